@@ -1,0 +1,72 @@
+"""Every error that distill raises on purpose. A message says what is wrong with the value, where, and what to do next.
+
+    DistillError
+    ├── InputError            wrong before any work (exit code 2)
+    │   ├── JobError          the job file: unknown key, wrong type, impossible combination
+    │   ├── PoolError         a pool: unreachable, changed, a missing column
+    │   ├── ContractError     labels that do not mean what the job says they mean
+    │   ├── ResourceError     the cluster can never give what the job asks for
+    │   └── MissingExtraError an optional library is not installed
+    └── WorkError             failed after work began (exit code 1)
+        ├── LabelerError      a labeler raised: its own traceback, shard and row
+        ├── StorageError      an object is lost, damaged or cannot be written
+        ├── TrainingError     a student could not be trained
+        └── RejectedError     more rows were rejected than the job allows
+"""
+
+from __future__ import annotations
+
+
+class DistillError(Exception):
+    """Base of all errors that carry a message for the person at the terminal."""
+
+    exit_code = 1
+
+
+class InputError(DistillError):
+    """What was given cannot work; nothing has been done yet."""
+
+    exit_code = 2
+
+
+class JobError(InputError):
+    """The job file is wrong."""
+
+
+class PoolError(InputError):
+    """A pool cannot be read as the job says."""
+
+
+class ContractError(InputError):
+    """Stored labels and the job do not mean the same."""
+
+
+class ResourceError(InputError):
+    """The cluster can never give what the job asks for."""
+
+
+class MissingExtraError(InputError):
+    """An optional library is not installed."""
+
+    def __init__(self, library: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {library}, which is not installed. Run: pip install 'distill[{extra}]'")
+
+
+class WorkError(DistillError):
+    """Work began and could not be finished; what was committed stays."""
+
+
+class LabelerError(WorkError):
+    """A labeler raised on a row."""
+
+
+class StorageError(WorkError):
+    """Object storage lost, damaged or refused an object."""
+
+
+class TrainingError(WorkError):
+    """A student could not be trained."""
+
+
+class RejectedError(WorkError):
+    """More rows were rejected than the job allows."""
