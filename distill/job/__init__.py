@@ -1,0 +1,48 @@
+"""The job file: one TOML that says everything, as frozen pydantic models. `load_job` is the way in; `Job` is the truth.
+
+A job is checked whole before anything runs: each table by itself (`pools`, `models`, `labels`, `students`), then what the tables
+say of each other (`check`), then, by the stages, what storage says of the pools. A sweep (`sweep`) is resolved into students here,
+so the stages only ever see students.
+"""
+
+from __future__ import annotations
+
+from distill.job.labels import Compute, Custom, Dense, Fitted, Labels, TopK, Value
+from distill.job.load import Job, load_job
+from distill.job.models import Cnn, Eszsl, Fit, Linear, Mlp, Network, Training
+from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs
+from distill.job.pools import Pool, VectorFeatures
+from distill.job.students import MAIN, Evaluate, Head, Student, Term
+from distill.job.sweep import Sweep, Variant
+
+__all__ = [
+    "MAIN",
+    "Cnn",
+    "Compute",
+    "Custom",
+    "Dense",
+    "Eszsl",
+    "Evaluate",
+    "Fit",
+    "Fitted",
+    "Head",
+    "Job",
+    "Labels",
+    "Linear",
+    "Mlp",
+    "Network",
+    "Outputs",
+    "Pool",
+    "Student",
+    "Sweep",
+    "Term",
+    "TopK",
+    "Training",
+    "Value",
+    "Variant",
+    "VectorFeatures",
+    "head_outputs",
+    "label_outputs",
+    "load_job",
+    "pool_outputs",
+]

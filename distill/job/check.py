@@ -1,0 +1,207 @@
+"""What the tables of a job say of each other. Each function yields problems as `key = value: what is wrong. What to do.`"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from distill.errors import JobError
+from distill.job.labels import Custom, Fitted, TopK
+from distill.job.labels import Value as ValueEncoding
+from distill.job.models import Eszsl, Training
+from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs, term_outputs
+from distill.job.spec import Job
+from distill.job.students import Kl, Student, Term
+
+Problems = Iterator[str]
+
+
+def check_job(job: Job) -> Problems:
+    """All problems of a resolved job; the first kind found hides the later ones, which would only repeat it."""
+    for check in (_names, _pools, _fits, _labels, _sweeps, _students, _evaluate):
+        problems = list(dict.fromkeys(check(job)))
+        yield from problems
+        if problems:
+            return
+
+
+def _names(job: Job) -> Problems:
+    """Every name that is used exists."""
+    for fit, spec in job.fit.items():
+        yield from _known(spec.on, job.pools, f"fit.{fit}.on", "pool")
+    for name, labels in job.labels.items():
+        if isinstance(labels.labeler, Fitted):
+            yield from _known(labels.labeler.fit, job.fit, f"labels.{name}.labeler.fit", "fit")
+        for pool in labels.over:
+            yield from _known(pool, job.pools, f"labels.{name}.over", "pool")
+    for name, student in job.students.items():
+        for number, term in enumerate(student.terms):
+            where = f"students.{name}.terms.{number}.learns"
+            yield from _known(term.label_set or term.pool, job.labels if term.label_set else job.pools, where, term.learns.partition(".")[0])
+        for pool in student.on:
+            yield from _known(pool, job.pools, f"students.{name}.on", "pool")
+        for head in student.heads:
+            yield from _known(head, student.head_names, f"students.{name}.heads", "head that a term teaches")
+    for name, sweep in job.sweep.items():
+        for swept in sweep.students:
+            yield from _known(swept, job.students, f"sweep.{name}.student", "student")
+    if job.evaluate:
+        yield from _known(job.evaluate.on, job.pools, "evaluate.on", "pool")
+        if job.evaluate.teacher is not None:
+            yield from _known(job.evaluate.teacher, job.labels, "evaluate.teacher", "label set")
+
+
+def _known(name: str | None, known: object, where: str, what: str) -> Problems:
+    names = list(known) if hasattr(known, "__iter__") else []
+    if name not in names:
+        yield f"{where} = {name!r}: there is no such {what}. There is: {', '.join(names) or 'none'}."
+
+
+def _pools(job: Job) -> Problems:
+    uris = {name: job.pool_uri(name) for name in job.pools}
+    for name, pool in job.pools.items():
+        if pool.features is None:
+            yield f"pools.{name}.features: missing, and the job's pools do not share one. Say what a model sees of a row."
+        if not pool.class_names and pool.outputs == "independent":
+            yield f"pools.{name}.outputs = 'independent': without classes. Name them."
+        for other in list(job.pools)[: list(job.pools).index(name)]:
+            if f"{uris[name]}/".startswith(f"{uris[other]}/") or f"{uris[other]}/".startswith(f"{uris[name]}/"):
+                yield f"pools.{name}.path = {uris[name]!r}: its files lie in pools.{other} too ({uris[other]!r}). Give each pool a folder of its own."
+
+
+def _fits(job: Job) -> Problems:
+    for name, fit in job.fit.items():
+        if job.pools[fit.on].target is None:
+            yield f"fit.{name}.on = {fit.on!r}: that pool has no target to learn. Name its target column."
+            continue
+        if not isinstance(fit.model, Eszsl):
+            yield from _training(fit.training, f"fit.{name}.training")
+            continue
+        yield from _descriptions(job, name, pool_outputs(job, fit.on))
+
+
+def _descriptions(job: Job, fit: str, target: Outputs) -> Problems:
+    where = f"fit.{fit}.model.descriptions"
+    try:
+        classes, rows = job.descriptions(fit)
+    except JobError as error:
+        yield str(error)
+        return
+    if not target.classes or not target.exclusive:
+        yield f"fit.{fit}.on = {job.fit[fit].on!r}: zero-shot needs a target of exclusive classes, not {target.said}."
+    lacking = [name for name in target.classes if name not in classes]
+    if lacking:
+        yield f"{where}: no row for the classes {lacking} of pools.{job.fit[fit].on}. Describe every class."
+    if len(target.classes) < 4:
+        yield f"{where}: constants are chosen by holding out pairs of classes; {len(target.classes)} labelled classes are too few (4 at the least)."
+    if len({len(row) for row in rows}) != 1 or not all(_is_number(cell) for row in rows for cell in row):
+        yield f"{where}: every row must be a class name and the same number of numbers."
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _training(training: Training, where: str) -> Problems:
+    if training.batch_rows % training.lanes:
+        yield f"{where}.batch_rows = {training.batch_rows}: not a multiple of lanes = {training.lanes}. Each lane gives the same share of a batch."
+    if training.lanes % training.workers:
+        yield f"{where}.workers = {training.workers}: does not divide lanes = {training.lanes}. Each worker takes whole lanes."
+
+
+def _labels(job: Job) -> Problems:
+    for name, labels in job.labels.items():
+        where = f"labels.{name}"
+        try:
+            outputs = label_outputs(job, name)
+        except JobError as error:
+            yield str(error)
+            continue
+        encoding = labels.encoding
+        if isinstance(encoding, ValueEncoding) != (outputs.kind == "value") and encoding is not None:
+            yield f"{where}.encoding.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use {'value' if outputs.kind == 'value' else 'dense or topk'}."
+        elif isinstance(encoding, TopK) and not outputs.exclusive:
+            yield f"{where}.encoding.kind = 'topk': independent outputs have no log-normaliser. Use dense."
+        elif isinstance(encoding, TopK) and encoding.k > len(outputs.classes):
+            yield f"{where}.encoding.k = {encoding.k}: there are {len(outputs.classes)} classes. Use at most that many."
+        if isinstance(labels.labeler, Custom) and labels.precision != "float32":
+            yield f"{where}.precision = {labels.precision!r}: a custom labeler chooses its own precision. Leave it out."
+
+
+def _sweeps(job: Job) -> Problems:
+    try:
+        _ = job.variants
+    except ValueError as error:
+        yield str(error)
+
+
+def _students(job: Job) -> Problems:
+    for variant in job.variants:
+        where, student = f"students.{variant.student}", variant.spec
+        yield from _training(student.training, f"{where}.training")
+        yield from _rows(job, student, where)
+        for number, term in enumerate(student.terms):
+            yield from _term(job, student, term, f"{where}.terms.{number}")
+
+
+def _rows(job: Job, student: Student, where: str) -> Problems:
+    for term in student.terms:
+        over = job.labels[term.label_set].over if term.label_set else ()
+        lacking = [pool for pool in student.on if pool not in over]
+        if term.label_set and (lacking or not student.on):
+            yield f"{where}.on = {list(student.on)}: {term.learns} covers {list(over)}. Label those pools too, or name others."
+        if job.evaluate and term.pool == job.evaluate.on:
+            yield f"{where}: learns the target of pools.{term.pool}, which it is judged on. Teach it from another pool."
+    if job.evaluate and job.evaluate.on in student.on:
+        yield f"{where}.on: has pools.{job.evaluate.on}, which it is judged on. Leave it out."
+
+
+_SUITS = {
+    "kl": lambda outputs: outputs.kind == "logits" and outputs.exclusive,
+    "cross_entropy": lambda outputs: outputs.kind == "logits" and outputs.exclusive,
+    "binary_cross_entropy": lambda outputs: outputs.kind == "logits" and not outputs.exclusive,
+    "mse": lambda outputs: outputs.kind == "value",
+}
+_TAKES = {"kl": "soft labels over exclusive classes", "cross_entropy": "exclusive classes", "mse": "values"}
+
+
+def _term(job: Job, student: Student, term: Term, where: str) -> Problems:
+    source, head = term_outputs(job, term), head_outputs(job, student, term.head)
+    if term.pool and job.pools[term.pool].target is None:
+        yield f"{where}.learns = {term.learns!r}: that pool has no target. Name its target column."
+        return
+    if not _SUITS[term.loss.kind](source) or (term.loss.kind == "kl" and term.pool):
+        takes = _TAKES.get(term.loss.kind, "independent outputs")
+        yield f"{where}.loss.kind = {term.loss.kind!r}: learns {takes}, but {term.learns} says {source.said}."
+        return
+    if (source.kind, source.exclusive) != (head.kind, head.exclusive):
+        yield f"{where}.head = {term.head!r}: another term teaches it {head.said}, this one {source.said}. Give one of them a head of its own."
+    lacking = [name for name in source.classes if name not in head.classes]
+    if lacking:
+        yield f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's {list(head.classes)}. Add them to students.….heads.{term.head}.classes."
+    yield from _temperature(job, term, where)
+
+
+def _temperature(job: Job, term: Term, where: str) -> Problems:
+    encoding = job.labels[term.label_set].encoding if term.label_set else None
+    temperature = getattr(term.loss, "temperature", None)
+    if isinstance(encoding, TopK) and temperature is not None and temperature not in encoding.temperatures:
+        yield (
+            f"{where}.loss.temperature = {temperature}: {term.learns} keeps its top {encoding.k} at temperatures {list(encoding.temperatures)} only. "
+            f"Use one of them, or declare {temperature} in {term.learns}.encoding.temperatures (a new version), or encode dense."
+        )
+    if term.pool and temperature not in (None, 1.0) and not isinstance(term.loss, Kl):
+        yield f"{where}.loss.temperature = {temperature}: a target has no temperature. Leave it out."
+
+
+def _evaluate(job: Job) -> Problems:
+    if job.evaluate is None:
+        return
+    on, teacher = job.evaluate.on, job.evaluate.teacher
+    if job.pools[on].target is None:
+        yield f"evaluate.on = {on!r}: that pool has no target to judge by. Name its target column."
+    if teacher is not None and on not in job.labels[teacher].over:
+        yield f"evaluate.teacher = {teacher!r}: it does not label pools.{on}. Add {on!r} to labels.{teacher}.over."

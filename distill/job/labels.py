@@ -1,0 +1,83 @@
+"""`[labels.NAME]`: which labeler writes a label set, over which pools, in which encoding."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from distill.job.base import Gpus, Positive, Table
+
+
+class Fitted(Table):
+    """What `[fit.NAME]` trained."""
+
+    kind: Literal["fitted"]
+    fit: str
+
+
+class Custom(Table):
+    """A class of the user's own."""
+
+    kind: Literal["custom"]
+    file: str
+    """Python file, relative to the job file. It is shipped to the workers as source."""
+    name: str = "Labeler"
+    """The class in that file."""
+
+
+class Dense(Table):
+    """Every logit of every row; exact at all temperatures."""
+
+    kind: Literal["dense"]
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class TopK(Table):
+    """The k largest logits and, for each declared temperature, the log-normaliser: exact at those, refused at others."""
+
+    kind: Literal["topk"]
+    k: Positive
+    temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
+
+
+class Value(Table):
+    """Numbers that are no logits: regression values, embeddings."""
+
+    kind: Literal["value"]
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class Compute(Table):
+    """What the pool of labeler actors may take."""
+
+    gpus: Gpus = "auto"
+    cpus: Annotated[float, Field(gt=0)] = 1
+    min: Positive = 1
+    """Actors at the least."""
+    max: Positive = 1
+    """Actors at the most."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Compute:
+        if self.min > self.max:
+            raise ValueError(f"min = {self.min} is more than max = {self.max}")
+        return self
+
+
+class Labels(Table):
+    """One labeler's word over one or more pools."""
+
+    labeler: Annotated[Fitted | Custom, Field(discriminator="kind")]
+    over: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Pools to label."""
+    encoding: Annotated[Dense | TopK | Value, Field(discriminator="kind")] | None = None
+    """Default: `dense` for logits, `value` for values."""
+    version: Positive = 1
+    """Raise it where the contract changed on purpose: the labels then live in `v2`."""
+    batch_rows: Positive = 256
+    """Rows a call of the labeler; part of the contract, since it changes the last bits."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compute: Compute = Compute()
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """More rejected rows than this stop the job."""

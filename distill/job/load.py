@@ -1,0 +1,135 @@
+"""From a TOML file to a checked `Job`, or to one error that names the file, the key, the value and the way out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from distill.errors import JobError
+from distill.job.base import Table
+from distill.job.check import check_job
+from distill.job.pools import Pool
+from distill.job.spec import Job
+from distill.job.students import Student
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["Job", "load_job"]
+
+
+def load_job(path: str | Path, *, root: str | None = None) -> Job:
+    """Read, resolve and check the job file at `path`. `root` replaces the file's own.
+
+    Raises JobError, with every problem found, before anything is done.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text("utf-8")
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise JobError(f"{path}: {error.strerror}. Give the path of a job file; `distill init POOL` writes one.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise JobError(f"{path}: not TOML: {error}") from None
+    if root is not None:
+        tables["root"] = root
+    return build_job(tables, file, text)
+
+
+def build_job(tables: dict[str, Any], file: Path, text: str = "") -> Job:
+    """A checked job from tables as TOML gives them. Raises JobError."""
+    try:
+        raw = Job.model_validate_json(json.dumps(tables, default=str))
+    except ValidationError as error:
+        raise JobError("\n".join(f"{file}: {line}" for line in _lines(error, tables))) from None
+    raw._path, raw._text = file, text
+    job = _resolved(raw)
+    problems = list(check_job(job))
+    if problems:
+        raise JobError("\n".join(f"{file}: {problem}" for problem in problems))
+    return job
+
+
+def _resolved(job: Job) -> Job:
+    """The job with class files read, features inherited, seeds and `on` filled in."""
+    pools = {name: _with_classes(job, name, pool) for name, pool in job.pools.items()}
+    declared = list(dict.fromkeys(pool.features for pool in pools.values() if pool.features))
+    if len(declared) == 1:
+        pools = {name: pool.model_copy(update={"features": declared[0]}) for name, pool in pools.items()}
+    fit = {name: spec.model_copy(update={"seed": job.seed if spec.seed is None else spec.seed}) for name, spec in job.fit.items()}
+    students = {name: _with_defaults(job, student) for name, student in job.students.items()}
+    resolved = job.model_copy(update={"pools": pools, "fit": fit, "students": students})
+    resolved._path, resolved._text = job._path, job._text
+    return resolved
+
+
+def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
+    if not isinstance(pool.classes, str):
+        return pool
+    file = job.beside(pool.classes)
+    try:
+        names = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+    except OSError as error:
+        raise JobError(f"{job.path}: pools.{name}.classes = {str(file)!r}: {error.strerror}. Give names, or a file with one a line.") from None
+    if len(set(names)) != len(names) or not names:
+        raise JobError(f"{job.path}: pools.{name}.classes = {str(file)!r}: {len(names)} names, {len(set(names))} distinct. Each class stands once.")
+    return pool.model_copy(update={"classes": names})
+
+
+def _with_defaults(job: Job, student: Student) -> Student:
+    sets = [set(job.labels[term.label_set].over) for term in student.terms if term.label_set in job.labels]
+    judged = {job.evaluate.on} if job.evaluate else set()
+    shared = set.intersection(*sets) - judged if sets else {str(term.pool) for term in student.terms}
+    on = student.on or tuple(name for name in job.pools if name in shared)
+    return student.model_copy(update={"on": on, "seed": job.seed if student.seed is None else student.seed})
+
+
+def _lines(error: ValidationError, tables: dict[str, Any]) -> Iterator[str]:
+    for problem in error.errors():
+        where = ".".join(_path(problem["loc"], tables))
+        if problem["type"] == "extra_forbidden":
+            yield f"{where}: unknown key.{_nearest(str(problem['loc'][-1]))}"
+        elif problem["type"] == "missing":
+            yield f"{where}: missing; it must be given."
+        else:
+            yield f"{where or 'the job'} = {_short(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}."
+
+
+def _path(location: tuple[int | str, ...], tables: Any) -> Iterator[str]:
+    """The keys of a location as the file has them: pydantic adds the tag of a chosen alternative, which is no key."""
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(tables, dict) and part in tables:
+            tables = tables[part]
+        elif isinstance(tables, list) and isinstance(part, int):
+            tables = tables[part]
+        elif not last or (isinstance(tables, dict) and tables.get("kind") == part):
+            continue
+        elif not isinstance(tables, dict):
+            continue
+        yield str(part)
+
+
+def _nearest(key: str) -> str:
+    known = {name for table in _tables(Table) for name in table.model_fields}
+    near = difflib.get_close_matches(key, known, n=1)
+    return f" Did you mean {near[0]!r}?" if near else " `distill schema` lists the known ones."
+
+
+def _tables(table: type[Table]) -> Iterator[type[Table]]:
+    yield table
+    for child in table.__subclasses__():
+        yield from _tables(child)
+
+
+def _short(value: object) -> str:
+    said = repr(value)
+    return said if len(said) <= 80 else said[:77] + "…"

@@ -1,0 +1,87 @@
+"""The models a job can name: networks trained by gradients, and labelers fitted by passes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from distill.job.base import Gpus, Positive, Table
+
+
+class Linear(Table):
+    """One affine map."""
+
+    kind: Literal["linear"]
+
+
+class Mlp(Table):
+    """Fully connected layers with ReLU between."""
+
+    kind: Literal["mlp"]
+    hidden: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Width of each hidden layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Cnn(Table):
+    """3×3 convolutions with ReLU, each followed by 2×2 max pooling while the image allows; then one hidden layer."""
+
+    kind: Literal["cnn"]
+    shape: tuple[Positive, Positive, Positive]
+    """Channels, height, width: how the feature vector is folded into an image."""
+    channels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (32, 64)
+    hidden: Positive = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+Network = Annotated[Linear | Mlp | Cnn, Field(discriminator="kind")]
+
+
+class Eszsl(Table):
+    """Attribute-based zero-shot classifier in closed form (ESZSL, Romera-Paredes & Torr 2015) with calibrated stacking
+    (Chao et al. 2016). Its constants are chosen by holding out seen classes as if they were unseen."""
+
+    kind: Literal["eszsl"]
+    descriptions: str
+    """CSV file: a header `class,ATTRIBUTE…`, then a row a class, also for classes without any label."""
+    random_features: Annotated[int, Field(ge=0, le=65_536)] = 0
+    """Width of a fixed random ReLU map put before the regression; 0: none."""
+    feature_ridges: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
+    """Candidates for γ, relative to the mean diagonal of XᵀX/n."""
+    attribute_ridges: tuple[float, ...] = (0.01, 0.1, 1.0)
+    """Candidates for λ of the attribute side."""
+    seed: int = 0
+
+
+class Training(Table):
+    """How a network is trained by gradients."""
+
+    epochs: Positive = 20
+    """Passes over the rows it learns from."""
+    batch_rows: Positive = 256
+    """Rows of a global batch, over all workers."""
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    lanes: Positive = 8
+    """Fixed streams that make a global batch; workers must divide it."""
+    checkpoint_epochs: Positive = 10
+    """A checkpoint every so many epochs."""
+    workers: Positive = 2
+    """Data-parallel processes. Not part of a student's digest."""
+    gpus: Gpus = "auto"
+    """GPUs a worker."""
+
+
+class Fit(Table):
+    """`[fit.NAME]`: train a labeler before it labels."""
+
+    model: Annotated[Linear | Mlp | Cnn | Eszsl, Field(discriminator="kind")]
+    on: str
+    """The labelled pool."""
+    training: Training = Training()
+    """For networks."""
+    seed: int | None = None
+    """Default: the job's."""

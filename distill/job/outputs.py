@@ -1,0 +1,72 @@
+"""What each labeler, target and head says, as far as the job file alone tells: enough to refuse a wrong job before any work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from distill.errors import JobError
+from distill.job.labels import Custom, Fitted
+from distill.job.models import Eszsl
+from distill.job.spec import Job
+from distill.job.students import Student, Term
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The meaning of a row of outputs: logits over named classes, or a value."""
+
+    kind: Literal["logits", "value"]
+    classes: tuple[str, ...] = ()
+    exclusive: bool = True
+
+    @property
+    def said(self) -> str:
+        """For messages."""
+        if self.kind == "value":
+            return "a value"
+        return f"{'exclusive' if self.exclusive else 'independent'} classes {list(self.classes)}"
+
+
+def pool_outputs(job: Job, pool: str) -> Outputs:
+    """What a pool's target says."""
+    spec = job.pools[pool]
+    if not spec.class_names:
+        return Outputs("value")
+    return Outputs("logits", spec.class_names, spec.outputs == "exclusive")
+
+
+def fit_outputs(job: Job, fit: str) -> Outputs:
+    """What a fitted labeler says."""
+    if isinstance(job.fit[fit].model, Eszsl):
+        return Outputs("logits", job.descriptions(fit)[0])
+    return pool_outputs(job, job.fit[fit].on)
+
+
+def label_outputs(job: Job, name: str) -> Outputs:
+    """What a label set says. Raises JobError for a custom labeler that does not say it."""
+    labeler = job.labels[name].labeler
+    if isinstance(labeler, Fitted):
+        return fit_outputs(job, labeler.fit)
+    assert isinstance(labeler, Custom)
+    made = job.custom_source(name).load(labeler.name)
+    kind, classes = getattr(made, "kind", "logits"), tuple(getattr(made, "classes", ()))
+    if kind not in ("logits", "value") or (kind == "logits") != bool(classes) or not getattr(made, "revision", ""):
+        raise JobError(
+            f"labels.{name}: class {labeler.name} in {labeler.file} must have a `revision` (text) and `classes` (names in order), "
+            f"or `kind = \"value\"` and no classes; it has revision={getattr(made, 'revision', None)!r}, kind={kind!r}, classes={classes!r}"
+        )
+    return Outputs(kind, classes, bool(getattr(made, "exclusive", True)))
+
+
+def term_outputs(job: Job, term: Term) -> Outputs:
+    """What a term learns from says."""
+    return label_outputs(job, term.label_set) if term.label_set else pool_outputs(job, str(term.pool))
+
+
+def head_outputs(job: Job, student: Student, head: str) -> Outputs:
+    """What a head answers: its declared classes, or the union of its terms' classes in their order."""
+    sources = [term_outputs(job, term) for term in student.terms_of(head)]
+    declared = student.heads[head].classes if head in student.heads else None
+    classes = declared or tuple(dict.fromkeys(name for source in sources for name in source.classes))
+    return Outputs(sources[0].kind, classes, sources[0].exclusive)

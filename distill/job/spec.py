@@ -1,0 +1,88 @@
+"""`Job`: the whole job file as one frozen object."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PrivateAttr
+
+from distill.job.base import Table
+from distill.job.labels import Custom, Labels
+from distill.job.models import Eszsl, Fit
+from distill.job.pools import Pool
+from distill.job.source import Source, read_source
+from distill.job.students import Evaluate, Student
+from distill.job.sweep import Sweep, Variant, resolve_sweeps
+from distill.job.paths import resolve_uri
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
+
+
+class Job(Table):
+    """One TOML file. Relative paths resolve against it."""
+
+    root: str
+    """Folder or `s3://` prefix that keeps inventories, labels, fits, students and reports."""
+    seed: int = 0
+    """Of everything that draws at random and names no seed of its own."""
+    fragment_rows: Annotated[int, Field(ge=64, le=1_000_000)] = 50_000
+    """Rows of a fragment: the unit of work, commit and resume."""
+    pools: Annotated[dict[Name, Pool], Field(min_length=1)]
+    fit: dict[Name, Fit] = {}
+    labels: dict[Name, Labels] = {}
+    students: dict[Name, Student] = {}
+    sweep: dict[Name, Sweep] = {}
+    evaluate: Evaluate | None = None
+
+    _path: Path = PrivateAttr(default=Path("job.toml"))
+    _text: str = PrivateAttr(default="")
+
+    @property
+    def path(self) -> Path:
+        """The job file."""
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """The job file's name without its ending."""
+        return self._path.stem
+
+    @property
+    def text(self) -> str:
+        """The job file as it was read, for the report."""
+        return self._text
+
+    @property
+    def root_uri(self) -> str:
+        """The root, absolute."""
+        return resolve_uri(self.root, self._path.parent)
+
+    @functools.cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """Every student that is trained, sweeps resolved."""
+        return resolve_sweeps(self.students, self.sweep)
+
+    def pool_uri(self, name: str) -> str:
+        """Where a pool lies, absolute."""
+        return resolve_uri(self.pools[name].path.replace("{root}", self.root_uri), self._path.parent)
+
+    def beside(self, path: str) -> Path:
+        """A file that the job names, absolute."""
+        return self._path.parent / path
+
+    def custom_source(self, name: str) -> Source:
+        """The source of the custom labeler that writes the label set `name`."""
+        labeler = self.labels[name].labeler
+        assert isinstance(labeler, Custom)
+        return read_source(self.beside(labeler.file), f"labels.{name}.labeler.file")
+
+    def descriptions(self, fit: str) -> tuple[tuple[str, ...], list[list[str]]]:
+        """Class names and their attributes, as text cells, of an ESZSL fit's description file."""
+        model = self.fit[fit].model
+        assert isinstance(model, Eszsl)
+        text = read_source(self.beside(model.descriptions), f"fit.{fit}.model.descriptions").text
+        rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].startswith("#")]
+        return tuple(row[0] for row in rows[1:]), [row[1:] for row in rows[1:]]

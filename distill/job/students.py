@@ -1,0 +1,113 @@
+"""`[students.NAME]`: a network, its heads, and the terms of its combined loss L(θ_S) + λ·L(θ)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from distill.job.base import Table
+from distill.job.models import Network, Training
+
+MAIN = "main"
+"""The head a term teaches when it names none."""
+
+
+class Kl(Table):
+    """KL(teacher ‖ student) at a temperature, times T² (Hinton et al. 2015)."""
+
+    kind: Literal["kl"]
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+
+
+class CrossEntropy(Table):
+    """Categorical cross-entropy, to soft labels or to the target's class."""
+
+    kind: Literal["cross_entropy"]
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Of the soft labels alone; the student answers at 1."""
+
+
+class BinaryCrossEntropy(Table):
+    """The sum over independent outputs of their binary cross-entropies."""
+
+    kind: Literal["binary_cross_entropy"]
+
+
+class Mse(Table):
+    """Mean squared error of values."""
+
+    kind: Literal["mse"]
+
+
+Loss = Annotated[Kl | CrossEntropy | BinaryCrossEntropy | Mse, Field(discriminator="kind")]
+
+
+class Term(Table):
+    """One summand of the combined loss."""
+
+    learns: str
+    """`labels.NAME`, or `pools.NAME` for that pool's target."""
+    loss: Loss
+    head: str = MAIN
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """λ is one of these."""
+
+    @field_validator("learns")
+    @classmethod
+    def _source(cls, value: str) -> str:
+        kind, _, name = value.partition(".")
+        if kind not in ("labels", "pools") or not name:
+            raise ValueError(f"{value!r} is neither 'labels.NAME' nor 'pools.NAME'")
+        return value
+
+    @property
+    def label_set(self) -> str | None:
+        """The label set it learns from; None for a target."""
+        return self.learns.removeprefix("labels.") if self.learns.startswith("labels.") else None
+
+    @property
+    def pool(self) -> str | None:
+        """The pool whose target it learns from; None for a label set."""
+        return self.learns.removeprefix("pools.") if self.learns.startswith("pools.") else None
+
+
+class Head(Table):
+    """One output of a student."""
+
+    classes: tuple[str, ...] | None = None
+    """Names in order. Default: those of its terms, in the order of the terms."""
+    model: Network | None = None
+    """A network of its own (θ beside θ_S); without it the head sits on the student's trunk."""
+
+
+class Student(Table):
+    """What is trained."""
+
+    model: Network
+    terms: Annotated[tuple[Term, ...], Field(min_length=1)]
+    heads: dict[str, Head] = {}
+    """Only heads with classes or a network of their own need to be named."""
+    on: tuple[str, ...] = ()
+    """Pools whose rows it sees with label sets. Default: all that its label sets share, except the one it is judged on."""
+    training: Training = Training()
+    seed: int | None = None
+    """Default: the job's."""
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """Heads in the order in which terms name them."""
+        return tuple(dict.fromkeys(term.head for term in self.terms))
+
+    def terms_of(self, head: str) -> tuple[Term, ...]:
+        """The terms that teach one head."""
+        return tuple(term for term in self.terms if term.head == head)
+
+
+class Evaluate(Table):
+    """`[evaluate]`: students and labelers judged on the same rows."""
+
+    on: str
+    """A pool with a target."""
+    teacher: str | None = None
+    """The label set that agreement is measured against and whose classes count as seen. Default: the job's first."""

@@ -1,0 +1,151 @@
+"""The frozen list of a pool's shards. A label is addressed by (shard, row number), so this list must never change under it.
+
+It is kept in immutable numbered segments, `inventories/<pool>/<n>.arrow`, each claimed by a conditional put. Shards are numbered in
+the order of the segments, sorted by key within one, so that new files make new numbers and never a renumbering. A file that
+changed or vanished since it was listed is refused by name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from distill.errors import PoolError, StorageError
+from distill.pool.readers import Footer, read_footer
+from distill.schema import INVENTORY, bytes_table, digest, table_bytes
+from distill.storage import Entry, Storage, is_hidden
+
+log = logging.getLogger(__name__)
+
+_FOOTER_THREADS = 16
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of a pool. `id` is a digest of key, size and the store's token."""
+
+    number: int
+    key: str
+    id: str
+    size_bytes: int
+    rows: int
+    row_groups: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A run of rows of one shard: the unit of work, commit and resume."""
+
+    id: str
+    shard: Shard
+    start: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The shards of one pool, in order. `digest` is that of the first segment: growth does not change a label set's identity."""
+
+    pool: str
+    uri: str
+    shards: tuple[Shard, ...]
+    digest: str
+
+    @property
+    def rows(self) -> int:
+        """Rows of the whole pool."""
+        return sum(shard.rows for shard in self.shards)
+
+    def fragments(self, fragment_rows: int) -> Iterator[Fragment]:
+        """Every row once, in (shard, row) order."""
+        for shard in self.shards:
+            for number, start in enumerate(range(0, shard.rows, fragment_rows)):
+                yield Fragment(f"{shard.number:06d}-{number:06d}", shard, start, min(fragment_rows, shard.rows - start))
+
+
+def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
+    """The inventory as it is stored; None before the first segment."""
+    folder = root.folder("inventories", pool)
+    shards: list[Shard] = []
+    first = ""
+    for number, entry in enumerate(folder.list_objects()):
+        if entry.key != _segment(number):
+            raise StorageError(f"{folder.url(_segment(number))} is missing, but later segments are there. Restore it from a copy.")
+        table = bytes_table(folder.read(entry.key), INVENTORY, folder.url(entry.key))
+        first = first or digest([table["key"].to_pylist(), table["id"].to_pylist(), table["rows"].to_pylist()])
+        shards += [_shard(len(shards) + offset, row) for offset, row in enumerate(table.to_pylist())]
+    return Inventory(pool, uri, tuple(shards), first) if first else None
+
+
+def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
+    """The pool's inventory, with a new segment for files that were not there before.
+
+    Raises PoolError for a pool without files, and for files that changed or vanished.
+    """
+    found = list_shards(pool, files)
+    stored = read_inventory(root, pool, files.uri)
+    known = {shard.key: shard.id for shard in stored.shards} if stored else {}
+    _refuse_changes(pool, files, known, found)
+    new = [entry for entry in found if entry.key not in known]
+    if stored and not new:
+        return stored
+    _append(root, pool, files, new)
+    taken = read_inventory(root, pool, files.uri)
+    if taken is None or {entry.key for entry in found} != {shard.key for shard in taken.shards}:
+        raise PoolError(f"pools.{pool}: another run listed other files of {files.uri} at the same time. Run the same command again.")
+    return taken
+
+
+def list_shards(pool: str, files: Storage) -> list[Entry]:
+    """The pool's files by key. Raises PoolError where there is none."""
+    everything = files.list_objects()
+    found = [entry for entry in everything if not is_hidden(entry.key)]
+    if len(found) < len(everything):
+        log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, len(everything) - len(found), files.uri)
+    if not found:
+        raise PoolError(f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by` what makes it.")
+    return found
+
+
+def shard_id(entry: Entry) -> str:
+    """Digest of key, size and token: another content has another id."""
+    return digest([entry.key, entry.size_bytes, entry.token])[:32]
+
+
+def _refuse_changes(pool: str, files: Storage, known: dict[str, str], found: Sequence[Entry]) -> None:
+    now = {entry.key: shard_id(entry) for entry in found}
+    vanished = sorted(known.keys() - now.keys())
+    changed = sorted(key for key in known.keys() & now.keys() if known[key] != now[key])
+    for what, keys in (("changed", changed), ("vanished", vanished)):
+        if keys:
+            raise PoolError(
+                f"pools.{pool}: {len(keys)} files under {files.uri} {what} since they were listed ({', '.join(keys[:3])}{'…' if len(keys) > 3 else ''}). "
+                f"Labels are addressed by file and row: restore the files, or use another root for the new pool."
+            )
+
+
+def _append(root: Storage, pool: str, files: Storage, new: Sequence[Entry]) -> None:
+    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
+        footers: list[Footer] = list(threads.map(lambda entry: read_footer(files, entry.key), new))
+    rows = [
+        {"key": entry.key, "id": shard_id(entry), "bytes": entry.size_bytes, "rows": sum(footer.row_groups), "row_groups": list(footer.row_groups)}
+        for entry, footer in zip(new, footers, strict=True)
+    ]
+    folder = root.folder("inventories", pool)
+    content = table_bytes(pa.Table.from_pylist(rows, INVENTORY))
+    number = len(folder.list_objects())
+    folder.put_if_absent(_segment(number), content)
+
+
+def _segment(number: int) -> str:
+    return f"{number:06d}.arrow"
+
+
+def _shard(number: int, row: dict[str, object]) -> Shard:
+    groups = row["row_groups"]
+    assert isinstance(groups, list)
+    return Shard(number, str(row["key"]), str(row["id"]), int(str(row["bytes"])), int(str(row["rows"])), tuple(groups))

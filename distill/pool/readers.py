@@ -1,0 +1,77 @@
+"""Rows of a shard by number. Parquet has an index (row groups), so that a run of rows is read without the rest of the file.
+
+Nothing read is executed: Arrow extension types are refused, and only the columns that a job names are ever read, so a private
+column does not leave the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distill.errors import PoolError
+from distill.storage import ObjectMissingError, Storage
+
+
+@dataclass(frozen=True)
+class Footer:
+    """What a Parquet file says of itself: rows of each row group, and its Arrow schema."""
+
+    row_groups: tuple[int, ...]
+    schema: pa.Schema
+
+
+def read_footer(files: Storage, key: str) -> Footer:
+    """The footer of one shard. Raises PoolError where it is no readable Parquet file."""
+    with _open(files, key) as parquet:
+        groups = tuple(parquet.metadata.row_group(number).num_rows for number in range(parquet.num_row_groups))
+        return Footer(groups, parquet.schema_arrow)
+
+
+def read_rows(files: Storage, key: str, rows: range, columns: Sequence[str]) -> pa.Table:
+    """Rows `rows` of one shard, in order, with `columns` alone. Raises PoolError."""
+    if not rows:
+        return pa.table({})
+    with _open(files, key) as parquet:
+        wanted, first = _row_groups(parquet, rows)
+        try:
+            table = parquet.read_row_groups(wanted, columns=list(columns), use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise PoolError(f"{files.url(key)}: rows {rows.start}–{rows.stop - 1} cannot be read: {error}. Replace the file.") from error
+    taken = table.slice(rows.start - first, len(rows))
+    if len(taken) != len(rows):
+        raise PoolError(f"{files.url(key)}: has no rows {rows.start}–{rows.stop - 1} any more. Restore the file as it was listed.")
+    return taken
+
+
+def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None:
+    """Refuse a shard that lacks a column or carries an extension type in it. Raises PoolError."""
+    for name in columns:
+        if name not in schema.names:
+            raise PoolError(f"{where}: no column {name!r}. It has: {', '.join(schema.names)}. Correct the job, or the file.")
+        if isinstance(schema.field(name).type, pa.BaseExtensionType):
+            raise PoolError(f"{where}: column {name!r} is an Arrow extension type, {schema.field(name).type}. Store plain types.")
+
+
+def _open(files: Storage, key: str) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(pa.PythonFile(files.open(key), "r"), memory_map=False)
+    except ObjectMissingError:
+        raise PoolError(f"{files.url(key)} is not there. Restore it as it was listed.") from None
+    except (pa.ArrowException, OSError) as error:
+        raise PoolError(f"{files.url(key)} is no readable Parquet file: {error}. Replace it, or move it out of the pool.") from None
+
+
+def _row_groups(parquet: pq.ParquetFile, rows: range) -> tuple[list[int], int]:
+    """The row groups that hold `rows`, and the first row of the first of them."""
+    wanted, first, start = [], 0, 0
+    for number in range(parquet.num_row_groups):
+        stop = start + parquet.metadata.row_group(number).num_rows
+        if start < rows.stop and stop > rows.start:
+            first = start if not wanted else first
+            wanted.append(number)
+        start = stop
+    return wanted, first

@@ -1,0 +1,113 @@
+"""What distill keeps in storage, for readers with or without us: Arrow schemas, their version, and how things are digested.
+
+Control objects (inventory and manifest segments, contracts, commits, done-markers) carry a digest of their own content, so that a
+flipped bit or a truncation is an error and never a wrong value. Digests are sha256 over canonical JSON (sorted keys, no spaces),
+which no library upgrade changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from distill.errors import StorageError
+
+VERSION = 1
+
+INVENTORY = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("row_groups", pa.list_(pa.int64()), nullable=False),
+    ]
+)
+"""One row a shard: relative path, id, size, rows, rows of each row group."""
+
+MANIFEST = pa.schema(
+    [
+        pa.field("fragment", pa.string(), nullable=False),
+        pa.field("generation", pa.int32(), nullable=False),
+        pa.field("data", pa.string(), nullable=False),
+        pa.field("rejects", pa.string()),
+        pa.field("shard", pa.int64(), nullable=False),
+        pa.field("shard_id", pa.string(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("rejected", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("xxh3", pa.string(), nullable=False),
+        pa.field("columns_sha256", pa.string(), nullable=False),
+    ]
+)
+"""One row a committed fragment: where its labels lie, which rows of which shard they are, and what their bytes hash to."""
+
+REJECTS = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+    ]
+)
+"""One row a rejected row: shard key, row number in the shard, reason code, message."""
+
+_DIGEST = b"distill.digest"
+
+
+def canonical(content: Any) -> bytes:
+    """Canonical JSON of plain values."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(content: Any) -> str:
+    """sha256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def seal(body: dict[str, Any]) -> bytes:
+    """A JSON control object: the body and its digest."""
+    return json.dumps({**body, "format": VERSION, "digest": digest(body)}, indent=1, ensure_ascii=False).encode()
+
+
+def unseal(content: bytes, where: str) -> dict[str, Any]:
+    """The body of a sealed object. Raises StorageError where it is damaged or of another version."""
+    try:
+        body = json.loads(content)
+        stored, version = body.pop("digest"), body.pop("format")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise StorageError(f"{where} is damaged: not a sealed control object. Restore it from a copy.") from None
+    if version != VERSION:
+        raise StorageError(f"{where} has format {version!r}; this distill reads {VERSION}. Use the distill that wrote it.")
+    if digest(body) != stored:
+        raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
+    return dict(body)
+
+
+def table_bytes(table: pa.Table) -> bytes:
+    """A sealed Arrow IPC file."""
+    sealed = table.replace_schema_metadata({_DIGEST: digest(table.to_pydict()).encode()})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, sealed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(sealed)
+    return bytes(sink.getvalue())
+
+
+def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
+    """The table of a sealed Arrow file. Raises StorageError where it is damaged or has another schema."""
+    try:
+        table = pa.ipc.open_file(pa.py_buffer(content)).read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise StorageError(f"{where} is damaged: {error}. Restore it from a copy.") from None
+    stored = (table.schema.metadata or {}).get(_DIGEST, b"").decode()
+    if table.schema.remove_metadata() != schema:
+        raise StorageError(f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis expected.")
+    if digest(table.to_pydict()) != stored:
+        raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
+    return table

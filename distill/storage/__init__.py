@@ -1,0 +1,47 @@
+"""Objects behind a URI: the only module that knows the difference between a disk and S3.
+
+A `Storage` is a folder of objects. Keys are relative, with forward slashes. Two ways of writing exist, and the exactly-once
+protocol of `distill.labels` rests on the second:
+
+- `put` writes whole objects under keys that nobody else uses; readers see all of it or nothing.
+- `put_if_absent` writes small objects that must win a race. It answers whether the stored object is *this* writer's: a lost line,
+  a 409 or a 412 is settled by reading what is there, because a store may keep the put and lose the answer (measured: s3fs then
+  retries by itself and reports a lost race to the winner).
+
+Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's rows (`is_hidden`).
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from distill.errors import JobError
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Entry, ObjectMissingError, Storage, is_hidden
+from distill.storage.local import LocalStorage
+
+__all__ = ["CONDITIONAL_LIMIT_BYTES", "Entry", "ObjectMissingError", "Storage", "is_hidden", "is_remote", "open_storage"]
+
+SCHEMES = ("file", "s3")
+
+
+def is_remote(uri: str) -> bool:
+    """Whether machines other than this one can read `uri`."""
+    return urlsplit(uri).scheme not in ("", "file")
+
+
+def open_storage(uri: str) -> Storage:
+    """The folder at `uri`: a path, `file://…` or `s3://bucket/prefix`. Nothing is read or made yet.
+
+    Raises JobError for another scheme, or for credentials written into the URI.
+    """
+    parts = urlsplit(uri)
+    if "@" in parts.netloc:
+        shown = uri.replace(parts.netloc, "…@" + parts.netloc.rsplit("@", 1)[1])
+        raise JobError(f"{shown!r} carries credentials. Leave them to the environment or to an instance role.")
+    if not is_remote(uri):
+        return LocalStorage(parts.path if parts.scheme else uri)
+    if parts.scheme not in SCHEMES:
+        raise JobError(f"{uri!r} has the scheme {parts.scheme!r}; distill reads and writes {' and '.join(SCHEMES)}.")
+    from distill.storage.s3 import S3Storage
+
+    return S3Storage(parts.netloc + parts.path.rstrip("/"))

@@ -1,0 +1,88 @@
+"""What every store can do, and the part of it that is the same for all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+CONDITIONAL_LIMIT_BYTES = 1 << 20
+"""Stores ignore the condition of multipart uploads, so larger objects are never written conditionally."""
+
+
+class ObjectMissingError(LookupError):
+    """No object lies under the key."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of a listing. `token` changes when the object does (ETag; local: mtime in ns)."""
+
+    key: str
+    size_bytes: int
+    token: str
+
+
+class Storage(ABC):
+    """A folder of objects at `uri`."""
+
+    uri: str
+
+    @abstractmethod
+    def folder(self, *names: str) -> Storage:
+        """The folder below this one."""
+
+    @abstractmethod
+    def walk(self) -> Iterator[Entry]:
+        """All objects at or below this folder, in no order; the folder may be one object itself."""
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """A seekable reader. Raises ObjectMissingError."""
+
+    @abstractmethod
+    def put(self, key: str, content: bytes) -> None:
+        """Write a whole object, durable when this returns. The key must be the writer's own."""
+
+    @abstractmethod
+    def create(self, key: str, content: bytes) -> bool:
+        """Atomically write unless an object is there; False says that one is, or may be."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove an object; none there is no error."""
+
+    def url(self, key: str) -> str:
+        """The object's full address, as messages show it."""
+        return f"{self.uri}/{key}"
+
+    def read(self, key: str) -> bytes:
+        """The whole object. Raises ObjectMissingError."""
+        with self.open(key) as file:
+            return file.read()
+
+    def read_or_none(self, key: str) -> bytes | None:
+        """The whole object, or None where there is none."""
+        try:
+            return self.read(key)
+        except ObjectMissingError:
+            return None
+
+    def put_if_absent(self, key: str, content: bytes) -> bool:
+        """Write unless an object is there. True exactly if the object under `key` is now `content`.
+
+        Raises ValueError over `CONDITIONAL_LIMIT_BYTES`.
+        """
+        if len(content) > CONDITIONAL_LIMIT_BYTES:
+            raise ValueError(f"{self.url(key)}: {len(content)} bytes are too many for a conditional put")
+        return self.create(key, content) or self.read_or_none(key) == content
+
+    def list_objects(self) -> list[Entry]:
+        """All objects below this folder, sorted by key."""
+        return sorted(self.walk(), key=lambda entry: entry.key)
+
+
+def is_hidden(key: str) -> bool:
+    """Whether the object, or a folder of its, is named `_*` or `.*`."""
+    return any(part.startswith(("_", ".")) for part in key.split("/"))

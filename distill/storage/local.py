@@ -1,0 +1,87 @@
+"""A folder on this machine's disk.
+
+The conditional put is a temporary file, fsync, `os.link` to the final name, fsync of the folder: `O_EXCL` on the final name would
+leave an empty object for ever after a kill. Temporary files start with `.distill-` and never appear in a listing.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from distill.storage.base import Entry, ObjectMissingError, Storage
+
+_TEMPORARY = ".distill-"
+
+
+class LocalStorage(Storage):
+    """Objects are files below `path`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser().absolute()
+        self.uri = str(self.path)
+
+    def folder(self, *names: str) -> LocalStorage:
+        return LocalStorage(self.path.joinpath(*names))
+
+    def walk(self) -> Iterator[Entry]:
+        if self.path.is_file():
+            yield self._entry(self.path, self.path.name)
+            return
+        for folder, _, names in os.walk(self.path, followlinks=True):
+            for name in names:
+                if not name.startswith(_TEMPORARY):
+                    file = Path(folder, name)
+                    yield self._entry(file, file.relative_to(self.path).as_posix())
+
+    def open(self, key: str) -> BinaryIO:
+        file = self.path if self.path.is_file() and key == self.path.name else self.path / key
+        try:
+            return file.open("rb")
+        except FileNotFoundError:
+            raise ObjectMissingError(self.url(key)) from None
+
+    def put(self, key: str, content: bytes) -> None:
+        temporary, final = self._write(key, content)
+        temporary.replace(final)
+        _sync(final.parent)
+
+    def create(self, key: str, content: bytes) -> bool:
+        temporary, final = self._write(key, content)
+        try:
+            os.link(temporary, final)
+        except FileExistsError:
+            return False
+        finally:
+            temporary.unlink()
+        _sync(final.parent)
+        return True
+
+    def delete(self, key: str) -> None:
+        (self.path / key).unlink(missing_ok=True)
+
+    def _write(self, key: str, content: bytes) -> tuple[Path, Path]:
+        final = self.path / key
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = final.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return temporary, final
+
+    @staticmethod
+    def _entry(file: Path, key: str) -> Entry:
+        status = file.stat()
+        return Entry(key, status.st_size, str(status.st_mtime_ns))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
