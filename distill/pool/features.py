@@ -32,7 +32,7 @@ def decode_features(table: pa.Table, features: VectorFeatures, width: int) -> Ro
     if len(features.columns) == 1:
         values = _column(table, features.columns[0], width, rejected)
     else:
-        widths = [_scalar_or_list_width(table.schema.field(name), width, len(features.columns)) for name in features.columns]
+        widths = [value_width(table.schema.field(name).type) for name in features.columns]
         values = np.hstack([_column(table, name, part, rejected) for name, part in zip(features.columns, widths, strict=True)])
     if features.scale != 1.0:
         values = values * np.float32(features.scale)
@@ -53,18 +53,14 @@ def decode_target(column: pa.ChunkedArray, outputs: Outputs) -> Rows:
 
 
 def feature_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) -> int:
-    """Numbers a row has; for lists of any length, as many as the first row that has any. Raises PoolError."""
-    width = 0
-    for name in features.columns:
-        kind = schema.field(name).type
-        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-            lengths = [length for length in pc.list_value_length(first[name]).to_pylist() if length]
-            if not lengths:
-                raise PoolError(f"column {name!r}: the first {len(first)} rows are null or empty, so its width is unknown. Use a fixed-size list.")
-            width += lengths[0]
-        else:
-            width += value_width(kind)
-    return width
+    """Numbers a row has; for a list of any length, as many as the first of the rows `first` that has any. Raises PoolError."""
+    name = features.columns[0]
+    if len(features.columns) > 1 or not _is_open_list(schema.field(name).type):
+        return sum(value_width(schema.field(column).type) for column in features.columns)
+    lengths = [length for length in pc.list_value_length(first[name]).to_pylist() if length]
+    if not lengths:
+        raise PoolError(f"column {name!r}: the first {len(first)} rows are null or empty, so its width is unknown. Use a fixed-size list.")
+    return int(lengths[0])
 
 
 def value_width(kind: pa.DataType) -> int:
@@ -73,13 +69,11 @@ def value_width(kind: pa.DataType) -> int:
         return int(kind.list_size)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return 1
-    raise PoolError(f"a column of type {kind} holds no numbers that a model could see. Use numbers, or lists of them.")
+    raise PoolError(f"a column of type {kind} holds no numbers of a fixed count. Use numbers, fixed-size lists, or one list column alone.")
 
 
-def _scalar_or_list_width(field_: pa.Field, total: int, columns: int) -> int:
-    if pa.types.is_list(field_.type) or pa.types.is_large_list(field_.type):
-        return total - columns + 1
-    return value_width(field_.type)
+def _is_open_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _column(table: pa.Table, name: str, width: int, rejected: dict[int, tuple[str, str]]) -> Matrix:
@@ -88,7 +82,7 @@ def _column(table: pa.Table, name: str, width: int, rejected: dict[int, tuple[st
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
     rows = len(array)
     bad = _nulls(array, name, rejected)
-    if pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type):
+    if _is_open_list(array.type) or pa.types.is_fixed_size_list(array.type):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
         for row in np.flatnonzero((lengths != width) & ~bad):
             rejected.setdefault(int(row), ("shape", f"column {name!r} has {lengths[row]} numbers, not {width}"))

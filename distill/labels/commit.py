@@ -1,0 +1,169 @@
+"""One fragment's labels come to exist: data under a key of the attempt's own, then one small object by conditional put.
+
+    data/<fragment>/<attempt>.arrow      rejects/<fragment>/<attempt>.arrow      commits/<fragment>.<generation>.json
+
+The first commit of a generation wins; a loser's data is garbage that no reader sees, a zombie's write included. Mending never
+overwrites: generation g+1 names the sha256 that it replaces, and the highest generation is the one that counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from distill.errors import StorageError
+from distill.failpoints import reach
+from distill.labels.contract import Contract
+from distill.labels.encoding import best_class
+from distill.schema import REJECTS, bytes_table, seal, table_bytes, unseal
+from distill.storage import Storage
+
+_HISTOGRAM_CLASSES = 4_096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """What makes one fragment's labels exist."""
+
+    fragment: str
+    generation: int
+    attempt: str
+    label_set: str
+    """Label-set digest."""
+    data: str
+    rejects: str | None
+    shard: int
+    shard_id: str
+    start: int
+    rows: int
+    rejected: int
+    bytes: int
+    sha256: str
+    """Of the data object."""
+    xxh3: str
+    """Fast digest of the data object, checked at each read."""
+    columns_sha256: str
+    """Of the decoded columns: the same wherever and however often the fragment is labelled."""
+    histogram: dict[str, int]
+    """Rows by class with the largest logit; empty for values and for very many classes."""
+    device: str
+    versions: dict[str, str] = field(default_factory=dict)
+    replaces: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Where the commit lies."""
+        return commit_key(self.fragment, self.generation)
+
+    def to_bytes(self) -> bytes:
+        """The sealed object."""
+        return seal(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> Commit:
+        """Raises StorageError where the object is damaged."""
+        return cls(**unseal(content, where))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A fragment that one attempt is about to label."""
+
+    fragment: str
+    shard: int
+    shard_id: str
+    start: int
+    rows: int
+    generation: int = 0
+    replaces: str | None = None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Under what the labels are written: recorded in each commit."""
+
+    label_set: str
+    device: str
+    versions: dict[str, str]
+
+
+def commit_key(fragment: str, generation: int) -> str:
+    """`commits/<fragment>.<generation>.json`."""
+    return f"commits/{fragment}.{generation}.json"
+
+
+def write_fragment(folder: Storage, claim: Claim, labels: pa.Table, rejects: list[dict[str, Any]], contract: Contract, origin: Origin) -> Commit:
+    """Write the labels of one fragment and commit them. Returns the commit that won, which may be another attempt's.
+
+    `labels` has `claim.rows` rows under `label_schema(contract)`. Raises StorageError.
+    """
+    attempt = uuid.uuid4().hex
+    content = _data_bytes(labels)
+    data, rejects_key = f"data/{claim.fragment}/{attempt}.arrow", f"rejects/{claim.fragment}/{attempt}.arrow" if rejects else None
+    reach("label.before_data")
+    folder.put(data, content)
+    if rejects_key:
+        folder.put(rejects_key, table_bytes(pa.Table.from_pylist(rejects, REJECTS)))
+    reach("label.after_data")
+    commit = Commit(
+        **{**asdict(claim), **asdict(origin)},
+        attempt=attempt,
+        data=data,
+        rejects=rejects_key,
+        rejected=len(rejects),
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        xxh3=xxhash.xxh3_128_hexdigest(content),
+        columns_sha256=columns_sha256(labels),
+        histogram=_histogram(labels, contract),
+    )
+    won = folder.put_if_absent(commit.key, commit.to_bytes())
+    reach("label.after_commit")
+    return commit if won else Commit.from_bytes(folder.read(commit.key), folder.url(commit.key))
+
+
+def read_labels(folder: Storage, data: str, xxh3: str) -> pa.Table:
+    """The label columns of one data object. Raises StorageError where its bytes are not those that were committed."""
+    content = folder.read(data)
+    if xxhash.xxh3_128_hexdigest(content) != xxh3:
+        raise StorageError(f"{folder.url(data)} is damaged: its bytes are not those that were committed. Delete it and run again: only its fragment is labelled anew.")
+    return pa.ipc.open_file(pa.py_buffer(content)).read_all()
+
+
+def read_rejects(folder: Storage, key: str) -> pa.Table:
+    """Shard, row, reason and message of each rejected row."""
+    return bytes_table(folder.read(key), REJECTS, folder.url(key))
+
+
+def columns_sha256(labels: pa.Table) -> str:
+    """sha256 over the decoded columns: name, validity and packed values of each."""
+    total = hashlib.sha256()
+    for name in labels.column_names:
+        column = labels[name].combine_chunks()
+        array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+        total.update(name.encode())
+        total.update(array.is_valid().to_numpy(zero_copy_only=False).tobytes())
+        size = array.type.byte_width
+        total.update(array.buffers()[1].to_pybytes()[array.offset * size : (array.offset + len(array)) * size])
+    return total.hexdigest()
+
+
+def _data_bytes(labels: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, labels.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(labels)
+    return bytes(sink.getvalue())
+
+
+def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:
+    if contract.kind != "logits" or not contract.exclusive or contract.width > _HISTOGRAM_CLASSES:
+        return {}
+    best = best_class(labels, contract)
+    counts = np.bincount(best[best >= 0], minlength=contract.width)
+    return {contract.classes[number]: int(count) for number, count in enumerate(counts) if count}

@@ -1,0 +1,171 @@
+"""One label set: what one labeler wrote over one pool under one contract.
+
+    labels/<name>/v<N>/<pool>/contract.json  data/  rejects/  commits/  manifest/<n>.arrow
+
+(DESIGN §3 draws `labels/<name>/v<N>/`; a labeler over two pools writes two label sets, so the pool is one folder more.)
+
+Readers know commits and manifests, never a listing of data. The manifest rolls commits up in immutable numbered segments, so that
+a reader of a large set makes a handful of requests. State is O(fragments).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from distill.errors import ContractError, StorageError
+from distill.labels.commit import Claim, Commit, commit_key, read_labels
+from distill.labels.contract import Contract
+from distill.pool import Fragment, Inventory
+from distill.schema import MANIFEST, bytes_table, digest, table_bytes
+from distill.storage import Storage
+
+_READ_THREADS = 32
+SEGMENT_COMMITS = 1_000
+"""A manifest segment is written at the latest after so many commits."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One committed fragment as the manifest has it."""
+
+    fragment: str
+    generation: int
+    data: str
+    rejects: str | None
+    shard: int
+    shard_id: str
+    start: int
+    rows: int
+    rejected: int
+    bytes: int
+    sha256: str
+    xxh3: str
+    columns_sha256: str
+
+
+def label_set_folder(root: Storage, name: str, version: int, pool: str) -> Storage:
+    """Where a label set lies."""
+    return root.folder("labels", name, f"v{version}", pool)
+
+
+class LabelSet:
+    """Commits of one label set, the highest generation of each fragment."""
+
+    def __init__(self, folder: Storage, name: str, version: int) -> None:
+        self.folder = folder
+        self.name = name
+        self.version = version
+        self._lines: dict[str, Line] = {}
+        self._in_manifest: set[tuple[str, int]] = set()
+
+    @property
+    def lines(self) -> Sequence[Line]:
+        """Committed fragments in (shard, row) order."""
+        return sorted(self._lines.values(), key=lambda line: (line.shard, line.start))
+
+    @property
+    def label_hash(self) -> str:
+        """Digest of the decoded columns in (shard, row) order: what a student pins."""
+        return digest([[line.shard, line.start, line.rows, line.columns_sha256] for line in self.lines])
+
+    def line(self, fragment: str) -> Line | None:
+        """The commit of one fragment, if there is one."""
+        return self._lines.get(fragment)
+
+    def read_contract(self) -> Contract | None:
+        """The stored contract; None before the set was begun."""
+        content = self.folder.read_or_none("contract.json")
+        return Contract.from_bytes(content, self.folder.url("contract.json")) if content is not None else None
+
+    def begin(self, contract: Contract) -> None:
+        """Store the contract, or refuse another one. Raises ContractError."""
+        if not self.folder.put_if_absent("contract.json", contract.to_bytes()):
+            stored = self.read_contract()
+            assert stored is not None
+            contract.require(stored, self.name, self.version)
+
+    def refresh(self) -> LabelSet:
+        """Read manifest segments, then the commits that none of them has."""
+        for entry in self.folder.folder("manifest").list_objects():
+            key = f"manifest/{entry.key}"
+            for row in bytes_table(self.folder.read(key), MANIFEST, self.folder.url(key)).to_pylist():
+                self._take(Line(**row))
+                self._in_manifest.add((row["fragment"], row["generation"]))
+        listed = [_parsed(entry.key) for entry in self.folder.folder("commits").list_objects()]
+        missing = [(fragment, generation) for fragment, generation in listed if (fragment, generation) not in self._in_manifest]
+        with ThreadPoolExecutor(_READ_THREADS) as threads:
+            for commit in threads.map(self._read_commit, missing):
+                self.add(commit)
+        return self
+
+    def add(self, commit: Commit) -> None:
+        """Take a commit that was just made."""
+        self._take(Line(**{name: getattr(commit, name) for name in MANIFEST.names}))
+
+    def write_manifest(self) -> None:
+        """Roll the commits up that no segment has yet; another driver's segment is never overwritten."""
+        fresh = [line for line in self.lines if (line.fragment, line.generation) not in self._in_manifest]
+        if not fresh:
+            return
+        content = table_bytes(pa.Table.from_pylist([vars(line) for line in fresh], MANIFEST))
+        number = len(self.folder.folder("manifest").list_objects())
+        while not self.folder.put_if_absent(f"manifest/{number:06d}.arrow", content):
+            number += 1
+        self._in_manifest |= {(line.fragment, line.generation) for line in fresh}
+
+    def lost(self) -> list[Line]:
+        """Committed fragments whose data object is gone or has another size: one LIST held against the commits."""
+        there = {f"data/{entry.key}": entry.size_bytes for entry in self.folder.folder("data").list_objects()}
+        return [line for line in self.lines if there.get(line.data) != line.bytes]
+
+    def claims(self, fragments: Iterable[Fragment], lost: Sequence[Line]) -> list[Claim]:
+        """What is left to label: fragments without a commit, and lost ones in their next generation."""
+        gone = {line.fragment: line for line in lost}
+        wanted = []
+        for fragment in fragments:
+            where = (fragment.id, fragment.shard.number, fragment.shard.id, fragment.start, fragment.rows)
+            if fragment.id in gone:
+                line = gone[fragment.id]
+                wanted.append(Claim(*where, generation=line.generation + 1, replaces=line.sha256))
+            elif fragment.id not in self._lines:
+                wanted.append(Claim(*where))
+        return wanted
+
+    def read(self, line: Line) -> pa.Table:
+        """One fragment's label columns. Raises StorageError."""
+        return read_labels(self.folder, line.data, line.xxh3)
+
+    def require_complete(self, inventory: Inventory) -> None:
+        """Refuse a set that does not cover the pool's rows exactly once. Raises ContractError."""
+        have = sum(line.rows for line in self.lines)
+        if have != inventory.rows:
+            raise ContractError(
+                f"labels.{self.name}: {have:,} of {inventory.rows:,} rows of pools.{inventory.pool} are labelled under {self.folder.uri}. "
+                f"Run `distill label` again; it labels only what is missing."
+            )
+
+    def _take(self, line: Line) -> None:
+        known = self._lines.get(line.fragment)
+        if known is None or line.generation >= known.generation:
+            self._lines[line.fragment] = line
+
+    def _read_commit(self, where: tuple[str, int]) -> Commit:
+        key = commit_key(*where)
+        content = self.folder.read_or_none(key)
+        if content is None:
+            raise StorageError(f"{self.folder.url(key)} was listed and is gone. Nobody but gc may delete; restore it from a copy.")
+        return Commit.from_bytes(content, self.folder.url(key))
+
+
+def _parsed(key: str) -> tuple[str, int]:
+    fragment, generation, _ = key.rsplit(".", 2)
+    return fragment, int(generation)
+
+
+def label_set_digest(contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
+    """Identity of a label set: contract, inventory and fragment_rows, and nothing else."""
+    return digest([contract.digest, inventory.digest, fragment_rows])
