@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from distill.errors import ContractError
-from distill.schema import digest, seal, unseal
+from distill.schema import digest, seal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +53,13 @@ class Contract:
         """sha256 of the meaning."""
         return digest(self.meaning)
 
-    def to_bytes(self) -> bytes:
-        """`contract.json`."""
-        return seal({"contract": self.meaning, "versions": dict(self.versions)})
+    def to_bytes(self, *, fragment_rows: int, label_set: str) -> bytes:
+        """`contract.json`: the meaning, and over which fragments the set is cut."""
+        return seal({"contract": self.meaning, "versions": dict(self.versions), "fragment_rows": fragment_rows, "label_set": label_set})
 
     @classmethod
-    def from_bytes(cls, content: bytes, where: str) -> Contract:
-        """Raises StorageError where the object is damaged."""
-        body = unseal(content, where)
+    def from_body(cls, body: Mapping[str, Any]) -> Contract:
+        """The contract of an unsealed `contract.json`."""
         meaning = body["contract"]
         lists = {"classes": tuple(meaning["classes"]), "temperatures": tuple(meaning["temperatures"])}
         return cls(**{**meaning, **lists}, versions=body["versions"])

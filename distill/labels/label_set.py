@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from distill.errors import ContractError, StorageError
 from distill.labels.commit import Claim, Commit, commit_key, read_labels
 from distill.labels.contract import Contract
 from distill.pool import Fragment, Inventory
-from distill.schema import MANIFEST, bytes_table, digest, table_bytes
+from distill.schema import MANIFEST, bytes_table, digest, table_bytes, unseal
 from distill.storage import Storage
 
 _READ_THREADS = 32
@@ -78,15 +79,33 @@ class LabelSet:
 
     def read_contract(self) -> Contract | None:
         """The stored contract; None before the set was begun."""
-        content = self.folder.read_or_none("contract.json")
-        return Contract.from_bytes(content, self.folder.url("contract.json")) if content is not None else None
+        body = self._read_body()
+        return Contract.from_body(body) if body else None
 
-    def begin(self, contract: Contract) -> None:
-        """Store the contract, or refuse another one. Raises ContractError."""
-        if not self.folder.put_if_absent("contract.json", contract.to_bytes()):
-            stored = self.read_contract()
-            assert stored is not None
-            contract.require(stored, self.name, self.version)
+    def begin(self, contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
+        """Store the contract, or refuse another one. Returns the label-set digest. Raises ContractError."""
+        mine = label_set_digest(contract, inventory, fragment_rows)
+        if self.folder.put_if_absent("contract.json", contract.to_bytes(fragment_rows=fragment_rows, label_set=mine)):
+            return mine
+        self.require(contract, inventory, fragment_rows)
+        return mine
+
+    def require(self, contract: Contract, inventory: Inventory, fragment_rows: int) -> None:
+        """Refuse a set that was begun under another contract, pool or cut. Raises ContractError."""
+        body = self._read_body()
+        if body is None:
+            raise ContractError(f"labels.{self.name}: nothing is labelled yet under {self.folder.uri}. Run `distill label`.")
+        contract.require(Contract.from_body(body), self.name, self.version)
+        if body["fragment_rows"] != fragment_rows:
+            raise ContractError(
+                f"labels.{self.name}: stored with fragment_rows = {body['fragment_rows']}, now {fragment_rows}. "
+                f"Set it back, or set labels.{self.name}.version = {self.version + 1} to label anew."
+            )
+        if body["label_set"] != label_set_digest(contract, inventory, fragment_rows):
+            raise ContractError(
+                f"labels.{self.name}: stored for another inventory of pools.{inventory.pool}. "
+                f"Restore the inventory under the root, or set labels.{self.name}.version = {self.version + 1} to label anew."
+            )
 
     def refresh(self) -> LabelSet:
         """Read manifest segments, then the commits that none of them has."""
@@ -147,6 +166,10 @@ class LabelSet:
                 f"labels.{self.name}: {have:,} of {inventory.rows:,} rows of pools.{inventory.pool} are labelled under {self.folder.uri}. "
                 f"Run `distill label` again; it labels only what is missing."
             )
+
+    def _read_body(self) -> dict[str, Any] | None:
+        content = self.folder.read_or_none("contract.json")
+        return unseal(content, self.folder.url("contract.json")) if content is not None else None
 
     def _take(self, line: Line) -> None:
         known = self._lines.get(line.fragment)

@@ -1,0 +1,7 @@
+"""Networks in plain torch (`network`), and what is kept of a trained model (`record`, torch-free)."""
+
+from __future__ import annotations
+
+from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record, read_weights, write_record
+
+__all__ = ["HeadPlan", "ModelRecord", "NetworkPlan", "read_record", "read_weights", "write_record"]

@@ -1,0 +1,83 @@
+"""Networks as a job names them: a trunk, and heads on it; a head may bring a network of its own (θ beside θ_S).
+
+Shapes: B rows, F numbers a row, H trunk width.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from distill.errors import JobError
+from distill.job import Cnn, Linear, Mlp, Network
+from distill.models.record import NetworkPlan
+
+
+class MultiHead(nn.Module):
+    """`forward(x_BF)` answers every head: name → (B, width)."""
+
+    def __init__(self, plan: NetworkPlan) -> None:
+        super().__init__()
+        own = {name: head.model for name, head in plan.heads.items() if head.model is not None}
+        shared = [plan.model] if len(own) < len(plan.heads) else []
+        self.trunk = _trunk(plan.model, plan.in_features) if shared else None
+        self.own = nn.ModuleDict({name: _trunk(model, plan.in_features) for name, model in own.items()})
+        self.heads = nn.ModuleDict(
+            {name: nn.Linear(trunk_width(head.model or plan.model, plan.in_features), head.width) for name, head in plan.heads.items()}
+        )
+
+    def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
+        hidden_BH = self.trunk(x_BF) if self.trunk is not None else x_BF
+        return {name: head(self.own[name](x_BF) if name in self.own else hidden_BH) for name, head in self.heads.items()}
+
+
+def build_network(plan: NetworkPlan, seed: int = 0) -> MultiHead:
+    """A network with its initial weights drawn from `seed`. The caller's random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MultiHead(plan)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Trainable numbers."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def trunk_width(model: Network, in_features: int) -> int:
+    """H of a trunk. Raises JobError where a CNN's shape does not fit the features."""
+    if isinstance(model, Linear):
+        return in_features
+    if isinstance(model, Mlp):
+        return model.hidden[-1]
+    channels, height, width = model.shape
+    if channels * height * width != in_features:
+        raise JobError(f"model.shape = {list(model.shape)} holds {channels * height * width} numbers, but a row has {in_features}. Correct the shape.")
+    return model.hidden
+
+
+def _trunk(model: Network, in_features: int) -> nn.Module:
+    trunk_width(model, in_features)
+    if isinstance(model, Mlp):
+        layers = [
+            layer for before, after in pairwise((in_features, *model.hidden)) for layer in (nn.Linear(before, after), nn.ReLU(), *_dropout(model.dropout))
+        ]
+        return nn.Sequential(*layers)
+    return _convolutions(model) if isinstance(model, Cnn) else nn.Identity()
+
+
+def _convolutions(model: Cnn) -> nn.Module:
+    channels, height, width = model.shape
+    layers: list[nn.Module] = [nn.Unflatten(1, model.shape)]
+    for after in model.channels:
+        layers += [nn.Conv2d(channels, after, 3, padding=1), nn.ReLU()]
+        channels = after
+        if min(height, width) >= 4:
+            layers.append(nn.MaxPool2d(2))
+            height, width = height // 2, width // 2
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, model.hidden), nn.ReLU(), *_dropout(model.dropout))
+
+
+def _dropout(rate: float) -> list[nn.Module]:
+    return [nn.Dropout(rate)] if rate else []

@@ -1,0 +1,105 @@
+"""What is kept of a trained model: `weights.safetensors` and, written last, `done.json`, which pins the weights' sha256.
+
+Fits and students are kept alike: `fits/<name>/<digest>/…` and `students/<name>/<digest>/…`. Torch-free, so that a finished job is
+recognised without loading it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from distill.errors import StorageError
+from distill.job import Network, Outputs
+from distill.schema import canonical, seal, unseal
+from distill.storage import Storage
+
+DONE = "done.json"
+WEIGHTS = "weights.safetensors"
+_NETWORK: TypeAdapter[Network] = TypeAdapter(Network)
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """One head: numbers in a row of its outputs, and its own network if it has one."""
+
+    width: int
+    model: Network | None = None
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """Everything needed to build a network again."""
+
+    in_features: int
+    model: Network
+    heads: Mapping[str, HeadPlan]
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        heads = {name: {"width": head.width, "model": head.model.model_dump(mode="json") if head.model else None} for name, head in self.heads.items()}
+        return {"in_features": self.in_features, "model": self.model.model_dump(mode="json"), "heads": heads}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> NetworkPlan:
+        """The inverse of `to_plain`."""
+        heads = {name: HeadPlan(head["width"], _network(head["model"]) if head["model"] else None) for name, head in plain["heads"].items()}
+        return cls(plain["in_features"], _network(plain["model"]), heads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecord:
+    """`done.json` of one trained model."""
+
+    name: str
+    digest: str
+    form: str
+    """`network` or `eszsl`: which labeler reads the weights."""
+    in_features: int
+    heads: Mapping[str, Outputs]
+    widths: Mapping[str, int]
+    sha256: str
+    """Of the weights object."""
+    parameters: int
+    plan: Mapping[str, Any] | None = None
+    """For networks: `NetworkPlan.to_plain()`."""
+    taught_by: Mapping[str, str] = field(default_factory=dict)
+    """Label set or target → the digest that was pinned."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """For people: rows, steps, seconds, chosen constants, losses."""
+
+
+def read_record(folder: Storage) -> ModelRecord | None:
+    """The finished model in `folder`; None before it is done. Raises StorageError where the record is damaged."""
+    content = folder.read_or_none(DONE)
+    if content is None:
+        return None
+    body = unseal(content, folder.url(DONE))
+    heads = {name: Outputs(head["kind"], tuple(head["classes"]), head["exclusive"]) for name, head in body["heads"].items()}
+    return ModelRecord(**{**body, "heads": heads})
+
+
+def write_record(folder: Storage, record: ModelRecord, weights: bytes) -> ModelRecord:
+    """Keep a trained model: weights first, then the record that makes it exist. The first writer wins."""
+    folder.put(f"{record.sha256[:16]}-{WEIGHTS}", weights)
+    folder.put_if_absent(DONE, seal(asdict(record)))
+    kept = read_record(folder)
+    assert kept is not None
+    return kept
+
+
+def read_weights(folder: Storage, record: ModelRecord) -> bytes:
+    """The weights that the record pins. Raises StorageError where they are not those."""
+    key = f"{record.sha256[:16]}-{WEIGHTS}"
+    content = folder.read(key)
+    if hashlib.sha256(content).hexdigest() != record.sha256:
+        raise StorageError(f"{folder.url(key)} is damaged: its sha256 is not the one that done.json pins. Delete the folder and run again.")
+    return content
+
+
+def _network(plain: Any) -> Network:
+    return _NETWORK.validate_json(canonical(plain))
