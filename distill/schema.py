@@ -72,15 +72,15 @@ def digest(content: Any) -> str:
 
 def seal(body: dict[str, Any]) -> bytes:
     """A JSON control object: the body and its digest."""
-    return json.dumps({**body, "format": VERSION, "digest": digest(body)}, indent=1, ensure_ascii=False).encode()
+    return json.dumps({"format": VERSION, "digest": digest(body), "body": body}, indent=1, ensure_ascii=False).encode()
 
 
 def unseal(content: bytes, where: str) -> dict[str, Any]:
     """The body of a sealed object. Raises StorageError where it is damaged or of another version."""
     try:
-        body = json.loads(content)
-        stored, version = body.pop("digest"), body.pop("format")
-    except (ValueError, KeyError, AttributeError, TypeError):
+        sealed = json.loads(content)
+        body, stored, version = sealed["body"], sealed["digest"], sealed["format"]
+    except (ValueError, KeyError, TypeError):
         raise StorageError(f"{where} is damaged: not a sealed control object. Restore it from a copy.") from None
     if version != VERSION:
         raise StorageError(f"{where} has format {version!r}; this distill reads {VERSION}. Use the distill that wrote it.")

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
@@ -67,6 +69,14 @@ class LabelSet:
     def lines(self) -> Sequence[Line]:
         """Committed fragments in (shard, row) order."""
         return sorted(self._lines.values(), key=lambda line: (line.shard, line.start))
+
+    def lines_of(self, shard: int) -> Sequence[Line]:
+        """The committed fragments of one shard, in row order."""
+        return self._by_shard.get(shard, ())
+
+    @cached_property
+    def _by_shard(self) -> dict[int, list[Line]]:
+        return {shard: list(lines) for shard, lines in groupby(self.lines, key=lambda line: line.shard)}
 
     @property
     def label_hash(self) -> str:
@@ -175,6 +185,7 @@ class LabelSet:
         known = self._lines.get(line.fragment)
         if known is None or line.generation >= known.generation:
             self._lines[line.fragment] = line
+            self.__dict__.pop("_by_shard", None)
 
     def _read_commit(self, where: tuple[str, int]) -> Commit:
         key = commit_key(*where)

@@ -1,0 +1,98 @@
+"""Batches for one training worker: its lanes of a source, read ahead in threads, the same rows whatever the number of workers.
+
+Where a source's chunks fit in `CACHE_BYTES`, later epochs read nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from distill.feed.order import Chunk, Order, Window
+from distill.feed.source import Arrays, Source, concatenate
+
+CACHE_BYTES = 256 << 20
+_THREADS = 4
+
+
+class Feed:
+    """Yields the batches of one source, epoch after epoch, for the lanes of one worker."""
+
+    def __init__(self, source: Source, order: Order, *, rank: int, workers: int) -> None:
+        self.source, self.order = source, order
+        self.lanes = range(rank, order.lanes, workers)
+        self._threads = ThreadPoolExecutor(_THREADS)
+        self._cache: dict[Chunk, Arrays] = {}
+        self._cached_bytes = 0
+        self._lock = threading.Lock()
+
+    def batches(self, first_step: int = 0) -> Iterator[Arrays]:
+        """Batches from a global step on, without end. Each has `lane_rows` rows a lane; padding rows have weight 0 and row −1."""
+        epoch, step = divmod(first_step, self.order.steps_per_epoch)
+        while True:
+            lanes = [self._lane(epoch, lane, step) for lane in self.lanes]
+            for _ in range(step, self.order.steps_per_epoch):
+                yield concatenate([next(lane) for lane in lanes])
+            epoch, step = epoch + 1, 0
+
+    def close(self) -> None:
+        """End the reading threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def _lane(self, epoch: int, lane: int, first_step: int) -> Iterator[Arrays]:
+        """One lane's share of each batch of an epoch, from a step on; padded when its rows are over."""
+        size, skip = self.order.lane_rows, first_step * self.order.lane_rows
+        left: Arrays | None = None
+        for rows in self._ahead(self.order.windows(epoch, lane)):
+            count = len(rows["row"])
+            dropped, skip = min(skip, count), max(0, skip - count)
+            fresh = {name: values[dropped:] for name, values in rows.items()}
+            left = fresh if left is None else concatenate([left, fresh])
+            while len(left["row"]) >= size:
+                yield {name: values[:size] for name, values in left.items()}
+                left = {name: values[size:] for name, values in left.items()}
+        empty = left if left is not None else self._nothing()
+        while True:
+            yield _padded(empty, size)
+            empty = {name: values[:0] for name, values in empty.items()}
+
+    def _ahead(self, windows: Iterator[Window]) -> Iterator[Arrays]:
+        """The rows of each window, the next one being read while this one is used."""
+        waiting: Future[Arrays] | None = None
+        for window in windows:
+            coming = self._threads.submit(self._read, window)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = coming
+        if waiting is not None:
+            yield waiting.result()
+
+    def _read(self, window: Window) -> Arrays:
+        rows = concatenate([self._chunk(chunk) for chunk in window.chunks])
+        return {name: values[window.positions] for name, values in rows.items()}
+
+    def _chunk(self, chunk: Chunk) -> Arrays:
+        cached = self._cache.get(chunk)
+        if cached is not None:
+            return cached
+        arrays = self.source.load(chunk)
+        size = sum(values.nbytes for values in arrays.values())
+        with self._lock:
+            if self._cached_bytes + size <= CACHE_BYTES and chunk not in self._cache:
+                self._cache[chunk] = arrays
+                self._cached_bytes += size
+        return arrays
+
+    def _nothing(self) -> Arrays:
+        """Arrays of no rows, for a lane that has none."""
+        return {name: values[:0] for name, values in self._chunk(self.order.chunks[0]).items()}
+
+
+def _padded(rows: Arrays, size: int) -> Arrays:
+    missing = size - len(rows["row"])
+    padded = {name: np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) for name, values in rows.items()}
+    padded["row"][size - missing :] = -1
+    return padded

@@ -1,0 +1,79 @@
+"""In which order rows are seen: a pure function of (seed, epoch, step) over pinned row ranges, the same for any number of workers.
+
+A global batch is L fixed *lanes*. A source's rows are cut into chunks, dealt to the lanes in turn; each epoch a lane permutes its
+chunks, and rows within windows of a few chunks, so every file is read once an epoch with bounded memory. Worker r of W takes the lanes
+≡ r (mod W). A lane that ends early gives padding (row −1), so that every batch has the same shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+WINDOW_CHUNKS = 4
+_LANE_CHUNKS = 8
+_SMALLEST_CHUNK_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A run of rows of one shard of one of the source's pools."""
+
+    pool: int
+    shard: int
+    start: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some chunks of one lane, and the order of their rows: positions into the chunks laid end to end."""
+
+    chunks: tuple[Chunk, ...]
+    positions: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Order:
+    """Chunks, lanes and a seed: everything that decides the order."""
+
+    chunks: Sequence[Chunk]
+    lanes: int
+    lane_rows: int
+    """Rows a lane gives to one global batch."""
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Global batches until the longest lane has given all its rows."""
+        longest = max(sum(chunk.rows for chunk in self._mine(lane)) for lane in range(self.lanes))
+        return max(1, -(-longest // self.lane_rows))
+
+    def windows(self, epoch: int, lane: int) -> Iterator[Window]:
+        """One lane's rows of one epoch, in order."""
+        mine = self._mine(lane)
+        shuffled = [mine[number] for number in self._draw(epoch, lane, 0).permutation(len(mine))]
+        for number, start in enumerate(range(0, len(shuffled), WINDOW_CHUNKS)):
+            chunks = tuple(shuffled[start : start + WINDOW_CHUNKS])
+            yield Window(chunks, self._draw(epoch, lane, number + 1).permutation(sum(chunk.rows for chunk in chunks)))
+
+    def _mine(self, lane: int) -> Sequence[Chunk]:
+        return self.chunks[lane :: self.lanes]
+
+    def _draw(self, *position: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, *position])
+
+
+def cut_chunks(shard_rows: Sequence[Sequence[int]], lanes: int, most_rows: int) -> list[Chunk]:
+    """All rows of pools with the given shard sizes, in chunks small enough that every lane has some of them."""
+    total = sum(map(sum, shard_rows))
+    size = max(_SMALLEST_CHUNK_ROWS, min(most_rows, -(-total // (lanes * _LANE_CHUNKS))))
+    return [
+        Chunk(pool, shard, start, min(size, rows - start))
+        for pool, shards in enumerate(shard_rows)
+        for shard, rows in enumerate(shards)
+        for start in range(0, rows, size)
+    ]

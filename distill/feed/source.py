@@ -1,0 +1,128 @@
+"""pool ⋈ label sets, by row range: what one chunk of rows becomes for training.
+
+A chunk is a dictionary of arrays with one entry a row. For each column that a term learns from, `<column>.weight` is 0 where the row
+was rejected, by the labeler or by the reader.
+
+    features             (B, F) float32
+    <column>.outputs     (B, S) float32: logits or values      <column>.index, .log_probs   (B, k) for top-k sets
+    <column>.target      (B,) int64, or (B, S) float32         <column>.weight              (B,) float32
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from distill.errors import RejectedError
+from distill.feed.order import Chunk
+from distill.job import Outputs, VectorFeatures
+from distill.labels import Contract, DenseLabels, LabelSet, decode
+from distill.pool import Inventory, decode_features, decode_target, read_rows
+from distill.storage import open_storage
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """Soft labels at one temperature, from one label set over each pool of the source."""
+
+    contract: Contract
+    sets: tuple[LabelSet, ...]
+    temperature: float | None
+
+
+@dataclass(frozen=True)
+class TargetColumn:
+    """The target of the source's pools."""
+
+    name: str
+    outputs: Outputs
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pools whose rows are seen together, and what is learned on them."""
+
+    inventories: tuple[Inventory, ...]
+    features: VectorFeatures
+    width: int
+    columns: Mapping[str, LabelColumn | TargetColumn] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all its pools."""
+        return sum(inventory.rows for inventory in self.inventories)
+
+    @property
+    def shard_rows(self) -> list[list[int]]:
+        """Rows of each shard of each pool."""
+        return [[shard.rows for shard in inventory.shards] for inventory in self.inventories]
+
+    def load(self, chunk: Chunk) -> Arrays:
+        """The arrays of one chunk. Raises PoolError, StorageError."""
+        inventory = self.inventories[chunk.pool]
+        targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
+        rows = range(chunk.start, chunk.start + chunk.rows)
+        wanted = list(dict.fromkeys([*self.features.columns, *targets]))
+        table = read_rows(open_storage(inventory.uri), inventory.shards[chunk.shard].key, rows, wanted)
+        decoded = decode_features(table, self.features, self.width)
+        usable = _usable(chunk.rows, decoded.rejected)
+        arrays: Arrays = {"features": decoded.values, "row": self._row_numbers(chunk)}
+        for name, column in self.columns.items():
+            made = _target(table, column) if isinstance(column, TargetColumn) else self._labels(chunk, column)
+            made["weight"] = made["weight"] * usable
+            arrays |= {f"{name}.{key}": values for key, values in made.items()}
+        return arrays
+
+    @cached_property
+    def _first_rows(self) -> list[npt.NDArray[np.int64]]:
+        """The source-wide number of each shard's first row."""
+        sizes = [rows for shards in self.shard_rows for rows in shards]
+        firsts = np.concatenate([[0], np.cumsum(sizes)])[:-1].astype(np.int64)
+        return np.split(firsts, np.cumsum([len(shards) for shards in self.shard_rows])[:-1])
+
+    def _row_numbers(self, chunk: Chunk) -> npt.NDArray[np.int64]:
+        first = int(self._first_rows[chunk.pool][chunk.shard]) + chunk.start
+        return np.arange(first, first + chunk.rows)
+
+    def _labels(self, chunk: Chunk, column: LabelColumn) -> Arrays:
+        soft = decode(_rows_of(column.sets[chunk.pool], chunk), column.contract, column.temperature)
+        weight = soft.labelled.astype(np.float32)
+        if isinstance(soft, DenseLabels):
+            return {"outputs": soft.outputs, "weight": weight}
+        return {"index": soft.index, "log_probs": soft.log_probs, "weight": weight}
+
+
+def _rows_of(labels: LabelSet, chunk: Chunk) -> pa.Table:
+    """The label rows of one chunk, wherever the set's own fragments end."""
+    parts: list[pa.Table] = []
+    for line in labels.lines_of(chunk.shard):
+        start, stop = max(line.start, chunk.start), min(line.start + line.rows, chunk.start + chunk.rows)
+        if start < stop:
+            parts.append(labels.read(line).slice(start - line.start, stop - start))
+    table = pa.concat_tables(parts)
+    if len(table) != chunk.rows:
+        raise RejectedError(f"labels.{labels.name}: rows {chunk.start}–{chunk.start + chunk.rows - 1} of shard {chunk.shard} are not all labelled. Run `distill label`.")
+    return table
+
+
+def _target(table: pa.Table, column: TargetColumn) -> Arrays:
+    decoded = decode_target(table[column.name], column.outputs)
+    return {"target": decoded.values, "weight": _usable(len(table), decoded.rejected)}
+
+
+def _usable(rows: int, rejected: Mapping[int, object]) -> npt.NDArray[np.float32]:
+    usable = np.ones(rows, np.float32)
+    usable[list(rejected)] = 0
+    return usable
+
+
+def concatenate(parts: Sequence[Arrays]) -> Arrays:
+    """Chunks laid end to end."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,0 +1,7 @@
+"""Labelers: everything that can teach. `base` has the protocol; each kind has a file of its own."""
+
+from __future__ import annotations
+
+from distill.labelers.base import Labeler, Recipe, build_labeler
+
+__all__ = ["Labeler", "Recipe", "build_labeler"]
