@@ -45,13 +45,16 @@ class Eszsl(Table):
     kind: Literal["eszsl"]
     descriptions: str
     """CSV file: a header `class,ATTRIBUTE…`, then a row a class, also for classes without any label."""
-    random_features: Annotated[int, Field(ge=0, le=65_536)] = 0
-    """Width of a fixed random ReLU map put before the regression; 0: none."""
-    feature_ridges: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
-    """Candidates for γ, relative to the mean diagonal of XᵀX/n."""
-    attribute_ridges: tuple[float, ...] = (0.01, 0.1, 1.0)
+    feature_ridges: tuple[float, ...] = (0.003, 0.03, 0.3)
+    """Candidates for γ of the feature side, a row."""
+    attribute_ridges: tuple[float, ...] = (0.1, 1.0, 10.0)
     """Candidates for λ of the attribute side."""
+    calibrations: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+    """Candidates for what calibrated stacking takes off the scores of seen classes."""
+    scales: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
+    """Candidates for the factor that turns scores into logits."""
     seed: int = 0
+    """Of which classes are held out together, where there are too many for every pair."""
 
 
 class Training(Table):
@@ -61,7 +64,7 @@ class Training(Table):
     """Passes over the rows it learns from."""
     batch_rows: Positive = 256
     """Rows of a global batch, over all workers."""
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0

@@ -1,0 +1,47 @@
+"""Pools that a job makes itself: a function of the user's yields one Arrow table a shard.
+
+`_made.json` is written last, so a making that was cut off begins again; it is never begun again once an inventory lists the files.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distill.errors import JobError
+from distill.job import Job
+from distill.job.source import read_source
+from distill.schema import seal
+from distill.storage import Storage, open_storage
+
+log = logging.getLogger(__name__)
+
+_MADE = "_made.json"
+
+
+def make_pool(job: Job, name: str) -> bool:
+    """Make the pool `name` where the job says how and it is not made yet. Returns whether it was made now. Raises JobError."""
+    made_by = job.pools[name].made_by
+    files = open_storage(job.pool_uri(name))
+    if made_by is None or files.read_or_none(_MADE) is not None:
+        return False
+    path, _, function = made_by.partition(":")
+    if not function:
+        raise JobError(f"pools.{name}.made_by = {made_by!r}: say FILE.py:FUNCTION, relative to the job file.")
+    tables = read_source(job.beside(path), f"pools.{name}.made_by").load(function)()
+    rows = [_write_shard(files, number, table) for number, table in enumerate(tables)] if isinstance(tables, Iterable) else []
+    if not sum(rows):
+        raise JobError(f"pools.{name}.made_by = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
+    files.put(_MADE, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))
+    log.info("pools.%s: made %d rows in %d shards under %s", name, sum(rows), len(rows), files.uri)
+    return True
+
+
+def _write_shard(files: Storage, number: int, table: pa.Table) -> int:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    files.put(f"part-{number:05d}.parquet", bytes(sink.getvalue()))
+    return len(table)
