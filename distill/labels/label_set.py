@@ -10,6 +10,7 @@ a reader of a large set makes a handful of requests. State is O(fragments).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ class LabelSet:
         self.version = version
         self._lines: dict[str, Line] = {}
         self._in_manifest: set[tuple[str, int]] = set()
+        self._fresh = 0
+        self._rolled_at = time.monotonic()
 
     @property
     def lines(self) -> Sequence[Line]:
@@ -134,6 +137,12 @@ class LabelSet:
     def add(self, commit: Commit) -> None:
         """Take a commit that was just made."""
         self._take(Line(**{name: getattr(commit, name) for name in MANIFEST.names}))
+        self._fresh += 1
+
+    @property
+    def unrolled(self) -> tuple[int, float]:
+        """Commits that no segment has, and since when (monotonic seconds)."""
+        return self._fresh, self._rolled_at
 
     def write_manifest(self) -> None:
         """Roll the commits up that no segment has yet; another driver's segment is never overwritten."""
@@ -145,6 +154,7 @@ class LabelSet:
         while not self.folder.put_if_absent(f"manifest/{number:06d}.arrow", content):
             number += 1
         self._in_manifest |= {(line.fragment, line.generation) for line in fresh}
+        self._fresh, self._rolled_at = 0, time.monotonic()
 
     def lost(self) -> list[Line]:
         """Committed fragments whose data object is gone or has another size: one LIST held against the commits."""

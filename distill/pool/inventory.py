@@ -60,6 +60,11 @@ class Inventory:
         """Rows of the whole pool."""
         return sum(shard.rows for shard in self.shards)
 
+    @property
+    def content(self) -> str:
+        """Digest of every shard there is now: what a fit or a student pins."""
+        return digest([[shard.key, shard.id, shard.rows] for shard in self.shards])
+
     def fragments(self, fragment_rows: int) -> Iterator[Fragment]:
         """Every row once, in (shard, row) order."""
         for shard in self.shards:

@@ -1,0 +1,10 @@
+"""The only part of distill that imports Ray. What is above it knows functions: map fragments, fold, train workers."""
+
+from __future__ import annotations
+
+from distill.engine.fold import call_remotely, fold
+from distill.engine.fragments import map_fragments
+from distill.engine.session import connect, disconnect, require_ray, start_ray_by
+from distill.engine.workers import WorkerContext, train_workers
+
+__all__ = ["WorkerContext", "call_remotely", "connect", "disconnect", "fold", "map_fragments", "require_ray", "start_ray_by", "train_workers"]

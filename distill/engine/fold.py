@@ -1,0 +1,54 @@
+"""Sums over chunks of rows: partial ► merge, in Ray tasks, with a result that does not depend on how many workers there are.
+
+Items are cut into groups by their number alone; a task folds its group in order, and groups are merged in order. Floating-point sums
+are thus the same to the last bit on any cluster of the same machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any, TypeVar
+
+from distill.engine.session import require_ray
+from distill.progress import track
+
+Item = TypeVar("Item")
+State = TypeVar("State")
+
+_GROUPS = 256
+
+
+def fold(title: str, partial: Callable[[Item], State], items: Sequence[Item], merge: Callable[[State, State], State]) -> State:
+    """merge(…, partial(item)) over all items, in item order within fixed groups. Raises what `partial` raises."""
+    ray = require_ray()
+    per_group = -(-len(items) // _GROUPS)
+    groups = [items[start : start + per_group] for start in range(0, len(items), per_group)]
+    shared = ray.put((partial, merge))
+    task = ray.remote(num_cpus=1, max_retries=3)(_fold_group)
+    waiting = [task.remote(shared, list(group)) for group in groups]
+    with track(title, len(items), "chunks") as bar:
+        left = list(waiting)
+        while left:
+            ready, left = ray.wait(left, num_returns=1)
+            _get(ray, ready[0])
+            bar.advance(per_group)
+    return reduce(merge, [_get(ray, reference) for reference in waiting])
+
+
+def call_remotely(function: Callable[[], State]) -> State:
+    """Run a function once on the cluster, on one CPU. Raises what it raises."""
+    ray = require_ray()
+    return _get(ray, ray.remote(num_cpus=1)(function).remote())  # type: ignore[no-any-return]
+
+
+def _fold_group(shared: tuple[Callable[[Any], Any], Callable[[Any, Any], Any]], items: list[Any]) -> Any:
+    partial, merge = shared
+    return reduce(merge, map(partial, items))
+
+
+def _get(ray: Any, reference: Any) -> Any:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from None

@@ -1,0 +1,42 @@
+"""What the cluster has, what it could have, and what can never be given.
+
+On a cluster with an autoscaler the configured maxima count; without one (`get_max_resources_from_cluster_config()` is None), what is
+there now is the maximum.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distill.errors import ResourceError
+from distill.job.base import Gpus
+
+
+def gpus_each(ray: Any, asked: Gpus) -> float:
+    """GPUs for one process: "auto" is one where the cluster has or can get any, else none."""
+    if asked == "auto":
+        return 1.0 if _most(ray, "GPU") else 0.0
+    return float(asked)
+
+
+def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus: float) -> None:
+    """Refuse, by name and number, what the cluster can never give. Raises ResourceError."""
+    for name, each in (("CPU", cpus), ("GPU", gpus)):
+        most = _most(ray, name)
+        if each * processes > most:
+            raise ResourceError(
+                f"{what} needs {processes} × {each:g} {name}, but the cluster has {most:g} and cannot grow beyond. "
+                f"Ask for less in the job, or join a larger cluster with --ray."
+            )
+
+
+def device_of_worker(ray: Any) -> str:
+    """"cuda" where this process was given a GPU, else "cpu"."""
+    return "cuda" if ray.get_gpu_ids() else "cpu"
+
+
+def _most(ray: Any, name: str) -> float:
+    from ray._private.state import state
+
+    configured = state.get_max_resources_from_cluster_config()
+    return float((configured or {}).get(name, 0) or ray.cluster_resources().get(name, 0))

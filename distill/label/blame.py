@@ -1,0 +1,45 @@
+"""When a labeler raises: which row it was, and the user's own lines of the traceback.
+
+A batch that raised is asked again row by row; the first row that raises alone is the one. Where none does, the mistake is the whole
+batch's, and its first row is named.
+"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.labelers import Labeler
+
+_OURS = str(Path(__file__).parents[1])
+
+
+class Blame(Exception):  # noqa: N818  it carries one, it is not one
+    """What a labeler raised, on which row of the fragment."""
+
+    def __init__(self, row: int, error: BaseException) -> None:
+        super().__init__(f"row {row}: {error!r}")
+        self.row = row
+        self.trace = own_lines(error)
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        self.signature = f"{type(error).__name__} at {last.filename}:{last.lineno}"
+
+
+def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[np.float32], start: int) -> Blame:
+    """The row of `batch` that makes the labeler raise; `start` is the batch's first row within the fragment."""
+    for offset in range(len(batch)):
+        try:
+            labeler.label(batch[offset : offset + 1])
+        except Exception as alone:  # noqa: BLE001  whatever it is, it is what we look for
+            return Blame(start + offset, alone)
+    return Blame(start, error)
+
+
+def own_lines(error: BaseException) -> str:
+    """The traceback without distill's own frames."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+    lines = traceback.format_list(frames) + traceback.format_exception_only(type(error), error)
+    return "".join(lines).rstrip()

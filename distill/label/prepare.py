@@ -1,0 +1,68 @@
+"""What a label set means, from the job and from what was fitted: the recipe that builds its labeler, and its contract."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Literal
+
+from distill.errors import ContractError
+from distill.job import Custom, Fitted, Job, Labels, Outputs, TopK, label_outputs
+from distill.labelers import Recipe
+from distill.labels import Contract
+from distill.models.identity import find_fit
+from distill.schema import digest
+
+_RECORDED = ("numpy", "pyarrow", "torch", "ray")
+
+
+def prepare_labels(job: Job, name: str, width: int) -> tuple[Recipe, Contract]:
+    """Recipe and contract of `labels.<name>` over rows of `width` numbers. Raises ContractError where its fit is not done."""
+    labels, outputs = job.labels[name], label_outputs(job, name)
+    if isinstance(labels.labeler, Fitted):
+        folder, record = find_fit(job, labels.labeler.fit)
+        if record.in_features != width:
+            raise ContractError(f"labels.{name}: fit.{labels.labeler.fit} sees rows of {record.in_features} numbers, the pool's have {width}.")
+        recipe = Recipe(form="eszsl" if record.form == "eszsl" else "network", folder=folder.uri, record=record, precision=labels.precision)
+        return recipe, _contract(job, name, outputs, f"fitted:{labels.labeler.fit}", record.sha256, next(iter(record.widths.values())))
+    assert isinstance(labels.labeler, Custom)
+    source = job.custom_source(name)
+    made = source.load(labels.labeler.name)
+    recipe = Recipe(form="custom", source=source, name=labels.labeler.name)
+    return recipe, _contract(job, name, outputs, f"custom:{labels.labeler.name}", str(made.revision), len(outputs.classes) or int(getattr(made, "width", 1)))
+
+
+def library_versions() -> dict[str, str]:
+    """What is recorded beside a contract and in each commit."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _RECORDED}}
+
+
+def _contract(job: Job, name: str, outputs: Outputs, labeler: str, revision: str, width: int) -> Contract:
+    labels = job.labels[name]
+    kind, dtype, k, temperatures = _encoding(labels, outputs)
+    features = job.pools[labels.over[0]].features
+    assert features is not None
+    return Contract(
+        labeler=labeler,
+        revision=revision,
+        preprocessing=digest(features.model_dump(mode="json")),
+        kind=outputs.kind,
+        classes=outputs.classes,
+        exclusive=outputs.exclusive,
+        width=width,
+        encoding=kind,
+        dtype=dtype,
+        k=k,
+        temperatures=temperatures,
+        batch_rows=labels.batch_rows,
+        precision=labels.precision,
+        versions=library_versions(),
+    )
+
+
+def _encoding(labels: Labels, outputs: Outputs) -> tuple[Literal["dense", "topk", "value"], str, int, tuple[float, ...]]:
+    encoding = labels.encoding
+    if isinstance(encoding, TopK):
+        return "topk", "float16", encoding.k, encoding.temperatures
+    dtype = encoding.dtype if encoding else "float32"
+    return ("value" if outputs.kind == "value" else "dense"), dtype, 0, ()

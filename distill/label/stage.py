@@ -1,0 +1,137 @@
+"""The stage `label`: what is left, who labels it, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from distill.engine import map_fragments
+from distill.errors import LabelerError, RejectedError
+from distill.job import Job
+from distill.label.policy import Decision, FailurePolicy
+from distill.label.prepare import library_versions, prepare_labels
+from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
+from distill.label.worker import LabelWorker
+from distill.labels import SEGMENT_COMMITS, Commit, Contract, LabelSet, label_set_folder
+from distill.pool import OpenPool, open_pool
+from distill.progress import track
+from distill.storage import open_storage
+
+log = logging.getLogger(__name__)
+
+_SEGMENT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class LabelSummary:
+    """What one label set is after the stage: rows in = labelled + rejected."""
+
+    name: str
+    pool: str
+    rows: int
+    rejected: int
+    fragments: int
+    labelled_now: int
+    """Fragments labelled in this run."""
+    bytes: int
+    label_hash: str
+
+    @property
+    def labelled(self) -> int:
+        """Rows with labels."""
+        return self.rows - self.rejected
+
+
+@dataclass
+class _Part:
+    """One pool of the labelling while it is under way."""
+
+    pool: OpenPool
+    labels: LabelSet
+    label_set: str
+    tasks: list[FragmentTask]
+
+
+def label_pool(job: Job, name: str) -> list[LabelSummary]:
+    """Write `labels.<name>` over all its pools, doing only what is missing. Needs Ray only where something is.
+
+    Raises ContractError for another contract, LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
+    """
+    opened = [open_pool(job, pool) for pool in job.labels[name].over]
+    width = opened[0].width()
+    recipe, contract = prepare_labels(job, name, width)
+    parts = [_begin(job, name, pool, contract) for pool in opened]
+    tasks = [task for part in parts for task in part.tasks]
+    if tasks:
+        told = {part.pool.name: PoolPart(part.pool.files.uri, part.labels.folder.uri, part.label_set) for part in parts}
+        assignment = Assignment(name, recipe, contract, opened[0].features, width, told, library_versions())
+        _label(job, assignment, parts, tasks)
+    return [_summary(job, name, part) for part in parts]
+
+
+def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:
+    version = job.labels[name].version
+    labels = LabelSet(label_set_folder(open_storage(job.root_uri), name, version, pool.name), name, version)
+    label_set = labels.begin(contract, pool.inventory, job.fragment_rows)
+    lost = labels.refresh().lost()
+    if lost:
+        log.warning("labels.%s over pools.%s: the data of %d committed fragments is gone (%s); they are labelled anew", name, pool.name, len(lost), lost[0].fragment)
+    fragments = {fragment.id: fragment for fragment in pool.inventory.fragments(job.fragment_rows)}
+    claims = labels.claims(fragments.values(), lost)
+    return _Part(pool, labels, label_set, [FragmentTask(pool.name, fragments[claim.fragment].shard.key, claim) for claim in claims])
+
+
+def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequence[FragmentTask]) -> None:
+    sets = {part.pool.name: part.labels for part in parts}
+    policy = FailurePolicy()
+    try:
+        with track(f"label {assignment.name}", sum(task.claim.rows for task in tasks)) as bar:
+            made = map_fragments(LabelWorker, assignment, [task.to_plain() for task in tasks], job.labels[assignment.name].compute, bar)
+            for commit, outcome in _committed(made, policy):
+                sets[outcome.pool].add(commit)
+                bar.advance(commit.rows, f"{commit.rejected} rejected" if commit.rejected else "")
+                _roll_up(sets[outcome.pool])
+    finally:
+        for labels in sets.values():
+            labels.write_manifest()
+    if policy.failures:
+        raise LabelerError(_told(assignment.name, policy, len(tasks)))
+
+
+def _committed(outcomes: Iterator[dict[str, object]], policy: FailurePolicy) -> Iterator[tuple[Commit, Outcome]]:
+    for plain in outcomes:
+        outcome = Outcome.from_plain(plain)
+        if outcome.commit is not None:
+            yield outcome.commit, outcome
+        elif outcome.failure is not None and policy.decide(outcome.failure) is Decision.STOP:
+            return
+
+
+def _roll_up(labels: LabelSet) -> None:
+    """A manifest segment every so many commits or seconds."""
+    fresh, since = labels.unrolled
+    if fresh >= SEGMENT_COMMITS or (fresh and time.monotonic() - since >= _SEGMENT_SECONDS):
+        labels.write_manifest()
+
+
+def _told(name: str, policy: FailurePolicy, tasks: int) -> str:
+    first = policy.failures[0]
+    wheres = "; ".join(failure.where for failure in policy.failures[:3])
+    return (
+        f"labels.{name}: {len(policy.failures)} of {tasks} fragments could not be labelled, at {wheres}{'…' if len(policy.failures) > 3 else ''}.\n"
+        f"{first.trace}\nWhat was committed stays. Mend it and run the same command again; only what is missing is labelled."
+    )
+
+
+def _summary(job: Job, name: str, part: _Part) -> LabelSummary:
+    part.labels.require_complete(part.pool.inventory)
+    lines = part.labels.lines
+    rejected, rows = sum(line.rejected for line in lines), part.pool.inventory.rows
+    if rejected > job.labels[name].max_rejected_fraction * rows:
+        raise RejectedError(
+            f"labels.{name}: {rejected:,} of {rows:,} rows of pools.{part.pool.name} were rejected, more than max_rejected_fraction = "
+            f"{job.labels[name].max_rejected_fraction}. Their reasons lie under {part.labels.folder.url('rejects')}. Mend the rows, or raise the limit."
+        )
+    return LabelSummary(name, part.pool.name, rows, rejected, len(lines), len(part.tasks), sum(line.bytes for line in lines), part.labels.label_hash)

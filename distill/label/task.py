@@ -1,0 +1,88 @@
+"""What is sent to a labeler actor, and what comes back: plain values, so that no scheduler needs to know them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from distill.job import VectorFeatures
+from distill.labelers import Recipe
+from distill.labels import Claim, Commit, Contract
+
+
+@dataclass(frozen=True)
+class PoolPart:
+    """One pool of a labelling: where its files lie, where its label set lies, and the set's digest."""
+
+    files: str
+    folder: str
+    label_set: str
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What an actor is told once."""
+
+    name: str
+    """Of the label set."""
+    recipe: Recipe
+    contract: Contract
+    features: VectorFeatures
+    width: int
+    pools: Mapping[str, PoolPart]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class FragmentTask:
+    """One fragment to label."""
+
+    pool: str
+    key: str
+    """Of the shard."""
+    claim: Claim
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> FragmentTask:
+        """The inverse of `to_plain`."""
+        return cls(plain["pool"], plain["key"], Claim(**plain["claim"]))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A fragment that could not be labelled, and what a person needs to mend it."""
+
+    where: str
+    """Shard and row."""
+    signature: str
+    """The same for the same mistake in another fragment."""
+    trace: str
+    """The user's own lines."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished task: a commit, or a failure."""
+
+    pool: str
+    fragment: str
+    commit: Commit | None = None
+    failure: Failure | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Outcome:
+        """The inverse of `to_plain`."""
+        commit, failure = plain["commit"], plain["failure"]
+        return cls(
+            plain["pool"], plain["fragment"], Commit(**commit) if commit else None, Failure(**failure) if failure else None, plain["seconds"]
+        )

@@ -1,0 +1,64 @@
+"""Which trained model a job means: the digest of everything that decides it, and the folder named after that digest.
+
+How many workers or GPUs train it is left out, and so is everything of evaluation: neither changes what is learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from distill.errors import ContractError
+from distill.job import Eszsl, Job, Student, Training, pool_outputs
+from distill.labels import LabelSet, label_set_folder
+from distill.models.record import ModelRecord, read_record
+from distill.pool import open_pool
+from distill.schema import digest
+from distill.storage import Storage, open_storage
+
+_NOT_LEARNED = {"workers", "gpus"}
+
+
+def fit_folder(job: Job, name: str) -> Storage:
+    """Where `fit.<name>` lies under the job as it is now. Lists the labelled pool."""
+    fit = job.fit[name]
+    pool = open_pool(job, fit.on)
+    outputs = pool_outputs(job, fit.on)
+    described = job.descriptions(name) if isinstance(fit.model, Eszsl) else None
+    identity = [
+        fit.model.model_dump(mode="json"),
+        None if described else _learned(fit.training),
+        fit.seed,
+        pool.inventory.content,
+        pool.features.model_dump(mode="json"),
+        [pool.spec.target, outputs.kind, list(outputs.classes), outputs.exclusive],
+        described,
+    ]
+    return open_storage(job.root_uri).folder("fits", name, digest(identity)[:16])
+
+
+def find_fit(job: Job, name: str) -> tuple[Storage, ModelRecord]:
+    """A finished fit. Raises ContractError where it is not done."""
+    folder = fit_folder(job, name)
+    record = read_record(folder)
+    if record is None:
+        raise ContractError(f"fit.{name} is not fitted yet under {job.root_uri}. Run `distill fit {job.path} {name}`.")
+    return folder, record
+
+
+def student_folder(job: Job, name: str, student: Student, pins: Mapping[str, str]) -> Storage:
+    """Where a student lies, given what it learns from: source → pinned digest."""
+    plain = student.model_dump(mode="json", exclude={"training"})
+    features = [job.pools[pool].features for pool in student.on]
+    identity = [plain, _learned(student.training), dict(pins), [feature.model_dump(mode="json") for feature in features if feature]]
+    return open_storage(job.root_uri).folder("students", name, digest(identity)[:16])
+
+
+def label_set(job: Job, name: str, pool: str) -> LabelSet:
+    """One label set of the job, its commits read."""
+    version = job.labels[name].version
+    return LabelSet(label_set_folder(open_storage(job.root_uri), name, version, pool), name, version).refresh()
+
+
+def _learned(training: Training) -> dict[str, Any]:
+    return training.model_dump(mode="json", exclude=_NOT_LEARNED)
