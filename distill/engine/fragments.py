@@ -9,10 +9,11 @@ replaced by Ray and its fragments are given out again; the commit protocol makes
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
-import logging
-import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -22,11 +23,10 @@ from distill.errors import LabelerError
 from distill.job import Compute
 from distill.progress import LINE_EVERY_SECONDS, Bar
 
-log = logging.getLogger(__name__)
-
 _MOST_BLOCKS = 4_000
 """20,000 one-row blocks take 7.6 s and 87 MB in the driver; beyond this many, a block holds several fragments."""
 _CALLS_AT_ONCE = 2
+_MOST_SAID = 1_500
 
 Plain = dict[str, Any]
 Told = TypeVar("Told")
@@ -62,8 +62,20 @@ def map_fragments(make: Callable[[Told, str], Callable[[Plain], Plain]], told: T
         num_cpus=compute.cpus,
         num_gpus=gpus,
     )
-    for batch in _with_waiting_lines(dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0), bar):
-        yield from (json.loads(text) for text in batch["answer"].to_pylist())
+    trouble = ""
+    with _waiting_lines(bar) as arrived:
+        batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+        try:
+            for batch in batches:
+                arrived()
+                yield from (json.loads(text) for text in batch["answer"].to_pylist())
+        except ray.exceptions.RayError as error:
+            trouble = str(error)
+    if trouble:
+        # actors keep their CPUs until nothing holds the iterator or its exception (seen: the next training waits for ever)
+        del batches, dataset
+        gc.collect()
+        raise LabelerError(f"the labeler's actors cannot start, or keep dying:\n{_tail(trouble)}")
 
 
 class _Adapter:
@@ -80,35 +92,28 @@ class _Adapter:
         return pa.table({"answer": [json.dumps(self.work(json.loads(text))) for text in batch["task"].to_pylist()]})
 
 
-def _with_waiting_lines(batches: Iterator[Any], bar: Bar) -> Iterator[Any]:
-    """The batches; while none comes, a line a minute that says what is waited for."""
-    arrived: queue.Queue[tuple[str, Any]] = queue.Queue()
+@contextlib.contextmanager
+def _waiting_lines(bar: Bar) -> Iterator[Callable[[], None]]:
+    """Say once a minute that nothing came; the yielded function says that something did."""
+    over = threading.Event()
+    last = time.monotonic()
 
-    def pull() -> None:
-        try:
-            for batch in batches:
-                arrived.put(("batch", batch))
-            arrived.put(("end", None))
-        except BaseException as error:  # noqa: BLE001  it is raised again where it belongs
-            arrived.put(("error", error))
+    def arrived() -> None:
+        nonlocal last
+        last = time.monotonic()
 
-    threading.Thread(target=pull, daemon=True).start()
-    while True:
-        try:
-            kind, value = arrived.get(timeout=LINE_EVERY_SECONDS)
-        except queue.Empty:
-            bar.waits("labeler actors to start or to answer")
-            continue
-        if kind == "end":
-            return
-        if kind == "error":
-            raise _told(value) from value
-        yield value
+    def watch() -> None:
+        while not over.wait(1.0):
+            if time.monotonic() - last >= LINE_EVERY_SECONDS:
+                bar.waits("labeler actors to start or to answer")
+                arrived()
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield arrived
+    finally:
+        over.set()
 
 
-def _told(error: BaseException) -> BaseException:
-    import ray
-
-    if isinstance(error, ray.exceptions.RayError):
-        return LabelerError(f"the labeler's actors cannot start or keep dying:\n{str(error)[-1500:]}")
-    return error
+def _tail(text: str) -> str:
+    return text if len(text) <= _MOST_SAID else "…" + text[-_MOST_SAID:]

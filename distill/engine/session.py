@@ -6,14 +6,20 @@ either, a stage that has work says so instead of starting a cluster behind the c
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from distill.errors import ResourceError
 
+_LOCAL = {
+    "RAY_AUTH_MODE": "token",  # what Ray does anyway, without a warning
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux the one switch that keeps every port on 127.0.0.1; read at `import ray`
+}
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning at every start
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # C++ lines on the driver's stderr when an actor dies, which is recovered from
@@ -48,23 +54,22 @@ def require_ray() -> Any:
 def connect(address: str | None, *, verbose: bool = False) -> None:
     """Start a Ray on this machine (None), or join the one at `address` ("HOST:PORT" or "auto") from one of its nodes.
 
-    For the process edge alone. Raises ResourceError where no Ray answers.
+    For the process edge alone, before anything else imports ray. Raises ResourceError where no Ray answers.
     """
-    if not verbose:
-        os.environ.update({key: value for key, value in _QUIET.items() if key not in os.environ})
+    settings = {**({} if verbose else _QUIET), **(_LOCAL if address is None else {})}
+    os.environ.update({key: value for key, value in settings.items() if key not in os.environ})
     import ray
 
     noise = {} if verbose else {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
+    local = {"num_cpus": max(2, os.cpu_count() or 2), "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
     try:
-        if address is None:
-            cpus = max(2, os.cpu_count() or 2)
-            ray.init(address="local", num_cpus=cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE_BYTES, **noise)
-        else:
-            ray.init(address=address, **noise)
+        with _hushed(verbose):
+            ray.init(address=address or "local", **({} if address else local), **noise)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ResourceError(f"no Ray answers at {address or 'this machine'}: {error}. Check the address; it is that of a node this machine is part of.") from error
+        said = f"no Ray answers at {address}" if address else "no Ray could be started on this machine"
+        raise ResourceError(f"{said}: {error}. --ray takes the HOST:PORT of a running Ray, from one of its nodes.") from error
     if not verbose:
-        _hush()
+        _silence_libraries()
 
 
 def disconnect() -> None:
@@ -75,7 +80,27 @@ def disconnect() -> None:
         ray.shutdown()
 
 
-def _hush() -> None:
+@contextlib.contextmanager
+def _hushed(verbose: bool) -> Iterator[None]:
+    """Keep the one line that Ray's C++ core prints while it starts; it is shown where the start fails."""
+    if verbose:
+        yield
+        return
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            sink.seek(0)
+            os.write(kept, sink.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _silence_libraries() -> None:
     """Silence what Ray's libraries say on the terminal; their log files keep it."""
     import ray.data
     import ray.train
@@ -89,5 +114,7 @@ def _hush() -> None:
         logger.setLevel(logging.INFO if logger.handlers else logging.CRITICAL + 1)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.enable_rich_progress_bars = False
     context.print_on_execution_start = False
     context.enable_auto_log_stats = False

@@ -1,13 +1,15 @@
 """A group of data-parallel training workers, by Ray Train: the process group, restarts after a lost worker, and progress.
 
 We keep our own checkpoints (Ray's latest is the latest *polled*, and a killed driver's run resumes from an older one than storage
-holds), so nothing is reported to Ray Train and its storage path stays a temporary folder. What the user's code raises is caught in the
-worker and handed back, since Ray Train would otherwise start the group again for it; a lost process is retried.
+holds), so nothing is reported to Ray Train and its storage path stays a temporary folder. Restarts are ours too: Ray Train cannot tell
+a lost process from a mistake in the code it runs. A worker that raises says so first, to the ear; the driver then gives up with the
+worker's traceback. Where nobody said anything a process was lost, and the group is started again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 import threading
 import traceback
@@ -16,14 +18,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from distill.engine.resources import gpus_each, require_resources
+from distill.engine.resources import device_of_worker, gpus_each, require_resources
 from distill.engine.session import require_ray
 from distill.errors import TrainingError
 from distill.job.base import Gpus
 from distill.progress import Bar
 
+log = logging.getLogger(__name__)
+
 LOST_WORKERS = 8
-"""Restarts of the group before training is given up."""
+"""Starts of the group before training is given up."""
 _POLL_SECONDS = 0.5
 
 Told = TypeVar("Told")
@@ -52,23 +56,27 @@ def train_workers(work: Callable[[Told, WorkerContext], Any], told: Told, *, wor
     each = gpus_each(ray, gpus)
     require_resources(ray, "training", processes=workers, cpus=1, gpus=each)
     with _listening(ray, bar) as ear, tempfile.TemporaryDirectory(prefix="distill-train-") as scratch:
-        trainer = TorchTrainer(
-            _worker,
-            train_loop_config={"work": work, "told": told, "ear": ear},
-            torch_config=TorchConfig(backend="nccl" if each else "gloo"),
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(each), resources_per_worker={"CPU": 1, **({"GPU": each} if each else {})}),
-            run_config=RunConfig(name=uuid.uuid4().hex, storage_path=scratch, failure_config=FailureConfig(max_failures=LOST_WORKERS)),
-        )
-        try:
-            answer = trainer.fit().return_value
-        except ray.train.TrainingFailedError as error:
-            raise TrainingError(f"training was given up after {LOST_WORKERS} restarts: {str(error)[-1500:]}") from error
-    if "trace" in answer:
-        raise TrainingError(f"training raised on rank {answer['rank']}:\n{answer['trace']}")
-    return answer["answer"]
+        for _ in range(LOST_WORKERS):
+            trainer = TorchTrainer(
+                _worker,
+                train_loop_config={"work": work, "told": told, "ear": ear},
+                torch_config=TorchConfig(backend="nccl" if each else "gloo"),
+                scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(each), resources_per_worker={"CPU": 1, **({"GPU": each} if each else {})}),
+                run_config=RunConfig(name=uuid.uuid4().hex, storage_path=scratch, failure_config=FailureConfig(max_failures=0)),
+            )
+            try:
+                return trainer.fit().return_value
+            except ray.train.TrainingFailedError as error:
+                said = ray.get(ear.first_failure.remote())
+                lost = str(error)
+            if said:
+                raise TrainingError(said)
+            log.warning("a training worker was lost; the group starts again from the newest checkpoint")
+    raise TrainingError(f"training lost a worker {LOST_WORKERS} times and was given up: {lost[-1500:]}. Run the same command again; it goes on from the newest checkpoint.")
 
 
-def _worker(config: dict[str, Any]) -> dict[str, Any]:
+def _worker(config: dict[str, Any]) -> Any:
+    import ray
     import ray.train
 
     context, ear = ray.train.get_context(), config["ear"]
@@ -78,12 +86,20 @@ def _worker(config: dict[str, Any]) -> dict[str, Any]:
         if rank == 0:
             ear.hear.remote(amount, note)
 
-    device = "cuda" if ray.get_gpu_ids() else "cpu"
     try:
-        return {"answer": config["work"](config["told"], WorkerContext(rank, context.get_world_size(), device, say))}
-    except Exception:  # noqa: BLE001  handed back, see the module's docstring
+        return config["work"](config["told"], WorkerContext(rank, context.get_world_size(), device_of_worker(ray), say))
+    except Exception as error:
+        if not _is_lost_peer(error):
+            ray.get(ear.fail.remote(f"training raised on rank {rank}:\n{traceback.format_exc()}"))
         _leave_group()
-        return {"rank": rank, "trace": traceback.format_exc()}
+        raise
+
+
+def _is_lost_peer(error: Exception) -> bool:
+    """Whether a collective failed because another rank is gone: gloo says so in a plain RuntimeError."""
+    import torch.distributed
+
+    return isinstance(error, torch.distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
 
 
 def _leave_group() -> None:
@@ -95,18 +111,24 @@ def _leave_group() -> None:
 
 
 class _Ear:
-    """An actor that keeps what rank 0 says until the driver asks."""
+    """An actor that keeps what the workers say until the driver asks."""
 
     def __init__(self) -> None:
-        self.amount, self.note = 0.0, ""
+        self.amount, self.note, self.failure = 0.0, "", ""
 
     def hear(self, amount: float, note: str) -> None:
         self.amount += amount
         self.note = note
 
+    def fail(self, trace: str) -> None:
+        self.failure = self.failure or trace
+
     def take(self) -> tuple[float, str]:
         amount, self.amount = self.amount, 0.0
         return amount, self.note
+
+    def first_failure(self) -> str:
+        return self.failure
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from distill.engine import map_fragments
 from distill.errors import LabelerError, RejectedError
 from distill.job import Job
 from distill.label.policy import Decision, FailurePolicy
-from distill.label.prepare import library_versions, prepare_labels
+from distill.labelers.prepare import library_versions, prepare_labels
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
 from distill.label.worker import LabelWorker
 from distill.labels import SEGMENT_COMMITS, Commit, Contract, LabelSet, label_set_folder

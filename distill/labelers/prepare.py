@@ -8,7 +8,7 @@ from typing import Literal
 
 from distill.errors import ContractError
 from distill.job import Custom, Fitted, Job, Labels, Outputs, TopK, label_outputs
-from distill.labelers import Recipe
+from distill.labelers.base import Recipe
 from distill.labels import Contract
 from distill.models.identity import find_fit
 from distill.schema import digest

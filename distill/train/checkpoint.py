@@ -1,0 +1,77 @@
+"""Where training goes on after a kill: weights, optimiser and position, in safetensors and one sealed JSON written last.
+
+The newest checkpoint whose parts are whole is taken; a torn one is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from distill.errors import StorageError
+from distill.schema import seal, unseal
+from distill.storage import Storage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Position:
+    """How far a training is: global steps taken, and the losses of the epochs so far."""
+
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def save_checkpoint(folder: Storage, position: Position, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Keep the state after `position.step` steps."""
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    content = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    key = f"step_{position.step:09d}"
+    folder.put(f"{key}.{digest[:8]}.safetensors", content)
+    folder.put(f"{key}.json", seal({"step": position.step, "history": position.history, "sha256": digest}))
+
+
+def restore_checkpoint(folder: Storage, network: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+    """Load the newest whole checkpoint into `network` and `optimizer`; step 0 where there is none."""
+    keys = [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
+    for key in reversed(keys):
+        try:
+            body = unseal(folder.read(key), folder.url(key))
+            tensors = _tensors(folder, key, body["sha256"])
+        except (StorageError, LookupError) as error:
+            log.warning("a torn checkpoint is passed over: %s", error)
+            continue
+        network.load_state_dict(_below(tensors, "network."))
+        _load_optimizer(optimizer, _below(tensors, "optimizer."))
+        return Position(body["step"], body["history"])
+    return Position()
+
+
+def _tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
+    name = f"{key.removesuffix('.json')}.{digest[:8]}.safetensors"
+    content = folder.read(name)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise StorageError(f"{folder.url(name)} is damaged")
+    return safetensors.torch.load(content)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, _, part = name.partition(".")
+        state.setdefault(int(number), {})[part] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

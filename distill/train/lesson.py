@@ -1,0 +1,166 @@
+"""What one training is, resolved: network, terms, sources. A fit by gradients and a student are the same thing with other terms.
+
+Terms that learn from label sets see the rows of `on`; a term that learns a target sees that pool's rows. Each such group of pools is a
+source of its own, and every step takes a batch from each: the combined loss is a sum of means, each over its own rows,
+
+    L(θ) = Σ_t weight_t · E_{x ~ source_t} [ ℓ_t(f_θ(x), what t learns of x) ],
+
+as the mathematics has it, whatever the sizes of the pools. The first source sets the length of an epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from distill.feed import LabelColumn, Source, TargetColumn
+from distill.job import MAIN, Fit, Job, Outputs, Student, Term, Training, Variant, head_outputs, pool_outputs
+from distill.job.outputs import term_outputs
+from distill.job.students import BinaryCrossEntropy, CrossEntropy, Loss, Mse
+from distill.labelers.prepare import prepare_labels
+from distill.labels import LabelSet
+from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
+from distill.models.identity import fit_folder, label_set, student_folder
+from distill.pool import OpenPool, open_pool
+from distill.storage import Storage
+
+
+@dataclass(frozen=True)
+class TermPlan:
+    """One term with its classes found among the head's."""
+
+    said: str
+    """For people: `KL(T=4) to labels.large`."""
+    column: str
+    source: int
+    head: str
+    loss: Loss
+    weight: float
+    target: bool
+    positions: tuple[int, ...] | None
+    """Where the source's classes stand in the head; None where they are the head's, in its order."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Everything a training worker needs."""
+
+    name: str
+    folder: str
+    plan: NetworkPlan
+    heads: Mapping[str, Outputs]
+    terms: tuple[TermPlan, ...]
+    sources: tuple[Source, ...]
+    training: Training
+    seed: int
+    taught_by: Mapping[str, str]
+    most_chunk_rows: int
+    said: Mapping[str, object]
+    """For people: kept in the record."""
+
+
+def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:
+    """The training of `fit.<name>`, or its record where it is done."""
+    fit: Fit = job.fit[name]
+    folder = fit_folder(job, name)
+    done = read_record(folder)
+    if done is not None:
+        return done
+    outputs = pool_outputs(job, fit.on)
+    loss: Loss = Mse(kind="mse")
+    if outputs.kind == "logits":
+        loss = CrossEntropy(kind="cross_entropy") if outputs.exclusive else BinaryCrossEntropy(kind="binary_cross_entropy")
+    student = Student.model_construct(
+        model=fit.model, terms=(Term(learns=f"pools.{fit.on}", loss=loss),), heads={}, on=(fit.on,), training=fit.training, seed=fit.seed
+    )
+    pins = {f"pools.{fit.on}": open_pool(job, fit.on).inventory.content}
+    return _lesson(job, Variant(name, student), folder, {MAIN: outputs}, pins)
+
+
+def student_lesson(job: Job, variant: Variant) -> Lesson | ModelRecord:
+    """The training of a student, or its record where it is done. Raises ContractError where labels are missing or mean something else."""
+    pins = _pins(job, variant.spec)
+    folder = student_folder(job, variant.student, variant.spec, pins)
+    done = read_record(folder)
+    if done is not None:
+        return done
+    heads = {head: head_outputs(job, variant.spec, head) for head in variant.spec.head_names}
+    return _lesson(job, variant, folder, heads, pins)
+
+
+def _pins(job: Job, student: Student) -> dict[str, str]:
+    """What the student learns from, by digest: label hashes and pool contents."""
+    pins = {}
+    for term in student.terms:
+        if term.label_set:
+            for pool in student.on:
+                pins[f"{term.learns} over {pool}"] = label_set(job, term.label_set, pool).label_hash
+    for pool in dict.fromkeys([*student.on, *(term.pool for term in student.terms if term.pool)]):
+        pins[f"pools.{pool}"] = open_pool(job, pool).inventory.content
+    return pins
+
+
+def _lesson(job: Job, variant: Variant, folder: Storage, heads: Mapping[str, Outputs], pins: Mapping[str, str]) -> Lesson:
+    student = variant.spec
+    sources, where = _sources(job, student)
+    widths = {head: _head_width(job, student, head, outputs) for head, outputs in heads.items()}
+    own = {head: student.heads[head].model if head in student.heads else None for head in heads}
+    plan = NetworkPlan(sources[0].width, student.model, {head: HeadPlan(widths[head], own[head]) for head in heads})
+    terms = tuple(_term(job, term, number, where[_pools_of(student, term)], heads[term.head]) for number, term in enumerate(student.terms))
+    said = {"student": variant.student, "changes": dict(variant.changes), "terms": [f"{term.weight:g} · {term.said}" for term in terms]}
+    seed = student.seed if student.seed is not None else job.seed
+    return Lesson(variant.name, folder.uri, plan, heads, terms, sources, student.training, seed, pins, job.fragment_rows, said)
+
+
+def _pools_of(student: Student, term: Term) -> tuple[str, ...]:
+    return student.on if term.label_set else (str(term.pool),)
+
+
+def _sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict[tuple[str, ...], int]]:
+    """One source for each group of pools that terms see together; where a group stands among them."""
+    groups = list(dict.fromkeys(sorted((_pools_of(student, term) for term in student.terms), key=lambda pools: pools != student.on)))
+    made = []
+    for pools in groups:
+        opened = [open_pool(job, pool) for pool in pools]
+        width = opened[0].width()
+        columns = {str(number): _column(job, term, opened, width) for number, term in enumerate(student.terms) if _pools_of(student, term) == pools}
+        made.append(Source(tuple(pool.inventory for pool in opened), opened[0].features, width, columns))
+    return tuple(made), {pools: number for number, pools in enumerate(groups)}
+
+
+def _column(job: Job, term: Term, pools: list[OpenPool], width: int) -> LabelColumn | TargetColumn:
+    if term.pool:
+        return TargetColumn(str(pools[0].spec.target), pool_outputs(job, term.pool))
+    name = str(term.label_set)
+    _, contract = prepare_labels(job, name, width)
+    sets: list[LabelSet] = []
+    for pool in pools:
+        labels = label_set(job, name, pool.name)
+        labels.require(contract, pool.inventory, job.fragment_rows)
+        labels.require_complete(pool.inventory)
+        sets.append(labels)
+    return LabelColumn(contract, tuple(sets), getattr(term.loss, "temperature", None))
+
+
+def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
+    if outputs.classes:
+        return len(outputs.classes)
+    term = student.terms_of(head)[0]
+    if term.pool:
+        return open_pool(job, term.pool).target_width(outputs)
+    contract = label_set(job, str(term.label_set), student.on[0]).read_contract()
+    assert contract is not None
+    return contract.width
+
+
+def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> TermPlan:
+    classes = term_outputs(job, term).classes
+    positions = None if classes == head.classes else tuple(head.classes.index(name) for name in classes)
+    return TermPlan(said_of(term), str(number), source, term.head, term.loss, term.weight, term.pool is not None, positions)
+
+
+def said_of(term: Term) -> str:
+    """A term in words."""
+    temperature = getattr(term.loss, "temperature", 1.0)
+    at = f" at T={temperature:g}" if temperature != 1.0 else ""
+    return f"{term.loss.kind.replace('_', ' ')}{at} to {term.learns}"

@@ -1,0 +1,152 @@
+"""What every training worker runs: lesson after lesson in one process group, so that the start is paid once.
+
+A worker is deterministic given (lesson, rank, workers): one thread, rows by a pure function, randomness drawn anew for each step from
+(seed, step, rank). Rank 0 keeps checkpoints and, last, the export.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from distill.engine import WorkerContext
+from distill.feed import Arrays, Feed, Order, cut_chunks
+from distill.models import ModelRecord, write_record
+from distill.models.network import build_network, parameter_count
+from distill.storage import open_storage
+from distill.train.checkpoint import Position, restore_checkpoint, save_checkpoint
+from distill.train.combined_loss import CombinedLoss
+from distill.train.lesson import Lesson
+
+_SAY_EVERY_SECONDS = 0.5
+
+
+def teach_all(lessons: Sequence[Lesson], context: WorkerContext) -> None:
+    """Train each lesson's network, or go on with it where its newest checkpoint is."""
+    torch.set_num_threads(1)
+    for lesson in lessons:
+        _Training(lesson, context).run()
+
+
+class _Training:
+    """One lesson under way on one worker."""
+
+    def __init__(self, lesson: Lesson, context: WorkerContext) -> None:
+        self.lesson, self.context = lesson, context
+        self.folder = open_storage(lesson.folder)
+        self.network = build_network(lesson.plan, lesson.seed).to(context.device)
+        self.optimizer = _optimizer(lesson, self.network)
+        self.loss = CombinedLoss(lesson.terms, context.device, context.workers, self._sum)
+        training = lesson.training
+        self.orders = [
+            Order(cut_chunks(source.shard_rows, training.lanes, lesson.most_chunk_rows), training.lanes, training.batch_rows // training.lanes, lesson.seed)
+            for source in lesson.sources
+        ]
+        self.steps_per_epoch = self.orders[0].steps_per_epoch
+        self.total_steps = training.epochs * self.steps_per_epoch
+        self.position = restore_checkpoint(self.folder.folder("checkpoints"), self.network, self.optimizer)
+
+    def run(self) -> None:
+        """All steps that are left, then the export."""
+        began, first = time.monotonic(), self.position.step
+        self.context.say(first * self.lesson.training.batch_rows, self.lesson.name)
+        feeds = [Feed(source, order, rank=self.context.rank, workers=self.context.workers) for source, order in zip(self.lesson.sources, self.orders, strict=True)]
+        model = DistributedDataParallel(self.network) if self.context.workers > 1 else self.network
+        try:
+            self._epochs(model, [feed.batches(first) for feed in feeds])
+        finally:
+            for feed in feeds:
+                feed.close()
+        if self.context.rank == 0:
+            self._export(time.monotonic() - began)
+        if self.context.workers > 1:
+            dist.barrier()
+
+    def _epochs(self, model: nn.Module, feeds: Sequence[Iterator[Arrays]]) -> None:
+        model.train()
+        summed, spoke, unsaid = torch.zeros(len(self.lesson.terms), 2, device=self.context.device), time.monotonic(), 0
+        for step in range(self.position.step, self.total_steps):
+            summed += self._step(model, step, [next(feed) for feed in feeds])
+            unsaid += self.lesson.training.batch_rows
+            if time.monotonic() - spoke >= _SAY_EVERY_SECONDS or step == self.total_steps - 1:
+                epoch = step // self.steps_per_epoch + 1
+                self.context.say(unsaid, f"{self.lesson.name}: epoch {epoch} of {self.lesson.training.epochs}")
+                spoke, unsaid = time.monotonic(), 0
+            if (step + 1) % self.steps_per_epoch == 0:
+                self._end_epoch(step + 1, self._sum(summed))
+                summed = torch.zeros_like(summed)
+
+    def _step(self, model: nn.Module, step: int, batches: Sequence[Arrays]) -> Tensor:
+        drawn = int(np.random.SeedSequence([self.lesson.seed, step, self.context.rank]).generate_state(1)[0])
+        torch.manual_seed(drawn)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lesson.training.learning_rate * self._rate(step)
+        tensors = [{name: torch.from_numpy(values).to(self.context.device) for name, values in batch.items()} for batch in batches]
+        answered = model(torch.cat([batch["features"] for batch in tensors]))
+        sizes = [len(batch["row"]) for batch in tensors]
+        outputs = [dict(zip(answered, parts, strict=True)) for parts in zip(*(answered[head].split(sizes) for head in answered), strict=True)]
+        loss, summed = self.loss(outputs, tensors)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return summed
+
+    def _rate(self, step: int) -> float:
+        if self.lesson.training.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * step / self.total_steps))
+
+    def _end_epoch(self, step: int, summed: Tensor) -> None:
+        means = (summed[:, 0] / summed[:, 1].clamp_min(1e-12)).tolist()
+        epoch = step // self.steps_per_epoch
+        total = sum(term.weight * mean for term, mean in zip(self.lesson.terms, means, strict=True))
+        if not math.isfinite(total):
+            raise ValueError(f"{self.lesson.name}: the loss is {total} after epoch {epoch}. Lower training.learning_rate, or look at the labels.")
+        self.position = Position(step, [*self.position.history, {"epoch": epoch, "loss": total, "terms": means}])
+        due = epoch % self.lesson.training.checkpoint_epochs == 0 or step == self.total_steps
+        if due and self.context.rank == 0:
+            save_checkpoint(self.folder.folder("checkpoints"), self.position, self.network, self.optimizer)
+
+    def _export(self, seconds: float) -> None:
+        weights = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()})
+        lesson = self.lesson
+        said = {"steps": self.total_steps, "rows": [source.rows for source in lesson.sources], "seconds": round(seconds, 3), "history": self.position.history}
+        write_record(
+            self.folder,
+            ModelRecord(
+                name=lesson.name,
+                digest=lesson.folder.rsplit("/", 1)[1],
+                form="network",
+                in_features=lesson.plan.in_features,
+                heads=lesson.heads,
+                widths={head: plan.width for head, plan in lesson.plan.heads.items()},
+                sha256=hashlib.sha256(weights).hexdigest(),
+                parameters=parameter_count(self.network),
+                plan=lesson.plan.to_plain(),
+                taught_by=lesson.taught_by,
+                details={**lesson.said, **said},
+            ),
+            weights,
+        )
+
+    def _sum(self, values: Tensor) -> Tensor:
+        """The sum over all workers."""
+        if self.context.workers > 1:
+            dist.all_reduce(values)
+        return values
+
+
+def _optimizer(lesson: Lesson, network: nn.Module) -> torch.optim.Optimizer:
+    training = lesson.training
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, momentum=0.9)
+    return torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)

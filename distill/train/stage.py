@@ -1,0 +1,68 @@
+"""The stage `train`: which networks are not trained yet, and one worker group for all of them that may share it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import groupby
+
+from distill.engine import train_workers
+from distill.errors import JobError
+from distill.job import Job, Variant
+from distill.models import ModelRecord
+from distill.progress import track
+from distill.train.lesson import Lesson, fit_lesson, student_lesson
+
+log = logging.getLogger(__name__)
+
+
+def train_fits(job: Job, names: Sequence[str]) -> list[ModelRecord]:
+    """Train the networks among `[fit.*]` that are not trained yet. Returns their records, in order."""
+    _teach([found for found in (fit_lesson(job, name) for name in names) if isinstance(found, Lesson)])
+    return [_record(fit_lesson(job, name), f"fit.{name}") for name in names]
+
+
+def train_students(job: Job, names: Sequence[str] | None = None) -> list[tuple[Variant, ModelRecord]]:
+    """Train the students that are not trained yet: those named, all by default, every variant of a sweep.
+
+    Raises JobError for a name that the job lacks, ContractError for labels that are missing or mean something else, TrainingError.
+    """
+    unknown = [name for name in names or () if name not in job.students]
+    if unknown:
+        raise JobError(f"{job.path}: there is no student {unknown[0]!r}. There is: {', '.join(job.students) or 'none'}.")
+    variants = [variant for variant in job.variants if names is None or variant.student in names]
+    _teach([found for found in (student_lesson(job, variant) for variant in variants) if isinstance(found, Lesson)])
+    return [(variant, _record(student_lesson(job, variant), f"students.{variant.name}")) for variant in variants]
+
+
+def train_student(job: Job, name: str) -> list[tuple[Variant, ModelRecord]]:
+    """`train_students` for one student."""
+    return train_students(job, [name])
+
+
+def _teach(lessons: Sequence[Lesson]) -> None:
+    def group(lesson: Lesson) -> tuple[int, str]:
+        return lesson.training.workers, str(lesson.training.gpus)
+
+    for _, together in groupby(sorted(lessons, key=group), key=group):
+        mine = list(together)
+        title = f"train {mine[0].name}" if len(mine) == 1 else f"train {len(mine)} networks"
+        with track(title, sum(_rows(lesson) for lesson in mine)) as bar:
+            from distill.train.loop import teach_all
+
+            train_workers(teach_all, mine, workers=mine[0].training.workers, gpus=mine[0].training.gpus, bar=bar)
+
+
+def _rows(lesson: Lesson) -> int:
+    """Rows of the first source that all steps together see, padding included."""
+    from distill.feed import Order, cut_chunks
+
+    training = lesson.training
+    order = Order(cut_chunks(lesson.sources[0].shard_rows, training.lanes, lesson.most_chunk_rows), training.lanes, training.batch_rows // training.lanes, 0)
+    return training.epochs * order.steps_per_epoch * training.batch_rows
+
+
+def _record(found: Lesson | ModelRecord, what: str) -> ModelRecord:
+    if isinstance(found, Lesson):
+        raise JobError(f"{what}: what it learns from changed while it was trained. Run the same command again.")
+    return found
