@@ -203,5 +203,8 @@ def _evaluate(job: Job) -> Problems:
     on, teacher = job.evaluate.on, job.evaluate.teacher
     if job.pools[on].target is None:
         yield f"evaluate.on = {on!r}: that pool has no target to judge by. Name its target column."
+    for name, labels in job.labels.items():
+        if on in labels.over and isinstance(labels.encoding, TopK) and 1.0 not in labels.encoding.temperatures:
+            yield f"labels.{name}.encoding.temperatures = {list(labels.encoding.temperatures)}: it is judged on pools.{on}, at temperature 1. Add 1."
     if teacher is not None and on not in job.labels[teacher].over:
         yield f"evaluate.teacher = {teacher!r}: it does not label pools.{on}. Add {on!r} to labels.{teacher}.over."

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from distill.errors import ContractError
-from distill.job import Eszsl, Job, Student, Training, pool_outputs
+from distill.job import Eszsl, Job, Student, Training, Variant, pool_outputs
 from distill.labels import LabelSet, label_set_folder
 from distill.models.record import ModelRecord, read_record
 from distill.pool import open_pool
@@ -46,12 +46,34 @@ def find_fit(job: Job, name: str) -> tuple[Storage, ModelRecord]:
     return folder, record
 
 
-def student_folder(job: Job, name: str, student: Student, pins: Mapping[str, str]) -> Storage:
-    """Where a student lies, given what it learns from: source → pinned digest."""
+def student_pins(job: Job, student: Student) -> dict[str, str]:
+    """What a student learns from, by digest: label hashes and pool contents."""
+    pins = {}
+    for term in student.terms:
+        if term.label_set:
+            for pool in student.on:
+                pins[f"{term.learns} over {pool}"] = label_set(job, term.label_set, pool).label_hash
+    for pool in dict.fromkeys([*student.on, *(term.pool for term in student.terms if term.pool)]):
+        pins[f"pools.{pool}"] = open_pool(job, pool).inventory.content
+    return pins
+
+
+def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Storage:
+    """Where a student lies, given what it learns from."""
+    student = variant.spec
     plain = student.model_dump(mode="json", exclude={"training"})
     features = [job.pools[pool].features for pool in student.on]
     identity = [plain, _learned(student.training), dict(pins), [feature.model_dump(mode="json") for feature in features if feature]]
-    return open_storage(job.root_uri).folder("students", name, digest(identity)[:16])
+    return open_storage(job.root_uri).folder("students", variant.student, digest(identity)[:16])
+
+
+def find_student(job: Job, variant: Variant) -> tuple[Storage, ModelRecord]:
+    """A finished student. Raises ContractError where it is not trained on what is stored now."""
+    folder = student_folder(job, variant, student_pins(job, variant.spec))
+    record = read_record(folder)
+    if record is None:
+        raise ContractError(f"students.{variant.name} is not trained yet under {job.root_uri}. Run `distill train {job.path} {variant.student}`.")
+    return folder, record
 
 
 def label_set(job: Job, name: str, pool: str) -> LabelSet:

@@ -20,7 +20,7 @@ from distill.job.students import BinaryCrossEntropy, CrossEntropy, Loss, Mse
 from distill.labelers.prepare import prepare_labels
 from distill.labels import LabelSet
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
-from distill.models.identity import fit_folder, label_set, student_folder
+from distill.models.identity import fit_folder, label_set, student_folder, student_pins
 from distill.pool import OpenPool, open_pool
 from distill.storage import Storage
 
@@ -79,25 +79,13 @@ def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:
 
 def student_lesson(job: Job, variant: Variant) -> Lesson | ModelRecord:
     """The training of a student, or its record where it is done. Raises ContractError where labels are missing or mean something else."""
-    pins = _pins(job, variant.spec)
-    folder = student_folder(job, variant.student, variant.spec, pins)
+    pins = student_pins(job, variant.spec)
+    folder = student_folder(job, variant, pins)
     done = read_record(folder)
     if done is not None:
         return done
     heads = {head: head_outputs(job, variant.spec, head) for head in variant.spec.head_names}
     return _lesson(job, variant, folder, heads, pins)
-
-
-def _pins(job: Job, student: Student) -> dict[str, str]:
-    """What the student learns from, by digest: label hashes and pool contents."""
-    pins = {}
-    for term in student.terms:
-        if term.label_set:
-            for pool in student.on:
-                pins[f"{term.learns} over {pool}"] = label_set(job, term.label_set, pool).label_hash
-    for pool in dict.fromkeys([*student.on, *(term.pool for term in student.terms if term.pool)]):
-        pins[f"pools.{pool}"] = open_pool(job, pool).inventory.content
-    return pins
 
 
 def _lesson(job: Job, variant: Variant, folder: Storage, heads: Mapping[str, Outputs], pins: Mapping[str, str]) -> Lesson:

@@ -1,0 +1,96 @@
+"""Who is judged: every label set over the test pool, and every head of every student, with what pins each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from distill.evaluate.judge import Method
+from distill.feed import LabelColumn
+from distill.job import Job, Outputs, Variant, label_outputs
+from distill.labelers import Recipe
+from distill.labelers.prepare import prepare_labels
+from distill.labels import Contract
+from distill.models import ModelRecord
+from distill.models.identity import find_student, label_set
+from distill.pool import OpenPool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One method, and what a person wants to know beside its measures."""
+
+    method: Method
+    name: str
+    role: str
+    """`teacher`, `labeler` or `student`."""
+    pin: str
+    """Digest of what answers."""
+    recipe: Recipe
+    """How to ask it now, to time it."""
+    column: LabelColumn | None = None
+    group: str = ""
+    """Students that differ by their seed alone share it."""
+    taught_by: Sequence[str] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+
+
+def find_candidates(job: Job, pool: OpenPool) -> list[Candidate]:
+    """All of a job. Raises ContractError where a student is not trained, or labels are missing or mean something else."""
+    width = pool.width() if job.labels else 0
+    sets = [_label_set(job, name, pool, width) for name, labels in job.labels.items() if pool.name in labels.over]
+    return sets + [candidate for variant in job.variants for candidate in _students(job, variant)]
+
+
+def _label_set(job: Job, name: str, pool: OpenPool, width: int) -> Candidate:
+    recipe, contract = prepare_labels(job, name, width)
+    labels = label_set(job, name, pool.name)
+    labels.require(contract, pool.inventory, job.fragment_rows)
+    labels.require_complete(pool.inventory)
+    teacher = name == (job.evaluate.teacher if job.evaluate and job.evaluate.teacher else next(iter(job.labels)))
+    return Candidate(
+        method=Method(f"labels.{name}", label_outputs(job, name)),
+        name=name,
+        role="teacher" if teacher else "labeler",
+        pin=labels.label_hash,
+        recipe=recipe,
+        column=LabelColumn(contract, (labels,), _judged_at(contract)),
+        group=name,
+        taught_by=tuple(recipe.record.taught_by) if recipe.record else (),
+        parameters=recipe.record.parameters if recipe.record else None,
+        history=_history(recipe.record),
+    )
+
+
+def _judged_at(contract: Contract) -> float | None:
+    return 1.0 if contract.kind == "logits" else None
+
+
+def _students(job: Job, variant: Variant) -> list[Candidate]:
+    folder, record = find_student(job, variant)
+    return [_head(variant, folder.uri, record, head, outputs) for head, outputs in record.heads.items()]
+
+
+def _head(variant: Variant, folder: str, record: ModelRecord, head: str, outputs: Outputs) -> Candidate:
+    suffix = "" if len(record.heads) == 1 else f" · {head}"
+    kept = {path: value for path, value in variant.changes.items() if path != "seed"}
+    group = Variant(variant.student, variant.spec, kept).name + suffix
+    return Candidate(
+        method=Method(f"students.{variant.name}.{head}", outputs, folder, record, head),
+        name=variant.name + suffix,
+        role="student",
+        pin=record.sha256,
+        recipe=Recipe(form="network", folder=folder, record=record),
+        group=group,
+        taught_by=tuple(term for term, plan in zip(record.details["terms"], variant.spec.terms, strict=True) if plan.head == head),
+        changes=variant.changes,
+        parameters=record.parameters,
+        history=_history(record),
+    )
+
+
+def _history(record: ModelRecord | None) -> Sequence[Mapping[str, Any]]:
+    return tuple(record.details.get("history", ())) if record else ()

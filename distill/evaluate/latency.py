@@ -1,0 +1,44 @@
+"""Milliseconds a row of each method, asked side by side on one CPU thread: the median of interleaved rounds."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from distill.evaluate.candidates import Candidate
+from distill.feed import Chunk, Source
+from distill.labelers import Labeler, build_labeler
+
+ROUNDS = 15
+ROWS = 256
+
+
+@dataclass(frozen=True)
+class Stopwatch:
+    """`stopwatch()` → milliseconds a row by method, on the machine where it is called."""
+
+    source: Source
+    chunk: Chunk
+    candidates: tuple[Candidate, ...]
+
+    def __call__(self) -> dict[str, float]:
+        import torch
+
+        torch.set_num_threads(1)
+        rows = self.source.load(self.chunk)["features"].astype(np.float32)
+        batch = np.resize(rows, (ROWS, rows.shape[1]))
+        built = {candidate.method.key: build_labeler(candidate.recipe) for candidate in self.candidates}
+        times: dict[str, list[float]] = {key: [] for key in built}
+        for _ in range(ROUNDS + 1):
+            for key, labeler in built.items():
+                times[key].append(_seconds(labeler, batch))
+        return {key: statistics.median(seconds[1:]) * 1000 / ROWS for key, seconds in times.items()}
+
+
+def _seconds(labeler: Labeler, batch: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
+    began = time.perf_counter()
+    labeler.label(batch)
+    return time.perf_counter() - began

@@ -1,0 +1,123 @@
+"""Measures as sums over rows, so that a test pool of any size is judged in one fold: tally chunks, add them up, then divide.
+
+Shapes: B rows, C classes of the truth, K calibration bins, W width of a value.
+
+    accuracy, by class      seen / unseen: rows whose class the teacher can / cannot say; harmonic mean of the two (Xian et al. 2017)
+    nll                     mean −log p(truth), p floored at `FLOOR` since a method that lacks a class gives it none
+    calibration_error       expected calibration error, `BINS` equal bins of the largest probability (Guo et al. 2017, eq. 3)
+    agreement               share of rows where the method and the teacher name the same class
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Tally = Mapping[str, Array]
+
+BINS = 15
+FLOOR = 1e-6
+CONFUSION_CLASSES = 100
+
+
+def tally_classes(probabilities: Array, truth: npt.NDArray[np.int64], teacher: npt.NDArray[np.int64] | None) -> Tally:
+    """Exclusive classes: probabilities (B, C), true class numbers (B,), the teacher's choices (B,)."""
+    classes = probabilities.shape[1]
+    chosen, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    right = (chosen == truth).astype(np.float64)
+    nll = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], FLOOR))
+    sums = {
+        "rows": np.bincount(truth, minlength=classes).astype(np.float64),
+        "right": np.bincount(truth, right, minlength=classes),
+        "nll": np.bincount(truth, nll, minlength=classes),
+        "bins": _bins(confidence, right),
+    }
+    if classes <= CONFUSION_CLASSES:
+        sums["confusion"] = np.bincount(truth * classes + chosen, minlength=classes * classes).reshape(classes, classes).astype(np.float64)
+    if teacher is not None:
+        sums["agreed"] = np.array([float((chosen == teacher).sum()), float(len(truth))])
+    return sums
+
+
+def tally_independent(probabilities: Array, truth: Array, teacher: Array | None) -> Tally:
+    """Independent outputs: probabilities, truth (0 or 1) and the teacher's probabilities, all (B, C)."""
+    said = probabilities > 0.5
+    right = (said == (truth > 0.5)).astype(np.float64)
+    sure = np.clip(probabilities, FLOOR, 1 - FLOOR)
+    nll = -(truth * np.log(sure) + (1 - truth) * np.log(1 - sure))
+    rows = np.full(truth.shape[1], float(len(truth)))
+    sums = {"rows": rows, "right": right.sum(axis=0), "nll": nll.sum(axis=0)}
+    sums["bins"] = _bins(np.where(said, probabilities, 1 - probabilities).ravel(), right.ravel())
+    if teacher is not None:
+        sums["agreed"] = np.array([float((said == (teacher > 0.5)).sum()), float(said.size)])
+    return sums
+
+
+def tally_values(values: Array, truth: Array, teacher: Array | None) -> Tally:
+    """Values, truth and the teacher's values, all (B, W)."""
+    sums = {
+        "rows": np.array([float(len(truth))]),
+        "squared": np.square(values - truth).mean(axis=1).sum(keepdims=True),
+        "absolute": np.abs(values - truth).mean(axis=1).sum(keepdims=True),
+        "truth": np.stack([truth.sum(axis=0), np.square(truth).sum(axis=0)]),
+    }
+    if teacher is not None:
+        sums["to_teacher"] = np.square(values - teacher).mean(axis=1).sum(keepdims=True)
+    return sums
+
+
+def add_tallies(first: Mapping[str, Tally], second: Mapping[str, Tally]) -> Mapping[str, Tally]:
+    """Tallies by method, of two sets of rows, to those of their union."""
+    return {method: {name: first[method][name] + second[method][name] for name in first[method]} for method in first}
+
+
+def measures(tally: Tally, seen: Sequence[bool]) -> dict[str, Any]:
+    """Measures by name from a tally; `seen` says of each class whether the teacher can say it."""
+    if "squared" in tally:
+        return _value_measures(tally)
+    known = np.array(seen)
+    rows = tally["rows"]
+    made: dict[str, Any] = {
+        "accuracy": float(tally["right"].sum() / rows.sum()),
+        "nll": float(tally["nll"].sum() / rows.sum()),
+        "calibration_error": _calibration_error(tally["bins"]),
+    }
+    if not known.all():
+        parts = [float(tally["right"][side].sum() / max(rows[side].sum(), 1)) for side in (known, ~known)]
+        made |= {"accuracy_seen": parts[0], "accuracy_unseen": parts[1], "harmonic_mean": 2 * parts[0] * parts[1] / max(sum(parts), 1e-12)}
+    if "agreed" in tally:
+        made["agreement"] = float(tally["agreed"][0] / tally["agreed"][1])
+    return made
+
+
+def reliability(tally: Tally) -> list[dict[str, float]]:
+    """The calibration bins that have rows: mean confidence, accuracy, rows."""
+    if "bins" not in tally:
+        return []
+    return [{"confidence": float(sure / n), "accuracy": float(right / n), "rows": float(n)} for n, sure, right in tally["bins"] if n]
+
+
+def _bins(confidence: Array, right: Array) -> Array:
+    """(K, 3): rows, Σ confidence, Σ right."""
+    number = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    return np.stack([np.bincount(number, weights, minlength=BINS) for weights in (np.ones_like(right), confidence, right)], axis=1)
+
+
+def _calibration_error(bins: Array) -> float:
+    return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / max(bins[:, 0].sum(), 1))
+
+
+def _value_measures(tally: Tally) -> dict[str, Any]:
+    rows = float(tally["rows"][0])
+    width = tally["truth"].shape[1]
+    variance = float((tally["truth"][1] / rows - np.square(tally["truth"][0] / rows)).sum()) / width
+    mse = float(tally["squared"][0]) / rows
+    made = {"mse": mse, "mae": float(tally["absolute"][0]) / rows, "r2": 1 - mse / variance if variance else 0.0}
+    if "to_teacher" in tally:
+        made["mse_to_teacher"] = float(tally["to_teacher"][0]) / rows
+    return made
+
