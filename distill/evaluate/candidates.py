@@ -40,13 +40,12 @@ class Candidate:
 
 def find_candidates(job: Job, pool: OpenPool) -> list[Candidate]:
     """All of a job. Raises ContractError where a student is not trained, or labels are missing or mean something else."""
-    width = pool.width() if job.labels else 0
-    sets = [_label_set(job, name, pool, width) for name, labels in job.labels.items() if pool.name in labels.over]
+    sets = [_label_set(job, name, pool) for name, labels in job.labels.items() if pool.name in labels.over]
     return sets + [candidate for variant in job.variants for candidate in _students(job, variant)]
 
 
-def _label_set(job: Job, name: str, pool: OpenPool, width: int) -> Candidate:
-    recipe, contract = prepare_labels(job, name, width)
+def _label_set(job: Job, name: str, pool: OpenPool) -> Candidate:
+    recipe, contract = prepare_labels(job, name)
     labels = label_set(job, name, pool.name)
     labels.require(contract, pool.inventory, job.fragment_rows)
     labels.require_complete(pool.inventory)

@@ -13,7 +13,7 @@ from distill.errors import ContractError, JobError
 from distill.evaluate.candidates import Candidate, find_candidates
 from distill.evaluate.judge import TARGET, Judge
 from distill.evaluate.latency import Stopwatch
-from distill.evaluate.result import Evaluation, LabelSetResult, MethodResult
+from distill.results import Evaluation, LabelSetResult, MethodResult
 from distill.evaluate.tally import Tally, add_tallies, measures, reliability
 from distill.feed import Chunk, LabelColumn, Source, TargetColumn
 from distill.job import Evaluate, Job, Outputs, pool_outputs

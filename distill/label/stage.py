@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from distill.engine import map_fragments
-from distill.errors import LabelerError, RejectedError
+from distill.errors import LabelerError, PoolError, RejectedError
 from distill.job import Job
 from distill.label.policy import Decision, FailurePolicy
+from distill.labelers import Recipe
 from distill.labelers.prepare import library_versions, prepare_labels
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
 from distill.label.worker import LabelWorker
@@ -60,15 +61,23 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
     Raises ContractError for another contract, LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
     """
     opened = [open_pool(job, pool) for pool in job.labels[name].over]
-    width = opened[0].width()
-    recipe, contract = prepare_labels(job, name, width)
+    recipe, contract = prepare_labels(job, name)
     parts = [_begin(job, name, pool, contract) for pool in opened]
     tasks = [task for part in parts for task in part.tasks]
     if tasks:
         told = {part.pool.name: PoolPart(part.pool.files.uri, part.labels.folder.uri, part.label_set) for part in parts}
-        assignment = Assignment(name, recipe, contract, opened[0].features, width, told, library_versions())
+        assignment = Assignment(name, recipe, contract, opened[0].features, _width(name, recipe, opened), told, library_versions())
         _label(job, assignment, parts, tasks)
     return [_summary(job, name, part) for part in parts]
+
+
+def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:
+    """Numbers in a row, the same in all pools and what the labeler was fitted on. Raises PoolError."""
+    widths = {pool.name: pool.width() for pool in pools}
+    due = recipe.record.in_features if recipe.record else widths[pools[0].name]
+    if set(widths.values()) != {due}:
+        raise PoolError(f"labels.{name}: rows of {due} numbers are due, but the pools have {widths}. Label them by labelers of their own.")
+    return due
 
 
 def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:

@@ -6,7 +6,6 @@ import platform
 from importlib.metadata import version
 from typing import Literal
 
-from distill.errors import ContractError
 from distill.job import Custom, Fitted, Job, Labels, Outputs, TopK, label_outputs
 from distill.labelers.base import Recipe
 from distill.labels import Contract
@@ -16,13 +15,11 @@ from distill.schema import digest
 _RECORDED = ("numpy", "pyarrow", "torch", "ray")
 
 
-def prepare_labels(job: Job, name: str, width: int) -> tuple[Recipe, Contract]:
-    """Recipe and contract of `labels.<name>` over rows of `width` numbers. Raises ContractError where its fit is not done."""
+def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
+    """Recipe and contract of `labels.<name>`. Raises ContractError where its fit is not done."""
     labels, outputs = job.labels[name], label_outputs(job, name)
     if isinstance(labels.labeler, Fitted):
         folder, record = find_fit(job, labels.labeler.fit)
-        if record.in_features != width:
-            raise ContractError(f"labels.{name}: fit.{labels.labeler.fit} sees rows of {record.in_features} numbers, the pool's have {width}.")
         recipe = Recipe(form="eszsl" if record.form == "eszsl" else "network", folder=folder.uri, record=record, precision=labels.precision)
         return recipe, _contract(job, name, outputs, f"fitted:{labels.labeler.fit}", record.sha256, next(iter(record.widths.values())))
     assert isinstance(labels.labeler, Custom)

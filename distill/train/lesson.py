@@ -111,16 +111,16 @@ def _sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict[tuple
     for pools in groups:
         opened = [open_pool(job, pool) for pool in pools]
         width = opened[0].width()
-        columns = {str(number): _column(job, term, opened, width) for number, term in enumerate(student.terms) if _pools_of(student, term) == pools}
+        columns = {str(number): _column(job, term, opened) for number, term in enumerate(student.terms) if _pools_of(student, term) == pools}
         made.append(Source(tuple(pool.inventory for pool in opened), opened[0].features, width, columns))
     return tuple(made), {pools: number for number, pools in enumerate(groups)}
 
 
-def _column(job: Job, term: Term, pools: list[OpenPool], width: int) -> LabelColumn | TargetColumn:
+def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:
     if term.pool:
         return TargetColumn(str(pools[0].spec.target), pool_outputs(job, term.pool))
     name = str(term.label_set)
-    _, contract = prepare_labels(job, name, width)
+    _, contract = prepare_labels(job, name)
     sets: list[LabelSet] = []
     for pool in pools:
         labels = label_set(job, name, pool.name)
