@@ -1,17 +1,17 @@
 """Every error that distill raises on purpose. A message says what is wrong with the value, where, and what to do next.
 
-    DistillError
-    ├── InputError            wrong before any work (exit code 2)
-    │   ├── JobError          the job file: unknown key, wrong type, impossible combination
-    │   ├── PoolError         a pool: unreachable, changed, a missing column
-    │   ├── ContractError     labels that do not mean what the job says they mean
-    │   ├── ResourceError     the cluster can never give what the job asks for
-    │   └── MissingExtraError an optional library is not installed
-    └── WorkError             failed after work began (exit code 1)
-        ├── LabelerError      a labeler raised: its own traceback, shard and row
-        ├── StorageError      an object is lost, damaged or cannot be written
-        ├── TrainingError     a student could not be trained
-        └── RejectedError     more rows were rejected than the job allows
+DistillError
+├── InputError            wrong before any work (exit code 2)
+│   ├── JobError          the job file: unknown key, wrong type, impossible combination
+│   ├── PoolError         a pool: unreachable, changed, a missing column
+│   ├── ContractError     labels that do not mean what the job says they mean
+│   ├── ResourceError     the cluster can never give what the job asks for
+│   └── MissingExtraError an optional library is not installed
+└── WorkError             failed after work began (exit code 1)
+    ├── LabelerError      a labeler raised: its own traceback, shard and row
+    ├── StorageError      an object is lost, damaged or cannot be written
+    ├── TrainingError     a student could not be trained
+    └── RejectedError     more rows were rejected than the job allows
 """
 
 from __future__ import annotations

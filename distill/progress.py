@@ -46,7 +46,9 @@ class _LogBar:
         if time.monotonic() - self.said >= LINE_EVERY_SECONDS:
             rate = self.done / (time.monotonic() - self.began)
             left = (self.total - self.done) / rate if rate else float("inf")
-            self._say(f"{self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.0f} {self.unit}/s, {left:,.0f} s left {note}".rstrip())
+            self._say(
+                f"{self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.0f} {self.unit}/s, {left:,.0f} s left {note}".rstrip()
+            )
 
     def waits(self, what: str) -> None:
         if time.monotonic() - self.said >= LINE_EVERY_SECONDS:

@@ -83,7 +83,9 @@ class Evaluation:
     def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
         """The inverse of `to_plain`."""
         methods = tuple(MethodResult(**method) for method in plain["methods"])
-        return cls(**{**plain, "methods": methods, "label_sets": tuple(LabelSetResult(**each) for each in plain["label_sets"])})
+        return cls(
+            **{**plain, "methods": methods, "label_sets": tuple(LabelSetResult(**each) for each in plain["label_sets"])}
+        )
 
     @property
     def main_measure(self) -> str:

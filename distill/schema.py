@@ -83,7 +83,9 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise StorageError(f"{where} is damaged: not a sealed control object. Restore it from a copy.") from None
     if version != VERSION:
-        raise StorageError(f"{where} has format {version!r}; this distill reads {VERSION}. Use the distill that wrote it.")
+        raise StorageError(
+            f"{where} has format {version!r}; this distill reads {VERSION}. Use the distill that wrote it."
+        )
     if digest(body) != stored:
         raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
     return dict(body)

@@ -7,4 +7,14 @@ from distill.engine.fragments import map_fragments
 from distill.engine.session import connect, disconnect, require_ray, start_ray_by
 from distill.engine.workers import WorkerContext, train_workers
 
-__all__ = ["WorkerContext", "call_remotely", "connect", "disconnect", "fold", "map_fragments", "require_ray", "start_ray_by", "train_workers"]
+__all__ = [
+    "WorkerContext",
+    "call_remotely",
+    "connect",
+    "disconnect",
+    "fold",
+    "map_fragments",
+    "require_ray",
+    "start_ray_by",
+    "train_workers",
+]

@@ -19,7 +19,9 @@ State = TypeVar("State")
 _GROUPS = 256
 
 
-def fold(title: str, partial: Callable[[Item], State], items: Sequence[Item], merge: Callable[[State, State], State]) -> State:
+def fold(
+    title: str, partial: Callable[[Item], State], items: Sequence[Item], merge: Callable[[State, State], State]
+) -> State:
     """merge(…, partial(item)) over all items, in item order within fixed groups. Raises what `partial` raises."""
     ray = require_ray()
     per_group = -(-len(items) // _GROUPS)

@@ -32,7 +32,13 @@ Plain = dict[str, Any]
 Told = TypeVar("Told")
 
 
-def map_fragments(make: Callable[[Told, str], Callable[[Plain], Plain]], told: Told, tasks: Sequence[Plain], compute: Compute, bar: Bar) -> Iterator[Plain]:
+def map_fragments(
+    make: Callable[[Told, str], Callable[[Plain], Plain]],
+    told: Told,
+    tasks: Sequence[Plain],
+    compute: Compute,
+    bar: Bar,
+) -> Iterator[Plain]:
     """Call `make(told, device)` once an actor and the result once a task; yield answers as they come, in no order.
 
     Raises ResourceError for what the cluster can never give, LabelerError where an actor cannot be built.

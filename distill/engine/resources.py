@@ -25,7 +25,9 @@ def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus:
         most = _most(ray, name)
         largest = max((float(node["Resources"].get(name, 0)) for node in ray.nodes() if node["Alive"]), default=0.0)
         if each > largest and most == ray.cluster_resources().get(name, 0):
-            raise ResourceError(f"{what} needs {each:g} {name} on one node, but the largest node has {largest:g}. Ask for less in the job.")
+            raise ResourceError(
+                f"{what} needs {each:g} {name} on one node, but the largest node has {largest:g}. Ask for less in the job."
+            )
         if each * processes > most:
             raise ResourceError(
                 f"{what} needs {processes} × {each:g} {name}, but the cluster has {most:g} and cannot grow beyond. "
@@ -34,7 +36,7 @@ def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus:
 
 
 def device_of_worker(ray: Any) -> str:
-    """"cuda" where this process was given a GPU, else "cpu"."""
+    """ "cuda" where this process was given a GPU, else "cpu"."""
     return "cuda" if ray.get_gpu_ids() else "cpu"
 
 

@@ -61,13 +61,19 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
     import ray
 
     noise = {} if verbose else {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
-    local = {"num_cpus": max(2, os.cpu_count() or 2), "include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+    local = {
+        "num_cpus": max(2, os.cpu_count() or 2),
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+    }
     try:
         with _hushed(verbose):
             ray.init(address=address or "local", **({} if address else local), **noise)
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = f"no Ray answers at {address}" if address else "no Ray could be started on this machine"
-        raise ResourceError(f"{said}: {error}. --ray takes the HOST:PORT of a running Ray, from one of its nodes.") from error
+        raise ResourceError(
+            f"{said}: {error}. --ray takes the HOST:PORT of a running Ray, from one of its nodes."
+        ) from error
     if not verbose:
         _silence_libraries()
 

@@ -61,8 +61,14 @@ def train_workers(work: Callable[[Told, WorkerContext], Any], told: Told, *, wor
                 _worker,
                 train_loop_config={"work": work, "told": told, "ear": ear},
                 torch_config=TorchConfig(backend="nccl" if each else "gloo"),
-                scaling_config=ScalingConfig(num_workers=workers, use_gpu=bool(each), resources_per_worker={"CPU": 1, **({"GPU": each} if each else {})}),
-                run_config=RunConfig(name=uuid.uuid4().hex, storage_path=scratch, failure_config=FailureConfig(max_failures=0)),
+                scaling_config=ScalingConfig(
+                    num_workers=workers,
+                    use_gpu=bool(each),
+                    resources_per_worker={"CPU": 1, **({"GPU": each} if each else {})},
+                ),
+                run_config=RunConfig(
+                    name=uuid.uuid4().hex, storage_path=scratch, failure_config=FailureConfig(max_failures=0)
+                ),
             )
             try:
                 return trainer.fit().return_value
@@ -72,7 +78,9 @@ def train_workers(work: Callable[[Told, WorkerContext], Any], told: Told, *, wor
             if said:
                 raise TrainingError(said)
             log.warning("a training worker was lost; the group starts again from the newest checkpoint")
-    raise TrainingError(f"training lost a worker {LOST_WORKERS} times and was given up: {lost[-1500:]}. Run the same command again; it goes on from the newest checkpoint.")
+    raise TrainingError(
+        f"training lost a worker {LOST_WORKERS} times and was given up: {lost[-1500:]}. Run the same command again; it goes on from the newest checkpoint."
+    )
 
 
 def _worker(config: dict[str, Any]) -> Any:
@@ -99,7 +107,9 @@ def _is_lost_peer(error: Exception) -> bool:
     """Whether a collective failed because another rank is gone: gloo says so in a plain RuntimeError."""
     import torch.distributed
 
-    return isinstance(error, torch.distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+    return isinstance(error, torch.distributed.DistError) or (
+        isinstance(error, RuntimeError) and "gloo" in str(error).lower()
+    )
 
 
 def _leave_group() -> None:

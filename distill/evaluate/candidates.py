@@ -84,7 +84,9 @@ def _head(variant: Variant, folder: str, record: ModelRecord, head: str, outputs
         pin=record.sha256,
         recipe=Recipe(form="network", folder=folder, record=record),
         group=group,
-        taught_by=tuple(term for term, plan in zip(record.details["terms"], variant.spec.terms, strict=True) if plan.head == head),
+        taught_by=tuple(
+            term for term, plan in zip(record.details["terms"], variant.spec.terms, strict=True) if plan.head == head
+        ),
         changes=variant.changes,
         parameters=record.parameters,
         history=_history(record),

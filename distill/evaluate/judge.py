@@ -51,7 +51,9 @@ class Judge:
         if self.truth.kind == "value":
             return tally_values(answer, truth.astype(np.float64), teacher)
         if self.truth.exclusive:
-            return tally_classes(answer, truth.astype(np.int64), teacher.argmax(axis=1) if teacher is not None else None)
+            return tally_classes(
+                answer, truth.astype(np.int64), teacher.argmax(axis=1) if teacher is not None else None
+            )
         return tally_independent(answer, truth.astype(np.float64), teacher)
 
     def _answer(self, method: Method, rows: Arrays) -> Array:
@@ -94,7 +96,10 @@ def _probabilities(outputs: Array, meaning: Outputs) -> Array:
 
 def _from_topk(rows: Arrays, method: Method) -> Array:
     """Kept probabilities in their places; what is left is spread evenly over the classes that were not kept."""
-    index, kept = rows[f"{method.key}.index"].astype(np.int64), np.exp(rows[f"{method.key}.log_probs"].astype(np.float64))
+    index, kept = (
+        rows[f"{method.key}.index"].astype(np.int64),
+        np.exp(rows[f"{method.key}.log_probs"].astype(np.float64)),
+    )
     classes = len(method.outputs.classes)
     others = max(classes - index.shape[1], 1)
     made = np.repeat(np.maximum(1 - kept.sum(axis=1, keepdims=True), 0) / others, classes, axis=1)

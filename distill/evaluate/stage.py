@@ -13,13 +13,13 @@ from distill.errors import ContractError, JobError
 from distill.evaluate.candidates import Candidate, find_candidates
 from distill.evaluate.judge import TARGET, Judge
 from distill.evaluate.latency import Stopwatch
-from distill.results import Evaluation, LabelSetResult, MethodResult
 from distill.evaluate.tally import Tally, add_tallies, measures, reliability
 from distill.feed import Chunk, LabelColumn, Source, TargetColumn
 from distill.job import Evaluate, Job, Outputs, pool_outputs
 from distill.labelers.prepare import library_versions
 from distill.models.identity import label_set
 from distill.pool import OpenPool, open_pool
+from distill.results import Evaluation, LabelSetResult, MethodResult
 from distill.schema import digest, seal, unseal
 from distill.storage import Storage, open_storage
 
@@ -32,7 +32,9 @@ def evaluate_students(job: Job) -> tuple[Storage, Evaluation]:
     Raises JobError without `[evaluate]`, ContractError where a student or a label set is not there.
     """
     if job.evaluate is None:
-        raise JobError(f"{job.path}: no [evaluate] table. Add one: `[evaluate]` and `on = \"POOL\"`, a pool with a target.")
+        raise JobError(
+            f'{job.path}: no [evaluate] table. Add one: `[evaluate]` and `on = "POOL"`, a pool with a target.'
+        )
     pool, truth = open_pool(job, job.evaluate.on), pool_outputs(job, job.evaluate.on)
     candidates = find_candidates(job, pool)
     teacher = _teacher(job, job.evaluate, candidates)
@@ -63,12 +65,17 @@ def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate]
     columns |= {candidate.method.key: candidate.column for candidate in candidates if candidate.column is not None}
     source = Source((pool.inventory,), pool.features, pool.width(), columns)
     judge = Judge(source, truth, tuple(candidate.method for candidate in candidates), teacher)
-    chunks = [Chunk(0, fragment.shard.number, fragment.start, fragment.rows) for fragment in pool.inventory.fragments(_CHUNK_ROWS)]
+    chunks = [
+        Chunk(0, fragment.shard.number, fragment.start, fragment.rows)
+        for fragment in pool.inventory.fragments(_CHUNK_ROWS)
+    ]
     tallies = fold("evaluate", judge, chunks, add_tallies)
     timed = call_remotely(Stopwatch(source, chunks[0], tuple(candidates)))
     left_out = int(tallies[""]["left_out"][0])
     if left_out == pool.inventory.rows:
-        raise ContractError(f"pools.{pool.name}: no row has both a known target and labels, so nothing can be judged. Look at its target and rejects.")
+        raise ContractError(
+            f"pools.{pool.name}: no row has both a known target and labels, so nothing can be judged. Look at its target and rejects."
+        )
     seen = _seen(truth, candidates, teacher)
     return Evaluation(
         job=job.name,
@@ -88,7 +95,9 @@ def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate]
 
 def _seen(truth: Outputs, candidates: list[Candidate], teacher: str | None) -> list[bool]:
     """Which of the truth's classes the teacher can say; all of them without a teacher."""
-    said = next((candidate.method.outputs.classes for candidate in candidates if candidate.method.key == teacher), truth.classes)
+    said = next(
+        (candidate.method.outputs.classes for candidate in candidates if candidate.method.key == teacher), truth.classes
+    )
     return [name in said for name in truth.classes]
 
 
@@ -115,5 +124,9 @@ def _label_sets(job: Job) -> tuple[LabelSetResult, ...]:
         for pool in labels.over:
             lines = label_set(job, name, pool).lines
             rows, rejected = sum(line.rows for line in lines), sum(line.rejected for line in lines)
-            made.append(LabelSetResult(name, labels.version, pool, rows, rejected, len(lines), sum(line.bytes for line in lines)))
+            made.append(
+                LabelSetResult(
+                    name, labels.version, pool, rows, rejected, len(lines), sum(line.bytes for line in lines)
+                )
+            )
     return tuple(made)

@@ -37,7 +37,11 @@ def tally_classes(probabilities: Array, truth: npt.NDArray[np.int64], teacher: n
         "bins": _bins(confidence, right),
     }
     if classes <= CONFUSION_CLASSES:
-        sums["confusion"] = np.bincount(truth * classes + chosen, minlength=classes * classes).reshape(classes, classes).astype(np.float64)
+        sums["confusion"] = (
+            np.bincount(truth * classes + chosen, minlength=classes * classes)
+            .reshape(classes, classes)
+            .astype(np.float64)
+        )
     if teacher is not None:
         sums["agreed"] = np.array([float((chosen == teacher).sum()), float(len(truth))])
     return sums
@@ -88,7 +92,11 @@ def measures(tally: Tally, seen: Sequence[bool]) -> dict[str, Any]:
     }
     if not known.all():
         parts = [float(tally["right"][side].sum() / max(rows[side].sum(), 1)) for side in (known, ~known)]
-        made |= {"accuracy_seen": parts[0], "accuracy_unseen": parts[1], "harmonic_mean": 2 * parts[0] * parts[1] / max(sum(parts), 1e-12)}
+        made |= {
+            "accuracy_seen": parts[0],
+            "accuracy_unseen": parts[1],
+            "harmonic_mean": 2 * parts[0] * parts[1] / max(sum(parts), 1e-12),
+        }
     if "agreed" in tally:
         made["agreement"] = float(tally["agreed"][0] / tally["agreed"][1])
     return made
@@ -98,13 +106,19 @@ def reliability(tally: Tally) -> list[dict[str, float]]:
     """The calibration bins that have rows: mean confidence, accuracy, rows."""
     if "bins" not in tally:
         return []
-    return [{"confidence": float(sure / n), "accuracy": float(right / n), "rows": float(n)} for n, sure, right in tally["bins"] if n]
+    return [
+        {"confidence": float(sure / n), "accuracy": float(right / n), "rows": float(n)}
+        for n, sure, right in tally["bins"]
+        if n
+    ]
 
 
 def _bins(confidence: Array, right: Array) -> Array:
     """(K, 3): rows, Σ confidence, Σ right."""
     number = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    return np.stack([np.bincount(number, weights, minlength=BINS) for weights in (np.ones_like(right), confidence, right)], axis=1)
+    return np.stack(
+        [np.bincount(number, weights, minlength=BINS) for weights in (np.ones_like(right), confidence, right)], axis=1
+    )
 
 
 def _calibration_error(bins: Array) -> float:
@@ -120,4 +134,3 @@ def _value_measures(tally: Tally) -> dict[str, Any]:
     if "to_teacher" in tally:
         made["mse_to_teacher"] = float(tally["to_teacher"][0]) / rows
     return made
-

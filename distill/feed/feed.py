@@ -93,6 +93,9 @@ class Feed:
 
 def _padded(rows: Arrays, size: int) -> Arrays:
     missing = size - len(rows["row"])
-    padded = {name: np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) for name, values in rows.items()}
+    padded = {
+        name: np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
+        for name, values in rows.items()
+    }
     padded["row"][size - missing :] = -1
     return padded

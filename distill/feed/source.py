@@ -108,7 +108,9 @@ def _rows_of(labels: LabelSet, chunk: Chunk) -> pa.Table:
             parts.append(labels.read(line).slice(start - line.start, stop - start))
     table = pa.concat_tables(parts)
     if len(table) != chunk.rows:
-        raise RejectedError(f"labels.{labels.name}: rows {chunk.start}–{chunk.start + chunk.rows - 1} of shard {chunk.shard} are not all labelled. Run `distill label`.")
+        raise RejectedError(
+            f"labels.{labels.name}: rows {chunk.start}–{chunk.start + chunk.rows - 1} of shard {chunk.shard} are not all labelled. Run `distill label`."
+        )
     return table
 
 

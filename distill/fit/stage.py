@@ -30,7 +30,11 @@ class _Pass:
     def __call__(self, chunk: Chunk) -> Statistic:
         rows = self.source.load(chunk)
         known = rows["target.weight"] > 0  # type: ignore[operator]
-        return self.fit.partial(rows["features"][known].astype(np.float32), rows["target.target"][known].astype(np.int64), rows["row"][known].astype(np.int64))
+        return self.fit.partial(
+            rows["features"][known].astype(np.float32),
+            rows["target.target"][known].astype(np.int64),
+            rows["row"][known].astype(np.int64),
+        )
 
 
 def fit_labeler(job: Job, name: str) -> ModelRecord:
@@ -46,10 +50,14 @@ def fit_labeler(job: Job, name: str) -> ModelRecord:
     classes, rows = job.descriptions(name)
     seen = np.array([classes.index(each) for each in target.classes])
     fit = EszslFit(spec.model, np.array(rows, np.float64), seen, pool.inventory.rows)
-    source = Source((pool.inventory,), pool.features, pool.width(), {"target": TargetColumn(str(pool.spec.target), target)})
+    source = Source(
+        (pool.inventory,), pool.features, pool.width(), {"target": TargetColumn(str(pool.spec.target), target)}
+    )
     number = 1
     while fit.weights is None:
-        fit.update(fold(f"fit {name}, pass {number}", _Pass(source, fit), _chunks(pool, job.fragment_rows), add_statistics))
+        fit.update(
+            fold(f"fit {name}, pass {number}", _Pass(source, fit), _chunks(pool, job.fragment_rows), add_statistics)
+        )
         number += 1
     content = safetensors.numpy.save(fit.weights)
     log.info("fit.%s: chose %s", name, ", ".join(f"{key} = {value:.4g}" for key, value in fit.chosen.items()))
@@ -72,4 +80,7 @@ def fit_labeler(job: Job, name: str) -> ModelRecord:
 
 
 def _chunks(pool: OpenPool, most_rows: int) -> list[Chunk]:
-    return [Chunk(0, fragment.shard.number, fragment.start, fragment.rows) for fragment in pool.inventory.fragments(most_rows)]
+    return [
+        Chunk(0, fragment.shard.number, fragment.start, fragment.rows)
+        for fragment in pool.inventory.fragments(most_rows)
+    ]

@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 class Table(BaseModel):
     """One table of a job file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
 
 
 Gpus = Literal["auto"] | Annotated[float, Field(ge=0)]

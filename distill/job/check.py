@@ -36,7 +36,12 @@ def _names(job: Job) -> Problems:
     for name, student in job.students.items():
         for number, term in enumerate(student.terms):
             where = f"students.{name}.terms.{number}.learns"
-            yield from _known(term.label_set or term.pool, job.labels if term.label_set else job.pools, where, term.learns.partition(".")[0])
+            yield from _known(
+                term.label_set or term.pool,
+                job.labels if term.label_set else job.pools,
+                where,
+                term.learns.partition(".")[0],
+            )
         for pool in student.on:
             yield from _known(pool, job.pools, f"students.{name}.on", "pool")
         for head in student.heads:

@@ -36,7 +36,9 @@ def load_job(path: str | Path, *, root: str | None = None) -> Job:
         text = file.read_text("utf-8")
         tables = tomllib.loads(text)
     except OSError as error:
-        raise JobError(f"{path}: {error.strerror}. Give the path of a job file; `distill init POOL` writes one.") from None
+        raise JobError(
+            f"{path}: {error.strerror}. Give the path of a job file; `distill init POOL` writes one."
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise JobError(f"{path}: not TOML: {error}") from None
     if root is not None:
@@ -64,7 +66,10 @@ def _resolved(job: Job) -> Job:
     declared = list(dict.fromkeys(pool.features for pool in pools.values() if pool.features))
     if len(declared) == 1:
         pools = {name: pool.model_copy(update={"features": declared[0]}) for name, pool in pools.items()}
-    fit = {name: spec.model_copy(update={"seed": job.seed if spec.seed is None else spec.seed}) for name, spec in job.fit.items()}
+    fit = {
+        name: spec.model_copy(update={"seed": job.seed if spec.seed is None else spec.seed})
+        for name, spec in job.fit.items()
+    }
     students = {name: _with_defaults(job, student) for name, student in job.students.items()}
     resolved = job.model_copy(update={"pools": pools, "fit": fit, "students": students})
     resolved._path, resolved._text = job._path, job._text
@@ -78,9 +83,13 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
     try:
         names = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
     except OSError as error:
-        raise JobError(f"{job.path}: pools.{name}.classes = {str(file)!r}: {error.strerror}. Give names, or a file with one a line.") from None
+        raise JobError(
+            f"{job.path}: pools.{name}.classes = {str(file)!r}: {error.strerror}. Give names, or a file with one a line."
+        ) from None
     if len(set(names)) != len(names) or not names:
-        raise JobError(f"{job.path}: pools.{name}.classes = {str(file)!r}: {len(names)} names, {len(set(names))} distinct. Each class stands once.")
+        raise JobError(
+            f"{job.path}: pools.{name}.classes = {str(file)!r}: {len(names)} names, {len(set(names))} distinct. Each class stands once."
+        )
     return pool.model_copy(update={"classes": names})
 
 
@@ -107,13 +116,9 @@ def _path(location: tuple[int | str, ...], tables: Any) -> Iterator[str]:
     """The keys of a location as the file has them: pydantic adds the tag of a chosen alternative, which is no key."""
     for position, part in enumerate(location):
         last = position == len(location) - 1
-        if isinstance(tables, dict) and part in tables:
+        if (isinstance(tables, dict) and part in tables) or (isinstance(tables, list) and isinstance(part, int)):
             tables = tables[part]
-        elif isinstance(tables, list) and isinstance(part, int):
-            tables = tables[part]
-        elif not last or (isinstance(tables, dict) and tables.get("kind") == part):
-            continue
-        elif not isinstance(tables, dict):
+        elif not last or (isinstance(tables, dict) and tables.get("kind") == part) or not isinstance(tables, dict):
             continue
         yield str(part)
 

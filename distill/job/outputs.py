@@ -54,7 +54,7 @@ def label_outputs(job: Job, name: str) -> Outputs:
     if kind not in ("logits", "value") or (kind == "logits") != bool(classes) or not getattr(made, "revision", ""):
         raise JobError(
             f"labels.{name}: class {labeler.name} in {labeler.file} must have a `revision` (text) and `classes` (names in order), "
-            f"or `kind = \"value\"` and no classes; it has revision={getattr(made, 'revision', None)!r}, kind={kind!r}, classes={classes!r}"
+            f'or `kind = "value"` and no classes; it has revision={getattr(made, "revision", None)!r}, kind={kind!r}, classes={classes!r}'
         )
     return Outputs(kind, classes, bool(getattr(made, "exclusive", True)))
 

@@ -55,5 +55,7 @@ class Pool(Table):
             raise ValueError("has independent outputs but no classes; name what each 0 or 1 of the target says")
         used = {*(self.features.columns if self.features else ()), *([self.target] if self.target else [])}
         if used & set(self.private):
-            raise ValueError(f"private columns {sorted(used & set(self.private))} are used as features or target; take them out of one of the two")
+            raise ValueError(
+                f"private columns {sorted(used & set(self.private))} are used as features or target; take them out of one of the two"
+            )
         return self

@@ -25,7 +25,9 @@ class Source:
         linecache.cache[self.path] = (len(self.text), None, self.text.splitlines(keepends=True), self.path)
         exec(compile(self.text, self.path, "exec"), module.__dict__)  # noqa: S102  the user's own code, from beside the job
         if not hasattr(module, name):
-            raise JobError(f"{self.path} has no {name!r}; it has {sorted(key for key in vars(module) if not key.startswith('_'))}")
+            raise JobError(
+                f"{self.path} has no {name!r}; it has {sorted(key for key in vars(module) if not key.startswith('_'))}"
+            )
         return getattr(module, name)
 
 

@@ -12,11 +12,11 @@ from pydantic import Field, PrivateAttr
 from distill.job.base import Table
 from distill.job.labels import Custom, Labels
 from distill.job.models import Eszsl, Fit
+from distill.job.paths import resolve_uri
 from distill.job.pools import Pool
 from distill.job.source import Source, read_source
 from distill.job.students import Evaluate, Student
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
-from distill.job.paths import resolve_uri
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 

@@ -44,7 +44,7 @@ class Sweep(BaseModel):
             if not isinstance(values, list) or not values or not all(isinstance(value, Scalar) for value in values):
                 raise ValueError(f"{path} = {values!r} is not a list of values to try")
         if not self.model_extra:
-            raise ValueError("sweeps nothing; add a path with a list, such as \"terms.1.weight\" = [0.0, 0.3, 1.0]")
+            raise ValueError('sweeps nothing; add a path with a list, such as "terms.1.weight" = [0.0, 0.3, 1.0]')
         return self
 
 
@@ -98,9 +98,19 @@ def _changed(student: Student, changes: Mapping[str, Scalar], sweep: str) -> Stu
 def _set(tables: Any, parts: list[str], value: Scalar, where: str) -> None:
     for position, part in enumerate(parts):
         key: Any = int(part) if isinstance(tables, list) and part.isdigit() else part
-        known = key < len(tables) if isinstance(key, int) and isinstance(tables, list) else isinstance(tables, dict) and key in tables
+        known = (
+            key < len(tables)
+            if isinstance(key, int) and isinstance(tables, list)
+            else isinstance(tables, dict) and key in tables
+        )
         if not known:
-            keys = list(range(len(tables))) if isinstance(tables, list) else list(tables) if isinstance(tables, dict) else []
+            keys = (
+                list(range(len(tables)))
+                if isinstance(tables, list)
+                else list(tables)
+                if isinstance(tables, dict)
+                else []
+            )
             raise ValueError(f"{where}: the student has no {part!r} there; there is {keys}")
         if position == len(parts) - 1:
             tables[key] = value

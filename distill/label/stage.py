@@ -11,10 +11,10 @@ from distill.engine import map_fragments
 from distill.errors import LabelerError, PoolError, RejectedError
 from distill.job import Job
 from distill.label.policy import Decision, FailurePolicy
-from distill.labelers import Recipe
-from distill.labelers.prepare import library_versions, prepare_labels
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
 from distill.label.worker import LabelWorker
+from distill.labelers import Recipe
+from distill.labelers.prepare import library_versions, prepare_labels
 from distill.labels import SEGMENT_COMMITS, Commit, Contract, LabelSet, label_set_folder
 from distill.pool import OpenPool, open_pool
 from distill.progress import track
@@ -66,7 +66,9 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
     tasks = [task for part in parts for task in part.tasks]
     if tasks:
         told = {part.pool.name: PoolPart(part.pool.files.uri, part.labels.folder.uri, part.label_set) for part in parts}
-        assignment = Assignment(name, recipe, contract, opened[0].features, _width(name, recipe, opened), told, library_versions())
+        assignment = Assignment(
+            name, recipe, contract, opened[0].features, _width(name, recipe, opened), told, library_versions()
+        )
         _label(job, assignment, parts, tasks)
     return [_summary(job, name, part) for part in parts]
 
@@ -76,7 +78,9 @@ def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:
     widths = {pool.name: pool.width() for pool in pools}
     due = recipe.record.in_features if recipe.record else widths[pools[0].name]
     if set(widths.values()) != {due}:
-        raise PoolError(f"labels.{name}: rows of {due} numbers are due, but the pools have {widths}. Label them by labelers of their own.")
+        raise PoolError(
+            f"labels.{name}: rows of {due} numbers are due, but the pools have {widths}. Label them by labelers of their own."
+        )
     return due
 
 
@@ -86,10 +90,21 @@ def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:
     label_set = labels.begin(contract, pool.inventory, job.fragment_rows)
     lost = labels.refresh().lost()
     if lost:
-        log.warning("labels.%s over pools.%s: the data of %d committed fragments is gone (%s); they are labelled anew", name, pool.name, len(lost), lost[0].fragment)
+        log.warning(
+            "labels.%s over pools.%s: the data of %d committed fragments is gone (%s); they are labelled anew",
+            name,
+            pool.name,
+            len(lost),
+            lost[0].fragment,
+        )
     fragments = {fragment.id: fragment for fragment in pool.inventory.fragments(job.fragment_rows)}
     claims = labels.claims(fragments.values(), lost)
-    return _Part(pool, labels, label_set, [FragmentTask(pool.name, fragments[claim.fragment].shard.key, claim) for claim in claims])
+    return _Part(
+        pool,
+        labels,
+        label_set,
+        [FragmentTask(pool.name, fragments[claim.fragment].shard.key, claim) for claim in claims],
+    )
 
 
 def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequence[FragmentTask]) -> None:
@@ -97,7 +112,9 @@ def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequ
     policy = FailurePolicy()
     try:
         with track(f"label {assignment.name}", sum(task.claim.rows for task in tasks)) as bar:
-            made = map_fragments(LabelWorker, assignment, [task.to_plain() for task in tasks], job.labels[assignment.name].compute, bar)
+            made = map_fragments(
+                LabelWorker, assignment, [task.to_plain() for task in tasks], job.labels[assignment.name].compute, bar
+            )
             for commit, outcome in _committed(made, policy):
                 sets[outcome.pool].add(commit)
                 bar.advance(commit.rows, f"{commit.rejected} rejected" if commit.rejected else "")
@@ -143,4 +160,13 @@ def _summary(job: Job, name: str, part: _Part) -> LabelSummary:
             f"labels.{name}: {rejected:,} of {rows:,} rows of pools.{part.pool.name} were rejected, more than max_rejected_fraction = "
             f"{job.labels[name].max_rejected_fraction}. Their reasons lie under {part.labels.folder.url('rejects')}. Mend the rows, or raise the limit."
         )
-    return LabelSummary(name, part.pool.name, rows, rejected, len(lines), len(part.tasks), sum(line.bytes for line in lines), part.labels.label_hash)
+    return LabelSummary(
+        name,
+        part.pool.name,
+        rows,
+        rejected,
+        len(lines),
+        len(part.tasks),
+        sum(line.bytes for line in lines),
+        part.labels.label_hash,
+    )

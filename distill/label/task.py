@@ -84,5 +84,9 @@ class Outcome:
         """The inverse of `to_plain`."""
         commit, failure = plain["commit"], plain["failure"]
         return cls(
-            plain["pool"], plain["fragment"], Commit(**commit) if commit else None, Failure(**failure) if failure else None, plain["seconds"]
+            plain["pool"],
+            plain["fragment"],
+            Commit(**commit) if commit else None,
+            Failure(**failure) if failure else None,
+            plain["seconds"],
         )

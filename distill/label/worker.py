@@ -49,7 +49,9 @@ class LabelWorker:
         claim, told = task.claim, self.assignment
         part = told.pools[task.pool]
         began = time.perf_counter()
-        table = read_rows(open_storage(part.files), task.key, range(claim.start, claim.start + claim.rows), told.features.columns)
+        table = read_rows(
+            open_storage(part.files), task.key, range(claim.start, claim.start + claim.rows), told.features.columns
+        )
         rows = decode_features(table, told.features, told.width)
         read = time.perf_counter()
         with self._device_free:
@@ -59,7 +61,10 @@ class LabelWorker:
         labelled = np.ones(claim.rows, np.bool_)
         labelled[list(rejected)] = False
         labels = encode(outputs, labelled, told.contract)
-        rejects = [{"shard": task.key, "row": claim.start + row, "reason": code, "message": said} for row, (code, said) in sorted(rejected.items())]
+        rejects = [
+            {"shard": task.key, "row": claim.start + row, "reason": code, "message": said}
+            for row, (code, said) in sorted(rejected.items())
+        ]
         origin = Origin(part.label_set, self.device, dict(told.versions))
         commit = write_fragment(open_storage(part.folder), claim, labels, rejects, told.contract, origin)
         seconds = {"read": read - began, "infer": inferred - read, "write": time.perf_counter() - inferred}
@@ -85,5 +90,8 @@ class LabelWorker:
         return answered
 
     def _rejected(self, rows: Rows, outputs: Matrix) -> dict[int, tuple[str, str]]:
-        said = {int(row): ("output", "the labeler's answer is NaN, infinite or too large for the encoding") for row in np.flatnonzero(~storable(outputs, self.assignment.contract))}
+        said = {
+            int(row): ("output", "the labeler's answer is NaN, infinite or too large for the encoding")
+            for row in np.flatnonzero(~storable(outputs, self.assignment.contract))
+        }
         return {**said, **rows.rejected}

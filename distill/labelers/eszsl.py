@@ -89,8 +89,14 @@ class EszslFit:
         known = self.attributes[self.seen][classes]
         values, vectors = np.linalg.eigh(gram)
         rows = gram[-1, -1]
-        sides = [np.linalg.solve(known.T @ known + ridge * np.eye(known.shape[1]), described.T) for ridge in self.spec.attribute_ridges]
-        solved = [vectors @ ((vectors.T @ sums) / (values[:, None] + ridge * rows)) @ known for ridge in self.spec.feature_ridges]
+        sides = [
+            np.linalg.solve(known.T @ known + ridge * np.eye(known.shape[1]), described.T)
+            for ridge in self.spec.attribute_ridges
+        ]
+        solved = [
+            vectors @ ((vectors.T @ sums) / (values[:, None] + ridge * rows)) @ known
+            for ridge in self.spec.feature_ridges
+        ]
         return np.array([[left @ right for right in sides] for left in solved])
 
     def _scores(self, x: Double, target: npt.NDArray[np.int64], row: npt.NDArray[np.int64]) -> Statistic:
@@ -126,7 +132,9 @@ class EszslFit:
             "held_out_nll": float(mean.min()),
         }
         every = np.arange(len(self.seen))
-        weight = self._solve(every, list(range(int(self.group_of.max()) + 1)), list(range(FOLDS)), self.attributes)[g, lam]
+        weight = self._solve(every, list(range(int(self.group_of.max()) + 1)), list(range(FOLDS)), self.attributes)[
+            g, lam
+        ]
         bias = np.zeros(len(self.attributes))
         bias[self.seen] = spec.calibrations[c]
         scale = spec.scales[s]

@@ -21,12 +21,19 @@ class NetworkLabeler:
         self.dtype = torch.bfloat16 if precision == "bfloat16" else None
 
     @classmethod
-    def load(cls, folder: str, record: ModelRecord, *, device: str = "cpu", precision: str = "float32", head: str = "") -> NetworkLabeler:
+    def load(
+        cls, folder: str, record: ModelRecord, *, device: str = "cpu", precision: str = "float32", head: str = ""
+    ) -> NetworkLabeler:
         """From storage, the weights' sha256 checked. Without `head`: the first. Raises StorageError."""
-        return cls(load_network(folder, record), head=head or next(iter(record.heads)), device=device, precision=precision)
+        return cls(
+            load_network(folder, record), head=head or next(iter(record.heads)), device=device, precision=precision
+        )
 
     def label(self, features: Matrix) -> Matrix:
-        with torch.inference_mode(), torch.autocast(self.device.split(":")[0], self.dtype, enabled=self.dtype is not None):
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.split(":")[0], self.dtype, enabled=self.dtype is not None),
+        ):
             answered = self.network(torch.from_numpy(features).to(self.device))[self.head]
         made: Matrix = answered.float().cpu().numpy().astype(np.float32, copy=False)
         return made

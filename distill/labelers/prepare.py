@@ -20,13 +20,27 @@ def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
     labels, outputs = job.labels[name], label_outputs(job, name)
     if isinstance(labels.labeler, Fitted):
         folder, record = find_fit(job, labels.labeler.fit)
-        recipe = Recipe(form="eszsl" if record.form == "eszsl" else "network", folder=folder.uri, record=record, precision=labels.precision)
-        return recipe, _contract(job, name, outputs, f"fitted:{labels.labeler.fit}", record.sha256, next(iter(record.widths.values())))
+        recipe = Recipe(
+            form="eszsl" if record.form == "eszsl" else "network",
+            folder=folder.uri,
+            record=record,
+            precision=labels.precision,
+        )
+        return recipe, _contract(
+            job, name, outputs, f"fitted:{labels.labeler.fit}", record.sha256, next(iter(record.widths.values()))
+        )
     assert isinstance(labels.labeler, Custom)
     source = job.custom_source(name)
     made = source.load(labels.labeler.name)
     recipe = Recipe(form="custom", source=source, name=labels.labeler.name)
-    return recipe, _contract(job, name, outputs, f"custom:{labels.labeler.name}", str(made.revision), len(outputs.classes) or int(getattr(made, "width", 1)))
+    return recipe, _contract(
+        job,
+        name,
+        outputs,
+        f"custom:{labels.labeler.name}",
+        str(made.revision),
+        len(outputs.classes) or int(getattr(made, "width", 1)),
+    )
 
 
 def library_versions() -> dict[str, str]:
@@ -57,7 +71,9 @@ def _contract(job: Job, name: str, outputs: Outputs, labeler: str, revision: str
     )
 
 
-def _encoding(labels: Labels, outputs: Outputs) -> tuple[Literal["dense", "topk", "value"], str, int, tuple[float, ...]]:
+def _encoding(
+    labels: Labels, outputs: Outputs
+) -> tuple[Literal["dense", "topk", "value"], str, int, tuple[float, ...]]:
     encoding = labels.encoding
     if isinstance(encoding, TopK):
         return "topk", "float16", encoding.k, encoding.temperatures

@@ -98,14 +98,19 @@ def commit_key(fragment: str, generation: int) -> str:
     return f"commits/{fragment}.{generation}.json"
 
 
-def write_fragment(folder: Storage, claim: Claim, labels: pa.Table, rejects: list[dict[str, Any]], contract: Contract, origin: Origin) -> Commit:
+def write_fragment(
+    folder: Storage, claim: Claim, labels: pa.Table, rejects: list[dict[str, Any]], contract: Contract, origin: Origin
+) -> Commit:
     """Write the labels of one fragment and commit them. Returns the commit that won, which may be another attempt's.
 
     `labels` has `claim.rows` rows under `label_schema(contract)`. Raises StorageError.
     """
     attempt = uuid.uuid4().hex
     content = _data_bytes(labels)
-    data, rejects_key = f"data/{claim.fragment}/{attempt}.arrow", f"rejects/{claim.fragment}/{attempt}.arrow" if rejects else None
+    data, rejects_key = (
+        f"data/{claim.fragment}/{attempt}.arrow",
+        f"rejects/{claim.fragment}/{attempt}.arrow" if rejects else None,
+    )
     reach("label.before_data")
     folder.put(data, content)
     if rejects_key:
@@ -132,7 +137,9 @@ def read_labels(folder: Storage, data: str, xxh3: str) -> pa.Table:
     """The label columns of one data object. Raises StorageError where its bytes are not those that were committed."""
     content = folder.read(data)
     if xxhash.xxh3_128_hexdigest(content) != xxh3:
-        raise StorageError(f"{folder.url(data)} is damaged: its bytes are not those that were committed. Delete it and run again: only its fragment is labelled anew.")
+        raise StorageError(
+            f"{folder.url(data)} is damaged: its bytes are not those that were committed. Delete it and run again: only its fragment is labelled anew."
+        )
     return pa.ipc.open_file(pa.py_buffer(content)).read_all()
 
 

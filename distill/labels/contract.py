@@ -44,7 +44,11 @@ class Contract:
     @property
     def meaning(self) -> dict[str, Any]:
         """All but the versions, as plain values."""
-        plain = {**asdict(self), "classes": list(self.classes), "temperatures": [float(value) for value in self.temperatures]}
+        plain = {
+            **asdict(self),
+            "classes": list(self.classes),
+            "temperatures": [float(value) for value in self.temperatures],
+        }
         plain.pop("versions")
         return plain
 
@@ -55,7 +59,14 @@ class Contract:
 
     def to_bytes(self, *, fragment_rows: int, label_set: str) -> bytes:
         """`contract.json`: the meaning, and over which fragments the set is cut."""
-        return seal({"contract": self.meaning, "versions": dict(self.versions), "fragment_rows": fragment_rows, "label_set": label_set})
+        return seal(
+            {
+                "contract": self.meaning,
+                "versions": dict(self.versions),
+                "fragment_rows": fragment_rows,
+                "label_set": label_set,
+            }
+        )
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> Contract:
@@ -67,7 +78,9 @@ class Contract:
     def require(self, other: Contract, name: str, version: int) -> None:
         """Refuse a stored contract `other` that is not this one. Raises ContractError that names each difference."""
         mine, stored = self.meaning, other.meaning
-        differing = [f"{key}: stored {_short(stored[key])}, now {_short(mine[key])}" for key in mine if mine[key] != stored[key]]
+        differing = [
+            f"{key}: stored {_short(stored[key])}, now {_short(mine[key])}" for key in mine if mine[key] != stored[key]
+        ]
         if differing:
             raise ContractError(
                 f"labels.{name}: what is stored as version {version} was written under another contract ({'; '.join(differing)}). "

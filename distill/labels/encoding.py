@@ -53,7 +53,11 @@ def label_schema(contract: Contract) -> pa.Schema:
 
 def storable(outputs: Float, contract: Contract) -> Bool:
     """Which rows (B,) the encoding can hold: finite, and within the dtype's range."""
-    limit = np.finfo(np.float16).max if contract.dtype == "float16" and contract.encoding != "topk" else np.finfo(np.float32).max
+    limit = (
+        np.finfo(np.float16).max
+        if contract.dtype == "float16" and contract.encoding != "topk"
+        else np.finfo(np.float32).max
+    )
     fits: Bool = (np.abs(outputs) <= limit).all(axis=1)
     return fits
 
@@ -74,9 +78,13 @@ def decode(table: pa.Table, contract: Contract, temperature: float | None = None
     """Columns to soft labels. `topk` needs one of its temperatures. Raises ContractError for any other."""
     labelled = _validity(table.column(0))
     if contract.encoding != "topk":
-        return DenseLabels(_unpacked(table.column(0), _float(contract.dtype), contract.width).astype(np.float32), labelled)
+        return DenseLabels(
+            _unpacked(table.column(0), _float(contract.dtype), contract.width).astype(np.float32), labelled
+        )
     if temperature not in contract.temperatures:
-        raise ContractError(f"{contract.labeler} keeps its top {contract.k} at temperatures {list(contract.temperatures)}, not {temperature}.")
+        raise ContractError(
+            f"{contract.labeler} keeps its top {contract.k} at temperatures {list(contract.temperatures)}, not {temperature}."
+        )
     index = _unpacked(table["index"], _index_type(contract.width), contract.k).astype(np.int64)
     logits = _unpacked(table["logit"], np.dtype("<f2"), contract.k).astype(np.float32)
     normalizers = _unpacked(table["log_normalizer"], np.dtype("<f4"), len(contract.temperatures))
@@ -95,12 +103,18 @@ def best_class(table: pa.Table, contract: Contract) -> npt.NDArray[np.int64]:
 
 
 def _encode_topk(logits: Float, contract: Contract) -> dict[str, npt.NDArray[np.generic]]:
-    top = np.argpartition(-logits, contract.k - 1, axis=1)[:, : contract.k] if contract.k < contract.width else _all_indexes(logits)
+    top = (
+        np.argpartition(-logits, contract.k - 1, axis=1)[:, : contract.k]
+        if contract.k < contract.width
+        else _all_indexes(logits)
+    )
     values = np.take_along_axis(logits, top, axis=1)
     order = np.lexsort((top, -values), axis=1)
     top, values = np.take_along_axis(top, order, axis=1), np.take_along_axis(values, order, axis=1)
     shifted = logits - values[:, :1]
-    normalizers = [np.log(np.exp(shifted / np.float32(temperature)).sum(axis=1)) for temperature in contract.temperatures]
+    normalizers = [
+        np.log(np.exp(shifted / np.float32(temperature)).sum(axis=1)) for temperature in contract.temperatures
+    ]
     return {
         "index": top.astype(_index_type(contract.width)),
         "logit": np.maximum(values - values[:, :1], np.finfo(np.float16).min).astype("<f2"),
@@ -114,7 +128,11 @@ def _all_indexes(logits: Float) -> npt.NDArray[np.int64]:
 
 def _widths(contract: Contract) -> dict[str, int]:
     if contract.encoding == "topk":
-        return {"index": contract.k * _index_type(contract.width).itemsize, "logit": contract.k * 2, "log_normalizer": len(contract.temperatures) * 4}
+        return {
+            "index": contract.k * _index_type(contract.width).itemsize,
+            "logit": contract.k * 2,
+            "log_normalizer": len(contract.temperatures) * 4,
+        }
     return {"logits" if contract.encoding == "dense" else "value": contract.width * _float(contract.dtype).itemsize}
 
 

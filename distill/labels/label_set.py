@@ -107,7 +107,9 @@ class LabelSet:
         """Refuse a set that was begun under another contract, pool or cut. Raises ContractError."""
         body = self._read_body()
         if body is None:
-            raise ContractError(f"labels.{self.name}: nothing is labelled yet under {self.folder.uri}. Run `distill label`.")
+            raise ContractError(
+                f"labels.{self.name}: nothing is labelled yet under {self.folder.uri}. Run `distill label`."
+            )
         contract.require(Contract.from_body(body), self.name, self.version)
         if body["fragment_rows"] != fragment_rows:
             raise ContractError(
@@ -128,7 +130,9 @@ class LabelSet:
                 self._take(Line(**row))
                 self._in_manifest.add((row["fragment"], row["generation"]))
         listed = [_parsed(entry.key) for entry in self.folder.folder("commits").list_objects()]
-        missing = [(fragment, generation) for fragment, generation in listed if (fragment, generation) not in self._in_manifest]
+        missing = [
+            (fragment, generation) for fragment, generation in listed if (fragment, generation) not in self._in_manifest
+        ]
         with ThreadPoolExecutor(_READ_THREADS) as threads:
             for commit in threads.map(self._read_commit, missing):
                 self.add(commit)
@@ -201,7 +205,9 @@ class LabelSet:
         key = commit_key(*where)
         content = self.folder.read_or_none(key)
         if content is None:
-            raise StorageError(f"{self.folder.url(key)} was listed and is gone. Nobody but gc may delete; restore it from a copy.")
+            raise StorageError(
+                f"{self.folder.url(key)} was listed and is gone. Nobody but gc may delete; restore it from a copy."
+            )
         return Commit.from_bytes(content, self.folder.url(key))
 
 

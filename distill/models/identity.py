@@ -63,7 +63,12 @@ def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Stora
     student = variant.spec
     plain = student.model_dump(mode="json", exclude={"training"})
     features = [job.pools[pool].features for pool in student.on]
-    identity = [plain, _learned(student.training), dict(pins), [feature.model_dump(mode="json") for feature in features if feature]]
+    identity = [
+        plain,
+        _learned(student.training),
+        dict(pins),
+        [feature.model_dump(mode="json") for feature in features if feature],
+    ]
     return open_storage(job.root_uri).folder("students", variant.student, digest(identity)[:16])
 
 
@@ -72,7 +77,9 @@ def find_student(job: Job, variant: Variant) -> tuple[Storage, ModelRecord]:
     folder = student_folder(job, variant, student_pins(job, variant.spec))
     record = read_record(folder)
     if record is None:
-        raise ContractError(f"students.{variant.name} is not trained yet under {job.root_uri}. Run `distill train {job.path} {variant.student}`.")
+        raise ContractError(
+            f"students.{variant.name} is not trained yet under {job.root_uri}. Run `distill train {job.path} {variant.student}`."
+        )
     return folder, record
 
 

@@ -25,12 +25,17 @@ class MultiHead(nn.Module):
         self.trunk = _trunk(plan.model, plan.in_features) if shared else None
         self.own = nn.ModuleDict({name: _trunk(model, plan.in_features) for name, model in own.items()})
         self.heads = nn.ModuleDict(
-            {name: nn.Linear(trunk_width(head.model or plan.model, plan.in_features), head.width) for name, head in plan.heads.items()}
+            {
+                name: nn.Linear(trunk_width(head.model or plan.model, plan.in_features), head.width)
+                for name, head in plan.heads.items()
+            }
         )
 
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
         hidden_BH = self.trunk(x_BF) if self.trunk is not None else x_BF
-        return {name: head(self.own[name](x_BF) if name in self.own else hidden_BH) for name, head in self.heads.items()}
+        return {
+            name: head(self.own[name](x_BF) if name in self.own else hidden_BH) for name, head in self.heads.items()
+        }
 
 
 def build_network(plan: NetworkPlan, seed: int = 0) -> MultiHead:
@@ -53,7 +58,9 @@ def trunk_width(model: Network, in_features: int) -> int:
         return model.hidden[-1]
     channels, height, width = model.shape
     if channels * height * width != in_features:
-        raise JobError(f"model.shape = {list(model.shape)} holds {channels * height * width} numbers, but a row has {in_features}. Correct the shape.")
+        raise JobError(
+            f"model.shape = {list(model.shape)} holds {channels * height * width} numbers, but a row has {in_features}. Correct the shape."
+        )
     return model.hidden
 
 
@@ -61,7 +68,9 @@ def _trunk(model: Network, in_features: int) -> nn.Module:
     trunk_width(model, in_features)
     if isinstance(model, Mlp):
         layers = [
-            layer for before, after in pairwise((in_features, *model.hidden)) for layer in (nn.Linear(before, after), nn.ReLU(), *_dropout(model.dropout))
+            layer
+            for before, after in pairwise((in_features, *model.hidden))
+            for layer in (nn.Linear(before, after), nn.ReLU(), *_dropout(model.dropout))
         ]
         return nn.Sequential(*layers)
     return _convolutions(model) if isinstance(model, Cnn) else nn.Identity()
@@ -76,7 +85,9 @@ def _convolutions(model: Cnn) -> nn.Module:
         if min(height, width) >= 4:
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, model.hidden), nn.ReLU(), *_dropout(model.dropout))
+    return nn.Sequential(
+        *layers, nn.Flatten(), nn.Linear(channels * height * width, model.hidden), nn.ReLU(), *_dropout(model.dropout)
+    )
 
 
 def _dropout(rate: float) -> list[nn.Module]:

@@ -41,13 +41,19 @@ class NetworkPlan:
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        heads = {name: {"width": head.width, "model": head.model.model_dump(mode="json") if head.model else None} for name, head in self.heads.items()}
+        heads = {
+            name: {"width": head.width, "model": head.model.model_dump(mode="json") if head.model else None}
+            for name, head in self.heads.items()
+        }
         return {"in_features": self.in_features, "model": self.model.model_dump(mode="json"), "heads": heads}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> NetworkPlan:
         """The inverse of `to_plain`."""
-        heads = {name: HeadPlan(head["width"], _network(head["model"]) if head["model"] else None) for name, head in plain["heads"].items()}
+        heads = {
+            name: HeadPlan(head["width"], _network(head["model"]) if head["model"] else None)
+            for name, head in plain["heads"].items()
+        }
         return cls(plain["in_features"], _network(plain["model"]), heads)
 
 
@@ -79,7 +85,9 @@ def read_record(folder: Storage) -> ModelRecord | None:
     if content is None:
         return None
     body = unseal(content, folder.url(DONE))
-    heads = {name: Outputs(head["kind"], tuple(head["classes"]), head["exclusive"]) for name, head in body["heads"].items()}
+    heads = {
+        name: Outputs(head["kind"], tuple(head["classes"]), head["exclusive"]) for name, head in body["heads"].items()
+    }
     return ModelRecord(**{**body, "heads": heads})
 
 
@@ -97,7 +105,9 @@ def read_weights(folder: Storage, record: ModelRecord) -> bytes:
     key = f"{record.sha256[:16]}-{WEIGHTS}"
     content = folder.read(key)
     if hashlib.sha256(content).hexdigest() != record.sha256:
-        raise StorageError(f"{folder.url(key)} is damaged: its sha256 is not the one that done.json pins. Delete the folder and run again.")
+        raise StorageError(
+            f"{folder.url(key)} is damaged: its sha256 is not the one that done.json pins. Delete the folder and run again."
+        )
     return content
 
 

@@ -33,7 +33,9 @@ def decode_features(table: pa.Table, features: VectorFeatures, width: int) -> Ro
         values = _column(table, features.columns[0], width, rejected)
     else:
         widths = [value_width(table.schema.field(name).type) for name in features.columns]
-        values = np.hstack([_column(table, name, part, rejected) for name, part in zip(features.columns, widths, strict=True)])
+        values = np.hstack(
+            [_column(table, name, part, rejected) for name, part in zip(features.columns, widths, strict=True)]
+        )
     if features.scale != 1.0:
         values = values * np.float32(features.scale)
     return Rows(values, rejected)
@@ -59,7 +61,9 @@ def feature_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
         return sum(value_width(schema.field(column).type) for column in features.columns)
     lengths = [length for length in pc.list_value_length(first[name]).to_pylist() if length]
     if not lengths:
-        raise PoolError(f"column {name!r}: the first {len(first)} rows are null or empty, so its width is unknown. Use a fixed-size list.")
+        raise PoolError(
+            f"column {name!r}: the first {len(first)} rows are null or empty, so its width is unknown. Use a fixed-size list."
+        )
     return int(lengths[0])
 
 
@@ -69,7 +73,9 @@ def value_width(kind: pa.DataType) -> int:
         return int(kind.list_size)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return 1
-    raise PoolError(f"a column of type {kind} holds no numbers of a fixed count. Use numbers, fixed-size lists, or one list column alone.")
+    raise PoolError(
+        f"a column of type {kind} holds no numbers of a fixed count. Use numbers, fixed-size lists, or one list column alone."
+    )
 
 
 def _is_open_list(kind: pa.DataType) -> bool:
@@ -111,7 +117,9 @@ def _nulls(array: pa.Array, name: str, rejected: dict[int, tuple[str, str]]) -> 
     return nulls.copy()
 
 
-def _class_numbers(column: pa.ChunkedArray, classes: tuple[str, ...], rejected: dict[int, tuple[str, str]]) -> npt.NDArray[np.int64]:
+def _class_numbers(
+    column: pa.ChunkedArray, classes: tuple[str, ...], rejected: dict[int, tuple[str, str]]
+) -> npt.NDArray[np.int64]:
     names = pc.cast(column, pa.string())
     found = pc.index_in(names, pa.array(classes)).to_numpy(zero_copy_only=False)
     numbers = np.where(np.isnan(found), -1, found) if found.dtype.kind == "f" else found

@@ -79,7 +79,9 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
     first = ""
     for number, entry in enumerate(folder.list_objects()):
         if entry.key != _segment(number):
-            raise StorageError(f"{folder.url(_segment(number))} is missing, but later segments are there. Restore it from a copy.")
+            raise StorageError(
+                f"{folder.url(_segment(number))} is missing, but later segments are there. Restore it from a copy."
+            )
         table = bytes_table(folder.read(entry.key), INVENTORY, folder.url(entry.key))
         first = first or digest([table["key"].to_pylist(), table["id"].to_pylist(), table["rows"].to_pylist()])
         shards += [_shard(len(shards) + offset, row) for offset, row in enumerate(table.to_pylist())]
@@ -101,7 +103,9 @@ def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
     _append(root, pool, files, new)
     taken = read_inventory(root, pool, files.uri)
     if taken is None or {entry.key for entry in found} != {shard.key for shard in taken.shards}:
-        raise PoolError(f"pools.{pool}: another run listed other files of {files.uri} at the same time. Run the same command again.")
+        raise PoolError(
+            f"pools.{pool}: another run listed other files of {files.uri} at the same time. Run the same command again."
+        )
     return taken
 
 
@@ -110,9 +114,16 @@ def list_shards(pool: str, files: Storage) -> list[Entry]:
     everything = files.list_objects()
     found = [entry for entry in everything if not is_hidden(entry.key)]
     if len(found) < len(everything):
-        log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, len(everything) - len(found), files.uri)
+        log.info(
+            "pools.%s: %d files under %s start with _ or . and are no shards",
+            pool,
+            len(everything) - len(found),
+            files.uri,
+        )
     if not found:
-        raise PoolError(f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by` what makes it.")
+        raise PoolError(
+            f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by` what makes it."
+        )
     return found
 
 
@@ -137,7 +148,13 @@ def _append(root: Storage, pool: str, files: Storage, new: Sequence[Entry]) -> N
     with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
         footers: list[Footer] = list(threads.map(lambda entry: read_footer(files, entry.key), new))
     rows = [
-        {"key": entry.key, "id": shard_id(entry), "bytes": entry.size_bytes, "rows": sum(footer.row_groups), "row_groups": list(footer.row_groups)}
+        {
+            "key": entry.key,
+            "id": shard_id(entry),
+            "bytes": entry.size_bytes,
+            "rows": sum(footer.row_groups),
+            "row_groups": list(footer.row_groups),
+        }
         for entry, footer in zip(new, footers, strict=True)
     ]
     folder = root.folder("inventories", pool)

@@ -32,7 +32,11 @@ def make_pool(job: Job, name: str) -> bool:
     if not function:
         raise JobError(f"pools.{name}.made_by = {made_by!r}: say FILE.py:FUNCTION, relative to the job file.")
     tables = read_source(job.beside(path), f"pools.{name}.made_by").load(function)()
-    rows = [_write_shard(files, number, table) for number, table in enumerate(tables)] if isinstance(tables, Iterable) else []
+    rows = (
+        [_write_shard(files, number, table) for number, table in enumerate(tables)]
+        if isinstance(tables, Iterable)
+        else []
+    )
     if not sum(rows):
         raise JobError(f"pools.{name}.made_by = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
     files.put(_MADE, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))

@@ -70,11 +70,18 @@ def _problems(job: Job, name: str) -> list[str]:
             pool.target_width(pool_outputs(job, name))
     except PoolError as error:
         return [str(error)]
-    return [f"{where}.model.shape = {list(shape)}: a row of pools.{name} has {width} numbers. Correct the shape." for where, shape in _shapes(job, name, width)]
+    return [
+        f"{where}.model.shape = {list(shape)}: a row of pools.{name} has {width} numbers. Correct the shape."
+        for where, shape in _shapes(job, name, width)
+    ]
 
 
 def _shapes(job: Job, pool: str, width: int) -> list[tuple[str, tuple[int, int, int]]]:
     """CNNs that see this pool and whose shape does not hold `width` numbers."""
     seen = [(f"fit.{name}", fit.model) for name, fit in job.fit.items() if fit.on == pool]
     seen += [(f"students.{name}", student.model) for name, student in job.students.items() if pool in student.on]
-    return [(where, model.shape) for where, model in seen if isinstance(model, Cnn) and model.shape[0] * model.shape[1] * model.shape[2] != width]
+    return [
+        (where, model.shape)
+        for where, model in seen
+        if isinstance(model, Cnn) and model.shape[0] * model.shape[1] * model.shape[2] != width
+    ]

@@ -40,10 +40,14 @@ def read_rows(files: Storage, key: str, rows: range, columns: Sequence[str]) -> 
         try:
             table = parquet.read_row_groups(wanted, columns=list(columns), use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise PoolError(f"{files.url(key)}: rows {rows.start}–{rows.stop - 1} cannot be read: {error}. Replace the file.") from error
+            raise PoolError(
+                f"{files.url(key)}: rows {rows.start}–{rows.stop - 1} cannot be read: {error}. Replace the file."
+            ) from error
     taken = table.slice(rows.start - first, len(rows))
     if len(taken) != len(rows):
-        raise PoolError(f"{files.url(key)}: has no rows {rows.start}–{rows.stop - 1} any more. Restore the file as it was listed.")
+        raise PoolError(
+            f"{files.url(key)}: has no rows {rows.start}–{rows.stop - 1} any more. Restore the file as it was listed."
+        )
     return taken
 
 
@@ -51,9 +55,13 @@ def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None
     """Refuse a shard that lacks a column or carries an extension type in it. Raises PoolError."""
     for name in columns:
         if name not in schema.names:
-            raise PoolError(f"{where}: no column {name!r}. It has: {', '.join(schema.names)}. Correct the job, or the file.")
+            raise PoolError(
+                f"{where}: no column {name!r}. It has: {', '.join(schema.names)}. Correct the job, or the file."
+            )
         if isinstance(schema.field(name).type, pa.BaseExtensionType):
-            raise PoolError(f"{where}: column {name!r} is an Arrow extension type, {schema.field(name).type}. Store plain types.")
+            raise PoolError(
+                f"{where}: column {name!r} is an Arrow extension type, {schema.field(name).type}. Store plain types."
+            )
 
 
 def _open(files: Storage, key: str) -> pq.ParquetFile:
@@ -62,7 +70,9 @@ def _open(files: Storage, key: str) -> pq.ParquetFile:
     except ObjectMissingError:
         raise PoolError(f"{files.url(key)} is not there. Restore it as it was listed.") from None
     except (pa.ArrowException, OSError) as error:
-        raise PoolError(f"{files.url(key)} is no readable Parquet file: {error}. Replace it, or move it out of the pool.") from None
+        raise PoolError(
+            f"{files.url(key)} is no readable Parquet file: {error}. Replace it, or move it out of the pool."
+        ) from None
 
 
 def _row_groups(parquet: pq.ParquetFile, rows: range) -> tuple[list[int], int]:

@@ -19,7 +19,15 @@ from distill.errors import JobError
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Entry, ObjectMissingError, Storage, is_hidden
 from distill.storage.local import LocalStorage
 
-__all__ = ["CONDITIONAL_LIMIT_BYTES", "Entry", "ObjectMissingError", "Storage", "is_hidden", "is_remote", "open_storage"]
+__all__ = [
+    "CONDITIONAL_LIMIT_BYTES",
+    "Entry",
+    "ObjectMissingError",
+    "Storage",
+    "is_hidden",
+    "is_remote",
+    "open_storage",
+]
 
 SCHEMES = ("file", "s3")
 

@@ -47,7 +47,7 @@ class S3Storage(Storage):
 
     def open(self, key: str) -> BinaryIO:
         try:
-            return cast(BinaryIO, _client().open(self._path(key), "rb"))
+            return cast("BinaryIO", _client().open(self._path(key), "rb"))
         except FileNotFoundError:
             raise ObjectMissingError(self.url(key)) from None
         except OSError as error:
@@ -55,7 +55,7 @@ class S3Storage(Storage):
 
     def read(self, key: str) -> bytes:
         try:
-            return cast(bytes, _client().cat_file(self._path(key)))
+            return cast("bytes", _client().cat_file(self._path(key)))
         except FileNotFoundError:
             raise ObjectMissingError(self.url(key)) from None
         except OSError as error:
@@ -83,7 +83,9 @@ class S3Storage(Storage):
                 time.sleep(0.05 * 2**attempt)
             else:
                 return True
-        raise StorageError(f"{self.url(key)}: the store answered {_CONFLICT_TRIES} times that another write is under way. Run again.")
+        raise StorageError(
+            f"{self.url(key)}: the store answered {_CONFLICT_TRIES} times that another write is under way. Run again."
+        )
 
     def delete(self, key: str) -> None:
         try:
@@ -111,5 +113,7 @@ def _is(error: BaseException, *codes: str) -> bool:
 def _told(error: OSError, where: str) -> StorageError:
     code = _code(error)
     if isinstance(error, PermissionError) or code in _REFUSED:
-        return StorageError(f"{where}: the store refused the credentials ({code or error}). Check AWS_ACCESS_KEY_ID, AWS_PROFILE or the role.")
+        return StorageError(
+            f"{where}: the store refused the credentials ({code or error}). Check AWS_ACCESS_KEY_ID, AWS_PROFILE or the role."
+        )
     return StorageError(f"{where}: {code or type(error).__name__}: {error}")

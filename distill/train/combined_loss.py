@@ -21,9 +21,13 @@ Batch = Mapping[str, Tensor]
 class CombinedLoss:
     """The terms of one lesson, on one device."""
 
-    def __init__(self, terms: Sequence[TermPlan], device: str, workers: int, sum_over_workers: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, terms: Sequence[TermPlan], device: str, workers: int, sum_over_workers: Callable[[Tensor], Tensor]
+    ) -> None:
         self.terms, self.workers, self.sum_over_workers = terms, workers, sum_over_workers
-        self.positions = [torch.tensor(term.positions, device=device) if term.positions is not None else None for term in terms]
+        self.positions = [
+            torch.tensor(term.positions, device=device) if term.positions is not None else None for term in terms
+        ]
 
     def __call__(self, outputs: Sequence[Mapping[str, Tensor]], batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
         """The scalar to differentiate, and (terms, 2): this worker's Σ w·ℓ and Σ w of each term. One entry a source."""

@@ -69,9 +69,16 @@ def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:
     outputs = pool_outputs(job, fit.on)
     loss: Loss = Mse(kind="mse")
     if outputs.kind == "logits":
-        loss = CrossEntropy(kind="cross_entropy") if outputs.exclusive else BinaryCrossEntropy(kind="binary_cross_entropy")
+        loss = (
+            CrossEntropy(kind="cross_entropy") if outputs.exclusive else BinaryCrossEntropy(kind="binary_cross_entropy")
+        )
     student = Student.model_construct(
-        model=fit.model, terms=(Term(learns=f"pools.{fit.on}", loss=loss),), heads={}, on=(fit.on,), training=fit.training, seed=fit.seed
+        model=fit.model,
+        terms=(Term(learns=f"pools.{fit.on}", loss=loss),),
+        heads={},
+        on=(fit.on,),
+        training=fit.training,
+        seed=fit.seed,
     )
     pins = {f"pools.{fit.on}": open_pool(job, fit.on).inventory.content}
     return _lesson(job, Variant(name, student), folder, {MAIN: outputs}, pins)
@@ -88,16 +95,27 @@ def student_lesson(job: Job, variant: Variant) -> Lesson | ModelRecord:
     return _lesson(job, variant, folder, heads, pins)
 
 
-def _lesson(job: Job, variant: Variant, folder: Storage, heads: Mapping[str, Outputs], pins: Mapping[str, str]) -> Lesson:
+def _lesson(
+    job: Job, variant: Variant, folder: Storage, heads: Mapping[str, Outputs], pins: Mapping[str, str]
+) -> Lesson:
     student = variant.spec
     sources, where = _sources(job, student)
     widths = {head: _head_width(job, student, head, outputs) for head, outputs in heads.items()}
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}
     plan = NetworkPlan(sources[0].width, student.model, {head: HeadPlan(widths[head], own[head]) for head in heads})
-    terms = tuple(_term(job, term, number, where[_pools_of(student, term)], heads[term.head]) for number, term in enumerate(student.terms))
-    said = {"student": variant.student, "changes": dict(variant.changes), "terms": [f"{term.weight:g} · {term.said}" for term in terms]}
+    terms = tuple(
+        _term(job, term, number, where[_pools_of(student, term)], heads[term.head])
+        for number, term in enumerate(student.terms)
+    )
+    said = {
+        "student": variant.student,
+        "changes": dict(variant.changes),
+        "terms": [f"{term.weight:g} · {term.said}" for term in terms],
+    }
     seed = student.seed if student.seed is not None else job.seed
-    return Lesson(variant.name, folder.uri, plan, heads, terms, sources, student.training, seed, pins, job.fragment_rows, said)
+    return Lesson(
+        variant.name, folder.uri, plan, heads, terms, sources, student.training, seed, pins, job.fragment_rows, said
+    )
 
 
 def _pools_of(student: Student, term: Term) -> tuple[str, ...]:
@@ -106,12 +124,20 @@ def _pools_of(student: Student, term: Term) -> tuple[str, ...]:
 
 def _sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict[tuple[str, ...], int]]:
     """One source for each group of pools that terms see together; where a group stands among them."""
-    groups = list(dict.fromkeys(sorted((_pools_of(student, term) for term in student.terms), key=lambda pools: pools != student.on)))
+    groups = list(
+        dict.fromkeys(
+            sorted((_pools_of(student, term) for term in student.terms), key=lambda pools: pools != student.on)
+        )
+    )
     made = []
     for pools in groups:
         opened = [open_pool(job, pool) for pool in pools]
         width = opened[0].width()
-        columns = {str(number): _column(job, term, opened) for number, term in enumerate(student.terms) if _pools_of(student, term) == pools}
+        columns = {
+            str(number): _column(job, term, opened)
+            for number, term in enumerate(student.terms)
+            if _pools_of(student, term) == pools
+        }
         made.append(Source(tuple(pool.inventory for pool in opened), opened[0].features, width, columns))
     return tuple(made), {pools: number for number, pools in enumerate(groups)}
 
@@ -144,7 +170,9 @@ def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
 def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> TermPlan:
     classes = term_outputs(job, term).classes
     positions = None if classes == head.classes else tuple(head.classes.index(name) for name in classes)
-    return TermPlan(said_of(term), str(number), source, term.head, term.loss, term.weight, term.pool is not None, positions)
+    return TermPlan(
+        said_of(term), str(number), source, term.head, term.loss, term.weight, term.pool is not None, positions
+    )
 
 
 def said_of(term: Term) -> str:

@@ -48,7 +48,12 @@ class _Training:
         self.loss = CombinedLoss(lesson.terms, context.device, context.workers, self._sum)
         training = lesson.training
         self.orders = [
-            Order(cut_chunks(source.shard_rows, training.lanes, lesson.most_chunk_rows), training.lanes, training.batch_rows // training.lanes, lesson.seed)
+            Order(
+                cut_chunks(source.shard_rows, training.lanes, lesson.most_chunk_rows),
+                training.lanes,
+                training.batch_rows // training.lanes,
+                lesson.seed,
+            )
             for source in lesson.sources
         ]
         self.steps_per_epoch = self.orders[0].steps_per_epoch
@@ -59,7 +64,10 @@ class _Training:
         """All steps that are left, then the export."""
         began, first = time.monotonic(), self.position.step
         self.context.say(first * self.lesson.training.batch_rows, self.lesson.name)
-        feeds = [Feed(source, order, rank=self.context.rank, workers=self.context.workers) for source, order in zip(self.lesson.sources, self.orders, strict=True)]
+        feeds = [
+            Feed(source, order, rank=self.context.rank, workers=self.context.workers)
+            for source, order in zip(self.lesson.sources, self.orders, strict=True)
+        ]
         model = DistributedDataParallel(self.network) if self.context.workers > 1 else self.network
         try:
             self._epochs(model, [feed.batches(first) for feed in feeds])
@@ -90,10 +98,16 @@ class _Training:
         torch.manual_seed(drawn)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lesson.training.learning_rate * self._rate(step)
-        tensors = [{name: torch.from_numpy(values).to(self.context.device) for name, values in batch.items()} for batch in batches]
+        tensors = [
+            {name: torch.from_numpy(values).to(self.context.device) for name, values in batch.items()}
+            for batch in batches
+        ]
         answered = model(torch.cat([batch["features"] for batch in tensors]))
         sizes = [len(batch["row"]) for batch in tensors]
-        outputs = [dict(zip(answered, parts, strict=True)) for parts in zip(*(answered[head].split(sizes) for head in answered), strict=True)]
+        outputs = [
+            dict(zip(answered, parts, strict=True))
+            for parts in zip(*(answered[head].split(sizes) for head in answered), strict=True)
+        ]
         loss, summed = self.loss(outputs, tensors)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -110,16 +124,25 @@ class _Training:
         epoch = step // self.steps_per_epoch
         total = sum(term.weight * mean for term, mean in zip(self.lesson.terms, means, strict=True))
         if not math.isfinite(total):
-            raise ValueError(f"{self.lesson.name}: the loss is {total} after epoch {epoch}. Lower training.learning_rate, or look at the labels.")
+            raise ValueError(
+                f"{self.lesson.name}: the loss is {total} after epoch {epoch}. Lower training.learning_rate, or look at the labels."
+            )
         self.position = Position(step, [*self.position.history, {"epoch": epoch, "loss": total, "terms": means}])
         due = epoch % self.lesson.training.checkpoint_epochs == 0 or step == self.total_steps
         if due and self.context.rank == 0:
             save_checkpoint(self.folder.folder("checkpoints"), self.position, self.network, self.optimizer)
 
     def _export(self, seconds: float) -> None:
-        weights = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()})
+        weights = safetensors.torch.save(
+            {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        )
         lesson = self.lesson
-        said = {"steps": self.total_steps, "rows": [source.rows for source in lesson.sources], "seconds": round(seconds, 3), "history": self.position.history}
+        said = {
+            "steps": self.total_steps,
+            "rows": [source.rows for source in lesson.sources],
+            "seconds": round(seconds, 3),
+            "history": self.position.history,
+        }
         write_record(
             self.folder,
             ModelRecord(
@@ -148,5 +171,7 @@ class _Training:
 def _optimizer(lesson: Lesson, network: nn.Module) -> torch.optim.Optimizer:
     training = lesson.training
     if training.optimizer == "sgd":
-        return torch.optim.SGD(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, momentum=0.9)
+        return torch.optim.SGD(
+            network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, momentum=0.9
+        )
     return torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)

@@ -29,7 +29,9 @@ def train_students(job: Job, names: Sequence[str] | None = None) -> list[tuple[V
     """
     unknown = [name for name in names or () if name not in job.students]
     if unknown:
-        raise JobError(f"{job.path}: there is no student {unknown[0]!r}. There is: {', '.join(job.students) or 'none'}.")
+        raise JobError(
+            f"{job.path}: there is no student {unknown[0]!r}. There is: {', '.join(job.students) or 'none'}."
+        )
     variants = [variant for variant in job.variants if names is None or variant.student in names]
     _teach([found for found in (student_lesson(job, variant) for variant in variants) if isinstance(found, Lesson)])
     return [(variant, _record(student_lesson(job, variant), f"students.{variant.name}")) for variant in variants]
@@ -58,7 +60,12 @@ def _rows(lesson: Lesson) -> int:
     from distill.feed import Order, cut_chunks
 
     training = lesson.training
-    order = Order(cut_chunks(lesson.sources[0].shard_rows, training.lanes, lesson.most_chunk_rows), training.lanes, training.batch_rows // training.lanes, 0)
+    order = Order(
+        cut_chunks(lesson.sources[0].shard_rows, training.lanes, lesson.most_chunk_rows),
+        training.lanes,
+        training.batch_rows // training.lanes,
+        0,
+    )
     return training.epochs * order.steps_per_epoch * training.batch_rows
 
 
