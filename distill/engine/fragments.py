@@ -45,21 +45,21 @@ def map_fragments(
     """
     ray = require_ray()
     import pyarrow as pa
-    import ray.data
+    from ray import data as ray_data
 
     gpus = gpus_each(ray, compute.gpus)
     require_resources(ray, "labelling (compute.min)", processes=compute.min, cpus=compute.cpus, gpus=gpus)
     per_block = -(-len(tasks) // _MOST_BLOCKS)
     texts = [json.dumps(task) for task in tasks]
     blocks = [pa.table({"task": texts[start : start + per_block]}) for start in range(0, len(texts), per_block)]
-    pool = ray.data.ActorPoolStrategy(
+    pool = ray_data.ActorPoolStrategy(
         min_size=compute.min,
         max_size=min(compute.max, max(compute.min, len(tasks))),
         max_tasks_in_flight_per_actor=2 * _CALLS_AT_ONCE,
         max_concurrent_calls_per_actor=_CALLS_AT_ONCE,
         enable_true_multi_threading=True,
     )
-    dataset = ray.data.from_blocks(blocks).map_batches(
+    dataset = ray_data.from_blocks(blocks).map_batches(
         _Adapter,
         fn_constructor_kwargs={"make": make, "told": told},
         batch_size=1,

@@ -37,7 +37,7 @@ def evaluate_students(job: Job) -> tuple[Storage, Evaluation]:
         )
     pool, truth = open_pool(job, job.evaluate.on), pool_outputs(job, job.evaluate.on)
     candidates = find_candidates(job, pool)
-    teacher = _teacher(job, job.evaluate, candidates)
+    teacher = _teacher(job.evaluate, candidates)
     folder = open_storage(job.root_uri).folder("reports", job.name, _identity(pool, candidates, teacher)[:16])
     stored = folder.read_or_none("evaluation.json")
     if stored is None:
@@ -52,7 +52,7 @@ def _identity(pool: OpenPool, candidates: list[Candidate], teacher: str | None) 
     return digest([pool.inventory.content, pool.spec.model_dump(mode="json"), judged, teacher])
 
 
-def _teacher(job: Job, asked: Evaluate, candidates: list[Candidate]) -> str | None:
+def _teacher(asked: Evaluate, candidates: list[Candidate]) -> str | None:
     """The method that agreement is measured against: the job's word, or its first label set over the test pool."""
     sets = [candidate.method.key for candidate in candidates if candidate.method.record is None]
     if asked.teacher is not None:

@@ -13,7 +13,7 @@ from distill.engine import fold
 from distill.feed import Chunk, Source, TargetColumn
 from distill.job import MAIN, Eszsl, Job, Outputs, pool_outputs
 from distill.labelers.eszsl import EszslFit, Statistic, add_statistics
-from distill.models import ModelRecord, read_record, write_record
+from distill.models import ModelRecord, Trained, read_record, write_record
 from distill.models.identity import fit_folder
 from distill.pool import OpenPool, open_pool
 
@@ -37,14 +37,14 @@ class _Pass:
         )
 
 
-def fit_labeler(job: Job, name: str) -> ModelRecord:
+def fit_labeler(job: Job, name: str) -> Trained:
     """Fit `[fit.<name>]`, a labeler fitted by passes, unless it is done. Raises PoolError, StorageError."""
     spec = job.fit[name]
     assert isinstance(spec.model, Eszsl)
     folder = fit_folder(job, name)
     done = read_record(folder)
     if done is not None:
-        return done
+        return Trained(name, done, now=False)
     pool = open_pool(job, spec.on)
     target = pool_outputs(job, spec.on)
     classes, rows = job.descriptions(name)
@@ -61,7 +61,7 @@ def fit_labeler(job: Job, name: str) -> ModelRecord:
         number += 1
     content = safetensors.numpy.save(fit.weights)
     log.info("fit.%s: chose %s", name, ", ".join(f"{key} = {value:.4g}" for key, value in fit.chosen.items()))
-    return write_record(
+    record = write_record(
         folder,
         ModelRecord(
             name=name,
@@ -77,6 +77,7 @@ def fit_labeler(job: Job, name: str) -> ModelRecord:
         ),
         content,
     )
+    return Trained(name, record, now=True)
 
 
 def _chunks(pool: OpenPool, most_rows: int) -> list[Chunk]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from distill.errors import JobError
 from distill.job.labels import Custom, Fitted, TopK
@@ -34,31 +34,32 @@ def _names(job: Job) -> Problems:
         for pool in labels.over:
             yield from _known(pool, job.pools, f"labels.{name}.over", "pool")
     for name, student in job.students.items():
-        for number, term in enumerate(student.terms):
-            where = f"students.{name}.terms.{number}.learns"
-            yield from _known(
-                term.label_set or term.pool,
-                job.labels if term.label_set else job.pools,
-                where,
-                term.learns.partition(".")[0],
-            )
-        for pool in student.on:
-            yield from _known(pool, job.pools, f"students.{name}.on", "pool")
-        for head in student.heads:
-            yield from _known(head, student.head_names, f"students.{name}.heads", "head that a term teaches")
+        yield from _student_names(job, name, student)
     for name, sweep in job.sweep.items():
         for swept in sweep.students:
             yield from _known(swept, job.students, f"sweep.{name}.student", "student")
     if job.evaluate:
         yield from _known(job.evaluate.on, job.pools, "evaluate.on", "pool")
-        if job.evaluate.teacher is not None:
-            yield from _known(job.evaluate.teacher, job.labels, "evaluate.teacher", "label set")
+        yield from _known(job.evaluate.teacher, [None, *job.labels], "evaluate.teacher", "label set")
 
 
-def _known(name: str | None, known: object, where: str, what: str) -> Problems:
-    names = list(known) if hasattr(known, "__iter__") else []
+def _student_names(job: Job, name: str, student: Student) -> Problems:
+    for number, term in enumerate(student.terms):
+        where = f"students.{name}.terms.{number}.learns"
+        if term.label_set:
+            yield from _known(term.label_set, job.labels, where, "label set")
+        else:
+            yield from _known(term.pool, job.pools, where, "pool")
+    for pool in student.on:
+        yield from _known(pool, job.pools, f"students.{name}.on", "pool")
+    for head in student.heads:
+        yield from _known(head, student.head_names, f"students.{name}.heads", "head that a term teaches")
+
+
+def _known(name: str | None, known: Iterable[str | None], where: str, what: str) -> Problems:
+    names = list(known)
     if name not in names:
-        yield f"{where} = {name!r}: there is no such {what}. There is: {', '.join(names) or 'none'}."
+        yield f"{where} = {name!r}: there is no such {what}. There is: {', '.join(filter(None, names)) or 'none'}."
 
 
 def _pools(job: Job) -> Problems:
@@ -120,6 +121,7 @@ def _training(training: Training, where: str) -> Problems:
 def _labels(job: Job) -> Problems:
     for name, labels in job.labels.items():
         where = f"labels.{name}"
+        yield from _alike(job, labels.over, f"{where}.over")
         try:
             outputs = label_outputs(job, name)
         except JobError as error:
@@ -152,7 +154,14 @@ def _students(job: Job) -> Problems:
             yield from _term(job, student, term, f"{where}.terms.{number}")
 
 
+def _alike(job: Job, pools: Sequence[str], where: str) -> Problems:
+    """One model sees these pools, so it must see the same of each."""
+    if len({job.pools[pool].features for pool in pools}) > 1:
+        yield f"{where} = {list(pools)}: these pools have different features. Give them the same, or use one at a time."
+
+
 def _rows(job: Job, student: Student, where: str) -> Problems:
+    yield from _alike(job, student.on, f"{where}.on")
     for term in student.terms:
         over = job.labels[term.label_set].over if term.label_set else ()
         lacking = [pool for pool in student.on if pool not in over]

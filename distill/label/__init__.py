@@ -7,6 +7,7 @@ is missing.
 
 from __future__ import annotations
 
+from distill.label.preview import Preview, preview_labels
 from distill.label.stage import LabelSummary, label_pool
 
-__all__ = ["LabelSummary", "label_pool"]
+__all__ = ["LabelSummary", "Preview", "label_pool", "preview_labels"]

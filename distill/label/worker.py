@@ -66,7 +66,9 @@ class LabelWorker:
             for row, (code, said) in sorted(rejected.items())
         ]
         origin = Origin(part.label_set, self.device, dict(told.versions))
-        commit = write_fragment(open_storage(part.folder), claim, labels, rejects, told.contract, origin)
+        commit = write_fragment(
+            open_storage(part.folder), claim, labels, rejects=rejects, contract=told.contract, origin=origin
+        )
         seconds = {"read": read - began, "infer": inferred - read, "write": time.perf_counter() - inferred}
         return Outcome(task.pool, claim.fragment, commit, seconds=seconds)
 

@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import version
 from typing import Literal
 
-from distill.job import Custom, Fitted, Job, Labels, Outputs, TopK, label_outputs
+from distill.job import Fitted, Job, Labels, Outputs, TopK, label_outputs
 from distill.labelers.base import Recipe
 from distill.labels import Contract
 from distill.models.identity import find_fit
@@ -17,30 +17,18 @@ _RECORDED = ("numpy", "pyarrow", "torch", "ray")
 
 def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
     """Recipe and contract of `labels.<name>`. Raises ContractError where its fit is not done."""
-    labels, outputs = job.labels[name], label_outputs(job, name)
+    labels = job.labels[name]
     if isinstance(labels.labeler, Fitted):
         folder, record = find_fit(job, labels.labeler.fit)
-        recipe = Recipe(
-            form="eszsl" if record.form == "eszsl" else "network",
-            folder=folder.uri,
-            record=record,
-            precision=labels.precision,
-        )
-        return recipe, _contract(
-            job, name, outputs, f"fitted:{labels.labeler.fit}", record.sha256, next(iter(record.widths.values()))
-        )
-    assert isinstance(labels.labeler, Custom)
+        form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
+        recipe = Recipe(form=form, folder=folder.uri, record=record, precision=labels.precision)
+        width = next(iter(record.widths.values()))
+        return recipe, _contract(job, name, labeler=f"fitted:{labels.labeler.fit}", revision=record.sha256, width=width)
     source = job.custom_source(name)
     made = source.load(labels.labeler.name)
     recipe = Recipe(form="custom", source=source, name=labels.labeler.name)
-    return recipe, _contract(
-        job,
-        name,
-        outputs,
-        f"custom:{labels.labeler.name}",
-        str(made.revision),
-        len(outputs.classes) or int(getattr(made, "width", 1)),
-    )
+    width = len(label_outputs(job, name).classes) or int(getattr(made, "width", 1))
+    return recipe, _contract(job, name, labeler=f"custom:{labels.labeler.name}", revision=str(made.revision), width=width)
 
 
 def library_versions() -> dict[str, str]:
@@ -48,8 +36,8 @@ def library_versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in _RECORDED}}
 
 
-def _contract(job: Job, name: str, outputs: Outputs, labeler: str, revision: str, width: int) -> Contract:
-    labels = job.labels[name]
+def _contract(job: Job, name: str, *, labeler: str, revision: str, width: int) -> Contract:
+    labels, outputs = job.labels[name], label_outputs(job, name)
     kind, dtype, k, temperatures = _encoding(labels, outputs)
     features = job.pools[labels.over[0]].features
     assert features is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distill.labels.commit import Claim, Commit, Origin, columns_sha256, read_rejects, write_fragment
+from distill.labels.commit import Claim, Commit, Origin, columns_sha256, commit_key, read_rejects, write_fragment
 from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, SoftLabels, TopKLabels, decode, encode, label_schema, storable
 from distill.labels.label_set import SEGMENT_COMMITS, LabelSet, Line, label_set_digest, label_set_folder
@@ -19,6 +19,7 @@ __all__ = [
     "SoftLabels",
     "TopKLabels",
     "columns_sha256",
+    "commit_key",
     "decode",
     "encode",
     "label_schema",

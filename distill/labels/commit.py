@@ -99,7 +99,7 @@ def commit_key(fragment: str, generation: int) -> str:
 
 
 def write_fragment(
-    folder: Storage, claim: Claim, labels: pa.Table, rejects: list[dict[str, Any]], contract: Contract, origin: Origin
+    folder: Storage, claim: Claim, labels: pa.Table, *, rejects: list[dict[str, Any]], contract: Contract, origin: Origin
 ) -> Commit:
     """Write the labels of one fragment and commit them. Returns the commit that won, which may be another attempt's.
 

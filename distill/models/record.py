@@ -79,6 +79,15 @@ class ModelRecord:
     """For people: rows, steps, seconds, chosen constants, losses."""
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A finished model, and whether this run trained it."""
+
+    name: str
+    record: ModelRecord
+    now: bool
+
+
 def read_record(folder: Storage) -> ModelRecord | None:
     """The finished model in `folder`; None before it is done. Raises StorageError where the record is damaged."""
     content = folder.read_or_none(DONE)

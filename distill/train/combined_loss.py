@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from distill import losses
-from distill.job.students import BinaryCrossEntropy, CrossEntropy, Kl
+from distill.job.students import BinaryCrossEntropy, CrossEntropy, Kl, Loss
 from distill.train.lesson import TermPlan
 
 Batch = Mapping[str, Tensor]
@@ -48,19 +48,25 @@ def row_losses(term: TermPlan, answered: Tensor, batch: Batch, positions: Tensor
     if term.target:
         return _to_target(term, answered, batch[f"{column}.target"], positions)
     mine = losses.restrict(answered, positions)
-    index = batch.get(f"{column}.index")
-    if isinstance(term.loss, Kl):
-        temperature = term.loss.temperature
-        if index is not None:
-            return losses.kl_topk(mine, index, batch[f"{column}.log_probs"], temperature)
-        return losses.kl(mine, batch[f"{column}.outputs"], temperature)
-    if isinstance(term.loss, CrossEntropy):
-        if index is not None:
-            return losses.cross_entropy_topk(mine, index, batch[f"{column}.log_probs"])
-        return losses.cross_entropy(mine, batch[f"{column}.outputs"], term.loss.temperature)
-    if isinstance(term.loss, BinaryCrossEntropy):
-        return losses.binary_cross_entropy(mine, torch.sigmoid(batch[f"{column}.outputs"]))
-    return losses.mse(mine, batch[f"{column}.outputs"])
+    if f"{column}.index" in batch:
+        return _to_topk(term.loss, mine, batch[f"{column}.index"], batch[f"{column}.log_probs"])
+    return _to_outputs(term.loss, mine, batch[f"{column}.outputs"])
+
+
+def _to_outputs(loss: Loss, mine: Tensor, taught: Tensor) -> Tensor:
+    if isinstance(loss, Kl):
+        return losses.kl(mine, taught, loss.temperature)
+    if isinstance(loss, CrossEntropy):
+        return losses.cross_entropy(mine, taught, loss.temperature)
+    if isinstance(loss, BinaryCrossEntropy):
+        return losses.binary_cross_entropy(mine, torch.sigmoid(taught))
+    return losses.mse(mine, taught)
+
+
+def _to_topk(loss: Loss, mine: Tensor, index: Tensor, log_probs: Tensor) -> Tensor:
+    if isinstance(loss, Kl):
+        return losses.kl_topk(mine, index, log_probs, loss.temperature)
+    return losses.cross_entropy_topk(mine, index, log_probs)
 
 
 def _to_target(term: TermPlan, answered: Tensor, target: Tensor, positions: Tensor | None) -> Tensor:

@@ -3,41 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
 
 from distill.engine import train_workers
 from distill.errors import JobError
-from distill.job import Job, Variant
-from distill.models import ModelRecord
+from distill.job import Job
+from distill.models import ModelRecord, Trained
 from distill.progress import track
 from distill.train.lesson import Lesson, fit_lesson, student_lesson
 
 log = logging.getLogger(__name__)
 
 
-def train_fits(job: Job, names: Sequence[str]) -> list[ModelRecord]:
-    """Train the networks among `[fit.*]` that are not trained yet. Returns their records, in order."""
-    _teach([found for found in (fit_lesson(job, name) for name in names) if isinstance(found, Lesson)])
-    return [_record(fit_lesson(job, name), f"fit.{name}") for name in names]
+def train_fits(job: Job, names: Sequence[str]) -> list[Trained]:
+    """Train the networks among `[fit.*]` that are not trained yet. Returns all of them, in order."""
+    return _train({f"fit.{name}": partial(fit_lesson, job, name) for name in names})
 
 
-def train_students(job: Job, names: Sequence[str] | None = None) -> list[tuple[Variant, ModelRecord]]:
+def train_students(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
     """Train the students that are not trained yet: those named, all by default, every variant of a sweep.
 
-    Raises JobError for a name that the job lacks, ContractError for labels that are missing or mean something else, TrainingError.
+    Raises JobError for a name that the job lacks, ContractError for labels that are missing or mean something else,
+    TrainingError.
     """
     unknown = [name for name in names or () if name not in job.students]
     if unknown:
-        raise JobError(
-            f"{job.path}: there is no student {unknown[0]!r}. There is: {', '.join(job.students) or 'none'}."
-        )
+        known = ", ".join(job.students) or "none"
+        raise JobError(f"{job.path}: there is no student {unknown[0]!r}. There is: {known}.")
     variants = [variant for variant in job.variants if names is None or variant.student in names]
-    _teach([found for found in (student_lesson(job, variant) for variant in variants) if isinstance(found, Lesson)])
-    return [(variant, _record(student_lesson(job, variant), f"students.{variant.name}")) for variant in variants]
+    return _train({f"students.{variant.name}": partial(student_lesson, job, variant) for variant in variants})
 
 
-def train_student(job: Job, name: str) -> list[tuple[Variant, ModelRecord]]:
+def _train(wanted: Mapping[str, Callable[[], Lesson | ModelRecord]]) -> list[Trained]:
+    """Ask for each whether it is done, teach what is not, and ask again."""
+    found = {name: look() for name, look in wanted.items()}
+    lessons = [lesson for lesson in found.values() if isinstance(lesson, Lesson)]
+    _teach(lessons)
+    return [Trained(name, _record(look() if isinstance(found[name], Lesson) else found[name], name), isinstance(found[name], Lesson)) for name, look in wanted.items()]
+
+
+def train_student(job: Job, name: str) -> list[Trained]:
     """`train_students` for one student."""
     return train_students(job, [name])
 

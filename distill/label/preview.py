@@ -1,0 +1,41 @@
+"""`distill show`: a few rows and what the labeler says of them, in this process, before anything is paid for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.errors import JobError
+from distill.job import Job, Outputs, label_outputs
+from distill.labelers import build_labeler
+from distill.labelers.prepare import prepare_labels
+from distill.pool import decode_features, open_pool, read_rows
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Rows of the first shard of the labeler's first pool, and its answers (logits or values), row by row."""
+
+    pool: str
+    shard: str
+    features: npt.NDArray[np.float32]
+    outputs: npt.NDArray[np.float32]
+    meaning: Outputs
+    rejected: dict[int, tuple[str, str]]
+    """Row → reason code and message."""
+
+
+def preview_labels(job: Job, name: str, rows: int) -> Preview:
+    """Ask `labels.<name>` about the first rows of its first pool. Raises JobError, ContractError; what the labeler raises passes."""
+    if name not in job.labels:
+        raise JobError(f"{job.path}: there is no label set {name!r}. There is: {', '.join(job.labels) or 'none'}.")
+    pool = open_pool(job, job.labels[name].over[0])
+    recipe, _ = prepare_labels(job, name)
+    shard = pool.inventory.shards[0]
+    table = read_rows(pool.files, shard.key, range(min(rows, shard.rows)), pool.features.columns)
+    decoded = decode_features(table, pool.features, pool.width())
+    features = decoded.values.astype(np.float32, copy=False)
+    outputs = np.asarray(build_labeler(recipe).label(features), np.float32).reshape(len(features), -1)
+    return Preview(pool.name, shard.key, features, outputs, label_outputs(job, name), decoded.rejected)

@@ -1,0 +1,56 @@
+"""`distill status`: of each stage, what is done and what is left. Reads control objects alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distill.errors import DistillError
+from distill.job import Job
+from distill.models.identity import find_fit, find_student, label_set
+from distill.pool import read_inventory
+from distill.storage import open_storage
+
+
+@dataclass(frozen=True)
+class StatusLine:
+    """One thing that the job makes: so many of so many units are there."""
+
+    name: str
+    done: int
+    total: int
+    unit: str
+    note: str = ""
+
+    @property
+    def left(self) -> int:
+        """Units not made yet."""
+        return self.total - self.done
+
+
+def job_status(job: Job) -> list[StatusLine]:
+    """Fits, label sets and students of a job, in the order in which they are made."""
+    lines = [_found(f"fit.{name}", lambda name=name: find_fit(job, name)) for name in job.fit]
+    lines += [_labels(job, name, pool) for name, labels in job.labels.items() for pool in labels.over]
+    return lines + [_found(f"students.{each.name}", lambda each=each: find_student(job, each)) for each in job.variants]
+
+
+def _found(name: str, find: object) -> StatusLine:
+    assert callable(find)
+    try:
+        _, record = find()
+    except DistillError as error:
+        return StatusLine(name, 0, 1, "model", str(error).split(". ")[0])
+    return StatusLine(name, 1, 1, "model", f"{record.parameters:,} parameters")
+
+
+def _labels(job: Job, name: str, pool: str) -> StatusLine:
+    said = f"labels.{name} over {pool}"
+    inventory = read_inventory(open_storage(job.root_uri), pool, job.pool_uri(pool))
+    if inventory is None:
+        return StatusLine(said, 0, 0, "fragments", f"pools.{pool} is not listed yet")
+    total = sum(1 for _ in inventory.fragments(job.fragment_rows))
+    labels = label_set(job, name, pool)
+    lost = labels.lost()
+    rejected = sum(line.rejected for line in labels.lines)
+    note = f"{sum(line.rows for line in labels.lines) - rejected:,} rows labelled, {rejected:,} rejected"
+    return StatusLine(said, len(labels.lines) - len(lost), total, "fragments", note + (f", {len(lost)} lost" if lost else ""))

@@ -1,0 +1,118 @@
+"""What tests share: a real S3 server, stores of both kinds, and Hypothesis's settings.
+
+`s3` runs Ceph's gateway (`infra/s3-server`) where Ceph is installed and moto elsewhere. moto does not check credentials and is no
+store to trust a race to, so the tests that need the real one ask for `real_s3` and are skipped, and the summary names them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from distill.storage import Storage, open_storage
+
+SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
+NOT_ON_A_REAL_STORE = pytest.StashKey[list[str]]()
+
+# tmp_path is shared by the examples of one test on purpose; two busy cores make any deadline a guess
+settings.register_profile("distill", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("distill")
+
+
+def has_ceph() -> bool:
+    """Whether the real server can be started without installing anything."""
+    return all(shutil.which(program) for program in ("ceph", "ceph-mon", "ceph-osd", "radosgw"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """The environment of a running S3 server."""
+    if not has_ceph():
+        yield from _moto()
+        return
+    folder = tmp_path_factory.mktemp("s3", numbered=True)
+    started = subprocess.run([SERVER, "start", folder], env=os.environ | {"S3_SIZE_GB": "4"}, capture_output=True, text=True)
+    assert started.returncode == 0, started.stderr
+    try:
+        yield dict(line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines())
+    finally:
+        subprocess.run([SERVER, "stop", folder], check=True)
+        shutil.rmtree(folder)
+
+
+def _moto():
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    region = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
+    yield {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "moto", "AWS_SECRET_ACCESS_KEY": "moto-secret", **region}
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3(s3_server):
+    """`s3://BUCKET`, made for this session; the environment of the process leads there from now on."""
+    import boto3
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        for name, value in s3_server.items():
+            patch.setenv(name, value)
+        forget_client()
+        bucket = f"distill-{uuid.uuid4().hex[:12]}"
+        boto3.client("s3").create_bucket(Bucket=bucket)
+        yield f"s3://{bucket}"
+    forget_client()
+
+
+@pytest.fixture
+def s3_root(s3):
+    """An empty `s3://BUCKET/PREFIX` of this test alone."""
+    return f"{s3}/{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def real_s3(request, s3_root):
+    """`s3_root` on a real store; skips on moto."""
+    if not has_ceph():
+        request.config.stash.setdefault(NOT_ON_A_REAL_STORE, []).append(request.node.nodeid)
+        pytest.skip("needs Ceph's radosgw, ceph-mon and ceph-osd")
+    return s3_root
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
+def store(request, tmp_path) -> Storage:
+    """An empty folder of either kind."""
+    return open_storage(str(tmp_path / "store") if request.param == "local" else request.getfixturevalue("s3_root"))
+
+
+def forget_client() -> None:
+    """Let the next S3 call read the environment again."""
+    from distill.storage import s3
+
+    s3._client.cache_clear()
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if {"s3", "s3_server", "s3_root", "real_s3"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.s3)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    skipped = config.stash.get(NOT_ON_A_REAL_STORE, [])
+    ran = sum("s3" in report.keywords for report in terminalreporter.stats.get("passed", []))
+    if not has_ceph() and (skipped or ran):
+        terminalreporter.section("not run on a real store")
+        terminalreporter.line(f"Ceph is not installed: {ran} S3 tests ran against moto alone, and {len(skipped)} were skipped:")
+        for name in skipped:
+            terminalreporter.line(f"  {name}")

@@ -1,0 +1,45 @@
+"""Tiny pools and job files, written for real into a test's folder."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from distill.job import Job, load_job
+
+
+def write_pool(folder: Path, shard_rows: Sequence[int], *, width: int = 4, classes: Sequence[str] = ("a", "b", "c"), row_group_rows: int = 64) -> pa.Table:
+    """Shards `part-00000.parquet`, … with `pixels` (width numbers), `kind` (a class), `size` (a number) and `email`; returns all rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = []
+    for number, rows in enumerate(shard_rows):
+        draw = np.random.default_rng(number)
+        pixels = draw.normal(size=(rows, width)).astype(np.float32)
+        kinds = draw.integers(len(classes), size=rows)
+        columns = {
+            "pixels": pa.FixedSizeListArray.from_arrays(pa.array(pixels.ravel()), width),
+            "kind": pa.array([classes[kind] for kind in kinds], pa.string()),
+            "size": pa.array(pixels.sum(axis=1)),
+            "email": pa.array([f"{number}-{row}@example.org" for row in range(rows)], pa.string()),
+        }
+        tables.append(pa.table(columns))
+        pq.write_table(tables[-1], folder / f"part-{number:05d}.parquet", row_group_size=row_group_rows)
+    return pa.concat_tables(tables)
+
+
+def write_job(folder: Path, text: str, name: str = "job.toml") -> Path:
+    """The job file, its text without indentation."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(textwrap.dedent(text), "utf-8")
+    return file
+
+
+def tiny_job(folder: Path, text: str, **options: str) -> Job:
+    """`write_job`, loaded."""
+    return load_job(write_job(folder, text), **options)
