@@ -182,4 +182,8 @@ def _size(best: Group, evaluation: Evaluation) -> str:
     if teacher is None or not mine.parameters or not teacher.parameters:
         return ""
     faster = teacher.milliseconds_per_row / mine.milliseconds_per_row
-    return f" It has {mine.parameters:,} parameters, 1/{teacher.parameters / mine.parameters:.0f} of the teacher's, and answers {faster:.1f}× as fast on one CPU thread."
+    return f" It has {mine.parameters:,} parameters, {_ratio(mine.parameters / teacher.parameters)} the teacher's, and answers {faster:.1f}× as fast on one CPU thread."
+
+
+def _ratio(share: float) -> str:
+    return f"1/{1 / share:.0f} of" if share <= 0.5 else f"{share:.2g}×"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -42,13 +43,18 @@ def start_ray_by(starter: Callable[[], None] | None) -> None:
 
 def require_ray() -> Any:
     """The `ray` module, connected. Raises ResourceError where nobody has said how to get a Ray."""
+    if _starter is not None and not is_connected():
+        _starter()
     import ray
 
     if not ray.is_initialized():
-        if _starter is None:
-            raise ResourceError("there is work to do and no Ray: call ray.init() first, or use the command `distill`.")
-        _starter()
+        raise ResourceError("there is work to do and no Ray: call ray.init() first, or use the command `distill`.")
     return ray
+
+
+def is_connected() -> bool:
+    """Whether this process has a Ray; asking does not import it."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
 def connect(address: str | None, *, verbose: bool = False) -> None:
@@ -80,9 +86,9 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
 
 def disconnect() -> None:
     """End what `connect` began. For the process edge alone."""
-    import sys
+    if is_connected():
+        import ray
 
-    if "ray" in sys.modules and (ray := sys.modules["ray"]).is_initialized():
         ray.shutdown()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from distill.errors import RejectedError
+from distill.errors import ContractError
 from distill.feed.order import Chunk
 from distill.job import Outputs, VectorFeatures
 from distill.labels import Contract, DenseLabels, LabelSet, decode
@@ -65,7 +65,7 @@ class Source:
         return [[shard.rows for shard in inventory.shards] for inventory in self.inventories]
 
     def load(self, chunk: Chunk) -> Arrays:
-        """The arrays of one chunk. Raises PoolError, StorageError."""
+        """The arrays of one chunk. Raises PoolError, StorageError, ContractError."""
         inventory = self.inventories[chunk.pool]
         targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
         rows = range(chunk.start, chunk.start + chunk.rows)
@@ -106,12 +106,11 @@ def _rows_of(labels: LabelSet, chunk: Chunk) -> pa.Table:
         start, stop = max(line.start, chunk.start), min(line.start + line.rows, chunk.start + chunk.rows)
         if start < stop:
             parts.append(labels.read(line).slice(start - line.start, stop - start))
-    table = pa.concat_tables(parts)
-    if len(table) != chunk.rows:
-        raise RejectedError(
+    if sum(map(len, parts)) != chunk.rows:
+        raise ContractError(
             f"labels.{labels.name}: rows {chunk.start}–{chunk.start + chunk.rows - 1} of shard {chunk.shard} are not all labelled. Run `distill label`."
         )
-    return table
+    return pa.concat_tables(parts)
 
 
 def _target(table: pa.Table, column: TargetColumn) -> Arrays:

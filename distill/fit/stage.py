@@ -44,7 +44,7 @@ def fit_labeler(job: Job, name: str) -> Trained:
     folder = fit_folder(job, name)
     done = read_record(folder)
     if done is not None:
-        return Trained(name, done, now=False)
+        return Trained(f"fit.{name}", done, now=False)
     pool = open_pool(job, spec.on)
     target = pool_outputs(job, spec.on)
     classes, rows = job.descriptions(name)
@@ -77,7 +77,7 @@ def fit_labeler(job: Job, name: str) -> Trained:
         ),
         content,
     )
-    return Trained(name, record, now=True)
+    return Trained(f"fit.{name}", record, now=True)
 
 
 def _chunks(pool: OpenPool, most_rows: int) -> list[Chunk]:

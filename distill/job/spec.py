@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import functools
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
 
+from distill.errors import JobError
 from distill.job.base import Table
 from distill.job.labels import Custom, Labels
 from distill.job.models import Eszsl, Fit
@@ -39,6 +40,12 @@ class Job(Table):
 
     _path: Path = PrivateAttr(default=Path("job.toml"))
     _text: str = PrivateAttr(default="")
+    _memo: dict[tuple[str, ...], Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def memo(self) -> dict[tuple[str, ...], Any]:
+        """What was read from storage for this job, so that its stages list a pool once and all see the same files."""
+        return self._memo
 
     @property
     def path(self) -> Path:
@@ -72,6 +79,12 @@ class Job(Table):
     def beside(self, path: str) -> Path:
         """A file that the job names, absolute."""
         return self._path.parent / path
+
+    def chosen_labels(self, name: str | None) -> tuple[str, ...]:
+        """One label set by name, or all of them. Raises JobError for a name that the job lacks."""
+        if name is not None and name not in self.labels:
+            raise JobError(f"{self._path}: there is no label set {name!r}. There is: {', '.join(self.labels) or 'none'}.")
+        return (name,) if name is not None else tuple(self.labels)
 
     def custom_source(self, name: str) -> Source:
         """The source of the custom labeler that writes the label set `name`."""

@@ -6,6 +6,7 @@ batch's, and its first row is named.
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from distill.labelers import Labeler
 
-_OURS = str(Path(__file__).parents[1])
+_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 class Blame(Exception):  # noqa: N818  it carries one, it is not one

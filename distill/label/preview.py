@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from distill.errors import JobError
 from distill.job import Job, Outputs, label_outputs
 from distill.labelers import build_labeler
 from distill.labelers.prepare import prepare_labels
@@ -29,8 +28,7 @@ class Preview:
 
 def preview_labels(job: Job, name: str, rows: int) -> Preview:
     """Ask `labels.<name>` about the first rows of its first pool. Raises JobError, ContractError; what the labeler raises passes."""
-    if name not in job.labels:
-        raise JobError(f"{job.path}: there is no label set {name!r}. There is: {', '.join(job.labels) or 'none'}.")
+    job.chosen_labels(name)
     pool = open_pool(job, job.labels[name].over[0])
     recipe, _ = prepare_labels(job, name)
     shard = pool.inventory.shards[0]

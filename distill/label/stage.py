@@ -15,10 +15,10 @@ from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
 from distill.label.worker import LabelWorker
 from distill.labelers import Recipe
 from distill.labelers.prepare import library_versions, prepare_labels
-from distill.labels import SEGMENT_COMMITS, Commit, Contract, LabelSet, label_set_folder
+from distill.labels import SEGMENT_COMMITS, Commit, Contract, LabelSet
+from distill.models.identity import forget_labels, label_set
 from distill.pool import OpenPool, open_pool
 from distill.progress import track
-from distill.storage import open_storage
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
 
     Raises ContractError for another contract, LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
     """
+    forget_labels(job, name)
     opened = [open_pool(job, pool) for pool in job.labels[name].over]
     recipe, contract = prepare_labels(job, name)
     parts = [_begin(job, name, pool, contract) for pool in opened]
@@ -85,26 +86,16 @@ def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:
 
 
 def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:
-    version = job.labels[name].version
-    labels = LabelSet(label_set_folder(open_storage(job.root_uri), name, version, pool.name), name, version)
-    label_set = labels.begin(contract, pool.inventory, job.fragment_rows)
-    lost = labels.refresh().lost()
+    labels = label_set(job, name, pool.name)
+    digest = labels.begin(contract, pool.inventory, job.fragment_rows)
+    lost = labels.lost()
     if lost:
-        log.warning(
-            "labels.%s over pools.%s: the data of %d committed fragments is gone (%s); they are labelled anew",
-            name,
-            pool.name,
-            len(lost),
-            lost[0].fragment,
-        )
+        said = ", ".join(line.fragment for line in lost[:3]) + ("…" if len(lost) > 3 else "")
+        log.warning("labels.%s over %s: lost the data of %d fragments (%s); labelling them anew", name, pool.name, len(lost), said)
     fragments = {fragment.id: fragment for fragment in pool.inventory.fragments(job.fragment_rows)}
     claims = labels.claims(fragments.values(), lost)
-    return _Part(
-        pool,
-        labels,
-        label_set,
-        [FragmentTask(pool.name, fragments[claim.fragment].shard.key, claim) for claim in claims],
-    )
+    tasks = [FragmentTask(pool.name, fragments[claim.fragment].shard.key, claim) for claim in claims]
+    return _Part(pool, labels, digest, tasks)
 
 
 def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequence[FragmentTask]) -> None:

@@ -79,17 +79,19 @@ class LabelWorker:
         for start in range(0, len(features), size):
             batch = features[start : start + size]
             try:
-                answered = np.asarray(self.labeler.label(batch), np.float32).reshape(len(batch), -1)
-                outputs[start : start + size] = self._checked(answered, len(batch))
+                outputs[start : start + size] = self._checked(self.labeler.label(batch), len(batch))
             except Exception as error:
                 raise blame(error, self.labeler, batch, start) from error
         return outputs
 
     def _checked(self, answered: Matrix, rows: int) -> Matrix:
+        """The answer as (B, width); (B,) stands for (B, 1). Never reshaped otherwise: a transposed answer has as many numbers."""
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and its row is rejected
+            made = np.asarray(answered, np.float32)
         wanted = (rows, self.assignment.contract.width)
-        if answered.shape != wanted:
-            raise ValueError(f"label() answered with shape {answered.shape} for {rows} rows, where {wanted} is due")
-        return answered
+        if (*made.shape, 1)[:2] != wanted or made.ndim > 2:
+            raise ValueError(f"label() answered with shape {made.shape} for {rows} rows, where {wanted} is due")
+        return made.reshape(wanted)
 
     def _rejected(self, rows: Rows, outputs: Matrix) -> dict[int, tuple[str, str]]:
         said = {

@@ -134,8 +134,10 @@ def write_fragment(
 
 
 def read_labels(folder: Storage, data: str, xxh3: str) -> pa.Table:
-    """The label columns of one data object. Raises StorageError where its bytes are not those that were committed."""
-    content = folder.read(data)
+    """The label columns of one data object. Raises StorageError where it is gone or its bytes are not those that were committed."""
+    content = folder.read_or_none(data)
+    if content is None:
+        raise StorageError(f"{folder.url(data)} was committed and is gone. Run `distill label` again: only its fragment is labelled anew.")
     if xxhash.xxh3_128_hexdigest(content) != xxh3:
         raise StorageError(
             f"{folder.url(data)} is damaged: its bytes are not those that were committed. Delete it and run again: only its fragment is labelled anew."

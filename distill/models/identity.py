@@ -6,10 +6,12 @@ How many workers or GPUs train it is left out, and so is everything of evaluatio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from distill.errors import ContractError
 from distill.job import Eszsl, Job, Student, Training, Variant, pool_outputs
+from distill.job.outputs import term_outputs
 from distill.labels import LabelSet, label_set_folder
 from distill.models.record import ModelRecord, read_record
 from distill.pool import open_pool
@@ -62,12 +64,15 @@ def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Stora
     """Where a student lies, given what it learns from."""
     student = variant.spec
     plain = student.model_dump(mode="json", exclude={"training"})
-    features = [job.pools[pool].features for pool in student.on]
+    pools = dict.fromkeys([*student.on, *(term.pool for term in student.terms if term.pool)])
+    features = [job.pools[pool].features for pool in pools]
     identity = [
         plain,
         _learned(student.training),
         dict(pins),
         [feature.model_dump(mode="json") for feature in features if feature],
+        [job.pools[term.pool].target if term.pool else None for term in student.terms],
+        [asdict(term_outputs(job, term)) for term in student.terms],
     ]
     return open_storage(job.root_uri).folder("students", variant.student, digest(identity)[:16])
 
@@ -84,9 +89,20 @@ def find_student(job: Job, variant: Variant) -> tuple[Storage, ModelRecord]:
 
 
 def label_set(job: Job, name: str, pool: str) -> LabelSet:
-    """One label set of the job, its commits read."""
-    version = job.labels[name].version
-    return LabelSet(label_set_folder(open_storage(job.root_uri), name, version, pool), name, version).refresh()
+    """One label set of the job, its commits read; the same object until `forget_labels`."""
+    key = ("labels", name, pool)
+    if key not in job.memo:
+        version = job.labels[name].version
+        folder = label_set_folder(open_storage(job.root_uri), name, version, pool)
+        job.memo[key] = LabelSet(folder, name, version).refresh()
+    found: LabelSet = job.memo[key]
+    return found
+
+
+def forget_labels(job: Job, name: str) -> None:
+    """Read the label sets of `labels.<name>` anew when they are next asked for; they are about to change, or did."""
+    for pool in job.labels[name].over:
+        job.memo.pop(("labels", name, pool), None)
 
 
 def _learned(training: Training) -> dict[str, Any]:

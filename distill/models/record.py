@@ -112,7 +112,9 @@ def write_record(folder: Storage, record: ModelRecord, weights: bytes) -> ModelR
 def read_weights(folder: Storage, record: ModelRecord) -> bytes:
     """The weights that the record pins. Raises StorageError where they are not those."""
     key = f"{record.sha256[:16]}-{WEIGHTS}"
-    content = folder.read(key)
+    content = folder.read_or_none(key)
+    if content is None:
+        raise StorageError(f"{folder.url(key)} is gone, but done.json pins it. Delete the folder and run again.")
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise StorageError(
             f"{folder.url(key)} is damaged: its sha256 is not the one that done.json pins. Delete the folder and run again."

@@ -21,6 +21,8 @@ from distill.storage import Entry, Storage, is_hidden
 
 log = logging.getLogger(__name__)
 
+MADE_MARKER = "_made.json"
+"""Written last by the making of a pool that its job makes."""
 _FOOTER_THREADS = 16
 
 
@@ -100,26 +102,23 @@ def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
     new = [entry for entry in found if entry.key not in known]
     if stored and not new:
         return stored
+    hidden = sum(is_hidden(entry.key) and entry.key != MADE_MARKER for entry in files.walk())
+    if hidden:
+        log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, hidden, files.uri)
     _append(root, pool, files, new)
     taken = read_inventory(root, pool, files.uri)
     if taken is None or {entry.key for entry in found} != {shard.key for shard in taken.shards}:
         raise PoolError(
             f"pools.{pool}: another run listed other files of {files.uri} at the same time. Run the same command again."
         )
+    if not taken.rows:
+        raise PoolError(f"pools.{pool}: the {len(found)} files under {files.uri} hold no rows. Put rows there, or correct the path.")
     return taken
 
 
 def list_shards(pool: str, files: Storage) -> list[Entry]:
     """The pool's files by key. Raises PoolError where there is none."""
-    everything = files.list_objects()
-    found = [entry for entry in everything if not is_hidden(entry.key)]
-    if len(found) < len(everything):
-        log.info(
-            "pools.%s: %d files under %s start with _ or . and are no shards",
-            pool,
-            len(everything) - len(found),
-            files.uri,
-        )
+    found = [entry for entry in files.list_objects() if not is_hidden(entry.key)]
     if not found:
         raise PoolError(
             f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by` what makes it."

@@ -14,19 +14,18 @@ import pyarrow.parquet as pq
 from distill.errors import JobError
 from distill.job import Job
 from distill.job.source import read_source
+from distill.pool.inventory import MADE_MARKER
 from distill.schema import seal
 from distill.storage import Storage, open_storage
 
 log = logging.getLogger(__name__)
-
-_MADE = "_made.json"
 
 
 def make_pool(job: Job, name: str) -> bool:
     """Make the pool `name` where the job says how and it is not made yet. Returns whether it was made now. Raises JobError."""
     made_by = job.pools[name].made_by
     files = open_storage(job.pool_uri(name))
-    if made_by is None or files.read_or_none(_MADE) is not None:
+    if made_by is None or files.read_or_none(MADE_MARKER) is not None:
         return False
     path, _, function = made_by.partition(":")
     if not function:
@@ -39,7 +38,7 @@ def make_pool(job: Job, name: str) -> bool:
     )
     if not sum(rows):
         raise JobError(f"pools.{name}.made_by = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
-    files.put(_MADE, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))
+    files.put(MADE_MARKER, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))
     log.info("pools.%s: made %d rows in %d shards under %s", name, sum(rows), len(rows), files.uri)
     return True
 

@@ -47,9 +47,13 @@ class OpenPool:
 
 
 def open_pool(job: Job, name: str) -> OpenPool:
-    """List a pool and hold the list against its inventory. Raises PoolError."""
-    spec = job.pools[name]
-    return OpenPool(name, spec, take_inventory(open_storage(job.root_uri), name, open_storage(job.pool_uri(name))))
+    """List a pool, once a job, and hold the list against its inventory. Raises PoolError."""
+    key = ("pool", name)
+    if key not in job.memo:
+        inventory = take_inventory(open_storage(job.root_uri), name, open_storage(job.pool_uri(name)))
+        job.memo[key] = OpenPool(name, job.pools[name], inventory)
+    opened: OpenPool = job.memo[key]
+    return opened
 
 
 def check_pools(job: Job) -> None:

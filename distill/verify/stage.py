@@ -16,7 +16,7 @@ import pyarrow as pa
 from distill.errors import DistillError
 from distill.job import Job
 from distill.labels import Commit, Contract, LabelSet, Line, columns_sha256, commit_key, label_schema, read_rejects
-from distill.models.identity import label_set
+from distill.models.identity import forget_labels, label_set
 from distill.pool import Fragment, Inventory, read_inventory
 from distill.progress import track
 from distill.storage import ObjectMissingError, open_storage
@@ -39,6 +39,7 @@ class Verified:
 
 def verify_labels(job: Job, name: str) -> list[Verified]:
     """Prove the invariants of `labels.<name>` over each of its pools. Opens no input and starts no Ray."""
+    forget_labels(job, name)
     return [_verify(job, name, pool) for pool in job.labels[name].over]
 
 
@@ -78,14 +79,13 @@ def _coverage(labels: LabelSet, fragments: Mapping[str, Fragment], inventory: In
 
 
 def _contents(labels: LabelSet, contract: Contract, inventory: Inventory) -> Iterator[str]:
-    with track(f"verify {labels.name} over {inventory.pool}", sum(line.rows for line in labels.lines)) as bar:
-        with ThreadPoolExecutor(_THREADS) as threads:
-            for line, problem in zip(
-                labels.lines, threads.map(lambda line: _problem(labels, contract, line), labels.lines), strict=True
-            ):
-                bar.advance(line.rows)
-                if problem:
-                    yield f"fragment {line.fragment}: {problem}"
+    title, rows = f"verify {labels.name} over {inventory.pool}", sum(line.rows for line in labels.lines)
+    with track(title, rows) as bar, ThreadPoolExecutor(_THREADS) as threads:
+        problems = threads.map(lambda line: _problem(labels, contract, line), labels.lines)
+        for line, problem in zip(labels.lines, problems, strict=True):
+            bar.advance(line.rows)
+            if problem:
+                yield f"fragment {line.fragment}: {problem}"
 
 
 def _problem(labels: LabelSet, contract: Contract, line: Line) -> str | None:
@@ -104,9 +104,14 @@ def _problem(labels: LabelSet, contract: Contract, line: Line) -> str | None:
         return f"{folder.url(commit.key)} and the manifest do not say the same. Restore one of them from a copy."
     if hashlib.sha256(content).hexdigest() != line.sha256:
         return f"{folder.url(line.data)} is damaged. Delete it and run the same job again; it labels this fragment anew."
-    table = pa.ipc.open_file(pa.py_buffer(content)).read_all()
+    return _misfit(pa.ipc.open_file(pa.py_buffer(content)).read_all(), contract, line, rejects, folder.url(line.data))
+
+
+def _misfit(table: pa.Table, contract: Contract, line: Line, rejects: int, where: str) -> str | None:
+    """Where whole bytes still are not what the contract and the commit say."""
     if table.schema != label_schema(contract) or len(table) != line.rows:
-        return f"{folder.url(line.data)} does not have the columns and rows of its contract."
-    if columns_sha256(table) != line.columns_sha256 or table.column(0).null_count != line.rejected or rejects != line.rejected:
-        return f"{folder.url(line.data)}: its labels and rejects are not those that were committed."
+        return f"{where} does not have the columns and rows of its contract."
+    said = (columns_sha256(table), table.column(0).null_count, rejects)
+    if said != (line.columns_sha256, line.rejected, line.rejected):
+        return f"{where}: its labels and rejects are not those that were committed."
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from distill.errors import DistillError
 from distill.job import Job
-from distill.models.identity import find_fit, find_student, label_set
+from distill.models.identity import find_fit, find_student, forget_labels, label_set
 from distill.pool import read_inventory
 from distill.storage import open_storage
 
@@ -49,6 +49,7 @@ def _labels(job: Job, name: str, pool: str) -> StatusLine:
     if inventory is None:
         return StatusLine(said, 0, 0, "fragments", f"pools.{pool} is not listed yet")
     total = sum(1 for _ in inventory.fragments(job.fragment_rows))
+    forget_labels(job, name)
     labels = label_set(job, name, pool)
     lost = labels.lost()
     rejected = sum(line.rejected for line in labels.lines)

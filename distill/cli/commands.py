@@ -1,0 +1,155 @@
+"""The commands. Each loads the job, calls one function of the layers below, and shows what it returns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from distill.cli.edge import edge, load
+from distill.cli.terminal import print_comparison, print_table, say
+
+app = typer.Typer(name="distill", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="Label once, teach many.")
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="A job file (TOML).")]
+Name = Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="One of the job's; all without it.")]  # noqa: UP045  typer reads it
+Root = Annotated[Optional[str], typer.Option("--root", help="Keep everything here instead of the job's root: a folder or s3://bucket/prefix.")]  # noqa: UP045
+Ray = Annotated[Optional[str], typer.Option("--ray", metavar="HOST:PORT", help="Join the Ray that runs there, from one of its nodes. Without it a Ray is started here.")]  # noqa: UP045
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and the libraries say.")]
+
+
+@app.command()
+def run(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+    """All stages, in order, doing only what is unfinished."""
+    with edge(ray, verbose=verbose) as display:
+        from distill.run import run_job
+
+        finished = run_job(load(job, root), say)
+        if finished.evaluation:
+            print_comparison(finished.evaluation)
+        if not display.begun:
+            say("Nothing was left to do: no Ray was started, nothing was labelled or trained.")
+        if finished.report:
+            say(f"Report: {finished.report}")
+
+
+@app.command()
+def fit(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+    """Train labelers before they label."""
+    with edge(ray, verbose=verbose):
+        from distill.run import fit_all, prepare_pools, told_trained
+
+        loaded = load(job, root)
+        prepare_pools(loaded)
+        for trained in fit_all(loaded, [name] if name else None):
+            say(told_trained(trained))
+
+
+@app.command()
+def label(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+    """Write label sets over their pools, exactly once."""
+    with edge(ray, verbose=verbose):
+        from distill.label import label_pool
+        from distill.run import prepare_pools, told_labels
+
+        loaded = load(job, root)
+        prepare_pools(loaded)
+        for each in loaded.chosen_labels(name):
+            for summary in label_pool(loaded, each):
+                say(told_labels(summary))
+
+
+@app.command()
+def train(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+    """Teach students from stored labels."""
+    with edge(ray, verbose=verbose):
+        from distill.run import told_trained
+        from distill.train import train_students
+
+        for trained in train_students(load(job, root), [name] if name else None):
+            say(told_trained(trained))
+
+
+@app.command()
+def evaluate(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+    """Judge students against teacher, truth and each other."""
+    with edge(ray, verbose=verbose):
+        from distill.evaluate import evaluate_students
+
+        _, evaluation = evaluate_students(load(job, root))
+        print_comparison(evaluation)
+
+
+@app.command()
+def report(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+    """Write the evaluation as one HTML file."""
+    with edge(ray, verbose=verbose):
+        from distill.evaluate import evaluate_students
+        from distill.report import write_report
+
+        say(f"Report: {write_report(*evaluate_students(load(job, root)))}")
+
+
+@app.command()
+def show(job: JobFile, name: Annotated[str, typer.Argument(help="A label set of the job.")], rows: Annotated[int, typer.Option(min=1, max=50)] = 5, root: Root = None) -> None:
+    """A few rows and what the labeler says of them, in this process, before paying."""
+    with edge(None, verbose=False):
+        from distill.cli.preview import print_preview
+        from distill.label import preview_labels
+        from distill.run import prepare_pools
+
+        loaded = load(job, root)
+        prepare_pools(loaded)
+        print_preview(loaded, name, preview_labels(loaded, name, rows))
+
+
+@app.command()
+def status(job: JobFile, root: Root = None) -> None:
+    """What is done and what is left."""
+    with edge(None, verbose=False):
+        from distill.verify import job_status
+
+        lines = job_status(load(job, root))
+        rows = [[line.name, f"{line.done:,} of {line.total:,} {line.unit}", f"{line.left:,}", line.note] for line in lines]
+        print_table("", ["", "done", "left", ""], rows)
+
+
+@app.command()
+def verify(job: JobFile, name: Name = None, root: Root = None) -> None:
+    """Prove the invariants on what is stored; exit 1 where one is broken."""
+    with edge(None, verbose=False):
+        from distill.verify import verify_labels
+
+        loaded = load(job, root)
+        found = [each for chosen in loaded.chosen_labels(name) for each in verify_labels(loaded, chosen)]
+        for each in found:
+            say(f"labels.{each.name} over {each.pool}: {each.rows:,} rows = {each.labelled:,} labelled + {each.rejected:,} rejected, {each.fragments} fragments: {'broken' if each.problems else 'whole'}")
+            for problem in each.problems:
+                say(f"  {problem}")
+    if any(each.problems for each in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of a job file."""
+    import json
+
+    from distill.job import Job
+
+    typer.echo(json.dumps(Job.model_json_schema(), indent=1, ensure_ascii=False))
+
+
+@app.command()
+def init(pool: Annotated[str, typer.Argument(metavar="POOL", help="A folder, file or s3:// URI of Parquet.")]) -> None:
+    """A commented job for a pool, on standard output."""
+    with edge(None, verbose=False):
+        from distill.init import job_template
+
+        typer.echo(job_template(pool), nl=False)
+
+
+def main() -> None:
+    """The entry point."""
+    app()

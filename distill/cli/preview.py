@@ -1,0 +1,57 @@
+"""`distill show` on the terminal: rows beside what is said of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.cli.terminal import print_table
+from distill.job import Cnn, Job
+from distill.label import Preview
+
+_SHADES = " ░▒▓█"
+_SHOWN_NUMBERS = 6
+_SHOWN_CLASSES = 3
+
+
+def print_preview(job: Job, name: str, preview: Preview) -> None:
+    """One table row a pool row: its features, drawn where the job says that they are an image, and the answer."""
+    shape = _image_shape(job, preview.features.shape[1])
+    rows = [
+        [str(number), _drawn(features, shape), _said(preview, number)]
+        for number, features in enumerate(preview.features)
+    ]
+    print_table(f"labels.{name} on {preview.pool}, {preview.shard}", ["row", "features", "says"], rows)
+
+
+def _image_shape(job: Job, width: int) -> tuple[int, int] | None:
+    models = [fit.model for fit in job.fit.values()] + [student.model for student in job.students.values()]
+    shapes = [model.shape for model in models if isinstance(model, Cnn)]
+    return next(((height, across) for channels, height, across in shapes if channels == 1 and height * across == width), None)
+
+
+def _drawn(features: npt.NDArray[np.float32], shape: tuple[int, int] | None) -> str:
+    if shape is None:
+        more = f" … ({len(features)} numbers)" if len(features) > _SHOWN_NUMBERS else ""
+        return " ".join(f"{value:.3g}" for value in features[:_SHOWN_NUMBERS]) + more
+    low, high = float(features.min()), float(features.max())
+    levels = ((features - low) / max(high - low, 1e-9) * (len(_SHADES) - 1)).round().astype(int).reshape(shape)
+    return "\n".join("".join(_SHADES[level] * 2 for level in line) for line in levels)
+
+
+def _said(preview: Preview, number: int) -> str:
+    if number in preview.rejected:
+        code, message = preview.rejected[number]
+        return f"rejected ({code}): {message}"
+    outputs, meaning = preview.outputs[number].astype(np.float64), preview.meaning
+    if meaning.kind == "value":
+        return " ".join(f"{value:.4g}" for value in outputs[:_SHOWN_NUMBERS])
+    shares = _softmax(outputs) if meaning.exclusive else 1 / (1 + np.exp(-outputs))
+    best = np.argsort(-shares)[:_SHOWN_CLASSES]
+    return "\n".join(f"{meaning.classes[each]}  {100 * shares[each]:5.1f}%" for each in best)
+
+
+def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    odds = np.exp(logits - logits.max())
+    made: npt.NDArray[np.float64] = odds / odds.sum()
+    return made

@@ -1,0 +1,123 @@
+"""What a person sees: progress bars with rate and time left, lines, and tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import rich.box
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from distill.progress import LINE_EVERY_SECONDS
+
+if TYPE_CHECKING:
+    from distill.progress import Bar
+    from distill.results import Evaluation
+
+console = Console(stderr=False, highlight=False)
+
+
+class _Rate(ProgressColumn):
+    """Units done, of how many, and units a second."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        rate = f"{task.speed:,.0f} {unit}/s" if task.speed else ""
+        return Text(f"{task.completed:,.0f}/{task.total or 0:,.0f} {unit} {rate}", style="progress.data.speed")
+
+
+class TerminalDisplay:
+    """Rich progress bars, and on a pipe a line when work begins and ends."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        """Pieces of work that were shown: 0 says that nothing was left to do."""
+
+    def begin(self, title: str, total: float, unit: str) -> Bar:
+        """A bar for one piece of work."""
+        self.begun += 1
+        return _TerminalBar(title, total, unit)
+
+    def end(self, bar: Bar) -> None:
+        """Take the bar down."""
+        assert isinstance(bar, _TerminalBar)
+        bar.progress.stop()
+        if not console.is_terminal:
+            console.print(f"  {bar.title}: {bar.done:,.0f} of {bar.total:,.0f} {bar.unit}", style="dim")
+
+
+class _TerminalBar:
+    def __init__(self, title: str, total: float, unit: str) -> None:
+        self.title, self.total, self.unit, self.done = title, total, unit, 0.0
+        self.said = time.monotonic()
+        self.progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            _Rate(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task(title, total=total, unit=unit, note="")
+        self.progress.start()
+
+    def advance(self, amount: float, note: str = "") -> None:
+        self.done += amount
+        self.said = time.monotonic()
+        self.progress.update(self.task, advance=amount, note=note)
+
+    def waits(self, what: str) -> None:
+        if console.is_terminal:
+            self.progress.update(self.task, note=f"waits for {what}")
+        elif time.monotonic() - self.said >= LINE_EVERY_SECONDS:
+            self.said = time.monotonic()
+            console.print(f"  {self.title}: waits for {what}", style="dim", markup=False)
+
+
+def say(line: str) -> None:
+    """One line, as it is."""
+    console.print(line, markup=False, soft_wrap=True)
+
+
+def print_comparison(evaluation: Evaluation) -> None:
+    """The comparison of all methods, and the sentence on which won by what."""
+    from distill.results import MEASURES, verdict
+
+    percent = " (% of rows)" if evaluation.kind != "value" else ""
+    heads = ["method", *(MEASURES[measure] for measure in evaluation.shown), "parameters", "ms/row"]
+    title = f"{evaluation.rows:,} rows of {evaluation.pool}{percent}"
+    print_table(title, heads, _comparison_rows(evaluation))
+    say(verdict(evaluation))
+
+
+def _comparison_rows(evaluation: Evaluation) -> list[list[str]]:
+    from distill.results import shown_value
+
+    rows = []
+    for group in evaluation.groups:
+        first = group.methods[0]
+        name = group.name if group.role == "student" else f"{group.name} ({group.role})"
+        seeds = f" ×{len(group.methods)}" if len(group.methods) > 1 else ""
+        cells = [shown_value(measure, group.mean(measure), group.spread(measure)) for measure in evaluation.shown]
+        parameters = f"{first.parameters:,}" if first.parameters else "–"
+        rows.append([name + seeds, *cells, parameters, f"{first.milliseconds_per_row:.3f}"])
+    return rows
+
+
+def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table: the first column left, the others right."""
+    table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)

@@ -1,0 +1,79 @@
+"""The chain of stages, on one screen. Each does only what is unfinished, so running again is how one resumes.
+
+Stages meet as objects in storage alone; this module decides their order and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from distill.errors import JobError
+from distill.evaluate import evaluate_students
+from distill.fit import fit_labeler
+from distill.job import Eszsl, Job
+from distill.label import LabelSummary, label_pool
+from distill.models import Trained
+from distill.pool import check_pools, make_pool
+from distill.report import write_report
+from distill.results import Evaluation
+from distill.train import train_fits, train_students
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a whole job came to."""
+
+    evaluation: Evaluation | None
+    report: str | None
+    """URL of the report."""
+
+
+def run_job(job: Job, say: Say = print) -> Finished:
+    """All stages, in order; `say` gets a line for each thing that is there. Raises DistillError."""
+    prepare_pools(job)
+    for trained in fit_all(job):
+        say(told_trained(trained))
+    for name in job.labels:
+        for summary in label_pool(job, name):
+            say(told_labels(summary))
+    for trained in train_students(job):
+        say(told_trained(trained))
+    if job.evaluate is None:
+        return Finished(None, None)
+    folder, evaluation = evaluate_students(job)
+    return Finished(evaluation, write_report(folder, evaluation))
+
+
+def prepare_pools(job: Job) -> None:
+    """Make the pools that the job makes itself, then refuse what cannot be read, before any work."""
+    for name in job.pools:
+        make_pool(job, name)
+    check_pools(job)
+
+
+def fit_all(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
+    """Fit labelers: networks by gradients, in one worker group; the others by passes."""
+    wanted = list(job.fit) if names is None else list(names)
+    unknown = [name for name in wanted if name not in job.fit]
+    if unknown:
+        raise JobError(f"{job.path}: there is no fit {unknown[0]!r}. There is: {', '.join(job.fit) or 'none'}.")
+    by_passes = [name for name in wanted if isinstance(job.fit[name].model, Eszsl)]
+    networks = train_fits(job, [name for name in wanted if name not in by_passes])
+    return networks + [fit_labeler(job, name) for name in by_passes]
+
+
+def told_trained(trained: Trained) -> str:
+    """One finished model as a line."""
+    return f"{trained.name}: {trained.record.parameters:,} parameters, {'trained now' if trained.now else 'done before'}"
+
+
+def told_labels(summary: LabelSummary) -> str:
+    """One finished label set as a line that reconciles its rows."""
+    now = f"{summary.labelled_now} labelled now" if summary.labelled_now else "done before"
+    return (
+        f"labels.{summary.name} over {summary.pool}: {summary.rows:,} rows in = {summary.labelled:,} labelled + "
+        f"{summary.rejected:,} rejected; {summary.fragments} fragments ({now}), {summary.bytes / summary.rows:.1f} bytes a row"
+    )

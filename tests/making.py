@@ -1,0 +1,138 @@
+"""Label sets and trained networks, written for real into a test's folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import safetensors.torch
+
+from distill.job import Job, Linear, Outputs
+from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
+from distill.label.worker import LabelWorker
+from distill.labelers.prepare import library_versions, prepare_labels
+from distill.labels import Claim, Contract, LabelSet, Origin, encode, label_set_folder, write_fragment
+from distill.models import HeadPlan, ModelRecord, NetworkPlan, write_record
+from distill.models.network import MultiHead, build_network, parameter_count
+from distill.pool import Inventory, open_pool, take_inventory
+from distill.storage import Storage, open_storage
+
+ORIGIN = Origin("set", "cpu", {"numpy": "2"})
+
+
+def a_contract(classes: tuple[str, ...] = ("a", "b", "c"), **changes: object) -> Contract:
+    """Dense logits of `classes`, changed as asked."""
+    plain = {
+        "labeler": "custom:Labeler",
+        "revision": "1",
+        "preprocessing": "p",
+        "kind": "logits",
+        "classes": classes,
+        "exclusive": True,
+        "width": len(classes),
+        "encoding": "dense",
+        "dtype": "float32",
+        "k": 0,
+        "temperatures": (),
+        "batch_rows": 64,
+        "precision": "float32",
+    }
+    return Contract(**{**plain, **changes})
+
+
+def a_topk_contract(width: int, k: int, temperatures: tuple[float, ...] = (1.0,)) -> Contract:
+    """Top-k of `width` classes named by their numbers."""
+    classes = tuple(map(str, range(width)))
+    return a_contract(classes, encoding="topk", dtype="float16", k=k, temperatures=temperatures)
+
+
+def a_value_contract(width: int, dtype: str = "float32") -> Contract:
+    """Values of `width` numbers."""
+    return a_contract((), kind="value", encoding="value", width=width, dtype=dtype)
+
+
+def some_labels(rows: int, contract: Contract, *, seed: int = 0, rejected: Collection[int] = ()) -> pa.Table:
+    """Encoded random outputs."""
+    outputs = np.random.default_rng(seed).normal(size=(rows, contract.width)).astype(np.float32)
+    labelled = ~np.isin(np.arange(rows), list(rejected))
+    return encode(outputs, labelled, contract)
+
+
+def commit_labels(folder: Storage, claim: Claim, labels: pa.Table, contract: Contract, *, origin: Origin = ORIGIN):
+    """`write_fragment`, its rejects being the null rows."""
+    nulls = np.flatnonzero(labels.column(0).is_null().to_numpy())
+    rejects = [
+        {"shard": "s", "row": claim.start + int(row), "reason": "null", "message": f"row {row}"} for row in nulls
+    ]
+    return write_fragment(folder, claim, labels, rejects=rejects, contract=contract, origin=origin)
+
+
+def list_pool(root: Path, pool: Path, name: str = "pool") -> Inventory:
+    """The pool's inventory, kept under `root`."""
+    return take_inventory(open_storage(str(root)), name, open_storage(str(pool)))
+
+
+def write_label_set(
+    folder: Path, contract: Contract, inventory: Inventory, *, fragment_rows: int, outputs: np.ndarray, rejected=()
+) -> LabelSet:
+    """`outputs` (rows, width) of the whole pool, in (shard, row) order, committed fragment by fragment."""
+    labels = LabelSet(open_storage(str(folder)), "teacher", 1)
+    labels.begin(contract, inventory, fragment_rows)
+    labelled, first = ~np.isin(np.arange(len(outputs)), list(rejected)), 0
+    for part in inventory.fragments(fragment_rows):
+        table = encode(outputs[first : first + part.rows], labelled[first : first + part.rows], contract)
+        claim = Claim(part.id, part.shard.number, part.shard.id, part.start, part.rows)
+        labels.add(commit_labels(labels.folder, claim, table, contract))
+        first += part.rows
+    return labels
+
+
+def assignment(job: Job, name: str) -> Assignment:
+    """What the stage tells its workers of `labels.<name>`; the sets are begun."""
+    recipe, contract = prepare_labels(job, name)
+    parts = {}
+    pools = [open_pool(job, pool) for pool in job.labels[name].over]
+    for pool in pools:
+        folder = label_set_folder(open_storage(job.root_uri), name, job.labels[name].version, pool.name)
+        label_set = LabelSet(folder, name, 1).begin(contract, pool.inventory, job.fragment_rows)
+        parts[pool.name] = PoolPart(pool.files.uri, folder.uri, label_set)
+    return Assignment(name, recipe, contract, pools[0].features, pools[0].width(), parts, library_versions())
+
+
+def fragment_tasks(job: Job, pool: str) -> list[FragmentTask]:
+    """All fragments of a pool as tasks."""
+    return [
+        FragmentTask(pool, part.shard.key, Claim(part.id, part.shard.number, part.shard.id, part.start, part.rows))
+        for part in open_pool(job, pool).inventory.fragments(job.fragment_rows)
+    ]
+
+
+def label_by_worker(job: Job, name: str) -> dict[str, list[Outcome]]:
+    """Label `labels.<name>` whole, in this process: outcomes by pool."""
+    told = assignment(job, name)
+    worker = LabelWorker(told, "cpu")
+    return {
+        pool: [Outcome.from_plain(worker(task.to_plain())) for task in fragment_tasks(job, pool)] for pool in told.pools
+    }
+
+
+def keep_network(folder: Path, heads: dict[str, Outputs], in_features: int, seed: int = 0) -> tuple[ModelRecord, MultiHead]:
+    """An untrained linear network, kept as a finished model."""
+    plan = NetworkPlan(in_features, Linear(kind="linear"), {name: HeadPlan(len(o.classes) or 1) for name, o in heads.items()})
+    network = build_network(plan, seed)
+    weights = safetensors.torch.save(dict(network.state_dict()))
+    record = ModelRecord(
+        name="student",
+        digest="d",
+        form="network",
+        in_features=in_features,
+        heads=heads,
+        widths={name: head.width for name, head in plan.heads.items()},
+        sha256=hashlib.sha256(weights).hexdigest(),
+        parameters=parameter_count(network),
+        plan=plan.to_plain(),
+    )
+    return write_record(open_storage(str(folder)), record, weights), network.eval()

@@ -1,0 +1,50 @@
+"""Which store a URI means, and which URIs are refused."""
+
+import pytest
+
+from distill.errors import JobError
+from distill.storage import is_remote, open_storage
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "s3://AKIAEXAMPLE:wJalrXUtnFEMI@bucket/prefix",
+        "s3://AKIAEXAMPLE:wJalr/XUtnFEMI@bucket/prefix",  # secrets of AWS do hold slashes
+        "https://AKIAEXAMPLE:wJalrXUtnFEMI@host/bucket",
+    ],
+)
+def test_credentials_in_a_uri_are_refused_and_not_shown(uri):
+    with pytest.raises(JobError, match="carries credentials") as told:
+        open_storage(uri)
+    assert "AKIAEXAMPLE" not in str(told.value)
+    assert "wJalr" not in str(told.value)
+    assert "XUtnFEMI" not in str(told.value)
+    assert "environment" in str(told.value)
+
+
+def test_an_at_sign_in_a_prefix_is_not_taken_for_credentials():
+    assert open_storage("s3://bucket/team@home/pool").uri == "s3://bucket/team@home/pool"
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/x", "hdfs://host/x", "http://host/x"])
+def test_an_unknown_scheme_is_refused_by_name_and_the_known_ones_told(uri):
+    with pytest.raises(JobError) as told:
+        open_storage(uri)
+    assert repr(uri.partition(":")[0]) in str(told.value)
+    assert "file and s3" in str(told.value)
+
+
+def test_a_path_and_its_file_uri_are_the_same_folder(tmp_path):
+    open_storage(str(tmp_path)).put("a/b", b"x")
+    assert open_storage(f"file://{tmp_path}").read("a/b") == b"x"
+    assert open_storage(f"file://{tmp_path}/").uri == open_storage(str(tmp_path)).uri
+
+
+def test_a_trailing_slash_does_not_make_another_prefix():
+    assert open_storage("s3://bucket/a/").url("key") == open_storage("s3://bucket/a").url("key") == "s3://bucket/a/key"
+
+
+@pytest.mark.parametrize(("uri", "remote"), [("a/b", False), ("/a/b", False), ("file:///a", False), ("s3://bucket/a", True)])
+def test_a_local_folder_is_not_taken_for_one_that_all_machines_see(uri, remote):
+    assert is_remote(uri) is remote

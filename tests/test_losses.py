@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from distill import losses
+
+ROWS, CLASSES = 7, 6
+
+
+def drawn(*shape, seed=0, scale=3.0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(scale=scale, size=shape))
+
+
+@pytest.fixture
+def student():
+    return drawn(ROWS, CLASSES, seed=1)
+
+
+@pytest.fixture
+def teacher():
+    return drawn(ROWS, CLASSES, seed=2)
+
+
+def softmax(row):
+    odds = [np.exp(value - max(row)) for value in row]
+    return [each / sum(odds) for each in odds]
+
+
+def top(teacher, k, temperature):
+    """Index and log-probabilities as a top-k set gives them."""
+    log_p, index = functional.log_softmax(teacher / temperature, dim=1).topk(k, dim=1)
+    return index, log_p
+
+
+def coarse(row, index):
+    """The kept probabilities, and the rest as one outcome."""
+    kept = [row[number] for number in index]
+    return [*kept, max(1 - sum(kept), 0)]
+
+
+def plain_kl(p, q):
+    return sum(a * (np.log(a) - np.log(b)) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_kl_is_not_the_divergence_of_hinton_et_al(student, teacher, temperature):
+    mine = losses.kl(student, teacher, temperature)
+    plain = [
+        temperature**2 * plain_kl(softmax(t / temperature), softmax(s / temperature))
+        for s, t in zip(student.numpy(), teacher.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(mine, plain, rtol=1e-9)
+    log_q, p = functional.log_softmax(student / temperature, 1), functional.softmax(teacher / temperature, 1)
+    torch_says = functional.kl_div(log_q, p, reduction="batchmean") * temperature**2
+    assert abs(mine.mean() - torch_says) < 1e-6
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_cross_entropy_softens_the_student_too(student, teacher, temperature):
+    mine = losses.cross_entropy(student, teacher, temperature)
+    p = functional.softmax(teacher / temperature, 1)
+    np.testing.assert_allclose(mine, functional.cross_entropy(student, p, reduction="none"), rtol=1e-6)
+    plain = [
+        -np.dot(softmax(t / temperature), np.log(softmax(s)))
+        for s, t in zip(student.numpy(), teacher.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(mine, plain, rtol=1e-9)
+
+
+def test_cross_entropy_to_a_target_is_not_the_log_probability_of_its_class(student):
+    target = torch.tensor([0, 5, 2, 2, 1, 4, 3])
+    plain = [-np.log(softmax(s)[t]) for s, t in zip(student.numpy(), target.tolist(), strict=True)]
+    np.testing.assert_allclose(losses.cross_entropy_target(student, target), plain, rtol=1e-9)
+
+
+def test_binary_cross_entropy_averages_over_outputs_instead_of_summing(student):
+    p = torch.sigmoid(drawn(ROWS, CLASSES, seed=3))
+    q = 1 / (1 + np.exp(-student.numpy()))
+    plain = -(p.numpy() * np.log(q) + (1 - p.numpy()) * np.log(1 - q)).sum(axis=1)
+    np.testing.assert_allclose(losses.binary_cross_entropy(student, p), plain, rtol=1e-9)
+
+
+def test_mse_sums_over_the_value_instead_of_averaging(student, teacher):
+    plain = [np.mean([(a - b) ** 2 for a, b in zip(s, t, strict=True)]) for s, t in zip(student.numpy(), teacher.numpy(), strict=True)]
+    np.testing.assert_allclose(losses.mse(student, teacher), plain, rtol=1e-9)
+    assert abs(losses.mse(student, teacher).mean() - functional.mse_loss(student, teacher)) < 1e-6
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+@pytest.mark.parametrize("k", [1, 3, CLASSES])
+def test_a_divergence_does_not_vanish_where_the_student_is_the_teacher(teacher, temperature, k):
+    shifted = teacher + 5.0  # the same distribution
+    assert losses.kl(shifted, teacher, temperature).abs().max() < 1e-12
+    index, log_p = top(teacher, k, temperature)
+    assert losses.kl_topk(shifted, index, log_p, temperature).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_a_divergence_is_negative_where_the_student_differs(student, teacher, temperature):
+    assert (losses.kl(student, teacher, temperature) > 0).all()
+    index, log_p = top(teacher, 2, temperature)
+    assert (losses.kl_topk(student, index, log_p, temperature) > 0).all()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_topk_of_all_classes_is_another_loss_than_dense(student, teacher, temperature):
+    index, log_p = top(teacher, CLASSES, temperature)
+    torch.testing.assert_close(losses.kl_topk(student, index, log_p, temperature), losses.kl(student, teacher, temperature))
+    torch.testing.assert_close(
+        losses.cross_entropy_topk(student, index, log_p), losses.cross_entropy(student, teacher, temperature)
+    )
+
+
+@pytest.mark.parametrize("k", [1, 2, CLASSES - 1])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_topk_forgets_the_mass_of_the_classes_that_were_not_kept(student, teacher, k, temperature):
+    index, log_p = top(teacher, k, temperature)
+    divergence, entropy = losses.kl_topk(student, index, log_p, temperature), losses.cross_entropy_topk(student, index, log_p)
+    for row in range(ROWS):
+        kept = index[row].tolist()
+        p = coarse(softmax(teacher[row].numpy() / temperature), kept)
+        q = coarse(softmax(student[row].numpy() / temperature), kept)
+        q_at_one = coarse(softmax(student[row].numpy()), kept)
+        assert divergence[row].item() == pytest.approx(temperature**2 * plain_kl(p, q), rel=1e-6)
+        assert entropy[row].item() == pytest.approx(-np.dot(p, np.log(q_at_one)), rel=1e-6)
+
+
+@pytest.mark.parametrize("k", [2, CLASSES])
+def test_a_gradient_is_not_the_derivative(teacher, k):
+    student = drawn(3, CLASSES, seed=4, scale=1.0).requires_grad_()
+    teacher, target = teacher[:3], torch.tensor([0, 2, 5])
+    index, log_p = top(teacher, k, 2.0)
+    p = torch.sigmoid(teacher)
+    for loss in (
+        lambda s: losses.kl(s, teacher, 2.0),
+        lambda s: losses.kl_topk(s, index, log_p, 2.0),
+        lambda s: losses.cross_entropy(s, teacher, 2.0),
+        lambda s: losses.cross_entropy_topk(s, index, log_p),
+        lambda s: losses.cross_entropy_target(s, target),
+        lambda s: losses.binary_cross_entropy(s, p),
+        lambda s: losses.mse(s, teacher),
+    ):
+        assert torch.autograd.gradcheck(loss, (student,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scale", [0.0, 1.0, 1e4])
+@pytest.mark.parametrize("k", [1, 3, CLASSES])
+def test_a_padding_row_poisons_the_sum_or_its_gradient(dtype, scale, k):
+    student = (drawn(2, CLASSES, seed=5) * scale).to(dtype).requires_grad_()
+    index, log_p = torch.zeros(2, k, dtype=torch.int64), torch.zeros(2, k, dtype=dtype)
+    nothing, weight = torch.zeros(2, CLASSES, dtype=dtype), torch.zeros(2, dtype=dtype)
+    rows = (
+        losses.kl(student, nothing, 4.0)
+        + losses.kl_topk(student, index, log_p, 4.0)
+        + losses.cross_entropy(student, nothing, 1.0)
+        + losses.cross_entropy_topk(student, index, log_p)
+        + losses.cross_entropy_target(student, index[:, 0])
+        + losses.binary_cross_entropy(student, nothing)
+        + losses.mse(student, nothing)
+    )
+    total = (rows * weight).sum()
+    total.backward()
+    assert total.item() == 0
+    assert (student.grad == 0).all()
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_a_student_that_is_certain_of_the_kept_classes_gets_an_infinite_loss(k):
+    student = torch.full((1, CLASSES), -1e4)
+    student[0, 0] = 1e4
+    student.requires_grad_()
+    index, log_p = top(torch.zeros(1, CLASSES), k, 1.0)
+    for rows in (losses.kl_topk(student, index, log_p, 1.0), losses.cross_entropy_topk(student, index, log_p)):
+        (gradient,) = torch.autograd.grad(rows.sum(), student)
+        assert torch.isfinite(rows).all()
+        assert torch.isfinite(gradient).all()
+
+
+def test_restriction_leaks_the_classes_that_the_teacher_does_not_know(student):
+    positions = torch.tensor([4, 0, 2])
+    known = losses.restrict(student, positions)
+    p = functional.softmax(student, 1)[:, positions]
+    torch.testing.assert_close(functional.softmax(known, 1), p / p.sum(1, keepdim=True))
+    changed = student.clone()
+    changed[:, [1, 3, 5]] += 10
+    teacher = drawn(ROWS, 3, seed=6)
+    torch.testing.assert_close(losses.kl(losses.restrict(changed, positions), teacher, 2.0), losses.kl(known, teacher, 2.0))
+    assert losses.restrict(student, None) is student
