@@ -136,6 +136,9 @@ def shown_value(measure: str, value: float | None, spread: float | None = None) 
     return f"{value:.3g}" + (f" ± {spread:.1g}" if spread is not None else "")
 
 
+_BY = {"accuracy": "accuracy over all rows", "mse": "mean squared error"}
+
+
 def verdict(evaluation: Evaluation) -> str:
     """Which student won by what, in a sentence or two, and what it costs beside the teacher."""
     measure = evaluation.main_measure
@@ -145,7 +148,7 @@ def verdict(evaluation: Evaluation) -> str:
         return f"{len(others)} label sets were judged on {evaluation.rows:,} rows; the job trains no student."
     ranked = sorted(students, key=lambda group: _rank(group, measure))
     best = ranked[0]
-    said = f"{best.name} is the best student by {MEASURES[measure]}: {_compared(best, measure)}"
+    said = f"{best.name} is the best student by {_BY[measure]}: {_compared(best, measure)}"
     if len(ranked) > 1:
         said += f", against {_compared(ranked[1], measure)} for {ranked[1].name}"
     for other in others[:2]:

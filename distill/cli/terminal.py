@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from distill.progress import Bar
     from distill.results import Evaluation
 
-console = Console(stderr=False, highlight=False)
+_PIPE_WIDTH = 160
+
+console = Console(highlight=False)
+if not console.is_terminal:
+    console = Console(highlight=False, width=_PIPE_WIDTH)
 
 
 class _Rate(ProgressColumn):
@@ -109,7 +113,7 @@ def _comparison_rows(evaluation: Evaluation) -> list[list[str]]:
         seeds = f" ×{len(group.methods)}" if len(group.methods) > 1 else ""
         cells = [shown_value(measure, group.mean(measure), group.spread(measure)) for measure in evaluation.shown]
         parameters = f"{first.parameters:,}" if first.parameters else "–"
-        rows.append([name + seeds, *cells, parameters, f"{first.milliseconds_per_row:.3f}"])
+        rows.append([name + seeds, *cells, parameters, f"{first.milliseconds_per_row:.2g}"])
     return rows
 
 
@@ -117,7 +121,7 @@ def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]])
     """A table: the first column left, the others right."""
     table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for number, head in enumerate(heads):
-        table.add_column(head, justify="left" if number == 0 else "right", overflow="fold")
+        table.add_column(head, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

@@ -111,13 +111,14 @@ def _encode_topk(logits: Float, contract: Contract) -> dict[str, npt.NDArray[np.
     values = np.take_along_axis(logits, top, axis=1)
     order = np.lexsort((top, -values), axis=1)
     top, values = np.take_along_axis(top, order, axis=1), np.take_along_axis(values, order, axis=1)
-    shifted = logits - values[:, :1]
-    normalizers = [
-        np.log(np.exp(shifted / np.float32(temperature)).sum(axis=1)) for temperature in contract.temperatures
-    ]
+    with np.errstate(over="ignore"):  # −∞ where float32 cannot hold how far a logit lies below the largest: probability 0
+        shifted, kept = logits - values[:, :1], values - values[:, :1]
+        normalizers = [
+            np.log(np.exp(shifted / np.float32(temperature)).sum(axis=1)) for temperature in contract.temperatures
+        ]
     return {
         "index": top.astype(_index_type(contract.width)),
-        "logit": np.maximum(values - values[:, :1], np.finfo(np.float16).min).astype("<f2"),
+        "logit": np.maximum(kept, np.finfo(np.float16).min).astype("<f2"),
         "log_normalizer": np.stack(normalizers, axis=1).astype("<f4"),
     }
 

@@ -29,7 +29,7 @@ from distill.storage import Storage
 
 _READ_THREADS = 32
 SEGMENT_COMMITS = 1_000
-"""A manifest segment is written at the latest after so many commits."""
+"""A manifest segment is written at the latest after so many commits, and has no more: it must be small enough for a conditional put."""
 
 
 @dataclass(frozen=True)
@@ -151,14 +151,10 @@ class LabelSet:
     def write_manifest(self) -> None:
         """Roll the commits up that no segment has yet; another driver's segment is never overwritten."""
         fresh = [line for line in self.lines if (line.fragment, line.generation) not in self._in_manifest]
-        if not fresh:
-            return
-        content = table_bytes(pa.Table.from_pylist([vars(line) for line in fresh], MANIFEST))
-        number = len(self.folder.folder("manifest").list_objects())
-        while not self.folder.put_if_absent(f"manifest/{number:06d}.arrow", content):
-            number += 1
-        self._in_manifest |= {(line.fragment, line.generation) for line in fresh}
-        self._fresh, self._rolled_at = 0, time.monotonic()
+        for start in range(0, len(fresh), SEGMENT_COMMITS):
+            self._write_segment(fresh[start : start + SEGMENT_COMMITS])
+        if fresh:
+            self._fresh, self._rolled_at = 0, time.monotonic()
 
     def lost(self) -> list[Line]:
         """Committed fragments whose data object is gone or has another size: one LIST held against the commits."""
@@ -190,6 +186,13 @@ class LabelSet:
                 f"labels.{self.name}: {have:,} of {inventory.rows:,} rows of pools.{inventory.pool} are labelled under {self.folder.uri}. "
                 f"Run `distill label` again; it labels only what is missing."
             )
+
+    def _write_segment(self, lines: Sequence[Line]) -> None:
+        content = table_bytes(pa.Table.from_pylist([vars(line) for line in lines], MANIFEST))
+        number = len(self.folder.folder("manifest").list_objects())
+        while not self.folder.put_if_absent(f"manifest/{number:06d}.arrow", content):
+            number += 1
+        self._in_manifest |= {(line.fragment, line.generation) for line in lines}
 
     def _read_body(self) -> dict[str, Any] | None:
         content = self.folder.read_or_none("contract.json")

@@ -23,6 +23,7 @@ class Card:
     head: str
     value: str
     note: str
+    spread: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Page:
         """Best student, teacher, size and speed, as far as they are known."""
         measure, teacher = self.evaluation.main_measure, teacher_of(self.evaluation)
         cards = [
-            Card(f"{head}, {full_name(measure)}", _with_unit(measure, group), group.name)
+            _figure(f"{head}, {full_name(measure)}", measure, group)
             for head, group in (("Best student", self.best), ("Teacher", teacher))
             if group is not None
         ]
@@ -93,6 +94,21 @@ class Page:
             Line(group, group == self.best, [column[number] for column in columns])
             for number, group in enumerate(groups)
         ]
+
+    @property
+    def table_note(self) -> str:
+        """How to read the comparison."""
+        spread = "Mean ± standard deviation over seeds. " * (self.seeds > 1)
+        return (
+            f"{spread}Bold: the best student of each column. Arrows point to better."
+            if len(ranked_students(self.evaluation)) > 1
+            else f"{spread}Arrows point to better."
+        )
+
+    @staticmethod
+    def size_of(count: int) -> str:
+        """Bytes as people read them."""
+        return _size_of(count)
 
     @property
     def seeds(self) -> int:
@@ -139,14 +155,7 @@ class Page:
         return [*notes, *_sampling(self.evaluation, self.best), *_chosen(self.evaluation)]
 
     def _columns(self) -> list[_Column]:
-        measures = [
-            _Column(
-                lambda group, name=name: group.mean(name),
-                lambda group, name=name: _shown(name, group),
-                name not in LOWER_IS_BETTER,
-            )  # type: ignore[misc]
-            for name in self.evaluation.shown
-        ]
+        measures = [_measure_column(name) for name in self.evaluation.shown]
         return [
             *measures,
             _Column(_parameters, _parameters_shown, False),
@@ -161,12 +170,17 @@ class _Column:
     higher_is_better: bool
 
 
-def size_of(count: int) -> str:
-    """Bytes as people read them."""
+def _size_of(count: int) -> str:
     if count < 1000:
         return f"{count} B"
     power = min(int(math.log(count, 1000)), 5)
     return f"{count / 1000**power:.3g} {'kMGTP'[power - 1]}B"
+
+
+def _measure_column(measure: str) -> _Column:
+    return _Column(
+        lambda group: group.mean(measure), lambda group: _shown(measure, group), measure not in LOWER_IS_BETTER
+    )
 
 
 def _column(groups: Sequence[Group], students: Sequence[int], column: _Column) -> list[Cell]:
@@ -184,8 +198,10 @@ def _shown(measure: str, group: Group) -> str:
     return shown_value(measure, group.mean(measure), group.spread(measure))
 
 
-def _with_unit(measure: str, group: Group) -> str:
-    return _shown(measure, group) + (" %" if measure in SHARES and group.mean(measure) is not None else "")
+def _figure(head: str, measure: str, group: Group) -> Card:
+    value, _, spread = _shown(measure, group).partition(" ± ")
+    unit = " %" if measure in SHARES else ""
+    return Card(head, value + unit * (not spread), group.name, f"± {spread}{unit}" if spread else "")
 
 
 def _parameters(group: Group) -> float | None:

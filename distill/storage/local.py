@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from distill.errors import StorageError
 from distill.storage.base import Entry, ObjectMissingError, Storage
 
 _TEMPORARY = ".distill-"
@@ -31,11 +32,15 @@ class LocalStorage(Storage):
         if self.path.is_file():
             yield self._entry(self.path, self.path.name)
             return
-        for folder, _, names in os.walk(self.path, followlinks=True):
+        for folder, _, names in os.walk(self.path, onerror=_refuse, followlinks=True):
             for name in names:
                 if not name.startswith(_TEMPORARY):
                     file = Path(folder, name)
-                    yield self._entry(file, file.relative_to(self.path).as_posix())
+                    try:
+                        yield self._entry(file, file.relative_to(self.path).as_posix())
+                    except OSError as error:
+                        if file.is_symlink() or not isinstance(error, FileNotFoundError):
+                            raise _told(error) from None
 
     def open(self, key: str) -> BinaryIO:
         file = self.path if self.path.is_file() and key == self.path.name else self.path / key
@@ -77,6 +82,16 @@ class LocalStorage(Storage):
     def _entry(file: Path, key: str) -> Entry:
         status = file.stat()
         return Entry(key, status.st_size, str(status.st_mtime_ns))
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed is an error, not an empty folder; one that is not there holds nothing."""
+    if not isinstance(error, FileNotFoundError):
+        raise _told(error)
+
+
+def _told(error: OSError) -> StorageError:
+    return StorageError(f"{error.filename}: {error.strerror}. Mend the link or the permissions, or take it out of the folder.")
 
 
 def _sync(folder: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_rejected_row_disturbs_its_neighbours(contract):
     assert all(each == [False, True, False, True, False] for each in nulls)
 
 
-@pytest.mark.parametrize(("classes", "width"), [(2, 1), (256, 1), (257, 2), (65_536, 2), (65_537, 4)])
+@pytest.mark.parametrize(("classes", "width"), [(3, 1), (256, 1), (257, 2), (65_536, 2), (65_537, 4)])
 def test_a_class_number_overflows_its_index(classes, width):
     contract = a_topk_contract(classes, 2)
     outputs = np.zeros((2, classes), np.float32)

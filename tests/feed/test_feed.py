@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from distill.feed import Feed, Order, cut_chunks
+from distill.feed import feed as feed_module
+
+LANES, LANE_ROWS = 4, 3
+
+
+@pytest.fixture
+def order(laid):
+    return Order(cut_chunks(laid.source.shard_rows, LANES, 16), LANES, LANE_ROWS, seed=5)
+
+
+@pytest.fixture
+def batches(laid, order):
+    """`batches(count, first_step, rank, workers)`: some batches of a feed of their own."""
+
+    def some(count, first_step=0, rank=0, workers=1):
+        feed = Feed(laid.source, order, rank=rank, workers=workers)
+        try:
+            return list(islice(feed.batches(first_step), count))
+        finally:
+            feed.close()
+
+    return some
+
+
+def by_lane(batch, lanes):
+    """Row numbers of each lane of one worker's batch."""
+    return dict(zip(lanes, batch["row"].reshape(len(lanes), -1).tolist(), strict=True))
+
+
+def test_rows_of_a_global_batch_depend_on_how_many_workers_there_are(order, batches):
+    count = 2 * order.steps_per_epoch + 1
+    alone = [by_lane(batch, range(LANES)) for batch in batches(count)]
+    for workers in (2, 4):
+        split = [batches(count, rank=rank, workers=workers) for rank in range(workers)]
+        for step, due in enumerate(alone):
+            together = {}
+            for rank in range(workers):
+                together |= by_lane(split[rank][step], range(rank, LANES, workers))
+            assert together == due
+
+
+def test_an_epoch_repeats_or_leaves_out_a_row(laid, order, batches):
+    steps = order.steps_per_epoch
+    seen = np.concatenate([batch["row"] for batch in batches(3 * steps)]).reshape(3, -1)
+    for epoch in seen:
+        np.testing.assert_array_equal(np.sort(epoch[epoch >= 0]), np.arange(laid.source.rows))
+    assert (seen[0] != seen[1]).any()
+
+
+def test_resuming_at_a_step_gives_other_rows_than_running_through(order, batches):
+    total = 2 * order.steps_per_epoch + 2
+    through = batches(total)
+    for first in range(total):
+        (resumed,) = batches(1, first)
+        for name, values in resumed.items():
+            np.testing.assert_array_equal(values, through[first][name], err_msg=f"step {first}, {name}")
+    for resumed, due in zip(batches(total - 3, 3), through[3:], strict=True):
+        np.testing.assert_array_equal(resumed["row"], due["row"])
+
+
+def test_every_batch_has_another_shape_or_padding_counts(order, batches):
+    padded = 0
+    for batch in batches(order.steps_per_epoch):
+        assert {len(values) for values in batch.values()} == {LANES * LANE_ROWS}
+        missing = batch["row"] == -1
+        padded += missing.sum()
+        for name in ("dense", "topk", "truth"):
+            assert (batch[f"{name}.weight"][missing] == 0).all()
+        for name, values in batch.items():
+            assert (values[missing] == (-1 if name == "row" else 0)).all()
+    assert padded > 0
+
+
+def test_a_row_in_a_batch_carries_the_labels_of_another(laid, order, batches):
+    for batch in batches(order.steps_per_epoch):
+        known = batch["row"] >= 0
+        rows = batch["row"][known]
+        pixels = np.array(laid.table.take(rows)["pixels"].to_pylist(), np.float32)
+        np.testing.assert_array_equal(batch["features"][known], pixels)
+        np.testing.assert_array_equal(batch["dense.weight"][known], laid.labelled[rows])
+        labelled = laid.labelled[rows]
+        np.testing.assert_array_equal(batch["dense.outputs"][known][labelled], laid.outputs[rows[labelled]])
+
+
+def test_the_cache_answers_other_rows_or_is_never_asked(laid, order, batches, monkeypatch):
+    loads = []
+    load = type(laid.source).load
+    monkeypatch.setattr(type(laid.source), "load", lambda source, chunk: loads.append(chunk) or load(source, chunk))
+    cached = batches(2 * order.steps_per_epoch)
+    assert len(loads) == len(order.chunks)
+    monkeypatch.setattr(feed_module, "CACHE_BYTES", 0)
+    loads.clear()
+    uncached = batches(2 * order.steps_per_epoch)
+    assert len(loads) >= 2 * len(order.chunks)
+    for mine, due in zip(cached, uncached, strict=True):
+        for name in due:
+            np.testing.assert_array_equal(mine[name], due[name])
+
+
+def test_the_cache_grows_beyond_its_limit(laid, order, monkeypatch):
+    one = sum(values.nbytes for values in laid.source.load(order.chunks[0]).values())
+    monkeypatch.setattr(feed_module, "CACHE_BYTES", 3 * one)
+    feed = Feed(laid.source, order, rank=0, workers=1)
+    list(islice(feed.batches(), order.steps_per_epoch))
+    feed.close()
+    held = [values.nbytes for arrays in feed._cache.values() for values in arrays.values()]
+    assert 0 < sum(held) <= 3 * one
+
+
+def test_a_lane_without_rows_ends_the_feed(laid):
+    lanes = 32  # more than there are chunks
+    order = Order(cut_chunks([[rows for rows in shards] for shards in laid.source.shard_rows], 2, 64), lanes, 4, seed=0)
+    assert len(order.chunks) < lanes
+    feed = Feed(laid.source, order, rank=lanes - 1, workers=lanes)
+    first = next(feed.batches())
+    feed.close()
+    assert first["row"].tolist() == [-1] * 4
+    assert first["features"].shape == (4, 4)
+
+
+def test_a_failure_to_read_is_swallowed_by_a_thread(laid, order, monkeypatch):
+    def fails(source, chunk):
+        raise OSError("no disk")
+
+    monkeypatch.setattr(type(laid.source), "load", fails)
+    feed = Feed(laid.source, order, rank=0, workers=1)
+    with pytest.raises(OSError, match="no disk"):
+        next(feed.batches())
+    feed.close()

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distill.errors import ContractError
+from distill.feed import Chunk, LabelColumn, Source, TargetColumn
+from distill.feed.source import concatenate
+from distill.labels import LabelSet, decode
+from tests.feed.conftest import FEATURES, KIND, SHARDS
+from tests.making import a_contract, a_topk_contract, list_pool, write_label_set
+from tests.tiny import write_pool
+
+FIRSTS = [[0, 50, 57], [121]]
+
+
+def plain(laid, first, rows):
+    """What rows of the whole source say, without chunks or fragments."""
+    taken = slice(first, first + rows)
+    table, labelled = laid.table.slice(first, rows), laid.labelled[taken]
+    z = laid.outputs[taken].astype(np.float64)
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    return {
+        "features": np.array(table["pixels"].to_pylist(), np.float32),
+        "row": np.arange(first, first + rows),
+        "dense.outputs": np.where(labelled[:, None], laid.outputs[taken], 0),
+        "dense.weight": labelled.astype(np.float32),
+        "topk.weight": labelled.astype(np.float32),
+        "topk.index": np.argsort(-z, axis=1)[:, :2],
+        "topk.log_probs": -np.sort(-log_p, axis=1)[:, :2],
+        "truth.target": np.array([KIND.classes.index(kind) for kind in table["kind"].to_pylist()]),
+        "truth.weight": np.ones(rows, np.float32),
+    }
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_a_chunk_across_fragment_borders_is_joined_to_other_rows_labels(laid, data):
+    pool = data.draw(st.integers(0, 1))
+    shard = data.draw(st.integers(0, len(SHARDS[pool]) - 1))
+    start = data.draw(st.integers(0, SHARDS[pool][shard] - 1))
+    rows = data.draw(st.integers(1, SHARDS[pool][shard] - start))
+    loaded = laid.source.load(Chunk(pool, shard, start, rows))
+    due = plain(laid, FIRSTS[pool][shard] + start, rows)
+    assert loaded.keys() == due.keys()
+    known = due["dense.weight"] > 0
+    for name, values in due.items():
+        if name in ("topk.index", "topk.log_probs"):
+            np.testing.assert_allclose(loaded[name][known], values[known], atol=3e-3)
+        else:
+            np.testing.assert_array_equal(loaded[name], values)
+    assert all(np.isfinite(values).all() for values in loaded.values())
+
+
+@pytest.mark.parametrize("fragment_rows", [1, 7, 64])
+def test_the_cut_of_a_label_set_changes_what_is_joined(tmp_path, laid, fragment_rows):
+    inventory = laid.source.inventories[0]
+    outputs = laid.outputs[: inventory.rows]
+    labels = write_label_set(tmp_path, a_contract(), inventory, fragment_rows=fragment_rows, outputs=outputs, rejected=(3, 60))
+    other = Source((inventory,), FEATURES, 4, {"dense": LabelColumn(a_contract(), (labels,), None)})
+    for chunk in (Chunk(0, 0, 5, 40), Chunk(0, 1, 0, 7), Chunk(0, 2, 60, 4)):
+        mine, theirs = other.load(chunk), laid.source.load(chunk)
+        for name in mine:
+            np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def test_a_row_that_cannot_be_used_has_a_weight(tmp_path):
+    write_pool(tmp_path / "pool", [20])
+    file = tmp_path / "pool" / "part-00000.parquet"
+    table = pq.read_table(file)
+    pixels = table["pixels"].to_pylist()
+    pixels[2], pixels[5] = None, [1.0, float("nan"), 0.0, 0.0]
+    kinds = table["kind"].to_pylist()
+    kinds[7], kinds[8] = "other", None
+    table = table.set_column(0, "pixels", pa.array(pixels, pa.list_(pa.float32(), 4)))
+    pq.write_table(table.set_column(1, "kind", pa.array(kinds)), file)
+    inventory = list_pool(tmp_path / "root", tmp_path / "pool")
+    outputs = np.ones((20, 3), np.float32)
+    labels = write_label_set(tmp_path / "labels", a_contract(), inventory, fragment_rows=6, outputs=outputs, rejected=[11])
+    columns = {"labels": LabelColumn(a_contract(), (labels,), None), "truth": TargetColumn("kind", KIND)}
+    rows = Source((inventory,), FEATURES, 4, columns).load(Chunk(0, 0, 0, 20))
+    assert np.flatnonzero(rows["labels.weight"] == 0).tolist() == [2, 5, 11]
+    assert np.flatnonzero(rows["truth.weight"] == 0).tolist() == [2, 5, 7, 8]
+    assert set(np.concatenate([rows["labels.weight"], rows["truth.weight"]])) == {0.0, 1.0}
+    assert all(np.isfinite(values).all() for values in rows.values())
+    assert len(rows["features"]) == 20
+
+
+def test_topk_labels_are_decoded_at_another_temperature(tmp_path, laid):
+    contract, inventory = a_topk_contract(3, 2, (1.0, 4.0)), laid.source.inventories[1]
+    labels = write_label_set(tmp_path, contract, inventory, fragment_rows=10, outputs=laid.outputs[121:])
+    rows = Source((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 4.0)}).load(Chunk(0, 0, 0, 10))
+    due = decode(labels.read(labels.lines[0]), contract, 4.0)
+    np.testing.assert_array_equal(rows["t.log_probs"], due.log_probs)
+    with pytest.raises(ContractError):
+        Source((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 2.0)}).load(Chunk(0, 0, 0, 10))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 3])
+def test_rows_without_labels_are_learned_from(laid, kept):
+    whole = laid.sets[0]
+    some = LabelSet(whole.folder, "teacher", 1)
+    for line in whole.lines[:kept]:
+        some.add(whole._read_commit((line.fragment, 0)))
+    source = replace(laid.source, columns={"t": LabelColumn(a_contract(), (some, laid.sets[1]), None)})
+    with pytest.raises(ContractError, match=r"rows 0–49 of shard 0 are not all labelled\. Run `distill label`"):
+        source.load(Chunk(0, 0, 0, 50))
+
+
+def test_the_numbers_of_rows_overlap_between_pools(laid):
+    loaded = [laid.source.load(Chunk(p, s, 0, rows))["row"] for p, shards in enumerate(SHARDS) for s, rows in enumerate(shards)]
+    np.testing.assert_array_equal(np.concatenate(loaded), np.arange(laid.source.rows))
+    assert laid.source.rows == 154
+
+
+def test_chunks_laid_end_to_end_change_their_order(laid):
+    parts = [laid.source.load(Chunk(0, 0, start, 25)) for start in (0, 25)]
+    whole = laid.source.load(Chunk(0, 0, 0, 50))
+    for name, values in concatenate(parts).items():
+        np.testing.assert_array_equal(values, whole[name])
