@@ -184,9 +184,7 @@ def _size(best: Group, evaluation: Evaluation) -> str:
     mine = best.methods[0]
     if teacher is None or not mine.parameters or not teacher.parameters:
         return ""
-    faster = teacher.milliseconds_per_row / mine.milliseconds_per_row
-    return f" It has {mine.parameters:,} parameters, {_ratio(mine.parameters / teacher.parameters)} the teacher's, and answers {faster:.1f}× as fast on one CPU thread."
-
-
-def _ratio(share: float) -> str:
-    return f"1/{1 / share:.0f} of" if share <= 0.5 else f"{share:.2g}×"
+    smaller, faster = teacher.parameters / mine.parameters, teacher.milliseconds_per_row / mine.milliseconds_per_row
+    size = f"1/{smaller:.0f} of the teacher's" if smaller >= 1.5 else f"{1 / smaller:.2g}× the teacher's"
+    pace = f"answers {faster:.0f}× as fast" if faster >= 1.5 else f"takes {1 / faster:.2g}× the teacher's time a row"
+    return f" It has {mine.parameters:,} parameters, {size}, and {pace} on one CPU thread."

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from distill.verify import Verified
 
 from distill.cli.edge import edge, load
 from distill.cli.terminal import print_comparison, print_table, say
 
-app = typer.Typer(name="distill", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, help="Label once, teach many.")
+app = typer.Typer(
+    name="distill",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Label once, teach many.",
+)
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="A job file (TOML).")]
 Name = Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="One of the job's; all without it.")]  # noqa: UP045  typer reads it
-Root = Annotated[Optional[str], typer.Option("--root", help="Keep everything here instead of the job's root: a folder or s3://bucket/prefix.")]  # noqa: UP045
-Ray = Annotated[Optional[str], typer.Option("--ray", metavar="HOST:PORT", help="Join the Ray that runs there, from one of its nodes. Without it a Ray is started here.")]  # noqa: UP045
+Root = Annotated[
+    Optional[str],
+    typer.Option("--root", help="Keep everything here instead of the job's root: a folder or s3://bucket/prefix."),
+]  # noqa: UP045
+Ray = Annotated[
+    Optional[str],
+    typer.Option(
+        "--ray",
+        metavar="HOST:PORT",
+        help="Join the Ray that runs there, from one of its nodes. Without it a Ray is started here.",
+    ),
+]  # noqa: UP045
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and the libraries say.")]
 
 
@@ -92,7 +112,12 @@ def report(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = 
 
 
 @app.command()
-def show(job: JobFile, name: Annotated[str, typer.Argument(help="A label set of the job.")], rows: Annotated[int, typer.Option(min=1, max=50)] = 5, root: Root = None) -> None:
+def show(
+    job: JobFile,
+    name: Annotated[str, typer.Argument(help="A label set of the job.")],
+    rows: Annotated[int, typer.Option(min=1, max=50)] = 5,
+    root: Root = None,
+) -> None:
     """A few rows and what the labeler says of them, in this process, before paying."""
     with edge(None, verbose=False):
         from distill.cli.preview import print_preview
@@ -111,7 +136,9 @@ def status(job: JobFile, root: Root = None) -> None:
         from distill.verify import job_status
 
         lines = job_status(load(job, root))
-        rows = [[line.name, f"{line.done:,} of {line.total:,} {line.unit}", f"{line.left:,}", line.note] for line in lines]
+        rows = [
+            [line.name, f"{line.done:,} of {line.total:,} {line.unit}", f"{line.left:,}", line.note] for line in lines
+        ]
         print_table("", ["", "done", "left", ""], rows)
 
 
@@ -124,11 +151,18 @@ def verify(job: JobFile, name: Name = None, root: Root = None) -> None:
         loaded = load(job, root)
         found = [each for chosen in loaded.chosen_labels(name) for each in verify_labels(loaded, chosen)]
         for each in found:
-            say(f"labels.{each.name} over {each.pool}: {each.rows:,} rows = {each.labelled:,} labelled + {each.rejected:,} rejected, {each.fragments} fragments: {'broken' if each.problems else 'whole'}")
+            say(_told_verified(each))
             for problem in each.problems:
                 say(f"  {problem}")
     if any(each.problems for each in found):
         raise typer.Exit(1)
+
+
+def _told_verified(each: Verified) -> str:
+    return (
+        f"labels.{each.name} over {each.pool}: {each.rows:,} rows = {each.labelled:,} labelled + {each.rejected:,} rejected, "
+        f"{each.fragments} fragments: {'broken' if each.problems else 'whole'}"
+    )
 
 
 @app.command()

@@ -27,7 +27,9 @@ def print_preview(job: Job, name: str, preview: Preview) -> None:
 def _image_shape(job: Job, width: int) -> tuple[int, int] | None:
     models = [fit.model for fit in job.fit.values()] + [student.model for student in job.students.values()]
     shapes = [model.shape for model in models if isinstance(model, Cnn)]
-    return next(((height, across) for channels, height, across in shapes if channels == 1 and height * across == width), None)
+    return next(
+        ((height, across) for channels, height, across in shapes if channels == 1 and height * across == width), None
+    )
 
 
 def _drawn(features: npt.NDArray[np.float32], shape: tuple[int, int] | None) -> str:

@@ -41,7 +41,7 @@ def fold(
 def call_remotely(function: Callable[[], State]) -> State:
     """Run a function once on the cluster, on one CPU. Raises what it raises."""
     ray = require_ray()
-    return _get(ray, ray.remote(num_cpus=1)(_call).remote(function))  # type: ignore[no-any-return]
+    return _get(ray, ray.remote(num_cpus=1)(_call).remote(function))
 
 
 def _call(function: Callable[[], Any]) -> Any:

@@ -88,7 +88,7 @@ def _head(variant: Variant, folder: str, record: ModelRecord, head: str, outputs
             term for term, plan in zip(record.details["terms"], variant.spec.terms, strict=True) if plan.head == head
         ),
         changes=variant.changes,
-        parameters=record.parameters,
+        parameters=record.head_parameters.get(head, record.parameters),
         history=_history(record),
     )
 

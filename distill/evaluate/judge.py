@@ -11,7 +11,7 @@ import numpy.typing as npt
 from distill.evaluate.tally import Array, Tally, tally_classes, tally_independent, tally_values
 from distill.feed import Arrays, Chunk, Source
 from distill.job import Outputs
-from distill.labelers.network import NetworkLabeler
+from distill.labelers import Labeler
 from distill.models import ModelRecord
 
 TARGET = "target"
@@ -107,12 +107,14 @@ def _from_topk(rows: Arrays, method: Method) -> Array:
     return made
 
 
-_loaded: dict[tuple[str, str], NetworkLabeler] = {}
+_loaded: dict[tuple[str, str], Labeler] = {}
 """Models that this process has loaded, by folder and head: a folder is named after what decides the model."""
 
 
-def _load(method: Method) -> NetworkLabeler:
+def _load(method: Method) -> Labeler:
     import torch
+
+    from distill.labelers.network import NetworkLabeler
 
     assert method.record is not None
     key = (method.folder, method.head)

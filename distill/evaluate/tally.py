@@ -30,10 +30,10 @@ def tally_classes(probabilities: Array, truth: npt.NDArray[np.int64], teacher: n
     chosen, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     right = (chosen == truth).astype(np.float64)
     nll = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], FLOOR))
-    sums = {
+    sums: dict[str, Array] = {
         "rows": np.bincount(truth, minlength=classes).astype(np.float64),
-        "right": np.bincount(truth, right, minlength=classes),
-        "nll": np.bincount(truth, nll, minlength=classes),
+        "right": np.bincount(truth, right, minlength=classes).astype(np.float64),
+        "nll": np.bincount(truth, nll, minlength=classes).astype(np.float64),
         "bins": _bins(confidence, right),
     }
     if classes <= CONFUSION_CLASSES:
@@ -54,7 +54,7 @@ def tally_independent(probabilities: Array, truth: Array, teacher: Array | None)
     sure = np.clip(probabilities, FLOOR, 1 - FLOOR)
     nll = -(truth * np.log(sure) + (1 - truth) * np.log(1 - sure))
     rows = np.full(truth.shape[1], float(len(truth)))
-    sums = {"rows": rows, "right": right.sum(axis=0), "nll": nll.sum(axis=0)}
+    sums: dict[str, Array] = {"rows": rows, "right": right.sum(axis=0), "nll": nll.sum(axis=0)}
     sums["bins"] = _bins(np.where(said, probabilities, 1 - probabilities).ravel(), right.ravel())
     if teacher is not None:
         sums["agreed"] = np.array([float((said == (teacher > 0.5)).sum()), float(said.size)])
@@ -63,7 +63,7 @@ def tally_independent(probabilities: Array, truth: Array, teacher: Array | None)
 
 def tally_values(values: Array, truth: Array, teacher: Array | None) -> Tally:
     """Values, truth and the teacher's values, all (B, W)."""
-    sums = {
+    sums: dict[str, Array] = {
         "rows": np.array([float(len(truth))]),
         "squared": np.square(values - truth).mean(axis=1).sum(keepdims=True),
         "absolute": np.abs(values - truth).mean(axis=1).sum(keepdims=True),

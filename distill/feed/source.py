@@ -76,7 +76,7 @@ class Source:
         arrays: Arrays = {"features": decoded.values, "row": self._row_numbers(chunk)}
         for name, column in self.columns.items():
             made = _target(table, column) if isinstance(column, TargetColumn) else self._labels(chunk, column)
-            made["weight"] = made["weight"] * usable
+            made["weight"] = np.multiply(made["weight"], usable, dtype=np.float32)
             arrays |= {f"{name}.{key}": values for key, values in made.items()}
         return arrays
 

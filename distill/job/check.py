@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from distill.errors import JobError
 from distill.job.labels import Custom, Fitted, TopK
@@ -173,7 +173,7 @@ def _rows(job: Job, student: Student, where: str) -> Problems:
         yield f"{where}.on: has pools.{job.evaluate.on}, which it is judged on. Leave it out."
 
 
-_SUITS = {
+_SUITS: Mapping[str, Callable[[Outputs], bool]] = {
     "kl": lambda outputs: outputs.kind == "logits" and outputs.exclusive,
     "cross_entropy": lambda outputs: outputs.kind == "logits" and outputs.exclusive,
     "binary_cross_entropy": lambda outputs: outputs.kind == "logits" and not outputs.exclusive,

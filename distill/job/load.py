@@ -116,7 +116,9 @@ def _path(location: tuple[int | str, ...], tables: Any) -> Iterator[str]:
     """The keys of a location as the file has them: pydantic adds the tag of a chosen alternative, which is no key."""
     for position, part in enumerate(location):
         last = position == len(location) - 1
-        if (isinstance(tables, dict) and part in tables) or (isinstance(tables, list) and isinstance(part, int)):
+        if isinstance(tables, dict) and part in tables:
+            tables = tables[part]
+        elif isinstance(tables, list) and isinstance(part, int):
             tables = tables[part]
         elif not last or (isinstance(tables, dict) and tables.get("kind") == part) or not isinstance(tables, dict):
             continue

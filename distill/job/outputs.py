@@ -56,7 +56,7 @@ def label_outputs(job: Job, name: str) -> Outputs:
             f"labels.{name}: class {labeler.name} in {labeler.file} must have a `revision` (text) and `classes` (names in order), "
             f'or `kind = "value"` and no classes; it has revision={getattr(made, "revision", None)!r}, kind={kind!r}, classes={classes!r}'
         )
-    return Outputs(kind, classes, bool(getattr(made, "exclusive", True)))
+    return Outputs("logits" if classes else "value", classes, bool(getattr(made, "exclusive", True)))
 
 
 def term_outputs(job: Job, term: Term) -> Outputs:

@@ -83,7 +83,9 @@ class Job(Table):
     def chosen_labels(self, name: str | None) -> tuple[str, ...]:
         """One label set by name, or all of them. Raises JobError for a name that the job lacks."""
         if name is not None and name not in self.labels:
-            raise JobError(f"{self._path}: there is no label set {name!r}. There is: {', '.join(self.labels) or 'none'}.")
+            raise JobError(
+                f"{self._path}: there is no label set {name!r}. There is: {', '.join(self.labels) or 'none'}."
+            )
         return (name,) if name is not None else tuple(self.labels)
 
     def custom_source(self, name: str) -> Source:

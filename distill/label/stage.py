@@ -91,7 +91,13 @@ def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:
     lost = labels.lost()
     if lost:
         said = ", ".join(line.fragment for line in lost[:3]) + ("…" if len(lost) > 3 else "")
-        log.warning("labels.%s over %s: lost the data of %d fragments (%s); labelling them anew", name, pool.name, len(lost), said)
+        log.warning(
+            "labels.%s over %s: lost the data of %d fragments (%s); labelling them anew",
+            name,
+            pool.name,
+            len(lost),
+            said,
+        )
     fragments = {fragment.id: fragment for fragment in pool.inventory.fragments(job.fragment_rows)}
     claims = labels.claims(fragments.values(), lost)
     tasks = [FragmentTask(pool.name, fragments[claim.fragment].shard.key, claim) for claim in claims]

@@ -84,8 +84,8 @@ class EszslFit:
         """V Sᵀ for every (γ, λ), fitted on some classes and folds, for the classes in `described`: (γ, λ, d, classes)."""
         assert self._gram is not None
         assert self._sums is not None
-        gram = self._gram[np.ix_(groups, folds)].sum(axis=(0, 1))
-        sums = self._sums[np.ix_(classes, folds)].sum(axis=1).T
+        gram = self._gram[groups][:, folds].sum(axis=(0, 1))
+        sums = self._sums[classes][:, folds].sum(axis=1).T
         known = self.attributes[self.seen][classes]
         values, vectors = np.linalg.eigh(gram)
         rows = gram[-1, -1]

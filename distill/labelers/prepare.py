@@ -28,7 +28,9 @@ def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
     made = source.load(labels.labeler.name)
     recipe = Recipe(form="custom", source=source, name=labels.labeler.name)
     width = len(label_outputs(job, name).classes) or int(getattr(made, "width", 1))
-    return recipe, _contract(job, name, labeler=f"custom:{labels.labeler.name}", revision=str(made.revision), width=width)
+    return recipe, _contract(
+        job, name, labeler=f"custom:{labels.labeler.name}", revision=str(made.revision), width=width
+    )
 
 
 def library_versions() -> dict[str, str]:

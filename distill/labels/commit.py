@@ -25,6 +25,8 @@ from distill.schema import REJECTS, bytes_table, seal, table_bytes, unseal
 from distill.storage import Storage
 
 _HISTOGRAM_CLASSES = 4_096
+Content = bytes
+"""The built-in: in `Commit`, `bytes` is a field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +63,12 @@ class Commit:
         """Where the commit lies."""
         return commit_key(self.fragment, self.generation)
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self) -> Content:
         """The sealed object."""
         return seal(asdict(self))
 
     @classmethod
-    def from_bytes(cls, content: bytes, where: str) -> Commit:
+    def from_bytes(cls, content: Content, where: str) -> Commit:
         """Raises StorageError where the object is damaged."""
         return cls(**unseal(content, where))
 
@@ -99,7 +101,13 @@ def commit_key(fragment: str, generation: int) -> str:
 
 
 def write_fragment(
-    folder: Storage, claim: Claim, labels: pa.Table, *, rejects: list[dict[str, Any]], contract: Contract, origin: Origin
+    folder: Storage,
+    claim: Claim,
+    labels: pa.Table,
+    *,
+    rejects: list[dict[str, Any]],
+    contract: Contract,
+    origin: Origin,
 ) -> Commit:
     """Write the labels of one fragment and commit them. Returns the commit that won, which may be another attempt's.
 
@@ -137,7 +145,9 @@ def read_labels(folder: Storage, data: str, xxh3: str) -> pa.Table:
     """The label columns of one data object. Raises StorageError where it is gone or its bytes are not those that were committed."""
     content = folder.read_or_none(data)
     if content is None:
-        raise StorageError(f"{folder.url(data)} was committed and is gone. Run `distill label` again: only its fragment is labelled anew.")
+        raise StorageError(
+            f"{folder.url(data)} was committed and is gone. Run `distill label` again: only its fragment is labelled anew."
+        )
     if xxhash.xxh3_128_hexdigest(content) != xxh3:
         raise StorageError(
             f"{folder.url(data)} is damaged: its bytes are not those that were committed. Delete it and run again: only its fragment is labelled anew."

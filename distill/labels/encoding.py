@@ -58,8 +58,7 @@ def storable(outputs: Float, contract: Contract) -> Bool:
         if contract.dtype == "float16" and contract.encoding != "topk"
         else np.finfo(np.float32).max
     )
-    fits: Bool = (np.abs(outputs) <= limit).all(axis=1)
-    return fits
+    return np.asarray(np.all(np.abs(outputs) <= limit, axis=1))
 
 
 def encode(outputs: Float, labelled: Bool, contract: Contract) -> pa.Table:
@@ -87,7 +86,7 @@ def decode(table: pa.Table, contract: Contract, temperature: float | None = None
         )
     index = _unpacked(table["index"], _index_type(contract.width), contract.k).astype(np.int64)
     logits = _unpacked(table["logit"], np.dtype("<f2"), contract.k).astype(np.float32)
-    normalizers = _unpacked(table["log_normalizer"], np.dtype("<f4"), len(contract.temperatures))
+    normalizers = _unpacked(table["log_normalizer"], np.dtype("<f4"), len(contract.temperatures)).astype(np.float32)
     chosen = normalizers[:, contract.temperatures.index(temperature)]
     return TopKLabels(index, logits / np.float32(temperature) - chosen[:, None], labelled)
 
@@ -111,7 +110,9 @@ def _encode_topk(logits: Float, contract: Contract) -> dict[str, npt.NDArray[np.
     values = np.take_along_axis(logits, top, axis=1)
     order = np.lexsort((top, -values), axis=1)
     top, values = np.take_along_axis(top, order, axis=1), np.take_along_axis(values, order, axis=1)
-    with np.errstate(over="ignore"):  # −∞ where float32 cannot hold how far a logit lies below the largest: probability 0
+    with np.errstate(
+        over="ignore"
+    ):  # −∞ where float32 cannot hold how far a logit lies below the largest: probability 0
         shifted, kept = logits - values[:, :1], values - values[:, :1]
         normalizers = [
             np.log(np.exp(shifted / np.float32(temperature)).sum(axis=1)) for temperature in contract.temperatures

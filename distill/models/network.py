@@ -50,6 +50,12 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def head_parameters(plan: NetworkPlan) -> dict[str, int]:
+    """Trainable numbers of the part that answers each head."""
+    alone = {name: NetworkPlan(plan.in_features, plan.model, {name: head}) for name, head in plan.heads.items()}
+    return {name: parameter_count(MultiHead(part)) for name, part in alone.items()}
+
+
 def trunk_width(model: Network, in_features: int) -> int:
     """H of a trunk. Raises JobError where a CNN's shape does not fit the features."""
     if isinstance(model, Linear):

@@ -71,6 +71,9 @@ class ModelRecord:
     sha256: str
     """Of the weights object."""
     parameters: int
+    """Trainable numbers of all heads together."""
+    head_parameters: Mapping[str, int] = field(default_factory=dict)
+    """Of the part of a network that answers one head."""
     plan: Mapping[str, Any] | None = None
     """For networks: `NetworkPlan.to_plain()`."""
     taught_by: Mapping[str, str] = field(default_factory=dict)

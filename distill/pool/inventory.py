@@ -112,7 +112,9 @@ def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
             f"pools.{pool}: another run listed other files of {files.uri} at the same time. Run the same command again."
         )
     if not taken.rows:
-        raise PoolError(f"pools.{pool}: the {len(found)} files under {files.uri} hold no rows. Put rows there, or correct the path.")
+        raise PoolError(
+            f"pools.{pool}: the {len(found)} files under {files.uri} hold no rows. Put rows there, or correct the path."
+        )
     return taken
 
 

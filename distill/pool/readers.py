@@ -77,7 +77,8 @@ def _open(files: Storage, key: str) -> pq.ParquetFile:
 
 def _row_groups(parquet: pq.ParquetFile, rows: range) -> tuple[list[int], int]:
     """The row groups that hold `rows`, and the first row of the first of them."""
-    wanted, first, start = [], 0, 0
+    wanted: list[int] = []
+    first = start = 0
     for number in range(parquet.num_row_groups):
         stop = start + parquet.metadata.row_group(number).num_rows
         if start < rows.stop and stop > rows.start:

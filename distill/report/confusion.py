@@ -10,12 +10,14 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from distill.report.drawing import COLOURS, Chart, as_svg, new_axes
-from distill.report.groups import clipped, ranked_students, teacher_of
+from distill.report.groups import clipped, ranked_students, short_name, teacher_of
 from distill.results import Evaluation, Group
 
 _CLASSES, _FIGURED = 30, 12
 _DEEPEST = 0.9
 _NAME_CHARACTERS = 14
+_ROOM_CHARACTERS = 60
+"""Fit below a matrix side by side."""
 
 
 def draw_confusions(evaluation: Evaluation) -> list[Chart]:
@@ -34,7 +36,7 @@ def _chart(classes: Sequence[str], role: str, group: Group, counts: Sequence[Seq
     axes = new_axes(5.2, xlabel="answer", ylabel="truth")
     _cells(axes, counts)
     names, size = [clipped(name, _NAME_CHARACTERS) for name in classes], 8 if len(classes) <= _FIGURED else 6.5
-    steep = sum(len(name) for name in names) > 40 or len(names) > _FIGURED
+    steep = max(map(len, names)) * len(names) > _ROOM_CHARACTERS
     axes.set_xticks(range(len(names)), names, rotation=90 if steep else 0, fontsize=size)
     axes.set_yticks(range(len(names)), names, fontsize=size)
     axes.set_xlim(-0.5, len(names) - 0.5)
@@ -47,7 +49,8 @@ def _chart(classes: Sequence[str], role: str, group: Group, counts: Sequence[Seq
     return Chart(
         title=title,
         svg=as_svg(axes.figure, title=title, told=f"Confusion matrix of {group.name}. {_worst(classes, counts)}"),
-        caption=f"{group.name}. The deeper, the larger the share of the true class's rows.{first} {_worst(classes, counts)}",
+        paired=True,
+        caption=f"{short_name(group)}. The deeper, the larger the share of the true class's rows.{first} {_worst(classes, counts)}",
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 WIDTH_INCHES = 6.0
 COLOURS = ("#3b74d9", "#d9822b", "#1f9e78", "#b5489f", "#7a6ff0", "#c94f4f", "#2a9db5", "#8a8f3c")
@@ -66,6 +66,8 @@ class Chart:
     svg: str
     legend: Sequence[Mark] = ()
     caption: str = ""
+    paired: bool = False
+    """Stands beside the chart after it."""
 
 
 @contextmanager
@@ -92,9 +94,28 @@ def new_axes(height_inches: float, *, xlabel: str, ylabel: str) -> Any:
     return axes
 
 
-def whole_ticks(axis: Any) -> None:
-    """Few ticks, at whole numbers."""
-    axis.set_major_locator(MaxNLocator(5, integer=True))
+def few_ticks(axis: Any, count: int, *, whole: bool = False) -> None:
+    """At most `count` ticks, at whole numbers where asked."""
+    axis.set_major_locator(MaxNLocator(count, integer=whole))
+
+
+def log_x(axes: Any, low: float, high: float) -> None:
+    """A logarithmic x with ticks as people write them (matplotlib's own are mathtext), denser over a short range."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 300 else (1.0, 3.0)))
+    if high / low < 8:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+
+
+def short_number(value: float) -> str:
+    """`3k`, `1.5M`, `0.03`."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def as_svg(figure: Any, *, title: str, told: str) -> str:
@@ -106,7 +127,7 @@ def as_svg(figure: Any, *, title: str, told: str) -> str:
     body = drawn.getvalue()
     box = re.search(r'viewBox="([\d. ]+)"', body)
     assert box is not None
-    inner = re.sub(r'<g id="[^"]*">', "<g>", body[body.index(">", box.end()) + 1 :])
+    inner = re.sub(r' id="[A-Za-z.]+(?:2d)?_\d+"', "", body[body.index(">", box.end()) + 1 :])  # names nobody refers to
     for sentinel, colour in _CSS.items():
         inner = inner.replace(sentinel, colour)
     return f'<svg viewBox="{box[1]}" role="img" aria-label="{escape(told)}">{inner.strip()}'

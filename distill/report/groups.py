@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from distill.results import LOWER_IS_BETTER, Evaluation, Group
 
-NAME_CHARACTERS = 30
+NAME_CHARACTERS = 40
 
 
 def ranked_students(evaluation: Evaluation) -> list[Group]:
@@ -37,14 +37,20 @@ def told_selection(evaluation: Evaluation, shown: Sequence[Group]) -> str:
     return f"{len(shown)} of {total} methods: the best students and what they are held against." * (len(shown) < total)
 
 
-def short_name(group: Group) -> str:
-    """`combined[terms.1.weight=0.3]` as `combined[weight=0.3]`, where that is unambiguous, and never long."""
-    name = group.name
-    paths = [path for path in group.methods[0].changes if path != "seed"]
-    for path in paths:
-        if [other.rpartition(".")[2] for other in paths].count(path.rpartition(".")[2]) == 1:
-            name = name.replace(f"{path}=", f"{path.rpartition('.')[2]}=")
-    return clipped(name, NAME_CHARACTERS)
+def short_name(group: Group, *, between: str = " · ", characters: int = NAME_CHARACTERS) -> str:
+    """`combined[terms.1.weight=0.3]` as `combined · weight = 0.3`; neither part ever long."""
+    parts = [part for part in (student_name(group), changes_said(group)) if part]
+    return between.join(clipped(part, characters) for part in parts)
+
+
+def changes_said(group: Group) -> str:
+    """What a sweep changed, by the last word of each path where that is unambiguous."""
+    changes = {path: value for path, value in group.methods[0].changes.items() if path != "seed"}
+    words = [path.rpartition(".")[2] for path in changes]
+    return ", ".join(
+        f"{word if words.count(word) == 1 else path} = {value}"
+        for word, (path, value) in zip(words, changes.items(), strict=True)
+    )
 
 
 def clipped(text: str, characters: int) -> str:
@@ -55,7 +61,7 @@ def clipped(text: str, characters: int) -> str:
 
 def student_name(group: Group) -> str:
     """The job's name of the student, without what a sweep changed."""
-    return re.sub(r"\[.*\]", "", group.name)
+    return re.sub(r"\[.*\]", "", group.name) if changes_said(group) else group.name
 
 
 def _loss(group: Group, measure: str) -> float:

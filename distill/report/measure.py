@@ -23,9 +23,9 @@ def scale(measure: str) -> float:
 
 
 def told(group: Group, measures: Sequence[str]) -> str:
-    """`combined: all 93.1 ± 0.4 %, seen 95.0 %`."""
+    """`combined: all 93.1 ± 0.4%, seen 95.0%`."""
     said = [
-        f"{MEASURES[name] if len(measures) > 1 else ''} {shown_value(name, group.mean(name), group.spread(name))}{' %' * (name in SHARES)}".strip()
+        f"{MEASURES[name] if len(measures) > 1 else ''} {shown_value(name, group.mean(name), group.spread(name))}{'%' * (name in SHARES)}".strip()
         for name in measures
     ]
     return f"{group.name}: {', '.join(said)}"

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from distill.report.groups import clipped, ranked_students, teacher_of
+from distill.report.groups import changes_said, clipped, ranked_students, selected, short_name, student_name, teacher_of
 from distill.report.measure import full_name
 from distill.results import LOWER_IS_BETTER, SHARES, Evaluation, Group, shown_value, verdict
 
 _KINDS = {"exclusive": "one class a row", "independent": "independent outputs", "value": "values"}
-_CLASSES_SHOWN = 24
+_CLASSES_SHOWN, _LINES_SHOWN = 24, 16
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Line:
     """One method of the comparison."""
 
     group: Group
+    name: str
+    changes: str
     winner: bool
     cells: Sequence[Cell]
 
@@ -79,30 +81,43 @@ class Page:
     def heads(self) -> list[str]:
         """Column heads of the comparison, with unit and the better direction."""
         shown = [
-            f"{full_name(name)}{' %' * (name in SHARES)} {'↓' if name in LOWER_IS_BETTER else '↑'}"
+            f"{full_name(name)}{' %' * (name in SHARES)}\u00a0{'↓' if name in LOWER_IS_BETTER else '↑'}"
             for name in self.evaluation.shown
         ]
         return [*shown, "parameters ↓", "ms/row ↓"]
 
     @property
+    def first_lines(self) -> list[Line]:
+        """Those of the comparison that one looks at first."""
+        kept = {group.name for group in selected(self.evaluation, _LINES_SHOWN)}
+        return [line for line in self.lines if line.group.name in kept]
+
+    @cached_property
     def lines(self) -> list[Line]:
         """The comparison: one line a group, in the order of the job."""
         groups = self.evaluation.groups
         students = [number for number, group in enumerate(groups) if group.role == "student"]
         columns = [_column(groups, students, column) for column in self._columns()]
         return [
-            Line(group, group == self.best, [column[number] for column in columns])
+            Line(
+                group,
+                student_name(group),
+                changes_said(group),
+                group == self.best,
+                [column[number] for column in columns],
+            )
             for number, group in enumerate(groups)
         ]
 
     @property
     def table_note(self) -> str:
         """How to read the comparison."""
-        spread = "Mean ± standard deviation over seeds. " * (self.seeds > 1)
+        shown, total = len(self.first_lines), len(self.lines)
         return (
-            f"{spread}Bold: the best student of each column. Arrows point to better."
-            if len(ranked_students(self.evaluation)) > 1
-            else f"{spread}Arrows point to better."
+            "Mean ± standard deviation over seeds. " * (self.seeds > 1)
+            + "Bold: the best student of each column. " * (len(ranked_students(self.evaluation)) > 1)
+            + "Arrows point to better."
+            + f" {shown} of {total} methods; all of them are below." * (shown < total)
         )
 
     @staticmethod
@@ -147,8 +162,8 @@ class Page:
                 "label sets; a method that lacks a class is wrong on its rows."
             )
         notes.append(
-            "± is the standard deviation over seeds of the student alone. It holds neither the draw of the test rows nor "
-            "that of the teacher's."
+            "± is the standard deviation over the student's seeds. Neither the draw of the test rows nor the training of "
+            "the teacher is in it."
             if self.seeds > 1
             else "Each method was trained with one seed, so its spread is not known."
         )
@@ -184,10 +199,10 @@ def _measure_column(measure: str) -> _Column:
 
 
 def _column(groups: Sequence[Group], students: Sequence[int], column: _Column) -> list[Cell]:
-    """Cells by group. A lone student is not called best."""
+    """Cells by group. Nobody is called best where all are alike."""
     values = [column.value(group) for group in groups]
     known = [value for number in students if (value := values[number]) is not None]
-    best = (max if column.higher_is_better else min)(known) if len(students) > 1 and known else None
+    best = (max if column.higher_is_better else min)(known) if len(set(known)) > 1 else None
     return [
         Cell(column.shown(group), best is not None and number in students and values[number] == best)
         for number, group in enumerate(groups)
@@ -200,8 +215,8 @@ def _shown(measure: str, group: Group) -> str:
 
 def _figure(head: str, measure: str, group: Group) -> Card:
     value, _, spread = _shown(measure, group).partition(" ± ")
-    unit = " %" if measure in SHARES else ""
-    return Card(head, value + unit * (not spread), group.name, f"± {spread}{unit}" if spread else "")
+    unit = "%" if measure in SHARES else ""
+    return Card(head, value + unit * (not spread), short_name(group), f"± {spread}{unit}" if spread else "")
 
 
 def _parameters(group: Group) -> float | None:
@@ -232,7 +247,7 @@ def _beside(best: Group, teacher: Group) -> list[Card]:
     if mine.milliseconds_per_row:
         faster = its.milliseconds_per_row / mine.milliseconds_per_row
         note = f"{mine.milliseconds_per_row:.3g} ms/row, teacher {its.milliseconds_per_row:.3g}"
-        cards.append(Card("Speed beside the teacher", f"{faster:,.1f}×", note))
+        cards.append(Card("Speed beside the teacher", f"{faster:,.0f}×" if faster >= 1.5 else f"{faster:.2g}×", note))
     return cards
 
 
@@ -248,7 +263,7 @@ def _sampling(evaluation: Evaluation, best: Group | None) -> list[str]:
         return []
     points = 196 * math.sqrt(share * (1 - share) / evaluation.rows)
     return [
-        f"{evaluation.rows:,} test rows alone leave about ± {points:.1g} points (95 %) on an accuracy near {100 * share:.0f} %."
+        f"{evaluation.rows:,} test rows alone leave about ± {points:.1g} points (95%) on an accuracy near {100 * share:.0f}%."
     ]
 
 

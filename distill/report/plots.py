@@ -16,12 +16,13 @@ from distill.report.drawing import (
     Chart,
     Mark,
     as_svg,
+    few_ticks,
     house_style,
+    log_x,
     new_axes,
     new_figure,
-    whole_ticks,
 )
-from distill.report.groups import clipped, ranked_students, selected, short_name, told_selection
+from distill.report.groups import ranked_students, selected, short_name, told_selection
 from distill.report.measure import axis_name, scale, told
 from distill.report.sweeps import draw_sweeps
 from distill.results import MEASURES, SHARES, Evaluation, Group, shown_value
@@ -52,12 +53,14 @@ def _comparison(evaluation: Evaluation) -> Chart | None:
     axes = new_axes(0.7 + len(groups) * (0.16 * len(parts) + 0.14), xlabel=axis_name(parts[0]), ylabel="")
     for number, measure in enumerate(parts):
         _bars(axes, groups, measure, (number, len(parts)))
-    axes.set_yticks(range(len(groups)), [short_name(group) for group in groups])
+    axes.set_yticks(
+        range(len(groups)), [short_name(group, between="\n", characters=30) for group in groups], fontsize=8
+    )
     axes.set_ylim(len(groups) - 0.45, -0.55)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.set_xlim(0, max(axes.get_xlim()[1], max(text.get_position()[0] for text in axes.texts) * 1.16))
+    axes.set_xlim(0, max(text.xy[0] for text in axes.texts) * 1.14 or 1)
     if parts[0] in SHARES:
         axes.set_xticks(range(0, 101, 20))
     title = "All, seen and unseen classes" if len(parts) > 1 else f"Comparison by {axis_name(parts[0])}"
@@ -65,8 +68,12 @@ def _comparison(evaluation: Evaluation) -> Chart | None:
         title=title,
         svg=as_svg(axes.figure, title=title, told="; ".join(told(group, parts) for group in groups)),
         legend=[Mark(MEASURES[part], COLOURS[number]) for number, part in enumerate(parts)] if len(parts) > 1 else (),
-        caption=told_selection(evaluation, groups),
+        caption=f"{_pale(groups)}{told_selection(evaluation, groups)}",
     )
+
+
+def _pale(groups: Sequence[Group]) -> str:
+    return "Paler: not students. " * (len({group.role == "student" for group in groups}) > 1)
 
 
 def _bars(axes: Any, groups: Sequence[Group], measure: str, place: tuple[int, int]) -> None:
@@ -101,7 +108,8 @@ def _cost(evaluation: Evaluation) -> Chart | None:
         return None
     colours = _colours(evaluation)
     axes = new_axes(3.6, xlabel=f"{against} (log)", ylabel=axis_name(measure))
-    axes.set_xscale("log")
+    amounts = [_amount(group, against) for group in sized]
+    log_x(axes, min(amounts), max(amounts))
     axes.margins(0.12)
     for group in sorted(sized, key=lambda group: group.name in colours):
         _point(axes, group, measure, against, colours.get(group.name, GREY))
@@ -115,7 +123,7 @@ def _cost(evaluation: Evaluation) -> Chart | None:
             title=title,
             told="; ".join(f"{told(group, [measure])} at {_amount(group, against):,.4g} {against}" for group in sized),
         ),
-        legend=[Mark(group.name, colours[group.name]) for group in sized if group.name in colours]
+        legend=[Mark(short_name(group), colours[group.name]) for group in sized if group.name in colours]
         + [Mark(f"{others} others", GREY)] * (others > 0),
         caption=f"{missing} without a known number of parameters are not shown." if missing else "",
     )
@@ -167,7 +175,7 @@ def _reliability(evaluation: Evaluation) -> Chart | None:
     return Chart(
         title=title,
         svg=as_svg(axes.figure, title=title, told=f"Accuracy by confidence; expected calibration error: {said}"),
-        legend=[Mark(group.name, colours[group.name]) for group in groups],
+        legend=[Mark(short_name(group), colours[group.name]) for group in groups],
         caption=f"On the dashed line, confidence is right; below it, too high. {first}{told_selection(evaluation, groups)}",
     )
 
@@ -205,8 +213,8 @@ def _panel(panel: Any, group: Group) -> None:
     for method in group.methods:
         epochs = [each["epoch"] for each in method.history]
         panel.plot(epochs, [each["loss"] for each in method.history], color=COLOURS[0], linewidth=1.1, alpha=0.85)
-    panel.set_title(clipped(short_name(group), 24), fontsize=7.5)
+    panel.set_title(short_name(group, between="\n", characters=26), fontsize=7.5)
     panel.tick_params(labelsize=7)
-    whole_ticks(panel.xaxis)
-    panel.yaxis.set_major_locator(type(panel.xaxis.get_major_locator())(4))
+    few_ticks(panel.xaxis, 4, whole=True)
+    few_ticks(panel.yaxis, 4)
     panel.margins(x=0.03)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill.report.drawing import COLOURS, Chart, Mark, as_svg, new_axes
+from distill.report.drawing import COLOURS, Chart, Mark, as_svg, log_x, new_axes
 from distill.report.groups import student_name
 from distill.report.measure import axis_name, scale, told
 from distill.results import MEASURES, Evaluation, Group
@@ -63,7 +63,7 @@ def _chart(evaluation: Evaluation, student: str, path: str, groups: Sequence[Gro
             _line(axes, line, path, measure, colour=colour, dashed=number > 0)
     values = sorted({float(_changes(group)[path]) for group in groups})
     if values[0] > 0 and values[-1] / values[0] >= _LOG_RATIO:
-        axes.set_xscale("log")
+        log_x(axes, values[0], values[-1])
     title = f"{student} by {path}"
     return Chart(
         title=title,

@@ -91,7 +91,9 @@ def _refuse(error: OSError) -> None:
 
 
 def _told(error: OSError) -> StorageError:
-    return StorageError(f"{error.filename}: {error.strerror}. Mend the link or the permissions, or take it out of the folder.")
+    return StorageError(
+        f"{error.filename}: {error.strerror}. Mend the link or the permissions, or take it out of the folder."
+    )
 
 
 def _sync(folder: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from distill.feed import LabelColumn, Source, TargetColumn
-from distill.job import MAIN, Fit, Job, Outputs, Student, Term, Training, Variant, head_outputs, pool_outputs
+from distill.job import MAIN, Eszsl, Fit, Job, Outputs, Student, Term, Training, Variant, head_outputs, pool_outputs
 from distill.job.outputs import term_outputs
 from distill.job.students import BinaryCrossEntropy, CrossEntropy, Loss, Mse
 from distill.labelers.prepare import prepare_labels
@@ -72,14 +72,9 @@ def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:
         loss = (
             CrossEntropy(kind="cross_entropy") if outputs.exclusive else BinaryCrossEntropy(kind="binary_cross_entropy")
         )
-    student = Student.model_construct(
-        model=fit.model,
-        terms=(Term(learns=f"pools.{fit.on}", loss=loss),),
-        heads={},
-        on=(fit.on,),
-        training=fit.training,
-        seed=fit.seed,
-    )
+    assert not isinstance(fit.model, Eszsl)
+    term = Term(learns=f"pools.{fit.on}", loss=loss)
+    student = Student(model=fit.model, terms=(term,), on=(fit.on,), training=fit.training, seed=fit.seed)
     pins = {f"pools.{fit.on}": open_pool(job, fit.on).inventory.content}
     return _lesson(job, Variant(name, student), folder, {MAIN: outputs}, pins)
 

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from distill.engine import WorkerContext
 from distill.feed import Arrays, Feed, Order, cut_chunks
 from distill.models import ModelRecord, write_record
-from distill.models.network import build_network, parameter_count
+from distill.models.network import build_network, head_parameters, parameter_count
 from distill.storage import open_storage
 from distill.train.checkpoint import Position, restore_checkpoint, save_checkpoint
 from distill.train.combined_loss import CombinedLoss
@@ -154,6 +154,7 @@ class _Training:
                 widths={head: plan.width for head, plan in lesson.plan.heads.items()},
                 sha256=hashlib.sha256(weights).hexdigest(),
                 parameters=parameter_count(self.network),
+                head_parameters=head_parameters(lesson.plan),
                 plan=lesson.plan.to_plain(),
                 taught_by=lesson.taught_by,
                 details={**lesson.said, **said},

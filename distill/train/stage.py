@@ -41,7 +41,14 @@ def _train(wanted: Mapping[str, Callable[[], Lesson | ModelRecord]]) -> list[Tra
     found = {name: look() for name, look in wanted.items()}
     lessons = [lesson for lesson in found.values() if isinstance(lesson, Lesson)]
     _teach(lessons)
-    return [Trained(name, _record(look() if isinstance(found[name], Lesson) else found[name], name), isinstance(found[name], Lesson)) for name, look in wanted.items()]
+    return [
+        Trained(
+            name,
+            _record(look() if isinstance(found[name], Lesson) else found[name], name),
+            isinstance(found[name], Lesson),
+        )
+        for name, look in wanted.items()
+    ]
 
 
 def train_student(job: Job, name: str) -> list[Trained]:

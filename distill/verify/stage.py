@@ -46,7 +46,9 @@ def verify_labels(job: Job, name: str) -> list[Verified]:
 def _verify(job: Job, name: str, pool: str) -> Verified:
     inventory = read_inventory(open_storage(job.root_uri), pool, job.pool_uri(pool))
     if inventory is None:
-        return Verified(name, pool, 0, 0, 0, 0, (f"pools.{pool} was never listed. Run `distill label {job.path} {name}`.",))
+        return Verified(
+            name, pool, 0, 0, 0, 0, (f"pools.{pool} was never listed. Run `distill label {job.path} {name}`.",)
+        )
     try:
         labels = label_set(job, name, pool)
         contract = labels.read_contract()
@@ -103,7 +105,9 @@ def _problem(labels: LabelSet, contract: Contract, line: Line) -> str | None:
     if (commit.sha256, commit.rows, commit.rejected) != (line.sha256, line.rows, line.rejected):
         return f"{folder.url(commit.key)} and the manifest do not say the same. Restore one of them from a copy."
     if hashlib.sha256(content).hexdigest() != line.sha256:
-        return f"{folder.url(line.data)} is damaged. Delete it and run the same job again; it labels this fragment anew."
+        return (
+            f"{folder.url(line.data)} is damaged. Delete it and run the same job again; it labels this fragment anew."
+        )
     return _misfit(pa.ipc.open_file(pa.py_buffer(content)).read_all(), contract, line, rejects, folder.url(line.data))
 
 

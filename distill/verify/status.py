@@ -54,4 +54,6 @@ def _labels(job: Job, name: str, pool: str) -> StatusLine:
     lost = labels.lost()
     rejected = sum(line.rejected for line in labels.lines)
     note = f"{sum(line.rows for line in labels.lines) - rejected:,} rows labelled, {rejected:,} rejected"
-    return StatusLine(said, len(labels.lines) - len(lost), total, "fragments", note + (f", {len(lost)} lost" if lost else ""))
+    return StatusLine(
+        said, len(labels.lines) - len(lost), total, "fragments", note + (f", {len(lost)} lost" if lost else "")
+    )

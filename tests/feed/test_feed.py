@@ -117,7 +117,7 @@ def test_the_cache_grows_beyond_its_limit(laid, order, monkeypatch):
 
 def test_a_lane_without_rows_ends_the_feed(laid):
     lanes = 32  # more than there are chunks
-    order = Order(cut_chunks([[rows for rows in shards] for shards in laid.source.shard_rows], 2, 64), lanes, 4, seed=0)
+    order = Order(cut_chunks([list(shards) for shards in laid.source.shard_rows], 2, 64), lanes, 4, seed=0)
     assert len(order.chunks) < lanes
     feed = Feed(laid.source, order, rank=lanes - 1, workers=lanes)
     first = next(feed.batches())

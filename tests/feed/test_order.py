@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -74,5 +76,5 @@ def test_a_window_holds_more_chunks_than_memory_is_meant_to():
 
 def test_rows_stay_in_the_order_in_which_they_are_stored():
     rows = [row for _, _, row in rows_of(Order(cut_chunks([[512]], 1, 64), 1, 4, seed=0), 0, 0)]
-    neighbours = sum(abs(a - b) == 1 for a, b in zip(rows, rows[1:], strict=False))
+    neighbours = sum(abs(a - b) == 1 for a, b in itertools.pairwise(rows))
     assert neighbours < 0.1 * len(rows)

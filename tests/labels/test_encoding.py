@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -117,7 +119,7 @@ def test_slices_and_chunks_are_decoded_otherwise_than_the_whole(drawn, data):
     contract = a_topk_contract(outputs.shape[1], 1)
     table = encode(outputs, labelled, contract)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(table)), max_size=3)) | {0, len(table)})
-    parts = [table.slice(start, stop - start) for start, stop in zip(cuts, cuts[1:], strict=False)]
+    parts = [table.slice(start, stop - start) for start, stop in itertools.pairwise(cuts)]
     whole, joined = decode(table, contract, 1.0), decode(pa.concat_tables(parts), contract, 1.0)
     for name, values in vars(whole).items():
         np.testing.assert_array_equal(vars(joined)[name], values)

@@ -1,0 +1,46 @@
+# Two commands: `make quickstart` and `make test`. Both set up everything they need in .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+JOB ?= jobs/digits.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-slow check wheel clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+quickstart: $(VENV)/.run  ## set up, then the main job on real data, to a report
+	$(BIN)/distill run $(JOB)
+
+test: $(VENV)/.dev  ## set up, then the tests (under 15 minutes on two cores)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev  ## the longer tests
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.dev  ## the gates: style, sizes, types, layers, wheel
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) wheel
+
+wheel: $(VENV)/.dev  ## build the wheel; `distill` must be all that it installs
+	rm -rf dist
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -c "import glob, zipfile; names = {n.split('/')[0] for n in zipfile.ZipFile(*glob.glob('dist/*.whl')).namelist()}; \
+	extra = {n for n in names if n != 'distill' and not n.endswith('.dist-info')}; assert not extra, f'the wheel installs {extra} too'"
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'distill needs Python 3.10 or newer; this is ' + sys.version.split()[0] + '. Run: make PYTHON=python3.11 …')"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,dev]'
+	touch $@
+
+clean:  ## forget the environment and what the jobs made
+	rm -rf $(VENV) runs dist

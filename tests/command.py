@@ -1,0 +1,81 @@
+"""The command `distill` as a person runs it: a process of its own, in a process group of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+LIMIT_SECONDS = 240
+
+
+@dataclass
+class Ended:
+    """What a command printed, and its exit code."""
+
+    code: int
+    output: str
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's environment without what would lead Ray elsewhere, with a Ray folder of our own (its path must be short)."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    folder = Path(tempfile.gettempdir(), f"dt{os.getpid()}")
+    (folder / "ray").mkdir(parents=True, exist_ok=True)
+    return {**kept, "RAY_TMPDIR": str(folder), **more}
+
+
+def start(*arguments: object, **more: str) -> subprocess.Popen[str]:
+    """Begin `distill …`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "distill", *map(str, arguments)],
+        env=environment(**more),
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def distill(*arguments: object, **more: str) -> Ended:
+    """`distill …` to its end."""
+    process = start(*arguments, **more)
+    try:
+        output, _ = process.communicate(timeout=LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        kill_session(process.pid)
+        raise
+    return Ended(process.returncode, output)
+
+
+def kill_session(session: int) -> None:
+    """SIGKILL every process of a session that we started, as a power cut would."""
+    while left := _processes(session):
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+
+
+def _processes(session: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(entry.name))
+    return found

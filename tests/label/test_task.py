@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import json
+
+from distill.label.task import Failure, FragmentTask, Outcome
+from distill.labels import Claim
+from distill.storage import open_storage
+from tests.making import a_contract, commit_labels, some_labels
+
+CLAIM = Claim("000000-000001", 0, "shard", 64, 20, generation=2, replaces="f" * 64)
+
+
+def through_json(plain):
+    return json.loads(json.dumps(plain))
+
+
+def test_a_task_changes_on_its_way_to_an_actor():
+    task = FragmentTask("rows", "part-0.parquet", CLAIM)
+    assert FragmentTask.from_plain(through_json(task.to_plain())) == task
+
+
+def test_an_outcome_changes_on_its_way_back(tmp_path):
+    commit = commit_labels(open_storage(str(tmp_path)), CLAIM, some_labels(20, a_contract(), rejected=[1]), a_contract())
+    for outcome in (
+        Outcome("rows", CLAIM.fragment, commit, seconds={"read": 0.5}),
+        Outcome("rows", CLAIM.fragment, failure=Failure("part-0.parquet, row 3", "ValueError at x:1", "trace")),
+    ):
+        assert Outcome.from_plain(through_json(outcome.to_plain())) == outcome

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.label.task import Outcome
+from distill.label.worker import LabelWorker
+from distill.labels import decode, read_rejects
+from distill.labels.commit import read_labels
+from distill.storage import open_storage
+from tests.label.conftest import BAD, TWICE, features
+
+
+def run(tried, task):
+    return Outcome.from_plain(LabelWorker(tried.assignment, "cpu")(task.to_plain()))
+
+
+def answering(expression):
+    """A labeler whose answer is an expression of `features` and `np`."""
+    return f"import numpy as np\n{TWICE.replace('2 * features[:, :3]', expression)}"
+
+
+def stored(tried, commit, temperature=None):
+    folder = open_storage(tried.folder)
+    return decode(read_labels(folder, commit.data, commit.xxh3), tried.assignment.contract, temperature)
+
+
+def test_labels_differ_from_a_plain_loop_over_rows(tried):
+    tried = tried()
+    for task in tried.tasks:
+        outcome = run(tried, task)
+        assert outcome.failure is None
+        read, x = stored(tried, outcome.commit), features(tried, task)
+        bad = [row - task.claim.start for row in BAD if task.key == "part-00000.parquet" and row in covered(task)]
+        assert np.flatnonzero(~read.labelled).tolist() == bad
+        for row in np.flatnonzero(read.labelled):
+            np.testing.assert_array_equal(read.outputs[row], 2 * x[row, :3])
+        assert (outcome.pool, outcome.fragment, outcome.commit.rows) == ("rows", task.claim.fragment, task.claim.rows)
+        assert outcome.commit.label_set == tried.assignment.pools["rows"].label_set
+
+
+def covered(task):
+    return range(task.claim.start, task.claim.start + task.claim.rows)
+
+
+def test_topk_labels_differ_from_a_plain_loop(tried):
+    tried = tried(encoding='encoding = { kind = "topk", k = 2, temperatures = [4] }')
+    task = tried.tasks[2]
+    read, x = stored(tried, run(tried, task).commit, 4.0), features(tried, task)
+    z = 2 * x[:, :3].astype(np.float64) / 4
+    log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(read.log_probs, -np.sort(-log_p, axis=1)[:, :2], atol=2e-3)
+
+
+def test_a_bad_row_moves_its_neighbours_or_loses_its_reason(tried):
+    tried = tried()
+    folder = open_storage(tried.folder)
+    told = []
+    for task in tried.tasks:
+        commit = run(tried, task).commit
+        told += read_rejects(folder, commit.rejects).to_pylist() if commit.rejects else []
+    assert [(each["shard"], each["row"], each["reason"]) for each in told] == [
+        ("part-00000.parquet", 4, "null"),
+        ("part-00000.parquet", 70, "not_finite"),
+        ("part-00000.parquet", 80, "not_finite"),
+    ]
+
+
+@pytest.mark.parametrize("said", ["np.nan", "np.inf", "-np.inf", "1e300"])
+def test_an_answer_that_is_no_number_is_stored(tried, said):
+    # in float64, as a labeler may answer; the row is known by its features, whatever batch it is in
+    tried = tried(answering(f"np.where(features[:, 3:] > 0.5, {said}, features[:, :3].astype(float))"))
+    task = tried.tasks[0]
+    commit, x = run(tried, task).commit, features(tried, task)
+    wrong = np.flatnonzero(x[:, 3] > 0.5)
+    told = read_rejects(open_storage(tried.folder), commit.rejects).to_pylist()
+    assert {each["row"] for each in told if each["reason"] == "output"} == set(wrong.tolist()) - {4}
+    read = stored(tried, commit)
+    assert not read.labelled[wrong].any()
+    assert np.isfinite(read.outputs).all()
+    good = np.setdiff1d(np.arange(64), [*wrong, 4])
+    np.testing.assert_array_equal(read.outputs[good], x[good, :3])
+
+
+RAISES = """
+class Mine:
+    revision = "1"
+    classes = ("a", "b", "c")
+
+    def label(self, features):
+        return [self.one(row) for row in features]
+
+    def one(self, row):
+        if row[0] > 0.9:
+            raise ValueError(f"too bright: {row[0]:.2f}")  # the user's own line
+        return row[:3]
+"""
+
+
+def test_a_labeler_that_raises_does_not_say_on_which_row_or_line(tried, pool):
+    tried = tried(RAISES)
+    for task in tried.tasks[:2]:
+        failure = run(tried, task).failure
+        row = int(np.flatnonzero(features(tried, task)[:, 0] > 0.9)[0])
+        assert failure.where == f"part-00000.parquet, row {task.claim.start + row}"
+        line = RAISES.splitlines().index(next(each for each in RAISES.splitlines() if "raise" in each)) + 1
+        assert f'File "{pool / "mine.py"}", line {line}, in one' in failure.trace
+        assert "# the user's own line" in failure.trace
+        assert "ValueError: too bright" in failure.trace
+        assert "distill/label/worker.py" not in failure.trace
+        assert failure.signature == f"ValueError at {pool / 'mine.py'}:{line}"
+    assert open_storage(tried.folder).folder("commits").list_objects() == []
+
+
+@pytest.mark.parametrize(
+    ("expression", "shape"),
+    [
+        ("features", (10, 4)),
+        ("features[:, 0]", (10,)),
+        ("features[:, :3].T", (3, 10)),
+        ("features[:, :3].ravel()", (30,)),
+        ("features[1:, :3]", (9, 3)),
+        ("features[:, :3, None]", (10, 3, 1)),
+        ("np.float32(1)", ()),
+    ],
+)
+def test_an_answer_of_another_shape_is_taken_for_labels(tried, expression, shape):
+    tried = tried(answering(expression))
+    failure = run(tried, tried.tasks[0]).failure
+    assert f"label() answered with shape {shape} for 10 rows, where (10, 3) is due" in failure.trace
+
+
+def test_one_number_a_row_is_refused(tried):
+    tried = tried('class Mine:\n    revision = "1"\n    kind = "value"\n    def label(self, x):\n        return x.sum(axis=1)\n')
+    task = tried.tasks[2]
+    np.testing.assert_array_equal(stored(tried, run(tried, task).commit).outputs[:, 0], features(tried, task).sum(axis=1))
+
+
+def test_the_same_fragment_gives_other_bytes_at_the_second_time(tried):
+    tried = tried(answering("features[:, :3] - features.mean()"))  # depends on the batch
+    first = [run(tried, task).commit for task in tried.tasks]
+    folder = Path(tried.folder)
+    before = {commit.fragment: (folder / commit.data).read_bytes() for commit in first}
+    shutil.rmtree(folder / "commits")
+    worker = LabelWorker(tried.assignment, "cpu")
+    with ThreadPoolExecutor(2) as threads:  # two fragments at once, the other way round
+        again = list(threads.map(worker, [task.to_plain() for task in reversed(tried.tasks)]))
+    for commit in (Outcome.from_plain(plain).commit for plain in again):
+        mine = next(each for each in first if each.fragment == commit.fragment)
+        assert commit.attempt != mine.attempt
+        assert commit.columns_sha256 == mine.columns_sha256
+        assert (folder / commit.data).read_bytes() == before[commit.fragment]
+
+
+def test_batches_are_cut_elsewhere_than_from_the_fragments_start(tried):
+    tried = tried(answering("np.full((len(features), 3), len(features))"))
+    sizes = stored(tried, run(tried, tried.tasks[0]).commit).outputs[:, 0]
+    due = [10] * 60 + [4] * 4
+    due[4] = 0  # rejected
+    assert sizes.tolist() == due
+
+
+def test_a_shard_that_vanished_kills_the_worker(tried, pool):
+    tried = tried()
+    (pool / "rows" / "part-00001.parquet").unlink()
+    failure = run(tried, tried.tasks[2]).failure
+    assert failure.where == "part-00001.parquet"
+    assert "PoolError" in failure.trace
+    assert "is not there" in failure.trace

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import itertools
+from functools import reduce
+
+import numpy as np
+import pytest
+
+from distill.job import Eszsl
+from distill.labelers.eszsl import FOLDS, EszslFit, EszslLabeler, add_statistics
+
+ROWS, WIDTH, CLASSES = 600, 6, 8
+UNSEEN = (2, 5)
+SEEN = np.array([number for number in range(CLASSES) if number not in UNSEEN])
+SPEC = Eszsl(
+    kind="eszsl",
+    descriptions="classes.csv",
+    feature_ridges=(0.003, 0.3),
+    attribute_ridges=(0.1, 10.0),
+    calibrations=(0.0, 0.2),
+    scales=(4.0, 16.0),
+)
+
+
+def drawn(rows, classes, seed, noise=0.3):
+    """Features that show the attributes of their class, and the classes among `classes`."""
+    attributes = described()
+    draw = np.random.default_rng(seed)
+    shows = np.random.default_rng(1).normal(size=(attributes.shape[1], WIDTH))
+    target = draw.integers(len(classes), size=rows)
+    x = attributes[np.array(classes)[target]] @ shows + noise * draw.normal(size=(rows, WIDTH))
+    return x.astype(np.float32), target
+
+
+def described():
+    """All on-off combinations of three attributes, and how many are on: unseen classes are new combinations."""
+    corners = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
+    return np.hstack([corners, 1 - corners])
+
+
+def fitted(x, target, ends=(), spec=SPEC):
+    fit = EszslFit(spec, described(), SEEN, len(x))
+    row = np.arange(len(x))
+    cuts = [0, *ends, len(x)]
+    while fit.weights is None:
+        parts = [fit.partial(x[a:b], target[a:b], row[a:b]) for a, b in itertools.pairwise(cuts)]
+        fit.update(reduce(add_statistics, parts))
+    return fit
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return drawn(ROWS, SEEN, seed=0)
+
+
+def direct(x, target, classes, gamma, ridge, attributes=None):
+    """Equation 5 of Romera-Paredes & Torr in one go: V (d, a), of the rows of some seen classes."""
+    mine = np.isin(target, classes)
+    x1 = np.hstack([x[mine].astype(np.float64), np.ones((mine.sum(), 1))])
+    attributes = described()[SEEN] if attributes is None else attributes
+    y = np.eye(len(attributes))[target[mine]][:, classes]
+    s = attributes[classes]
+    left = np.linalg.inv(x1.T @ x1 + gamma * len(x1) * np.eye(x1.shape[1]))
+    return left @ x1.T @ y @ s @ np.linalg.inv(s.T @ s + ridge * np.eye(s.shape[1]))
+
+
+def test_the_two_passes_solve_another_equation_than_the_paper(rows):
+    x, target = rows
+    fit = fitted(x, target)
+    chosen = fit.chosen
+    v = direct(x, target, np.arange(len(SEEN)), chosen["feature_ridge"], chosen["attribute_ridge"])
+    x1 = np.hstack([x.astype(np.float64), np.ones((ROWS, 1))])
+    due = chosen["scale"] * (x1 @ v @ described().T - chosen["calibration"] * np.isin(np.arange(CLASSES), SEEN))
+    weight, bias = fit.weights["weight"].astype(np.float64), fit.weights["bias"].astype(np.float64)
+    np.testing.assert_allclose(x1 @ weight + bias, due, rtol=1e-6, atol=1e-6 * np.abs(due).max())
+    labeler = EszslLabeler(fit.weights["weight"], fit.weights["bias"])
+    np.testing.assert_allclose(labeler.label(x), due, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_cut_into_chunks_changes_what_is_fitted(rows, seed):
+    x, target = rows
+    whole = fitted(x, target)
+    ends = sorted(np.random.default_rng(seed).choice(np.arange(1, ROWS), 5 + 20 * seed, replace=False))
+    cut = fitted(x, target, ends)
+    assert {name: cut.chosen[name] for name in cut.chosen if name != "held_out_nll"} == {
+        name: whole.chosen[name] for name in whole.chosen if name != "held_out_nll"
+    }
+    assert cut.chosen["held_out_nll"] == pytest.approx(whole.chosen["held_out_nll"], rel=1e-9)
+    for name, values in whole.weights.items():
+        np.testing.assert_allclose(cut.weights[name], values, rtol=1e-6, atol=1e-6)
+
+
+def test_constants_are_chosen_by_another_rule_than_held_out_likelihood(rows):
+    x, target = rows
+    fit = fitted(x, target)
+    fold, x1 = np.arange(ROWS) % FOLDS, np.hstack([x, np.ones((ROWS, 1))])
+    grid = list(itertools.product(SPEC.feature_ridges, SPEC.attribute_ridges, SPEC.calibrations, SPEC.scales))
+    losses = np.zeros(len(grid))
+    sides = 0
+    for pair in itertools.combinations(range(len(SEEN)), 2):
+        held = [int(np.flatnonzero(fit.group_of == group)[0]) for group in pair]
+        kept = np.setdiff1d(np.arange(len(SEEN)), held)
+        wrong = np.zeros((len(grid), 2))
+        count = np.zeros(2)
+        for part in range(FOLDS):
+            train, test = (fold != part) & np.isin(target, kept), fold == part
+            for number, (gamma, ridge, calibration, scale) in enumerate(grid):
+                v = direct(x[train], target[train], kept, gamma, ridge)
+                logits = x1[test] @ v @ described()[SEEN].T - calibration * np.isin(np.arange(len(SEEN)), kept)
+                log_p = scale * logits - np.log(np.exp(scale * logits).sum(axis=1, keepdims=True))
+                nll = -log_p[np.arange(test.sum()), target[test]]
+                unseen = np.isin(target[test], held)
+                wrong[number] += [nll[~unseen].sum(), nll[unseen].sum()]
+            count += [(~unseen).sum(), unseen.sum()]
+        losses += (wrong / count).sum(axis=1)
+        sides += 2
+    best = grid[losses.argmin()]
+    assert tuple(fit.chosen[name] for name in ("feature_ridge", "attribute_ridge", "calibration", "scale")) == best
+    assert fit.chosen["held_out_nll"] == pytest.approx(losses.min() / sides, rel=1e-6)
+
+
+def test_a_class_without_any_label_is_never_said(rows):
+    fit = fitted(*rows)
+    labeler = EszslLabeler(fit.weights["weight"], fit.weights["bias"])
+    x, target = drawn(300, range(CLASSES), seed=5)
+    right = labeler.label(x).argmax(axis=1) == target
+    unseen = np.isin(target, UNSEEN)
+    assert right[unseen].mean() > 0.8
+    assert right[~unseen].mean() > 0.8
+
+
+def test_more_classes_than_groups_overlook_a_class():
+    classes = 40
+    attributes = np.random.default_rng(0).normal(size=(classes, 8))
+    target = np.random.default_rng(1).permutation(np.arange(800) % classes)
+    x = (attributes[target] + 0.2 * np.random.default_rng(2).normal(size=(800, 8))).astype(np.float32)
+    fit = EszslFit(SPEC.model_copy(update={"scales": (8.0,)}), attributes, np.arange(classes), 800)
+    assert sorted(set(fit.group_of)) == list(range(16))
+    while fit.weights is None:
+        fit.update(fit.partial(x, target, np.arange(800)))
+    v = direct(x, target, np.arange(classes), fit.chosen["feature_ridge"], fit.chosen["attribute_ridge"], attributes)
+    np.testing.assert_allclose(fit.weights["weight"], 8.0 * v @ attributes.T, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from distill.errors import JobError
+from distill.job import Cnn, Linear, Mlp
+from distill.models import HeadPlan, NetworkPlan
+from distill.models.network import build_network, parameter_count, trunk_width
+
+LINEAR = Linear(kind="linear")
+MLP = Mlp(kind="mlp", hidden=(8, 5))
+CNN = Cnn(kind="cnn", shape=(1, 8, 8), channels=(3, 4), hidden=6)
+
+
+def plan(model, heads=None, in_features=64):
+    return NetworkPlan(in_features, model, heads or {"main": HeadPlan(3)})
+
+
+@pytest.mark.parametrize("model", [LINEAR, MLP, CNN, Cnn(kind="cnn", shape=(2, 3, 2), channels=(4,), dropout=0.5)])
+def test_a_network_answers_with_another_shape(model):
+    in_features = 12 if isinstance(model, Cnn) and model.shape[0] == 2 else 64
+    network = build_network(plan(model, {"one": HeadPlan(3), "two": HeadPlan(5)}, in_features))
+    answered = network(torch.zeros(7, in_features))
+    assert {name: tuple(values.shape) for name, values in answered.items()} == {"one": (7, 3), "two": (7, 5)}
+
+
+@pytest.mark.parametrize("model", [LINEAR, MLP, CNN])
+def test_two_workers_start_from_other_weights(model):
+    torch.manual_seed(1)
+    first = build_network(plan(model), seed=3).state_dict()
+    torch.manual_seed(2)
+    again, other = build_network(plan(model), seed=3).state_dict(), build_network(plan(model), seed=4).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_building_a_network_moves_the_callers_random_numbers():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    build_network(plan(MLP), seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_head_with_a_network_of_its_own_shares_the_trunk():
+    network = build_network(plan(MLP, {"main": HeadPlan(3), "zero_shot": HeadPlan(4, LINEAR)}))
+    x = torch.randn(5, 64)
+    np.testing.assert_allclose(network(x)["zero_shot"].detach(), network.heads["zero_shot"](x).detach())
+    network(x)["zero_shot"].sum().backward()
+    assert all(parameter.grad is None for parameter in network.trunk.parameters())
+    network(x)["main"].sum().backward()
+    assert all(parameter.grad is not None for parameter in network.trunk.parameters())
+
+
+def test_a_trunk_that_nobody_uses_is_trained_and_counted():
+    network = build_network(plan(MLP, {"one": HeadPlan(3, LINEAR), "two": HeadPlan(2, LINEAR)}))
+    assert network.trunk is None
+    assert parameter_count(network) == 64 * 3 + 3 + 64 * 2 + 2
+    assert network(torch.zeros(1, 64)).keys() == {"one", "two"}
+
+
+def test_parameters_are_miscounted():
+    assert parameter_count(build_network(plan(MLP))) == (64 * 8 + 8) + (8 * 5 + 5) + (5 * 3 + 3)
+    assert [trunk_width(model, 64) for model in (LINEAR, MLP, CNN)] == [64, 5, 6]
+
+
+def test_an_image_that_does_not_fit_the_row_fails_inside_torch():
+    with pytest.raises(JobError, match=r"model\.shape = \[1, 8, 8\] holds 64 numbers, but a row has 65"):
+        build_network(plan(CNN, in_features=65))
+
+
+def test_dropout_is_forgotten_or_stays_on_when_the_network_answers():
+    network = build_network(plan(Mlp(kind="mlp", hidden=(32,), dropout=0.5)))
+    x = torch.ones(1, 64)
+    assert not torch.equal(network(x)["main"], network(x)["main"])
+    network.eval()
+    assert torch.equal(network(x)["main"], network(x)["main"])

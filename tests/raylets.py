@@ -1,0 +1,94 @@
+"""Two raylets on this machine from `cluster/local.yaml`, on loopback alone, ended by killing the session that we started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.command import REPOSITORY, environment, kill_session
+
+START_SECONDS = 90
+
+
+@dataclass
+class Raylets:
+    """A running cluster: its address, and the environment in which drivers find it."""
+
+    address: str
+    environment: dict[str, str]
+
+
+@contextlib.contextmanager
+def two_raylets(**more: str) -> Iterator[Raylets]:
+    """Head and worker, one CPU each."""
+    folder = Path(tempfile.mkdtemp(prefix="rl", dir="/tmp"))  # unix socket paths hold 107 bytes
+    (folder / "ray").mkdir()
+    port = _free_port()
+    settings = {
+        "RAY_TMPDIR": str(folder),
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        **more,
+    }
+    config = yaml.safe_load((REPOSITORY / "cluster" / "local.yaml").read_text("utf-8"))
+    config["provider"]["gcs_address"] = f"127.0.0.1:{port}"
+    (folder / "local.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    with (folder / "ray-start.log").open("w") as log:
+        head = subprocess.Popen(
+            _command(port, folder / "local.yaml"),
+            env={**environment(), **settings, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            _wait_for_nodes(f"127.0.0.1:{port}", settings, head, Path(log.name))
+            yield Raylets(f"127.0.0.1:{port}", settings)
+        finally:
+            kill_session(head.pid)
+            head.wait()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _command(port: int, config: Path) -> list[str]:
+    ray = str(Path(sys.executable).with_name("ray"))
+    fixed = ["start", "--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--include-dashboard=false"]
+    memory = ["--object-store-memory=150000000", "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"]
+    return [ray, *fixed, *memory, f"--port={port}", f"--autoscaling-config={config}"]
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+_COUNT = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR'); print('alive', sum(n['Alive'] for n in ray.nodes()))"
+
+
+def _wait_for_nodes(address: str, settings: dict[str, str], head: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    host, port = address.split(":")
+    while time.monotonic() < until:
+        assert head.poll() is None, log.read_text("utf-8")[-2000:]
+        with contextlib.suppress(OSError):
+            socket.create_connection((host, int(port)), 0.5).close()
+            asked = [sys.executable, "-c", _COUNT, address]
+            seen = subprocess.run(asked, env={**environment(), **settings}, capture_output=True, text=True, timeout=60)
+            if "alive 2" in seen.stdout:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"two nodes were not there in {START_SECONDS} s: {log.read_text('utf-8')[-2000:]}")
