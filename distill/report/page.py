@@ -123,7 +123,10 @@ class Page:
     @staticmethod
     def size_of(count: int) -> str:
         """Bytes as people read them."""
-        return _size_of(count)
+        if count < 1000:
+            return f"{count} B"
+        power = min(int(math.log10(count) / 3), 5)
+        return f"{count / 1000**power:.3g} {'kMGTP'[power - 1]}B"
 
     @property
     def seeds(self) -> int:
@@ -183,13 +186,6 @@ class _Column:
     value: Callable[[Group], float | None]
     shown: Callable[[Group], str]
     higher_is_better: bool
-
-
-def _size_of(count: int) -> str:
-    if count < 1000:
-        return f"{count} B"
-    power = min(int(math.log(count, 1000)), 5)
-    return f"{count / 1000**power:.3g} {'kMGTP'[power - 1]}B"
 
 
 def _measure_column(measure: str) -> _Column:

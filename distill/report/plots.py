@@ -23,7 +23,7 @@ from distill.report.drawing import (
     new_figure,
 )
 from distill.report.groups import ranked_students, selected, short_name, told_selection
-from distill.report.measure import axis_name, scale, told
+from distill.report.measure import axis_name, full_name, scale, told
 from distill.report.sweeps import draw_sweeps
 from distill.results import MEASURES, SHARES, Evaluation, Group, shown_value
 
@@ -113,7 +113,8 @@ def _cost(evaluation: Evaluation) -> Chart | None:
     axes.margins(0.12)
     for group in sorted(sized, key=lambda group: group.name in colours):
         _point(axes, group, measure, against, colours.get(group.name, GREY))
-    title = f"{axis_name(measure).partition(',')[0].partition(' (')[0].capitalize() if measure in SHARES else MEASURES[measure]} against {against}"
+    name = full_name(measure)
+    title = f"{name[0].upper()}{name[1:]} against {against}"
     others = sum(group.name not in colours for group in sized)
     missing = len(groups) - len(sized)
     return Chart(
@@ -205,8 +206,13 @@ def _curves(evaluation: Evaluation) -> Chart | None:
     return Chart(
         title=title,
         svg=as_svg(figure, title=title, told=f"Loss by epoch, at the end: {last}"),
-        caption=f"{left}One line a seed; scales differ, since terms do.",
+        caption=left + _told_lines(groups),
     )
+
+
+def _told_lines(groups: Sequence[Group]) -> str:
+    seeds = "One line a seed. " * any(len(group.methods) > 1 for group in groups)
+    return seeds + "Scales are not alike, since losses are not." * (len(groups) > 1)
 
 
 def _panel(panel: Any, group: Group) -> None:

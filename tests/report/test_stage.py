@@ -11,6 +11,7 @@ import pytest
 
 from distill.errors import MissingExtraError
 from distill.report import write_report
+from distill.report.page import Page
 from distill.results import Evaluation, verdict
 from distill.schema import digest
 from distill.storage import open_storage
@@ -145,6 +146,13 @@ def test_rows_do_not_add_up(digits, written):
 
     assert "<td>1,200,000</td><td>1,199,963</td><td>37</td><td>24</td><td>23.5 MB</td>" in page
     assert "<td>9.12 kB</td>" in page
+    assert [Page.size_of(count) for count in (0, 999, 1000, 10**6, 2 * 10**15)] == [
+        "0 B",
+        "999 B",
+        "1 kB",
+        "1 MB",
+        "2 PB",
+    ]
 
 
 def test_independent_outputs_are_said_to_have_unseen_classes(binary, written):
@@ -217,6 +225,7 @@ def test_finished_job_imports_matplotlib(digits, tmp_path):
     code = f"""
 import json, sys
 from distill.report import write_report
+from distill.report.page import Page
 from distill.results import Evaluation
 from distill.schema import digest
 from distill.storage import open_storage

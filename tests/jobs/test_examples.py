@@ -1,0 +1,54 @@
+"""The two small worked examples, and the study."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from distill.results import Evaluation
+from distill.schema import unseal
+from tests.command import REPOSITORY, distill
+
+pytestmark = pytest.mark.ray
+
+
+def run_job(name: str, root) -> tuple[str, Evaluation]:
+    ended = distill("run", REPOSITORY / "jobs" / f"{name}.toml", "--root", root)
+    assert ended.code == 0, ended.output
+    (file,) = root.glob(f"reports/{name}/*/evaluation.json")
+    return ended.output, Evaluation.from_plain(unseal(file.read_bytes(), str(file)))
+
+
+def test_regression_student_learns_the_truth_through_the_noise(tmp_path):
+    _, evaluation = run_job("regression", tmp_path)
+    mse = {method.name: method.measures["mse"] for method in evaluation.methods}
+    assert mse["large"] < 0.02  # the noise alone has a variance of 0.09
+    assert mse["distilled"] < mse["large"]
+    assert mse["distilled"] < 1e-3
+
+
+def test_lambda_is_swept_over_two_networks_without_labelling_again(tmp_path):
+    output, evaluation = run_job("binary", tmp_path)
+    names = [method.name for method in evaluation.methods]
+    accuracy = {method.name: method.measures["accuracy"] for method in evaluation.methods}
+    assert len([name for name in names if name.startswith("together")]) == 6
+    assert len(re.findall(r"labels\.\w+ over", output)) == 4
+    assert accuracy["together[terms.1.weight=0.3] · main"] > 0.78
+    assert accuracy["together[terms.1.weight=0.3] · target"] > 0.78
+    # λ = 0 never moves h from its initial weights
+    assert accuracy["together[terms.1.weight=0.0] · target"] < 0.7
+
+
+@pytest.mark.slow
+def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(main_job):
+    ended = distill("run", REPOSITORY / "jobs" / "digits_study.toml", "--root", main_job.root)
+    assert ended.code == 0, ended.output
+    assert "labelled now" not in ended.output
+    assert "fit.large: 35,784 parameters, done before" in ended.output
+    (file,) = main_job.root.glob("reports/digits_study/*/evaluation.json")
+    evaluation = Evaluation.from_plain(unseal(file.read_bytes(), str(file)))
+    groups = {group.name: group for group in evaluation.groups}
+    assert len(groups["combined[terms.1.weight=0.3]"].methods) == 5
+    assert groups["combined"].mean("accuracy") > groups["labels_only"].mean("accuracy") + 0.05
+    assert groups["combined"].spread("accuracy") is not None

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from distill.job.students import BinaryCrossEntropy, CrossEntropy, Kl, Mse
+from distill.train.combined_loss import CombinedLoss
+from distill.train.lesson import TermPlan
+
+KL, CE = Kl(kind="kl", temperature=2.0), CrossEntropy(kind="cross_entropy", temperature=3.0)
+HARD, BCE, MSE = CrossEntropy(kind="cross_entropy"), BinaryCrossEntropy(kind="binary_cross_entropy"), Mse(kind="mse")
+SUBSET = (3, 0)
+
+
+def term(column, loss, weight, *, source=0, head="main", target=False, positions=None):
+    return TermPlan("said", column, source, head, loss, weight, target, positions)
+
+
+TERMS = (
+    term("0", KL, 1.0),
+    term("1", KL, 0.7, positions=SUBSET),
+    term("2", KL, 0.3, positions=(1, 2, 0)),
+    term("3", CE, 0.2),
+    term("4", CE, 0.25),
+    term("5", HARD, 0.5, source=1, target=True, positions=SUBSET),
+    term("6", HARD, 0.4, source=1, target=True),
+    term("7", BCE, 0.6, head="many", positions=(1,)),
+    term("8", BCE, 0.9, source=1, head="many", target=True),
+    term("9", MSE, 1.1, head="size"),
+    term("10", MSE, 0.0, source=1, head="size", target=True),
+)
+HEADS = {"main": 4, "many": 2, "size": 3}
+
+
+def drawn(rows, seed):
+    """Outputs of two sources and a batch of each; every column has rows of weight 0."""
+    draw = np.random.default_rng(seed)
+
+    def matrix(width):
+        return torch.from_numpy(draw.normal(size=(rows, width)).astype(np.float32))
+
+    def topk(width, k):
+        log_p, index = matrix(width).log_softmax(1).topk(k, dim=1)
+        return index, log_p
+
+    outputs = [{name: matrix(width).requires_grad_() for name, width in HEADS.items()} for _ in range(2)]
+    batches = [{}, {}]
+    for number, width in (("0", 4), ("1", 2), ("3", 4), ("7", 1), ("9", 3)):
+        batches[0][f"{number}.outputs"] = matrix(width)
+    for number, width, k in (("2", 3, 2), ("4", 4, 2)):
+        batches[0][f"{number}.index"], batches[0][f"{number}.log_probs"] = topk(width, k)
+    batches[1]["5.target"] = torch.from_numpy(draw.integers(2, size=rows))
+    batches[1]["6.target"] = torch.from_numpy(draw.integers(4, size=rows))
+    batches[1]["8.target"] = torch.from_numpy(draw.integers(2, size=(rows, 2)).astype(np.float32))
+    batches[1]["10.target"] = matrix(3)
+    for each in TERMS:
+        batches[each.source][f"{each.column}.weight"] = torch.from_numpy((draw.random(rows) > 0.3).astype(np.float32))
+    return outputs, batches
+
+
+def softmax(values):
+    odds = [math.exp(value) for value in values]
+    return [each / sum(odds) for each in odds]
+
+
+def sigmoid(value):
+    return 1 / (1 + math.exp(-value))
+
+
+def binary(p, z):
+    return sum(-a * math.log(sigmoid(b)) - (1 - a) * math.log(1 - sigmoid(b)) for a, b in zip(p, z, strict=True))
+
+
+def plain_row(each, answered, batch, row):
+    """What one term says of one row, in plain Python."""
+    z = answered[each.head][row].tolist()
+    column = {key.split(".")[1]: values[row].tolist() for key, values in batch.items() if key.startswith(f"{each.column}.")}
+    mine = [z[number] for number in each.positions] if each.positions else z
+    if each.target:
+        if each.loss is HARD:
+            number = each.positions[column["target"]] if each.positions else column["target"]
+            return -math.log(softmax(z)[number])
+        if each.loss is BCE:
+            return binary(column["target"], mine)
+        return sum((a - b) ** 2 for a, b in zip(z, column["target"], strict=True)) / len(z)
+    if each.loss is BCE:
+        return binary([sigmoid(value) for value in column["outputs"]], mine)
+    if each.loss is MSE:
+        return sum((a - b) ** 2 for a, b in zip(mine, column["outputs"], strict=True)) / len(mine)
+    student_temperature = each.loss.temperature if each.loss is KL else 1.0
+    q = softmax([value / student_temperature for value in mine])
+    if "index" in column:
+        p = [math.exp(value) for value in column["log_probs"]]
+        q = [q[number] for number in column["index"]]
+        p, q = [*p, 1 - sum(p)], [*q, 1 - sum(q)]
+    else:
+        p = softmax([value / each.loss.temperature for value in column["outputs"]])
+    if each.loss is KL:
+        return each.loss.temperature**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    return -sum(a * math.log(b) for a, b in zip(p, q, strict=True))
+
+
+def plain(outputs, batches):
+    """Σ weight · mean over known rows; and Σ w·ℓ, Σ w a term."""
+    total, sums = 0.0, []
+    for each in TERMS:
+        batch = batches[each.source]
+        weights = batch[f"{each.column}.weight"].tolist()
+        rows = [plain_row(each, outputs[each.source], batch, row) for row in range(len(weights))]
+        sums.append([sum(w * value for w, value in zip(weights, rows, strict=True)), sum(weights)])
+        total += each.weight * sums[-1][0] / sums[-1][1]
+    return total, sums
+
+
+def alone(values):
+    return values
+
+
+def test_the_combined_loss_differs_from_a_plain_loop_over_rows():
+    outputs, batches = drawn(16, seed=0)
+    loss, summed = CombinedLoss(TERMS, "cpu", 1, alone)(outputs, batches)
+    due, sums = plain(outputs, batches)
+    assert loss.item() == pytest.approx(due, rel=1e-5)
+    np.testing.assert_allclose(summed, sums, rtol=1e-5)
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_with_unlike_many_known_rows_bend_the_mean(workers):
+    rows = 16
+    outputs, batches = drawn(rows, seed=1)
+    whole, _ = CombinedLoss(TERMS, "cpu", 1, alone)(outputs, batches)
+    whole.backward()
+    due = [{name: values.grad.clone() for name, values in each.items()} for each in outputs]
+    known = torch.stack([batches[each.source][f"{each.column}.weight"].sum() for each in TERMS])
+    total = 0.0
+    for each in outputs:
+        for values in each.values():
+            values.grad = None
+    for rank in range(workers):
+        mine = slice(rank * rows // workers, (rank + 1) * rows // workers)
+        parts = [{name: values[mine] for name, values in each.items()} for each in outputs]
+        some = [{name: values[mine] for name, values in each.items()} for each in batches]
+        loss, _ = CombinedLoss(TERMS, "cpu", workers, lambda _: known.clone())(parts, some)
+        (loss / workers).backward()  # what DDP makes of the workers' gradients: their mean
+        total += loss.item() / workers
+    assert total == pytest.approx(whole.item(), rel=1e-5)
+    for each, grads in zip(outputs, due, strict=True):
+        for name, values in each.items():
+            torch.testing.assert_close(values.grad, grads[name])
+
+
+def test_a_batch_without_known_rows_gives_nan():
+    outputs, batches = drawn(4, seed=2)
+    for each in TERMS:
+        batch = batches[each.source]
+        for name in batch:
+            if name.startswith(f"{each.column}."):
+                batch[name] = torch.zeros_like(batch[name])
+    loss, summed = CombinedLoss(TERMS, "cpu", 1, alone)(outputs, batches)
+    loss.backward()
+    assert loss.item() == 0
+    assert (summed == 0).all()
+    for each in outputs:
+        assert all((values.grad == 0).all() for values in each.values())
+
+
+def test_a_row_of_weight_0_teaches():
+    outputs, batches = drawn(8, seed=3)
+    for each in TERMS:
+        batches[each.source][f"{each.column}.weight"][5] = 0
+    before, _ = CombinedLoss(TERMS, "cpu", 1, alone)(outputs, batches)
+    before.backward()
+    assert all((values.grad[5] == 0).all() for each in outputs for values in each.values())
+    assert all((values.grad[:5] != 0).any() for each in outputs for values in each.values())
