@@ -27,7 +27,7 @@ def edge(address: str | None, *, verbose: bool) -> Iterator[TerminalDisplay]:
         yield display
     except DistillError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(1 if display.begun else error.exit_code)
+        sys.exit(1 if display.worked else error.exit_code)
     except KeyboardInterrupt:
         say("Stopped. What was committed stays; run the same command again to go on.")
         sys.exit(1)

@@ -49,6 +49,8 @@ class TerminalDisplay:
     def __init__(self) -> None:
         self.begun = 0
         """Pieces of work that were shown: 0 says that nothing was left to do."""
+        self.worked = False
+        """Whether any of them came on."""
 
     def begin(self, title: str, total: float, unit: str) -> Bar:
         """A bar for one piece of work."""
@@ -58,6 +60,7 @@ class TerminalDisplay:
     def end(self, bar: Bar) -> None:
         """Take the bar down."""
         assert isinstance(bar, _TerminalBar)
+        self.worked = self.worked or bar.done > 0
         bar.progress.stop()
         if not console.is_terminal:
             console.print(f"  {bar.title}: {bar.done:,.0f} of {bar.total:,.0f} {bar.unit}", style="dim")

@@ -69,9 +69,21 @@ def _pools(job: Job) -> Problems:
             yield f"pools.{name}.features: missing, and the job's pools do not share one. Say what a model sees of a row."
         if not pool.class_names and pool.outputs == "independent":
             yield f"pools.{name}.outputs = 'independent': without classes. Name them."
+        yield from _maker(job, name)
         for other in list(job.pools)[: list(job.pools).index(name)]:
             if f"{uris[name]}/".startswith(f"{uris[other]}/") or f"{uris[other]}/".startswith(f"{uris[name]}/"):
                 yield f"pools.{name}.path = {uris[name]!r}: its files lie in pools.{other} too ({uris[other]!r}). Give each pool a folder of its own."
+
+
+def _maker(job: Job, pool: str) -> Problems:
+    made_by = job.pools[pool].made_by
+    if made_by is None:
+        return
+    file, _, function = made_by.partition(":")
+    if not function:
+        yield f"pools.{pool}.made_by = {made_by!r}: say FILE.py:FUNCTION, relative to the job file."
+    elif not job.beside(file).is_file():
+        yield f"pools.{pool}.made_by = {made_by!r}: there is no file {str(job.beside(file))!r}. Paths are relative to the job file."
 
 
 def _fits(job: Job) -> Problems:

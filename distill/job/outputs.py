@@ -49,7 +49,7 @@ def label_outputs(job: Job, name: str) -> Outputs:
     if isinstance(labeler, Fitted):
         return fit_outputs(job, labeler.fit)
     assert isinstance(labeler, Custom)
-    made = job.custom_source(name).load(labeler.name)
+    made = job.custom_source(name).load(labeler.name, f"labels.{name}.labeler")
     kind, classes = getattr(made, "kind", "logits"), tuple(getattr(made, "classes", ()))
     if kind not in ("logits", "value") or (kind == "logits") != bool(classes) or not getattr(made, "revision", ""):
         raise JobError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,16 +19,19 @@ class Source:
     path: str
     text: str
 
-    def load(self, name: str) -> Any:
-        """What the file calls `name`. Raises JobError where it has no such thing; what the file itself raises passes."""
+    def load(self, name: str, where: str = "") -> Any:
+        """What the file calls `name`; `where` is the key that says so. Raises JobError where it has no such thing, or raises itself."""
         module = ModuleType(Path(self.path).stem)
         module.__file__ = self.path
         linecache.cache[self.path] = (len(self.text), None, self.text.splitlines(keepends=True), self.path)
-        exec(compile(self.text, self.path, "exec"), module.__dict__)  # noqa: S102  the user's own code, from beside the job
+        try:
+            exec(compile(self.text, self.path, "exec"), module.__dict__)  # noqa: S102  the user's own code, from beside the job
+        except Exception as error:
+            lines = "".join(traceback.format_exception(error)[2:])
+            raise JobError(f"{where}: {self.path} raises when it is loaded:\n{lines}") from error
         if not hasattr(module, name):
-            raise JobError(
-                f"{self.path} has no {name!r}; it has {sorted(key for key in vars(module) if not key.startswith('_'))}"
-            )
+            there = sorted(key for key in vars(module) if not key.startswith("_"))
+            raise JobError(f"{where}: {self.path} has no {name!r}; it has {there}. Correct the name.")
         return getattr(module, name)
 
 

@@ -28,16 +28,15 @@ def make_pool(job: Job, name: str) -> bool:
     if made_by is None or files.read_or_none(MADE_MARKER) is not None:
         return False
     path, _, function = made_by.partition(":")
-    if not function:
-        raise JobError(f"pools.{name}.made_by = {made_by!r}: say FILE.py:FUNCTION, relative to the job file.")
-    tables = read_source(job.beside(path), f"pools.{name}.made_by").load(function)()
+    where = f"{job.path}: pools.{name}.made_by"
+    tables = read_source(job.beside(path), where).load(function, where)()
     rows = (
         [_write_shard(files, number, table) for number, table in enumerate(tables)]
         if isinstance(tables, Iterable)
         else []
     )
     if not sum(rows):
-        raise JobError(f"pools.{name}.made_by = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
+        raise JobError(f"{where} = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
     files.put(MADE_MARKER, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))
     log.info("pools.%s: made %d rows in %d shards under %s", name, sum(rows), len(rows), files.uri)
     return True

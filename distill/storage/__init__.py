@@ -43,8 +43,9 @@ def open_storage(uri: str) -> Storage:
     Raises JobError for another scheme, or for credentials written into the URI.
     """
     parts = urlsplit(uri)
-    if "@" in parts.netloc:
-        shown = uri.replace(parts.netloc, "…@" + parts.netloc.rsplit("@", 1)[1])
+    rest = uri.partition("://")[2]
+    if "@" in parts.netloc or (":" in parts.netloc and "@" in rest):  # a secret may hold a slash, which ends the netloc
+        shown = f"{parts.scheme}://…@{rest.rsplit('@', 1)[1]}"
         raise JobError(f"{shown!r} carries credentials. Leave them to the environment or to an instance role.")
     if not is_remote(uri):
         return LocalStorage(parts.path if parts.scheme else uri)

@@ -5,16 +5,23 @@ Listings are never cached (another worker may have committed a moment ago), and 
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
+
+import aiohttp
+from botocore.exceptions import BotoCoreError
 
 from distill.errors import StorageError
 from distill.storage.base import Entry, ObjectMissingError, Storage
 
 _CONFLICT_TRIES = 6
 _REFUSED = ("403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden")
+_NOT_GIVEN = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound")
+_FAILED = (OSError, BotoCoreError, aiohttp.ClientError, asyncio.TimeoutError)
+"""s3fs translates the store's answers to OSError, and passes on what kept it from getting one."""
 
 
 @functools.cache
@@ -39,9 +46,11 @@ class S3Storage(Storage):
             found = _client().find(self.path, detail=True)
         except FileNotFoundError:
             return
-        except OSError as error:
+        except _FAILED as error:
             raise _told(error, self.uri) from error
         for path, status in found.items():
+            if status["type"] == "directory" or path.endswith("/"):
+                continue  # the empty object by which a console shows a folder
             key = path[len(self.path) :].lstrip("/") or path.rsplit("/", 1)[1]
             yield Entry(key, int(status["size"]), str(status["ETag"]).strip('"'))
 
@@ -50,7 +59,7 @@ class S3Storage(Storage):
             return cast("BinaryIO", _client().open(self._path(key), "rb"))
         except FileNotFoundError:
             raise ObjectMissingError(self.url(key)) from None
-        except OSError as error:
+        except _FAILED as error:
             raise _told(error, self.url(key)) from error
 
     def read(self, key: str) -> bytes:
@@ -58,13 +67,13 @@ class S3Storage(Storage):
             return cast("bytes", _client().cat_file(self._path(key)))
         except FileNotFoundError:
             raise ObjectMissingError(self.url(key)) from None
-        except OSError as error:
+        except _FAILED as error:
             raise _told(error, self.url(key)) from error
 
     def put(self, key: str, content: bytes) -> None:
         try:
             _client().pipe_file(self._path(key), content)
-        except OSError as error:
+        except _FAILED as error:
             raise _told(error, self.url(key)) from error
 
     def create(self, key: str, content: bytes) -> bool:
@@ -73,7 +82,7 @@ class S3Storage(Storage):
                 _client().pipe_file(self._path(key), content, mode="create")
             except FileExistsError:
                 return False
-            except OSError as error:
+            except _FAILED as error:
                 if _is(error, "PreconditionFailed", "412") or self.read_or_none(key) is not None:
                     return False
                 if not _is(error, "ConditionalRequestConflict", "409") and attempt == _CONFLICT_TRIES - 1:
@@ -92,7 +101,7 @@ class S3Storage(Storage):
             _client().rm_file(self._path(key))
         except FileNotFoundError:
             return
-        except OSError as error:
+        except _FAILED as error:
             raise _told(error, self.url(key)) from error
 
     def _path(self, key: str) -> str:
@@ -110,8 +119,10 @@ def _is(error: BaseException, *codes: str) -> bool:
     return _code(error) in codes
 
 
-def _told(error: OSError, where: str) -> StorageError:
+def _told(error: Exception, where: str) -> StorageError:
     code = _code(error)
+    if type(error).__name__ in _NOT_GIVEN:
+        return StorageError(f"{where}: {error}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role.")
     if isinstance(error, PermissionError) or code in _REFUSED:
         return StorageError(
             f"{where}: the store refused the credentials ({code or error}). Check AWS_ACCESS_KEY_ID, AWS_PROFILE or the role."

@@ -128,6 +128,13 @@ def test_best_of_a_column_is_not_the_best_student(digits, written):
     assert re.findall(r"<b>([^<]*)</b>", page)[:3] == ["1,562", "96.4 ± 0.4", "81.4 ± 0.4"]
 
 
+def test_teacher_as_good_as_the_best_student_is_bold(digits, written):
+    teacher = replace(digits.methods[0], parameters=1_562)
+    page = written(replace(digits, methods=(teacher, *digits.methods[1:])))
+
+    assert page.count("<td>1,562</td>") == page.count("<td><b>1,562</b></td>") == 1
+
+
 def test_bold_where_all_are_alike(digits, written):
     page = written(digits)
 

@@ -1,0 +1,39 @@
+"""The same job on a cluster: two raylets from cluster/local.yaml, one training rank each, everything kept on S3."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from distill.job import load_job
+from distill.storage import open_storage
+from distill.verify import verify_labels
+from tests.command import REPOSITORY, distill
+from tests.raylets import two_raylets
+
+pytestmark = [pytest.mark.ray, pytest.mark.s3]
+
+JOB = REPOSITORY / "jobs" / "digits.toml"
+
+
+def test_main_job_runs_unchanged_but_for_its_root_on_two_raylets_and_s3(s3_root, s3_server):
+    with two_raylets(**s3_server) as raylets:
+        ended = distill("run", JOB, "--root", s3_root, "--ray", raylets.address, **raylets.environment)
+    assert ended.code == 0, ended.output
+    assert f"joining the Ray at {raylets.address}" in ended.output
+    assert re.search(rf"Report: {s3_root}/reports/digits/\w+/report.html", ended.output)
+    job = load_job(JOB, root=s3_root)
+    assert not [problem for name in job.labels for each in verify_labels(job, name) for problem in each.problems]
+    kept = {entry.key.rsplit("/", 1)[1] for entry in open_storage(s3_root).folder("students", "combined").list_objects()}
+    assert "done.json" in kept
+    assert any(name.startswith("step_") for name in kept)
+    again = distill("run", JOB, "--root", s3_root, **s3_server)
+    assert "Nothing was left to do: no Ray was started" in again.output
+
+
+def test_no_ray_at_the_address_is_told_and_not_waited_for(s3_root, s3_server):
+    ended = distill("run", JOB, "--root", s3_root, "--ray", "127.0.0.1:1", **s3_server)
+    assert ended.code == 2
+    assert "no Ray answers at 127.0.0.1:1" in ended.output
+    assert "Traceback" not in ended.output
