@@ -80,13 +80,14 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
     try:
         sealed = json.loads(content)
         body, stored, version = sealed["body"], sealed["digest"], sealed["format"]
+        found = digest(body)
     except (ValueError, KeyError, TypeError):
         raise StorageError(f"{where} is damaged: not a sealed control object. Restore it from a copy.") from None
     if version != VERSION:
         raise StorageError(
             f"{where} has format {version!r}; this distill reads {VERSION}. Use the distill that wrote it."
         )
-    if digest(body) != stored:
+    if found != stored:
         raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
     return dict(body)
 
@@ -107,9 +108,9 @@ def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(f"{where} is damaged: {error}. Restore it from a copy.") from None
-    stored = (table.schema.metadata or {}).get(_DIGEST, b"").decode()
+    stored = (table.schema.metadata or {}).get(_DIGEST, b"")
     if table.schema.remove_metadata() != schema:
         raise StorageError(f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis expected.")
-    if digest(table.to_pydict()) != stored:
+    if digest(table.to_pydict()).encode() != stored:
         raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
     return table

@@ -119,9 +119,13 @@ def label_by_worker(job: Job, name: str) -> dict[str, list[Outcome]]:
     }
 
 
-def keep_network(folder: Path, heads: dict[str, Outputs], in_features: int, seed: int = 0) -> tuple[ModelRecord, MultiHead]:
+def keep_network(
+    folder: Path, heads: dict[str, Outputs], in_features: int, seed: int = 0
+) -> tuple[ModelRecord, MultiHead]:
     """An untrained linear network, kept as a finished model."""
-    plan = NetworkPlan(in_features, Linear(kind="linear"), {name: HeadPlan(len(o.classes) or 1) for name, o in heads.items()})
+    plan = NetworkPlan(
+        in_features, Linear(kind="linear"), {name: HeadPlan(len(o.classes) or 1) for name, o in heads.items()}
+    )
     network = build_network(plan, seed)
     weights = safetensors.torch.save(dict(network.state_dict()))
     record = ModelRecord(

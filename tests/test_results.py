@@ -47,14 +47,18 @@ TEACHER = method("large", "teacher", parameters=1000, milliseconds=3.0, accuracy
 def test_a_stored_evaluation_reads_back_otherwise():
     mine = evaluation(TEACHER, method("small", accuracy=0.9, nll=0.3))
     read = Evaluation.from_plain(json.loads(json.dumps(mine.to_plain())))
-    assert read.to_plain() == json.loads(json.dumps(mine.to_plain()))
+    assert json.dumps(read.to_plain()) == json.dumps(mine.to_plain())
     assert read.methods[1].measures == {"accuracy": 0.9, "nll": 0.3}
     assert read.label_sets == mine.label_sets
     assert verdict(read) == verdict(mine)
 
 
 def test_another_student_is_called_the_best():
-    said = verdict(evaluation(TEACHER, method("worse", accuracy=0.81), method("better", accuracy=0.93), method("worst", accuracy=0.5)))
+    said = verdict(
+        evaluation(
+            TEACHER, method("worse", accuracy=0.81), method("better", accuracy=0.93), method("worst", accuracy=0.5)
+        )
+    )
     assert said.startswith("better is the best student by ")
     assert "93.0%, against 81.0% for worse, 99.0% for the teacher large." in said
     assert "worst" not in said
@@ -62,12 +66,15 @@ def test_another_student_is_called_the_best():
 
 def test_the_largest_error_is_called_the_best():
     said = verdict(evaluation(method("far", mse=2.0, r2=0.1), method("near", mse=0.125, r2=0.9), kind="value"))
-    assert said.startswith("near is the best student by MSE: 0.125, against 2 for far.")
+    assert said.startswith("near is the best student by ")
+    assert "0.125, against 2 for far." in said
     assert "%" not in said
 
 
 def test_seeds_of_one_student_compete_with_each_other():
-    seeds = [method(f"small[seed={seed}]", group="small", accuracy=value) for seed, value in enumerate((0.8, 0.9, 0.95))]
+    seeds = [
+        method(f"small[seed={seed}]", group="small", accuracy=value) for seed, value in enumerate((0.8, 0.9, 0.95))
+    ]
     other = method("lucky", accuracy=0.89)
     mine = evaluation(*seeds, other)
     assert [group.name for group in mine.groups] == ["small", "lucky"]
@@ -89,12 +96,16 @@ def test_unseen_classes_are_not_spoken_of():
 
 @pytest.mark.parametrize(
     ("parameters", "said"),
-    [(100, "100 parameters, 1/10 of the teacher's"), (1500, "1,500 parameters, 1.5× the teacher's"), (900, "900 parameters, 0.9× the teacher's")],
+    [
+        (100, "100 parameters, 1/10 of the teacher's"),
+        (1500, "1,500 parameters, 1.5× the teacher's"),
+        (900, "900 parameters, 0.9× the teacher's"),
+    ],
 )
 def test_a_student_larger_than_its_teacher_has_a_nonsensical_share_of_it(parameters, said):
     whole = verdict(evaluation(TEACHER, method("small", accuracy=0.9, parameters=parameters, milliseconds=0.5)))
     assert said in whole
-    assert "answers 6.0× as fast" in whole
+    assert "answers 6× as fast" in whole
 
 
 @pytest.mark.parametrize("teacher", [None, method("large", "teacher", parameters=None, accuracy=0.9)])

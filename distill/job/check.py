@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from distill.errors import JobError
@@ -69,6 +70,11 @@ def _pools(job: Job) -> Problems:
             yield f"pools.{name}.features: missing, and the job's pools do not share one. Say what a model sees of a row."
         if not pool.class_names and pool.outputs == "independent":
             yield f"pools.{name}.outputs = 'independent': without classes. Name them."
+        private = sorted(set(pool.private).intersection(pool.features.columns if pool.features else ()))
+        if private:  # features that the pool takes from another one
+            yield f"pools.{name}.private = {list(pool.private)}: private columns {private} are used as features. Take them out of one of the two."
+        if f"{job.root_uri}/".startswith(f"{uris[name]}/"):
+            yield f"root = {job.root_uri!r}: lies in pools.{name} ({uris[name]!r}), whose files it would join. Keep it elsewhere."
         yield from _maker(job, name)
         for other in list(job.pools)[: list(job.pools).index(name)]:
             if f"{uris[name]}/".startswith(f"{uris[other]}/") or f"{uris[other]}/".startswith(f"{uris[name]}/"):
@@ -111,16 +117,18 @@ def _descriptions(job: Job, fit: str, target: Outputs) -> Problems:
         yield f"{where}: no row for the classes {lacking} of pools.{job.fit[fit].on}. Describe every class."
     if len(target.classes) < 4:
         yield f"{where}: constants are chosen by holding out pairs of classes; {len(target.classes)} labelled classes are too few (4 at the least)."
-    if len({len(row) for row in rows}) != 1 or not all(_is_number(cell) for row in rows for cell in row):
+    twice = sorted({name for name in classes if classes.count(name) > 1})
+    if twice:
+        yield f"{where}: the classes {twice} stand there more than once. Describe each once."
+    if len({len(row) for row in rows}) != 1 or not rows[0] or not all(_is_number(cell) for row in rows for cell in row):
         yield f"{where}: every row must be a class name and the same number of numbers."
 
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        return math.isfinite(float(cell))
     except ValueError:
         return False
-    return True
 
 
 def _training(training: Training, where: str) -> Problems:

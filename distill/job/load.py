@@ -39,7 +39,7 @@ def load_job(path: str | Path, *, root: str | None = None) -> Job:
         raise JobError(
             f"{path}: {error.strerror}. Give the path of a job file; `distill init POOL` writes one."
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"{path}: not TOML: {error}") from None
     if root is not None:
         tables["root"] = root
@@ -82,6 +82,8 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
     file = job.beside(pool.classes)
     try:
         names = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
+    except UnicodeDecodeError:
+        raise JobError(f"{job.path}: pools.{name}.classes = {str(file)!r}: is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:
         raise JobError(
             f"{job.path}: pools.{name}.classes = {str(file)!r}: {error.strerror}. Give names, or a file with one a line."
@@ -127,7 +129,7 @@ def _path(location: tuple[int | str, ...], tables: Any) -> Iterator[str]:
 
 def _nearest(key: str) -> str:
     known = {name for table in _tables(Table) for name in table.model_fields}
-    near = difflib.get_close_matches(key, known, n=1)
+    near = difflib.get_close_matches(key, known - {key}, n=1)  # a key that stands in another table is not known in this one
     return f" Did you mean {near[0]!r}?" if near else " `distill schema` lists the known ones."
 
 

@@ -39,5 +39,7 @@ def read_source(path: Path, where: str) -> Source:
     """The file at `path`; `where` is the key that names it. Raises JobError."""
     try:
         return Source(str(path), path.read_text("utf-8"))
+    except UnicodeDecodeError:
+        raise JobError(f"{where} = {str(path)!r}: is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:
         raise JobError(f"{where} = {str(path)!r}: {error.strerror}. Paths are relative to the job file.") from None

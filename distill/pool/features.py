@@ -37,7 +37,11 @@ def decode_features(table: pa.Table, features: VectorFeatures, width: int) -> Ro
             [_column(table, name, part, rejected) for name, part in zip(features.columns, widths, strict=True)]
         )
     if features.scale != 1.0:
-        values = values * np.float32(features.scale)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and its row is rejected
+            values = values * np.float32(features.scale)
+        for row in np.flatnonzero(~np.isfinite(values).all(axis=1)):
+            rejected.setdefault(int(row), ("not_finite", f"a number times scale = {features.scale} is infinite"))
+    values[list(rejected)] = 0
     return Rows(values, rejected)
 
 
@@ -58,13 +62,21 @@ def feature_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
     """Numbers a row has; for a list of any length, as many as the first of the rows `first` that has any. Raises PoolError."""
     name = features.columns[0]
     if len(features.columns) > 1 or not _is_open_list(schema.field(name).type):
-        return sum(value_width(schema.field(column).type) for column in features.columns)
+        return sum(column_width(schema, column) for column in features.columns)
     lengths = [length for length in pc.list_value_length(first[name]).to_pylist() if length]
     if not lengths:
         raise PoolError(
             f"column {name!r}: the first {len(first)} rows are null or empty, so its width is unknown. Use a fixed-size list."
         )
     return int(lengths[0])
+
+
+def column_width(schema: pa.Schema, name: str) -> int:
+    """`value_width` of one column, whose name its error says."""
+    try:
+        return value_width(schema.field(name).type)
+    except PoolError as error:
+        raise PoolError(f"column {name!r}: {error}") from None
 
 
 def value_width(kind: pa.DataType) -> int:
@@ -120,7 +132,10 @@ def _nulls(array: pa.Array, name: str, rejected: dict[int, tuple[str, str]]) -> 
 def _class_numbers(
     column: pa.ChunkedArray, classes: tuple[str, ...], rejected: dict[int, tuple[str, str]]
 ) -> npt.NDArray[np.int64]:
-    names = pc.cast(column, pa.string())
+    try:
+        names = pc.cast(column, pa.string())
+    except pa.ArrowException as error:
+        raise PoolError(f"the target column of type {column.type} holds no names of classes: {error}") from None
     found = pc.index_in(names, pa.array(classes)).to_numpy(zero_copy_only=False)
     numbers = np.where(np.isnan(found), -1, found) if found.dtype.kind == "f" else found
     for row in np.flatnonzero(numbers < 0):

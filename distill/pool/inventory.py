@@ -96,6 +96,8 @@ def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
     Raises PoolError for a pool without files, and for files that changed or vanished.
     """
     found = list_shards(pool, files)
+    # counted before it is read: a segment that another run adds from here on makes this run's claim fail, never a second copy
+    segments = len(root.folder("inventories", pool).list_objects())
     stored = read_inventory(root, pool, files.uri)
     known = {shard.key: shard.id for shard in stored.shards} if stored else {}
     _refuse_changes(pool, files, known, found)
@@ -105,7 +107,7 @@ def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
     hidden = sum(is_hidden(entry.key) and entry.key != MADE_MARKER for entry in files.walk())
     if hidden:
         log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, hidden, files.uri)
-    _append(root, pool, files, new)
+    _append(root.folder("inventories", pool), segments, files, new)
     taken = read_inventory(root, pool, files.uri)
     if taken is None or {entry.key for entry in found} != {shard.key for shard in taken.shards}:
         raise PoolError(
@@ -145,7 +147,7 @@ def _refuse_changes(pool: str, files: Storage, known: dict[str, str], found: Seq
             )
 
 
-def _append(root: Storage, pool: str, files: Storage, new: Sequence[Entry]) -> None:
+def _append(folder: Storage, number: int, files: Storage, new: Sequence[Entry]) -> None:
     with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
         footers: list[Footer] = list(threads.map(lambda entry: read_footer(files, entry.key), new))
     rows = [
@@ -158,10 +160,7 @@ def _append(root: Storage, pool: str, files: Storage, new: Sequence[Entry]) -> N
         }
         for entry, footer in zip(new, footers, strict=True)
     ]
-    folder = root.folder("inventories", pool)
-    content = table_bytes(pa.Table.from_pylist(rows, INVENTORY))
-    number = len(folder.list_objects())
-    folder.put_if_absent(_segment(number), content)
+    folder.put_if_absent(_segment(number), table_bytes(pa.Table.from_pylist(rows, INVENTORY)))
 
 
 def _segment(number: int) -> str:

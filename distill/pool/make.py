@@ -16,7 +16,7 @@ from distill.job import Job
 from distill.job.source import read_source
 from distill.pool.inventory import MADE_MARKER
 from distill.schema import seal
-from distill.storage import Storage, open_storage
+from distill.storage import Storage, is_hidden, open_storage
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,10 @@ def make_pool(job: Job, name: str) -> bool:
     )
     if not sum(rows):
         raise JobError(f"{where} = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
+    made = {_shard_key(number) for number in range(len(rows))}
+    others = [entry.key for entry in files.list_objects() if not is_hidden(entry.key) and entry.key not in made]
+    if others:
+        raise JobError(f"{where} = {made_by!r}: {files.uri} also holds {others[:3]}, of an older making or another source. Empty the folder.")
     files.put(MADE_MARKER, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))
     log.info("pools.%s: made %d rows in %d shards under %s", name, sum(rows), len(rows), files.uri)
     return True
@@ -45,5 +49,9 @@ def make_pool(job: Job, name: str) -> bool:
 def _write_shard(files: Storage, number: int, table: pa.Table) -> int:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    files.put(f"part-{number:05d}.parquet", bytes(sink.getvalue()))
+    files.put(_shard_key(number), bytes(sink.getvalue()))
     return len(table)
+
+
+def _shard_key(number: int) -> str:
+    return f"part-{number:05d}.parquet"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from distill.errors import PoolError
 from distill.job import Cnn, Job, Outputs, Pool, VectorFeatures, pool_outputs
-from distill.pool.features import feature_width, value_width
+from distill.pool.features import column_width, feature_width
 from distill.pool.inventory import Inventory, take_inventory
 from distill.pool.readers import check_columns, read_footer, read_rows
 from distill.storage import Storage, open_storage
@@ -35,7 +35,7 @@ class OpenPool:
 
     def width(self) -> int:
         """Numbers in a row's features. Raises PoolError."""
-        shard = self.inventory.shards[0]
+        shard = next((shard for shard in self.inventory.shards if shard.rows), self.inventory.shards[0])
         footer = read_footer(self.files, shard.key)
         first = read_rows(self.files, shard.key, range(min(_LOOKED_AT_ROWS, shard.rows)), self.features.columns)
         return feature_width(footer.schema, self.features, first)
@@ -43,7 +43,7 @@ class OpenPool:
     def target_width(self, outputs: Outputs) -> int:
         """Numbers that a head needs to answer this pool's target. Raises PoolError."""
         footer = read_footer(self.files, self.inventory.shards[0].key)
-        return len(outputs.classes) or value_width(footer.schema.field(str(self.spec.target)).type)
+        return len(outputs.classes) or column_width(footer.schema, str(self.spec.target))
 
 
 def open_pool(job: Job, name: str) -> OpenPool:
@@ -69,11 +69,14 @@ def _problems(job: Job, name: str) -> list[str]:
         wanted = [*pool.features.columns, *([pool.spec.target] if pool.spec.target else [])]
         shard = pool.inventory.shards[0]
         check_columns(read_footer(pool.files, shard.key).schema, wanted, f"pools.{name}: {pool.files.url(shard.key)}")
+    except PoolError as error:
+        return [str(error)]
+    try:
         width = pool.width()
         if pool.spec.target:
             pool.target_width(pool_outputs(job, name))
     except PoolError as error:
-        return [str(error)]
+        return [f"pools.{name}: {error}"]
     return [
         f"{where}.model.shape = {list(shape)}: a row of pools.{name} has {width} numbers. Correct the shape."
         for where, shape in _shapes(job, name, width)

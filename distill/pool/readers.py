@@ -33,9 +33,8 @@ def read_footer(files: Storage, key: str) -> Footer:
 
 def read_rows(files: Storage, key: str, rows: range, columns: Sequence[str]) -> pa.Table:
     """Rows `rows` of one shard, in order, with `columns` alone. Raises PoolError."""
-    if not rows:
-        return pa.table({})
     with _open(files, key) as parquet:
+        check_columns(parquet.schema_arrow, columns, files.url(key))
         wanted, first = _row_groups(parquet, rows)
         try:
             table = parquet.read_row_groups(wanted, columns=list(columns), use_threads=False)

@@ -55,7 +55,9 @@ def test_methods_are_judged_on_other_rows_or_classes_than_each_says(tmp_path, po
     }
     columns = {"target": TargetColumn("kind", ABC)}
     for number, (name, (contract, z, rejected, _, temperature)) in enumerate(made.items()):
-        labels = write_label_set(tmp_path / name, contract, inventory, fragment_rows=9 + number, outputs=z, rejected=rejected)
+        labels = write_label_set(
+            tmp_path / name, contract, inventory, fragment_rows=9 + number, outputs=z, rejected=rejected
+        )
         columns[name] = LabelColumn(contract, (labels,), temperature)
     record, network = keep_network(tmp_path / "student", {"main": ABC, "other": Outputs("logits", ("c", "b"))}, 4)
     methods = tuple(Method(name, outputs) for name, (*_, outputs, _) in made.items()) + tuple(
@@ -98,7 +100,9 @@ def plain_topk(p, k):
 def test_a_value_is_taken_for_a_probability(tmp_path, pool):
     table, inventory = pool
     said = np.random.default_rng(0).normal(size=(ROWS, 1)).astype(np.float32)
-    labels = write_label_set(tmp_path / "labels", a_value_contract(1), inventory, fragment_rows=11, outputs=said, rejected=[1])
+    labels = write_label_set(
+        tmp_path / "labels", a_value_contract(1), inventory, fragment_rows=11, outputs=said, rejected=[1]
+    )
     value = Outputs("value")
     columns = {"target": TargetColumn("size", value), "teacher": LabelColumn(a_value_contract(1), (labels,), None)}
     record, network = keep_network(tmp_path / "student", {"main": value}, 4)

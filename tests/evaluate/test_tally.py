@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import itertools
 from functools import reduce
 
 import numpy as np
 import pytest
 from sklearn import metrics
 
-from distill.evaluate.tally import BINS, FLOOR, add_tallies, measures, reliability, tally_classes, tally_independent, tally_values
+from distill.evaluate.tally import (
+    BINS,
+    FLOOR,
+    add_tallies,
+    measures,
+    reliability,
+    tally_classes,
+    tally_independent,
+    tally_values,
+)
 
 ROWS, CLASSES = 300, 4
 
@@ -26,9 +36,17 @@ def plain_calibration_error(confidence, right):
     """Guo et al. 2017, equation 3, bin by bin."""
     error = 0.0
     for number in range(BINS):
-        mine = [i for i, value in enumerate(confidence) if number / BINS <= value < (number + 1) / BINS or (number == BINS - 1 and value == 1)]
+        mine = [
+            i
+            for i, value in enumerate(confidence)
+            if number / BINS <= value < (number + 1) / BINS or (number == BINS - 1 and value == 1)
+        ]
         if mine:
-            error += len(mine) / len(confidence) * abs(np.mean([right[i] for i in mine]) - np.mean([confidence[i] for i in mine]))
+            error += (
+                len(mine)
+                / len(confidence)
+                * abs(np.mean([right[i] for i in mine]) - np.mean([confidence[i] for i in mine]))
+            )
     return error
 
 
@@ -108,7 +126,7 @@ def test_chunks_added_up_differ_from_the_whole(kind, ends):
         return (tally_independent if kind == "independent" else tally_values)(P[rows], binary[rows], q[rows])
 
     cuts = [0, *ends, ROWS]
-    parts = [{"m": tally(slice(a, b)), "n": tally(slice(a, b))} for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [{"m": tally(slice(a, b)), "n": tally(slice(a, b))} for a, b in itertools.pairwise(cuts)]
     added = reduce(add_tallies, parts)
     whole = tally(slice(None))
     for name, values in whole.items():
@@ -123,7 +141,9 @@ def test_a_reliability_diagram_shows_other_bins():
     assert sum(each["rows"] for each in shown) == ROWS
     for each in shown:
         mine = np.floor(confidence * BINS) == np.floor(each["confidence"] * BINS)
-        assert each == pytest.approx({"confidence": confidence[mine].mean(), "accuracy": right[mine].mean(), "rows": mine.sum()})
+        assert each == pytest.approx(
+            {"confidence": confidence[mine].mean(), "accuracy": right[mine].mean(), "rows": mine.sum()}
+        )
     certain = reliability(tally_classes(np.eye(2), np.array([0, 1]), None))
     assert certain == [{"confidence": 1.0, "accuracy": 1.0, "rows": 2.0}]
     assert reliability(tally_values(np.ones((2, 1)), np.ones((2, 1)), None)) == []

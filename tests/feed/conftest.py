@@ -43,8 +43,14 @@ def laid(tmp_path_factory) -> Laid:
         outputs.append(np.random.default_rng(number).normal(size=(rows, 3)).astype(np.float32))
         labelled.append(~np.isin(np.arange(rows), rejected))
         common = {"outputs": outputs[-1], "rejected": rejected}
-        dense.append(write_label_set(folder / f"dense{number}", a_contract(), inventories[-1], fragment_rows=13, **common))
-        topk.append(write_label_set(folder / f"topk{number}", a_topk_contract(3, 2), inventories[-1], fragment_rows=29, **common))
+        dense.append(
+            write_label_set(folder / f"dense{number}", a_contract(), inventories[-1], fragment_rows=13, **common)
+        )
+        topk.append(
+            write_label_set(
+                folder / f"topk{number}", a_topk_contract(3, 2), inventories[-1], fragment_rows=29, **common
+            )
+        )
     columns = {
         "dense": LabelColumn(a_contract(), tuple(dense), None),
         "topk": LabelColumn(a_topk_contract(3, 2), tuple(topk), 1.0),

@@ -19,7 +19,9 @@ def rows_of(order: Order, epoch: int, lane: int) -> list[tuple[int, int, int]]:
     seen = []
     for window in order.windows(epoch, lane):
         laid = [
-            (chunk.pool, chunk.shard, row) for chunk in window.chunks for row in range(chunk.start, chunk.start + chunk.rows)
+            (chunk.pool, chunk.shard, row)
+            for chunk in window.chunks
+            for row in range(chunk.start, chunk.start + chunk.rows)
         ]
         seen += [laid[position] for position in window.positions]
     return seen
@@ -65,6 +67,8 @@ def test_two_epochs_or_seeds_or_lanes_share_an_order():
     assert all(sorted(rows) == sorted(drawn[0]) for rows in drawn)
     positions = [next(Order(chunks, 2, 4, seed=0).windows(0, lane)).positions.tolist() for lane in range(2)]
     assert positions[0] != positions[1]
+    again = next(Order(chunks, 2, 4, seed=0).windows(1, 0)).positions.tolist()
+    assert positions[0] != again
 
 
 def test_a_window_holds_more_chunks_than_memory_is_meant_to():

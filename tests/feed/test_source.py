@@ -62,7 +62,9 @@ def test_a_chunk_across_fragment_borders_is_joined_to_other_rows_labels(laid, da
 def test_the_cut_of_a_label_set_changes_what_is_joined(tmp_path, laid, fragment_rows):
     inventory = laid.source.inventories[0]
     outputs = laid.outputs[: inventory.rows]
-    labels = write_label_set(tmp_path, a_contract(), inventory, fragment_rows=fragment_rows, outputs=outputs, rejected=(3, 60))
+    labels = write_label_set(
+        tmp_path, a_contract(), inventory, fragment_rows=fragment_rows, outputs=outputs, rejected=(3, 60)
+    )
     other = Source((inventory,), FEATURES, 4, {"dense": LabelColumn(a_contract(), (labels,), None)})
     for chunk in (Chunk(0, 0, 5, 40), Chunk(0, 1, 0, 7), Chunk(0, 2, 60, 4)):
         mine, theirs = other.load(chunk), laid.source.load(chunk)
@@ -82,7 +84,9 @@ def test_a_row_that_cannot_be_used_has_a_weight(tmp_path):
     pq.write_table(table.set_column(1, "kind", pa.array(kinds)), file)
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
     outputs = np.ones((20, 3), np.float32)
-    labels = write_label_set(tmp_path / "labels", a_contract(), inventory, fragment_rows=6, outputs=outputs, rejected=[11])
+    labels = write_label_set(
+        tmp_path / "labels", a_contract(), inventory, fragment_rows=6, outputs=outputs, rejected=[11]
+    )
     columns = {"labels": LabelColumn(a_contract(), (labels,), None), "truth": TargetColumn("kind", KIND)}
     rows = Source((inventory,), FEATURES, 4, columns).load(Chunk(0, 0, 0, 20))
     assert np.flatnonzero(rows["labels.weight"] == 0).tolist() == [2, 5, 11]
@@ -114,7 +118,11 @@ def test_rows_without_labels_are_learned_from(laid, kept):
 
 
 def test_the_numbers_of_rows_overlap_between_pools(laid):
-    loaded = [laid.source.load(Chunk(p, s, 0, rows))["row"] for p, shards in enumerate(SHARDS) for s, rows in enumerate(shards)]
+    loaded = [
+        laid.source.load(Chunk(p, s, 0, rows))["row"]
+        for p, shards in enumerate(SHARDS)
+        for s, rows in enumerate(shards)
+    ]
     np.testing.assert_array_equal(np.concatenate(loaded), np.arange(laid.source.rows))
     assert laid.source.rows == 154
 

@@ -20,7 +20,9 @@ def test_a_task_changes_on_its_way_to_an_actor():
 
 
 def test_an_outcome_changes_on_its_way_back(tmp_path):
-    commit = commit_labels(open_storage(str(tmp_path)), CLAIM, some_labels(20, a_contract(), rejected=[1]), a_contract())
+    commit = commit_labels(
+        open_storage(str(tmp_path)), CLAIM, some_labels(20, a_contract(), rejected=[1]), a_contract()
+    )
     for outcome in (
         Outcome("rows", CLAIM.fragment, commit, seconds={"read": 0.5}),
         Outcome("rows", CLAIM.fragment, failure=Failure("part-0.parquet, row 3", "ValueError at x:1", "trace")),

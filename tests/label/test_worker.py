@@ -135,9 +135,13 @@ def test_an_answer_of_another_shape_is_taken_for_labels(tried, expression, shape
 
 
 def test_one_number_a_row_is_refused(tried):
-    tried = tried('class Mine:\n    revision = "1"\n    kind = "value"\n    def label(self, x):\n        return x.sum(axis=1)\n')
+    tried = tried(
+        'class Mine:\n    revision = "1"\n    kind = "value"\n    def label(self, x):\n        return x.sum(axis=1)\n'
+    )
     task = tried.tasks[2]
-    np.testing.assert_array_equal(stored(tried, run(tried, task).commit).outputs[:, 0], features(tried, task).sum(axis=1))
+    np.testing.assert_array_equal(
+        stored(tried, run(tried, task).commit).outputs[:, 0], features(tried, task).sum(axis=1)
+    )
 
 
 def test_the_same_fragment_gives_other_bytes_at_the_second_time(tried):

@@ -124,7 +124,9 @@ def test_data_that_is_gone_ends_in_a_bare_look_up_error(written, tmp_path):
 
 def test_rejected_rows_lose_their_reason(written):
     folder, commit, _ = written
-    assert read_rejects(folder, commit.rejects).to_pylist() == [{"shard": "s", "row": 3, "reason": "null", "message": "row 3"}]
+    assert read_rejects(folder, commit.rejects).to_pylist() == [
+        {"shard": "s", "row": 3, "reason": "null", "message": "row 3"}
+    ]
 
 
 def test_a_fragment_without_rejects_writes_an_empty_object(folder):
@@ -140,6 +142,14 @@ def test_the_digest_of_columns_depends_on_how_they_are_chunked(cuts, rejected, i
     parts = pa.concat_tables([labels.slice(start, stop - start) for start, stop in itertools.pairwise(ends)])
     assert columns_sha256(parts) == columns_sha256(labels)
     assert columns_sha256(pa.concat_tables([labels, labels]).slice(20)) == columns_sha256(labels)
+
+
+def test_a_slice_has_the_digest_of_the_rows_before_it():
+    labels = some_labels(20, a_contract(), rejected=[7])
+    alone = pa.table([pa.array(labels["logits"].to_pylist()[5:], labels.schema.field(0).type)], schema=labels.schema)
+    filled = np.array([value is None for value in alone["logits"].to_pylist()])
+    assert filled.tolist() == [False, False, True] + [False] * 12
+    assert columns_sha256(labels.slice(5)) == columns_sha256(alone)
 
 
 def test_other_labels_have_the_same_digest():

@@ -85,7 +85,9 @@ def test_a_temperature_that_was_not_declared_is_answered_with_wrong_probabilitie
             decode(table, contract, temperature)
 
 
-@pytest.mark.parametrize("contract", [a_contract(), a_contract(dtype="float16"), a_topk_contract(3, 2), a_value_contract(3)])
+@pytest.mark.parametrize(
+    "contract", [a_contract(), a_contract(dtype="float16"), a_topk_contract(3, 2), a_value_contract(3)]
+)
 def test_a_rejected_row_disturbs_its_neighbours(contract):
     outputs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     bad = outputs.copy()

@@ -31,7 +31,9 @@ def outputs():
 @pytest.fixture
 def labels(tmp_path, inventory, outputs):
     """A whole set; no manifest yet."""
-    return write_label_set(tmp_path / "labels", a_contract(), inventory, fragment_rows=CUT, outputs=outputs, rejected=[7])
+    return write_label_set(
+        tmp_path / "labels", a_contract(), inventory, fragment_rows=CUT, outputs=outputs, rejected=[7]
+    )
 
 
 def opened(labels: LabelSet) -> LabelSet:
@@ -115,7 +117,15 @@ def test_many_commits_at_once_are_too_large_for_one_segment(tmp_path, labels):
     for number in range(count):
         noise = {name: f"{draw.getrandbits(256):064x}" for name in ("sha256", "columns_sha256", "shard_id")}
         fragment = f"{number:06d}-000000"
-        many.add(replace(base, fragment=fragment, shard=number, data=f"data/{fragment}/{draw.getrandbits(128):032x}.arrow", **noise))
+        many.add(
+            replace(
+                base,
+                fragment=fragment,
+                shard=number,
+                data=f"data/{fragment}/{draw.getrandbits(128):032x}.arrow",
+                **noise,
+            )
+        )
     many.write_manifest()
     assert opened(many).lines == many.lines
 
@@ -128,6 +138,14 @@ def test_a_damaged_segment_is_read_as_fewer_commits(labels):
     segment.write_bytes(content)
     with pytest.raises(StorageError, match="is damaged"):
         opened(labels)
+
+
+def test_a_reader_that_looked_before_a_commit_does_not_see_it_after(labels):
+    late = LabelSet(labels.folder, "teacher", 1)
+    assert late.lines_of(0) == ()
+    for line in labels.lines:
+        late.add(labels._read_commit((line.fragment, 0)))
+        assert late.lines_of(line.shard)[-1] == line
 
 
 def test_lost_data_goes_unnoticed(labels, inventory):

@@ -114,7 +114,10 @@ def test_a_student_is_found_that_was_taught_otherwise(folder, old, new):
     [
         ("workers = 2", "workers = 4"),
         ("workers = 2", "workers = 2, gpus = 0.5"),
-        ("    [students.small]", '    [evaluate]\n    on = "labelled2"\n    [pools.labelled2]\n    path = "x"\n    target = "kind"\n    classes = ["a"]\n    [students.small]'),
+        (
+            "    [students.small]",
+            '    [evaluate]\n    on = "labelled2"\n    [pools.labelled2]\n    path = "x"\n    target = "kind"\n    classes = ["a"]\n    [students.small]',
+        ),
     ],
 )
 def test_workers_or_evaluation_train_a_model_anew(folder, old, new):

@@ -14,12 +14,20 @@ from distill.models.network import build_network
 from distill.storage import open_storage
 from tests.making import keep_network
 
-HEADS = {"main": Outputs("logits", ("a", "b", "ä"), True), "size": Outputs("value"), "many": Outputs("logits", ("x",), False)}
+HEADS = {
+    "main": Outputs("logits", ("a", "b", "ä"), True),
+    "size": Outputs("value"),
+    "many": Outputs("logits", ("x",), False),
+}
 
 
 @pytest.mark.parametrize(
     "model",
-    [Linear(kind="linear"), Mlp(kind="mlp", hidden=(8, 4), dropout=0.25), Cnn(kind="cnn", shape=(1, 4, 4), channels=(2,))],
+    [
+        Linear(kind="linear"),
+        Mlp(kind="mlp", hidden=(8, 4), dropout=0.25),
+        Cnn(kind="cnn", shape=(1, 4, 4), channels=(2,)),
+    ],
 )
 def test_a_plan_builds_another_network_after_its_way_through_json(model):
     plan = NetworkPlan(16, model, {"main": HeadPlan(3), "own": HeadPlan(2, Mlp(kind="mlp", hidden=(5,)))})

@@ -77,7 +77,9 @@ def binary(p, z):
 def plain_row(each, answered, batch, row):  # noqa: PLR0911  one return a loss
     """What one term says of one row, in plain Python."""
     z = answered[each.head][row].tolist()
-    column = {key.split(".")[1]: values[row].tolist() for key, values in batch.items() if key.startswith(f"{each.column}.")}
+    column = {
+        key.split(".")[1]: values[row].tolist() for key, values in batch.items() if key.startswith(f"{each.column}.")
+    }
     mine = [z[number] for number in each.positions] if each.positions else z
     if each.target:
         if each.loss is HARD:

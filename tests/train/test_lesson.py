@@ -101,9 +101,16 @@ def lesson(job) -> Lesson:
 
 
 def test_a_student_of_labels_and_a_target_sees_one_pool_only(lesson):
-    assert [[inventory.pool for inventory in source.inventories] for source in lesson.sources] == [["one", "two"], ["labelled"]]
+    assert [[inventory.pool for inventory in source.inventories] for source in lesson.sources] == [
+        ["one", "two"],
+        ["labelled"],
+    ]
     assert [source.rows for source in lesson.sources] == [150, 90]
-    assert [(term.source, term.column, term.target) for term in lesson.terms] == [(1, "0", True), (0, "1", False), (0, "2", False)]
+    assert [(term.source, term.column, term.target) for term in lesson.terms] == [
+        (1, "0", True),
+        (0, "1", False),
+        (0, "2", False),
+    ]
     first, second = lesson.sources
     assert first.columns.keys() == {"1", "2"}
     assert second.columns == {"0": TargetColumn("kind", Outputs("logits", ("a", "b", "c")))}
@@ -125,10 +132,19 @@ def test_a_lesson_forgets_what_the_job_says(job, lesson):
     assert [term.weight for term in lesson.terms] == [0.5, 1.0, 1.0]
     assert [term.head for term in lesson.terms] == ["main", "main", "size"]
     assert (lesson.seed, lesson.training.batch_rows, lesson.most_chunk_rows) == (3, 16, 64)
-    assert lesson.said["terms"] == ["0.5 · cross entropy to pools.labelled", "1 · kl at T=4 to labels.teacher", "1 · mse to labels.values"]
+    assert lesson.said["terms"] == [
+        "0.5 · cross entropy to pools.labelled",
+        "1 · kl at T=4 to labels.teacher",
+        "1 · mse to labels.values",
+    ]
     assert lesson.taught_by.keys() == {
-        "labels.teacher over one", "labels.teacher over two", "labels.values over one", "labels.values over two",
-        "pools.one", "pools.two", "pools.labelled",
+        "labels.teacher over one",
+        "labels.teacher over two",
+        "labels.values over one",
+        "labels.values over two",
+        "pools.one",
+        "pools.two",
+        "pools.labelled",
     }
 
 
@@ -142,9 +158,12 @@ def test_a_source_of_a_lesson_cannot_be_read(lesson):
 
 
 def test_a_target_of_the_rows_it_learns_labels_on_is_read_a_second_time(folder):
-    text = JOB.replace('[pools.one]\n    path = "one"', '[pools.one]\n    path = "one"\n    target = "kind"\n    classes = ["a", "b", "c"]')
+    text = JOB.replace(
+        '[pools.one]\n    path = "one"',
+        '[pools.one]\n    path = "one"\n    target = "kind"\n    classes = ["a", "b", "c"]',
+    )
     text = text.replace('learns = "pools.labelled"', 'learns = "pools.one"')
-    text = text.replace('[students.small]\n', '[students.small]\n    on = ["one"]\n')
+    text = text.replace("[students.small]\n", '[students.small]\n    on = ["one"]\n')
     job = tiny_job(folder, text)
     lesson = student_lesson(job, job.variants[0])
     assert len(lesson.sources) == 1

@@ -1,0 +1,86 @@
+"""Pools that a job makes: once, and again after a making that was cut off."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from distill.errors import JobError
+from distill.pool import make_pool, open_pool
+from distill.storage import open_storage
+from tests.tiny import tiny_job
+
+JOB = """
+    root = "runs"
+    [pools.made]
+    path = "{root}/pool"
+    made_by = "make.py:make"
+    features = { kind = "vector", columns = ["x"] }
+"""
+MAKE = """
+import pathlib
+import pyarrow as pa
+
+def make():
+    with pathlib.Path(__file__).with_name("calls").open("a") as calls:
+        calls.write("made\\n")
+    for shard in range(3):
+        yield pa.table({"x": [float(shard)] * 4})
+"""
+
+
+def job_in(folder, make=MAKE):
+    (folder / "make.py").write_text(make)
+    return tiny_job(folder, JOB)
+
+
+def test_a_pool_is_made_once(tmp_path):
+    job = job_in(tmp_path)
+    assert make_pool(job, "made") is True
+    assert make_pool(job, "made") is False
+    assert (tmp_path / "calls").read_text() == "made\n"
+    assert [shard.rows for shard in open_pool(job, "made").inventory.shards] == [4, 4, 4]
+
+
+def test_a_making_that_was_killed_is_made_again_and_whole(tmp_path):
+    job_in(tmp_path, MAKE.replace("        yield", "        while shard == 2 and not pathlib.Path(__file__).with_name('go').exists(): pass\n        yield"))
+    command = "import sys; from distill.job import load_job; from distill.pool import make_pool; make_pool(load_job(sys.argv[1]), 'made')"
+    with subprocess.Popen([sys.executable, "-c", command, tmp_path / "job.toml"]) as making:
+        until = time.monotonic() + 60
+        while not (tmp_path / "runs/pool/part-00001.parquet").exists():
+            assert time.monotonic() < until, "nothing was made"
+            time.sleep(0.02)
+        os.kill(making.pid, signal.SIGKILL)
+    job = job_in(tmp_path)
+    assert make_pool(job, "made") is True
+    assert [shard.rows for shard in open_pool(job, "made").inventory.shards] == [4, 4, 4]
+
+
+def test_shards_of_an_older_making_do_not_stay_in_the_pool(tmp_path):
+    job = job_in(tmp_path)
+    open_storage(job.pool_uri("made")).put("part-00007.parquet", b"of a making that was cut off, before the function made fewer shards")
+    with pytest.raises(JobError, match=r"pools\.made\.made_by.*part-00007\.parquet.*Empty the folder"):
+        make_pool(job, "made")
+
+
+@pytest.mark.parametrize("body", ["yield from ()", "return None", "return 3"])
+def test_a_maker_that_makes_nothing_is_told_and_not_called_done(tmp_path, body):
+    job = job_in(tmp_path, f"def make():\n    {body}\n")
+    for _ in range(2):
+        with pytest.raises(JobError, match=r"pools\.made\.made_by = 'make\.py:make': yielded no rows"):
+            make_pool(job, "made")
+
+
+def test_a_function_that_the_file_lacks_is_named(tmp_path):
+    job = job_in(tmp_path, "def other(): ...\n")
+    with pytest.raises(JobError, match=r"has no 'make'; it has \['other'\]"):
+        make_pool(job, "made")
+
+
+def test_a_pool_that_no_function_makes_is_left_alone(tmp_path):
+    job = tiny_job(tmp_path, JOB.replace('    made_by = "make.py:make"\n', ""))
+    assert make_pool(job, "made") is False
+    assert not (tmp_path / "runs").exists()

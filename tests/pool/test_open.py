@@ -1,0 +1,68 @@
+"""What a job says of a pool, held against its files before any work."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from distill.errors import PoolError
+from distill.job import pool_outputs
+from distill.pool import check_pools, open_pool
+from tests.tiny import tiny_job, write_pool
+
+JOB = """
+    root = "runs"
+    [pools.labelled]
+    path = "pool"
+    features = { kind = "vector", columns = ["pixels"] }
+    target = "kind"
+    classes = ["a", "b", "c"]
+"""
+
+
+def test_a_pool_that_fits_its_job_is_opened(tmp_path):
+    write_pool(tmp_path / "pool", [20, 30], width=6)
+    job = tiny_job(tmp_path, JOB)
+    check_pools(job)
+    pool = open_pool(job, "labelled")
+    assert (pool.width(), pool.target_width(pool_outputs(job, "labelled")), pool.inventory.rows) == (6, 3, 50)
+
+
+@pytest.mark.parametrize(("old", "new"), [('"pixels"', '"pixel"'), ('"kind"', '"knid"')])
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, old, new):
+    write_pool(tmp_path / "pool", [20])
+    job = tiny_job(tmp_path, JOB.replace(f"target = {old}" if "kind" in old else old, f"target = {new}" if "kind" in old else new))
+    with pytest.raises(PoolError, match=rf"job\.toml: pools\.labelled: .*no column '{new[1:-1]}'. It has: pixels, kind"):
+        check_pools(job)
+
+
+def test_every_pool_that_is_wrong_is_told_at_once(tmp_path):
+    job = tiny_job(tmp_path, JOB + '    [pools.other]\n    path = "other"\n')
+    with pytest.raises(PoolError) as told:
+        check_pools(job)
+    assert "pools.labelled.path: no file lies at" in str(told.value)
+    assert "pools.other.path: no file lies at" in str(told.value)
+
+
+def test_text_as_features_is_told_with_the_pool_and_column(tmp_path):
+    write_pool(tmp_path / "pool", [20])
+    job = tiny_job(tmp_path, JOB.replace('"pixels"', '"email"'))
+    with pytest.raises(PoolError, match=r"pools\.labelled.*'email'.*holds no numbers"):
+        check_pools(job)
+
+
+def test_a_shape_that_does_not_hold_a_row_is_refused_before_training(tmp_path):
+    write_pool(tmp_path / "pool", [20], width=6)
+    fit = '    [fit.large]\n    model = { kind = "cnn", shape = [1, 2, 2] }\n    on = "labelled"\n'
+    with pytest.raises(PoolError, match=r"fit\.large\.model\.shape = \[1, 2, 2\]: a row of pools\.labelled has 6 numbers"):
+        check_pools(tiny_job(tmp_path, JOB + fit))
+    check_pools(tiny_job(tmp_path, JOB + fit.replace("[1, 2, 2]", "[1, 2, 3]")))
+
+
+def test_a_first_shard_without_rows_does_not_hide_the_width(tmp_path):
+    schema = pa.schema([("pixels", pa.list_(pa.float32())), ("kind", pa.string())])
+    (tmp_path / "pool").mkdir()
+    pq.write_table(schema.empty_table(), tmp_path / "pool" / "part-0.parquet")
+    pq.write_table(pa.table({"pixels": [[1.0, 2.0]], "kind": ["a"]}, schema), tmp_path / "pool" / "part-1.parquet")
+    job = tiny_job(tmp_path, JOB)
+    check_pools(job)
+    assert open_pool(job, "labelled").width() == 2
