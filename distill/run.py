@@ -67,7 +67,9 @@ def fit_all(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
 
 def told_trained(trained: Trained) -> str:
     """One finished model as a line."""
-    return f"{trained.name}: {trained.record.parameters:,} parameters, {'trained now' if trained.now else 'done before'}"
+    return (
+        f"{trained.name}: {trained.record.parameters:,} parameters, {'trained now' if trained.now else 'done before'}"
+    )
 
 
 def told_labels(summary: LabelSummary) -> str:

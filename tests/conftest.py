@@ -37,7 +37,9 @@ def s3_server(tmp_path_factory):
         yield from _moto()
         return
     folder = tmp_path_factory.mktemp("s3", numbered=True)
-    started = subprocess.run([SERVER, "start", folder], env=os.environ | {"S3_SIZE_GB": "4"}, capture_output=True, text=True)
+    started = subprocess.run(
+        [SERVER, "start", folder], env=os.environ | {"S3_SIZE_GB": "4"}, capture_output=True, text=True
+    )
     assert started.returncode == 0, started.stderr
     try:
         yield dict(line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines())
@@ -53,7 +55,12 @@ def _moto():
     server.start()
     host, port = server.get_host_and_port()
     region = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
-    yield {"AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ACCESS_KEY_ID": "moto", "AWS_SECRET_ACCESS_KEY": "moto-secret", **region}
+    yield {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "moto",
+        "AWS_SECRET_ACCESS_KEY": "moto-secret",
+        **region,
+    }
     server.stop()
 
 
@@ -113,6 +120,8 @@ def pytest_terminal_summary(terminalreporter, config):
     ran = sum("s3" in report.keywords for report in terminalreporter.stats.get("passed", []))
     if not has_ceph() and (skipped or ran):
         terminalreporter.section("not run on a real store")
-        terminalreporter.line(f"Ceph is not installed: {ran} S3 tests ran against moto alone, and {len(skipped)} were skipped:")
+        terminalreporter.line(
+            f"Ceph is not installed: {ran} S3 tests ran against moto alone, and {len(skipped)} were skipped:"
+        )
         for name in skipped:
             terminalreporter.line(f"  {name}")

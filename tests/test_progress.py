@@ -33,9 +33,13 @@ def shown(monkeypatch):
 
 
 def test_a_display_hears_of_the_end_although_the_work_failed(shown):
-    with pytest.raises(RuntimeError, match="broken"), progress.track("labels.large", 10) as bar:
-        bar.advance(3, "fast")
-        raise RuntimeError("broken")
+    def fail():
+        with progress.track("labels.large", 10) as bar:
+            bar.advance(3, "fast")
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        fail()
     assert shown[:2] == [("begin", "labels.large", 10, "rows"), ("advance", 3, "fast")]
     assert shown[2][0] == "end"
 

@@ -11,14 +11,28 @@ from distill.errors import StorageError
 from distill.schema import INVENTORY, VERSION, bytes_table, canonical, digest, seal, table_bytes, unseal
 
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
 BODIES = st.dictionaries(st.text(max_size=6), PLAIN, max_size=4)
-BODY = {"fragment": "000001-000002", "rows": 50_000, "loss": 1e300, "names": ["ä", "\u0001", None, True], "digest": "ab" * 32}
+BODY = {
+    "fragment": "000001-000002",
+    "rows": 50_000,
+    "loss": 1e300,
+    "names": ["ä", "\u0001", None, True],
+    "digest": "ab" * 32,
+}
 TABLE = pa.Table.from_pylist(
-    [{"key": f"part-{n}.parquet", "id": "0" * 32, "bytes": 10**n, "rows": n * 100, "row_groups": [n, 100]} for n in range(5)], INVENTORY
+    [
+        {"key": f"part-{n}.parquet", "id": "0" * 32, "bytes": 10**n, "rows": n * 100, "row_groups": [n, 100]}
+        for n in range(5)
+    ],
+    INVENTORY,
 )
 
 
@@ -48,9 +62,11 @@ def test_a_truncated_json_object_is_an_error_at_every_length():
             unseal(sealed[:length], "s3://b/commit.json")
 
 
-@pytest.mark.parametrize("content", [b"", b"null", b"[]", b"3", b'{"body": {}}', b"\xff\xfe", b'{"format": 1, "digest": "", "body": 1e999}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"null", b"[]", b"3", b'{"body": {}}', b"\xff\xfe", b'{"format": 1, "digest": "", "body": 1e999}']
+)
 def test_what_is_no_control_object_is_told_as_damaged(content):
-    with pytest.raises(StorageError, match="s3://b/commit.json is damaged"):
+    with pytest.raises(StorageError, match=r"s3://b/commit\.json is damaged"):
         unseal(content, "s3://b/commit.json")
 
 

@@ -13,7 +13,14 @@ import pyarrow.parquet as pq
 from distill.job import Job, load_job
 
 
-def write_pool(folder: Path, shard_rows: Sequence[int], *, width: int = 4, classes: Sequence[str] = ("a", "b", "c"), row_group_rows: int = 64) -> pa.Table:
+def write_pool(
+    folder: Path,
+    shard_rows: Sequence[int],
+    *,
+    width: int = 4,
+    classes: Sequence[str] = ("a", "b", "c"),
+    row_group_rows: int = 64,
+) -> pa.Table:
     """Shards `part-00000.parquet`, … with `pixels` (width numbers), `kind` (a class), `size` (a number) and `email`; returns all rows."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = []

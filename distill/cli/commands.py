@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,19 +23,19 @@ app = typer.Typer(
 )
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="A job file (TOML).")]
-Name = Annotated[Optional[str], typer.Argument(metavar="[NAME]", help="One of the job's; all without it.")]  # noqa: UP045  typer reads it
+Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of the job's; all without it.")]
 Root = Annotated[
-    Optional[str],
+    str | None,
     typer.Option("--root", help="Keep everything here instead of the job's root: a folder or s3://bucket/prefix."),
-]  # noqa: UP045
+]
 Ray = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--ray",
         metavar="HOST:PORT",
         help="Join the Ray that runs there, from one of its nodes. Without it a Ray is started here.",
     ),
-]  # noqa: UP045
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and the libraries say.")]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import sys
 import tempfile
 import warnings
@@ -31,6 +32,8 @@ _QUIET = {
 }
 _OBJECT_STORE_BYTES = 200_000_000
 """Rows never pass through Ray's object store, so a local one may be small."""
+
+_LISTENER_SECONDS = 5
 
 _starter: Callable[[], None] | None = None
 
@@ -64,6 +67,8 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
     """
     settings = {**({} if verbose else _QUIET), **(_LOCAL if address is None else {})}
     os.environ.update({key: value for key, value in settings.items() if key not in os.environ})
+    if address:
+        _require_listener(address)
     import ray
 
     noise = {} if verbose else {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
@@ -82,6 +87,19 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
         ) from error
     if not verbose:
         _silence_libraries()
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself blocks for minutes on an address where nothing listens. Raises ResourceError."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return  # "auto"
+    try:
+        socket.create_connection((host, int(port)), _LISTENER_SECONDS).close()
+    except OSError as error:
+        raise ResourceError(
+            f"no Ray answers at {address}: {error}. --ray takes the HOST:PORT of a running Ray, from one of its nodes."
+        ) from None
 
 
 def disconnect() -> None:

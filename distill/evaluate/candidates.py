@@ -40,16 +40,22 @@ class Candidate:
 
 def find_candidates(job: Job, pool: OpenPool) -> list[Candidate]:
     """All of a job. Raises ContractError where a student is not trained, or labels are missing or mean something else."""
-    sets = [_label_set(job, name, pool) for name, labels in job.labels.items() if pool.name in labels.over]
+    over = [name for name, labels in job.labels.items() if pool.name in labels.over]
+    sets = [_label_set(job, name, pool, teacher=name == teacher_of(job, pool.name)) for name in over]
     return sets + [candidate for variant in job.variants for candidate in _students(job, variant)]
 
 
-def _label_set(job: Job, name: str, pool: OpenPool) -> Candidate:
+def teacher_of(job: Job, pool: str) -> str | None:
+    """The label set that agreement is measured against: the job's word, or its first one over the test pool."""
+    named = job.evaluate.teacher if job.evaluate else None
+    return named or next((name for name, labels in job.labels.items() if pool in labels.over), None)
+
+
+def _label_set(job: Job, name: str, pool: OpenPool, *, teacher: bool) -> Candidate:
     recipe, contract = prepare_labels(job, name)
     labels = label_set(job, name, pool.name)
     labels.require(contract, pool.inventory, job.fragment_rows)
     labels.require_complete(pool.inventory)
-    teacher = name == (job.evaluate.teacher if job.evaluate and job.evaluate.teacher else next(iter(job.labels)))
     return Candidate(
         method=Method(f"labels.{name}", label_outputs(job, name)),
         name=name,

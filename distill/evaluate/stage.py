@@ -15,7 +15,7 @@ from distill.evaluate.judge import TARGET, Judge
 from distill.evaluate.latency import Stopwatch
 from distill.evaluate.tally import Tally, add_tallies, measures, reliability
 from distill.feed import Chunk, LabelColumn, Source, TargetColumn
-from distill.job import Evaluate, Job, Outputs, pool_outputs
+from distill.job import Job, Outputs, pool_outputs
 from distill.labelers.prepare import library_versions
 from distill.models.identity import label_set
 from distill.pool import OpenPool, open_pool
@@ -37,7 +37,7 @@ def evaluate_students(job: Job) -> tuple[Storage, Evaluation]:
         )
     pool, truth = open_pool(job, job.evaluate.on), pool_outputs(job, job.evaluate.on)
     candidates = find_candidates(job, pool)
-    teacher = _teacher(job.evaluate, candidates)
+    teacher = next((candidate.method.key for candidate in candidates if candidate.role == "teacher"), None)
     folder = open_storage(job.root_uri).folder("reports", job.name, _identity(pool, candidates, teacher)[:16])
     stored = folder.read_or_none("evaluation.json")
     if stored is None:
@@ -50,14 +50,6 @@ def evaluate_students(job: Job) -> tuple[Storage, Evaluation]:
 def _identity(pool: OpenPool, candidates: list[Candidate], teacher: str | None) -> str:
     judged = [[candidate.method.key, candidate.pin] for candidate in candidates]
     return digest([pool.inventory.content, pool.spec.model_dump(mode="json"), judged, teacher])
-
-
-def _teacher(asked: Evaluate, candidates: list[Candidate]) -> str | None:
-    """The method that agreement is measured against: the job's word, or its first label set over the test pool."""
-    sets = [candidate.method.key for candidate in candidates if candidate.method.record is None]
-    if asked.teacher is not None:
-        return f"labels.{asked.teacher}"
-    return sets[0] if sets else None
 
 
 def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate], teacher: str | None) -> Evaluation:

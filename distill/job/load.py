@@ -83,7 +83,9 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
     try:
         names = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
     except UnicodeDecodeError:
-        raise JobError(f"{job.path}: pools.{name}.classes = {str(file)!r}: is not UTF-8 text. Save it as UTF-8.") from None
+        raise JobError(
+            f"{job.path}: pools.{name}.classes = {str(file)!r}: is not UTF-8 text. Save it as UTF-8."
+        ) from None
     except OSError as error:
         raise JobError(
             f"{job.path}: pools.{name}.classes = {str(file)!r}: {error.strerror}. Give names, or a file with one a line."
@@ -118,10 +120,8 @@ def _path(location: tuple[int | str, ...], tables: Any) -> Iterator[str]:
     """The keys of a location as the file has them: pydantic adds the tag of a chosen alternative, which is no key."""
     for position, part in enumerate(location):
         last = position == len(location) - 1
-        if isinstance(tables, dict) and part in tables:
-            tables = tables[part]
-        elif isinstance(tables, list) and isinstance(part, int):
-            tables = tables[part]
+        if (isinstance(tables, dict) and part in tables) or (isinstance(tables, list) and isinstance(part, int)):
+            tables = tables[part]  # type: ignore[index]  # an integer where it is a list
         elif not last or (isinstance(tables, dict) and tables.get("kind") == part) or not isinstance(tables, dict):
             continue
         yield str(part)
@@ -129,7 +129,9 @@ def _path(location: tuple[int | str, ...], tables: Any) -> Iterator[str]:
 
 def _nearest(key: str) -> str:
     known = {name for table in _tables(Table) for name in table.model_fields}
-    near = difflib.get_close_matches(key, known - {key}, n=1)  # a key that stands in another table is not known in this one
+    near = difflib.get_close_matches(
+        key, known - {key}, n=1
+    )  # a key that stands in another table is not known in this one
     return f" Did you mean {near[0]!r}?" if near else " `distill schema` lists the known ones."
 
 

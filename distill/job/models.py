@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from distill.job.base import Gpus, Positive, Table
+from distill.job.base import Gpus, Positive, Seed, Table
 
 
 class Linear(Table):
@@ -53,7 +53,7 @@ class Eszsl(Table):
     """Candidates for what calibrated stacking takes off the scores of seen classes."""
     scales: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
     """Candidates for the factor that turns scores into logits."""
-    seed: int = 0
+    seed: Seed = 0
     """Of which classes are held out together, where there are too many for every pair."""
 
 
@@ -86,5 +86,5 @@ class Fit(Table):
     """The labelled pool."""
     training: Training = Training()
     """For networks."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Default: the job's."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr
 
 from distill.errors import JobError
-from distill.job.base import Table
+from distill.job.base import Name, Seed, Table
 from distill.job.labels import Custom, Labels
 from distill.job.models import Eszsl, Fit
 from distill.job.paths import resolve_uri
@@ -19,15 +19,13 @@ from distill.job.source import Source, read_source
 from distill.job.students import Evaluate, Student
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
-
 
 class Job(Table):
     """One TOML file. Relative paths resolve against it."""
 
     root: str
     """Folder or `s3://` prefix that keeps inventories, labels, fits, students and reports."""
-    seed: int = 0
+    seed: Seed = 0
     """Of everything that draws at random and names no seed of its own."""
     fragment_rows: Annotated[int, Field(ge=64, le=1_000_000)] = 50_000
     """Rows of a fragment: the unit of work, commit and resume."""

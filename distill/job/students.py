@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from distill.job.base import Table
+from distill.job.base import Name, Seed, Table
 from distill.job.models import Network, Training
 
 MAIN = "main"
@@ -49,7 +49,7 @@ class Term(Table):
     learns: str
     """`labels.NAME`, or `pools.NAME` for that pool's target."""
     loss: Loss
-    head: str = MAIN
+    head: Name = MAIN
     weight: Annotated[float, Field(ge=0)] = 1.0
     """λ is one of these."""
 
@@ -86,12 +86,12 @@ class Student(Table):
 
     model: Network
     terms: Annotated[tuple[Term, ...], Field(min_length=1)]
-    heads: dict[str, Head] = {}
+    heads: dict[Name, Head] = {}
     """Only heads with classes or a network of their own need to be named."""
     on: tuple[str, ...] = ()
     """Pools whose rows it sees with label sets. Default: all that its label sets share, except the one it is judged on."""
     training: Training = Training()
-    seed: int | None = None
+    seed: Seed | None = None
     """Default: the job's."""
 
     @property

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distill.errors import DistillError
-from distill.label.blame import Blame, blame
+from distill.errors import DistillError, StorageError
+from distill.label.blame import Blame, blame, own_lines
 from distill.label.task import Assignment, Failure, FragmentTask, Outcome
 from distill.labelers import build_labeler
 from distill.labels import Origin, encode, storable, write_fragment
@@ -31,18 +31,28 @@ class LabelWorker:
 
     def __init__(self, assignment: Assignment, device: str) -> None:
         self.assignment, self.device = assignment, device
-        self.labeler = build_labeler(assignment.recipe, device)
         self._device_free = Lock()
+        self._unbuilt: Failure | None = None
+        try:
+            self.labeler = build_labeler(assignment.recipe, device)
+        except Exception as error:  # noqa: BLE001  the user's own; told with each fragment, so that the policy decides
+            self._unbuilt = Failure("the labeler's own making, before any row", "unbuilt", own_lines(error))
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
         task = FragmentTask.from_plain(plain)
         try:
-            return self.label(task).to_plain()
+            outcome = (
+                Outcome(task.pool, task.claim.fragment, failure=self._unbuilt) if self._unbuilt else self.label(task)
+            )
         except Blame as found:
             failure = Failure(f"{task.key}, row {task.claim.start + found.row}", found.signature, found.trace)
+            outcome = Outcome(task.pool, task.claim.fragment, failure=failure)
         except DistillError as error:
-            failure = Failure(task.key, f"{type(error).__name__}: {error}", f"{type(error).__name__}: {error}")
-        return Outcome(task.pool, task.claim.fragment, failure=failure).to_plain()
+            said = f"{type(error).__name__}: {error}"
+            # a bad file is one fragment's trouble; a store that fails is everybody's
+            failure = Failure(task.key, "StorageError" if isinstance(error, StorageError) else said, said)
+            outcome = Outcome(task.pool, task.claim.fragment, failure=failure)
+        return outcome.to_plain()
 
     def label(self, task: FragmentTask) -> Outcome:
         """Label and commit one fragment. Raises Blame where the labeler raised, DistillError where storage or the pool fail."""

@@ -102,7 +102,7 @@ class EszslFit:
     def _scores(self, x: Double, target: npt.NDArray[np.int64], row: npt.NDArray[np.int64]) -> Statistic:
         """Negative log-likelihood of every candidate on rows that its fit did not see: by holdout and by pseudo-seen or -unseen."""
         assert self._candidates is not None
-        scored = row % max(1, self.rows // SCORED_ROWS) == 0
+        scored = (row // FOLDS) % max(1, self.rows // SCORED_ROWS) == 0
         x, target, fold = x[scored], target[scored], (row % FOLDS)[scored]
         spec = self.spec
         grid = (len(spec.feature_ridges), len(spec.attribute_ridges), len(spec.calibrations), len(spec.scales))

@@ -90,4 +90,4 @@ class Contract:
 
 def _short(value: object) -> str:
     said = repr(value)
-    return said if len(said) <= 60 else said[:57] + "…"
+    return said if len(said) <= 120 else said[:117] + "…"

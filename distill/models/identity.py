@@ -30,7 +30,7 @@ def fit_folder(job: Job, name: str) -> Storage:
     identity = [
         fit.model.model_dump(mode="json"),
         None if described else _learned(fit.training),
-        fit.seed,
+        [fit.seed, job.fragment_rows],
         pool.inventory.content,
         pool.features.model_dump(mode="json"),
         [pool.spec.target, outputs.kind, list(outputs.classes), outputs.exclusive],
@@ -67,7 +67,7 @@ def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Stora
     pools = dict.fromkeys([*student.on, *(term.pool for term in student.terms if term.pool)])
     features = [job.pools[pool].features for pool in pools]
     identity = [
-        plain,
+        [plain, job.fragment_rows],
         _learned(student.training),
         dict(pins),
         [feature.model_dump(mode="json") for feature in features if feature],

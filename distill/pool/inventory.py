@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 MADE_MARKER = "_made.json"
 """Written last by the making of a pool that its job makes."""
 _FOOTER_THREADS = 16
+_SEGMENT_SHARDS = 2_000
+"""Keeps a segment under the limit of a conditional put."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,9 @@ def _append(folder: Storage, number: int, files: Storage, new: Sequence[Entry]) 
         }
         for entry, footer in zip(new, footers, strict=True)
     ]
-    folder.put_if_absent(_segment(number), table_bytes(pa.Table.from_pylist(rows, INVENTORY)))
+    for offset, start in enumerate(range(0, len(rows), _SEGMENT_SHARDS)):
+        part = pa.Table.from_pylist(rows[start : start + _SEGMENT_SHARDS], INVENTORY)
+        folder.put_if_absent(_segment(number + offset), table_bytes(part))
 
 
 def _segment(number: int) -> str:

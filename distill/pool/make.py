@@ -40,7 +40,9 @@ def make_pool(job: Job, name: str) -> bool:
     made = {_shard_key(number) for number in range(len(rows))}
     others = [entry.key for entry in files.list_objects() if not is_hidden(entry.key) and entry.key not in made]
     if others:
-        raise JobError(f"{where} = {made_by!r}: {files.uri} also holds {others[:3]}, of an older making or another source. Empty the folder.")
+        raise JobError(
+            f"{where} = {made_by!r}: {files.uri} also holds {others[:3]}, of an older making or another source. Empty the folder."
+        )
     files.put(MADE_MARKER, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))
     log.info("pools.%s: made %d rows in %d shards under %s", name, sum(rows), len(rows), files.uri)
     return True

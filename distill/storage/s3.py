@@ -122,7 +122,9 @@ def _is(error: BaseException, *codes: str) -> bool:
 def _told(error: Exception, where: str) -> StorageError:
     code = _code(error)
     if type(error).__name__ in _NOT_GIVEN:
-        return StorageError(f"{where}: {error}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role.")
+        return StorageError(
+            f"{where}: {error}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role."
+        )
     if isinstance(error, PermissionError) or code in _REFUSED:
         return StorageError(
             f"{where}: the store refused the credentials ({code or error}). Check AWS_ACCESS_KEY_ID, AWS_PROFILE or the role."

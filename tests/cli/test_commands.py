@@ -24,7 +24,17 @@ def test_import_and_help_load_nothing_heavy(statement):
 
 def test_schema_describes_every_table_of_a_job():
     schema = json.loads(distill("schema").output)
-    assert set(schema["properties"]) == {"root", "seed", "fragment_rows", "pools", "fit", "labels", "students", "sweep", "evaluate"}
+    assert set(schema["properties"]) == {
+        "root",
+        "seed",
+        "fragment_rows",
+        "pools",
+        "fit",
+        "labels",
+        "students",
+        "sweep",
+        "evaluate",
+    }
     assert "unit of work" in schema["properties"]["fragment_rows"]["description"]
 
 
@@ -33,7 +43,10 @@ def test_init_writes_a_job_that_names_the_columns_that_are_there(tmp_path):
     ended = distill("init", tmp_path / "pool")
     assert ended.code == 0, ended.output
     job = tomllib.loads(ended.output)
-    assert job["pools"]["unlabelled"] == {"path": str(tmp_path / "pool"), "features": {"kind": "vector", "columns": ["pixels"]}}
+    assert job["pools"]["unlabelled"] == {
+        "path": str(tmp_path / "pool"),
+        "features": {"kind": "vector", "columns": ["pixels"]},
+    }
     assert "#   email: string" in ended.output
 
 

@@ -27,15 +27,31 @@ def job(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("learning_rate = 1e-3", "lerning_rate = 1e-3", "fit.large.training.lerning_rate: unknown key. Did you mean 'learning_rate'?"),
+        (
+            "learning_rate = 1e-3",
+            "lerning_rate = 1e-3",
+            "fit.large.training.lerning_rate: unknown key. Did you mean 'learning_rate'?",
+        ),
         ('columns = ["pixels"]', 'columns = ["pixel"]', "no column 'pixel'. It has: pixels"),
         ('target = "digit"', 'target = "number"', "no column 'number'. It has: pixels, digit"),
         ('made_by = "digits_pools.py:unlabelled"', "", "pools.unlabelled.path: no file lies at"),
-        ('made_by = "digits_pools.py:test"', 'made_by = "no.py:test"', "pools.test.made_by = 'no.py:test': there is no file"),
+        (
+            'made_by = "digits_pools.py:test"',
+            'made_by = "no.py:test"',
+            "pools.test.made_by = 'no.py:test': there is no file",
+        ),
         ('made_by = "digits_pools.py:test"', 'made_by = "digits_pools.py:tset"', "has no 'tset'; it has"),
         ("temperature = 2 }", "temperature = 3 }", "declare 3.0 in labels.large.encoding.temperatures"),
-        ("[students.combined]", '[students.combined]\nheads = { main = { classes = ["0", "1"] } }', "are not among the head's ['0', '1']"),
-        ("shape = [1, 8, 8]", "shape = [1, 8, 9]", "fit.large.model.shape = [1, 8, 9]: a row of pools.labelled has 64 numbers"),
+        (
+            "[students.combined]",
+            '[students.combined]\nheads = { main = { classes = ["0", "1"] } }',
+            "are not among the head's ['0', '1']",
+        ),
+        (
+            "shape = [1, 8, 8]",
+            "shape = [1, 8, 9]",
+            "fit.large.model.shape = [1, 8, 9]: a row of pools.labelled has 64 numbers",
+        ),
         ('path = "{root}/pools/test"', 'path = "{root}/pools/labelled/"', "its files lie in pools.labelled too"),
     ],
 )
@@ -56,6 +72,6 @@ def test_a_missing_job_file_says_how_to_begin(tmp_path):
 
 @pytest.mark.ray
 def test_gpus_that_the_machine_does_not_have_are_refused_at_once(job):
-    ended = distill("fit", job("on = \"labelled\"\ntraining = {", "on = \"labelled\"\ntraining = { gpus = 1,"), "large")
+    ended = distill("fit", job('on = "labelled"\ntraining = {', 'on = "labelled"\ntraining = { gpus = 1,'), "large")
     assert ended.code == 2
     assert "training needs 1 GPU on one node, but the largest node has 0" in ended.output

@@ -25,7 +25,9 @@ def test_main_job_runs_unchanged_but_for_its_root_on_two_raylets_and_s3(s3_root,
     assert re.search(rf"Report: {s3_root}/reports/digits/\w+/report.html", ended.output)
     job = load_job(JOB, root=s3_root)
     assert not [problem for name in job.labels for each in verify_labels(job, name) for problem in each.problems]
-    kept = {entry.key.rsplit("/", 1)[1] for entry in open_storage(s3_root).folder("students", "combined").list_objects()}
+    kept = {
+        entry.key.rsplit("/", 1)[1] for entry in open_storage(s3_root).folder("students", "combined").list_objects()
+    }
     assert "done.json" in kept
     assert any(name.startswith("step_") for name in kept)
     again = distill("run", JOB, "--root", s3_root, **s3_server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -30,14 +31,16 @@ def measure(evaluation: Evaluation, name: str, what: str) -> float:
 def test_main_job_ends_with_the_table_and_names_its_report(main_job):
     assert main_job.ended.code == 0, main_job.ended.output
     (named,) = re.findall(r"Report: (\S+)", main_job.ended.output)
-    page = open(named, encoding="utf-8").read()
+    page = Path(named).read_text("utf-8")
     assert "combined is the best student" in main_job.ended.output
     assert "<svg" in page
     assert "1,277 rows in = 1,277 labelled + 0 rejected" in main_job.ended.output
 
 
 def test_ray_says_nothing_of_its_own(main_job):
-    noise = re.findall(r"(?im)^.*(?:raylet|gcs|deprecat|warning|\(pid=|ray\.data|UserWarning|core_worker).*$", main_job.ended.output)
+    noise = re.findall(
+        r"(?im)^.*(?:raylet|gcs|deprecat|warning|\(pid=|ray\.data|UserWarning|core_worker).*$", main_job.ended.output
+    )
     assert not noise
 
 

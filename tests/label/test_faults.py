@@ -63,7 +63,8 @@ def kill_at(job: Path, place: str, number: int, marker: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "number", "committed"), [("label.before_data", 1, False), ("label.after_data", 2, False), ("label.after_commit", 2, True)]
+    ("place", "number", "committed"),
+    [("label.before_data", 1, False), ("label.after_data", 2, False), ("label.after_commit", 2, True)],
 )
 def test_a_kill_loses_nothing_and_doubles_nothing(place, number, committed, pool, undisturbed, tmp_path):
     job = make_job(tmp_path / "job", pool)
@@ -121,7 +122,9 @@ def test_a_labeler_that_cannot_be_built_ends_with_its_own_error(pool, tmp_path):
     job = make_job(tmp_path / "job", pool, LABELER + "\n    def __init__(self):\n        open('/no/such/weights')\n")
     ended = distill("label", job)
     assert ended.code == 1, ended.output
+    assert 'labeler.py", line 12, in __init__' in ended.output
     assert "/no/such/weights" in ended.output
+    assert "ray" not in ended.output.replace("starting a Ray", "")
 
 
 def test_another_revision_is_refused_with_the_way_out(pool, tmp_path):

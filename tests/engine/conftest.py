@@ -1,0 +1,27 @@
+"""A Ray in this process, started as the command starts it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from distill.engine import connect, disconnect
+
+
+@pytest.fixture(scope="package")
+def ray():
+    """Connected, and ended afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="de", dir="/tmp"))
+    (folder / "ray").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("RAY_")]:
+            patch.delenv(name)
+        patch.setenv("RAY_TMPDIR", str(folder))
+        connect(None)
+        import ray
+
+        yield ray
+        disconnect()

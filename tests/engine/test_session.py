@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.command import environment
+
+_NO_RAY = """
+from distill.engine import fold
+from distill.errors import ResourceError
+try:
+    fold("sum", int, [1], max)
+except ResourceError as error:
+    print(error)
+import ray
+assert not ray.is_initialized()
+"""
+_LISTENS = """
+import os, ray, sys
+from distill.engine import connect, disconnect
+connect(None)
+print(ray.get_runtime_context().gcs_address)
+disconnect()
+assert not ray.is_initialized()
+"""
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
+
+
+def test_a_stage_does_not_start_a_cluster_behind_the_callers_back():
+    ended = run(_NO_RAY)
+    assert ended.returncode == 0, ended.stderr
+    assert "call ray.init() first" in ended.stdout
+
+
+@pytest.mark.ray
+def test_a_local_ray_is_on_loopback_and_silent():
+    ended = run(_LISTENS)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("127.0.0.1:")
+    assert ended.stderr == ""

@@ -1,0 +1,67 @@
+"""What the engine's tests hand to workers; a module of its own, so that it travels by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+
+class Bar:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.amount, self.notes = 0.0, []
+
+    def advance(self, amount: float, note: str = "") -> None:
+        self.amount += amount
+        self.notes.append(note)
+
+    def waits(self, what: str) -> None:
+        pass
+
+
+def doubling(told, device):
+    """A worker that dies once, on the number it was told, leaving a mark."""
+    assert device == "cpu"
+
+    def work(task):
+        mark = Path(told["mark"])
+        if task["number"] == told["fatal"] and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"twice": 2 * task["number"], "pid": os.getpid()}
+
+    return work
+
+
+def unbuildable(told, device):
+    raise FileNotFoundError(f"no weights at {told}")
+
+
+def sum_over_workers(told, context):
+    """Sums ranks by a collective; once, rank 1 dies before it."""
+    import torch
+    import torch.distributed as dist
+
+    mark = Path(told["mark"])
+    if told["dies"] and context.rank == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    total = torch.tensor([context.rank + 1.0])
+    dist.all_reduce(total)
+    context.say(5, "half way")
+    dist.barrier()
+    return total.item()
+
+
+def raise_on_one_rank(told, context):
+    import torch.distributed as dist
+
+    if context.rank == 1:
+        read_column(told)
+    dist.barrier()
+
+
+def read_column(name):
+    raise KeyError(name)
