@@ -1,15 +1,15 @@
 """A group of data-parallel training workers, by Ray Train: the process group, restarts after a lost worker, and progress.
 
 We keep our own checkpoints (Ray's latest is the latest *polled*, and a killed driver's run resumes from an older one than storage
-holds), so nothing is reported to Ray Train and its storage path stays a temporary folder. Restarts are ours too: Ray Train cannot tell
-a lost process from a mistake in the code it runs. A worker that raises says so first, to the ear; the driver then gives up with the
-worker's traceback. Where nobody said anything a process was lost, and the group is started again.
+holds), so nothing is reported to Ray Train and its storage path stays a temporary folder. Ray Train starts the group again after a lost
+process, but cannot tell that from a mistake in the code it runs. So a worker that raises says so first, to the ear; a group that is started
+after that ends at once, and the driver raises what was said. (Restarts of our own by a new `fit()` were tried: a worker lost while its
+group starts leaves its placement group reserved for ever.)
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import tempfile
 import threading
 import traceback
@@ -24,10 +24,9 @@ from distill.errors import TrainingError
 from distill.job.base import Gpus
 from distill.progress import Bar
 
-log = logging.getLogger(__name__)
-
 LOST_WORKERS = 8
-"""Starts of the group before training is given up."""
+"""Restarts of the group before training is given up."""
+_MOST_SAID = 1_500
 _POLL_SECONDS = 0.5
 
 Told = TypeVar("Told")
@@ -56,31 +55,33 @@ def train_workers(work: Callable[[Told, WorkerContext], Any], told: Told, *, wor
     each = gpus_each(ray, gpus)
     require_resources(ray, "training", processes=workers, cpus=1, gpus=each)
     with _listening(ray, bar) as ear, tempfile.TemporaryDirectory(prefix="distill-train-") as scratch:
-        for _ in range(LOST_WORKERS):
-            trainer = TorchTrainer(
-                _worker,
-                train_loop_config={"work": work, "told": told, "ear": ear},
-                torch_config=TorchConfig(backend="nccl" if each else "gloo"),
-                scaling_config=ScalingConfig(
-                    num_workers=workers,
-                    use_gpu=bool(each),
-                    resources_per_worker={"CPU": 1, **({"GPU": each} if each else {})},
-                ),
-                run_config=RunConfig(
-                    name=uuid.uuid4().hex, storage_path=scratch, failure_config=FailureConfig(max_failures=0)
-                ),
-            )
-            try:
-                return trainer.fit().return_value
-            except ray.train.TrainingFailedError as error:
-                said = ray.get(ear.first_failure.remote())
-                lost = str(error)
-            if said:
-                raise TrainingError(said)
-            log.warning("a training worker was lost; the group starts again from the newest checkpoint")
-    raise TrainingError(
-        f"training lost a worker {LOST_WORKERS} times and was given up: {lost[-1500:]}. Run the same command again; it goes on from the newest checkpoint."
-    )
+        trainer = TorchTrainer(
+            _worker,
+            train_loop_config={"work": work, "told": told, "ear": ear},
+            torch_config=TorchConfig(backend="nccl" if each else "gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=workers,
+                use_gpu=bool(each),
+                resources_per_worker={"CPU": 1, **({"GPU": each} if each else {})},
+            ),
+            run_config=RunConfig(
+                name=uuid.uuid4().hex, storage_path=scratch, failure_config=FailureConfig(max_failures=LOST_WORKERS)
+            ),
+        )
+        lost = ""
+        try:
+            answer = trainer.fit().return_value
+        except ray.train.TrainingFailedError as error:
+            lost = str(error)
+        said = ray.get(ear.first_failure.remote())
+    if said:
+        raise TrainingError(said)
+    if lost:
+        raise TrainingError(
+            f"training lost workers {LOST_WORKERS} times and was given up: {lost[-_MOST_SAID:]}. "
+            f"Run the same command again; it goes on from the newest checkpoint."
+        )
+    return answer
 
 
 def _worker(config: dict[str, Any]) -> Any:
@@ -94,6 +95,8 @@ def _worker(config: dict[str, Any]) -> Any:
         if rank == 0:
             ear.hear.remote(amount, note)
 
+    if ray.get(ear.first_failure.remote()):
+        return None
     try:
         return config["work"](config["told"], WorkerContext(rank, context.get_world_size(), device_of_worker(ray), say))
     except Exception as error:

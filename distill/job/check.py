@@ -97,6 +97,8 @@ def _fits(job: Job) -> Problems:
         if job.pools[fit.on].target is None:
             yield f"fit.{name}.on = {fit.on!r}: that pool has no target to learn. Name its target column."
             continue
+        if job.evaluate and job.evaluate.on == fit.on:
+            yield f"fit.{name}.on = {fit.on!r}: students are judged on that pool. Fit it on another one."
         if not isinstance(fit.model, Eszsl):
             yield from _training(fit.training, f"fit.{name}.training")
             continue

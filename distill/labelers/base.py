@@ -37,19 +37,3 @@ class Recipe:
     name: str = ""
     """The class in `source`."""
     precision: str = "float32"
-
-
-def build_labeler(recipe: Recipe, device: str = "cpu") -> Labeler:
-    """The labeler, ready on `device`. Raises what its constructor raises."""
-    if recipe.form == "custom":
-        assert recipe.source is not None
-        made: Labeler = recipe.source.load(recipe.name)()
-        return made
-    assert recipe.record is not None
-    if recipe.form == "eszsl":
-        from distill.labelers.eszsl import EszslLabeler
-
-        return EszslLabeler.load(recipe.folder, recipe.record)
-    from distill.labelers.network import NetworkLabeler
-
-    return NetworkLabeler.load(recipe.folder, recipe.record, device=device, precision=recipe.precision)

@@ -60,6 +60,9 @@ class LocalStorage(Storage):
             os.link(temporary, final)
         except FileExistsError:
             return False
+        except OSError as error:
+            said = f"{self.url(key)}: {error.strerror}. A root needs hard links, by which commits are made: use another disk, or s3://."
+            raise StorageError(said) from error
         finally:
             temporary.unlink()
         _sync(final.parent)
@@ -70,7 +73,7 @@ class LocalStorage(Storage):
 
     def _write(self, key: str, content: bytes) -> tuple[Path, Path]:
         final = self.path / key
-        final.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(final.parent)
         temporary = final.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
         with temporary.open("wb") as file:
             file.write(content)
@@ -94,6 +97,15 @@ def _told(error: OSError) -> StorageError:
     return StorageError(
         f"{error.filename}: {error.strerror}. Mend the link or the permissions, or take it out of the folder."
     )
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents, each durable: a commit in a folder that a power cut forgets is no commit."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:

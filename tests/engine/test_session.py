@@ -18,9 +18,9 @@ import ray
 assert not ray.is_initialized()
 """
 _LISTENS = """
-import os, ray, sys
 from distill.engine import connect, disconnect
 connect(None)
+import ray
 print(ray.get_runtime_context().gcs_address)
 disconnect()
 assert not ray.is_initialized()
