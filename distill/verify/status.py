@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from distill.errors import DistillError
 from distill.job import Job
+from distill.models import ModelRecord
 from distill.models.identity import find_fit, find_student, forget_labels, label_set
 from distill.pool import read_inventory
-from distill.storage import open_storage
+from distill.storage import Storage, open_storage
+
+Find = Callable[[], tuple[Storage, ModelRecord]]
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,19 @@ class StatusLine:
 
 def job_status(job: Job) -> list[StatusLine]:
     """Fits, label sets and students of a job, in the order in which they are made."""
-    lines = [_found(f"fit.{name}", lambda name=name: find_fit(job, name)) for name in job.fit]
+    lines = [_found(job, f"fit.{name}", (fit.on,), partial(find_fit, job, name)) for name, fit in job.fit.items()]
     lines += [_labels(job, name, pool) for name, labels in job.labels.items() for pool in labels.over]
-    return lines + [_found(f"students.{each.name}", lambda each=each: find_student(job, each)) for each in job.variants]
+    for each in job.variants:
+        pools = (*each.spec.on, *(term.pool for term in each.spec.terms if term.pool))
+        lines.append(_found(job, f"students.{each.name}", pools, partial(find_student, job, each)))
+    return lines
 
 
-def _found(name: str, find: object) -> StatusLine:
-    assert callable(find)
+def _found(job: Job, name: str, pools: Sequence[str], find: Find) -> StatusLine:
+    root = open_storage(job.root_uri)
+    unlisted = [pool for pool in pools if read_inventory(root, pool, job.pool_uri(pool)) is None]
+    if unlisted:
+        return StatusLine(name, 0, 1, "model", f"pools.{unlisted[0]} is not listed yet")
     try:
         _, record = find()
     except DistillError as error:

@@ -29,7 +29,7 @@ def test_an_error_in_a_task_comes_back_as_itself(ray):
         raise ValueError(f"bad item {item}")
 
     with pytest.raises(ValueError, match="bad item 7"):
-        fold("sum", fail, [7], lambda first, second: first)
+        fold("sum", fail, [7], lambda first, _: first)
 
 
 def test_a_function_runs_elsewhere(ray):

@@ -17,13 +17,33 @@ DESCRIBED = "class,loops,lines\na,1,0\nb,0,1\nc,1,1\nd,0,0.5\nunseen,2,2\n"
         ('on = "labelled"', 'on = "labeled"', ["fit.large.on = 'labeled': there is no such pool", "labelled, test"]),
         ('fit = "large"', 'fit = "larg"', ["labels.large.labeler.fit = 'larg': there is no such fit. There is: large"]),
         ('["unlabelled", "test"]', '["unlabeled"]', ["labels.large.over = 'unlabeled': there is no such pool"]),
-        ('"labels.large"', '"labels.lage"', ["students.combined.terms.0.learns = 'lage': there is no such label set. There is: large"]),
+        (
+            '"labels.large"',
+            '"labels.lage"',
+            ["students.combined.terms.0.learns = 'lage': there is no such label set. There is: large"],
+        ),
         ('"pools.labelled"', '"pools.lab"', ["students.combined.terms.1.learns = 'lab': there is no such pool"]),
-        ('{ kind = "linear" }', '{ kind = "linear" }\n    on = ["x"]', ["students.combined.on = 'x': there is no such pool"]),
-        ('{ kind = "linear" }', '{ kind = "linear" }\n    heads = { aux = {} }', ["students.combined.heads = 'aux'", "main"]),
-        ("[evaluate]", '[sweep.s]\n    student = "x"\n    seed = [1]\n    [evaluate]', ["sweep.s.student = 'x'", "combined"]),
+        (
+            '{ kind = "linear" }',
+            '{ kind = "linear" }\n    on = ["x"]',
+            ["students.combined.on = 'x': there is no such pool"],
+        ),
+        (
+            '{ kind = "linear" }',
+            '{ kind = "linear" }\n    heads = { aux = {} }',
+            ["students.combined.heads = 'aux'", "main"],
+        ),
+        (
+            "[evaluate]",
+            '[sweep.s]\n    student = "x"\n    seed = [1]\n    [evaluate]',
+            ["sweep.s.student = 'x'", "combined"],
+        ),
         ('[evaluate]\n    on = "test"', '[evaluate]\n    on = "tset"', ["evaluate.on = 'tset': there is no such pool"]),
-        ("[evaluate]\n", '[evaluate]\n    teacher = "x"\n', ["evaluate.teacher = 'x': there is no such label set. There is: large"]),
+        (
+            "[evaluate]\n",
+            '[evaluate]\n    teacher = "x"\n',
+            ["evaluate.teacher = 'x': there is no such label set. There is: large"],
+        ),
     ],
 )
 def test_an_unknown_name_is_told_with_those_that_exist(tmp_path, old, new, said):
@@ -33,7 +53,14 @@ def test_an_unknown_name_is_told_with_those_that_exist(tmp_path, old, new, said)
 @pytest.mark.parametrize("path", ["pool", "pool/", "./pool", "pool/part", ".", "x/../pool", "file://{here}/pool"])
 def test_two_pools_that_share_files_are_refused_however_their_paths_are_spelled(tmp_path, path):
     here = path.replace("{here}", str(tmp_path))
-    refused(tmp_path, 'path = "labelled/"', f'path = "{here}"', "pools.labelled.path", "pools.unlabelled", "a folder of its own")
+    refused(
+        tmp_path,
+        'path = "labelled/"',
+        f'path = "{here}"',
+        "pools.labelled.path",
+        "pools.unlabelled",
+        "a folder of its own",
+    )
 
 
 def test_a_pool_of_a_like_name_shares_no_files(tmp_path):
@@ -45,29 +72,67 @@ def test_a_root_inside_a_pool_is_refused_since_its_objects_would_become_shards(t
 
 
 def test_pools_inside_the_root_are_fine(tmp_path):
-    assert tiny_job(tmp_path, JOB.replace('"pool/"', '"{root}/pool"')).pool_uri("unlabelled") == str(tmp_path / "runs/pool")
+    assert tiny_job(tmp_path, JOB.replace('"pool/"', '"{root}/pool"')).pool_uri("unlabelled") == str(
+        tmp_path / "runs/pool"
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("temperature = 4", "temperature = 2", ["terms.0.loss.temperature = 2.0", "[1.0, 4.0]", "declare 2.0", "encode dense"]),
+        (
+            "temperature = 4",
+            "temperature = 2",
+            ["terms.0.loss.temperature = 2.0", "[1.0, 4.0]", "declare 2.0", "encode dense"],
+        ),
         ("k = 3", "k = 5", ["labels.large.encoding.k = 5: there are 4 classes"]),
         ("temperatures = [1, 4]", "temperatures = [4]", ["labels.large.encoding.temperatures = [4.0]", "Add 1"]),
         ('"topk", k = 3, temperatures = [1, 4]', '"value"', ["labels.large.encoding.kind = 'value'", "dense or topk"]),
         ('kind = "kl", temperature = 4', 'kind = "mse"', ["terms.0.loss.kind = 'mse': learns values"]),
-        ('kind = "kl", temperature = 4', 'kind = "binary_cross_entropy"', ["terms.0.loss.kind = 'binary_cross_entropy'"]),
+        (
+            'kind = "kl", temperature = 4',
+            'kind = "binary_cross_entropy"',
+            ["terms.0.loss.kind = 'binary_cross_entropy'"],
+        ),
         ('{ kind = "cross_entropy" }', '{ kind = "kl" }', ["terms.1.loss.kind = 'kl': learns soft labels"]),
-        ('{ kind = "cross_entropy" }', '{ kind = "cross_entropy", temperature = 2 }', ["terms.1.loss.temperature = 2.0", "no temperature"]),
-        ('{ kind = "linear" }', '{ kind = "linear" }\n    heads = { main = { classes = ["a", "b"] } }', ["classes ['c', 'd'] are not among"]),
+        (
+            '{ kind = "cross_entropy" }',
+            '{ kind = "cross_entropy", temperature = 2 }',
+            ["terms.1.loss.temperature = 2.0", "no temperature"],
+        ),
+        (
+            '{ kind = "linear" }',
+            '{ kind = "linear" }\n    heads = { main = { classes = ["a", "b"] } }',
+            ["classes ['c', 'd'] are not among"],
+        ),
         ('"pools.labelled"', '"pools.test"', ["students.combined", "pools.test, which it is judged on"]),
-        ('{ kind = "linear" }', '{ kind = "linear" }\n    on = ["test"]', ["students.combined.on: has pools.test, which it is judged on"]),
-        ('{ kind = "linear" }', '{ kind = "linear" }\n    on = ["labelled"]', ["students.combined.on = ['labelled']: labels.large covers"]),
+        (
+            '{ kind = "linear" }',
+            '{ kind = "linear" }\n    on = ["test"]',
+            ["students.combined.on: has pools.test, which it is judged on"],
+        ),
+        (
+            '{ kind = "linear" }',
+            '{ kind = "linear" }\n    on = ["labelled"]',
+            ["students.combined.on = ['labelled']: labels.large covers"],
+        ),
         ('"pools.labelled"', '"pools.unlabelled"', ["terms.1.learns = 'pools.unlabelled': that pool has no target"]),
         ('on = "labelled"', 'on = "unlabelled"', ["fit.large.on = 'unlabelled': that pool has no target"]),
-        ('[evaluate]\n    on = "test"', '[evaluate]\n    on = "unlabelled"', ["evaluate.on = 'unlabelled'", "has no target"]),
-        ("hidden = [16] }", "hidden = [16] }\n    training = { batch_rows = 100 }", ["fit.large.training.batch_rows = 100", "lanes = 8"]),
-        ("hidden = [16] }", "hidden = [16] }\n    training = { workers = 3 }", ["fit.large.training.workers = 3", "lanes = 8"]),
+        (
+            '[evaluate]\n    on = "test"',
+            '[evaluate]\n    on = "unlabelled"',
+            ["evaluate.on = 'unlabelled'", "has no target"],
+        ),
+        (
+            "hidden = [16] }",
+            "hidden = [16] }\n    training = { batch_rows = 100 }",
+            ["fit.large.training.batch_rows = 100", "lanes = 8"],
+        ),
+        (
+            "hidden = [16] }",
+            "hidden = [16] }\n    training = { workers = 3 }",
+            ["fit.large.training.workers = 3", "lanes = 8"],
+        ),
         ("features = {", "# {", ["pools.unlabelled.features: missing"]),
     ],
 )
@@ -76,7 +141,13 @@ def test_what_cannot_work_is_refused_with_its_key(tmp_path, old, new, said):
 
 
 def test_a_private_column_is_not_read_by_way_of_another_pools_features(tmp_path):
-    refused(tmp_path, 'path = "labelled/"', 'path = "labelled/"\n    private = ["pixels"]', "pools.labelled.private = ['pixels']", "features")
+    refused(
+        tmp_path,
+        'path = "labelled/"',
+        'path = "labelled/"\n    private = ["pixels"]',
+        "pools.labelled.private = ['pixels']",
+        "features",
+    )
 
 
 def test_topk_of_independent_outputs_is_refused(tmp_path):
@@ -86,7 +157,9 @@ def test_topk_of_independent_outputs_is_refused(tmp_path):
 
 
 def test_a_teacher_that_does_not_label_the_judged_pool_is_refused(tmp_path):
-    job = JOB.replace('over = ["unlabelled", "test"]', 'over = ["unlabelled"]').replace("[evaluate]", '[evaluate]\n    teacher = "large"')
+    job = JOB.replace('over = ["unlabelled", "test"]', 'over = ["unlabelled"]').replace(
+        "[evaluate]", '[evaluate]\n    teacher = "large"'
+    )
     with pytest.raises(JobError, match=r"evaluate\.teacher = 'large': it does not label pools\.test"):
         tiny_job(tmp_path, job)
 

@@ -30,9 +30,17 @@ def test_another_root_replaces_the_files_own(tmp_path):
     ("old", "new", "said"),
     [
         ("fragment_rows = 500", "fragment_row = 500", ["fragment_row: unknown key", "'fragment_rows'"]),
-        ("[pools.labelled]\n", "[pools.labelled]\n    privat = []\n", ["pools.labelled.privat: unknown key", "'private'"]),
+        (
+            "[pools.labelled]\n",
+            "[pools.labelled]\n    privat = []\n",
+            ["pools.labelled.privat: unknown key", "'private'"],
+        ),
         ("hidden = [16]", "hidden = [16], droput = 0.1", ["fit.large.model.droput: unknown key", "'dropout'"]),
-        ("temperature = 4 }", "temprature = 4 }", ["students.combined.terms.0.loss.temprature: unknown key", "'temperature'"]),
+        (
+            "temperature = 4 }",
+            "temprature = 4 }",
+            ["students.combined.terms.0.loss.temprature: unknown key", "'temperature'"],
+        ),
         ("[evaluate]\n", "[evaluate]\n    zzz = 1\n", ["evaluate.zzz: unknown key", "distill schema"]),
     ],
 )
@@ -41,7 +49,9 @@ def test_an_unknown_key_is_named_by_path_with_the_nearest_known(tmp_path, old, n
 
 
 def test_a_key_of_another_table_is_not_offered_as_itself(tmp_path):
-    said = refused(tmp_path, "weight = 0.5", "weight = 0.5\n    hidden = [3]", "students.combined.terms.1.hidden: unknown key")
+    said = refused(
+        tmp_path, "weight = 0.5", "weight = 0.5\n    hidden = [3]", "students.combined.terms.1.hidden: unknown key"
+    )
     assert "Did you mean 'hidden'" not in said
 
 
@@ -63,7 +73,11 @@ def test_a_key_of_another_table_is_not_offered_as_itself(tmp_path):
         ('target = "digit"\n', "", ["pools.labelled", "has classes but no target"]),
         ('["a", "b", "c", "d"]', '["a", "b", "a", "d"]', ["pools.labelled", "twice: ['a']"]),
         ('over = ["unlabelled", "test"]', "over = []", ["labels.large.over = []"]),
-        ("[labels.large]\n", "[labels.large]\n    compute = { min = 3, max = 2 }\n", ["labels.large.compute", "min = 3 is more than max = 2"]),
+        (
+            "[labels.large]\n",
+            "[labels.large]\n    compute = { min = 3, max = 2 }\n",
+            ["labels.large.compute", "min = 3 is more than max = 2"],
+        ),
         ('private = ["email"]', 'private = ["pixels"]', ["pools.unlabelled", "private columns ['pixels']"]),
     ],
 )
@@ -94,7 +108,8 @@ def test_classes_come_from_a_file_in_its_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "No such file"), (b"", "0 names"), (b"a\nb\na\n", "3 names, 2 distinct"), (b"\xff\xfe", "UTF-8")]
+    ("content", "said"),
+    [(None, "No such file"), (b"", "0 names"), (b"a\nb\na\n", "3 names, 2 distinct"), (b"\xff\xfe", "UTF-8")],
 )
 def test_a_file_of_classes_that_is_wrong_is_named_with_its_key(tmp_path, content, said):
     if content is not None:
@@ -111,7 +126,17 @@ def test_a_job_cannot_be_changed_after_it_was_checked(tmp_path):
 def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
     schema = json.loads(json.dumps(Job.model_json_schema()))
     assert schema["additionalProperties"] is False
-    assert set(schema["properties"]) == {"root", "seed", "fragment_rows", "pools", "fit", "labels", "students", "sweep", "evaluate"}
+    assert set(schema["properties"]) == {
+        "root",
+        "seed",
+        "fragment_rows",
+        "pools",
+        "fit",
+        "labels",
+        "students",
+        "sweep",
+        "evaluate",
+    }
     assert set(schema["required"]) == {"root", "pools"}
     assert schema["$defs"]["Term"]["properties"]["weight"]["description"] == "λ is one of these."
     assert schema["$defs"]["TopK"]["properties"]["kind"]["const"] == "topk"
@@ -159,10 +184,14 @@ DESIGN = """
 
 
 def test_the_example_of_the_design_loads(tmp_path):
-    (tmp_path / "digits.csv").write_text("class,loops,lines\n" + "".join(f"{digit},{digit % 3},{digit % 4}\n" for digit in range(10)))
+    (tmp_path / "digits.csv").write_text(
+        "class,loops,lines\n" + "".join(f"{digit},{digit % 3},{digit % 4}\n" for digit in range(10))
+    )
     job = load_job(write_job(tmp_path, DESIGN))
     assert job.pool_uri("unlabelled") == "s3://bucket/pool"
     assert job.pool_uri("labelled") == str(tmp_path / "labelled")
-    assert [variant.name for variant in job.variants] == [f"combined[terms.1.weight={weight}]" for weight in (0.0, 0.3, 1.0)]
+    assert [variant.name for variant in job.variants] == [
+        f"combined[terms.1.weight={weight}]" for weight in (0.0, 0.3, 1.0)
+    ]
     assert isinstance(job.variants[0].spec.model, Mlp)
     assert not isinstance(job.fit["large"].model, Linear)

@@ -25,7 +25,16 @@ def test_a_head_has_its_terms_classes_in_their_order_each_once(tmp_path):
     assert head_outputs(job, job.students["combined"], MAIN).classes == ("d", "x", "a", "b", "c")
 
 
-@pytest.mark.parametrize("body", ["pass", 'revision = "1"', 'classes = ("a",)', 'revision = "1"; kind = "value"; classes = ("a",)', 'revision = "1"; kind = "x"'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "pass",
+        'revision = "1"',
+        'classes = ("a",)',
+        'revision = "1"; kind = "value"; classes = ("a",)',
+        'revision = "1"; kind = "x"',
+    ],
+)
 def test_a_custom_labeler_that_does_not_say_what_it_means_is_refused(tmp_path, body):
     with pytest.raises(JobError, match=r"labels\.large: class Labeler in mine\.py must have a `revision`"):
         custom(tmp_path, body)

@@ -27,7 +27,9 @@ def test_a_name_that_the_file_lacks_is_told_with_those_it_has(tmp_path):
         Source(str(tmp_path / "code.py"), CODE).load("Labeler", "labels.x.labeler")
 
 
-@pytest.mark.parametrize("code", ["def broken(:\n", "import a_library_that_is_not_there\n", "raise ValueError('mine')\n"])
+@pytest.mark.parametrize(
+    "code", ["def broken(:\n", "import a_library_that_is_not_there\n", "raise ValueError('mine')\n"]
+)
 def test_a_file_that_cannot_be_loaded_is_told_with_its_key_and_line(tmp_path, code):
     with pytest.raises(JobError, match=r"labels\.x\.labeler: .*code\.py raises when it is loaded") as told:
         Source(str(tmp_path / "code.py"), code).load("Labeler", "labels.x.labeler")

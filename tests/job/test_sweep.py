@@ -16,20 +16,35 @@ def test_a_student_without_a_sweep_is_its_own_only_variant(tmp_path):
 
 
 def test_a_grid_is_the_product_of_its_lists(tmp_path):
-    made = variants(tmp_path, '[sweep.s]\n    student = "combined"\n    "terms.1.weight" = [0, 0.3]\n    seed = [1, 2, 3]')
-    assert [(variant.spec.terms[1].weight, variant.spec.seed) for variant in made] == [(w, s) for w in (0.0, 0.3) for s in (1, 2, 3)]
+    made = variants(
+        tmp_path, '[sweep.s]\n    student = "combined"\n    "terms.1.weight" = [0, 0.3]\n    seed = [1, 2, 3]'
+    )
+    assert [(variant.spec.terms[1].weight, variant.spec.seed) for variant in made] == [
+        (w, s) for w in (0.0, 0.3) for s in (1, 2, 3)
+    ]
     assert made[4].name == "combined[terms.1.weight=0.3,seed=2]"
     assert all(variant.spec.terms[0].weight == 1.0 for variant in made)
 
 
 def test_what_two_sweeps_say_alike_is_trained_once(tmp_path):
-    made = variants(tmp_path, "".join(f'\n    [sweep.{name}]\n    student = "combined"\n    seed = {seeds}' for name, seeds in (("s", [1, 2]), ("t", [2, 3]))))
+    made = variants(
+        tmp_path,
+        "".join(
+            f'\n    [sweep.{name}]\n    student = "combined"\n    seed = {seeds}'
+            for name, seeds in (("s", [1, 2]), ("t", [2, 3]))
+        ),
+    )
     assert [variant.spec.seed for variant in made] == [1, 2, 3]
 
 
 def test_a_sweep_over_the_models_width_changes_the_model(tmp_path):
     job = JOB.replace('model = { kind = "linear" }', 'model = { kind = "mlp", hidden = [8, 4] }')
-    made = tiny_job(tmp_path, job.replace("[evaluate]", '[sweep.s]\n    student = "combined"\n    "model.hidden.0" = [16, 32]\n    [evaluate]')).variants
+    made = tiny_job(
+        tmp_path,
+        job.replace(
+            "[evaluate]", '[sweep.s]\n    student = "combined"\n    "model.hidden.0" = [16, 32]\n    [evaluate]'
+        ),
+    ).variants
     assert [variant.spec.model.hidden for variant in made] == [(16, 4), (32, 4)]
 
 

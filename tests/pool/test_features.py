@@ -11,7 +11,9 @@ from distill.errors import PoolError
 from distill.job import Outputs, VectorFeatures
 from distill.pool import decode_features, decode_target, feature_width, value_width
 
-NUMBERS = hnp.arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(1, 5)), elements=st.floats(-100, 100, width=32))
+NUMBERS = hnp.arrays(
+    np.float32, st.tuples(st.integers(1, 20), st.integers(1, 5)), elements=st.floats(-100, 100, width=32)
+)
 CLASSES = Outputs("logits", ("a", "b", "c"))
 FLAGS = Outputs("logits", ("a", "b"), exclusive=False)
 VALUE = Outputs("value")
@@ -77,7 +79,9 @@ BAD = {"null": None, "shape": [1.0], "not_finite": [1.0, float("nan")]}
 def test_a_bad_row_keeps_its_slot_and_is_named(kinds):
     rows = [[float(number), 7.0] if kind == "good" else BAD[kind] for number, kind in enumerate(kinds)]
     decoded = decode_features(pa.table({"x": pa.array(rows, pa.list_(pa.float32()))}), features("x"), 2)
-    assert {row: code for row, (code, _) in decoded.rejected.items()} == {row: kind for row, kind in enumerate(kinds) if kind != "good"}
+    assert {row: code for row, (code, _) in decoded.rejected.items()} == {
+        row: kind for row, kind in enumerate(kinds) if kind != "good"
+    }
     assert decoded.values.tolist() == [[number, 7.0] if kind == "good" else [0, 0] for number, kind in enumerate(kinds)]
     assert all("'x'" in said for _, said in decoded.rejected.values())
 
@@ -127,7 +131,9 @@ def test_the_widths_of_several_columns_are_added():
     assert feature_width(schema, features("x", "y"), schema.empty_table()) == 6
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.list_(pa.float32()), pa.timestamp("s"), pa.struct([("a", pa.int8())])])
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.list_(pa.float32()), pa.timestamp("s"), pa.struct([("a", pa.int8())])]
+)
 def test_a_type_without_a_count_of_numbers_is_refused(kind):
     with pytest.raises(PoolError, match="no numbers of a fixed count"):
         value_width(kind)

@@ -59,7 +59,9 @@ def test_a_changed_file_is_refused_by_name(pool, tmp_path):
     take_inventory(root, "unlabelled", files)
     write_pool(tmp_path / "new", [100])
     (tmp_path / "new" / "part-00000.parquet").replace(tmp_path / "pool" / "part-00002.parquet")
-    with pytest.raises(PoolError, match=r"pools\.unlabelled: 1 files .* changed since they were listed \(part-00002\.parquet\)"):
+    with pytest.raises(
+        PoolError, match=r"pools\.unlabelled: 1 files .* changed since they were listed \(part-00002\.parquet\)"
+    ):
         take_inventory(root, "unlabelled", files)
 
 
@@ -160,7 +162,11 @@ def test_a_damaged_segment_is_an_error_and_not_begun_anew(pool):
 def test_fragments_cover_every_row_exactly_once(shard_rows, fragment_rows):
     shards = tuple(Shard(number, f"part-{number}", "id", 1, rows, (rows,)) for number, rows in enumerate(shard_rows))
     fragments = list(Inventory("p", "u", shards, "d").fragments(fragment_rows))
-    covered = [(fragment.shard.number, row) for fragment in fragments for row in range(fragment.start, fragment.start + fragment.rows)]
+    covered = [
+        (fragment.shard.number, row)
+        for fragment in fragments
+        for row in range(fragment.start, fragment.start + fragment.rows)
+    ]
     assert covered == [(number, row) for number, rows in enumerate(shard_rows) for row in range(rows)]
     assert len({fragment.id for fragment in fragments}) == len(fragments)
     assert [fragment.id for fragment in fragments] == sorted(fragment.id for fragment in fragments)

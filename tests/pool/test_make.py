@@ -46,7 +46,13 @@ def test_a_pool_is_made_once(tmp_path):
 
 
 def test_a_making_that_was_killed_is_made_again_and_whole(tmp_path):
-    job_in(tmp_path, MAKE.replace("        yield", "        while shard == 2 and not pathlib.Path(__file__).with_name('go').exists(): pass\n        yield"))
+    job_in(
+        tmp_path,
+        MAKE.replace(
+            "        yield",
+            "        while shard == 2 and not pathlib.Path(__file__).with_name('go').exists(): pass\n        yield",
+        ),
+    )
     command = "import sys; from distill.job import load_job; from distill.pool import make_pool; make_pool(load_job(sys.argv[1]), 'made')"
     with subprocess.Popen([sys.executable, "-c", command, tmp_path / "job.toml"]) as making:
         until = time.monotonic() + 60
@@ -61,7 +67,9 @@ def test_a_making_that_was_killed_is_made_again_and_whole(tmp_path):
 
 def test_shards_of_an_older_making_do_not_stay_in_the_pool(tmp_path):
     job = job_in(tmp_path)
-    open_storage(job.pool_uri("made")).put("part-00007.parquet", b"of a making that was cut off, before the function made fewer shards")
+    open_storage(job.pool_uri("made")).put(
+        "part-00007.parquet", b"of a making that was cut off, before the function made fewer shards"
+    )
     with pytest.raises(JobError, match=r"pools\.made\.made_by.*part-00007\.parquet.*Empty the folder"):
         make_pool(job, "made")
 

@@ -30,8 +30,12 @@ def test_a_pool_that_fits_its_job_is_opened(tmp_path):
 @pytest.mark.parametrize(("old", "new"), [('"pixels"', '"pixel"'), ('"kind"', '"knid"')])
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, old, new):
     write_pool(tmp_path / "pool", [20])
-    job = tiny_job(tmp_path, JOB.replace(f"target = {old}" if "kind" in old else old, f"target = {new}" if "kind" in old else new))
-    with pytest.raises(PoolError, match=rf"job\.toml: pools\.labelled: .*no column '{new[1:-1]}'. It has: pixels, kind"):
+    job = tiny_job(
+        tmp_path, JOB.replace(f"target = {old}" if "kind" in old else old, f"target = {new}" if "kind" in old else new)
+    )
+    with pytest.raises(
+        PoolError, match=rf"job\.toml: pools\.labelled: .*no column '{new[1:-1]}'. It has: pixels, kind"
+    ):
         check_pools(job)
 
 
@@ -53,7 +57,9 @@ def test_text_as_features_is_told_with_the_pool_and_column(tmp_path):
 def test_a_shape_that_does_not_hold_a_row_is_refused_before_training(tmp_path):
     write_pool(tmp_path / "pool", [20], width=6)
     fit = '    [fit.large]\n    model = { kind = "cnn", shape = [1, 2, 2] }\n    on = "labelled"\n'
-    with pytest.raises(PoolError, match=r"fit\.large\.model\.shape = \[1, 2, 2\]: a row of pools\.labelled has 6 numbers"):
+    with pytest.raises(
+        PoolError, match=r"fit\.large\.model\.shape = \[1, 2, 2\]: a row of pools\.labelled has 6 numbers"
+    ):
         check_pools(tiny_job(tmp_path, JOB + fit))
     check_pools(tiny_job(tmp_path, JOB + fit.replace("[1, 2, 2]", "[1, 2, 3]")))
 

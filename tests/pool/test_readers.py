@@ -22,7 +22,10 @@ def test_rows_across_row_groups_are_those_of_a_plain_slice(tmp_path_factory, dat
     folder = tmp_path_factory.mktemp("rows")
     whole = write_pool(folder, [rows], row_group_rows=group)
     read = read_rows(open_storage(str(folder)), KEY, range(start, stop), ["size", "pixels"])
-    assert read.select(["pixels", "size"]).combine_chunks() == whole.select(["pixels", "size"]).slice(start, stop - start).combine_chunks()
+    assert (
+        read.select(["pixels", "size"]).combine_chunks()
+        == whole.select(["pixels", "size"]).slice(start, stop - start).combine_chunks()
+    )
 
 
 def test_only_the_columns_that_are_named_leave_the_file(store):
@@ -79,7 +82,9 @@ def test_a_file_that_is_gone_is_named(store):
 
 
 def test_extension_types_are_refused_since_reading_one_may_run_code(tmp_path):
-    tensors = pa.ExtensionArray.from_storage(pa.fixed_shape_tensor(pa.float32(), [2]), pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2)))
+    tensors = pa.ExtensionArray.from_storage(
+        pa.fixed_shape_tensor(pa.float32(), [2]), pa.array([[1.0, 2.0]], pa.list_(pa.float32(), 2))
+    )
     pq.write_table(pa.table({"pixels": tensors, "plain": [1]}), tmp_path / KEY)
     store = open_storage(str(tmp_path))
     schema = read_footer(store, KEY).schema

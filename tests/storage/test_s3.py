@@ -57,7 +57,9 @@ def test_a_wrong_secret_is_not_shown(real_s3, environment):
 @pytest.mark.parametrize("call", ["list", "read", "put_if_absent"])
 def test_no_credentials_at_all_are_told_like_wrong_ones(s3_root, environment, tmp_path, call):
     nowhere = str(tmp_path / "none")
-    environment(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_SHARED_CREDENTIALS_FILE=nowhere, AWS_CONFIG_FILE=nowhere)
+    environment(
+        AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_SHARED_CREDENTIALS_FILE=nowhere, AWS_CONFIG_FILE=nowhere
+    )
     with pytest.raises(StorageError, match="AWS_ACCESS_KEY_ID"):
         dict(each_call(open_storage(s3_root)))[call]()
 
