@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distill.evaluate import evaluate_students
-    from distill.fit import fit_labeler
     from distill.job import Job, load_job
     from distill.label import label_pool
     from distill.report import write_report
-    from distill.run import run_job
+    from distill.run import fit_labelers, run_job
     from distill.train import train_student, train_students
     from distill.verify import verify_labels
 
@@ -23,7 +22,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Job": "distill.job",
     "load_job": "distill.job",
-    "fit_labeler": "distill.fit",
+    "fit_labelers": "distill.run",
     "label_pool": "distill.label",
     "train_student": "distill.train",
     "train_students": "distill.train",
@@ -36,7 +35,7 @@ _HOME = {
 __all__ = [
     "Job",
     "evaluate_students",
-    "fit_labeler",
+    "fit_labelers",
     "label_pool",
     "load_job",
     "run_job",

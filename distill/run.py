@@ -34,7 +34,7 @@ class Finished:
 def run_job(job: Job, say: Say = print) -> Finished:
     """All stages, in order; `say` gets a line for each thing that is there. Raises DistillError."""
     prepare_pools(job)
-    for trained in fit_all(job):
+    for trained in fit_labelers(job):
         say(told_trained(trained))
     for name in job.labels:
         for summary in label_pool(job, name):
@@ -54,7 +54,7 @@ def prepare_pools(job: Job) -> None:
     check_pools(job)
 
 
-def fit_all(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
+def fit_labelers(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
     """Fit labelers: networks by gradients, in one worker group; the others by passes."""
     wanted = list(job.fit) if names is None else list(names)
     unknown = [name for name in wanted if name not in job.fit]

@@ -43,6 +43,7 @@ MANIFEST = pa.schema(
         pa.field("sha256", pa.string(), nullable=False),
         pa.field("xxh3", pa.string(), nullable=False),
         pa.field("columns_sha256", pa.string(), nullable=False),
+        pa.field("made_on", pa.string(), nullable=False),
     ]
 )
 """One row a committed fragment: where its labels lie, which rows of which shard they are, and what their bytes hash to."""
@@ -72,7 +73,7 @@ def digest(content: Any) -> str:
 
 def seal(body: dict[str, Any]) -> bytes:
     """A JSON control object: the body and its digest."""
-    return json.dumps({"format": VERSION, "digest": digest(body), "body": body}, indent=1, ensure_ascii=False).encode()
+    return json.dumps({"format": VERSION, "digest": digest(body), "body": body}, ensure_ascii=False).encode()
 
 
 def unseal(content: bytes, where: str) -> dict[str, Any]:

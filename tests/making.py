@@ -13,7 +13,7 @@ import safetensors.torch
 from distill.job import Job, Linear, Outputs
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
 from distill.label.worker import LabelWorker
-from distill.labelers.prepare import library_versions, prepare_labels
+from distill.labelers.prepare import prepare_labels
 from distill.labels import Claim, Contract, LabelSet, Origin, encode, label_set_folder, write_fragment
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, write_record
 from distill.models.network import MultiHead, build_network, parameter_count
@@ -99,7 +99,7 @@ def assignment(job: Job, name: str) -> Assignment:
         folder = label_set_folder(open_storage(job.root_uri), name, job.labels[name].version, pool.name)
         label_set = LabelSet(folder, name, 1).begin(contract, pool.inventory, job.fragment_rows)
         parts[pool.name] = PoolPart(pool.files.uri, folder.uri, label_set)
-    return Assignment(name, recipe, contract, pools[0].features, pools[0].width(), parts, library_versions())
+    return Assignment(name, recipe, contract, pools[0].features, pools[0].width(), parts)
 
 
 def fragment_tasks(job: Job, pool: str) -> list[FragmentTask]:

@@ -10,8 +10,9 @@ import typer
 if TYPE_CHECKING:
     from distill.verify import Verified
 
-from distill.cli.edge import edge, load
+from distill.cli.edge import edge
 from distill.cli.terminal import print_comparison, print_table, say
+from distill.job import load_job
 
 app = typer.Typer(
     name="distill",
@@ -45,7 +46,7 @@ def run(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = Fal
     with edge(ray, verbose=verbose) as display:
         from distill.run import run_job
 
-        finished = run_job(load(job, root), say)
+        finished = run_job(load_job(job, root=root), say)
         if finished.evaluation:
             print_comparison(finished.evaluation)
         if not display.begun:
@@ -58,11 +59,11 @@ def run(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = Fal
 def fit(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
     """Train labelers before they label."""
     with edge(ray, verbose=verbose):
-        from distill.run import fit_all, prepare_pools, told_trained
+        from distill.run import fit_labelers, prepare_pools, told_trained
 
-        loaded = load(job, root)
+        loaded = load_job(job, root=root)
         prepare_pools(loaded)
-        for trained in fit_all(loaded, [name] if name else None):
+        for trained in fit_labelers(loaded, [name] if name else None):
             say(told_trained(trained))
 
 
@@ -73,7 +74,7 @@ def label(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, v
         from distill.label import label_pool
         from distill.run import prepare_pools, told_labels
 
-        loaded = load(job, root)
+        loaded = load_job(job, root=root)
         prepare_pools(loaded)
         for each in loaded.chosen_labels(name):
             for summary in label_pool(loaded, each):
@@ -87,7 +88,7 @@ def train(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, v
         from distill.run import told_trained
         from distill.train import train_students
 
-        for trained in train_students(load(job, root), [name] if name else None):
+        for trained in train_students(load_job(job, root=root), [name] if name else None):
             say(told_trained(trained))
 
 
@@ -97,7 +98,7 @@ def evaluate(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose 
     with edge(ray, verbose=verbose):
         from distill.evaluate import evaluate_students
 
-        _, evaluation = evaluate_students(load(job, root))
+        _, evaluation = evaluate_students(load_job(job, root=root))
         print_comparison(evaluation)
 
 
@@ -108,7 +109,7 @@ def report(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = 
         from distill.evaluate import evaluate_students
         from distill.report import write_report
 
-        say(f"Report: {write_report(*evaluate_students(load(job, root)))}")
+        say(f"Report: {write_report(*evaluate_students(load_job(job, root=root)))}")
 
 
 @app.command()
@@ -124,7 +125,7 @@ def show(
         from distill.label import preview_labels
         from distill.run import prepare_pools
 
-        loaded = load(job, root)
+        loaded = load_job(job, root=root)
         prepare_pools(loaded)
         print_preview(loaded, name, preview_labels(loaded, name, rows))
 
@@ -135,7 +136,7 @@ def status(job: JobFile, root: Root = None) -> None:
     with edge(None, verbose=False):
         from distill.verify import job_status
 
-        lines = job_status(load(job, root))
+        lines = job_status(load_job(job, root=root))
         rows = [
             [line.name, f"{line.done:,} of {line.total:,} {line.unit}", f"{line.left:,}", line.note] for line in lines
         ]
@@ -148,7 +149,7 @@ def verify(job: JobFile, name: Name = None, root: Root = None) -> None:
     with edge(None, verbose=False):
         from distill.verify import verify_labels
 
-        loaded = load(job, root)
+        loaded = load_job(job, root=root)
         found = [each for chosen in loaded.chosen_labels(name) for each in verify_labels(loaded, chosen)]
         for each in found:
             say(_told_verified(each))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from distill.cli.terminal import TerminalDisplay, console, say
-from distill.engine import connect, disconnect, start_ray_by
-from distill.errors import DistillError
-from distill.job import Job, load_job
+from distill.engine import connect, disconnect, finish_and_stop, start_ray_by
+from distill.errors import DistillError, InputError, StorageError
 from distill.progress import show_on
 
 
@@ -23,11 +22,12 @@ def edge(address: str | None, *, verbose: bool) -> Iterator[TerminalDisplay]:
     display = TerminalDisplay()
     show_on(display)
     _offer_ray(address, verbose=verbose)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         yield display
     except DistillError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(1 if display.worked else error.exit_code)
+        sys.exit(_exit_code(error, display))
     except KeyboardInterrupt:
         say("Stopped. What was committed stays; run the same command again to go on.")
         sys.exit(1)
@@ -35,9 +35,18 @@ def edge(address: str | None, *, verbose: bool) -> Iterator[TerminalDisplay]:
         disconnect()
 
 
-def load(path: Path, root: str | None) -> Job:
-    """The checked job, its custom root in place."""
-    return load_job(path, root=root)
+def _exit_code(error: DistillError, display: TerminalDisplay) -> int:
+    """2 as long as no work was done: a wrong input, or a store that could not be reached before there was any."""
+    early = isinstance(error, InputError) and not display.worked
+    return 2 if early or (isinstance(error, StorageError) and not display.begun) else 1
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """One Ctrl-C lets fragments in work be committed and leaves; a second one, or one outside labelling, leaves at once."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not finish_and_stop():
+        raise KeyboardInterrupt
+    say("Finishing the fragments in work. Ctrl-C again leaves at once.")
 
 
 def _offer_ray(address: str | None, *, verbose: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distill.engine.fold import call_remotely, fold
-from distill.engine.fragments import map_fragments
+from distill.engine.fragments import finish_and_stop, map_fragments
 from distill.engine.session import connect, disconnect, require_ray, start_ray_by
 from distill.engine.workers import WorkerContext, train_workers
 
@@ -12,6 +12,7 @@ __all__ = [
     "call_remotely",
     "connect",
     "disconnect",
+    "finish_and_stop",
     "fold",
     "map_fragments",
     "require_ray",

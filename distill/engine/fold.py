@@ -11,7 +11,7 @@ from functools import reduce
 from typing import Any, TypeVar
 
 from distill.engine.session import require_ray
-from distill.progress import track
+from distill.progress import LINE_EVERY_SECONDS, track
 
 Item = TypeVar("Item")
 State = TypeVar("State")
@@ -30,11 +30,15 @@ def fold(
     task = ray.remote(num_cpus=1, max_retries=3)(_fold_group)
     waiting = [task.remote(shared, list(group)) for group in groups]
     with track(title, len(items), "chunks") as bar:
+        sizes = dict(zip(waiting, map(len, groups), strict=True))
         left = list(waiting)
         while left:
-            ready, left = ray.wait(left, num_returns=1)
-            _get(ray, ready[0])
-            bar.advance(per_group)
+            ready, left = ray.wait(left, num_returns=1, timeout=LINE_EVERY_SECONDS)
+            for reference in ready:
+                _get(ray, reference)
+                bar.advance(sizes[reference])
+            if not ready:
+                bar.waits("a chunk to be done")
     return reduce(merge, [_get(ray, reference) for reference in waiting])
 
 

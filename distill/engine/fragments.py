@@ -14,7 +14,7 @@ import gc
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 from distill.engine.resources import device_of_worker, gpus_each, require_resources
@@ -28,6 +28,8 @@ _MOST_BLOCKS = 4_000
 _CALLS_AT_ONCE = 2
 _MOST_SAID = 1_500
 
+_working, _stop = threading.Event(), threading.Event()
+
 Plain = dict[str, Any]
 Told = TypeVar("Told")
 
@@ -38,7 +40,7 @@ def map_fragments(
     tasks: Sequence[Plain],
     compute: Compute,
     bar: Bar,
-) -> Iterator[Plain]:
+) -> Generator[Plain, None, None]:
     """Call `make(told, device)` once an actor and the result once a task; yield answers as they come, in no order.
 
     Raises ResourceError for what the cluster can never give, LabelerError where an actor cannot be built.
@@ -49,6 +51,7 @@ def map_fragments(
 
     gpus = gpus_each(ray, compute.gpus)
     require_resources(ray, "labelling (compute.min)", processes=compute.min, cpus=compute.cpus, gpus=gpus)
+    brake = ray.remote(num_cpus=0)(_Brake).remote()
     per_block = -(-len(tasks) // _MOST_BLOCKS)
     texts = [json.dumps(task) for task in tasks]
     blocks = [pa.table({"task": texts[start : start + per_block]}) for start in range(0, len(texts), per_block)]
@@ -61,7 +64,7 @@ def map_fragments(
     )
     dataset = ray_data.from_blocks(blocks).map_batches(
         _Adapter,
-        fn_constructor_kwargs={"make": make, "told": told},
+        fn_constructor_kwargs={"make": make, "told": told, "brake": brake},
         batch_size=1,
         batch_format="pyarrow",
         compute=pool,
@@ -69,12 +72,18 @@ def map_fragments(
         num_gpus=gpus,
     )
     trouble = ""
-    with _waiting_lines(bar) as arrived:
+    with _watched(brake, bar) as arrived:
         batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         try:
             for batch in batches:
                 arrived()
-                yield from (json.loads(text) for text in batch["answer"].to_pylist())
+                yield from _answers(batch)
+        except GeneratorExit:
+            # not simply let go: Ray's core aborts the process when a stream is dropped while it is read (seen in 2.60)
+            ray.get(brake.pull.remote())
+            for _ in batches:
+                arrived()
+            raise
         except ray.exceptions.RayError as error:
             trouble = str(error)
     if trouble:
@@ -82,25 +91,55 @@ def map_fragments(
         del batches, dataset
         gc.collect()
         raise LabelerError(f"the labeler's actors cannot start, or keep dying:\n{_tail(trouble)}")
+    if _stop.is_set():
+        raise KeyboardInterrupt
+
+
+def finish_and_stop() -> bool:
+    """Let fragments in work be committed and begin no other; False where nothing is labelled now. For the process edge's Ctrl-C."""
+    if not _working.is_set():
+        return False
+    _stop.set()
+    return True
+
+
+class _Brake:
+    """An actor that says whether to begin another fragment."""
+
+    def __init__(self) -> None:
+        self.pulled = False
+
+    def pull(self) -> None:
+        self.pulled = True
+
+    def is_pulled(self) -> bool:
+        return self.pulled
 
 
 class _Adapter:
     """The one class that Ray Data knows; it knows nothing of labelling."""
 
-    def __init__(self, make: Callable[[Any, str], Callable[[Plain], Plain]], told: Any) -> None:
+    def __init__(self, make: Callable[[Any, str], Callable[[Plain], Plain]], told: Any, brake: Any) -> None:
         import ray
 
-        self.work = make(told, device_of_worker(ray))
+        self.work, self.brake, self.stopped = make(told, device_of_worker(ray)), brake, False
 
     def __call__(self, batch: Any) -> Any:
         import pyarrow as pa
+        import ray
 
-        return pa.table({"answer": [json.dumps(self.work(json.loads(text))) for text in batch["task"].to_pylist()]})
+        self.stopped = self.stopped or ray.get(self.brake.is_pulled.remote())
+        texts = [] if self.stopped else [json.dumps(self.work(json.loads(text))) for text in batch["task"].to_pylist()]
+        return pa.table({"answer": pa.array(texts, pa.string())})
+
+
+def _answers(batch: Any) -> Iterator[Plain]:
+    return (json.loads(text) for text in batch["answer"].to_pylist())
 
 
 @contextlib.contextmanager
-def _waiting_lines(bar: Bar) -> Iterator[Callable[[], None]]:
-    """Say once a minute that nothing came; the yielded function says that something did."""
+def _watched(brake: Any, bar: Bar) -> Iterator[Callable[[], None]]:
+    """Say once a minute that nothing came, and pull the brake when asked; the yielded function says that something came."""
     over = threading.Event()
     last = time.monotonic()
 
@@ -109,16 +148,21 @@ def _waiting_lines(bar: Bar) -> Iterator[Callable[[], None]]:
         last = time.monotonic()
 
     def watch() -> None:
-        while not over.wait(1.0):
+        while not over.wait(0.2):
+            if _stop.is_set():
+                brake.pull.remote()
             if time.monotonic() - last >= LINE_EVERY_SECONDS:
                 bar.waits("labeler actors to start or to answer")
                 arrived()
 
+    _stop.clear()
+    _working.set()
     threading.Thread(target=watch, daemon=True).start()
     try:
         yield arrived
     finally:
         over.set()
+        _working.clear()
 
 
 def _tail(text: str) -> str:

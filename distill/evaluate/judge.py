@@ -72,8 +72,8 @@ class Judge:
             return answers
         placed = np.zeros((len(answers), len(self.truth.classes)))
         for column, name in enumerate(outputs.classes):
-            if name in self.truth.classes:
-                placed[:, self.truth.classes.index(name)] = answers[:, column]
+            if name in self.truth.positions:
+                placed[:, self.truth.positions[name]] = answers[:, column]
         return placed
 
 

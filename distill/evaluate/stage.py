@@ -42,7 +42,7 @@ def evaluate_students(job: Job) -> tuple[Storage, Evaluation]:
     stored = folder.read_or_none("evaluation.json")
     if stored is None:
         made = _judge(job, pool, truth, candidates, teacher)
-        folder.put_if_absent("evaluation.json", seal(made.to_plain()))
+        folder.put("evaluation.json", seal(made.to_plain()))
         stored = folder.read("evaluation.json")
     return folder, Evaluation.from_plain(unseal(stored, folder.url("evaluation.json")))
 

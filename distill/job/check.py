@@ -215,9 +215,9 @@ def _term(job: Job, student: Student, term: Term, where: str) -> Problems:
         return
     if (source.kind, source.exclusive) != (head.kind, head.exclusive):
         yield f"{where}.head = {term.head!r}: another term teaches it {head.said}, this one {source.said}. Give one of them a head of its own."
-    lacking = [name for name in source.classes if name not in head.classes]
+    lacking = [name for name in source.classes if name not in head.positions]
     if lacking:
-        yield f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's {list(head.classes)}. Add them to students.….heads.{term.head}.classes."
+        yield f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's, {head.said}. Add them to students.….heads.{term.head}.classes."
     yield from _temperature(job, term, where)
 
 

@@ -78,6 +78,8 @@ class Labels(Table):
     batch_rows: Positive = 256
     """Rows a call of the labeler; part of the contract, since it changes the last bits."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    deterministic: Literal["recorded", "strict"] = "recorded"
+    """Each commit records device and library versions. Strict: labels made on more than one kind of them are refused."""
     compute: Compute = Compute()
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """More rejected rows than this stop the job."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from distill.errors import JobError
@@ -10,6 +12,8 @@ from distill.job.labels import Custom, Fitted
 from distill.job.models import Eszsl
 from distill.job.spec import Job
 from distill.job.students import Student, Term
+
+_SHOWN_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,22 @@ class Outputs:
     classes: tuple[str, ...] = ()
     exclusive: bool = True
 
+    @cached_property
+    def positions(self) -> Mapping[str, int]:
+        """Where each class stands."""
+        return {name: number for number, name in enumerate(self.classes)}
+
     @property
     def said(self) -> str:
         """For messages."""
         if self.kind == "value":
             return "a value"
-        return f"{'exclusive' if self.exclusive else 'independent'} classes {list(self.classes)}"
+        return f"{'exclusive' if self.exclusive else 'independent'} classes {_clipped(self.classes)}"
+
+
+def _clipped(names: tuple[str, ...]) -> str:
+    shown = [*names[:_SHOWN_CLASSES], *(["…"] if len(names) > _SHOWN_CLASSES else [])]
+    return f"[{', '.join(shown)}]"
 
 
 def pool_outputs(job: Job, pool: str) -> Outputs:

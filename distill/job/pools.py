@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -48,7 +49,7 @@ class Pool(Table):
         if self.classes is not None and self.target is None:
             raise ValueError("has classes but no target; name the target column too")
         if isinstance(self.classes, tuple):
-            twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+            twice = sorted(name for name, times in Counter(self.classes).items() if times > 1)
             if twice or not self.classes:
                 raise ValueError(f"classes must be distinct and at least one; twice: {twice}")
         if self.outputs == "independent" and self.classes is None:

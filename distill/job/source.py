@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import linecache
+import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from distill.errors import JobError
 
 
 @dataclass(frozen=True)
-class Source:
+class PythonFile:
     """One Python file as text. `path` is where the user wrote it, so that a traceback shows the user's own lines."""
 
     path: str
@@ -21,24 +23,36 @@ class Source:
 
     def load(self, name: str, where: str = "") -> Any:
         """What the file calls `name`; `where` is the key that says so. Raises JobError where it has no such thing, or raises itself."""
-        module = ModuleType(Path(self.path).stem)
-        module.__file__ = self.path
-        linecache.cache[self.path] = (len(self.text), None, self.text.splitlines(keepends=True), self.path)
-        try:
-            exec(compile(self.text, self.path, "exec"), module.__dict__)  # noqa: S102  the user's own code, from beside the job
-        except Exception as error:
-            lines = "".join(traceback.format_exception(error)[2:])
-            raise JobError(f"{where}: {self.path} raises when it is loaded:\n{lines}") from error
+        module = _module(self, where)
         if not hasattr(module, name):
             there = sorted(key for key in vars(module) if not key.startswith("_"))
             raise JobError(f"{where}: {self.path} has no {name!r}; it has {there}. Correct the name.")
         return getattr(module, name)
 
 
-def read_source(path: Path, where: str) -> Source:
+def _module(file: PythonFile, where: str) -> ModuleType:
+    """The file as a module, run once a process. It is registered, since dataclasses and others look their module up."""
+    digest = hashlib.sha256("\n".join([file.path, file.text]).encode()).hexdigest()[:16]
+    name = f"{Path(file.path).stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = file.path
+    linecache.cache[file.path] = (len(file.text), None, file.text.splitlines(keepends=True), file.path)
+    sys.modules[name] = module
+    try:
+        exec(compile(file.text, file.path, "exec"), module.__dict__)  # noqa: S102  the user's own code, from beside the job
+    except Exception as error:
+        del sys.modules[name]
+        lines = "".join(traceback.format_exception(error)[2:])
+        raise JobError(f"{where}: {file.path} raises when it is loaded:\n{lines}") from error
+    return module
+
+
+def read_source(path: Path, where: str) -> PythonFile:
     """The file at `path`; `where` is the key that names it. Raises JobError."""
     try:
-        return Source(str(path), path.read_text("utf-8"))
+        return PythonFile(str(path), path.read_text("utf-8"))
     except UnicodeDecodeError:
         raise JobError(f"{where} = {str(path)!r}: is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:

@@ -15,7 +15,7 @@ from distill.job.labels import Custom, Labels
 from distill.job.models import Eszsl, Fit
 from distill.job.paths import resolve_uri
 from distill.job.pools import Pool
-from distill.job.source import Source, read_source
+from distill.job.source import PythonFile, read_source
 from distill.job.students import Evaluate, Student
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 
@@ -86,7 +86,7 @@ class Job(Table):
             )
         return (name,) if name is not None else tuple(self.labels)
 
-    def custom_source(self, name: str) -> Source:
+    def custom_source(self, name: str) -> PythonFile:
         """The source of the custom labeler that writes the label set `name`."""
         labeler = self.labels[name].labeler
         assert isinstance(labeler, Custom)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.job import Job, Outputs, label_outputs
-from distill.labelers import build_labeler
+from distill.labelers import build_labeler, checked_answer
 from distill.labelers.prepare import prepare_labels
 from distill.pool import decode_features, open_pool, read_rows
 
@@ -30,10 +30,10 @@ def preview_labels(job: Job, name: str, rows: int) -> Preview:
     """Ask `labels.<name>` about the first rows of its first pool. Raises JobError, ContractError; what the labeler raises passes."""
     job.chosen_labels(name)
     pool = open_pool(job, job.labels[name].over[0])
-    recipe, _ = prepare_labels(job, name)
+    recipe, contract = prepare_labels(job, name)
     shard = pool.inventory.shards[0]
     table = read_rows(pool.files, shard.key, range(min(rows, shard.rows)), pool.features.columns)
     decoded = decode_features(table, pool.features, pool.width())
     features = decoded.values.astype(np.float32, copy=False)
-    outputs = np.asarray(build_labeler(recipe).label(features), np.float32).reshape(len(features), -1)
+    outputs = checked_answer(build_labeler(recipe).label(features), len(features), contract.width)
     return Preview(pool.name, shard.key, features, outputs, label_outputs(job, name), decoded.rejected)

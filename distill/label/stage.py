@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from distill.engine import map_fragments
-from distill.errors import LabelerError, PoolError, RejectedError
+from distill.errors import ContractError, LabelerError, PoolError, RejectedError
 from distill.job import Job
 from distill.label.policy import Decision, FailurePolicy
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
 from distill.label.worker import LabelWorker
 from distill.labelers import Recipe
-from distill.labelers.prepare import library_versions, prepare_labels
-from distill.labels import SEGMENT_COMMITS, Commit, Contract, LabelSet
+from distill.labelers.prepare import prepare_labels
+from distill.labels import SEGMENT_COMMITS, Contract, LabelSet
 from distill.models.identity import forget_labels, label_set
 from distill.pool import OpenPool, open_pool
 from distill.progress import track
+from distill.storage import open_storage, require_conditional_put
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
 
     Raises ContractError for another contract, LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
     """
+    job.chosen_labels(name)
     forget_labels(job, name)
     opened = [open_pool(job, pool) for pool in job.labels[name].over]
     recipe, contract = prepare_labels(job, name)
@@ -67,9 +70,8 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
     tasks = [task for part in parts for task in part.tasks]
     if tasks:
         told = {part.pool.name: PoolPart(part.pool.files.uri, part.labels.folder.uri, part.label_set) for part in parts}
-        assignment = Assignment(
-            name, recipe, contract, opened[0].features, _width(name, recipe, opened), told, library_versions()
-        )
+        require_conditional_put(open_storage(job.root_uri))
+        assignment = Assignment(name, recipe, contract, opened[0].features, _width(name, recipe, opened), told)
         _label(job, assignment, parts, tasks)
     return [_summary(job, name, part) for part in parts]
 
@@ -105,31 +107,32 @@ def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:
 
 
 def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequence[FragmentTask]) -> None:
-    sets = {part.pool.name: part.labels for part in parts}
-    policy = FailurePolicy()
+    spec, sets = job.labels[assignment.name], {part.pool.name: part.labels for part in parts}
+    policy = FailurePolicy(spec.max_rejected_fraction * sum(part.pool.inventory.rows for part in parts))
+    plain = [task.to_plain() for task in tasks]
     try:
-        with track(f"label {assignment.name}", sum(task.claim.rows for task in tasks)) as bar:
-            made = map_fragments(
-                LabelWorker, assignment, [task.to_plain() for task in tasks], job.labels[assignment.name].compute, bar
-            )
-            for commit, outcome in _committed(made, policy):
-                sets[outcome.pool].add(commit)
-                bar.advance(commit.rows, f"{commit.rejected} rejected" if commit.rejected else "")
-                _roll_up(sets[outcome.pool])
+        with (
+            track(f"label {assignment.name}", sum(task.claim.rows for task in tasks)) as bar,
+            closing(map_fragments(LabelWorker, assignment, plain, spec.compute, bar)) as answers,
+        ):
+            for outcome in map(Outcome.from_plain, answers):
+                if policy.decide(outcome) is Decision.STOP:
+                    break
+                if outcome.commit is not None:
+                    sets[outcome.pool].add(outcome.commit)
+                    bar.advance(outcome.commit.rows, f"{policy.rejected} rejected" if policy.rejected else "")
+                    _roll_up(sets[outcome.pool])
     finally:
         for labels in sets.values():
             labels.write_manifest()
+    if policy.stopped_by_rejects:
+        rejects = ", ".join(labels.folder.url("rejects") for labels in sets.values())
+        raise RejectedError(
+            f"labels.{assignment.name}: stopped after {policy.rejected:,} rejected rows, more than max_rejected_fraction = "
+            f"{spec.max_rejected_fraction} allows. Their reasons lie under {rejects}. Mend the rows, or raise the limit."
+        )
     if policy.failures:
         raise LabelerError(_told(assignment.name, policy, len(tasks)))
-
-
-def _committed(outcomes: Iterator[dict[str, object]], policy: FailurePolicy) -> Iterator[tuple[Commit, Outcome]]:
-    for plain in outcomes:
-        outcome = Outcome.from_plain(plain)
-        if outcome.commit is not None:
-            yield outcome.commit, outcome
-        elif outcome.failure is not None and policy.decide(outcome.failure) is Decision.STOP:
-            return
 
 
 def _roll_up(labels: LabelSet) -> None:
@@ -151,6 +154,12 @@ def _told(name: str, policy: FailurePolicy, tasks: int) -> str:
 def _summary(job: Job, name: str, part: _Part) -> LabelSummary:
     part.labels.require_complete(part.pool.inventory)
     lines = part.labels.lines
+    made_on = sorted({line.made_on for line in lines})
+    if job.labels[name].deterministic == "strict" and len(made_on) > 1:
+        raise ContractError(
+            f'labels.{name}: labelled on {made_on}, which deterministic = "strict" refuses. Label all of it on one kind of '
+            f"device with the same libraries (version = {job.labels[name].version + 1}), or leave `deterministic` out."
+        )
     rejected, rows = sum(line.rejected for line in lines), part.pool.inventory.rows
     if rejected > job.labels[name].max_rejected_fraction * rows:
         raise RejectedError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from distill.job import VectorFeatures
@@ -31,7 +31,6 @@ class Assignment:
     features: VectorFeatures
     width: int
     pools: Mapping[str, PoolPart]
-    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,6 @@ class Outcome:
     fragment: str
     commit: Commit | None = None
     failure: Failure | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -88,5 +86,4 @@ class Outcome:
             plain["fragment"],
             Commit(**commit) if commit else None,
             Failure(**failure) if failure else None,
-            plain["seconds"],
         )

@@ -3,27 +3,28 @@
 Two fragments may be in work at once, one reading or writing while the other holds the device.
 
 Batches are cut from the fragment's start at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same
-batch and the labels are the same bytes on any number of workers.
+batch; a CPU labeler works on one thread (more actors use more cores). So labels are the same bytes on any number of workers.
 """
 
 from __future__ import annotations
 
-import time
+import sys
 from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import pyarrow as pa
 
 from distill.errors import DistillError, StorageError
 from distill.label.blame import Blame, blame, own_lines
 from distill.label.task import Assignment, Failure, FragmentTask, Outcome
-from distill.labelers import build_labeler
-from distill.labels import Origin, encode, storable, write_fragment
+from distill.labelers import build_labeler, checked_answer
+from distill.labelers.prepare import library_versions
+from distill.labels import Commit, Origin, encode, storable, write_fragment
 from distill.pool import Rows, decode_features, read_rows
 from distill.storage import open_storage
 
-Matrix = npt.NDArray[np.float32]
+_NOT_STORABLE = "the labeler's answer is NaN, infinite or too large for the encoding"
 
 
 class LabelWorker:
@@ -37,6 +38,8 @@ class LabelWorker:
             self.labeler = build_labeler(assignment.recipe, device)
         except Exception as error:  # noqa: BLE001  the user's own; told with each fragment, so that the policy decides
             self._unbuilt = Failure("the labeler's own making, before any row", "unbuilt", own_lines(error))
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
         task = FragmentTask.from_plain(plain)
@@ -44,68 +47,55 @@ class LabelWorker:
             outcome = (
                 Outcome(task.pool, task.claim.fragment, failure=self._unbuilt) if self._unbuilt else self.label(task)
             )
-        except Blame as found:
-            failure = Failure(f"{task.key}, row {task.claim.start + found.row}", found.signature, found.trace)
-            outcome = Outcome(task.pool, task.claim.fragment, failure=failure)
-        except DistillError as error:
-            said = f"{type(error).__name__}: {error}"
-            # a bad file is one fragment's trouble; a store that fails is everybody's
-            failure = Failure(task.key, "StorageError" if isinstance(error, StorageError) else said, said)
-            outcome = Outcome(task.pool, task.claim.fragment, failure=failure)
+        except Exception as error:  # noqa: BLE001  told with the fragment, so that the policy decides
+            outcome = Outcome(task.pool, task.claim.fragment, failure=_failure(task, error))
         return outcome.to_plain()
 
     def label(self, task: FragmentTask) -> Outcome:
         """Label and commit one fragment. Raises Blame where the labeler raised, DistillError where storage or the pool fail."""
         claim, told = task.claim, self.assignment
         part = told.pools[task.pool]
-        began = time.perf_counter()
+        folder = open_storage(part.folder)
+        there = folder.read_or_none(claim.key)
+        if there is not None:  # a fragment that is given out again, because its actor died after the commit
+            return Outcome(task.pool, claim.fragment, Commit.from_bytes(there, folder.url(claim.key)))
         table = read_rows(
             open_storage(part.files), task.key, range(claim.start, claim.start + claim.rows), told.features.columns
         )
         rows = decode_features(table, told.features, told.width)
-        read = time.perf_counter()
         with self._device_free:
-            outputs = self._infer(rows)
-        inferred = time.perf_counter()
-        rejected = self._rejected(rows, outputs)
-        labelled = np.ones(claim.rows, np.bool_)
-        labelled[list(rejected)] = False
-        labels = encode(outputs, labelled, told.contract)
+            labels, refused = self._infer(rows)
+        rejected = {**refused, **rows.rejected}
         rejects = [
             {"shard": task.key, "row": claim.start + row, "reason": code, "message": said}
             for row, (code, said) in sorted(rejected.items())
         ]
-        origin = Origin(part.label_set, self.device, dict(told.versions))
-        commit = write_fragment(
-            open_storage(part.folder), claim, labels, rejects=rejects, contract=told.contract, origin=origin
-        )
-        seconds = {"read": read - began, "infer": inferred - read, "write": time.perf_counter() - inferred}
-        return Outcome(task.pool, claim.fragment, commit, seconds=seconds)
+        origin = Origin(part.label_set, self.device, library_versions())
+        commit = write_fragment(folder, claim, labels, rejects=rejects, contract=told.contract, origin=origin)
+        return Outcome(task.pool, claim.fragment, commit)
 
-    def _infer(self, rows: Rows) -> Matrix:
-        size, contract = self.assignment.contract.batch_rows, self.assignment.contract
+    def _infer(self, rows: Rows) -> tuple[pa.Table, dict[int, tuple[str, str]]]:
+        """Labels of all rows, encoded batch by batch so that memory holds one batch of logits, and what the labeler's answers refuse."""
+        contract = self.assignment.contract
         features = rows.values.astype(np.float32, copy=False)
-        outputs = np.empty((len(features), contract.width), np.float32)
-        for start in range(0, len(features), size):
-            batch = features[start : start + size]
+        encoded: list[pa.Table] = []
+        refused: dict[int, tuple[str, str]] = {}
+        for start in range(0, len(features), contract.batch_rows):
+            batch = features[start : start + contract.batch_rows]
             try:
-                outputs[start : start + size] = self._checked(self.labeler.label(batch), len(batch))
+                outputs = checked_answer(self.labeler.label(batch), len(batch), contract.width)
             except Exception as error:
                 raise blame(error, self.labeler, batch, start) from error
-        return outputs
+            labelled = storable(outputs, contract)
+            refused |= {start + int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)}
+            labelled &= ~np.isin(np.arange(start, start + len(batch)), list(rows.rejected))
+            encoded.append(encode(outputs, labelled, contract))
+        return pa.concat_tables(encoded).combine_chunks(), refused
 
-    def _checked(self, answered: Matrix, rows: int) -> Matrix:
-        """The answer as (B, width); (B,) stands for (B, 1). Never reshaped otherwise: a transposed answer has as many numbers."""
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and its row is rejected
-            made = np.asarray(answered, np.float32)
-        wanted = (rows, self.assignment.contract.width)
-        if (*made.shape, 1)[:2] != wanted or made.ndim > 2:
-            raise ValueError(f"label() answered with shape {made.shape} for {rows} rows, where {wanted} is due")
-        return made.reshape(wanted)
 
-    def _rejected(self, rows: Rows, outputs: Matrix) -> dict[int, tuple[str, str]]:
-        said = {
-            int(row): ("output", "the labeler's answer is NaN, infinite or too large for the encoding")
-            for row in np.flatnonzero(~storable(outputs, self.assignment.contract))
-        }
-        return {**said, **rows.rejected}
+def _failure(task: FragmentTask, error: Exception) -> Failure:
+    if isinstance(error, Blame):
+        return Failure(f"{task.key}, row {task.claim.start + error.row}", error.signature, error.trace)
+    said = f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)
+    # a bad file is one fragment's trouble; a store that fails is everybody's
+    return Failure(task.key, "StorageError" if isinstance(error, StorageError) else said, said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distill.labelers.base import Labeler, Recipe
+from distill.labelers.base import Labeler, Recipe, checked_answer
 from distill.labelers.build import build_labeler
 
-__all__ = ["Labeler", "Recipe", "build_labeler"]
+__all__ = ["Labeler", "Recipe", "build_labeler", "checked_answer"]

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from distill.job.source import Source
+from distill.job.source import PythonFile
 from distill.models import ModelRecord
 
 Matrix = npt.NDArray[np.float32]
@@ -25,6 +25,18 @@ class Labeler(Protocol):
         """(B, F) float32 → (B, width) float32: logits of each class in the contract's order, or values. Row i answers row i."""
 
 
+def checked_answer(answered: object, rows: int, width: int) -> Matrix:
+    """A labeler's answer as (rows, width); (rows,) stands for (rows, 1). Raises ValueError for any other shape.
+
+    Never reshaped otherwise: a transposed answer has as many numbers. What float32 cannot hold becomes infinite.
+    """
+    with np.errstate(over="ignore"):
+        made = np.asarray(answered, np.float32)
+    if (*made.shape, 1)[:2] != (rows, width) or made.ndim > 2:
+        raise ValueError(f"label() answered with shape {made.shape} for {rows} rows, where {(rows, width)} is due")
+    return made.reshape(rows, width)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How to build a labeler on the machine where it works."""
@@ -33,7 +45,7 @@ class Recipe:
     folder: str = ""
     """URI of a trained model's folder."""
     record: ModelRecord | None = None
-    source: Source | None = None
+    source: PythonFile | None = None
     name: str = ""
     """The class in `source`."""
     precision: str = "float32"

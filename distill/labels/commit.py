@@ -59,6 +59,11 @@ class Commit:
     replaces: str | None = None
 
     @property
+    def made_on(self) -> str:
+        """Device and library versions in one word: labels made on the same are the same bytes."""
+        return " ".join([self.device, *(f"{name}={said}" for name, said in sorted(self.versions.items()))])
+
+    @property
     def key(self) -> str:
         """Where the commit lies."""
         return commit_key(self.fragment, self.generation)
@@ -84,6 +89,11 @@ class Claim:
     rows: int
     generation: int = 0
     replaces: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Where its commit will lie."""
+        return commit_key(self.fragment, self.generation)
 
 
 @dataclass(frozen=True)

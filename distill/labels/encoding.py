@@ -102,11 +102,7 @@ def best_class(table: pa.Table, contract: Contract) -> npt.NDArray[np.int64]:
 
 
 def _encode_topk(logits: Float, contract: Contract) -> dict[str, npt.NDArray[np.generic]]:
-    top = (
-        np.argpartition(-logits, contract.k - 1, axis=1)[:, : contract.k]
-        if contract.k < contract.width
-        else _all_indexes(logits)
-    )
+    top = _largest(logits, contract.k)
     values = np.take_along_axis(logits, top, axis=1)
     order = np.lexsort((top, -values), axis=1)
     top, values = np.take_along_axis(top, order, axis=1), np.take_along_axis(values, order, axis=1)
@@ -124,8 +120,15 @@ def _encode_topk(logits: Float, contract: Contract) -> dict[str, npt.NDArray[np.
     }
 
 
-def _all_indexes(logits: Float) -> npt.NDArray[np.int64]:
-    return np.broadcast_to(np.arange(logits.shape[1]), logits.shape)
+def _largest(logits: Float, k: int) -> npt.NDArray[np.int64]:
+    """Where the k largest of each row stand (B, k); among equals the lowest index, which a partition alone leaves to the CPU."""
+    if k == logits.shape[1]:
+        return np.broadcast_to(np.arange(k), logits.shape)
+    top = np.argpartition(-logits, k - 1, axis=1)[:, :k]
+    smallest = np.take_along_axis(logits, top, axis=1).min(axis=1, keepdims=True)
+    tied = (logits >= smallest).sum(axis=1) > k
+    top[tied] = np.argsort(-logits[tied], axis=1, kind="stable")[:, :k]
+    return top
 
 
 def _widths(contract: Contract) -> dict[str, int]:

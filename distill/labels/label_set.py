@@ -49,6 +49,7 @@ class Line:
     sha256: str
     xxh3: str
     columns_sha256: str
+    made_on: str
 
 
 def label_set_folder(root: Storage, name: str, version: int, pool: str) -> Storage:
@@ -68,7 +69,7 @@ class LabelSet:
         self._fresh = 0
         self._rolled_at = time.monotonic()
 
-    @property
+    @cached_property
     def lines(self) -> Sequence[Line]:
         """Committed fragments in (shard, row) order."""
         return sorted(self._lines.values(), key=lambda line: (line.shard, line.start))
@@ -81,7 +82,7 @@ class LabelSet:
     def _by_shard(self) -> dict[int, list[Line]]:
         return {shard: list(lines) for shard, lines in groupby(self.lines, key=lambda line: line.shard)}
 
-    @property
+    @cached_property
     def label_hash(self) -> str:
         """Digest of the decoded columns in (shard, row) order: what a student pins."""
         return digest([[line.shard, line.start, line.rows, line.columns_sha256] for line in self.lines])
@@ -157,9 +158,16 @@ class LabelSet:
             self._fresh, self._rolled_at = 0, time.monotonic()
 
     def lost(self) -> list[Line]:
-        """Committed fragments whose data object is gone or has another size: one LIST held against the commits."""
-        there = {f"data/{entry.key}": entry.size_bytes for entry in self.folder.folder("data").list_objects()}
-        return [line for line in self.lines if there.get(line.data) != line.bytes]
+        """Committed fragments of which an object is gone, or the data has another size: one LIST each held against the lines."""
+        data = {f"data/{entry.key}": entry.size_bytes for entry in self.folder.folder("data").list_objects()}
+        rejects = {f"rejects/{entry.key}" for entry in self.folder.folder("rejects").list_objects()}
+        commits = {f"commits/{entry.key}" for entry in self.folder.folder("commits").list_objects()}
+
+        def is_whole(line: Line) -> bool:
+            committed = commit_key(line.fragment, line.generation) in commits
+            return committed and data.get(line.data) == line.bytes and (line.rejects is None or line.rejects in rejects)
+
+        return [line for line in self.lines if not is_whole(line)]
 
     def claims(self, fragments: Iterable[Fragment], lost: Sequence[Line]) -> list[Claim]:
         """What is left to label: fragments without a commit, and lost ones in their next generation."""
@@ -179,12 +187,22 @@ class LabelSet:
         return read_labels(self.folder, line.data, line.xxh3)
 
     def require_complete(self, inventory: Inventory) -> None:
-        """Refuse a set that does not cover the pool's rows exactly once. Raises ContractError."""
-        have = sum(line.rows for line in self.lines)
-        if have != inventory.rows:
+        """Refuse a set that does not cover each row of each of the pool's shards exactly once. Raises ContractError."""
+        missing = 0
+        for shard in inventory.shards:
+            stop = 0
+            for line in self.lines_of(shard.number):
+                if line.start != stop or line.shard_id != shard.id:
+                    raise ContractError(
+                        f"labels.{self.name}: fragment {line.fragment} under {self.folder.uri} is of other rows than pools.{inventory.pool} "
+                        f"lists. Restore the inventory, or set labels.{self.name}.version = {self.version + 1} to label anew."
+                    )
+                stop += line.rows
+            missing += shard.rows - stop
+        if missing:
             raise ContractError(
-                f"labels.{self.name}: {have:,} of {inventory.rows:,} rows of pools.{inventory.pool} are labelled under {self.folder.uri}. "
-                f"Run `distill label` again; it labels only what is missing."
+                f"labels.{self.name}: {inventory.rows - missing:,} of {inventory.rows:,} rows of pools.{inventory.pool} are labelled "
+                f"under {self.folder.uri}. Run `distill label` again; it labels only what is missing."
             )
 
     def _write_segment(self, lines: Sequence[Line]) -> None:
@@ -202,7 +220,8 @@ class LabelSet:
         known = self._lines.get(line.fragment)
         if known is None or line.generation >= known.generation:
             self._lines[line.fragment] = line
-            self.__dict__.pop("_by_shard", None)
+            for derived in ("lines", "label_hash", "_by_shard"):
+                self.__dict__.pop(derived, None)
 
     def _read_commit(self, where: tuple[str, int]) -> Commit:
         key = commit_key(*where)

@@ -1,6 +1,7 @@
 """Which trained model a job means: the digest of everything that decides it, and the folder named after that digest.
 
-How many workers or GPUs train it is left out, and so is everything of evaluation: neither changes what is learned.
+How many workers or GPUs train it is left out (a smaller or larger cluster goes on with the same student, whose last bits may differ),
+and so are how often checkpoints are kept and everything of evaluation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from distill.pool import open_pool
 from distill.schema import digest
 from distill.storage import Storage, open_storage
 
-_NOT_LEARNED = {"workers", "gpus"}
+_NOT_LEARNED = {"workers", "gpus", "checkpoint_epochs"}
 
 
 def fit_folder(job: Job, name: str) -> Storage:

@@ -53,7 +53,8 @@ def parameter_count(network: nn.Module) -> int:
 def head_parameters(plan: NetworkPlan) -> dict[str, int]:
     """Trainable numbers of the part that answers each head."""
     alone = {name: NetworkPlan(plan.in_features, plan.model, {name: head}) for name, head in plan.heads.items()}
-    return {name: parameter_count(MultiHead(part)) for name, part in alone.items()}
+    with torch.device("meta"):
+        return {name: parameter_count(MultiHead(part)) for name, part in alone.items()}
 
 
 def trunk_width(model: Network, in_features: int) -> int:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 MADE_MARKER = "_made.json"
 """Written last by the making of a pool that its job makes."""
+_OUR_MARKERS = ("_making.json", MADE_MARKER)
 _FOOTER_THREADS = 16
 _SEGMENT_SHARDS = 2_000
 """Keeps a segment under the limit of a conditional put."""
@@ -64,7 +66,7 @@ class Inventory:
         """Rows of the whole pool."""
         return sum(shard.rows for shard in self.shards)
 
-    @property
+    @cached_property
     def content(self) -> str:
         """Digest of every shard there is now: what a fit or a student pins."""
         return digest([[shard.key, shard.id, shard.rows] for shard in self.shards])
@@ -106,7 +108,7 @@ def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
     new = [entry for entry in found if entry.key not in known]
     if stored and not new:
         return stored
-    hidden = sum(is_hidden(entry.key) and entry.key != MADE_MARKER for entry in files.walk())
+    hidden = sum(is_hidden(entry.key) and entry.key not in _OUR_MARKERS for entry in files.walk())
     if hidden:
         log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, hidden, files.uri)
     _append(root.folder("inventories", pool), segments, files, new)

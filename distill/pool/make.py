@@ -1,12 +1,12 @@
 """Pools that a job makes itself: a function of the user's yields one Arrow table a shard.
 
-`_made.json` is written last, so a making that was cut off begins again; it is never begun again once an inventory lists the files.
+`_making.json` is written first and claims the folder, so that files of somebody else's are never written over; `_made.json` is written
+last, so a making that was cut off begins again.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +20,8 @@ from distill.storage import Storage, is_hidden, open_storage
 
 log = logging.getLogger(__name__)
 
+_MAKING = "_making.json"
+
 
 def make_pool(job: Job, name: str) -> bool:
     """Make the pool `name` where the job says how and it is not made yet. Returns whether it was made now. Raises JobError."""
@@ -29,23 +31,32 @@ def make_pool(job: Job, name: str) -> bool:
         return False
     path, _, function = made_by.partition(":")
     where = f"{job.path}: pools.{name}.made_by"
+    _claim_folder(files, where, made_by)
     tables = read_source(job.beside(path), where).load(function, where)()
-    rows = (
-        [_write_shard(files, number, table) for number, table in enumerate(tables)]
-        if isinstance(tables, Iterable)
-        else []
-    )
+    rows = [_write_shard(files, number, table) for number, table in enumerate(tables)]
     if not sum(rows):
         raise JobError(f"{where} = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
-    made = {_shard_key(number) for number in range(len(rows))}
-    others = [entry.key for entry in files.list_objects() if not is_hidden(entry.key) and entry.key not in made]
-    if others:
-        raise JobError(
-            f"{where} = {made_by!r}: {files.uri} also holds {others[:3]}, of an older making or another source. Empty the folder."
-        )
+    stale = {entry.key for entry in files.list_objects() if not is_hidden(entry.key)} - {
+        _shard_key(number) for number in range(len(rows))
+    }
+    for key in stale:  # of an earlier making that was cut off
+        files.delete(key)
     files.put(MADE_MARKER, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))
     log.info("pools.%s: made %d rows in %d shards under %s", name, sum(rows), len(rows), files.uri)
     return True
+
+
+def _claim_folder(files: Storage, where: str, made_by: str) -> None:
+    """Refuse a folder that holds files which no making of ours began to write. Raises JobError."""
+    if files.read_or_none(_MAKING) is not None:
+        return
+    others = [entry.key for entry in files.list_objects() if not is_hidden(entry.key)]
+    if others:
+        raise JobError(
+            f"{where} = {made_by!r}: {files.uri} already holds {len(others)} files ({others[0]}…) that were not made so. "
+            f"Take `made_by` out to use them, or give the pool an empty folder."
+        )
+    files.put(_MAKING, seal({"made_by": made_by}))
 
 
 def _write_shard(files: Storage, number: int, table: pa.Table) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 
 from distill.errors import PoolError
 from distill.job import Cnn, Job, Outputs, Pool, VectorFeatures, pool_outputs
 from distill.pool.features import column_width, feature_width
 from distill.pool.inventory import Inventory, take_inventory
 from distill.pool.readers import check_columns, read_footer, read_rows
+from distill.schema import digest, seal
 from distill.storage import Storage, open_storage
 
 _LOOKED_AT_ROWS = 64
@@ -64,31 +66,40 @@ def check_pools(job: Job) -> None:
 
 
 def _problems(job: Job, name: str) -> list[str]:
+    """What is wrong with one pool. What was found right is kept under the root, so that a finished job opens no input."""
     try:
         pool = open_pool(job, name)
-        wanted = [*pool.features.columns, *([pool.spec.target] if pool.spec.target else [])]
-        shard = pool.inventory.shards[0]
-        check_columns(read_footer(pool.files, shard.key).schema, wanted, f"pools.{name}: {pool.files.url(shard.key)}")
+        shapes = _shapes(job, name)
+        looked_for = [pool.features.model_dump(mode="json"), pool.spec.target, asdict(pool_outputs(job, name)), shapes]
+        checks, key = open_storage(job.root_uri).folder("checks"), digest([pool.inventory.content, looked_for])[:32]
+        if checks.read_or_none(key) is None:
+            _look(job, pool, shapes)
+            checks.put(key, seal({"pool": name}))
     except PoolError as error:
         return [str(error)]
+    return []
+
+
+def _look(job: Job, pool: OpenPool, shapes: dict[str, list[int]]) -> None:
+    """Open the first shard. Raises PoolError."""
+    shard = pool.inventory.shards[0]
+    wanted = [*pool.features.columns, *([pool.spec.target] if pool.spec.target else [])]
+    check_columns(read_footer(pool.files, shard.key).schema, wanted, f"pools.{pool.name}: {pool.files.url(shard.key)}")
     try:
         width = pool.width()
         if pool.spec.target:
-            pool.target_width(pool_outputs(job, name))
+            pool.target_width(pool_outputs(job, pool.name))
     except PoolError as error:
-        return [f"pools.{name}: {error}"]
-    return [
-        f"{where}.model.shape = {list(shape)}: a row of pools.{name} has {width} numbers. Correct the shape."
-        for where, shape in _shapes(job, name, width)
-    ]
+        raise PoolError(f"pools.{pool.name}: {error}") from None
+    for where, shape in shapes.items():
+        if math.prod(shape) != width:
+            raise PoolError(
+                f"{where}.model.shape = {shape}: a row of pools.{pool.name} has {width} numbers. Correct the shape."
+            )
 
 
-def _shapes(job: Job, pool: str, width: int) -> list[tuple[str, tuple[int, int, int]]]:
-    """CNNs that see this pool and whose shape does not hold `width` numbers."""
-    seen = [(f"fit.{name}", fit.model) for name, fit in job.fit.items() if fit.on == pool]
-    seen += [(f"students.{name}", student.model) for name, student in job.students.items() if pool in student.on]
-    return [
-        (where, model.shape)
-        for where, model in seen
-        if isinstance(model, Cnn) and model.shape[0] * model.shape[1] * model.shape[2] != width
-    ]
+def _shapes(job: Job, pool: str) -> dict[str, list[int]]:
+    """The shapes of CNNs that see this pool."""
+    seen = {f"fit.{name}": fit.model for name, fit in job.fit.items() if fit.on == pool}
+    seen |= {f"students.{each.name}": each.spec.model for each in job.variants if pool in each.spec.on}
+    return {where: list(model.shape) for where, model in seen.items() if isinstance(model, Cnn)}

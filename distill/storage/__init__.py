@@ -13,6 +13,7 @@ Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's r
 
 from __future__ import annotations
 
+import uuid
 from urllib.parse import urlsplit
 
 from distill.errors import JobError
@@ -27,6 +28,7 @@ __all__ = [
     "is_hidden",
     "is_remote",
     "open_storage",
+    "require_conditional_put",
 ]
 
 SCHEMES = ("file", "s3")
@@ -35,6 +37,18 @@ SCHEMES = ("file", "s3")
 def is_remote(uri: str) -> bool:
     """Whether machines other than this one can read `uri`."""
     return urlsplit(uri).scheme not in ("", "file")
+
+
+def require_conditional_put(root: Storage) -> None:
+    """Refuse a store that lets two writers of one key both win; exactly-once rests on it. Raises JobError."""
+    key = f"_probe/{uuid.uuid4().hex}"
+    first, second = root.create(key, b"first"), root.create(key, b"second")
+    kept = root.read_or_none(key)
+    root.delete(key)
+    if not first or second or kept != b"first":
+        raise JobError(
+            f"{root.uri} has no conditional put (If-None-Match), which commits need. Keep the root on another store."
+        )
 
 
 def open_storage(uri: str) -> Storage:

@@ -46,30 +46,41 @@ class LocalStorage(Storage):
         file = self.path if self.path.is_file() and key == self.path.name else self.path / key
         try:
             return file.open("rb")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(self.url(key)) from None
+        except OSError as error:
+            raise _told(error) from error
 
     def put(self, key: str, content: bytes) -> None:
-        temporary, final = self._write(key, content)
-        temporary.replace(final)
-        _sync(final.parent)
+        try:
+            temporary, final = self._write(key, content)
+            temporary.replace(final)
+            _sync(final.parent)
+        except OSError as error:
+            raise StorageError(
+                f"{self.url(key)} cannot be written: {error.strerror}. Mend that, or use another root."
+            ) from error
 
     def create(self, key: str, content: bytes) -> bool:
-        temporary, final = self._write(key, content)
+        try:
+            return self._link(*self._write(key, content))
+        except OSError as error:
+            said = f"{self.url(key)} cannot be written: {error.strerror}. A root needs hard links, by which commits are made; "
+            raise StorageError(said + "mend that, or use another root.") from error
+
+    def delete(self, key: str) -> None:
+        (self.path / key).unlink(missing_ok=True)
+
+    @staticmethod
+    def _link(temporary: Path, final: Path) -> bool:
         try:
             os.link(temporary, final)
         except FileExistsError:
             return False
-        except OSError as error:
-            said = f"{self.url(key)}: {error.strerror}. A root needs hard links, by which commits are made: use another disk, or s3://."
-            raise StorageError(said) from error
         finally:
             temporary.unlink()
         _sync(final.parent)
         return True
-
-    def delete(self, key: str) -> None:
-        (self.path / key).unlink(missing_ok=True)
 
     def _write(self, key: str, content: bytes) -> tuple[Path, Path]:
         final = self.path / key

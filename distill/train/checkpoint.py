@@ -1,6 +1,7 @@
 """Where training goes on after a kill: weights, optimiser and position, in safetensors and one sealed JSON written last.
 
-The newest checkpoint whose parts are whole is taken; a torn one is passed over.
+The newest checkpoint whose parts are whole is taken; a torn one is passed over. One rank chooses and all load what it chose, so that
+ranks never go on from different steps.
 """
 
 from __future__ import annotations
@@ -41,27 +42,44 @@ def save_checkpoint(folder: Storage, position: Position, network: nn.Module, opt
     folder.put(f"{key}.json", seal({"step": position.step, "history": position.history, "sha256": digest}))
 
 
-def restore_checkpoint(folder: Storage, network: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Load the newest whole checkpoint into `network` and `optimizer`; step 0 where there is none."""
-    keys = [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
-    for key in reversed(keys):
+def newest_checkpoint(folder: Storage) -> str | None:
+    """Key of the newest checkpoint whose parts are whole. Other trouble than a torn checkpoint is raised."""
+    for key in reversed([entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]):
         try:
-            body = unseal(folder.read(key), folder.url(key))
-            tensors = _tensors(folder, key, body["sha256"])
-        except (StorageError, LookupError) as error:
+            _tensors(folder, key, _body(folder, key)["sha256"])
+        except _TornError as error:
             log.warning("a torn checkpoint is passed over: %s", error)
-            continue
-        network.load_state_dict(_below(tensors, "network."))
-        _load_optimizer(optimizer, _below(tensors, "optimizer."))
-        return Position(body["step"], body["history"])
-    return Position()
+        else:
+            return key
+    return None
+
+
+def load_checkpoint(folder: Storage, key: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+    """Put one checkpoint's state into `network` and `optimizer`. Raises StorageError."""
+    body = _body(folder, key)
+    tensors = _tensors(folder, key, body["sha256"])
+    network.load_state_dict(_below(tensors, "network."))
+    _load_optimizer(optimizer, _below(tensors, "optimizer."))
+    return Position(body["step"], body["history"])
+
+
+class _TornError(StorageError):
+    """A part is missing, or is not what was written."""
+
+
+def _body(folder: Storage, key: str) -> dict[str, Any]:
+    content = folder.read(key)
+    try:
+        return unseal(content, folder.url(key))
+    except StorageError as error:
+        raise _TornError(str(error)) from None
 
 
 def _tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
     name = f"{key.removesuffix('.json')}.{digest[:8]}.safetensors"
-    content = folder.read(name)
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise StorageError(f"{folder.url(name)} is damaged")
+    content = folder.read_or_none(name)
+    if content is None or hashlib.sha256(content).hexdigest() != digest:
+        raise _TornError(f"{folder.url(name)} is missing or damaged")
     return safetensors.torch.load(content)
 
 

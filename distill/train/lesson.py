@@ -164,7 +164,7 @@ def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
 
 def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> TermPlan:
     classes = term_outputs(job, term).classes
-    positions = None if classes == head.classes else tuple(head.classes.index(name) for name in classes)
+    positions = None if classes == head.classes else tuple(head.positions[name] for name in classes)
     return TermPlan(
         said_of(term), str(number), source, term.head, term.loss, term.weight, term.pool is not None, positions
     )

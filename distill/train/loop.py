@@ -1,7 +1,7 @@
 """What every training worker runs: lesson after lesson in one process group, so that the start is paid once.
 
 A worker is deterministic given (lesson, rank, workers): one thread, rows by a pure function, randomness drawn anew for each step from
-(seed, step, rank). Rank 0 keeps checkpoints and, last, the export.
+(seed, step, rank): with dropout, another number of workers draws otherwise. Rank 0 keeps checkpoints and, last, the export.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from distill.feed import Arrays, Feed, Order, cut_chunks
 from distill.models import ModelRecord, write_record
 from distill.models.network import build_network, head_parameters, parameter_count
 from distill.storage import open_storage
-from distill.train.checkpoint import Position, restore_checkpoint, save_checkpoint
+from distill.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
 from distill.train.combined_loss import CombinedLoss
 from distill.train.lesson import Lesson
 
@@ -58,7 +58,7 @@ class _Training:
         ]
         self.steps_per_epoch = self.orders[0].steps_per_epoch
         self.total_steps = training.epochs * self.steps_per_epoch
-        self.position = restore_checkpoint(self.folder.folder("checkpoints"), self.network, self.optimizer)
+        self.position = self._restored()
 
     def run(self) -> None:
         """All steps that are left, then the export."""
@@ -78,6 +78,14 @@ class _Training:
             self._export(time.monotonic() - began)
         if self.context.workers > 1:
             dist.barrier()
+
+    def _restored(self) -> Position:
+        """Where rank 0 says that all go on."""
+        checkpoints = self.folder.folder("checkpoints")
+        chosen = [newest_checkpoint(checkpoints) if self.context.rank == 0 else None]
+        if self.context.workers > 1:
+            dist.broadcast_object_list(chosen, src=0)
+        return load_checkpoint(checkpoints, chosen[0], self.network, self.optimizer) if chosen[0] else Position()
 
     def _epochs(self, model: nn.Module, feeds: Sequence[Iterator[Arrays]]) -> None:
         model.train()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 import distill
-from distill.job.source import Source
+from distill.job.source import PythonFile
 from distill.label.blame import blame, own_lines
 
 TEXT = """
@@ -28,7 +28,7 @@ def caught(labeler, batch):
 
 
 def picky(path="picky.py"):
-    return Source(path, TEXT).load("Picky")()
+    return PythonFile(path, TEXT).load("Picky")()
 
 
 def test_another_row_than_the_one_that_raises_is_blamed():

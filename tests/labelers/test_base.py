@@ -6,7 +6,7 @@ import safetensors.numpy
 
 from distill.errors import JobError
 from distill.job import Outputs
-from distill.job.source import Source
+from distill.job.source import PythonFile
 from distill.labelers import Recipe, build_labeler
 from distill.labelers.eszsl import EszslLabeler
 from distill.labelers.network import NetworkLabeler
@@ -19,7 +19,7 @@ HEADS = {"main": Outputs("logits", ("a", "b")), "size": Outputs("value")}
 
 def test_a_recipe_builds_the_labeler_of_another_form(tmp_path):
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    source = Source("mine.py", "class Mine:\n    def label(self, features):\n        return features * 2\n")
+    source = PythonFile("mine.py", "class Mine:\n    def label(self, features):\n        return features * 2\n")
     np.testing.assert_array_equal(build_labeler(Recipe(form="custom", source=source, name="Mine")).label(x), x * 2)
 
     record, _ = keep_network(tmp_path / "network", HEADS, 4)
@@ -52,4 +52,4 @@ def keep_eszsl(folder):
 
 def test_a_class_that_the_users_file_lacks_fails_far_away():
     with pytest.raises(JobError, match=r"mine\.py has no 'Labeler'; it has \['Mine'\]"):
-        build_labeler(Recipe(form="custom", source=Source("mine.py", "class Mine: ..."), name="Labeler"))
+        build_labeler(Recipe(form="custom", source=PythonFile("mine.py", "class Mine: ..."), name="Labeler"))

@@ -28,6 +28,7 @@ LocalStorage(sys.argv[1]).{call}("commits/1", b"half a commit")
     [("create", "os.link"), ("create", "os.fsync"), ("put", "pathlib.Path.replace"), ("put", "os.fsync")],
 )
 def test_a_kill_before_the_final_name_leaves_nothing_visible(tmp_path, call, place):
+    (tmp_path / "commits").mkdir()
     command = [sys.executable, "-c", STOPPED.format(place=place, call=call), tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "reached\n"
