@@ -65,7 +65,9 @@ def binary_cross_entropy(logits_BS: Tensor, probabilities_BS: Tensor) -> Tensor:
 
 
 def mse(values_BW: Tensor, teacher_BW: Tensor) -> Tensor:
-    """Mean over the value's numbers of the squared error, a row, (B,)."""
+    """Mean over the value's numbers of the squared error, a row, (B,). Raises ValueError where widths differ."""
+    if values_BW.shape != teacher_BW.shape:
+        raise ValueError(f"mse of values of shape {tuple(values_BW.shape)} against {tuple(teacher_BW.shape)}")
     return (values_BW - teacher_BW).square().mean(dim=1)
 
 

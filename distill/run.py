@@ -66,10 +66,11 @@ def fit_labelers(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
 
 
 def told_trained(trained: Trained) -> str:
-    """One finished model as a line."""
-    return (
-        f"{trained.name}: {trained.record.parameters:,} parameters, {'trained now' if trained.now else 'done before'}"
-    )
+    """One finished model as a line; rows that one of its terms does not know (rejected ones) are told."""
+    history = trained.record.details.get("history") or [{}]
+    unknown = max((1 - share for share in history[-1].get("known", [])), default=0.0)
+    noted = f", {100 * unknown:.2g}% of rows unknown to a term" if unknown > 0 else ""
+    return f"{trained.name}: {trained.record.parameters:,} parameters, {'trained now' if trained.now else 'done before'}{noted}"
 
 
 def told_labels(summary: LabelSummary) -> str:

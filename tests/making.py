@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from distill.labels import Claim, Contract, LabelSet, Origin, encode, label_set_
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, write_record
 from distill.models.network import MultiHead, build_network, parameter_count
 from distill.pool import Inventory, open_pool, take_inventory
+from distill.schema import unseal
 from distill.storage import Storage, open_storage
 
 ORIGIN = Origin("set", "cpu", {"numpy": "2"})
@@ -67,6 +69,9 @@ def commit_labels(folder: Storage, claim: Claim, labels: pa.Table, contract: Con
     rejects = [
         {"shard": "s", "row": claim.start + int(row), "reason": "null", "message": f"row {row}"} for row in nulls
     ]
+    begun = folder.read_or_none("contract.json")
+    if begun is not None and origin is ORIGIN:
+        origin = replace(ORIGIN, label_set=unseal(begun, "contract.json")["label_set"])
     return write_fragment(folder, claim, labels, rejects=rejects, contract=contract, origin=origin)
 
 

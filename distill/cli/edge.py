@@ -22,7 +22,8 @@ def edge(address: str | None, *, verbose: bool) -> Iterator[TerminalDisplay]:
     display = TerminalDisplay()
     show_on(display)
     _offer_ray(address, verbose=verbose)
-    signal.signal(signal.SIGINT, _interrupt)
+    for asked_to_end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked_to_end, _interrupt)
     try:
         yield display
     except DistillError as error:
@@ -42,8 +43,9 @@ def _exit_code(error: DistillError, display: TerminalDisplay) -> int:
 
 
 def _interrupt(_number: int, _frame: object) -> None:
-    """One Ctrl-C lets fragments in work be committed and leaves; a second one, or one outside labelling, leaves at once."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """One Ctrl-C or SIGTERM lets fragments in work be committed and leaves; another, or one outside labelling, leaves at once."""
+    for asked_to_end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(asked_to_end, signal.default_int_handler)
     if not finish_and_stop():
         raise KeyboardInterrupt
     say("Finishing the fragments in work. Ctrl-C again leaves at once.")

@@ -110,7 +110,10 @@ def print_comparison(evaluation: Evaluation) -> None:
 
     percent = " (% of rows)" if evaluation.kind != "value" else ""
     heads = ["method", *(MEASURES[measure] for measure in evaluation.shown), "parameters", "ms/row"]
-    title = f"{evaluation.rows:,} rows of {evaluation.pool}{percent}"
+    left_out = (
+        f"; {evaluation.left_out:,} left out, without a known target or without labels" if evaluation.left_out else ""
+    )
+    title = f"{evaluation.rows:,} rows of {evaluation.pool}{percent}{left_out}"
     print_table(title, heads, _comparison_rows(evaluation))
     say(verdict(evaluation))
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from distill.engine.resources import device_of_worker, gpus_each, require_resources
 from distill.engine.session import require_ray
-from distill.errors import TrainingError
+from distill.errors import DistillError, TrainingError
 from distill.job.base import Gpus
 from distill.progress import Bar
 
@@ -101,7 +101,12 @@ def _worker(config: dict[str, Any]) -> Any:
         return config["work"](config["told"], WorkerContext(rank, context.get_world_size(), device_of_worker(ray), say))
     except Exception as error:
         if not _is_lost_peer(error):
-            ray.get(ear.fail.remote(f"training raised on rank {rank}:\n{traceback.format_exc()}"))
+            said = (
+                str(error)
+                if isinstance(error, DistillError)
+                else f"training raised on rank {rank}:\n{traceback.format_exc()}"
+            )
+            ray.get(ear.fail.remote(said))
         _leave_group()
         raise
 

@@ -27,6 +27,8 @@ class Candidate:
     """`teacher`, `labeler` or `student`."""
     pin: str
     """Digest of what answers."""
+    width: int
+    """Numbers in a row of its answers."""
     recipe: Recipe
     """How to ask it now, to time it."""
     column: LabelColumn | None = None
@@ -60,7 +62,8 @@ def _label_set(job: Job, name: str, pool: OpenPool, *, teacher: bool) -> Candida
         method=Method(f"labels.{name}", label_outputs(job, name)),
         name=name,
         role="teacher" if teacher else "labeler",
-        pin=labels.label_hash,
+        pin=f"{contract.digest} {labels.label_hash}",
+        width=contract.width,
         recipe=recipe,
         column=LabelColumn(contract, (labels,), _judged_at(contract)),
         group=name,
@@ -87,7 +90,8 @@ def _head(variant: Variant, folder: str, record: ModelRecord, head: str, outputs
         method=Method(f"students.{variant.name}.{head}", outputs, folder, record, head),
         name=variant.name + suffix,
         role="student",
-        pin=record.sha256,
+        pin=f"{record.digest} {record.sha256}",
+        width=record.widths[head],
         recipe=Recipe(form="network", folder=folder, record=record),
         group=group,
         taught_by=tuple(

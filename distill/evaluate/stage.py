@@ -7,6 +7,7 @@ so a finished evaluation is found again without starting Ray.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from distill.engine import call_remotely, fold
 from distill.errors import ContractError, JobError
@@ -48,11 +49,12 @@ def evaluate_students(job: Job) -> tuple[Storage, Evaluation]:
 
 
 def _identity(pool: OpenPool, candidates: list[Candidate], teacher: str | None) -> str:
-    judged = [[candidate.method.key, candidate.pin] for candidate in candidates]
+    judged = [[candidate.method.key, candidate.pin, asdict(candidate.method.outputs)] for candidate in candidates]
     return digest([pool.inventory.content, pool.spec.model_dump(mode="json"), judged, teacher])
 
 
 def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate], teacher: str | None) -> Evaluation:
+    _require_widths(pool, truth, candidates)
     columns: dict[str, LabelColumn | TargetColumn] = {TARGET: TargetColumn(str(pool.spec.target), truth)}
     columns |= {candidate.method.key: candidate.column for candidate in candidates if candidate.column is not None}
     source = Source((pool.inventory,), pool.features, pool.width(), columns)
@@ -83,6 +85,16 @@ def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate]
         label_sets=_label_sets(job),
         versions=library_versions(),
     )
+
+
+def _require_widths(pool: OpenPool, truth: Outputs, candidates: list[Candidate]) -> None:
+    """Refuse to judge values of one width by values of another. Raises ContractError."""
+    due = pool.target_width(truth)
+    wrong = [candidate.name for candidate in candidates if truth.kind == "value" and candidate.width != due]
+    if wrong:
+        raise ContractError(
+            f"pools.{pool.name}: its target has {due} numbers a row, but {wrong} answer with others. Judge them elsewhere."
+        )
 
 
 def _seen(truth: Outputs, candidates: list[Candidate], teacher: str | None) -> list[bool]:

@@ -27,7 +27,8 @@ CONFUSION_CLASSES = 100
 def tally_classes(probabilities: Array, truth: npt.NDArray[np.int64], teacher: npt.NDArray[np.int64] | None) -> Tally:
     """Exclusive classes: probabilities (B, C), true class numbers (B,), the teacher's choices (B,)."""
     classes = probabilities.shape[1]
-    chosen, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    confidence = probabilities.max(axis=1)
+    chosen = np.where(confidence > 0, probabilities.argmax(axis=1), -1)  # −1: no class of the truth was named
     right = (chosen == truth).astype(np.float64)
     nll = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], FLOOR))
     sums: dict[str, Array] = {
@@ -37,11 +38,9 @@ def tally_classes(probabilities: Array, truth: npt.NDArray[np.int64], teacher: n
         "bins": _bins(confidence, right),
     }
     if classes <= CONFUSION_CLASSES:
-        sums["confusion"] = (
-            np.bincount(truth * classes + chosen, minlength=classes * classes)
-            .reshape(classes, classes)
-            .astype(np.float64)
-        )
+        named = chosen >= 0
+        cells = np.bincount(truth[named] * classes + chosen[named], minlength=classes * classes)
+        sums["confusion"] = cells.reshape(classes, classes).astype(np.float64)
     if teacher is not None:
         sums["agreed"] = np.array([float((chosen == teacher).sum()), float(len(truth))])
     return sums

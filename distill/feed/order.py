@@ -1,21 +1,24 @@
 """In which order rows are seen: a pure function of (seed, epoch, step) over pinned row ranges, the same for any number of workers.
 
-A global batch is L fixed *lanes*. A source's rows are cut into chunks, dealt to the lanes in turn; each epoch a lane permutes its
-chunks, and rows within windows of a few chunks, so every file is read once an epoch with bounded memory. Worker r of W takes the lanes
-≡ r (mod W). A lane that ends early gives padding (row −1), so that every batch has the same shape.
+A global batch is L fixed *lanes*. A source's rows are cut into near-equal chunks, each dealt to the lane with the fewest rows, so that
+all lanes end together and all rows weigh alike; each epoch a lane permutes its chunks, and rows within windows of a few chunks, so every
+chunk is read once an epoch with bounded memory. Worker r of W takes the lanes ≡ r (mod W). A lane that ends early gives padding (row −1),
+so that every batch has the same shape.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 WINDOW_CHUNKS = 4
 _LANE_CHUNKS = 8
-_SMALLEST_CHUNK_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -49,19 +52,27 @@ class Order:
     @property
     def steps_per_epoch(self) -> int:
         """Global batches until the longest lane has given all its rows."""
-        longest = max(sum(chunk.rows for chunk in self._mine(lane)) for lane in range(self.lanes))
+        longest = max(sum(chunk.rows for chunk in mine) for mine in self._dealt)
         return max(1, -(-longest // self.lane_rows))
 
     def windows(self, epoch: int, lane: int) -> Iterator[Window]:
         """One lane's rows of one epoch, in order."""
-        mine = self._mine(lane)
+        mine = self._dealt[lane]
         shuffled = [mine[number] for number in self._draw(epoch, lane, 0).permutation(len(mine))]
         for number, start in enumerate(range(0, len(shuffled), WINDOW_CHUNKS)):
             chunks = tuple(shuffled[start : start + WINDOW_CHUNKS])
             yield Window(chunks, self._draw(epoch, lane, number + 1).permutation(sum(chunk.rows for chunk in chunks)))
 
-    def _mine(self, lane: int) -> Sequence[Chunk]:
-        return self.chunks[lane :: self.lanes]
+    @cached_property
+    def _dealt(self) -> list[list[Chunk]]:
+        """The chunks of each lane."""
+        dealt: list[list[Chunk]] = [[] for _ in range(self.lanes)]
+        fewest = [(0, lane) for lane in range(self.lanes)]
+        for chunk in self.chunks:
+            rows, lane = heapq.heappop(fewest)
+            dealt[lane].append(chunk)
+            heapq.heappush(fewest, (rows + chunk.rows, lane))
+        return dealt
 
     def _draw(self, *position: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *position])
@@ -70,10 +81,16 @@ class Order:
 def cut_chunks(shard_rows: Sequence[Sequence[int]], lanes: int, most_rows: int) -> list[Chunk]:
     """All rows of pools with the given shard sizes, in chunks small enough that every lane has some of them."""
     total = sum(map(sum, shard_rows))
-    size = max(_SMALLEST_CHUNK_ROWS, min(most_rows, -(-total // (lanes * _LANE_CHUNKS))))
+    size = max(1, min(most_rows, -(-total // (lanes * _LANE_CHUNKS))))
     return [
-        Chunk(pool, shard, start, min(size, rows - start))
+        Chunk(pool, shard, start, stop - start)
         for pool, shards in enumerate(shard_rows)
         for shard, rows in enumerate(shards)
-        for start in range(0, rows, size)
+        for start, stop in pairwise(_near_equal(rows, size))
     ]
+
+
+def _near_equal(rows: int, size: int) -> list[int]:
+    """Borders that cut `rows` into as few parts of at most `size` as there can be, which differ by one row at most."""
+    parts = -(-rows // size)
+    return [rows * part // parts for part in range(parts + 1)] if parts else []

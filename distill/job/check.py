@@ -10,6 +10,7 @@ from distill.job.labels import Custom, Fitted, TopK
 from distill.job.labels import Value as ValueEncoding
 from distill.job.models import Eszsl, Training
 from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs, term_outputs
+from distill.job.paths import wrong_uri
 from distill.job.spec import Job
 from distill.job.students import Kl, Student, Term
 
@@ -18,11 +19,22 @@ Problems = Iterator[str]
 
 def check_job(job: Job) -> Problems:
     """All problems of a resolved job; the first kind found hides the later ones, which would only repeat it."""
-    for check in (_names, _pools, _fits, _labels, _sweeps, _students, _evaluate):
+    for check in (_uris, _names, _pools, _fits, _labels, _sweeps, _students, _evaluate):
         problems = list(dict.fromkeys(check(job)))
         yield from problems
         if problems:
             return
+
+
+def _uris(job: Job) -> Problems:
+    """Said first, so that no later message shows a secret."""
+    wrong = wrong_uri(job.root_uri)
+    if wrong:
+        yield f"root: {wrong}"
+    for name in job.pools:
+        wrong = wrong_uri(job.pool_uri(name))
+        if wrong:
+            yield f"pools.{name}.path: {wrong}"
 
 
 def _names(job: Job) -> Problems:
@@ -68,8 +80,6 @@ def _pools(job: Job) -> Problems:
     for name, pool in job.pools.items():
         if pool.features is None:
             yield f"pools.{name}.features: missing, and the job's pools do not share one. Say what a model sees of a row."
-        if not pool.class_names and pool.outputs == "independent":
-            yield f"pools.{name}.outputs = 'independent': without classes. Name them."
         private = sorted(set(pool.private).intersection(pool.features.columns if pool.features else ()))
         if private:  # features that the pool takes from another one
             yield f"pools.{name}.private = {list(pool.private)}: private columns {private} are used as features. Take them out of one of the two."
@@ -143,7 +153,8 @@ def _training(training: Training, where: str) -> Problems:
 def _labels(job: Job) -> Problems:
     for name, labels in job.labels.items():
         where = f"labels.{name}"
-        yield from _alike(job, labels.over, f"{where}.over")
+        fitted = (job.fit[labels.labeler.fit].on,) if isinstance(labels.labeler, Fitted) else ()
+        yield from _alike(job, (*fitted, *labels.over), f"{where}.over")
         try:
             outputs = label_outputs(job, name)
         except JobError as error:
@@ -170,6 +181,10 @@ def _sweeps(job: Job) -> Problems:
 def _students(job: Job) -> Problems:
     for variant in job.variants:
         where, student = f"students.{variant.student}", variant.spec
+        unknown = list(_student_names(job, variant.student, student))
+        yield from unknown
+        if unknown:
+            continue
         yield from _training(student.training, f"{where}.training")
         yield from _rows(job, student, where)
         for number, term in enumerate(student.terms):
@@ -179,11 +194,13 @@ def _students(job: Job) -> Problems:
 def _alike(job: Job, pools: Sequence[str], where: str) -> Problems:
     """One model sees these pools, so it must see the same of each."""
     if len({job.pools[pool].features for pool in pools}) > 1:
-        yield f"{where} = {list(pools)}: these pools have different features. Give them the same, or use one at a time."
+        together = list(dict.fromkeys(pools))
+        yield f"{where}: one model sees the pools {together}, which have different features. Give them the same."
 
 
 def _rows(job: Job, student: Student, where: str) -> Problems:
-    yield from _alike(job, student.on, f"{where}.on")
+    judged = (job.evaluate.on,) if job.evaluate else ()
+    yield from _alike(job, (*student.on, *(term.pool for term in student.terms if term.pool), *judged), f"{where}.on")
     for term in student.terms:
         over = job.labels[term.label_set].over if term.label_set else ()
         lacking = [pool for pool in student.on if pool not in over]
@@ -242,5 +259,21 @@ def _evaluate(job: Job) -> Problems:
     for name, labels in job.labels.items():
         if on in labels.over and isinstance(labels.encoding, TopK) and 1.0 not in labels.encoding.temperatures:
             yield f"labels.{name}.encoding.temperatures = {list(labels.encoding.temperatures)}: it is judged on pools.{on}, at temperature 1. Add 1."
+    truth = pool_outputs(job, on)
+    for name, labels in job.labels.items():
+        if on in labels.over:
+            yield from _judgeable(label_outputs(job, name), truth, f"labels.{name}.over", on)
+    for variant in job.variants:
+        for head in variant.spec.head_names:
+            yield from _judgeable(
+                head_outputs(job, variant.spec, head), truth, f"students.{variant.student}.heads.{head}", on
+            )
     if teacher is not None and on not in job.labels[teacher].over:
         yield f"evaluate.teacher = {teacher!r}: it does not label pools.{on}. Add {on!r} to labels.{teacher}.over."
+
+
+def _judgeable(answers: Outputs, truth: Outputs, where: str, on: str) -> Problems:
+    if (answers.kind, answers.exclusive) != (truth.kind, truth.exclusive):
+        yield f"{where}: answers with {answers.said}, but pools.{on}, which it is judged on, has {truth.said}. Judge it on another pool."
+    elif truth.classes and not answers.positions.keys() & truth.positions.keys():
+        yield f"{where}: shares no class with pools.{on}: {answers.said} against {truth.said}. Spell them alike."

@@ -64,12 +64,19 @@ def label_outputs(job: Job, name: str) -> Outputs:
         return fit_outputs(job, labeler.fit)
     assert isinstance(labeler, Custom)
     made = job.custom_source(name).load(labeler.name, f"labels.{name}.labeler")
-    kind, classes = getattr(made, "kind", "logits"), tuple(getattr(made, "classes", ()))
-    if kind not in ("logits", "value") or (kind == "logits") != bool(classes) or not getattr(made, "revision", ""):
+    kind, classes, revision = (
+        getattr(made, "kind", "logits"),
+        getattr(made, "classes", ()),
+        getattr(made, "revision", ""),
+    )
+    ordered = isinstance(classes, tuple | list) and all(isinstance(each, str) for each in classes)
+    distinct = ordered and len(set(classes)) == len(classes)
+    if kind not in ("logits", "value") or not distinct or (kind == "logits") != bool(classes) or not revision:
         raise JobError(
-            f"labels.{name}: class {labeler.name} in {labeler.file} must have a `revision` (text) and `classes` (names in order), "
-            f'or `kind = "value"` and no classes; it has revision={getattr(made, "revision", None)!r}, kind={kind!r}, classes={classes!r}'
+            f"labels.{name}: class {labeler.name} in {labeler.file} must have a `revision` (text) and `classes` (distinct names in a tuple), "
+            f'or `kind = "value"` and no classes; it has revision={revision!r}, kind={kind!r}, classes={classes!r}'
         )
+    classes = tuple(classes)
     return Outputs("logits" if classes else "value", classes, bool(getattr(made, "exclusive", True)))
 
 

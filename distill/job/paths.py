@@ -13,3 +13,22 @@ def resolve_uri(path: str, folder: Path) -> str:
     if urlsplit(path).scheme:
         return path.rstrip("/")
     return os.path.normpath(folder.absolute() / Path(path).expanduser())
+
+
+SCHEMES = ("file", "s3")
+
+
+def wrong_uri(uri: str) -> str | None:
+    """What is wrong with a URI, its secrets left out: another scheme, credentials, a query. None where nothing is."""
+    parts = urlsplit(uri)
+    rest = uri.partition("://")[2]
+    if "@" in parts.netloc or (":" in parts.netloc and "@" in rest):  # a secret may hold a slash, which ends the netloc
+        return f"'{parts.scheme}://…@{rest.rsplit('@', 1)[1]}' carries credentials. Leave them to the environment or to an instance role."
+    shown = uri.partition("?")[0].partition("#")[0]
+    if parts.scheme not in ("", *SCHEMES):
+        return f"{shown!r} has the scheme {parts.scheme!r}; distill reads and writes {' and '.join(SCHEMES)}."
+    if parts.scheme == "s3" and (parts.query or parts.fragment):
+        return f"{shown!r} is followed by a query or a fragment. Leave it out."
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        return f"{shown!r} names the host {parts.netloc!r}; a file lies on this machine. Write file:///…"
+    return None

@@ -98,4 +98,9 @@ class Job(Table):
         assert isinstance(model, Eszsl)
         text = read_source(self.beside(model.descriptions), f"fit.{fit}.model.descriptions").text
         rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].startswith("#")]
+        if not rows or rows[0][0] != "class":
+            first = rows[0][0] if rows else ""
+            raise JobError(
+                f"fit.{fit}.model.descriptions: the header must be `class,ATTRIBUTE…`; it begins with {first!r}. Add it."
+            )
         return tuple(row[0] for row in rows[1:]), [row[1:] for row in rows[1:]]

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from distill.errors import LabelerError
 from distill.job import Job, Outputs, label_outputs
+from distill.label.blame import blame, own_lines
 from distill.labelers import build_labeler, checked_answer
 from distill.labelers.prepare import prepare_labels
 from distill.pool import decode_features, open_pool, read_rows
@@ -27,13 +29,23 @@ class Preview:
 
 
 def preview_labels(job: Job, name: str, rows: int) -> Preview:
-    """Ask `labels.<name>` about the first rows of its first pool. Raises JobError, ContractError; what the labeler raises passes."""
+    """Ask `labels.<name>` about the first rows of its first pool. Raises JobError, ContractError, LabelerError."""
     job.chosen_labels(name)
     pool = open_pool(job, job.labels[name].over[0])
     recipe, contract = prepare_labels(job, name)
-    shard = pool.inventory.shards[0]
+    shard = next(shard for shard in pool.inventory.shards if shard.rows)
     table = read_rows(pool.files, shard.key, range(min(rows, shard.rows)), pool.features.columns)
     decoded = decode_features(table, pool.features, pool.width())
     features = decoded.values.astype(np.float32, copy=False)
-    outputs = checked_answer(build_labeler(recipe).label(features), len(features), contract.width)
+    try:
+        labeler = build_labeler(recipe)
+    except Exception as error:
+        raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{own_lines(error)}") from error
+    try:
+        outputs = checked_answer(labeler.label(features), len(features), contract.width)
+    except Exception as error:
+        found = blame(error, labeler, features, 0)
+        raise LabelerError(
+            f"labels.{name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"
+        ) from error
     return Preview(pool.name, shard.key, features, outputs, label_outputs(job, name), decoded.rejected)

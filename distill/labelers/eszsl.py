@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
+from distill.errors import LabelerError
 from distill.job import Eszsl
 from distill.labelers.base import Matrix
 from distill.models import ModelRecord, read_weights
@@ -59,6 +60,10 @@ class EszslFit:
         """End a pass with the sum of all its partial statistics."""
         if self._candidates is None:
             self._gram, self._sums = statistic["gram"], statistic["sums"]
+            empty = np.flatnonzero(self._sums[:, :, -1].sum(axis=1) == 0)
+            if len(empty):
+                said = f"{len(empty)} of the {len(self.seen)} seen classes have no usable row"
+                raise LabelerError(f"{said}. Compare the target's values with the pool's classes.")
             self._candidates = np.stack([self._solve_holdout(pair, fold) for pair, fold in self._splits()])
         else:
             self._choose(statistic["loss"], statistic["count"])

@@ -10,6 +10,7 @@ a reader of a large set makes a handful of requests. State is O(fragments).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ from distill.labels.contract import Contract
 from distill.pool import Fragment, Inventory
 from distill.schema import MANIFEST, bytes_table, digest, table_bytes, unseal
 from distill.storage import Storage
+
+log = logging.getLogger(__name__)
 
 _READ_THREADS = 32
 SEGMENT_COMMITS = 1_000
@@ -50,6 +53,11 @@ class Line:
     xxh3: str
     columns_sha256: str
     made_on: str
+
+    @classmethod
+    def of(cls, commit: Commit) -> Line:
+        """A commit's line."""
+        return cls(**{name: getattr(commit, name) for name in MANIFEST.names})
 
 
 def label_set_folder(root: Storage, name: str, version: int, pool: str) -> Storage:
@@ -99,6 +107,11 @@ class LabelSet:
     def begin(self, contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
         """Store the contract, or refuse another one. Returns the label-set digest. Raises ContractError."""
         mine = label_set_digest(contract, inventory, fragment_rows)
+        if self._lines and self._read_body() is None:
+            raise ContractError(
+                f"{self.folder.url('contract.json')} is gone, so nobody knows what the {len(self._lines)} commits beside it mean. "
+                f"Restore it from a copy, or set labels.{self.name}.version = {self.version + 1} to label anew."
+            )
         if self.folder.put_if_absent("contract.json", contract.to_bytes(fragment_rows=fragment_rows, label_set=mine)):
             return mine
         self.require(contract, inventory, fragment_rows)
@@ -124,24 +137,35 @@ class LabelSet:
             )
 
     def refresh(self) -> LabelSet:
-        """Read manifest segments, then the commits that none of them has."""
+        """Read manifest segments, then the commits that none of them has. Raises ContractError for commits of another label set."""
+        body = self._read_body()
         for entry in self.folder.folder("manifest").list_objects():
-            key = f"manifest/{entry.key}"
-            for row in bytes_table(self.folder.read(key), MANIFEST, self.folder.url(key)).to_pylist():
-                self._take(Line(**row))
-                self._in_manifest.add((row["fragment"], row["generation"]))
+            for line in self._read_segment(f"manifest/{entry.key}"):
+                self._take(line)
+                self._in_manifest.add((line.fragment, line.generation))
         listed = [_parsed(entry.key) for entry in self.folder.folder("commits").list_objects()]
-        missing = [
-            (fragment, generation) for fragment, generation in listed if (fragment, generation) not in self._in_manifest
-        ]
+        missing = [each for each in listed if each not in self._in_manifest]
         with ThreadPoolExecutor(_READ_THREADS) as threads:
             for commit in threads.map(self._read_commit, missing):
+                if body is not None and commit.label_set != body["label_set"]:
+                    raise ContractError(
+                        f"{self.folder.url(commit.key)} belongs to another label set. Move it away, or use another root."
+                    )
                 self.add(commit)
         return self
 
+    def _read_segment(self, key: str) -> list[Line]:
+        """A manifest segment; a damaged one is as good as none, since the commits say the same."""
+        try:
+            rows = bytes_table(self.folder.read(key), MANIFEST, self.folder.url(key)).to_pylist()
+        except StorageError as error:
+            log.warning("%s The commits are read instead; delete the segment, and it is written anew.", error)
+            return []
+        return [Line(**row) for row in rows]
+
     def add(self, commit: Commit) -> None:
         """Take a commit that was just made."""
-        self._take(Line(**{name: getattr(commit, name) for name in MANIFEST.names}))
+        self._take(Line.of(commit))
         self._fresh += 1
 
     @property
@@ -188,20 +212,19 @@ class LabelSet:
 
     def require_complete(self, inventory: Inventory) -> None:
         """Refuse a set that does not cover each row of each of the pool's shards exactly once. Raises ContractError."""
-        missing = 0
+        have = 0
         for shard in inventory.shards:
             stop = 0
             for line in self.lines_of(shard.number):
-                if line.start != stop or line.shard_id != shard.id:
+                if line.start < stop or line.start + line.rows > shard.rows or line.shard_id != shard.id:
                     raise ContractError(
                         f"labels.{self.name}: fragment {line.fragment} under {self.folder.uri} is of other rows than pools.{inventory.pool} "
                         f"lists. Restore the inventory, or set labels.{self.name}.version = {self.version + 1} to label anew."
                     )
-                stop += line.rows
-            missing += shard.rows - stop
-        if missing:
+                stop, have = line.start + line.rows, have + line.rows
+        if have != inventory.rows:
             raise ContractError(
-                f"labels.{self.name}: {inventory.rows - missing:,} of {inventory.rows:,} rows of pools.{inventory.pool} are labelled "
+                f"labels.{self.name}: {have:,} of {inventory.rows:,} rows of pools.{inventory.pool} are labelled "
                 f"under {self.folder.uri}. Run `distill label` again; it labels only what is missing."
             )
 

@@ -21,12 +21,12 @@ class MultiHead(nn.Module):
     def __init__(self, plan: NetworkPlan) -> None:
         super().__init__()
         own = {name: head.model for name, head in plan.heads.items() if head.model is not None}
-        shared = [plan.model] if len(own) < len(plan.heads) else []
-        self.trunk = _trunk(plan.model, plan.in_features) if shared else None
-        self.own = nn.ModuleDict({name: _trunk(model, plan.in_features) for name, model in own.items()})
+        # torch keeps modules beside its own attributes, so names are prefixed: a head may be called `values` or `train`
+        self.trunk = _trunk(plan.model, plan.in_features) if len(own) < len(plan.heads) else None
+        self.own = nn.ModuleDict({f"head_{name}": _trunk(model, plan.in_features) for name, model in own.items()})
         self.heads = nn.ModuleDict(
             {
-                name: nn.Linear(trunk_width(head.model or plan.model, plan.in_features), head.width)
+                f"head_{name}": nn.Linear(trunk_width(head.model or plan.model, plan.in_features), head.width)
                 for name, head in plan.heads.items()
             }
         )
@@ -34,7 +34,8 @@ class MultiHead(nn.Module):
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
         hidden_BH = self.trunk(x_BF) if self.trunk is not None else x_BF
         return {
-            name: head(self.own[name](x_BF) if name in self.own else hidden_BH) for name, head in self.heads.items()
+            key.removeprefix("head_"): head(self.own[key](x_BF) if key in self.own else hidden_BH)
+            for key, head in self.heads.items()
         }
 
 

@@ -55,6 +55,7 @@ def decode_target(column: pa.ChunkedArray, outputs: Outputs) -> Rows:
     if outputs.kind == "logits":
         for row in np.flatnonzero(((values != 0) & (values != 1)).any(axis=1)):
             rejected.setdefault(int(row), ("target", f"{values[row].tolist()} is not 0 or 1 for each class"))
+    values[list(rejected)] = 0
     return Rows(values, rejected)
 
 

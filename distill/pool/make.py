@@ -7,6 +7,7 @@ last, so a making that was cut off begins again.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from distill.errors import JobError
 from distill.job import Job
 from distill.job.source import read_source
-from distill.pool.inventory import MADE_MARKER
+from distill.pool.inventory import MADE_MARKER, read_inventory
 from distill.schema import seal
 from distill.storage import Storage, is_hidden, open_storage
 
@@ -29,11 +30,14 @@ def make_pool(job: Job, name: str) -> bool:
     files = open_storage(job.pool_uri(name))
     if made_by is None or files.read_or_none(MADE_MARKER) is not None:
         return False
+    if read_inventory(open_storage(job.root_uri), name, files.uri) is not None:
+        return False  # rows are addressed by these files: they are never made again
     path, _, function = made_by.partition(":")
     where = f"{job.path}: pools.{name}.made_by"
     _claim_folder(files, where, made_by)
     tables = read_source(job.beside(path), where).load(function, where)()
-    rows = [_write_shard(files, number, table) for number, table in enumerate(tables)]
+    made = tables if isinstance(tables, Iterable) else ()
+    rows = [_write_shard(files, number, table) for number, table in enumerate(made)]
     if not sum(rows):
         raise JobError(f"{where} = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
     stale = {entry.key for entry in files.list_objects() if not is_hidden(entry.key)} - {
@@ -62,7 +66,10 @@ def _claim_folder(files: Storage, where: str, made_by: str) -> None:
 def _write_shard(files: Storage, number: int, table: pa.Table) -> int:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    files.put(_shard_key(number), bytes(sink.getvalue()))
+    content, key = bytes(sink.getvalue()), _shard_key(number)
+    # two runs may make the pool at once: a file that is there already must not change, or labels of it would be refused
+    if not files.create(key, content) and files.read(key) != content:
+        files.put(key, content)
     return len(table)
 
 

@@ -1,4 +1,6 @@
-"""Rows of a shard by number. Parquet has an index (row groups), so that a run of rows is read without the rest of the file.
+"""Rows of a shard by number. Parquet has an index (row groups), so that a run of rows is read with its row groups alone.
+
+A run of rows costs all row groups that it touches, so row groups of about `fragment_rows` rows are the cheapest to label.
 
 Nothing read is executed: Arrow extension types are refused, and only the columns that a job names are ever read, so a private
 column does not leave the file.
@@ -6,13 +8,14 @@ column does not leave the file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distill.errors import PoolError
+from distill.errors import PoolError, StorageError
 from distill.storage import ObjectMissingError, Storage
 
 
@@ -63,15 +66,22 @@ def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None
             )
 
 
-def _open(files: Storage, key: str) -> pq.ParquetFile:
+@contextmanager
+def _open(files: Storage, key: str) -> Iterator[pq.ParquetFile]:
     try:
-        return pq.ParquetFile(pa.PythonFile(files.open(key), "r"), memory_map=False)
+        source = files.open(key)
     except ObjectMissingError:
         raise PoolError(f"{files.url(key)} is not there. Restore it as it was listed.") from None
-    except (pa.ArrowException, OSError) as error:
-        raise PoolError(
-            f"{files.url(key)} is no readable Parquet file: {error}. Replace it, or move it out of the pool."
-        ) from None
+    with source:
+        try:
+            parquet = pq.ParquetFile(pa.PythonFile(source, "r"), memory_map=False)
+        except pa.ArrowInvalid as error:
+            said = f"{files.url(key)} is no readable Parquet file: {error}. Replace it, or move it out of the pool."
+            raise PoolError(said) from None
+        except OSError as error:
+            raise StorageError(f"{files.url(key)} cannot be read now: {error}. Run the same command again.") from error
+        with parquet:
+            yield parquet
 
 
 def _row_groups(parquet: pq.ParquetFile, rows: range) -> tuple[list[int], int]:

@@ -17,6 +17,7 @@ import uuid
 from urllib.parse import urlsplit
 
 from distill.errors import JobError
+from distill.job.paths import wrong_uri
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Entry, ObjectMissingError, Storage, is_hidden
 from distill.storage.local import LocalStorage
 
@@ -30,8 +31,6 @@ __all__ = [
     "open_storage",
     "require_conditional_put",
 ]
-
-SCHEMES = ("file", "s3")
 
 
 def is_remote(uri: str) -> bool:
@@ -56,15 +55,12 @@ def open_storage(uri: str) -> Storage:
 
     Raises JobError for another scheme, or for credentials written into the URI.
     """
+    wrong = wrong_uri(uri)
+    if wrong:
+        raise JobError(wrong)
     parts = urlsplit(uri)
-    rest = uri.partition("://")[2]
-    if "@" in parts.netloc or (":" in parts.netloc and "@" in rest):  # a secret may hold a slash, which ends the netloc
-        shown = f"{parts.scheme}://…@{rest.rsplit('@', 1)[1]}"
-        raise JobError(f"{shown!r} carries credentials. Leave them to the environment or to an instance role.")
     if not is_remote(uri):
         return LocalStorage(parts.path if parts.scheme else uri)
-    if parts.scheme not in SCHEMES:
-        raise JobError(f"{uri!r} has the scheme {parts.scheme!r}; distill reads and writes {' and '.join(SCHEMES)}.")
     from distill.storage.s3 import S3Storage
 
     return S3Storage(parts.netloc + parts.path.rstrip("/"))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from distill.errors import ContractError
 from distill.feed import LabelColumn, Source, TargetColumn
 from distill.job import MAIN, Eszsl, Fit, Job, Outputs, Student, Term, Training, Variant, head_outputs, pool_outputs
 from distill.job.outputs import term_outputs
@@ -152,11 +153,20 @@ def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | Target
 
 
 def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
+    """Numbers that a head answers with. Raises ContractError where its terms do not agree on that."""
     if outputs.classes:
         return len(outputs.classes)
-    term = student.terms_of(head)[0]
+    widths = {term.learns: _value_width(job, student, term) for term in student.terms_of(head)}
+    if len(set(widths.values())) != 1:
+        raise ContractError(
+            f"head {head!r}: its terms teach values of different widths, {widths}. Give each a head of its own."
+        )
+    return next(iter(widths.values()))
+
+
+def _value_width(job: Job, student: Student, term: Term) -> int:
     if term.pool:
-        return open_pool(job, term.pool).target_width(outputs)
+        return open_pool(job, term.pool).target_width(pool_outputs(job, term.pool))
     contract = label_set(job, str(term.label_set), student.on[0]).read_contract()
     assert contract is not None
     return contract.width

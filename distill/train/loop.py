@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from distill.engine import WorkerContext
+from distill.errors import TrainingError
 from distill.feed import Arrays, Feed, Order, cut_chunks
 from distill.models import ModelRecord, write_record
 from distill.models.network import build_network, head_parameters, parameter_count
@@ -89,7 +90,7 @@ class _Training:
 
     def _epochs(self, model: nn.Module, feeds: Sequence[Iterator[Arrays]]) -> None:
         model.train()
-        summed, spoke, unsaid = torch.zeros(len(self.lesson.terms), 2, device=self.context.device), time.monotonic(), 0
+        summed, spoke, unsaid = torch.zeros(len(self.lesson.terms), 3, device=self.context.device), time.monotonic(), 0
         for step in range(self.position.step, self.total_steps):
             summed += self._step(model, step, [next(feed) for feed in feeds])
             unsaid += self.lesson.training.batch_rows
@@ -128,6 +129,7 @@ class _Training:
         return 0.5 * (1 + math.cos(math.pi * step / self.total_steps))
 
     def _end_epoch(self, step: int, summed: Tensor) -> None:
+        self._require_rows(summed)
         means = (summed[:, 0] / summed[:, 1].clamp_min(1e-12)).tolist()
         epoch = step // self.steps_per_epoch
         total = sum(term.weight * mean for term, mean in zip(self.lesson.terms, means, strict=True))
@@ -135,10 +137,20 @@ class _Training:
             raise ValueError(
                 f"{self.lesson.name}: the loss is {total} after epoch {epoch}. Lower training.learning_rate, or look at the labels."
             )
-        self.position = Position(step, [*self.position.history, {"epoch": epoch, "loss": total, "terms": means}])
+        known = (summed[:, 1] / summed[:, 2]).tolist()
+        said = {"epoch": epoch, "loss": total, "terms": means, "known": known}
+        self.position = Position(step, [*self.position.history, said])
         due = epoch % self.lesson.training.checkpoint_epochs == 0 or step == self.total_steps
         if due and self.context.rank == 0:
             save_checkpoint(self.folder.folder("checkpoints"), self.position, self.network, self.optimizer)
+
+    def _require_rows(self, summed: Tensor) -> None:
+        for term, weight in zip(self.lesson.terms, summed[:, 1].tolist(), strict=True):
+            if not weight:
+                raise TrainingError(
+                    f"{self.lesson.name}: {term.said}: not one row is known to it, so nothing can be learned. "
+                    f"Compare the target's values with the pool's classes, or look at the label set's rejects."
+                )
 
     def _export(self, seconds: float) -> None:
         weights = safetensors.torch.save(

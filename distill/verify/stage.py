@@ -102,8 +102,8 @@ def _problem(labels: LabelSet, contract: Contract, line: Line) -> str | None:
         return f"{error.args[0]} is gone. Run the same job again; it labels this fragment anew."
     except DistillError as error:
         return str(error)
-    if (commit.sha256, commit.rows, commit.rejected) != (line.sha256, line.rows, line.rejected):
-        return f"{folder.url(commit.key)} and the manifest do not say the same. Restore one of them from a copy."
+    if Line.of(commit) != line:
+        return f"{folder.url(commit.key)} and the manifest do not say the same. Delete the damaged manifest segment; it is written anew."
     if hashlib.sha256(content).hexdigest() != line.sha256:
         return (
             f"{folder.url(line.data)} is damaged. Delete it and run the same job again; it labels this fragment anew."

@@ -1,4 +1,5 @@
-"""`distill status`: of each stage, what is done and what is left. Reads control objects alone."""
+"""`distill status`: of each stage, what is done and what is left. Lists pools and reads control objects; it reads no
+rows and starts no Ray."""
 
 from __future__ import annotations
 
@@ -34,6 +35,8 @@ class StatusLine:
 
 def job_status(job: Job) -> list[StatusLine]:
     """Fits, label sets and students of a job, in the order in which they are made."""
+    for name in job.labels:
+        forget_labels(job, name)
     lines = [_found(job, f"fit.{name}", (fit.on,), partial(find_fit, job, name)) for name, fit in job.fit.items()]
     lines += [_labels(job, name, pool) for name, labels in job.labels.items() for pool in labels.over]
     for each in job.variants:
@@ -60,8 +63,10 @@ def _labels(job: Job, name: str, pool: str) -> StatusLine:
     if inventory is None:
         return StatusLine(said, 0, 0, "fragments", f"pools.{pool} is not listed yet")
     total = sum(1 for _ in inventory.fragments(job.fragment_rows))
-    forget_labels(job, name)
-    labels = label_set(job, name, pool)
+    try:
+        labels = label_set(job, name, pool)
+    except DistillError as error:
+        return StatusLine(said, 0, total, "fragments", str(error))
     lost = labels.lost()
     rejected = sum(line.rejected for line in labels.lines)
     note = f"{sum(line.rows for line in labels.lines) - rejected:,} rows labelled, {rejected:,} rejected"

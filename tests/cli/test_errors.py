@@ -45,7 +45,7 @@ def job(tmp_path):
         (
             "[students.combined]",
             '[students.combined]\nheads = { main = { classes = ["0", "1"] } }',
-            "are not among the head's ['0', '1']",
+            "are not among the head's, exclusive classes [0, 1]",
         ),
         (
             "shape = [1, 8, 8]",

@@ -173,7 +173,7 @@ def test_a_wrong_value_that_only_a_sweep_makes_is_refused_too(tmp_path):
     ("described", "said"),
     [
         (None, ["fit.large.model.descriptions = ", "No such file"]),
-        ("", ["fit.large.model.descriptions: no row for the classes ['a', 'b', 'c', 'd']"]),
+        ("", ["fit.large.model.descriptions: the header must be `class,ATTRIBUTE…`"]),
         (DESCRIBED.replace("d,0,0.5\n", ""), ["no row for the classes ['d'] of pools.labelled"]),
         (DESCRIBED.replace("d,0,0.5", "d,0"), ["the same number of numbers"]),
         (DESCRIBED.replace("0.5", "half"), ["the same number of numbers"]),

@@ -24,7 +24,7 @@ def test_an_outcome_changes_on_its_way_back(tmp_path):
         open_storage(str(tmp_path)), CLAIM, some_labels(20, a_contract(), rejected=[1]), a_contract()
     )
     for outcome in (
-        Outcome("rows", CLAIM.fragment, commit, seconds={"read": 0.5}),
+        Outcome("rows", CLAIM.fragment, commit),
         Outcome("rows", CLAIM.fragment, failure=Failure("part-0.parquet, row 3", "ValueError at x:1", "trace")),
     ):
         assert Outcome.from_plain(through_json(outcome.to_plain())) == outcome

@@ -46,7 +46,7 @@ def test_building_a_network_moves_the_callers_random_numbers():
 def test_a_head_with_a_network_of_its_own_shares_the_trunk():
     network = build_network(plan(MLP, {"main": HeadPlan(3), "zero_shot": HeadPlan(4, LINEAR)}))
     x = torch.randn(5, 64)
-    np.testing.assert_allclose(network(x)["zero_shot"].detach(), network.heads["zero_shot"](x).detach())
+    np.testing.assert_allclose(network(x)["zero_shot"].detach(), network.heads["head_zero_shot"](x).detach())
     network(x)["zero_shot"].sum().backward()
     assert all(parameter.grad is None for parameter in network.trunk.parameters())
     network(x)["main"].sum().backward()

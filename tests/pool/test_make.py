@@ -70,7 +70,7 @@ def test_shards_of_an_older_making_do_not_stay_in_the_pool(tmp_path):
     open_storage(job.pool_uri("made")).put(
         "part-00007.parquet", b"of a making that was cut off, before the function made fewer shards"
     )
-    with pytest.raises(JobError, match=r"pools\.made\.made_by.*part-00007\.parquet.*Empty the folder"):
+    with pytest.raises(JobError, match=r"pools\.made\.made_by.*part-00007\.parquet.*give the pool an empty folder"):
         make_pool(job, "made")
 
 

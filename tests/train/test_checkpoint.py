@@ -10,9 +10,15 @@ from distill.job import Mlp
 from distill.models import HeadPlan, NetworkPlan
 from distill.models.network import build_network
 from distill.storage import open_storage
-from distill.train.checkpoint import Position, restore_checkpoint, save_checkpoint
+from distill.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
 
 PLAN = NetworkPlan(4, Mlp(kind="mlp", hidden=(6,)), {"main": HeadPlan(3), "idle": HeadPlan(2)})
+
+
+def restore_checkpoint(folder, network, optimizer) -> Position:
+    """What the ranks do: one chooses, all load."""
+    chosen = newest_checkpoint(folder)
+    return load_checkpoint(folder, chosen, network, optimizer) if chosen else Position()
 
 
 def begun(kind, seed=0):
