@@ -201,3 +201,8 @@ def test_restriction_leaks_the_classes_that_the_teacher_does_not_know(student):
         losses.kl(losses.restrict(changed, positions), teacher, 2.0), losses.kl(known, teacher, 2.0)
     )
     assert losses.restrict(student, None) is student
+
+
+def test_values_of_other_widths_are_broadcast():
+    with pytest.raises(ValueError, match=r"mse of values of shape \(4, 3\) against \(4, 1\)"):
+        losses.mse(torch.zeros(4, 3), torch.zeros(4, 1))

@@ -147,3 +147,10 @@ def test_a_reliability_diagram_shows_other_bins():
     certain = reliability(tally_classes(np.eye(2), np.array([0, 1]), None))
     assert certain == [{"confidence": 1.0, "accuracy": 1.0, "rows": 2.0}]
     assert reliability(tally_values(np.ones((2, 1)), np.ones((2, 1)), None)) == []
+
+
+def test_a_method_that_names_no_class_of_the_truth_is_taken_to_say_the_first():
+    truth = np.array([0, 0, 1])
+    tally = tally_classes(np.zeros((3, 2)), truth, None)
+    assert measures(tally, [True, True])["accuracy"] == 0
+    assert tally["confusion"].sum() == 0

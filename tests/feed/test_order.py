@@ -82,3 +82,16 @@ def test_rows_stay_in_the_order_in_which_they_are_stored():
     rows = [row for _, _, row in rows_of(Order(cut_chunks([[512]], 1, 64), 1, 4, seed=0), 0, 0)]
     neighbours = sum(abs(a - b) == 1 for a, b in itertools.pairwise(rows))
     assert neighbours < 0.1 * len(rows)
+
+
+@pytest.mark.parametrize(
+    ("shards", "lanes", "most_rows"),
+    [([160], 8, 50_000), ([50_001] * 100, 8, 50_000), ([33] * 40, 8, 64), ([1437], 8, 64)],
+)
+def test_some_lanes_have_more_rows_so_theirs_weigh_less(shards, lanes, most_rows):
+    chunks = cut_chunks([shards], lanes, most_rows)
+    order = Order(chunks, lanes, 8, 0)
+    rows = [sum(window.positions.size for window in order.windows(0, lane)) for lane in range(lanes)]
+    assert sum(rows) == sum(shards)
+    assert max(rows) - min(rows) <= max(chunk.rows for chunk in chunks)
+    assert max(rows) <= 1.1 * sum(rows) / lanes

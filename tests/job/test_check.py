@@ -200,3 +200,51 @@ def test_zero_shot_from_too_few_classes_is_refused(tmp_path):
     (tmp_path / "described.csv").write_text(DESCRIBED)
     with pytest.raises(JobError, match="3 labelled classes are too few"):
         tiny_job(tmp_path, JOB.replace(NETWORK, ESZSL).replace('"c", "d"', '"c"'))
+
+
+@pytest.mark.parametrize("other", ["labelled", "test"])
+def test_one_model_that_would_see_two_kinds_of_rows_is_refused(tmp_path, other):
+    text = JOB
+    for pool in ("labelled", "test"):
+        columns = "other" if pool == other else "pixels"
+        features = f'features = {{ kind = "vector", columns = ["{columns}"] }}'
+        text = text.replace(f'path = "{pool}/"', f'path = "{pool}/"\n    {features}')
+    with pytest.raises(JobError, match="one model sees the pools .*, which have different features"):
+        tiny_job(tmp_path, text)
+
+
+def test_a_teacher_fitted_on_the_judged_rows_is_refused(tmp_path):
+    refused(tmp_path, 'on = "labelled"', 'on = "test"', "fit.large.on = 'test': students are judged on that pool")
+
+
+def test_a_judge_that_speaks_of_other_classes_is_refused(tmp_path):
+    test = 'path = "test/"\n    target = "digit"\n    classes = ["a", "b", "c", "d"]'
+    refused(tmp_path, test, test.replace('"a", "b", "c", "d"', '"A", "B"'), "shares no class with pools.test")
+
+
+def test_independent_answers_are_not_judged_as_exclusive_ones(tmp_path):
+    test = 'path = "test/"\n    target = "digit"\n    classes = ["a", "b", "c", "d"]'
+    refused(tmp_path, test, test + '\n    outputs = "independent"', "is judged on, has independent classes")
+
+
+def test_a_name_that_only_a_sweep_makes_wrong_is_told_and_not_a_traceback(tmp_path):
+    sweep = '[sweep.wrong]\n    student = "combined"\n    "terms.0.learns" = ["labels.nosuch"]\n    [evaluate]'
+    refused(tmp_path, "[evaluate]", sweep, "students.combined.terms.0.learns = 'nosuch'")
+
+
+@pytest.mark.parametrize("key", ['root = "runs"', 'path = "test/"'])
+def test_a_secret_in_a_uri_is_refused_before_any_message_shows_it(tmp_path, key):
+    name = key.split(" ")[0]
+    told = refused(tmp_path, key, f'{name} = "s3://AKIAX:SEKRET@bucket/x"', "carries credentials")
+    assert "SEKRET" not in told
+
+
+@pytest.mark.parametrize("classes", ['("a", "b", "a")', '{"a", "b"}', "(1, 2)"])
+def test_classes_of_a_custom_labeler_are_distinct_and_in_order(tmp_path, classes):
+    (tmp_path / "mine.py").write_text(f"class Labeler:\n    revision = '1'\n    classes = {classes}\n", "utf-8")
+    refused(
+        tmp_path,
+        '{ kind = "fitted", fit = "large" }',
+        '{ kind = "custom", file = "mine.py" }',
+        "distinct names in a tuple",
+    )

@@ -11,6 +11,7 @@ import pytest
 from distill.job import load_job
 from distill.models.identity import label_set
 from distill.results import Evaluation
+from distill.run import run_job
 from distill.schema import unseal
 from tests.command import distill
 
@@ -69,6 +70,17 @@ def test_second_run_starts_no_ray_and_does_nothing(main_job):
     assert "starting a Ray" not in again.output
     assert "labelled now" not in again.output
     assert "trained now" not in again.output
+
+
+def test_a_finished_job_opens_no_input(main_job, monkeypatch):
+    def refuse(files, key):
+        raise AssertionError(f"{key} was opened")
+
+    monkeypatch.setattr("distill.pool.readers._open", refuse)
+    said = []
+    finished = run_job(load_job(main_job.file, root=str(main_job.root)), said.append)
+    assert finished.report in main_job.ended.output
+    assert len(said) == 10
 
 
 def test_status_and_verify_say_that_all_is_there(main_job):

@@ -153,3 +153,12 @@ def test_logits_far_apart_overflow_to_infinity_or_warn():
     read = decode(encode(outputs, np.ones(2, bool), contract), contract, 0.5)
     assert np.isfinite(read.log_probs).all()
     np.testing.assert_allclose(np.exp(read.log_probs), [[1, 0, 0], [1, 0, 0]], atol=1e-6)
+
+
+def test_equal_logits_at_the_border_leave_the_choice_to_the_cpu():
+    logits = np.zeros((3, 1000), np.float32)
+    logits[1, 500] = 1
+    logits[2, 990:] = 1
+    contract = a_topk_contract(1000, 7)
+    index = decode(encode(logits, np.ones(3, np.bool_), contract), contract, 1.0).index
+    assert index.tolist() == [list(range(7)), [500, *range(6)], list(range(990, 997))]

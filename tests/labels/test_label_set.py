@@ -130,13 +130,38 @@ def test_many_commits_at_once_are_too_large_for_one_segment(tmp_path, labels):
     assert opened(many).lines == many.lines
 
 
-def test_a_damaged_segment_is_read_as_fewer_commits(labels):
+def test_a_damaged_segment_is_read_as_fewer_commits(labels, caplog):
     labels.write_manifest()
     (segment,) = path_of(labels, "manifest").iterdir()
     content = bytearray(segment.read_bytes())
     content[len(content) // 2] ^= 1
     segment.write_bytes(content)
-    with pytest.raises(StorageError, match="is damaged"):
+    again = opened(labels)
+    assert again.lines == labels.lines
+    assert "is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("what", ["commits/000000-000001.0.json", "rejects"])
+def test_a_lost_commit_or_reject_goes_unnoticed(labels, what):
+    labels.write_manifest()
+    line = labels.line("000000-000001") if what != "rejects" else next(line for line in labels.lines if line.rejects)
+    path_of(labels, what if what != "rejects" else line.rejects).unlink()
+    again = opened(labels)
+    assert again.lost() == [line]
+
+
+def test_commits_whose_contract_is_gone_get_another_meaning(labels, inventory):
+    path_of(labels, "contract.json").unlink()
+    with pytest.raises(
+        ContractError, match=r"contract\.json is gone, so nobody knows what the 6 commits beside it mean"
+    ):
+        opened(labels).begin(a_contract(revision="9"), inventory, CUT)
+
+
+def test_commits_of_another_set_are_taken_for_ours(labels, inventory, tmp_path, outputs):
+    other = write_label_set(tmp_path / "other", a_contract(revision="9"), inventory, fragment_rows=CUT, outputs=outputs)
+    path_of(labels, "contract.json").write_bytes(path_of(other, "contract.json").read_bytes())
+    with pytest.raises(ContractError, match="belongs to another label set"):
         opened(labels)
 
 

@@ -92,3 +92,30 @@ def test_a_pool_that_no_function_makes_is_left_alone(tmp_path):
     job = tiny_job(tmp_path, JOB.replace('    made_by = "make.py:make"\n', ""))
     assert make_pool(job, "made") is False
     assert not (tmp_path / "runs").exists()
+
+
+def test_files_of_somebody_else_are_not_written_over(tmp_path):
+    job = job_in(tmp_path)
+    files = open_storage(job.pool_uri("made"))
+    files.put("part-00000.parquet", b"mine")
+    with pytest.raises(JobError, match="already holds 1 files"):
+        make_pool(job, "made")
+    assert files.read("part-00000.parquet") == b"mine"
+
+
+def test_a_second_maker_does_not_change_files_that_are_listed(tmp_path):
+    job = job_in(tmp_path)
+    make_pool(job, "made")
+    files = open_storage(job.pool_uri("made"))
+    before = [entry for entry in files.list_objects() if entry.key.endswith(".parquet")]
+    files.delete("_made.json")  # as a run sees it that began before the first had ended
+    assert make_pool(job, "made")
+    assert [entry for entry in files.list_objects() if entry.key.endswith(".parquet")] == before
+
+
+def test_a_listed_pool_is_never_made_again(tmp_path):
+    job = job_in(tmp_path)
+    make_pool(job, "made")
+    open_pool(job, "made")
+    open_storage(job.pool_uri("made")).delete("_made.json")
+    assert not make_pool(job, "made")

@@ -3,7 +3,8 @@
 import pytest
 
 from distill.errors import JobError
-from distill.storage import is_remote, open_storage
+from distill.storage import is_remote, open_storage, require_conditional_put
+from distill.storage.local import LocalStorage
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,18 @@ def test_a_trailing_slash_does_not_make_another_prefix():
 )
 def test_a_local_folder_is_not_taken_for_one_that_all_machines_see(uri, remote):
     assert is_remote(uri) is remote
+
+
+class _Forgetful(LocalStorage):
+    """A store that ignores the condition, as some S3 look-alikes do."""
+
+    def create(self, key: str, content: bytes) -> bool:
+        self.put(key, content)
+        return True
+
+
+def test_a_store_that_lets_two_writers_win_is_used(tmp_path, store):
+    require_conditional_put(store)
+    assert store.list_objects() == []
+    with pytest.raises(JobError, match="has no conditional put"):
+        require_conditional_put(_Forgetful(tmp_path))
