@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from distill.errors import StorageError
+
 CONDITIONAL_LIMIT_BYTES = 1 << 20
 """Stores ignore the condition of multipart uploads, so larger objects are never written conditionally."""
 
@@ -72,10 +74,13 @@ class Storage(ABC):
     def put_if_absent(self, key: str, content: bytes) -> bool:
         """Write unless an object is there. True exactly if the object under `key` is now `content`.
 
-        Raises ValueError over `CONDITIONAL_LIMIT_BYTES`.
+        Raises StorageError over `CONDITIONAL_LIMIT_BYTES`.
         """
         if len(content) > CONDITIONAL_LIMIT_BYTES:
-            raise ValueError(f"{self.url(key)}: {len(content)} bytes are too many for a conditional put")
+            raise StorageError(
+                f"{self.url(key)}: {len(content):,} bytes are too many for a conditional put, which stores ignore on large objects. "
+                f"Class names are the usual cause: use shorter ones."
+            )
         return self.create(key, content) or self.read_or_none(key) == content
 
     def list_objects(self) -> list[Entry]:

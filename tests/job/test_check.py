@@ -209,7 +209,7 @@ def test_one_model_that_would_see_two_kinds_of_rows_is_refused(tmp_path, other):
         columns = "other" if pool == other else "pixels"
         features = f'features = {{ kind = "vector", columns = ["{columns}"] }}'
         text = text.replace(f'path = "{pool}/"', f'path = "{pool}/"\n    {features}')
-    with pytest.raises(JobError, match="one model sees the pools .*, which have different features"):
+    with pytest.raises(JobError, match=r"one model sees the pools .*, which have different features"):
         tiny_job(tmp_path, text)
 
 

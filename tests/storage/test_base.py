@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distill.errors import StorageError
 from distill.storage import CONDITIONAL_LIMIT_BYTES, ObjectMissingError, is_hidden, open_storage
 
 WRITERS = 16
@@ -61,7 +62,7 @@ def test_a_loser_is_told_so_and_changes_nothing(store):
 
 
 def test_an_object_too_large_for_a_condition_is_refused_before_it_is_written(store):
-    with pytest.raises(ValueError, match="too many for a conditional put"):
+    with pytest.raises(StorageError, match="too many for a conditional put"):
         store.put_if_absent("large", bytes(CONDITIONAL_LIMIT_BYTES + 1))
     assert store.read_or_none("large") is None
     assert store.put_if_absent("large", bytes(CONDITIONAL_LIMIT_BYTES))
