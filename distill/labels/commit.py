@@ -21,7 +21,7 @@ from distill.errors import StorageError
 from distill.failpoints import reach
 from distill.labels.contract import Contract
 from distill.labels.encoding import best_class
-from distill.schema import REJECTS, bytes_table, seal, table_bytes, unseal
+from distill.schema import MANIFEST, REJECTS, bytes_table, seal, table_bytes, unseal
 from distill.storage import Storage
 
 _HISTOGRAM_CLASSES = 4_096
@@ -30,14 +30,11 @@ Content = bytes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Commit:
-    """What makes one fragment's labels exist."""
+class Line:
+    """One committed fragment as the manifest has it."""
 
     fragment: str
     generation: int
-    attempt: str
-    label_set: str
-    """Label-set digest."""
     data: str
     rejects: str | None
     shard: int
@@ -52,6 +49,17 @@ class Commit:
     """Fast digest of the data object, checked at each read."""
     columns_sha256: str
     """Of the decoded columns: the same wherever and however often the fragment is labelled."""
+    made_on: str
+    """Device and library versions in one word: labels made on the same are the same bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit(Line):
+    """What makes one fragment's labels exist: its line, and what nobody needs who only reads labels."""
+
+    attempt: str
+    label_set: str
+    """Label-set digest."""
     histogram: dict[str, int]
     """Rows by class with the largest logit; empty for values and for very many classes."""
     device: str
@@ -59,9 +67,9 @@ class Commit:
     replaces: str | None = None
 
     @property
-    def made_on(self) -> str:
-        """Device and library versions in one word: labels made on the same are the same bytes."""
-        return " ".join([self.device, *(f"{name}={said}" for name, said in sorted(self.versions.items()))])
+    def line(self) -> Line:
+        """What the manifest keeps of it."""
+        return Line(**{name: getattr(self, name) for name in MANIFEST.names})
 
     @property
     def key(self) -> str:
@@ -104,6 +112,11 @@ class Origin:
     device: str
     versions: dict[str, str]
 
+    @property
+    def made_on(self) -> str:
+        """Device and library versions in one word."""
+        return " ".join([self.device, *(f"{name}={said}" for name, said in sorted(self.versions.items()))])
+
 
 def commit_key(fragment: str, generation: int) -> str:
     """`commits/<fragment>.<generation>.json`."""
@@ -137,6 +150,7 @@ def write_fragment(
     commit = Commit(
         **{**asdict(claim), **asdict(origin)},
         attempt=attempt,
+        made_on=origin.made_on,
         data=data,
         rejects=rejects_key,
         rejected=len(rejects),

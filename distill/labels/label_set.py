@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from distill.errors import ContractError, StorageError
-from distill.labels.commit import Claim, Commit, commit_key, read_labels
+from distill.labels.commit import Claim, Commit, Line, commit_key, read_labels
 from distill.labels.contract import Contract
 from distill.pool import Fragment, Inventory
 from distill.schema import MANIFEST, bytes_table, digest, table_bytes, unseal
@@ -33,31 +32,6 @@ log = logging.getLogger(__name__)
 _READ_THREADS = 32
 SEGMENT_COMMITS = 1_000
 """A manifest segment is written at the latest after so many commits, and has no more: it must be small enough for a conditional put."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One committed fragment as the manifest has it."""
-
-    fragment: str
-    generation: int
-    data: str
-    rejects: str | None
-    shard: int
-    shard_id: str
-    start: int
-    rows: int
-    rejected: int
-    bytes: int
-    sha256: str
-    xxh3: str
-    columns_sha256: str
-    made_on: str
-
-    @classmethod
-    def of(cls, commit: Commit) -> Line:
-        """A commit's line."""
-        return cls(**{name: getattr(commit, name) for name in MANIFEST.names})
 
 
 def label_set_folder(root: Storage, name: str, version: int, pool: str) -> Storage:
@@ -165,7 +139,7 @@ class LabelSet:
 
     def add(self, commit: Commit) -> None:
         """Take a commit that was just made."""
-        self._take(Line.of(commit))
+        self._take(commit.line)
         self._fresh += 1
 
     @property

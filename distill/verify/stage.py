@@ -102,7 +102,7 @@ def _problem(labels: LabelSet, contract: Contract, line: Line) -> str | None:
         return f"{error.args[0]} is gone. Run the same job again; it labels this fragment anew."
     except DistillError as error:
         return str(error)
-    if Line.of(commit) != line:
+    if commit.line != line:
         return f"{folder.url(commit.key)} and the manifest do not say the same. Delete the damaged manifest segment; it is written anew."
     if hashlib.sha256(content).hexdigest() != line.sha256:
         return (

@@ -47,5 +47,13 @@ def commit_of(rejected):
         "shard_id": "i",
         "start": 0,
     }
-    digests = {"sha256": "", "xxh3": "", "columns_sha256": "", "histogram": {}, "device": "cpu", "bytes": 1}
+    digests = {
+        "sha256": "",
+        "xxh3": "",
+        "columns_sha256": "",
+        "made_on": "cpu",
+        "histogram": {},
+        "device": "cpu",
+        "bytes": 1,
+    }
     return Commit(fragment="f", rows=10, rejected=rejected, **facts, **digests)
