@@ -148,11 +148,11 @@ def verdict(evaluation: Evaluation) -> str:
         return f"{len(others)} label sets were judged on {evaluation.rows:,} rows; the job trains no student."
     ranked = sorted(students, key=lambda group: _rank(group, measure))
     best = ranked[0]
+    rivals = [(group.name, group) for group in ranked[1:2]]
+    rivals += [(f"the teacher {group.name}" if group.role == "teacher" else group.name, group) for group in others[:2]]
+    against = ", ".join(f"{_compared(group, measure)} for {name}" for name, group in rivals)
     said = f"{best.name} is the best student by {_BY[measure]}: {_compared(best, measure)}"
-    if len(ranked) > 1:
-        said += f", against {_compared(ranked[1], measure)} for {ranked[1].name}"
-    for other in others[:2]:
-        said += f", {_compared(other, measure)} for {'the teacher ' if other.role == 'teacher' else ''}{other.name}"
+    said += f", against {against}" if against else ""
     return said + "." + _unseen(students) + _size(best, evaluation)
 
 
