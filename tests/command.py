@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,9 +29,15 @@ class Ended:
 def environment(**more: str) -> dict[str, str]:
     """This process's environment without what would lead Ray elsewhere, with a Ray folder of our own (its path must be short)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    folder = Path(tempfile.gettempdir(), f"dt{os.getpid()}")
-    (folder / "ray").mkdir(parents=True, exist_ok=True)
-    return {**kept, "RAY_TMPDIR": str(folder), **more}
+    return {**kept, "RAY_TMPDIR": str(_ray_folder()), **more}
+
+
+@functools.cache
+def _ray_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="dt", dir="/tmp"))
+    (folder / "ray").mkdir()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def start(*arguments: object, **more: str) -> subprocess.Popen[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -25,3 +26,4 @@ def ray():
 
         yield ray
         disconnect()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from distill.engine import map_fragments
@@ -38,3 +40,12 @@ def test_an_actor_that_cannot_be_built_is_told_and_gives_its_cpus_back(ray):
 def test_what_the_cluster_can_never_give_is_refused_at_once(ray, compute):
     with pytest.raises(ResourceError, match=r"needs .* [CG]PU"):
         next(map_fragments(doubling, {}, [{"number": 1}], compute, Bar()))
+
+
+def test_stopping_early_ends_the_actors_and_not_the_process(ray, tmp_path):
+    tasks = [{"number": number} for number in range(200)]
+    told = {"mark": str(tmp_path / "mark"), "fatal": -1}
+    for _ in range(3):
+        with closing(map_fragments(doubling, told, tasks, TWO, Bar())) as answers:
+            assert next(answers)["twice"] % 2 == 0
+    assert ray.get(ray.remote(num_cpus=2)(lambda: 7).remote(), timeout=20) == 7

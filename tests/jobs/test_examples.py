@@ -6,11 +6,10 @@ import re
 
 import pytest
 
+from distill.job import load_job
 from distill.results import Evaluation
 from distill.schema import unseal
 from tests.command import REPOSITORY, distill
-
-pytestmark = pytest.mark.ray
 
 
 def run_job(name: str, root) -> tuple[str, Evaluation]:
@@ -20,6 +19,7 @@ def run_job(name: str, root) -> tuple[str, Evaluation]:
     return ended.output, Evaluation.from_plain(unseal(file.read_bytes(), str(file)))
 
 
+@pytest.mark.ray
 def test_regression_student_learns_the_truth_through_the_noise(tmp_path):
     _, evaluation = run_job("regression", tmp_path)
     mse = {method.name: method.measures["mse"] for method in evaluation.methods}
@@ -28,6 +28,7 @@ def test_regression_student_learns_the_truth_through_the_noise(tmp_path):
     assert mse["distilled"] < 1e-3
 
 
+@pytest.mark.ray
 def test_lambda_is_swept_over_two_networks_without_labelling_again(tmp_path):
     output, evaluation = run_job("binary", tmp_path)
     names = [method.name for method in evaluation.methods]
@@ -40,6 +41,7 @@ def test_lambda_is_swept_over_two_networks_without_labelling_again(tmp_path):
     assert accuracy["together[terms.1.weight=0.0] · target"] < 0.7
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(main_job):
     ended = distill("run", REPOSITORY / "jobs" / "digits_study.toml", "--root", main_job.root)
@@ -52,3 +54,10 @@ def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(main_job):
     assert len(groups["combined[terms.1.weight=0.3]"].methods) == 5
     assert groups["combined"].mean("accuracy") > groups["labels_only"].mean("accuracy") + 0.05
     assert groups["combined"].spread("accuracy") is not None
+
+
+def test_the_study_has_drifted_from_the_main_job_and_would_label_again():
+    main, study = (load_job(REPOSITORY / "jobs" / f"{name}.toml") for name in ("digits", "digits_study"))
+    assert (study.root_uri, study.fragment_rows, study.seed) == (main.root_uri, main.fragment_rows, main.seed)
+    assert (study.pools, study.fit, study.labels) == (main.pools, main.fit, main.labels)
+    assert all(study.students[name] == student for name, student in main.students.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from pathlib import Path
 
@@ -137,3 +138,35 @@ def test_another_revision_is_refused_with_the_way_out(pool, tmp_path):
     assert "version = 2" in refused.output
     job.write_text(job.read_text("utf-8").replace("over =", "version = 2\nover ="), "utf-8")
     assert distill("label", job).code == 0
+
+
+SLOW = LABELER.replace("import numpy as np\n", "import numpy as np\n        import time\n\n        time.sleep(0.5)\n")
+
+
+def test_one_ctrl_c_commits_what_is_in_work_and_leaves(pool, undisturbed, tmp_path):
+    job = make_job(tmp_path / "job", pool, SLOW)
+    commits = tmp_path / "job/root/labels/teacher/v1/rows/commits"
+    process = start("label", job)
+    until = time.monotonic() + 90
+    while not (commits.exists() and list(commits.iterdir())):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "Finishing the fragments in work" in output
+    assert "Stopped. What was committed stays" in output
+    assert "Traceback" not in output
+    there = len(list(commits.iterdir()))
+    assert 1 <= there < 9
+    resumed = distill("label", job)
+    assert f"({9 - there} labelled now)" in resumed.output
+    assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
+
+
+def test_too_many_rejected_rows_stop_the_job_early_and_say_where_their_reasons_are(pool, tmp_path):
+    nothing = LABELER.replace("total = features.sum(axis=1)", "total = features.sum(axis=1) * np.nan")
+    ended = distill("label", make_job(tmp_path / "job", pool, nothing))
+    assert ended.code == 1, ended.output
+    assert "more than max_rejected_fraction = 0.01 allows" in ended.output
+    assert "/labels/teacher/v1/rows/rejects" in ended.output
