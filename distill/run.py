@@ -15,7 +15,7 @@ from distill.job import Eszsl, Job
 from distill.label import LabelSummary, label_pool
 from distill.models import Trained
 from distill.pool import check_pools, make_pool
-from distill.report import write_report
+from distill.report import require_report_extra, write_report
 from distill.results import Evaluation
 from distill.train import train_fits, train_students
 
@@ -33,6 +33,8 @@ class Finished:
 
 def run_job(job: Job, say: Say = print) -> Finished:
     """All stages, in order; `say` gets a line for each thing that is there. Raises DistillError."""
+    if job.evaluate is not None:
+        require_report_extra()
     prepare_pools(job)
     for trained in fit_labelers(job):
         say(told_trained(trained))

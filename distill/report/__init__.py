@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from distill.report.stage import write_report
+from distill.report.stage import require_report_extra, write_report
 
-__all__ = ["write_report"]
+__all__ = ["require_report_extra", "write_report"]

@@ -31,10 +31,15 @@ def write_report(folder: Storage, evaluation: Evaluation) -> str:
     return folder.url(KEY)
 
 
-def _render(evaluation: Evaluation, mark: str) -> str:
+def require_report_extra() -> None:
+    """Raises MissingExtraError where the extra `report` is not installed: to be told before hours of work, not after."""
     for library in ("jinja2", "matplotlib"):
         if find_spec(library) is None:
             raise MissingExtraError(library, "report", "the report")
+
+
+def _render(evaluation: Evaluation, mark: str) -> str:
+    require_report_extra()
     import jinja2
 
     from distill.report.page import Page
