@@ -54,11 +54,11 @@ def start(*arguments: object, **more: str) -> subprocess.Popen[str]:
     )
 
 
-def distill(*arguments: object, **more: str) -> Ended:
+def distill(*arguments: object, limit_seconds: float = LIMIT_SECONDS, **more: str) -> Ended:
     """`distill …` to its end."""
     process = start(*arguments, **more)
     try:
-        output, _ = process.communicate(timeout=LIMIT_SECONDS)
+        output, _ = process.communicate(timeout=limit_seconds)
     except subprocess.TimeoutExpired:
         kill_session(process.pid)
         raise
