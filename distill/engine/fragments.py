@@ -51,7 +51,7 @@ def map_fragments(
 
     gpus = gpus_each(ray, compute.gpus)
     require_resources(ray, "labelling (compute.min)", processes=compute.min, cpus=compute.cpus, gpus=gpus)
-    brake = ray.remote(num_cpus=0)(_Brake).remote()
+    brake = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Brake).remote()
     per_block = -(-len(tasks) // _MOST_BLOCKS)
     texts = [json.dumps(task) for task in tasks]
     blocks = [pa.table({"task": texts[start : start + per_block]}) for start in range(0, len(texts), per_block)]
@@ -80,9 +80,10 @@ def map_fragments(
                 yield from _answers(batch)
         except GeneratorExit:
             # not simply let go: Ray's core aborts the process when a stream is dropped while it is read (seen in 2.60)
-            ray.get(brake.pull.remote())
-            for _ in batches:
-                arrived()
+            with contextlib.suppress(ray.exceptions.RayError):
+                ray.get(brake.pull.remote())
+                for _ in batches:
+                    arrived()
             raise
         except ray.exceptions.RayError as error:
             trouble = str(error)
@@ -128,7 +129,9 @@ class _Adapter:
         import pyarrow as pa
         import ray
 
-        self.stopped = self.stopped or ray.get(self.brake.is_pulled.remote())
+        if not self.stopped:
+            with contextlib.suppress(ray.exceptions.RayError):  # a brake that was lost is not pulled
+                self.stopped = ray.get(self.brake.is_pulled.remote())
         texts = [] if self.stopped else [json.dumps(self.work(json.loads(text))) for text in batch["task"].to_pylist()]
         return pa.table({"answer": pa.array(texts, pa.string())})
 

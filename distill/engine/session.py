@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -78,7 +80,7 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
         "object_store_memory": _OBJECT_STORE_BYTES,
     }
     try:
-        with _hushed(verbose):
+        with _hushed(verbose), keeping_signals():
             ray.init(address=address or "local", **({} if address else local), **noise)
     except (ConnectionError, ValueError, RuntimeError) as error:
         said = f"no Ray answers at {address}" if address else "no Ray could be started on this machine"
@@ -87,6 +89,20 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
         ) from error
     if not verbose:
         _silence_libraries()
+
+
+@contextlib.contextmanager
+def keeping_signals() -> Iterator[None]:
+    """Give the process edge its signal handlers back: `ray.init` and Ray Train's `fit` put their own in place and leave them there."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in kept.items():
+            signal.signal(each, handler)
 
 
 def _require_listener(address: str) -> None:

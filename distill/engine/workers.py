@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from distill.engine.resources import device_of_worker, gpus_each, require_resources
-from distill.engine.session import require_ray
+from distill.engine.session import keeping_signals, require_ray
 from distill.errors import DistillError, TrainingError
 from distill.job.base import Gpus
 from distill.progress import Bar
@@ -70,9 +70,12 @@ def train_workers(work: Callable[[Told, WorkerContext], Any], told: Told, *, wor
         )
         lost = ""
         try:
-            answer = trainer.fit().return_value
+            with keeping_signals():
+                answer = trainer.fit().return_value
         except ray.train.TrainingFailedError as error:
             lost = str(error)
+        except SystemExit:  # how Ray Train ends on Ctrl-C
+            raise KeyboardInterrupt from None
         said = ray.get(ear.first_failure.remote())
     if said:
         raise TrainingError(said)

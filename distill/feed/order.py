@@ -86,11 +86,13 @@ def cut_chunks(shard_rows: Sequence[Sequence[int]], lanes: int, most_rows: int) 
         Chunk(pool, shard, start, stop - start)
         for pool, shards in enumerate(shard_rows)
         for shard, rows in enumerate(shards)
-        for start, stop in pairwise(_near_equal(rows, size))
+        for start, stop in pairwise(_near_equal(rows, size, lanes))
     ]
 
 
-def _near_equal(rows: int, size: int) -> list[int]:
-    """Borders that cut `rows` into as few parts of at most `size` as there can be, which differ by one row at most."""
+def _near_equal(rows: int, size: int, lanes: int) -> list[int]:
+    """Borders that cut `rows` into few parts of at most `size`, which differ by one row at most; as many for each lane of a large shard."""
     parts = -(-rows // size)
+    if parts >= lanes:
+        parts = min(rows, -(-parts // lanes) * lanes)
     return [rows * part // parts for part in range(parts + 1)] if parts else []

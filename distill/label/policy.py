@@ -25,9 +25,9 @@ class Decision(Enum):
 class FailurePolicy:
     """Counts failures by signature, and rejected rows against the job's budget."""
 
-    def __init__(self, most_rejected: float = math.inf) -> None:
+    def __init__(self, most_rejected: float = math.inf, rejected_before: int = 0) -> None:
         self.failures: list[Failure] = []
-        self.rejected = 0
+        self.rejected = rejected_before
         self._most_rejected = most_rejected
         self._seen: Counter[str] = Counter()
 

@@ -73,6 +73,9 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
         require_conditional_put(open_storage(job.root_uri))
         assignment = Assignment(name, recipe, contract, opened[0].features, _width(name, recipe, opened), told)
         _label(job, assignment, parts, tasks)
+    for part in parts:
+        if part.labels.unrolled[0]:
+            part.labels.write_manifest()
     return [_summary(job, name, part) for part in parts]
 
 
@@ -108,7 +111,9 @@ def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:
 
 def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequence[FragmentTask]) -> None:
     spec, sets = job.labels[assignment.name], {part.pool.name: part.labels for part in parts}
-    policy = FailurePolicy(spec.max_rejected_fraction * sum(part.pool.inventory.rows for part in parts))
+    allowed = spec.max_rejected_fraction * sum(part.pool.inventory.rows for part in parts)
+    before = sum(line.rejected for part in parts for line in part.labels.lines)
+    policy = FailurePolicy(allowed, before)
     plain = [task.to_plain() for task in tasks]
     try:
         with (

@@ -3,7 +3,7 @@
 Two fragments may be in work at once, one reading or writing while the other holds the device.
 
 Batches are cut from the fragment's start at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same
-batch; a CPU labeler works on one thread (more actors use more cores). So labels are the same bytes on any number of workers.
+batch; torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more cores. So labels are the same bytes on any number of workers.
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 MADE_MARKER = "_made.json"
 """Written last by the making of a pool that its job makes."""
-_OUR_MARKERS = ("_making.json", MADE_MARKER)
+MAKING_MARKER = "_making.json"
+"""Written first by it."""
+_OUR_MARKERS = (MAKING_MARKER, MADE_MARKER)
 _FOOTER_THREADS = 16
 _SEGMENT_SHARDS = 2_000
 """Keeps a segment under the limit of a conditional put."""
@@ -126,7 +128,13 @@ def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
 
 def list_shards(pool: str, files: Storage) -> list[Entry]:
     """The pool's files by key. Raises PoolError where there is none."""
-    found = [entry for entry in files.list_objects() if not is_hidden(entry.key)]
+    everything = files.list_objects()
+    markers = {entry.key for entry in everything} & set(_OUR_MARKERS)
+    if markers == {MAKING_MARKER}:
+        raise PoolError(
+            f"pools.{pool}: the making of {files.uri} was cut off, so rows are missing. Run `distill run`; it makes the rest."
+        )
+    found = [entry for entry in everything if not is_hidden(entry.key)]
     if not found:
         raise PoolError(
             f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by` what makes it."

@@ -15,13 +15,11 @@ import pyarrow.parquet as pq
 from distill.errors import JobError
 from distill.job import Job
 from distill.job.source import read_source
-from distill.pool.inventory import MADE_MARKER, read_inventory
+from distill.pool.inventory import MADE_MARKER, MAKING_MARKER, read_inventory
 from distill.schema import seal
 from distill.storage import Storage, is_hidden, open_storage
 
 log = logging.getLogger(__name__)
-
-_MAKING = "_making.json"
 
 
 def make_pool(job: Job, name: str) -> bool:
@@ -30,8 +28,9 @@ def make_pool(job: Job, name: str) -> bool:
     files = open_storage(job.pool_uri(name))
     if made_by is None or files.read_or_none(MADE_MARKER) is not None:
         return False
-    if read_inventory(open_storage(job.root_uri), name, files.uri) is not None:
-        return False  # rows are addressed by these files: they are never made again
+    listed = read_inventory(open_storage(job.root_uri), name, files.uri) is not None
+    if listed and files.read_or_none(MAKING_MARKER) is None:
+        return False  # files that nobody made so, and that labels are addressed by
     path, _, function = made_by.partition(":")
     where = f"{job.path}: pools.{name}.made_by"
     _claim_folder(files, where, made_by)
@@ -52,7 +51,7 @@ def make_pool(job: Job, name: str) -> bool:
 
 def _claim_folder(files: Storage, where: str, made_by: str) -> None:
     """Refuse a folder that holds files which no making of ours began to write. Raises JobError."""
-    if files.read_or_none(_MAKING) is not None:
+    if files.read_or_none(MAKING_MARKER) is not None:
         return
     others = [entry.key for entry in files.list_objects() if not is_hidden(entry.key)]
     if others:
@@ -60,7 +59,7 @@ def _claim_folder(files: Storage, where: str, made_by: str) -> None:
             f"{where} = {made_by!r}: {files.uri} already holds {len(others)} files ({others[0]}…) that were not made so. "
             f"Take `made_by` out to use them, or give the pool an empty folder."
         )
-    files.put(_MAKING, seal({"made_by": made_by}))
+    files.put(MAKING_MARKER, seal({"made_by": made_by}))
 
 
 def _write_shard(files: Storage, number: int, table: pa.Table) -> int:

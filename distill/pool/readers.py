@@ -75,11 +75,15 @@ def _open(files: Storage, key: str) -> Iterator[pq.ParquetFile]:
     with source:
         try:
             parquet = pq.ParquetFile(pa.PythonFile(source, "r"), memory_map=False)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
+            if (
+                isinstance(error, OSError) and error.errno
+            ):  # of the store; pyarrow's own, for a damaged footer, have no number
+                raise StorageError(
+                    f"{files.url(key)} cannot be read now: {error}. Run the same command again."
+                ) from error
             said = f"{files.url(key)} is no readable Parquet file: {error}. Replace it, or move it out of the pool."
             raise PoolError(said) from None
-        except OSError as error:
-            raise StorageError(f"{files.url(key)} cannot be read now: {error}. Run the same command again.") from error
         with parquet:
             yield parquet
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import textwrap
 import time
 from pathlib import Path
 
@@ -143,15 +144,33 @@ def test_another_revision_is_refused_with_the_way_out(pool, tmp_path):
 SLOW = LABELER.replace("import numpy as np\n", "import numpy as np\n        import time\n\n        time.sleep(0.5)\n")
 
 
-def test_one_ctrl_c_commits_what_is_in_work_and_leaves(pool, undisturbed, tmp_path):
+FIT = """\
+    [pools.known]
+    path = "known"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [fit.net]
+    model = { kind = "linear" }
+    on = "known"
+    training = { epochs = 1, batch_rows = 16 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "sent"), [("label", signal.SIGINT), ("label", signal.SIGTERM), ("run", signal.SIGINT)]
+)
+def test_asked_to_end_it_commits_what_is_in_work_and_leaves(command, sent, pool, undisturbed, tmp_path):
     job = make_job(tmp_path / "job", pool, SLOW)
+    if command == "run":  # Ray Train leaves a signal handler of its own behind
+        write_pool(tmp_path / "job/known", [64])
+        job.write_text(job.read_text("utf-8") + textwrap.dedent(FIT), "utf-8")
     commits = tmp_path / "job/root/labels/teacher/v1/rows/commits"
-    process = start("label", job)
-    until = time.monotonic() + 90
+    process = start(command, job)
+    until = time.monotonic() + 120
     while not (commits.exists() and list(commits.iterdir())):
         assert time.monotonic() < until
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
     assert "Finishing the fragments in work" in output

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from distill.errors import JobError
+from distill.errors import JobError, PoolError
 from distill.pool import make_pool, open_pool
 from distill.storage import open_storage
 from tests.tiny import tiny_job
@@ -113,9 +113,13 @@ def test_a_second_maker_does_not_change_files_that_are_listed(tmp_path):
     assert [entry for entry in files.list_objects() if entry.key.endswith(".parquet")] == before
 
 
-def test_a_listed_pool_is_never_made_again(tmp_path):
+def test_a_pool_whose_making_was_cut_off_is_taken_as_whole(tmp_path):
     job = job_in(tmp_path)
     make_pool(job, "made")
-    open_pool(job, "made")
-    open_storage(job.pool_uri("made")).delete("_made.json")
-    assert not make_pool(job, "made")
+    files = open_storage(job.pool_uri("made"))
+    files.delete("_made.json")
+    files.delete("part-00002.parquet")
+    with pytest.raises(PoolError, match="was cut off, so rows are missing"):
+        open_pool(job, "made")
+    assert make_pool(job, "made")
+    assert len(open_pool(job, "made").inventory.shards) == 3
