@@ -66,7 +66,10 @@ class LabelSet:
 
     @cached_property
     def label_hash(self) -> str:
-        """Digest of the decoded columns in (shard, row) order: what a student pins."""
+        """Digest of the decoded columns in (shard, row) order.
+
+        A student pins it, and not the manifest's own digest: a mended fragment has the same columns, so it retrains nobody.
+        """
         return digest([[line.shard, line.start, line.rows, line.columns_sha256] for line in self.lines])
 
     def line(self, fragment: str) -> Line | None:
