@@ -71,7 +71,7 @@ def kill_at(job: Path, place: str, number: int, marker: Path) -> None:
 def test_a_kill_loses_nothing_and_doubles_nothing(place, number, committed, pool, undisturbed, tmp_path):
     job = make_job(tmp_path / "job", pool)
     kill_at(job, place, number, tmp_path / "reached")
-    there = list((tmp_path / "job/root").glob("labels/teacher/v1/rows/commits/*"))
+    there = list((tmp_path / "job/root").glob("labels/teacher/v1/rows/commits/*.json"))
     assert bool(there) or not committed
     resumed = distill("label", job)
     assert resumed.code == 0, resumed.output
@@ -167,7 +167,7 @@ def test_asked_to_end_it_commits_what_is_in_work_and_leaves(command, sent, pool,
     commits = tmp_path / "job/root/labels/teacher/v1/rows/commits"
     process = start(command, job)
     until = time.monotonic() + 120
-    while not (commits.exists() and list(commits.iterdir())):
+    while not (commits.exists() and list(commits.glob("*.json"))):
         assert time.monotonic() < until
         time.sleep(0.05)
     process.send_signal(sent)
@@ -176,7 +176,7 @@ def test_asked_to_end_it_commits_what_is_in_work_and_leaves(command, sent, pool,
     assert "Finishing the fragments in work" in output
     assert "Stopped. What was committed stays" in output
     assert "Traceback" not in output
-    there = len(list(commits.iterdir()))
+    there = len(list(commits.glob("*.json")))
     assert 1 <= there < 9
     resumed = distill("label", job)
     assert f"({9 - there} labelled now)" in resumed.output
