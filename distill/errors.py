@@ -20,13 +20,9 @@ from __future__ import annotations
 class DistillError(Exception):
     """Base of all errors that carry a message for the person at the terminal."""
 
-    exit_code = 1
-
 
 class InputError(DistillError):
     """What was given cannot work; nothing has been done yet."""
-
-    exit_code = 2
 
 
 class JobError(InputError):

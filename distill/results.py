@@ -136,6 +136,18 @@ def shown_value(measure: str, value: float | None, spread: float | None = None) 
     return f"{value:.3g}" + (f" ± {spread:.1g}" if spread is not None else "")
 
 
+def best_first(groups: Sequence[Group], measure: str) -> list[Group]:
+    """Groups by one measure, equals in their order; those without it last."""
+
+    def rank(group: Group) -> float:
+        value = group.mean(measure)
+        if value is None:
+            return float("inf")
+        return value if measure in LOWER_IS_BETTER else -value
+
+    return sorted(groups, key=rank)
+
+
 _BY = {"accuracy": "accuracy over all rows", "mse": "mean squared error"}
 
 
@@ -146,7 +158,7 @@ def verdict(evaluation: Evaluation) -> str:
     others = [group for group in evaluation.groups if group.role != "student"]
     if not students:
         return f"{len(others)} label sets were judged on {evaluation.rows:,} rows; the job trains no student."
-    ranked = sorted(students, key=lambda group: _rank(group, measure))
+    ranked = best_first(students, measure)
     best = ranked[0]
     rivals = [(group.name, group) for group in ranked[1:2]]
     rivals += [(f"the teacher {group.name}" if group.role == "teacher" else group.name, group) for group in others[:2]]
@@ -154,13 +166,6 @@ def verdict(evaluation: Evaluation) -> str:
     said = f"{best.name} is the best student by {_BY[measure]}: {_compared(best, measure)}"
     said += f", against {against}" if against else ""
     return said + "." + _unseen(students) + _size(best, evaluation)
-
-
-def _rank(group: Group, measure: str) -> float:
-    value = group.mean(measure)
-    if value is None:
-        return float("inf")
-    return value if measure in LOWER_IS_BETTER else -value
 
 
 def _compared(group: Group, measure: str) -> str:
@@ -172,7 +177,7 @@ def _unseen(students: Sequence[Group]) -> str:
     judged = [group for group in students if group.mean("harmonic_mean") is not None]
     if not judged:
         return ""
-    best = min(judged, key=lambda group: _rank(group, "harmonic_mean"))
+    best = best_first(judged, "harmonic_mean")[0]
     return (
         f" Over seen and unseen classes together, {best.name} leads with a harmonic mean of {_compared(best, 'harmonic_mean')} "
         f"({_compared(best, 'accuracy_seen')} seen, {_compared(best, 'accuracy_unseen')} unseen)."

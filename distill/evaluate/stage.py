@@ -15,7 +15,7 @@ from distill.evaluate.candidates import Candidate, find_candidates
 from distill.evaluate.judge import TARGET, Judge
 from distill.evaluate.latency import Stopwatch
 from distill.evaluate.tally import Tally, add_tallies, measures, reliability
-from distill.feed import Chunk, LabelColumn, Source, TargetColumn
+from distill.feed import LabelColumn, Source, TargetColumn
 from distill.job import Job, Outputs, pool_outputs
 from distill.labelers.prepare import library_versions
 from distill.models.identity import label_set
@@ -59,10 +59,7 @@ def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate]
     columns |= {candidate.method.key: candidate.column for candidate in candidates if candidate.column is not None}
     source = Source((pool.inventory,), pool.features, pool.width(), columns)
     judge = Judge(source, truth, tuple(candidate.method for candidate in candidates), teacher)
-    chunks = [
-        Chunk(0, fragment.shard.number, fragment.start, fragment.rows)
-        for fragment in pool.inventory.fragments(_CHUNK_ROWS)
-    ]
+    chunks = source.chunks(_CHUNK_ROWS)
     tallies = fold("evaluate", judge, chunks, add_tallies)
     timed = call_remotely(Stopwatch(source, chunks[0], tuple(candidates)))
     left_out = int(tallies[""]["left_out"][0])

@@ -64,6 +64,14 @@ class Source:
         """Rows of each shard of each pool."""
         return [[shard.rows for shard in inventory.shards] for inventory in self.inventories]
 
+    def chunks(self, most_rows: int) -> list[Chunk]:
+        """Every row once, in (pool, shard, row) order: for passes in which the order of training does not matter."""
+        return [
+            Chunk(number, fragment.shard.number, fragment.start, fragment.rows)
+            for number, inventory in enumerate(self.inventories)
+            for fragment in inventory.fragments(most_rows)
+        ]
+
     def load(self, chunk: Chunk) -> Arrays:
         """The arrays of one chunk. Raises PoolError, StorageError, ContractError."""
         inventory = self.inventories[chunk.pool]

@@ -15,7 +15,7 @@ from distill.job import MAIN, Eszsl, Job, Outputs, pool_outputs
 from distill.labelers.eszsl import EszslFit, Statistic, add_statistics
 from distill.models import ModelRecord, Trained, read_record, write_record
 from distill.models.identity import fit_folder
-from distill.pool import OpenPool, open_pool
+from distill.pool import open_pool
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def fit_labeler(job: Job, name: str) -> Trained:
     number = 1
     while fit.weights is None:
         fit.update(
-            fold(f"fit {name}, pass {number}", _Pass(source, fit), _chunks(pool, job.fragment_rows), add_statistics)
+            fold(f"fit {name}, pass {number}", _Pass(source, fit), source.chunks(job.fragment_rows), add_statistics)
         )
         number += 1
     content = safetensors.numpy.save(fit.weights)
@@ -78,10 +78,3 @@ def fit_labeler(job: Job, name: str) -> Trained:
         content,
     )
     return Trained(f"fit.{name}", record, now=True)
-
-
-def _chunks(pool: OpenPool, most_rows: int) -> list[Chunk]:
-    return [
-        Chunk(0, fragment.shard.number, fragment.start, fragment.rows)
-        for fragment in pool.inventory.fragments(most_rows)
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from distill.results import LOWER_IS_BETTER, Evaluation, Group
+from distill.results import Evaluation, Group, best_first
 
 NAME_CHARACTERS = 40
 
@@ -13,7 +13,7 @@ NAME_CHARACTERS = 40
 def ranked_students(evaluation: Evaluation) -> list[Group]:
     """Students by the main measure, the best first; equals in the order of the job, as in the verdict."""
     students = [group for group in evaluation.groups if group.role == "student"]
-    return sorted(students, key=lambda group: _loss(group, evaluation.main_measure))
+    return best_first(students, evaluation.main_measure)
 
 
 def teacher_of(evaluation: Evaluation) -> Group | None:
@@ -62,10 +62,3 @@ def clipped(text: str, characters: int) -> str:
 def student_name(group: Group) -> str:
     """The job's name of the student, without what a sweep changed."""
     return re.sub(r"\[.*\]", "", group.name) if changes_said(group) else group.name
-
-
-def _loss(group: Group, measure: str) -> float:
-    value = group.mean(measure)
-    if value is None:
-        return float("inf")
-    return value if measure in LOWER_IS_BETTER else -value
