@@ -6,6 +6,7 @@ DistillError
 │   ├── PoolError         a pool: unreachable, changed, a missing column
 │   ├── ContractError     labels that do not mean what the job says they mean
 │   ├── ResourceError     the cluster can never give what the job asks for
+│   ├── BusyError         another driver is at work on the same label set
 │   └── MissingExtraError an optional library is not installed
 └── WorkError             failed after work began (exit code 1)
     ├── LabelerError      a labeler raised: its own traceback, shard and row
@@ -39,6 +40,10 @@ class ContractError(InputError):
 
 class ResourceError(InputError):
     """The cluster can never give what the job asks for."""
+
+
+class BusyError(InputError):
+    """Another driver is at work on the same label set."""
 
 
 class MissingExtraError(InputError):

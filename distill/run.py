@@ -6,18 +6,22 @@ Stages meet as objects in storage alone; this module decides their order and not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distill.errors import JobError
 from distill.evaluate import evaluate_students
 from distill.fit import fit_labeler
 from distill.job import Eszsl, Job
-from distill.label import LabelSummary, label_pool
+from distill.label import LabelSummary, check_canaries, label_pool
 from distill.models import Trained
 from distill.pool import check_pools, make_pool
 from distill.report import require_report_extra, write_report
 from distill.results import Evaluation
 from distill.train import train_fits, train_students
+from distill.verify import Verified, verify_labels
+
+CANARIES = 2
+"""Fragments of each label set whose first batch `verify` asks the live labeler about."""
 
 Say = Callable[[str], None]
 
@@ -65,6 +69,17 @@ def fit_labelers(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
     by_passes = [name for name in wanted if isinstance(job.fit[name].model, Eszsl)]
     networks = train_fits(job, [name for name in wanted if name not in by_passes])
     return networks + [fit_labeler(job, name) for name in by_passes]
+
+
+def verify_job(job: Job, name: str | None = None, canaries: int = CANARIES) -> list[Verified]:
+    """Prove the invariants on stored label sets, one or all; where they hold, ask the live labeler about some fragments again."""
+    found = []
+    for chosen in job.chosen_labels(name):
+        for each in verify_labels(job, chosen):
+            asked = canaries if not each.problems else 0
+            live = check_canaries(job, chosen, each.pool, asked) if asked else []
+            found.append(replace(each, problems=(*each.problems, *live)))
+    return found
 
 
 def told_trained(trained: Trained) -> str:

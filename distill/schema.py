@@ -1,8 +1,8 @@
 """What distill keeps in storage, for readers with or without us: Arrow schemas, their version, and how things are digested.
 
 Control objects (inventory and manifest segments, contracts, commits, done-markers) carry a digest of their own content, so that a
-flipped bit or a truncation is an error and never a wrong value. Digests are sha256 over canonical JSON (sorted keys, no spaces),
-which no library upgrade changes.
+flipped bit or a truncation is an error and never a wrong value. Digests are sha256, over canonical JSON (sorted keys, no spaces) or
+over the values of columns (`columns_digest`), which no library upgrade, chunking or file format changes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from distill.errors import StorageError
@@ -30,23 +31,23 @@ INVENTORY = pa.schema(
 
 MANIFEST = pa.schema(
     [
-        pa.field("fragment", pa.string(), nullable=False),
-        pa.field("generation", pa.int32(), nullable=False),
-        pa.field("data", pa.string(), nullable=False),
-        pa.field("rejects", pa.string()),
         pa.field("shard", pa.int64(), nullable=False),
-        pa.field("shard_id", pa.string(), nullable=False),
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("generation", pa.int32(), nullable=False),
         pa.field("start", pa.int64(), nullable=False),
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("rejected", pa.int64(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
-        pa.field("sha256", pa.string(), nullable=False),
-        pa.field("xxh3", pa.string(), nullable=False),
-        pa.field("columns_sha256", pa.string(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("attempt", pa.binary(16), nullable=False),
+        pa.field("shard_id", pa.binary(16), nullable=False),
+        pa.field("sha256", pa.binary(32), nullable=False),
+        pa.field("xxh3", pa.binary(16), nullable=False),
+        pa.field("columns_sha256", pa.binary(32), nullable=False),
         pa.field("made_on", pa.string(), nullable=False),
     ]
 )
-"""One row a committed fragment: where its labels lie, which rows of which shard they are, and what their bytes hash to."""
+"""One row a committed fragment: the `number`-th of its shard, which rows those are, under which attempt its labels lie, and their digests."""
 
 REJECTS = pa.schema(
     [
@@ -93,9 +94,40 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
     return dict(body)
 
 
+def columns_digest(table: pa.Table) -> str:
+    """sha256, in hex, over name, type, validity and values of each column: integers, binaries, texts, and lists of them."""
+    total = hashlib.sha256()
+    for name in table.column_names:
+        column = table[name].combine_chunks()
+        array = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks else column
+        total.update(f"{name}:{array.type}:{len(array)};".encode())
+        if len(array):
+            _digest_values(total, array)
+    return total.hexdigest()
+
+
+def _digest_values(total: hashlib._Hash, array: pa.Array) -> None:
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    total.update(np.packbits(valid).tobytes())
+    buffers, kind = array.buffers(), array.type
+    if pa.types.is_fixed_size_binary(kind) or pa.types.is_integer(kind):
+        width = kind.byte_width
+        values = np.frombuffer(buffers[1], np.uint8)[array.offset * width : (array.offset + len(array)) * width]
+        if array.null_count:  # what stands in the slot of a null is nobody's
+            values = np.where(valid[:, None], values.reshape(len(array), width), np.uint8(0))
+        total.update(np.ascontiguousarray(values).data)
+        return
+    offsets = np.frombuffer(buffers[1], np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
+    total.update(np.diff(offsets).tobytes())
+    if pa.types.is_list(kind):
+        _digest_values(total, array.values.slice(offsets[0], offsets[-1] - offsets[0]))
+    else:
+        total.update(memoryview(buffers[2] or b"")[offsets[0] : offsets[-1]])
+
+
 def table_bytes(table: pa.Table) -> bytes:
     """A sealed Arrow IPC file."""
-    sealed = table.replace_schema_metadata({_DIGEST: digest(table.to_pydict()).encode()})
+    sealed = table.replace_schema_metadata({_DIGEST: columns_digest(table).encode()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, sealed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(sealed)
@@ -112,6 +144,6 @@ def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
     stored = (table.schema.metadata or {}).get(_DIGEST, b"")
     if table.schema.remove_metadata() != schema:
         raise StorageError(f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis expected.")
-    if digest(table.to_pydict()).encode() != stored:
+    if columns_digest(table).encode() != stored:
         raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
     return table

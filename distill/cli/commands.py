@@ -40,6 +40,9 @@ Ray = Annotated[
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and the libraries say.")]
 
 
+_SHOWN_KEYS = 20
+
+
 @app.command()
 def run(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
     """All stages, in order, doing only what is unfinished."""
@@ -144,13 +147,19 @@ def status(job: JobFile, root: Root = None) -> None:
 
 
 @app.command()
-def verify(job: JobFile, name: Name = None, root: Root = None) -> None:
+def verify(
+    job: JobFile,
+    name: Name = None,
+    canaries: Annotated[
+        int, typer.Option(min=0, help="Ask the live labeler again about so many fragments of each label set.")
+    ] = 2,
+    root: Root = None,
+) -> None:
     """Prove the invariants on what is stored; exit 1 where one is broken."""
     with edge(None, verbose=False):
-        from distill.verify import verify_labels
+        from distill.run import verify_job
 
-        loaded = load_job(job, root=root)
-        found = [each for chosen in loaded.chosen_labels(name) for each in verify_labels(loaded, chosen)]
+        found = verify_job(load_job(job, root=root), name, canaries)
         for each in found:
             say(_told_verified(each))
             for problem in each.problems:
@@ -164,6 +173,25 @@ def _told_verified(each: Verified) -> str:
         f"labels.{each.name} over {each.pool}: {each.rows:,} rows = {each.labelled:,} labelled + {each.rejected:,} rejected, "
         f"{each.fragments} fragments: {'broken' if each.problems else 'whole'}"
     )
+
+
+@app.command()
+def gc(
+    job: JobFile,
+    name: Name = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; without this it is only told.")] = False,
+    root: Root = None,
+) -> None:
+    """What may go of label sets: attempts that lost, and manifest segments that others stand for."""
+    with edge(None, verbose=False):
+        from distill.gc import delete_garbage, find_garbage
+
+        loaded, look = load_job(job, root=root), delete_garbage if delete else find_garbage
+        for each in (garbage for chosen in loaded.chosen_labels(name) for garbage in look(loaded, chosen)):
+            verb = "deleted" if delete else "may go"
+            say(f"labels.{each.name} over {each.pool}: {len(each.keys):,} objects, {each.bytes:,} bytes {verb}")
+            for key in each.keys[:_SHOWN_KEYS] if not delete else ():
+                say(f"  {each.folder.url(key)}")
 
 
 @app.command()

@@ -13,7 +13,7 @@ from distill.labelers import Recipe
 from distill.labelers.prepare import prepare_labels
 from distill.labels import Contract
 from distill.models import ModelRecord
-from distill.models.identity import find_student, label_set
+from distill.models.identity import find_student, label_set, whole_labels
 from distill.pool import OpenPool
 
 
@@ -55,9 +55,7 @@ def teacher_of(job: Job, pool: str) -> str | None:
 
 def _label_set(job: Job, name: str, pool: OpenPool, *, teacher: bool) -> Candidate:
     recipe, contract = prepare_labels(job, name)
-    labels = label_set(job, name, pool.name)
-    labels.require(contract, pool.inventory, job.fragment_rows)
-    labels.require_complete(pool.inventory)
+    labels = whole_labels(job, name, pool, contract)
     return Candidate(
         method=Method(f"labels.{name}", label_outputs(job, name)),
         name=name,

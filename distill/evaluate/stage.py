@@ -124,10 +124,6 @@ def _label_sets(job: Job) -> tuple[LabelSetResult, ...]:
     for name, labels in job.labels.items():
         for pool in labels.over:
             lines = label_set(job, name, pool).lines
-            rows, rejected = sum(line.rows for line in lines), sum(line.rejected for line in lines)
-            made.append(
-                LabelSetResult(
-                    name, labels.version, pool, rows, rejected, len(lines), sum(line.bytes for line in lines)
-                )
-            )
+            rows, rejected, size = (int(lines.column(each).sum()) for each in ("rows", "rejected", "bytes"))
+            made.append(LabelSetResult(name, labels.version, pool, rows, rejected, len(lines), size))
     return tuple(made)

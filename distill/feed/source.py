@@ -110,7 +110,7 @@ class Source:
 def _rows_of(labels: LabelSet, chunk: Chunk) -> pa.Table:
     """The label rows of one chunk, wherever the set's own fragments end."""
     parts: list[pa.Table] = []
-    for line in labels.lines_of(chunk.shard):
+    for line in labels.lines.of_shard(chunk.shard):
         start, stop = max(line.start, chunk.start), min(line.start + line.rows, chunk.start + chunk.rows)
         if start < stop:
             parts.append(labels.read(line).slice(start - line.start, stop - start))

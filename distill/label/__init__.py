@@ -7,7 +7,8 @@ is missing.
 
 from __future__ import annotations
 
+from distill.label.canary import check_canaries
 from distill.label.preview import Preview, preview_labels
 from distill.label.stage import LabelSummary, label_pool
 
-__all__ = ["LabelSummary", "Preview", "label_pool", "preview_labels"]
+__all__ = ["LabelSummary", "Preview", "check_canaries", "label_pool", "preview_labels"]

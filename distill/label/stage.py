@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from typing import Any
 
 from distill.engine import map_fragments
-from distill.errors import ContractError, LabelerError, PoolError, RejectedError
+from distill.errors import LabelerError, PoolError, RejectedError
 from distill.job import Job
 from distill.label.policy import Decision, FailurePolicy
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
 from distill.label.worker import LabelWorker
 from distill.labelers import Recipe
 from distill.labelers.prepare import prepare_labels
-from distill.labels import SEGMENT_COMMITS, Contract, LabelSet
+from distill.labels import SEGMENT_LINES, Contract, LabelSet, Left, hold_lease
 from distill.models.identity import forget_labels, label_set
 from distill.pool import OpenPool, open_pool
 from distill.progress import track
@@ -54,28 +55,27 @@ class _Part:
     pool: OpenPool
     labels: LabelSet
     label_set: str
-    tasks: list[FragmentTask]
+    left: Left
 
 
 def label_pool(job: Job, name: str) -> list[LabelSummary]:
     """Write `labels.<name>` over all its pools, doing only what is missing. Needs Ray only where something is.
 
-    Raises ContractError for another contract, LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
+    Raises ContractError for another contract, BusyError where another driver is at work on it, LabelerError where the labeler raises,
+    RejectedError over the job's budget of bad rows.
     """
     job.chosen_labels(name)
     forget_labels(job, name)
     opened = [open_pool(job, pool) for pool in job.labels[name].over]
     recipe, contract = prepare_labels(job, name)
     parts = [_begin(job, name, pool, contract) for pool in opened]
-    tasks = [task for part in parts for task in part.tasks]
-    if tasks:
+    if any(len(part.left) for part in parts):
         told = {part.pool.name: PoolPart(part.pool.files.uri, part.labels.folder.uri, part.label_set) for part in parts}
-        require_conditional_put(open_storage(job.root_uri))
         assignment = Assignment(name, recipe, contract, opened[0].features, _width(name, recipe, opened), told)
-        _label(job, assignment, parts, tasks)
+        _label(job, assignment, parts)
     for part in parts:
-        if part.labels.unrolled[0]:
-            part.labels.write_manifest()
+        part.labels.write_manifest()
+        part.labels.tidy_manifest()
     return [_summary(job, name, part) for part in parts]
 
 
@@ -103,22 +103,29 @@ def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:
             len(lost),
             said,
         )
-    fragments = {fragment.id: fragment for fragment in pool.inventory.fragments(job.fragment_rows)}
-    claims = labels.claims(fragments.values(), lost)
-    tasks = [FragmentTask(pool.name, fragments[claim.fragment].shard.key, claim) for claim in claims]
-    return _Part(pool, labels, digest, tasks)
+    return _Part(pool, labels, digest, labels.left(pool.inventory, job.fragment_rows, lost))
 
 
-def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequence[FragmentTask]) -> None:
+def _label(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> None:
+    """Label what is left while holding the sets' leases."""
+    require_conditional_put(open_storage(job.root_uri))
+    with ExitStack() as leases:
+        for part in parts:
+            leases.enter_context(hold_lease(part.labels.folder, f"labels.{assignment.name} over {part.pool.name}"))
+        _label_left(job, assignment, parts)
+
+
+def _label_left(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> None:
     spec, sets = job.labels[assignment.name], {part.pool.name: part.labels for part in parts}
     allowed = spec.max_rejected_fraction * sum(part.pool.inventory.rows for part in parts)
-    before = sum(line.rejected for part in parts for line in part.labels.lines)
+    before = sum(int(part.labels.lines.column("rejected").sum()) for part in parts)
     policy = FailurePolicy(allowed, before)
-    plain = [task.to_plain() for task in tasks]
+    fragments = sum(len(part.left) for part in parts)
+    made_on = {each for part in parts for each in part.labels.lines.made_on}
     try:
         with (
-            track(f"label {assignment.name}", sum(task.claim.rows for task in tasks)) as bar,
-            closing(map_fragments(LabelWorker, assignment, plain, spec.compute, bar)) as answers,
+            track(f"label {assignment.name}", sum(part.left.rows for part in parts)) as bar,
+            closing(map_fragments(LabelWorker, assignment, _groups(parts), spec.compute, bar)) as answers,
         ):
             for outcome in map(Outcome.from_plain, answers):
                 if policy.decide(outcome) is Decision.STOP:
@@ -126,6 +133,8 @@ def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequ
                 if outcome.commit is not None:
                     sets[outcome.pool].add(outcome.commit)
                     bar.advance(outcome.commit.rows, f"{policy.rejected} rejected" if policy.rejected else "")
+                    if spec.deterministic == "strict" and outcome.commit.made_on not in made_on:
+                        sets[outcome.pool].require_one_origin()
                     _roll_up(sets[outcome.pool])
     finally:
         for labels in sets.values():
@@ -137,13 +146,29 @@ def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequ
             f"{spec.max_rejected_fraction} allows. Their reasons lie under {rejects}. Mend the rows, or raise the limit."
         )
     if policy.failures:
-        raise LabelerError(_told(assignment.name, policy, len(tasks)))
+        raise LabelerError(_told(assignment.name, policy, fragments))
+
+
+def _groups(parts: Sequence[_Part]) -> Iterator[list[dict[str, Any]]]:
+    """What is left, made as it is handed over; parts of one large row group together, so that one actor decodes it once."""
+    for part in parts:
+        together: list[dict[str, Any]] = []
+        last: tuple[int, int] | None = None
+        for shard, claim, group in part.left:
+            where = None if group is None else (shard.number, group)
+            if together and (where is None or where != last):
+                yield together
+                together = []
+            together.append(FragmentTask(part.pool.name, shard.key, claim).to_plain())
+            last = where
+        if together:
+            yield together
 
 
 def _roll_up(labels: LabelSet) -> None:
     """A manifest segment every so many commits or seconds."""
     fresh, since = labels.unrolled
-    if fresh >= SEGMENT_COMMITS or (fresh and time.monotonic() - since >= _SEGMENT_SECONDS):
+    if fresh >= SEGMENT_LINES or (fresh and time.monotonic() - since >= _SEGMENT_SECONDS):
         labels.write_manifest()
 
 
@@ -159,13 +184,9 @@ def _told(name: str, policy: FailurePolicy, tasks: int) -> str:
 def _summary(job: Job, name: str, part: _Part) -> LabelSummary:
     part.labels.require_complete(part.pool.inventory)
     lines = part.labels.lines
-    made_on = sorted({line.made_on for line in lines})
-    if job.labels[name].deterministic == "strict" and len(made_on) > 1:
-        raise ContractError(
-            f'labels.{name}: labelled on {made_on}, which deterministic = "strict" refuses. Label all of it on one kind of '
-            f"device with the same libraries (version = {job.labels[name].version + 1}), or leave `deterministic` out."
-        )
-    rejected, rows = sum(line.rejected for line in lines), part.pool.inventory.rows
+    if job.labels[name].deterministic == "strict":
+        part.labels.require_one_origin()
+    rejected, rows = int(lines.column("rejected").sum()), part.pool.inventory.rows
     if rejected > job.labels[name].max_rejected_fraction * rows:
         raise RejectedError(
             f"labels.{name}: {rejected:,} of {rows:,} rows of pools.{part.pool.name} were rejected, more than max_rejected_fraction = "
@@ -177,7 +198,7 @@ def _summary(job: Job, name: str, part: _Part) -> LabelSummary:
         rows,
         rejected,
         len(lines),
-        len(part.tasks),
-        sum(line.bytes for line in lines),
+        len(part.left),
+        int(lines.column("bytes").sum()),
         part.labels.label_hash,
     )

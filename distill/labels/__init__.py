@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from distill.labels.commit import Claim, Commit, Line, Origin, columns_sha256, commit_key, read_rejects, write_fragment
+from distill.labels.commit import Claim, Commit, Origin, read_rejects, write_fragment
 from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, SoftLabels, TopKLabels, decode, encode, label_schema, storable
-from distill.labels.label_set import SEGMENT_COMMITS, LabelSet, label_set_digest, label_set_folder
+from distill.labels.label_set import LabelSet, label_set_digest, label_set_folder
+from distill.labels.lease import hold_lease
+from distill.labels.left import Left
+from distill.labels.manifest import Line, Manifest, commit_key
+from distill.labels.segments import SEGMENT_LINES
 
 __all__ = [
-    "SEGMENT_COMMITS",
+    "SEGMENT_LINES",
     "Claim",
     "Commit",
     "Contract",
     "DenseLabels",
     "LabelSet",
+    "Left",
     "Line",
+    "Manifest",
     "Origin",
     "SoftLabels",
     "TopKLabels",
-    "columns_sha256",
     "commit_key",
     "decode",
     "encode",
+    "hold_lease",
     "label_schema",
     "label_set_digest",
     "label_set_folder",

@@ -21,7 +21,9 @@ from distill.errors import StorageError
 from distill.failpoints import reach
 from distill.labels.contract import Contract
 from distill.labels.encoding import best_class
-from distill.schema import MANIFEST, REJECTS, bytes_table, seal, table_bytes, unseal
+from distill.labels.manifest import Line, commit_key, data_key, rejects_key
+from distill.pool import fragment_id
+from distill.schema import MANIFEST, REJECTS, bytes_table, columns_digest, seal, table_bytes, unseal
 from distill.storage import Storage
 
 _HISTOGRAM_CLASSES = 4_096
@@ -30,34 +32,9 @@ Content = bytes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
-    """One committed fragment as the manifest has it."""
-
-    fragment: str
-    generation: int
-    data: str
-    rejects: str | None
-    shard: int
-    shard_id: str
-    start: int
-    rows: int
-    rejected: int
-    bytes: int
-    sha256: str
-    """Of the data object."""
-    xxh3: str
-    """Fast digest of the data object, checked at each read."""
-    columns_sha256: str
-    """Of the decoded columns: the same wherever and however often the fragment is labelled."""
-    made_on: str
-    """Device and library versions in one word: labels made on the same are the same bytes."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Commit(Line):
     """What makes one fragment's labels exist: its line, and what nobody needs who only reads labels."""
 
-    attempt: str
     label_set: str
     """Label-set digest."""
     histogram: dict[str, int]
@@ -90,13 +67,18 @@ class Commit(Line):
 class Claim:
     """A fragment that one attempt is about to label."""
 
-    fragment: str
     shard: int
+    number: int
     shard_id: str
     start: int
     rows: int
     generation: int = 0
     replaces: str | None = None
+
+    @property
+    def fragment(self) -> str:
+        """The fragment's id."""
+        return fragment_id(self.shard, self.number)
 
     @property
     def key(self) -> str:
@@ -118,11 +100,6 @@ class Origin:
         return " ".join([self.device, *(f"{name}={said}" for name, said in sorted(self.versions.items()))])
 
 
-def commit_key(fragment: str, generation: int) -> str:
-    """`commits/<fragment>.<generation>.json`."""
-    return f"commits/{fragment}.{generation}.json"
-
-
 def write_fragment(
     folder: Storage,
     claim: Claim,
@@ -138,26 +115,21 @@ def write_fragment(
     """
     attempt = uuid.uuid4().hex
     content = _data_bytes(labels)
-    data, rejects_key = (
-        f"data/{claim.fragment}/{attempt}.arrow",
-        f"rejects/{claim.fragment}/{attempt}.arrow" if rejects else None,
-    )
     reach("label.before_data")
-    folder.put(data, content)
-    if rejects_key:
-        folder.put(rejects_key, table_bytes(pa.Table.from_pylist(rejects, REJECTS)))
+    folder.put(data_key(claim.fragment, attempt, "arrow"), content)
+    if rejects:
+        folder.put(rejects_key(claim.fragment, attempt), table_bytes(pa.Table.from_pylist(rejects, REJECTS)))
     reach("label.after_data")
     commit = Commit(
         **{**asdict(claim), **asdict(origin)},
         attempt=attempt,
         made_on=origin.made_on,
-        data=data,
-        rejects=rejects_key,
+        format="arrow",
         rejected=len(rejects),
         bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         xxh3=xxhash.xxh3_128_hexdigest(content),
-        columns_sha256=columns_sha256(labels),
+        columns_sha256=columns_digest(labels),
         histogram=_histogram(labels, contract),
     )
     won = folder.put_if_absent(commit.key, commit.to_bytes())
@@ -182,19 +154,6 @@ def read_labels(folder: Storage, data: str, xxh3: str) -> pa.Table:
 def read_rejects(folder: Storage, key: str) -> pa.Table:
     """Shard, row, reason and message of each rejected row."""
     return bytes_table(folder.read(key), REJECTS, folder.url(key))
-
-
-def columns_sha256(labels: pa.Table) -> str:
-    """sha256 over the decoded columns: name, validity and packed values of each."""
-    total = hashlib.sha256()
-    for name in labels.column_names:
-        column = labels[name].combine_chunks()
-        array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-        total.update(name.encode())
-        total.update(array.is_valid().to_numpy(zero_copy_only=False).tobytes())
-        size = array.type.byte_width
-        total.update(array.buffers()[1].to_pybytes()[array.offset * size : (array.offset + len(array)) * size])
-    return total.hexdigest()
 
 
 def _data_bytes(labels: pa.Table) -> bytes:

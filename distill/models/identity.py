@@ -13,9 +13,9 @@ from typing import Any
 from distill.errors import ContractError
 from distill.job import Eszsl, Job, Student, Training, Variant, pool_outputs
 from distill.job.outputs import term_outputs
-from distill.labels import LabelSet, label_set_folder
+from distill.labels import Contract, LabelSet, label_set_folder
 from distill.models.record import ModelRecord, read_record
-from distill.pool import open_pool
+from distill.pool import OpenPool, known_inventory, open_pool
 from distill.schema import digest
 from distill.storage import Storage, open_storage
 
@@ -90,14 +90,24 @@ def find_student(job: Job, variant: Variant) -> tuple[Storage, ModelRecord]:
 
 
 def label_set(job: Job, name: str, pool: str) -> LabelSet:
-    """One label set of the job, its commits read; the same object until `forget_labels`."""
+    """One label set of the job, its commits read, of live shards alone; the same object until `forget_labels`."""
     key = ("labels", name, pool)
     if key not in job.memo:
         version = job.labels[name].version
         folder = label_set_folder(open_storage(job.root_uri), name, version, pool)
-        job.memo[key] = LabelSet(folder, name, version).refresh()
+        job.memo[key] = LabelSet(folder, name, version).refresh(known_inventory(job, pool))
     found: LabelSet = job.memo[key]
     return found
+
+
+def whole_labels(job: Job, name: str, pool: OpenPool, contract: Contract) -> LabelSet:
+    """One label set to read from: it means what the job means, and covers every row of its pool. Raises ContractError."""
+    labels = label_set(job, name, pool.name)
+    labels.require(contract, pool.inventory, job.fragment_rows)
+    labels.require_complete(pool.inventory)
+    if job.labels[name].deterministic == "strict":
+        labels.require_one_origin()
+    return labels
 
 
 def forget_labels(job: Job, name: str) -> None:

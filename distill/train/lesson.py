@@ -21,7 +21,7 @@ from distill.job.students import BinaryCrossEntropy, CrossEntropy, Loss, Mse
 from distill.labelers.prepare import prepare_labels
 from distill.labels import LabelSet
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
-from distill.models.identity import fit_folder, label_set, student_folder, student_pins
+from distill.models.identity import fit_folder, label_set, whole_labels, student_folder, student_pins
 from distill.pool import OpenPool, open_pool
 from distill.storage import Storage
 
@@ -143,13 +143,8 @@ def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | Target
         return TargetColumn(str(pools[0].spec.target), pool_outputs(job, term.pool))
     name = str(term.label_set)
     _, contract = prepare_labels(job, name)
-    sets: list[LabelSet] = []
-    for pool in pools:
-        labels = label_set(job, name, pool.name)
-        labels.require(contract, pool.inventory, job.fragment_rows)
-        labels.require_complete(pool.inventory)
-        sets.append(labels)
-    return LabelColumn(contract, tuple(sets), getattr(term.loss, "temperature", None))
+    sets = tuple(whole_labels(job, name, pool, contract) for pool in pools)
+    return LabelColumn(contract, sets, getattr(term.loss, "temperature", None))
 
 
 def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:

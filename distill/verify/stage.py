@@ -7,7 +7,8 @@ object has the sha256 that its commit names and the columns that its contract sa
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,11 +18,12 @@ from distill.errors import DistillError
 from distill.job import Job
 from distill.labels import Commit, Contract, LabelSet, Line, columns_sha256, commit_key, label_schema, read_rejects
 from distill.models.identity import forget_labels, label_set
-from distill.pool import Fragment, Inventory, read_inventory
+from distill.pool import Inventory, known_inventory
 from distill.progress import track
-from distill.storage import ObjectMissingError, open_storage
+from distill.storage import ObjectMissingError
 
 _THREADS = 16
+_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def verify_labels(job: Job, name: str) -> list[Verified]:
 
 
 def _verify(job: Job, name: str, pool: str) -> Verified:
-    inventory = read_inventory(open_storage(job.root_uri), pool, job.pool_uri(pool))
+    inventory = known_inventory(job, pool)
     if inventory is None:
         return Verified(
             name, pool, 0, 0, 0, 0, (f"pools.{pool} was never listed. Run `distill label {job.path} {name}`.",)
@@ -56,38 +58,35 @@ def _verify(job: Job, name: str, pool: str) -> Verified:
         return Verified(name, pool, 0, inventory.rows, 0, 0, (str(error),))
     if contract is None:
         return Verified(name, pool, 0, inventory.rows, 0, 0, (f"nothing is labelled yet under {labels.folder.uri}.",))
-    fragments = {fragment.id: fragment for fragment in inventory.fragments(job.fragment_rows)}
-    problems = [*_coverage(labels, fragments, inventory), *_contents(labels, contract, inventory)]
-    rejected = sum(line.rejected for line in labels.lines)
-    rows = sum(line.rows for line in labels.lines)
+    problems = [*_coverage(labels, inventory, job.fragment_rows), *_contents(labels, contract, pool)]
+    rejected, rows = int(labels.lines.column("rejected").sum()), int(labels.lines.column("rows").sum())
     return Verified(name, pool, len(labels.lines), inventory.rows, rows - rejected, rejected, tuple(problems))
 
 
-def _coverage(labels: LabelSet, fragments: Mapping[str, Fragment], inventory: Inventory) -> Iterator[str]:
+def _coverage(labels: LabelSet, inventory: Inventory, fragment_rows: int) -> Iterator[str]:
     """Each fragment has one commit, of exactly its rows, and there is no other."""
-    missing = [name for name in fragments if labels.line(name) is None]
-    if missing:
-        shown = ", ".join(missing[:3]) + ("…" if len(missing) > 3 else "")
+    left = labels.left(inventory, fragment_rows)
+    if len(left):
+        shown = ", ".join(claim.fragment for _, claim, _ in itertools.islice(left, 3)) + ("…" if len(left) > 3 else "")
         yield (
-            f"{len(missing)} of {len(fragments)} fragments are missing under {labels.folder.uri} ({shown}). "
+            f"{len(left)} of {len(left.cut)} fragments are missing under {labels.folder.uri} ({shown}). "
             f"Run the same job again; it labels only what is missing."
         )
-    for line in labels.lines:
-        fragment = fragments.get(line.fragment)
-        if fragment is None:
-            yield f"fragment {line.fragment} is committed, but pools.{inventory.pool} has no such rows."
-        elif (line.shard_id, line.start, line.rows) != (fragment.shard.id, fragment.start, fragment.rows):
-            yield f"fragment {line.fragment} was labelled from other rows than the inventory lists."
+    for line in labels.misplaced(inventory, fragment_rows):
+        yield f"fragment {line.fragment} was labelled from other rows than the inventory of pools.{inventory.pool} lists."
+    for segment in labels.damaged_segments:
+        yield f"{segment} is damaged; the commits were read instead. Run the same job again; it is written anew."
 
 
-def _contents(labels: LabelSet, contract: Contract, inventory: Inventory) -> Iterator[str]:
-    title, rows = f"verify {labels.name} over {inventory.pool}", sum(line.rows for line in labels.lines)
-    with track(title, rows) as bar, ThreadPoolExecutor(_THREADS) as threads:
-        problems = threads.map(lambda line: _problem(labels, contract, line), labels.lines)
-        for line, problem in zip(labels.lines, problems, strict=True):
-            bar.advance(line.rows)
-            if problem:
-                yield f"fragment {line.fragment}: {problem}"
+def _contents(labels: LabelSet, contract: Contract, pool: str) -> Iterator[str]:
+    rows, lines = int(labels.lines.column("rows").sum()), iter(labels.lines)
+    with track(f"verify {labels.name} over {pool}", rows) as bar, ThreadPoolExecutor(_THREADS) as threads:
+        while part := list(itertools.islice(lines, _AT_ONCE)):
+            problems = threads.map(lambda line: _problem(labels, contract, line), part)
+            for line, problem in zip(part, problems, strict=True):
+                bar.advance(line.rows)
+                if problem:
+                    yield f"fragment {line.fragment}: {problem}"
 
 
 def _problem(labels: LabelSet, contract: Contract, line: Line) -> str | None:
@@ -99,16 +98,19 @@ def _problem(labels: LabelSet, contract: Contract, line: Line) -> str | None:
         content = folder.read(line.data)
         rejects = len(read_rejects(folder, line.rejects)) if line.rejects else 0
     except ObjectMissingError as error:
-        return f"{error.args[0]} is gone. Run the same job again; it labels this fragment anew."
+        return f"{error.args[0]} is gone. {_remedy(labels, line)}"
     except DistillError as error:
-        return str(error)
+        return f"{error} Without a copy: {_remedy(labels, line)}"
     if commit.line != line:
-        return f"{folder.url(commit.key)} and the manifest do not say the same. Delete the damaged manifest segment; it is written anew."
+        return f"{folder.url(commit.key)} and the manifest do not say the same. {_remedy(labels, line)}"
     if hashlib.sha256(content).hexdigest() != line.sha256:
-        return (
-            f"{folder.url(line.data)} is damaged. Delete it and run the same job again; it labels this fragment anew."
-        )
+        return f"{folder.url(line.data)} is damaged. {_remedy(labels, line)}"
     return _misfit(pa.ipc.open_file(pa.py_buffer(content)).read_all(), contract, line, rejects, folder.url(line.data))
+
+
+def _remedy(labels: LabelSet, line: Line) -> str:
+    """Data that is gone is noticed at every start; everything else of a fragment is mended by taking its data away."""
+    return f"Delete {labels.folder.url(line.data)}, if it is there, and run the same job again; it labels this fragment anew."
 
 
 def _misfit(table: pa.Table, contract: Contract, line: Line, rejects: int, where: str) -> str | None:

@@ -68,8 +68,8 @@ def _labels(job: Job, name: str, pool: str) -> StatusLine:
     except DistillError as error:
         return StatusLine(said, 0, total, "fragments", str(error))
     lost = labels.lost()
-    rejected = sum(line.rejected for line in labels.lines)
-    note = f"{sum(line.rows for line in labels.lines) - rejected:,} rows labelled, {rejected:,} rejected"
+    rows, rejected = (int(labels.lines.column(each).sum()) for each in ("rows", "rejected"))
+    note = f"{rows - rejected:,} rows labelled, {rejected:,} rejected"
     return StatusLine(
         said, len(labels.lines) - len(lost), total, "fragments", note + (f", {len(lost)} lost" if lost else "")
     )

@@ -1,0 +1,82 @@
+"""What is left to label: fragments without a commit, and fragments whose committed data was lost.
+
+In columns, as the inventory's cut is: objects are made of a fragment only while it is handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.labels.commit import Claim
+from distill.labels.manifest import Line, Manifest, fragment_code, fragment_codes
+from distill.pool import WHOLE, FragmentTable, Inventory, Shard
+
+_AT_ONCE = 4_096
+
+
+@dataclass(frozen=True, eq=False)
+class Left:
+    """Some fragments of a pool, and the claim that each is labelled under."""
+
+    inventory: Inventory
+    cut: FragmentTable
+    places: npt.NDArray[np.int64]
+    """In `cut`, ascending."""
+    lost: Mapping[int, Line]
+    """By code."""
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def rows(self) -> int:
+        """Of all those fragments."""
+        return int(self.cut.rows[self.places].sum())
+
+    def __iter__(self) -> Iterator[tuple[Shard, Claim, int | None]]:
+        """Shard, claim and large row group of each, in (shard, row) order; lost ones in their next generation."""
+        cut, shard = self.cut, None
+        for first in range(0, len(self.places), _AT_ONCE):
+            part = self.places[first : first + _AT_ONCE]
+            columns = (column[part].tolist() for column in (cut.shard, cut.number, cut.start, cut.rows, cut.group))
+            for mine, number, start, rows, group in zip(*columns, strict=True):
+                shard = shard if shard is not None and shard.number == mine else self.inventory.shard(mine)
+                yield shard, self._claim(shard, number, start, rows), None if group == WHOLE else group
+
+    def _claim(self, shard: Shard, number: int, start: int, rows: int) -> Claim:
+        lost = self.lost.get(fragment_code(shard.number, number)) if self.lost else None
+        where = (shard.number, number, shard.id, start, rows)
+        return Claim(*where, lost.generation + 1, lost.sha256) if lost else Claim(*where)
+
+
+def find_left(lines: Manifest, inventory: Inventory, fragment_rows: int, lost: Mapping[int, Line]) -> Left:
+    """Fragments of `inventory` that have no line, or are `lost`."""
+    cut = inventory.fragment_table(fragment_rows)
+    codes = fragment_codes(cut.shard, cut.number)
+    missing = lines.places(codes) < 0
+    return Left(inventory, cut, np.flatnonzero(missing | np.isin(codes, list(lost))), lost)
+
+
+def find_misplaced(lines: Manifest, inventory: Inventory, fragment_rows: int) -> Iterator[Line]:
+    """Lines of other rows than the fragment that they name, or of another file than its shard."""
+    cut = inventory.fragment_table(fragment_rows)
+    codes = fragment_codes(cut.shard, cut.number)
+    place = np.minimum(np.searchsorted(codes, lines.codes), max(0, len(codes) - 1))
+    same = np.zeros(len(lines), np.bool_)
+    if len(codes):
+        same = (codes[place] == lines.codes) & (cut.start[place] == lines.column("start"))
+        same &= cut.rows[place] == lines.column("rows")
+    same &= of_listed_files(lines, inventory)
+    return (lines[int(each)] for each in np.flatnonzero(~same))
+
+
+def of_listed_files(lines: Manifest, inventory: Inventory) -> npt.NDArray[np.bool_]:
+    """Which lines are of the file that the inventory lists under their shard's number."""
+    ids = inventory.table["id"].fill_null("0" * 32).to_pylist()
+    packed = np.frombuffer(bytes.fromhex("".join([*ids, "0" * 32])), np.uint8).reshape(-1, 16)
+    same: npt.NDArray[np.bool_] = (packed[np.minimum(lines.column("shard"), len(ids))] == lines.digests("shard_id")).all(axis=1)
+    return same
