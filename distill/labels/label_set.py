@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import groupby
@@ -131,6 +131,12 @@ class LabelSet:
                 self.add(commit)
         return self
 
+    def retire(self, shards: Collection[int]) -> LabelSet:
+        """See no labels of these shards any more: their files are no longer what was labelled."""
+        self._lines = {name: line for name, line in self._lines.items() if line.shard not in shards}
+        self._forget_derived()
+        return self
+
     def _read_segment(self, key: str) -> list[Line]:
         """A manifest segment; a damaged one is as good as none, since the commits say the same."""
         try:
@@ -220,8 +226,11 @@ class LabelSet:
         known = self._lines.get(line.fragment)
         if known is None or line.generation >= known.generation:
             self._lines[line.fragment] = line
-            for derived in ("lines", "label_hash", "_by_shard"):
-                self.__dict__.pop(derived, None)
+            self._forget_derived()
+
+    def _forget_derived(self) -> None:
+        for derived in ("lines", "label_hash", "_by_shard"):
+            self.__dict__.pop(derived, None)
 
     def _read_commit(self, where: tuple[str, int]) -> Commit:
         key = commit_key(*where)

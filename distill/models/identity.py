@@ -15,7 +15,7 @@ from distill.job import Eszsl, Job, Student, Training, Variant, pool_outputs
 from distill.job.outputs import term_outputs
 from distill.labels import LabelSet, label_set_folder
 from distill.models.record import ModelRecord, read_record
-from distill.pool import open_pool
+from distill.pool import known_inventory, open_pool
 from distill.schema import digest
 from distill.storage import Storage, open_storage
 
@@ -90,12 +90,13 @@ def find_student(job: Job, variant: Variant) -> tuple[Storage, ModelRecord]:
 
 
 def label_set(job: Job, name: str, pool: str) -> LabelSet:
-    """One label set of the job, its commits read; the same object until `forget_labels`."""
+    """One label set of the job, its commits read, of live shards alone; the same object until `forget_labels`."""
     key = ("labels", name, pool)
     if key not in job.memo:
         version = job.labels[name].version
         folder = label_set_folder(open_storage(job.root_uri), name, version, pool)
-        job.memo[key] = LabelSet(folder, name, version).refresh()
+        inventory = known_inventory(job, pool)
+        job.memo[key] = LabelSet(folder, name, version).refresh().retire(inventory.retired if inventory else ())
     found: LabelSet = job.memo[key]
     return found
 

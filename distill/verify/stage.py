@@ -17,9 +17,9 @@ from distill.errors import DistillError
 from distill.job import Job
 from distill.labels import Commit, Contract, LabelSet, Line, columns_sha256, commit_key, label_schema, read_rejects
 from distill.models.identity import forget_labels, label_set
-from distill.pool import Fragment, Inventory, read_inventory
+from distill.pool import Fragment, Inventory, known_inventory
 from distill.progress import track
-from distill.storage import ObjectMissingError, open_storage
+from distill.storage import ObjectMissingError
 
 _THREADS = 16
 
@@ -44,7 +44,7 @@ def verify_labels(job: Job, name: str) -> list[Verified]:
 
 
 def _verify(job: Job, name: str, pool: str) -> Verified:
-    inventory = read_inventory(open_storage(job.root_uri), pool, job.pool_uri(pool))
+    inventory = known_inventory(job, pool)
     if inventory is None:
         return Verified(
             name, pool, 0, 0, 0, 0, (f"pools.{pool} was never listed. Run `distill label {job.path} {name}`.",)
