@@ -14,6 +14,8 @@ from typing import Protocol
 log = logging.getLogger(__name__)
 
 LINE_EVERY_SECONDS = 60.0
+FILES = "files"
+"""The unit of looking at what is there: what is found wrong by it was wrong before any work."""
 
 
 class Bar(Protocol):

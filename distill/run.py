@@ -13,6 +13,7 @@ from distill.evaluate import evaluate_students
 from distill.fit import fit_labeler
 from distill.job import Eszsl, Job
 from distill.label import LabelSummary, check_canaries, label_pool
+from distill.list import list_pools
 from distill.models import Trained
 from distill.pool import check_pools, make_pool
 from distill.report import require_report_extra, write_report
@@ -54,9 +55,10 @@ def run_job(job: Job, say: Say = print) -> Finished:
 
 
 def prepare_pools(job: Job) -> None:
-    """Make the pools that the job makes itself, then refuse what cannot be read, before any work."""
+    """Make the pools that the job makes itself, list all, then refuse what cannot be read, before any work."""
     for name in job.pools:
         make_pool(job, name)
+    list_pools(job)
     check_pools(job)
 
 

@@ -20,14 +20,18 @@ VERSION = 1
 
 INVENTORY = pa.schema(
     [
+        pa.field("number", pa.int64(), nullable=False),
         pa.field("key", pa.string(), nullable=False),
-        pa.field("id", pa.string(), nullable=False),
+        pa.field("id", pa.string()),
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("row_groups", pa.list_(pa.int64()), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("retires", pa.int64()),
     ]
 )
-"""One row a shard: relative path, id, size, rows, rows of each row group."""
+"""One row a shard: number, relative path, id, size, rows, rows of each row group, how it is read. `retires` is the number of an
+earlier row that counts no more: its file changed, and this row is what it is now; or it is gone, and the id is null."""
 
 MANIFEST = pa.schema(
     [

@@ -29,7 +29,16 @@ BODY = {
 }
 TABLE = pa.Table.from_pylist(
     [
-        {"key": f"part-{n}.parquet", "id": "0" * 32, "bytes": 10**n, "rows": n * 100, "row_groups": [n, 100]}
+        {
+            "number": n,
+            "key": f"part-{n}.parquet",
+            "id": "0" * 32 if n else None,
+            "bytes": 10**n,
+            "rows": n * 100,
+            "row_groups": [n, 100],
+            "format": "parquet",
+            "retires": 1 if n == 3 else None,
+        }
         for n in range(5)
     ],
     INVENTORY,

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from distill.progress import LINE_EVERY_SECONDS
+from distill.progress import FILES, LINE_EVERY_SECONDS
 
 if TYPE_CHECKING:
     from distill.progress import Bar
@@ -54,13 +54,13 @@ class TerminalDisplay:
 
     def begin(self, title: str, total: float, unit: str) -> Bar:
         """A bar for one piece of work."""
-        self.begun += 1
+        self.begun += unit != FILES
         return _TerminalBar(title, total, unit)
 
     def end(self, bar: Bar) -> None:
         """Take the bar down."""
         assert isinstance(bar, _TerminalBar)
-        self.worked = self.worked or bar.done > 0
+        self.worked = self.worked or (bar.done > 0 and bar.unit != FILES)
         bar.progress.stop()
         if not console.is_terminal:
             console.print(f"  {bar.title}: {bar.done:,.0f} of {bar.total:,.0f} {bar.unit}", style="dim")

@@ -20,17 +20,23 @@ _GROUPS = 256
 
 
 def fold(
-    title: str, partial: Callable[[Item], State], items: Sequence[Item], merge: Callable[[State, State], State]
+    title: str,
+    partial: Callable[[Item], State],
+    items: Sequence[Item],
+    merge: Callable[[State, State], State],
+    *,
+    unit: str = "chunks",
+    size: Callable[[Item], int] = lambda _item: 1,
 ) -> State:
-    """merge(…, partial(item)) over all items, in item order within fixed groups. Raises what `partial` raises."""
+    """merge(…, partial(item)) over all items, in item order within fixed groups; an item is `size` units. Raises what `partial` raises."""
     ray = require_ray()
     per_group = -(-len(items) // _GROUPS)
     groups = [items[start : start + per_group] for start in range(0, len(items), per_group)]
     shared = ray.put((partial, merge))
     task = ray.remote(num_cpus=1, max_retries=3)(_fold_group)
     waiting = [task.remote(shared, list(group)) for group in groups]
-    with track(title, len(items), "chunks") as bar:
-        sizes = dict(zip(waiting, map(len, groups), strict=True))
+    with track(title, sum(map(size, items)), unit) as bar:
+        sizes = dict(zip(waiting, [sum(map(size, group)) for group in groups], strict=True))
         left = list(waiting)
         while left:
             ready, left = ray.wait(left, num_returns=1, timeout=LINE_EVERY_SECONDS)
@@ -38,7 +44,7 @@ def fold(
                 _get(ray, reference)
                 bar.advance(sizes[reference])
             if not ready:
-                bar.waits("a chunk to be done")
+                bar.waits(f"{unit} to be done")
     return reduce(merge, [_get(ray, reference) for reference in waiting])
 
 

@@ -61,8 +61,8 @@ class Source:
 
     @property
     def shard_rows(self) -> list[list[int]]:
-        """Rows of each shard of each pool."""
-        return [[shard.rows for shard in inventory.shards] for inventory in self.inventories]
+        """Rows of each shard of each pool by its number; none of a retired one."""
+        return [inventory.shard_rows.tolist() for inventory in self.inventories]
 
     def chunks(self, most_rows: int) -> list[Chunk]:
         """Every row once, in (pool, shard, row) order: for passes in which the order of training does not matter."""
@@ -78,7 +78,7 @@ class Source:
         targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
         rows = range(chunk.start, chunk.start + chunk.rows)
         wanted = list(dict.fromkeys([*self.features.columns, *targets]))
-        table = read_rows(open_storage(inventory.uri), inventory.shards[chunk.shard].key, rows, wanted)
+        table = read_rows(open_storage(inventory.uri), inventory.shard(chunk.shard).key, rows, wanted)
         decoded = decode_features(table, self.features, self.width)
         usable = _usable(chunk.rows, decoded.rejected)
         arrays: Arrays = {"features": decoded.values, "row": self._row_numbers(chunk)}

@@ -26,6 +26,8 @@ class Pool(Table):
     path: str
     """Folder, file or URI. Relative to the job file; `{root}` stands for the job's root."""
     format: Literal["parquet"] = "parquet"
+    on_change: Literal["refuse", "relabel"] = "refuse"
+    """What becomes of a listed file that changed or vanished: an error, or it is retired with its labels, and labelled anew as it is now."""
     made_by: str | None = None
     """`FILE.py:FUNCTION`, relative to the job file: yields one Arrow table a shard, where the pool is not made yet."""
     features: VectorFeatures | None = None

@@ -33,7 +33,7 @@ def preview_labels(job: Job, name: str, rows: int) -> Preview:
     job.chosen_labels(name)
     pool = open_pool(job, job.labels[name].over[0])
     recipe, contract = prepare_labels(job, name)
-    shard = next(shard for shard in pool.inventory.shards if shard.rows)
+    shard = pool.first_shard
     table = read_rows(pool.files, shard.key, range(min(rows, shard.rows)), pool.features.columns)
     decoded = decode_features(table, pool.features, pool.width())
     features = decoded.values.astype(np.float32, copy=False)

@@ -1,35 +1,33 @@
 """The frozen list of a pool's shards. A label is addressed by (shard, row number), so this list must never change under it.
 
-It is kept in immutable numbered segments, `inventories/<pool>/<n>.arrow`, each claimed by a conditional put. Shards are numbered in
-the order of the segments, sorted by key within one, so that new files make new numbers and never a renumbering. A file that
-changed or vanished since it was listed is refused by name.
+It is kept in immutable numbered segments, `inventories/<pool>/<n>.arrow`, each claimed by a conditional put. A shard's number is the
+number of its row over all segments, so that growth makes new numbers and never a renumbering. A row may retire an earlier one: the
+file changed, and this row is what it is now, or (with a null id) the file is gone. Retired shards keep their number and their labels,
+which nobody sees any more. `distill.pool.listing` writes the segments.
+
+Columnar inside: 100,000 shards are about 12 MB, and objects are made of them only where one is looked at.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from distill.errors import PoolError, StorageError
-from distill.pool.readers import Footer, read_footer
-from distill.schema import INVENTORY, bytes_table, digest, table_bytes
-from distill.storage import Entry, Storage, is_hidden
+from distill.errors import StorageError
+from distill.pool.cut import WHOLE, FragmentTable, cut_fragments, fragment_id
+from distill.schema import INVENTORY, bytes_table, digest
+from distill.storage import Storage
 
-log = logging.getLogger(__name__)
-
-MADE_MARKER = "_made.json"
-"""Written last by the making of a pool that its job makes."""
-MAKING_MARKER = "_making.json"
-"""Written first by it."""
-_OUR_MARKERS = (MAKING_MARKER, MADE_MARKER)
-_FOOTER_THREADS = 16
-_SEGMENT_SHARDS = 2_000
-"""Keeps a segment under the limit of a conditional put."""
+INDEXED = ("parquet", "arrow")
+"""Formats of which a run of rows is read alone; a shard of another is one fragment."""
+_KEPT = ("key", "id", "bytes", "rows", "row_groups", "retires")
+_SHARDS_AT_ONCE = 4_096
 
 
 @dataclass(frozen=True)
@@ -52,136 +50,127 @@ class Fragment:
     shard: Shard
     start: int
     rows: int
+    group: int | None = None
+    """Number of the row group that this is a part of; None for whole row groups."""
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The shards of one pool, in order. `digest` is that of the first segment: growth does not change a label set's identity."""
+    """The shards of one pool. `digest` is that of the first segment: neither growth nor a change is another label set."""
 
     pool: str
     uri: str
-    shards: tuple[Shard, ...]
+    format: str
     digest: str
+    segments: int
+    table: pa.Table
+    """Some columns of `INVENTORY`, one row a shard number, retired ones included."""
+
+    @property
+    def shards(self) -> Iterator[Shard]:
+        """The live shards in order, made as they are asked for."""
+        for start in range(0, len(self._live), _SHARDS_AT_ONCE):
+            numbers = self._live[start : start + _SHARDS_AT_ONCE]
+            rows = self.table.take(pa.array(numbers)).to_pylist()
+            yield from map(_shard, numbers.tolist(), rows)
+
+    def shard(self, number: int) -> Shard:
+        """The shard of that number."""
+        return _shard(number, self.table.slice(number, 1).to_pylist()[0])
 
     @property
     def rows(self) -> int:
-        """Rows of the whole pool."""
-        return sum(shard.rows for shard in self.shards)
+        """Rows of all live shards."""
+        return int(self.shard_rows.sum())
+
+    @cached_property
+    def shard_rows(self) -> npt.NDArray[np.int64]:
+        """Rows of each shard by its number, 0 where it is retired."""
+        rows = np.zeros(len(self.table), np.int64)
+        rows[self._live] = self.table["rows"].to_numpy()[self._live]
+        return rows
+
+    @cached_property
+    def retired(self) -> frozenset[int]:
+        """Numbers of shards whose labels nobody sees any more."""
+        return frozenset(self.table["retires"].drop_null().to_pylist())
 
     @cached_property
     def content(self) -> str:
         """Digest of every shard there is now: what a fit or a student pins."""
-        return digest([[shard.key, shard.id, shard.rows] for shard in self.shards])
+        return _identity(self.table.take(pa.array(self._live)))
+
+    @property
+    def known(self) -> dict[str, tuple[int, str]]:
+        """Number and id of each live shard by its key."""
+        numbers, live = self._live.tolist(), self.table.select(["key", "id"]).take(pa.array(self._live))
+        return dict(zip(live["key"].to_pylist(), zip(numbers, live["id"].to_pylist(), strict=True), strict=True))
 
     def fragments(self, fragment_rows: int) -> Iterator[Fragment]:
-        """Every row once, in (shard, row) order."""
-        for shard in self.shards:
-            for number, start in enumerate(range(0, shard.rows, fragment_rows)):
-                yield Fragment(f"{shard.number:06d}-{number:06d}", shard, start, min(fragment_rows, shard.rows - start))
+        """Every live row once, in (shard, row) order, cut as `distill.pool.cut` says."""
+        table, shards = self.fragment_table(fragment_rows), self.shards
+        columns = (table.shard, table.number, table.start, table.rows, table.group)
+        shard: Shard | None = None
+        for mine, number, start, rows, group in zip(*(column.tolist() for column in columns), strict=True):
+            while shard is None or shard.number != mine:
+                shard = next(shards)
+            yield Fragment(fragment_id(mine, number), shard, start, rows, None if group == WHOLE else group)
+
+    def fragment_table(self, fragment_rows: int) -> FragmentTable:
+        """The fragments by columns, for who has very many of them."""
+        groups = self.table["row_groups"].take(pa.array(self._live)).combine_chunks()
+        counts = pc.list_value_length(groups).to_numpy(zero_copy_only=False).astype(np.int64)
+        rows = groups.flatten().to_numpy(zero_copy_only=False)
+        whole = int(self.shard_rows.max(initial=1))
+        most = fragment_rows if self.format in INDEXED else max(fragment_rows, whole)
+        return cut_fragments(self._live, counts, rows, most)
+
+    @cached_property
+    def _live(self) -> npt.NDArray[np.int64]:
+        """Numbers of the live shards."""
+        live = self.table["id"].is_valid().to_numpy().copy()
+        live[list(self.retired)] = False
+        return np.flatnonzero(live)
 
 
 def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
-    """The inventory as it is stored; None before the first segment."""
+    """The inventory as it is stored; None before the first segment. Raises StorageError where it is lost or damaged."""
     folder = root.folder("inventories", pool)
-    shards: list[Shard] = []
-    first = ""
-    for number, entry in enumerate(folder.list_objects()):
-        if entry.key != _segment(number):
-            raise StorageError(
-                f"{folder.url(_segment(number))} is missing, but later segments are there. Restore it from a copy."
-            )
-        table = bytes_table(folder.read(entry.key), INVENTORY, folder.url(entry.key))
-        first = first or digest([table["key"].to_pylist(), table["id"].to_pylist(), table["rows"].to_pylist()])
-        shards += [_shard(len(shards) + offset, row) for offset, row in enumerate(table.to_pylist())]
-    return Inventory(pool, uri, tuple(shards), first) if first else None
+    tables: list[pa.Table] = []
+    for entry in folder.list_objects():
+        where = folder.url(segment_key(len(tables)))
+        if entry.key != segment_key(len(tables)):
+            raise StorageError(f"{where} is missing, but later segments are there. Restore it from a copy.")
+        tables.append(bytes_table(folder.read(entry.key), INVENTORY, where).replace_schema_metadata(None))
+        _require_order(tables, where)
+    if not tables:
+        return None
+    table = pa.concat_tables(tables).select(_KEPT).combine_chunks()
+    return Inventory(pool, uri, tables[0]["format"][0].as_py(), _identity(tables[0]), len(tables), table)
 
 
-def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
-    """The pool's inventory, with a new segment for files that were not there before.
-
-    Raises PoolError for a pool without files, and for files that changed or vanished.
-    """
-    found = list_shards(pool, files)
-    # counted before it is read: a segment that another run adds from here on makes this run's claim fail, never a second copy
-    segments = len(root.folder("inventories", pool).list_objects())
-    stored = read_inventory(root, pool, files.uri)
-    known = {shard.key: shard.id for shard in stored.shards} if stored else {}
-    _refuse_changes(pool, files, known, found)
-    new = [entry for entry in found if entry.key not in known]
-    if stored and not new:
-        return stored
-    hidden = sum(is_hidden(entry.key) and entry.key not in _OUR_MARKERS for entry in files.walk())
-    if hidden:
-        log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, hidden, files.uri)
-    _append(root.folder("inventories", pool), segments, files, new)
-    taken = read_inventory(root, pool, files.uri)
-    if taken is None or {entry.key for entry in found} != {shard.key for shard in taken.shards}:
-        raise PoolError(
-            f"pools.{pool}: another run listed other files of {files.uri} at the same time. Run the same command again."
-        )
-    if not taken.rows:
-        raise PoolError(
-            f"pools.{pool}: the {len(found)} files under {files.uri} hold no rows. Put rows there, or correct the path."
-        )
-    return taken
-
-
-def list_shards(pool: str, files: Storage) -> list[Entry]:
-    """The pool's files by key. Raises PoolError where there is none."""
-    everything = files.list_objects()
-    markers = {entry.key for entry in everything} & set(_OUR_MARKERS)
-    if markers == {MAKING_MARKER}:
-        raise PoolError(
-            f"pools.{pool}: the making of {files.uri} was cut off, so rows are missing. Run `distill run`; it makes the rest."
-        )
-    found = [entry for entry in everything if not is_hidden(entry.key)]
-    if not found:
-        raise PoolError(
-            f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by` what makes it."
-        )
-    return found
-
-
-def shard_id(entry: Entry) -> str:
-    """Digest of key, size and token: another content has another id."""
-    return digest([entry.key, entry.size_bytes, entry.token])[:32]
-
-
-def _refuse_changes(pool: str, files: Storage, known: dict[str, str], found: Sequence[Entry]) -> None:
-    now = {entry.key: shard_id(entry) for entry in found}
-    vanished = sorted(known.keys() - now.keys())
-    changed = sorted(key for key in known.keys() & now.keys() if known[key] != now[key])
-    for what, keys in (("changed", changed), ("vanished", vanished)):
-        if keys:
-            raise PoolError(
-                f"pools.{pool}: {len(keys)} files under {files.uri} {what} since they were listed ({', '.join(keys[:3])}{'…' if len(keys) > 3 else ''}). "
-                f"Labels are addressed by file and row: restore the files, or use another root for the new pool."
-            )
-
-
-def _append(folder: Storage, number: int, files: Storage, new: Sequence[Entry]) -> None:
-    with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
-        footers: list[Footer] = list(threads.map(lambda entry: read_footer(files, entry.key), new))
-    rows = [
-        {
-            "key": entry.key,
-            "id": shard_id(entry),
-            "bytes": entry.size_bytes,
-            "rows": sum(footer.row_groups),
-            "row_groups": list(footer.row_groups),
-        }
-        for entry, footer in zip(new, footers, strict=True)
-    ]
-    for offset, start in enumerate(range(0, len(rows), _SEGMENT_SHARDS)):
-        part = pa.Table.from_pylist(rows[start : start + _SEGMENT_SHARDS], INVENTORY)
-        folder.put_if_absent(_segment(number + offset), table_bytes(part))
-
-
-def _segment(number: int) -> str:
+def segment_key(number: int) -> str:
+    """Under what a segment lies in its folder."""
     return f"{number:06d}.arrow"
+
+
+def _require_order(tables: list[pa.Table], where: str) -> None:
+    """Refuse a newest segment that does not follow those before it: each is written by one who has read them."""
+    before, newest = sum(map(len, tables[:-1])), tables[-1]
+    follows = np.array_equal(newest["number"].to_numpy(), np.arange(before, before + len(newest)))
+    ahead = pc.any(pc.greater_equal(newest["retires"], newest["number"])).as_py()
+    formats = pc.unique(pa.chunked_array([tables[0]["format"], newest["format"]]))
+    if not len(newest) or not follows or ahead or len(formats) != 1:
+        raise StorageError(f"{where} does not follow from the segments before it. Restore the folder from a copy.")
+
+
+def _identity(table: pa.Table) -> str:
+    return digest([table[name].to_pylist() for name in ("key", "id", "rows")])
 
 
 def _shard(number: int, row: dict[str, object]) -> Shard:
     groups = row["row_groups"]
     assert isinstance(groups, list)
-    return Shard(number, str(row["key"]), str(row["id"]), int(str(row["bytes"])), int(str(row["rows"])), tuple(groups))
+    return Shard(
+        number, str(row["key"]), str(row["id"] or ""), int(str(row["bytes"])), int(str(row["rows"])), tuple(groups)
+    )

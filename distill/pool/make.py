@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from distill.errors import JobError
 from distill.job import Job
 from distill.job.source import read_source
-from distill.pool.inventory import MADE_MARKER, MAKING_MARKER, read_inventory
+from distill.pool.inventory import read_inventory
+from distill.pool.listing import MADE_MARKER, MAKING_MARKER
 from distill.schema import seal
 from distill.storage import Storage, is_hidden, open_storage
 

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from distill.errors import PoolError
 from distill.job import Cnn, Job, Outputs, Pool, VectorFeatures, pool_outputs
 from distill.pool.features import column_width, feature_width
-from distill.pool.inventory import Inventory, take_inventory
+from distill.pool.footers import ReadFooters, read_footers
+from distill.pool.inventory import Inventory, Shard, read_inventory
+from distill.pool.listing import take_inventory
 from distill.pool.readers import check_columns, read_footer, read_rows
 from distill.schema import digest, seal
 from distill.storage import Storage, open_storage
@@ -35,27 +37,38 @@ class OpenPool:
         assert self.spec.features is not None
         return self.spec.features
 
+    @property
+    def first_shard(self) -> Shard:
+        """The first shard that has rows."""
+        return next(shard for shard in self.inventory.shards if shard.rows)
+
     def width(self) -> int:
         """Numbers in a row's features. Raises PoolError."""
-        shard = next((shard for shard in self.inventory.shards if shard.rows), self.inventory.shards[0])
+        shard = self.first_shard
         footer = read_footer(self.files, shard.key)
         first = read_rows(self.files, shard.key, range(min(_LOOKED_AT_ROWS, shard.rows)), self.features.columns)
         return feature_width(footer.schema, self.features, first)
 
     def target_width(self, outputs: Outputs) -> int:
         """Numbers that a head needs to answer this pool's target. Raises PoolError."""
-        footer = read_footer(self.files, self.inventory.shards[0].key)
+        footer = read_footer(self.files, self.first_shard.key)
         return len(outputs.classes) or column_width(footer.schema, str(self.spec.target))
 
 
-def open_pool(job: Job, name: str) -> OpenPool:
-    """List a pool, once a job, and hold the list against its inventory. Raises PoolError."""
+def open_pool(job: Job, name: str, *, read: ReadFooters = read_footers) -> OpenPool:
+    """List a pool, once a job, and hold the list against its inventory; `read` reads new files. Raises PoolError."""
     key = ("pool", name)
     if key not in job.memo:
-        inventory = take_inventory(open_storage(job.root_uri), name, open_storage(job.pool_uri(name)))
-        job.memo[key] = OpenPool(name, job.pools[name], inventory)
+        root, files, spec = open_storage(job.root_uri), open_storage(job.pool_uri(name)), job.pools[name]
+        job.memo[key] = OpenPool(name, spec, take_inventory(root, name, files, spec=spec, read=read))
     opened: OpenPool = job.memo[key]
     return opened
+
+
+def known_inventory(job: Job, name: str) -> Inventory | None:
+    """The inventory as it was opened, or else as it is stored: lists no pool. None before the first listing."""
+    opened: OpenPool | None = job.memo.get(("pool", name))
+    return opened.inventory if opened else read_inventory(open_storage(job.root_uri), name, job.pool_uri(name))
 
 
 def check_pools(job: Job) -> None:
@@ -81,8 +94,8 @@ def _problems(job: Job, name: str) -> list[str]:
 
 
 def _look(job: Job, pool: OpenPool, shapes: dict[str, list[int]]) -> None:
-    """Open the first shard. Raises PoolError."""
-    shard = pool.inventory.shards[0]
+    """Open the first shard that has rows. Raises PoolError."""
+    shard = pool.first_shard
     wanted = [*pool.features.columns, *([pool.spec.target] if pool.spec.target else [])]
     check_columns(read_footer(pool.files, shard.key).schema, wanted, f"pools.{pool.name}: {pool.files.url(shard.key)}")
     try:

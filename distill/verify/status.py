@@ -11,8 +11,8 @@ from distill.errors import DistillError
 from distill.job import Job
 from distill.models import ModelRecord
 from distill.models.identity import find_fit, find_student, forget_labels, label_set
-from distill.pool import read_inventory
-from distill.storage import Storage, open_storage
+from distill.pool import known_inventory
+from distill.storage import Storage
 
 Find = Callable[[], tuple[Storage, ModelRecord]]
 
@@ -46,8 +46,7 @@ def job_status(job: Job) -> list[StatusLine]:
 
 
 def _found(job: Job, name: str, pools: Sequence[str], find: Find) -> StatusLine:
-    root = open_storage(job.root_uri)
-    unlisted = [pool for pool in pools if read_inventory(root, pool, job.pool_uri(pool)) is None]
+    unlisted = [pool for pool in pools if known_inventory(job, pool) is None]
     if unlisted:
         return StatusLine(name, 0, 1, "model", f"pools.{unlisted[0]} is not listed yet")
     try:
@@ -59,7 +58,7 @@ def _found(job: Job, name: str, pools: Sequence[str], find: Find) -> StatusLine:
 
 def _labels(job: Job, name: str, pool: str) -> StatusLine:
     said = f"labels.{name} over {pool}"
-    inventory = read_inventory(open_storage(job.root_uri), pool, job.pool_uri(pool))
+    inventory = known_inventory(job, pool)
     if inventory is None:
         return StatusLine(said, 0, 0, "fragments", f"pools.{pool} is not listed yet")
     total = sum(1 for _ in inventory.fragments(job.fragment_rows))

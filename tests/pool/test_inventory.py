@@ -1,15 +1,20 @@
-"""The list of shards: never renumbered, never silently other."""
+"""The list as it is stored: columns, numbers that never move, and damage that is told."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import pickle
+import subprocess
+import sys
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.errors import PoolError, StorageError
-from distill.pool import Fragment, Inventory, Shard, read_inventory, take_inventory
-from distill.storage import open_storage
+from distill.errors import StorageError
+from distill.pool import Inventory, read_inventory, take_inventory
+from distill.pool.listing import _segments
+from distill.schema import INVENTORY, table_bytes
+from distill.storage import CONDITIONAL_LIMIT_BYTES, open_storage
 from tests.tiny import write_pool
 
 
@@ -20,29 +25,16 @@ def pool(tmp_path):
     return open_storage(str(tmp_path / "root")), open_storage(str(tmp_path / "pool"))
 
 
-def numbers(inventory):
-    return {shard.key: shard.number for shard in inventory.shards}
+def row(number, groups=(10,), **changes):
+    plain = {"number": number, "key": f"part-{number}", "id": f"id-{number}", "bytes": 1, "rows": sum(groups)}
+    return plain | {"row_groups": list(groups), "format": "parquet", "retires": None} | changes
 
 
-def test_growth_makes_new_numbers_and_never_a_renumbering(pool, tmp_path):
-    root, files = pool
-    first = take_inventory(root, "unlabelled", files)
-    assert numbers(first) == {"part-00000.parquet": 0, "part-00001.parquet": 1, "part-00002.parquet": 2}
-    for new in ("a-first-by-name", "part-00001x"):
-        write_pool(tmp_path / "new", [30])
-        (tmp_path / "new" / "part-00000.parquet").rename(tmp_path / "pool" / f"{new}.parquet")
-        grown = take_inventory(root, "unlabelled", files)
-        assert numbers(grown) == numbers(first) | {f"{new}.parquet": len(first.shards)}
-        assert grown.digest == first.digest
-        assert grown.content != first.content
-        first = grown
-    assert read_inventory(root, "unlabelled", files.uri) == first
-
-
-def test_an_unchanged_pool_writes_no_second_segment(pool):
-    root, files = pool
-    assert take_inventory(root, "unlabelled", files) == take_inventory(root, "unlabelled", files)
-    assert len(root.list_objects()) == 1
+def stored(root, *segments):
+    """The inventory whose segments have these rows."""
+    for number, rows in enumerate(segments):
+        root.put(f"inventories/p/{number:06d}.arrow", table_bytes(pa.Table.from_pylist(rows, INVENTORY)))
+    return read_inventory(root, "p", "u")
 
 
 def test_the_inventory_says_rows_and_row_groups_as_the_files_do(pool):
@@ -50,132 +42,142 @@ def test_the_inventory_says_rows_and_row_groups_as_the_files_do(pool):
     inventory = take_inventory(root, "unlabelled", files)
     assert [shard.rows for shard in inventory.shards] == [100, 0, 70]
     assert [sum(shard.row_groups) for shard in inventory.shards] == [100, 0, 70]
-    assert inventory.shards[0].row_groups == (64, 36)
-    assert inventory.rows == 170
+    assert inventory.shard(0).row_groups == (64, 36)
+    assert list(inventory.shards) == [inventory.shard(number) for number in range(3)]
+    assert (inventory.rows, inventory.format) == (170, "parquet")
+    assert [fragment.rows for fragment in inventory.fragments(64)] == [64, 36, 64, 6]
 
 
-def test_a_changed_file_is_refused_by_name(pool, tmp_path):
-    root, files = pool
-    take_inventory(root, "unlabelled", files)
-    write_pool(tmp_path / "new", [100])
-    (tmp_path / "new" / "part-00000.parquet").replace(tmp_path / "pool" / "part-00002.parquet")
-    with pytest.raises(
-        PoolError, match=r"pools\.unlabelled: 1 files .* changed since they were listed \(part-00002\.parquet\)"
-    ):
-        take_inventory(root, "unlabelled", files)
+def test_a_retired_shard_is_neither_seen_nor_counted_and_nobody_takes_its_number(tmp_path):
+    root = open_storage(str(tmp_path))
+    before = stored(root, [row(0), row(1), row(2)])
+    after = stored(
+        root,
+        [row(0), row(1), row(2)],
+        [row(3, (7,), key="part-1", retires=1), row(4, (), key="part-0", id=None, retires=0)],
+    )
+    assert [shard.number for shard in after.shards] == [2, 3]
+    assert after.retired == {0, 1}
+    assert after.known == {"part-2": (2, "id-2"), "part-1": (3, "id-3")}
+    assert after.shard_rows.tolist() == [0, 0, 10, 7, 0]
+    assert after.rows == 17
+    assert [fragment.id for fragment in after.fragments(50)] == ["000002-000000", "000003-000000"]
+    assert after.digest == before.digest
+    assert after.content != before.content
 
 
-def test_a_file_rewritten_at_the_same_size_is_noticed(pool, tmp_path):
-    root, files = pool
-    take_inventory(root, "unlabelled", files)
-    file = tmp_path / "pool" / "part-00000.parquet"
-    file.write_bytes(file.read_bytes())
-    with pytest.raises(PoolError, match="changed"):
-        take_inventory(root, "unlabelled", files)
+def test_a_shard_of_a_format_without_an_index_is_one_fragment(tmp_path):
+    inventory = stored(open_storage(str(tmp_path)), [row(0, (900,), format="csv"), row(1, (), format="csv")])
+    assert [(part.start, part.rows, part.group) for part in inventory.fragments(50)] == [(0, 900, None)]
 
 
-def test_a_vanished_file_is_refused_by_name(pool, tmp_path):
-    root, files = pool
-    take_inventory(root, "unlabelled", files)
-    (tmp_path / "pool" / "part-00001.parquet").unlink()
-    with pytest.raises(PoolError, match=r"vanished since they were listed \(part-00001\.parquet\)") as told:
-        take_inventory(root, "unlabelled", files)
-    assert "restore" in str(told.value)
-
-
-def test_hidden_files_are_no_shards(pool, tmp_path):
-    root, files = pool
-    for name in ("_SUCCESS", ".part-00000.parquet.crc", "_temporary/part-9.parquet"):
-        files.put(name, b"no rows")
-    assert len(take_inventory(root, "unlabelled", files).shards) == 3
-
-
-def test_a_pool_without_files_is_refused_with_its_place(tmp_path):
-    with pytest.raises(PoolError, match=r"pools\.unlabelled\.path: no file lies at .*nowhere"):
-        take_inventory(open_storage(str(tmp_path / "root")), "unlabelled", open_storage(str(tmp_path / "nowhere")))
-
-
-def test_a_file_that_is_no_parquet_is_refused_by_name_before_anything_is_listed(pool):
-    root, files = pool
-    files.put("notes.txt", b"not rows")
-    with pytest.raises(PoolError, match=r"notes\.txt is no readable Parquet file"):
-        take_inventory(root, "unlabelled", files)
-    assert root.list_objects() == []
-
-
-def test_runs_that_list_a_pool_at_once_agree_on_one_list(pool, store):
-    """Each file once: a run that comes between another's reading and writing must not list the files a second time."""
-    _, files = pool
-    runs = 8
-    for number in range(10):
-        root, ready = store.folder(str(number)), threading.Barrier(runs)
-
-        def take(_, root=root, ready=ready):
-            ready.wait()
-            return take_inventory(root, "unlabelled", files)
-
-        with ThreadPoolExecutor(runs) as threads:
-            taken = list(threads.map(take, range(runs)))
-        assert all(inventory == taken[0] for inventory in taken)
-        assert [shard.key for shard in taken[0].shards] == [entry.key for entry in files.list_objects()]
-
-
-def test_a_segment_claimed_by_another_since_it_was_read_is_not_followed_by_a_copy(pool, monkeypatch):
-    """The race of the test above at its narrowest place: the other run writes while this one reads footers."""
-    from distill.pool import inventory
-
-    root, files = pool
-    real = inventory.read_footer
-
-    def slow(storage, key):
-        if not root.list_objects():
-            monkeypatch.setattr(inventory, "read_footer", real)
-            take_inventory(root, "unlabelled", files)
-        return real(storage, key)
-
-    monkeypatch.setattr(inventory, "read_footer", slow)
-    monkeypatch.setattr(inventory, "_FOOTER_THREADS", 1)
-    taken = take_inventory(root, "unlabelled", files)
-    assert [shard.key for shard in taken.shards] == [entry.key for entry in files.list_objects()]
-
-
-def test_a_lost_segment_is_an_error_and_no_renumbering(pool, tmp_path):
-    root, files = pool
-    take_inventory(root, "unlabelled", files)
-    write_pool(tmp_path / "pool" / "more", [30])
-    take_inventory(root, "unlabelled", files)
-    root.delete("inventories/unlabelled/000000.arrow")
-    with pytest.raises(StorageError, match=r"000000\.arrow is missing"):
-        take_inventory(root, "unlabelled", files)
-
-
-def test_a_damaged_segment_is_an_error_and_not_begun_anew(pool):
-    root, files = pool
-    take_inventory(root, "unlabelled", files)
-    key = "inventories/unlabelled/000000.arrow"
-    root.put(key, root.read(key)[:-20])
-    with pytest.raises(StorageError, match="damaged"):
-        take_inventory(root, "unlabelled", files)
-
-
-@given(st.lists(st.integers(0, 300), min_size=1, max_size=6), st.integers(1, 100))
-def test_fragments_cover_every_row_exactly_once(shard_rows, fragment_rows):
-    shards = tuple(Shard(number, f"part-{number}", "id", 1, rows, (rows,)) for number, rows in enumerate(shard_rows))
-    fragments = list(Inventory("p", "u", shards, "d").fragments(fragment_rows))
-    covered = [
-        (fragment.shard.number, row)
-        for fragment in fragments
-        for row in range(fragment.start, fragment.start + fragment.rows)
-    ]
-    assert covered == [(number, row) for number, rows in enumerate(shard_rows) for row in range(rows)]
-    assert len({fragment.id for fragment in fragments}) == len(fragments)
-    assert [fragment.id for fragment in fragments] == sorted(fragment.id for fragment in fragments)
-    assert all(0 < fragment.rows <= fragment_rows for fragment in fragments)
+@given(st.lists(st.lists(st.integers(0, 300), max_size=4), min_size=1, max_size=6), st.integers(1, 100))
+def test_fragments_cover_every_live_row_exactly_once(shards, fragment_rows):
+    rows = [row(number, groups, retires=0 if number == 1 else None) for number, groups in enumerate(shards)]
+    table = pa.Table.from_pylist(rows, INVENTORY)
+    inventory = Inventory("p", "u", "parquet", "d", 1, table)
+    fragments = list(inventory.fragments(fragment_rows))
+    covered = [(part.shard.number, row) for part in fragments for row in range(part.start, part.start + part.rows)]
+    live = [number for number in range(len(shards)) if number or len(shards) == 1]
+    assert covered == [(number, row) for number in live for row in range(sum(shards[number]))]
+    assert [part.id for part in fragments] == sorted({part.id for part in fragments})
+    assert all(part.group is None or shards[part.shard.number][part.group] > fragment_rows for part in fragments)
+    assert all(part.shard == inventory.shard(part.shard.number) for part in fragments)
 
 
 def test_growth_leaves_the_fragments_that_were_there_as_they_are(pool, tmp_path):
     root, files = pool
-    before: list[Fragment] = list(take_inventory(root, "unlabelled", files).fragments(64))
+    before = list(take_inventory(root, "unlabelled", files).fragments(64))
     write_pool(tmp_path / "pool" / "a", [100])
     after = list(take_inventory(root, "unlabelled", files).fragments(64))
     assert after[: len(before)] == before
+
+
+def test_an_inventory_travels_whole(pool):
+    root, files = pool
+    inventory = take_inventory(root, "unlabelled", files)
+    assert pickle.loads(pickle.dumps(inventory)) == inventory
+
+
+def test_a_lost_segment_is_an_error_and_no_renumbering(tmp_path):
+    root = open_storage(str(tmp_path))
+    stored(root, [row(0)], [row(1)])
+    root.delete("inventories/p/000000.arrow")
+    with pytest.raises(StorageError, match=r"000000\.arrow is missing"):
+        read_inventory(root, "p", "u")
+
+
+@pytest.mark.parametrize("segment", [0, 1])
+def test_a_damaged_segment_is_named_and_not_begun_anew(pool, tmp_path, segment):
+    root, files = pool
+    take_inventory(root, "unlabelled", files)
+    write_pool(tmp_path / "pool" / "more", [30])
+    take_inventory(root, "unlabelled", files)
+    key = f"inventories/unlabelled/{segment:06d}.arrow"
+    content = bytearray(root.read(key))
+    content[content.index(b"part-0" if b"part-0" in content else b"parquet")] ^= 1
+    for damaged in (bytes(content), root.read(key)[:-20]):
+        root.put(key, damaged)
+        with pytest.raises(StorageError, match=rf"{segment:06d}\.arrow is damaged"):
+            take_inventory(root, "unlabelled", files)
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        [row(0)],
+        [row(2)],
+        [],
+        [row(1, format="csv")],
+        [row(1, retires=1)],
+        [row(1), row(2, retires=7)],
+    ],
+    ids=["a copy of the first", "one too far", "empty", "another format", "retires itself", "retires what is to come"],
+)
+def test_a_whole_segment_in_the_wrong_place_is_named(tmp_path, second):
+    root = open_storage(str(tmp_path))
+    with pytest.raises(StorageError, match=r"000001\.arrow does not follow from the segments before it"):
+        stored(root, [row(0)], second)
+
+
+MEASURE = """
+import resource, sys, time
+import pyarrow as pa
+from distill.pool import read_inventory
+from distill.storage import open_storage
+
+def memory():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+root = open_storage(sys.argv[1])
+read_inventory(root, "small", "u").content
+before, began = memory(), time.process_time()
+inventory = read_inventory(root, "p", "u")
+seconds, kept = time.process_time() - began, pa.total_allocated_bytes()
+print(seconds, kept / 2**20, (memory() - before) / 2**20, inventory.rows, len(inventory.fragment_table(50_000)))
+"""
+
+
+def test_a_hundred_thousand_shards_are_read_within_seconds_and_megabytes(tmp_path):
+    root, draw = open_storage(str(tmp_path)), np.random.default_rng(0)
+    rows = [
+        row(
+            number,
+            (50_000, 50_000),
+            key=f"year=2026/month=11/part-{number:05d}-{number:032x}.parquet",
+            id=draw.bytes(16).hex(),
+        )
+        for number in range(100_000)
+    ]
+    segments = list(_segments(pa.Table.from_pylist(rows, INVENTORY), root))
+    assert all(CONDITIONAL_LIMIT_BYTES / 2 < len(segment) <= CONDITIONAL_LIMIT_BYTES for segment in segments)
+    assert len(segments) <= 5
+    for number, segment in enumerate(segments):
+        root.put(f"inventories/p/{number:06d}.arrow", segment)
+    root.put("inventories/small/000000.arrow", table_bytes(pa.Table.from_pylist(rows[:1], INVENTORY)))
+    told = subprocess.run([sys.executable, "-c", MEASURE, tmp_path], capture_output=True, text=True, check=True)
+    seconds, kept, grown, all_rows, fragments = map(float, told.stdout.split())
+    assert (all_rows, fragments) == (10_000_000_000, 200_000)
+    print(f"{seconds:.2f} s, {kept:.1f} MiB of columns, {grown:.1f} MiB resident, {len(segments)} segments")
+    assert kept < 30
+    assert seconds < 4

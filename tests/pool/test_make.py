@@ -122,4 +122,4 @@ def test_a_pool_whose_making_was_cut_off_is_taken_as_whole(tmp_path):
     with pytest.raises(PoolError, match="was cut off, so rows are missing"):
         open_pool(job, "made")
     assert make_pool(job, "made")
-    assert len(open_pool(job, "made").inventory.shards) == 3
+    assert len(list(open_pool(job, "made").inventory.shards)) == 3
