@@ -18,7 +18,7 @@ from distill.labelers.prepare import prepare_labels
 from distill.labels import Claim, Contract, LabelSet, Origin, encode, label_set_folder, write_fragment
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, write_record
 from distill.models.network import MultiHead, build_network, parameter_count
-from distill.pool import Inventory, open_pool, take_inventory
+from distill.pool import Fragment, Inventory, open_pool, take_inventory
 from distill.schema import unseal
 from distill.storage import Storage, open_storage
 
@@ -75,6 +75,11 @@ def commit_labels(folder: Storage, claim: Claim, labels: pa.Table, contract: Con
     return write_fragment(folder, claim, labels, rejects=rejects, contract=contract, origin=origin)
 
 
+def claim_of(part: Fragment) -> Claim:
+    """The first claim on a fragment."""
+    return Claim(part.shard.number, int(part.id.split("-")[1]), part.shard.id, part.start, part.rows)
+
+
 def list_pool(root: Path, pool: Path, name: str = "pool") -> Inventory:
     """The pool's inventory, kept under `root`."""
     return take_inventory(open_storage(str(root)), name, open_storage(str(pool)))
@@ -89,8 +94,7 @@ def write_label_set(
     labelled, first = ~np.isin(np.arange(len(outputs)), list(rejected)), 0
     for part in inventory.fragments(fragment_rows):
         table = encode(outputs[first : first + part.rows], labelled[first : first + part.rows], contract)
-        claim = Claim(part.id, part.shard.number, part.shard.id, part.start, part.rows)
-        labels.add(commit_labels(labels.folder, claim, table, contract))
+        labels.add(commit_labels(labels.folder, claim_of(part), table, contract))
         first += part.rows
     return labels
 
@@ -110,7 +114,7 @@ def assignment(job: Job, name: str) -> Assignment:
 def fragment_tasks(job: Job, pool: str) -> list[FragmentTask]:
     """All fragments of a pool as tasks."""
     return [
-        FragmentTask(pool, part.shard.key, Claim(part.id, part.shard.number, part.shard.id, part.start, part.rows))
+        FragmentTask(pool, part.shard.key, claim_of(part))
         for part in open_pool(job, pool).inventory.fragments(job.fragment_rows)
     ]
 

@@ -13,7 +13,7 @@ from distill.labelers import Recipe
 from distill.labelers.prepare import prepare_labels
 from distill.labels import Contract
 from distill.models import ModelRecord
-from distill.models.identity import find_student, label_set, whole_labels
+from distill.models.identity import find_student, whole_labels
 from distill.pool import OpenPool
 
 

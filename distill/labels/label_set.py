@@ -169,7 +169,9 @@ class LabelSet:
 
     def left(self, inventory: Inventory, fragment_rows: int, lost: Sequence[Line] = ()) -> Left:
         """Fragments without a commit, and lost ones."""
-        return find_left(self.lines, inventory, fragment_rows, {fragment_code(each.shard, each.number): each for each in lost})
+        return find_left(
+            self.lines, inventory, fragment_rows, {fragment_code(each.shard, each.number): each for each in lost}
+        )
 
     def other_attempts(self) -> Iterator[tuple[str, int]]:
         """Key and size of data and rejects which attempts wrote that lost, or that were mended; none of a fragment that is to be mended."""
@@ -234,10 +236,11 @@ class LabelSet:
         try:
             return Commit.from_bytes(content, self.folder.url(key))
         except StorageError as error:
-            raise StorageError(f"{error} Without a copy: delete it and run again; only its fragment is labelled anew.") from None
+            raise StorageError(
+                f"{error} Without a copy: delete it and run again; only its fragment is labelled anew."
+            ) from None
 
 
 def label_set_digest(contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
     """Identity of a label set: contract, inventory and fragment_rows, and nothing else."""
     return digest([contract.digest, inventory.digest, fragment_rows])
-

@@ -78,5 +78,7 @@ def of_listed_files(lines: Manifest, inventory: Inventory) -> npt.NDArray[np.boo
     """Which lines are of the file that the inventory lists under their shard's number."""
     ids = inventory.table["id"].fill_null("0" * 32).to_pylist()
     packed = np.frombuffer(bytes.fromhex("".join([*ids, "0" * 32])), np.uint8).reshape(-1, 16)
-    same: npt.NDArray[np.bool_] = (packed[np.minimum(lines.column("shard"), len(ids))] == lines.digests("shard_id")).all(axis=1)
+    same: npt.NDArray[np.bool_] = (
+        packed[np.minimum(lines.column("shard"), len(ids))] == lines.digests("shard_id")
+    ).all(axis=1)
     return same

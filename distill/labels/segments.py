@@ -89,7 +89,9 @@ class Segments:
             found = _KEY.fullmatch(entry.key)
             if found:
                 first, last = found[2], found[3]
-                yield _Segment(entry.key, entry.size_bytes, int(found[1]), range(int(first), int(last) + 1) if first else range(0))
+                yield _Segment(
+                    entry.key, entry.size_bytes, int(found[1]), range(int(first), int(last) + 1) if first else range(0)
+                )
 
     def _current(self) -> list[_Segment]:
         return [each for each in self._known if each.number not in self._spoken_for]

@@ -19,9 +19,8 @@ from distill.job import MAIN, Eszsl, Fit, Job, Outputs, Student, Term, Training,
 from distill.job.outputs import term_outputs
 from distill.job.students import BinaryCrossEntropy, CrossEntropy, Loss, Mse
 from distill.labelers.prepare import prepare_labels
-from distill.labels import LabelSet
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
-from distill.models.identity import fit_folder, label_set, whole_labels, student_folder, student_pins
+from distill.models.identity import fit_folder, label_set, student_folder, student_pins, whole_labels
 from distill.pool import OpenPool, open_pool
 from distill.storage import Storage
 

@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from distill.errors import DistillError
 from distill.job import Job
-from distill.labels import Commit, Contract, LabelSet, Line, columns_sha256, commit_key, label_schema, read_rejects
+from distill.labels import Commit, Contract, LabelSet, Line, commit_key, label_schema, read_rejects
 from distill.models.identity import forget_labels, label_set
 from distill.pool import Inventory, known_inventory
 from distill.progress import track
+from distill.schema import columns_digest
 from distill.storage import ObjectMissingError
 
 _THREADS = 16
@@ -117,7 +118,7 @@ def _misfit(table: pa.Table, contract: Contract, line: Line, rejects: int, where
     """Where whole bytes still are not what the contract and the commit say."""
     if table.schema != label_schema(contract) or len(table) != line.rows:
         return f"{where} does not have the columns and rows of its contract."
-    said = (columns_sha256(table), table.column(0).null_count, rejects)
+    said = (columns_digest(table), table.column(0).null_count, rejects)
     if said != (line.columns_sha256, line.rejected, line.rejected):
         return f"{where}: its labels and rejects are not those that were committed."
     return None

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.errors import StorageError
-from distill.labels import Claim, Commit, columns_sha256, read_rejects
+from distill.labels import Claim, Commit, read_rejects
 from distill.labels.commit import read_labels
+from distill.schema import columns_digest
 from distill.storage import open_storage
 from tests.making import ORIGIN, a_contract, a_topk_contract, commit_labels, some_labels
 
-CLAIM = Claim("000000-000000", 0, "shard", 0, 20)
+SHARD_ID = "5a" * 16
+CLAIM = Claim(0, 0, SHARD_ID, 0, 20)
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def test_two_of_several_racing_attempts_believe_that_they_won(folder):
     stored = Commit.from_bytes(folder.read(CLAIM_KEY), "commit")
     assert commits == {stored.attempt}
     read = read_labels(folder, stored.data, stored.xxh3)
-    winners = [labels for labels, _ in raced if columns_sha256(labels) == stored.columns_sha256]
+    winners = [labels for labels, _ in raced if columns_digest(labels) == stored.columns_sha256]
     assert len(winners) == 1
     assert read.equals(winners[0])
     assert len(folder.folder("data").list_objects()) == racers  # each attempt's own; nobody was overwritten
@@ -77,7 +79,7 @@ def test_a_commit_says_something_else_than_what_was_written(written):
     content = folder.read(commit.data)
     assert Commit.from_bytes(folder.read(commit.key), commit.key) == commit
     assert commit.key == CLAIM_KEY
-    assert (commit.shard, commit.shard_id, commit.start, commit.rows, commit.rejected) == (0, "shard", 0, 20, 1)
+    assert (commit.shard, commit.shard_id, commit.start, commit.rows, commit.rejected) == (0, SHARD_ID, 0, 20, 1)
     assert (commit.bytes, commit.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert commit.xxh3 == xxhash.xxh3_128_hexdigest(content)
     assert (commit.label_set, commit.device, commit.versions) == (ORIGIN.label_set, ORIGIN.device, ORIGIN.versions)
@@ -140,8 +142,8 @@ def test_the_digest_of_columns_depends_on_how_they_are_chunked(cuts, rejected, i
     labels = some_labels(20, a_topk_contract(4, 2) if is_topk else a_contract(), rejected=rejected)
     ends = [0, *sorted(cuts), 20]
     parts = pa.concat_tables([labels.slice(start, stop - start) for start, stop in itertools.pairwise(ends)])
-    assert columns_sha256(parts) == columns_sha256(labels)
-    assert columns_sha256(pa.concat_tables([labels, labels]).slice(20)) == columns_sha256(labels)
+    assert columns_digest(parts) == columns_digest(labels)
+    assert columns_digest(pa.concat_tables([labels, labels]).slice(20)) == columns_digest(labels)
 
 
 def test_a_slice_has_the_digest_of_the_rows_before_it():
@@ -149,7 +151,7 @@ def test_a_slice_has_the_digest_of_the_rows_before_it():
     alone = pa.table([pa.array(labels["logits"].to_pylist()[5:], labels.schema.field(0).type)], schema=labels.schema)
     filled = np.array([value is None for value in alone["logits"].to_pylist()])
     assert filled.tolist() == [False, False, True] + [False] * 12
-    assert columns_sha256(labels.slice(5)) == columns_sha256(alone)
+    assert columns_digest(labels.slice(5)) == columns_digest(alone)
 
 
 def test_other_labels_have_the_same_digest():
@@ -163,7 +165,7 @@ def test_other_labels_have_the_same_digest():
         pa.table([pa.array([packed[1], packed[0], *packed[2:]], labels.schema.field(0).type)], schema=labels.schema),
         pa.table([pa.array([flipped(packed[0], 0), *packed[1:]], labels.schema.field(0).type)], schema=labels.schema),
     ]
-    assert len({columns_sha256(each) for each in [labels, *others]}) == 1 + len(others)
+    assert len({columns_digest(each) for each in [labels, *others]}) == 1 + len(others)
 
 
 @pytest.mark.parametrize("contract", [a_contract(), a_topk_contract(3, 2)])
@@ -177,5 +179,5 @@ def test_the_histogram_counts_rejected_rows_or_other_classes(folder, contract):
 def test_independent_outputs_and_many_classes_are_counted_by_their_largest_logit(folder):
     independent, many = a_contract(exclusive=False), a_topk_contract(5_000, 1)
     for number, contract in enumerate((independent, many)):
-        claim = Claim(f"00000{number}-000000", number, "shard", 0, 2)
+        claim = Claim(number, 0, SHARD_ID, 0, 2)
         assert commit_labels(folder, claim, some_labels(2, contract), contract).histogram == {}

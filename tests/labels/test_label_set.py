@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,10 @@ import numpy as np
 import pytest
 
 from distill.errors import ContractError, StorageError
-from distill.labels import Claim, LabelSet, label_set_digest
+from distill.job import Pool
+from distill.labels import Claim, LabelSet, Origin, label_set_digest
+from distill.pool import take_inventory
+from distill.schema import unseal
 from distill.storage import open_storage
 from tests.making import a_contract, commit_labels, list_pool, some_labels, write_label_set
 from tests.tiny import write_pool
@@ -60,9 +64,9 @@ def test_lines_depend_on_the_order_in_which_fragments_were_committed(tmp_path, l
         random.Random(seed).shuffle(commits)
         for commit in commits:
             shuffled.add(commit)
-        assert shuffled.lines == labels.lines
+        assert list(shuffled.lines) == list(labels.lines)
         assert shuffled.label_hash == labels.label_hash
-        assert [line for shard in range(3) for line in shuffled.lines_of(shard)] == labels.lines
+        assert [line for shard in range(3) for line in shuffled.lines.of_shard(shard)] == list(labels.lines)
 
 
 @pytest.mark.parametrize("rolled", [0, 2, 6])
@@ -71,19 +75,33 @@ def test_the_manifest_and_the_commits_say_different_things(tmp_path, labels, rol
     for line in labels.lines[:rolled]:
         first.add(labels._read_commit((line.fragment, line.generation)))
     first.write_manifest()
-    assert opened(labels).lines == labels.lines
+    assert list(opened(labels).lines) == list(labels.lines)
     labels.write_manifest()
     again = opened(labels)
-    assert again.lines == labels.lines
+    assert list(again.lines) == list(labels.lines)
     assert again.label_hash == labels.label_hash
     assert again.unrolled[0] == 0
 
 
-def test_a_reader_reads_every_commit_though_the_manifest_has_it(labels):
+def test_a_finished_set_is_read_commit_by_commit(labels, inventory):
     labels.write_manifest()
     for commit in path_of(labels, "commits").iterdir():
         commit.write_bytes(b"never read")
-    assert opened(labels).lines == labels.lines
+    whole = LabelSet(labels.folder, "teacher", 1).refresh(inventory)
+    assert list(whole.lines) == list(labels.lines)
+    shutil.rmtree(path_of(labels, "commits"))  # nor listed: a set that covers its pool asks the manifest alone
+    whole = LabelSet(labels.folder, "teacher", 1).refresh(inventory)
+    whole.require_complete(inventory)
+
+
+def test_a_manifest_that_lacks_a_fragment_hides_its_commit(labels, inventory):
+    some = LabelSet(labels.folder, "teacher", 1)
+    for line in labels.lines[1:]:
+        some.add(labels._read_commit((line.fragment, 0)))
+    some.write_manifest()
+    again = LabelSet(labels.folder, "teacher", 1).refresh(inventory)
+    assert list(again.lines) == list(labels.lines)
+    assert again.unrolled[0] == 1
 
 
 def test_a_second_driver_overwrites_a_manifest_segment(labels):
@@ -96,38 +114,7 @@ def test_a_second_driver_overwrites_a_manifest_segment(labels):
     after = {path: path.read_bytes() for path in path_of(labels, "manifest").iterdir()}
     assert len(after) == 2
     assert before.items() <= after.items()
-    assert opened(labels).lines == labels.lines
-
-
-def test_drivers_that_claim_the_same_segment_lose_one_of_them(labels, monkeypatch):
-    first, second = opened(labels), LabelSet(labels.folder, "teacher", 1)
-    second.add(labels._read_commit((labels.lines[0].fragment, 0)))
-    second.write_manifest()
-    # the first listed the manifest before the second wrote it
-    monkeypatch.setattr(type(labels.folder), "list_objects", lambda _: [])
-    first.write_manifest()
-    monkeypatch.undo()
-    assert sorted(path.name for path in path_of(labels, "manifest").iterdir()) == ["000000.arrow", "000001.arrow"]
-
-
-def test_many_commits_at_once_are_too_large_for_one_segment(tmp_path, labels):
-    base, count = labels._read_commit((labels.lines[0].fragment, 0)), 12_000
-    many = LabelSet(open_storage(str(tmp_path / "many")), "teacher", 1)
-    draw = random.Random(0)
-    for number in range(count):
-        noise = {name: f"{draw.getrandbits(256):064x}" for name in ("sha256", "columns_sha256", "shard_id")}
-        fragment = f"{number:06d}-000000"
-        many.add(
-            replace(
-                base,
-                fragment=fragment,
-                shard=number,
-                data=f"data/{fragment}/{draw.getrandbits(128):032x}.arrow",
-                **noise,
-            )
-        )
-    many.write_manifest()
-    assert opened(many).lines == many.lines
+    assert list(opened(labels).lines) == list(labels.lines)
 
 
 def test_a_damaged_segment_is_read_as_fewer_commits(labels, caplog):
@@ -137,17 +124,73 @@ def test_a_damaged_segment_is_read_as_fewer_commits(labels, caplog):
     content[len(content) // 2] ^= 1
     segment.write_bytes(content)
     again = opened(labels)
-    assert again.lines == labels.lines
+    assert list(again.lines) == list(labels.lines)
     assert "is damaged" in caplog.text
 
 
-@pytest.mark.parametrize("what", ["commits/000000-000001.0.json", "rejects"])
-def test_a_lost_commit_or_reject_goes_unnoticed(labels, what):
+def test_lost_rejects_go_unnoticed(labels):
+    line = next(line for line in labels.lines if line.rejects)
+    path_of(labels, line.rejects).unlink()
+    assert opened(labels).lost() == [line]
+
+
+def test_a_damaged_segment_stays_in_the_way(labels, inventory):
     labels.write_manifest()
-    line = labels.line("000000-000001") if what != "rejects" else next(line for line in labels.lines if line.rejects)
-    path_of(labels, what if what != "rejects" else line.rejects).unlink()
-    again = opened(labels)
-    assert again.lost() == [line]
+    (segment,) = path_of(labels, "manifest").iterdir()
+    segment.write_bytes(segment.read_bytes()[:-30])
+    mended = LabelSet(labels.folder, "teacher", 1).refresh(inventory)
+    assert mended.damaged_segments == [str(segment)]
+    mended.write_manifest()
+    mended.tidy_manifest()
+    again = LabelSet(labels.folder, "teacher", 1).refresh(inventory)
+    assert again.damaged_segments == []
+    assert list(again.lines) == list(labels.lines)
+    assert next(key for key, _ in again.superseded_segments()) == f"manifest/{segment.name}"
+
+
+def test_a_damaged_commit_names_no_way_out(labels):
+    path_of(labels, "commits/000000-000001.0.json").write_bytes(b"{}")
+    with pytest.raises(StorageError, match=r"is damaged.*delete it and run again; only its fragment is labelled anew"):
+        opened(labels)
+
+
+def test_labels_of_two_kinds_of_device_pass_for_strict(labels, inventory):
+    labels.require_one_origin()
+    path_of(labels, labels.lines[0].data).unlink()
+    ((_, claim, _),) = labels.left(inventory, CUT, labels.lost())
+    origin = Origin(unseal(labels.folder.read("contract.json"), "")["label_set"], "cuda", {"numpy": "2"})
+    table = some_labels(claim.rows, a_contract())
+    labels.add(commit_labels(labels.folder, claim, table, a_contract(), origin=origin))
+    with pytest.raises(ContractError, match=r"labelled on \['cpu numpy=2', 'cuda numpy=2'\].*version = 2"):
+        labels.require_one_origin()
+
+
+def test_an_attempt_that_lost_is_never_found_again(labels, inventory):
+    assert list(labels.other_attempts()) == []
+    line = next(line for line in labels.lines if line.rejects)
+    claim = Claim(line.shard, line.number, line.shard_id, line.start, line.rows)
+    assert (
+        commit_labels(labels.folder, claim, some_labels(line.rows, a_contract(), rejected=[1]), a_contract()).line
+        == line
+    )
+    lost = dict(labels.other_attempts())
+    assert sorted(key.split("/")[0] for key in lost) == ["data", "rejects"]
+    assert not {line.data, line.rejects} & set(lost)
+    path_of(labels, line.data).unlink()  # while a fragment is to be mended, what lies there may be the mend
+    assert list(labels.other_attempts()) == []
+
+
+def test_labels_of_a_retired_shard_are_read(tmp_path, labels, inventory):
+    file = tmp_path / "pool" / "part-00001.parquet"
+    file.write_bytes((tmp_path / "pool" / "part-00002.parquet").read_bytes())
+    files, spec = open_storage(str(tmp_path / "pool")), Pool(path="pool", on_change="relabel")
+    now = take_inventory(open_storage(str(tmp_path / "root")), "pool", files, spec=spec)
+    left = LabelSet(labels.folder, "teacher", 1).refresh(now)
+    assert {line.shard for line in left.lines} == {0, 2}
+    assert {claim.shard for _, claim, _ in left.left(now, CUT)} == {3}
+    left.require(a_contract(), now, CUT)
+    with pytest.raises(ContractError, match="36 of 52 rows"):
+        left.require_complete(now)
 
 
 def test_commits_whose_contract_is_gone_get_another_meaning(labels, inventory):
@@ -167,10 +210,10 @@ def test_commits_of_another_set_are_taken_for_ours(labels, inventory, tmp_path, 
 
 def test_a_reader_that_looked_before_a_commit_does_not_see_it_after(labels):
     late = LabelSet(labels.folder, "teacher", 1)
-    assert late.lines_of(0) == ()
+    assert late.lines.of_shard(0) == []
     for line in labels.lines:
         late.add(labels._read_commit((line.fragment, 0)))
-        assert late.lines_of(line.shard)[-1] == line
+        assert late.lines.of_shard(line.shard)[-1] == line
 
 
 def test_lost_data_goes_unnoticed(labels, inventory):
@@ -179,7 +222,7 @@ def test_lost_data_goes_unnoticed(labels, inventory):
     path_of(labels, gone.data).unlink()
     path_of(labels, short.data).write_bytes(b"short")
     assert opened(labels).lost() == [gone, short]
-    claims = labels.claims(inventory.fragments(CUT), labels.lost())
+    claims = [claim for _, claim, _ in labels.left(inventory, CUT, labels.lost())]
     assert [(claim.fragment, claim.generation, claim.replaces) for claim in claims] == [
         (line.fragment, 1, line.sha256) for line in (gone, short)
     ]
@@ -189,7 +232,7 @@ def test_an_unlabelled_fragment_is_forgotten_or_a_labelled_one_is_done_again(tmp
     some = LabelSet(open_storage(str(tmp_path / "some")), "teacher", 1)
     for line in labels.lines[:3]:
         some.add(labels._read_commit((line.fragment, 0)))
-    claims = some.claims(inventory.fragments(CUT), [])
+    claims = [claim for _, claim, _ in some.left(inventory, CUT, [])]
     assert [claim.fragment for claim in claims] == [line.fragment for line in labels.lines[3:]]
     assert {(claim.generation, claim.replaces) for claim in claims} == {(0, None)}
     assert [(claim.shard, claim.shard_id, claim.start, claim.rows) for claim in claims] == [
@@ -203,15 +246,15 @@ def test_an_older_generation_counts_after_a_mend(labels, inventory, when):
     path_of(labels, lost.data).unlink()
     if when == "between segments":
         labels.write_manifest()
-    (claim,) = labels.claims(inventory.fragments(CUT), labels.lost())
+    ((_, claim, _),) = labels.left(inventory, CUT, labels.lost())
     commit = mend(labels, claim)
     if when != "before the manifest":
         labels.write_manifest()
     again = opened(labels)
-    assert again.line(lost.fragment).generation == 1
-    assert again.line(lost.fragment).data == commit.data
+    assert again.lines.find(lost.fragment).generation == 1
+    assert again.lines.find(lost.fragment).data == commit.data
     assert commit.replaces == lost.sha256
-    assert again.lines == labels.lines
+    assert list(again.lines) == list(labels.lines)
     assert again.lost() == []
     again.require_complete(inventory)
     assert path_of(labels, f"commits/{lost.fragment}.0.json").exists()  # mending never overwrites
@@ -221,11 +264,11 @@ def test_the_label_hash_changes_with_the_generation(labels, inventory, outputs):
     before, lost = labels.label_hash, labels.lines[2]
     table = labels.read(lost)
     path_of(labels, lost.data).unlink()
-    (claim,) = labels.claims(inventory.fragments(CUT), labels.lost())
+    ((_, claim, _),) = labels.left(inventory, CUT, labels.lost())
     labels.add(commit_labels(labels.folder, claim, table, a_contract()))
     assert labels.label_hash == before
-    path_of(labels, labels.line(lost.fragment).data).unlink()
-    (claim,) = labels.claims(inventory.fragments(CUT), labels.lost())
+    path_of(labels, labels.lines.find(lost.fragment).data).unlink()
+    ((_, claim, _),) = labels.left(inventory, CUT, labels.lost())
     mend(labels, claim)
     assert labels.label_hash != before
 
@@ -245,7 +288,7 @@ def test_a_set_is_begun_again_under_another_meaning(labels, inventory):
 def test_a_set_that_was_never_begun_is_read(tmp_path, inventory):
     nothing = LabelSet(open_storage(str(tmp_path / "nothing")), "teacher", 1).refresh()
     assert nothing.read_contract() is None
-    assert nothing.lines == []
+    assert len(nothing.lines) == 0
     with pytest.raises(ContractError, match=r"nothing is labelled yet.*distill label"):
         nothing.require(a_contract(), inventory, CUT)
 
@@ -255,7 +298,7 @@ def test_a_set_with_a_hole_is_learned_from(tmp_path, labels, inventory):
     some = LabelSet(open_storage(str(tmp_path / "some")), "teacher", 1)
     for line in labels.lines[1:]:
         some.add(labels._read_commit((line.fragment, 0)))
-    with pytest.raises(ContractError, match=r"33 of 41 rows of pools\.pool"):
+    with pytest.raises(ContractError, match=r"35 of 41 rows of pools\.pool"):
         some.require_complete(inventory)
 
 
@@ -271,4 +314,4 @@ def test_new_shards_change_the_identity_of_labels(tmp_path, labels, inventory):
     grown = list_pool(tmp_path / "root", tmp_path / "pool")
     assert grown.rows == inventory.rows + 7
     labels.require(a_contract(), grown, CUT)
-    assert [claim.shard for claim in labels.claims(grown.fragments(CUT), [])] == [3]
+    assert [claim.shard for _, claim, _ in labels.left(grown, CUT)] == [3]

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from distill.errors import BusyError
+from distill.labels import hold_lease, lease
+from distill.schema import seal, unseal
+from distill.storage import open_storage
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def hold(uri: str, held, leave) -> None:
+    with hold_lease(open_storage(uri), "labels.teacher over rows"):
+        held.set()
+        leave.wait(30)
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A process that holds the lease."""
+    held, leave = SPAWN.Event(), SPAWN.Event()
+    process = SPAWN.Process(target=hold, args=(str(tmp_path), held, leave))
+    process.start()
+    assert held.wait(30)
+    yield process, leave
+    leave.set()
+    process.join(30)
+
+
+def test_a_second_driver_works_beside_the_first(tmp_path, other):
+    process, leave = other
+    folder = open_storage(str(tmp_path))
+    told = rf"labels\.teacher over rows: process {process.pid} on .* is at work.*Wait for it or end it"
+    with (
+        pytest.raises(
+            BusyError,
+            match=told,
+        ),
+        hold_lease(folder, "labels.teacher over rows"),
+    ):
+        pytest.fail("two drivers hold one lease")
+    leave.set()
+    process.join(30)
+    with hold_lease(folder, "labels.teacher over rows"):
+        assert unseal(folder.read(lease.LEASE), "")["pid"] == os.getpid()
+    assert folder.read_or_none(lease.LEASE) is None
+
+
+def test_a_killed_driver_keeps_its_lease(tmp_path, other):
+    process, _ = other
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(30)
+    began = time.monotonic()
+    with hold_lease(open_storage(str(tmp_path)), "labels.teacher over rows"):
+        assert time.monotonic() - began < 5
+
+
+def foreign(beat: int) -> bytes:
+    return seal(
+        {"holder": "h", "host": "far", "machine": "another", "pid": 1, "started": "1", "since": "today", "beat": beat}
+    )
+
+
+def test_a_driver_on_another_machine_that_beats_is_robbed(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.05)
+    folder = open_storage(str(tmp_path))
+    folder.put(lease.LEASE, foreign(1))
+    beats = iter(range(2, 100))
+    monkeypatch.setattr(lease.time, "sleep", lambda _: folder.put(lease.LEASE, foreign(next(beats))))
+    with pytest.raises(BusyError, match="process 1 on far is at work"), hold_lease(folder, "labels.teacher"):
+        pytest.fail("robbed")
+
+
+def test_a_driver_on_another_machine_that_died_blocks_for_ever(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(lease, "WATCH_SECONDS", 0.3)
+    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.05)
+    folder = open_storage(str(tmp_path))
+    folder.put(lease.LEASE, foreign(1))
+    with hold_lease(folder, "labels.teacher"):
+        assert "process 1 on far is at work" in caplog.text
+
+
+def test_a_damaged_lease_binds_somebody(tmp_path):
+    folder = open_storage(str(tmp_path))
+    folder.put(lease.LEASE, b"not sealed")
+    with hold_lease(folder, "labels.teacher"):
+        pass
+
+
+def test_the_holder_stops_beating(tmp_path, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
+    folder = open_storage(str(tmp_path))
+    with hold_lease(folder, "labels.teacher"):
+        until = time.monotonic() + 10
+        while unseal(folder.read(lease.LEASE), "")["beat"] < 3:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def test_a_holder_that_was_robbed_takes_the_lease_away_from_the_robber(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
+    folder = open_storage(str(tmp_path))
+    with hold_lease(folder, "labels.teacher"):
+        folder.put(lease.LEASE, foreign(7))
+        until = time.monotonic() + 10
+        while "another driver took the lease over" not in caplog.text:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    assert folder.read(lease.LEASE) == foreign(7)
