@@ -4,9 +4,11 @@ A `Storage` is a folder of objects. Keys are relative, with forward slashes. Two
 protocol of `distill.labels` rests on the second:
 
 - `put` writes whole objects under keys that nobody else uses; readers see all of it or nothing.
-- `put_if_absent` writes small objects that must win a race. It answers whether the stored object is *this* writer's: a lost line,
-  a 409 or a 412 is settled by reading what is there, because a store may keep the put and lose the answer (measured: s3fs then
-  retries by itself and reports a lost race to the winner).
+- `put_if_absent` writes small objects that must win a race. It answers whether the stored object is *this* writer's: a lost line
+  or a 412 is settled by reading what is there, because a store may keep the put and lose the answer.
+
+A store that does not answer is asked again in one place (`retry`); after its limit, and at once for what will not pass, a StorageError says
+what to mend. `requests()` counts what the process asked.
 
 Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's rows (`is_hidden`).
 """
@@ -19,16 +21,19 @@ from urllib.parse import urlsplit
 from distill.errors import JobError
 from distill.job.paths import wrong_uri
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Entry, ObjectMissingError, Storage, is_hidden
+from distill.storage.counts import Counts, requests
 from distill.storage.local import LocalStorage
 
 __all__ = [
     "CONDITIONAL_LIMIT_BYTES",
+    "Counts",
     "Entry",
     "ObjectMissingError",
     "Storage",
     "is_hidden",
     "is_remote",
     "open_storage",
+    "requests",
     "require_conditional_put",
 ]
 

@@ -1,21 +1,34 @@
 """A folder on this machine's disk.
 
 The conditional put is a temporary file, fsync, `os.link` to the final name, fsync of the folder: `O_EXCL` on the final name would
-leave an empty object for ever after a kill. Temporary files start with `.distill-` and never appear in a listing.
+leave an empty object for ever after a kill. Temporary files start with `.distill-` and never appear in a listing; a write that fails
+takes its own away, so that a full disk does not stay full of halves. A disk is not asked again: what it refuses, it goes on refusing.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from distill.errors import StorageError
 from distill.storage.base import Entry, ObjectMissingError, Storage
+from distill.storage.counts import count
 
 _TEMPORARY = ".distill-"
+_PAGE_ENTRIES = 1000
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
+_ADVICE = {
+    errno.ENOSPC: "Make room there, then run the same command again; or use another root.",
+    errno.EDQUOT: "Raise the quota or make room, then run the same command again; or use another root.",
+    errno.EROFS: "Mount it for writing, or use another root.",
+    errno.EACCES: "Give yourself the right to write there, or use another root.",
+}
 
 
 class LocalStorage(Storage):
@@ -29,6 +42,13 @@ class LocalStorage(Storage):
         return LocalStorage(self.path.joinpath(*names))
 
     def walk(self) -> Iterator[Entry]:
+        count("list")
+        for number, entry in enumerate(self._entries(), 1):
+            yield entry
+            if number % _PAGE_ENTRIES == 0:
+                count("list")
+
+    def _entries(self) -> Iterator[Entry]:
         if self.path.is_file():
             yield self._entry(self.path, self.path.name)
             return
@@ -45,57 +65,98 @@ class LocalStorage(Storage):
     def open(self, key: str) -> BinaryIO:
         file = self.path if self.path.is_file() and key == self.path.name else self.path / key
         try:
-            return file.open("rb")
+            return cast("BinaryIO", io.BufferedReader(_Counted(file)))
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(self.url(key)) from None
         except OSError as error:
             raise _told(error) from error
 
+    def read(self, key: str) -> bytes:
+        with self.open(key) as file:
+            try:
+                return file.read()
+            except OSError as error:
+                raise StorageError(
+                    f"{self.url(key)} cannot be read: {error.strerror}. Mend the disk, or restore the file."
+                ) from error
+
     def put(self, key: str, content: bytes) -> None:
-        try:
-            temporary, final = self._write(key, content)
-            temporary.replace(final)
-            _sync(final.parent)
-        except OSError as error:
-            raise StorageError(
-                f"{self.url(key)} cannot be written: {error.strerror}. Mend that, or use another root."
-            ) from error
+        with self._writing(key, content) as temporary:
+            temporary.replace(self.path / key)
 
     def create(self, key: str, content: bytes) -> bool:
-        try:
-            return self._link(*self._write(key, content))
-        except OSError as error:
-            said = f"{self.url(key)} cannot be written: {error.strerror}. A root needs hard links, by which commits are made; "
-            raise StorageError(said + "mend that, or use another root.") from error
+        with self._writing(key, content) as temporary:
+            return _link(temporary, self.path / key)
 
     def delete(self, key: str) -> None:
-        (self.path / key).unlink(missing_ok=True)
-
-    @staticmethod
-    def _link(temporary: Path, final: Path) -> bool:
+        count("delete")
         try:
-            os.link(temporary, final)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink()
-        _sync(final.parent)
-        return True
+            (self.path / key).unlink(missing_ok=True)
+        except OSError as error:
+            raise _told(error) from error
 
-    def _write(self, key: str, content: bytes) -> tuple[Path, Path]:
+    @contextmanager
+    def _writing(self, key: str, content: bytes) -> Iterator[Path]:
+        """A durable temporary file beside the key's, which is made durable under its name afterwards. Whatever fails, it goes."""
         final = self.path / key
-        _make_folder(final.parent)
         temporary = final.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        return temporary, final
+        count("put")
+        try:
+            try:
+                _make_folder(final.parent)
+                _write(temporary, content)
+                yield temporary
+            finally:
+                temporary.unlink(missing_ok=True)
+            _sync(final.parent)
+        except OSError as error:
+            advice = _ADVICE.get(error.errno or 0, "Mend that, or use another root.")
+            raise StorageError(f"{self.url(key)} cannot be written: {error.strerror}. {advice}") from error
+        count("bytes_written", len(content))
 
     @staticmethod
     def _entry(file: Path, key: str) -> Entry:
         status = file.stat()
         return Entry(key, status.st_size, str(status.st_mtime_ns))
+
+
+class _Counted(io.FileIO):
+    """A file whose bytes count as read."""
+
+    def __init__(self, file: Path) -> None:
+        count("get")
+        super().__init__(file, "rb")
+
+    def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]
+        came = super().readinto(buffer)
+        count("bytes_read", came or 0)
+        return came
+
+    def readall(self) -> bytes:
+        content = super().readall()
+        count("bytes_read", len(content))
+        return content
+
+
+def _write(file: Path, content: bytes) -> None:
+    with file.open("wb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _link(temporary: Path, final: Path) -> bool:
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            raise StorageError(
+                f"{final} cannot be written: {error.strerror}. A root needs hard links, by which commits are made; use another root."
+            ) from error
+        raise
+    return True
 
 
 def _refuse(error: OSError) -> None:

@@ -1,16 +1,14 @@
 """What only a store behind a line can do wrong: lost answers, refused credentials, no server at all."""
 
-import os
+import multiprocessing
 import re
 import socket
-import threading
-import urllib.parse
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from distill.errors import StorageError
-from distill.storage import open_storage
+from distill.storage import ObjectMissingError, open_storage, requests, retry
 from tests.conftest import forget_client
 
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
@@ -41,8 +39,11 @@ def each_call(store):
 @pytest.mark.parametrize("call", ["list", "read", "open", "put", "put_if_absent"])
 def test_wrong_credentials_are_one_error_that_says_what_to_check_without_the_secret(real_s3, environment, call):
     environment(AWS_ACCESS_KEY_ID="AKIANOBODY", AWS_SECRET_ACCESS_KEY=SECRET)
+    before = requests()
     with pytest.raises(StorageError, match=re.escape(real_s3)) as told:
         dict(each_call(open_storage(real_s3)))[call]()
+    done = requests() - before
+    assert done.list + done.get + done.put == 1, "what will not pass was asked again"
     assert "AWS_ACCESS_KEY_ID" in str(told.value)
     assert SECRET not in str(told.value)
 
@@ -64,17 +65,20 @@ def test_no_credentials_at_all_are_told_like_wrong_ones(s3_root, environment, tm
         dict(each_call(open_storage(s3_root)))[call]()
 
 
-def test_a_server_that_is_not_there_is_an_error_that_names_the_endpoint(s3_root, environment):
+def test_a_server_that_is_not_there_is_an_error_that_names_the_endpoint(s3_root, environment, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    environment(AWS_ENDPOINT_URL=address, AWS_ENDPOINT_URL_S3="", AWS_MAX_ATTEMPTS="1")
+    environment(AWS_ENDPOINT_URL=address, AWS_ENDPOINT_URL_S3="")
+    monkeypatch.setattr(retry, "LIMIT_SECONDS", 1.0)
     with pytest.raises(StorageError, match=re.escape(address)):
         open_storage(s3_root).read("a")
 
 
-def test_a_bucket_that_does_not_exist_is_told_by_a_write(s3):
-    with pytest.raises(StorageError, match="NoSuchBucket"):
-        open_storage("s3://distill-no-such-bucket/x").put("a", b"x")
+def test_a_bucket_that_does_not_exist_is_told_and_is_no_empty_folder(s3):
+    store = open_storage("s3://distill-no-such-bucket/x")
+    for call in (lambda: store.put("a", b"x"), lambda: store.read("a"), store.list_objects):
+        with pytest.raises(StorageError, match="NoSuchBucket"):
+            call()
 
 
 def test_a_folder_marker_made_by_a_console_is_no_shard(s3, s3_root):
@@ -89,65 +93,73 @@ def test_a_folder_marker_made_by_a_console_is_no_shard(s3, s3_root):
 
 
 def test_a_listing_of_more_than_a_page_is_whole(s3_root):
-    from concurrent.futures import ThreadPoolExecutor
-
     store = open_storage(s3_root)
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda number: store.put(f"commits/{number:06d}.0.json", b"x"), range(1010)))
     assert [entry.key for entry in store.list_objects()] == [f"commits/{number:06d}.0.json" for number in range(1010)]
 
 
-def test_a_kept_put_whose_answer_is_lost_is_won_by_its_own_writer(s3_root, environment):
-    """The store keeps the object, then the line breaks; s3fs tries again by itself and meets its own object."""
-    with line_that_loses_one_answer() as (address, lost):
-        environment(AWS_ENDPOINT_URL=address, AWS_ENDPOINT_URL_S3=address)
-        store = open_storage(s3_root)
-        assert store.put_if_absent("commits/1", b"mine")
-    assert lost, "no answer was lost, so this test shows nothing"
-    assert lost[0].startswith(b"HTTP/1.1 200")
+def test_a_bucket_itself_is_a_folder(s3):
+    bucket = open_storage(s3)
+    bucket.put("top", b"x")
+    assert bucket.read("top") == b"x"
+    assert "top" in [entry.key for entry in bucket.list_objects()]
+    bucket.delete("top")
 
 
-def test_a_kept_put_of_anothers_is_lost_even_if_the_answer_was_lost_too(s3_root, environment):
-    assert open_storage(s3_root).put_if_absent("commits/1", b"another's")
-    with line_that_loses_one_answer() as (address, lost):
-        environment(AWS_ENDPOINT_URL=address, AWS_ENDPOINT_URL_S3=address)
-        assert not open_storage(s3_root).put_if_absent("commits/1", b"mine")
-    assert lost
+def test_a_folder_that_is_one_object_is_read_by_its_name(s3_root):
+    open_storage(s3_root).put("part.parquet", b"rows")
+    file = open_storage(f"{s3_root}/part.parquet")
+    assert [(entry.key, entry.size_bytes) for entry in file.list_objects()] == [("part.parquet", 4)]
+    assert file.read("part.parquet") == b"rows"
+    assert file.open("part.parquet").read() == b"rows"
+    with pytest.raises(ObjectMissingError):
+        file.read("another")
 
 
-@contextmanager
-def line_that_loses_one_answer():
-    """A port that passes everything to the real server, but cuts the line in place of the first answer to a conditional put."""
-    server = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
-    lost: list[bytes] = []
+def test_an_empty_object_is_read_and_opened(s3_root):
+    store = open_storage(s3_root)
+    store.put("empty", b"")
+    assert store.read("empty") == b""
+    assert store.open("empty").read() == b""
 
-    def carry(client):
-        with client, socket.create_connection((server.hostname, server.port)) as upstream:
-            asked = bytearray()
-            threading.Thread(target=pump, args=(client, upstream, asked), daemon=True).start()
-            while answer := upstream.recv(1 << 16):
-                conditional = asked.startswith(b"PUT") and b"if-none-match" in asked.lower()
-                if conditional and not lost and not answer.startswith(b"HTTP/1.1 100"):
-                    lost.append(answer)
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
-                client.sendall(answer)
 
-    def pump(client, upstream, asked):
-        with suppress(OSError):
-            while some := client.recv(1 << 16):
-                asked[:] = some if some.startswith((b"PUT", b"GET", b"HEAD")) else asked + some
-                upstream.sendall(some)
+def test_a_file_replaced_while_it_is_read_is_an_error_and_no_mixture(s3_root):
+    store = open_storage(s3_root)
+    store.put("part", b"a" * 300_000)
+    with store.open("part") as file:
+        assert file.read(10) == b"a" * 10
+        store.put("part", b"b" * 300_000)
+        file.seek(50_000)
+        with pytest.raises(StorageError, match="changed while it was being read"):
+            file.read(10)
 
-    def accept():
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=carry, args=(client,), daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", lost
-        listener.shutdown(socket.SHUT_RDWR)
+def test_32_threads_read_and_write_at_once(s3_root):
+    store = open_storage(s3_root)
+
+    def both(number):
+        store.put(f"{number}", b"%d" % number * 1000)
+        return store.read(f"{number}") == b"%d" % number * 1000
+
+    with ThreadPoolExecutor(32) as threads:
+        assert all(threads.map(both, range(320)))
+
+
+def test_a_forked_child_does_not_share_its_parents_line(s3_root):
+    store = open_storage(s3_root)
+    contents = {f"{number}": b"%d" % number * 50_000 for number in range(8)}
+    for key, content in contents.items():
+        store.put(key, content)
+
+    def read_all():
+        for _ in range(5):
+            assert {key: store.read(key) for key in contents} == contents
+
+    children = [multiprocessing.get_context("fork").Process(target=read_all) for _ in range(3)]
+    for child in children:
+        child.start()
+    read_all()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0, 0, 0]

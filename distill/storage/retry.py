@@ -1,0 +1,70 @@
+"""The one place that asks a store again. The client below never does by itself, so waits do not multiply.
+
+What passes by itself (an overloaded or restarting store, a broken line) is asked again after 0.1 s, 0.2 s … 4 s, each time a random
+part of that so that workers do not come back in step, until `LIMIT_SECONDS` after the first failure: a store that is killed and comes
+back within a minute is only a pause. After `QUIET_SECONDS` a log line says what is waited for (one line per `LINE_EVERY_SECONDS` for the
+whole process, however many threads wait); after the limit a StorageError does.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from distill.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+LIMIT_SECONDS = 90.0
+QUIET_SECONDS = 3.0
+LINE_EVERY_SECONDS = 15.0
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 4.0
+
+T = TypeVar("T")
+
+
+def until_answered(ask: Callable[[], T], where: str, passing: Callable[[Exception], str | None]) -> T:
+    """What `ask()` returns, asked again while `passing(error)` gives a reason to.
+
+    Other errors come through as they are. Raises StorageError when the store has not answered for `LIMIT_SECONDS`.
+    """
+    failed, tries = 0.0, 0
+    while True:
+        try:
+            return ask()
+        except Exception as error:
+            reason = passing(error)
+            if reason is None:
+                raise
+            now = time.monotonic()
+            failed, tries = failed or now, tries + 1
+            if now - failed >= LIMIT_SECONDS:
+                raise StorageError(
+                    f"{where}: the store did not answer {tries} times in {now - failed:.0f} s ({reason}). "
+                    f"What is committed stays: mend the store or the way to it, then run the same command again."
+                ) from error
+        if now - failed >= QUIET_SECONDS:
+            _lines.say(f"{where}: the store does not answer ({reason}), trying again for up to {LIMIT_SECONDS:.0f} s")
+        longest = min(_FIRST_WAIT_SECONDS * 2 ** (tries - 1), _LONGEST_WAIT_SECONDS)
+        time.sleep(longest * random.uniform(0.5, 1))  # noqa: S311
+
+
+class _Lines:
+    """Lets one line through per `LINE_EVERY_SECONDS`."""
+
+    def __init__(self) -> None:
+        self._lock, self._said = threading.Lock(), -LINE_EVERY_SECONDS
+
+    def say(self, line: str) -> None:
+        with self._lock:
+            if time.monotonic() - self._said < LINE_EVERY_SECONDS:
+                return
+            self._said = time.monotonic()
+        log.warning(line)
+
+
+_lines = _Lines()
