@@ -99,11 +99,12 @@ def test_a_row_that_cannot_be_used_has_a_weight(tmp_path):
 def test_topk_labels_are_decoded_at_another_temperature(tmp_path, laid):
     contract, inventory = a_topk_contract(3, 2, (1.0, 4.0)), laid.source.inventories[1]
     labels = write_label_set(tmp_path, contract, inventory, fragment_rows=10, outputs=laid.outputs[121:])
-    rows = Source((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 4.0)}).load(Chunk(0, 0, 0, 10))
+    first = Chunk(0, 0, 0, labels.lines[0].rows)
+    rows = Source((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 4.0)}).load(first)
     due = decode(labels.read(labels.lines[0]), contract, 4.0)
     np.testing.assert_array_equal(rows["t.log_probs"], due.log_probs)
     with pytest.raises(ContractError):
-        Source((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 2.0)}).load(Chunk(0, 0, 0, 10))
+        Source((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 2.0)}).load(first)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])

@@ -14,6 +14,7 @@ from distill.job import Pool
 from distill.pool import listing, read_inventory, take_inventory
 from distill.schema import table_bytes
 from distill.storage import open_storage
+from distill.storage.local import LocalStorage
 from tests.tiny import write_pool
 
 RELABEL = Pool(path="pool", on_change="relabel")
@@ -203,6 +204,7 @@ TAKE = """
 import pathlib, sys, time
 from distill.pool import take_inventory
 from distill.storage import open_storage
+from distill.storage.local import LocalStorage
 root, pool = sys.argv[1:]
 print("ready", flush=True)
 while True:
@@ -236,3 +238,16 @@ def test_two_processes_that_list_a_growing_pool_at_once_number_each_file_once(tm
     assert sorted(shard.key for shard in inventory.shards) == [file.name for file in files]
     assert not inventory.retired
     assert 5 < inventory.segments == len(root.list_objects())
+
+
+def test_a_listed_pool_costs_two_listings_and_a_read_a_segment(pool, tmp_path, monkeypatch):
+    root, files = pool
+    take_inventory(root, "unlabelled", files)
+    write_pool(tmp_path / "pool" / "more", [30])
+    take_inventory(root, "unlabelled", files)
+    asked = []
+    for name in ("walk", "open", "put", "create"):
+        real = getattr(LocalStorage, name)
+        monkeypatch.setattr(LocalStorage, name, lambda *told, name=name, real=real: asked.append(name) or real(*told))
+    take_inventory(root, "unlabelled", files)
+    assert sorted(asked) == ["open", "open", "walk", "walk"]
