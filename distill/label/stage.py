@@ -12,7 +12,7 @@ from distill.engine import map_fragments
 from distill.errors import ContractError, LabelerError, PoolError, RejectedError
 from distill.job import Job
 from distill.label.policy import Decision, FailurePolicy
-from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
+from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart, in_groups
 from distill.label.worker import LabelWorker
 from distill.labelers import Recipe
 from distill.labelers.prepare import prepare_labels
@@ -105,7 +105,10 @@ def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:
         )
     fragments = {fragment.id: fragment for fragment in pool.inventory.fragments(job.fragment_rows)}
     claims = labels.claims(fragments.values(), lost)
-    tasks = [FragmentTask(pool.name, fragments[claim.fragment].shard.key, claim) for claim in claims]
+    tasks = []
+    for claim in claims:
+        fragment = fragments[claim.fragment]
+        tasks.append(FragmentTask(pool.name, fragment.shard.key, claim, getattr(fragment, "group", None)))
     return _Part(pool, labels, digest, tasks)
 
 
@@ -114,11 +117,10 @@ def _label(job: Job, assignment: Assignment, parts: Sequence[_Part], tasks: Sequ
     allowed = spec.max_rejected_fraction * sum(part.pool.inventory.rows for part in parts)
     before = sum(line.rejected for part in parts for line in part.labels.lines)
     policy = FailurePolicy(allowed, before)
-    plain = [task.to_plain() for task in tasks]
     try:
         with (
             track(f"label {assignment.name}", sum(task.claim.rows for task in tasks)) as bar,
-            closing(map_fragments(LabelWorker, assignment, plain, spec.compute, bar)) as answers,
+            closing(map_fragments(LabelWorker, assignment, in_groups(tasks), spec.compute, bar)) as answers,
         ):
             for outcome in map(Outcome.from_plain, answers):
                 if policy.decide(outcome) is Decision.STOP:
