@@ -1,10 +1,16 @@
-"""Fragments through a pool of actors, by Ray Data: one row a fragment in, one summary row back.
+"""Fragments through a pool of actors, by Ray Data: a fragment's task in, its answer out.
 
 Rows of the pool never pass through Ray's object store on this way, so correctness rests on nothing that Ray may change about blocks,
-and the framework's tax is paid a fragment (about 6 ms) and not a row. Tasks and summaries travel as JSON text: plain values.
+and the framework's tax is paid a fragment and not a row. Tasks and answers travel as JSON text: plain values.
 
-Two calls an actor run at once, so that one fragment is read or written while another holds the device. An actor that dies is
-replaced by Ray and its fragments are given out again; the commit protocol makes that harmless.
+What makes hundreds of thousands of fragments cheap to hand over: they are given to Ray as one small table of packed text, and a task
+that needs no CPU lets them out again, a block a group, some hundreds ahead of the answers. (Ray Data keeps every block that it knows
+in the driver: 20,000 one-row blocks were 7.6 s and 87 MB.) Answers come back one by one, since no block may hold two rows.
+
+A group is worked on by one actor, one task after the other. Two calls an actor run at once, so that one fragment is read or written
+while another holds the device. An actor that dies is replaced by Ray and its groups are given out again; the commit protocol makes that
+harmless. A call
+that is given out again makes the same blocks in the same order, as Ray's streams need.
 """
 
 from __future__ import annotations
@@ -14,7 +20,9 @@ import gc
 import json
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 from distill.engine.resources import device_of_worker, gpus_each, require_resources
@@ -23,9 +31,11 @@ from distill.errors import LabelerError
 from distill.job import Compute
 from distill.progress import LINE_EVERY_SECONDS, Bar
 
-_MOST_BLOCKS = 4_000
-"""20,000 one-row blocks take 7.6 s and 87 MB in the driver; beyond this many, a block holds several fragments."""
+_PACK_GROUPS = 128
+_MOST_AHEAD = 512
+"""Tasks let out before their turn; a stop waits for them to pass by, at some 4 ms each."""
 _CALLS_AT_ONCE = 2
+_POLL_SECONDS = 0.2
 _MOST_SAID = 1_500
 
 _working, _stop = threading.Event(), threading.Event()
@@ -37,7 +47,7 @@ Told = TypeVar("Told")
 def map_fragments(
     make: Callable[[Told, str], Callable[[Plain], Plain]],
     told: Told,
-    tasks: Sequence[Plain],
+    groups: Iterable[list[Plain]],
     compute: Compute,
     bar: Bar,
 ) -> Generator[Plain, None, None]:
@@ -46,23 +56,28 @@ def map_fragments(
     Raises ResourceError for what the cluster can never give, LabelerError where an actor cannot be built.
     """
     ray = require_ray()
-    import pyarrow as pa
     from ray import data as ray_data
 
     gpus = gpus_each(ray, compute.gpus)
     require_resources(ray, "labelling (compute.min)", processes=compute.min, cpus=compute.cpus, gpus=gpus)
     brake = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Brake).remote()
-    per_block = -(-len(tasks) // _MOST_BLOCKS)
-    texts = [json.dumps(task) for task in tasks]
-    blocks = [pa.table({"task": texts[start : start + per_block]}) for start in range(0, len(texts), per_block)]
+    packs, count = _packed(groups)
     pool = ray_data.ActorPoolStrategy(
         min_size=compute.min,
-        max_size=min(compute.max, max(compute.min, len(tasks))),
+        max_size=min(compute.max, max(compute.min, count)),
         max_tasks_in_flight_per_actor=2 * _CALLS_AT_ONCE,
         max_concurrent_calls_per_actor=_CALLS_AT_ONCE,
         enable_true_multi_threading=True,
     )
-    dataset = ray_data.from_blocks(blocks).map_batches(
+    source = ray_data.from_blocks([packs])
+    source.context.target_max_block_size = 1  # a row is a block: each group its own call, each answer sent when it is there
+    dataset = source.map_batches(
+        _let_out,
+        fn_kwargs={"brake": brake, "ahead": max(_MOST_AHEAD, 8 * compute.max)},
+        batch_size=1,
+        batch_format="pyarrow",
+        num_cpus=0,
+    ).map_batches(
         _Adapter,
         fn_constructor_kwargs={"make": make, "told": told, "brake": brake},
         batch_size=1,
@@ -76,14 +91,14 @@ def map_fragments(
         batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         try:
             for batch in batches:
-                arrived()
-                yield from _answers(batch)
+                arrived(len(batch))
+                yield from map(json.loads, batch["answer"].to_pylist())
         except GeneratorExit:
             # not simply let go: Ray's core aborts the process when a stream is dropped while it is read (seen in 2.60)
             with contextlib.suppress(ray.exceptions.RayError):
                 ray.get(brake.pull.remote())
-                for _ in batches:
-                    arrived()
+                for batch in batches:
+                    arrived(len(batch))
             raise
         except ray.exceptions.RayError as error:
             trouble = str(error)
@@ -104,17 +119,50 @@ def finish_and_stop() -> bool:
     return True
 
 
+def _packed(groups: Iterable[list[Plain]]) -> tuple[Any, int]:
+    """Groups as rows of compressed text, so many in one, each with the number of tasks before it; and the number of groups."""
+    import pyarrow as pa
+
+    packs: list[bytes] = []
+    firsts, tasks, count, left = [], 0, 0, iter(groups)
+    while pack := list(islice(left, _PACK_GROUPS)):
+        packs.append(zlib.compress(json.dumps(pack).encode(), 1))
+        firsts.append(tasks)
+        tasks += sum(map(len, pack))
+        count += len(pack)
+    return pa.table({"pack": pa.array(packs, pa.binary()), "first": pa.array(firsts, pa.int64())}), count
+
+
+def _let_out(batch: Any, brake: Any, ahead: int) -> Iterator[Any]:
+    """The groups of one pack, a row each, when all but `ahead` of the tasks before it are answered; none when the brake is pulled."""
+    import pyarrow as pa
+    import ray
+
+    (pack,), (first,) = batch["pack"].to_pylist(), batch["first"].to_pylist()
+    while (lets := ray.get(brake.lets_out.remote(first - ahead))) is None:
+        time.sleep(_POLL_SECONDS)
+    groups = json.loads(zlib.decompress(pack)) if lets else []
+    yield pa.table({"group": pa.array(map(json.dumps, groups), pa.string())})
+
+
 class _Brake:
     """An actor that says whether to begin another fragment."""
 
     def __init__(self) -> None:
-        self.pulled = False
+        self.pulled, self.answered = False, 0
 
     def pull(self) -> None:
         self.pulled = True
 
     def is_pulled(self) -> bool:
         return self.pulled
+
+    def hear(self, answered: int) -> None:
+        self.answered = answered
+
+    def lets_out(self, answered: int) -> bool | None:
+        """Whether to let out tasks that wait for so many answers; None: not yet."""
+        return not self.pulled if self.pulled or answered <= self.answered else None
 
 
 class _Adapter:
@@ -123,40 +171,44 @@ class _Adapter:
     def __init__(self, make: Callable[[Any, str], Callable[[Plain], Plain]], told: Any, brake: Any) -> None:
         import ray
 
-        self.work, self.brake, self.stopped = make(told, device_of_worker(ray)), brake, False
+        self.work, self.brake = make(told, device_of_worker(ray)), brake
+        self.stopped, self.asked = False, -_POLL_SECONDS
 
-    def __call__(self, batch: Any) -> Any:
+    def __call__(self, batch: Any) -> Iterator[Any]:
         import pyarrow as pa
+
+        for task in json.loads(batch["group"][0].as_py()):
+            if not self._stops():
+                yield pa.table({"answer": [json.dumps(self.work(task))]})
+
+    def _stops(self) -> bool:
         import ray
 
-        if not self.stopped:
+        if not self.stopped and time.monotonic() - self.asked >= _POLL_SECONDS:
+            self.asked = time.monotonic()
             with contextlib.suppress(ray.exceptions.RayError):  # a brake that was lost is not pulled
                 self.stopped = ray.get(self.brake.is_pulled.remote())
-        texts = [] if self.stopped else [json.dumps(self.work(json.loads(text))) for text in batch["task"].to_pylist()]
-        return pa.table({"answer": pa.array(texts, pa.string())})
-
-
-def _answers(batch: Any) -> Iterator[Plain]:
-    return (json.loads(text) for text in batch["answer"].to_pylist())
+        return self.stopped
 
 
 @contextlib.contextmanager
-def _watched(brake: Any, bar: Bar) -> Iterator[Callable[[], None]]:
-    """Say once a minute that nothing came, and pull the brake when asked; the yielded function says that something came."""
+def _watched(brake: Any, bar: Bar) -> Iterator[Callable[[int], None]]:
+    """Say once a minute that nothing came, and pull the brake when asked; the yielded function says that so many answers came."""
     over = threading.Event()
-    last = time.monotonic()
+    last, answered = time.monotonic(), 0
 
-    def arrived() -> None:
-        nonlocal last
-        last = time.monotonic()
+    def arrived(answers: int) -> None:
+        nonlocal last, answered
+        last, answered = time.monotonic(), answered + answers
 
     def watch() -> None:
-        while not over.wait(0.2):
+        while not over.wait(_POLL_SECONDS):
+            brake.hear.remote(answered)
             if _stop.is_set():
                 brake.pull.remote()
             if time.monotonic() - last >= LINE_EVERY_SECONDS:
                 bar.waits("labeler actors to start or to answer")
-                arrived()
+                arrived(0)
 
     _stop.clear()
     _working.set()

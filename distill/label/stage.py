@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any
 
 from distill.engine import map_fragments
 from distill.errors import LabelerError, PoolError, RejectedError
 from distill.job import Job
 from distill.label.policy import Decision, FailurePolicy
-from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
+from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart, in_groups
 from distill.label.worker import LabelWorker
 from distill.labelers import Recipe
 from distill.labelers.prepare import prepare_labels
@@ -125,7 +124,7 @@ def _label_left(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> Non
     try:
         with (
             track(f"label {assignment.name}", sum(part.left.rows for part in parts)) as bar,
-            closing(map_fragments(LabelWorker, assignment, _groups(parts), spec.compute, bar)) as answers,
+            closing(map_fragments(LabelWorker, assignment, in_groups(_tasks(parts)), spec.compute, bar)) as answers,
         ):
             for outcome in map(Outcome.from_plain, answers):
                 if policy.decide(outcome) is Decision.STOP:
@@ -149,20 +148,11 @@ def _label_left(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> Non
         raise LabelerError(_told(assignment.name, policy, fragments))
 
 
-def _groups(parts: Sequence[_Part]) -> Iterator[list[dict[str, Any]]]:
-    """What is left, made as it is handed over; parts of one large row group together, so that one actor decodes it once."""
+def _tasks(parts: Sequence[_Part]) -> Iterator[FragmentTask]:
+    """What is left, made as it is handed over."""
     for part in parts:
-        together: list[dict[str, Any]] = []
-        last: tuple[int, int] | None = None
         for shard, claim, group in part.left:
-            where = None if group is None else (shard.number, group)
-            if together and (where is None or where != last):
-                yield together
-                together = []
-            together.append(FragmentTask(part.pool.name, shard.key, claim).to_plain())
-            last = where
-        if together:
-            yield together
+            yield FragmentTask(part.pool.name, shard.key, claim, group)
 
 
 def _roll_up(labels: LabelSet) -> None:

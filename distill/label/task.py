@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import count, groupby
 from typing import Any
 
 from distill.job import VectorFeatures
@@ -41,6 +42,8 @@ class FragmentTask:
     key: str
     """Of the shard."""
     claim: Claim
+    group: int | None = None
+    """The row group that it is a part of; None where it is whole ones."""
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -49,7 +52,17 @@ class FragmentTask:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FragmentTask:
         """The inverse of `to_plain`."""
-        return cls(plain["pool"], plain["key"], Claim(**plain["claim"]))
+        return cls(plain["pool"], plain["key"], Claim(**plain["claim"]), plain["group"])
+
+
+def in_groups(tasks: Iterable[FragmentTask]) -> Iterator[list[dict[str, Any]]]:
+    """Parts of one large row group together, so that one actor decodes it once; each other fragment alone."""
+    alone = count()
+
+    def whose(task: FragmentTask) -> object:
+        return next(alone) if task.group is None else (task.pool, task.key, task.group)
+
+    return ([task.to_plain() for task in together] for _, together in groupby(tasks, whose))
 
 
 @dataclass(frozen=True)

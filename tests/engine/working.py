@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 
@@ -31,6 +32,17 @@ def doubling(told, device):
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return {"twice": 2 * task["number"], "pid": os.getpid()}
+
+    return work
+
+
+def waiting(told, device):
+    """A worker that does not end its second task before the mark is there."""
+
+    def work(task):
+        while task["number"] and not Path(told["mark"]).exists():
+            time.sleep(0.05)
+        return task
 
     return work
 
