@@ -1,6 +1,6 @@
 """One fragment's labels come to exist: data under a key of the attempt's own, then one small object by conditional put.
 
-    data/<fragment>/<attempt>.arrow      rejects/<fragment>/<attempt>.arrow      commits/<fragment>.<generation>.json
+    data/<fragment>/<attempt>.arrow (or .parquet)      rejects/<fragment>/<attempt>.arrow      commits/<fragment>.<generation>.json
 
 The first commit of a generation wins; a loser's data is garbage that no reader sees, a zombie's write included. Mending never
 overwrites: generation g+1 names the sha256 that it replaces, and the highest generation is the one that counts.
@@ -20,6 +20,7 @@ import xxhash
 from distill.errors import StorageError
 from distill.failpoints import reach
 from distill.labels.contract import Contract
+from distill.labels.data import columns_sha256, data_bytes, read_data
 from distill.labels.encoding import best_class
 from distill.schema import MANIFEST, REJECTS, bytes_table, seal, table_bytes, unseal
 from distill.storage import Storage
@@ -137,9 +138,9 @@ def write_fragment(
     `labels` has `claim.rows` rows under `label_schema(contract)`. Raises StorageError.
     """
     attempt = uuid.uuid4().hex
-    content = _data_bytes(labels)
+    content = data_bytes(labels, contract)
     data, rejects_key = (
-        f"data/{claim.fragment}/{attempt}.arrow",
+        f"data/{claim.fragment}/{attempt}.{contract.format}",
         f"rejects/{claim.fragment}/{attempt}.arrow" if rejects else None,
     )
     reach("label.before_data")
@@ -165,7 +166,7 @@ def write_fragment(
     return commit if won else Commit.from_bytes(folder.read(commit.key), folder.url(commit.key))
 
 
-def read_labels(folder: Storage, data: str, xxh3: str) -> pa.Table:
+def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa.Table:
     """The label columns of one data object. Raises StorageError where it is gone or its bytes are not those that were committed."""
     content = folder.read_or_none(data)
     if content is None:
@@ -176,32 +177,12 @@ def read_labels(folder: Storage, data: str, xxh3: str) -> pa.Table:
         raise StorageError(
             f"{folder.url(data)} is damaged: its bytes are not those that were committed. Delete it and run again: only its fragment is labelled anew."
         )
-    return pa.ipc.open_file(pa.py_buffer(content)).read_all()
+    return read_data(content, contract, folder.url(data))
 
 
 def read_rejects(folder: Storage, key: str) -> pa.Table:
     """Shard, row, reason and message of each rejected row."""
     return bytes_table(folder.read(key), REJECTS, folder.url(key))
-
-
-def columns_sha256(labels: pa.Table) -> str:
-    """sha256 over the decoded columns: name, validity and packed values of each."""
-    total = hashlib.sha256()
-    for name in labels.column_names:
-        column = labels[name].combine_chunks()
-        array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-        total.update(name.encode())
-        total.update(array.is_valid().to_numpy(zero_copy_only=False).tobytes())
-        size = array.type.byte_width
-        total.update(array.buffers()[1].to_pybytes()[array.offset * size : (array.offset + len(array)) * size])
-    return total.hexdigest()
-
-
-def _data_bytes(labels: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, labels.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(labels)
-    return bytes(sink.getvalue())
 
 
 def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:

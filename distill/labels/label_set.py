@@ -79,7 +79,7 @@ class LabelSet:
     def read_contract(self) -> Contract | None:
         """The stored contract; None before the set was begun."""
         body = self._read_body()
-        return Contract.from_body(body) if body else None
+        return Contract.from_body(body, self.folder) if body else None
 
     def begin(self, contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
         """Store the contract, or refuse another one. Returns the label-set digest. Raises ContractError."""
@@ -89,7 +89,7 @@ class LabelSet:
                 f"{self.folder.url('contract.json')} is gone, so nobody knows what the {len(self._lines)} commits beside it mean. "
                 f"Restore it from a copy, or set labels.{self.name}.version = {self.version + 1} to label anew."
             )
-        if self.folder.put_if_absent("contract.json", contract.to_bytes(fragment_rows=fragment_rows, label_set=mine)):
+        if contract.put(self.folder, fragment_rows=fragment_rows, label_set=mine):
             return mine
         self.require(contract, inventory, fragment_rows)
         return mine
@@ -101,7 +101,7 @@ class LabelSet:
             raise ContractError(
                 f"labels.{self.name}: nothing is labelled yet under {self.folder.uri}. Run `distill label`."
             )
-        contract.require(Contract.from_body(body), self.name, self.version)
+        contract.require(Contract.from_body(body, self.folder), self.name, self.version)
         if body["fragment_rows"] != fragment_rows:
             raise ContractError(
                 f"labels.{self.name}: stored with fragment_rows = {body['fragment_rows']}, now {fragment_rows}. "
@@ -185,7 +185,16 @@ class LabelSet:
 
     def read(self, line: Line) -> pa.Table:
         """One fragment's label columns. Raises StorageError."""
-        return read_labels(self.folder, line.data, line.xxh3)
+        return read_labels(self.folder, line.data, line.xxh3, self._contract)
+
+    @cached_property
+    def _contract(self) -> Contract:
+        contract = self.read_contract()
+        if contract is None:
+            raise ContractError(
+                f"{self.folder.url('contract.json')} is gone, so nobody knows what the data beside it mean. Restore it."
+            )
+        return contract
 
     def require_complete(self, inventory: Inventory) -> None:
         """Refuse a set that does not cover each row of each of the pool's shards exactly once. Raises ContractError."""

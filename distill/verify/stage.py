@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from distill.errors import DistillError
 from distill.job import Job
-from distill.labels import Commit, Contract, LabelSet, Line, columns_sha256, commit_key, label_schema, read_rejects
+from distill.labels import Commit, Contract, LabelSet, Line, columns_sha256, commit_key, read_data, read_rejects
+from distill.labels.encoding import label_validity
 from distill.models.identity import forget_labels, label_set
 from distill.pool import Fragment, Inventory, read_inventory
 from distill.progress import track
@@ -108,14 +109,18 @@ def _problem(labels: LabelSet, contract: Contract, line: Line) -> str | None:
         return (
             f"{folder.url(line.data)} is damaged. Delete it and run the same job again; it labels this fragment anew."
         )
-    return _misfit(pa.ipc.open_file(pa.py_buffer(content)).read_all(), contract, line, rejects, folder.url(line.data))
+    try:
+        table = read_data(content, contract, folder.url(line.data))
+    except DistillError as error:
+        return str(error)
+    return _misfit(table, contract, line, rejects, folder.url(line.data))
 
 
 def _misfit(table: pa.Table, contract: Contract, line: Line, rejects: int, where: str) -> str | None:
     """Where whole bytes still are not what the contract and the commit say."""
-    if table.schema != label_schema(contract) or len(table) != line.rows:
-        return f"{where} does not have the columns and rows of its contract."
-    said = (columns_sha256(table), table.column(0).null_count, rejects)
+    if len(table) != line.rows:
+        return f"{where} has {len(table)} rows, where {line.rows} were committed."
+    said = (columns_sha256(table), int((~label_validity(table, contract)).sum()), rejects)
     if said != (line.columns_sha256, line.rejected, line.rejected):
         return f"{where}: its labels and rejects are not those that were committed."
     return None

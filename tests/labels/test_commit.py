@@ -54,7 +54,7 @@ def test_two_of_several_racing_attempts_believe_that_they_won(folder):
     assert len(commits) == 1
     stored = Commit.from_bytes(folder.read(CLAIM_KEY), "commit")
     assert commits == {stored.attempt}
-    read = read_labels(folder, stored.data, stored.xxh3)
+    read = read_labels(folder, stored.data, stored.xxh3, contract)
     winners = [labels for labels, _ in raced if columns_sha256(labels) == stored.columns_sha256]
     assert len(winners) == 1
     assert read.equals(winners[0])
@@ -69,7 +69,7 @@ def test_a_latecomer_replaces_what_was_committed_or_is_told_of_its_own_attempt(f
     first = commit_labels(folder, CLAIM, some_labels(20, contract, seed=1), contract)
     late = commit_labels(folder, CLAIM, some_labels(20, contract, seed=2), contract)
     assert late == first
-    assert read_labels(folder, late.data, late.xxh3).equals(some_labels(20, contract, seed=1))
+    assert read_labels(folder, late.data, late.xxh3, contract).equals(some_labels(20, contract, seed=1))
 
 
 def test_a_commit_says_something_else_than_what_was_written(written):
@@ -81,7 +81,7 @@ def test_a_commit_says_something_else_than_what_was_written(written):
     assert (commit.bytes, commit.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert commit.xxh3 == xxhash.xxh3_128_hexdigest(content)
     assert (commit.label_set, commit.device, commit.versions) == (ORIGIN.label_set, ORIGIN.device, ORIGIN.versions)
-    assert read_labels(folder, commit.data, commit.xxh3).equals(labels)
+    assert read_labels(folder, commit.data, commit.xxh3, a_contract()).equals(labels)
 
 
 @given(st.data())
@@ -91,7 +91,7 @@ def test_a_flipped_bit_in_the_data_is_read_as_a_wrong_label(written, tmp_path, d
     damaged = open_storage(str(tmp_path))
     damaged.put(commit.data, flipped(content, data.draw(st.integers(0, 8 * len(content) - 1))))
     with pytest.raises(StorageError, match=r"is damaged.*only its fragment is labelled anew"):
-        read_labels(damaged, commit.data, commit.xxh3)
+        read_labels(damaged, commit.data, commit.xxh3, a_contract())
 
 
 @given(st.data())
@@ -111,7 +111,7 @@ def test_a_truncated_object_is_read_as_fewer_labels(written, tmp_path):
     short = open_storage(str(tmp_path))
     short.put(commit.data, folder.read(commit.data)[:-1])
     with pytest.raises(StorageError, match="is damaged"):
-        read_labels(short, commit.data, commit.xxh3)
+        read_labels(short, commit.data, commit.xxh3, a_contract())
     with pytest.raises(StorageError, match="is damaged"):
         Commit.from_bytes(folder.read(commit.key)[:-20], commit.key)
 
@@ -119,7 +119,7 @@ def test_a_truncated_object_is_read_as_fewer_labels(written, tmp_path):
 def test_data_that_is_gone_ends_in_a_bare_look_up_error(written, tmp_path):
     _, commit, _ = written
     with pytest.raises(StorageError, match=r"is gone.*distill label"):
-        read_labels(open_storage(str(tmp_path)), commit.data, commit.xxh3)
+        read_labels(open_storage(str(tmp_path)), commit.data, commit.xxh3, a_contract())
 
 
 def test_rejected_rows_lose_their_reason(written):
