@@ -2,7 +2,7 @@
 
 Control objects (inventory and manifest segments, contracts, commits, done-markers) carry a digest of their own content, so that a
 flipped bit or a truncation is an error and never a wrong value. Digests are sha256, over canonical JSON (sorted keys, no spaces) or
-over the values of columns (`columns_digest`), which no library upgrade, chunking or file format changes.
+over the values of columns (`columns_sha256`), which no library upgrade, chunking or file format changes.
 """
 
 from __future__ import annotations
@@ -98,40 +98,42 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
     return dict(body)
 
 
-def columns_digest(table: pa.Table) -> str:
-    """sha256, in hex, over name, type, validity and values of each column: integers, binaries, texts, and lists of them."""
+def columns_sha256(table: pa.Table) -> str:
+    """sha256, in hex, over the columns' content, whatever file they lay in and however the table is cut into chunks.
+
+    Of each column in order: its name and a zero byte; one byte a row, 1 where it is valid; then of the valid rows the values as they
+    stand, little-endian. Of strings and lists all lengths (int64), then all bytes (UTF-8), or the items as a column.
+    """
     total = hashlib.sha256()
     for name in table.column_names:
-        column = table[name].combine_chunks()
-        array = column.chunk(0) if isinstance(column, pa.ChunkedArray) and column.num_chunks else column
-        total.update(f"{name}:{array.type}:{len(array)};".encode())
-        if len(array):
-            _digest_values(total, array)
+        total.update(name.encode() + b"\0")
+        _digest_column(total, table[name])
     return total.hexdigest()
 
 
-def _digest_values(total: hashlib._Hash, array: pa.Array) -> None:
-    valid = array.is_valid().to_numpy(zero_copy_only=False)
-    total.update(np.packbits(valid).tobytes())
-    buffers, kind = array.buffers(), array.type
-    if pa.types.is_fixed_size_binary(kind) or pa.types.is_integer(kind):
-        width = kind.byte_width
-        values = np.frombuffer(buffers[1], np.uint8)[array.offset * width : (array.offset + len(array)) * width]
-        if array.null_count:  # what stands in the slot of a null is nobody's
-            values = np.where(valid[:, None], values.reshape(len(array), width), np.uint8(0))
-        total.update(np.ascontiguousarray(values).data)
+def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
+    total.update(column.is_valid().to_numpy())
+    chunks = [chunk for chunk in column.drop_null().chunks if len(chunk)]
+    if not pa.types.is_string(column.type) and not pa.types.is_list(column.type):
+        size = column.type.bit_width // 8
+        for chunk in chunks:
+            total.update(chunk.buffers()[1].slice(chunk.offset * size, len(chunk) * size))
         return
-    offsets = np.frombuffer(buffers[1], np.int32)[array.offset : array.offset + len(array) + 1].astype(np.int64)
-    total.update(np.diff(offsets).tobytes())
-    if pa.types.is_list(kind):
-        _digest_values(total, array.values.slice(offsets[0], offsets[-1] - offsets[0]))
+    borders = [np.frombuffer(chunk.buffers()[1], "<i4", len(chunk) + 1, chunk.offset * 4) for chunk in chunks]
+    for border in borders:
+        total.update(np.diff(border).astype("<i8").tobytes())
+    spans = [(int(border[0]), int(border[-1])) for border in borders]
+    if pa.types.is_list(column.type):
+        items = [chunk.values.slice(first, last - first) for chunk, (first, last) in zip(chunks, spans, strict=True)]
+        _digest_column(total, pa.chunked_array(items, column.type.value_type))
     else:
-        total.update(memoryview(buffers[2] or b"")[offsets[0] : offsets[-1]])
+        for chunk, (first, last) in zip(chunks, spans, strict=True):
+            total.update(memoryview(chunk.buffers()[2] or b"")[first:last])
 
 
 def table_bytes(table: pa.Table) -> bytes:
     """A sealed Arrow IPC file."""
-    sealed = table.replace_schema_metadata({_DIGEST: columns_digest(table).encode()})
+    sealed = table.replace_schema_metadata({_DIGEST: columns_sha256(table).encode()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, sealed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(sealed)
@@ -148,6 +150,6 @@ def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
     stored = (table.schema.metadata or {}).get(_DIGEST, b"")
     if table.schema.remove_metadata() != schema:
         raise StorageError(f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis expected.")
-    if columns_digest(table).encode() != stored:
+    if columns_sha256(table).encode() != stored:
         raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
     return table

@@ -16,6 +16,7 @@ from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
 from distill.label.worker import LabelWorker
 from distill.labelers.prepare import prepare_labels
 from distill.labels import Claim, Contract, LabelSet, Origin, encode, label_set_folder, write_fragment
+from distill.labels.encoding import label_validity
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, write_record
 from distill.models.network import MultiHead, build_network, parameter_count
 from distill.pool import Fragment, Inventory, open_pool, take_inventory
@@ -41,14 +42,15 @@ def a_contract(classes: tuple[str, ...] = ("a", "b", "c"), **changes: object) ->
         "temperatures": (),
         "batch_rows": 64,
         "precision": "float32",
+        "tolerance": 2.0**-8,
     }
     return Contract(**{**plain, **changes})
 
 
-def a_topk_contract(width: int, k: int, temperatures: tuple[float, ...] = (1.0,)) -> Contract:
+def a_topk_contract(width: int, k: int, temperatures: tuple[float, ...] = (1.0,), *, values: str = "uint8") -> Contract:
     """Top-k of `width` classes named by their numbers."""
     classes = tuple(map(str, range(width)))
-    return a_contract(classes, encoding="topk", dtype="float16", k=k, temperatures=temperatures)
+    return a_contract(classes, encoding="topk", dtype=values, k=k, temperatures=temperatures)
 
 
 def a_value_contract(width: int, dtype: str = "float32") -> Contract:
@@ -65,7 +67,7 @@ def some_labels(rows: int, contract: Contract, *, seed: int = 0, rejected: Colle
 
 def commit_labels(folder: Storage, claim: Claim, labels: pa.Table, contract: Contract, *, origin: Origin = ORIGIN):
     """`write_fragment`, its rejects being the null rows."""
-    nulls = np.flatnonzero(labels.column(0).is_null().to_numpy())
+    nulls = np.flatnonzero(~label_validity(labels, contract))
     rejects = [
         {"shard": "s", "row": claim.start + int(row), "reason": "null", "message": f"row {row}"} for row in nulls
     ]

@@ -70,7 +70,9 @@ def map_fragments(
         enable_true_multi_threading=True,
     )
     source = ray_data.from_blocks([packs])
-    source.context.target_max_block_size = 1  # a row is a block: each group its own call, each answer sent when it is there
+    source.context.target_max_block_size = (
+        1  # a row is a block: each group its own call, each answer sent when it is there
+    )
     dataset = source.map_batches(
         _let_out,
         fn_kwargs={"brake": brake, "ahead": max(_MOST_AHEAD, 8 * compute.max)},

@@ -160,6 +160,9 @@ def _labels(job: Job) -> Problems:
         except JobError as error:
             yield str(error)
             continue
+        kept = {pool: job.pools[pool].keys for pool in labels.over}
+        if len(set(kept.values())) > 1:
+            yield f"{where}.over: the pools keep different keys, {kept}, and a label set has one set of columns. Give them the same keys."
         encoding = labels.encoding
         if isinstance(encoding, ValueEncoding) != (outputs.kind == "value") and encoding is not None:
             yield f"{where}.encoding.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use {'value' if outputs.kind == 'value' else 'dense or topk'}."

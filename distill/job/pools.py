@@ -38,6 +38,8 @@ class Pool(Table):
     """Names of the target's classes in order, or a text file with one a line. Without it the target is a number or vector."""
     outputs: Literal["exclusive", "independent"] = "exclusive"
     """Exclusive: each row has one class. Independent: the target says 0 or 1 for each class (a number where there is one class)."""
+    keys: tuple[str, ...] = ()
+    """Columns (strings or integers) that are copied beside the labels, for readers who join by them."""
     private: tuple[str, ...] = ()
     """Columns that are never read."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Literal
 
@@ -13,6 +14,9 @@ from distill.models.identity import find_fit
 from distill.schema import digest
 
 _RECORDED = ("numpy", "pyarrow", "torch", "ray")
+_TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5}
+"""A share of the row's largest output: what other hardware may make of the same weights. Two bits of TF32's ten, which cuDNN takes for
+float32 convolutions unasked, and three of bfloat16's eight, for the roundings that add up over layers. The same machine repeats its bits."""
 
 
 def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
@@ -57,6 +61,9 @@ def _contract(job: Job, name: str, *, labeler: str, revision: str, width: int) -
         temperatures=temperatures,
         batch_rows=labels.batch_rows,
         precision=labels.precision,
+        tolerance=_TOLERANCE[labels.precision],
+        keys=job.pools[labels.over[0]].keys,
+        format=labels.format,
         versions=library_versions(),
     )
 
@@ -66,6 +73,6 @@ def _encoding(
 ) -> tuple[Literal["dense", "topk", "value"], str, int, tuple[float, ...]]:
     encoding = labels.encoding
     if isinstance(encoding, TopK):
-        return "topk", "float16", encoding.k, encoding.temperatures
+        return "topk", encoding.values, encoding.k, encoding.temperatures
     dtype = encoding.dtype if encoding else "float32"
     return ("value" if outputs.kind == "value" else "dense"), dtype, 0, ()

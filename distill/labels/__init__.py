@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distill.labels.commit import Claim, Commit, Origin, read_rejects, write_fragment
 from distill.labels.contract import Contract
+from distill.labels.data import data_bytes, read_data, with_keys
 from distill.labels.encoding import DenseLabels, SoftLabels, TopKLabels, decode, encode, label_schema, storable
 from distill.labels.label_set import LabelSet, label_set_digest, label_set_folder
 from distill.labels.lease import hold_lease
@@ -25,13 +26,16 @@ __all__ = [
     "SoftLabels",
     "TopKLabels",
     "commit_key",
+    "data_bytes",
     "decode",
     "encode",
     "hold_lease",
     "label_schema",
     "label_set_digest",
     "label_set_folder",
+    "read_data",
     "read_rejects",
     "storable",
+    "with_keys",
     "write_fragment",
 ]

@@ -1,6 +1,6 @@
 """One fragment's labels come to exist: data under a key of the attempt's own, then one small object by conditional put.
 
-    data/<fragment>/<attempt>.arrow      rejects/<fragment>/<attempt>.arrow      commits/<fragment>.<generation>.json
+    data/<fragment>/<attempt>.arrow (or .parquet)      rejects/<fragment>/<attempt>.arrow      commits/<fragment>.<generation>.json
 
 The first commit of a generation wins; a loser's data is garbage that no reader sees, a zombie's write included. Mending never
 overwrites: generation g+1 names the sha256 that it replaces, and the highest generation is the one that counts.
@@ -20,10 +20,11 @@ import xxhash
 from distill.errors import StorageError
 from distill.failpoints import reach
 from distill.labels.contract import Contract
+from distill.labels.data import data_bytes, read_data
 from distill.labels.encoding import best_class
 from distill.labels.manifest import Line, commit_key, data_key, rejects_key
 from distill.pool import fragment_id
-from distill.schema import MANIFEST, REJECTS, bytes_table, columns_digest, seal, table_bytes, unseal
+from distill.schema import MANIFEST, REJECTS, bytes_table, columns_sha256, seal, table_bytes, unseal
 from distill.storage import Storage
 
 _HISTOGRAM_CLASSES = 4_096
@@ -114,9 +115,9 @@ def write_fragment(
     `labels` has `claim.rows` rows under `label_schema(contract)`. Raises StorageError.
     """
     attempt = uuid.uuid4().hex
-    content = _data_bytes(labels)
+    content = data_bytes(labels, contract)
     reach("label.before_data")
-    folder.put(data_key(claim.fragment, attempt, "arrow"), content)
+    folder.put(data_key(claim.fragment, attempt, contract.format), content)
     if rejects:
         folder.put(rejects_key(claim.fragment, attempt), table_bytes(pa.Table.from_pylist(rejects, REJECTS)))
     reach("label.after_data")
@@ -124,12 +125,12 @@ def write_fragment(
         **{**asdict(claim), **asdict(origin)},
         attempt=attempt,
         made_on=origin.made_on,
-        format="arrow",
+        format=contract.format,
         rejected=len(rejects),
         bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),
         xxh3=xxhash.xxh3_128_hexdigest(content),
-        columns_sha256=columns_digest(labels),
+        columns_sha256=columns_sha256(labels),
         histogram=_histogram(labels, contract),
     )
     won = folder.put_if_absent(commit.key, commit.to_bytes())
@@ -137,7 +138,7 @@ def write_fragment(
     return commit if won else Commit.from_bytes(folder.read(commit.key), folder.url(commit.key))
 
 
-def read_labels(folder: Storage, data: str, xxh3: str) -> pa.Table:
+def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa.Table:
     """The label columns of one data object. Raises StorageError where it is gone or its bytes are not those that were committed."""
     content = folder.read_or_none(data)
     if content is None:
@@ -148,19 +149,12 @@ def read_labels(folder: Storage, data: str, xxh3: str) -> pa.Table:
         raise StorageError(
             f"{folder.url(data)} is damaged: its bytes are not those that were committed. Delete it and run again: only its fragment is labelled anew."
         )
-    return pa.ipc.open_file(pa.py_buffer(content)).read_all()
+    return read_data(content, contract, folder.url(data))
 
 
 def read_rejects(folder: Storage, key: str) -> pa.Table:
     """Shard, row, reason and message of each rejected row."""
     return bytes_table(folder.read(key), REJECTS, folder.url(key))
-
-
-def _data_bytes(labels: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, labels.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
-        writer.write_table(labels)
-    return bytes(sink.getvalue())
 
 
 def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:

@@ -2,16 +2,23 @@
 
 The digest covers the meaning. Library versions are recorded beside it, here and in each commit, and are no part of it: an upgrade
 must not orphan a billion labels.
+
+`contract.json` is written by conditional put, so it stays small: class names beyond 64 KiB lie beside it in an object that is
+named by their digest, `classes-<sha256>.json`, written before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
-from distill.errors import ContractError
-from distill.schema import digest, seal
+from distill.errors import ContractError, StorageError
+from distill.schema import canonical, digest, seal, unseal
+from distill.storage import Storage
+
+_INLINE_CLASSES_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +39,19 @@ class Contract:
     """Numbers in a row of outputs: classes, or the value's width."""
     encoding: Literal["dense", "topk", "value"]
     dtype: str
+    """Of a stored number: float32 or float16, or for `topk` float16 or uint8."""
     k: int
     """Kept logits a row; 0 unless `topk`."""
     temperatures: tuple[float, ...]
     """At which `topk` keeps the log-normaliser."""
     batch_rows: int
     precision: str
+    tolerance: float
+    """How far an output may lie from this labeler's next answer, as a share of the largest in its row: what canaries allow."""
+    keys: tuple[str, ...] = ()
+    """Columns of the pool that stand beside the labels."""
+    format: Literal["arrow", "parquet"] = "arrow"
+    """Of the data files."""
     versions: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Library versions when the set was begun; not part of the digest."""
 
@@ -48,39 +62,40 @@ class Contract:
             **asdict(self),
             "classes": list(self.classes),
             "temperatures": [float(value) for value in self.temperatures],
+            "keys": list(self.keys),
         }
         plain.pop("versions")
         return plain
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 of the meaning."""
         return digest(self.meaning)
 
-    def to_bytes(self, *, fragment_rows: int, label_set: str) -> bytes:
-        """`contract.json`: the meaning, and over which fragments the set is cut."""
-        return seal(
-            {
-                "contract": self.meaning,
-                "versions": dict(self.versions),
-                "fragment_rows": fragment_rows,
-                "label_set": label_set,
-            }
-        )
+    def put(self, folder: Storage, *, fragment_rows: int, label_set: str) -> bool:
+        """Write `contract.json`: the meaning, and over which fragments the set is cut. False where another one is there."""
+        meaning = self.meaning
+        if len(canonical(meaning["classes"])) > _INLINE_CLASSES_BYTES:
+            named = digest(meaning["classes"])
+            if folder.read_or_none(_classes_key(named)) is None:
+                folder.put(_classes_key(named), seal({"classes": meaning["classes"]}))
+            meaning["classes"] = {"count": len(self.classes), "sha256": named}
+        body = {"contract": meaning, "versions": dict(self.versions), "fragment_rows": fragment_rows}
+        return folder.put_if_absent("contract.json", seal({**body, "label_set": label_set}))
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> Contract:
-        """The contract of an unsealed `contract.json`."""
-        meaning = body["contract"]
-        lists = {"classes": tuple(meaning["classes"]), "temperatures": tuple(meaning["temperatures"])}
+    def from_body(cls, body: Mapping[str, Any], folder: Storage) -> Contract:
+        """The contract of an unsealed `contract.json` in `folder`. Raises StorageError where its class names are lost or damaged."""
+        meaning = dict(body["contract"])
+        if isinstance(meaning["classes"], dict):
+            meaning["classes"] = _read_classes(folder, meaning["classes"]["sha256"])
+        lists = {name: tuple(meaning[name]) for name in ("classes", "temperatures", "keys")}
         return cls(**{**meaning, **lists}, versions=body["versions"])
 
     def require(self, other: Contract, name: str, version: int) -> None:
         """Refuse a stored contract `other` that is not this one. Raises ContractError that names each difference."""
         mine, stored = self.meaning, other.meaning
-        differing = [
-            f"{key}: stored {_short(stored[key])}, now {_short(mine[key])}" for key in mine if mine[key] != stored[key]
-        ]
+        differing = [_told(key, stored[key], mine[key]) for key in mine if mine[key] != stored[key]]
         if differing:
             raise ContractError(
                 f"labels.{name}: what is stored as version {version} was written under another contract ({'; '.join(differing)}). "
@@ -88,6 +103,48 @@ class Contract:
             )
 
 
+_MEANS = {"revision": "other weights", "preprocessing": "other features, or scaled otherwise"}
+"""What a difference of two digests says, which they do not."""
+
+
+def _told(key: str, stored: Any, mine: Any) -> str:
+    if key == "classes" and stored and mine:
+        return f"classes: {_first_difference(stored, mine)}"
+    means = f" ({_MEANS[key]})" if key in _MEANS else ""
+    return f"{key}: stored {_short(stored)}, now {_short(mine)}{means}"
+
+
+def _first_difference(stored: list[str], mine: list[str]) -> str:
+    if len(stored) != len(mine) and stored[: len(mine)] == mine[: len(stored)]:
+        longer, more = ("now", mine) if len(mine) > len(stored) else ("stored", stored)
+        short = min(len(stored), len(mine))
+        return f"stored {len(stored)}, now {len(mine)}; {longer} {len(more) - short} more, from {more[short]!r} on"
+    at = next(number for number, (old, new) in enumerate(zip(stored, mine, strict=False)) if old != new)
+    order = (
+        "the same names in another order"
+        if sorted(stored) == sorted(mine)
+        else f"stored {len(stored)}, now {len(mine)}"
+    )
+    return f"stored {stored[at]!r}, now {mine[at]!r} as number {at}, the first that differs ({order})"
+
+
 def _short(value: object) -> str:
     said = repr(value)
     return said if len(said) <= 120 else said[:117] + "…"
+
+
+def _classes_key(named: str) -> str:
+    return f"classes-{named}.json"
+
+
+def _read_classes(folder: Storage, named: str) -> list[str]:
+    where = folder.url(_classes_key(named))
+    content = folder.read_or_none(_classes_key(named))
+    if content is None:
+        raise StorageError(
+            f"{where} is gone, so nobody knows the classes of the labels beside it. Restore it from a copy."
+        )
+    classes = unseal(content, where)["classes"]
+    if digest(classes) != named:
+        raise StorageError(f"{where} holds other class names than its name says. Restore it from a copy.")
+    return list(classes)

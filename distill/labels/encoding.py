@@ -1,29 +1,45 @@
 """Outputs of a labeler to columns of bytes, and back. Torch-free: a laptop with pyarrow alone can read a label set.
 
-Columns are fixed-size binary, little-endian, packed by us (3 to 5 times faster than list columns). A rejected row is null in all.
+Columns are fixed-size binary, little-endian, packed by us. A rejected row is null in all. FORMAT.md says the same for readers without us.
 
     dense   logits          C × float32 or float16
-    topk    index           k × uint8, uint16 or uint32, by the number of classes; the largest logit first
-            logit           k × float16, less the row's largest logit, so that fp16 spends its bits where they matter
+    topk    index_0 …       k × uint8 each: byte 0 (the lowest), 1, … of the k class numbers, the largest logit first
+            gap             k × uint8: differences of consecutive codes (`codes.py`) of how far a logit lies below the row's largest
+         or logit           k × float16, less the row's largest logit, so that fp16 spends its bits where they matter
             log_normalizer  one float32 a declared temperature T: log Σ_c exp((z_c − max z) / T) over *all* classes
     value   value           W × float32 or float16
 
-From `topk`, log p_T(c) = logit_c / T − log_normalizer_T: exact (to fp16) at declared temperatures, unknown at others, and refused there.
+From `topk`, log p_T(c) = logit_c / T − log_normalizer_T at declared temperatures; unknown at others, and refused there. The sum takes the
+kept logits as they are *stored* and the others as they were, so that what is read back is a proper distribution.
+
+Why so (top-16 of 1,000 classes, bytes a row after zstd; tests/benchmarks/results/encoding.md): class numbers take 24 as uint16 and 19 as
+byte planes, since zstd codes bytes and a high byte says little; packing them to 10 bits by hand takes 20 and is slow. Logits take
+26 as float16, 13 as codes, 7 as gaps. The normaliser's 4 bytes do not shrink; 16 bits of it would break the distribution.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from distill.errors import ContractError
+from distill.labels.codes import to_gaps, to_logits
 from distill.labels.contract import Contract
+from distill.labels.largest import largest
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
+Byte = npt.NDArray[np.uint8]
+
+Number = TypeVar("Number", bound=np.generic)
+
+_BLOCK_NUMBERS = 1 << 20
+"""Logits that are worked on at once: 4 MiB, so that 128,000 classes a row need no second copy of the batch, and the cache serves."""
 
 
 @dataclass
@@ -46,123 +62,148 @@ class TopKLabels:
 SoftLabels = DenseLabels | TopKLabels
 
 
-def label_schema(contract: Contract) -> pa.Schema:
-    """The columns of a data file under `contract`."""
-    return pa.schema([pa.field(name, pa.binary(width)) for name, width in _widths(contract).items()])
+def label_schema(contract: Contract, keys: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
+    """The columns of a data file under `contract`: the pool's keys, if it has any, then the labels."""
+    labels = [pa.field(name, pa.binary(width)) for name, width in _widths(contract).items()]
+    return pa.schema([*(pa.field(name, kind) for name, kind in (keys or {}).items()), *labels])
 
 
 def storable(outputs: Float, contract: Contract) -> Bool:
     """Which rows (B,) the encoding can hold: finite, and within the dtype's range."""
-    limit = (
-        np.finfo(np.float16).max
-        if contract.dtype == "float16" and contract.encoding != "topk"
-        else np.finfo(np.float32).max
-    )
-    return np.asarray(np.all(np.abs(outputs) <= limit, axis=1))
+    limit = np.finfo(np.float16 if contract.dtype == "float16" and contract.encoding != "topk" else np.float32).max
+    return np.asarray((outputs.max(axis=1) <= limit) & (outputs.min(axis=1) >= -limit))  # NaN is neither
 
 
 def encode(outputs: Float, labelled: Bool, contract: Contract) -> pa.Table:
     """Outputs (B, width) to columns; rows that are not `labelled` become null."""
-    safe = np.where(labelled[:, None], outputs, np.float32(0))
-    if contract.encoding == "topk":
-        parts = _encode_topk(safe, contract)
-    else:
-        name = "logits" if contract.encoding == "dense" else "value"
-        parts = {name: safe.astype(_float(contract.dtype))}
+    good = outputs if labelled.all() else outputs[labelled]
+    parts = _encode_topk(good, contract) if contract.encoding == "topk" else _encode_dense(good, contract)
     schema = label_schema(contract)
     return pa.table([_packed(parts[field.name], labelled, field.type) for field in schema], schema=schema)
 
 
 def decode(table: pa.Table, contract: Contract, temperature: float | None = None) -> SoftLabels:
     """Columns to soft labels. `topk` needs one of its temperatures. Raises ContractError for any other."""
-    labelled = _validity(table.column(0))
+    labelled = label_validity(table, contract)
     if contract.encoding != "topk":
-        return DenseLabels(
-            _unpacked(table.column(0), _float(contract.dtype), contract.width).astype(np.float32), labelled
-        )
+        return DenseLabels(_outputs(table, contract).astype(np.float32, copy=False), labelled)
     if temperature not in contract.temperatures:
         raise ContractError(
             f"{contract.labeler} keeps its top {contract.k} at temperatures {list(contract.temperatures)}, not {temperature}."
         )
-    index = _unpacked(table["index"], _index_type(contract.width), contract.k).astype(np.int64)
-    logits = _unpacked(table["logit"], np.dtype("<f2"), contract.k).astype(np.float32)
-    normalizers = _unpacked(table["log_normalizer"], np.dtype("<f4"), len(contract.temperatures)).astype(np.float32)
-    chosen = normalizers[:, contract.temperatures.index(temperature)]
-    return TopKLabels(index, logits / np.float32(temperature) - chosen[:, None], labelled)
+    if contract.dtype == "uint8":
+        log_probs = to_logits(_unpacked(table["gap"], np.uint8), temperature)
+    else:
+        log_probs = _unpacked(table["logit"], np.float16).astype(np.float32)
+        log_probs /= np.float32(temperature)
+    log_probs -= _unpacked(table["log_normalizer"], np.float32)[:, [contract.temperatures.index(temperature)]]
+    return TopKLabels(_index(table, contract), log_probs, labelled)
 
 
 def best_class(table: pa.Table, contract: Contract) -> npt.NDArray[np.int64]:
     """The class with the largest logit of each row (B,); −1 where the row is rejected."""
-    labelled = _validity(table.column(0))
-    if contract.encoding == "topk":
-        first = _unpacked(table["index"], _index_type(contract.width), contract.k)[:, 0].astype(np.int64)
-    else:
-        first = _unpacked(table.column(0), _float(contract.dtype), contract.width).argmax(axis=1)
-    return np.where(labelled, first, -1)
+    topk = contract.encoding == "topk"
+    best = _index(table, contract)[:, 0] if topk else _outputs(table, contract).argmax(axis=1)
+    return np.where(label_validity(table, contract), best, -1)
+
+
+def label_validity(table: pa.Table, contract: Contract) -> Bool:
+    """Which rows (B,) have labels."""
+    valid: Bool = table[next(iter(_widths(contract)))].is_valid().to_numpy()
+    return valid
+
+
+def _encode_dense(outputs: Float, contract: Contract) -> dict[str, npt.NDArray[np.generic]]:
+    return {
+        _dense_name(contract): outputs.astype(_float(contract.dtype))
+    }  # a copy: the labeler may write its answer anew
+
+
+def _outputs(table: pa.Table, contract: Contract) -> npt.NDArray[np.floating]:
+    return _unpacked(table[_dense_name(contract)], _float(contract.dtype))
 
 
 def _encode_topk(logits: Float, contract: Contract) -> dict[str, npt.NDArray[np.generic]]:
-    top = _largest(logits, contract.k)
-    values = np.take_along_axis(logits, top, axis=1)
-    order = np.lexsort((top, -values), axis=1)
-    top, values = np.take_along_axis(top, order, axis=1), np.take_along_axis(values, order, axis=1)
-    with np.errstate(
-        over="ignore"
-    ):  # −∞ where float32 cannot hold how far a logit lies below the largest: probability 0
-        shifted, kept = logits - values[:, :1], values - values[:, :1]
-        normalizers = [
-            np.log(np.exp(shifted / np.float32(temperature)).sum(axis=1)) for temperature in contract.temperatures
-        ]
+    rows = max(1, _BLOCK_NUMBERS // contract.width)
+    blocks = [_keep(logits[start : start + rows], contract) for start in range(0, max(1, len(logits)), rows)]
+    index, kept, normalizers = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    planes = index.astype("<u4").view("u1").reshape(*index.shape, 4)
     return {
-        "index": top.astype(_index_type(contract.width)),
-        "logit": np.maximum(kept, np.finfo(np.float16).min).astype("<f2"),
-        "log_normalizer": np.stack(normalizers, axis=1).astype("<f4"),
+        **{name: planes[..., number] for number, name in enumerate(_plane_names(contract))},
+        **({"gap": kept} if contract.dtype == "uint8" else {"logit": kept}),
+        "log_normalizer": normalizers,
     }
 
 
-def _largest(logits: Float, k: int) -> npt.NDArray[np.int64]:
-    """Where the k largest of each row stand (B, k); among equals the lowest index, which a partition alone leaves to the CPU."""
-    if k == logits.shape[1]:
-        return np.broadcast_to(np.arange(k), logits.shape)
-    top = np.argpartition(-logits, k - 1, axis=1)[:, :k]
-    smallest = np.take_along_axis(logits, top, axis=1).min(axis=1, keepdims=True)
-    tied = (logits >= smallest).sum(axis=1) > k
-    top[tied] = np.argsort(-logits[tied], axis=1, kind="stable")[:, :k]
-    return top
+def _keep(logits: Float, contract: Contract) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.generic], Float]:
+    """Of some rows, the largest logits: where they stand, how they are stored, and the log-normalisers with them as stored."""
+    index = largest(logits, contract.k)
+    with np.errstate(
+        over="ignore"
+    ):  # −∞ where float32 cannot hold how far a logit lies below the largest: probability 0
+        rest = logits - np.take_along_axis(logits, index[:, :1], axis=1)
+    below = np.take_along_axis(rest, index, axis=1)
+    kept: npt.NDArray[np.generic]
+    if contract.dtype == "uint8":
+        kept = to_gaps(-below)
+        stored = to_logits(kept, 1.0)
+    else:
+        kept = np.maximum(below, np.finfo(np.float16).min).astype("<f2")
+        stored = kept.astype(np.float32)
+    np.put_along_axis(rest, index, stored, axis=1)
+    sums = [np.exp(rest / np.float32(temperature)).sum(axis=1) for temperature in contract.temperatures]
+    return index, kept, np.log(np.stack(sums, axis=1)).astype("<f4")
+
+
+def _index(table: pa.Table, contract: Contract) -> npt.NDArray[np.int64]:
+    highest, *lower = [_unpacked(table[name], np.uint8) for name in reversed(_plane_names(contract))]
+    if not lower:
+        return highest.astype(np.int64)
+    # in 16 bits where they suffice: half the time of shifting int64
+    index: npt.NDArray[np.unsignedinteger] = highest.astype(np.uint16 if len(lower) == 1 else np.uint32)
+    for plane in lower:
+        index = index << np.uint8(8) | plane
+    return index.astype(np.int64)
 
 
 def _widths(contract: Contract) -> dict[str, int]:
+    """Label columns by name, and the bytes of a row in each."""
     if contract.encoding == "topk":
-        return {
-            "index": contract.k * _index_type(contract.width).itemsize,
-            "logit": contract.k * 2,
-            "log_normalizer": len(contract.temperatures) * 4,
-        }
-    return {"logits" if contract.encoding == "dense" else "value": contract.width * _float(contract.dtype).itemsize}
+        values = {"gap": contract.k} if contract.dtype == "uint8" else {"logit": contract.k * 2}
+        planes = dict.fromkeys(_plane_names(contract), contract.k)
+        return {**planes, **values, "log_normalizer": len(contract.temperatures) * 4}
+    return {_dense_name(contract): contract.width * _float(contract.dtype).itemsize}
+
+
+def _plane_names(contract: Contract) -> list[str]:
+    return [f"index_{number}" for number in range(max(1, ((contract.width - 1).bit_length() + 7) // 8))]
+
+
+def _dense_name(contract: Contract) -> str:
+    return "logits" if contract.encoding == "dense" else "value"
 
 
 def _float(dtype: str) -> np.dtype[np.floating]:
     return np.dtype("<f2" if dtype == "float16" else "<f4")
 
 
-def _index_type(classes: int) -> np.dtype[np.unsignedinteger]:
-    return np.dtype("u1" if classes <= 1 << 8 else "<u2" if classes <= 1 << 16 else "<u4")
-
-
 def _packed(values: npt.NDArray[np.generic], labelled: Bool, kind: pa.DataType) -> pa.Array:
-    validity = None if labelled.all() else pa.py_buffer(np.packbits(labelled, bitorder="little").tobytes())
-    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values).tobytes())])
+    """Values of the labelled rows, and nulls (of zero bytes) between them."""
+    if labelled.all():
+        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+    spread = np.zeros((len(labelled), *values.shape[1:]), values.dtype)
+    spread[labelled] = values
+    validity = pa.py_buffer(np.packbits(labelled, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(spread), [validity, pa.py_buffer(spread)])
 
 
-def _unpacked(column: pa.ChunkedArray, dtype: np.dtype[np.generic], width: int) -> npt.NDArray[np.generic]:
-    parts = []
-    for chunk in column.chunks:
-        size = chunk.type.byte_width
-        packed = np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset * size : (chunk.offset + len(chunk)) * size]
-        parts.append(packed.view(dtype).reshape(-1, width))
-    return np.concatenate(parts) if len(parts) != 1 else parts[0]
-
-
-def _validity(column: pa.ChunkedArray) -> Bool:
-    valid: Bool = column.is_valid().to_numpy()
-    return valid
+def _unpacked(column: pa.ChunkedArray, dtype: type[Number] | np.dtype[Number]) -> npt.NDArray[Number]:
+    size = column.type.byte_width
+    parts = [
+        np.frombuffer(chunk.buffers()[1], np.uint8, len(chunk) * size, chunk.offset * size)
+        if len(chunk)
+        else np.empty(0, np.uint8)
+        for chunk in column.chunks
+    ]
+    packed = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
+    return packed.view(dtype).reshape(len(column), size // np.dtype(dtype).itemsize)

@@ -71,7 +71,7 @@ class LabelSet:
 
     def read_contract(self) -> Contract | None:
         """The stored contract; None before the set was begun."""
-        return Contract.from_body(self._body) if self._body else None
+        return Contract.from_body(self._body, self.folder) if self._body else None
 
     def begin(self, contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
         """Store the contract, or refuse another one. Returns the label-set digest. Raises ContractError."""
@@ -82,7 +82,7 @@ class LabelSet:
                 f"Restore it from a copy, or set labels.{self.name}.version = {self.version + 1} to label anew."
             )
         if self._body is None:
-            self.folder.put_if_absent(CONTRACT, contract.to_bytes(fragment_rows=fragment_rows, label_set=mine))
+            contract.put(self.folder, fragment_rows=fragment_rows, label_set=mine)
             del self._body
         self.require(contract, inventory, fragment_rows)
         return mine
@@ -94,7 +94,7 @@ class LabelSet:
             raise ContractError(
                 f"labels.{self.name}: nothing is labelled yet under {self.folder.uri}. Run `distill label`."
             )
-        contract.require(Contract.from_body(body), self.name, self.version)
+        contract.require(Contract.from_body(body, self.folder), self.name, self.version)
         if body["fragment_rows"] != fragment_rows:
             raise ContractError(
                 f"labels.{self.name}: stored with fragment_rows = {body['fragment_rows']}, now {fragment_rows}. "
@@ -196,7 +196,16 @@ class LabelSet:
 
     def read(self, line: Line) -> pa.Table:
         """One fragment's label columns. Raises StorageError."""
-        return read_labels(self.folder, line.data, line.xxh3)
+        return read_labels(self.folder, line.data, line.xxh3, self._contract)
+
+    @cached_property
+    def _contract(self) -> Contract:
+        contract = self.read_contract()
+        if contract is None:
+            raise ContractError(
+                f"{self.folder.url('contract.json')} is gone, so nobody knows what the data beside it mean. Restore it."
+            )
+        return contract
 
     def require_complete(self, inventory: Inventory) -> None:
         """Refuse a set that does not cover each row of each of the pool's shards exactly once. Raises ContractError."""

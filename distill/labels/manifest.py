@@ -113,7 +113,8 @@ class Manifest(Sequence[Line]):
         array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
         width = array.type.byte_width
         values: npt.NDArray[np.uint8] = np.frombuffer(array.buffers()[1], np.uint8).reshape(-1, width)
-        return values[array.offset :][: len(array)][self._order]
+        chosen: npt.NDArray[np.uint8] = values[array.offset :][: len(array)][self._order]
+        return chosen
 
     @property
     def made_on(self) -> list[str]:

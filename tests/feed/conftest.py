@@ -48,12 +48,16 @@ def laid(tmp_path_factory) -> Laid:
         )
         topk.append(
             write_label_set(
-                folder / f"topk{number}", a_topk_contract(3, 2), inventories[-1], fragment_rows=29, **common
+                folder / f"topk{number}",
+                a_topk_contract(3, 2, values="float16"),
+                inventories[-1],
+                fragment_rows=29,
+                **common,
             )
         )
     columns = {
         "dense": LabelColumn(a_contract(), tuple(dense), None),
-        "topk": LabelColumn(a_topk_contract(3, 2), tuple(topk), 1.0),
+        "topk": LabelColumn(a_topk_contract(3, 2, values="float16"), tuple(topk), 1.0),
         "truth": TargetColumn("kind", KIND),
     }
     source = Source(tuple(inventories), FEATURES, 4, columns)

@@ -26,7 +26,9 @@ def answering(expression):
 
 def stored(tried, commit, temperature=None):
     folder = open_storage(tried.folder)
-    return decode(read_labels(folder, commit.data, commit.xxh3), tried.assignment.contract, temperature)
+    return decode(
+        read_labels(folder, commit.data, commit.xxh3, tried.assignment.contract), tried.assignment.contract, temperature
+    )
 
 
 def test_labels_differ_from_a_plain_loop_over_rows(tried):
@@ -48,7 +50,7 @@ def covered(task):
 
 
 def test_topk_labels_differ_from_a_plain_loop(tried):
-    tried = tried(encoding='encoding = { kind = "topk", k = 2, temperatures = [4] }')
+    tried = tried(encoding='encoding = { kind = "topk", k = 2, temperatures = [4], values = "float16" }')
     task = tried.tasks[2]
     read, x = stored(tried, run(tried, task).commit, 4.0), features(tried, task)
     z = 2 * x[:, :3].astype(np.float64) / 4

@@ -48,8 +48,9 @@ def test_a_contract_says_something_else_than_the_job(folder):
     assert (recipe.form, recipe.record, recipe.precision) == ("network", record, "bfloat16")
     assert (contract.labeler, contract.revision) == ("fitted:large", record.sha256)
     assert (contract.classes, contract.exclusive, contract.width, contract.kind) == (("a", "b", "c"), True, 3, "logits")
-    assert (contract.encoding, contract.dtype, contract.k, contract.temperatures) == ("topk", "float16", 2, (1, 4))
-    assert (contract.batch_rows, contract.precision) == (32, "bfloat16")
+    assert (contract.encoding, contract.dtype, contract.k, contract.temperatures) == ("topk", "uint8", 2, (1, 4))
+    assert (contract.batch_rows, contract.precision, contract.tolerance) == (32, "bfloat16", 2**-5)
+    assert (contract.keys, contract.format) == ((), "arrow")
     assert contract.versions == library_versions()
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from distill.errors import StorageError
 from distill.labels import Claim, Commit, read_rejects
 from distill.labels.commit import read_labels
-from distill.schema import columns_digest
+from distill.schema import columns_sha256
 from distill.storage import open_storage
 from tests.making import ORIGIN, a_contract, a_topk_contract, commit_labels, some_labels
 
@@ -56,8 +56,8 @@ def test_two_of_several_racing_attempts_believe_that_they_won(folder):
     assert len(commits) == 1
     stored = Commit.from_bytes(folder.read(CLAIM_KEY), "commit")
     assert commits == {stored.attempt}
-    read = read_labels(folder, stored.data, stored.xxh3)
-    winners = [labels for labels, _ in raced if columns_digest(labels) == stored.columns_sha256]
+    read = read_labels(folder, stored.data, stored.xxh3, contract)
+    winners = [labels for labels, _ in raced if columns_sha256(labels) == stored.columns_sha256]
     assert len(winners) == 1
     assert read.equals(winners[0])
     assert len(folder.folder("data").list_objects()) == racers  # each attempt's own; nobody was overwritten
@@ -71,7 +71,7 @@ def test_a_latecomer_replaces_what_was_committed_or_is_told_of_its_own_attempt(f
     first = commit_labels(folder, CLAIM, some_labels(20, contract, seed=1), contract)
     late = commit_labels(folder, CLAIM, some_labels(20, contract, seed=2), contract)
     assert late == first
-    assert read_labels(folder, late.data, late.xxh3).equals(some_labels(20, contract, seed=1))
+    assert read_labels(folder, late.data, late.xxh3, contract).equals(some_labels(20, contract, seed=1))
 
 
 def test_a_commit_says_something_else_than_what_was_written(written):
@@ -83,7 +83,7 @@ def test_a_commit_says_something_else_than_what_was_written(written):
     assert (commit.bytes, commit.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert commit.xxh3 == xxhash.xxh3_128_hexdigest(content)
     assert (commit.label_set, commit.device, commit.versions) == (ORIGIN.label_set, ORIGIN.device, ORIGIN.versions)
-    assert read_labels(folder, commit.data, commit.xxh3).equals(labels)
+    assert read_labels(folder, commit.data, commit.xxh3, a_contract()).equals(labels)
 
 
 @given(st.data())
@@ -93,7 +93,7 @@ def test_a_flipped_bit_in_the_data_is_read_as_a_wrong_label(written, tmp_path, d
     damaged = open_storage(str(tmp_path))
     damaged.put(commit.data, flipped(content, data.draw(st.integers(0, 8 * len(content) - 1))))
     with pytest.raises(StorageError, match=r"is damaged.*only its fragment is labelled anew"):
-        read_labels(damaged, commit.data, commit.xxh3)
+        read_labels(damaged, commit.data, commit.xxh3, a_contract())
 
 
 @given(st.data())
@@ -113,7 +113,7 @@ def test_a_truncated_object_is_read_as_fewer_labels(written, tmp_path):
     short = open_storage(str(tmp_path))
     short.put(commit.data, folder.read(commit.data)[:-1])
     with pytest.raises(StorageError, match="is damaged"):
-        read_labels(short, commit.data, commit.xxh3)
+        read_labels(short, commit.data, commit.xxh3, a_contract())
     with pytest.raises(StorageError, match="is damaged"):
         Commit.from_bytes(folder.read(commit.key)[:-20], commit.key)
 
@@ -121,7 +121,7 @@ def test_a_truncated_object_is_read_as_fewer_labels(written, tmp_path):
 def test_data_that_is_gone_ends_in_a_bare_look_up_error(written, tmp_path):
     _, commit, _ = written
     with pytest.raises(StorageError, match=r"is gone.*distill label"):
-        read_labels(open_storage(str(tmp_path)), commit.data, commit.xxh3)
+        read_labels(open_storage(str(tmp_path)), commit.data, commit.xxh3, a_contract())
 
 
 def test_rejected_rows_lose_their_reason(written):
@@ -142,8 +142,8 @@ def test_the_digest_of_columns_depends_on_how_they_are_chunked(cuts, rejected, i
     labels = some_labels(20, a_topk_contract(4, 2) if is_topk else a_contract(), rejected=rejected)
     ends = [0, *sorted(cuts), 20]
     parts = pa.concat_tables([labels.slice(start, stop - start) for start, stop in itertools.pairwise(ends)])
-    assert columns_digest(parts) == columns_digest(labels)
-    assert columns_digest(pa.concat_tables([labels, labels]).slice(20)) == columns_digest(labels)
+    assert columns_sha256(parts) == columns_sha256(labels)
+    assert columns_sha256(pa.concat_tables([labels, labels]).slice(20)) == columns_sha256(labels)
 
 
 def test_a_slice_has_the_digest_of_the_rows_before_it():
@@ -151,7 +151,7 @@ def test_a_slice_has_the_digest_of_the_rows_before_it():
     alone = pa.table([pa.array(labels["logits"].to_pylist()[5:], labels.schema.field(0).type)], schema=labels.schema)
     filled = np.array([value is None for value in alone["logits"].to_pylist()])
     assert filled.tolist() == [False, False, True] + [False] * 12
-    assert columns_digest(labels.slice(5)) == columns_digest(alone)
+    assert columns_sha256(labels.slice(5)) == columns_sha256(alone)
 
 
 def test_other_labels_have_the_same_digest():
@@ -165,7 +165,7 @@ def test_other_labels_have_the_same_digest():
         pa.table([pa.array([packed[1], packed[0], *packed[2:]], labels.schema.field(0).type)], schema=labels.schema),
         pa.table([pa.array([flipped(packed[0], 0), *packed[1:]], labels.schema.field(0).type)], schema=labels.schema),
     ]
-    assert len({columns_digest(each) for each in [labels, *others]}) == 1 + len(others)
+    assert len({columns_sha256(each) for each in [labels, *others]}) == 1 + len(others)
 
 
 @pytest.mark.parametrize("contract", [a_contract(), a_topk_contract(3, 2)])

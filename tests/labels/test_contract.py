@@ -4,10 +4,19 @@ import dataclasses
 
 import pytest
 
-from distill.errors import ContractError
+from distill.errors import ContractError, StorageError
 from distill.labels import Contract
-from distill.schema import unseal
+from distill.schema import seal, unseal
+from distill.storage import CONDITIONAL_LIMIT_BYTES, open_storage
 from tests.making import a_contract
+
+MANY = tuple(f"class number {number}" for number in range(128_000))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return open_storage(str(tmp_path / "labels"))
+
 
 OTHER = {
     "labeler": "custom:Other",
@@ -23,6 +32,9 @@ OTHER = {
     "temperatures": (1.0, 4.0),
     "batch_rows": 32,
     "precision": "bfloat16",
+    "tolerance": 0.5,
+    "keys": ("id",),
+    "format": "parquet",
 }
 
 
@@ -39,6 +51,8 @@ def test_a_change_of_meaning_is_read_as_the_same_labels(field):
         now.require(stored, "teacher", 3)
     said = str(refused.value)
     assert f"{field}: stored " in said
+    assert field != "revision" or "(other weights)" in said
+    assert field != "preprocessing" or "(other features, or scaled otherwise)" in said
     assert said.count(": stored ") == 1
     assert "labels.teacher.version = 4" in said
     assert "version 3 stays" in said
@@ -65,11 +79,66 @@ def test_temperatures_written_as_whole_numbers_mean_something_else():
     whole.require(broken, "teacher", 1)
 
 
-def test_a_stored_contract_reads_back_as_another():
-    mine = a_contract(temperatures=(1.0, 4.0), versions={"torch": "2.6"})
-    body = unseal(mine.to_bytes(fragment_rows=64, label_set="d"), "contract.json")
-    read = Contract.from_body(body)
+def test_a_stored_contract_reads_back_as_another(folder):
+    mine = a_contract(temperatures=(1.0, 4.0), keys=("id",), versions={"torch": "2.6"})
+    assert mine.put(folder, fragment_rows=64, label_set="d")
+    assert [entry.key for entry in folder.list_objects()] == ["contract.json"]
+    body = unseal(folder.read("contract.json"), "contract.json")
+    read = Contract.from_body(body, folder)
     assert read == mine
     assert read.digest == mine.digest
     assert dict(read.versions) == {"torch": "2.6"}
     assert (body["fragment_rows"], body["label_set"]) == (64, "d")
+
+
+def test_many_class_names_are_too_large_for_a_conditional_put(folder):
+    mine = a_contract(MANY)
+    assert mine.put(folder, fragment_rows=64, label_set="d")
+    sizes = {entry.key: entry.size_bytes for entry in folder.list_objects()}
+    (names,) = sizes.keys() - {"contract.json"}
+    assert sizes["contract.json"] < 2_000 < CONDITIONAL_LIMIT_BYTES < sizes[names]
+    assert mine.put(
+        folder, fragment_rows=64, label_set="d"
+    )  # begun again: the same, and the names are not written twice
+    body = unseal(folder.read("contract.json"), "contract.json")
+    assert names == f"classes-{body['contract']['classes']['sha256']}.json"
+    assert Contract.from_body(body, folder) == mine
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder, key: folder.delete(key), "is gone, so nobody knows the classes"),
+        (lambda folder, key: folder.put(key, folder.read(key)[:-9]), "is damaged"),
+        (lambda folder, key: folder.put(key, seal({"classes": ["a", "b"]})), "other class names than its name says"),
+    ],
+)
+def test_lost_or_exchanged_class_names_give_other_classes(folder, damage, said):
+    a_contract(MANY).put(folder, fragment_rows=64, label_set="d")
+    (key,) = {entry.key for entry in folder.list_objects()} - {"contract.json"}
+    damage(folder, key)
+    with pytest.raises(StorageError, match=said):
+        Contract.from_body(unseal(folder.read("contract.json"), "contract.json"), folder)
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (
+            (*MANY[:70_001], "cat", *MANY[70_002:]),
+            "stored 'class number 70001', now 'cat' as number 70001, the first that differs",
+        ),
+        (
+            (*MANY[:5], MANY[6], MANY[5], *MANY[7:]),
+            "now 'class number 6' as number 5, the first that differs (the same names in another order)",
+        ),
+        (MANY[:-2], "stored 128000, now 127998; stored 2 more, from 'class number 127998' on"),
+        ((*MANY, "cat"), "stored 128000, now 128001; now 1 more, from 'cat' on"),
+    ],
+)
+def test_a_refusal_leaves_one_to_find_the_class_that_differs(now, said):
+    with pytest.raises(ContractError) as refused:
+        a_contract(now).require(a_contract(MANY), "teacher", 1)
+    assert f"classes: {said}" in str(refused.value) or f"classes: stored 'class number 5', {said}" in str(refused.value)
+    assert "labels.teacher.version = 2" in str(refused.value)
+    assert len(str(refused.value)) < 600
