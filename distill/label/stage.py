@@ -69,7 +69,7 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
     parts = [_begin(job, name, pool, contract) for pool in opened]
     tasks = [task for part in parts for task in part.tasks]
     if tasks:
-        told = {part.pool.name: PoolPart(part.pool.files.uri, part.labels.folder.uri, part.label_set) for part in parts}
+        told = {part.pool.name: _told_pool(part) for part in parts}
         require_conditional_put(open_storage(job.root_uri))
         assignment = Assignment(name, recipe, contract, opened[0].features, _width(name, recipe, opened), told)
         _label(job, assignment, parts, tasks)
@@ -77,6 +77,11 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
         if part.labels.unrolled[0]:
             part.labels.write_manifest()
     return [_summary(job, name, part) for part in parts]
+
+
+def _told_pool(part: _Part) -> PoolPart:
+    inventory = part.pool.inventory
+    return PoolPart(inventory.uri, part.labels.folder.uri, part.label_set, inventory.format)
 
 
 def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:

@@ -1,21 +1,37 @@
-"""Pools: which rows there are (`inventory`), how they are read (`readers`), and what a model sees of them (`features`)."""
+"""Pools: which rows there are (`inventory`), how they are read (`formats`), and what a model sees of them (`features`)."""
 
 from __future__ import annotations
 
-from distill.pool.features import Rows, decode_features, decode_target, feature_width, value_width
+from distill.pool.features import Rows, as_matrix, decode_features, decode_target, feature_width
+from distill.pool.formats import (
+    INDEXED,
+    Footer,
+    GroupCache,
+    Taken,
+    check_columns,
+    check_keys,
+    pool_format,
+    read_footer,
+    read_rows,
+)
 from distill.pool.inventory import Fragment, Inventory, Shard, list_shards, read_inventory, take_inventory
 from distill.pool.make import make_pool
+from distill.pool.numbers import value_width
 from distill.pool.open import OpenPool, check_pools, open_pool
-from distill.pool.readers import Footer, check_columns, read_footer, read_rows
 
 __all__ = [
+    "INDEXED",
     "Footer",
     "Fragment",
+    "GroupCache",
     "Inventory",
     "OpenPool",
     "Rows",
     "Shard",
+    "Taken",
+    "as_matrix",
     "check_columns",
+    "check_keys",
     "check_pools",
     "decode_features",
     "decode_target",
@@ -23,6 +39,7 @@ __all__ = [
     "list_shards",
     "make_pool",
     "open_pool",
+    "pool_format",
     "read_footer",
     "read_inventory",
     "read_rows",

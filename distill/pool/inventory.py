@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import pyarrow as pa
 
 from distill.errors import PoolError, StorageError
-from distill.pool.readers import Footer, read_footer
+from distill.job import Format
+from distill.pool.formats import INDEXED, Footer, pool_format, read_footer
 from distill.schema import INVENTORY, bytes_table, digest, table_bytes
 from distill.storage import Entry, Storage, is_hidden
 
@@ -62,6 +63,7 @@ class Inventory:
     uri: str
     shards: tuple[Shard, ...]
     digest: str
+    format: Format = "parquet"
 
     @property
     def rows(self) -> int:
@@ -76,8 +78,9 @@ class Inventory:
     def fragments(self, fragment_rows: int) -> Iterator[Fragment]:
         """Every row once, in (shard, row) order."""
         for shard in self.shards:
-            for number, start in enumerate(range(0, shard.rows, fragment_rows)):
-                yield Fragment(f"{shard.number:06d}-{number:06d}", shard, start, min(fragment_rows, shard.rows - start))
+            step = fragment_rows if self.format in INDEXED else max(shard.rows, 1)
+            for number, start in enumerate(range(0, shard.rows, step)):
+                yield Fragment(f"{shard.number:06d}-{number:06d}", shard, start, min(step, shard.rows - start))
 
 
 def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
@@ -96,12 +99,13 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
     return Inventory(pool, uri, tuple(shards), first) if first else None
 
 
-def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
+def take_inventory(root: Storage, pool: str, files: Storage, declared: Format | None = None) -> Inventory:
     """The pool's inventory, with a new segment for files that were not there before.
 
-    Raises PoolError for a pool without files, and for files that changed or vanished.
+    Raises PoolError for a pool without files, of several formats, and for files that changed or vanished.
     """
     found = list_shards(pool, files)
+    format = pool_format([entry.key for entry in found], f"pools.{pool}: {files.uri}", declared)
     # counted before it is read: a segment that another run adds from here on makes this run's claim fail, never a second copy
     segments = len(root.folder("inventories", pool).list_objects())
     stored = read_inventory(root, pool, files.uri)
@@ -109,11 +113,11 @@ def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
     _refuse_changes(pool, files, known, found)
     new = [entry for entry in found if entry.key not in known]
     if stored and not new:
-        return stored
+        return replace(stored, format=format)
     hidden = sum(is_hidden(entry.key) and entry.key not in _OUR_MARKERS for entry in files.walk())
     if hidden:
         log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, hidden, files.uri)
-    _append(root.folder("inventories", pool), segments, files, new)
+    _append(root.folder("inventories", pool), segments, files, new, format=format)
     taken = read_inventory(root, pool, files.uri)
     if taken is None or {entry.key for entry in found} != {shard.key for shard in taken.shards}:
         raise PoolError(
@@ -123,7 +127,7 @@ def take_inventory(root: Storage, pool: str, files: Storage) -> Inventory:
         raise PoolError(
             f"pools.{pool}: the {len(found)} files under {files.uri} hold no rows. Put rows there, or correct the path."
         )
-    return taken
+    return replace(taken, format=format)
 
 
 def list_shards(pool: str, files: Storage) -> list[Entry]:
@@ -159,9 +163,9 @@ def _refuse_changes(pool: str, files: Storage, known: dict[str, str], found: Seq
             )
 
 
-def _append(folder: Storage, number: int, files: Storage, new: Sequence[Entry]) -> None:
+def _append(folder: Storage, number: int, files: Storage, new: Sequence[Entry], *, format: Format) -> None:
     with ThreadPoolExecutor(_FOOTER_THREADS) as threads:
-        footers: list[Footer] = list(threads.map(lambda entry: read_footer(files, entry.key), new))
+        footers: list[Footer] = list(threads.map(lambda entry: read_footer(files, entry.key, format), new))
     rows = [
         {
             "key": entry.key,

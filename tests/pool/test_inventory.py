@@ -98,7 +98,7 @@ def test_a_pool_without_files_is_refused_with_its_place(tmp_path):
 def test_a_file_that_is_no_parquet_is_refused_by_name_before_anything_is_listed(pool):
     root, files = pool
     files.put("notes.txt", b"not rows")
-    with pytest.raises(PoolError, match=r"notes\.txt is no readable Parquet file"):
+    with pytest.raises(PoolError, match=r"the ending of .notes\.txt. tells no format"):
         take_inventory(root, "unlabelled", files)
     assert root.list_objects() == []
 
@@ -127,11 +127,11 @@ def test_a_segment_claimed_by_another_since_it_was_read_is_not_followed_by_a_cop
     root, files = pool
     real = inventory.read_footer
 
-    def slow(storage, key):
+    def slow(storage, key, format):
         if not root.list_objects():
             monkeypatch.setattr(inventory, "read_footer", real)
             take_inventory(root, "unlabelled", files)
-        return real(storage, key)
+        return real(storage, key, format)
 
     monkeypatch.setattr(inventory, "read_footer", slow)
     monkeypatch.setattr(inventory, "_FOOTER_THREADS", 1)
