@@ -205,7 +205,11 @@ def schema() -> None:
 
 
 @app.command()
-def init(pool: Annotated[str, typer.Argument(metavar="POOL", help="A folder, file or s3:// URI of Parquet.")]) -> None:
+def init(
+    pool: Annotated[
+        str, typer.Argument(metavar="POOL", help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV.")
+    ],
+) -> None:
     """A commented job for a pool, on standard output."""
     with edge(None, verbose=False):
         from distill.init import job_template

@@ -12,16 +12,29 @@ from distill.label import Preview
 _SHADES = " ░▒▓█"
 _SHOWN_NUMBERS = 6
 _SHOWN_CLASSES = 3
+_SHOWN_LETTERS = 200
+_SHOWN_PIXELS = 28
 
 
 def print_preview(job: Job, name: str, preview: Preview) -> None:
-    """One table row a pool row: its features, drawn where the job says that they are an image, and the answer."""
-    shape = _image_shape(job, preview.features.shape[1])
+    """One table row a pool row: what is seen of it, drawn where it is an image, and the answer."""
     rows = [
-        [str(number), _drawn(features, shape), _said(preview, number)]
-        for number, features in enumerate(preview.features)
+        [str(number), _drawn(features, job), _said(preview, number)] for number, features in enumerate(preview.features)
     ]
     print_table(f"labels.{name} on {preview.pool}, {preview.shard}", ["row", "features", "says"], rows)
+
+
+def _drawn(features: str | npt.NDArray[np.generic], job: Job) -> str:
+    if isinstance(features, str):
+        return features if len(features) <= _SHOWN_LETTERS else f"{features[: _SHOWN_LETTERS - 1]}…"
+    numbers = features.astype(np.float32)
+    if numbers.ndim == 3:
+        return _shaded(numbers.mean(axis=2))
+    shape = _image_shape(job, len(numbers))
+    if shape is not None:
+        return _shaded(numbers.reshape(shape))
+    more = f" … ({len(numbers)} numbers)" if len(numbers) > _SHOWN_NUMBERS else ""
+    return " ".join(f"{value:.3g}" for value in numbers[:_SHOWN_NUMBERS]) + more
 
 
 def _image_shape(job: Job, width: int) -> tuple[int, int] | None:
@@ -32,12 +45,12 @@ def _image_shape(job: Job, width: int) -> tuple[int, int] | None:
     )
 
 
-def _drawn(features: npt.NDArray[np.float32], shape: tuple[int, int] | None) -> str:
-    if shape is None:
-        more = f" … ({len(features)} numbers)" if len(features) > _SHOWN_NUMBERS else ""
-        return " ".join(f"{value:.3g}" for value in features[:_SHOWN_NUMBERS]) + more
-    low, high = float(features.min()), float(features.max())
-    levels = ((features - low) / max(high - low, 1e-9) * (len(_SHADES) - 1)).round().astype(int).reshape(shape)
+def _shaded(image: npt.NDArray[np.float32]) -> str:
+    """Grey as letters; of a large image every so many lines and columns."""
+    step = max(1, -(-max(image.shape) // _SHOWN_PIXELS))
+    image = image[::step, ::step]
+    low, high = float(image.min()), float(image.max())
+    levels = ((image - low) / max(high - low, 1e-9) * (len(_SHADES) - 1)).round().astype(int)
     return "\n".join("".join(_SHADES[level] * 2 for level in line) for line in levels)
 
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from distill.evaluate.candidates import Candidate
 from distill.feed import Chunk, Source
@@ -28,8 +29,8 @@ class Stopwatch:
         import torch
 
         torch.set_num_threads(1)
-        rows = self.source.load(self.chunk)["features"].astype(np.float32)
-        batch = np.resize(rows, (ROWS, rows.shape[1]))
+        rows = self.source.seen(self.chunk)
+        batch = np.resize(rows, (ROWS, *rows.shape[1:]))
         built = {candidate.method.key: build_labeler(candidate.recipe) for candidate in self.candidates}
         times: dict[str, list[float]] = {key: [] for key in built}
         for _ in range(ROUNDS + 1):
@@ -38,7 +39,7 @@ class Stopwatch:
         return {key: statistics.median(seconds[1:]) * 1000 / ROWS for key, seconds in times.items()}
 
 
-def _seconds(labeler: Labeler, batch: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
+def _seconds(labeler: Labeler, batch: npt.NDArray[np.generic]) -> float:
     began = time.perf_counter()
     labeler.label(batch)
     return time.perf_counter() - began

@@ -3,7 +3,7 @@
 A chunk is a dictionary of arrays with one entry a row. For each column that a term learns from, `<column>.weight` is 0 where the row
 was rejected, by the labeler or by the reader.
 
-    features             (B, F) float32
+    features             (B, F) float32; images as C·H·W numbers in 0..1 (`as_matrix`); text (B,) object, which no student learns from
     <column>.outputs     (B, S) float32: logits or values      <column>.index, .log_probs   (B, k) for top-k sets
     <column>.target      (B,) int64, or (B, S) float32         <column>.weight              (B,) float32
 """
@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from distill.errors import ContractError
 from distill.feed.order import Chunk
-from distill.job import Outputs, VectorFeatures
+from distill.job import Features, Outputs, TextFeatures
 from distill.labels import Contract, DenseLabels, LabelSet, decode
-from distill.pool import Inventory, decode_features, decode_target, read_rows
+from distill.pool import Inventory, Rows, Taken, as_matrix, decode_features, decode_target, read_rows
 from distill.storage import open_storage
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -50,7 +50,7 @@ class Source:
     """Pools whose rows are seen together, and what is learned on them."""
 
     inventories: tuple[Inventory, ...]
-    features: VectorFeatures
+    features: Features
     width: int
     columns: Mapping[str, LabelColumn | TargetColumn] = field(default_factory=dict)
 
@@ -74,19 +74,31 @@ class Source:
 
     def load(self, chunk: Chunk) -> Arrays:
         """The arrays of one chunk. Raises PoolError, StorageError, ContractError."""
-        inventory = self.inventories[chunk.pool]
-        targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
-        rows = range(chunk.start, chunk.start + chunk.rows)
-        wanted = list(dict.fromkeys([*self.features.columns, *targets]))
-        table = read_rows(open_storage(inventory.uri), inventory.shard(chunk.shard).key, rows, wanted)
-        decoded = decode_features(table, self.features, self.width)
-        usable = _usable(chunk.rows, decoded.rejected)
-        arrays: Arrays = {"features": decoded.values, "row": self._row_numbers(chunk)}
+        taken, decoded = self._read(chunk)
+        usable = _usable(chunk.rows, decoded.rejected | taken.rejected)
+        features = decoded.values if isinstance(self.features, TextFeatures) else as_matrix(decoded.values)
+        arrays: Arrays = {"features": features, "row": self._row_numbers(chunk)}
         for name, column in self.columns.items():
-            made = _target(table, column) if isinstance(column, TargetColumn) else self._labels(chunk, column)
+            made = _target(taken.table, column) if isinstance(column, TargetColumn) else self._labels(chunk, column)
             made["weight"] = np.multiply(made["weight"], usable, dtype=np.float32)
             arrays |= {f"{name}.{key}": values for key, values in made.items()}
         return arrays
+
+    def seen(self, chunk: Chunk) -> npt.NDArray[np.generic]:
+        """The features of one chunk as a labeler is given them. Raises PoolError, StorageError."""
+        return self._read(chunk)[1].values
+
+    def _read(self, chunk: Chunk) -> tuple[Taken, Rows]:
+        inventory = self.inventories[chunk.pool]
+        targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
+        taken = read_rows(
+            open_storage(inventory.uri),
+            inventory.shard(chunk.shard).key,
+            range(chunk.start, chunk.start + chunk.rows),
+            [*self.features.columns, *targets],
+            format=inventory.format,
+        )
+        return taken, decode_features(taken.table, self.features, self.width)
 
     @cached_property
     def _first_rows(self) -> list[npt.NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from distill.job.labels import Compute, Custom, Dense, Fitted, Labels, TopK, Val
 from distill.job.load import Job, load_job
 from distill.job.models import Cnn, Eszsl, Fit, Linear, Mlp, Network, Training
 from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs
-from distill.job.pools import Pool, VectorFeatures
+from distill.job.pools import Features, Format, ImageFeatures, Pool, TextFeatures, VectorFeatures
 from distill.job.students import MAIN, Evaluate, Head, Student, Term
 from distill.job.sweep import Sweep, Variant
 
@@ -23,9 +23,12 @@ __all__ = [
     "Dense",
     "Eszsl",
     "Evaluate",
+    "Features",
     "Fit",
     "Fitted",
+    "Format",
     "Head",
+    "ImageFeatures",
     "Job",
     "Labels",
     "Linear",
@@ -36,6 +39,7 @@ __all__ = [
     "Student",
     "Sweep",
     "Term",
+    "TextFeatures",
     "TopK",
     "Training",
     "Value",

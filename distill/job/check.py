@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from distill.errors import JobError
 from distill.job.labels import Custom, Fitted, TopK
 from distill.job.labels import Value as ValueEncoding
-from distill.job.models import Eszsl, Training
+from distill.job.models import Cnn, Eszsl, Training
 from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs, term_outputs
 from distill.job.paths import wrong_uri
+from distill.job.pools import ImageFeatures, TextFeatures
 from distill.job.spec import Job
 from distill.job.students import Kl, Student, Term
 
@@ -80,7 +81,7 @@ def _pools(job: Job) -> Problems:
     for name, pool in job.pools.items():
         if pool.features is None:
             yield f"pools.{name}.features: missing, and the job's pools do not share one. Say what a model sees of a row."
-        private = sorted(set(pool.private).intersection(pool.features.columns if pool.features else ()))
+        private = sorted(set(pool.private).intersection(pool.read_columns))
         if private:  # features that the pool takes from another one
             yield f"pools.{name}.private = {list(pool.private)}: private columns {private} are used as features. Take them out of one of the two."
         if f"{job.root_uri}/".startswith(f"{uris[name]}/"):
@@ -100,6 +101,8 @@ def _maker(job: Job, pool: str) -> Problems:
         yield f"pools.{pool}.made_by = {made_by!r}: say FILE.py:FUNCTION, relative to the job file."
     elif not job.beside(file).is_file():
         yield f"pools.{pool}.made_by = {made_by!r}: there is no file {str(job.beside(file))!r}. Paths are relative to the job file."
+    if job.pools[pool].format not in (None, "parquet"):
+        yield f"pools.{pool}.format = {job.pools[pool].format!r}: a pool that is made is Parquet. Leave it out."
 
 
 def _fits(job: Job) -> Problems:
@@ -109,6 +112,7 @@ def _fits(job: Job) -> Problems:
             continue
         if job.evaluate and job.evaluate.on == fit.on:
             yield f"fit.{name}.on = {fit.on!r}: students are judged on that pool. Fit it on another one."
+        yield from _learnable(job, (fit.on,), fit.model, f"fit.{name}")
         if not isinstance(fit.model, Eszsl):
             yield from _training(fit.training, f"fit.{name}.training")
             continue
@@ -190,6 +194,8 @@ def _students(job: Job) -> Problems:
             continue
         yield from _training(student.training, f"{where}.training")
         yield from _rows(job, student, where)
+        pools = (*student.on, *(term.pool for term in student.terms if term.pool))
+        yield from _learnable(job, pools, student.model, where)
         for number, term in enumerate(student.terms):
             yield from _term(job, student, term, f"{where}.terms.{number}")
 
@@ -199,6 +205,24 @@ def _alike(job: Job, pools: Sequence[str], where: str) -> Problems:
     if len({job.pools[pool].features for pool in pools}) > 1:
         together = list(dict.fromkeys(pools))
         yield f"{where}: one model sees the pools {together}, which have different features. Give them the same."
+
+
+def _learnable(job: Job, pools: Sequence[str], model: object, where: str) -> Problems:
+    """Whether a model of numbers can see these pools."""
+    for pool in dict.fromkeys(pools):
+        features = job.pools[pool].features
+        if isinstance(features, TextFeatures):
+            yield (
+                f"{where}: sees pools.{pool}, whose features are text, which nothing here learns from yet. "
+                f'Label it by a labeler of your own (labeler = {{ kind = "custom" }}), or give it features of numbers.'
+            )
+        if isinstance(features, ImageFeatures) and isinstance(model, Cnn):
+            height, width, channels = features.shape
+            if model.shape != (channels, height, width):
+                yield (
+                    f"{where}.model.shape = {list(model.shape)}: images of pools.{pool} are {height} high, {width} wide, with {channels} channels. "
+                    f"Write [{channels}, {height}, {width}]."
+                )
 
 
 def _rows(job: Job, student: Student, where: str) -> Problems:

@@ -21,7 +21,7 @@ class Preview:
 
     pool: str
     shard: str
-    features: npt.NDArray[np.float32]
+    features: npt.NDArray[np.generic]
     outputs: npt.NDArray[np.float32]
     meaning: Outputs
     rejected: dict[int, tuple[str, str]]
@@ -34,9 +34,10 @@ def preview_labels(job: Job, name: str, rows: int) -> Preview:
     pool = open_pool(job, job.labels[name].over[0])
     recipe, contract = prepare_labels(job, name)
     shard = pool.first_shard
-    table = read_rows(pool.files, shard.key, range(min(rows, shard.rows)), pool.features.columns)
-    decoded = decode_features(table, pool.features, pool.width())
-    features = decoded.values.astype(np.float32, copy=False)
+    wanted = range(min(rows, shard.rows))
+    taken = read_rows(pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format)
+    decoded = decode_features(taken.table, pool.features, pool.width())
+    features = decoded.values
     try:
         labeler = build_labeler(recipe)
     except Exception as error:
@@ -48,4 +49,4 @@ def preview_labels(job: Job, name: str, rows: int) -> Preview:
         raise LabelerError(
             f"labels.{name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"
         ) from error
-    return Preview(pool.name, shard.key, features, outputs, label_outputs(job, name), decoded.rejected)
+    return Preview(pool.name, shard.key, features, outputs, label_outputs(job, name), decoded.rejected | taken.rejected)

@@ -69,13 +69,18 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
     recipe, contract = prepare_labels(job, name)
     parts = [_begin(job, name, pool, contract) for pool in opened]
     if any(len(part.left) for part in parts):
-        told = {part.pool.name: PoolPart(part.pool.files.uri, part.labels.folder.uri, part.label_set) for part in parts}
+        told = {part.pool.name: _told_pool(part) for part in parts}
         assignment = Assignment(name, recipe, contract, opened[0].features, _width(name, recipe, opened), told)
         _label(job, assignment, parts)
     for part in parts:
         part.labels.write_manifest()
         part.labels.tidy_manifest()
     return [_summary(job, name, part) for part in parts]
+
+
+def _told_pool(part: _Part) -> PoolPart:
+    inventory = part.pool.inventory
+    return PoolPart(inventory.uri, part.labels.folder.uri, part.label_set, inventory.format)
 
 
 def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:

@@ -7,18 +7,19 @@ from dataclasses import asdict, dataclass
 from itertools import count, groupby
 from typing import Any
 
-from distill.job import VectorFeatures
+from distill.job import Features
 from distill.labelers import Recipe
 from distill.labels import Claim, Commit, Contract
 
 
 @dataclass(frozen=True)
 class PoolPart:
-    """One pool of a labelling: where its files lie, where its label set lies, and the set's digest."""
+    """One pool of a labelling: where its files lie, where its label set lies, the set's digest, and the files' format."""
 
     files: str
     folder: str
     label_set: str
+    format: str = "parquet"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Assignment:
     """Of the label set."""
     recipe: Recipe
     contract: Contract
-    features: VectorFeatures
+    features: Features
     width: int
     pools: Mapping[str, PoolPart]
 

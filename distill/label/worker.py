@@ -59,10 +59,10 @@ class LabelWorker:
         there = folder.read_or_none(claim.key)
         if there is not None:  # a fragment that is given out again, because its actor died after the commit
             return Outcome(task.pool, claim.fragment, Commit.from_bytes(there, folder.url(claim.key)))
-        table = read_rows(
-            open_storage(part.files), task.key, range(claim.start, claim.start + claim.rows), told.features.columns
-        )
-        rows = decode_features(table, told.features, told.width)
+        wanted = range(claim.start, claim.start + claim.rows)
+        taken = read_rows(open_storage(part.files), task.key, wanted, told.features.columns, format=part.format)
+        rows = decode_features(taken.table, told.features, told.width)
+        rows.rejected |= taken.rejected
         with self._device_free:
             labels, refused = self._infer(rows)
         rejected = {**refused, **rows.rejected}
@@ -77,7 +77,7 @@ class LabelWorker:
     def _infer(self, rows: Rows) -> tuple[pa.Table, dict[int, tuple[str, str]]]:
         """Labels of all rows, encoded batch by batch so that memory holds one batch of logits, and what the labeler's answers refuse."""
         contract = self.assignment.contract
-        features = rows.values.astype(np.float32, copy=False)
+        features = rows.values
         encoded: list[pa.Table] = []
         refused: dict[int, tuple[str, str]] = {}
         for start in range(0, len(features), contract.batch_rows):

@@ -16,13 +16,18 @@ from distill.job.source import PythonFile
 from distill.models import ModelRecord
 
 Matrix = npt.NDArray[np.float32]
+Seen = npt.NDArray[np.generic]
+"""What `distill.pool.decode_features` makes of rows."""
 
 
 class Labeler(Protocol):
     """Rows in, soft labels out."""
 
-    def label(self, features: Matrix) -> Matrix:
-        """(B, F) float32 → (B, width) float32: logits of each class in the contract's order, or values. Row i answers row i."""
+    def label(self, features: Seen) -> Matrix:
+        """B rows → (B, width) float32: logits of each class in the contract's order, or values. Row i answers row i.
+
+        `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for text.
+        """
 
 
 def checked_answer(answered: object, rows: int, width: int) -> Matrix:

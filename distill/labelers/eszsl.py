@@ -22,8 +22,9 @@ import safetensors.numpy
 
 from distill.errors import LabelerError
 from distill.job import Eszsl
-from distill.labelers.base import Matrix
+from distill.labelers.base import Matrix, Seen
 from distill.models import ModelRecord, read_weights
+from distill.pool import as_matrix
 from distill.storage import open_storage
 
 Double = npt.NDArray[np.float64]
@@ -158,8 +159,8 @@ class EszslLabeler:
         tensors = safetensors.numpy.load(read_weights(open_storage(folder), record))
         return cls(tensors["weight"], tensors["bias"])
 
-    def label(self, features: Matrix) -> Matrix:
-        logits: Matrix = features @ self.weight[:-1] + self.weight[-1] + self.bias
+    def label(self, features: Seen) -> Matrix:
+        logits: Matrix = as_matrix(features) @ self.weight[:-1] + self.weight[-1] + self.bias
         return logits
 
 

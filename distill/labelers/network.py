@@ -6,9 +6,10 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from distill.labelers.base import Matrix
+from distill.labelers.base import Matrix, Seen
 from distill.models import ModelRecord, NetworkPlan, read_weights
 from distill.models.network import MultiHead
+from distill.pool import as_matrix
 from distill.storage import open_storage
 
 
@@ -29,12 +30,12 @@ class NetworkLabeler:
             load_network(folder, record), head=head or next(iter(record.heads)), device=device, precision=precision
         )
 
-    def label(self, features: Matrix) -> Matrix:
+    def label(self, features: Seen) -> Matrix:
         with (
             torch.inference_mode(),
             torch.autocast(self.device.split(":")[0], self.dtype, enabled=self.dtype is not None),
         ):
-            answered = self.network(torch.from_numpy(features).to(self.device))[self.head]
+            answered = self.network(torch.from_numpy(as_matrix(features)).to(self.device))[self.head]
         made: Matrix = answered.float().cpu().numpy().astype(np.float32, copy=False)
         return made
 

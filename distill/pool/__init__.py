@@ -1,15 +1,26 @@
-"""Pools: which rows there are (`inventory`), how they are read (`readers`), and what a model sees of them (`features`)."""
+"""Pools: which rows there are (`inventory`), how they are read (`formats`), and what a model sees of them (`features`)."""
 
 from __future__ import annotations
 
 from distill.pool.cut import WHOLE, FragmentTable, fragment_id
-from distill.pool.features import Rows, decode_features, decode_target, feature_width, value_width
+from distill.pool.features import Rows, as_matrix, decode_features, decode_target, feature_width
 from distill.pool.footers import Footing, look_at, read_footers
-from distill.pool.inventory import INDEXED, Fragment, Inventory, Shard, read_inventory
+from distill.pool.formats import (
+    INDEXED,
+    Footer,
+    GroupCache,
+    Taken,
+    check_columns,
+    check_keys,
+    pool_format,
+    read_footer,
+    read_rows,
+)
+from distill.pool.inventory import Fragment, Inventory, Shard, read_inventory
 from distill.pool.listing import list_shards, take_inventory
 from distill.pool.make import make_pool
+from distill.pool.numbers import value_width
 from distill.pool.open import OpenPool, check_pools, known_inventory, open_pool
-from distill.pool.readers import Footer, check_columns, read_footer, read_rows
 
 __all__ = [
     "INDEXED",
@@ -18,11 +29,15 @@ __all__ = [
     "Footing",
     "Fragment",
     "FragmentTable",
+    "GroupCache",
     "Inventory",
     "OpenPool",
     "Rows",
     "Shard",
+    "Taken",
+    "as_matrix",
     "check_columns",
+    "check_keys",
     "check_pools",
     "decode_features",
     "decode_target",
@@ -33,6 +48,7 @@ __all__ = [
     "look_at",
     "make_pool",
     "open_pool",
+    "pool_format",
     "read_footer",
     "read_footers",
     "read_inventory",

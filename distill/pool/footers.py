@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from distill.errors import PoolError
-from distill.pool.readers import read_footer
+from distill.pool.formats import read_footer
 from distill.progress import FILES, track
 from distill.storage import Entry, Storage, open_storage
 
@@ -51,8 +51,7 @@ def require_readable(pool: str, footings: Sequence[Footing]) -> list[tuple[int, 
 
 
 def _footing(files: Storage, key: str, format: str) -> Footing:
-    assert format == "parquet"
     try:
-        return read_footer(files, key).row_groups
+        return read_footer(files, key, format).row_groups
     except PoolError as error:
         return str(error)

@@ -21,11 +21,10 @@ import pyarrow.compute as pc
 
 from distill.errors import StorageError
 from distill.pool.cut import WHOLE, FragmentTable, cut_fragments, fragment_id
+from distill.pool.formats import INDEXED
 from distill.schema import INVENTORY, bytes_table, digest
 from distill.storage import Storage
 
-INDEXED = ("parquet", "arrow")
-"""Formats of which a run of rows is read alone; a shard of another is one fragment."""
 _KEPT = ("key", "id", "bytes", "rows", "row_groups", "retires")
 _SHARDS_AT_ONCE = 4_096
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from distill.errors import PoolError
 from distill.job import Pool
 from distill.pool.footers import ReadFooters, read_footers, require_readable
+from distill.pool.formats import pool_format
 from distill.pool.inventory import Inventory, read_inventory, segment_key
 from distill.schema import INVENTORY, digest, table_bytes
 from distill.storage import CONDITIONAL_LIMIT_BYTES, Entry, Storage, is_hidden
@@ -55,7 +56,9 @@ def take_inventory(
     for attempt in range(_TRIES):
         stored = read_inventory(root, pool, files.uri)
         found, hidden = _walk(pool, files)
-        format = _same_format(pool, stored, pool_format(spec, [entry.key for entry in found]))
+        format = _same_format(
+            pool, stored, pool_format([entry.key for entry in found], f"pools.{pool}: {files.uri}", spec.format)
+        )
         known = stored.known if stored else {}
         changes = _changes(known, found)
         _refuse(pool, files, spec, changes)
@@ -74,11 +77,6 @@ def take_inventory(
             assert taken is not None
             return _with_rows(taken, len(found))
     raise PoolError(f"pools.{pool}: other runs keep listing {files.uri} at the same time. Run the same command again.")
-
-
-def pool_format(spec: Pool, keys: Sequence[str]) -> str:  # noqa: ARG001
-    """How the files are read."""
-    return spec.format
 
 
 def list_shards(pool: str, files: Storage) -> list[Entry]:

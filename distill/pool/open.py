@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+import pyarrow as pa
+
 from distill.errors import PoolError
-from distill.job import Cnn, Job, Outputs, Pool, VectorFeatures, pool_outputs
-from distill.pool.features import column_width, feature_width
+from distill.job import Cnn, Features, Job, Outputs, Pool, pool_outputs
+from distill.pool.features import feature_width
 from distill.pool.footers import ReadFooters, read_footers
+from distill.pool.formats import check_columns, check_keys, read_footer, read_rows
 from distill.pool.inventory import Inventory, Shard, read_inventory
 from distill.pool.listing import take_inventory
-from distill.pool.readers import check_columns, read_footer, read_rows
+from distill.pool.numbers import check_numbers, column_width
 from distill.schema import digest, seal
 from distill.storage import Storage, open_storage
 
@@ -32,7 +36,7 @@ class OpenPool:
         return open_storage(self.inventory.uri)
 
     @property
-    def features(self) -> VectorFeatures:
+    def features(self) -> Features:
         """What a model sees of a row."""
         assert self.spec.features is not None
         return self.spec.features
@@ -43,16 +47,24 @@ class OpenPool:
         return next(shard for shard in self.inventory.shards if shard.rows)
 
     def width(self) -> int:
-        """Numbers in a row's features. Raises PoolError."""
-        shard = self.first_shard
-        footer = read_footer(self.files, shard.key)
-        first = read_rows(self.files, shard.key, range(min(_LOOKED_AT_ROWS, shard.rows)), self.features.columns)
-        return feature_width(footer.schema, self.features, first)
+        """Numbers in a row's features once they are a matrix; 1 for text. Raises PoolError."""
+        return feature_width(self.schema, self.features, self._first_rows(self.features.columns))
 
     def target_width(self, outputs: Outputs) -> int:
         """Numbers that a head needs to answer this pool's target. Raises PoolError."""
-        footer = read_footer(self.files, self.first_shard.key)
-        return len(outputs.classes) or column_width(footer.schema, str(self.spec.target))
+        if outputs.classes:
+            return len(outputs.classes)
+        check_numbers(self._first_rows([str(self.spec.target)]), str(self.spec.target))
+        return column_width(self.schema, str(self.spec.target))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of its first shard that has rows."""
+        return read_footer(self.files, self.first_shard.key, self.inventory.format).schema
+
+    def _first_rows(self, columns: Sequence[str]) -> pa.Table:
+        rows = range(min(_LOOKED_AT_ROWS, self.first_shard.rows))
+        return read_rows(self.files, self.first_shard.key, rows, columns, format=self.inventory.format).table
 
 
 def open_pool(job: Job, name: str, *, read: ReadFooters = read_footers) -> OpenPool:
@@ -83,7 +95,8 @@ def _problems(job: Job, name: str) -> list[str]:
     try:
         pool = open_pool(job, name)
         shapes = _shapes(job, name)
-        looked_for = [pool.features.model_dump(mode="json"), pool.spec.target, asdict(pool_outputs(job, name)), shapes]
+        spec = pool.spec.model_dump(mode="json", include={"features", "target", "keys", "format"})
+        looked_for = [spec, asdict(pool_outputs(job, name)), shapes]
         checks, key = open_storage(job.root_uri).folder("checks"), digest([pool.inventory.content, looked_for])[:32]
         if checks.read_or_none(key) is None:
             _look(job, pool, shapes)
@@ -95,9 +108,9 @@ def _problems(job: Job, name: str) -> list[str]:
 
 def _look(job: Job, pool: OpenPool, shapes: dict[str, list[int]]) -> None:
     """Open the first shard that has rows. Raises PoolError."""
-    shard = pool.first_shard
-    wanted = [*pool.features.columns, *([pool.spec.target] if pool.spec.target else [])]
-    check_columns(read_footer(pool.files, shard.key).schema, wanted, f"pools.{pool.name}: {pool.files.url(shard.key)}")
+    where, schema = f"pools.{pool.name}: {pool.files.url(pool.first_shard.key)}", pool.schema
+    check_columns(schema, pool.spec.read_columns, where)
+    check_keys(schema, pool.spec.keys, where)
     try:
         width = pool.width()
         if pool.spec.target:

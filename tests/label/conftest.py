@@ -69,5 +69,6 @@ def features(tried, task) -> np.ndarray:
     from distill.storage import open_storage
 
     claim = task.claim
-    table = read_rows(open_storage(tried.files), task.key, range(claim.start, claim.start + claim.rows), ["pixels"])
-    return decode_features(table, tried.assignment.features, 4).values
+    rows = range(claim.start, claim.start + claim.rows)
+    taken = read_rows(open_storage(tried.files), task.key, rows, ["pixels"], format="parquet")
+    return decode_features(taken.table, tried.assignment.features, 4).values

@@ -132,7 +132,7 @@ def test_the_widths_of_several_columns_are_added():
 
 
 @pytest.mark.parametrize(
-    "kind", [pa.string(), pa.list_(pa.float32()), pa.timestamp("s"), pa.struct([("a", pa.int8())])]
+    "kind", [pa.binary(), pa.list_(pa.float32()), pa.timestamp("s"), pa.struct([("a", pa.int8())])]
 )
 def test_a_type_without_a_count_of_numbers_is_refused(kind):
     with pytest.raises(PoolError, match="no numbers of a fixed count"):

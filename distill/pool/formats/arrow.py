@@ -1,0 +1,46 @@
+"""Arrow IPC files (Feather V2); its record batches are the row groups. The streaming form has no index and is no such file.
+
+The rows of a batch stand before its body, and pyarrow tells them only by reading a column, so the footer reads the cheapest one
+(measured: 7% of a file of 8-byte numbers and 100-byte images). What is read is validated before it is used: offsets in a damaged or
+hostile file would point outside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from distill.pool.formats.base import Footer, GroupCache, Taken, check_columns, is_text, read_groups
+
+
+class ArrowShard:
+    """One Arrow IPC file. Raises Arrow's own errors for a file that is none."""
+
+    def __init__(self, source: pa.NativeFile, where: str) -> None:
+        self._source, self._where = source, where
+        self._schema: pa.Schema = pa.ipc.open_file(source).schema
+
+    def footer(self) -> Footer:
+        return Footer(tuple(self._sizes()), self._schema)
+
+    def read(self, rows: range, columns: Sequence[str], cache: GroupCache | None) -> Taken:
+        check_columns(self._schema, columns, self._where)
+
+        def decode(groups: list[int]) -> pa.Table:
+            reader = self._open([self._schema.get_field_index(name) for name in columns])
+            table = pa.Table.from_batches([reader.get_batch(number) for number in groups], reader.schema)
+            for column in table.columns:
+                (column.cast(pa.large_binary()) if is_text(column.type) else column).validate(full=True)
+            return table
+
+        return read_groups(self._sizes(), rows, decode, cache=cache, of=(self._where, tuple(columns)))
+
+    def _sizes(self) -> list[int]:
+        fixed = [number for number, field in enumerate(self._schema) if pa.types.is_primitive(field.type)]
+        reader = self._open(fixed[:1] or [0])
+        return [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
+
+    def _open(self, fields: Sequence[int]) -> pa.RecordBatchFileReader:
+        options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=list(fields))
+        return pa.ipc.open_file(self._source, options=options)
