@@ -3,9 +3,9 @@
 **The client is botocore's own**, one a process, used by all threads. Measured beside s3fs and Arrow's S3FileSystem against Ceph
 (tests/benchmarks/results/reads.md): it takes about half of s3fs's time. Arrow's takes six times ours for 50 KB and, from 1 MB on, 0.4–0.9 of
 it, for it spends 1–2 ms less of CPU a request: a fragment costs two or three requests, so some 5 ms beside the seconds of
-its labelling. That does not pay for a second client, which reads neither AWS_ENDPOINT_URL nor a profile's endpoint (the two halves
-of a job could speak to two stores), retries by itself, has no read time-out on Linux and does not tell how often it asked. s3fs
-retries at two levels (5 times its own around botocore's 4) and lives on an event loop that a fork loses. With one client there is one
+its labelling. That does not pay for a second client, which does not read AWS_ENDPOINT_URL (pyarrow 26: the two halves of a job could
+speak to two stores), retries by itself, has no read time-out on Linux and does not tell how often it asked. s3fs retries
+at two levels (5 times its own around botocore's 5) and lives on an event loop that a fork loses. With one client there is one
 chain of credentials, one place that retries, one translation of errors, and one hook that sees every request (`counts`).
 
 **Faults.** The client asks once; `retry.until_answered` asks again (which answers: `answers`). Nothing hangs: connecting, each send and each
