@@ -1,5 +1,6 @@
 """Each fault on each operation, through `tests.faulty_store` in front of the real server: the same result as without it, in bounded time."""
 
+import io
 import logging
 import os
 import subprocess
@@ -9,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from distill.errors import StorageError
@@ -214,3 +217,33 @@ def survive_a_kill(store, folder):
 def serve(folder, command):
     environment = os.environ | {"S3_SIZE_GB": "4"}
     return subprocess.run([SERVER, command, folder], env=environment, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def parquet(faulty):
+    """Two row groups of 80 KB in a file on the store."""
+    table, content = pa.table({"x": list(range(20_000))}), io.BytesIO()
+    pq.write_table(table, content, row_group_size=10_000, compression="none", use_dictionary=False)
+    faulty.root.put("part.parquet", content.getvalue())
+    return table
+
+
+def read_parquet(store, pre_buffer):
+    with store.open("part.parquet") as file:
+        return pq.ParquetFile(pa.PythonFile(file, "r"), pre_buffer=pre_buffer).read()
+
+
+@pytest.mark.parametrize("pre_buffer", [True, False])
+@pytest.mark.parametrize("fault", ["503", "reset_after", "truncated"])
+def test_a_parquet_file_is_read_whole_through_faults(faulty, parquet, pre_buffer, fault):
+    faulty.faulty(Fault(fault, "GET", nth=range(1, 3)))
+    assert read_parquet(faulty.root, pre_buffer) == parquet
+    assert faulty.did[fault] == 2
+
+
+@pytest.mark.parametrize("pre_buffer", [True, False])
+def test_a_store_that_goes_away_under_pyarrow_is_still_our_named_error(faulty, parquet, pre_buffer, monkeypatch):
+    monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.5)
+    faulty.faulty(Fault("503", "GET", nth=range(2, 1000)))
+    with pytest.raises(StorageError, match=r"part.parquet: the store did not answer .*503 SlowDown"):
+        read_parquet(faulty.root, pre_buffer)

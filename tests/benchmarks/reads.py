@@ -1,0 +1,186 @@
+"""Reading from a real S3 store: our storage beside s3fs and Arrow's own client. `.venv/bin/python -m tests.benchmarks.reads`
+
+Starts Ceph's gateway by `infra/s3-server` (or uses the store of AWS_ENDPOINT_URL), reads the same objects by turns, and writes medians,
+CPU and ratios to tests/benchmarks/results/reads.md. The server shares the machine, so milliseconds do not travel; ratios do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import resource
+import statistics
+import subprocess
+import tempfile
+import time
+import tracemalloc
+import urllib.parse
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import boto3
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from distill.storage import open_storage
+
+RESULTS = Path(__file__).parent / "results" / "reads.md"
+SERVER = Path(__file__).parents[2] / "infra" / "s3-server"
+BUCKET, GROUPS, COLUMNS, THREADS = "reads", 4, 4, 16
+GROUP_BYTES = 8_000_000
+SIZES = {"50 KB": 50_000, "1 MB": 1_000_000, "8 MB": 8_000_000}
+
+
+def clients() -> dict[str, tuple[Callable, Callable]]:
+    """Each client as (read a whole object, open one for pyarrow)."""
+    import s3fs
+
+    ours = open_storage(f"s3://{BUCKET}")
+    theirs = s3fs.S3FileSystem(use_listings_cache=False, default_fill_cache=False, skip_instance_cache=True)
+    address = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    arrow = pyarrow.fs.S3FileSystem(region="us-east-1", endpoint_override=address.netloc, scheme=address.scheme)
+
+    def read_arrow(key):
+        with arrow.open_input_file(f"{BUCKET}/{key}") as file:
+            return file.read()
+
+    return {
+        "distill": (ours.read, lambda key: pa.PythonFile(ours.open(key), "r")),
+        "s3fs": (
+            lambda key: theirs.cat_file(f"{BUCKET}/{key}"),
+            lambda key: pa.PythonFile(theirs.open(f"{BUCKET}/{key}"), "r"),
+        ),
+        "Arrow": (read_arrow, lambda key: arrow.open_input_file(f"{BUCKET}/{key}")),
+    }
+
+
+def cases(of: dict[str, tuple[Callable, Callable]]) -> dict[str, dict[str, Callable[[int], object]]]:
+    """What is measured: case → client → one run of it, given the number of the round."""
+
+    def group(opener, pre_buffer):
+        def read(number):
+            with opener("parquet") as source:
+                return pq.ParquetFile(source, pre_buffer=pre_buffer).read_row_group(number % GROUPS)
+
+        return read
+
+    threads = ThreadPoolExecutor(THREADS)
+    found = {
+        f"object of {name}": {client: lambda _, read=read, name=name: read(name) for client, (read, _) in of.items()}
+        for name in SIZES
+    }
+    found[f"{THREADS} × 1 MB in {THREADS} threads"] = {
+        client: lambda _, read=read: list(threads.map(read, ["1 MB"] * THREADS)) for client, (read, _) in of.items()
+    }
+    for pre_buffer in (True, False):
+        found[f"Parquet, a row group of 8 MB, pre_buffer={pre_buffer}"] = {
+            client: group(opener, pre_buffer) for client, (_, opener) in of.items()
+        }
+    return found
+
+
+def measure(runs: dict[str, Callable[[int], object]], rounds: int) -> dict[str, tuple[float, float]]:
+    """Medians in ms of wall and CPU time, the clients taking turns."""
+    wall: dict[str, list[float]] = {name: [] for name in runs}
+    cpu: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(-1, rounds):  # the first round opens lines and is not counted
+        for name, run in runs.items():
+            began, spent = time.perf_counter(), _cpu_seconds()
+            run(number)
+            if number >= 0:
+                wall[name].append(time.perf_counter() - began)
+                cpu[name].append(_cpu_seconds() - spent)
+    return {name: (1e3 * statistics.median(wall[name]), 1e3 * statistics.median(cpu[name])) for name in runs}
+
+
+def fill(keys: int) -> None:
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=BUCKET)
+    store = open_storage(f"s3://{BUCKET}")
+    for name, size in SIZES.items():
+        store.put(name, os.urandom(size))
+    rows = GROUP_BYTES // (8 * COLUMNS)
+    table = pa.table({f"c{number}": np.random.default_rng(number).random(rows * GROUPS) for number in range(COLUMNS)})
+    whole = io.BytesIO()
+    pq.write_table(table, whole, row_group_size=rows, compression="none", use_dictionary=False)
+    store.put("parquet", whole.getvalue())
+    with ThreadPoolExecutor(32) as threads:
+        list(threads.map(lambda number: store.put(f"many/{number:08d}", b""), range(keys)))
+
+
+def listing(keys: int) -> dict[str, tuple[float, float]]:
+    """Seconds, and MB of Python objects at the peak, to go through `keys` keys."""
+    import s3fs
+
+    theirs = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+    ways = {
+        "distill `walk`": lambda: sum(1 for _ in open_storage(f"s3://{BUCKET}/many").walk()),
+        "s3fs `find`": lambda: len(theirs.find(f"{BUCKET}/many", detail=True)),
+    }
+    found = {}
+    for name, way in ways.items():
+        way()
+        began = time.perf_counter()
+        assert way() == keys
+        seconds = time.perf_counter() - began
+        tracemalloc.start()
+        way()
+        found[name] = (seconds, tracemalloc.get_traced_memory()[1] / 1e6)
+        tracemalloc.stop()
+    return found
+
+
+@contextmanager
+def server():
+    with tempfile.TemporaryDirectory() as folder:
+        started = subprocess.run([SERVER, "start", folder], capture_output=True, text=True, check=True)
+        os.environ.update(line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines())
+        try:
+            yield
+        finally:
+            subprocess.run([SERVER, "stop", folder], check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.reads")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--keys", type=int, default=10_000)
+    asked = parser.parse_args()
+    with server():
+        fill(asked.keys)
+        lines = [
+            "# Reading from S3",
+            "",
+            f"`python -m tests.benchmarks.reads --rounds {asked.rounds} --keys {asked.keys}`, {os.cpu_count()} cores, load "
+            f"{os.getloadavg()[0]:.0f}, Ceph RGW on loopback. Medians; × is Arrow's or s3fs's time over ours.",
+            "",
+            "| case | distill ms (CPU) | s3fs ms (CPU) | × | Arrow ms (CPU) | × |",
+            "|---|---|---|---|---|---|",
+        ]
+        for case, runs in cases(clients()).items():
+            found = measure(runs, asked.rounds)
+            ours = found["distill"][0]
+            shown = {name: f"{wall:.1f} ({cpu:.1f})" for name, (wall, cpu) in found.items()}
+            lines.append(
+                f"| {case} | {shown['distill']} | {shown['s3fs']} | {found['s3fs'][0] / ours:.1f} "
+                f"| {shown['Arrow']} | {found['Arrow'][0] / ours:.1f} |"
+            )
+            print(lines[-1], flush=True)
+        lines += ["", f"| listing {asked.keys:,} keys | s | MB at the peak |", "|---|---|---|"]
+        lines += [f"| {name} | {seconds:.2f} | {peak:.1f} |" for name, (seconds, peak) in listing(asked.keys).items()]
+    RESULTS.write_text("\n".join(lines) + "\n", "utf-8")
+    print("\n".join(lines))
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()
