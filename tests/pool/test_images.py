@@ -54,6 +54,7 @@ def test_a_way_of_storing_changes_the_image(column, options):
     rows = decoded(pa.chunked_array([column.slice(0, 1), column.slice(1)]), features(**options))
     assert rows.rejected == {}
     assert rows.values.dtype == np.uint8
+    assert rows.values.flags.writeable  # a labeler of one's own may work in place
     np.testing.assert_array_equal(rows.values, DRAWN)
 
 

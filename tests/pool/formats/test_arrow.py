@@ -10,6 +10,7 @@ import pytest
 
 from distill.errors import PoolError
 from distill.pool import read_footer
+from distill.pool.formats import arrow
 from distill.pool.formats.arrow import ArrowShard
 from distill.storage import open_storage
 from tests.pool.formats.writing import read, table_file
@@ -51,3 +52,15 @@ def test_offsets_that_point_outside_the_file_are_followed(tmp_path):
     content = content.replace(offsets, np.array([0, 2, 1 << 20], np.int32).tobytes())
     with pytest.raises(PoolError, match="rows 0–1 cannot be read"):
         read(open_storage(str(tmp_path)), content, ["x"], range(2), "arrow")
+
+
+def test_a_file_that_was_written_anew_with_other_batches_gives_other_rows(tmp_path):
+    store, table = open_storage(str(tmp_path)), pa.table({"x": np.arange(8)})
+    first, second = table_file(table, "arrow", 4), table_file(pa.table({"x": np.arange(8) + 10}), "arrow", 4)
+    assert len(first) == len(second)
+    for content, due in ((first, 4), (second, 14)):
+        assert read(store, content, ["x"], range(4, 6), "arrow").table["x"].to_pylist() == [due, due + 1]
+    shard = ArrowShard(pa.BufferReader(first), "here")
+    arrow._known_sizes["here", len(first)] = (5, 3)
+    with pytest.raises(PoolError, match="here: changed while it was read"):
+        shard.read(range(2), ["x"], None)
