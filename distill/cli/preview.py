@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,7 +15,9 @@ _SHADES = " ░▒▓█"
 _SHOWN_NUMBERS = 6
 _SHOWN_CLASSES = 3
 _SHOWN_LETTERS = 200
-_SHOWN_PIXELS = 28
+_SHOWN_PIXELS = 20
+"""Each takes two letters, so that a row fits a terminal of 80."""
+_LINE_LETTERS = 28
 
 
 def print_preview(job: Job, name: str, preview: Preview) -> None:
@@ -26,7 +30,7 @@ def print_preview(job: Job, name: str, preview: Preview) -> None:
 
 def _drawn(features: str | npt.NDArray[np.generic], job: Job) -> str:
     if isinstance(features, str):
-        return features if len(features) <= _SHOWN_LETTERS else f"{features[: _SHOWN_LETTERS - 1]}…"
+        return _folded(features if len(features) <= _SHOWN_LETTERS else f"{features[: _SHOWN_LETTERS - 1]}…")
     numbers = features.astype(np.float32)
     if numbers.ndim == 3:
         return _shaded(numbers.mean(axis=2))
@@ -57,13 +61,17 @@ def _shaded(image: npt.NDArray[np.float32]) -> str:
 def _said(preview: Preview, number: int) -> str:
     if number in preview.rejected:
         code, message = preview.rejected[number]
-        return f"rejected ({code}): {message}"
+        return _folded(f"rejected ({code}): {message}")
     outputs, meaning = preview.outputs[number].astype(np.float64), preview.meaning
     if meaning.kind == "value":
         return " ".join(f"{value:.4g}" for value in outputs[:_SHOWN_NUMBERS])
     shares = _softmax(outputs) if meaning.exclusive else 1 / (1 + np.exp(-outputs))
     best = np.argsort(-shares)[:_SHOWN_CLASSES]
     return "\n".join(f"{meaning.classes[each]}  {100 * shares[each]:5.1f}%" for each in best)
+
+
+def _folded(text: str) -> str:
+    return textwrap.fill(text, _LINE_LETTERS)
 
 
 def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

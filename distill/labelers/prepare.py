@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Literal
 
 from distill.job import Fitted, Job, Labels, Outputs, TopK, label_outputs
@@ -39,7 +40,8 @@ def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
 
 def library_versions() -> dict[str, str]:
     """What is recorded beside a contract and in each commit."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _RECORDED}}
+    decoder = ["pillow"] if find_spec("PIL") else []  # it decodes and resizes images
+    return {"python": platform.python_version(), **{name: version(name) for name in [*_RECORDED, *decoder]}}
 
 
 def _contract(job: Job, name: str, *, labeler: str, revision: str, width: int) -> Contract:

@@ -14,7 +14,7 @@ from distill.errors import PoolError
 from distill.pool.formats.base import UNDECODABLE, Rejected, is_text
 
 Matrix = npt.NDArray[np.float32]
-_NUMBER = r"^(?i:-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-?nan|-?inf(inity)?)$"
+_NUMBER = r"^(?i:[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?nan|[+-]?inf(inity)?)$"
 """What pyarrow casts from text to a number."""
 
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from distill.errors import ContractError
 from distill.feed import Chunk, LabelColumn, Source, TargetColumn
 from distill.feed.source import concatenate
+from distill.job import ImageFeatures, VectorFeatures
+from distill.labelers.network import NetworkLabeler
 from distill.labels import LabelSet, decode
 from tests.feed.conftest import FEATURES, KIND, SHARDS
-from tests.making import a_contract, a_topk_contract, list_pool, write_label_set
+from tests.making import a_contract, a_topk_contract, keep_network, list_pool, write_label_set
 from tests.tiny import write_pool
 
 FIRSTS = [[0, 50, 57], [121]]
@@ -133,3 +135,36 @@ def test_chunks_laid_end_to_end_change_their_order(laid):
     whole = laid.source.load(Chunk(0, 0, 0, 50))
     for name, values in concatenate(parts).items():
         np.testing.assert_array_equal(values, whole[name])
+
+
+def test_an_image_is_folded_otherwise_in_training_than_in_labelling(tmp_path):
+    """A cnn of [C, H, W] is given the same numbers by the feed as a labeler of its own makes of the bytes."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 2, 3, 3), np.uint8)
+    raw = pa.array([image.tobytes() for image in images[:5]] + [None], pa.binary(18))
+    (tmp_path / "pool").mkdir()
+    pq.write_table(pa.table({"image": raw}), tmp_path / "pool" / "a.parquet")
+    spec = ImageFeatures(kind="image", column="image", shape=(2, 3, 3))
+    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), spec, 18)
+    loaded = source.load(Chunk(0, 0, 0, 6))["features"]
+    assert loaded.dtype == np.float32
+    images[5] = 0
+    np.testing.assert_array_equal(loaded.reshape(6, 3, 2, 3), images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    seen = source.seen(Chunk(0, 0, 0, 6))
+    np.testing.assert_array_equal(seen, images)
+    network = keep_network(tmp_path / "net", {"main": KIND}, 18)[1]
+    labeler = NetworkLabeler(network, head="main", device="cpu")
+    np.testing.assert_array_equal(labeler.label(seen), labeler.label(loaded))
+
+
+def test_a_line_that_cannot_be_read_has_a_weight(tmp_path):
+    (tmp_path / "pool").mkdir()
+    lines = ['{"x": [1, 2], "kind": "a"}', "{broken", '{"x": [3, 4.5], "kind": "c"}']
+    (tmp_path / "pool" / "a.jsonl").write_text("\n".join(lines))
+    inventory = list_pool(tmp_path / "root", tmp_path / "pool")
+    source = Source(
+        (inventory,), VectorFeatures(kind="vector", columns=("x",)), 2, {"truth": TargetColumn("kind", KIND)}
+    )
+    rows = source.load(Chunk(0, 0, 0, 3))
+    assert rows["features"].tolist() == [[1, 2], [0, 0], [3, 4.5]]
+    assert rows["truth.weight"].tolist() == [1, 0, 1]
+    assert rows["truth.target"].tolist() == [0, 0, 2]

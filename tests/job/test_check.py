@@ -248,3 +248,50 @@ def test_classes_of_a_custom_labeler_are_distinct_and_in_order(tmp_path, classes
         '{ kind = "custom", file = "mine.py" }',
         "distinct names in a tuple",
     )
+
+
+TEXT = '{ kind = "text", column = "said" }'
+IMAGE = '{ kind = "image", column = "picture", shape = [8, 6, 3] }'
+VECTOR = '{ kind = "vector", columns = ["pixels"] }'
+
+
+def test_a_student_or_fit_on_text_fails_only_when_it_trains(tmp_path):
+    refused(tmp_path, VECTOR, TEXT, "fit.large: sees pools.labelled, whose features are text", "a labeler of your own")
+    student = JOB.replace('[fit.large]\n    model = { kind = "mlp", hidden = [16] }\n    on = "labelled"', "")
+    student = student.replace('{ kind = "fitted", fit = "large" }', '{ kind = "custom", file = "mine.py" }')
+    mine = 'class Labeler:\n    revision = "1"\n    classes = ("a", "b", "c", "d")\n'
+    (tmp_path / "mine.py").write_text(mine)
+    with pytest.raises(JobError, match=r"students\.combined: sees pools\.unlabelled, whose features are text"):
+        tiny_job(tmp_path, student.replace(VECTOR, TEXT))
+    labels_only = student.partition("[students.combined]")[0] + '[evaluate]\n    on = "test"\n'
+    assert tiny_job(tmp_path, labels_only.replace(VECTOR, TEXT)).labels.keys() == {"large"}
+
+
+def test_a_cnn_folds_images_by_another_order_than_they_have(tmp_path):
+    job = JOB.replace(VECTOR, IMAGE)
+    right = job.replace('{ kind = "linear" }', '{ kind = "cnn", shape = [3, 8, 6] }')
+    assert tiny_job(tmp_path, right).pools["test"].features.shape == (8, 6, 3)
+    with pytest.raises(JobError, match=r"images of pools\.unlabelled are 8 high, 6 wide.*Write \[3, 8, 6\]"):
+        tiny_job(tmp_path, job.replace('{ kind = "linear" }', '{ kind = "cnn", shape = [8, 6, 3] }'))
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        ('keys = ["id", "id"]', "names a column twice"),
+        ('keys = ["email"]', "private columns ['email'] are used"),
+        ('format = "orc"', "'parquet', 'arrow', 'jsonl' or 'csv'"),
+    ],
+)
+def test_keys_or_formats_that_cannot_be_are_taken(tmp_path, new, said):
+    refused(tmp_path, 'private = ["email"]', f'private = ["email"]\n    {new}', "pools.unlabelled", said)
+
+
+def test_a_made_pool_of_another_format_is_refused(tmp_path):
+    (tmp_path / "make.py").write_text("")
+    refused(
+        tmp_path,
+        'private = ["email"]',
+        'made_by = "make.py:f"\n    format = "csv"',
+        "pools.unlabelled.format = 'csv': a pool that is made is Parquet",
+    )

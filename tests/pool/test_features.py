@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from distill.errors import PoolError
-from distill.job import Outputs, VectorFeatures
+from distill.job import Outputs, TextFeatures, VectorFeatures
 from distill.pool import decode_features, decode_target, feature_width, value_width
 
 NUMBERS = hnp.arrays(
@@ -187,3 +187,45 @@ def test_a_vector_target_keeps_its_width():
     rows = decode_target(pa.chunked_array([pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))]), VALUE)
     assert rows.values.tolist() == [[1, 2], [0, 0]]
     assert rows.rejected == {1: ("null", "column 'target' is null")}
+
+
+CELLS = st.sampled_from(
+    ["1", " 2.5 ", "-3e2", ".5", "7.", "nan", "-inf", "+inf", "+nan", "", "x", "1_0", "0x1", "+1", "1e", "٣", "1 2"]
+)
+
+
+@given(st.lists(CELLS, min_size=1, max_size=10))
+def test_a_cell_that_is_no_number_hides_another_or_goes_untold(cells):
+    """Text as numbers, cell by cell against the whole column."""
+    rows = decode_features(pa.table({"x": pa.array(cells)}), features("x"), 1)
+    for row, cell in enumerate(cells):
+        alone = decode_features(pa.table({"x": pa.array([cell])}), features("x"), 1)
+        assert rows.rejected.get(row) == alone.rejected.get(0)
+        assert rows.values[row] == alone.values[0]
+    infinite = ("nan", "-inf", "+inf", "+nan")
+    good = {"1": 1, " 2.5 ": 2.5, "-3e2": -300, ".5": 0.5, "7.": 7, "+1": 1}
+    for row, cell in enumerate(cells):
+        if cell in good:
+            assert rows.values[row] == good[cell]
+        else:
+            assert rows.rejected[row][0] == ("not_finite" if cell in infinite else "undecodable")
+            assert cell in infinite or repr(cell) in rows.rejected[row][1]
+
+
+def test_text_without_any_number_is_found_only_while_labelling():
+    table = pa.table({"x": ["red", "7 up", None]})
+    with pytest.raises(PoolError, match="column 'x': holds no numbers in its first 3 rows, but text such as 'red'"):
+        feature_width(table.schema, features("x"), table)
+    assert feature_width(table.schema, features("x"), pa.table({"x": ["red", "7"]})) == 1
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_texts_are_changed_or_their_nulls_moved(kind):
+    spec = TextFeatures(kind="text", column="x")
+    table = pa.table({"x": pa.chunked_array([pa.array(["a b", None], kind), pa.array(["", "ü\n"], kind)])})
+    rows = decode_features(table, spec, feature_width(table.schema, spec, table))
+    assert rows.values.tolist() == ["a b", "", "", "ü\n"]
+    assert rows.values.dtype == object
+    assert rows.rejected == {1: ("null", "column 'x' is null")}
+    with pytest.raises(PoolError, match="holds no text"):
+        feature_width(pa.schema([("x", pa.int8())]), spec, table)

@@ -72,3 +72,34 @@ def test_a_first_shard_without_rows_does_not_hide_the_width(tmp_path):
     job = tiny_job(tmp_path, JOB)
     check_pools(job)
     assert open_pool(job, "labelled").width() == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"), [('["id"]', "no column 'id'"), ('["pixels"]', "the key 'pixels' is of type fixed_size_list")]
+)
+def test_keys_that_cannot_be_copied_are_found_only_while_labelling(tmp_path, keys, said):
+    write_pool(tmp_path / "pool", [20])
+    check_pools(tiny_job(tmp_path, f"{JOB}    keys = ['email', 'kind']\n"))
+    with pytest.raises(PoolError, match=said):
+        check_pools(tiny_job(tmp_path, f"{JOB}    keys = {keys}\n"))
+
+
+@pytest.mark.parametrize(
+    ("features", "width"),
+    [
+        ('{ kind = "vector", columns = ["y", "x"] }', 2),
+        ('{ kind = "text", column = "said" }', 1),
+        ('{ kind = "image", column = "said", shape = [2, 2, 1] }', 4),
+    ],
+)
+def test_a_pool_of_csv_is_as_wide_as_its_features(tmp_path, features, width):
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "a.csv").write_text("x,y,said,kind\n1,2,here,a\n,3,there,b\n")
+    job = tiny_job(tmp_path, JOB.replace('{ kind = "vector", columns = ["pixels"] }', features))
+    check_pools(job)
+    pool = open_pool(job, "labelled")
+    assert (pool.width(), pool.inventory.format, pool.inventory.rows) == (width, "csv", 2)
+    wrong = features.replace('"y", "x"', '"y", "said"').replace('"said", shape', '"said", encoded = false, shape')
+    if wrong != features:
+        with pytest.raises(PoolError, match=r"pools\.labelled: column 'said'"):
+            check_pools(tiny_job(tmp_path, JOB.replace('{ kind = "vector", columns = ["pixels"] }', wrong)))

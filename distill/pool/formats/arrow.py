@@ -1,7 +1,7 @@
 """Arrow IPC files (Feather V2); its record batches are the row groups. The streaming form has no index and is no such file.
 
 The rows of a batch stand before its body, and pyarrow tells them only by reading a column, so the footer reads the cheapest one
-(measured: 7% of a file of 8-byte numbers and 100-byte images). What is read is validated before it is used: offsets in a damaged or
+(measured: 7% of a file of 8-byte numbers and 100-byte images), once a process and file. What is read is validated before it is used: offsets in a damaged or
 hostile file would point outside it.
 """
 
@@ -11,7 +11,12 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from distill.errors import PoolError
 from distill.pool.formats.base import Footer, GroupCache, Taken, check_columns, is_text, read_groups
+
+_KNOWN_FILES = 1_000
+_known_sizes: dict[tuple[str, int], tuple[int, ...]] = {}
+"""Rows of each batch by URL and size of a file; what is read is held against it."""
 
 
 class ArrowShard:
@@ -22,24 +27,33 @@ class ArrowShard:
         self._schema: pa.Schema = pa.ipc.open_file(source).schema
 
     def footer(self) -> Footer:
-        return Footer(tuple(self._sizes()), self._schema)
+        return Footer(self._sizes(), self._schema)
 
     def read(self, rows: range, columns: Sequence[str], cache: GroupCache | None) -> Taken:
         check_columns(self._schema, columns, self._where)
+        sizes = self._sizes()
 
         def decode(groups: list[int]) -> pa.Table:
             reader = self._open([self._schema.get_field_index(name) for name in columns])
-            table = pa.Table.from_batches([reader.get_batch(number) for number in groups], reader.schema)
+            batches = [reader.get_batch(number) for number in groups]
+            if [batch.num_rows for batch in batches] != [sizes[number] for number in groups]:
+                raise PoolError(f"{self._where}: changed while it was read. Restore the file as it was listed.")
+            table = pa.Table.from_batches(batches, reader.schema)
             for column in table.columns:
                 (column.cast(pa.large_binary()) if is_text(column.type) else column).validate(full=True)
             return table
 
-        return read_groups(self._sizes(), rows, decode, cache=cache, of=(self._where, tuple(columns)))
+        return read_groups(sizes, rows, decode, cache=cache, of=(self._where, tuple(columns)))
 
-    def _sizes(self) -> list[int]:
-        fixed = [number for number, field in enumerate(self._schema) if pa.types.is_primitive(field.type)]
-        reader = self._open(fixed[:1] or [0])
-        return [reader.get_batch(number).num_rows for number in range(reader.num_record_batches)]
+    def _sizes(self) -> tuple[int, ...]:
+        file = (self._where, self._source.size())
+        if file not in _known_sizes:
+            fixed = [number for number, field in enumerate(self._schema) if pa.types.is_primitive(field.type)]
+            reader = self._open(fixed[:1] or [0])
+            if len(_known_sizes) >= _KNOWN_FILES:
+                _known_sizes.clear()
+            _known_sizes[file] = tuple(reader.get_batch(number).num_rows for number in range(reader.num_record_batches))
+        return _known_sizes[file]
 
     def _open(self, fields: Sequence[int]) -> pa.RecordBatchFileReader:
         options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=list(fields))
