@@ -6,11 +6,12 @@ from distill.pool.features import Rows, decode_features, decode_target, feature_
 from distill.pool.inventory import Fragment, Inventory, Shard, list_shards, read_inventory, take_inventory
 from distill.pool.make import make_pool
 from distill.pool.open import OpenPool, check_pools, open_pool
-from distill.pool.readers import Footer, check_columns, read_footer, read_rows
+from distill.pool.readers import Footer, GroupCache, check_columns, read_footer, read_rows
 
 __all__ = [
     "Footer",
     "Fragment",
+    "GroupCache",
     "Inventory",
     "OpenPool",
     "Rows",

@@ -8,9 +8,10 @@ column does not leave the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +28,24 @@ class Footer:
     schema: pa.Schema
 
 
+class GroupCache:
+    """The row group that was decoded last, so that the fragments of one large row group decode it once."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._of: Hashable = None
+        self._table: pa.Table | None = None
+
+    def get(self, of: Hashable, decode: Callable[[], pa.Table]) -> pa.Table:
+        """The table that `of` names, made by `decode` unless it is the one that is held."""
+        with self._lock:
+            if self._table is None or self._of != of:
+                self._table = None
+                self._table = decode()
+                self._of = of
+            return self._table
+
+
 def read_footer(files: Storage, key: str) -> Footer:
     """The footer of one shard. Raises PoolError where it is no readable Parquet file."""
     with _open(files, key) as parquet:
@@ -34,13 +53,20 @@ def read_footer(files: Storage, key: str) -> Footer:
         return Footer(groups, parquet.schema_arrow)
 
 
-def read_rows(files: Storage, key: str, rows: range, columns: Sequence[str]) -> pa.Table:
+def read_rows(
+    files: Storage, key: str, rows: range, columns: Sequence[str], *, cache: GroupCache | None = None
+) -> pa.Table:
     """Rows `rows` of one shard, in order, with `columns` alone. Raises PoolError."""
     with _open(files, key) as parquet:
         check_columns(parquet.schema_arrow, columns, files.url(key))
         wanted, first = _row_groups(parquet, rows)
+
+        def decode() -> pa.Table:
+            return parquet.read_row_groups(wanted, columns=list(columns), use_threads=False)
+
         try:
-            table = parquet.read_row_groups(wanted, columns=list(columns), use_threads=False)
+            of = (files.url(key), tuple(columns), *wanted)
+            table = cache.get(of, decode) if cache and len(wanted) == 1 else decode()
         except (pa.ArrowException, OSError) as error:
             raise PoolError(
                 f"{files.url(key)}: rows {rows.start}–{rows.stop - 1} cannot be read: {error}. Replace the file."
