@@ -22,11 +22,13 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 from distill.engine.resources import device_of_worker, gpus_each, require_resources
 from distill.engine.session import require_ray
+from distill.engine.stream import Stream, stream, stream_here
 from distill.errors import LabelerError
 from distill.job import Compute
 from distill.progress import LINE_EVERY_SECONDS, Bar
@@ -45,34 +47,38 @@ Told = TypeVar("Told")
 
 
 def map_fragments(
-    make: Callable[[Told, str], Callable[[Plain], Plain]],
+    make: Callable[[Told, str, Stream], Callable[[Plain], Plain]],
     told: Told,
     groups: Iterable[list[Plain]],
     compute: Compute,
     bar: Bar,
 ) -> Generator[Plain, None, None]:
-    """Call `make(told, device)` once an actor and the result once a task; yield answers as they come, in no order.
+    """Call `make(told, device, stream)` once an actor and the result once a task; yield answers as they come, in no order.
+
+    `stream` runs a generator where compute.prepare_on says.
 
     Raises ResourceError for what the cluster can never give, LabelerError where an actor cannot be built.
     """
     ray = require_ray()
     from ray import data as ray_data
 
-    gpus = gpus_each(ray, compute.gpus)
-    require_resources(ray, "labelling (compute.min)", processes=compute.min, cpus=compute.cpus, gpus=gpus)
+    gpus, elsewhere = gpus_each(ray, compute.gpus), compute.prepare_on == "cluster"
+    kept_free = compute.prepare_cpus if elsewhere else 0.0
+    most = require_resources(
+        ray, "labelling (compute.min)", processes=compute.min, cpus=compute.cpus, gpus=gpus, kept_free=kept_free
+    )
     brake = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Brake).remote()
     packs, count = _packed(groups)
     pool = ray_data.ActorPoolStrategy(
         min_size=compute.min,
-        max_size=min(compute.max, max(compute.min, count)),
+        max_size=max(compute.min, min(compute.max, count, most)),
         max_tasks_in_flight_per_actor=2 * _CALLS_AT_ONCE,
         max_concurrent_calls_per_actor=_CALLS_AT_ONCE,
         enable_true_multi_threading=True,
     )
     source = ray_data.from_blocks([packs])
-    source.context.target_max_block_size = (
-        1  # a row is a block: each group its own call, each answer sent when it is there
-    )
+    # a row is a block: each group is a call of its own, each answer is sent when it is there
+    source.context.target_max_block_size = 1
     dataset = source.map_batches(
         _let_out,
         fn_kwargs={"brake": brake, "ahead": max(_MOST_AHEAD, 8 * compute.max)},
@@ -81,7 +87,7 @@ def map_fragments(
         num_cpus=0,
     ).map_batches(
         _Adapter,
-        fn_constructor_kwargs={"make": make, "told": told, "brake": brake},
+        fn_constructor_kwargs={"make": make, "told": told, "brake": brake, "prepare_cpus": kept_free},
         batch_size=1,
         batch_format="pyarrow",
         compute=pool,
@@ -170,10 +176,11 @@ class _Brake:
 class _Adapter:
     """The one class that Ray Data knows; it knows nothing of labelling."""
 
-    def __init__(self, make: Callable[[Any, str], Callable[[Plain], Plain]], told: Any, brake: Any) -> None:
+    def __init__(self, make: Callable[[Any, str, Stream], Any], told: Any, brake: Any, prepare_cpus: float) -> None:
         import ray
 
-        self.work, self.brake = make(told, device_of_worker(ray)), brake
+        runs: Stream = partial(stream, cpus=prepare_cpus) if prepare_cpus else stream_here
+        self.work, self.brake = make(told, device_of_worker(ray), runs), brake
         self.stopped, self.asked = False, -_POLL_SECONDS
 
     def __call__(self, batch: Any) -> Iterator[Any]:

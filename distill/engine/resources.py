@@ -19,8 +19,11 @@ def gpus_each(ray: Any, asked: Gpus) -> float:
     return float(asked)
 
 
-def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus: float) -> None:
-    """Refuse, by name and number, what the cluster can never give. Raises ResourceError."""
+def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus: float, kept_free: float = 0.0) -> int:
+    """Refuse, by name and number, what the cluster can never give; else the most processes that fit. Raises ResourceError.
+
+    `kept_free` CPUs are left to the tasks that the processes wait for: where they took all, they would wait for ever.
+    """
     for name, each in (("CPU", cpus), ("GPU", gpus)):
         most = _most(ray, name)
         largest = max((float(node["Resources"].get(name, 0)) for node in ray.nodes() if node["Alive"]), default=0.0)
@@ -28,11 +31,14 @@ def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus:
             raise ResourceError(
                 f"{what} needs {each:g} {name} on one node, but the largest node has {largest:g}. Ask for less in the job."
             )
-        if each * processes > most:
+        more = kept_free if name == "CPU" else 0.0
+        if each * processes + more > most:
+            said = f" and {more:g} for preparing (compute.prepare_cpus)" if more else ""
             raise ResourceError(
-                f"{what} needs {processes} × {each:g} {name}, but the cluster has {most:g} and cannot grow beyond. "
+                f"{what} needs {processes} × {each:g} {name}{said}, but the cluster has {most:g} and cannot grow beyond. "
                 f"Ask for less in the job, or join a larger cluster with --ray."
             )
+    return int((_most(ray, "CPU") - kept_free) / cpus)
 
 
 def device_of_worker(ray: Any) -> str:

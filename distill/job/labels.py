@@ -60,6 +60,10 @@ class Compute(Table):
     """Actors at the least."""
     max: Positive = 1
     """Actors at the most."""
+    prepare_on: Literal["actor", "cluster"] = "actor"
+    """Where rows are read and decoded. `cluster`: in tasks on any node, where decoding (images) would keep the labeler waiting."""
+    prepare_cpus: Annotated[float, Field(gt=0)] = 1
+    """CPUs of one such task."""
 
     @model_validator(mode="after")
     def _range(self) -> Compute:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import traceback
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from distill.labelers import Labeler
@@ -29,7 +29,7 @@ class Blame(Exception):  # noqa: N818  it carries one, it is not one
         self.signature = f"{type(error).__name__} at {last.filename}:{last.lineno}"
 
 
-def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[np.generic], start: int) -> Blame:
+def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[Any], start: int) -> Blame:
     """The row of `batch` that makes the labeler raise; `start` is the batch's first row within the fragment."""
     for offset in range(len(batch)):
         try:

@@ -1,6 +1,7 @@
 """One labeler actor's work on one fragment: read ► prepare ► infer ► encode ► write ► commit. It knows no scheduler.
 
-Two fragments may be in work at once, one reading or writing while the other holds the device.
+Two fragments may be in work at once, one reading, decoding or writing while the other holds the device, which is never held while
+waiting for rows. Where rows are prepared (here or in a task on the cluster) is the engine's affair: they come as a stream of pieces.
 
 Batches are cut from the fragment's start at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same
 batch; torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more cores. So labels are the same bytes on any number of workers.
@@ -9,20 +10,27 @@ batch; torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from threading import Lock
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from distill.engine import Stream, stream_here
 from distill.errors import DistillError, StorageError
 from distill.label.blame import Blame, blame, own_lines
+from distill.label.prepared import Request, prepare_rows
 from distill.label.task import Assignment, Failure, FragmentTask, Outcome
 from distill.labelers import build_labeler, checked_answer
 from distill.labelers.prepare import library_versions
-from distill.labels import Commit, Origin, encode, storable, write_fragment
-from distill.pool import Rows, decode_features, read_rows
+from distill.labels import Commit, Origin, encode, storable, with_keys, write_fragment
+from distill.pool import Rows
 from distill.storage import open_storage
+
+Rejected = dict[int, tuple[str, str]]
+"""Offset of a row within its fragment → reason code and message."""
 
 _NOT_STORABLE = "the labeler's answer is NaN, infinite or too large for the encoding"
 
@@ -30,8 +38,8 @@ _NOT_STORABLE = "the labeler's answer is NaN, infinite or too large for the enco
 class LabelWorker:
     """Built once an actor; called once a fragment."""
 
-    def __init__(self, assignment: Assignment, device: str) -> None:
-        self.assignment, self.device = assignment, device
+    def __init__(self, assignment: Assignment, device: str, stream: Stream = stream_here) -> None:
+        self.assignment, self.device, self.stream = assignment, device, stream
         self._device_free = Lock()
         self._unbuilt: Failure | None = None
         try:
@@ -59,13 +67,7 @@ class LabelWorker:
         there = folder.read_or_none(claim.key)
         if there is not None:  # a fragment that is given out again, because its actor died after the commit
             return Outcome(task.pool, claim.fragment, Commit.from_bytes(there, folder.url(claim.key)))
-        wanted = range(claim.start, claim.start + claim.rows)
-        taken = read_rows(open_storage(part.files), task.key, wanted, told.features.columns, format=part.format)
-        rows = decode_features(taken.table, told.features, told.width)
-        rows.rejected |= taken.rejected
-        with self._device_free:
-            labels, refused = self._infer(rows)
-        rejected = {**refused, **rows.rejected}
+        labels, rejected = self._labels(self._request(task))
         rejects = [
             {"shard": task.key, "row": claim.start + row, "reason": code, "message": said}
             for row, (code, said) in sorted(rejected.items())
@@ -74,23 +76,53 @@ class LabelWorker:
         commit = write_fragment(folder, claim, labels, rejects=rejects, contract=told.contract, origin=origin)
         return Outcome(task.pool, claim.fragment, commit)
 
-    def _infer(self, rows: Rows) -> tuple[pa.Table, dict[int, tuple[str, str]]]:
-        """Labels of all rows, encoded batch by batch so that memory holds one batch of logits, and what the labeler's answers refuse."""
+    def _request(self, task: FragmentTask) -> Request:
+        told, part = self.assignment, self.assignment.pools[task.pool]
+        return Request(
+            part.files,
+            task.key,
+            task.claim.start,
+            task.claim.rows,
+            features=told.features,
+            width=told.width,
+            batch_rows=told.contract.batch_rows,
+            format=part.format,
+            keys=told.contract.keys,
+            shared=task.group is not None,
+        )
+
+    def _labels(self, request: Request) -> tuple[pa.Table, Rejected]:
+        """Keys and labels of all rows, and which rows have none; memory holds a piece of rows and a batch of logits."""
+        tables: list[pa.Table] = []
+        rejected: Rejected = {}
+        done = 0
+        with closing(self.stream(prepare_rows, request)) as pieces:
+            for piece in pieces:
+                with self._device_free:
+                    labels, refused = self._infer(piece.rows, done)
+                rejected |= refused | {done + row: said for row, said in piece.rows.rejected.items()}
+                tables.append(with_keys(labels, piece.keys, self.assignment.contract))
+                done += len(labels)
+        return pa.concat_tables(tables).combine_chunks(), rejected
+
+    def _infer(self, rows: Rows, first: int) -> tuple[pa.Table, Rejected]:
+        """Labels of a piece, encoded batch by batch, and what the labeler's answers refuse; `first` is its first row in the fragment."""
         contract = self.assignment.contract
-        features = rows.values
+        # what came by Ray's object store cannot be written to, and a labeler may
+        values: npt.NDArray[Any] = rows.values if rows.values.flags.writeable else rows.values.copy()
         encoded: list[pa.Table] = []
-        refused: dict[int, tuple[str, str]] = {}
-        for start in range(0, len(features), contract.batch_rows):
-            batch = features[start : start + contract.batch_rows]
+        refused: Rejected = {}
+        for start in range(0, len(values), contract.batch_rows):
+            batch = values[start : start + contract.batch_rows]
             try:
                 outputs = checked_answer(self.labeler.label(batch), len(batch), contract.width)
             except Exception as error:
-                raise blame(error, self.labeler, batch, start) from error
+                raise blame(error, self.labeler, batch, first + start) from error
             labelled = storable(outputs, contract)
-            refused |= {start + int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)}
+            refused |= {first + start + int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)}
             labelled &= ~np.isin(np.arange(start, start + len(batch)), list(rows.rejected))
             encoded.append(encode(outputs, labelled, contract))
-        return pa.concat_tables(encoded).combine_chunks(), refused
+        return pa.concat_tables(encoded), refused
 
 
 def _failure(task: FragmentTask, error: Exception) -> Failure:

@@ -53,7 +53,15 @@ def test_an_actor_that_cannot_be_built_is_told_and_gives_its_cpus_back(ray):
     assert ray.get(ray.remote(num_cpus=2)(lambda: 7).remote(), timeout=20) == 7
 
 
-@pytest.mark.parametrize("compute", [Compute(gpus=1), Compute(cpus=64), Compute(min=64, max=64)])
+@pytest.mark.parametrize(
+    "compute",
+    [
+        Compute(gpus=1),
+        Compute(cpus=64),
+        Compute(min=64, max=64),
+        Compute(prepare_on="cluster", prepare_cpus=1_000),
+    ],
+)
 def test_what_the_cluster_can_never_give_is_refused_at_once(ray, compute):
     with pytest.raises(ResourceError, match=r"needs .* [CG]PU"):
         next(map_fragments(doubling, {}, [[{"number": 1}]], compute, Bar()))

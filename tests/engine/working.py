@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
+
 
 class Bar:
     """Remembers what it was told."""
@@ -22,7 +24,7 @@ class Bar:
         pass
 
 
-def doubling(told, device):
+def doubling(told, device, stream):
     """A worker that dies once, on the number it was told, leaving a mark."""
     assert device == "cpu"
 
@@ -36,7 +38,7 @@ def doubling(told, device):
     return work
 
 
-def waiting(told, device):
+def waiting(told, device, stream):
     """A worker that does not end its second task before the mark is there."""
 
     def work(task):
@@ -47,7 +49,37 @@ def waiting(told, device):
     return work
 
 
-def unbuildable(told, device):
+def counting(items, mark):
+    """So many items, each somewhat large, each leaving a trace."""
+    for number in range(items):
+        with Path(mark).open("a") as trace:
+            trace.write(".")
+        yield {"number": number, "values": np.full(70_000, number, np.float32), "pid": os.getpid()}
+
+
+def repeating(number):
+    """A number three times, with the process that says it."""
+    for _ in range(3):
+        yield number, os.getpid()
+
+
+def streaming(told, device, stream):
+    """A worker that is fed by a stream, and once dies in the midst of one."""
+
+    def work(task):
+        said = []
+        for number, pid in stream(repeating, task["number"]):
+            said.append((number, pid))
+            mark = Path(told["mark"])
+            if number == told["fatal"] and not mark.exists():
+                mark.write_text(str(pid))
+                os.kill(os.getpid(), signal.SIGKILL)
+        return {"sum": sum(n for n, _ in said), "elsewhere": os.getpid() not in {pid for _, pid in said}}
+
+    return work
+
+
+def unbuildable(told, device, stream):
     raise FileNotFoundError(f"no weights at {told}")
 
 

@@ -92,6 +92,32 @@ def test_one_actor_instead_of_two_gives_the_same_labels(pool, undisturbed, tmp_p
     assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
 
 
+def test_rows_that_are_prepared_elsewhere_give_the_same_labels(pool, undisturbed, tmp_path):
+    job = make_job(tmp_path / "job", pool)
+    elsewhere = 'cpus = 0.5, prepare_on = "cluster", prepare_cpus = 0.5'
+    job.write_text(job.read_text("utf-8").replace("max = 2", f"max = 2, {elsewhere}"), "utf-8")
+    ended = distill("label", job)
+    assert ended.code == 0, ended.output
+    assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
+    (tmp_path / "broken").mkdir()
+    write_pool(tmp_path / "broken", [100])
+    job = make_job(tmp_path / "second", tmp_path / "broken")
+    job.write_text(job.read_text("utf-8").replace("max = 2", f"max = 2, {elsewhere}"), "utf-8")
+    damage_pages(tmp_path / "broken" / "part-00000.parquet")
+    ended = distill("label", job)
+    assert ended.code == 1, ended.output
+    assert "PoolError" in ended.output
+    assert "cannot be read" in ended.output
+    assert "Traceback" not in ended.output
+
+
+def damage_pages(file: Path) -> None:
+    """Overwrite the first row group's pages; the footer stays."""
+    content = bytearray(file.read_bytes())
+    content[4:900] = b"\xff" * 896
+    file.write_bytes(content)
+
+
 RAISING = """\
 class Labeler:
     revision = "1"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from distill.label.task import Failure, FragmentTask, Outcome
+from distill.label.task import Failure, FragmentTask, Outcome, in_groups
 from distill.labels import Claim
 from distill.storage import open_storage
 from tests.making import a_contract, commit_labels, some_labels
@@ -17,6 +17,15 @@ def through_json(plain):
 def test_a_task_changes_on_its_way_to_an_actor():
     task = FragmentTask("rows", "part-0.parquet", CLAIM)
     assert FragmentTask.from_plain(through_json(task.to_plain())) == task
+
+
+def test_parts_of_one_row_group_are_scattered_or_whole_ones_kept_together():
+    tasks = [
+        FragmentTask("rows", key, CLAIM, group)
+        for key, group in (("a", None), ("a", None), ("a", 3), ("a", 3), ("b", 3))
+    ]
+    groups = [[(task["key"], task["group"]) for task in group] for group in in_groups(tasks)]
+    assert groups == [[("a", None)], [("a", None)], [("a", 3), ("a", 3)], [("b", 3)]]
 
 
 def test_an_outcome_changes_on_its_way_back(tmp_path):

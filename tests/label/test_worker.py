@@ -2,11 +2,15 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from distill.label.prepared import prepare_rows
 from distill.label.task import Outcome
 from distill.label.worker import LabelWorker
 from distill.labels import decode, read_rejects
@@ -177,3 +181,54 @@ def test_a_shard_that_vanished_kills_the_worker(tried, pool):
     assert failure.where == "part-00001.parquet"
     assert "PoolError" in failure.trace
     assert "is not there" in failure.trace
+
+
+def test_pieces_differ_from_the_fragment_decoded_at_once(tried, monkeypatch):
+    tried = tried(answering("features[:, :3] - features.mean()"))  # depends on the batch
+    task = tried.tasks[0]
+    whole = run(tried, task).commit
+    monkeypatch.setattr("distill.label.prepared._PIECE_BYTES", 1)  # a batch a piece
+    request = LabelWorker(tried.assignment, "cpu")._request(task)
+    pieces = list(prepare_rows(request))
+    assert [len(piece.rows.values) for piece in pieces] == [10] * 6 + [4]
+    shutil.rmtree(Path(tried.folder) / "commits")
+    again = run(tried, task).commit
+    assert (again.columns_sha256, again.rejected) == (whole.columns_sha256, whole.rejected)
+
+
+def test_keys_of_other_rows_lie_beside_the_labels(tried, pool):
+    request = replace(LabelWorker(tried().assignment, "cpu")._request(tried().tasks[2]), keys=("email", "size"))
+    due = pq.read_table(pool / "rows" / "part-00001.parquet").select(["email", "size"])
+    assert pa.concat_tables(piece.keys for piece in prepare_rows(request)) == due
+
+
+def test_parts_of_one_row_group_decode_it_each(tried, monkeypatch):
+    request = replace(LabelWorker(tried().assignment, "cpu")._request(tried().tasks[0]), rows=10, shared=True)
+    decoded = []
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted(pq.ParquetFile.read_row_groups, decoded))
+    parts = [next(prepare_rows(replace(request, start=start))).rows.values for start in (0, 10, 20)]
+    assert decoded == [[0]]
+    monkeypatch.undo()
+    alone = [next(prepare_rows(replace(request, start=start, shared=False))).rows.values for start in (0, 10, 20)]
+    for part, plain in zip(parts, alone, strict=True):
+        np.testing.assert_array_equal(part, plain)
+
+
+def counted(read, decoded):
+    def reading(self, groups, **options):
+        decoded.append(groups)
+        return read(self, groups, **options)
+
+    return reading
+
+
+def test_a_labeler_that_writes_into_its_rows_fails_when_they_come_from_elsewhere(tried):
+    tried = tried(TWICE.replace("return", "features *= 1\n        return"))
+
+    def as_from_elsewhere(function, *args):
+        for piece in function(*args):
+            piece.rows.values.flags.writeable = False  # as Ray's object store gives it
+            yield piece
+
+    worker = LabelWorker(tried.assignment, "cpu", as_from_elsewhere)
+    assert Outcome.from_plain(worker(tried.tasks[0].to_plain())).failure is None

@@ -1,0 +1,73 @@
+"""Rows of a fragment as the labeler sees them, piece by piece: read ► decode. It runs in the labeler's actor, or in a task on the cluster.
+
+A piece is whole batches, counted from the fragment's start, and some megabytes: decoding a piece costs less than decoding its batches
+one by one, and memory holds a piece of decoded rows and not a fragment. Pieces are the same wherever they are made.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from distill.job import Features
+from distill.pool import GroupCache, Rows, decode_features, read_rows
+from distill.storage import open_storage
+
+_PIECE_BYTES = 8 << 20
+
+_near = threading.local()
+"""The large row group that this thread works on, part after part; two threads of one actor work on two."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which rows, and how they are decoded."""
+
+    files: str
+    key: str
+    start: int
+    rows: int
+    features: Features
+    width: int
+    batch_rows: int
+    format: str
+    keys: tuple[str, ...] = ()
+    shared: bool = False
+    """Whether other fragments lie in the same row group."""
+
+    @property
+    def piece_rows(self) -> int:
+        """Rows of a piece: whole batches, one at least."""
+        return self.batch_rows * max(1, _PIECE_BYTES // (4 * self.width * self.batch_rows))
+
+
+@dataclass
+class Piece:
+    """Consecutive rows of a fragment, and their pass-through keys."""
+
+    rows: Rows
+    keys: pa.Table
+
+
+def prepare_rows(request: Request) -> Iterator[Piece]:
+    """All rows of the request, in order. Raises PoolError, StorageError."""
+    wanted = range(request.start, request.start + request.rows)
+    columns = list(dict.fromkeys([*request.features.columns, *request.keys]))
+    files, cache = open_storage(request.files), _cache(request)
+    taken = read_rows(files, request.key, wanted, columns, format=request.format, cache=cache)
+    for start in range(0, request.rows, request.piece_rows):
+        part = taken.table.slice(start, request.piece_rows)
+        rows = decode_features(part, request.features, request.width)
+        rows.rejected |= {row - start: said for row, said in taken.rejected.items() if start <= row < start + len(part)}
+        yield Piece(rows, part.select(request.keys))
+
+
+def _cache(request: Request) -> GroupCache | None:
+    if not request.shared:
+        _near.cache = None
+    elif getattr(_near, "cache", None) is None:
+        _near.cache = GroupCache()
+    return getattr(_near, "cache", None)
