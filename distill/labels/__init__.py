@@ -7,6 +7,8 @@ from distill.labels.contract import Contract
 from distill.labels.data import columns_sha256, data_bytes, read_data, with_keys
 from distill.labels.encoding import DenseLabels, SoftLabels, TopKLabels, decode, encode, label_schema, storable
 from distill.labels.label_set import SEGMENT_COMMITS, LabelSet, label_set_digest, label_set_folder
+from distill.labels.reader import StoredLabels
+from distill.labels.reader import open_labels as open
 
 __all__ = [
     "SEGMENT_COMMITS",
@@ -18,6 +20,7 @@ __all__ = [
     "Line",
     "Origin",
     "SoftLabels",
+    "StoredLabels",
     "TopKLabels",
     "columns_sha256",
     "commit_key",
@@ -27,6 +30,7 @@ __all__ = [
     "label_schema",
     "label_set_digest",
     "label_set_folder",
+    "open",
     "read_data",
     "read_rejects",
     "storable",
