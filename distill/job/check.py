@@ -17,6 +17,8 @@ from distill.job.students import Kl, Student, Term
 
 Problems = Iterator[str]
 
+_LABEL_COLUMNS = {"shard", "row", "index", "log_prob", "gap", "logit", "logits", "log_normalizer", "value"}
+
 
 def check_job(job: Job) -> Problems:
     """All problems of a resolved job; the first kind found hides the later ones, which would only repeat it."""
@@ -167,6 +169,9 @@ def _labels(job: Job) -> Problems:
         kept = {pool: job.pools[pool].keys for pool in labels.over}
         if len(set(kept.values())) > 1:
             yield f"{where}.over: the pools keep different keys, {kept}, and a label set has one set of columns. Give them the same keys."
+        taken = [key for pool in labels.over for key in job.pools[pool].keys if _is_label_column(key)]
+        if taken:
+            yield f"{where}.over: its pools keep {taken} as keys, but label sets have columns of that name. Rename them in the pool."
         encoding = labels.encoding
         if isinstance(encoding, ValueEncoding) != (outputs.kind == "value") and encoding is not None:
             yield f"{where}.encoding.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use {'value' if outputs.kind == 'value' else 'dense or topk'}."
@@ -176,6 +181,11 @@ def _labels(job: Job) -> Problems:
             yield f"{where}.encoding.k = {encoding.k}: there are {len(outputs.classes)} classes. Use at most that many."
         if isinstance(labels.labeler, Custom) and labels.precision != "float32":
             yield f"{where}.precision = {labels.precision!r}: a custom labeler chooses its own precision. Leave it out."
+
+
+def _is_label_column(name: str) -> bool:
+    """Whether a table of labels has a column of this name, stored or decoded."""
+    return name in _LABEL_COLUMNS or name.startswith("index_")
 
 
 def _sweeps(job: Job) -> Problems:

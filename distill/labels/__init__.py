@@ -10,6 +10,8 @@ from distill.labels.label_set import LabelSet, label_set_digest, label_set_folde
 from distill.labels.lease import hold_lease
 from distill.labels.left import Left
 from distill.labels.manifest import Line, Manifest, commit_key
+from distill.labels.reader import StoredLabels
+from distill.labels.reader import open_labels as open
 from distill.labels.segments import SEGMENT_LINES
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Manifest",
     "Origin",
     "SoftLabels",
+    "StoredLabels",
     "TopKLabels",
     "commit_key",
     "data_bytes",
@@ -33,6 +36,7 @@ __all__ = [
     "label_schema",
     "label_set_digest",
     "label_set_folder",
+    "open",
     "read_data",
     "read_rejects",
     "storable",

@@ -21,19 +21,29 @@ _LINEAR = 32
 BELOW = np.where(_CODES < _LINEAR, _CODES, (_LINEAR + _CODES % _LINEAR) * 2.0 ** (_CODES // _LINEAR - 1)) / 16
 """How far below the largest logit each code stands, in nats."""
 
-_MANTISSA_BITS = 18
-"""Of float32's 23 that are rounded away."""
-_FIRST_OCTAVE = (128 << 5) - _LINEAR
-"""Exponent and five mantissa bits of 2.0, less its code."""
+_DROPPED_BITS = 5
+"""Of float16's 10 mantissa bits, so that 5 are left."""
+_FIRST_OCTAVE = (16 << 5) - _LINEAR
+"""Exponent and five mantissa bits of 2.0 in float16, less its code."""
 
 
 def to_gaps(below: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Distances below the row's largest logit (B, k), growing from 0 along each row, to differences of codes (B, k)."""
-    bits = np.ascontiguousarray(below, np.float32).view(np.uint32)
-    # adding half a step carries from the mantissa into the exponent: rounding to the nearest code across octaves
-    octaves = ((bits + (1 << (_MANTISSA_BITS - 1))) >> _MANTISSA_BITS).astype(np.int32) - _FIRST_OCTAVE
-    codes = np.where(below < 2, np.rint(np.minimum(below, 2) * 16), np.minimum(octaves, 255)).astype(np.uint8)
-    return np.diff(codes, axis=1, prepend=np.uint8(0))
+    """Distances below the row's largest logit (B, k), growing from 0 along each row, to differences of codes (B, k).
+
+    By way of float16, whose own rounding is a sixty-fourth of a step's: in its bits, adding half a step carries from the mantissa into the
+    exponent, which rounds to the nearest code across octaves. What lies below 2 has the steps of 2 to 4, so it is moved there and back.
+    """
+    linear = below < 2
+    with np.errstate(over="ignore"):  # far is far
+        bits = np.where(linear, below + np.float32(2), below).astype(np.float16).view(np.uint16)
+    bits += 1 << (_DROPPED_BITS - 1)
+    bits >>= _DROPPED_BITS
+    bits -= _FIRST_OCTAVE
+    codes = np.minimum(bits, 255).astype(np.uint8)
+    codes -= linear.view(np.uint8) << np.uint8(_DROPPED_BITS)
+    gaps = codes.copy()
+    gaps[:, 1:] -= codes[:, :-1]
+    return gaps
 
 
 def to_logits(gaps: npt.NDArray[np.generic], temperature: float) -> npt.NDArray[np.float32]:

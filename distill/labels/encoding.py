@@ -127,10 +127,16 @@ def _encode_topk(logits: Float, contract: Contract) -> dict[str, npt.NDArray[np.
     rows = max(1, _BLOCK_NUMBERS // contract.width)
     blocks = [_keep(logits[start : start + rows], contract) for start in range(0, max(1, len(logits)), rows)]
     index, kept, normalizers = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    planes = index.astype("<u4").view("u1").reshape(*index.shape, 4)
+    return _topk_parts(index, kept, normalizers, contract)
+
+
+def _topk_parts(
+    index: npt.NDArray[np.int64], kept: npt.NDArray[np.generic], normalizers: Float, contract: Contract
+) -> dict[str, npt.NDArray[np.generic]]:
+    planes = {name: (index >> (8 * place)).astype(np.uint8) for place, name in enumerate(_plane_names(contract))}
     return {
-        **{name: planes[..., number] for number, name in enumerate(_plane_names(contract))},
-        **({"gap": kept} if contract.dtype == "uint8" else {"logit": kept}),
+        **planes,
+        "gap" if contract.dtype == "uint8" else "logit": kept,
         "log_normalizer": normalizers,
     }
 

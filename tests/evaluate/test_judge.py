@@ -46,7 +46,7 @@ def test_methods_are_judged_on_other_rows_or_classes_than_each_says(tmp_path, po
     shuffled, some = ("c", "a", "b"), ("b", "a")
     z_shuffled, z_some, z_topk = (draw.normal(size=(ROWS, width)).astype(np.float32) for width in (3, 2, 5))
     topk_classes = ("a", "x", "c", "b", "y")
-    topk = a_topk_contract(5, 2)
+    topk = a_topk_contract(5, 2, values="float16")
     topk = type(topk)(**{**vars(topk), "classes": topk_classes})
     made = {
         "shuffled": (a_contract(shuffled), z_shuffled, [3], Outputs("logits", shuffled), 1.0),

@@ -133,6 +133,12 @@ def test_pools_inside_the_root_are_fine(tmp_path):
             "hidden = [16] }\n    training = { workers = 3 }",
             ["fit.large.training.workers = 3", "lanes = 8"],
         ),
+        (
+            'path = "test/"',
+            'path = "test/"\n    keys = ["id"]',
+            ["labels.large.over: the pools keep different keys", "'test': ('id',)", "Give them the same keys"],
+        ),
+        ('path = "test/"', 'path = "test/"\n    keys = ["row"]', ["keep ['row'] as keys", "Rename them in the pool"]),
         ("features = {", "# {", ["pools.unlabelled.features: missing"]),
     ],
 )

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from distill.errors import ContractError, StorageError
-from distill.labels import Contract
+from distill.labels import Contract, LabelSet
 from distill.schema import seal, unseal
 from distill.storage import CONDITIONAL_LIMIT_BYTES, open_storage
-from tests.making import a_contract
+from tests.making import a_contract, list_pool, write_label_set
+from tests.tiny import write_pool
 
 MANY = tuple(f"class number {number}" for number in range(128_000))
 
@@ -142,3 +144,33 @@ def test_a_refusal_leaves_one_to_find_the_class_that_differs(now, said):
     assert f"classes: {said}" in str(refused.value) or f"classes: stored 'class number 5', {said}" in str(refused.value)
     assert "labels.teacher.version = 2" in str(refused.value)
     assert len(str(refused.value)) < 600
+
+
+CHANGES = {
+    "weights": ({"revision": "2"}, "revision: stored '1', now '2' (other weights)"),
+    "class order": ({"classes": ("a", "c", "b")}, "classes: stored 'b', now 'c' as number 1"),
+    "preprocessing": (
+        {"preprocessing": "q"},
+        "preprocessing: stored 'p', now 'q' (other features, or scaled otherwise)",
+    ),
+    "precision": ({"precision": "bfloat16"}, "precision: stored 'float32', now 'bfloat16'"),
+    "temperature": ({"temperatures": (1.0, 2.0)}, "temperatures: stored [1.0, 4.0], now [1.0, 2.0]"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("when", ["on resume", "at the reader"])
+def test_labels_of_another_labeler_are_mixed_with_or_taken_for_these(tmp_path, what, when):
+    stored = a_contract(encoding="topk", dtype="uint8", k=2, temperatures=(1.0, 4.0))
+    write_pool(tmp_path / "pool", [10])
+    inventory = list_pool(tmp_path / "root", tmp_path / "pool")
+    outputs = np.zeros((10, 3), np.float32)
+    write_label_set(tmp_path / "labels", stored, inventory, fragment_rows=5, outputs=outputs)
+    changes, said = CHANGES[what]
+    labels = LabelSet(open_storage(str(tmp_path / "labels")), "teacher", 1).refresh()
+    meet = labels.begin if when == "on resume" else labels.require
+    with pytest.raises(ContractError) as refused:
+        meet(dataclasses.replace(stored, **changes), inventory, 5)
+    assert said in str(refused.value)
+    assert "set labels.teacher.version = 2 to label anew; version 1 stays" in str(refused.value)
+    meet(stored, inventory, 5)

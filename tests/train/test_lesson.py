@@ -197,6 +197,28 @@ def test_labels_that_are_missing_or_mean_something_else_are_learned(folder, tmp_
     other = tiny_job(folder, JOB.replace("k = 1", "k = 2"))
     with pytest.raises(ContractError, match=r"k: stored 1, now 2"):
         student_lesson(other, other.variants[0])
+    changes = {
+        "temperatures: stored [1.0, 4.0], now [4.0, 2.0]": (
+            JOB.replace("temperatures = [1, 4]", "temperatures = [4, 2]"),
+            TEACHER,
+        ),
+        "dtype: stored 'uint8', now 'float16'": (JOB.replace("k = 1,", 'k = 1, values = "float16",'), TEACHER),
+        "format: stored 'arrow', now 'parquet'": (
+            JOB.replace("encoding =", 'format = "parquet"\n    encoding =', 1),
+            TEACHER,
+        ),
+        "(other features, or scaled otherwise)": (JOB.replace('["pixels"] }', '["pixels"], scale = 0.5 }'), TEACHER),
+        "revision: stored '1', now '2' (other weights)": (JOB, TEACHER.replace('"1"', '"2"')),
+        "classes: stored 'c', now 'a' as number 0": (JOB, TEACHER.replace('"c", "a"', '"a", "c"')),
+    }
+    for said, (text, teacher) in changes.items():
+        (folder / "teacher.py").write_text(teacher, "utf-8")
+        changed = tiny_job(folder, text)
+        with pytest.raises(ContractError) as refused:
+            student_lesson(changed, changed.variants[0])
+        assert said in str(refused.value)
+        assert "labels.teacher.version = 2" in str(refused.value)
+    (folder / "teacher.py").write_text(TEACHER, "utf-8")
     cut = tiny_job(folder, JOB.replace("fragment_rows = 64", "fragment_rows = 100"))
     with pytest.raises(ContractError, match="fragment_rows = 64, now 100"):
         student_lesson(cut, cut.variants[0])

@@ -1,0 +1,130 @@
+"""A label set by the path of its folder alone: no job, no torch, no Ray.
+
+    labels = distill.labels.open("runs/labels/teacher/v1/unlabelled")
+    for table in labels.decoded(temperature=4):      # a table a fragment, in (shard, row) order
+        table["shard"], table["row"], table["index"], table["log_prob"]
+
+Every table begins with `shard` (the file's key below the pool's folder) and `row` (its number in that file), which address the row of the
+pool; then the pool's keys; then the labels, null where the row was rejected. Digests are checked before anything is decoded.
+FORMAT.md tells the same to readers without us.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from distill.errors import ContractError
+from distill.labels.contract import Contract
+from distill.labels.encoding import SoftLabels, TopKLabels, decode, label_schema
+from distill.labels.label_set import LabelSet
+from distill.pool import Inventory, read_inventory
+from distill.storage import open_storage
+
+_LEVELS = 4
+"""Of `labels/<name>/v<N>/<pool>`, below the root."""
+
+
+class StoredLabels:
+    """One label set over one pool, read only."""
+
+    def __init__(self, labels: LabelSet, contract: Contract, inventory: Inventory) -> None:
+        self.contract = contract
+        self.pool_rows = inventory.rows
+        """Rows of the pool; `rows` of them are in committed fragments."""
+        self._labels = labels
+        self._inventory = inventory
+
+    def __len__(self) -> int:
+        """Committed fragments: how many tables there are."""
+        return len(self._labels.lines)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the tables, labelled or rejected."""
+        return int(self._labels.lines.column("rows").sum())
+
+    @property
+    def rejected(self) -> int:
+        """Rows without labels among them; their reasons are under `rejects/`."""
+        return int(self._labels.lines.column("rejected").sum())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row of the pool is labelled or rejected."""
+        return self.rows == self.pool_rows
+
+    @property
+    def uri(self) -> str:
+        """The folder."""
+        return self._labels.folder.uri
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        """The columns as they are stored, a table a fragment. Raises StorageError for lost or damaged data."""
+        for line in self._labels.lines:
+            labels = self._labels.read(line)
+            shard = pa.DictionaryArray.from_arrays(
+                np.zeros(line.rows, np.int32), [self._inventory.shard(line.shard).key]
+            )
+            row = pa.array(np.arange(line.start, line.start + line.rows))
+            yield pa.table([shard, row, *labels.columns], names=["shard", "row", *labels.column_names])
+
+    def decoded(self, temperature: float | None = None) -> Iterator[pa.Table]:
+        """Labels as numbers, a table a fragment: fixed-size lists, null where rejected.
+
+        `topk`: `index` (int64) and `log_prob` (float32) at one of the declared temperatures; it may be left out where one is declared.
+        `dense`: `logits`; `value`: `value`, both float32. Raises ContractError for another temperature, StorageError as above.
+        """
+        if temperature is None and len(self.contract.temperatures) == 1:
+            temperature = self.contract.temperatures[0]
+        stored = label_schema(self.contract).names
+        for fragment in self:
+            soft = decode(fragment, self.contract, temperature)
+            table = fragment.drop_columns(stored)
+            for name, values in _numbers(soft, stored[0]).items():
+                table = table.append_column(name, _lists(values, soft.labelled))
+            yield table
+
+
+def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> StoredLabels:
+    """The label set in the folder `labels/<name>/v<N>/<pool>` below a root, a path or a URI.
+
+    Raises ContractError where nothing is labelled there, or where rows are missing and not `partial`; StorageError for damage.
+    """
+    parts = os.fspath(path).rstrip("/").split("/")
+    name, version, pool = (["", "", "", *parts])[-3:]
+    if len(parts) < _LEVELS or not version.removeprefix("v").isdigit():
+        raise ContractError(f"{path} is no label set. Give the folder labels/NAME/vN/POOL below a job's root.")
+    folder = open_storage("/".join(parts))
+    inventory = read_inventory(open_storage("/".join(parts[:-_LEVELS]) or "."), pool, "")
+    labels = LabelSet(folder, name, int(version.removeprefix("v"))).refresh(inventory)
+    contract = labels.read_contract()
+    if contract is None or inventory is None:
+        gone = "contract.json" if contract is None else f"inventories/{pool}"
+        raise ContractError(
+            f"{path} is no label set: {gone} is not there. Give the folder labels/NAME/vN/POOL below a job's root."
+        )
+    found = StoredLabels(labels, contract, inventory)
+    if not found.complete and not partial:
+        raise ContractError(
+            f"{path} is not complete: {found.rows:,} of {found.pool_rows:,} rows are labelled. Run `distill label` again, which labels only what "
+            f"is missing, or read what there is with open(…, partial=True)."
+        )
+    return found
+
+
+def _numbers(soft: SoftLabels, dense: str) -> dict[str, npt.NDArray[np.generic]]:
+    if isinstance(soft, TopKLabels):
+        return {"index": soft.index, "log_prob": soft.log_probs}
+    return {dense: soft.outputs}
+
+
+def _lists(values: npt.NDArray[np.generic], labelled: npt.NDArray[np.bool_]) -> pa.Array:
+    flat = pa.array(values.ravel())
+    return pa.FixedSizeListArray.from_arrays(
+        flat, values.shape[1], mask=None if labelled.all() else pa.array(~labelled)
+    )
