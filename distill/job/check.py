@@ -226,13 +226,10 @@ def _learnable(job: Job, pools: Sequence[str], model: object, where: str) -> Pro
                 f"{where}: sees pools.{pool}, whose features are text, which nothing here learns from yet. "
                 f'Label it by a labeler of your own (labeler = {{ kind = "custom" }}), or give it features of numbers.'
             )
-        if isinstance(features, ImageFeatures) and isinstance(model, Cnn):
-            height, width, channels = features.shape
-            if model.shape != (channels, height, width):
-                yield (
-                    f"{where}.model.shape = {list(model.shape)}: images of pools.{pool} are {height} high, {width} wide, with {channels} channels. "
-                    f"Write [{channels}, {height}, {width}]."
-                )
+        folded = (features.shape[2], *features.shape[:2]) if isinstance(features, ImageFeatures) else None
+        if folded and isinstance(model, Cnn) and model.shape != folded:
+            said = f"images of pools.{pool} are {folded[1]} high, {folded[2]} wide, with {folded[0]} channels"
+            yield f"{where}.model.shape = {list(model.shape)}: {said}. Write {list(folded)}."
 
 
 def _rows(job: Job, student: Student, where: str) -> Problems:
