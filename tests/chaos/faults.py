@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.chaos.runs import Run
-from tests.chaos.watched import Watched
 from tests.command import processes
 from tests.raylets import two_raylets
 
@@ -83,45 +82,35 @@ def power_cut(run: Run, variant: str) -> None:
 
 
 def stopped_writer(run: Run, variant: str) -> None:
-    """A stopped process wakes after others have finished its work: it must lose. One actor in mid-batch, or driver and all."""
-    begun = run.start()
-    if not run.in_the_middle(begun):
-        return run.expect(begun.end(), (0,))
-    stopped = _stop_actor(run, begun) if variant == "actor" else _stop(processes(begun.process.pid))
-    for pid in [pid for pid in processes(begun.process.pid) if pid not in stopped]:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    """A stopped process wakes after others have finished its work, and must lose: one actor with its data written and its commit still to
+    come, or driver and all in mid-batch."""
+    marker = run.folder / "reached-stopped"
+    place = f"label.after_data:{run.draw.randint(1, 4)}:{marker}"
+    begun = run.start(**({"DISTILL_FAILPOINT": place} if variant == "actor" else {}))
+    if variant == "actor":
+        begun.wait(lambda: marker.exists() and bool(marker.read_text()), place)
+    else:
+        run.in_the_middle(begun)
+    begun.is_stopped = True
+    stopped = [int(marker.read_text())] if variant == "actor" else processes(begun.process.pid)
+    _signal(stopped, signal.SIGSTOP)
+    _signal([pid for pid in processes(begun.process.pid) if pid not in stopped], signal.SIGKILL)
     forget_lease(run)
     run.finish()
-    there, data = run.commits(), len(run.labels.folder("data").list_objects())
+    there = run.commits()
+    marker.unlink(missing_ok=True)
     _signal(stopped, signal.SIGCONT)
     until = time.monotonic() + ZOMBIE_SECONDS
     while time.monotonic() < until and set(stopped) & set(processes(begun.process.pid)):
         time.sleep(0.1)
-    wrote = len(run.labels.folder("data").list_objects()) - data
-    run.say(f"woke {len(stopped)} processes, which wrote {wrote} data objects and {run.commits() - there} commits")
-    return begun.kill_everything()
-
-
-def _stop_actor(run: Run, begun: Watched) -> list[int]:
-    (run.folder / "stop-here").touch()
-    begun.wait(lambda: bool(run.told("stopped")) and _state(run.told("stopped")[-1]) == "T", "a stopped actor")
-    return run.told("stopped")[-1:]
-
-
-def _stop(pids: list[int]) -> list[int]:
-    _signal(pids, signal.SIGSTOP)
-    return pids
+    run.say(f"woke {len(stopped)} processes, which added {run.commits() - there} commits")
+    begun.kill_everything()
 
 
 def _signal(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
-
-
-def _state(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def two_drivers(run: Run, variant: str) -> None:

@@ -39,8 +39,5 @@ class Labeler:
 
         tell("calls", str(os.getpid()))
         time.sleep(SECONDS)
-        if is_asked("stop-here"):
-            tell("stopped", str(os.getpid()))
-            os.kill(os.getpid(), signal.SIGSTOP)
         answer = np.stack([(number + 1) * features[:, number % 4] for number in range(5)], axis=1)
         return np.where(features[:, :1] > 2.5, np.float32("nan"), answer)

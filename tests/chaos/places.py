@@ -15,11 +15,12 @@ class S3Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._bucket = ""
+        self._bucket, self._runs = "", False
 
     def bucket(self) -> str:
         """`s3://BUCKET`, on a server that runs."""
-        self.start()
+        if not self._runs:
+            self.start()
         if not self._bucket:
             import boto3
 
@@ -34,9 +35,11 @@ class S3Server:
             del os.environ[name]
         os.environ |= dict(line.removeprefix("export ").split("=", 1) for line in started.splitlines())
         forget_client()
+        self._runs = True
 
     def kill(self) -> None:
         """SIGKILL of all its processes, as a power cut."""
+        self._runs = False
         self._do("kill")
 
     def stop(self) -> None:

@@ -23,6 +23,8 @@ class Watched:
     def __init__(self, commits: Callable[[], int], *arguments: object, **environment: str) -> None:
         self._commits = commits
         self._moved = [time.monotonic()]
+        self.is_stopped = False
+        """By us: it cannot say anything."""
         self._lines: list[str] = []
         self.process = start(*arguments, PYTHONUNBUFFERED="1", **environment)
         self._threads = [threading.Thread(target=each, daemon=True) for each in (self._read, self._look)]
@@ -37,7 +39,7 @@ class Watched:
     @property
     def longest_silence(self) -> float:
         """Seconds between two signs of life at the most."""
-        moved = sorted(self._moved)
+        moved = [] if self.is_stopped else sorted(self._moved)
         return max((later - sooner for sooner, later in itertools.pairwise(moved)), default=0.0)
 
     def wait(self, is_so: Callable[[], bool], what: str) -> bool:
