@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -25,6 +26,7 @@ def main() -> int:
     if asked.table:
         (HERE / "RESULTS.md").write_text(table(read_lines(asked.results)), "utf-8")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is ended, as on Ctrl-C
     seeds = range(asked.seed, asked.seed + asked.runs)
     done = {line["seed"] for line in read_lines(asked.results)}
     _run([seed for seed in seeds if seed not in done], asked.results)

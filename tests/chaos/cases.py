@@ -53,6 +53,11 @@ class Case:
         """How many its rows are cut into."""
         return sum(-(-rows // FRAGMENT_ROWS) for rows in self.rows)
 
+    @property
+    def filled(self) -> list[str]:
+        """Keys of the shards that have rows."""
+        return [key for key, rows in zip(self.shards, self.rows, strict=True) if rows]
+
     def write_job(self, folder: Path, *, pool: str, root: str, seconds: float) -> Path:
         """`job.toml` and its labeler in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)

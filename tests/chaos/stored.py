@@ -73,7 +73,7 @@ def store_killed(run: Run, variant: str) -> None:
 def input_changed(run: Run, variant: str) -> None:
     """A file of the pool is another, or gone, when the labelling goes on: refused by name; restored, it goes on."""
     _interrupt(run)
-    key = run.draw.choice(list(run.case.shards))
+    key = run.draw.choice(run.case.filled)
     with _Another(run.pool, key, variant):
         run.expect(run.label(), (2,), key, "changed|vanished")
 
@@ -82,7 +82,7 @@ def input_changed_meanwhile(run: Run, variant: str) -> None:
     """A file is replaced after it was listed and before it is read: what is labelled must be what was listed."""
     begun = run.start()
     run.in_the_middle(begun)
-    key = max(key for key, content in run.case.shards.items() if len(content) > 2000)
+    key = run.case.filled[-1]
     with _Another(run.pool, key, variant):
         run.expect(begun.end(), (1, 2), key)
 
