@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 JOB ?= jobs/digits.toml
+RUNS ?= 20
+SEED ?= 0
+RESULTS ?= tests/chaos/results.jsonl
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check wheel clean
+.PHONY: help quickstart test test-slow chaos check wheel clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +21,9 @@ test: $(VENV)/.dev  ## set up, then the tests (under 15 minutes on two cores)
 
 test-slow: $(VENV)/.dev  ## the longer tests
 	$(BIN)/python -m pytest -m slow
+
+chaos: $(VENV)/.dev  ## RUNS labelling runs under faults that SEED draws; goes on where it was stopped
+	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --results $(RESULTS)
 
 check: $(VENV)/.dev  ## the gates: style, sizes, types, layers, wheel
 	$(BIN)/ruff check .

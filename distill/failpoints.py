@@ -1,7 +1,7 @@
 """Named places where a test may stop a process, so that faults are injected by name and never by sleep.
 
 `DISTILL_FAILPOINT="label.after_data:3:/tmp/reached"` makes the third process-wide arrival at that place write its pid to the file and
-wait there for ever (to be killed). Without the variable an arrival costs one dictionary look-up.
+wait there until the file is gone (to be killed, or stopped and let go on). Without the variable an arrival costs one dictionary look-up.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import time
 from pathlib import Path
 
+_LOOK_SECONDS = 0.01
 _arrivals = itertools.count(1)
 
 
@@ -22,5 +23,5 @@ def reach(name: str) -> None:
     place, number, marker = asked.split(":", 2)
     if place == name and next(_arrivals) == int(number):
         Path(marker).write_text(str(os.getpid()), "utf-8")
-        while True:
-            time.sleep(3600)
+        while Path(marker).exists():
+            time.sleep(_LOOK_SECONDS)

@@ -67,7 +67,7 @@ def distill(*arguments: object, limit_seconds: float = LIMIT_SECONDS, **more: st
 
 def kill_session(session: int) -> None:
     """SIGKILL every process of a session that we started, as a power cut would."""
-    while left := _processes(session):
+    while left := processes(session):
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -76,7 +76,8 @@ def kill_session(session: int) -> None:
         time.sleep(0.05)
 
 
-def _processes(session: int) -> list[int]:
+def processes(session: int) -> list[int]:
+    """Living processes of a session."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

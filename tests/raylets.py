@@ -22,10 +22,11 @@ START_SECONDS = 90
 
 @dataclass
 class Raylets:
-    """A running cluster: its address, and the environment in which drivers find it."""
+    """A running cluster: its address, the environment in which drivers find it, and the session of all its processes."""
 
     address: str
     environment: dict[str, str]
+    session: int
 
 
 @contextlib.contextmanager
@@ -55,7 +56,7 @@ def two_raylets(**more: str) -> Iterator[Raylets]:
         )
         try:
             _wait_for_nodes(f"127.0.0.1:{port}", settings, head, Path(log.name))
-            yield Raylets(f"127.0.0.1:{port}", settings)
+            yield Raylets(f"127.0.0.1:{port}", settings, head.pid)
         finally:
             kill_session(head.pid)
             head.wait()

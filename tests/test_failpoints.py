@@ -36,6 +36,18 @@ def test_the_third_arrival_stops_and_says_who_waits(tmp_path):
         assert process.stdout.read() == "", "it went on behind the failpoint"
 
 
+def test_it_goes_on_when_the_file_is_gone(tmp_path):
+    marker = tmp_path / "reached"
+    with run({"DISTILL_FAILPOINT": f"label.after_data:3:{marker}"}) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["0\n", "1\n"]
+        until = time.monotonic() + 30
+        while not marker.exists():
+            assert time.monotonic() < until, "the place was never reached"
+            time.sleep(0.01)
+        marker.unlink()
+        assert process.communicate(timeout=30)[0].split() == list("234")
+
+
 def test_a_failpoint_elsewhere_stops_nothing(tmp_path):
     with run({"DISTILL_FAILPOINT": f"another.place:1:{tmp_path / 'reached'}"}) as process:
         assert process.communicate(timeout=30)[0].split() == list("01234")

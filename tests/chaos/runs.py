@@ -1,0 +1,172 @@
+"""One run: its folder and store, the processes it started, what happened, and the verdict."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distill.job import load_job
+from distill.models.identity import label_set
+from distill.storage import Storage
+from tests.chaos.cases import Case
+from tests.chaos.places import S3Server
+from tests.chaos.watched import Watched
+from tests.command import Ended, distill, kill_session
+
+MOST_RERUNS = 4
+MOST_SILENT_SECONDS = 65
+"""A line is due after 60; five more are for a busy machine."""
+LABELER_SECONDS = 0.15
+LABELS = "labels/teacher/v1/rows"
+
+
+@dataclass
+class Run:
+    """What a fault gets into its hands."""
+
+    seed: int
+    case: Case
+    folder: Path
+    root: Storage
+    pool: Storage
+    draw: random.Random
+    server: S3Server
+    undisturbed: str
+    """Label hash."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    happened: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    doubled: int = 0
+    missing: int = 0
+    started: list[Watched] = field(default_factory=list)
+    reruns: int = 0
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for key, content in self.case.shards.items():
+            self.pool.put(key, content)
+        self.write_job()
+
+    def write_job(self, *changes: tuple[str, str]) -> None:
+        """The job as it should be, or with pieces of its text, or of its labeler's, replaced."""
+        self.job = self.case.write_job(self.folder, pool=self.pool.uri, root=self.root.uri, seconds=LABELER_SECONDS)
+        for old, new in changes:
+            file = next(file for file in (self.job, self.folder / "labeler.py") if old in file.read_text("utf-8"))
+            file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
+
+    def start(self, *options: str, **environment: str) -> Watched:
+        """Begin `distill label`."""
+        begun = Watched(self.commits, "label", self.job, *options, **{**self.environment, **environment})
+        self.started.append(begun)
+        return begun
+
+    def label(self, **environment: str) -> Ended:
+        """`distill label` to its end."""
+        return self.start(**environment).end()
+
+    def commits(self) -> int:
+        """Commits there are."""
+        return len(self.labels.folder("commits").list_objects())
+
+    @property
+    def labels(self) -> Storage:
+        """The label set's folder."""
+        return self.root.folder(*LABELS.split("/"))
+
+    def calls(self) -> int:
+        """How often the labeler was asked."""
+        return len(self.told("calls"))
+
+    def told(self, name: str) -> list[int]:
+        """Pids that labelers wrote to one of their files."""
+        with suppress(FileNotFoundError):
+            return [int(line) for line in (self.folder / name).read_text().split()]
+        return []
+
+    def in_the_middle(self, begun: Watched) -> bool:
+        """Wait until the labeler was asked some more times; False where the command ended before."""
+        due = self.calls() + self.draw.randint(2, 8)
+        struck = begun.wait(lambda: self.calls() >= due, f"call {due} of the labeler")
+        self.say(f"at call {self.calls()}" if struck else "came too late")
+        return struck
+
+    def say(self, what: str) -> None:
+        """Note what happened."""
+        self.happened.append(what)
+
+    def expect(self, ended: Ended, codes: tuple[int, ...], *said: str) -> None:
+        """Hold an end against what is documented: its exit code, and in its words each of `said` (regular expressions)."""
+        self.say(f"exit {ended.code}")
+        if ended.code not in codes:
+            self.problems.append(f"exit code {ended.code}, where {codes} was due: {ended.output[-600:]}")
+        if "Traceback (most recent call last)" in ended.output:
+            self.problems.append(f"a traceback: {ended.output[-1500:]}")
+        if ended.code:
+            for words in said:
+                if not re.search(words, ended.output):
+                    self.problems.append(f"not said: {words!r} in {ended.output[-600:]}")
+
+    def finish(self) -> None:
+        """The same command until it ends with 0."""
+        for _ in range(MOST_RERUNS):
+            self.reruns += 1
+            ended = self.label()
+            self.expect(ended, (0, 1))
+            if ended.code == 0:
+                return
+        self.problems.append(f"not done after {MOST_RERUNS} reruns: {ended.output[-600:]}")
+
+    def verify(self) -> Ended:
+        """`distill verify`."""
+        return distill("verify", self.job, **self.environment)
+
+    def label_hash(self) -> str:
+        """Of what is stored now."""
+        return label_set(load_job(self.job), "teacher", "rows").label_hash
+
+    def judge(self) -> None:
+        """The verdict: what is wrong goes to `problems`."""
+        verified = self.verify()
+        if verified.code:
+            self.problems.append(f"verify: {verified.output[-800:]}")
+        if self.label_hash() != self.undisturbed:
+            self.problems.append("the label hash is not that of the undisturbed run")
+        self.doubled, self.missing = covered(self.committed(), self.case.rows)
+        if self.doubled or self.missing:
+            self.problems.append(f"{self.doubled} rows doubled, {self.missing} missing")
+        if self.longest_silence > MOST_SILENT_SECONDS:
+            self.problems.append(f"silent for {self.longest_silence:.0f} s")
+
+    @property
+    def longest_silence(self) -> float:
+        """Of all its commands."""
+        return max((begun.longest_silence for begun in self.started), default=0.0)
+
+    def committed(self) -> list[tuple[int, int, int]]:
+        """Shard, start and rows of every fragment's highest generation, read from the commits without the product's help."""
+        folder, newest = self.labels.folder("commits"), dict[str, tuple[int, tuple[int, int, int]]]()
+        for entry in folder.list_objects():
+            body = json.loads(folder.read(entry.key))["body"]
+            if newest.get(body["fragment"], (-1,))[0] < body["generation"]:
+                newest[body["fragment"]] = (body["generation"], (body["shard"], body["start"], body["rows"]))
+        return [where for _, where in newest.values()]
+
+    def end(self) -> None:
+        """End whatever of it still runs."""
+        for begun in self.started:
+            kill_session(begun.process.pid)
+
+
+def covered(fragments: list[tuple[int, int, int]], shard_rows: tuple[int, ...]) -> tuple[int, int]:
+    """Rows that more than one fragment has, and rows that none has."""
+    times = [[0] * rows for rows in shard_rows]
+    for shard, start, rows in fragments:
+        for row in range(start, start + rows):
+            times[shard][row] += 1
+    flat = [count for shard in times for count in shard]
+    return sum(count > 1 for count in flat), sum(count == 0 for count in flat)

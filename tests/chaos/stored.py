@@ -1,0 +1,189 @@
+"""Faults of stores, inputs, jobs, and of stored bytes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from distill.storage import Storage
+from tests.bitflips import flipped
+from tests.chaos.faults import NAMED
+from tests.chaos.runs import Run
+from tests.faulty_store import Fault, FaultyStore
+
+OFTEN = {
+    "503": "503:::0.1",
+    "500 before": "500_before:::0.1",
+    "500 after": "500_after:PUT::0.3",
+    "reset before": "reset_before:::0.1",
+    "reset after": "reset_after:PUT::0.3",
+    "truncated": "truncated:GET::0.1",
+    "slow": "slow:::0.02",
+    "timeout": "timeout:PUT:commits/:#5",
+}
+"""Which requests go wrong, and how many of them."""
+
+
+def disk_full(run: Run, variant: str) -> None:
+    """The root's disk is full in the middle: an error by name; with room again the same command goes on."""
+    room = {"early": "160k", "late": "280k"}[variant]
+    _mount(run, f"size={room}")
+    run.expect(run.label(), (1,), "No space left on device")
+    run.say(f"full at {run.commits()} commits")
+    _mount(run, "remount,size=64m")
+
+
+def _mount(run: Run, options: str) -> None:
+    where = Path(run.root.uri)
+    where.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "chaos", where], check=True, capture_output=True)
+
+
+def store_answers_errors(run: Run, variant: str) -> None:
+    """Errors for a part of all requests, some of which were kept: the writer reads the commit before it believes a lost race."""
+    _fails(run, variant)
+
+
+def store_cuts_lines(run: Run, variant: str) -> None:
+    """Lines that are reset, cut in the middle of a body, slow, or dead."""
+    _fails(run, variant)
+
+
+def _fails(run: Run, variant: str) -> None:
+    with FaultyStore(os.environ["AWS_ENDPOINT_URL"], [Fault.parse(OFTEN[variant])], seed=run.seed) as store:
+        run.expect(run.label(AWS_ENDPOINT_URL=store.url, AWS_ENDPOINT_URL_S3=store.url), (*NAMED, 2))
+        run.say(f"{store.did.total()} × {variant} in {store.asked.total()} requests")
+
+
+def store_killed(run: Run, variant: str) -> None:
+    """SIGKILL of the store's processes in the middle; it comes back at once, or after the command has given up."""
+    server = run.server
+    begun = run.start()
+    if run.in_the_middle(begun):
+        server.kill()
+    if variant == "back at once":
+        server.start()
+    ended = begun.end()
+    server.start()
+    run.expect(ended, NAMED)
+
+
+def input_changed(run: Run, variant: str) -> None:
+    """A file of the pool is another, or gone, when the labelling goes on: refused by name; restored, it goes on."""
+    _interrupt(run)
+    key = run.draw.choice(run.case.filled)
+    with _Another(run.pool, key, variant):
+        run.expect(run.label(), (2,), key, "changed|vanished")
+
+
+def input_changed_meanwhile(run: Run, variant: str) -> None:
+    """A file is replaced after it was listed and before it is read: what is labelled must be what was listed."""
+    begun = run.start()
+    run.in_the_middle(begun)
+    key = run.case.filled[-1]
+    with _Another(run.pool, key, variant):
+        run.expect(begun.end(), (1, 2), key)
+
+
+class _Another:
+    """Another content under a key, or none; the listed one again at the end, to the nanosecond."""
+
+    def __init__(self, pool: Storage, key: str, variant: str) -> None:
+        self.pool, self.key, self.variant = pool, key, variant
+
+    def __enter__(self) -> None:
+        self.content, file = self.pool.read(self.key), Path(self.pool.url(self.key))
+        self.times = (file.stat().st_atime_ns, file.stat().st_mtime_ns) if file.exists() else None
+        self.pool.delete(self.key)
+        if self.variant == "changed":
+            self.pool.put(self.key, _other_rows(self.content))
+
+    def __exit__(self, *_: object) -> None:
+        self.pool.put(self.key, self.content)
+        if self.times:
+            os.utime(self.pool.url(self.key), ns=self.times)
+
+
+def _other_rows(content: bytes) -> bytes:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(pa.py_buffer(content))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.take(pc.sort_indices(pa.array(range(len(table), 0, -1)))), sink, row_group_size=64)
+    return bytes(sink.getvalue())
+
+
+def job_changed(run: Run, variant: str) -> None:
+    """Labeler or job mean something else when the labelling goes on: refused by name, with the way out; restored, it goes on."""
+    changes = {
+        "revision": ('revision = "1"', 'revision = "2"'),
+        "classes": ('("a", "b", "c", "d", "e")', '("b", "a", "c", "d", "e")'),
+        "preprocessing": ('columns = ["pixels"]', 'columns = ["pixels"], scale = 0.5'),
+        "fragment_rows": ("fragment_rows = 64", "fragment_rows = 96"),
+        "temperature": ("encoding = ", 'encoding = { kind = "topk", k = 4, temperatures = [3] } #'),
+    }
+    _interrupt(run)
+    run.write_job(changes[variant])
+    run.expect(run.label(), (2,), variant, "version = 2")
+    run.write_job()
+
+
+def _interrupt(run: Run) -> None:
+    begun = run.start()
+    run.in_the_middle(begun)
+    begun.kill_everything()
+
+
+DAMAGED = {
+    "data": ("/data/", True),
+    "commit": ("/commits/", False),
+    "manifest": ("/manifest/", True),
+    "rejects": ("/rejects/", False),
+    "inventory or contract": ("inventories/|contract.json", False),
+}
+"""Which objects they are (a regular expression), and whether the remedy is to delete one (True) or to restore it from a copy."""
+
+
+def damaged(run: Run, variant: str) -> None:
+    """A flipped bit, then a truncation, in a stored object of a finished set: named, or no value is another; the remedy told makes it whole."""
+    run.finish()
+    which, delete = DAMAGED[variant]
+    for how in ("flipped", "truncated"):
+        key = run.draw.choice([entry.key for entry in run.root.list_objects() if re.search(which, entry.key)])
+        content = run.root.read(key)
+        at = run.draw.randrange(8 * len(content))
+        run.root.put(key, flipped(content, at) if how == "flipped" else content[: at // 8])
+        _look_at_damage(run, key, how)
+        if delete:
+            run.root.delete(key)
+            run.finish()
+        else:
+            run.root.put(key, content)
+
+
+def _look_at_damage(run: Run, key: str, how: str) -> None:
+    verified = run.verify()
+    named = key.rsplit("/", 1)[1] in verified.output
+    run.say(f"{key} {how}: verify ends with {verified.code}{', named' if named else ''}")
+    if "Traceback" in verified.output or (verified.code and not named):
+        run.problems.append(f"{key} {how}, and verify says: {verified.output[-800:]}")
+    if not verified.code and not named and run.label_hash() != run.undisturbed:
+        run.problems.append(f"{key} {how}: another label hash, and verify found nothing")
+
+
+KINDS = {
+    disk_full: ("early", "late"),
+    store_answers_errors: ("500 after", "503", "500 before"),
+    store_cuts_lines: ("reset after", "truncated", "timeout", "reset before", "slow"),
+    store_killed: ("back at once", "back later"),
+    input_changed: ("changed", "vanished"),
+    input_changed_meanwhile: ("changed",),
+    job_changed: ("revision", "classes", "preprocessing", "fragment_rows", "temperature"),
+    damaged: ("data", "commit", "manifest", "inventory or contract", "rejects"),
+}
+NEEDS_S3 = (store_answers_errors, store_cuts_lines, store_killed)
+NEEDS_DISK = (disk_full,)
