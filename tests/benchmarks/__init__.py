@@ -1,0 +1,1 @@
+"""Measurements of the label store, one command each; README.md lists them."""
