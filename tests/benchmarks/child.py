@@ -8,6 +8,7 @@ left for the next one: the session is killed when its answer is there.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -41,6 +42,7 @@ class Child:
             cwd=REPOSITORY,
             start_new_session=True,
         )
+        atexit.register(kill_session, self.process.pid)
 
     @property
     def running(self) -> bool:
