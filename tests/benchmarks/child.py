@@ -1,0 +1,125 @@
+"""Functions of the benchmarks in processes of their own: a fresh interpreter, a session of its own, chosen CPUs, a JSON answer.
+
+What is measured never shares a process with what measures it, and nothing of one measurement (Ray's daemons, caches, threads) is
+left for the next one: the session is killed when its answer is there.
+
+    python -m tests.benchmarks.child MODULE:FUNCTION '{"cpus": [0], "told": {…}}'
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.command import REPOSITORY, environment, kill_session
+
+_ANSWER = "answer: "
+_CLOCK_TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Child:
+    """One running function. Its process id is its session's."""
+
+    def __init__(self, function: Callable[..., Any], cpus: Sequence[int] = (), **told: Any) -> None:
+        self.name = f"{_module(function)}:{function.__qualname__}"
+        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115  it lives as long as the process that writes it
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", __name__, self.name, json.dumps({"cpus": list(cpus), "told": told})],
+            env=environment(PYTHONPATH=str(REPOSITORY)),
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+            cwd=REPOSITORY,
+            start_new_session=True,
+        )
+        atexit.register(kill_session, self.process.pid)
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def answer(self, limit_seconds: float = 1_800) -> Any:
+        """What the function returned. Raises RuntimeError with its output where it failed."""
+        try:
+            self.process.wait(limit_seconds)
+        finally:
+            kill_session(self.process.pid)
+        said = self.said()
+        if self.process.returncode or _ANSWER not in said:
+            raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{said[-4_000:]}")
+        return json.loads(said.rpartition(_ANSWER)[2].splitlines()[0])
+
+    def said(self) -> str:
+        """What it printed so far."""
+        self.output.seek(0)
+        return self.output.read()
+
+    def kill_group(self) -> float:
+        """SIGKILL of the driver's process group, then the wait for what outlives it (Ray's actors do); seconds of that wait."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        began = time.monotonic()
+        while session_pids(self.process.pid) and time.monotonic() - began < 15:
+            time.sleep(0.05)
+        waited = time.monotonic() - began
+        kill_session(self.process.pid)
+        return waited
+
+
+def in_child(function: Callable[..., Any], cpus: Sequence[int] = (), **told: Any) -> Any:
+    """`function(**told)` in a process of its own, kept on `cpus`; arguments and answer are plain values."""
+    return Child(function, cpus, **told).answer()
+
+
+def answer_and_leave(answer: Any) -> None:
+    """For a function that cannot return: say its answer and end the process at once."""
+    print(f"\n{_ANSWER}{json.dumps(answer)}", flush=True)
+    os._exit(0)
+
+
+def session_pids(session: int) -> list[int]:
+    """Living processes of a session."""
+    return [pid for pid, fields in _processes() if int(fields[3]) == session and fields[0] not in "ZX"]
+
+
+def session_cpu_seconds(session: int) -> float:
+    """CPU seconds that a session's processes have used, those of ended children that were waited for included."""
+    return sum(sum(map(int, fields[11:15])) for _, fields in _processes() if int(fields[3]) == session) / _CLOCK_TICK
+
+
+def _module(function: Callable[..., Any]) -> str:
+    """The module's importable name, also where the function's file is the program."""
+    return sys.modules["__main__"].__spec__.name if function.__module__ == "__main__" else function.__module__
+
+
+def _processes() -> list[tuple[int, list[str]]]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                found.append((int(entry.name), (entry / "stat").read_text().rpartition(")")[2].split()))
+            except OSError:
+                continue
+    return found
+
+
+def _main() -> None:
+    where, told = sys.argv[1], json.loads(sys.argv[2])
+    if told["cpus"]:
+        os.sched_setaffinity(0, told["cpus"])
+    module, _, name = where.partition(":")
+    answer_and_leave(getattr(importlib.import_module(module), name)(**told["told"]))
+
+
+if __name__ == "__main__":
+    _main()

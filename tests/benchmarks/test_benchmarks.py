@@ -1,0 +1,47 @@
+"""Each benchmark in its quick mode: the table is there and the counters are possible. Never times: they are for a quiet machine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.benchmarks import label_cost, resume, scale
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def measured(benchmark, folder) -> dict:
+    out, table = folder / "out.json", folder / "table.md"
+    benchmark.main(["--quick", "--folder", str(folder), "--out", str(out), "--table", str(table)])
+    assert "| --- |" in table.read_text("utf-8")
+    return json.loads(out.read_text("utf-8"))
+
+
+def test_label_cost_runs_every_way_at_both_sizes(tmp_path):
+    runs = measured(label_cost, tmp_path)
+    assert {(run["way"], run["fragments"]) for run in runs} == {
+        (way, size) for way in label_cost.WAYS for size in (2, 6)
+    }
+
+
+def test_resume_loses_and_doubles_nothing_and_a_rerun_starts_nothing(tmp_path):
+    got = measured(resume, tmp_path)
+    ours = got["distill"]
+    assert ours["kills"] == 3
+    assert (ours["doubled"], ours["missing"], ours["misplaced"]) == (0, 0, 0)
+    assert ours["rows_asked"] >= ours["rows"]
+    for name in ("distill", "distill, many"):
+        again = got["reruns"][name]
+        assert (again["ray_inits"], again["ray_imported"], again["labelled_now"]) == (0, False, 0)
+        assert again["requests"]["list"] + again["requests"]["get"] > 0
+
+
+def test_scale_plans_what_is_left_and_nothing_else(tmp_path):
+    got = measured(scale, tmp_path)
+    (full,), (half,) = got["plans"]["all committed"], got["plans"]["half committed"]
+    assert full["rows"] == 2 * half["rows_left"] == 51_200
+    assert not full["ray_imported"]
+    for labelling in got["labellings"].values():
+        assert "driver" in labelling["unique_mib"]
+        assert any("_Adapter" in role for role in labelling["unique_mib"])
