@@ -199,7 +199,7 @@ def test_a_set_in_a_bucket_is_not_found_by_its_uri(s3_root, tmp_path):
     labels = LabelSet(label_set_folder(root, "teacher", 3, "pool"), "teacher", 3)
     labels.begin(contract, inventory, CUT)
     (part,) = inventory.fragments(CUT)
-    claim = Claim(part.id, 0, part.shard.id, 0, 5)
+    claim = claim_of(part)
     commit_labels(labels.folder, claim, encode(np.ones((5, 2), np.float32), np.ones(5, bool), contract), contract)
     (table,) = distill.labels.open(f"{s3_root}/labels/teacher/v3/pool").decoded()
     assert table["value"].to_pylist() == [[1.0, 1.0]] * 5
