@@ -9,8 +9,7 @@ in the driver: 20,000 one-row blocks were 7.6 s and 87 MB.) Answers come back on
 
 A group is worked on by one actor, one task after the other. Two calls an actor run at once, so that one fragment is read or written
 while another holds the device. An actor that dies is replaced by Ray and its groups are given out again; the commit protocol makes that
-harmless. A call
-that is given out again makes the same blocks in the same order, as Ray's streams need.
+harmless. A call that is given out again makes the same blocks in the same order, as Ray's streams need.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from distill.progress import LINE_EVERY_SECONDS, Bar
 
 _PACK_GROUPS = 128
 _MOST_AHEAD = 512
-"""Tasks let out before their turn; a stop waits for them to pass by, at some 4 ms each."""
+"""Tasks let out ahead of the answers; a stop waits for them to pass by, at some 4 ms each."""
 _CALLS_AT_ONCE = 2
 _POLL_SECONDS = 0.2
 _MOST_SAID = 1_500
@@ -56,7 +55,6 @@ def map_fragments(
     """Call `make(told, device, stream)` once an actor and the result once a task; yield answers as they come, in no order.
 
     `stream` runs a generator where compute.prepare_on says.
-
     Raises ResourceError for what the cluster can never give, LabelerError where an actor cannot be built.
     """
     ray = require_ray()

@@ -7,6 +7,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from distill.job import load_job
@@ -112,9 +113,11 @@ def test_rows_that_are_prepared_elsewhere_give_the_same_labels(pool, undisturbed
 
 
 def damage_pages(file: Path) -> None:
-    """Overwrite the first row group's pages; the footer stays."""
+    """Overwrite the start of the second row group's features; the footer stays."""
+    chunk = pq.ParquetFile(file).metadata.row_group(1).column(0)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
     content = bytearray(file.read_bytes())
-    content[4:900] = b"\xff" * 896
+    content[start : start + 40] = b"\xff" * 40
     file.write_bytes(content)
 
 
