@@ -31,13 +31,14 @@ import pyarrow as pa
 from distill.labels import data_bytes, encode
 from distill.labels.codes import to_gaps, to_logits
 from distill.labels.encoding import _keep
-from tests.benchmarks.layouts import BATCH, layouts
+from tests.benchmarks.layouts import layouts
 from tests.making import a_contract, a_topk_contract
 
 ROWS = {1_000: 20_000, 21_841: 4_000, 128_000: 1_000}
 KEPT = (8, 16, 100)
 DISTRIBUTIONS = ("peaked", "long tail", "flat")
 TEMPERATURES = (1.0, 4.0)
+BATCH = 256
 BLOCK = 1 << 20
 TIMED_ROWS = 20_000
 FEATURES = 32

@@ -14,7 +14,8 @@ from distill.labels.codes import to_gaps
 from distill.labels.encoding import _packed, _topk_parts
 from tests.making import a_topk_contract
 
-BATCH = 256
+PIECE = 2_048
+"""Rows packed at once: enough that calls cost nothing, few enough for the cache."""
 
 
 @dataclass
@@ -28,8 +29,8 @@ class Layout:
 def ours(contract: Contract) -> Layout:
     def write(index: np.ndarray, below: np.ndarray, normalizer: np.ndarray) -> bytes:
         made = []
-        for start in range(0, len(index), BATCH):  # as the worker does it, batch by batch
-            rows = slice(start, start + BATCH)
+        for start in range(0, len(index), PIECE):
+            rows = slice(start, start + PIECE)
             kept = to_gaps(below[rows]) if contract.dtype == "uint8" else (-below[rows]).astype("<f2")
             made.append(_topk_parts(index[rows], kept, normalizer[rows, None].astype("<f4"), contract))
         parts = {name: np.concatenate([each[name] for each in made]) for name in made[0]}
