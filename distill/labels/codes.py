@@ -4,8 +4,8 @@
     code u ≥ 32:   (32 + u mod 32) · 2^(u div 32 − 1) / 16    steps that double each octave, up to 252 nats
 
 A logit's error then shrinks with its probability: half a step is at most 1/32 nat up to 4 nats, and 1/64 of the distance beyond. To second
-order the KL added is half the error's variance under p. Measured (tests/benchmarks/results/encoding.md): below 3e-4 in every row, at
-T = 1, 2 and 4. Equal steps of 1/16 end at 16 nats and add up to 0.2 at T = 4, where what lies deeper still has weight; half the relative
+order the KL added is half the error's variance under p. Measured (tests/benchmarks/results/encoding.md): below 4e-4 in every row, at
+T = 1 and 4. Equal steps of 1/16 end at 16 nats and add up to 0.2 at T = 4, where what lies deeper still has weight; half the relative
 step (2 exponent bits) takes 5 to 20% more bytes, gains nothing that a student could see, and ends at 32 nats.
 
 Codes of a row never fall, so their differences are stored: they are small, and zstd takes half the bytes for them.

@@ -1,7 +1,7 @@
 """Label columns to the bytes of one data file, and back: Arrow IPC or Parquet, as the contract says.
 
 The columns and their digest are the same in both. Arrow is faster (no pages, no levels) and the default; Parquet is for lakes, with a
-checksum on each page that is verified when it is read. zstd at level 1: level 3 saves less than 1% of these bytes and takes twice the time.
+checksum on each page that is verified when it is read. zstd at level 1: on these bytes, levels up to 9 save at most 3% and take 4 to 10 times as long (level 3 saves nothing).
 
 Nothing that is read is executed: extension types, whose deserialisers are code, are looked for in the footer before Arrow sees it, and
 files whose schema is not the contract's are refused.

@@ -20,18 +20,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from distill.labels import Contract, data_bytes, decode, encode, label_schema, read_data
+from distill.labels import data_bytes, encode
 from distill.labels.codes import to_gaps, to_logits
-from distill.labels.encoding import _keep, _packed, _topk_parts
+from distill.labels.encoding import _keep
+from tests.benchmarks.layouts import layouts
 from tests.making import a_contract, a_topk_contract
 
 ROWS = {1_000: 20_000, 21_841: 4_000, 128_000: 1_000}
@@ -40,6 +40,7 @@ DISTRIBUTIONS = ("peaked", "long tail", "flat")
 TEMPERATURES = (1.0, 4.0)
 BATCH = 256
 BLOCK = 1 << 20
+TIMED_ROWS = 20_000
 FEATURES = 32
 ROUNDS = 5
 
@@ -115,107 +116,42 @@ def added(chosen: Chosen, classes: int, k: int, temperature: float) -> tuple[flo
     return float(quantised.mean()), float(quantised.max()), float(truncated.mean())
 
 
-@dataclass
-class Layout:
-    """How k logits a row become bytes, and bytes become classes and log-probabilities."""
-
-    write: Callable[[np.ndarray, np.ndarray, np.ndarray], bytes]
-    read: Callable[[bytes], tuple[np.ndarray, np.ndarray]]
-
-
-def ours(contract: Contract) -> Layout:
-    def write(index: np.ndarray, below: np.ndarray, normalizer: np.ndarray) -> bytes:
-        kept = to_gaps(below) if contract.dtype == "uint8" else (-below).astype("<f2")
-        parts = _topk_parts(index, kept, normalizer[:, None].astype("<f4"), contract)
-        schema, labelled = label_schema(contract), np.ones(len(index), bool)
-        return data_bytes(pa.table([_packed(parts[f.name], labelled, f.type) for f in schema], schema=schema), contract)
-
-    def read(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-        soft = decode(read_data(content, contract), contract, 1.0)
-        return soft.index, soft.log_probs
-
-    return Layout(write, read)
-
-
-def lists(classes: int, k: int, *, parquet: bool) -> Layout:
-    """List columns of classes and fp16 log-probabilities, made the quick way: from flat arrays and offsets."""
-    kind = np.uint16 if classes <= 1 << 16 else np.uint32
-
-    def write(index: np.ndarray, below: np.ndarray, normalizer: np.ndarray) -> bytes:
-        offsets = pa.array(np.arange(0, index.size + 1, k, dtype=np.int32))
-        log_probs = (-below - normalizer[:, None].astype(np.float32)).astype(np.float16)
-        flat = {"index": pa.array(index.astype(kind).ravel()), "log_prob": pa.array(log_probs.ravel())}
-        table = pa.table({name: pa.ListArray.from_arrays(offsets, values) for name, values in flat.items()})
-        sink = pa.BufferOutputStream()
-        if parquet:
-            pq.write_table(table, sink, compression="zstd")
-        else:
-            options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-            with pa.ipc.new_file(sink, table.schema, options=options) as writer:
-                writer.write_table(table)
-        return bytes(sink.getvalue())
-
-    def read(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-        buffer = pa.py_buffer(content)
-        table = (
-            pq.read_table(pa.BufferReader(buffer), use_threads=False)
-            if parquet
-            else pa.ipc.open_file(buffer).read_all()
-        )
-        flat = [table[name].combine_chunks().flatten().to_numpy().reshape(-1, k) for name in ("index", "log_prob")]
-        return flat[0].astype(np.int64), flat[1].astype(np.float32)
-
-    return Layout(write, read)
-
-
-def tinyvit(k: int) -> Layout:
-    def write(index: np.ndarray, below: np.ndarray, normalizer: np.ndarray) -> bytes:
-        probabilities = np.exp(-below - normalizer[:, None].astype(np.float32)).astype("<f2")
-        return np.hstack([index.astype("<i2").view("u1"), probabilities.view("u1")]).tobytes()
-
-    def read(content: bytes) -> tuple[np.ndarray, np.ndarray]:
-        rows = np.frombuffer(content, "u1").reshape(-1, 4 * k)
-        with np.errstate(divide="ignore"):
-            log_probs = np.log(np.ascontiguousarray(rows[:, 2 * k :]).view("<f2").astype(np.float32))
-        return np.ascontiguousarray(rows[:, : 2 * k]).view("<i2").astype(np.int64), log_probs
-
-    return Layout(write, read)
-
-
-def layouts(classes: int, k: int) -> dict[str, Layout]:
-    parquet = Contract(**{**vars(a_topk_contract(classes, k)), "format": "parquet"})
-    made = {
-        "uint8": ours(a_topk_contract(classes, k)),
-        "float16": ours(a_topk_contract(classes, k, values="float16")),
-        "uint8, Parquet": ours(parquet),
-        "lists, Parquet": lists(classes, k, parquet=True),
-        "lists, Arrow": lists(classes, k, parquet=False),
-    }
-    return made | ({"TinyViT": tinyvit(k)} if classes <= 1 << 15 else {})
+def timed_rows(index: np.ndarray, below: np.ndarray, normalizer: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
+    """As many rows for every number of classes, so that what a file costs at all is shared alike; shifted and scaled, so that none repeats."""
+    draw = np.random.default_rng(0)
+    some = np.arange(TIMED_ROWS) % len(index)
+    shift, scale = (
+        draw.integers(0, classes, (TIMED_ROWS, 1)),
+        draw.uniform(0.9, 1.1, (TIMED_ROWS, 1)).astype(np.float32),
+    )
+    return (index[some] + shift) % classes, below[some] * scale, normalizer[some]
 
 
 def measured(chosen: Chosen, classes: int, k: int) -> dict[str, dict[str, float]]:
     """Of each layout: bytes a row, bytes with classes drawn at random, CPU seconds a row to write and to read."""
     index, below, normalizer = chosen.index[:, :k], chosen.below[:, :k], chosen.normalizer()
-    rows, random = len(index), np.random.default_rng(0).integers(0, classes, index.shape)
+    random = np.random.default_rng(0).integers(0, classes, index.shape)
+    many = timed_rows(index, below, normalizer, classes)
     every, told = layouts(classes, k), {}
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in every}
     for number in range(ROUNDS + 1):
         for name, layout in every.items():
-            times = [time.process_time()]
-            content = layout.write(index, below, normalizer)
-            times.append(time.process_time())
-            read, log_probs = layout.read(content)
-            times.append(time.process_time())
-            if number:  # the first round warms up, and proves that every layout holds the labels
-                seconds[name].append((times[1] - times[0], times[2] - times[1]))
+            if not number:  # sizes, and that every layout holds the labels
+                content = layout.write(index, below, normalizer)
+                read, log_probs = layout.read(content)
+                np.testing.assert_array_equal(read, index)
+                assert np.isfinite(log_probs).all() or name == "TinyViT"
+                sizes = [len(content), len(layout.write(random, below, normalizer))]
+                told[name] = dict(zip(("bytes", "bytes_random"), (size / len(index) for size in sizes), strict=True))
                 continue
-            np.testing.assert_array_equal(read, index)
-            worst = len(layout.write(random, below, normalizer)) / rows
-            told[name] = {"bytes": len(content) / rows, "bytes_random": worst}
-            assert np.isfinite(log_probs).all() or name == "TinyViT"
+            times = [time.process_time()]
+            content = layout.write(*many)
+            times.append(time.process_time())
+            layout.read(content)
+            times.append(time.process_time())
+            seconds[name].append((times[1] - times[0], times[2] - times[1]))
     for name, times in seconds.items():
-        write, read = (median(each) / rows for each in zip(*times, strict=True))
+        write, read = (median(each) / TIMED_ROWS for each in zip(*times, strict=True))
         told[name] |= {"write": write, "read": read}
     for place, what in enumerate(("write", "read")):
         for against in ("lists, Parquet", "lists, Arrow"):
