@@ -42,7 +42,7 @@ class Child:
             cwd=REPOSITORY,
             start_new_session=True,
         )
-        atexit.register(kill_session, self.process.pid)
+        atexit.register(self._end)
 
     @property
     def running(self) -> bool:
@@ -58,6 +58,11 @@ class Child:
         if self.process.returncode or _ANSWER not in said:
             raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{said[-4_000:]}")
         return json.loads(said.rpartition(_ANSWER)[2].splitlines()[0])
+
+    def _end(self) -> None:
+        """Leave nothing behind where the benchmark ends early; a session whose head was waited for may be somebody else's by now."""
+        if self.process.returncode is None:
+            kill_session(self.process.pid)
 
     def said(self) -> str:
         """What it printed so far."""
