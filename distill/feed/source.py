@@ -90,13 +90,15 @@ class Source:
 
     def _read(self, chunk: Chunk) -> tuple[Taken, Rows]:
         inventory = self.inventories[chunk.pool]
+        shard = inventory.shard(chunk.shard)
         targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
         taken = read_rows(
             open_storage(inventory.uri),
-            inventory.shard(chunk.shard).key,
+            shard.key,
             range(chunk.start, chunk.start + chunk.rows),
             [*self.features.columns, *targets],
             format=inventory.format,
+            listed=shard.id,
         )
         return taken, decode_features(taken.table, self.features, self.width)
 

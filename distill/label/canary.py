@@ -67,7 +67,9 @@ def _problem(labeler: Labeler, contract: Contract, pool: OpenPool, labels: Label
     rows = range(line.start, line.start + min(contract.batch_rows, line.rows))
     shard = pool.inventory.shard(line.shard)
     try:
-        taken = read_rows(pool.files, shard.key, rows, pool.features.columns, format=pool.inventory.format)
+        taken = read_rows(
+            pool.files, shard.key, rows, pool.features.columns, format=pool.inventory.format, listed=shard.id
+        )
         features = decode_features(taken.table, pool.features, pool.width())
         stored = labels.read(line).slice(0, len(rows))
         answered = checked_answer(labeler.label(features.values), len(rows), contract.width)

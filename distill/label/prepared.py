@@ -28,6 +28,7 @@ class Request:
 
     files: str
     key: str
+    shard_id: str
     start: int
     rows: int
     features: Features
@@ -57,7 +58,7 @@ def prepare_rows(request: Request) -> Iterator[Piece]:
     wanted = range(request.start, request.start + request.rows)
     columns = list(dict.fromkeys([*request.features.columns, *request.keys]))
     files, cache = open_storage(request.files), _cache(request)
-    taken = read_rows(files, request.key, wanted, columns, format=request.format, cache=cache)
+    taken = read_rows(files, request.key, wanted, columns, format=request.format, listed=request.shard_id, cache=cache)
     for start in range(0, request.rows, request.piece_rows):
         part = taken.table.slice(start, request.piece_rows)
         rows = decode_features(part, request.features, request.width)

@@ -40,6 +40,7 @@ class LabelWorker:
 
     def __init__(self, assignment: Assignment, device: str, stream: Stream = stream_here) -> None:
         self.assignment, self.device, self.stream = assignment, device, stream
+        self._versions = library_versions()
         self._device_free = Lock()
         self._unbuilt: Failure | None = None
         try:
@@ -72,7 +73,7 @@ class LabelWorker:
             {"shard": task.key, "row": claim.start + row, "reason": code, "message": said}
             for row, (code, said) in sorted(rejected.items())
         ]
-        origin = Origin(part.label_set, self.device, library_versions())
+        origin = Origin(part.label_set, self.device, self._versions)
         commit = write_fragment(folder, claim, labels, rejects=rejects, contract=told.contract, origin=origin)
         return Outcome(task.pool, claim.fragment, commit)
 
@@ -81,6 +82,7 @@ class LabelWorker:
         return Request(
             part.files,
             task.key,
+            task.claim.shard_id,
             task.claim.start,
             task.claim.rows,
             features=told.features,
@@ -120,7 +122,8 @@ class LabelWorker:
                 raise blame(error, self.labeler, batch, first + start) from error
             labelled = storable(outputs, contract)
             refused |= {first + start + int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)}
-            labelled &= ~np.isin(np.arange(start, start + len(batch)), list(rows.rejected))
+            if rows.rejected:
+                labelled &= ~np.isin(np.arange(start, start + len(batch)), list(rows.rejected))
             encoded.append(encode(outputs, labelled, contract))
         return pa.concat_tables(encoded), refused
 

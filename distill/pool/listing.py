@@ -19,7 +19,8 @@ from distill.job import Pool
 from distill.pool.footers import ReadFooters, read_footers, require_readable
 from distill.pool.formats import pool_format
 from distill.pool.inventory import Inventory, read_inventory, segment_key
-from distill.schema import INVENTORY, digest, table_bytes
+from distill.pool.listed import shard_id
+from distill.schema import INVENTORY, table_bytes
 from distill.storage import CONDITIONAL_LIMIT_BYTES, Entry, Storage, is_hidden
 
 log = logging.getLogger(__name__)
@@ -82,11 +83,6 @@ def take_inventory(
 def list_shards(pool: str, files: Storage) -> list[Entry]:
     """The pool's files by key. Raises PoolError where there is none."""
     return _walk(pool, files)[0]
-
-
-def shard_id(entry: Entry) -> str:
-    """Digest of key, size and token: another content has another id."""
-    return digest([entry.key, entry.size_bytes, entry.token])[:32]
 
 
 def _walk(pool: str, files: Storage) -> tuple[list[Entry], int]:

@@ -40,6 +40,10 @@ class Storage(ABC):
         """All objects at or below this folder, in no order; the folder may be one object itself."""
 
     @abstractmethod
+    def entry(self, key: str) -> Entry:
+        """What a listing says of one object. Raises ObjectMissingError."""
+
+    @abstractmethod
     def open(self, key: str) -> BinaryIO:
         """A seekable reader. Raises ObjectMissingError."""
 

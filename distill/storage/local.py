@@ -62,8 +62,17 @@ class LocalStorage(Storage):
                         if file.is_symlink() or not isinstance(error, FileNotFoundError):
                             raise _told(error) from None
 
+    def entry(self, key: str) -> Entry:
+        count("get")
+        try:
+            return self._entry(self._file(key), key)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ObjectMissingError(self.url(key)) from None
+        except OSError as error:
+            raise _told(error) from error
+
     def open(self, key: str) -> BinaryIO:
-        file = self.path if self.path.is_file() and key == self.path.name else self.path / key
+        file = self._file(key)
         try:
             return cast("BinaryIO", io.BufferedReader(_Counted(file)))
         except (FileNotFoundError, NotADirectoryError):
@@ -113,6 +122,10 @@ class LocalStorage(Storage):
             advice = _ADVICE.get(error.errno or 0, "Mend that, or use another root.")
             raise StorageError(f"{self.url(key)} cannot be written: {error.strerror}. {advice}") from error
         count("bytes_written", len(content))
+
+    def _file(self, key: str) -> Path:
+        """Where an object lies; the folder may be one object itself."""
+        return self.path if self.path.is_file() and key == self.path.name else self.path / key
 
     @staticmethod
     def _entry(file: Path, key: str) -> Entry:

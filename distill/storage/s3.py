@@ -97,6 +97,13 @@ class S3Storage(Storage):
         if not found and self._prefix:
             yield from self._itself()
 
+    def entry(self, key: str) -> Entry:
+        def ask(name: str, where: str) -> Entry:
+            status = _answered(where, lambda: _client().head_object(Bucket=self._bucket, Key=name))
+            return Entry(key, int(status["ContentLength"]), status["ETag"].strip('"'))
+
+        return self._found(key, ask)
+
     def open(self, key: str) -> BinaryIO:
         return self._found(key, self._open)
 
@@ -143,8 +150,7 @@ class S3Storage(Storage):
     def _itself(self) -> Iterator[Entry]:
         """The folder as one object, if it is that."""
         with suppress(ObjectMissingError):
-            status = _answered(self.uri, lambda: _client().head_object(Bucket=self._bucket, Key=self._prefix))
-            yield Entry(self._prefix.rsplit("/", 1)[-1], status["ContentLength"], status["ETag"].strip('"'))
+            yield self.entry(self._prefix.rsplit("/", 1)[-1])
 
     def _put(self, key: str, content: bytes, **condition: str) -> None:
         _client().put_object(Bucket=self._bucket, Key=self._name(key), Body=content, **condition)

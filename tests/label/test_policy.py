@@ -41,9 +41,9 @@ def commit_of(rejected):
         "generation": 0,
         "attempt": "a",
         "label_set": "s",
-        "data": "d",
-        "rejects": None,
+        "format": "arrow",
         "shard": 0,
+        "number": 0,
         "shard_id": "i",
         "start": 0,
     }
@@ -56,4 +56,4 @@ def commit_of(rejected):
         "device": "cpu",
         "bytes": 1,
     }
-    return Commit(fragment="f", rows=10, rejected=rejected, **facts, **digests)
+    return Commit(rows=10, rejected=rejected, **facts, **digests)

@@ -62,7 +62,7 @@ def labelled(job, worker_pool="rows"):
     outputs, known, rejects = [], [], []
     for outcome in label_by_worker(job, "teacher")[worker_pool]:
         assert outcome.failure is None, outcome.failure
-        soft = decode(read_labels(folder, outcome.commit.data, outcome.commit.xxh3), told.contract, None)
+        soft = decode(read_labels(folder, outcome.commit.data, outcome.commit.xxh3, told.contract), told.contract, None)
         outputs.append(soft.outputs)
         known.append(soft.labelled)
         rejects += read_rejects(folder, outcome.commit.rejects).to_pylist() if outcome.commit.rejects else []

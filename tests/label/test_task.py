@@ -7,7 +7,7 @@ from distill.labels import Claim
 from distill.storage import open_storage
 from tests.making import a_contract, commit_labels, some_labels
 
-CLAIM = Claim("000000-000001", 0, "shard", 64, 20, generation=2, replaces="f" * 64)
+CLAIM = Claim(0, 1, "5a" * 16, 64, 20, generation=2, replaces="f" * 64)
 
 
 def through_json(plain):

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -12,31 +12,30 @@ from distill.labels import hold_lease, lease
 from distill.schema import seal, unseal
 from distill.storage import open_storage
 
-SPAWN = multiprocessing.get_context("spawn")
+HOLD = """
+import sys
+from distill.labels import hold_lease
+from distill.storage import open_storage
 
-
-def hold(uri: str, held, leave) -> None:
-    with hold_lease(open_storage(uri), "labels.teacher over rows"):
-        held.set()
-        leave.wait(30)
+with hold_lease(open_storage(sys.argv[1]), "labels.teacher over rows"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
 def other(tmp_path):
-    """A process that holds the lease."""
-    held, leave = SPAWN.Event(), SPAWN.Event()
-    process = SPAWN.Process(target=hold, args=(str(tmp_path), held, leave))
-    process.start()
-    assert held.wait(30)
-    yield process, leave
-    leave.set()
-    process.join(30)
+    """A process that holds the lease until its input ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
 
 
 def test_a_second_driver_works_beside_the_first(tmp_path, other):
-    process, leave = other
     folder = open_storage(str(tmp_path))
-    told = rf"labels\.teacher over rows: process {process.pid} on .* is at work.*Wait for it or end it"
+    told = rf"labels\.teacher over rows: process {other.pid} on .* is at work.*Wait for it or end it"
     with (
         pytest.raises(
             BusyError,
@@ -45,17 +44,16 @@ def test_a_second_driver_works_beside_the_first(tmp_path, other):
         hold_lease(folder, "labels.teacher over rows"),
     ):
         pytest.fail("two drivers hold one lease")
-    leave.set()
-    process.join(30)
+    other.stdin.close()
+    other.wait(30)
     with hold_lease(folder, "labels.teacher over rows"):
         assert unseal(folder.read(lease.LEASE), "")["pid"] == os.getpid()
     assert folder.read_or_none(lease.LEASE) is None
 
 
 def test_a_killed_driver_keeps_its_lease(tmp_path, other):
-    process, _ = other
-    os.kill(process.pid, signal.SIGKILL)
-    process.join(30)
+    other.kill()
+    other.wait(30)
     began = time.monotonic()
     with hold_lease(open_storage(str(tmp_path)), "labels.teacher over rows"):
         assert time.monotonic() - began < 5

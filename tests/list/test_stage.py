@@ -126,7 +126,7 @@ def label_what_is_left(job):
     """Commit random labels of all fragments that have none; which those were."""
     forget_labels(job, "teacher")
     told, found = assignment(job, "teacher"), label_set(job, "teacher", "rows")
-    left = found.claims(open_pool(job, "rows").inventory.fragments(job.fragment_rows), [])
+    left = [claim for _, claim, _ in found.left(open_pool(job, "rows").inventory, job.fragment_rows)]
     for claim in left:
         commit_labels(found.folder, claim, some_labels(claim.rows, told.contract), told.contract)
     forget_labels(job, "teacher")

@@ -131,11 +131,11 @@ def test_a_pool_without_files_is_refused_with_its_place(tmp_path):
 def test_files_that_cannot_be_read_are_named_and_counted_before_anything_is_listed(pool):
     root, files = pool
     for number in range(5):
-        files.put(f"notes-{number}.txt", b"not rows")
+        files.put(f"notes-{number}.parquet", b"not rows")
     with pytest.raises(PoolError, match=r"pools\.unlabelled: 5 of 8 new files cannot be read") as told:
         take_inventory(root, "unlabelled", files)
     for number in range(3):
-        assert f"notes-{number}.txt is no readable Parquet file" in str(told.value)
+        assert f"notes-{number}.parquet is no readable Parquet file" in str(told.value)
     assert "and 2 more" in str(told.value)
     assert root.list_objects() == []
 

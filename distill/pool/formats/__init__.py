@@ -29,6 +29,7 @@ from distill.pool.formats.base import (
 from distill.pool.formats.csv import CsvShard
 from distill.pool.formats.jsonl import JsonlShard
 from distill.pool.formats.parquet import ParquetShard
+from distill.pool.listed import require_listed
 from distill.storage import ObjectMissingError, Storage
 
 __all__ = [
@@ -94,11 +95,13 @@ def read_rows(
     columns: Sequence[str],
     *,
     format: str,
+    listed: str | None = None,
     cache: GroupCache | None = None,
 ) -> Taken:
     """Rows `rows` of one shard, in order, with `columns` alone. Raises PoolError.
 
-    With `cache`, the row group that holds all of `rows` is decoded once for all who read it next.
+    With `listed`, the id of the shard in the inventory, rows of a file that changed meanwhile are refused. With `cache`, the row group
+    that holds all of `rows` is decoded once for all who read it next.
     """
     columns, where = list(dict.fromkeys(columns)), files.url(key)
     with _open(files, key, format) as shard:
@@ -110,6 +113,8 @@ def read_rows(
         raise PoolError(
             f"{where}: has no rows {rows.start}–{rows.stop - 1} any more. Restore the file as it was listed."
         )
+    if listed is not None:
+        require_listed(files, key, listed)
     return _plain(taken, columns)
 
 
