@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from distill.errors import DistillError
-from distill.labels import Commit, Contract, LabelSet, columns_sha256, read_rejects
+from distill.labels import Commit, Contract, LabelSet, read_rejects
 from distill.pool import read_inventory
+from distill.schema import columns_sha256
 from distill.storage import open_storage
 from tests.making import a_topk_contract, list_pool, write_label_set
 from tests.tiny import write_pool
@@ -87,7 +88,9 @@ def _lists(folder: Path, made: LabelSet) -> list[Target]:
         return read_inventory(open_storage(str(folder / "root")), "pool", str(folder / "pool"))
 
     root = Path(made.folder.uri)
-    manifest = [Target("manifest", file, lambda: anew().refresh().lines) for file in (root / "manifest").iterdir()]
+    manifest = [
+        Target("manifest", file, lambda: list(anew().refresh().lines)) for file in (root / "manifest").iterdir()
+    ]
     listed = (folder / "root" / "inventories" / "pool").iterdir()
     return [
         *manifest,

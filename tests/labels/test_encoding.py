@@ -87,8 +87,8 @@ def test_a_code_is_not_the_nearest(below):
     sorted_below = np.sort(np.array([[0.0, *below]], np.float32), axis=1)
     read = -to_logits(to_gaps(sorted_below), 1.0).astype(np.float64)
     nearest = np.abs(sorted_below[0, :, None].astype(np.float64) - BELOW).min(axis=1)
-    # float16 on the way rounds to 11 bits
-    assert (np.abs(sorted_below[0] - read[0]) <= nearest + np.maximum(sorted_below[0], 2) * 2**-11).all()
+    # float16 on the way moves a number by up to 2⁻¹¹ of it, and its nearest code by twice that
+    assert (np.abs(sorted_below[0] - read[0]) <= nearest + np.maximum(sorted_below[0], 2) * 2**-10).all()
 
 
 def test_codes_do_not_read_back_or_leave_the_table():

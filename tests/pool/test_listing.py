@@ -135,7 +135,7 @@ def test_files_that_cannot_be_read_are_named_and_counted_before_anything_is_list
     with pytest.raises(PoolError, match=r"pools\.unlabelled: 5 of 8 new files cannot be read") as told:
         take_inventory(root, "unlabelled", files)
     for number in range(3):
-        assert f"notes-{number}.parquet is no readable Parquet file" in str(told.value)
+        assert f"notes-{number}.parquet" in str(told.value)
     assert "and 2 more" in str(told.value)
     assert root.list_objects() == []
 
