@@ -52,6 +52,8 @@ class LabelSet:
         self._fresh: list[Line] = []
         self._retired = np.zeros(0, np.int64)
         self._rolled_at = time.monotonic()
+        self._trusted = False
+        """Whether commits were not looked for, since the manifest covers the pool."""
 
     @cached_property
     def lines(self) -> Manifest:
@@ -123,8 +125,12 @@ class LabelSet:
         self._rolled, self._fresh = self._segments.read(), []
         self._retired = np.array(sorted(inventory.retired) if inventory else [], np.int64)
         self.__dict__.pop("lines", None)
-        if inventory is not None and self._covered(inventory) == inventory.rows:
-            return self
+        self._trusted = inventory is not None and self._covered(inventory) == inventory.rows
+        return self if self._trusted else self._read_newer()
+
+    def _read_newer(self) -> LabelSet:
+        """Read the commits that the manifest lacks: one LIST."""
+        self._trusted = False
         with ThreadPoolExecutor(_READ_THREADS) as threads:
             unrolled = newer_commits(self.folder.folder("commits"), Manifest(self._rolled))
             for commit in threads.map(self._read_commit, unrolled):
@@ -160,6 +166,12 @@ class LabelSet:
 
     def lost(self) -> list[Line]:
         """Committed fragments whose data or rejects are gone or of another size: one LIST held against the lines."""
+        lost = self._lost()
+        if lost and self._trusted:  # a mend may be committed that was not rolled up
+            lost = self._read_newer()._lost()
+        return lost
+
+    def _lost(self) -> list[Line]:
         lines = self.lines
         whole = found_attempts(self.folder.folder("data"), lines, lines.column("bytes"))
         rejected = lines.column("rejected") > 0

@@ -183,6 +183,17 @@ def test_a_shard_that_vanished_kills_the_worker(tried, pool):
     assert "is not there" in failure.trace
 
 
+def test_rows_of_a_file_that_was_replaced_since_it_was_listed_are_labelled(tried, pool):
+    tried = tried()
+    file = pool / "rows" / "part-00001.parquet"
+    file.write_bytes(file.read_bytes())
+    failure = run(tried, tried.tasks[2]).failure
+    assert failure.where == "part-00001.parquet"
+    assert "part-00001.parquet changed since it was listed" in failure.trace
+    assert 'on_change = "relabel"' in failure.trace
+    assert open_storage(tried.folder).folder("commits").list_objects() == []
+
+
 def test_pieces_differ_from_the_fragment_decoded_at_once(tried, monkeypatch):
     tried = tried(answering("features[:, :3] - features.mean()"))  # depends on the batch
     task = tried.tasks[0]

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from distill.engine import start_ray_by
+from distill.errors import ContractError
+from distill.job import load_job
+from distill.label import label_pool
+from distill.storage import requests
+from tests.label.conftest import TWICE, Tried
+from tests.making import commit_labels, label_by_worker, some_labels
+
+
+@pytest.fixture
+def labelled(pool) -> Tried:
+    """Every fragment is committed; nothing is rolled up yet."""
+    made = Tried(pool, TWICE)
+    made.job = load_job(made.job.path)
+    Path(made.job.path).write_text(
+        Path(made.job.path).read_text("utf-8") + "    max_rejected_fraction = 0.1\n", "utf-8"
+    )
+    label_by_worker(made.job, "teacher")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _no_ray():
+    def refuse():
+        raise AssertionError("asked for a Ray")
+
+    start_ray_by(refuse)
+    yield
+    start_ray_by(None)
+
+
+def label(made: Tried):
+    (summary,) = label_pool(load_job(made.job.path), "teacher")
+    return summary
+
+
+def test_a_finished_set_needs_ray_or_more_requests_than_ten(labelled):
+    first = label(labelled)
+    before = requests()
+    again = label(labelled)
+    spent = requests() - before
+    assert again == first
+    assert (again.rows, again.rejected, again.fragments, again.labelled_now) == (130, 3, 3, 0)
+    asked = spent.list + spent.get + spent.put + spent.delete
+    assert asked <= 10, spent
+    assert spent.put == 0
+
+
+def test_a_damaged_manifest_stays_damaged(labelled, caplog):
+    label(labelled)
+    (segment,) = Path(labelled.folder, "manifest").iterdir()
+    segment.write_bytes(segment.read_bytes()[:-9])
+    whole = label(labelled)
+    assert "is damaged" in caplog.text
+    caplog.clear()
+    assert label(labelled) == whole
+    assert caplog.text == ""
+
+
+def test_labels_of_two_devices_are_strict(labelled):
+    from dataclasses import replace
+
+    from distill.labels import LabelSet
+    from distill.storage import open_storage
+    from tests.making import ORIGIN
+
+    label(labelled)
+    labels = LabelSet(open_storage(labelled.folder), "teacher", 1).refresh()
+    Path(labelled.folder, labels.lines[0].data).unlink()
+    inventory = labelled_inventory(labelled)
+    ((_, claim, _),) = labels.left(inventory, 64, labels.lost())
+    contract = labels.read_contract()
+    origin = replace(ORIGIN, label_set=labelled.assignment.pools["rows"].label_set, device="cuda")
+    commit_labels(labels.folder, claim, some_labels(claim.rows, contract), contract, origin=origin)
+    label(labelled)
+    file = Path(labelled.job.path)
+    file.write_text(file.read_text("utf-8") + '    deterministic = "strict"\n', "utf-8")
+    with pytest.raises(ContractError, match=r"labelled on .*cuda.*version = 2"):
+        label(labelled)
+
+
+def labelled_inventory(made: Tried):
+    from distill.pool import open_pool
+
+    return open_pool(made.job, "rows").inventory
