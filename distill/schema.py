@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from distill.errors import StorageError
 
-VERSION = 1
+VERSION = 2
+"""Raised when anything stored changes its form; another version is refused by name."""
 
 INVENTORY = pa.schema(
     [
@@ -63,7 +64,7 @@ REJECTS = pa.schema(
 )
 """One row a rejected row: shard key, row number in the shard, reason code, message."""
 
-_DIGEST = b"distill.digest"
+_DIGEST, _VERSION = b"distill.digest", b"distill.version"
 
 
 def canonical(content: Any) -> bytes:
@@ -78,21 +79,19 @@ def digest(content: Any) -> str:
 
 def seal(body: dict[str, Any]) -> bytes:
     """A JSON control object: the body and its digest."""
-    return json.dumps({"format": VERSION, "digest": digest(body), "body": body}, ensure_ascii=False).encode()
+    return json.dumps({"version": VERSION, "digest": digest(body), "body": body}, ensure_ascii=False).encode()
 
 
 def unseal(content: bytes, where: str) -> dict[str, Any]:
     """The body of a sealed object. Raises StorageError where it is damaged or of another version."""
     try:
         sealed = json.loads(content)
-        body, stored, version = sealed["body"], sealed["digest"], sealed["format"]
+        body, stored, version = sealed["body"], sealed["digest"], sealed.get("version", 1)
         found = digest(body)
     except (ValueError, KeyError, TypeError):
         raise StorageError(f"{where} is damaged: not a sealed control object. Restore it from a copy.") from None
     if version != VERSION:
-        raise StorageError(
-            f"{where} has format {version!r}; this distill reads {VERSION}. Use the distill that wrote it."
-        )
+        raise _other_version(where, version)
     if found != stored:
         raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
     return dict(body)
@@ -133,7 +132,7 @@ def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
 
 def table_bytes(table: pa.Table) -> bytes:
     """A sealed Arrow IPC file."""
-    sealed = table.replace_schema_metadata({_DIGEST: columns_sha256(table).encode()})
+    sealed = table.replace_schema_metadata({_DIGEST: columns_sha256(table).encode(), _VERSION: str(VERSION).encode()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, sealed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(sealed)
@@ -147,9 +146,18 @@ def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(f"{where} is damaged: {error}. Restore it from a copy.") from None
-    stored = (table.schema.metadata or {}).get(_DIGEST, b"")
+    metadata = table.schema.metadata or {}
+    if metadata.get(_VERSION) != str(VERSION).encode() and _DIGEST in metadata:
+        raise _other_version(where, metadata.get(_VERSION, b"1").decode(errors="replace"))
+    stored = metadata.get(_DIGEST, b"")
     if table.schema.remove_metadata() != schema:
         raise StorageError(f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis expected.")
     if columns_sha256(table).encode() != stored:
         raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
     return table
+
+
+def _other_version(where: str, version: object) -> StorageError:
+    return StorageError(
+        f"{where} has version {version!r}; this distill reads {VERSION}. Use the distill that wrote it, or another root."
+    )

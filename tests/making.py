@@ -110,7 +110,7 @@ def assignment(job: Job, name: str) -> Assignment:
         folder = label_set_folder(open_storage(job.root_uri), name, job.labels[name].version, pool.name)
         label_set = LabelSet(folder, name, 1).begin(contract, pool.inventory, job.fragment_rows)
         parts[pool.name] = PoolPart(pool.files.uri, folder.uri, label_set, pool.inventory.format)
-    return Assignment(name, recipe, contract, pools[0].features, pools[0].width(), parts)
+    return Assignment(name, recipe, contract, pools[0].features, pools[0].width, parts)
 
 
 def fragment_tasks(job: Job, pool: str) -> list[FragmentTask]:

@@ -80,9 +80,22 @@ def test_what_is_no_control_object_is_told_as_damaged(content):
 
 
 def test_another_version_is_named_and_not_called_damaged():
-    sealed = json.loads(seal({"a": 1})) | {"format": 7}
-    with pytest.raises(StorageError, match=f"has format 7; this distill reads {VERSION}"):
+    sealed = json.loads(seal({"a": 1})) | {"version": 7}
+    with pytest.raises(StorageError, match=f"has version 7; this distill reads {VERSION}"):
         unseal(json.dumps(sealed).encode(), "s3://b/contract.json")
+    del sealed["version"]
+    with pytest.raises(StorageError, match="has version 1"):
+        unseal(json.dumps(sealed).encode(), "s3://b/contract.json")
+
+
+def test_another_version_of_arrow_is_named_and_not_called_damaged():
+    table = pa.ipc.open_file(table_bytes(TABLE)).read_all()
+    old = table.replace_schema_metadata({b"distill.digest": table.schema.metadata[b"distill.digest"]})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, old.schema) as writer:
+        writer.write_table(old)
+    with pytest.raises(StorageError, match=f"has version '1'; this distill reads {VERSION}"):
+        bytes_table(sink.getvalue().to_pybytes(), INVENTORY, "s3://b/0.arrow")
 
 
 def test_every_single_flipped_bit_in_arrow_is_an_error_or_reads_equal():

@@ -71,7 +71,17 @@ def fit(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, ver
 
 
 @app.command()
-def label(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+def label(
+    job: JobFile,
+    name: Name = None,
+    *,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Read all that is stored first, and label what is damaged anew.")
+    ] = False,
+    root: Root = None,
+    ray: Ray = None,
+    verbose: Verbose = False,
+) -> None:
     """Write label sets over their pools, exactly once."""
     with edge(ray, verbose=verbose):
         from distill.label import label_pool
@@ -80,7 +90,7 @@ def label(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, v
         loaded = load_job(job, root=root)
         prepare_pools(loaded)
         for each in loaded.chosen_labels(name):
-            for summary in label_pool(loaded, each):
+            for summary in label_pool(loaded, each, mend=mend):
                 say(told_labels(summary))
 
 

@@ -57,7 +57,7 @@ def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate]
     _require_widths(pool, truth, candidates)
     columns: dict[str, LabelColumn | TargetColumn] = {TARGET: TargetColumn(str(pool.spec.target), truth)}
     columns |= {candidate.method.key: candidate.column for candidate in candidates if candidate.column is not None}
-    source = Source((pool.inventory,), pool.features, pool.width(), columns)
+    source = Source((pool.inventory,), pool.features, pool.width, columns)
     judge = Judge(source, truth, tuple(candidate.method for candidate in candidates), teacher)
     chunks = source.chunks(_CHUNK_ROWS)
     tallies = fold("evaluate", judge, chunks, add_tallies)

@@ -51,7 +51,7 @@ def fit_labeler(job: Job, name: str) -> Trained:
     seen = np.array([classes.index(each) for each in target.classes])
     fit = EszslFit(spec.model, np.array(rows, np.float64), seen, pool.inventory.rows)
     source = Source(
-        (pool.inventory,), pool.features, pool.width(), {"target": TargetColumn(str(pool.spec.target), target)}
+        (pool.inventory,), pool.features, pool.width, {"target": TargetColumn(str(pool.spec.target), target)}
     )
     number = 1
     while fit.weights is None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from distill.errors import JobError
+from distill.job.check_terms import check_term
 from distill.job.labels import Custom, Fitted, TopK
 from distill.job.labels import Value as ValueEncoding
 from distill.job.models import Cnn, Eszsl, Training
-from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs, term_outputs
+from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs
 from distill.job.paths import wrong_uri
 from distill.job.pools import ImageFeatures, TextFeatures
 from distill.job.spec import Job
-from distill.job.students import Kl, Student, Term
+from distill.job.students import Student
 
 Problems = Iterator[str]
 
@@ -207,7 +208,7 @@ def _students(job: Job) -> Problems:
         pools = (*student.on, *(term.pool for term in student.terms if term.pool))
         yield from _learnable(job, pools, student.model, where)
         for number, term in enumerate(student.terms):
-            yield from _term(job, student, term, f"{where}.terms.{number}")
+            yield from check_term(job, student, term, f"{where}.terms.{number}")
 
 
 def _alike(job: Job, pools: Sequence[str], where: str) -> Problems:
@@ -244,44 +245,6 @@ def _rows(job: Job, student: Student, where: str) -> Problems:
             yield f"{where}: learns the target of pools.{term.pool}, which it is judged on. Teach it from another pool."
     if job.evaluate and job.evaluate.on in student.on:
         yield f"{where}.on: has pools.{job.evaluate.on}, which it is judged on. Leave it out."
-
-
-_SUITS: Mapping[str, Callable[[Outputs], bool]] = {
-    "kl": lambda outputs: outputs.kind == "logits" and outputs.exclusive,
-    "cross_entropy": lambda outputs: outputs.kind == "logits" and outputs.exclusive,
-    "binary_cross_entropy": lambda outputs: outputs.kind == "logits" and not outputs.exclusive,
-    "mse": lambda outputs: outputs.kind == "value",
-}
-_TAKES = {"kl": "soft labels over exclusive classes", "cross_entropy": "exclusive classes", "mse": "values"}
-
-
-def _term(job: Job, student: Student, term: Term, where: str) -> Problems:
-    source, head = term_outputs(job, term), head_outputs(job, student, term.head)
-    if term.pool and job.pools[term.pool].target is None:
-        yield f"{where}.learns = {term.learns!r}: that pool has no target. Name its target column."
-        return
-    if not _SUITS[term.loss.kind](source) or (term.loss.kind == "kl" and term.pool):
-        takes = _TAKES.get(term.loss.kind, "independent outputs")
-        yield f"{where}.loss.kind = {term.loss.kind!r}: learns {takes}, but {term.learns} says {source.said}."
-        return
-    if (source.kind, source.exclusive) != (head.kind, head.exclusive):
-        yield f"{where}.head = {term.head!r}: another term teaches it {head.said}, this one {source.said}. Give one of them a head of its own."
-    lacking = [name for name in source.classes if name not in head.positions]
-    if lacking:
-        yield f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's, {head.said}. Add them to students.….heads.{term.head}.classes."
-    yield from _temperature(job, term, where)
-
-
-def _temperature(job: Job, term: Term, where: str) -> Problems:
-    encoding = job.labels[term.label_set].encoding if term.label_set else None
-    temperature = getattr(term.loss, "temperature", None)
-    if isinstance(encoding, TopK) and temperature is not None and temperature not in encoding.temperatures:
-        yield (
-            f"{where}.loss.temperature = {temperature}: {term.learns} keeps its top {encoding.k} at temperatures {list(encoding.temperatures)} only. "
-            f"Use one of them, or declare {temperature} in {term.learns}.encoding.temperatures (a new version), or encode dense."
-        )
-    if term.pool and temperature not in (None, 1.0) and not isinstance(term.loss, Kl):
-        yield f"{where}.loss.temperature = {temperature}: a target has no temperature. Leave it out."
 
 
 def _evaluate(job: Job) -> Problems:

@@ -7,6 +7,8 @@ contract says, or that labels stand beside the wrong rows.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -35,6 +37,7 @@ def check_canaries(job: Job, name: str, over: str, fragments: int) -> list[str]:
         recipe, contract = prepare_labels(job, name)
         pool = open_pool(job, over)
         labels = whole_labels(job, name, pool, contract)
+        contract = replace(contract, tolerance=(labels.read_contract() or contract).tolerance)
         labeler = _build(name, recipe)
     except DistillError as error:
         return [f"the live labeler cannot be asked: {error} `--canaries 0` leaves it out."]
@@ -70,7 +73,7 @@ def _problem(labeler: Labeler, contract: Contract, pool: OpenPool, labels: Label
         taken = read_rows(
             pool.files, shard.key, rows, pool.features.columns, format=pool.inventory.format, listed=shard.id
         )
-        features = decode_features(taken.table, pool.features, pool.width())
+        features = decode_features(taken.table, pool.features, pool.width)
         stored = labels.read(line).slice(0, len(rows))
         answered = checked_answer(labeler.label(features.values), len(rows), contract.width)
     except DistillError as error:

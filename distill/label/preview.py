@@ -36,7 +36,7 @@ def preview_labels(job: Job, name: str, rows: int) -> Preview:
     shard = pool.first_shard
     wanted = range(min(rows, shard.rows))
     taken = read_rows(pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format)
-    decoded = decode_features(taken.table, pool.features, pool.width())
+    decoded = decode_features(taken.table, pool.features, pool.width)
     features = decoded.values
     try:
         labeler = build_labeler(recipe)

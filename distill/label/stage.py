@@ -16,7 +16,7 @@ from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart, in_g
 from distill.label.worker import LabelWorker
 from distill.labelers import Recipe
 from distill.labelers.prepare import prepare_labels
-from distill.labels import SEGMENT_LINES, Contract, LabelSet, Left, hold_lease
+from distill.labels import SEGMENT_LINES, Contract, LabelSet, Left, Line, hold_lease
 from distill.models.identity import forget_labels, label_set
 from distill.pool import OpenPool, open_pool
 from distill.progress import track
@@ -55,10 +55,14 @@ class _Part:
     labels: LabelSet
     label_set: str
     left: Left
+    again: list[Line]
+    """Committed fragments that are labelled again."""
 
 
-def label_pool(job: Job, name: str) -> list[LabelSummary]:
+def label_pool(job: Job, name: str, *, mend: bool = False) -> list[LabelSummary]:
     """Write `labels.<name>` over all its pools, doing only what is missing. Needs Ray only where something is.
+
+    With `mend`, all that is stored is read first, and what is damaged is labelled anew in the next generation.
 
     Raises ContractError for another contract, BusyError where another driver is at work on it, LabelerError where the labeler raises,
     RejectedError over the job's budget of bad rows.
@@ -67,7 +71,7 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
     forget_labels(job, name)
     opened = [open_pool(job, pool) for pool in job.labels[name].over]
     recipe, contract = prepare_labels(job, name)
-    parts = [_begin(job, name, pool, contract) for pool in opened]
+    parts = [_begin(job, name, pool, contract, mend=mend) for pool in opened]
     if any(len(part.left) for part in parts):
         told = {part.pool.name: _told_pool(part) for part in parts}
         assignment = Assignment(name, recipe, contract, opened[0].features, _width(name, recipe, opened), told)
@@ -75,7 +79,24 @@ def label_pool(job: Job, name: str) -> list[LabelSummary]:
     for part in parts:
         part.labels.write_manifest()
         part.labels.tidy_manifest()
-    return [_summary(job, name, part) for part in parts]
+    summaries = [_summary(job, name, part) for part in parts]
+    rejected = sum(summary.rejected for summary in summaries)
+    if rejected > _allowed(job, name, parts):
+        raise _too_many_rejected(job, name, parts, rejected)
+    return summaries
+
+
+def _allowed(job: Job, name: str, parts: Sequence[_Part]) -> float:
+    """Rows that may be rejected, over all pools together."""
+    return job.labels[name].max_rejected_fraction * sum(part.pool.inventory.rows for part in parts)
+
+
+def _too_many_rejected(job: Job, name: str, parts: Sequence[_Part], rejected: int) -> RejectedError:
+    rejects = ", ".join(part.labels.folder.url("rejects") for part in parts)
+    return RejectedError(
+        f"labels.{name}: {rejected:,} rows were rejected, more than max_rejected_fraction = {job.labels[name].max_rejected_fraction} "
+        f"allows. Their reasons lie under {rejects}. Mend the rows, or raise the limit."
+    )
 
 
 def _told_pool(part: _Part) -> PoolPart:
@@ -85,7 +106,7 @@ def _told_pool(part: _Part) -> PoolPart:
 
 def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:
     """Numbers in a row, the same in all pools and what the labeler was fitted on. Raises PoolError."""
-    widths = {pool.name: pool.width() for pool in pools}
+    widths = {pool.name: pool.width for pool in pools}
     due = recipe.record.in_features if recipe.record else widths[pools[0].name]
     if set(widths.values()) != {due}:
         raise PoolError(
@@ -94,20 +115,32 @@ def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:
     return due
 
 
-def _begin(job: Job, name: str, pool: OpenPool, contract: Contract) -> _Part:
-    labels = label_set(job, name, pool.name)
+def _begin(job: Job, name: str, pool: OpenPool, contract: Contract, *, mend: bool) -> _Part:
+    labels = label_set(job, name, pool.name, mending=mend)
     digest = labels.begin(contract, pool.inventory, job.fragment_rows)
-    lost = labels.lost()
-    if lost:
-        said = ", ".join(line.fragment for line in lost[:3]) + ("…" if len(lost) > 3 else "")
-        log.warning(
-            "labels.%s over %s: lost the data of %d fragments (%s); labelling them anew",
-            name,
-            pool.name,
-            len(lost),
-            said,
-        )
-    return _Part(pool, labels, digest, labels.left(pool.inventory, job.fragment_rows, lost))
+    again = labels.lost()
+    _warn(f"labels.{name} over {pool.name}: lost the data", again)
+    if mend:
+        known = {line.fragment for line in again}
+        damaged = [line for line in _damaged(labels, pool.name) if line.fragment not in known]
+        _warn(f"labels.{name} over {pool.name}: found damage in what is stored", damaged)
+        again += damaged
+    return _Part(pool, labels, digest, labels.left(pool.inventory, job.fragment_rows, again), again)
+
+
+def _damaged(labels: LabelSet, pool: str) -> list[Line]:
+    found = []
+    with track(f"check {labels.name} over {pool}", len(labels.lines), "fragments") as bar:
+        for line, is_damaged in labels.damaged():
+            found += [line] if is_damaged else []
+            bar.advance(1)
+    return found
+
+
+def _warn(what: str, lines: Sequence[Line]) -> None:
+    if lines:
+        said = ", ".join(line.fragment for line in lines[:3]) + ("…" if len(lines) > 3 else "")
+        log.warning("%s of %d fragments (%s); labelling them anew", what, len(lines), said)
 
 
 def _label(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> None:
@@ -121,9 +154,8 @@ def _label(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> None:
 
 def _label_left(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> None:
     spec, sets = job.labels[assignment.name], {part.pool.name: part.labels for part in parts}
-    allowed = spec.max_rejected_fraction * sum(part.pool.inventory.rows for part in parts)
-    before = sum(int(part.labels.lines.column("rejected").sum()) for part in parts)
-    policy = FailurePolicy(allowed, before)
+    kept = sum(part.labels.lines.rejected - sum(line.rejected for line in part.again) for part in parts)
+    policy = FailurePolicy(_allowed(job, assignment.name, parts), kept)
     fragments = sum(len(part.left) for part in parts)
     made_on = {each for part in parts for each in part.labels.lines.made_on}
     try:
@@ -138,17 +170,14 @@ def _label_left(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> Non
                     sets[outcome.pool].add(outcome.commit)
                     bar.advance(outcome.commit.rows, f"{policy.rejected} rejected" if policy.rejected else "")
                     if spec.deterministic == "strict" and outcome.commit.made_on not in made_on:
+                        made_on.add(outcome.commit.made_on)
                         sets[outcome.pool].require_one_origin()
                     _roll_up(sets[outcome.pool])
     finally:
         for labels in sets.values():
             labels.write_manifest()
     if policy.stopped_by_rejects:
-        rejects = ", ".join(labels.folder.url("rejects") for labels in sets.values())
-        raise RejectedError(
-            f"labels.{assignment.name}: stopped after {policy.rejected:,} rejected rows, more than max_rejected_fraction = "
-            f"{spec.max_rejected_fraction} allows. Their reasons lie under {rejects}. Mend the rows, or raise the limit."
-        )
+        raise _too_many_rejected(job, assignment.name, parts, policy.rejected)
     if policy.failures:
         raise LabelerError(_told(assignment.name, policy, fragments))
 
@@ -181,17 +210,11 @@ def _summary(job: Job, name: str, part: _Part) -> LabelSummary:
     lines = part.labels.lines
     if job.labels[name].deterministic == "strict":
         part.labels.require_one_origin()
-    rejected, rows = int(lines.column("rejected").sum()), part.pool.inventory.rows
-    if rejected > job.labels[name].max_rejected_fraction * rows:
-        raise RejectedError(
-            f"labels.{name}: {rejected:,} of {rows:,} rows of pools.{part.pool.name} were rejected, more than max_rejected_fraction = "
-            f"{job.labels[name].max_rejected_fraction}. Their reasons lie under {part.labels.folder.url('rejects')}. Mend the rows, or raise the limit."
-        )
     return LabelSummary(
         name,
         part.pool.name,
-        rows,
-        rejected,
+        part.pool.inventory.rows,
+        lines.rejected,
         len(lines),
         len(part.left),
         int(lines.column("bytes").sum()),

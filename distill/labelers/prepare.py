@@ -52,7 +52,7 @@ def _contract(job: Job, name: str, *, labeler: str, revision: str, width: int) -
     return Contract(
         labeler=labeler,
         revision=revision,
-        preprocessing=digest(features.model_dump(mode="json")),
+        preprocessing=digest(features.model_dump(mode="json", exclude_defaults=True)),
         kind=outputs.kind,
         classes=outputs.classes,
         exclusive=outputs.exclusive,

@@ -13,6 +13,7 @@ from distill.labels.manifest import Line, Manifest, commit_key
 from distill.labels.reader import StoredLabels
 from distill.labels.reader import open_labels as open
 from distill.labels.segments import SEGMENT_LINES
+from distill.labels.whole import what_is_wrong
 
 __all__ = [
     "SEGMENT_LINES",
@@ -40,6 +41,7 @@ __all__ = [
     "read_data",
     "read_rejects",
     "storable",
+    "what_is_wrong",
     "with_keys",
     "write_fragment",
 ]

@@ -39,7 +39,7 @@ class Commit(Line):
     label_set: str
     """Label-set digest."""
     histogram: dict[str, int]
-    """Rows by class with the largest logit; empty for values and for very many classes."""
+    """Rows by number of the class with the largest logit; empty for values and for very many classes."""
     device: str
     versions: dict[str, str] = field(default_factory=dict)
     replaces: str | None = None
@@ -147,7 +147,7 @@ def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa
         )
     if xxhash.xxh3_128_hexdigest(content) != xxh3:
         raise StorageError(
-            f"{folder.url(data)} is damaged: its bytes are not those that were committed. Delete it and run again: only its fragment is labelled anew."
+            f"{folder.url(data)} is damaged: its bytes are not those that were committed. `distill label --mend` labels its fragment anew."
         )
     return read_data(content, contract, folder.url(data))
 
@@ -162,4 +162,4 @@ def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:
         return {}
     best = best_class(labels, contract)
     counts = np.bincount(best[best >= 0], minlength=contract.width)
-    return {contract.classes[number]: int(count) for number, count in enumerate(counts) if count}
+    return {str(number): int(count) for number, count in enumerate(counts) if count}

@@ -46,8 +46,9 @@ class Contract:
     """At which `topk` keeps the log-normaliser."""
     batch_rows: int
     precision: str
-    tolerance: float
-    """How far an output may lie from this labeler's next answer, as a share of the largest in its row: what canaries allow."""
+    tolerance: float = field(compare=False)
+    """How far an output may lie from this labeler's next answer, as a share of the largest in its row: what canaries allow. Recorded, and
+    not part of the digest."""
     keys: tuple[str, ...] = ()
     """Columns of the pool that stand beside the labels."""
     format: Literal["arrow", "parquet"] = "arrow"
@@ -57,14 +58,14 @@ class Contract:
 
     @property
     def meaning(self) -> dict[str, Any]:
-        """All but the versions, as plain values."""
+        """All that decides what labels say, as plain values: not the versions, nor the tolerance."""
         plain = {
             **asdict(self),
             "classes": list(self.classes),
             "temperatures": [float(value) for value in self.temperatures],
             "keys": list(self.keys),
         }
-        plain.pop("versions")
+        del plain["versions"], plain["tolerance"]
         return plain
 
     @cached_property
@@ -80,7 +81,8 @@ class Contract:
             if folder.read_or_none(_classes_key(named)) is None:
                 folder.put(_classes_key(named), seal({"classes": meaning["classes"]}))
             meaning["classes"] = {"count": len(self.classes), "sha256": named}
-        body = {"contract": meaning, "versions": dict(self.versions), "fragment_rows": fragment_rows}
+        beside = {"versions": dict(self.versions), "tolerance": self.tolerance}
+        body = {"contract": meaning, **beside, "fragment_rows": fragment_rows}
         return folder.put_if_absent("contract.json", seal({**body, "label_set": label_set}))
 
     @classmethod
@@ -90,7 +92,7 @@ class Contract:
         if isinstance(meaning["classes"], dict):
             meaning["classes"] = _read_classes(folder, meaning["classes"]["sha256"])
         lists = {name: tuple(meaning[name]) for name in ("classes", "temperatures", "keys")}
-        return cls(**{**meaning, **lists}, versions=body["versions"])
+        return cls(**{**meaning, **lists}, versions=body["versions"], tolerance=body["tolerance"])
 
     def require(self, other: Contract, name: str, version: int) -> None:
         """Refuse a stored contract `other` that is not this one. Raises ContractError that names each difference."""

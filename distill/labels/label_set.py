@@ -11,8 +11,9 @@ fragments. State is O(fragments), in columns (`manifest`).
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
@@ -23,15 +24,17 @@ import pyarrow as pa
 from distill.errors import ContractError, StorageError
 from distill.labels.commit import Commit, read_labels
 from distill.labels.contract import Contract
-from distill.labels.left import Left, find_left, find_misplaced, of_listed_files
+from distill.labels.left import Left, Mended, covered_rows, find_left, find_misplaced
 from distill.labels.listing import found_attempts, newer_commits, other_attempts
-from distill.labels.manifest import Line, Manifest, commit_key, fragment_code, lines_table
+from distill.labels.manifest import Line, Manifest, commit_key, fragment_code, lines_table, parsed_code
 from distill.labels.segments import SEGMENT_LINES, Segments
+from distill.labels.whole import what_is_wrong
 from distill.pool import Inventory
 from distill.schema import MANIFEST, digest, unseal
 from distill.storage import Storage
 
 _READ_THREADS = 32
+_CHECKED_AT_ONCE = 1_000
 CONTRACT = "contract.json"
 
 
@@ -52,6 +55,9 @@ class LabelSet:
         self._fresh: list[Line] = []
         self._retired = np.zeros(0, np.int64)
         self._rolled_at = time.monotonic()
+        self._mending = False
+        self._unreadable: dict[int, Mended] = {}
+        """Damaged commits that nothing stands for yet, by fragment code."""
         self._trusted = False
         """Whether commits were not looked for, since the manifest covers the pool."""
 
@@ -117,29 +123,44 @@ class LabelSet:
                 f"device with the same libraries (version = {self.version + 1}), or leave `deterministic` out."
             )
 
-    def refresh(self, inventory: Inventory | None = None) -> LabelSet:
+    def refresh(self, inventory: Inventory | None = None, *, mending: bool = False) -> LabelSet:
         """Read the manifest, then the commits that it lacks; none are looked for where it covers the whole `inventory`.
 
-        Raises ContractError for commits of another label set.
+        Raises ContractError for commits of another label set, StorageError for damaged ones unless `mending`.
         """
+        self._mending, self._unreadable = mending, {}
         self._rolled, self._fresh = self._segments.read(), []
         self._retired = np.array(sorted(inventory.retired) if inventory else [], np.int64)
         self.__dict__.pop("lines", None)
-        self._trusted = inventory is not None and self._covered(inventory) == inventory.rows
+        self._trusted = inventory is not None and covered_rows(self.lines, inventory) == inventory.rows
         return self if self._trusted else self._read_newer()
 
     def _read_newer(self) -> LabelSet:
         """Read the commits that the manifest lacks: one LIST."""
         self._trusted = False
+        damaged: list[tuple[str, int, StorageError]] = []
         with ThreadPoolExecutor(_READ_THREADS) as threads:
             unrolled = newer_commits(self.folder.folder("commits"), Manifest(self._rolled))
-            for commit in threads.map(self._read_commit, unrolled):
-                if self._body is not None and commit.label_set != self._body["label_set"]:
+            for fragment, generation, read in threads.map(self._tried_commit, unrolled):
+                if isinstance(read, StorageError):
+                    damaged.append((fragment, generation, read))
+                    continue
+                if self._body is not None and read.label_set != self._body["label_set"]:
                     raise ContractError(
-                        f"{self.folder.url(commit.key)} belongs to another label set. Move it away, or use another root."
+                        f"{self.folder.url(read.key)} belongs to another label set. Move it away, or use another root."
                     )
-                self.add(commit)
+                self.add(read)
+        self._pass_over(damaged)
         return self
+
+    def _pass_over(self, damaged: list[tuple[str, int, StorageError]]) -> None:
+        """Damaged commits: those that were mended count no more; others are an error, unless they are about to be mended."""
+        for fragment, generation, error in damaged:
+            line = self.lines.find(fragment)
+            if line is None or line.generation < generation:
+                if not self._mending:
+                    raise StorageError(f"{error} Without a copy: `distill label --mend` labels its fragment anew.")
+                self._unreadable[parsed_code(fragment)] = (generation, None)
 
     def add(self, commit: Commit) -> None:
         """Take a commit that was just made."""
@@ -179,11 +200,22 @@ class LabelSet:
             whole &= ~rejected | found_attempts(self.folder.folder("rejects"), lines)
         return [lines[int(place)] for place in np.flatnonzero(~whole)]
 
-    def left(self, inventory: Inventory, fragment_rows: int, lost: Sequence[Line] = ()) -> Left:
-        """Fragments without a commit, and lost ones."""
-        return find_left(
-            self.lines, inventory, fragment_rows, {fragment_code(each.shard, each.number): each for each in lost}
-        )
+    def left(self, inventory: Inventory, fragment_rows: int, lost: Iterable[Line] = ()) -> Left:
+        """Fragments without a readable commit, and lost ones."""
+        again: dict[int, Mended] = {
+            fragment_code(line.shard, line.number): (line.generation, line.sha256) for line in lost
+        }
+        return find_left(self.lines, inventory, fragment_rows, self._unreadable | again)
+
+    def damaged(self) -> Iterator[tuple[Line, bool]]:
+        """Every committed fragment, read whole, and whether anything of it is damaged."""
+        lines = iter(self.lines)
+        with ThreadPoolExecutor(_READ_THREADS) as threads:
+            while part := list(itertools.islice(lines, _CHECKED_AT_ONCE)):
+                yield from zip(part, threads.map(self._is_damaged, part), strict=True)
+
+    def _is_damaged(self, line: Line) -> bool:
+        return what_is_wrong(self.folder, self._contract, line) is not None
 
     def other_attempts(self) -> Iterator[tuple[str, int]]:
         """Key and size of data and rejects which attempts wrote that lost, or that were mended; none of a fragment that is to be mended."""
@@ -221,7 +253,7 @@ class LabelSet:
 
     def require_complete(self, inventory: Inventory) -> None:
         """Refuse a set that does not cover each row of each of the pool's shards exactly once. Raises ContractError."""
-        have = self._covered(inventory)
+        have = covered_rows(self.lines, inventory)
         if have < 0:
             raise ContractError(
                 f"labels.{self.name}: commits under {self.folder.uri} are of other rows than pools.{inventory.pool} "
@@ -233,33 +265,26 @@ class LabelSet:
                 f"under {self.folder.uri}. Run `distill label` again; it labels only what is missing."
             )
 
-    def _covered(self, inventory: Inventory) -> int:
-        """Rows that lines cover, each once; −1 where a line is of rows that the inventory does not list, or two overlap."""
-        lines, limits = self.lines, np.append(inventory.shard_rows, 0)
-        shard = np.minimum(lines.column("shard"), len(limits) - 1)
-        start, stop = lines.column("start"), lines.column("start") + lines.column("rows")
-        overlapping = ((shard[1:] == shard[:-1]) & (start[1:] < stop[:-1])).any()
-        wrong = overlapping or (stop > limits[shard]).any() or not of_listed_files(lines, inventory).all()
-        return -1 if wrong else int(lines.column("rows").sum())
-
     @cached_property
     def _body(self) -> dict[str, Any] | None:
         content = self.folder.read_or_none(CONTRACT)
         return unseal(content, self.folder.url(CONTRACT)) if content is not None else None
 
-    def _read_commit(self, where: tuple[str, int]) -> Commit:
-        key = commit_key(*where)
+    def _tried_commit(self, where: tuple[str, int]) -> tuple[str, int, Commit | StorageError]:
+        try:
+            return (*where, self.read_commit(*where))
+        except StorageError as error:
+            return (*where, error)
+
+    def read_commit(self, fragment: str, generation: int = 0) -> Commit:
+        """One commit. Raises StorageError where it is gone or damaged."""
+        key = commit_key(fragment, generation)
         content = self.folder.read_or_none(key)
         if content is None:
             raise StorageError(
                 f"{self.folder.url(key)} was listed and is gone. Nobody but gc may delete; restore it from a copy."
             )
-        try:
-            return Commit.from_bytes(content, self.folder.url(key))
-        except StorageError as error:
-            raise StorageError(
-                f"{error} Without a copy: delete it and run again; only its fragment is labelled anew."
-            ) from None
+        return Commit.from_bytes(content, self.folder.url(key))
 
 
 def label_set_digest(contract: Contract, inventory: Inventory, fragment_rows: int) -> str:

@@ -17,6 +17,9 @@ from distill.pool import WHOLE, FragmentTable, Inventory, Shard
 
 _AT_ONCE = 4_096
 
+Mended = tuple[int, str | None]
+"""Generation of the commit that counts no more, and the sha256 of its data where that is known."""
+
 
 @dataclass(frozen=True, eq=False)
 class Left:
@@ -26,8 +29,8 @@ class Left:
     cut: FragmentTable
     places: npt.NDArray[np.int64]
     """In `cut`, ascending."""
-    lost: Mapping[int, Line]
-    """By code."""
+    again: Mapping[int, Mended]
+    """Those that are labelled again, by code."""
 
     def __len__(self) -> int:
         return len(self.places)
@@ -38,7 +41,7 @@ class Left:
         return int(self.cut.rows[self.places].sum())
 
     def __iter__(self) -> Iterator[tuple[Shard, Claim, int | None]]:
-        """Shard, claim and large row group of each, in (shard, row) order; lost ones in their next generation."""
+        """Shard, claim and large row group of each, in (shard, row) order; those labelled again in the next generation."""
         cut, shard = self.cut, None
         for first in range(0, len(self.places), _AT_ONCE):
             part = self.places[first : first + _AT_ONCE]
@@ -48,17 +51,16 @@ class Left:
                 yield shard, self._claim(shard, number, start, rows), None if group == WHOLE else group
 
     def _claim(self, shard: Shard, number: int, start: int, rows: int) -> Claim:
-        lost = self.lost.get(fragment_code(shard.number, number)) if self.lost else None
-        where = (shard.number, number, shard.id, start, rows)
-        return Claim(*where, lost.generation + 1, lost.sha256) if lost else Claim(*where)
+        generation, replaces = self.again.get(fragment_code(shard.number, number), (-1, None))
+        return Claim(shard.number, number, shard.id, start, rows, generation + 1, replaces)
 
 
-def find_left(lines: Manifest, inventory: Inventory, fragment_rows: int, lost: Mapping[int, Line]) -> Left:
-    """Fragments of `inventory` that have no line, or are `lost`."""
+def find_left(lines: Manifest, inventory: Inventory, fragment_rows: int, again: Mapping[int, Mended]) -> Left:
+    """Fragments of `inventory` that have no line, or are labelled `again`."""
     cut = inventory.fragment_table(fragment_rows)
     codes = fragment_codes(cut.shard, cut.number)
     missing = lines.places(codes) < 0
-    return Left(inventory, cut, np.flatnonzero(missing | np.isin(codes, list(lost))), lost)
+    return Left(inventory, cut, np.flatnonzero(missing | np.isin(codes, list(again))), again)
 
 
 def find_misplaced(lines: Manifest, inventory: Inventory, fragment_rows: int) -> Iterator[Line]:
@@ -70,11 +72,21 @@ def find_misplaced(lines: Manifest, inventory: Inventory, fragment_rows: int) ->
     if len(codes):
         same = (codes[place] == lines.codes) & (cut.start[place] == lines.column("start"))
         same &= cut.rows[place] == lines.column("rows")
-    same &= of_listed_files(lines, inventory)
+    same &= _of_listed_files(lines, inventory)
     return (lines[int(each)] for each in np.flatnonzero(~same))
 
 
-def of_listed_files(lines: Manifest, inventory: Inventory) -> npt.NDArray[np.bool_]:
+def covered_rows(lines: Manifest, inventory: Inventory) -> int:
+    """Rows that lines cover, each once; −1 where a line is of rows that the inventory does not list, or two overlap."""
+    limits = np.append(inventory.shard_rows, 0)
+    shard = np.minimum(lines.column("shard"), len(limits) - 1)
+    start, stop = lines.column("start"), lines.column("start") + lines.column("rows")
+    overlapping = ((shard[1:] == shard[:-1]) & (start[1:] < stop[:-1])).any()
+    wrong = overlapping or (stop > limits[shard]).any() or not _of_listed_files(lines, inventory).all()
+    return -1 if wrong else lines.rows
+
+
+def _of_listed_files(lines: Manifest, inventory: Inventory) -> npt.NDArray[np.bool_]:
     """Which lines are of the file that the inventory lists under their shard's number."""
     ids = inventory.table["id"].fill_null("0" * 32).to_pylist()
     packed = np.frombuffer(bytes.fromhex("".join([*ids, "0" * 32])), np.uint8).reshape(-1, 16)

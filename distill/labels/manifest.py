@@ -117,6 +117,16 @@ class Manifest(Sequence[Line]):
         return chosen
 
     @property
+    def rows(self) -> int:
+        """Of all lines, labelled or rejected."""
+        return int(self.column("rows").sum())
+
+    @property
+    def rejected(self) -> int:
+        """Rejected rows of all lines."""
+        return int(self.column("rejected").sum())
+
+    @property
     def made_on(self) -> list[str]:
         """The distinct devices and library versions."""
         return sorted(set(self._table["made_on"].unique().to_pylist())) if len(self) else []

@@ -46,12 +46,12 @@ class StoredLabels:
     @property
     def rows(self) -> int:
         """Rows of the tables, labelled or rejected."""
-        return int(self._labels.lines.column("rows").sum())
+        return self._labels.lines.rows
 
     @property
     def rejected(self) -> int:
         """Rows without labels among them; their reasons are under `rejects/`."""
-        return int(self._labels.lines.column("rejected").sum())
+        return self._labels.lines.rejected
 
     @property
     def complete(self) -> bool:

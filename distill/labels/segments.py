@@ -1,7 +1,7 @@
 """The manifest in storage: immutable numbered segments of lines, each claimed by a conditional put.
 
     manifest/000007.arrow                     the eighth segment
-    manifest/000031.000000-000024.arrow       the thirty-second, which says again what segments 0 to 24 say
+    manifest/000031.000000-000024.arrow       the thirty-second; with it, segments 0 to 24 need not be read
 
 A long job writes a segment a minute, so a finished one would be read in many small pieces; `replace` then writes its lines in few.
 What was written stays (only gc deletes), and a reader passes over what another segment stands for. The segment that stands for others
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from distill.errors import StorageError
 from distill.schema import MANIFEST, bytes_table, table_bytes
-from distill.storage import Storage
+from distill.storage import ObjectMissingError, Storage
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ SEGMENT_LINES = 1_000
 _MOST_LINES = 6_000
 """About 130 bytes a line; a segment must stay under the 1 MiB of a conditional put."""
 _MANY = 4
+_TRIES = 3
 _KEY = re.compile(r"(\d{6,})(?:\.(\d{6,})-(\d{6,}))?\.arrow")
 
 
@@ -52,6 +53,14 @@ class Segments:
 
     def read(self) -> pa.Table:
         """All lines, generations of a fragment side by side."""
+        for _ in range(_TRIES):
+            try:
+                return self._read_listed()
+            except ObjectMissingError:  # gc took a segment between the listing and the reading
+                continue
+        return self._read_listed()
+
+    def _read_listed(self) -> pa.Table:
         self._known, self.damaged = sorted(self._listed(), key=lambda each: each.number), []
         tables = [MANIFEST.empty_table()]
         spoken_for: set[int] = set()
@@ -100,6 +109,8 @@ class Segments:
         where = self.folder.url(segment.key)
         try:
             return bytes_table(self.folder.read(segment.key), MANIFEST, where)
+        except ObjectMissingError:
+            raise
         except StorageError as error:
             log.warning("%s Its commits are read instead; the next `distill label` writes it anew.", error)
             self.damaged.append(where)

@@ -89,13 +89,13 @@ def find_student(job: Job, variant: Variant) -> tuple[Storage, ModelRecord]:
     return folder, record
 
 
-def label_set(job: Job, name: str, pool: str) -> LabelSet:
+def label_set(job: Job, name: str, pool: str, *, mending: bool = False) -> LabelSet:
     """One label set of the job, its commits read, of live shards alone; the same object until `forget_labels`."""
     key = ("labels", name, pool)
     if key not in job.memo:
         version = job.labels[name].version
         folder = label_set_folder(open_storage(job.root_uri), name, version, pool)
-        job.memo[key] = LabelSet(folder, name, version).refresh(known_inventory(job, pool))
+        job.memo[key] = LabelSet(folder, name, version).refresh(known_inventory(job, pool), mending=mending)
     found: LabelSet = job.memo[key]
     return found
 

@@ -21,7 +21,7 @@ from distill.pool.formats import pool_format
 from distill.pool.inventory import Inventory, read_inventory, segment_key
 from distill.pool.listed import shard_id
 from distill.schema import INVENTORY, table_bytes
-from distill.storage import CONDITIONAL_LIMIT_BYTES, Entry, Storage, is_hidden
+from distill.storage import CONDITIONAL_LIMIT_BYTES, Entry, Storage, is_hidden, require_conditional_put
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,8 @@ def take_inventory(
         _refuse(pool, files, spec, changes)
         if stored and not (changes.new or changes.changed or changes.vanished):
             return _with_rows(stored, len(found))
+        if stored is None and not attempt:
+            require_conditional_put(root)
         if hidden and not attempt:
             log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, hidden, files.uri)
         unread = [entry for entry in (*changes.new, *changes.changed) if shard_id(entry) not in footers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -46,6 +47,7 @@ class OpenPool:
         """The first shard that has rows."""
         return next(shard for shard in self.inventory.shards if shard.rows)
 
+    @cached_property
     def width(self) -> int:
         """Numbers in a row's features once they are a matrix; 1 for text. Raises PoolError."""
         return feature_width(self.schema, self.features, self._first_rows(self.features.columns))
@@ -57,7 +59,7 @@ class OpenPool:
         check_numbers(self._first_rows([str(self.spec.target)]), str(self.spec.target))
         return column_width(self.schema, str(self.spec.target))
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """Of its first shard that has rows."""
         return read_footer(self.files, self.first_shard.key, self.inventory.format).schema
@@ -112,7 +114,7 @@ def _look(job: Job, pool: OpenPool, shapes: dict[str, list[int]]) -> None:
     check_columns(schema, pool.spec.read_columns, where)
     check_keys(schema, pool.spec.keys, where)
     try:
-        width = pool.width()
+        width = pool.width
         if pool.spec.target:
             pool.target_width(pool_outputs(job, pool.name))
     except PoolError as error:

@@ -20,7 +20,14 @@ from urllib.parse import urlsplit
 
 from distill.errors import JobError
 from distill.job.paths import wrong_uri
-from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Entry, ObjectMissingError, Storage, is_hidden
+from distill.storage.base import (
+    CONDITIONAL_LIMIT_BYTES,
+    Entry,
+    NotImplementedByStoreError,
+    ObjectMissingError,
+    Storage,
+    is_hidden,
+)
 from distill.storage.counts import Counts, requests
 from distill.storage.local import LocalStorage
 
@@ -46,8 +53,12 @@ def is_remote(uri: str) -> bool:
 def require_conditional_put(root: Storage) -> None:
     """Refuse a store that lets two writers of one key both win; exactly-once rests on it. Raises JobError."""
     key = f"_probe/{uuid.uuid4().hex}"
-    first, second = root.create(key, b"first"), root.create(key, b"second")
-    kept = root.read_or_none(key)
+    try:
+        first, second = root.create(key, b"first"), root.create(key, b"second")
+        kept = root.read_or_none(key)
+    except NotImplementedByStoreError:
+        first = second = False
+        kept = None
     root.delete(key)
     if not first or second or kept != b"first":
         raise JobError(

@@ -23,7 +23,7 @@ from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from distill.errors import StorageError
-from distill.storage.base import ObjectMissingError
+from distill.storage.base import NotImplementedByStoreError, ObjectMissingError
 
 FAILED = (ClientError, BotoCoreError, HTTPError, ResponseParserError)
 """All that the client raises; `BrokenBodyError` is ours."""
@@ -57,7 +57,8 @@ def passing(error: Exception) -> str | None:
         status, code = _status(error), _code(error)
         # a listing that breaks off is no XML, which botocore calls an error of its status
         broken = status < 300
-        passes = status >= 500 or status in _PASSING_STATUSES or code in _PASSING_CODES or broken
+        # 501 is how a store says that it has no conditional put
+        passes = (status >= 500 and status != 501) or status in _PASSING_STATUSES or code in _PASSING_CODES or broken
         return f"{status} {code}" if passes else None
     lasting = isinstance(error, _NOT_GIVEN) or "CERTIFICATE_VERIFY_FAILED" in str(error)
     if not lasting and isinstance(
@@ -83,6 +84,8 @@ def _refused(status: int, code: str, error: ClientError, where: str) -> Exceptio
         return StorageError(f"{where}: there is no such bucket (NoSuchBucket). Make it, or correct the address.")
     if status == 404:
         return ObjectMissingError(where)
+    if status == 501:
+        return NotImplementedByStoreError(f"{where}: the store does not know this request ({code}). Use another store.")
     if status == 412:
         return PreconditionError(f"{where}: the object changed while it was being read. Run the same command again.")
     if status in (401, 403) or code in _REFUSED_CODES:

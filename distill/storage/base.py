@@ -13,8 +13,16 @@ CONDITIONAL_LIMIT_BYTES = 1 << 20
 """Stores ignore the condition of multipart uploads, so larger objects are never written conditionally."""
 
 
-class ObjectMissingError(LookupError):
+class ObjectMissingError(StorageError):
     """No object lies under the key."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"{url} is not there. Restore it from a copy, or run the same command again.")
+        self.url = url
+
+
+class NotImplementedByStoreError(StorageError):
+    """The store does not know the request."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Storage(ABC):
         if len(content) > CONDITIONAL_LIMIT_BYTES:
             raise StorageError(
                 f"{self.url(key)}: {len(content):,} bytes are too many for a conditional put, which stores ignore on large objects. "
-                f"Class names are the usual cause: use shorter ones."
+                f"Nothing that distill writes so should be as large: this is a mistake of its own; please report it."
             )
         return self.create(key, content) or self.read_or_none(key) == content
 

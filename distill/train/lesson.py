@@ -127,7 +127,7 @@ def _sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict[tuple
     made = []
     for pools in groups:
         opened = [open_pool(job, pool) for pool in pools]
-        width = opened[0].width()
+        width = opened[0].width
         columns = {
             str(number): _column(job, term, opened)
             for number, term in enumerate(student.terms)

@@ -6,23 +6,17 @@ object has the sha256 that its commit names and the columns that its contract sa
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from distill.errors import DistillError
 from distill.job import Job
-from distill.labels import Commit, Contract, LabelSet, Line, commit_key, read_data, read_rejects
-from distill.labels.encoding import label_validity
+from distill.labels import Contract, LabelSet, what_is_wrong
 from distill.models.identity import forget_labels, label_set
 from distill.pool import Inventory, known_inventory
 from distill.progress import track
-from distill.schema import columns_sha256
-from distill.storage import ObjectMissingError
 
 _THREADS = 16
 _AT_ONCE = 1_000
@@ -61,7 +55,7 @@ def _verify(job: Job, name: str, pool: str) -> Verified:
     if contract is None:
         return Verified(name, pool, 0, inventory.rows, 0, 0, (f"nothing is labelled yet under {labels.folder.uri}.",))
     problems = [*_coverage(labels, inventory, job.fragment_rows), *_contents(labels, contract, pool)]
-    rejected, rows = int(labels.lines.column("rejected").sum()), int(labels.lines.column("rows").sum())
+    rejected, rows = labels.lines.rejected, labels.lines.rows
     return Verified(name, pool, len(labels.lines), inventory.rows, rows - rejected, rejected, tuple(problems))
 
 
@@ -81,49 +75,11 @@ def _coverage(labels: LabelSet, inventory: Inventory, fragment_rows: int) -> Ite
 
 
 def _contents(labels: LabelSet, contract: Contract, pool: str) -> Iterator[str]:
-    rows, lines = int(labels.lines.column("rows").sum()), iter(labels.lines)
+    rows, lines = labels.lines.rows, iter(labels.lines)
     with track(f"verify {labels.name} over {pool}", rows) as bar, ThreadPoolExecutor(_THREADS) as threads:
         while part := list(itertools.islice(lines, _AT_ONCE)):
-            problems = threads.map(lambda line: _problem(labels, contract, line), part)
+            problems = threads.map(lambda line: what_is_wrong(labels.folder, contract, line), part)
             for line, problem in zip(part, problems, strict=True):
                 bar.advance(line.rows)
                 if problem:
-                    yield f"fragment {line.fragment}: {problem}"
-
-
-def _problem(labels: LabelSet, contract: Contract, line: Line) -> str | None:
-    """What is wrong with one committed fragment, and what mends it."""
-    folder = labels.folder
-    try:
-        key = commit_key(line.fragment, line.generation)
-        commit = Commit.from_bytes(folder.read(key), folder.url(key))
-        content = folder.read(line.data)
-        rejects = len(read_rejects(folder, line.rejects)) if line.rejects else 0
-    except ObjectMissingError as error:
-        return f"{error.args[0]} is gone. {_remedy(labels, line)}"
-    except DistillError as error:
-        return f"{error} Without a copy: {_remedy(labels, line)}"
-    if commit.line != line:
-        return f"{folder.url(commit.key)} and the manifest do not say the same. {_remedy(labels, line)}"
-    if hashlib.sha256(content).hexdigest() != line.sha256:
-        return f"{folder.url(line.data)} is damaged. {_remedy(labels, line)}"
-    try:
-        table = read_data(content, contract, folder.url(line.data))
-    except DistillError as error:
-        return str(error)
-    return _misfit(table, contract, line, rejects, folder.url(line.data))
-
-
-def _remedy(labels: LabelSet, line: Line) -> str:
-    """Data that is gone is noticed at every start; everything else of a fragment is mended by taking its data away."""
-    return f"Delete {labels.folder.url(line.data)}, if it is there, and run the same job again; it labels this fragment anew."
-
-
-def _misfit(table: pa.Table, contract: Contract, line: Line, rejects: int, where: str) -> str | None:
-    """Where whole bytes still are not what the contract and the commit say."""
-    if len(table) != line.rows:
-        return f"{where} has {len(table)} rows, where {line.rows} were committed."
-    said = (columns_sha256(table), int((~label_validity(table, contract)).sum()), rejects)
-    if said != (line.columns_sha256, line.rejected, line.rejected):
-        return f"{where}: its labels and rejects are not those that were committed."
-    return None
+                    yield f"fragment {line.fragment}: {problem} `distill label --mend` labels it anew."

@@ -61,13 +61,13 @@ def _labels(job: Job, name: str, pool: str) -> StatusLine:
     inventory = known_inventory(job, pool)
     if inventory is None:
         return StatusLine(said, 0, 0, "fragments", f"pools.{pool} is not listed yet")
-    total = sum(1 for _ in inventory.fragments(job.fragment_rows))
+    total = len(inventory.fragment_table(job.fragment_rows))
     try:
         labels = label_set(job, name, pool)
     except DistillError as error:
         return StatusLine(said, 0, total, "fragments", str(error))
     lost = labels.lost()
-    rows, rejected = (int(labels.lines.column(each).sum()) for each in ("rows", "rejected"))
+    rows, rejected = labels.lines.rows, labels.lines.rejected
     note = f"{rows - rejected:,} rows labelled, {rejected:,} rejected"
     return StatusLine(
         said, len(labels.lines) - len(lost), total, "fragments", note + (f", {len(lost)} lost" if lost else "")

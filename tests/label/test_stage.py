@@ -7,8 +7,10 @@ import pytest
 from distill.engine import start_ray_by
 from distill.errors import ContractError
 from distill.job import load_job
-from distill.label import label_pool
+from distill.label import label_pool, stage
+from distill.models.identity import forget_labels, label_set
 from distill.storage import requests
+from distill.verify import verify_labels
 from tests.label.conftest import TWICE, Tried
 from tests.making import commit_labels, label_by_worker, some_labels
 
@@ -61,6 +63,41 @@ def test_a_damaged_manifest_stays_damaged(labelled, caplog):
     caplog.clear()
     assert label(labelled) == whole
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("what", ["data", "commits", "rejects"])
+@pytest.mark.parametrize("rolled", [True, False])
+def test_damage_of_the_same_size_is_never_mended(labelled, what, rolled, monkeypatch):
+    if rolled:
+        label(labelled)
+    whole = label_set(labelled.job, "teacher", "rows").label_hash
+    forget_labels(labelled.job, "teacher")
+    file = sorted(each for each in Path(labelled.folder, what).rglob("*") if each.is_file())[0]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+    (verified,) = verify_labels(load_job(labelled.job.path), "teacher")
+    assert "distill label --mend" in "".join(verified.problems)
+    start_ray_by(None)  # in this process instead of Ray's
+    monkeypatch.setattr(stage, "map_fragments", here)
+    (mended,) = label_pool(load_job(labelled.job.path), "teacher", mend=True)
+    assert (mended.labelled_now, mended.label_hash, mended.rejected) == (1, whole, 3)
+    (verified,) = verify_labels(load_job(labelled.job.path), "teacher")
+    assert verified.problems == ()
+    assert sorted(line.generation for line in label_set(load_job(labelled.job.path), "teacher", "rows").lines) == [
+        0,
+        0,
+        1,
+    ]
+    assert file.read_bytes() == content  # mending never overwrites
+    (again,) = label_pool(load_job(labelled.job.path), "teacher", mend=True)
+    assert again.labelled_now == 0
+
+
+def here(make, told, groups, compute, bar):
+    """The engine's call, in this process."""
+    work = make(told, "cpu")
+    yield from (work(task) for group in groups for task in group)
 
 
 def test_labels_of_two_devices_are_strict(labelled):

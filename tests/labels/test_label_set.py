@@ -60,7 +60,7 @@ def test_lines_depend_on_the_order_in_which_fragments_were_committed(tmp_path, l
     ]
     for seed in range(3):
         shuffled = LabelSet(labels.folder, "teacher", 1)
-        commits = [labels._read_commit((line.fragment, line.generation)) for line in labels.lines]
+        commits = [labels.read_commit(line.fragment, line.generation) for line in labels.lines]
         random.Random(seed).shuffle(commits)
         for commit in commits:
             shuffled.add(commit)
@@ -73,7 +73,7 @@ def test_lines_depend_on_the_order_in_which_fragments_were_committed(tmp_path, l
 def test_the_manifest_and_the_commits_say_different_things(tmp_path, labels, rolled):
     first = LabelSet(labels.folder, "teacher", 1)
     for line in labels.lines[:rolled]:
-        first.add(labels._read_commit((line.fragment, line.generation)))
+        first.add(labels.read_commit(line.fragment, line.generation))
     first.write_manifest()
     assert list(opened(labels).lines) == list(labels.lines)
     labels.write_manifest()
@@ -97,7 +97,7 @@ def test_a_finished_set_is_read_commit_by_commit(labels, inventory):
 def test_a_manifest_that_lacks_a_fragment_hides_its_commit(labels, inventory):
     some = LabelSet(labels.folder, "teacher", 1)
     for line in labels.lines[1:]:
-        some.add(labels._read_commit((line.fragment, 0)))
+        some.add(labels.read_commit(line.fragment, 0))
     some.write_manifest()
     again = LabelSet(labels.folder, "teacher", 1).refresh(inventory)
     assert list(again.lines) == list(labels.lines)
@@ -106,7 +106,7 @@ def test_a_manifest_that_lacks_a_fragment_hides_its_commit(labels, inventory):
 
 def test_a_second_driver_overwrites_a_manifest_segment(labels):
     mine, theirs = opened(labels), LabelSet(labels.folder, "teacher", 1)
-    theirs.add(labels._read_commit((labels.lines[0].fragment, 0)))
+    theirs.add(labels.read_commit(labels.lines[0].fragment, 0))
     theirs.write_manifest()
     before = {path: path.read_bytes() for path in path_of(labels, "manifest").iterdir()}
     mine.write_manifest()
@@ -150,7 +150,7 @@ def test_a_damaged_segment_stays_in_the_way(labels, inventory):
 
 def test_a_damaged_commit_names_no_way_out(labels):
     path_of(labels, "commits/000000-000001.0.json").write_bytes(b"{}")
-    with pytest.raises(StorageError, match=r"is damaged.*delete it and run again; only its fragment is labelled anew"):
+    with pytest.raises(StorageError, match=r"is damaged.*`distill label --mend` labels its fragment anew"):
         opened(labels)
 
 
@@ -212,7 +212,7 @@ def test_a_reader_that_looked_before_a_commit_does_not_see_it_after(labels):
     late = LabelSet(labels.folder, "teacher", 1)
     assert late.lines.of_shard(0) == []
     for line in labels.lines:
-        late.add(labels._read_commit((line.fragment, 0)))
+        late.add(labels.read_commit(line.fragment, 0))
         assert late.lines.of_shard(line.shard)[-1] == line
 
 
@@ -231,7 +231,7 @@ def test_lost_data_goes_unnoticed(labels, inventory):
 def test_an_unlabelled_fragment_is_forgotten_or_a_labelled_one_is_done_again(tmp_path, labels, inventory):
     some = LabelSet(open_storage(str(tmp_path / "some")), "teacher", 1)
     for line in labels.lines[:3]:
-        some.add(labels._read_commit((line.fragment, 0)))
+        some.add(labels.read_commit(line.fragment, 0))
     claims = [claim for _, claim, _ in some.left(inventory, CUT, [])]
     assert [claim.fragment for claim in claims] == [line.fragment for line in labels.lines[3:]]
     assert {(claim.generation, claim.replaces) for claim in claims} == {(0, None)}
@@ -297,7 +297,7 @@ def test_a_set_with_a_hole_is_learned_from(tmp_path, labels, inventory):
     labels.require_complete(inventory)
     some = LabelSet(open_storage(str(tmp_path / "some")), "teacher", 1)
     for line in labels.lines[1:]:
-        some.add(labels._read_commit((line.fragment, 0)))
+        some.add(labels.read_commit(line.fragment, 0))
     with pytest.raises(ContractError, match=r"35 of 41 rows of pools\.pool"):
         some.require_complete(inventory)
 

@@ -24,7 +24,7 @@ def test_a_pool_that_fits_its_job_is_opened(tmp_path):
     job = tiny_job(tmp_path, JOB)
     check_pools(job)
     pool = open_pool(job, "labelled")
-    assert (pool.width(), pool.target_width(pool_outputs(job, "labelled")), pool.inventory.rows) == (6, 3, 50)
+    assert (pool.width, pool.target_width(pool_outputs(job, "labelled")), pool.inventory.rows) == (6, 3, 50)
 
 
 @pytest.mark.parametrize(("old", "new"), [('"pixels"', '"pixel"'), ('"kind"', '"knid"')])
@@ -71,7 +71,7 @@ def test_a_first_shard_without_rows_does_not_hide_the_width(tmp_path):
     pq.write_table(pa.table({"pixels": [[1.0, 2.0]], "kind": ["a"]}, schema), tmp_path / "pool" / "part-1.parquet")
     job = tiny_job(tmp_path, JOB)
     check_pools(job)
-    assert open_pool(job, "labelled").width() == 2
+    assert open_pool(job, "labelled").width == 2
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_pool_of_csv_is_as_wide_as_its_features(tmp_path, features, width):
     job = tiny_job(tmp_path, JOB.replace('{ kind = "vector", columns = ["pixels"] }', features))
     check_pools(job)
     pool = open_pool(job, "labelled")
-    assert (pool.width(), pool.inventory.format, pool.inventory.rows) == (width, "csv", 2)
+    assert (pool.width, pool.inventory.format, pool.inventory.rows) == (width, "csv", 2)
     wrong = features.replace('"y", "x"', '"y", "said"').replace('"said", shape', '"said", encoded = false, shape')
     if wrong != features:
         with pytest.raises(PoolError, match=r"pools\.labelled: column 'said'"):
