@@ -44,10 +44,11 @@ def _looked(job: Job, name: str, pool: str, *, delete: bool) -> Garbage:
     version = job.labels[name].version
     folder = label_set_folder(open_storage(job.root_uri), name, version, pool)
     labels = LabelSet(folder, name, version)
-    if labels.read_contract() is None:
+    if labels.read_contract() is None:  # nobody knows what lies there, so nothing may go
         return Garbage(name, pool, folder, (), 0)
     with hold_lease(folder, f"labels.{name} over {pool}"):
-        found = list(_garbage(labels.refresh()))
+        labels.refresh().write_manifest()  # else a reader of the manifest would miss what a mend stands for
+        found = list(_garbage(labels))
         if delete:
             with track(f"gc {name} over {pool}", len(found), "objects") as bar, ThreadPoolExecutor(_THREADS) as threads:
                 for _ in threads.map(folder.delete, [key for key, _ in found]):

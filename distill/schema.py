@@ -64,7 +64,7 @@ REJECTS = pa.schema(
 )
 """One row a rejected row: shard key, row number in the shard, reason code, message."""
 
-_DIGEST, _VERSION = b"distill.digest", b"distill.version"
+_DIGEST, _VERSION, _NOTE = b"distill.digest", b"distill.version", b"distill.note"
 
 
 def canonical(content: Any) -> bytes:
@@ -130,13 +130,24 @@ def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
             total.update(memoryview(chunk.buffers()[2] or b"")[first:last])
 
 
-def table_bytes(table: pa.Table) -> bytes:
-    """A sealed Arrow IPC file."""
-    sealed = table.replace_schema_metadata({_DIGEST: columns_sha256(table).encode(), _VERSION: str(VERSION).encode()})
+def table_bytes(table: pa.Table, note: str = "") -> bytes:
+    """A sealed Arrow IPC file of one batch; `note` is kept and sealed with it."""
+    metadata = {_DIGEST: _table_digest(table, note).encode(), _VERSION: str(VERSION).encode()}
+    sealed = table.combine_chunks().replace_schema_metadata(metadata | ({_NOTE: note.encode()} if note else {}))
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, sealed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
         writer.write_table(sealed)
     return bytes(sink.getvalue())
+
+
+def table_note(table: pa.Table) -> str:
+    """The note of a table that `bytes_table` gave."""
+    return str((table.schema.metadata or {}).get(_NOTE, b"").decode(errors="replace"))
+
+
+def _table_digest(table: pa.Table, note: str) -> str:
+    plain = columns_sha256(table)
+    return hashlib.sha256(f"{plain} {note}".encode()).hexdigest() if note else plain
 
 
 def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
@@ -152,7 +163,7 @@ def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
     stored = metadata.get(_DIGEST, b"")
     if table.schema.remove_metadata() != schema:
         raise StorageError(f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis expected.")
-    if columns_sha256(table).encode() != stored:
+    if _table_digest(table, table_note(table)).encode() != stored:
         raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
     return table
 

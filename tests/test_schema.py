@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.errors import StorageError
-from distill.schema import INVENTORY, VERSION, bytes_table, canonical, digest, seal, table_bytes, unseal
+from distill.schema import INVENTORY, VERSION, bytes_table, canonical, digest, seal, table_bytes, table_note, unseal
 
 PLAIN = st.recursive(
     st.none()
@@ -86,6 +86,13 @@ def test_another_version_is_named_and_not_called_damaged():
     del sealed["version"]
     with pytest.raises(StorageError, match="has version 1"):
         unseal(json.dumps(sealed).encode(), "s3://b/contract.json")
+
+
+def test_a_flipped_bit_in_a_note_is_another_note():
+    sealed = table_bytes(TABLE, "0-24")
+    assert table_note(bytes_table(sealed, INVENTORY, "s3://b/0.arrow")) == "0-24"
+    with pytest.raises(StorageError, match="damaged"):
+        bytes_table(sealed.replace(b"0-24", b"0-94"), INVENTORY, "s3://b/0.arrow")
 
 
 def test_another_version_of_arrow_is_named_and_not_called_damaged():

@@ -180,6 +180,12 @@ def _labels(job: Job) -> Problems:
             yield f"{where}.encoding.kind = 'topk': independent outputs have no log-normaliser. Use dense."
         elif isinstance(encoding, TopK) and encoding.k > len(outputs.classes):
             yield f"{where}.encoding.k = {encoding.k}: there are {len(outputs.classes)} classes. Use at most that many."
+        elif (
+            isinstance(encoding, TopK)
+            and encoding.values == "uint8"
+            and not all(0.5 <= t <= 20 for t in encoding.temperatures)
+        ):
+            yield f'{where}.encoding.temperatures = {list(encoding.temperatures)}: one byte a logit is meant for 0.5 to 20. Say values = "float16".'
         if isinstance(labels.labeler, Custom) and labels.precision != "float32":
             yield f"{where}.precision = {labels.precision!r}: a custom labeler chooses its own precision. Leave it out."
 

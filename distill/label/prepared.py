@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from distill.job import Features
-from distill.pool import GroupCache, Rows, decode_features, read_rows
+from distill.pool import INDEXED, GroupCache, Rows, decode_features, read_rows
 from distill.storage import open_storage
 
 _PIECE_BYTES = 8 << 20
@@ -63,7 +63,15 @@ def prepare_rows(request: Request) -> Iterator[Piece]:
         part = taken.table.slice(start, request.piece_rows)
         rows = decode_features(part, request.features, request.width)
         rows.rejected |= {row - start: said for row, said in taken.rejected.items() if start <= row < start + len(part)}
-        yield Piece(rows, part.select(request.keys))
+        yield Piece(rows, _keys(part, request))
+
+
+def _keys(part: pa.Table, request: Request) -> pa.Table:
+    """Key columns; as text where the format has no types of its own, and two files could differ."""
+    keys = part.select(request.keys)
+    return (
+        keys if request.format in INDEXED else keys.cast(pa.schema([(name, pa.string()) for name in keys.column_names]))
+    )
 
 
 def _cache(request: Request) -> GroupCache | None:

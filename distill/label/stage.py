@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distill.engine import map_fragments
 from distill.errors import LabelerError, PoolError, RejectedError
@@ -73,9 +73,11 @@ def label_pool(job: Job, name: str, *, mend: bool = False) -> list[LabelSummary]
     recipe, contract = prepare_labels(job, name)
     parts = [_begin(job, name, pool, contract, mend=mend) for pool in opened]
     if any(len(part.left) for part in parts):
-        told = {part.pool.name: _told_pool(part) for part in parts}
-        assignment = Assignment(name, recipe, contract, opened[0].features, _width(name, recipe, opened), told)
-        _label(job, assignment, parts)
+        told = {part.pool.name: _told_pool(job, name, part) for part in parts}
+        width = _width(name, recipe, opened)
+        for part in parts:
+            part.labels.require_width(width)
+        _label(job, Assignment(name, recipe, contract, opened[0].features, width, told), parts)
     for part in parts:
         part.labels.write_manifest()
         part.labels.tidy_manifest()
@@ -99,9 +101,10 @@ def _too_many_rejected(job: Job, name: str, parts: Sequence[_Part], rejected: in
     )
 
 
-def _told_pool(part: _Part) -> PoolPart:
-    inventory = part.pool.inventory
-    return PoolPart(inventory.uri, part.labels.folder.uri, part.label_set, inventory.format)
+def _told_pool(job: Job, name: str, part: _Part) -> PoolPart:
+    inventory, made_on = part.pool.inventory, part.labels.lines.made_on
+    only = made_on[0] if made_on and job.labels[name].deterministic == "strict" else None
+    return PoolPart(inventory.uri, part.labels.folder.uri, part.label_set, inventory.format, only)
 
 
 def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:
@@ -117,6 +120,8 @@ def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:
 
 def _begin(job: Job, name: str, pool: OpenPool, contract: Contract, *, mend: bool) -> _Part:
     labels = label_set(job, name, pool.name, mending=mend)
+    if labels.read_contract() is None:
+        contract = replace(contract, in_features=pool.width)
     digest = labels.begin(contract, pool.inventory, job.fragment_rows)
     again = labels.lost()
     _warn(f"labels.{name} over {pool.name}: lost the data", again)
@@ -164,10 +169,11 @@ def _label_left(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> Non
             closing(map_fragments(LabelWorker, assignment, in_groups(_tasks(parts)), spec.compute, bar)) as answers,
         ):
             for outcome in map(Outcome.from_plain, answers):
+                if outcome.commit is not None:
+                    sets[outcome.pool].add(outcome.commit)
                 if policy.decide(outcome) is Decision.STOP:
                     break
                 if outcome.commit is not None:
-                    sets[outcome.pool].add(outcome.commit)
                     bar.advance(outcome.commit.rows, f"{policy.rejected} rejected" if policy.rejected else "")
                     if spec.deterministic == "strict" and outcome.commit.made_on not in made_on:
                         made_on.add(outcome.commit.made_on)

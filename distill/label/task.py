@@ -19,7 +19,9 @@ class PoolPart:
     files: str
     folder: str
     label_set: str
-    format: str = "parquet"
+    format: str
+    made_on: str | None = None
+    """The one device and libraries that labels may be made on; None where any will do."""
 
 
 @dataclass(frozen=True)

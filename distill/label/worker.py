@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
+from dataclasses import replace
 from threading import Lock
 from typing import Any
 
@@ -19,15 +20,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distill.engine import Stream, stream_here
-from distill.errors import DistillError, StorageError
+from distill.errors import ContractError, DistillError, StorageError
 from distill.label.blame import Blame, blame, own_lines
 from distill.label.prepared import Request, prepare_rows
 from distill.label.task import Assignment, Failure, FragmentTask, Outcome
 from distill.labelers import build_labeler, checked_answer
 from distill.labelers.prepare import library_versions
-from distill.labels import Commit, Origin, encode, storable, with_keys, write_fragment
+from distill.labels import Claim, Commit, Origin, encode, storable, with_keys, write_fragment
 from distill.pool import Rows
-from distill.storage import open_storage
+from distill.storage import ObjectMissingError, Storage, open_storage
 
 Rejected = dict[int, tuple[str, str]]
 """Offset of a row within its fragment → reason code and message."""
@@ -62,18 +63,22 @@ class LabelWorker:
 
     def label(self, task: FragmentTask) -> Outcome:
         """Label and commit one fragment. Raises Blame where the labeler raised, DistillError where storage or the pool fail."""
-        claim, told = task.claim, self.assignment
-        part = told.pools[task.pool]
+        told, part = self.assignment, self.assignment.pools[task.pool]
         folder = open_storage(part.folder)
-        there = folder.read_or_none(claim.key)
-        if there is not None:  # a fragment that is given out again, because its actor died after the commit
-            return Outcome(task.pool, claim.fragment, Commit.from_bytes(there, folder.url(claim.key)))
+        claim, there = _settled(folder, task.claim)
+        if there is not None:
+            return Outcome(task.pool, claim.fragment, there)
+        origin = Origin(part.label_set, self.device, self._versions)
+        if part.made_on is not None and part.made_on != origin.made_on:
+            raise ContractError(
+                f"labels.{told.name}: what is stored was made on {part.made_on!r}, this actor works on {origin.made_on!r}, which "
+                f'deterministic = "strict" refuses before anything is labelled. Go back to that device and those libraries.'
+            )
         labels, rejected = self._labels(self._request(task))
         rejects = [
             {"shard": task.key, "row": claim.start + row, "reason": code, "message": said}
             for row, (code, said) in sorted(rejected.items())
         ]
-        origin = Origin(part.label_set, self.device, self._versions)
         commit = write_fragment(folder, claim, labels, rejects=rejects, contract=told.contract, origin=origin)
         return Outcome(task.pool, claim.fragment, commit)
 
@@ -126,6 +131,19 @@ class LabelWorker:
                 labelled &= ~np.isin(np.arange(start, start + len(batch)), list(rows.rejected))
             encoded.append(encode(outputs, labelled, contract))
         return pa.concat_tables(encoded), refused
+
+
+def _settled(folder: Storage, claim: Claim) -> tuple[Claim, Commit | None]:
+    """The claim to make, or the commit that there is already: a fragment is given out again where its actor died after the commit."""
+    while (content := folder.read_or_none(claim.key)) is not None:
+        commit = Commit.from_bytes(content, folder.url(claim.key))
+        try:
+            if folder.entry(commit.data).size_bytes == commit.bytes:
+                return claim, commit
+        except ObjectMissingError:
+            pass
+        claim = replace(claim, generation=commit.generation + 1, replaces=commit.sha256)
+    return claim, None
 
 
 def _failure(task: FragmentTask, error: Exception) -> Failure:

@@ -6,7 +6,8 @@ from distill.labels.commit import Claim, Commit, Origin, read_rejects, write_fra
 from distill.labels.contract import Contract
 from distill.labels.data import data_bytes, read_data, with_keys
 from distill.labels.encoding import DenseLabels, SoftLabels, TopKLabels, decode, encode, label_schema, storable
-from distill.labels.label_set import LabelSet, label_set_digest, label_set_folder
+from distill.labels.identity import label_set_digest, label_set_folder
+from distill.labels.label_set import CONTRACT, LabelSet
 from distill.labels.lease import hold_lease
 from distill.labels.left import Left
 from distill.labels.manifest import Line, Manifest, commit_key
@@ -16,6 +17,7 @@ from distill.labels.segments import SEGMENT_LINES
 from distill.labels.whole import what_is_wrong
 
 __all__ = [
+    "CONTRACT",
     "SEGMENT_LINES",
     "Claim",
     "Commit",

@@ -61,7 +61,10 @@ class Commit(Line):
     @classmethod
     def from_bytes(cls, content: Content, where: str) -> Commit:
         """Raises StorageError where the object is damaged."""
-        return cls(**unseal(content, where))
+        try:
+            return cls(**unseal(content, where))
+        except TypeError as error:
+            raise StorageError(f"{where} is no commit: {error}. Restore it from a copy.") from None
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,9 @@ class Contract:
     """Columns of the pool that stand beside the labels."""
     format: Literal["arrow", "parquet"] = "arrow"
     """Of the data files."""
+    in_features: int = field(default=0, compare=False)
+    """Numbers in a row that the labeler saw when the set was begun; 0 where that is not known. Recorded, and no part of the digest, since
+    it is the pool's: rows of another width are refused when they are labelled."""
     versions: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Library versions when the set was begun; not part of the digest."""
 
@@ -65,7 +68,7 @@ class Contract:
             "temperatures": [float(value) for value in self.temperatures],
             "keys": list(self.keys),
         }
-        del plain["versions"], plain["tolerance"]
+        del plain["versions"], plain["tolerance"], plain["in_features"]
         return plain
 
     @cached_property
@@ -81,7 +84,7 @@ class Contract:
             if folder.read_or_none(_classes_key(named)) is None:
                 folder.put(_classes_key(named), seal({"classes": meaning["classes"]}))
             meaning["classes"] = {"count": len(self.classes), "sha256": named}
-        beside = {"versions": dict(self.versions), "tolerance": self.tolerance}
+        beside = {"versions": dict(self.versions), "tolerance": self.tolerance, "in_features": self.in_features}
         body = {"contract": meaning, **beside, "fragment_rows": fragment_rows}
         return folder.put_if_absent("contract.json", seal({**body, "label_set": label_set}))
 
@@ -92,7 +95,12 @@ class Contract:
         if isinstance(meaning["classes"], dict):
             meaning["classes"] = _read_classes(folder, meaning["classes"]["sha256"])
         lists = {name: tuple(meaning[name]) for name in ("classes", "temperatures", "keys")}
-        return cls(**{**meaning, **lists}, versions=body["versions"], tolerance=body["tolerance"])
+        return cls(
+            **{**meaning, **lists},
+            versions=body["versions"],
+            tolerance=body["tolerance"],
+            in_features=body["in_features"],
+        )
 
     def require(self, other: Contract, name: str, version: int) -> None:
         """Refuse a stored contract `other` that is not this one. Raises ContractError that names each difference."""

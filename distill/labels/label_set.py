@@ -19,28 +19,25 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from distill.errors import ContractError, StorageError
 from distill.labels.commit import Commit, read_labels
 from distill.labels.contract import Contract
+from distill.labels.identity import label_set_digest
 from distill.labels.left import Left, Mended, covered_rows, find_left, find_misplaced
 from distill.labels.listing import found_attempts, newer_commits, other_attempts
 from distill.labels.manifest import Line, Manifest, commit_key, fragment_code, lines_table, parsed_code
 from distill.labels.segments import SEGMENT_LINES, Segments
 from distill.labels.whole import what_is_wrong
 from distill.pool import Inventory
-from distill.schema import MANIFEST, digest, unseal
+from distill.schema import MANIFEST, unseal
 from distill.storage import Storage
 
 _READ_THREADS = 32
 _CHECKED_AT_ONCE = 1_000
 CONTRACT = "contract.json"
-
-
-def label_set_folder(root: Storage, name: str, version: int, pool: str) -> Storage:
-    """Where a label set lies."""
-    return root.folder("labels", name, f"v{version}", pool)
 
 
 class LabelSet:
@@ -53,7 +50,8 @@ class LabelSet:
         self._segments = Segments(folder.folder("manifest"))
         self._rolled = MANIFEST.empty_table()
         self._fresh: list[Line] = []
-        self._retired = np.zeros(0, np.int64)
+        self._shards: npt.NDArray[np.int64] | None = None
+        """Whose lines are seen: the live ones of the inventory, not those that another driver has listed since."""
         self._rolled_at = time.monotonic()
         self._mending = False
         self._unreadable: dict[int, Mended] = {}
@@ -65,8 +63,8 @@ class LabelSet:
     def lines(self) -> Manifest:
         """Committed fragments in (shard, row) order, of live shards alone where the inventory is known."""
         table = pa.concat_tables([self._rolled, lines_table(self._fresh)])
-        if len(self._retired):
-            table = table.filter(pa.array(~np.isin(table["shard"].to_numpy(), self._retired)))
+        if self._shards is not None:
+            table = table.filter(pa.array(np.isin(table["shard"].to_numpy(), self._shards)))
         return Manifest(table)
 
     @property
@@ -114,6 +112,15 @@ class LabelSet:
                 f"Restore the inventory under the root, or set labels.{self.name}.version = {self.version + 1} to label anew."
             )
 
+    def require_width(self, in_features: int) -> None:
+        """Refuse rows of another width than those that were labelled. Raises ContractError."""
+        stored = self._contract.in_features
+        if stored and stored != in_features:
+            raise ContractError(
+                f"labels.{self.name}: stored for rows of {stored} numbers, now they have {in_features}. Restore the pool's first file, "
+                f"or set labels.{self.name}.version = {self.version + 1} to label anew."
+            )
+
     def require_one_origin(self) -> None:
         """Refuse labels made on more than one kind of device or libraries: deterministic = "strict". Raises ContractError."""
         made_on = self.lines.made_on
@@ -130,7 +137,7 @@ class LabelSet:
         """
         self._mending, self._unreadable = mending, {}
         self._rolled, self._fresh = self._segments.read(), []
-        self._retired = np.array(sorted(inventory.retired) if inventory else [], np.int64)
+        self._shards = None if inventory is None else inventory.live
         self.__dict__.pop("lines", None)
         self._trusted = inventory is not None and covered_rows(self.lines, inventory) == inventory.rows
         return self if self._trusted else self._read_newer()
@@ -183,7 +190,7 @@ class LabelSet:
     def tidy_manifest(self) -> None:
         """Write the manifest in few segments where it lies in many, or where one is damaged."""
         if self._segments.are_many(len(self._rolled)):
-            self._segments.replace(self._rolled)
+            self._segments.replace(Manifest(self._rolled).table())
 
     def lost(self) -> list[Line]:
         """Committed fragments whose data or rejects are gone or of another size: one LIST held against the lines."""
@@ -285,8 +292,3 @@ class LabelSet:
                 f"{self.folder.url(key)} was listed and is gone. Nobody but gc may delete; restore it from a copy."
             )
         return Commit.from_bytes(content, self.folder.url(key))
-
-
-def label_set_digest(contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
-    """Identity of a label set: contract, inventory and fragment_rows, and nothing else."""
-    return digest([contract.digest, inventory.digest, fragment_rows])

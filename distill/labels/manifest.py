@@ -102,6 +102,10 @@ class Manifest(Sequence[Line]):
             return self._lines(self._order[place])
         return self._lines(self._order[[place]])[0]
 
+    def table(self) -> pa.Table:
+        """The lines as the manifest stores them."""
+        return self._table.take(pa.array(self._order)).cast(MANIFEST)
+
     def column(self, name: str) -> Integers:
         """One integer column, line by line."""
         column: Integers = self._integers(name)[self._order]
@@ -129,7 +133,7 @@ class Manifest(Sequence[Line]):
     @property
     def made_on(self) -> list[str]:
         """The distinct devices and library versions."""
-        return sorted(set(self._table["made_on"].unique().to_pylist())) if len(self) else []
+        return sorted(self._table["made_on"].take(pa.array(self._order)).unique().to_pylist())
 
     def places(self, codes: Integers) -> Integers:
         """Where fragments stand; −1 for one that has no line."""

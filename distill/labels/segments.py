@@ -1,12 +1,10 @@
 """The manifest in storage: immutable numbered segments of lines, each claimed by a conditional put.
 
-    manifest/000007.arrow                     the eighth segment
-    manifest/000031.000000-000024.arrow       the thirty-second; with it, segments 0 to 24 need not be read
-
-A long job writes a segment a minute, so a finished one would be read in many small pieces; `replace` then writes its lines in few.
-What was written stays (only gc deletes), and a reader passes over what another segment stands for. The segment that stands for others
-is written last, and it never speaks for one that its writer had not read: so a kill between two writes, or a second driver, loses
-nothing. A damaged segment is as good as none, since the commits say the same; `replace` stands in for it too.
+A long job writes a segment a minute, so a finished one would be read in many small pieces; `replace` then writes its lines in few, and
+the last of these says instead of which earlier ones they stand. What was written stays (only gc deletes), and a reader, who begins with
+the newest, passes over what a later segment stands for. That one is written last, and it never speaks for a segment that its writer had
+not read: so a kill between two writes, or a second driver, loses nothing. A damaged segment is as good as none, since the commits say
+the same; `replace` stands in for it too.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from distill.errors import StorageError
-from distill.schema import MANIFEST, bytes_table, table_bytes
+from distill.schema import MANIFEST, bytes_table, table_bytes, table_note
 from distill.storage import ObjectMissingError, Storage
 
 log = logging.getLogger(__name__)
@@ -30,15 +28,18 @@ _MOST_LINES = 6_000
 """About 130 bytes a line; a segment must stay under the 1 MiB of a conditional put."""
 _MANY = 4
 _TRIES = 3
-_KEY = re.compile(r"(\d{6,})(?:\.(\d{6,})-(\d{6,}))?\.arrow")
+_KEY = re.compile(r"(\d{6,})\.arrow")
+_RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 @dataclass(frozen=True)
 class _Segment:
-    key: str
-    size_bytes: int
     number: int
-    instead_of: range
+    size_bytes: int
+
+    @property
+    def key(self) -> str:
+        return f"{self.number:06d}.arrow"
 
 
 class Segments:
@@ -60,47 +61,45 @@ class Segments:
                 continue
         return self._read_listed()
 
-    def _read_listed(self) -> pa.Table:
-        self._known, self.damaged = sorted(self._listed(), key=lambda each: each.number), []
-        tables = [MANIFEST.empty_table()]
-        spoken_for: set[int] = set()
-        for segment in reversed(self._known):
-            table = self._read(segment) if segment.number not in spoken_for else None
-            if table is not None:
-                tables.append(table)
-                spoken_for.update(segment.instead_of)
-        self._spoken_for = spoken_for
-        return pa.concat_tables(tables)
-
     def append(self, lines: pa.Table) -> None:
         """Write one more segment, under a number that nobody has."""
-        self._write(lines, range(0))
+        self._write(lines, "")
 
     def are_many(self, lines: int) -> bool:
         """Whether far fewer segments could hold so many lines, or one is damaged."""
         return bool(self.damaged) or len(self._current()) > _MANY + lines // _MOST_LINES
 
     def replace(self, lines: pa.Table) -> None:
-        """Write `lines`, which are all that was read or written here, in as few segments as hold them."""
-        numbers = {each.number for each in self._known}
-        first_gap = next(number for number in range(len(numbers) + 1) if number not in numbers)
+        """Write `lines`, all that was read or written here, in as few segments as hold them."""
+        there = {each.number for each in self._known} | self._spoken_for
+        first_gap = next(number for number in range(len(there) + 1) if number not in there)
+        note = f"0-{first_gap - 1}" if first_gap else ""
         starts = list(range(0, len(lines), _MOST_LINES)) or [0]
         for start in starts:
-            self._write(lines.slice(start, _MOST_LINES), range(first_gap) if start == starts[-1] else range(0))
+            self._write(lines.slice(start, _MOST_LINES), note if start == starts[-1] else "")
+        self._spoken_for.update(range(first_gap))
+        self.damaged = []
 
     def superseded(self) -> list[tuple[str, int]]:
         """Key and size of segments that others stand for: garbage."""
-        kept = {each.key for each in self._current()}
-        return [(each.key, each.size_bytes) for each in self._known if each.key not in kept]
+        return [(each.key, each.size_bytes) for each in self._known if each.number in self._spoken_for]
+
+    def _read_listed(self) -> pa.Table:
+        self._known, self.damaged, self._spoken_for = sorted(self._listed(), key=lambda each: each.number), [], set()
+        tables = [MANIFEST.empty_table()]
+        for segment in reversed(self._known):
+            table = self._read(segment) if segment.number not in self._spoken_for else None
+            if table is not None:
+                said = _RANGE.fullmatch(table_note(table))
+                self._spoken_for.update(range(int(said[1]), int(said[2]) + 1) if said else ())
+                tables.append(table.replace_schema_metadata(None))
+        return pa.concat_tables(tables)
 
     def _listed(self) -> Iterator[_Segment]:
         for entry in self.folder.walk():
             found = _KEY.fullmatch(entry.key)
             if found:
-                first, last = found[2], found[3]
-                yield _Segment(
-                    entry.key, entry.size_bytes, int(found[1]), range(int(first), int(last) + 1) if first else range(0)
-                )
+                yield _Segment(int(found[1]), entry.size_bytes)
 
     def _current(self) -> list[_Segment]:
         return [each for each in self._known if each.number not in self._spoken_for]
@@ -116,11 +115,10 @@ class Segments:
             self.damaged.append(where)
             return None
 
-    def _write(self, lines: pa.Table, instead_of: range) -> None:
-        content = table_bytes(lines)
-        said = f".{instead_of[0]:06d}-{instead_of[-1]:06d}" if instead_of else ""
-        number = max((each.number for each in self._known), default=-1) + 1
-        while not self.folder.put_if_absent(f"{number:06d}{said}.arrow", content):
-            number += 1
-        self._spoken_for.update(instead_of)
-        self._known.append(_Segment(f"{number:06d}{said}.arrow", len(content), number, instead_of))
+    def _write(self, lines: pa.Table, note: str) -> None:
+        content = table_bytes(lines, note)
+        highest = max([-1, *self._spoken_for, *(each.number for each in self._known)])
+        segment = _Segment(highest + 1, len(content))
+        while not self.folder.put_if_absent(segment.key, content):
+            segment = _Segment(segment.number + 1, len(content))
+        self._known.append(segment)

@@ -68,8 +68,8 @@ class Inventory:
     @property
     def shards(self) -> Iterator[Shard]:
         """The live shards in order, made as they are asked for."""
-        for start in range(0, len(self._live), _SHARDS_AT_ONCE):
-            numbers = self._live[start : start + _SHARDS_AT_ONCE]
+        for start in range(0, len(self.live), _SHARDS_AT_ONCE):
+            numbers = self.live[start : start + _SHARDS_AT_ONCE]
             rows = self.table.take(pa.array(numbers)).to_pylist()
             yield from map(_shard, numbers.tolist(), rows)
 
@@ -86,7 +86,7 @@ class Inventory:
     def shard_rows(self) -> npt.NDArray[np.int64]:
         """Rows of each shard by its number, 0 where it is retired."""
         rows = np.zeros(len(self.table), np.int64)
-        rows[self._live] = self.table["rows"].to_numpy()[self._live]
+        rows[self.live] = self.table["rows"].to_numpy()[self.live]
         return rows
 
     @cached_property
@@ -97,12 +97,12 @@ class Inventory:
     @cached_property
     def content(self) -> str:
         """Digest of every shard there is now: what a fit or a student pins."""
-        return _identity(self.table.take(pa.array(self._live)))
+        return _identity(self.table.take(pa.array(self.live)))
 
     @property
     def known(self) -> dict[str, tuple[int, str]]:
         """Number and id of each live shard by its key."""
-        numbers, live = self._live.tolist(), self.table.select(["key", "id"]).take(pa.array(self._live))
+        numbers, live = self.live.tolist(), self.table.select(["key", "id"]).take(pa.array(self.live))
         return dict(zip(live["key"].to_pylist(), zip(numbers, live["id"].to_pylist(), strict=True), strict=True))
 
     def fragments(self, fragment_rows: int) -> Iterator[Fragment]:
@@ -117,15 +117,15 @@ class Inventory:
 
     def fragment_table(self, fragment_rows: int) -> FragmentTable:
         """The fragments by columns, for who has very many of them."""
-        groups = self.table["row_groups"].take(pa.array(self._live)).combine_chunks()
+        groups = self.table["row_groups"].take(pa.array(self.live)).combine_chunks()
         counts = pc.list_value_length(groups).to_numpy(zero_copy_only=False).astype(np.int64)
         rows = groups.flatten().to_numpy(zero_copy_only=False)
         whole = int(self.shard_rows.max(initial=1))
         most = fragment_rows if self.format in INDEXED else max(fragment_rows, whole)
-        return cut_fragments(self._live, counts, rows, most)
+        return cut_fragments(self.live, counts, rows, most)
 
     @cached_property
-    def _live(self) -> npt.NDArray[np.int64]:
+    def live(self) -> npt.NDArray[np.int64]:
         """Numbers of the live shards."""
         live = self.table["id"].is_valid().to_numpy().copy()
         live[list(self.retired)] = False

@@ -65,8 +65,6 @@ def take_inventory(
         _refuse(pool, files, spec, changes)
         if stored and not (changes.new or changes.changed or changes.vanished):
             return _with_rows(stored, len(found))
-        if stored is None and not attempt:
-            require_conditional_put(root)
         if hidden and not attempt:
             log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, hidden, files.uri)
         unread = [entry for entry in (*changes.new, *changes.changed) if shard_id(entry) not in footers]
@@ -75,6 +73,8 @@ def take_inventory(
         first = len(stored.table) if stored else 0
         rows = _rows(changes, footers, {key: number for key, (number, _) in known.items()}, format)
         table = pa.Table.from_pylist([row | {"number": first + n} for n, row in enumerate(rows)], INVENTORY)
+        if stored is None:
+            require_conditional_put(root)
         if _append(root.folder("inventories", pool), stored.segments if stored else 0, table):
             taken = read_inventory(root, pool, files.uri)
             assert taken is not None

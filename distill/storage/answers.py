@@ -6,6 +6,8 @@ Asked again: 5xx, 408, 429, 409 (another conditional write is under way), lines 
 
 from __future__ import annotations
 
+import re
+
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -64,7 +66,7 @@ def passing(error: Exception) -> str | None:
     if not lasting and isinstance(
         error, (HTTPClientError, ConnectingError, IncompleteReadError, HTTPError, ResponseParserError)
     ):
-        return str(error) or type(error).__name__
+        return without_secrets(error)
     return None
 
 
@@ -76,7 +78,9 @@ def told(error: Exception, where: str) -> Exception:
         )
     if isinstance(error, ClientError):
         return _refused(_status(error), _code(error), error, where)
-    return StorageError(f"{where}: {type(error).__name__}: {error}. Correct the address or the settings of the store.")
+    return StorageError(
+        f"{where}: {type(error).__name__}: {without_secrets(error)}. Correct the address or the settings of the store."
+    )
 
 
 def _refused(status: int, code: str, error: ClientError, where: str) -> Exception:
@@ -96,6 +100,11 @@ def _refused(status: int, code: str, error: ClientError, where: str) -> Exceptio
     return StorageError(
         f"{where}: the store refused the request: {status} {code}, {said}. Correct the address or the key."
     )
+
+
+def without_secrets(error: Exception) -> str:
+    """An error's words; whoever writes a password into an endpoint shall not find it in a log."""
+    return re.sub(r"//[^/@\s]*@", "//…@", str(error)) or type(error).__name__
 
 
 def is_empty_object(error: ClientError) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from distill.errors import DistillError
 from distill.job import Job
-from distill.labels import Contract, LabelSet, what_is_wrong
+from distill.labels import CONTRACT, Contract, LabelSet, what_is_wrong
 from distill.models.identity import forget_labels, label_set
 from distill.pool import Inventory, known_inventory
 from distill.progress import track
@@ -53,7 +53,11 @@ def _verify(job: Job, name: str, pool: str) -> Verified:
     except DistillError as error:
         return Verified(name, pool, 0, inventory.rows, 0, 0, (str(error),))
     if contract is None:
-        return Verified(name, pool, 0, inventory.rows, 0, 0, (f"nothing is labelled yet under {labels.folder.uri}.",))
+        gone = (
+            f"{labels.folder.url(CONTRACT)} is gone, so nobody knows what {len(labels.lines)} commits mean. Restore it."
+        )
+        said = gone if len(labels.lines) else f"nothing is labelled yet under {labels.folder.uri}."
+        return Verified(name, pool, 0, inventory.rows, 0, 0, (said,))
     problems = [*_coverage(labels, inventory, job.fragment_rows), *_contents(labels, contract, pool)]
     rejected, rows = labels.lines.rejected, labels.lines.rows
     return Verified(name, pool, len(labels.lines), inventory.rows, rows - rejected, rejected, tuple(problems))
