@@ -9,6 +9,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,11 @@ class Conductor:
     def run(self, seed: int) -> dict[str, Any]:
         """The line that is kept of one seed."""
         case, struck, began = case_of(seed), drawn(seed), time.monotonic()
-        plain = {"seed": seed, "faults": [f"{strike.__name__}: {variant}" for strike, variant in struck]}
+        plain = {
+            "seed": seed,
+            "day": datetime.now(timezone.utc).date().isoformat(),
+            "faults": [f"{strike.__name__}: {variant}" for strike, variant in struck],
+        }
         if missing := _missing(struck[-1][0]):
             return {**plain, "outcome": "not run", "happened": missing}
         made = self._run(seed, case, struck[-1][0])
@@ -79,6 +84,7 @@ class Conductor:
             "longest_silence": round(made.longest_silence, 1),
             "doubled": made.doubled,
             "missing": made.missing,
+            "refused": made.refused,
             "outcome": "broken" if made.problems else "whole",
             "problems": made.problems,
         }

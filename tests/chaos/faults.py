@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.chaos.runs import Run
+from tests.chaos.runs import LABELER_SECONDS, Run
 from tests.command import processes
 from tests.raylets import two_raylets
 
@@ -115,13 +115,17 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
 
 def two_drivers(run: Run, variant: str) -> None:
     """Two drivers on one job: the lease refuses the second by name. Correctness does not rest on it: it is also removed by hand."""
+    run.write_job(seconds=4 * LABELER_SECONDS)  # the first is still at work when the second comes
     first = run.start()
     run.in_the_middle(first)
     if variant == "without lease":
         run.say(f"{forget_lease(run)} leases removed")
     second = run.start()
-    run.expect(second.end(), (0, 1, 2), "driver|lease")
-    run.expect(first.end(), NAMED)
+    run.expect(
+        second.end(), (2,) if variant == "with lease" else (0,), f"process {first.process.pid} on .* is at work on it"
+    )
+    run.expect(first.end(), (0,))
+    run.write_job()
 
 
 def forget_lease(run: Run) -> int:

@@ -1,4 +1,7 @@
-"""The labeler of a chaos run. It tells its calls to a file and obeys files in FOLDER; FOLDER and SECONDS are filled in for each run."""
+"""The labeler of a chaos run: tells its calls to a file of FOLDER and obeys others there; FOLDER and SECONDS are filled in for each run.
+
+Who asks it for another reason than labelling names another file (CHAOS_CALLS).
+"""
 
 import os
 import signal
@@ -37,7 +40,7 @@ class Labeler:
     def label(self, features):
         import numpy as np
 
-        tell("calls", str(os.getpid()))
+        tell(os.environ.get("CHAOS_CALLS", "calls"), str(os.getpid()))
         time.sleep(SECONDS)
         answer = np.stack([(number + 1) * features[:, number % 4] for number in range(5)], axis=1)
         return np.where(features[:, :1] > 2.5, np.float32("nan"), answer)

@@ -43,6 +43,8 @@ class Run:
     problems: list[str] = field(default_factory=list)
     doubled: int = 0
     missing: int = 0
+    refused: int = 0
+    """Commands that had to refuse or to stop by name, and did."""
     started: list[Watched] = field(default_factory=list)
     reruns: int = 0
 
@@ -52,9 +54,9 @@ class Run:
             self.pool.put(key, content)
         self.write_job()
 
-    def write_job(self, *changes: tuple[str, str]) -> None:
-        """The job as it should be, or with pieces of its text, or of its labeler's, replaced."""
-        self.job = self.case.write_job(self.folder, pool=self.pool.uri, root=self.root.uri, seconds=LABELER_SECONDS)
+    def write_job(self, *changes: tuple[str, str], seconds: float = LABELER_SECONDS) -> None:
+        """The job as it should be, or with pieces of its text, or of its labeler's, replaced; `seconds` a call of the labeler."""
+        self.job = self.case.write_job(self.folder, pool=self.pool.uri, root=self.root.uri, seconds=seconds)
         for old, new in changes:
             file = next(file for file in (self.job, self.folder / "labeler.py") if old in file.read_text("utf-8"))
             file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
@@ -102,6 +104,7 @@ class Run:
     def expect(self, ended: Ended, codes: tuple[int, ...], *said: str) -> None:
         """Hold an end against what is documented: its exit code, and in its words each of `said` (regular expressions)."""
         self.say(f"exit {ended.code}")
+        before = len(self.problems)
         if ended.code not in codes:
             self.problems.append(f"exit code {ended.code}, where {codes} was due: {ended.output[-600:]}")
         if "Traceback (most recent call last)" in ended.output:
@@ -110,6 +113,7 @@ class Run:
             for words in said:
                 if not re.search(words, ended.output):
                     self.problems.append(f"not said: {words!r} in {ended.output[-600:]}")
+        self.refused += 0 not in codes and len(self.problems) == before
 
     def finish(self) -> None:
         """The same command until it ends with 0."""
@@ -122,8 +126,8 @@ class Run:
         self.problems.append(f"not done after {MOST_RERUNS} reruns: {ended.output[-600:]}")
 
     def verify(self) -> Ended:
-        """`distill verify`."""
-        return distill("verify", self.job, **self.environment)
+        """`distill verify`; the canaries' calls are counted apart."""
+        return distill("verify", self.job, **{**self.environment, "CHAOS_CALLS": "canaries"})
 
     def label_hash(self) -> str:
         """Of what is stored now."""
@@ -149,11 +153,12 @@ class Run:
 
     def committed(self) -> list[tuple[int, int, int]]:
         """Shard, start and rows of every fragment's highest generation, read from the commits without the product's help."""
-        folder, newest = self.labels.folder("commits"), dict[str, tuple[int, tuple[int, int, int]]]()
+        folder, newest = self.labels.folder("commits"), dict[tuple[int, int], tuple[int, tuple[int, int, int]]]()
         for entry in folder.list_objects():
             body = json.loads(folder.read(entry.key))["body"]
-            if newest.get(body["fragment"], (-1,))[0] < body["generation"]:
-                newest[body["fragment"]] = (body["generation"], (body["shard"], body["start"], body["rows"]))
+            fragment = (body["shard"], body["number"])
+            if newest.get(fragment, (-1,))[0] < body["generation"]:
+                newest[fragment] = (body["generation"], (body["shard"], body["start"], body["rows"]))
         return [where for _, where in newest.values()]
 
     def end(self) -> None:

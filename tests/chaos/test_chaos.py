@@ -33,12 +33,12 @@ def test_rows_that_two_fragments_have_or_none_are_counted():
 
 def test_a_seed_that_has_a_line_is_not_run_again(tmp_path):
     kept = tmp_path / "results.jsonl"
-    append_line(kept, {"seed": 4, "faults": ["a"], "outcome": "broken"})
+    append_line(kept, {"seed": 4, "faults": ["a"], "outcome": "broken", "problems": ["b"]})
     asked = [sys.executable, "-m", "tests.chaos", "--runs", "1", "--seed", "4", "--results", kept]
     ended = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1, ended.stderr
     assert "1 broken of 1 runs" in ended.stdout
-    assert "1 runs: 1 broken" in table(read_lines(kept))
+    assert "1 runs, `make chaos RUNS=1 SEED=4`: 1 broken" in table(read_lines(kept))
 
 
 @pytest.mark.slow
