@@ -155,7 +155,10 @@ class Run:
         """Shard, start and rows of every fragment's highest generation, read from the commits without the product's help."""
         folder, newest = self.labels.folder("commits"), dict[tuple[int, int], tuple[int, tuple[int, int, int]]]()
         for entry in folder.list_objects():
-            body = json.loads(folder.read(entry.key))["body"]
+            try:
+                body = json.loads(folder.read(entry.key))["body"]
+            except ValueError:  # damaged, and mended in the next generation: if not, its rows are missing
+                continue
             fragment = (body["shard"], body["number"])
             if newest.get(fragment, (-1,))[0] < body["generation"]:
                 newest[fragment] = (body["generation"], (body["shard"], body["start"], body["rows"]))

@@ -126,30 +126,29 @@ def _interrupt(run: Run) -> None:
 
 
 DAMAGED = {
-    "data": ("/data/", True),
-    "commit": ("/commits/", False),
-    "manifest": ("/manifest/", True),
-    "rejects": ("/rejects/", True),
-    "inventory or contract": ("inventories/|contract.json", False),
+    "data": ("/data/", "mend"),
+    "commit": ("/commits/", "mend"),
+    "manifest": ("/manifest/", "run again"),
+    "rejects": ("/rejects/", "mend"),
+    "inventory or contract": ("inventories/|contract.json", "restore"),
 }
-"""Which objects they are (a regular expression), and whether the remedy is to delete one (True) or to restore it from a copy."""
+"""Which objects they are (a regular expression), and what is said to make the set whole again."""
 
 
 def damaged(run: Run, variant: str) -> None:
     """A flipped bit, then a truncation, in a stored object of a finished set: named, or no value is another; the remedy told makes it whole."""
     run.finish()
-    which, delete = DAMAGED[variant]
+    which, remedy = DAMAGED[variant]
     for how in ("flipped", "truncated"):
         key = run.draw.choice([entry.key for entry in run.root.list_objects() if re.search(which, entry.key)])
         content = run.root.read(key)
         at = run.draw.randrange(8 * len(content))
         run.root.put(key, flipped(content, at) if how == "flipped" else content[: at // 8])
         _look_at_damage(run, key, how)
-        if delete:
-            run.root.delete(key)
-            run.finish()
-        else:
+        if remedy == "restore":
             run.root.put(key, content)
+        else:
+            run.expect(run.start(*(["--mend"] if remedy == "mend" else [])).end(), (0,))
 
 
 def _look_at_damage(run: Run, key: str, how: str) -> None:
