@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,12 @@ def test_your_own_pool_and_teacher_work_as_printed(tmp_path):
     (accuracy,) = re.findall(r"small is the best student by accuracy over all rows: ([\d.]+)%", ended.output)
     assert float(accuracy) > 95
     assert distill("verify", tmp_path / "job.toml").code == 0
+    assert "0 objects, 0 bytes may go" in distill("gc", tmp_path / "job.toml").output
+    read = subprocess.run(
+        [sys.executable, "-c", block("read.py")], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert len(read.stdout.splitlines()) == 1
+    assert read.stdout.startswith("rows.parquet 0 [")
 
 
 def test_every_file_that_the_readme_names_is_there():

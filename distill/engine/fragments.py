@@ -25,7 +25,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from distill.engine.resources import device_of_worker, gpus_each, require_resources
+from distill.engine.resources import device_of_worker, gpus_each, require_resources, what_lacks
 from distill.engine.session import require_ray
 from distill.engine.stream import Stream, stream, stream_here
 from distill.errors import LabelerError
@@ -93,7 +93,8 @@ def map_fragments(
         num_gpus=gpus,
     )
     trouble = ""
-    with _watched(brake, bar) as arrived:
+    lacks = partial(what_lacks, ray, processes=compute.min, cpus=compute.cpus, gpus=gpus)
+    with _watched(brake, bar, lacks) as arrived:
         batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         try:
             for batch in batches:
@@ -199,7 +200,7 @@ class _Adapter:
 
 
 @contextlib.contextmanager
-def _watched(brake: Any, bar: Bar) -> Iterator[Callable[[int], None]]:
+def _watched(brake: Any, bar: Bar, lacks: Callable[[], str | None]) -> Iterator[Callable[[int], None]]:
     """Say once a minute that nothing came, and pull the brake when asked; the yielded function says that so many answers came."""
     over = threading.Event()
     last, answered = time.monotonic(), 0
@@ -214,7 +215,9 @@ def _watched(brake: Any, bar: Bar) -> Iterator[Callable[[int], None]]:
             if _stop.is_set():
                 brake.pull.remote()
             if time.monotonic() - last >= LINE_EVERY_SECONDS:
-                bar.waits("labeler actors to start or to answer")
+                bar.waits(
+                    f"nodes to come: it needs {short}" if (short := lacks()) else "labeler actors to start or to answer"
+                )
                 arrived(0)
 
     _stop.clear()

@@ -41,6 +41,17 @@ def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus:
     return int((_most(ray, "CPU") - kept_free) / cpus)
 
 
+def what_lacks(ray: Any, *, processes: int, cpus: float, gpus: float) -> str | None:
+    """What so many processes need and the cluster does not have now, in words: nodes were lost, or have not come yet."""
+    have = ray.cluster_resources()
+    short = [
+        f"{processes} × {each:g} {name} (the cluster has {have.get(name, 0):g})"
+        for name, each in (("CPU", cpus), ("GPU", gpus))
+        if each * processes > have.get(name, 0)
+    ]
+    return " and ".join(short) or None
+
+
 def device_of_worker(ray: Any) -> str:
     """ "cuda" where this process was given a GPU, else "cpu"."""
     return "cuda" if ray.get_gpu_ids() else "cpu"
