@@ -28,11 +28,11 @@ from distill.labels.contract import Contract
 from distill.labels.identity import label_set_digest
 from distill.labels.left import Left, Mended, covered_rows, find_left, find_misplaced
 from distill.labels.listing import found_attempts, newer_commits, other_attempts
-from distill.labels.manifest import Line, Manifest, commit_key, fragment_code, lines_table, parsed_code
+from distill.labels.manifest import Line, Manifest, commit_key, fragment_code, join_lines, lines_table, parsed_code
 from distill.labels.segments import SEGMENT_LINES, Segments
 from distill.labels.whole import what_is_wrong
 from distill.pool import Inventory
-from distill.schema import MANIFEST, unseal
+from distill.schema import unseal
 from distill.storage import Storage
 
 _READ_THREADS = 32
@@ -48,7 +48,7 @@ class LabelSet:
         self.name = name
         self.version = version
         self._segments = Segments(folder.folder("manifest"))
-        self._rolled = MANIFEST.empty_table()
+        self._rolled = join_lines([])
         self._fresh: list[Line] = []
         self._shards: npt.NDArray[np.int64] | None = None
         """Whose lines are seen: the live ones of the inventory, not those that another driver has listed since."""
@@ -62,10 +62,9 @@ class LabelSet:
     @cached_property
     def lines(self) -> Manifest:
         """Committed fragments in (shard, row) order, of live shards alone where the inventory is known."""
-        table = pa.concat_tables([self._rolled, lines_table(self._fresh)])
-        if self._shards is not None:
-            table = table.filter(pa.array(np.isin(table["shard"].to_numpy(), self._shards)))
-        return Manifest(table)
+        table = join_lines([self._rolled, lines_table(self._fresh)]) if self._fresh else self._rolled
+        seen = None if self._shards is None else np.isin(table["shard"].to_numpy(), self._shards)
+        return Manifest(table if seen is None or seen.all() else table.filter(pa.array(seen)))
 
     @property
     def label_hash(self) -> str:
@@ -184,7 +183,7 @@ class LabelSet:
         for start in range(0, len(self._fresh), SEGMENT_LINES):
             part = lines_table(self._fresh[start : start + SEGMENT_LINES])
             self._segments.append(part)
-            self._rolled = pa.concat_tables([self._rolled, part])
+            self._rolled = join_lines([self._rolled, part])
         self._fresh, self._rolled_at = [], time.monotonic()
 
     def tidy_manifest(self) -> None:

@@ -24,7 +24,12 @@ Integers = npt.NDArray[np.int64]
 
 _NUMBER_BITS = 24
 _HEX = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_binary(field.type))
-_TEXT = tuple(field.name for field in MANIFEST if pa.types.is_string(field.type))
+_PACKED = pa.schema(
+    [
+        field.with_type(pa.dictionary(pa.int32(), pa.string())) if pa.types.is_string(field.type) else field
+        for field in MANIFEST
+    ]
+)
 _AT_ONCE = 2_000
 
 
@@ -74,11 +79,7 @@ class Manifest(Sequence[Line]):
 
     def __init__(self, table: pa.Table) -> None:
         """`table` under `MANIFEST`, in any order, generations of a fragment side by side or not."""
-        for name in _TEXT:  # a few distinct values: four bytes a line instead of a hundred
-            place = table.schema.get_field_index(name)
-            column = table.column(place).combine_chunks()
-            table = table.set_column(place, name, column.dictionary_encode())
-        self._table = table.unify_dictionaries().combine_chunks()
+        self._table = join_lines([table])
         codes = fragment_codes(self._integers("shard"), self._integers("number"))
         order = np.lexsort((self._integers("generation"), codes))
         last = np.append(codes[order][1:] != codes[order][:-1], True) if len(order) else np.zeros(0, np.bool_)
@@ -161,13 +162,21 @@ class Manifest(Sequence[Line]):
             rows[name] = self.column(name)
         if len(self):
             rows["columns"] = np.ascontiguousarray(self.digests("columns_sha256")).view("V32")[:, 0]
-        return hashlib.sha256(rows.tobytes()).hexdigest()
+        return hashlib.sha256(rows.data).hexdigest()
 
     def _integers(self, name: str) -> Integers:
         return np.asarray(self._table[name].to_numpy(), np.int64)
 
     def _lines(self, places: Integers) -> list[Line]:
         return table_lines(self._table.take(pa.array(places)))
+
+
+def join_lines(tables: Iterable[pa.Table]) -> pa.Table:
+    """Tables of lines as one without chunks. A text has few distinct values: it takes four bytes a line instead of a hundred."""
+    packed = [table if table.schema == _PACKED else table.cast(_PACKED) for table in tables if len(table)]
+    joined = pa.concat_tables(packed or [_PACKED.empty_table()])
+    whole = all(column.num_chunks == 1 for column in joined.columns)
+    return joined if whole else joined.unify_dictionaries().combine_chunks()
 
 
 def lines_table(lines: Iterable[Line]) -> pa.Table:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from distill.errors import StorageError
+from distill.labels.manifest import join_lines
 from distill.schema import MANIFEST, bytes_table, table_bytes, table_note
 from distill.storage import ObjectMissingError, Storage
 
@@ -86,14 +87,17 @@ class Segments:
 
     def _read_listed(self) -> pa.Table:
         self._known, self.damaged, self._spoken_for = sorted(self._listed(), key=lambda each: each.number), [], set()
-        tables = [MANIFEST.empty_table()]
+        tables: list[pa.Table] = []
         for segment in reversed(self._known):
             table = self._read(segment) if segment.number not in self._spoken_for else None
             if table is not None:
                 said = _RANGE.fullmatch(table_note(table))
                 self._spoken_for.update(range(int(said[1]), int(said[2]) + 1) if said else ())
-                tables.append(table.replace_schema_metadata(None))
-        return pa.concat_tables(tables)
+                tables.append(join_lines([table.replace_schema_metadata(None)]))
+        joined = join_lines(tables)
+        del tables
+        pa.default_memory_pool().release_unused()
+        return joined
 
     def _listed(self) -> Iterator[_Segment]:
         for entry in self.folder.walk():
@@ -116,7 +120,7 @@ class Segments:
             return None
 
     def _write(self, lines: pa.Table, note: str) -> None:
-        content = table_bytes(lines, note)
+        content = table_bytes(lines.cast(MANIFEST), note)
         highest = max([-1, *self._spoken_for, *(each.number for each in self._known)])
         segment = _Segment(highest + 1, len(content))
         while not self.folder.put_if_absent(segment.key, content):

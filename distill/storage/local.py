@@ -52,14 +52,15 @@ class LocalStorage(Storage):
         if self.path.is_file():
             yield self._entry(self.path, self.path.name)
             return
+        above = len(str(self.path)) + 1
         for folder, _, names in os.walk(self.path, onerror=_refuse, followlinks=True):
             for name in names:
                 if not name.startswith(_TEMPORARY):
-                    file = Path(folder, name)
+                    file = f"{folder}/{name}"
                     try:
-                        yield self._entry(file, file.relative_to(self.path).as_posix())
+                        yield self._entry(file, file[above:])
                     except OSError as error:
-                        if file.is_symlink() or not isinstance(error, FileNotFoundError):
+                        if os.path.islink(file) or not isinstance(error, FileNotFoundError):
                             raise _told(error) from None
 
     def entry(self, key: str) -> Entry:
@@ -128,8 +129,8 @@ class LocalStorage(Storage):
         return self.path if self.path.is_file() and key == self.path.name else self.path / key
 
     @staticmethod
-    def _entry(file: Path, key: str) -> Entry:
-        status = file.stat()
+    def _entry(file: Path | str, key: str) -> Entry:
+        status = os.stat(file)
         return Entry(key, status.st_size, str(status.st_mtime_ns))
 
 
