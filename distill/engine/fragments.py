@@ -214,8 +214,7 @@ def _watched(brake: Any, bar: Bar) -> Iterator[Callable[[int], None]]:
             if _stop.is_set():
                 brake.pull.remote()
             if time.monotonic() - last >= LINE_EVERY_SECONDS:
-                bar.waits("labeler actors to start or to answer")
-                arrived(0)
+                bar.waits("labeler actors to start or to answer")  # which says it once a minute, as often as it is told
 
     _stop.clear()
     _working.set()

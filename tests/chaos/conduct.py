@@ -102,6 +102,8 @@ class Conductor:
             has_ceph() and strike not in stored.NEEDS_DISK and (kinds.index(strike) + seed // len(kinds)) % 3 == 0
         )
         place = open_storage(f"{self.server.bucket()}/{seed}-{time.time_ns()}" if on_s3 else str(folder / "store"))
+        if strike is stored.disk_full:
+            stored.mount_small_disk(str(folder / "store" / "root"))
         return Run(
             seed,
             case,
