@@ -215,10 +215,10 @@ def _watched(brake: Any, bar: Bar, lacks: Callable[[], str | None]) -> Iterator[
             if _stop.is_set():
                 brake.pull.remote()
             if time.monotonic() - last >= LINE_EVERY_SECONDS:
+                # a bar says it once a minute, as often as it is told
                 bar.waits(
                     f"nodes to come: it needs {short}" if (short := lacks()) else "labeler actors to start or to answer"
                 )
-                arrived(0)
 
     _stop.clear()
     _working.set()

@@ -23,21 +23,28 @@ OFTEN = {
     "timeout": "timeout:PUT:commits/:#5",
 }
 """Which requests go wrong, and how many of them."""
+_DISK_BYTES = 64 << 20
 
 
 def disk_full(run: Run, variant: str) -> None:
     """The root's disk is full in the middle: an error by name; with room again the same command goes on."""
-    room = {"early": "130k", "late": "200k"}[variant]
-    _mount(run, f"size={room}")
+    where, room = run.root.uri, {"early": 110 << 10, "late": 180 << 10}[variant]
+    disk = os.statvfs(where)
+    _remount(where, (disk.f_blocks - disk.f_bfree) * disk.f_frsize + room)
     run.expect(run.label(), (1,), "No space left on device")
     run.say(f"full at {run.commits()} commits")
-    _mount(run, "remount,size=64m")
+    _remount(where, _DISK_BYTES)
 
 
-def _mount(run: Run, options: str) -> None:
-    where = Path(run.root.uri)
-    where.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "chaos", where], check=True, capture_output=True)
+def mount_small_disk(where: str) -> None:
+    """A disk of its own for a root that will be full: before anything lies there."""
+    Path(where).mkdir(parents=True)
+    options = ["-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "chaos"]
+    subprocess.run(["mount", *options, where], check=True, capture_output=True)
+
+
+def _remount(where: str, size_bytes: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size_bytes}", where], check=True, capture_output=True)
 
 
 def store_answers_errors(run: Run, variant: str) -> None:

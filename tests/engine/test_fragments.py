@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 
 import pytest
@@ -74,3 +75,14 @@ def test_stopping_early_ends_the_actors_and_not_the_process(ray, tmp_path):
         with closing(map_fragments(doubling, told, tasks, TWO, Bar())) as answers:
             assert next(answers)["twice"] % 2 == 0
     assert ray.get(ray.remote(num_cpus=2)(lambda: 7).remote(), timeout=20) == 7
+
+
+def test_a_bar_that_moved_just_after_the_last_answer_still_says_in_time_what_is_waited_for(ray, tmp_path, monkeypatch):
+    monkeypatch.setattr("distill.engine.fragments.LINE_EVERY_SECONDS", 2.0)
+    told, bar = {"mark": str(tmp_path / "mark"), "fatal": -1}, Bar()
+    with closing(map_fragments(waiting, told, [[{"number": 0}, {"number": 1}]], Compute(), bar)) as answers:
+        next(answers)
+        bar.waited.clear()
+        threading.Timer(2.7, (tmp_path / "mark").touch).start()
+        next(answers)
+    assert len(bar.waited) >= 2, "told once, when it could not say anything yet"

@@ -15,13 +15,14 @@ class Bar:
 
     def __init__(self) -> None:
         self.amount, self.notes = 0.0, []
+        self.waited: list[str] = []
 
     def advance(self, amount: float, note: str = "") -> None:
         self.amount += amount
         self.notes.append(note)
 
     def waits(self, what: str) -> None:
-        pass
+        self.waited.append(what)
 
 
 def doubling(told, device, stream):
