@@ -22,8 +22,7 @@ from distill.errors import ContractError
 from distill.feed.order import Chunk
 from distill.job import Features, Outputs, TextFeatures
 from distill.labels import Contract, DenseLabels, LabelSet, decode
-from distill.pool import Inventory, Rows, Taken, as_matrix, decode_features, decode_target, read_rows
-from distill.storage import open_storage
+from distill.pool import Inventory, Rows, Taken, as_matrix, decode_features, decode_target, read_chunk
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -89,17 +88,9 @@ class Source:
         return self._read(chunk)[1].values
 
     def _read(self, chunk: Chunk) -> tuple[Taken, Rows]:
-        inventory = self.inventories[chunk.pool]
-        shard = inventory.shard(chunk.shard)
         targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
-        taken = read_rows(
-            open_storage(inventory.uri),
-            shard.key,
-            range(chunk.start, chunk.start + chunk.rows),
-            [*self.features.columns, *targets],
-            format=inventory.format,
-            listed=shard.id,
-        )
+        rows, wanted = range(chunk.start, chunk.start + chunk.rows), (*self.features.columns, *targets)
+        taken = read_chunk(self.inventories[chunk.pool], chunk.shard, rows, wanted)
         return taken, decode_features(taken.table, self.features, self.width)
 
     @cached_property

@@ -60,10 +60,10 @@ def prepare_rows(request: Request) -> Iterator[Piece]:
     files, cache = open_storage(request.files), _cache(request)
     taken = read_rows(files, request.key, wanted, columns, format=request.format, listed=request.shard_id, cache=cache)
     for start in range(0, request.rows, request.piece_rows):
-        part = taken.table.slice(start, request.piece_rows)
-        rows = decode_features(part, request.features, request.width)
-        rows.rejected |= {row - start: said for row, said in taken.rejected.items() if start <= row < start + len(part)}
-        yield Piece(rows, _keys(part, request))
+        part = taken.cut(start, request.piece_rows)
+        rows = decode_features(part.table, request.features, request.width)
+        rows.rejected |= part.rejected
+        yield Piece(rows, _keys(part.table, request))
 
 
 def _keys(part: pa.Table, request: Request) -> pa.Table:

@@ -16,6 +16,7 @@ from distill.pool.formats import (
     read_footer,
     read_rows,
 )
+from distill.pool.held import read_chunk
 from distill.pool.inventory import Fragment, Inventory, Shard, read_inventory
 from distill.pool.listing import list_shards, take_inventory
 from distill.pool.make import make_pool
@@ -49,6 +50,7 @@ __all__ = [
     "make_pool",
     "open_pool",
     "pool_format",
+    "read_chunk",
     "read_footer",
     "read_footers",
     "read_inventory",

@@ -114,7 +114,7 @@ def test_rows_without_labels_are_learned_from(laid, kept):
     whole = laid.sets[0]
     some = LabelSet(whole.folder, "teacher", 1)
     for line in whole.lines[:kept]:
-        some.add(whole._read_commit((line.fragment, 0)))
+        some.add(whole.read_commit(line.fragment))
     source = replace(laid.source, columns={"t": LabelColumn(a_contract(), (some, laid.sets[1]), None)})
     with pytest.raises(ContractError, match=r"rows 0–49 of shard 0 are not all labelled\. Run `distill label`"):
         source.load(Chunk(0, 0, 0, 50))
@@ -168,3 +168,23 @@ def test_a_line_that_cannot_be_read_has_a_weight(tmp_path):
     assert rows["features"].tolist() == [[1, 2], [0, 0], [3, 4.5]]
     assert rows["truth.weight"].tolist() == [1, 0, 1]
     assert rows["truth.target"].tolist() == [0, 0, 2]
+
+
+def test_a_file_without_an_index_is_parsed_for_each_chunk_or_gives_other_rows(tmp_path):
+    import pyarrow as pa
+    from pyarrow import csv
+
+    from distill.job import VectorFeatures
+    from distill.storage import requests
+    from tests.making import list_pool
+
+    x = np.arange(200, dtype=np.float32)
+    (tmp_path / "pool").mkdir()
+    csv.write_csv(pa.table({"x": x}), tmp_path / "pool" / "rows.csv")
+    inventory = list_pool(tmp_path / "root", tmp_path / "pool")
+    source = Source((inventory,), VectorFeatures(kind="vector", columns=("x",)), 1, {})
+    size, before = (tmp_path / "pool" / "rows.csv").stat().st_size, requests()
+    chunks = [Chunk(0, 0, start, 10) for start in range(0, 200, 10)]
+    read = np.concatenate([source.load(chunk)["features"][:, 0] for chunk in chunks])
+    np.testing.assert_array_equal(read, x)
+    assert (requests() - before).bytes_read == size
