@@ -189,7 +189,7 @@ class LabelSet:
     def tidy_manifest(self) -> None:
         """Write the manifest in few segments where it lies in many, or where one is damaged."""
         if self._segments.are_many(len(self._rolled)):
-            self._segments.replace(Manifest(self._rolled).table())
+            self._segments.replace(Manifest(self._rolled))
 
     def lost(self) -> list[Line]:
         """Committed fragments whose data or rejects are gone or of another size: one LIST held against the lines."""

@@ -103,9 +103,9 @@ class Manifest(Sequence[Line]):
             return self._lines(self._order[place])
         return self._lines(self._order[[place]])[0]
 
-    def table(self) -> pa.Table:
-        """The lines as the manifest stores them."""
-        return self._table.take(pa.array(self._order)).cast(MANIFEST)
+    def table(self, start: int, stop: int) -> pa.Table:
+        """Some lines as the manifest stores them."""
+        return self._table.take(pa.array(self._order[start:stop])).cast(MANIFEST)
 
     def column(self, name: str) -> Integers:
         """One integer column, line by line."""

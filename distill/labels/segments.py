@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from distill.errors import StorageError
-from distill.labels.manifest import join_lines
+from distill.labels.manifest import Manifest, join_lines
 from distill.schema import MANIFEST, bytes_table, table_bytes, table_note
 from distill.storage import ObjectMissingError, Storage
 
@@ -70,14 +70,14 @@ class Segments:
         """Whether far fewer segments could hold so many lines, or one is damaged."""
         return bool(self.damaged) or len(self._current()) > _MANY + lines // _MOST_LINES
 
-    def replace(self, lines: pa.Table) -> None:
+    def replace(self, lines: Manifest) -> None:
         """Write `lines`, all that was read or written here, in as few segments as hold them."""
         there = {each.number for each in self._known} | self._spoken_for
         first_gap = next(number for number in range(len(there) + 1) if number not in there)
         note = f"0-{first_gap - 1}" if first_gap else ""
         starts = list(range(0, len(lines), _MOST_LINES)) or [0]
         for start in starts:
-            self._write(lines.slice(start, _MOST_LINES), note if start == starts[-1] else "")
+            self._write(lines.table(start, start + _MOST_LINES), note if start == starts[-1] else "")
         self._spoken_for.update(range(first_gap))
         self.damaged = []
 
@@ -120,7 +120,7 @@ class Segments:
             return None
 
     def _write(self, lines: pa.Table, note: str) -> None:
-        content = table_bytes(lines.cast(MANIFEST), note)
+        content = table_bytes(lines, note)
         highest = max([-1, *self._spoken_for, *(each.number for each in self._known)])
         segment = _Segment(highest + 1, len(content))
         while not self.folder.put_if_absent(segment.key, content):

@@ -1,68 +1,11 @@
-"""Requests of this process to its stores, and bytes that bare Ray Data reads of its input."""
+"""Bytes that bare Ray Data reads of its input."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
-
-from distill import storage
-from distill.storage.local import LocalStorage
-
-_PAGE_KEYS = 1_000
-
-
-@dataclass
-class Counts:
-    """As `distill.storage.Counts`."""
-
-    list: int = 0
-    get: int = 0
-    put: int = 0
-    delete: int = 0
-
-    def __sub__(self, before: Counts) -> Counts:
-        return Counts(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
-
-
-_counts = Counts()
-
-
-def counted() -> Any:
-    """What this process asked of its stores until now; counting begins with the first call."""
-    if hasattr(storage, "requests"):
-        return storage.requests()
-    if not hasattr(LocalStorage.walk, "counted"):
-        _count_local()
-    return replace(_counts)
-
-
-def _count_local() -> None:
-    """Until `distill.storage` counts by itself: a page of 1,000 keys is a LIST."""
-    for name, kind in {"open": "get", "put": "put", "create": "put", "delete": "delete"}.items():
-        setattr(LocalStorage, name, _counting(getattr(LocalStorage, name), kind))
-    walk = LocalStorage.walk
-
-    def counting_walk(self: LocalStorage) -> Iterator[storage.Entry]:
-        number = 0
-        for number, entry in enumerate(walk(self), 1):  # noqa: B007
-            yield entry
-        _counts.list += max(1, -(-number // _PAGE_KEYS))
-
-    counting_walk.counted = True
-    LocalStorage.walk = counting_walk
-
-
-def _counting(function: Callable[..., Any], kind: str) -> Callable[..., Any]:
-    def counting(*arguments: Any) -> Any:
-        setattr(_counts, kind, getattr(_counts, kind) + 1)
-        return function(*arguments)
-
-    return counting
 
 
 class CountingFiles(LocalFileSystem):

@@ -29,8 +29,9 @@ from typing import Any
 
 import numpy as np
 
+from distill.storage import requests
 from tests.benchmarks.child import Child, in_child
-from tests.benchmarks.counting import bytes_counted, counted
+from tests.benchmarks.counting import bytes_counted
 from tests.benchmarks.pools import write_job, write_pool
 from tests.benchmarks.tables import markdown, options, show
 
@@ -120,11 +121,11 @@ def label(job: str) -> dict[str, Any]:
         connect(None)
 
     start_ray_by(start_ray)
-    before, began = counted(), time.perf_counter()
+    before, began = requests(), time.perf_counter()
     (summary,) = label_pool(load_job(job), "teacher")
     return {
         "seconds": time.perf_counter() - began,
-        "requests": asdict(counted() - before),
+        "requests": asdict(requests() - before),
         "ray_inits": inits,
         "ray_imported": "ray" in sys.modules,
         "fragments": summary.fragments,

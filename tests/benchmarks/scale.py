@@ -22,7 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -263,11 +263,9 @@ def _commit(job: Any, folder: Path, every: int) -> int:
 def _copied(real: Any, claim: Any, base: Path, data: Path, number: int) -> Any:
     """The commit `real` as that of another fragment; its objects are written."""
     attempt = f"{number:032x}"
-    named = {"attempt": attempt, "data": f"data/{claim.fragment}/{attempt}.arrow"}
-    known = {field.name for field in fields(real)}
-    commit = replace(real, **{name: value for name, value in {**asdict(claim), **named}.items() if name in known})
+    commit = replace(real, **asdict(claim), attempt=attempt)
     (base / "data" / claim.fragment).mkdir()
-    os.link(data, base / named["data"])
+    os.link(data, base / commit.data)
     (base / commit.key).write_bytes(commit.to_bytes())
     return commit
 

@@ -59,7 +59,7 @@ def written(folder, parts: int) -> tuple[Segments, list[Line]]:
 def test_many_lines_are_too_large_for_one_segment(folder):
     segments, lines = Segments(folder), some_lines(13_000)
     segments.read()
-    segments.replace(lines_table(lines))
+    segments.replace(Manifest(lines_table(lines)))
     assert len(names(folder)) == 3
     assert read(folder) == lines
 
@@ -69,7 +69,7 @@ def test_a_manifest_of_many_pieces_stays_one(folder):
     late = Segments(folder)
     table = late.read()
     assert late.are_many(len(table))
-    late.replace(table)
+    late.replace(Manifest(table))
     assert not late.are_many(len(table))
     assert names(folder)[-1] == "000009.arrow"
     again = Segments(folder)
@@ -92,7 +92,7 @@ def test_a_segment_speaks_for_one_that_its_writer_never_read(folder):
     theirs.read()
     more = some_lines(2, first=18)
     theirs.append(lines_table(more))
-    mine.replace(lines_table(lines))
+    mine.replace(Manifest(lines_table(lines)))
     assert names(folder)[-2:] == ["000006.arrow", "000007.arrow"]
     assert read(folder) == lines + more
 
@@ -102,14 +102,14 @@ def test_lines_of_many_small_segments_are_too_large_for_one(folder):
     table = lines_table(lines)
     segments.read()
     parts = [table.slice(number, 1) for number in range(300)] * 4  # as a segment a minute leaves them
-    segments.replace(pa.concat_tables(parts))
+    segments.replace(Manifest(pa.concat_tables(parts)))
     assert Path(folder.uri, "000000.arrow").stat().st_size < 200_000
     assert read(folder) == lines
 
 
 def test_after_gc_the_manifest_grows_at_each_run(folder):
     segments, lines = written(folder, 9)
-    segments.replace(lines_table(lines))
+    segments.replace(Manifest(lines_table(lines)))
     again = Segments(folder)
     again.read()
     for key, _ in again.superseded():
@@ -124,7 +124,7 @@ def test_after_gc_the_manifest_grows_at_each_run(folder):
         late = Segments(folder)
         table = late.read()
         if late.are_many(len(table)):
-            late.replace(table)
+            late.replace(Manifest(table))
         assert read(folder) == lines
     late.read()
     assert len(names(folder)) - len(late.superseded()) == 1
@@ -142,7 +142,7 @@ def test_drivers_that_claim_the_same_number_lose_one_segment(folder):
 
 def test_a_damaged_replacement_hides_what_it_stands_for(folder, caplog):
     segments, lines = written(folder, 6)
-    segments.replace(lines_table(lines))
+    segments.replace(Manifest(lines_table(lines)))
     whole = Path(folder.uri, names(folder)[-1])
     whole.write_bytes(whole.read_bytes()[:-40])
     again = Segments(folder)
