@@ -13,7 +13,8 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
-LINE_EVERY_SECONDS = 60.0
+LINE_EVERY_SECONDS = 55.0
+"""So that a line is out within the minute, though who looks for its time does so only now and then."""
 FILES = "files"
 """The unit of looking at what is there: what is found wrong by it was wrong before any work."""
 

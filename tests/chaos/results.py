@@ -57,7 +57,7 @@ def _span(lines: list[Line]) -> str:
     days = sorted({line["day"] for line in lines if "day" in line})
     seeds = [line["seed"] for line in lines]
     told = f"`make chaos RUNS={len(seeds)} SEED={min(seeds, default=0)}`"
-    return f"{told}, {days[0]} to {days[-1]}" if days else told
+    return ", ".join([told, *days])
 
 
 def _rows(kinds: dict[str, list[Line]]) -> list[str]:

@@ -24,6 +24,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(retry, "QUIET_SECONDS", 0.2)
     monkeypatch.setattr(retry, "_LONGEST_WAIT_SECONDS", 0.2)
     monkeypatch.setattr(retry, "_lines", retry._Lines())
+    monkeypatch.setattr(retry, "_silence", retry._Silence())
 
 
 def failing(times):
@@ -67,3 +68,25 @@ def test_many_threads_that_wait_say_one_line(quick, caplog):
 def test_a_short_trouble_is_not_worth_a_line(quick, caplog):
     assert until_answered(failing(1), "s3://b/k", passing) == "answer"
     assert not caplog.records
+
+
+def test_a_store_that_is_gone_is_waited_for_once_and_not_by_each_who_asks(quick):
+    asked = []
+
+    def ask():
+        asked.append(1)
+        raise BusyError
+
+    with pytest.raises(StorageError):
+        until_answered(ask, "s3://b/data", passing)
+    asked.clear()
+    with pytest.raises(StorageError, match="s3://b/manifest"):
+        until_answered(ask, "s3://b/manifest", passing)
+    assert asked == [1]
+
+
+def test_a_store_that_answered_again_is_waited_for_anew(quick):
+    with pytest.raises(StorageError):
+        until_answered(failing(10**9), "s3://b/k", passing)
+    assert until_answered(failing(0), "s3://b/k", passing) == "answer"
+    assert until_answered(failing(3), "s3://b/k", passing) == "answer"
