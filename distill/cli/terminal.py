@@ -69,7 +69,7 @@ class TerminalDisplay:
 class _TerminalBar:
     def __init__(self, title: str, total: float, unit: str) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, 0.0
-        self.said = time.monotonic()
+        self.began = self.said = time.monotonic()
         self.progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -88,15 +88,24 @@ class _TerminalBar:
 
     def advance(self, amount: float, note: str = "") -> None:
         self.done += amount
-        self.said = time.monotonic()
         self.progress.update(self.task, advance=amount, note=note)
+        rate = self.done / max(time.monotonic() - self.began, 1e-9)
+        left = (self.total - self.done) / rate if rate else float("inf")
+        self._line(
+            f"{self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.0f} {self.unit}/s, {left:,.0f} s left {note}"
+        )
 
     def waits(self, what: str) -> None:
         if console.is_terminal:
             self.progress.update(self.task, note=f"waits for {what}")
-        elif time.monotonic() - self.said >= LINE_EVERY_SECONDS:
+        else:
+            self._line(f"waits for {what}")
+
+    def _line(self, what: str) -> None:
+        """On a pipe, a line a minute."""
+        if not console.is_terminal and time.monotonic() - self.said >= LINE_EVERY_SECONDS:
             self.said = time.monotonic()
-            console.print(f"  {self.title}: waits for {what}", style="dim", markup=False)
+            console.print(f"  {self.title}: {what}".rstrip(), style="dim", markup=False)
 
 
 def say(line: str) -> None:
