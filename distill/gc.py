@@ -1,4 +1,4 @@
-"""`distill gc`: what may go, and on request goes. The one place where anything of a label set is ever deleted.
+"""`distill gc`: what may go, and on request goes. The one place where labels, or what tells of them, are ever deleted.
 
 Garbage is what no reader can see: data and rejects that an attempt wrote for a fragment which is committed under another attempt, and
 manifest segments that others stand for. Labels of retired shards and of older versions are not garbage: somebody may go back to them.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -39,15 +39,17 @@ class Display(Protocol):
         """That work is over, well or not."""
 
 
-class _LogBar:
-    def __init__(self, title: str, total: float, unit: str) -> None:
-        self.title, self.total, self.unit = title, total, unit
+class LineBar:
+    """Says how far it is in a line a minute; `say` takes the title and the rest of the line."""
+
+    def __init__(self, title: str, total: float, unit: str, say: Callable[[str, str], None]) -> None:
+        self.title, self.total, self.unit, self.say = title, total, unit, say
         self.done, self.began, self.said = 0.0, time.monotonic(), time.monotonic()
 
     def advance(self, amount: float, note: str = "") -> None:
         self.done += amount
         if time.monotonic() - self.said >= LINE_EVERY_SECONDS:
-            rate = self.done / (time.monotonic() - self.began)
+            rate = self.done / max(time.monotonic() - self.began, 1e-9)
             left = (self.total - self.done) / rate if rate else float("inf")
             self._say(
                 f"{self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.0f} {self.unit}/s, {left:,.0f} s left {note}".rstrip()
@@ -59,12 +61,12 @@ class _LogBar:
 
     def _say(self, what: str) -> None:
         self.said = time.monotonic()
-        log.info("%s: %s", self.title, what)
+        self.say(self.title, what)
 
 
 class _LogDisplay:
     def begin(self, title: str, total: float, unit: str) -> Bar:
-        return _LogBar(title, total, unit)
+        return LineBar(title, total, unit, lambda name, said: log.info("%s: %s", name, said))
 
     def end(self, bar: Bar) -> None:
         pass

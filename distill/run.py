@@ -21,9 +21,6 @@ from distill.results import Evaluation
 from distill.train import train_fits, train_students
 from distill.verify import Verified, verify_labels
 
-CANARIES = 2
-"""Fragments of each label set whose first batch `verify` asks the live labeler about."""
-
 Say = Callable[[str], None]
 
 
@@ -73,8 +70,8 @@ def fit_labelers(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
     return networks + [fit_labeler(job, name) for name in by_passes]
 
 
-def verify_job(job: Job, name: str | None = None, canaries: int = CANARIES) -> list[Verified]:
-    """Prove the invariants on stored label sets, one or all; where they hold, ask the live labeler about some fragments again."""
+def verify_job(job: Job, name: str | None, canaries: int) -> list[Verified]:
+    """Prove the invariants on stored label sets, one or all; where they hold, ask the live labeler about so many fragments of each again."""
     found = []
     for chosen in job.chosen_labels(name):
         for each in verify_labels(job, chosen):

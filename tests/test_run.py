@@ -8,20 +8,20 @@ __all__ = ["job"]
 
 
 def test_verify_asks_no_live_labeler_or_hides_what_it_says(job):
-    (verified,) = verify_job(job)
+    (verified,) = verify_job(job, None, 2)
     assert verified.problems == ()
     (job.path.parent / "labeler.py").write_text(LABELER.replace("features[:, :2]", "features[:, 1:3]"), "utf-8")
     from distill.job import load_job
 
     changed = load_job(job.path)
-    (verified,) = verify_job(changed)
+    (verified,) = verify_job(changed, None, 2)
     assert len(verified.problems) == 2
     assert "the live labeler is" in verified.problems[0]
-    (verified,) = verify_job(changed, canaries=0)
+    (verified,) = verify_job(changed, None, 0)
     assert verified.problems == ()
 
 
 def test_a_broken_set_is_asked_about_besides(job):
     (folder(job) / label_set(job, "teacher", "rows").lines[0].data).unlink()
-    (verified,) = verify_job(job, "teacher")
+    (verified,) = verify_job(job, "teacher", 2)
     assert len(verified.problems) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from distill.progress import FILES, LINE_EVERY_SECONDS
+from distill.progress import FILES, LineBar
 
 if TYPE_CHECKING:
     from distill.progress import Bar
@@ -55,21 +54,25 @@ class TerminalDisplay:
     def begin(self, title: str, total: float, unit: str) -> Bar:
         """A bar for one piece of work."""
         self.begun += unit != FILES
-        return _TerminalBar(title, total, unit)
+        return _TerminalBar(title, total, unit) if console.is_terminal else LineBar(title, total, unit, _say_line)
 
     def end(self, bar: Bar) -> None:
         """Take the bar down."""
-        assert isinstance(bar, _TerminalBar)
+        assert isinstance(bar, _TerminalBar | LineBar)
         self.worked = self.worked or (bar.done > 0 and bar.unit != FILES)
-        bar.progress.stop()
-        if not console.is_terminal:
-            console.print(f"  {bar.title}: {bar.done:,.0f} of {bar.total:,.0f} {bar.unit}", style="dim")
+        if isinstance(bar, _TerminalBar):
+            bar.progress.stop()
+        else:
+            _say_line(bar.title, f"{bar.done:,.0f} of {bar.total:,.0f} {bar.unit}")
+
+
+def _say_line(title: str, said: str) -> None:
+    console.print(f"  {title}: {said}", style="dim", markup=False)
 
 
 class _TerminalBar:
     def __init__(self, title: str, total: float, unit: str) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, 0.0
-        self.began = self.said = time.monotonic()
         self.progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -81,7 +84,6 @@ class _TerminalBar:
             TextColumn("[dim]{task.fields[note]}"),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
         )
         self.task = self.progress.add_task(title, total=total, unit=unit, note="")
         self.progress.start()
@@ -89,23 +91,9 @@ class _TerminalBar:
     def advance(self, amount: float, note: str = "") -> None:
         self.done += amount
         self.progress.update(self.task, advance=amount, note=note)
-        rate = self.done / max(time.monotonic() - self.began, 1e-9)
-        left = (self.total - self.done) / rate if rate else float("inf")
-        self._line(
-            f"{self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.0f} {self.unit}/s, {left:,.0f} s left {note}"
-        )
 
     def waits(self, what: str) -> None:
-        if console.is_terminal:
-            self.progress.update(self.task, note=f"waits for {what}")
-        else:
-            self._line(f"waits for {what}")
-
-    def _line(self, what: str) -> None:
-        """On a pipe, a line a minute."""
-        if not console.is_terminal and time.monotonic() - self.said >= LINE_EVERY_SECONDS:
-            self.said = time.monotonic()
-            console.print(f"  {self.title}: {what}".rstrip(), style="dim", markup=False)
+        self.progress.update(self.task, note=f"waits for {what}")
 
 
 def say(line: str) -> None:

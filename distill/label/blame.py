@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from distill.labelers import Labeler
+from distill.errors import LabelerError
+from distill.labelers import Labeler, Recipe, build_labeler
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
 
@@ -37,6 +38,14 @@ def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[Any], start: in
         except Exception as alone:  # noqa: BLE001  whatever it is, it is what we look for
             return Blame(start + offset, alone)
     return Blame(start, error)
+
+
+def make_labeler(name: str, recipe: Recipe) -> Labeler:
+    """The labeler of `labels.<name>`, in this process. Raises LabelerError with its own lines where it cannot be made."""
+    try:
+        return build_labeler(recipe)
+    except Exception as error:
+        raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{own_lines(error)}") from error
 
 
 def own_lines(error: BaseException) -> str:

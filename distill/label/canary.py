@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from distill.errors import DistillError, LabelerError
+from distill.errors import DistillError
 from distill.job import Job
-from distill.label.blame import own_lines
-from distill.labelers import Labeler, Recipe, build_labeler, checked_answer
+from distill.label.blame import make_labeler, own_lines
+from distill.labelers import Labeler, checked_answer
 from distill.labelers.prepare import prepare_labels
 from distill.labels import Contract, DenseLabels, LabelSet, Line, decode
 from distill.models.identity import whole_labels
@@ -38,7 +38,7 @@ def check_canaries(job: Job, name: str, over: str, fragments: int) -> list[str]:
         pool = open_pool(job, over)
         labels = whole_labels(job, name, pool, contract)
         contract = replace(contract, tolerance=(labels.read_contract() or contract).tolerance)
-        labeler = _build(name, recipe)
+        labeler = make_labeler(name, recipe)
     except DistillError as error:
         return [f"the live labeler cannot be asked: {error} `--canaries 0` leaves it out."]
     chosen = _spread(labels, fragments)
@@ -49,13 +49,6 @@ def check_canaries(job: Job, name: str, over: str, fragments: int) -> list[str]:
             problems += [f"fragment {line.fragment}: {problem}"] if problem else []
             bar.advance(1)
     return problems
-
-
-def _build(name: str, recipe: Recipe) -> Labeler:
-    try:
-        return build_labeler(recipe)
-    except Exception as error:
-        raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{own_lines(error)}") from error
 
 
 def _spread(labels: LabelSet, fragments: int) -> list[Line]:

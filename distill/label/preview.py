@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from distill.errors import LabelerError
 from distill.job import Job, Outputs, label_outputs
-from distill.label.blame import blame, own_lines
-from distill.labelers import build_labeler, checked_answer
+from distill.label.blame import blame, make_labeler
+from distill.labelers import checked_answer
 from distill.labelers.prepare import prepare_labels
 from distill.pool import decode_features, open_pool, read_rows
 
@@ -38,10 +38,7 @@ def preview_labels(job: Job, name: str, rows: int) -> Preview:
     taken = read_rows(pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format)
     decoded = decode_features(taken.table, pool.features, pool.width)
     features = decoded.values
-    try:
-        labeler = build_labeler(recipe)
-    except Exception as error:
-        raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{own_lines(error)}") from error
+    labeler = make_labeler(name, recipe)
     try:
         outputs = checked_answer(labeler.label(features), len(features), contract.width)
     except Exception as error:

@@ -34,7 +34,6 @@ from distill.labels.largest import largest
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
-Byte = npt.NDArray[np.uint8]
 
 Number = TypeVar("Number", bound=np.generic)
 

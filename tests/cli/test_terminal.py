@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from distill import progress
 from distill.cli import terminal
 
 
 def test_work_on_a_pipe_is_silent_while_it_goes_on(monkeypatch, capsys):
     monkeypatch.setattr(terminal, "console", terminal.Console(width=160))
     now = iter(range(0, 10_000, 10))
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: float(next(now)))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(now)))
     bar = terminal.TerminalDisplay().begin("label teacher", 1_000, "rows")
     for _ in range(20):
         bar.advance(10)

@@ -17,6 +17,7 @@ from distill.labels import Claim, Commit, read_rejects
 from distill.labels.commit import read_labels
 from distill.schema import columns_sha256
 from distill.storage import open_storage
+from tests.bitflips import flipped
 from tests.making import ORIGIN, a_contract, a_topk_contract, commit_labels, some_labels
 
 SHARD_ID = "5a" * 16
@@ -33,12 +34,6 @@ def written(tmp_path_factory):
     """A committed fragment that tests only read: folder, commit, labels."""
     folder, labels = open_storage(str(tmp_path_factory.mktemp("labels"))), some_labels(20, a_contract(), rejected=[3])
     return folder, commit_labels(folder, CLAIM, labels, a_contract()), labels
-
-
-def flipped(content: bytes, bit: int) -> bytes:
-    changed = bytearray(content)
-    changed[bit // 8] ^= 1 << bit % 8
-    return bytes(changed)
 
 
 def test_two_of_several_racing_attempts_believe_that_they_won(folder):
