@@ -65,6 +65,7 @@ REJECTS = pa.schema(
 """One row a rejected row: shard key, row number in the shard, reason code, message."""
 
 _DIGEST, _VERSION, _NOTE = b"distill.digest", b"distill.version", b"distill.note"
+_ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 def canonical(content: Any) -> bytes:
@@ -153,7 +154,7 @@ def _table_digest(table: pa.Table, note: str) -> str:
 def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
     """The table of a sealed Arrow file. Raises StorageError where it is damaged or has another schema."""
     try:
-        table = pa.ipc.open_file(pa.py_buffer(content)).read_all()
+        table = pa.ipc.open_file(pa.py_buffer(content), options=_ONE_THREAD).read_all()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(f"{where} is damaged: {error}. Restore it from a copy.") from None

@@ -5,7 +5,8 @@ and the framework's tax is paid a fragment and not a row. Tasks and answers trav
 
 What makes hundreds of thousands of fragments cheap to hand over: they are given to Ray as one small table of packed text, and a task
 that needs no CPU lets them out again, a block a group, some hundreds ahead of the answers. (Ray Data keeps every block that it knows
-in the driver: 20,000 one-row blocks were 7.6 s and 87 MB.) Answers come back one by one, since no block may hold two rows.
+in the driver: 20,000 one-row blocks were 7.6 s and 87 MB.) Groups that fit one pack are given as they are, which saves a process
+its start. Answers come back one by one, since no block may hold two rows.
 
 A group is worked on by one actor, one task after the other. Two calls an actor run at once, so that one fragment is read or written
 while another holds the device. An actor that dies is replaced by Ray and its groups are given out again; the commit protocol makes that
@@ -22,9 +23,10 @@ import time
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
+from distill.engine.brake import Brake
 from distill.engine.resources import device_of_worker, gpus_each, require_resources, what_lacks
 from distill.engine.session import require_ray
 from distill.engine.stream import Stream, stream, stream_here
@@ -65,8 +67,8 @@ def map_fragments(
     most = require_resources(
         ray, "labelling (compute.min)", processes=compute.min, cpus=compute.cpus, gpus=gpus, kept_free=kept_free
     )
-    brake = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Brake).remote()
-    packs, count = _packed(groups)
+    brake = Brake()
+    source, count = _blocks(ray_data, groups, brake, max(_MOST_AHEAD, 8 * compute.max))
     pool = ray_data.ActorPoolStrategy(
         min_size=compute.min,
         max_size=max(compute.min, min(compute.max, count, most)),
@@ -74,16 +76,7 @@ def map_fragments(
         max_concurrent_calls_per_actor=_CALLS_AT_ONCE,
         enable_true_multi_threading=True,
     )
-    source = ray_data.from_blocks([packs])
-    # a row is a block: each group is a call of its own, each answer is sent when it is there
-    source.context.target_max_block_size = 1
     dataset = source.map_batches(
-        _let_out,
-        fn_kwargs={"brake": brake, "ahead": max(_MOST_AHEAD, 8 * compute.max)},
-        batch_size=1,
-        batch_format="pyarrow",
-        num_cpus=0,
-    ).map_batches(
         _Adapter,
         fn_constructor_kwargs={"make": make, "told": told, "brake": brake, "prepare_cpus": kept_free},
         batch_size=1,
@@ -103,7 +96,7 @@ def map_fragments(
         except GeneratorExit:
             # not simply let go: Ray's core aborts the process when a stream is dropped while it is read (seen in 2.60)
             with contextlib.suppress(ray.exceptions.RayError):
-                ray.get(brake.pull.remote())
+                brake.pull()
                 for batch in batches:
                     arrived(len(batch))
             raise
@@ -126,6 +119,30 @@ def finish_and_stop() -> bool:
     return True
 
 
+def _blocks(ray_data: Any, groups: Iterable[list[Plain]], brake: Brake, ahead: int) -> tuple[Any, int]:
+    """The groups as a dataset, a block each and one row in it, and how many there are."""
+    left = iter(groups)
+    first = list(islice(left, _PACK_GROUPS))
+    more = next(left, None)
+    if more is None:
+        source, count = ray_data.from_blocks(list(map(_block, first))), len(first)
+    else:
+        packs, count = _packed(chain(first, [more], left))
+        source = ray_data.from_blocks([packs])
+    # a row is a block: each group is a call of its own, each answer is sent when it is there
+    source.context.target_max_block_size = 1
+    if more is None:
+        return source, count
+    told = {"brake": brake, "ahead": ahead}
+    return source.map_batches(_let_out, fn_kwargs=told, batch_size=1, batch_format="pyarrow", num_cpus=0), count
+
+
+def _block(group: list[Plain]) -> Any:
+    import pyarrow as pa
+
+    return pa.table({"group": [json.dumps(group)]})
+
+
 def _packed(groups: Iterable[list[Plain]]) -> tuple[Any, int]:
     """Groups as rows of compressed text, so many in one, each with the number of tasks before it; and the number of groups."""
     import pyarrow as pa
@@ -140,42 +157,21 @@ def _packed(groups: Iterable[list[Plain]]) -> tuple[Any, int]:
     return pa.table({"pack": pa.array(packs, pa.binary()), "first": pa.array(firsts, pa.int64())}), count
 
 
-def _let_out(batch: Any, brake: Any, ahead: int) -> Iterator[Any]:
+def _let_out(batch: Any, brake: Brake, ahead: int) -> Iterator[Any]:
     """The groups of one pack, a row each, when all but `ahead` of the tasks before it are answered; none when the brake is pulled."""
     import pyarrow as pa
-    import ray
 
     (pack,), (first,) = batch["pack"].to_pylist(), batch["first"].to_pylist()
-    while (lets := ray.get(brake.lets_out.remote(first - ahead))) is None:
+    while (lets := brake.lets_out(first - ahead)) is None:
         time.sleep(_POLL_SECONDS)
     groups = json.loads(zlib.decompress(pack)) if lets else []
     yield pa.table({"group": pa.array(map(json.dumps, groups), pa.string())})
 
 
-class _Brake:
-    """An actor that says whether to begin another fragment."""
-
-    def __init__(self) -> None:
-        self.pulled, self.answered = False, 0
-
-    def pull(self) -> None:
-        self.pulled = True
-
-    def is_pulled(self) -> bool:
-        return self.pulled
-
-    def hear(self, answered: int) -> None:
-        self.answered = answered
-
-    def lets_out(self, answered: int) -> bool | None:
-        """Whether to let out tasks that wait for so many answers; None: not yet."""
-        return not self.pulled if self.pulled or answered <= self.answered else None
-
-
 class _Adapter:
     """The one class that Ray Data knows; it knows nothing of labelling."""
 
-    def __init__(self, make: Callable[[Any, str, Stream], Any], told: Any, brake: Any, prepare_cpus: float) -> None:
+    def __init__(self, make: Callable[[Any, str, Stream], Any], told: Any, brake: Brake, prepare_cpus: float) -> None:
         import ray
 
         runs: Stream = partial(stream, cpus=prepare_cpus) if prepare_cpus else stream_here
@@ -194,26 +190,32 @@ class _Adapter:
 
         if not self.stopped and time.monotonic() - self.asked >= _POLL_SECONDS:
             self.asked = time.monotonic()
-            with contextlib.suppress(ray.exceptions.RayError):  # a brake that was lost is not pulled
-                self.stopped = ray.get(self.brake.is_pulled.remote())
+            with contextlib.suppress(ray.exceptions.RayError):  # a head node that does not answer says nothing
+                self.stopped = self.brake.is_pulled()
         return self.stopped
 
 
 @contextlib.contextmanager
-def _watched(brake: Any, bar: Bar, lacks: Callable[[], str | None]) -> Iterator[Callable[[int], None]]:
+def _watched(brake: Brake, bar: Bar, lacks: Callable[[], str | None]) -> Iterator[Callable[[int], None]]:
     """Say once a minute that nothing came, and pull the brake when asked; the yielded function says that so many answers came."""
+    import ray
+
     over = threading.Event()
-    last, answered = time.monotonic(), 0
+    last, answered, heard = time.monotonic(), 0, 0
 
     def arrived(answers: int) -> None:
         nonlocal last, answered
         last, answered = time.monotonic(), answered + answers
 
     def watch() -> None:
+        nonlocal heard
         while not over.wait(_POLL_SECONDS):
-            brake.hear.remote(answered)
-            if _stop.is_set():
-                brake.pull.remote()
+            with contextlib.suppress(ray.exceptions.RayError):  # it is said again
+                if heard != answered:
+                    brake.hear(now := answered)
+                    heard = now
+                if _stop.is_set():
+                    brake.pull()
             if time.monotonic() - last >= LINE_EVERY_SECONDS:
                 # a bar says it once a minute, as often as it is told
                 bar.waits(
@@ -222,12 +224,16 @@ def _watched(brake: Any, bar: Bar, lacks: Callable[[], str | None]) -> Iterator[
 
     _stop.clear()
     _working.set()
-    threading.Thread(target=watch, daemon=True).start()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield arrived
     finally:
         over.set()
+        watcher.join()
         _working.clear()
+        with contextlib.suppress(ray.exceptions.RayError):
+            brake.forget()
 
 
 def _tail(text: str) -> str:

@@ -49,8 +49,8 @@ class FragmentTask:
     """The row group that it is a part of; None where it is whole ones."""
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON. (`asdict` copies every value deeply: a second for 100,000 tasks.)"""
+        return {**vars(self), "claim": vars(self.claim)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FragmentTask:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from distill.labels.manifest import Manifest, parsed_code
 from distill.storage import Entry, Storage
 
-_AT_ONCE = 10_000
+_AT_ONCE = 2_000
 _COMMIT = re.compile(r"(\d{6,}-\d{6,})\.(\d+)\.json")
 _ATTEMPT = re.compile(r"(\d{6,}-\d{6,})/([0-9a-f]{32})\.[a-z]+")
 

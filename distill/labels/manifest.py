@@ -175,8 +175,14 @@ def join_lines(tables: Iterable[pa.Table]) -> pa.Table:
     """Tables of lines as one without chunks. A text has few distinct values: it takes four bytes a line instead of a hundred."""
     packed = [table if table.schema == _PACKED else table.cast(_PACKED) for table in tables if len(table)]
     joined = pa.concat_tables(packed or [_PACKED.empty_table()])
-    whole = all(column.num_chunks == 1 for column in joined.columns)
-    return joined if whole else joined.unify_dictionaries().combine_chunks()
+    del packed
+    if all(column.num_chunks == 1 for column in joined.columns):
+        return joined
+    columns, whole = joined.unify_dictionaries().columns, []
+    del joined
+    while columns:  # one by one, so that what is joined and what it was joined from do not both lie in memory
+        whole.append(columns.pop(0).combine_chunks())
+    return pa.Table.from_arrays(whole, schema=_PACKED)
 
 
 def lines_table(lines: Iterable[Line]) -> pa.Table:

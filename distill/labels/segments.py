@@ -87,17 +87,17 @@ class Segments:
 
     def _read_listed(self) -> pa.Table:
         self._known, self.damaged, self._spoken_for = sorted(self._listed(), key=lambda each: each.number), [], set()
-        tables: list[pa.Table] = []
+        joined = join_lines(self._newest_first())  # nobody else holds the pieces, so they go while they are joined
+        pa.default_memory_pool().release_unused()
+        return joined
+
+    def _newest_first(self) -> Iterator[pa.Table]:
         for segment in reversed(self._known):
             table = self._read(segment) if segment.number not in self._spoken_for else None
             if table is not None:
                 said = _RANGE.fullmatch(table_note(table))
                 self._spoken_for.update(range(int(said[1]), int(said[2]) + 1) if said else ())
-                tables.append(join_lines([table.replace_schema_metadata(None)]))
-        joined = join_lines(tables)
-        del tables
-        pa.default_memory_pool().release_unused()
-        return joined
+                yield join_lines([table.replace_schema_metadata(None)])
 
     def _listed(self) -> Iterator[_Segment]:
         for entry in self.folder.walk():

@@ -9,6 +9,7 @@ left for the next one: the session is killed when its answer is there.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import json
 import os
@@ -69,9 +70,17 @@ class Child:
         self.output.seek(0)
         return self.output.read()
 
+    def kill_all(self) -> float:
+        """SIGKILL of every process of the session at once, as of a machine that is taken away; nobody outlives it."""
+        for pid in session_pids(self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return self.kill_group()
+
     def kill_group(self) -> float:
         """SIGKILL of the driver's process group, then the wait for what outlives it (Ray's actors do); seconds of that wait."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         began = time.monotonic()
         while session_pids(self.process.pid) and time.monotonic() - began < 15:

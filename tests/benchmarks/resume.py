@@ -1,7 +1,8 @@
 """What is done again: after three kills, and on a rerun of what is finished; distill beside bare Ray Data with `CheckpointConfig`.
 
-Kills: SIGKILL of the driver's whole process group when 25, 50 and 90% of the fragments are committed (bare Ray Data: of the rows are
-written), the same command again each time, at once when the processes are gone (Ray's actors outlive such a kill by about a second). The labeler answers each
+Kills: SIGKILL when 25, 50 and 90% of the fragments are committed (bare Ray Data: of the rows are written), the same command again each
+time, at once when the processes are gone. Once of the driver's process group, which Ray's actors outlive by about two seconds, in which they
+end what they have in hand; and once of every process at the same moment, as of a machine that is taken away. The labeler answers each
 row with its id and notes every batch that it is asked, so what was computed again, is missing, doubled or at a wrong row is counted from what is
 stored and from that log. Bare Ray Data gets a block a fragment, so that both can resume at the same grain, and four logical CPUs for its
 checkpoint actors (with two it hangs).
@@ -36,6 +37,7 @@ from tests.benchmarks.pools import write_job, write_pool
 from tests.benchmarks.tables import markdown, options, show
 
 KILLS = (0.25, 0.5, 0.9)
+HOW = {"the driver's group": Child.kill_group, "every process": Child.kill_all}
 LIMIT_SECONDS = 900
 
 
@@ -63,27 +65,31 @@ def measure(folder: Path, told: Any) -> dict[str, Any]:
     """Kills and reruns of both."""
     rows = told.fragments * told.fragment_rows
     pool = write_pool(folder / "pool", rows, told.fragment_rows, width=16)
-    bare = killed(_Bare(folder / "bare", pool, told), rows, told)
-    bare_rerun = _Bare(folder / "bare", pool, told).rerun()
-    ours = killed(_Distill(folder / "distill", pool, told), rows, told)
-    ours_rerun = rerun(folder / "distill", pool)
+    kills = {
+        how: {
+            name: killed(way(folder / f"{name}-{number}", pool, told), kill, rows, told)
+            for name, way in (("distill", _Distill), ("bare", _Bare))
+        }
+        for number, (how, kill) in enumerate(HOW.items())
+    }
+    bare_rerun = _Bare(folder / "bare-0", pool, told).rerun()
+    ours_rerun = rerun(folder / "distill-0", pool)
     many = write_pool(folder / "many-pool", told.many * 64, 64, width=16)
     job = write_job(folder / "many", many, labeler="Echo", fragment_rows=64, actors=told.actors)
     in_child(label, job=str(job))
     return {
-        "distill": ours,
-        "bare": bare,
+        "kills": kills,
         "reruns": {"distill": ours_rerun, "distill, many": rerun(folder / "many", many), "bare": bare_rerun},
     }
 
 
-def killed(way: _Distill | _Bare, rows: int, told: Any) -> dict[str, Any]:
+def killed(way: _Distill | _Bare, kill: Callable[[Child], float], rows: int, told: Any) -> dict[str, Any]:
     """Three kills and a last run; what it cost and what is stored."""
     outlived, began = [], time.monotonic()
     for share in KILLS:
         child = way.start()
         if _wait_until(lambda share=share: way.done_share() >= share, child):
-            outlived.append(child.kill_group())
+            outlived.append(kill(child))
         else:
             raise RuntimeError(
                 f"it ended before {share:.0%} were done; give it more fragments or a slower labeler\n{child.said()[-4_000:]}"
@@ -276,7 +282,8 @@ def _wait_until(is_so: Callable[[], bool], child: Child) -> bool:
 
 def _kill_table(measured: dict[str, Any], told: Any) -> str:
     heads = [
-        "under 3 SIGKILLs",
+        "3 SIGKILLs of",
+        "way",
         "rows computed / pool",
         "fragments' worth again",
         "fragments begun again",
@@ -286,12 +293,12 @@ def _kill_table(measured: dict[str, Any], told: Any) -> str:
         "seconds in all",
     ]
     rows = []
-    for way in ("distill", "bare"):
-        got = measured[way]
+    for how, way, got in ((how, way, got) for how, ways in measured["kills"].items() for way, got in ways.items()):
         worth = (got["rows_asked"] - got["rows"]) / told.fragment_rows
         again = got["begun_again"] if way == "distill" else "–"
         rows.append(
             [
+                how,
                 way,
                 f"{got['rows_asked'] / got['rows']:.3f}",
                 f"{worth:.1f}",
