@@ -21,28 +21,31 @@ _LINEAR = 32
 BELOW = np.where(_CODES < _LINEAR, _CODES, (_LINEAR + _CODES % _LINEAR) * 2.0 ** (_CODES // _LINEAR - 1)) / 16
 """How far below the largest logit each code stands, in nats."""
 
-_DROPPED_BITS = 5
-"""Of float16's 10 mantissa bits, so that 5 are left."""
-_FIRST_OCTAVE = (16 << 5) - _LINEAR
-"""Exponent and five mantissa bits of 2.0 in float16, less its code."""
+_MANTISSA_BITS = 5
+_DROPPED_BITS = 23 - _MANTISSA_BITS
+"""Of float32's mantissa."""
+_FIRST_OCTAVE = (128 << _MANTISSA_BITS) - _LINEAR
+"""Exponent and five mantissa bits of 2.0 in float32, less its code."""
+_TO_CODE = np.uint32(((1 << (_DROPPED_BITS - 1)) - (_FIRST_OCTAVE << _DROPPED_BITS)) % (1 << 32))
+"""Half a step more, and the first octave less, modulo 2³²."""
 
 
 def to_gaps(below: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Distances below the row's largest logit (B, k), growing from 0 along each row, to differences of codes (B, k).
 
-    By way of float16, whose own rounding is a sixty-fourth of a step's: in its bits, adding half a step carries from the mantissa into the
-    exponent, which rounds to the nearest code across octaves. What lies below 2 has the steps of 2 to 4, so it is moved there and back.
+    In the bits of a float32, adding half a step carries from the mantissa into the exponent, which rounds to the nearest code across
+    octaves. What lies below 2 has the steps of 2 to 4, so it is moved there and back. (By float16, which is cast number by number, and
+    with the differences taken row by row: three times as long.)
     """
     linear = below < 2
-    with np.errstate(over="ignore"):  # far is far
-        bits = np.where(linear, below + np.float32(2), below).astype(np.float16).view(np.uint16)
-    bits += 1 << (_DROPPED_BITS - 1)
+    bits = (below + linear * np.float32(2)).view(np.uint32)
+    bits += _TO_CODE
     bits >>= _DROPPED_BITS
-    bits -= _FIRST_OCTAVE
-    codes = np.minimum(bits, 255).astype(np.uint8)
-    codes -= linear.view(np.uint8) << np.uint8(_DROPPED_BITS)
-    gaps = codes.copy()
-    gaps[:, 1:] -= codes[:, :-1]
+    codes = np.minimum(bits, 255, out=bits).astype(np.uint8)
+    codes -= linear.view(np.uint8) << np.uint8(_MANTISSA_BITS)
+    gaps = np.empty_like(codes)
+    np.subtract(codes.ravel()[1:], codes.ravel()[:-1], out=gaps.ravel()[1:])
+    gaps[:, 0] = codes[:, 0]
     return gaps
 
 

@@ -132,7 +132,8 @@ def _encode_topk(logits: Float, contract: Contract) -> dict[str, npt.NDArray[np.
 def _topk_parts(
     index: npt.NDArray[np.int64], kept: npt.NDArray[np.generic], normalizers: Float, contract: Contract
 ) -> dict[str, npt.NDArray[np.generic]]:
-    planes = {name: (index >> (8 * place)).astype(np.uint8) for place, name in enumerate(_plane_names(contract))}
+    names, narrow = _plane_names(contract), index.astype(np.uint32)
+    planes = {name: (narrow >> np.uint8(8 * place)).astype(np.uint8) for place, name in enumerate(names)}
     return {
         **planes,
         "gap" if contract.dtype == "uint8" else "logit": kept,

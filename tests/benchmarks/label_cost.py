@@ -4,7 +4,8 @@ The plain loop is one process: read a row group with pyarrow, call the same labe
 `encode`, write the same data file and a small commit beside it with the fsyncs of the store. It checks nothing, hashes nothing and can
 not be resumed. Bare Ray Data is `read_parquet` ► `map_batches` with an actor pool ► `write_parquet` of the same encoded columns.
 
-All run on the same CPUs (`--cores`, by CPU affinity: Ray's daemons, the driver and its actors share them too), each run in a fresh process
+All run on the same CPUs (`--cores`, by CPU affinity: Ray's daemons, the driver and its actors share them too, which on a single core is
+most of what labelling costs: some 8% of one core for each Ray, whatever it does), each run in a fresh process
 with a Ray of its own, so that no idle Ray slows the plain loop and every run starts as a user's does. Ray's start is timed apart. The
 labeler is a network calibrated to so many µs a row in batches of 256 on one thread.
 
@@ -37,10 +38,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = options(__doc__)
     parser.add_argument("--microseconds", type=float, nargs="+", default=[15.0, 50.0], help="the labeler's time a row")
     parser.add_argument("--fragment-rows", type=int, default=50_000)
-    parser.add_argument("--fragments", type=int, nargs=2, default=[4, 20], help="of the smaller and the larger pool")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--fragments", type=int, nargs=2, default=[6, 20], help="of the smaller and the larger pool")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--cores", type=int, default=1, help="CPUs for either side: actors here, threads of the plain loop there"
+        "--cores", type=int, default=2, help="CPUs for either side: actors here, threads of the plain loop there"
     )
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     told = parser.parse_args(arguments)
