@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.bare import start_bare_ray
 from tests.benchmarks.child import in_child, session_cpu_seconds
 from tests.benchmarks.pools import TOP_8, write_job, write_pool
 from tests.benchmarks.tables import markdown, options, paired_ratio, show
@@ -39,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--microseconds", type=float, nargs="+", default=[15.0, 50.0], help="the labeler's time a row")
     parser.add_argument("--fragment-rows", type=int, default=50_000)
     parser.add_argument("--fragments", type=int, nargs=2, default=[6, 20], help="of the smaller and the larger pool")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument(
         "--cores", type=int, default=2, help="CPUs for either side: actors here, threads of the plain loop there"
     )
@@ -86,6 +88,7 @@ def measure(folder: Path, told: Any) -> list[dict[str, Any]]:
                 runs.append(
                     {"microseconds": micros, "network": network, "round": number, "way": way, "fragments": size, **got}
                 )
+                print(f"{micros:g} µs, round {number}, {way}, {size} fragments: {got}", file=sys.stderr, flush=True)
     return runs
 
 
@@ -178,17 +181,16 @@ def run_bare(job: str, root: str, cores: int) -> dict[str, float]:
     """What its documentation teaches, with Arrow batches (numpy ones copy a whole block)."""
     import os
 
-    from distill.engine import connect
     from distill.job import load_job
     from distill.labelers.prepare import prepare_labels
 
     loaded = load_job(job, root=root)
     _, contract = prepare_labels(loaded, "teacher")
     start = time.perf_counter()
-    connect(None)
-    began, cpu = time.perf_counter(), session_cpu_seconds(os.getpid())
-    from ray import data  # `connect` must set Ray's environment first
+    start_bare_ray(cores)
+    from ray import data
 
+    began, cpu = time.perf_counter(), session_cpu_seconds(os.getpid())
     dataset = data.read_parquet(loaded.pool_uri("rows"), columns=["x"]).map_batches(
         BareLabeler,
         fn_constructor_args=(loaded.custom_source("teacher"), contract),

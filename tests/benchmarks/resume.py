@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from distill.storage import requests
+from tests.benchmarks.bare import counts_folder, start_bare_ray
 from tests.benchmarks.child import Child, in_child
 from tests.benchmarks.counting import bytes_counted
 from tests.benchmarks.pools import write_job, write_pool
@@ -210,23 +211,16 @@ class _Bare:
 
 def run_bare(pool: str, folder: str, blocks: int, actors: int) -> dict[str, float]:
     """Bare Ray Data with its own checkpoint, as its documentation teaches."""
-    counts = Path(folder, "counts")
-    counts.mkdir(exist_ok=True)
-    os.environ |= {
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "DISTILL_BENCH_COUNTS": str(counts),
-    }
+    counts = counts_folder(folder)
     import pyarrow.fs
-    import ray
-    from ray import data
 
     from distill.job.source import read_source
     from tests.benchmarks.counting import CountingFiles
 
     began = time.perf_counter()
-    ray.init(address="local", num_cpus=4, include_dashboard=False, object_store_memory=1_000_000_000)
+    start_bare_ray(actors, DISTILL_BENCH_COUNTS=str(counts))
+    from ray import data
+
     context = data.DataContext.get_current()
     context.checkpoint_config = data.checkpoint.CheckpointConfig(
         id_column="id", checkpoint_path=str(Path(folder, "checkpoint")), delete_checkpoint_on_success=False
