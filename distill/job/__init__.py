@@ -9,13 +9,30 @@ from __future__ import annotations
 
 from distill.job.labels import Compute, Custom, Dense, Fitted, Labels, TopK, Value
 from distill.job.load import Job, load_job
-from distill.job.models import Cnn, Eszsl, Fit, Linear, Mlp, Network, Training
+from distill.job.models import Cnn, Eszsl, Fit, Linear, Mlp, Network, Rnn, Training
 from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs
 from distill.job.pools import Features, Format, ImageFeatures, Pool, TextFeatures, VectorFeatures
+from distill.job.ready import (
+    Embedding,
+    Nli,
+    Ready,
+    SequenceClassifier,
+    Similarity,
+    Sklearn,
+    StudentLabeler,
+)
 from distill.job.students import MAIN, Evaluate, Head, Student, Term
 from distill.job.sweep import Sweep, Variant
 
 __all__ = [
+    "Rnn",
+    "StudentLabeler",
+    "Sklearn",
+    "Similarity",
+    "SequenceClassifier",
+    "Ready",
+    "Nli",
+    "Embedding",
     "MAIN",
     "Cnn",
     "Compute",
