@@ -29,7 +29,6 @@ class Raylets:
     environment: dict[str, str]
     session: int
 
-
     def nodes(self) -> list[dict[str, float]]:
         """What each living node has, asked in a process of its own."""
         return _nodes(self.address, self.environment)

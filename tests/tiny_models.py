@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-WORDS = "a good bad film game team wins loses market falls rises this example is about sport money of the and very long text here".split()
+_SAID = "a good bad film game team wins loses market falls rises this example is about sport money of the and very long text here"
+WORDS = _SAID.split()
 TEXTS = [
     "the team wins a game",
     "market falls",
@@ -70,13 +71,16 @@ def save_classifier(folder: Path, labels: list[str], *, seed: int = 0, **more) -
 
 def save_encoder(folder: Path, *, seed: int = 0) -> Path:
     """A sentence-transformers model of mean-pooled states with random weights."""
-    from sentence_transformers import SentenceTransformer, models
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules
     from transformers import BertModel
 
     torch.manual_seed(seed)
     parts = folder.with_name(f"{folder.name}-parts")
     BertModel(_config()).save_pretrained(parts)
     save_tokenizer(parts)
-    words = models.Transformer(str(parts), max_seq_length=32)
-    SentenceTransformer(modules=[words, models.Pooling(words.get_word_embedding_dimension())], device="cpu").save(str(folder))
+    words = modules.Transformer(str(parts), max_seq_length=32)
+    SentenceTransformer(modules=[words, modules.Pooling(words.get_embedding_dimension())], device="cpu").save(
+        str(folder)
+    )
     return folder

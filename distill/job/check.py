@@ -143,7 +143,9 @@ def _descriptions(job: Job, fit: str, target: Outputs) -> Problems:
         yield from check_model(job, encoder, f"fit.{fit}.model.encoder")
         if any(len(row) != 1 or not row[0].strip() for row in rows):
             yield f"{where}: with an encoder every row must be a class name and one text (in quotes, where it has a comma)."
-    elif len({len(row) for row in rows}) != 1 or not rows[0] or not all(_is_number(cell) for row in rows for cell in row):
+    elif (
+        len({len(row) for row in rows}) != 1 or not rows[0] or not all(_is_number(cell) for row in rows for cell in row)
+    ):
         yield f"{where}: every row must be a class name and the same number of numbers."
 
 
@@ -200,7 +202,9 @@ def _learnable(job: Job, pools: Sequence[str], model: object, where: str) -> Pro
 
 def _rows(job: Job, student: Student, where: str) -> Problems:
     judged = (job.evaluate.on,) if job.evaluate else ()
-    yield from check_alike(job, (*student.on, *(term.pool for term in student.terms if term.pool), *judged), f"{where}.on")
+    yield from check_alike(
+        job, (*student.on, *(term.pool for term in student.terms if term.pool), *judged), f"{where}.on"
+    )
     for term in student.terms:
         over = job.labels[term.label_set].over if term.label_set else ()
         lacking = [pool for pool in student.on if pool not in over]

@@ -84,8 +84,8 @@ def _ready(job: Job, labels: Labels, where: str) -> Problems:
     for pool in labels.over:
         features = job.pools[pool].features
         if isinstance(features, TextFeatures) != due:
-            asks = "reads text" if due else "reads numbers"
-            yield f"{where}.labeler.kind = {labels.labeler.kind!r}: it {asks}, but pools.{pool} has features of kind {features.kind if features else None!r}. Use another labeler or other features."
+            asks, has = "text" if due else "numbers", features.kind if features else None
+            yield f"{where}.labeler.kind = {labels.labeler.kind!r}: it reads {asks}, but pools.{pool} has features of kind {has!r}. Use another one."
 
 
 def check_model(job: Job, model: str, where: str) -> Problems:

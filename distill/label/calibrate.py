@@ -64,7 +64,9 @@ class CalibrationWorker:
 
     def _sums(self, plain: dict[str, Any]) -> dict[str, Any]:
         told, rows, nll = self.told, 0, None
-        request = Request(**{**vars(told.request), **{name: plain[name] for name in ("key", "shard_id", "start", "rows")}})
+        request = Request(
+            **{**vars(told.request), **{name: plain[name] for name in ("key", "shard_id", "start", "rows")}}
+        )
         with closing(self.stream(prepare_rows, request)) as pieces:
             for piece in pieces:
                 truth = decode_target(piece.keys[told.target], told.outputs)
@@ -100,17 +102,23 @@ def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPo
     answers: dict[int, dict[str, Any]] = {}
     with (
         track(f"calibrate {name} on {pool.name}", sum(task["rows"] for task in tasks)) as bar,
-        closing(map_fragments(CalibrationWorker, told, ([task] for task in tasks), job.labels[name].compute, bar)) as come,
+        closing(
+            map_fragments(CalibrationWorker, told, ([task] for task in tasks), job.labels[name].compute, bar)
+        ) as come,
     ):
         for answer in come:
             if "failure" in answer:
-                raise LabelerError(f"labels.{name}: the labeler raised on {answer['key']} of pools.{pool.name}:\n{answer['failure']}")
+                raise LabelerError(
+                    f"labels.{name}: the labeler raised on {answer['key']} of pools.{pool.name}:\n{answer['failure']}"
+                )
             answers[answer["place"]] = answer
             bar.advance(answer["rows"])
     known = [answers[place] for place in sorted(answers) if answers[place]["counted"]]
     rows = sum(answer["counted"] for answer in known)
     if not rows:
-        raise LabelerError(f"labels.{name}.calibrate_on: pools.{pool.name} has no row with a usable target. Name another pool.")
+        raise LabelerError(
+            f"labels.{name}.calibrate_on: pools.{pool.name} has no row with a usable target. Name another pool."
+        )
     nll = np.sum([answer["nll"] for answer in known], axis=0)
     found = Calibration(best_temperature(nll), rows, float(nll[UNCHANGED] / rows), float(nll.min() / rows))
     log.info(
@@ -126,4 +134,10 @@ def _chosen(pool: OpenPool, fragment_rows: int) -> Iterator[dict[str, Any]]:
     for place, fragment in enumerate(pool.inventory.fragments(fragment_rows)):
         if place % every == 0:
             shard = fragment.shard
-            yield {"place": place, "key": shard.key, "shard_id": shard.id, "start": fragment.start, "rows": fragment.rows}
+            yield {
+                "place": place,
+                "key": shard.key,
+                "shard_id": shard.id,
+                "start": fragment.start,
+                "rows": fragment.rows,
+            }

@@ -4,7 +4,7 @@
 
 An overconfident teacher's soft labels are nearly hard, and how well it is calibrated decides much of what a student learns (arXiv 2508.20224).
 The sum is taken at `GRID` at once, so rows of any number are asked once and in any order; it is convex in 1/T, and a parabola through
-the lowest three of the grid's points, which stand a fifth apart, finds T to a few parts in a thousand.
+the lowest three of the grid's points, which stand a twelfth apart, finds T to a few parts in a thousand.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from distill.storage import Storage, open_storage
 
 Double = npt.NDArray[np.float64]
 
-GRID = 2.0 ** np.arange(-5, 5.01, 0.25)
-"""Temperatures, a fifth apart from 1/32 to 32."""
+_OCTAVE = 8
+GRID = 2.0 ** (np.arange(-5 * _OCTAVE, 5 * _OCTAVE + 1) / _OCTAVE)
+"""Temperatures from 1/32 to 32."""
 UNCHANGED = int(np.argmin(np.abs(GRID - 1)))
 _DONE = "done.json"
 
@@ -76,7 +77,7 @@ def best_temperature(nll: Double) -> float:
     left, middle, right = nll[lowest - 1 : lowest + 2]
     bend = left - 2 * middle + right
     shift = 0.5 * (left - right) / bend if bend > 0 else 0.0
-    return float(GRID[lowest] * 2.0 ** (0.25 * shift))
+    return float(GRID[lowest] * 2.0 ** (shift / _OCTAVE))
 
 
 def calibration_folder(job: Job, name: str, contract: Contract) -> Storage:

@@ -21,7 +21,9 @@ def require_classes(kind: str, declared: Sequence[str], own: Sequence[str]) -> N
 def require_width(kind: str, declared: int, own: int) -> None:
     """Refuse a model that answers with another number of numbers a row. Raises LabelerError."""
     if declared != own:
-        raise LabelerError(f"a labeler of kind {kind!r}: width = {declared}, but the model answers {own} numbers a row. Write width = {own}.")
+        raise LabelerError(
+            f"a labeler of kind {kind!r}: width = {declared}, but the model answers {own} numbers a row. Write width = {own}."
+        )
 
 
 def _clipped(names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """An NLI model as a zero-shot classifier: each text with each class's hypothesis (Yin, Hay & Roth 2019, "Benchmarking Zero-shot Text Classification").
 
-    exclusive:     logit of a class = the model's entailment logit, so the softmax over classes is the library's score
-    independent:   logit of a class = entailment − contradiction, so its sigmoid is the library's score
+exclusive:     logit of a class = the model's entailment logit, so the softmax over classes is the library's score
+independent:   logit of a class = entailment − contradiction, so its sigmoid is the library's score
 """
 
 from __future__ import annotations

@@ -24,5 +24,5 @@ def computing(device: str, precision: str) -> Iterator[None]:
     import torch
 
     half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
-    with torch.inference_mode(), torch.autocast(device.split(":")[0], half, enabled=half is not None):
+    with torch.inference_mode(), torch.autocast(device.split(":", maxsplit=1)[0], half, enabled=half is not None):
         yield

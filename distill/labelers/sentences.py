@@ -37,12 +37,18 @@ class Encoder:
 
     @property
     def width(self) -> int:
-        return int(self.model.get_sentence_embedding_dimension())
+        # renamed in sentence-transformers 6, which warns of the old name
+        asked = getattr(self.model, "get_embedding_dimension", None) or self.model.get_sentence_embedding_dimension
+        return int(asked())
 
     def embeddings(self, texts: list[str], *, normalize: bool) -> Matrix:
         with computing(self.place.device, self.place.precision):
             made = self.model.encode(
-                texts, batch_size=_ROWS_AT_ONCE, normalize_embeddings=normalize, show_progress_bar=False, convert_to_numpy=True
+                texts,
+                batch_size=_ROWS_AT_ONCE,
+                normalize_embeddings=normalize,
+                show_progress_bar=False,
+                convert_to_numpy=True,
             )
         return cast("Matrix", np.asarray(made, np.float32))
 
@@ -81,7 +87,9 @@ def _refuse_code(place: Place) -> None:
     """A folder names the classes of its modules; only the library's own are made. Raises LabelerError."""
     listed = place.model / "modules.json"
     if not listed.is_file():
-        raise LabelerError(f"{place.model} has no modules.json, so it is no sentence-transformers model. Save it by SentenceTransformer.save.")
+        raise LabelerError(
+            f"{place.model} has no modules.json, so it is no sentence-transformers model. Save it by SentenceTransformer.save."
+        )
     foreign = [each["type"] for each in json.loads(listed.read_text("utf-8")) if not str(each["type"]).startswith(_OWN)]
     if foreign:
         raise LabelerError(f"{listed} names code that is not the library's own: {foreign}. distill does not run it.")

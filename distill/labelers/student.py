@@ -22,7 +22,9 @@ def student_labeler(spec: Ready, place: Place) -> Labeler:
     folder = str(place.model)
     record = read_record(open_storage(folder))
     if record is None:
-        raise LabelerError(f"{folder} has no done.json, so no finished model of distill's lies there. Give <root>/students/<name>/<digest>.")
+        raise LabelerError(
+            f"{folder} has no done.json, so no finished model of distill's lies there. Give <root>/students/<name>/<digest>."
+        )
     if spec.layer is not None:
         return LayerLabeler(folder, record, spec.layer, place, spec.width)
     head = spec.head or next(iter(record.heads))
@@ -31,7 +33,9 @@ def student_labeler(spec: Ready, place: Place) -> Labeler:
     if spec.class_names:
         require_classes(spec.kind, spec.class_names, record.heads[head].classes)
         if spec.exclusive != record.heads[head].exclusive:
-            raise LabelerError(f"head {head!r} of {folder} says {record.heads[head].said}. Set independent = {str(spec.exclusive).lower()}.")
+            raise LabelerError(
+                f"head {head!r} of {folder} says {record.heads[head].said}. Set independent = {str(spec.exclusive).lower()}."
+            )
     else:
         require_width(spec.kind, spec.width, record.widths[head])
     if record.form == "eszsl":
@@ -48,7 +52,9 @@ class LayerLabeler:
         self.network, self.place, self.width = load_network(folder, record).to(place.device).eval(), place, width
         layers: dict[str, nn.Module] = dict(self.network.named_modules())
         if not layer or layer not in layers:
-            raise LabelerError(f"the network in {folder} has no layer {layer!r}. It has: {', '.join(filter(None, layers))}.")
+            raise LabelerError(
+                f"the network in {folder} has no layer {layer!r}. It has: {', '.join(filter(None, layers))}."
+            )
         self._said: list[torch.Tensor] = []
         layers[layer].register_forward_hook(lambda _module, _given, said: self._said.append(said))
 

@@ -76,5 +76,3 @@ def batches_by_length(lengths: list[int]) -> Iterator[list[int]]:
 def as_texts(features: Any) -> list[str]:
     """A batch of text features."""
     return [str(text) for text in features]
-
-

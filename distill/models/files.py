@@ -15,7 +15,9 @@ import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 from filelock import FileLock
 
@@ -44,7 +46,9 @@ def identify_model(uri: str, pinned: str | None, where: str) -> ModelFiles:
         uri = _at_commit(uri)
     found = _digest_of(uri, where)
     if pinned is not None and found != pinned:
-        raise JobError(f"{where}: the model at {uri} has sha256 {found}, and {pinned} is pinned. Restore it, or pin the one that is there.")
+        raise JobError(
+            f"{where}: the model at {uri} has sha256 {found}, and {pinned} is pinned. Restore it, or pin the one that is there."
+        )
     return ModelFiles(uri, found)
 
 
@@ -52,7 +56,9 @@ def local_model(files: ModelFiles) -> Path:
     """The model on this machine: a file or folder. Raises JobError where it is not the one that was identified."""
     found = _digest_of(files.uri, "the labeler's model")
     if found != files.sha256:
-        raise JobError(f"the model at {files.uri} changed while it was in use: sha256 {files.sha256} before, {found} now. Restore it, and run again.")
+        raise JobError(
+            f"the model at {files.uri} changed while it was in use: sha256 {files.sha256} before, {found} now. Restore it, and run again."
+        )
     return _fetched(files.uri)
 
 
@@ -62,7 +68,9 @@ def _digest_of(uri: str, where: str) -> str:
     files = _files_below(path)
     if not files:
         raise JobError(f"{where} = {uri!r}: no model lies there. Check the path.")
-    known = _cache("digests") / digest([[str(path), name, status.st_size, status.st_mtime_ns] for name, status in files.items()])
+    known = _cache("digests") / digest(
+        [[str(path), name, status.st_size, status.st_mtime_ns] for name, status in files.items()]
+    )
     if known.is_file() and len(said := known.read_text("ascii")) == 64:
         return said
     each = {name: _sha256(path / name if name else path) for name in files}
@@ -142,12 +150,11 @@ def _at_commit(uri: str) -> str:
     return f"{HUB}{name}@{_hub().HfApi().model_info(name, revision=revision).sha}"
 
 
-def _hub() -> object:
+def _hub() -> ModuleType:
     try:
-        import huggingface_hub
+        return import_module("huggingface_hub")
     except ModuleNotFoundError:
         raise MissingExtraError("huggingface_hub", "text", "a model of the Hugging Face hub") from None
-    return huggingface_hub
 
 
 def _cache(kind: str) -> Path:

@@ -112,7 +112,7 @@ def test_a_finished_set_is_calibrated_again_or_forgets_that_it_was(folder, ray):
 
 @pytest.mark.ray
 def test_a_labeler_that_raises_hides_where(folder, ray):
-    (folder / "sure.py").write_text(SURE.replace("return 3 * features", "raise KeyError('lost')"), "utf-8")
+    (folder / "sure.py").write_text(SURE.replace("return 3", "raise KeyError('lost')\n        return 3"), "utf-8")
     with pytest.raises(LabelerError, match=r"raised on part-0000\d\.parquet of pools\.known:(.|\n)*KeyError: 'lost'"):
         calibrate(load_job(folder / "job.toml"), "teacher")
 
@@ -122,7 +122,6 @@ def test_rows_that_cannot_be_used_count(folder):
     usable, told = [kind != "other" for kind in table["kind"].to_pylist()], {}
     assert 0 < sum(usable) < 220
     job = load_job(folder / "job.toml")
-    recipe, contract = module.prepare_uncalibrated(job, "teacher")
     with pytest.MonkeyPatch.context() as patch:
 
         def no_ray(make, questions, groups, compute, bar):

@@ -6,6 +6,8 @@ import shutil
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import skops.io
 from sklearn.linear_model import LogisticRegression
@@ -69,7 +71,7 @@ def test_what_is_stored_is_not_what_the_library_says(folder):
 def test_another_model_goes_on_with_the_first_ones_labels(folder):
     job = load_job(folder / "job.toml")
     label_by_worker(job, "teacher")
-    keep(folder, write_pool(folder / "rows", [100, 30]), "kind", C=0.01)
+    keep(folder, pa.concat_tables(map(pq.read_table, sorted((folder / "rows").iterdir()))), "kind", C=0.01)
     with pytest.raises(ContractError, match=r"revision: .*other weights.*version = 2"):
         label_by_worker(load_job(folder / "job.toml"), "teacher")
 
@@ -106,10 +108,18 @@ TEXT = """
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('kind = "vector", columns = ["pixels"]', 'kind = "text", column = "email"', "it reads numbers, but pools.rows has features of kind 'text'"),
+        (
+            'kind = "vector", columns = ["pixels"]',
+            'kind = "text", column = "email"',
+            "it reads numbers, but pools.rows has features of kind 'text'",
+        ),
         ('"model.skops"', '"hf://owner/name"', "Write hf://ORGANISATION/NAME@REVISION"),
         ('"model.skops"', '"s3://key:secret@host/x"', "carries credentials"),
-        ('over = ["rows"]', 'over = ["rows"]\n    precision = "bfloat16"', "a sklearn labeler chooses its own precision"),
+        (
+            'over = ["rows"]',
+            'over = ["rows"]\n    precision = "bfloat16"',
+            "a sklearn labeler chooses its own precision",
+        ),
         ('["a", "b", "c"]', '["a", "a"]', "classes must be distinct"),
         ('"model.skops"', '"model.skops", trust = ["x"]', "Did you mean 'trusted'"),
     ],
@@ -123,5 +133,7 @@ def test_a_wrong_ready_labeler_is_found_out_by_an_actor(folder, old, new, said):
 
 def test_a_missing_library_is_found_out_by_an_actor(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "skops", None)
-    with pytest.raises(MissingExtraError, match=r"needs skops, which is not installed\. Run: pip install 'distill\[sklearn\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"needs skops, which is not installed\. Run: pip install 'distill\[sklearn\]'"
+    ):
         prepare_labels(load_job(folder / "job.toml"), "teacher")

@@ -55,7 +55,9 @@ def test_independent_outputs_are_taken_for_classes():
 
 def test_sums_of_parts_are_not_the_sum_of_all():
     logits, truth = rows_of(2.0)
-    parts = sum(nll_over_grid(logits[start : start + 1_000], truth[start : start + 1_000]) for start in range(0, 4_000, 1_000))
+    parts = sum(
+        nll_over_grid(logits[start : start + 1_000], truth[start : start + 1_000]) for start in range(0, 4_000, 1_000)
+    )
     np.testing.assert_allclose(parts, nll_over_grid(logits, truth))
 
 

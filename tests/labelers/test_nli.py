@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,9 @@ HYPOTHESIS = "this text is about {}"
 
 
 def spec(**more):
-    return Nli.model_validate({"kind": "nli", "model": "m", "classes": CLASSES, "hypothesis": HYPOTHESIS, **more})
+    return Nli.model_validate_json(
+        json.dumps({"kind": "nli", "model": "m", "classes": CLASSES, "hypothesis": HYPOTHESIS, **more})
+    )
 
 
 def by_the_pipeline(folder, texts, *, multi_label):
@@ -27,7 +31,9 @@ def by_the_pipeline(folder, texts, *, multi_label):
     return np.array([[each["scores"][each["labels"].index(name)] for name in CLASSES] for each in said])
 
 
-@pytest.mark.parametrize("labels", [["contradiction", "neutral", "entailment"], ["ENTAILMENT", "neutral", "contradiction"]])
+@pytest.mark.parametrize(
+    "labels", [["contradiction", "neutral", "entailment"], ["ENTAILMENT", "neutral", "contradiction"]]
+)
 def test_scores_differ_from_the_librarys_pipeline(tmp_path, labels):
     folder, texts = save_classifier(tmp_path / "nli", labels), [text for text in TEXTS if text]
     made = answers(NliLabeler(spec(), Place(folder)), as_features(texts), 3)
@@ -61,7 +67,10 @@ def test_a_classifier_that_is_no_nli_model_answers(tmp_path):
         NliLabeler(spec(), Place(folder))
 
 
-@pytest.mark.parametrize("wrong", [{"hypothesis": "no class"}, {"hypothesis": "{} or {}"}, {"descriptions": ["one"]}, {"classes": ["a", "a"]}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"hypothesis": "no class"}, {"hypothesis": "{} or {}"}, {"descriptions": ["one"]}, {"classes": ["a", "a"]}],
+)
 def test_a_template_without_a_class_labels_by_nothing(wrong):
     with pytest.raises(ValueError, match=r"must have one \{\}|3 classes and 1 descriptions|distinct"):
         spec(**wrong)

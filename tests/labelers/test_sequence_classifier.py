@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ LABELS = ["good", "bad", "neither"]
 
 
 def spec(**more):
-    return SequenceClassifier.model_validate({"kind": "sequence_classifier", "model": "m", **more})
+    return SequenceClassifier.model_validate_json(json.dumps({"kind": "sequence_classifier", "model": "m", **more}))
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +29,14 @@ def model(tmp_path_factory):
 def by_the_library(folder, texts):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    tokenizer, network = AutoTokenizer.from_pretrained(folder), AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer, network = (
+        AutoTokenizer.from_pretrained(folder),
+        AutoModelForSequenceClassification.from_pretrained(folder),
+    )
     with torch.inference_mode():
-        return np.concatenate([network(**tokenizer(text, return_tensors="pt", truncation=True)).logits.numpy() for text in texts])
+        return np.concatenate(
+            [network(**tokenizer(text, return_tensors="pt", truncation=True)).logits.numpy() for text in texts]
+        )
 
 
 def test_answers_differ_from_the_librarys_or_stand_beside_other_texts(model, monkeypatch):
@@ -43,9 +50,13 @@ def test_answers_differ_from_the_librarys_or_stand_beside_other_texts(model, mon
 def test_a_text_longer_than_the_model_raises_or_is_cut_elsewhere(model):
     long = "the team wins " * 40
     labeler = SequenceClassifierLabeler(spec(classes=LABELS), Place(model))
-    np.testing.assert_allclose(answers(labeler, as_features([long, "a"]), 3), by_the_library(model, [long, "a"]), atol=1e-5)
+    np.testing.assert_allclose(
+        answers(labeler, as_features([long, "a"]), 3), by_the_library(model, [long, "a"]), atol=1e-5
+    )
     short = SequenceClassifierLabeler(spec(classes=LABELS, max_tokens=5), Place(model))
-    np.testing.assert_allclose(answers(short, as_features([long]), 3), by_the_library(model, ["the team wins"]), atol=1e-5)
+    np.testing.assert_allclose(
+        answers(short, as_features([long]), 3), by_the_library(model, ["the team wins"]), atol=1e-5
+    )
 
 
 def test_classes_in_another_order_label_silently(model):

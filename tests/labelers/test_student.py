@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -24,7 +25,9 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 @pytest.fixture
 def kept(tmp_path):
     """A folder with an untrained two-headed network of one hidden layer, and the network."""
-    plan = NetworkPlan(4, Mlp(kind="mlp", hidden=(5,)), {name: HeadPlan(len(o.classes) or 1) for name, o in HEADS.items()})
+    plan = NetworkPlan(
+        4, Mlp(kind="mlp", hidden=(5,)), {name: HeadPlan(len(o.classes) or 1) for name, o in HEADS.items()}
+    )
     network = build_network(plan)
     weights = safetensors.torch.save(dict(network.state_dict()))
     record = ModelRecord(
@@ -43,7 +46,9 @@ def kept(tmp_path):
 
 
 def labeler(folder, **more):
-    return student_labeler(StudentLabeler.model_validate({"kind": "student", "model": "m", **more}), Place(folder))
+    return student_labeler(
+        StudentLabeler.model_validate_json(json.dumps({"kind": "student", "model": "m", **more})), Place(folder)
+    )
 
 
 def test_a_students_head_teaches_something_else(kept):
