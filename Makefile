@@ -45,7 +45,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,vision,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,vision,text,dev]'
 	touch $@
 
 clean:  ## forget the environment and what the jobs made

@@ -1,21 +1,29 @@
 """What the cluster has, what it could have, and what can never be given.
 
-On a cluster with an autoscaler the configured maxima count; without one (`get_max_resources_from_cluster_config()` is None), what is
-there now is the maximum.
+On a cluster that nothing makes larger, what is there now is the maximum. One with an autoscaler may tell its configured maxima; Ray 2.60's
+own autoscaler does not (`get_max_resources_from_cluster_config()` is None with it too), so there any number may come, and what does not
+come is said each minute. Which of the two a cluster is, the types of its nodes tell: an autoscaler's are named by its configuration,
+all others after the node's id.
 """
 
 from __future__ import annotations
 
+import json
+import math
+import sys
 from typing import Any
 
 from distill.errors import ResourceError
 from distill.job.base import Gpus
 
+_ANY = sys.maxsize
+
 
 def gpus_each(ray: Any, asked: Gpus) -> float:
-    """GPUs for one process: "auto" is one where the cluster has or can get any, else none."""
+    """GPUs for one process: "auto" is one where the cluster has any, or tells that it can get any; else none."""
     if asked == "auto":
-        return 1.0 if _most(ray, "GPU") else 0.0
+        known = _configured("GPU") or ray.cluster_resources().get("GPU", 0)
+        return 1.0 if known else 0.0
     return float(asked)
 
 
@@ -38,7 +46,7 @@ def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus:
                 f"{what} needs {processes} × {each:g} {name}{said}, but the cluster has {most:g} and cannot grow beyond. "
                 f"Ask for less in the job, or join a larger cluster with --ray."
             )
-    return int((_most(ray, "CPU") - kept_free) / cpus)
+    return int(min((_most(ray, "CPU") - kept_free) / cpus, _ANY))
 
 
 def what_lacks(ray: Any, *, processes: int, cpus: float, gpus: float) -> str | None:
@@ -58,7 +66,28 @@ def device_of_worker(ray: Any) -> str:
 
 
 def _most(ray: Any, name: str) -> float:
+    return _configured(name) or (math.inf if _autoscales(ray) else float(ray.cluster_resources().get(name, 0)))
+
+
+def _configured(name: str) -> float:
+    """What an autoscaler tells as its maximum; 0 where none tells."""
     from ray._private.state import state
 
-    configured = state.get_max_resources_from_cluster_config()
-    return float((configured or {}).get(name, 0) or ray.cluster_resources().get(name, 0))
+    return float((state.get_max_resources_from_cluster_config() or {}).get(name, 0))
+
+
+def _autoscales(ray: Any) -> bool:
+    """Whether an autoscaler may bring nodes."""
+    return any(kind and not kind.startswith("node_") for kind in _node_types(ray))
+
+
+def _node_types(ray: Any) -> list[str]:
+    from ray.autoscaler.v2.sdk import get_cluster_status
+    from ray.autoscaler.v2.utils import is_autoscaler_v2
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    if is_autoscaler_v2():
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        return [node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)]
+    said = json.loads(_internal_kv_get("__autoscaling_status") or "{}").get("autoscaler_report") or {}
+    return list((said.get("node_type_mapping") or {}).values())

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from distill.evaluate.candidates import Candidate
 from distill.feed import Chunk, Source
-from distill.labelers import Labeler, build_labeler
+from distill.labelers import Labeler, build_labeler, prepared
 
 ROUNDS = 15
 ROWS = 256
@@ -41,5 +41,5 @@ class Stopwatch:
 
 def _seconds(labeler: Labeler, batch: npt.NDArray[np.generic]) -> float:
     began = time.perf_counter()
-    labeler.label(batch)
+    labeler.label(prepared(labeler, batch))
     return time.perf_counter() - began

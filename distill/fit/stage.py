@@ -12,6 +12,7 @@ import safetensors.numpy
 from distill.engine import fold
 from distill.feed import Chunk, Source, TargetColumn
 from distill.job import MAIN, Eszsl, Job, Outputs, pool_outputs
+from distill.labelers.described import class_attributes
 from distill.labelers.eszsl import EszslFit, Statistic, add_statistics
 from distill.models import ModelRecord, Trained, read_record, write_record
 from distill.models.identity import fit_folder
@@ -47,9 +48,9 @@ def fit_labeler(job: Job, name: str) -> Trained:
         return Trained(f"fit.{name}", done, now=False)
     pool = open_pool(job, spec.on)
     target = pool_outputs(job, spec.on)
-    classes, rows = job.descriptions(name)
+    classes, attributes = class_attributes(job, name)
     seen = np.array([classes.index(each) for each in target.classes])
-    fit = EszslFit(spec.model, np.array(rows, np.float64), seen, pool.inventory.rows)
+    fit = EszslFit(spec.model, attributes, seen, pool.inventory.rows)
     source = Source(
         (pool.inventory,), pool.features, pool.width, {"target": TargetColumn(str(pool.spec.target), target)}
     )

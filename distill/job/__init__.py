@@ -9,9 +9,18 @@ from __future__ import annotations
 
 from distill.job.labels import Compute, Custom, Dense, Fitted, Labels, TopK, Value
 from distill.job.load import Job, load_job
-from distill.job.models import Cnn, Eszsl, Fit, Linear, Mlp, Network, Training
+from distill.job.models import Cnn, Eszsl, Fit, Linear, Mlp, Network, Rnn, Training
 from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs
 from distill.job.pools import Features, Format, ImageFeatures, Pool, TextFeatures, VectorFeatures
+from distill.job.ready import (
+    Embedding,
+    Nli,
+    Ready,
+    SequenceClassifier,
+    Similarity,
+    Sklearn,
+    StudentLabeler,
+)
 from distill.job.students import MAIN, Evaluate, Head, Student, Term
 from distill.job.sweep import Sweep, Variant
 
@@ -21,6 +30,7 @@ __all__ = [
     "Compute",
     "Custom",
     "Dense",
+    "Embedding",
     "Eszsl",
     "Evaluate",
     "Features",
@@ -34,9 +44,16 @@ __all__ = [
     "Linear",
     "Mlp",
     "Network",
+    "Nli",
     "Outputs",
     "Pool",
+    "Ready",
+    "Rnn",
+    "SequenceClassifier",
+    "Similarity",
+    "Sklearn",
     "Student",
+    "StudentLabeler",
     "Sweep",
     "Term",
     "TextFeatures",

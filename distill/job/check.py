@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from distill.errors import JobError
+from distill.job.check_labels import check_alike, check_labels, check_model
 from distill.job.check_terms import check_term
-from distill.job.labels import Custom, Fitted, TopK
-from distill.job.labels import Value as ValueEncoding
+from distill.job.labels import Fitted, TopK
 from distill.job.models import Cnn, Eszsl, Training
 from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs
 from distill.job.paths import wrong_uri
@@ -18,12 +18,10 @@ from distill.job.students import Student
 
 Problems = Iterator[str]
 
-_LABEL_COLUMNS = {"shard", "row", "index", "log_prob", "gap", "logit", "logits", "log_normalizer", "value"}
-
 
 def check_job(job: Job) -> Problems:
     """All problems of a resolved job; the first kind found hides the later ones, which would only repeat it."""
-    for check in (_uris, _names, _pools, _fits, _labels, _sweeps, _students, _evaluate):
+    for check in (_uris, _names, _pools, _fits, check_labels, _sweeps, _students, _evaluate):
         problems = list(dict.fromkeys(check(job)))
         yield from problems
         if problems:
@@ -50,6 +48,7 @@ def _names(job: Job) -> Problems:
             yield from _known(labels.labeler.fit, job.fit, f"labels.{name}.labeler.fit", "fit")
         for pool in labels.over:
             yield from _known(pool, job.pools, f"labels.{name}.over", "pool")
+        yield from _known(labels.calibrate_on, [None, *job.pools], f"labels.{name}.calibrate_on", "pool")
     for name, student in job.students.items():
         yield from _student_names(job, name, student)
     for name, sweep in job.sweep.items():
@@ -139,7 +138,14 @@ def _descriptions(job: Job, fit: str, target: Outputs) -> Problems:
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
         yield f"{where}: the classes {twice} stand there more than once. Describe each once."
-    if len({len(row) for row in rows}) != 1 or not rows[0] or not all(_is_number(cell) for row in rows for cell in row):
+    encoder = vars(job.fit[fit].model)["encoder"]
+    if encoder is not None:
+        yield from check_model(job, encoder, f"fit.{fit}.model.encoder")
+        if any(len(row) != 1 or not row[0].strip() for row in rows):
+            yield f"{where}: with an encoder every row must be a class name and one text (in quotes, where it has a comma)."
+    elif (
+        len({len(row) for row in rows}) != 1 or not rows[0] or not all(_is_number(cell) for row in rows for cell in row)
+    ):
         yield f"{where}: every row must be a class name and the same number of numbers."
 
 
@@ -155,44 +161,6 @@ def _training(training: Training, where: str) -> Problems:
         yield f"{where}.batch_rows = {training.batch_rows}: not a multiple of lanes = {training.lanes}. Each lane gives the same share of a batch."
     if training.lanes % training.workers:
         yield f"{where}.workers = {training.workers}: does not divide lanes = {training.lanes}. Each worker takes whole lanes."
-
-
-def _labels(job: Job) -> Problems:
-    for name, labels in job.labels.items():
-        where = f"labels.{name}"
-        fitted = (job.fit[labels.labeler.fit].on,) if isinstance(labels.labeler, Fitted) else ()
-        yield from _alike(job, (*fitted, *labels.over), f"{where}.over")
-        try:
-            outputs = label_outputs(job, name)
-        except JobError as error:
-            yield str(error)
-            continue
-        kept = {pool: job.pools[pool].keys for pool in labels.over}
-        if len(set(kept.values())) > 1:
-            yield f"{where}.over: the pools keep different keys, {kept}, and a label set has one set of columns. Give them the same keys."
-        taken = [key for pool in labels.over for key in job.pools[pool].keys if _is_label_column(key)]
-        if taken:
-            yield f"{where}.over: its pools keep {taken} as keys, but label sets have columns of that name. Rename them in the pool."
-        encoding = labels.encoding
-        if isinstance(encoding, ValueEncoding) != (outputs.kind == "value") and encoding is not None:
-            yield f"{where}.encoding.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use {'value' if outputs.kind == 'value' else 'dense or topk'}."
-        elif isinstance(encoding, TopK) and not outputs.exclusive:
-            yield f"{where}.encoding.kind = 'topk': independent outputs have no log-normaliser. Use dense."
-        elif isinstance(encoding, TopK) and encoding.k > len(outputs.classes):
-            yield f"{where}.encoding.k = {encoding.k}: there are {len(outputs.classes)} classes. Use at most that many."
-        elif (
-            isinstance(encoding, TopK)
-            and encoding.values == "uint8"
-            and not all(0.5 <= t <= 20 for t in encoding.temperatures)
-        ):
-            yield f'{where}.encoding.temperatures = {list(encoding.temperatures)}: one byte a logit is meant for 0.5 to 20. Say values = "float16".'
-        if isinstance(labels.labeler, Custom) and labels.precision != "float32":
-            yield f"{where}.precision = {labels.precision!r}: a custom labeler chooses its own precision. Leave it out."
-
-
-def _is_label_column(name: str) -> bool:
-    """Whether a table of labels has a column of this name, stored or decoded."""
-    return name in _LABEL_COLUMNS or name.startswith("index_")
 
 
 def _sweeps(job: Job) -> Problems:
@@ -217,13 +185,6 @@ def _students(job: Job) -> Problems:
             yield from check_term(job, student, term, f"{where}.terms.{number}")
 
 
-def _alike(job: Job, pools: Sequence[str], where: str) -> Problems:
-    """One model sees these pools, so it must see the same of each."""
-    if len({job.pools[pool].features for pool in pools}) > 1:
-        together = list(dict.fromkeys(pools))
-        yield f"{where}: one model sees the pools {together}, which have different features. Give them the same."
-
-
 def _learnable(job: Job, pools: Sequence[str], model: object, where: str) -> Problems:
     """Whether a model of numbers can see these pools."""
     for pool in dict.fromkeys(pools):
@@ -241,7 +202,9 @@ def _learnable(job: Job, pools: Sequence[str], model: object, where: str) -> Pro
 
 def _rows(job: Job, student: Student, where: str) -> Problems:
     judged = (job.evaluate.on,) if job.evaluate else ()
-    yield from _alike(job, (*student.on, *(term.pool for term in student.terms if term.pool), *judged), f"{where}.on")
+    yield from check_alike(
+        job, (*student.on, *(term.pool for term in student.terms if term.pool), *judged), f"{where}.on"
+    )
     for term in student.terms:
         over = job.labels[term.label_set].over if term.label_set else ()
         lacking = [pool for pool in student.on if pool not in over]

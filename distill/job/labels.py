@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from distill.job.base import Gpus, Positive, Table
+from distill.job.ready import ReadyLabeler
 
 
 class Fitted(Table):
@@ -75,7 +76,7 @@ class Compute(Table):
 class Labels(Table):
     """One labeler's word over one or more pools."""
 
-    labeler: Annotated[Fitted | Custom, Field(discriminator="kind")]
+    labeler: Annotated[Fitted | Custom | ReadyLabeler, Field(discriminator="kind")]
     over: Annotated[tuple[str, ...], Field(min_length=1)]
     """Pools to label."""
     encoding: Annotated[Dense | TopK | Value, Field(discriminator="kind")] | None = None
@@ -86,7 +87,10 @@ class Labels(Table):
     """Raise it where the contract changed on purpose: the labels then live in `v2`."""
     batch_rows: Positive = 256
     """Rows a call of the labeler; part of the contract, since it changes the last bits."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """In which numbers a network computes."""
+    calibrate_on: str | None = None
+    """A pool with a target: the labeler's logits are divided by the temperature that makes its rows likeliest, before anything is written."""
     deterministic: Literal["recorded", "strict"] = "recorded"
     """Each commit records device and library versions. Strict: labels made on more than one kind of them are refused."""
     compute: Compute = Compute()

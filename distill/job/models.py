@@ -35,7 +35,19 @@ class Cnn(Table):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-Network = Annotated[Linear | Mlp | Cnn, Field(discriminator="kind")]
+class Rnn(Table):
+    """A GRU over a sequence; what it remembers after the last step is seen by the heads."""
+
+    kind: Literal["rnn"]
+    shape: tuple[Positive, Positive]
+    """Steps, and numbers a step: how the feature vector is folded into a sequence."""
+    hidden: Positive = 64
+    layers: Positive = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Between layers, and before the heads."""
+
+
+Network = Annotated[Linear | Mlp | Cnn | Rnn, Field(discriminator="kind")]
 
 
 class Eszsl(Table):
@@ -45,6 +57,8 @@ class Eszsl(Table):
     kind: Literal["eszsl"]
     descriptions: str
     """CSV file: a header `class,ATTRIBUTE…`, then a row a class, also for classes without any label."""
+    encoder: str | None = None
+    """A sentence-transformers model (as `model` of a ready labeler): the file then has one text a class, whose embedding its attributes are."""
     feature_ridges: tuple[float, ...] = (0.003, 0.03, 0.3)
     """Candidates for γ of the feature side, a row."""
     attribute_ridges: tuple[float, ...] = (0.1, 1.0, 10.0)
@@ -81,7 +95,7 @@ class Training(Table):
 class Fit(Table):
     """`[fit.NAME]`: train a labeler before it labels."""
 
-    model: Annotated[Linear | Mlp | Cnn | Eszsl, Field(discriminator="kind")]
+    model: Annotated[Linear | Mlp | Cnn | Rnn | Eszsl, Field(discriminator="kind")]
     on: str
     """The labelled pool."""
     training: Training = Training()

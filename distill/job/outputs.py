@@ -62,7 +62,9 @@ def label_outputs(job: Job, name: str) -> Outputs:
     labeler = job.labels[name].labeler
     if isinstance(labeler, Fitted):
         return fit_outputs(job, labeler.fit)
-    assert isinstance(labeler, Custom)
+    if not isinstance(labeler, Custom):
+        classes = labeler.class_names
+        return Outputs("logits", classes, labeler.exclusive) if classes else Outputs("value")
     made = job.custom_source(name).load(labeler.name, f"labels.{name}.labeler")
     kind, classes, revision = (
         getattr(made, "kind", "logits"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,6 +19,15 @@ def resolve_uri(path: str, folder: Path) -> str:
 SCHEMES = ("file", "s3")
 
 
+HUB = "hf://"
+_HUB_MODEL = re.compile(r"hf://[\w.-]+/[\w.-]+@[\w./-]+")
+
+
+def is_hub(uri: str) -> bool:
+    """Whether it names a model of the Hugging Face hub, as `hf://ORGANISATION/NAME@REVISION`."""
+    return bool(_HUB_MODEL.fullmatch(uri))
+
+
 def wrong_uri(uri: str) -> str | None:
     """What is wrong with a URI, its secrets left out: another scheme, credentials, a query. None where nothing is."""
     parts = urlsplit(uri)
@@ -25,6 +35,8 @@ def wrong_uri(uri: str) -> str | None:
     if "@" in parts.netloc or (":" in parts.netloc and "@" in rest):  # a secret may hold a slash, which ends the netloc
         return f"'{parts.scheme}://…@{rest.rsplit('@', 1)[1]}' carries credentials. Leave them to the environment or to an instance role."
     shown = uri.partition("?")[0].partition("#")[0]
+    if parts.scheme == "hf":
+        return f"{shown!r} does not name a model at a revision. Write hf://ORGANISATION/NAME@REVISION."
     if parts.scheme not in ("", *SCHEMES):
         return f"{shown!r} has the scheme {parts.scheme!r}; distill reads and writes {' and '.join(SCHEMES)}."
     if parts.scheme == "s3" and (parts.query or parts.fragment):

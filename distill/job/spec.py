@@ -74,6 +74,10 @@ class Job(Table):
         """Where a pool lies, absolute."""
         return resolve_uri(self.pools[name].path.replace("{root}", self.root_uri), self._path.parent)
 
+    def model_uri(self, model: str) -> str:
+        """Where somebody's model lies, absolute."""
+        return resolve_uri(model.replace("{root}", self.root_uri), self._path.parent)
+
     def beside(self, path: str) -> Path:
         """A file that the job names, absolute."""
         return self._path.parent / path

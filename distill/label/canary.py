@@ -16,7 +16,7 @@ import pyarrow as pa
 from distill.errors import DistillError
 from distill.job import Job
 from distill.label.blame import make_labeler, own_lines
-from distill.labelers import Labeler, checked_answer
+from distill.labelers import Labeler, ask
 from distill.labelers.prepare import prepare_labels
 from distill.labels import Contract, DenseLabels, LabelSet, Line, decode
 from distill.models.identity import whole_labels
@@ -68,7 +68,7 @@ def _problem(labeler: Labeler, contract: Contract, pool: OpenPool, labels: Label
         )
         features = decode_features(taken.table, pool.features, pool.width)
         stored = labels.read(line).slice(0, len(rows))
-        answered = checked_answer(labeler.label(features.values), len(rows), contract.width)
+        answered = ask(labeler, features.values, contract.width)
     except DistillError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  the user's own labeler

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from distill.errors import LabelerError
 from distill.job import Job, Outputs, label_outputs
 from distill.label.blame import blame, make_labeler
-from distill.labelers import checked_answer
-from distill.labelers.prepare import prepare_labels
+from distill.labelers import ask
+from distill.labelers.prepare import prepare_uncalibrated
 from distill.pool import decode_features, open_pool, read_rows
 
 
@@ -29,10 +29,10 @@ class Preview:
 
 
 def preview_labels(job: Job, name: str, rows: int) -> Preview:
-    """Ask `labels.<name>` about the first rows of its first pool. Raises JobError, ContractError, LabelerError."""
+    """Ask `labels.<name>` about the first rows of its first pool; logits as they are before any calibration. Raises JobError, ContractError, LabelerError."""
     job.chosen_labels(name)
     pool = open_pool(job, job.labels[name].over[0])
-    recipe, contract = prepare_labels(job, name)
+    recipe, contract = prepare_uncalibrated(job, name)
     shard = pool.first_shard
     wanted = range(min(rows, shard.rows))
     taken = read_rows(pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format)
@@ -40,7 +40,7 @@ def preview_labels(job: Job, name: str, rows: int) -> Preview:
     features = decoded.values
     labeler = make_labeler(name, recipe)
     try:
-        outputs = checked_answer(labeler.label(features), len(features), contract.width)
+        outputs = ask(labeler, features, contract.width)
     except Exception as error:
         found = blame(error, labeler, features, 0)
         raise LabelerError(

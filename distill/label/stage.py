@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from distill.engine import map_fragments
 from distill.errors import LabelerError, PoolError, RejectedError
 from distill.job import Job
+from distill.label.calibrate import calibrate
 from distill.label.policy import Decision, FailurePolicy
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart, in_groups
 from distill.label.worker import LabelWorker
@@ -70,6 +71,7 @@ def label_pool(job: Job, name: str, *, mend: bool = False) -> list[LabelSummary]
     job.chosen_labels(name)
     forget_labels(job, name)
     opened = [open_pool(job, pool) for pool in job.labels[name].over]
+    calibrate(job, name)
     recipe, contract = prepare_labels(job, name)
     parts = [_begin(job, name, pool, contract, mend=mend) for pool in opened]
     if any(len(part.left) for part in parts):

@@ -16,7 +16,6 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from distill.engine import Stream, stream_here
@@ -24,7 +23,8 @@ from distill.errors import ContractError, DistillError, StorageError
 from distill.label.blame import Blame, blame, own_lines
 from distill.label.prepared import Request, prepare_rows
 from distill.label.task import Assignment, Failure, FragmentTask, Outcome
-from distill.labelers import build_labeler, checked_answer
+from distill.labelers import build_labeler, checked_answer, prepared
+from distill.labelers.base import Seen
 from distill.labelers.prepare import library_versions
 from distill.labels import Claim, Commit, Origin, encode, storable, with_keys, write_fragment
 from distill.pool import Rows
@@ -41,7 +41,7 @@ class LabelWorker:
 
     def __init__(self, assignment: Assignment, device: str, stream: Stream = stream_here) -> None:
         self.assignment, self.device, self.stream = assignment, device, stream
-        self._versions = library_versions()
+        self._versions = library_versions(assignment.recipe)
         self._device_free = Lock()
         self._unbuilt: Failure | None = None
         try:
@@ -105,24 +105,36 @@ class LabelWorker:
         done = 0
         with closing(self.stream(prepare_rows, request)) as pieces:
             for piece in pieces:
+                batches = self._prepare(piece.rows, done)
                 with self._device_free:
-                    labels, refused = self._infer(piece.rows, done)
+                    labels, refused = self._infer(piece.rows, batches, done)
                 rejected |= refused | {done + row: said for row, said in piece.rows.rejected.items()}
                 tables.append(with_keys(labels, piece.keys, self.assignment.contract))
                 done += len(labels)
         return pa.concat_tables(tables).combine_chunks(), rejected
 
-    def _infer(self, rows: Rows, first: int) -> tuple[pa.Table, Rejected]:
-        """Labels of a piece, encoded batch by batch, and what the labeler's answers refuse; `first` is its first row in the fragment."""
-        contract = self.assignment.contract
+    def _prepare(self, rows: Rows, first: int) -> list[tuple[Seen, Any]]:
+        """The batches of a piece, each with what the labeler makes of it before it needs the device; `first` is the piece's first row in the fragment."""
         # what came by Ray's object store cannot be written to, and a labeler may
-        values: npt.NDArray[Any] = rows.values if rows.values.flags.writeable else rows.values.copy()
+        values: Seen = rows.values if rows.values.flags.writeable else rows.values.copy()
+        size, batches = self.assignment.contract.batch_rows, []
+        for start in range(0, len(values), size):
+            batch = values[start : start + size]
+            try:
+                batches.append((batch, prepared(self.labeler, batch)))
+            except Exception as error:
+                raise blame(error, self.labeler, batch, first + start) from error
+        return batches
+
+    def _infer(self, rows: Rows, batches: list[tuple[Seen, Any]], first: int) -> tuple[pa.Table, Rejected]:
+        """Labels of a piece, encoded batch by batch, and what the labeler's answers refuse."""
+        contract = self.assignment.contract
         encoded: list[pa.Table] = []
         refused: Rejected = {}
-        for start in range(0, len(values), contract.batch_rows):
-            batch = values[start : start + contract.batch_rows]
+        start = 0
+        for batch, given in batches:
             try:
-                outputs = checked_answer(self.labeler.label(batch), len(batch), contract.width)
+                outputs = checked_answer(self.labeler.label(given), len(batch), contract.width)
             except Exception as error:
                 raise blame(error, self.labeler, batch, first + start) from error
             labelled = storable(outputs, contract)
@@ -130,6 +142,7 @@ class LabelWorker:
             if rows.rejected:
                 labelled &= ~np.isin(np.arange(start, start + len(batch)), list(rows.rejected))
             encoded.append(encode(outputs, labelled, contract))
+            start += len(batch)
         return pa.concat_tables(encoded), refused
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distill.labelers.base import Labeler, Recipe, checked_answer
+from distill.labelers.base import Labeler, Recipe, ask, checked_answer, prepared
 from distill.labelers.build import build_labeler
 
-__all__ = ["Labeler", "Recipe", "build_labeler", "checked_answer"]
+__all__ = ["Labeler", "Recipe", "ask", "build_labeler", "checked_answer", "prepared"]

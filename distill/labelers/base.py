@@ -7,13 +7,15 @@ unpickled from storage: networks are plans and safetensors, a user's own class t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from distill.job import Ready
 from distill.job.source import PythonFile
 from distill.models import ModelRecord
+from distill.models.files import ModelFiles
 
 Matrix = npt.NDArray[np.float32]
 Seen = npt.NDArray[np.generic]
@@ -21,13 +23,28 @@ Seen = npt.NDArray[np.generic]
 
 
 class Labeler(Protocol):
-    """Rows in, soft labels out."""
+    """Rows in, soft labels out.
+
+    A class may also have `prepare(features)`, whose answer `label` is then given instead: what needs no device (cutting text into tokens), done
+    for one fragment while another one's rows are on the device. It is called with the same batches, and must not depend on their order.
+    """
 
     def label(self, features: Seen) -> Matrix:
         """B rows → (B, width) float32: logits of each class in the contract's order, or values. Row i answers row i.
 
         `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for text.
         """
+
+
+def prepared(labeler: Labeler, features: Seen) -> Any:
+    """A batch as `label` takes it."""
+    prepare = getattr(labeler, "prepare", None)
+    return features if prepare is None else prepare(features)
+
+
+def ask(labeler: Labeler, features: Seen, width: int) -> Matrix:
+    """What the labeler says of a batch, (rows, width). Raises what it raises, ValueError for another shape."""
+    return checked_answer(labeler.label(prepared(labeler, features)), len(features), width)
 
 
 def checked_answer(answered: object, rows: int, width: int) -> Matrix:
@@ -46,11 +63,16 @@ def checked_answer(answered: object, rows: int, width: int) -> Matrix:
 class Recipe:
     """How to build a labeler on the machine where it works."""
 
-    form: Literal["network", "eszsl", "custom"]
+    form: Literal["network", "eszsl", "custom", "ready"]
     folder: str = ""
     """URI of a trained model's folder."""
     record: ModelRecord | None = None
     source: PythonFile | None = None
     name: str = ""
     """The class in `source`."""
+    ready: Ready | None = None
+    files: ModelFiles | None = None
+    """Of a ready labeler's model."""
     precision: str = "float32"
+    temperature: float = 1.0
+    """Its logits are divided by this: what calibration found."""

@@ -1,16 +1,56 @@
-"""From a recipe to a labeler. Each kind is imported only where it is built."""
+"""From a recipe to a labeler. Each kind is imported only where it is built, and asked for its library only where it is named."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Protocol, cast
+
+from distill.errors import MissingExtraError
+from distill.job import Ready
 from distill.labelers.base import Labeler, Recipe
+from distill.labelers.calibration import CalibratedLabeler
+from distill.labelers.place import Place
+from distill.models.files import local_model
+
+
+class _Adapter(Protocol):
+    def __call__(self, spec: Ready, place: Place) -> Labeler: ...
+
+
+_READY: Mapping[str, str] = {
+    "sklearn": "estimator:EstimatorLabeler",
+    "sequence_classifier": "sequence_classifier:SequenceClassifierLabeler",
+    "nli": "nli:NliLabeler",
+    "similarity": "sentences:SimilarityLabeler",
+    "embedding": "sentences:EmbeddingLabeler",
+    "student": "student:student_labeler",
+}
+"""Kind of a ready labeler → where in this folder it is made."""
+_NEEDS: Mapping[str, tuple[Mapping[str, str], str]] = {
+    "sklearn": ({"sklearn": "scikit-learn", "skops": "skops"}, "sklearn"),
+    "sequence_classifier": ({"transformers": "transformers"}, "text"),
+    "nli": ({"transformers": "transformers"}, "text"),
+    "similarity": ({"sentence_transformers": "sentence-transformers", "transformers": "transformers"}, "text"),
+    "embedding": ({"sentence_transformers": "sentence-transformers", "transformers": "transformers"}, "text"),
+}
+"""Kind → libraries by their names when imported and when installed, and the extra that has them."""
 
 
 def build_labeler(recipe: Recipe, device: str = "cpu") -> Labeler:
-    """The labeler, ready on `device`. Raises what its constructor raises."""
+    """The labeler, calibrated and ready on `device`. Raises what its constructor raises."""
+    labeler = _build(recipe, device)
+    return labeler if recipe.temperature == 1 else CalibratedLabeler(labeler, recipe.temperature)
+
+
+def _build(recipe: Recipe, device: str) -> Labeler:
     if recipe.form == "custom":
         assert recipe.source is not None
         made: Labeler = recipe.source.load(recipe.name)()
         return made
+    if recipe.form == "ready":
+        return _build_ready(recipe, device)
     assert recipe.record is not None
     if recipe.form == "eszsl":
         from distill.labelers.eszsl import EszslLabeler
@@ -19,3 +59,31 @@ def build_labeler(recipe: Recipe, device: str = "cpu") -> Labeler:
     from distill.labelers.network import NetworkLabeler
 
     return NetworkLabeler.load(recipe.folder, recipe.record, device=device, precision=recipe.precision)
+
+
+def kind_of(spec: Ready) -> str:
+    """Its kind, as the job says it: each has a literal of its own."""
+    return str(vars(spec)["kind"])
+
+
+def require_libraries(kind: str) -> None:
+    """Refuse a ready labeler whose library is not installed. Raises MissingExtraError with the line that installs it."""
+    libraries, extra = _NEEDS.get(kind, ({}, ""))
+    for imported, installed in libraries.items():
+        if find_spec(imported) is None:
+            raise MissingExtraError(installed, extra, f"a labeler of kind {kind!r}")
+
+
+def libraries_of(recipe: Recipe) -> list[str]:
+    """What decides its answers beside torch and numpy, by the names that are installed."""
+    return list(_NEEDS.get(kind_of(recipe.ready), ({}, ""))[0].values()) if recipe.ready else []
+
+
+def _build_ready(recipe: Recipe, device: str) -> Labeler:
+    assert recipe.ready is not None
+    assert recipe.files is not None
+    kind = kind_of(recipe.ready)
+    require_libraries(kind)
+    module, _, name = _READY[kind].partition(":")
+    adapter = cast("_Adapter", getattr(import_module(f"distill.labelers.{module}"), name))
+    return adapter(recipe.ready, Place(local_model(recipe.files), device, recipe.precision))

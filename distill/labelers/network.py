@@ -7,9 +7,9 @@ import safetensors.torch
 import torch
 
 from distill.labelers.base import Matrix, Seen
+from distill.labelers.place import computing
 from distill.models import ModelRecord, NetworkPlan, read_weights
 from distill.models.network import MultiHead
-from distill.pool import as_matrix
 from distill.storage import open_storage
 
 
@@ -18,8 +18,7 @@ class NetworkLabeler:
 
     def __init__(self, network: MultiHead, *, head: str, device: str, precision: str = "float32") -> None:
         self.network = network.to(device).eval()
-        self.head, self.device = head, device
-        self.dtype = torch.bfloat16 if precision == "bfloat16" else None
+        self.head, self.device, self.precision = head, device, precision
 
     @classmethod
     def load(
@@ -31,13 +30,23 @@ class NetworkLabeler:
         )
 
     def label(self, features: Seen) -> Matrix:
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.split(":")[0], self.dtype, enabled=self.dtype is not None),
-        ):
-            answered = self.network(torch.from_numpy(as_matrix(features)).to(self.device))[self.head]
-        made: Matrix = answered.float().cpu().numpy().astype(np.float32, copy=False)
-        return made
+        with computing(self.device, self.precision):
+            answered = self.network(as_tensor(features, self.device))[self.head]
+        return as_answer(answered)
+
+
+def as_tensor(features: Seen, device: str) -> torch.Tensor:
+    """What `distill.pool.as_matrix` makes of them, on `device`: images travel as bytes, and become numbers there."""
+    moved = torch.from_numpy(features).to(device)
+    if moved.ndim != 4:
+        return moved.float()
+    return moved.permute(0, 3, 1, 2).float().reshape(len(moved), -1).div_(255)
+
+
+def as_answer(answered: torch.Tensor) -> Matrix:
+    """A network's answer (B, width) as float32 on this side."""
+    made: Matrix = answered.float().cpu().numpy().astype(np.float32, copy=False)
+    return made
 
 
 def load_network(folder: str, record: ModelRecord) -> MultiHead:

@@ -4,47 +4,77 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Literal
 
-from distill.job import Fitted, Job, Labels, Outputs, TopK, label_outputs
+from distill.job import Custom, Fitted, Job, Labels, Outputs, Ready, TopK, label_outputs
 from distill.labelers.base import Recipe
+from distill.labelers.build import kind_of, libraries_of, require_libraries
+from distill.labelers.calibration import stored_temperature
 from distill.labels import Contract
+from distill.models.files import identify_model
 from distill.models.identity import find_fit
 from distill.schema import digest
 
 _RECORDED = ("numpy", "pyarrow", "torch", "ray")
-_TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5}
+_TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "float16": 2.0**-8}
 """A share of the row's largest output: what other hardware may make of the same weights. Two bits of TF32's ten, which cuDNN takes for
-float32 convolutions unasked, and three of bfloat16's eight, for the roundings that add up over layers. The same machine repeats its bits."""
+float32 convolutions unasked, and of float16's ten, and three of bfloat16's eight, for the roundings that add up over layers. The same
+machine repeats its bits."""
+_WHERE = {"model", "sha256", "trusted"}
+"""Of a ready labeler's table: where its model lies and how it is opened, not what it says."""
 
 
 def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
-    """Recipe and contract of `labels.<name>`. Raises ContractError where its fit is not done."""
+    """Recipe and contract of `labels.<name>`. Raises ContractError where its fit or its calibration is not done."""
+    recipe, contract = prepare_uncalibrated(job, name)
+    temperature = stored_temperature(job, name, job.labels[name], contract)
+    return replace(recipe, temperature=temperature), replace(contract, calibration=temperature)
+
+
+def prepare_uncalibrated(job: Job, name: str) -> tuple[Recipe, Contract]:
+    """The same, of the labeler as it came. Raises ContractError where its fit is not done."""
     labels = job.labels[name]
     if isinstance(labels.labeler, Fitted):
         folder, record = find_fit(job, labels.labeler.fit)
         form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
         recipe = Recipe(form=form, folder=folder.uri, record=record, precision=labels.precision)
         width = next(iter(record.widths.values()))
-        return recipe, _contract(job, name, labeler=f"fitted:{labels.labeler.fit}", revision=record.sha256, width=width)
+        return recipe, _contract(
+            job, name, recipe, labeler=f"fitted:{labels.labeler.fit}", revision=record.sha256, width=width
+        )
+    if isinstance(labels.labeler, Ready):
+        return _prepare_ready(job, name, labels.labeler)
+    assert isinstance(labels.labeler, Custom)
     source = job.custom_source(name)
     made = source.load(labels.labeler.name)
     recipe = Recipe(form="custom", source=source, name=labels.labeler.name)
     width = len(label_outputs(job, name).classes) or int(getattr(made, "width", 1))
     return recipe, _contract(
-        job, name, labeler=f"custom:{labels.labeler.name}", revision=str(made.revision), width=width
+        job, name, recipe, labeler=f"custom:{labels.labeler.name}", revision=str(made.revision), width=width
     )
 
 
-def library_versions() -> dict[str, str]:
-    """What is recorded beside a contract and in each commit."""
+def _prepare_ready(job: Job, name: str, spec: Ready) -> tuple[Recipe, Contract]:
+    kind = kind_of(spec)
+    require_libraries(kind)
+    files = identify_model(job.model_uri(spec.model), spec.sha256, f"labels.{name}.labeler.model")
+    recipe = Recipe(form="ready", ready=spec, files=files, precision=job.labels[name].precision)
+    said = spec.model_dump(mode="json", exclude=_WHERE, exclude_defaults=True)
+    width = len(spec.class_names) or int(getattr(spec, "width", 1))
+    return recipe, _contract(job, name, recipe, labeler=kind, revision=digest([files.sha256, said]), width=width)
+
+
+def library_versions(recipe: Recipe | None = None) -> dict[str, str]:
+    """What is recorded beside a contract and in each commit: what decides a labeler's answers."""
     decoder = ["pillow"] if find_spec("PIL") else []  # it decodes and resizes images
-    return {"python": platform.python_version(), **{name: version(name) for name in [*_RECORDED, *decoder]}}
+    names = [*_RECORDED, *decoder, *(libraries_of(recipe) if recipe else [])]
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def _contract(job: Job, name: str, *, labeler: str, revision: str, width: int) -> Contract:
+def _contract(job: Job, name: str, recipe: Recipe, *, labeler: str, revision: str, width: int) -> Contract:
     labels, outputs = job.labels[name], label_outputs(job, name)
     kind, dtype, k, temperatures = _encoding(labels, outputs)
     features = job.pools[labels.over[0]].features
@@ -66,7 +96,7 @@ def _contract(job: Job, name: str, *, labeler: str, revision: str, width: int) -
         tolerance=_TOLERANCE[labels.precision],
         keys=job.pools[labels.over[0]].keys,
         format=labels.format,
-        versions=library_versions(),
+        versions=library_versions(recipe),
     )
 
 

@@ -49,6 +49,8 @@ class Contract:
     tolerance: float = field(compare=False)
     """How far an output may lie from this labeler's next answer, as a share of the largest in its row: what canaries allow. Recorded, and
     not part of the digest."""
+    calibration: float = 1.0
+    """The labeler's logits were divided by this temperature, found on labelled rows."""
     keys: tuple[str, ...] = ()
     """Columns of the pool that stand beside the labels."""
     format: Literal["arrow", "parquet"] = "arrow"
@@ -69,6 +71,8 @@ class Contract:
             "keys": list(self.keys),
         }
         del plain["versions"], plain["tolerance"], plain["in_features"]
+        if self.calibration == 1:  # sets from before there was any keep their digest
+            del plain["calibration"]
         return plain
 
     @cached_property
@@ -105,7 +109,8 @@ class Contract:
     def require(self, other: Contract, name: str, version: int) -> None:
         """Refuse a stored contract `other` that is not this one. Raises ContractError that names each difference."""
         mine, stored = self.meaning, other.meaning
-        differing = [_told(key, stored[key], mine[key]) for key in mine if mine[key] != stored[key]]
+        every = dict.fromkeys([*mine, *stored])
+        differing = [_told(key, stored.get(key), mine.get(key)) for key in every if mine.get(key) != stored.get(key)]
         if differing:
             raise ContractError(
                 f"labels.{name}: what is stored as version {version} was written under another contract ({'; '.join(differing)}). "

@@ -14,6 +14,7 @@ from distill.errors import ContractError
 from distill.job import Eszsl, Job, Student, Training, Variant, pool_outputs
 from distill.job.outputs import term_outputs
 from distill.labels import Contract, LabelSet, label_set_folder
+from distill.models.files import identify_model
 from distill.models.record import ModelRecord, read_record
 from distill.pool import OpenPool, known_inventory, open_pool
 from distill.schema import digest
@@ -27,9 +28,9 @@ def fit_folder(job: Job, name: str) -> Storage:
     fit = job.fit[name]
     pool = open_pool(job, fit.on)
     outputs = pool_outputs(job, fit.on)
-    described = job.descriptions(name) if isinstance(fit.model, Eszsl) else None
+    described = _described(job, name, fit.model) if isinstance(fit.model, Eszsl) else None
     identity = [
-        fit.model.model_dump(mode="json"),
+        fit.model.model_dump(mode="json", exclude={"encoder"}),
         None if described else _learned(fit.training),
         [fit.seed, job.fragment_rows],
         pool.inventory.content,
@@ -38,6 +39,14 @@ def fit_folder(job: Job, name: str) -> Storage:
         described,
     ]
     return open_storage(job.root_uri).folder("fits", name, digest(identity)[:16])
+
+
+def _described(job: Job, name: str, model: Eszsl) -> list[Any]:
+    """What says how classes are described: the file, and the encoder of its texts."""
+    if model.encoder is None:
+        return list(job.descriptions(name))
+    encoder = identify_model(job.model_uri(model.encoder), None, f"fit.{name}.model.encoder")
+    return [*job.descriptions(name), encoder.sha256]
 
 
 def find_fit(job: Job, name: str) -> tuple[Storage, ModelRecord]:

@@ -5,13 +5,14 @@ Shapes: B rows, F numbers a row, H trunk width.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from distill.errors import JobError
-from distill.job import Cnn, Linear, Mlp, Network
+from distill.job import Cnn, Linear, Mlp, Network, Rnn
 from distill.models.record import NetworkPlan
 
 
@@ -59,15 +60,14 @@ def head_parameters(plan: NetworkPlan) -> dict[str, int]:
 
 
 def trunk_width(model: Network, in_features: int) -> int:
-    """H of a trunk. Raises JobError where a CNN's shape does not fit the features."""
+    """H of a trunk. Raises JobError where a model's shape does not fit the features."""
     if isinstance(model, Linear):
         return in_features
     if isinstance(model, Mlp):
         return model.hidden[-1]
-    channels, height, width = model.shape
-    if channels * height * width != in_features:
+    if math.prod(model.shape) != in_features:
         raise JobError(
-            f"model.shape = {list(model.shape)} holds {channels * height * width} numbers, but a row has {in_features}. Correct the shape."
+            f"model.shape = {list(model.shape)} holds {math.prod(model.shape)} numbers, but a row has {in_features}. Correct the shape."
         )
     return model.hidden
 
@@ -81,7 +81,23 @@ def _trunk(model: Network, in_features: int) -> nn.Module:
             for layer in (nn.Linear(before, after), nn.ReLU(), *_dropout(model.dropout))
         ]
         return nn.Sequential(*layers)
+    if isinstance(model, Rnn):
+        return nn.Sequential(nn.Unflatten(1, model.shape), _LastState(model), *_dropout(model.dropout))
     return _convolutions(model) if isinstance(model, Cnn) else nn.Identity()
+
+
+class _LastState(nn.Module):
+    """A GRU's state after the last step: (B, steps, numbers) → (B, H)."""
+
+    def __init__(self, model: Rnn) -> None:
+        super().__init__()
+        between = model.dropout if model.layers > 1 else 0.0
+        self.gru = nn.GRU(model.shape[1], model.hidden, model.layers, batch_first=True, dropout=between)
+
+    def forward(self, steps_BSN: Tensor) -> Tensor:
+        _, states_LBH = self.gru(steps_BSN)
+        last: Tensor = states_LBH[-1]
+        return last
 
 
 def _convolutions(model: Cnn) -> nn.Module:

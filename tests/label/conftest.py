@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.pool import decode_features, read_rows
+from tests.engine.conftest import ray  # noqa: F401
 from tests.making import assignment, fragment_tasks
 from tests.tiny import tiny_job, write_pool
 

@@ -34,6 +34,7 @@ OTHER = {
     "temperatures": (1.0, 4.0),
     "batch_rows": 32,
     "precision": "bfloat16",
+    "calibration": 2.0,
     "keys": ("id",),
     "format": "parquet",
 }

@@ -5,20 +5,21 @@ import pytest
 import torch
 
 from distill.errors import JobError
-from distill.job import Cnn, Linear, Mlp
+from distill.job import Cnn, Linear, Mlp, Rnn
 from distill.models import HeadPlan, NetworkPlan
 from distill.models.network import build_network, parameter_count, trunk_width
 
 LINEAR = Linear(kind="linear")
 MLP = Mlp(kind="mlp", hidden=(8, 5))
 CNN = Cnn(kind="cnn", shape=(1, 8, 8), channels=(3, 4), hidden=6)
+RNN = Rnn(kind="rnn", shape=(16, 4), hidden=7, layers=2)
 
 
 def plan(model, heads=None, in_features=64):
     return NetworkPlan(in_features, model, heads or {"main": HeadPlan(3)})
 
 
-@pytest.mark.parametrize("model", [LINEAR, MLP, CNN, Cnn(kind="cnn", shape=(2, 3, 2), channels=(4,), dropout=0.5)])
+@pytest.mark.parametrize("model", [LINEAR, MLP, CNN, RNN, Cnn(kind="cnn", shape=(2, 3, 2), channels=(4,), dropout=0.5)])
 def test_a_network_answers_with_another_shape(model):
     in_features = 12 if isinstance(model, Cnn) and model.shape[0] == 2 else 64
     network = build_network(plan(model, {"one": HeadPlan(3), "two": HeadPlan(5)}, in_features))
@@ -26,7 +27,7 @@ def test_a_network_answers_with_another_shape(model):
     assert {name: tuple(values.shape) for name, values in answered.items()} == {"one": (7, 3), "two": (7, 5)}
 
 
-@pytest.mark.parametrize("model", [LINEAR, MLP, CNN])
+@pytest.mark.parametrize("model", [LINEAR, MLP, CNN, RNN])
 def test_two_workers_start_from_other_weights(model):
     torch.manual_seed(1)
     first = build_network(plan(model), seed=3).state_dict()
@@ -62,12 +63,23 @@ def test_a_trunk_that_nobody_uses_is_trained_and_counted():
 
 def test_parameters_are_miscounted():
     assert parameter_count(build_network(plan(MLP))) == (64 * 8 + 8) + (8 * 5 + 5) + (5 * 3 + 3)
-    assert [trunk_width(model, 64) for model in (LINEAR, MLP, CNN)] == [64, 5, 6]
+    assert [trunk_width(model, 64) for model in (LINEAR, MLP, CNN, RNN)] == [64, 5, 6, 7]
 
 
 def test_an_image_that_does_not_fit_the_row_fails_inside_torch():
     with pytest.raises(JobError, match=r"model\.shape = \[1, 8, 8\] holds 64 numbers, but a row has 65"):
         build_network(plan(CNN, in_features=65))
+    with pytest.raises(JobError, match=r"model\.shape = \[16, 4\] holds 64 numbers, but a row has 63"):
+        build_network(plan(RNN, in_features=63))
+
+
+def test_a_recurrent_network_forgets_the_order_of_its_steps():
+    network, x = build_network(plan(RNN)).eval(), torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    gru, head = network.trunk[1].gru, network.heads["head_main"]
+    _, states = gru(x.reshape(5, 16, 4))
+    np.testing.assert_allclose(network(x)["main"].detach(), head(states[-1]).detach(), atol=1e-6)
+    turned = x.reshape(5, 16, 4).flip(1).reshape(5, 64)
+    assert not torch.allclose(network(turned)["main"], network(x)["main"], atol=1e-3)
 
 
 def test_dropout_is_forgotten_or_stays_on_when_the_network_answers():

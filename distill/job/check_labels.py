@@ -1,0 +1,108 @@
+"""What `[labels.NAME]` says of the rest of a job: which labeler, over which pools, stored how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from distill.errors import JobError
+from distill.job.labels import Custom, Fitted, Labels, TopK
+from distill.job.labels import Value as ValueEncoding
+from distill.job.outputs import Outputs, label_outputs, pool_outputs
+from distill.job.paths import is_hub, wrong_uri
+from distill.job.pools import TextFeatures
+from distill.job.ready import READS_TEXT, Ready, Sklearn
+from distill.job.spec import Job
+
+Problems = Iterator[str]
+
+_LABEL_COLUMNS = {"shard", "row", "index", "log_prob", "gap", "logit", "logits", "log_normalizer", "value"}
+
+
+def check_labels(job: Job) -> Problems:
+    """Every label set: its labeler, the pools it sees, and how it is stored."""
+    for name, labels in job.labels.items():
+        where = f"labels.{name}"
+        fitted = (job.fit[labels.labeler.fit].on,) if isinstance(labels.labeler, Fitted) else ()
+        calibrated = (labels.calibrate_on,) if labels.calibrate_on else ()
+        yield from check_alike(job, (*fitted, *labels.over, *calibrated), f"{where}.over")
+        try:
+            outputs = label_outputs(job, name)
+        except JobError as error:
+            yield str(error)
+            continue
+        kept = {pool: job.pools[pool].keys for pool in labels.over}
+        if len(set(kept.values())) > 1:
+            yield f"{where}.over: the pools keep different keys, {kept}, and a label set has one set of columns. Give them the same keys."
+        taken = [key for pool in labels.over for key in job.pools[pool].keys if _is_label_column(key)]
+        if taken:
+            yield f"{where}.over: its pools keep {taken} as keys, but label sets have columns of that name. Rename them in the pool."
+        yield from _encoding(labels, outputs, f"{where}.encoding")
+        if isinstance(labels.labeler, Custom | Sklearn) and labels.precision != "float32":
+            yield f"{where}.precision = {labels.precision!r}: a {labels.labeler.kind} labeler chooses its own precision. Leave it out."
+        if labels.calibrate_on is not None:
+            yield from _calibration(job, labels, outputs, f"{where}.calibrate_on = {labels.calibrate_on!r}")
+        if isinstance(labels.labeler, Ready):
+            yield from _ready(job, labels, where)
+
+
+def _encoding(labels: Labels, outputs: Outputs, where: str) -> Problems:
+    encoding = labels.encoding
+    if encoding is not None and isinstance(encoding, ValueEncoding) != (outputs.kind == "value"):
+        yield f"{where}.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use {'value' if outputs.kind == 'value' else 'dense or topk'}."
+    if not isinstance(encoding, TopK) or outputs.kind == "value":
+        return
+    if not outputs.exclusive:
+        yield f"{where}.kind = 'topk': independent outputs have no log-normaliser. Use dense."
+    elif encoding.k > len(outputs.classes):
+        yield f"{where}.k = {encoding.k}: there are {len(outputs.classes)} classes. Use at most that many."
+    elif encoding.values == "uint8" and not all(0.5 <= t <= 20 for t in encoding.temperatures):
+        yield f'{where}.temperatures = {list(encoding.temperatures)}: one byte a logit is meant for 0.5 to 20. Say values = "float16".'
+
+
+def _calibration(job: Job, labels: Labels, outputs: Outputs, where: str) -> Problems:
+    on = str(labels.calibrate_on)
+    if job.pools[on].target is None:
+        yield f"{where}: that pool has no target to calibrate by. Name its target column."
+        return
+    truth = pool_outputs(job, on)
+    lacking = [name for name in truth.classes if name not in outputs.positions]
+    if (outputs.kind, outputs.exclusive) != (truth.kind, truth.exclusive) or outputs.kind == "value":
+        yield f"{where}: the labeler says {outputs.said}, the pool's target {truth.said}; only logits of the same classes are calibrated. Leave it out."
+    elif lacking:
+        yield f"{where}: the labeler lacks its classes {lacking}. Calibrate on rows whose classes it knows."
+    if isinstance(labels.labeler, Fitted) and job.fit[labels.labeler.fit].on == on:
+        yield f"{where}: the labeler is fitted on those rows, where it is surer than it should be. Name labelled rows that it has not seen."
+    if job.evaluate and job.evaluate.on == on:
+        yield f"{where}: students are judged on that pool. Calibrate on another one."
+
+
+def _ready(job: Job, labels: Labels, where: str) -> Problems:
+    """Whether the ready labeler's model can lie where the job says, and whether it can see the pools."""
+    assert isinstance(labels.labeler, Ready)
+    yield from check_model(job, labels.labeler.model, f"{where}.labeler.model")
+    due = isinstance(labels.labeler, READS_TEXT)
+    for pool in labels.over:
+        features = job.pools[pool].features
+        if isinstance(features, TextFeatures) != due:
+            asks, has = "text" if due else "numbers", features.kind if features else None
+            yield f"{where}.labeler.kind = {labels.labeler.kind!r}: it reads {asks}, but pools.{pool} has features of kind {has!r}. Use another one."
+
+
+def check_model(job: Job, model: str, where: str) -> Problems:
+    """Whether a model can lie where the job says."""
+    uri = job.model_uri(model)
+    wrong = None if is_hub(uri) else wrong_uri(uri)
+    if wrong:
+        yield f"{where}: {wrong}"
+
+
+def _is_label_column(name: str) -> bool:
+    """Whether a table of labels has a column of this name, stored or decoded."""
+    return name in _LABEL_COLUMNS or name.startswith("index_")
+
+
+def check_alike(job: Job, pools: Sequence[str], where: str) -> Problems:
+    """One model sees these pools, so it must see the same of each."""
+    if len({job.pools[pool].features for pool in pools}) > 1:
+        together = list(dict.fromkeys(pools))
+        yield f"{where}: one model sees the pools {together}, which have different features. Give them the same."

@@ -1,0 +1,29 @@
+"""A Hugging Face sequence classifier, or a regression, as a labeler."""
+
+from __future__ import annotations
+
+from distill.job import Ready, SequenceClassifier
+from distill.labelers.base import Matrix, Seen
+from distill.labelers.meaning import require_classes, require_width
+from distill.labelers.place import Place
+from distill.labelers.transformer import Encoded, SequenceModel, as_texts
+
+
+class SequenceClassifierLabeler:
+    """The model's logits as they are."""
+
+    def __init__(self, spec: Ready, place: Place) -> None:
+        assert isinstance(spec, SequenceClassifier)
+        self.model = SequenceModel(place, spec.max_tokens)
+        if spec.class_names:
+            require_classes(spec.kind, spec.class_names, self.model.labels)
+        else:
+            require_width(spec.kind, spec.width, len(self.model.labels))
+
+    def prepare(self, features: Seen) -> Encoded:
+        """Texts as tokens."""
+        return self.model.tokens(as_texts(features))
+
+    def label(self, features: Encoded) -> Matrix:
+        """(rows, classes) logits, or (rows, width) numbers."""
+        return self.model.logits(features)

@@ -1,0 +1,68 @@
+"""A model that distill trained as a labeler: yesterday's student teaches the next, by a head or by what a layer says."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from distill.errors import LabelerError
+from distill.job import Ready, StudentLabeler
+from distill.labelers.base import Labeler, Matrix, Seen
+from distill.labelers.eszsl import EszslLabeler
+from distill.labelers.meaning import require_classes, require_width
+from distill.labelers.network import NetworkLabeler, as_answer, as_tensor, load_network
+from distill.labelers.place import Place, computing
+from distill.models import ModelRecord, read_record
+from distill.storage import open_storage
+
+
+def student_labeler(spec: Ready, place: Place) -> Labeler:
+    """The labeler of the model in `place.model`. Raises LabelerError where it is not what the job says."""
+    assert isinstance(spec, StudentLabeler)
+    folder = str(place.model)
+    record = read_record(open_storage(folder))
+    if record is None:
+        raise LabelerError(
+            f"{folder} has no done.json, so no finished model of distill's lies there. Give <root>/students/<name>/<digest>."
+        )
+    if spec.layer is not None:
+        return LayerLabeler(folder, record, spec.layer, place, spec.width)
+    head = spec.head or next(iter(record.heads))
+    if head not in record.heads:
+        raise LabelerError(f"{folder} has no head {head!r}. It has: {', '.join(record.heads)}.")
+    if spec.class_names:
+        require_classes(spec.kind, spec.class_names, record.heads[head].classes)
+        if spec.exclusive != record.heads[head].exclusive:
+            raise LabelerError(
+                f"head {head!r} of {folder} says {record.heads[head].said}. Set independent = {str(spec.exclusive).lower()}."
+            )
+    else:
+        require_width(spec.kind, spec.width, record.widths[head])
+    if record.form == "eszsl":
+        return EszslLabeler.load(folder, record)
+    return NetworkLabeler.load(folder, record, device=place.device, precision=place.precision, head=head)
+
+
+class LayerLabeler:
+    """Answers what one layer says, flattened a row: an embedding."""
+
+    def __init__(self, folder: str, record: ModelRecord, layer: str, place: Place, width: int) -> None:
+        if record.form != "network":
+            raise LabelerError(f"{folder} is no network, so it has no layers. Leave `layer` out.")
+        self.network, self.place, self.width = load_network(folder, record).to(place.device).eval(), place, width
+        layers: dict[str, nn.Module] = dict(self.network.named_modules())
+        if not layer or layer not in layers:
+            raise LabelerError(
+                f"the network in {folder} has no layer {layer!r}. It has: {', '.join(filter(None, layers))}."
+            )
+        self._said: list[torch.Tensor] = []
+        layers[layer].register_forward_hook(lambda _module, _given, said: self._said.append(said))
+
+    def label(self, features: Seen) -> Matrix:
+        """(rows, width)."""
+        self._said.clear()
+        with computing(self.place.device, self.place.precision):
+            self.network(as_tensor(features, self.place.device))
+        answered = as_answer(self._said.pop().flatten(1))
+        require_width("student", self.width, answered.shape[1])
+        return answered

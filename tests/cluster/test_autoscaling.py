@@ -1,0 +1,104 @@
+"""A pool of GPU actors on a cluster that has no GPU node yet, and on one that can never have any."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from distill.job import load_job
+from distill.verify import verify_labels
+from tests.command import distill, start
+from tests.raylets import autoscaling_raylets, two_raylets
+from tests.tiny import write_job, write_pool
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(420)]
+
+FRAGMENTS = 60
+JOB = """
+    root = "root"
+    fragment_rows = 64
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    [labels.teacher]
+    labeler = { kind = "custom", file = "slow.py" }
+    over = ["rows"]
+    batch_rows = 64
+    compute = { gpus = 1, min = 1, max = 2 }
+"""
+SLOW = '''
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+class Labeler:
+    """Half a second a fragment; notes who it is and where it works."""
+
+    revision = "1"
+    classes = ("a", "b")
+
+    def __init__(self):
+        import ray
+
+        self.node = ray.get_runtime_context().get_node_id()
+        (Path(__file__).parent / "actors" / f"{os.getpid()} {self.node}").touch()
+
+    def label(self, features):
+        time.sleep(0.5)
+        return np.stack([features[:, 0], features[:, 1]], axis=1)
+'''
+
+
+def actors(folder):
+    """Process id and node of every actor that ever began."""
+    return [tuple(each.name.split()) for each in (folder / "actors").iterdir()]
+
+
+def wait_until(is_so, seconds, process=None):
+    until = time.monotonic() + seconds
+    while not (found := is_so()):
+        assert process is None or process.poll() is None, process.communicate()[0][-3_000:]
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(0.3)
+    return found
+
+
+@pytest.fixture
+def job(tmp_path):
+    write_pool(tmp_path / "rows", [64 * FRAGMENTS])
+    (tmp_path / "actors").mkdir()
+    (tmp_path / "slow.py").write_text(SLOW, "utf-8")
+    return write_job(tmp_path, JOB)
+
+
+def test_labelling_from_no_gpu_node_never_starts_or_stays_at_one_actor_or_keeps_the_nodes(job):
+    folder = job.parent
+    with autoscaling_raylets() as raylets:
+        assert not any("GPU" in node for node in raylets.nodes())
+        process = start("label", job, "--ray", raylets.address, **raylets.environment)
+        wait_until(lambda: len({node for _, node in actors(folder)}) == 2, 120, process)
+        commits = folder / "root/labels/teacher/v1/rows/commits"
+        wait_until(lambda: len(list(commits.glob("*.json"))) >= 3, 60, process)
+        os.kill(int(actors(folder)[0][0]), signal.SIGKILL)
+        output, _ = process.communicate(timeout=180)
+        assert process.returncode == 0, output
+        wait_until(lambda: not any("GPU" in node for node in raylets.nodes()), 90)
+    assert len(actors(folder)) >= 3, "the killed actor was replaced"
+    (verified,) = verify_labels(load_job(job), "teacher")
+    assert (verified.problems, verified.rows) == ((), 64 * FRAGMENTS)
+
+
+def test_gpus_that_a_static_cluster_can_never_give_are_waited_for(job):
+    with two_raylets() as raylets:
+        began = time.monotonic()
+        ended = distill("label", job, "--ray", raylets.address, **raylets.environment)
+        seconds = time.monotonic() - began
+    assert ended.code == 2
+    assert "needs 1 GPU on one node, but the largest node has 0" in ended.output
+    assert seconds < 15, "the refusal itself takes seconds; the rest is the command's start"

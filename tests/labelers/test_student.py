@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from distill.errors import LabelerError
+from distill.job import Mlp, Outputs, StudentLabeler
+from distill.labelers.place import Place
+from distill.labelers.student import student_labeler
+from distill.models import HeadPlan, ModelRecord, NetworkPlan, write_record
+from distill.models.network import build_network, parameter_count
+from distill.storage import open_storage
+from tests.labelers.asking import answers
+from tests.labelers.test_base import keep_eszsl
+
+HEADS = {"main": Outputs("logits", ("a", "b", "c")), "size": Outputs("value")}
+X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A folder with an untrained two-headed network of one hidden layer, and the network."""
+    plan = NetworkPlan(
+        4, Mlp(kind="mlp", hidden=(5,)), {name: HeadPlan(len(o.classes) or 1) for name, o in HEADS.items()}
+    )
+    network = build_network(plan)
+    weights = safetensors.torch.save(dict(network.state_dict()))
+    record = ModelRecord(
+        name="small",
+        digest="d",
+        form="network",
+        in_features=4,
+        heads=HEADS,
+        widths={name: head.width for name, head in plan.heads.items()},
+        sha256=hashlib.sha256(weights).hexdigest(),
+        parameters=parameter_count(network),
+        plan=plan.to_plain(),
+    )
+    write_record(open_storage(str(tmp_path / "small")), record, weights)
+    return tmp_path / "small", network.eval()
+
+
+def labeler(folder, **more):
+    return student_labeler(
+        StudentLabeler.model_validate_json(json.dumps({"kind": "student", "model": "m", **more})), Place(folder)
+    )
+
+
+def test_a_students_head_teaches_something_else(kept):
+    folder, network = kept
+    due = {name: said.detach().numpy() for name, said in network(torch.from_numpy(X)).items()}
+    np.testing.assert_allclose(answers(labeler(folder, classes=["a", "b", "c"]), X, 3), due["main"], atol=1e-6)
+    np.testing.assert_allclose(answers(labeler(folder, head="size"), X, 1), due["size"], atol=1e-6)
+
+
+def test_a_layer_says_something_else(kept):
+    folder, network = kept
+    made = answers(labeler(folder, layer="trunk", width=5), X, 5)
+    np.testing.assert_allclose(made, network.trunk(torch.from_numpy(X)).detach().numpy(), atol=1e-6)
+
+
+def test_an_eszsl_model_teaches_too(tmp_path):
+    keep_eszsl(tmp_path / "base")
+    made = answers(labeler(tmp_path / "base", classes=["a", "b"]), X, 2)
+    np.testing.assert_allclose(made, X @ np.ones((4, 2)) + 1 + [0, -3], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"classes": ["b", "a", "c"]}, "in another order"),
+        ({"classes": ["a", "b", "c"], "independent": True}, r"Set independent = false"),
+        ({"head": "other"}, r"no head 'other'\. It has: main, size"),
+        ({"width": 2, "head": "size"}, r"width = 2, but the model answers 1"),
+        ({"layer": "trunk.9", "width": 5}, r"has no layer 'trunk\.9'\. It has: trunk, trunk\.0"),
+    ],
+)
+def test_a_student_that_is_another_than_the_job_says_labels(kept, told, said):
+    with pytest.raises(LabelerError, match=said):
+        labeler(kept[0], **told)
+
+
+def test_a_layer_of_another_width_is_found_out_later(kept):
+    with pytest.raises(LabelerError, match=r"Write width = 5"):
+        labeler(kept[0], layer="trunk", width=4).label(X)
+
+
+def test_a_folder_without_a_finished_model_labels(tmp_path):
+    with pytest.raises(LabelerError, match=r"has no done\.json"):
+        labeler(tmp_path)
