@@ -51,6 +51,10 @@ class MissingExtraError(InputError):
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
         super().__init__(f"{purpose} needs {library}, which is not installed. Run: pip install 'distill[{extra}]'")
+        self._told = (library, extra, purpose)
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        return type(self), self._told  # it travels from a worker
 
 
 class WorkError(DistillError):

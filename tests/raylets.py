@@ -44,6 +44,11 @@ def autoscaling_raylets(**more: str) -> contextlib.AbstractContextManager[Raylet
     return _raylets("autoscaling.yaml", 1, **more)
 
 
+def static_raylet(**more: str) -> contextlib.AbstractContextManager[Raylets]:
+    """A head that nothing makes larger."""
+    return _raylets("", 1, **more)
+
+
 @contextlib.contextmanager
 def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
     """The cluster of one file, when so many nodes are there."""
@@ -57,12 +62,13 @@ def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
         "RAY_USAGE_STATS_ENABLED": "0",
         **more,
     }
-    config = yaml.safe_load((REPOSITORY / "cluster" / file).read_text("utf-8"))
-    config["provider"]["gcs_address"] = f"127.0.0.1:{port}"
-    (folder / file).write_text(yaml.safe_dump(config), "utf-8")
+    if file:
+        config = yaml.safe_load((REPOSITORY / "cluster" / file).read_text("utf-8"))
+        config["provider"]["gcs_address"] = f"127.0.0.1:{port}"
+        (folder / file).write_text(yaml.safe_dump(config), "utf-8")
     with (folder / "ray-start.log").open("w") as log:
         head = subprocess.Popen(
-            _command(port, folder / file),
+            _command(port, folder / file if file else None),
             env={**environment(), **settings, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -78,11 +84,11 @@ def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _command(port: int, config: Path) -> list[str]:
+def _command(port: int, config: Path | None) -> list[str]:
     ray = str(Path(sys.executable).with_name("ray"))
     fixed = ["start", "--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--include-dashboard=false"]
     memory = ["--object-store-memory=150000000", "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"]
-    return [ray, *fixed, *memory, f"--port={port}", f"--autoscaling-config={config}"]
+    return [ray, *fixed, *memory, f"--port={port}", *([f"--autoscaling-config={config}"] if config else [])]
 
 
 def _free_port() -> int:

@@ -39,6 +39,8 @@ _MOST_AHEAD = 512
 """Tasks let out ahead of the answers; a stop waits for them to pass by, at some 4 ms each."""
 _CALLS_AT_ONCE = 2
 _POLL_SECONDS = 0.2
+_JOIN_SECONDS = 5
+"""A head node that is gone answers nobody."""
 _MOST_SAID = 1_500
 
 _working, _stop = threading.Event(), threading.Event()
@@ -162,10 +164,19 @@ def _let_out(batch: Any, brake: Brake, ahead: int) -> Iterator[Any]:
     import pyarrow as pa
 
     (pack,), (first,) = batch["pack"].to_pylist(), batch["first"].to_pylist()
-    while (lets := brake.lets_out(first - ahead)) is None:
+    while (lets := _lets_out(brake, first - ahead)) is None:
         time.sleep(_POLL_SECONDS)
     groups = json.loads(zlib.decompress(pack)) if lets else []
     yield pa.table({"group": pa.array(map(json.dumps, groups), pa.string())})
+
+
+def _lets_out(brake: Brake, answered: int) -> bool | None:
+    import ray
+
+    try:
+        return brake.lets_out(answered)
+    except ray.exceptions.RayError:  # a head node that does not answer is asked again
+        return None
 
 
 class _Adapter:
@@ -207,20 +218,23 @@ def _watched(brake: Brake, bar: Bar, lacks: Callable[[], str | None]) -> Iterato
         nonlocal last, answered
         last, answered = time.monotonic(), answered + answers
 
-    def watch() -> None:
+    def look() -> None:
         nonlocal heard
+        if heard != answered:
+            brake.hear(now := answered)
+            heard = now
+        if _stop.is_set():
+            brake.pull()
+        if time.monotonic() - last >= LINE_EVERY_SECONDS:
+            # a bar says it once a minute, as often as it is told
+            bar.waits(
+                f"nodes to come: it needs {short}" if (short := lacks()) else "labeler actors to start or to answer"
+            )
+
+    def watch() -> None:
         while not over.wait(_POLL_SECONDS):
-            with contextlib.suppress(ray.exceptions.RayError):  # it is said again
-                if heard != answered:
-                    brake.hear(now := answered)
-                    heard = now
-                if _stop.is_set():
-                    brake.pull()
-            if time.monotonic() - last >= LINE_EVERY_SECONDS:
-                # a bar says it once a minute, as often as it is told
-                bar.waits(
-                    f"nodes to come: it needs {short}" if (short := lacks()) else "labeler actors to start or to answer"
-                )
+            with contextlib.suppress(ray.exceptions.RayError):  # it is looked at again
+                look()
 
     _stop.clear()
     _working.set()
@@ -228,12 +242,12 @@ def _watched(brake: Brake, bar: Bar, lacks: Callable[[], str | None]) -> Iterato
     watcher.start()
     try:
         yield arrived
+        with contextlib.suppress(ray.exceptions.RayError):  # after an error somebody may still ask
+            brake.forget()
     finally:
         over.set()
-        watcher.join()
+        watcher.join(_JOIN_SECONDS)
         _working.clear()
-        with contextlib.suppress(ray.exceptions.RayError):
-            brake.forget()
 
 
 def _tail(text: str) -> str:

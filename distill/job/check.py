@@ -138,7 +138,8 @@ def _descriptions(job: Job, fit: str, target: Outputs) -> Problems:
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
         yield f"{where}: the classes {twice} stand there more than once. Describe each once."
-    encoder = vars(job.fit[fit].model)["encoder"]
+    model = job.fit[fit].model
+    encoder = model.encoder if isinstance(model, Eszsl) else None
     if encoder is not None:
         yield from check_model(job, encoder, f"fit.{fit}.model.encoder")
         if any(len(row) != 1 or not row[0].strip() for row in rows):

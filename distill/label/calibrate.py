@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from distill.engine import Stream, map_fragments, stream_here
-from distill.errors import LabelerError
+from distill.errors import DistillError, LabelerError
 from distill.job import Job, Outputs, pool_outputs
 from distill.label.blame import own_lines
 from distill.label.prepared import Request, prepare_rows
 from distill.labelers import Recipe, ask, build_labeler
+from distill.labelers.build import on_one_thread
 from distill.labelers.calibration import (
     UNCHANGED,
     Calibration,
@@ -26,13 +28,13 @@ from distill.labelers.calibration import (
     read_calibration,
 )
 from distill.labelers.prepare import prepare_uncalibrated
-from distill.labels import Contract
+from distill.labels import Contract, storable
 from distill.pool import OpenPool, decode_target, open_pool
 from distill.progress import track
 
 log = logging.getLogger(__name__)
 
-_MOST_ROWS = 100_000
+_MOST_ROWS, _MOST_FRAGMENTS = 100_000, 400
 """One number is known well long before."""
 
 
@@ -53,30 +55,38 @@ class CalibrationWorker:
     """Built once an actor; called once a fragment."""
 
     def __init__(self, told: Questions, device: str, stream: Stream = stream_here) -> None:
-        self.told, self.stream = told, stream
-        self.labeler = build_labeler(told.recipe, device)
+        self.told, self.stream, self._one = told, stream, Lock()
+        self._unbuilt = ""
+        try:
+            self.labeler = build_labeler(told.recipe, device)
+        except Exception as error:  # noqa: BLE001  told with each fragment, as a labeler's in `LabelWorker`
+            self._unbuilt = _said(error)
+        on_one_thread()
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
+        if self._unbuilt:
+            return {**plain, "failure": self._unbuilt}
         try:
-            return {**plain, **self._sums(plain)}
+            with self._one:  # a labeler is not asked by two threads
+                return {**plain, **self._sums(plain)}
         except Exception as error:  # noqa: BLE001  told with the fragment
-            return {**plain, "failure": own_lines(error)}
+            return {**plain, "failure": _said(error)}
 
     def _sums(self, plain: dict[str, Any]) -> dict[str, Any]:
         told, rows, nll = self.told, 0, None
-        request = Request(
-            **{**vars(told.request), **{name: plain[name] for name in ("key", "shard_id", "start", "rows")}}
-        )
+        request = replace(told.request, **{name: plain[name] for name in ("key", "shard_id", "start", "rows")})
         with closing(self.stream(prepare_rows, request)) as pieces:
             for piece in pieces:
                 truth = decode_target(piece.keys[told.target], told.outputs)
                 usable = ~np.isin(np.arange(len(piece.rows.values)), [*piece.rows.rejected, *truth.rejected])
+                values = piece.rows.values if piece.rows.values.flags.writeable else piece.rows.values.copy()
                 for start in range(0, len(usable), request.batch_rows):
                     batch = slice(start, start + request.batch_rows)
-                    logits = ask(self.labeler, piece.rows.values[batch], told.contract.width)[usable[batch]]
-                    if len(logits):
-                        part = nll_over_grid(logits[:, list(told.columns)], truth.values[batch][usable[batch]])
-                        nll, rows = part if nll is None else nll + part, rows + len(logits)
+                    logits = ask(self.labeler, values[batch], told.contract.width)
+                    known = usable[batch] & storable(logits, told.contract)
+                    if known.any():
+                        part = nll_over_grid(logits[known][:, list(told.columns)], truth.values[batch][known])
+                        nll, rows = part if nll is None else nll + part, rows + int(known.sum())
         return {"counted": rows, "nll": [] if nll is None else nll.tolist()}
 
 
@@ -120,7 +130,14 @@ def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPo
             f"labels.{name}.calibrate_on: pools.{pool.name} has no row with a usable target. Name another pool."
         )
     nll = np.sum([answer["nll"] for answer in known], axis=0)
-    found = Calibration(best_temperature(nll), rows, float(nll[UNCHANGED] / rows), float(nll.min() / rows))
+    try:
+        temperature = best_temperature(nll)
+    except ValueError as error:
+        raise LabelerError(
+            f"labels.{name}.calibrate_on: no temperature fits the {rows} rows of pools.{pool.name}: {error}. It is right on all of them, or "
+            f"says nothing of them: name a pool with more rows, that it has not seen."
+        ) from None
+    found = Calibration(temperature, rows, float(nll[UNCHANGED] / rows), float(nll.min() / rows))
     log.info(
         "labels.%s: calibrated on %d rows of pools.%s, temperature %.3g: %.4g nats a row before, %.4g after",
         name, rows, pool.name, found.temperature, found.nll_before, found.nll_after,
@@ -129,15 +146,21 @@ def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPo
 
 
 def _chosen(pool: OpenPool, fragment_rows: int) -> Iterator[dict[str, Any]]:
-    """Fragments, evenly over the pool, of about so many rows as are needed, as plain tasks."""
-    every = max(1, pool.inventory.rows // _MOST_ROWS)
+    """Of fragments evenly over the pool, the first rows: about so many as are needed, of whatever the pool is sorted by. Plain tasks."""
+    table = pool.inventory.fragment_table(fragment_rows)
+    places = set(np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_FRAGMENTS)).astype(int)).tolist())
+    each = -(-_MOST_ROWS // len(places))
     for place, fragment in enumerate(pool.inventory.fragments(fragment_rows)):
-        if place % every == 0:
+        if place in places:
             shard = fragment.shard
             yield {
                 "place": place,
                 "key": shard.key,
                 "shard_id": shard.id,
                 "start": fragment.start,
-                "rows": fragment.rows,
+                "rows": min(fragment.rows, each),
             }
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)

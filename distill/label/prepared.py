@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from distill.job import Features
+from distill.job import Features, TextFeatures
 from distill.pool import INDEXED, GroupCache, Rows, decode_features, read_rows
 from distill.storage import open_storage
 
 _PIECE_BYTES = 8 << 20
+_TEXT_BYTES = 2_048
+"""What a text is taken for: nobody knows before it is read."""
 
 _near = threading.local()
 """The large row group that this thread works on, part after part; two threads of one actor work on two."""
@@ -42,7 +44,8 @@ class Request:
     @property
     def piece_rows(self) -> int:
         """Rows of a piece: whole batches, one at least."""
-        return self.batch_rows * max(1, _PIECE_BYTES // (4 * self.width * self.batch_rows))
+        row_bytes = _TEXT_BYTES if isinstance(self.features, TextFeatures) else 4 * self.width
+        return self.batch_rows * max(1, _PIECE_BYTES // (row_bytes * self.batch_rows))
 
 
 @dataclass

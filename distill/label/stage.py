@@ -16,6 +16,7 @@ from distill.label.policy import Decision, FailurePolicy
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart, in_groups
 from distill.label.worker import LabelWorker
 from distill.labelers import Recipe
+from distill.labelers.build import kind_of, require_libraries
 from distill.labelers.prepare import prepare_labels
 from distill.labels import SEGMENT_LINES, Contract, LabelSet, Left, Line, hold_lease
 from distill.models.identity import forget_labels, label_set
@@ -76,6 +77,8 @@ def label_pool(job: Job, name: str, *, mend: bool = False) -> list[LabelSummary]
     parts = [_begin(job, name, pool, contract, mend=mend) for pool in opened]
     if any(len(part.left) for part in parts):
         told = {part.pool.name: _told_pool(job, name, part) for part in parts}
+        if recipe.ready:
+            require_libraries(kind_of(recipe.ready))
         width = _width(name, recipe, opened)
         for part in parts:
             part.labels.require_width(width)

@@ -1,7 +1,7 @@
 """One labeler actor's work on one fragment: read ► prepare ► infer ► encode ► write ► commit. It knows no scheduler.
 
-Two fragments may be in work at once, one reading, decoding or writing while the other holds the device, which is never held while
-waiting for rows. Where rows are prepared (here or in a task on the cluster) is the engine's affair: they come as a stream of pieces.
+Two fragments may be in work at once, one reading, preparing, encoding or writing while a batch of the other is on the device, which is
+never held while waiting for rows. Where rows are prepared (here or in a task on the cluster) is the engine's affair: they come as a stream of pieces.
 
 Batches are cut from the fragment's start at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same
 batch; torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more cores. So labels are the same bytes on any number of workers.
@@ -9,7 +9,6 @@ batch; torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from dataclasses import replace
 from threading import Lock
@@ -24,7 +23,8 @@ from distill.label.blame import Blame, blame, own_lines
 from distill.label.prepared import Request, prepare_rows
 from distill.label.task import Assignment, Failure, FragmentTask, Outcome
 from distill.labelers import build_labeler, checked_answer, prepared
-from distill.labelers.base import Seen
+from distill.labelers.base import Matrix, Seen
+from distill.labelers.build import on_one_thread
 from distill.labelers.prepare import library_versions
 from distill.labels import Claim, Commit, Origin, encode, storable, with_keys, write_fragment
 from distill.pool import Rows
@@ -41,15 +41,14 @@ class LabelWorker:
 
     def __init__(self, assignment: Assignment, device: str, stream: Stream = stream_here) -> None:
         self.assignment, self.device, self.stream = assignment, device, stream
-        self._versions = library_versions(assignment.recipe)
-        self._device_free = Lock()
+        self._device_free, self._preparing = Lock(), Lock()
         self._unbuilt: Failure | None = None
         try:
+            self._versions = library_versions(assignment.recipe)
             self.labeler = build_labeler(assignment.recipe, device)
         except Exception as error:  # noqa: BLE001  the user's own; told with each fragment, so that the policy decides
             self._unbuilt = Failure("the labeler's own making, before any row", "unbuilt", own_lines(error))
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(1)
+        on_one_thread()
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
         task = FragmentTask.from_plain(plain)
@@ -105,45 +104,39 @@ class LabelWorker:
         done = 0
         with closing(self.stream(prepare_rows, request)) as pieces:
             for piece in pieces:
-                batches = self._prepare(piece.rows, done)
-                with self._device_free:
-                    labels, refused = self._infer(piece.rows, batches, done)
+                labels, refused = self._label_piece(piece.rows, done)
                 rejected |= refused | {done + row: said for row, said in piece.rows.rejected.items()}
                 tables.append(with_keys(labels, piece.keys, self.assignment.contract))
                 done += len(labels)
         return pa.concat_tables(tables).combine_chunks(), rejected
 
-    def _prepare(self, rows: Rows, first: int) -> list[tuple[Seen, Any]]:
-        """The batches of a piece, each with what the labeler makes of it before it needs the device; `first` is the piece's first row in the fragment."""
+    def _label_piece(self, rows: Rows, first: int) -> tuple[pa.Table, Rejected]:
+        """Labels of a piece, encoded batch by batch, and what the labeler's answers refuse; `first` is its first row in the fragment."""
+        contract = self.assignment.contract
         # what came by Ray's object store cannot be written to, and a labeler may
         values: Seen = rows.values if rows.values.flags.writeable else rows.values.copy()
-        size, batches = self.assignment.contract.batch_rows, []
-        for start in range(0, len(values), size):
-            batch = values[start : start + size]
-            try:
-                batches.append((batch, prepared(self.labeler, batch)))
-            except Exception as error:
-                raise blame(error, self.labeler, batch, first + start) from error
-        return batches
-
-    def _infer(self, rows: Rows, batches: list[tuple[Seen, Any]], first: int) -> tuple[pa.Table, Rejected]:
-        """Labels of a piece, encoded batch by batch, and what the labeler's answers refuse."""
-        contract = self.assignment.contract
         encoded: list[pa.Table] = []
         refused: Rejected = {}
-        start = 0
-        for batch, given in batches:
-            try:
-                outputs = checked_answer(self.labeler.label(given), len(batch), contract.width)
-            except Exception as error:
-                raise blame(error, self.labeler, batch, first + start) from error
+        for start in range(0, len(values), contract.batch_rows):
+            outputs = self._ask(values[start : start + contract.batch_rows], first + start)
             labelled = storable(outputs, contract)
             refused |= {first + start + int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)}
             if rows.rejected:
-                labelled &= ~np.isin(np.arange(start, start + len(batch)), list(rows.rejected))
+                labelled &= ~np.isin(np.arange(start, start + len(outputs)), list(rows.rejected))
             encoded.append(encode(outputs, labelled, contract))
-            start += len(batch)
         return pa.concat_tables(encoded), refused
+
+    def _ask(self, batch: Seen, first: int) -> Matrix:
+        """One batch's answers, prepared while another fragment's batch is on the device. Raises Blame."""
+        try:
+            with self._preparing:
+                given = prepared(self.labeler, batch)
+            with self._device_free:
+                # a copy: the labeler may write its next answer into the same array
+                return checked_answer(self.labeler.label(given), len(batch), self.assignment.contract.width).copy()
+        except Exception as error:
+            with self._preparing, self._device_free:
+                raise blame(error, self.labeler, batch, first) from error
 
 
 def _settled(folder: Storage, claim: Claim) -> tuple[Claim, Commit | None]:

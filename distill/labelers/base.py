@@ -26,7 +26,7 @@ class Labeler(Protocol):
     """Rows in, soft labels out.
 
     A class may also have `prepare(features)`, whose answer `label` is then given instead: what needs no device (cutting text into tokens), done
-    for one fragment while another one's rows are on the device. It is called with the same batches, and must not depend on their order.
+    for one fragment while another one's rows are on the device. It is called with the same batches, never by two threads at once, and must not depend on their order.
     """
 
     def label(self, features: Seen) -> Matrix:

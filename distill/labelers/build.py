@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol, cast
 
 from distill.errors import MissingExtraError
-from distill.job import Ready
+from distill.job import Ready, StudentLabeler
 from distill.labelers.base import Labeler, Recipe
 from distill.labelers.calibration import CalibratedLabeler
 from distill.labelers.place import Place
@@ -25,15 +26,16 @@ _READY: Mapping[str, str] = {
     "nli": "nli:NliLabeler",
     "similarity": "sentences:SimilarityLabeler",
     "embedding": "sentences:EmbeddingLabeler",
-    "student": "student:student_labeler",
 }
 """Kind of a ready labeler → where in this folder it is made."""
+_TEXT = {"transformers": "transformers", "tokenizers": "tokenizers"}
+_SENTENCES = {"sentence_transformers": "sentence-transformers", **_TEXT}
 _NEEDS: Mapping[str, tuple[Mapping[str, str], str]] = {
     "sklearn": ({"sklearn": "scikit-learn", "skops": "skops"}, "sklearn"),
-    "sequence_classifier": ({"transformers": "transformers"}, "text"),
-    "nli": ({"transformers": "transformers"}, "text"),
-    "similarity": ({"sentence_transformers": "sentence-transformers", "transformers": "transformers"}, "text"),
-    "embedding": ({"sentence_transformers": "sentence-transformers", "transformers": "transformers"}, "text"),
+    "sequence_classifier": (_TEXT, "text"),
+    "nli": (_TEXT, "text"),
+    "similarity": (_SENTENCES, "text"),
+    "embedding": (_SENTENCES, "text"),
 }
 """Kind → libraries by their names when imported and when installed, and the extra that has them."""
 
@@ -61,6 +63,12 @@ def _build(recipe: Recipe, device: str) -> Labeler:
     return NetworkLabeler.load(recipe.folder, recipe.record, device=device, precision=recipe.precision)
 
 
+def on_one_thread() -> None:
+    """Torch on one thread, where it is there: other numbers of threads may change the last bits."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 def kind_of(spec: Ready) -> str:
     """Its kind, as the job says it: each has a literal of its own."""
     return str(vars(spec)["kind"])
@@ -81,9 +89,15 @@ def libraries_of(recipe: Recipe) -> list[str]:
 
 def _build_ready(recipe: Recipe, device: str) -> Labeler:
     assert recipe.ready is not None
-    assert recipe.files is not None
     kind = kind_of(recipe.ready)
+    assert recipe.files is not None
+    if isinstance(recipe.ready, StudentLabeler):
+        from distill.labelers.student import student_labeler
+
+        return student_labeler(recipe.ready, recipe.files, device, recipe.precision)
     require_libraries(kind)
+    if kind != "sklearn":
+        import_module("torch").set_num_threads(1)  # what is computed while it is made must not depend on compute.cpus
     module, _, name = _READY[kind].partition(":")
     adapter = cast("_Adapter", getattr(import_module(f"distill.labelers.{module}"), name))
     return adapter(recipe.ready, Place(local_model(recipe.files), device, recipe.precision))

@@ -70,10 +70,10 @@ def nll_over_grid(logits: Matrix, truth: npt.NDArray[Any]) -> Double:
 
 
 def best_temperature(nll: Double) -> float:
-    """Where the sum is smallest, between the grid's points; the last of them where it still falls."""
+    """Where the sum is smallest, between the grid's points. Raises ValueError where it still falls at the grid's end."""
     lowest = int(np.argmin(nll))
     if lowest in (0, len(nll) - 1):
-        return float(GRID[lowest])
+        raise ValueError(f"the likelihood still grows at temperature {GRID[lowest]:.3g}")
     left, middle, right = nll[lowest - 1 : lowest + 2]
     bend = left - 2 * middle + right
     shift = 0.5 * (left - right) / bend if bend > 0 else 0.0

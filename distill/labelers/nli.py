@@ -10,7 +10,7 @@ from distill.errors import LabelerError
 from distill.job import Nli, Ready
 from distill.labelers.base import Matrix, Seen
 from distill.labelers.place import Place
-from distill.labelers.transformer import Encoded, SequenceModel, as_texts
+from distill.labelers.transformer import SequenceModel, Tokens, as_texts
 
 
 class NliLabeler:
@@ -21,14 +21,14 @@ class NliLabeler:
         self.model, self.independent = SequenceModel(place, spec.max_tokens), spec.independent
         self.hypotheses = [spec.hypothesis.replace("{}", said) for said in spec.descriptions or spec.classes]
         self.entailment = self._output("entail")
-        self.contradiction = self._output("contradict") if spec.independent else -1
+        self.contradiction = self._contradiction() if spec.independent else -1
 
-    def prepare(self, features: Seen) -> Encoded:
+    def prepare(self, features: Seen) -> Tokens:
         """Pairs as tokens: of the first text with every hypothesis, then of the second, …"""
         texts = [text for text in as_texts(features) for _ in self.hypotheses]
         return self.model.tokens(texts, self.hypotheses * len(features))
 
-    def label(self, features: Encoded) -> Matrix:
+    def label(self, features: Tokens) -> Matrix:
         """(rows, classes) logits."""
         outputs = self.model.logits(features)
         entailed: Matrix = outputs[:, self.entailment]
@@ -36,11 +36,15 @@ class NliLabeler:
             entailed = entailed - outputs[:, self.contradiction]
         return entailed.reshape(-1, len(self.hypotheses))
 
+    def _contradiction(self) -> int:
+        """Of a model of two outputs, the other one, whatever it is called."""
+        return 1 - self.entailment if len(self.model.labels) == 2 else self._output("contradict")
+
     def _output(self, named: str) -> int:
         """Which of the model's outputs has a name that begins so."""
         found = [number for number, name in enumerate(self.model.labels) if name.lower().startswith(named)]
         if len(found) != 1:
             raise LabelerError(
-                f"a labeler of kind 'nli': none of the model's outputs {self.model.labels} is called {named}…, so it is no NLI model. Name one that is."
+                f"a labeler of kind 'nli': {len(found)} of the model's outputs {self.model.labels} are called {named}…, where one is due. Name an NLI model."
             )
         return found[0]

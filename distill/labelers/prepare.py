@@ -5,20 +5,22 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal
 
-from distill.job import Custom, Fitted, Job, Labels, Outputs, Ready, TopK, label_outputs
+from distill.job import Custom, Fitted, Job, Labels, Outputs, Ready, StudentLabeler, TopK, label_outputs
 from distill.labelers.base import Recipe
-from distill.labelers.build import kind_of, libraries_of, require_libraries
+from distill.labelers.build import kind_of, libraries_of
 from distill.labelers.calibration import stored_temperature
 from distill.labels import Contract
-from distill.models.files import identify_model
+from distill.models import read_record
+from distill.models.files import ModelFiles, identify_model
 from distill.models.identity import find_fit
 from distill.schema import digest
+from distill.storage import open_storage
 
-_RECORDED = ("numpy", "pyarrow", "torch", "ray")
+_RECORDED = ("distill", "numpy", "pyarrow", "torch", "ray")
 _TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "float16": 2.0**-8}
 """A share of the row's largest output: what other hardware may make of the same weights. Two bits of TF32's ten, which cuDNN takes for
 float32 convolutions unasked, and of float16's ten, and three of bfloat16's eight, for the roundings that add up over layers. The same
@@ -58,9 +60,9 @@ def prepare_uncalibrated(job: Job, name: str) -> tuple[Recipe, Contract]:
 
 
 def _prepare_ready(job: Job, name: str, spec: Ready) -> tuple[Recipe, Contract]:
-    kind = kind_of(spec)
-    require_libraries(kind)
-    files = identify_model(job.model_uri(spec.model), spec.sha256, f"labels.{name}.labeler.model")
+    kind, uri, where = kind_of(spec), job.model_uri(spec.model), f"labels.{name}.labeler.model"
+    student = read_record(open_storage(uri)) if isinstance(spec, StudentLabeler) and not spec.sha256 else None
+    files = ModelFiles(uri, student.sha256) if student else identify_model(uri, spec.sha256, where)
     recipe = Recipe(form="ready", ready=spec, files=files, precision=job.labels[name].precision)
     said = spec.model_dump(mode="json", exclude=_WHERE, exclude_defaults=True)
     width = len(spec.class_names) or int(getattr(spec, "width", 1))
@@ -71,7 +73,14 @@ def library_versions(recipe: Recipe | None = None) -> dict[str, str]:
     """What is recorded beside a contract and in each commit: what decides a labeler's answers."""
     decoder = ["pillow"] if find_spec("PIL") else []  # it decodes and resizes images
     names = [*_RECORDED, *decoder, *(libraries_of(recipe) if recipe else [])]
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # labels are read on machines without their labeler's library
+        return "none"
 
 
 def _contract(job: Job, name: str, recipe: Recipe, *, labeler: str, revision: str, width: int) -> Contract:

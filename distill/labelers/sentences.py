@@ -8,9 +8,11 @@ With u(x) the unit embedding of a text and v(c) that of a class, the unit mean o
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from distill.errors import LabelerError
 from distill.job import Embedding, Ready, Similarity
@@ -19,7 +21,7 @@ from distill.labelers.meaning import require_width
 from distill.labelers.place import Place, computing
 from distill.labelers.transformer import as_texts
 
-_OWN = "sentence_transformers."
+_OWN, _KNOWN = "sentence_transformers.", {"Transformer", "Pooling", "Normalize", "Dense"}
 _ROWS_AT_ONCE = 128
 
 
@@ -32,7 +34,11 @@ class Encoder:
         _refuse_code(place)
         self.place = place
         self.model: Any = SentenceTransformer(
-            str(place.model), device=place.device, local_files_only=True, model_kwargs={"use_safetensors": True}
+            str(place.model),
+            device=place.device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True, "dtype": torch.float32},
         )
 
     @property
@@ -90,6 +96,20 @@ def _refuse_code(place: Place) -> None:
         raise LabelerError(
             f"{place.model} has no modules.json, so it is no sentence-transformers model. Save it by SentenceTransformer.save."
         )
-    foreign = [each["type"] for each in json.loads(listed.read_text("utf-8")) if not str(each["type"]).startswith(_OWN)]
+    modules = json.loads(listed.read_text("utf-8"))
+    foreign = [each["type"] for each in modules if not _is_known(str(each["type"]))]
+    pickled = [folder for folder in (place.model / each["path"] for each in modules) if _is_pickled(folder)]
+    if pickled:
+        raise LabelerError(
+            f"{pickled[0]} has weights in a format that can run code, and none in safetensors. Save the model anew."
+        )
     if foreign:
         raise LabelerError(f"{listed} names code that is not the library's own: {foreign}. distill does not run it.")
+
+
+def _is_known(module: str) -> bool:
+    return module.startswith(_OWN) and module.rpartition(".")[2] in _KNOWN
+
+
+def _is_pickled(folder: Path) -> bool:
+    return any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors"))

@@ -6,7 +6,7 @@ from distill.job import Ready, SequenceClassifier
 from distill.labelers.base import Matrix, Seen
 from distill.labelers.meaning import require_classes, require_width
 from distill.labelers.place import Place
-from distill.labelers.transformer import Encoded, SequenceModel, as_texts
+from distill.labelers.transformer import SequenceModel, Tokens, as_texts
 
 
 class SequenceClassifierLabeler:
@@ -20,10 +20,10 @@ class SequenceClassifierLabeler:
         else:
             require_width(spec.kind, spec.width, len(self.model.labels))
 
-    def prepare(self, features: Seen) -> Encoded:
+    def prepare(self, features: Seen) -> Tokens:
         """Texts as tokens."""
         return self.model.tokens(as_texts(features))
 
-    def label(self, features: Encoded) -> Matrix:
+    def label(self, features: Tokens) -> Matrix:
         """(rows, classes) logits, or (rows, width) numbers."""
         return self.model.logits(features)

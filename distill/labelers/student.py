@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from distill.errors import LabelerError
-from distill.job import Ready, StudentLabeler
+from distill.job import StudentLabeler
 from distill.labelers.base import Labeler, Matrix, Seen
 from distill.labelers.eszsl import EszslLabeler
 from distill.labelers.meaning import require_classes, require_width
 from distill.labelers.network import NetworkLabeler, as_answer, as_tensor, load_network
 from distill.labelers.place import Place, computing
 from distill.models import ModelRecord, read_record
+from distill.models.files import ModelFiles
 from distill.storage import open_storage
 
 
-def student_labeler(spec: Ready, place: Place) -> Labeler:
-    """The labeler of the model in `place.model`. Raises LabelerError where it is not what the job says."""
-    assert isinstance(spec, StudentLabeler)
-    folder = str(place.model)
+def student_labeler(spec: StudentLabeler, files: ModelFiles, device: str, precision: str) -> Labeler:
+    """The labeler of the model in the folder `files.uri`. Raises LabelerError where it is not what the job says."""
+    folder = files.uri
     record = read_record(open_storage(folder))
     if record is None:
         raise LabelerError(
             f"{folder} has no done.json, so no finished model of distill's lies there. Give <root>/students/<name>/<digest>."
         )
+    if record.sha256 != files.sha256:
+        raise LabelerError(
+            f"the model in {folder} has sha256 {record.sha256}, where {files.sha256} is due. Restore it, or pin the one that is there."
+        )
     if spec.layer is not None:
-        return LayerLabeler(folder, record, spec.layer, place, spec.width)
+        return LayerLabeler(folder, record, spec.layer, Place(Path(), device, precision), spec.width)
     head = spec.head or next(iter(record.heads))
     if head not in record.heads:
         raise LabelerError(f"{folder} has no head {head!r}. It has: {', '.join(record.heads)}.")
@@ -40,7 +46,7 @@ def student_labeler(spec: Ready, place: Place) -> Labeler:
         require_width(spec.kind, spec.width, record.widths[head])
     if record.form == "eszsl":
         return EszslLabeler.load(folder, record)
-    return NetworkLabeler.load(folder, record, device=place.device, precision=place.precision, head=head)
+    return NetworkLabeler.load(folder, record, device=device, precision=precision, head=head)
 
 
 class LayerLabeler:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 
 from distill.errors import LabelerError
 from distill.labelers.base import Matrix
@@ -18,7 +19,7 @@ from distill.labelers.place import Place, computing
 _TOKENS_AT_ONCE = 16_384
 """Rows times the longest row's tokens: enough to fill a GPU, and far from its memory."""
 
-Encoded = list[dict[str, list[int]]]
+Tokens = list[dict[str, list[int]]]
 """A text's or a pair's tokens, by the names of the model's inputs."""
 
 
@@ -35,9 +36,11 @@ class SequenceModel:
                 f"Save the model by save_pretrained(…, safe_serialization=True)."
             )
         self.place = place
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(place.model, local_files_only=True)
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(
+            place.model, local_files_only=True, trust_remote_code=False
+        )
         self.model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
-            place.model, local_files_only=True, use_safetensors=True
+            place.model, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
         )
         self.model.to(place.device).eval()
         self.max_tokens = min(max_tokens, int(self.tokenizer.model_max_length))
@@ -48,13 +51,13 @@ class SequenceModel:
         named = self.model.config.id2label
         return [str(named[number]) for number in sorted(named)]
 
-    def tokens(self, texts: list[str], pairs: list[str] | None = None) -> Encoded:
+    def tokens(self, texts: list[str], pairs: list[str] | None = None) -> Tokens:
         """Token lists, cut to the model's length; of a pair only the first is cut."""
         cut = True if pairs is None else "only_first"
         made = self.tokenizer(texts, pairs, truncation=cut, max_length=self.max_tokens)
         return [{name: made[name][number] for name in made} for number in range(len(texts))]
 
-    def logits(self, encoded: Encoded) -> Matrix:
+    def logits(self, encoded: Tokens) -> Matrix:
         """(rows, outputs) float32, row i of input i."""
         outputs = np.empty((len(encoded), self.model.config.num_labels), np.float32)
         for places in batches_by_length([len(each["input_ids"]) for each in encoded]):

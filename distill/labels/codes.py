@@ -43,7 +43,8 @@ def to_gaps(below: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     bits >>= _DROPPED_BITS
     codes = np.minimum(bits, 255, out=bits).astype(np.uint8)
     codes -= linear.view(np.uint8) << np.uint8(_MANTISSA_BITS)
-    gaps = np.empty_like(codes)
+    codes = np.ascontiguousarray(codes)
+    gaps = np.empty(codes.shape, np.uint8)
     np.subtract(codes.ravel()[1:], codes.ravel()[:-1], out=gaps.ravel()[1:])
     gaps[:, 0] = codes[:, 0]
     return gaps

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,7 +23,7 @@ from types import ModuleType
 
 from filelock import FileLock
 
-from distill.errors import JobError, MissingExtraError
+from distill.errors import JobError, MissingExtraError, StorageError
 from distill.job.paths import HUB, is_hub
 from distill.schema import digest
 from distill.storage import Entry, is_hidden, is_remote, open_storage
@@ -30,6 +32,7 @@ CACHE = "DISTILL_CACHE"
 """Environment variable: the folder of fetched models; by default `~/.cache/distill`."""
 _UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack", ".py")
 _CHUNK_BYTES = 1 << 22
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -41,42 +44,41 @@ class ModelFiles:
 
 
 def identify_model(uri: str, pinned: str | None, where: str) -> ModelFiles:
-    """Which model lies at `uri`; `where` is the key that says so. Raises JobError where there is none, or another than `pinned`."""
+    """Which model lies at `uri`; `where` is the key that says so. Raises JobError where there is none.
+
+    One that is `pinned` is believed, so that labels can be read where the model is not; whoever opens it holds it against the pin.
+    """
     if is_hub(uri):
         uri = _at_commit(uri)
-    found = _digest_of(uri, where)
-    if pinned is not None and found != pinned:
-        raise JobError(
-            f"{where}: the model at {uri} has sha256 {found}, and {pinned} is pinned. Restore it, or pin the one that is there."
-        )
-    return ModelFiles(uri, found)
+    return ModelFiles(uri, pinned or _found(uri, where)[1])
 
 
 def local_model(files: ModelFiles) -> Path:
     """The model on this machine: a file or folder. Raises JobError where it is not the one that was identified."""
-    found = _digest_of(files.uri, "the labeler's model")
+    path, found = _found(files.uri, "the labeler's model")
     if found != files.sha256:
         raise JobError(
-            f"the model at {files.uri} changed while it was in use: sha256 {files.sha256} before, {found} now. Restore it, and run again."
+            f"the model at {files.uri} has sha256 {found}, where {files.sha256} is due: it changed, or another one is pinned. Restore it, or pin it."
         )
-    return _fetched(files.uri)
+    return path
 
 
-def _digest_of(uri: str, where: str) -> str:
-    """sha256 of a model's files: of one file its own, of a folder's over their names and digests."""
+def _found(uri: str, where: str) -> tuple[Path, str]:
+    """A model's path on this machine and its sha256: of one file its own, of a folder's over their names and digests."""
     path = _fetched(uri)
     files = _files_below(path)
     if not files:
-        raise JobError(f"{where} = {uri!r}: no model lies there. Check the path.")
+        raise JobError(
+            f"{where} = {uri!r}: no model lies there, on this machine. Put it where every machine reads it, or correct the path."
+        )
     known = _cache("digests") / digest(
         [[str(path), name, status.st_size, status.st_mtime_ns] for name, status in files.items()]
     )
-    if known.is_file() and len(said := known.read_text("ascii")) == 64:
-        return said
-    each = {name: _sha256(path / name if name else path) for name in files}
-    found = each[""] if "" in each else digest(sorted(each.items()))
-    _write(known, found)
-    return found
+    with FileLock(f"{known}.lock"):  # one actor of a machine reads it; the others wait for what it finds
+        if not known.is_file():
+            each = {name: _sha256(path / name if name else path) for name in files}
+            _write(known, each[""] if "" in each else digest(sorted(each.items())))
+        return path, known.read_text("ascii")
 
 
 def _files_below(path: Path) -> dict[str, os.stat_result]:
@@ -108,7 +110,9 @@ def _fetched(uri: str) -> Path:
         return Path(uri)
     entries = [entry for entry in open_storage(uri).list_objects() if _is_kept(entry.key)]
     listed = digest([uri, *([entry.key, entry.size_bytes, entry.token] for entry in entries)])
-    return _once(listed, lambda folder: _fetch_objects(uri, entries, folder))
+    folder = _once(listed, lambda folder: _fetch_objects(uri, entries, folder))
+    is_file = [entry.key for entry in entries] == [uri.rpartition("/")[2]]
+    return folder / entries[0].key if is_file else folder
 
 
 def _once(name: str, fetch: Callable[[Path], None]) -> Path:
@@ -118,13 +122,11 @@ def _once(name: str, fetch: Callable[[Path], None]) -> Path:
         return folder
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
-            part = folder.with_name(f"{name}.{uuid.uuid4().hex}")
+            part = folder.with_name(f"{name}.part")
+            shutil.rmtree(part, ignore_errors=True)  # of a fetch that was killed
             part.mkdir()
-            try:
-                fetch(part)
-                part.rename(folder)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
+            fetch(part)
+            part.rename(folder)
     return folder
 
 
@@ -132,6 +134,8 @@ def _fetch_objects(uri: str, entries: list[Entry], folder: Path) -> None:
     storage = open_storage(uri)
     for entry in entries:
         target = folder / entry.key
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise StorageError(f"{storage.url(entry.key)} would be written outside the model's folder. Rename it.")
         target.parent.mkdir(parents=True, exist_ok=True)
         with storage.open(entry.key) as source, target.open("wb") as kept:
             shutil.copyfileobj(source, kept, _CHUNK_BYTES)
@@ -140,14 +144,31 @@ def _fetch_objects(uri: str, entries: list[Entry], folder: Path) -> None:
 def _fetch_from_hub(uri: str, folder: Path) -> None:
     name, _, revision = uri.removeprefix(HUB).partition("@")
     unsafe = [f"*{ending}" for ending in _UNSAFE]
-    _hub().snapshot_download(name, revision=revision, local_dir=folder, ignore_patterns=unsafe)
+    with _told_of_hub(uri):
+        _hub().snapshot_download(name, revision=revision, local_dir=folder, ignore_patterns=unsafe)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
 def _at_commit(uri: str) -> str:
     """The same model at the commit that its revision names now: a branch must not move between two actors."""
     name, _, revision = uri.removeprefix(HUB).partition("@")
-    return f"{HUB}{name}@{_hub().HfApi().model_info(name, revision=revision).sha}"
+    if _COMMIT.fullmatch(revision):
+        return uri
+    with _told_of_hub(uri):
+        return f"{HUB}{name}@{_hub().HfApi().model_info(name, revision=revision).sha}"
+
+
+@contextmanager
+def _told_of_hub(uri: str) -> Iterator[None]:
+    """What the hub refuses, and where it does not answer, in our words."""
+    try:
+        yield
+    except OSError as error:
+        said = str(error).strip().partition("\n")[0]
+        raise JobError(
+            f"{uri} cannot be had of the Hugging Face hub: {said}. Check name and revision, HF_TOKEN where the model is gated, and the line; "
+            f"a revision that is a commit needs no line once the model was fetched."
+        ) from error
 
 
 def _hub() -> ModuleType:

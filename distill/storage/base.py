@@ -20,6 +20,9 @@ class ObjectMissingError(StorageError):
         super().__init__(f"{url} is not there. Restore it from a copy, or run the same command again.")
         self.url = url
 
+    def __reduce__(self) -> tuple[type[ObjectMissingError], tuple[str]]:
+        return type(self), (self.url,)  # it travels from a worker
+
 
 class NotImplementedByStoreError(StorageError):
     """The store does not know the request."""

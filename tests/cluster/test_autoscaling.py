@@ -11,7 +11,7 @@ import pytest
 from distill.job import load_job
 from distill.verify import verify_labels
 from tests.command import distill, start
-from tests.raylets import autoscaling_raylets, two_raylets
+from tests.raylets import autoscaling_raylets, static_raylet
 from tests.tiny import write_job, write_pool
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(420)]
@@ -95,7 +95,7 @@ def test_labelling_from_no_gpu_node_never_starts_or_stays_at_one_actor_or_keeps_
 
 
 def test_gpus_that_a_static_cluster_can_never_give_are_waited_for(job):
-    with two_raylets() as raylets:
+    with static_raylet() as raylets:
         began = time.monotonic()
         ended = distill("label", job, "--ray", raylets.address, **raylets.environment)
         seconds = time.monotonic() - began

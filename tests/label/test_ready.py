@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from distill.errors import ContractError, JobError, MissingExtraError
 from distill.job import load_job
-from distill.label import preview_labels
+from distill.label import label_pool, preview_labels
 from distill.labelers.prepare import prepare_labels
 from distill.labels import decode
 from distill.models import files
@@ -131,9 +131,11 @@ def test_a_wrong_ready_labeler_is_found_out_by_an_actor(folder, old, new, said):
     assert "secret" not in str(caught.value)
 
 
-def test_a_missing_library_is_found_out_by_an_actor(folder, monkeypatch):
+def test_a_missing_library_is_found_out_by_an_actor_or_keeps_labels_from_being_read(folder, monkeypatch):
+    label_by_worker(load_job(folder / "job.toml"), "teacher")
     monkeypatch.setitem(sys.modules, "skops", None)
-    with pytest.raises(
-        MissingExtraError, match=r"needs skops, which is not installed\. Run: pip install 'distill\[sklearn\]'"
-    ):
-        prepare_labels(load_job(folder / "job.toml"), "teacher")
+    (whole,) = label_pool(load_job(folder / "job.toml"), "teacher")
+    assert whole.labelled == 130
+    shutil.rmtree(folder / "root" / "labels")
+    with pytest.raises(MissingExtraError, match=r"needs skops, which .* Run: pip install 'distill\[sklearn\]'"):
+        label_pool(load_job(folder / "job.toml"), "teacher")

@@ -7,7 +7,6 @@ from scipy.special import expit, log_softmax
 
 from distill.errors import StorageError
 from distill.labelers.calibration import (
-    GRID,
     UNCHANGED,
     CalibratedLabeler,
     Calibration,
@@ -66,9 +65,11 @@ def test_huge_logits_overflow():
     assert np.isfinite(nll_over_grid(logits, np.array([0]))).all()
 
 
-def test_a_labeler_that_is_always_right_gets_a_temperature_beyond_the_grid():
+@pytest.mark.parametrize(("truth", "end"), [([0, 1, 2], "0.0312"), ([1, 2, 0], "32")])
+def test_a_labeler_that_is_always_right_or_always_wrong_makes_hard_or_empty_labels(truth, end):
     logits = np.eye(3, dtype=np.float32)[[0, 1, 2]]
-    assert best_temperature(nll_over_grid(logits, np.array([0, 1, 2]))) == GRID[0]
+    with pytest.raises(ValueError, match=rf"still grows at temperature {end}"):
+        best_temperature(nll_over_grid(logits, np.array(truth)))
 
 
 def test_a_calibrated_labeler_forgets_to_prepare():

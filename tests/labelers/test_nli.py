@@ -61,9 +61,15 @@ def test_the_hypothesis_is_cut_instead_of_the_text(tmp_path):
     assert long["input_ids"][-7:] == first["input_ids"][-7:]
 
 
+def test_a_model_of_two_outputs_is_refused_for_the_name_of_the_other(tmp_path):
+    folder = save_classifier(tmp_path / "nli", ["entailment", "not_entailment"])
+    labeler = NliLabeler(spec(independent=True), Place(folder))
+    assert (labeler.entailment, labeler.contradiction) == (0, 1)
+
+
 def test_a_classifier_that_is_no_nli_model_answers(tmp_path):
     folder = save_classifier(tmp_path / "other", ["good", "bad"])
-    with pytest.raises(LabelerError, match=r"\['good', 'bad'\] is called entail…, so it is no NLI model"):
+    with pytest.raises(LabelerError, match=r"0 of the model's outputs \['good', 'bad'\] are called entail…"):
         NliLabeler(spec(), Place(folder))
 
 

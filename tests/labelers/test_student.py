@@ -10,9 +10,9 @@ import torch
 
 from distill.errors import LabelerError
 from distill.job import Mlp, Outputs, StudentLabeler
-from distill.labelers.place import Place
 from distill.labelers.student import student_labeler
-from distill.models import HeadPlan, ModelRecord, NetworkPlan, write_record
+from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record, write_record
+from distill.models.files import ModelFiles
 from distill.models.network import build_network, parameter_count
 from distill.storage import open_storage
 from tests.labelers.asking import answers
@@ -46,9 +46,9 @@ def kept(tmp_path):
 
 
 def labeler(folder, **more):
-    return student_labeler(
-        StudentLabeler.model_validate_json(json.dumps({"kind": "student", "model": "m", **more})), Place(folder)
-    )
+    spec = StudentLabeler.model_validate_json(json.dumps({"kind": "student", "model": "m", **more}))
+    record = read_record(open_storage(str(folder)))
+    return student_labeler(spec, ModelFiles(str(folder), record.sha256 if record else ""), "cpu", "float32")
 
 
 def test_a_students_head_teaches_something_else(kept):
@@ -83,6 +83,12 @@ def test_an_eszsl_model_teaches_too(tmp_path):
 def test_a_student_that_is_another_than_the_job_says_labels(kept, told, said):
     with pytest.raises(LabelerError, match=said):
         labeler(kept[0], **told)
+
+
+def test_a_student_that_was_trained_anew_goes_on_with_the_first_ones_labels(kept):
+    spec = StudentLabeler(kind="student", model="m", classes=("a", "b", "c"))
+    with pytest.raises(LabelerError, match=r"has sha256 \w+, where 00 is due"):
+        student_labeler(spec, ModelFiles(str(kept[0]), "00"), "cpu", "float32")
 
 
 def test_a_layer_of_another_width_is_found_out_later(kept):

@@ -99,6 +99,11 @@ def test_codes_do_not_read_back_or_leave_the_table():
     assert to_logits(to_gaps(far), 2.0).tolist() == [[0, *[-126] * 6]]
 
 
+def test_a_table_laid_out_by_columns_gets_other_codes():
+    below = np.sort(np.random.default_rng(0).uniform(0, 40, (50, 8)).astype(np.float32), axis=1)
+    np.testing.assert_array_equal(to_gaps(np.asfortranarray(below)), to_gaps(below))
+
+
 @given(logits(), st.data())
 def test_the_largest_are_others_than_a_stable_sort_finds(drawn, data):
     outputs, _ = drawn

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from distill.errors import JobError
+from distill.errors import JobError, StorageError
 from distill.models import files
 from distill.models.files import ModelFiles, identify_model, local_model
-from distill.storage import open_storage
+from distill.storage import Entry, open_storage
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def test_other_weights_pass_for_the_same_model(model):
     assert local_model(first) == model
     (model / "model.safetensors").write_bytes(b"Weights")
     assert identify(model).sha256 != first.sha256
-    with pytest.raises(JobError, match="changed while it was in use"):
+    with pytest.raises(JobError, match="it changed, or another one is pinned"):
         local_model(first)
 
 
@@ -59,9 +59,36 @@ def test_a_changed_comment_refuses_a_billion_labels(model):
 
 def test_another_model_than_the_pinned_one_labels(model):
     right = identify(model).sha256
-    assert identify(model, right).sha256 == right
-    with pytest.raises(JobError, match=rf"has sha256 {right}, and {'0' * 64} is pinned"):
-        identify(model, "0" * 64)
+    assert local_model(identify(model, right)) == model
+    with pytest.raises(JobError, match=rf"has sha256 {right}, where {'0' * 64} is due"):
+        local_model(identify(model, "0" * 64))
+
+
+def test_labels_of_a_pinned_model_cannot_be_read_without_it(tmp_path):
+    assert identify(tmp_path / "gone", "1" * 64).sha256 == "1" * 64
+
+
+def test_a_hub_is_asked_for_a_commit_that_is_known(monkeypatch):
+    monkeypatch.setattr(files, "_hub", lambda: pytest.fail("asked"))
+    uri = f"hf://owner/name@{'a' * 40}"
+    assert identify(uri, "1" * 64) == ModelFiles(uri, "1" * 64)
+
+
+def test_what_a_hub_refuses_is_a_traceback(monkeypatch):
+    class Hub:
+        class HfApi:
+            def model_info(self, *_, **__):
+                raise ConnectionError("Cannot reach the hub\nmore")
+
+    monkeypatch.setattr(files, "_hub", lambda: Hub)
+    with pytest.raises(JobError, match=r"hf://owner/name@main cannot be had .*: Cannot reach the hub\. Check name"):
+        identify("hf://owner/name@main")
+
+
+def test_a_store_writes_outside_of_the_models_folder(tmp_path):
+    storage, entry = open_storage(str(tmp_path)), Entry(str(tmp_path / "elsewhere"), 1, "t")
+    with pytest.raises(StorageError, match="outside the model's folder"):
+        files._fetch_objects(storage.uri, [entry], tmp_path / "kept")
 
 
 def test_a_model_that_is_not_there_is_found_out_by_an_actor(tmp_path):
@@ -103,7 +130,7 @@ def test_each_actor_fetches_the_model_again(s3_root, monkeypatch):
         "model.safetensors",
     ]
     folder.put("model.safetensors", b"other")
-    with pytest.raises(JobError, match="changed while it was in use"):
+    with pytest.raises(JobError, match="it changed, or another one is pinned"):
         local_model(told)
 
 
@@ -114,8 +141,17 @@ def test_a_fetch_that_was_cut_off_passes_for_a_model(s3_root, cache, monkeypatch
         broken.setattr(files.shutil, "copyfileobj", lambda *_: (_ for _ in ()).throw(OSError("cut")))
         with pytest.raises(OSError, match="cut"):
             identify(folder.uri)
-    assert not list((cache / "models").glob("*[!k]"))  # nothing but the lock
+    assert {each.suffix for each in (cache / "models").iterdir()} == {".lock", ".part"}
     assert (local_model(identify(folder.uri)) / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_a_model_file_on_a_store_is_another_than_on_disk(s3_root, model):
+    folder = open_storage(f"{s3_root}/model")
+    folder.put("model.skops", b"weights")
+    on_disk = identify(model / "model.safetensors")
+    fetched = identify(f"{folder.uri}/model.skops")
+    assert fetched.sha256 == on_disk.sha256
+    assert local_model(fetched).read_bytes() == b"weights"
 
 
 def test_the_same_model_elsewhere_is_another(model, tmp_path):
