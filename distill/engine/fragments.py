@@ -27,7 +27,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 
 from distill.engine.brake import Brake
-from distill.engine.resources import device_of_worker, gpus_each, require_resources, what_lacks
+from distill.engine.resources import ANY, device_of_worker, gpus_each, require_resources, what_lacks
 from distill.engine.session import require_ray
 from distill.engine.stream import Stream, stream, stream_here
 from distill.errors import LabelerError
@@ -71,9 +71,11 @@ def map_fragments(
     )
     brake = Brake()
     source, count = _blocks(ray_data, groups, brake, max(_MOST_AHEAD, 8 * compute.max))
+    size = max(compute.min, min(compute.max, count, most))
     pool = ray_data.ActorPoolStrategy(
-        min_size=compute.min,
-        max_size=max(compute.min, min(compute.max, count, most)),
+        # where nodes come on demand, all actors are asked for at once: Ray's pools grow one by one, and a job may end before they have
+        min_size=size if most == ANY else compute.min,
+        max_size=size,
         max_tasks_in_flight_per_actor=2 * _CALLS_AT_ONCE,
         max_concurrent_calls_per_actor=_CALLS_AT_ONCE,
         enable_true_multi_threading=True,

@@ -16,7 +16,8 @@ from typing import Any
 from distill.errors import ResourceError
 from distill.job.base import Gpus
 
-_ANY = sys.maxsize
+ANY = sys.maxsize
+"""Of processes: as many as are asked for may come."""
 
 
 def gpus_each(ray: Any, asked: Gpus) -> float:
@@ -28,7 +29,7 @@ def gpus_each(ray: Any, asked: Gpus) -> float:
 
 
 def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus: float, kept_free: float = 0.0) -> int:
-    """Refuse, by name and number, what the cluster can never give; else the most processes that fit. Raises ResourceError.
+    """Refuse, by name and number, what the cluster can never give; else the most processes that fit (`ANY` where nodes come on demand). Raises ResourceError.
 
     `kept_free` CPUs are left to the tasks that the processes wait for: where they took all, they would wait for ever.
     """
@@ -46,7 +47,7 @@ def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus:
                 f"{what} needs {processes} × {each:g} {name}{said}, but the cluster has {most:g} and cannot grow beyond. "
                 f"Ask for less in the job, or join a larger cluster with --ray."
             )
-    return int(min((_most(ray, "CPU") - kept_free) / cpus, _ANY))
+    return int(min((_most(ray, "CPU") - kept_free) / cpus, ANY))
 
 
 def what_lacks(ray: Any, *, processes: int, cpus: float, gpus: float) -> str | None:
