@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.cli.terminal import print_table
-from distill.job import Cnn, Job
+from distill.job import Cnn, Job, Outputs
 from distill.label import Preview
 
 _SHADES = " ░▒▓█"
@@ -62,7 +62,11 @@ def _said(preview: Preview, number: int) -> str:
     if number in preview.rejected:
         code, message = preview.rejected[number]
         return _folded(f"rejected ({code}): {message}")
-    outputs, meaning = preview.outputs[number].astype(np.float64), preview.meaning
+    apart = f"\ndisagreement {preview.disagreement[number]:.3g}" if preview.disagreement is not None else ""
+    return _answer(preview.outputs[number].astype(np.float64), preview.meaning) + apart
+
+
+def _answer(outputs: npt.NDArray[np.float64], meaning: Outputs) -> str:
     if meaning.kind == "value":
         return " ".join(f"{value:.4g}" for value in outputs[:_SHOWN_NUMBERS])
     shares = _softmax(outputs) if meaning.exclusive else 1 / (1 + np.exp(-outputs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,10 @@ import numpy.typing as npt
 from distill.evaluate.tally import Array, Tally, tally_classes, tally_independent, tally_values
 from distill.feed import Arrays, Chunk, Source
 from distill.job import Outputs
-from distill.labelers import Labeler
 from distill.models import ModelRecord
+
+if TYPE_CHECKING:
+    from distill.labelers.network import NetworkLabeler
 
 TARGET = "target"
 
@@ -107,11 +110,11 @@ def _from_topk(rows: Arrays, method: Method) -> Array:
     return made
 
 
-_loaded: dict[tuple[str, str], Labeler] = {}
+_loaded: dict[tuple[str, str], NetworkLabeler] = {}
 """Models that this process has loaded, by folder and head: a folder is named after what decides the model."""
 
 
-def _load(method: Method) -> Labeler:
+def _load(method: Method) -> NetworkLabeler:
     import torch
 
     from distill.labelers.network import NetworkLabeler

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from distill.evaluate.candidates import Candidate
 from distill.feed import Chunk, Source
-from distill.labelers import Labeler, build_labeler, prepared
+from distill.labelers import Labeler, Recipe, build_labeler, prepared
 
 ROUNDS = 15
 ROWS = 256
@@ -35,12 +35,16 @@ class Stopwatch:
         batch = np.resize(rows, (ROWS, *rows.shape[1:]))
         built = {candidate.method.key: build_labeler(candidate.recipe) for candidate in self.candidates}
         times: dict[str, list[float]] = {key: [] for key in built}
-        rows_of = {each.method.key: READY_ROWS if each.recipe.ready else ROWS for each in self.candidates}
+        rows_of = {each.method.key: READY_ROWS if _is_ready(each.recipe) else ROWS for each in self.candidates}
         for _ in range(ROUNDS + 1):
             for key, labeler in built.items():
                 if sum(times[key]) < MOST_SECONDS:
                     times[key].append(_seconds(labeler, batch[: rows_of[key]]))
         return {key: statistics.median(some[1:] or some) * 1000 / rows_of[key] for key, some in times.items()}
+
+
+def _is_ready(recipe: Recipe) -> bool:
+    return any(part.ready for part in recipe.parts())
 
 
 def _seconds(labeler: Labeler, batch: npt.NDArray[np.generic]) -> float:

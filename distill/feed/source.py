@@ -1,7 +1,7 @@
 """pool ⋈ label sets, by row range: what one chunk of rows becomes for training.
 
 A chunk is a dictionary of arrays with one entry a row. For each column that a term learns from, `<column>.weight` is 0 where the row
-was rejected, by the labeler or by the reader.
+was rejected, by the labeler or by the reader, else 1 or what the term's `row_weight` says.
 
     features             (B, F) float32; images as C·H·W numbers in 0..1 (`as_matrix`); text (B,) object, which no student learns from
     <column>.outputs     (B, S) float32: logits or values      <column>.index, .log_probs   (B, k) for top-k sets
@@ -20,7 +20,9 @@ import pyarrow as pa
 
 from distill.errors import ContractError
 from distill.feed.order import Chunk
+from distill.feed.row_weight import row_weights
 from distill.job import Features, Outputs, TextFeatures
+from distill.job.students import RowWeight
 from distill.labels import Contract, DenseLabels, LabelSet, decode
 from distill.pool import Inventory, Rows, Taken, as_matrix, decode_features, decode_target, read_chunk
 
@@ -34,6 +36,7 @@ class LabelColumn:
     contract: Contract
     sets: tuple[LabelSet, ...]
     temperature: float | None
+    row_weight: RowWeight | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ class Source:
     def _labels(self, chunk: Chunk, column: LabelColumn) -> Arrays:
         soft = decode(_rows_of(column.sets[chunk.pool], chunk), column.contract, column.temperature)
         weight = soft.labelled.astype(np.float32)
+        if column.row_weight is not None:
+            weight *= row_weights(soft, column.row_weight, column.contract, column.temperature)
         if isinstance(soft, DenseLabels):
             return {"outputs": soft.outputs, "weight": weight}
         return {"index": soft.index, "log_probs": soft.log_probs, "weight": weight}

@@ -7,10 +7,10 @@ so the stages only ever see students.
 
 from __future__ import annotations
 
-from distill.job.labels import Compute, Custom, Dense, Fitted, Labels, TopK, Value
+from distill.job.labels import Compute, Custom, Dense, Ensemble, Fitted, Labels, TopK, Value
 from distill.job.load import Job, load_job
 from distill.job.models import Cnn, Eszsl, Fit, Linear, Mlp, Network, Rnn, Training
-from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs
+from distill.job.outputs import Outputs, head_outputs, label_outputs, labeler_outputs, pool_outputs
 from distill.job.pools import Features, Format, ImageFeatures, Pool, TextFeatures, VectorFeatures
 from distill.job.ready import (
     Embedding,
@@ -31,6 +31,7 @@ __all__ = [
     "Custom",
     "Dense",
     "Embedding",
+    "Ensemble",
     "Eszsl",
     "Evaluate",
     "Features",
@@ -64,6 +65,7 @@ __all__ = [
     "VectorFeatures",
     "head_outputs",
     "label_outputs",
+    "labeler_outputs",
     "load_job",
     "pool_outputs",
 ]

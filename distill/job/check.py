@@ -44,8 +44,9 @@ def _names(job: Job) -> Problems:
     for fit, spec in job.fit.items():
         yield from _known(spec.on, job.pools, f"fit.{fit}.on", "pool")
     for name, labels in job.labels.items():
-        if isinstance(labels.labeler, Fitted):
-            yield from _known(labels.labeler.fit, job.fit, f"labels.{name}.labeler.fit", "fit")
+        for where, labeler in labels.members(name):
+            if isinstance(labeler, Fitted):
+                yield from _known(labeler.fit, job.fit, f"{where}.fit", "fit")
         for pool in labels.over:
             yield from _known(pool, job.pools, f"labels.{name}.over", "pool")
         yield from _known(labels.calibrate_on, [None, *job.pools], f"labels.{name}.calibrate_on", "pool")

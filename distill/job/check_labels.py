@@ -15,14 +15,26 @@ from distill.job.spec import Job
 
 Problems = Iterator[str]
 
-_LABEL_COLUMNS = {"shard", "row", "index", "log_prob", "gap", "logit", "logits", "log_normalizer", "value"}
+_LABEL_COLUMNS = {
+    "shard",
+    "row",
+    "index",
+    "log_prob",
+    "gap",
+    "logit",
+    "logits",
+    "log_normalizer",
+    "value",
+    "disagreement",
+}
 
 
 def check_labels(job: Job) -> Problems:
     """Every label set: its labeler, the pools it sees, and how it is stored."""
     for name, labels in job.labels.items():
         where = f"labels.{name}"
-        fitted = (job.fit[labels.labeler.fit].on,) if isinstance(labels.labeler, Fitted) else ()
+        members = dict(labels.members(name))
+        fitted = [job.fit[each.fit].on for each in members.values() if isinstance(each, Fitted)]
         calibrated = (labels.calibrate_on,) if labels.calibrate_on else ()
         yield from check_alike(job, (*fitted, *labels.over, *calibrated), f"{where}.over")
         try:
@@ -30,19 +42,25 @@ def check_labels(job: Job) -> Problems:
         except JobError as error:
             yield str(error)
             continue
-        kept = {pool: job.pools[pool].keys for pool in labels.over}
-        if len(set(kept.values())) > 1:
-            yield f"{where}.over: the pools keep different keys, {kept}, and a label set has one set of columns. Give them the same keys."
-        taken = [key for pool in labels.over for key in job.pools[pool].keys if _is_label_column(key)]
-        if taken:
-            yield f"{where}.over: its pools keep {taken} as keys, but label sets have columns of that name. Rename them in the pool."
+        yield from _keys(job, labels, f"{where}.over")
         yield from _encoding(labels, outputs, f"{where}.encoding")
-        if isinstance(labels.labeler, Custom | Sklearn) and labels.precision != "float32":
-            yield f"{where}.precision = {labels.precision!r}: a {labels.labeler.kind} labeler chooses its own precision. Leave it out."
+        own = [each.kind for each in members.values() if isinstance(each, Custom | Sklearn)]
+        if len(own) == len(members) and labels.precision != "float32":
+            yield f"{where}.precision = {labels.precision!r}: a {own[0]} labeler chooses its own precision. Leave it out."
         if labels.calibrate_on is not None:
             yield from _calibration(job, labels, outputs, f"{where}.calibrate_on = {labels.calibrate_on!r}")
-        if isinstance(labels.labeler, Ready):
-            yield from _ready(job, labels, where)
+        for key, labeler in members.items():
+            if isinstance(labeler, Ready):
+                yield from _ready(job, labeler, labels.over, key)
+
+
+def _keys(job: Job, labels: Labels, where: str) -> Problems:
+    kept = {pool: job.pools[pool].keys for pool in labels.over}
+    if len(set(kept.values())) > 1:
+        yield f"{where}: the pools keep different keys, {kept}, and a label set has one set of columns. Give them the same keys."
+    taken = [key for pool in labels.over for key in job.pools[pool].keys if _is_label_column(key)]
+    if taken:
+        yield f"{where}: its pools keep {taken} as keys, but label sets have columns of that name. Rename them in the pool."
 
 
 def _encoding(labels: Labels, outputs: Outputs, where: str) -> Problems:
@@ -70,22 +88,21 @@ def _calibration(job: Job, labels: Labels, outputs: Outputs, where: str) -> Prob
         yield f"{where}: the labeler says {outputs.said}, the pool's target {truth.said}; only logits of the same classes are calibrated. Leave it out."
     elif lacking:
         yield f"{where}: the labeler lacks its classes {lacking}. Calibrate on rows whose classes it knows."
-    if isinstance(labels.labeler, Fitted) and job.fit[labels.labeler.fit].on == on:
+    if any(isinstance(each, Fitted) and job.fit[each.fit].on == on for _, each in labels.members("")):
         yield f"{where}: the labeler is fitted on those rows, where it is surer than it should be. Name labelled rows that it has not seen."
     if job.evaluate and job.evaluate.on == on:
         yield f"{where}: students are judged on that pool. Calibrate on another one."
 
 
-def _ready(job: Job, labels: Labels, where: str) -> Problems:
+def _ready(job: Job, labeler: Ready, over: Sequence[str], where: str) -> Problems:
     """Whether the ready labeler's model can lie where the job says, and whether it can see the pools."""
-    assert isinstance(labels.labeler, Ready)
-    yield from check_model(job, labels.labeler.model, f"{where}.labeler.model")
-    due = isinstance(labels.labeler, READS_TEXT)
-    for pool in labels.over:
+    yield from check_model(job, labeler.model, f"{where}.model")
+    due = isinstance(labeler, READS_TEXT)
+    for pool in over:
         features = job.pools[pool].features
         if isinstance(features, TextFeatures) != due:
             asks, has = "text" if due else "numbers", features.kind if features else None
-            yield f"{where}.labeler.kind = {labels.labeler.kind!r}: it reads {asks}, but pools.{pool} has features of kind {has!r}. Use another one."
+            yield f"{where}.kind = {vars(labeler)['kind']!r}: it reads {asks}, but pools.{pool} has features of kind {has!r}. Use another one."
 
 
 def check_model(job: Job, model: str, where: str) -> Problems:

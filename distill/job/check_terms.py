@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from distill.job.labels import TopK
+from distill.job.labels import Ensemble, TopK
 from distill.job.outputs import Outputs, head_outputs, term_outputs
 from distill.job.spec import Job
-from distill.job.students import Kl, Student, Term
+from distill.job.students import Agreement, Confidence, Kl, Student, Term
 
 Problems = Iterator[str]
 
@@ -36,6 +36,7 @@ def check_term(job: Job, student: Student, term: Term, where: str) -> Problems:
     if lacking:
         yield f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's, {head.said}. Add them to students.….heads.{term.head}.classes."
     yield from _temperature(job, term, where)
+    yield from _row_weight(job, term, source, where)
 
 
 def _temperature(job: Job, term: Term, where: str) -> Problems:
@@ -48,3 +49,15 @@ def _temperature(job: Job, term: Term, where: str) -> Problems:
         )
     if term.pool and temperature not in (None, 1.0) and not isinstance(term.loss, Kl):
         yield f"{where}.loss.temperature = {temperature}: a target has no temperature. Leave it out."
+
+
+def _row_weight(job: Job, term: Term, source: Outputs, where: str) -> Problems:
+    if term.row_weight is None:
+        return
+    said = f"{where}.row_weight.kind = {term.row_weight.kind!r}"
+    if term.label_set is None:
+        yield f"{said}: {term.learns} is a target, of which nobody is more or less sure. Leave it out."
+    elif isinstance(term.row_weight, Agreement) and not isinstance(job.labels[term.label_set].labeler, Ensemble):
+        yield f"{said}: {term.learns} comes from one labeler, which agrees with itself. Use an ensemble, or leave it out."
+    elif isinstance(term.row_weight, Confidence) and source.kind == "value":
+        yield f"{said}: {term.learns} says {source.said}, which has no probability. Leave it out."

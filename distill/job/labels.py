@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from distill.job.base import Gpus, Positive, Table
-from distill.job.ready import ReadyLabeler
+from distill.job.ready import Ready, ReadyLabeler
 
 
 class Fitted(Table):
@@ -25,6 +26,34 @@ class Custom(Table):
     """Python file, relative to the job file. It is shipped to the workers as source."""
     name: str = "Labeler"
     """The class in that file."""
+
+
+Member = Annotated[Fitted | Custom | ReadyLabeler, Field(discriminator="kind")]
+
+
+class Ensemble(Table):
+    """Several labelers asked about the same rows, which are read once: the mean of what they say, and how far they disagree, a row."""
+
+    kind: Literal["ensemble"]
+    members: Annotated[tuple[Member, ...], Field(min_length=2)]
+    """All say the same classes, in whatever order, or values of the same width."""
+    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """One for each; what counts is their share of the sum. Default: all alike."""
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> Ensemble:
+        if self.weights is not None and len(self.weights) != len(self.members):
+            raise ValueError(f"has {len(self.members)} members and {len(self.weights)} weights; give one for each")
+        return self
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Weights that sum to 1."""
+        weights = self.weights or (1.0,) * len(self.members)
+        return tuple(weight / sum(weights) for weight in weights)
+
+
+Labeler = Annotated[Fitted | Custom | ReadyLabeler | Ensemble, Field(discriminator="kind")]
 
 
 class Dense(Table):
@@ -76,7 +105,7 @@ class Compute(Table):
 class Labels(Table):
     """One labeler's word over one or more pools."""
 
-    labeler: Annotated[Fitted | Custom | ReadyLabeler, Field(discriminator="kind")]
+    labeler: Labeler
     over: Annotated[tuple[str, ...], Field(min_length=1)]
     """Pools to label."""
     encoding: Annotated[Dense | TopK | Value, Field(discriminator="kind")] | None = None
@@ -96,3 +125,11 @@ class Labels(Table):
     compute: Compute = Compute()
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """More rejected rows than this stop the job."""
+
+    def members(self, name: str) -> Iterator[tuple[str, Fitted | Custom | Ready]]:
+        """The labelers that are asked, one or those of an ensemble, each under the key that says so in `labels.<name>`."""
+        where = f"labels.{name}.labeler"
+        if isinstance(self.labeler, Ensemble):
+            yield from ((f"{where}.members.{number}", each) for number, each in enumerate(self.labeler.members))
+        else:
+            yield where, self.labeler

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Literal
 
 from distill.errors import JobError
-from distill.job.labels import Custom, Fitted
+from distill.job.labels import Custom, Ensemble, Fitted
 from distill.job.models import Eszsl
+from distill.job.ready import Ready
 from distill.job.spec import Job
 from distill.job.students import Student, Term
 
@@ -58,14 +59,42 @@ def fit_outputs(job: Job, fit: str) -> Outputs:
 
 
 def label_outputs(job: Job, name: str) -> Outputs:
-    """What a label set says. Raises JobError for a custom labeler that does not say it."""
-    labeler = job.labels[name].labeler
+    """What a label set says. Raises JobError for a custom labeler that does not say it, or an ensemble that says several things."""
+    return labeler_outputs(job, job.labels[name].labeler, f"labels.{name}.labeler")
+
+
+def labeler_outputs(job: Job, labeler: Fitted | Custom | Ready | Ensemble, where: str) -> Outputs:
+    """What a labeler says; `where` is its key. Raises JobError as `label_outputs`."""
+    if isinstance(labeler, Ensemble):
+        return _ensemble_outputs(job, labeler, where)
     if isinstance(labeler, Fitted):
         return fit_outputs(job, labeler.fit)
-    if not isinstance(labeler, Custom):
-        classes = labeler.class_names
-        return Outputs("logits", classes, labeler.exclusive) if classes else Outputs("value")
-    made = job.custom_source(name).load(labeler.name, f"labels.{name}.labeler")
+    if isinstance(labeler, Custom):
+        return _custom_outputs(job, labeler, where)
+    classes = labeler.class_names
+    return Outputs("logits", classes, labeler.exclusive) if classes else Outputs("value")
+
+
+def _ensemble_outputs(job: Job, ensemble: Ensemble, where: str) -> Outputs:
+    """What its first member says, and all others too, each in its own order of classes."""
+    first, *others = (
+        labeler_outputs(job, member, f"{where}.members.{number}") for number, member in enumerate(ensemble.members)
+    )
+    for number, other in enumerate(others, 1):
+        if _meaning(other) != _meaning(first):
+            raise JobError(
+                f"{where}.members.{number}: says {other.said}, but the first member says {first.said}. "
+                f"Members speak about the same classes: leave it out, or write it as a label set of its own."
+            )
+    return first
+
+
+def _meaning(outputs: Outputs) -> tuple[str, bool, list[str]]:
+    return outputs.kind, outputs.exclusive, sorted(outputs.classes)
+
+
+def _custom_outputs(job: Job, labeler: Custom, where: str) -> Outputs:
+    made = job.custom_source(labeler, where).load(labeler.name, where)
     kind, classes, revision = (
         getattr(made, "kind", "logits"),
         getattr(made, "classes", ()),
@@ -75,7 +104,7 @@ def label_outputs(job: Job, name: str) -> Outputs:
     distinct = ordered and len(set(classes)) == len(classes)
     if kind not in ("logits", "value") or not distinct or (kind == "logits") != bool(classes) or not revision:
         raise JobError(
-            f"labels.{name}: class {labeler.name} in {labeler.file} must have a `revision` (text) and `classes` (distinct names in a tuple), "
+            f"{where}: class {labeler.name} in {labeler.file} must have a `revision` (text) and `classes` (distinct names in a tuple), "
             f'or `kind = "value"` and no classes; it has revision={revision!r}, kind={kind!r}, classes={classes!r}'
         )
     classes = tuple(classes)

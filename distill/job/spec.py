@@ -90,11 +90,9 @@ class Job(Table):
             )
         return (name,) if name is not None else tuple(self.labels)
 
-    def custom_source(self, name: str) -> PythonFile:
-        """The source of the custom labeler that writes the label set `name`."""
-        labeler = self.labels[name].labeler
-        assert isinstance(labeler, Custom)
-        return read_source(self.beside(labeler.file), f"labels.{name}.labeler.file")
+    def custom_source(self, labeler: Custom, where: str) -> PythonFile:
+        """The source of a custom labeler; `where` is the key that names it."""
+        return read_source(self.beside(labeler.file), f"{where}.file")
 
     def descriptions(self, fit: str) -> tuple[tuple[str, ...], list[list[str]]]:
         """Class names and their attributes, as text cells, of an ESZSL fit's description file."""

@@ -43,6 +43,24 @@ class Mse(Table):
 Loss = Annotated[Kl | CrossEntropy | BinaryCrossEntropy | Mse, Field(discriminator="kind")]
 
 
+class Agreement(Table):
+    """Rows on which an ensemble's members agree count more: exp(−disagreement / scale)."""
+
+    kind: Literal["agreement"]
+    scale: Annotated[float, Field(gt=0)] = 0.1
+    """Nats for classes (two members disagree by at most 0.69), the value's own unit for values."""
+
+
+class Confidence(Table):
+    """Rows of which the labeler is sure count more: the largest probability to a power. Of independent outputs: the mean of max(p, 1 − p)."""
+
+    kind: Literal["confidence"]
+    power: Annotated[float, Field(gt=0)] = 1.0
+
+
+RowWeight = Annotated[Agreement | Confidence, Field(discriminator="kind")]
+
+
 class Term(Table):
     """One summand of the combined loss."""
 
@@ -52,6 +70,8 @@ class Term(Table):
     head: Name = MAIN
     weight: Annotated[float, Field(ge=0)] = 1.0
     """λ is one of these."""
+    row_weight: RowWeight | None = None
+    """How much each row counts within the term's mean. Default: all alike."""
 
     @field_validator("learns")
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from distill.errors import LabelerError
+from distill.errors import DistillError, LabelerError
 from distill.labelers import Labeler, Recipe, build_labeler, prepared
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
@@ -46,6 +46,11 @@ def make_labeler(name: str, recipe: Recipe) -> Labeler:
         return build_labeler(recipe)
     except Exception as error:
         raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{own_lines(error)}") from error
+
+
+def told_of(error: Exception) -> str:
+    """An error for who reads the terminal: ours by its message, a user's by its own lines."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)
 
 
 def own_lines(error: BaseException) -> str:

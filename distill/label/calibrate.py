@@ -6,19 +6,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from distill.engine import Stream, map_fragments, stream_here
-from distill.errors import DistillError, LabelerError
+from distill.errors import LabelerError
 from distill.job import Job, Outputs, pool_outputs
-from distill.label.blame import own_lines
+from distill.label.asking import Asker
+from distill.label.blame import Blame, told_of
 from distill.label.prepared import Request, prepare_rows
-from distill.labelers import Recipe, ask, build_labeler
-from distill.labelers.build import on_one_thread
+from distill.labelers import Recipe
 from distill.labelers.calibration import (
+    GRID,
     UNCHANGED,
     Calibration,
     best_temperature,
@@ -55,39 +55,32 @@ class CalibrationWorker:
     """Built once an actor; called once a fragment."""
 
     def __init__(self, told: Questions, device: str, stream: Stream = stream_here) -> None:
-        self.told, self.stream, self._one = told, stream, Lock()
-        self._unbuilt = ""
-        try:
-            self.labeler = build_labeler(told.recipe, device)
-        except Exception as error:  # noqa: BLE001  told with each fragment, as a labeler's in `LabelWorker`
-            self._unbuilt = _said(error)
-        on_one_thread()
+        self.told, self.stream = told, stream
+        self.asker = Asker(told.recipe, told.contract, device)
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
-        if self._unbuilt:
-            return {**plain, "failure": self._unbuilt}
+        if self.asker.unbuilt:
+            return {**plain, "failure": f" cannot be made:\n{self.asker.unbuilt}"}
         try:
-            with self._one:  # a labeler is not asked by two threads
-                return {**plain, **self._sums(plain)}
+            return {**plain, **self._sums(plain)}
+        except Blame as found:
+            return {**plain, "failure": f" raised on {plain['key']}, row {plain['start'] + found.row}:\n{found.trace}"}
         except Exception as error:  # noqa: BLE001  told with the fragment
-            return {**plain, "failure": _said(error)}
+            return {**plain, "failure": f" could not be asked about {plain['key']}:\n{told_of(error)}"}
 
     def _sums(self, plain: dict[str, Any]) -> dict[str, Any]:
-        told, rows, nll = self.told, 0, None
+        told, counted, done, nll = self.told, 0, 0, np.zeros(len(GRID))
         request = replace(told.request, **{name: plain[name] for name in ("key", "shard_id", "start", "rows")})
         with closing(self.stream(prepare_rows, request)) as pieces:
             for piece in pieces:
                 truth = decode_target(piece.keys[told.target], told.outputs)
                 usable = ~np.isin(np.arange(len(piece.rows.values)), [*piece.rows.rejected, *truth.rejected])
-                values = piece.rows.values if piece.rows.values.flags.writeable else piece.rows.values.copy()
-                for start in range(0, len(usable), request.batch_rows):
-                    batch = slice(start, start + request.batch_rows)
-                    logits = ask(self.labeler, values[batch], told.contract.width)
+                for batch, (logits, _) in self.asker.answers(piece.rows, done):
                     known = usable[batch] & storable(logits, told.contract)
-                    if known.any():
-                        part = nll_over_grid(logits[known][:, list(told.columns)], truth.values[batch][known])
-                        nll, rows = part if nll is None else nll + part, rows + int(known.sum())
-        return {"counted": rows, "nll": [] if nll is None else nll.tolist()}
+                    nll += nll_over_grid(logits[known][:, list(told.columns)], truth.values[batch][known])
+                    counted += int(known.sum())
+                done += len(usable)
+        return {"counted": counted, "nll": nll.tolist()}
 
 
 def calibrate(job: Job, name: str) -> Calibration | None:
@@ -118,9 +111,7 @@ def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPo
     ):
         for answer in come:
             if "failure" in answer:
-                raise LabelerError(
-                    f"labels.{name}: the labeler raised on {answer['key']} of pools.{pool.name}:\n{answer['failure']}"
-                )
+                raise LabelerError(f"labels.{name}: calibrating on pools.{pool.name}, the labeler{answer['failure']}")
             answers[answer["place"]] = answer
             bar.advance(answer["rows"])
     known = [answers[place] for place in sorted(answers) if answers[place]["counted"]]
@@ -160,7 +151,3 @@ def _chosen(pool: OpenPool, fragment_rows: int) -> Iterator[dict[str, Any]]:
                 "start": fragment.start,
                 "rows": min(fragment.rows, each),
             }
-
-
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)

@@ -68,7 +68,7 @@ def _problem(labeler: Labeler, contract: Contract, pool: OpenPool, labels: Label
         )
         features = decode_features(taken.table, pool.features, pool.width)
         stored = labels.read(line).slice(0, len(rows))
-        answered = ask(labeler, features.values, contract.width)
+        answered = ask(labeler, features.values, contract.width).outputs
     except DistillError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  the user's own labeler

@@ -23,6 +23,7 @@ class Preview:
     shard: str
     features: npt.NDArray[np.generic]
     outputs: npt.NDArray[np.float32]
+    disagreement: npt.NDArray[np.float32] | None
     meaning: Outputs
     rejected: dict[int, tuple[str, str]]
     """Row → reason code and message."""
@@ -40,10 +41,11 @@ def preview_labels(job: Job, name: str, rows: int) -> Preview:
     features = decoded.values
     labeler = make_labeler(name, recipe)
     try:
-        outputs = ask(labeler, features, contract.width)
+        said = ask(labeler, features, contract.width)
     except Exception as error:
         found = blame(error, labeler, features, 0)
         raise LabelerError(
             f"labels.{name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"
         ) from error
-    return Preview(pool.name, shard.key, features, outputs, label_outputs(job, name), decoded.rejected | taken.rejected)
+    meaning, rejected = label_outputs(job, name), decoded.rejected | taken.rejected
+    return Preview(pool.name, shard.key, features, *said, meaning, rejected)

@@ -16,7 +16,7 @@ from distill.label.policy import Decision, FailurePolicy
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart, in_groups
 from distill.label.worker import LabelWorker
 from distill.labelers import Recipe
-from distill.labelers.build import kind_of, require_libraries
+from distill.labelers.build import require_libraries_of
 from distill.labelers.prepare import prepare_labels
 from distill.labels import SEGMENT_LINES, Contract, LabelSet, Left, Line, hold_lease
 from distill.models.identity import forget_labels, label_set
@@ -77,8 +77,7 @@ def label_pool(job: Job, name: str, *, mend: bool = False) -> list[LabelSummary]
     parts = [_begin(job, name, pool, contract, mend=mend) for pool in opened]
     if any(len(part.left) for part in parts):
         told = {part.pool.name: _told_pool(job, name, part) for part in parts}
-        if recipe.ready:
-            require_libraries(kind_of(recipe.ready))
+        require_libraries_of(recipe)
         width = _width(name, recipe, opened)
         for part in parts:
             part.labels.require_width(width)
@@ -115,12 +114,13 @@ def _told_pool(job: Job, name: str, part: _Part) -> PoolPart:
 def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:
     """Numbers in a row, the same in all pools and what the labeler was fitted on. Raises PoolError."""
     widths = {pool.name: pool.width for pool in pools}
-    due = recipe.record.in_features if recipe.record else widths[pools[0].name]
-    if set(widths.values()) != {due}:
+    due = {part.record.in_features for part in recipe.parts() if part.record} or {widths[pools[0].name]}
+    if set(widths.values()) != due:
         raise PoolError(
-            f"labels.{name}: rows of {due} numbers are due, but the pools have {widths}. Label them by labelers of their own."
+            f"labels.{name}: rows of {' or '.join(map(str, sorted(due)))} numbers are due, but the pools have {widths}. "
+            f"Label them by labelers of their own."
         )
-    return due
+    return due.pop()
 
 
 def _begin(job: Job, name: str, pool: OpenPool, contract: Contract, *, mend: bool) -> _Part:

@@ -1,30 +1,25 @@
 """One labeler actor's work on one fragment: read ► prepare ► infer ► encode ► write ► commit. It knows no scheduler.
 
-Two fragments may be in work at once, one reading, preparing, encoding or writing while a batch of the other is on the device, which is
-never held while waiting for rows. Where rows are prepared (here or in a task on the cluster) is the engine's affair: they come as a stream of pieces.
-
-Batches are cut from the fragment's start at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same
-batch; torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more cores. So labels are the same bytes on any number of workers.
+Where rows are prepared (here or in a task on the cluster) is the engine's affair: they come as a stream of pieces, whole batches each, and
+`asking` has the labeler's word on them. Torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more
+cores. So labels are the same bytes on any number of workers.
 """
 
 from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from distill.engine import Stream, stream_here
-from distill.errors import ContractError, DistillError, StorageError
-from distill.label.blame import Blame, blame, own_lines
+from distill.errors import ContractError, StorageError
+from distill.label.asking import Asker
+from distill.label.blame import Blame, told_of
 from distill.label.prepared import Request, prepare_rows
 from distill.label.task import Assignment, Failure, FragmentTask, Outcome
-from distill.labelers import build_labeler, checked_answer, prepared
-from distill.labelers.base import Matrix, Seen
-from distill.labelers.build import on_one_thread
 from distill.labelers.prepare import library_versions
 from distill.labels import Claim, Commit, Origin, encode, storable, with_keys, write_fragment
 from distill.pool import Rows
@@ -41,21 +36,13 @@ class LabelWorker:
 
     def __init__(self, assignment: Assignment, device: str, stream: Stream = stream_here) -> None:
         self.assignment, self.device, self.stream = assignment, device, stream
-        self._device_free, self._preparing = Lock(), Lock()
-        self._unbuilt: Failure | None = None
-        try:
-            self._versions = library_versions(assignment.recipe)
-            self.labeler = build_labeler(assignment.recipe, device)
-        except Exception as error:  # noqa: BLE001  the user's own; told with each fragment, so that the policy decides
-            self._unbuilt = Failure("the labeler's own making, before any row", "unbuilt", own_lines(error))
-        on_one_thread()
+        self.asker = Asker(assignment.recipe, assignment.contract, device)
+        self._versions = library_versions(assignment.recipe)
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
         task = FragmentTask.from_plain(plain)
         try:
-            outcome = (
-                Outcome(task.pool, task.claim.fragment, failure=self._unbuilt) if self._unbuilt else self.label(task)
-            )
+            outcome = self.label(task)
         except Exception as error:  # noqa: BLE001  told with the fragment, so that the policy decides
             outcome = Outcome(task.pool, task.claim.fragment, failure=_failure(task, error))
         return outcome.to_plain()
@@ -63,6 +50,9 @@ class LabelWorker:
     def label(self, task: FragmentTask) -> Outcome:
         """Label and commit one fragment. Raises Blame where the labeler raised, DistillError where storage or the pool fail."""
         told, part = self.assignment, self.assignment.pools[task.pool]
+        if self.asker.unbuilt:
+            unbuilt = Failure("the labeler's own making, before any row", "unbuilt", self.asker.unbuilt)
+            return Outcome(task.pool, task.claim.fragment, failure=unbuilt)
         folder = open_storage(part.folder)
         claim, there = _settled(folder, task.claim)
         if there is not None:
@@ -113,30 +103,15 @@ class LabelWorker:
     def _label_piece(self, rows: Rows, first: int) -> tuple[pa.Table, Rejected]:
         """Labels of a piece, encoded batch by batch, and what the labeler's answers refuse; `first` is its first row in the fragment."""
         contract = self.assignment.contract
-        # what came by Ray's object store cannot be written to, and a labeler may
-        values: Seen = rows.values if rows.values.flags.writeable else rows.values.copy()
         encoded: list[pa.Table] = []
         refused: Rejected = {}
-        for start in range(0, len(values), contract.batch_rows):
-            outputs = self._ask(values[start : start + contract.batch_rows], first + start)
+        for batch, (outputs, disagreement) in self.asker.answers(rows, first):
             labelled = storable(outputs, contract)
-            refused |= {first + start + int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)}
+            refused |= {first + batch.start + int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)}
             if rows.rejected:
-                labelled &= ~np.isin(np.arange(start, start + len(outputs)), list(rows.rejected))
-            encoded.append(encode(outputs, labelled, contract))
+                labelled &= ~np.isin(np.arange(batch.start, batch.stop), list(rows.rejected))
+            encoded.append(encode(outputs, labelled, contract, disagreement))
         return pa.concat_tables(encoded), refused
-
-    def _ask(self, batch: Seen, first: int) -> Matrix:
-        """One batch's answers, prepared while another fragment's batch is on the device. Raises Blame."""
-        try:
-            with self._preparing:
-                given = prepared(self.labeler, batch)
-            with self._device_free:
-                # a copy: the labeler may write its next answer into the same array
-                return checked_answer(self.labeler.label(given), len(batch), self.assignment.contract.width).copy()
-        except Exception as error:
-            with self._preparing, self._device_free:
-                raise blame(error, self.labeler, batch, first) from error
 
 
 def _settled(folder: Storage, claim: Claim) -> tuple[Claim, Commit | None]:
@@ -155,6 +130,6 @@ def _settled(folder: Storage, claim: Claim) -> tuple[Claim, Commit | None]:
 def _failure(task: FragmentTask, error: Exception) -> Failure:
     if isinstance(error, Blame):
         return Failure(f"{task.key}, row {task.claim.start + error.row}", error.signature, error.trace)
-    said = f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)
+    said = told_of(error)
     # a bad file is one fragment's trouble; a store that fails is everybody's
     return Failure(task.key, "StorageError" if isinstance(error, StorageError) else said, said)

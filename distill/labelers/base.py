@@ -6,13 +6,14 @@ unpickled from storage: networks are plans and safetensors, a user's own class t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from distill.job import Ready
+from distill.job import Outputs, Ready
 from distill.job.source import PythonFile
 from distill.models import ModelRecord
 from distill.models.files import ModelFiles
@@ -22,6 +23,15 @@ Seen = npt.NDArray[np.generic]
 """What `distill.pool.decode_features` makes of rows."""
 
 
+class Answers(NamedTuple):
+    """What is said of B rows."""
+
+    outputs: Matrix
+    """(B, width)."""
+    disagreement: Matrix | None = None
+    """(B,), of an ensemble's members."""
+
+
 class Labeler(Protocol):
     """Rows in, soft labels out.
 
@@ -29,7 +39,7 @@ class Labeler(Protocol):
     for one fragment while another one's rows are on the device. It is called with the same batches, never by two threads at once, and must not depend on their order.
     """
 
-    def label(self, features: Seen) -> Matrix:
+    def label(self, features: Seen) -> Matrix | Answers:
         """B rows → (B, width) float32: logits of each class in the contract's order, or values. Row i answers row i.
 
         `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for text.
@@ -42,28 +52,29 @@ def prepared(labeler: Labeler, features: Seen) -> Any:
     return features if prepare is None else prepare(features)
 
 
-def ask(labeler: Labeler, features: Seen, width: int) -> Matrix:
-    """What the labeler says of a batch, (rows, width). Raises what it raises, ValueError for another shape."""
+def ask(labeler: Labeler, features: Seen, width: int) -> Answers:
+    """What the labeler says of a batch. Raises what it raises, ValueError for another shape."""
     return checked_answer(labeler.label(prepared(labeler, features)), len(features), width)
 
 
-def checked_answer(answered: object, rows: int, width: int) -> Matrix:
-    """A labeler's answer as (rows, width); (rows,) stands for (rows, 1). Raises ValueError for any other shape.
+def checked_answer(answered: object, rows: int, width: int) -> Answers:
+    """A labeler's answer as outputs (rows, width); (rows,) stands for (rows, 1). Raises ValueError for any other shape.
 
     Never reshaped otherwise: a transposed answer has as many numbers. What float32 cannot hold becomes infinite.
     """
+    said = answered if isinstance(answered, Answers) else Answers(answered)  # type: ignore[arg-type]  # looked at below
     with np.errstate(over="ignore"):
-        made = np.asarray(answered, np.float32)
+        made = np.asarray(said.outputs, np.float32)
     if (*made.shape, 1)[:2] != (rows, width) or made.ndim > 2:
         raise ValueError(f"label() answered with shape {made.shape} for {rows} rows, where {(rows, width)} is due")
-    return made.reshape(rows, width)
+    return Answers(made.reshape(rows, width), said.disagreement)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How to build a labeler on the machine where it works."""
 
-    form: Literal["network", "eszsl", "custom", "ready"]
+    form: Literal["network", "eszsl", "custom", "ready", "ensemble"]
     folder: str = ""
     """URI of a trained model's folder."""
     record: ModelRecord | None = None
@@ -76,3 +87,25 @@ class Recipe:
     precision: str = "float32"
     temperature: float = 1.0
     """Its logits are divided by this: what calibration found."""
+    members: tuple[Member, ...] = ()
+    outputs: Outputs | None = None
+    """What an ensemble's members say together."""
+    width: int = 0
+    """Numbers in a row of an ensemble's outputs."""
+
+    def parts(self) -> Iterator[Recipe]:
+        """This one, or those of the members."""
+        if self.form == "ensemble":
+            yield from (member.recipe for member in self.members)
+        else:
+            yield self
+
+
+@dataclass(frozen=True)
+class Member:
+    """One labeler of an ensemble."""
+
+    recipe: Recipe
+    share: float
+    places: tuple[int, ...] | None
+    """Where the ensemble's classes stand among its own; None where they are the same."""

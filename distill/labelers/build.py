@@ -12,6 +12,7 @@ from distill.errors import MissingExtraError
 from distill.job import Ready, StudentLabeler
 from distill.labelers.base import Labeler, Recipe
 from distill.labelers.calibration import CalibratedLabeler
+from distill.labelers.ensemble import EnsembleLabeler
 from distill.labelers.place import Place
 from distill.models.files import local_model
 
@@ -47,6 +48,10 @@ def build_labeler(recipe: Recipe, device: str = "cpu") -> Labeler:
 
 
 def _build(recipe: Recipe, device: str) -> Labeler:
+    if recipe.form == "ensemble":
+        assert recipe.outputs is not None
+        labelers = [build_labeler(member.recipe, device) for member in recipe.members]
+        return EnsembleLabeler(recipe.members, labelers, recipe.outputs, recipe.width)
     if recipe.form == "custom":
         assert recipe.source is not None
         made: Labeler = recipe.source.load(recipe.name)()
@@ -84,7 +89,15 @@ def require_libraries(kind: str) -> None:
 
 def libraries_of(recipe: Recipe) -> list[str]:
     """What decides its answers beside torch and numpy, by the names that are installed."""
-    return list(_NEEDS.get(kind_of(recipe.ready), ({}, ""))[0].values()) if recipe.ready else []
+    kinds = [kind_of(part.ready) for part in recipe.parts() if part.ready]
+    return list(dict.fromkeys(name for kind in kinds for name in _NEEDS.get(kind, ({}, ""))[0].values()))
+
+
+def require_libraries_of(recipe: Recipe) -> None:
+    """`require_libraries`, of every labeler of a recipe."""
+    for part in recipe.parts():
+        if part.ready:
+            require_libraries(kind_of(part.ready))
 
 
 def _build_ready(recipe: Recipe, device: str) -> Labeler:

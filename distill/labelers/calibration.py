@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.errors import ContractError, StorageError
-from distill.job import Job, Labels, pool_outputs
-from distill.labelers.base import Labeler, Matrix, Seen, prepared
+from distill.job import Job, pool_outputs
+from distill.labelers.base import Answers, Labeler, Matrix, Seen, prepared
 from distill.labels import Contract
 from distill.pool import open_pool
 from distill.schema import digest, seal, unseal
@@ -52,10 +52,11 @@ class CalibratedLabeler:
         """What the other one makes of them."""
         return prepared(self.labeler, features)
 
-    def label(self, features: Any) -> Matrix:
+    def label(self, features: Any) -> Answers:
         """(rows, classes) logits."""
-        made: Matrix = np.asarray(self.labeler.label(features), np.float32) / np.float32(self.temperature)
-        return made
+        said = self.labeler.label(features)
+        outputs, disagreement = said if isinstance(said, Answers) else Answers(said)
+        return Answers(np.asarray(outputs, np.float32) / np.float32(self.temperature), disagreement)
 
 
 def nll_over_grid(logits: Matrix, truth: npt.NDArray[Any]) -> Double:
@@ -108,8 +109,9 @@ def keep_calibration(folder: Storage, found: Calibration) -> Calibration:
     return kept
 
 
-def stored_temperature(job: Job, name: str, labels: Labels, contract: Contract) -> float:
+def stored_temperature(job: Job, name: str, contract: Contract) -> float:
     """1 where the job asks for no calibration. Raises ContractError where it was not done yet."""
+    labels = job.labels[name]
     if labels.calibrate_on is None:
         return 1.0
     found = read_calibration(calibration_folder(job, name, contract))

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Literal
 
-from distill.job import Custom, Fitted, Job, Labels, Outputs, Ready, StudentLabeler, TopK, label_outputs
-from distill.labelers.base import Recipe
+from distill.errors import ContractError
+from distill.job import (
+    Custom,
+    Ensemble,
+    Fitted,
+    Job,
+    Labels,
+    Outputs,
+    Ready,
+    StudentLabeler,
+    TopK,
+    label_outputs,
+    labeler_outputs,
+)
+from distill.labelers.base import Member, Recipe
 from distill.labelers.build import kind_of, libraries_of
 from distill.labelers.calibration import stored_temperature
 from distill.labels import Contract
@@ -32,41 +45,71 @@ _WHERE = {"model", "sha256", "trusted"}
 def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
     """Recipe and contract of `labels.<name>`. Raises ContractError where its fit or its calibration is not done."""
     recipe, contract = prepare_uncalibrated(job, name)
-    temperature = stored_temperature(job, name, job.labels[name], contract)
+    temperature = stored_temperature(job, name, contract)
     return replace(recipe, temperature=temperature), replace(contract, calibration=temperature)
 
 
 def prepare_uncalibrated(job: Job, name: str) -> tuple[Recipe, Contract]:
     """The same, of the labeler as it came. Raises ContractError where its fit is not done."""
     labels = job.labels[name]
-    if isinstance(labels.labeler, Fitted):
-        folder, record = find_fit(job, labels.labeler.fit)
+    members = [(labeler, _known(job, labeler, where, labels.precision)) for where, labeler in labels.members(name)]
+    known = _together(job, labels.labeler, members) if isinstance(labels.labeler, Ensemble) else members[0][1]
+    return known.recipe, _contract(job, name, known)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A labeler, and what of it stands in a contract."""
+
+    recipe: Recipe
+    labeler: str
+    revision: str
+    width: int
+
+
+def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: str) -> _Known:
+    if isinstance(labeler, Fitted):
+        folder, record = find_fit(job, labeler.fit)
         form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
-        recipe = Recipe(form=form, folder=folder.uri, record=record, precision=labels.precision)
-        width = next(iter(record.widths.values()))
-        return recipe, _contract(
-            job, name, recipe, labeler=f"fitted:{labels.labeler.fit}", revision=record.sha256, width=width
-        )
-    if isinstance(labels.labeler, Ready):
-        return _prepare_ready(job, name, labels.labeler)
-    assert isinstance(labels.labeler, Custom)
-    source = job.custom_source(name)
-    made = source.load(labels.labeler.name)
-    recipe = Recipe(form="custom", source=source, name=labels.labeler.name)
-    width = len(label_outputs(job, name).classes) or int(getattr(made, "width", 1))
-    return recipe, _contract(
-        job, name, recipe, labeler=f"custom:{labels.labeler.name}", revision=str(made.revision), width=width
-    )
+        recipe = Recipe(form=form, folder=folder.uri, record=record, precision=precision)
+        return _Known(recipe, f"fitted:{labeler.fit}", record.sha256, next(iter(record.widths.values())))
+    if isinstance(labeler, Ready):
+        return _known_ready(job, labeler, f"{where}.model", precision)
+    source = job.custom_source(labeler, where)
+    made = source.load(labeler.name)
+    width = len(labeler_outputs(job, labeler, where).classes) or int(getattr(made, "width", 1))
+    recipe = Recipe(form="custom", source=source, name=labeler.name)
+    return _Known(recipe, f"custom:{labeler.name}", str(made.revision), width)
 
 
-def _prepare_ready(job: Job, name: str, spec: Ready) -> tuple[Recipe, Contract]:
-    kind, uri, where = kind_of(spec), job.model_uri(spec.model), f"labels.{name}.labeler.model"
+def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
+    uri = job.model_uri(spec.model)
     student = read_record(open_storage(uri)) if isinstance(spec, StudentLabeler) and not spec.sha256 else None
     files = ModelFiles(uri, student.sha256) if student else identify_model(uri, spec.sha256, where)
-    recipe = Recipe(form="ready", ready=spec, files=files, precision=job.labels[name].precision)
+    recipe = Recipe(form="ready", ready=spec, files=files, precision=precision)
     said = spec.model_dump(mode="json", exclude=_WHERE, exclude_defaults=True)
     width = len(spec.class_names) or int(getattr(spec, "width", 1))
-    return recipe, _contract(job, name, recipe, labeler=kind, revision=digest([files.sha256, said]), width=width)
+    return _Known(recipe, kind_of(spec), digest([files.sha256, said]), width)
+
+
+def _together(job: Job, spec: Ensemble, members: Sequence[tuple[Fitted | Custom | Ready, _Known]]) -> _Known:
+    """An ensemble from its members. Raises ContractError where they answer with values of different widths."""
+    said = [labeler_outputs(job, labeler, "") for labeler, _ in members]
+    widths = {known.labeler: known.width for _, known in members}
+    if len(set(widths.values())) > 1:
+        raise ContractError(f"an ensemble's members answer with values of different widths: {widths}. Leave some out.")
+    first, each = said[0], zip(members, spec.shares, said, strict=True)
+    asked = tuple(Member(known.recipe, share, _places(first, own)) for (_, known), share, own in each)
+    width = next(iter(widths.values()))
+    revision = digest(
+        [[known.labeler, known.revision, share] for (_, known), share in zip(members, spec.shares, strict=True)]
+    )
+    recipe = Recipe(form="ensemble", members=asked, outputs=first, width=width)
+    return _Known(recipe, "ensemble", revision, width)
+
+
+def _places(first: Outputs, own: Outputs) -> tuple[int, ...] | None:
+    return None if own.classes == first.classes else tuple(own.positions[name] for name in first.classes)
 
 
 def library_versions(recipe: Recipe | None = None) -> dict[str, str]:
@@ -83,19 +126,19 @@ def _version(name: str) -> str:
         return "none"
 
 
-def _contract(job: Job, name: str, recipe: Recipe, *, labeler: str, revision: str, width: int) -> Contract:
+def _contract(job: Job, name: str, known: _Known) -> Contract:
     labels, outputs = job.labels[name], label_outputs(job, name)
     kind, dtype, k, temperatures = _encoding(labels, outputs)
     features = job.pools[labels.over[0]].features
     assert features is not None
     return Contract(
-        labeler=labeler,
-        revision=revision,
+        labeler=known.labeler,
+        revision=known.revision,
         preprocessing=digest(features.model_dump(mode="json", exclude_defaults=True)),
         kind=outputs.kind,
         classes=outputs.classes,
         exclusive=outputs.exclusive,
-        width=width,
+        width=known.width,
         encoding=kind,
         dtype=dtype,
         k=k,
@@ -103,9 +146,10 @@ def _contract(job: Job, name: str, recipe: Recipe, *, labeler: str, revision: st
         batch_rows=labels.batch_rows,
         precision=labels.precision,
         tolerance=_TOLERANCE[labels.precision],
+        disagreement=isinstance(labels.labeler, Ensemble),
         keys=job.pools[labels.over[0]].keys,
         format=labels.format,
-        versions=library_versions(recipe),
+        versions=library_versions(known.recipe),
     )
 
 

@@ -19,6 +19,8 @@ from distill.schema import canonical, digest, seal, unseal
 from distill.storage import Storage
 
 _INLINE_CLASSES_BYTES = 1 << 16
+_USUAL: Mapping[str, Any] = {"calibration": 1.0, "disagreement": False}
+"""Fields that are not written where they say this."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ class Contract:
     not part of the digest."""
     calibration: float = 1.0
     """The labeler's logits were divided by this temperature, found on labelled rows."""
+    disagreement: bool = False
+    """Whether a column says how far the members of an ensemble disagree."""
     keys: tuple[str, ...] = ()
     """Columns of the pool that stand beside the labels."""
     format: Literal["arrow", "parquet"] = "arrow"
@@ -71,8 +75,9 @@ class Contract:
             "keys": list(self.keys),
         }
         del plain["versions"], plain["tolerance"], plain["in_features"]
-        if self.calibration == 1:  # sets from before there was any keep their digest
-            del plain["calibration"]
+        for name, usual in _USUAL.items():  # sets from before there was any keep their digest
+            if plain[name] == usual:
+                del plain[name]
         return plain
 
     @cached_property

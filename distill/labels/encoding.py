@@ -8,6 +8,7 @@ Columns are fixed-size binary, little-endian, packed by us. A rejected row is nu
          or logit           k × float16, less the row's largest logit, so that fp16 spends its bits where they matter
             log_normalizer  one float32 a declared temperature T: log Σ_c exp((z_c − max z) / T) over *all* classes
     value   value           W × float32 or float16
+    each    disagreement    one float32, where the labeler is an ensemble
 
 From `topk`, log p_T(c) = logit_c / T − log_normalizer_T at declared temperatures; unknown at others, and refused there. The sum takes the
 kept logits as they are *stored* and the others as they were, so that what is read back is a proper distribution.
@@ -37,6 +38,7 @@ Bool = npt.NDArray[np.bool_]
 
 Number = TypeVar("Number", bound=np.generic)
 
+_DISAGREEMENT = "disagreement"
 _BLOCK_NUMBERS = 1 << 20
 """Logits that are worked on at once: 4 MiB, so that 128,000 classes a row need no second copy of the batch, and the cache serves."""
 
@@ -47,6 +49,8 @@ class DenseLabels:
 
     outputs: Float
     labelled: Bool
+    disagreement: Float | None = None
+    """Of an ensemble's members (B,)."""
 
 
 @dataclass
@@ -56,6 +60,7 @@ class TopKLabels:
     index: npt.NDArray[np.int64]
     log_probs: Float
     labelled: Bool
+    disagreement: Float | None = None
 
 
 SoftLabels = DenseLabels | TopKLabels
@@ -73,10 +78,12 @@ def storable(outputs: Float, contract: Contract) -> Bool:
     return np.asarray((outputs.max(axis=1) <= limit) & (outputs.min(axis=1) >= -limit))  # NaN is neither
 
 
-def encode(outputs: Float, labelled: Bool, contract: Contract) -> pa.Table:
-    """Outputs (B, width) to columns; rows that are not `labelled` become null."""
+def encode(outputs: Float, labelled: Bool, contract: Contract, disagreement: Float | None = None) -> pa.Table:
+    """Outputs (B, width), and how far members disagree (B,) where the contract says so, to columns; rows that are not `labelled` become null."""
     good = outputs if labelled.all() else outputs[labelled]
     parts = _encode_topk(good, contract) if contract.encoding == "topk" else _encode_dense(good, contract)
+    if disagreement is not None:
+        parts[_DISAGREEMENT] = disagreement[labelled].astype("<f4")[:, None]
     schema = label_schema(contract)
     return pa.table([_packed(parts[field.name], labelled, field.type) for field in schema], schema=schema)
 
@@ -84,8 +91,9 @@ def encode(outputs: Float, labelled: Bool, contract: Contract) -> pa.Table:
 def decode(table: pa.Table, contract: Contract, temperature: float | None = None) -> SoftLabels:
     """Columns to soft labels. `topk` needs one of its temperatures. Raises ContractError for any other."""
     labelled = label_validity(table, contract)
+    disagreement = _unpacked(table[_DISAGREEMENT], np.float32)[:, 0] if contract.disagreement else None
     if contract.encoding != "topk":
-        return DenseLabels(_outputs(table, contract).astype(np.float32, copy=False), labelled)
+        return DenseLabels(_outputs(table, contract).astype(np.float32, copy=False), labelled, disagreement)
     if temperature not in contract.temperatures:
         raise ContractError(
             f"{contract.labeler} keeps its top {contract.k} at temperatures {list(contract.temperatures)}, not {temperature}."
@@ -96,7 +104,7 @@ def decode(table: pa.Table, contract: Contract, temperature: float | None = None
         log_probs = _unpacked(table["logit"], np.float16).astype(np.float32)
         log_probs /= np.float32(temperature)
     log_probs -= _unpacked(table["log_normalizer"], np.float32)[:, [contract.temperatures.index(temperature)]]
-    return TopKLabels(_index(table, contract), log_probs, labelled)
+    return TopKLabels(_index(table, contract), log_probs, labelled, disagreement)
 
 
 def best_class(table: pa.Table, contract: Contract) -> npt.NDArray[np.int64]:
@@ -174,11 +182,12 @@ def _index(table: pa.Table, contract: Contract) -> npt.NDArray[np.int64]:
 
 def _widths(contract: Contract) -> dict[str, int]:
     """Label columns by name, and the bytes of a row in each."""
+    beside = {_DISAGREEMENT: 4} if contract.disagreement else {}
     if contract.encoding == "topk":
         values = {"gap": contract.k} if contract.dtype == "uint8" else {"logit": contract.k * 2}
         planes = dict.fromkeys(_plane_names(contract), contract.k)
-        return {**planes, **values, "log_normalizer": len(contract.temperatures) * 4}
-    return {_dense_name(contract): contract.width * _float(contract.dtype).itemsize}
+        return {**planes, **values, "log_normalizer": len(contract.temperatures) * 4, **beside}
+    return {_dense_name(contract): contract.width * _float(contract.dtype).itemsize, **beside}
 
 
 def _plane_names(contract: Contract) -> list[str]:

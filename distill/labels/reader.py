@@ -77,7 +77,7 @@ class StoredLabels:
         """Labels as numbers, a table a fragment: fixed-size lists, null where rejected.
 
         `topk`: `index` (int64) and `log_prob` (float32) at one of the declared temperatures; it may be left out where one is declared.
-        `dense`: `logits`; `value`: `value`, both float32. Raises ContractError for another temperature, StorageError as above.
+        `dense`: `logits`; `value`: `value`, both float32. Of an ensemble: `disagreement` too, one float32. Raises ContractError for another temperature, StorageError as above.
         """
         if temperature is None and len(self.contract.temperatures) == 1:
             temperature = self.contract.temperatures[0]
@@ -87,6 +87,8 @@ class StoredLabels:
             table = fragment.drop_columns(stored)
             for name, values in _numbers(soft, stored[0]).items():
                 table = table.append_column(name, _lists(values, soft.labelled))
+            if soft.disagreement is not None:
+                table = table.append_column("disagreement", pa.array(soft.disagreement, mask=~soft.labelled))
             yield table
 
 

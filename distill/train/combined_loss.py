@@ -30,15 +30,13 @@ class CombinedLoss:
         ]
 
     def __call__(self, outputs: Sequence[Mapping[str, Tensor]], batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-        """The scalar to differentiate, and (terms, 3): this worker's Σ w·ℓ, Σ w and rows of each term. One entry a source."""
+        """The scalar to differentiate, and (terms, 4): this worker's Σ w·ℓ, Σ w, rows with w > 0 and rows of each term. One entry a source."""
         sums = []
         for term, positions in zip(self.terms, self.positions, strict=True):
             batch, answered = batches[term.source], outputs[term.source][term.head]
             weight_B = batch[f"{term.column}.weight"]
-            rows = (batch["row"] >= 0).sum()
-            sums.append(
-                torch.stack([(row_losses(term, answered, batch, positions) * weight_B).sum(), weight_B.sum(), rows])
-            )
+            loss = (row_losses(term, answered, batch, positions) * weight_B).sum()
+            sums.append(torch.stack([loss, weight_B.sum(), (weight_B > 0).sum(), (batch["row"] >= 0).sum()]))
         summed = torch.stack(sums)
         known = self.sum_over_workers(summed[:, 1].detach().clone()).clamp_min(1e-12)
         weights = torch.tensor([term.weight for term in self.terms], device=summed.device)

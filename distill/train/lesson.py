@@ -143,7 +143,7 @@ def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | Target
     name = str(term.label_set)
     _, contract = prepare_labels(job, name)
     sets = tuple(whole_labels(job, name, pool, contract) for pool in pools)
-    return LabelColumn(contract, sets, getattr(term.loss, "temperature", None))
+    return LabelColumn(contract, sets, getattr(term.loss, "temperature", None), term.row_weight)
 
 
 def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
@@ -178,4 +178,5 @@ def said_of(term: Term) -> str:
     """A term in words."""
     temperature = getattr(term.loss, "temperature", 1.0)
     at = f" at T={temperature:g}" if temperature != 1.0 else ""
-    return f"{term.loss.kind.replace('_', ' ')}{at} to {term.learns}"
+    weighted = f", rows weighted by {term.row_weight.kind}" if term.row_weight else ""
+    return f"{term.loss.kind.replace('_', ' ')}{at} to {term.learns}{weighted}"

@@ -90,7 +90,7 @@ class _Training:
 
     def _epochs(self, model: nn.Module, feeds: Sequence[Iterator[Arrays]]) -> None:
         model.train()
-        summed, spoke, unsaid = torch.zeros(len(self.lesson.terms), 3, device=self.context.device), time.monotonic(), 0
+        summed, spoke, unsaid = torch.zeros(len(self.lesson.terms), 4, device=self.context.device), time.monotonic(), 0
         for step in range(self.position.step, self.total_steps):
             summed += self._step(model, step, [next(feed) for feed in feeds])
             unsaid += self.lesson.training.batch_rows
@@ -137,7 +137,7 @@ class _Training:
             raise ValueError(
                 f"{self.lesson.name}: the loss is {total} after epoch {epoch}. Lower training.learning_rate, or look at the labels."
             )
-        known = (summed[:, 1] / summed[:, 2]).tolist()
+        known = (summed[:, 2] / summed[:, 3]).tolist()
         said = {"epoch": epoch, "loss": total, "terms": means, "known": known}
         self.position = Position(step, [*self.position.history, said])
         due = epoch % self.lesson.training.checkpoint_epochs == 0 or step == self.total_steps

@@ -36,7 +36,7 @@ def test_a_head_has_its_terms_classes_in_their_order_each_once(tmp_path):
     ],
 )
 def test_a_custom_labeler_that_does_not_say_what_it_means_is_refused(tmp_path, body):
-    with pytest.raises(JobError, match=r"labels\.large: class Labeler in mine\.py must have a `revision`"):
+    with pytest.raises(JobError, match=r"labels\.large\.labeler: class Labeler in mine\.py must have a `revision`"):
         custom(tmp_path, body)
 
 

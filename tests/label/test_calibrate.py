@@ -113,7 +113,9 @@ def test_a_finished_set_is_calibrated_again_or_forgets_that_it_was(folder, ray):
 @pytest.mark.ray
 def test_a_labeler_that_raises_hides_where(folder, ray):
     (folder / "sure.py").write_text(SURE.replace("return 3", "raise KeyError('lost')\n        return 3"), "utf-8")
-    with pytest.raises(LabelerError, match=r"raised on part-0000\d\.parquet of pools\.known:(.|\n)*KeyError: 'lost'"):
+    with pytest.raises(
+        LabelerError, match=r"pools\.known, the labeler raised on part-0000\d\.parquet, row \d+:(.|\n)*KeyError: 'lost'"
+    ):
         calibrate(load_job(folder / "job.toml"), "teacher")
 
 

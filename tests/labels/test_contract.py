@@ -35,6 +35,7 @@ OTHER = {
     "batch_rows": 32,
     "precision": "bfloat16",
     "calibration": 2.0,
+    "disagreement": True,
     "keys": ("id",),
     "format": "parquet",
 }

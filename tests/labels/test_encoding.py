@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,11 @@ def logits(draw, most_classes=12):
     return np.array(outputs, np.float32), np.array(labelled)
 
 
+def columns(soft):
+    """What soft labels hold."""
+    return {name: values for name, values in vars(soft).items() if values is not None}
+
+
 def plain_topk(row, k, temperature):
     """One row slowly, in float64: index and log-probabilities of the k largest, ties by class number."""
     row = [float(value) for value in row]
@@ -44,6 +50,22 @@ def test_what_is_stored_densely_reads_back_otherwise(drawn, dtype, is_value):
     assert table.schema == label_schema(contract)
     np.testing.assert_array_equal(read.labelled, labelled)
     np.testing.assert_array_equal(read.outputs[labelled], outputs.astype(dtype).astype(np.float32)[labelled])
+
+
+@given(logits(), st.booleans())
+def test_disagreement_stands_beside_another_row(drawn, topk):
+    outputs, labelled = drawn
+    width, apart = outputs.shape[1], np.arange(len(outputs), dtype=np.float32) / 7
+    plain = a_topk_contract(width, 1) if topk else a_contract(tuple(map(str, range(width))))
+    contract = replace(plain, disagreement=True)
+    table = encode(outputs, labelled, contract, apart)
+    assert table.schema == label_schema(contract)
+    read, without = decode(table, contract, 1.0), decode(encode(outputs, labelled, plain), plain, 1.0)
+    np.testing.assert_array_equal(read.disagreement[labelled], apart[labelled])
+    np.testing.assert_array_equal(read.labelled, labelled)
+    assert without.disagreement is None
+    for name in columns(without):
+        np.testing.assert_array_equal(getattr(read, name), getattr(without, name))
 
 
 @given(logits(), st.data(), st.sampled_from(["uint8", "float16"]))
@@ -206,9 +228,9 @@ def test_a_rejected_row_disturbs_its_neighbours(contract):
     temperature = 1.0 if contract.encoding == "topk" else None
     alone = decode(encode(outputs[labelled], np.ones(3, bool), contract), contract, temperature)
     among = decode(encode(bad, labelled, contract), contract, temperature)
-    for name, values in vars(alone).items():
-        np.testing.assert_array_equal(vars(among)[name][labelled], values)
-    for values in vars(among).values():
+    for name, values in columns(alone).items():
+        np.testing.assert_array_equal(columns(among)[name][labelled], values)
+    for values in columns(among).values():
         assert np.isfinite(values).all()  # a weight of 0 times NaN would still be NaN
     nulls = [column.is_null().to_pylist() for column in encode(bad, labelled, contract).columns]
     assert all(each == [False, True, False, True, False] for each in nulls)
@@ -234,8 +256,8 @@ def test_slices_and_chunks_are_decoded_otherwise_than_the_whole(drawn, data):
     cuts = sorted(data.draw(st.sets(st.integers(1, len(table)), max_size=3)) | {0, len(table)})
     parts = [table.slice(start, stop - start) for start, stop in itertools.pairwise(cuts)]
     whole, joined = decode(table, contract, 1.0), decode(pa.concat_tables(parts), contract, 1.0)
-    for name, values in vars(whole).items():
-        np.testing.assert_array_equal(vars(joined)[name], values)
+    for name, values in columns(whole).items():
+        np.testing.assert_array_equal(columns(joined)[name], values)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +275,7 @@ def test_a_row_that_the_encoding_cannot_hold_is_stored_as_infinity(contract, sto
     fits = storable(outputs, contract)
     assert fits.tolist() == stored
     read = decode(encode(outputs, fits, contract), contract, 1.0 if contract.k else None)
-    for values in vars(read).values():
+    for values in columns(read).values():
         assert np.isfinite(values).all()
 
 

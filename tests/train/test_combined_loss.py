@@ -107,7 +107,7 @@ def plain_row(each, answered, batch, row):  # noqa: PLR0911  one return a loss
 
 
 def plain(outputs, batches):
-    """Σ weight · mean over known rows; and Σ w·ℓ, Σ w and rows a term."""
+    """Σ weight · mean over known rows; and Σ w·ℓ, Σ w, known rows and rows a term."""
     total, sums = 0.0, []
     for each in TERMS:
         batch = batches[each.source]
@@ -117,6 +117,7 @@ def plain(outputs, batches):
             [
                 sum(w * value for w, value in zip(weights, rows, strict=True)),
                 sum(weights),
+                sum(w > 0 for w in weights),
                 int((batch["row"] >= 0).sum()),
             ]
         )

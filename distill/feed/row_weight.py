@@ -1,0 +1,38 @@
+"""How much each row counts within a term's mean: by how far an ensemble's members agree on it, or by how sure the labeler is of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.job.students import Agreement, RowWeight
+from distill.labels import Contract, DenseLabels, SoftLabels
+
+Weights = npt.NDArray[np.float32]
+
+
+def row_weights(soft: SoftLabels, spec: RowWeight, contract: Contract, temperature: float | None) -> Weights:
+    """(B,), between 0 and 1. `temperature` is that of the labels, 1 where they have none."""
+    if isinstance(spec, Agreement):
+        assert soft.disagreement is not None
+        agreed: Weights = np.exp(-soft.disagreement / np.float32(spec.scale))
+        return agreed
+    sure = _independent(soft) if not contract.exclusive else _exclusive(soft, temperature or 1.0)
+    return sure ** np.float32(spec.power)
+
+
+def _exclusive(soft: SoftLabels, temperature: float) -> Weights:
+    """The largest probability of each row."""
+    if not isinstance(soft, DenseLabels):
+        largest: Weights = np.exp(soft.log_probs[:, 0])
+        return largest
+    below = soft.outputs - soft.outputs.max(axis=1, keepdims=True)
+    made: Weights = 1 / np.exp(below / np.float32(temperature)).sum(axis=1)
+    return made
+
+
+def _independent(soft: SoftLabels) -> Weights:
+    """The mean over outputs of the larger of p and 1 − p."""
+    assert isinstance(soft, DenseLabels)
+    made: Weights = (1 / (1 + np.exp(-np.abs(soft.outputs)))).mean(axis=1)
+    return made
