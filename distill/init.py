@@ -35,7 +35,7 @@ features = {features}   # what a model sees of a row
 # keys = ["id"]                            # columns that are copied beside the labels
 # private = ["email"]                      # columns that are never read
 """
-_NUMBERS = """\
+_REST = """\
 
 # Rows with a known target, to train the teacher on. Another folder than the pool's.
 [pools.labelled]
@@ -73,20 +73,6 @@ on = "test"
 """
 
 
-_TEXT = """\
-
-# What a teacher of your own says of every text, kept once. teacher.py has
-#     class Labeler:
-#         revision = "1"                   # another one asks for another version of the labels
-#         classes = ("a", "b")
-#         def label(self, texts):          # an array of str; one row of logits for each
-[labels.large]
-labeler = {{ kind = "custom", file = "teacher.py" }}
-over = ["unlabelled"]
-compute = {{ gpus = "auto", min = 1, max = 1 }}
-"""
-
-
 def job_template(pool: str) -> str:
     """A job file for the pool at `pool` (a folder, a file or a URI). Raises PoolError where nothing readable lies there."""
     files = open_storage(resolve_uri(pool, Path.cwd()))
@@ -102,7 +88,7 @@ def job_template(pool: str) -> str:
         format=format,
     ).table
     features = _features(footer.schema, first, files.url(shards[0].key))
-    return (_HEAD + (_TEXT if features["kind"] == "text" else _NUMBERS)).format(
+    return (_HEAD + _REST).format(
         shards=len(shards),
         columns="\n".join(f"#   {field.name}: {field.type}" for field in footer.schema),
         path=json.dumps(files.uri),
@@ -131,6 +117,9 @@ def _features(schema: pa.Schema, first: pa.Table, where: str) -> dict[str, objec
 
 
 def _models(features: dict[str, object]) -> dict[str, str]:
+    if features["kind"] == "text":
+        small = '{ kind = "ngram_bag", buckets = 8192, hidden = 32 }'
+        return {"teacher": '{ kind = "ngram_bag" }', "student": small}
     if features["kind"] != "image":
         return {"teacher": '{ kind = "mlp", hidden = [256, 256] }', "student": '{ kind = "mlp", hidden = [16] }'}
     height, width, channels = cast("tuple[int, int, int]", features["shape"])

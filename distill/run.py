@@ -15,6 +15,7 @@ from distill.job import Eszsl, Job
 from distill.label import LabelSummary, check_canaries, label_pool
 from distill.list import list_pools
 from distill.models import Trained
+from distill.models.make import make_models
 from distill.pool import check_pools, make_pool
 from distill.report import require_report_extra, write_report
 from distill.results import Evaluation
@@ -37,7 +38,7 @@ def run_job(job: Job, say: Say = print) -> Finished:
     """All stages, in order; `say` gets a line for each thing that is there. Raises DistillError."""
     if job.evaluate is not None:
         require_report_extra()
-    prepare_pools(job)
+    prepare_inputs(job)
     for trained in fit_labelers(job):
         say(told_trained(trained))
     for name in job.labels:
@@ -51,12 +52,13 @@ def run_job(job: Job, say: Say = print) -> Finished:
     return Finished(evaluation, write_report(folder, evaluation))
 
 
-def prepare_pools(job: Job) -> None:
-    """Make the pools that the job makes itself, list all, then refuse what cannot be read, before any work."""
+def prepare_inputs(job: Job) -> None:
+    """Make the pools and models that the job makes itself, list all pools, then refuse what cannot be read, before any work."""
     for name in job.pools:
         make_pool(job, name)
     list_pools(job)
     check_pools(job)
+    make_models(job)
 
 
 def fit_labelers(job: Job, names: Sequence[str] | None = None) -> list[Trained]:

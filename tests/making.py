@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import safetensors.torch
 
-from distill.job import Job, Linear, Outputs
+from distill.job import Job, Linear, Network, Outputs
 from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
 from distill.label.worker import LabelWorker
 from distill.labelers.prepare import prepare_labels
@@ -23,6 +23,7 @@ from distill.pool import Fragment, Inventory, open_pool, take_inventory
 from distill.schema import unseal
 from distill.storage import Storage, open_storage
 
+LINEAR = Linear(kind="linear")
 ORIGIN = Origin("set", "cpu", {"numpy": "2"})
 
 
@@ -131,12 +132,10 @@ def label_by_worker(job: Job, name: str) -> dict[str, list[Outcome]]:
 
 
 def keep_network(
-    folder: Path, heads: dict[str, Outputs], in_features: int, seed: int = 0
+    folder: Path, heads: dict[str, Outputs], in_features: int, seed: int = 0, model: Network = LINEAR
 ) -> tuple[ModelRecord, MultiHead]:
-    """An untrained linear network, kept as a finished model."""
-    plan = NetworkPlan(
-        in_features, Linear(kind="linear"), {name: HeadPlan(len(o.classes) or 1) for name, o in heads.items()}
-    )
+    """An untrained network, kept as a finished model."""
+    plan = NetworkPlan(in_features, model, {name: HeadPlan(len(o.classes) or 1) for name, o in heads.items()})
     network = build_network(plan, seed)
     weights = safetensors.torch.save(dict(network.state_dict()))
     record = ModelRecord(

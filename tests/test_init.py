@@ -45,9 +45,9 @@ def test_a_pool_gets_features_of_another_kind_than_it_holds(tmp_path, ending):
     features = tomllib.loads(text)["pools"]["unlabelled"]["features"]
     assert features["kind"] == kind
     assert features.get("column", features.get("columns")) == columns
-    (tmp_path / "teacher.py").write_text('class Labeler:\n    revision = "1"\n    classes = ("a", "b")\n')
     job = tiny_job(tmp_path, text)
     assert job.pools["unlabelled"].features.columns == ((columns,) if isinstance(columns, str) else tuple(columns))
+    assert job.students["small"].model.kind == {"vector": "mlp", "image": "cnn", "text": "ngram_bag"}[kind]
 
 
 def test_images_of_several_sizes_are_not_resized(tmp_path):

@@ -84,3 +84,15 @@ def save_encoder(folder: Path, *, seed: int = 0) -> Path:
         str(folder)
     )
     return folder
+
+
+def save_word_vectors(folder: Path, *, seed: int = 0) -> Path:
+    """A sentence-transformers model that is a table of random word vectors."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    tokenizer = save_tokenizer(folder.with_name(f"{folder.name}-tokenizer")).backend_tokenizer
+    vectors = torch.randn(len(WORDS) + 4, 16, generator=torch.Generator().manual_seed(seed))
+    module = StaticEmbedding(tokenizer, embedding_weights=vectors.numpy())
+    SentenceTransformer(modules=[module], device="cpu").save(str(folder))
+    return folder

@@ -62,10 +62,10 @@ def run(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = Fal
 def fit(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
     """Train labelers before they label."""
     with edge(ray, verbose=verbose):
-        from distill.run import fit_labelers, prepare_pools, told_trained
+        from distill.run import fit_labelers, prepare_inputs, told_trained
 
         loaded = load_job(job, root=root)
-        prepare_pools(loaded)
+        prepare_inputs(loaded)
         for trained in fit_labelers(loaded, [name] if name else None):
             say(told_trained(trained))
 
@@ -85,10 +85,10 @@ def label(
     """Write label sets over their pools, exactly once."""
     with edge(ray, verbose=verbose):
         from distill.label import label_pool
-        from distill.run import prepare_pools, told_labels
+        from distill.run import prepare_inputs, told_labels
 
         loaded = load_job(job, root=root)
-        prepare_pools(loaded)
+        prepare_inputs(loaded)
         for each in loaded.chosen_labels(name):
             for summary in label_pool(loaded, each, mend=mend):
                 say(told_labels(summary))
@@ -136,10 +136,10 @@ def show(
     with edge(None, verbose=False):
         from distill.cli.preview import print_preview
         from distill.label import preview_labels
-        from distill.run import prepare_pools
+        from distill.run import prepare_inputs
 
         loaded = load_job(job, root=root)
-        prepare_pools(loaded)
+        prepare_inputs(loaded)
         print_preview(loaded, name, preview_labels(loaded, name, rows))
 
 

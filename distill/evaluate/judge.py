@@ -62,7 +62,8 @@ class Judge:
     def _answer(self, method: Method, rows: Arrays) -> Array:
         """Probabilities of the truth's classes (B, C), or values (B, W)."""
         if method.record is not None:
-            outputs = _load(method).label(rows["features"].astype(np.float32)).astype(np.float64)
+            labeler = _load(method)
+            outputs = labeler.label(labeler.prepare(rows["features"])).astype(np.float64)
         elif f"{method.key}.index" in rows:
             return self._placed(_from_topk(rows, method), method.outputs)
         else:

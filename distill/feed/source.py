@@ -3,7 +3,8 @@
 A chunk is a dictionary of arrays with one entry a row. For each column that a term learns from, `<column>.weight` is 0 where the row
 was rejected, by the labeler or by the reader, else 1 or what the term's `row_weight` says.
 
-    features             (B, F) float32; images as C·H·W numbers in 0..1 (`as_matrix`); text (B,) object, which no student learns from
+    features             (B, F) float32; images as C·H·W numbers in 0..1 (`as_matrix`); text (B, L) int32, the places of its
+                         n-grams, or (B,) object of str where nobody says how it is hashed
     <column>.outputs     (B, S) float32: logits or values      <column>.index, .log_probs   (B, k) for top-k sets
     <column>.target      (B,) int64, or (B, S) float32         <column>.weight              (B,) float32
 """
@@ -21,10 +22,10 @@ import pyarrow as pa
 from distill.errors import ContractError
 from distill.feed.order import Chunk
 from distill.feed.row_weight import row_weights
-from distill.job import Features, Outputs, TextFeatures
+from distill.job import Features, NgramBag, Outputs, TextFeatures
 from distill.job.students import RowWeight
 from distill.labels import Contract, DenseLabels, LabelSet, decode
-from distill.pool import Inventory, Rows, Taken, as_matrix, decode_features, decode_target, read_chunk
+from distill.pool import Inventory, Rows, Taken, as_matrix, decode_features, decode_target, ngram_places, read_chunk
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -55,6 +56,8 @@ class Source:
     features: Features
     width: int
     columns: Mapping[str, LabelColumn | TargetColumn] = field(default_factory=dict)
+    ngrams: NgramBag | None = None
+    """How text is hashed."""
 
     @property
     def rows(self) -> int:
@@ -78,8 +81,7 @@ class Source:
         """The arrays of one chunk. Raises PoolError, StorageError, ContractError."""
         taken, decoded = self._read(chunk)
         usable = _usable(chunk.rows, decoded.rejected | taken.rejected)
-        features = decoded.values if isinstance(self.features, TextFeatures) else as_matrix(decoded.values)
-        arrays: Arrays = {"features": features, "row": self._row_numbers(chunk)}
+        arrays: Arrays = {"features": self._features(decoded), "row": self._row_numbers(chunk)}
         for name, column in self.columns.items():
             made = _target(taken.table, column) if isinstance(column, TargetColumn) else self._labels(chunk, column)
             made["weight"] = np.multiply(made["weight"], usable, dtype=np.float32)
@@ -89,6 +91,11 @@ class Source:
     def seen(self, chunk: Chunk) -> npt.NDArray[np.generic]:
         """The features of one chunk as a labeler is given them. Raises PoolError, StorageError."""
         return self._read(chunk)[1].values
+
+    def _features(self, decoded: Rows) -> npt.NDArray[np.generic]:
+        if not isinstance(self.features, TextFeatures):
+            return as_matrix(decoded.values)
+        return decoded.values if self.ngrams is None else ngram_places(decoded.values, self.ngrams)
 
     def _read(self, chunk: Chunk) -> tuple[Taken, Rows]:
         targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]

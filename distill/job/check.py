@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from distill.errors import JobError
-from distill.job.check_labels import check_alike, check_labels, check_model
+from distill.job.check_labels import check_alike, check_labels, check_maker, check_model
 from distill.job.check_terms import check_term
 from distill.job.labels import Fitted, TopK
-from distill.job.models import Cnn, Eszsl, Training
+from distill.job.models import Cnn, Eszsl, Network, NgramBag, Training
 from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs
 from distill.job.paths import wrong_uri
 from distill.job.pools import ImageFeatures, TextFeatures
@@ -99,11 +99,7 @@ def _maker(job: Job, pool: str) -> Problems:
     made_by = job.pools[pool].made_by
     if made_by is None:
         return
-    file, _, function = made_by.partition(":")
-    if not function:
-        yield f"pools.{pool}.made_by = {made_by!r}: say FILE.py:FUNCTION, relative to the job file."
-    elif not job.beside(file).is_file():
-        yield f"pools.{pool}.made_by = {made_by!r}: there is no file {str(job.beside(file))!r}. Paths are relative to the job file."
+    yield from check_maker(job, made_by, f"pools.{pool}.made_by")
     if job.pools[pool].format not in (None, "parquet"):
         yield f"pools.{pool}.format = {job.pools[pool].format!r}: a pool that is made is Parquet. Leave it out."
 
@@ -183,23 +179,38 @@ def _students(job: Job) -> Problems:
         yield from _rows(job, student, where)
         pools = (*student.on, *(term.pool for term in student.terms if term.pool))
         yield from _learnable(job, pools, student.model, where)
+        yield from _own_networks(student, where)
         for number, term in enumerate(student.terms):
             yield from check_term(job, student, term, f"{where}.terms.{number}")
 
 
 def _learnable(job: Job, pools: Sequence[str], model: object, where: str) -> Problems:
-    """Whether a model of numbers can see these pools."""
+    """Whether a model can see these pools."""
     for pool in dict.fromkeys(pools):
         features = job.pools[pool].features
-        if isinstance(features, TextFeatures):
-            yield (
-                f"{where}: sees pools.{pool}, whose features are text, which nothing here learns from yet. "
-                f'Label it by a labeler of your own (labeler = {{ kind = "custom" }}), or give it features of numbers.'
-            )
+        if isinstance(features, TextFeatures) and not isinstance(model, NgramBag):
+            kind = vars(model)["kind"]
+            yield f'{where}.model.kind = {kind!r}: pools.{pool} has features of text, which only "ngram_bag" reads. Use that.'
+        elif isinstance(model, NgramBag) and not isinstance(features, TextFeatures):
+            yield f'{where}.model.kind = "ngram_bag": reads text, but pools.{pool} has features of numbers. Use another network.'
         folded = (features.shape[2], *features.shape[:2]) if isinstance(features, ImageFeatures) else None
         if folded and isinstance(model, Cnn) and model.shape != folded:
             said = f"images of pools.{pool} are {folded[1]} high, {folded[2]} wide, with {folded[0]} channels"
             yield f"{where}.model.shape = {list(model.shape)}: {said}. Write {list(folded)}."
+
+
+def _own_networks(student: Student, where: str) -> Problems:
+    """Whether heads with networks of their own see what the trunk sees."""
+    for name, head in student.heads.items():
+        if head.model is not None and _places(head.model) != _places(student.model):
+            yield (
+                f"{where}.heads.{name}.model.kind = {head.model.kind!r}: does not see rows as the student's own network, {student.model.kind!r}, does. "
+                f'Text is read by "ngram_bag" alone, with the same buckets, ngrams and most in all heads.'
+            )
+
+
+def _places(model: Network) -> tuple[int, int, int] | None:
+    return (model.buckets, model.ngrams, model.most) if isinstance(model, NgramBag) else None
 
 
 def _rows(job: Job, student: Student, where: str) -> Problems:

@@ -10,7 +10,7 @@ from distill.job.labels import Value as ValueEncoding
 from distill.job.outputs import Outputs, label_outputs, pool_outputs
 from distill.job.paths import is_hub, wrong_uri
 from distill.job.pools import TextFeatures
-from distill.job.ready import READS_TEXT, Ready, Sklearn
+from distill.job.ready import READS_TEXT, Ready, Sklearn, StudentLabeler
 from distill.job.spec import Job
 
 Problems = Iterator[str]
@@ -97,6 +97,12 @@ def _calibration(job: Job, labels: Labels, outputs: Outputs, where: str) -> Prob
 def _ready(job: Job, labeler: Ready, over: Sequence[str], where: str) -> Problems:
     """Whether the ready labeler's model can lie where the job says, and whether it can see the pools."""
     yield from check_model(job, labeler.model, f"{where}.model")
+    if labeler.made_by is not None:
+        yield from check_maker(job, labeler.made_by, f"{where}.made_by")
+        if is_hub(labeler.model):
+            yield f"{where}.made_by: {labeler.model} is the hub's, where nothing is made. Leave it out, or keep the model elsewhere."
+    if isinstance(labeler, StudentLabeler):
+        return  # what it sees stands in its own record
     due = isinstance(labeler, READS_TEXT)
     for pool in over:
         features = job.pools[pool].features
@@ -111,6 +117,15 @@ def check_model(job: Job, model: str, where: str) -> Problems:
     wrong = None if is_hub(uri) else wrong_uri(uri)
     if wrong:
         yield f"{where}: {wrong}"
+
+
+def check_maker(job: Job, made_by: str, where: str) -> Problems:
+    """Whether FILE.py:FUNCTION can be: the file is there."""
+    file, _, function = made_by.partition(":")
+    if not function:
+        yield f"{where} = {made_by!r}: say FILE.py:FUNCTION, relative to the job file."
+    elif not job.beside(file).is_file():
+        yield f"{where} = {made_by!r}: there is no file {str(job.beside(file))!r}. Paths are relative to the job file."
 
 
 def _is_label_column(name: str) -> bool:

@@ -47,7 +47,23 @@ class Rnn(Table):
     """Between layers, and before the heads."""
 
 
-Network = Annotated[Linear | Mlp | Cnn | Rnn, Field(discriminator="kind")]
+class NgramBag(Table):
+    """The only network that reads text: the mean of the embeddings of its words and of runs of them, hashed into a table (as fastText has it,
+    Joulin et al. 2017). Its size is buckets × hidden, whatever the language."""
+
+    kind: Literal["ngram_bag"]
+    buckets: Positive = 65_536
+    """Places in the table; n-grams that share one are the same to the network."""
+    ngrams: Annotated[int, Field(ge=1, le=8)] = 2
+    """Words in a row that count together: 2 is words and pairs of them."""
+    hidden: Positive = 64
+    """Numbers of an embedding."""
+    most: Positive = 256
+    """N-grams of a text that count: its first ones."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+Network = Annotated[Linear | Mlp | Cnn | Rnn | NgramBag, Field(discriminator="kind")]
 
 
 class Eszsl(Table):
@@ -95,7 +111,7 @@ class Training(Table):
 class Fit(Table):
     """`[fit.NAME]`: train a labeler before it labels."""
 
-    model: Annotated[Linear | Mlp | Cnn | Rnn | Eszsl, Field(discriminator="kind")]
+    model: Annotated[Linear | Mlp | Cnn | Rnn | NgramBag | Eszsl, Field(discriminator="kind")]
     on: str
     """The labelled pool."""
     training: Training = Training()

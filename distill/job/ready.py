@@ -23,6 +23,8 @@ class Ready(Table):
     Face hub, at a commit, branch or tag."""
     sha256: str | None = None
     """Refuse any other model: the digest that `distill show` and the contract say."""
+    made_by: str | None = None
+    """`FILE.py:FUNCTION`, relative to the job file: writes the model into the folder (a `Path`) that it is given, where it is not made yet."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

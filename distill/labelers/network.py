@@ -6,10 +6,12 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from distill.errors import LabelerError
 from distill.labelers.base import Matrix, Seen
 from distill.labelers.place import computing
 from distill.models import ModelRecord, NetworkPlan, read_weights
 from distill.models.network import MultiHead
+from distill.pool import ngram_places
 from distill.storage import open_storage
 
 
@@ -29,17 +31,31 @@ class NetworkLabeler:
             load_network(folder, record), head=head or next(iter(record.heads)), device=device, precision=precision
         )
 
+    def prepare(self, features: Seen) -> Seen:
+        """Text as the places of its n-grams; numbers and images as they are."""
+        return as_input(self.network, features)
+
     def label(self, features: Seen) -> Matrix:
+        """Of what `prepare` made."""
         with computing(self.device, self.precision):
             answered = self.network(as_tensor(features, self.device))[self.head]
         return as_answer(answered)
 
 
+def as_input(network: MultiHead, features: Seen) -> Seen:
+    """Features as `as_tensor` takes them for this network. Raises LabelerError where it reads text and they are none, or the other way."""
+    texts = features.dtype == object
+    if texts != (network.ngrams is not None):
+        reads, given = ("numbers", "text") if texts else ("text", "numbers")
+        raise LabelerError(f"the network reads {reads}, and is given {given}. Give the pool other features.")
+    return features if network.ngrams is None else ngram_places(features, network.ngrams)
+
+
 def as_tensor(features: Seen, device: str) -> torch.Tensor:
-    """What `distill.pool.as_matrix` makes of them, on `device`: images travel as bytes, and become numbers there."""
+    """What a network takes, on `device`: images travel as bytes, and become what `distill.pool.as_matrix` makes of them there; places stay integers."""
     moved = torch.from_numpy(features).to(device)
     if moved.ndim != 4:
-        return moved.float()
+        return moved if moved.dtype == torch.int32 else moved.float()
     return moved.permute(0, 3, 1, 2).float().reshape(len(moved), -1).div_(255)
 
 

@@ -38,7 +38,7 @@ _TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "flo
 """A share of the row's largest output: what other hardware may make of the same weights. Two bits of TF32's ten, which cuDNN takes for
 float32 convolutions unasked, and of float16's ten, and three of bfloat16's eight, for the roundings that add up over layers. The same
 machine repeats its bits."""
-_WHERE = {"model", "sha256", "trusted"}
+_WHERE = {"model", "sha256", "trusted", "made_by"}
 """Of a ready labeler's table: where its model lies and how it is opened, not what it says."""
 
 

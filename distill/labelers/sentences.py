@@ -21,7 +21,7 @@ from distill.labelers.meaning import require_width
 from distill.labelers.place import Place, computing
 from distill.labelers.transformer import as_texts
 
-_OWN, _KNOWN = "sentence_transformers.", {"Transformer", "Pooling", "Normalize", "Dense"}
+_OWN, _KNOWN = "sentence_transformers.", {"Transformer", "Pooling", "Normalize", "Dense", "StaticEmbedding"}
 _ROWS_AT_ONCE = 128
 
 

@@ -12,7 +12,7 @@ from distill.job import StudentLabeler
 from distill.labelers.base import Labeler, Matrix, Seen
 from distill.labelers.eszsl import EszslLabeler
 from distill.labelers.meaning import require_classes, require_width
-from distill.labelers.network import NetworkLabeler, as_answer, as_tensor, load_network
+from distill.labelers.network import NetworkLabeler, as_answer, as_input, as_tensor, load_network
 from distill.labelers.place import Place, computing
 from distill.models import ModelRecord, read_record
 from distill.models.files import ModelFiles
@@ -63,6 +63,10 @@ class LayerLabeler:
             )
         self._said: list[torch.Tensor] = []
         layers[layer].register_forward_hook(lambda _module, _given, said: self._said.append(said))
+
+    def prepare(self, features: Seen) -> Seen:
+        """Text as the places of its n-grams; numbers and images as they are."""
+        return as_input(self.network, features)
 
     def label(self, features: Seen) -> Matrix:
         """(rows, width)."""

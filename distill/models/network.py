@@ -1,6 +1,6 @@
 """Networks as a job names them: a trunk, and heads on it; a head may bring a network of its own (θ beside θ_S).
 
-Shapes: B rows, F numbers a row, H trunk width.
+Shapes: B rows, F numbers a row, L n-grams of a text, H trunk width.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import JobError
-from distill.job import Cnn, Linear, Mlp, Network, Rnn
+from distill.job import Cnn, Linear, Mlp, Network, NgramBag, Rnn
 from distill.models.record import NetworkPlan
 
 
 class MultiHead(nn.Module):
-    """`forward(x_BF)` answers every head: name → (B, width)."""
+    """`forward(x_BF)` answers every head: name → (B, width). Text comes as places of its n-grams, (B, L) int32."""
 
     def __init__(self, plan: NetworkPlan) -> None:
         super().__init__()
+        self.ngrams = plan.model if isinstance(plan.model, NgramBag) else None
+        """How its texts are hashed; None where it sees numbers."""
         own = {name: head.model for name, head in plan.heads.items() if head.model is not None}
         # torch keeps modules beside its own attributes, so names are prefixed: a head may be called `values` or `train`
         self.trunk = _trunk(plan.model, plan.in_features) if len(own) < len(plan.heads) else None
@@ -65,6 +67,8 @@ def trunk_width(model: Network, in_features: int) -> int:
         return in_features
     if isinstance(model, Mlp):
         return model.hidden[-1]
+    if isinstance(model, NgramBag):
+        return model.hidden
     if math.prod(model.shape) != in_features:
         raise JobError(
             f"model.shape = {list(model.shape)} holds {math.prod(model.shape)} numbers, but a row has {in_features}. Correct the shape."
@@ -81,9 +85,20 @@ def _trunk(model: Network, in_features: int) -> nn.Module:
             for layer in (nn.Linear(before, after), nn.ReLU(), *_dropout(model.dropout))
         ]
         return nn.Sequential(*layers)
+    if isinstance(model, NgramBag):
+        return nn.Sequential(_bag(model), *_dropout(model.dropout))
     if isinstance(model, Rnn):
         return nn.Sequential(nn.Unflatten(1, model.shape), _LastState(model), *_dropout(model.dropout))
     return _convolutions(model) if isinstance(model, Cnn) else nn.Identity()
+
+
+def _bag(model: NgramBag) -> nn.EmbeddingBag:
+    """The mean over a text's n-grams, zeros where it has none; drawn as fastText does."""
+    bag = nn.EmbeddingBag(model.buckets + 1, model.hidden, mode="mean", padding_idx=0)
+    with torch.no_grad():
+        bag.weight.uniform_(-1 / model.hidden, 1 / model.hidden)
+        bag.weight[0] = 0
+    return bag
 
 
 class _LastState(nn.Module):

@@ -18,13 +18,15 @@ from distill.pool.formats import (
 )
 from distill.pool.held import read_chunk
 from distill.pool.inventory import Fragment, Inventory, Shard, read_inventory
-from distill.pool.listing import list_shards, take_inventory
-from distill.pool.make import make_pool
+from distill.pool.listing import MADE_MARKER, list_shards, take_inventory
+from distill.pool.make import claim_folder, make_pool
+from distill.pool.ngrams import ngram_places
 from distill.pool.numbers import value_width
 from distill.pool.open import OpenPool, check_pools, known_inventory, open_pool
 
 __all__ = [
     "INDEXED",
+    "MADE_MARKER",
     "WHOLE",
     "Footer",
     "Footing",
@@ -40,6 +42,7 @@ __all__ = [
     "check_columns",
     "check_keys",
     "check_pools",
+    "claim_folder",
     "decode_features",
     "decode_target",
     "feature_width",
@@ -48,6 +51,7 @@ __all__ = [
     "list_shards",
     "look_at",
     "make_pool",
+    "ngram_places",
     "open_pool",
     "pool_format",
     "read_chunk",

@@ -34,7 +34,7 @@ def make_pool(job: Job, name: str) -> bool:
         return False  # files that nobody made so, and that labels are addressed by
     path, _, function = made_by.partition(":")
     where = f"{job.path}: pools.{name}.made_by"
-    _claim_folder(files, where, made_by)
+    claim_folder(files, where, made_by)
     tables = read_source(job.beside(path), where).load(function, where)()
     made = tables if isinstance(tables, Iterable) else ()
     rows = [_write_shard(files, number, table) for number, table in enumerate(made)]
@@ -50,7 +50,7 @@ def make_pool(job: Job, name: str) -> bool:
     return True
 
 
-def _claim_folder(files: Storage, where: str, made_by: str) -> None:
+def claim_folder(files: Storage, where: str, made_by: str) -> None:
     """Refuse a folder that holds files which no making of ours began to write. Raises JobError."""
     if files.read_or_none(MAKING_MARKER) is not None:
         return

@@ -15,7 +15,20 @@ from dataclasses import dataclass
 
 from distill.errors import ContractError
 from distill.feed import LabelColumn, Source, TargetColumn
-from distill.job import MAIN, Eszsl, Fit, Job, Outputs, Student, Term, Training, Variant, head_outputs, pool_outputs
+from distill.job import (
+    MAIN,
+    Eszsl,
+    Fit,
+    Job,
+    NgramBag,
+    Outputs,
+    Student,
+    Term,
+    Training,
+    Variant,
+    head_outputs,
+    pool_outputs,
+)
 from distill.job.outputs import term_outputs
 from distill.job.students import BinaryCrossEntropy, CrossEntropy, Loss, Mse
 from distill.labelers.prepare import prepare_labels
@@ -133,7 +146,8 @@ def _sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict[tuple
             for number, term in enumerate(student.terms)
             if _pools_of(student, term) == pools
         }
-        made.append(Source(tuple(pool.inventory for pool in opened), opened[0].features, width, columns))
+        ngrams = student.model if isinstance(student.model, NgramBag) else None
+        made.append(Source(tuple(pool.inventory for pool in opened), opened[0].features, width, columns, ngrams))
     return tuple(made), {pools: number for number, pools in enumerate(groups)}
 
 

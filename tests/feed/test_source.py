@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from distill.errors import ContractError
 from distill.feed import Chunk, LabelColumn, Source, TargetColumn
 from distill.feed.source import concatenate
-from distill.job import ImageFeatures, VectorFeatures
+from distill.job import ImageFeatures, NgramBag, TextFeatures, VectorFeatures
 from distill.labelers.network import NetworkLabeler
 from distill.labels import LabelSet, decode
+from distill.pool import ngram_places
 from tests.feed.conftest import FEATURES, KIND, SHARDS
 from tests.making import a_contract, a_topk_contract, keep_network, list_pool, write_label_set
 from tests.tiny import write_pool
@@ -72,6 +73,22 @@ def test_the_cut_of_a_label_set_changes_what_is_joined(tmp_path, laid, fragment_
         mine, theirs = other.load(chunk), laid.source.load(chunk)
         for name in mine:
             np.testing.assert_array_equal(mine[name], theirs[name])
+
+
+def test_a_text_is_seen_by_its_students_as_other_ngrams_or_beside_another_row(tmp_path):
+    texts = ["some words", None, "", "words that are more", "x"]
+    (tmp_path / "pool").mkdir()
+    table = pa.table({"said": pa.array(texts, pa.string()), "kind": ["a", "b", "c", "a", "b"]})
+    pq.write_table(table, tmp_path / "pool" / "part.parquet")
+    features, bag = TextFeatures(kind="text", column="said"), NgramBag(kind="ngram_bag", most=6)
+    columns = {"truth": TargetColumn("kind", KIND)}
+    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), features, 1, columns, bag)
+    rows = source.load(Chunk(0, 0, 1, 4))
+    due = np.empty(4, object)
+    due[:] = ["", "", "words that are more", "x"]
+    np.testing.assert_array_equal(rows["features"], ngram_places(due, bag))
+    assert rows["truth.weight"].tolist() == [0, 1, 1, 1]
+    assert replace(source, ngrams=None).load(Chunk(0, 0, 1, 4))["features"].tolist() == due.tolist()
 
 
 def test_a_row_that_cannot_be_used_has_a_weight(tmp_path):

@@ -262,15 +262,38 @@ VECTOR = '{ kind = "vector", columns = ["pixels"] }'
 
 
 def test_a_student_or_fit_on_text_fails_only_when_it_trains(tmp_path):
-    refused(tmp_path, VECTOR, TEXT, "fit.large: sees pools.labelled, whose features are text", "a labeler of your own")
+    reads_none = 'pools.labelled has features of text, which only "ngram_bag" reads'
+    refused(tmp_path, VECTOR, TEXT, f"fit.large.model.kind = 'mlp': {reads_none}")
     student = JOB.replace('[fit.large]\n    model = { kind = "mlp", hidden = [16] }\n    on = "labelled"', "")
     student = student.replace('{ kind = "fitted", fit = "large" }', '{ kind = "custom", file = "mine.py" }')
     mine = 'class Labeler:\n    revision = "1"\n    classes = ("a", "b", "c", "d")\n'
     (tmp_path / "mine.py").write_text(mine)
-    with pytest.raises(JobError, match=r"students\.combined: sees pools\.unlabelled, whose features are text"):
+    with pytest.raises(
+        JobError, match=r"students\.combined\.model\.kind = 'linear': pools\.unlabelled has features of text"
+    ):
         tiny_job(tmp_path, student.replace(VECTOR, TEXT))
     labels_only = student.partition("[students.combined]")[0] + '[evaluate]\n    on = "test"\n'
     assert tiny_job(tmp_path, labels_only.replace(VECTOR, TEXT)).labels.keys() == {"large"}
+
+
+BAG = '{ kind = "ngram_bag", buckets = 64 }'
+
+
+def test_a_network_for_text_is_given_numbers_or_the_other_way(tmp_path):
+    refused(
+        tmp_path,
+        '{ kind = "linear" }',
+        BAG,
+        "students.combined",
+        'model.kind = "ngram_bag": reads text, but pools.unlabelled',
+    )
+    text = JOB.replace(VECTOR, TEXT).replace('{ kind = "mlp", hidden = [16] }', BAG).replace('{ kind = "linear" }', BAG)
+    job = tiny_job(tmp_path, text)
+    assert job.students["combined"].model.buckets == 64
+    for own in (BAG.replace("64", "32"), '{ kind = "linear" }'):
+        heads = f"{BAG}\n    heads = {{ main = {{ model = {own} }} }}\n    [[students"
+        with pytest.raises(JobError, match=r"students\.combined\.heads\.main\.model\.kind = .*: does not see rows as"):
+            tiny_job(tmp_path, text.replace(f"{BAG}\n    [[students", heads, 1))
 
 
 def test_a_cnn_folds_images_by_another_order_than_they_have(tmp_path):

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from distill.errors import StorageError
-from distill.job import Outputs
+from distill.errors import LabelerError, StorageError
+from distill.job import NgramBag, Outputs
+from distill.labelers import ask
 from distill.labelers.network import NetworkLabeler
+from distill.labelers.place import Place
+from distill.labelers.student import LayerLabeler
+from distill.pool import ngram_places
+from tests.labelers.asking import answers, as_features
 from tests.making import keep_network
+from tests.tiny_models import TEXTS
 
 HEADS = {"main": Outputs("logits", ("a", "b", "c")), "size": Outputs("value")}
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -20,6 +26,27 @@ def test_another_head_answers_or_another_network(tmp_path):
     due = {name: values.detach().numpy() for name, values in network(torch.from_numpy(X)).items()}
     np.testing.assert_array_equal(NetworkLabeler.load(str(tmp_path), record).label(X), due["main"])
     np.testing.assert_array_equal(NetworkLabeler.load(str(tmp_path), record, head="size").label(X), due["size"])
+
+
+def test_a_student_of_text_sees_other_ngrams_than_it_was_taught(tmp_path):
+    bag = NgramBag(kind="ngram_bag", buckets=100, hidden=5, most=16)
+    record, network = keep_network(tmp_path, HEADS, 1, model=bag)
+    texts = as_features(TEXTS)
+    due = network(torch.from_numpy(ngram_places(texts, bag)))["main"].detach().numpy()
+    labeler = NetworkLabeler.load(str(tmp_path), record)
+    np.testing.assert_allclose(answers(labeler, texts, 3), due, atol=1e-6)
+    with pytest.raises(LabelerError, match="reads text, and is given numbers"):
+        ask(labeler, X, 3)
+    layer = LayerLabeler(str(tmp_path), record, "trunk", Place(Path()), 5)
+    np.testing.assert_allclose(
+        ask(layer, texts, 5).outputs, network.trunk(torch.from_numpy(ngram_places(texts, bag))).detach()
+    )
+
+
+def test_a_student_of_numbers_is_given_text(tmp_path):
+    record, _ = keep_network(tmp_path, HEADS, 4)
+    with pytest.raises(LabelerError, match="reads numbers, and is given text"):
+        ask(NetworkLabeler.load(str(tmp_path), record), as_features(TEXTS), 3)
 
 
 def test_half_precision_is_ignored_or_leaks_into_the_answer(tmp_path):

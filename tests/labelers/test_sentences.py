@@ -10,15 +10,15 @@ from distill.job import Embedding, Similarity
 from distill.labelers.place import Place
 from distill.labelers.sentences import EmbeddingLabeler, SimilarityLabeler
 from tests.labelers.asking import answers, as_features
-from tests.tiny_models import TEXTS, save_encoder
+from tests.tiny_models import TEXTS, save_encoder, save_word_vectors
 
 CLASSES = ["sport", "money", "film"]
 DESCRIBED = ["a team wins a game", "the market rises", "a very good film"]
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_encoder(tmp_path_factory.mktemp("encoder") / "model")
+@pytest.fixture(scope="module", params=[save_encoder, save_word_vectors])
+def model(tmp_path_factory, request):
+    return request.param(tmp_path_factory.mktemp("encoder") / "model")
 
 
 def the_library(folder):

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 from distill.errors import JobError
-from distill.job import Cnn, Linear, Mlp, Rnn
+from distill.job import Cnn, Linear, Mlp, NgramBag, Rnn
 from distill.models import HeadPlan, NetworkPlan
 from distill.models.network import build_network, parameter_count, trunk_width
 
 LINEAR = Linear(kind="linear")
 MLP = Mlp(kind="mlp", hidden=(8, 5))
 CNN = Cnn(kind="cnn", shape=(1, 8, 8), channels=(3, 4), hidden=6)
+BAG = NgramBag(kind="ngram_bag", buckets=50, hidden=6, most=8)
 RNN = Rnn(kind="rnn", shape=(16, 4), hidden=7, layers=2)
 
 
@@ -27,7 +28,7 @@ def test_a_network_answers_with_another_shape(model):
     assert {name: tuple(values.shape) for name, values in answered.items()} == {"one": (7, 3), "two": (7, 5)}
 
 
-@pytest.mark.parametrize("model", [LINEAR, MLP, CNN, RNN])
+@pytest.mark.parametrize("model", [LINEAR, MLP, CNN, RNN, BAG])
 def test_two_workers_start_from_other_weights(model):
     torch.manual_seed(1)
     first = build_network(plan(model), seed=3).state_dict()
@@ -80,6 +81,19 @@ def test_a_recurrent_network_forgets_the_order_of_its_steps():
     np.testing.assert_allclose(network(x)["main"].detach(), head(states[-1]).detach(), atol=1e-6)
     turned = x.reshape(5, 16, 4).flip(1).reshape(5, 64)
     assert not torch.allclose(network(turned)["main"], network(x)["main"], atol=1e-3)
+
+
+def test_a_text_is_another_mean_than_that_of_its_ngrams():
+    network = build_network(plan(BAG, in_features=1)).eval()
+    places = torch.tensor([[3, 3, 9, 0, 0, 0, 0, 0], [0] * 8, [50] + [0] * 7], dtype=torch.int32)
+    table, head = network.trunk[0].weight, network.heads["head_main"]
+    due = torch.stack([(2 * table[3] + table[9]) / 3, torch.zeros(6), table[50]])
+    torch.testing.assert_close(network(places)["main"], head(due))
+    assert network.ngrams == BAG
+    assert parameter_count(network) == 51 * 6 + 6 * 3 + 3
+    assert trunk_width(BAG, 1) == 6
+    network(places)["main"].sum().backward()
+    assert table.grad[0].abs().sum() == 0  # the padding is never taught
 
 
 def test_dropout_is_forgotten_or_stays_on_when_the_network_answers():

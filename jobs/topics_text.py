@@ -1,0 +1,111 @@
+"""The pools and the encoder of topics.toml: what Python's own standard library says of itself, on any machine that has Python.
+
+A row is the docstring of a class, function or module; its topic is told by the package that it stands in. Modules are read, not imported.
+What a machine's Python brings differs a little by its version, so figures do too.
+
+The encoder is made from the unlabelled texts alone: word vectors by latent semantic analysis (TF-IDF, truncated SVD: Deerwester et al. 1990),
+kept as a sentence-transformers model, so that a description of a topic and a docstring can be compared. With a line to the internet,
+`model = "hf://sentence-transformers/all-MiniLM-L6-v2@…"` is a better one.
+"""
+
+import ast
+import sysconfig
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+PACKAGES = {
+    "network": "http urllib socket socketserver ssl ftplib smtplib imaplib poplib xmlrpc ipaddress selectors wsgiref",
+    "mail": "email mailbox mimetypes",
+    "files": "pathlib shutil glob tempfile zipfile tarfile gzip bz2 lzma os posixpath ntpath fileinput filecmp _pyio",
+    "concurrency": "asyncio threading multiprocessing concurrent queue subprocess sched",
+    "numbers": "decimal _pydecimal fractions statistics random numbers colorsys",
+    "testing": "unittest doctest pdb bdb trace cProfile profile timeit pstats tracemalloc",
+    "code": "ast inspect importlib dis tokenize typing pkgutil modulefinder codeop code symtable",
+    "dates": "datetime _pydatetime calendar zoneinfo _strptime",
+    "markup": "xml html json csv configparser plistlib",
+}
+"""Topic → top-level packages of the standard library."""
+UNLABELLED_TOPICS = ("numbers", "markup")
+"""No row of these is labelled: only their descriptions are known."""
+LABELLED, TEST, SEED = 80, 60, 0
+"""Rows of each topic, at most; a third of a topic's rows where it has few."""
+SHARD_ROWS, LEAST_WORDS, DIMENSIONS = 500, 6, 100
+
+
+def unlabelled() -> Iterator[pa.Table]:
+    """Texts alone."""
+    yield from _shards(0, ["text"])
+
+
+def labelled() -> Iterator[pa.Table]:
+    """Text and topic."""
+    yield from _shards(1, ["text", "topic"])
+
+
+def test() -> Iterator[pa.Table]:
+    """Text and topic; all topics."""
+    yield from _shards(2, ["text", "topic"])
+
+
+def words(folder: Path) -> None:
+    """A sentence-transformers model of word vectors."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+
+    texts = [text for table in unlabelled() for text in table["text"].to_pylist()]
+    counted = TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english", token_pattern=r"[a-z]+")
+    analysis = TruncatedSVD(DIMENSIONS, random_state=SEED).fit(counted.fit_transform(texts))
+    vectors = (analysis.components_ * counted.idf_).T.astype(np.float32)
+    known = ["[UNK]", *counted.get_feature_names_out()]
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^a-z]+"), "removed")
+    nothing = np.zeros((1, DIMENSIONS), np.float32)
+    module = StaticEmbedding(tokenizer, embedding_weights=np.concatenate([nothing, vectors]))
+    SentenceTransformer(modules=[module], device="cpu").save(str(folder))
+
+
+@cache
+def _rows() -> tuple[list[str], list[str], np.ndarray]:
+    """Texts, topics, and which part each belongs to: 0 unlabelled, 1 labelled, 2 test."""
+    found = [(text, topic) for topic, names in PACKAGES.items() for text in _docstrings(names.split())]
+    rows = list(dict(reversed(found)).items())  # a text that two topics share stands in one
+    order = np.random.default_rng(SEED).permutation(len(rows))
+    texts, topics = zip(*(rows[number] for number in order), strict=True)
+    part = np.zeros(len(rows), int)
+    for topic in PACKAGES:
+        mine = np.flatnonzero(np.array(topics) == topic)
+        tested, taught = min(TEST, len(mine) // 3), min(LABELLED, len(mine) // 3)
+        part[mine[:tested]] = 2
+        part[mine[tested : tested + taught]] = 1 if topic not in UNLABELLED_TOPICS else 0
+    return list(texts), list(topics), part
+
+
+def _docstrings(names: list[str]) -> Iterator[str]:
+    library = Path(sysconfig.get_paths()["stdlib"])
+    for name in names:
+        package = library / name
+        files = sorted(package.rglob("*.py")) if package.is_dir() else [library / f"{name}.py"]
+        for file in files:
+            if file.is_file() and not {"test", "tests"} & set(file.relative_to(library).parts):
+                for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+                    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                        text = " ".join((ast.get_docstring(node) or "").split())
+                        if len(text.split()) >= LEAST_WORDS:
+                            yield text
+
+
+def _shards(part: int, columns: list[str]) -> Iterator[pa.Table]:
+    texts, topics, parts = _rows()
+    mine = np.flatnonzero(parts == part)
+    for start in range(0, len(mine), SHARD_ROWS):
+        rows = mine[start : start + SHARD_ROWS]
+        table = {"text": [texts[row] for row in rows], "topic": [topics[row] for row in rows]}
+        yield pa.table({name: table[name] for name in columns})
