@@ -1,19 +1,34 @@
 """The summands of the combined loss, in plain torch. Each is named for what it computes and gives one number a row.
 
-Shapes: B rows, C classes of the head, S ≤ C classes that the teacher speaks about, k kept logits, W width of a value.
+Shapes: B rows, C classes of the head, S ≤ C classes that the teacher speaks about, k kept logits, O outcomes, W width of a value.
 
 A teacher over a subset of the head's classes is learned on the head's outputs *restricted* to that subset and renormalised: the
 student is told nothing of the rest. `restrict` does it, by indexing logits before the softmax.
 
-Top-k soft labels know k probabilities and the mass of the rest. Both losses on them treat the rest as one more outcome, so they are
-proper (zero divergence exactly where the coarsened distributions agree) and equal to the dense losses where k = S.
+What is said of exclusive classes is compared over *outcomes*: `dense_outcomes` has one for each class; `topk_outcomes` has the k kept
+classes and, as one more, the rest, whose mass is known though not how it is spread. Each divergence is written once, over outcomes, so it
+is proper (zero exactly where the two distributions over outcomes agree), nothing is ever made dense, and k = S gives the dense loss.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own habit
+
+_NOTHING = -1e4
+"""The logarithm of no mass: its exponential is 0, and twice the same differ by 0."""
+
+
+class Outcomes(NamedTuple):
+    """Log-probabilities of the same outcomes, by the teacher and by the student."""
+
+    teacher: Tensor
+    """(B, O)."""
+    student: Tensor
+    """(B, O)."""
 
 
 def restrict(logits_BC: Tensor, positions_S: Tensor | None) -> Tensor:
@@ -21,42 +36,61 @@ def restrict(logits_BC: Tensor, positions_S: Tensor | None) -> Tensor:
     return logits_BC if positions_S is None else logits_BC[:, positions_S]
 
 
-def kl(logits_BS: Tensor, teacher_BS: Tensor, temperature: float) -> Tensor:
-    """T² · KL(softmax(teacher/T) ‖ softmax(student/T)) a row, (B,). Hinton, Vinyals & Dean 2015, §2: T² keeps the gradient's size."""
-    log_q_BS = F.log_softmax(logits_BS / temperature, dim=1)
-    log_p_BS = F.log_softmax(teacher_BS / temperature, dim=1)
-    return temperature**2 * (log_p_BS.exp() * (log_p_BS - log_q_BS)).sum(dim=1)
+def dense_outcomes(logits_BS: Tensor, teacher_BS: Tensor, temperature: float, student_temperature: float) -> Outcomes:
+    """Every class is an outcome. Both are logits, each over its own temperature."""
+    return Outcomes(
+        F.log_softmax(teacher_BS / temperature, dim=1), F.log_softmax(logits_BS / student_temperature, dim=1)
+    )
 
 
-def kl_topk(logits_BS: Tensor, index_Bk: Tensor, log_p_Bk: Tensor, temperature: float) -> Tensor:
-    """`kl` from top-k log-probabilities at `temperature`, the rest as one outcome, (B,)."""
-    log_q_Bk = F.log_softmax(logits_BS / temperature, dim=1).gather(1, index_Bk)
-    p_Bk = log_p_Bk.exp()
-    kept_B = (p_Bk * (log_p_Bk - log_q_Bk)).sum(dim=1)
+def topk_outcomes(logits_BS: Tensor, index_Bk: Tensor, log_p_Bk: Tensor, student_temperature: float) -> Outcomes:
+    """The kept classes, and the rest as one: its mass is what is missing to 1. `log_p_Bk` are the teacher's at the labels' temperature."""
+    log_q_Bk = F.log_softmax(logits_BS / student_temperature, dim=1).gather(1, index_Bk)
     if index_Bk.shape[1] == logits_BS.shape[1]:
-        return temperature**2 * kept_B
-    rest_B = _rest(p_Bk)
-    return temperature**2 * (kept_B + torch.xlogy(rest_B, rest_B) - rest_B * _log_rest(log_q_Bk))
+        return Outcomes(log_p_Bk, log_q_Bk)
+    rest_B = (1 - log_p_Bk.exp().sum(dim=1)).clamp_min(torch.finfo(log_p_Bk.dtype).tiny).log()
+    return Outcomes(_with(log_p_Bk, rest_B), _with(log_q_Bk, _log_rest(log_q_Bk)))
 
 
-def cross_entropy(logits_BS: Tensor, teacher_BS: Tensor, temperature: float) -> Tensor:
-    """−Σ p log softmax(student), p = softmax(teacher/T), a row, (B,)."""
-    return -(F.softmax(teacher_BS / temperature, dim=1) * F.log_softmax(logits_BS, dim=1)).sum(dim=1)
+def kl(said: Outcomes, temperature: float) -> Tensor:
+    """T² · KL(teacher ‖ student), (B,). Hinton, Vinyals & Dean 2015, §2: T² keeps the gradient's size."""
+    return temperature**2 * _divergence(said.teacher, said.student)
 
 
-def cross_entropy_topk(logits_BS: Tensor, index_Bk: Tensor, log_p_Bk: Tensor) -> Tensor:
-    """`cross_entropy` from top-k log-probabilities, the rest as one outcome, (B,)."""
-    log_q_Bk = F.log_softmax(logits_BS, dim=1).gather(1, index_Bk)
-    p_Bk = log_p_Bk.exp()
-    kept_B = -(p_Bk * log_q_Bk).sum(dim=1)
-    if index_Bk.shape[1] == logits_BS.shape[1]:
-        return kept_B
-    return kept_B - _rest(p_Bk) * _log_rest(log_q_Bk)
+def reverse_kl(said: Outcomes, temperature: float) -> Tensor:
+    """T² · KL(student ‖ teacher), (B,): the student may leave out what it cannot say (Gu et al. 2024, MiniLLM, eq. 2)."""
+    return temperature**2 * _divergence(said.student, said.teacher)
 
 
-def cross_entropy_target(logits_BC: Tensor, target_B: Tensor) -> Tensor:
-    """−log softmax(student)[target] over the *whole* head: a target says that the row is of no other class, (B,)."""
-    return F.cross_entropy(logits_BC, target_B, reduction="none")
+def jensen_shannon(said: Outcomes, temperature: float, teacher_share: float) -> Tensor:
+    """T² · (β·KL(teacher ‖ m) + (1−β)·KL(student ‖ m)), m = β·teacher + (1−β)·student, (B,). Agarwal et al. 2024 (GKD), eq. 1."""
+    p, q = said
+    shares = p.new_tensor([teacher_share, 1 - teacher_share]).log()
+    log_m = torch.logaddexp(p + shares[0], q + shares[1])
+    return temperature**2 * (teacher_share * _divergence(p, log_m) + (1 - teacher_share) * _divergence(q, log_m))
+
+
+def decoupled_kl(said: Outcomes, temperature: float, target_weight: float, others_weight: float) -> Tensor:
+    """T² · (α·KL of the target against all others + β·KL among the others), (B,). Zhao et al. 2022 (DKD), eq. 7.
+
+    The target is the teacher's own choice, since an unlabelled row has no other. α = 1, β = 1 − p(target) would be `kl`.
+    """
+    chosen_B1 = said.teacher.argmax(dim=1, keepdim=True)
+    binary, among = zip(*(_decoupled(log_p_BO, chosen_B1) for log_p_BO in said), strict=True)
+    return temperature**2 * (target_weight * _divergence(*binary) + others_weight * _divergence(*among))
+
+
+def cross_entropy(said: Outcomes) -> Tensor:
+    """−Σ p log q, (B,): `kl` and the teacher's own entropy, so it does not reach 0."""
+    return -(said.teacher.exp() * said.student).sum(dim=1)
+
+
+def cross_entropy_target(logits_BC: Tensor, target_B: Tensor, smoothing: float = 0.0) -> Tensor:
+    """−log softmax(student)[target] over the *whole* head: a target says that the row is of no other class, (B,).
+
+    With smoothing ε the target is (1−ε)·one-hot + ε/C (Szegedy et al. 2016, §7).
+    """
+    return F.cross_entropy(logits_BC, target_B, reduction="none", label_smoothing=smoothing)
 
 
 def binary_cross_entropy(logits_BS: Tensor, probabilities_BS: Tensor) -> Tensor:
@@ -65,17 +99,40 @@ def binary_cross_entropy(logits_BS: Tensor, probabilities_BS: Tensor) -> Tensor:
 
 
 def mse(values_BW: Tensor, teacher_BW: Tensor) -> Tensor:
-    """Mean over the value's numbers of the squared error, a row, (B,). Raises ValueError where widths differ."""
-    if values_BW.shape != teacher_BW.shape:
-        raise ValueError(f"mse of values of shape {tuple(values_BW.shape)} against {tuple(teacher_BW.shape)}")
+    """Mean over the numbers of the squared error, a row, (B,): of values, embeddings, or logits (Ba & Caruana 2014, eq. 1)."""
+    _require_alike("mse", values_BW, teacher_BW)
     return (values_BW - teacher_BW).square().mean(dim=1)
 
 
-def _rest(p_Bk: Tensor) -> Tensor:
-    return (1 - p_Bk.sum(dim=1)).clamp_min(0)
+def cosine(values_BW: Tensor, teacher_BW: Tensor) -> Tensor:
+    """1 − cosine of the two, a row, (B,): of embeddings whose length says nothing. 1 where one of them is zero."""
+    _require_alike("cosine", values_BW, teacher_BW)
+    return 1 - F.cosine_similarity(values_BW, teacher_BW, dim=1)
+
+
+def _divergence(log_p_BO: Tensor, log_q_BO: Tensor) -> Tensor:
+    return (log_p_BO.exp() * (log_p_BO - log_q_BO)).sum(dim=1)
+
+
+def _decoupled(log_p_BO: Tensor, chosen_B1: Tensor) -> tuple[Tensor, Tensor]:
+    """The chosen outcome against all others (B, 2), and the others among themselves (B, O), the chosen one having no mass."""
+    chosen_BO = torch.zeros_like(log_p_BO, dtype=torch.bool).scatter(1, chosen_B1, value=True)
+    others_BO = log_p_BO.masked_fill(chosen_BO, torch.finfo(log_p_BO.dtype).min)
+    others_B1 = others_BO.logsumexp(dim=1, keepdim=True)
+    among_BO = (others_BO - others_B1).masked_fill(chosen_BO, _NOTHING)
+    return torch.cat([log_p_BO.gather(1, chosen_B1), others_B1], dim=1), among_BO
+
+
+def _with(log_p_Bk: Tensor, rest_B: Tensor) -> Tensor:
+    return torch.cat([log_p_Bk, rest_B[:, None]], dim=1)
 
 
 def _log_rest(log_q_Bk: Tensor) -> Tensor:
     """log(1 − Σ q), kept finite where the student puts all its mass on the kept classes."""
     kept_B = log_q_Bk.logsumexp(dim=1).clamp_max(-torch.finfo(log_q_Bk.dtype).eps)
     return torch.log(-torch.expm1(kept_B))
+
+
+def _require_alike(name: str, values_BW: Tensor, teacher_BW: Tensor) -> None:
+    if values_BW.shape != teacher_BW.shape:
+        raise ValueError(f"{name} of values of shape {tuple(values_BW.shape)} against {tuple(teacher_BW.shape)}")

@@ -41,26 +41,80 @@ def coarse(row, index):
     return [*kept, max(1 - sum(kept), 0)]
 
 
+def whole(student, teacher, temperature, student_temperature=None):
+    """Every class an outcome."""
+    return losses.dense_outcomes(student, teacher, temperature, student_temperature or temperature)
+
+
+def kept(student, index, log_p, temperature):
+    """The kept classes, and the rest as one."""
+    return losses.topk_outcomes(student, index, log_p, temperature)
+
+
+DIVERGENCES = {
+    "kl": losses.kl,
+    "reverse_kl": losses.reverse_kl,
+    "jensen_shannon": lambda said, t: losses.jensen_shannon(said, t, 0.3),
+    "decoupled_kl": lambda said, t: losses.decoupled_kl(said, t, 1.0, 8.0),
+}
+
+
 def plain_kl(p, q):
     return sum(a * (np.log(a) - np.log(b)) for a, b in zip(p, q, strict=True) if a > 0)
 
 
+def plain_decoupled(p, q):
+    """Equation 7 of Zhao et al. 2022 in its own words: binary probabilities, then the others renormalised."""
+    chosen = int(np.argmax(p))
+    binary = plain_kl([p[chosen], 1 - p[chosen]], [q[chosen], 1 - q[chosen]])
+    others_p = [each / (1 - p[chosen]) for number, each in enumerate(p) if number != chosen]
+    others_q = [each / (1 - q[chosen]) for number, each in enumerate(q) if number != chosen]
+    return binary + 8.0 * plain_kl(others_p, others_q)
+
+
+def plain_jensen_shannon(p, q):
+    m = [0.3 * a + 0.7 * b for a, b in zip(p, q, strict=True)]
+    return 0.3 * plain_kl(p, m) + 0.7 * plain_kl(q, m)
+
+
+PLAIN = {
+    "kl": plain_kl,
+    "reverse_kl": lambda p, q: plain_kl(q, p),
+    "jensen_shannon": plain_jensen_shannon,
+    "decoupled_kl": plain_decoupled,
+}
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
-def test_kl_is_not_the_divergence_of_hinton_et_al(student, teacher, temperature):
-    mine = losses.kl(student, teacher, temperature)
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_a_divergence_is_not_what_its_paper_says(student, teacher, temperature, name):
+    mine = DIVERGENCES[name](whole(student, teacher, temperature), temperature)
     plain = [
-        temperature**2 * plain_kl(softmax(t / temperature), softmax(s / temperature))
+        temperature**2 * PLAIN[name](softmax(t / temperature), softmax(s / temperature))
         for s, t in zip(student.numpy(), teacher.numpy(), strict=True)
     ]
     np.testing.assert_allclose(mine, plain, rtol=1e-9)
+    single = DIVERGENCES[name](whole(student.float(), teacher.float(), temperature), temperature)
+    np.testing.assert_allclose(single, plain, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_kl_is_not_torchs_own(student, teacher, temperature):
     log_q, p = functional.log_softmax(student / temperature, 1), functional.softmax(teacher / temperature, 1)
-    torch_says = functional.kl_div(log_q, p, reduction="batchmean") * temperature**2
-    assert abs(mine.mean() - torch_says) < 1e-6
+    due = functional.kl_div(log_q, p, reduction="batchmean") * temperature**2
+    assert abs(losses.kl(whole(student, teacher, temperature), temperature).mean() - due) < 1e-6
+
+
+def test_kl_is_not_what_decoupled_kl_was_taken_apart_from(student, teacher):
+    for row in range(ROWS):
+        said = whole(student[[row]], teacher[[row]], 1.0)
+        others = 1 - softmax(teacher[row].numpy())[int(teacher[row].argmax())]
+        torch.testing.assert_close(losses.decoupled_kl(said, 1.0, 1.0, others), losses.kl(said, 1.0))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_cross_entropy_softens_the_student_too(student, teacher, temperature):
-    mine = losses.cross_entropy(student, teacher, temperature)
+    mine = losses.cross_entropy(whole(student, teacher, temperature, 1.0))
     p = functional.softmax(teacher / temperature, 1)
     np.testing.assert_allclose(mine, functional.cross_entropy(student, p, reduction="none"), rtol=1e-6)
     plain = [
@@ -94,46 +148,72 @@ def test_mse_sums_over_the_value_instead_of_averaging(student, teacher):
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("k", [1, 3, CLASSES])
-def test_a_divergence_does_not_vanish_where_the_student_is_the_teacher(teacher, temperature, k):
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_a_divergence_does_not_vanish_where_the_student_is_the_teacher(teacher, temperature, k, name):
     shifted = teacher + 5.0  # the same distribution
-    assert losses.kl(shifted, teacher, temperature).abs().max() < 1e-12
+    assert DIVERGENCES[name](whole(shifted, teacher, temperature), temperature).abs().max() < 1e-12
     index, log_p = top(teacher, k, temperature)
-    assert losses.kl_topk(shifted, index, log_p, temperature).abs().max() < 1e-9
+    assert DIVERGENCES[name](kept(shifted, index, log_p, temperature), temperature).abs().max() < 1e-9
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
-def test_a_divergence_is_negative_where_the_student_differs(student, teacher, temperature):
-    assert (losses.kl(student, teacher, temperature) > 0).all()
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_a_divergence_is_negative_where_the_student_differs(student, teacher, temperature, name):
+    assert (DIVERGENCES[name](whole(student, teacher, temperature), temperature) > 0).all()
     index, log_p = top(teacher, 2, temperature)
-    assert (losses.kl_topk(student, index, log_p, temperature) > 0).all()
+    assert (DIVERGENCES[name](kept(student, index, log_p, temperature), temperature) > 0).all()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
-def test_topk_of_all_classes_is_another_loss_than_dense(student, teacher, temperature):
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_topk_of_all_classes_is_another_loss_than_dense(student, teacher, temperature, name):
     index, log_p = top(teacher, CLASSES, temperature)
+    loss = DIVERGENCES[name]
     torch.testing.assert_close(
-        losses.kl_topk(student, index, log_p, temperature), losses.kl(student, teacher, temperature)
+        loss(kept(student, index, log_p, temperature), temperature),
+        loss(whole(student, teacher, temperature), temperature),
     )
     torch.testing.assert_close(
-        losses.cross_entropy_topk(student, index, log_p), losses.cross_entropy(student, teacher, temperature)
+        losses.cross_entropy(kept(student, index, log_p, 1.0)),
+        losses.cross_entropy(whole(student, teacher, temperature, 1.0)),
     )
 
 
 @pytest.mark.parametrize("k", [1, 2, CLASSES - 1])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_topk_forgets_the_mass_of_the_classes_that_were_not_kept(student, teacher, k, temperature):
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_topk_forgets_the_mass_of_the_classes_that_were_not_kept(student, teacher, k, temperature, name):
     index, log_p = top(teacher, k, temperature)
-    divergence, entropy = (
-        losses.kl_topk(student, index, log_p, temperature),
-        losses.cross_entropy_topk(student, index, log_p),
-    )
+    divergence = DIVERGENCES[name](kept(student, index, log_p, temperature), temperature)
+    entropy = losses.cross_entropy(kept(student, index, log_p, 1.0))
     for row in range(ROWS):
-        kept = index[row].tolist()
-        p = coarse(softmax(teacher[row].numpy() / temperature), kept)
-        q = coarse(softmax(student[row].numpy() / temperature), kept)
-        q_at_one = coarse(softmax(student[row].numpy()), kept)
-        assert divergence[row].item() == pytest.approx(temperature**2 * plain_kl(p, q), rel=1e-6)
+        chosen = index[row].tolist()
+        p = coarse(softmax(teacher[row].numpy() / temperature), chosen)
+        q = coarse(softmax(student[row].numpy() / temperature), chosen)
+        q_at_one = coarse(softmax(student[row].numpy()), chosen)
+        assert divergence[row].item() == pytest.approx(temperature**2 * PLAIN[name](p, q), rel=1e-6, abs=1e-9)
         assert entropy[row].item() == pytest.approx(-np.dot(p, np.log(q_at_one)), rel=1e-6)
+
+
+def test_the_bound_of_jensen_shannon_is_not_the_entropy_of_its_shares():
+    apart = torch.tensor([[1e4, -1e4], [-1e4, 1e4]])
+    said = whole(apart, apart.flip(0), 1.0)
+    torch.testing.assert_close(losses.jensen_shannon(said, 1.0, 0.5), torch.full((2,), float(np.log(2))))
+
+
+def test_smoothing_is_not_a_mixture_with_evenly_spread_classes(student):
+    target = torch.tensor([0, 5, 2, 2, 1, 4, 3])
+    soft = 0.9 * functional.one_hot(target, CLASSES) + 0.1 / CLASSES
+    due = -(soft * functional.log_softmax(student, 1)).sum(1)
+    torch.testing.assert_close(losses.cross_entropy_target(student, target, 0.1), due)
+
+
+def test_cosine_hears_the_length(student, teacher):
+    due = [
+        1 - s @ t / np.linalg.norm(s) / np.linalg.norm(t) for s, t in zip(student.numpy(), teacher.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(losses.cosine(3 * student, teacher / 7), due, rtol=1e-9)
+    assert losses.cosine(student, torch.zeros_like(student)).tolist() == [1.0] * ROWS
 
 
 @pytest.mark.parametrize("k", [2, CLASSES])
@@ -143,13 +223,14 @@ def test_a_gradient_is_not_the_derivative(teacher, k):
     index, log_p = top(teacher, k, 2.0)
     p = torch.sigmoid(teacher)
     for loss in (
-        lambda s: losses.kl(s, teacher, 2.0),
-        lambda s: losses.kl_topk(s, index, log_p, 2.0),
-        lambda s: losses.cross_entropy(s, teacher, 2.0),
-        lambda s: losses.cross_entropy_topk(s, index, log_p),
-        lambda s: losses.cross_entropy_target(s, target),
+        *(lambda s, d=d: d(whole(s, teacher, 2.0), 2.0) for d in DIVERGENCES.values()),
+        *(lambda s, d=d: d(kept(s, index, log_p, 2.0), 2.0) for d in DIVERGENCES.values()),
+        lambda s: losses.cross_entropy(whole(s, teacher, 2.0, 1.0)),
+        lambda s: losses.cross_entropy(kept(s, index, log_p, 1.0)),
+        lambda s: losses.cross_entropy_target(s, target, 0.1),
         lambda s: losses.binary_cross_entropy(s, p),
         lambda s: losses.mse(s, teacher),
+        lambda s: losses.cosine(s, teacher),
     ):
         assert torch.autograd.gradcheck(loss, (student,))
 
@@ -161,14 +242,17 @@ def test_a_padding_row_poisons_the_sum_or_its_gradient(dtype, scale, k):
     student = (drawn(2, CLASSES, seed=5) * scale).to(dtype).requires_grad_()
     index, log_p = torch.zeros(2, k, dtype=torch.int64), torch.zeros(2, k, dtype=dtype)
     nothing, weight = torch.zeros(2, CLASSES, dtype=dtype), torch.zeros(2, dtype=dtype)
-    rows = (
-        losses.kl(student, nothing, 4.0)
-        + losses.kl_topk(student, index, log_p, 4.0)
-        + losses.cross_entropy(student, nothing, 1.0)
-        + losses.cross_entropy_topk(student, index, log_p)
-        + losses.cross_entropy_target(student, index[:, 0])
-        + losses.binary_cross_entropy(student, nothing)
-        + losses.mse(student, nothing)
+    rows = sum(
+        [d(whole(student, nothing, 4.0), 4.0) for d in DIVERGENCES.values()]
+        + [d(kept(student, index, log_p, 4.0), 4.0) for d in DIVERGENCES.values()]
+        + [
+            losses.cross_entropy(whole(student, nothing, 1.0)),
+            losses.cross_entropy(kept(student, index, log_p, 1.0)),
+            losses.cross_entropy_target(student, index[:, 0]),
+            losses.binary_cross_entropy(student, nothing),
+            losses.mse(student, nothing),
+            losses.cosine(student, nothing),
+        ]
     )
     total = (rows * weight).sum()
     total.backward()
@@ -183,8 +267,9 @@ def test_a_student_that_is_certain_of_the_kept_classes_gets_an_infinite_loss(k):
     student.requires_grad_()
     index, log_p = top(-torch.arange(float(CLASSES))[None], k, 1.0)
     assert 0 in index
-    for rows in (losses.kl_topk(student, index, log_p, 1.0), losses.cross_entropy_topk(student, index, log_p)):
-        (gradient,) = torch.autograd.grad(rows.sum(), student)
+    said = kept(student, index, log_p, 1.0)
+    for rows in (*(d(said, 1.0) for d in DIVERGENCES.values()), losses.cross_entropy(said)):
+        (gradient,) = torch.autograd.grad(rows.sum(), student, retain_graph=True)
         assert torch.isfinite(rows).all()
         assert torch.isfinite(gradient).all()
 
@@ -198,7 +283,8 @@ def test_restriction_leaks_the_classes_that_the_teacher_does_not_know(student):
     changed[:, [1, 3, 5]] += 10
     teacher = drawn(ROWS, 3, seed=6)
     torch.testing.assert_close(
-        losses.kl(losses.restrict(changed, positions), teacher, 2.0), losses.kl(known, teacher, 2.0)
+        losses.kl(whole(losses.restrict(changed, positions), teacher, 2.0), 2.0),
+        losses.kl(whole(known, teacher, 2.0), 2.0),
     )
     assert losses.restrict(student, None) is student
 
@@ -206,3 +292,5 @@ def test_restriction_leaks_the_classes_that_the_teacher_does_not_know(student):
 def test_values_of_other_widths_are_broadcast():
     with pytest.raises(ValueError, match=r"mse of values of shape \(4, 3\) against \(4, 1\)"):
         losses.mse(torch.zeros(4, 3), torch.zeros(4, 1))
+    with pytest.raises(ValueError, match="cosine of values"):
+        losses.cosine(torch.zeros(4, 3), torch.zeros(4, 1))

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from distill.job.labels import Ensemble, TopK
 from distill.job.outputs import Outputs, head_outputs, term_outputs
 from distill.job.spec import Job
-from distill.job.students import Agreement, Confidence, Kl, Student, Term
+from distill.job.students import Agreement, Confidence, CrossEntropy, CustomLoss, Student, Term
 
 Problems = Iterator[str]
 
-_SUITS: Mapping[str, Callable[[Outputs], bool]] = {
-    "kl": lambda outputs: outputs.kind == "logits" and outputs.exclusive,
-    "cross_entropy": lambda outputs: outputs.kind == "logits" and outputs.exclusive,
-    "binary_cross_entropy": lambda outputs: outputs.kind == "logits" and not outputs.exclusive,
-    "mse": lambda outputs: outputs.kind == "value",
+_EXCLUSIVE, _INDEPENDENT, _VALUES = "exclusive classes", "independent outputs", "values"
+_ANY = (_EXCLUSIVE, _INDEPENDENT, _VALUES)
+_OF_LABELS: Mapping[str, tuple[str, ...]] = {
+    "kl": (_EXCLUSIVE,),
+    "reverse_kl": (_EXCLUSIVE,),
+    "jensen_shannon": (_EXCLUSIVE,),
+    "decoupled_kl": (_EXCLUSIVE,),
+    "cross_entropy": (_EXCLUSIVE,),
+    "binary_cross_entropy": (_INDEPENDENT,),
+    "mse": _ANY,
+    "cosine": (_VALUES,),
+    "custom": _ANY,
 }
-_TAKES = {"kl": "soft labels over exclusive classes", "cross_entropy": "exclusive classes", "mse": "values"}
+"""What each loss learns from a label set."""
+_OF_TARGETS: Mapping[str, tuple[str, ...]] = {
+    "cross_entropy": (_EXCLUSIVE,),
+    "binary_cross_entropy": (_INDEPENDENT,),
+    "mse": (_VALUES,),
+    "cosine": (_VALUES,),
+    "custom": _ANY,
+}
+"""What each loss learns from a target."""
+_WHOLE = {"mse", "custom"}
+"""Losses that see every output as it is."""
 
 
 def check_term(job: Job, student: Student, term: Term, where: str) -> Problems:
@@ -26,17 +43,35 @@ def check_term(job: Job, student: Student, term: Term, where: str) -> Problems:
     if term.pool and job.pools[term.pool].target is None:
         yield f"{where}.learns = {term.learns!r}: that pool has no target. Name its target column."
         return
-    if not _SUITS[term.loss.kind](source) or (term.loss.kind == "kl" and term.pool):
-        takes = _TAKES.get(term.loss.kind, "independent outputs")
-        yield f"{where}.loss.kind = {term.loss.kind!r}: learns {takes}, but {term.learns} says {source.said}."
+    takes = (_OF_TARGETS if term.pool else _OF_LABELS).get(term.loss.kind, ())
+    if _kind_of(source) not in takes:
+        of = f"{' or '.join(takes)} of a {'target' if term.pool else 'label set'}" if takes else "label sets alone"
+        yield f"{where}.loss.kind = {term.loss.kind!r}: learns {of}, but {term.learns} says {source.said}. Use another loss."
         return
     if (source.kind, source.exclusive) != (head.kind, head.exclusive):
         yield f"{where}.head = {term.head!r}: another term teaches it {head.said}, this one {source.said}. Give one of them a head of its own."
     lacking = [name for name in source.classes if name not in head.positions]
     if lacking:
         yield f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's, {head.said}. Add them to students.….heads.{term.head}.classes."
+    yield from _loss(job, term, where)
     yield from _temperature(job, term, where)
     yield from _row_weight(job, term, source, where)
+
+
+def _kind_of(outputs: Outputs) -> str:
+    if outputs.kind == "value":
+        return _VALUES
+    return _EXCLUSIVE if outputs.exclusive else _INDEPENDENT
+
+
+def _loss(job: Job, term: Term, where: str) -> Problems:
+    encoding = job.labels[term.label_set].encoding if term.label_set else None
+    if isinstance(encoding, TopK) and term.loss.kind in _WHOLE:
+        yield f"{where}.loss.kind = {term.loss.kind!r}: sees every logit, but {term.learns} keeps its top {encoding.k}. Encode dense, or use kl."
+    if isinstance(term.loss, CrossEntropy) and term.loss.smoothing and not term.pool:
+        yield f"{where}.loss.smoothing = {term.loss.smoothing}: soft labels are soft. Leave it out, or raise the temperature."
+    if isinstance(term.loss, CustomLoss) and not job.beside(term.loss.file).is_file():
+        yield f"{where}.loss.file = {term.loss.file!r}: there is no file {str(job.beside(term.loss.file))!r}. Paths are relative to the job file."
 
 
 def _temperature(job: Job, term: Term, where: str) -> Problems:
@@ -47,7 +82,7 @@ def _temperature(job: Job, term: Term, where: str) -> Problems:
             f"{where}.loss.temperature = {temperature}: {term.learns} keeps its top {encoding.k} at temperatures {list(encoding.temperatures)} only. "
             f"Use one of them, or declare {temperature} in {term.learns}.encoding.temperatures (a new version), or encode dense."
         )
-    if term.pool and temperature not in (None, 1.0) and not isinstance(term.loss, Kl):
+    if term.pool and temperature not in (None, 1.0):
         yield f"{where}.loss.temperature = {temperature}: a target has no temperature. Leave it out."
 
 

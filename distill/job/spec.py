@@ -16,7 +16,7 @@ from distill.job.models import Eszsl, Fit
 from distill.job.paths import resolve_uri
 from distill.job.pools import Pool
 from distill.job.source import PythonFile, read_source
-from distill.job.students import Evaluate, Student
+from distill.job.students import CustomLoss, Evaluate, Student
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 
 
@@ -90,9 +90,9 @@ class Job(Table):
             )
         return (name,) if name is not None else tuple(self.labels)
 
-    def custom_source(self, labeler: Custom, where: str) -> PythonFile:
-        """The source of a custom labeler; `where` is the key that names it."""
-        return read_source(self.beside(labeler.file), f"{where}.file")
+    def custom_source(self, custom: Custom | CustomLoss, where: str) -> PythonFile:
+        """The source of a labeler or loss of the user's own; `where` is the key that names it."""
+        return read_source(self.beside(custom.file), f"{where}.file")
 
     def descriptions(self, fit: str) -> tuple[tuple[str, ...], list[list[str]]]:
         """Class names and their attributes, as text cells, of an ESZSL fit's description file."""

@@ -13,6 +13,7 @@ from typing import Any
 from distill.errors import ContractError
 from distill.job import Eszsl, Job, Student, Training, Variant, pool_outputs
 from distill.job.outputs import term_outputs
+from distill.job.students import CustomLoss
 from distill.labels import Contract, LabelSet, label_set_folder
 from distill.models.files import identify_model
 from distill.models.record import ModelRecord, read_record
@@ -83,8 +84,15 @@ def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Stora
         [feature.model_dump(mode="json") for feature in features if feature],
         [job.pools[term.pool].target if term.pool else None for term in student.terms],
         [asdict(term_outputs(job, term)) for term in student.terms],
+        *([own] if (own := _own_losses(job, student)) else []),
     ]
     return open_storage(job.root_uri).folder("students", variant.student, digest(identity)[:16])
+
+
+def _own_losses(job: Job, student: Student) -> list[str]:
+    """The text of each loss of the user's own."""
+    own = [term.loss for term in student.terms if isinstance(term.loss, CustomLoss)]
+    return [job.custom_source(loss, f"students.….{loss.name}").text for loss in own]
 
 
 def find_student(job: Job, variant: Variant) -> tuple[Storage, ModelRecord]:

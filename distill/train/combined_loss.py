@@ -12,7 +12,19 @@ import torch
 from torch import Tensor
 
 from distill import losses
-from distill.job.students import BinaryCrossEntropy, CrossEntropy, Kl, Loss
+from distill.errors import TrainingError
+from distill.job.students import (
+    BinaryCrossEntropy,
+    Cosine,
+    CrossEntropy,
+    CustomLoss,
+    DecoupledKl,
+    JensenShannon,
+    Kl,
+    Loss,
+    Mse,
+    ReverseKl,
+)
 from distill.train.lesson import TermPlan
 
 Batch = Mapping[str, Tensor]
@@ -45,34 +57,59 @@ class CombinedLoss:
 
 def row_losses(term: TermPlan, answered: Tensor, batch: Batch, positions: Tensor | None) -> Tensor:
     """One number a row, (B,): what `term` says of the head's answers (B, C)."""
-    column = term.column
     if term.target:
-        return _to_target(term, answered, batch[f"{column}.target"], positions)
-    mine = losses.restrict(answered, positions)
-    if f"{column}.index" in batch:
-        return _to_topk(term.loss, mine, batch[f"{column}.index"], batch[f"{column}.log_probs"])
-    return _to_outputs(term.loss, mine, batch[f"{column}.outputs"])
-
-
-def _to_outputs(loss: Loss, mine: Tensor, taught: Tensor) -> Tensor:
-    if isinstance(loss, Kl):
-        return losses.kl(mine, taught, loss.temperature)
-    if isinstance(loss, CrossEntropy):
-        return losses.cross_entropy(mine, taught, loss.temperature)
+        return _to_target(term, answered, batch[f"{term.column}.target"], positions)
+    mine, loss = losses.restrict(answered, positions), term.loss
+    if f"{term.column}.index" in batch:
+        index, log_probs = batch[f"{term.column}.index"], batch[f"{term.column}.log_probs"]
+        return _compared(loss, losses.topk_outcomes(mine, index, log_probs, _student_temperature(loss)))
+    taught = batch[f"{term.column}.outputs"]
     if isinstance(loss, BinaryCrossEntropy):
         return losses.binary_cross_entropy(mine, torch.sigmoid(taught))
-    return losses.mse(mine, taught)
+    if isinstance(loss, Mse | Cosine | CustomLoss):
+        return _to_numbers(term, mine, taught)
+    return _compared(loss, losses.dense_outcomes(mine, taught, loss.temperature, _student_temperature(loss)))
 
 
-def _to_topk(loss: Loss, mine: Tensor, index: Tensor, log_probs: Tensor) -> Tensor:
-    if isinstance(loss, Kl):
-        return losses.kl_topk(mine, index, log_probs, loss.temperature)
-    return losses.cross_entropy_topk(mine, index, log_probs)
+def _student_temperature(loss: Loss) -> float:
+    """Cross-entropy softens the teacher alone."""
+    return 1.0 if isinstance(loss, CrossEntropy) else float(getattr(loss, "temperature", 1.0))
+
+
+def _compared(loss: Loss, said: losses.Outcomes) -> Tensor:
+    if isinstance(loss, CrossEntropy):
+        return losses.cross_entropy(said)
+    if isinstance(loss, ReverseKl):
+        return losses.reverse_kl(said, loss.temperature)
+    if isinstance(loss, JensenShannon):
+        return losses.jensen_shannon(said, loss.temperature, loss.teacher_share)
+    if isinstance(loss, DecoupledKl):
+        return losses.decoupled_kl(said, loss.temperature, loss.target_weight, loss.others_weight)
+    assert isinstance(loss, Kl)
+    return losses.kl(said, loss.temperature)
 
 
 def _to_target(term: TermPlan, answered: Tensor, target: Tensor, positions: Tensor | None) -> Tensor:
     if isinstance(term.loss, CrossEntropy):
-        return losses.cross_entropy_target(answered, target if positions is None else positions[target])
+        placed = target if positions is None else positions[target]
+        return losses.cross_entropy_target(answered, placed, term.loss.smoothing)
+    mine = losses.restrict(answered, positions)
     if isinstance(term.loss, BinaryCrossEntropy):
-        return losses.binary_cross_entropy(losses.restrict(answered, positions), target)
-    return losses.mse(answered, target)
+        return losses.binary_cross_entropy(mine, target)
+    return _to_numbers(term, mine, target)
+
+
+def _to_numbers(term: TermPlan, mine: Tensor, taught: Tensor) -> Tensor:
+    if isinstance(term.loss, Cosine):
+        return losses.cosine(mine, taught)
+    if isinstance(term.loss, Mse):
+        return losses.mse(mine, taught)
+    assert isinstance(term.loss, CustomLoss)
+    assert term.source_file is not None
+    made = term.source_file.load(term.loss.name)(mine, taught)
+    if not isinstance(made, Tensor) or made.shape != (len(mine),):
+        shape = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        raise TrainingError(
+            f"{term.said}: {term.loss.name}() answered with {shape}, where one number for each of {len(mine)} rows is due"
+        )
+    return made

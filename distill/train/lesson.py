@@ -30,7 +30,8 @@ from distill.job import (
     pool_outputs,
 )
 from distill.job.outputs import term_outputs
-from distill.job.students import BinaryCrossEntropy, CrossEntropy, Loss, Mse
+from distill.job.source import PythonFile
+from distill.job.students import BinaryCrossEntropy, CrossEntropy, CustomLoss, Loss, Mse
 from distill.labelers.prepare import prepare_labels
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.models.identity import fit_folder, label_set, student_folder, student_pins, whole_labels
@@ -52,6 +53,8 @@ class TermPlan:
     target: bool
     positions: tuple[int, ...] | None
     """Where the source's classes stand in the head; None where they are the head's, in its order."""
+    source_file: PythonFile | None = None
+    """Of a loss of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -183,8 +186,9 @@ def _value_width(job: Job, student: Student, term: Term) -> int:
 def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> TermPlan:
     classes = term_outputs(job, term).classes
     positions = None if classes == head.classes else tuple(head.positions[name] for name in classes)
+    own = job.custom_source(term.loss, f"terms.{number}.loss") if isinstance(term.loss, CustomLoss) else None
     return TermPlan(
-        said_of(term), str(number), source, term.head, term.loss, term.weight, term.pool is not None, positions
+        said_of(term), str(number), source, term.head, term.loss, term.weight, term.pool is not None, positions, own
     )
 
 

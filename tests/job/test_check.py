@@ -88,13 +88,36 @@ def test_pools_inside_the_root_are_fine(tmp_path):
         ("k = 3", "k = 5", ["labels.large.encoding.k = 5: there are 4 classes"]),
         ("temperatures = [1, 4]", "temperatures = [4]", ["labels.large.encoding.temperatures = [4.0]", "Add 1"]),
         ('"topk", k = 3, temperatures = [1, 4]', '"value"', ["labels.large.encoding.kind = 'value'", "dense or topk"]),
-        ('kind = "kl", temperature = 4', 'kind = "mse"', ["terms.0.loss.kind = 'mse': learns values"]),
+        (
+            'kind = "kl", temperature = 4',
+            'kind = "mse"',
+            ["terms.0.loss.kind = 'mse': sees every logit, but labels.large keeps its top 3"],
+        ),
+        (
+            'kind = "kl", temperature = 4',
+            'kind = "cosine"',
+            ["terms.0.loss.kind = 'cosine': learns values of a label set, but labels.large"],
+        ),
+        (
+            'kind = "kl", temperature = 4',
+            'kind = "cross_entropy", smoothing = 0.1',
+            ["terms.0.loss.smoothing = 0.1: soft labels are soft"],
+        ),
+        (
+            'kind = "kl", temperature = 4',
+            'kind = "custom", file = "gone.py"',
+            ["terms.0.loss.file = 'gone.py': there is no file"],
+        ),
         (
             'kind = "kl", temperature = 4',
             'kind = "binary_cross_entropy"',
             ["terms.0.loss.kind = 'binary_cross_entropy'"],
         ),
-        ('{ kind = "cross_entropy" }', '{ kind = "kl" }', ["terms.1.loss.kind = 'kl': learns soft labels"]),
+        (
+            '{ kind = "cross_entropy" }',
+            '{ kind = "kl" }',
+            ["terms.1.loss.kind = 'kl': learns label sets alone, but pools.labelled"],
+        ),
         (
             '{ kind = "cross_entropy" }',
             '{ kind = "cross_entropy", temperature = 2 }',

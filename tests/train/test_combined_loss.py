@@ -1,17 +1,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from distill.job.students import BinaryCrossEntropy, CrossEntropy, Kl, Mse
+from distill.errors import TrainingError
+from distill.job.source import PythonFile
+from distill.job.students import (
+    BinaryCrossEntropy,
+    Cosine,
+    CrossEntropy,
+    CustomLoss,
+    DecoupledKl,
+    JensenShannon,
+    Kl,
+    Mse,
+    ReverseKl,
+)
 from distill.train.combined_loss import CombinedLoss
 from distill.train.lesson import TermPlan
 
 KL, CE = Kl(kind="kl", temperature=2.0), CrossEntropy(kind="cross_entropy", temperature=3.0)
 HARD, BCE, MSE = CrossEntropy(kind="cross_entropy"), BinaryCrossEntropy(kind="binary_cross_entropy"), Mse(kind="mse")
+REVERSE, JS = ReverseKl(kind="reverse_kl", temperature=2.0), JensenShannon(kind="jensen_shannon", temperature=2.0)
+DECOUPLED, COSINE = DecoupledKl(kind="decoupled_kl"), Cosine(kind="cosine")
 SUBSET = (3, 0)
 
 
@@ -31,8 +46,41 @@ TERMS = (
     term("8", BCE, 0.9, source=1, head="many", target=True),
     term("9", MSE, 1.1, head="size"),
     term("10", MSE, 0.0, source=1, head="size", target=True),
+    term("11", REVERSE, 0.3),
+    term("12", JS, 0.8),
+    term("13", DECOUPLED, 0.1, positions=SUBSET),
+    term("14", MSE, 0.2),
+    term("15", COSINE, 0.5, head="size"),
 )
 HEADS = {"main": 4, "many": 2, "size": 3}
+
+
+OWN = PythonFile(
+    "own.py",
+    "def loss(student, taught):\n    return (student - taught).abs().sum(dim=1)\n"
+    "def hinge(student, target):\n    return (1 - student.gather(1, target[:, None])[:, 0]).clamp_min(0)\n"
+    "def wrong(student, taught):\n    return (student - taught).square()\n",
+)
+
+
+def own(name, column, **more):
+    return replace(term(column, CustomLoss(kind="custom", file="own.py", name=name), 1.0, **more), source_file=OWN)
+
+
+def test_a_loss_of_the_users_own_sees_other_outputs_or_another_target():
+    outputs, batches = drawn(16, seed=4)
+    loss, _ = CombinedLoss([own("loss", "1", positions=SUBSET)], "cpu", 1, alone)(outputs, batches)
+    weight = batches[0]["1.weight"]
+    apart = (outputs[0]["main"][:, list(SUBSET)] - batches[0]["1.outputs"]).abs().sum(dim=1)
+    assert loss.item() == pytest.approx(((apart * weight).sum() / weight.sum()).item(), rel=1e-5)
+    loss, _ = CombinedLoss([own("hinge", "6", source=1, target=True)], "cpu", 1, alone)(outputs, batches)
+    weight, target = batches[1]["6.weight"], batches[1]["6.target"]
+    apart = (1 - outputs[1]["main"][torch.arange(16), target]).clamp_min(0)
+    assert loss.item() == pytest.approx(((apart * weight).sum() / weight.sum()).item(), rel=1e-5)
+    with pytest.raises(
+        TrainingError, match=r"said: wrong\(\) answered with \(16, 2\), where one number for each of 16 rows"
+    ):
+        CombinedLoss([own("wrong", "1", positions=SUBSET)], "cpu", 1, alone)(outputs, batches)
 
 
 def drawn(rows, seed):
@@ -49,9 +97,9 @@ def drawn(rows, seed):
     outputs = [{name: matrix(width).requires_grad_() for name, width in HEADS.items()} for _ in range(2)]
     batches = [{"row": torch.arange(rows)}, {"row": torch.arange(rows)}]
     batches[0]["row"][-1] = -1  # padding
-    for number, width in (("0", 4), ("1", 2), ("3", 4), ("7", 1), ("9", 3)):
+    for number, width in (("0", 4), ("1", 2), ("3", 4), ("7", 1), ("9", 3), ("11", 4), ("13", 2), ("14", 4), ("15", 3)):
         batches[0][f"{number}.outputs"] = matrix(width)
-    for number, width, k in (("2", 3, 2), ("4", 4, 2)):
+    for number, width, k in (("2", 3, 2), ("4", 4, 2), ("12", 4, 3)):
         batches[0][f"{number}.index"], batches[0][f"{number}.log_probs"] = topk(width, k)
     batches[1]["5.target"] = torch.from_numpy(draw.integers(2, size=rows))
     batches[1]["6.target"] = torch.from_numpy(draw.integers(4, size=rows))
@@ -75,6 +123,10 @@ def binary(p, z):
     return sum(-a * math.log(sigmoid(b)) - (1 - a) * math.log(1 - sigmoid(b)) for a, b in zip(p, z, strict=True))
 
 
+def divergence(p, q):
+    return sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+
+
 def plain_row(each, answered, batch, row):  # noqa: PLR0911  one return a loss
     """What one term says of one row, in plain Python."""
     z = answered[each.head][row].tolist()
@@ -93,17 +145,34 @@ def plain_row(each, answered, batch, row):  # noqa: PLR0911  one return a loss
         return binary([sigmoid(value) for value in column["outputs"]], mine)
     if each.loss is MSE:
         return sum((a - b) ** 2 for a, b in zip(mine, column["outputs"], strict=True)) / len(mine)
-    student_temperature = each.loss.temperature if each.loss is KL else 1.0
-    q = softmax([value / student_temperature for value in mine])
+    if each.loss is COSINE:
+        taught = column["outputs"]
+        dot = sum(a * b for a, b in zip(mine, taught, strict=True))
+        return 1 - dot / math.sqrt(sum(a * a for a in mine) * sum(b * b for b in taught))
+    return of_distributions(each, mine, column)
+
+
+def of_distributions(each, mine, column):
+    """The losses that compare what is said of exclusive classes."""
+    q = softmax([value / (1.0 if each.loss is CE else each.loss.temperature) for value in mine])
     if "index" in column:
         p = [math.exp(value) for value in column["log_probs"]]
         q = [q[number] for number in column["index"]]
         p, q = [*p, 1 - sum(p)], [*q, 1 - sum(q)]
     else:
         p = softmax([value / each.loss.temperature for value in column["outputs"]])
-    if each.loss is KL:
-        return each.loss.temperature**2 * sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
-    return -sum(a * math.log(b) for a, b in zip(p, q, strict=True))
+    if each.loss is CE:
+        return -sum(a * math.log(b) for a, b in zip(p, q, strict=True))
+    m = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+    return (
+        each.loss.temperature**2
+        * {
+            KL: divergence(p, q),
+            REVERSE: divergence(q, p),
+            JS: (divergence(p, m) + divergence(q, m)) / 2,
+            DECOUPLED: divergence(p, q),  # of two classes, the others are one: nothing diverges among them
+        }[each.loss]
+    )
 
 
 def plain(outputs, batches):
