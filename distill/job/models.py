@@ -96,12 +96,25 @@ class Training(Table):
     """Rows of a global batch, over all workers."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """How the learning rate falls, to 0, after the warm-up."""
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of all steps: while it rises from 0."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """The most that a step's whole gradient may measure; a larger one is scaled down to it."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the network's matrix products; weights, losses and sums stay float32."""
+    gradients: Literal["workers", "lanes"] = "workers"
+    """`lanes`: lane by lane, summed in a fixed order, so that 1, 2, 4, … workers give the same weights to the last bit, and memory holds one lane."""
+    compile: bool = False
+    """Whether torch compiles the network first: some seconds that long trainings win back."""
     lanes: Positive = 8
     """Fixed streams that make a global batch; workers must divide it."""
     checkpoint_epochs: Positive = 10
     """A checkpoint every so many epochs."""
+    checkpoint_steps: Positive | None = None
+    """And one every so many steps, where an epoch is long."""
     workers: Positive = 2
     """Data-parallel processes. Not part of a student's digest."""
     gpus: Gpus = "auto"

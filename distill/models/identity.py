@@ -21,7 +21,7 @@ from distill.pool import OpenPool, known_inventory, open_pool
 from distill.schema import digest
 from distill.storage import Storage, open_storage
 
-_NOT_LEARNED = {"workers", "gpus", "checkpoint_epochs"}
+_NOT_LEARNED = {"workers", "gpus", "checkpoint_epochs", "checkpoint_steps"}
 
 
 def fit_folder(job: Job, name: str) -> Storage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import safetensors.torch
@@ -19,6 +19,9 @@ from distill.errors import StorageError
 from distill.schema import seal, unseal
 from distill.storage import Storage
 
+KEPT = 2
+"""Checkpoints of one training: the newest, and one more in case it is torn."""
+
 log = logging.getLogger(__name__)
 
 
@@ -28,6 +31,8 @@ class Position:
 
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    sums: list[list[float]] = field(default_factory=list)
+    """Of the epoch under way, a row a term (`CombinedLoss`); empty at its start."""
 
 
 def save_checkpoint(folder: Storage, position: Position, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -39,7 +44,8 @@ def save_checkpoint(folder: Storage, position: Position, network: nn.Module, opt
     digest = hashlib.sha256(content).hexdigest()
     key = f"step_{position.step:09d}"
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
-    folder.put(f"{key}.json", seal({"step": position.step, "history": position.history, "sha256": digest}))
+    folder.put(f"{key}.json", seal({**asdict(position), "sha256": digest}))
+    _thin(folder)
 
 
 def newest_checkpoint(folder: Storage) -> str | None:
@@ -60,7 +66,16 @@ def load_checkpoint(folder: Storage, key: str, network: nn.Module, optimizer: to
     tensors = _tensors(folder, key, body["sha256"])
     network.load_state_dict(_below(tensors, "network."))
     _load_optimizer(optimizer, _below(tensors, "optimizer."))
-    return Position(body["step"], body["history"])
+    return Position(body["step"], body["history"], body.get("sums", []))
+
+
+def _thin(folder: Storage) -> None:
+    """Delete all but the newest checkpoints; where that fails they stay."""
+    keys = [entry.key for entry in folder.list_objects()]
+    steps = sorted({key[: len("step_000000000")] for key in keys})[:-KEPT]
+    for key in keys:
+        if key[: len("step_000000000")] in steps:
+            folder.delete(key)
 
 
 class _TornError(StorageError):

@@ -1,12 +1,12 @@
 """L(θ) = Σ_t weight_t · mean over the rows that t knows of ℓ_t, over the *global* batch.
 
-Each worker sums its own rows; the weights are summed over all workers, so that rejected and padding rows, of which workers have
-different numbers, do not bend the mean. DDP averages gradients, hence the factor `workers`.
+The rows' weights are summed over the whole batch first (`known`), so that rejected and padding rows, of which workers and lanes have
+different numbers, do not bend the mean; then any part of the batch gives its share of L, and the shares add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -33,16 +33,21 @@ Batch = Mapping[str, Tensor]
 class CombinedLoss:
     """The terms of one lesson, on one device."""
 
-    def __init__(
-        self, terms: Sequence[TermPlan], device: str, workers: int, sum_over_workers: Callable[[Tensor], Tensor]
-    ) -> None:
-        self.terms, self.workers, self.sum_over_workers = terms, workers, sum_over_workers
+    def __init__(self, terms: Sequence[TermPlan], device: str) -> None:
+        self.terms = terms
+        self.weights = torch.tensor([term.weight for term in terms], device=device)
         self.positions = [
             torch.tensor(term.positions, device=device) if term.positions is not None else None for term in terms
         ]
 
-    def __call__(self, outputs: Sequence[Mapping[str, Tensor]], batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
-        """The scalar to differentiate, and (terms, 4): this worker's Σ w·ℓ, Σ w, rows with w > 0 and rows of each term. One entry a source."""
+    def known(self, batches: Sequence[Batch]) -> Tensor:
+        """Σ w of each term over these rows, (terms,), to be summed over the global batch. One batch a source."""
+        return torch.stack([batches[term.source][f"{term.column}.weight"].sum() for term in self.terms])
+
+    def __call__(
+        self, outputs: Sequence[Mapping[str, Tensor]], batches: Sequence[Batch], known: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """These rows' part of L, to differentiate, given the global batch's `known`; and (terms, 4): their Σ w·ℓ, Σ w, rows with w > 0 and rows."""
         sums = []
         for term, positions in zip(self.terms, self.positions, strict=True):
             batch, answered = batches[term.source], outputs[term.source][term.head]
@@ -50,9 +55,7 @@ class CombinedLoss:
             loss = (row_losses(term, answered, batch, positions) * weight_B).sum()
             sums.append(torch.stack([loss, weight_B.sum(), (weight_B > 0).sum(), (batch["row"] >= 0).sum()]))
         summed = torch.stack(sums)
-        known = self.sum_over_workers(summed[:, 1].detach().clone()).clamp_min(1e-12)
-        weights = torch.tensor([term.weight for term in self.terms], device=summed.device)
-        return (weights * summed[:, 0] / known).sum() * self.workers, summed.detach()
+        return (self.weights * summed[:, 0] / known.clamp_min(1e-12)).sum(), summed.detach()
 
 
 def row_losses(term: TermPlan, answered: Tensor, batch: Batch, positions: Tensor | None) -> Tensor:

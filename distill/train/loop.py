@@ -1,7 +1,7 @@
 """What every training worker runs: lesson after lesson in one process group, so that the start is paid once.
 
-A worker is deterministic given (lesson, rank, workers): one thread, rows by a pure function, randomness drawn anew for each step from
-(seed, step, rank): with dropout, another number of workers draws otherwise. Rank 0 keeps checkpoints and, last, the export.
+A worker is deterministic given (lesson, rank, workers): one thread, rows by a pure function, randomness and learning rate anew for each step by its
+number. With `gradients = "lanes"` the number of workers does not matter either. Rank 0 keeps checkpoints and, last, the export.
 """
 
 from __future__ import annotations
@@ -10,22 +10,23 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-import numpy as np
 import safetensors.torch
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from distill.engine import WorkerContext
 from distill.errors import TrainingError
 from distill.feed import Arrays, Feed, Order, cut_chunks
+from distill.job import Training
 from distill.models import ModelRecord, write_record
 from distill.models.network import build_network, head_parameters, parameter_count
 from distill.storage import open_storage
 from distill.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
 from distill.train.combined_loss import CombinedLoss
+from distill.train.gradients import Answer, Gradients, LaneGradients, WorkerGradients
 from distill.train.lesson import Lesson
 
 _SAY_EVERY_SECONDS = 0.5
@@ -46,7 +47,6 @@ class _Training:
         self.folder = open_storage(lesson.folder)
         self.network = build_network(lesson.plan, lesson.seed).to(context.device)
         self.optimizer = _optimizer(lesson, self.network)
-        self.loss = CombinedLoss(lesson.terms, context.device, context.workers, self._sum)
         training = lesson.training
         self.orders = [
             Order(
@@ -69,9 +69,8 @@ class _Training:
             Feed(source, order, rank=self.context.rank, workers=self.context.workers)
             for source, order in zip(self.lesson.sources, self.orders, strict=True)
         ]
-        model = DistributedDataParallel(self.network) if self.context.workers > 1 else self.network
         try:
-            self._epochs(model, [feed.batches(first) for feed in feeds])
+            self._epochs(self._gradients(), [feed.batches(first) for feed in feeds])
         finally:
             for feed in feeds:
                 feed.close()
@@ -79,6 +78,13 @@ class _Training:
             self._export(time.monotonic() - began)
         if self.context.workers > 1:
             dist.barrier()
+
+    def _gradients(self) -> Gradients:
+        training, loss = self.lesson.training, CombinedLoss(self.lesson.terms, self.context.device)
+        answer = partial(_answer, training, self.context.device.split(":")[0])
+        if training.gradients == "lanes":
+            return LaneGradients(self.network, loss, self.context, answer, training.lanes)
+        return WorkerGradients(self.network, loss, self.context, answer)
 
     def _restored(self) -> Position:
         """Where rank 0 says that all go on."""
@@ -88,45 +94,43 @@ class _Training:
             dist.broadcast_object_list(chosen, src=0)
         return load_checkpoint(checkpoints, chosen[0], self.network, self.optimizer) if chosen[0] else Position()
 
-    def _epochs(self, model: nn.Module, feeds: Sequence[Iterator[Arrays]]) -> None:
-        model.train()
-        summed, spoke, unsaid = torch.zeros(len(self.lesson.terms), 4, device=self.context.device), time.monotonic(), 0
+    def _epochs(self, gradients: Gradients, feeds: Sequence[Iterator[Arrays]]) -> None:
+        self.network.train()
+        training, spoke, unsaid = self.lesson.training, time.monotonic(), 0
+        summed = self._begun()
         for step in range(self.position.step, self.total_steps):
-            summed += self._step(model, step, [next(feed) for feed in feeds])
-            unsaid += self.lesson.training.batch_rows
+            summed += self._step(gradients, step, [next(feed) for feed in feeds])
+            unsaid += training.batch_rows
             if time.monotonic() - spoke >= _SAY_EVERY_SECONDS or step == self.total_steps - 1:
                 epoch = step // self.steps_per_epoch + 1
-                self.context.say(unsaid, f"{self.lesson.name}: epoch {epoch} of {self.lesson.training.epochs}")
+                self.context.say(unsaid, f"{self.lesson.name}: epoch {epoch} of {training.epochs}")
                 spoke, unsaid = time.monotonic(), 0
             if (step + 1) % self.steps_per_epoch == 0:
                 self._end_epoch(step + 1, self._sum(summed))
-                summed = torch.zeros_like(summed)
+                summed = self._begun()
+            elif training.checkpoint_steps and (step + 1) % training.checkpoint_steps == 0:
+                self.position = Position(step + 1, self.position.history, self._sum(summed).tolist())
+                self._keep()
+                summed = self._begun()
 
-    def _step(self, model: nn.Module, step: int, batches: Sequence[Arrays]) -> Tensor:
-        drawn = int(np.random.SeedSequence([self.lesson.seed, step, self.context.rank]).generate_state(1)[0])
-        torch.manual_seed(drawn)
+    def _begun(self) -> Tensor:
+        """The sums of the epoch under way, which rank 0 has for all."""
+        nothing = torch.zeros(len(self.lesson.terms), 4, device=self.context.device)
+        return (
+            torch.tensor(self.position.sums, device=nothing.device)
+            if self.position.sums and not self.context.rank
+            else nothing
+        )
+
+    def _step(self, gradients: Gradients, step: int, batches: Sequence[Arrays]) -> Tensor:
+        training = self.lesson.training
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lesson.training.learning_rate * self._rate(step)
-        tensors = [
-            {name: torch.from_numpy(values).to(self.context.device) for name, values in batch.items()}
-            for batch in batches
-        ]
-        answered = model(torch.cat([batch["features"] for batch in tensors]))
-        sizes = [len(batch["row"]) for batch in tensors]
-        outputs = [
-            dict(zip(answered, parts, strict=True))
-            for parts in zip(*(answered[head].split(sizes) for head in answered), strict=True)
-        ]
-        loss, summed = self.loss(outputs, tensors)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+            group["lr"] = training.learning_rate * rate(training, step, self.total_steps)
+        summed = gradients.backward(self.lesson.seed, step, batches)
+        if training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
         self.optimizer.step()
         return summed
-
-    def _rate(self, step: int) -> float:
-        if self.lesson.training.schedule == "constant":
-            return 1.0
-        return 0.5 * (1 + math.cos(math.pi * step / self.total_steps))
 
     def _end_epoch(self, step: int, summed: Tensor) -> None:
         self._require_rows(summed)
@@ -140,8 +144,11 @@ class _Training:
         known = (summed[:, 2] / summed[:, 3]).tolist()
         said = {"epoch": epoch, "loss": total, "terms": means, "known": known}
         self.position = Position(step, [*self.position.history, said])
-        due = epoch % self.lesson.training.checkpoint_epochs == 0 or step == self.total_steps
-        if due and self.context.rank == 0:
+        if epoch % self.lesson.training.checkpoint_epochs == 0 or step == self.total_steps:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self.context.rank == 0:
             save_checkpoint(self.folder.folder("checkpoints"), self.position, self.network, self.optimizer)
 
     def _require_rows(self, summed: Tensor) -> None:
@@ -187,6 +194,27 @@ class _Training:
         if self.context.workers > 1:
             dist.all_reduce(values)
         return values
+
+
+def rate(training: Training, step: int, steps: int) -> float:
+    """The learning rate of a step as a share of the job's."""
+    rising = math.ceil(training.warmup_fraction * steps)
+    if step < rising:
+        return (step + 1) / (rising + 1)
+    done = (step - rising) / max(1, steps - rising)
+    return {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done}[training.schedule]
+
+
+def _answer(training: Training, kind: str, model: nn.Module) -> Answer:
+    """The network as it is asked: compiled and in the job's precision, its outputs float32."""
+    made = torch.compile(model) if training.compile else model
+
+    def answer(features: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(kind, torch.bfloat16, enabled=training.precision == "bfloat16"):
+            outputs = made(features)
+        return {head: values.float() for head, values in outputs.items()}
+
+    return answer
 
 
 def _optimizer(lesson: Lesson, network: nn.Module) -> torch.optim.Optimizer:

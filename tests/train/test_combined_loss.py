@@ -69,18 +69,18 @@ def own(name, column, **more):
 
 def test_a_loss_of_the_users_own_sees_other_outputs_or_another_target():
     outputs, batches = drawn(16, seed=4)
-    loss, _ = CombinedLoss([own("loss", "1", positions=SUBSET)], "cpu", 1, alone)(outputs, batches)
+    loss, _ = at_once([own("loss", "1", positions=SUBSET)], outputs, batches)
     weight = batches[0]["1.weight"]
     apart = (outputs[0]["main"][:, list(SUBSET)] - batches[0]["1.outputs"]).abs().sum(dim=1)
     assert loss.item() == pytest.approx(((apart * weight).sum() / weight.sum()).item(), rel=1e-5)
-    loss, _ = CombinedLoss([own("hinge", "6", source=1, target=True)], "cpu", 1, alone)(outputs, batches)
+    loss, _ = at_once([own("hinge", "6", source=1, target=True)], outputs, batches)
     weight, target = batches[1]["6.weight"], batches[1]["6.target"]
     apart = (1 - outputs[1]["main"][torch.arange(16), target]).clamp_min(0)
     assert loss.item() == pytest.approx(((apart * weight).sum() / weight.sum()).item(), rel=1e-5)
     with pytest.raises(
         TrainingError, match=r"said: wrong\(\) answered with \(16, 2\), where one number for each of 16 rows"
     ):
-        CombinedLoss([own("wrong", "1", positions=SUBSET)], "cpu", 1, alone)(outputs, batches)
+        at_once([own("wrong", "1", positions=SUBSET)], outputs, batches)
 
 
 def drawn(rows, seed):
@@ -194,13 +194,15 @@ def plain(outputs, batches):
     return total, sums
 
 
-def alone(values):
-    return values
+def at_once(terms, outputs, batches):
+    """The batch is one part."""
+    loss = CombinedLoss(terms, "cpu")
+    return loss(outputs, batches, loss.known(batches))
 
 
 def test_the_combined_loss_differs_from_a_plain_loop_over_rows():
     outputs, batches = drawn(16, seed=0)
-    loss, summed = CombinedLoss(TERMS, "cpu", 1, alone)(outputs, batches)
+    loss, summed = at_once(TERMS, outputs, batches)
     due, sums = plain(outputs, batches)
     assert loss.item() == pytest.approx(due, rel=1e-5)
     np.testing.assert_allclose(summed, sums, rtol=1e-5)
@@ -210,7 +212,7 @@ def test_the_combined_loss_differs_from_a_plain_loop_over_rows():
 def test_workers_with_unlike_many_known_rows_bend_the_mean(workers):
     rows = 16
     outputs, batches = drawn(rows, seed=1)
-    whole, _ = CombinedLoss(TERMS, "cpu", 1, alone)(outputs, batches)
+    whole, _ = at_once(TERMS, outputs, batches)
     whole.backward()
     due = [{name: values.grad.clone() for name, values in each.items()} for each in outputs]
     known = torch.stack([batches[each.source][f"{each.column}.weight"].sum() for each in TERMS])
@@ -222,9 +224,9 @@ def test_workers_with_unlike_many_known_rows_bend_the_mean(workers):
         mine = slice(rank * rows // workers, (rank + 1) * rows // workers)
         parts = [{name: values[mine] for name, values in each.items()} for each in outputs]
         some = [{name: values[mine] for name, values in each.items()} for each in batches]
-        loss, _ = CombinedLoss(TERMS, "cpu", workers, lambda _: known.clone())(parts, some)
-        (loss / workers).backward()  # what DDP makes of the workers' gradients: their mean
-        total += loss.item() / workers
+        loss, _ = CombinedLoss(TERMS, "cpu")(parts, some, known)
+        loss.backward()
+        total += loss.item()
     assert total == pytest.approx(whole.item(), rel=1e-5)
     for each, grads in zip(outputs, due, strict=True):
         for name, values in each.items():
@@ -238,7 +240,7 @@ def test_a_batch_without_known_rows_gives_nan():
         for name in batch:
             if name.startswith(f"{each.column}."):
                 batch[name] = torch.zeros_like(batch[name])
-    loss, summed = CombinedLoss(TERMS, "cpu", 1, alone)(outputs, batches)
+    loss, summed = at_once(TERMS, outputs, batches)
     loss.backward()
     assert loss.item() == 0
     assert (summed[:, :2] == 0).all()
@@ -250,7 +252,7 @@ def test_a_row_of_weight_0_teaches():
     outputs, batches = drawn(8, seed=3)
     for each in TERMS:
         batches[each.source][f"{each.column}.weight"][5] = 0
-    before, _ = CombinedLoss(TERMS, "cpu", 1, alone)(outputs, batches)
+    before, _ = at_once(TERMS, outputs, batches)
     before.backward()
     assert all((values.grad[5] == 0).all() for each in outputs for values in each.values())
     assert all((values.grad[:5] != 0).any() for values in outputs[0].values())

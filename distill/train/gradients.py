@@ -1,0 +1,159 @@
+"""One step's gradient over the *global* batch, in one of two ways that a job chooses by `gradients`.
+
+`workers`  each worker takes all its lanes at once, and torch's DistributedDataParallel averages. As fast as a bare loop; another number of workers
+           gives the same rows in every batch, and weights that differ in their last bits.
+`lanes`    each lane is taken alone, and the lanes' gradients are summed in a fixed binary tree: numbers of lanes split into even and odd
+           places, and so on down. Worker r of W holds the lanes ≡ r (mod W), which is a subtree where W is a power of two, and the workers'
+           sums meet in a butterfly that is the rest of the tree (a + b is b + a to the last bit). So weights are **bit-equal** for 1, 2, 4, …
+           workers, on CPU and on GPUs of one kind, dropout included, which is drawn by (seed, step, lane). Memory holds one lane's
+           activations, so it is gradient accumulation too. Measured: tests/benchmarks/results/train_cost.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from distill.engine import WorkerContext
+from distill.feed import Arrays
+from distill.train.combined_loss import CombinedLoss
+
+Batch = Mapping[str, Tensor]
+Answer = Callable[[Tensor], Mapping[str, Tensor]]
+"""Features of all sources → every head's outputs."""
+
+
+class Gradients(Protocol):
+    """Leaves the gradient of a step in the parameters."""
+
+    def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
+        """One batch a source, this worker's lanes laid end to end. Returns this worker's (terms, 4) sums (`CombinedLoss`)."""
+
+
+class WorkerGradients:
+    """All lanes of a worker at once; the mean over workers by DDP."""
+
+    def __init__(
+        self, network: nn.Module, loss: CombinedLoss, context: WorkerContext, answer: Callable[[nn.Module], Answer]
+    ) -> None:
+        self.network, self.loss, self.context = network, loss, context
+        self.answer = answer(DistributedDataParallel(network) if context.workers > 1 else network)
+
+    def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
+        """As `Gradients` says."""
+        torch.manual_seed(_drawn(seed, step, self.context.rank))
+        tensors = [on_device(batch, self.context.device) for batch in batches]
+        known = self.loss.known(tensors)
+        if self.context.workers > 1:
+            dist.all_reduce(known)
+        _no_gradients(self.network)
+        loss, summed = self.loss(_answered(self.answer, tensors), tensors, known)
+        (loss * self.context.workers).backward()  # type: ignore[no-untyped-call]  # DDP averages
+        return summed
+
+
+class LaneGradients:
+    """Lane by lane, in a fixed tree."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: CombinedLoss,
+        context: WorkerContext,
+        answer: Callable[[nn.Module], Answer],
+        lanes: int,
+    ) -> None:
+        self.network, self.loss, self.context, self.answer = network, loss, context, answer(network)
+        self.lanes = range(context.rank, lanes, context.workers)
+
+    def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
+        """As `Gradients` says."""
+        tensors = [on_device(batch, self.context.device) for batch in batches]
+        lanes = [[_part(batch, number, len(self.lanes)) for batch in tensors] for number in range(len(self.lanes))]
+        places = range(len(self.lanes))
+        known = self._over_workers(_tree(places, lambda place: self.loss.known(lanes[place])))
+        sums: list[Tensor] = []
+
+        def gradient(place: int) -> Tensor:
+            torch.manual_seed(_drawn(seed, step, self.lanes[place]))
+            _no_gradients(self.network)
+            loss, summed = self.loss(_answered(self.answer, lanes[place]), lanes[place], known)
+            loss.backward()  # type: ignore[no-untyped-call]
+            sums.append(summed)
+            return _flat(self.network)
+
+        _spread(self._over_workers(_tree(places, gradient)), self.network)
+        return torch.stack(sums).sum(dim=0)
+
+    def _over_workers(self, mine: Tensor) -> Tensor:
+        """The sum over workers: the upper part of the tree where their number is a power of two."""
+        workers = self.context.workers
+        if workers & (workers - 1):
+            dist.all_reduce(mine)
+            return mine
+        distance = workers // 2
+        while distance:
+            mine = mine + _exchanged(mine, self.context.rank ^ distance)
+            distance //= 2
+        return mine
+
+
+def on_device(batch: Arrays, device: str) -> Batch:
+    """Arrays as tensors."""
+    return {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
+
+
+def _answered(answer: Answer, batches: Sequence[Batch]) -> list[dict[str, Tensor]]:
+    """Each source's answers, from one pass over the rows of all."""
+    outputs = answer(torch.cat([batch["features"] for batch in batches]))
+    sizes = [len(batch["row"]) for batch in batches]
+    parts = zip(*(torch.split(outputs[head], sizes) for head in outputs), strict=True)
+    return [dict(zip(outputs, part, strict=True)) for part in parts]
+
+
+def _part(batch: Batch, number: int, parts: int) -> Batch:
+    rows = len(batch["row"]) // parts
+    return {name: values[number * rows : (number + 1) * rows] for name, values in batch.items()}
+
+
+def _tree(places: Sequence[int], made: Callable[[int], Tensor]) -> Tensor:
+    """Even places, then odd ones, each likewise; as many tensors are held as the tree is deep."""
+    if len(places) == 1:
+        return made(places[0])
+    return _tree(places[0::2], made) + _tree(places[1::2], made)
+
+
+def _exchanged(mine: Tensor, partner: int) -> Tensor:
+    theirs = torch.empty_like(mine)
+    operations = [dist.P2POp(dist.isend, mine.contiguous(), partner), dist.P2POp(dist.irecv, theirs, partner)]
+    for request in dist.batch_isend_irecv(operations):
+        request.wait()
+    return theirs
+
+
+def _flat(network: nn.Module) -> Tensor:
+    """All gradients end to end; zeros where there is none."""
+    return torch.cat([
+        (torch.zeros_like(each) if each.grad is None else each.grad).flatten() for each in network.parameters()
+    ])  # fmt: skip
+
+
+def _spread(flat: Tensor, network: nn.Module) -> None:
+    parameters = list(network.parameters())
+    for each, part in zip(parameters, torch.split(flat, [each.numel() for each in parameters]), strict=True):
+        each.grad = part.view_as(each)
+
+
+def _no_gradients(network: nn.Module) -> None:
+    for each in network.parameters():
+        each.grad = None
+
+
+def _drawn(*position: int) -> int:
+    return int(np.random.SeedSequence(list(position)).generate_state(1)[0])
