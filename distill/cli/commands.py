@@ -126,6 +126,32 @@ def report(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = 
 
 
 @app.command()
+def export(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+    """Students as files that need nothing of distill's: safetensors, a Python file, a model card."""
+    with edge(ray, verbose=verbose):
+        from distill.run import export_job
+
+        for each in export_job(load_job(job, root=root), [name] if name else None):
+            say(f"students.{each.name}: {each.uri}")
+
+
+@app.command()
+def predict(
+    export: Annotated[str, typer.Argument(metavar="EXPORT", help="The folder that `distill export` named.")],
+    source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder or a URI, in any format of a pool.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="A folder or a URI, for a Parquet file each.")],
+) -> None:
+    """Label files with an exported student."""
+    with edge(None, verbose=False):
+        from distill.predict import predict_files
+
+        for each in predict_files(export, source, target):
+            say(
+                f"{each.url}: {each.rows:,} rows in = {each.rows - each.rejected:,} labelled + {each.rejected:,} rejected"
+            )
+
+
+@app.command()
 def show(
     job: JobFile,
     name: Annotated[str, typer.Argument(help="A label set of the job.")],

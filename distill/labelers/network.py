@@ -67,7 +67,12 @@ def as_answer(answered: torch.Tensor) -> Matrix:
 
 def load_network(folder: str, record: ModelRecord) -> MultiHead:
     """A trained network from its plan and its safetensors. Raises StorageError."""
+    return network_of(record, read_weights(open_storage(folder), record))
+
+
+def network_of(record: ModelRecord, weights: bytes) -> MultiHead:
+    """A network from its record and the bytes of its safetensors."""
     assert record.plan is not None
     network = MultiHead(NetworkPlan.from_plain(record.plan))
-    network.load_state_dict(safetensors.torch.load(read_weights(open_storage(folder), record)))
+    network.load_state_dict(safetensors.torch.load(weights))
     return network.eval()

@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
-from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, Trained, read_record, read_weights, write_record
+from distill.models.record import (
+    HeadPlan,
+    ModelRecord,
+    NetworkPlan,
+    Trained,
+    read_record,
+    read_weights,
+    record_from_plain,
+    write_record,
+)
 
-__all__ = ["HeadPlan", "ModelRecord", "NetworkPlan", "Trained", "read_record", "read_weights", "write_record"]
+__all__ = [
+    "HeadPlan",
+    "ModelRecord",
+    "NetworkPlan",
+    "Trained",
+    "read_record",
+    "read_weights",
+    "record_from_plain",
+    "write_record",
+]

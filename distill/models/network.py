@@ -88,7 +88,7 @@ def _trunk(model: Network, in_features: int) -> nn.Module:
     if isinstance(model, NgramBag):
         return nn.Sequential(_bag(model), *_dropout(model.dropout))
     if isinstance(model, Rnn):
-        return nn.Sequential(nn.Unflatten(1, model.shape), _LastState(model), *_dropout(model.dropout))
+        return nn.Sequential(nn.Unflatten(1, model.shape), LastState(model), *_dropout(model.dropout))
     return _convolutions(model) if isinstance(model, Cnn) else nn.Identity()
 
 
@@ -101,7 +101,7 @@ def _bag(model: NgramBag) -> nn.EmbeddingBag:
     return bag
 
 
-class _LastState(nn.Module):
+class LastState(nn.Module):
     """A GRU's state after the last step: (B, steps, numbers) → (B, H)."""
 
     def __init__(self, model: Rnn) -> None:

@@ -96,7 +96,11 @@ def read_record(folder: Storage) -> ModelRecord | None:
     content = folder.read_or_none(DONE)
     if content is None:
         return None
-    body = unseal(content, folder.url(DONE))
+    return record_from_plain(unseal(content, folder.url(DONE)))
+
+
+def record_from_plain(body: Mapping[str, Any]) -> ModelRecord:
+    """The inverse of `asdict`."""
     heads = {
         name: Outputs(head["kind"], tuple(head["classes"]), head["exclusive"]) for name, head in body["heads"].items()
     }

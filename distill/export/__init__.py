@@ -1,0 +1,16 @@
+"""`distill export`: a student as files that need nothing of distill's.
+
+    weights.safetensors    the weights
+    model.py               the network, in plain torch: `load("weights.safetensors")(features)`
+    model.json             sealed: features, heads, classes, what taught it, the plan of the network; what `distill predict` reads
+    README.md              the model card
+
+They lie beside the student, under `export/`. `model.py` is written for people who choose to run it; distill itself never does: it builds the
+network from the plan.
+"""
+
+from __future__ import annotations
+
+from distill.export.stage import Exported, export_students
+
+__all__ = ["Exported", "export_students"]

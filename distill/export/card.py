@@ -1,0 +1,59 @@
+"""The model card: what the student is, what taught it, and how well it does, with the digests that prove it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distill.job import Features, ImageFeatures, TextFeatures, VectorFeatures
+from distill.models import ModelRecord
+from distill.results import MEASURES, SHARES, MethodResult
+
+
+def features_said(features: Features, width: int, places: int | None) -> str:
+    """What the network takes, in words."""
+    if isinstance(features, ImageFeatures):
+        height, across, channels = features.shape
+        return (
+            f"(rows, {width}) float32: images of {height} × {across} × {channels}, channel by channel, bytes over 255."
+        )
+    if isinstance(features, TextFeatures):
+        return f"(rows, {places}) int32: the places of each text's n-grams, as distill.pool.ngram_places makes them."
+    assert isinstance(features, VectorFeatures)
+    scaled = f", times {features.scale:g}" if features.scale != 1 else ""
+    return f"(rows, {width}) float32: the columns {', '.join(features.columns)}{scaled}."
+
+
+def heads_said(record: ModelRecord) -> str:
+    """Every head and what it answers, in words."""
+    return "; ".join(f"{name}: {outputs.said}" for name, outputs in record.heads.items())
+
+
+def card(name: str, record: ModelRecord, features: str, results: Sequence[MethodResult]) -> str:
+    """The text of README.md."""
+    terms = [f"- {term}" for term in record.details.get("terms", [])]
+    pins = [f"| `{what}` | `{pin}` |" for what, pin in record.taught_by.items()]
+    scores = [line for result in results for line in _scores(result)]
+    parts = [
+        f"# {name}",
+        f"A student of {record.parameters:,} parameters, taught by [distill].",
+        f"**Sees** {features}",
+        f"**Answers** {heads_said(record)}.",
+        "## Taught by",
+        "\n".join(terms),
+        "\n".join(["| what | digest of what it held |", "|---|---|", *pins]),
+        *(["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])] if scores else []),
+        "## Use",
+        "`model.py` needs torch and safetensors alone: `from model import load; load('weights.safetensors')(features)`. "
+        "`distill predict FOLDER IN OUT` labels files with it.",
+        f"Weights: sha256 `{record.sha256}`. Student: digest `{record.digest}`.",
+    ]
+    return "\n\n".join(filter(None, parts)).replace("[distill]", "distill") + "\n"
+
+
+def _scores(result: MethodResult) -> list[str]:
+    said = []
+    for key, title in MEASURES.items():
+        if key in result.measures:
+            value = result.measures[key]
+            said.append(f"| {result.name} | {title} | {f'{100 * value:.1f}%' if key in SHARES else f'{value:.3g}'} |")
+    return said

@@ -1,0 +1,142 @@
+"""`distill predict`: files labelled by an exported student, in this process, a piece of rows at a time.
+
+Each file of the input gets one of the same name, in Parquet, with the input's other columns and, for each head, what it says: `predicted_<head>` (the
+class, or the value) and `predicted_<head>_probability`; of independent outputs the list of classes that are said. A row that cannot be read keeps its
+place, with nulls and the reason in `rejected`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+
+from distill.errors import PoolError
+from distill.job import Features, Outputs
+from distill.job.paths import resolve_uri
+from distill.labelers import prepared
+from distill.labelers.network import NetworkLabeler, network_of
+from distill.models import ModelRecord, record_from_plain
+from distill.pool import check_columns, decode_features, list_shards, pool_format, read_footer, read_rows
+from distill.progress import track
+from distill.schema import canonical, unseal
+from distill.storage import Storage, open_storage
+
+_ROWS = 8_192
+_FEATURES: TypeAdapter[Features] = TypeAdapter(Features)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One finished file."""
+
+    url: str
+    rows: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class _Student:
+    record: ModelRecord
+    features: Features
+    private: Sequence[str]
+    """Columns that are never read."""
+    heads: Mapping[str, NetworkLabeler]
+
+
+def predict_files(export: str, source: str, target: str) -> list[Predicted]:
+    """Label the files at `source` (a folder, a file or a URI) into the folder `target`. Raises PoolError, StorageError."""
+    folder, files, made = (open_storage(resolve_uri(each, Path.cwd())) for each in (export, source, target))
+    student = _load(folder)
+    shards = list_shards("source", files)
+    form = pool_format([shard.key for shard in shards], files.uri)
+    done = []
+    with track("predict", len(shards), "files") as bar:
+        for shard in shards:
+            done.append(_predict(student, files, shard.key, form, made))
+            bar.advance(1)
+    return done
+
+
+def _load(folder: Storage) -> _Student:
+    content = folder.read_or_none("model.json")
+    if content is None:
+        raise PoolError(
+            f"{folder.uri} is no export: it has no model.json. Give the folder that `distill export` names."
+        )
+    body = unseal(content, folder.url("model.json"))
+    record = record_from_plain(body["record"])
+    weights = folder.read("weights.safetensors")
+    if hashlib.sha256(weights).hexdigest() != record.sha256:
+        raise PoolError(f"{folder.url('weights.safetensors')} is damaged: not what model.json pins. Export it again.")
+    network = network_of(record, weights)
+    heads = {head: NetworkLabeler(network, head=head, device="cpu") for head in record.heads}
+    return _Student(record, _FEATURES.validate_json(canonical(body["features"])), body["private"], heads)
+
+
+def _predict(student: _Student, files: Storage, key: str, form: str, made: Storage) -> Predicted:
+    footer = read_footer(files, key, form)
+    check_columns(footer.schema, student.features.columns, files.url(key))
+    taken_names = [name for name in footer.schema.names if name == "rejected" or name.startswith("predicted_")]
+    if taken_names:
+        raise PoolError(f"{files.url(key)} has columns {taken_names}, which predictions are named. Rename them.")
+    columns = [name for name in footer.schema.names if name not in student.private]
+    total, rejected, sink = sum(footer.row_groups), 0, pa.BufferOutputStream()
+    writer: pq.ParquetWriter | None = None
+    for start in range(0, total, _ROWS):
+        rows = range(start, min(start + _ROWS, total))
+        taken = read_rows(files, key, rows, columns, format=form)
+        decoded = decode_features(taken.table, student.features, student.record.in_features)
+        wrong = {**decoded.rejected, **taken.rejected}
+        rejected += len(wrong)
+        made_of = _with_answers(
+            taken.table.drop_columns(list(student.features.columns)), student, decoded.values, wrong
+        )
+        writer = writer or pq.ParquetWriter(sink, made_of.schema, compression="zstd")
+        writer.write_table(made_of)
+    if writer is None:
+        return Predicted(files.url(key), 0, 0)
+    writer.close()
+    target = f"{key.partition('.')[0]}.parquet"
+    made.put(target, bytes(sink.getvalue()))
+    return Predicted(made.url(target), total, rejected)
+
+
+def _with_answers(
+    table: pa.Table, student: _Student, seen: npt.NDArray[Any], wrong: Mapping[int, tuple[str, str]]
+) -> pa.Table:
+    bad = np.isin(np.arange(len(seen)), list(wrong))
+    for head, labeler in student.heads.items():
+        answered = labeler.label(prepared(labeler, seen)).astype(np.float64)
+        for name, values in _columns(f"predicted_{head}", answered, student.record.heads[head], bad):
+            table = table.append_column(name, values)
+    said = [": ".join(wrong[row]) if row in wrong else None for row in range(len(seen))]
+    return table.append_column("rejected", pa.array(said, pa.string()))
+
+
+def _columns(
+    name: str, answered: npt.NDArray[np.float64], outputs: Outputs, bad: npt.NDArray[np.bool_]
+) -> Iterator[tuple[str, pa.Array]]:
+    if outputs.kind == "value":
+        values = pa.array(answered[:, 0], mask=bad) if answered.shape[1] == 1 else _lists(answered.tolist(), bad)
+        yield name, values
+        return
+    names = np.array(outputs.classes, object)
+    if not outputs.exclusive:
+        yield name, _lists([names[row > 0].tolist() for row in answered], bad, pa.list_(pa.string()))
+        return
+    odds = np.exp(answered - answered.max(axis=1, keepdims=True))
+    yield name, pa.array(names[answered.argmax(axis=1)], pa.string(), mask=bad)
+    yield f"{name}_probability", pa.array(1 / odds.sum(axis=1), mask=bad)
+
+
+def _lists(values: list[list[Any]], bad: npt.NDArray[np.bool_], kind: pa.DataType | None = None) -> pa.Array:
+    return pa.array([None if is_bad else each for each, is_bad in zip(values, bad, strict=True)], kind)
