@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.benchmarks import label_cost, resume, scale
+from tests.benchmarks import label_cost, resume, scale, train_cost
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -36,6 +36,13 @@ def test_resume_loses_and_doubles_nothing_and_a_rerun_starts_nothing(tmp_path):
         again = got["reruns"][name]
         assert (again["ray_inits"], again["ray_imported"], again["labelled_now"]) == (0, False, 0)
         assert again["requests"]["list"] + again["requests"]["get"] > 0
+
+
+def test_train_cost_runs_every_step(tmp_path):
+    got = measured(train_cost, tmp_path)
+    for seconds in got.values():
+        assert {name for pair in train_cost.PAIRS.values() for name in pair} == seconds.keys()
+        assert all(len(each) == 2 for each in seconds.values())
 
 
 def test_scale_plans_what_is_left_and_nothing_else(tmp_path):
