@@ -2,8 +2,8 @@
 
 A global batch is L fixed *lanes*. A source's rows are cut into near-equal chunks, each dealt to the lane with the fewest rows, so that
 all lanes end together and all rows weigh alike; each epoch a lane permutes its chunks, and rows within windows of a few chunks, so every
-chunk is read once an epoch with bounded memory. Worker r of W takes the lanes ≡ r (mod W). A lane that ends early gives padding (row −1),
-so that every batch has the same shape.
+chunk is read once an epoch with bounded memory. Chunks follow row groups, so that none is decoded for two of them where there are many.
+Worker r of W takes the lanes ≡ r (mod W). A lane that ends early gives padding (row −1), so that every batch has the same shape.
 """
 
 from __future__ import annotations
@@ -78,16 +78,32 @@ class Order:
         return np.random.default_rng([self.seed, *position])
 
 
-def cut_chunks(shard_rows: Sequence[Sequence[int]], lanes: int, most_rows: int) -> list[Chunk]:
-    """All rows of pools with the given shard sizes, in chunks small enough that every lane has some of them."""
-    total = sum(map(sum, shard_rows))
+def cut_chunks(groups: Sequence[Sequence[Sequence[int]]], lanes: int, most_rows: int) -> list[Chunk]:
+    """All rows of pools, in chunks small enough that every lane has some of them. `groups` are the rows of each row group of each shard of each
+    pool: a chunk is whole ones, or a part of one."""
+    total = sum(rows for shards in groups for each in shards for rows in each)
     size = max(1, min(most_rows, -(-total // (lanes * _LANE_CHUNKS))))
     return [
         Chunk(pool, shard, start, stop - start)
-        for pool, shards in enumerate(shard_rows)
-        for shard, rows in enumerate(shards)
-        for start, stop in pairwise(_near_equal(rows, size, lanes))
+        for pool, shards in enumerate(groups)
+        for shard, each in enumerate(shards)
+        for start, stop in pairwise(_borders(each, size, lanes))
     ]
+
+
+def _borders(groups: Sequence[int], size: int, lanes: int) -> list[int]:
+    """Where a shard is cut: larger row groups into near-equal parts, smaller ones put together up to `size`."""
+    borders = [0]
+    begun = 0
+    for rows in groups:
+        if begun and begun + rows > size:
+            borders.append(borders[-1] + begun)
+            begun = 0
+        begun += rows
+        if begun > size:
+            borders += [borders[-1] + end for end in _near_equal(begun, size, lanes)[1:]]
+            begun = 0
+    return [*borders, borders[-1] + begun] if begun else borders
 
 
 def _near_equal(rows: int, size: int, lanes: int) -> list[int]:

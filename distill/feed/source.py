@@ -24,8 +24,19 @@ from distill.feed.order import Chunk
 from distill.feed.row_weight import row_weights
 from distill.job import Features, NgramBag, Outputs, TextFeatures
 from distill.job.students import RowWeight
-from distill.labels import Contract, DenseLabels, LabelSet, decode
-from distill.pool import Inventory, Rows, Taken, as_matrix, decode_features, decode_target, ngram_places, read_chunk
+from distill.labels import Contract, DenseLabels, LabelSet, Line, decode
+from distill.pool import (
+    HELD_BYTES,
+    Held,
+    Inventory,
+    Rows,
+    Taken,
+    as_matrix,
+    decode_features,
+    decode_target,
+    ngram_places,
+    read_chunk,
+)
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -68,6 +79,11 @@ class Source:
     def shard_rows(self) -> list[list[int]]:
         """Rows of each shard of each pool by its number; none of a retired one."""
         return [inventory.shard_rows.tolist() for inventory in self.inventories]
+
+    @property
+    def groups(self) -> list[list[list[int]]]:
+        """Rows of each row group of each of those shards, as `cut_chunks` takes them."""
+        return [inventory.group_rows for inventory in self.inventories]
 
     def chunks(self, most_rows: int) -> list[Chunk]:
         """Every row once, in (pool, shard, row) order: for passes in which the order of training does not matter."""
@@ -130,12 +146,21 @@ def _rows_of(labels: LabelSet, chunk: Chunk) -> pa.Table:
     for line in labels.lines.of_shard(chunk.shard):
         start, stop = max(line.start, chunk.start), min(line.start + line.rows, chunk.start + chunk.rows)
         if start < stop:
-            parts.append(labels.read(line).slice(start - line.start, stop - start))
+            table = labels.read(line) if stop - start == line.rows else _held(labels, line)
+            parts.append(table.slice(start - line.start, stop - start))
     if sum(map(len, parts)) != chunk.rows:
         raise ContractError(
             f"labels.{labels.name}: rows {chunk.start}–{chunk.start + chunk.rows - 1} of shard {chunk.shard} are not all labelled. Run `distill label`."
         )
     return pa.concat_tables(parts)
+
+
+_labels: Held[pa.Table] = Held(HELD_BYTES)
+
+
+def _held(labels: LabelSet, line: Line) -> pa.Table:
+    """A fragment of which several chunks take parts."""
+    return _labels.get((labels.folder.uri, line.data), lambda: labels.read(line), lambda table: int(table.nbytes))
 
 
 def _target(table: pa.Table, column: TargetColumn) -> Arrays:

@@ -16,7 +16,7 @@ from distill.pool.formats import (
     read_footer,
     read_rows,
 )
-from distill.pool.held import read_chunk
+from distill.pool.held import HELD_BYTES, Held, read_chunk
 from distill.pool.inventory import Fragment, Inventory, Shard, read_inventory
 from distill.pool.listing import MADE_MARKER, list_shards, take_inventory
 from distill.pool.make import claim_folder, make_pool
@@ -25,6 +25,7 @@ from distill.pool.numbers import value_width
 from distill.pool.open import OpenPool, check_pools, known_inventory, open_pool
 
 __all__ = [
+    "HELD_BYTES",
     "INDEXED",
     "MADE_MARKER",
     "WHOLE",
@@ -33,6 +34,7 @@ __all__ = [
     "Fragment",
     "FragmentTable",
     "GroupCache",
+    "Held",
     "Inventory",
     "OpenPool",
     "Rows",

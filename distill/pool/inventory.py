@@ -89,6 +89,14 @@ class Inventory:
         rows[self.live] = self.table["rows"].to_numpy()[self.live]
         return rows
 
+    @property
+    def group_rows(self) -> list[list[int]]:
+        """Rows of each row group of each shard by its number; none where it is retired. A file of a format without an index is one group."""
+        live = set(self.live.tolist())
+        if self.format not in INDEXED:
+            return [[rows] if rows else [] for rows in self.shard_rows.tolist()]
+        return [each if number in live else [] for number, each in enumerate(self.table["row_groups"].to_pylist())]
+
     @cached_property
     def retired(self) -> frozenset[int]:
         """Numbers of shards whose labels nobody sees any more."""

@@ -50,7 +50,7 @@ class _Training:
         training = lesson.training
         self.orders = [
             Order(
-                cut_chunks(source.shard_rows, training.lanes, lesson.most_chunk_rows),
+                cut_chunks(source.groups, training.lanes, lesson.most_chunk_rows),
                 training.lanes,
                 training.batch_rows // training.lanes,
                 lesson.seed,

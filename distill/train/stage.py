@@ -75,7 +75,7 @@ def _rows(lesson: Lesson) -> int:
 
     training = lesson.training
     order = Order(
-        cut_chunks(lesson.sources[0].shard_rows, training.lanes, lesson.most_chunk_rows),
+        cut_chunks(lesson.sources[0].groups, training.lanes, lesson.most_chunk_rows),
         training.lanes,
         training.batch_rows // training.lanes,
         0,

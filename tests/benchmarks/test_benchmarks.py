@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.benchmarks import label_cost, resume, scale, train_cost
+from tests.benchmarks import feed_cost, label_cost, resume, scale, train_cost
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -36,6 +36,13 @@ def test_resume_loses_and_doubles_nothing_and_a_rerun_starts_nothing(tmp_path):
         again = got["reruns"][name]
         assert (again["ray_inits"], again["ray_imported"], again["labelled_now"]) == (0, False, 0)
         assert again["requests"]["list"] + again["requests"]["get"] > 0
+
+
+def test_feed_cost_gives_every_row_in_each_way(tmp_path):
+    got = measured(feed_cost, tmp_path)
+    assert {name: [run["rows"] for run in runs] for name, runs in got.items()} == dict.fromkeys(
+        ("distill", "pyarrow", "ray data"), [4_000]
+    )
 
 
 def test_train_cost_runs_every_step(tmp_path):

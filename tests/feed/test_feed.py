@@ -13,7 +13,7 @@ LANES, LANE_ROWS = 4, 3
 
 @pytest.fixture
 def order(laid):
-    return Order(cut_chunks(laid.source.shard_rows, LANES, 16), LANES, LANE_ROWS, seed=5)
+    return Order(cut_chunks(laid.source.groups, LANES, 16), LANES, LANE_ROWS, seed=5)
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_the_cache_grows_beyond_its_limit(laid, order, monkeypatch):
 
 def test_a_lane_without_rows_ends_the_feed(laid):
     lanes = 32  # more than there are chunks
-    order = Order(cut_chunks([list(shards) for shards in laid.source.shard_rows], 2, 64), lanes, 4, seed=0)
+    order = Order(cut_chunks(laid.source.groups, 2, 64), lanes, 4, seed=0)
     assert len(order.chunks) < lanes
     feed = Feed(laid.source, order, rank=lanes - 1, workers=lanes)
     first = next(feed.batches())

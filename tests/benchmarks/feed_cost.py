@@ -1,0 +1,168 @@
+"""Rows per CPU-second that reach a training loop, features and two label sets: `python -m tests.benchmarks.feed_cost`.
+
+    distill      the feed as `train` uses it: lanes, shuffled windows, digests of label files checked, pool ⋈ label sets by row range; nothing cached
+    pyarrow      a plain loop over the same files in their order: features to numpy, label columns decoded by the same functions; no digest, no shuffle
+    ray data     iter_torch_batches over Parquet that holds the same numbers already joined, as list columns; CPU seconds of all its processes,
+                 less those that it spends before the first batch of an empty read
+
+Each in a process of its own, interleaved; every round's ratio counts. The pool has 128 float32 features a row; the label sets are the top 16 of 1,000 classes
+and 10 dense logits.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.benchmarks.bare import start_bare_ray
+from tests.benchmarks.child import in_child, session_cpu_seconds
+from tests.benchmarks.tables import markdown, options, paired_ratio, show
+
+FEATURES, CLASSES, KEPT, FEW = 128, 1_000, 16, 10
+FRAGMENT_ROWS, SHARD_ROWS, BATCH_ROWS, LANES = 50_000, 50_000, 4_096, 8
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print Markdown."""
+    parser = options(__doc__)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    told = parser.parse_args(arguments)
+    if told.quick:
+        told.rows, told.rounds = 4_000, 1
+    with tempfile.TemporaryDirectory(dir=told.folder) as folder:
+        in_child(_write, folder=folder, rows=told.rows)
+        ways = {"distill": _distill, "pyarrow": _pyarrow, "ray data": _ray_data}
+        measured: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+        for number in range(told.rounds):
+            for name in list(ways) if number % 2 else list(reversed(ways)):
+                measured[name].append(in_child(ways[name], folder=folder))
+                assert measured[name][-1]["rows"] == told.rows, f"{name} gave {measured[name][-1]} of {told.rows} rows"
+    show(told, "What reaches a training loop", [_table(measured)], measured)
+
+
+def _table(measured: dict[str, list[dict[str, Any]]]) -> str:
+    speed = {name: [run["rows"] / run["cpu_seconds"] for run in runs] for name, runs in measured.items()}
+    rows = []
+    for name, each in speed.items():
+        ratio, low, high = paired_ratio(speed["distill"], each)
+        rows.append([name, f"{float(np.median(each)):,.0f}", f"{ratio:.2f}", f"{low:.2f}–{high:.2f}"])
+    return markdown(["way", "rows per CPU-second (median)", "distill over it", "95% interval"], rows)
+
+
+def _contracts() -> tuple[Any, Any]:
+    from tests.making import a_contract, a_topk_contract
+
+    return a_topk_contract(CLASSES, KEPT, (2.0,)), a_contract(tuple(map(str, range(FEW))))
+
+
+def _write(folder: str, rows: int) -> None:
+    """The pool, its label sets, and the same joined for Ray Data."""
+    from distill.labels import LabelSet, decode, encode
+    from distill.storage import open_storage
+    from tests.making import claim_of, commit_labels, list_pool
+
+    root, shard_rows = Path(folder), min(SHARD_ROWS, rows // 2)
+    (root / "pool").mkdir()
+    (root / "joined").mkdir()
+    for number in range(rows // shard_rows):
+        x = np.random.default_rng(number).normal(size=(shard_rows, FEATURES)).astype(np.float32)
+        pq.write_table(pa.table({"x": _lists(x)}), root / "pool" / f"{number:03d}.parquet", row_group_size=shard_rows)
+    inventory, contracts = list_pool(root / "root", root / "pool"), _contracts()
+    sets = [LabelSet(open_storage(str(root / name)), name, 1) for name in ("topk", "dense")]
+    for labels, contract in zip(sets, contracts, strict=True):
+        labels.begin(contract, inventory, FRAGMENT_ROWS)
+    for number, part in enumerate(inventory.fragments(FRAGMENT_ROWS)):
+        draw, columns = np.random.default_rng(100 + number), {}
+        for labels, contract in zip(sets, contracts, strict=True):
+            outputs = (4 * draw.normal(size=(part.rows, contract.width))).astype(np.float32)
+            table = encode(outputs, np.ones(part.rows, bool), contract)
+            labels.add(commit_labels(labels.folder, claim_of(part), table, contract))
+            soft = decode(table, contract, 2.0 if contract.temperatures else None)
+            columns |= {"logits": _lists(soft.outputs)} if contract.encoding == "dense" else {
+                "index": _lists(soft.index.astype(np.int32)), "log_probs": _lists(soft.log_probs),
+            }  # fmt: skip
+        x = pq.read_table(root / "pool" / part.shard.key, columns=["x"])["x"].slice(part.start, part.rows)
+        pq.write_table(pa.table({"x": x, **columns}), root / "joined" / f"{number:03d}.parquet")
+    for labels in sets:
+        labels.write_manifest()
+
+
+def _lists(values: np.ndarray) -> pa.FixedSizeListArray:
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+def _opened(folder: str) -> tuple[Any, list[Any]]:
+    from distill.labels import LabelSet
+    from distill.storage import open_storage
+    from tests.making import list_pool
+
+    root = Path(folder)
+    inventory = list_pool(root / "root", root / "pool")
+    return inventory, [
+        LabelSet(open_storage(str(root / name)), name, 1).refresh(inventory) for name in ("topk", "dense")
+    ]
+
+
+def _distill(folder: str) -> dict[str, float]:
+    from distill.feed import Feed, LabelColumn, Order, Source, cut_chunks, feed
+    from distill.job import VectorFeatures
+
+    feed.CACHE_BYTES = 0
+    inventory, (topk, dense) = _opened(folder)
+    contracts = _contracts()
+    columns = {"0": LabelColumn(contracts[0], (topk,), 2.0), "1": LabelColumn(contracts[1], (dense,), None)}
+    source = Source((inventory,), VectorFeatures(kind="vector", columns=("x",)), FEATURES, columns)
+    began = time.process_time()
+    order = Order(cut_chunks(source.groups, LANES, FRAGMENT_ROWS), LANES, BATCH_ROWS // LANES, 0)
+    feeding, rows = Feed(source, order, rank=0, workers=1), 0
+    for _, batch in zip(range(order.steps_per_epoch), feeding.batches(), strict=False):
+        rows += int((batch["row"] >= 0).sum())
+    seconds = time.process_time() - began
+    feeding.close()
+    return {"rows": rows, "cpu_seconds": seconds}
+
+
+def _pyarrow(folder: str) -> dict[str, float]:
+    from distill.labels import decode
+
+    inventory, sets = _opened(folder)
+    rows, root, began = 0, Path(folder), time.process_time()
+    for number, shard in enumerate(inventory.shards):
+        column = pq.read_table(root / "pool" / shard.key, columns=["x"])["x"]
+        x = column.combine_chunks().flatten().to_numpy().reshape(len(column), FEATURES)
+        joined = {"x": x}
+        for labels, contract in zip(sets, _contracts(), strict=True):
+            parts = []
+            for line in labels.lines.of_shard(number):
+                with pa.memory_map(str(Path(labels.folder.uri, line.data))) as file:
+                    parts.append(pa.ipc.open_file(file).read_all())
+            soft = decode(pa.concat_tables(parts), contract, 2.0 if contract.temperatures else None)
+            joined |= {f"{labels.name}.{name}": values for name, values in vars(soft).items() if values is not None}
+        for start in range(0, len(x), BATCH_ROWS):
+            rows += len({name: values[start : start + BATCH_ROWS] for name, values in joined.items()}["x"])
+    return {"rows": rows, "cpu_seconds": time.process_time() - began}
+
+
+def _ray_data(folder: str) -> dict[str, float]:
+    start_bare_ray(os.cpu_count() or 2)
+    import ray
+
+    files = sorted(str(file) for file in Path(folder, "joined").iterdir())
+    ray.data.range(1).materialize()
+    began, rows = session_cpu_seconds(os.getsid(0)), 0
+    for batch in ray.data.read_parquet(files).iter_torch_batches(batch_size=BATCH_ROWS):
+        rows += len(batch["x"])
+    return {"rows": rows, "cpu_seconds": session_cpu_seconds(os.getsid(0)) - began}
+
+
+if __name__ == "__main__":
+    main()
