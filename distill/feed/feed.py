@@ -48,16 +48,22 @@ class Feed:
         left: Arrays | None = None
         for rows in self._ahead(self.order.windows(epoch, lane)):
             count = len(rows["row"])
-            dropped, skip = min(skip, count), max(0, skip - count)
-            fresh = {name: values[dropped:] for name, values in rows.items()}
-            left = fresh if left is None else concatenate([left, fresh])
-            while len(left["row"]) >= size:
-                yield {name: values[:size] for name, values in left.items()}
-                left = {name: values[size:] for name, values in left.items()}
+            start, skip = min(skip, count), max(0, skip - count)
+            if left is not None:  # only what completes a share is copied, not the whole window
+                stop = min(count, start + size - len(left["row"]))
+                left, start = concatenate([left, _part(rows, start, stop)]), stop
+                if len(left["row"]) == size:
+                    yield left
+                    left = None
+            while count - start >= size:
+                yield _part(rows, start, start + size)
+                start += size
+            if start < count:
+                left = _part(rows, start, count)
         empty = left if left is not None else self._nothing()
         while True:
             yield _padded(empty, size)
-            empty = {name: values[:0] for name, values in empty.items()}
+            empty = _part(empty, 0, 0)
 
     def _ahead(self, windows: Iterator[Window]) -> Iterator[Arrays]:
         """The rows of each window, the next one being read while this one is used."""
@@ -71,8 +77,18 @@ class Feed:
             yield waiting.result()
 
     def _read(self, window: Window) -> Arrays:
-        rows = concatenate([self._chunk(chunk) for chunk in window.chunks])
-        return {name: values[window.positions] for name, values in rows.items()}
+        """The window's rows in its order, each written once, to where it belongs."""
+        places = np.empty_like(window.positions)
+        places[window.positions] = np.arange(len(places))
+        made: Arrays = {}
+        first = 0
+        for chunk in window.chunks:
+            rows = self._chunk(chunk)
+            made = made or {name: np.empty((len(places), *like.shape[1:]), like.dtype) for name, like in rows.items()}
+            for name, values in rows.items():
+                made[name][places[first : first + chunk.rows]] = values
+            first += chunk.rows
+        return made
 
     def _chunk(self, chunk: Chunk) -> Arrays:
         cached = self._cache.get(chunk)
@@ -88,7 +104,11 @@ class Feed:
 
     def _nothing(self) -> Arrays:
         """Arrays of no rows, for a lane that has none."""
-        return {name: values[:0] for name, values in self._chunk(self.order.chunks[0]).items()}
+        return _part(self._chunk(self.order.chunks[0]), 0, 0)
+
+
+def _part(rows: Arrays, start: int, stop: int) -> Arrays:
+    return {name: values[start:stop] for name, values in rows.items()}
 
 
 def _padded(rows: Arrays, size: int) -> Arrays:
