@@ -95,9 +95,9 @@ def test_another_number_of_workers_gives_other_weights_or_rows(labelled, undistu
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 20))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
 def test_a_killed_rank_or_workers_that_come_and_go_change_the_weights(labelled, undisturbed, tmp_path, seed):
-    """Killed at a step that a seed draws, then gone on with another number of workers, and killed again."""
+    """Killed at a step that a seed draws, then gone on with another number of workers, and killed again: 20 kills over all seeds."""
     draw, job = np.random.default_rng(seed), copied(labelled, tmp_path / "job")
     due, due_stored, rows = undisturbed
     last: dict[int, list[int]] = {}
