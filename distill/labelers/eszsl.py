@@ -9,8 +9,8 @@ The pass keeps, of any rows, XᵀX, the classes' sums XᵀY, and a bounded sampl
 (`holdout`): no smaller than the pool, where the pool is within the bound. V is then solved from the sums over all rows.
 
 Memory of a `Statistic`, whatever the rows and workers: 8·(d + 1)² bytes of XᵀX, 8·z·(d + 1) of XᵀY, and a sample of at most
-`SAMPLE_ROWS` rows and `SAMPLE_BYTES` (at d = 1,024 and z = 40: 8 + 0.3 + 64 MiB). `merge` holds three at once; the solution a second XᵀX
-and its factors.
+`SAMPLE_ROWS` rows and `SAMPLE_BYTES` (at d = 1,024 and z = 40: 8 + 0.3 + 64 MiB). `merge` holds up to four such statistics at once, a
+split's judging the sample twice and three matrices of XᵀX's size, `weights` three of these.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ def holdout(classes, width, rows=0, spec=SPEC):
         (40, 256, 120),
         (40, 512, 30),
         (40, 1024, 16),
+        (512, 64, 30),
+        (1000, 64, 16),
         (40, 4096, 16),
         (8, 64, 28),
         (8, 4096, 16),
@@ -33,7 +35,7 @@ def holdout(classes, width, rows=0, spec=SPEC):
         (5, 9, 10),
     ],
 )
-def test_wide_rows_cost_as_many_splits_as_narrow_ones_or_some_group_is_never_held_out(classes, width, pairs):
+def test_wide_rows_or_many_classes_cost_as_many_splits_as_few_or_some_group_is_never_held_out(classes, width, pairs):
     splits = holdout(classes, width).splits
     assert len(splits) == len(set(splits)) == FOLDS * pairs
     times = Counter(group for split in splits for group in split.pair)
