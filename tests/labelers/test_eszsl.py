@@ -132,7 +132,18 @@ def likeliest(x, target, fold, group_of):
 def test_constants_are_chosen_by_another_rule_than_held_out_likelihood(rows):
     x, target = rows
     fit = fitted(x, target)
-    assert fit.constants == likeliest(x, target, np.arange(ROWS) % FOLDS, fit.choice.group_of)
+    assert sorted(fit.choice.sample.row) == list(range(ROWS))
+    fold = fit.choice.fold_of[np.argsort(fit.choice.sample.row)]
+    assert fit.constants == likeliest(x, target, fold, fit.choice.group_of)
+
+
+def test_rows_that_lie_class_after_class_in_turn_are_fitted_otherwise():
+    every = np.arange(CLASSES)
+    x, target = drawn(1000, every, seed=4)
+    each = [np.flatnonzero(target == number)[:100] for number in every]
+    as_drawn, in_turn = np.sort(np.concatenate(each)), np.stack(each, axis=1).ravel()
+    first, second = (fitted(x[rows], target[rows], seen=every).constants for rows in (as_drawn, in_turn))
+    assert second.held_out_nll == pytest.approx(first.held_out_nll, rel=0.1)
 
 
 def test_a_sampled_row_of_a_frequent_class_counts_as_little_as_one_of_a_rare_class(monkeypatch):
@@ -145,7 +156,9 @@ def test_a_sampled_row_of_a_frequent_class_counts_as_little_as_one_of_a_rare_cla
     kept = fit.choice.sample
     assert np.bincount(kept.target).tolist() == [20] * len(SEEN)
     standing = np.repeat(np.arange(len(kept)), times[kept.target])
-    due = likeliest(x[kept.row[standing]], target[kept.row[standing]], kept.row[standing] % FOLDS, fit.choice.group_of)
+    due = likeliest(
+        x[kept.row[standing]], target[kept.row[standing]], fit.choice.fold_of[standing], fit.choice.group_of
+    )
     assert fit.constants == due
     v = direct(x, target, np.arange(len(SEEN)), fit.constants.feature_ridge, fit.constants.attribute_ridge)
     np.testing.assert_allclose(fit.weights["weight"], fit.constants.scale * v @ described().T, rtol=1e-5, atol=1e-5)

@@ -15,7 +15,7 @@ SPEC = Eszsl(kind="eszsl", descriptions="classes.csv")
 
 def holdout(classes, width, rows=0, spec=SPEC):
     draw = np.random.default_rng(0)
-    target = draw.permutation(np.arange(rows) % classes)
+    target = np.sort(np.arange(rows) % classes)
     sample = Sample(draw.normal(size=(rows, width)).astype(np.float32), target, np.arange(rows))
     return Holdout(spec, np.eye(classes), sample, np.ones(classes))
 
@@ -43,12 +43,20 @@ def test_wide_rows_or_many_classes_cost_as_many_splits_as_few_or_some_group_is_n
     assert max(times.values()) - min(times.values()) <= 2 * FOLDS
 
 
+def test_a_fold_lacks_a_class_or_holds_most_of_it():
+    made = holdout(7, 5, rows=100)
+    for each in range(7):
+        sizes = np.bincount(made.fold_of[made.sample.target == each], minlength=FOLDS)
+        assert sizes.max() - sizes.min() <= 1
+    assert len(set(made.fold_of[:8])) == FOLDS
+
+
 def test_a_split_sees_rows_that_it_is_judged_on():
     """Rows of the pair in other folds may be anything; what it does learn from may not."""
     plain = holdout(6, 5, rows=240)
     (split,) = [each for each in plain.splits if each.pair == (0, 3)][1:2]
     held = np.isin(plain.group_of[plain.sample.target], split.pair)
-    apart = plain.sample.row % FOLDS == split.fold
+    apart = plain.fold_of == split.fold
     features = plain.sample.features.copy()
     features[held & ~apart] = 1e6
     other = Holdout(SPEC, plain.attributes, Sample(features, plain.sample.target, plain.sample.row), plain.weights)
