@@ -1,19 +1,23 @@
-"""The stage `fit`: drive a labeler that is fitted by passes through the engine's fold, and keep its weights."""
+"""The stage `fit`: drive a labeler that is fitted by sums over rows through the engine's fold, and keep its weights."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+import operator
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import safetensors.numpy
 
-from distill.engine import fold
+from distill.engine import call_remotely, fold
 from distill.feed import Chunk, Source, TargetColumn
 from distill.job import MAIN, Eszsl, Job, Outputs, pool_outputs
+from distill.labelers.base import Matrix
 from distill.labelers.described import class_attributes
-from distill.labelers.eszsl import EszslFit, Statistic, add_statistics
+from distill.labelers.eszsl import EszslFit, Statistic
+from distill.labelers.holdout import Constants
 from distill.models import ModelRecord, Trained, read_record, write_record
 from distill.models.identity import fit_folder
 from distill.pool import open_pool
@@ -22,8 +26,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """One chunk's part of a pass; what travels to the workers."""
+class _Rows:
+    """What is kept of one chunk's rows; what travels to the workers."""
 
     source: Source
     fit: EszslFit
@@ -32,9 +36,9 @@ class _Pass:
         rows = self.source.load(chunk)
         known = rows["target.weight"] > 0  # type: ignore[operator]
         return self.fit.partial(
-            rows["features"][known].astype(np.float32),
-            rows["target.target"][known].astype(np.int64),
-            rows["row"][known].astype(np.int64),
+            rows["features"][known].astype(np.float32, copy=False),
+            rows["target.target"][known].astype(np.int64, copy=False),
+            rows["row"][known].astype(np.int64, copy=False),
         )
 
 
@@ -50,18 +54,12 @@ def fit_labeler(job: Job, name: str) -> Trained:
     target = pool_outputs(job, spec.on)
     classes, attributes = class_attributes(job, name)
     seen = np.array([classes.index(each) for each in target.classes])
-    fit = EszslFit(spec.model, attributes, seen, pool.inventory.rows)
+    fit = EszslFit(spec.model, attributes, seen)
     source = Source(
         (pool.inventory,), pool.features, pool.width, {"target": TargetColumn(str(pool.spec.target), target)}
     )
-    number = 1
-    while fit.weights is None:
-        fit.update(
-            fold(f"fit {name}, pass {number}", _Pass(source, fit), source.chunks(job.fragment_rows), add_statistics)
-        )
-        number += 1
-    content = safetensors.numpy.save(fit.weights)
-    log.info("fit.%s: chose %s", name, ", ".join(f"{key} = {value:.4g}" for key, value in fit.chosen.items()))
+    fitted = _fit_rows(name, fit, source, job.fragment_rows)
+    content = safetensors.numpy.save(fitted.weights)
     record = write_record(
         folder,
         ModelRecord(
@@ -72,10 +70,39 @@ def fit_labeler(job: Job, name: str) -> Trained:
             heads={MAIN: Outputs("logits", classes)},
             widths={MAIN: len(classes)},
             sha256=hashlib.sha256(content).hexdigest(),
-            parameters=sum(values.size for values in fit.weights.values()),
+            parameters=sum(values.size for values in fitted.weights.values()),
             taught_by={f"pools.{spec.on}": pool.inventory.content},
-            details={"chosen": fit.chosen, "rows": [pool.inventory.rows], "seen": list(target.classes)},
+            details={
+                "chosen": asdict(fitted.constants),
+                "rows": [pool.inventory.rows],
+                "sampled": fitted.sampled,
+                "seen": list(target.classes),
+            },
         ),
         content,
     )
     return Trained(f"fit.{name}", record, now=True)
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What came of a fit."""
+
+    weights: dict[str, Matrix]
+    constants: Constants
+    sampled: int
+    """Rows that the constants were chosen on."""
+
+
+def _fit_rows(name: str, fit: EszslFit, source: Source, most_rows: int) -> _Fitted:
+    """Sum over the rows, choose the constants on their sample, solve: all on the cluster."""
+    every = source.chunks(most_rows)
+    kept = fold(f"fit {name}, rows", _Rows(source, fit), every, fit.merge, unit="rows", size=lambda chunk: chunk.rows)
+    choice = fit.choice(kept)
+    constants = choice.best(
+        fold(f"fit {name}, constants", choice.score, choice.splits, operator.add, unit="held-out splits")
+    )
+    said = ", ".join(f"{key} = {value:.4g}" for key, value in asdict(constants).items())
+    log.info("fit.%s: chose %s, on %s rows", name, said, f"{len(choice.sample):,}")
+    weights = call_remotely(partial(fit.weights, kept.gram, kept.sums, constants))
+    return _Fitted(weights, constants, len(choice.sample))

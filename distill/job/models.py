@@ -66,6 +66,10 @@ class NgramBag(Table):
 Network = Annotated[Linear | Mlp | Cnn | Rnn | NgramBag, Field(discriminator="kind")]
 
 
+Candidates = Annotated[tuple[float, ...], Field(min_length=1)]
+Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+
+
 class Eszsl(Table):
     """Attribute-based zero-shot classifier in closed form (ESZSL, Romera-Paredes & Torr 2015) with calibrated stacking
     (Chao et al. 2016). Its constants are chosen by holding out seen classes as if they were unseen."""
@@ -75,16 +79,16 @@ class Eszsl(Table):
     """CSV file: a header `class,ATTRIBUTE…`, then a row a class, also for classes without any label."""
     encoder: str | None = None
     """A sentence-transformers model (as `model` of a ready labeler): the file then has one text a class, whose embedding its attributes are."""
-    feature_ridges: tuple[float, ...] = (0.003, 0.03, 0.3)
+    feature_ridges: Factors = (0.003, 0.03, 0.3)
     """Candidates for γ of the feature side, a row."""
-    attribute_ridges: tuple[float, ...] = (0.1, 1.0, 10.0)
+    attribute_ridges: Factors = (0.1, 1.0, 10.0)
     """Candidates for λ of the attribute side."""
-    calibrations: tuple[float, ...] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+    calibrations: Candidates = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
     """Candidates for what calibrated stacking takes off the scores of seen classes."""
-    scales: tuple[float, ...] = (4.0, 8.0, 16.0, 32.0)
+    scales: Factors = (4.0, 8.0, 16.0, 32.0)
     """Candidates for the factor that turns scores into logits."""
     seed: Seed = 0
-    """Of which classes are held out together, where there are too many for every pair."""
+    """Of which classes are held out together, and of which rows are sampled to choose the constants on, where there are too many for all."""
 
 
 class Training(Table):

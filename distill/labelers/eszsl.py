@@ -1,20 +1,21 @@
-"""ESZSL: attribute-based zero-shot in closed form, fitted in two passes of any size over labelled rows.
+"""ESZSL: attribute-based zero-shot in closed form, fitted in one pass of any size over labelled rows.
 
 With X (n, d) features and a constant 1, Y (n, z) one-hot over the z seen classes, S (z, a) their attributes:
 
     V = (XᵀX + γ·n·I)⁻¹ XᵀY S (SᵀS + λI)⁻¹                          Romera-Paredes & Torr 2015, eq. 5 (γ taken a row)
     logits(x) = scale · (xᵀ V S_allᵀ − calibration · [class is seen])     calibrated stacking: Chao et al. 2016, eq. 4
 
-The four constants are chosen on labelled rows alone: classes are held out in pairs as if they were unseen, all others but a fold of
-their rows are fitted, and the constants with the smallest negative log-likelihood on the held-out rows win, pseudo-seen and
-pseudo-unseen rows weighing the same. (Measured on digits: likelihood chose the same constants on every split, the harmonic mean of
-accuracies did not.) Pass 1 sums XᵀX and Xᵀ1 by class group and row fold; pass 2 scores the candidates on at most `SCORED_ROWS` rows.
+The pass keeps, of any rows, XᵀX, the classes' sums XᵀY, and a bounded sample (`sample`). The four constants are chosen on the sample
+(`holdout`): no smaller than the pool, where the pool is within the bound. V is then solved from the sums over all rows.
+
+Memory of a `Statistic`, whatever the rows and workers: 8·(d + 1)² bytes of XᵀX, 8·z·(d + 1) of XᵀY, and a sample of at most
+`SAMPLE_ROWS` rows and `SAMPLE_BYTES` (at d = 1,024 and z = 40: 8 + 0.3 + 64 MiB). `merge` holds up to four such statistics at once, a
+split's judging the sample twice and three matrices of XᵀX's size, `weights` three of these.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,128 +24,73 @@ import safetensors.numpy
 from distill.errors import LabelerError
 from distill.job import Eszsl
 from distill.labelers.base import Matrix, Seen
+from distill.labelers.holdout import Constants, Holdout
+from distill.labelers.ridge import Double, attribute_side, feature_side, moments
+from distill.labelers.sample import Numbers, Sample, Sampler
 from distill.models import ModelRecord, read_weights
 from distill.pool import as_matrix
 from distill.storage import open_storage
 
-Double = npt.NDArray[np.float64]
-Statistic = Mapping[str, Double]
 
-FOLDS = 4
-GROUPS = 16
-HOLDOUTS = 120
-SCORED_ROWS = 20_000
+@dataclass(frozen=True)
+class Statistic:
+    """What is kept of some rows."""
+
+    gram: Double
+    """XᵀX: (d + 1, d + 1)."""
+    sums: Double
+    """XᵀY, transposed: (z, d + 1). Its last column counts the classes' rows."""
+    sample: Sample
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return int(self.gram.nbytes + self.sums.nbytes + self.sample.nbytes)
 
 
+@dataclass(frozen=True)
 class EszslFit:
-    """The state of a fit between passes: `partial` on any rows, statistics added up, then `update`, until `weights` is there."""
+    """A fit: `partial` of any rows, `merge` of any two, `choice` of the constants on their sample, and `weights`."""
 
-    def __init__(self, spec: Eszsl, attributes: Double, seen: npt.NDArray[np.int64], rows: int) -> None:
-        """`attributes` (A, a) of all classes; `seen` (z,) where the target's classes stand among them; `rows` of the labelled pool."""
-        self.spec, self.attributes, self.seen, self.rows = spec, attributes, seen, rows
-        draw = np.random.default_rng(spec.seed)
-        self.group_of = draw.permutation(len(seen)) % min(GROUPS, len(seen))
-        pairs = list(itertools.combinations(range(min(GROUPS, len(seen))), 2))
-        self.holdouts = [pairs[number] for number in sorted(draw.permutation(len(pairs))[:HOLDOUTS])]
-        self._gram: Double | None = None
-        self._sums: Double | None = None
-        self._candidates: Double | None = None
-        self.weights: dict[str, npt.NDArray[np.float32]] | None = None
-        self.chosen: dict[str, float] = {}
+    spec: Eszsl
+    attributes: Double
+    """(A, a) of all classes."""
+    seen: npt.NDArray[np.int64]
+    """(z,): where the target's classes stand among them."""
 
-    def partial(self, features: Matrix, target: npt.NDArray[np.int64], row: npt.NDArray[np.int64]) -> Statistic:
-        """What some rows add to the statistics of the pass under way. `row` numbers rows within the pool."""
-        x = _with_constant(features)
-        return self._moments(x, target, row % FOLDS) if self._candidates is None else self._scores(x, target, row)
+    @property
+    def _sampler(self) -> Sampler:
+        return Sampler(len(self.seen), self.spec.seed)
 
-    def update(self, statistic: Statistic) -> None:
-        """End a pass with the sum of all its partial statistics."""
-        if self._candidates is None:
-            self._gram, self._sums = statistic["gram"], statistic["sums"]
-            empty = np.flatnonzero(self._sums[:, :, -1].sum(axis=1) == 0)
-            if len(empty):
-                said = f"{len(empty)} of the {len(self.seen)} seen classes have no usable row"
-                raise LabelerError(f"{said}. Compare the target's values with the pool's classes.")
-            self._candidates = np.stack([self._solve_holdout(pair, fold) for pair, fold in self._splits()])
-        else:
-            self._choose(statistic["loss"], statistic["count"])
+    def partial(self, features: Matrix, target: Numbers, row: Numbers) -> Statistic:
+        """What is kept of some rows. `target` numbers the seen classes, `row` the rows within the pool."""
+        gram, sums = moments(features, target, np.ones(len(self.seen)))
+        return Statistic(gram, sums, self._sampler.take(features, target, row))
 
-    def _splits(self) -> list[tuple[tuple[int, int], int]]:
-        return list(itertools.product(self.holdouts, range(FOLDS)))
+    def merge(self, first: Statistic, second: Statistic) -> Statistic:
+        """What is kept of both's rows."""
+        sample = self._sampler.merge(first.sample, second.sample)
+        return Statistic(first.gram + second.gram, first.sums + second.sums, sample)
 
-    def _moments(self, x: Double, target: npt.NDArray[np.int64], fold: npt.NDArray[np.int64]) -> Statistic:
-        width, groups = x.shape[1], int(self.group_of.max()) + 1
-        gram, sums = np.zeros((groups, FOLDS, width, width)), np.zeros((len(self.seen), FOLDS, width))
-        for number, part in itertools.product(range(len(self.seen)), range(FOLDS)):
-            mine = x[(target == number) & (fold == part)]
-            gram[self.group_of[number], part] += mine.T @ mine
-            sums[number, part] = mine.sum(axis=0)
-        return {"gram": gram, "sums": sums}
+    def choice(self, statistic: Statistic) -> Holdout:
+        """How to choose the constants, given what is kept of all rows. Raises LabelerError where a class has none."""
+        rows = statistic.sums[:, -1]
+        empty = np.flatnonzero(rows == 0)
+        if len(empty):
+            said = f"{len(empty)} of the {len(self.seen)} seen classes have no usable row"
+            raise LabelerError(f"{said}. Compare the target's values with the pool's classes.")
+        sampled = np.bincount(statistic.sample.target, minlength=len(rows))
+        return Holdout(self.spec, self.attributes[self.seen], statistic.sample, rows / np.maximum(sampled, 1))
 
-    def _solve_holdout(self, pair: tuple[int, int], fold: int) -> Double:
-        classes = np.flatnonzero(~np.isin(self.group_of, pair))
-        groups = [group for group in range(int(self.group_of.max()) + 1) if group not in pair]
-        return self._solve(classes, groups, [part for part in range(FOLDS) if part != fold], self.attributes[self.seen])
-
-    def _solve(self, classes: npt.NDArray[np.int64], groups: list[int], folds: list[int], described: Double) -> Double:
-        """V Sᵀ for every (γ, λ), fitted on some classes and folds, for the classes in `described`: (γ, λ, d, classes)."""
-        assert self._gram is not None
-        assert self._sums is not None
-        gram = self._gram[groups][:, folds].sum(axis=(0, 1))
-        sums = self._sums[classes][:, folds].sum(axis=1).T
-        known = self.attributes[self.seen][classes]
-        values, vectors = np.linalg.eigh(gram)
-        rows = gram[-1, -1]
-        sides = [
-            np.linalg.solve(known.T @ known + ridge * np.eye(known.shape[1]), described.T)
-            for ridge in self.spec.attribute_ridges
-        ]
-        solved = [
-            vectors @ ((vectors.T @ sums) / (values[:, None] + ridge * rows)) @ known
-            for ridge in self.spec.feature_ridges
-        ]
-        return np.array([[left @ right for right in sides] for left in solved])
-
-    def _scores(self, x: Double, target: npt.NDArray[np.int64], row: npt.NDArray[np.int64]) -> Statistic:
-        """Negative log-likelihood of every candidate on rows that its fit did not see: by holdout and by pseudo-seen or -unseen."""
-        assert self._candidates is not None
-        scored = (row // FOLDS) % max(1, self.rows // SCORED_ROWS) == 0
-        x, target, fold = x[scored], target[scored], (row % FOLDS)[scored]
-        spec = self.spec
-        grid = (len(spec.feature_ridges), len(spec.attribute_ridges), len(spec.calibrations), len(spec.scales))
-        loss, count = np.zeros((len(self.holdouts), 2, *grid)), np.zeros((len(self.holdouts), 2))
-        for number, (pair, part) in enumerate(self._splits()):
-            seen = ~np.isin(self.group_of, pair)
-            mine = fold == part
-            scores = np.einsum("bd,gldc->glbc", x[mine], self._candidates[number])
-            for (c, calibration), (s, scale) in itertools.product(enumerate(spec.calibrations), enumerate(spec.scales)):
-                wrong = _negative_log_likelihood(scale * (scores - calibration * seen), target[mine])
-                for side, rows in enumerate((seen[target[mine]], ~seen[target[mine]])):
-                    loss[number // FOLDS, side, :, :, c, s] += wrong[..., rows].sum(axis=-1)
-            for side, rows in enumerate((seen[target[mine]], ~seen[target[mine]])):
-                count[number // FOLDS, side] += rows.sum()
-        return {"loss": loss, "count": count}
-
-    def _choose(self, loss: Double, count: Double) -> None:
-        usable = (count > 0).all(axis=1)
-        mean = (loss[usable] / count[usable][:, :, None, None, None, None]).mean(axis=(0, 1))
-        g, lam, c, s = np.unravel_index(mean.argmin(), mean.shape)
-        spec = self.spec
-        self.chosen = {
-            "feature_ridge": spec.feature_ridges[g],
-            "attribute_ridge": spec.attribute_ridges[lam],
-            "calibration": spec.calibrations[c],
-            "scale": spec.scales[s],
-            "held_out_nll": float(mean.min()),
-        }
-        every = np.arange(len(self.seen))
-        weight = self._solve(every, list(range(int(self.group_of.max()) + 1)), list(range(FOLDS)), self.attributes)[
-            g, lam
-        ]
+    def weights(self, gram: Double, sums: Double, constants: Constants) -> dict[str, Matrix]:
+        """What `EszslLabeler` is made of, given XᵀX and the classes' sums of all rows: `weight` (d + 1, A) and `bias` (A,)."""
+        known = self.attributes[self.seen]
+        (left,) = feature_side(gram, sums, known, (constants.feature_ridge,))
+        (right,) = attribute_side(known, self.attributes, (constants.attribute_ridge,))
         bias = np.zeros(len(self.attributes))
-        bias[self.seen] = spec.calibrations[c]
-        scale = spec.scales[s]
-        self.weights = {"weight": (weight * scale).astype(np.float32), "bias": (-bias * scale).astype(np.float32)}
+        bias[self.seen] = -constants.calibration
+        scaled = {"weight": left @ right * constants.scale, "bias": bias * constants.scale}
+        return {name: values.astype(np.float32) for name, values in scaled.items()}
 
 
 class EszslLabeler:
@@ -162,20 +108,3 @@ class EszslLabeler:
     def label(self, features: Seen) -> Matrix:
         logits: Matrix = as_matrix(features) @ self.weight[:-1] + self.weight[-1] + self.bias
         return logits
-
-
-def add_statistics(first: Statistic, second: Statistic) -> Statistic:
-    """Statistics of two sets of rows to those of their union."""
-    return {name: first[name] + second[name] for name in first}
-
-
-def _with_constant(features: Matrix) -> Double:
-    return np.hstack([features.astype(np.float64), np.ones((len(features), 1))])
-
-
-def _negative_log_likelihood(logits: Double, target: npt.NDArray[np.int64]) -> Double:
-    """−log softmax over the last axis at each row's target: (…, rows, classes) → (…, rows)."""
-    top = logits.max(axis=-1, keepdims=True)
-    normalizer = np.log(np.exp(logits - top).sum(axis=-1)) + top[..., 0]
-    chosen: Double = normalizer - logits[..., np.arange(len(target)), target]
-    return chosen

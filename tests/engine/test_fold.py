@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,24 @@ def test_sums_are_the_same_to_the_last_bit_as_in_one_process(ray):
             total += third(item)
         expected = total if number == 0 else expected + total
     assert fold("sum", third, items, lambda first, second: first + second) == expected
+
+
+def test_every_state_is_held_until_the_last_task_is_done(ray, tmp_path):
+    merged = tmp_path / "merged"
+
+    def state(item):
+        begun = time.monotonic()
+        while item == 3 and not merged.exists():
+            if time.monotonic() - begun > 20:
+                raise TimeoutError("nothing was merged before the last task")
+            time.sleep(0.01)
+        return [item]
+
+    def merge(first, second):
+        merged.touch()
+        return first + second
+
+    assert fold("sum", state, [0, 1, 2, 3], merge) == [0, 1, 2, 3]
 
 
 def test_an_error_in_a_task_comes_back_as_itself(ray):

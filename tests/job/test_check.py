@@ -217,6 +217,20 @@ def test_descriptions_that_cannot_be_learned_from_are_refused(tmp_path, describe
     refused(tmp_path, NETWORK, ESZSL, *said)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("feature_ridges = [0.1, 0]", ["feature_ridges.1 = 0", "greater than 0"]),
+        ("attribute_ridges = [-1.0]", ["attribute_ridges.0 = -1.0", "greater than 0"]),
+        ("scales = [0.0]", ["scales.0 = 0.0", "greater than 0"]),
+        ("calibrations = []", ["calibrations = ", "at least 1"]),
+    ],
+)
+def test_candidates_that_make_a_singular_matrix_or_no_choice_are_found_out_by_a_task(tmp_path, more, said):
+    (tmp_path / "described.csv").write_text(DESCRIBED)
+    refused(tmp_path, NETWORK, ESZSL.replace(" }", f", {more} }}"), *said)
+
+
 def test_descriptions_that_are_right_add_the_unseen_classes(tmp_path):
     from distill.job import label_outputs
 

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 import pytest
 
+from distill.errors import LabelerError
 from distill.job import Eszsl
-from distill.labelers.eszsl import FOLDS, EszslFit, EszslLabeler, add_statistics
+from distill.labelers import sample
+from distill.labelers.eszsl import EszslFit, EszslLabeler
+from distill.labelers.holdout import FOLDS, Constants
 
 ROWS, WIDTH, CLASSES = 600, 6, 8
 UNSEEN = (2, 5)
@@ -38,14 +43,24 @@ def described():
     return np.hstack([corners, 1 - corners])
 
 
-def fitted(x, target, ends=(), spec=SPEC):
-    fit = EszslFit(spec, described(), SEEN, len(x))
+@dataclass
+class Fitted:
+    """A fit in this process, with all that it came from."""
+
+    weights: dict
+    constants: Constants
+    choice: object
+    kept: object
+
+
+def fitted(x, target, ends=(), spec=SPEC, attributes=None, seen=SEEN):
+    fit = EszslFit(spec, described() if attributes is None else attributes, seen)
     row = np.arange(len(x))
-    cuts = [0, *ends, len(x)]
-    while fit.weights is None:
-        parts = [fit.partial(x[a:b], target[a:b], row[a:b]) for a, b in itertools.pairwise(cuts)]
-        fit.update(reduce(add_statistics, parts))
-    return fit
+    parts = [fit.partial(x[a:b], target[a:b], row[a:b]) for a, b in itertools.pairwise([0, *ends, len(x)])]
+    kept = reduce(fit.merge, parts)
+    choice = fit.choice(kept)
+    constants = choice.best([score for split in choice.splits for score in choice.score(split)])
+    return Fitted(fit.weights(kept.gram, kept.sums, constants), constants, choice, kept)
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +79,13 @@ def direct(x, target, classes, gamma, ridge, attributes=None):
     return left @ x1.T @ y @ s @ np.linalg.inv(s.T @ s + ridge * np.eye(s.shape[1]))
 
 
-def test_the_two_passes_solve_another_equation_than_the_paper(rows):
+def test_the_fit_solves_another_equation_than_the_paper(rows):
     x, target = rows
     fit = fitted(x, target)
-    chosen = fit.chosen
-    v = direct(x, target, np.arange(len(SEEN)), chosen["feature_ridge"], chosen["attribute_ridge"])
+    chosen = fit.constants
+    v = direct(x, target, np.arange(len(SEEN)), chosen.feature_ridge, chosen.attribute_ridge)
     x1 = np.hstack([x.astype(np.float64), np.ones((ROWS, 1))])
-    due = chosen["scale"] * (x1 @ v @ described().T - chosen["calibration"] * np.isin(np.arange(CLASSES), SEEN))
+    due = chosen.scale * (x1 @ v @ described().T - chosen.calibration * np.isin(np.arange(CLASSES), SEEN))
     weight, bias = fit.weights["weight"].astype(np.float64), fit.weights["bias"].astype(np.float64)
     np.testing.assert_allclose(x1 @ weight + bias, due, rtol=1e-6, atol=1e-6 * np.abs(due).max())
     labeler = EszslLabeler(fit.weights["weight"], fit.weights["bias"])
@@ -83,23 +98,19 @@ def test_the_cut_into_chunks_changes_what_is_fitted(rows, seed):
     whole = fitted(x, target)
     ends = sorted(np.random.default_rng(seed).choice(np.arange(1, ROWS), 5 + 20 * seed, replace=False))
     cut = fitted(x, target, ends)
-    assert {name: cut.chosen[name] for name in cut.chosen if name != "held_out_nll"} == {
-        name: whole.chosen[name] for name in whole.chosen if name != "held_out_nll"
-    }
-    assert cut.chosen["held_out_nll"] == pytest.approx(whole.chosen["held_out_nll"], rel=1e-9)
+    assert cut.constants == whole.constants  # to the last bit: the sample is the same
     for name, values in whole.weights.items():
         np.testing.assert_allclose(cut.weights[name], values, rtol=1e-6, atol=1e-6)
 
 
-def test_constants_are_chosen_by_another_rule_than_held_out_likelihood(rows):
-    x, target = rows
-    fit = fitted(x, target)
-    fold, x1 = np.arange(ROWS) % FOLDS, np.hstack([x, np.ones((ROWS, 1))])
+def likeliest(x, target, fold, group_of):
+    """The constants and their mean loss by the rule as it is written down, every row standing for itself."""
+    x1 = np.hstack([x, np.ones((len(x), 1))])
     grid = list(itertools.product(SPEC.feature_ridges, SPEC.attribute_ridges, SPEC.calibrations, SPEC.scales))
     losses = np.zeros(len(grid))
     sides = 0
     for pair in itertools.combinations(range(len(SEEN)), 2):
-        held = [int(np.flatnonzero(fit.group_of == group)[0]) for group in pair]
+        held = [int(np.flatnonzero(group_of == group)[0]) for group in pair]
         kept = np.setdiff1d(np.arange(len(SEEN)), held)
         wrong = np.zeros((len(grid), 2))
         count = np.zeros(2)
@@ -115,9 +126,42 @@ def test_constants_are_chosen_by_another_rule_than_held_out_likelihood(rows):
             count += [(~unseen).sum(), unseen.sum()]
         losses += (wrong / count).sum(axis=1)
         sides += 2
-    best = grid[losses.argmin()]
-    assert tuple(fit.chosen[name] for name in ("feature_ridge", "attribute_ridge", "calibration", "scale")) == best
-    assert fit.chosen["held_out_nll"] == pytest.approx(losses.min() / sides, rel=1e-6)
+    return Constants(*grid[losses.argmin()], held_out_nll=pytest.approx(losses.min() / sides, rel=1e-6))
+
+
+def test_constants_are_chosen_by_another_rule_than_held_out_likelihood(rows):
+    x, target = rows
+    fit = fitted(x, target)
+    assert sorted(fit.choice.sample.row) == list(range(ROWS))
+    fold = fit.choice.fold_of[np.argsort(fit.choice.sample.row)]
+    assert fit.constants == likeliest(x, target, fold, fit.choice.group_of)
+
+
+def test_rows_that_lie_class_after_class_in_turn_are_fitted_otherwise():
+    every = np.arange(CLASSES)
+    x, target = drawn(1000, every, seed=4)
+    each = [np.flatnonzero(target == number)[:100] for number in every]
+    as_drawn, in_turn = np.sort(np.concatenate(each)), np.stack(each, axis=1).ravel()
+    first, second = (fitted(x[rows], target[rows], seen=every).constants for rows in (as_drawn, in_turn))
+    assert second.held_out_nll == pytest.approx(first.held_out_nll, rel=0.1)
+
+
+def test_a_sampled_row_of_a_frequent_class_counts_as_little_as_one_of_a_rare_class(monkeypatch):
+    monkeypatch.setattr(sample, "SAMPLE_ROWS", 20 * len(SEEN))
+    times = np.array([1, 2, 7, 1, 3, 10])
+    target = np.random.default_rng(0).permutation(np.repeat(np.arange(len(SEEN)), 20 * times))
+    x = described()[SEEN[target]] @ np.random.default_rng(1).normal(size=(6, WIDTH))
+    x = (x + 0.5 * np.random.default_rng(2).normal(size=x.shape)).astype(np.float32)
+    fit = fitted(x, target)
+    kept = fit.choice.sample
+    assert np.bincount(kept.target).tolist() == [20] * len(SEEN)
+    standing = np.repeat(np.arange(len(kept)), times[kept.target])
+    due = likeliest(
+        x[kept.row[standing]], target[kept.row[standing]], fit.choice.fold_of[standing], fit.choice.group_of
+    )
+    assert fit.constants == due
+    v = direct(x, target, np.arange(len(SEEN)), fit.constants.feature_ridge, fit.constants.attribute_ridge)
+    np.testing.assert_allclose(fit.weights["weight"], fit.constants.scale * v @ described().T, rtol=1e-5, atol=1e-5)
 
 
 def test_a_class_without_any_label_is_never_said(rows):
@@ -135,9 +179,28 @@ def test_more_classes_than_groups_overlook_a_class():
     attributes = np.random.default_rng(0).normal(size=(classes, 8))
     target = np.random.default_rng(1).permutation(np.arange(800) % classes)
     x = (attributes[target] + 0.2 * np.random.default_rng(2).normal(size=(800, 8))).astype(np.float32)
-    fit = EszslFit(SPEC.model_copy(update={"scales": (8.0,)}), attributes, np.arange(classes), 800)
-    assert sorted(set(fit.group_of)) == list(range(16))
-    while fit.weights is None:
-        fit.update(fit.partial(x, target, np.arange(800)))
-    v = direct(x, target, np.arange(classes), fit.chosen["feature_ridge"], fit.chosen["attribute_ridge"], attributes)
+    spec = SPEC.model_copy(update={"scales": (8.0,)})
+    fit = fitted(x, target, spec=spec, attributes=attributes, seen=np.arange(classes))
+    assert sorted(set(fit.choice.group_of)) == list(range(16))
+    v = direct(x, target, np.arange(classes), fit.constants.feature_ridge, fit.constants.attribute_ridge, attributes)
     np.testing.assert_allclose(fit.weights["weight"], 8.0 * v @ attributes.T, rtol=1e-5, atol=1e-5)
+
+
+def test_what_travels_of_a_task_grows_with_groups_and_folds():
+    width, classes, rows = 512, 100, 3000
+    draw = np.random.default_rng(0)
+    fit = EszslFit(SPEC, draw.normal(size=(classes, 8)), np.arange(classes))
+    target = np.arange(rows) % classes
+    first, second = (
+        fit.partial(draw.normal(size=(rows, width)).astype(np.float32), target, np.arange(rows) + begin)
+        for begin in (0, rows)
+    )
+    gram, sums, sampled = 8 * (width + 1) ** 2, 8 * classes * (width + 1), (4 * width + 16) * 2 * rows
+    assert fit.merge(first, second).nbytes <= gram + sums + sampled
+    assert len(pickle.dumps(fit.merge(first, second))) <= gram + sums + sampled + 10_000
+
+
+def test_a_class_that_has_no_row_is_fitted_as_if_it_had():
+    x, target = drawn(100, SEEN, seed=0)
+    with pytest.raises(LabelerError, match="1 of the 6 seen classes have no usable row"):
+        fitted(x[target != 3], target[target != 3])

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.engine.conftest import ray
+
+__all__ = ["ray"]
