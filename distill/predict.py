@@ -1,13 +1,14 @@
 """`distill predict`: files labelled by an exported student, in this process, a piece of rows at a time.
 
-Each file of the input gets one of the same name, in Parquet, with the input's other columns and, for each head, what it says: `predicted_<head>` (the
+Each file of the input gets one of the same name, ending in `.parquet`, with the input's other columns and, for each head, what it says: `predicted_<head>` (the
 class, or the value) and `predicted_<head>_probability`; of independent outputs the list of classes that are said. A row that cannot be read keeps its
-place, with nulls and the reason in `rejected`.
+place, with nulls and the reason in `rejected`. Memory holds a piece of rows, and what a file's output is once it is packed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,11 @@ def predict_files(export: str, source: str, target: str) -> list[Predicted]:
     student = _load(folder)
     shards = list_shards("source", files)
     form = pool_format([shard.key for shard in shards], files.uri)
+    names = [_named(shard.key) for shard in shards]
+    if len(set(names)) != len(names) or files.uri == made.uri:
+        raise PoolError(
+            f"{made.uri}: outputs would be written over each other, or over the input. Give another folder, or rename the files."
+        )
     done = []
     with track("predict", len(shards), "files") as bar:
         for shard in shards:
@@ -91,7 +97,7 @@ def _predict(student: _Student, files: Storage, key: str, form: str, made: Stora
     columns = [name for name in footer.schema.names if name not in student.private]
     total, rejected, sink = sum(footer.row_groups), 0, pa.BufferOutputStream()
     writer: pq.ParquetWriter | None = None
-    for start in range(0, total, _ROWS):
+    for start in range(0, max(total, 1), _ROWS):  # a file without rows has columns too
         rows = range(start, min(start + _ROWS, total))
         taken = read_rows(files, key, rows, columns, format=form)
         decoded = decode_features(taken.table, student.features, student.record.in_features)
@@ -102,12 +108,16 @@ def _predict(student: _Student, files: Storage, key: str, form: str, made: Stora
         )
         writer = writer or pq.ParquetWriter(sink, made_of.schema, compression="zstd")
         writer.write_table(made_of)
-    if writer is None:
-        return Predicted(files.url(key), 0, 0)
+    assert writer is not None
     writer.close()
-    target = f"{key.partition('.')[0]}.parquet"
+    target = _named(key)
     made.put(target, bytes(sink.getvalue()))
     return Predicted(made.url(target), total, rejected)
+
+
+def _named(key: str) -> str:
+    """The output of an input file: its key, the ending of its format replaced."""
+    return re.sub(r"(\.[A-Za-z]+)?(\.gz)?$", "", key) + ".parquet"
 
 
 def _with_answers(

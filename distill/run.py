@@ -5,7 +5,7 @@ Stages meet as objects in storage alone; this module decides their order and not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from distill.errors import JobError
@@ -39,7 +39,7 @@ def run_job(job: Job, say: Say = print) -> Finished:
     """All stages, in order; `say` gets a line for each thing that is there. Raises DistillError."""
     if job.evaluate is not None:
         require_report_extra()
-    prepare_inputs(job)
+    prepare_inputs(job, job.labels)
     for trained in fit_labelers(job):
         say(told_trained(trained))
     for name in job.labels:
@@ -53,13 +53,13 @@ def run_job(job: Job, say: Say = print) -> Finished:
     return Finished(evaluation, write_report(folder, evaluation))
 
 
-def prepare_inputs(job: Job) -> None:
-    """Make the pools and models that the job makes itself, list all pools, then refuse what cannot be read, before any work."""
+def prepare_inputs(job: Job, labels: Iterable[str] = ()) -> None:
+    """Make the pools that the job makes itself, list all, refuse what cannot be read, and make the models of those label sets, before any work."""
     for name in job.pools:
         make_pool(job, name)
     list_pools(job)
     check_pools(job)
-    make_models(job)
+    make_models(job, labels)
 
 
 def fit_labelers(job: Job, names: Sequence[str] | None = None) -> list[Trained]:

@@ -88,8 +88,9 @@ def label(
         from distill.run import prepare_inputs, told_labels
 
         loaded = load_job(job, root=root)
-        prepare_inputs(loaded)
-        for each in loaded.chosen_labels(name):
+        chosen = loaded.chosen_labels(name)
+        prepare_inputs(loaded, chosen)
+        for each in chosen:
             for summary in label_pool(loaded, each, mend=mend):
                 say(told_labels(summary))
 
@@ -165,7 +166,7 @@ def show(
         from distill.run import prepare_inputs
 
         loaded = load_job(job, root=root)
-        prepare_inputs(loaded)
+        prepare_inputs(loaded, loaded.chosen_labels(name))
         print_preview(loaded, name, preview_labels(loaded, name, rows))
 
 

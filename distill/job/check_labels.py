@@ -99,6 +99,8 @@ def _ready(job: Job, labeler: Ready, over: Sequence[str], where: str) -> Problem
     yield from check_model(job, labeler.model, f"{where}.model")
     if labeler.made_by is not None:
         yield from check_maker(job, labeler.made_by, f"{where}.made_by")
+        if isinstance(labeler, Sklearn | StudentLabeler):
+            yield f"{where}.made_by: a maker fills a folder with a model of a library; a labeler of kind {labeler.kind!r} is no such. Leave it out."
         if is_hub(labeler.model):
             yield f"{where}.made_by: {labeler.model} is the hub's, where nothing is made. Leave it out, or keep the model elsewhere."
     if isinstance(labeler, StudentLabeler):

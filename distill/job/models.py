@@ -52,7 +52,7 @@ class NgramBag(Table):
     Joulin et al. 2017). Its size is buckets × hidden, whatever the language."""
 
     kind: Literal["ngram_bag"]
-    buckets: Positive = 65_536
+    buckets: Annotated[int, Field(ge=1, le=1 << 30)] = 65_536
     """Places in the table; n-grams that share one are the same to the network."""
     ngrams: Annotated[int, Field(ge=1, le=8)] = 2
     """Words in a row that count together: 2 is words and pairs of them."""

@@ -99,7 +99,7 @@ class Agreement(Table):
     """Rows on which an ensemble's members agree count more: exp(−disagreement / scale)."""
 
     kind: Literal["agreement"]
-    scale: Annotated[float, Field(gt=0)] = 0.1
+    scale: Annotated[float, Field(ge=1e-6)] = 0.1
     """Nats for classes (two members disagree by at most 0.69), the value's own unit for values."""
 
 
@@ -107,7 +107,15 @@ class Confidence(Table):
     """Rows of which the labeler is sure count more: the largest probability to a power. Of independent outputs: the mean of max(p, 1 − p)."""
 
     kind: Literal["confidence"]
-    power: Annotated[float, Field(gt=0)] = 1.0
+    power: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+
+
+class Ramp(Table):
+    """A term's weight moves evenly from `begin` to what it is, then stays."""
+
+    begin: Annotated[float, Field(ge=0)] = 0.0
+    over: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of all steps that it takes."""
 
 
 RowWeight = Annotated[Agreement | Confidence, Field(discriminator="kind")]
@@ -122,6 +130,8 @@ class Term(Table):
     head: Name = MAIN
     weight: Annotated[float, Field(ge=0)] = 1.0
     """λ is one of these."""
+    ramp: Ramp | None = None
+    """How the weight is reached. Default: at once."""
     row_weight: RowWeight | None = None
     """How much each row counts within the term's mean. Default: all alike."""
 

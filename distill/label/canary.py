@@ -16,7 +16,7 @@ import pyarrow as pa
 from distill.errors import DistillError
 from distill.job import Job
 from distill.label.blame import make_labeler, own_lines
-from distill.labelers import Labeler, ask
+from distill.labelers import Answers, Labeler, ask
 from distill.labelers.prepare import prepare_labels
 from distill.labels import Contract, DenseLabels, LabelSet, Line, decode
 from distill.models.identity import whole_labels
@@ -68,7 +68,7 @@ def _problem(labeler: Labeler, contract: Contract, pool: OpenPool, labels: Label
         )
         features = decode_features(taken.table, pool.features, pool.width)
         stored = labels.read(line).slice(0, len(rows))
-        answered = ask(labeler, features.values, contract.width).outputs
+        answered = ask(labeler, features.values, contract.width)
     except DistillError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  the user's own labeler
@@ -82,11 +82,11 @@ def _problem(labeler: Labeler, contract: Contract, pool: OpenPool, labels: Label
     )
 
 
-def largest_difference(answered: Float, stored: pa.Table, contract: Contract) -> float:
-    """The largest difference of `answered` (B, width) from stored labels, as a share of the largest output in its row (or of 1).
-
-    What the encoding itself rounds away is no difference.
+def largest_difference(said: Answers, stored: pa.Table, contract: Contract) -> float:
+    """The largest difference of what is said of B rows from stored labels, as a share of the largest output in its row (or of 1); of an
+    ensemble's disagreement too. What the encoding itself rounds away is no difference.
     """
+    answered = said.outputs
     temperature = contract.temperatures[0] if contract.temperatures else None
     soft = decode(stored, contract, temperature)
     if isinstance(soft, DenseLabels):
@@ -98,6 +98,9 @@ def largest_difference(answered: Float, stored: pa.Table, contract: Contract) ->
         apart = np.where(soft.log_probs > _SEEN, np.abs(live - soft.log_probs) * temperature, 0)
         rounded = np.maximum(_ROUNDED[contract.dtype] * below, 2 * _ROUNDED[contract.dtype])
     share = np.maximum(apart - rounded, 0) / np.maximum(np.abs(answered).max(axis=1, keepdims=True), 1)
+    if said.disagreement is not None and soft.disagreement is not None:
+        apart = np.abs(said.disagreement - soft.disagreement) / np.maximum(said.disagreement, 1)
+        share = np.concatenate([share, apart[:, None]], axis=1)
     return float(share[soft.labelled].max(initial=0))
 
 

@@ -105,6 +105,8 @@ class Recipe:
 class Member:
     """One labeler of an ensemble."""
 
+    said: str
+    """For people: kind and name."""
     recipe: Recipe
     share: float
     places: tuple[int, ...] | None

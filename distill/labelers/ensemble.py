@@ -8,6 +8,7 @@ With w the members' shares, p_m what member m says, H the entropy in nats:
 
 Of logits it lies between 0, where all say the same, and the entropy of the shares, log 2 for two: how much one would learn by being told
 which member is right, and so how little a student should trust the row (Lakshminarayanan et al. 2017, section 2.4; their KL to the mean).
+Calibration divides the mean's logits by a temperature, and leaves the disagreement as the members had it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.job import Outputs
-from distill.labelers.base import Answers, Labeler, Member, Seen, checked_answer, prepared
+from distill.labelers.base import Answers, Labeler, Matrix, Member, Seen, checked_answer, prepared
 
 Double = npt.NDArray[np.float64]
+
+_BLOCK_NUMBERS = 1 << 18
+"""Outputs of all members that are worked on at once: some MB with the copies that it takes, whatever the number of classes."""
 
 
 class EnsembleLabeler:
@@ -32,30 +36,36 @@ class EnsembleLabeler:
         self.outputs, self.width = outputs, width
 
     def prepare(self, features: Seen) -> tuple[int, list[Any]]:
-        """The number of rows, and what each member makes of them."""
-        return len(features), [prepared(labeler, features) for labeler in self.labelers]
+        """The number of rows, and what each member makes of them; each has its own, since a labeler may write into what it is given."""
+        return len(features), [prepared(labeler, features.copy()) for labeler in self.labelers]
 
     def label(self, features: Any) -> Answers:
         """Of what `prepare` made: outputs (B, width) and disagreement (B,)."""
         rows, given = features
-        said = [
-            _placed(member, checked_answer(labeler.label(each), rows, self.width).outputs)
-            for member, labeler, each in zip(self.members, self.labelers, given, strict=True)
-        ]
-        shares = np.array([member.share for member in self.members])
+        said = [self._said(number, each, rows) for number, each in enumerate(given)]
+        shares, together = np.array([member.share for member in self.members]), _together(self.outputs)
+        block = max(1, _BLOCK_NUMBERS // (len(said) * self.width))
         with np.errstate(invalid="ignore", divide="ignore"):  # what is no number stays none, and its row is rejected
-            return _together(self.outputs)(np.stack(said), shares)
+            parts = [
+                together(np.stack([each[start : start + block] for each in said]).astype(np.float64), shares)
+                for start in range(0, rows, block)
+            ]
+        return Answers(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+    def _said(self, number: int, given: Any, rows: int) -> Matrix:
+        """One member's outputs, in the ensemble's order of classes. Raises ValueError that names it."""
+        member, answered = self.members[number], self.labelers[number].label(given)
+        try:
+            outputs = checked_answer(answered, rows, self.width).outputs
+        except ValueError as error:
+            raise ValueError(f"member {number} ({member.said}): {error}") from None
+        return outputs if member.places is None else outputs[:, list(member.places)]
 
 
 def _together(outputs: Outputs) -> Callable[[Double, Double], Answers]:
     if outputs.kind == "value":
         return _values
     return _exclusive if outputs.exclusive else _independent
-
-
-def _placed(member: Member, outputs: npt.NDArray[np.float32]) -> Double:
-    ordered = outputs if member.places is None else outputs[:, list(member.places)]
-    return ordered.astype(np.float64)
 
 
 def _exclusive(logits_MBC: Double, shares_M: Double) -> Answers:

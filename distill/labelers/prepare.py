@@ -52,8 +52,10 @@ def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
 def prepare_uncalibrated(job: Job, name: str) -> tuple[Recipe, Contract]:
     """The same, of the labeler as it came. Raises ContractError where its fit is not done."""
     labels = job.labels[name]
-    members = [(labeler, _known(job, labeler, where, labels.precision)) for where, labeler in labels.members(name)]
-    known = _together(job, labels.labeler, members) if isinstance(labels.labeler, Ensemble) else members[0][1]
+    members = [
+        (where, labeler, _known(job, labeler, where, labels.precision)) for where, labeler in labels.members(name)
+    ]
+    known = _together(job, labels.labeler, members) if isinstance(labels.labeler, Ensemble) else members[0][2]
     return known.recipe, _contract(job, name, known)
 
 
@@ -92,20 +94,26 @@ def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
     return _Known(recipe, kind_of(spec), digest([files.sha256, said]), width)
 
 
-def _together(job: Job, spec: Ensemble, members: Sequence[tuple[Fitted | Custom | Ready, _Known]]) -> _Known:
+def _together(job: Job, spec: Ensemble, members: Sequence[tuple[str, Fitted | Custom | Ready, _Known]]) -> _Known:
     """An ensemble from its members. Raises ContractError where they answer with values of different widths."""
-    said = [labeler_outputs(job, labeler, "") for labeler, _ in members]
-    widths = {known.labeler: known.width for _, known in members}
-    if len(set(widths.values())) > 1:
-        raise ContractError(f"an ensemble's members answer with values of different widths: {widths}. Leave some out.")
-    first, each = said[0], zip(members, spec.shares, said, strict=True)
-    asked = tuple(Member(known.recipe, share, _places(first, own)) for (_, known), share, own in each)
-    width = next(iter(widths.values()))
-    revision = digest(
-        [[known.labeler, known.revision, share] for (_, known), share in zip(members, spec.shares, strict=True)]
+    said = [labeler_outputs(job, labeler, where) for where, labeler, _ in members]
+    widths = [known.width for *_, known in members]
+    for (where, _, known), width in zip(members, widths, strict=True):
+        if width != widths[0]:
+            raise ContractError(
+                f"{where}: {known.labeler} answers with {width} numbers a row, the first member with {widths[0]}. Leave one of them out."
+            )
+    named = [
+        (known.labeler, known.revision, share, list(own.classes))
+        for (*_, known), share, own in zip(members, spec.shares, said, strict=True)
+    ]
+    asked = tuple(
+        Member(known.labeler, known.recipe, share, _places(said[0], own))
+        for (*_, known), share, own in zip(members, spec.shares, said, strict=True)
     )
-    recipe = Recipe(form="ensemble", members=asked, outputs=first, width=width)
-    return _Known(recipe, "ensemble", revision, width)
+    told = ", ".join(f"{name} × {share:.3g}" for name, _, share, _ in named)
+    recipe = Recipe(form="ensemble", members=asked, outputs=said[0], width=widths[0])
+    return _Known(recipe, f"ensemble of {told}", digest(named), widths[0])
 
 
 def _places(first: Outputs, own: Outputs) -> tuple[int, ...] | None:

@@ -13,7 +13,7 @@ from typing import Any
 from distill.errors import ContractError
 from distill.job import Eszsl, Job, Student, Training, Variant, pool_outputs
 from distill.job.outputs import term_outputs
-from distill.job.students import CustomLoss
+from distill.job.students import CustomLoss, Term
 from distill.labels import Contract, LabelSet, label_set_folder
 from distill.models.files import identify_model
 from distill.models.record import ModelRecord, read_record
@@ -21,6 +21,16 @@ from distill.pool import OpenPool, known_inventory, open_pool
 from distill.schema import digest
 from distill.storage import Storage, open_storage
 
+_USUAL: Mapping[str, Any] = {
+    "warmup_fraction": 0.0,
+    "clip_norm": None,
+    "precision": "float32",
+    "gradients": "workers",
+    "compile": False,
+    "smoothing": 0.0,
+    "row_weight": None,
+    "ramp": None,
+}
 _NOT_LEARNED = {"workers", "gpus", "checkpoint_epochs", "checkpoint_steps"}
 
 
@@ -74,7 +84,8 @@ def student_pins(job: Job, student: Student) -> dict[str, str]:
 def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Storage:
     """Where a student lies, given what it learns from."""
     student = variant.spec
-    plain = student.model_dump(mode="json", exclude={"training"})
+    plain = student.model_dump(mode="json", exclude={"training", "terms"})
+    plain["terms"] = [_plain_term(term) for term in student.terms]
     pools = dict.fromkeys([*student.on, *(term.pool for term in student.terms if term.pool)])
     features = [job.pools[pool].features for pool in pools]
     identity = [
@@ -134,4 +145,14 @@ def forget_labels(job: Job, name: str) -> None:
 
 
 def _learned(training: Training) -> dict[str, Any]:
-    return training.model_dump(mode="json", exclude=_NOT_LEARNED)
+    return _without_usual(training.model_dump(mode="json", exclude=_NOT_LEARNED))
+
+
+def _without_usual(plain: dict[str, Any]) -> dict[str, Any]:
+    """Tables without the options that came later, where they say what was done before: models of then keep their digest."""
+    return {key: value for key, value in plain.items() if key not in _USUAL or value != _USUAL[key]}
+
+
+def _plain_term(term: Term) -> dict[str, Any]:
+    plain = term.model_dump(mode="json")
+    return _without_usual({**plain, "loss": _without_usual(plain["loss"])})

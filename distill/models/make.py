@@ -1,47 +1,75 @@
 """Models that a job makes itself: a function of the user's writes one into a folder, from where it goes to where the job keeps it.
 
-As with pools, `_making.json` claims the place first, so that somebody else's files are never written over, and `_made.json` is written last,
-so that a making that was cut off begins again. What was made is then known by its sha256 like any other model.
+One run makes it, under a lease; a second one is refused by name meanwhile. As with pools, `_making.json` claims the place first, so that
+somebody else's files are never written over, and `_made.json` is written last: a making that was cut off begins again, and what it left
+goes. What was made is then known by its sha256 like any other model.
 """
 
 from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from distill.errors import JobError
 from distill.job import Job, Ready
 from distill.job.source import read_source
+from distill.labels import hold_lease
 from distill.pool import MADE_MARKER, claim_folder
-from distill.schema import seal
-from distill.storage import open_storage
+from distill.schema import digest, seal, unseal
+from distill.storage import Storage, is_hidden, open_storage
 
 log = logging.getLogger(__name__)
 
 
-def make_models(job: Job) -> None:
-    """Make the models that the job says how to make, and that are not made yet. Raises JobError."""
-    for name, labels in job.labels.items():
-        for where, labeler in labels.members(name):
+def make_models(job: Job, names: Iterable[str]) -> None:
+    """Make the models of label sets that the job says how to make, and that are not made yet. Raises JobError, BusyError."""
+    for name in names:
+        for where, labeler in job.labels[name].members(name):
             if isinstance(labeler, Ready) and labeler.made_by is not None:
                 _make(job, labeler.model, labeler.made_by, f"{where}.made_by")
 
 
 def _make(job: Job, model: str, made_by: str, where: str) -> None:
     kept = open_storage(job.model_uri(model))
-    if kept.read_or_none(MADE_MARKER) is not None:
+    if _is_made(kept, made_by, where):
         return
+    lease = open_storage(job.root_uri).folder("making", digest(kept.uri)[:16])
+    with hold_lease(lease, f"the model of {where}"):
+        if _is_made(kept, made_by, where):  # by who held the lease before
+            return
+        claim_folder(kept, f"{job.path}: {where}", made_by)
+        files = _made_files(job, made_by, where)
+        for key in [entry.key for entry in kept.list_objects() if not is_hidden(entry.key)]:
+            if key not in files:  # of an earlier making that was cut off
+                kept.delete(key)
+        for key, content in files.items():
+            kept.put(key, content)
+        kept.put(MADE_MARKER, seal({"made_by": made_by, "files": len(files)}))
+    log.info("%s: made a model of %d files under %s", where, len(files), kept.uri)
+
+
+def _is_made(kept: Storage, made_by: str, where: str) -> bool:
+    """Whether it is there. Raises JobError where another maker made it."""
+    content = kept.read_or_none(MADE_MARKER)
+    if content is None:
+        return False
+    there = unseal(content, kept.url(MADE_MARKER))["made_by"]
+    if there != made_by:
+        raise JobError(
+            f"{where} = {made_by!r}: {kept.uri} holds what {there!r} made. Give this model a place of its own."
+        )
+    return True
+
+
+def _made_files(job: Job, made_by: str, where: str) -> dict[str, bytes]:
     path, _, function = made_by.partition(":")
     make = read_source(job.beside(path), where).load(function, where)
-    claim_folder(kept, f"{job.path}: {where}", made_by)
     with tempfile.TemporaryDirectory(prefix="distill-model-") as scratch:
         folder = Path(scratch)
         make(folder)
-        files = sorted(file for file in folder.rglob("*") if file.is_file())
-        if not files:
-            raise JobError(f"{where} = {made_by!r}: wrote no file into the folder that it was given.")
-        for file in files:
-            kept.put(file.relative_to(folder).as_posix(), file.read_bytes())
-    kept.put(MADE_MARKER, seal({"made_by": made_by, "files": len(files)}))
-    log.info("%s: made a model of %d files under %s", where, len(files), kept.uri)
+        files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    if not files:
+        raise JobError(f"{where} = {made_by!r}: wrote no file into the folder that it was given.")
+    return files

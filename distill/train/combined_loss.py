@@ -34,11 +34,15 @@ class CombinedLoss:
     """The terms of one lesson, on one device."""
 
     def __init__(self, terms: Sequence[TermPlan], device: str) -> None:
-        self.terms = terms
-        self.weights = torch.tensor([term.weight for term in terms], device=device)
+        self.terms, self.device = terms, device
+        self.at(0.0)
         self.positions = [
             torch.tensor(term.positions, device=device) if term.positions is not None else None for term in terms
         ]
+
+    def at(self, done: float) -> None:
+        """The terms' weights are those of the moment when the share `done` of all steps is taken."""
+        self.weights = torch.tensor([term.weight_at(done) for term in self.terms], device=self.device)
 
     def known(self, batches: Sequence[Batch]) -> Tensor:
         """Σ w of each term over these rows, (terms,), to be summed over the global batch. One batch a source."""

@@ -33,6 +33,8 @@ Answer = Callable[[Tensor], Mapping[str, Tensor]]
 class Gradients(Protocol):
     """Leaves the gradient of a step in the parameters."""
 
+    loss: CombinedLoss
+
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """One batch a source, this worker's lanes laid end to end. Returns this worker's (terms, 4) sums (`CombinedLoss`)."""
 

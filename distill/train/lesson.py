@@ -31,7 +31,7 @@ from distill.job import (
 )
 from distill.job.outputs import term_outputs
 from distill.job.source import PythonFile
-from distill.job.students import BinaryCrossEntropy, CrossEntropy, CustomLoss, Loss, Mse
+from distill.job.students import BinaryCrossEntropy, CrossEntropy, CustomLoss, Loss, Mse, Ramp
 from distill.labelers.prepare import prepare_labels
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.models.identity import fit_folder, label_set, student_folder, student_pins, whole_labels
@@ -55,6 +55,13 @@ class TermPlan:
     """Where the source's classes stand in the head; None where they are the head's, in its order."""
     source_file: PythonFile | None = None
     """Of a loss of the user's own."""
+    ramp: Ramp | None = None
+
+    def weight_at(self, done: float) -> float:
+        """λ when the share `done` of all steps is taken."""
+        if self.ramp is None:
+            return self.weight
+        return self.ramp.begin + (self.weight - self.ramp.begin) * min(1.0, done / self.ramp.over)
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,16 @@ def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> Term
     positions = None if classes == head.classes else tuple(head.positions[name] for name in classes)
     own = job.custom_source(term.loss, f"terms.{number}.loss") if isinstance(term.loss, CustomLoss) else None
     return TermPlan(
-        said_of(term), str(number), source, term.head, term.loss, term.weight, term.pool is not None, positions, own
+        said=said_of(term),
+        column=str(number),
+        source=source,
+        head=term.head,
+        loss=term.loss,
+        weight=term.weight,
+        target=term.pool is not None,
+        positions=positions,
+        source_file=own,
+        ramp=term.ramp,
     )
 
 
@@ -196,5 +212,6 @@ def said_of(term: Term) -> str:
     """A term in words."""
     temperature = getattr(term.loss, "temperature", 1.0)
     at = f" at T={temperature:g}" if temperature != 1.0 else ""
+    moving = f", from weight {term.ramp.begin:g}" if term.ramp else ""
     weighted = f", rows weighted by {term.row_weight.kind}" if term.row_weight else ""
-    return f"{term.loss.kind.replace('_', ' ')}{at} to {term.learns}{weighted}"
+    return f"{term.loss.kind.replace('_', ' ')}{at} to {term.learns}{moving}{weighted}"

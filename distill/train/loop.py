@@ -126,6 +126,7 @@ class _Training:
         training = self.lesson.training
         for group in self.optimizer.param_groups:
             group["lr"] = training.learning_rate * rate(training, step, self.total_steps)
+        gradients.loss.at(step / self.total_steps)
         summed = gradients.backward(self.lesson.seed, step, batches)
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
@@ -136,7 +137,8 @@ class _Training:
         self._require_rows(summed)
         means = (summed[:, 0] / summed[:, 1].clamp_min(1e-12)).tolist()
         epoch = step // self.steps_per_epoch
-        total = sum(term.weight * mean for term, mean in zip(self.lesson.terms, means, strict=True))
+        done = (step - 1) / self.total_steps
+        total = sum(term.weight_at(done) * mean for term, mean in zip(self.lesson.terms, means, strict=True))
         if not math.isfinite(total):
             raise ValueError(
                 f"{self.lesson.name}: the loss is {total} after epoch {epoch}. Lower training.learning_rate, or look at the labels."

@@ -137,6 +137,21 @@ def test_a_column_of_the_input_is_written_over(taught, tmp_path):
         predict_files(exported.uri, str(tmp_path / "rows"), str(tmp_path / "out"))
 
 
+def test_a_files_predictions_are_written_over_anothers(taught, tmp_path):
+    (exported,) = export_students(taught(MODELS["linear"]), None, ())
+    rows = pq.read_table(tmp_path / "rows" / "part-00001.parquet")
+    (tmp_path / "in").mkdir()
+    for name, table in (("2024.01", rows), ("2024.02", rows.slice(0, 3)), ("none", rows.slice(0, 0))):
+        pq.write_table(table, tmp_path / "in" / f"{name}.parquet")
+    done = predict_files(exported.uri, str(tmp_path / "in"), str(tmp_path / "out"))
+    assert [(Path(each.url).name, each.rows) for each in done] == [
+        ("2024.01.parquet", 30), ("2024.02.parquet", 3), ("none.parquet", 0),
+    ]  # fmt: skip
+    assert [pq.read_table(each.url).num_rows for each in done] == [30, 3, 0]
+    with pytest.raises(PoolError, match="over the input"):
+        predict_files(exported.uri, str(tmp_path / "in"), str(tmp_path / "in"))
+
+
 def test_a_folder_that_is_no_export_or_a_damaged_one_is_believed(taught, tmp_path):
     job = taught(MODELS["linear"])
     (exported,) = export_students(job, None, ())

@@ -8,14 +8,18 @@ import pytest
 
 import distill.labels
 from distill.errors import ContractError, JobError
+from distill.feed import Chunk
 from distill.job import load_job
 from distill.label import check_canaries, label_pool, preview_labels
+from distill.label.canary import largest_difference
+from distill.labelers import Answers
 from distill.labelers.prepare import prepare_labels
+from distill.labels import encode
 from distill.models.identity import whole_labels
 from distill.pool import open_pool
 from distill.storage import requests
-from distill.train import train_students
-from tests.making import label_by_worker
+from distill.train.lesson import student_lesson
+from tests.making import a_contract, label_by_worker
 from tests.tiny import tiny_job, write_job, write_pool
 
 JOB = """
@@ -73,17 +77,22 @@ def log_softmax(z):
     return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
 
 
+def expected(folder):
+    """The mean of the members' probabilities, and their divergence from it."""
+    x = np.array(open_rows(folder), np.float64)
+    p = np.stack([np.exp(log_softmax(2 * x[:, :3])), np.exp(log_softmax(2 * x[:, [0, 3, 2]]))])
+    mean = 0.75 * p[0] + 0.25 * p[1]
+    own = -(p * np.log(p)).sum(axis=2)
+    return mean, -(mean * np.log(mean)).sum(axis=1) - 0.75 * own[0] - 0.25 * own[1]
+
+
 @pytest.mark.ray
 @pytest.mark.parametrize("encoding", ["", 'encoding = { kind = "topk", k = 3, values = "float16" }'])
 def test_what_is_stored_is_another_mean_or_disagreement(folder, ray, encoding):
     job = tiny_job(folder, JOB.replace("ENCODING", encoding))
     label_pool(job, "both")
     stored = pa.concat_tables(distill.labels.open(folder / "root/labels/both/v1/rows").decoded())
-    x = np.array(open_rows(folder), np.float64)
-    p = np.stack([np.exp(log_softmax(2 * x[:, :3])), np.exp(log_softmax(2 * x[:, [0, 3, 2]]))])
-    mean = 0.75 * p[0] + 0.25 * p[1]
-    own = -(p * np.log(p)).sum(axis=2)
-    due = -(mean * np.log(mean)).sum(axis=1) - 0.75 * own[0] - 0.25 * own[1]
+    mean, due = expected(folder)
     np.testing.assert_allclose(stored["disagreement"].to_numpy(), due, atol=1e-6)
     if not encoding:
         logits = np.array(stored["logits"].to_pylist())
@@ -114,20 +123,38 @@ def test_the_input_is_read_once_a_member(folder):
     assert abs(size - due_size) < min(file.stat().st_size for file in (folder / "rows").iterdir()) / 2
 
 
-@pytest.mark.ray
-def test_a_row_on_which_members_disagree_teaches_as_much_as_another(folder, ray):
+def test_a_row_on_which_members_disagree_teaches_as_much_as_another(folder):
     job = tiny_job(folder, JOB.replace("ENCODING", ""))
-    label_pool(job, "both")
-    (weighted,) = train_students(job)
-    assert "rows weighted by agreement" in weighted.record.details["terms"][0]
-    assert weighted.record.details["history"][-1]["known"] == [1.0]
-    alike = load_job(
-        write_job(
-            folder, JOB.replace("ENCODING", "").replace('    row_weight = { kind = "agreement", scale = 0.05 }\n', "")
-        )
-    )
-    (plain,) = train_students(alike)
-    assert plain.record.sha256 != weighted.record.sha256
+    label_by_worker(job, "both")
+    job.memo.clear()
+    lesson = student_lesson(job, job.variants[0])
+    assert "rows weighted by agreement" in lesson.terms[0].said
+    _, due = expected(folder)
+    rows = lesson.sources[0].load(Chunk(0, 0, 0, 100))
+    np.testing.assert_allclose(rows["0.weight"], np.exp(-due[:100] / 0.05), rtol=1e-4)
+
+
+def test_the_order_of_a_members_classes_or_its_width_may_change_unseen(folder):
+    text = JOB.replace("ENCODING", "")
+    before = prepare_labels(tiny_job(folder, text), "both")[1]
+    assert before.labeler == "ensemble of custom:One × 0.75, custom:Other × 0.25"
+    (folder / "mine.py").write_text(MINE.replace('("c", "a", "b")', '("a", "b", "c")'), "utf-8")
+    assert prepare_labels(tiny_job(folder, text), "both")[1].digest != before.digest
+    values = MINE.replace('classes = ("a", "b", "c")', 'kind = "value"; width = 3')
+    (folder / "mine.py").write_text(values.replace('classes = ("c", "a", "b")', 'kind = "value"; width = 2'), "utf-8")
+    job = tiny_job(folder, text.partition("[students")[0])
+    with pytest.raises(
+        ContractError, match=r"members\.1: custom:Other answers with 2 numbers a row, the first member with 3"
+    ):
+        prepare_labels(job, "both")
+
+
+def test_the_live_disagreement_is_another_than_the_stored_one():
+    contract = a_contract(disagreement=True)
+    outputs, apart = np.zeros((4, 3), np.float32), np.linspace(0, 0.6, 4, dtype=np.float32)
+    stored = encode(outputs, np.ones(4, bool), contract, apart)
+    assert largest_difference(Answers(outputs, apart), stored, contract) == 0
+    assert largest_difference(Answers(outputs, apart[::-1]), stored, contract) > 0.5
 
 
 def test_other_weights_or_members_pass_for_the_same_labels(folder):

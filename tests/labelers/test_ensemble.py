@@ -8,6 +8,7 @@ import pytest
 from distill.job import Outputs
 from distill.job.source import PythonFile
 from distill.labelers import Recipe, ask, build_labeler
+from distill.labelers import ensemble as module
 from distill.labelers.base import Member
 from tests.labelers.asking import answers
 
@@ -32,6 +33,15 @@ class One:
 class Two:
     def label(self, features): return said(features, 2, 3)
 
+class Eraser:
+    def label(self, features):
+        answered = said(features, 0, 3)
+        features *= 0
+        return answered
+
+class Narrow:
+    def label(self, features): return features[:, :1]
+
 class Broken:
     def label(self, features): return np.where(features[:, :3] > 0, np.nan, 1).astype(np.float32)
 """
@@ -41,7 +51,7 @@ FEATURES = np.random.default_rng(0).normal(size=(ROWS, 4)).astype(np.float32)
 def ensemble(outputs, names=("Zero", "One", "Two"), shares=SHARES, places=PLACES):
     file = PythonFile("three.py", TEXT)
     members = tuple(
-        Member(Recipe(form="custom", source=file, name=name), share, where)
+        Member(name, Recipe(form="custom", source=file, name=name), share, where)
         for name, share, where in zip(names, shares, places, strict=True)
     )
     return build_labeler(Recipe(form="ensemble", members=members, outputs=outputs, width=3))
@@ -118,7 +128,7 @@ def test_members_that_say_the_same_disagree(exclusive):
 def test_certain_members_that_contradict_each_other_disagree_by_another_number_than_log_2():
     text = TEXT + "\nclass Sure:\n    def label(self, features): return np.array([[1e4, -1e4, 0]] * len(features))\n"
     file = PythonFile("sure.py", text)
-    members = tuple(Member(Recipe(form="custom", source=file, name="Sure"), 0.5, p) for p in (None, (1, 0, 2)))
+    members = tuple(Member("Sure", Recipe(form="custom", source=file, name="Sure"), 0.5, p) for p in (None, (1, 0, 2)))
     outputs, disagreement = ask(
         build_labeler(Recipe(form="ensemble", members=members, outputs=Outputs("logits", CLASSES), width=3)),
         FEATURES,
@@ -140,3 +150,23 @@ def test_a_member_without_a_number_leaves_one():
 
 def test_company_or_order_decides_an_answer():
     answers(ensemble(Outputs("logits", CLASSES)), FEATURES, 3)
+
+
+def test_a_member_that_writes_into_its_rows_changes_what_another_sees():
+    plain = ask(ensemble(Outputs("logits", CLASSES)), FEATURES.copy(), 3)
+    erasing = ask(ensemble(Outputs("logits", CLASSES), names=("Eraser", "One", "Two")), FEATURES.copy(), 3)
+    np.testing.assert_array_equal(erasing.outputs, plain.outputs)
+    np.testing.assert_array_equal(erasing.disagreement, plain.disagreement)
+
+
+def test_an_answer_of_another_shape_does_not_say_whose_it_is():
+    with pytest.raises(ValueError, match=r"member 1 \(Narrow\): label\(\) answered with shape \(9, 1\)"):
+        ask(ensemble(Outputs("logits", CLASSES), names=("Zero", "Narrow", "Two"), places=(None,) * 3), FEATURES, 3)
+
+
+def test_a_block_of_rows_is_another_ensemble_than_all_of_them(monkeypatch):
+    whole = ask(ensemble(Outputs("logits", CLASSES)), FEATURES, 3)
+    monkeypatch.setattr(module, "_BLOCK_NUMBERS", 20)
+    parts = ask(ensemble(Outputs("logits", CLASSES)), FEATURES, 3)
+    np.testing.assert_array_equal(parts.outputs, whole.outputs)
+    np.testing.assert_array_equal(parts.disagreement, whole.disagreement)

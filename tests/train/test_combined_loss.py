@@ -18,6 +18,7 @@ from distill.job.students import (
     JensenShannon,
     Kl,
     Mse,
+    Ramp,
     ReverseKl,
 )
 from distill.train.combined_loss import CombinedLoss
@@ -81,6 +82,23 @@ def test_a_loss_of_the_users_own_sees_other_outputs_or_another_target():
         TrainingError, match=r"said: wrong\(\) answered with \(16, 2\), where one number for each of 16 rows"
     ):
         at_once([own("wrong", "1", positions=SUBSET)], outputs, batches)
+
+
+def test_a_weight_that_moves_stands_still():
+    outputs, batches = drawn(16, seed=5)
+    moving = replace(term("1", KL, 2.0, positions=SUBSET), ramp=Ramp(begin=0.0, over=0.5))
+    terms = [term("0", KL, 1.0), moving]
+    loss = CombinedLoss(terms, "cpu")
+    parts = [
+        CombinedLoss([replace(each, weight=1.0, ramp=None)], "cpu")(outputs, batches, loss.known(batches)[[n]])[
+            0
+        ].item()
+        for n, each in enumerate(terms)
+    ]
+    for done, weight in ((0.0, 0.0), (0.25, 1.0), (0.5, 2.0), (0.9, 2.0)):
+        loss.at(done)
+        made, _ = loss(outputs, batches, loss.known(batches))
+        assert made.item() == pytest.approx(parts[0] + weight * parts[1], rel=1e-5)
 
 
 def drawn(rows, seed):
