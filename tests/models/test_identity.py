@@ -3,8 +3,19 @@ from __future__ import annotations
 import pytest
 
 from distill.errors import ContractError
+from distill.job import Term, Training
+from distill.job.students import CrossEntropy
 from distill.labels import LabelSet
-from distill.models.identity import find_fit, find_student, fit_folder, label_set, student_folder, student_pins
+from distill.models.identity import (
+    _learned,
+    _plain_term,
+    find_fit,
+    find_student,
+    fit_folder,
+    label_set,
+    student_folder,
+    student_pins,
+)
 from tests.making import keep_network, label_by_worker
 from tests.tiny import tiny_job, write_pool
 
@@ -161,3 +172,19 @@ def job_outputs(job):
     from distill.job import pool_outputs
 
     return pool_outputs(job, "labelled")
+
+
+def test_an_option_that_came_later_teaches_finished_students_again():
+    learned, term = _learned(Training()), _plain_term(Term(learns="labels.x", loss=CrossEntropy(kind="cross_entropy")))
+    assert sorted(learned) == [
+        "batch_rows",
+        "epochs",
+        "lanes",
+        "learning_rate",
+        "optimizer",
+        "schedule",
+        "weight_decay",
+    ]
+    assert sorted(term) == ["head", "learns", "loss", "weight"]
+    assert sorted(term["loss"]) == ["kind", "temperature"]
+    assert _learned(Training(gradients="lanes"))["gradients"] == "lanes"
