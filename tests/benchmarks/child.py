@@ -36,7 +36,7 @@ class Child:
         self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115  it lives as long as the process that writes it
         self.process = subprocess.Popen(
             [sys.executable, "-m", __name__, self.name, json.dumps({"cpus": list(cpus), "told": told})],
-            env=environment(PYTHONPATH=str(REPOSITORY)),
+            env=environment(PYTHONPATH=os.pathsep.join([str(REPOSITORY), *_python_path()])),
             stdin=subprocess.DEVNULL,
             stdout=self.output,
             stderr=subprocess.STDOUT,
@@ -109,6 +109,11 @@ def session_pids(session: int) -> list[int]:
 def session_cpu_seconds(session: int) -> float:
     """CPU seconds that a session's processes have used, those of ended children that were waited for included."""
     return sum(sum(map(int, fields[11:15])) for _, fields in _processes() if int(fields[3]) == session) / _CLOCK_TICK
+
+
+def _python_path() -> list[str]:
+    """Folders that this process was told: on a borrowed machine Ray itself may lie in one."""
+    return [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
 
 
 def _module(function: Callable[..., Any]) -> str:

@@ -55,14 +55,19 @@ def write_job(
     **constants: object,
 ) -> Path:
     """The job file and its labelers, whose constants are set as told."""
-    text = LABELERS.read_text("utf-8")
+    write_source(folder, LABELERS, **constants)
+    told = {"fragment_rows": fragment_rows, "pool": pool, "labeler": labeler, "actors": actors, "encoding": encoding}
+    return write_text(folder, _JOB.format(**told))
+
+
+def write_source(folder: Path, source: Path, **constants: object) -> None:
+    """`source` as the job's `labelers.py`, its constants set as told."""
+    text = source.read_text("utf-8")
     for name, value in constants.items():
         text, found = re.subn(rf"(?m)^{name.upper()} = .*$", lambda _, n=name, v=value: f"{n.upper()} = {v!r}", text)
         assert found == 1, name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "labelers.py").write_text(text, "utf-8")
-    told = {"fragment_rows": fragment_rows, "pool": pool, "labeler": labeler, "actors": actors, "encoding": encoding}
-    return write_text(folder, _JOB.format(**told))
 
 
 def _rows(first: int, rows: int, noise: np.ndarray, schema: pa.Schema) -> pa.Table:

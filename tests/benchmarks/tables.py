@@ -24,7 +24,9 @@ def options(said: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=said, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="write every single measurement here, as JSON")
     parser.add_argument("--table", type=Path, help="write the table here as well")
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, measures nothing")
+    parser.add_argument(
+        "--quick", "--tiny", action="store_true", help="small sizes: shows that it works, measures nothing"
+    )
     parser.add_argument(
         "--folder", type=Path, help="work in a new folder below this one (default: the temporary folder)"
     )

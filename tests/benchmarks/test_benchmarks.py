@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.benchmarks import feed_cost, label_cost, resume, scale, train_cost
+from tests.benchmarks import feed_cost, gpu_labelers, label_cost, resume, scale, train_cost
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -49,6 +49,19 @@ def test_train_cost_runs_every_step(tmp_path):
     for seconds in got.values():
         assert {name for pair in train_cost.PAIRS.values() for name in pair} == seconds.keys()
         assert all(len(each) == 2 for each in seconds.values())
+
+
+def test_gpu_labelers_label_every_row_also_where_the_actor_is_killed(tmp_path):
+    got = measured(gpu_labelers, tmp_path)
+    assert got["cases"].keys() == {"images", "texts"}
+    for case in got["cases"].values():
+        for run in (case["labelling"], case["killed"]):
+            assert run["labelled"] + run["rejected"] == run["rows"] > 0
+            assert run["problems"] == []
+            assert (run["steady"] if run is case["labelling"] else run["kill"]["after"])["rows_per_second"] > 0
+        assert case["killed"]["kill"]["new_actors"] == 1
+        assert case["killed"]["label_hash"] == case["labelling"]["label_hash"]
+        assert case["resident"]["rows_per_second"] > 0
 
 
 def test_scale_plans_what_is_left_and_nothing_else(tmp_path):
