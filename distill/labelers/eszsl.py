@@ -5,12 +5,13 @@ With X (n, d) features and a constant 1, Y (n, z) one-hot over the z seen classe
     V = (XᵀX + γ·n·I)⁻¹ XᵀY S (SᵀS + λI)⁻¹                          Romera-Paredes & Torr 2015, eq. 5 (γ taken a row)
     logits(x) = scale · (xᵀ V S_allᵀ − calibration · [class is seen])     calibrated stacking: Chao et al. 2016, eq. 4
 
-The pass keeps, of any rows, XᵀX, the classes' sums XᵀY, and a bounded sample (`sample`). The four constants are chosen on the sample
-(`holdout`): no smaller than the pool, where the pool is within the bound. V is then solved from the sums over all rows.
+The pass keeps, of any rows, XᵀX, the classes' sums XᵀY, and a bounded sample (`sample`), which is every row where no class has more
+than its share of the bound. The four constants are chosen on the sample, on the cluster too (`holdout`). V is then solved from the sums
+over all rows.
 
 Memory of a `Statistic`, whatever the rows and workers: 8·(d + 1)² bytes of XᵀX, 8·z·(d + 1) of XᵀY, and a sample of at most
-`SAMPLE_ROWS` rows and `SAMPLE_BYTES` (at d = 1,024 and z = 40: 8 + 0.3 + 64 MiB). `merge` holds up to four such statistics at once, a
-split's judging the sample twice and three matrices of XᵀX's size, `weights` three of these.
+`SAMPLE_ROWS` rows and `SAMPLE_BYTES` (at d = 1,024 and z = 40: 8 + 0.3 + 64 MiB). `merge` holds up to four of it at once, a split's
+judging the sample twice and three matrices of XᵀX's size, `weights` three of these.
 """
 
 from __future__ import annotations

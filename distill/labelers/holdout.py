@@ -1,10 +1,10 @@
 """Which constants a zero-shot classifier should have: the likeliest on classes that are held out as if nobody had labelled them.
 
 Seen classes are dealt to groups, and each class's rows to folds. For each of many pairs of groups and each fold, the classifier is
-fitted on the other groups' rows of the other folds, and every combination of constants is judged by the negative log-likelihood of the fold's rows:
-the mean over pseudo-seen rows and that over pseudo-unseen ones (of the pair) weigh the same. The smallest mean over all pairs wins.
-(Measured on digits: likelihood chose the same constants on every split, the harmonic mean of accuracies did not. Folds by row number
-would hold whole classes out where rows lie class after class in turn: 14% of test rows right in place of 78%.)
+fitted on the other groups' rows of the other folds, and every combination of constants is judged by the negative log-likelihood of the
+fold's rows: the mean over pseudo-seen rows and that over pseudo-unseen ones (of the pair) weigh the same. The smallest mean over all
+pairs wins. (Measured on digits: likelihood chose the same constants on every split, the harmonic mean of accuracies did not. Folds by
+row number would hold whole classes out where rows lie class after class in turn: 14% of test rows right in place of 78%.)
 
 All of it happens on a sample, in which a row stands for `weights` rows of its class: sums over the sample estimate the pool's, in
 which γ is taken a row. Splits are judged apart from each other, on any machines, and a split answers with its losses alone.
