@@ -27,7 +27,7 @@ from typing import Any
 from tests.benchmarks.child import Child, in_child
 from tests.benchmarks.gpu_pools import CASES, QUICK_CASES, SHARD_FRAGMENTS, Case, list_shards, write_job, write_shards
 from tests.benchmarks.gpu_runs import labelled, resident
-from tests.benchmarks.tables import markdown, options, show
+from tests.benchmarks.tables import machine, markdown, options, show
 
 GOAL_SHARE = 0.95
 _LEAST_SHARDS = 4
@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _options() -> Any:
     parser = options(__doc__)
-    parser.add_argument("--cases", nargs="+", default=[case.name for case in CASES], help="of these alone")
+    names = [case.name for case in CASES]
+    parser.add_argument("--cases", nargs="+", choices=names, default=names)
     parser.add_argument("--seconds", type=float, default=50, help="of labelling at the resident rate: sizes the pool")
     parser.add_argument("--distinct-shards", type=int, default=4, help="written; the pool lists them again and again")
     parser.add_argument("--actors", type=int, default=1, help="that share the GPU")
@@ -67,6 +68,7 @@ class _Bench:
             told.seconds, told.distinct_shards = min(told.seconds, 5), 1
         self.on_gpu = in_child(has_gpu)
         self.measured: dict[str, Any] = {
+            "machine": machine(),
             "goal_share": GOAL_SHARE,
             "on_gpu": self.on_gpu,
             "tiny": told.quick,
@@ -79,39 +81,49 @@ class _Bench:
     def measure(self, case: Case) -> None:
         """Everything of one case; each part is kept as soon as it is there."""
         told, folder = self.told, self.folder / case.name
-        if told.asleep:
-            case = replace(case, labeler=f"Asleep{case.labeler}")
-        got = self.measured["cases"][case.name] = {"batch_rows": case.batch_rows, "fragment_rows": case.fragment_rows}
+        got = self.measured["cases"][case.name] = {
+            name: getattr(case, name) for name in ("batch_rows", "fragment_rows", "group_rows")
+        }
         self._say(f"{case.name}: writing {told.distinct_shards} shards of {case.shard_rows:,} rows")
         made = write_shards(folder / "made", case, told.distinct_shards)
         list_shards(folder / "pool", made, 1)
-        job = write_job(
+        job = self._job(folder, case)
+        alone = self._alone(got, "resident", job)
+        shards = max(_LEAST_SHARDS, math.ceil(told.seconds * alone / case.shard_rows))
+        list_shards(folder / "pool", made, shards)
+        fragments = shards * SHARD_FRAGMENTS
+        whole = self._labelled(got, "labelling", job, fragments)
+        alone = statistics.fmean([alone, self._alone(got, "resident_again", job)])
+        killed = self._labelled(got, "killed", job, fragments, kill=True)
+        got["share_of_resident"] = whole["steady"]["rows_per_second"] / alone
+        got["goal_met"] = got["share_of_resident"] >= GOAL_SHARE
+        got["same_labels_after_kill"] = killed["label_hash"] == whole["label_hash"]
+        shutil.rmtree(folder)
+
+    def _job(self, folder: Path, case: Case) -> Path:
+        told = self.told
+        return write_job(
             folder,
-            case,
+            replace(case, labeler=f"Asleep{case.labeler}") if told.asleep else case,
             actors=told.actors,
             gpus=self.on_gpu / told.actors,
             prepare_on=told.prepare_on,
             log=str(folder / "batches.log"),
             asleep_seconds=(told.asleep or 0) / 1_000,
         )
-        alone = self._keep(got, "resident", self._run(resident, job=str(job), round_seconds=0.5 if told.quick else 1.5))
-        shards = max(_LEAST_SHARDS, math.ceil(told.seconds * alone["rows_per_second"] / case.shard_rows))
-        list_shards(folder / "pool", made, shards)
-        how = {"fragments": shards * SHARD_FRAGMENTS, "actors": told.actors}
-        whole = self._keep(got, "labelling", labelled(job, **how, limit_seconds=self._left()))
-        again = self._run(resident, job=str(job), round_seconds=0.5 if told.quick else 1.5)
-        self._keep(got, "resident_again", again)
-        killed = self._keep(got, "killed", labelled(job, **how, limit_seconds=self._left(), kill=True))
-        if self.on_gpu and {*whole["devices"], *killed["devices"]} != {"cuda"}:
-            raise RuntimeError(f"there is a GPU, but labels were made on {whole['devices']}, {killed['devices']}")
-        rates = [alone["rows_per_second"], again["rows_per_second"]]
-        share = whole["steady"]["rows_per_second"] / statistics.fmean(rates)
-        got["share_of_resident"], got["goal_met"] = share, share >= GOAL_SHARE
-        got["same_labels_after_kill"] = killed["label_hash"] == whole["label_hash"]
-        shutil.rmtree(folder)
 
-    def _run(self, function: Any, **given: Any) -> Any:
-        return Child(function, **given).answer(self._left())
+    def _alone(self, got: dict[str, Any], name: str, job: Path) -> float:
+        """Rows a second of the model over resident tensors."""
+        child = Child(resident, job=str(job), round_seconds=0.5 if self.told.quick else 1.5)
+        return self._keep(got, name, child.answer(self._left()))["rows_per_second"]
+
+    def _labelled(
+        self, got: dict[str, Any], name: str, job: Path, fragments: int, *, kill: bool = False
+    ) -> dict[str, Any]:
+        run = labelled(job, fragments=fragments, actors=self.told.actors, limit_seconds=self._left(), kill=kill)
+        if self.on_gpu and run["devices"] != ["cuda"]:
+            raise RuntimeError(f"there is a GPU, but labels were made on {run['devices']}")
+        return self._keep(got, name, run)
 
     def _keep(self, got: dict[str, Any], name: str, answer: dict[str, Any]) -> dict[str, Any]:
         got[name] = answer

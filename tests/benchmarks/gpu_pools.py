@@ -46,6 +46,8 @@ class Case:
     encoding: str
     batch_rows: int
     fragment_rows: int
+    group_rows: int
+    """Of a row group."""
     side: int = 0
     """Of its images; 0: its rows are texts."""
     constants: Mapping[str, Any] = field(default_factory=dict)
@@ -66,17 +68,17 @@ _HALVES = '{ kind = "value", dtype = "float16" }'
 _TINY = {"layers": 2, "width": 64, "heads": 4}
 
 CASES = (
-    Case("images", "Images", _TOP_16, batch_rows=256, fragment_rows=2_048, side=224),
-    Case("texts", "Texts", _HALVES, batch_rows=1_024, fragment_rows=16_384),
+    Case("images", "Images", _TOP_16, batch_rows=256, fragment_rows=2_048, group_rows=512, side=224),
+    Case("texts", "Texts", _HALVES, batch_rows=1_024, fragment_rows=16_384, group_rows=16_384),
 )
 QUICK_CASES = (
-    Case("images", "Images", _TOP_16, 32, 512, side=32, constants={"side": 32, "patch": 8, **_TINY}),
-    Case("texts", "Texts", _HALVES, 64, 256, constants={"sorted_rows": 32, **_TINY}),
+    Case("images", "Images", _TOP_16, 32, 512, 128, side=32, constants={"side": 32, "patch": 8, **_TINY}),
+    Case("texts", "Texts", _HALVES, 64, 256, 256, constants={"sorted_rows": 32, **_TINY}),
 )
 
 
 def write_shards(folder: Path, case: Case, count: int) -> list[Path]:
-    """`count` shards of four fragments, a row group a fragment, in zstd."""
+    """`count` shards of four fragments, in zstd."""
     folder.mkdir(parents=True)
     paths = [folder / f"{number}.parquet" for number in range(count)]
     with ThreadPoolExecutor() as threads:
@@ -99,14 +101,11 @@ def write_job(folder: Path, case: Case, *, actors: int, gpus: float, prepare_on:
 
 
 def _write_shard(path: Path, case: Case) -> None:
-    draw = np.random.default_rng(int(path.stem))
-    make = _images if case.side else _texts
-    column = make(draw, 1, case)
-    with pq.ParquetWriter(
-        path, pa.schema([("x", column.type)]), compression="zstd", use_dictionary=False, write_statistics=False
-    ) as writer:
-        for _ in range(SHARD_FRAGMENTS):
-            writer.write_table(pa.table({"x": make(draw, case.fragment_rows, case)}), row_group_size=case.fragment_rows)
+    draw, make = np.random.default_rng(int(path.stem)), _images if case.side else _texts
+    schema = pa.schema([("x", pa.binary(3 * case.side**2) if case.side else pa.string())])
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False, write_statistics=False) as writer:
+        for _ in range(case.shard_rows // case.group_rows):
+            writer.write_table(pa.table([make(draw, case.group_rows, case)], schema=schema))
 
 
 def _images(draw: np.random.Generator, rows: int, case: Case) -> pa.Array:

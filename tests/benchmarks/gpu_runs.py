@@ -8,6 +8,7 @@ import signal
 import statistics
 import time
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,7 @@ def _kill_in_the_middle(child: Child, log: Path, root: Path, fragments: int, lim
 
 def _loaded(job: str) -> tuple[Any, list[np.ndarray]]:
     """The job's labeler, and batches of its pool's first rows, as the stage would cut them."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     from distill.job import load_job
@@ -158,9 +160,6 @@ def _loaded(job: str) -> tuple[Any, list[np.ndarray]]:
     spec, pool = loaded.labels["teacher"], loaded.pools["rows"]
     first = min(Path(loaded.pool_uri("rows")).iterdir())
     with pq.ParquetFile(first) as file:
-        values = decode_features(file.read_row_group(0), pool.features, 0).values
-    rows = spec.batch_rows
-    batches = [values[start : start + rows] for start in range(0, len(values) - rows + 1, rows)]
-    return loaded.custom_source(spec.labeler, "labels.teacher.labeler").load(spec.labeler.name)(), batches[
-        :_RESIDENT_BATCHES
-    ]
+        cut = islice(file.iter_batches(spec.batch_rows), _RESIDENT_BATCHES)
+        batches = [decode_features(pa.Table.from_batches([each]), pool.features, 0).values for each in cut]
+    return loaded.custom_source(spec.labeler, "labels.teacher.labeler").load(spec.labeler.name)(), batches

@@ -81,9 +81,16 @@ def _asked(ask: Callable[[], float]) -> Iterator[float]:
 def _printed() -> Iterator[float]:
     with subprocess.Popen(_SMI, stdout=subprocess.PIPE, text=True) as process:
         try:
-            yield from map(float, process.stdout)
+            yield from map(_number, process.stdout)
         finally:
             process.terminate()
+
+
+def _number(said: str) -> float:
+    try:
+        return float(said)
+    except ValueError:  # "[N/A]"
+        return np.nan
 
 
 class Log:
