@@ -55,13 +55,21 @@ def test_gpu_labelers_label_every_row_also_where_the_actor_is_killed(tmp_path):
     got = measured(gpu_labelers, tmp_path)
     assert got["cases"].keys() == {"images", "texts"}
     for case in got["cases"].values():
+        assert case["resident"]["rows_per_second"] > 0 < case["resident_again"]["rows_per_second"]
+        assert case["share_of_resident"] > 0
         for run in (case["labelling"], case["killed"]):
             assert run["labelled"] + run["rejected"] == run["rows"] > 0
-            assert run["problems"] == []
-            assert (run["steady"] if run is case["labelling"] else run["kill"]["after"])["rows_per_second"] > 0
-        assert case["killed"]["kill"]["new_actors"] == 1
-        assert case["killed"]["label_hash"] == case["labelling"]["label_hash"]
-        assert case["resident"]["rows_per_second"] > 0
+            assert (run["rejected"], run["problems"]) == (0, [])
+            assert run["devices"] == ["cuda" if got["on_gpu"] else "cpu"]
+        assert case["labelling"]["rows_asked"] == case["labelling"]["rows"] <= case["killed"]["rows_asked"]
+        assert case["same_labels_after_kill"]
+        kill = case["killed"]["kill"]
+        assert (kill["new_actors"], kill["at_committed_share"] < 1) == (1, True)
+        assert 0 < kill["seconds_to_first_batch"] < kill["seconds_to_first_commit"]
+        for span in (case["labelling"]["steady"], kill["before"], kill["after"]):
+            assert span["rows_per_second"] > 0
+            assert 0 < span["labeler_held_share"] <= 1
+            assert (span["gpu_busy_share"] is None) == (not got["on_gpu"])
 
 
 def test_scale_plans_what_is_left_and_nothing_else(tmp_path):
