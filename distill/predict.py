@@ -8,7 +8,6 @@ place, with nulls and the reason in `rejected`. Memory holds a piece of rows, an
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,19 @@ from pydantic import TypeAdapter
 from distill.errors import PoolError
 from distill.job import Features, Outputs
 from distill.job.paths import resolve_uri
-from distill.labelers import prepared
-from distill.labelers.network import NetworkLabeler, network_of
+from distill.labelers.network import as_answer, as_input, as_tensor, network_of
+from distill.labelers.place import computing
 from distill.models import ModelRecord, record_from_plain
-from distill.pool import check_columns, decode_features, list_shards, pool_format, read_footer, read_rows
+from distill.models.network import MultiHead
+from distill.pool import (
+    check_columns,
+    decode_features,
+    list_shards,
+    pool_format,
+    read_footer,
+    read_rows,
+    without_ending,
+)
 from distill.progress import track
 from distill.schema import canonical, unseal
 from distill.storage import Storage, open_storage
@@ -50,7 +58,7 @@ class _Student:
     features: Features
     private: Sequence[str]
     """Columns that are never read."""
-    heads: Mapping[str, NetworkLabeler]
+    network: MultiHead
 
 
 def predict_files(export: str, source: str, target: str) -> list[Predicted]:
@@ -59,7 +67,7 @@ def predict_files(export: str, source: str, target: str) -> list[Predicted]:
     student = _load(folder)
     shards = list_shards("source", files)
     form = pool_format([shard.key for shard in shards], files.uri)
-    names = [_named(shard.key) for shard in shards]
+    names = [_target(shard.key) for shard in shards]
     if len(set(names)) != len(names) or files.uri == made.uri:
         raise PoolError(
             f"{made.uri}: outputs would be written over each other, or over the input. Give another folder, or rename the files."
@@ -83,9 +91,8 @@ def _load(folder: Storage) -> _Student:
     weights = folder.read("weights.safetensors")
     if hashlib.sha256(weights).hexdigest() != record.sha256:
         raise PoolError(f"{folder.url('weights.safetensors')} is damaged: not what model.json pins. Export it again.")
-    network = network_of(record, weights)
-    heads = {head: NetworkLabeler(network, head=head, device="cpu") for head in record.heads}
-    return _Student(record, _FEATURES.validate_json(canonical(body["features"])), body["private"], heads)
+    features = _FEATURES.validate_json(canonical(body["features"]))
+    return _Student(record, features, body["private"], network_of(record, weights))
 
 
 def _predict(student: _Student, files: Storage, key: str, form: str, made: Storage) -> Predicted:
@@ -110,23 +117,24 @@ def _predict(student: _Student, files: Storage, key: str, form: str, made: Stora
         writer.write_table(made_of)
     assert writer is not None
     writer.close()
-    target = _named(key)
+    target = _target(key)
     made.put(target, bytes(sink.getvalue()))
     return Predicted(made.url(target), total, rejected)
 
 
-def _named(key: str) -> str:
-    """The output of an input file: its key, the ending of its format replaced."""
-    return re.sub(r"(\.[A-Za-z]+)?(\.gz)?$", "", key) + ".parquet"
+def _target(key: str) -> str:
+    """The output of an input file."""
+    return f"{without_ending(key)}.parquet"
 
 
 def _with_answers(
     table: pa.Table, student: _Student, seen: npt.NDArray[Any], wrong: Mapping[int, tuple[str, str]]
 ) -> pa.Table:
     bad = np.isin(np.arange(len(seen)), list(wrong))
-    for head, labeler in student.heads.items():
-        answered = labeler.label(prepared(labeler, seen)).astype(np.float64)
-        for name, values in _columns(f"predicted_{head}", answered, student.record.heads[head], bad):
+    with computing("cpu", "float32"):
+        answered = student.network(as_tensor(as_input(student.network, seen), "cpu"))
+    for head, outputs in student.record.heads.items():
+        for name, values in _columns(f"predicted_{head}", as_answer(answered[head]).astype(np.float64), outputs, bad):
             table = table.append_column(name, values)
     said = [": ".join(wrong[row]) if row in wrong else None for row in range(len(seen))]
     return table.append_column("rejected", pa.array(said, pa.string()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,11 @@ _ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
 def canonical(content: Any) -> bytes:
     """Canonical JSON of plain values."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def without_usual(plain: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the options that came later, where they say what was done before: what was stored before they came keeps its digest."""
+    return {key: value for key, value in plain.items() if key not in usual or value != usual[key]}
 
 
 def digest(content: Any) -> str:

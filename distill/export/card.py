@@ -35,7 +35,7 @@ def card(name: str, record: ModelRecord, features: str, results: Sequence[Method
     scores = [line for result in results for line in _scores(result)]
     parts = [
         f"# {name}",
-        f"A student of {record.parameters:,} parameters, taught by [distill].",
+        f"A student of {record.parameters:,} parameters, taught by distill.",
         f"**Sees** {features}",
         f"**Answers** {heads_said(record)}.",
         "## Taught by",
@@ -47,7 +47,7 @@ def card(name: str, record: ModelRecord, features: str, results: Sequence[Method
         "`distill predict FOLDER IN OUT` labels files with it.",
         f"Weights: sha256 `{record.sha256}`. Student: digest `{record.digest}`.",
     ]
-    return "\n\n".join(filter(None, parts)).replace("[distill]", "distill") + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _scores(result: MethodResult) -> list[str]:

@@ -1,4 +1,5 @@
-"""A network as a Python file of plain torch, told by the modules themselves, so that there is no second description to keep in step."""
+"""A network as a Python file of plain torch. Its layers are told by the modules themselves; how they are joined stands here once more, and tests
+hold the file's answers against the network's."""
 
 from __future__ import annotations
 
@@ -58,9 +59,18 @@ def load(path="weights.safetensors"):
 def program(name: str, network: MultiHead, heads: str, features: str) -> str:
     """The text of `model.py`."""
     built = {part: _built(getattr(network, part), 2) for part in ("trunk", "own", "heads")}
+    said = {"name": name, "heads": heads, "features": features}
     return _FILE.format(
-        name=name, heads=heads, features=features, trunk=built["trunk"], own=built["own"], heads_built=built["heads"]
+        **{what: _harmless(text) for what, text in said.items()},
+        trunk=built["trunk"],
+        own=built["own"],
+        heads_built=built["heads"],
     )
+
+
+def _harmless(text: str) -> str:
+    """Names of classes and columns within the docstring: they can neither end it nor escape anything."""
+    return repr(text)[1:-1].replace('"', "'")
 
 
 def _built(module: nn.Module | None, depth: int) -> str:

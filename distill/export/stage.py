@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from distill.errors import JobError
 from distill.export.card import card, features_said, heads_said
 from distill.export.program import program
 from distill.job import Job, NgramBag, Variant
@@ -31,13 +30,7 @@ def export_students(job: Job, names: Sequence[str] | None, results: Sequence[Met
 
     Raises JobError for a name that the job lacks, ContractError where a student is not trained.
     """
-    unknown = [name for name in names or () if name not in job.students]
-    if unknown:
-        raise JobError(
-            f"{job.path}: there is no student {unknown[0]!r}. There is: {', '.join(job.students) or 'none'}."
-        )
-    variants = [variant for variant in job.variants if names is None or variant.student in names]
-    return [_export(job, variant, results) for variant in variants]
+    return [_export(job, variant, results) for variant in job.chosen_variants(names)]
 
 
 def _export(job: Job, variant: Variant, results: Sequence[MethodResult]) -> Exported:

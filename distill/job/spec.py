@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,6 +90,15 @@ class Job(Table):
                 f"{self._path}: there is no label set {name!r}. There is: {', '.join(self.labels) or 'none'}."
             )
         return (name,) if name is not None else tuple(self.labels)
+
+    def chosen_variants(self, names: Sequence[str] | None) -> list[Variant]:
+        """Every variant of some students by name, or of all of them. Raises JobError for a name that the job lacks."""
+        unknown = [name for name in names or () if name not in self.students]
+        if unknown:
+            raise JobError(
+                f"{self._path}: there is no student {unknown[0]!r}. There is: {', '.join(self.students) or 'none'}."
+            )
+        return [variant for variant in self.variants if names is None or variant.student in names]
 
     def custom_source(self, custom: Custom | CustomLoss, where: str) -> PythonFile:
         """The source of a labeler or loss of the user's own; `where` is the key that names it."""

@@ -57,12 +57,17 @@ def ask(labeler: Labeler, features: Seen, width: int) -> Answers:
     return checked_answer(labeler.label(prepared(labeler, features)), len(features), width)
 
 
+def as_answers(answered: Any) -> Answers:
+    """What a labeler answered, by the names of its parts."""
+    return answered if isinstance(answered, Answers) else Answers(answered)
+
+
 def checked_answer(answered: object, rows: int, width: int) -> Answers:
     """A labeler's answer as outputs (rows, width); (rows,) stands for (rows, 1). Raises ValueError for any other shape.
 
     Never reshaped otherwise: a transposed answer has as many numbers. What float32 cannot hold becomes infinite.
     """
-    said = answered if isinstance(answered, Answers) else Answers(answered)  # type: ignore[arg-type]  # looked at below
+    said = as_answers(answered)
     with np.errstate(over="ignore"):
         made = np.asarray(said.outputs, np.float32)
     if (*made.shape, 1)[:2] != (rows, width) or made.ndim > 2:

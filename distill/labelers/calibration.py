@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from distill.errors import ContractError, StorageError
 from distill.job import Job, pool_outputs
-from distill.labelers.base import Answers, Labeler, Matrix, Seen, prepared
+from distill.labelers.base import Answers, Labeler, Matrix, Seen, as_answers, prepared
 from distill.labels import Contract
 from distill.pool import open_pool
 from distill.schema import digest, seal, unseal
@@ -54,8 +54,7 @@ class CalibratedLabeler:
 
     def label(self, features: Any) -> Answers:
         """(rows, classes) logits."""
-        said = self.labeler.label(features)
-        outputs, disagreement = said if isinstance(said, Answers) else Answers(said)
+        outputs, disagreement = as_answers(self.labeler.label(features))
         return Answers(np.asarray(outputs, np.float32) / np.float32(self.temperature), disagreement)
 
 

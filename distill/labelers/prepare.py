@@ -103,16 +103,12 @@ def _together(job: Job, spec: Ensemble, members: Sequence[tuple[str, Fitted | Cu
             raise ContractError(
                 f"{where}: {known.labeler} answers with {width} numbers a row, the first member with {widths[0]}. Leave one of them out."
             )
-    named = [
-        (known.labeler, known.revision, share, list(own.classes))
-        for (*_, known), share, own in zip(members, spec.shares, said, strict=True)
-    ]
-    asked = tuple(
-        Member(known.labeler, known.recipe, share, _places(said[0], own))
-        for (*_, known), share, own in zip(members, spec.shares, said, strict=True)
-    )
+    named, asked = [], []
+    for (*_, known), share, own in zip(members, spec.shares, said, strict=True):
+        named.append((known.labeler, known.revision, share, list(own.classes)))
+        asked.append(Member(known.labeler, known.recipe, share, _places(said[0], own)))
     told = ", ".join(f"{name} × {share:.3g}" for name, _, share, _ in named)
-    recipe = Recipe(form="ensemble", members=asked, outputs=said[0], width=widths[0])
+    recipe = Recipe(form="ensemble", members=tuple(asked), outputs=said[0], width=widths[0])
     return _Known(recipe, f"ensemble of {told}", digest(named), widths[0])
 
 

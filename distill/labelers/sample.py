@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labelers.base import Matrix
+from distill.pool.mixing import GOLDEN, Hashes, mixed
 
 SAMPLE_ROWS = 20_000
 SAMPLE_BYTES = 64 << 20
 """Of the sample's features, in float32."""
 
 Numbers = npt.NDArray[np.int64]
-_GOLDEN, _SEEDS = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03
+_SEEDS = 0xD1B54A32D192ED03
 _64_BITS = (1 << 64) - 1
 
 
@@ -78,8 +79,5 @@ class Sampler:
         kept: Numbers = order[within < max(1, most // self.classes)]
         return kept if len(kept) <= most else kept[np.sort(np.argsort(hashes[kept])[:most])]
 
-    def _hashes(self, row: Numbers) -> npt.NDArray[np.uint64]:
-        mixed = row.astype(np.uint64) * np.uint64(_GOLDEN) + np.uint64((self.seed * _SEEDS) & _64_BITS)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return mixed ^ (mixed >> np.uint64(31))
+    def _hashes(self, row: Numbers) -> Hashes:
+        return mixed(row.astype(np.uint64) * np.uint64(GOLDEN) + np.uint64((self.seed * _SEEDS) & _64_BITS))

@@ -15,12 +15,12 @@ from functools import cached_property
 from typing import Any, Literal
 
 from distill.errors import ContractError, StorageError
-from distill.schema import canonical, digest, seal, unseal
+from distill.schema import canonical, digest, seal, unseal, without_usual
 from distill.storage import Storage
 
 _INLINE_CLASSES_BYTES = 1 << 16
 _USUAL: Mapping[str, Any] = {"calibration": 1.0, "disagreement": False}
-"""Fields that are not written where they say this."""
+"""Fields that came later, and what they say of sets from before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +75,7 @@ class Contract:
             "keys": list(self.keys),
         }
         del plain["versions"], plain["tolerance"], plain["in_features"]
-        for name, usual in _USUAL.items():  # sets from before there was any keep their digest
-            if plain[name] == usual:
-                del plain[name]
-        return plain
+        return without_usual(plain, _USUAL)
 
     @cached_property
     def digest(self) -> str:

@@ -18,7 +18,7 @@ from distill.labels import Contract, LabelSet, label_set_folder
 from distill.models.files import identify_model
 from distill.models.record import ModelRecord, read_record
 from distill.pool import OpenPool, known_inventory, open_pool
-from distill.schema import digest
+from distill.schema import digest, without_usual
 from distill.storage import Storage, open_storage
 
 _USUAL: Mapping[str, Any] = {
@@ -31,6 +31,7 @@ _USUAL: Mapping[str, Any] = {
     "row_weight": None,
     "ramp": None,
 }
+"""Options of a training, a term or its loss that came later, and what they say of models from before."""
 _NOT_LEARNED = {"workers", "gpus", "checkpoint_epochs", "checkpoint_steps"}
 
 
@@ -145,14 +146,9 @@ def forget_labels(job: Job, name: str) -> None:
 
 
 def _learned(training: Training) -> dict[str, Any]:
-    return _without_usual(training.model_dump(mode="json", exclude=_NOT_LEARNED))
-
-
-def _without_usual(plain: dict[str, Any]) -> dict[str, Any]:
-    """Tables without the options that came later, where they say what was done before: models of then keep their digest."""
-    return {key: value for key, value in plain.items() if key not in _USUAL or value != _USUAL[key]}
+    return without_usual(training.model_dump(mode="json", exclude=_NOT_LEARNED), _USUAL)
 
 
 def _plain_term(term: Term) -> dict[str, Any]:
     plain = term.model_dump(mode="json")
-    return _without_usual({**plain, "loss": _without_usual(plain["loss"])})
+    return without_usual({**plain, "loss": without_usual(plain["loss"], _USUAL)}, _USUAL)

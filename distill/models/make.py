@@ -14,11 +14,10 @@ from pathlib import Path
 
 from distill.errors import JobError
 from distill.job import Job, Ready
-from distill.job.source import read_source
 from distill.labels import hold_lease
-from distill.pool import MADE_MARKER, claim_folder
+from distill.pool import MADE_MARKER, claim_folder, delete_stale, maker
 from distill.schema import digest, seal, unseal
-from distill.storage import Storage, is_hidden, open_storage
+from distill.storage import Storage, open_storage
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +38,9 @@ def _make(job: Job, model: str, made_by: str, where: str) -> None:
     with hold_lease(lease, f"the model of {where}"):
         if _is_made(kept, made_by, where):  # by who held the lease before
             return
-        claim_folder(kept, f"{job.path}: {where}", made_by)
+        claim_folder(kept, f"{job.path}: {where}", made_by, "model")
         files = _made_files(job, made_by, where)
-        for key in [entry.key for entry in kept.list_objects() if not is_hidden(entry.key)]:
-            if key not in files:  # of an earlier making that was cut off
-                kept.delete(key)
+        delete_stale(kept, files)
         for key, content in files.items():
             kept.put(key, content)
         kept.put(MADE_MARKER, seal({"made_by": made_by, "files": len(files)}))
@@ -64,8 +61,7 @@ def _is_made(kept: Storage, made_by: str, where: str) -> bool:
 
 
 def _made_files(job: Job, made_by: str, where: str) -> dict[str, bytes]:
-    path, _, function = made_by.partition(":")
-    make = read_source(job.beside(path), where).load(function, where)
+    make = maker(job, made_by, where)
     with tempfile.TemporaryDirectory(prefix="distill-model-") as scratch:
         folder = Path(scratch)
         make(folder)

@@ -15,11 +15,12 @@ from distill.pool.formats import (
     pool_format,
     read_footer,
     read_rows,
+    without_ending,
 )
 from distill.pool.held import HELD_BYTES, Held, read_chunk
 from distill.pool.inventory import Fragment, Inventory, Shard, read_inventory
 from distill.pool.listing import MADE_MARKER, list_shards, take_inventory
-from distill.pool.make import claim_folder, make_pool
+from distill.pool.make import claim_folder, delete_stale, make_pool, maker
 from distill.pool.ngrams import ngram_places
 from distill.pool.numbers import value_width
 from distill.pool.open import OpenPool, check_pools, known_inventory, open_pool
@@ -47,12 +48,14 @@ __all__ = [
     "claim_folder",
     "decode_features",
     "decode_target",
+    "delete_stale",
     "feature_width",
     "fragment_id",
     "known_inventory",
     "list_shards",
     "look_at",
     "make_pool",
+    "maker",
     "ngram_places",
     "open_pool",
     "pool_format",
@@ -63,4 +66,5 @@ __all__ = [
     "read_rows",
     "take_inventory",
     "value_width",
+    "without_ending",
 ]

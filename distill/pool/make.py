@@ -7,7 +7,8 @@ last, so a making that was cut off begins again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,25 +33,33 @@ def make_pool(job: Job, name: str) -> bool:
     listed = read_inventory(open_storage(job.root_uri), name, files.uri) is not None
     if listed and files.read_or_none(MAKING_MARKER) is None:
         return False  # files that nobody made so, and that labels are addressed by
-    path, _, function = made_by.partition(":")
     where = f"{job.path}: pools.{name}.made_by"
     claim_folder(files, where, made_by)
-    tables = read_source(job.beside(path), where).load(function, where)()
+    tables = maker(job, made_by, where)()
     made = tables if isinstance(tables, Iterable) else ()
     rows = [_write_shard(files, number, table) for number, table in enumerate(made)]
     if not sum(rows):
         raise JobError(f"{where} = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
-    stale = {entry.key for entry in files.list_objects() if not is_hidden(entry.key)} - {
-        _shard_key(number) for number in range(len(rows))
-    }
-    for key in stale:  # of an earlier making that was cut off
-        files.delete(key)
+    delete_stale(files, {_shard_key(number) for number in range(len(rows))})
     files.put(MADE_MARKER, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))
     log.info("pools.%s: made %d rows in %d shards under %s", name, sum(rows), len(rows), files.uri)
     return True
 
 
-def claim_folder(files: Storage, where: str, made_by: str) -> None:
+def maker(job: Job, made_by: str, where: str) -> Any:
+    """The function that `FILE.py:FUNCTION` names; `where` is the key that says so. Raises JobError."""
+    path, _, function = made_by.partition(":")
+    return read_source(job.beside(path), where).load(function, where)
+
+
+def delete_stale(files: Storage, kept: Collection[str]) -> None:
+    """Delete what an earlier making that was cut off left beside `kept`."""
+    for key in [entry.key for entry in files.list_objects() if not is_hidden(entry.key)]:
+        if key not in kept:
+            files.delete(key)
+
+
+def claim_folder(files: Storage, where: str, made_by: str, what: str = "pool") -> None:
     """Refuse a folder that holds files which no making of ours began to write. Raises JobError."""
     if files.read_or_none(MAKING_MARKER) is not None:
         return
@@ -58,7 +67,7 @@ def claim_folder(files: Storage, where: str, made_by: str) -> None:
     if others:
         raise JobError(
             f"{where} = {made_by!r}: {files.uri} already holds {len(others)} files ({others[0]}…) that were not made so. "
-            f"Take `made_by` out to use them, or give the pool an empty folder."
+            f"Take `made_by` out to use them, or give the {what} an empty folder."
         )
     files.put(MAKING_MARKER, seal({"made_by": made_by}))
 

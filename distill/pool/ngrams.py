@@ -19,13 +19,12 @@ import pyarrow.compute as pc
 import xxhash
 
 from distill.job import NgramBag
+from distill.pool.mixing import GOLDEN, Hashes, mixed
 
 Places = npt.NDArray[np.int32]
-Hashes = npt.NDArray[np.uint64]
 
 _BETWEEN = r"[^\p{L}\p{N}]+"
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-"""Of splitmix64 (Steele et al. 2014), as are the shifts and factors of `_mixed`."""
+_ODD = np.uint64(GOLDEN)
 
 
 def ngram_places(texts: npt.NDArray[np.generic], spec: NgramBag) -> Places:
@@ -58,14 +57,8 @@ def _words(texts: npt.NDArray[np.generic]) -> tuple[Hashes, npt.NDArray[np.int64
 def _grams(words: Hashes, row: npt.NDArray[np.int64], longest: int) -> tuple[Hashes, npt.NDArray[np.bool_]]:
     """Of n-grams that begin at word w, n = 1 … longest: the hash at w · longest + n − 1, and whether its words are of one text."""
     grams, valid = np.zeros((len(words), longest), np.uint64), np.zeros((len(words), longest), bool)
-    grams[:, 0], valid[:, 0] = _mixed(words), True
+    grams[:, 0], valid[:, 0] = mixed(words), True
     for more in range(1, longest):
-        grams[:-more, more] = _mixed(grams[:-more, more - 1] * _ODD + words[more:])
+        grams[:-more, more] = mixed(grams[:-more, more - 1] * _ODD + words[more:])
         valid[:-more, more] = row[:-more] == row[more:]
     return grams.ravel(), valid.ravel()
-
-
-def _mixed(hashes: Hashes) -> Hashes:
-    mixed = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

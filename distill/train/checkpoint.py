@@ -70,11 +70,11 @@ def load_checkpoint(folder: Storage, key: str, network: nn.Module, optimizer: to
 
 
 def _thin(folder: Storage) -> None:
-    """Delete all but the newest checkpoints; where that fails they stay."""
-    keys = [entry.key for entry in folder.list_objects()]
-    steps = sorted({key[: len("step_000000000")] for key in keys})[:-KEPT]
-    for key in keys:
-        if key[: len("step_000000000")] in steps:
+    """Delete all but the newest checkpoints. All parts of one begin with its step."""
+    steps = {entry.key: entry.key.partition(".")[0] for entry in folder.list_objects()}
+    old = sorted(set(steps.values()))[:-KEPT]
+    for key, step in steps.items():
+        if step in old:
             folder.delete(key)
 
 

@@ -5,7 +5,7 @@
 `lanes`    each lane is taken alone, and the lanes' gradients are summed in a fixed binary tree: numbers of lanes split into even and odd
            places, and so on down. Worker r of W holds the lanes ≡ r (mod W), which is a subtree where W is a power of two, and the workers'
            sums meet in a butterfly that is the rest of the tree (a + b is b + a to the last bit). So weights are **bit-equal** for 1, 2, 4, …
-           workers, on CPU and on GPUs of one kind, dropout included, which is drawn by (seed, step, lane). Memory holds one lane's
+           workers on CPU (tests/train/test_gradients.py), dropout included, which is drawn by (seed, step, lane); not tried on GPUs. Memory holds one lane's
            activations, so it is gradient accumulation too. It costs 5% at 4,096 rows a batch, and 58% at 512 (tests/benchmarks/results/train_cost.md),
            so it is not the default.
 """
@@ -23,9 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distill.engine import WorkerContext
 from distill.feed import Arrays
-from distill.train.combined_loss import CombinedLoss
+from distill.train.combined_loss import Batch, CombinedLoss
 
-Batch = Mapping[str, Tensor]
 Answer = Callable[[Tensor], Mapping[str, Tensor]]
 """Features of all sources → every head's outputs."""
 
@@ -51,7 +50,7 @@ class WorkerGradients:
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """As `Gradients` says."""
         torch.manual_seed(_drawn(seed, step, self.context.rank))
-        tensors = [on_device(batch, self.context.device) for batch in batches]
+        tensors = [_on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
         if self.context.workers > 1:
             dist.all_reduce(known)
@@ -77,7 +76,7 @@ class LaneGradients:
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """As `Gradients` says."""
-        tensors = [on_device(batch, self.context.device) for batch in batches]
+        tensors = [_on_device(batch, self.context.device) for batch in batches]
         lanes = [[_part(batch, number, len(self.lanes)) for batch in tensors] for number in range(len(self.lanes))]
         places = range(len(self.lanes))
         known = self._over_workers(_tree(places, lambda place: self.loss.known(lanes[place])))
@@ -107,7 +106,7 @@ class LaneGradients:
         return mine
 
 
-def on_device(batch: Arrays, device: str) -> Batch:
+def _on_device(batch: Arrays, device: str) -> Batch:
     """Arrays as tensors."""
     return {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
 

@@ -28,12 +28,9 @@ def train_students(job: Job, names: Sequence[str] | None = None) -> list[Trained
     Raises JobError for a name that the job lacks, ContractError for labels that are missing or mean something else,
     TrainingError.
     """
-    unknown = [name for name in names or () if name not in job.students]
-    if unknown:
-        known = ", ".join(job.students) or "none"
-        raise JobError(f"{job.path}: there is no student {unknown[0]!r}. There is: {known}.")
-    variants = [variant for variant in job.variants if names is None or variant.student in names]
-    return _train({f"students.{variant.name}": partial(student_lesson, job, variant) for variant in variants})
+    return _train(
+        {f"students.{variant.name}": partial(student_lesson, job, variant) for variant in job.chosen_variants(names)}
+    )
 
 
 def _train(wanted: Mapping[str, Callable[[], Lesson | ModelRecord]]) -> list[Trained]:

@@ -43,6 +43,7 @@ __all__ = [
     "pool_format",
     "read_footer",
     "read_rows",
+    "without_ending",
 ]
 
 INDEXED: tuple[Format, ...] = ("parquet", "arrow")
@@ -68,7 +69,7 @@ def pool_format(keys: Iterable[str], where: str, declared: Format | None = None)
         return declared
     first: dict[Format | None, str] = {}
     for key in keys:
-        first.setdefault(next((_ENDINGS[end] for end in _ENDINGS if key.lower().endswith(end)), None), key)
+        first.setdefault(_ENDINGS.get(_ending(key)), key)
     if None in first:
         raise PoolError(
             f"{where}: the ending of {first[None]!r} tells no format ({', '.join(_ENDINGS)}). Say `format`, or move the file out."
@@ -77,6 +78,16 @@ def pool_format(keys: Iterable[str], where: str, declared: Format | None = None)
         said = ", ".join(f"{format} ({key})" for format, key in first.items())
         raise PoolError(f"{where}: files of several formats: {said}. Give each format a pool of its own.")
     return next(format for format in first if format)
+
+
+def without_ending(key: str) -> str:
+    """A file's key without the ending that tells its format."""
+    return key[: len(key) - len(_ending(key))]
+
+
+def _ending(key: str) -> str:
+    """The one that tells its format, in lower case; none where none does."""
+    return next((end for end in _ENDINGS if key.lower().endswith(end)), "")
 
 
 def read_footer(files: Storage, key: str, format: str) -> Footer:
