@@ -16,7 +16,7 @@ help:  ## this list
 quickstart: $(VENV)/.run  ## set up, then the main job on real data, to a report
 	$(BIN)/distill run $(JOB)
 
-test: $(VENV)/.dev  ## set up, then the tests (under 15 minutes on two cores)
+test: $(VENV)/.dev  ## set up, then the tests (17 minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(VENV)/.dev  ## the longer tests
