@@ -140,7 +140,11 @@ def run_plain(job: str, root: str, cores: int) -> dict[str, float]:
     _, contract = prepare_labels(loaded, "teacher")
     began, cpu = time.perf_counter(), session_cpu_seconds(os.getpid())
     torch.set_num_threads(cores)
-    labeler, folder, fragment = loaded.custom_source("teacher").load("Network")(), open_storage(root), 0
+    labeler, folder, fragment = (
+        loaded.custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler").load("Network")(),
+        open_storage(root),
+        0,
+    )
     for path in sorted(Path(loaded.pool_uri("rows")).iterdir()):
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
@@ -193,7 +197,10 @@ def run_bare(job: str, root: str, cores: int) -> dict[str, float]:
     began, cpu = time.perf_counter(), session_cpu_seconds(os.getpid())
     dataset = data.read_parquet(loaded.pool_uri("rows"), columns=["x"]).map_batches(
         BareLabeler,
-        fn_constructor_args=(loaded.custom_source("teacher"), contract),
+        fn_constructor_args=(
+            loaded.custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler"),
+            contract,
+        ),
         batch_size=contract.batch_rows,
         batch_format="pyarrow",
         compute=data.ActorPoolStrategy(size=cores),
