@@ -45,7 +45,8 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,vision,text,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,vision,text,onnx,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps torchdistill
 	touch $@
 
 clean:  ## forget the environment and what the jobs made

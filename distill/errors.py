@@ -12,6 +12,7 @@ DistillError
     ├── LabelerError      a labeler raised: its own traceback, shard and row
     ├── StorageError      an object is lost, damaged or cannot be written
     ├── TrainingError     a student could not be trained
+    ├── ExportError       a student could not be exported
     └── RejectedError     more rows were rejected than the job allows
 """
 
@@ -71,6 +72,10 @@ class StorageError(WorkError):
 
 class TrainingError(WorkError):
     """A student could not be trained."""
+
+
+class ExportError(WorkError):
+    """A student could not be exported."""
 
 
 class RejectedError(WorkError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from distill.errors import JobError
 from distill.evaluate import evaluate_students
-from distill.export import Exported, export_students
+from distill.export import Exported, export_students, require_onnx_extra
 from distill.fit import fit_labeler
 from distill.job import Eszsl, Job
 from distill.label import LabelSummary, check_canaries, label_pool
@@ -73,10 +73,12 @@ def fit_labelers(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
     return networks + [fit_labeler(job, name) for name in by_passes]
 
 
-def export_job(job: Job, names: Sequence[str] | None = None) -> list[Exported]:
-    """Export students, with how well they do where the job judges them."""
+def export_job(job: Job, names: Sequence[str] | None = None, *, onnx: bool = False) -> list[Exported]:
+    """Export students, with how well they do where the job judges them; with `onnx` also for ONNX Runtime."""
+    if onnx:
+        require_onnx_extra()
     results = evaluate_students(job)[1].methods if job.evaluate is not None else ()
-    return export_students(job, names, results)
+    return export_students(job, names, results, onnx=onnx)
 
 
 def verify_job(job: Job, name: str | None, canaries: int) -> list[Verified]:

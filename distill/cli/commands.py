@@ -127,12 +127,22 @@ def report(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = 
 
 
 @app.command()
-def export(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+def export(
+    job: JobFile,
+    name: Name = None,
+    *,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Also as an ONNX file, held against torch by ONNX Runtime first.")
+    ] = False,
+    root: Root = None,
+    ray: Ray = None,
+    verbose: Verbose = False,
+) -> None:
     """Students as files that need nothing of distill's: safetensors, a Python file, a model card."""
     with edge(ray, verbose=verbose):
         from distill.run import export_job
 
-        for each in export_job(load_job(job, root=root), [name] if name else None):
+        for each in export_job(load_job(job, root=root), [name] if name else None, onnx=onnx):
             say(f"students.{each.name}: {each.uri}")
 
 

@@ -2,6 +2,7 @@
 
     weights.safetensors    the weights
     model.py               the network, in plain torch: `load("weights.safetensors")(features)`
+    model.onnx             the network and its weights for ONNX Runtime, where it is asked for: held against torch before it is written
     model.json             sealed: features, heads, classes, what taught it, the plan of the network; what `distill predict` reads
     README.md              the model card
 
@@ -11,6 +12,7 @@ network from the plan.
 
 from __future__ import annotations
 
+from distill.export.onnx_file import require_onnx_extra
 from distill.export.stage import Exported, export_students
 
-__all__ = ["Exported", "export_students"]
+__all__ = ["Exported", "export_students", "require_onnx_extra"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distill.export.onnx_file import TOLERANCE
 from distill.job import Features, ImageFeatures, TextFeatures, VectorFeatures
 from distill.models import ModelRecord
 from distill.results import MEASURES, SHARES, MethodResult
@@ -28,8 +29,21 @@ def heads_said(record: ModelRecord) -> str:
     return "; ".join(f"{name}: {outputs.said}" for name, outputs in record.heads.items())
 
 
-def card(name: str, record: ModelRecord, features: str, results: Sequence[MethodResult]) -> str:
-    """The text of README.md."""
+_ONNX = f"""`model.onnx` holds the network and its weights, and needs onnxruntime alone:
+
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+outputs = dict(zip([head.name for head in session.get_outputs()], session.run(None, {{"features": features}})))
+```
+
+A batch has one row or more. On the first rows of the pool that taught the student, it answered as torch does, within {TOLERANCE:.2g} of a head's
+largest answer."""
+
+
+def card(name: str, record: ModelRecord, features: str, results: Sequence[MethodResult], *, onnx: bool = False) -> str:
+    """The text of README.md; with `onnx` for a folder that has `model.onnx`."""
     terms = [f"- {term}" for term in record.details.get("terms", [])]
     pins = [f"| `{what}` | `{pin}` |" for what, pin in record.taught_by.items()]
     scores = [line for result in results for line in _scores(result)]
@@ -45,6 +59,7 @@ def card(name: str, record: ModelRecord, features: str, results: Sequence[Method
         "## Use",
         "`model.py` needs torch and safetensors alone: `from model import load; load('weights.safetensors')(features)`. "
         "`distill predict FOLDER IN OUT` labels files with it.",
+        *([_ONNX] if onnx else []),
         f"Weights: sha256 `{record.sha256}`. Student: digest `{record.digest}`.",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"

@@ -1,4 +1,9 @@
-"""The stage `export`: a finished student's folder gets its `export/`."""
+"""The stage `export`: a finished student's folder gets its `export/`, which is what was asked for, no less and no more.
+
+Everything is made and checked before the first file is written. A student's folder is of one set of weights, but somebody who deletes its
+`done.json` and trains it on other machines may have other last bits under the same digest; so an export without ONNX takes an earlier
+`model.onnx` away, rather than leave one that nobody held against these weights. It names its weights (`weights_sha256` of its metadata).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from distill.export.card import card, features_said, heads_said
+from distill.export.onnx_file import onnx_file, require_onnx_extra
 from distill.export.program import program
 from distill.job import Job, NgramBag, Variant
-from distill.labelers.network import load_network
+from distill.labelers.network import as_input, as_tensor, load_network
 from distill.models import ModelRecord, read_weights
 from distill.models.identity import find_student
+from distill.models.network import MultiHead
+from distill.pool import OpenPool, open_pool
 from distill.results import MethodResult
 from distill.schema import seal
 from distill.storage import Storage
+
+_ONNX = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -25,21 +35,29 @@ class Exported:
     """Of the folder."""
 
 
-def export_students(job: Job, names: Sequence[str] | None, results: Sequence[MethodResult]) -> list[Exported]:
+def export_students(
+    job: Job, names: Sequence[str] | None, results: Sequence[MethodResult], *, onnx: bool = False
+) -> list[Exported]:
     """Export the named students, all by default, every variant of a sweep; `results` are what is known of how well they do.
 
-    Raises JobError for a name that the job lacks, ContractError where a student is not trained.
+    Raises JobError for a name that the job lacks, ContractError where a student is not trained. With `onnx`: MissingExtraError, JobError for a
+    student that cannot be one ONNX file, ExportError where ONNX Runtime answers otherwise than torch.
     """
-    return [_export(job, variant, results) for variant in job.chosen_variants(names)]
+    if onnx:
+        require_onnx_extra()
+    return [_export(job, variant, results, onnx=onnx) for variant in job.chosen_variants(names)]
 
 
-def _export(job: Job, variant: Variant, results: Sequence[MethodResult]) -> Exported:
+def _export(job: Job, variant: Variant, results: Sequence[MethodResult], *, onnx: bool) -> Exported:
     folder, record = find_student(job, variant)
     mine = [result for result in results if result.role == "student" and _is_of(result.name, variant.name)]
-    files = _files(job, variant, folder, record, mine)
+    files = _files(job, variant, folder, record, mine, onnx=onnx)
     export = folder.folder("export")
     for key, content in files.items():
-        export.put(key, content)
+        if content is None:
+            export.delete(key)
+        else:
+            export.put(key, content)
     return Exported(variant.name, export.uri)
 
 
@@ -49,19 +67,28 @@ def _is_of(result: str, variant: str) -> bool:
 
 
 def _files(
-    job: Job, variant: Variant, folder: Storage, record: ModelRecord, results: Sequence[MethodResult]
-) -> Mapping[str, bytes]:
+    job: Job, variant: Variant, folder: Storage, record: ModelRecord, results: Sequence[MethodResult], *, onnx: bool
+) -> Mapping[str, bytes | None]:
+    """Content by name, in the order in which it is written; None for what must not be there."""
     student = variant.spec
-    pool = (*student.on, *(term.pool for term in student.terms if term.pool))[0]
-    features = job.pools[pool].features
-    assert features is not None
+    pool = open_pool(job, (*student.on, *(term.pool for term in student.terms if term.pool))[0])
     places = student.model.most if isinstance(student.model, NgramBag) else None
-    seen = features_said(features, record.in_features, places)
+    seen = features_said(pool.features, record.in_features, places)
     network = load_network(folder.uri, record)
-    told = {"record": asdict(record), "features": features.model_dump(mode="json"), "private": job.pools[pool].private}
+    told = {
+        "record": asdict(record),
+        "features": pool.features.model_dump(mode="json"),
+        "private": pool.spec.private,
+    }
     return {
         "weights.safetensors": read_weights(folder, record),
         "model.py": program(variant.name, network, heads_said(record), seen).encode(),
-        "README.md": card(variant.name, record, seen, results).encode(),
+        _ONNX: _checked(variant, record, network, pool) if onnx else None,
+        "README.md": card(variant.name, record, seen, results, onnx=onnx).encode(),
         "model.json": seal(told),  # last: with it the export is whole
     }
+
+
+def _checked(variant: Variant, record: ModelRecord, network: MultiHead, pool: OpenPool) -> bytes:
+    seen = as_tensor(as_input(network, pool.first_seen()), "cpu")
+    return onnx_file(f"students.{variant.name}", record, network, seen)

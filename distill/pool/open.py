@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from distill.errors import PoolError
 from distill.job import Cnn, Features, Job, Outputs, Pool, pool_outputs
-from distill.pool.features import feature_width
+from distill.pool.features import decode_features, feature_width
 from distill.pool.footers import ReadFooters, read_footers
 from distill.pool.formats import check_columns, check_keys, read_footer, read_rows
 from distill.pool.inventory import Inventory, Shard, read_inventory
@@ -63,6 +65,10 @@ class OpenPool:
     def schema(self) -> pa.Schema:
         """Of its first shard that has rows."""
         return read_footer(self.files, self.first_shard.key, self.inventory.format).schema
+
+    def first_seen(self) -> npt.NDArray[np.generic]:
+        """What a model sees of its first rows; zeros or empty text where one cannot be used."""
+        return decode_features(self._first_rows(self.features.columns), self.features, self.width).values
 
     def _first_rows(self, columns: Sequence[str]) -> pa.Table:
         rows = range(min(_LOOKED_AT_ROWS, self.first_shard.rows))

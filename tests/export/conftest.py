@@ -1,7 +1,10 @@
-"""A job whose students were taught, in this process, by one rank."""
+"""A job whose students were taught, in this process, by one rank: of numbers, or of texts."""
 
 from __future__ import annotations
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from distill.engine import WorkerContext
@@ -15,7 +18,7 @@ JOB = """
     fragment_rows = 64
     [pools.rows]
     path = "rows"
-    features = { kind = "vector", columns = ["pixels"], scale = 0.5 }
+    features = FEATURES
     private = ["email"]
     [labels.teacher]
     labeler = { kind = "custom", file = "mine.py" }
@@ -28,7 +31,7 @@ JOB = """
     over = ["rows"]
     [students.small]
     model = MODEL
-    heads = { size = { model = { kind = "linear" } } }
+    heads = { size = { model = OWN } }
     training = { epochs = 2, batch_rows = 32 }
     [[students.small.terms]]
     learns = "labels.teacher"
@@ -45,32 +48,62 @@ JOB = """
 MINE = """
 import numpy as np
 
+def numbers(features):
+    if features.dtype != object: return features
+    return np.array([[text.count(letter) for letter in "aeio"] for text in features], np.float32)
+
 class Labeler:
     revision = "1"
     classes = ("a", "b", "c")
-    def label(self, features): return 2 * features[:, :3]
+    def label(self, features): return 2 * numbers(features)[:, :3]
 
 class Many:
     revision = "1"
     classes = ("odd", "large")
     exclusive = False
-    def label(self, features): return 3 * features[:, :2]
+    def label(self, features): return 3 * numbers(features)[:, :2]
 
 class Size:
     revision = "1"
     kind = "value"
-    def label(self, features): return features.sum(axis=1)
+    def label(self, features): return numbers(features).sum(axis=1)
 """
+
+
+VECTOR = '{ kind = "vector", columns = ["pixels"], scale = 0.5 }'
+TEXT = '{ kind = "text", column = "text" }'
+BAG = '{ kind = "ngram_bag", buckets = 50, hidden = 5, most = 7, dropout = 0.1 }'
+MODELS = {
+    "linear": '{ kind = "linear" }',
+    "mlp": '{ kind = "mlp", hidden = [8, 6], dropout = 0.1 }',
+    "cnn": '{ kind = "cnn", shape = [1, 2, 2], channels = [3], hidden = 5 }',
+    "rnn": '{ kind = "rnn", shape = [2, 2], hidden = 5, layers = 2 }',
+}
+
+
+def job_text(model: str) -> str:
+    """The job whose student is of this model."""
+    features, own = (TEXT, BAG) if model == BAG else (VECTOR, MODELS["linear"])
+    return JOB.replace("FEATURES", features).replace("MODEL", model).replace("OWN", own)
+
+
+def some_texts(rows: int) -> list[str]:
+    """Texts of no word to nine; the first has none."""
+    draw = np.random.default_rng(rows)
+    return [" ".join(draw.choice(["tea", "oil", "ice", "sea", "ion"], row % 10)) for row in range(rows)]
 
 
 @pytest.fixture
 def taught(tmp_path):
-    """`taught(model)`: the job, its only student trained."""
+    """`taught(model)`: the job, its only student trained; on texts where the model is `BAG`."""
 
     def made(model):
         write_pool(tmp_path / "rows", [100, 30])
+        if model == BAG:
+            for file in (tmp_path / "rows").iterdir():
+                pq.write_table(pa.table({"text": some_texts(pq.read_metadata(file).num_rows)}), file)
         (tmp_path / "mine.py").write_text(MINE, "utf-8")
-        job = tiny_job(tmp_path, JOB.replace("MODEL", model))
+        job = tiny_job(tmp_path, job_text(model))
         for name in job.labels:
             label_by_worker(job, name)
         job.memo.clear()

@@ -16,7 +16,9 @@ from distill.labelers.network import NetworkLabeler
 from distill.models.identity import find_student
 from distill.predict import predict_files
 from distill.results import MethodResult
-from tests.tiny import tiny_job
+from tests.export.conftest import MINE, MODELS, job_text
+from tests.making import label_by_worker
+from tests.tiny import tiny_job, write_pool
 
 ALONE = """
 import importlib.abc, sys
@@ -32,12 +34,6 @@ from safetensors.torch import load_file, save_file
 with torch.inference_mode():
     save_file(load("weights.safetensors")(load_file("seen.safetensors")["x"]), "said.safetensors")
 """
-MODELS = {
-    "linear": '{ kind = "linear" }',
-    "mlp": '{ kind = "mlp", hidden = [8, 6], dropout = 0.1 }',
-    "cnn": '{ kind = "cnn", shape = [1, 2, 2], channels = [3], hidden = 5 }',
-    "rnn": '{ kind = "rnn", shape = [2, 2], hidden = 5, layers = 2 }',
-}
 
 
 def without_distill(folder: Path, seen: np.ndarray) -> dict[str, np.ndarray]:
@@ -83,13 +79,9 @@ def test_the_card_hides_what_taught_the_student_or_how_well_it_does(taught):
 
 
 def test_an_untrained_student_is_exported(tmp_path):
-    from tests.export.conftest import JOB, MINE
-    from tests.making import label_by_worker
-    from tests.tiny import write_pool
-
     write_pool(tmp_path / "rows", [20])
     (tmp_path / "mine.py").write_text(MINE, "utf-8")
-    job = tiny_job(tmp_path, JOB.replace("MODEL", MODELS["linear"]))
+    job = tiny_job(tmp_path, job_text(MODELS["linear"]))
     for name in job.labels:
         label_by_worker(job, name)
     job.memo.clear()
