@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -161,8 +161,7 @@ def _name(model: Any, heads: list[str]) -> None:
     for value, head in zip(graph.outputs, heads, strict=True):
         value.name = head
     for each in (model, graph, *graph, *graph.inputs, *values, *kept):
-        notes: Mapping[str, str] = each.metadata_props
-        notes.clear()  # type: ignore[attr-defined]
+        each.metadata_props.clear()
 
 
 @contextmanager
