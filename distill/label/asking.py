@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from threading import Lock
+from itertools import count
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pyarrow as pa
 from distill.label.ahead import ahead
 from distill.label.blame import Blame, blame, told_of
 from distill.label.prepared import Piece
+from distill.label.turns import Turns
 from distill.labelers import Answers, Recipe, build_labeler, checked_answer, prepared
 from distill.labelers.base import Seen
 from distill.labelers.build import on_one_thread
@@ -59,7 +60,7 @@ class Asker:
         self.contract = contract
         self.unbuilt = ""
         """Why there is no labeler, in its own lines: told with each fragment, so that the failure policy decides."""
-        self._preparing, self._device_free = Lock(), Lock()
+        self._numbers, self._preparing, self._device = count(), Turns(), Turns()
         try:
             self.labeler = build_labeler(recipe, device)
         except Exception as error:  # noqa: BLE001  the user's own
@@ -68,36 +69,37 @@ class Asker:
 
     def answers(self, pieces: Iterator[Piece]) -> Generator[tuple[Question, Answers], None, None]:
         """Each batch of a fragment, and what is said of it. Raises Blame. Close it where it is not taken to its end."""
-        with closing(ahead(self._questions(pieces), _AHEAD)) as questions:
+        number = next(self._numbers)
+        with closing(ahead(self._questions(pieces, number), _AHEAD)) as questions:
             for question in questions:
-                yield question, self._ask(question)
+                yield question, self._ask(question, number)
 
-    def _questions(self, pieces: Iterator[Piece]) -> Iterator[Question]:
+    def _questions(self, pieces: Iterator[Piece], number: int) -> Iterator[Question]:
         first = 0
         for piece in pieces:
             # what came by Ray's object store cannot be written to, and a labeler may
             values: Seen = piece.rows.values if piece.rows.values.flags.writeable else piece.rows.values.copy()
             for start in range(0, len(values), self.contract.batch_rows):
                 batch = slice(start, min(start + self.contract.batch_rows, len(values)))
-                yield self._question(piece, batch, first + start, values[batch])
+                yield self._question(piece, batch, first + start, values[batch], number)
             first += len(values)
 
-    def _question(self, piece: Piece, batch: slice, first: int, seen: Seen) -> Question:
+    def _question(self, piece: Piece, batch: slice, first: int, seen: Seen, number: int) -> Question:
         try:
-            with self._preparing:
+            with self._preparing.turn(number):
                 return Question(piece, batch, first, seen, prepared(self.labeler, seen))
         except Exception as error:
-            raise self._blame(error, seen, first) from error
+            raise self._blame(error, seen, first, number) from error
 
-    def _ask(self, question: Question) -> Answers:
+    def _ask(self, question: Question, number: int) -> Answers:
         try:
-            with self._device_free:
+            with self._device.turn(number):
                 said = checked_answer(self.labeler.label(question.given), len(question.seen), self.contract.width)
                 # a copy: the labeler may write its next answer into the same array
                 return said._replace(outputs=said.outputs.copy())
         except Exception as error:
-            raise self._blame(error, question.seen, question.first) from error
+            raise self._blame(error, question.seen, question.first, number) from error
 
-    def _blame(self, error: Exception, seen: Seen, first: int) -> Blame:
-        with self._preparing, self._device_free:
+    def _blame(self, error: Exception, seen: Seen, first: int, number: int) -> Blame:
+        with self._preparing.turn(number), self._device.turn(number):
             return blame(error, self.labeler, seen, first)

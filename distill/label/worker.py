@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from distill.engine import Stream, stream_here
 from distill.errors import ContractError, StorageError
+from distill.label.ahead import ahead
 from distill.label.asking import Asker, Question
 from distill.label.blame import Blame, told_of
 from distill.label.prepared import Request, prepare_rows
@@ -92,7 +93,8 @@ class LabelWorker:
         rejected: Rejected = {}
         with (
             closing(self.stream(prepare_rows, request)) as pieces,
-            closing(self.asker.answers(pieces)) as answered,
+            closing(self.asker.answers(pieces)) as asking,
+            closing(ahead(asking, 1)) as answered,
         ):
             for question, answers in answered:
                 labels, refused = self._encode(question, answers)
