@@ -19,7 +19,7 @@ from distill.label.ahead import ahead
 from distill.label.blame import Blame, blame, told_of
 from distill.label.prepared import Piece
 from distill.label.turns import Turns
-from distill.labelers import Answers, Recipe, build_labeler, checked_answer, prepared
+from distill.labelers import Answers, Recipe, build_labeler, checked_answer, finished, prepared
 from distill.labelers.base import Seen
 from distill.labelers.build import on_one_thread
 from distill.labels import Contract
@@ -94,9 +94,12 @@ class Asker:
     def _ask(self, question: Question, number: int) -> Answers:
         try:
             with self._device.turn(number):
-                said = checked_answer(self.labeler.label(question.given), len(question.seen), self.contract.width)
-                # a copy: the labeler may write its next answer into the same array
-                return said._replace(outputs=said.outputs.copy())
+                answered = self.labeler.label(question.given)
+                if not hasattr(self.labeler, "finish"):
+                    # a copy: the labeler may write its next answer into the same array
+                    said = checked_answer(answered, len(question.seen), self.contract.width)
+                    return said._replace(outputs=said.outputs.copy())
+            return checked_answer(finished(self.labeler, answered), len(question.seen), self.contract.width)
         except Exception as error:
             raise self._blame(error, question.seen, question.first, number) from error
 

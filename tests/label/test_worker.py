@@ -14,6 +14,7 @@ import pytest
 from distill.label.prepared import prepare_rows
 from distill.label.task import Outcome
 from distill.label.worker import LabelWorker
+from distill.labelers import finished
 from distill.labels import decode, read_rejects
 from distill.labels.commit import read_labels
 from distill.pool import RowReader
@@ -256,6 +257,21 @@ def test_rows_are_not_prepared_while_the_device_works(tried):
     )
     tried = tried(waits)
     assert run(tried, tried.tasks[0]).failure is None
+
+
+def test_the_device_waits_while_an_answer_is_finished(tried, monkeypatch):
+    finishing = "return features\n    def finish(self, answered):\n        return 2 * answered[:, :3]\n    def other(self, features):"
+    tried_ = tried(PREPARING.replace("PREPARE", "pass").replace("LABEL", finishing))
+    worker, held = LabelWorker(tried_.assignment, "cpu"), []
+
+    def watched(labeler, answered):
+        held.append(worker.asker._device._held)
+        return finished(labeler, answered)
+
+    monkeypatch.setattr("distill.label.asking.finished", watched)
+    outcome = Outcome.from_plain(worker(tried_.tasks[0].to_plain()))
+    assert outcome.commit.columns_sha256 == run(tried(), tried_.tasks[0]).commit.columns_sha256
+    assert held == [False] * 7
 
 
 def test_a_batch_that_cannot_be_prepared_hides_a_row_before_it(tried):
