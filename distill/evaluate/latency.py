@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from distill.evaluate.candidates import Candidate
 from distill.feed import Chunk, Source
-from distill.labelers import Labeler, Recipe, build_labeler, prepared
+from distill.labelers import Labeler, Recipe, build_labeler, say
 
 ROUNDS = 15
 ROWS = 256
@@ -49,5 +49,5 @@ def _is_ready(recipe: Recipe) -> bool:
 
 def _seconds(labeler: Labeler, batch: npt.NDArray[np.generic]) -> float:
     began = time.perf_counter()
-    labeler.label(prepared(labeler, batch))
+    say(labeler, batch)
     return time.perf_counter() - began

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from distill.job.base import Gpus, Positive, Table
 from distill.job.ready import Ready, ReadyLabeler
 
+Precision = Literal["float32", "bfloat16", "float16"]
+
 
 class Fitted(Table):
     """What `[fit.NAME]` trained."""
@@ -25,7 +27,7 @@ class Custom(Table):
     file: str
     """Python file, relative to the job file. It is shipped to the workers as source."""
     name: str = "Labeler"
-    """The class in that file."""
+    """The class in that file. Its `revision` and `classes` stand in the contract, and its `precision` where it is not float32."""
 
 
 Member = Annotated[Fitted | Custom | ReadyLabeler, Field(discriminator="kind")]
@@ -116,8 +118,8 @@ class Labels(Table):
     """Raise it where the contract changed on purpose: the labels then live in `v2`."""
     batch_rows: Positive = 256
     """Rows a call of the labeler; part of the contract, since it changes the last bits."""
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """In which numbers a network computes."""
+    precision: Precision = "float32"
+    """In which numbers a network computes; a custom labeler says it in its class."""
     calibrate_on: str | None = None
     """A pool with a target: the labeler's logits are divided by the temperature that makes its rows likeliest, before anything is written."""
     deterministic: Literal["recorded", "strict"] = "recorded"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from distill.errors import JobError
-from distill.job.labels import Custom, Ensemble, Fitted
+from distill.job.labels import Custom, Ensemble, Fitted, Precision
 from distill.job.models import Eszsl
 from distill.job.ready import Ready
 from distill.job.spec import Job
@@ -106,6 +106,11 @@ def _custom_outputs(job: Job, labeler: Custom, where: str) -> Outputs:
         raise JobError(
             f"{where}: class {labeler.name} in {labeler.file} must have a `revision` (text) and `classes` (distinct names in a tuple), "
             f'or `kind = "value"` and no classes; it has revision={revision!r}, kind={kind!r}, classes={classes!r}'
+        )
+    precision, known = getattr(made, "precision", "float32"), get_args(Precision)
+    if precision not in known:
+        raise JobError(
+            f"{where}: class {labeler.name} in {labeler.file} has precision={precision!r}: say in what it computes, {', '.join(known)}."
         )
     classes = tuple(classes)
     return Outputs("logits" if classes else "value", classes, bool(getattr(made, "exclusive", True)))

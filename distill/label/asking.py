@@ -1,21 +1,56 @@
 """A labeler on its device, asked batch by batch: the loop that labelling and calibration share.
 
-Two fragments may be in work at once, one reading, preparing, encoding or writing while a batch of the other is on the device, which is
-never held while waiting for rows. Batches are cut from a piece's start at a fixed size, bad rows included (as zeros), so that the same rows
-always meet in the same batch.
+The device is never held while waiting for rows: a fragment's next batches are read and prepared ahead, in a thread, while one of its
+batches is on the device, and two fragments may be in work at once, one encoding or writing while the other asks. Batches are cut from a piece's
+start at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from threading import Lock
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
 
-from distill.label.blame import blame, told_of
-from distill.labelers import Answers, Recipe, build_labeler, checked_answer, prepared
+import pyarrow as pa
+
+from distill.label.ahead import ahead
+from distill.label.blame import Blame, blame, told_of
+from distill.label.prepared import Piece
+from distill.label.turns import Turns
+from distill.labelers import Answers, Recipe, build_labeler, checked_answer, finished, prepared
 from distill.labelers.base import Seen
 from distill.labelers.build import on_one_thread
 from distill.labels import Contract
-from distill.pool import Rows
+
+_AHEAD = 2
+"""Batches of a fragment that wait prepared."""
+
+
+@dataclass
+class Question:
+    """One batch on its way to the device."""
+
+    piece: Piece
+    batch: slice
+    """Its rows within the piece."""
+    first: int
+    """Its first row within the fragment."""
+    seen: Seen
+    given: Any
+    """What the labeler is given: as it prepared them."""
+
+    @property
+    def rejected(self) -> dict[int, tuple[str, str]]:
+        """Rows of the batch that could not be read."""
+        start, rows = self.batch.start, self.piece.rows.rejected
+        return {row - start: rows[row] for row in range(start, self.batch.stop) if row in rows} if rows else {}
+
+    @property
+    def keys(self) -> pa.Table:
+        """The pass-through keys of the batch."""
+        return self.piece.keys.slice(self.batch.start, len(self.seen))
 
 
 class Asker:
@@ -25,30 +60,49 @@ class Asker:
         self.contract = contract
         self.unbuilt = ""
         """Why there is no labeler, in its own lines: told with each fragment, so that the failure policy decides."""
-        self._preparing, self._device_free = Lock(), Lock()
+        self._numbers, self._preparing, self._device = count(), Turns(), Turns()
         try:
             self.labeler = build_labeler(recipe, device)
         except Exception as error:  # noqa: BLE001  the user's own
             self.unbuilt = told_of(error)
         on_one_thread()
 
-    def answers(self, rows: Rows, first: int) -> Iterator[tuple[slice, Answers]]:
-        """Each batch of a piece, and what is said of it; the piece's first row is the fragment's row `first`. Raises Blame."""
-        # what came by Ray's object store cannot be written to, and a labeler may
-        values: Seen = rows.values if rows.values.flags.writeable else rows.values.copy()
-        for start in range(0, len(values), self.contract.batch_rows):
-            batch = slice(start, min(start + self.contract.batch_rows, len(values)))
-            yield batch, self._ask(values[batch], first + start)
+    def answers(self, pieces: Iterator[Piece]) -> Generator[tuple[Question, Answers], None, None]:
+        """Each batch of a fragment, and what is said of it. Raises Blame. Close it where it is not taken to its end."""
+        number = next(self._numbers)
+        with closing(ahead(self._questions(pieces, number), _AHEAD)) as questions:
+            for question in questions:
+                yield question, self._ask(question, number)
 
-    def _ask(self, batch: Seen, first: int) -> Answers:
-        """One batch's answers, prepared while another fragment's batch is on the device."""
+    def _questions(self, pieces: Iterator[Piece], number: int) -> Iterator[Question]:
+        first = 0
+        for piece in pieces:
+            # what came by Ray's object store cannot be written to, and a labeler may
+            values: Seen = piece.rows.values if piece.rows.values.flags.writeable else piece.rows.values.copy()
+            for start in range(0, len(values), self.contract.batch_rows):
+                batch = slice(start, min(start + self.contract.batch_rows, len(values)))
+                yield self._question(piece, batch, first + start, values[batch], number)
+            first += len(values)
+
+    def _question(self, piece: Piece, batch: slice, first: int, seen: Seen, number: int) -> Question:
         try:
-            with self._preparing:
-                given = prepared(self.labeler, batch)
-            with self._device_free:
-                said = checked_answer(self.labeler.label(given), len(batch), self.contract.width)
-                # a copy: the labeler may write its next answer into the same array
-                return said._replace(outputs=said.outputs.copy())
+            with self._preparing.turn(number):
+                return Question(piece, batch, first, seen, prepared(self.labeler, seen))
         except Exception as error:
-            with self._preparing, self._device_free:
-                raise blame(error, self.labeler, batch, first) from error
+            raise self._blame(error, seen, first, number) from error
+
+    def _ask(self, question: Question, number: int) -> Answers:
+        try:
+            with self._device.turn(number):
+                answered = self.labeler.label(question.given)
+                if not hasattr(self.labeler, "finish"):
+                    # a copy: the labeler may write its next answer into the same array
+                    said = checked_answer(answered, len(question.seen), self.contract.width)
+                    return said._replace(outputs=said.outputs.copy())
+            return checked_answer(finished(self.labeler, answered), len(question.seen), self.contract.width)
+        except Exception as error:
+            raise self._blame(error, question.seen, question.first, number) from error
+
+    def _blame(self, error: Exception, seen: Seen, first: int, number: int) -> Blame:
+        with self._preparing.turn(number), self._device.turn(number):
+            return blame(error, self.labeler, seen, first)

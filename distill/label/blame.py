@@ -14,7 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from distill.errors import DistillError, LabelerError
-from distill.labelers import Labeler, Recipe, build_labeler, prepared
+from distill.labelers import Labeler, Recipe, build_labeler, say
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
 
@@ -34,7 +34,7 @@ def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[Any], start: in
     """The row of `batch` that makes the labeler raise; `start` is the batch's first row within the fragment."""
     for offset in range(len(batch)):
         try:
-            labeler.label(prepared(labeler, batch[offset : offset + 1]))
+            say(labeler, batch[offset : offset + 1])
         except Exception as alone:  # noqa: BLE001  whatever it is, it is what we look for
             return Blame(start + offset, alone)
     return Blame(start, error)

@@ -69,17 +69,18 @@ class CalibrationWorker:
             return {**plain, "failure": f" could not be asked about {plain['key']}:\n{told_of(error)}"}
 
     def _sums(self, plain: dict[str, Any]) -> dict[str, Any]:
-        told, counted, done, nll = self.told, 0, 0, np.zeros(len(GRID))
+        told, counted, nll = self.told, 0, np.zeros(len(GRID))
         request = replace(told.request, **{name: plain[name] for name in ("key", "shard_id", "start", "rows")})
-        with closing(self.stream(prepare_rows, request)) as pieces:
-            for piece in pieces:
-                truth = decode_target(piece.keys[told.target], told.outputs)
-                usable = ~np.isin(np.arange(len(piece.rows.values)), [*piece.rows.rejected, *truth.rejected])
-                for batch, (logits, _) in self.asker.answers(piece.rows, done):
-                    known = usable[batch] & storable(logits, told.contract)
-                    nll += nll_over_grid(logits[known][:, list(told.columns)], truth.values[batch][known])
-                    counted += int(known.sum())
-                done += len(usable)
+        with (
+            closing(self.stream(prepare_rows, request)) as pieces,
+            closing(self.asker.answers(pieces)) as answered,
+        ):
+            for question, (logits, _) in answered:
+                truth = decode_target(question.keys[told.target], told.outputs)
+                known = storable(logits, told.contract)
+                known[[*question.rejected, *truth.rejected]] = False
+                nll += nll_over_grid(logits[known][:, list(told.columns)], truth.values[known])
+                counted += int(known.sum())
         return {"counted": counted, "nll": nll.tolist()}
 
 

@@ -1,7 +1,8 @@
 """Rows of a fragment as the labeler sees them, piece by piece: read ► decode. It runs in the labeler's actor, or in a task on the cluster.
 
 A piece is whole batches, counted from the fragment's start, and some megabytes: decoding a piece costs less than decoding its batches
-one by one, and memory holds a piece of decoded rows and not a fragment. Pieces are the same wherever they are made.
+one by one, and memory holds pieces and not a fragment. Pieces are the same wherever they are made. A file is read as pieces are asked for, and
+whoever stopped within a row group goes on there, so the fragments of a large one decode it once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from distill.job import Features, TextFeatures
-from distill.pool import INDEXED, GroupCache, Rows, decode_features, read_rows
+from distill.pool import INDEXED, RowReader, Rows, decode_features
 from distill.storage import open_storage
 
 _PIECE_BYTES = 8 << 20
@@ -21,7 +22,7 @@ _TEXT_BYTES = 2_048
 """What a text is taken for: nobody knows before it is read."""
 
 _near = threading.local()
-"""The large row group that this thread works on, part after part; two threads of one actor work on two."""
+"""The file that this thread reads, where it stopped within it; two threads of one actor read two."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,6 @@ class Request:
     batch_rows: int
     format: str
     keys: tuple[str, ...] = ()
-    shared: bool = False
-    """Whether other fragments lie in the same row group."""
 
     @property
     def piece_rows(self) -> int:
@@ -58,15 +57,15 @@ class Piece:
 
 def prepare_rows(request: Request) -> Iterator[Piece]:
     """All rows of the request, in order. Raises PoolError, StorageError."""
-    wanted = range(request.start, request.start + request.rows)
-    columns = list(dict.fromkeys([*request.features.columns, *request.keys]))
-    files, cache = open_storage(request.files), _cache(request)
-    taken = read_rows(files, request.key, wanted, columns, format=request.format, listed=request.shard_id, cache=cache)
-    for start in range(0, request.rows, request.piece_rows):
-        part = taken.cut(start, request.piece_rows)
+    reader, stop = _reader(request), request.start + request.rows
+    for start in range(request.start, stop, request.piece_rows):
+        wanted = range(start, min(stop, start + request.piece_rows))
+        part = reader.take(wanted, listed=request.shard_id if wanted.stop == stop else None)
         rows = decode_features(part.table, request.features, request.width)
         rows.rejected |= part.rejected
         yield Piece(rows, _keys(part.table, request))
+    if reader.at == reader.end:
+        reader.close()
 
 
 def _keys(part: pa.Table, request: Request) -> pa.Table:
@@ -77,9 +76,17 @@ def _keys(part: pa.Table, request: Request) -> pa.Table:
     )
 
 
-def _cache(request: Request) -> GroupCache | None:
-    if not request.shared:
-        _near.cache = None
-    elif getattr(_near, "cache", None) is None:
-        _near.cache = GroupCache()
-    return getattr(_near, "cache", None)
+def _reader(request: Request) -> RowReader:
+    """A reader that stands before the first row."""
+    files, wanted = open_storage(request.files), range(request.start, request.start + request.rows)
+    columns = [*request.features.columns, *request.keys]
+    near: RowReader | None = getattr(_near, "reader", None)
+    if near is not None and near.stands_before(files, request.key, wanted, columns):
+        return near
+    if near is not None:
+        near.close()
+    _near.reader = None
+    _near.reader = made = RowReader(
+        files, request.key, wanted, columns, format=request.format, part_rows=request.piece_rows
+    )
+    return made

@@ -1,7 +1,7 @@
 """One labeler actor's work on one fragment: read ► prepare ► infer ► encode ► write ► commit. It knows no scheduler.
 
 Where rows are prepared (here or in a task on the cluster) is the engine's affair: they come as a stream of pieces, whole batches each, and
-`asking` has the labeler's word on them. Torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more
+`asking` has the labeler's word on them, batch by batch. Torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more
 cores. So labels are the same bytes on any number of workers.
 """
 
@@ -16,13 +16,14 @@ import pyarrow as pa
 
 from distill.engine import Stream, stream_here
 from distill.errors import ContractError, StorageError
-from distill.label.asking import Asker
+from distill.label.ahead import ahead
+from distill.label.asking import Asker, Question
 from distill.label.blame import Blame, told_of
 from distill.label.prepared import Request, prepare_rows
 from distill.label.task import Assignment, Failure, FragmentTask, Outcome
+from distill.labelers import Answers
 from distill.labelers.prepare import library_versions
 from distill.labels import Claim, Commit, Origin, encode, storable, with_keys, write_fragment
-from distill.pool import Rows
 from distill.storage import ObjectMissingError, Storage, open_storage
 
 Rejected = dict[int, tuple[str, str]]
@@ -84,34 +85,30 @@ class LabelWorker:
             batch_rows=told.contract.batch_rows,
             format=part.format,
             keys=told.contract.keys,
-            shared=task.group is not None,
         )
 
     def _labels(self, request: Request) -> tuple[pa.Table, Rejected]:
-        """Keys and labels of all rows, and which rows have none; memory holds a piece of rows and a batch of logits."""
+        """Keys and labels of all rows, and which rows have none; memory holds some pieces of rows and a batch of logits."""
         tables: list[pa.Table] = []
         rejected: Rejected = {}
-        done = 0
-        with closing(self.stream(prepare_rows, request)) as pieces:
-            for piece in pieces:
-                labels, refused = self._label_piece(piece.rows, done)
-                rejected |= refused | {done + row: said for row, said in piece.rows.rejected.items()}
-                tables.append(with_keys(labels, piece.keys, self.assignment.contract))
-                done += len(labels)
+        with (
+            closing(self.stream(prepare_rows, request)) as pieces,
+            closing(self.asker.answers(pieces)) as asking,
+            closing(ahead(asking, 1)) as answered,
+        ):
+            for question, answers in answered:
+                labels, refused = self._encode(question, answers)
+                rejected |= {question.first + row: said for row, said in refused.items()}
+                tables.append(with_keys(labels, question.keys, self.assignment.contract))
         return pa.concat_tables(tables).combine_chunks(), rejected
 
-    def _label_piece(self, rows: Rows, first: int) -> tuple[pa.Table, Rejected]:
-        """Labels of a piece, encoded batch by batch, and what the labeler's answers refuse; `first` is its first row in the fragment."""
-        contract = self.assignment.contract
-        encoded: list[pa.Table] = []
-        refused: Rejected = {}
-        for batch, (outputs, disagreement) in self.asker.answers(rows, first):
-            labelled = storable(outputs, contract)
-            refused |= {first + batch.start + int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)}
-            if rows.rejected:
-                labelled &= ~np.isin(np.arange(batch.start, batch.stop), list(rows.rejected))
-            encoded.append(encode(outputs, labelled, contract, disagreement))
-        return pa.concat_tables(encoded), refused
+    def _encode(self, question: Question, answers: Answers) -> tuple[pa.Table, Rejected]:
+        """A batch's labels, and which of its rows have none: those that could not be read before those whose answer is refused."""
+        contract, refused = self.assignment.contract, question.rejected
+        labelled = storable(answers.outputs, contract)
+        rejected = {int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)} | refused
+        labelled[list(refused)] = False
+        return encode(answers.outputs, labelled, contract, answers.disagreement), rejected
 
 
 def _settled(folder: Storage, claim: Claim) -> tuple[Claim, Commit | None]:

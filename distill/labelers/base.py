@@ -35,8 +35,13 @@ class Answers(NamedTuple):
 class Labeler(Protocol):
     """Rows in, soft labels out.
 
+    A class of the user's own has `revision` and `classes` (or `kind = "value"` and `width`), and `precision` where it computes in half of the bits:
+    other hardware may then answer less alike (`tolerance` in the contract).
+
     A class may also have `prepare(features)`, whose answer `label` is then given instead: what needs no device (cutting text into tokens), done
-    for one fragment while another one's rows are on the device. It is called with the same batches, never by two threads at once, and must not depend on their order.
+    ahead, while other rows are on the device. It is called with the same batches, never by two threads at once, and must not depend on their order.
+    And `finish(answer)`, given what `label` answered: what is left to do and needs no device. What `label` hands to it must stay as it is while
+    `label` is called again.
     """
 
     def label(self, features: Seen) -> Matrix | Answers:
@@ -52,9 +57,20 @@ def prepared(labeler: Labeler, features: Seen) -> Any:
     return features if prepare is None else prepare(features)
 
 
+def finished(labeler: Labeler, answered: Any) -> Any:
+    """What the labeler makes of its `label`'s answer."""
+    finish = getattr(labeler, "finish", None)
+    return answered if finish is None else finish(answered)
+
+
 def ask(labeler: Labeler, features: Seen, width: int) -> Answers:
     """What the labeler says of a batch. Raises what it raises, ValueError for another shape."""
-    return checked_answer(labeler.label(prepared(labeler, features)), len(features), width)
+    return checked_answer(say(labeler, features), len(features), width)
+
+
+def say(labeler: Labeler, features: Seen) -> Any:
+    """Its answer as it comes: prepared, asked, finished."""
+    return finished(labeler, labeler.label(prepared(labeler, features)))
 
 
 def as_answers(answered: Any) -> Answers:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from distill.errors import ContractError, StorageError
 from distill.job import Job, pool_outputs
-from distill.labelers.base import Answers, Labeler, Matrix, Seen, as_answers, prepared
+from distill.labelers.base import Answers, Labeler, Matrix, Seen, as_answers, finished, prepared
 from distill.labels import Contract
 from distill.pool import open_pool
 from distill.schema import digest, seal, unseal
@@ -52,9 +52,17 @@ class CalibratedLabeler:
         """What the other one makes of them."""
         return prepared(self.labeler, features)
 
-    def label(self, features: Any) -> Answers:
+    def label(self, features: Any) -> Any:
+        """What the other one says."""
+        answered = self.labeler.label(features)
+        return answered if hasattr(self.labeler, "finish") else self._divided(answered)
+
+    def finish(self, answered: Any) -> Answers:
         """(rows, classes) logits."""
-        outputs, disagreement = as_answers(self.labeler.label(features))
+        return self._divided(finished(self.labeler, answered)) if hasattr(self.labeler, "finish") else answered
+
+    def _divided(self, answered: Any) -> Answers:
+        outputs, disagreement = as_answers(answered)
         return Answers(np.asarray(outputs, np.float32) / np.float32(self.temperature), disagreement)
 
 

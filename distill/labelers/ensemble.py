@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.job import Outputs
-from distill.labelers.base import Answers, Labeler, Matrix, Member, Seen, checked_answer, prepared
+from distill.labelers.base import Answers, Labeler, Matrix, Member, Seen, checked_answer, finished, prepared
 
 Double = npt.NDArray[np.float64]
 
@@ -39,10 +39,14 @@ class EnsembleLabeler:
         """The number of rows, and what each member makes of them; each has its own, since a labeler may write into what it is given."""
         return len(features), [prepared(labeler, features.copy()) for labeler in self.labelers]
 
-    def label(self, features: Any) -> Answers:
-        """Of what `prepare` made: outputs (B, width) and disagreement (B,)."""
+    def label(self, features: Any) -> Any:
+        """Of what `prepare` made: what each member says, a list of (B, width)."""
         rows, given = features
-        said = [self._said(number, each, rows) for number, each in enumerate(given)]
+        return [self._said(number, each, rows) for number, each in enumerate(given)]
+
+    def finish(self, said: list[Matrix]) -> Answers:
+        """Their outputs together (B, width), and their disagreement (B,)."""
+        rows = len(said[0])
         shares, together = np.array([member.share for member in self.members]), _together(self.outputs)
         block = max(1, _BLOCK_NUMBERS // (len(said) * self.width))
         with np.errstate(invalid="ignore", divide="ignore"):  # what is no number stays none, and its row is rejected
@@ -54,12 +58,14 @@ class EnsembleLabeler:
 
     def _said(self, number: int, given: Any, rows: int) -> Matrix:
         """One member's outputs, in the ensemble's order of classes. Raises ValueError that names it."""
-        member, answered = self.members[number], self.labelers[number].label(given)
+        member, labeler = self.members[number], self.labelers[number]
+        answered = finished(labeler, labeler.label(given))
         try:
             outputs = checked_answer(answered, rows, self.width).outputs
         except ValueError as error:
             raise ValueError(f"member {number} ({member.said}): {error}") from None
-        return outputs if member.places is None else outputs[:, list(member.places)]
+        # a copy either way: the labeler may write its next answer into the same array
+        return outputs.copy() if member.places is None else outputs[:, list(member.places)]
 
 
 def _together(outputs: Outputs) -> Callable[[Double, Double], Answers]:

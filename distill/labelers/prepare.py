@@ -67,6 +67,7 @@ class _Known:
     labeler: str
     revision: str
     width: int
+    precision: str = "float32"
 
 
 def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: str) -> _Known:
@@ -74,14 +75,15 @@ def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: st
         folder, record = find_fit(job, labeler.fit)
         form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
         recipe = Recipe(form=form, folder=folder.uri, record=record, precision=precision)
-        return _Known(recipe, f"fitted:{labeler.fit}", record.sha256, next(iter(record.widths.values())))
+        return _Known(recipe, f"fitted:{labeler.fit}", record.sha256, next(iter(record.widths.values())), precision)
     if isinstance(labeler, Ready):
         return _known_ready(job, labeler, f"{where}.model", precision)
     source = job.custom_source(labeler, where)
     made = source.load(labeler.name)
     width = len(labeler_outputs(job, labeler, where).classes) or int(getattr(made, "width", 1))
     recipe = Recipe(form="custom", source=source, name=labeler.name)
-    return _Known(recipe, f"custom:{labeler.name}", str(made.revision), width)
+    own = str(getattr(made, "precision", "float32"))
+    return _Known(recipe, f"custom:{labeler.name}", str(made.revision), width, own)
 
 
 def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
@@ -91,7 +93,7 @@ def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
     recipe = Recipe(form="ready", ready=spec, files=files, precision=precision)
     said = spec.model_dump(mode="json", exclude=_WHERE, exclude_defaults=True)
     width = len(spec.class_names) or int(getattr(spec, "width", 1))
-    return _Known(recipe, kind_of(spec), digest([files.sha256, said]), width)
+    return _Known(recipe, kind_of(spec), digest([files.sha256, said]), width, precision)
 
 
 def _together(job: Job, spec: Ensemble, members: Sequence[tuple[str, Fitted | Custom | Ready, _Known]]) -> _Known:
@@ -109,7 +111,8 @@ def _together(job: Job, spec: Ensemble, members: Sequence[tuple[str, Fitted | Cu
         asked.append(Member(known.labeler, known.recipe, share, _places(said[0], own)))
     told = ", ".join(f"{name} × {share:.3g}" for name, _, share, _ in named)
     recipe = Recipe(form="ensemble", members=tuple(asked), outputs=said[0], width=widths[0])
-    return _Known(recipe, f"ensemble of {told}", digest(named), widths[0])
+    coarsest = max((known.precision for *_, known in members), key=lambda each: _TOLERANCE[each])
+    return _Known(recipe, f"ensemble of {told}", digest(named), widths[0], coarsest)
 
 
 def _places(first: Outputs, own: Outputs) -> tuple[int, ...] | None:
@@ -148,8 +151,8 @@ def _contract(job: Job, name: str, known: _Known) -> Contract:
         k=k,
         temperatures=temperatures,
         batch_rows=labels.batch_rows,
-        precision=labels.precision,
-        tolerance=_TOLERANCE[labels.precision],
+        precision=known.precision,
+        tolerance=_TOLERANCE[known.precision],
         disagreement=isinstance(labels.labeler, Ensemble),
         keys=job.pools[labels.over[0]].keys,
         format=labels.format,

@@ -69,9 +69,10 @@ def read_chunk(inventory: Inventory, shard: int, rows: range, columns: tuple[str
         return read_rows(files, found.key, wanted, columns, format=inventory.format, listed=found.id)
 
     groups = found.row_groups if inventory.format in INDEXED else (found.rows,)
-    (first, *others), start = groups_of(groups, rows)
-    if others or len(rows) == groups[first]:
+    (first, *others), around = groups_of(groups, rows)
+    if others or rows == around:
         return taken(rows)
-    whole = range(start, start + groups[first])
     key = (inventory.uri, found.id, first, columns)
-    return _rows.get(key, lambda: taken(whole), lambda made: int(made.table.nbytes)).cut(rows.start - start, len(rows))
+    return _rows.get(key, lambda: taken(around), lambda made: int(made.table.nbytes)).cut(
+        rows.start - around.start, len(rows)
+    )

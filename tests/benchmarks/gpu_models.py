@@ -120,6 +120,7 @@ class Teacher:
     """A network in bfloat16 on the GPU, where there is one. `compute` is what the benchmark also times alone."""
 
     revision = "1"
+    precision = "bfloat16"
     network_class = nn.Identity
 
     def __init__(self):

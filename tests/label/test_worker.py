@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from distill.label.prepared import prepare_rows
 from distill.label.task import Outcome
 from distill.label.worker import LabelWorker
+from distill.labelers import finished
 from distill.labels import decode, read_rejects
 from distill.labels.commit import read_labels
+from distill.pool import RowReader
 from distill.storage import open_storage
 from tests.label.conftest import BAD, TWICE, features
 
@@ -214,23 +217,76 @@ def test_keys_of_other_rows_lie_beside_the_labels(tried, pool):
 
 
 def test_parts_of_one_row_group_decode_it_each(tried, monkeypatch):
-    request = replace(LabelWorker(tried().assignment, "cpu")._request(tried().tasks[0]), rows=10, shared=True)
-    decoded = []
-    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", counted(pq.ParquetFile.read_row_groups, decoded))
+    request = replace(LabelWorker(tried().assignment, "cpu")._request(tried().tasks[0]), rows=10)
+    opened = []
+    monkeypatch.setattr(RowReader, "__init__", counted(RowReader.__init__, opened))
+    monkeypatch.setattr("distill.label.prepared._near", threading.local())
     parts = [next(prepare_rows(replace(request, start=start))).rows.values for start in (0, 10, 20)]
-    assert decoded == [[0]]
-    monkeypatch.undo()
-    alone = [next(prepare_rows(replace(request, start=start, shared=False))).rows.values for start in (0, 10, 20)]
-    for part, plain in zip(parts, alone, strict=True):
-        np.testing.assert_array_equal(part, plain)
+    assert len(opened) == 1
+    again = [next(prepare_rows(replace(request, start=start))).rows.values for start in (20, 10, 0)]
+    assert len(opened) == 4
+    for part, other in zip(parts, reversed(again), strict=True):
+        np.testing.assert_array_equal(part, other)
 
 
-def counted(read, decoded):
-    def reading(self, groups, **options):
-        decoded.append(groups)
-        return read(self, groups, **options)
+def counted(make, made):
+    def making(self, *told, **options):
+        made.append(self)
+        make(self, *told, **options)
 
-    return reading
+    return making
+
+
+PREPARING = """
+import threading
+class Mine:
+    revision, classes = "1", ("a", "b", "c")
+    def prepare(self, features):
+        PREPARE
+        return features
+    def label(self, features):
+        LABEL
+        return 2 * features[:, :3]
+"""
+
+
+def test_rows_are_not_prepared_while_the_device_works(tried):
+    waits = PREPARING.replace("PREPARE", "prepared.append(len(features)); ready.set() if len(prepared) > 1 else None")
+    waits = waits.replace("LABEL", "assert ready.wait(20)").replace(
+        "class", "prepared, ready = [], threading.Event()\nclass", 1
+    )
+    tried = tried(waits)
+    assert run(tried, tried.tasks[0]).failure is None
+
+
+def test_the_device_waits_while_an_answer_is_finished(tried, monkeypatch):
+    finishing = "return features\n    def finish(self, answered):\n        return 2 * answered[:, :3]\n    def other(self, features):"
+    tried_ = tried(PREPARING.replace("PREPARE", "pass").replace("LABEL", finishing))
+    worker, held = LabelWorker(tried_.assignment, "cpu"), []
+
+    def watched(labeler, answered):
+        held.append(worker.asker._device._held)
+        return finished(labeler, answered)
+
+    monkeypatch.setattr("distill.label.asking.finished", watched)
+    outcome = Outcome.from_plain(worker(tried_.tasks[0].to_plain()))
+    assert outcome.commit.columns_sha256 == run(tried(), tried_.tasks[0]).commit.columns_sha256
+    assert held == [False] * 7
+
+
+def test_a_batch_that_cannot_be_prepared_hides_a_row_before_it(tried):
+    plain = tried()
+    x = features(plain, plain.tasks[0])
+    raises = "if (features[:, 1] == {}).any(): raise ValueError({!r})"
+    later, earlier = raises.format(float(x[25, 1]), "later"), raises.format(float(x[12, 1]), "earlier")
+    failing = tried(PREPARING.replace("PREPARE", later).replace("LABEL", earlier))
+    failure = run(failing, failing.tasks[0]).failure
+    assert failure.where == "part-00000.parquet, row 12"
+    assert "ValueError: earlier" in failure.trace
+    failing = tried(PREPARING.replace("PREPARE", later).replace("LABEL", "pass"))
+    failure = run(failing, failing.tasks[0]).failure
+    assert failure.where == "part-00000.parquet, row 25"
+    assert "ValueError: later" in failure.trace
 
 
 def test_a_labeler_that_writes_into_its_rows_fails_when_they_come_from_elsewhere(tried):

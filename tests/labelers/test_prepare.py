@@ -72,6 +72,17 @@ def test_a_custom_labeler_is_asked_what_it_means_too_late(folder):
         tiny_job(folder, JOB)
 
 
+def test_a_custom_labeler_in_half_precision_is_held_to_float32s_tolerance(folder):
+    _, plain = prepare_labels(tiny_job(folder, JOB), "mine")
+    assert (plain.precision, plain.tolerance) == ("float32", 2**-8)
+    (folder / "mine.py").write_text(CLASSES + '    precision = "bfloat16"\n', "utf-8")
+    _, half = prepare_labels(tiny_job(folder, JOB), "mine")
+    assert (half.precision, half.tolerance) == ("bfloat16", 2**-5)
+    (folder / "mine.py").write_text(CLASSES + '    precision = "int4"\n', "utf-8")
+    with pytest.raises(JobError, match="precision='int4': say in what it computes, float32, bfloat16, float16"):
+        tiny_job(folder, JOB)
+
+
 def test_other_features_or_a_new_revision_keep_the_contract(folder):
     _, before = prepare_labels(tiny_job(folder, JOB), "mine")
     _, scaled = prepare_labels(tiny_job(folder, JOB.replace("scale = 0.5", "scale = 2.0")), "mine")

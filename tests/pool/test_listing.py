@@ -237,7 +237,7 @@ def test_two_processes_that_list_a_growing_pool_at_once_number_each_file_once(tm
     inventory = read_inventory(root, "unlabelled", str(tmp_path / "pool"))
     assert sorted(shard.key for shard in inventory.shards) == [file.name for file in files]
     assert not inventory.retired
-    assert 5 < inventory.segments == len(root.list_objects())
+    assert 5 <= inventory.segments == len(root.list_objects())  # the last two growths may fall into one listing
 
 
 def test_a_listed_pool_costs_two_listings_and_a_read_a_segment(pool, tmp_path, monkeypatch):

@@ -7,36 +7,23 @@ be read of a file is an error that names it, and never fewer rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
-from distill.errors import PoolError, StorageError
+from distill.errors import PoolError
 from distill.job import Format
-from distill.pool.formats.arrow import ArrowShard
-from distill.pool.formats.base import (
-    UNDECODABLE,
-    Footer,
-    GroupCache,
-    Rejected,
-    Shard,
-    Taken,
-    check_columns,
-    check_keys,
-    is_text,
-)
-from distill.pool.formats.csv import CsvShard
-from distill.pool.formats.jsonl import JsonlShard
-from distill.pool.formats.parquet import ParquetShard
+from distill.pool.formats.base import Footer, Rejected, Taken, check_columns, check_keys
+from distill.pool.formats.opening import SAID, no_rows, opened, plain, reading, told
+from distill.pool.formats.reader import RowReader
 from distill.pool.listed import require_listed
-from distill.storage import ObjectMissingError, Storage
+from distill.storage import Storage
 
 __all__ = [
     "INDEXED",
     "Footer",
-    "GroupCache",
     "Rejected",
+    "RowReader",
     "Taken",
     "check_columns",
     "check_keys",
@@ -48,13 +35,6 @@ __all__ = [
 
 INDEXED: tuple[Format, ...] = ("parquet", "arrow")
 """Formats of which a run of rows is read alone. The others are one fragment a shard."""
-_SHARDS: dict[str, Callable[[pa.NativeFile, str], Shard]] = {
-    "parquet": ParquetShard,
-    "arrow": ArrowShard,
-    "jsonl": JsonlShard,
-    "csv": CsvShard,
-}
-_SAID = {"parquet": "Parquet", "arrow": "Arrow IPC", "jsonl": "JSON lines", "csv": "CSV"}
 _ENDINGS: dict[str, Format] = {
     ".parquet": "parquet",
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
@@ -92,84 +72,25 @@ def _ending(key: str) -> str:
 
 def read_footer(files: Storage, key: str, format: str) -> Footer:
     """The footer of one shard. Raises PoolError where it is no readable file of its format."""
-    with _open(files, key, format) as shard:
+    with opened(files, key, format) as shard:
         try:
             return shard.footer()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise _told(error, files.url(key), f"is no readable {_SAID[format]} file") from error
+            raise told(error, files.url(key), f"is no readable {SAID[format]} file") from error
 
 
 def read_rows(
-    files: Storage,
-    key: str,
-    rows: range,
-    columns: Sequence[str],
-    *,
-    format: str,
-    listed: str | None = None,
-    cache: GroupCache | None = None,
+    files: Storage, key: str, rows: range, columns: Sequence[str], *, format: str, listed: str | None = None
 ) -> Taken:
     """Rows `rows` of one shard, in order, with `columns` alone. Raises PoolError.
 
-    With `listed`, the id of the shard in the inventory, rows of a file that changed meanwhile are refused. With `cache`, the row group
-    that holds all of `rows` is decoded once for all who read it next.
+    With `listed`, the id of the shard in the inventory, rows of a file that changed meanwhile are refused.
     """
     columns, where = list(dict.fromkeys(columns)), files.url(key)
-    with _open(files, key, format) as shard:
-        try:
-            taken = shard.read(rows, columns, cache)
-        except (pa.ArrowException, OSError) as error:
-            raise _told(error, where, f"rows {rows.start}–{rows.stop - 1} cannot be read") from error
+    with opened(files, key, format) as shard, reading(where, rows):
+        taken = shard.read(rows, columns)
     if len(taken.table) != len(rows):
-        raise PoolError(
-            f"{where}: has no rows {rows.start}–{rows.stop - 1} any more. Restore the file as it was listed."
-        )
+        raise no_rows(where, rows)
     if listed is not None:
         require_listed(files, key, listed)
-    return _plain(taken, columns)
-
-
-def _plain(taken: Taken, columns: Sequence[str]) -> Taken:
-    """`columns` in their order, dictionaries unpacked; text that is no UTF-8 rejects its row."""
-    rejected, plain = dict(taken.rejected), []
-    for name in columns:
-        column = taken.table[name]
-        column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        plain.append(_valid_text(column, name, rejected) if is_text(column.type) else column)
-    return Taken(pa.table(plain, list(columns)), rejected)
-
-
-def _valid_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        texts: list[str | None] = []
-        for row, raw in enumerate(column.cast(pa.large_binary()).to_pylist()):
-            try:
-                texts.append(None if raw is None else raw.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                rejected.setdefault(row, (UNDECODABLE, f"column {name!r} holds text that is no UTF-8: {error}"))
-                texts.append(None)
-        return pa.chunked_array([texts], column.type)
-    return column
-
-
-@contextmanager
-def _open(files: Storage, key: str, format: str) -> Iterator[Shard]:
-    where = files.url(key)
-    try:
-        source = files.open(key)
-    except ObjectMissingError:
-        raise PoolError(f"{where} is not there. Restore it as it was listed.") from None
-    with source:
-        try:
-            shard = _SHARDS[format](source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, "r"), where)
-        except (pa.ArrowException, OSError) as error:
-            raise _told(error, where, f"is no readable {_SAID[format]} file") from error
-        yield shard
-
-
-def _told(error: Exception, where: str, what: str) -> PoolError | StorageError:
-    if isinstance(error, OSError) and error.errno:  # of the store; pyarrow's own, for damage, have no number
-        return StorageError(f"{where} cannot be read now: {error}. Run the same command again.")
-    return PoolError(f"{where}: {what}: {error}. Replace the file, or move it out of the pool.")
+    return plain(taken, columns)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from distill.errors import PoolError
-from distill.pool.formats.base import Footer, GroupCache, Taken, check_columns, is_text, read_groups
+from distill.pool.formats.base import Footer, Streamed, Taken, check_columns, groups_of, is_text
 
 _KNOWN_FILES = 1_000
 _known_sizes: dict[tuple[str, int], tuple[int, ...]] = {}
@@ -29,21 +29,25 @@ class ArrowShard:
     def footer(self) -> Footer:
         return Footer(self._sizes(), self._schema)
 
-    def read(self, rows: range, columns: Sequence[str], cache: GroupCache | None) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> Taken:
         check_columns(self._schema, columns, self._where)
-        sizes = self._sizes()
+        groups, around = groups_of(self._sizes(), rows)
+        return Taken(self._decode(groups, columns).slice(rows.start - around.start, len(rows)))
 
-        def decode(groups: list[int]) -> pa.Table:
-            reader = self._open([self._schema.get_field_index(name) for name in columns])
-            batches = [reader.get_batch(number) for number in groups]
-            if [batch.num_rows for batch in batches] != [sizes[number] for number in groups]:
-                raise PoolError(f"{self._where}: changed while it was read. Restore the file as it was listed.")
-            table = pa.Table.from_batches(batches, reader.schema)
-            for column in table.columns:
-                (column.cast(pa.large_binary()) if is_text(column.type) else column).validate(full=True)
-            return table
+    def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:  # noqa: ARG002  a batch is the least that can be read
+        check_columns(self._schema, columns, self._where)
+        groups, around = groups_of(self._sizes(), rows)
+        return Streamed(around, (Taken(self._decode([group], columns)) for group in groups))
 
-        return read_groups(sizes, rows, decode, cache=cache, of=(self._where, tuple(columns)))
+    def _decode(self, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        reader, sizes = self._open([self._schema.get_field_index(name) for name in columns]), self._sizes()
+        batches = [reader.get_batch(number) for number in groups]
+        if [batch.num_rows for batch in batches] != [sizes[number] for number in groups]:
+            raise PoolError(f"{self._where}: changed while it was read. Restore the file as it was listed.")
+        table = pa.Table.from_batches(batches, reader.schema)
+        for column in table.columns:
+            (column.cast(pa.large_binary()) if is_text(column.type) else column).validate(full=True)
+        return table
 
     def _sizes(self) -> tuple[int, ...]:
         file = (self._where, self._source.size())

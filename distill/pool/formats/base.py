@@ -6,9 +6,8 @@ so row groups of about `fragment_rows` rows are the cheapest to label. The other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import Protocol
 
 import pyarrow as pa
@@ -42,63 +41,38 @@ class Taken:
         return Taken(self.table.slice(start, rows), kept)
 
 
-class GroupCache:
-    """The row group that was decoded last, so that the fragments of one large row group decode it once. For many threads.
-
-    A thread that wants it while another decodes waits; one that wants another group replaces it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._of: Hashable = None
-        self._table: pa.Table | None = None
-
-    def get(self, of: Hashable, decode: Callable[[], pa.Table]) -> pa.Table:
-        """The table that `of` names, made by `decode` unless it is the one that is held."""
-        with self._lock:
-            if self._table is None or self._of != of:
-                self._table = None  # two decoded groups are never held at once
-                self._table = decode()
-                self._of = of
-            return self._table
-
-
 class Shard(Protocol):
     """One open file of a format."""
 
     def footer(self) -> Footer:
         """Its row groups and schema."""
 
-    def read(self, rows: range, columns: Sequence[str], cache: GroupCache | None) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> Taken:
         """`columns` of the rows that it has of `rows`. Raises PoolError where it lacks a column."""
 
-
-def read_groups(
-    sizes: Sequence[int],
-    rows: range,
-    decode: Callable[[list[int]], pa.Table],
-    *,
-    cache: GroupCache | None,
-    of: Hashable,
-) -> Taken:
-    """`rows` by way of the row groups that hold them; `of` names the file and the columns within `cache`."""
-    wanted, first = groups_of(sizes, rows)
-    shared = cache if len(wanted) == 1 else None
-    table = shared.get((of, wanted[0]), lambda: decode(wanted)) if shared else decode(wanted)
-    return Taken(table.slice(rows.start - first, len(rows)))
+    def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
+        """`columns` of the row groups that hold `rows`, decoded about `part_rows` at a time where the format can. Raises PoolError likewise."""
 
 
-def groups_of(sizes: Sequence[int], rows: range) -> tuple[list[int], int]:
-    """The row groups that hold `rows`, and the first row of the first of them."""
+@dataclass(frozen=True)
+class Streamed:
+    """Consecutive rows of a shard, in parts that are decoded as they are asked for."""
+
+    rows: range
+    parts: Iterator[Taken]
+
+
+def groups_of(sizes: Sequence[int], rows: range) -> tuple[list[int], range]:
+    """The row groups that hold `rows`, and all their rows."""
     wanted: list[int] = []
-    first = start = 0
+    first = last = start = 0
     for number, size in enumerate(sizes):
         stop = start + size
         if start < rows.stop and stop > rows.start:
-            first = start if not wanted else first
+            first, last = start if not wanted else first, stop
             wanted.append(number)
         start = stop
-    return wanted, first
+    return wanted, range(first, last)
 
 
 def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None:

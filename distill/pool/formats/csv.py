@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from distill.errors import PoolError
-from distill.pool.formats.base import UNDECODABLE, Footer, GroupCache, Rejected, Taken, check_columns
+from distill.pool.formats.base import UNDECODABLE, Footer, Rejected, Streamed, Taken, check_columns
 from distill.pool.formats.whole import read_whole
 
 _LARGEST_ROW_BYTES = 1 << 24
@@ -33,9 +33,12 @@ class CsvShard:
         rows = len(self._parse(self._names[:1]).table)
         return Footer((rows,) if rows else (), pa.schema([(name, pa.string()) for name in self._names]))
 
-    def read(self, rows: range, columns: Sequence[str], _: GroupCache | None) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> Taken:
         check_columns(pa.schema([(name, pa.string()) for name in self._names]), columns, self._where)
         return self._parse(columns).cut(rows.start, len(rows))
+
+    def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:  # noqa: ARG002  it is parsed whole
+        return Streamed(rows, iter([self.read(rows, columns)]))
 
     @cached_property
     def _names(self) -> list[str]:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from distill.errors import PoolError
-from distill.pool.formats.base import UNDECODABLE, Footer, GroupCache, Rejected, Taken, check_columns
+from distill.pool.formats.base import UNDECODABLE, Footer, Rejected, Streamed, Taken, check_columns
 from distill.pool.formats.whole import read_whole
 
 _HEAD_ROWS = 1_000
@@ -41,9 +41,12 @@ class JsonlShard:
     def footer(self) -> Footer:
         return Footer((len(self._lines),) if self._lines else (), self._head)
 
-    def read(self, rows: range, columns: Sequence[str], _: GroupCache | None) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> Taken:
         taken = self._fast(columns) or self._slow(columns)
         return taken.cut(rows.start, len(rows))
+
+    def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:  # noqa: ARG002  it is parsed whole
+        return Streamed(rows, iter([self.read(rows, columns)]))
 
     @cached_property
     def _head(self) -> pa.Schema:

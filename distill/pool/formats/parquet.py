@@ -7,26 +7,48 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distill.pool.formats.base import Footer, GroupCache, Taken, check_columns, read_groups
+from distill.pool.formats.base import Footer, Streamed, Taken, check_columns, groups_of
+
+_LARGE_BYTES = 64 << 20
+"""Row groups that hold more are read bit by bit; smaller ones at once, which asks a store less often."""
+_BIT_BYTES = 8 << 20
 
 
 class ParquetShard:
     """One Parquet file. Raises Arrow's own errors for a file that is none."""
 
     def __init__(self, source: pa.NativeFile, where: str) -> None:
+        self._source, self._where = source, where
         self._file = pq.ParquetFile(source, memory_map=False)
-        self._where = where
 
     def footer(self) -> Footer:
         metadata = self._file.metadata
         groups = tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
         return Footer(groups, self._file.schema_arrow)
 
-    def read(self, rows: range, columns: Sequence[str], cache: GroupCache | None) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> Taken:
         footer = self.footer()
         check_columns(footer.schema, columns, self._where)
+        groups, around = groups_of(footer.row_groups, rows)
+        table = self._file.read_row_groups(groups, columns=list(columns), use_threads=False)
+        return Taken(table.slice(rows.start - around.start, len(rows)))
 
-        def decode(groups: list[int]) -> pa.Table:
-            return self._file.read_row_groups(groups, columns=list(columns), use_threads=False)
+    def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
+        footer = self.footer()
+        check_columns(footer.schema, columns, self._where)
+        groups, around = groups_of(footer.row_groups, rows)
+        file = self._file
+        if self._stored_bytes(groups, columns) > _LARGE_BYTES:
+            file = pq.ParquetFile(self._source, metadata=file.metadata, buffer_size=_BIT_BYTES, pre_buffer=False)
+        batches = file.iter_batches(part_rows, row_groups=groups, columns=list(columns), use_threads=False)
+        return Streamed(around, (Taken(pa.Table.from_batches([batch])) for batch in batches))
 
-        return read_groups(footer.row_groups, rows, decode, cache=cache, of=(self._where, tuple(columns)))
+    def _stored_bytes(self, groups: Sequence[int], columns: Sequence[str]) -> int:
+        """Of `columns` in those row groups, as they lie in the file."""
+        metadata, wanted = self._file.metadata, set(columns)
+        return sum(
+            part.total_compressed_size
+            for group in map(metadata.row_group, groups)
+            for part in map(group.column, range(group.num_columns))
+            if part.path_in_schema in wanted or part.path_in_schema.partition(".")[0] in wanted
+        )

@@ -32,7 +32,7 @@ def test_images_are_read_to_count_rows_or_for_rows_of_another_batch():
     shard = ArrowShard(pa.PythonFile(file, "r"), "here")
     assert shard.footer().row_groups == (100, 100, 100, 100)
     assert file.taken < 0.05 * len(content)
-    taken = shard.read(range(120, 180), ["image"], None)
+    taken = shard.read(range(120, 180), ["image"])
     assert len(taken.table) == 60
     assert file.taken < 0.35 * len(content)
 
@@ -63,4 +63,4 @@ def test_a_file_that_was_written_anew_with_other_batches_gives_other_rows(tmp_pa
     shard = ArrowShard(pa.BufferReader(first), "here")
     arrow._known_sizes["here", len(first)] = (5, 3)
     with pytest.raises(PoolError, match="here: changed while it was read"):
-        shard.read(range(2), ["x"], None)
+        shard.read(range(2), ["x"])

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from distill.errors import PoolError
-from distill.pool import GroupCache, check_keys, pool_format, read_footer, read_rows
+from distill.pool import check_keys, pool_format, read_footer, read_rows
 from distill.storage import open_storage
 from tests.pool.formats.writing import file_of, read, table_file
 
@@ -81,25 +81,6 @@ def test_an_extension_type_is_read_however_deep_it_lies(tmp_path, ending):
     assert read(store, content, ["x"], range(1), ending).table["x"].to_pylist() == [1]
     with pytest.raises(PoolError, match="'deep' is an Arrow extension type"):
         read(store, content, ["deep"], range(1), ending)
-
-
-@pytest.mark.parametrize("ending", ["parquet", "arrow"])
-def test_a_large_row_group_is_decoded_once_for_each_fragment(tmp_path, ending):
-    store, cache = open_storage(str(tmp_path)), GroupCache()
-    content = table_file(pa.table({"x": range(100)}), ending, group_rows=50)
-    decoded = []
-    real = cache.get
-    cache.get = lambda of, decode: real(of, lambda: decoded.append(of) or decode())
-    for start in (0, 10, 40, 50, 90):
-        rows = range(start, start + 10)
-        assert read(store, content, ["x"], rows, ending, cache=cache).table["x"].to_pylist() == list(rows)
-    assert [group for _, group in decoded] == [0, 1]
-    across = read(store, content, ["x"], range(45, 55), ending, cache=cache)
-    assert across.table["x"].to_pylist() == list(range(45, 55))
-    store.put("other", table_file(pa.table({"x": range(100, 200), "y": range(100)}), ending, group_rows=50))
-    other = read_rows(store, "other", range(5), ["x"], format=ending, cache=cache)
-    assert other.table["x"].to_pylist() == [100, 101, 102, 103, 104]
-    assert read_rows(store, "other", range(2), ["y"], format=ending, cache=cache).table.column_names == ["y"]
 
 
 @pytest.mark.parametrize(
