@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from distill.export.card import card, features_said, heads_said
-from distill.export.program import program
-from distill.job import Job, NgramBag, Variant
+from distill.export.program import own_expression, program
+from distill.job import Job, Variant, ngrams_of
+from distill.job.own import Code, student_code
 from distill.labelers.network import load_network
-from distill.models import ModelRecord, read_weights
+from distill.models import ModelRecord, NetworkPlan, read_weights
 from distill.models.identity import find_student
 from distill.results import MethodResult
 from distill.schema import seal
@@ -55,13 +56,31 @@ def _files(
     pool = (*student.on, *(term.pool for term in student.terms if term.pool))[0]
     features = job.pools[pool].features
     assert features is not None
-    places = student.model.most if isinstance(student.model, NgramBag) else None
-    seen = features_said(features, record.in_features, places)
-    network = load_network(folder.uri, record)
+    ngrams = ngrams_of(student.model)
+    seen = features_said(features, record.in_features, ngrams.most if ngrams else None)
+    code = student_code(job, student, f"students.{variant.student}")
+    network, own = load_network(folder.uri, record, code), _own_files(code)
     told = {"record": asdict(record), "features": features.model_dump(mode="json"), "private": job.pools[pool].private}
+    if code:
+        told["sources"] = {key: {"file": own[key], "sha256": source.sha256} for key, source in code.items()}
     return {
+        **{own[key]: source.text.encode() for key, source in code.items()},
         "weights.safetensors": read_weights(folder, record),
-        "model.py": program(variant.name, network, heads_said(record), seen).encode(),
+        "model.py": program(variant.name, network, heads_said(record), seen, _own_made(record, own)).encode(),
         "README.md": card(variant.name, record, seen, results).encode(),
         "model.json": seal(told),  # last: with it the export is whole
     }
+
+
+def _own_files(code: Code) -> dict[str, str]:
+    """Names of the user's files in the export, by the keys of the networks that they have; each text stands there once."""
+    texts = list(dict.fromkeys(source.text for source in code.values()))
+    names = [f"own_{number}.py" if number > 1 else "own.py" for number in range(1, len(texts) + 1)]
+    return {key: names[texts.index(source.text)] for key, source in code.items()}
+
+
+def _own_made(record: ModelRecord, own: Mapping[str, str]) -> dict[str, str]:
+    """The expressions that make the user's own networks in `model.py`."""
+    assert record.plan is not None
+    plan = NetworkPlan.from_plain(record.plan)
+    return {key: own_expression(model, plan.in_features, own[key]) for key, model in plan.own.items()}
