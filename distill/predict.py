@@ -107,7 +107,9 @@ def _load(folder: Storage, own: Sequence[Path]) -> _Student:
 def _given_code(folder: Storage, due: Mapping[str, Mapping[str, str]], own: Sequence[Path]) -> Code:
     """The sources that the export asks for, from the user's own copies. Raises PoolError where one is missing or another."""
     if own and not due:
-        raise PoolError(f"--source {own[0]}: the student at {folder.uri} has no network of its author's own. Leave it out.")
+        raise PoolError(
+            f"--source {own[0]}: the student at {folder.uri} has no network of its author's own. Leave it out."
+        )
     stored = [file for file in own if file.resolve().is_relative_to(Path(folder.uri).resolve())]
     if stored:
         raise PoolError(f"--source {stored[0]}: lies in the export, whose code is never run. Name your own copy of it.")

@@ -147,7 +147,7 @@ def predict(
             "--source",
             exists=True,
             dir_okay=False,
-            help="Your copy of the code of a student's own network; what lies in EXPORT is never run."
+            help="Your copy of the code of a student's own network; what lies in EXPORT is never run.",
         ),
     ] = None,
 ) -> None:

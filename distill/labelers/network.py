@@ -93,8 +93,8 @@ def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) ->
         if not plan.own:
             raise
         raise LabelerError(
-            f"the weights of {record.name} do not fit {_classes(plan)}: {error}. The class changed since they were trained: restore it, "
-            f"or change its `revision`, and train anew."
+            f"the weights of {record.name} do not fit {_classes(plan)}, which changed since they were trained. Restore it, or change its `revision`, "
+            f"and train anew.\n{error}"
         ) from None
     return network.eval()
 
