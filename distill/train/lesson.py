@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from distill.errors import ContractError, JobError
+from distill.errors import ContractError
 from distill.feed import LabelColumn, Source, TargetColumn
 from distill.job import (
     MAIN,
@@ -36,6 +36,7 @@ from distill.job.students import BinaryCrossEntropy, CrossEntropy, CustomLoss, L
 from distill.labelers.prepare import prepare_labels
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.models.identity import fit_folder, label_set, student_folder, student_pins, whole_labels
+from distill.models.trial import try_own
 from distill.pool import OpenPool, open_pool
 from distill.storage import Storage
 
@@ -141,7 +142,7 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}
     planned = {head: HeadPlan(widths[head], own[head]) for head in heads}
     plan = NetworkPlan(sources[0].width, student.model, planned, asked.code)
-    _require_own(plan, asked.key)
+    try_own(plan, asked.key)
     terms = tuple(
         _projected(
             job, student, term, _term(job, term, number, where[_pools_of(student, term)], heads[term.head]), widths
@@ -156,19 +157,6 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     seed = student.seed if student.seed is not None else job.seed
     uri, training = asked.folder.uri, student.training
     return Lesson(variant.name, uri, plan, heads, terms, sources, training, seed, pins, job.fragment_rows, said)
-
-
-def _require_own(plan: NetworkPlan, where: str) -> None:
-    """Try networks of the user's own here, before any worker starts. Raises JobError."""
-    if not plan.own:
-        return
-    from distill.models.network import build_network, require_own_teachable
-
-    try:
-        build_network(plan)
-        require_own_teachable(plan)
-    except JobError as error:
-        raise JobError(f"{where}.{error}") from error
 
 
 def _pools_of(student: Student, term: Term) -> tuple[str, ...]:
