@@ -210,6 +210,7 @@ def _evaluate(job: Job) -> Problems:
     for name, labels in job.labels.items():
         if on in labels.over and isinstance(labels.encoding, TopK) and 1.0 not in labels.encoding.temperatures:
             yield f"labels.{name}.encoding.temperatures = {list(labels.encoding.temperatures)}: it is judged on pools.{on}, at temperature 1. Add 1."
+    yield from _judged(job, on)
     truth = pool_outputs(job, on)
     for name, labels in job.labels.items():
         if on in labels.over:
@@ -221,6 +222,13 @@ def _evaluate(job: Job) -> Problems:
             )
     if teacher is not None and on not in job.labels[teacher].over:
         yield f"evaluate.teacher = {teacher!r}: it does not label pools.{on}. Add {on!r} to labels.{teacher}.over."
+
+
+def _judged(job: Job, on: str) -> Problems:
+    """Whether anything is judged."""
+    covered = any(on in labels.over for labels in job.labels.values())
+    if job.variants and not covered and not any(variant.spec.judged_heads for variant in job.variants):
+        yield f"evaluate.on = {on!r}: no label set covers it, and hints (heads with a width of their own) are not judged. Take [evaluate] out, or judge another head."
 
 
 def _judgeable(answers: Outputs, truth: Outputs, where: str, on: str) -> Problems:

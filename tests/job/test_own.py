@@ -108,3 +108,9 @@ def test_a_hint_is_judged_against_classes(tmp_path):
         tiny_job(tmp_path, text)
     heads = f"{LINEAR}\n    heads = {{ hint = {{ width = 5 }} }}"
     assert tiny_job(tmp_path, text.replace(LINEAR, heads)).students["combined"].judged_heads == ("main",)
+    alone = (
+        text.partition("    [[students.combined.terms]]")[0] + HINT_TERM + '    [evaluate]\n    on = "test"\n' + HINT
+    )
+    alone = alone.replace('over = ["unlabelled", "test"]', 'over = ["unlabelled"]')
+    with pytest.raises(JobError, match=r"evaluate\.on = 'test': no label set covers it, and hints"):
+        tiny_job(tmp_path, alone.replace(LINEAR, heads))

@@ -157,9 +157,9 @@ def test_a_projection_learns_otherwise_than_in_a_plain_loop(labelled, taught):
     feed.close()
     _, weights, checkpoint = kept(taught)
     for name, value in student.state_dict().items():
-        torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(weights[name], value, rtol=1e-5, atol=1e-6)
     for name, value in model.state_dict().items():
-        torch.testing.assert_close(checkpoint[f"network.{name}"], value, rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(checkpoint[f"network.{name}"], value, rtol=1e-5, atol=1e-6)
 
 
 def test_two_workers_or_kills_give_other_weights_or_projections(labelled, taught, tmp_path):
@@ -172,16 +172,14 @@ def test_two_workers_or_kills_give_other_weights_or_projections(labelled, taught
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-def test_data_parallel_workers_cannot_train_projections(labelled, tmp_path):
-    stored = []
-    for name, deaths in (("whole", []), ("killed", [5])):
-        folder = tmp_path / name
-        shutil.copytree(labelled, folder)
-        job = write_job(folder, JOB.replace(' gradients = "lanes",', ""))
-        for dies_at in [*deaths, -1]:
-            train(job, 2, folder / "log", dies_at=dies_at)
-        stored.append(kept(job)[2])
-    assert all(torch.equal(value, stored[1][name]) for name, value in stored[0].items())
+def test_data_parallel_workers_cannot_train_projections(labelled, taught, tmp_path):
+    folder = tmp_path / "job"
+    shutil.copytree(labelled, folder)
+    job = write_job(folder, JOB.replace(' gradients = "lanes",', ""))
+    train(job, 2, folder / "log")
+    due = kept(taught)[2]
+    for name, value in kept(job)[2].items():
+        torch.testing.assert_close(value, due[name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_projection_is_counted_stored_judged_or_exported_with_the_student(taught):
