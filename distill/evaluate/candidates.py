@@ -10,7 +10,7 @@ from typing import Any
 
 from distill.evaluate.judge import Method
 from distill.feed import LabelColumn
-from distill.job import Job, Variant, label_outputs
+from distill.job import Job, Student, Variant, label_outputs
 from distill.job.own import Code, student_code
 from distill.labelers import Recipe
 from distill.labelers.prepare import prepare_labels
@@ -101,13 +101,19 @@ def _head(variant: Variant, folder: str, record: ModelRecord, head: str, code: C
         width=record.widths[head],
         recipe=Recipe(form="network", folder=folder, record=record, code=code),
         group=group,
-        taught_by=tuple(
-            term for term, plan in zip(record.details["terms"], variant.spec.terms, strict=True) if plan.head == head
-        ),
+        taught_by=_taught_by(variant.spec, record, head),
         changes=variant.changes,
         parameters=record.head_parameters.get(head, record.parameters),
         history=_history(record),
     )
+
+
+def _taught_by(student: Student, record: ModelRecord, head: str) -> tuple[str, ...]:
+    """The terms of a head; of one on the trunk, those of hints on it too, since they teach it and are told nowhere else."""
+    on_trunk = {name for name in student.head_names if name not in student.heads or student.heads[name].model is None}
+    hints = on_trunk.difference(student.judged_heads) if head in on_trunk else set()
+    told = zip(record.details["terms"], student.terms, strict=True)
+    return tuple(said for said, term in told if term.head == head or term.head in hints)
 
 
 def _history(record: ModelRecord | None) -> Sequence[Mapping[str, Any]]:

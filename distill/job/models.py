@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
 from distill.job.base import Gpus, Positive, Seed, Table
 
@@ -84,6 +85,15 @@ class CustomModel(Table):
     """What it is made with, beside `in_features`."""
     text: Ngrams | None = None
     """For pools of text: `x` is then (B, most) int32, places of 0 to `buckets`, and `in_features` is `most`."""
+
+    @field_validator("options")
+    @classmethod
+    def _finite(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise ValueError("has a number that is not finite, which JSON cannot keep. Let the class make it") from None
+        return value
 
 
 Network = Annotated[Linear | Mlp | Cnn | Rnn | NgramBag | CustomModel, Field(discriminator="kind")]

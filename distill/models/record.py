@@ -84,7 +84,7 @@ class ModelRecord:
     sha256: str
     """Of the weights object."""
     parameters: int
-    """Trainable numbers of all heads together."""
+    """Numbers of all its parameters, frozen ones too."""
     head_parameters: Mapping[str, int] = field(default_factory=dict)
     """Of the part of a network that answers one head."""
     plan: Mapping[str, Any] | None = None

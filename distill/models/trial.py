@@ -1,6 +1,6 @@
 """Networks of the user's own, tried on the driver before any work: a trunk that cannot be trained must not be found out once the labels are paid for.
 
-What was found right is kept under the root, so that a finished job opens no input and loads no torch for it.
+What was found right is kept under the root, so that a finished job opens no input for it.
 """
 
 from __future__ import annotations

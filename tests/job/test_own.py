@@ -71,6 +71,11 @@ def test_options_are_swept_or_refused_as_unknown_keys(tmp_path):
     assert [each.spec.model.options for each in made.variants] == [{"hidden": size, "names": ["a"]} for size in (4, 8)]
 
 
+def test_an_option_that_no_record_can_keep_fails_when_it_is_trained(tmp_path):
+    with pytest.raises(JobError, match=r"students\.combined\.model\.options = .*: has a number that is not finite"):
+        own(tmp_path, model=OWN.replace(" }", ", options = { scale = [1.0, inf] } }"))
+
+
 def test_a_width_on_a_head_of_classes_is_ignored(tmp_path):
     with pytest.raises(
         JobError, match=r"students\.combined\.heads\.main\.width = 5: its terms teach exclusive classes \[a"

@@ -200,6 +200,7 @@ def test_a_projection_is_counted_stored_judged_or_exported_with_the_student(taug
     assert safetensors.torch.load_file(Path(exported.uri) / "weights.safetensors").keys() == weights.keys()
     judged = find_candidates(job, open_pool(job, "test"))
     assert [each.name for each in judged] == ["teacher", "small"]
+    assert list(judged[1].taught_by) == record.details["terms"]
 
 
 def test_the_student_begins_otherwise_with_a_projection(labelled):
