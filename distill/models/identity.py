@@ -160,7 +160,6 @@ def _learned(training: Training) -> dict[str, Any]:
 def _plain_student(job: Job, student: Student, where: str) -> dict[str, Any]:
     """What a student's table says, without its training."""
     code = student_code(job, student, where)
-
     own = {
         key: identity_of(model, code[key], f"{where}.{key}")
         for key, model in own_models(student.model, student.heads).items()

@@ -7,6 +7,7 @@ Shapes: B rows, F numbers a row, L n-grams of a text, H trunk width.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 
@@ -78,6 +79,18 @@ def head_parameters(network: MultiHead) -> dict[str, int]:
 def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
     """All but those that a network of the user's own has frozen."""
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on this side that share no memory, as safetensors wants them: a module of the user's own may have one tensor under two names."""
+    made: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, value in tensors.items():
+        moved = value.detach().cpu().contiguous()
+        address = moved.untyped_storage().data_ptr()
+        made[name] = moved.clone() if address in taken else moved
+        taken.add(address)
+    return made
 
 
 def trunk_width(model: Network, in_features: int) -> int:

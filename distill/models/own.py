@@ -53,18 +53,38 @@ def require_teachable(make: Callable[[int], nn.Module], model: CustomModel, in_f
     """Refuse a module that others would not have alike; `make(seed)` makes one. Raises JobError."""
     first, again, other = make(0), make(0), make(1)
     mine, theirs = first.state_dict(), again.state_dict()
+    _require_tensors(first, model, where)
     differ = [name for name in mine | theirs if not _same(mine.get(name), theirs.get(name))]
     if differ:
         raise JobError(
             f"{where}: two {model.name} made under one seed differ in {_clipped(differ)}. Draw by torch alone, which distill seeds."
         )
-    other.load_state_dict(mine)
-    if not _same(*(_asked(each.eval(), model, in_features, where) for each in (first, other))):
+    if not _fits(mine, other) or not _same(
+        *(_asked(each.eval(), model, in_features, where) for each in (first, other))
+    ):
         raise JobError(
             f"{where}: a {model.name} with another one's weights answers otherwise, so it could not be loaded again. "
             f"Keep what it draws as a parameter or a buffer, and let it draw nothing once it is in eval()."
         )
     _require_steady(again.train(), model, in_features, where)
+
+
+def _require_tensors(module: nn.Module, model: CustomModel, where: str) -> None:
+    odd = [name for name, value in module.state_dict().items() if not isinstance(value, Tensor)]
+    odd += [name for name, value in module.named_parameters() if value.dtype != torch.float32]
+    if odd:
+        raise JobError(
+            f"{where}: {_clipped(odd)} of {model.name} cannot be trained and kept: parameters are float32, and what a module keeps are tensors. "
+            f"`training.precision` says in which numbers it computes."
+        )
+
+
+def _fits(weights: dict[str, Tensor], module: nn.Module) -> bool:
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError:  # other names or shapes
+        return False
+    return True
 
 
 def _require_steady(module: nn.Module, model: CustomModel, in_features: int, where: str) -> None:
@@ -99,16 +119,13 @@ def _asked(module: nn.Module, model: CustomModel, in_features: int, where: str, 
         raise JobError(
             f"{where}: {model.name} raises when it is asked about {_said(rows)}:\n{own_lines(error)}"
         ) from error
-    if (
-        not isinstance(answered, Tensor)
-        or answered.ndim != 2
-        or len(answered) != _ROWS
-        or not answered.is_floating_point()
-    ):
+    shape = answered.shape[:1] if isinstance(answered, Tensor) and answered.ndim == 2 else ()
+    if shape != (_ROWS,) or answered.dtype != torch.float32:
         raise JobError(
-            f"{where}: {model.name} answers {_said(rows)} with {_said(answered)}, where ({_ROWS}, H) of floats is due: a row of H numbers for each."
+            f"{where}: {model.name} answers {_said(rows)} with {_said(answered)}, where ({_ROWS}, H) float32 is due: a row of H numbers for each."
         )
-    return answered
+    right: Tensor = answered
+    return right
 
 
 def _some_rows(model: CustomModel, in_features: int) -> Tensor:

@@ -22,7 +22,7 @@ from distill.errors import TrainingError
 from distill.feed import Arrays, Feed, Order, cut_chunks
 from distill.job import Training
 from distill.models import ModelRecord, write_record
-from distill.models.network import build_network, head_parameters, parameter_count, trained_parameters
+from distill.models.network import apart, build_network, head_parameters, parameter_count, trained_parameters
 from distill.storage import open_storage
 from distill.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
 from distill.train.combined_loss import CombinedLoss
@@ -164,9 +164,7 @@ class _Training:
                 )
 
     def _export(self, seconds: float) -> None:
-        weights = safetensors.torch.save(
-            {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        )
+        weights = safetensors.torch.save(apart(self.network.state_dict()))
         lesson = self.lesson
         said = {
             "steps": self.total_steps,

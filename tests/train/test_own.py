@@ -100,6 +100,32 @@ def test_a_module_that_cannot_be_trained_is_found_out_by_a_worker(labelled, tmp_
         student_lesson(changed, changed.variants[0])
 
 
+TIED = """
+from torch import nn
+
+
+class Trunk(nn.Module):
+    revision = "1"
+
+    def __init__(self, in_features, **_):
+        super().__init__()
+        self.there = nn.Linear(in_features, in_features)
+        self.back = nn.Linear(in_features, in_features)
+        self.back.weight = self.there.weight
+
+    def forward(self, x):
+        return self.back(self.there(x).tanh())
+"""
+
+
+def test_weights_that_a_network_has_under_two_names_cannot_be_kept(labelled, tmp_path):
+    job = load_job(copied(labelled, tmp_path / "job"))
+    (tmp_path / "job" / "trunk.py").write_text(TIED + "".join(TRUNK.partition("class Wide")[1:]), "utf-8")
+    teach_all([student_lesson(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
+    _, network = loaded(job.path)
+    assert torch.equal(network.trunk.back.weight, network.trunk.there.weight)
+
+
 FIT = '\n    [fit.large]\n    model = { kind = "custom", file = "trunk.py", name = "Wide", options = { hidden = 9 } }\n    on = "known"\n'
 FITTED = '    [labels.fitted]\n    labeler = { kind = "fitted", fit = "large" }\n    over = ["rows"]\n'
 
