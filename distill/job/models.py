@@ -73,7 +73,8 @@ class CustomModel(Table):
     """A torch module of the user's own, made as `Trunk(in_features, **options)`; its `forward(x)` turns B rows into (B, H), which the heads see.
 
     `x` is (B, in_features) float32; an image is its C·H·W numbers in 0..1, channel by channel. H is found by asking it. The class has a
-    `revision` (text): with `options` it says which model this is, so change it when the class means something else.
+    `revision` (text): with `options` it says which model this is, so change it when the class means something else. What it learns are parameters:
+    buffers that move in training, such as BatchNorm's statistics, are refused, since workers and lanes would differ in them.
     """
 
     kind: Literal["custom"]

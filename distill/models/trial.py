@@ -25,7 +25,7 @@ def try_networks(job: Job) -> None:
             told = ["own", seen.inventory.content, seen.features.model_dump(mode="json"), plan.to_plain()]
             checks, key = open_storage(job.root_uri).folder("checks"), digest(told)[:32]
             if checks.read_or_none(key) is None:
-                try_own(replace(plan, in_features=seen.width), where)
+                try_own(replace(plan, in_features=seen.width), f"{job.path}: {where}")
                 checks.put(key, seal({"own": where}))
 
 

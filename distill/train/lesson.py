@@ -142,7 +142,7 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}
     planned = {head: HeadPlan(widths[head], own[head]) for head in heads}
     plan = NetworkPlan(sources[0].width, student.model, planned, asked.code)
-    try_own(plan, asked.key)
+    try_own(plan, f"{job.path}: {asked.key}")
     terms = tuple(
         _projected(
             job, student, term, _term(job, term, number, where[_pools_of(student, term)], heads[term.head]), widths
