@@ -3,6 +3,9 @@
 Each file of the input gets one of the same name, ending in `.parquet`, with the input's other columns and, for each head, what it says: `predicted_<head>` (the
 class, or the value) and `predicted_<head>_probability`; of independent outputs the list of classes that are said. A row that cannot be read keeps its
 place, with nulls and the reason in `rejected`. Memory holds a piece of rows, and what a file's output is once it is packed.
+
+A network of the user's own needs its source. What lies in an export is never run: the user names a copy of one's own, which must be the very text that
+the export was made with.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ from pydantic import TypeAdapter
 
 from distill.errors import PoolError
 from distill.job import Features, Outputs
+from distill.job.own import Code
 from distill.job.paths import resolve_uri
+from distill.job.source import read_source
 from distill.labelers.network import as_answer, as_input, as_tensor, network_of
 from distill.labelers.place import computing
 from distill.models import ModelRecord, record_from_plain
@@ -61,10 +66,13 @@ class _Student:
     network: MultiHead
 
 
-def predict_files(export: str, source: str, target: str) -> list[Predicted]:
-    """Label the files at `source` (a folder, a file or a URI) into the folder `target`. Raises PoolError, StorageError."""
+def predict_files(export: str, source: str, target: str, own: Sequence[Path] = ()) -> list[Predicted]:
+    """Label the files at `source` (a folder, a file or a URI) into the folder `target`; `own` are the user's copies of its own networks' sources.
+
+    Raises PoolError, StorageError, JobError.
+    """
     folder, files, made = (open_storage(resolve_uri(each, Path.cwd())) for each in (export, source, target))
-    student = _load(folder)
+    student = _load(folder, own)
     shards = list_shards("source", files)
     form = pool_format([shard.key for shard in shards], files.uri)
     names = [_target(shard.key) for shard in shards]
@@ -80,7 +88,7 @@ def predict_files(export: str, source: str, target: str) -> list[Predicted]:
     return done
 
 
-def _load(folder: Storage) -> _Student:
+def _load(folder: Storage, own: Sequence[Path]) -> _Student:
     content = folder.read_or_none("model.json")
     if content is None:
         raise PoolError(
@@ -92,7 +100,29 @@ def _load(folder: Storage) -> _Student:
     if hashlib.sha256(weights).hexdigest() != record.sha256:
         raise PoolError(f"{folder.url('weights.safetensors')} is damaged: not what model.json pins. Export it again.")
     features = _FEATURES.validate_json(canonical(body["features"]))
-    return _Student(record, features, body["private"], network_of(record, weights))
+    code = _given_code(folder, body.get("sources", {}), own)
+    return _Student(record, features, body["private"], network_of(record, weights, code))
+
+
+def _given_code(folder: Storage, due: Mapping[str, Mapping[str, str]], own: Sequence[Path]) -> Code:
+    """The sources that the export asks for, from the user's own copies. Raises PoolError where one is missing or another."""
+    if own and not due:
+        raise PoolError(
+            f"--source {own[0]}: the student at {folder.uri} has no network of its author's own. Leave it out."
+        )
+    stored = [file for file in own if file.resolve().is_relative_to(Path(folder.uri).resolve())]
+    if stored:
+        raise PoolError(f"--source {stored[0]}: lies in the export, whose code is never run. Name your own copy of it.")
+    given = {source.sha256: source for source in (read_source(file, "--source") for file in own)}
+    lacking = {each["file"]: each["sha256"] for each in due.values() if each["sha256"] not in given}
+    if lacking:
+        (file, sha256), *_ = lacking.items()
+        found = f" The given ones have {', '.join(given)}." if given else ""
+        raise PoolError(
+            f"{folder.url(file)}: the student has a network of its author's own, and code that lies in an export is never run. "
+            f"Name your own copy of that file, whose sha256 is {sha256}: --source FILE.{found}"
+        )
+    return {key: given[each["sha256"]] for key, each in due.items()}
 
 
 def _predict(student: _Student, files: Storage, key: str, form: str, made: Storage) -> Predicted:

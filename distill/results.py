@@ -157,7 +157,7 @@ def verdict(evaluation: Evaluation) -> str:
     students = [group for group in evaluation.groups if group.role == "student"]
     others = [group for group in evaluation.groups if group.role != "student"]
     if not students:
-        return f"{len(others)} label sets were judged on {evaluation.rows:,} rows; the job trains no student."
+        return f"{len(others)} label sets were judged on {evaluation.rows:,} rows; no student is judged."
     ranked = best_first(students, measure)
     best = ranked[0]
     rivals = [(group.name, group) for group in ranked[1:2]]

@@ -17,6 +17,7 @@ from distill.label import LabelSummary, check_canaries, label_pool
 from distill.list import list_pools
 from distill.models import Trained
 from distill.models.make import make_models
+from distill.models.trial import try_networks
 from distill.pool import check_pools, make_pool
 from distill.report import require_report_extra, write_report
 from distill.results import Evaluation
@@ -54,11 +55,12 @@ def run_job(job: Job, say: Say = print) -> Finished:
 
 
 def prepare_inputs(job: Job, labels: Iterable[str] = ()) -> None:
-    """Make the pools that the job makes itself, list all, refuse what cannot be read, and make the models of those label sets, before any work."""
+    """Make the pools that the job makes itself, list all, refuse what cannot be read or trained, and make the models of those label sets, before any work."""
     for name in job.pools:
         make_pool(job, name)
     list_pools(job)
     check_pools(job)
+    try_networks(job)
     make_models(job, labels)
 
 

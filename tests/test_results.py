@@ -116,7 +116,7 @@ def test_a_teacher_without_a_size_is_compared_by_it(teacher):
 
 def test_a_job_without_students_has_no_verdict():
     said = verdict(evaluation(TEACHER, method("other", "labeler", accuracy=0.5)))
-    assert said == "2 label sets were judged on 1,234 rows; the job trains no student."
+    assert said == "2 label sets were judged on 1,234 rows; no student is judged."
 
 
 def test_a_share_is_shown_as_a_number_or_a_number_as_a_share():

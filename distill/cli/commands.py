@@ -151,12 +151,21 @@ def predict(
     export: Annotated[str, typer.Argument(metavar="EXPORT", help="The folder that `distill export` named.")],
     source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder or a URI, in any format of a pool.")],
     target: Annotated[str, typer.Argument(metavar="OUT", help="A folder or a URI, for a Parquet file each.")],
+    own: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--source",
+            exists=True,
+            dir_okay=False,
+            help="Your copy of the code of a student's own network; what lies in EXPORT is never run.",
+        ),
+    ] = None,
 ) -> None:
     """Label files with an exported student."""
     with edge(None, verbose=False):
         from distill.predict import predict_files
 
-        for each in predict_files(export, source, target):
+        for each in predict_files(export, source, target, own or ()):
             say(
                 f"{each.url}: {each.rows:,} rows in = {each.rows - each.rejected:,} labelled + {each.rejected:,} rejected"
             )

@@ -1,20 +1,25 @@
-"""Who is judged: every label set over the test pool, and every head of every student, with what pins each of them."""
+"""Who is judged: every label set over the test pool, and every head of every student but hints (heads with a width of their own), with what pins
+each of them."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from distill.evaluate.judge import Method
 from distill.feed import LabelColumn
-from distill.job import Job, Outputs, Variant, label_outputs
+from distill.job import Job, Student, Variant, label_outputs
+from distill.job.own import Code, student_code
 from distill.labelers import Recipe
 from distill.labelers.prepare import prepare_labels
 from distill.labels import Contract
 from distill.models import ModelRecord
 from distill.models.identity import find_student, whole_labels
 from distill.pool import OpenPool
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,28 +82,38 @@ def _judged_at(contract: Contract) -> float | None:
 
 def _students(job: Job, variant: Variant) -> list[Candidate]:
     folder, record = find_student(job, variant)
-    return [_head(variant, folder.uri, record, head, outputs) for head, outputs in record.heads.items()]
+    code, judged = student_code(job, variant.spec, f"students.{variant.student}"), variant.spec.judged_heads
+    hints = [head for head in record.heads if head not in judged]
+    if hints:
+        log.info("students.%s: the heads %s have a width of their own: hints are not judged", variant.name, hints)
+    return [_head(variant, folder.uri, record, head, code) for head in judged]
 
 
-def _head(variant: Variant, folder: str, record: ModelRecord, head: str, outputs: Outputs) -> Candidate:
-    suffix = "" if len(record.heads) == 1 else f" · {head}"
+def _head(variant: Variant, folder: str, record: ModelRecord, head: str, code: Code) -> Candidate:
+    suffix = "" if len(variant.spec.judged_heads) == 1 else f" · {head}"
     kept = {path: value for path, value in variant.changes.items() if path != "seed"}
     group = Variant(variant.student, variant.spec, kept).name + suffix
     return Candidate(
-        method=Method(f"students.{variant.name}.{head}", outputs, folder, record, head),
+        method=Method(f"students.{variant.name}.{head}", record.heads[head], folder, record, head, code),
         name=variant.name + suffix,
         role="student",
         pin=f"{record.digest} {record.sha256}",
         width=record.widths[head],
-        recipe=Recipe(form="network", folder=folder, record=record),
+        recipe=Recipe(form="network", folder=folder, record=record, code=code),
         group=group,
-        taught_by=tuple(
-            term for term, plan in zip(record.details["terms"], variant.spec.terms, strict=True) if plan.head == head
-        ),
+        taught_by=_taught_by(variant.spec, record, head),
         changes=variant.changes,
         parameters=record.head_parameters.get(head, record.parameters),
         history=_history(record),
     )
+
+
+def _taught_by(student: Student, record: ModelRecord, head: str) -> tuple[str, ...]:
+    """The terms of a head; of one on the trunk, those of hints on it too, since they teach it and are told nowhere else."""
+    on_trunk = {name for name in student.head_names if name not in student.heads or student.heads[name].model is None}
+    hints = on_trunk.difference(student.judged_heads) if head in on_trunk else set()
+    told = zip(record.details["terms"], student.terms, strict=True)
+    return tuple(said for said, term in told if term.head == head or term.head in hints)
 
 
 def _history(record: ModelRecord | None) -> Sequence[Mapping[str, Any]]:

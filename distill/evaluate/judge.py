@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from distill.evaluate.tally import Array, Tally, tally_classes, tally_independent, tally_values
 from distill.feed import Arrays, Chunk, Source
 from distill.job import Outputs
+from distill.job.own import Code
 from distill.models import ModelRecord
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Method:
     folder: str = ""
     record: ModelRecord | None = None
     head: str = ""
+    code: Code = field(default_factory=dict)
+    """Sources of what the user wrote of the student's network."""
 
 
 @dataclass(frozen=True)
@@ -124,5 +127,5 @@ def _load(method: Method) -> NetworkLabeler:
     key = (method.folder, method.head)
     if key not in _loaded:
         torch.set_num_threads(1)
-        _loaded[key] = NetworkLabeler.load(method.folder, method.record, head=method.head)
+        _loaded[key] = NetworkLabeler.load(method.folder, method.record, code=method.code, head=method.head)
     return _loaded[key]

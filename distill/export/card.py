@@ -57,12 +57,24 @@ def card(name: str, record: ModelRecord, features: str, results: Sequence[Method
         "\n".join(["| what | digest of what it held |", "|---|---|", *pins]),
         *(["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])] if scores else []),
         "## Use",
-        "`model.py` needs torch and safetensors alone: `from model import load; load('weights.safetensors')(features)`. "
-        "`distill predict FOLDER IN OUT` labels files with it.",
+        _use(record),
         *([_ONNX] if onnx else []),
         f"Weights: sha256 `{record.sha256}`. Student: digest `{record.digest}`.",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _use(record: ModelRecord) -> str:
+    own = bool((record.plan or {}).get("code"))
+    needs = (
+        "torch and safetensors, and what `own.py`, its author's code, imports" if own else "torch and safetensors alone"
+    )
+    source = " --source FILE" if own else ""
+    return (
+        f"`model.py` needs {needs}: `from model import load; load('weights.safetensors')(features)`. "
+        f"`distill predict FOLDER IN OUT{source}` labels files with it"
+        + (", FILE being your own copy of `own.py`." if own else ".")
+    )
 
 
 def _scores(result: MethodResult) -> list[str]:

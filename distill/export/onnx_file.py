@@ -55,7 +55,10 @@ def onnx_file(where: str, record: ModelRecord, network: MultiHead, seen: Tensor)
     require_onnx_extra()
     _require_room(where, record, network)
     rows = torch.cat([torch.zeros_like(seen[:1]), seen])  # the first: a text without n-grams
-    content = translate(record, network, rows[:2])
+    try:
+        content = translate(record, network, rows[:2])
+    except torch.onnx.OnnxExporterError as error:  # a network of the user's own may do anything
+        raise ExportError(f"{where}: torch's exporter cannot translate it, so nothing was written: {error}") from error
     check_answers(where, content, network, rows)
     return content
 

@@ -3,9 +3,14 @@ hold the file's answers against the network's."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import nn
 
+from distill.job import CustomModel
+from distill.job.own import TRUNK, head_key
 from distill.models.network import LastState, MultiHead
+from distill.models.own import seen_numbers
 
 _FILE = '''"""{name}: a student taught by distill. Needs torch and safetensors alone.
 
@@ -30,7 +35,7 @@ class LastState(nn.Module):
     def forward(self, steps):
         return self.gru(steps)[1][-1]
 
-
+{loader}
 class Student(nn.Module):
     """A trunk, and heads on it; a head may have a network of its own."""
 
@@ -55,17 +60,42 @@ def load(path="weights.safetensors"):
     return student.eval()
 '''
 
+_LOADER = '''
+def own(file, name):
+    """A class that the student's author wrote, from the file beside this one."""
+    import sys
+    from importlib.util import module_from_spec, spec_from_file_location
+    from pathlib import Path
 
-def program(name: str, network: MultiHead, heads: str, features: str) -> str:
-    """The text of `model.py`."""
-    built = {part: _built(getattr(network, part), 2) for part in ("trunk", "own", "heads")}
+    path = Path(__file__).with_name(file)
+    spec = spec_from_file_location(f"{path.stem}_of_the_student", path)
+    module = sys.modules[spec.name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return getattr(module, name)
+
+'''
+
+
+def program(name: str, network: MultiHead, heads: str, features: str, own: Mapping[str, str] | None = None) -> str:
+    """The text of `model.py`; `own` has the expressions that make the user's own networks, by their keys."""
+    written = own or {}
+    below = {
+        key: written.get(head_key(key.removeprefix("head_"))) or _built(each, 3) for key, each in network.own.items()
+    }
     said = {"name": name, "heads": heads, "features": features}
     return _FILE.format(
         **{what: _harmless(text) for what, text in said.items()},
-        trunk=built["trunk"],
-        own=built["own"],
-        heads_built=built["heads"],
+        loader=_LOADER if written else "",
+        trunk=_built(None, 2) if network.trunk is None else written.get(TRUNK) or _built(network.trunk, 2),
+        own=_dictionary(below, 2),
+        heads_built=_built(network.heads, 2),
     )
+
+
+def own_expression(model: CustomModel, in_features: int, file: str) -> str:
+    """What makes a network of the user's own, from the file that lies beside `model.py`."""
+    options = f", **{model.options!r}" if model.options else ""
+    return f"own({file!r}, {model.name!r})({seen_numbers(model, in_features)}{options})"
 
 
 def _harmless(text: str) -> str:
@@ -78,12 +108,14 @@ def _built(module: nn.Module | None, depth: int) -> str:
     if isinstance(module, nn.Sequential):
         return _listed("nn.Sequential(", [_built(each, depth + 1) for each in module], ")", depth)
     if isinstance(module, nn.ModuleDict):
-        return _listed(
-            "nn.ModuleDict({", [f"{key!r}: {_built(each, depth + 1)}" for key, each in module.items()], "})", depth
-        )
+        return _dictionary({key: _built(each, depth + 1) for key, each in module.items()}, depth)
     if isinstance(module, LastState):
         return f"LastState({_built(module.gru, depth)})"
     return "None" if module is None else f"nn.{module!r}"
+
+
+def _dictionary(built: Mapping[str, str], depth: int) -> str:
+    return _listed("nn.ModuleDict({", [f"{key!r}: {each}" for key, each in built.items()], "})", depth)
 
 
 def _listed(begin: str, items: list[str], end: str, depth: int) -> str:

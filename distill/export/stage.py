@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass
 
 from distill.export.card import card, features_said, heads_said
 from distill.export.onnx_file import onnx_file, require_onnx_extra
-from distill.export.program import program
-from distill.job import Job, NgramBag, Variant
+from distill.export.program import own_expression, program
+from distill.job import Job, Variant, ngrams_of
+from distill.job.own import Code, student_code
 from distill.labelers.network import as_input, as_tensor, load_network
-from distill.models import ModelRecord, read_weights
+from distill.models import ModelRecord, NetworkPlan, read_weights
 from distill.models.identity import find_student
 from distill.models.network import MultiHead
 from distill.pool import OpenPool, open_pool
@@ -72,17 +73,21 @@ def _files(
     """Content by name, in the order in which it is written; None for what must not be there."""
     student = variant.spec
     pool = open_pool(job, (*student.on, *(term.pool for term in student.terms if term.pool))[0])
-    places = student.model.most if isinstance(student.model, NgramBag) else None
-    seen = features_said(pool.features, record.in_features, places)
-    network = load_network(folder.uri, record)
+    ngrams = ngrams_of(student.model)
+    seen = features_said(pool.features, record.in_features, ngrams.most if ngrams else None)
+    code = student_code(job, student, f"students.{variant.student}")
+    network, own = load_network(folder.uri, record, code), _own_files(code)
     told = {
         "record": asdict(record),
         "features": pool.features.model_dump(mode="json"),
         "private": pool.spec.private,
     }
+    if code:
+        told["sources"] = {key: {"file": own[key], "sha256": source.sha256} for key, source in code.items()}
     return {
+        **{own[key]: source.text.encode() for key, source in code.items()},
         "weights.safetensors": read_weights(folder, record),
-        "model.py": program(variant.name, network, heads_said(record), seen).encode(),
+        "model.py": program(variant.name, network, heads_said(record), seen, _own_made(record, own)).encode(),
         _ONNX: _checked(variant, record, network, pool) if onnx else None,
         "README.md": card(variant.name, record, seen, results, onnx=onnx).encode(),
         "model.json": seal(told),  # last: with it the export is whole
@@ -92,3 +97,17 @@ def _files(
 def _checked(variant: Variant, record: ModelRecord, network: MultiHead, pool: OpenPool) -> bytes:
     seen = as_tensor(as_input(network, pool.first_seen()), "cpu")
     return onnx_file(f"students.{variant.name}", record, network, seen)
+
+
+def _own_files(code: Code) -> dict[str, str]:
+    """Names of the user's files in the export, by the keys of the networks that they have; each text stands there once."""
+    texts = list(dict.fromkeys(source.text for source in code.values()))
+    names = [f"own_{number}.py" if number > 1 else "own.py" for number in range(1, len(texts) + 1)]
+    return {key: names[texts.index(source.text)] for key, source in code.items()}
+
+
+def _own_made(record: ModelRecord, own: Mapping[str, str]) -> dict[str, str]:
+    """The expressions that make the user's own networks in `model.py`."""
+    assert record.plan is not None
+    plan = NetworkPlan.from_plain(record.plan)
+    return {key: own_expression(model, plan.in_features, own[key]) for key, model in plan.own.items()}

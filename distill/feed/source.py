@@ -22,7 +22,7 @@ import pyarrow as pa
 from distill.errors import ContractError
 from distill.feed.order import Chunk
 from distill.feed.row_weight import row_weights
-from distill.job import Features, NgramBag, Outputs, TextFeatures
+from distill.job import Features, Ngrams, Outputs, TextFeatures
 from distill.job.students import RowWeight
 from distill.labels import Contract, DenseLabels, LabelSet, Line, decode
 from distill.pool import (
@@ -67,7 +67,7 @@ class Source:
     features: Features
     width: int
     columns: Mapping[str, LabelColumn | TargetColumn] = field(default_factory=dict)
-    ngrams: NgramBag | None = None
+    ngrams: Ngrams | None = None
     """How text is hashed."""
 
     @property

@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from distill.job.labels import Compute, Custom, Dense, Ensemble, Fitted, Labels, TopK, Value
 from distill.job.load import Job, load_job
-from distill.job.models import Cnn, Eszsl, Fit, Linear, Mlp, Network, NgramBag, Rnn, Training
+from distill.job.models import (
+    Cnn,
+    CustomModel,
+    Eszsl,
+    Fit,
+    Linear,
+    Mlp,
+    Network,
+    NgramBag,
+    Ngrams,
+    Rnn,
+    Training,
+    ngrams_of,
+)
 from distill.job.outputs import Outputs, head_outputs, label_outputs, labeler_outputs, pool_outputs
 from distill.job.pools import Features, Format, ImageFeatures, Pool, TextFeatures, VectorFeatures
 from distill.job.ready import (
@@ -29,6 +42,7 @@ __all__ = [
     "Cnn",
     "Compute",
     "Custom",
+    "CustomModel",
     "Dense",
     "Embedding",
     "Ensemble",
@@ -46,6 +60,7 @@ __all__ = [
     "Mlp",
     "Network",
     "NgramBag",
+    "Ngrams",
     "Nli",
     "Outputs",
     "Pool",
@@ -68,5 +83,6 @@ __all__ = [
     "label_outputs",
     "labeler_outputs",
     "load_job",
+    "ngrams_of",
     "pool_outputs",
 ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from distill.errors import JobError
 from distill.job.check_labels import check_alike, check_labels, check_maker, check_model
+from distill.job.check_networks import check_learnable, check_networks, check_own
 from distill.job.check_terms import check_term
 from distill.job.labels import Fitted, TopK
-from distill.job.models import Cnn, Eszsl, Network, NgramBag, Training
+from distill.job.models import Eszsl, Training
 from distill.job.outputs import Outputs, head_outputs, label_outputs, pool_outputs
 from distill.job.paths import wrong_uri
-from distill.job.pools import ImageFeatures, TextFeatures
 from distill.job.spec import Job
 from distill.job.students import Student
 
@@ -111,7 +111,8 @@ def _fits(job: Job) -> Problems:
             continue
         if job.evaluate and job.evaluate.on == fit.on:
             yield f"fit.{name}.on = {fit.on!r}: students are judged on that pool. Fit it on another one."
-        yield from _learnable(job, (fit.on,), fit.model, f"fit.{name}")
+        yield from check_learnable(job, (fit.on,), fit.model, f"fit.{name}")
+        yield from check_own(job, fit.model, f"fit.{name}.model")
         if not isinstance(fit.model, Eszsl):
             yield from _training(fit.training, f"fit.{name}.training")
             continue
@@ -178,39 +179,10 @@ def _students(job: Job) -> Problems:
         yield from _training(student.training, f"{where}.training")
         yield from _rows(job, student, where)
         pools = (*student.on, *(term.pool for term in student.terms if term.pool))
-        yield from _learnable(job, pools, student.model, where)
-        yield from _own_networks(student, where)
+        yield from check_learnable(job, pools, student.model, where)
+        yield from check_networks(job, student, where)
         for number, term in enumerate(student.terms):
             yield from check_term(job, student, term, f"{where}.terms.{number}")
-
-
-def _learnable(job: Job, pools: Sequence[str], model: object, where: str) -> Problems:
-    """Whether a model can see these pools."""
-    for pool in dict.fromkeys(pools):
-        features = job.pools[pool].features
-        if isinstance(features, TextFeatures) and not isinstance(model, NgramBag):
-            kind = vars(model)["kind"]
-            yield f'{where}.model.kind = {kind!r}: pools.{pool} has features of text, which only "ngram_bag" reads. Use that.'
-        elif isinstance(model, NgramBag) and not isinstance(features, TextFeatures):
-            yield f'{where}.model.kind = "ngram_bag": reads text, but pools.{pool} has features of numbers. Use another network.'
-        folded = (features.shape[2], *features.shape[:2]) if isinstance(features, ImageFeatures) else None
-        if folded and isinstance(model, Cnn) and model.shape != folded:
-            said = f"images of pools.{pool} are {folded[1]} high, {folded[2]} wide, with {folded[0]} channels"
-            yield f"{where}.model.shape = {list(model.shape)}: {said}. Write {list(folded)}."
-
-
-def _own_networks(student: Student, where: str) -> Problems:
-    """Whether heads with networks of their own see what the trunk sees."""
-    for name, head in student.heads.items():
-        if head.model is not None and _places(head.model) != _places(student.model):
-            yield (
-                f"{where}.heads.{name}.model.kind = {head.model.kind!r}: does not see rows as the student's own network, {student.model.kind!r}, does. "
-                f'Text is read by "ngram_bag" alone, with the same buckets, ngrams and most in all heads.'
-            )
-
-
-def _places(model: Network) -> tuple[int, int, int] | None:
-    return (model.buckets, model.ngrams, model.most) if isinstance(model, NgramBag) else None
 
 
 def _rows(job: Job, student: Student, where: str) -> Problems:
@@ -238,17 +210,25 @@ def _evaluate(job: Job) -> Problems:
     for name, labels in job.labels.items():
         if on in labels.over and isinstance(labels.encoding, TopK) and 1.0 not in labels.encoding.temperatures:
             yield f"labels.{name}.encoding.temperatures = {list(labels.encoding.temperatures)}: it is judged on pools.{on}, at temperature 1. Add 1."
+    yield from _judged(job, on)
     truth = pool_outputs(job, on)
     for name, labels in job.labels.items():
         if on in labels.over:
             yield from _judgeable(label_outputs(job, name), truth, f"labels.{name}.over", on)
     for variant in job.variants:
-        for head in variant.spec.head_names:
+        for head in variant.spec.judged_heads:
             yield from _judgeable(
                 head_outputs(job, variant.spec, head), truth, f"students.{variant.student}.heads.{head}", on
             )
     if teacher is not None and on not in job.labels[teacher].over:
         yield f"evaluate.teacher = {teacher!r}: it does not label pools.{on}. Add {on!r} to labels.{teacher}.over."
+
+
+def _judged(job: Job, on: str) -> Problems:
+    """Whether anything is judged."""
+    covered = any(on in labels.over for labels in job.labels.values())
+    if job.variants and not covered and not any(variant.spec.judged_heads for variant in job.variants):
+        yield f"evaluate.on = {on!r}: no label set covers it, and hints (heads with a width of their own) are not judged. Take [evaluate] out, or judge another head."
 
 
 def _judgeable(answers: Outputs, truth: Outputs, where: str, on: str) -> Problems:

@@ -104,6 +104,8 @@ def _ready(job: Job, labeler: Ready, over: Sequence[str], where: str) -> Problem
         if is_hub(labeler.model):
             yield f"{where}.made_by: {labeler.model} is the hub's, where nothing is made. Leave it out, or keep the model elsewhere."
     if isinstance(labeler, StudentLabeler):
+        if labeler.file is not None and not job.beside(labeler.file).is_file():
+            yield f"{where}.file = {labeler.file!r}: there is no file {str(job.beside(labeler.file))!r}. Paths are relative to the job file."
         return  # what it sees stands in its own record
     due = isinstance(labeler, READS_TEXT)
     for pool in over:

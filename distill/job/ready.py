@@ -126,6 +126,8 @@ class StudentLabeler(Ready):
     """A model that distill trained: yesterday's student teaches the next. `model` is its folder, `<root>/students/<name>/<digest>`."""
 
     kind: Literal["student"]
+    file: str | None = None
+    """Of a student with modules of the user's own: the Python file that has their classes, relative to the job file. Code is never taken from storage."""
     classes: Classes | None = None
     """As the head has them."""
     independent: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import linecache
+import os
 import sys
 import traceback
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any
 
 from distill.errors import JobError
 
+_OURS = str(Path(__file__).parents[1]) + os.sep
+
 
 @dataclass(frozen=True)
 class PythonFile:
@@ -20,6 +23,11 @@ class PythonFile:
 
     path: str
     text: str
+
+    @property
+    def sha256(self) -> str:
+        """Of the text, in hex."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     def load(self, name: str, where: str = "") -> Any:
         """What the file calls `name`; `where` is the key that says so. Raises JobError where it has no such thing, or raises itself."""
@@ -47,6 +55,13 @@ def _module(file: PythonFile, where: str) -> ModuleType:
         lines = "".join(traceback.format_exception(error)[2:])
         raise JobError(f"{where}: {file.path} raises when it is loaded:\n{lines}") from error
     return module
+
+
+def own_lines(error: BaseException) -> str:
+    """The traceback of a user's error without distill's own frames."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
+    lines = traceback.format_list(frames) + traceback.format_exception_only(type(error), error)
+    return "".join(lines).rstrip()
 
 
 def read_source(path: Path, where: str) -> PythonFile:

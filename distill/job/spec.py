@@ -13,7 +13,7 @@ from pydantic import Field, PrivateAttr
 from distill.errors import JobError
 from distill.job.base import Name, Seed, Table
 from distill.job.labels import Custom, Labels
-from distill.job.models import Eszsl, Fit
+from distill.job.models import CustomModel, Eszsl, Fit
 from distill.job.paths import resolve_uri
 from distill.job.pools import Pool
 from distill.job.source import PythonFile, read_source
@@ -100,8 +100,8 @@ class Job(Table):
             )
         return [variant for variant in self.variants if names is None or variant.student in names]
 
-    def custom_source(self, custom: Custom | CustomLoss, where: str) -> PythonFile:
-        """The source of a labeler or loss of the user's own; `where` is the key that names it."""
+    def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
+        """The source of a labeler, loss or network of the user's own; `where` is the key that names it."""
         return read_source(self.beside(custom.file), f"{where}.file")
 
     def descriptions(self, fit: str) -> tuple[tuple[str, ...], list[list[str]]]:

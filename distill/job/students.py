@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from distill.job.base import Name, Seed, Table
+from distill.job.base import Name, Positive, Seed, Table
 from distill.job.models import Network, Training
 
 Temperature = Annotated[float, Field(gt=0)]
@@ -161,6 +161,16 @@ class Head(Table):
     """Names in order. Default: those of its terms, in the order of the terms."""
     model: Network | None = None
     """A network of its own (θ beside θ_S); without it the head sits on the student's trunk."""
+    width: Positive | None = None
+    """Of a head of values: how many it answers with, whatever its terms teach. A term that teaches another width is then learned through a linear map of
+    its own from this width to that one, trained with the student and thrown away with the last step (FitNets, Romero et al. 2015). Such a head is a
+    hint, which nobody judges. Default: the width of its terms."""
+
+    @model_validator(mode="after")
+    def _one_width(self) -> Head:
+        if self.classes is not None and self.width is not None:
+            raise ValueError("has classes and a width; a head of classes has as many outputs as classes")
+        return self
 
 
 class Student(Table):
@@ -169,7 +179,7 @@ class Student(Table):
     model: Network
     terms: Annotated[tuple[Term, ...], Field(min_length=1)]
     heads: dict[Name, Head] = {}
-    """Only heads with classes or a network of their own need to be named."""
+    """Only heads with classes, a width or a network of their own need to be named."""
     on: tuple[str, ...] = ()
     """Pools whose rows it sees with label sets. Default: all that its label sets share, except the one it is judged on."""
     training: Training = Training()
@@ -180,6 +190,11 @@ class Student(Table):
     def head_names(self) -> tuple[str, ...]:
         """Heads in the order in which terms name them."""
         return tuple(dict.fromkeys(term.head for term in self.terms))
+
+    @property
+    def judged_heads(self) -> tuple[str, ...]:
+        """All but hints: heads with a width of their own."""
+        return tuple(name for name in self.head_names if name not in self.heads or self.heads[name].width is None)
 
     def terms_of(self, head: str) -> tuple[Term, ...]:
         """The terms that teach one head."""

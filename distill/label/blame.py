@@ -6,17 +6,14 @@ batch's, and its first row is named.
 
 from __future__ import annotations
 
-import os
 import traceback
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from distill.errors import DistillError, LabelerError
+from distill.job.source import own_lines
 from distill.labelers import Labeler, Recipe, build_labeler, say
-
-_OURS = str(Path(__file__).parents[1]) + os.sep
 
 
 class Blame(Exception):  # noqa: N818  it carries one, it is not one
@@ -51,10 +48,3 @@ def make_labeler(name: str, recipe: Recipe) -> Labeler:
 def told_of(error: Exception) -> str:
     """An error for who reads the terminal: ours by its message, a user's by its own lines."""
     return f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)
-
-
-def own_lines(error: BaseException) -> str:
-    """The traceback without distill's own frames."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OURS)]
-    lines = traceback.format_list(frames) + traceback.format_exception_only(type(error), error)
-    return "".join(lines).rstrip()

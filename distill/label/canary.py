@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from distill.errors import DistillError
 from distill.job import Job
-from distill.label.blame import make_labeler, own_lines
+from distill.job.source import own_lines
+from distill.label.blame import make_labeler
 from distill.labelers import Answers, Labeler, ask
 from distill.labelers.prepare import prepare_labels
 from distill.labels import Contract, DenseLabels, LabelSet, Line, decode

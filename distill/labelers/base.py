@@ -7,13 +7,14 @@ unpickled from storage: networks are plans and safetensors, a user's own class t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from distill.job import Outputs, Ready
+from distill.job.own import Code
 from distill.job.source import PythonFile
 from distill.models import ModelRecord
 from distill.models.files import ModelFiles
@@ -99,7 +100,10 @@ class Recipe:
     folder: str = ""
     """URI of a trained model's folder."""
     record: ModelRecord | None = None
+    code: Code = field(default_factory=dict)
+    """Sources of what the user wrote of a trained network."""
     source: PythonFile | None = None
+    """The user's own labeler, or what the user wrote of a ready one's network."""
     name: str = ""
     """The class in `source`."""
     ready: Ready | None = None

@@ -65,7 +65,9 @@ def _build(recipe: Recipe, device: str) -> Labeler:
         return EszslLabeler.load(recipe.folder, recipe.record)
     from distill.labelers.network import NetworkLabeler
 
-    return NetworkLabeler.load(recipe.folder, recipe.record, device=device, precision=recipe.precision)
+    return NetworkLabeler.load(
+        recipe.folder, recipe.record, code=recipe.code, device=device, precision=recipe.precision
+    )
 
 
 def on_one_thread() -> None:
@@ -107,7 +109,7 @@ def _build_ready(recipe: Recipe, device: str) -> Labeler:
     if isinstance(recipe.ready, StudentLabeler):
         from distill.labelers.student import student_labeler
 
-        return student_labeler(recipe.ready, recipe.files, device, recipe.precision)
+        return student_labeler(recipe.ready, recipe.files, device, recipe.precision, recipe.source)
     require_libraries(kind)
     if kind != "sklearn":
         import_module("torch").set_num_threads(1)  # what is computed while it is made must not depend on compute.cpus

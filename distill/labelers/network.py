@@ -1,4 +1,7 @@
-"""A trained network as a labeler: the teacher f_L, and every student."""
+"""A trained network as a labeler: the teacher f_L, and every student.
+
+Weights and plan come from storage; the source of a network of the user's own comes from whoever asks: the job, or the person at the terminal.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import safetensors.torch
 import torch
 
 from distill.errors import LabelerError
+from distill.job.own import Code, revision_of
 from distill.labelers.base import Matrix, Seen
 from distill.labelers.place import computing
 from distill.models import ModelRecord, NetworkPlan, read_weights
@@ -24,12 +28,18 @@ class NetworkLabeler:
 
     @classmethod
     def load(
-        cls, folder: str, record: ModelRecord, *, device: str = "cpu", precision: str = "float32", head: str = ""
+        cls,
+        folder: str,
+        record: ModelRecord,
+        *,
+        code: Code | None = None,
+        device: str = "cpu",
+        precision: str = "float32",
+        head: str = "",
     ) -> NetworkLabeler:
-        """From storage, the weights' sha256 checked. Without `head`: the first. Raises StorageError."""
-        return cls(
-            load_network(folder, record), head=head or next(iter(record.heads)), device=device, precision=precision
-        )
+        """From storage, the weights' sha256 checked. Without `head`: the first. Raises StorageError, and as `network_of`."""
+        network = load_network(folder, record, code)
+        return cls(network, head=head or next(iter(record.heads)), device=device, precision=precision)
 
     def prepare(self, features: Seen) -> Seen:
         """Text as the places of its n-grams; numbers and images as they are."""
@@ -65,14 +75,43 @@ def as_answer(answered: torch.Tensor) -> Matrix:
     return made
 
 
-def load_network(folder: str, record: ModelRecord) -> MultiHead:
-    """A trained network from its plan and its safetensors. Raises StorageError."""
-    return network_of(record, read_weights(open_storage(folder), record))
+def load_network(folder: str, record: ModelRecord, code: Code | None = None) -> MultiHead:
+    """A trained network from its plan, its safetensors and the source of the user's own parts. Raises StorageError, and as `network_of`."""
+    return network_of(record, read_weights(open_storage(folder), record), code)
 
 
-def network_of(record: ModelRecord, weights: bytes) -> MultiHead:
-    """A network from its record and the bytes of its safetensors."""
+def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) -> MultiHead:
+    """A network from its record and the bytes of its safetensors. Raises LabelerError where `code` is not what the record was trained with."""
     assert record.plan is not None
-    network = MultiHead(NetworkPlan.from_plain(record.plan))
-    network.load_state_dict(safetensors.torch.load(weights))
+    plan = NetworkPlan.from_plain(record.plan, code)
+    for key, model in plan.own.items():
+        _require_revision(record, plan, key, revision_of(model, plan.code[key], key) if key in plan.code else None)
+    network = MultiHead(plan)
+    try:
+        network.load_state_dict(safetensors.torch.load(weights))
+    except RuntimeError as error:
+        if not plan.own:
+            raise
+        raise LabelerError(
+            f"the weights of {record.name} do not fit {_classes(plan)}, which changed since they were trained. Restore it, or change its `revision`, "
+            f"and train anew.\n{error}"
+        ) from None
     return network.eval()
+
+
+def _require_revision(record: ModelRecord, plan: NetworkPlan, key: str, found: str | None) -> None:
+    assert record.plan is not None
+    due = record.plan["code"][key]["revision"]
+    if found is None:
+        raise LabelerError(
+            f"{record.name} has a network of the user's own ({key}: class {plan.own[key].name}, revision {due!r}), whose source is never taken from "
+            f"storage. Say which file beside the job has it: `file` of a labeler of kind 'student'."
+        )
+    if found != due:
+        raise LabelerError(
+            f"{record.name} was trained with revision {due!r} of its {key}, but {_classes(plan)} is of revision {found!r}. Give the file of then."
+        )
+
+
+def _classes(plan: NetworkPlan) -> str:
+    return ", ".join(f"{model.name} in {plan.code[key].path}" for key, model in plan.own.items() if key in plan.code)

@@ -23,6 +23,8 @@ from distill.job import (
     label_outputs,
     labeler_outputs,
 )
+from distill.job.own import fit_code
+from distill.job.source import PythonFile, read_source
 from distill.labelers.base import Member, Recipe
 from distill.labelers.build import kind_of, libraries_of
 from distill.labelers.calibration import stored_temperature
@@ -38,8 +40,8 @@ _TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "flo
 """A share of the row's largest output: what other hardware may make of the same weights. Two bits of TF32's ten, which cuDNN takes for
 float32 convolutions unasked, and of float16's ten, and three of bfloat16's eight, for the roundings that add up over layers. The same
 machine repeats its bits."""
-_WHERE = {"model", "sha256", "trusted", "made_by"}
-"""Of a ready labeler's table: where its model lies and how it is opened, not what it says."""
+_WHERE = {"model", "sha256", "trusted", "made_by", "file"}
+"""Of a ready labeler's table: where its model and code lie and how they are opened, not what it says."""
 
 
 def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
@@ -74,10 +76,11 @@ def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: st
     if isinstance(labeler, Fitted):
         folder, record = find_fit(job, labeler.fit)
         form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
-        recipe = Recipe(form=form, folder=folder.uri, record=record, precision=precision)
+        code = fit_code(job, labeler.fit)
+        recipe = Recipe(form=form, folder=folder.uri, record=record, code=code, precision=precision)
         return _Known(recipe, f"fitted:{labeler.fit}", record.sha256, next(iter(record.widths.values())), precision)
     if isinstance(labeler, Ready):
-        return _known_ready(job, labeler, f"{where}.model", precision)
+        return _known_ready(job, labeler, where, precision)
     source = job.custom_source(labeler, where)
     made = source.load(labeler.name)
     width = len(labeler_outputs(job, labeler, where).classes) or int(getattr(made, "width", 1))
@@ -89,11 +92,17 @@ def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: st
 def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
     uri = job.model_uri(spec.model)
     student = read_record(open_storage(uri)) if isinstance(spec, StudentLabeler) and not spec.sha256 else None
-    files = ModelFiles(uri, student.sha256) if student else identify_model(uri, spec.sha256, where)
-    recipe = Recipe(form="ready", ready=spec, files=files, precision=precision)
+    files = ModelFiles(uri, student.sha256) if student else identify_model(uri, spec.sha256, f"{where}.model")
+    recipe = Recipe(form="ready", ready=spec, files=files, source=_own_source(job, spec, where), precision=precision)
     said = spec.model_dump(mode="json", exclude=_WHERE, exclude_defaults=True)
     width = len(spec.class_names) or int(getattr(spec, "width", 1))
     return _Known(recipe, kind_of(spec), digest([files.sha256, said]), width, precision)
+
+
+def _own_source(job: Job, spec: Ready, where: str) -> PythonFile | None:
+    """What the user wrote of a student's network."""
+    file = spec.file if isinstance(spec, StudentLabeler) else None
+    return read_source(job.beside(file), f"{where}.file") if file else None
 
 
 def _together(job: Job, spec: Ensemble, members: Sequence[tuple[str, Fitted | Custom | Ready, _Known]]) -> _Known:

@@ -9,6 +9,8 @@ from torch import nn
 
 from distill.errors import LabelerError
 from distill.job import StudentLabeler
+from distill.job.own import Code
+from distill.job.source import PythonFile
 from distill.labelers.base import Labeler, Matrix, Seen
 from distill.labelers.eszsl import EszslLabeler
 from distill.labelers.meaning import require_classes, require_width
@@ -19,8 +21,13 @@ from distill.models.files import ModelFiles
 from distill.storage import open_storage
 
 
-def student_labeler(spec: StudentLabeler, files: ModelFiles, device: str, precision: str) -> Labeler:
-    """The labeler of the model in the folder `files.uri`. Raises LabelerError where it is not what the job says."""
+def student_labeler(
+    spec: StudentLabeler, files: ModelFiles, device: str, precision: str, source: PythonFile | None = None
+) -> Labeler:
+    """The labeler of the model in the folder `files.uri`; `source` has what the user wrote of its network.
+
+    Raises LabelerError where it is not what the job says.
+    """
     folder = files.uri
     record = read_record(open_storage(folder))
     if record is None:
@@ -31,8 +38,9 @@ def student_labeler(spec: StudentLabeler, files: ModelFiles, device: str, precis
         raise LabelerError(
             f"the model in {folder} has sha256 {record.sha256}, where {files.sha256} is due. Restore it, or pin the one that is there."
         )
+    code = dict.fromkeys((record.plan or {}).get("code", {}), source) if source else {}
     if spec.layer is not None:
-        return LayerLabeler(folder, record, spec.layer, Place(Path(), device, precision), spec.width)
+        return LayerLabeler(folder, record, spec.layer, Place(Path(), device, precision), spec.width, code=code)
     head = spec.head or next(iter(record.heads))
     if head not in record.heads:
         raise LabelerError(f"{folder} has no head {head!r}. It has: {', '.join(record.heads)}.")
@@ -46,16 +54,18 @@ def student_labeler(spec: StudentLabeler, files: ModelFiles, device: str, precis
         require_width(spec.kind, spec.width, record.widths[head])
     if record.form == "eszsl":
         return EszslLabeler.load(folder, record)
-    return NetworkLabeler.load(folder, record, device=device, precision=precision, head=head)
+    return NetworkLabeler.load(folder, record, code=code, device=device, precision=precision, head=head)
 
 
 class LayerLabeler:
     """Answers what one layer says, flattened a row: an embedding."""
 
-    def __init__(self, folder: str, record: ModelRecord, layer: str, place: Place, width: int) -> None:
+    def __init__(
+        self, folder: str, record: ModelRecord, layer: str, place: Place, width: int, *, code: Code | None = None
+    ) -> None:
         if record.form != "network":
             raise LabelerError(f"{folder} is no network, so it has no layers. Leave `layer` out.")
-        self.network, self.place, self.width = load_network(folder, record).to(place.device).eval(), place, width
+        self.network, self.place, self.width = load_network(folder, record, code).to(place.device).eval(), place, width
         layers: dict[str, nn.Module] = dict(self.network.named_modules())
         if not layer or layer not in layers:
             raise LabelerError(

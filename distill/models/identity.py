@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from distill.errors import ContractError
-from distill.job import Eszsl, Job, Student, Training, Variant, pool_outputs
+from distill.job import CustomModel, Eszsl, Job, Student, Training, Variant, pool_outputs
 from distill.job.outputs import term_outputs
+from distill.job.own import TRUNK, fit_code, head_key, identity_of, own_models, student_code
 from distill.job.students import CustomLoss, Term
 from distill.labels import Contract, LabelSet, label_set_folder
 from distill.models.files import identify_model
@@ -30,8 +31,9 @@ _USUAL: Mapping[str, Any] = {
     "smoothing": 0.0,
     "row_weight": None,
     "ramp": None,
+    "width": None,
 }
-"""Options of a training, a term or its loss that came later, and what they say of models from before."""
+"""Options of a training, a head, a term or its loss that came later, and what they say of models from before."""
 _NOT_LEARNED = {"workers", "gpus", "checkpoint_epochs", "checkpoint_steps"}
 
 
@@ -42,7 +44,7 @@ def fit_folder(job: Job, name: str) -> Storage:
     outputs = pool_outputs(job, fit.on)
     described = _described(job, name, fit.model) if isinstance(fit.model, Eszsl) else None
     identity = [
-        fit.model.model_dump(mode="json", exclude={"encoder"}),
+        _plain_fit_model(job, name),
         None if described else _learned(fit.training),
         [fit.seed, job.fragment_rows],
         pool.inventory.content,
@@ -51,6 +53,13 @@ def fit_folder(job: Job, name: str) -> Storage:
         described,
     ]
     return open_storage(job.root_uri).folder("fits", name, digest(identity)[:16])
+
+
+def _plain_fit_model(job: Job, name: str) -> dict[str, Any]:
+    model = job.fit[name].model
+    if isinstance(model, CustomModel):
+        return identity_of(model, fit_code(job, name)[TRUNK], f"fit.{name}.{TRUNK}")
+    return model.model_dump(mode="json", exclude={"encoder"})
 
 
 def _described(job: Job, name: str, model: Eszsl) -> list[Any]:
@@ -85,8 +94,7 @@ def student_pins(job: Job, student: Student) -> dict[str, str]:
 def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Storage:
     """Where a student lies, given what it learns from."""
     student = variant.spec
-    plain = student.model_dump(mode="json", exclude={"training", "terms"})
-    plain["terms"] = [_plain_term(term) for term in student.terms]
+    plain = _plain_student(job, student, f"students.{variant.student}")
     pools = dict.fromkeys([*student.on, *(term.pool for term in student.terms if term.pool)])
     features = [job.pools[pool].features for pool in pools]
     identity = [
@@ -147,6 +155,23 @@ def forget_labels(job: Job, name: str) -> None:
 
 def _learned(training: Training) -> dict[str, Any]:
     return without_usual(training.model_dump(mode="json", exclude=_NOT_LEARNED), _USUAL)
+
+
+def _plain_student(job: Job, student: Student, where: str) -> dict[str, Any]:
+    """What a student's table says, without its training."""
+    code = student_code(job, student, where)
+    own = {
+        key: identity_of(model, code[key], f"{where}.{key}")
+        for key, model in own_models(student.model, student.heads).items()
+    }
+    plain = student.model_dump(mode="json", exclude={"training", "terms"})
+    plain["model"] = own.get(TRUNK, plain["model"])
+    plain["heads"] = {
+        name: without_usual({**head, "model": own.get(head_key(name), head["model"])}, _USUAL)
+        for name, head in plain["heads"].items()
+    }
+    plain["terms"] = [_plain_term(term) for term in student.terms]
+    return plain
 
 
 def _plain_term(term: Term) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""Networks as a job names them: a trunk, and heads on it; a head may bring a network of its own (θ beside θ_S).
+"""Networks as a job names them: a trunk, and heads on it; a head may bring a network of its own (θ beside θ_S). Either may be a module of
+the user's (`own`); heads stay ours.
 
 Shapes: B rows, F numbers a row, L n-grams of a text, H trunk width.
 """
@@ -6,13 +7,17 @@ Shapes: B rows, F numbers a row, L n-grams of a text, H trunk width.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from distill.errors import JobError
-from distill.job import Cnn, Linear, Mlp, Network, NgramBag, Rnn
+from distill.job import Cnn, CustomModel, Linear, Mlp, Network, NgramBag, Rnn, ngrams_of
+from distill.job.own import TRUNK, head_key
+from distill.models.own import make_own, own_width, require_teachable
 from distill.models.record import NetworkPlan
 
 
@@ -21,15 +26,17 @@ class MultiHead(nn.Module):
 
     def __init__(self, plan: NetworkPlan) -> None:
         super().__init__()
-        self.ngrams = plan.model if isinstance(plan.model, NgramBag) else None
+        self.ngrams = ngrams_of(plan.model)
         """How its texts are hashed; None where it sees numbers."""
         own = {name: head.model for name, head in plan.heads.items() if head.model is not None}
         # torch keeps modules beside its own attributes, so names are prefixed: a head may be called `values` or `train`
-        self.trunk = _trunk(plan.model, plan.in_features) if len(own) < len(plan.heads) else None
-        self.own = nn.ModuleDict({f"head_{name}": _trunk(model, plan.in_features) for name, model in own.items()})
+        trunk, shared = _made(plan, TRUNK, plan.model) if len(own) < len(plan.heads) else (None, 0)
+        made = {name: _made(plan, head_key(name), model) for name, model in own.items()}
+        self.trunk = trunk
+        self.own = nn.ModuleDict({f"head_{name}": module for name, (module, _) in made.items()})
         self.heads = nn.ModuleDict(
             {
-                f"head_{name}": nn.Linear(trunk_width(head.model or plan.model, plan.in_features), head.width)
+                f"head_{name}": nn.Linear(made[name][1] if name in made else shared, head.width)
                 for name, head in plan.heads.items()
             }
         )
@@ -49,31 +56,71 @@ def build_network(plan: NetworkPlan, seed: int = 0) -> MultiHead:
         return MultiHead(plan)
 
 
+def require_own_teachable(plan: NetworkPlan) -> None:
+    """Refuse networks of the user's own that others would not have alike, before any work. Raises JobError."""
+    for key, model in plan.own.items():
+        require_teachable(partial(_seeded, plan, key, model), model, plan.in_features, key)
+
+
 def parameter_count(network: nn.Module) -> int:
-    """Trainable numbers."""
+    """Numbers of all parameters."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def head_parameters(plan: NetworkPlan) -> dict[str, int]:
-    """Trainable numbers of the part that answers each head."""
-    alone = {name: NetworkPlan(plan.in_features, plan.model, {name: head}) for name, head in plan.heads.items()}
-    with torch.device("meta"):
-        return {name: parameter_count(MultiHead(part)) for name, part in alone.items()}
+def head_parameters(network: MultiHead) -> dict[str, int]:
+    """Numbers of the part that answers each head: its own network or the trunk, and itself."""
+    below = {key: parameter_count(own) for key, own in network.own.items()}
+    shared = parameter_count(network.trunk) if network.trunk is not None else 0
+    return {
+        key.removeprefix("head_"): below.get(key, shared) + parameter_count(head) for key, head in network.heads.items()
+    }
+
+
+def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """All but those that a network of the user's own has frozen."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on this side that share no memory, as safetensors wants them: a module of the user's own may have one tensor under two names."""
+    made: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, value in tensors.items():
+        moved = value.detach().cpu().contiguous()
+        address = moved.untyped_storage().data_ptr()
+        made[name] = moved.clone() if address in taken else moved
+        taken.add(address)
+    return made
 
 
 def trunk_width(model: Network, in_features: int) -> int:
-    """H of a trunk. Raises JobError where a model's shape does not fit the features."""
+    """H of a trunk of ours. Raises JobError where a model's shape does not fit the features."""
     if isinstance(model, Linear):
         return in_features
     if isinstance(model, Mlp):
         return model.hidden[-1]
     if isinstance(model, NgramBag):
         return model.hidden
+    assert not isinstance(model, CustomModel)
     if math.prod(model.shape) != in_features:
         raise JobError(
             f"model.shape = {list(model.shape)} holds {math.prod(model.shape)} numbers, but a row has {in_features}. Correct the shape."
         )
     return model.hidden
+
+
+def _made(plan: NetworkPlan, key: str, model: Network) -> tuple[nn.Module, int]:
+    """The network under `key`, and its H."""
+    if not isinstance(model, CustomModel):
+        return _trunk(model, plan.in_features), trunk_width(model, plan.in_features)
+    module = make_own(model, plan.in_features, plan.code[key], key)
+    return module, own_width(module, model, plan.in_features, key)
+
+
+def _seeded(plan: NetworkPlan, key: str, model: Network, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _made(plan, key, model)[0]
 
 
 def _trunk(model: Network, in_features: int) -> nn.Module:

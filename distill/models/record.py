@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from distill.errors import StorageError
-from distill.job import Network, Outputs
+from distill.job import CustomModel, Network, Outputs
+from distill.job.own import Code, own_models, revision_of
 from distill.schema import canonical, seal, unseal
 from distill.storage import Storage
 
@@ -38,6 +39,13 @@ class NetworkPlan:
     in_features: int
     model: Network
     heads: Mapping[str, HeadPlan]
+    code: Code = field(default_factory=dict)
+    """Sources of the user's own networks. They travel to workers, and only their digests are kept."""
+
+    @property
+    def own(self) -> dict[str, CustomModel]:
+        """The networks of the user's own, by their keys."""
+        return own_models(self.model, self.heads)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -45,16 +53,21 @@ class NetworkPlan:
             name: {"width": head.width, "model": head.model.model_dump(mode="json") if head.model else None}
             for name, head in self.heads.items()
         }
-        return {"in_features": self.in_features, "model": self.model.model_dump(mode="json"), "heads": heads}
+        code = {
+            key: {"revision": revision_of(model, self.code[key], key), "sha256": self.code[key].sha256}
+            for key, model in self.own.items()
+        }
+        plain = {"in_features": self.in_features, "model": self.model.model_dump(mode="json"), "heads": heads}
+        return {**plain, "code": code} if code else plain
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> NetworkPlan:
-        """The inverse of `to_plain`."""
+    def from_plain(cls, plain: Mapping[str, Any], code: Code | None = None) -> NetworkPlan:
+        """The inverse of `to_plain`, which keeps no code."""
         heads = {
             name: HeadPlan(head["width"], _network(head["model"]) if head["model"] else None)
             for name, head in plain["heads"].items()
         }
-        return cls(plain["in_features"], _network(plain["model"]), heads)
+        return cls(plain["in_features"], _network(plain["model"]), heads, code or {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +84,7 @@ class ModelRecord:
     sha256: str
     """Of the weights object."""
     parameters: int
-    """Trainable numbers of all heads together."""
+    """Numbers of all its parameters, frozen ones too."""
     head_parameters: Mapping[str, int] = field(default_factory=dict)
     """Of the part of a network that answers one head."""
     plan: Mapping[str, Any] | None = None

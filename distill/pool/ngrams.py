@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from distill.job import NgramBag
+from distill.job import Ngrams
 from distill.pool.mixing import GOLDEN, Hashes, mixed
 
 Places = npt.NDArray[np.int32]
@@ -27,7 +27,7 @@ _BETWEEN = r"[^\p{L}\p{N}]+"
 _ODD = np.uint64(GOLDEN)
 
 
-def ngram_places(texts: npt.NDArray[np.generic], spec: NgramBag) -> Places:
+def ngram_places(texts: npt.NDArray[np.generic], spec: Ngrams) -> Places:
     """Texts (B,) of str → (B, most) places: each text's first n-grams, in the order in which they begin, then zeros."""
     words, row = _words(texts)
     grams, valid = _grams(words, row, spec.ngrams)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.errors import StorageError
+from distill.models.network import apart
 from distill.schema import seal, unseal
 from distill.storage import Storage
 
@@ -40,7 +41,7 @@ def save_checkpoint(folder: Storage, position: Position, network: nn.Module, opt
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    content = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    content = safetensors.torch.save(apart(tensors))
     digest = hashlib.sha256(content).hexdigest()
     key = f"step_{position.step:09d}"
     folder.put(f"{key}.{digest[:8]}.safetensors", content)

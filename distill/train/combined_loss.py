@@ -54,7 +54,7 @@ class CombinedLoss:
         """These rows' part of L, to differentiate, given the global batch's `known`; and (terms, 4): their Σ w·ℓ, Σ w, rows with w > 0 and rows."""
         sums = []
         for term, positions in zip(self.terms, self.positions, strict=True):
-            batch, answered = batches[term.source], outputs[term.source][term.head]
+            batch, answered = batches[term.source], outputs[term.source][term.answer]
             weight_B = batch[f"{term.column}.weight"]
             loss = (row_losses(term, answered, batch, positions) * weight_B).sum()
             sums.append(torch.stack([loss, weight_B.sum(), (weight_B > 0).sum(), (batch["row"] >= 0).sum()]))

@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distill.engine import WorkerContext
 from distill.feed import Arrays
+from distill.models.network import trained_parameters
 from distill.train.combined_loss import Batch, CombinedLoss
 
 Answer = Callable[[Tensor], Mapping[str, Tensor]]
@@ -142,12 +143,12 @@ def _exchanged(mine: Tensor, partner: int) -> Tensor:
 def _flat(network: nn.Module) -> Tensor:
     """All gradients end to end; zeros where there is none."""
     return torch.cat([
-        (torch.zeros_like(each) if each.grad is None else each.grad).flatten() for each in network.parameters()
+        (torch.zeros_like(each) if each.grad is None else each.grad).flatten() for each in trained_parameters(network)
     ])  # fmt: skip
 
 
 def _spread(flat: Tensor, network: nn.Module) -> None:
-    parameters = list(network.parameters())
+    parameters = trained_parameters(network)
     for each, part in zip(parameters, torch.split(flat, [each.numel() for each in parameters]), strict=True):
         each.grad = part.view_as(each)
 

@@ -11,7 +11,7 @@ as the mathematics has it, whatever the sizes of the pools. The first source set
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distill.errors import ContractError
 from distill.feed import LabelColumn, Source, TargetColumn
@@ -20,21 +20,23 @@ from distill.job import (
     Eszsl,
     Fit,
     Job,
-    NgramBag,
     Outputs,
     Student,
     Term,
     Training,
     Variant,
     head_outputs,
+    ngrams_of,
     pool_outputs,
 )
 from distill.job.outputs import term_outputs
+from distill.job.own import Code, fit_code, student_code
 from distill.job.source import PythonFile
 from distill.job.students import BinaryCrossEntropy, CrossEntropy, CustomLoss, Loss, Mse, Ramp
 from distill.labelers.prepare import prepare_labels
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.models.identity import fit_folder, label_set, student_folder, student_pins, whole_labels
+from distill.models.trial import try_own
 from distill.pool import OpenPool, open_pool
 from distill.storage import Storage
 
@@ -56,6 +58,13 @@ class TermPlan:
     source_file: PythonFile | None = None
     """Of a loss of the user's own."""
     ramp: Ramp | None = None
+    projected: int | None = None
+    """Numbers that its source has a row, where that is not the head's width: learned through a projection (`distill.train.projection`)."""
+
+    @property
+    def answer(self) -> str:
+        """Which of the network's answers it is held against: the head's, or what its projection makes of it."""
+        return self.head if self.projected is None else f"{self.head} → {self.column}"
 
     def weight_at(self, done: float) -> float:
         """λ when the share `done` of all steps is taken."""
@@ -99,7 +108,8 @@ def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:
     term = Term(learns=f"pools.{fit.on}", loss=loss)
     student = Student(model=fit.model, terms=(term,), on=(fit.on,), training=fit.training, seed=fit.seed)
     pins = {f"pools.{fit.on}": open_pool(job, fit.on).inventory.content}
-    return _lesson(job, Variant(name, student), folder, {MAIN: outputs}, pins)
+    asked = _Asked(f"fit.{name}", Variant(name, student), folder, {MAIN: outputs}, fit_code(job, name))
+    return _lesson(job, asked, pins)
 
 
 def student_lesson(job: Job, variant: Variant) -> Lesson | ModelRecord:
@@ -110,19 +120,33 @@ def student_lesson(job: Job, variant: Variant) -> Lesson | ModelRecord:
     if done is not None:
         return done
     heads = {head: head_outputs(job, variant.spec, head) for head in variant.spec.head_names}
-    return _lesson(job, variant, folder, heads, pins)
+    where = f"students.{variant.student}"
+    return _lesson(job, _Asked(where, variant, folder, heads, student_code(job, variant.spec, where)), pins)
 
 
-def _lesson(
-    job: Job, variant: Variant, folder: Storage, heads: Mapping[str, Outputs], pins: Mapping[str, str]
-) -> Lesson:
-    student = variant.spec
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be trained: a student's, or a fit's as if it were one."""
+
+    key: str
+    variant: Variant
+    folder: Storage
+    heads: Mapping[str, Outputs]
+    code: Code
+
+
+def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
+    variant, heads, student = asked.variant, asked.heads, asked.variant.spec
     sources, where = _sources(job, student)
     widths = {head: _head_width(job, student, head, outputs) for head, outputs in heads.items()}
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}
-    plan = NetworkPlan(sources[0].width, student.model, {head: HeadPlan(widths[head], own[head]) for head in heads})
+    planned = {head: HeadPlan(widths[head], own[head]) for head in heads}
+    plan = NetworkPlan(sources[0].width, student.model, planned, asked.code)
+    try_own(plan, f"{job.path}: {asked.key}")
     terms = tuple(
-        _term(job, term, number, where[_pools_of(student, term)], heads[term.head])
+        _projected(
+            job, student, term, _term(job, term, number, where[_pools_of(student, term)], heads[term.head]), widths
+        )
         for number, term in enumerate(student.terms)
     )
     said = {
@@ -131,9 +155,8 @@ def _lesson(
         "terms": [f"{term.weight:g} · {term.said}" for term in terms],
     }
     seed = student.seed if student.seed is not None else job.seed
-    return Lesson(
-        variant.name, folder.uri, plan, heads, terms, sources, student.training, seed, pins, job.fragment_rows, said
-    )
+    uri, training = asked.folder.uri, student.training
+    return Lesson(variant.name, uri, plan, heads, terms, sources, training, seed, pins, job.fragment_rows, said)
 
 
 def _pools_of(student: Student, term: Term) -> tuple[str, ...]:
@@ -156,8 +179,8 @@ def _sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict[tuple
             for number, term in enumerate(student.terms)
             if _pools_of(student, term) == pools
         }
-        ngrams = student.model if isinstance(student.model, NgramBag) else None
-        made.append(Source(tuple(pool.inventory for pool in opened), opened[0].features, width, columns, ngrams))
+        inventories, features = tuple(pool.inventory for pool in opened), opened[0].features
+        made.append(Source(inventories, features, width, columns, ngrams_of(student.model)))
     return tuple(made), {pools: number for number, pools in enumerate(groups)}
 
 
@@ -171,13 +194,16 @@ def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | Target
 
 
 def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
-    """Numbers that a head answers with. Raises ContractError where its terms do not agree on that."""
+    """Numbers that a head answers with. Raises ContractError where neither the job nor its terms agree on that."""
     if outputs.classes:
         return len(outputs.classes)
+    if head in student.heads and student.heads[head].width is not None:
+        return int(student.heads[head].width or 0)
     widths = {term.learns: _value_width(job, student, term) for term in student.terms_of(head)}
     if len(set(widths.values())) != 1:
         raise ContractError(
-            f"head {head!r}: its terms teach values of different widths, {widths}. Give each a head of its own."
+            f"head {head!r}: its terms teach values of different widths, {widths}. Give each a head of its own, or give this one a `width`: "
+            f"a term of another width is then learned through a projection."
         )
     return next(iter(widths.values()))
 
@@ -205,6 +231,17 @@ def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> Term
         positions=positions,
         source_file=own,
         ramp=term.ramp,
+    )
+
+
+def _projected(job: Job, student: Student, term: Term, plan: TermPlan, widths: Mapping[str, int]) -> TermPlan:
+    """The term with its projection, where its source has another width than its head."""
+    head = student.heads.get(term.head)
+    if head is None or head.width is None:
+        return plan
+    width, own = _value_width(job, student, term), widths[term.head]
+    return (
+        plan if width == own else replace(plan, projected=width, said=f"{plan.said}, projected from {own} to {width}")
     )
 
 

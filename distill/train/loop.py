@@ -22,12 +22,13 @@ from distill.errors import TrainingError
 from distill.feed import Arrays, Feed, Order, cut_chunks
 from distill.job import Training
 from distill.models import ModelRecord, write_record
-from distill.models.network import build_network, head_parameters, parameter_count
+from distill.models.network import apart, build_network, head_parameters, parameter_count, trained_parameters
 from distill.storage import open_storage
 from distill.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
 from distill.train.combined_loss import CombinedLoss
 from distill.train.gradients import Answer, Gradients, LaneGradients, WorkerGradients
 from distill.train.lesson import Lesson
+from distill.train.projection import with_projections
 
 _SAY_EVERY_SECONDS = 0.5
 
@@ -46,7 +47,8 @@ class _Training:
         self.lesson, self.context = lesson, context
         self.folder = open_storage(lesson.folder)
         self.network = build_network(lesson.plan, lesson.seed).to(context.device)
-        self.optimizer = _optimizer(lesson, self.network)
+        self.taught = with_projections(self.network, lesson.terms, lesson.seed).to(context.device)
+        self.optimizer = _optimizer(lesson, self.taught)
         training = lesson.training
         self.orders = [
             Order(
@@ -83,8 +85,8 @@ class _Training:
         training, loss = self.lesson.training, CombinedLoss(self.lesson.terms, self.context.device)
         answer = partial(_answer, training, self.context.device.split(":")[0])
         if training.gradients == "lanes":
-            return LaneGradients(self.network, loss, self.context, answer, training.lanes)
-        return WorkerGradients(self.network, loss, self.context, answer)
+            return LaneGradients(self.taught, loss, self.context, answer, training.lanes)
+        return WorkerGradients(self.taught, loss, self.context, answer)
 
     def _restored(self) -> Position:
         """Where rank 0 says that all go on."""
@@ -92,10 +94,10 @@ class _Training:
         chosen = [newest_checkpoint(checkpoints) if self.context.rank == 0 else None]
         if self.context.workers > 1:
             dist.broadcast_object_list(chosen, src=0)
-        return load_checkpoint(checkpoints, chosen[0], self.network, self.optimizer) if chosen[0] else Position()
+        return load_checkpoint(checkpoints, chosen[0], self.taught, self.optimizer) if chosen[0] else Position()
 
     def _epochs(self, gradients: Gradients, feeds: Sequence[Iterator[Arrays]]) -> None:
-        self.network.train()
+        self.taught.train()
         training, spoke, unsaid = self.lesson.training, time.monotonic(), 0
         summed = self._begun()
         for step in range(self.position.step, self.total_steps):
@@ -129,7 +131,7 @@ class _Training:
         gradients.loss.at(step / self.total_steps)
         summed = gradients.backward(self.lesson.seed, step, batches)
         if training.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), training.clip_norm)
+            nn.utils.clip_grad_norm_(self.taught.parameters(), training.clip_norm)
         self.optimizer.step()
         return summed
 
@@ -151,7 +153,7 @@ class _Training:
 
     def _keep(self) -> None:
         if self.context.rank == 0:
-            save_checkpoint(self.folder.folder("checkpoints"), self.position, self.network, self.optimizer)
+            save_checkpoint(self.folder.folder("checkpoints"), self.position, self.taught, self.optimizer)
 
     def _require_rows(self, summed: Tensor) -> None:
         for term, weight in zip(self.lesson.terms, summed[:, 1].tolist(), strict=True):
@@ -162,9 +164,7 @@ class _Training:
                 )
 
     def _export(self, seconds: float) -> None:
-        weights = safetensors.torch.save(
-            {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        )
+        weights = safetensors.torch.save(apart(self.network.state_dict()))
         lesson = self.lesson
         said = {
             "steps": self.total_steps,
@@ -172,6 +172,9 @@ class _Training:
             "seconds": round(seconds, 3),
             "history": self.position.history,
         }
+        thrown_away = parameter_count(self.taught) - parameter_count(self.network)
+        if thrown_away:
+            said["projection_parameters"] = thrown_away
         write_record(
             self.folder,
             ModelRecord(
@@ -183,7 +186,7 @@ class _Training:
                 widths={head: plan.width for head, plan in lesson.plan.heads.items()},
                 sha256=hashlib.sha256(weights).hexdigest(),
                 parameters=parameter_count(self.network),
-                head_parameters=head_parameters(lesson.plan),
+                head_parameters=head_parameters(self.network),
                 plan=lesson.plan.to_plain(),
                 taught_by=lesson.taught_by,
                 details={**lesson.said, **said},
@@ -220,9 +223,7 @@ def _answer(training: Training, kind: str, model: nn.Module) -> Answer:
 
 
 def _optimizer(lesson: Lesson, network: nn.Module) -> torch.optim.Optimizer:
-    training = lesson.training
+    training, moved = lesson.training, trained_parameters(network)
     if training.optimizer == "sgd":
-        return torch.optim.SGD(
-            network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, momentum=0.9
-        )
-    return torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+        return torch.optim.SGD(moved, lr=training.learning_rate, weight_decay=training.weight_decay, momentum=0.9)
+    return torch.optim.AdamW(moved, lr=training.learning_rate, weight_decay=training.weight_decay)

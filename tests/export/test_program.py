@@ -4,8 +4,8 @@ import ast
 
 import pytest
 
-from distill.export.program import program
-from distill.job import Outputs
+from distill.export.program import own_expression, program
+from distill.job import CustomModel, Ngrams, Outputs
 from tests.making import keep_network
 
 
@@ -16,3 +16,11 @@ def test_a_name_of_a_class_or_column_ends_the_docstring_and_runs(tmp_path, name)
     tree = ast.parse(text)
     due = ["Expr", "Import", "ImportFrom", "ImportFrom", "ClassDef", "ClassDef", "FunctionDef"]
     assert [type(node).__name__ for node in tree.body] == due
+
+
+def test_an_option_of_a_network_of_ones_own_is_run_as_code():
+    options = {"it's": '"""', "__import__('os')": [1, None, {"x": True}]}
+    model = CustomModel(kind="custom", file="mine.py", options=options, text=Ngrams(most=9))
+    made = ast.parse(own_expression(model, 1, "own.py"), mode="eval").body
+    (width,), (given,) = made.args, made.keywords
+    assert (width.value, given.arg, ast.literal_eval(given.value)) == (9, None, options)

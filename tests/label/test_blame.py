@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 import distill
-from distill.job.source import PythonFile
-from distill.label.blame import blame, own_lines
+from distill.job.source import PythonFile, own_lines
+from distill.label.blame import blame
 
 TEXT = """
 class Picky:

@@ -8,6 +8,7 @@ from distill.job.students import CrossEntropy
 from distill.labels import LabelSet
 from distill.models.identity import (
     _learned,
+    _plain_student,
     _plain_term,
     find_fit,
     find_student,
@@ -188,3 +189,50 @@ def test_an_option_that_came_later_teaches_finished_students_again():
     assert sorted(term) == ["head", "learns", "loss", "weight"]
     assert sorted(term["loss"]) == ["kind", "temperature"]
     assert _learned(Training(gradients="lanes"))["gradients"] == "lanes"
+
+
+OWN = """
+from torch import nn
+
+
+class Trunk(nn.Linear):
+    revision = "1"
+
+    def __init__(self, in_features, hidden=3):
+        super().__init__(in_features, hidden)
+"""
+
+
+def own_digests(folder, text=OWN, model='{ kind = "custom", file = "own.py" }', file="own.py"):
+    """Of the fit and of the student."""
+    (folder / file).parent.mkdir(exist_ok=True)
+    (folder / file).write_text(text, "utf-8")
+    job = JOB.replace('{ kind = "linear" }', model)
+    return fit_digest(folder, job), student_digest(folder, job)
+
+
+def test_a_comment_or_another_place_of_the_users_file_trains_anew(folder):
+    first = own_digests(folder)
+    assert own_digests(folder, OWN + "# a comment\n") == first
+    assert own_digests(folder, OWN, '{ kind = "custom", file = "nets/own.py" }', "nets/own.py") == first
+
+
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [
+        (OWN.replace('"1"', '"2"'), '{ kind = "custom", file = "own.py" }'),
+        (OWN, '{ kind = "custom", file = "own.py", options = { hidden = 3 } }'),
+        (OWN + "class Other(Trunk): pass\n", '{ kind = "custom", file = "own.py", name = "Other" }'),
+    ],
+)
+def test_another_revision_class_or_option_finds_the_old_model(folder, text, model):
+    assert not set(own_digests(folder)) & set(own_digests(folder, text, model))
+
+
+def test_networks_of_ones_own_and_widths_teach_older_students_again(folder):
+    heads = 'heads = { main = { classes = ["a", "b", "c"], model = { kind = "linear" } } }'
+    job = tiny_job(folder, JOB.replace("    training = {", f"    {heads}\n    training = {{"))
+    plain = _plain_student(job, job.students["small"], "students.small")
+    assert sorted(plain) == ["heads", "model", "on", "seed", "terms"]
+    assert plain["model"] == {"kind": "linear"}
+    assert plain["heads"] == {"main": {"classes": ["a", "b", "c"], "model": {"kind": "linear"}}}

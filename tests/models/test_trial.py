@@ -1,0 +1,51 @@
+"""Networks of the user's own are tried before anything is labelled, once."""
+
+from __future__ import annotations
+
+import pytest
+
+from distill.errors import JobError
+from distill.models import trial
+from distill.models.trial import try_networks
+from tests.models.test_identity import JOB, LABELER, OWN
+from tests.tiny import tiny_job, write_pool
+
+MODEL = '{ kind = "custom", file = "own.py" }'
+OWN_JOB = JOB.replace('{ kind = "linear" }', MODEL)
+WRONG = OWN.replace("(in_features, hidden)\n", "(in_features, hidden)\n        self.idle = nn.Linear(2, 2)\n")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_pool(tmp_path / "unlabelled", [100])
+    write_pool(tmp_path / "labelled", [70])
+    (tmp_path / "labeler.py").write_text(LABELER, "utf-8")
+    return tmp_path
+
+
+def own(folder, text=OWN, job=OWN_JOB):
+    (folder / "own.py").write_text(text, "utf-8")
+    return tiny_job(folder, job)
+
+
+def test_a_wrong_network_is_found_out_once_the_labels_are_paid_for(folder):
+    with pytest.raises(JobError, match=r"fit\.large\.model: no answer of Trunk depends on its parameters idle\.weight"):
+        try_networks(own(folder, WRONG))
+    heads = f"heads = {{ main = {{ model = {MODEL} }} }}\n    training = {{"
+    with pytest.raises(JobError, match=r"students\.small\.heads\.main\.model: no answer of Trunk"):
+        try_networks(own(folder, WRONG, JOB.replace("training = {", heads)))
+
+
+def test_a_finished_job_tries_its_networks_at_every_look(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        trial, "try_own", lambda plan, where: asked.append((where.rpartition(": ")[2], plan.in_features))
+    )
+    try_networks(own(folder))
+    assert asked == [("fit.large", 4), ("students.small", 4)]
+    try_networks(own(folder))
+    assert len(asked) == 2
+    try_networks(own(folder, OWN + "# another text\n"))
+    assert len(asked) == 4
+    try_networks(own(folder, job=JOB))
+    assert len(asked) == 4
