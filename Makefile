@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 JOB ?= jobs/digits.toml
+# tests wait for Ray most of the time: two processes share two cores well
+TESTERS ?= 2
 RUNS ?= 20
 SEED ?= 0
 RESULTS ?= tests/chaos/results.jsonl
@@ -17,7 +19,7 @@ quickstart: $(VENV)/.run  ## set up, then the main job on real data, to a report
 	$(BIN)/distill run $(JOB)
 
 test: $(VENV)/.dev  ## set up, then the tests (17 minutes on two cores)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile
 
 test-slow: $(VENV)/.dev  ## the longer tests
 	$(BIN)/python -m pytest -m slow

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,12 +17,14 @@ import safetensors.torch
 import torch
 
 from distill.engine import WorkerContext
-from distill.errors import LabelerError, PoolError
+from distill.errors import ExportError, LabelerError, PoolError
 from distill.export import export_students
-from distill.job import load_job
+from distill.export.onnx_file import onnx_file
+from distill.job import Outputs, load_job
 from distill.labelers import build_labeler
 from distill.labelers.prepare import prepare_labels
 from distill.labels import decode
+from distill.models import ModelRecord
 from distill.models.identity import find_student, label_set
 from distill.predict import predict_files
 from distill.train.lesson import student_lesson
@@ -64,6 +67,28 @@ def test_the_export_answers_otherwise_where_only_torch_is(trained, exported, tmp
         torch.testing.assert_close(said[head], values.clone())
     assert (exported / "own.py").read_text("utf-8") == TRUNK
     assert "--source FILE" in (exported / "README.md").read_text("utf-8")
+
+
+def test_a_network_of_the_users_own_is_another_in_onnx(trained):
+    (made,) = export_students(load_job(trained), None, (), onnx=True)
+    session = onnxruntime.InferenceSession(Path(made.uri, "model.onnx").read_bytes())
+    seen = pixels(trained.parent / "test" / "part-00000.parquet")
+    due = answered(trained, seen)
+    for head, said in zip(due, session.run(list(due), {"features": seen}), strict=True):
+        np.testing.assert_allclose(said, due[head].numpy(), rtol=1e-5, atol=1e-6)
+    export_students(load_job(trained), None, ())
+
+
+def test_what_no_exporter_can_translate_breaks_off_with_torchs_own_error():
+    class Untold(torch.nn.Module):
+        def forward(self, x):
+            return {"main": x * float(x.sum()) if x.sum() > 0 else x}
+
+    record = ModelRecord(
+        name="s", digest="d", form="network", in_features=4, heads={"main": Outputs("value")}, widths={"main": 4}, sha256="s", parameters=0
+    )  # fmt: skip
+    with pytest.raises(ExportError, match=r"students\.mine: torch's exporter cannot translate it"):
+        onnx_file("students.mine", record, Untold(), torch.ones(2, 4))
 
 
 def test_code_that_lies_in_an_export_is_run(trained, exported, tmp_path):
