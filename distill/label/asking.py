@@ -77,8 +77,7 @@ class Asker:
     def _questions(self, pieces: Iterator[Piece], number: int) -> Iterator[Question]:
         first = 0
         for piece in pieces:
-            # what came by Ray's object store cannot be written to, and a labeler may
-            values: Seen = piece.rows.values if piece.rows.values.flags.writeable else piece.rows.values.copy()
+            values: Seen = piece.rows.values
             for start in range(0, len(values), self.contract.batch_rows):
                 batch = slice(start, min(start + self.contract.batch_rows, len(values)))
                 yield self._question(piece, batch, first + start, values[batch], number)

@@ -52,9 +52,14 @@ class Labeler(Protocol):
         """
 
 
+def writable(features: Seen) -> Seen:
+    """Themselves, or a copy: what lies in a table's or in Ray's memory cannot be written to, and a labeler may."""
+    return features if features.flags.writeable else features.copy()
+
+
 def prepared(labeler: Labeler, features: Seen) -> Any:
     """A batch as `label` takes it."""
-    prepare = getattr(labeler, "prepare", None)
+    prepare, features = getattr(labeler, "prepare", None), writable(features)
     return features if prepare is None else prepare(features)
 
 

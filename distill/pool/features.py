@@ -100,8 +100,15 @@ def decode_target(column: pa.ChunkedArray, outputs: Outputs) -> Rows:
     if outputs.kind == "logits":
         for row in np.flatnonzero(((values != 0) & (values != 1)).any(axis=1)):
             rejected.setdefault(int(row), ("target", f"{values[row].tolist()} is not 0 or 1 for each class"))
-    values[list(rejected)] = 0
-    return Rows(values, rejected)
+    return Rows(_without(values, rejected), rejected)
+
+
+def _without(values: Matrix, rejected: Rejected) -> Matrix:
+    """Zeros in the place of rejected rows."""
+    if rejected:
+        values = values if values.flags.writeable else values.copy()
+        values[list(rejected)] = 0
+    return values
 
 
 def _plain_type(schema: pa.Schema, name: str) -> pa.DataType:
@@ -134,8 +141,7 @@ def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Ro
             values = values * np.float32(features.scale)
         for row in np.flatnonzero(~np.isfinite(values).all(axis=1)):
             rejected.setdefault(int(row), ("not_finite", f"a number times scale = {features.scale} is infinite"))
-    values[list(rejected)] = 0
-    return Rows(values, rejected)
+    return Rows(_without(values, rejected), rejected)
 
 
 def _class_numbers(column: pa.ChunkedArray, classes: tuple[str, ...], rejected: Rejected) -> npt.NDArray[np.int64]:

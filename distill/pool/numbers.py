@@ -59,14 +59,16 @@ def is_open_list(kind: pa.DataType) -> bool:
 
 
 def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) -> Matrix:
-    """One column as (B, width); bad rows are zeros and named in `rejected`."""
+    """One column as (B, width), which may be the table's own memory; bad rows are zeros and named in `rejected`."""
     array = table[name].combine_chunks()
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
     rows = len(array)
     bad = null_rows(array, name, rejected)
     if is_text(array.type):
         array, bad = _from_text(array, name, bad, rejected)
-    if is_open_list(array.type) or pa.types.is_fixed_size_list(array.type):
+    if not bad.any() and pa.types.is_fixed_size_list(array.type) and array.type.list_size == width:
+        flat = array.flatten()
+    elif is_open_list(array.type) or pa.types.is_fixed_size_list(array.type):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
         for row in np.flatnonzero((lengths != width) & ~bad):
             rejected.setdefault(int(row), ("shape", f"column {name!r} has {lengths[row]} numbers, not {width}"))
@@ -74,11 +76,15 @@ def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) ->
         flat = array.filter(pa.array(~bad)).flatten() if bad.any() else array.flatten()
     else:
         flat = array.filter(pa.array(~bad)) if bad.any() else array
-    values = np.zeros((rows, width), np.float32)
     try:
-        values[~bad] = pc.cast(flat, pa.float32(), safe=False).to_numpy(zero_copy_only=False).reshape(-1, width)
+        held: Matrix = pc.cast(flat, pa.float32(), safe=False).to_numpy(zero_copy_only=False).reshape(-1, width)
     except pa.ArrowException as error:
         raise PoolError(f"column {name!r} of type {array.type} holds no numbers: {error}") from None
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not bad.any() and np.isfinite(held.sum()):  # so all of them are: one pass, and no copy
+            return held
+    values = np.zeros((rows, width), np.float32)
+    values[~bad] = held
     unreal = ~np.isfinite(values).all(axis=1)
     for row in np.flatnonzero(unreal):
         rejected.setdefault(int(row), ("not_finite", f"column {name!r} holds a null, NaN or infinite number"))

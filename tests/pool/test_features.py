@@ -229,3 +229,16 @@ def test_texts_are_changed_or_their_nulls_moved(kind):
     assert rows.rejected == {1: ("null", "column 'x' is null")}
     with pytest.raises(PoolError, match="holds no text"):
         feature_width(pa.schema([("x", pa.int8())]), spec, table)
+
+
+def test_numbers_whose_sum_overflows_are_rejected_or_one_that_is_none_is_kept():
+    large = np.full((4, 3), 3e38, np.float32)
+    infinite = np.where(np.arange(4) == 2, -np.inf, 1)[:, None] * np.ones((4, 3))
+    for numbers, bad in ((large, []), (np.where(np.eye(4, 3) > 0, np.nan, large), [0, 1, 2]), (infinite, [2])):
+        values = numbers.astype(np.float32)
+        column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 3)
+        decoded = decode_features(pa.table({"x": column}), VectorFeatures(kind="vector", columns=("x",)), 3)
+        assert sorted(decoded.rejected) == bad
+        good = [row for row in range(4) if row not in bad]
+        np.testing.assert_array_equal(decoded.values[good], values[good])
+        assert not decoded.values[bad].any()
