@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from distill.job.labels import Compute, Custom, Dense, Ensemble, Fitted, Labels, TopK, Value
 from distill.job.load import Job, load_job
-from distill.job.models import Cnn, Eszsl, Fit, Linear, Mlp, Network, NgramBag, Rnn, Training
+from distill.job.models import Cnn, EarlyStop, Eszsl, Fit, Linear, Mlp, Network, NgramBag, Rnn, Training
 from distill.job.outputs import Outputs, head_outputs, label_outputs, labeler_outputs, pool_outputs
 from distill.job.pools import Features, Format, ImageFeatures, Pool, TextFeatures, VectorFeatures
 from distill.job.ready import (
@@ -30,6 +30,7 @@ __all__ = [
     "Compute",
     "Custom",
     "Dense",
+    "EarlyStop",
     "Embedding",
     "Ensemble",
     "Eszsl",
