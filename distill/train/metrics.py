@@ -14,9 +14,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from distill.models.record import METRICS
 from distill.storage import Storage
-
-METRICS = "metrics.jsonl"
 
 
 def write_metrics(folder: Storage, history: Sequence[Mapping[str, Any]]) -> None:

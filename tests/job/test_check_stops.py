@@ -23,12 +23,19 @@ MORE = JOB.replace(
 )
 SHARED = ("labelled", "test", "validation")
 for _name in SHARED:
-    MORE = MORE.replace(f'path = "{_name}/"', f'path = "{_name}/"\n    features = {{ kind = "vector", columns = ["pixels"] }}')
+    MORE = MORE.replace(
+        f'path = "{_name}/"', f'path = "{_name}/"\n    features = {{ kind = "vector", columns = ["pixels"] }}'
+    )
 MORE = MORE.replace('over = ["unlabelled", "test"]', 'over = ["unlabelled", "test", "validation"]')
 
 
 def stopped(lines):
     return MORE.replace("    [evaluate]", f"    [students.combined.early_stop]\n    {lines}\n    [evaluate]")
+
+
+def on_unlabelled(lines):
+    terms = "    [[students.combined.terms]]"
+    return stopped(lines).replace(terms, f'    on = ["unlabelled"]\n{terms}', 1)
 
 
 def with_fit(line):
@@ -58,8 +65,8 @@ def test_held_out_rows_are_trained_on_by_default(tmp_path, stop):
         (stopped('learns = "pools.test"'), ["measures on pools.test, which students are judged on", "Hold out another pool"]),
         (stopped('learns = "labels.large"\n    over = "test"'), ["measures on pools.test, which students are judged on"]),
         (stopped('learns = "pools.labelled"'), ["measures on pools.labelled, which it is trained on"]),
-        (stopped('learns = "labels.large"\n    over = "unlabelled"').replace("    [[students.combined.terms]]", '    on = ["unlabelled"]\n    [[students.combined.terms]]', 1), ["measures on pools.unlabelled, which it is trained on"]),
-        (stopped('learns = "pools.unlabelled"').replace('"digit"\n    classes', '"digit"\n    classes'), ["pools.unlabelled"]),
+        (on_unlabelled('learns = "labels.large"\n    over = "unlabelled"'), ["measures on pools.unlabelled, which it is trained on"]),
+        (stopped('learns = "pools.unlabelled"'), ["learns = 'pools.unlabelled': that pool has no target"]),
         (stopped('learns = "pools.validation"\n    head = "x"'), ["early_stop.head = 'x': no term teaches that head. There is: main"]),
         (stopped('learns = "pools.validation"\n    loss = { kind = "kl" }'), ["early_stop.loss.kind = 'kl'", "Use another loss"]),
         (stopped('learns = "labels.large"\n    over = "validation"\n    loss = { kind = "kl", temperature = 2 }'), ["early_stop.loss.temperature = 2.0"]),
@@ -83,7 +90,9 @@ def test_a_wrong_stop_or_share_is_told_with_key_value_and_remedy(tmp_path, text,
 
 
 def test_a_share_of_rows_that_are_seen_with_labels_is_refused(tmp_path):
-    text = with_student('batch_share = { labelled = 0.5 }\n    on = ["labelled"]').replace('["unlabelled", "test"', '["unlabelled", "labelled", "test"')
+    text = with_student('batch_share = { labelled = 0.5 }\n    on = ["labelled"]').replace(
+        '["unlabelled", "test"', '["unlabelled", "labelled", "test"'
+    )
     with pytest.raises(JobError, match=r"batch_share\.labelled = 0\.5: its rows are seen with label sets"):
         tiny_job(tmp_path, text)
 
@@ -102,7 +111,9 @@ def test_a_fit_by_passes_has_no_epochs_to_stop_at(tmp_path):
         tiny_job(tmp_path, MORE.replace('model = { kind = "mlp", hidden = [16] }', ESZSL))
 
 
-@pytest.mark.parametrize("target", ['target = "digit"', 'target = "digit"\n    classes = ["a", "b"]\n    outputs = "independent"'])
+@pytest.mark.parametrize(
+    "target", ['target = "digit"', 'target = "digit"\n    classes = ["a", "b"]\n    outputs = "independent"']
+)
 def test_rows_without_one_class_are_not_balanced(tmp_path, target):
     text = """
         root = "runs"
@@ -117,12 +128,16 @@ def test_rows_without_one_class_are_not_balanced(tmp_path, target):
         loss = { kind = "LOSS" }
         row_weight = { kind = "class_balance" }
     """.replace("TARGET", target).replace("LOSS", "binary_cross_entropy" if "independent" in target else "mse")  # fmt: skip
-    with pytest.raises(JobError, match=r"row_weight\.kind = 'class_balance': pools\.labelled says .*no one class to balance"):
+    with pytest.raises(
+        JobError, match=r"row_weight\.kind = 'class_balance': pools\.labelled says .*no one class to balance"
+    ):
         tiny_job(tmp_path, text)
 
 
 def test_other_row_weights_of_a_target_are_refused_as_before(tmp_path):
     text = MORE.replace('"cross_entropy" }\n', '"cross_entropy" }\n    row_weight = { kind = "confidence" }\n')
-    with pytest.raises(JobError, match=r"row_weight\.kind = 'confidence': pools\.labelled is a target, of which nobody"):
+    with pytest.raises(
+        JobError, match=r"row_weight\.kind = 'confidence': pools\.labelled is a target, of which nobody"
+    ):
         tiny_job(tmp_path, text)
     assert tiny_job(tmp_path, text.replace('"confidence"', '"class_balance"'))

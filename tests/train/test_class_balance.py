@@ -126,7 +126,9 @@ def test_the_mean_over_a_batch_is_another_than_the_weighted_one(job):
     network, loss = build_network(lesson.plan), CombinedLoss(lesson.terms, "cpu")
     known = batches[1]["1.weight"] > 0
     x, y, w = (torch.from_numpy(batches[1][name][known]) for name in ("features", "1.target", "1.weight"))
-    due = (functional.cross_entropy(network(x)["main"][:, [lesson.heads["main"].positions[c] for c in "abc"] + [lesson.heads["main"].positions["never"]]], y, reduction="none") * w).sum() / w.sum()  # fmt: skip
+    columns = [lesson.heads["main"].positions[name] for name in ("a", "b", "c", "never")]
+    mine = network(x)["main"][:, columns]
+    due = (functional.cross_entropy(mine, y, reduction="none") * w).sum() / w.sum()
     for gradients in (
         WorkerGradients(network, loss, WorkerContext(0, 1, "cpu"), lambda model: model),
         LaneGradients(network, loss, WorkerContext(0, 1, "cpu"), lambda model: model, 4),
@@ -139,7 +141,9 @@ def test_trials_of_a_sweep_or_the_next_run_count_again(job, monkeypatch):
     counted = []
     for module, name in ((of_labels, "class_counts"), (of_targets, "target_counts")):
         count = getattr(module, name)
-        monkeypatch.setattr(class_balance, name, lambda *told, count=count, name=name: counted.append(name) or count(*told))
+        monkeypatch.setattr(
+            class_balance, name, lambda *told, count=count, name=name: counted.append(name) or count(*told)
+        )
     assert len(job.variants) == 3
     for again in (job, load_job(job.path)):
         for variant in again.variants:
@@ -148,7 +152,7 @@ def test_trials_of_a_sweep_or_the_next_run_count_again(job, monkeypatch):
 
 
 def test_commits_without_a_histogram_count_nothing(job, monkeypatch):
-    labels = [each for each in student_lesson(job, job.variants[0]).sources[0].columns["0"].sets]
+    labels = list(student_lesson(job, job.variants[0]).sources[0].columns["0"].sets)
     contract = labels[0].read_contract()
     due = [of_labels.class_counts(each, contract) for each in labels]
     before = requests()

@@ -203,7 +203,11 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
     assert 0 < best < len(measures) - 1 < 39, "a test of the middle needs a best epoch in the middle"
     record, stored, folder = taught(file)
     details = record.details
-    assert (details["best_epoch"], details["epochs"], details["steps"]) == (best + 1, len(measures), len(measures) * steps)
+    assert (details["best_epoch"], details["epochs"], details["steps"]) == (
+        best + 1,
+        len(measures),
+        len(measures) * steps,
+    )
     assert [each["held_out"] for each in details["history"]] == pytest.approx(measures, rel=1e-4)
     for name, value in load(stored).items():
         torch.testing.assert_close(value, weights[best][name], rtol=1e-3, atol=1e-4)
@@ -274,7 +278,10 @@ def test_labels_are_measured_otherwise_than_a_target(job):
     assert lesson.held_out.term.said == "kl at T=2 to labels.teacher"
     record, stored, _ = taught(file)
     asked = [each for each in record.details["history"] if "held_out" in each]
-    assert [each["epoch"] for each in asked] == [*range(3, record.details["epochs"] + 1, 3), *([40] if record.details["epochs"] == 40 else [])]
+    assert [each["epoch"] for each in asked] == [
+        *range(3, record.details["epochs"] + 1, 3),
+        *([40] if record.details["epochs"] == 40 else []),
+    ]
     network = build_network(lesson.plan).eval()
     network.load_state_dict(load(stored))
     validation = pq.ParquetDataset(file.parent / "validation").read()
@@ -299,7 +306,7 @@ def test_a_stop_is_no_part_of_which_model_is_meant(job):
     for number, text in enumerate(
         [
             JOB,
-            changed("\n    [students.small.early_stop]\n    learns = \"pools.validation\"\n", "\n"),
+            changed('\n    [students.small.early_stop]\n    learns = "pools.validation"\n', "\n"),
             changed('    learns = "pools.validation"\n', '    learns = "pools.validation"\n    patience = 4\n'),
             changed('classes = ["c", "a", "b"]', 'classes = ["a", "b"]'),
         ]
@@ -316,16 +323,24 @@ def test_held_out_rows_without_a_known_class_are_measured(job):
         kinds = table.column_names.index("kind")
         pq.write_table(table.set_column(kinds, "kind", table["email"]), shard)
     shutil.rmtree(file.parent / "root")
-    with pytest.raises(TrainingError, match="early_stop: cross entropy to pools.validation: not one held-out row is known"):
+    with pytest.raises(
+        TrainingError, match=r"early_stop: cross entropy to pools\.validation: not one held-out row is known"
+    ):
         taught(file)
 
 
 def test_values_of_another_width_are_measured(job):
-    text = JOB.replace('classes = ["a", "b", "c"]\n', "", 1).replace('"known"\n    target = "kind"', '"known"\n    target = "pixels"')
-    text = text.replace('loss = { kind = "cross_entropy" }', 'loss = { kind = "mse" }').replace('learns = "pools.validation"\n', 'learns = "pools.sized"\n')
+    text = JOB.replace('classes = ["a", "b", "c"]\n', "", 1).replace(
+        '"known"\n    target = "kind"', '"known"\n    target = "pixels"'
+    )
+    text = text.replace('loss = { kind = "cross_entropy" }', 'loss = { kind = "mse" }').replace(
+        'learns = "pools.validation"\n', 'learns = "pools.sized"\n'
+    )
     text = text.replace('    early_stop = { learns = "pools.validation", patience = 2 }\n', "")
     loaded = load_job(job(text))
-    with pytest.raises(ContractError, match=r"early_stop: pools\.sized has 1 numbers a row, but head 'main' answers with 4"):
+    with pytest.raises(
+        ContractError, match=r"early_stop: pools\.sized has 1 numbers a row, but head 'main' answers with 4"
+    ):
         student_lesson(loaded, loaded.variants[0])
 
 
