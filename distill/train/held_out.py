@@ -8,9 +8,9 @@ workers therefore find the same best epoch and stop at the same one (tests/train
 
     measure = Σ w·ℓ / Σ w        over all held-out rows; w is 0 where a row was rejected or its target is not known
 
-An epoch is *better* if its measure lies more than `least` below that of the last better one. The best epoch is the last better one; training stops `patience`
-epochs after it. Both are read from the history that checkpoints hold, so a resumed training decides as it would have. The learning rate's schedule
-stays over all `epochs`.
+An epoch is *better* if its measure lies more than `least` below that of the last better one. The best epoch is the last better one; training stops
+at the first measure that comes `patience` epochs after it, or later. Both are read from the history that checkpoints hold, so a resumed training
+decides as it would have. The learning rate's schedule stays over all `epochs`.
 """
 
 from __future__ import annotations
@@ -104,9 +104,11 @@ def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
 
 
 def is_over(history: Sequence[Mapping[str, Any]], stop: EarlyStop | None) -> bool:
-    """Whether patience is at its end."""
-    best = best_epoch(history)
-    return stop is not None and best is not None and int(history[-1]["epoch"]) - best >= stop.patience
+    """Whether patience is at its end; epochs that were not measured end nothing."""
+    if stop is None:
+        return False
+    best, last = best_epoch(history), next((each["epoch"] for each in reversed(history) if "held_out" in each), 0)
+    return best is not None and int(last) - best >= stop.patience
 
 
 def _ahead(threads: ThreadPoolExecutor, load: ChunkCache, chunks: Sequence[Chunk]) -> Iterator[Arrays]:

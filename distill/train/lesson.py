@@ -16,12 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from distill.errors import ContractError
-from distill.feed import LabelColumn, Order, Source, TargetColumn, cut_chunks
+from distill.feed import Order, Source, cut_chunks
 from distill.job import (
     MAIN,
     Fit,
     Job,
-    NgramBag,
     Outputs,
     Student,
     Term,
@@ -33,8 +32,7 @@ from distill.job import (
 from distill.job.held_out import fit_student, held_out_term, usual_loss
 from distill.job.outputs import term_outputs
 from distill.job.source import PythonFile
-from distill.job.students import ClassBalance, CustomLoss, HeldOut, Loss, Ramp
-from distill.labelers.prepare import prepare_labels
+from distill.job.students import CustomLoss, HeldOut, Loss, Ramp
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.models.identity import (
     fit_folder,
@@ -42,11 +40,10 @@ from distill.models.identity import (
     label_set,
     student_folder,
     student_pins,
-    whole_labels,
 )
-from distill.pool import OpenPool, open_pool
+from distill.pool import open_pool
 from distill.storage import Storage
-from distill.train.class_balance import class_weights
+from distill.train.sources import lesson_sources, pools_of, source_of
 
 
 @dataclass(frozen=True)
@@ -138,12 +135,12 @@ def _lesson(
     job: Job, variant: Variant, folder: Storage, heads: Mapping[str, Outputs], pins: Mapping[str, str]
 ) -> Lesson:
     student = variant.spec
-    sources, where = _sources(job, student)
+    sources, where = lesson_sources(job, student)
     widths = {head: _head_width(job, student, head, outputs) for head, outputs in heads.items()}
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}
     plan = NetworkPlan(sources[0].width, student.model, {head: HeadPlan(widths[head], own[head]) for head in heads})
     terms = tuple(
-        _term(job, term, number, where[_pools_of(student, term)], heads[term.head])
+        _term(job, term, number, where[pools_of(student, term)], heads[term.head])
         for number, term in enumerate(student.terms)
     )
     said: dict[str, object] = {
@@ -186,47 +183,7 @@ def _held_out(
             f"early_stop: {stop.learns} has {width} numbers a row, but head {stop.head!r} answers with {widths[stop.head]}. Measure it by another."
         )
     plan = _term(job, term, 0, 0, heads[stop.head])
-    columns = {plan.column: _column(job, term, [pool])}
-    return HeldOutPlan(Source((pool.inventory,), pool.features, pool.width, columns, _ngrams(student)), plan, stop)
-
-
-def _pools_of(student: Student, term: Term) -> tuple[str, ...]:
-    return student.on if term.label_set else (str(term.pool),)
-
-
-def _sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict[tuple[str, ...], int]]:
-    """One source for each group of pools that terms see together; where a group stands among them."""
-    groups = list(
-        dict.fromkeys(
-            sorted((_pools_of(student, term) for term in student.terms), key=lambda pools: pools != student.on)
-        )
-    )
-    made = []
-    for pools in groups:
-        opened = [open_pool(job, pool) for pool in pools]
-        width = opened[0].width
-        columns = {
-            str(number): _column(job, term, opened)
-            for number, term in enumerate(student.terms)
-            if _pools_of(student, term) == pools
-        }
-        inventories = tuple(pool.inventory for pool in opened)
-        made.append(Source(inventories, opened[0].features, width, columns, _ngrams(student)))
-    return tuple(made), {pools: number for number, pools in enumerate(groups)}
-
-
-def _ngrams(student: Student) -> NgramBag | None:
-    return student.model if isinstance(student.model, NgramBag) else None
-
-
-def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:
-    balance = class_weights(job, term, pools) if isinstance(term.row_weight, ClassBalance) else None
-    if term.pool:
-        return TargetColumn(str(pools[0].spec.target), pool_outputs(job, term.pool), balance)
-    name = str(term.label_set)
-    _, contract = prepare_labels(job, name)
-    sets = tuple(whole_labels(job, name, pool, contract) for pool in pools)
-    return LabelColumn(contract, sets, getattr(term.loss, "temperature", None), term.row_weight, balance)
+    return HeldOutPlan(source_of(job, student, [pool], {plan.column: term}), plan, stop)
 
 
 def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:

@@ -173,7 +173,7 @@ class _Training:
         known = (summed[:, 2] / summed[:, 3]).tolist()
         said = {"epoch": epoch, "step": step, "loss": total, "terms": means, "weights": weights, "known": known}
         said |= self._paced(step) | self._judged(epoch)
-        best = _copied(self.network) if said.get("better") else self.position.best
+        best = _copied(self.network) if said.get("better") and not self.context.rank else self.position.best
         self.position = Position(step, [*self.position.history, said], best=best)
         self.epoch_began, self.epoch_steps = time.monotonic(), 0
         over = step == self.total_steps or is_over(self.position.history, self.stop)

@@ -158,6 +158,15 @@ def test_another_epoch_is_best_or_patience_ends_at_another(measures, patience, l
     assert (best_epoch(history), is_over(history, stop)) == (best, over)
 
 
+def test_a_training_ends_between_two_measures():
+    stop, history = EarlyStop(learns="pools.x", patience=3, every_epochs=5), []
+    for epoch in range(1, 10):
+        history.append({"epoch": epoch} | ({"held_out": 1.0, "better": True} if epoch == 5 else {}))
+        assert not is_over(history, stop)
+    history.append({"epoch": 10, **judged(history, 2.0, stop)})
+    assert is_over(history, stop)
+
+
 def test_a_training_without_a_measure_is_over():
     assert best_epoch([{"epoch": 1}]) is None
     assert not is_over([{"epoch": 9}], None)
