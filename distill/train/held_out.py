@@ -27,27 +27,28 @@ from torch import Tensor, nn
 from distill.engine import WorkerContext
 from distill.errors import TrainingError
 from distill.feed import Arrays, Chunk, ChunkCache, DiskCache, cut_chunks
-from distill.job import EarlyStop
+from distill.job import EarlyStop, Training
 from distill.train.combined_loss import row_losses
 from distill.train.gradients import Answer
 from distill.train.lesson import HeldOutPlan
 
 BATCH_ROWS = 1_024
-"""The most rows that the network sees at once. Part of the measure's last bits."""
+"""The most rows that the network sees at once, or `batch_rows` where that is less, which memory holds. Part of the measure's last bits."""
 
 
 class HeldOutMeasure:
     """`measure(network)` → the mean loss over the held-out rows."""
 
     def __init__(
-        self, plan: HeldOutPlan, lanes: int, context: WorkerContext, answer: Answer, disk: DiskCache | None = None
+        self, plan: HeldOutPlan, training: Training, context: WorkerContext, answer: Answer, disk: DiskCache | None
     ) -> None:
-        self.plan, self.lanes, self.context, self.answer = plan, lanes, context, answer
+        self.plan, self.lanes, self.context, self.answer = plan, training.lanes, context, answer
         self._load = ChunkCache(plan.source, disk)
         positions = plan.term.positions
         self._positions = torch.tensor(positions, device=context.device) if positions is not None else None
-        chunks = cut_chunks(plan.source.groups, 1, BATCH_ROWS)
-        self._chunks = {lane: chunks[lane::lanes] for lane in range(context.rank, lanes, context.workers)}
+        chunks = cut_chunks(plan.source.groups, 1, min(BATCH_ROWS, training.batch_rows))
+        mine = range(context.rank, self.lanes, context.workers)
+        self._chunks = {lane: chunks[lane :: self.lanes] for lane in mine}
 
     def __call__(self, network: nn.Module) -> float:
         """Leaves the network in the mode in which it was. Raises TrainingError where no row is known, or the mean is no number."""

@@ -88,10 +88,8 @@ class _Training:
         return DiskCache(most_bytes) if remote and most_bytes else None
 
     def _measure(self, disk: DiskCache | None) -> HeldOutMeasure | None:
-        plan, training = self.lesson.held_out, self.lesson.training
-        if plan is None:
-            return None
-        return HeldOutMeasure(plan, training.lanes, self.context, self._answering(self.network), disk)
+        plan, answer = self.lesson.held_out, self._answering(self.network)
+        return HeldOutMeasure(plan, self.lesson.training, self.context, answer, disk) if plan is not None else None
 
     def _answering(self, model: nn.Module) -> Answer:
         return _answer(self.lesson.training, self.context.device.split(":")[0], model)

@@ -101,6 +101,10 @@ def pools(tmp_path_factory):
     table = table.set_column(1, "kind", pa.array(kinds))
     pq.write_table(table.set_column(0, "pixels", pa.array(pixels, table.schema.field("pixels").type)), shard)
     (folder / "mine.py").write_text(MINE, "utf-8")
+    for name in ("one", "two"):
+        (folder / f"{name}.py").write_text(
+            f"def loss(student, taught):\n    return taught.float() * 0  # {name}\n", "utf-8"
+        )
     label_by_worker(load_job(write_job(folder, JOB)), "teacher")
     return folder
 
@@ -259,6 +263,9 @@ def test_a_kill_between_the_best_epoch_and_the_stop_keeps_other_weights(job, und
     file, (due, due_stored, _) = job(), undisturbed
     steps = due.details["steps"] // due.details["epochs"]
     train(file, 2, tmp_path / "log0", dies_at=(due.details["best_epoch"] + after_best) * steps + 1, dying=1)
+    (begun,) = (file.parent / "root" / "students" / "small").glob("*/metrics.jsonl")
+    checkpointed = (due.details["best_epoch"] + after_best) // 2 * 2
+    assert [json.loads(line)["epoch"] for line in begun.read_text().splitlines()] == list(range(1, checkpointed + 1))
     train(file, 1, tmp_path / "log1")
     record, stored, folder = kept(file)
     assert stored == due_stored
@@ -312,17 +319,19 @@ def test_a_fit_stops_otherwise_than_a_student(job):
 
 def test_a_stop_is_no_part_of_which_model_is_meant(job):
     folders = set()
+    own = '    learns = "pools.validation"\n    loss = {{ kind = "custom", file = "{}.py" }}\n'
     for number, text in enumerate(
         [
             JOB,
             changed('\n    [students.small.early_stop]\n    learns = "pools.validation"\n', "\n"),
             changed('    learns = "pools.validation"\n', '    learns = "pools.validation"\n    patience = 4\n'),
             changed('classes = ["c", "a", "b"]', 'classes = ["a", "b"]'),
+            *(changed('    learns = "pools.validation"\n', own.format(name)) for name in ("one", "two")),
         ]
     ):
         loaded = load_job(job(text, f"job{number}"))
         folders.add(student_lesson(loaded, loaded.variants[0]).folder.rsplit("/", 1)[1])
-    assert len(folders) == 4
+    assert len(folders) == 6
 
 
 def test_held_out_rows_without_a_known_class_are_measured(job):
