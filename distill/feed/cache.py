@@ -18,7 +18,7 @@ class ChunkCache:
     """`cache(chunk)` → its arrays, which nobody may write to. For many threads."""
 
     def __init__(self, source: Source, disk: DiskCache | None = None) -> None:
-        self.source, self.disk = source, disk
+        self.source, self.disk = source, disk if source.remote else None
         self.held: dict[Chunk, Arrays] = {}
         self._held_bytes = 0
         self._number = next(_numbers)

@@ -224,6 +224,16 @@ def test_half_of_the_chunks_on_disk_are_read_twice(s3_root, tmp_path, nothing_he
         same(mine, due)
 
 
+def test_rows_of_this_disk_are_copied_on_it(tmp_path, nothing_held):
+    write_pool(tmp_path / "pool", [100])
+    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
+    disk = DiskCache(1 << 30, tmp_path / "cache")
+    _, asked = epochs(source, disk)
+    assert asked[2].get > 0
+    assert not files(tmp_path / "cache")
+    disk.close()
+
+
 def test_a_source_on_this_disk_is_called_remote(tmp_path):
     write_pool(tmp_path / "pool", [20])
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")

@@ -244,7 +244,7 @@ def undisturbed(pools, tmp_path_factory):
     return taught(write_job(folder, JOB))
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_another_number_of_workers_stops_at_another_epoch_or_keeps_other_weights(job, undisturbed, tmp_path, workers):
     file, (due, due_stored, _) = job(), undisturbed
     train(file, workers, tmp_path / "log")
@@ -258,7 +258,7 @@ def measured(record):
     return [(each["held_out"], each["better"]) for each in record.details["history"]]
 
 
-@pytest.mark.parametrize("after_best", [0, 2])
+@pytest.mark.parametrize("after_best", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_kill_between_the_best_epoch_and_the_stop_keeps_other_weights(job, undisturbed, tmp_path, after_best):
     file, (due, due_stored, _) = job(), undisturbed
     steps = due.details["steps"] // due.details["epochs"]
