@@ -45,9 +45,11 @@ class LineBar:
     def __init__(self, title: str, total: float, unit: str, say: Callable[[str, str], None]) -> None:
         self.title, self.total, self.unit, self.say = title, total, unit, say
         self.done, self.began, self.said = 0.0, time.monotonic(), time.monotonic()
+        self.note = ""
+        """What was said last: why it ends, where it ends before its total."""
 
     def advance(self, amount: float, note: str = "") -> None:
-        self.done += amount
+        self.done, self.note = self.done + amount, note
         if time.monotonic() - self.said >= LINE_EVERY_SECONDS:
             rate = self.done / max(time.monotonic() - self.began, 1e-9)
             left = (self.total - self.done) / rate if rate else float("inf")

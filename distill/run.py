@@ -99,7 +99,9 @@ def told_trained(trained: Trained) -> str:
     history = trained.record.details.get("history") or [{}]
     unknown = max((1 - share for share in history[-1].get("known", [])), default=0.0)
     noted = f", {100 * unknown:.2g}% of rows unknown to a term" if unknown > 0 else ""
-    return f"{trained.name}: {trained.record.parameters:,} parameters, {'trained now' if trained.now else 'done before'}{noted}"
+    epochs, best = trained.record.details.get("epochs"), trained.record.details.get("best_epoch")
+    stopped = f", stopped after epoch {epochs}, epoch {best} is kept" if best else ""
+    return f"{trained.name}: {trained.record.parameters:,} parameters, {'trained now' if trained.now else 'done before'}{stopped}{noted}"
 
 
 def told_labels(summary: LabelSummary) -> str:

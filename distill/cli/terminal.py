@@ -63,7 +63,8 @@ class TerminalDisplay:
         if isinstance(bar, _TerminalBar):
             bar.progress.stop()
         else:
-            _say_line(bar.title, f"{bar.done:,.0f} of {bar.total:,.0f} {bar.unit}")
+            why = f", {bar.note}" if bar.note and bar.done < bar.total else ""
+            _say_line(bar.title, f"{bar.done:,.0f} of {bar.total:,.0f} {bar.unit}{why}")
 
 
 def _say_line(title: str, said: str) -> None:

@@ -1,33 +1,30 @@
 """Batches for one training worker: its lanes of a source, read ahead in threads, the same rows whatever the number of workers.
 
-Where a source's chunks fit in `CACHE_BYTES`, later epochs read nothing.
+Where a source's chunks fit into its cache (`cache`), later epochs read nothing.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from distill.feed.order import Chunk, Order, Window
+from distill.feed.cache import ChunkCache
+from distill.feed.disk_cache import DiskCache
+from distill.feed.order import Order, Window
 from distill.feed.source import Arrays, Source, concatenate
 
-CACHE_BYTES = 256 << 20
 _THREADS = 4
 
 
 class Feed:
     """Yields the batches of one source, epoch after epoch, for the lanes of one worker."""
 
-    def __init__(self, source: Source, order: Order, *, rank: int, workers: int) -> None:
-        self.source, self.order = source, order
+    def __init__(self, source: Source, order: Order, *, rank: int, workers: int, disk: DiskCache | None = None) -> None:
+        self.order, self.cache = order, ChunkCache(source, disk)
         self.lanes = range(rank, order.lanes, workers)
         self._threads = ThreadPoolExecutor(_THREADS)
-        self._cache: dict[Chunk, Arrays] = {}
-        self._cached_bytes = 0
-        self._lock = threading.Lock()
 
     def batches(self, first_step: int = 0) -> Iterator[Arrays]:
         """Batches from a global step on, without end. Each has `lane_rows` rows a lane; padding rows have weight 0 and row −1."""
@@ -83,28 +80,16 @@ class Feed:
         made: Arrays = {}
         first = 0
         for chunk in window.chunks:
-            rows = self._chunk(chunk)
+            rows = self.cache(chunk)
             made = made or {name: np.empty((len(places), *like.shape[1:]), like.dtype) for name, like in rows.items()}
             for name, values in rows.items():
                 made[name][places[first : first + chunk.rows]] = values
             first += chunk.rows
         return made
 
-    def _chunk(self, chunk: Chunk) -> Arrays:
-        cached = self._cache.get(chunk)
-        if cached is not None:
-            return cached
-        arrays = self.source.load(chunk)
-        size = sum(values.nbytes for values in arrays.values())
-        with self._lock:
-            if self._cached_bytes + size <= CACHE_BYTES and chunk not in self._cache:
-                self._cache[chunk] = arrays
-                self._cached_bytes += size
-        return arrays
-
     def _nothing(self) -> Arrays:
         """Arrays of no rows, for a lane that has none."""
-        return _part(self._chunk(self.order.chunks[0]), 0, 0)
+        return _part(self.cache(self.order.chunks[0]), 0, 0)
 
 
 def _part(rows: Arrays, start: int, stop: int) -> Arrays:

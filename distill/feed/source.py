@@ -37,6 +37,7 @@ from distill.pool import (
     ngram_places,
     read_chunk,
 )
+from distill.storage import is_remote
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -49,6 +50,8 @@ class LabelColumn:
     sets: tuple[LabelSet, ...]
     temperature: float | None
     row_weight: RowWeight | None = None
+    class_weights: tuple[float, ...] | None = None
+    """How much a row counts by its class, where `row_weight` is class balance."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ class TargetColumn:
 
     name: str
     outputs: Outputs
+    class_weights: tuple[float, ...] | None = None
+    """How much a row counts by its class."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,12 @@ class Source:
     def rows(self) -> int:
         """Rows of all its pools."""
         return sum(inventory.rows for inventory in self.inventories)
+
+    @property
+    def remote(self) -> bool:
+        """Whether any of it is read from elsewhere than this machine's disk."""
+        labels = [each.folder.uri for column in self.columns.values() for each in getattr(column, "sets", ())]
+        return any(map(is_remote, [*(inventory.uri for inventory in self.inventories), *labels]))
 
     @property
     def shard_rows(self) -> list[list[int]]:
@@ -134,7 +145,7 @@ class Source:
         soft = decode(_rows_of(column.sets[chunk.pool], chunk), column.contract, column.temperature)
         weight = soft.labelled.astype(np.float32)
         if column.row_weight is not None:
-            weight *= row_weights(soft, column.row_weight, column.contract, column.temperature)
+            weight *= row_weights(soft, column.row_weight, column.contract, column.temperature, column.class_weights)
         if isinstance(soft, DenseLabels):
             return {"outputs": soft.outputs, "weight": weight}
         return {"index": soft.index, "log_probs": soft.log_probs, "weight": weight}
@@ -165,7 +176,10 @@ def _held(labels: LabelSet, line: Line) -> pa.Table:
 
 def _target(table: pa.Table, column: TargetColumn) -> Arrays:
     decoded = decode_target(table[column.name], column.outputs)
-    return {"target": decoded.values, "weight": _usable(len(table), decoded.rejected)}
+    weight = _usable(len(table), decoded.rejected)
+    if column.class_weights is not None:
+        weight *= np.asarray(column.class_weights, np.float32)[decoded.values.astype(np.int64)]
+    return {"target": decoded.values, "weight": weight}
 
 
 def _usable(rows: int, rejected: Mapping[int, object]) -> npt.NDArray[np.float32]:

@@ -12,6 +12,7 @@ from distill.job.load import Job, load_job
 from distill.job.models import (
     Cnn,
     CustomModel,
+    EarlyStop,
     Eszsl,
     Fit,
     Linear,
@@ -44,6 +45,7 @@ __all__ = [
     "Custom",
     "CustomModel",
     "Dense",
+    "EarlyStop",
     "Embedding",
     "Ensemble",
     "Eszsl",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from distill.errors import JobError
 from distill.job.check_labels import check_alike, check_labels, check_maker, check_model
 from distill.job.check_networks import check_learnable, check_networks, check_own
+from distill.job.check_stops import check_fit_stop, check_shares, check_stop, stop_names
 from distill.job.check_terms import check_term
 from distill.job.labels import Fitted, TopK
 from distill.job.models import Eszsl, Training
@@ -42,7 +43,9 @@ def _uris(job: Job) -> Problems:
 def _names(job: Job) -> Problems:
     """Every name that is used exists."""
     for fit, spec in job.fit.items():
+        stopped_by = spec.early_stop.pool if spec.early_stop else None
         yield from _known(spec.on, job.pools, f"fit.{fit}.on", "pool")
+        yield from _known(stopped_by, [None, *job.pools], f"fit.{fit}.early_stop.learns", "pool")
     for name, labels in job.labels.items():
         for where, labeler in labels.members(name):
             if isinstance(labeler, Fitted):
@@ -69,6 +72,8 @@ def _student_names(job: Job, name: str, student: Student) -> Problems:
             yield from _known(term.pool, job.pools, where, "pool")
     for pool in student.on:
         yield from _known(pool, job.pools, f"students.{name}.on", "pool")
+    for key, named, known, what in stop_names(job, student):
+        yield from _known(named, known, f"students.{name}.{key}", what)
     for head in student.heads:
         yield from _known(head, student.head_names, f"students.{name}.heads", "head that a term teaches")
 
@@ -113,6 +118,7 @@ def _fits(job: Job) -> Problems:
             yield f"fit.{name}.on = {fit.on!r}: students are judged on that pool. Fit it on another one."
         yield from check_learnable(job, (fit.on,), fit.model, f"fit.{name}")
         yield from check_own(job, fit.model, f"fit.{name}.model")
+        yield from check_fit_stop(job, name)
         if not isinstance(fit.model, Eszsl):
             yield from _training(fit.training, f"fit.{name}.training")
             continue
@@ -177,12 +183,15 @@ def _students(job: Job) -> Problems:
         if unknown:
             continue
         yield from _training(student.training, f"{where}.training")
+        yield from check_shares(student, where)
         yield from _rows(job, student, where)
-        pools = (*student.on, *(term.pool for term in student.terms if term.pool))
+        held_out = student.early_stop.rows if student.early_stop else None
+        pools = (*student.on, *(term.pool for term in student.terms if term.pool), *([held_out] if held_out else []))
         yield from check_learnable(job, pools, student.model, where)
         yield from check_networks(job, student, where)
         for number, term in enumerate(student.terms):
             yield from check_term(job, student, term, f"{where}.terms.{number}")
+        yield from check_stop(job, student, f"{where}.early_stop")
 
 
 def _rows(job: Job, student: Student, where: str) -> Problems:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from distill.job.labels import Ensemble, TopK
 from distill.job.outputs import Outputs, head_outputs, term_outputs
 from distill.job.spec import Job
-from distill.job.students import Agreement, Confidence, CrossEntropy, CustomLoss, Student, Term
+from distill.job.students import Agreement, ClassBalance, Confidence, CrossEntropy, CustomLoss, Student, Term
 
 Problems = Iterator[str]
 
@@ -90,7 +90,10 @@ def _row_weight(job: Job, term: Term, source: Outputs, where: str) -> Problems:
     if term.row_weight is None:
         return
     said = f"{where}.row_weight.kind = {term.row_weight.kind!r}"
-    if term.label_set is None:
+    if isinstance(term.row_weight, ClassBalance):
+        if _kind_of(source) != _EXCLUSIVE:
+            yield f"{said}: {term.learns} says {source.said}, where a row has no one class to balance. Leave it out."
+    elif term.label_set is None:
         yield f"{said}: {term.learns} is a target, of which nobody is more or less sure. Leave it out."
     elif isinstance(term.row_weight, Agreement) and not isinstance(job.labels[term.label_set].labeler, Ensemble):
         yield f"{said}: {term.learns} comes from one labeler, which agrees with itself. Use an ensemble, or leave it out."

@@ -100,6 +100,7 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
 def _with_defaults(job: Job, student: Student) -> Student:
     sets = [set(job.labels[term.label_set].over) for term in student.terms if term.label_set in job.labels]
     judged = {job.evaluate.on} if job.evaluate else set()
+    judged |= {str(student.early_stop.rows)} if student.early_stop else set()
     shared = set.intersection(*sets) - judged if sets else {str(term.pool) for term in student.terms}
     on = student.on or tuple(name for name in job.pools if name in shared)
     return student.model_copy(update={"on": on, "seed": job.seed if student.seed is None else student.seed})

@@ -164,6 +164,45 @@ class Training(Table):
     """Data-parallel processes. Not part of a student's digest."""
     gpus: Gpus = "auto"
     """GPUs a worker."""
+    cache_gb: Annotated[float, Field(ge=0)] = 10.0
+    """Gigabytes of its own disk that a worker may fill with decoded rows of pools and label sets that lie elsewhere (`s3://`), so that later epochs
+    read nothing there; 0 for none. Below `DISTILL_CACHE`, or else the machine's temporary folder. Not part of a student's digest."""
+
+
+class EarlyStop(Table):
+    """Training stops when a measure on rows that are not trained on gets no better; the weights of its best epoch are kept. `epochs` is then the most."""
+
+    learns: str
+    """What it is measured by, as a term has it: `pools.NAME` for that pool's target."""
+    patience: Positive = 3
+    """Epochs without a better measure until it stops."""
+    least: Annotated[float, Field(ge=0)] = 0.0
+    """By how much the measure must fall to be better."""
+    every_epochs: Positive = 1
+    """It is measured after every so many epochs, and after the last."""
+
+    @field_validator("learns")
+    @classmethod
+    def _source(cls, value: str) -> str:
+        return known_source(value)
+
+    @property
+    def label_set(self) -> str | None:
+        """The label set it is measured by; None for a target."""
+        return self.learns.removeprefix("labels.") if self.learns.startswith("labels.") else None
+
+    @property
+    def pool(self) -> str | None:
+        """The pool whose target it is measured by; None for a label set."""
+        return self.learns.removeprefix("pools.") if self.learns.startswith("pools.") else None
+
+
+def known_source(value: str) -> str:
+    """`labels.NAME` or `pools.NAME`. Raises ValueError."""
+    kind, _, name = value.partition(".")
+    if kind not in ("labels", "pools") or not name:
+        raise ValueError(f"{value!r} is neither 'labels.NAME' nor 'pools.NAME'")
+    return value
 
 
 class Fit(Table):
@@ -174,5 +213,7 @@ class Fit(Table):
     """The labelled pool."""
     training: Training = Training()
     """For networks."""
+    early_stop: EarlyStop | None = None
+    """For networks, by the target of another pool. Default: all epochs are trained, and the last one's weights kept."""
     seed: Seed | None = None
     """Default: the job's."""

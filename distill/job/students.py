@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from distill.job.base import Name, Positive, Seed, Table
-from distill.job.models import Network, Training
+from distill.job.models import EarlyStop, Network, Training, known_source
 
 Temperature = Annotated[float, Field(gt=0)]
 
@@ -118,7 +118,16 @@ class Ramp(Table):
     """Share of all steps that it takes."""
 
 
-RowWeight = Annotated[Agreement | Confidence, Field(discriminator="kind")]
+class ClassBalance(Table):
+    """Rows of rare classes count more: (n / (C · n_c)) to a power, where n_c of n rows have the row's class, of C: the target's, or the label set's
+    most probable one."""
+
+    kind: Literal["class_balance"]
+    power: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """1: all classes count alike; less is between that and all rows alike."""
+
+
+RowWeight = Annotated[Agreement | Confidence | ClassBalance, Field(discriminator="kind")]
 
 
 class Term(Table):
@@ -138,10 +147,7 @@ class Term(Table):
     @field_validator("learns")
     @classmethod
     def _source(cls, value: str) -> str:
-        kind, _, name = value.partition(".")
-        if kind not in ("labels", "pools") or not name:
-            raise ValueError(f"{value!r} is neither 'labels.NAME' nor 'pools.NAME'")
-        return value
+        return known_source(value)
 
     @property
     def label_set(self) -> str | None:
@@ -152,6 +158,21 @@ class Term(Table):
     def pool(self) -> str | None:
         """The pool whose target it learns from; None for a label set."""
         return self.learns.removeprefix("pools.") if self.learns.startswith("pools.") else None
+
+
+class HeldOut(EarlyStop):
+    """How a student's training stops: by a target, or by a label set."""
+
+    over: Name | None = None
+    """The pool whose labels it is measured by; for a label set."""
+    head: Name = MAIN
+    loss: Loss | None = None
+    """Default: `cross_entropy` for exclusive classes, `binary_cross_entropy` for independent ones, `mse` for values."""
+
+    @property
+    def rows(self) -> str | None:
+        """The pool whose rows are held out."""
+        return self.pool or self.over
 
 
 class Head(Table):
@@ -181,8 +202,13 @@ class Student(Table):
     heads: dict[Name, Head] = {}
     """Only heads with classes, a width or a network of their own need to be named."""
     on: tuple[str, ...] = ()
-    """Pools whose rows it sees with label sets. Default: all that its label sets share, except the one it is judged on."""
+    """Pools whose rows it sees with label sets. Default: all that its label sets share, except those it is judged or stopped on."""
+    batch_share: dict[Name, Annotated[float, Field(gt=0, le=1)]] = {}
+    """By pool of a target term: a step sees this share of `batch_rows` of its rows, and not as many as of the others. Each term's mean is over the
+    rows it sees, so λ weighs the terms and this does not: it says what a step spends on which rows, and how often they come round."""
     training: Training = Training()
+    early_stop: HeldOut | None = None
+    """Default: all epochs are trained, and the last one's weights kept."""
     seed: Seed | None = None
     """Default: the job's."""
 
@@ -195,6 +221,11 @@ class Student(Table):
     def judged_heads(self) -> tuple[str, ...]:
         """All but hints: heads with a width of their own."""
         return tuple(name for name in self.head_names if name not in self.heads or self.heads[name].width is None)
+
+    def lane_rows(self, pools: tuple[str, ...]) -> int:
+        """Rows that each lane gives to a step, of pools that are seen together."""
+        share = self.batch_share.get(pools[0], 1.0) if len(pools) == 1 else 1.0
+        return round(share * (self.training.batch_rows // self.training.lanes))
 
     def terms_of(self, head: str) -> tuple[Term, ...]:
         """The terms that teach one head."""

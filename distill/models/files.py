@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from distill.errors import JobError, MissingExtraError, StorageError
 from distill.job.paths import HUB, is_hub
+from distill.models.record import METRICS
 from distill.schema import digest
 from distill.storage import Entry, is_hidden, is_remote, open_storage
 
@@ -82,7 +83,7 @@ def _found(uri: str, where: str) -> tuple[Path, str]:
 
 
 def _files_below(path: Path) -> dict[str, os.stat_result]:
-    """What a model is, by name: no hidden files, no prose, no checkpoints, and nothing that runs when it is opened. A file is itself, named ""."""
+    """What a model is, by name: no hidden files, no prose, no checkpoints, no metrics, and nothing that runs when it is opened. A file is itself, named ""."""
     if path.is_file():
         return {"": path.stat()}
     names = sorted(str(each.relative_to(path)) for each in path.rglob("*") if each.is_file())
@@ -90,7 +91,7 @@ def _files_below(path: Path) -> dict[str, os.stat_result]:
 
 
 def _is_kept(name: str) -> bool:
-    of_training = "checkpoints" in name.split("/")[:-1]
+    of_training = "checkpoints" in name.split("/")[:-1] or name == METRICS
     return not is_hidden(name) and not of_training and not name.lower().endswith((".md", *_UNSAFE))
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from distill.errors import ContractError
 from distill.job import CustomModel, Eszsl, Job, Student, Training, Variant, pool_outputs
+from distill.job.held_out import fit_stop, held_out_term
 from distill.job.outputs import term_outputs
 from distill.job.own import TRUNK, fit_code, head_key, identity_of, own_models, student_code
-from distill.job.students import CustomLoss, Term
+from distill.job.students import CustomLoss, HeldOut, Term
 from distill.labels import Contract, LabelSet, label_set_folder
 from distill.models.files import identify_model
 from distill.models.record import ModelRecord, read_record
@@ -32,9 +33,10 @@ _USUAL: Mapping[str, Any] = {
     "row_weight": None,
     "ramp": None,
     "width": None,
+    "batch_share": {},
 }
 """Options of a training, a head, a term or its loss that came later, and what they say of models from before."""
-_NOT_LEARNED = {"workers", "gpus", "checkpoint_epochs", "checkpoint_steps"}
+_NOT_LEARNED = {"workers", "gpus", "checkpoint_epochs", "checkpoint_steps", "cache_gb"}
 
 
 def fit_folder(job: Job, name: str) -> Storage:
@@ -51,6 +53,7 @@ def fit_folder(job: Job, name: str) -> Storage:
         pool.features.model_dump(mode="json"),
         [pool.spec.target, outputs.kind, list(outputs.classes), outputs.exclusive],
         described,
+        *_stopped_by(job, fit_stop(fit.early_stop) if fit.early_stop else None),
     ]
     return open_storage(job.root_uri).folder("fits", name, digest(identity)[:16])
 
@@ -105,8 +108,28 @@ def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Stora
         [job.pools[term.pool].target if term.pool else None for term in student.terms],
         [asdict(term_outputs(job, term)) for term in student.terms],
         *([own] if (own := _own_losses(job, student)) else []),
+        *_stopped_by(job, student.early_stop),
     ]
     return open_storage(job.root_uri).folder("students", variant.student, digest(identity)[:16])
+
+
+def _stopped_by(job: Job, stop: HeldOut | None) -> list[dict[str, Any]]:
+    """What decides when a training stops and which epoch is kept: nothing where it trains to the end."""
+    if stop is None:
+        return []
+    pool, term = str(stop.rows), held_out_term(job, stop)
+    opened = open_pool(job, pool)
+    own = job.custom_source(term.loss, "early_stop.loss").text if isinstance(term.loss, CustomLoss) else None
+    said = {"patience": stop.patience, "least": stop.least, "every_epochs": stop.every_epochs}
+    measured = [_plain_term(term), own, asdict(term_outputs(job, term)), opened.features.model_dump(mode="json")]
+    return [{"early_stop": said, "measured": measured, "target": opened.spec.target, "pins": held_out_pins(job, stop)}]
+
+
+def held_out_pins(job: Job, stop: HeldOut) -> dict[str, str]:
+    """The rows and labels that a training is stopped by, by digest."""
+    pool = str(stop.rows)
+    labels = {f"{stop.learns} over {pool}": label_set(job, stop.label_set, pool).label_hash} if stop.label_set else {}
+    return {**labels, f"pools.{pool}": open_pool(job, pool).inventory.content}
 
 
 def _own_losses(job: Job, student: Student) -> list[str]:
@@ -164,7 +187,7 @@ def _plain_student(job: Job, student: Student, where: str) -> dict[str, Any]:
         key: identity_of(model, code[key], f"{where}.{key}")
         for key, model in own_models(student.model, student.heads).items()
     }
-    plain = student.model_dump(mode="json", exclude={"training", "terms"})
+    plain = without_usual(student.model_dump(mode="json", exclude={"training", "terms", "early_stop"}), _USUAL)
     plain["model"] = own.get(TRUNK, plain["model"])
     plain["heads"] = {
         name: without_usual({**head, "model": own.get(head_key(name), head["model"])}, _USUAL)

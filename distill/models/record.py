@@ -21,6 +21,8 @@ from distill.storage import Storage
 
 DONE = "done.json"
 WEIGHTS = "weights.safetensors"
+METRICS = "metrics.jsonl"
+"""Beside them, of how it was trained: no part of the model."""
 _NETWORK: TypeAdapter[Network] = TypeAdapter(Network)
 
 

@@ -5,7 +5,7 @@ A chart never shows more than can be read; its caption says what was left out. E
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.report.confusion import draw_confusions
@@ -25,7 +25,7 @@ from distill.report.drawing import (
 from distill.report.groups import ranked_students, selected, short_name, told_selection
 from distill.report.measure import axis_name, full_name, scale, told
 from distill.report.sweeps import draw_sweeps
-from distill.results import MEASURES, SHARES, Evaluation, Group, shown_value
+from distill.results import MEASURES, SHARES, Evaluation, Group, MethodResult, shown_value
 
 _BARS, _COLOURED, _RELIABLE, _CURVES = 12, 8, 6, 9
 _CURVE_COLUMNS = 3
@@ -201,13 +201,31 @@ def _curves(evaluation: Evaluation) -> Chart | None:
         panel.set_axis_off()
     figure.supxlabel("epoch", fontsize=9)
     title = "Training loss"
-    last = "; ".join(f"{group.name} {group.methods[0].history[-1]['loss']:.3g}" for group in groups)
+    last = "; ".join(f"{group.name} {group.methods[0].history[-1]['loss']:.3g}{_told_best(group)}" for group in groups)
+    measured = any(_held_out(method) for group in groups for method in group.methods)
     left = f"{len(groups)} of {len(learned)} trainings, the best students first. " * (len(groups) < len(learned))
     return Chart(
         title=title,
         svg=as_svg(figure, title=title, told=f"Loss by epoch, at the end: {last}"),
-        caption=left + _told_lines(groups),
+        legend=[Mark("training loss", COLOURS[0]), Mark("held-out measure", COLOURS[1], dashed=True)]
+        if measured
+        else (),
+        caption=left + "The dot is the epoch that was kept. " * measured + _told_lines(groups),
     )
+
+
+def _held_out(method: MethodResult) -> list[Mapping[str, Any]]:
+    """The epochs that were measured on held-out rows."""
+    return [each for each in method.history if "held_out" in each]
+
+
+def _best(method: MethodResult) -> Mapping[str, Any] | None:
+    return next((each for each in reversed(_held_out(method)) if each["better"]), None)
+
+
+def _told_best(group: Group) -> str:
+    best = _best(group.methods[0])
+    return f" (held out {best['held_out']:.3g} at epoch {best['epoch']}, which was kept)" if best else ""
 
 
 def _told_lines(groups: Sequence[Group]) -> str:
@@ -219,6 +237,11 @@ def _panel(panel: Any, group: Group) -> None:
     for method in group.methods:
         epochs = [each["epoch"] for each in method.history]
         panel.plot(epochs, [each["loss"] for each in method.history], color=COLOURS[0], linewidth=1.1, alpha=0.85)
+        measured, best = _held_out(method), _best(method)
+        marks = [(each["epoch"], each["held_out"]) for each in measured]
+        if best is not None:
+            panel.plot(*zip(*marks, strict=True), color=COLOURS[1], linewidth=1.1, linestyle=(0, (3, 2)), alpha=0.85)
+            panel.plot(best["epoch"], best["held_out"], "o", color=COLOURS[1], markersize=4)
     panel.set_title(short_name(group, between="\n", characters=26), fontsize=7.5)
     panel.tick_params(labelsize=7)
     few_ticks(panel.xaxis, 4, whole=True)

@@ -1,4 +1,4 @@
-"""Where training goes on after a kill: weights, optimiser and position, in safetensors and one sealed JSON written last.
+"""Where training goes on after a kill: weights, those of the best epoch, optimiser and position, in safetensors and one sealed JSON written last.
 
 The newest checkpoint whose parts are whole is taken; a torn one is passed over. One rank chooses and all load what it chose, so that
 ranks never go on from different steps.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import safetensors.torch
@@ -34,18 +34,22 @@ class Position:
     history: list[dict[str, Any]] = field(default_factory=list)
     sums: list[list[float]] = field(default_factory=list)
     """Of the epoch under way, a row a term (`CombinedLoss`); empty at its start."""
+    best: dict[str, Tensor] = field(default_factory=dict, compare=False)
+    """The weights of the best epoch so far, where a measure says which that is."""
 
 
 def save_checkpoint(folder: Storage, position: Position, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Keep the state after `position.step` steps."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in position.best.items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
     content = safetensors.torch.save(apart(tensors))
     digest = hashlib.sha256(content).hexdigest()
     key = f"step_{position.step:09d}"
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
-    folder.put(f"{key}.json", seal({**asdict(position), "sha256": digest}))
+    said = {"step": position.step, "history": position.history, "sums": position.sums}
+    folder.put(f"{key}.json", seal({**said, "sha256": digest}))
     _thin(folder)
 
 
@@ -67,7 +71,7 @@ def load_checkpoint(folder: Storage, key: str, network: nn.Module, optimizer: to
     tensors = _tensors(folder, key, body["sha256"])
     network.load_state_dict(_below(tensors, "network."))
     _load_optimizer(optimizer, _below(tensors, "optimizer."))
-    return Position(body["step"], body["history"], body.get("sums", []))
+    return Position(body["step"], body["history"], body.get("sums", []), _below(tensors, "best."))
 
 
 def _thin(folder: Storage) -> None:

@@ -5,7 +5,9 @@ source of its own, and every step takes a batch from each: the combined loss is 
 
     L(θ) = Σ_t weight_t · E_{x ~ source_t} [ ℓ_t(f_θ(x), what t learns of x) ],
 
-as the mathematics has it, whatever the sizes of the pools. The first source sets the length of an epoch.
+as the mathematics has it, whatever the sizes of the pools. The first source sets the length of an epoch. Every batch has `batch_rows` rows, or of a
+target's source the share of them that `batch_share` says. That is no λ: the means stay means over the rows that are seen. A smaller share costs less a
+step, has fewer rows to estimate its mean by, and goes through its pool more slowly.
 """
 
 from __future__ import annotations
@@ -14,10 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from distill.errors import ContractError
-from distill.feed import LabelColumn, Source, TargetColumn
+from distill.feed import Order, Source, cut_chunks
 from distill.job import (
     MAIN,
-    Eszsl,
     Fit,
     Job,
     Outputs,
@@ -26,19 +27,25 @@ from distill.job import (
     Training,
     Variant,
     head_outputs,
-    ngrams_of,
     pool_outputs,
 )
+from distill.job.held_out import fit_student, held_out_term, usual_loss
 from distill.job.outputs import term_outputs
 from distill.job.own import Code, fit_code, student_code
 from distill.job.source import PythonFile
-from distill.job.students import BinaryCrossEntropy, CrossEntropy, CustomLoss, Loss, Mse, Ramp
-from distill.labelers.prepare import prepare_labels
+from distill.job.students import CustomLoss, HeldOut, Loss, Ramp
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
-from distill.models.identity import fit_folder, label_set, student_folder, student_pins, whole_labels
+from distill.models.identity import (
+    fit_folder,
+    held_out_pins,
+    label_set,
+    student_folder,
+    student_pins,
+)
 from distill.models.trial import try_own
-from distill.pool import OpenPool, open_pool
+from distill.pool import open_pool
 from distill.storage import Storage
+from distill.train.sources import lesson_sources, pools_of, source_of
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,15 @@ class TermPlan:
 
 
 @dataclass(frozen=True)
+class HeldOutPlan:
+    """By which rows and what measure a training stops. The term is the only one of its source."""
+
+    source: Source
+    term: TermPlan
+    stop: HeldOut
+
+
+@dataclass(frozen=True)
 class Lesson:
     """Everything a training worker needs."""
 
@@ -89,6 +105,15 @@ class Lesson:
     most_chunk_rows: int
     said: Mapping[str, object]
     """For people: kept in the record."""
+    lane_rows: tuple[int, ...]
+    """Rows that a lane gives to a step, by source."""
+    held_out: HeldOutPlan | None = None
+
+    def order(self, source: int) -> Order:
+        """In which order the rows of one source are seen."""
+        lanes = self.training.lanes
+        chunks = cut_chunks(self.sources[source].groups, lanes, self.most_chunk_rows)
+        return Order(chunks, lanes, self.lane_rows[source], self.seed)
 
 
 def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:
@@ -99,14 +124,7 @@ def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:
     if done is not None:
         return done
     outputs = pool_outputs(job, fit.on)
-    loss: Loss = Mse(kind="mse")
-    if outputs.kind == "logits":
-        loss = (
-            CrossEntropy(kind="cross_entropy") if outputs.exclusive else BinaryCrossEntropy(kind="binary_cross_entropy")
-        )
-    assert not isinstance(fit.model, Eszsl)
-    term = Term(learns=f"pools.{fit.on}", loss=loss)
-    student = Student(model=fit.model, terms=(term,), on=(fit.on,), training=fit.training, seed=fit.seed)
+    student = fit_student(fit, usual_loss(outputs))
     pins = {f"pools.{fit.on}": open_pool(job, fit.on).inventory.content}
     asked = _Asked(f"fit.{name}", Variant(name, student), folder, {MAIN: outputs}, fit_code(job, name))
     return _lesson(job, asked, pins)
@@ -137,7 +155,7 @@ class _Asked:
 
 def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     variant, heads, student = asked.variant, asked.heads, asked.variant.spec
-    sources, where = _sources(job, student)
+    sources, where = lesson_sources(job, student)
     widths = {head: _head_width(job, student, head, outputs) for head, outputs in heads.items()}
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}
     planned = {head: HeadPlan(widths[head], own[head]) for head in heads}
@@ -145,52 +163,51 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     try_own(plan, f"{job.path}: {asked.key}")
     terms = tuple(
         _projected(
-            job, student, term, _term(job, term, number, where[_pools_of(student, term)], heads[term.head]), widths
+            job, student, term, _term(job, term, number, where[pools_of(student, term)], heads[term.head]), widths
         )
         for number, term in enumerate(student.terms)
     )
-    said = {
+    said: dict[str, object] = {
         "student": variant.student,
         "changes": dict(variant.changes),
         "terms": [f"{term.weight:g} · {term.said}" for term in terms],
     }
+    held_out = _held_out(job, student, heads, widths)
+    if held_out is not None and student.early_stop is not None:
+        said["early_stop"] = {"measure": held_out.term.said, "pins": held_out_pins(job, student.early_stop)}
     seed = student.seed if student.seed is not None else job.seed
-    uri, training = asked.folder.uri, student.training
-    return Lesson(variant.name, uri, plan, heads, terms, sources, training, seed, pins, job.fragment_rows, said)
-
-
-def _pools_of(student: Student, term: Term) -> tuple[str, ...]:
-    return student.on if term.label_set else (str(term.pool),)
-
-
-def _sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict[tuple[str, ...], int]]:
-    """One source for each group of pools that terms see together; where a group stands among them."""
-    groups = list(
-        dict.fromkeys(
-            sorted((_pools_of(student, term) for term in student.terms), key=lambda pools: pools != student.on)
-        )
+    return Lesson(
+        variant.name,
+        asked.folder.uri,
+        plan,
+        heads,
+        terms,
+        sources,
+        student.training,
+        seed,
+        pins,
+        job.fragment_rows,
+        said,
+        lane_rows=tuple(student.lane_rows(pools) for pools in where),
+        held_out=held_out,
     )
-    made = []
-    for pools in groups:
-        opened = [open_pool(job, pool) for pool in pools]
-        width = opened[0].width
-        columns = {
-            str(number): _column(job, term, opened)
-            for number, term in enumerate(student.terms)
-            if _pools_of(student, term) == pools
-        }
-        inventories, features = tuple(pool.inventory for pool in opened), opened[0].features
-        made.append(Source(inventories, features, width, columns, ngrams_of(student.model)))
-    return tuple(made), {pools: number for number, pools in enumerate(groups)}
 
 
-def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:
-    if term.pool:
-        return TargetColumn(str(pools[0].spec.target), pool_outputs(job, term.pool))
-    name = str(term.label_set)
-    _, contract = prepare_labels(job, name)
-    sets = tuple(whole_labels(job, name, pool, contract) for pool in pools)
-    return LabelColumn(contract, sets, getattr(term.loss, "temperature", None), term.row_weight)
+def _held_out(
+    job: Job, student: Student, heads: Mapping[str, Outputs], widths: Mapping[str, int]
+) -> HeldOutPlan | None:
+    """What says when to stop. Raises ContractError where its values are of another width than the head's."""
+    stop = student.early_stop
+    if stop is None:
+        return None
+    term, pool = held_out_term(job, stop), open_pool(job, str(stop.rows))
+    width = widths[stop.head] if heads[stop.head].classes else _value_width(job, term, pool.name)
+    if width != widths[stop.head]:
+        raise ContractError(
+            f"early_stop: {stop.learns} has {width} numbers a row, but head {stop.head!r} answers with {widths[stop.head]}. Measure it by another."
+        )
+    plan = _term(job, term, 0, 0, heads[stop.head])
+    return HeldOutPlan(source_of(job, student, [pool], {plan.column: term}), plan, stop)
 
 
 def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
@@ -199,7 +216,8 @@ def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
         return len(outputs.classes)
     if head in student.heads and student.heads[head].width is not None:
         return int(student.heads[head].width or 0)
-    widths = {term.learns: _value_width(job, student, term) for term in student.terms_of(head)}
+    labelled = student.on[0] if student.on else ""
+    widths = {term.learns: _value_width(job, term, labelled) for term in student.terms_of(head)}
     if len(set(widths.values())) != 1:
         raise ContractError(
             f"head {head!r}: its terms teach values of different widths, {widths}. Give each a head of its own, or give this one a `width`: "
@@ -208,10 +226,11 @@ def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
     return next(iter(widths.values()))
 
 
-def _value_width(job: Job, student: Student, term: Term) -> int:
+def _value_width(job: Job, term: Term, labelled: str) -> int:
+    """Numbers of a target, or of a label set over the pool `labelled`."""
     if term.pool:
         return open_pool(job, term.pool).target_width(pool_outputs(job, term.pool))
-    contract = label_set(job, str(term.label_set), student.on[0]).read_contract()
+    contract = label_set(job, str(term.label_set), labelled).read_contract()
     assert contract is not None
     return contract.width
 
@@ -239,7 +258,7 @@ def _projected(job: Job, student: Student, term: Term, plan: TermPlan, widths: M
     head = student.heads.get(term.head)
     if head is None or head.width is None:
         return plan
-    width, own = _value_width(job, student, term), widths[term.head]
+    width, own = _value_width(job, term, student.on[0] if student.on else ""), widths[term.head]
     return (
         plan if width == own else replace(plan, projected=width, said=f"{plan.said}, projected from {own} to {width}")
     )
@@ -250,5 +269,5 @@ def said_of(term: Term) -> str:
     temperature = getattr(term.loss, "temperature", 1.0)
     at = f" at T={temperature:g}" if temperature != 1.0 else ""
     moving = f", from weight {term.ramp.begin:g}" if term.ramp else ""
-    weighted = f", rows weighted by {term.row_weight.kind}" if term.row_weight else ""
+    weighted = f", rows weighted by {term.row_weight.kind.replace('_', ' ')}" if term.row_weight else ""
     return f"{term.loss.kind.replace('_', ' ')}{at} to {term.learns}{moving}{weighted}"

@@ -1,7 +1,8 @@
 """What every training worker runs: lesson after lesson in one process group, so that the start is paid once.
 
 A worker is deterministic given (lesson, rank, workers): one thread, rows by a pure function, randomness and learning rate anew for each step by its
-number. With `gradients = "lanes"` the number of workers does not matter either. Rank 0 keeps checkpoints and, last, the export.
+number. With `gradients = "lanes"` the number of workers does not matter either. Rank 0 keeps checkpoints, the metrics and, last, the export: the
+last weights, or those of the best epoch where a held-out measure says which it is (`held_out`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
+from dataclasses import replace
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -19,15 +21,17 @@ from torch import Tensor, nn
 
 from distill.engine import WorkerContext
 from distill.errors import TrainingError
-from distill.feed import Arrays, Feed, Order, cut_chunks
+from distill.feed import Arrays, DiskCache, Feed
 from distill.job import Training
 from distill.models import ModelRecord, write_record
-from distill.models.network import apart, build_network, head_parameters, parameter_count, trained_parameters
+from distill.models.network import build_network, head_parameters, parameter_count, trained_parameters
 from distill.storage import open_storage
 from distill.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
 from distill.train.combined_loss import CombinedLoss
 from distill.train.gradients import Answer, Gradients, LaneGradients, WorkerGradients
+from distill.train.held_out import HeldOutMeasure, best_epoch, is_over, judged
 from distill.train.lesson import Lesson
+from distill.train.metrics import write_metrics
 from distill.train.projection import with_projections
 
 _SAY_EVERY_SECONDS = 0.5
@@ -49,41 +53,52 @@ class _Training:
         self.network = build_network(lesson.plan, lesson.seed).to(context.device)
         self.taught = with_projections(self.network, lesson.terms, lesson.seed).to(context.device)
         self.optimizer = _optimizer(lesson, self.taught)
-        training = lesson.training
-        self.orders = [
-            Order(
-                cut_chunks(source.groups, training.lanes, lesson.most_chunk_rows),
-                training.lanes,
-                training.batch_rows // training.lanes,
-                lesson.seed,
-            )
-            for source in lesson.sources
-        ]
+        self.orders = [lesson.order(number) for number in range(len(lesson.sources))]
         self.steps_per_epoch = self.orders[0].steps_per_epoch
-        self.total_steps = training.epochs * self.steps_per_epoch
+        self.total_steps = lesson.training.epochs * self.steps_per_epoch
         self.position = self._restored()
+        self.stop = lesson.held_out.stop if lesson.held_out else None
+        self.epoch_began, self.epoch_steps = time.monotonic(), 0
 
     def run(self) -> None:
         """All steps that are left, then the export."""
         began, first = time.monotonic(), self.position.step
         self.context.say(first * self.lesson.training.batch_rows, self.lesson.name)
+        disk = self._disk()
         feeds = [
-            Feed(source, order, rank=self.context.rank, workers=self.context.workers)
+            Feed(source, order, rank=self.context.rank, workers=self.context.workers, disk=disk)
             for source, order in zip(self.lesson.sources, self.orders, strict=True)
         ]
+        self.measure = self._measure(disk)
         try:
             self._epochs(self._gradients(), [feed.batches(first) for feed in feeds])
         finally:
             for feed in feeds:
                 feed.close()
+            if disk is not None:
+                disk.close()
         if self.context.rank == 0:
             self._export(time.monotonic() - began)
         if self.context.workers > 1:
             dist.barrier()
 
+    def _disk(self) -> DiskCache | None:
+        """Where rows from elsewhere are kept near."""
+        held_out = [self.lesson.held_out.source] if self.lesson.held_out else []
+        remote = any(source.remote for source in [*self.lesson.sources, *held_out])
+        most_bytes = int(self.lesson.training.cache_gb * 1e9)
+        return DiskCache(most_bytes) if remote and most_bytes else None
+
+    def _measure(self, disk: DiskCache | None) -> HeldOutMeasure | None:
+        plan, answer = self.lesson.held_out, self._answering(self.network)
+        return HeldOutMeasure(plan, self.lesson.training, self.context, answer, disk) if plan is not None else None
+
+    def _answering(self, model: nn.Module) -> Answer:
+        return _answer(self.lesson.training, self.context.device.split(":")[0], model)
+
     def _gradients(self) -> Gradients:
         training, loss = self.lesson.training, CombinedLoss(self.lesson.terms, self.context.device)
-        answer = partial(_answer, training, self.context.device.split(":")[0])
+        answer = self._answering
         if training.gradients == "lanes":
             return LaneGradients(self.taught, loss, self.context, answer, training.lanes)
         return WorkerGradients(self.taught, loss, self.context, answer)
@@ -101,8 +116,10 @@ class _Training:
         training, spoke, unsaid = self.lesson.training, time.monotonic(), 0
         summed = self._begun()
         for step in range(self.position.step, self.total_steps):
+            if is_over(self.position.history, self.stop):
+                break
             summed += self._step(gradients, step, [next(feed) for feed in feeds])
-            unsaid += training.batch_rows
+            unsaid, self.epoch_steps = unsaid + training.batch_rows, self.epoch_steps + 1
             if time.monotonic() - spoke >= _SAY_EVERY_SECONDS or step == self.total_steps - 1:
                 epoch = step // self.steps_per_epoch + 1
                 self.context.say(unsaid, f"{self.lesson.name}: epoch {epoch} of {training.epochs}")
@@ -111,9 +128,17 @@ class _Training:
                 self._end_epoch(step + 1, self._sum(summed))
                 summed = self._begun()
             elif training.checkpoint_steps and (step + 1) % training.checkpoint_steps == 0:
-                self.position = Position(step + 1, self.position.history, self._sum(summed).tolist())
+                self.position = replace(self.position, step=step + 1, sums=self._sum(summed).tolist())
                 self._keep()
                 summed = self._begun()
+        self.context.say(unsaid, f"{self.lesson.name}: {self._ended()}")
+
+    def _ended(self) -> str:
+        """How the training ended, in words."""
+        epochs, best = len(self.position.history), best_epoch(self.position.history)
+        return f"ended after epoch {epochs} of {self.lesson.training.epochs}" + (
+            f", epoch {best} is best" if best else ""
+        )
 
     def _begun(self) -> Tensor:
         """The sums of the epoch under way, which rank 0 has for all."""
@@ -139,21 +164,45 @@ class _Training:
         self._require_rows(summed)
         means = (summed[:, 0] / summed[:, 1].clamp_min(1e-12)).tolist()
         epoch = step // self.steps_per_epoch
-        done = (step - 1) / self.total_steps
-        total = sum(term.weight_at(done) * mean for term, mean in zip(self.lesson.terms, means, strict=True))
+        weights = [term.weight_at((step - 1) / self.total_steps) for term in self.lesson.terms]
+        total = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
         if not math.isfinite(total):
             raise ValueError(
                 f"{self.lesson.name}: the loss is {total} after epoch {epoch}. Lower training.learning_rate, or look at the labels."
             )
         known = (summed[:, 2] / summed[:, 3]).tolist()
-        said = {"epoch": epoch, "loss": total, "terms": means, "known": known}
-        self.position = Position(step, [*self.position.history, said])
-        if epoch % self.lesson.training.checkpoint_epochs == 0 or step == self.total_steps:
+        said = {"epoch": epoch, "step": step, "loss": total, "terms": means, "weights": weights, "known": known}
+        said |= self._paced(step) | self._judged(epoch)
+        best = _copied(self.network) if said.get("better") and not self.context.rank else self.position.best
+        self.position = Position(step, [*self.position.history, said], best=best)
+        self.epoch_began, self.epoch_steps = time.monotonic(), 0
+        over = step == self.total_steps or is_over(self.position.history, self.stop)
+        if epoch % self.lesson.training.checkpoint_epochs == 0 or over:
             self._keep()
+
+    def _paced(self, step: int) -> dict[str, float]:
+        """Learning rate and pace of an epoch that ends with this step."""
+        training, seconds = self.lesson.training, time.monotonic() - self.epoch_began
+        learning_rate = training.learning_rate * rate(training, step - 1, self.total_steps)
+        rows = self.epoch_steps * training.batch_rows
+        return {
+            "learning_rate": learning_rate,
+            "rows_per_second": round(rows / max(seconds, 1e-9), 1),
+            "seconds": round(seconds, 3),
+        }
+
+    def _judged(self, epoch: int) -> dict[str, Any]:
+        """What the held-out rows say of an epoch; nothing where they are not asked."""
+        if self.measure is None or self.stop is None:
+            return {}
+        if epoch % self.stop.every_epochs and epoch != self.lesson.training.epochs:
+            return {}
+        return judged(self.position.history, self.measure(self.network), self.stop)
 
     def _keep(self) -> None:
         if self.context.rank == 0:
             save_checkpoint(self.folder.folder("checkpoints"), self.position, self.taught, self.optimizer)
+            write_metrics(self.folder, self.position.history)
 
     def _require_rows(self, summed: Tensor) -> None:
         for term, weight in zip(self.lesson.terms, summed[:, 1].tolist(), strict=True):
@@ -164,10 +213,12 @@ class _Training:
                 )
 
     def _export(self, seconds: float) -> None:
-        weights = safetensors.torch.save(apart(self.network.state_dict()))
-        lesson = self.lesson
+        weights = safetensors.torch.save(self.position.best or _copied(self.network))
+        lesson, best = self.lesson, best_epoch(self.position.history)
+        stopped = {"epochs": len(self.position.history), "best_epoch": best} if best else {}
         said = {
-            "steps": self.total_steps,
+            **stopped,
+            "steps": self.position.step,
             "rows": [source.rows for source in lesson.sources],
             "seconds": round(seconds, 3),
             "history": self.position.history,
@@ -199,6 +250,11 @@ class _Training:
         if self.context.workers > 1:
             dist.all_reduce(values)
         return values
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    """The weights as they are now."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
 
 
 def rate(training: Training, step: int, steps: int) -> float:

@@ -67,17 +67,8 @@ def _teach(lessons: Sequence[Lesson]) -> None:
 
 
 def _rows(lesson: Lesson) -> int:
-    """Rows of the first source that all steps together see, padding included."""
-    from distill.feed import Order, cut_chunks
-
-    training = lesson.training
-    order = Order(
-        cut_chunks(lesson.sources[0].groups, training.lanes, lesson.most_chunk_rows),
-        training.lanes,
-        training.batch_rows // training.lanes,
-        0,
-    )
-    return training.epochs * order.steps_per_epoch * training.batch_rows
+    """Rows of batches that all steps together see, padding included; fewer where training stops early, which its last word says."""
+    return lesson.training.epochs * lesson.order(0).steps_per_epoch * lesson.training.batch_rows
 
 
 def _record(found: Lesson | ModelRecord, what: str) -> ModelRecord:

@@ -113,10 +113,10 @@ def _opened(folder: str) -> tuple[Any, list[Any]]:
 
 
 def _distill(folder: str) -> dict[str, float]:
-    from distill.feed import Feed, LabelColumn, Order, Source, cut_chunks, feed
+    from distill.feed import Feed, LabelColumn, Order, Source, cache, cut_chunks
     from distill.job import VectorFeatures
 
-    feed.CACHE_BYTES = 0
+    cache.CACHE_BYTES = 0
     inventory, (topk, dense) = _opened(folder)
     contracts = _contracts()
     columns = {"0": LabelColumn(contracts[0], (topk,), 2.0), "1": LabelColumn(contracts[1], (dense,), None)}

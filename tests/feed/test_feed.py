@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distill.feed import Feed, Order, cut_chunks
-from distill.feed import feed as feed_module
+from distill.feed import cache as cache_module
 
 LANES, LANE_ROWS = 4, 3
 
@@ -96,7 +96,7 @@ def test_the_cache_answers_other_rows_or_is_never_asked(laid, order, batches, mo
     monkeypatch.setattr(type(laid.source), "load", lambda source, chunk: loads.append(chunk) or load(source, chunk))
     cached = batches(2 * order.steps_per_epoch)
     assert len(loads) == len(order.chunks)
-    monkeypatch.setattr(feed_module, "CACHE_BYTES", 0)
+    monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
     loads.clear()
     uncached = batches(2 * order.steps_per_epoch)
     assert len(loads) >= 2 * len(order.chunks)
@@ -107,11 +107,11 @@ def test_the_cache_answers_other_rows_or_is_never_asked(laid, order, batches, mo
 
 def test_the_cache_grows_beyond_its_limit(laid, order, monkeypatch):
     one = sum(values.nbytes for values in laid.source.load(order.chunks[0]).values())
-    monkeypatch.setattr(feed_module, "CACHE_BYTES", 3 * one)
+    monkeypatch.setattr(cache_module, "CACHE_BYTES", 3 * one)
     feed = Feed(laid.source, order, rank=0, workers=1)
     list(islice(feed.batches(), order.steps_per_epoch))
     feed.close()
-    held = [values.nbytes for arrays in feed._cache.values() for values in arrays.values()]
+    held = [values.nbytes for arrays in feed.cache.held.values() for values in arrays.values()]
     assert 0 < sum(held) <= 3 * one
 
 

@@ -157,3 +157,9 @@ def test_a_model_file_on_a_store_is_another_than_on_disk(s3_root, model):
 def test_the_same_model_elsewhere_is_another(model, tmp_path):
     shutil.copytree(model, tmp_path / "copy")
     assert identify(tmp_path / "copy").sha256 == identify(model).sha256
+
+
+def test_the_metrics_of_a_student_are_a_part_of_it(model):
+    before = identify_model(str(model), None, "where")
+    (model / "metrics.jsonl").write_text('{"seconds": 1}\n', "utf-8")
+    assert identify_model(str(model), None, "where") == before

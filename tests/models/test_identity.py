@@ -113,6 +113,8 @@ def test_a_student_is_found_that_learned_another_target(folder):
         ('"cross_entropy" }', '"cross_entropy" }\n    weight = 0.5'),
         ('"cross_entropy" }', '"cross_entropy" }\n    head = "other"'),
         ("epochs = 2", "epochs = 3"),
+        ('"cross_entropy" }', '"cross_entropy" }\n    row_weight = { kind = "class_balance" }'),
+        ("    [students.small]", "    [students.small]\n    batch_share = { labelled = 0.5 }"),
         ('model = { kind = "linear" }\n    training', 'model = { kind = "mlp", hidden = [4] }\n    training'),
     ],
 )
@@ -126,6 +128,7 @@ def test_a_student_is_found_that_was_taught_otherwise(folder, old, new):
     [
         ("workers = 2", "workers = 4"),
         ("workers = 2", "workers = 2, gpus = 0.5"),
+        ("workers = 2", "workers = 2, cache_gb = 0"),
         (
             "    [students.small]",
             '    [evaluate]\n    on = "labelled2"\n    [pools.labelled2]\n    path = "x"\n    target = "kind"\n    classes = ["a"]\n    [students.small]',

@@ -207,3 +207,23 @@ def test_clipped_name_is_too_long(length):
     text = "".join(str(number % 10) for number in range(length))
 
     assert len(clipped(text, 8)) == min(length, 8)
+
+
+def test_a_held_out_measure_is_not_drawn_or_another_epoch_is_marked(digits):
+    import re
+
+    def measured(method):
+        held = [
+            {**each, "held_out": abs(each["epoch"] - 8) + 1.0, "better": each["epoch"] <= 8} for each in method.history
+        ]
+        return replace(method, history=held)
+
+    plain = _chart(digits, "Training loss")
+    assert (plain.legend, "kept" in plain.caption) == ((), False)
+    methods = tuple(measured(each) if each.role == "student" else each for each in digits.methods)
+    chart = _chart(replace(digits, methods=methods), "Training loss")
+    assert [mark.name for mark in chart.legend] == ["training loss", "held-out measure"]
+    assert "The dot is the epoch that was kept." in chart.caption
+    assert len(re.findall("stroke-dasharray", chart.svg)) > len(re.findall("stroke-dasharray", plain.svg))
+    assert "held out 1 at epoch 8, which was kept" in chart.svg
+    ET.fromstring(chart.svg.replace("xlink:href", "href"))

@@ -1,0 +1,60 @@
+"""How much rows count by their class, from how many rows have each: counted once, and kept under the root by what was counted.
+
+    counts/<digest of label hash, or of pool content, target and classes>
+
+A label set's counts are in its commits; a target's cost a pass over that column, which the trials of a sweep, and the next run, do not repeat.
+Rows whose features cannot be read are counted too: they have no weight in any term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.feed import balancing_weights
+from distill.job import Job, Term, pool_outputs
+from distill.job.students import ClassBalance
+from distill.labelers.prepare import prepare_labels
+from distill.labels.class_counts import class_counts
+from distill.models.identity import whole_labels
+from distill.pool import OpenPool
+from distill.pool.target_counts import target_counts
+from distill.schema import digest, seal, unseal
+from distill.storage import open_storage
+
+Counts = npt.NDArray[np.int64]
+
+
+def class_weights(job: Job, term: Term, pools: Sequence[OpenPool]) -> tuple[float, ...]:
+    """What a row of each class counts in a term that is balanced, over all rows that it sees."""
+    assert isinstance(term.row_weight, ClassBalance)
+    each = [_labelled(job, str(term.label_set), pool) if term.label_set else _known(job, pool) for pool in pools]
+    return balancing_weights(np.sum(each, axis=0), term.row_weight.power)
+
+
+def _labelled(job: Job, name: str, pool: OpenPool) -> Counts:
+    _, contract = prepare_labels(job, name)
+    labels = whole_labels(job, name, pool, contract)
+    return _kept(job, ["labels", contract.width, labels.label_hash], lambda: class_counts(labels, contract))
+
+
+def _known(job: Job, pool: OpenPool) -> Counts:
+    outputs, target = pool_outputs(job, pool.name), str(pool.spec.target)
+    counted = ["target", pool.inventory.content, target, list(outputs.classes)]
+    return _kept(job, counted, lambda: target_counts(pool.inventory, target, outputs, job.fragment_rows))
+
+
+def _kept(job: Job, counted: Sequence[object], count: Callable[[], Counts]) -> Counts:
+    """The counts as they are kept, counted first where they are not."""
+    folder, key = open_storage(job.root_uri).folder("counts"), digest(list(counted))[:32]
+    memo = ("counts", key)
+    if memo not in job.memo:
+        stored = folder.read_or_none(key)
+        if stored is None:
+            stored = seal({"counts": count().tolist()})
+            folder.put(key, stored)  # who counts the same writes the same
+        job.memo[memo] = np.array(unseal(stored, folder.url(key))["counts"], np.int64)
+    counts: Counts = job.memo[memo]
+    return counts
