@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, _dynamo
 from torch.nn import functional
 
 from distill.engine import WorkerContext
@@ -53,8 +53,8 @@ Step = Callable[[], None]
 def step_times(case: str, quick: bool, precision: str, compiled: bool, seconds: float) -> dict[str, Any]:
     """Seconds of a step in each way, block by block, for about `seconds` of measuring; and on what."""
     torch.set_num_threads(1)  # as a training worker has it
-    if hasattr(torch._dynamo.config, "fail_on_recompile_limit_hit"):
-        torch._dynamo.config.fail_on_recompile_limit_hit = True  # else it would go on without being compiled
+    if hasattr(_dynamo.config, "fail_on_recompile_limit_hit"):
+        _dynamo.config.fail_on_recompile_limit_hit = True  # else it would go on without being compiled
     chosen, device = find_case(case, quick), "cuda" if torch.cuda.is_available() else "cpu"
     training = Training(precision=precision, compile=compiled, batch_rows=chosen.batch_rows)
     steps = _steps(chosen, training, device)
@@ -63,7 +63,7 @@ def step_times(case: str, quick: bool, precision: str, compiled: bool, seconds: 
         "batch_rows": chosen.batch_rows,
         "seconds": _blocks(steps, device, seconds),
         "warm_up_seconds": first,
-        "compiled_graphs": torch._dynamo.utils.counters["stats"]["unique_graphs"],
+        "compiled_graphs": _dynamo.utils.counters["stats"]["unique_graphs"],
         "teacher_over_student_flops": _flops_ratio(chosen),
         "tf32": {
             "matmul": torch.get_float32_matmul_precision() != "highest",
@@ -142,7 +142,7 @@ def _plain(
     batch: Mapping[str, np.ndarray], case: Case, training: Training, device: str, resident: bool = False
 ) -> Step:
     network = student_network(case).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     made = torch.compile(network) if training.compile else network
     x_BF, target_B = torch.from_numpy(batch["features"]), torch.from_numpy(batch["0.target"])
     if resident:

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Case:
     side: int = 0
     """Of its images; 0: its rows are vectors."""
     classes: int = 1_000
-    written: int = field(default=4)
+    written: int = 4
 
     @property
     def rows(self) -> int:
@@ -122,7 +122,7 @@ CASES = (
         fragment_rows=16_384,
         group_rows=8_192,
         shard_rows=32_768,
-        shards=16,
+        shards=8,
     ),
 )
 QUICK_CASES = (

@@ -47,8 +47,8 @@ PAIRS = {
 }
 SETTINGS = (("bfloat16", True), ("bfloat16", False), ("float32", False), ("float32", True))
 """Precision, and whether compiled; the last two once both students have the first two."""
-_LEAST_SECONDS = 15
-"""A part is not begun with less."""
+_LEAST_SECONDS, _MOST_SECONDS = 15, 240
+"""A part is not begun with less, and no process of one is waited for longer: one that hangs does not cost the others."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -122,7 +122,7 @@ class _Bench:
     def _steps(self, name: str, case: str, precision: str, compiled: bool) -> None:
         told = {"quick": self.told.quick, "precision": precision, "seconds": self.told.step_seconds}
         self._say(f"steps, {name}")
-        got = Child(step_times, case=case, compiled=compiled, **told).answer(self._left())
+        got = Child(step_times, case=case, compiled=compiled, **told).answer(self._limit())
         self._require_gpu(got["device"])
         seconds = got["seconds"]
         got["ratios"] = {pair: _ratio(seconds[ours], seconds[theirs]) for pair, (ours, theirs) in PAIRS.items()}
@@ -131,18 +131,20 @@ class _Bench:
     def _training(self, name: str) -> None:
         case, told, folder = find_case(name, self.told.quick), self.told, self.folder / name
         got = self.measured["trainings"][name] = {"rows": case.rows, "batch_rows": case.batch_rows}
-        self._say(f"{name}: writing {case.written} shards of {case.shard_rows:,} rows, and labelling {case.rows:,} rows")
+        self._say(
+            f"{name}: writing {case.written} shards of {case.shard_rows:,} rows, and labelling {case.rows:,} rows"
+        )
         list_shards(folder / "pool", write_shards(folder / "made", case), case.shards)
         job = write_job(folder, case)
-        labelled = Child(label, job=str(job)).answer(self._left())
+        labelled = Child(label, job=str(job)).answer(self._limit())
         if labelled["labelled"] != case.rows or labelled["problems"]:
             raise RuntimeError(f"of {case.rows} rows {labelled['labelled']} were labelled: {labelled['problems']}")
         alone = partial(Child, resident, job=str(job), seconds=told.seconds / 5)
-        self._keep(got, "resident", alone().answer(self._left()))
-        run = trained(job, rows=case.rows, seconds=told.seconds, limit_seconds=self._left())
+        self._keep(got, "resident", alone().answer(self._limit()))
+        run = trained(job, rows=case.rows, seconds=told.seconds, limit_seconds=self._limit())
         self._keep(got, "training", run)
         self._require_gpu(run["device"])
-        self._keep(got, "resident_again", alone().answer(self._left()))
+        self._keep(got, "resident_again", alone().answer(self._limit()))
         bare = statistics.fmean(got[each]["rows_per_second"] for each in ("resident", "resident_again"))
         got["share_of_resident"] = run["rows_per_second"] / bare
         shutil.rmtree(folder)
@@ -160,6 +162,9 @@ class _Bench:
         if self.told.out:
             self.told.out.write_text(json.dumps(self.measured, indent=1), "utf-8")
 
+    def _limit(self) -> float:
+        return min(_MOST_SECONDS, self._left())
+
     def _left(self) -> float:
         return max(1.0, self.told.limit_seconds - (time.monotonic() - self.began))
 
@@ -175,7 +180,10 @@ def _ratio(ours: list[float], theirs: list[float]) -> dict[str, float]:
 
 def _said(bench: _Bench) -> str:
     measured = bench.measured
-    got = [*measured["steps"].values(), *(each["resident"] for each in measured["trainings"].values() if "resident" in each)]
+    got = [
+        *measured["steps"].values(),
+        *(each["resident"] for each in measured["trainings"].values() if "resident" in each),
+    ]
     where = f"{got[0]['device']}, torch {got[0]['torch']}, CUDA {got[0]['cuda']}." if got else "Nothing was measured."
     tiny = " **Tiny sizes: shows that it works, measures nothing.**" if bench.told.quick else ""
     failed = "".join(f"\n\nNot measured: {name}: {why[-300:]}" for name, why in measured["failed"].items())

@@ -165,7 +165,8 @@ def _on(batch: Arrays, device: str) -> tuple[Tensor, Tensor, Tensor]:
 def _bare(lesson: Lesson, batches: Sequence[tuple[Tensor, Tensor, Tensor]], device: str) -> Callable[[], None]:
     """A loop as one writes it: the same network, the same KL to the kept classes, and nothing else."""
     network = build_network(lesson.plan, lesson.seed).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=lesson.training.learning_rate, weight_decay=0.0)
+    training = lesson.training
+    optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
     made, coming = torch.compile(network), cycle(batches)
 
     def step() -> None:
