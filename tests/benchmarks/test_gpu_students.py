@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 
+from distill.feed import Order, cut_chunks
+from distill.job import Training
 from distill.pool import as_matrix
 from tests.benchmarks import gpu_models, gpu_steps, gpu_student_cases, gpu_students
 from tests.benchmarks.gpu_student_cases import CASES, QUICK_CASES, flops_of_a_row, student_network, teacher_network
@@ -31,7 +33,14 @@ def _constants(monkeypatch):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_teacher_is_20_to_50_times_its_student(case):
     assert 20 < flops_of_a_row(teacher_network, case) / flops_of_a_row(student_network, case) < 50
-    assert case.rows % case.batch_rows == 0  # no step is padded
+
+
+@pytest.mark.parametrize("case", [*CASES, *QUICK_CASES], ids=lambda case: f"{case.name}-{case.rows}")
+def test_no_step_of_a_training_is_padded(case):
+    groups = [[case.group_rows] * (case.shard_rows // case.group_rows)] * case.shards
+    lanes = Training().lanes
+    order = Order(cut_chunks([groups], lanes, case.fragment_rows), lanes, case.batch_rows // lanes, 0)
+    assert order.steps_per_epoch * case.batch_rows == case.rows
 
 
 def test_the_image_teacher_sees_the_students_pixels():
@@ -63,7 +72,7 @@ def test_an_online_teacher_teaches_what_its_stored_logits_teach(case):
 
 def _summed(case, batch, teacher):
     """What the loop's own step adds up, the second step's too: it follows the first one's gradient."""
-    training = gpu_steps.Training(batch_rows=case.batch_rows, learning_rate=0.01)
+    training = Training(batch_rows=case.batch_rows, learning_rate=0.01)
     term = gpu_steps.TermPlan("said", "0", 0, "main", gpu_steps._KL, 1.0, False, None)
     bench = gpu_steps._Loop(case, training, term, "cpu")
     gradients = bench._gradients()
