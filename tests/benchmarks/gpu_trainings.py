@@ -1,0 +1,181 @@
+"""The trainings of `gpu_students`: the whole loop of `distill train` in a Ray, and a bare loop over the same batches that are on the device.
+
+The training runs as the command has it: its stage, one worker by Ray Train, its feed over Parquet and label fragments on a local disk. In the
+worker a stopwatch stands at two places: at each epoch's end, where the loop has just waited for the device to read the epoch's loss, and at the
+feed, for the time in which the loop waits for a batch. Its steady state is whole epochs, from the end of the first one; no checkpoint falls into
+it. It is ended once that took long enough.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distill import losses
+from distill.engine import WorkerContext, connect
+from distill.feed import Arrays, Feed, Order, cut_chunks
+from distill.job import load_job
+from distill.models.network import build_network
+from distill.train import loop, train_student
+from distill.train.lesson import Lesson, student_lesson
+from tests.benchmarks.child import Child, answer_and_leave
+from tests.benchmarks.gpu_steps import about, block_seconds
+from tests.benchmarks.gpu_student_cases import HEAD, STUDENT, TEMPERATURE
+from tests.benchmarks.gpu_watch import Watch
+
+_RESIDENT_BATCHES = 8
+_ROUNDS = 5
+_WARM_STEPS = 3
+_LEAST_EPOCHS = 3
+"""Of the steady state."""
+
+
+def resident(job: str, seconds: float) -> dict[str, Any]:
+    """Rows a second of a bare loop, compiled and in bfloat16, over the first batches of the job's own feed, all on the device."""
+    torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    lesson = _lesson(job)
+    step = _bare(lesson, [_on(batch, device) for batch in _first_batches(lesson)], device)
+    block_seconds(step, max(_WARM_STEPS, _RESIDENT_BATCHES), device)
+    one = block_seconds(step, _WARM_STEPS, device) / _WARM_STEPS
+    times = max(1, round(seconds / _ROUNDS / one))
+    rows = times * lesson.training.batch_rows
+    rates = [rows / block_seconds(step, times, device) for _ in range(_ROUNDS)]
+    return {"rows_per_second": statistics.median(rates), "rounds_rows_per_second": rates, **about(device)}
+
+
+def trained(job: Path, *, rows: int, seconds: float, limit_seconds: float) -> dict[str, Any]:
+    """One training from nothing, watched from outside: what its steady state gave, about `seconds` of it."""
+    log = job.with_name("epochs.log")
+    log.unlink(missing_ok=True)
+    child = Child(train, job=str(job), log=str(log), seconds=seconds)
+    with Watch(child.process.pid) as watch:
+        answer = child.answer(limit_seconds)
+    began, (first, *others) = answer.pop("began"), answer.pop("epochs")
+    last = others[-1]
+    span = last["at"] - first["at"]
+    return {
+        **answer,
+        "to_first_epoch_end_seconds": first["at"] - began,
+        "steady_seconds": span,
+        "steady_epochs": len(others),
+        "rows_per_second": len(others) * rows / span,
+        "epoch_rows_per_second": [
+            rows / (later["at"] - sooner["at"]) for sooner, later in zip([first, *others], others, strict=False)
+        ],
+        "waits_for_feed_share": (last["waited"] - first["waited"]) / span,
+        "gpu_watched_by": watch.source,
+        **watch.between(first["at"], last["at"]),
+    }
+
+
+def train(job: str, log: str, seconds: float) -> dict[str, Any]:
+    """`train_student` as the command calls it, until its steady state took so long; the process ends with the answer."""
+    loaded, start = load_job(job), time.time()
+    connect(None)
+    began = time.time()
+    loop.teach_all = partial(timed_teach_all, log)  # type: ignore[assignment]  # the stage asks the module for it
+    said = {"began": began, "ray_start_seconds": began - start}
+    threading.Thread(target=_answer_in_time, args=(Path(log), seconds, said), daemon=True).start()
+    train_student(loaded, STUDENT)
+    raise RuntimeError("the training ended before its steady state was long enough")
+
+
+def timed_teach_all(log: str, lessons: Sequence[Lesson], context: WorkerContext) -> None:
+    """`teach_all` with a stopwatch, in the worker."""
+    waited = [0.0]
+    loop.Feed = partial(_TimedFeed, waited)  # type: ignore[assignment, misc]
+    loop._Training = partial(_Timed, Path(log), waited)  # type: ignore[assignment, misc]
+    loop.teach_all(lessons, context)
+
+
+class _Timed(loop._Training):
+    """The loop, which says when each epoch ended."""
+
+    def __init__(self, log: Path, waited: list[float], lesson: Lesson, context: WorkerContext) -> None:
+        self.log, self.waited = log, waited
+        super().__init__(lesson, context)
+
+    def _end_epoch(self, step: int, summed: Tensor) -> None:
+        super()._end_epoch(step, summed)
+        with self.log.open("a") as file:
+            said = {"at": time.time(), "waited": self.waited[0], "step": step, "device": self.context.device}
+            file.write(json.dumps(said) + "\n")
+
+
+class _TimedFeed(Feed):
+    """The feed, which adds up how long the loop waits for a batch."""
+
+    def __init__(self, waited: list[float], *told: Any, **more: Any) -> None:
+        super().__init__(*told, **more)
+        self.waited = waited
+
+    def batches(self, first_step: int = 0) -> Iterator[Arrays]:
+        made = super().batches(first_step)
+        while True:
+            began = time.perf_counter()
+            batch = next(made)
+            self.waited[0] += time.perf_counter() - began
+            yield batch
+
+
+def _answer_in_time(log: Path, seconds: float, said: dict[str, Any]) -> None:
+    while True:
+        time.sleep(0.1)
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+        epochs = [json.loads(line) for line in lines if line.endswith("\n")]
+        if len(epochs) > _LEAST_EPOCHS and epochs[-1]["at"] - epochs[0]["at"] >= seconds:
+            answer_and_leave({**said, "device": epochs[-1].pop("device"), "epochs": epochs})
+
+
+def _lesson(job: str) -> Lesson:
+    loaded = load_job(job)
+    (variant,) = loaded.chosen_variants([STUDENT])
+    lesson = student_lesson(loaded, variant)
+    assert isinstance(lesson, Lesson)
+    return lesson
+
+
+def _first_batches(lesson: Lesson) -> list[Arrays]:
+    """As the training's loop is given them."""
+    (source,), training = lesson.sources, lesson.training
+    chunks = cut_chunks(source.groups, training.lanes, lesson.most_chunk_rows)
+    order = Order(chunks, training.lanes, training.batch_rows // training.lanes, lesson.seed)
+    feed = Feed(source, order, rank=0, workers=1)
+    try:
+        return list(islice(feed.batches(), min(_RESIDENT_BATCHES, order.steps_per_epoch)))
+    finally:
+        feed.close()
+
+
+def _on(batch: Arrays, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    return tuple(torch.from_numpy(batch[name]).to(device) for name in ("features", "0.index", "0.log_probs"))  # type: ignore[return-value]
+
+
+def _bare(lesson: Lesson, batches: Sequence[tuple[Tensor, Tensor, Tensor]], device: str) -> Callable[[], None]:
+    """A loop as one writes it: the same network, the same KL to the kept classes, and nothing else."""
+    network = build_network(lesson.plan, lesson.seed).to(device)
+    training = lesson.training
+    optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    made, coming = torch.compile(network), cycle(batches)
+
+    def step() -> None:
+        x_BF, index_Bk, log_p_Bk = next(coming)
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(device, torch.bfloat16):
+            logits_BC = made(x_BF)[HEAD]
+        said = losses.topk_outcomes(logits_BC.float(), index_Bk, log_p_Bk, TEMPERATURE)
+        losses.kl(said, TEMPERATURE).mean().backward()
+        optimizer.step()
+
+    return step
