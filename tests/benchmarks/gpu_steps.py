@@ -183,7 +183,8 @@ class _Loop(loop._Training):
         self.lesson: Any = SimpleNamespace(training=training, terms=(term,), seed=0)
         self.context = WorkerContext(0, 1, device)
         self.network = student_network(case).to(device)
-        self.optimizer = loop._optimizer(self.lesson, self.network)
+        self.taught = self.network  # nothing is projected
+        self.optimizer = loop._optimizer(self.lesson, self.taught)
         self.total_steps = 1_000_000
 
 

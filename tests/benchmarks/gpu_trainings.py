@@ -23,7 +23,7 @@ from torch import Tensor
 
 from distill import losses
 from distill.engine import WorkerContext, connect
-from distill.feed import Arrays, Feed, Order, cut_chunks
+from distill.feed import Arrays, Feed
 from distill.job import load_job
 from distill.models.network import build_network
 from distill.train import loop, train_student
@@ -148,9 +148,7 @@ def _lesson(job: str) -> Lesson:
 
 def _first_batches(lesson: Lesson) -> list[Arrays]:
     """As the training's loop is given them."""
-    (source,), training = lesson.sources, lesson.training
-    chunks = cut_chunks(source.groups, training.lanes, lesson.most_chunk_rows)
-    order = Order(chunks, training.lanes, training.batch_rows // training.lanes, lesson.seed)
+    (source,), order = lesson.sources, lesson.order(0)
     feed = Feed(source, order, rank=0, workers=1)
     try:
         return list(islice(feed.batches(), min(_RESIDENT_BATCHES, order.steps_per_epoch)))
