@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from distill.engine.resources import look_at_nodes
 from distill.progress import Bar
 
 LOST_WORKERS = 8
@@ -101,7 +102,7 @@ def listening(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
                 heard = ray.get(ear.take.remote())
                 shown.show(heard)
                 if elastic and not heard.workers and time.monotonic() - looked >= _LOOK_SECONDS:
-                    _look_at_nodes(ray)
+                    look_at_nodes(ray)
                     looked = time.monotonic()
 
     thread = threading.Thread(target=poll, daemon=True)
@@ -114,13 +115,6 @@ def listening(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
         with contextlib.suppress(ray.exceptions.RayError):
             shown.show(ray.get(ear.take.remote()))
         ray.kill(ear)
-
-
-def _look_at_nodes(ray: Any) -> None:
-    """Ray's coordinator of resources, which says how many workers there is room for, looks every 20 s by itself: a lost node would be counted on so long."""
-    with contextlib.suppress(ValueError):  # no such actor
-        coordinator = ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator")
-        ray.get(coordinator.get_reserved_resources.remote("distill", True), timeout=_LOOK_SECONDS)
 
 
 class _Shown:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from distill.engine.ear import listening
-from distill.engine.resources import device_of_worker, gpus_each, require_resources
+from distill.engine.resources import device_of_worker, gpus_each, look_at_nodes, require_resources
 from distill.engine.session import keeping_signals, require_ray
 from distill.errors import DistillError, TrainingError
 from distill.job.base import Gpus
@@ -115,6 +115,7 @@ def _losses(ear: Any) -> Any:
             said = "; ".join(f"rank {rank}: {error}" for rank, error in worker_exceptions.items())
             if ending := ray.get(ear.lose.remote(said)):
                 raise RuntimeError(ending)
+            look_at_nodes(ray)
 
     return Losses()
 

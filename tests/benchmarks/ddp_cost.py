@@ -4,8 +4,9 @@ An MLP of 256 → 256 → C = 100, batches of 4,096 rows, stored dense labels, k
 
     distill      the command: Ray, two workers, rows and labels from files, shuffled anew each epoch, its checkpoints and its export. Rows a second of its loop, as
                  done.json has it: from the first batch asked for to the last step; start-up from the command to there
-    bare         two plain processes: the same network, optimiser and loss by torch's own kl_div, the batches of the first epoch ready as tensors, over and over;
-                 nothing read, logged or kept
+    bare         two plain processes: the same network and optimiser, the loss by torch's own kl_div, the rows in memory as tensors, of which each step takes
+                 its batch by index, as a loop that shuffles does: the batches of distill's first epoch, over and over; nothing read, logged or kept
+    ready        the same with the batches themselves ready in memory: what no training that shuffles anew can have
     ray train    a TorchTrainer of two workers whose loop does nothing: from its process's start, Ray's included, to the first line of the loop
 
 Each in processes of its own, interleaved; every round's ratio counts.
@@ -17,7 +18,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _rates(measured: Mapping[str, list[dict[str, float]]]) -> str:
-    speed = {name: [run["rows"] / run["seconds"] for run in measured[name]] for name in ("distill", "bare")}
-    ratio, low, high = paired_ratio(speed["distill"], speed["bare"])
-    medians = [f"{float(np.median(speed[name])):,.0f}" for name in speed]
-    heads = ["distill, rows/s (median)", "bare DDP loop, rows/s", "distill over it", "95% interval"]
-    return markdown(heads, [[*medians, f"{ratio:.3f}", f"{low:.3f}–{high:.3f}"]])
+    speed = {
+        "distill": [run["rows"] / run["seconds"] for run in measured["distill"]],
+        **{way: [run["rows"] / run[way] for run in measured["bare"]] for way in ("bare", "ready")},
+    }
+    lines = []
+    for way, each in speed.items():
+        ratio, low, high = paired_ratio(speed["distill"], each)
+        lines.append([way, f"{float(np.median(each)):,.0f}", f"{ratio:.3f}", f"{low:.3f}–{high:.3f}"])
+    return markdown(["loop", "rows/s (median)", "distill over it", "95% interval"], lines)
 
 
 def _starts(measured: Mapping[str, list[dict[str, float]]]) -> str:
@@ -126,7 +131,7 @@ def _bare(folder: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as meeting:
         ranks = [Child(_bare_rank, folder=folder, meeting=f"{meeting}/m", rank=rank) for rank in range(WORKERS)]
         answers = [rank.answer() for rank in ranks]
-    return {"rows": answers[0]["rows"], "seconds": max(answer["seconds"] for answer in answers)}
+    return {name: max(answer[name] for answer in answers) for name in answers[0]}
 
 
 def _bare_rank(folder: str, meeting: str, rank: int) -> dict[str, float]:
@@ -139,22 +144,34 @@ def _bare_rank(folder: str, meeting: str, rank: int) -> dict[str, float]:
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORKERS)
-    lesson, batches = _first_epoch(folder, rank)
+    lesson, ready = _first_epoch(folder, rank)
+    x, taught = (torch.cat(part) for part in zip(*ready, strict=True))
+    mixed = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    places = torch.argsort(mixed).split(len(ready[0][0]))  # where each batch's rows lie among the mixed ones
+    x, taught = x[mixed], taught[mixed]
     network = DistributedDataParallel(build_network(lesson.plan, lesson.seed))
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.0)
-    dist.barrier()
-    began = time.monotonic()
-    for _ in range(lesson.training.epochs):
-        for x, taught in batches:
-            optimizer.zero_grad(set_to_none=True)
-            mine = functional.log_softmax(network(x)["main"] / TEMPERATURE, dim=1)
-            theirs = functional.log_softmax(taught / TEMPERATURE, dim=1)
-            loss = functional.kl_div(mine, theirs, reduction="batchmean", log_target=True) * TEMPERATURE**2
-            loss.backward()
-            optimizer.step()
-    dist.barrier()
-    steps = lesson.training.epochs * len(batches)
-    return {"rows": steps * lesson.training.batch_rows, "seconds": time.monotonic() - began}
+
+    def step(x: Any, taught: Any) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        mine = functional.log_softmax(network(x)["main"] / TEMPERATURE, dim=1)
+        theirs = functional.log_softmax(taught / TEMPERATURE, dim=1)
+        loss = functional.kl_div(mine, theirs, reduction="batchmean", log_target=True) * TEMPERATURE**2
+        loss.backward()
+        optimizer.step()
+
+    def seconds(batches: Callable[[], Iterable[tuple[Any, Any]]]) -> float:
+        dist.barrier()
+        began = time.monotonic()
+        for _ in range(lesson.training.epochs):
+            for batch in batches():
+                step(*batch)
+        dist.barrier()
+        return time.monotonic() - began
+
+    by_index = seconds(lambda: ((x[place], taught[place]) for place in places))
+    rows = lesson.training.epochs * len(ready) * lesson.training.batch_rows
+    return {"rows": rows, "bare": by_index, "ready": seconds(lambda: ready)}
 
 
 def _first_epoch(folder: str, rank: int) -> tuple[Any, list[tuple[Any, Any]]]:
