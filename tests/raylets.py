@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from tests.command import REPOSITORY, environment, kill_session
+from tests.command import REPOSITORY, environment, kill_session, processes
 
 START_SECONDS = 90
 
@@ -28,10 +30,39 @@ class Raylets:
     address: str
     environment: dict[str, str]
     session: int
+    joined: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    """The starter of each node that joined by itself; its pid is its session."""
 
     def nodes(self) -> list[dict[str, float]]:
         """What each living node has, asked in a process of its own."""
         return _nodes(self.address, self.environment)
+
+    def join(self) -> int:
+        """One more node with one CPU, here as soon as it is. Returns its session."""
+        log = Path(self.environment["RAY_TMPDIR"], f"node{len(self.joined)}.log")
+        with log.open("w") as sink:
+            node = subprocess.Popen(
+                [sys.executable, "-m", "tests.raylets", self.address],
+                env={**environment(), **self.environment},
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.joined.append(node)
+        return node.pid
+
+    def kill_raylet(self, session: int) -> None:
+        """SIGKILL a joined node's raylet alone; what it started notices by itself."""
+        (raylet,) = [pid for pid in processes(session) if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"]
+        os.kill(raylet, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill whatever is left of the joined nodes."""
+        for node in self.joined:
+            kill_session(node.pid)
+            node.wait()
 
 
 def two_raylets(**more: str) -> contextlib.AbstractContextManager[Raylets]:
@@ -54,7 +85,7 @@ def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
     """The cluster of one file, when so many nodes are there."""
     folder = Path(tempfile.mkdtemp(prefix="rl", dir="/tmp"))  # unix socket paths hold 107 bytes
     (folder / "ray").mkdir()
-    port = _free_port()
+    port, raylets = _free_port(), None
     settings = {
         "RAY_TMPDIR": str(folder),
         "RAY_AUTH_MODE": "disabled",
@@ -77,8 +108,11 @@ def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
         )
         try:
             _wait_for_nodes(nodes, f"127.0.0.1:{port}", settings, head, Path(log.name))
-            yield Raylets(f"127.0.0.1:{port}", settings, head.pid)
+            raylets = Raylets(f"127.0.0.1:{port}", settings, head.pid)
+            yield raylets
         finally:
+            if raylets:
+                raylets.end()
             kill_session(head.pid)
             head.wait()
             shutil.rmtree(folder, ignore_errors=True)
@@ -123,3 +157,20 @@ def _wait_for_nodes(
                 return
         time.sleep(0.2)
     raise TimeoutError(f"{nodes} nodes were not there in {START_SECONDS} s: {log.read_text('utf-8')[-2000:]}")
+
+
+def _join(address: str) -> None:
+    """A node as `cluster/local.yaml` starts it (`ray start` joins no cluster that is kept to loopback); never returns."""
+    import ray._private.node
+    import ray._private.parameter
+
+    asked = ray._private.parameter.RayParams(
+        node_ip_address="127.0.0.1", gcs_address=address, redis_address=address, num_cpus=1, object_store_memory=150_000_000,
+        min_worker_port=0, max_worker_port=0, dashboard_agent_listen_port=0,
+    )  # fmt: skip
+    ray._private.node.Node(asked, head=False, shutdown_at_exit=False, spawn_reaper=False)
+    signal.pause()
+
+
+if __name__ == "__main__":
+    _join(sys.argv[1])

@@ -8,6 +8,7 @@ all others after the node's id.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 from distill.errors import ResourceError
 from distill.job.base import Gpus
 
+_LOOK_SECONDS = 2.0
 ANY = sys.maxsize
 """Of processes: as many as are asked for may come."""
 
@@ -64,6 +66,15 @@ def what_lacks(ray: Any, *, processes: int, cpus: float, gpus: float) -> str | N
 def device_of_worker(ray: Any) -> str:
     """ "cuda" where this process was given a GPU, else "cpu"."""
     return "cuda" if ray.get_gpu_ids() else "cpu"
+
+
+def look_at_nodes(ray: Any) -> None:
+    """Have Ray Train's room for workers counted now: its coordinator of resources looks every 20 s by itself, and counts on a lost node so long."""
+    with contextlib.suppress(
+        ValueError, ray.exceptions.RayError
+    ):  # no such actor, or no answer: then it takes those seconds
+        coordinator = ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator")
+        ray.get(coordinator.get_reserved_resources.remote("distill", True), timeout=_LOOK_SECONDS)
 
 
 def _most(ray: Any, name: str) -> float:

@@ -29,7 +29,6 @@ _QUIET = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # C++ lines on the driver's stderr when an actor dies, which is recovered from
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # "(raylet)" lines, which ignore log_to_driver
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # 2 by default: the end of every training waits for it
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 _OBJECT_STORE_BYTES = 200_000_000

@@ -164,8 +164,13 @@ def _is_number(cell: str) -> bool:
 def _training(training: Training, where: str) -> Problems:
     if training.batch_rows % training.lanes:
         yield f"{where}.batch_rows = {training.batch_rows}: not a multiple of lanes = {training.lanes}. Each lane gives the same share of a batch."
-    if training.lanes % training.workers:
-        yield f"{where}.workers = {training.workers}: does not divide lanes = {training.lanes}. Each worker takes whole lanes."
+    fewest, most = training.worker_range
+    if fewest > most:
+        yield f"{where}.workers = [{fewest}, {most}]: the fewest come first, then the most."
+    elif most > training.lanes:
+        yield f"{where}.workers = [{fewest}, {most}]: more than lanes = {training.lanes}. Each worker takes one lane at the least."
+    elif fewest == most and training.lanes % most:
+        yield f"{where}.workers = {most}: does not divide lanes = {training.lanes}. Each worker takes whole lanes."
 
 
 def _sweeps(job: Job) -> Problems:

@@ -151,22 +151,28 @@ class Training(Table):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network's matrix products; weights, losses and sums stay float32."""
     gradients: Literal["workers", "lanes"] = "workers"
-    """`lanes`: lane by lane, summed in a fixed order, so that 1, 2, 4, … workers give the same weights to the last bit, and memory holds one lane."""
+    """`lanes`: lane by lane, summed in a fixed order, so that any number of workers gives the same weights to the last bit, and memory holds one lane."""
     compile: bool = False
     """Whether torch compiles the network first: some seconds that long trainings win back."""
     lanes: Positive = 8
-    """Fixed streams that make a global batch; workers must divide it."""
+    """Fixed streams that make a global batch; a number of workers must divide it."""
     checkpoint_epochs: Positive = 10
     """A checkpoint every so many epochs."""
     checkpoint_steps: Positive | None = None
     """And one every so many steps, where an epoch is long."""
-    workers: Positive = 2
-    """Data-parallel processes. Not part of a student's digest."""
+    workers: Positive | tuple[Positive, Positive] = 2
+    """Data-parallel processes, or `[min, max]` of them: as many as the cluster has room for, fewer when a node is lost, more when one comes.
+    Each change goes on from the newest checkpoint (`checkpoint_steps`). Not part of a student's digest."""
     gpus: Gpus = "auto"
     """GPUs a worker."""
     cache_gb: Annotated[float, Field(ge=0)] = 10.0
     """Gigabytes of its own disk that a worker may fill with decoded rows of pools and label sets that lie elsewhere (`s3://`), so that later epochs
     read nothing there; 0 for none. Below `DISTILL_CACHE`, or else the machine's temporary folder. Not part of a student's digest."""
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The fewest and the most workers."""
+        return (self.workers, self.workers) if isinstance(self.workers, int) else self.workers
 
 
 class EarlyStop(Table):

@@ -1,11 +1,13 @@
 """One step's gradient over the *global* batch, in one of two ways that a job chooses by `gradients`.
 
 `workers`  each worker takes all its lanes at once, and torch's DistributedDataParallel averages. As fast as a bare loop; another number of workers
-           gives the same rows in every batch, and weights that differ in their last bits.
+           gives the same rows in every batch, and weights that differ in their last bits. A worker's loss is its share of the global batch's, so
+           workers with more lanes than others (3 of 8) bend nothing; the one with the most is waited for.
 `lanes`    each lane is taken alone, and the lanes' gradients are summed in a fixed binary tree: numbers of lanes split into even and odd
            places, and so on down. Worker r of W holds the lanes ≡ r (mod W), which is a subtree where W is a power of two, and the workers'
-           sums meet in a butterfly that is the rest of the tree (a + b is b + a to the last bit). So weights are **bit-equal** for 1, 2, 4, …
-           workers on CPU (tests/train/test_gradients.py), dropout included, which is drawn by (seed, step, lane); not tried on GPUs. Memory holds one lane's
+           sums meet in a butterfly that is the rest of the tree (a + b is b + a to the last bit). Any other W, as a range of workers may give, sends
+           all lanes' gradients to all and sums them there. So weights are **bit-equal** for any W of at most as many workers as lanes on CPU
+           (tests/train/test_gradients.py), dropout included, which is drawn by (seed, step, lane); not tried on GPUs. Memory holds one lane's
            activations, so it is gradient accumulation too. It costs 5% at 4,096 rows a batch, and 58% at 512 (tests/benchmarks/results/train_cost.md),
            so it is not the default.
 """
@@ -73,14 +75,13 @@ class LaneGradients:
         lanes: int,
     ) -> None:
         self.network, self.loss, self.context, self.answer = network, loss, context, answer(network)
-        self.lanes = range(context.rank, lanes, context.workers)
+        self.total, self.lanes = lanes, range(context.rank, lanes, context.workers)
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """As `Gradients` says."""
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         lanes = [[_part(batch, number, len(self.lanes)) for batch in tensors] for number in range(len(self.lanes))]
-        places = range(len(self.lanes))
-        known = self._over_workers(_tree(places, lambda place: self.loss.known(lanes[place])))
+        known = self._over_lanes(lambda place: self.loss.known(lanes[place]))
         sums: list[Tensor] = []
 
         def gradient(place: int) -> Tensor:
@@ -91,20 +92,28 @@ class LaneGradients:
             sums.append(summed)
             return _flat(self.network)
 
-        _spread(self._over_workers(_tree(places, gradient)), self.network)
+        _spread(self._over_lanes(gradient), self.network)
         return torch.stack(sums).sum(dim=0)
 
-    def _over_workers(self, mine: Tensor) -> Tensor:
-        """The sum over workers: the upper part of the tree where their number is a power of two."""
-        workers = self.context.workers
+    def _over_lanes(self, made: Callable[[int], Tensor]) -> Tensor:
+        """The sum over the lanes of all workers, `made` from the place of each of mine."""
+        places, workers = range(len(self.lanes)), self.context.workers
         if workers & (workers - 1):
-            dist.all_reduce(mine)
-            return mine
-        distance = workers // 2
+            gathered = self._gathered(torch.stack([made(place) for place in places]))
+            return _tree(range(self.total), lambda lane: gathered[lane % workers][lane // workers])
+        mine, distance = _tree(places, made), workers // 2
         while distance:
             mine = mine + _exchanged(mine, self.context.rank ^ distance)
             distance //= 2
         return mine
+
+    def _gathered(self, mine: Tensor) -> list[Tensor]:
+        """Each worker's lanes; those of a worker with fewer are filled up."""
+        most = -(-self.total // self.context.workers)
+        mine = torch.cat([mine, mine.new_zeros(most - len(mine), *mine.shape[1:])])
+        gathered = [torch.empty_like(mine) for _ in range(self.context.workers)]
+        dist.all_gather(gathered, mine)
+        return gathered
 
 
 def _on_device(batch: Arrays, device: str) -> Batch:
@@ -114,7 +123,8 @@ def _on_device(batch: Arrays, device: str) -> Batch:
 
 def _answered(answer: Answer, batches: Sequence[Batch]) -> list[dict[str, Tensor]]:
     """Each source's answers, from one pass over the rows of all."""
-    outputs = answer(torch.cat([batch["features"] for batch in batches]))
+    features = [batch["features"] for batch in batches]
+    outputs = answer(torch.cat(features) if len(features) > 1 else features[0])
     sizes = [len(batch["row"]) for batch in batches]
     parts = zip(*(torch.split(outputs[head], sizes) for head in outputs), strict=True)
     return [dict(zip(outputs, part, strict=True)) for part in parts]

@@ -40,15 +40,18 @@ _SAY_EVERY_SECONDS = 0.5
 def teach_all(lessons: Sequence[Lesson], context: WorkerContext) -> None:
     """Train each lesson's network, or go on with it where its newest checkpoint is."""
     torch.set_num_threads(1)
+    rows = 0
     for lesson in lessons:
-        _Training(lesson, context).run()
+        training = _Training(lesson, context, rows)
+        training.run()
+        rows += training.total_steps * lesson.training.batch_rows
 
 
 class _Training:
     """One lesson under way on one worker."""
 
-    def __init__(self, lesson: Lesson, context: WorkerContext) -> None:
-        self.lesson, self.context = lesson, context
+    def __init__(self, lesson: Lesson, context: WorkerContext, rows_before: int = 0) -> None:
+        self.lesson, self.context, self.rows_before = lesson, context, rows_before
         self.folder = open_storage(lesson.folder)
         self.network = build_network(lesson.plan, lesson.seed).to(context.device)
         self.taught = with_projections(self.network, lesson.terms, lesson.seed).to(context.device)
@@ -63,7 +66,7 @@ class _Training:
     def run(self) -> None:
         """All steps that are left, then the export."""
         began, first = time.monotonic(), self.position.step
-        self.context.say(first * self.lesson.training.batch_rows, self.lesson.name)
+        self._say(first, self.lesson.name)
         disk = self._disk()
         feeds = [
             Feed(source, order, rank=self.context.rank, workers=self.context.workers, disk=disk)
@@ -113,17 +116,17 @@ class _Training:
 
     def _epochs(self, gradients: Gradients, feeds: Sequence[Iterator[Arrays]]) -> None:
         self.taught.train()
-        training, spoke, unsaid = self.lesson.training, time.monotonic(), 0
+        training, spoke = self.lesson.training, time.monotonic()
         summed = self._begun()
         for step in range(self.position.step, self.total_steps):
             if is_over(self.position.history, self.stop):
                 break
             summed += self._step(gradients, step, [next(feed) for feed in feeds])
-            unsaid, self.epoch_steps = unsaid + training.batch_rows, self.epoch_steps + 1
+            self.epoch_steps += 1
             if time.monotonic() - spoke >= _SAY_EVERY_SECONDS or step == self.total_steps - 1:
                 epoch = step // self.steps_per_epoch + 1
-                self.context.say(unsaid, f"{self.lesson.name}: epoch {epoch} of {training.epochs}")
-                spoke, unsaid = time.monotonic(), 0
+                self._say(step + 1, f"{self.lesson.name}: epoch {epoch} of {training.epochs}")
+                spoke = time.monotonic()
             if (step + 1) % self.steps_per_epoch == 0:
                 self._end_epoch(step + 1, self._sum(summed))
                 summed = self._begun()
@@ -131,7 +134,7 @@ class _Training:
                 self.position = replace(self.position, step=step + 1, sums=self._sum(summed).tolist())
                 self._keep()
                 summed = self._begun()
-        self.context.say(unsaid, f"{self.lesson.name}: {self._ended()}")
+        self._say(self.position.step, f"{self.lesson.name}: {self._ended()}")
 
     def _ended(self) -> str:
         """How the training ended, in words."""
@@ -139,6 +142,10 @@ class _Training:
         return f"ended after epoch {epochs} of {self.lesson.training.epochs}" + (
             f", epoch {best} is best" if best else ""
         )
+
+    def _say(self, steps: int, note: str) -> None:
+        """Where the training is, over all lessons: a step that is done again after a restart is not counted twice."""
+        self.context.say(self.rows_before + steps * self.lesson.training.batch_rows, note)
 
     def _begun(self) -> Tensor:
         """The sums of the epoch under way, which rank 0 has for all."""

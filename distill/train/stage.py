@@ -54,8 +54,8 @@ def train_student(job: Job, name: str) -> list[Trained]:
 
 
 def _teach(lessons: Sequence[Lesson]) -> None:
-    def group(lesson: Lesson) -> tuple[int, str]:
-        return lesson.training.workers, str(lesson.training.gpus)
+    def group(lesson: Lesson) -> tuple[tuple[int, int], str]:
+        return lesson.training.worker_range, str(lesson.training.gpus)
 
     for _, together in groupby(sorted(lessons, key=group), key=group):
         mine = list(together)
@@ -63,7 +63,7 @@ def _teach(lessons: Sequence[Lesson]) -> None:
         with track(title, sum(_rows(lesson) for lesson in mine)) as bar:
             from distill.train.loop import teach_all
 
-            train_workers(teach_all, mine, workers=mine[0].training.workers, gpus=mine[0].training.gpus, bar=bar)
+            train_workers(teach_all, mine, workers=mine[0].training.worker_range, gpus=mine[0].training.gpus, bar=bar)
 
 
 def _rows(lesson: Lesson) -> int:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.benchmarks import feed_cost, gpu_labelers, label_cost, resume, scale, train_cost
+from tests.benchmarks import ddp_cost, feed_cost, gpu_labelers, label_cost, resume, scale, train_cost
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -49,6 +49,13 @@ def test_train_cost_runs_every_step(tmp_path):
     for seconds in got.values():
         assert {name for pair in train_cost.PAIRS.values() for name in pair} == seconds.keys()
         assert all(len(each) == 2 for each in seconds.values())
+
+
+def test_ddp_cost_gives_as_many_rows_both_ways_and_both_starts(tmp_path):
+    got = measured(ddp_cost, tmp_path)
+    assert got.keys() == {"distill", "bare", "ray train"}
+    assert got["distill"][0]["rows"] == got["bare"][0]["rows"] == 2 * 4_096
+    assert all(run["start_seconds"] > 0 for name in ("distill", "ray train") for run in got[name])
 
 
 def test_gpu_labelers_label_every_row_also_where_the_actor_is_killed(tmp_path):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from distill.engine import train_workers
 from distill.errors import ResourceError, TrainingError
-from tests.engine.working import Bar, raise_on_one_rank, sum_over_workers
+from tests.engine.working import Bar, raise_on_one_rank, settings_seen, sum_over_workers
 
 pytestmark = pytest.mark.ray
 
@@ -31,3 +33,16 @@ def test_a_mistake_in_the_work_is_shown_and_not_tried_again(ray):
 def test_more_workers_than_cpus_are_refused(ray):
     with pytest.raises(ResourceError, match="training needs 64 × 1 CPU"):
         train_workers(sum_over_workers, {}, workers=64, gpus=0, bar=Bar())
+
+
+def test_ray_trains_controller_is_not_told_of_our_timeouts_or_a_users_own_are_overridden(ray, monkeypatch):
+    ours, theirs = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
+    monkeypatch.setenv(theirs, "0.3")
+    seen = train_workers(settings_seen, (ours, theirs), workers=(1, 2), gpus=0, bar=Bar())
+    assert seen == {ours: "8", theirs: "0.3"}
+    assert ours not in os.environ
+
+
+def test_a_range_whose_fewest_do_not_fit_is_waited_for(ray):
+    with pytest.raises(ResourceError, match="training needs 64 × 1 CPU"):
+        train_workers(sum_over_workers, {}, workers=(64, 80), gpus=0, bar=Bar())

@@ -157,6 +157,16 @@ def test_pools_inside_the_root_are_fine(tmp_path):
             ["fit.large.training.workers = 3", "lanes = 8"],
         ),
         (
+            "hidden = [16] }",
+            "hidden = [16] }\n    training = { workers = [4, 2] }",
+            ["fit.large.training.workers = [4, 2]", "the fewest come first"],
+        ),
+        (
+            "hidden = [16] }",
+            "hidden = [16] }\n    training = { workers = [1, 9] }",
+            ["fit.large.training.workers = [1, 9]", "more than lanes = 8"],
+        ),
+        (
             'path = "test/"',
             'path = "test/"\n    keys = ["id"]',
             ["labels.large.over: the pools keep different keys", "'test': ('id',)", "Give them the same keys"],

@@ -127,6 +127,7 @@ def test_a_student_is_found_that_was_taught_otherwise(folder, old, new):
     ("old", "new"),
     [
         ("workers = 2", "workers = 4"),
+        ("workers = 2", "workers = [1, 4]"),
         ("workers = 2", "workers = 2, gpus = 0.5"),
         ("workers = 2", "workers = 2, cache_gb = 0"),
         (

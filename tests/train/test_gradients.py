@@ -83,7 +83,7 @@ def undisturbed(labelled, tmp_path_factory):
     return *weights(job), seen(folder / "log", 1)
 
 
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("workers", [2, 3, 4])
 def test_another_number_of_workers_gives_other_weights_or_rows(labelled, undisturbed, tmp_path, workers):
     job = copied(labelled, tmp_path / "job")
     train(job, workers, tmp_path / "log")

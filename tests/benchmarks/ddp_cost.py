@@ -1,0 +1,221 @@
+"""`distill train`, once started, over a bare DistributedDataParallel loop, and how long each takes to start: `python -m tests.benchmarks.ddp_cost`.
+
+An MLP of 256 → 256 → C = 100, batches of 4,096 rows, stored dense labels, kl at T = 2, AdamW; two processes of one thread that meet over gloo.
+
+    distill      the command: Ray, two workers, rows and labels from files, shuffled anew each epoch, its checkpoints and its export. Rows a second of its loop, as
+                 done.json has it: from the first batch asked for to the last step; start-up from the command to there
+    bare         two plain processes: the same network and optimiser, the loss by torch's own kl_div, the rows in memory as tensors, of which each step takes
+                 its batch by index, as a loop that shuffles does: the batches of distill's first epoch, over and over; nothing read, logged or kept
+    ready        the same with the batches themselves ready in memory: what no training that shuffles anew can have
+    ray train    a TorchTrainer of two workers whose loop does nothing: from its process's start, Ray's included, to the first line of the loop
+
+Each in processes of its own, interleaved; every round's ratio counts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.bare import start_bare_ray
+from tests.benchmarks.child import Child, in_child
+from tests.benchmarks.tables import markdown, options, paired_ratio, show
+from tests.command import distill
+
+FEATURES, CLASSES, WORKERS, LANES, TEMPERATURE = 256, 100, 2, 8, 2.0
+JOB = """
+    root = "root"
+    [pools.rows]
+    path = "rows"
+    features = {{ kind = "vector", columns = ["pixels"] }}
+    [labels.teacher]
+    labeler = {{ kind = "custom", file = "teacher.py" }}
+    over = ["rows"]
+    [students.small]
+    model = {{ kind = "mlp", hidden = [256] }}
+    training = {{ epochs = {epochs}, batch_rows = {batch_rows}, lanes = 8, workers = 2, gpus = 0, checkpoint_epochs = {epochs} }}
+    [[students.small.terms]]
+    learns = "labels.teacher"
+    loss = {{ kind = "kl", temperature = 2 }}
+"""
+TEACHER = f"""
+import numpy as np
+
+
+class Labeler:
+    revision = "1"
+    classes = tuple(map(str, range({CLASSES})))
+
+    def label(self, features):
+        return features @ np.random.default_rng(0).normal(size=({FEATURES}, {CLASSES})).astype(np.float32) / 4
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print Markdown."""
+    parser = options(__doc__)
+    parser.add_argument("--rows", type=int, default=204_800)
+    parser.add_argument("--batch-rows", type=int, default=4_096)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=7)
+    told = parser.parse_args(arguments)
+    if told.quick:
+        told.rows, told.batch_rows, told.epochs, told.rounds = 4_096, 512, 2, 1
+    with tempfile.TemporaryDirectory(dir=told.folder) as folder:
+        in_child(_write, folder=folder, rows=told.rows, batch_rows=told.batch_rows, epochs=told.epochs)
+        ways = {"distill": _distill, "bare": _bare, "ray train": _ray_train}
+        measured: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+        for number in range(told.rounds):
+            for name in list(ways) if number % 2 else list(reversed(ways)):
+                measured[name].append(ways[name](folder))
+    show(told, "What a data-parallel training costs", [_rates(measured), _starts(measured)], measured)
+
+
+def _rates(measured: Mapping[str, list[dict[str, float]]]) -> str:
+    speed = {
+        "distill": [run["rows"] / run["seconds"] for run in measured["distill"]],
+        **{way: [run["rows"] / run[way] for run in measured["bare"]] for way in ("bare", "ready")},
+    }
+    lines = []
+    for way, each in speed.items():
+        ratio, low, high = paired_ratio(speed["distill"], each)
+        lines.append([way, f"{float(np.median(each)):,.0f}", f"{ratio:.3f}", f"{low:.3f}–{high:.3f}"])
+    return markdown(["loop", "rows/s (median)", "distill over it", "95% interval"], lines)
+
+
+def _starts(measured: Mapping[str, list[dict[str, float]]]) -> str:
+    seconds = {name: [run["start_seconds"] for run in measured[name]] for name in ("distill", "ray train")}
+    ratio, low, high = paired_ratio(seconds["distill"], seconds["ray train"])
+    medians = [f"{float(np.median(seconds[name])):.1f}" for name in seconds]
+    heads = ["command to first batch, s (median)", "bare Ray Train to its loop, s", "distill over it", "95% interval"]
+    return markdown(heads, [[*medians, f"{ratio:.2f}", f"{low:.2f}–{high:.2f}"]])
+
+
+def _write(folder: str, rows: int, batch_rows: int, epochs: int) -> None:
+    """The pool, the job, and its labels."""
+    from distill.job import load_job
+    from tests.making import label_by_worker
+    from tests.tiny import write_job, write_pool
+
+    root = Path(folder)
+    write_pool(root / "rows", [rows // 4] * 4, width=FEATURES, row_group_rows=rows // 4)
+    (root / "teacher.py").write_text(TEACHER, "utf-8")
+    label_by_worker(load_job(write_job(root, JOB.format(batch_rows=batch_rows, epochs=epochs))), "teacher")
+
+
+def _distill(folder: str) -> dict[str, float]:
+    """The command, and what its record says."""
+    from distill.job import load_job
+    from distill.models.identity import find_student
+
+    shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
+    began = time.time()
+    ended = distill("train", Path(folder, "job.toml"), limit_seconds=1_800)
+    assert ended.code == 0, ended.output
+    job = load_job(Path(folder, "job.toml"))
+    where, record = find_student(job, job.variants[0])
+    seconds, done = record.details["seconds"], Path(where.uri, "done.json").stat().st_mtime
+    rows = record.details["steps"] * job.variants[0].spec.training.batch_rows
+    return {"rows": rows, "seconds": seconds, "start_seconds": done - seconds - began}
+
+
+def _bare(folder: str) -> dict[str, float]:
+    """Both ranks; the slower one counts."""
+    with tempfile.TemporaryDirectory() as meeting:
+        ranks = [Child(_bare_rank, folder=folder, meeting=f"{meeting}/m", rank=rank) for rank in range(WORKERS)]
+        answers = [rank.answer() for rank in ranks]
+    return {name: max(answer[name] for answer in answers) for name in answers[0]}
+
+
+def _bare_rank(folder: str, meeting: str, rank: int) -> dict[str, float]:
+    import torch
+    import torch.distributed as dist
+    from torch.nn import functional
+    from torch.nn.parallel import DistributedDataParallel
+
+    from distill.models.network import build_network
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORKERS)
+    lesson, ready = _first_epoch(folder, rank)
+    x, taught = (torch.cat(part) for part in zip(*ready, strict=True))
+    mixed = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    places = torch.argsort(mixed).split(len(ready[0][0]))  # where each batch's rows lie among the mixed ones
+    x, taught = x[mixed], taught[mixed]
+    network = DistributedDataParallel(build_network(lesson.plan, lesson.seed))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.0)
+
+    def step(x: Any, taught: Any) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        mine = functional.log_softmax(network(x)["main"] / TEMPERATURE, dim=1)
+        theirs = functional.log_softmax(taught / TEMPERATURE, dim=1)
+        loss = functional.kl_div(mine, theirs, reduction="batchmean", log_target=True) * TEMPERATURE**2
+        loss.backward()
+        optimizer.step()
+
+    def seconds(batches: Callable[[], Iterable[tuple[Any, Any]]]) -> float:
+        dist.barrier()
+        began = time.monotonic()
+        for _ in range(lesson.training.epochs):
+            for batch in batches():
+                step(*batch)
+        dist.barrier()
+        return time.monotonic() - began
+
+    by_index = seconds(lambda: ((x[place], taught[place]) for place in places))
+    rows = lesson.training.epochs * len(ready) * lesson.training.batch_rows
+    return {"rows": rows, "bare": by_index, "ready": seconds(lambda: ready)}
+
+
+def _first_epoch(folder: str, rank: int) -> tuple[Any, list[tuple[Any, Any]]]:
+    """What distill's worker of that rank is given, as tensors."""
+    import torch
+
+    from distill.feed import Feed, Order, cut_chunks
+    from distill.job import load_job
+    from distill.train.lesson import student_lesson
+
+    job = load_job(Path(folder, "job.toml"))
+    shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
+    lesson = student_lesson(job, job.variants[0])
+    source, training = lesson.sources[0], lesson.training
+    chunks = cut_chunks(source.groups, LANES, lesson.most_chunk_rows)
+    order = Order(chunks, LANES, training.batch_rows // LANES, lesson.seed)
+    feed = Feed(source, order, rank=rank, workers=WORKERS)
+    batches = [
+        (torch.from_numpy(batch["features"].copy()), torch.from_numpy(batch["0.outputs"].copy()))
+        for _, batch in zip(range(order.steps_per_epoch), feed.batches(), strict=False)
+    ]
+    feed.close()
+    return lesson, batches
+
+
+def _ray_train(folder: str) -> dict[str, float]:
+    began = time.time()
+    return {"start_seconds": in_child(_ray_train_alone, folder=folder) - began}
+
+
+def _ray_train_alone(folder: str) -> float:
+    """When the first line of a loop of two workers was reached."""
+    start_bare_ray(os.cpu_count() or 2)
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    trainer = TorchTrainer(
+        lambda: time.time(),  # noqa: PLW0108  a builtin has no signature, which Ray Train reads
+        torch_config=TorchConfig(backend="gloo"),
+        scaling_config=ScalingConfig(num_workers=WORKERS),
+        run_config=RunConfig(name="bare", storage_path=str(Path(folder, "bare", str(time.time())))),
+    )
+    return float(trainer.fit().return_value)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""What the ear makes of what it hears, without a cluster."""
+
+from __future__ import annotations
+
+from distill.engine.ear import _SILENT_SECONDS, LOST_WORKERS, Ear, Heard, _Shown
+from tests.engine.working import Bar
+
+
+def lost(ear, done):
+    """A group that comes so far and is lost."""
+    ear.begin(0, 2)
+    ear.hear(done, "")
+    return ear.lose("killed")
+
+
+def test_many_lost_groups_end_a_training_that_comes_on_or_none_end_one_that_does_not():
+    ear = Ear()
+    assert not any(lost(ear, done) for done in range(1, 3 * LOST_WORKERS))
+    assert not any(lost(ear, 5) for _ in range(LOST_WORKERS - 1))
+    said = lost(ear, 5)
+    assert f"lost workers {LOST_WORKERS + 1} times without coming further" in said
+    assert "killed" in said
+    assert "Run the same command again" in said
+    assert ear.begin(1, 2) == ear.first_failure() == said, "a group that is started nevertheless ends at once"
+
+
+def test_a_mistake_in_the_work_is_tried_again_or_hidden_by_the_loss_that_follows():
+    ear = Ear()
+    ear.begin(0, 2)
+    ear.fail("KeyError")
+    assert ear.lose("rank 0 left") == "KeyError"
+
+
+def test_rows_done_again_are_counted_twice():
+    bar = Bar()
+    shown = _Shown(bar)
+    for done in (100.0, 300.0, 200.0, 400.0):
+        shown.show(Heard(done, "epoch", 1, 2))
+    assert bar.amount == 400
+
+
+def test_a_bar_says_nothing_of_lost_workers_or_of_those_that_go_on(caplog):
+    bar = Bar()
+    shown = _Shown(bar)
+    with caplog.at_level("INFO", "distill"):
+        shown.show(Heard())
+        shown.show(Heard(10.0, "", 1, 2))
+        shown.show(Heard(10.0, "", 1, 0))
+        shown.show(Heard(5.0, "", 2, 1))
+        shown.moved -= _SILENT_SECONDS
+        shown.show(Heard(5.0, "", 2, 1))
+    assert bar.waited == ["training workers to start"] * 2 + ["the next word of 1 training worker"]
+    assert [record.message for record in caplog.records] == [
+        "training lost workers; it waits for others",
+        "training goes on with 1 training worker, from its newest checkpoint",
+    ]
