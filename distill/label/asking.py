@@ -19,7 +19,7 @@ from distill.label.ahead import ahead
 from distill.label.blame import Blame, blame, told_of
 from distill.label.prepared import Piece
 from distill.label.turns import Turns
-from distill.labelers import Answers, Recipe, build_labeler, checked_answer, finished, prepared
+from distill.labelers import Answers, Recipe, build_labeler, checked_answer, finished, finishes, prepared
 from distill.labelers.base import Seen
 from distill.labelers.build import on_one_thread
 from distill.labels import Contract
@@ -54,13 +54,13 @@ class Question:
 
 
 class Asker:
-    """Built once an actor; asked by two threads."""
+    """Built once an actor; asked by several threads."""
 
     def __init__(self, recipe: Recipe, contract: Contract, device: str) -> None:
         self.contract = contract
         self.unbuilt = ""
         """Why there is no labeler, in its own lines: told with each fragment, so that the failure policy decides."""
-        self._numbers, self._preparing, self._device = count(), Turns(), Turns()
+        self._numbers, self._preparing, self._device, self._finishing = count(), Turns(), Turns(), Turns()
         try:
             self.labeler = build_labeler(recipe, device)
         except Exception as error:  # noqa: BLE001  the user's own
@@ -94,13 +94,18 @@ class Asker:
         try:
             with self._device.turn(number):
                 answered = self.labeler.label(question.given)
-                if not hasattr(self.labeler, "finish"):
-                    # a copy: the labeler may write its next answer into the same array
-                    said = checked_answer(answered, len(question.seen), self.contract.width)
-                    return said._replace(outputs=said.outputs.copy())
-            return checked_answer(finished(self.labeler, answered), len(question.seen), self.contract.width)
+                said = None if finishes(self.labeler) else self._kept(answered, question)
+            if said is None:
+                with self._finishing.turn(number):
+                    said = self._kept(finished(self.labeler, answered), question)
+            return said
         except Exception as error:
             raise self._blame(error, question.seen, question.first, number) from error
+
+    def _kept(self, answered: Any, question: Question) -> Answers:
+        """A copy: the labeler may write its next answer into the same array."""
+        said = checked_answer(answered, len(question.seen), self.contract.width)
+        return said._replace(outputs=said.outputs.copy())
 
     def _blame(self, error: Exception, seen: Seen, first: int, number: int) -> Blame:
         with self._preparing.turn(number), self._device.turn(number):

@@ -60,7 +60,7 @@ def prepare_rows(request: Request) -> Iterator[Piece]:
     reader, stop = _reader(request), request.start + request.rows
     for start in range(request.start, stop, request.piece_rows):
         wanted = range(start, min(stop, start + request.piece_rows))
-        part = reader.take(wanted, listed=request.shard_id if wanted.stop == stop else None)
+        part = reader.take(wanted, last=wanted.stop == stop)
         rows = decode_features(part.table, request.features, request.width)
         rows.rejected |= part.rejected
         yield Piece(rows, _keys(part.table, request))
@@ -80,13 +80,14 @@ def _reader(request: Request) -> RowReader:
     """A reader that stands before the first row."""
     files, wanted = open_storage(request.files), range(request.start, request.start + request.rows)
     columns = [*request.features.columns, *request.keys]
+    listed = request.shard_id or None
     near: RowReader | None = getattr(_near, "reader", None)
-    if near is not None and near.stands_before(files, request.key, wanted, columns):
+    if near is not None and near.stands_before(files, request.key, wanted, columns, listed):
         return near
     if near is not None:
         near.close()
-    _near.reader = None
-    _near.reader = made = RowReader(
-        files, request.key, wanted, columns, format=request.format, part_rows=request.piece_rows
+    part_rows = min(request.piece_rows, request.rows)
+    _near.reader = near = RowReader(
+        files, request.key, wanted, columns, format=request.format, part_rows=part_rows, listed=listed
     )
-    return made
+    return near

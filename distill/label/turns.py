@@ -24,8 +24,10 @@ class Turns:
         """Wait for it, hold it, give it back."""
         with self._changed:
             self._waiting.append(number)
-            self._changed.wait_for(lambda: not self._held and number == min(self._waiting))
-            self._waiting.remove(number)
+            try:
+                self._changed.wait_for(lambda: not self._held and number == min(self._waiting))
+            finally:
+                self._waiting.remove(number)
             self._held = True
         try:
             yield

@@ -40,9 +40,9 @@ class Labeler(Protocol):
     other hardware may then answer less alike (`tolerance` in the contract).
 
     A class may also have `prepare(features)`, whose answer `label` is then given instead: what needs no device (cutting text into tokens), done
-    ahead, while other rows are on the device. It is called with the same batches, never by two threads at once, and must not depend on their order.
-    And `finish(answer)`, given what `label` answered: what is left to do and needs no device. What `label` hands to it must stay as it is while
-    `label` is called again.
+    ahead, while other rows are on the device. And `finish(answer)`, given what `label` answered: what is left to do and needs no device. Each of the
+    three is called with the same batches, never by two threads at once, and must not depend on their order. While one works, the next rows may be in the
+    one before it; so what `prepare` returns, and what `label` hands to `finish`, must stay as it is when they are called again: new arrays.
     """
 
     def label(self, features: Seen) -> Matrix | Answers:
@@ -67,6 +67,11 @@ def finished(labeler: Labeler, answered: Any) -> Any:
     """What the labeler makes of its `label`'s answer."""
     finish = getattr(labeler, "finish", None)
     return answered if finish is None else finish(answered)
+
+
+def finishes(labeler: Labeler) -> bool:
+    """Whether it has more to do after `label`."""
+    return getattr(labeler, "finish", None) is not None
 
 
 def ask(labeler: Labeler, features: Seen, width: int) -> Answers:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from distill.errors import ContractError, StorageError
 from distill.job import Job, pool_outputs
-from distill.labelers.base import Answers, Labeler, Matrix, Seen, as_answers, finished, prepared
+from distill.labelers.base import Answers, Labeler, Matrix, Seen, as_answers, finished, finishes, prepared
 from distill.labels import Contract
 from distill.pool import open_pool
 from distill.schema import digest, seal, unseal
@@ -55,11 +55,11 @@ class CalibratedLabeler:
     def label(self, features: Any) -> Any:
         """What the other one says."""
         answered = self.labeler.label(features)
-        return answered if hasattr(self.labeler, "finish") else self._divided(answered)
+        return answered if finishes(self.labeler) else self._divided(answered)
 
     def finish(self, answered: Any) -> Answers:
         """(rows, classes) logits."""
-        return self._divided(finished(self.labeler, answered)) if hasattr(self.labeler, "finish") else answered
+        return self._divided(finished(self.labeler, answered)) if finishes(self.labeler) else answered
 
     def _divided(self, answered: Any) -> Answers:
         outputs, disagreement = as_answers(answered)

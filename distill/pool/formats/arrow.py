@@ -32,15 +32,19 @@ class ArrowShard:
     def read(self, rows: range, columns: Sequence[str]) -> Taken:
         check_columns(self._schema, columns, self._where)
         groups, around = groups_of(self._sizes(), rows)
-        return Taken(self._decode(groups, columns).slice(rows.start - around.start, len(rows)))
+        return Taken(self._decode(self._columns(columns), groups).slice(rows.start - around.start, len(rows)))
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:  # noqa: ARG002  a batch is the least that can be read
         check_columns(self._schema, columns, self._where)
         groups, around = groups_of(self._sizes(), rows)
-        return Streamed(around, (Taken(self._decode([group], columns)) for group in groups))
+        reader = self._columns(columns)  # once: each opening reads the footer and every dictionary
+        return Streamed(around, (Taken(self._decode(reader, [group])) for group in groups))
 
-    def _decode(self, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        reader, sizes = self._open([self._schema.get_field_index(name) for name in columns]), self._sizes()
+    def _columns(self, names: Sequence[str]) -> pa.RecordBatchFileReader:
+        return self._open([self._schema.get_field_index(name) for name in names])
+
+    def _decode(self, reader: pa.RecordBatchFileReader, groups: Sequence[int]) -> pa.Table:
+        sizes = self._sizes()
         batches = [reader.get_batch(number) for number in groups]
         if [batch.num_rows for batch in batches] != [sizes[number] for number in groups]:
             raise PoolError(f"{self._where}: changed while it was read. Restore the file as it was listed.")

@@ -51,12 +51,12 @@ class Shard(Protocol):
         """`columns` of the rows that it has of `rows`. Raises PoolError where it lacks a column."""
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
-        """`columns` of the row groups that hold `rows`, decoded about `part_rows` at a time where the format can. Raises PoolError likewise."""
+        """`rows` and what else lies in their row groups, decoded about `part_rows` at a time where the format can. Raises PoolError likewise."""
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """Consecutive rows of a shard, in parts that are decoded as they are asked for."""
+    """Consecutive rows of a shard, in parts; an indexed format decodes each when it is asked for."""
 
     rows: range
     parts: Iterator[Taken]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from distill.pool.formats.base import Footer, Streamed, Taken, check_columns, groups_of
 
 _LARGE_BYTES = 64 << 20
-"""Row groups that hold more are read bit by bit; smaller ones at once, which asks a store less often."""
+"""Where the row groups of a run of rows hold more together, they are read bit by bit; else at once, which asks a store less often."""
 _BIT_BYTES = 8 << 20
 
 
@@ -45,10 +45,10 @@ class ParquetShard:
 
     def _stored_bytes(self, groups: Sequence[int], columns: Sequence[str]) -> int:
         """Of `columns` in those row groups, as they lie in the file."""
-        metadata, wanted = self._file.metadata, set(columns)
+        metadata, below = self._file.metadata, tuple(f"{name}." for name in columns)
         return sum(
             part.total_compressed_size
             for group in map(metadata.row_group, groups)
             for part in map(group.column, range(group.num_columns))
-            if part.path_in_schema in wanted or part.path_in_schema.partition(".")[0] in wanted
+            if f"{part.path_in_schema}.".startswith(below)
         )

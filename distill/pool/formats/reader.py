@@ -2,79 +2,104 @@
 Parquet row group, a record batch of an Arrow file, a whole file of a format without an index.
 
 (A whole Parquet row group of 4,096 raw images of 224×224, at once: 13 s and 10 GB within pyarrow; 256 at a time: 2.5 s and 1.2 GB, of which the
-file's own pages are most.) A reader that is left within a row group goes on there, so the fragments of a large one decode it once, in their order.
+file's own pages are most.) A reader that is left within a row group goes on there, so the fragments of a large one decode it once, in their order. In another order each
+begins at the group's start again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
 
-from distill.pool.formats.base import Rejected, Streamed, Taken
+from distill.pool.formats.base import Rejected, Taken
 from distill.pool.formats.opening import no_rows, opened, plain, reading
 from distill.pool.listed import require_listed
 from distill.storage import Storage
 
 
 class RowReader:
-    """One open shard, and the row at which it stands. Raises PoolError where it cannot be opened, or has no such rows."""
+    """One open shard, and the row at which it stands. Raises PoolError where it cannot be opened, has no such rows, or is not the one that was `listed`.
+
+    Whatever goes wrong closes it, and a closed one stands before nothing.
+    """
 
     def __init__(
-        self, files: Storage, key: str, rows: range, columns: Sequence[str], *, format: str, part_rows: int
+        self,
+        files: Storage,
+        key: str,
+        rows: range,
+        columns: Sequence[str],
+        *,
+        format: str,
+        part_rows: int,
+        listed: str | None = None,
     ) -> None:
-        self.columns = list(dict.fromkeys(columns))
-        self._files, self._key = files, key
+        self._columns = list(dict.fromkeys(columns))
+        self._of = (files.uri, key, listed, self._columns)
+        self._files, self._key, self._listed = files, key, listed
         self._closing = ExitStack()
-        with ExitStack() as trouble:
-            trouble.callback(self.close)
+        self._parts: Iterator[Taken] = iter(())
+        self._left: Taken | None = None
+        self.at, self.end, self._there = 0, -1, False
+        with self._reading(rows):
             shard = self._closing.enter_context(opened(files, key, format))
-            with reading(files.url(key), rows):
-                streamed = shard.stream(rows, self.columns, part_rows)
-            if rows and not (streamed.rows.start <= rows.start and rows.stop <= streamed.rows.stop):
+            self._there = True
+            streamed = shard.stream(rows, self._columns, part_rows)
+            self._parts = (part for part in streamed.parts if len(part.table))
+            self.at, self.end = streamed.rows.start, streamed.rows.stop
+            if rows and not (self.at <= rows.start and rows.stop <= self.end):
                 raise no_rows(files.url(key), rows)
-            trouble.pop_all()
-        self._parts, self._left = _parts(streamed), Taken(pa.table({}))
-        self.at, self.end = streamed.rows.start, streamed.rows.stop
+            self._require_listed()
 
-    def stands_before(self, files: Storage, key: str, rows: range, columns: Sequence[str]) -> bool:
+    def stands_before(self, files: Storage, key: str, rows: range, columns: Sequence[str], listed: str | None) -> bool:
         """Whether `rows` of that shard can be taken from here on."""
-        same = (self._files.uri, self._key, self.columns) == (files.uri, key, list(dict.fromkeys(columns)))
+        same = self._of == (files.uri, key, listed, list(dict.fromkeys(columns)))
         return same and self.at <= rows.start and rows.stop <= self.end
 
-    def take(self, rows: range, listed: str | None = None) -> Taken:
-        """`rows`, which are not behind it. With `listed`, the shard's id in the inventory, a file that changed meanwhile is refused. Raises PoolError."""
-        with reading(self._files.url(self._key), rows):
-            self._skip(rows)
-            parts = list(self._next(rows))
-        if listed is not None:
-            require_listed(self._files, self._key, listed)
-        return plain(_joined(parts), self.columns)
+    def take(self, rows: range, *, last: bool = False) -> Taken:
+        """`rows`, which are not behind it. After the `last` a file that changed meanwhile is refused. Raises PoolError."""
+        with self._reading(rows):
+            for _ in self._next(range(self.at, rows.start)):
+                pass
+            taken = plain(_joined(list(self._next(rows))), self._columns)
+            if last:
+                self._require_listed()
+        return taken
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and let go of what was read."""
         self._closing.close()
+        self._parts, self._left, self.at, self.end = iter(()), None, 0, -1
 
-    def _skip(self, rows: range) -> None:
-        for _ in self._next(range(self.at, rows.start)):
-            pass
+    @contextmanager
+    def _reading(self, rows: range) -> Iterator[None]:
+        try:
+            with reading(self._files.url(self._key), rows):
+                yield
+        except BaseException as error:
+            there = self._there
+            self.close()
+            if there and isinstance(error, Exception):
+                self._require_listed()  # that it changed explains everything else
+            raise
+
+    def _require_listed(self) -> None:
+        if self._listed is not None:
+            require_listed(self._files, self._key, self._listed)
 
     def _next(self, rows: range) -> Iterator[Taken]:
         """The next `rows`, in parts as they were decoded. Raises PoolError where there are fewer."""
         while self.at < rows.stop:
-            if not len(self._left.table):
-                self._left = next(self._parts, self._left)
-            part = self._left.cut(0, rows.stop - self.at)
-            if not len(part.table):
+            left = self._left or next(self._parts, None)
+            if left is None:
                 raise no_rows(self._files.url(self._key), rows)
-            self._left = self._left.cut(len(part.table), len(self._left.table))
-            self.at += len(part.table)
+            part = left.cut(0, rows.stop - self.at)
+            taken, rest = len(part.table), len(left.table) - len(part.table)
+            self._left = left.cut(taken, rest) if rest else None
+            self.at += taken
             yield part
-
-
-def _parts(streamed: Streamed) -> Iterator[Taken]:
-    return (part for part in streamed.parts if len(part.table))
 
 
 def _joined(parts: Sequence[Taken]) -> Taken:
