@@ -54,12 +54,12 @@ def running(*command, **more):
 
 @pytest.mark.parametrize("where", ["disk", pytest.param("s3", marks=pytest.mark.slow)])
 def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_weights(due, tmp_path, request, where):
-    """A rank is killed at a step that a seed draws, then the driver; the newest checkpoint is torn; the next driver loses a rank too."""
+    """The driver is killed at a step that a seed draws, the newest checkpoint is torn, and the next driver loses a rank; the first one too, in the slow case."""
     root = request.getfixturevalue("s3_root") if where == "s3" else "root"
     job = make(tmp_path, epochs=EPOCHS, workers="[1, 2]" if where == "s3" else 2, root=root)
     draw = np.random.default_rng(len(where))
     first, driver_dies, last = (int(draw.integers(low, low + 7)) for low in (2, 12, 20))
-    for step in (first, last):
+    for step in (first, last) if where == "s3" else (last,):
         (tmp_path / "die" / f"{draw.integers(2)}.{step}").touch()
     (tmp_path / "slow").touch()
     with running("train", job) as driver:
@@ -69,7 +69,7 @@ def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_wei
     torn, before = torn_checkpoint(job), seen(job)[-1].at
     ended = distill("train", job)
     assert ended.code == 0, ended.output
-    assert not list((tmp_path / "die").iterdir()), "both ranks died"
+    assert not list((tmp_path / "die").iterdir()), "every rank that should die did"
     assert min(each.step for each in seen(job) if each.at > before) < torn
     assert "training goes on with 2 training workers, from its newest checkpoint" in ended.output
     rows = 32 * EPOCHS * STEPS_PER_EPOCH
