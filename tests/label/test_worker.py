@@ -14,7 +14,6 @@ import pytest
 from distill.label.prepared import prepare_rows
 from distill.label.task import Outcome
 from distill.label.worker import LabelWorker
-from distill.labelers import finished
 from distill.labels import decode, read_rejects
 from distill.labels.commit import read_labels
 from distill.pool import RowReader
@@ -259,19 +258,63 @@ def test_rows_are_not_prepared_while_the_device_works(tried):
     assert run(tried, tried.tasks[0]).failure is None
 
 
-def test_the_device_waits_while_an_answer_is_finished(tried, monkeypatch):
-    finishing = "return features\n    def finish(self, answered):\n        return 2 * answered[:, :3]\n    def other(self, features):"
-    tried_ = tried(PREPARING.replace("PREPARE", "pass").replace("LABEL", finishing))
-    worker, held = LabelWorker(tried_.assignment, "cpu"), []
+OWN_ARRAY = """
+import numpy as np
+class Mine:
+    revision, classes = "1", ("a", "b", "c")
+    answer = np.zeros((10, 3), np.float32)
+    def label(self, features):
+        self.answer[: len(features)] = 2 * features[:, :3]
+        return self.answer[: len(features)]
+"""
+FINISHING = """
+class Mine:
+    revision, classes = "1", ("a", "b", "c")
+    def label(self, features):
+        return features
+    def finish(self, answered):
+        return 2 * answered[:, :3]
+"""
 
-    def watched(labeler, answered):
-        held.append(worker.asker._device._held)
-        return finished(labeler, answered)
 
-    monkeypatch.setattr("distill.label.asking.finished", watched)
-    outcome = Outcome.from_plain(worker(tried_.tasks[0].to_plain()))
-    assert outcome.commit.columns_sha256 == run(tried(), tried_.tasks[0]).commit.columns_sha256
-    assert held == [False] * 7
+@pytest.mark.parametrize("text", [OWN_ARRAY, FINISHING, OWN_ARRAY.replace("answer =", "finish = None\n    answer =")])
+def test_an_answer_is_overwritten_by_the_next_before_it_is_kept(tried, text):
+    mine, due = tried(text), tried()
+    worker = LabelWorker(mine.assignment, "cpu")
+    with ThreadPoolExecutor(2) as threads:
+        made = [Outcome.from_plain(plain) for plain in threads.map(worker, [task.to_plain() for task in mine.tasks])]
+    shutil.rmtree(Path(mine.folder) / "commits")
+    for task, outcome in zip(due.tasks, made, strict=True):
+        assert outcome.commit.columns_sha256 == run(due, task).commit.columns_sha256
+
+
+def both_at_once(mine):
+    """Two fragments through one worker; what their threads noted in `seen`, in order."""
+    worker = LabelWorker(mine.assignment, "cpu")
+    with ThreadPoolExecutor(2) as threads:
+        made = list(threads.map(worker, [task.to_plain() for task in mine.tasks[:2]]))
+    assert [Outcome.from_plain(plain).failure for plain in made] == [None, None]
+    return worker.asker.labeler.label.__func__.__globals__["seen"]
+
+
+NOTING = "import threading\nseen, both = [], threading.Event()\n"
+
+
+def test_the_device_is_held_while_an_answer_is_finished(tried):
+    noted = "seen.append(threading.get_ident())\n        if len(set(seen)) == 2: both.set()\n        return features"
+    waits = "assert both.wait(20)\n        return 2"
+    mine = tried(NOTING + FINISHING.replace("return features", noted).replace("return 2", waits))
+    assert len(set(both_at_once(mine))) == 2
+
+
+def test_two_fragments_keep_step_and_are_written_at_once(tried):
+    noting = PREPARING.replace("PREPARE", "pass").replace(
+        "LABEL", "seen.append(threading.get_ident()); both.wait(0.02)"
+    )
+    seen = both_at_once(tried(NOTING + noting))
+    last = {thread: number for number, thread in enumerate(seen)}
+    through, number = min(last.items(), key=lambda item: item[1])
+    assert number <= seen.count(through) + 2  # but for the first batches, the other one waited
 
 
 def test_a_batch_that_cannot_be_prepared_hides_a_row_before_it(tried):

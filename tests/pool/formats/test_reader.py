@@ -68,11 +68,12 @@ def test_fragments_of_a_large_row_group_decode_it_each(tmp_path, monkeypatch, en
         assert mine.take(rows).table["id"].to_pylist() == list(rows)
     assert opened == 2
     assert sum(decoded) <= 100
-    assert not mine.stands_before(store, f"part.{ending}", range(80, 90), ["id"])  # behind it
+    assert not mine.stands_before(store, f"part.{ending}", range(80, 90), ["id"], None)  # behind it
     mine = reader(store, f"part.{ending}", range(50, 60))
-    assert not mine.stands_before(store, f"part.{ending}", range(55, 101), ["id"])  # beyond it
-    assert not mine.stands_before(store, f"part.{ending}", range(60, 70), ["other"])
-    assert not mine.stands_before(store, "other", range(60, 70), ["id"])
+    assert not mine.stands_before(store, f"part.{ending}", range(55, 101), ["id"], None)  # beyond it
+    assert not mine.stands_before(store, f"part.{ending}", range(60, 70), ["other"], None)
+    assert not mine.stands_before(store, "other", range(60, 70), ["id"], None)
+    assert not mine.stands_before(store, f"part.{ending}", range(60, 70), ["id"], "listed anew")
 
 
 def counted(stream, decoded):
@@ -136,7 +137,7 @@ def test_a_reader_that_failed_once_has_another_word_for_every_fragment_after_it(
     store.put("part.arrow", table_file(pa.table({"id": range(100)}), "arrow", 100))
     mine = reader(store, "part.arrow", range(10), part_rows=10)
     mine.take(range(10))
-    monkeypatch.setattr("distill.pool.formats.reader.plain", lambda *told: 1 / 0)
+    monkeypatch.setattr("distill.pool.formats.reader.plain", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         mine.take(range(10, 20))
     assert not mine.stands_before(store, "part.arrow", range(20, 30), ["id"], None)
@@ -168,17 +169,17 @@ import sys
 from distill.pool import RowReader
 from distill.storage import open_storage
 store, rows = open_storage(sys.argv[1]), range(int(sys.argv[2]))
-mine = RowReader(store, "part.parquet", rows[:1], ["my.image"], format="parquet", part_rows=64)
+mine = RowReader(store, "part.parquet", rows[:1], ["my.image"], format="parquet", part_rows=16)
 before = int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
-mine = RowReader(store, "part.parquet", rows, ["my.image"], format="parquet", part_rows=64)
-for start in range(0, len(rows), 64):
-    mine.take(range(start, start + 64))
+mine = RowReader(store, "part.parquet", rows, ["my.image"], format="parquet", part_rows=16)
+for start in range(0, len(rows), 16):
+    mine.take(range(start, start + 16))
 print(int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) - before >> 10)
 """
 
 
 def test_memory_grows_with_the_row_group(tmp_path):
-    """640 lists of 150 kB, as many numbers, lie in one row group of 96 MB, small pages each. Read at once they took over 300 MB."""
+    """640 lists of 150 kB, as many numbers, lie in one row group of 96 MB, small pages each. Parquet keeps each as four bytes."""
     numbers = np.random.default_rng(0).integers(0, 256, 640 * 150_528, dtype=np.uint8)
     images = pa.FixedSizeListArray.from_arrays(pa.array(numbers), 150_528).cast(pa.list_(pa.uint8()))
     pq.write_table(
