@@ -13,6 +13,7 @@ import pytest
 
 from distill.label.prepared import prepare_rows
 from distill.label.task import Outcome
+from distill.label.turns import Turns
 from distill.label.worker import LabelWorker
 from distill.labels import decode, read_rejects
 from distill.labels.commit import read_labels
@@ -307,14 +308,14 @@ def test_the_device_is_held_while_an_answer_is_finished(tried):
     assert len(set(both_at_once(mine))) == 2
 
 
-def test_two_fragments_keep_step_and_are_written_at_once(tried):
-    noting = PREPARING.replace("PREPARE", "pass").replace(
-        "LABEL", "seen.append(threading.get_ident()); both.wait(0.02)"
-    )
-    seen = both_at_once(tried(NOTING + noting))
-    last = {thread: number for number, thread in enumerate(seen)}
-    through, number = min(last.items(), key=lambda item: item[1])
-    assert number <= seen.count(through) + 2  # but for the first batches, the other one waited
+def test_a_younger_fragment_is_as_old_as_the_older_one(tried, monkeypatch):
+    mine, ages, real = tried(), [], Turns.turn
+    monkeypatch.setattr(Turns, "turn", lambda self, number: ages.append(number) or real(self, number))
+    worker = LabelWorker(mine.assignment, "cpu")
+    for task in mine.tasks[:2]:
+        assert Outcome.from_plain(worker(task.to_plain())).failure is None
+    assert list(dict.fromkeys(ages)) == sorted(set(ages))
+    assert len(set(ages)) == 2
 
 
 def test_a_batch_that_cannot_be_prepared_hides_a_row_before_it(tried):
