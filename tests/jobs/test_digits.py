@@ -76,7 +76,8 @@ def test_a_finished_job_opens_no_input(main_job, monkeypatch):
     def refuse(files, key, format):
         raise AssertionError(f"{key} was opened")
 
-    monkeypatch.setattr("distill.pool.formats._open", refuse)
+    monkeypatch.setattr("distill.pool.formats.opened", refuse)
+    monkeypatch.setattr("distill.pool.formats.reader.opened", refuse)
     said = []
     finished = run_job(load_job(main_job.file, root=str(main_job.root)), said.append)
     assert finished.report in main_job.ended.output
