@@ -27,9 +27,8 @@ from filelock import FileLock, Timeout
 
 from distill.feed.order import Chunk
 from distill.feed.source import Arrays
+from distill.job.paths import CACHE
 
-CACHE = "DISTILL_CACHE"
-"""Environment variable: the folder of what this machine keeps; fetched models lie there too."""
 LEFT_FREE_BYTES = 2 << 30
 """Nothing is written where less than this would be left on the disk."""
 

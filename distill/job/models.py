@@ -175,40 +175,40 @@ class Training(Table):
         return (self.workers, self.workers) if isinstance(self.workers, int) else self.workers
 
 
-class EarlyStop(Table):
-    """Training stops when a measure on rows that are not trained on gets no better; the weights of its best epoch are kept. `epochs` is then the most."""
+class Learns(Table):
+    """What a term learns from, or a held-out measure is taken against."""
 
     learns: str
-    """What it is measured by, as a term has it: `pools.NAME` for that pool's target."""
+    """`labels.NAME`, or `pools.NAME` for that pool's target."""
+
+    @field_validator("learns")
+    @classmethod
+    def _source(cls, value: str) -> str:
+        kind, _, name = value.partition(".")
+        if kind not in ("labels", "pools") or not name:
+            raise ValueError(f"{value!r} is neither 'labels.NAME' nor 'pools.NAME'")
+        return value
+
+    @property
+    def label_set(self) -> str | None:
+        """The label set; None for a target."""
+        return self.learns.removeprefix("labels.") if self.learns.startswith("labels.") else None
+
+    @property
+    def pool(self) -> str | None:
+        """The pool whose target it is; None for a label set."""
+        return self.learns.removeprefix("pools.") if self.learns.startswith("pools.") else None
+
+
+class EarlyStop(Learns):
+    """Training stops when a measure on rows that are not trained on gets no better; the weights of its best epoch are kept. `epochs` is then the most."""
+
     patience: Positive = 3
     """Epochs without a better measure until it stops."""
     least: Annotated[float, Field(ge=0)] = 0.0
     """By how much the measure must fall to be better."""
     every_epochs: Positive = 1
     """It is measured after every so many epochs, and after the last."""
-
-    @field_validator("learns")
-    @classmethod
-    def _source(cls, value: str) -> str:
-        return known_source(value)
-
-    @property
-    def label_set(self) -> str | None:
-        """The label set it is measured by; None for a target."""
-        return self.learns.removeprefix("labels.") if self.learns.startswith("labels.") else None
-
-    @property
-    def pool(self) -> str | None:
-        """The pool whose target it is measured by; None for a label set."""
-        return self.learns.removeprefix("pools.") if self.learns.startswith("pools.") else None
-
-
-def known_source(value: str) -> str:
-    """`labels.NAME` or `pools.NAME`. Raises ValueError."""
-    kind, _, name = value.partition(".")
-    if kind not in ("labels", "pools") or not name:
-        raise ValueError(f"{value!r} is neither 'labels.NAME' nor 'pools.NAME'")
-    return value
 
 
 class Fit(Table):

@@ -17,6 +17,8 @@ def resolve_uri(path: str, folder: Path) -> str:
 
 
 SCHEMES = ("file", "s3")
+CACHE = "DISTILL_CACHE"
+"""Environment variable: the folder of what a machine keeps near. By default fetched models lie below `~/.cache/distill`, decoded rows where temporary files do."""
 
 
 HUB = "hf://"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from distill.job.base import Name, Positive, Seed, Table
-from distill.job.models import EarlyStop, Network, Training, known_source
+from distill.job.models import EarlyStop, Learns, Network, Training
 
 Temperature = Annotated[float, Field(gt=0)]
 
@@ -130,11 +130,9 @@ class ClassBalance(Table):
 RowWeight = Annotated[Agreement | Confidence | ClassBalance, Field(discriminator="kind")]
 
 
-class Term(Table):
+class Term(Learns):
     """One summand of the combined loss."""
 
-    learns: str
-    """`labels.NAME`, or `pools.NAME` for that pool's target."""
     loss: Loss
     head: Name = MAIN
     weight: Annotated[float, Field(ge=0)] = 1.0
@@ -143,21 +141,6 @@ class Term(Table):
     """How the weight is reached. Default: at once."""
     row_weight: RowWeight | None = None
     """How much each row counts within the term's mean. Default: all alike."""
-
-    @field_validator("learns")
-    @classmethod
-    def _source(cls, value: str) -> str:
-        return known_source(value)
-
-    @property
-    def label_set(self) -> str | None:
-        """The label set it learns from; None for a target."""
-        return self.learns.removeprefix("labels.") if self.learns.startswith("labels.") else None
-
-    @property
-    def pool(self) -> str | None:
-        """The pool whose target it learns from; None for a label set."""
-        return self.learns.removeprefix("pools.") if self.learns.startswith("pools.") else None
 
 
 class HeldOut(EarlyStop):

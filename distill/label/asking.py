@@ -94,11 +94,10 @@ class Asker:
         try:
             with self._device.turn(number):
                 answered = self.labeler.label(question.given)
-                said = None if finishes(self.labeler) else self._kept(answered, question)
-            if said is None:
-                with self._finishing.turn(number):
-                    said = self._kept(finished(self.labeler, answered), question)
-            return said
+                if not finishes(self.labeler):
+                    return self._kept(answered, question)
+            with self._finishing.turn(number):
+                return self._kept(finished(self.labeler, answered), question)
         except Exception as error:
             raise self._blame(error, question.seen, question.first, number) from error
 

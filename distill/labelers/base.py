@@ -65,8 +65,7 @@ def prepared(labeler: Labeler, features: Seen) -> Any:
 
 def finished(labeler: Labeler, answered: Any) -> Any:
     """What the labeler makes of its `label`'s answer."""
-    finish = getattr(labeler, "finish", None)
-    return answered if finish is None else finish(answered)
+    return labeler.finish(answered) if finishes(labeler) else answered  # type: ignore[attr-defined]  # it may have one
 
 
 def finishes(labeler: Labeler) -> bool:

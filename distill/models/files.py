@@ -24,13 +24,11 @@ from types import ModuleType
 from filelock import FileLock
 
 from distill.errors import JobError, MissingExtraError, StorageError
-from distill.job.paths import HUB, is_hub
+from distill.job.paths import CACHE, HUB, is_hub
 from distill.models.record import METRICS
 from distill.schema import digest
 from distill.storage import Entry, is_hidden, is_remote, open_storage
 
-CACHE = "DISTILL_CACHE"
-"""Environment variable: the folder of fetched models; by default `~/.cache/distill`."""
 _UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack", ".py")
 _CHUNK_BYTES = 1 << 22
 _COMMIT = re.compile(r"[0-9a-f]{40}")

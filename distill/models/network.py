@@ -82,15 +82,9 @@ def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on this side that share no memory, as safetensors wants them: a module of the user's own may have one tensor under two names."""
-    made: dict[str, Tensor] = {}
-    taken: set[int] = set()
-    for name, value in tensors.items():
-        moved = value.detach().cpu().contiguous()
-        address = moved.untyped_storage().data_ptr()
-        made[name] = moved.clone() if address in taken else moved
-        taken.add(address)
-    return made
+    """Copies on this side that share no memory, with each other (safetensors wants that, and a module of the user's own may have one tensor under
+    two names) or with what trains on."""
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
 
 
 def trunk_width(model: Network, in_features: int) -> int:

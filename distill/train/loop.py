@@ -24,7 +24,7 @@ from distill.errors import TrainingError
 from distill.feed import Arrays, DiskCache, Feed
 from distill.job import Training
 from distill.models import ModelRecord, write_record
-from distill.models.network import build_network, head_parameters, parameter_count, trained_parameters
+from distill.models.network import apart, build_network, head_parameters, parameter_count, trained_parameters
 from distill.storage import open_storage
 from distill.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
 from distill.train.combined_loss import CombinedLoss
@@ -180,7 +180,7 @@ class _Training:
         known = (summed[:, 2] / summed[:, 3]).tolist()
         said = {"epoch": epoch, "step": step, "loss": total, "terms": means, "weights": weights, "known": known}
         said |= self._paced(step) | self._judged(epoch)
-        best = _copied(self.network) if said.get("better") and not self.context.rank else self.position.best
+        best = apart(self.network.state_dict()) if said.get("better") and not self.context.rank else self.position.best
         self.position = Position(step, [*self.position.history, said], best=best)
         self.epoch_began, self.epoch_steps = time.monotonic(), 0
         over = step == self.total_steps or is_over(self.position.history, self.stop)
@@ -220,7 +220,7 @@ class _Training:
                 )
 
     def _export(self, seconds: float) -> None:
-        weights = safetensors.torch.save(self.position.best or _copied(self.network))
+        weights = safetensors.torch.save(self.position.best or apart(self.network.state_dict()))
         lesson, best = self.lesson, best_epoch(self.position.history)
         stopped = {"epochs": len(self.position.history), "best_epoch": best} if best else {}
         said = {
@@ -257,11 +257,6 @@ class _Training:
         if self.context.workers > 1:
             dist.all_reduce(values)
         return values
-
-
-def _copied(network: nn.Module) -> dict[str, Tensor]:
-    """The weights as they are now."""
-    return {name: value.detach().cpu().clone().contiguous() for name, value in network.state_dict().items()}
 
 
 def rate(training: Training, step: int, steps: int) -> float:

@@ -14,9 +14,9 @@ from distill.job.own import student_code
 from distill.labelers.network import load_network
 from distill.models.identity import find_student
 from tests.making import label_by_worker
-from tests.tiny import write_job, write_pool
+from tests.tiny import DOUBLING, write_job, write_pool
 from tests.train.ranks import train
-from tests.train.test_gradients import JOB, LANES, MINE
+from tests.train.test_gradients import JOB, LANES
 
 TRUNK = '''
 import torch
@@ -64,7 +64,7 @@ def labelled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own")
     for name, shards in {"rows": [150, 90], "known": [50], "test": [40]}.items():
         write_pool(folder / name, shards)
-    (folder / "mine.py").write_text(MINE, "utf-8")
+    (folder / "mine.py").write_text(DOUBLING, "utf-8")
     (folder / "trunk.py").write_text(TRUNK, "utf-8")
     label_by_worker(load_job(write_job(folder, job_text(LANES))), "teacher")
     return folder

@@ -19,7 +19,7 @@ from distill.train.combined_loss import CombinedLoss
 from distill.train.gradients import LaneGradients, WorkerGradients
 from distill.train.lesson import student_lesson
 from tests.making import label_by_worker
-from tests.tiny import write_job, write_pool
+from tests.tiny import DOUBLING, write_job, write_pool
 from tests.train.ranks import train
 
 JOB = """
@@ -48,14 +48,6 @@ JOB = """
     weight = 0.5
 """
 SHARED = JOB.replace("SHARE", "batch_share = { known = 0.25 }")
-MINE = """
-class Labeler:
-    revision = "1"
-    classes = ("a", "b", "c")
-
-    def label(self, features):
-        return 2 * features[:, :3]
-"""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +55,7 @@ def labelled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("share")
     write_pool(folder / "rows", [150, 90])
     write_pool(folder / "known", [50])
-    (folder / "mine.py").write_text(MINE, "utf-8")
+    (folder / "mine.py").write_text(DOUBLING, "utf-8")
     label_by_worker(load_job(write_job(folder, SHARED)), "teacher")
     return folder
 

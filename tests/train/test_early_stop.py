@@ -27,7 +27,7 @@ from distill.train.lesson import fit_lesson, student_lesson
 from distill.train.loop import teach_all
 from distill.train.stage import _train
 from tests.making import label_by_worker
-from tests.tiny import write_job, write_pool
+from tests.tiny import DOUBLING, write_job, write_pool
 from tests.train.ranks import train
 
 JOB = """
@@ -70,14 +70,6 @@ LABELS = """
     loss = { kind = "kl" }
     weight = 0.01
 """
-MINE = """
-class Labeler:
-    revision = "1"
-    classes = ("a", "b", "c")
-
-    def label(self, features):
-        return 2 * features[:, :3]
-"""
 
 
 def changed(old, new):
@@ -100,7 +92,7 @@ def pools(tmp_path_factory):
     kinds[3], pixels[7] = "other", None
     table = table.set_column(1, "kind", pa.array(kinds))
     pq.write_table(table.set_column(0, "pixels", pa.array(pixels, table.schema.field("pixels").type)), shard)
-    (folder / "mine.py").write_text(MINE, "utf-8")
+    (folder / "mine.py").write_text(DOUBLING, "utf-8")
     for name in ("one", "two"):
         (folder / f"{name}.py").write_text(
             f"def loss(student, taught):\n    return taught.float() * 0  # {name}\n", "utf-8"

@@ -13,7 +13,7 @@ from distill.models import read_weights
 from distill.models.identity import find_student
 from distill.train.gradients import LaneGradients, WorkerGradients
 from tests.making import label_by_worker
-from tests.tiny import write_job, write_pool
+from tests.tiny import DOUBLING, write_job, write_pool
 from tests.train.ranks import seen, train
 from tests.train.test_combined_loss import KL, MSE, term
 
@@ -41,14 +41,6 @@ JOB = """
     learns = "pools.known"
     loss = { kind = "cross_entropy" }
 """
-MINE = """
-class Labeler:
-    revision = "1"
-    classes = ("a", "b", "c")
-
-    def label(self, features):
-        return 2 * features[:, :3]
-"""
 LANES = 'gradients = "lanes",'
 STEPS_PER_EPOCH = 8
 
@@ -58,7 +50,7 @@ def labelled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lanes")
     write_pool(folder / "rows", [150, 90])
     write_pool(folder / "known", [50])
-    (folder / "mine.py").write_text(MINE, "utf-8")
+    (folder / "mine.py").write_text(DOUBLING, "utf-8")
     label_by_worker(load_job(write_job(folder, JOB.replace("GRADIENTS", LANES))), "teacher")
     return folder
 

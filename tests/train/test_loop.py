@@ -13,7 +13,7 @@ from distill.storage import open_storage, requests
 from distill.train import loop
 from distill.train.lesson import student_lesson
 from tests.making import label_by_worker
-from tests.tiny import tiny_job, write_pool
+from tests.tiny import DOUBLING, tiny_job, write_pool
 
 JOB = """
     root = "STORE/root"
@@ -36,14 +36,6 @@ JOB = """
     learns = "labels.teacher"
     loss = { kind = "kl" }
 """
-MINE = """
-class Labeler:
-    revision = "1"
-    classes = ("a", "b", "c")
-
-    def label(self, features):
-        return 2 * features[:, :3]
-"""
 
 
 def trained(folder, store, cache_said, monkeypatch):
@@ -65,7 +57,7 @@ def test_later_epochs_ask_the_store_or_leave_files(s3_root, tmp_path, monkeypatc
         write_pool(tmp_path / name, shards)
         for file in sorted((tmp_path / name).iterdir()):
             open_storage(f"{s3_root}/{name}").put(file.name, file.read_bytes())
-    (tmp_path / "mine.py").write_text(MINE, "utf-8")
+    (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
     label_by_worker(tiny_job(tmp_path, JOB.replace("STORE", s3_root).replace("CACHE", "cache_gb = 0")), "teacher")
     every = {}
     for said in ("cache_gb = 0", "cache_gb = 1"):

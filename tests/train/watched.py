@@ -13,7 +13,7 @@ from distill.models import read_weights
 from distill.models.identity import find_student, student_folder, student_pins
 from distill.storage import Storage
 from tests.making import label_by_worker
-from tests.tiny import write_job, write_pool
+from tests.tiny import DOUBLING, write_job, write_pool
 from tests.train import ranks
 
 LANES, STEPS_PER_EPOCH = 4, 8
@@ -32,14 +32,6 @@ JOB = """
     [[students.small.terms]]
     learns = "labels.teacher"
     loss = { kind = "custom", file = "watching.py", name = "watched" }
-"""
-TEACHER = """
-class Labeler:
-    revision = "1"
-    classes = ("a", "b", "c")
-
-    def label(self, features):
-        return 2 * features[:, :3]
 """
 
 
@@ -61,7 +53,7 @@ def make(folder: Path, *, epochs: int, workers: object, root: str = "root") -> P
     for name in ("seen", "die"):
         (folder / name).mkdir()
     shutil.copy(Path(__file__).with_name("watching.py"), folder)
-    (folder / "teacher.py").write_text(TEACHER, "utf-8")
+    (folder / "teacher.py").write_text(DOUBLING, "utf-8")
     text = JOB.replace("ROOT", root).replace("EPOCHS", str(epochs)).replace("WORKERS", str(workers))
     job = write_job(folder, text)
     label_by_worker(load_job(job), "teacher")
