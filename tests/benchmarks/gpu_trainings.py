@@ -102,9 +102,9 @@ def timed_teach_all(log: str, lessons: Sequence[Lesson], context: WorkerContext)
 class _Timed(loop._Training):
     """The loop, which says when each epoch ended."""
 
-    def __init__(self, log: Path, waited: list[float], lesson: Lesson, context: WorkerContext) -> None:
+    def __init__(self, log: Path, waited: list[float], *told: Any) -> None:
         self.log, self.waited = log, waited
-        super().__init__(lesson, context)
+        super().__init__(*told)
 
     def _end_epoch(self, step: int, summed: Tensor) -> None:
         super()._end_epoch(step, summed)
