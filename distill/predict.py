@@ -27,10 +27,10 @@ from distill.job import Features, Outputs
 from distill.job.own import Code
 from distill.job.paths import resolve_uri
 from distill.job.source import read_source
-from distill.labelers.network import as_answer, as_input, as_tensor, network_of
+from distill.labelers.network import as_answer, as_input, network_of
 from distill.labelers.place import computing
 from distill.models import ModelRecord, record_from_plain
-from distill.models.network import MultiHead
+from distill.models.network import MultiHead, as_tensor
 from distill.pool import (
     check_columns,
     decode_features,

@@ -15,10 +15,10 @@ from distill.export.onnx_file import onnx_file, require_onnx_extra
 from distill.export.program import own_expression, program
 from distill.job import Job, Variant, ngrams_of
 from distill.job.own import Code, student_code
-from distill.labelers.network import as_input, as_tensor, load_network
+from distill.labelers.network import as_input, load_network
 from distill.models import ModelRecord, NetworkPlan, read_weights
 from distill.models.identity import find_student
-from distill.models.network import MultiHead
+from distill.models.network import MultiHead, as_tensor
 from distill.pool import OpenPool, open_pool
 from distill.results import MethodResult
 from distill.schema import seal

@@ -3,8 +3,8 @@
 A chunk is a dictionary of arrays with one entry a row. For each column that a term learns from, `<column>.weight` is 0 where the row
 was rejected, by the labeler or by the reader, else 1 or what the term's `row_weight` says.
 
-    features             (B, F) float32; images as C·H·W numbers in 0..1 (`as_matrix`); text (B, L) int32, the places of its
-                         n-grams, or (B,) object of str where nobody says how it is hashed
+    features             (B, F) float32; images (B, H, W, C) uint8, which `as_matrix` and `models.network.as_tensor` make numbers of where
+                         they are used; text (B, L) int32, the places of its n-grams, or (B,) object of str where nobody says how it is hashed
     <column>.outputs     (B, S) float32: logits or values      <column>.index, .log_probs   (B, k) for top-k sets
     <column>.target      (B,) int64, or (B, S) float32         <column>.weight              (B,) float32
 """
@@ -22,7 +22,7 @@ import pyarrow as pa
 from distill.errors import ContractError
 from distill.feed.order import Chunk
 from distill.feed.row_weight import row_weights
-from distill.job import Features, Ngrams, Outputs, TextFeatures
+from distill.job import Features, ImageFeatures, Ngrams, Outputs, TextFeatures
 from distill.job.students import RowWeight
 from distill.labels import Contract, DenseLabels, LabelSet, Line, decode
 from distill.pool import (
@@ -31,13 +31,15 @@ from distill.pool import (
     Inventory,
     Rows,
     Taken,
-    as_matrix,
     decode_features,
     decode_target,
     ngram_places,
     read_chunk,
 )
 from distill.storage import is_remote
+
+CHUNK_BYTES = 32 << 20
+"""A feed of 8 lanes holds 32 chunks, and 32 more that it reads ahead."""
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -96,12 +98,29 @@ class Source:
         """Rows of each row group of each of those shards, as `cut_chunks` takes them."""
         return [inventory.group_rows for inventory in self.inventories]
 
+    @cached_property
+    def row_bytes(self) -> int:
+        """About what a row takes, decoded."""
+        numbers = self.width if self.ngrams is None else self.ngrams.most
+        labels = sum(_column_bytes(column) for column in self.columns.values())
+        return numbers * (1 if isinstance(self.features, ImageFeatures) else 4) + labels + 8
+
+    @property
+    def block_rows(self) -> int:
+        """Rows whose row groups may be decoded at the same time (`Order`): half of what `pool.held` keeps, since lanes do not end a block together."""
+        return max(1, HELD_BYTES // 2 // self.row_bytes)
+
+    def fitting(self, rows: int) -> int:
+        """At most so many rows, and no more than a chunk may take of memory, whose size does not follow the rows' width."""
+        return max(1, min(rows, CHUNK_BYTES // self.row_bytes))
+
     def chunks(self, most_rows: int) -> list[Chunk]:
-        """Every row once, in (pool, shard, row) order: for passes in which the order of training does not matter."""
+        """Every row once, in (pool, shard, row) order, as many in a chunk as memory is meant to hold: for passes in which the order of training
+        does not matter."""
         return [
             Chunk(number, fragment.shard.number, fragment.start, fragment.rows)
             for number, inventory in enumerate(self.inventories)
-            for fragment in inventory.fragments(most_rows)
+            for fragment in inventory.fragments(self.fitting(most_rows))
         ]
 
     def load(self, chunk: Chunk) -> Arrays:
@@ -120,9 +139,9 @@ class Source:
         return self._read(chunk)[1].values
 
     def _features(self, decoded: Rows) -> npt.NDArray[np.generic]:
-        if not isinstance(self.features, TextFeatures):
-            return as_matrix(decoded.values)
-        return decoded.values if self.ngrams is None else ngram_places(decoded.values, self.ngrams)
+        if self.ngrams is None or not isinstance(self.features, TextFeatures):
+            return decoded.values
+        return ngram_places(decoded.values, self.ngrams)
 
     def _read(self, chunk: Chunk) -> tuple[Taken, Rows]:
         targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
@@ -180,6 +199,13 @@ def _target(table: pa.Table, column: TargetColumn) -> Arrays:
     if column.class_weights is not None:
         weight *= np.asarray(column.class_weights, np.float32)[decoded.values.astype(np.int64)]
     return {"target": decoded.values, "weight": weight}
+
+
+def _column_bytes(column: LabelColumn | TargetColumn) -> int:
+    if isinstance(column, TargetColumn):
+        return 4 + (4 * len(column.outputs.classes) or 8)
+    contract = column.contract
+    return 4 + (12 * contract.k if contract.encoding == "topk" else 4 * contract.width)
 
 
 def _usable(rows: int, rejected: Mapping[int, object]) -> npt.NDArray[np.float32]:

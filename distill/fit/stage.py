@@ -20,7 +20,7 @@ from distill.labelers.eszsl import EszslFit, Statistic
 from distill.labelers.holdout import Constants
 from distill.models import ModelRecord, Trained, read_record, write_record
 from distill.models.identity import fit_folder
-from distill.pool import open_pool
+from distill.pool import as_matrix, open_pool
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class _Rows:
         rows = self.source.load(chunk)
         known = rows["target.weight"] > 0  # type: ignore[operator]
         return self.fit.partial(
-            rows["features"][known].astype(np.float32, copy=False),
+            as_matrix(rows["features"][known]),
             rows["target.target"][known].astype(np.int64, copy=False),
             rows["row"][known].astype(np.int64, copy=False),
         )

@@ -11,10 +11,10 @@ import torch
 
 from distill.errors import LabelerError
 from distill.job.own import Code, revision_of
-from distill.labelers.base import Matrix, Seen, writable
+from distill.labelers.base import Matrix, Seen
 from distill.labelers.place import computing
 from distill.models import ModelRecord, NetworkPlan, read_weights
-from distill.models.network import MultiHead
+from distill.models.network import MultiHead, as_tensor
 from distill.pool import ngram_places
 from distill.storage import open_storage
 
@@ -59,14 +59,6 @@ def as_input(network: MultiHead, features: Seen) -> Seen:
         reads, given = ("numbers", "text") if texts else ("text", "numbers")
         raise LabelerError(f"the network reads {reads}, and is given {given}. Give the pool other features.")
     return features if network.ngrams is None else ngram_places(features, network.ngrams)
-
-
-def as_tensor(features: Seen, device: str) -> torch.Tensor:
-    """What a network takes, on `device`: images travel as bytes, and become what `distill.pool.as_matrix` makes of them there; places stay integers."""
-    moved = torch.from_numpy(writable(features)).to(device)
-    if moved.ndim != 4:
-        return moved if moved.dtype == torch.int32 else moved.float()
-    return moved.permute(0, 3, 1, 2).float().reshape(len(moved), -1).div_(255)
 
 
 def as_answer(answered: torch.Tensor) -> Matrix:

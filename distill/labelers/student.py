@@ -14,10 +14,11 @@ from distill.job.source import PythonFile
 from distill.labelers.base import Labeler, Matrix, Seen
 from distill.labelers.eszsl import EszslLabeler
 from distill.labelers.meaning import require_classes, require_width
-from distill.labelers.network import NetworkLabeler, as_answer, as_input, as_tensor, load_network
+from distill.labelers.network import NetworkLabeler, as_answer, as_input, load_network
 from distill.labelers.place import Place, computing
 from distill.models import ModelRecord, read_record
 from distill.models.files import ModelFiles
+from distill.models.network import as_tensor
 from distill.storage import open_storage
 
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +49,17 @@ class MultiHead(nn.Module):
             key.removeprefix("head_"): head(self.own[key](x_BF) if key in self.own else hidden_BH)
             for key, head in self.heads.items()
         }
+
+
+def as_tensor(features: npt.NDArray[np.generic], device: str) -> Tensor:
+    """What a network takes of a pool's features, (B, F) float32 on `device`; places of n-grams stay integers (B, L).
+
+    Images travel as bytes (B, H, W, C) and become there what `distill.pool.as_matrix` makes of them, to the last bit.
+    """
+    moved = torch.from_numpy(features if features.flags.writeable else features.copy()).to(device)
+    if moved.ndim != 4:
+        return moved if moved.dtype == torch.int32 else moved.float()
+    return moved.permute(0, 3, 1, 2).float().reshape(len(moved), -1).div_(255)
 
 
 def build_network(plan: NetworkPlan, seed: int = 0) -> MultiHead:

@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distill.engine import WorkerContext
 from distill.feed import Arrays
-from distill.models.network import trained_parameters
+from distill.models.network import as_tensor, trained_parameters
 from distill.train.combined_loss import Batch, CombinedLoss
 
 Answer = Callable[[Tensor], Mapping[str, Tensor]]
@@ -55,10 +55,12 @@ class WorkerGradients:
         torch.manual_seed(_drawn(seed, step, self.context.rank))
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
-        if self.context.workers > 1:
-            dist.all_reduce(known)
+        meeting = dist.all_reduce(known, async_op=True) if self.context.workers > 1 else None
         _no_gradients(self.network)
-        loss, summed = self.loss(_answered(self.answer, tensors), tensors, known)
+        answered = _answered(self.answer, tensors)
+        if meeting is not None:  # what the workers told each other while they answered
+            meeting.wait()
+        loss, summed = self.loss(answered, tensors, known)
         (loss * self.context.workers).backward()  # type: ignore[no-untyped-call]  # DDP averages
         return summed
 
@@ -117,8 +119,11 @@ class LaneGradients:
 
 
 def _on_device(batch: Arrays, device: str) -> Batch:
-    """Arrays as tensors."""
-    return {name: torch.from_numpy(values).to(device) for name, values in batch.items()}
+    """Arrays as tensors, which may share a CPU's memory with them."""
+    return {
+        name: as_tensor(values, device) if name == "features" else torch.from_numpy(values).to(device)
+        for name, values in batch.items()
+    }
 
 
 def _answered(answer: Answer, batches: Sequence[Batch]) -> list[dict[str, Tensor]]:

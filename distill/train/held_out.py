@@ -28,6 +28,7 @@ from distill.engine import WorkerContext
 from distill.errors import TrainingError
 from distill.feed import Arrays, Chunk, ChunkCache, DiskCache, cut_chunks
 from distill.job import EarlyStop, Training
+from distill.models.network import as_tensor
 from distill.train.combined_loss import row_losses
 from distill.train.gradients import Answer
 from distill.train.lesson import HeldOutPlan
@@ -79,9 +80,11 @@ class HeldOutMeasure:
         return sums
 
     def _batch_sums(self, rows: Arrays) -> Tensor:
-        batch = {name: torch.tensor(values, device=self.context.device) for name, values in rows.items()}
+        device = self.context.device
+        batch = {name: torch.tensor(values, device=device) for name, values in rows.items() if name != "features"}
         term, weight_B = self.plan.term, batch[f"{self.plan.term.column}.weight"].double()
-        loss_B = row_losses(term, self.answer(batch["features"])[term.head], batch, self._positions).double()
+        answered = self.answer(as_tensor(rows["features"], device))[term.head]
+        loss_B = row_losses(term, answered, batch, self._positions).double()
         known = torch.where(weight_B > 0, loss_B * weight_B, 0.0)
         return torch.stack([known.sum(), weight_B.sum()]).cpu()
 

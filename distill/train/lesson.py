@@ -111,9 +111,9 @@ class Lesson:
 
     def order(self, source: int) -> Order:
         """In which order the rows of one source are seen."""
-        lanes = self.training.lanes
-        chunks = cut_chunks(self.sources[source].groups, lanes, self.most_chunk_rows)
-        return Order(chunks, lanes, self.lane_rows[source], self.seed)
+        rows, lanes = self.sources[source], self.training.lanes
+        chunks = cut_chunks(rows.groups, lanes, rows.fitting(self.most_chunk_rows))
+        return Order(chunks, lanes, self.lane_rows[source], self.seed, rows.block_rows)
 
 
 def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:

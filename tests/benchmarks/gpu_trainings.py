@@ -25,7 +25,7 @@ from distill import losses
 from distill.engine import WorkerContext, connect
 from distill.feed import Arrays, Feed
 from distill.job import load_job
-from distill.models.network import build_network
+from distill.models.network import as_tensor, build_network
 from distill.train import loop, train_student
 from distill.train.lesson import Lesson, student_lesson
 from tests.benchmarks.child import Child, answer_and_leave
@@ -151,13 +151,15 @@ def _first_batches(lesson: Lesson) -> list[Arrays]:
     (source,), order = lesson.sources, lesson.order(0)
     feed = Feed(source, order, rank=0, workers=1)
     try:
-        return list(islice(feed.batches(), min(_RESIDENT_BATCHES, order.steps_per_epoch)))
+        batches = islice(feed.batches(), min(_RESIDENT_BATCHES, order.steps_per_epoch))
+        return [{name: values.copy() for name, values in batch.items()} for batch in batches]
     finally:
         feed.close()
 
 
 def _on(batch: Arrays, device: str) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(torch.from_numpy(batch[name]).to(device) for name in ("features", "0.index", "0.log_probs"))  # type: ignore[return-value]
+    index_Bk, log_p_Bk = (torch.from_numpy(batch[name]).to(device) for name in ("0.index", "0.log_probs"))
+    return as_tensor(batch["features"], device), index_Bk, log_p_Bk
 
 
 def _bare(lesson: Lesson, batches: Sequence[tuple[Tensor, Tensor, Tensor]], device: str) -> Callable[[], None]:

@@ -192,7 +192,9 @@ def epochs(source, disk):
     batches = feed.batches()
     for _ in range(3):
         before = requests()
-        seen += list(islice(batches, order.steps_per_epoch))
+        seen += [
+            {name: values.copy() for name, values in each.items()} for each in islice(batches, order.steps_per_epoch)
+        ]
         asked.append(requests() - before)
     feed.close()
     return seen, asked

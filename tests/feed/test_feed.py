@@ -5,8 +5,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from distill.feed import Feed, Order, cut_chunks
+from distill.feed import Feed, Order, Source, cut_chunks
 from distill.feed import cache as cache_module
+from distill.pool import held
+from tests.feed.conftest import FEATURES
+from tests.making import list_pool
+from tests.tiny import write_pool
 
 LANES, LANE_ROWS = 4, 3
 
@@ -23,11 +27,16 @@ def batches(laid, order):
     def some(count, first_step=0, rank=0, workers=1):
         feed = Feed(laid.source, order, rank=rank, workers=workers)
         try:
-            return list(islice(feed.batches(first_step), count))
+            return [copied(batch) for batch in islice(feed.batches(first_step), count)]
         finally:
             feed.close()
 
     return some
+
+
+def copied(batch):
+    """What a feed's batch holds, which it writes anew."""
+    return {name: values.copy() for name, values in batch.items()}
 
 
 def by_lane(batch, lanes):
@@ -135,3 +144,51 @@ def test_a_failure_to_read_is_swallowed_by_a_thread(laid, order, monkeypatch):
     with pytest.raises(OSError, match="no disk"):
         next(feed.batches())
     feed.close()
+
+
+def test_a_batch_is_written_over_before_the_next_one_is_asked_for(laid, order):
+    feed = Feed(laid.source, order, rank=0, workers=1)
+    for batch in islice(feed.batches(), order.steps_per_epoch):
+        given = copied(batch)
+        feed._gathering.submit(int).result()  # the next one is gathered
+        for name, values in batch.items():
+            np.testing.assert_array_equal(values, given[name])
+    feed.close()
+
+
+def test_windows_that_were_done_before_a_resume_are_read_again(laid, order, batches, monkeypatch):
+    loads = []
+    load = type(laid.source).load
+    monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
+    monkeypatch.setattr(type(laid.source), "load", lambda source, chunk: loads.append(chunk) or load(source, chunk))
+    last = [list(order.windows(0, lane))[-1] for lane in range(LANES)]
+    batches(1, order.steps_per_epoch - 1)
+    coming = [window for lane in range(LANES) for window in islice(order.windows(1, lane), 2)]
+    due = {chunk for window in (*last, *coming) for chunk in window.chunks} | {order.chunks[0]}
+    assert set(loads) <= due
+
+
+def test_a_row_group_is_decoded_for_each_of_its_chunks(tmp_path, monkeypatch):
+    write_pool(tmp_path / "pool", [1024] * 4, row_group_rows=256)
+    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
+    chunks = cut_chunks(source.groups, 8, 32)
+    group_bytes = held.read_chunk(source.inventories[0], 0, range(32), ("pixels",)).table.nbytes * 8
+    reads = []
+    read = held.read_rows
+    monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
+    monkeypatch.setattr(held, "read_rows", lambda *told, **more: reads.append(told) or read(*told, **more))
+
+    def decoded(block_rows, rank, workers):
+        """Row groups an epoch, where two and a half fit into memory."""
+        monkeypatch.setattr(held, "_rows", held.Held(group_bytes * 5 // 2))
+        order, epochs = Order(chunks, 8, 4, seed=0, block_rows=block_rows), 3
+        feed = Feed(source, order, rank=rank, workers=workers)
+        reads.clear()
+        seen = [copied(batch)["row"] for batch in islice(feed.batches(), epochs * order.steps_per_epoch)]
+        feed.close()
+        assert sorted(np.concatenate(seen)) == sorted([*range(4096)] * epochs) or workers > 1
+        return len(reads) / epochs
+
+    assert decoded(256, 0, 1) <= 20
+    assert all(decoded(256, rank, 2) <= 20 for rank in range(2))
+    assert decoded(4096, 0, 1) > 60, "without blocks each would be decoded again and again"

@@ -79,6 +79,22 @@ def test_a_lane_has_no_rows_of_a_large_shard(lanes):
     assert min(sizes) > 0.8 * max(sizes)
 
 
+@given(GROUPS, st.integers(1, 8), st.integers(16, 100), st.integers(1, 200), st.integers(0, 3))
+def test_lanes_take_row_groups_in_other_blocks_or_leave_out_a_row(groups, lanes, most_rows, block_rows, epoch):
+    chunks = cut_chunks(groups, lanes, most_rows)
+    order = Order(chunks, lanes, 4, seed=1, block_rows=block_rows)
+    mine = [[chunk for window in order.windows(epoch, lane) for chunk in window.chunks] for lane in range(lanes)]
+    assert sorted(map(repr, itertools.chain.from_iterable(mine))) == sorted(map(repr, chunks))
+    blocks = order._blocks(epoch)
+    taken = {(chunk.pool, chunk.shard, chunk.group): set() for chunk in chunks}
+    for lane, its in enumerate(mine):
+        dealt = {chunk: blocks[number] for chunk, number in zip(order._dealt[lane], order._groups[lane], strict=True)}
+        assert [dealt[chunk] for chunk in its] == sorted(dealt.values())
+        for chunk in its:
+            taken[chunk.pool, chunk.shard, chunk.group].add(dealt[chunk])
+    assert all(len(each) == 1 for each in taken.values())
+
+
 def test_the_order_depends_on_anything_but_seed_and_epoch():
     chunks = cut_chunks(one_group([[300, 77], [123]]), 4, 32)
     first = [rows_of(Order(chunks, 4, 4, seed=7), 2, lane) for lane in range(4)]

@@ -15,7 +15,8 @@ from distill.feed.source import concatenate
 from distill.job import ImageFeatures, NgramBag, TextFeatures, VectorFeatures
 from distill.labelers.network import NetworkLabeler
 from distill.labels import LabelSet, decode
-from distill.pool import ngram_places
+from distill.models.network import as_tensor
+from distill.pool import as_matrix, ngram_places
 from tests.feed.conftest import FEATURES, KIND, SHARDS
 from tests.making import a_contract, a_topk_contract, keep_network, list_pool, write_label_set
 from tests.tiny import write_pool
@@ -163,14 +164,16 @@ def test_an_image_is_folded_otherwise_in_training_than_in_labelling(tmp_path):
     spec = ImageFeatures(kind="image", column="image", shape=(2, 3, 3))
     source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), spec, 18)
     loaded = source.load(Chunk(0, 0, 0, 6))["features"]
-    assert loaded.dtype == np.float32
+    assert loaded.dtype == np.uint8
     images[5] = 0
-    np.testing.assert_array_equal(loaded.reshape(6, 3, 2, 3), images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
-    seen = source.seen(Chunk(0, 0, 0, 6))
-    np.testing.assert_array_equal(seen, images)
+    np.testing.assert_array_equal(source.seen(Chunk(0, 0, 0, 6)), images)
+    np.testing.assert_array_equal(loaded, images)
+    numbers = as_tensor(loaded, "cpu").numpy()
+    np.testing.assert_array_equal(numbers, as_matrix(images))
+    np.testing.assert_array_equal(numbers.reshape(6, 3, 2, 3), images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
     network = keep_network(tmp_path / "net", {"main": KIND}, 18)[1]
     labeler = NetworkLabeler(network, head="main", device="cpu")
-    np.testing.assert_array_equal(labeler.label(seen), labeler.label(loaded))
+    np.testing.assert_array_equal(labeler.label(loaded), labeler.label(numbers))
 
 
 def test_a_line_that_cannot_be_read_has_a_weight(tmp_path):
@@ -185,6 +188,15 @@ def test_a_line_that_cannot_be_read_has_a_weight(tmp_path):
     assert rows["features"].tolist() == [[1, 2], [0, 0], [3, 4.5]]
     assert rows["truth.weight"].tolist() == [1, 0, 1]
     assert rows["truth.target"].tolist() == [0, 0, 2]
+
+
+def test_a_chunk_of_wide_rows_takes_gigabytes(laid):
+    wide = replace(laid.source, width=3 * 512 * 512)
+    assert wide.fitting(50_000) == 10
+    assert {chunk.rows for chunk in wide.chunks(50_000)} <= set(range(1, 11))
+    images = replace(wide, features=ImageFeatures(kind="image", column="image", shape=(512, 512, 3)))
+    assert images.fitting(50_000) == 42
+    assert laid.source.fitting(50_000) == 50_000
 
 
 def test_a_file_without_an_index_is_parsed_for_each_chunk_or_gives_other_rows(tmp_path):

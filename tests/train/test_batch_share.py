@@ -70,7 +70,9 @@ def feeds_of(lesson, count):
     made = []
     for number, source in enumerate(lesson.sources):
         feed = Feed(source, lesson.order(number), rank=0, workers=1)
-        made.append(list(islice(feed.batches(), count)))
+        made.append(
+            [{name: values.copy() for name, values in batch.items()} for batch in islice(feed.batches(), count)]
+        )
         feed.close()
     return list(zip(*made, strict=True))
 
