@@ -68,10 +68,7 @@ class _Training:
         began, first = time.monotonic(), self.position.step
         self._say(first, self.lesson.name)
         disk = self._disk()
-        feeds = [
-            Feed(source, order, rank=self.context.rank, workers=self.context.workers, disk=disk)
-            for source, order in zip(self.lesson.sources, self.orders, strict=True)
-        ]
+        feeds = self._feeds(disk)
         self.measure = self._measure(disk)
         try:
             self._epochs(self._gradients(), [feed.batches(first) for feed in feeds])
@@ -84,6 +81,13 @@ class _Training:
             self._export(time.monotonic() - began)
         if self.context.workers > 1:
             dist.barrier()
+
+    def _feeds(self, disk: DiskCache | None) -> list[Feed]:
+        rank, workers, ahead = self.context.rank, self.context.workers, self.context.device != "cpu"
+        return [
+            Feed(source, order, rank=rank, workers=workers, ahead=ahead, disk=disk)
+            for source, order in zip(self.lesson.sources, self.orders, strict=True)
+        ]
 
     def _disk(self) -> DiskCache | None:
         """Where rows from elsewhere are kept near."""

@@ -24,8 +24,8 @@ def order(laid):
 def batches(laid, order):
     """`batches(count, first_step, rank, workers)`: some batches of a feed of their own."""
 
-    def some(count, first_step=0, rank=0, workers=1):
-        feed = Feed(laid.source, order, rank=rank, workers=workers)
+    def some(count, first_step=0, rank=0, workers=1, ahead=True):
+        feed = Feed(laid.source, order, rank=rank, workers=workers, ahead=ahead)
         try:
             return [copied(batch) for batch in islice(feed.batches(first_step), count)]
         finally:
@@ -73,6 +73,13 @@ def test_resuming_at_a_step_gives_other_rows_than_running_through(order, batches
             np.testing.assert_array_equal(values, through[first][name], err_msg=f"step {first}, {name}")
     for resumed, due in zip(batches(total - 3, 3), through[3:], strict=True):
         np.testing.assert_array_equal(resumed["row"], due["row"])
+
+
+def test_batches_that_are_gathered_ahead_hold_other_rows(order, batches):
+    count = order.steps_per_epoch + 2
+    for mine, due in zip(batches(count), batches(count, ahead=False), strict=True):
+        for name, values in due.items():
+            np.testing.assert_array_equal(mine[name], values)
 
 
 def test_every_batch_has_another_shape_or_padding_counts(order, batches):
