@@ -1,8 +1,9 @@
-"""What an evaluation says, as plain values: one line a method, grouped over seeds, and a sentence on who won by what."""
+"""What an evaluation says, as plain values: one line a method, grouped over seeds, sentences on who won by what and on what each term adds."""
 
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -116,6 +117,16 @@ class Group:
         """The methods' role."""
         return self.methods[0].role
 
+    @property
+    def trained_otherwise(self) -> bool:
+        """Whether a sweep changed more than terms and seed."""
+        return any(path != "seed" and not path.startswith("terms.") for path in self.methods[0].changes)
+
+    @property
+    def by_seed(self) -> dict[int, MethodResult]:
+        """The methods by the seed that a sweep gave them."""
+        return {method.changes["seed"]: method for method in self.methods if "seed" in method.changes}
+
     def mean(self, measure: str) -> float | None:
         """Mean over seeds; None where the method has no such measure."""
         values = [method.measures[measure] for method in self.methods if measure in method.measures]
@@ -166,6 +177,36 @@ def verdict(evaluation: Evaluation) -> str:
     said = f"{best.name} is the best student by {_BY[measure]}: {_compared(best, measure)}"
     said += f", against {against}" if against else ""
     return said + "." + _unseen(students) + _size(best, evaluation)
+
+
+_LEAST_SEEDS = 3
+
+
+def what_terms_add(evaluation: Evaluation) -> list[str]:
+    """A sentence for each two students of which one is taught by one term more, compared seed by seed; none where fewer than three are shared.
+
+    A sweep may have changed their terms and seeds alone; how the job trains each of them is not compared.
+    """
+    students = [group for group in evaluation.groups if group.role == "student" and not group.trained_otherwise]
+    terms = {group.name: Counter(group.methods[0].taught_by) for group in students}
+    return [
+        _added(term, without, having, evaluation.main_measure)
+        for having in students
+        for without in students
+        if terms[without.name] < terms[having.name]
+        for (term, *others) in [list((terms[having.name] - terms[without.name]).elements())]
+        if not others and len(without.by_seed.keys() & having.by_seed.keys()) >= _LEAST_SEEDS
+    ]
+
+
+def _added(term: str, without: Group, having: Group, measure: str) -> str:
+    seeds = without.by_seed.keys() & having.by_seed.keys()
+    gains = [having.by_seed[seed].measures[measure] - without.by_seed[seed].measures[measure] for seed in seeds]
+    better = sum(gain < 0 if measure in LOWER_IS_BETTER else gain > 0 for gain in gains)
+    mean, unit = statistics.fmean(gains), " points" if measure in SHARES else ""
+    said = f"{'+' if mean > 0 else ''}{shown_value(measure, mean, statistics.stdev(gains))}{unit}"
+    ended = "" if better in (0, len(gains)) else ": no clear difference"
+    return f"{term}, added to {without.name} as {having.name}: {said} of {_BY[measure]}, better in {better} of {len(gains)} seeds{ended}."
 
 
 def _compared(group: Group, measure: str) -> str:

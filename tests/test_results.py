@@ -2,19 +2,30 @@ from __future__ import annotations
 
 import json
 import statistics
+from dataclasses import replace
 
 import pytest
 
-from distill.results import Evaluation, LabelSetResult, MethodResult, shown_value, verdict
+from distill.results import Evaluation, LabelSetResult, MethodResult, shown_value, verdict, what_terms_add
 
 
-def method(name, role="student", group=None, *, parameters=100, milliseconds=1.0, **measures):
+def method(
+    name,
+    role="student",
+    group=None,
+    *,
+    terms=("labels.large",),
+    seed=None,
+    parameters=100,
+    milliseconds=1.0,
+    **measures,
+):
     return MethodResult(
         name=name,
         role=role,
         group=group or name,
-        taught_by=("labels.large",),
-        changes={},
+        taught_by=terms,
+        changes={} if seed is None else {"seed": seed},
         parameters=parameters,
         milliseconds_per_row=milliseconds,
         measures=measures,
@@ -129,3 +140,42 @@ def test_a_share_is_shown_as_a_number_or_a_number_as_a_share():
 
 def test_a_measure_that_nobody_has_is_shown():
     assert evaluation(method("one", nll=0.1), method("two", accuracy=0.5)).shown == ["accuracy", "nll"]
+
+
+def over_seeds(name, terms, values, measure="accuracy", seeds=range(9)):
+    return [
+        method(f"{name}[seed={seed}]", group=name, terms=terms, seed=seed, **{measure: value})
+        for seed, value in zip(seeds, values, strict=False)
+    ]
+
+
+def test_a_term_that_adds_nothing_clear_is_said_to_help():
+    without = over_seeds("without", ("mse",), (0.5, 0.6, 0.7))
+    helps = over_seeds("helps", ("mse", "kl"), (0.52, 0.63, 0.71))
+    unclear = over_seeds("unclear", ("mse", "cosine"), (0.52, 0.59, 0.72))
+    others = over_seeds("others", ("mse", "kl", "cosine", "l1"), (0.9, 0.9, 0.9))
+    clear, doubtful = what_terms_add(evaluation(TEACHER, *without, *helps, *unclear, *others))
+    assert (
+        clear == "kl, added to without as helps: +2.0 ± 1.0 points of accuracy over all rows, better in 3 of 3 seeds."
+    )
+    assert doubtful.startswith("cosine, added to without as unclear: +1.0 ± 1.7 points ")
+    assert doubtful.endswith("better in 2 of 3 seeds: no clear difference.")
+
+
+def test_a_term_that_raises_the_error_is_said_to_help():
+    without = over_seeds("without", ("a",), (1.0, 1.0, 1.0), "mse")
+    worse = over_seeds("worse", ("a", "a"), (1.5, 1.5, 1.5), "mse")
+    (said,) = what_terms_add(evaluation(*without, *worse, kind="value"))
+    assert said == "a, added to without as worse: +0.5 ± 0 of mean squared error, better in 0 of 3 seeds."
+
+
+def test_too_few_or_other_seeds_are_compared():
+    without = over_seeds("without", ("a",), (0.5, 0.6, 0.7))
+    assert not what_terms_add(evaluation(*without, *over_seeds("few", ("a", "b"), (0.9, 0.9))))
+    assert not what_terms_add(evaluation(*without, *over_seeds("moved", ("a", "b"), (0.9, 0.9, 0.9), seeds=(2, 3, 4))))
+    assert not what_terms_add(evaluation(method("one", terms=("a",), accuracy=0.5), *without))
+    swept = [
+        replace(each, changes={**each.changes, "training.epochs": 2})
+        for each in over_seeds("s", ("a", "b"), (0.9,) * 3)
+    ]
+    assert not what_terms_add(evaluation(*without, *swept))

@@ -103,8 +103,8 @@ def say(line: str) -> None:
 
 
 def print_comparison(evaluation: Evaluation) -> None:
-    """The comparison of all methods, and the sentence on which won by what."""
-    from distill.results import MEASURES, verdict
+    """The comparison of all methods, and sentences on which won by what and what each term adds."""
+    from distill.results import MEASURES, verdict, what_terms_add
 
     percent = " (% of rows)" if evaluation.kind != "value" else ""
     heads = ["method", *(MEASURES[measure] for measure in evaluation.shown), "parameters", "ms/row"]
@@ -113,7 +113,8 @@ def print_comparison(evaluation: Evaluation) -> None:
     )
     title = f"{evaluation.rows:,} rows of {evaluation.pool}{percent}{left_out}"
     print_table(title, heads, _comparison_rows(evaluation))
-    say(verdict(evaluation))
+    for line in [verdict(evaluation), *what_terms_add(evaluation)]:
+        say(line)
 
 
 def _comparison_rows(evaluation: Evaluation) -> list[list[str]]:

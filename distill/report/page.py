@@ -10,7 +10,7 @@ from functools import cached_property
 
 from distill.report.groups import changes_said, clipped, ranked_students, selected, short_name, student_name, teacher_of
 from distill.report.measure import full_name
-from distill.results import LOWER_IS_BETTER, SHARES, Evaluation, Group, shown_value, verdict
+from distill.results import LOWER_IS_BETTER, SHARES, Evaluation, Group, shown_value, verdict, what_terms_add
 
 _KINDS = {"exclusive": "one class a row", "independent": "independent outputs", "value": "values"}
 _CLASSES_SHOWN, _LINES_SHOWN = 24, 16
@@ -60,6 +60,11 @@ class Page:
     def lead(self) -> str:
         """The rest of the verdict."""
         return verdict(self.evaluation).partition(". ")[2]
+
+    @property
+    def additions(self) -> list[str]:
+        """What each term adds, over seeds."""
+        return what_terms_add(self.evaluation)
 
     @cached_property
     def best(self) -> Group | None:

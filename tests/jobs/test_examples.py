@@ -55,6 +55,7 @@ def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(main_job):
     assert len(groups["combined[terms.1.weight=0.3]"].methods) == 5
     assert groups["combined"].mean("accuracy") > groups["labels_only"].mean("accuracy") + 0.05
     assert groups["combined"].spread("accuracy") is not None
+    assert "cross entropy to labels.zero_shot, added to labels_only as without_teacher: +" in ended.output
 
 
 def test_the_study_has_drifted_from_the_main_job_and_would_label_again():
