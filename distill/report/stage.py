@@ -15,7 +15,7 @@ from distill.schema import digest
 from distill.storage import Storage
 
 KEY = "report.html"
-FORM = 1
+FORM = 2
 """Raised when the page changes, so that older ones are rendered anew."""
 
 
