@@ -22,6 +22,7 @@ from distill.pool import check_pools, make_pool
 from distill.report import require_report_extra, write_report
 from distill.results import Evaluation
 from distill.train import train_fits, train_students
+from distill.train.own_loss import try_own_losses
 from distill.verify import Verified, verify_labels
 
 Say = Callable[[str], None]
@@ -61,6 +62,8 @@ def prepare_inputs(job: Job, labels: Iterable[str] = ()) -> None:
     list_pools(job)
     check_pools(job)
     try_networks(job)
+    for variant in job.variants:
+        try_own_losses(job, variant.spec, f"students.{variant.student}")
     make_models(job, labels)
 
 

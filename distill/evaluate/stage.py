@@ -55,7 +55,9 @@ def _identity(pool: OpenPool, candidates: list[Candidate], teacher: str | None) 
 
 def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate], teacher: str | None) -> Evaluation:
     _require_widths(pool, truth, candidates)
-    columns: dict[str, LabelColumn | TargetColumn] = {TARGET: TargetColumn(str(pool.spec.target), truth)}
+    columns: dict[str, LabelColumn | TargetColumn] = {
+        TARGET: TargetColumn(str(pool.spec.target), truth, width=pool.target_width(truth))
+    }
     columns |= {candidate.method.key: candidate.column for candidate in candidates if candidate.column is not None}
     source = Source((pool.inventory,), pool.features, pool.width, columns)
     judge = Judge(source, truth, tuple(candidate.method for candidate in candidates), teacher)

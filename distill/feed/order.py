@@ -13,6 +13,7 @@ memory holds decoded; within a block a lane permutes its chunks freely. So a wor
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import sys
 from bisect import bisect_right
@@ -59,6 +60,13 @@ class Order:
     seed: int
     block_rows: int = sys.maxsize
     """Rows that are decoded together."""
+
+    @cached_property
+    def digest(self) -> str:
+        """Says which order this is: positions of one mean nothing in another."""
+        cut = [(chunk.pool, chunk.shard, chunk.start, chunk.rows, chunk.group) for chunk in self.chunks]
+        said = np.array([*np.ravel(cut), self.lanes, self.lane_rows, self.seed, self.block_rows], np.int64)
+        return hashlib.sha256(said.tobytes()).hexdigest()
 
     @property
     def steps_per_epoch(self) -> int:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distill.errors import ContractError
-from distill.feed.order import Chunk
+from distill.feed.order import WINDOW_CHUNKS, Chunk
 from distill.feed.row_weight import row_weights
 from distill.job import Features, ImageFeatures, Ngrams, Outputs, TextFeatures
 from distill.job.students import RowWeight
@@ -39,7 +39,11 @@ from distill.pool import (
 from distill.storage import is_remote
 
 CHUNK_BYTES = 32 << 20
-"""A feed of 8 lanes holds 32 chunks, and 32 more that it reads ahead."""
+"""What a decoded chunk may take."""
+FEED_BYTES = 2 << 30
+"""What the chunks of all lanes may take together; a worker holds those of its lanes."""
+_LANE_CHUNKS = 3 * WINDOW_CHUNKS
+"""The most that a lane holds: the window that is used, and two that are read ahead (`windows`)."""
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -64,6 +68,8 @@ class TargetColumn:
     outputs: Outputs
     class_weights: tuple[float, ...] | None = None
     """How much a row counts by its class."""
+    width: int = 1
+    """Numbers of a value."""
 
 
 @dataclass(frozen=True)
@@ -100,19 +106,19 @@ class Source:
 
     @cached_property
     def row_bytes(self) -> int:
-        """About what a row takes, decoded."""
+        """About what a row takes, decoded; of text that nobody hashes, not how long it is."""
         numbers = self.width if self.ngrams is None else self.ngrams.most
         labels = sum(_column_bytes(column) for column in self.columns.values())
         return numbers * (1 if isinstance(self.features, ImageFeatures) else 4) + labels + 8
 
     @property
     def block_rows(self) -> int:
-        """Rows whose row groups may be decoded at the same time (`Order`): half of what `pool.held` keeps, since lanes do not end a block together."""
+        """Rows of a block (`Order`): about half of those whose row groups `pool.held` keeps decoded, since lanes do not end a block together."""
         return max(1, HELD_BYTES // 2 // self.row_bytes)
 
-    def fitting(self, rows: int) -> int:
-        """At most so many rows, and no more than a chunk may take of memory, whose size does not follow the rows' width."""
-        return max(1, min(rows, CHUNK_BYTES // self.row_bytes))
+    def fitting(self, rows: int, lanes: int = 1) -> int:
+        """At most so many rows a chunk, and no more than memory holds of each lane's."""
+        return max(1, min(rows, min(CHUNK_BYTES, FEED_BYTES // (lanes * _LANE_CHUNKS)) // self.row_bytes))
 
     def chunks(self, most_rows: int) -> list[Chunk]:
         """Every row once, in (pool, shard, row) order, as many in a chunk as memory is meant to hold: for passes in which the order of training
@@ -124,7 +130,7 @@ class Source:
         ]
 
     def load(self, chunk: Chunk) -> Arrays:
-        """The arrays of one chunk. Raises PoolError, StorageError, ContractError."""
+        """The arrays of one chunk, not to be written to. Raises PoolError, StorageError, ContractError."""
         taken, decoded = self._read(chunk)
         usable = _usable(chunk.rows, decoded.rejected | taken.rejected)
         arrays: Arrays = {"features": self._features(decoded), "row": self._row_numbers(chunk)}
@@ -132,6 +138,8 @@ class Source:
             made = _target(taken.table, column) if isinstance(column, TargetColumn) else self._labels(chunk, column)
             made["weight"] = np.multiply(made["weight"], usable, dtype=np.float32)
             arrays |= {f"{name}.{key}": values for key, values in made.items()}
+        for values in arrays.values():  # many may use them: who works in place needs a copy
+            values.flags.writeable = False
         return arrays
 
     def seen(self, chunk: Chunk) -> npt.NDArray[np.generic]:
@@ -203,7 +211,8 @@ def _target(table: pa.Table, column: TargetColumn) -> Arrays:
 
 def _column_bytes(column: LabelColumn | TargetColumn) -> int:
     if isinstance(column, TargetColumn):
-        return 4 + (4 * len(column.outputs.classes) or 8)
+        exclusive = column.outputs.classes and column.outputs.exclusive
+        return 4 + (8 if exclusive else 4 * (len(column.outputs.classes) or column.width))
     contract = column.contract
     return 4 + (12 * contract.k if contract.encoding == "topk" else 4 * contract.width)
 

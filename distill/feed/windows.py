@@ -52,8 +52,10 @@ class WindowsAhead:
             yield mine.popleft().result()
 
     def _read_next(self) -> bool:
-        """Begin to read the next window of all lanes; false where no lane has one."""
-        cuts = [next(left, None) for left in self._left]
+        """Begin to read the next window of all lanes that have not two ahead; false where there is none."""
+        cuts = [
+            next(left, None) if len(coming) < 2 else None for left, coming in zip(self._left, self._coming, strict=True)
+        ]
         chunks: list[list[Future[Arrays]]] = [[] for _ in cuts]
         for place in range(WINDOW_CHUNKS):
             for cut, mine in zip(cuts, chunks, strict=True):

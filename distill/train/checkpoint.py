@@ -38,8 +38,10 @@ class Position:
     """The weights of the best epoch so far, where a measure says which that is."""
 
 
-def save_checkpoint(folder: Storage, position: Position, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Keep the state after `position.step` steps."""
+def save_checkpoint(
+    folder: Storage, position: Position, order: str, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Keep the state after `position.step` steps through rows in that order (`Order.digest`)."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in position.best.items()}
     for number, state in optimizer.state_dict()["state"].items():
@@ -48,16 +50,24 @@ def save_checkpoint(folder: Storage, position: Position, network: nn.Module, opt
     digest = hashlib.sha256(content).hexdigest()
     key = f"step_{position.step:09d}"
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
-    said = {"step": position.step, "history": position.history, "sums": position.sums}
+    said = {"step": position.step, "history": position.history, "sums": position.sums, "order": order}
     folder.put(f"{key}.json", seal({**said, "sha256": digest}))
     _thin(folder)
 
 
-def newest_checkpoint(folder: Storage) -> str | None:
-    """Key of the newest checkpoint whose parts are whole. Other trouble than a torn checkpoint is raised."""
+def newest_checkpoint(folder: Storage, order: str) -> str | None:
+    """Key of the newest checkpoint whose parts are whole, and that took rows in that order. Other trouble than a torn checkpoint is raised.
+
+    Those of another order are deleted: an older distill made them, and none can go on from them.
+    """
     for key in reversed([entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]):
         try:
-            _tensors(folder, key, _body(folder, key)["sha256"])
+            body = _body(folder, key)
+            if body.get("order") != order:
+                log.warning("%s took rows in another order: it is deleted, and the training goes on without it", key)
+                _delete(folder, key)
+                continue
+            _tensors(folder, key, body["sha256"])
         except _TornError as error:
             log.warning("a torn checkpoint is passed over: %s", error)
         else:
@@ -81,6 +91,12 @@ def _thin(folder: Storage) -> None:
     for key, step in steps.items():
         if step in old:
             folder.delete(key)
+
+
+def _delete(folder: Storage, key: str) -> None:
+    for entry in folder.list_objects():
+        if entry.key.partition(".")[0] == key.partition(".")[0]:
+            folder.delete(entry.key)
 
 
 class _TornError(StorageError):

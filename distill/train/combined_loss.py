@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from distill import losses
-from distill.errors import TrainingError
 from distill.job.students import (
     BinaryCrossEntropy,
     Cosine,
@@ -26,6 +25,7 @@ from distill.job.students import (
     ReverseKl,
 )
 from distill.train.lesson import TermPlan
+from distill.train.own_loss import own_loss
 
 Batch = Mapping[str, Tensor]
 
@@ -59,11 +59,18 @@ class CombinedLoss:
             loss = (row_losses(term, answered, batch, positions) * weight_B).sum()
             sums.append(torch.stack([loss, weight_B.sum(), (weight_B > 0).sum(), (batch["row"] >= 0).sum()]))
         summed = torch.stack(sums)
-        return (self.weights * summed[:, 0] / known.clamp_min(1e-12)).sum(), summed.detach()
+        return (self.weights * summed[:, 0] / torch.where(known > 0, known, 1.0)).sum(), summed.detach()
 
 
 def row_losses(term: TermPlan, answered: Tensor, batch: Batch, positions: Tensor | None) -> Tensor:
     """One number a row, (B,): what `term` says of the head's answers (B, C)."""
+    if isinstance(term.loss, CustomLoss):
+        assert term.own is not None
+        mine, taught = (
+            losses.restrict(answered, positions),
+            batch[f"{term.column}.{'target' if term.target else 'outputs'}"],
+        )
+        return own_loss(term.own, mine, taught, batch[f"{term.column}.weight"] > 0)
     if term.target:
         return _to_target(term, answered, batch[f"{term.column}.target"], positions)
     mine, loss = losses.restrict(answered, positions), term.loss
@@ -73,7 +80,7 @@ def row_losses(term: TermPlan, answered: Tensor, batch: Batch, positions: Tensor
     taught = batch[f"{term.column}.outputs"]
     if isinstance(loss, BinaryCrossEntropy):
         return losses.binary_cross_entropy(mine, torch.sigmoid(taught))
-    if isinstance(loss, Mse | Cosine | CustomLoss):
+    if isinstance(loss, Mse | Cosine):
         return _to_numbers(term, mine, taught)
     return _compared(loss, losses.dense_outcomes(mine, taught, loss.temperature, _student_temperature(loss)))
 
@@ -109,14 +116,5 @@ def _to_target(term: TermPlan, answered: Tensor, target: Tensor, positions: Tens
 def _to_numbers(term: TermPlan, mine: Tensor, taught: Tensor) -> Tensor:
     if isinstance(term.loss, Cosine):
         return losses.cosine(mine, taught)
-    if isinstance(term.loss, Mse):
-        return losses.mse(mine, taught)
-    assert isinstance(term.loss, CustomLoss)
-    assert term.source_file is not None
-    made = term.source_file.load(term.loss.name)(mine, taught)
-    if not isinstance(made, Tensor) or made.shape != (len(mine),):
-        shape = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-        raise TrainingError(
-            f"{term.said}: {term.loss.name}() answered with {shape}, where one number for each of {len(mine)} rows is due"
-        )
-    return made
+    assert isinstance(term.loss, Mse)
+    return losses.mse(mine, taught)

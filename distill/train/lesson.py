@@ -32,7 +32,6 @@ from distill.job import (
 from distill.job.held_out import fit_student, held_out_term, usual_loss
 from distill.job.outputs import term_outputs
 from distill.job.own import Code, fit_code, student_code
-from distill.job.source import PythonFile
 from distill.job.students import CustomLoss, HeldOut, Loss, Ramp
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.models.identity import (
@@ -45,6 +44,7 @@ from distill.models.identity import (
 from distill.models.trial import try_own
 from distill.pool import open_pool
 from distill.storage import Storage
+from distill.train.own_loss import OwnLoss, try_own_losses
 from distill.train.sources import lesson_sources, pools_of, source_of
 
 
@@ -62,8 +62,8 @@ class TermPlan:
     target: bool
     positions: tuple[int, ...] | None
     """Where the source's classes stand in the head; None where they are the head's, in its order."""
-    source_file: PythonFile | None = None
-    """Of a loss of the user's own."""
+    own: OwnLoss | None = None
+    """Where the loss is of the user's own."""
     ramp: Ramp | None = None
     projected: int | None = None
     """Numbers that its source has a row, where that is not the head's width: learned through a projection (`distill.train.projection`)."""
@@ -112,7 +112,7 @@ class Lesson:
     def order(self, source: int) -> Order:
         """In which order the rows of one source are seen."""
         rows, lanes = self.sources[source], self.training.lanes
-        chunks = cut_chunks(rows.groups, lanes, rows.fitting(self.most_chunk_rows))
+        chunks = cut_chunks(rows.groups, lanes, rows.fitting(self.most_chunk_rows, lanes))
         return Order(chunks, lanes, self.lane_rows[source], self.seed, rows.block_rows)
 
 
@@ -161,6 +161,7 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     planned = {head: HeadPlan(widths[head], own[head]) for head in heads}
     plan = NetworkPlan(sources[0].width, student.model, planned, asked.code)
     try_own(plan, f"{job.path}: {asked.key}")
+    try_own_losses(job, student, asked.key)
     terms = tuple(
         _projected(
             job, student, term, _term(job, term, number, where[pools_of(student, term)], heads[term.head]), widths
@@ -238,7 +239,9 @@ def _value_width(job: Job, term: Term, labelled: str) -> int:
 def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> TermPlan:
     classes = term_outputs(job, term).classes
     positions = None if classes == head.classes else tuple(head.positions[name] for name in classes)
-    own = job.custom_source(term.loss, f"terms.{number}.loss") if isinstance(term.loss, CustomLoss) else None
+    own = None
+    if isinstance(term.loss, CustomLoss):
+        own = OwnLoss(job.custom_source(term.loss, f"terms.{number}.loss"), term.loss.name, said_of(term))
     return TermPlan(
         said=said_of(term),
         column=str(number),
@@ -248,7 +251,7 @@ def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> Term
         weight=term.weight,
         target=term.pool is not None,
         positions=positions,
-        source_file=own,
+        own=own,
         ramp=term.ramp,
     )
 

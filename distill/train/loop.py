@@ -110,10 +110,14 @@ class _Training:
             return LaneGradients(self.taught, loss, self.context, answer, training.lanes)
         return WorkerGradients(self.taught, loss, self.context, answer)
 
+    @property
+    def _order(self) -> str:
+        return "".join(order.digest for order in self.orders)
+
     def _restored(self) -> Position:
         """Where rank 0 says that all go on."""
         checkpoints = self.folder.folder("checkpoints")
-        chosen = [newest_checkpoint(checkpoints) if self.context.rank == 0 else None]
+        chosen = [newest_checkpoint(checkpoints, self._order) if self.context.rank == 0 else None]
         if self.context.workers > 1:
             dist.broadcast_object_list(chosen, src=0)
         return load_checkpoint(checkpoints, chosen[0], self.taught, self.optimizer) if chosen[0] else Position()
@@ -173,13 +177,15 @@ class _Training:
 
     def _end_epoch(self, step: int, summed: Tensor) -> None:
         self._require_rows(summed)
-        means = (summed[:, 0] / summed[:, 1].clamp_min(1e-12)).tolist()
+        means = (summed[:, 0] / summed[:, 1]).tolist()
         epoch = step // self.steps_per_epoch
         weights = [term.weight_at((step - 1) / self.total_steps) for term in self.lesson.terms]
         total = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
-        if not math.isfinite(total):
-            raise ValueError(
-                f"{self.lesson.name}: the loss is {total} after epoch {epoch}. Lower training.learning_rate, or look at the labels."
+        if not math.isfinite(total) or not all(bool(each.isfinite().all()) for each in self.taught.parameters()):
+            terms = [term.said for term, mean in zip(self.lesson.terms, means, strict=True) if not math.isfinite(mean)]
+            raise TrainingError(
+                f"{self.lesson.name}: after epoch {epoch} {f'the loss is no number by {terms}' if terms else 'weights are no numbers'}. "
+                f"Lower training.learning_rate, or look at the labels."
             )
         known = (summed[:, 2] / summed[:, 3]).tolist()
         said = {"epoch": epoch, "step": step, "loss": total, "terms": means, "weights": weights, "known": known}
@@ -212,7 +218,8 @@ class _Training:
 
     def _keep(self) -> None:
         if self.context.rank == 0:
-            save_checkpoint(self.folder.folder("checkpoints"), self.position, self.taught, self.optimizer)
+            checkpoints = self.folder.folder("checkpoints")
+            save_checkpoint(checkpoints, self.position, self._order, self.taught, self.optimizer)
             write_metrics(self.folder, self.position.history)
 
     def _require_rows(self, summed: Tensor) -> None:

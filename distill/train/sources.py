@@ -42,7 +42,8 @@ def source_of(job: Job, student: Student, pools: list[OpenPool], terms: Mapping[
 def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:
     balance = class_weights(job, term, pools) if isinstance(term.row_weight, ClassBalance) else None
     if term.pool:
-        return TargetColumn(str(pools[0].spec.target), pool_outputs(job, term.pool), balance)
+        truth = pool_outputs(job, term.pool)
+        return TargetColumn(str(pools[0].spec.target), truth, balance, pools[0].target_width(truth))
     name = str(term.label_set)
     _, contract = prepare_labels(job, name)
     sets = tuple(whole_labels(job, name, pool, contract) for pool in pools)

@@ -199,3 +199,45 @@ def test_a_row_group_is_decoded_for_each_of_its_chunks(tmp_path, monkeypatch):
     assert decoded(256, 0, 1) <= 20
     assert all(decoded(256, rank, 2) <= 20 for rank in range(2))
     assert decoded(4096, 0, 1) > 60, "without blocks each would be decoded again and again"
+
+
+def test_memory_grows_with_the_pool_where_lanes_have_files_of_other_sizes(tmp_path, monkeypatch):
+    """Lanes advance by rows, so one of large chunks needs a new window seldom, and one of small chunks often."""
+    alive, most = [0], []
+    monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
+    load = Source.load
+
+    class Rows(dict):
+        def __del__(self):
+            alive[0] -= len(self["row"])
+
+    def counted(source, chunk):
+        rows = Rows(load(source, chunk))
+        alive[0] += chunk.rows
+        most.append(alive[0])
+        return rows
+
+    monkeypatch.setattr(Source, "load", counted)
+    peaks = []
+    for times in (1, 4):
+        folder = tmp_path / str(times)
+        write_pool(folder / "pool", ([100] * 7 + [1] * 100) * times, row_group_rows=100)
+        source = Source((list_pool(folder / "root", folder / "pool"),), FEATURES, 4)
+        order = Order(cut_chunks(source.groups, 8, 100), 8, 4, seed=0)
+        feed = Feed(source, order, rank=0, workers=1)
+        most.clear()
+        for _ in islice(feed.batches(), order.steps_per_epoch):
+            pass
+        feed.close()
+        peaks.append(max(most))
+    assert peaks[1] <= 1.3 * max(peaks[0], 8 * 4 * 100)
+
+
+def test_row_groups_come_in_the_same_order_every_epoch(tmp_path):
+    write_pool(tmp_path / "pool", [64] * 8, row_group_rows=64)
+    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
+    order = Order(cut_chunks(source.groups, 2, 16), 2, 4, seed=0, block_rows=64)
+    shards = [[chunk.shard for window in order.windows(epoch, 0) for chunk in window.chunks] for epoch in range(4)]
+    first = [list(dict.fromkeys(each)) for each in shards]
+    assert all(len(each) == 8 for each in first)
+    assert len(set(map(tuple, first))) == 4

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from distill.errors import ContractError
 from distill.feed import Chunk, LabelColumn, Source, TargetColumn
 from distill.feed.source import concatenate
-from distill.job import ImageFeatures, NgramBag, TextFeatures, VectorFeatures
+from distill.job import ImageFeatures, NgramBag, Outputs, TextFeatures, VectorFeatures
 from distill.labelers.network import NetworkLabeler
 from distill.labels import LabelSet, decode
 from distill.models.network import as_tensor
@@ -197,6 +197,33 @@ def test_a_chunk_of_wide_rows_takes_gigabytes(laid):
     images = replace(wide, features=ImageFeatures(kind="image", column="image", shape=(512, 512, 3)))
     assert images.fitting(50_000) == 42
     assert laid.source.fitting(50_000) == 50_000
+
+
+@pytest.mark.parametrize("lanes", [1, 8, 64])
+def test_the_chunks_of_many_lanes_take_more_than_memory_is_meant_to_hold(laid, lanes):
+    wide = replace(laid.source, width=3 * 256 * 256)
+    assert lanes * 12 * wide.fitting(50_000, lanes) * wide.row_bytes <= 2 << 30
+
+
+def test_a_row_is_thought_smaller_or_larger_than_it_is(laid):
+    """What is planned by `row_bytes` against what rows take."""
+    rows = laid.source.load(Chunk(0, 0, 0, 50))
+    assert laid.source.row_bytes == pytest.approx(sum(values.nbytes for values in rows.values()) / 50, rel=0.1)
+    for columns in laid.source.columns:
+        one = replace(laid.source, columns={columns: laid.source.columns[columns]})
+        due = sum(values.nbytes for values in one.load(Chunk(0, 0, 0, 50)).values()) / 50
+        assert one.row_bytes == pytest.approx(due, rel=0.2)
+    value = replace(laid.source, columns={"0": TargetColumn("pixels", Outputs("value"), width=4)})
+    due = sum(values.nbytes for values in value.load(Chunk(0, 0, 0, 50)).values()) / 50
+    assert value.row_bytes == pytest.approx(due, rel=0.1)
+    texts = replace(laid.source, ngrams=NgramBag(kind="ngram_bag", most=100))
+    assert texts.row_bytes - laid.source.row_bytes == 4 * (100 - 4)
+
+
+def test_rows_that_many_use_can_be_written_to(laid):
+    for values in laid.source.load(Chunk(0, 0, 0, 50)).values():
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 0
 
 
 def test_a_file_without_an_index_is_parsed_for_each_chunk_or_gives_other_rows(tmp_path):

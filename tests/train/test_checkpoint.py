@@ -17,7 +17,7 @@ PLAN = NetworkPlan(4, Mlp(kind="mlp", hidden=(6,)), {"main": HeadPlan(3), "idle"
 
 def restore_checkpoint(folder, network, optimizer) -> Position:
     """What the ranks do: one chooses, all load."""
-    chosen = newest_checkpoint(folder)
+    chosen = newest_checkpoint(folder, "rows")
     return load_checkpoint(folder, chosen, network, optimizer) if chosen else Position()
 
 
@@ -56,7 +56,7 @@ def test_a_resumed_training_ends_with_other_weights(folder, kind):
     first, optimizer = begun(kind)
     steps(first, optimizer, range(5))
     history = [{"epoch": 1, "loss": 0.1 + 0.2, "terms": [0.3]}]
-    save_checkpoint(folder, Position(5, history), first, optimizer)
+    save_checkpoint(folder, Position(5, history), "rows", first, optimizer)
 
     resumed, optimizer = begun(kind, seed=9)
     position = restore_checkpoint(folder, resumed, optimizer)
@@ -81,7 +81,7 @@ def two(folder):
     done = 0
     for step in (3, 10):
         steps(network, optimizer, range(done, step))
-        save_checkpoint(folder, Position(step), network, optimizer)
+        save_checkpoint(folder, Position(step), "rows", network, optimizer)
         kept[step], done = build_network(PLAN), step
         kept[step].load_state_dict(network.state_dict())
     return kept
@@ -115,3 +115,9 @@ def test_a_torn_checkpoint_is_loaded_or_hides_the_one_before(folder, two, tear, 
     assert ("torn checkpoint" in caplog.text) is not gone
     steps(network, optimizer, range(3, 10))
     assert same(network, two[10])
+
+
+def test_a_training_goes_on_through_rows_in_another_order(folder, two, caplog):
+    assert newest_checkpoint(folder, "other rows") is None
+    assert not folder.list_objects()
+    assert caplog.text.count("took rows in another order") == 2

@@ -23,6 +23,7 @@ from distill.job.students import (
 )
 from distill.train.combined_loss import CombinedLoss
 from distill.train.lesson import TermPlan
+from distill.train.own_loss import OwnLoss
 
 KL, CE = Kl(kind="kl", temperature=2.0), CrossEntropy(kind="cross_entropy", temperature=3.0)
 HARD, BCE, MSE = CrossEntropy(kind="cross_entropy"), BinaryCrossEntropy(kind="binary_cross_entropy"), Mse(kind="mse")
@@ -60,12 +61,18 @@ OWN = PythonFile(
     "own.py",
     "def loss(student, taught):\n    return (student - taught).abs().sum(dim=1)\n"
     "def hinge(student, target):\n    return (1 - student.gather(1, target[:, None])[:, 0]).clamp_min(0)\n"
-    "def wrong(student, taught):\n    return (student - taught).square()\n",
+    "def wrong(student, taught):\n    return (student - taught).square()\n"
+    "def relative(student, taught):\n    return ((student - taught).abs() / taught.abs()).mean(dim=1)\n"
+    "def apart(student, taught):\n    return (student.detach() - taught).square().mean(dim=1)\n"
+    "def raises(student, taught):\n    return {}['nothing']\n",
 )
 
 
 def own(name, column, **more):
-    return replace(term(column, CustomLoss(kind="custom", file="own.py", name=name), 1.0, **more), source_file=OWN)
+    return replace(
+        term(column, CustomLoss(kind="custom", file="own.py", name=name), 1.0, **more),
+        own=OwnLoss(OWN, name, f"own.{name}"),
+    )
 
 
 def test_a_loss_of_the_users_own_sees_other_outputs_or_another_target():
@@ -78,10 +85,43 @@ def test_a_loss_of_the_users_own_sees_other_outputs_or_another_target():
     weight, target = batches[1]["6.weight"], batches[1]["6.target"]
     apart = (1 - outputs[1]["main"][torch.arange(16), target]).clamp_min(0)
     assert loss.item() == pytest.approx(((apart * weight).sum() / weight.sum()).item(), rel=1e-5)
+    known = int((batches[0]["1.weight"] > 0).sum())
     with pytest.raises(
-        TrainingError, match=r"said: wrong\(\) answered with \(16, 2\), where one number for each of 16 rows"
+        TrainingError, match=rf"wrong\(\) answered with \({known}, 2\), where one number for each of {known} rows"
     ):
         at_once([own("wrong", "1", positions=SUBSET)], outputs, batches)
+
+
+def test_rows_that_do_not_count_poison_a_loss_of_the_users_own():
+    outputs, batches = drawn(16, seed=4)
+    weight = batches[0]["1.weight"]
+    assert (weight == 0).any(), "padding"
+    batches[0]["1.outputs"][weight == 0] = 0
+    answered = outputs[0]["main"].detach().clone().requires_grad_()
+    loss, _ = at_once([own("relative", "1", positions=SUBSET)], [{**outputs[0], "main": answered}, outputs[1]], batches)
+    loss.backward()
+    assert loss.isfinite()
+    assert answered.grad.isfinite().all()
+    assert (answered.grad[weight == 0] == 0).all()
+    batches[0]["1.weight"] = torch.zeros(16)
+    loss, _ = at_once([own("raises", "1", positions=SUBSET)], outputs, batches)
+    assert loss == 0, "nobody is asked where no row counts"
+
+
+def test_a_loss_of_the_users_own_that_teaches_nothing_or_raises_is_taken():
+    outputs, batches = drawn(16, seed=4)
+    outputs[0]["main"].requires_grad_()
+    with pytest.raises(TrainingError, match=r"own.apart: apart\(\) answered with numbers that do not follow"):
+        at_once([own("apart", "1", positions=SUBSET)], outputs, batches)
+    with pytest.raises(TrainingError, match=r"own.raises: raises\(\) raised:\n(.*\n)*KeyError: 'nothing'"):
+        at_once([own("raises", "1", positions=SUBSET)], outputs, batches)
+
+
+def test_small_row_weights_make_the_loss_small():
+    outputs, batches = drawn(16, seed=4)
+    (due, _), each = at_once([term("0", KL, 1.0)], outputs, batches), batches[0]["0.weight"]
+    batches[0]["0.weight"] = each * 1e-20
+    assert at_once([term("0", KL, 1.0)], outputs, batches)[0].item() == pytest.approx(due.item(), rel=1e-5)
 
 
 def test_a_weight_that_moves_stands_still():

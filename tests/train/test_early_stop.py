@@ -22,7 +22,7 @@ from distill.models.identity import find_fit, find_student
 from distill.models.network import build_network
 from distill.run import told_trained
 from distill.storage import open_storage
-from distill.train.held_out import best_epoch, is_over, judged
+from distill.train.held_out import HeldOutMeasure, best_epoch, is_over, judged
 from distill.train.lesson import fit_lesson, student_lesson
 from distill.train.loop import teach_all
 from distill.train.stage import _train
@@ -227,6 +227,17 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
     assert f"stopped after epoch {len(measures)}, epoch {best + 1} is kept" in told_trained(
         _train({"students.small": lambda: record})[0]
     )
+
+
+def test_a_network_that_works_in_place_changes_what_is_measured_next(job):
+    loaded = load_job(job(changed('columns = ["pixels"]', 'columns = ["pixels"], scale = 0.5')))
+    lesson = student_lesson(loaded, loaded.variants[0])
+    network = build_network(lesson.plan, lesson.seed)
+    measure = HeldOutMeasure(
+        lesson.held_out, lesson.training, WorkerContext(0, 1, "cpu"), lambda x: network(x.mul_(0.5)), None
+    )
+    first = measure(network)
+    assert [measure(network) for _ in range(2)] == [first, first]
 
 
 @pytest.fixture(scope="module")

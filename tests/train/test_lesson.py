@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from distill.errors import ContractError
 from distill.feed import Chunk, LabelColumn, TargetColumn
+from distill.feed import source as source_module
 from distill.job import Linear, Outputs, load_job
 from distill.models import HeadPlan
 from distill.train.lesson import Lesson, fit_lesson, student_lesson
@@ -113,9 +116,20 @@ def test_a_student_of_labels_and_a_target_sees_one_pool_only(lesson):
     ]
     first, second = lesson.sources
     assert first.columns.keys() == {"1", "2"}
-    assert second.columns == {"0": TargetColumn("kind", Outputs("logits", ("a", "b", "c")))}
+    assert second.columns == {"0": TargetColumn("kind", Outputs("logits", ("a", "b", "c")), width=3)}
     assert isinstance(first.columns["1"], LabelColumn)
     assert (first.columns["1"].temperature, first.columns["2"].temperature) == (4.0, None)
+
+
+def test_a_lesson_cuts_its_rows_without_asking_what_memory_holds(lesson, monkeypatch):
+    source, lanes = lesson.sources[0], lesson.training.lanes
+    order = lesson.order(0)
+    assert order.block_rows == source.block_rows
+    assert order.digest == replace(lesson, said={}).order(0).digest
+    assert max(chunk.rows for chunk in order.chunks) > 2
+    monkeypatch.setattr(source_module, "FEED_BYTES", 2 * lanes * 12 * source.row_bytes)
+    assert max(chunk.rows for chunk in lesson.order(0).chunks) == 2
+    assert lesson.order(0).digest != order.digest
 
 
 def test_classes_are_aligned_by_position_instead_of_by_name(lesson):

@@ -14,13 +14,17 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SLOW_SECONDS = 0.25
+TOLD = [None]
 
 
 def watched(student, taught):
     frame = sys._getframe()
-    while not (frame.f_code.co_name == "backward" and "sums" in frame.f_locals):
+    while frame and not (frame.f_code.co_name == "backward" and "sums" in frame.f_locals):
         frame = frame.f_back
-    if not frame.f_locals["sums"]:  # the first lane of a step
+    if (
+        frame and frame.f_locals["sums"] is not TOLD[-1]
+    ):  # the first lane of a step that has rows; nobody's where the loss is tried
+        TOLD[:] = [frame.f_locals["sums"]]
         tell(**{name: frame.f_locals[name] for name in ("self", "step", "batches")})
     return ((student - taught) ** 2).mean(dim=1)
 
