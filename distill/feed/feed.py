@@ -55,12 +55,14 @@ class Feed:
 
     def _made(self, first_step: int) -> Iterator[Arrays]:
         epoch, step = divmod(first_step, self.order.steps_per_epoch)
-        batches = cycle([self._empty() for _ in range(2)])  # one is used while the other one is written
+        batches: Iterator[Arrays] | None = None
         while True:
             windows = WindowsAhead(self.order, epoch, self.lanes, step, load=self.cache, threads=self._reading)
             lanes = [self._lane(windows, number) for number in range(len(self.lanes))]
             for _ in range(step, self.order.steps_per_epoch):
-                yield self._gathered([next(lane) for lane in lanes], next(batches))
+                shares = [next(lane) for lane in lanes]
+                batches = batches or cycle([self._empty(shares) for _ in range(2)])  # one is used while one is written
+                yield self._gathered(shares, next(batches))
             epoch, step = epoch + 1, 0
 
     def _lane(self, windows: WindowsAhead, lane: int) -> Iterator[Share]:
@@ -90,8 +92,9 @@ class Feed:
                 values[at : (number + 1) * size] = -1 if name == "row" else 0
         return made
 
-    def _empty(self) -> Arrays:
-        rows, like = len(self.lanes) * self.order.lane_rows, self.cache(self.order.chunks[0])
+    def _empty(self, shares: Sequence[Share]) -> Arrays:
+        rows, seen = len(self.lanes) * self.order.lane_rows, [arrays for share in shares for arrays, _ in share]
+        like = seen[0] if seen else self.cache(self.order.chunks[0])
         return {name: np.empty((rows, *values.shape[1:]), values.dtype) for name, values in like.items()}
 
 

@@ -54,7 +54,7 @@ class MultiHead(nn.Module):
 def as_tensor(features: npt.NDArray[np.generic], device: str) -> Tensor:
     """What a network takes of a pool's features, (B, F) float32 on `device`; places of n-grams stay integers (B, L).
 
-    Images travel as bytes (B, H, W, C) and become there what `distill.pool.as_matrix` makes of them, to the last bit.
+    Images travel as bytes (B, H, W, C) and become there what `distill.pool.as_matrix` makes of them, on a CPU to the last bit.
     """
     moved = torch.from_numpy(features if features.flags.writeable else features.copy()).to(device)
     if moved.ndim != 4:

@@ -1,5 +1,4 @@
-"""Networks of the user's own, and those whose shape may not be the rows', tried on the driver before any work: a trunk that cannot be trained must not
-be found out once the labels are paid for.
+"""Networks of the user's own, tried on the driver before any work: a trunk that cannot be trained must not be found out once the labels are paid for.
 
 What was found right is kept under the root, so that a finished job opens no input for it.
 """
@@ -20,9 +19,9 @@ from distill.storage import open_storage
 
 
 def try_networks(job: Job) -> None:
-    """Try every network that the job names and that may not fit. Raises JobError."""
+    """Try every network of the user's own that the job names. Raises JobError."""
     for where, pool, plan in _plans(job):
-        if _may_not_fit(plan):
+        if plan.own:
             seen = open_pool(job, pool)
             told = ["own", seen.inventory.content, seen.features.model_dump(mode="json"), plan.to_plain()]
             checks, key = open_storage(job.root_uri).folder("checks"), digest(told)[:32]
@@ -33,7 +32,7 @@ def try_networks(job: Job) -> None:
 
 def try_own(plan: NetworkPlan, where: str) -> None:
     """Build the plan's network and hold its user's parts against what training takes for granted. Raises JobError."""
-    if not _may_not_fit(plan):
+    if not plan.own and not isinstance(plan.model, Cnn | Rnn):  # whose shape may be another than the rows'
         return
     from distill.models.network import build_network, require_own_teachable
 
@@ -42,10 +41,6 @@ def try_own(plan: NetworkPlan, where: str) -> None:
         require_own_teachable(plan)
     except JobError as error:
         raise JobError(f"{where}.{error}") from error
-
-
-def _may_not_fit(plan: NetworkPlan) -> bool:
-    return bool(plan.own) or isinstance(plan.model, Cnn | Rnn)
 
 
 def _plans(job: Job) -> Iterator[tuple[str, str, NetworkPlan]]:

@@ -2,8 +2,8 @@
 
     vector    (B, F) float32          image    (B, H, W, C) uint8          text    (B,) object, of str
 
-That is what a custom labeler is given. What distill trains takes numbers alone: `as_matrix` is the one place where an image becomes
-(B, C·H·W) float32, in training as in labelling.
+That is what a custom labeler is given. What distill trains takes numbers alone: an image becomes (B, C·H·W) float32 in
+`as_matrix`, and for torch on its device in `models.network.as_tensor`, which says the same.
 
 A bad row keeps its slot, filled with zeros (or empty text), so that nothing behind it moves; the caller nulls its label and writes down the reason.
 """

@@ -1,0 +1,92 @@
+"""Losses of the user's own, as a job names them: what is wrong with one is told before any work, by its key."""
+
+from __future__ import annotations
+
+import pytest
+
+from distill.engine import WorkerContext
+from distill.errors import JobError, PoolError, TrainingError
+from distill.run import prepare_inputs
+from distill.train.lesson import student_lesson
+from distill.train.loop import teach_all
+from tests.tiny import tiny_job, write_pool
+
+JOB = """
+    root = "root"
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [labels.teacher]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["rows"]
+    [students.small]
+    model = MODEL
+    training = { epochs = 1, batch_rows = 64, lanes = 4, learning_rate = RATE, optimizer = "sgd" }
+    [[students.small.terms]]
+    learns = "LEARNS"
+    loss = LOSS
+"""
+OWN = '{ kind = "custom", file = "loss.py", name = "NAME" }'
+LOSSES = """
+def good(student, taught):
+    return (student - taught).square().mean(dim=1)
+def hinge(student, target):
+    return (1 - student.gather(1, target[:, None])[:, 0]).clamp_min(0)
+def detached(student, taught):
+    return (student.detach() - taught).square().mean(dim=1)
+def raises(student, taught):
+    return {}["nothing"]
+"""
+
+
+@pytest.fixture
+def job(tmp_path):
+    write_pool(tmp_path / "rows", [64])
+    (tmp_path / "loss.py").write_text(LOSSES, "utf-8")
+    (tmp_path / "mine.py").write_text(
+        "class Labeler:\n    revision = '1'\n    classes = ('a', 'b', 'c')\n    def label(self, x):\n        return x[:, :3]\n"
+    )
+
+    def made(loss, learns="labels.teacher", model='{ kind = "linear" }', rate="0.1"):
+        text = JOB.replace("LOSS", loss).replace("LEARNS", learns).replace("MODEL", model).replace("RATE", rate)
+        return tiny_job(tmp_path, text)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("missing", "has no 'missing'"),
+        ("detached", "do not follow the student's"),
+        ("raises", r"raised:\n(.*\n)*KeyError: 'nothing'\nTwo rows of 3 random numbers were tried"),
+        ("hinge", "raised:"),
+    ],
+)
+def test_a_loss_that_cannot_teach_is_found_once_the_labels_are_paid_for(job, name, said):
+    with pytest.raises(JobError, match=rf"(?s)job\.toml: students\.small\.terms\.0\.loss: .*{said}"):
+        prepare_inputs(job(OWN.replace("NAME", name)))
+
+
+def test_a_loss_that_can_teach_is_refused(job):
+    prepare_inputs(job(OWN.replace("NAME", "good")))
+    prepare_inputs(job(OWN.replace("NAME", "hinge"), learns="pools.rows"))
+
+
+def test_a_shape_of_other_rows_is_found_once_the_labels_are_paid_for(job):
+    model = '{ kind = "cnn", shape = [1, 3, 3], channels = [2], hidden = 2 }'
+    made = job('{ kind = "cross_entropy" }', learns="pools.rows", model=model)
+    with pytest.raises(PoolError, match=r"students\.small\.model\.shape = \[1, 3, 3\]: a row of pools.rows has 4"):
+        prepare_inputs(made)
+    with pytest.raises(JobError, match=r"students\.small\.model\.shape = \[1, 3, 3\] holds 9 numbers, but a row has 4"):
+        student_lesson(made, made.variants[0])
+
+
+def test_weights_that_are_no_numbers_are_exported(job):
+    """The loss is taken before the last step, which overflows."""
+    made = job('{ kind = "cross_entropy" }\n    weight = 1000', learns="pools.rows", rate="3e38")
+    lesson = student_lesson(made, made.variants[0])
+    with pytest.raises(TrainingError, match=r"small: after epoch 1 weights are no numbers\. Lower training"):
+        teach_all([lesson], WorkerContext(0, 1, "cpu"))
