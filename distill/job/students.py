@@ -79,7 +79,7 @@ class CustomLoss(Table):
     """A function of the user's own: `loss(student, taught)` → one number a row.
 
     `student` (rows, S) are the head's outputs of what is taught; `taught` the label set's outputs (rows, S), or the target: numbers of classes
-    (rows,) or (rows, S). Both are tensors.
+    (rows,) or (rows, S). Both are tensors, of rows that count: neither padding nor rejected ones. It is tried on two rows before any work.
     """
 
     kind: Literal["custom"]
