@@ -89,6 +89,22 @@ def test_all_wrong_values_are_told_at_once(tmp_path):
     refused(tmp_path, "fragment_rows = 500", 'fragment_rows = 1\n    seed = "x"', "fragment_rows = 1", "seed = 'x'")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "weight = 0.5\n",
+            '[students.other]\n    model = { kind = "linear" }\n'
+            '    terms = [{ learns = "labels.large", loss = { kind = "kl" }, wieght = 2 }]\n',
+            "students.other.terms.0.wieght: unknown key",
+        ),
+        ("hidden = [16]", "hidden = [0]", "fit.large.model.hidden.0 = 0"),
+    ],
+)
+def test_a_mistake_within_a_list_is_told_as_an_empty_list_too(tmp_path, old, new, said):
+    assert len(refused(tmp_path, old, new, said).splitlines()) == 1
+
+
 def test_a_missing_job_file_is_told_with_what_writes_one(tmp_path):
     with pytest.raises(JobError, match=r"none\.toml: No such file or directory.*distill init"):
         load_job(tmp_path / "none.toml")
