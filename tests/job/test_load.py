@@ -72,6 +72,11 @@ def test_a_key_of_another_table_is_not_offered_as_itself(tmp_path):
         ("[pools.labelled]", '[pools."my pool"]', ["pools.my pool"]),
         ('target = "digit"\n', "", ["pools.labelled", "has classes but no target"]),
         ('["a", "b", "c", "d"]', '["a", "b", "a", "d"]', ["pools.labelled", "twice: ['a']"]),
+        (
+            'model = { kind = "linear" }',
+            'model = { kind = "linear" }\n    heads = { main = { classes = ["a", "b", "a"] } }',
+            ["students.combined.heads.main", "classes must be distinct and at least one; twice: ['a']"],
+        ),
         ('over = ["unlabelled", "test"]', "over = []", ["labels.large.over = []"]),
         (
             "[labels.large]\n",
