@@ -73,7 +73,7 @@ def predict_files(export: str, source: str, target: str, own: Sequence[Path] = (
     """
     folder, files, made = (open_storage(resolve_uri(each, Path.cwd())) for each in (export, source, target))
     student = _load(folder, own)
-    shards = list_shards("source", files)
+    shards = list_shards(files)
     form = pool_format([shard.key for shard in shards], files.uri)
     names = [_target(shard.key) for shard in shards]
     if len(set(names)) != len(names) or files.uri == made.uri:
