@@ -13,7 +13,7 @@ DistillError
     ├── StorageError      an object is lost, damaged or cannot be written
     ├── TrainingError     a student could not be trained
     ├── ExportError       a student could not be exported
-    └── RejectedError     more rows were rejected than the job allows
+    └── RejectedError     more rows were rejected than the job allows, or all of them
 """
 
 from __future__ import annotations
@@ -79,4 +79,4 @@ class ExportError(WorkError):
 
 
 class RejectedError(WorkError):
-    """More rows were rejected than the job allows."""
+    """More rows were rejected than the job allows, or all of them."""

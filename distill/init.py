@@ -76,7 +76,7 @@ on = "test"
 def job_template(pool: str) -> str:
     """A job file for the pool at `pool` (a folder, a file or a URI). Raises PoolError where nothing readable lies there."""
     files = open_storage(resolve_uri(pool, Path.cwd()))
-    shards = list_shards("unlabelled", files)
+    shards = list_shards(files)
     format = pool_format([shard.key for shard in shards], files.uri)
     footer = read_footer(files, shards[0].key, format)
     fields = [field for field in footer.schema if _is_binary(field.type) or is_text(field.type)]

@@ -1,8 +1,9 @@
 """`distill predict`: files labelled by an exported student, in this process, a piece of rows at a time.
 
 Each file of the input gets one of the same name, ending in `.parquet`, with the input's other columns and, for each head, what it says: `predicted_<head>` (the
-class, or the value) and `predicted_<head>_probability`; of independent outputs the list of classes that are said. A row that cannot be read keeps its
-place, with nulls and the reason in `rejected`. Memory holds a piece of rows, and what a file's output is once it is packed.
+class, or the value) and `predicted_<head>_probability`; of independent outputs the list of classes that are said. A row that cannot be read, or whose
+answer is not finite, keeps its place, with nulls and the reason in `rejected`. Memory holds a piece of rows, and what a file's output is once it is
+packed.
 
 A network of the user's own needs its source. What lies in an export is never run: the user names a copy of one's own, which must be the very text that
 the export was made with.
@@ -11,6 +12,7 @@ the export was made with.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
-from distill.errors import PoolError
+from distill.errors import PoolError, RejectedError
 from distill.job import Features, Outputs
 from distill.job.own import Code
 from distill.job.paths import resolve_uri
@@ -32,6 +34,7 @@ from distill.labelers.place import computing
 from distill.models import ModelRecord, record_from_plain
 from distill.models.network import MultiHead, as_tensor
 from distill.pool import (
+    Taken,
     check_columns,
     decode_features,
     list_shards,
@@ -40,11 +43,13 @@ from distill.pool import (
     read_rows,
     without_ending,
 )
+from distill.pool.formats import Rejected
 from distill.progress import track
 from distill.schema import canonical, unseal
-from distill.storage import Storage, open_storage
+from distill.storage import Storage, is_remote, open_storage
 
 _ROWS = 8_192
+_UNREAL = ("output", "the network's answer is NaN or infinite")
 _FEATURES: TypeAdapter[Features] = TypeAdapter(Features)
 
 
@@ -55,6 +60,8 @@ class Predicted:
     url: str
     rows: int
     rejected: int
+    why: str
+    """What is wrong with its first rejected row; "" where none is."""
 
 
 @dataclass(frozen=True)
@@ -69,23 +76,46 @@ class _Student:
 def predict_files(export: str, source: str, target: str, own: Sequence[Path] = ()) -> list[Predicted]:
     """Label the files at `source` (a folder, a file or a URI) into the folder `target`; `own` are the user's copies of its own networks' sources.
 
-    Raises PoolError, StorageError, JobError.
+    Raises PoolError, StorageError, JobError, and RejectedError where no row at all could be labelled.
     """
     folder, files, made = (open_storage(resolve_uri(each, Path.cwd())) for each in (export, source, target))
     student = _load(folder, own)
-    shards = list_shards("source", files)
-    form = pool_format([shard.key for shard in shards], files.uri)
-    names = [_target(shard.key) for shard in shards]
-    if len(set(names)) != len(names) or files.uri == made.uri:
-        raise PoolError(
-            f"{made.uri}: outputs would be written over each other, or over the input. Give another folder, or rename the files."
-        )
+    keys = [shard.key for shard in list_shards(files)]
+    form = pool_format(keys, files.uri)
+    _keep_apart(files, keys, made)
     done = []
-    with track("predict", len(shards), "files") as bar:
-        for shard in shards:
-            done.append(_predict(student, files, shard.key, form, made))
+    with track("predict", len(keys), "files") as bar:
+        for key in keys:
+            done.append(_predict(student, files, key, form, made))
             bar.advance(1)
+    rows = sum(each.rows for each in done)
+    if rows and rows == sum(each.rejected for each in done):
+        why = next(each.why for each in done if each.why)
+        raise RejectedError(
+            f"{why}. All {rows:,} rows of {files.uri} are rejected, so what was written to {made.uri} holds no predictions. "
+            f"Give rows such as the student was taught with, or another student."
+        )
     return done
+
+
+def _keep_apart(files: Storage, keys: Sequence[str], made: Storage) -> None:
+    """Refuse outputs that would lie where an input or another output does. Raises PoolError."""
+    taken = {_place(files.uri), *(_place(files.url(key)) for key in keys)}  # `files` may be one file itself
+    if _place(made.uri) in taken:
+        raise PoolError(f"{made.uri}: predictions would be written over the input. Give another folder.")
+    first: dict[str, str] = {}
+    for key in keys:
+        url = made.url(_target(key))
+        if _place(url) in taken:
+            raise PoolError(f"{url}: predictions would be written over the input. Give another folder.")
+        other = first.setdefault(_place(url), key)
+        if other != key:
+            raise PoolError(f"{url}: the predictions of {key} would be written over those of {other}. Rename one.")
+
+
+def _place(uri: str) -> str:
+    """Where it really lies, whatever links lead there."""
+    return uri if is_remote(uri) else os.path.realpath(uri)
 
 
 def _load(folder: Storage, own: Sequence[Path]) -> _Student:
@@ -132,24 +162,22 @@ def _predict(student: _Student, files: Storage, key: str, form: str, made: Stora
     if taken_names:
         raise PoolError(f"{files.url(key)} has columns {taken_names}, which predictions are named. Rename them.")
     columns = [name for name in footer.schema.names if name not in student.private]
-    total, rejected, sink = sum(footer.row_groups), 0, pa.BufferOutputStream()
+    total, rejected, why, sink = sum(footer.row_groups), 0, "", pa.BufferOutputStream()
     writer: pq.ParquetWriter | None = None
     for start in range(0, max(total, 1), _ROWS):  # a file without rows has columns too
         rows = range(start, min(start + _ROWS, total))
         taken = read_rows(files, key, rows, columns, format=form)
-        decoded = decode_features(taken.table, student.features, student.record.in_features)
-        wrong = {**decoded.rejected, **taken.rejected}
+        made_of, wrong = _answered(student, taken, files.url(key))
+        if wrong and not rejected:
+            why = f"{files.url(key)}: row {start + min(wrong)}: {': '.join(wrong[min(wrong)])}"
         rejected += len(wrong)
-        made_of = _with_answers(
-            taken.table.drop_columns(list(student.features.columns)), student, decoded.values, wrong
-        )
         writer = writer or pq.ParquetWriter(sink, made_of.schema, compression="zstd")
         writer.write_table(made_of)
     assert writer is not None
     writer.close()
     target = _target(key)
     made.put(target, bytes(sink.getvalue()))
-    return Predicted(made.url(target), total, rejected)
+    return Predicted(made.url(target), total, rejected, why)
 
 
 def _target(key: str) -> str:
@@ -157,17 +185,25 @@ def _target(key: str) -> str:
     return f"{without_ending(key)}.parquet"
 
 
-def _with_answers(
-    table: pa.Table, student: _Student, seen: npt.NDArray[Any], wrong: Mapping[int, tuple[str, str]]
-) -> pa.Table:
-    bad = np.isin(np.arange(len(seen)), list(wrong))
+def _answered(student: _Student, taken: Taken, where: str) -> tuple[pa.Table, Rejected]:
+    """A piece's output, and the rows of it that are rejected. Raises PoolError, which names the file."""
+    try:
+        decoded = decode_features(taken.table, student.features, student.record.in_features)
+    except PoolError as error:
+        raise PoolError(f"{where}: {error}") from None
     with computing("cpu", "float32"):
-        answered = student.network(as_tensor(as_input(student.network, seen), "cpu"))
+        said = student.network(as_tensor(as_input(student.network, decoded.values), "cpu"))
+    answers = {head: as_answer(said[head]).astype(np.float64) for head in student.record.heads}
+    unreal = ~np.all([np.isfinite(each).all(axis=1) for each in answers.values()], axis=0)
+    wrong = dict.fromkeys(np.flatnonzero(unreal).tolist(), _UNREAL) | decoded.rejected | taken.rejected
+    bad = np.isin(np.arange(len(unreal)), list(wrong))
+    table = taken.table.drop_columns(list(student.features.columns))
     for head, outputs in student.record.heads.items():
-        for name, values in _columns(f"predicted_{head}", as_answer(answered[head]).astype(np.float64), outputs, bad):
+        answers[head][bad] = 0
+        for name, values in _columns(f"predicted_{head}", answers[head], outputs, bad):
             table = table.append_column(name, values)
-    said = [": ".join(wrong[row]) if row in wrong else None for row in range(len(seen))]
-    return table.append_column("rejected", pa.array(said, pa.string()))
+    reasons = [": ".join(wrong[row]) if row in wrong else None for row in range(len(bad))]
+    return table.append_column("rejected", pa.array(reasons, pa.string())), wrong
 
 
 def _columns(

@@ -38,6 +38,8 @@ class Heard:
     """Begun so far."""
     workers: int = 0
     """Of the group at work; 0 where none is."""
+    failed: bool = False
+    """For good: nothing is waited for any more."""
 
 
 class Ear:
@@ -63,6 +65,7 @@ class Ear:
     def fail(self, trace: str) -> None:
         """The work itself raised: no restart helps."""
         self.failure = self.failure or trace
+        self.heard.failed = True
 
     def lose(self, reason: str) -> str:
         """A group is lost. Returns why the training shall end, "" where it goes on."""
@@ -124,19 +127,23 @@ class _Shown:
         self.bar, self.last, self.moved = bar, Heard(), time.monotonic()
 
     def show(self, heard: Heard) -> None:
-        """Progress, or what is waited for, and a line when another group goes on."""
+        """Progress; and until the training has failed, what is waited for, and a line when another group goes on."""
+        if heard.done != self.last.done:
+            self.bar.advance(heard.done - self.last.done, heard.note)
+            self.moved = time.monotonic()
+        if not heard.failed:
+            self._show_group(heard)
+        self.last = heard
+
+    def _show_group(self, heard: Heard) -> None:
         if heard.groups > self.last.groups > 0:
             log.info("training goes on with %s, from its newest checkpoint", _said(heard.workers))
         elif self.last.workers and not heard.workers:
             log.info("training lost workers; it waits for others")
-        if heard.done != self.last.done:
-            self.bar.advance(heard.done - self.last.done, heard.note)
-            self.moved = time.monotonic()
-        elif not heard.workers:
+        if not heard.workers:
             self.bar.waits("training workers to start")
         elif time.monotonic() - self.moved >= _SILENT_SECONDS:
             self.bar.waits(f"the next word of {_said(heard.workers)}")
-        self.last = heard
 
 
 def _said(workers: int) -> str:

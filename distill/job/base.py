@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,3 +28,10 @@ Seed = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 """Names become folders and keys of modules."""
 Positive = Annotated[int, Field(ge=1)]
+
+
+def require_distinct(classes: tuple[str, ...]) -> None:
+    """Raises ValueError where a class stands twice, or none does."""
+    twice = sorted(name for name, times in Counter(classes).items() if times > 1)
+    if twice or not classes:
+        raise ValueError(f"classes must be distinct and at least one; twice: {twice}")

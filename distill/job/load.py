@@ -107,14 +107,21 @@ def _with_defaults(job: Job, student: Student) -> Student:
 
 
 def _lines(error: ValidationError, tables: dict[str, Any]) -> Iterator[str]:
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems:
         where = ".".join(_path(problem["loc"], tables))
+        if problem["type"] == "too_short" and any(_within(each["loc"], problem["loc"]) for each in problems):
+            continue  # pydantic counts only the items in which it found no mistake
         if problem["type"] == "extra_forbidden":
             yield f"{where}: unknown key.{_nearest(str(problem['loc'][-1]))}"
         elif problem["type"] == "missing":
             yield f"{where}: missing; it must be given."
         else:
             yield f"{where or 'the job'} = {_short(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}."
+
+
+def _within(location: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(location) > len(outer) and location[: len(outer)] == outer
 
 
 def _path(location: tuple[int | str, ...], tables: Any) -> Iterator[str]:

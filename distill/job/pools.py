@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.job.base import Positive, Table
+from distill.job.base import Positive, Table, require_distinct
 
 Format = Literal["parquet", "arrow", "jsonl", "csv"]
 """How files hold rows; jsonl and csv may be gzip'ed."""
@@ -101,9 +100,7 @@ class Pool(Table):
         if self.classes is not None and self.target is None:
             raise ValueError("has classes but no target; name the target column too")
         if isinstance(self.classes, tuple):
-            twice = sorted(name for name, times in Counter(self.classes).items() if times > 1)
-            if twice or not self.classes:
-                raise ValueError(f"classes must be distinct and at least one; twice: {twice}")
+            require_distinct(self.classes)
         if self.outputs == "independent" and self.classes is None:
             raise ValueError("has independent outputs but no classes; name what each 0 or 1 of the target says")
         if len(set(self.keys)) != len(self.keys):

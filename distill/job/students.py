@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.job.base import Name, Positive, Seed, Table
+from distill.job.base import Name, Positive, Seed, Table, require_distinct
 from distill.job.models import EarlyStop, Learns, Network, Training
 
 Temperature = Annotated[float, Field(gt=0)]
@@ -171,7 +171,9 @@ class Head(Table):
     hint, which nobody judges. Default: the width of its terms."""
 
     @model_validator(mode="after")
-    def _one_width(self) -> Head:
+    def _combinations(self) -> Head:
+        if self.classes is not None:
+            require_distinct(self.classes)
         if self.classes is not None and self.width is not None:
             raise ValueError("has classes and a width; a head of classes has as many outputs as classes")
         return self

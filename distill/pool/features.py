@@ -70,7 +70,7 @@ def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int
     if isinstance(features, TextFeatures):
         if not is_text(_plain_type(schema, features.column)):
             raise PoolError(
-                f"column {features.column!r} of type {schema.field(features.column).type} holds no text. Name a column of text."
+                f"column {features.column!r} of type {schema.field(features.column).type} holds no text. Store text there, or name a column of text."
             )
         return 1
     for column in features.columns:
@@ -120,7 +120,9 @@ def _decode_texts(table: pa.Table, name: str) -> Rows:
     rejected: Rejected = {}
     column = table[name]
     if not is_text(column.type) and not pa.types.is_null(column.type):
-        raise PoolError(f"column {name!r} of type {column.type} holds no text. Name a column of text.")
+        raise PoolError(
+            f"column {name!r} of type {column.type} holds no text. Store text there, or name a column of text."
+        )
     null_rows(column, name, rejected)
     values = np.empty(len(column), object)
     values[:] = pc.fill_null(column.cast(pa.string()), "").to_pylist()

@@ -56,7 +56,7 @@ def take_inventory(
     footers: dict[str, tuple[int, ...]] = {}
     for attempt in range(_TRIES):
         stored = read_inventory(root, pool, files.uri)
-        found, hidden = _walk(pool, files)
+        found, hidden = _walk(files, pool)
         format = _same_format(
             pool, stored, pool_format([entry.key for entry in found], f"pools.{pool}: {files.uri}", spec.format)
         )
@@ -82,21 +82,24 @@ def take_inventory(
     raise PoolError(f"pools.{pool}: other runs keep listing {files.uri} at the same time. Run the same command again.")
 
 
-def list_shards(pool: str, files: Storage) -> list[Entry]:
-    """The pool's files by key. Raises PoolError where there is none."""
-    return _walk(pool, files)[0]
+def list_shards(files: Storage) -> list[Entry]:
+    """The files of a folder that no job calls a pool, by key. Raises PoolError where there is none."""
+    return _walk(files)[0]
 
 
-def _walk(pool: str, files: Storage) -> tuple[list[Entry], int]:
-    """The pool's files by key, and how many are hidden."""
+def _walk(files: Storage, pool: str = "") -> tuple[list[Entry], int]:
+    """The files by key, and how many are hidden; `pool` is their name in a job."""
     everything = files.list_objects()
     markers = {entry.key for entry in everything} & set(_OUR_MARKERS)
     if markers == {MAKING_MARKER}:
+        where = f"pools.{pool}: " if pool else ""
         raise PoolError(
-            f"pools.{pool}: the making of {files.uri} was cut off, so rows are missing. Run `distill run`; it makes the rest."
+            f"{where}the making of {files.uri} was cut off, so rows are missing. Run `distill run`; it makes the rest."
         )
     found = [entry for entry in everything if not is_hidden(entry.key)]
     if not found:
+        if not pool:
+            raise PoolError(f"no file lies at {files.uri}. Check the path.")
         raise PoolError(
             f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by` what makes it."
         )

@@ -24,10 +24,10 @@ _TEMPORARY = ".distill-"
 _PAGE_ENTRIES = 1000
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _ADVICE = {
-    errno.ENOSPC: "Make room there, then run the same command again; or use another root.",
-    errno.EDQUOT: "Raise the quota or make room, then run the same command again; or use another root.",
-    errno.EROFS: "Mount it for writing, or use another root.",
-    errno.EACCES: "Give yourself the right to write there, or use another root.",
+    errno.ENOSPC: "Make room there, then run the same command again; or write elsewhere.",
+    errno.EDQUOT: "Raise the quota or make room, then run the same command again; or write elsewhere.",
+    errno.EROFS: "Mount it for writing, or write elsewhere.",
+    errno.EACCES: "Give yourself the right to write there, or write elsewhere.",
 }
 
 
@@ -105,6 +105,10 @@ class LocalStorage(Storage):
         except OSError as error:
             raise _told(error) from error
 
+    def url(self, key: str) -> str:
+        is_itself = key == self.path.name and os.path.isfile(self.path)
+        return self.uri if is_itself else super().url(key)
+
     @contextmanager
     def _writing(self, key: str, content: bytes) -> Iterator[Path]:
         """A durable temporary file beside the key's, which is made durable under its name afterwards. Whatever fails, it goes."""
@@ -120,7 +124,7 @@ class LocalStorage(Storage):
                 temporary.unlink(missing_ok=True)
             _sync(final.parent)
         except OSError as error:
-            advice = _ADVICE.get(error.errno or 0, "Mend that, or use another root.")
+            advice = _ADVICE.get(error.errno or 0, "Mend that, or write elsewhere.")
             raise StorageError(f"{self.url(key)} cannot be written: {error.strerror}. {advice}") from error
         count("bytes_written", len(content))
 

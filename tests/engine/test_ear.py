@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from distill.engine.ear import _SILENT_SECONDS, LOST_WORKERS, Ear, Heard, _Shown
 from tests.engine.working import Bar
 
@@ -54,3 +56,20 @@ def test_a_bar_says_nothing_of_lost_workers_or_of_those_that_go_on(caplog):
         "training lost workers; it waits for others",
         "training goes on with 1 training worker, from its newest checkpoint",
     ]
+
+
+def test_a_training_that_has_failed_is_said_to_wait_for_workers(caplog):
+    ear, bar = Ear(), Bar()
+    shown = _Shown(bar)
+    with caplog.at_level("INFO", "distill"):
+        ear.begin(0, 2)
+        ear.hear(10.0, "")
+        shown.show(replace(ear.take()))
+        ear.hear(20.0, "")
+        ear.fail("KeyError")
+        ear.lose("rank 0 left")
+        for _ in range(2):
+            shown.show(replace(ear.take()))
+        ear.begin(0, 2)
+        shown.show(replace(ear.take()))
+    assert (bar.amount, bar.waited, caplog.records) == (20, [], [])

@@ -72,6 +72,11 @@ def test_a_key_of_another_table_is_not_offered_as_itself(tmp_path):
         ("[pools.labelled]", '[pools."my pool"]', ["pools.my pool"]),
         ('target = "digit"\n', "", ["pools.labelled", "has classes but no target"]),
         ('["a", "b", "c", "d"]', '["a", "b", "a", "d"]', ["pools.labelled", "twice: ['a']"]),
+        (
+            'model = { kind = "linear" }',
+            'model = { kind = "linear" }\n    heads = { main = { classes = ["a", "b", "a"] } }',
+            ["students.combined.heads.main", "classes must be distinct and at least one; twice: ['a']"],
+        ),
         ('over = ["unlabelled", "test"]', "over = []", ["labels.large.over = []"]),
         (
             "[labels.large]\n",
@@ -87,6 +92,22 @@ def test_a_wrong_value_is_named_by_path_and_value(tmp_path, old, new, said):
 
 def test_all_wrong_values_are_told_at_once(tmp_path):
     refused(tmp_path, "fragment_rows = 500", 'fragment_rows = 1\n    seed = "x"', "fragment_rows = 1", "seed = 'x'")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "weight = 0.5\n",
+            '[students.other]\n    model = { kind = "linear" }\n'
+            '    terms = [{ learns = "labels.large", loss = { kind = "kl" }, wieght = 2 }]\n',
+            "students.other.terms.0.wieght: unknown key",
+        ),
+        ("hidden = [16]", "hidden = [0]", "fit.large.model.hidden.0 = 0"),
+    ],
+)
+def test_a_mistake_within_a_list_is_told_as_an_empty_list_too(tmp_path, old, new, said):
+    assert len(refused(tmp_path, old, new, said).splitlines()) == 1
 
 
 def test_a_missing_job_file_is_told_with_what_writes_one(tmp_path):

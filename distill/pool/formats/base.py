@@ -78,6 +78,8 @@ def groups_of(sizes: Sequence[int], rows: range) -> tuple[list[int], range]:
 def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None:
     """Refuse a shard that lacks a column, has it twice, or carries an extension type in it. Raises PoolError."""
     for name in columns:
+        if not schema.names:
+            raise PoolError(f"{where}: no column {name!r}, nor any other. Put rows there, or take the file out.")
         times = schema.names.count(name)
         if times != 1:
             said = f"no column {name!r}" if not times else f"{times} columns {name!r}"

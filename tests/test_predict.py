@@ -1,0 +1,156 @@
+"""`distill predict`, with an export that needs no training: a linear network of four pixels as it was drawn."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import safetensors.numpy
+
+from distill.errors import PoolError, RejectedError, StorageError
+from distill.job import Outputs
+from distill.predict import predict_files
+from distill.schema import seal
+from tests.command import distill
+from tests.making import keep_network
+from tests.tiny import write_pool
+
+PIXELS = {"kind": "vector", "columns": ["pixels"]}
+HEADS = {"main": Outputs("logits", ("a", "b", "c"), exclusive=True), "size": Outputs("value")}
+
+
+def export(folder: Path, *, features=PIXELS, times: float = 1.0) -> str:
+    """As `distill export` writes it, the network's weights multiplied."""
+    record, network = keep_network(folder / "kept", HEADS, 4)
+    weights = safetensors.numpy.save(
+        {name: each.numpy() * np.float32(times) for name, each in network.state_dict().items()}
+    )
+    record = replace(record, sha256=hashlib.sha256(weights).hexdigest())
+    made = folder / "export"
+    made.mkdir()
+    (made / "weights.safetensors").write_bytes(weights)
+    (made / "model.json").write_bytes(seal({"record": asdict(record), "features": features, "private": []}))
+    return str(made)
+
+
+def write(file: Path, column: pa.Array) -> Path:
+    file.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"pixels": column}), file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("in/part-00000.parquet", "in"),
+        ("in/part-00000.parquet", "in/part-00000.parquet"),
+        ("in", "in/"),
+        ("in", "link"),
+        ("link", "in"),
+        ("links", "in"),
+        ("links", "links"),
+        ("in", "links"),
+    ],
+)
+def test_predictions_are_written_over_the_input(tmp_path, source, target):
+    write_pool(tmp_path / "in", [5])
+    (tmp_path / "link").symlink_to("in")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "part-00000.parquet").symlink_to(tmp_path / "in" / "part-00000.parquet")
+    held = (tmp_path / "in" / "part-00000.parquet").read_bytes()
+    with pytest.raises(PoolError, match=r"would be written over the input\. Give another folder"):
+        predict_files(export(tmp_path), str(tmp_path / source), str(tmp_path / target))
+    assert (tmp_path / "in" / "part-00000.parquet").read_bytes() == held
+    assert len(list((tmp_path / "in").iterdir())) == 1
+
+
+def test_predictions_of_two_files_are_written_over_each_other(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.jsonl", "a.ndjson"):
+        (tmp_path / "in" / name).write_text('{"pixels": [1, 2, 3, 4]}\n')
+    with pytest.raises(PoolError, match=r"predictions of a\.ndjson would be written over those of a\.jsonl"):
+        predict_files(export(tmp_path), str(tmp_path / "in"), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_file_is_predicted_beside_itself_or_named_wrongly(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"pixels": [1, 2, 3, 4]}\n{"pixels": [1, 2]}\n')
+    (done,) = predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path))
+    assert done.url == str(tmp_path / "a.parquet")
+    assert done.why == f"{tmp_path}/a.jsonl: row 1: shape: column 'pixels' has 2 numbers, not 4"
+
+
+def test_an_answer_that_is_not_finite_is_a_prediction(tmp_path):
+    rows = np.full((9, 4), 1e6, np.float32)
+    rows[3] = 0
+    column = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate([rows, rows[:1] * np.nan]).ravel()), 4)
+    write(tmp_path / "in" / "a.parquet", column)
+    (done,) = predict_files(export(tmp_path, times=3e38), str(tmp_path / "in"), str(tmp_path / "out"))
+    assert (done.rows, done.rejected) == (10, 9)
+    made = pq.read_table(done.url).drop_columns(["rejected"]).to_pylist()
+    said = pq.read_table(done.url)["rejected"].to_pylist()
+    assert said[:3] == ["output: the network's answer is NaN or infinite"] * 3
+    assert said[9] == "not_finite: column 'pixels' holds a null, NaN or infinite number"
+    assert said[3] is None
+    assert None not in made[3].values()
+    assert all(set(made[row].values()) == {None} for row in range(10) if row != 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", '{"pixels": [1, 2]}\n' * 2, "shape: column 'pixels' has 2 numbers, not 4"),
+        ("a.jsonl", '{"pixels": "dark"}\n' * 2, "column 'pixels' holds 'dark', which is no number"),
+        ("a.csv", 'pixels\n"[1,2,3,4]"\n"[1,2,3,4]"\n', "column 'pixels' holds '[1,2,3,4]', which is no number"),
+    ],
+)
+def test_an_input_of_which_no_row_is_labelled_ends_well(tmp_path, name, content, said):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_text(content)
+    ended = distill("predict", export(tmp_path), tmp_path / "in", tmp_path / "out")
+    assert ended.code == 1, ended.output
+    assert f"{tmp_path}/in/{name}: row 0: " in ended.output
+    assert said in ended.output
+    assert f"All 2 rows of {tmp_path}/in are rejected" in ended.output
+    assert f"what was written to {tmp_path}/out holds no predictions" in ended.output
+
+
+def test_files_without_rows_or_beside_a_good_one_end_badly(tmp_path):
+    lists = pa.array([[1.0, 2.0], [1.0]], pa.list_(pa.float32()))
+    write(tmp_path / "in" / "a.parquet", lists)
+    write(tmp_path / "in" / "b.parquet", lists.slice(0, 0))
+    made = export(tmp_path)
+    with pytest.raises(RejectedError, match=r"a\.parquet: row 0: .*All 2 rows"):
+        predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
+    write(tmp_path / "in" / "c.parquet", pa.array([[1.0, 2.0, 3.0, 4.0]], pa.list_(pa.float32())))
+    assert len(predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))) == 3
+    write(tmp_path / "none" / "b.parquet", lists.slice(0, 0))
+    assert len(predict_files(made, str(tmp_path / "none"), str(tmp_path / "out"))) == 1
+
+
+def test_a_wrong_path_is_told_in_words_of_a_job(tmp_path):
+    write_pool(tmp_path / "in", [5])
+    made = export(tmp_path)
+    with pytest.raises(PoolError, match=rf"^no file lies at {tmp_path}/nowhere\. Check the path\.$"):
+        predict_files(made, str(tmp_path / "nowhere"), str(tmp_path / "out"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"cannot be written: Not a directory\. Mend that, or write elsewhere\.$"):
+        predict_files(made, str(tmp_path / "in"), str(tmp_path / "file" / "out"))
+
+
+def test_an_empty_file_is_told_to_have_columns(tmp_path):
+    (tmp_path / "a.jsonl").write_text("")
+    with pytest.raises(PoolError, match=r"a\.jsonl: no column 'pixels', nor any other\. Put rows there, or take"):
+        predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
+
+
+def test_a_column_that_holds_no_text_is_told_without_its_file(tmp_path):
+    made = export(tmp_path, features={"kind": "text", "column": "pixels"})
+    file = write(tmp_path / "in" / "a.parquet", pa.array([1, 2]))
+    with pytest.raises(PoolError, match=rf"^{file}: column 'pixels' of type int64 holds no text\. Store text there"):
+        predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
