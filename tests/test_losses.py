@@ -6,6 +6,8 @@ import torch
 from torch.nn import functional
 
 from distill import losses
+from distill.labels import decode, encode
+from tests.making import a_topk_contract
 
 ROWS, CLASSES = 7, 6
 
@@ -63,12 +65,12 @@ def plain_kl(p, q):
     return sum(a * (np.log(a) - np.log(b)) for a, b in zip(p, q, strict=True) if a > 0)
 
 
-def plain_decoupled(p, q):
-    """Equation 7 of Zhao et al. 2022 in its own words: binary probabilities, then the others renormalised."""
-    chosen = int(np.argmax(p))
-    binary = plain_kl([p[chosen], 1 - p[chosen]], [q[chosen], 1 - q[chosen]])
-    others_p = [each / (1 - p[chosen]) for number, each in enumerate(p) if number != chosen]
-    others_q = [each / (1 - q[chosen]) for number, each in enumerate(q) if number != chosen]
+def plain_decoupled(p, q, chosen=None, among=None):
+    """Equation 7 of Zhao et al. 2022 in its own words: binary probabilities, then the others, or the first of them, renormalised."""
+    chosen = int(np.argmax(p)) if chosen is None else chosen
+    others_p, others_q = ([*each[:chosen], *each[chosen + 1 :]] for each in (p, q))
+    binary = plain_kl([p[chosen], sum(others_p)], [q[chosen], sum(others_q)])
+    others_p, others_q = ([number / sum(each[:among]) for number in each[:among]] for each in (others_p, others_q))
     return binary + 8.0 * plain_kl(others_p, others_q)
 
 
@@ -83,6 +85,8 @@ PLAIN = {
     "jensen_shannon": plain_jensen_shannon,
     "decoupled_kl": plain_decoupled,
 }
+PLAIN_KEPT = {**PLAIN, "decoupled_kl": lambda p, q: plain_decoupled(p, q, chosen=0)}
+"""Over kept classes, the largest first, and the rest, which is nobody's choice."""
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
@@ -191,8 +195,83 @@ def test_topk_forgets_the_mass_of_the_classes_that_were_not_kept(student, teache
         p = coarse(softmax(teacher[row].numpy() / temperature), chosen)
         q = coarse(softmax(student[row].numpy() / temperature), chosen)
         q_at_one = coarse(softmax(student[row].numpy()), chosen)
-        assert divergence[row].item() == pytest.approx(temperature**2 * PLAIN[name](p, q), rel=1e-6, abs=1e-9)
+        assert divergence[row].item() == pytest.approx(temperature**2 * PLAIN_KEPT[name](p, q), rel=1e-6, abs=1e-9)
         assert entropy[row].item() == pytest.approx(-np.dot(p, np.log(q_at_one)), rel=1e-6)
+
+
+@pytest.mark.parametrize("k", [8, 1000])
+def test_a_rest_that_outweighs_every_class_is_the_teachers_choice(k):
+    teacher, student = drawn(ROWS, 1000, seed=7, scale=1.0), drawn(ROWS, 1000, seed=8, scale=1.0).requires_grad_()
+    teacher[:, 3] = teacher[:, 4:].logsumexp(1) + np.log(0.65 / 0.35)
+    index, log_p = top(teacher, k, 4.0)
+    assert (index[:, 0] == 3).all()
+    assert k == 1000 or (1 - log_p.exp().sum(1) > log_p[:, 0].exp()).all()
+    gradient, due = (
+        torch.autograd.grad(losses.decoupled_kl(said, 4.0, 1.0, 8.0).sum(), student)[0]
+        for said in (kept(student, index, log_p, 4.0), whole(student, teacher, 4.0))
+    )
+    torch.testing.assert_close(gradient[:, 3], due[:, 3], rtol=1e-9, atol=0)
+    if k == 1000:
+        torch.testing.assert_close(gradient, due, rtol=1e-9, atol=1e-12)
+
+
+def many(scale, seed=9):
+    """Logits of 64 rows and 1,000 classes in float32; of a sure teacher where `scale` is its largest probability."""
+    logits = drawn(64, 1000, seed=seed, scale=scale if scale >= 1 else 1.0)
+    if scale < 1:
+        logits[:, 0] = logits[:, 1:].logsumexp(1) + np.log(scale / (1 - scale))
+    return logits.float()
+
+
+SCALES = [1.0, 2.0, 5.0, 10.0, 15.0, 20.0]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+@pytest.mark.parametrize("scale", [*SCALES, 0.99, 0.9999, 0.999999])
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_rounding_to_float32_parts_a_student_from_the_teacher_that_it_equals(scale, temperature, name):
+    teacher = many(scale)
+    index, log_p = top(teacher, 16, temperature)
+    same = DIVERGENCES[name](kept(teacher, index, log_p, temperature), temperature)
+    assert same.abs().max() <= 2e-6  # only Jensen–Shannon is not 0
+    index, log_p = top(teacher.double(), 16, temperature)  # the same, rounded otherwise
+    same = DIVERGENCES[name](kept(teacher + 5, index, log_p.float(), temperature), temperature)
+    assert same.abs().max() <= temperature**2 * (4e-6 if name == "decoupled_kl" else 4e-7)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_float32_is_far_from_float64(scale, temperature, name):
+    """But for what float32 does not know: a rest of less than one unit counts as one, of less than 1,024 it is not among the others."""
+    unit, teacher, student = np.finfo(np.float32).eps, many(scale)[:16], many(scale, seed=10)[:16]
+    index, log_p = top(teacher, 16, temperature)
+    mine = DIVERGENCES[name](kept(student, index, log_p, temperature), temperature)
+    for row, chosen in enumerate(index.tolist()):
+        p, q = (
+            coarse(functional.softmax(z[row].double() / temperature, 0).tolist(), chosen) for z in (teacher, student)
+        )
+        unknown = p[-1] < 1024 * unit
+        p[-1], q[-1] = max(p[-1], unit), max(q[-1], unit)
+        plain = plain_decoupled(p, q, 0, -1) if unknown and name == "decoupled_kl" else PLAIN_KEPT[name](p, q)
+        due = pytest.approx(temperature**2 * plain, rel=0.1 if name == "reverse_kl" else 1e-4)
+        assert mine[row].item() == due
+
+
+@pytest.mark.parametrize("values", ["float16", "uint8"])
+@pytest.mark.parametrize("name", DIVERGENCES)
+def test_stored_labels_whose_sum_passes_1_give_an_infinite_loss(values, name):
+    for scale in SCALES:
+        teacher, contract = many(scale), a_topk_contract(1000, 16, (4.0,), values=values)
+        read = decode(encode(teacher.numpy(), np.ones(64, bool), contract), contract, 4.0)
+        index, log_p = torch.from_numpy(read.index), torch.from_numpy(read.log_probs)
+        for more in (0.0, 1e-6, 1e-2):
+            student = teacher.clone().requires_grad_()
+            beyond = log_p - log_p.logsumexp(1, keepdim=True) + more if more else log_p
+            rows = DIVERGENCES[name](kept(student, index, beyond, 4.0), 4.0)
+            (gradient,) = torch.autograd.grad(rows.sum(), student)
+            assert torch.isfinite(rows).all()
+            assert torch.isfinite(gradient).all()
 
 
 def test_the_bound_of_jensen_shannon_is_not_the_entropy_of_its_shares():
