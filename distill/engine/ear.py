@@ -1,6 +1,7 @@
 """What training workers say while `fit` blocks, which tells nothing itself: an actor keeps it, and a thread of the driver shows it.
 
-Workers say how far the whole work is, never how much they added: what is done again after a restart moves the bar back, and is not counted twice.
+Workers say how far each part of the work is, never how much they added: what is done again after a restart moves the bar back, and is not counted
+twice, whichever team does it then. The bar shows the sum over the parts.
 The ear also decides when lost workers are given up: after `LOST_WORKERS` groups in a row that came no further than those before, so that a training
 which lives through many lost nodes is not ended by their number.
 """
@@ -47,6 +48,7 @@ class Ear:
 
     def __init__(self) -> None:
         self.heard, self.failure = Heard(), ""
+        self.parts: dict[str, float] = {}
         self.furthest, self.fruitless = 0.0, 0
 
     def begin(self, rank: int, workers: int) -> str:
@@ -56,11 +58,12 @@ class Ear:
             self.heard.workers = workers
         return self.failure
 
-    def hear(self, done: float, note: str) -> None:
-        """So much of all work is done."""
-        self.heard.done, self.heard.note = done, note
-        if done > self.furthest:
-            self.furthest, self.fruitless = done, 0
+    def hear(self, part: str, done: float, note: str) -> None:
+        """So much of one part of the work is done."""
+        self.parts[part] = done
+        self.heard.done, self.heard.note = sum(self.parts.values()), note
+        if self.heard.done > self.furthest:
+            self.furthest, self.fruitless = self.heard.done, 0
 
     def fail(self, trace: str) -> None:
         """The work itself raised: no restart helps."""

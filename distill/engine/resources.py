@@ -12,12 +12,15 @@ import contextlib
 import json
 import math
 import sys
+import time
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from distill.errors import ResourceError
 from distill.job.base import Gpus
 
 _LOOK_SECONDS = 2.0
+_RELEASE_SECONDS = 3.0
 ANY = sys.maxsize
 """Of processes: as many as are asked for may come."""
 
@@ -52,6 +55,17 @@ def require_resources(ray: Any, what: str, *, processes: int, cpus: float, gpus:
     return int(min((_most(ray, "CPU") - kept_free) / cpus, ANY))
 
 
+def room_now(ray: Any, *, most: int, cpus: float, gpus: float) -> int:
+    """Processes that fit on the nodes beside what runs there, at most `most`. What just ended is given `_RELEASE_SECONDS` to let go of its own."""
+    until = time.monotonic() + _RELEASE_SECONDS
+    while True:
+        all_nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        room = min(most, _fitting(_free_of_nodes(), cpus, gpus))
+        if room >= min(most, _fitting(all_nodes, cpus, gpus)) or time.monotonic() >= until:
+            return room
+        time.sleep(0.1)
+
+
 def what_lacks(ray: Any, *, processes: int, cpus: float, gpus: float) -> str | None:
     """What so many processes need and the cluster does not have now, in words: nodes were lost, or have not come yet."""
     have = ray.cluster_resources()
@@ -75,6 +89,17 @@ def look_at_nodes(ray: Any) -> None:
     ):  # no such actor, or no answer: then it takes those seconds
         coordinator = ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator")
         ray.get(coordinator.get_reserved_resources.remote("distill", True), timeout=_LOOK_SECONDS)
+
+
+def _fitting(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> int:
+    needs = {name: each for name, each in (("CPU", cpus), ("GPU", gpus)) if each}
+    return sum(int(min(node.get(name, 0.0) // each for name, each in needs.items())) for node in nodes)
+
+
+def _free_of_nodes() -> Iterable[Mapping[str, float]]:
+    from ray._private.state import available_resources_per_node
+
+    return available_resources_per_node().values()
 
 
 def _most(ray: Any, name: str) -> float:

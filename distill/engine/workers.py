@@ -1,4 +1,4 @@
-"""A group of data-parallel training workers, by Ray Train: the process group, restarts after lost workers, another number of them, and progress.
+"""A group of data-parallel training workers, by Ray Train: the process groups, restarts after lost workers, another number of them, and progress.
 
 We keep our own checkpoints (Ray's latest is the latest *polled*, and a killed driver's run resumes from an older one than storage
 holds), so nothing is reported to Ray Train and its storage path stays a temporary folder. Ray Train starts the group again after a lost
@@ -9,6 +9,11 @@ while its group starts leaves its placement group reserved for ever.)
 With a range of workers Ray Train starts as many as there is room for now, and looks every `RESIZE_SECONDS` whether there is room for another number.
 It may start any number of the range. That is as well: lanes are dealt round, and sums over a global batch do not ask who held what (`train.gradients`),
 so no number leaves a worker idle unless some lanes would wait for it anyway.
+
+A fixed number of workers is a *team*. Where the work has parts enough and the nodes have room, one group holds several: ranks 0 … W−1 are the first
+team, and so on. Each has a process group of its own, and nothing is said between teams, so that one may end long before another. One start and one
+controller serve all; a lost worker starts all teams again. Such a group is a range too, from one team to as many as there was room for: with a node less
+there are fewer teams, and workers that make up no team end at once.
 """
 
 from __future__ import annotations
@@ -20,14 +25,17 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from distill.engine.ear import listening
-from distill.engine.resources import device_of_worker, gpus_each, look_at_nodes, require_resources
+from distill.engine.resources import device_of_worker, gpus_each, look_at_nodes, require_resources, room_now
 from distill.engine.session import keeping_signals, require_ray
 from distill.errors import DistillError, TrainingError
 from distill.job.base import Gpus
 from distill.progress import Bar
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 RESIZE_SECONDS = 20.0
 """As often as Ray's coordinator of resources looks at the nodes; each change of number costs a start and the steps since the newest checkpoint."""
@@ -42,32 +50,48 @@ Told = TypeVar("Told")
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What one training worker knows of the group it is in."""
+    """What one training worker knows of the team it is in."""
 
     rank: int
     workers: int
     device: str
-    say: Callable[[float, str], None] = field(default=lambda _done, _note: None)
-    """Tell the person who waits: so much of all work is done. Rank 0's word counts."""
+    say: Callable[[str, float, str], None] = field(default=lambda _part, _done, _note: None)
+    """Tell the person who waits: of this part of the work so much is done. Rank 0's word counts."""
+    team: int = 0
+    teams: int = 1
+    """Side by side; each knows by these two which parts are its own."""
+    group: ProcessGroup | None = None
+    """In which the team meets; None is torch's default one."""
 
 
 def train_workers(
-    work: Callable[[Told, WorkerContext], Any], told: Told, *, workers: int | tuple[int, int], gpus: Gpus, bar: Bar
+    work: Callable[[Told, WorkerContext], Any],
+    told: Told,
+    *,
+    workers: int | tuple[int, int],
+    teams: int = 1,
+    gpus: Gpus,
+    bar: Bar,
 ) -> Any:
     """Run `work(told, context)` on every worker of a group, its process group ready; returns rank 0's answer.
 
-    `workers` may be the fewest and the most; `work` is begun anew whenever their number changes. Raises ResourceError for what the cluster can
+    `workers` may be the fewest and the most; `work` is begun anew whenever their number changes. A fixed number is a team, of which there are at most
+    `teams` side by side, as far as the nodes have room. Raises ResourceError for what the cluster can
     never give, TrainingError where the work raises or workers keep dying.
     """
     ray = require_ray()
     fewest, most = (workers, workers) if isinstance(workers, int) else workers
     each = gpus_each(ray, gpus)
     require_resources(ray, "training", processes=fewest, cpus=1, gpus=each)
+    team = fewest if fewest == most and teams > 1 else 0
+    if team:
+        room = room_now(ray, most=team * teams, cpus=1, gpus=each)
+        most = team * max(1, room // team)
     with (
         listening(ray, bar, elastic=fewest < most) as ear,
         tempfile.TemporaryDirectory(prefix="distill-train-") as scratch,
     ):
-        trainer = _trainer({"work": work, "told": told, "ear": ear}, fewest, most, each, scratch)
+        trainer = _trainer({"work": work, "told": told, "ear": ear, "team": team}, fewest, most, each, scratch)
         answer, lost = None, ""
         try:
             with keeping_signals(), _settings(ray, elastic=fewest < most):
@@ -138,17 +162,13 @@ def _worker(config: dict[str, Any]) -> Any:
     import ray
     import ray.train
 
-    context, ear = ray.train.get_context(), config["ear"]
-    rank, workers = context.get_world_rank(), context.get_world_size()
-
-    def say(done: float, note: str) -> None:
-        if rank == 0:
-            ear.hear.remote(done, note)
-
+    told, ear = ray.train.get_context(), config["ear"]
+    rank, workers = told.get_world_rank(), told.get_world_size()
     if ray.get(ear.begin.remote(rank, workers)):
         return None
     try:
-        return config["work"](config["told"], WorkerContext(rank, workers, device_of_worker(ray), say))
+        context = _context(rank, workers, config["team"] or workers, ear)
+        return config["work"](config["told"], context) if context.team < context.teams else None
     except Exception as error:
         if not _is_lost_peer(error):
             said = (
@@ -161,12 +181,34 @@ def _worker(config: dict[str, Any]) -> Any:
         raise
 
 
-def _is_lost_peer(error: Exception) -> bool:
-    """Whether a collective failed because another rank is gone: gloo says so in a plain RuntimeError."""
+def _context(rank: int, workers: int, team_workers: int, ear: Any) -> WorkerContext:
+    import ray
     import torch.distributed
 
-    return isinstance(error, torch.distributed.DistError) or (
-        isinstance(error, RuntimeError) and "gloo" in str(error).lower()
+    team, place = divmod(rank, team_workers)
+    teams, group = workers // team_workers, None
+    if 1 < team_workers < workers and team < teams:
+        mates = range(rank - place, rank - place + team_workers)
+        group = torch.distributed.new_group(
+            mates, use_local_synchronization=True
+        )  # else all wait for all, team by team
+
+    def say(part: str, done: float, note: str) -> None:
+        if place == 0:
+            ear.hear.remote(part, done, note)
+
+    return WorkerContext(place, team_workers, device_of_worker(ray), say, team, teams, group)
+
+
+def _is_lost_peer(error: Exception) -> bool:
+    """Whether a collective failed because another rank is gone (gloo says so in a plain RuntimeError), or Ray Train took the process group away, as it
+    does from the teams that still work when another one has lost a worker."""
+    import torch.distributed
+
+    return (
+        isinstance(error, torch.distributed.DistError)
+        or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
+        or not torch.distributed.is_initialized()
     )
 
 

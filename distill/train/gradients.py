@@ -48,14 +48,16 @@ class WorkerGradients:
         self, network: nn.Module, loss: CombinedLoss, context: WorkerContext, answer: Callable[[nn.Module], Answer]
     ) -> None:
         self.network, self.loss, self.context = network, loss, context
-        self.answer = answer(DistributedDataParallel(network) if context.workers > 1 else network)
+        self.answer = answer(
+            DistributedDataParallel(network, process_group=context.group) if context.workers > 1 else network
+        )
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """As `Gradients` says."""
         _begin_drawing(self.context.device, seed, step, self.context.rank)
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
-        meeting = dist.all_reduce(known, async_op=True) if self.context.workers > 1 else None
+        meeting = dist.all_reduce(known, group=self.context.group, async_op=True) if self.context.workers > 1 else None
         _no_gradients(self.network)
         answered = _answered(self.answer, tensors)
         if meeting is not None:  # what the workers told each other while they answered
@@ -105,7 +107,7 @@ class LaneGradients:
             return _tree(range(self.total), lambda lane: gathered[lane % workers][lane // workers])
         mine, distance = _tree(places, made), workers // 2
         while distance:
-            mine = mine + _exchanged(mine, self.context.rank ^ distance)
+            mine = mine + _exchanged(mine, self.context.rank ^ distance, self.context.group)
             distance //= 2
         return mine
 
@@ -114,7 +116,7 @@ class LaneGradients:
         most = -(-self.total // self.context.workers)
         mine = torch.cat([mine, mine.new_zeros(most - len(mine), *mine.shape[1:])])
         gathered = [torch.empty_like(mine) for _ in range(self.context.workers)]
-        dist.all_gather(gathered, mine)
+        dist.all_gather(gathered, mine, group=self.context.group)
         return gathered
 
 
@@ -147,9 +149,12 @@ def _tree(places: Sequence[int], made: Callable[[int], Tensor]) -> Tensor:
     return _tree(places[0::2], made) + _tree(places[1::2], made)
 
 
-def _exchanged(mine: Tensor, partner: int) -> Tensor:
+def _exchanged(mine: Tensor, partner: int, group: dist.ProcessGroup | None) -> Tensor:
     theirs = torch.empty_like(mine)
-    operations = [dist.P2POp(dist.isend, mine.contiguous(), partner), dist.P2POp(dist.irecv, theirs, partner)]
+    operations = [
+        dist.P2POp(dist.isend, mine.contiguous(), group=group, group_peer=partner),
+        dist.P2POp(dist.irecv, theirs, group=group, group_peer=partner),
+    ]
     for request in dist.batch_isend_irecv(operations):
         request.wait()
     return theirs

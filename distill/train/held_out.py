@@ -92,7 +92,7 @@ class HeldOutMeasure:
         if self.context.workers == 1:
             return mine
         met = mine.to(self.context.device)
-        dist.all_reduce(met)
+        dist.all_reduce(met, group=self.context.group)
         return met.cpu()
 
 

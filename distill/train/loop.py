@@ -1,8 +1,8 @@
-"""What every training worker runs: lesson after lesson in one process group, so that the start is paid once.
+"""What every training worker runs: the lessons of its team, one after another, so that the start is paid once for all.
 
-A worker is deterministic given (lesson, rank, workers): one thread, rows by a pure function, randomness and learning rate anew for each step by its
-number. With `gradients = "lanes"` the number of workers does not matter either. Rank 0 keeps checkpoints, the metrics and, last, the export: the
-last weights, or those of the best epoch where a held-out measure says which it is (`held_out`).
+A worker is deterministic given (lesson, rank, workers), which are its team's whatever other teams there are: one thread, rows by a pure function,
+randomness and learning rate anew for each step by its number. With `gradients = "lanes"` the number of workers does not matter either. Rank 0 keeps
+checkpoints, the metrics and, last, the export: the last weights, or those of the best epoch where a held-out measure says which it is (`held_out`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from distill.models.network import apart, build_network, head_parameters, parame
 from distill.storage import open_storage
 from distill.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
 from distill.train.combined_loss import CombinedLoss
+from distill.train.deal import deal
 from distill.train.gradients import Answer, Gradients, LaneGradients, WorkerGradients
 from distill.train.held_out import HeldOutMeasure, best_epoch, is_over, judged
 from distill.train.lesson import Lesson
@@ -38,20 +39,21 @@ _SAY_EVERY_SECONDS = 0.5
 
 
 def teach_all(lessons: Sequence[Lesson], context: WorkerContext) -> None:
-    """Train each lesson's network, or go on with it where its newest checkpoint is."""
+    """Train the network of each lesson that this worker's team is dealt, or go on with it where its newest checkpoint is."""
     torch.set_num_threads(1)
-    rows = 0
-    for lesson in lessons:
-        training = _Training(lesson, context, rows)
+    mine = deal(lessons, context.teams)[context.team]
+    for lesson in mine:
+        training = _Training(lesson, context)
         training.run()
-        rows += training.total_steps * lesson.training.batch_rows
+        if lesson is not mine[-1]:  # what an early end saves is nobody's work
+            training.say(training.total_steps, f"{lesson.name}: {training.ended()}")
 
 
 class _Training:
     """One lesson under way on one worker."""
 
-    def __init__(self, lesson: Lesson, context: WorkerContext, rows_before: int = 0) -> None:
-        self.lesson, self.context, self.rows_before = lesson, context, rows_before
+    def __init__(self, lesson: Lesson, context: WorkerContext) -> None:
+        self.lesson, self.context = lesson, context
         self.folder = open_storage(lesson.folder)
         self.network = build_network(lesson.plan, lesson.seed).to(context.device)
         self.taught = with_projections(self.network, lesson.terms, lesson.seed).to(context.device)
@@ -66,7 +68,7 @@ class _Training:
     def run(self) -> None:
         """All steps that are left, then the export."""
         began, first = time.monotonic(), self.position.step
-        self._say(first, self.lesson.name)
+        self.say(first, self.lesson.name)
         disk = self._disk()
         feeds = self._feeds(disk)
         self.measure = self._measure(disk)
@@ -80,7 +82,7 @@ class _Training:
         if self.context.rank == 0:
             self._export(time.monotonic() - began)
         if self.context.workers > 1:
-            dist.barrier()
+            dist.barrier(group=self.context.group)
 
     def _feeds(self, disk: DiskCache | None) -> list[Feed]:
         rank, workers, ahead = self.context.rank, self.context.workers, self.context.device != "cpu"
@@ -119,7 +121,7 @@ class _Training:
         checkpoints = self.folder.folder("checkpoints")
         chosen = [newest_checkpoint(checkpoints, self._order) if self.context.rank == 0 else None]
         if self.context.workers > 1:
-            dist.broadcast_object_list(chosen, src=0)
+            dist.broadcast_object_list(chosen, group=self.context.group, group_src=0)
         return load_checkpoint(checkpoints, chosen[0], self.taught, self.optimizer) if chosen[0] else Position()
 
     def _epochs(self, gradients: Gradients, feeds: Sequence[Iterator[Arrays]]) -> None:
@@ -133,7 +135,7 @@ class _Training:
             self.epoch_steps += 1
             if time.monotonic() - spoke >= _SAY_EVERY_SECONDS or step == self.total_steps - 1:
                 epoch = step // self.steps_per_epoch + 1
-                self._say(step + 1, f"{self.lesson.name}: epoch {epoch} of {training.epochs}")
+                self.say(step + 1, f"{self.lesson.name}: epoch {epoch} of {training.epochs}")
                 spoke = time.monotonic()
             if (step + 1) % self.steps_per_epoch == 0:
                 self._end_epoch(step + 1, self._sum(summed))
@@ -142,18 +144,18 @@ class _Training:
                 self.position = replace(self.position, step=step + 1, sums=self._sum(summed).tolist())
                 self._keep()
                 summed = self._begun()
-        self._say(self.position.step, f"{self.lesson.name}: {self._ended()}")
+        self.say(self.position.step, f"{self.lesson.name}: {self.ended()}")
 
-    def _ended(self) -> str:
+    def ended(self) -> str:
         """How the training ended, in words."""
         epochs, best = len(self.position.history), best_epoch(self.position.history)
         return f"ended after epoch {epochs} of {self.lesson.training.epochs}" + (
             f", epoch {best} is best" if best else ""
         )
 
-    def _say(self, steps: int, note: str) -> None:
-        """Where the training is, over all lessons: a step that is done again after a restart is not counted twice."""
-        self.context.say(self.rows_before + steps * self.lesson.training.batch_rows, note)
+    def say(self, steps: int, note: str) -> None:
+        """Where this training is: a step that is done again after a restart is not counted twice."""
+        self.context.say(self.lesson.name, steps * self.lesson.training.batch_rows, note)
 
     def _begun(self) -> Tensor:
         """The sums of the epoch under way, which rank 0 has for all."""
@@ -264,9 +266,9 @@ class _Training:
         )
 
     def _sum(self, values: Tensor) -> Tensor:
-        """The sum over all workers."""
+        """The sum over the team."""
         if self.context.workers > 1:
-            dist.all_reduce(values)
+            dist.all_reduce(values, group=self.context.group)
         return values
 
 

@@ -1,4 +1,5 @@
-"""The stage `train`: which networks are not trained yet, and one worker group for all of them that may share it."""
+"""The stage `train`: which networks are not trained yet, and one worker group for all of them that may share it, in which as many are trained
+side by side as there is room for."""
 
 from __future__ import annotations
 
@@ -63,7 +64,8 @@ def _teach(lessons: Sequence[Lesson]) -> None:
         with track(title, sum(_rows(lesson) for lesson in mine)) as bar:
             from distill.train.loop import teach_all
 
-            train_workers(teach_all, mine, workers=mine[0].training.worker_range, gpus=mine[0].training.gpus, bar=bar)
+            training = mine[0].training
+            train_workers(teach_all, mine, workers=training.worker_range, teams=len(mine), gpus=training.gpus, bar=bar)
 
 
 def _rows(lesson: Lesson) -> int:

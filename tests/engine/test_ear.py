@@ -11,7 +11,7 @@ from tests.engine.working import Bar
 def lost(ear, done):
     """A group that comes so far and is lost."""
     ear.begin(0, 2)
-    ear.hear(done, "")
+    ear.hear("all", done, "")
     return ear.lose("killed")
 
 
@@ -39,6 +39,20 @@ def test_rows_done_again_are_counted_twice():
     for done in (100.0, 300.0, 200.0, 400.0):
         shown.show(Heard(done, "epoch", 1, 2))
     assert bar.amount == 400
+
+
+def test_parts_of_the_work_are_not_added_up_or_a_part_done_again_is_counted_twice_or_keeps_a_hopeless_training_alive():
+    ear = Ear()
+    for part, done in (("one", 100.0), ("two", 50.0)):
+        ear.hear(part, done, part)
+    assert ear.take() == Heard(150.0, "two")
+    ear.lose("killed")
+    ear.hear("one", 80.0, "again")
+    assert ear.take().done == 130
+    ear.hear("two", 70.0, "")
+    assert ear.fruitless == 1, "all together came no further"
+    ear.hear("one", 90.0, "")
+    assert (ear.take().done, ear.fruitless) == (160, 0)
 
 
 def test_a_bar_says_nothing_of_lost_workers_or_of_those_that_go_on(caplog):

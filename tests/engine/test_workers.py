@@ -5,6 +5,7 @@ import os
 import pytest
 
 from distill.engine import train_workers
+from distill.engine.resources import room_now
 from distill.errors import ResourceError, TrainingError
 from tests.engine.working import Bar, raise_on_one_rank, settings_seen, sum_over_workers
 
@@ -46,3 +47,14 @@ def test_ray_trains_controller_is_not_told_of_our_timeouts_or_a_users_own_are_ov
 def test_a_range_whose_fewest_do_not_fit_is_waited_for(ray):
     with pytest.raises(ResourceError, match="training needs 64 × 1 CPU"):
         train_workers(sum_over_workers, {}, workers=(64, 80), gpus=0, bar=Bar())
+
+
+def test_processes_that_hold_cpus_are_counted_as_room(ray):
+    most = int(ray.cluster_resources()["CPU"])
+    assert room_now(ray, most=most + 1, cpus=1, gpus=0) == most
+    assert room_now(ray, most=1, cpus=1, gpus=0) == 1
+    assert room_now(ray, most=1, cpus=1, gpus=1) == 0
+    holder = ray.remote(num_cpus=1)(Bar).remote()
+    ray.get(holder.waits.remote("here"))
+    assert room_now(ray, most=most, cpus=1, gpus=0) == most - 1
+    ray.kill(holder)
