@@ -77,9 +77,9 @@ def test_a_training_that_has_failed_is_said_to_wait_for_workers(caplog):
     shown = _Shown(bar)
     with caplog.at_level("INFO", "distill"):
         ear.begin(0, 2)
-        ear.hear(10.0, "")
+        ear.hear("a", 10.0, "")
         shown.show(replace(ear.take()))
-        ear.hear(20.0, "")
+        ear.hear("a", 20.0, "")
         ear.fail("KeyError")
         ear.lose("rank 0 left")
         for _ in range(2):

@@ -11,10 +11,14 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 DIES_AT = 60
+TRIED = 2
+"""Rows on which the driver tries a loss."""
 calls = itertools.count(1)
 
 
 def mortal(student, taught):
+    if len(student) <= TRIED:
+        return ((student - taught) ** 2).mean(dim=1)
     (FOLDER / "seen" / str(os.getpid())).touch()
     if next(calls) == DIES_AT and (FOLDER / "die").exists():
         (FOLDER / "die").rename(FOLDER / "died")
@@ -23,4 +27,6 @@ def mortal(student, taught):
 
 
 def wrong(student, taught):
-    raise KeyError("pixels")
+    if len(student) > TRIED:
+        raise KeyError("pixels")
+    return mortal(student, taught)
