@@ -18,7 +18,7 @@ help:  ## this list
 quickstart: $(VENV)/.run  ## set up, then the main job on real data, to a report
 	$(BIN)/distill run $(JOB)
 
-test: $(VENV)/.dev  ## set up, then the tests (15 minutes on two cores)
+test: $(VENV)/.dev  ## set up, then the tests (15 to 20 minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile
 
 test-slow: $(VENV)/.dev  ## the longer tests

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,13 @@ from distill.engine import connect, disconnect
 @pytest.fixture(scope="package")
 def ray():
     """Connected, and ended afterwards."""
+    with ray_here() as ray:
+        yield ray
+
+
+@contextmanager
+def ray_here() -> Iterator[Any]:
+    """Ray, connected from this process and ended afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="de", dir="/tmp"))
     (folder / "ray").mkdir()
     with pytest.MonkeyPatch.context() as patch:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from distill import progress
-from distill.engine import WorkerContext, connect, disconnect
+from distill.engine import WorkerContext
 from distill.errors import TrainingError
 from distill.job import load_job
 from distill.models import read_weights
@@ -20,6 +18,7 @@ from distill.train import train_students
 from distill.train.lesson import student_lesson
 from distill.train.loop import teach_all
 from distill.train.stage import _rows
+from tests.engine.conftest import ray_here
 from tests.engine.working import Bar
 from tests.making import label_by_worker
 from tests.tiny import DOUBLING, write_job, write_pool
@@ -111,19 +110,10 @@ def due(labelled, tmp_path_factory):
 @pytest.fixture(scope="module")
 def ray():
     """Four logical CPUs in this process."""
-    folder = Path(tempfile.mkdtemp(prefix="dt", dir="/tmp"))
-    (folder / "ray").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("RAY_")]:
-            patch.delenv(name)
-        patch.setenv("RAY_TMPDIR", str(folder))
         patch.setattr("os.cpu_count", lambda: 4)
-        connect(None)
-        import ray
-
-        yield ray
-        disconnect()
-    shutil.rmtree(folder, ignore_errors=True)
+        with ray_here() as ray:
+            yield ray
 
 
 @pytest.fixture
@@ -164,7 +154,7 @@ def test_a_killed_worker_changes_weights_or_ends_the_training(ray, labelled, due
     (tmp_path / "job" / "die").touch()
     train_students(job, STUDENTS)
     assert (tmp_path / "job" / "died").exists()
-    assert len(list((tmp_path / "job" / "seen").iterdir())) == 8, "all four were started again"
+    assert len(list((tmp_path / "job" / "seen").iterdir())) >= 6, "its team was started again; the other may have ended"
     assert weights(job) == due[2]
     ((total, bar),) = bars
     assert bar.amount == total, "steps done again are not counted again"
