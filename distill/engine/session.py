@@ -23,6 +23,7 @@ from distill.errors import ResourceError
 _LOCAL = {
     "RAY_AUTH_MODE": "token",  # what Ray does anyway, without a warning
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux the one switch that keeps every port on 127.0.0.1; read at `import ray`
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away, and the watcher is a process more
 }
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning at every start

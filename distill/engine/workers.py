@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 RESIZE_SECONDS = 20.0
 """As often as Ray's coordinator of resources looks at the nodes; each change of number costs a start and the steps since the newest checkpoint."""
-_SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}  # 2 by default: the end of every training waits for it
+_SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}  # 2 by default: the end of every training waits for it
 _ELASTIC_SETTINGS = {
     # 60 by default: so long a group waits for a node that Ray does not know to be lost yet, before a smaller one is tried
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "8",

@@ -77,12 +77,7 @@ def row_losses(term: TermPlan, answered: Tensor, batch: Batch, positions: Tensor
     if f"{term.column}.index" in batch:
         index, log_probs = batch[f"{term.column}.index"], batch[f"{term.column}.log_probs"]
         return _compared(loss, losses.topk_outcomes(mine, index, log_probs, _student_temperature(loss)))
-    taught = batch[f"{term.column}.outputs"]
-    if isinstance(loss, BinaryCrossEntropy):
-        return losses.binary_cross_entropy(mine, torch.sigmoid(taught))
-    if isinstance(loss, Mse | Cosine):
-        return _to_numbers(term, mine, taught)
-    return _compared(loss, losses.dense_outcomes(mine, taught, loss.temperature, _student_temperature(loss)))
+    return _to_outputs(term, mine, batch[f"{term.column}.outputs"])
 
 
 def _student_temperature(loss: Loss) -> float:
@@ -111,6 +106,18 @@ def _to_target(term: TermPlan, answered: Tensor, target: Tensor, positions: Tens
     if isinstance(term.loss, BinaryCrossEntropy):
         return losses.binary_cross_entropy(mine, target)
     return _to_numbers(term, mine, target)
+
+
+def _to_outputs(term: TermPlan, mine: Tensor, taught: Tensor) -> Tensor:
+    loss = term.loss
+    if isinstance(loss, BinaryCrossEntropy):
+        return losses.binary_cross_entropy(mine, torch.sigmoid(taught))
+    if isinstance(loss, Mse | Cosine):
+        return _to_numbers(term, mine, taught)
+    assert not isinstance(loss, CustomLoss)
+    if isinstance(loss, Kl):
+        return losses.dense_kl(mine, taught, loss.temperature)
+    return _compared(loss, losses.dense_outcomes(mine, taught, loss.temperature, _student_temperature(loss)))
 
 
 def _to_numbers(term: TermPlan, mine: Tensor, taught: Tensor) -> Tensor:

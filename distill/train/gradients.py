@@ -131,7 +131,9 @@ def _on_device(batch: Arrays, device: str) -> Batch:
 def _answered(answer: Answer, batches: Sequence[Batch]) -> list[dict[str, Tensor]]:
     """Each source's answers, from one pass over the rows of all."""
     features = [batch["features"] for batch in batches]
-    outputs = answer(torch.cat(features) if len(features) > 1 else features[0])
+    if len(features) == 1:
+        return [dict(answer(features[0]))]
+    outputs = answer(torch.cat(features))
     sizes = [len(batch["row"]) for batch in batches]
     parts = zip(*(torch.split(outputs[head], sizes) for head in outputs), strict=True)
     return [dict(zip(outputs, part, strict=True)) for part in parts]

@@ -4,12 +4,14 @@ An MLP of 256 → 256 → C = 100, batches of 4,096 rows, stored dense labels, k
 
     distill      the command: Ray, two workers, rows and labels from files, shuffled anew each epoch, its checkpoints and its export. Rows a second of its
                  epochs after the first, by the history of done.json
+    alone        what those workers run, in two plain processes without Ray
     bare         two plain processes: the same network and optimiser, the loss by torch's own kl_div, the rows in memory as tensors, of which each step takes
                  its batch by index, as a loop that shuffles does: the batches of distill's first epoch, over and over; nothing read, logged or kept. Its
                  epochs after the first as well
     ready        the same with the batches themselves ready in memory: what no training that shuffles anew can have
-    ray train    the bare loop as that of a TorchTrainer of two workers. Ray's daemons and Ray Train's own actors take some 15% of a core where nothing
-                 happens, so two ranks do not have all of two. And its start: from its process's start, Ray's included, to the first line of the loop
+    ray train    the bare loop as that of a TorchTrainer of two workers. Ray's daemons and Ray Train's own actors take some 12% of a core where nothing
+                 happens, and of two ranks on two cores each waits for the one they disturb; `--workers 1` leaves them a core.
+                 And its start: from its process's start, Ray's included, to the first line of the loop
 
 What starting costs stands by itself: from the command to the first batch asked for, and what the first epoch takes beyond another one, in which rows and
 labels are read and decoded, and one worker waits for the other, which began later.
@@ -34,7 +36,13 @@ from tests.benchmarks.child import Child, in_child
 from tests.benchmarks.tables import markdown, options, paired_ratio, show
 from tests.command import distill
 
-FEATURES, CLASSES, WORKERS, LANES, TEMPERATURE = 256, 100, 2, 8, 2.0
+FEATURES, CLASSES, TEMPERATURE = 256, 100, 2.0
+PAIRS = [
+    ("distill", "bare"),
+    ("alone", "bare"),
+    ("distill", "bare, in Ray Train"),
+    ("distill", "ready"),
+]
 JOB = """
     root = "root"
     [pools.rows]
@@ -45,7 +53,7 @@ JOB = """
     over = ["rows"]
     [students.small]
     model = {{ kind = "mlp", hidden = [256] }}
-    training = {{ epochs = {epochs}, batch_rows = {batch_rows}, lanes = 8, workers = 2, gpus = 0, checkpoint_epochs = {epochs} }}
+    training = {{ epochs = {epochs}, batch_rows = {batch_rows}, lanes = 8, workers = {workers}, gpus = 0, checkpoint_epochs = {epochs} }}
     [[students.small.terms]]
     learns = "labels.teacher"
     loss = {{ kind = "kl", temperature = 2 }}
@@ -69,13 +77,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=204_800)
     parser.add_argument("--batch-rows", type=int, default=4_096)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     told = parser.parse_args(arguments)
     if told.quick:
         told.rows, told.batch_rows, told.epochs, told.rounds = 4_096, 512, 2, 1
     with tempfile.TemporaryDirectory(dir=told.folder) as folder:
-        in_child(_write, folder=folder, rows=told.rows, batch_rows=told.batch_rows, epochs=told.epochs)
-        ways = {"distill": _distill, "bare": _bare, "ray train": _ray_train}
+        sizes = {"batch_rows": told.batch_rows, "epochs": told.epochs, "workers": told.workers}
+        in_child(_write, folder=folder, rows=told.rows, **sizes)
+        ways = {
+            "distill": _distill,
+            "alone": lambda folder: _ranks(_alone_rank, folder, told.workers),
+            "bare": lambda folder: _ranks(_bare_rank, folder, told.workers),
+            "ray train": _ray_train,
+        }
         measured: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
         for number in range(told.rounds):
             for name in list(ways) if number % 2 else list(reversed(ways)):
@@ -85,15 +100,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _rates(measured: Mapping[str, list[dict[str, float]]]) -> str:
     speed = {
-        "distill": [run["rows"] / run["seconds"] for run in measured["distill"]],
+        **{way: [run["rows"] / run["seconds"] for run in measured[way]] for way in ("distill", "alone")},
         **{way: [run["rows"] / run[way] for run in measured["bare"]] for way in ("bare", "ready")},
         "bare, in Ray Train": [run["rows"] / run["bare"] for run in measured["ray train"]],
     }
     lines = []
-    for way, each in speed.items():
-        ratio, low, high = paired_ratio(speed["distill"], each)
-        lines.append([way, f"{float(np.median(each)):,.0f}", f"{ratio:.3f}", f"{low:.3f}–{high:.3f}"])
-    return markdown(["loop", "rows/s (median)", "distill over it", "95% interval"], lines)
+    for ours, theirs in PAIRS:
+        ratio, low, high = paired_ratio(speed[ours], speed[theirs])
+        medians = [f"{float(np.median(speed[way])):,.0f}" for way in (ours, theirs)]
+        lines.append([f"{ours} over {theirs}", f"{ratio:.3f}", f"{low:.3f}–{high:.3f}", *medians])
+    return markdown(["loop over loop", "ratio of rows/s", "95% interval", "median", "of the second"], lines)
 
 
 def _starts(measured: Mapping[str, list[dict[str, float]]]) -> str:
@@ -107,7 +123,7 @@ def _starts(measured: Mapping[str, list[dict[str, float]]]) -> str:
     )
 
 
-def _write(folder: str, rows: int, batch_rows: int, epochs: int) -> None:
+def _write(folder: str, rows: int, **sizes: int) -> None:
     """The pool, the job, and its labels."""
     from distill.job import load_job
     from tests.making import label_by_worker
@@ -116,18 +132,23 @@ def _write(folder: str, rows: int, batch_rows: int, epochs: int) -> None:
     root = Path(folder)
     write_pool(root / "rows", [rows // 4] * 4, width=FEATURES, row_group_rows=rows // 4)
     (root / "teacher.py").write_text(TEACHER, "utf-8")
-    label_by_worker(load_job(write_job(root, JOB.format(batch_rows=batch_rows, epochs=epochs))), "teacher")
+    label_by_worker(load_job(write_job(root, JOB.format(**sizes))), "teacher")
 
 
 def _distill(folder: str) -> dict[str, float]:
     """The command, and what its record says."""
-    from distill.job import load_job
-    from distill.models.identity import find_student
-
     shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
     began = time.time()
     ended = distill("train", Path(folder, "job.toml"), limit_seconds=1_800)
     assert ended.code == 0, ended.output
+    return _recorded(folder, began)
+
+
+def _recorded(folder: str, began: float) -> dict[str, float]:
+    """Of the training that `began` then and has ended."""
+    from distill.job import load_job
+    from distill.models.identity import find_student
+
     job = load_job(Path(folder, "job.toml"))
     where, record = find_student(job, job.variants[0])
     done = Path(where.uri, "done.json").stat().st_mtime
@@ -141,18 +162,34 @@ def _distill(folder: str) -> dict[str, float]:
     }
 
 
-def _bare(folder: str) -> dict[str, float]:
-    """Both ranks; the slower one counts."""
+def _ranks(work: Callable[..., dict[str, float]], folder: str, workers: int) -> dict[str, float]:
+    """As many plain processes; the slowest one counts."""
+    shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
     with tempfile.TemporaryDirectory() as meeting:
-        ranks = [Child(_bare_rank, folder=folder, meeting=f"{meeting}/m", rank=rank) for rank in range(WORKERS)]
+        told = {"folder": folder, "meeting": f"{meeting}/m", "workers": workers}
+        ranks = [Child(work, rank=rank, **told) for rank in range(workers)]
         answers = [rank.answer() for rank in ranks]
     return {name: max(answer[name] for answer in answers) for name in answers[0]}
 
 
-def _bare_rank(folder: str, meeting: str, rank: int) -> dict[str, float]:
+def _alone_rank(folder: str, meeting: str, workers: int, rank: int) -> dict[str, float]:
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORKERS)
+    from distill.engine import WorkerContext
+    from distill.job import load_job
+    from distill.train.lesson import student_lesson
+    from distill.train.loop import teach_all
+
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
+    began, job = time.time(), load_job(Path(folder, "job.toml"))
+    teach_all([student_lesson(job, job.variants[0])], WorkerContext(rank, workers, "cpu"))
+    return _recorded(folder, began)
+
+
+def _bare_rank(folder: str, meeting: str, workers: int, rank: int) -> dict[str, float]:
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
     return _bare_loop(folder, rank)
 
 
@@ -205,11 +242,10 @@ def _first_epoch(folder: str, rank: int) -> tuple[Any, list[tuple[Any, Any]]]:
     from distill.train.lesson import student_lesson
 
     job = load_job(Path(folder, "job.toml"))
-    shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
     lesson = student_lesson(job, job.variants[0])
     source = lesson.sources[0]
     order = lesson.order(0)
-    feed = Feed(source, order, rank=rank, workers=WORKERS)
+    feed = Feed(source, order, rank=rank, workers=lesson.training.workers)
     batches = [
         (torch.from_numpy(batch["features"].copy()), torch.from_numpy(batch["0.outputs"].copy()))
         for _, batch in zip(range(order.steps_per_epoch), feed.batches(), strict=False)
@@ -219,6 +255,7 @@ def _first_epoch(folder: str, rank: int) -> tuple[Any, list[tuple[Any, Any]]]:
 
 
 def _ray_train(folder: str) -> dict[str, float]:
+    shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
     began = time.time()
     answer = in_child(_ray_train_alone, folder=folder)
     return {**answer, "start_seconds": answer["start_seconds"] - began}
@@ -230,14 +267,17 @@ def _ray_train_alone(folder: str) -> dict[str, float]:
     from ray.train import RunConfig, ScalingConfig, get_context
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from distill.job import load_job
+
     def loop() -> dict[str, float]:
         start = time.time()
         return {**_bare_loop(folder, get_context().get_world_rank()), "start_seconds": start}
 
+    workers = load_job(Path(folder, "job.toml")).variants[0].spec.training.workers
     trainer = TorchTrainer(
         loop,
         torch_config=TorchConfig(backend="gloo"),
-        scaling_config=ScalingConfig(num_workers=WORKERS),
+        scaling_config=ScalingConfig(num_workers=workers),
         run_config=RunConfig(name="bare", storage_path=str(Path(folder, "bare", str(time.time())))),
     )
     return dict(trainer.fit().return_value)

@@ -36,6 +36,7 @@ PAIRS = {
     "target over plain": ("target", "plain"),
     "stored top-16 over plain": ("stored top-16", "plain"),
     "stored top-16 over target": ("stored top-16", "target"),
+    "stored dense over plain": ("stored dense", "plain"),
     "stored dense over target": ("stored dense", "target"),
     "stored top-16, lanes over workers": ("stored top-16 by lanes", "stored top-16"),
 }
