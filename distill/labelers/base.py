@@ -18,6 +18,7 @@ from distill.job.own import Code
 from distill.job.source import PythonFile
 from distill.models import ModelRecord
 from distill.models.files import ModelFiles
+from distill.pool import writable
 
 Matrix = npt.NDArray[np.float32]
 Seen = npt.NDArray[np.generic]
@@ -50,11 +51,6 @@ class Labeler(Protocol):
 
         `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for text.
         """
-
-
-def writable(features: Seen) -> Seen:
-    """Themselves, or a copy: what lies in a table's or in Ray's memory cannot be written to, and a labeler may."""
-    return features if features.flags.writeable else features.copy()
 
 
 def prepared(labeler: Labeler, features: Seen) -> Any:

@@ -21,6 +21,7 @@ from distill.job import Cnn, CustomModel, Linear, Mlp, Network, NgramBag, Rnn, n
 from distill.job.own import TRUNK, head_key
 from distill.models.own import make_own, own_width, require_teachable
 from distill.models.record import NetworkPlan
+from distill.pool import writable
 
 
 class MultiHead(nn.Module):
@@ -56,7 +57,7 @@ def as_tensor(features: npt.NDArray[np.generic], device: str) -> Tensor:
 
     Images travel as bytes (B, H, W, C) and become there what `distill.pool.as_matrix` makes of them, on a CPU to the last bit.
     """
-    moved = torch.from_numpy(features if features.flags.writeable else features.copy()).to(device)
+    moved = torch.from_numpy(writable(features)).to(device)
     if moved.ndim != 4:
         return moved if moved.dtype == torch.int32 else moved.float()
     return moved.permute(0, 3, 1, 2).float().reshape(len(moved), -1).div_(255)

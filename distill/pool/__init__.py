@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distill.pool.cut import WHOLE, FragmentTable, fragment_id
-from distill.pool.features import Rows, as_matrix, decode_features, decode_target, feature_width
+from distill.pool.features import Rows, as_matrix, decode_features, decode_target, feature_width, writable
 from distill.pool.footers import Footing, look_at, read_footers
 from distill.pool.formats import (
     INDEXED,
@@ -67,4 +67,5 @@ __all__ = [
     "take_inventory",
     "value_width",
     "without_ending",
+    "writable",
 ]

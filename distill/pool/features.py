@@ -59,6 +59,11 @@ def as_matrix(values: npt.NDArray[np.generic]) -> Matrix:
     return made
 
 
+def writable(features: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Themselves, or a copy: what lies in a table's or in Ray's memory cannot be written to, and a labeler or a network may."""
+    return features if features.flags.writeable else features.copy()
+
+
 def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int:
     """Numbers a row has once it is a matrix (a text has 1, itself). Raises PoolError.
 

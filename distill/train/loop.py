@@ -24,7 +24,7 @@ from distill.errors import TrainingError
 from distill.feed import Arrays, DiskCache, Feed
 from distill.job import Training
 from distill.models import ModelRecord, write_record
-from distill.models.network import apart, build_network, head_parameters, parameter_count, trained_parameters
+from distill.models.network import apart, build_network, head_parameters, parameter_count
 from distill.storage import open_storage
 from distill.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
 from distill.train.combined_loss import CombinedLoss
@@ -33,6 +33,7 @@ from distill.train.gradients import Answer, Gradients, LaneGradients, WorkerGrad
 from distill.train.held_out import HeldOutMeasure, best_epoch, is_over, judged
 from distill.train.lesson import Lesson
 from distill.train.metrics import write_metrics
+from distill.train.optimizer import learning_rate, make_optimizer
 from distill.train.projection import with_projections
 
 _SAY_EVERY_SECONDS = 0.5
@@ -57,7 +58,7 @@ class _Training:
         self.folder = open_storage(lesson.folder)
         self.network = build_network(lesson.plan, lesson.seed).to(context.device)
         self.taught = with_projections(self.network, lesson.terms, lesson.seed).to(context.device)
-        self.optimizer = _optimizer(lesson, self.taught)
+        self.optimizer = make_optimizer(lesson.training, self.taught)
         self.orders = [lesson.order(number) for number in range(len(lesson.sources))]
         self.steps_per_epoch = self.orders[0].steps_per_epoch
         self.total_steps = lesson.training.epochs * self.steps_per_epoch
@@ -169,7 +170,7 @@ class _Training:
     def _step(self, gradients: Gradients, step: int, batches: Sequence[Arrays]) -> Tensor:
         training = self.lesson.training
         for group in self.optimizer.param_groups:
-            group["lr"] = training.learning_rate * rate(training, step, self.total_steps)
+            group["lr"] = learning_rate(training, step, self.total_steps)
         gradients.loss.at(step / self.total_steps)
         summed = gradients.backward(self.lesson.seed, step, batches)
         if training.clip_norm is not None:
@@ -202,10 +203,9 @@ class _Training:
     def _paced(self, step: int) -> dict[str, float]:
         """Learning rate and pace of an epoch that ends with this step."""
         training, seconds = self.lesson.training, time.monotonic() - self.epoch_began
-        learning_rate = training.learning_rate * rate(training, step - 1, self.total_steps)
         rows = self.epoch_steps * training.batch_rows
         return {
-            "learning_rate": learning_rate,
+            "learning_rate": learning_rate(training, step - 1, self.total_steps),
             "rows_per_second": round(rows / max(seconds, 1e-9), 1),
             "seconds": round(seconds, 3),
         }
@@ -272,15 +272,6 @@ class _Training:
         return values
 
 
-def rate(training: Training, step: int, steps: int) -> float:
-    """The learning rate of a step as a share of the job's."""
-    rising = math.ceil(training.warmup_fraction * steps)
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    done = (step - rising) / max(1, steps - rising)
-    return {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done}[training.schedule]
-
-
 def _answer(training: Training, kind: str, model: nn.Module) -> Answer:
     """The network as it is asked: compiled and in the job's precision, its outputs float32."""
     made = torch.compile(model) if training.compile else model
@@ -291,10 +282,3 @@ def _answer(training: Training, kind: str, model: nn.Module) -> Answer:
         return {head: values.float() for head, values in outputs.items()}
 
     return answer
-
-
-def _optimizer(lesson: Lesson, network: nn.Module) -> torch.optim.Optimizer:
-    training, moved = lesson.training, trained_parameters(network)
-    if training.optimizer == "sgd":
-        return torch.optim.SGD(moved, lr=training.learning_rate, weight_decay=training.weight_decay, momentum=0.9)
-    return torch.optim.AdamW(moved, lr=training.learning_rate, weight_decay=training.weight_decay)
