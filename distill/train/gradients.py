@@ -8,7 +8,7 @@
            sums meet in a butterfly that is the rest of the tree (a + b is b + a to the last bit). Any other W, as a range of workers may give, sends
            all lanes' gradients to all and sums them there. So weights are **bit-equal** for any W of at most as many workers as lanes on CPU
            (tests/train/test_gradients.py), dropout included, which is drawn by (seed, step, lane); not tried on GPUs. Memory holds one lane's
-           activations, so it is gradient accumulation too. It costs 5% at 4,096 rows a batch, and 58% at 512 (tests/benchmarks/results/train_cost.md),
+           activations, so it is gradient accumulation too. It costs 12% at 4,096 rows a batch, and 84% at 512 (tests/benchmarks/results/train_cost.md),
            so it is not the default.
 """
 

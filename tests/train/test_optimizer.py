@@ -18,9 +18,8 @@ PLAIN = {
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_one_pass_over_the_weights_moves_them_elsewhere(name):
-    moved = []
+    moved, training = [], Training(optimizer=name, learning_rate=0.01, weight_decay=0.1)
     for make in (lambda network: make_optimizer(training, network), lambda network: PLAIN[name](network.parameters())):
-        training = Training(optimizer=name, learning_rate=0.01, weight_decay=0.1)
         torch.manual_seed(0)
         network = torch.nn.Linear(5, 3)
         optimizer = make(network)
