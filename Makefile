@@ -18,11 +18,11 @@ help:  ## this list
 quickstart: $(VENV)/.run  ## set up, then the main job on real data, to a report
 	$(BIN)/distill run $(JOB)
 
-test: $(VENV)/.dev  ## set up, then the tests (15 to 20 minutes on two cores)
-	$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile
+test: $(VENV)/.dev  ## set up, then the tests (a quarter of an hour on two cores)
+	$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev  ## the longer tests
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: $(VENV)/.dev  ## RUNS labelling runs under faults that SEED draws; goes on where it was stopped
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --results $(RESULTS)

@@ -110,6 +110,9 @@ def forget_client() -> None:
 
 
 def pytest_collection_modifyitems(items):
+    """Files that need Ray first: they take longest, and a file is one process's alone (`--dist loadfile`)."""
+    long = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in long)
     for item in items:
         if {"s3", "s3_server", "s3_root", "real_s3"} & set(item.fixturenames):
             item.add_marker(pytest.mark.s3)

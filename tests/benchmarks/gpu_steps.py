@@ -29,6 +29,7 @@ from distill.job.students import CrossEntropy, Kl, Loss
 from distill.train import loop
 from distill.train.combined_loss import Batch, CombinedLoss
 from distill.train.lesson import TermPlan
+from distill.train.optimizer import make_optimizer
 from tests.benchmarks.gpu_student_cases import (
     HEAD,
     KEPT,
@@ -184,7 +185,7 @@ class _Loop(loop._Training):
         self.context = WorkerContext(0, 1, device)
         self.network = student_network(case).to(device)
         self.taught = self.network  # nothing is projected
-        self.optimizer = loop._optimizer(self.lesson, self.taught)
+        self.optimizer = make_optimizer(training, self.taught)
         self.total_steps = 1_000_000
 
 

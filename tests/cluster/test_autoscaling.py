@@ -96,9 +96,6 @@ def test_labelling_from_no_gpu_node_never_starts_or_stays_at_one_actor_or_keeps_
 
 def test_gpus_that_a_static_cluster_can_never_give_are_waited_for(job):
     with static_raylet() as raylets:
-        began = time.monotonic()
-        ended = distill("label", job, "--ray", raylets.address, **raylets.environment)
-        seconds = time.monotonic() - began
+        ended = distill("label", job, "--ray", raylets.address, limit_seconds=60, **raylets.environment)
     assert ended.code == 2
     assert "needs 1 GPU on one node, but the largest node has 0" in ended.output
-    assert seconds < 15, "the refusal itself takes seconds; the rest is the command's start"
