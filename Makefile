@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 JOB ?= jobs/digits.toml
-# tests wait for Ray most of the time: four processes share two cores well
-TESTERS ?= 4
+# tests wait for Ray most of the time: three processes share two cores well
+TESTERS ?= 3
 RUNS ?= 20
 SEED ?= 0
 RESULTS ?= tests/chaos/results.jsonl
@@ -22,7 +22,7 @@ test: $(VENV)/.dev  ## set up, then the tests (a quarter of an hour on two cores
 	$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev  ## the longer tests
-	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m slow
 
 chaos: $(VENV)/.dev  ## RUNS labelling runs under faults that SEED draws; goes on where it was stopped
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --results $(RESULTS)
