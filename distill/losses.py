@@ -67,7 +67,7 @@ def kl(said: Outcomes, temperature: float) -> Tensor:
 
 
 def dense_kl(logits_BS: Tensor, teacher_BS: Tensor, temperature: float) -> Tensor:
-    """`kl` of `dense_outcomes`, (B,), its derivative T·(student − teacher) written down.
+    """`kl` of `dense_outcomes`, (B,), its derivative T·(student − teacher) written down. Both of one shape and dtype; the teacher gets no gradient.
 
     On a CPU rows are taken some at a time, so that what is passed over again and again stays in its cache: 25 ms instead of 59 at B = 4,096, S = 1,000.
     """

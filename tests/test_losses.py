@@ -128,6 +128,23 @@ def test_dense_kl_is_not_kl_or_its_gradient_is_another(student, teacher, monkeyp
     assert (losses.dense_kl(teacher, teacher, temperature) == 0).all()
 
 
+def test_a_rows_dense_kl_hangs_on_the_rows_beside_it():
+    """To the last bit, since workers and lanes hold other rows."""
+    student, teacher = (drawn(300, 1000, seed=seed).float() for seed in (1, 2))
+
+    def asked(some):
+        mine = student[some].clone().requires_grad_()
+        loss = losses.dense_kl(mine, teacher[some], 2.0)
+        loss.sum().backward()
+        return loss.detach(), mine.grad
+
+    whole_loss, whole_gradient = asked(slice(None))
+    for some in (slice(0, 7), slice(7, 150), slice(131, 300), slice(299, 300)):
+        loss, gradient = asked(some)
+        assert torch.equal(loss, whole_loss[some])
+        assert torch.equal(gradient, whole_gradient[some])
+
+
 def test_kl_is_not_what_decoupled_kl_was_taken_apart_from(student, teacher):
     for row in range(ROWS):
         said = whole(student[[row]], teacher[[row]], 1.0)

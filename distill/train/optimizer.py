@@ -1,6 +1,8 @@
 """How weights move: a job's optimiser, and its learning rate step by step.
 
-Torch's fused ones pass over the weights once: AdamW takes 1.4 ms instead of 8.3 for 2 million of them, 4.5 instead of 17 for 4 million of an `ngram_bag`.
+Torch's fused AdamW passes over the weights once: 1.4 ms instead of 8.3 for 2 million of them, 4.5 instead of 17 for 4 million of an `ngram_bag`.
+On a CPU it walks memory and looks at no strides, so that a gradient or a state laid out in another way than its weight moves other weights, silently:
+it is used where every weight is contiguous. Fused SGD takes neither sparse gradients nor a weight's first one after others have theirs, so SGD is plain.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ def make_optimizer(training: Training, network: nn.Module) -> torch.optim.Optimi
     """Of the parameters that are trained."""
     moved, first, decay = trained_parameters(network), training.learning_rate, training.weight_decay
     if training.optimizer == "sgd":
-        return torch.optim.SGD(moved, first, momentum=0.9, weight_decay=decay, fused=True)
-    return torch.optim.AdamW(moved, first, weight_decay=decay, fused=True)
+        return torch.optim.SGD(moved, first, momentum=0.9, weight_decay=decay)
+    fused = all(each.is_contiguous() for each in moved)
+    return torch.optim.AdamW(moved, first, weight_decay=decay, fused=fused)
 
 
 def learning_rate(training: Training, step: int, steps: int) -> float:

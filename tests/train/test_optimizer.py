@@ -31,6 +31,41 @@ def test_one_pass_over_the_weights_moves_them_elsewhere(name):
     torch.testing.assert_close(*moved, rtol=1e-5, atol=1e-6)
 
 
+def column_major():
+    return torch.arange(15.0).view(3, 5).t()
+
+
+def with_gaps():
+    return torch.arange(30.0).view(5, 6)[:, :3]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("laid_out", [column_major, with_gaps])
+def test_a_gradient_that_is_laid_out_in_another_way_moves_other_weights(name, laid_out):
+    """Lanes' gradients and restored states are row-major, whatever their weight is."""
+    moved, training = [], Training(optimizer=name, learning_rate=0.01, weight_decay=0.1)
+    for make in (lambda network: make_optimizer(training, network), lambda network: PLAIN[name](network.parameters())):
+        network = torch.nn.ParameterList([torch.nn.Parameter(laid_out())])
+        optimizer = make(network)
+        for step in range(3):
+            network[0].grad = torch.arange(15.0).view(5, 3) + step
+            optimizer.step()
+        moved.append(network[0].detach())
+    torch.testing.assert_close(*moved, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_weight_that_gets_its_first_gradient_late_ends_the_training(name):
+    """A branch that a network skips at random."""
+    network = torch.nn.ParameterList([torch.nn.Parameter(torch.ones(2)) for _ in range(2)])
+    optimizer = make_optimizer(Training(optimizer=name), network)
+    for step in range(3):
+        network[0].grad = torch.ones(2)
+        network[1].grad = torch.ones(2) if step else None
+        optimizer.step()
+    assert (network[1] < 1).all()
+
+
 @pytest.mark.parametrize(
     ("schedule", "due"),
     [
