@@ -9,7 +9,7 @@ What is said of exclusive classes is compared over *outcomes*: `dense_outcomes` 
 classes and, as one more, the rest, whose mass is known though not how it is spread. Each divergence is written once, over outcomes, so it
 is proper (zero exactly where the two distributions over outcomes agree), nothing is ever made dense, and k = S gives the dense loss.
 But for rounding: 1 − Σ p is known to a few units of it, so a rest below one unit counts as one on both sides, and `decoupled_kl` does not
-hear a teacher's rest below 1,024 among the others.
+hear a teacher's rest below 1,024 among the others. `dense_kl` is `kl` once more, for speed.
 """
 
 from __future__ import annotations

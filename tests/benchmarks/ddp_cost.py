@@ -89,11 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "distill": _distill,
             "alone": lambda folder: _ranks(_alone_rank, folder, told.workers),
             "bare": lambda folder: _ranks(_bare_rank, folder, told.workers),
-            "ray train": _ray_train,
+            "ray train": lambda folder: _ray_train(folder, told.workers),
         }
         measured: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
         for number in range(told.rounds):
             for name in list(ways) if number % 2 else list(reversed(ways)):
+                shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
                 measured[name].append(ways[name](folder))
     show(told, "What a data-parallel training costs", [_rates(measured), _starts(measured)], measured)
 
@@ -137,7 +138,6 @@ def _write(folder: str, rows: int, **sizes: int) -> None:
 
 def _distill(folder: str) -> dict[str, float]:
     """The command, and what its record says."""
-    shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
     began = time.time()
     ended = distill("train", Path(folder, "job.toml"), limit_seconds=1_800)
     assert ended.code == 0, ended.output
@@ -164,7 +164,6 @@ def _recorded(folder: str, began: float) -> dict[str, float]:
 
 def _ranks(work: Callable[..., dict[str, float]], folder: str, workers: int) -> dict[str, float]:
     """As many plain processes; the slowest one counts."""
-    shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
     with tempfile.TemporaryDirectory() as meeting:
         told = {"folder": folder, "meeting": f"{meeting}/m", "workers": workers}
         ranks = [Child(work, rank=rank, **told) for rank in range(workers)]
@@ -254,26 +253,22 @@ def _first_epoch(folder: str, rank: int) -> tuple[Any, list[tuple[Any, Any]]]:
     return lesson, batches
 
 
-def _ray_train(folder: str) -> dict[str, float]:
-    shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
+def _ray_train(folder: str, workers: int) -> dict[str, float]:
     began = time.time()
-    answer = in_child(_ray_train_alone, folder=folder)
+    answer = in_child(_ray_train_alone, folder=folder, workers=workers)
     return {**answer, "start_seconds": answer["start_seconds"] - began}
 
 
-def _ray_train_alone(folder: str) -> dict[str, float]:
+def _ray_train_alone(folder: str, workers: int) -> dict[str, float]:
     """The bare loop's answer, and when its first line was reached."""
     start_bare_ray(os.cpu_count() or 2)
     from ray.train import RunConfig, ScalingConfig, get_context
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from distill.job import load_job
-
     def loop() -> dict[str, float]:
         start = time.time()
         return {**_bare_loop(folder, get_context().get_world_rank()), "start_seconds": start}
 
-    workers = load_job(Path(folder, "job.toml")).variants[0].spec.training.workers
     trainer = TorchTrainer(
         loop,
         torch_config=TorchConfig(backend="gloo"),

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from distill.engine import connect, disconnect
+from tests.engine.here import ray_here
 
 
 @pytest.fixture(scope="package")
@@ -20,20 +12,3 @@ def ray():
     """Connected, and ended afterwards."""
     with ray_here() as ray:
         yield ray
-
-
-@contextmanager
-def ray_here() -> Iterator[Any]:
-    """Ray, connected from this process and ended afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="de", dir="/tmp"))
-    (folder / "ray").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("RAY_")]:
-            patch.delenv(name)
-        patch.setenv("RAY_TMPDIR", str(folder))
-        connect(None)
-        import ray
-
-        yield ray
-        disconnect()
-    shutil.rmtree(folder, ignore_errors=True)
