@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 JOB ?= jobs/digits.toml
-# tests wait for Ray most of the time: three processes share two cores well
+# tests wait for Ray much of the time: three processes took 19 minutes on two cores
 TESTERS ?= 3
 RUNS ?= 20
 SEED ?= 0
@@ -18,7 +18,7 @@ help:  ## this list
 quickstart: $(VENV)/.run  ## set up, then the main job on real data, to a report
 	$(BIN)/distill run $(JOB)
 
-test: $(VENV)/.dev  ## set up, then the tests (a quarter of an hour on two cores)
+test: $(VENV)/.dev  ## set up, then the tests (about 20 minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.dev  ## the longer tests
