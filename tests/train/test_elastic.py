@@ -27,6 +27,7 @@ from tests.train.watched import (
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(420)]
 
 EPOCHS, LONG_EPOCHS = 4, 80
+SHRINKS_WITHIN_S = 40
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,7 @@ def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights
             raylets.kill_raylet(node)
             killed = time.time()
             (alone, *_) = wait_until(lambda: [each for each in seen(job) if each.workers == 1], 90, driver)
+            assert alone.at - killed < SHRINKS_WITHIN_S
             raylets.join()
             both = wait_until(
                 lambda: [each for each in seen(job) if each.at > alone.at and each.workers == 2], 120, driver
