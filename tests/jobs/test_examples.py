@@ -29,6 +29,7 @@ def test_regression_student_learns_the_truth_through_the_noise(tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_lambda_is_swept_over_two_networks_without_labelling_again(tmp_path):
     output, evaluation = run_job("binary", tmp_path)
     names = [method.name for method in evaluation.methods]
