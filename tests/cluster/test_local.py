@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.s3]
 JOB = REPOSITORY / "jobs" / "digits.toml"
 
 
+@pytest.mark.slow
 def test_main_job_runs_unchanged_but_for_its_root_on_two_raylets_and_s3(s3_root, s3_server):
     with two_raylets(**s3_server) as raylets:
         ended = distill("run", JOB, "--root", s3_root, "--ray", raylets.address, **raylets.environment)

@@ -20,6 +20,7 @@ def run_job(name: str, root) -> tuple[str, Evaluation]:
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_regression_student_learns_the_truth_through_the_noise(tmp_path):
     _, evaluation = run_job("regression", tmp_path)
     mse = {method.name: method.measures["mse"] for method in evaluation.methods}
