@@ -138,8 +138,9 @@ class Source:
             made = _target(taken.table, column) if isinstance(column, TargetColumn) else self._labels(chunk, column)
             made["weight"] = np.multiply(made["weight"], usable, dtype=np.float32)
             arrays |= {f"{name}.{key}": values for key, values in made.items()}
-        for values in arrays.values():  # many may use them: who works in place needs a copy
-            values.flags.writeable = False
+        for name, values in arrays.items():
+            assert len(values) == chunk.rows, name  # rows are joined by their place alone
+            values.flags.writeable = False  # many may use them: who works in place needs a copy
         return arrays
 
     def seen(self, chunk: Chunk) -> npt.NDArray[np.generic]:
@@ -202,7 +203,7 @@ def _held(labels: LabelSet, line: Line) -> pa.Table:
 
 
 def _target(table: pa.Table, column: TargetColumn) -> Arrays:
-    decoded = decode_target(table[column.name], column.outputs)
+    decoded = decode_target(table[column.name], column.outputs, column.width)
     weight = _usable(len(table), decoded.rejected)
     if column.class_weights is not None:
         weight *= np.asarray(column.class_weights, np.float32)[decoded.values.astype(np.int64)]

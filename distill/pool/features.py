@@ -95,13 +95,12 @@ def _vector_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
     return int(lengths[0])
 
 
-def decode_target(column: pa.ChunkedArray, outputs: Outputs) -> Rows:
-    """A target column: class numbers (B,) int64; 0 or 1 a class (B, C) float32 where independent; values (B, W) float32."""
+def decode_target(column: pa.ChunkedArray, outputs: Outputs, width: int = 1) -> Rows:
+    """A target column: class numbers (B,) int64; 0 or 1 a class (B, C) float32 where independent; values (B, `width`) float32."""
     rejected: Rejected = {}
     if outputs.kind == "logits" and outputs.exclusive:
         return Rows(_class_numbers(column, outputs.classes, rejected), rejected)
-    width = len(outputs.classes) or value_width(column.type)
-    values = number_column(pa.table({"target": column}), "target", width, rejected)
+    values = number_column(pa.table({"target": column}), "target", len(outputs.classes) or width, rejected)
     if outputs.kind == "logits":
         for row in np.flatnonzero(((values != 0) & (values != 1)).any(axis=1)):
             rejected.setdefault(int(row), ("target", f"{values[row].tolist()} is not 0 or 1 for each class"))
@@ -143,6 +142,10 @@ def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Ro
         values = np.hstack(
             [number_column(table, name, part, rejected) for name, part in zip(features.columns, widths, strict=True)]
         )
+        if values.shape[1] != width:
+            said = f"columns {list(features.columns)} have {values.shape[1]} numbers together, not {width}"
+            rejected = dict.fromkeys(range(len(values)), ("shape", said)) | rejected
+            values = np.zeros((len(values), width), np.float32)
     if features.scale != 1.0:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and its row is rejected
             values = values * np.float32(features.scale)

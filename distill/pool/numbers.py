@@ -49,6 +49,17 @@ def check_numbers(first: pa.Table, name: str) -> None:
         )
 
 
+def check_flags(schema: pa.Schema, name: str, classes: int) -> None:
+    """Refuse a target of independent classes whose type cannot hold 0 or 1 for each. Raises PoolError."""
+    kind = schema.field(name).type
+    held = kind.list_size if pa.types.is_fixed_size_list(kind) else None if is_open_list(kind) else 1
+    if held not in (None, classes):
+        raise PoolError(
+            f"column {name!r} of type {kind}: independent outputs need 0 or 1 for each of {classes} classes, a list a row. "
+            f"Store lists of {classes}, or leave `outputs` out where a row is of one class."
+        )
+
+
 def are_numbers(texts: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     """Which texts are numbers; null is none."""
     return pc.fill_null(pc.match_substring_regex(pc.utf8_trim_whitespace(texts), _NUMBER), False)
@@ -74,8 +85,14 @@ def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) ->
             rejected.setdefault(int(row), ("shape", f"column {name!r} has {lengths[row]} numbers, not {width}"))
         bad |= lengths != width
         flat = array.filter(pa.array(~bad)).flatten() if bad.any() else array.flatten()
-    else:
+    elif width == 1:
         flat = array.filter(pa.array(~bad)) if bad.any() else array
+    else:  # in another shard they are lists
+        for row in np.flatnonzero(~bad):
+            rejected.setdefault(
+                int(row), ("shape", f"column {name!r} has one value, of type {array.type}, not {width} numbers")
+            )
+        return np.zeros((rows, width), np.float32)
     try:
         held: Matrix = pc.cast(flat, pa.float32(), safe=False).to_numpy(zero_copy_only=False).reshape(-1, width)
     except pa.ArrowException as error:

@@ -18,7 +18,7 @@ from distill.pool.footers import ReadFooters, read_footers
 from distill.pool.formats import check_columns, check_keys, read_footer, read_rows
 from distill.pool.inventory import Inventory, Shard, read_inventory
 from distill.pool.listing import take_inventory
-from distill.pool.numbers import check_numbers, column_width
+from distill.pool.numbers import check_flags, check_numbers, column_width
 from distill.schema import digest, seal
 from distill.storage import Storage, open_storage
 
@@ -56,10 +56,13 @@ class OpenPool:
 
     def target_width(self, outputs: Outputs) -> int:
         """Numbers that a head needs to answer this pool's target. Raises PoolError."""
+        name = str(self.spec.target)
         if outputs.classes:
+            if not outputs.exclusive:
+                check_flags(self.schema, name, len(outputs.classes))
             return len(outputs.classes)
-        check_numbers(self._first_rows([str(self.spec.target)]), str(self.spec.target))
-        return column_width(self.schema, str(self.spec.target))
+        check_numbers(self._first_rows([name]), name)
+        return column_width(self.schema, name)
 
     @cached_property
     def schema(self) -> pa.Schema:

@@ -184,9 +184,34 @@ def test_a_value_target_is_a_column_of_float32(values):
 
 
 def test_a_vector_target_keeps_its_width():
-    rows = decode_target(pa.chunked_array([pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))]), VALUE)
+    rows = decode_target(pa.chunked_array([pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))]), VALUE, 2)
     assert rows.values.tolist() == [[1, 2], [0, 0]]
     assert rows.rejected == {1: ("null", "column 'target' is null")}
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.list_(pa.float32(), 1), pa.list_(pa.float32())])
+@pytest.mark.parametrize("rows", [7, 8])
+def test_a_shard_of_another_width_is_folded_into_rows_of_others(kind, rows):
+    """8 numbers are two rows of 4: the labels of 8 would be joined to them."""
+    values = [float(row) for row in range(rows)]
+    column = pa.array(values if kind == pa.float32() else [[value] for value in values], kind)
+    column = pa.concat_arrays([column.slice(0, rows - 1), pa.nulls(1, kind)])
+    for seen in (
+        decode_features(pa.table({"x": column}), features("x"), 4),
+        decode_target(pa.chunked_array([column]), Outputs("logits", ("a", "b", "c", "d"), exclusive=False)),
+        decode_target(pa.chunked_array([column]), VALUE, 4),
+    ):
+        assert seen.values.shape == (rows, 4)
+        assert not seen.values.any()
+        assert [seen.rejected[row][0] for row in range(rows)] == ["shape"] * (rows - 1) + ["null"]
+
+
+def test_columns_of_a_shard_that_are_wider_together_are_features_of_another_width():
+    table = pa.table({"x": [1.0, None], "y": pa.array([[1.0, 2.0]] * 2, pa.list_(pa.float32(), 2))})
+    seen = decode_features(table, features("x", "y"), 2)
+    assert seen.values.tolist() == [[0, 0], [0, 0]]
+    assert seen.rejected[0] == ("shape", "columns ['x', 'y'] have 3 numbers together, not 2")
+    assert seen.rejected[1] == ("null", "column 'x' is null")
 
 
 CELLS = st.sampled_from(

@@ -39,6 +39,14 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, old, 
         check_pools(job)
 
 
+def test_one_number_a_row_is_taken_for_flags_of_every_class(tmp_path):
+    write_pool(tmp_path / "pool", [20], width=3)
+    text = JOB + '    outputs = "independent"\n'
+    with pytest.raises(PoolError, match=r"pools\.labelled: column 'kind' of type .*0 or 1 for each of 3 classes"):
+        check_pools(tiny_job(tmp_path, text))
+    check_pools(tiny_job(tmp_path, text.replace('"kind"', '"pixels"')))
+
+
 def test_every_pool_that_is_wrong_is_told_at_once(tmp_path):
     job = tiny_job(tmp_path, JOB + '    [pools.other]\n    path = "other"\n')
     with pytest.raises(PoolError) as told:
