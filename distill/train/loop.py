@@ -141,7 +141,7 @@ class _Training:
             if (step + 1) % self.steps_per_epoch == 0:
                 self._end_epoch(step + 1, self._sum(summed))
                 summed = self._begun()
-            elif training.checkpoint_steps and (step + 1) % training.checkpoint_steps == 0:
+            elif self._is_due(step + 1):
                 self.position = replace(self.position, step=step + 1, sums=self._sum(summed).tolist())
                 self._keep()
                 summed = self._begun()
@@ -197,8 +197,13 @@ class _Training:
         self.position = Position(step, [*self.position.history, said], best=best)
         self.epoch_began, self.epoch_steps = time.monotonic(), 0
         over = step == self.total_steps or is_over(self.position.history, self.stop)
-        if epoch % self.lesson.training.checkpoint_epochs == 0 or over:
+        if epoch % self.lesson.training.checkpoint_epochs == 0 or over or self._is_due(step):
             self._keep()
+
+    def _is_due(self, step: int) -> bool:
+        """Whether `checkpoint_steps` asks for one after so many steps."""
+        every = self.lesson.training.checkpoint_steps
+        return every is not None and step % every == 0
 
     def _paced(self, step: int) -> dict[str, float]:
         """Learning rate and pace of an epoch that ends with this step."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 
+import pytest
+
 from distill.engine import WorkerContext
 from distill.feed import cache, source
 from distill.models.identity import find_student
@@ -77,3 +79,18 @@ def test_later_epochs_ask_the_store_or_leave_files(s3_root, tmp_path, monkeypatc
     assert every["cache_gb = 1"][0] > 0
     assert every["cache_gb = 1"][1:] == [0, 0, 0]
     assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file() and file.name != "lock"]
+
+
+@pytest.mark.parametrize(("every", "due"), [(8, [8, 16, 24, 32]), (12, [12, 24, 32]), (5, [5, 10, 15, 20, 25, 30, 32])])
+def test_a_checkpoint_that_falls_on_an_epochs_end_is_not_kept(tmp_path, monkeypatch, every, due):
+    """8 steps an epoch: killed oftener than every ten epochs, a training would never end."""
+    for name, shards in {"rows": [150, 90], "validation": [60]}.items():
+        write_pool(tmp_path / name, shards)
+    (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
+    text = JOB.replace("STORE", str(tmp_path)).replace("CACHE", f"checkpoint_steps = {every}")
+    made = tiny_job(tmp_path, text)
+    label_by_worker(made, "teacher")
+    kept, keep = [], loop.save_checkpoint
+    monkeypatch.setattr(loop, "save_checkpoint", lambda *told: kept.append(told[1].step) or keep(*told))
+    loop.teach_all([student_lesson(made, made.variants[0])], WorkerContext(0, 1, "cpu"))
+    assert kept == due
