@@ -16,7 +16,6 @@ from distill.job.base import Table
 from distill.job.check import check_job
 from distill.job.pools import Pool
 from distill.job.spec import Job
-from distill.job.students import Student
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -70,9 +69,9 @@ def _resolved(job: Job) -> Job:
         name: spec.model_copy(update={"seed": job.seed if spec.seed is None else spec.seed})
         for name, spec in job.fit.items()
     }
-    students = {name: _with_defaults(job, student) for name, student in job.students.items()}
+    students = {name: job.completed(student) for name, student in job.students.items()}
     resolved = job.model_copy(update={"pools": pools, "fit": fit, "students": students})
-    resolved._path, resolved._text = job._path, job._text
+    resolved._path, resolved._text, resolved._written = job._path, job._text, job.students
     return resolved
 
 
@@ -95,15 +94,6 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
             f"{job.path}: pools.{name}.classes = {str(file)!r}: {len(names)} names, {len(set(names))} distinct. Each class stands once."
         )
     return pool.model_copy(update={"classes": names})
-
-
-def _with_defaults(job: Job, student: Student) -> Student:
-    sets = [set(job.labels[term.label_set].over) for term in student.terms if term.label_set in job.labels]
-    judged = {job.evaluate.on} if job.evaluate else set()
-    judged |= {str(student.early_stop.rows)} if student.early_stop else set()
-    shared = set.intersection(*sets) - judged if sets else {str(term.pool) for term in student.terms}
-    on = student.on or tuple(name for name in job.pools if name in shared)
-    return student.model_copy(update={"on": on, "seed": job.seed if student.seed is None else student.seed})
 
 
 def _lines(error: ValidationError, tables: dict[str, Any]) -> Iterator[str]:

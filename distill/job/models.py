@@ -132,6 +132,10 @@ class Eszsl(Table):
     """Of which classes are held out together, and of which rows are sampled to choose the constants on, where there are too many for all."""
 
 
+NOT_LEARNED = frozenset({"workers", "gpus", "checkpoint_epochs", "checkpoint_steps", "cache_gb"})
+"""What of a training changes how it runs and not what is learned: not part of a digest."""
+
+
 class Training(Table):
     """How a network is trained by gradients."""
 

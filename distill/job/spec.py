@@ -39,6 +39,7 @@ class Job(Table):
 
     _path: Path = PrivateAttr(default=Path("job.toml"))
     _text: str = PrivateAttr(default="")
+    _written: dict[str, Student] = PrivateAttr(default_factory=dict)
     _memo: dict[tuple[str, ...], Any] = PrivateAttr(default_factory=dict)
 
     @property
@@ -69,7 +70,16 @@ class Job(Table):
     @functools.cached_property
     def variants(self) -> tuple[Variant, ...]:
         """Every student that is trained, sweeps resolved."""
-        return resolve_sweeps(self.students, self.sweep)
+        return resolve_sweeps(self._written, self.sweep, self.completed)
+
+    def completed(self, student: Student) -> Student:
+        """A student with the seed and the pools `on` that it leaves to the job."""
+        sets = [set(self.labels[term.label_set].over) for term in student.terms if term.label_set in self.labels]
+        judged = {self.evaluate.on} if self.evaluate else set()
+        judged |= {str(student.early_stop.rows)} if student.early_stop else set()
+        shared = set.intersection(*sets) - judged if sets else {str(term.pool) for term in student.terms}
+        on = student.on or tuple(name for name in self.pools if name in shared)
+        return student.model_copy(update={"on": on, "seed": self.seed if student.seed is None else student.seed})
 
     def pool_uri(self, name: str) -> str:
         """Where a pool lies, absolute."""

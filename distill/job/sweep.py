@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from distill.job.models import NOT_LEARNED
 from distill.job.students import Student
 
 Scalar = bool | int | float | str
@@ -63,8 +64,11 @@ class Variant:
         return f"{self.student}[{said}]" if said else self.student
 
 
-def resolve_sweeps(students: Mapping[str, Student], sweeps: Mapping[str, Sweep]) -> tuple[Variant, ...]:
-    """All variants of all students, in the order of the job, each distinct specification once.
+def resolve_sweeps(
+    students: Mapping[str, Student], sweeps: Mapping[str, Sweep], complete: Callable[[Student], Student]
+) -> tuple[Variant, ...]:
+    """All variants of all students as written, in the order of the job, each distinct specification once. `complete` fills in what a variant
+    leaves to the job, which may hang on what was swept.
 
     Raises ValueError with `(sweep, path, reason)` for a path that does not fit its student.
     """
@@ -72,11 +76,11 @@ def resolve_sweeps(students: Mapping[str, Student], sweeps: Mapping[str, Sweep])
     for name, student in students.items():
         mine = {sweep_name: sweep for sweep_name, sweep in sweeps.items() if name in sweep.students}
         if not mine:
-            variants.append(Variant(name, student))
+            variants.append(Variant(name, complete(student)))
         seen: list[Student] = []
         for sweep_name, sweep in mine.items():
             for changes in sweep.grid:
-                spec = _changed(student, changes, sweep_name)
+                spec = complete(_changed(student, changes, sweep_name))
                 if spec not in seen:
                     seen.append(spec)
                     variants.append(Variant(name, spec, changes))
@@ -86,6 +90,10 @@ def resolve_sweeps(students: Mapping[str, Student], sweeps: Mapping[str, Sweep])
 def _changed(student: Student, changes: Mapping[str, Scalar], sweep: str) -> Student:
     tables: dict[str, Any] = student.model_dump(mode="json")
     for path, value in changes.items():
+        if path.removeprefix("training.") in NOT_LEARNED and path.startswith("training."):
+            raise ValueError(
+                f"sweep.{sweep}.{path}: changes how a student is trained, not what it learns, so all of them would be one student. Take it out."
+            )
         _set(tables, path.split("."), value, f"sweep.{sweep}.{path}")
     try:
         return Student.model_validate_json(json.dumps(tables))

@@ -13,6 +13,7 @@ from typing import Any
 from distill.errors import ContractError
 from distill.job import CustomModel, Eszsl, Job, Student, Training, Variant, pool_outputs
 from distill.job.held_out import fit_stop, held_out_term
+from distill.job.models import NOT_LEARNED
 from distill.job.outputs import term_outputs
 from distill.job.own import TRUNK, fit_code, head_key, identity_of, own_models, student_code
 from distill.job.students import CustomLoss, HeldOut, Term
@@ -36,7 +37,6 @@ _USUAL: Mapping[str, Any] = {
     "batch_share": {},
 }
 """Options of a training, a head, a term or its loss that came later, and what they say of models from before."""
-_NOT_LEARNED = {"workers", "gpus", "checkpoint_epochs", "checkpoint_steps", "cache_gb"}
 
 
 def fit_folder(job: Job, name: str) -> Storage:
@@ -177,7 +177,7 @@ def forget_labels(job: Job, name: str) -> None:
 
 
 def _learned(training: Training) -> dict[str, Any]:
-    return without_usual(training.model_dump(mode="json", exclude=_NOT_LEARNED), _USUAL)
+    return without_usual(training.model_dump(mode="json", exclude=set(NOT_LEARNED)), _USUAL)
 
 
 def _plain_student(job: Job, student: Student, where: str) -> dict[str, Any]:

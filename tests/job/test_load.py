@@ -92,6 +92,7 @@ def test_a_wrong_value_is_named_by_path_and_value(tmp_path, old, new, said):
 
 def test_all_wrong_values_are_told_at_once(tmp_path):
     refused(tmp_path, "fragment_rows = 500", 'fragment_rows = 1\n    seed = "x"', "fragment_rows = 1", "seed = 'x'")
+    refused(tmp_path, "fragment_rows = 500", "seed = 9223372036854775808", "seed = 9223372036854775808", "less than")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,14 @@ def test_what_two_sweeps_say_alike_is_trained_once(tmp_path):
     assert [variant.spec.seed for variant in made] == [1, 2, 3]
 
 
+def test_a_sweep_over_label_sets_sees_the_rows_of_the_first_alone(tmp_path):
+    other = '[labels.other]\n    labeler = { kind = "fitted", fit = "large" }\n    over = ["unlabelled", "more", "test"]\n    '
+    more = '[pools.more]\n    path = "more/"\n    '
+    sweep = '[sweep.s]\n    student = "combined"\n    "terms.0.learns" = ["labels.large", "labels.other"]\n    '
+    made = tiny_job(tmp_path, JOB.replace("[evaluate]", more + other + sweep + "[evaluate]")).variants
+    assert [variant.spec.on for variant in made] == [("unlabelled",), ("unlabelled", "more")]
+
+
 def test_a_sweep_over_the_models_width_changes_the_model(tmp_path):
     job = JOB.replace('model = { kind = "linear" }', 'model = { kind = "mlp", hidden = [8, 4] }')
     made = tiny_job(
@@ -56,6 +64,10 @@ def test_a_sweep_over_the_models_width_changes_the_model(tmp_path):
         ('"terms.1.weight.x" = [1.0]', ["sweep.s.terms.1.weight.x", "no 'x' there"]),
         ('"terms.1.weight" = [-1.0]', ["sweep.s: terms.1.weight = -1.0"]),
         ('"terms.1.weight" = ["much"]', ["sweep.s: terms.1.weight = 'much'"]),
+        (
+            '"training.checkpoint_epochs" = [1, 2]',
+            ["sweep.s.training.checkpoint_epochs", "all of them would be one student"],
+        ),
         ('"terms.1.weight" = 0.3', ["sweep.s", "not a list of values"]),
         ('"terms.1.weight" = []', ["sweep.s", "not a list of values"]),
         ("", ["sweep.s", "sweeps nothing"]),
