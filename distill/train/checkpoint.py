@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from distill.errors import StorageError
+from distill.errors import ContractError, StorageError
 from distill.models.network import apart
 from distill.schema import seal, unseal
 from distill.storage import Storage
@@ -51,6 +51,7 @@ def save_checkpoint(
     key = f"step_{position.step:09d}"
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
     said = {"step": position.step, "history": position.history, "sums": position.sums, "order": order}
+    said["parameters"] = _parameters(network)
     folder.put(f"{key}.json", seal({**said, "sha256": digest}))
     _thin(folder)
 
@@ -76,12 +77,24 @@ def newest_checkpoint(folder: Storage, order: str) -> str | None:
 
 
 def load_checkpoint(folder: Storage, key: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Put one checkpoint's state into `network` and `optimizer`. Raises StorageError."""
-    body = _body(folder, key)
+    """Put one checkpoint's state into `network` and `optimizer`. Raises StorageError, and ContractError where it is of another network."""
+    body, mine = _body(folder, key), _parameters(network)
+    theirs = body.get("parameters", mine)
+    if theirs != mine:  # the optimiser's state is by place
+        other = [name for name, shape in theirs if [name, shape] not in mine] or "some are new, or in another order"
+        raise ContractError(
+            f"{folder.url(key)} was taken of a network that trained other parameters: {other}. Its class changed under the same `revision`: "
+            f"restore the file, or change the revision, and it is trained anew."
+        )
     tensors = _tensors(folder, key, body["sha256"])
     network.load_state_dict(_below(tensors, "network."))
     _load_optimizer(optimizer, _below(tensors, "optimizer."))
     return Position(body["step"], body["history"], body.get("sums", []), _below(tensors, "best."))
+
+
+def _parameters(network: nn.Module) -> list[list[Any]]:
+    """Name and shape of each that is trained, in the optimiser's order."""
+    return [[name, list(each.shape)] for name, each in network.named_parameters() if each.requires_grad]
 
 
 def _thin(folder: Storage) -> None:

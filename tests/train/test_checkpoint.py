@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch.nn import functional
 
+from distill.errors import ContractError
 from distill.job import Mlp
 from distill.models import HeadPlan, NetworkPlan
 from distill.models.network import build_network
@@ -71,6 +73,28 @@ def test_a_training_without_checkpoints_is_resumed(folder):
     before = build_network(PLAN, 0)
     assert restore_checkpoint(folder, network, optimizer) == Position(0, [])
     assert same(network, before)
+
+
+def frozen(network):
+    network.trunk[0].weight.requires_grad_(False)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda _: build_network(replace(PLAN, model=Mlp(kind="mlp", hidden=(7,)))), "trunk"),
+        (frozen, r"\['trunk.0.weight'\]"),
+    ],
+)
+def test_the_optimizers_state_moves_other_weights_where_a_class_changed_under_its_revision(folder, change, said):
+    network, optimizer = begun("adamw")
+    steps(network, optimizer, range(3))
+    save_checkpoint(folder, Position(3), "rows", network, optimizer)
+    other = change(begun("adamw")[0])
+    moved = torch.optim.AdamW([each for each in other.parameters() if each.requires_grad])
+    with pytest.raises(ContractError, match=rf"step_000000003.json .* other parameters: .*{said}.*change the revision"):
+        restore_checkpoint(folder, other, moved)
 
 
 @pytest.fixture
