@@ -210,17 +210,18 @@ def _columns(
     name: str, answered: npt.NDArray[np.float64], outputs: Outputs, bad: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[str, pa.Array]]:
     if outputs.kind == "value":
-        values = pa.array(answered[:, 0], mask=bad) if answered.shape[1] == 1 else _lists(answered.tolist(), bad)
-        yield name, values
+        one = answered.shape[1] == 1
+        yield name, pa.array(answered[:, 0], mask=bad) if one else _lists(answered.tolist(), bad, pa.float64())
         return
     names = np.array(outputs.classes, object)
     if not outputs.exclusive:
-        yield name, _lists([names[row > 0].tolist() for row in answered], bad, pa.list_(pa.string()))
+        yield name, _lists([names[row > 0].tolist() for row in answered], bad, pa.string())
         return
     odds = np.exp(answered - answered.max(axis=1, keepdims=True))
     yield name, pa.array(names[answered.argmax(axis=1)], pa.string(), mask=bad)
     yield f"{name}_probability", pa.array(1 / odds.sum(axis=1), mask=bad)
 
 
-def _lists(values: list[list[Any]], bad: npt.NDArray[np.bool_], kind: pa.DataType | None = None) -> pa.Array:
-    return pa.array([None if is_bad else each for each, is_bad in zip(values, bad, strict=True)], kind)
+def _lists(values: list[list[Any]], bad: npt.NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
+    """Lists of `kind`, also where every row is bad: all pieces of a file have one schema."""
+    return pa.array([None if is_bad else each for each, is_bad in zip(values, bad, strict=True)], pa.list_(kind))

@@ -24,9 +24,9 @@ PIXELS = {"kind": "vector", "columns": ["pixels"]}
 HEADS = {"main": Outputs("logits", ("a", "b", "c"), exclusive=True), "size": Outputs("value")}
 
 
-def export(folder: Path, *, features=PIXELS, times: float = 1.0) -> str:
-    """As `distill export` writes it, the network's weights multiplied."""
-    record, network = keep_network(folder / "kept", HEADS, 4)
+def export(folder: Path, *, features=PIXELS, times: float = 1.0, width: int = 1) -> str:
+    """As `distill export` writes it, the network's weights multiplied; its value is `width` numbers."""
+    record, network = keep_network(folder / "kept", HEADS, 4, width=width)
     weights = safetensors.numpy.save(
         {name: each.numpy() * np.float32(times) for name, each in network.state_dict().items()}
     )
@@ -154,3 +154,17 @@ def test_a_column_that_holds_no_text_is_told_without_its_file(tmp_path):
     file = write(tmp_path / "in" / "a.parquet", pa.array([1, 2]))
     with pytest.raises(PoolError, match=rf"^{file}: column 'pixels' of type int64 holds no text\. Store text there"):
         predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("bad", [range(8_192), range(8_192, 8_200), range(8_200)])
+def test_a_piece_of_rejected_rows_has_another_type_of_lists(tmp_path, bad):
+    rows = [None if row in bad else [1.0, 2.0, 3.0, 4.0] for row in range(8_200)]
+    write(tmp_path / "in" / "a.parquet", pa.array(rows, pa.list_(pa.float32(), 4)))
+    write(tmp_path / "in" / "b.parquet", pa.array([[1.0, 2.0, 3.0, 4.0]], pa.list_(pa.float32(), 4)))
+    write(tmp_path / "in" / "empty.parquet", pa.array([], pa.list_(pa.float32(), 4)))
+    done = predict_files(export(tmp_path, width=3), str(tmp_path / "in"), str(tmp_path / "out"))
+    assert [(each.rows, each.rejected) for each in done] == [(8_200, len(bad)), (1, 0), (0, 0)]
+    sizes = pq.read_table(done[0].url)["predicted_size"]
+    assert [row for row, said in enumerate(sizes.to_pylist()) if said is None] == list(bad)
+    for each in done:
+        assert pq.read_schema(each.url).field("predicted_size").type == pa.list_(pa.float64())
