@@ -14,10 +14,15 @@ import safetensors.numpy
 
 from distill.errors import PoolError, RejectedError, StorageError
 from distill.job import Outputs
+from distill.pool.formats.arrow import ArrowShard
+from distill.pool.formats.base import Taken
+from distill.pool.formats.csv import CsvShard
+from distill.pool.formats.jsonl import JsonlShard
 from distill.predict import predict_files
 from distill.schema import seal
 from tests.command import distill
 from tests.making import keep_network
+from tests.pool.formats.writing import file_of, table_file
 from tests.tiny import write_pool
 
 PIXELS = {"kind": "vector", "columns": ["pixels"]}
@@ -168,3 +173,52 @@ def test_a_piece_of_rejected_rows_has_another_type_of_lists(tmp_path, bad):
     assert [row for row, said in enumerate(sizes.to_pylist()) if said is None] == list(bad)
     for each in done:
         assert pq.read_schema(each.url).field("predicted_size").type == pa.list_(pa.float64())
+
+
+@pytest.mark.parametrize(("ending", "times"), [("parquet", 1), ("arrow", 1), ("jsonl", 1), ("csv", 2)])
+def test_a_file_is_decoded_anew_for_each_piece(tmp_path, monkeypatch, ending, times):
+    """Of CSV the rows are counted too, before they are read."""
+    rows, decoded = 30_000, []
+
+    def counted(real):
+        def counting(*args, **options):
+            made = real(*args, **options)
+            decoded.append(len(made.table if isinstance(made, Taken) else made))
+            return made
+
+        return counting
+
+    def batches(*args, real=pq.ParquetFile.iter_batches, **options):
+        for batch in real(*args, **options):
+            decoded.append(len(batch))
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", batches)
+    for shard, name in (
+        (pq.ParquetFile, "read_row_groups"),
+        (ArrowShard, "_decode"),
+        (JsonlShard, "_fast"),
+        (CsvShard, "_parse"),
+    ):
+        monkeypatch.setattr(shard, name, counted(getattr(shard, name)))
+    table = pa.table({name: pa.array(np.arange(rows, dtype=np.float32)) for name in "abcd"})
+    (tmp_path / "in").mkdir()
+    content = table_file(table, ending, rows) if ending in ("parquet", "arrow") else file_of(table.to_pylist(), ending)
+    (tmp_path / "in" / f"a.{ending}").write_bytes(content)
+    made = export(tmp_path, features={"kind": "vector", "columns": list("abcd")})
+    (done,) = predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
+    assert (done.rows, done.rejected) == (rows, 0)
+    assert len(pq.read_table(done.url)["predicted_main"].drop_null()) == rows
+    assert sum(decoded) == times * rows
+
+
+def test_a_rejected_row_of_a_later_piece_is_told_at_another_place(tmp_path):
+    lines = [f'{{"id": {row}, "pixels": [1, 2, 3, 4]}}\n' for row in range(20_000)]
+    lines[9_000] = lines[16_384] = "{broken\n"
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    (done,) = predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
+    assert (done.rows, done.rejected) == (20_000, 2)
+    assert done.why.startswith(f"{tmp_path}/a.jsonl: row 9000: undecodable: the line is no JSON object")
+    made = pq.read_table(done.url).to_pylist()
+    assert [row for row, each in enumerate(made) if each["rejected"]] == [9_000, 16_384]
+    assert all(each["id"] == (None if each["rejected"] else row) for row, each in enumerate(made))
