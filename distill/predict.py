@@ -2,8 +2,10 @@
 
 Each file of the input gets one of the same name, ending in `.parquet`, with the input's other columns and, for each head, what it says: `predicted_<head>` (the
 class, or the value) and `predicted_<head>_probability`; of independent outputs the list of classes that are said. A row that cannot be read, or whose
-answer is not finite, keeps its place, with nulls and the reason in `rejected`. Memory holds a piece of rows (of JSON lines
-and CSV a whole file), and what a file's output is once it is packed.
+answer is not finite, keeps its place, with nulls and the reason in `rejected`. Memory holds a piece of rows (of JSON lines and CSV a whole file), and what a
+file's output is once it is packed.
+
+Of JSON lines, another column that holds values of several kinds, or objects, is copied as text; one that none of a file's first 1,000 lines has is left out.
 
 A network of the user's own needs its source. What lies in an export is never run: the user names a copy of one's own, which must be the very text that
 the export was made with.
@@ -35,6 +37,7 @@ from distill.labelers.place import computing
 from distill.models import ModelRecord, record_from_plain
 from distill.models.network import MultiHead, as_tensor
 from distill.pool import (
+    Copied,
     RowReader,
     Taken,
     check_columns,
@@ -163,7 +166,8 @@ def _predict(student: _Student, files: Storage, key: str, form: str, made: Stora
     taken_names = [name for name in footer.schema.names if name == "rejected" or name.startswith("predicted_")]
     if taken_names:
         raise PoolError(f"{files.url(key)} has columns {taken_names}, which predictions are named. Rename them.")
-    columns = [name for name in footer.schema.names if name not in student.private]
+    read = student.features.columns
+    columns = [name if name in read else Copied(name) for name in footer.schema.names if name not in student.private]
     total, rejected, why, sink = sum(footer.row_groups), 0, "", pa.BufferOutputStream()
     writer: pq.ParquetWriter | None = None
     for start, taken in _pieces(files, key, form, columns, total):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -222,3 +223,36 @@ def test_a_rejected_row_of_a_later_piece_is_told_at_another_place(tmp_path):
     made = pq.read_table(done.url).to_pylist()
     assert [row for row, each in enumerate(made) if each["rejected"]] == [9_000, 16_384]
     assert all(each["id"] == (None if each["rejected"] else row) for row, each in enumerate(made))
+
+
+OTHERS = [
+    (["a1", 7, "a2", None, {"b": [1.5, "c"]}], ["a1", "7", "a2", None, '{"b": [1.5, "c"]}']),
+    ([{"b": 1}, None, {}, ["x"], "\ud800"], ['{"b": 1}', None, "{}", '["x"]', '"\\ud800"']),
+    ([1, True, 2.5, [3], 4], ["1", "true", "2.5", "[3]", "4"]),
+    ([1, 2, None, 3, 4], [1, 2, None, 3, 4]),
+    ([[1], [2, 3], None, [], [4]], [[1], [2, 3], None, [], [4]]),
+]
+
+
+@pytest.mark.parametrize(("given", "copied"), OTHERS)
+def test_a_column_that_the_student_does_not_read_rejects_a_row(tmp_path, given, copied):
+    rows = [{"pixels": [1, 2, 3, 4], "other": value} for value in given]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (done,) = predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
+    assert done.rejected == 0
+    made = pq.read_table(done.url)
+    assert made["other"].to_pylist() == copied
+    assert made["predicted_main"].null_count == 0
+
+
+def test_a_column_that_the_student_reads_is_copied_as_text(tmp_path):
+    rows = [[1, 2, 3, 4], "dark", {"b": 1}]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps({'pixels': row, 'other': row})}\n" for row in rows))
+    (done,) = predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
+    made = pq.read_table(done.url)
+    assert made["other"].to_pylist() == ["[1, 2, 3, 4]", "dark", '{"b": 1}']
+    assert made["rejected"].to_pylist() == [
+        None,
+        "undecodable: column 'pixels' holds 'dark', where most rows hold lists of numbers",
+        "undecodable: column 'pixels' holds {'b': 1}, where most rows hold lists of numbers",
+    ]
