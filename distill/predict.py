@@ -2,8 +2,10 @@
 
 Each file of the input gets one of the same name, ending in `.parquet`, with the input's other columns and, for each head, what it says: `predicted_<head>` (the
 class, or the value) and `predicted_<head>_probability`; of independent outputs the list of classes that are said. A row that cannot be read, or whose
-answer is not finite, keeps its place, with nulls and the reason in `rejected`. Memory holds a piece of rows, and what a file's output is once it is
-packed.
+answer is not finite, keeps its place, with nulls and the reason in `rejected`. Memory holds a piece of rows (of JSON lines and CSV a whole file), and what a
+file's output is once it is packed.
+
+Of JSON lines, another column that holds values of several kinds, or objects, is copied as text; one that none of a file's first 1,000 lines has is left out.
 
 A network of the user's own needs its source. What lies in an export is never run: the user names a copy of one's own, which must be the very text that
 the export was made with.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,8 @@ from distill.labelers.place import computing
 from distill.models import ModelRecord, record_from_plain
 from distill.models.network import MultiHead, as_tensor
 from distill.pool import (
+    Copied,
+    RowReader,
     Taken,
     check_columns,
     decode_features,
@@ -161,12 +166,11 @@ def _predict(student: _Student, files: Storage, key: str, form: str, made: Stora
     taken_names = [name for name in footer.schema.names if name == "rejected" or name.startswith("predicted_")]
     if taken_names:
         raise PoolError(f"{files.url(key)} has columns {taken_names}, which predictions are named. Rename them.")
-    columns = [name for name in footer.schema.names if name not in student.private]
+    read = student.features.columns
+    columns = [name if name in read else Copied(name) for name in footer.schema.names if name not in student.private]
     total, rejected, why, sink = sum(footer.row_groups), 0, "", pa.BufferOutputStream()
     writer: pq.ParquetWriter | None = None
-    for start in range(0, max(total, 1), _ROWS):  # a file without rows has columns too
-        rows = range(start, min(start + _ROWS, total))
-        taken = read_rows(files, key, rows, columns, format=form)
+    for start, taken in _pieces(files, key, form, columns, total):
         made_of, wrong = _answered(student, taken, files.url(key))
         if wrong and not rejected:
             why = f"{files.url(key)}: row {start + min(wrong)}: {': '.join(wrong[min(wrong)])}"
@@ -178,6 +182,16 @@ def _predict(student: _Student, files: Storage, key: str, form: str, made: Stora
     target = _target(key)
     made.put(target, bytes(sink.getvalue()))
     return Predicted(made.url(target), total, rejected, why)
+
+
+def _pieces(files: Storage, key: str, form: str, columns: Sequence[str], total: int) -> Iterator[tuple[int, Taken]]:
+    """All `total` rows of a file, each decoded once, behind the number of a piece's first. A file without rows is one piece, which has columns too."""
+    if not total:
+        yield 0, read_rows(files, key, range(0), columns, format=form)
+        return
+    with closing(RowReader(files, key, range(total), columns, format=form, part_rows=_ROWS)) as reader:
+        for start in range(0, total, _ROWS):
+            yield start, reader.take(range(start, min(start + _ROWS, total)))
 
 
 def _target(key: str) -> str:
@@ -210,17 +224,18 @@ def _columns(
     name: str, answered: npt.NDArray[np.float64], outputs: Outputs, bad: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[str, pa.Array]]:
     if outputs.kind == "value":
-        values = pa.array(answered[:, 0], mask=bad) if answered.shape[1] == 1 else _lists(answered.tolist(), bad)
-        yield name, values
+        one = answered.shape[1] == 1
+        yield name, pa.array(answered[:, 0], mask=bad) if one else _lists(answered.tolist(), bad, pa.float64())
         return
     names = np.array(outputs.classes, object)
     if not outputs.exclusive:
-        yield name, _lists([names[row > 0].tolist() for row in answered], bad, pa.list_(pa.string()))
+        yield name, _lists([names[row > 0].tolist() for row in answered], bad, pa.string())
         return
     odds = np.exp(answered - answered.max(axis=1, keepdims=True))
     yield name, pa.array(names[answered.argmax(axis=1)], pa.string(), mask=bad)
     yield f"{name}_probability", pa.array(1 / odds.sum(axis=1), mask=bad)
 
 
-def _lists(values: list[list[Any]], bad: npt.NDArray[np.bool_], kind: pa.DataType | None = None) -> pa.Array:
-    return pa.array([None if is_bad else each for each, is_bad in zip(values, bad, strict=True)], kind)
+def _lists(values: list[list[Any]], bad: npt.NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
+    """Lists of `kind`, also where every row is bad: all pieces of a file have one schema."""
+    return pa.array([None if is_bad else each for each, is_bad in zip(values, bad, strict=True)], pa.list_(kind))

@@ -132,10 +132,10 @@ def label_by_worker(job: Job, name: str) -> dict[str, list[Outcome]]:
 
 
 def keep_network(
-    folder: Path, heads: dict[str, Outputs], in_features: int, seed: int = 0, model: Network = LINEAR
+    folder: Path, heads: dict[str, Outputs], in_features: int, seed: int = 0, model: Network = LINEAR, width: int = 1
 ) -> tuple[ModelRecord, MultiHead]:
-    """An untrained network, kept as a finished model."""
-    plan = NetworkPlan(in_features, model, {name: HeadPlan(len(o.classes) or 1) for name, o in heads.items()})
+    """An untrained network, kept as a finished model; its heads of values say `width` numbers."""
+    plan = NetworkPlan(in_features, model, {name: HeadPlan(len(o.classes) or width) for name, o in heads.items()})
     network = build_network(plan, seed)
     weights = safetensors.torch.save(dict(network.state_dict()))
     record = ModelRecord(

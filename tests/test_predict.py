@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,19 +15,24 @@ import safetensors.numpy
 
 from distill.errors import PoolError, RejectedError, StorageError
 from distill.job import Outputs
+from distill.pool.formats.arrow import ArrowShard
+from distill.pool.formats.base import Taken
+from distill.pool.formats.csv import CsvShard
+from distill.pool.formats.jsonl import JsonlShard
 from distill.predict import predict_files
 from distill.schema import seal
 from tests.command import distill
 from tests.making import keep_network
+from tests.pool.formats.writing import file_of, table_file
 from tests.tiny import write_pool
 
 PIXELS = {"kind": "vector", "columns": ["pixels"]}
 HEADS = {"main": Outputs("logits", ("a", "b", "c"), exclusive=True), "size": Outputs("value")}
 
 
-def export(folder: Path, *, features=PIXELS, times: float = 1.0) -> str:
-    """As `distill export` writes it, the network's weights multiplied."""
-    record, network = keep_network(folder / "kept", HEADS, 4)
+def export(folder: Path, *, features=PIXELS, times: float = 1.0, width: int = 1) -> str:
+    """As `distill export` writes it, the network's weights multiplied; its value is `width` numbers."""
+    record, network = keep_network(folder / "kept", HEADS, 4, width=width)
     weights = safetensors.numpy.save(
         {name: each.numpy() * np.float32(times) for name, each in network.state_dict().items()}
     )
@@ -154,3 +160,99 @@ def test_a_column_that_holds_no_text_is_told_without_its_file(tmp_path):
     file = write(tmp_path / "in" / "a.parquet", pa.array([1, 2]))
     with pytest.raises(PoolError, match=rf"^{file}: column 'pixels' of type int64 holds no text\. Store text there"):
         predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("bad", [range(8_192), range(8_192, 8_200), range(8_200)])
+def test_a_piece_of_rejected_rows_has_another_type_of_lists(tmp_path, bad):
+    rows = [None if row in bad else [1.0, 2.0, 3.0, 4.0] for row in range(8_200)]
+    write(tmp_path / "in" / "a.parquet", pa.array(rows, pa.list_(pa.float32(), 4)))
+    write(tmp_path / "in" / "b.parquet", pa.array([[1.0, 2.0, 3.0, 4.0]], pa.list_(pa.float32(), 4)))
+    write(tmp_path / "in" / "empty.parquet", pa.array([], pa.list_(pa.float32(), 4)))
+    done = predict_files(export(tmp_path, width=3), str(tmp_path / "in"), str(tmp_path / "out"))
+    assert [(each.rows, each.rejected) for each in done] == [(8_200, len(bad)), (1, 0), (0, 0)]
+    sizes = pq.read_table(done[0].url)["predicted_size"]
+    assert [row for row, said in enumerate(sizes.to_pylist()) if said is None] == list(bad)
+    for each in done:
+        assert pq.read_schema(each.url).field("predicted_size").type == pa.list_(pa.float64())
+
+
+@pytest.mark.parametrize(("ending", "times"), [("parquet", 1), ("arrow", 1), ("jsonl", 1), ("csv", 2)])
+def test_a_file_is_decoded_anew_for_each_piece(tmp_path, monkeypatch, ending, times):
+    """Of CSV the rows are counted too, before they are read."""
+    rows, decoded = 30_000, []
+
+    def counted(real):
+        def counting(*args, **options):
+            made = real(*args, **options)
+            decoded.append(len(made.table if isinstance(made, Taken) else made))
+            return made
+
+        return counting
+
+    def batches(*args, real=pq.ParquetFile.iter_batches, **options):
+        for batch in real(*args, **options):
+            decoded.append(len(batch))
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", batches)
+    for shard, name in (
+        (pq.ParquetFile, "read_row_groups"),
+        (ArrowShard, "_decode"),
+        (JsonlShard, "_fast"),
+        (CsvShard, "_parse"),
+    ):
+        monkeypatch.setattr(shard, name, counted(getattr(shard, name)))
+    table = pa.table({name: pa.array(np.arange(rows, dtype=np.float32)) for name in "abcd"})
+    (tmp_path / "in").mkdir()
+    content = table_file(table, ending, rows) if ending in ("parquet", "arrow") else file_of(table.to_pylist(), ending)
+    (tmp_path / "in" / f"a.{ending}").write_bytes(content)
+    made = export(tmp_path, features={"kind": "vector", "columns": list("abcd")})
+    (done,) = predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
+    assert (done.rows, done.rejected) == (rows, 0)
+    assert len(pq.read_table(done.url)["predicted_main"].drop_null()) == rows
+    assert sum(decoded) == times * rows
+
+
+def test_a_rejected_row_of_a_later_piece_is_told_at_another_place(tmp_path):
+    lines = [f'{{"id": {row}, "pixels": [1, 2, 3, 4]}}\n' for row in range(20_000)]
+    lines[9_000] = lines[16_384] = "{broken\n"
+    (tmp_path / "a.jsonl").write_text("".join(lines))
+    (done,) = predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
+    assert (done.rows, done.rejected) == (20_000, 2)
+    assert done.why.startswith(f"{tmp_path}/a.jsonl: row 9000: undecodable: the line is no JSON object")
+    made = pq.read_table(done.url).to_pylist()
+    assert [row for row, each in enumerate(made) if each["rejected"]] == [9_000, 16_384]
+    assert all(each["id"] == (None if each["rejected"] else row) for row, each in enumerate(made))
+
+
+OTHERS = [
+    (["a1", 7, "a2", None, {"b": [1.5, "c"]}], ["a1", "7", "a2", None, '{"b": [1.5, "c"]}']),
+    ([{"b": 1}, None, {}, ["x"], "\ud800"], ['{"b": 1}', None, "{}", '["x"]', '"\\ud800"']),
+    ([1, True, 2.5, [3], 4], ["1", "true", "2.5", "[3]", "4"]),
+    ([1, 2, None, 3, 4], [1, 2, None, 3, 4]),
+    ([[1], [2, 3], None, [], [4]], [[1], [2, 3], None, [], [4]]),
+]
+
+
+@pytest.mark.parametrize(("given", "copied"), OTHERS)
+def test_a_column_that_the_student_does_not_read_rejects_a_row(tmp_path, given, copied):
+    rows = [{"pixels": [1, 2, 3, 4], "other": value} for value in given]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    (done,) = predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
+    assert done.rejected == 0
+    made = pq.read_table(done.url)
+    assert made["other"].to_pylist() == copied
+    assert made["predicted_main"].null_count == 0
+
+
+def test_a_column_that_the_student_reads_is_copied_as_text(tmp_path):
+    rows = [[1, 2, 3, 4], "dark", {"b": 1}]
+    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps({'pixels': row, 'other': row})}\n" for row in rows))
+    (done,) = predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
+    made = pq.read_table(done.url)
+    assert made["other"].to_pylist() == ["[1, 2, 3, 4]", "dark", '{"b": 1}']
+    assert made["rejected"].to_pylist() == [
+        None,
+        "undecodable: column 'pixels' holds 'dark', where most rows hold lists of numbers",
+        "undecodable: column 'pixels' holds {'b': 1}, where most rows hold lists of numbers",
+    ]

@@ -7,6 +7,7 @@ from distill.pool.features import Rows, as_matrix, decode_features, decode_targe
 from distill.pool.footers import Footing, look_at, read_footers
 from distill.pool.formats import (
     INDEXED,
+    Copied,
     Footer,
     RowReader,
     Taken,
@@ -30,6 +31,7 @@ __all__ = [
     "INDEXED",
     "MADE_MARKER",
     "WHOLE",
+    "Copied",
     "Footer",
     "Footing",
     "Fragment",

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from distill.errors import PoolError
 from distill.job import Format
-from distill.pool.formats.base import Footer, Rejected, Taken, check_columns, check_keys
+from distill.pool.formats.base import Copied, Footer, Rejected, Taken, check_columns, check_keys
 from distill.pool.formats.opening import SAID, no_rows, opened, plain, reading, told
 from distill.pool.formats.reader import RowReader
 from distill.pool.listed import require_listed
@@ -21,6 +21,7 @@ from distill.storage import Storage
 
 __all__ = [
     "INDEXED",
+    "Copied",
     "Footer",
     "Rejected",
     "RowReader",

@@ -20,6 +20,10 @@ Rejected = dict[int, tuple[str, str]]
 """Offset of a row → reason code and message."""
 
 
+class Copied(str):
+    """The name of a column that is asked for to be copied, not to be understood: JSON lines of several kinds, or objects, are its text then."""
+
+
 @dataclass(frozen=True)
 class Footer:
     """What a file says of itself: rows of each row group, and its Arrow schema (of the first rows, where a format has none)."""

@@ -1,7 +1,8 @@
 """JSON lines: a row is a line that is not blank and holds an object; a field that an object lacks is null.
 
 The types of the first lines are an explicit schema for pyarrow's reader. Where that does not fit every line, the file is read line
-by line: a broken line keeps its slot, and so does a value of another kind than most of its column. Both ways number rows alike,
+by line: a broken line keeps its slot, and so does a value of another kind than most of its column (where that is only `Copied`, all its values are
+text: text as it stands, others as JSON). Both ways number rows alike,
 because the fast one is taken only where each line is seen to be one whole object, and agree on types, because a schema that
 fits every line is the one that the slow way finds.
 """
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from distill.errors import PoolError
-from distill.pool.formats.base import UNDECODABLE, Footer, Rejected, Streamed, Taken, check_columns
+from distill.pool.formats.base import UNDECODABLE, Copied, Footer, Rejected, Streamed, Taken, check_columns
 from distill.pool.formats.whole import read_whole
 
 _HEAD_ROWS = 1_000
@@ -94,11 +95,13 @@ class JsonlShard:
 
     def _array(self, name: str, values: list[Any], rejected: Rejected) -> pa.Array:
         kind = column_type(values)
+        family = _family_of(kind)
+        if isinstance(name, Copied) and any(value is not None and _family(value) != family for value in values):
+            return _texts(name, values, rejected)
         if kind == _UNNAMED:
             raise PoolError(
                 f"{self._where}: column {name!r} holds objects, or lists of no numbers. Store numbers, lists of numbers or text."
             )
-        family = _family_of(kind)
         for row, value in enumerate(values):
             if value is not None and _family(value) != family:
                 said = f"column {name!r} holds {_clipped(value)}, where most rows hold {family}"
@@ -146,7 +149,18 @@ def _family(value: Any) -> str:
 def _family_of(kind: pa.DataType) -> str:
     if pa.types.is_list(kind):
         return "lists of numbers"
-    return {pa.string(): "text", pa.bool_(): "true or false"}.get(kind, "numbers")
+    return {pa.string(): "text", pa.bool_(): "true or false", _UNNAMED: "no kind"}.get(kind, "numbers")
+
+
+def _texts(name: str, values: list[Any], rejected: Rejected) -> pa.Array:
+    for row, value in enumerate(values):
+        if value is not None and _family(value) != "text":
+            try:
+                values[row] = json.dumps(value)
+            except RecursionError:
+                rejected.setdefault(row, (UNDECODABLE, f"column {name!r} is nested too deep to be copied"))
+                values[row] = None
+    return pa.array(values, pa.string())
 
 
 def _is_unicode(text: str) -> bool:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.errors import PoolError
+from distill.pool.formats.base import Copied
 from distill.pool.formats.jsonl import JsonlShard
 from distill.storage import open_storage
 from tests.pool.formats.writing import read
@@ -127,3 +128,12 @@ def test_a_field_that_the_first_rows_lack_is_unknown(tmp_path):
 def test_objects_are_taken_for_features(tmp_path):
     with pytest.raises(PoolError, match="column 'o' holds objects"):
         read(open_storage(str(tmp_path)), b'{"o": {"a": 1}}\n', ["o"], range(1), "jsonl")
+
+
+def test_deep_nesting_that_is_only_copied_stops_the_file():
+    """What Python 3.11 can parse it cannot always write again: it comes to its limit a few levels earlier."""
+    lines = [f'{{"x": {"[" * depth}{"]" * depth}}}' for depth in range(500, 1_000)]
+    taken = shard(lines)._slow([Copied("x")])
+    for row, said in enumerate(taken.table["x"].to_pylist()):
+        assert (said is None) == (row in taken.rejected)
+        assert said is None or json.loads(lines[row])["x"] == json.loads(said)
