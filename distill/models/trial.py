@@ -1,4 +1,5 @@
-"""Networks of the user's own, tried on the driver before any work: a trunk that cannot be trained must not be found out once the labels are paid for.
+"""Networks that may not fit, the user's own and those with a shape, tried on the driver before any work: one that cannot be trained must not be found
+out once the labels are paid for.
 
 What was found right is kept under the root, so that a finished job opens no input for it.
 """
@@ -19,9 +20,9 @@ from distill.storage import open_storage
 
 
 def try_networks(job: Job) -> None:
-    """Try every network of the user's own that the job names. Raises JobError."""
+    """Try every network of the user's own, or with a shape, that the job names. Raises JobError."""
     for where, pool, plan in _plans(job):
-        if plan.own:
+        if _tried(plan):
             seen = open_pool(job, pool)
             told = ["own", seen.inventory.content, seen.features.model_dump(mode="json"), plan.to_plain()]
             checks, key = open_storage(job.root_uri).folder("checks"), digest(told)[:32]
@@ -32,7 +33,7 @@ def try_networks(job: Job) -> None:
 
 def try_own(plan: NetworkPlan, where: str) -> None:
     """Build the plan's network and hold its user's parts against what training takes for granted. Raises JobError."""
-    if not plan.own and not isinstance(plan.model, Cnn | Rnn):  # whose shape may be another than the rows'
+    if not _tried(plan):
         return
     from distill.models.network import build_network, require_own_teachable
 
@@ -41,6 +42,12 @@ def try_own(plan: NetworkPlan, where: str) -> None:
         require_own_teachable(plan)
     except JobError as error:
         raise JobError(f"{where}.{error}") from error
+
+
+def _tried(plan: NetworkPlan) -> bool:
+    """Whether it has a network of the user's own, or one whose shape may be another than the rows'."""
+    networks = (plan.model, *(head.model for head in plan.heads.values()))
+    return bool(plan.own) or any(isinstance(network, Cnn | Rnn) for network in networks)
 
 
 def _plans(job: Job) -> Iterator[tuple[str, str, NetworkPlan]]:

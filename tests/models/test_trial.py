@@ -1,4 +1,4 @@
-"""Networks of the user's own are tried before anything is labelled, once."""
+"""Networks that may not fit are tried before anything is labelled, once."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ def test_a_wrong_network_is_found_out_once_the_labels_are_paid_for(folder):
     heads = f"heads = {{ main = {{ model = {MODEL} }} }}\n    training = {{"
     with pytest.raises(JobError, match=r"students\.small\.heads\.main\.model: no answer of Trunk"):
         try_networks(own(folder, WRONG, JOB.replace("training = {", heads)))
+
+
+@pytest.mark.parametrize("shape", ['"rnn", shape = [3, 2]', '"cnn", shape = [1, 3, 2]'])
+def test_a_shape_of_other_rows_is_found_out_once_the_labels_are_paid_for(folder, shape):
+    said = r"shape = \[.*\] holds 6 numbers, but a row has 4"
+    before, kind, after = JOB.rpartition('kind = "linear"')
+    with pytest.raises(JobError, match=rf"job\.toml: students\.small\.model\.{said}"):
+        try_networks(tiny_job(folder, f"{before}kind = {shape}{after}"))
+    heads = f"heads = {{ main = {{ model = {{ kind = {shape} }} }} }}\n    training = {{"
+    with pytest.raises(JobError, match=rf"job\.toml: students\.small\.heads\.main\.model\.{said}"):
+        try_networks(tiny_job(folder, JOB.replace("training = {", heads)))
+    try_networks(tiny_job(folder, f"{before}{kind.replace('linear', 'rnn')}, shape = [2, 2]{after}"))
 
 
 def test_a_finished_job_tries_its_networks_at_every_look(folder, monkeypatch):
