@@ -45,10 +45,10 @@ def check_own(job: Job, model: object, where: str) -> Problems:
             yield str(error)
 
 
-def check_networks(job: Job, student: Student, pools: Sequence[str], where: str) -> Problems:
-    """Whether the trunk and the heads' own networks can see these pools, and alike, whether the user's own are there, and whether widths stand where
+def check_networks(job: Job, student: Student, where: str) -> Problems:
+    """Whether the trunk and the heads' own networks can see its pools, and alike, whether the user's own are there, and whether widths stand where
     they may."""
-    yield from check_learnable(job, pools, student.model, where)
+    yield from check_learnable(job, student.pools, student.model, where)
     for key, own in own_models(student.model, student.heads).items():
         yield from check_own(job, own, f"{where}.{key}")
     for name, head in student.heads.items():
@@ -58,7 +58,7 @@ def check_networks(job: Job, student: Student, pools: Sequence[str], where: str)
                 f'Text is read by "ngram_bag" or a custom network with `text` alone, with the same buckets, ngrams and most in all heads.'
             )
         elif head.model is not None:
-            yield from check_learnable(job, pools, head.model, f"{where}.heads.{name}")
+            yield from check_learnable(job, student.pools, head.model, f"{where}.heads.{name}")
         outputs = head_outputs(job, student, name)
         if head.width is not None and outputs.kind != "value":
             yield f"{where}.heads.{name}.width = {head.width}: its terms teach {outputs.said}, which are aligned by name. Leave it out."
