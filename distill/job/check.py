@@ -190,9 +190,6 @@ def _students(job: Job) -> Problems:
         yield from _training(student.training, f"{where}.training")
         yield from check_shares(student, where)
         yield from _rows(job, student, where)
-        held_out = student.early_stop.rows if student.early_stop else None
-        pools = (*student.on, *(term.pool for term in student.terms if term.pool), *([held_out] if held_out else []))
-        yield from check_learnable(job, pools, student.model, where)
         yield from check_networks(job, student, where)
         for number, term in enumerate(student.terms):
             yield from check_term(job, student, term, f"{where}.terms.{number}")

@@ -46,7 +46,9 @@ def check_own(job: Job, model: object, where: str) -> Problems:
 
 
 def check_networks(job: Job, student: Student, where: str) -> Problems:
-    """Whether heads with networks of their own see what the trunk sees, whether the user's own are there, and whether widths stand where they may."""
+    """Whether the trunk and the heads' own networks can see its pools, and alike, whether the user's own are there, and whether widths stand where
+    they may."""
+    yield from check_learnable(job, student.pools, student.model, where)
     for key, own in own_models(student.model, student.heads).items():
         yield from check_own(job, own, f"{where}.{key}")
     for name, head in student.heads.items():
@@ -55,6 +57,8 @@ def check_networks(job: Job, student: Student, where: str) -> Problems:
                 f"{where}.{head_key(name)}.kind = {head.model.kind!r}: does not see rows as the student's own network, {student.model.kind!r}, does. "
                 f'Text is read by "ngram_bag" or a custom network with `text` alone, with the same buckets, ngrams and most in all heads.'
             )
+        elif head.model is not None:
+            yield from check_learnable(job, student.pools, head.model, f"{where}.heads.{name}")
         outputs = head_outputs(job, student, name)
         if head.width is not None and outputs.kind != "value":
             yield f"{where}.heads.{name}.width = {head.width}: its terms teach {outputs.said}, which are aligned by name. Leave it out."

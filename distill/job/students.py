@@ -198,6 +198,13 @@ class Student(Table):
     """Default: the job's."""
 
     @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools whose rows it sees: those it is taught on, then the one it is stopped by."""
+        held_out = self.early_stop.rows if self.early_stop else None
+        taught = (*self.on, *(term.pool for term in self.terms))
+        return tuple(dict.fromkeys(pool for pool in (*taught, held_out) if pool))
+
+    @property
     def head_names(self) -> tuple[str, ...]:
         """Heads in the order in which terms name them."""
         return tuple(dict.fromkeys(term.head for term in self.terms))

@@ -101,8 +101,8 @@ def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
 
 
-def trunk_width(model: Network, in_features: int) -> int:
-    """H of a trunk of ours. Raises JobError where a model's shape does not fit the features."""
+def trunk_width(model: Network, in_features: int, key: str = TRUNK) -> int:
+    """H of a network of ours. Raises JobError by its key where its shape does not fit the features."""
     if isinstance(model, Linear):
         return in_features
     if isinstance(model, Mlp):
@@ -112,7 +112,7 @@ def trunk_width(model: Network, in_features: int) -> int:
     assert not isinstance(model, CustomModel)
     if math.prod(model.shape) != in_features:
         raise JobError(
-            f"model.shape = {list(model.shape)} holds {math.prod(model.shape)} numbers, but a row has {in_features}. Correct the shape."
+            f"{key}.shape = {list(model.shape)} holds {math.prod(model.shape)} numbers, but a row has {in_features}. Correct the shape."
         )
     return model.hidden
 
@@ -120,7 +120,8 @@ def trunk_width(model: Network, in_features: int) -> int:
 def _made(plan: NetworkPlan, key: str, model: Network) -> tuple[nn.Module, int]:
     """The network under `key`, and its H."""
     if not isinstance(model, CustomModel):
-        return _trunk(model, plan.in_features), trunk_width(model, plan.in_features)
+        width = trunk_width(model, plan.in_features, key)
+        return _trunk(model, plan.in_features), width
     module = make_own(model, plan.in_features, plan.code[key], key)
     return module, own_width(module, model, plan.in_features, key)
 
@@ -132,7 +133,6 @@ def _seeded(plan: NetworkPlan, key: str, model: Network, seed: int) -> nn.Module
 
 
 def _trunk(model: Network, in_features: int) -> nn.Module:
-    trunk_width(model, in_features)
     if isinstance(model, Mlp):
         layers = [
             layer

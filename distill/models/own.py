@@ -6,7 +6,9 @@ Other ranks, lanes, restarts and readers must have the very same network, so `re
 - that answers otherwise once another one's weights are loaded into it: something that it drew is neither parameter nor buffer;
 - whose buffers move in training, such as BatchNorm's running statistics: each worker and each lane sees other rows and would keep other
   numbers, so that what is kept would depend on how many there were, against what `gradients = "lanes"` promises;
-- with parameters that no answer depends on: data-parallel workers would wait for their gradients.
+- with parameters that no answer depends on: data-parallel workers would wait for their gradients;
+- that answers a row of zeros with what is no number, or has such gradients there: padded and rejected rows are zeros, and though their losses
+  weigh 0, 0 · NaN is NaN.
 
 Only what it is asked here can be seen: state that Python code keeps beside the tensors is the user's own care.
 """
@@ -102,6 +104,11 @@ def _require_steady(module: nn.Module, model: CustomModel, in_features: int, whe
         if answered.requires_grad
         else ()
     )
+    if not all(bool(each.isfinite().all()) for each in (answered, *found) if each is not None):
+        raise JobError(
+            f"{where}: {model.name} answers a row of zeros with what is no finite number, or has such gradients there. Padded and rejected rows are "
+            f"zeros, and one NaN among them ends the training: define it there, as by x / x.norm().clamp_min(1e-6)."
+        )
     idle = [name for name, value in zip(learning, found or [None] * len(learning), strict=True) if value is None]
     if idle:
         raise JobError(
@@ -129,10 +136,12 @@ def _asked(module: nn.Module, model: CustomModel, in_features: int, where: str, 
 
 
 def _some_rows(model: CustomModel, in_features: int) -> Tensor:
-    """Rows as it will see them: of text, one without a word and one with the last place of the table throughout."""
+    """Rows as it will see them, one of them zeros, as padding is: of text, one without a word and one with the last place of the table throughout."""
     if model.text is not None:
         return torch.tensor([[0], [model.text.buckets]], dtype=torch.int32).expand(_ROWS, model.text.most)
-    return torch.randn(_ROWS, in_features, generator=torch.Generator().manual_seed(0))
+    drawn = torch.randn(_ROWS, in_features, generator=torch.Generator().manual_seed(0))
+    drawn[-1] = 0
+    return drawn
 
 
 def seen_numbers(model: CustomModel, in_features: int) -> int:

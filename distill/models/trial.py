@@ -1,4 +1,5 @@
-"""Networks of the user's own, tried on the driver before any work: a trunk that cannot be trained must not be found out once the labels are paid for.
+"""Networks that may not fit, the user's own and those with a shape, tried on the driver before any work, and the widths of the pools that one network
+sees: what cannot be trained must not be found out once the labels are paid for.
 
 What was found right is kept under the root, so that a finished job opens no input for it.
 """
@@ -8,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from distill.errors import JobError
-from distill.job import Eszsl, Job
+from distill.errors import ContractError, JobError
+from distill.job import Eszsl, Job, pool_outputs
+from distill.job.held_out import fit_student, usual_loss
 from distill.job.models import Cnn, Rnn
 from distill.job.own import fit_code, student_code
 from distill.models.record import HeadPlan, NetworkPlan
@@ -19,10 +21,11 @@ from distill.storage import open_storage
 
 
 def try_networks(job: Job) -> None:
-    """Try every network of the user's own that the job names. Raises JobError."""
-    for where, pool, plan in _plans(job):
-        if plan.own:
-            seen = open_pool(job, pool)
+    """Try every network of the user's own, or with a shape, that the job names, and the pools that each sees. Raises JobError, ContractError."""
+    for where, pools, plan in _plans(job):
+        require_one_width(job, pools, where)
+        if _tried(plan):
+            seen = open_pool(job, pools[0])
             told = ["own", seen.inventory.content, seen.features.model_dump(mode="json"), plan.to_plain()]
             checks, key = open_storage(job.root_uri).folder("checks"), digest(told)[:32]
             if checks.read_or_none(key) is None:
@@ -30,9 +33,28 @@ def try_networks(job: Job) -> None:
                 checks.put(key, seal({"own": where}))
 
 
+def require_one_width(job: Job, pools: tuple[str, ...], where: str) -> None:
+    """Refuse pools of different widths, which one network cannot see; `where` is the key of who sees them. Raises ContractError."""
+    memo = ("one width", *pools)
+    if memo in job.memo:
+        return
+    opened = [open_pool(job, pool) for pool in dict.fromkeys(pools)]
+    told = ["widths", *([pool.inventory.content, pool.features.model_dump(mode="json")] for pool in opened)]
+    checks, key = open_storage(job.root_uri).folder("checks"), digest(told)[:32]
+    if len(opened) > 1 and checks.read_or_none(key) is None:
+        if len({pool.width for pool in opened}) > 1:
+            said = ", ".join(f"pools.{pool.name} has {pool.width}" for pool in opened)
+            raise ContractError(
+                f"{job.path}: {where}: sees pools whose rows have different numbers of features: {said}. "
+                f"Give them columns of one width, or leave out those of another."
+            )
+        checks.put(key, seal({"widths": where}))
+    job.memo[memo] = True
+
+
 def try_own(plan: NetworkPlan, where: str) -> None:
     """Build the plan's network and hold its user's parts against what training takes for granted. Raises JobError."""
-    if not plan.own and not isinstance(plan.model, Cnn | Rnn):  # whose shape may be another than the rows'
+    if not _tried(plan):
         return
     from distill.models.network import build_network, require_own_teachable
 
@@ -43,14 +65,24 @@ def try_own(plan: NetworkPlan, where: str) -> None:
         raise JobError(f"{where}.{error}") from error
 
 
-def _plans(job: Job) -> Iterator[tuple[str, str, NetworkPlan]]:
-    """Of fits and students: the key, a pool that is seen, and the networks, as far as the job alone tells."""
-    trunk = {"": HeadPlan(1)}
+def _tried(plan: NetworkPlan) -> bool:
+    """Whether it has a network of the user's own, or one whose shape may be another than the rows'."""
+    networks = (plan.model, *(head.model for head in plan.heads.values()))
+    return bool(plan.own) or any(isinstance(network, Cnn | Rnn) for network in networks)
+
+
+def _plans(job: Job) -> Iterator[tuple[str, tuple[str, ...], NetworkPlan]]:
+    """Of fits and students: the key, the pools that are seen, and the networks, as far as the job alone tells."""
+    trunk, judged = {"": HeadPlan(1)}, (job.evaluate.on,) if job.evaluate else ()
     for name, fit in job.fit.items():
         if not isinstance(fit.model, Eszsl):
-            yield f"fit.{name}", fit.on, NetworkPlan(0, fit.model, trunk, fit_code(job, name))
+            student = fit_student(fit, usual_loss(pool_outputs(job, fit.on)))
+            yield f"fit.{name}", student.pools, NetworkPlan(0, fit.model, trunk, fit_code(job, name))
     for variant in job.variants:
         where, student = f"students.{variant.student}", variant.spec
-        pools = (*student.on, *(term.pool for term in student.terms if term.pool))
         heads = {name: HeadPlan(1, head.model) for name, head in student.heads.items()}
-        yield where, pools[0], NetworkPlan(0, student.model, {**trunk, **heads}, student_code(job, student, where))
+        yield (
+            where,
+            (*student.pools, *judged),
+            NetworkPlan(0, student.model, {**trunk, **heads}, student_code(job, student, where)),
+        )

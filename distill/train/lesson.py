@@ -41,7 +41,7 @@ from distill.models.identity import (
     student_folder,
     student_pins,
 )
-from distill.models.trial import try_own
+from distill.models.trial import require_one_width, try_own
 from distill.pool import open_pool
 from distill.storage import Storage
 from distill.train.own_loss import OwnLoss, try_own_losses
@@ -155,6 +155,7 @@ class _Asked:
 
 def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     variant, heads, student = asked.variant, asked.heads, asked.variant.spec
+    require_one_width(job, student.pools, asked.key)
     sources, where = lesson_sources(job, student)
     widths = {head: _head_width(job, student, head, outputs) for head, outputs in heads.items()}
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}

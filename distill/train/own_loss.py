@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from distill.errors import DistillError, JobError, TrainingError
 from distill.job import Job, Outputs
+from distill.job.held_out import held_out_term
 from distill.job.outputs import term_outputs
 from distill.job.source import PythonFile, own_lines
-from distill.job.students import CustomLoss, Student
+from distill.job.students import CustomLoss, Student, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,26 +41,35 @@ def own_loss(loss: OwnLoss, mine: Tensor, taught: Tensor, known_B: Tensor) -> Te
 def try_own_losses(job: Job, student: Student, where: str) -> None:
     """Ask a student's own losses, as far as the job alone says how many numbers they are given; `where` is its key. Raises JobError."""
     for number, term in enumerate(student.terms):
-        if isinstance(term.loss, CustomLoss):
-            key = f"{where}.terms.{number}.loss"
-            loss = OwnLoss(job.custom_source(term.loss, key), term.loss.name, f"{job.path}: {key}")
-            loss.file.load(loss.name, loss.said)
-            source = term_outputs(job, term)
-            if source.classes:
-                _try(loss, source, term.pool is not None)
+        _try_term(job, term, f"{where}.terms.{number}.loss", teaches=True)
+    if student.early_stop is not None:
+        _try_term(job, held_out_term(job, student.early_stop), f"{where}.early_stop.loss", teaches=False)
 
 
-def _try(loss: OwnLoss, source: Outputs, target: bool) -> None:
+def _try_term(job: Job, term: Term, key: str, *, teaches: bool) -> None:
+    """A loss that only measures need not follow the student's numbers."""
+    if not isinstance(term.loss, CustomLoss):
+        return
+    loss = OwnLoss(job.custom_source(term.loss, key), term.loss.name, f"{job.path}: {key}")
+    loss.file.load(loss.name, loss.said)
+    source = term_outputs(job, term)
+    if not source.classes:
+        return
+    mine, taught = _two_rows(source, target=term.pool is not None)
+    try:
+        _asked(loss, mine.requires_grad_(teaches), taught)
+    except DistillError as error:
+        raise JobError(f"{error}\nTwo rows of {len(source.classes)} random numbers were tried.") from error
+
+
+def _two_rows(source: Outputs, *, target: bool) -> tuple[Tensor, Tensor]:
+    """What a student may answer, and what it may be taught."""
     import torch
 
-    width = len(source.classes)
-    mine, taught = torch.randn(2, 2, width, generator=torch.Generator().manual_seed(0))
+    mine, taught = torch.randn(2, 2, len(source.classes), generator=torch.Generator().manual_seed(0))
     if target:
         taught = taught.argmax(dim=1) if source.exclusive else (taught > 0).float()
-    try:
-        _asked(loss, mine.requires_grad_(), taught)
-    except DistillError as error:
-        raise JobError(f"{error}\nTwo rows of {width} random numbers were tried.") from error
+    return mine, taught
 
 
 def _asked(loss: OwnLoss, mine: Tensor, taught: Tensor) -> Tensor:

@@ -349,6 +349,11 @@ def test_a_cnn_folds_images_by_another_order_than_they_have(tmp_path):
     assert tiny_job(tmp_path, right).pools["test"].features.shape == (8, 6, 3)
     with pytest.raises(JobError, match=r"images of pools\.unlabelled are 8 high, 6 wide.*Write \[3, 8, 6\]"):
         tiny_job(tmp_path, job.replace('{ kind = "linear" }', '{ kind = "cnn", shape = [8, 6, 3] }'))
+    heads = '{ kind = "linear" }\n    heads = { main = { model = { kind = "cnn", shape = [8, 6, 3] } } }'
+    with pytest.raises(
+        JobError, match=r"students\.combined\.heads\.main\.model\.shape = \[8, 6, 3\]: .*Write \[3, 8, 6\]"
+    ):
+        tiny_job(tmp_path, job.replace('{ kind = "linear" }', heads))
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,20 @@ def test_a_module_that_ranks_or_readers_would_not_have_alike_is_trained(code, sa
     refused(code, said)
 
 
+@pytest.mark.parametrize(
+    ("answer", "more"),
+    [
+        ("self.layer(x / NORM)", "pass"),
+        ("(self.layer(x) ** 2).sum(1, keepdim=True).sqrt()", "self.layer = nn.Linear(in_features, hidden, bias=False)"),
+    ],
+)
+def test_padding_makes_the_loss_no_number(answer, more):
+    """Of the second one the answers are numbers, and the gradients are not."""
+    norm = "x.norm(dim=1, keepdim=True)"
+    refused(source(answer=answer.replace("NORM", norm), more=more), "Padded and rejected rows are zeros")
+    require_own_teachable(plan(source(answer=f"self.layer(x / {norm}.clamp_min(1e-6))")))
+
+
 def test_the_users_own_lines_are_hidden_behind_ours():
     code = PythonFile("/job/wrong.py", source(more="self.layer = nn.Linear(hidden / 0, 3)").text)
     told = refused(code, "ZeroDivisionError: division by zero")

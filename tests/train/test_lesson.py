@@ -31,6 +31,11 @@ class Labeler:
     def label(self, features):
         return features[:, 2:]
 """
+WIDE = """[pools.wide]
+    path = "wide"
+    target = "kind"
+    classes = ["a", "b", "c"]
+"""
 JOB = """
     root = "root"
     seed = 3
@@ -236,6 +241,16 @@ def test_labels_that_are_missing_or_mean_something_else_are_learned(folder, tmp_
     cut = tiny_job(folder, JOB.replace("fragment_rows = 64", "fragment_rows = 100"))
     with pytest.raises(ContractError, match="fragment_rows = 64, now 100"):
         student_lesson(cut, cut.variants[0])
+
+
+def test_rows_of_another_width_fail_inside_torch(folder):
+    write_pool(folder / "wide", [30], width=6)
+    wide = JOB.replace("[students.small]\n", f"{WIDE}    [students.small]\n")
+    stop = wide.replace("[students.small]\n", '[students.small]\n    early_stop = { learns = "pools.wide" }\n')
+    for text in (stop, wide.replace('"pools.labelled"', '"pools.wide"')):
+        job = tiny_job(folder, text)
+        with pytest.raises(ContractError, match=r"students\.small: sees .*pools\.one has 4, .*pools\.wide has 6\."):
+            student_lesson(job, job.variants[0])
 
 
 def test_a_finished_model_is_trained_again(folder, tmp_path):

@@ -20,14 +20,22 @@ JOB = """
     classes = ["a", "b", "c"]
     [labels.teacher]
     labeler = { kind = "custom", file = "mine.py" }
-    over = ["rows"]
+    over = [OVER]
     [students.small]
     model = MODEL
     training = { epochs = 1, batch_rows = 64, lanes = 4, learning_rate = RATE, optimizer = "sgd" }
     [[students.small.terms]]
     learns = "LEARNS"
     loss = LOSS
+    MORE
 """
+STOP = """
+    [pools.held]
+    path = "held"
+    [students.small.early_stop]
+    learns = "labels.teacher"
+    over = "held"
+    loss = """
 OWN = '{ kind = "custom", file = "loss.py", name = "NAME" }'
 LOSSES = """
 def good(student, taught):
@@ -44,14 +52,15 @@ def raises(student, taught):
 @pytest.fixture
 def job(tmp_path):
     write_pool(tmp_path / "rows", [64])
+    write_pool(tmp_path / "held", [16])
     (tmp_path / "loss.py").write_text(LOSSES, "utf-8")
     (tmp_path / "mine.py").write_text(
         "class Labeler:\n    revision = '1'\n    classes = ('a', 'b', 'c')\n    def label(self, x):\n        return x[:, :3]\n"
     )
 
-    def made(loss, learns="labels.teacher", model='{ kind = "linear" }', rate="0.1"):
+    def made(loss, learns="labels.teacher", model='{ kind = "linear" }', rate="0.1", over='"rows"', more=""):
         text = JOB.replace("LOSS", loss).replace("LEARNS", learns).replace("MODEL", model).replace("RATE", rate)
-        return tiny_job(tmp_path, text)
+        return tiny_job(tmp_path, text.replace("OVER", over).replace("MORE", more))
 
     return made
 
@@ -68,6 +77,17 @@ def job(tmp_path):
 def test_a_loss_that_cannot_teach_is_found_once_the_labels_are_paid_for(job, name, said):
     with pytest.raises(JobError, match=rf"(?s)job\.toml: students\.small\.terms\.0\.loss: .*{said}"):
         prepare_inputs(job(OWN.replace("NAME", name)))
+
+
+@pytest.mark.parametrize(("name", "said"), [("missing", "has no 'missing'"), ("raises", "raised:"), ("detached", None)])
+def test_a_measure_of_the_users_own_is_found_wrong_after_the_first_epoch(job, name, said):
+    """One that does not follow the student's numbers is right: it only measures."""
+    made = job('{ kind = "kl" }', over='"rows", "held"', more=STOP + OWN.replace("NAME", name))
+    if said is None:
+        prepare_inputs(made)
+        return
+    with pytest.raises(JobError, match=rf"(?s)job\.toml: students\.small\.early_stop\.loss: .*{said}"):
+        prepare_inputs(made)
 
 
 def test_a_loss_that_can_teach_is_refused(job):
