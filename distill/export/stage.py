@@ -72,7 +72,7 @@ def _files(
 ) -> Mapping[str, bytes | None]:
     """Content by name, in the order in which it is written; None for what must not be there."""
     student = variant.spec
-    pool = open_pool(job, (*student.on, *(term.pool for term in student.terms if term.pool))[0])
+    pool = open_pool(job, student.taught_on[0])
     ngrams = ngrams_of(student.model)
     seen = features_said(pool.features, record.in_features, ngrams.most if ngrams else None)
     code = student_code(job, student, f"students.{variant.student}")

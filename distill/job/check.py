@@ -198,9 +198,7 @@ def _students(job: Job) -> Problems:
 
 def _rows(job: Job, student: Student, where: str) -> Problems:
     judged = (job.evaluate.on,) if job.evaluate else ()
-    yield from check_alike(
-        job, (*student.on, *(term.pool for term in student.terms if term.pool), *judged), f"{where}.on"
-    )
+    yield from check_alike(job, (*student.taught_on, *judged), f"{where}.on")
     for term in student.terms:
         over = job.labels[term.label_set].over if term.label_set else ()
         lacking = [pool for pool in student.on if pool not in over]

@@ -48,15 +48,14 @@ def check_stop(job: Job, student: Student, where: str) -> Problems:
 
 def _held_out(job: Job, student: Student, pool: str, where: str) -> Problems:
     """Whether its rows are nobody else's."""
-    taught = {*student.on, *(term.pool for term in student.terms if term.pool)}
-    if pool in taught:
+    if pool in student.taught_on:
         yield f"{where}: measures on pools.{pool}, which it is trained on. Hold out a pool of its own."
     if job.evaluate and job.evaluate.on == pool:
         yield (
             f"{where}: measures on pools.{pool}, which students are judged on: its epoch would be chosen by what it is judged by. "
             f"Hold out another pool."
         )
-    yield from check_alike(job, (*sorted(taught), pool), where)
+    yield from check_alike(job, (*sorted(student.taught_on), pool), where)
 
 
 def check_shares(student: Student, where: str) -> Problems:

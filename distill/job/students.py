@@ -201,8 +201,12 @@ class Student(Table):
     def pools(self) -> tuple[str, ...]:
         """The pools whose rows it sees: those it is taught on, then the one it is stopped by."""
         held_out = self.early_stop.rows if self.early_stop else None
-        taught = (*self.on, *(term.pool for term in self.terms))
-        return tuple(dict.fromkeys(pool for pool in (*taught, held_out) if pool))
+        return tuple(dict.fromkeys((*self.taught_on, *([held_out] if held_out else []))))
+
+    @property
+    def taught_on(self) -> tuple[str, ...]:
+        """The pools whose rows teach it: those of its label sets, then those of its targets."""
+        return tuple(dict.fromkeys((*self.on, *(term.pool for term in self.terms if term.pool))))
 
     @property
     def head_names(self) -> tuple[str, ...]:

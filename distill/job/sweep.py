@@ -90,11 +90,12 @@ def resolve_sweeps(
 def _changed(student: Student, changes: Mapping[str, Scalar], sweep: str) -> Student:
     tables: dict[str, Any] = student.model_dump(mode="json")
     for path, value in changes.items():
-        if path.removeprefix("training.") in NOT_LEARNED and path.startswith("training."):
+        parts = path.split(".")
+        if parts[0] == "training" and NOT_LEARNED.intersection(parts[1:2]):
             raise ValueError(
                 f"sweep.{sweep}.{path}: changes how a student is trained, not what it learns, so all of them would be one student. Take it out."
             )
-        _set(tables, path.split("."), value, f"sweep.{sweep}.{path}")
+        _set(tables, parts, value, f"sweep.{sweep}.{path}")
     try:
         return Student.model_validate_json(json.dumps(tables))
     except ValidationError as error:

@@ -89,7 +89,7 @@ def student_pins(job: Job, student: Student) -> dict[str, str]:
         if term.label_set:
             for pool in student.on:
                 pins[f"{term.learns} over {pool}"] = label_set(job, term.label_set, pool).label_hash
-    for pool in dict.fromkeys([*student.on, *(term.pool for term in student.terms if term.pool)]):
+    for pool in student.taught_on:
         pins[f"pools.{pool}"] = open_pool(job, pool).inventory.content
     return pins
 
@@ -98,8 +98,7 @@ def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Stora
     """Where a student lies, given what it learns from."""
     student = variant.spec
     plain = _plain_student(job, student, f"students.{variant.student}")
-    pools = dict.fromkeys([*student.on, *(term.pool for term in student.terms if term.pool)])
-    features = [job.pools[pool].features for pool in pools]
+    features = [job.pools[pool].features for pool in student.taught_on]
     identity = [
         [plain, job.fragment_rows],
         _learned(student.training),

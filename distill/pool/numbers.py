@@ -52,8 +52,9 @@ def check_numbers(first: pa.Table, name: str) -> None:
 def check_flags(schema: pa.Schema, name: str, classes: int) -> None:
     """Refuse a target of independent classes whose type cannot hold 0 or 1 for each. Raises PoolError."""
     kind = schema.field(name).type
-    held = kind.list_size if pa.types.is_fixed_size_list(kind) else None if is_open_list(kind) else 1
-    if held not in (None, classes):
+    if is_open_list(kind):
+        return
+    if (kind.list_size if pa.types.is_fixed_size_list(kind) else 1) != classes:
         raise PoolError(
             f"column {name!r} of type {kind}: independent outputs need 0 or 1 for each of {classes} classes, a list a row. "
             f"Store lists of {classes}, or leave `outputs` out where a row is of one class."

@@ -51,8 +51,7 @@ def save_checkpoint(
     key = f"step_{position.step:09d}"
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
     said = {"step": position.step, "history": position.history, "sums": position.sums, "order": order}
-    said["parameters"] = _parameters(network)
-    folder.put(f"{key}.json", seal({**said, "sha256": digest}))
+    folder.put(f"{key}.json", seal({**said, "parameters": _parameters(network), "sha256": digest}))
     _thin(folder)
 
 

@@ -40,8 +40,7 @@ def job_status(job: Job) -> list[StatusLine]:
     lines = [_found(job, f"fit.{name}", (fit.on,), partial(find_fit, job, name)) for name, fit in job.fit.items()]
     lines += [_labels(job, name, pool) for name, labels in job.labels.items() for pool in labels.over]
     for each in job.variants:
-        pools = (*each.spec.on, *(term.pool for term in each.spec.terms if term.pool))
-        lines.append(_found(job, f"students.{each.name}", pools, partial(find_student, job, each)))
+        lines.append(_found(job, f"students.{each.name}", each.spec.taught_on, partial(find_student, job, each)))
     return lines
 
 

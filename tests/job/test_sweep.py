@@ -68,6 +68,7 @@ def test_a_sweep_over_the_models_width_changes_the_model(tmp_path):
             '"training.checkpoint_epochs" = [1, 2]',
             ["sweep.s.training.checkpoint_epochs", "all of them would be one student"],
         ),
+        ('"training.workers.0" = [1, 2]', ["sweep.s.training.workers.0", "all of them would be one student"]),
         ('"terms.1.weight" = 0.3', ["sweep.s", "not a list of values"]),
         ('"terms.1.weight" = []', ["sweep.s", "not a list of values"]),
         ("", ["sweep.s", "sweeps nothing"]),
