@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from distill.engine import connect, disconnect
+from tests.command import NOT_NICE
 
 
 @contextmanager
@@ -23,7 +24,8 @@ def ray_here() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RAY_")]:
             patch.delenv(name)
-        patch.setenv("RAY_TMPDIR", str(folder))
+        for name, value in {**NOT_NICE, "RAY_TMPDIR": str(folder)}.items():
+            patch.setenv(name, value)
         connect(None)
         import ray
 

@@ -225,8 +225,13 @@ def test_two_processes_that_list_a_growing_pool_at_once_number_each_file_once(tm
     for run in runs:
         assert run.stdout.readline() == "ready\n"
     root, until = open_storage(str(tmp_path / "root")), time.monotonic() + 60
+
+    def segments():
+        stored = read_inventory(root, "unlabelled", str(tmp_path / "pool"))
+        return stored.segments if stored else 0
+
     for listed, start in enumerate(range(1, len(files), 12)):
-        while len(root.list_objects()) <= listed:  # so that it grows while both list
+        while segments() <= listed:  # so that it grows while both list
             assert time.monotonic() < until
             time.sleep(0.01)
         for file in files[start : start + 12]:

@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent
 DIES = (FOLDER / "die").exists()
 DIES_AT = 30
 TRAIN = 4
+WAITS_SECONDS = 120
 TRIED = 2
 """Rows on which the driver tries a loss."""
 calls = itertools.count(1)
@@ -35,7 +36,9 @@ def die_or_wait():
     except FileNotFoundError:
         time.sleep(0.1)
         return
-    while len(list((FOLDER / "seen").iterdir())) < TRAIN:
+    until = time.monotonic() + WAITS_SECONDS
+    while (seen := len(list((FOLDER / "seen").iterdir()))) < TRAIN:
+        assert time.monotonic() < until, f"{seen} processes train, {TRAIN} are due"
         time.sleep(0.01)
     (FOLDER / "dying").rename(FOLDER / "died")
     os.kill(os.getpid(), signal.SIGKILL)
