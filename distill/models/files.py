@@ -107,11 +107,15 @@ def _fetched(uri: str) -> Path:
         return _once(digest(uri), lambda folder: _fetch_from_hub(uri, folder))
     if not is_remote(uri):
         return Path(uri)
-    entries = [entry for entry in open_storage(uri).list_objects() if _is_kept(entry.key)]
+    entries = _listed(uri)
     listed = digest([uri, *([entry.key, entry.size_bytes, entry.token] for entry in entries)])
     folder = _once(listed, lambda folder: _fetch_objects(uri, entries, folder))
     is_file = [entry.key for entry in entries] == [uri.rpartition("/")[2]]
     return folder / entries[0].key if is_file else folder
+
+
+def _listed(uri: str) -> list[Entry]:
+    return [entry for entry in open_storage(uri).list_objects() if _is_kept(entry.key)]
 
 
 def _once(name: str, fetch: Callable[[Path], None]) -> Path:
@@ -138,6 +142,8 @@ def _fetch_objects(uri: str, entries: list[Entry], folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with storage.open(entry.key) as source, target.open("wb") as kept:
             shutil.copyfileobj(source, kept, _CHUNK_BYTES)
+    if _listed(uri) != entries:  # else they would be kept under the name of what was listed
+        raise StorageError(f"{uri}: the model was replaced while it was fetched. Run the same command again.")
 
 
 def _fetch_from_hub(uri: str, folder: Path) -> None:

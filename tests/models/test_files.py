@@ -145,6 +145,20 @@ def test_a_fetch_that_was_cut_off_passes_for_a_model(s3_root, cache, monkeypatch
     assert (local_model(identify(folder.uri)) / "model.safetensors").read_bytes() == b"weights"
 
 
+def test_a_model_replaced_while_it_is_fetched_is_kept_under_the_name_of_what_was_there(s3_root, monkeypatch):
+    folder, real = open_storage(f"{s3_root}/model"), files.shutil.copyfileobj
+    folder.put("model.safetensors", b"weights")
+    right = identify(folder.uri, "1" * 64)
+    with monkeypatch.context() as replaced:
+        replaced.setattr(
+            files.shutil, "copyfileobj", lambda *told: (folder.put("model.safetensors", b"another"), real(*told))
+        )
+        with pytest.raises(StorageError, match="was replaced while it was fetched"):
+            local_model(right)
+    folder.put("model.safetensors", b"weights")
+    assert (local_model(identify(folder.uri)) / "model.safetensors").read_bytes() == b"weights"
+
+
 def test_a_model_file_on_a_store_is_another_than_on_disk(s3_root, model):
     folder = open_storage(f"{s3_root}/model")
     folder.put("model.skops", b"weights")
