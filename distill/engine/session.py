@@ -82,11 +82,12 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
     try:
         with _hushed(verbose), keeping_signals():
             ray.init(address=address or "local", **({} if address else local), **noise)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        said = f"no Ray answers at {address}" if address else "no Ray could be started on this machine"
-        raise ResourceError(
-            f"{said}: {error}. --ray takes the HOST:PORT of a running Ray, from one of its nodes."
-        ) from error
+    except Exception as error:  # some are Ray's plain ones
+        if address:
+            said = f"no Ray answers at {address}: {error}. --ray takes the HOST:PORT of a running Ray, from one of its nodes."
+        else:
+            said = f"no Ray could be started on this machine: {error}. Run the same command again; --verbose shows what Ray says."
+        raise ResourceError(said) from error
     if not verbose:
         _silence_libraries()
 

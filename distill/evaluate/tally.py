@@ -66,7 +66,7 @@ def tally_values(values: Array, truth: Array, teacher: Array | None) -> Tally:
         "rows": np.array([float(len(truth))]),
         "squared": np.square(values - truth).mean(axis=1).sum(keepdims=True),
         "absolute": np.abs(values - truth).mean(axis=1).sum(keepdims=True),
-        "truth": np.stack([truth.sum(axis=0), np.square(truth).sum(axis=0)]),
+        "truth": _moments(truth),
     }
     if teacher is not None:
         sums["to_teacher"] = np.square(values - teacher).mean(axis=1).sum(keepdims=True)
@@ -75,7 +75,14 @@ def tally_values(values: Array, truth: Array, teacher: Array | None) -> Tally:
 
 def add_tallies(first: Mapping[str, Tally], second: Mapping[str, Tally]) -> Mapping[str, Tally]:
     """Tallies by method, of two sets of rows, to those of their union."""
-    return {method: {name: first[method][name] + second[method][name] for name in first[method]} for method in first}
+    return {method: _added(first[method], second[method]) for method in first}
+
+
+def _added(first: Tally, second: Tally) -> Tally:
+    added = {name: first[name] + second[name] for name in first}
+    if "truth" in first:
+        added["truth"] = _joined_moments(first, second)
+    return added
 
 
 def measures(tally: Tally, seen: Sequence[bool]) -> dict[str, Any]:
@@ -124,10 +131,24 @@ def _calibration_error(bins: Array) -> float:
     return float(np.abs(bins[:, 1] - bins[:, 2]).sum() / max(bins[:, 0].sum(), 1))
 
 
+def _moments(values: Array) -> Array:
+    """(2, W) of (B, W): the mean, and Σ (value − mean)². Taken from the first row on, so that what does not move has a spread of exactly 0."""
+    first = values[:1].sum(axis=0)
+    mean = first + (values - first).sum(axis=0) / max(len(values), 1)
+    return np.stack([mean, np.square(values - mean).sum(axis=0)])
+
+
+def _joined_moments(first: Tally, second: Tally) -> Array:
+    """Of two sets of rows (Chan, Golub & LeVeque 1979, eq. 2.1), which E[y²] − E[y]² loses where the mean is far from 0."""
+    (mean, spread), share = first["truth"], second["rows"] / np.maximum(first["rows"] + second["rows"], 1)
+    gap = second["truth"][0] - mean
+    return np.stack([mean + gap * share, spread + second["truth"][1] + np.square(gap) * share * first["rows"]])
+
+
 def _value_measures(tally: Tally) -> dict[str, Any]:
     rows = float(tally["rows"][0])
     width = tally["truth"].shape[1]
-    variance = float((tally["truth"][1] / rows - np.square(tally["truth"][0] / rows)).sum()) / width
+    variance = float(tally["truth"][1].sum()) / rows / width
     mse = float(tally["squared"][0]) / rows
     made = {"mse": mse, "mae": float(tally["absolute"][0]) / rows, "r2": 1 - mse / variance if variance else 0.0}
     if "to_teacher" in tally:

@@ -94,6 +94,8 @@ def _pools(job: Job) -> Problems:
             yield f"pools.{name}.private = {list(pool.private)}: private columns {private} are used as features. Take them out of one of the two."
         if f"{job.root_uri}/".startswith(f"{uris[name]}/"):
             yield f"root = {job.root_uri!r}: lies in pools.{name} ({uris[name]!r}), whose files it would join. Keep it elsewhere."
+        if pool_outputs(job, name).says_nothing:
+            yield f"pools.{name}.classes = {list(pool.class_names)}: one exclusive class is every row's. Name all classes; of a yes or no say outputs = 'independent'."
         yield from _maker(job, name)
         for other in list(job.pools)[: list(job.pools).index(name)]:
             if f"{uris[name]}/".startswith(f"{uris[other]}/") or f"{uris[other]}/".startswith(f"{uris[name]}/"):
@@ -191,9 +193,16 @@ def _students(job: Job) -> Problems:
         yield from check_shares(student, where)
         yield from _rows(job, student, where)
         yield from check_networks(job, student, where)
+        yield from _head_names(student, where)
         for number, term in enumerate(student.terms):
             yield from check_term(job, student, term, f"{where}.terms.{number}")
         yield from check_stop(job, student, f"{where}.early_stop")
+
+
+def _head_names(student: Student, where: str) -> Problems:
+    for head in student.head_names:
+        if f"{head}_probability" in student.head_names:
+            yield f"{where}.heads: heads {head!r} and '{head}_probability' would have columns of one name where `predict` writes the first one's probability. Rename one."
 
 
 def _rows(job: Job, student: Student, where: str) -> Problems:

@@ -42,6 +42,8 @@ def check_labels(job: Job) -> Problems:
         except JobError as error:
             yield str(error)
             continue
+        if outputs.says_nothing:
+            yield f"{where}.labeler: says {outputs.said}, and one exclusive class is every row's. Name all classes; of a yes or no let it be independent."
         yield from _keys(job, labels, f"{where}.over")
         yield from _encoding(labels, outputs, f"{where}.encoding")
         own = [each.kind for each in members.values() if isinstance(each, Custom | Sklearn)]

@@ -31,6 +31,11 @@ class Outputs:
         return {name: number for number, name in enumerate(self.classes)}
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether all rows get the same: the softmax of one class is 1."""
+        return self.exclusive and len(self.classes) == 1
+
+    @property
     def said(self) -> str:
         """For messages."""
         if self.kind == "value":

@@ -52,6 +52,12 @@ class Question:
         """The pass-through keys of the batch."""
         return self.piece.keys.slice(self.batch.start, len(self.seen))
 
+    @property
+    def target(self) -> pa.ChunkedArray:
+        """The target of the batch, which the request asked for."""
+        assert self.piece.target is not None
+        return self.piece.target.slice(self.batch.start, len(self.seen))
+
 
 class Asker:
     """Built once an actor; asked by several threads."""

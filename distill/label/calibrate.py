@@ -46,7 +46,6 @@ class Questions:
     contract: Contract
     request: Request
     """Of any rows; each task says which."""
-    target: str
     outputs: Outputs
     columns: tuple[int, ...]
 
@@ -76,7 +75,7 @@ class CalibrationWorker:
             closing(self.asker.answers(pieces)) as answered,
         ):
             for question, (logits, _) in answered:
-                truth = decode_target(question.keys[told.target], told.outputs)
+                truth = decode_target(question.target, told.outputs)
                 known = storable(logits, told.contract)
                 known[[*question.rejected, *truth.rejected]] = False
                 nll += nll_over_grid(logits[known][:, list(told.columns)], truth.values[known])
@@ -95,13 +94,13 @@ def calibrate(job: Job, name: str) -> Calibration | None:
 
 
 def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPool) -> Calibration:
-    outputs, target = pool_outputs(job, pool.name), str(pool.spec.target)
+    outputs = pool_outputs(job, pool.name)
     places = {each: number for number, each in enumerate(contract.classes)}
     request = Request(
         pool.files.uri, "", "", 0, 0,
-        features=pool.features, width=pool.width, batch_rows=contract.batch_rows, format=pool.inventory.format, keys=(target,),
+        features=pool.features, width=pool.width, batch_rows=contract.batch_rows, format=pool.inventory.format, target=pool.spec.target,
     )  # fmt: skip
-    told = Questions(recipe, contract, request, target, outputs, tuple(places[each] for each in outputs.classes))
+    told = Questions(recipe, contract, request, outputs, tuple(places[each] for each in outputs.classes))
     tasks = list(_chosen(pool, job.fragment_rows))
     answers: dict[int, dict[str, Any]] = {}
     with (

@@ -39,6 +39,7 @@ class Request:
     batch_rows: int
     format: str
     keys: tuple[str, ...] = ()
+    target: str | None = None
 
     @property
     def piece_rows(self) -> int:
@@ -49,10 +50,11 @@ class Request:
 
 @dataclass
 class Piece:
-    """Consecutive rows of a fragment, and their pass-through keys."""
+    """Consecutive rows of a fragment, their pass-through keys, and their target as it stands in the file, where it was asked for."""
 
     rows: Rows
     keys: pa.Table
+    target: pa.ChunkedArray | None
 
 
 def prepare_rows(request: Request) -> Iterator[Piece]:
@@ -63,7 +65,7 @@ def prepare_rows(request: Request) -> Iterator[Piece]:
         part = reader.take(wanted, last=wanted.stop == stop)
         rows = decode_features(part.table, request.features, request.width)
         rows.rejected |= part.rejected
-        yield Piece(rows, _keys(part.table, request))
+        yield Piece(rows, _keys(part.table, request), part.table[request.target] if request.target else None)
     if reader.at == reader.end:
         reader.close()
 
@@ -79,7 +81,7 @@ def _keys(part: pa.Table, request: Request) -> pa.Table:
 def _reader(request: Request) -> RowReader:
     """A reader that stands before the first row."""
     files, wanted = open_storage(request.files), range(request.start, request.start + request.rows)
-    columns = [*request.features.columns, *request.keys]
+    columns = [*request.features.columns, *request.keys, *([request.target] if request.target else [])]
     listed = request.shard_id or None
     near: RowReader | None = getattr(_near, "reader", None)
     if near is not None and near.stands_before(files, request.key, wanted, columns, listed):

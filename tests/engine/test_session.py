@@ -27,6 +27,21 @@ assert not ray.is_initialized()
 """
 
 
+_FAILS = """
+import ray
+from distill.engine import connect
+from distill.errors import ResourceError
+def init(**_):
+    raise Exception("The current node timed out during startup.")
+ray.init = init
+for address in (None, "auto"):
+    try:
+        connect(address)
+    except ResourceError as error:
+        print(error)
+"""
+
+
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
 
@@ -43,3 +58,11 @@ def test_a_local_ray_is_on_loopback_and_silent():
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("127.0.0.1:")
     assert ended.stderr == ""
+
+
+def test_a_ray_that_does_not_start_is_a_traceback():
+    """Ray raises a plain Exception where its node takes too long."""
+    here, there = run(_FAILS).stdout.splitlines()
+    assert here.startswith("no Ray could be started on this machine: The current node timed out during startup.")
+    assert "Run the same command again" in here
+    assert there.startswith("no Ray answers at auto: ")

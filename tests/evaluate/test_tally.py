@@ -110,8 +110,24 @@ def test_measures_of_values_differ_from_scikit_learns(width):
     assert made["mse_to_teacher"] == pytest.approx(metrics.mean_squared_error(teacher, values))
 
 
-def test_a_constant_truth_divides_by_zero():
-    assert measures(tally_values(np.ones((4, 1)), np.full((4, 1), 2.0), None), [])["r2"] == 0
+@pytest.mark.parametrize("rows", [4, 1_000, 5_000])
+@pytest.mark.parametrize("value", [2.0, 1 / 3, 0.1, 0.7])
+def test_a_constant_truth_divides_by_zero_or_by_what_rounding_left(value, rows):
+    truth = np.full((rows, 1), value)
+    parts = [
+        {"m": tally_values(truth[part] + 1, truth[part], None)} for part in (slice(3), slice(3, 3), slice(3, None))
+    ]
+    assert measures(reduce(add_tallies, parts)["m"], [])["r2"] == 0
+
+
+@pytest.mark.parametrize(("offset", "spread"), [(2e7, 1.5), (3e5, 0.02), (-1e9, 1.0)])
+def test_a_truth_far_from_zero_loses_the_digits_of_its_spread(offset, spread):
+    draw = np.random.default_rng(0)
+    truth = offset + spread * draw.normal(size=(3_000, 2))
+    values = truth + 0.3 * spread * draw.normal(size=truth.shape)
+    parts = [{"m": tally_values(values[n : n + 700], truth[n : n + 700], None)} for n in range(0, 3_000, 700)]
+    due = metrics.r2_score(truth, values, multioutput="variance_weighted")
+    assert measures(reduce(add_tallies, parts)["m"], [])["r2"] == pytest.approx(due, rel=1e-6)
 
 
 @pytest.mark.parametrize("ends", [[1], [150], [7, 8, 120, 299]])

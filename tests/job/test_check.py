@@ -173,6 +173,16 @@ def test_pools_inside_the_root_are_fine(tmp_path):
         ),
         ('path = "test/"', 'path = "test/"\n    keys = ["row"]', ["keep ['row'] as keys", "Rename them in the pool"]),
         ("features = {", "# {", ["pools.unlabelled.features: missing"]),
+        (
+            'path = "test/"\n    target = "digit"\n    classes = ["a", "b", "c", "d"]',
+            'path = "test/"\n    target = "digit"\n    classes = ["a"]',
+            ["pools.test.classes = ['a']: one exclusive class is every row's", "say outputs = 'independent'"],
+        ),
+        (
+            '"pools.labelled"',
+            '"pools.labelled"\n    head = "main_probability"',
+            ["students.combined.heads: heads 'main' and 'main_probability' would have columns of one name"],
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_with_its_key(tmp_path, old, new, said):
@@ -300,6 +310,16 @@ def test_classes_of_a_custom_labeler_are_distinct_and_in_order(tmp_path, classes
         '{ kind = "fitted", fit = "large" }',
         '{ kind = "custom", file = "mine.py" }',
         "distinct names in a tuple",
+    )
+
+
+def test_a_teacher_of_one_class_teaches_that_all_rows_are_of_it(tmp_path):
+    (tmp_path / "mine.py").write_text("class Labeler:\n    revision = '1'\n    classes = ('a',)\n", "utf-8")
+    refused(
+        tmp_path,
+        '{ kind = "fitted", fit = "large" }',
+        '{ kind = "custom", file = "mine.py" }',
+        "labels.large.labeler: says exclusive classes [a], and one exclusive class is every row's",
     )
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -135,6 +137,29 @@ def test_rows_that_cannot_be_used_count(folder):
             calibrate(job, "teacher")
     worker, whole = CalibrationWorker(told["questions"], "cpu"), told["tasks"]
     assert sum(worker(task)["counted"] for task in whole) == sum(usable)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("classes", "said"), [(["b", "a"], [[0, 1], [1, 1], [1, 0]]), (["a"], [True, False, True])])
+def test_independent_targets_in_json_lines_cannot_calibrate_or_do_otherwise_than_in_parquet(folder, ray, classes, said):
+    table = write_pool(folder / "rows", [100])
+    known = [{"pixels": row, "said": said[number % 3]} for number, row in enumerate(table["pixels"].to_pylist())]
+    (folder / "lines").mkdir()
+    (folder / "lines" / "known.jsonl").write_text("".join(json.dumps(row) + "\n" for row in known), "utf-8")
+    (folder / "columns").mkdir()
+    pq.write_table(pa.Table.from_pylist(known), folder / "columns" / "known.parquet")
+    labeler = SURE.replace('("a", "b", "c")', f"{tuple(sorted(classes))}\n    exclusive = False")
+    (folder / "sure.py").write_text(labeler.replace(":3]", f":{len(classes)}]"), "utf-8")
+    found = []
+    for pool in ("columns", "lines"):
+        text = JOB.replace('"kind"', '"said"\n    outputs = "independent"').replace(
+            'path = "known"', f'path = "{pool}"'
+        )
+        text = text.replace('["b", "a", "c"]', json.dumps(classes)).replace('"root"', f'"root_{pool}"')
+        found.append(calibrate(load_job(write_job(folder, text)), "teacher"))
+    assert [each.rows for each in found] == [100, 100]
+    assert found[0].nll_before == pytest.approx(found[1].nll_before)
+    assert found[0].temperature == pytest.approx(found[1].temperature)
 
 
 @pytest.mark.parametrize(

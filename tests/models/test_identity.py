@@ -132,7 +132,7 @@ def test_a_student_is_found_that_was_taught_otherwise(folder, old, new):
         ("workers = 2", "workers = 2, cache_gb = 0"),
         (
             "    [students.small]",
-            '    [evaluate]\n    on = "labelled2"\n    [pools.labelled2]\n    path = "x"\n    target = "kind"\n    classes = ["a"]\n    [students.small]',
+            '    [evaluate]\n    on = "labelled2"\n    [pools.labelled2]\n    path = "x"\n    target = "kind"\n    classes = ["a", "b"]\n    [students.small]',
         ),
     ],
 )
