@@ -131,12 +131,31 @@ def _load(folder: Storage, own: Sequence[Path]) -> _Student:
         )
     body = unseal(content, folder.url("model.json"))
     record = record_from_plain(body["record"])
+    _require_distinct_columns(record, folder.uri)
     weights = folder.read("weights.safetensors")
     if hashlib.sha256(weights).hexdigest() != record.sha256:
         raise PoolError(f"{folder.url('weights.safetensors')} is damaged: not what model.json pins. Export it again.")
     features = _FEATURES.validate_json(canonical(body["features"]))
     code = _given_code(folder, body.get("sources", {}), own)
     return _Student(record, features, body["private"], network_of(record, weights, code))
+
+
+def _require_distinct_columns(record: ModelRecord, where: str) -> None:
+    """Refuse heads whose columns would have one name. Raises PoolError."""
+    first: dict[str, str] = {}
+    for head, outputs in record.heads.items():
+        for name in _column_names(head, outputs):
+            other = first.setdefault(name, head)
+            if other != head:
+                raise PoolError(
+                    f"{where}: the heads {other!r} and {head!r} would both have a column {name!r}. Rename one in the job, train and export again."
+                )
+
+
+def _column_names(head: str, outputs: Outputs) -> tuple[str, ...]:
+    """The columns of a head: what it says and, of exclusive classes, how probable that is."""
+    said = f"predicted_{head}"
+    return (said, f"{said}_probability") if outputs.kind == "logits" and outputs.exclusive else (said,)
 
 
 def _given_code(folder: Storage, due: Mapping[str, Mapping[str, str]], own: Sequence[Path]) -> Code:
@@ -214,15 +233,16 @@ def _answered(student: _Student, taken: Taken, where: str) -> tuple[pa.Table, Re
     table = taken.table.drop_columns(list(student.features.columns))
     for head, outputs in student.record.heads.items():
         answers[head][bad] = 0
-        for name, values in _columns(f"predicted_{head}", answers[head], outputs, bad):
+        for name, values in _columns(_column_names(head, outputs), answers[head], outputs, bad):
             table = table.append_column(name, values)
     reasons = [": ".join(wrong[row]) if row in wrong else None for row in range(len(bad))]
     return table.append_column("rejected", pa.array(reasons, pa.string())), wrong
 
 
 def _columns(
-    name: str, answered: npt.NDArray[np.float64], outputs: Outputs, bad: npt.NDArray[np.bool_]
+    columns: Sequence[str], answered: npt.NDArray[np.float64], outputs: Outputs, bad: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[str, pa.Array]]:
+    name, *probability = columns
     if outputs.kind == "value":
         one = answered.shape[1] == 1
         yield name, pa.array(answered[:, 0], mask=bad) if one else _lists(answered.tolist(), bad, pa.float64())
@@ -233,7 +253,7 @@ def _columns(
         return
     odds = np.exp(answered - answered.max(axis=1, keepdims=True))
     yield name, pa.array(names[answered.argmax(axis=1)], pa.string(), mask=bad)
-    yield f"{name}_probability", pa.array(1 / odds.sum(axis=1), mask=bad)
+    yield probability[0], pa.array(1 / odds.sum(axis=1), mask=bad)
 
 
 def _lists(values: list[list[Any]], bad: npt.NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
