@@ -56,6 +56,7 @@ from distill.storage import Storage, is_remote, open_storage
 _ROWS = 8_192
 _UNREAL = ("output", "the network's answer is NaN or infinite")
 _FEATURES: TypeAdapter[Features] = TypeAdapter(Features)
+_Answers = dict[str, npt.NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -131,12 +132,31 @@ def _load(folder: Storage, own: Sequence[Path]) -> _Student:
         )
     body = unseal(content, folder.url("model.json"))
     record = record_from_plain(body["record"])
+    _require_distinct_columns(record, folder.uri)
     weights = folder.read("weights.safetensors")
     if hashlib.sha256(weights).hexdigest() != record.sha256:
         raise PoolError(f"{folder.url('weights.safetensors')} is damaged: not what model.json pins. Export it again.")
     features = _FEATURES.validate_json(canonical(body["features"]))
     code = _given_code(folder, body.get("sources", {}), own)
     return _Student(record, features, body["private"], network_of(record, weights, code))
+
+
+def _require_distinct_columns(record: ModelRecord, where: str) -> None:
+    """Refuse heads whose columns would have one name. Raises PoolError."""
+    first: dict[str, str] = {}
+    for head, outputs in record.heads.items():
+        for name in _column_names(head, outputs):
+            other = first.setdefault(name, head)
+            if other != head:
+                raise PoolError(
+                    f"{where}: the heads {other!r} and {head!r} would both have a column {name!r}. Rename one in the job, train and export again."
+                )
+
+
+def _column_names(head: str, outputs: Outputs) -> tuple[str, ...]:
+    """The columns of a head: what it says and, of exclusive classes, how probable that is."""
+    said = f"predicted_{head}"
+    return (said, f"{said}_probability") if outputs.kind == "logits" and outputs.exclusive else (said,)
 
 
 def _given_code(folder: Storage, due: Mapping[str, Mapping[str, str]], own: Sequence[Path]) -> Code:
@@ -162,13 +182,14 @@ def _given_code(folder: Storage, due: Mapping[str, Mapping[str, str]], own: Sequ
 
 def _predict(student: _Student, files: Storage, key: str, form: str, made: Storage) -> Predicted:
     footer = read_footer(files, key, form)
-    check_columns(footer.schema, student.features.columns, files.url(key))
+    total, rejected, why, sink = sum(footer.row_groups), 0, "", pa.BufferOutputStream()
+    if total or footer.schema.names:  # an empty file of JSON lines names no columns, and lacks none
+        check_columns(footer.schema, student.features.columns, files.url(key))
     taken_names = [name for name in footer.schema.names if name == "rejected" or name.startswith("predicted_")]
     if taken_names:
         raise PoolError(f"{files.url(key)} has columns {taken_names}, which predictions are named. Rename them.")
     read = student.features.columns
     columns = [name if name in read else Copied(name) for name in footer.schema.names if name not in student.private]
-    total, rejected, why, sink = sum(footer.row_groups), 0, "", pa.BufferOutputStream()
     writer: pq.ParquetWriter | None = None
     for start, taken in _pieces(files, key, form, columns, total):
         made_of, wrong = _answered(student, taken, files.url(key))
@@ -201,6 +222,24 @@ def _target(key: str) -> str:
 
 def _answered(student: _Student, taken: Taken, where: str) -> tuple[pa.Table, Rejected]:
     """A piece's output, and the rows of it that are rejected. Raises PoolError, which names the file."""
+    answers, wrong = _asked(student, taken, where) if taken.table.num_columns else _nothing_asked(student)
+    bad = np.isin(np.arange(len(taken.table)), list(wrong))
+    table = taken.table.select([name for name in taken.table.column_names if name not in student.features.columns])
+    for head, outputs in student.record.heads.items():
+        answers[head][bad] = 0
+        for name, values in _columns(_column_names(head, outputs), answers[head], outputs, bad):
+            table = table.append_column(name, values)
+    reasons = [": ".join(wrong[row]) if row in wrong else None for row in range(len(bad))]
+    return table.append_column("rejected", pa.array(reasons, pa.string())), wrong
+
+
+def _nothing_asked(student: _Student) -> tuple[_Answers, Rejected]:
+    """The answers to a file of neither rows nor columns."""
+    return {head: np.empty((0, width)) for head, width in student.record.widths.items()}, {}
+
+
+def _asked(student: _Student, taken: Taken, where: str) -> tuple[_Answers, Rejected]:
+    """What the network answers, (rows, width) a head, and the rows that have no answer. Raises PoolError."""
     try:
         decoded = decode_features(taken.table, student.features, student.record.in_features)
     except PoolError as error:
@@ -210,19 +249,13 @@ def _answered(student: _Student, taken: Taken, where: str) -> tuple[pa.Table, Re
     answers = {head: as_answer(said[head]).astype(np.float64) for head in student.record.heads}
     unreal = ~np.all([np.isfinite(each).all(axis=1) for each in answers.values()], axis=0)
     wrong = dict.fromkeys(np.flatnonzero(unreal).tolist(), _UNREAL) | decoded.rejected | taken.rejected
-    bad = np.isin(np.arange(len(unreal)), list(wrong))
-    table = taken.table.drop_columns(list(student.features.columns))
-    for head, outputs in student.record.heads.items():
-        answers[head][bad] = 0
-        for name, values in _columns(f"predicted_{head}", answers[head], outputs, bad):
-            table = table.append_column(name, values)
-    reasons = [": ".join(wrong[row]) if row in wrong else None for row in range(len(bad))]
-    return table.append_column("rejected", pa.array(reasons, pa.string())), wrong
+    return answers, wrong
 
 
 def _columns(
-    name: str, answered: npt.NDArray[np.float64], outputs: Outputs, bad: npt.NDArray[np.bool_]
+    columns: Sequence[str], answered: npt.NDArray[np.float64], outputs: Outputs, bad: npt.NDArray[np.bool_]
 ) -> Iterator[tuple[str, pa.Array]]:
+    name, *probability = columns
     if outputs.kind == "value":
         one = answered.shape[1] == 1
         yield name, pa.array(answered[:, 0], mask=bad) if one else _lists(answered.tolist(), bad, pa.float64())
@@ -233,7 +266,7 @@ def _columns(
         return
     odds = np.exp(answered - answered.max(axis=1, keepdims=True))
     yield name, pa.array(names[answered.argmax(axis=1)], pa.string(), mask=bad)
-    yield f"{name}_probability", pa.array(1 / odds.sum(axis=1), mask=bad)
+    yield probability[0], pa.array(1 / odds.sum(axis=1), mask=bad)
 
 
 def _lists(values: list[list[Any]], bad: npt.NDArray[np.bool_], kind: pa.DataType) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from dataclasses import asdict, replace
@@ -30,9 +31,9 @@ PIXELS = {"kind": "vector", "columns": ["pixels"]}
 HEADS = {"main": Outputs("logits", ("a", "b", "c"), exclusive=True), "size": Outputs("value")}
 
 
-def export(folder: Path, *, features=PIXELS, times: float = 1.0, width: int = 1) -> str:
+def export(folder: Path, *, features=PIXELS, times: float = 1.0, width: int = 1, heads=HEADS) -> str:
     """As `distill export` writes it, the network's weights multiplied; its value is `width` numbers."""
-    record, network = keep_network(folder / "kept", HEADS, 4, width=width)
+    record, network = keep_network(folder / "kept", heads, 4, width=width)
     weights = safetensors.numpy.save(
         {name: each.numpy() * np.float32(times) for name, each in network.state_dict().items()}
     )
@@ -149,10 +150,74 @@ def test_a_wrong_path_is_told_in_words_of_a_job(tmp_path):
         predict_files(made, str(tmp_path / "in"), str(tmp_path / "file" / "out"))
 
 
-def test_an_empty_file_is_told_to_have_columns(tmp_path):
-    (tmp_path / "a.jsonl").write_text("")
+EMPTY = pa.table({"pixels": pa.array([], pa.list_(pa.float32(), 4))})
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize(
+    ("name", "content", "copied"),
+    [
+        ("b.jsonl", b"", []),
+        ("b.jsonl", b" \n\n", []),
+        ("b.jsonl.gz", gzip.compress(b"", mtime=0), []),
+        ("b.csv", b"pixels,id\n", ["id"]),
+        ("b.csv.gz", gzip.compress(b"id,pixels\n", mtime=0), ["id"]),
+        ("b.parquet", table_file(pa.table({}), "parquet"), []),
+        ("b.parquet", table_file(EMPTY, "parquet"), []),
+        ("b.arrow", table_file(EMPTY, "arrow"), []),
+    ],
+)
+def test_a_file_without_rows_gets_no_output(tmp_path, name, content, copied, width):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(content)
+    (done,) = predict_files(export(tmp_path, width=width), str(tmp_path / "in"), str(tmp_path / "out"))
+    assert (done.url, done.rows, done.rejected) == (f"{tmp_path}/out/b.parquet", 0, 0)
+    made = pq.read_table(done.url)
+    assert made.schema == pa.schema(
+        [
+            *((each, pa.string()) for each in copied),
+            ("predicted_main", pa.string()),
+            ("predicted_main_probability", pa.float64()),
+            ("predicted_size", pa.float64() if width == 1 else pa.list_(pa.float64())),
+            ("rejected", pa.string()),
+        ]
+    )
+    assert len(made) == 0
+
+
+def test_rows_without_columns_are_told_to_need_some(tmp_path):
+    (tmp_path / "a.jsonl").write_text("{}\n")
     with pytest.raises(PoolError, match=r"a\.jsonl: no column 'pixels', nor any other\. Put rows there, or take"):
         predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
+
+
+TWO = ("a", "b")
+
+
+@pytest.mark.parametrize("second", [Outputs("value"), Outputs("logits", TWO), Outputs("logits", TWO, exclusive=False)])
+def test_two_heads_have_a_column_of_one_name(tmp_path, second):
+    write_pool(tmp_path / "in", [5])
+    made = export(tmp_path, heads={"X": HEADS["main"], "X_probability": second})
+    with pytest.raises(PoolError) as told:
+        predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
+    assert str(told.value) == (
+        f"{made}: the heads 'X' and 'X_probability' would both have a column 'predicted_X_probability'. "
+        f"Rename one in the job, train and export again."
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("first", [Outputs("value"), Outputs("logits", TWO, exclusive=False)])
+def test_a_head_without_a_probability_is_refused_for_its_name(tmp_path, first):
+    write(tmp_path / "in" / "a.parquet", pa.array([[1.0, 2.0, 3.0, 4.0]], pa.list_(pa.float32(), 4)))
+    made = export(tmp_path, heads={"X": first, "X_probability": HEADS["main"]})
+    (done,) = predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
+    assert pq.read_table(done.url).column_names == [
+        "predicted_X",
+        "predicted_X_probability",
+        "predicted_X_probability_probability",
+        "rejected",
+    ]
 
 
 def test_a_column_that_holds_no_text_is_told_without_its_file(tmp_path):

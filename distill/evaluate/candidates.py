@@ -21,6 +21,8 @@ from distill.pool import OpenPool
 
 log = logging.getLogger(__name__)
 
+_TOLD = ("hints", "told")
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -49,7 +51,22 @@ def find_candidates(job: Job, pool: OpenPool) -> list[Candidate]:
     """All of a job. Raises ContractError where a student is not trained, or labels are missing or mean something else."""
     over = [name for name, labels in job.labels.items() if pool.name in labels.over]
     sets = [_label_set(job, name, pool, teacher=name == teacher_of(job, pool.name)) for name in over]
-    return sets + [candidate for variant in job.variants for candidate in _students(job, variant)]
+    students = [candidate for variant in job.variants for candidate in _students(job, variant)]
+    _tell_hints(job)
+    return sets + students
+
+
+def _tell_hints(job: Job) -> None:
+    """Say which heads nobody judges: once a run, and once a student whatever its variants."""
+    hints = {
+        f"students.{variant.student}.heads.{head}": None
+        for variant in job.variants
+        for head in variant.spec.head_names
+        if head not in variant.spec.judged_heads
+    }
+    if hints and not job.memo.setdefault(_TOLD, False):
+        job.memo[_TOLD] = True
+        log.info("%s: a width of its own makes a head a hint, which is not judged", ", ".join(hints))
 
 
 def teacher_of(job: Job, pool: str) -> str | None:
@@ -83,9 +100,6 @@ def _judged_at(contract: Contract) -> float | None:
 def _students(job: Job, variant: Variant) -> list[Candidate]:
     folder, record = find_student(job, variant)
     code, judged = student_code(job, variant.spec, f"students.{variant.student}"), variant.spec.judged_heads
-    hints = [head for head in record.heads if head not in judged]
-    if hints:
-        log.info("students.%s: the heads %s have a width of their own: hints are not judged", variant.name, hints)
     return [_head(variant, folder.uri, record, head, code) for head in judged]
 
 

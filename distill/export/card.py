@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from distill.export.onnx_file import TOLERANCE
 from distill.job import Features, ImageFeatures, TextFeatures, VectorFeatures
@@ -45,7 +45,6 @@ largest answer."""
 def card(name: str, record: ModelRecord, features: str, results: Sequence[MethodResult], *, onnx: bool = False) -> str:
     """The text of README.md; with `onnx` for a folder that has `model.onnx`."""
     terms = [f"- {term}" for term in record.details.get("terms", [])]
-    pins = [f"| `{what}` | `{pin}` |" for what, pin in record.taught_by.items()]
     scores = [line for result in results for line in _scores(result)]
     parts = [
         f"# {name}",
@@ -54,7 +53,8 @@ def card(name: str, record: ModelRecord, features: str, results: Sequence[Method
         f"**Answers** {heads_said(record)}.",
         "## Taught by",
         "\n".join(terms),
-        "\n".join(["| what | digest of what it held |", "|---|---|", *pins]),
+        _pins(record.taught_by),
+        *_stopped(record),
         *(["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])] if scores else []),
         "## Use",
         _use(record),
@@ -62,6 +62,25 @@ def card(name: str, record: ModelRecord, features: str, results: Sequence[Method
         f"Weights: sha256 `{record.sha256}`. Student: digest `{record.digest}`.",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _pins(pins: Mapping[str, str]) -> str:
+    lines = [f"| `{what}` | `{pin}` |" for what, pin in pins.items()]
+    return "\n".join(["| what | digest of what it held |", "|---|---|", *lines])
+
+
+def _stopped(record: ModelRecord) -> list[str]:
+    """What chose the epoch that is kept; nothing where that is the last one."""
+    details = record.details
+    if "early_stop" not in details:
+        return []
+    measure, pins = details["early_stop"]["measure"], details["early_stop"]["pins"]
+    rows = next(pin for pin in pins if pin.startswith("pools."))
+    said = (
+        f"The weights are those of epoch {details['best_epoch']} of the {details['epochs']} trained, the best by {measure}, "
+        f"measured over the rows of {rows}, which taught nothing."
+    )
+    return ["## Stopped by", said, _pins(pins)]
 
 
 def _use(record: ModelRecord) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from distill.errors import JobError
-from distill.job.base import Table
 from distill.job.check import check_job
 from distill.job.pools import Pool
 from distill.job.spec import Job
@@ -23,6 +22,11 @@ else:
     import tomli as tomllib
 
 __all__ = ["Job", "load_job"]
+
+Location = tuple[int | str, ...]
+"""Where a mistake stands, as pydantic says it."""
+Node = dict[str, Any]
+"""A part of the job file's JSON schema."""
 
 
 def load_job(path: str | Path, *, root: str | None = None) -> Job:
@@ -103,18 +107,18 @@ def _lines(error: ValidationError, tables: dict[str, Any]) -> Iterator[str]:
         if problem["type"] == "too_short" and any(_within(each["loc"], problem["loc"]) for each in problems):
             continue  # pydantic counts only the items in which it found no mistake
         if problem["type"] == "extra_forbidden":
-            yield f"{where}: unknown key.{_nearest(str(problem['loc'][-1]))}"
+            yield f"{where}: unknown key.{_nearest(problem['loc'])}"
         elif problem["type"] == "missing":
             yield f"{where}: missing; it must be given."
         else:
             yield f"{where or 'the job'} = {_short(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}."
 
 
-def _within(location: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+def _within(location: Location, outer: Location) -> bool:
     return len(location) > len(outer) and location[: len(outer)] == outer
 
 
-def _path(location: tuple[int | str, ...], tables: Any) -> Iterator[str]:
+def _path(location: Location, tables: Any) -> Iterator[str]:
     """The keys of a location as the file has them: pydantic adds the tag of a chosen alternative, which is no key."""
     for position, part in enumerate(location):
         last = position == len(location) - 1
@@ -125,18 +129,42 @@ def _path(location: tuple[int | str, ...], tables: Any) -> Iterator[str]:
         yield str(part)
 
 
-def _nearest(key: str) -> str:
-    known = {name for table in _tables(Table) for name in table.model_fields}
-    near = difflib.get_close_matches(
-        key, known - {key}, n=1
-    )  # a key that stands in another table is not known in this one
+def _nearest(location: Location) -> str:
+    """The key that is nearest to the last of `location`, of those that its own table may have."""
+    schema = Job.model_json_schema()
+    nodes = [schema]
+    for part in location[:-1]:
+        nodes = [below for node in nodes for below in _below(node, part, schema["$defs"])]
+    known = [name for node in nodes for each in _choices(node, schema["$defs"]) for name in each.get("properties", ())]
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f" Did you mean {near[0]!r}?" if near else " `distill schema` lists the known ones."
 
 
-def _tables(table: type[Table]) -> Iterator[type[Table]]:
-    yield table
-    for child in table.__subclasses__():
-        yield from _tables(child)
+def _below(node: Node, part: int | str, defs: Node) -> Iterator[Node]:
+    """What a JSON schema says of the item, the key or the chosen alternative `part` of a value."""
+    for each in _choices(node, defs):
+        if isinstance(part, int):
+            yield from [each["items"]] if "items" in each else []
+        elif part in each.get("properties", {}):
+            yield each["properties"][part]
+        elif "patternProperties" in each:  # a table of the user's own names
+            yield from each["patternProperties"].values()
+        elif isinstance(each.get("additionalProperties"), dict):
+            yield each["additionalProperties"]
+        elif each.get("properties", {}).get("kind", {}).get("const") == part:
+            yield each
+
+
+def _choices(node: Node, defs: Node) -> Iterator[Node]:
+    """The alternatives of a schema, references followed."""
+    if "$ref" in node:
+        yield from _choices(defs[node["$ref"].rpartition("/")[2]], defs)
+        return
+    several = [each for key in ("anyOf", "oneOf", "allOf") for each in node.get(key, ())]
+    for each in several:
+        yield from _choices(each, defs)
+    if not several:
+        yield node
 
 
 def _short(value: object) -> str:

@@ -95,15 +95,15 @@ def some_texts(rows: int) -> list[str]:
 
 @pytest.fixture
 def taught(tmp_path):
-    """`taught(model)`: the job, its only student trained; on texts where the model is `BAG`."""
+    """`taught(model)`: the job with `more` text, its only student trained; on texts where the model is `BAG`."""
 
-    def made(model):
+    def made(model, more=""):
         write_pool(tmp_path / "rows", [100, 30])
         if model == BAG:
             for file in (tmp_path / "rows").iterdir():
                 pq.write_table(pa.table({"text": some_texts(pq.read_metadata(file).num_rows)}), file)
         (tmp_path / "mine.py").write_text(MINE, "utf-8")
-        job = tiny_job(tmp_path, job_text(model))
+        job = tiny_job(tmp_path, job_text(model) + more)
         for name in job.labels:
             label_by_worker(job, name)
         job.memo.clear()

@@ -76,6 +76,42 @@ def test_the_card_hides_what_taught_the_student_or_how_well_it_does(taught):
     ):
         assert said in card
     assert "smaller" not in card
+    assert "Stopped by" not in card
+
+
+@pytest.mark.parametrize(
+    ("learns", "measure"),
+    [("pools.held", "cross entropy to pools.held"), ("labels.held", "cross entropy to labels.held")],
+)
+def test_the_card_hides_what_stopped_the_student(taught, tmp_path, learns, measure):
+    write_pool(tmp_path / "held", [40])
+    over = 'over = "held"' if learns == "labels.held" else ""
+    job = taught(
+        MODELS["mlp"],
+        f"""
+    [pools.held]
+    path = "held"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [labels.held]
+    labeler = {{ kind = "custom", file = "mine.py" }}
+    over = ["held"]
+    [students.small.early_stop]
+    learns = "{learns}"
+    {over}
+""",
+    )
+    (exported,) = export_students(job, None, ())
+    _, record = find_student(job, job.variants[0])
+    best, pins = record.details["best_epoch"], record.details["early_stop"]["pins"]
+    assert set(pins) == {"pools.held"} | ({"labels.held over held"} if over else set())
+    card = (Path(exported.uri) / "README.md").read_text("utf-8")
+    assert (
+        f"## Stopped by\n\nThe weights are those of epoch {best} of the 2 trained, the best by {measure}, "
+        f"measured over the rows of pools.held, which taught nothing."
+    ) in card
+    for what, pin in pins.items():
+        assert f"| `{what}` | `{pin}` |" in card
 
 
 def test_an_untrained_student_is_exported(tmp_path):

@@ -56,6 +56,54 @@ def test_a_key_of_another_table_is_not_offered_as_itself(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('{ kind = "kl", temperature = 4 }', '{ kind = "mse", temperature = 4 }'),
+        ("weight = 0.5", "weight = 0.5\n    patienc = 3"),
+        ("fragment_rows = 500", "fragment_rows = 500\n    epoch = 3"),
+        ("hidden = [16]", "hidden = [16], shap = [1]"),
+    ],
+)
+def test_a_wrong_key_is_led_into_another_table(tmp_path, old, new):
+    said = refused(tmp_path, old, new, "unknown key. `distill schema` lists the known ones.")
+    assert "Did you mean" not in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "weight = 0.5",
+            "weight = 0.5\n    wieght = 3",
+            "students.combined.terms.1.wieght: unknown key. Did you mean 'weight'?",
+        ),
+        (
+            'model = { kind = "linear" }',
+            'model = { kind = "linear" }\n    heads = { main = { clases = ["a"] } }',
+            "students.combined.heads.main.clases: unknown key. Did you mean 'classes'?",
+        ),
+        (
+            'model = { kind = "linear" }',
+            'model = { kind = "linear" }\n    early_stop = { learns = "pools.x", patienc = 3 }',
+            "students.combined.early_stop.patienc: unknown key. Did you mean 'patience'?",
+        ),
+        (
+            'model = { kind = "linear" }',
+            'model = { kind = "linear" }\n    early_stop = { learns = "pools.x", loss = { kind = "kl", temperatur = 3 } }',
+            "students.combined.early_stop.loss.temperatur: unknown key. Did you mean 'temperature'?",
+        ),
+        (
+            "[labels.large]\n",
+            "[labels.large]\n    compute = { mni = 3 }\n",
+            "labels.large.compute.mni: unknown key. Did you mean 'min'?",
+        ),
+    ],
+)
+def test_a_wrong_key_of_a_nested_table_has_no_hint(tmp_path, old, new, said):
+    refused(tmp_path, old, new, said)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         ("fragment_rows = 500", 'fragment_rows = "500"', ["fragment_rows = '500': Input should be a valid integer"]),

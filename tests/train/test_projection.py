@@ -203,6 +203,19 @@ def test_a_projection_is_counted_stored_judged_or_exported_with_the_student(taug
     assert list(judged[1].taught_by) == record.details["terms"]
 
 
+def test_hints_are_told_again_for_each_variant_or_look(labelled, tmp_path, caplog):
+    shutil.copytree(labelled, tmp_path / "job")
+    text = JOB.replace(
+        "[students.small]\n", '[sweep.seeds]\n    student = "small"\n    seed = [1, 2]\n    [students.small]\n'
+    )
+    job = tiny_job(tmp_path / "job", text)
+    teach_all([student_lesson(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
+    with caplog.at_level("INFO", "distill.evaluate"):
+        for _ in range(2):
+            assert len(find_candidates(job, open_pool(job, "test"))) == 3
+    assert caplog.messages == ["students.small.heads.hint: a width of its own makes a head a hint, which is not judged"]
+
+
 def test_the_student_begins_otherwise_with_a_projection(labelled):
     job = tiny_job(labelled, JOB)
     lesson = student_lesson(job, job.variants[0])
