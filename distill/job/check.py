@@ -193,15 +193,16 @@ def _students(job: Job) -> Problems:
         yield from check_shares(student, where)
         yield from _rows(job, student, where)
         yield from check_networks(job, student, where)
-        yield from _head_names(student, where)
+        yield from _head_names(job, student, where)
         for number, term in enumerate(student.terms):
             yield from check_term(job, student, term, f"{where}.terms.{number}")
         yield from check_stop(job, student, f"{where}.early_stop")
 
 
-def _head_names(student: Student, where: str) -> Problems:
+def _head_names(job: Job, student: Student, where: str) -> Problems:
     for head in student.head_names:
-        if f"{head}_probability" in student.head_names:
+        said = head_outputs(job, student, head)
+        if said.classes and said.exclusive and f"{head}_probability" in student.head_names:
             yield f"{where}.heads: heads {head!r} and '{head}_probability' would have columns of one name where `predict` writes the first one's probability. Rename one."
 
 
