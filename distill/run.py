@@ -23,6 +23,7 @@ from distill.report import require_report_extra, write_report
 from distill.results import Evaluation
 from distill.train import train_fits, train_students
 from distill.train.own_loss import try_own_losses
+from distill.train.widths import head_widths
 from distill.verify import Verified, verify_labels
 
 Say = Callable[[str], None]
@@ -63,6 +64,7 @@ def prepare_inputs(job: Job, labels: Iterable[str] = ()) -> None:
     check_pools(job)
     try_networks(job)
     for variant in job.variants:
+        head_widths(job, variant.spec, f"students.{variant.student}")
         try_own_losses(job, variant.spec, f"students.{variant.student}")
     make_models(job, labels)
 

@@ -80,6 +80,12 @@ def labeler_outputs(job: Job, labeler: Fitted | Custom | Ready | Ensemble, where
     return Outputs("logits", classes, labeler.exclusive) if classes else Outputs("value")
 
 
+def labeler_width(job: Job, labeler: Custom | Ready, where: str) -> int:
+    """Numbers a row of a labeler's answers: one a class, or the width that it declares; `where` is its key."""
+    declared = job.custom_source(labeler, where).load(labeler.name, where) if isinstance(labeler, Custom) else labeler
+    return len(labeler_outputs(job, labeler, where).classes) or int(getattr(declared, "width", 1))
+
+
 def _ensemble_outputs(job: Job, ensemble: Ensemble, where: str) -> Outputs:
     """What its first member says, and all others too, each in its own order of classes."""
     first, *others = (

@@ -109,7 +109,7 @@ class Asker:
 
     def _kept(self, answered: Any, question: Question) -> Answers:
         """A copy: the labeler may write its next answer into the same array."""
-        said = checked_answer(answered, len(question.seen), self.contract.width)
+        said = checked_answer(self.labeler, answered, len(question.seen), self.contract.width)
         return said._replace(outputs=said.outputs.copy())
 
     def _blame(self, error: Exception, seen: Seen, first: int, number: int) -> Blame:

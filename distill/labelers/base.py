@@ -71,7 +71,7 @@ def finishes(labeler: Labeler) -> bool:
 
 def ask(labeler: Labeler, features: Seen, width: int) -> Answers:
     """What the labeler says of a batch. Raises what it raises, ValueError for another shape."""
-    return checked_answer(say(labeler, features), len(features), width)
+    return checked_answer(labeler, say(labeler, features), len(features), width)
 
 
 def say(labeler: Labeler, features: Seen) -> Any:
@@ -84,7 +84,7 @@ def as_answers(answered: Any) -> Answers:
     return answered if isinstance(answered, Answers) else Answers(answered)
 
 
-def checked_answer(answered: object, rows: int, width: int) -> Answers:
+def checked_answer(labeler: Labeler, answered: object, rows: int, width: int) -> Answers:
     """A labeler's answer as outputs (rows, width); (rows,) stands for (rows, 1). Raises ValueError for any other shape.
 
     Never reshaped otherwise: a transposed answer has as many numbers. What float32 cannot hold becomes infinite.
@@ -93,7 +93,11 @@ def checked_answer(answered: object, rows: int, width: int) -> Answers:
     with np.errstate(over="ignore"):
         made = np.asarray(said.outputs, np.float32)
     if (*made.shape, 1)[:2] != (rows, width) or made.ndim > 2:
-        raise ValueError(f"label() answered with shape {made.shape} for {rows} rows, where {(rows, width)} is due")
+        own = getattr(labeler, "kind", "") == "value" and made.shape[:1] == (rows,) and made.ndim == 2
+        declare = f". Declare `width = {made.shape[1]}` in the class." if own else ""
+        raise ValueError(
+            f"label() answered with shape {made.shape} for {rows} rows, where {(rows, width)} is due{declare}"
+        )
     return Answers(made.reshape(rows, width), said.disagreement)
 
 

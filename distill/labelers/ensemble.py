@@ -61,7 +61,7 @@ class EnsembleLabeler:
         member, labeler = self.members[number], self.labelers[number]
         answered = finished(labeler, labeler.label(given))
         try:
-            outputs = checked_answer(answered, rows, self.width).outputs
+            outputs = checked_answer(labeler, answered, rows, self.width).outputs
         except ValueError as error:
             raise ValueError(f"member {number} ({member.said}): {error}") from None
         # a copy either way: the labeler may write its next answer into the same array

@@ -23,6 +23,7 @@ from distill.job import (
     label_outputs,
     labeler_outputs,
 )
+from distill.job.outputs import labeler_width
 from distill.job.own import fit_code
 from distill.job.source import PythonFile, read_source
 from distill.labelers.base import Member, Recipe
@@ -83,7 +84,7 @@ def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: st
         return _known_ready(job, labeler, where, precision)
     source = job.custom_source(labeler, where)
     made = source.load(labeler.name)
-    width = len(labeler_outputs(job, labeler, where).classes) or int(getattr(made, "width", 1))
+    width = labeler_width(job, labeler, where)
     recipe = Recipe(form="custom", source=source, name=labeler.name)
     own = str(getattr(made, "precision", "float32"))
     return _Known(recipe, f"custom:{labeler.name}", str(made.revision), width, own)
@@ -95,8 +96,7 @@ def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
     files = ModelFiles(uri, student.sha256) if student else identify_model(uri, spec.sha256, f"{where}.model")
     recipe = Recipe(form="ready", ready=spec, files=files, source=_own_source(job, spec, where), precision=precision)
     said = spec.model_dump(mode="json", exclude=_WHERE, exclude_defaults=True)
-    width = len(spec.class_names) or int(getattr(spec, "width", 1))
-    return _Known(recipe, kind_of(spec), digest([files.sha256, said]), width, precision)
+    return _Known(recipe, kind_of(spec), digest([files.sha256, said]), labeler_width(job, spec, where), precision)
 
 
 def _own_source(job: Job, spec: Ready, where: str) -> PythonFile | None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from distill.errors import ContractError
 from distill.feed import Order, Source, cut_chunks
 from distill.job import (
     MAIN,
@@ -37,7 +36,6 @@ from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.models.identity import (
     fit_folder,
     held_out_pins,
-    label_set,
     student_folder,
     student_pins,
 )
@@ -46,6 +44,7 @@ from distill.pool import open_pool
 from distill.storage import Storage
 from distill.train.own_loss import OwnLoss, try_own_losses
 from distill.train.sources import lesson_sources, pools_of, source_of
+from distill.train.widths import head_widths, term_width
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     variant, heads, student = asked.variant, asked.heads, asked.variant.spec
     require_one_width(job, student.pools, asked.key)
     sources, where = lesson_sources(job, student)
-    widths = {head: _head_width(job, student, head, outputs) for head, outputs in heads.items()}
+    widths = head_widths(job, student, asked.key)
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}
     planned = {head: HeadPlan(widths[head], own[head]) for head in heads}
     plan = NetworkPlan(sources[0].width, student.model, planned, asked.code)
@@ -174,7 +173,7 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
         "changes": dict(variant.changes),
         "terms": [f"{term.weight:g} · {term.said}" for term in terms],
     }
-    held_out = _held_out(job, student, heads, widths)
+    held_out = _held_out(job, student, heads)
     if held_out is not None and student.early_stop is not None:
         said["early_stop"] = {"measure": held_out.term.said, "pins": held_out_pins(job, student.early_stop)}
     seed = student.seed if student.seed is not None else job.seed
@@ -195,46 +194,14 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     )
 
 
-def _held_out(
-    job: Job, student: Student, heads: Mapping[str, Outputs], widths: Mapping[str, int]
-) -> HeldOutPlan | None:
-    """What says when to stop. Raises ContractError where its values are of another width than the head's."""
+def _held_out(job: Job, student: Student, heads: Mapping[str, Outputs]) -> HeldOutPlan | None:
+    """What says when to stop."""
     stop = student.early_stop
     if stop is None:
         return None
     term, pool = held_out_term(job, stop), open_pool(job, str(stop.rows))
-    width = widths[stop.head] if heads[stop.head].classes else _value_width(job, term, pool.name)
-    if width != widths[stop.head]:
-        raise ContractError(
-            f"early_stop: {stop.learns} has {width} numbers a row, but head {stop.head!r} answers with {widths[stop.head]}. Measure it by another."
-        )
     plan = _term(job, term, 0, 0, heads[stop.head])
     return HeldOutPlan(source_of(job, student, [pool], {plan.column: term}), plan, stop)
-
-
-def _head_width(job: Job, student: Student, head: str, outputs: Outputs) -> int:
-    """Numbers that a head answers with. Raises ContractError where neither the job nor its terms agree on that."""
-    if outputs.classes:
-        return len(outputs.classes)
-    if head in student.heads and student.heads[head].width is not None:
-        return int(student.heads[head].width or 0)
-    labelled = student.on[0] if student.on else ""
-    widths = {term.learns: _value_width(job, term, labelled) for term in student.terms_of(head)}
-    if len(set(widths.values())) != 1:
-        raise ContractError(
-            f"head {head!r}: its terms teach values of different widths, {widths}. Give each a head of its own, or give this one a `width`: "
-            f"a term of another width is then learned through a projection."
-        )
-    return next(iter(widths.values()))
-
-
-def _value_width(job: Job, term: Term, labelled: str) -> int:
-    """Numbers of a target, or of a label set over the pool `labelled`."""
-    if term.pool:
-        return open_pool(job, term.pool).target_width(pool_outputs(job, term.pool))
-    contract = label_set(job, str(term.label_set), labelled).read_contract()
-    assert contract is not None
-    return contract.width
 
 
 def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> TermPlan:
@@ -262,7 +229,7 @@ def _projected(job: Job, student: Student, term: Term, plan: TermPlan, widths: M
     head = student.heads.get(term.head)
     if head is None or head.width is None:
         return plan
-    width, own = _value_width(job, term, student.on[0] if student.on else ""), widths[term.head]
+    width, own = term_width(job, term), widths[term.head]
     return (
         plan if width == own else replace(plan, projected=width, said=f"{plan.said}, projected from {own} to {width}")
     )

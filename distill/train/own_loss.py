@@ -1,7 +1,8 @@
 """Losses of the user's own: a function of the student's and the teacher's numbers in a file beside the job, one number a row.
 
 It is asked about rows that count alone: padding and rejected rows hold zeros, of which a relative error makes no number, and 0 · NaN is NaN. It is
-tried on two rows before any work, so that a wrong name, or a loss that teaches nothing, is not found once the labels are paid for.
+tried on two rows before any work, so that a wrong name, or a loss that teaches nothing, is not found once the labels are paid for. Values are tried as
+ones: a number that a logarithm, a quotient, a probability and a count all take.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from distill.job.held_out import held_out_term
 from distill.job.outputs import term_outputs
 from distill.job.source import PythonFile, own_lines
 from distill.job.students import CustomLoss, Student, Term
+from distill.train.widths import term_width
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +41,7 @@ def own_loss(loss: OwnLoss, mine: Tensor, taught: Tensor, known_B: Tensor) -> Te
 
 
 def try_own_losses(job: Job, student: Student, where: str) -> None:
-    """Ask a student's own losses, as far as the job alone says how many numbers they are given; `where` is its key. Raises JobError."""
+    """Ask a student's own losses about as many numbers as they will be given; `where` is its key. Raises JobError."""
     for number, term in enumerate(student.terms):
         _try_term(job, term, f"{where}.terms.{number}.loss", teaches=True)
     if student.early_stop is not None:
@@ -52,21 +54,22 @@ def _try_term(job: Job, term: Term, key: str, *, teaches: bool) -> None:
         return
     loss = OwnLoss(job.custom_source(term.loss, key), term.loss.name, f"{job.path}: {key}")
     loss.file.load(loss.name, loss.said)
-    source = term_outputs(job, term)
-    if not source.classes:
-        return
-    mine, taught = _two_rows(source, target=term.pool is not None)
+    source, width = term_outputs(job, term), term_width(job, term)
+    mine, taught = _two_rows(source, width, target=term.pool is not None)
     try:
         _asked(loss, mine.requires_grad_(teaches), taught)
     except DistillError as error:
-        raise JobError(f"{error}\nTwo rows of {len(source.classes)} random numbers were tried.") from error
+        learned = "" if source.classes else ", to learn ones"
+        raise JobError(f"{error}\nTwo rows of {width} random numbers were tried{learned}.") from error
 
 
-def _two_rows(source: Outputs, *, target: bool) -> tuple[Tensor, Tensor]:
+def _two_rows(source: Outputs, width: int, *, target: bool) -> tuple[Tensor, Tensor]:
     """What a student may answer, and what it may be taught."""
     import torch
 
-    mine, taught = torch.randn(2, 2, len(source.classes), generator=torch.Generator().manual_seed(0))
+    mine, taught = torch.randn(2, 2, width, generator=torch.Generator().manual_seed(0))
+    if source.kind == "value":
+        return mine, torch.ones_like(taught)
     if target:
         taught = taught.argmax(dim=1) if source.exclusive else (taught > 0).float()
     return mine, taught

@@ -141,6 +141,7 @@ def test_an_answer_of_another_shape_is_taken_for_labels(tried, expression, shape
     tried = tried(answering(expression))
     failure = run(tried, tried.tasks[0]).failure
     assert f"label() answered with shape {shape} for 10 rows, where (10, 3) is due" in failure.trace
+    assert "width" not in failure.trace.splitlines()[-1]  # of classes
 
 
 def test_one_number_a_row_is_refused(tried):
@@ -151,6 +152,14 @@ def test_one_number_a_row_is_refused(tried):
     np.testing.assert_array_equal(
         stored(tried, run(tried, task).commit).outputs[:, 0], features(tried, task).sum(axis=1)
     )
+
+
+def test_who_answers_undeclared_numbers_is_not_told_where_to_declare_them(tried):
+    tried = tried(
+        'class Mine:\n    revision = "1"\n    kind = "value"\n    def label(self, x):\n        return x[:, :2]\n'
+    )
+    failure = run(tried, tried.tasks[0]).failure
+    assert "where (10, 1) is due. Declare `width = 2` in the class." in failure.trace
 
 
 def test_the_same_fragment_gives_other_bytes_at_the_second_time(tried):

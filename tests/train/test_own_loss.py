@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from distill.engine import WorkerContext
@@ -93,6 +95,86 @@ def test_a_measure_of_the_users_own_is_found_wrong_after_the_first_epoch(job, na
 def test_a_loss_that_can_teach_is_refused(job):
     prepare_inputs(job(OWN.replace("NAME", "good")))
     prepare_inputs(job(OWN.replace("NAME", "hinge"), learns="pools.rows"))
+
+
+VALUES = """
+    [labels.values]
+    labeler = { kind = "custom", file = "values.py" }
+    over = ["rows"]
+    [fit.sizes]
+    model = { kind = "linear" }
+    on = "sized"
+    [labels.sizes]
+    labeler = { kind = "fitted", fit = "sizes" }
+    over = ["rows"]
+    [pools.sized]
+    path = "sized"
+    target = "size"
+    [pools.listed]
+    path = "listed"
+    target = "pixels"
+"""
+ON_VALUES = """
+def absolute(student, taught):
+    assert student.shape == taught.shape
+    return (student - taught).abs().sum(dim=1)
+def relative(student, taught):
+    assert (taught > 0).all()
+    return ((student - taught) / taught).abs().mean(dim=1)
+def second(student, taught):
+    return (student[:, 1] - taught[:, 1]).abs()
+def mean(student, taught):
+    return (student - taught).abs().mean()
+"""
+
+
+@pytest.fixture
+def of_values(job, tmp_path):
+    write_pool(tmp_path / "sized", [16])
+    write_pool(tmp_path / "listed", [16])
+    (tmp_path / "loss.py").write_text(ON_VALUES, "utf-8")
+    (tmp_path / "values.py").write_text(
+        "class Labeler:\n    revision = '1'\n    kind = 'value'\n    width = 2\n    def label(self, x):\n        return x[:, :2]\n"
+    )
+    return lambda name, learns, more="": job(OWN.replace("NAME", name), learns=learns, more=VALUES + more)
+
+
+@pytest.mark.parametrize(
+    ("name", "learns", "said"),
+    [
+        (
+            "mean",
+            "labels.values",
+            r"mean\(\) answered with \(\), .*Two rows of 2 random numbers were tried, to learn ones",
+        ),
+        ("missing", "labels.values", "has no 'missing'"),
+        ("mean", "pools.listed", "Two rows of 4 "),
+        ("second", "pools.sized", r"IndexError.*Two rows of 1 "),
+        ("second", "labels.sizes", r"IndexError.*Two rows of 1 "),
+    ],
+)
+def test_a_loss_of_values_that_cannot_teach_is_found_once_the_labels_are_paid_for(of_values, name, learns, said):
+    with pytest.raises(JobError, match=rf"(?s)job\.toml: students\.small\.terms\.0\.loss: .*{said}"):
+        prepare_inputs(of_values(name, learns))
+
+
+@pytest.mark.parametrize("name", ["absolute", "relative", "second"])
+@pytest.mark.parametrize("learns", ["labels.values", "pools.listed"])
+def test_a_loss_of_values_that_can_teach_is_refused(of_values, name, learns):
+    prepare_inputs(of_values(name, learns))
+
+
+def test_a_loss_is_tried_on_the_width_of_a_hint_and_not_of_what_it_learns(of_values):
+    prepare_inputs(of_values("second", "labels.values", "[students.small.heads.main]\n    width = 1\n"))
+
+
+def test_a_finished_job_opens_a_pool_for_the_width_of_its_target(of_values, tmp_path):
+    prepare_inputs(of_values("absolute", "pools.listed"))
+    for shard in (tmp_path / "listed").iterdir():
+        was = shard.stat()
+        shard.write_bytes(bytes(was.st_size))
+        os.utime(shard, ns=(was.st_atime_ns, was.st_mtime_ns))
+    prepare_inputs(of_values("absolute", "pools.listed"))
 
 
 def test_a_shape_of_other_rows_is_found_once_the_labels_are_paid_for(job):
