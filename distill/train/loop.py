@@ -8,7 +8,6 @@ checkpoints, the metrics and, last, the export: the last weights, or those of th
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +19,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from distill.engine import WorkerContext
-from distill.errors import TrainingError
 from distill.feed import Arrays, DiskCache, Feed
 from distill.job import Training
 from distill.models import ModelRecord, write_record
@@ -35,6 +33,7 @@ from distill.train.lesson import Lesson
 from distill.train.metrics import write_metrics
 from distill.train.optimizer import learning_rate, make_optimizer
 from distill.train.projection import with_projections
+from distill.train.unlearnable import require_numbers, require_rows
 
 _SAY_EVERY_SECONDS = 0.5
 
@@ -179,17 +178,12 @@ class _Training:
         return summed
 
     def _end_epoch(self, step: int, summed: Tensor) -> None:
-        self._require_rows(summed)
+        require_rows(self.lesson, summed[:, 1].tolist())
         means = (summed[:, 0] / summed[:, 1]).tolist()
         epoch = step // self.steps_per_epoch
         weights = [term.weight_at((step - 1) / self.total_steps) for term in self.lesson.terms]
         total = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
-        if not math.isfinite(total) or not all(bool(each.isfinite().all()) for each in self.taught.parameters()):
-            terms = [term.said for term, mean in zip(self.lesson.terms, means, strict=True) if not math.isfinite(mean)]
-            raise TrainingError(
-                f"{self.lesson.name}: after epoch {epoch} {f'the loss is no number by {terms}' if terms else 'weights are no numbers'}. "
-                f"Lower training.learning_rate, or look at the labels."
-            )
+        require_numbers(self.lesson, epoch, [*means, total], self.taught.parameters())
         known = (summed[:, 2] / summed[:, 3]).tolist()
         said = {"epoch": epoch, "step": step, "loss": total, "terms": means, "weights": weights, "known": known}
         said |= self._paced(step) | self._judged(epoch)
@@ -228,14 +222,6 @@ class _Training:
             checkpoints = self.folder.folder("checkpoints")
             save_checkpoint(checkpoints, self.position, self._order, self.taught, self.optimizer)
             write_metrics(self.folder, self.position.history)
-
-    def _require_rows(self, summed: Tensor) -> None:
-        for term, weight in zip(self.lesson.terms, summed[:, 1].tolist(), strict=True):
-            if not weight:
-                raise TrainingError(
-                    f"{self.lesson.name}: {term.said}: not one row is known to it, so nothing can be learned. "
-                    f"Compare the target's values with the pool's classes, or look at the label set's rejects."
-                )
 
     def _export(self, seconds: float) -> None:
         weights = safetensors.torch.save(self.position.best or apart(self.network.state_dict()))

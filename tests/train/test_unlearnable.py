@@ -1,0 +1,64 @@
+"""What cannot be learned is said with what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from distill.engine import WorkerContext
+from distill.errors import TrainingError
+from distill.job.students import Agreement, ClassBalance
+from distill.train.lesson import student_lesson
+from distill.train.loop import teach_all
+from distill.train.unlearnable import require_rows
+from tests.making import label_by_worker
+from tests.tiny import DOUBLING, tiny_job, write_pool
+
+JOB = """
+    root = "root"
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    [labels.teacher]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["rows"]
+    [students.small]
+    model = { kind = "linear" }
+    training = { epochs = 1, batch_rows = 64, lanes = 4 }
+    [[students.small.terms]]
+    learns = "labels.teacher"
+    loss = { kind = "kl" }
+    row_weight = { kind = "confidence", power = 1e5 }
+"""
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    write_pool(tmp_path / "rows", [64])
+    (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
+    job = tiny_job(tmp_path, JOB)
+    label_by_worker(job, "teacher")
+    return student_lesson(job, job.variants[0])
+
+
+def test_row_weights_that_underflow_are_told_as_unknown_targets(lesson):
+    with pytest.raises(
+        TrainingError,
+        match=r"by confidence: not one row counts.*rejects, or lower row_weight\.power = 100000, by which",
+    ):
+        teach_all([lesson], WorkerContext(0, 1, "cpu"))
+
+
+@pytest.mark.parametrize(
+    ("row_weight", "said"),
+    [
+        (Agreement(kind="agreement", scale=1e-6), r"counts.*rejects, or raise row_weight\.scale = 1e-06, by which"),
+        (ClassBalance(kind="class_balance"), r"is known to it.*rejects\.$"),
+        (None, r"is known to it.*rejects\.$"),
+    ],
+)
+def test_row_weights_that_cannot_be_to_blame_are_blamed(lesson, row_weight, said):
+    terms = tuple(replace(term, row_weight=row_weight) for term in lesson.terms)
+    with pytest.raises(TrainingError, match=rf"not one row {said}"):
+        require_rows(replace(lesson, terms=terms), [0.0])
