@@ -1,5 +1,5 @@
-"""What a lesson cannot be learned for, found at an epoch's end from sums over the whole team: every rank raises the same at the same point, so that a
-team may leave this lesson and go on with its next."""
+"""What a lesson cannot be learned for, found at an epoch's end, or before a checkpoint within one, from sums over the whole team: every rank raises the
+same at the same point, so that a team may leave this lesson and go on with its next."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
-from distill.errors import TrainingError
+from distill.errors import UnlearnableError
 from distill.job.students import Agreement, Confidence
-from distill.train.lesson import Lesson, TermPlan
+from distill.train.lesson import TermPlan
 
 
-def require_rows(lesson: Lesson, weights: Sequence[float]) -> None:
-    """Raises TrainingError where the rows of an epoch together weigh nothing to one of the terms."""
-    for term, weight in zip(lesson.terms, weights, strict=True):
+def require_rows(terms: Sequence[TermPlan], weights: Sequence[float]) -> None:
+    """Raises UnlearnableError where the rows of an epoch together weigh nothing to one of the terms."""
+    for term, weight in zip(terms, weights, strict=True):
         if not weight:
             key = _emptied_by(term)
-            raise TrainingError(
-                f"{lesson.name}: {term.said}: not one row {'counts' if key else 'is known to it'}, so nothing can be learned. "
+            raise UnlearnableError(
+                f"{term.said}: not one row {'counts' if key else 'is known to it'}, so nothing can be learned. "
                 f"Compare the target's values with the pool's classes, or look at the label set's rejects"
                 f"{f', or {key}, by which every row may weigh 0' if key else ''}."
             )
 
 
-def require_numbers(lesson: Lesson, epoch: int, losses: Sequence[float], weights: Iterable[Tensor]) -> None:
-    """Raises TrainingError where a term's mean loss or the network's weights are no numbers; `losses` has the terms', and the total last."""
+def require_numbers(terms: Sequence[TermPlan], when: str, losses: Sequence[float], weights: Iterable[Tensor]) -> None:
+    """Raises UnlearnableError where a loss or the network's weights are no numbers; `losses` has the terms', and may have the total last."""
     if all(map(math.isfinite, losses)) and all(bool(each.isfinite().all()) for each in weights):
         return
-    terms = [term.said for term, loss in zip(lesson.terms, losses, strict=False) if not math.isfinite(loss)]
-    raise TrainingError(
-        f"{lesson.name}: after epoch {epoch} {f'the loss is no number by {terms}' if terms else 'weights are no numbers'}. "
+    wrong = [term.said for term, loss in zip(terms, losses, strict=False) if not math.isfinite(loss)]
+    raise UnlearnableError(
+        f"{when} {f'the loss is no number by {wrong}' if wrong else 'weights are no numbers'}. "
         f"Lower training.learning_rate, or look at the labels."
     )
 

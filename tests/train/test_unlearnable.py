@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from distill.engine import WorkerContext
-from distill.errors import TrainingError
+from distill.errors import UnlearnableError
 from distill.job.students import Agreement, ClassBalance
+from distill.storage import open_storage
 from distill.train.lesson import student_lesson
 from distill.train.loop import teach_all
 from distill.train.unlearnable import require_rows
@@ -33,19 +34,31 @@ JOB = """
 """
 
 
-@pytest.fixture
-def lesson(tmp_path):
-    write_pool(tmp_path / "rows", [64])
-    (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
-    job = tiny_job(tmp_path, JOB)
+def made(folder, text):
+    write_pool(folder / "rows", [64])
+    (folder / "mine.py").write_text(DOUBLING, "utf-8")
+    job = tiny_job(folder, text)
     label_by_worker(job, "teacher")
     return student_lesson(job, job.variants[0])
 
 
+@pytest.fixture
+def lesson(tmp_path):
+    return made(tmp_path, JOB)
+
+
+def test_a_checkpoint_within_an_epoch_holds_what_is_no_number_or_ends_the_training_as_a_mistake(tmp_path):
+    text = JOB.replace("batch_rows = 64", "batch_rows = 8, checkpoint_steps = 3, learning_rate = 3e38")
+    lesson = made(tmp_path, text[: text.index("    row_weight")])
+    with pytest.raises(UnlearnableError, match=r"small: in epoch 1 .*no number.*Lower training"):
+        teach_all([lesson], WorkerContext(0, 1, "cpu"))
+    assert not list(open_storage(lesson.folder).list_objects())
+
+
 def test_row_weights_that_underflow_are_told_as_unknown_targets(lesson):
     with pytest.raises(
-        TrainingError,
-        match=r"by confidence: not one row counts.*rejects, or lower row_weight\.power = 100000, by which",
+        UnlearnableError,
+        match=r"small: kl to labels\.teacher, rows weighted by confidence: not one row counts.*rejects, or lower row_weight\.power = 100000, by which",
     ):
         teach_all([lesson], WorkerContext(0, 1, "cpu"))
 
@@ -59,6 +72,6 @@ def test_row_weights_that_underflow_are_told_as_unknown_targets(lesson):
     ],
 )
 def test_row_weights_that_cannot_be_to_blame_are_blamed(lesson, row_weight, said):
-    terms = tuple(replace(term, row_weight=row_weight) for term in lesson.terms)
-    with pytest.raises(TrainingError, match=rf"not one row {said}"):
-        require_rows(replace(lesson, terms=terms), [0.0])
+    terms = [replace(term, row_weight=row_weight) for term in lesson.terms]
+    with pytest.raises(UnlearnableError, match=rf"not one row {said}"):
+        require_rows(terms, [0.0])
