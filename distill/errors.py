@@ -12,6 +12,7 @@ DistillError
     ├── LabelerError      a labeler raised: its own traceback, shard and row
     ├── StorageError      an object is lost, damaged or cannot be written
     ├── TrainingError     a student could not be trained
+    │   └── UnlearnableError  and that is the job's or the data's doing: others of its sweep can be
     ├── ExportError       a student could not be exported
     └── RejectedError     more rows were rejected than the job allows, or all of them
 """
@@ -72,6 +73,10 @@ class StorageError(WorkError):
 
 class TrainingError(WorkError):
     """A student could not be trained."""
+
+
+class UnlearnableError(TrainingError):
+    """What a student is to learn cannot be learned so; all ranks of its team find that alike, at the same point."""
 
 
 class ExportError(WorkError):

@@ -49,6 +49,7 @@ class Ear:
     def __init__(self) -> None:
         self.heard, self.failure = Heard(), ""
         self.parts: dict[str, float] = {}
+        self.given_up: dict[str, str] = {}
         self.furthest, self.fruitless = 0.0, 0
 
     def begin(self, rank: int, workers: int) -> str:
@@ -64,6 +65,10 @@ class Ear:
         self.heard.done, self.heard.note = sum(self.parts.values()), note
         if self.heard.done > self.furthest:
             self.furthest, self.fruitless = self.heard.done, 0
+
+    def give_up(self, part: str, reason: str) -> None:
+        """A part cannot be done. A group that is started again finds so once more, which is no news."""
+        self.given_up[part] = reason
 
     def fail(self, trace: str) -> None:
         """The work itself raised: no restart helps."""
@@ -88,6 +93,10 @@ class Ear:
     def first_failure(self) -> str:
         """What the training failed of; "" where it did not."""
         return self.failure
+
+    def all_given_up(self) -> list[str]:
+        """What was, each with its reason."""
+        return [f"{part}: {reason}" for part, reason in self.given_up.items()]
 
 
 @contextlib.contextmanager

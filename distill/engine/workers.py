@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from distill.engine.ear import listening
 from distill.engine.resources import device_of_worker, gpus_each, look_at_nodes, require_resources, room_now
 from distill.engine.session import keeping_signals, require_ray
-from distill.errors import DistillError, TrainingError
+from distill.errors import DistillError, TrainingError, UnlearnableError
 from distill.job.base import Gpus
 from distill.progress import Bar
 
@@ -48,6 +48,10 @@ _ELASTIC_SETTINGS = {
 Told = TypeVar("Told")
 
 
+def _raise(part: str, reason: str) -> None:
+    raise UnlearnableError(f"{part}: {reason}")
+
+
 @dataclass(frozen=True)
 class WorkerContext:
     """What one training worker knows of the team it is in."""
@@ -57,6 +61,9 @@ class WorkerContext:
     device: str
     say: Callable[[str, float, str], None] = field(default=lambda _part, _done, _note: None)
     """Tell the person who waits: of this part of the work so much is done. Rank 0's word counts."""
+    give_up: Callable[[str, str], None] = field(default=_raise)
+    """This part of the work cannot be done, for a reason that all ranks have found: the team goes on with others, and it is raised when all are over.
+    Rank 0's word counts."""
     team: int = 0
     teams: int = 1
     """Side by side; each knows by these two which parts are its own."""
@@ -77,7 +84,7 @@ def train_workers(
 
     `workers` may be the fewest and the most; `work` is begun anew whenever their number changes. A fixed number is a team, of which there are at most
     `teams` side by side, as far as the nodes have room. Raises ResourceError for what the cluster can
-    never give, TrainingError where the work raises or workers keep dying.
+    never give, TrainingError where the work raises or workers keep dying, UnlearnableError where all was done but what was given up.
     """
     ray = require_ray()
     fewest, most = (workers, workers) if isinstance(workers, int) else workers
@@ -100,9 +107,11 @@ def train_workers(
             lost = str(error)
         except SystemExit:  # how Ray Train ends on Ctrl-C
             raise KeyboardInterrupt from None
-        said = ray.get(ear.first_failure.remote()) or lost
+        said, given_up = ray.get(ear.first_failure.remote()) or lost, ray.get(ear.all_given_up.remote())
     if said:
-        raise TrainingError(said)
+        raise TrainingError("\n".join([said, *given_up]))
+    if given_up:
+        raise UnlearnableError("\n".join(given_up))
     return answer
 
 
@@ -197,7 +206,11 @@ def _context(rank: int, workers: int, team_workers: int, ear: Any) -> WorkerCont
         if place == 0:
             ear.hear.remote(part, done, note)
 
-    return WorkerContext(place, team_workers, device_of_worker(ray), say, team, teams, group)
+    def give_up(part: str, reason: str) -> None:
+        if place == 0:
+            ray.get(ear.give_up.remote(part, reason))
+
+    return WorkerContext(place, team_workers, device_of_worker(ray), say, give_up, team, teams, group)
 
 
 def _is_lost_peer(error: Exception) -> bool:

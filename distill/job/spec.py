@@ -102,13 +102,15 @@ class Job(Table):
         return (name,) if name is not None else tuple(self.labels)
 
     def chosen_variants(self, names: Sequence[str] | None) -> list[Variant]:
-        """Every variant of some students by name, or of all of them. Raises JobError for a name that the job lacks."""
-        unknown = [name for name in names or () if name not in self.students]
+        """Some variants: all of a student by its name, one by its own; or every one of the job. Raises JobError for a name that the job lacks."""
+        swept = [variant.name for variant in self.variants if variant.changes]
+        unknown = [name for name in names or () if name not in self.students and name not in swept]
         if unknown:
+            hint = f"; of a sweep also one trial by its name, such as {swept[0]!r}" if swept else ""
             raise JobError(
-                f"{self._path}: there is no student {unknown[0]!r}. There is: {', '.join(self.students) or 'none'}."
+                f"{self._path}: there is no student {unknown[0]!r}. There is: {', '.join(self.students) or 'none'}{hint}."
             )
-        return [variant for variant in self.variants if names is None or variant.student in names]
+        return [each for each in self.variants if names is None or each.student in names or each.name in names]
 
     def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
         """The source of a labeler, loss or network of the user's own; `where` is the key that names it."""

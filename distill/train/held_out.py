@@ -25,7 +25,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from distill.engine import WorkerContext
-from distill.errors import TrainingError
+from distill.errors import UnlearnableError
 from distill.feed import Arrays, Chunk, ChunkCache, DiskCache, cut_chunks
 from distill.job import EarlyStop, Training
 from distill.models.network import as_tensor
@@ -52,7 +52,7 @@ class HeldOutMeasure:
         self._chunks = {lane: chunks[lane :: self.lanes] for lane in mine}
 
     def __call__(self, network: nn.Module) -> float:
-        """Leaves the network in the mode in which it was. Raises TrainingError where no row is known, or the mean is no number."""
+        """Leaves the network in the mode in which it was. Raises UnlearnableError where no row is known, or the mean is no number."""
         training = network.training
         network.eval()
         with torch.no_grad():
@@ -60,12 +60,12 @@ class HeldOutMeasure:
         network.train(training)
         loss, weight = (sum(column) for column in zip(*lane_sums.tolist(), strict=True))
         if not weight:
-            raise TrainingError(
+            raise UnlearnableError(
                 f"early_stop: {self.plan.term.said}: not one held-out row is known, so nothing can be measured. "
                 f"Compare the target's values with the pool's classes, or look at the label set's rejects."
             )
         if not math.isfinite(loss):
-            raise TrainingError(
+            raise UnlearnableError(
                 f"early_stop: {self.plan.term.said}: the measure is {loss}. Lower training.learning_rate, or look at the held-out rows."
             )
         return float(loss / weight)

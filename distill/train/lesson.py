@@ -31,7 +31,7 @@ from distill.job import (
 from distill.job.held_out import fit_student, held_out_term, usual_loss
 from distill.job.outputs import term_outputs
 from distill.job.own import Code, fit_code, student_code
-from distill.job.students import CustomLoss, HeldOut, Loss, Ramp
+from distill.job.students import CustomLoss, HeldOut, Loss, Ramp, RowWeight
 from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.models.identity import (
     fit_folder,
@@ -66,6 +66,7 @@ class TermPlan:
     ramp: Ramp | None = None
     projected: int | None = None
     """Numbers that its source has a row, where that is not the head's width: learned through a projection (`distill.train.projection`)."""
+    row_weight: RowWeight | None = None
 
     @property
     def answer(self) -> str:
@@ -221,6 +222,7 @@ def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> Term
         positions=positions,
         own=own,
         ramp=term.ramp,
+        row_weight=term.row_weight,
     )
 
 

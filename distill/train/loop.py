@@ -8,7 +8,6 @@ checkpoints, the metrics and, last, the export: the last weights, or those of th
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from distill.engine import WorkerContext
-from distill.errors import TrainingError
+from distill.errors import UnlearnableError
 from distill.feed import Arrays, DiskCache, Feed
 from distill.job import Training
 from distill.models import ModelRecord, write_record
@@ -35,17 +34,26 @@ from distill.train.lesson import Lesson
 from distill.train.metrics import write_metrics
 from distill.train.optimizer import learning_rate, make_optimizer
 from distill.train.projection import with_projections
+from distill.train.unlearnable import require_numbers, require_rows
 
 _SAY_EVERY_SECONDS = 0.5
 
 
 def teach_all(lessons: Sequence[Lesson], context: WorkerContext) -> None:
-    """Train the network of each lesson that this worker's team is dealt, or go on with it where its newest checkpoint is."""
+    """Train the network of each lesson that this worker's team is dealt, or go on with it where its newest checkpoint is.
+
+    A lesson that cannot be learned is given up at the same point by all ranks of the team, and is in nobody's way.
+    """
     torch.set_num_threads(1)
     mine = deal(lessons, context.teams)[context.team]
     for lesson in mine:
         training = _Training(lesson, context)
-        training.run()
+        try:
+            training.run()
+        except UnlearnableError as error:
+            training.say(training.total_steps, f"{lesson.name}: given up")
+            context.give_up(lesson.name, str(error))
+            continue
         if lesson is not mine[-1]:  # what an early end saves is nobody's work
             training.say(training.total_steps, f"{lesson.name}: {training.ended()}")
 
@@ -142,7 +150,9 @@ class _Training:
                 self._end_epoch(step + 1, self._sum(summed))
                 summed = self._begun()
             elif self._is_due(step + 1):
-                self.position = replace(self.position, step=step + 1, sums=self._sum(summed).tolist())
+                sums, epoch = self._sum(summed), step // self.steps_per_epoch + 1
+                self._require_numbers(f"in epoch {epoch}", sums[:, 0].tolist())
+                self.position = replace(self.position, step=step + 1, sums=sums.tolist())
                 self._keep()
                 summed = self._begun()
         self.say(self.position.step, f"{self.lesson.name}: {self.ended()}")
@@ -179,17 +189,12 @@ class _Training:
         return summed
 
     def _end_epoch(self, step: int, summed: Tensor) -> None:
-        self._require_rows(summed)
+        require_rows(self.lesson.terms, summed[:, 1].tolist())
         means = (summed[:, 0] / summed[:, 1]).tolist()
         epoch = step // self.steps_per_epoch
         weights = [term.weight_at((step - 1) / self.total_steps) for term in self.lesson.terms]
         total = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
-        if not math.isfinite(total) or not all(bool(each.isfinite().all()) for each in self.taught.parameters()):
-            terms = [term.said for term, mean in zip(self.lesson.terms, means, strict=True) if not math.isfinite(mean)]
-            raise TrainingError(
-                f"{self.lesson.name}: after epoch {epoch} {f'the loss is no number by {terms}' if terms else 'weights are no numbers'}. "
-                f"Lower training.learning_rate, or look at the labels."
-            )
+        self._require_numbers(f"after epoch {epoch}", [*means, total])
         known = (summed[:, 2] / summed[:, 3]).tolist()
         said = {"epoch": epoch, "step": step, "loss": total, "terms": means, "weights": weights, "known": known}
         said |= self._paced(step) | self._judged(epoch)
@@ -199,6 +204,9 @@ class _Training:
         over = step == self.total_steps or is_over(self.position.history, self.stop)
         if epoch % self.lesson.training.checkpoint_epochs == 0 or over or self._is_due(step):
             self._keep()
+
+    def _require_numbers(self, when: str, losses: Sequence[float]) -> None:
+        require_numbers(self.lesson.terms, when, losses, self.taught.parameters())
 
     def _is_due(self, step: int) -> bool:
         """Whether `checkpoint_steps` asks for one after so many steps."""
@@ -228,14 +236,6 @@ class _Training:
             checkpoints = self.folder.folder("checkpoints")
             save_checkpoint(checkpoints, self.position, self._order, self.taught, self.optimizer)
             write_metrics(self.folder, self.position.history)
-
-    def _require_rows(self, summed: Tensor) -> None:
-        for term, weight in zip(self.lesson.terms, summed[:, 1].tolist(), strict=True):
-            if not weight:
-                raise TrainingError(
-                    f"{self.lesson.name}: {term.said}: not one row is known to it, so nothing can be learned. "
-                    f"Compare the target's values with the pool's classes, or look at the label set's rejects."
-                )
 
     def _export(self, seconds: float) -> None:
         weights = safetensors.torch.save(self.position.best or apart(self.network.state_dict()))

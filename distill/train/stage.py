@@ -9,7 +9,7 @@ from functools import partial
 from itertools import groupby
 
 from distill.engine import train_workers
-from distill.errors import JobError
+from distill.errors import JobError, UnlearnableError
 from distill.job import Job
 from distill.models import ModelRecord, Trained
 from distill.progress import track
@@ -27,7 +27,7 @@ def train_students(job: Job, names: Sequence[str] | None = None) -> list[Trained
     """Train the students that are not trained yet: those named, all by default, every variant of a sweep.
 
     Raises JobError for a name that the job lacks, ContractError for labels that are missing or mean something else,
-    TrainingError.
+    TrainingError; UnlearnableError, when all others are trained, for those that cannot be.
     """
     return _train(
         {f"students.{variant.name}": partial(student_lesson, job, variant) for variant in job.chosen_variants(names)}
@@ -58,6 +58,7 @@ def _teach(lessons: Sequence[Lesson]) -> None:
     def group(lesson: Lesson) -> tuple[tuple[int, int], str]:
         return lesson.training.worker_range, str(lesson.training.gpus)
 
+    given_up = []
     for _, together in groupby(sorted(lessons, key=group), key=group):
         mine = list(together)
         title = f"train {mine[0].name}" if len(mine) == 1 else f"train {len(mine)} networks"
@@ -65,7 +66,17 @@ def _teach(lessons: Sequence[Lesson]) -> None:
             from distill.train.loop import teach_all
 
             training = mine[0].training
-            train_workers(teach_all, mine, workers=training.worker_range, teams=len(mine), gpus=training.gpus, bar=bar)
+            try:
+                train_workers(
+                    teach_all, mine, workers=training.worker_range, teams=len(mine), gpus=training.gpus, bar=bar
+                )
+            except UnlearnableError as error:
+                given_up.append(str(error))
+    if given_up:
+        others = (
+            "\nWhatever else was due is trained; the same command tries only this again." if len(lessons) > 1 else ""
+        )
+        raise UnlearnableError("\n".join(given_up) + others)
 
 
 def _rows(lesson: Lesson) -> int:

@@ -33,6 +33,13 @@ def test_a_mistake_in_the_work_is_tried_again_or_hidden_by_the_loss_that_follows
     assert ear.lose("rank 0 left") == "KeyError"
 
 
+def test_what_is_given_up_is_told_once_more_by_a_group_that_is_started_again():
+    ear = Ear()
+    for part in ("one", "two", "one"):
+        ear.give_up(part, "no number")
+    assert ear.all_given_up() == ["one: no number", "two: no number"]
+
+
 def test_rows_done_again_are_counted_twice():
     bar = Bar()
     shown = _Shown(bar)

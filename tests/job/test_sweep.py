@@ -2,6 +2,7 @@
 
 import pytest
 
+from distill.errors import JobError
 from tests.job.right_job import JOB, refused
 from tests.tiny import tiny_job
 
@@ -54,6 +55,24 @@ def test_a_sweep_over_the_models_width_changes_the_model(tmp_path):
         ),
     ).variants
     assert [variant.spec.model.hidden for variant in made] == [(16, 4), (32, 4)]
+
+
+def test_a_trial_is_refused_by_the_name_that_is_printed_of_it(tmp_path):
+    sweep = '[sweep.s]\n    student = "combined"\n    "terms.1.weight" = [0.0, 0.3]\n    seed = [1, 11]\n    [evaluate]'
+    job = tiny_job(tmp_path, JOB.replace("[evaluate]", sweep))
+    for variant in job.variants:
+        assert job.chosen_variants([variant.name]) == [variant]
+    assert job.chosen_variants(["combined", job.variants[1].name]) == list(job.variants), "each once"
+    with pytest.raises(
+        JobError,
+        match=r"no student 'combined\[seed=1\]'.*combined; of a sweep also .* 'combined\[terms\.1\.weight=0\.0,seed=1\]'",
+    ):
+        job.chosen_variants(["combined[seed=1]"])
+
+
+def test_a_job_without_a_sweep_is_hinted_at_trials(tmp_path):
+    with pytest.raises(JobError, match=r"no student 'large'\. There is: combined\.$"):
+        tiny_job(tmp_path, JOB).chosen_variants(["large"])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from distill import progress
 from distill.engine import WorkerContext
-from distill.errors import TrainingError
+from distill.errors import TrainingError, UnlearnableError
 from distill.job import load_job
 from distill.models import read_weights
 from distill.models.identity import find_student
@@ -51,6 +51,10 @@ STUDENT = """
     learns = "labels.teacher"
     loss = { kind = "custom", file = "mortal.py", name = "LOSS" }
 """
+TOO_FAST, WEIGHTLESS = (
+    'schedule = "cosine", learning_rate = 3e38',
+    '    row_weight = { kind = "confidence", power = 1e6 }\n',
+)
 STOP = 'early_stop = { learns = "pools.validation", patience = 9 }'
 
 
@@ -165,6 +169,35 @@ def test_a_mistake_in_one_lesson_is_hidden_by_the_other_teams(ray, labelled, tmp
     job = copied(labelled, tmp_path / "job", 2)
     with pytest.raises(TrainingError, match=r"(?s)labels\.teacher: wrong\(\) raised:.*KeyError: 'pixels'"):
         train_students(job)
+
+
+@pytest.mark.ray
+def test_a_lesson_that_cannot_be_learned_ends_the_others_or_is_not_told_or_others_are_taught_again(
+    ray, labelled, due, bars, tmp_path
+):
+    """Of two groups; `fast` is dealt first of all, and its two ranks leave it together."""
+    text = job_text(2, wrong=False)
+    text += student("fast", epochs=9, workers=2).replace('schedule = "cosine"', TOO_FAST)
+    text += student("void", epochs=2, workers=1) + WEIGHTLESS
+    shutil.copytree(labelled, tmp_path / "job")
+    job = load_job(write_job(tmp_path / "job", text))
+    (void,) = [student_lesson(job, variant) for variant in job.chosen_variants(["void"])]
+    due_rows = sum(_rows(student_lesson(job, variant)) for variant in job.variants)
+    with pytest.raises(UnlearnableError) as told:
+        train_students(job)
+    first, second, last = str(told.value).splitlines()
+    assert first.startswith("void: ")
+    assert "not one row counts" in first
+    assert second.startswith("fast: ")
+    assert "no number" in second
+    assert "tries only this again" in last
+    assert weights(job) == due[2]
+    assert sum(total for total, _ in bars) == due_rows
+    assert all(bar.amount == total for total, bar in bars)
+    bars.clear()
+    with pytest.raises(UnlearnableError, match=r"^void: .*not one row counts"):
+        train_students(job, ["void", *STUDENTS])
+    assert [total for total, _ in bars] == [_rows(void)]
 
 
 def test_lessons_are_dealt_unevenly_or_to_two_teams_or_to_none(labelled):
