@@ -171,6 +171,7 @@ def test_a_mistake_in_one_lesson_is_hidden_by_the_other_teams(ray, labelled, tmp
         train_students(job)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_lesson_that_cannot_be_learned_ends_the_others_or_is_not_told_or_others_are_taught_again(
     ray, labelled, due, bars, tmp_path
