@@ -64,7 +64,7 @@ def _tell_hints(job: Job) -> None:
         for head in variant.spec.head_names
         if head not in variant.spec.judged_heads
     }
-    if hints and not job.memo.setdefault(_TOLD, False):
+    if hints and _TOLD not in job.memo:
         job.memo[_TOLD] = True
         log.info("%s: a width of its own makes a head a hint, which is not judged", ", ".join(hints))
 

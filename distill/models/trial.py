@@ -6,8 +6,9 @@ What was found right is kept under the root, so that a finished job opens no inp
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from distill.errors import ContractError, JobError
 from distill.job import Eszsl, Job, pool_outputs
@@ -15,9 +16,7 @@ from distill.job.held_out import fit_student, usual_loss
 from distill.job.models import Cnn, Rnn
 from distill.job.own import fit_code, student_code
 from distill.models.record import HeadPlan, NetworkPlan
-from distill.pool import open_pool
-from distill.schema import digest, seal
-from distill.storage import open_storage
+from distill.pool import OpenPool, kept, open_pool
 
 
 def try_networks(job: Job) -> None:
@@ -27,29 +26,28 @@ def try_networks(job: Job) -> None:
         if _tried(plan):
             seen = open_pool(job, pools[0])
             told = ["own", seen.inventory.content, seen.features.model_dump(mode="json"), plan.to_plain()]
-            checks, key = open_storage(job.root_uri).folder("checks"), digest(told)[:32]
-            if checks.read_or_none(key) is None:
-                try_own(replace(plan, in_features=seen.width), f"{job.path}: {where}")
-                checks.put(key, seal({"own": where}))
+            kept(job, "checks", told, partial(_try, job, where, plan, seen))
 
 
 def require_one_width(job: Job, pools: tuple[str, ...], where: str) -> None:
     """Refuse pools of different widths, which one network cannot see; `where` is the key of who sees them. Raises ContractError."""
-    memo = ("one width", *pools)
-    if memo in job.memo:
-        return
     opened = [open_pool(job, pool) for pool in dict.fromkeys(pools)]
-    told = ["widths", *([pool.inventory.content, pool.features.model_dump(mode="json")] for pool in opened)]
-    checks, key = open_storage(job.root_uri).folder("checks"), digest(told)[:32]
-    if len(opened) > 1 and checks.read_or_none(key) is None:
-        if len({pool.width for pool in opened}) > 1:
-            said = ", ".join(f"pools.{pool.name} has {pool.width}" for pool in opened)
-            raise ContractError(
-                f"{job.path}: {where}: sees pools whose rows have different numbers of features: {said}. "
-                f"Give them columns of one width, or leave out those of another."
-            )
-        checks.put(key, seal({"widths": where}))
-    job.memo[memo] = True
+    if len(opened) > 1:
+        told = ["widths", *([pool.inventory.content, pool.features.model_dump(mode="json")] for pool in opened)]
+        kept(job, "checks", told, lambda: _look_alike(opened, f"{job.path}: {where}"))
+
+
+def _look_alike(opened: Sequence[OpenPool], where: str) -> None:
+    if len({pool.width for pool in opened}) > 1:
+        said = ", ".join(f"pools.{pool.name} has {pool.width}" for pool in opened)
+        raise ContractError(
+            f"{where}: sees pools whose rows have different numbers of features: {said}. "
+            f"Give them columns of one width, or leave out those of another."
+        )
+
+
+def _try(job: Job, where: str, plan: NetworkPlan, seen: OpenPool) -> None:
+    try_own(replace(plan, in_features=seen.width), f"{job.path}: {where}")
 
 
 def try_own(plan: NetworkPlan, where: str) -> None:

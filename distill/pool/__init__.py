@@ -20,6 +20,7 @@ from distill.pool.formats import (
 )
 from distill.pool.held import HELD_BYTES, Held, read_chunk
 from distill.pool.inventory import Fragment, Inventory, Shard, read_inventory
+from distill.pool.kept import kept
 from distill.pool.listing import MADE_MARKER, list_shards, take_inventory
 from distill.pool.make import claim_folder, delete_stale, make_pool, maker
 from distill.pool.ngrams import ngram_places
@@ -53,6 +54,7 @@ __all__ = [
     "delete_stale",
     "feature_width",
     "fragment_id",
+    "kept",
     "known_inventory",
     "list_shards",
     "look_at",

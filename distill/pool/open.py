@@ -17,9 +17,9 @@ from distill.pool.features import decode_features, feature_width
 from distill.pool.footers import ReadFooters, read_footers
 from distill.pool.formats import check_columns, check_keys, read_footer, read_rows
 from distill.pool.inventory import Inventory, Shard, read_inventory
+from distill.pool.kept import kept
 from distill.pool.listing import take_inventory
 from distill.pool.numbers import check_flags, check_numbers, column_width
-from distill.schema import digest, seal
 from distill.storage import Storage, open_storage
 
 _LOOKED_AT_ROWS = 64
@@ -108,10 +108,7 @@ def _problems(job: Job, name: str) -> list[str]:
         shapes = _shapes(job, name)
         spec = pool.spec.model_dump(mode="json", include={"features", "target", "keys", "format"})
         looked_for = [spec, asdict(pool_outputs(job, name)), shapes]
-        checks, key = open_storage(job.root_uri).folder("checks"), digest([pool.inventory.content, looked_for])[:32]
-        if checks.read_or_none(key) is None:
-            _look(job, pool, shapes)
-            checks.put(key, seal({"pool": name}))
+        kept(job, "checks", [pool.inventory.content, looked_for], lambda: _look(job, pool, shapes))
     except PoolError as error:
         return [str(error)]
     return []

@@ -19,10 +19,8 @@ from distill.job.students import ClassBalance
 from distill.labelers.prepare import prepare_labels
 from distill.labels.class_counts import class_counts
 from distill.models.identity import whole_labels
-from distill.pool import OpenPool
+from distill.pool import OpenPool, kept
 from distill.pool.target_counts import target_counts
-from distill.schema import digest, seal, unseal
-from distill.storage import open_storage
 
 Counts = npt.NDArray[np.int64]
 
@@ -47,14 +45,4 @@ def _known(job: Job, pool: OpenPool) -> Counts:
 
 
 def _kept(job: Job, counted: Sequence[object], count: Callable[[], Counts]) -> Counts:
-    """The counts as they are kept, counted first where they are not."""
-    folder, key = open_storage(job.root_uri).folder("counts"), digest(list(counted))[:32]
-    memo = ("counts", key)
-    if memo not in job.memo:
-        stored = folder.read_or_none(key)
-        if stored is None:
-            stored = seal({"counts": count().tolist()})
-            folder.put(key, stored)  # who counts the same writes the same
-        job.memo[memo] = np.array(unseal(stored, folder.url(key))["counts"], np.int64)
-    counts: Counts = job.memo[memo]
-    return counts
+    return np.array(kept(job, "counts", counted, lambda: count().tolist()), np.int64)

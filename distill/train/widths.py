@@ -9,9 +9,7 @@ from distill.errors import ContractError
 from distill.job import Fitted, Job, Student, Term, head_outputs, pool_outputs
 from distill.job.held_out import held_out_term
 from distill.job.outputs import labeler_width, term_outputs
-from distill.pool import open_pool
-from distill.schema import digest, seal, unseal
-from distill.storage import open_storage
+from distill.pool import kept, open_pool
 
 
 def head_widths(job: Job, student: Student, where: str) -> dict[str, int]:
@@ -56,20 +54,6 @@ def term_width(job: Job, term: Term) -> int:
 
 
 def _target_width(job: Job, pool: str) -> int:
-    memo = ("target width", pool)
-    if memo not in job.memo:
-        job.memo[memo] = _kept_width(job, pool)
-    width: int = job.memo[memo]
-    return width
-
-
-def _kept_width(job: Job, pool: str) -> int:
     opened = open_pool(job, pool)
     told = ["target width", opened.inventory.content, opened.spec.model_dump(mode="json", include={"target", "format"})]
-    checks, key = open_storage(job.root_uri).folder("checks"), digest(told)[:32]
-    kept = checks.read_or_none(key)
-    if kept is not None:
-        return int(unseal(kept, checks.url(key))["width"])
-    width = opened.target_width(pool_outputs(job, pool))
-    checks.put(key, seal({"width": width}))
-    return width
+    return int(kept(job, "checks", told, lambda: opened.target_width(pool_outputs(job, pool))))
