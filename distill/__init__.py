@@ -9,26 +9,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distill.evaluate import evaluate_students
-    from distill.job import Job, load_job
-    from distill.label import label_pool
-    from distill.report import write_report
+    from distill.job.job import Job
+    from distill.plan.load import load_job
     from distill.run import fit_labelers, run_job
-    from distill.train import train_student, train_students
-    from distill.verify import verify_labels
+    from distill.stages.evaluate.evaluate_students import evaluate_students
+    from distill.stages.label.label_pool import label_pool
+    from distill.stages.report.write_report import write_report
+    from distill.stages.train.train_students import train_student, train_students
+    from distill.stages.verify import verify_labels
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Job": "distill.job",
-    "load_job": "distill.job",
+    "Job": "distill.job.job",
+    "load_job": "distill.plan.load",
     "fit_labelers": "distill.run",
-    "label_pool": "distill.label",
-    "train_student": "distill.train",
-    "train_students": "distill.train",
-    "evaluate_students": "distill.evaluate",
-    "write_report": "distill.report",
-    "verify_labels": "distill.verify",
+    "label_pool": "distill.stages.label.label_pool",
+    "train_student": "distill.stages.train.train_students",
+    "train_students": "distill.stages.train.train_students",
+    "evaluate_students": "distill.stages.evaluate.evaluate_students",
+    "write_report": "distill.stages.report.write_report",
+    "verify_labels": "distill.stages.verify",
     "run_job": "distill.run",
 }
 

@@ -1,5 +1,5 @@
 """`python -m distill` is the command `distill`."""
 
-from distill.cli import main
+from distill.cli.commands import main
 
 main()

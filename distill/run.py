@@ -8,23 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from distill.errors import JobError
-from distill.evaluate import evaluate_students
-from distill.export import Exported, export_students, require_onnx_extra
-from distill.fit import fit_labeler
-from distill.job import Eszsl, Job
-from distill.label import LabelSummary, check_canaries, label_pool
-from distill.list import list_pools
-from distill.models import Trained
-from distill.models.make import make_models
-from distill.models.trial import try_networks
-from distill.pool import check_pools, make_pool
-from distill.report import require_report_extra, write_report
-from distill.results import Evaluation
-from distill.train import train_fits, train_students
-from distill.train.own_loss import try_own_losses
-from distill.train.widths import head_widths
-from distill.verify import Verified, verify_labels
+from distill.core.errors import JobError
+from distill.core.results import Evaluation
+from distill.job.job import Job
+from distill.models.record import Trained
+from distill.plan.checks.losses import try_own_losses
+from distill.plan.checks.trial import try_networks
+from distill.plan.pools import check_pools
+from distill.plan.widths import head_widths
+from distill.spec.models import Eszsl
+from distill.stages.evaluate.evaluate_students import evaluate_students
+from distill.stages.export.export_students import Exported, export_students
+from distill.stages.export.onnx_file import require_onnx_extra
+from distill.stages.fit import fit_labeler
+from distill.stages.inventory import list_pools
+from distill.stages.label.canary import check_canaries
+from distill.stages.label.label_pool import LabelSummary, label_pool
+from distill.stages.make_models import make_models
+from distill.stages.make_pools import make_pool
+from distill.stages.report.write_report import require_report_extra, write_report
+from distill.stages.train.train_students import train_fits, train_students
+from distill.stages.verify import Verified, verify_labels
 
 Say = Callable[[str], None]
 

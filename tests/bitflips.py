@@ -20,11 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from distill.errors import DistillError
-from distill.labels import Commit, Contract, LabelSet, read_rejects
-from distill.pool import read_inventory
-from distill.schema import columns_sha256
-from distill.storage import open_storage
+from distill.core.errors import DistillError
+from distill.core.schema import columns_sha256
+from distill.labels.commit import Commit, read_rejects
+from distill.labels.contract import Contract
+from distill.labels.label_set import LabelSet
+from distill.pools.inventory import read_inventory
+from distill.storage.open import open_storage
 from tests.making import a_topk_contract, list_pool, write_label_set
 from tests.tiny import write_pool
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from distill.storage import Storage, open_storage
+from distill.storage.base import Storage
+from distill.storage.open import open_storage
 
 SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
 NOT_ON_A_REAL_STORE = pytest.StashKey[list[str]]()

@@ -11,17 +11,25 @@ import numpy as np
 import pyarrow as pa
 import safetensors.torch
 
-from distill.job import Job, Linear, Network, Outputs
-from distill.label.task import Assignment, FragmentTask, Outcome, PoolPart
-from distill.label.worker import LabelWorker
-from distill.labelers.prepare import prepare_labels
-from distill.labels import Claim, Contract, LabelSet, Origin, encode, label_set_folder, write_fragment
-from distill.labels.encoding import label_validity
-from distill.models import HeadPlan, ModelRecord, NetworkPlan, write_record
+from distill.core.schema import unseal
+from distill.job.job import Job
+from distill.labels.commit import Claim, Origin, write_fragment
+from distill.labels.contract import Contract
+from distill.labels.encoding import encode, label_validity
+from distill.labels.identity import label_set_folder
+from distill.labels.label_set import LabelSet
 from distill.models.network import MultiHead, build_network, parameter_count
-from distill.pool import Fragment, Inventory, open_pool, take_inventory
-from distill.schema import unseal
-from distill.storage import Storage, open_storage
+from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, write_record
+from distill.plan.labelers import prepare_labels
+from distill.plan.pools import open_pool
+from distill.pools.inventory import Fragment, Inventory
+from distill.pools.scan import take_inventory
+from distill.spec.models import Linear, Network
+from distill.spec.outputs import Outputs
+from distill.stages.label.messages import Assignment, FragmentTask, Outcome, PoolPart
+from distill.stages.label.worker import LabelWorker
+from distill.storage.base import Storage
+from distill.storage.open import open_storage
 
 LINEAR = Linear(kind="linear")
 ORIGIN = Origin("set", "cpu", {"numpy": "2"})

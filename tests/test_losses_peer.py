@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill import losses
+from distill.models import losses
 
 peers = pytest.importorskip("torchdistill.losses.mid_level", reason="pip install --no-deps torchdistill")
 

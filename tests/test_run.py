@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from distill.models.identity import label_set
+from distill.plan.identity import label_set
 from distill.run import verify_job
-from tests.verify.test_stage import LABELER, folder, job
+from tests.stages.verify.test_verify import LABELER, folder, job
 
 __all__ = ["job"]
 
@@ -11,7 +11,7 @@ def test_verify_asks_no_live_labeler_or_hides_what_it_says(job):
     (verified,) = verify_job(job, None, 2)
     assert verified.problems == ()
     (job.path.parent / "labeler.py").write_text(LABELER.replace("features[:, :2]", "features[:, 1:3]"), "utf-8")
-    from distill.job import load_job
+    from distill.plan.load import load_job
 
     changed = load_job(job.path)
     (verified,) = verify_job(changed, None, 2)

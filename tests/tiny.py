@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distill.job import Job, load_job
+from distill.job.job import Job
+from distill.plan.load import load_job
 
 DOUBLING = """
 class Labeler:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from distill.verify import Verified
+    from distill.stages.verify import Verified
 
-from distill.cli.edge import edge
+from distill.cli.process import edge
 from distill.cli.terminal import print_comparison, print_table, say
-from distill.job import load_job
+from distill.plan.load import load_job
 
 app = typer.Typer(
     name="distill",
@@ -84,8 +84,8 @@ def label(
 ) -> None:
     """Write label sets over their pools, exactly once."""
     with edge(ray, verbose=verbose):
-        from distill.label import label_pool
         from distill.run import prepare_inputs, told_labels
+        from distill.stages.label.label_pool import label_pool
 
         loaded = load_job(job, root=root)
         chosen = loaded.chosen_labels(name)
@@ -100,7 +100,7 @@ def train(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, v
     """Teach students from stored labels."""
     with edge(ray, verbose=verbose):
         from distill.run import told_trained
-        from distill.train import train_students
+        from distill.stages.train.train_students import train_students
 
         for trained in train_students(load_job(job, root=root), [name] if name else None):
             say(told_trained(trained))
@@ -110,7 +110,7 @@ def train(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, v
 def evaluate(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
     """Judge students against teacher, truth and each other."""
     with edge(ray, verbose=verbose):
-        from distill.evaluate import evaluate_students
+        from distill.stages.evaluate.evaluate_students import evaluate_students
 
         _, evaluation = evaluate_students(load_job(job, root=root))
         print_comparison(evaluation)
@@ -120,8 +120,8 @@ def evaluate(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose 
 def report(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
     """Write the evaluation as one HTML file."""
     with edge(ray, verbose=verbose):
-        from distill.evaluate import evaluate_students
-        from distill.report import write_report
+        from distill.stages.evaluate.evaluate_students import evaluate_students
+        from distill.stages.report.write_report import write_report
 
         say(f"Report: {write_report(*evaluate_students(load_job(job, root=root)))}")
 
@@ -163,7 +163,7 @@ def predict(
 ) -> None:
     """Label files with an exported student."""
     with edge(None, verbose=False):
-        from distill.predict import predict_files
+        from distill.stages.predict import predict_files
 
         for each in predict_files(export, source, target, own or ()):
             say(
@@ -181,8 +181,8 @@ def show(
     """A few rows and what the labeler says of them, in this process, before paying."""
     with edge(None, verbose=False):
         from distill.cli.preview import print_preview
-        from distill.label import preview_labels
         from distill.run import prepare_inputs
+        from distill.stages.label.preview import preview_labels
 
         loaded = load_job(job, root=root)
         prepare_inputs(loaded, loaded.chosen_labels(name))
@@ -193,7 +193,7 @@ def show(
 def status(job: JobFile, root: Root = None) -> None:
     """What is done and what is left."""
     with edge(None, verbose=False):
-        from distill.verify import job_status
+        from distill.stages.status import job_status
 
         lines = job_status(load_job(job, root=root))
         rows = [
@@ -240,7 +240,7 @@ def gc(
 ) -> None:
     """What may go of label sets: attempts that lost, and manifest segments that others stand for."""
     with edge(None, verbose=False):
-        from distill.gc import delete_garbage, find_garbage
+        from distill.stages.gc import delete_garbage, find_garbage
 
         loaded, look = load_job(job, root=root), delete_garbage if delete else find_garbage
         for each in (garbage for chosen in loaded.chosen_labels(name) for garbage in look(loaded, chosen)):
@@ -255,7 +255,7 @@ def schema() -> None:
     """The JSON Schema of a job file."""
     import json
 
-    from distill.job import Job
+    from distill.job.job import Job
 
     typer.echo(json.dumps(Job.model_json_schema(), indent=1, ensure_ascii=False))
 
@@ -268,7 +268,7 @@ def init(
 ) -> None:
     """A commented job for a pool, on standard output."""
     with edge(None, verbose=False):
-        from distill.init import job_template
+        from distill.stages.init import job_template
 
         typer.echo(job_template(pool), nl=False)
 

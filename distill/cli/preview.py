@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.cli.terminal import print_table
-from distill.job import Cnn, Job, Outputs
-from distill.label import Preview
+from distill.job.job import Job
+from distill.spec.models import Cnn
+from distill.spec.outputs import Outputs
+from distill.stages.label.preview import Preview
 
 _SHADES = " ░▒▓█"
 _SHOWN_NUMBERS = 6

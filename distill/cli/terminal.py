@@ -20,11 +20,11 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from distill.progress import FILES, LineBar
+from distill.core.progress import FILES, LineBar
 
 if TYPE_CHECKING:
-    from distill.progress import Bar
-    from distill.results import Evaluation
+    from distill.core.progress import Bar
+    from distill.core.results import Evaluation
 
 _PIPE_WIDTH = 160
 
@@ -104,7 +104,7 @@ def say(line: str) -> None:
 
 def print_comparison(evaluation: Evaluation) -> None:
     """The comparison of all methods, and sentences on which won by what and what each term adds."""
-    from distill.results import MEASURES, verdict, what_terms_add
+    from distill.core.results import MEASURES, verdict, what_terms_add
 
     percent = " (% of rows)" if evaluation.kind != "value" else ""
     heads = ["method", *(MEASURES[measure] for measure in evaluation.shown), "parameters", "ms/row"]
@@ -118,7 +118,7 @@ def print_comparison(evaluation: Evaluation) -> None:
 
 
 def _comparison_rows(evaluation: Evaluation) -> list[list[str]]:
-    from distill.results import shown_value
+    from distill.core.results import shown_value
 
     rows = []
     for group in evaluation.groups:

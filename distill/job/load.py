@@ -11,17 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distill.errors import JobError
-from distill.job.check import check_job
-from distill.job.pools import Pool
-from distill.job.spec import Job
+from distill.core.errors import JobError
+from distill.job.job import Job
+from distill.spec.pools import Pool
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-__all__ = ["Job", "load_job"]
 
 Location = tuple[int | str, ...]
 """Where a mistake stands, as pydantic says it."""
@@ -29,11 +26,8 @@ Node = dict[str, Any]
 """A part of the job file's JSON schema."""
 
 
-def load_job(path: str | Path, *, root: str | None = None) -> Job:
-    """Read, resolve and check the job file at `path`. `root` replaces the file's own.
-
-    Raises JobError, with every problem found, before anything is done.
-    """
+def read_job(path: str | Path, *, root: str | None = None) -> Job:
+    """Read and resolve the job file at `path`; `root` replaces the file's own. Raises JobError."""
     file = Path(path)
     try:
         text = file.read_text("utf-8")
@@ -46,21 +40,17 @@ def load_job(path: str | Path, *, root: str | None = None) -> Job:
         raise JobError(f"{path}: not TOML: {error}") from None
     if root is not None:
         tables["root"] = root
-    return build_job(tables, file, text)
+    return parse_job(tables, file, text)
 
 
-def build_job(tables: dict[str, Any], file: Path, text: str = "") -> Job:
-    """A checked job from tables as TOML gives them. Raises JobError."""
+def parse_job(tables: dict[str, Any], file: Path, text: str = "") -> Job:
+    """A resolved job from tables as TOML gives them. Raises JobError, with every problem found."""
     try:
         raw = Job.model_validate_json(json.dumps(tables, default=str))
     except ValidationError as error:
         raise JobError("\n".join(f"{file}: {line}" for line in _lines(error, tables))) from None
     raw._path, raw._text = file, text
-    job = _resolved(raw)
-    problems = list(check_job(job))
-    if problems:
-        raise JobError("\n".join(f"{file}: {problem}" for problem in problems))
-    return job
+    return _resolved(raw)
 
 
 def _resolved(job: Job) -> Job:

@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from distill.job.models import NOT_LEARNED
-from distill.job.students import Student
+from distill.spec.models import NOT_LEARNED
+from distill.spec.students import Student
 
 Scalar = bool | int | float | str
 

@@ -13,16 +13,17 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from distill.job import Outputs, Ready
-from distill.job.own import Code
-from distill.job.source import PythonFile
-from distill.models import ModelRecord
+from distill.core.source import PythonFile
+from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
-from distill.pool import writable
+from distill.models.record import ModelRecord
+from distill.pools.features import writable
+from distill.spec.outputs import Outputs
+from distill.spec.ready import Ready
 
 Matrix = npt.NDArray[np.float32]
 Seen = npt.NDArray[np.generic]
-"""What `distill.pool.decode_features` makes of rows."""
+"""What `distill.pools.decode_features` makes of rows."""
 
 
 class Answers(NamedTuple):

@@ -15,13 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distill.errors import ContractError, StorageError
-from distill.job import Job, pool_outputs
+from distill.core.errors import StorageError
+from distill.core.schema import seal, unseal
 from distill.labelers.base import Answers, Labeler, Matrix, Seen, as_answers, finished, finishes, prepared
-from distill.labels import Contract
-from distill.pool import open_pool
-from distill.schema import digest, seal, unseal
-from distill.storage import Storage, open_storage
+from distill.storage.base import Storage
 
 Double = npt.NDArray[np.float64]
 
@@ -88,15 +85,6 @@ def best_temperature(nll: Double) -> float:
     return float(GRID[lowest] * 2.0 ** (shift / _OCTAVE))
 
 
-def calibration_folder(job: Job, name: str, contract: Contract) -> Storage:
-    """Where the calibration of `labels.<name>` lies, given its contract without one and the labelled pool as it is now."""
-    on = str(job.labels[name].calibrate_on)
-    pool = open_pool(job, on)
-    outputs = pool_outputs(job, on)
-    identity = [contract.digest, pool.inventory.content, pool.spec.target, asdict(outputs), job.fragment_rows]
-    return open_storage(job.root_uri).folder("calibrations", name, digest(identity)[:16])
-
-
 def read_calibration(folder: Storage) -> Calibration | None:
     """What is stored; None before it is found. Raises StorageError where it is damaged."""
     content = folder.read_or_none(_DONE)
@@ -114,16 +102,3 @@ def keep_calibration(folder: Storage, found: Calibration) -> Calibration:
     kept = read_calibration(folder)
     assert kept is not None
     return kept
-
-
-def stored_temperature(job: Job, name: str, contract: Contract) -> float:
-    """1 where the job asks for no calibration. Raises ContractError where it was not done yet."""
-    labels = job.labels[name]
-    if labels.calibrate_on is None:
-        return 1.0
-    found = read_calibration(calibration_folder(job, name, contract))
-    if found is None:
-        raise ContractError(
-            f"labels.{name} is not calibrated on pools.{labels.calibrate_on} yet. Run `distill label {job.path} {name}`."
-        )
-    return found.temperature

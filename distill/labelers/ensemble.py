@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distill.job import Outputs
 from distill.labelers.base import Answers, Labeler, Matrix, Member, Seen, checked_answer, finished, prepared
+from distill.spec.outputs import Outputs
 
 Double = npt.NDArray[np.float64]
 

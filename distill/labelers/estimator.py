@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from distill.errors import LabelerError
-from distill.job import Ready, Sklearn
+from distill.core.errors import LabelerError
 from distill.labelers.base import Matrix, Seen
-from distill.labelers.meaning import require_classes
-from distill.labelers.place import Place
-from distill.pool import as_matrix
+from distill.labelers.runtime import Place
+from distill.labelers.validation import require_classes
+from distill.pools.features import as_matrix
+from distill.spec.ready import Ready, Sklearn
 
 _LEAST = np.exp(-30.0)
 

@@ -22,15 +22,15 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
-from distill.errors import LabelerError
-from distill.job import Eszsl
+from distill.core.errors import LabelerError
 from distill.labelers.base import Matrix, Seen
 from distill.labelers.holdout import Constants, Holdout
 from distill.labelers.ridge import Double, attribute_side, feature_side, moments
 from distill.labelers.sample import Numbers, Sample, Sampler
-from distill.models import ModelRecord, read_weights
-from distill.pool import as_matrix
-from distill.storage import open_storage
+from distill.models.record import ModelRecord, read_weights
+from distill.pools.features import as_matrix
+from distill.spec.models import Eszsl
+from distill.storage.open import open_storage
 
 
 @dataclass(frozen=True)

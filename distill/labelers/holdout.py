@@ -26,10 +26,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from distill.errors import LabelerError
-from distill.job import Eszsl
+from distill.core.errors import LabelerError
 from distill.labelers.ridge import Double, attribute_side, blocks, feature_side, moments, with_constant
 from distill.labelers.sample import Sample
+from distill.spec.models import Eszsl
 
 FOLDS = 4
 GROUPS = 16

@@ -9,14 +9,14 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from distill.errors import LabelerError
-from distill.job.own import Code, revision_of
+from distill.core.errors import LabelerError
 from distill.labelers.base import Matrix, Seen
-from distill.labelers.place import computing
-from distill.models import ModelRecord, NetworkPlan, read_weights
+from distill.labelers.runtime import computing
+from distill.models.custom_source import Code, revision_of
 from distill.models.network import MultiHead, as_tensor
-from distill.pool import ngram_places
-from distill.storage import open_storage
+from distill.models.record import ModelRecord, NetworkPlan, read_weights
+from distill.pools.ngrams import ngram_places
+from distill.storage.open import open_storage
 
 
 class NetworkLabeler:

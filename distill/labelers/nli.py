@@ -6,11 +6,11 @@ independent:   logit of a class = entailment − contradiction, so its sigmoid i
 
 from __future__ import annotations
 
-from distill.errors import LabelerError
-from distill.job import Nli, Ready
+from distill.core.errors import LabelerError
 from distill.labelers.base import Matrix, Seen
-from distill.labelers.place import Place
+from distill.labelers.runtime import Place
 from distill.labelers.transformer import SequenceModel, Tokens, as_texts
+from distill.spec.ready import Nli, Ready
 
 
 class NliLabeler:

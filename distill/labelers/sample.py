@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labelers.base import Matrix
-from distill.pool.mixing import GOLDEN, Hashes, mixed
+from distill.pools.hashing import GOLDEN, Hashes, mixed
 
 SAMPLE_ROWS = 20_000
 SAMPLE_BYTES = 64 << 20

@@ -14,12 +14,12 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from distill.errors import LabelerError
-from distill.job import Embedding, Ready, Similarity
+from distill.core.errors import LabelerError
 from distill.labelers.base import Matrix, Seen
-from distill.labelers.meaning import require_width
-from distill.labelers.place import Place, computing
+from distill.labelers.runtime import Place, computing
 from distill.labelers.transformer import as_texts
+from distill.labelers.validation import require_width
+from distill.spec.ready import Embedding, Ready, Similarity
 
 _OWN, _KNOWN = "sentence_transformers.", {"Transformer", "Pooling", "Normalize", "Dense", "StaticEmbedding"}
 _ROWS_AT_ONCE = 128

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from distill.job import Ready, SequenceClassifier
 from distill.labelers.base import Matrix, Seen
-from distill.labelers.meaning import require_classes, require_width
-from distill.labelers.place import Place
+from distill.labelers.runtime import Place
 from distill.labelers.transformer import SequenceModel, Tokens, as_texts
+from distill.labelers.validation import require_classes, require_width
+from distill.spec.ready import Ready, SequenceClassifier
 
 
 class SequenceClassifierLabeler:

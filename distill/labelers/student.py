@@ -7,19 +7,19 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from distill.errors import LabelerError
-from distill.job import StudentLabeler
-from distill.job.own import Code
-from distill.job.source import PythonFile
+from distill.core.errors import LabelerError
+from distill.core.source import PythonFile
 from distill.labelers.base import Labeler, Matrix, Seen
 from distill.labelers.eszsl import EszslLabeler
-from distill.labelers.meaning import require_classes, require_width
 from distill.labelers.network import NetworkLabeler, as_answer, as_input, load_network
-from distill.labelers.place import Place, computing
-from distill.models import ModelRecord, read_record
+from distill.labelers.runtime import Place, computing
+from distill.labelers.validation import require_classes, require_width
+from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.network import as_tensor
-from distill.storage import open_storage
+from distill.models.record import ModelRecord, read_record
+from distill.spec.ready import StudentLabeler
+from distill.storage.open import open_storage
 
 
 def student_labeler(

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from distill.errors import LabelerError
+from distill.core.errors import LabelerError
 from distill.labelers.base import Matrix
-from distill.labelers.place import Place, computing
+from distill.labelers.runtime import Place, computing
 
 _TOKENS_AT_ONCE = 16_384
 """Rows times the longest row's tokens: enough to fill a GPU, and far from its memory."""

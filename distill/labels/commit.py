@@ -17,15 +17,15 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from distill.errors import StorageError
-from distill.failpoints import reach
+from distill.core.errors import StorageError
+from distill.core.failpoints import reach
+from distill.core.schema import MANIFEST, REJECTS, bytes_table, columns_sha256, seal, table_bytes, unseal
 from distill.labels.contract import Contract
-from distill.labels.data import data_bytes, read_data
 from distill.labels.encoding import best_class
+from distill.labels.files import data_bytes, read_data
 from distill.labels.manifest import Line, commit_key, data_key, rejects_key
-from distill.pool import fragment_id
-from distill.schema import MANIFEST, REJECTS, bytes_table, columns_sha256, seal, table_bytes, unseal
-from distill.storage import Storage
+from distill.pools.fragments import fragment_id
+from distill.storage.base import Storage
 
 _HISTOGRAM_CLASSES = 4_096
 Content = bytes

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from distill.errors import ContractError, StorageError
-from distill.schema import canonical, digest, seal, unseal, without_usual
-from distill.storage import Storage
+from distill.core.errors import ContractError, StorageError
+from distill.core.schema import canonical, digest, seal, unseal, without_usual
+from distill.storage.base import Storage
 
 _INLINE_CLASSES_BYTES = 1 << 16
 _USUAL: Mapping[str, Any] = {"calibration": 1.0, "disagreement": False}

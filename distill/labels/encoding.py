@@ -28,10 +28,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from distill.errors import ContractError
-from distill.labels.codes import to_gaps, to_logits
+from distill.core.errors import ContractError
 from distill.labels.contract import Contract
-from distill.labels.largest import largest
+from distill.labels.quantize import to_gaps, to_logits
+from distill.labels.topk import largest
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]

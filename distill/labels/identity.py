@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from distill.core.schema import digest
 from distill.labels.contract import Contract
-from distill.pool import Inventory
-from distill.schema import digest
-from distill.storage import Storage
+from distill.pools.inventory import Inventory
+from distill.storage.base import Storage
 
 
 def label_set_folder(root: Storage, name: str, version: int, pool: str) -> Storage:

@@ -22,18 +22,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from distill.errors import ContractError, StorageError
+from distill.core.errors import ContractError, StorageError
+from distill.core.schema import unseal
 from distill.labels.commit import Commit, read_labels
 from distill.labels.contract import Contract
 from distill.labels.identity import label_set_digest
-from distill.labels.left import Left, Mended, covered_rows, find_left, find_misplaced
-from distill.labels.listing import found_attempts, newer_commits, other_attempts
+from distill.labels.integrity import what_is_wrong
 from distill.labels.manifest import Line, Manifest, commit_key, fragment_code, join_lines, lines_table, parsed_code
+from distill.labels.objects import found_attempts, newer_commits, other_attempts
+from distill.labels.pending import Left, Mended, covered_rows, find_left, find_misplaced
 from distill.labels.segments import SEGMENT_LINES, Segments
-from distill.labels.whole import what_is_wrong
-from distill.pool import Inventory
-from distill.schema import unseal
-from distill.storage import Storage
+from distill.pools.inventory import Inventory
+from distill.storage.base import Storage
 
 _READ_THREADS = 32
 _CHECKED_AT_ONCE = 1_000

@@ -19,9 +19,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from distill.errors import BusyError, StorageError
-from distill.schema import seal, unseal
-from distill.storage import Storage
+from distill.core.errors import BusyError, StorageError
+from distill.core.schema import seal, unseal
+from distill.storage.base import Storage
 
 log = logging.getLogger(__name__)
 

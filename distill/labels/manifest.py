@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from distill.pool import fragment_id
-from distill.schema import MANIFEST
+from distill.core.schema import MANIFEST
+from distill.pools.fragments import fragment_id
 
 Integers = npt.NDArray[np.int64]
 

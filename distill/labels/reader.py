@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from distill.errors import ContractError
+from distill.core.errors import ContractError
 from distill.labels.contract import Contract
 from distill.labels.encoding import SoftLabels, TopKLabels, decode, label_schema
 from distill.labels.label_set import LabelSet
-from distill.pool import Inventory, read_inventory
-from distill.storage import open_storage
+from distill.pools.inventory import Inventory, read_inventory
+from distill.storage.open import open_storage
 
 _LEVELS = 4
 """Of `labels/<name>/v<N>/<pool>`, below the root."""

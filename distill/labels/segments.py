@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from distill.errors import StorageError
+from distill.core.errors import StorageError
+from distill.core.schema import MANIFEST, bytes_table, table_bytes, table_note
 from distill.labels.manifest import Manifest, join_lines
-from distill.schema import MANIFEST, bytes_table, table_bytes, table_note
-from distill.storage import ObjectMissingError, Storage
+from distill.storage.base import ObjectMissingError, Storage
 
 log = logging.getLogger(__name__)
 

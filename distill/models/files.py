@@ -23,11 +23,12 @@ from types import ModuleType
 
 from filelock import FileLock
 
-from distill.errors import JobError, MissingExtraError, StorageError
-from distill.job.paths import CACHE, HUB, is_hub
+from distill.core.errors import JobError, MissingExtraError, StorageError
+from distill.core.schema import digest
 from distill.models.record import METRICS
-from distill.schema import digest
-from distill.storage import Entry, is_hidden, is_remote, open_storage
+from distill.spec.uris import CACHE, HUB, is_hub
+from distill.storage.base import Entry, is_hidden
+from distill.storage.open import is_remote, open_storage
 
 _UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack", ".py")
 _CHUNK_BYTES = 1 << 22

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from distill.errors import JobError
-from distill.job import Cnn, CustomModel, Linear, Mlp, Network, NgramBag, Rnn, ngrams_of
-from distill.job.own import TRUNK, head_key
-from distill.models.own import make_own, own_width, require_teachable
+from distill.core.errors import JobError
+from distill.models.custom import make_own, own_width, require_teachable
+from distill.models.custom_source import TRUNK, head_key
 from distill.models.record import NetworkPlan
-from distill.pool import writable
+from distill.pools.features import writable
+from distill.spec.models import Cnn, CustomModel, Linear, Mlp, Network, NgramBag, Rnn, ngrams_of
 
 
 class MultiHead(nn.Module):
@@ -55,7 +55,7 @@ class MultiHead(nn.Module):
 def as_tensor(features: npt.NDArray[np.generic], device: str) -> Tensor:
     """What a network takes of a pool's features, (B, F) float32 on `device`; places of n-grams stay integers (B, L).
 
-    Images travel as bytes (B, H, W, C) and become there what `distill.pool.as_matrix` makes of them, on a CPU to the last bit.
+    Images travel as bytes (B, H, W, C) and become there what `distill.pools.as_matrix` makes of them, on a CPU to the last bit.
     """
     moved = torch.from_numpy(writable(features)).to(device)
     if moved.ndim != 4:

@@ -13,11 +13,12 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from distill.errors import StorageError
-from distill.job import CustomModel, Network, Outputs
-from distill.job.own import Code, own_models, revision_of
-from distill.schema import canonical, seal, unseal
-from distill.storage import Storage
+from distill.core.errors import StorageError
+from distill.core.schema import canonical, seal, unseal
+from distill.models.custom_source import Code, own_models, revision_of
+from distill.spec.models import CustomModel, Network
+from distill.spec.outputs import Outputs
+from distill.storage.base import Storage
 
 DONE = "done.json"
 WEIGHTS = "weights.safetensors"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from distill.errors import StorageError
+from distill.core.errors import StorageError
 
 CONDITIONAL_LIMIT_BYTES = 1 << 20
 """Stores ignore the condition of multipart uploads, so larger objects are never written conditionally."""

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from distill.errors import StorageError
+from distill.core.errors import StorageError
 from distill.storage.base import Entry, ObjectMissingError, Storage
-from distill.storage.counts import count
+from distill.storage.request_counts import count
 
 _TEMPORARY = ".distill-"
 _PAGE_ENTRIES = 1000

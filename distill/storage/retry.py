@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from distill.errors import StorageError
+from distill.core.errors import StorageError
 
 log = logging.getLogger(__name__)
 

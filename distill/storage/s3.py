@@ -38,11 +38,11 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from botocore.exceptions import ClientError
 
-from distill.storage.answers import FAILED, BrokenBodyError, PreconditionError, is_empty_object, passing, told
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Entry, ObjectMissingError, Storage
-from distill.storage.counts import count
-from distill.storage.ranges import TAIL_BYTES, RangeReader
+from distill.storage.range_reader import TAIL_BYTES, RangeReader
+from distill.storage.request_counts import count
 from distill.storage.retry import until_answered
+from distill.storage.s3_errors import FAILED, BrokenBodyError, PreconditionError, is_empty_object, passing, told
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 20.0
 PATIENCE_SECONDS, SLOWEST_BYTES_PER_SECOND = 30.0, 32_000

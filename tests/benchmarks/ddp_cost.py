@@ -126,7 +126,7 @@ def _starts(measured: Mapping[str, list[dict[str, float]]]) -> str:
 
 def _write(folder: str, rows: int, **sizes: int) -> None:
     """The pool, the job, and its labels."""
-    from distill.job import load_job
+    from distill.plan.load import load_job
     from tests.making import label_by_worker
     from tests.tiny import write_job, write_pool
 
@@ -146,8 +146,8 @@ def _distill(folder: str) -> dict[str, float]:
 
 def _recorded(folder: str, began: float) -> dict[str, float]:
     """Of the training that `began` then and has ended."""
-    from distill.job import load_job
-    from distill.models.identity import find_student
+    from distill.plan.identity import find_student
+    from distill.plan.load import load_job
 
     job = load_job(Path(folder, "job.toml"))
     where, record = find_student(job, job.variants[0])
@@ -174,10 +174,10 @@ def _ranks(work: Callable[..., dict[str, float]], folder: str, workers: int) -> 
 def _alone_rank(folder: str, meeting: str, workers: int, rank: int) -> dict[str, float]:
     import torch.distributed as dist
 
-    from distill.engine import WorkerContext
-    from distill.job import load_job
-    from distill.train.lesson import student_lesson
-    from distill.train.loop import teach_all
+    from distill.engine.ray.train import WorkerContext
+    from distill.plan.load import load_job
+    from distill.plan.training import student_lesson
+    from distill.stages.train.loop import teach_all
 
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
     began, job = time.time(), load_job(Path(folder, "job.toml"))
@@ -236,9 +236,9 @@ def _first_epoch(folder: str, rank: int) -> tuple[Any, list[tuple[Any, Any]]]:
     """What distill's worker of that rank is given, as tensors."""
     import torch
 
-    from distill.feed import Feed
-    from distill.job import load_job
-    from distill.train.lesson import student_lesson
+    from distill.loader.loader import Feed
+    from distill.plan.load import load_job
+    from distill.plan.training import student_lesson
 
     job = load_job(Path(folder, "job.toml"))
     lesson = student_lesson(job, job.variants[0])

@@ -28,9 +28,9 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 
-from distill.labels import data_bytes, encode
-from distill.labels.codes import to_gaps, to_logits
-from distill.labels.encoding import _keep
+from distill.labels.encoding import _keep, encode
+from distill.labels.files import data_bytes
+from distill.labels.quantize import to_gaps, to_logits
 from tests.benchmarks.layouts import layouts
 from tests.making import a_contract, a_topk_contract
 

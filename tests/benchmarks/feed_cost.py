@@ -67,8 +67,9 @@ def _contracts() -> tuple[Any, Any]:
 
 def _write(folder: str, rows: int) -> None:
     """The pool, its label sets, and the same joined for Ray Data."""
-    from distill.labels import LabelSet, decode, encode
-    from distill.storage import open_storage
+    from distill.labels.encoding import decode, encode
+    from distill.labels.label_set import LabelSet
+    from distill.storage.open import open_storage
     from tests.making import claim_of, commit_labels, list_pool
 
     root, shard_rows = Path(folder), min(SHARD_ROWS, rows // 2)
@@ -102,8 +103,8 @@ def _lists(values: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def _opened(folder: str) -> tuple[Any, list[Any]]:
-    from distill.labels import LabelSet
-    from distill.storage import open_storage
+    from distill.labels.label_set import LabelSet
+    from distill.storage.open import open_storage
     from tests.making import list_pool
 
     root = Path(folder)
@@ -114,8 +115,11 @@ def _opened(folder: str) -> tuple[Any, list[Any]]:
 
 
 def _distill(folder: str) -> dict[str, float]:
-    from distill.feed import Feed, LabelColumn, Order, Source, cache, cut_chunks
-    from distill.job import VectorFeatures
+    from distill.loader import cache
+    from distill.loader.dataset import LabelColumn, Source
+    from distill.loader.loader import Feed
+    from distill.loader.sampler import Order, cut_chunks
+    from distill.spec.pools import VectorFeatures
 
     cache.CACHE_BYTES = 0
     inventory, (topk, dense) = _opened(folder)
@@ -144,7 +148,7 @@ def _timed(epoch: Callable[[], int]) -> dict[str, float]:
 
 
 def _pyarrow(folder: str) -> dict[str, float]:
-    from distill.labels import decode
+    from distill.labels.encoding import decode
 
     inventory, sets = _opened(folder)
     root, contracts = Path(folder), _contracts()

@@ -58,10 +58,10 @@ def resident(job: str, round_seconds: float) -> dict[str, Any]:
 
 def label(job: str) -> dict[str, Any]:
     """`label_pool` as the command calls it, and what `distill verify` says of the set."""
-    from distill.engine import connect
-    from distill.job import load_job
-    from distill.label import label_pool
-    from distill.verify import verify_labels
+    from distill.engine.ray.session import connect
+    from distill.plan.load import load_job
+    from distill.stages.label.label_pool import label_pool
+    from distill.stages.verify import verify_labels
 
     loaded, start = load_job(job), time.time()
     connect(None)
@@ -153,8 +153,8 @@ def _loaded(job: str) -> tuple[Any, list[np.ndarray]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from distill.job import load_job
-    from distill.pool import decode_features
+    from distill.plan.load import load_job
+    from distill.pools.features import decode_features
 
     loaded = load_job(job)
     spec, pool = loaded.labels["teacher"], loaded.pools["rows"]

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, _dynamo
 from torch.nn import functional
 
-from distill.engine import WorkerContext
-from distill.job import Training
-from distill.job.students import CrossEntropy, Kl, Loss
-from distill.train import loop
-from distill.train.combined_loss import Batch, CombinedLoss
-from distill.train.lesson import TermPlan
-from distill.train.optimizer import make_optimizer
+from distill.engine.ray.train import WorkerContext
+from distill.plan.training import TermPlan
+from distill.spec.models import Training
+from distill.spec.students import CrossEntropy, Kl, Loss
+from distill.stages.train import loop
+from distill.stages.train.combined_loss import Batch, CombinedLoss
+from distill.stages.train.optimizer import make_optimizer
 from tests.benchmarks.gpu_student_cases import (
     HEAD,
     KEPT,

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from distill.job import Cnn, Mlp
-from distill.models import HeadPlan, NetworkPlan
 from distill.models.network import MultiHead, build_network
+from distill.models.record import HeadPlan, NetworkPlan
+from distill.spec.models import Cnn, Mlp
 from tests.benchmarks import gpu_models
 from tests.benchmarks.gpu_pools import MODELS
 from tests.benchmarks.pools import write_source

@@ -21,13 +21,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill import losses
-from distill.engine import WorkerContext, connect
-from distill.feed import Arrays, Feed
-from distill.job import load_job
+from distill.engine.ray.session import connect
+from distill.engine.ray.train import WorkerContext
+from distill.loader.dataset import Arrays
+from distill.loader.loader import Feed
+from distill.models import losses
 from distill.models.network import as_tensor, build_network
-from distill.train import loop, train_student
-from distill.train.lesson import Lesson, student_lesson
+from distill.plan.load import load_job
+from distill.plan.training import Lesson, student_lesson
+from distill.stages.train import loop
+from distill.stages.train.train_students import train_student
 from tests.benchmarks.child import Child, answer_and_leave
 from tests.benchmarks.gpu_steps import about, block_seconds
 from tests.benchmarks.gpu_student_cases import HEAD, STUDENT, TEMPERATURE

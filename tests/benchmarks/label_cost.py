@@ -131,10 +131,10 @@ def run_plain(job: str, root: str, cores: int) -> dict[str, float]:
     import pyarrow.parquet as pq
     import torch
 
-    from distill.job import load_job
-    from distill.labelers.prepare import prepare_labels
-    from distill.labels import encode
-    from distill.storage import open_storage
+    from distill.labels.encoding import encode
+    from distill.plan.labelers import prepare_labels
+    from distill.plan.load import load_job
+    from distill.storage.open import open_storage
 
     loaded = load_job(job, root=root)
     _, contract = prepare_labels(loaded, "teacher")
@@ -169,9 +169,9 @@ def run_distill(job: str, root: str, cores: int) -> dict[str, float]:
     """`label_pool`, as the command `distill` calls it."""
     import os
 
-    from distill.engine import connect
-    from distill.job import load_job
-    from distill.label import label_pool
+    from distill.engine.ray.session import connect
+    from distill.plan.load import load_job
+    from distill.stages.label.label_pool import label_pool
 
     loaded = load_job(job, root=root)
     start = time.perf_counter()
@@ -185,8 +185,8 @@ def run_bare(job: str, root: str, cores: int) -> dict[str, float]:
     """What its documentation teaches, with Arrow batches (numpy ones copy a whole block)."""
     import os
 
-    from distill.job import load_job
-    from distill.labelers.prepare import prepare_labels
+    from distill.plan.labelers import prepare_labels
+    from distill.plan.load import load_job
 
     loaded = load_job(job, root=root)
     _, contract = prepare_labels(loaded, "teacher")
@@ -221,7 +221,7 @@ class BareLabeler:
     def __call__(self, batch: Any) -> Any:
         import numpy as np
 
-        from distill.labels import encode
+        from distill.labels.encoding import encode
 
         column = batch["x"].combine_chunks()
         outputs = self.labeler.label(column.flatten().to_numpy().reshape(len(column), -1))

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distill.labels import Contract, data_bytes, decode, label_schema, read_data
-from distill.labels.codes import to_gaps
-from distill.labels.encoding import _packed, _topk_parts
+from distill.labels.contract import Contract
+from distill.labels.encoding import _packed, _topk_parts, decode, label_schema
+from distill.labels.files import data_bytes, read_data
+from distill.labels.quantize import to_gaps
 from tests.making import a_topk_contract
 
 PIECE = 2_048

@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from distill.storage import open_storage
+from distill.storage.open import open_storage
 
 RESULTS = Path(__file__).parent / "results" / "reads.md"
 SERVER = Path(__file__).parents[2] / "infra" / "s3-server"

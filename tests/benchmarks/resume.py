@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.storage import requests
+from distill.storage.request_counts import requests
 from tests.benchmarks.bare import counts_folder, start_bare_ray
 from tests.benchmarks.child import Child, in_child
 from tests.benchmarks.counting import bytes_counted
@@ -116,9 +116,9 @@ def killed(way: _Distill | _Bare, kill: Callable[[Child], float], rows: int, tol
 
 def label(job: str) -> dict[str, Any]:
     """`label_pool` as the command calls it: Ray only where there is work, and how often it was started."""
-    from distill.engine import connect, start_ray_by
-    from distill.job import load_job
-    from distill.label import label_pool
+    from distill.engine.ray.session import connect, start_ray_by
+    from distill.plan.load import load_job
+    from distill.stages.label.label_pool import label_pool
 
     inits = 0
 
@@ -172,9 +172,9 @@ class _Distill:
 
     def stored_ids(self) -> np.ndarray:
         """What stands in each row's place, in (shard, row) order."""
-        from distill.job import load_job
-        from distill.labels import decode
-        from distill.models.identity import label_set
+        from distill.labels.encoding import decode
+        from distill.plan.identity import label_set
+        from distill.plan.load import load_job
 
         labels = label_set(load_job(self.job), "teacher", "rows")
         contract = labels.read_contract()
@@ -214,7 +214,7 @@ def run_bare(pool: str, folder: str, blocks: int, actors: int) -> dict[str, floa
     counts = counts_folder(folder)
     import pyarrow.fs
 
-    from distill.job.source import read_source
+    from distill.core.source import read_source
     from tests.benchmarks.counting import CountingFiles
 
     began = time.perf_counter()

@@ -76,7 +76,7 @@ def measure(folder: Path, told: Any) -> dict[str, Any]:
 
 def make_sets(folder: str, shards: int, shard_rows: int, fragment_rows: int) -> dict[str, int]:
     """The pool, its inventory, and two label sets: `full` and `half`."""
-    from distill.job import load_job
+    from distill.plan.load import load_job
 
     pool = _linked_pool(Path(folder, "pool"), shards, shard_rows, fragment_rows)
     made = {}
@@ -90,8 +90,8 @@ def plan_finished(job: str) -> dict[str, Any]:
     """`label_pool` where nothing is left."""
     import sys
 
-    from distill.job import load_job
-    from distill.label import label_pool
+    from distill.plan.load import load_job
+    from distill.stages.label.label_pool import label_pool
 
     loaded = load_job(job)
     with _peak_memory() as peak:
@@ -109,10 +109,10 @@ def plan_finished(job: str) -> dict[str, Any]:
 
 def plan_half(job: str) -> None:
     """`label_pool` until the first fragment comes back, and out."""
-    from distill.engine import connect
-    from distill.job import load_job
-    from distill.label import label_pool
-    from distill.progress import show_on
+    from distill.core.progress import show_on
+    from distill.engine.ray.session import connect
+    from distill.plan.load import load_job
+    from distill.stages.label.label_pool import label_pool
 
     loaded = load_job(job)
     connect(None)  # imports Ray Data and Ray Train
@@ -122,7 +122,7 @@ def plan_half(job: str) -> None:
 
 
 class _LeavesAtFirstAnswer:
-    """A `distill.progress.Display` that ends the process when the first fragment is done, saying what the way there took."""
+    """A `distill.core.progress.Display` that ends the process when the first fragment is done, saying what the way there took."""
 
     def __init__(self, began: float, peak: dict[str, float]) -> None:
         self.began, self.peak, self.total = began, peak, 0.0
@@ -243,9 +243,9 @@ def _linked_pool(folder: Path, shards: int, rows: int, fragment_rows: int) -> Pa
 
 def _commit(job: Any, folder: Path, every: int) -> int:
     """Commit each `every`-th fragment: the first by a labeler, the others as copies of it under their own claims."""
-    from distill.label.task import Outcome
-    from distill.label.worker import LabelWorker
-    from distill.models.identity import label_set
+    from distill.plan.identity import label_set
+    from distill.stages.label.messages import Outcome
+    from distill.stages.label.worker import LabelWorker
     from tests.making import assignment, fragment_tasks
 
     told, tasks = assignment(job, "teacher"), fragment_tasks(job, "rows")[::every]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.job.source import read_source
+from distill.core.source import read_source
 from tests.benchmarks import gpu_models
 from tests.benchmarks.gpu_pools import MODELS
 from tests.benchmarks.pools import write_source

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from distill.feed import Order, cut_chunks
-from distill.job import Training
-from distill.pool import as_matrix
+from distill.loader.sampler import Order, cut_chunks
+from distill.pools.features import as_matrix
+from distill.spec.models import Training
 from tests.benchmarks import gpu_models, gpu_steps, gpu_student_cases, gpu_students
 from tests.benchmarks.gpu_student_cases import CASES, QUICK_CASES, flops_of_a_row, student_network, teacher_network
 

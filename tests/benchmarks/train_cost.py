@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from distill.engine import WorkerContext
-from distill.job import Mlp
-from distill.job.students import CrossEntropy, Kl, Loss
-from distill.models import HeadPlan, NetworkPlan
+from distill.engine.ray.train import WorkerContext
 from distill.models.network import build_network
-from distill.train.combined_loss import CombinedLoss
-from distill.train.gradients import LaneGradients, WorkerGradients
-from distill.train.lesson import TermPlan
+from distill.models.record import HeadPlan, NetworkPlan
+from distill.plan.training import TermPlan
+from distill.spec.models import Mlp
+from distill.spec.students import CrossEntropy, Kl, Loss
+from distill.stages.train.combined_loss import CombinedLoss
+from distill.stages.train.gradients import LaneGradients, WorkerGradients
 from tests.benchmarks.tables import markdown, options, paired_ratio, show
 
 FEATURES, HIDDEN, CLASSES, KEPT, LANES = 1_024, 1_024, 1_000, 16, 8

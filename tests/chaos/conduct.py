@@ -13,9 +13,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from distill.job import load_job
-from distill.models.identity import label_set
-from distill.storage import Storage, open_storage
+from distill.plan.identity import label_set
+from distill.plan.load import load_job
+from distill.storage.base import Storage
+from distill.storage.open import open_storage
 from tests.chaos import faults, stored
 from tests.chaos.cases import Case, case_of
 from tests.chaos.places import S3Server

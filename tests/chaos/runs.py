@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from distill.job import load_job
-from distill.models.identity import label_set
-from distill.storage import Storage
+from distill.plan.identity import label_set
+from distill.plan.load import load_job
+from distill.storage.base import Storage
 from tests.chaos.cases import Case
 from tests.chaos.places import S3Server
 from tests.chaos.watched import Watched

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from distill import progress
 from distill.cli import terminal
+from distill.core import progress
 
 
 def test_work_on_a_pipe_is_silent_while_it_goes_on(monkeypatch, capsys):

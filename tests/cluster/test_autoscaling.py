@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from distill.job import load_job
-from distill.verify import verify_labels
+from distill.plan.load import load_job
+from distill.stages.verify import verify_labels
 from tests.command import kill_session, start
 from tests.raylets import autoscaling_raylets, static_raylet
 from tests.tiny import write_job, write_pool

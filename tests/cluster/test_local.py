@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from distill.job import load_job
-from distill.storage import open_storage
-from distill.verify import verify_labels
+from distill.plan.load import load_job
+from distill.stages.verify import verify_labels
+from distill.storage.open import open_storage
 from tests.command import REPOSITORY, distill
 from tests.raylets import two_raylets
 

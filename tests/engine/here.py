@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from distill.engine import connect, disconnect
+from distill.engine.ray.session import connect, disconnect
 from tests.command import NOT_NICE
 
 

@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from distill.errors import JobError
-from distill.job import Job, Linear, Mlp, load_job
+from distill.core.errors import JobError
+from distill.job.job import Job
+from distill.plan.load import load_job
+from distill.spec.models import Linear, Mlp
 from tests.job.right_job import JOB, refused
 from tests.tiny import tiny_job, write_job
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from distill.errors import JobError
+from distill.core.errors import JobError
 from tests.job.right_job import JOB, refused
 from tests.tiny import tiny_job
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from distill.job import load_job
-from distill.models.identity import label_set
-from distill.results import Evaluation
+from distill.core.results import Evaluation
+from distill.core.schema import unseal
+from distill.plan.identity import label_set
+from distill.plan.load import load_job
 from distill.run import run_job
-from distill.schema import unseal
 from tests.command import distill
 
 pytestmark = pytest.mark.ray
@@ -76,8 +76,8 @@ def test_a_finished_job_opens_no_input(main_job, monkeypatch):
     def refuse(files, key, format):
         raise AssertionError(f"{key} was opened")
 
-    monkeypatch.setattr("distill.pool.formats.opened", refuse)
-    monkeypatch.setattr("distill.pool.formats.reader.opened", refuse)
+    monkeypatch.setattr("distill.pools.formats.opened", refuse)
+    monkeypatch.setattr("distill.pools.formats.reader.opened", refuse)
     said = []
     finished = run_job(load_job(main_job.file, root=str(main_job.root)), said.append)
     assert finished.report in main_job.ended.output

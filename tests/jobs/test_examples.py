@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from distill.job import load_job
-from distill.results import Evaluation
-from distill.schema import unseal
+from distill.core.results import Evaluation
+from distill.core.schema import unseal
+from distill.plan.load import load_job
 from tests.command import REPOSITORY, distill
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distill.labelers import ask
+from distill.labelers.base import ask
 
 
 def as_features(texts):

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from distill.errors import JobError
-from distill.job import Outputs
-from distill.job.source import PythonFile
-from distill.labelers import Recipe, build_labeler
+from distill.core.errors import JobError
+from distill.core.source import PythonFile
+from distill.labelers.base import Recipe
 from distill.labelers.eszsl import EszslLabeler
 from distill.labelers.network import NetworkLabeler
-from distill.models import ModelRecord, write_record
-from distill.storage import open_storage
+from distill.labelers.registry import build_labeler
+from distill.models.record import ModelRecord, write_record
+from distill.spec.outputs import Outputs
+from distill.storage.open import open_storage
 from tests.making import keep_network
 
 HEADS = {"main": Outputs("logits", ("a", "b")), "size": Outputs("value")}

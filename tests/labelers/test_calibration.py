@@ -5,8 +5,8 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax
 
-from distill.errors import StorageError
-from distill.labelers import ask
+from distill.core.errors import StorageError
+from distill.labelers.base import ask
 from distill.labelers.calibration import (
     UNCHANGED,
     CalibratedLabeler,
@@ -16,7 +16,7 @@ from distill.labelers.calibration import (
     nll_over_grid,
     read_calibration,
 )
-from distill.storage import open_storage
+from distill.storage.open import open_storage
 
 DRAW = np.random.default_rng(0)
 

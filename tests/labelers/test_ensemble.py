@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from distill.job import Outputs
-from distill.job.source import PythonFile
-from distill.labelers import Recipe, ask, build_labeler
+from distill.core.source import PythonFile
 from distill.labelers import ensemble as module
-from distill.labelers.base import Member
+from distill.labelers.base import Member, Recipe, ask
+from distill.labelers.registry import build_labeler
+from distill.spec.outputs import Outputs
 from tests.labelers.asking import answers
 
 ROWS, CLASSES = 9, ("a", "b", "c")

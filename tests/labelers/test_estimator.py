@@ -11,10 +11,10 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from distill.errors import LabelerError
-from distill.job import Sklearn
+from distill.core.errors import LabelerError
 from distill.labelers.estimator import EstimatorLabeler
-from distill.labelers.place import Place
+from distill.labelers.runtime import Place
+from distill.spec.ready import Sklearn
 from tests.labelers.asking import answers, log_softmax
 
 DRAW = np.random.default_rng(0)

@@ -8,11 +8,11 @@ from functools import reduce
 import numpy as np
 import pytest
 
-from distill.errors import LabelerError
-from distill.job import Eszsl
+from distill.core.errors import LabelerError
 from distill.labelers import sample
 from distill.labelers.eszsl import EszslFit, EszslLabeler
 from distill.labelers.holdout import FOLDS, Constants
+from distill.spec.models import Eszsl
 
 ROWS, WIDTH, CLASSES = 600, 6, 8
 UNSEEN = (2, 5)

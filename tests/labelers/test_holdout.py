@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from distill.errors import LabelerError
-from distill.job import Eszsl
+from distill.core.errors import LabelerError
 from distill.labelers.holdout import FOLDS, GROUPS, Holdout
 from distill.labelers.sample import Sample
+from distill.spec.models import Eszsl
 
 SPEC = Eszsl(kind="eszsl", descriptions="classes.csv")
 

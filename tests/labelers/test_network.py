@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from distill.errors import LabelerError, StorageError
-from distill.job import NgramBag, Outputs
-from distill.labelers import ask
+from distill.core.errors import LabelerError, StorageError
+from distill.labelers.base import ask
 from distill.labelers.network import NetworkLabeler
-from distill.labelers.place import Place
+from distill.labelers.runtime import Place
 from distill.labelers.student import LayerLabeler
-from distill.pool import ngram_places
+from distill.pools.ngrams import ngram_places
+from distill.spec.models import NgramBag
+from distill.spec.outputs import Outputs
 from tests.labelers.asking import answers, as_features
 from tests.making import keep_network
 from tests.tiny_models import TEXTS

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from distill.errors import LabelerError
-from distill.job import Nli
+from distill.core.errors import LabelerError
 from distill.labelers.nli import NliLabeler
-from distill.labelers.place import Place
+from distill.labelers.runtime import Place
+from distill.spec.ready import Nli
 from tests.labelers.asking import answers, as_features, log_softmax
 from tests.tiny_models import TEXTS, save_classifier
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from distill.errors import LabelerError
-from distill.job import Embedding, Similarity
-from distill.labelers.place import Place
+from distill.core.errors import LabelerError
+from distill.labelers.runtime import Place
 from distill.labelers.sentences import EmbeddingLabeler, SimilarityLabeler
+from distill.spec.ready import Embedding, Similarity
 from tests.labelers.asking import answers, as_features
 from tests.tiny_models import TEXTS, save_encoder, save_word_vectors
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from distill.errors import LabelerError
-from distill.job import SequenceClassifier
+from distill.core.errors import LabelerError
 from distill.labelers import transformer
-from distill.labelers.place import Place
+from distill.labelers.runtime import Place
 from distill.labelers.sequence_classifier import SequenceClassifierLabeler
+from distill.spec.ready import SequenceClassifier
 from tests.labelers.asking import answers, as_features
 from tests.tiny_models import TEXTS, save_classifier
 

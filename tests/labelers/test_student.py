@@ -8,13 +8,15 @@ import pytest
 import safetensors.torch
 import torch
 
-from distill.errors import LabelerError
-from distill.job import Mlp, Outputs, StudentLabeler
+from distill.core.errors import LabelerError
 from distill.labelers.student import student_labeler
-from distill.models import HeadPlan, ModelRecord, NetworkPlan, read_record, write_record
 from distill.models.files import ModelFiles
 from distill.models.network import build_network, parameter_count
-from distill.storage import open_storage
+from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record, write_record
+from distill.spec.models import Mlp
+from distill.spec.outputs import Outputs
+from distill.spec.ready import StudentLabeler
+from distill.storage.open import open_storage
 from tests.labelers.asking import answers
 from tests.labelers.test_base import keep_eszsl
 

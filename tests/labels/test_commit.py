@@ -12,11 +12,10 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.errors import StorageError
-from distill.labels import Claim, Commit, read_rejects
-from distill.labels.commit import read_labels
-from distill.schema import columns_sha256
-from distill.storage import open_storage
+from distill.core.errors import StorageError
+from distill.core.schema import columns_sha256
+from distill.labels.commit import Claim, Commit, read_labels, read_rejects
+from distill.storage.open import open_storage
 from tests.bitflips import flipped
 from tests.making import ORIGIN, a_contract, a_topk_contract, commit_labels, some_labels
 

@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from distill.errors import ContractError, StorageError
-from distill.labels import Contract, LabelSet
-from distill.schema import seal, unseal
-from distill.storage import CONDITIONAL_LIMIT_BYTES, open_storage
+from distill.core.errors import ContractError, StorageError
+from distill.core.schema import seal, unseal
+from distill.labels.contract import Contract
+from distill.labels.label_set import LabelSet
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES
+from distill.storage.open import open_storage
 from tests.making import a_contract, list_pool, write_label_set
 from tests.tiny import write_pool
 

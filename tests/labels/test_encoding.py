@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.errors import ContractError
-from distill.labels import decode, encode, label_schema, storable
-from distill.labels.codes import BELOW, to_gaps, to_logits
-from distill.labels.encoding import best_class
-from distill.labels.largest import largest
+from distill.core.errors import ContractError
+from distill.labels.encoding import best_class, decode, encode, label_schema, storable
+from distill.labels.quantize import BELOW, to_gaps, to_logits
+from distill.labels.topk import largest
 from tests.making import a_contract, a_topk_contract, a_value_contract
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.errors import ContractError, StorageError
-from distill.job import Pool
-from distill.labels import Claim, LabelSet, Origin, label_set_digest
-from distill.pool import take_inventory
-from distill.schema import unseal
-from distill.storage import open_storage
+from distill.core.errors import ContractError, StorageError
+from distill.core.schema import unseal
+from distill.labels.commit import Claim, Origin
+from distill.labels.identity import label_set_digest
+from distill.labels.label_set import LabelSet
+from distill.pools.scan import take_inventory
+from distill.spec.pools import Pool
+from distill.storage.open import open_storage
 from tests.making import a_contract, commit_labels, list_pool, some_labels, write_label_set
 from tests.tiny import write_pool
 

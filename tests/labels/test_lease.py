@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from distill.errors import BusyError
-from distill.labels import hold_lease, lease
-from distill.schema import seal, unseal
-from distill.storage import open_storage
+from distill.core.errors import BusyError
+from distill.core.schema import seal, unseal
+from distill.labels import lease
+from distill.labels.lease import hold_lease
+from distill.storage.open import open_storage
 
 HOLD = """
 import sys

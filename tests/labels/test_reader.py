@@ -12,10 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import distill.labels
-from distill.errors import ContractError, StorageError
-from distill.labels import LabelSet, decode, encode, label_set_folder, with_keys
+from distill.core.errors import ContractError, StorageError
 from distill.labels import open as open_labels
-from distill.storage import open_storage
+from distill.labels.encoding import decode, encode
+from distill.labels.files import with_keys
+from distill.labels.identity import label_set_folder
+from distill.labels.label_set import LabelSet
+from distill.storage.open import open_storage
 from tests.making import a_contract, a_topk_contract, a_value_contract, claim_of, commit_labels, list_pool
 from tests.tiny import write_pool
 
@@ -192,7 +195,7 @@ def test_a_folder_that_is_no_label_set_gives_an_empty_one(tmp_path):
 def test_a_set_in_a_bucket_is_not_found_by_its_uri(s3_root, tmp_path):
     contract = a_value_contract(2)
     write_pool(tmp_path / "pool", [5])
-    from distill.pool import take_inventory
+    from distill.pools.scan import take_inventory
 
     root = open_storage(s3_root)
     inventory = take_inventory(root, "pool", open_storage(str(tmp_path / "pool")))

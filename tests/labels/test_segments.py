@@ -9,7 +9,7 @@ import pytest
 
 from distill.labels.manifest import Line, Manifest, lines_table
 from distill.labels.segments import Segments
-from distill.storage import open_storage
+from distill.storage.open import open_storage
 
 
 def some_lines(count: int, first: int = 0) -> list[Line]:

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from distill.errors import JobError, StorageError
+from distill.core.errors import JobError, StorageError
 from distill.models import files
 from distill.models.files import ModelFiles, identify_model, local_model
-from distill.storage import Entry, open_storage
+from distill.storage.base import Entry
+from distill.storage.open import open_storage
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from distill.errors import JobError
-from distill.job import Cnn, Linear, Mlp, NgramBag, Rnn
-from distill.models import HeadPlan, NetworkPlan
+from distill.core.errors import JobError
 from distill.models.network import build_network, parameter_count, trunk_width
+from distill.models.record import HeadPlan, NetworkPlan
+from distill.spec.models import Cnn, Linear, Mlp, NgramBag, Rnn
 
 LINEAR = Linear(kind="linear")
 MLP = Mlp(kind="mlp", hidden=(8, 5))

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from distill.errors import StorageError
-from distill.job import Cnn, Linear, Mlp, Outputs
-from distill.models import HeadPlan, NetworkPlan, read_record, read_weights, write_record
+from distill.core.errors import StorageError
 from distill.models.network import build_network
-from distill.storage import open_storage
+from distill.models.record import HeadPlan, NetworkPlan, read_record, read_weights, write_record
+from distill.spec.models import Cnn, Linear, Mlp
+from distill.spec.outputs import Outputs
+from distill.storage.open import open_storage
 from tests.making import keep_network
 
 HEADS = {

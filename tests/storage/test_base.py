@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.errors import StorageError
-from distill.storage import CONDITIONAL_LIMIT_BYTES, ObjectMissingError, is_hidden, open_storage
+from distill.core.errors import StorageError
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMissingError, is_hidden
+from distill.storage.open import open_storage
 
 WRITERS = 16
 ROUNDS = 5

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.errors import StorageError
-from distill.storage import ObjectMissingError, open_storage, retry
+from distill.core.errors import StorageError
+from distill.storage import retry
 from distill.storage import s3 as client
+from distill.storage.base import ObjectMissingError
+from distill.storage.open import open_storage
 from tests.conftest import SERVER, forget_client, has_ceph
 from tests.faulty_store import NAMES, Fault, FaultyStore
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from distill.errors import JobError
-from distill.storage import is_remote, open_storage, require_conditional_put
+from distill.core.errors import JobError
 from distill.storage.local import LocalStorage
+from distill.storage.open import is_remote, open_storage, require_conditional_put
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import threading
 
 import pytest
 
-from distill.errors import StorageError
+from distill.core.errors import StorageError
 from distill.storage.local import LocalStorage
 
 STOPPED = """

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from distill.errors import StorageError
+from distill.core.errors import StorageError
 from distill.storage import retry
 from distill.storage.retry import until_answered
 

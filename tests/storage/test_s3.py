@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from distill.errors import StorageError
-from distill.storage import ObjectMissingError, open_storage, requests, retry
+from distill.core.errors import StorageError
+from distill.storage import retry
+from distill.storage.base import ObjectMissingError
+from distill.storage.open import open_storage
+from distill.storage.request_counts import requests
 from tests.conftest import forget_client
 
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"

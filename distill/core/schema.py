@@ -1,0 +1,181 @@
+"""What distill keeps in storage, for readers with or without us: Arrow schemas, their version, and how things are digested.
+
+Control objects (inventory and manifest segments, contracts, commits, done-markers) carry a digest of their own content, so that a
+flipped bit or a truncation is an error and never a wrong value. Digests are sha256, over canonical JSON (sorted keys, no spaces) or
+over the values of columns (`columns_sha256`), which no library upgrade, chunking or file format changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from distill.core.errors import StorageError
+
+VERSION = 2
+"""Raised when anything stored changes its form; another version is refused by name."""
+
+INVENTORY = pa.schema(
+    [
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("id", pa.string()),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("row_groups", pa.list_(pa.int64()), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("retires", pa.int64()),
+    ]
+)
+"""One row a shard: number, relative path, id, size, rows, rows of each row group, how it is read. `retires` is the number of an
+earlier row that counts no more: its file changed, and this row is what it is now; or it is gone, and the id is null."""
+
+MANIFEST = pa.schema(
+    [
+        pa.field("shard", pa.int64(), nullable=False),
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("generation", pa.int32(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("rows", pa.int64(), nullable=False),
+        pa.field("rejected", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("attempt", pa.binary(16), nullable=False),
+        pa.field("shard_id", pa.binary(16), nullable=False),
+        pa.field("sha256", pa.binary(32), nullable=False),
+        pa.field("xxh3", pa.binary(16), nullable=False),
+        pa.field("columns_sha256", pa.binary(32), nullable=False),
+        pa.field("made_on", pa.string(), nullable=False),
+    ]
+)
+"""One row a committed fragment: the `number`-th of its shard, which rows those are, under which attempt its labels lie, and their digests."""
+
+REJECTS = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+    ]
+)
+"""One row a rejected row: shard key, row number in the shard, reason code, message."""
+
+_DIGEST, _VERSION, _NOTE = b"distill.digest", b"distill.version", b"distill.note"
+_ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
+
+
+def canonical(content: Any) -> bytes:
+    """Canonical JSON of plain values."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def without_usual(plain: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the options that came later, where they say what was done before: what was stored before they came keeps its digest."""
+    return {key: value for key, value in plain.items() if key not in usual or value != usual[key]}
+
+
+def digest(content: Any) -> str:
+    """sha256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+def seal(body: dict[str, Any]) -> bytes:
+    """A JSON control object: the body and its digest."""
+    return json.dumps({"version": VERSION, "digest": digest(body), "body": body}, ensure_ascii=False).encode()
+
+
+def unseal(content: bytes, where: str) -> dict[str, Any]:
+    """The body of a sealed object. Raises StorageError where it is damaged or of another version."""
+    try:
+        sealed = json.loads(content)
+        body, stored, version = sealed["body"], sealed["digest"], sealed.get("version", 1)
+        found = digest(body)
+    except (ValueError, KeyError, TypeError):
+        raise StorageError(f"{where} is damaged: not a sealed control object. Restore it from a copy.") from None
+    if version != VERSION:
+        raise _other_version(where, version)
+    if found != stored:
+        raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
+    return dict(body)
+
+
+def columns_sha256(table: pa.Table) -> str:
+    """sha256, in hex, over the columns' content, whatever file they lay in and however the table is cut into chunks.
+
+    Of each column in order: its name and a zero byte; one byte a row, 1 where it is valid; then of the valid rows the values as they
+    stand, little-endian. Of strings and lists all lengths (int64), then all bytes (UTF-8), or the items as a column.
+    """
+    total = hashlib.sha256()
+    for name in table.column_names:
+        total.update(name.encode() + b"\0")
+        _digest_column(total, table[name])
+    return total.hexdigest()
+
+
+def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
+    total.update(column.is_valid().to_numpy())
+    chunks = [chunk for chunk in column.drop_null().chunks if len(chunk)]
+    if not pa.types.is_string(column.type) and not pa.types.is_list(column.type):
+        size = column.type.bit_width // 8
+        for chunk in chunks:
+            total.update(chunk.buffers()[1].slice(chunk.offset * size, len(chunk) * size))
+        return
+    borders = [np.frombuffer(chunk.buffers()[1], "<i4", len(chunk) + 1, chunk.offset * 4) for chunk in chunks]
+    for border in borders:
+        total.update(np.diff(border).astype("<i8").tobytes())
+    spans = [(int(border[0]), int(border[-1])) for border in borders]
+    if pa.types.is_list(column.type):
+        items = [chunk.values.slice(first, last - first) for chunk, (first, last) in zip(chunks, spans, strict=True)]
+        _digest_column(total, pa.chunked_array(items, column.type.value_type))
+    else:
+        for chunk, (first, last) in zip(chunks, spans, strict=True):
+            total.update(memoryview(chunk.buffers()[2] or b"")[first:last])
+
+
+def table_bytes(table: pa.Table, note: str = "") -> bytes:
+    """A sealed Arrow IPC file of one batch; `note` is kept and sealed with it."""
+    metadata = {_DIGEST: _table_digest(table, note).encode(), _VERSION: str(VERSION).encode()}
+    sealed = table.combine_chunks().replace_schema_metadata(metadata | ({_NOTE: note.encode()} if note else {}))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, sealed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_table(sealed)
+    return bytes(sink.getvalue())
+
+
+def table_note(table: pa.Table) -> str:
+    """The note of a table that `bytes_table` gave."""
+    return str((table.schema.metadata or {}).get(_NOTE, b"").decode(errors="replace"))
+
+
+def _table_digest(table: pa.Table, note: str) -> str:
+    plain = columns_sha256(table)
+    return hashlib.sha256(f"{plain} {note}".encode()).hexdigest() if note else plain
+
+
+def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
+    """The table of a sealed Arrow file. Raises StorageError where it is damaged or has another schema."""
+    try:
+        table = pa.ipc.open_file(pa.py_buffer(content), options=_ONE_THREAD).read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise StorageError(f"{where} is damaged: {error}. Restore it from a copy.") from None
+    metadata = table.schema.metadata or {}
+    if metadata.get(_VERSION) != str(VERSION).encode() and _DIGEST in metadata:
+        raise _other_version(where, metadata.get(_VERSION, b"1").decode(errors="replace"))
+    stored = metadata.get(_DIGEST, b"")
+    if table.schema.remove_metadata() != schema:
+        raise StorageError(f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis expected.")
+    if _table_digest(table, table_note(table)).encode() != stored:
+        raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
+    return table
+
+
+def _other_version(where: str, version: object) -> StorageError:
+    return StorageError(
+        f"{where} has version {version!r}; this distill reads {VERSION}. Use the distill that wrote it, or another root."
+    )

@@ -1,0 +1,52 @@
+"""Losses of the user's own, asked about two rows before any work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distill.core.errors import DistillError, JobError
+from distill.job.job import Job
+from distill.models.custom_loss import OwnLoss, asked
+from distill.plan.held_out import held_out_term
+from distill.plan.outputs import term_outputs
+from distill.plan.widths import term_width
+from distill.spec.outputs import Outputs
+from distill.spec.students import CustomLoss, Student, Term
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def try_own_losses(job: Job, student: Student, where: str) -> None:
+    """Ask a student's own losses about as many numbers as they will be given; `where` is its key. Raises JobError."""
+    for number, term in enumerate(student.terms):
+        _try_term(job, term, f"{where}.terms.{number}.loss", teaches=True)
+    if student.early_stop is not None:
+        _try_term(job, held_out_term(job, student.early_stop), f"{where}.early_stop.loss", teaches=False)
+
+
+def _try_term(job: Job, term: Term, key: str, *, teaches: bool) -> None:
+    """A loss that only measures need not follow the student's numbers."""
+    if not isinstance(term.loss, CustomLoss):
+        return
+    loss = OwnLoss(job.custom_source(term.loss, key), term.loss.name, f"{job.path}: {key}")
+    loss.file.load(loss.name, loss.said)
+    source, width = term_outputs(job, term), term_width(job, term)
+    mine, taught = _two_rows(source, width, target=term.pool is not None)
+    try:
+        asked(loss, mine.requires_grad_(teaches), taught)
+    except DistillError as error:
+        learned = "" if source.classes else ", to learn ones"
+        raise JobError(f"{error}\nTwo rows of {width} random numbers were tried{learned}.") from error
+
+
+def _two_rows(source: Outputs, width: int, *, target: bool) -> tuple[Tensor, Tensor]:
+    """What a student may answer, and what it may be taught."""
+    import torch
+
+    mine, taught = torch.randn(2, 2, width, generator=torch.Generator().manual_seed(0))
+    if source.kind == "value":
+        return mine, torch.ones_like(taught)
+    if target:
+        taught = taught.argmax(dim=1) if source.exclusive else (taught > 0).float()
+    return mine, taught

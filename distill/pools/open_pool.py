@@ -1,0 +1,75 @@
+"""One listed pool: where its files lie, which they are, and how wide its rows are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from distill.pools.features import decode_features, feature_width
+from distill.pools.formats.registry import read_footer, read_rows
+from distill.pools.inventory import Inventory, Shard
+from distill.pools.numbers import check_flags, check_numbers, column_width
+from distill.spec.outputs import Outputs
+from distill.spec.pools import Features, Pool
+from distill.storage.base import Storage
+from distill.storage.open import open_storage
+
+_LOOKED_AT_ROWS = 64
+
+
+@dataclass(frozen=True)
+class OpenPool:
+    """One pool of a job, listed."""
+
+    name: str
+    spec: Pool
+    inventory: Inventory
+
+    @property
+    def files(self) -> Storage:
+        """The folder of its shards."""
+        return open_storage(self.inventory.uri)
+
+    @property
+    def features(self) -> Features:
+        """What a model sees of a row."""
+        assert self.spec.features is not None
+        return self.spec.features
+
+    @property
+    def first_shard(self) -> Shard:
+        """The first shard that has rows."""
+        return next(shard for shard in self.inventory.shards if shard.rows)
+
+    @cached_property
+    def width(self) -> int:
+        """Numbers in a row's features once they are a matrix; 1 for text. Raises PoolError."""
+        return feature_width(self.schema, self.features, self._first_rows(self.features.columns))
+
+    def target_width(self, outputs: Outputs) -> int:
+        """Numbers that a head needs to answer this pool's target. Raises PoolError."""
+        name = str(self.spec.target)
+        if outputs.classes:
+            if not outputs.exclusive:
+                check_flags(self.schema, name, len(outputs.classes))
+            return len(outputs.classes)
+        check_numbers(self._first_rows([name]), name)
+        return column_width(self.schema, name)
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """Of its first shard that has rows."""
+        return read_footer(self.files, self.first_shard.key, self.inventory.format).schema
+
+    def first_seen(self) -> npt.NDArray[np.generic]:
+        """What a model sees of its first rows; zeros or empty text where one cannot be used."""
+        return decode_features(self._first_rows(self.features.columns), self.features, self.width).values
+
+    def _first_rows(self, columns: Sequence[str]) -> pa.Table:
+        rows = range(min(_LOOKED_AT_ROWS, self.first_shard.rows))
+        return read_rows(self.files, self.first_shard.key, rows, columns, format=self.inventory.format).table

@@ -1,0 +1,78 @@
+"""Rows for training, chunk by chunk. What chunks share is decoded once and held while it is used: a row group, a file of a format without an
+index (which is read whole), a fragment of labels.
+
+Chunks follow row groups where a pool has many of them, and then nothing is held. Where it has few, each is cut into many chunks; all of
+them together are then small, and fit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from distill.pools.formats.base import Taken, groups_of
+from distill.pools.formats.registry import INDEXED, read_rows
+from distill.pools.inventory import Inventory
+from distill.storage.open import open_storage
+
+HELD_BYTES = 256 << 20
+
+Value = TypeVar("Value")
+
+
+@dataclass
+class _Slot(Generic[Value]):
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    value: Value | None = None
+    bytes: int = 0
+
+
+class Held(Generic[Value]):
+    """The values that were asked for last, up to so many bytes together; for many threads, of which one makes a value and others wait for it."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self._slots: OrderedDict[Hashable, _Slot[Value]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
+        """The value of `key`, made unless it is held. Raises what `make` raises."""
+        with self._lock:
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
+        with slot.lock:
+            if slot.value is None:
+                slot.value = make()
+                slot.bytes = size(slot.value)
+                self._drop()
+            return slot.value
+
+    def _drop(self) -> None:
+        """Forget the oldest beyond the limit; who uses one keeps it alive."""
+        with self._lock:
+            total = sum(slot.bytes for slot in self._slots.values())
+            while total > self.most_bytes and len(self._slots) > 1:
+                total -= self._slots.popitem(last=False)[1].bytes
+
+
+_rows: Held[Taken] = Held(HELD_BYTES)
+
+
+def read_chunk(inventory: Inventory, shard: int, rows: range, columns: tuple[str, ...]) -> Taken:
+    """Rows of one listed shard, with `columns`. Raises PoolError, also where the file changed since it was listed."""
+    found, files = inventory.shard(shard), open_storage(inventory.uri)
+
+    def taken(wanted: range) -> Taken:
+        return read_rows(files, found.key, wanted, columns, format=inventory.format, listed=found.id)
+
+    groups = found.row_groups if inventory.format in INDEXED else (found.rows,)
+    (first, *others), around = groups_of(groups, rows)
+    if others or rows == around:
+        return taken(rows)
+    key = (inventory.uri, found.id, first, columns)
+    return _rows.get(key, lambda: taken(around), lambda made: int(made.table.nbytes)).cut(
+        rows.start - around.start, len(rows)
+    )

@@ -1,0 +1,25 @@
+"""Whether a file still is the one that was listed. Labels are addressed by file and row, so rows of another file must never pass for its rows."""
+
+from __future__ import annotations
+
+from distill.core.errors import PoolError
+from distill.core.schema import digest
+from distill.storage.base import Entry, ObjectMissingError, Storage
+
+
+def shard_id(entry: Entry) -> str:
+    """Digest of key, size and token: another content has another id."""
+    return digest([entry.key, entry.size_bytes, entry.token])[:32]
+
+
+def require_listed(files: Storage, key: str, listed: str) -> None:
+    """Refuse a file that is no longer the one with the id `listed`; asked after it was read. Raises PoolError."""
+    try:
+        now = shard_id(files.entry(key))
+    except ObjectMissingError:
+        raise PoolError(f"{files.url(key)} vanished while it was read. Restore it as it was listed.") from None
+    if now != listed:
+        raise PoolError(
+            f"{files.url(key)} changed since it was listed, so its rows are not those that labels are addressed by. "
+            f'Restore it, or set on_change = "relabel" for its pool, and run again.'
+        )

@@ -1,0 +1,137 @@
+"""`[labels.NAME]`: which labeler writes a label set, over which pools, in which encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from distill.spec.base import Gpus, Positive, Table
+from distill.spec.ready import Ready, ReadyLabeler
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class Fitted(Table):
+    """What `[fit.NAME]` trained."""
+
+    kind: Literal["fitted"]
+    fit: str
+
+
+class Custom(Table):
+    """A class of the user's own."""
+
+    kind: Literal["custom"]
+    file: str
+    """Python file, relative to the job file. It is shipped to the workers as source."""
+    name: str = "Labeler"
+    """The class in that file. Its `revision` and `classes` stand in the contract, and its `precision` where it is not float32."""
+
+
+Member = Annotated[Fitted | Custom | ReadyLabeler, Field(discriminator="kind")]
+
+
+class Ensemble(Table):
+    """Several labelers asked about the same rows, which are read once: the mean of what they say, and how far they disagree, a row."""
+
+    kind: Literal["ensemble"]
+    members: Annotated[tuple[Member, ...], Field(min_length=2)]
+    """All say the same classes, in whatever order, or values of the same width."""
+    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """One for each; what counts is their share of the sum. Default: all alike."""
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> Ensemble:
+        if self.weights is not None and len(self.weights) != len(self.members):
+            raise ValueError(f"has {len(self.members)} members and {len(self.weights)} weights; give one for each")
+        return self
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Weights that sum to 1."""
+        weights = self.weights or (1.0,) * len(self.members)
+        return tuple(weight / sum(weights) for weight in weights)
+
+
+Labeler = Annotated[Fitted | Custom | ReadyLabeler | Ensemble, Field(discriminator="kind")]
+
+
+class Dense(Table):
+    """Every logit of every row; exact at all temperatures."""
+
+    kind: Literal["dense"]
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class TopK(Table):
+    """The k largest logits and, for each declared temperature, the log-normaliser: exact at those, refused at others."""
+
+    kind: Literal["topk"]
+    k: Positive
+    values: Literal["uint8", "float16"] = "uint8"
+    """How a kept logit is stored. `uint8` adds less than 1e-3 nats of KL to a row at temperatures from 0.5 to 20 (leaving the other classes out costs a student far more) and
+    takes a third of float16's bytes for it: top-16 of 1,000 classes are 31 bytes a row, not 50."""
+    temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
+
+
+class Value(Table):
+    """Numbers that are no logits: regression values, embeddings."""
+
+    kind: Literal["value"]
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class Compute(Table):
+    """What the pool of labeler actors may take."""
+
+    gpus: Gpus = "auto"
+    cpus: Annotated[float, Field(gt=0)] = 1
+    min: Positive = 1
+    """Actors at the least."""
+    max: Positive = 1
+    """Actors at the most."""
+    prepare_on: Literal["actor", "cluster"] = "actor"
+    """Where rows are read and decoded. `cluster`: in tasks on any node, where decoding (images) would keep the labeler waiting."""
+    prepare_cpus: Annotated[float, Field(gt=0)] = 1
+    """CPUs of one such task."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Compute:
+        if self.min > self.max:
+            raise ValueError(f"min = {self.min} is more than max = {self.max}")
+        return self
+
+
+class Labels(Table):
+    """One labeler's word over one or more pools."""
+
+    labeler: Labeler
+    over: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Pools to label."""
+    encoding: Annotated[Dense | TopK | Value, Field(discriminator="kind")] | None = None
+    """Default: `dense` for logits, `value` for values."""
+    format: Literal["arrow", "parquet"] = "arrow"
+    """Of the data files. Arrow is faster; Parquet is for lakes whose other readers expect it."""
+    version: Positive = 1
+    """Raise it where the contract changed on purpose: the labels then live in `v2`."""
+    batch_rows: Positive = 256
+    """Rows a call of the labeler; part of the contract, since it changes the last bits."""
+    precision: Precision = "float32"
+    """In which numbers a network computes; a custom labeler says it in its class."""
+    calibrate_on: str | None = None
+    """A pool with a target: the labeler's logits are divided by the temperature that makes its rows likeliest, before anything is written."""
+    deterministic: Literal["recorded", "strict"] = "recorded"
+    """Each commit records device and library versions. Strict: labels made on more than one kind of them are refused."""
+    compute: Compute = Compute()
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """More rejected rows than this stop the job."""
+
+    def members(self, name: str) -> Iterator[tuple[str, Fitted | Custom | Ready]]:
+        """The labelers that are asked, one or those of an ensemble, each under the key that says so in `labels.<name>`."""
+        where = f"labels.{name}.labeler"
+        if isinstance(self.labeler, Ensemble):
+            yield from ((f"{where}.members.{number}", each) for number, each in enumerate(self.labeler.members))
+        else:
+            yield where, self.labeler

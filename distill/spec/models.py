@@ -1,0 +1,230 @@
+"""The models a job can name: networks trained by gradients, and labelers fitted by passes."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, field_validator
+
+from distill.spec.base import Gpus, Positive, Seed, Table
+
+
+class Linear(Table):
+    """One affine map."""
+
+    kind: Literal["linear"]
+
+
+class Mlp(Table):
+    """Fully connected layers with ReLU between."""
+
+    kind: Literal["mlp"]
+    hidden: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Width of each hidden layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Cnn(Table):
+    """3×3 convolutions with ReLU, each followed by 2×2 max pooling while the image allows; then one hidden layer."""
+
+    kind: Literal["cnn"]
+    shape: tuple[Positive, Positive, Positive]
+    """Channels, height, width: how the feature vector is folded into an image."""
+    channels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (32, 64)
+    hidden: Positive = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class Rnn(Table):
+    """A GRU over a sequence; what it remembers after the last step is seen by the heads."""
+
+    kind: Literal["rnn"]
+    shape: tuple[Positive, Positive]
+    """Steps, and numbers a step: how the feature vector is folded into a sequence."""
+    hidden: Positive = 64
+    layers: Positive = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Between layers, and before the heads."""
+
+
+class Ngrams(Table):
+    """How a text becomes numbers: its words and runs of them, hashed to places in a table. 0 stands for nothing."""
+
+    buckets: Annotated[int, Field(ge=1, le=1 << 30)] = 65_536
+    """Places in the table; n-grams that share one are the same to the network."""
+    ngrams: Annotated[int, Field(ge=1, le=8)] = 2
+    """Words in a row that count together: 2 is words and pairs of them."""
+    most: Positive = 256
+    """N-grams of a text that count: its first ones."""
+
+
+class NgramBag(Ngrams):
+    """The network that reads text: the mean of the embeddings of its words and of runs of them, hashed into a table (as fastText has it,
+    Joulin et al. 2017). Its size is buckets × hidden, whatever the language."""
+
+    kind: Literal["ngram_bag"]
+    hidden: Positive = 64
+    """Numbers of an embedding."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class CustomModel(Table):
+    """A torch module of the user's own, made as `Trunk(in_features, **options)`; its `forward(x)` turns B rows into (B, H), which the heads see.
+
+    `x` is (B, in_features) float32; an image is its C·H·W numbers in 0..1, channel by channel. H is found by asking it. The class has a
+    `revision` (text): with `options` it says which model this is, so change it when the class means something else. What it learns are parameters:
+    buffers that move in training, such as BatchNorm's statistics, are refused, since workers and lanes would differ in them. Padded and rejected rows
+    are zeros: its answers and gradients must be finite there, so write x / x.norm().clamp_min(1e-6) and not x / x.norm().
+    """
+
+    kind: Literal["custom"]
+    file: str
+    """Python file, relative to the job file. It is shipped to the workers as source, and never run from storage."""
+    name: str = "Trunk"
+    """The class in that file."""
+    options: dict[str, JsonValue] = {}
+    """What it is made with, beside `in_features`."""
+    text: Ngrams | None = None
+    """For pools of text: `x` is then (B, most) int32, places of 0 to `buckets`, and `in_features` is `most`."""
+
+    @field_validator("options")
+    @classmethod
+    def _finite(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:
+            raise ValueError("has a number that is not finite, which JSON cannot keep. Let the class make it") from None
+        return value
+
+
+Network = Annotated[Linear | Mlp | Cnn | Rnn | NgramBag | CustomModel, Field(discriminator="kind")]
+
+
+def ngrams_of(model: object) -> Ngrams | None:
+    """How a network's texts are hashed; None where it sees numbers."""
+    if isinstance(model, CustomModel):
+        return model.text
+    return model if isinstance(model, NgramBag) else None
+
+
+Candidates = Annotated[tuple[float, ...], Field(min_length=1)]
+Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+
+
+class Eszsl(Table):
+    """Attribute-based zero-shot classifier in closed form (ESZSL, Romera-Paredes & Torr 2015) with calibrated stacking
+    (Chao et al. 2016). Its constants are chosen by holding out seen classes as if they were unseen."""
+
+    kind: Literal["eszsl"]
+    descriptions: str
+    """CSV file: a header `class,ATTRIBUTE…`, then a row a class, also for classes without any label."""
+    encoder: str | None = None
+    """A sentence-transformers model (as `model` of a ready labeler): the file then has one text a class, whose embedding its attributes are."""
+    feature_ridges: Factors = (0.003, 0.03, 0.3)
+    """Candidates for γ of the feature side, a row."""
+    attribute_ridges: Factors = (0.1, 1.0, 10.0)
+    """Candidates for λ of the attribute side."""
+    calibrations: Candidates = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+    """Candidates for what calibrated stacking takes off the scores of seen classes."""
+    scales: Factors = (4.0, 8.0, 16.0, 32.0)
+    """Candidates for the factor that turns scores into logits."""
+    seed: Seed = 0
+    """Of which classes are held out together, and of which rows are sampled to choose the constants on, where there are too many for all."""
+
+
+NOT_LEARNED = frozenset({"workers", "gpus", "checkpoint_epochs", "checkpoint_steps", "cache_gb"})
+"""What of a training changes how it runs and not what is learned: not part of a digest."""
+
+
+class Training(Table):
+    """How a network is trained by gradients."""
+
+    epochs: Positive = 20
+    """Passes over the rows it learns from."""
+    batch_rows: Positive = 256
+    """Rows of a global batch, over all workers."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """How the learning rate falls, to 0, after the warm-up."""
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of all steps: while it rises from 0."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """The most that a step's whole gradient may measure; a larger one is scaled down to it."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the network's matrix products; weights, losses and sums stay float32."""
+    gradients: Literal["workers", "lanes"] = "workers"
+    """`lanes`: lane by lane, summed in a fixed order, so that any number of workers gives the same weights to the last bit, and memory holds one lane."""
+    compile: bool = False
+    """Whether torch compiles the network first: some seconds that long trainings win back."""
+    lanes: Positive = 8
+    """Fixed streams that make a global batch; a number of workers must divide it."""
+    checkpoint_epochs: Positive = 10
+    """A checkpoint every so many epochs."""
+    checkpoint_steps: Positive | None = None
+    """And one every so many steps, where an epoch is long."""
+    workers: Positive | tuple[Positive, Positive] = 2
+    """Data-parallel processes, or `[min, max]` of them: as many as the cluster has room for, fewer when a node is lost, more when one comes.
+    Each change goes on from the newest checkpoint (`checkpoint_steps`). Not part of a student's digest."""
+    gpus: Gpus = "auto"
+    """GPUs a worker."""
+    cache_gb: Annotated[float, Field(ge=0)] = 10.0
+    """Gigabytes of its own disk that a worker may fill with decoded rows of pools and label sets that lie elsewhere (`s3://`), so that later epochs
+    read nothing there; 0 for none. Below `DISTILL_CACHE`, or else the machine's temporary folder. Not part of a student's digest."""
+
+    @property
+    def worker_range(self) -> tuple[int, int]:
+        """The fewest and the most workers."""
+        return (self.workers, self.workers) if isinstance(self.workers, int) else self.workers
+
+
+class Learns(Table):
+    """What a term learns from, or a held-out measure is taken against."""
+
+    learns: str
+    """`labels.NAME`, or `pools.NAME` for that pool's target."""
+
+    @field_validator("learns")
+    @classmethod
+    def _source(cls, value: str) -> str:
+        kind, _, name = value.partition(".")
+        if kind not in ("labels", "pools") or not name:
+            raise ValueError(f"{value!r} is neither 'labels.NAME' nor 'pools.NAME'")
+        return value
+
+    @property
+    def label_set(self) -> str | None:
+        """The label set; None for a target."""
+        return self.learns.removeprefix("labels.") if self.learns.startswith("labels.") else None
+
+    @property
+    def pool(self) -> str | None:
+        """The pool whose target it is; None for a label set."""
+        return self.learns.removeprefix("pools.") if self.learns.startswith("pools.") else None
+
+
+class EarlyStop(Learns):
+    """Training stops when a measure on rows that are not trained on gets no better; the weights of its best epoch are kept. `epochs` is then the most."""
+
+    patience: Positive = 3
+    """Epochs without a better measure until it stops."""
+    least: Annotated[float, Field(ge=0)] = 0.0
+    """By how much the measure must fall to be better."""
+    every_epochs: Positive = 1
+    """It is measured after every so many epochs, and after the last."""
+
+
+class Fit(Table):
+    """`[fit.NAME]`: train a labeler before it labels."""
+
+    model: Annotated[Linear | Mlp | Cnn | Rnn | NgramBag | CustomModel | Eszsl, Field(discriminator="kind")]
+    on: str
+    """The labelled pool."""
+    training: Training = Training()
+    """For networks."""
+    early_stop: EarlyStop | None = None
+    """For networks, by the target of another pool. Default: all epochs are trained, and the last one's weights kept."""
+    seed: Seed | None = None
+    """Default: the job's."""

@@ -1,0 +1,41 @@
+"""The meaning of a row of outputs: logits over named classes, or a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+_SHOWN_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The meaning of a row of outputs: logits over named classes, or a value."""
+
+    kind: Literal["logits", "value"]
+    classes: tuple[str, ...] = ()
+    exclusive: bool = True
+
+    @cached_property
+    def positions(self) -> Mapping[str, int]:
+        """Where each class stands."""
+        return {name: number for number, name in enumerate(self.classes)}
+
+    @property
+    def says_nothing(self) -> bool:
+        """Whether all rows get the same: the softmax of one class is 1."""
+        return self.exclusive and len(self.classes) == 1
+
+    @property
+    def said(self) -> str:
+        """For messages."""
+        if self.kind == "value":
+            return "a value"
+        return f"{'exclusive' if self.exclusive else 'independent'} classes {_clipped(self.classes)}"
+
+
+def _clipped(names: tuple[str, ...]) -> str:
+    shown = [*names[:_SHOWN_CLASSES], *(["…"] if len(names) > _SHOWN_CLASSES else [])]
+    return f"[{', '.join(shown)}]"

@@ -1,0 +1,113 @@
+"""`[pools.NAME]`: where rows lie, what of them a model sees, and what their target is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from distill.spec.base import Positive, Table, require_distinct
+
+Format = Literal["parquet", "arrow", "jsonl", "csv"]
+"""How files hold rows; jsonl and csv may be gzip'ed."""
+
+
+class VectorFeatures(Table):
+    """Numbers: one list column, or several scalar columns side by side."""
+
+    kind: Literal["vector"]
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Columns in the order in which the model sees them; their widths are added."""
+    scale: float = 1.0
+    """Every number is multiplied by this (1/255 for bytes)."""
+
+
+class ImageFeatures(Table):
+    """One image a row, seen as (height, width, channels) of bytes by a custom labeler, and as channels × height × width numbers in 0..1,
+    the shape of a `cnn` with [channels, height, width], by everything that distill trains.
+
+    EXIF orientation is not applied, and transparency is dropped where there is no fourth channel.
+    """
+
+    kind: Literal["image"]
+    column: str
+    """PNG or JPEG (binary, or text in base64), or the raw bytes of [height, width, channels] (fixed-size binary, or lists of numbers)."""
+    shape: tuple[Positive, Positive, Positive]
+    """Height, width, channels. Encoded images are brought to 1 (grey), 3 (RGB) or 4 (RGBA) channels."""
+    resize: Literal["bilinear", "bicubic"] | None = None
+    """Bring encoded images of another size to the shape, stretched where the sides differ. Without it such rows are rejected."""
+    encoded: bool | None = None
+    """Whether the column holds PNG or JPEG. Default: told by its type; raw bytes in a column of plain binary need `false`."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (self.column,)
+
+
+class TextFeatures(Table):
+    """One text a row, as it stands in the column."""
+
+    kind: Literal["text"]
+    column: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (self.column,)
+
+
+Features = Annotated[VectorFeatures | ImageFeatures | TextFeatures, Field(discriminator="kind")]
+
+
+class Pool(Table):
+    """A named, sharded set of rows."""
+
+    path: str
+    """Folder, file or URI. Relative to the job file; `{root}` stands for the job's root."""
+    format: Format | None = None
+    """Default: told by the files' endings (.parquet; .arrow, .feather, .ipc; .jsonl, .ndjson; .csv; the latter two also with .gz)."""
+    on_change: Literal["refuse", "relabel"] = "refuse"
+    """What becomes of a listed file that changed or vanished: an error, or it is retired with its labels, and labelled anew as it is now."""
+    made_by: str | None = None
+    """`FILE.py:FUNCTION`, relative to the job file: yields one Arrow table a shard, where the pool is not made yet."""
+    features: Features | None = None
+    """What a model sees of a row. A pool without it takes the only features that the job declares."""
+    target: str | None = None
+    """The column that holds the truth."""
+    classes: tuple[str, ...] | str | None = None
+    """Names of the target's classes in order, or a text file with one a line. Without it the target is a number or vector."""
+    outputs: Literal["exclusive", "independent"] = "exclusive"
+    """Exclusive: each row has one class. Independent: the target says 0 or 1 for each class (a number where there is one class)."""
+    keys: tuple[str, ...] = ()
+    """Columns of text or integers that are copied beside the labels, for readers who know rows by a name of their own."""
+    private: tuple[str, ...] = ()
+    """Columns that are never read."""
+
+    @property
+    def read_columns(self) -> tuple[str, ...]:
+        """Everything that is ever read of a row."""
+        features = self.features.columns if self.features else ()
+        return tuple(dict.fromkeys([*features, *([self.target] if self.target else []), *self.keys]))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes in order; empty where the target is a value."""
+        return self.classes if isinstance(self.classes, tuple) else ()
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Pool:
+        if self.classes is not None and self.target is None:
+            raise ValueError("has classes but no target; name the target column too")
+        if isinstance(self.classes, tuple):
+            require_distinct(self.classes)
+        if self.outputs == "independent" and self.classes is None:
+            raise ValueError("has independent outputs but no classes; name what each 0 or 1 of the target says")
+        if len(set(self.keys)) != len(self.keys):
+            raise ValueError(f"keys = {list(self.keys)} names a column twice; name each once")
+        used = sorted(set(self.read_columns) & set(self.private))
+        if used:
+            raise ValueError(
+                f"private columns {used} are used as features, target or keys; take them out of one of the two"
+            )
+        return self

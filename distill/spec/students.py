@@ -1,0 +1,237 @@
+"""`[students.NAME]`: a network, its heads, and the terms of its combined loss L(θ_S) + λ·L(θ)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from distill.spec.base import Name, Positive, Seed, Table, require_distinct
+from distill.spec.models import EarlyStop, Learns, Network, Training
+
+Temperature = Annotated[float, Field(gt=0)]
+
+MAIN = "main"
+"""The head a term teaches when it names none."""
+
+
+class Kl(Table):
+    """KL(teacher ‖ student) at a temperature, times T² (Hinton et al. 2015)."""
+
+    kind: Literal["kl"]
+    temperature: Temperature = 1.0
+
+
+class ReverseKl(Table):
+    """KL(student ‖ teacher) at a temperature, times T²: a small student may leave out what it cannot say (Gu et al. 2024)."""
+
+    kind: Literal["reverse_kl"]
+    temperature: Temperature = 1.0
+
+
+class JensenShannon(Table):
+    """The generalised Jensen–Shannon divergence at a temperature, times T²: bounded, between `kl` and `reverse_kl` (Agarwal et al. 2024)."""
+
+    kind: Literal["jensen_shannon"]
+    temperature: Temperature = 1.0
+    teacher_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Of the mixture that both are held against."""
+
+
+class DecoupledKl(Table):
+    """KL taken apart: the teacher's choice against all others, and the others among themselves, times T² (Zhao et al. 2022)."""
+
+    kind: Literal["decoupled_kl"]
+    temperature: Temperature = 1.0
+    target_weight: Annotated[float, Field(ge=0)] = 1.0
+    others_weight: Annotated[float, Field(ge=0)] = 8.0
+
+
+class CrossEntropy(Table):
+    """Categorical cross-entropy, to soft labels or to the target's class."""
+
+    kind: Literal["cross_entropy"]
+    temperature: Temperature = 1.0
+    """Of the soft labels alone; the student answers at 1."""
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of a target: so much of it is spread evenly over the classes."""
+
+
+class BinaryCrossEntropy(Table):
+    """The sum over independent outputs of their binary cross-entropies."""
+
+    kind: Literal["binary_cross_entropy"]
+
+
+class Mse(Table):
+    """Mean squared error of values, of embeddings, or of logits that are stored whole (`dense`)."""
+
+    kind: Literal["mse"]
+
+
+class Cosine(Table):
+    """1 − cosine of values: of embeddings whose length says nothing."""
+
+    kind: Literal["cosine"]
+
+
+class CustomLoss(Table):
+    """A function of the user's own: `loss(student, taught)` → one number a row.
+
+    `student` (rows, S) are the head's outputs of what is taught; `taught` the label set's outputs (rows, S), or the target: numbers of classes
+    (rows,) or (rows, S). Both are tensors, of rows that count: neither padding nor rejected ones. It is tried on two rows before any work.
+    """
+
+    kind: Literal["custom"]
+    file: str
+    """Python file, relative to the job file. It is shipped to the workers as source; another text of it is another student."""
+    name: str = "loss"
+    """The function in that file."""
+
+
+Loss = Annotated[
+    Kl | ReverseKl | JensenShannon | DecoupledKl | CrossEntropy | BinaryCrossEntropy | Mse | Cosine | CustomLoss,
+    Field(discriminator="kind"),
+]
+
+
+class Agreement(Table):
+    """Rows on which an ensemble's members agree count more: exp(−disagreement / scale)."""
+
+    kind: Literal["agreement"]
+    scale: Annotated[float, Field(ge=1e-6)] = 0.1
+    """Nats for classes (two members disagree by at most 0.69), the value's own unit for values."""
+
+
+class Confidence(Table):
+    """Rows of which the labeler is sure count more: the largest probability to a power. Of independent outputs: the mean of max(p, 1 − p)."""
+
+    kind: Literal["confidence"]
+    power: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+
+
+class Ramp(Table):
+    """A term's weight moves evenly from `begin` to what it is, then stays."""
+
+    begin: Annotated[float, Field(ge=0)] = 0.0
+    over: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of all steps that it takes."""
+
+
+class ClassBalance(Table):
+    """Rows of rare classes count more: (n / (C · n_c)) to a power, where n_c of n rows have the row's class, of C: the target's, or the label set's
+    most probable one."""
+
+    kind: Literal["class_balance"]
+    power: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """1: all classes count alike; less is between that and all rows alike."""
+
+
+RowWeight = Annotated[Agreement | Confidence | ClassBalance, Field(discriminator="kind")]
+
+
+class Term(Learns):
+    """One summand of the combined loss."""
+
+    loss: Loss
+    head: Name = MAIN
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """λ is one of these."""
+    ramp: Ramp | None = None
+    """How the weight is reached. Default: at once."""
+    row_weight: RowWeight | None = None
+    """How much each row counts within the term's mean. Default: all alike."""
+
+
+class HeldOut(EarlyStop):
+    """How a student's training stops: by a target, or by a label set."""
+
+    over: Name | None = None
+    """The pool whose labels it is measured by; for a label set."""
+    head: Name = MAIN
+    loss: Loss | None = None
+    """Default: `cross_entropy` for exclusive classes, `binary_cross_entropy` for independent ones, `mse` for values."""
+
+    @property
+    def rows(self) -> str | None:
+        """The pool whose rows are held out."""
+        return self.pool or self.over
+
+
+class Head(Table):
+    """One output of a student."""
+
+    classes: tuple[str, ...] | None = None
+    """Names in order. Default: those of its terms, in the order of the terms."""
+    model: Network | None = None
+    """A network of its own (θ beside θ_S); without it the head sits on the student's trunk."""
+    width: Positive | None = None
+    """Of a head of values: how many it answers with, whatever its terms teach. A term that teaches another width is then learned through a linear map of
+    its own from this width to that one, trained with the student and thrown away with the last step (FitNets, Romero et al. 2015). Such a head is a
+    hint, which nobody judges. Default: the width of its terms."""
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Head:
+        if self.classes is not None:
+            require_distinct(self.classes)
+        if self.classes is not None and self.width is not None:
+            raise ValueError("has classes and a width; a head of classes has as many outputs as classes")
+        return self
+
+
+class Student(Table):
+    """What is trained."""
+
+    model: Network
+    terms: Annotated[tuple[Term, ...], Field(min_length=1)]
+    heads: dict[Name, Head] = {}
+    """Only heads with classes, a width or a network of their own need to be named."""
+    on: tuple[str, ...] = ()
+    """Pools whose rows it sees with label sets. Default: all that its label sets share, except those it is judged or stopped on."""
+    batch_share: dict[Name, Annotated[float, Field(gt=0, le=1)]] = {}
+    """By pool of a target term: a step sees this share of `batch_rows` of its rows, and not as many as of the others. Each term's mean is over the
+    rows it sees, so λ weighs the terms and this does not: it says what a step spends on which rows, and how often they come round."""
+    training: Training = Training()
+    early_stop: HeldOut | None = None
+    """Default: all epochs are trained, and the last one's weights kept."""
+    seed: Seed | None = None
+    """Default: the job's."""
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools whose rows it sees: those it is taught on, then the one it is stopped by."""
+        held_out = self.early_stop.rows if self.early_stop else None
+        return tuple(dict.fromkeys((*self.taught_on, *([held_out] if held_out else []))))
+
+    @property
+    def taught_on(self) -> tuple[str, ...]:
+        """The pools whose rows teach it: those of its label sets, then those of its targets."""
+        return tuple(dict.fromkeys((*self.on, *(term.pool for term in self.terms if term.pool))))
+
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """Heads in the order in which terms name them."""
+        return tuple(dict.fromkeys(term.head for term in self.terms))
+
+    @property
+    def judged_heads(self) -> tuple[str, ...]:
+        """All but hints: heads with a width of their own."""
+        return tuple(name for name in self.head_names if name not in self.heads or self.heads[name].width is None)
+
+    def lane_rows(self, pools: tuple[str, ...]) -> int:
+        """Rows that each lane gives to a step, of pools that are seen together."""
+        share = self.batch_share.get(pools[0], 1.0) if len(pools) == 1 else 1.0
+        return round(share * (self.training.batch_rows // self.training.lanes))
+
+    def terms_of(self, head: str) -> tuple[Term, ...]:
+        """The terms that teach one head."""
+        return tuple(term for term in self.terms if term.head == head)
+
+
+class Evaluate(Table):
+    """`[evaluate]`: students and labelers judged on the same rows."""
+
+    on: str
+    """A pool with a target."""
+    teacher: str | None = None
+    """The label set that agreement is measured against and whose classes count as seen. Default: the job's first."""

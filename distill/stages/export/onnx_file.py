@@ -1,0 +1,181 @@
+"""A student as one ONNX file, for programs without torch: `features` goes in, each head's answers come out under the head's name.
+
+torch's exporter translates a copy of the network. Two things of it are ours:
+
+    the bag of n-grams    `nn.EmbeddingBag` is a loop over rows in ONNX; the mean over the places that hold an n-gram is the same answer, zeros
+                          for a text without any included
+    what the file says    inner values get names of ours (torch's may be a head's: `linear`, `relu`), and torch's notes on where each operation
+                          comes from go; so the same weights are the same bytes, which name no folder of this machine
+
+Nothing is believed of a translation (onnxscript 0.7.0's GRU answered 8% otherwise than torch's): the bytes that will be written are opened by
+ONNX Runtime and answer rows of the student's pool, and one with nothing in it, in batches of several sizes, beside the network itself.
+Weights lie within the file, so it is below 2 GiB, as Protocol Buffers have it. A batch has one row at least: ONNX Runtime 1.32 aborts the
+process when it is asked for the GRU of none. torch's exporter walks through a GRU step by step, 0.05 s a step and layer; in the file it is one
+operation.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  torch's own habit
+
+from distill.core.errors import ExportError, JobError, MissingExtraError
+from distill.labelers.runtime import computing
+from distill.models.network import MultiHead
+from distill.models.record import ModelRecord
+
+GIVEN = "features"
+"""What the file calls its input."""
+TOLERANCE = 2.0**-15
+"""By how much ONNX Runtime may answer otherwise than torch, as a share of the head's largest answer: 3·10⁻⁵. The same float32 numbers added in
+another order: 6·10⁻⁶ for a sum over 150,528 features, below 10⁻⁶ for most students."""
+_BATCHES = (1, 2, 7)
+_MOST_BYTES = (1 << 31) - (1 << 20)
+"""Of weights; the rest is for the graph."""
+
+
+def require_onnx_extra() -> None:
+    """Raises MissingExtraError where the extra `onnx` is not installed: to be told before any work."""
+    for library in ("onnx", "onnxscript", "onnxruntime"):
+        if find_spec(library) is None:
+            raise MissingExtraError(library, "onnx", "export to ONNX")
+
+
+def onnx_file(where: str, record: ModelRecord, network: MultiHead, seen: Tensor) -> bytes:
+    """The file, held against the network on rows as it sees them. Raises JobError, ExportError."""
+    require_onnx_extra()
+    _require_room(where, record, network)
+    rows = torch.cat([torch.zeros_like(seen[:1]), seen])  # the first: a text without n-grams
+    try:
+        content = translate(record, network, rows[:2])
+    except torch.onnx.OnnxExporterError as error:  # a network of the user's own may do anything
+        raise ExportError(f"{where}: torch's exporter cannot translate it, so nothing was written: {error}") from error
+    check_answers(where, content, network, rows)
+    return content
+
+
+def translate(record: ModelRecord, network: MultiHead, seen: Tensor) -> bytes:
+    """The network as ONNX, unchecked; `seen` are two rows or more, as it sees them."""
+    with _quiet(), torch.inference_mode(False), torch.no_grad():
+        program = torch.onnx.export(
+            _Exported(network, list(record.heads)).eval(),
+            (seen,),
+            input_names=[GIVEN],
+            dynamic_shapes=({0: torch.export.Dim("rows")},),
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        _name(program.model, list(record.heads))
+        program.model.metadata_props.update({"student": record.digest, "weights_sha256": record.sha256})
+        content: bytes = program.model_proto.SerializeToString()
+    return content
+
+
+def check_answers(where: str, content: bytes, network: MultiHead, rows: Tensor) -> None:
+    """Ask ONNX Runtime and the network about the same rows, in batches of several sizes. Raises ExportError where they differ."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    with computing("cpu", "float32"):
+        largest = {head: float(said.abs().max()) for head, said in network(rows).items()}
+        for size in (*_BATCHES, len(rows)):
+            batch = rows[:size]
+            due = network(batch)
+            answered = dict(zip(due, session.run(list(due), {GIVEN: batch.numpy()}), strict=True))
+            for head, said in due.items():
+                apart = float((torch.from_numpy(answered[head]) - said).abs().max())
+                if not apart <= TOLERANCE * largest[head]:
+                    raise ExportError(_told(where, head, len(batch), apart, largest[head]))
+
+
+def _told(where: str, head: str, rows: int, apart: float, largest: float) -> str:
+    import onnxruntime
+
+    return (
+        f"{where}: in a batch of {rows}, ONNX Runtime {onnxruntime.__version__} answers by up to {apart:.3g} otherwise than torch "
+        f"{torch.__version__} for the head {head!r}, whose largest answer is {largest:.3g}; {TOLERANCE * largest:.3g} ({TOLERANCE:.2g} of that) "
+        f"may be. Nothing was written. Export without ONNX, or try other versions of onnx, onnxscript and onnxruntime."
+    )
+
+
+def _require_room(where: str, record: ModelRecord, network: MultiHead) -> None:
+    """Raises JobError where the student cannot be one ONNX file."""
+    if GIVEN in record.heads:
+        raise JobError(
+            f"{where}: a head is called {GIVEN!r}, which is what an ONNX file calls its input. Name the head otherwise, or export without ONNX."
+        )
+    size = sum(each.nbytes for each in network.state_dict().values())
+    if size > _MOST_BYTES:
+        raise JobError(
+            f"{where}: its weights are {size:,} bytes, but an ONNX file that holds them has room for {_MOST_BYTES:,}. "
+            f"Export without ONNX: weights.safetensors and model.py have no such limit."
+        )
+
+
+class _Exported(nn.Module):
+    """A copy of the network that answers its heads in order, in operations that ONNX knows."""
+
+    def __init__(self, network: MultiHead, heads: list[str]) -> None:
+        super().__init__()
+        self.network, self.names = copy.deepcopy(network), heads
+        for module in list(self.network.modules()):
+            for name, part in list(module.named_children()):
+                if isinstance(part, nn.EmbeddingBag):
+                    setattr(module, name, _MeanOfPlaces(part))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        answered = self.network(features)
+        return tuple(answered[name] for name in self.names)
+
+
+class _MeanOfPlaces(nn.Module):
+    """The mean of the rows of a table (places, H) at the places (B, L) of a text that are not 0; zeros where all are."""
+
+    def __init__(self, bag: nn.EmbeddingBag) -> None:
+        super().__init__()
+        self.weight = bag.weight
+
+    def forward(self, places_BL: Tensor) -> Tensor:
+        there_BL1 = (places_BL != 0).to(self.weight.dtype)[:, :, None]
+        return (F.embedding(places_BL, self.weight) * there_BL1).sum(1) / there_BL1.sum(1).clamp_min(1)
+
+
+def _name(model: Any, heads: list[str]) -> None:
+    """Outputs as the heads, everything within by its number and a dot, which no head's name has; no notes."""
+    graph = model.graph
+    values = [value for node in graph for value in node.outputs]
+    kept = list(graph.initializers.values())
+    for number, node in enumerate(graph):
+        node.name = f"node.{number}"
+    for number, value in enumerate(values):
+        value.name = f"value.{number}"
+    for number, value in enumerate(kept):
+        value.name = value.name if "." in value.name else f"constant.{number}"  # weights have torch's names
+    for value, head in zip(graph.outputs, heads, strict=True):
+        value.name = head
+    for each in (model, graph, *graph, *graph.inputs, *values, *kept):
+        each.metadata_props.clear()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporter says to its own authors: deprecations within it, and that torchvision is not there."""
+    told = logging.getLogger("torch.onnx")
+    level = told.level
+    told.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        told.setLevel(level)

@@ -1,0 +1,159 @@
+"""Before the first label: ask the labeler about labelled rows, through the same pool of actors, and keep the temperature that fits them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from distill.core.errors import LabelerError
+from distill.core.progress import track
+from distill.engine.ray.map import map_fragments
+from distill.engine.ray.stream import Stream, stream_here
+from distill.job.job import Job
+from distill.labelers.base import Recipe
+from distill.labelers.calibration import (
+    GRID,
+    UNCHANGED,
+    Calibration,
+    best_temperature,
+    keep_calibration,
+    nll_over_grid,
+    read_calibration,
+)
+from distill.labels.contract import Contract
+from distill.labels.encoding import storable
+from distill.plan.calibration import calibration_folder
+from distill.plan.labelers import prepare_uncalibrated
+from distill.plan.outputs import pool_outputs
+from distill.plan.pools import open_pool
+from distill.pools.features import decode_target
+from distill.pools.open_pool import OpenPool
+from distill.spec.outputs import Outputs
+from distill.stages.label.failures import Blame, told_of
+from distill.stages.label.inference import Asker
+from distill.stages.label.row_reader import Request, prepare_rows
+
+log = logging.getLogger(__name__)
+
+_MOST_ROWS, _MOST_FRAGMENTS = 100_000, 400
+"""One number is known well long before."""
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What an actor is told once: the labeler, what the pool's rows say, and where the labeler has the truth's classes."""
+
+    recipe: Recipe
+    contract: Contract
+    request: Request
+    """Of any rows; each task says which."""
+    outputs: Outputs
+    columns: tuple[int, ...]
+
+
+class CalibrationWorker:
+    """Built once an actor; called once a fragment."""
+
+    def __init__(self, told: Questions, device: str, stream: Stream = stream_here) -> None:
+        self.told, self.stream = told, stream
+        self.asker = Asker(told.recipe, told.contract, device)
+
+    def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
+        if self.asker.unbuilt:
+            return {**plain, "failure": f" cannot be made:\n{self.asker.unbuilt}"}
+        try:
+            return {**plain, **self._sums(plain)}
+        except Blame as found:
+            return {**plain, "failure": f" raised on {plain['key']}, row {plain['start'] + found.row}:\n{found.trace}"}
+        except Exception as error:  # noqa: BLE001  told with the fragment
+            return {**plain, "failure": f" could not be asked about {plain['key']}:\n{told_of(error)}"}
+
+    def _sums(self, plain: dict[str, Any]) -> dict[str, Any]:
+        told, counted, nll = self.told, 0, np.zeros(len(GRID))
+        request = replace(told.request, **{name: plain[name] for name in ("key", "shard_id", "start", "rows")})
+        with (
+            closing(self.stream(prepare_rows, request)) as pieces,
+            closing(self.asker.answers(pieces)) as answered,
+        ):
+            for question, (logits, _) in answered:
+                truth = decode_target(question.target, told.outputs)
+                known = storable(logits, told.contract)
+                known[[*question.rejected, *truth.rejected]] = False
+                nll += nll_over_grid(logits[known][:, list(told.columns)], truth.values[known])
+                counted += int(known.sum())
+        return {"counted": counted, "nll": nll.tolist()}
+
+
+def calibrate(job: Job, name: str) -> Calibration | None:
+    """Find the temperature of `labels.<name>` unless it is known; None where the job asks for none. Raises LabelerError, PoolError."""
+    on = job.labels[name].calibrate_on
+    if on is None:
+        return None
+    recipe, contract = prepare_uncalibrated(job, name)
+    folder = calibration_folder(job, name, contract)
+    return read_calibration(folder) or keep_calibration(folder, _found(job, name, recipe, contract, open_pool(job, on)))
+
+
+def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPool) -> Calibration:
+    outputs = pool_outputs(job, pool.name)
+    places = {each: number for number, each in enumerate(contract.classes)}
+    request = Request(
+        pool.files.uri, "", "", 0, 0,
+        features=pool.features, width=pool.width, batch_rows=contract.batch_rows, format=pool.inventory.format, target=pool.spec.target,
+    )  # fmt: skip
+    told = Questions(recipe, contract, request, outputs, tuple(places[each] for each in outputs.classes))
+    tasks = list(_chosen(pool, job.fragment_rows))
+    answers: dict[int, dict[str, Any]] = {}
+    with (
+        track(f"calibrate {name} on {pool.name}", sum(task["rows"] for task in tasks)) as bar,
+        closing(
+            map_fragments(CalibrationWorker, told, ([task] for task in tasks), job.labels[name].compute, bar)
+        ) as come,
+    ):
+        for answer in come:
+            if "failure" in answer:
+                raise LabelerError(f"labels.{name}: calibrating on pools.{pool.name}, the labeler{answer['failure']}")
+            answers[answer["place"]] = answer
+            bar.advance(answer["rows"])
+    known = [answers[place] for place in sorted(answers) if answers[place]["counted"]]
+    rows = sum(answer["counted"] for answer in known)
+    if not rows:
+        raise LabelerError(
+            f"labels.{name}.calibrate_on: pools.{pool.name} has no row with a usable target. Name another pool."
+        )
+    nll = np.sum([answer["nll"] for answer in known], axis=0)
+    try:
+        temperature = best_temperature(nll)
+    except ValueError as error:
+        raise LabelerError(
+            f"labels.{name}.calibrate_on: no temperature fits the {rows} rows of pools.{pool.name}: {error}. It is right on all of them, or "
+            f"says nothing of them: name a pool with more rows, that it has not seen."
+        ) from None
+    found = Calibration(temperature, rows, float(nll[UNCHANGED] / rows), float(nll.min() / rows))
+    log.info(
+        "labels.%s: calibrated on %d rows of pools.%s, temperature %.3g: %.4g nats a row before, %.4g after",
+        name, rows, pool.name, found.temperature, found.nll_before, found.nll_after,
+    )  # fmt: skip
+    return found
+
+
+def _chosen(pool: OpenPool, fragment_rows: int) -> Iterator[dict[str, Any]]:
+    """Of fragments evenly over the pool, the first rows: about so many as are needed, of whatever the pool is sorted by. Plain tasks."""
+    table = pool.inventory.fragment_table(fragment_rows)
+    places = set(np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_FRAGMENTS)).astype(int)).tolist())
+    each = -(-_MOST_ROWS // len(places))
+    for place, fragment in enumerate(pool.inventory.fragments(fragment_rows)):
+        if place in places:
+            shard = fragment.shard
+            yield {
+                "place": place,
+                "key": shard.key,
+                "shard_id": shard.id,
+                "start": fragment.start,
+                "rows": min(fragment.rows, each),
+            }

@@ -1,0 +1,47 @@
+"""When labelling goes on after a failure, and when it stops: decided here, without a cluster.
+
+One bad fragment must not lose a night's work on the others; a labeler that is simply wrong must not burn one either. So the job goes on
+until the same mistake was made on `SAME_FAILURES` fragments, or more rows are rejected than the job allows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from enum import Enum
+
+from distill.stages.label.messages import Failure, Outcome
+
+SAME_FAILURES = 3
+
+
+class Decision(Enum):
+    """What to do after a fragment."""
+
+    GO_ON = "go on"
+    STOP = "stop"
+
+
+class FailurePolicy:
+    """Counts failures by signature, and rejected rows against the job's budget."""
+
+    def __init__(self, most_rejected: float = math.inf, rejected_before: int = 0) -> None:
+        self.failures: list[Failure] = []
+        self.rejected = rejected_before
+        self._most_rejected = most_rejected
+        self._seen: Counter[str] = Counter()
+
+    def decide(self, outcome: Outcome) -> Decision:
+        """Take note of one more fragment."""
+        if outcome.commit is not None:
+            self.rejected += outcome.commit.rejected
+        if outcome.failure is not None:
+            self.failures.append(outcome.failure)
+            self._seen[outcome.failure.signature] += 1
+        same = max(self._seen.values(), default=0) >= SAME_FAILURES
+        return Decision.STOP if same or self.stopped_by_rejects else Decision.GO_ON
+
+    @property
+    def stopped_by_rejects(self) -> bool:
+        """Whether more rows are rejected than the job allows."""
+        return self.rejected > self._most_rejected

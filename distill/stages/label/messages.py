@@ -1,0 +1,106 @@
+"""What is sent to a labeler actor, and what comes back: plain values, so that no scheduler needs to know them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import count, groupby
+from typing import Any
+
+from distill.labelers.base import Recipe
+from distill.labels.commit import Claim, Commit
+from distill.labels.contract import Contract
+from distill.spec.pools import Features
+
+
+@dataclass(frozen=True)
+class PoolPart:
+    """One pool of a labelling: where its files lie, where its label set lies, the set's digest, and the files' format."""
+
+    files: str
+    folder: str
+    label_set: str
+    format: str
+    made_on: str | None = None
+    """The one device and libraries that labels may be made on; None where any will do."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What an actor is told once."""
+
+    name: str
+    """Of the label set."""
+    recipe: Recipe
+    contract: Contract
+    features: Features
+    width: int
+    pools: Mapping[str, PoolPart]
+
+
+@dataclass(frozen=True)
+class FragmentTask:
+    """One fragment to label."""
+
+    pool: str
+    key: str
+    """Of the shard."""
+    claim: Claim
+    group: int | None = None
+    """The row group that it is a part of; None where it is whole ones."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for JSON. (`asdict` copies every value deeply: a second for 100,000 tasks.)"""
+        return {**vars(self), "claim": vars(self.claim)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> FragmentTask:
+        """The inverse of `to_plain`."""
+        return cls(plain["pool"], plain["key"], Claim(**plain["claim"]), plain["group"])
+
+
+def in_groups(tasks: Iterable[FragmentTask]) -> Iterator[list[dict[str, Any]]]:
+    """Parts of one large row group together, so that one actor decodes it once; each other fragment alone."""
+    alone = count()
+
+    def whose(task: FragmentTask) -> object:
+        return next(alone) if task.group is None else (task.pool, task.key, task.group)
+
+    return ([task.to_plain() for task in together] for _, together in groupby(tasks, whose))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A fragment that could not be labelled, and what a person needs to mend it."""
+
+    where: str
+    """Shard and row."""
+    signature: str
+    """The same for the same mistake in another fragment."""
+    trace: str
+    """The user's own lines."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished task: a commit, or a failure."""
+
+    pool: str
+    fragment: str
+    commit: Commit | None = None
+    failure: Failure | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Outcome:
+        """The inverse of `to_plain`."""
+        commit, failure = plain["commit"], plain["failure"]
+        return cls(
+            plain["pool"],
+            plain["fragment"],
+            Commit(**commit) if commit else None,
+            Failure(**failure) if failure else None,
+        )

@@ -1,0 +1,143 @@
+"""Where training goes on after a kill: weights, those of the best epoch, optimiser and position, in safetensors and one sealed JSON written last.
+
+The newest checkpoint whose parts are whole is taken; a torn one is passed over. One rank chooses and all load what it chose, so that
+ranks never go on from different steps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from distill.core.errors import ContractError, StorageError
+from distill.core.schema import seal, unseal
+from distill.models.network import apart
+from distill.storage.base import Storage
+
+KEPT = 2
+"""Checkpoints of one training: the newest, and one more in case it is torn."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Position:
+    """How far a training is: global steps taken, and the losses of the epochs so far."""
+
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    sums: list[list[float]] = field(default_factory=list)
+    """Of the epoch under way, a row a term (`CombinedLoss`); empty at its start."""
+    best: dict[str, Tensor] = field(default_factory=dict, compare=False)
+    """The weights of the best epoch so far, where a measure says which that is."""
+
+
+def save_checkpoint(
+    folder: Storage, position: Position, order: str, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Keep the state after `position.step` steps through rows in that order (`Order.digest`)."""
+    tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in position.best.items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+    content = safetensors.torch.save(apart(tensors))
+    digest = hashlib.sha256(content).hexdigest()
+    key = f"step_{position.step:09d}"
+    folder.put(f"{key}.{digest[:8]}.safetensors", content)
+    said = {"step": position.step, "history": position.history, "sums": position.sums, "order": order}
+    folder.put(f"{key}.json", seal({**said, "parameters": _parameters(network), "sha256": digest}))
+    _thin(folder)
+
+
+def newest_checkpoint(folder: Storage, order: str) -> str | None:
+    """Key of the newest checkpoint whose parts are whole, and that took rows in that order. Other trouble than a torn checkpoint is raised.
+
+    Those of another order are deleted: an older distill made them, and none can go on from them.
+    """
+    for key in reversed([entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]):
+        try:
+            body = _body(folder, key)
+            if body.get("order") != order:
+                log.warning("%s took rows in another order: it is deleted, and the training goes on without it", key)
+                _delete(folder, key)
+                continue
+            _tensors(folder, key, body["sha256"])
+        except _TornError as error:
+            log.warning("a torn checkpoint is passed over: %s", error)
+        else:
+            return key
+    return None
+
+
+def load_checkpoint(folder: Storage, key: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+    """Put one checkpoint's state into `network` and `optimizer`. Raises StorageError, and ContractError where it is of another network."""
+    body, mine = _body(folder, key), _parameters(network)
+    theirs = body.get("parameters", mine)
+    if theirs != mine:  # the optimiser's state is by place
+        other = [name for name, shape in theirs if [name, shape] not in mine] or "some are new, or in another order"
+        raise ContractError(
+            f"{folder.url(key)} was taken of a network that trained other parameters: {other}. Its class changed under the same `revision`: "
+            f"restore the file, or change the revision, and it is trained anew."
+        )
+    tensors = _tensors(folder, key, body["sha256"])
+    network.load_state_dict(_below(tensors, "network."))
+    _load_optimizer(optimizer, _below(tensors, "optimizer."))
+    return Position(body["step"], body["history"], body.get("sums", []), _below(tensors, "best."))
+
+
+def _parameters(network: nn.Module) -> list[list[Any]]:
+    """Name and shape of each that is trained, in the optimiser's order."""
+    return [[name, list(each.shape)] for name, each in network.named_parameters() if each.requires_grad]
+
+
+def _thin(folder: Storage) -> None:
+    """Delete all but the newest checkpoints. All parts of one begin with its step."""
+    steps = {entry.key: entry.key.partition(".")[0] for entry in folder.list_objects()}
+    old = sorted(set(steps.values()))[:-KEPT]
+    for key, step in steps.items():
+        if step in old:
+            folder.delete(key)
+
+
+def _delete(folder: Storage, key: str) -> None:
+    for entry in folder.list_objects():
+        if entry.key.partition(".")[0] == key.partition(".")[0]:
+            folder.delete(entry.key)
+
+
+class _TornError(StorageError):
+    """A part is missing, or is not what was written."""
+
+
+def _body(folder: Storage, key: str) -> dict[str, Any]:
+    content = folder.read(key)
+    try:
+        return unseal(content, folder.url(key))
+    except StorageError as error:
+        raise _TornError(str(error)) from None
+
+
+def _tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
+    name = f"{key.removesuffix('.json')}.{digest[:8]}.safetensors"
+    content = folder.read_or_none(name)
+    if content is None or hashlib.sha256(content).hexdigest() != digest:
+        raise _TornError(f"{folder.url(name)} is missing or damaged")
+    return safetensors.torch.load(content)
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, _, part = name.partition(".")
+        state.setdefault(int(number), {})[part] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,35 @@
+"""How weights move: a job's optimiser, and its learning rate step by step.
+
+Torch's fused AdamW passes over the weights once: 1.4 ms instead of 8.3 for 2 million of them, 4.5 instead of 17 for 4 million of an `ngram_bag`.
+On a CPU it walks memory and looks at no strides, so that a gradient or a state laid out in another way than its weight moves other weights, silently:
+it is used where every weight is contiguous. Fused SGD takes neither sparse gradients nor a weight's first one after others have theirs, so SGD is plain.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from distill.models.network import trained_parameters
+from distill.spec.models import Training
+
+
+def make_optimizer(training: Training, network: nn.Module) -> torch.optim.Optimizer:
+    """Of the parameters that are trained."""
+    moved, first, decay = trained_parameters(network), training.learning_rate, training.weight_decay
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(moved, first, momentum=0.9, weight_decay=decay)
+    fused = all(each.is_contiguous() for each in moved)
+    return torch.optim.AdamW(moved, first, weight_decay=decay, fused=fused)
+
+
+def learning_rate(training: Training, step: int, steps: int) -> float:
+    """Of one step of so many: it rises over the warm-up, then falls by the job's schedule."""
+    rising = math.ceil(training.warmup_fraction * steps)
+    if step < rising:
+        return training.learning_rate * (step + 1) / (rising + 1)
+    done = (step - rising) / max(1, steps - rising)
+    shares = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done}
+    return training.learning_rate * shares[training.schedule]

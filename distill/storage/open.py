@@ -1,0 +1,82 @@
+"""Objects behind a URI: the only module that knows the difference between a disk and S3.
+
+A `Storage` is a folder of objects. Keys are relative, with forward slashes. Two ways of writing exist, and the exactly-once
+protocol of `distill.labels` rests on the second:
+
+- `put` writes whole objects under keys that nobody else uses; readers see all of it or nothing.
+- `put_if_absent` writes small objects that must win a race. It answers whether the stored object is *this* writer's: a lost line
+  or a 412 is settled by reading what is there, because a store may keep the put and lose the answer.
+
+A store that does not answer is asked again in one place (`retry`); after its limit, and at once for what will not pass, a StorageError says
+what to mend. `requests()` counts what the process asked.
+
+Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's rows (`is_hidden`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from urllib.parse import urlsplit
+
+from distill.core.errors import JobError
+from distill.spec.uris import wrong_uri
+from distill.storage.base import (
+    CONDITIONAL_LIMIT_BYTES,
+    Entry,
+    NotImplementedByStoreError,
+    ObjectMissingError,
+    Storage,
+    is_hidden,
+)
+from distill.storage.local import LocalStorage
+from distill.storage.request_counts import Counts, requests
+
+__all__ = [
+    "CONDITIONAL_LIMIT_BYTES",
+    "Counts",
+    "Entry",
+    "ObjectMissingError",
+    "Storage",
+    "is_hidden",
+    "is_remote",
+    "open_storage",
+    "requests",
+    "require_conditional_put",
+]
+
+
+def is_remote(uri: str) -> bool:
+    """Whether machines other than this one can read `uri`."""
+    return urlsplit(uri).scheme not in ("", "file")
+
+
+def require_conditional_put(root: Storage) -> None:
+    """Refuse a store that lets two writers of one key both win; exactly-once rests on it. Raises JobError."""
+    key = f"_probe/{uuid.uuid4().hex}"
+    try:
+        first, second = root.create(key, b"first"), root.create(key, b"second")
+        kept = root.read_or_none(key)
+    except NotImplementedByStoreError:
+        first = second = False
+        kept = None
+    root.delete(key)
+    if not first or second or kept != b"first":
+        raise JobError(
+            f"{root.uri} has no conditional put (If-None-Match), which commits need. Keep the root on another store."
+        )
+
+
+def open_storage(uri: str) -> Storage:
+    """The folder at `uri`: a path, `file://…` or `s3://bucket/prefix`. Nothing is read or made yet.
+
+    Raises JobError for another scheme, or for credentials written into the URI.
+    """
+    wrong = wrong_uri(uri)
+    if wrong:
+        raise JobError(wrong)
+    parts = urlsplit(uri)
+    if not is_remote(uri):
+        return LocalStorage(parts.path if parts.scheme else uri)
+    from distill.storage.s3 import S3Storage
+
+    return S3Storage(parts.netloc + parts.path.rstrip("/"))

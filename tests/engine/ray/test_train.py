@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from distill.core.errors import ResourceError, TrainingError
+from distill.engine.ray.resources import room_now
+from distill.engine.ray.train import train_workers
+from tests.engine.working import Bar, raise_on_one_rank, settings_seen, sum_over_workers
+
+pytestmark = pytest.mark.ray
+
+
+def test_ranks_work_together_and_are_heard(ray, tmp_path):
+    bar = Bar()
+    told = {"dies": False, "mark": str(tmp_path / "mark")}
+    assert train_workers(sum_over_workers, told, workers=2, gpus="auto", bar=bar) == 3.0
+    assert bar.amount == 5
+    assert "half way" in bar.notes
+
+
+def test_a_killed_rank_starts_the_group_again(ray, tmp_path):
+    told = {"dies": True, "mark": str(tmp_path / "mark")}
+    assert train_workers(sum_over_workers, told, workers=2, gpus="auto", bar=Bar()) == 3.0
+    assert (tmp_path / "mark").exists()
+
+
+def test_a_mistake_in_the_work_is_shown_and_not_tried_again(ray):
+    with pytest.raises(TrainingError, match=r"(?s)raised on rank 1.*read_column.*KeyError: 'pixels'"):
+        train_workers(raise_on_one_rank, "pixels", workers=2, gpus="auto", bar=Bar())
+
+
+def test_more_workers_than_cpus_are_refused(ray):
+    with pytest.raises(ResourceError, match="training needs 64 × 1 CPU"):
+        train_workers(sum_over_workers, {}, workers=64, gpus=0, bar=Bar())
+
+
+def test_ray_trains_controller_is_not_told_of_our_timeouts_or_a_users_own_are_overridden(ray, monkeypatch):
+    ours, theirs = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
+    monkeypatch.setenv(theirs, "0.3")
+    seen = train_workers(settings_seen, (ours, theirs), workers=(1, 2), gpus=0, bar=Bar())
+    assert seen == {ours: "8", theirs: "0.3"}
+    assert ours not in os.environ
+
+
+def test_a_range_whose_fewest_do_not_fit_is_waited_for(ray):
+    with pytest.raises(ResourceError, match="training needs 64 × 1 CPU"):
+        train_workers(sum_over_workers, {}, workers=(64, 80), gpus=0, bar=Bar())
+
+
+def test_processes_that_hold_cpus_are_counted_as_room(ray):
+    most = int(ray.cluster_resources()["CPU"])
+    assert room_now(ray, most=most + 1, cpus=1, gpus=0) == most
+    assert room_now(ray, most=1, cpus=1, gpus=0) == 1
+    assert room_now(ray, most=1, cpus=1, gpus=1) == 0
+    holder = ray.remote(num_cpus=1)(Bar).remote()
+    ray.get(holder.waits.remote("here"))
+    assert room_now(ray, most=most, cpus=1, gpus=0) == most - 1
+    ray.kill(holder)

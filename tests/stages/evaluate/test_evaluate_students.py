@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from distill.labelers.base import Recipe
+from distill.plan.pools import open_pool
+from distill.spec.outputs import Outputs
+from distill.stages.evaluate.candidates import Candidate, teacher_of
+from distill.stages.evaluate.evaluate_students import _identity
+from distill.stages.evaluate.evaluator import Method
+from tests.tiny import tiny_job, write_pool
+
+JOB = """
+    root = "root"
+    [pools.unlabelled]
+    path = "unlabelled"
+    features = { kind = "vector", columns = ["pixels"] }
+    [pools.test]
+    path = "test"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [labels.first]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["unlabelled"]
+    [labels.second]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["unlabelled", "test"]
+    [evaluate]
+    on = "test"
+"""
+
+
+@pytest.fixture
+def job(tmp_path):
+    write_pool(tmp_path / "test", [10])
+    write_pool(tmp_path / "unlabelled", [10])
+    (tmp_path / "mine.py").write_text("class Labeler:\n    revision = '1'\n    classes = ('a', 'b')\n", "utf-8")
+    return tiny_job(tmp_path, JOB)
+
+
+def test_an_evaluation_is_found_again_after_the_class_names_were_corrected(job):
+    pool = open_pool(job, "test")
+    method = Method("labels.second", Outputs("logits", ("a", "b")))
+    wrong = Candidate(method=method, name="second", role="teacher", pin="p", width=2, recipe=Recipe(form="custom"))
+    right = replace(wrong, method=replace(method, outputs=Outputs("logits", ("b", "a"))))
+    assert _identity(pool, [wrong], None) != _identity(pool, [right], None)
+    assert _identity(pool, [wrong], None) == _identity(pool, [replace(wrong, name="another")], None)
+
+
+def test_the_teacher_is_a_label_set_that_is_not_over_the_judged_pool(job):
+    assert teacher_of(job, "test") == "second"

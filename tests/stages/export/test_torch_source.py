@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from distill.spec.models import CustomModel, Ngrams
+from distill.spec.outputs import Outputs
+from distill.stages.export.torch_source import own_expression, program
+from tests.making import keep_network
+
+
+@pytest.mark.parametrize("name", ['"""\nraise SystemExit(3)\n"""', "back\\slash \\x", "{braces}", "quotes' and \""])
+def test_a_name_of_a_class_or_column_ends_the_docstring_and_runs(tmp_path, name):
+    _, network = keep_network(tmp_path, {"main": Outputs("logits", (name, "b"))}, 4)
+    text = program(name, network, f"main: {name}", f"the columns {name}.")
+    tree = ast.parse(text)
+    due = ["Expr", "Import", "ImportFrom", "ImportFrom", "ClassDef", "ClassDef", "FunctionDef"]
+    assert [type(node).__name__ for node in tree.body] == due
+
+
+def test_an_option_of_a_network_of_ones_own_is_run_as_code():
+    options = {"it's": '"""', "__import__('os')": [1, None, {"x": True}]}
+    model = CustomModel(kind="custom", file="mine.py", options=options, text=Ngrams(most=9))
+    made = ast.parse(own_expression(model, 1, "own.py"), mode="eval").body
+    (width,), (given,) = made.args, made.keywords
+    assert (width.value, given.arg, ast.literal_eval(given.value)) == (9, None, options)

@@ -1,0 +1,221 @@
+"""Labelling that is killed, for real: a SIGKILL of everything at named places, then the same command."""
+
+from __future__ import annotations
+
+import signal
+import textwrap
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from distill.plan.identity import label_set
+from distill.plan.load import load_job
+from distill.stages.verify import verify_labels
+from tests.command import distill, kill_session, start
+from tests.tiny import write_job, write_pool
+
+pytestmark = pytest.mark.ray
+
+LABELER = Path(__file__).with_name("counting_labeler.py").read_text("utf-8")
+JOB = """\
+    root = "root"
+    fragment_rows = 64
+    [pools.rows]
+    path = "{pool}"
+    features = {{ kind = "vector", columns = ["pixels"] }}
+    [labels.teacher]
+    labeler = {{ kind = "custom", file = "labeler.py" }}
+    over = ["rows"]
+    compute = {{ min = 2, max = 2 }}
+"""
+SHARDS = (200, 130, 64, 10)
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pool")
+    write_pool(folder, SHARDS)
+    return folder
+
+
+def make_job(folder: Path, pool: Path, labeler: str = LABELER) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "labeler.py").write_text(labeler, "utf-8")
+    return write_job(folder, JOB.format(pool=pool))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pool, tmp_path_factory) -> str:
+    job = make_job(tmp_path_factory.mktemp("undisturbed"), pool)
+    ended = distill("label", job)
+    assert ended.code == 0, ended.output
+    return label_set(load_job(job), "teacher", "rows").label_hash
+
+
+def kill_at(job: Path, place: str, number: int, marker: Path) -> None:
+    process = start("label", job, DISTILL_FAILPOINT=f"{place}:{number}:{marker}")
+    until = time.monotonic() + 90
+    while not marker.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < until, f"{place} was not reached"
+        time.sleep(0.05)
+    kill_session(process.pid)
+    process.communicate()
+    time.sleep(3)  # actors outlive the kill by about a second, and may still commit: zombies, which the protocol allows
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "committed"),
+    [("label.before_data", 1, False), ("label.after_data", 2, False), ("label.after_commit", 2, True)],
+)
+def test_a_kill_loses_nothing_and_doubles_nothing(place, number, committed, pool, undisturbed, tmp_path):
+    job = make_job(tmp_path / "job", pool)
+    kill_at(job, place, number, tmp_path / "reached")
+    there = list((tmp_path / "job/root").glob("labels/teacher/v1/rows/commits/*.json"))
+    assert bool(there) or not committed
+    resumed = distill("label", job)
+    assert resumed.code == 0, resumed.output
+    assert f"9 fragments ({9 - len(there)} labelled now)" in resumed.output
+    loaded = load_job(job)
+    (verified,) = verify_labels(loaded, "teacher")
+    assert not verified.problems
+    assert (verified.rows, verified.labelled, verified.rejected) == (sum(SHARDS), sum(SHARDS), 0)
+    assert label_set(loaded, "teacher", "rows").label_hash == undisturbed
+
+
+def test_one_actor_instead_of_two_gives_the_same_labels(pool, undisturbed, tmp_path):
+    job = make_job(tmp_path / "job", pool)
+    job.write_text(job.read_text("utf-8").replace("min = 2, max = 2", "min = 1, max = 1"), "utf-8")
+    ended = distill("label", job)
+    assert ended.code == 0, ended.output
+    assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
+
+
+def test_rows_that_are_prepared_elsewhere_give_the_same_labels(pool, undisturbed, tmp_path):
+    job = make_job(tmp_path / "job", pool)
+    elsewhere = 'cpus = 0.5, prepare_on = "cluster", prepare_cpus = 0.5'
+    job.write_text(job.read_text("utf-8").replace("max = 2", f"max = 2, {elsewhere}"), "utf-8")
+    ended = distill("label", job)
+    assert ended.code == 0, ended.output
+    assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
+    (tmp_path / "broken").mkdir()
+    write_pool(tmp_path / "broken", [100])
+    job = make_job(tmp_path / "second", tmp_path / "broken")
+    job.write_text(job.read_text("utf-8").replace("max = 2", f"max = 2, {elsewhere}"), "utf-8")
+    damage_pages(tmp_path / "broken" / "part-00000.parquet")
+    ended = distill("label", job)
+    assert ended.code == 1, ended.output
+    assert "PoolError" in ended.output
+    assert "cannot be read" in ended.output
+    assert "Traceback" not in ended.output
+
+
+def damage_pages(file: Path) -> None:
+    """Overwrite the start of the second row group's features; the footer stays."""
+    chunk = pq.ParquetFile(file).metadata.row_group(1).column(0)
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    content = bytearray(file.read_bytes())
+    content[start : start + 40] = b"\xff" * 40
+    file.write_bytes(content)
+
+
+RAISING = """\
+class Labeler:
+    revision = "1"
+    classes = ("low", "high")
+
+    def label(self, features):
+        for row in features:
+            self.look(row)
+        return features[:, :2]
+
+    def look(self, row):
+        if row.sum() > 4.0:
+            raise ValueError(f"cannot read a row of {row.sum():.1f}")
+"""
+
+
+def test_a_labeler_that_raises_shows_its_own_lines_with_shard_and_row(pool, tmp_path):
+    job = make_job(tmp_path / "job", pool, RAISING)
+    ended = distill("label", job)
+    assert ended.code == 1, ended.output
+    assert "part-00000.parquet, row " in ended.output
+    assert 'labeler.py", line 12, in look' in ended.output
+    assert "ValueError: cannot read a row of" in ended.output
+    assert "distill/label" not in ended.output.replace(str(tmp_path), "")
+    (tmp_path / "job/labeler.py").write_text(LABELER, "utf-8")
+    mended = distill("label", job)
+    assert mended.code == 0, mended.output
+
+
+def test_a_labeler_that_cannot_be_built_ends_with_its_own_error(pool, tmp_path):
+    job = make_job(tmp_path / "job", pool, LABELER + "\n    def __init__(self):\n        open('/no/such/weights')\n")
+    ended = distill("label", job)
+    assert ended.code == 1, ended.output
+    assert 'labeler.py", line 12, in __init__' in ended.output
+    assert "/no/such/weights" in ended.output
+    assert "ray" not in ended.output.replace("starting a Ray", "")
+
+
+def test_another_revision_is_refused_with_the_way_out(pool, tmp_path):
+    job = make_job(tmp_path / "job", pool)
+    assert distill("label", job).code == 0
+    (tmp_path / "job/labeler.py").write_text(LABELER.replace('revision = "1"', 'revision = "2"'), "utf-8")
+    refused = distill("label", job)
+    assert refused.code == 2
+    assert "revision: stored '1', now '2'" in refused.output
+    assert "version = 2" in refused.output
+    job.write_text(job.read_text("utf-8").replace("over =", "version = 2\nover ="), "utf-8")
+    assert distill("label", job).code == 0
+
+
+SLOW = LABELER.replace("import numpy as np\n", "import numpy as np\n        import time\n\n        time.sleep(0.5)\n")
+
+
+FIT = """\
+    [pools.known]
+    path = "known"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [fit.net]
+    model = { kind = "linear" }
+    on = "known"
+    training = { epochs = 1, batch_rows = 16 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "sent"), [("label", signal.SIGINT), ("label", signal.SIGTERM), ("run", signal.SIGINT)]
+)
+def test_asked_to_end_it_commits_what_is_in_work_and_leaves(command, sent, pool, undisturbed, tmp_path):
+    job = make_job(tmp_path / "job", pool, SLOW)
+    if command == "run":  # Ray Train leaves a signal handler of its own behind
+        write_pool(tmp_path / "job/known", [64])
+        job.write_text(job.read_text("utf-8") + textwrap.dedent(FIT), "utf-8")
+    commits = tmp_path / "job/root/labels/teacher/v1/rows/commits"
+    process = start(command, job)
+    until = time.monotonic() + 120
+    while not (commits.exists() and list(commits.glob("*.json"))):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(sent)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "Finishing the fragments in work" in output
+    assert "Stopped. What was committed stays" in output
+    assert "Traceback" not in output
+    there = len(list(commits.glob("*.json")))
+    assert 1 <= there < 9
+    resumed = distill("label", job)
+    assert f"({9 - there} labelled now)" in resumed.output
+    assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
+
+
+def test_too_many_rejected_rows_stop_the_job_early_and_say_where_their_reasons_are(pool, tmp_path):
+    nothing = LABELER.replace("total = features.sum(axis=1)", "total = features.sum(axis=1) * np.nan")
+    ended = distill("label", make_job(tmp_path / "job", pool, nothing))
+    assert ended.code == 1, ended.output
+    assert "more than max_rejected_fraction = 0.01 allows" in ended.output
+    assert "/labels/teacher/v1/rows/rejects" in ended.output

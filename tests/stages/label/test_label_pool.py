@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from distill.core.errors import ContractError
+from distill.engine.ray.session import start_ray_by
+from distill.plan.identity import forget_labels, label_set
+from distill.plan.load import load_job
+from distill.stages.label import label_pool as stage
+from distill.stages.label.label_pool import label_pool
+from distill.stages.verify import verify_labels
+from distill.storage.request_counts import requests
+from tests.making import commit_labels, label_by_worker, some_labels
+from tests.stages.label.conftest import TWICE, Tried
+
+
+@pytest.fixture
+def labelled(pool) -> Tried:
+    """Every fragment is committed; nothing is rolled up yet."""
+    made = Tried(pool, TWICE)
+    made.job = load_job(made.job.path)
+    Path(made.job.path).write_text(
+        Path(made.job.path).read_text("utf-8") + "    max_rejected_fraction = 0.1\n", "utf-8"
+    )
+    label_by_worker(made.job, "teacher")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _no_ray():
+    def refuse():
+        raise AssertionError("asked for a Ray")
+
+    start_ray_by(refuse)
+    yield
+    start_ray_by(None)
+
+
+def label(made: Tried):
+    (summary,) = label_pool(load_job(made.job.path), "teacher")
+    return summary
+
+
+def test_a_finished_set_needs_ray_or_more_requests_than_ten(labelled):
+    first = label(labelled)
+    before = requests()
+    again = label(labelled)
+    spent = requests() - before
+    assert again == first
+    assert (again.rows, again.rejected, again.fragments, again.labelled_now) == (130, 3, 3, 0)
+    asked = spent.list + spent.get + spent.put + spent.delete
+    assert asked <= 10, spent
+    assert spent.put == 0
+
+
+def test_a_damaged_manifest_stays_damaged(labelled, caplog):
+    label(labelled)
+    (segment,) = Path(labelled.folder, "manifest").iterdir()
+    segment.write_bytes(segment.read_bytes()[:-9])
+    whole = label(labelled)
+    assert "is damaged" in caplog.text
+    caplog.clear()
+    assert label(labelled) == whole
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("what", ["data", "commits", "rejects"])
+@pytest.mark.parametrize("rolled", [True, False])
+def test_damage_of_the_same_size_is_never_mended(labelled, what, rolled, monkeypatch):
+    if rolled:
+        label(labelled)
+    whole = label_set(labelled.job, "teacher", "rows").label_hash
+    forget_labels(labelled.job, "teacher")
+    file = sorted(each for each in Path(labelled.folder, what).rglob("*") if each.is_file())[0]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+    (verified,) = verify_labels(load_job(labelled.job.path), "teacher")
+    assert "distill label --mend" in "".join(verified.problems)
+    start_ray_by(None)  # in this process instead of Ray's
+    monkeypatch.setattr(stage, "map_fragments", here)
+    (mended,) = label_pool(load_job(labelled.job.path), "teacher", mend=True)
+    assert (mended.labelled_now, mended.label_hash, mended.rejected) == (1, whole, 3)
+    (verified,) = verify_labels(load_job(labelled.job.path), "teacher")
+    assert verified.problems == ()
+    assert sorted(line.generation for line in label_set(load_job(labelled.job.path), "teacher", "rows").lines) == [
+        0,
+        0,
+        1,
+    ]
+    assert file.read_bytes() == content  # mending never overwrites
+    (again,) = label_pool(load_job(labelled.job.path), "teacher", mend=True)
+    assert again.labelled_now == 0
+
+
+def here(make, told, groups, compute, bar):
+    """The engine's call, in this process."""
+    work = make(told, "cpu")
+    yield from (work(task) for group in groups for task in group)
+
+
+def test_labels_of_two_devices_are_strict(labelled):
+    from dataclasses import replace
+
+    from distill.labels.label_set import LabelSet
+    from distill.storage.open import open_storage
+    from tests.making import ORIGIN
+
+    label(labelled)
+    labels = LabelSet(open_storage(labelled.folder), "teacher", 1).refresh()
+    Path(labelled.folder, labels.lines[0].data).unlink()
+    inventory = labelled_inventory(labelled)
+    ((_, claim, _),) = labels.left(inventory, 64, labels.lost())
+    contract = labels.read_contract()
+    origin = replace(ORIGIN, label_set=labelled.assignment.pools["rows"].label_set, device="cuda")
+    commit_labels(labels.folder, claim, some_labels(claim.rows, contract), contract, origin=origin)
+    label(labelled)
+    file = Path(labelled.job.path)
+    file.write_text(file.read_text("utf-8") + '    deterministic = "strict"\n', "utf-8")
+    with pytest.raises(ContractError, match=r"labelled on .*cuda.*version = 2"):
+        label(labelled)
+
+
+def labelled_inventory(made: Tried):
+    from distill.plan.pools import open_pool
+
+    return open_pool(made.job, "rows").inventory

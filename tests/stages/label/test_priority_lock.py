@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from distill.stages.label.priority_lock import Turns
+
+
+def test_a_younger_fragment_takes_the_device_before_an_older_one_that_waits():
+    turns, order = Turns(), []
+
+    def come(number):
+        with turns.turn(number):
+            order.append(number)
+
+    with ThreadPoolExecutor(4) as threads, turns.turn(9):
+        for number in (3, 1, 2):
+            threads.submit(come, number)
+        until = time.monotonic() + 10
+        while len(turns._waiting) < 3:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert order == []
+    assert order == [1, 2, 3]
+
+
+def test_two_hold_it_at_once_or_one_never_gets_it():
+    turns, inside, most, done = Turns(), [], [], []
+
+    def work(number):
+        for _ in range(200):
+            with turns.turn(number):
+                inside.append(number)
+                time.sleep(0.0001)  # whoever else is let in comes now
+                most.append(len(inside))
+                inside.remove(number)
+        done.append(number)
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(work, (0, 1, 1)))
+    assert max(most) == 1
+    assert sorted(done) == [0, 1, 1]
+
+
+def test_who_raises_keeps_it():
+    turns = Turns()
+    with pytest.raises(ValueError, match="mine"), turns.turn(0):
+        raise ValueError("mine")
+    other = threading.Thread(target=lambda: turns.turn(1).__enter__(), daemon=True)
+    other.start()
+    other.join(10)
+    assert not other.is_alive()

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from distill.core.errors import BusyError
+from distill.labels.lease import hold_lease
+from distill.plan.identity import forget_labels, label_set
+from distill.stages.gc import delete_garbage, find_garbage
+from distill.stages.verify import verify_labels
+from distill.storage.open import open_storage
+from tests.making import commit_labels, some_labels
+from tests.stages.verify.test_verify import folder, job
+
+__all__ = ["job"]
+
+
+def attempt(job, fragment: int, *, generation: int = 0) -> None:
+    """Another attempt at a committed fragment; without a new generation it loses."""
+    labels = label_set(job, "teacher", "rows")
+    line = labels.lines[fragment]
+    from distill.labels.commit import Claim
+
+    claim = Claim(line.shard, line.number, line.shard_id, line.start, line.rows, generation, line.sha256)
+    contract = labels.read_contract()
+    commit_labels(labels.folder, claim, some_labels(line.rows, contract), contract)
+    forget_labels(job, "teacher")
+
+
+def data(job) -> set[str]:
+    return {str(file.relative_to(folder(job))) for file in (folder(job) / "data").rglob("*.arrow")}
+
+
+def test_what_lost_stays_for_ever_or_what_won_goes(job):
+    before = data(job)
+    attempt(job, 2)
+    lost = data(job) - before
+    (found,) = find_garbage(job, "teacher")
+    assert set(found.keys) == lost
+    assert found.bytes == sum((folder(job) / key).stat().st_size for key in lost)
+    assert data(job) == before | lost  # telling deletes nothing
+    (deleted,) = delete_garbage(job, "teacher")
+    assert deleted.keys == found.keys
+    assert data(job) == before
+    (verified,) = verify_labels(job, "teacher")
+    assert not verified.problems
+
+
+def test_what_a_mend_replaced_stays_for_ever(job):
+    old = label_set(job, "teacher", "rows").lines[1].data
+    attempt(job, 1, generation=1)
+    (found,) = delete_garbage(job, "teacher")
+    assert found.keys == (old,)
+    assert find_garbage(job, "teacher")[0].keys == ()
+
+
+def test_the_data_of_a_mend_under_way_goes(job):
+    line = label_set(job, "teacher", "rows").lines[1]
+    forget_labels(job, "teacher")
+    (folder(job) / line.data).rename(folder(job) / line.data.replace(line.attempt, "ab" * 16))
+    assert find_garbage(job, "teacher")[0].keys == ()
+
+
+def test_segments_that_others_stand_for_stay_and_are_read(job):
+    labels = label_set(job, "teacher", "rows")
+    fresh, labels._fresh = labels._fresh, []
+    for line in fresh:
+        labels._fresh = [line]
+        labels.write_manifest()
+    labels.tidy_manifest()
+    segments = sorted(file.name for file in (folder(job) / "manifest").iterdir())
+    assert len(segments) == 6
+    (found,) = delete_garbage(job, "teacher")
+    assert set(found.keys) == {f"manifest/{name}" for name in segments[:5]}
+    forget_labels(job, "teacher")
+    assert len(label_set(job, "teacher", "rows").lines) == 5
+
+
+def test_gc_runs_beside_a_driver(job):
+    with (
+        hold_lease(open_storage(str(folder(job))), "labels.teacher over rows"),
+        pytest.raises(BusyError, match="is at work on it"),
+    ):
+        delete_garbage(job, "teacher")
+
+
+def test_a_set_that_was_never_begun_is_made_by_looking(job):
+    import shutil
+
+    shutil.rmtree(folder(job))
+    assert find_garbage(job, "teacher")[0].keys == ()
+    assert not Path(folder(job)).exists()

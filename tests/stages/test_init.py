@@ -1,0 +1,68 @@
+"""`distill init`: the kind of features is told by the columns, and the job that is written is one that loads."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tomllib
+from PIL import Image
+
+from distill.core.errors import PoolError
+from distill.stages.init import job_template
+from tests.pools.formats.writing import file_of, table_file
+from tests.tiny import tiny_job
+
+
+def png(height, width):
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(sink := io.BytesIO(), "PNG")
+    return sink.getvalue()
+
+
+SENTENCES = [{"id": n, "title": f"t{n}", "said": f"some words that make row {n}"} for n in range(5)]
+NUMBERS = [{"name": "only one", "x": n / 2, "y": n} for n in range(5)]
+POOLS = {
+    "parquet": (
+        table_file(pa.table({"id": [1], "x": [[1.0, 2.0]], "said": ["a b c d e"]}), "parquet"),
+        "vector",
+        ["x"],
+    ),
+    "arrow": (table_file(pa.table({"id": [1, 2], "pic": [png(4, 6), png(4, 6)]}), "arrow"), "image", "pic"),
+    "jsonl.gz": (file_of(SENTENCES, "jsonl.gz"), "text", "said"),
+    "csv": (file_of(NUMBERS, "csv"), "vector", ["x", "y"]),
+    "csv.gz": (file_of(SENTENCES, "csv.gz"), "text", "said"),
+}
+
+
+@pytest.mark.parametrize("ending", POOLS)
+def test_a_pool_gets_features_of_another_kind_than_it_holds(tmp_path, ending):
+    content, kind, columns = POOLS[ending]
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / f"part.{ending}").write_bytes(content)
+    text = job_template(str(tmp_path / "pool"))
+    features = tomllib.loads(text)["pools"]["unlabelled"]["features"]
+    assert features["kind"] == kind
+    assert features.get("column", features.get("columns")) == columns
+    job = tiny_job(tmp_path, text)
+    assert job.pools["unlabelled"].features.columns == ((columns,) if isinstance(columns, str) else tuple(columns))
+    assert job.students["small"].model.kind == {"vector": "mlp", "image": "cnn", "text": "ngram_bag"}[kind]
+
+
+def test_images_of_several_sizes_are_not_resized(tmp_path):
+    file = tmp_path / "part.parquet"
+    file.write_bytes(table_file(pa.table({"pic": [None, png(4, 6), png(5, 5)]}), "parquet"))
+    assert tomllib.loads(job_template(str(file)))["pools"]["unlabelled"]["features"] == {
+        "kind": "image",
+        "column": "pic",
+        "shape": [4, 6, 3],
+        "resize": "bilinear",
+    }
+
+
+def test_a_pool_without_anything_to_see_gets_a_job(tmp_path):
+    file = tmp_path / "part.parquet"
+    file.write_bytes(table_file(pa.table({"blob": [b"1"]}), "parquet"))
+    with pytest.raises(PoolError, match="no column holds numbers, lists of numbers, text, PNG or JPEG"):
+        job_template(str(file))

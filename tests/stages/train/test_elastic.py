@@ -1,0 +1,117 @@
+"""Training through Ray while ranks, drivers and nodes are killed and nodes come: the same batches, and the same weights to the last bit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from tests.command import distill, kill_session, start
+from tests.raylets import static_raylet
+from tests.stages.train.watched import (
+    LANES,
+    STEPS_PER_EPOCH,
+    checkpoints,
+    last_batches,
+    make,
+    seen,
+    undisturbed,
+    wait_until,
+    weights,
+)
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(420)]
+
+EPOCHS, LONG_EPOCHS = 4, 80
+SHRINKS_WITHIN_S = 40
+
+
+@pytest.fixture(scope="module")
+def due(tmp_path_factory):
+    """Batches and weights of one worker that nothing disturbs."""
+    return undisturbed(tmp_path_factory.mktemp("due"), epochs=EPOCHS)
+
+
+def steps(job):
+    """The furthest step that was executed."""
+    return max((each.step for each in seen(job)), default=-1)
+
+
+@contextlib.contextmanager
+def running(*command, **more):
+    """`distill …` under way; nothing of it is left afterwards."""
+    driver = start(*command, **more)
+    try:
+        yield driver
+    finally:
+        kill_session(driver.pid)
+        driver.communicate()
+
+
+@pytest.mark.parametrize("where", ["disk", pytest.param("s3", marks=pytest.mark.slow)])
+def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_weights(due, tmp_path, request, where):
+    """The driver is killed at a step that a seed draws, the newest checkpoint is torn, and the next driver loses a rank; the first one too, in the slow case."""
+    root = request.getfixturevalue("s3_root") if where == "s3" else "root"
+    job = make(tmp_path, epochs=EPOCHS, workers="[1, 2]" if where == "s3" else 2, root=root)
+    draw = np.random.default_rng(len(where))
+    first, driver_dies, last = (int(draw.integers(low, low + 7)) for low in (2, 12, 20))
+    for step in (first, last) if where == "s3" else (last,):
+        (tmp_path / "die" / f"{draw.integers(2)}.{step}").touch()
+    (tmp_path / "slow").touch()
+    with running("train", job) as driver:
+        wait_until(lambda: steps(job) >= driver_dies, 200, driver)
+        os.kill(driver.pid, signal.SIGKILL)
+    (tmp_path / "slow").unlink()
+    torn, before = torn_checkpoint(job), seen(job)[-1].at
+    ended = distill("train", job)
+    assert ended.code == 0, ended.output
+    assert not list((tmp_path / "die").iterdir()), "every rank that should die did"
+    assert min(each.step for each in seen(job) if each.at > before) < torn
+    assert "training goes on with 2 training workers, from its newest checkpoint" in ended.output
+    rows = 32 * EPOCHS * STEPS_PER_EPOCH
+    assert f"{rows:,} of {rows:,} rows" in ended.output, "steps done again are not counted again"
+    assert (last_batches(job), weights(job)) == due
+
+
+def torn_checkpoint(job):
+    """The step of the newest checkpoint, whose tensors are cut."""
+    stored = checkpoints(job)
+    newest = max(entry.key for entry in stored.list_objects() if entry.key.endswith(".safetensors"))
+    stored.put(newest, stored.read(newest)[:100])
+    return int(newest.partition(".")[0].removeprefix("step_"))
+
+
+@pytest.mark.slow
+def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights_change(tmp_path, s3_root):
+    """Two raylets, a rank on each, labels and checkpoints on S3; the second is SIGKILLed, and later another joins. Prints how long each took."""
+    due = undisturbed(tmp_path / "due", epochs=LONG_EPOCHS)
+    job = make(tmp_path / "job", epochs=LONG_EPOCHS, workers="[1, 2]", root=s3_root)
+    (job.parent / "slow").touch()
+    with static_raylet() as raylets:
+        node = raylets.join()
+        wait_until(lambda: len(raylets.nodes()) == 2, 60)
+        with running("train", job, "--ray", raylets.address, **raylets.environment) as driver:
+            wait_until(lambda: steps(job) >= 12, 200, driver)
+            assert {each.workers for each in seen(job)} == {2}
+            raylets.kill_raylet(node)
+            killed = time.time()
+            (alone, *_) = wait_until(lambda: [each for each in seen(job) if each.workers == 1], 90, driver)
+            assert alone.at - killed < SHRINKS_WITHIN_S
+            raylets.join()
+            both = wait_until(
+                lambda: [each for each in seen(job) if each.at > alone.at and each.workers == 2], 120, driver
+            )[0]
+            (job.parent / "slow").unlink()
+            output, _ = driver.communicate(timeout=200)
+    print(
+        f"smaller group's first step {alone.at - killed:.1f} s after the kill, larger group's {both.at - alone.at:.1f} s after that"
+    )
+    assert driver.returncode == 0, output
+    assert "training goes on with 1 training worker," in output
+    assert "training goes on with 2 training workers," in output
+    assert (last_batches(job), weights(job)) == due
+    assert all(len(lanes) == LANES for lanes in last_batches(job).values())
