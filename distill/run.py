@@ -12,8 +12,8 @@ from distill.core.errors import JobError
 from distill.core.results import Evaluation
 from distill.job.job import Job
 from distill.models.record import Trained
-from distill.plan.checks.losses import try_own_losses
-from distill.plan.checks.trial import try_networks
+from distill.plan.checks.losses import check_custom_losses
+from distill.plan.checks.trial import check_networks_build
 from distill.plan.pools import check_pools
 from distill.plan.widths import head_widths
 from distill.spec.models import Eszsl
@@ -48,12 +48,12 @@ def run_job(job: Job, say: Say = print) -> Finished:
         require_report_extra()
     prepare_inputs(job, job.labels)
     for trained in fit_labelers(job):
-        say(told_trained(trained))
+        say(trained_line(trained))
     for name in job.labels:
         for summary in label_pool(job, name):
-            say(told_labels(summary))
+            say(labels_line(summary))
     for trained in train_students(job):
-        say(told_trained(trained))
+        say(trained_line(trained))
     if job.evaluate is None:
         return Finished(None, None)
     folder, evaluation = evaluate_students(job)
@@ -66,10 +66,10 @@ def prepare_inputs(job: Job, labels: Iterable[str] = ()) -> None:
         make_pool(job, name)
     list_pools(job)
     check_pools(job)
-    try_networks(job)
+    check_networks_build(job)
     for variant in job.variants:
         head_widths(job, variant.spec, f"students.{variant.student}")
-        try_own_losses(job, variant.spec, f"students.{variant.student}")
+        check_custom_losses(job, variant.spec, f"students.{variant.student}")
     make_models(job, labels)
 
 
@@ -103,7 +103,7 @@ def verify_job(job: Job, name: str | None, canaries: int) -> list[Verified]:
     return found
 
 
-def told_trained(trained: Trained) -> str:
+def trained_line(trained: Trained) -> str:
     """One finished model as a line; rows that one of its terms does not know (rejected ones) are told."""
     history = trained.record.details.get("history") or [{}]
     unknown = max((1 - share for share in history[-1].get("known", [])), default=0.0)
@@ -113,7 +113,7 @@ def told_trained(trained: Trained) -> str:
     return f"{trained.name}: {trained.record.parameters:,} parameters, {'trained now' if trained.now else 'done before'}{stopped}{noted}"
 
 
-def told_labels(summary: LabelSummary) -> str:
+def labels_line(summary: LabelSummary) -> str:
     """One finished label set as a line that reconciles its rows."""
     now = f"{summary.labelled_now} labelled now" if summary.labelled_now else "done before"
     return (

@@ -13,7 +13,7 @@ import safetensors.torch
 
 from distill.core.schema import unseal
 from distill.job.job import Job
-from distill.labels.commit import Claim, Origin, write_fragment
+from distill.labels.commit import Provenance, WriteIntent, write_fragment
 from distill.labels.contract import Contract
 from distill.labels.encoding import encode, label_validity
 from distill.labels.identity import label_set_folder
@@ -26,13 +26,13 @@ from distill.pools.inventory import Fragment, Inventory
 from distill.pools.scan import take_inventory
 from distill.spec.models import Linear, Network
 from distill.spec.outputs import Outputs
-from distill.stages.label.messages import Assignment, FragmentTask, Outcome, PoolPart
+from distill.stages.label.messages import FragmentResult, FragmentTask, LabelConfig, PoolPart
 from distill.stages.label.worker import LabelWorker
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 LINEAR = Linear(kind="linear")
-ORIGIN = Origin("set", "cpu", {"numpy": "2"})
+ORIGIN = Provenance("set", "cpu", {"numpy": "2"})
 
 
 def a_contract(classes: tuple[str, ...] = ("a", "b", "c"), **changes: object) -> Contract:
@@ -74,7 +74,9 @@ def some_labels(rows: int, contract: Contract, *, seed: int = 0, rejected: Colle
     return encode(outputs, labelled, contract)
 
 
-def commit_labels(folder: Storage, claim: Claim, labels: pa.Table, contract: Contract, *, origin: Origin = ORIGIN):
+def commit_labels(
+    folder: Storage, claim: WriteIntent, labels: pa.Table, contract: Contract, *, origin: Provenance = ORIGIN
+):
     """`write_fragment`, its rejects being the null rows."""
     nulls = np.flatnonzero(~label_validity(labels, contract))
     rejects = [
@@ -86,9 +88,9 @@ def commit_labels(folder: Storage, claim: Claim, labels: pa.Table, contract: Con
     return write_fragment(folder, claim, labels, rejects=rejects, contract=contract, origin=origin)
 
 
-def claim_of(part: Fragment) -> Claim:
+def claim_of(part: Fragment) -> WriteIntent:
     """The first claim on a fragment."""
-    return Claim(part.shard.number, int(part.id.split("-")[1]), part.shard.id, part.start, part.rows)
+    return WriteIntent(part.shard.number, int(part.id.split("-")[1]), part.shard.id, part.start, part.rows)
 
 
 def list_pool(root: Path, pool: Path, name: str = "pool") -> Inventory:
@@ -110,7 +112,7 @@ def write_label_set(
     return labels
 
 
-def assignment(job: Job, name: str) -> Assignment:
+def assignment(job: Job, name: str) -> LabelConfig:
     """What the stage tells its workers of `labels.<name>`; the sets are begun."""
     recipe, contract = prepare_labels(job, name)
     parts = {}
@@ -119,7 +121,7 @@ def assignment(job: Job, name: str) -> Assignment:
         folder = label_set_folder(open_storage(job.root_uri), name, job.labels[name].version, pool.name)
         label_set = LabelSet(folder, name, 1).begin(contract, pool.inventory, job.fragment_rows)
         parts[pool.name] = PoolPart(pool.files.uri, folder.uri, label_set, pool.inventory.format)
-    return Assignment(name, recipe, contract, pools[0].features, pools[0].width, parts)
+    return LabelConfig(name, recipe, contract, pools[0].features, pools[0].width, parts)
 
 
 def fragment_tasks(job: Job, pool: str) -> list[FragmentTask]:
@@ -130,12 +132,13 @@ def fragment_tasks(job: Job, pool: str) -> list[FragmentTask]:
     ]
 
 
-def label_by_worker(job: Job, name: str) -> dict[str, list[Outcome]]:
+def label_by_worker(job: Job, name: str) -> dict[str, list[FragmentResult]]:
     """Label `labels.<name>` whole, in this process: outcomes by pool."""
     told = assignment(job, name)
     worker = LabelWorker(told, "cpu")
     return {
-        pool: [Outcome.from_plain(worker(task.to_plain())) for task in fragment_tasks(job, pool)] for pool in told.pools
+        pool: [FragmentResult.from_plain(worker(task.to_plain())) for task in fragment_tasks(job, pool)]
+        for pool in told.pools
     }
 
 

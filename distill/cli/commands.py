@@ -62,12 +62,12 @@ def run(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = Fal
 def fit(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
     """Train labelers before they label."""
     with edge(ray, verbose=verbose):
-        from distill.run import fit_labelers, prepare_inputs, told_trained
+        from distill.run import fit_labelers, prepare_inputs, trained_line
 
         loaded = load_job(job, root=root)
         prepare_inputs(loaded)
         for trained in fit_labelers(loaded, [name] if name else None):
-            say(told_trained(trained))
+            say(trained_line(trained))
 
 
 @app.command()
@@ -84,7 +84,7 @@ def label(
 ) -> None:
     """Write label sets over their pools, exactly once."""
     with edge(ray, verbose=verbose):
-        from distill.run import prepare_inputs, told_labels
+        from distill.run import labels_line, prepare_inputs
         from distill.stages.label.label_pool import label_pool
 
         loaded = load_job(job, root=root)
@@ -92,18 +92,18 @@ def label(
         prepare_inputs(loaded, chosen)
         for each in chosen:
             for summary in label_pool(loaded, each, mend=mend):
-                say(told_labels(summary))
+                say(labels_line(summary))
 
 
 @app.command()
 def train(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
     """Teach students from stored labels."""
     with edge(ray, verbose=verbose):
-        from distill.run import told_trained
+        from distill.run import trained_line
         from distill.stages.train.train_students import train_students
 
         for trained in train_students(load_job(job, root=root), [name] if name else None):
-            say(told_trained(trained))
+            say(trained_line(trained))
 
 
 @app.command()

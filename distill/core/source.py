@@ -29,6 +29,10 @@ class PythonFile:
         """Of the text, in hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    def run(self, where: str = "") -> None:
+        """Load the file as a module, for what it registers. Raises JobError where it raises."""
+        _module(self, where)
+
     def load(self, name: str, where: str = "") -> Any:
         """What the file calls `name`; `where` is the key that says so. Raises JobError where it has no such thing, or raises itself."""
         module = _module(self, where)

@@ -22,11 +22,11 @@ from distill.spec.outputs import Outputs
 from distill.spec.ready import Ready
 
 Matrix = npt.NDArray[np.float32]
-Seen = npt.NDArray[np.generic]
+Inputs = npt.NDArray[np.generic]
 """What `distill.pools.decode_features` makes of rows."""
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """What is said of B rows."""
 
     outputs: Matrix
@@ -47,14 +47,14 @@ class Labeler(Protocol):
     one before it; so what `prepare` returns, and what `label` hands to `finish`, must stay as it is when they are called again: new arrays.
     """
 
-    def label(self, features: Seen) -> Matrix | Answers:
+    def label(self, features: Inputs) -> Matrix | Predictions:
         """B rows → (B, width) float32: logits of each class in the contract's order, or values. Row i answers row i.
 
         `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for text.
         """
 
 
-def prepared(labeler: Labeler, features: Seen) -> Any:
+def prepared(labeler: Labeler, features: Inputs) -> Any:
     """A batch as `label` takes it."""
     prepare, features = getattr(labeler, "prepare", None), writable(features)
     return features if prepare is None else prepare(features)
@@ -70,27 +70,27 @@ def finishes(labeler: Labeler) -> bool:
     return getattr(labeler, "finish", None) is not None
 
 
-def ask(labeler: Labeler, features: Seen, width: int) -> Answers:
+def ask(labeler: Labeler, features: Inputs, width: int) -> Predictions:
     """What the labeler says of a batch. Raises what it raises, ValueError for another shape."""
-    return checked_answer(labeler, say(labeler, features), len(features), width)
+    return checked_predictions(labeler, say(labeler, features), len(features), width)
 
 
-def say(labeler: Labeler, features: Seen) -> Any:
+def say(labeler: Labeler, features: Inputs) -> Any:
     """Its answer as it comes: prepared, asked, finished."""
     return finished(labeler, labeler.label(prepared(labeler, features)))
 
 
-def as_answers(answered: Any) -> Answers:
+def as_predictions(answered: Any) -> Predictions:
     """What a labeler answered, by the names of its parts."""
-    return answered if isinstance(answered, Answers) else Answers(answered)
+    return answered if isinstance(answered, Predictions) else Predictions(answered)
 
 
-def checked_answer(labeler: Labeler, answered: object, rows: int, width: int) -> Answers:
+def checked_predictions(labeler: Labeler, answered: object, rows: int, width: int) -> Predictions:
     """A labeler's answer as outputs (rows, width); (rows,) stands for (rows, 1). Raises ValueError for any other shape.
 
     Never reshaped otherwise: a transposed answer has as many numbers. What float32 cannot hold becomes infinite.
     """
-    said = as_answers(answered)
+    said = as_predictions(answered)
     with np.errstate(over="ignore"):
         made = np.asarray(said.outputs, np.float32)
     if (*made.shape, 1)[:2] != (rows, width) or made.ndim > 2:
@@ -99,7 +99,7 @@ def checked_answer(labeler: Labeler, answered: object, rows: int, width: int) ->
         raise ValueError(
             f"label() answered with shape {made.shape} for {rows} rows, where {(rows, width)} is due{declare}"
         )
-    return Answers(made.reshape(rows, width), said.disagreement)
+    return Predictions(made.reshape(rows, width), said.disagreement)
 
 
 @dataclass(frozen=True, kw_only=True)

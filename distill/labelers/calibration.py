@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from distill.core.errors import StorageError
 from distill.core.schema import seal, unseal
-from distill.labelers.base import Answers, Labeler, Matrix, Seen, as_answers, finished, finishes, prepared
+from distill.labelers.base import Inputs, Labeler, Matrix, Predictions, as_predictions, finished, finishes, prepared
 from distill.storage.base import Storage
 
 Double = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ class CalibratedLabeler:
     def __init__(self, labeler: Labeler, temperature: float) -> None:
         self.labeler, self.temperature = labeler, temperature
 
-    def prepare(self, features: Seen) -> Any:
+    def prepare(self, features: Inputs) -> Any:
         """What the other one makes of them."""
         return prepared(self.labeler, features)
 
@@ -54,13 +54,13 @@ class CalibratedLabeler:
         answered = self.labeler.label(features)
         return answered if finishes(self.labeler) else self._divided(answered)
 
-    def finish(self, answered: Any) -> Answers:
+    def finish(self, answered: Any) -> Predictions:
         """(rows, classes) logits."""
         return self._divided(finished(self.labeler, answered)) if finishes(self.labeler) else answered
 
-    def _divided(self, answered: Any) -> Answers:
-        outputs, disagreement = as_answers(answered)
-        return Answers(np.asarray(outputs, np.float32) / np.float32(self.temperature), disagreement)
+    def _divided(self, answered: Any) -> Predictions:
+        outputs, disagreement = as_predictions(answered)
+        return Predictions(np.asarray(outputs, np.float32) / np.float32(self.temperature), disagreement)
 
 
 def nll_over_grid(logits: Matrix, truth: npt.NDArray[Any]) -> Double:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labelers.registry import require_libraries
-from distill.labelers.runtime import Place
+from distill.labelers.runtime import Runtime
 from distill.models.files import ModelFiles, local_model
 
 
@@ -26,5 +26,5 @@ def class_attributes(rows: Sequence[Sequence[str]], encoder: ModelFiles | None) 
     from distill.labelers.sentences import Encoder
 
     texts = [row[0] for row in rows]
-    embeddings = Encoder(Place(local_model(encoder))).embeddings(texts, normalize=True)
+    embeddings = Encoder(Runtime(local_model(encoder))).embeddings(texts, normalize=True)
     return embeddings.astype(np.float64)

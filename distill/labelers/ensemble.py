@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distill.labelers.base import Answers, Labeler, Matrix, Member, Seen, checked_answer, finished, prepared
+from distill.labelers.base import Inputs, Labeler, Matrix, Member, Predictions, checked_predictions, finished, prepared
 from distill.spec.outputs import Outputs
 
 Double = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ class EnsembleLabeler:
         self.members, self.labelers = members, labelers
         self.outputs, self.width = outputs, width
 
-    def prepare(self, features: Seen) -> tuple[int, list[Any]]:
+    def prepare(self, features: Inputs) -> tuple[int, list[Any]]:
         """The number of rows, and what each member makes of them; each has its own, since a labeler may write into what it is given."""
         return len(features), [prepared(labeler, features.copy()) for labeler in self.labelers]
 
@@ -44,7 +44,7 @@ class EnsembleLabeler:
         rows, given = features
         return [self._said(number, each, rows) for number, each in enumerate(given)]
 
-    def finish(self, said: list[Matrix]) -> Answers:
+    def finish(self, said: list[Matrix]) -> Predictions:
         """Their outputs together (B, width), and their disagreement (B,)."""
         rows = len(said[0])
         shares, together = np.array([member.share for member in self.members]), _together(self.outputs)
@@ -54,34 +54,34 @@ class EnsembleLabeler:
                 together(np.stack([each[start : start + block] for each in said]).astype(np.float64), shares)
                 for start in range(0, rows, block)
             ]
-        return Answers(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+        return Predictions(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def _said(self, number: int, given: Any, rows: int) -> Matrix:
         """One member's outputs, in the ensemble's order of classes. Raises ValueError that names it."""
         member, labeler = self.members[number], self.labelers[number]
         answered = finished(labeler, labeler.label(given))
         try:
-            outputs = checked_answer(labeler, answered, rows, self.width).outputs
+            outputs = checked_predictions(labeler, answered, rows, self.width).outputs
         except ValueError as error:
             raise ValueError(f"member {number} ({member.said}): {error}") from None
         # a copy either way: the labeler may write its next answer into the same array
         return outputs.copy() if member.places is None else outputs[:, list(member.places)]
 
 
-def _together(outputs: Outputs) -> Callable[[Double, Double], Answers]:
+def _together(outputs: Outputs) -> Callable[[Double, Double], Predictions]:
     if outputs.kind == "value":
         return _values
     return _exclusive if outputs.exclusive else _independent
 
 
-def _exclusive(logits_MBC: Double, shares_M: Double) -> Answers:
+def _exclusive(logits_MBC: Double, shares_M: Double) -> Predictions:
     log_p_MBC = logits_MBC - _log_sum(logits_MBC, axis=2)[..., None]
     log_mean_BC = _log_sum(log_p_MBC + np.log(shares_M)[:, None, None], axis=0)
     own_MB = _entropy(log_p_MBC).sum(axis=2)
     return _answers(log_mean_BC, _entropy(log_mean_BC).sum(axis=1) - shares_M @ own_MB)
 
 
-def _independent(logits_MBC: Double, shares_M: Double) -> Answers:
+def _independent(logits_MBC: Double, shares_M: Double) -> Predictions:
     said_MBC2 = -np.logaddexp(0, -np.stack([logits_MBC, -logits_MBC], axis=-1))  # log p and log (1 − p)
     log_mean_BC2 = _log_sum(said_MBC2 + np.log(shares_M)[:, None, None, None], axis=0)
     own_MB = _entropy(said_MBC2).sum(axis=3).mean(axis=2)
@@ -89,15 +89,15 @@ def _independent(logits_MBC: Double, shares_M: Double) -> Answers:
     return _answers(log_mean_BC2[..., 0] - log_mean_BC2[..., 1], apart_B)
 
 
-def _values(values_MBW: Double, shares_M: Double) -> Answers:
+def _values(values_MBW: Double, shares_M: Double) -> Predictions:
     mean_BW = np.tensordot(shares_M, values_MBW, 1)
     spread_BW = np.tensordot(shares_M, np.square(values_MBW - mean_BW), 1)
     return _answers(mean_BW, np.sqrt(spread_BW.mean(axis=1)))
 
 
-def _answers(outputs: Double, disagreement: Double) -> Answers:
+def _answers(outputs: Double, disagreement: Double) -> Predictions:
     with np.errstate(over="ignore"):
-        return Answers(outputs.astype(np.float32), np.maximum(disagreement, 0).astype(np.float32))
+        return Predictions(outputs.astype(np.float32), np.maximum(disagreement, 0).astype(np.float32))
 
 
 def _log_sum(values: Double, axis: int) -> Double:

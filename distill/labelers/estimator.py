@@ -12,8 +12,8 @@ from typing import Any, cast
 import numpy as np
 
 from distill.core.errors import LabelerError
-from distill.labelers.base import Matrix, Seen
-from distill.labelers.runtime import Place
+from distill.labelers.base import Inputs, Matrix
+from distill.labelers.runtime import Runtime
 from distill.labelers.validation import require_classes
 from distill.pools.features import as_matrix
 from distill.spec.ready import Ready, Sklearn
@@ -24,7 +24,7 @@ _LEAST = np.exp(-30.0)
 class EstimatorLabeler:
     """`predict_proba` where the job names classes, else `predict`."""
 
-    def __init__(self, spec: Ready, place: Place) -> None:
+    def __init__(self, spec: Ready, place: Runtime) -> None:
         assert isinstance(spec, Sklearn)
         self.estimator = _load(place.model, spec.trusted)
         self.classes = spec.class_names
@@ -35,7 +35,7 @@ class EstimatorLabeler:
                 )
             require_classes("sklearn", self.classes, list(map(str, self.estimator.classes_)))
 
-    def label(self, features: Seen) -> Matrix:
+    def label(self, features: Inputs) -> Matrix:
         rows = as_matrix(features)
         if not self.classes:
             return cast("Matrix", self.estimator.predict(rows))

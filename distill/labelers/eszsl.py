@@ -23,10 +23,10 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from distill.core.errors import LabelerError
-from distill.labelers.base import Matrix, Seen
+from distill.labelers.base import Inputs, Matrix
 from distill.labelers.holdout import Constants, Holdout
 from distill.labelers.ridge import Double, attribute_side, feature_side, moments
-from distill.labelers.sample import Numbers, Sample, Sampler
+from distill.labelers.sample import Numbers, RowSampler, Sample
 from distill.models.record import ModelRecord, read_weights
 from distill.pools.features import as_matrix
 from distill.spec.models import Eszsl
@@ -60,8 +60,8 @@ class EszslFit:
     """(z,): where the target's classes stand among them."""
 
     @property
-    def _sampler(self) -> Sampler:
-        return Sampler(len(self.seen), self.spec.seed)
+    def _sampler(self) -> RowSampler:
+        return RowSampler(len(self.seen), self.spec.seed)
 
     def partial(self, features: Matrix, target: Numbers, row: Numbers) -> Statistic:
         """What is kept of some rows. `target` numbers the seen classes, `row` the rows within the pool."""
@@ -106,6 +106,6 @@ class EszslLabeler:
         tensors = safetensors.numpy.load(read_weights(open_storage(folder), record))
         return cls(tensors["weight"], tensors["bias"])
 
-    def label(self, features: Seen) -> Matrix:
+    def label(self, features: Inputs) -> Matrix:
         logits: Matrix = as_matrix(features) @ self.weight[:-1] + self.weight[-1] + self.bias
         return logits

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from distill.core.errors import LabelerError
-from distill.labelers.base import Matrix, Seen
+from distill.labelers.base import Inputs, Matrix
 from distill.labelers.runtime import computing
 from distill.models.custom_source import Code, revision_of
 from distill.models.network import MultiHead, as_tensor
@@ -41,18 +41,18 @@ class NetworkLabeler:
         network = load_network(folder, record, code)
         return cls(network, head=head or next(iter(record.heads)), device=device, precision=precision)
 
-    def prepare(self, features: Seen) -> Seen:
+    def prepare(self, features: Inputs) -> Inputs:
         """Text as the places of its n-grams; numbers and images as they are."""
         return as_input(self.network, features)
 
-    def label(self, features: Seen) -> Matrix:
+    def label(self, features: Inputs) -> Matrix:
         """Of what `prepare` made."""
         with computing(self.device, self.precision):
             answered = self.network(as_tensor(features, self.device))[self.head]
         return as_answer(answered)
 
 
-def as_input(network: MultiHead, features: Seen) -> Seen:
+def as_input(network: MultiHead, features: Inputs) -> Inputs:
     """Features as `as_tensor` takes them for this network. Raises LabelerError where it reads text and they are none, or the other way."""
     texts = features.dtype == object
     if texts != (network.ngrams is not None):

@@ -7,8 +7,8 @@ independent:   logit of a class = entailment − contradiction, so its sigmoid i
 from __future__ import annotations
 
 from distill.core.errors import LabelerError
-from distill.labelers.base import Matrix, Seen
-from distill.labelers.runtime import Place
+from distill.labelers.base import Inputs, Matrix
+from distill.labelers.runtime import Runtime
 from distill.labelers.transformer import SequenceModel, Tokens, as_texts
 from distill.spec.ready import Nli, Ready
 
@@ -16,14 +16,14 @@ from distill.spec.ready import Nli, Ready
 class NliLabeler:
     """Asks once a text and class."""
 
-    def __init__(self, spec: Ready, place: Place) -> None:
+    def __init__(self, spec: Ready, place: Runtime) -> None:
         assert isinstance(spec, Nli)
         self.model, self.independent = SequenceModel(place, spec.max_tokens), spec.independent
         self.hypotheses = [spec.hypothesis.replace("{}", said) for said in spec.descriptions or spec.classes]
         self.entailment = self._output("entail")
         self.contradiction = self._contradiction() if spec.independent else -1
 
-    def prepare(self, features: Seen) -> Tokens:
+    def prepare(self, features: Inputs) -> Tokens:
         """Pairs as tokens: of the first text with every hypothesis, then of the second, …"""
         texts = [text for text in as_texts(features) for _ in self.hypotheses]
         return self.model.tokens(texts, self.hypotheses * len(features))

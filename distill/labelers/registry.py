@@ -12,13 +12,13 @@ from distill.core.errors import MissingExtraError
 from distill.labelers.base import Labeler, Recipe
 from distill.labelers.calibration import CalibratedLabeler
 from distill.labelers.ensemble import EnsembleLabeler
-from distill.labelers.runtime import Place
+from distill.labelers.runtime import Runtime
 from distill.models.files import local_model
 from distill.spec.ready import Ready, StudentLabeler
 
 
 class _Adapter(Protocol):
-    def __call__(self, spec: Ready, place: Place) -> Labeler: ...
+    def __call__(self, spec: Ready, place: Runtime) -> Labeler: ...
 
 
 _READY: Mapping[str, str] = {
@@ -115,4 +115,4 @@ def _build_ready(recipe: Recipe, device: str) -> Labeler:
         import_module("torch").set_num_threads(1)  # what is computed while it is made must not depend on compute.cpus
     module, _, name = _READY[kind].partition(":")
     adapter = cast("_Adapter", getattr(import_module(f"distill.labelers.{module}"), name))
-    return adapter(recipe.ready, Place(local_model(recipe.files), device, recipe.precision))
+    return adapter(recipe.ready, Runtime(local_model(recipe.files), device, recipe.precision))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Place:
+class Runtime:
     """Given to each labeler when it is made."""
 
     model: Path

@@ -48,7 +48,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Sampler:
+class RowSampler:
     """Which rows are kept of `classes` classes under `seed`."""
 
     classes: int

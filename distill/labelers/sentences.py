@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from distill.core.errors import LabelerError
-from distill.labelers.base import Matrix, Seen
-from distill.labelers.runtime import Place, computing
+from distill.labelers.base import Inputs, Matrix
+from distill.labelers.runtime import Runtime, computing
 from distill.labelers.transformer import as_texts
 from distill.labelers.validation import require_width
 from distill.spec.ready import Embedding, Ready, Similarity
@@ -28,7 +28,7 @@ _ROWS_AT_ONCE = 128
 class Encoder:
     """Text → embeddings (rows, width); the library sorts by length and puts back in order."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Runtime) -> None:
         from sentence_transformers import SentenceTransformer
 
         _refuse_code(place)
@@ -62,12 +62,12 @@ class Encoder:
 class EmbeddingLabeler:
     """The embeddings themselves, as values."""
 
-    def __init__(self, spec: Ready, place: Place) -> None:
+    def __init__(self, spec: Ready, place: Runtime) -> None:
         assert isinstance(spec, Embedding)
         self.encoder, self.normalize = Encoder(place), spec.normalize
         require_width(spec.kind, spec.width, self.encoder.width)
 
-    def label(self, features: Seen) -> Matrix:
+    def label(self, features: Inputs) -> Matrix:
         """(rows, width)."""
         return self.encoder.embeddings(as_texts(features), normalize=self.normalize)
 
@@ -75,7 +75,7 @@ class EmbeddingLabeler:
 class SimilarityLabeler:
     """Cosine to every class."""
 
-    def __init__(self, spec: Ready, place: Place) -> None:
+    def __init__(self, spec: Ready, place: Runtime) -> None:
         assert isinstance(spec, Similarity)
         self.encoder, self.temperature = Encoder(place), spec.temperature
         said = spec.descriptions or spec.classes
@@ -83,13 +83,13 @@ class SimilarityLabeler:
         units = self.encoder.embeddings(texts, normalize=True).reshape(len(said), len(spec.templates), -1).mean(axis=1)
         self.classes = units / np.linalg.norm(units, axis=1, keepdims=True)
 
-    def label(self, features: Seen) -> Matrix:
+    def label(self, features: Inputs) -> Matrix:
         """(rows, classes) logits."""
         made: Matrix = self.encoder.embeddings(as_texts(features), normalize=True) @ self.classes.T / self.temperature
         return made
 
 
-def _refuse_code(place: Place) -> None:
+def _refuse_code(place: Runtime) -> None:
     """A folder names the classes of its modules; only the library's own are made. Raises LabelerError."""
     listed = place.model / "modules.json"
     if not listed.is_file():

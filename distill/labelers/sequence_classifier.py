@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from distill.labelers.base import Matrix, Seen
-from distill.labelers.runtime import Place
+from distill.labelers.base import Inputs, Matrix
+from distill.labelers.runtime import Runtime
 from distill.labelers.transformer import SequenceModel, Tokens, as_texts
 from distill.labelers.validation import require_classes, require_width
 from distill.spec.ready import Ready, SequenceClassifier
@@ -12,7 +12,7 @@ from distill.spec.ready import Ready, SequenceClassifier
 class SequenceClassifierLabeler:
     """The model's logits as they are."""
 
-    def __init__(self, spec: Ready, place: Place) -> None:
+    def __init__(self, spec: Ready, place: Runtime) -> None:
         assert isinstance(spec, SequenceClassifier)
         self.model = SequenceModel(place, spec.max_tokens)
         if spec.class_names:
@@ -20,7 +20,7 @@ class SequenceClassifierLabeler:
         else:
             require_width(spec.kind, spec.width, len(self.model.labels))
 
-    def prepare(self, features: Seen) -> Tokens:
+    def prepare(self, features: Inputs) -> Tokens:
         """Texts as tokens."""
         return self.model.tokens(as_texts(features))
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from distill.core.errors import LabelerError
 from distill.core.source import PythonFile
-from distill.labelers.base import Labeler, Matrix, Seen
+from distill.labelers.base import Inputs, Labeler, Matrix
 from distill.labelers.eszsl import EszslLabeler
 from distill.labelers.network import NetworkLabeler, as_answer, as_input, load_network
-from distill.labelers.runtime import Place, computing
+from distill.labelers.runtime import Runtime, computing
 from distill.labelers.validation import require_classes, require_width
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
@@ -41,7 +41,7 @@ def student_labeler(
         )
     code = dict.fromkeys((record.plan or {}).get("code", {}), source) if source else {}
     if spec.layer is not None:
-        return LayerLabeler(folder, record, spec.layer, Place(Path(), device, precision), spec.width, code=code)
+        return LayerLabeler(folder, record, spec.layer, Runtime(Path(), device, precision), spec.width, code=code)
     head = spec.head or next(iter(record.heads))
     if head not in record.heads:
         raise LabelerError(f"{folder} has no head {head!r}. It has: {', '.join(record.heads)}.")
@@ -62,7 +62,7 @@ class LayerLabeler:
     """Answers what one layer says, flattened a row: an embedding."""
 
     def __init__(
-        self, folder: str, record: ModelRecord, layer: str, place: Place, width: int, *, code: Code | None = None
+        self, folder: str, record: ModelRecord, layer: str, place: Runtime, width: int, *, code: Code | None = None
     ) -> None:
         if record.form != "network":
             raise LabelerError(f"{folder} is no network, so it has no layers. Leave `layer` out.")
@@ -75,11 +75,11 @@ class LayerLabeler:
         self._said: list[torch.Tensor] = []
         layers[layer].register_forward_hook(lambda _module, _given, said: self._said.append(said))
 
-    def prepare(self, features: Seen) -> Seen:
+    def prepare(self, features: Inputs) -> Inputs:
         """Text as the places of its n-grams; numbers and images as they are."""
         return as_input(self.network, features)
 
-    def label(self, features: Seen) -> Matrix:
+    def label(self, features: Inputs) -> Matrix:
         """(rows, width)."""
         self._said.clear()
         with computing(self.place.device, self.place.precision):

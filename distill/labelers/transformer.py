@@ -14,7 +14,7 @@ import torch
 
 from distill.core.errors import LabelerError
 from distill.labelers.base import Matrix
-from distill.labelers.runtime import Place, computing
+from distill.labelers.runtime import Runtime, computing
 
 _TOKENS_AT_ONCE = 16_384
 """Rows times the longest row's tokens: enough to fill a GPU, and far from its memory."""
@@ -26,7 +26,7 @@ Tokens = list[dict[str, list[int]]]
 class SequenceModel:
     """A sequence classification model and its tokenizer, ready on a device."""
 
-    def __init__(self, place: Place, max_tokens: int) -> None:
+    def __init__(self, place: Runtime, max_tokens: int) -> None:
         import transformers
 
         weights = sorted(file.name for file in place.model.glob("*.safetensors"))

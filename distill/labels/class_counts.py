@@ -14,7 +14,7 @@ import numpy.typing as npt
 from distill.labels.contract import Contract
 from distill.labels.encoding import best_class
 from distill.labels.label_set import LabelSet
-from distill.labels.manifest import Line
+from distill.labels.manifest import ManifestEntry
 
 _THREADS = 16
 _AT_ONCE = 1_000
@@ -23,7 +23,7 @@ _AT_ONCE = 1_000
 def class_counts(labels: LabelSet, contract: Contract) -> npt.NDArray[np.int64]:
     """Rows by class, (C,), rejected ones left out. Raises StorageError."""
 
-    def counted(line: Line) -> npt.NDArray[np.int64]:
+    def counted(line: ManifestEntry) -> npt.NDArray[np.int64]:
         counts = np.zeros(contract.width, np.int64)
         histogram = labels.read_commit(line.fragment, line.generation).histogram
         if not histogram and line.rejected < line.rows:

@@ -23,7 +23,7 @@ from distill.core.schema import MANIFEST, REJECTS, bytes_table, columns_sha256, 
 from distill.labels.contract import Contract
 from distill.labels.encoding import best_class
 from distill.labels.files import data_bytes, read_data
-from distill.labels.manifest import Line, commit_key, data_key, rejects_key
+from distill.labels.manifest import ManifestEntry, commit_key, data_key, rejects_key
 from distill.pools.fragments import fragment_id
 from distill.storage.base import Storage
 
@@ -33,7 +33,7 @@ Content = bytes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Commit(Line):
+class Commit(ManifestEntry):
     """What makes one fragment's labels exist: its line, and what nobody needs who only reads labels."""
 
     label_set: str
@@ -45,9 +45,9 @@ class Commit(Line):
     replaces: str | None = None
 
     @property
-    def line(self) -> Line:
+    def line(self) -> ManifestEntry:
         """What the manifest keeps of it."""
-        return Line(**{name: getattr(self, name) for name in MANIFEST.names})
+        return ManifestEntry(**{name: getattr(self, name) for name in MANIFEST.names})
 
     @property
     def key(self) -> str:
@@ -68,7 +68,7 @@ class Commit(Line):
 
 
 @dataclass(frozen=True)
-class Claim:
+class WriteIntent:
     """A fragment that one attempt is about to label."""
 
     shard: int
@@ -91,7 +91,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """Under what the labels are written: recorded in each commit."""
 
     label_set: str
@@ -106,12 +106,12 @@ class Origin:
 
 def write_fragment(
     folder: Storage,
-    claim: Claim,
+    claim: WriteIntent,
     labels: pa.Table,
     *,
     rejects: list[dict[str, Any]],
     contract: Contract,
-    origin: Origin,
+    origin: Provenance,
 ) -> Commit:
     """Write the labels of one fragment and commit them. Returns the commit that won, which may be another attempt's.
 

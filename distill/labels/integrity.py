@@ -12,11 +12,11 @@ from distill.labels.commit import Commit, read_rejects
 from distill.labels.contract import Contract
 from distill.labels.encoding import label_validity
 from distill.labels.files import read_data
-from distill.labels.manifest import Line, commit_key
+from distill.labels.manifest import ManifestEntry, commit_key
 from distill.storage.base import ObjectMissingError, Storage
 
 
-def what_is_wrong(folder: Storage, contract: Contract, line: Line) -> str | None:
+def integrity_problem(folder: Storage, contract: Contract, line: ManifestEntry) -> str | None:
     """What is wrong with a committed fragment of the label set in `folder`; None where it is whole."""
     key = commit_key(line.fragment, line.generation)
     try:
@@ -36,7 +36,7 @@ def what_is_wrong(folder: Storage, contract: Contract, line: Line) -> str | None
         return str(error)
 
 
-def _misfit(table: pa.Table, contract: Contract, line: Line, rejects: int, where: str) -> str | None:
+def _misfit(table: pa.Table, contract: Contract, line: ManifestEntry, rejects: int, where: str) -> str | None:
     """Where whole bytes still are not what the contract and the commit say."""
     if len(table) != line.rows:
         return f"{where} has {len(table)} rows, where {line.rows} were committed."

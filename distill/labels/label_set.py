@@ -27,11 +27,19 @@ from distill.core.schema import unseal
 from distill.labels.commit import Commit, read_labels
 from distill.labels.contract import Contract
 from distill.labels.identity import label_set_digest
-from distill.labels.integrity import what_is_wrong
-from distill.labels.manifest import Line, Manifest, commit_key, fragment_code, join_lines, lines_table, parsed_code
+from distill.labels.integrity import integrity_problem
+from distill.labels.manifest import (
+    Manifest,
+    ManifestEntry,
+    commit_key,
+    entries_table,
+    fragment_code,
+    join_entries,
+    parsed_code,
+)
 from distill.labels.objects import found_attempts, newer_commits, other_attempts
-from distill.labels.pending import Left, Mended, covered_rows, find_left, find_misplaced
-from distill.labels.segments import SEGMENT_LINES, Segments
+from distill.labels.pending import PendingFragments, Replaced, covered_rows, find_misplaced, find_pending
+from distill.labels.segments import SEGMENT_ENTRIES, Segments
 from distill.pools.inventory import Inventory
 from distill.storage.base import Storage
 
@@ -48,13 +56,13 @@ class LabelSet:
         self.name = name
         self.version = version
         self._segments = Segments(folder.folder("manifest"))
-        self._rolled = join_lines([])
-        self._fresh: list[Line] = []
+        self._rolled = join_entries([])
+        self._fresh: list[ManifestEntry] = []
         self._shards: npt.NDArray[np.int64] | None = None
         """Whose lines are seen: the live ones of the inventory, not those that another driver has listed since."""
         self._rolled_at = time.monotonic()
         self._mending = False
-        self._unreadable: dict[int, Mended] = {}
+        self._unreadable: dict[int, Replaced] = {}
         """Damaged commits that nothing stands for yet, by fragment code."""
         self._trusted = False
         """Whether commits were not looked for, since the manifest covers the pool."""
@@ -62,7 +70,7 @@ class LabelSet:
     @cached_property
     def lines(self) -> Manifest:
         """Committed fragments in (shard, row) order, of live shards alone where the inventory is known."""
-        table = join_lines([self._rolled, lines_table(self._fresh)]) if self._fresh else self._rolled
+        table = join_entries([self._rolled, entries_table(self._fresh)]) if self._fresh else self._rolled
         seen = None if self._shards is None else np.isin(table["shard"].to_numpy(), self._shards)
         return Manifest(table if seen is None or seen.all() else table.filter(pa.array(seen)))
 
@@ -180,10 +188,10 @@ class LabelSet:
 
     def write_manifest(self) -> None:
         """Roll the commits up that no segment has yet; another driver's segment is never overwritten."""
-        for start in range(0, len(self._fresh), SEGMENT_LINES):
-            part = lines_table(self._fresh[start : start + SEGMENT_LINES])
+        for start in range(0, len(self._fresh), SEGMENT_ENTRIES):
+            part = entries_table(self._fresh[start : start + SEGMENT_ENTRIES])
             self._segments.append(part)
-            self._rolled = join_lines([self._rolled, part])
+            self._rolled = join_entries([self._rolled, part])
         self._fresh, self._rolled_at = [], time.monotonic()
 
     def tidy_manifest(self) -> None:
@@ -191,14 +199,14 @@ class LabelSet:
         if self._segments.are_many(len(self._rolled)):
             self._segments.replace(Manifest(self._rolled))
 
-    def lost(self) -> list[Line]:
+    def lost(self) -> list[ManifestEntry]:
         """Committed fragments whose data or rejects are gone or of another size: one LIST held against the lines."""
         lost = self._lost()
         if lost and self._trusted:  # a mend may be committed that was not rolled up
             lost = self._read_newer()._lost()
         return lost
 
-    def _lost(self) -> list[Line]:
+    def _lost(self) -> list[ManifestEntry]:
         lines = self.lines
         whole = found_attempts(self.folder.folder("data"), lines, lines.column("bytes"))
         rejected = lines.column("rejected") > 0
@@ -206,22 +214,22 @@ class LabelSet:
             whole &= ~rejected | found_attempts(self.folder.folder("rejects"), lines)
         return [lines[int(place)] for place in np.flatnonzero(~whole)]
 
-    def left(self, inventory: Inventory, fragment_rows: int, lost: Iterable[Line] = ()) -> Left:
+    def left(self, inventory: Inventory, fragment_rows: int, lost: Iterable[ManifestEntry] = ()) -> PendingFragments:
         """Fragments without a readable commit, and lost ones."""
-        again: dict[int, Mended] = {
+        again: dict[int, Replaced] = {
             fragment_code(line.shard, line.number): (line.generation, line.sha256) for line in lost
         }
-        return find_left(self.lines, inventory, fragment_rows, self._unreadable | again)
+        return find_pending(self.lines, inventory, fragment_rows, self._unreadable | again)
 
-    def damaged(self) -> Iterator[tuple[Line, bool]]:
+    def damaged(self) -> Iterator[tuple[ManifestEntry, bool]]:
         """Every committed fragment, read whole, and whether anything of it is damaged."""
         lines = iter(self.lines)
         with ThreadPoolExecutor(_READ_THREADS) as threads:
             while part := list(itertools.islice(lines, _CHECKED_AT_ONCE)):
                 yield from zip(part, threads.map(self._is_damaged, part), strict=True)
 
-    def _is_damaged(self, line: Line) -> bool:
-        return what_is_wrong(self.folder, self._contract, line) is not None
+    def _is_damaged(self, line: ManifestEntry) -> bool:
+        return integrity_problem(self.folder, self._contract, line) is not None
 
     def other_attempts(self) -> Iterator[tuple[str, int]]:
         """Key and size of data and rejects which attempts wrote that lost, or that were mended; none of a fragment that is to be mended."""
@@ -240,11 +248,11 @@ class LabelSet:
         """URLs of manifest segments that could not be read."""
         return self._segments.damaged
 
-    def misplaced(self, inventory: Inventory, fragment_rows: int) -> Iterator[Line]:
+    def misplaced(self, inventory: Inventory, fragment_rows: int) -> Iterator[ManifestEntry]:
         """Committed fragments of other rows than the inventory lists."""
         return find_misplaced(self.lines, inventory, fragment_rows)
 
-    def read(self, line: Line) -> pa.Table:
+    def read(self, line: ManifestEntry) -> pa.Table:
         """One fragment's label columns. Raises StorageError."""
         return read_labels(self.folder, line.data, line.xxh3, self._contract)
 

@@ -34,7 +34,7 @@ _AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class ManifestEntry:
     """One committed fragment. Digests and ids are hex."""
 
     shard: int
@@ -74,12 +74,12 @@ class Line:
         return rejects_key(self.fragment, self.attempt) if self.rejected else None
 
 
-class Manifest(Sequence[Line]):
+class Manifest(Sequence[ManifestEntry]):
     """Lines in (shard, row) order; of two generations of a fragment, the higher."""
 
     def __init__(self, table: pa.Table) -> None:
         """`table` under `MANIFEST`, in any order, generations of a fragment side by side or not."""
-        self._table = join_lines([table])
+        self._table = join_entries([table])
         codes = fragment_codes(self._integers("shard"), self._integers("number"))
         order = np.lexsort((self._integers("generation"), codes))
         last = np.append(codes[order][1:] != codes[order][:-1], True) if len(order) else np.zeros(0, np.bool_)
@@ -90,15 +90,15 @@ class Manifest(Sequence[Line]):
     def __len__(self) -> int:
         return len(self._order)
 
-    def __iter__(self) -> Iterator[Line]:
+    def __iter__(self) -> Iterator[ManifestEntry]:
         for start in range(0, len(self), _AT_ONCE):
             yield from self._lines(self._order[start : start + _AT_ONCE])
 
     @overload
-    def __getitem__(self, place: int) -> Line: ...
+    def __getitem__(self, place: int) -> ManifestEntry: ...
     @overload
-    def __getitem__(self, place: slice) -> list[Line]: ...
-    def __getitem__(self, place: int | slice) -> Line | list[Line]:
+    def __getitem__(self, place: slice) -> list[ManifestEntry]: ...
+    def __getitem__(self, place: int | slice) -> ManifestEntry | list[ManifestEntry]:
         if isinstance(place, slice):
             return self._lines(self._order[place])
         return self._lines(self._order[[place]])[0]
@@ -143,12 +143,12 @@ class Manifest(Sequence[Line]):
         found = np.minimum(np.searchsorted(self.codes, codes), len(self) - 1)
         return np.where(self.codes[found] == codes, found, -1)
 
-    def find(self, fragment: str) -> Line | None:
+    def find(self, fragment: str) -> ManifestEntry | None:
         """The line of one fragment, if there is one."""
         place = int(self.places(np.array([parsed_code(fragment)]))[0])
         return self[place] if place >= 0 else None
 
-    def of_shard(self, shard: int) -> list[Line]:
+    def of_shard(self, shard: int) -> list[ManifestEntry]:
         """The lines of one shard, in row order."""
         first, last = np.searchsorted(self.codes, [shard << _NUMBER_BITS, (shard + 1) << _NUMBER_BITS])
         return self[int(first) : int(last)]
@@ -167,11 +167,11 @@ class Manifest(Sequence[Line]):
     def _integers(self, name: str) -> Integers:
         return np.asarray(self._table[name].to_numpy(), np.int64)
 
-    def _lines(self, places: Integers) -> list[Line]:
-        return table_lines(self._table.take(pa.array(places)))
+    def _lines(self, places: Integers) -> list[ManifestEntry]:
+        return table_entries(self._table.take(pa.array(places)))
 
 
-def join_lines(tables: Iterable[pa.Table]) -> pa.Table:
+def join_entries(tables: Iterable[pa.Table]) -> pa.Table:
     """Tables of lines as one without chunks. A text has few distinct values: it takes four bytes a line instead of a hundred."""
     packed = [table if table.schema == _PACKED else table.cast(_PACKED) for table in tables if len(table)]
     joined = pa.concat_tables(packed or [_PACKED.empty_table()])
@@ -185,7 +185,7 @@ def join_lines(tables: Iterable[pa.Table]) -> pa.Table:
     return pa.Table.from_arrays(whole, schema=_PACKED)
 
 
-def lines_table(lines: Iterable[Line]) -> pa.Table:
+def entries_table(lines: Iterable[ManifestEntry]) -> pa.Table:
     """Lines as the manifest stores them."""
     rows = [{name: getattr(line, name) for name in MANIFEST.names} for line in lines]
     for row in rows:
@@ -193,9 +193,9 @@ def lines_table(lines: Iterable[Line]) -> pa.Table:
     return pa.Table.from_pylist(rows, MANIFEST)
 
 
-def table_lines(table: pa.Table) -> list[Line]:
-    """The inverse of `lines_table`."""
-    return [Line(**{**row, **{name: row[name].hex() for name in _HEX}}) for row in table.to_pylist()]
+def table_entries(table: pa.Table) -> list[ManifestEntry]:
+    """The inverse of `entries_table`."""
+    return [ManifestEntry(**{**row, **{name: row[name].hex() for name in _HEX}}) for row in table.to_pylist()]
 
 
 def fragment_codes(shard: npt.NDArray[Any], number: npt.NDArray[Any]) -> Integers:

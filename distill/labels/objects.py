@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labels.manifest import Manifest, parsed_code
-from distill.storage.base import Entry, Storage
+from distill.storage.base import ObjectMeta, Storage
 
 _AT_ONCE = 2_000
 _COMMIT = re.compile(r"(\d{6,}-\d{6,})\.(\d+)\.json")
@@ -44,7 +44,7 @@ def found_attempts(
     return found
 
 
-def other_attempts(folder: Storage, lines: Manifest) -> Iterator[Entry]:
+def other_attempts(folder: Storage, lines: Manifest) -> Iterator[ObjectMeta]:
     """Attempts in `folder` of fragments that are committed under another one."""
     attempts = lines.digests("attempt")
     for listed in _listed(folder, _ATTEMPT):
@@ -53,12 +53,12 @@ def other_attempts(folder: Storage, lines: Manifest) -> Iterator[Entry]:
                 yield entry
 
 
-def _listed(folder: Storage, name: re.Pattern[str]) -> Iterator[list[tuple[Entry, re.Match[str]]]]:
+def _listed(folder: Storage, name: re.Pattern[str]) -> Iterator[list[tuple[ObjectMeta, re.Match[str]]]]:
     """Objects of that name, some thousand at a time; what is named otherwise is not ours."""
     ours = ((entry, said) for entry in folder.walk() if (said := name.fullmatch(entry.key)))
     while part := list(itertools.islice(ours, _AT_ONCE)):
         yield part
 
 
-def _codes(listed: list[tuple[Entry, re.Match[str]]]) -> npt.NDArray[np.int64]:
+def _codes(listed: list[tuple[ObjectMeta, re.Match[str]]]) -> npt.NDArray[np.int64]:
     return np.array([parsed_code(said[1]) for _, said in listed], np.int64)

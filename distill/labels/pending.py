@@ -11,26 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from distill.labels.commit import Claim
-from distill.labels.manifest import Line, Manifest, fragment_code, fragment_codes
+from distill.labels.commit import WriteIntent
+from distill.labels.manifest import Manifest, ManifestEntry, fragment_code, fragment_codes
 from distill.pools.fragments import WHOLE, FragmentTable
 from distill.pools.inventory import Inventory, Shard
 
 _AT_ONCE = 4_096
 
-Mended = tuple[int, str | None]
+Replaced = tuple[int, str | None]
 """Generation of the commit that counts no more, and the sha256 of its data where that is known."""
 
 
 @dataclass(frozen=True, eq=False)
-class Left:
+class PendingFragments:
     """Some fragments of a pool, and the claim that each is labelled under."""
 
     inventory: Inventory
     cut: FragmentTable
     places: npt.NDArray[np.int64]
     """In `cut`, ascending."""
-    again: Mapping[int, Mended]
+    again: Mapping[int, Replaced]
     """Those that are labelled again, by code."""
 
     def __len__(self) -> int:
@@ -41,7 +41,7 @@ class Left:
         """Of all those fragments."""
         return int(self.cut.rows[self.places].sum())
 
-    def __iter__(self) -> Iterator[tuple[Shard, Claim, int | None]]:
+    def __iter__(self) -> Iterator[tuple[Shard, WriteIntent, int | None]]:
         """Shard, claim and large row group of each, in (shard, row) order; those labelled again in the next generation."""
         cut, shard = self.cut, None
         for first in range(0, len(self.places), _AT_ONCE):
@@ -51,20 +51,22 @@ class Left:
                 shard = shard if shard is not None and shard.number == mine else self.inventory.shard(mine)
                 yield shard, self._claim(shard, number, start, rows), None if group == WHOLE else group
 
-    def _claim(self, shard: Shard, number: int, start: int, rows: int) -> Claim:
+    def _claim(self, shard: Shard, number: int, start: int, rows: int) -> WriteIntent:
         generation, replaces = self.again.get(fragment_code(shard.number, number), (-1, None))
-        return Claim(shard.number, number, shard.id, start, rows, generation + 1, replaces)
+        return WriteIntent(shard.number, number, shard.id, start, rows, generation + 1, replaces)
 
 
-def find_left(lines: Manifest, inventory: Inventory, fragment_rows: int, again: Mapping[int, Mended]) -> Left:
+def find_pending(
+    lines: Manifest, inventory: Inventory, fragment_rows: int, again: Mapping[int, Replaced]
+) -> PendingFragments:
     """Fragments of `inventory` that have no line, or are labelled `again`."""
     cut = inventory.fragment_table(fragment_rows)
     codes = fragment_codes(cut.shard, cut.number)
     missing = lines.places(codes) < 0
-    return Left(inventory, cut, np.flatnonzero(missing | np.isin(codes, list(again))), again)
+    return PendingFragments(inventory, cut, np.flatnonzero(missing | np.isin(codes, list(again))), again)
 
 
-def find_misplaced(lines: Manifest, inventory: Inventory, fragment_rows: int) -> Iterator[Line]:
+def find_misplaced(lines: Manifest, inventory: Inventory, fragment_rows: int) -> Iterator[ManifestEntry]:
     """Lines of other rows than the fragment that they name, or of another file than its shard."""
     cut = inventory.fragment_table(fragment_rows)
     codes = fragment_codes(cut.shard, cut.number)

@@ -18,12 +18,12 @@ import pyarrow as pa
 
 from distill.core.errors import StorageError
 from distill.core.schema import MANIFEST, bytes_table, table_bytes, table_note
-from distill.labels.manifest import Manifest, join_lines
+from distill.labels.manifest import Manifest, join_entries
 from distill.storage.base import ObjectMissingError, Storage
 
 log = logging.getLogger(__name__)
 
-SEGMENT_LINES = 1_000
+SEGMENT_ENTRIES = 1_000
 """While labelling, a segment is written at the latest after so many commits."""
 _MOST_LINES = 6_000
 """About 130 bytes a line; a segment must stay under the 1 MiB of a conditional put."""
@@ -87,7 +87,7 @@ class Segments:
 
     def _read_listed(self) -> pa.Table:
         self._known, self.damaged, self._spoken_for = sorted(self._listed(), key=lambda each: each.number), [], set()
-        joined = join_lines(self._newest_first())  # nobody else holds the pieces, so they go while they are joined
+        joined = join_entries(self._newest_first())  # nobody else holds the pieces, so they go while they are joined
         pa.default_memory_pool().release_unused()
         return joined
 
@@ -97,7 +97,7 @@ class Segments:
             if table is not None:
                 said = _RANGE.fullmatch(table_note(table))
                 self._spoken_for.update(range(int(said[1]), int(said[2]) + 1) if said else ())
-                yield join_lines([table.replace_schema_metadata(None)])
+                yield join_entries([table.replace_schema_metadata(None)])
 
     def _listed(self) -> Iterator[_Segment]:
         for entry in self.folder.walk():

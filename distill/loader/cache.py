@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 
-from distill.loader.dataset import Arrays, Source
+from distill.loader.dataset import Arrays, Dataset
 from distill.loader.disk_cache import DiskCache
 from distill.loader.sampler import Chunk
 
@@ -17,7 +17,7 @@ _numbers = itertools.count()
 class ChunkCache:
     """`cache(chunk)` → its arrays, which nobody may write to. For many threads."""
 
-    def __init__(self, source: Source, disk: DiskCache | None = None) -> None:
+    def __init__(self, source: Dataset, disk: DiskCache | None = None) -> None:
         self.source, self.disk = source, disk if source.remote else None
         self.held: dict[Chunk, Arrays] = {}
         self._held_bytes = 0

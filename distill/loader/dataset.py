@@ -23,14 +23,14 @@ from distill.core.errors import ContractError
 from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
 from distill.labels.label_set import LabelSet
-from distill.labels.manifest import Line
+from distill.labels.manifest import ManifestEntry
 from distill.loader.sample_weight import row_weights
 from distill.loader.sampler import WINDOW_CHUNKS, Chunk
 from distill.pools.features import Rows, decode_features, decode_target
-from distill.pools.formats.base import Taken
+from distill.pools.formats.base import RowBatch
 from distill.pools.inventory import Inventory
 from distill.pools.ngrams import ngram_places
-from distill.pools.row_cache import HELD_BYTES, Held, read_chunk
+from distill.pools.row_cache import CACHE_BYTES, RowCache, read_chunk
 from distill.spec.models import Ngrams
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features, ImageFeatures, TextFeatures
@@ -72,7 +72,7 @@ class TargetColumn:
 
 
 @dataclass(frozen=True)
-class Source:
+class Dataset:
     """Pools whose rows are seen together, and what is learned on them."""
 
     inventories: tuple[Inventory, ...]
@@ -112,8 +112,8 @@ class Source:
 
     @property
     def block_rows(self) -> int:
-        """Rows of a block (`Order`): about half of those whose row groups `pool.held` keeps decoded, since lanes do not end a block together."""
-        return max(1, HELD_BYTES // 2 // self.row_bytes)
+        """Rows of a block (`Sampler`): about half of those whose row groups `pool.held` keeps decoded, since lanes do not end a block together."""
+        return max(1, CACHE_BYTES // 2 // self.row_bytes)
 
     def fitting(self, rows: int, lanes: int = 1) -> int:
         """At most so many rows a chunk, and no more than memory holds of each lane's."""
@@ -151,7 +151,7 @@ class Source:
             return decoded.values
         return ngram_places(decoded.values, self.ngrams)
 
-    def _read(self, chunk: Chunk) -> tuple[Taken, Rows]:
+    def _read(self, chunk: Chunk) -> tuple[RowBatch, Rows]:
         targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
         rows, wanted = range(chunk.start, chunk.start + chunk.rows), (*self.features.columns, *targets)
         taken = read_chunk(self.inventories[chunk.pool], chunk.shard, rows, wanted)
@@ -193,10 +193,10 @@ def _rows_of(labels: LabelSet, chunk: Chunk) -> pa.Table:
     return pa.concat_tables(parts)
 
 
-_labels: Held[pa.Table] = Held(HELD_BYTES)
+_labels: RowCache[pa.Table] = RowCache(CACHE_BYTES)
 
 
-def _held(labels: LabelSet, line: Line) -> pa.Table:
+def _held(labels: LabelSet, line: ManifestEntry) -> pa.Table:
     """A fragment of which several chunks take parts."""
     return _labels.get((labels.folder.uri, line.data), lambda: labels.read(line), lambda table: int(table.nbytes))
 

@@ -12,21 +12,21 @@ from itertools import cycle
 import numpy as np
 
 from distill.loader.cache import ChunkCache
-from distill.loader.dataset import Arrays, Source
+from distill.loader.dataset import Arrays, Dataset
 from distill.loader.disk_cache import DiskCache
-from distill.loader.sampler import Order
-from distill.loader.shuffle import Share, WindowsAhead
+from distill.loader.sampler import Sampler
+from distill.loader.shuffle import Share, WindowPrefetcher
 
 _THREADS = 4
 
 
-class Feed:
+class Loader:
     """Yields the batches of one source, epoch after epoch, for the lanes of one worker."""
 
     def __init__(
         self,
-        source: Source,
-        order: Order,
+        source: Dataset,
+        order: Sampler,
         *,
         rank: int,
         workers: int,
@@ -57,7 +57,7 @@ class Feed:
         epoch, step = divmod(first_step, self.order.steps_per_epoch)
         batches: Iterator[Arrays] | None = None
         while True:
-            windows = WindowsAhead(self.order, epoch, self.lanes, step, load=self.cache, threads=self._reading)
+            windows = WindowPrefetcher(self.order, epoch, self.lanes, step, load=self.cache, threads=self._reading)
             lanes = [self._lane(windows, number) for number in range(len(self.lanes))]
             for _ in range(step, self.order.steps_per_epoch):
                 shares = [next(lane) for lane in lanes]
@@ -65,7 +65,7 @@ class Feed:
                 yield self._gathered(shares, next(batches))
             epoch, step = epoch + 1, 0
 
-    def _lane(self, windows: WindowsAhead, lane: int) -> Iterator[Share]:
+    def _lane(self, windows: WindowPrefetcher, lane: int) -> Iterator[Share]:
         """What one lane gives to each batch of an epoch; less than a share, or nothing, when its rows are over."""
         share: Share = []
         missing = self.order.lane_rows

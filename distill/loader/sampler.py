@@ -50,7 +50,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Order:
+class Sampler:
     """Chunks, lanes and a seed: everything that decides the order."""
 
     chunks: Sequence[Chunk]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.loader.dataset import Arrays
-from distill.loader.sampler import WINDOW_CHUNKS, Chunk, Order, Window
+from distill.loader.sampler import WINDOW_CHUNKS, Chunk, Sampler, Window
 
 Share = list[tuple[Arrays, npt.NDArray[np.int64]]]
 """What one lane gives to one batch: arrays of some chunks, and which of their rows."""
@@ -24,12 +24,12 @@ _Cut = tuple[Window, int, int]
 """A window, the lane's rows before it, and its first row that is wanted."""
 
 
-class WindowsAhead:
+class WindowPrefetcher:
     """One epoch of some lanes, from a step on. For one thread."""
 
     def __init__(
         self,
-        order: Order,
+        order: Sampler,
         epoch: int,
         lanes: Sequence[int],
         first_step: int,

@@ -1,6 +1,6 @@
 """Networks of the user's own in torch: made, asked for their width, and held against what training and loading take for granted.
 
-Other ranks, lanes, restarts and readers must have the very same network, so `require_teachable` refuses, before any work, a module
+Other ranks, lanes, restarts and readers must have the very same network, so `require_trainable` refuses, before any work, a module
 
 - that two constructions under one seed make differently: ranks would start from other weights;
 - that answers otherwise once another one's weights are loaded into it: something that it drew is neither parameter nor buffer;
@@ -27,7 +27,7 @@ from distill.spec.models import CustomModel
 _ROWS = 2
 
 
-def make_own(model: CustomModel, in_features: int, source: PythonFile, where: str) -> nn.Module:
+def make_custom(model: CustomModel, in_features: int, source: PythonFile, where: str) -> nn.Module:
     """The user's module. `where` is its key, for messages. Raises JobError, with the user's own lines where it raises."""
     made = source.load(model.name, where)
     if not (isinstance(made, type) and issubclass(made, nn.Module)):
@@ -43,7 +43,7 @@ def make_own(model: CustomModel, in_features: int, source: PythonFile, where: st
     return module
 
 
-def own_width(module: nn.Module, model: CustomModel, in_features: int, where: str) -> int:
+def custom_width(module: nn.Module, model: CustomModel, in_features: int, where: str) -> int:
     """H: what the module makes of two rows. Raises JobError where it is not (B, H)."""
     was = module.training
     answered = _asked(module.eval(), model, in_features, where)
@@ -51,7 +51,7 @@ def own_width(module: nn.Module, model: CustomModel, in_features: int, where: st
     return answered.shape[1]
 
 
-def require_teachable(make: Callable[[int], nn.Module], model: CustomModel, in_features: int, where: str) -> None:
+def require_trainable(make: Callable[[int], nn.Module], model: CustomModel, in_features: int, where: str) -> None:
     """Refuse a module that others would not have alike; `make(seed)` makes one. Raises JobError."""
     first, again, other = make(0), make(0), make(1)
     mine, theirs = first.state_dict(), again.state_dict()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OwnLoss:
+class CustomLossCall:
     """Which function of which file."""
 
     file: PythonFile
@@ -27,7 +27,7 @@ class OwnLoss:
     """The term in words, or its key."""
 
 
-def own_loss(loss: OwnLoss, mine: Tensor, taught: Tensor, known_B: Tensor) -> Tensor:
+def call_custom_loss(loss: CustomLossCall, mine: Tensor, taught: Tensor, known_B: Tensor) -> Tensor:
     """What it says of each row, (B,), and 0 where it is not asked. Raises TrainingError."""
     if not known_B.any():
         return mine.flatten(1).sum(dim=1) * 0
@@ -35,7 +35,7 @@ def own_loss(loss: OwnLoss, mine: Tensor, taught: Tensor, known_B: Tensor) -> Te
     return made.new_zeros(len(mine)).masked_scatter(known_B, made)
 
 
-def asked(loss: OwnLoss, mine: Tensor, taught: Tensor) -> Tensor:
+def asked(loss: CustomLossCall, mine: Tensor, taught: Tensor) -> Tensor:
     """Its answer, one number a row. Raises TrainingError."""
     import torch
 

@@ -29,7 +29,7 @@ class _Headed(Protocol):
     def model(self) -> Network | None: ...
 
 
-def own_models(trunk: Network, heads: Mapping[str, _Headed]) -> dict[str, CustomModel]:
+def custom_models(trunk: Network, heads: Mapping[str, _Headed]) -> dict[str, CustomModel]:
     """Those networks that are the user's own, of a trunk and of heads."""
     named = {TRUNK: trunk, **{head_key(name): head.model for name, head in heads.items()}}
     return {key: model for key, model in named.items() if isinstance(model, CustomModel)}

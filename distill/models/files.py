@@ -27,7 +27,7 @@ from distill.core.errors import JobError, MissingExtraError, StorageError
 from distill.core.schema import digest
 from distill.models.record import METRICS
 from distill.spec.uris import CACHE, HUB, is_hub
-from distill.storage.base import Entry, is_hidden
+from distill.storage.base import ObjectMeta, is_hidden
 from distill.storage.open import is_remote, open_storage
 
 _UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack", ".py")
@@ -115,7 +115,7 @@ def _fetched(uri: str) -> Path:
     return folder / entries[0].key if is_file else folder
 
 
-def _listed(uri: str) -> list[Entry]:
+def _listed(uri: str) -> list[ObjectMeta]:
     return [entry for entry in open_storage(uri).list_objects() if _is_kept(entry.key)]
 
 
@@ -134,7 +134,7 @@ def _once(name: str, fetch: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _fetch_objects(uri: str, entries: list[Entry], folder: Path) -> None:
+def _fetch_objects(uri: str, entries: list[ObjectMeta], folder: Path) -> None:
     storage = open_storage(uri)
     for entry in entries:
         target = folder / entry.key

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.core.errors import JobError
-from distill.models.custom import make_own, own_width, require_teachable
+from distill.models.custom import custom_width, make_custom, require_trainable
 from distill.models.custom_source import TRUNK, head_key
 from distill.models.record import NetworkPlan
 from distill.pools.features import writable
@@ -70,10 +70,10 @@ def build_network(plan: NetworkPlan, seed: int = 0) -> MultiHead:
         return MultiHead(plan)
 
 
-def require_own_teachable(plan: NetworkPlan) -> None:
+def require_custom_trainable(plan: NetworkPlan) -> None:
     """Refuse networks of the user's own that others would not have alike, before any work. Raises JobError."""
     for key, model in plan.own.items():
-        require_teachable(partial(_seeded, plan, key, model), model, plan.in_features, key)
+        require_trainable(partial(_seeded, plan, key, model), model, plan.in_features, key)
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -122,8 +122,8 @@ def _made(plan: NetworkPlan, key: str, model: Network) -> tuple[nn.Module, int]:
     if not isinstance(model, CustomModel):
         width = trunk_width(model, plan.in_features, key)
         return _trunk(model, plan.in_features), width
-    module = make_own(model, plan.in_features, plan.code[key], key)
-    return module, own_width(module, model, plan.in_features, key)
+    module = make_custom(model, plan.in_features, plan.code[key], key)
+    return module, custom_width(module, model, plan.in_features, key)
 
 
 def _seeded(plan: NetworkPlan, key: str, model: Network, seed: int) -> nn.Module:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from distill.core.errors import StorageError
 from distill.core.schema import canonical, seal, unseal
-from distill.models.custom_source import Code, own_models, revision_of
+from distill.models.custom_source import Code, custom_models, revision_of
 from distill.spec.models import CustomModel, Network
 from distill.spec.outputs import Outputs
 from distill.storage.base import Storage
@@ -48,7 +48,7 @@ class NetworkPlan:
     @property
     def own(self) -> dict[str, CustomModel]:
         """The networks of the user's own, by their keys."""
-        return own_models(self.model, self.heads)
+        return custom_models(self.model, self.heads)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values for JSON."""

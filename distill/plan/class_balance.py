@@ -19,12 +19,12 @@ from distill.loader.sample_weight import balancing_weights
 from distill.plan.identity import whole_labels
 from distill.plan.labelers import prepare_labels
 from distill.plan.outputs import pool_outputs
-from distill.plan.remember import kept
+from distill.plan.remember import remember
 from distill.pools.open_pool import OpenPool
 from distill.pools.target_counts import target_counts
 from distill.spec.students import ClassBalance, Term
 
-Counts = npt.NDArray[np.int64]
+RequestCounts = npt.NDArray[np.int64]
 
 
 def class_weights(job: Job, term: Term, pools: Sequence[OpenPool]) -> tuple[float, ...]:
@@ -34,17 +34,17 @@ def class_weights(job: Job, term: Term, pools: Sequence[OpenPool]) -> tuple[floa
     return balancing_weights(np.sum(each, axis=0), term.row_weight.power)
 
 
-def _labelled(job: Job, name: str, pool: OpenPool) -> Counts:
+def _labelled(job: Job, name: str, pool: OpenPool) -> RequestCounts:
     _, contract = prepare_labels(job, name)
     labels = whole_labels(job, name, pool, contract)
     return _kept(job, ["labels", contract.width, labels.label_hash], lambda: class_counts(labels, contract))
 
 
-def _known(job: Job, pool: OpenPool) -> Counts:
+def _known(job: Job, pool: OpenPool) -> RequestCounts:
     outputs, target = pool_outputs(job, pool.name), str(pool.spec.target)
     counted = ["target", pool.inventory.content, target, list(outputs.classes)]
     return _kept(job, counted, lambda: target_counts(pool.inventory, target, outputs, job.fragment_rows))
 
 
-def _kept(job: Job, counted: Sequence[object], count: Callable[[], Counts]) -> Counts:
-    return np.array(kept(job, "counts", counted, lambda: count().tolist()), np.int64)
+def _kept(job: Job, counted: Sequence[object], count: Callable[[], RequestCounts]) -> RequestCounts:
+    return np.array(remember(job, "counts", counted, lambda: count().tolist()), np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distill.job.job import Job
-from distill.models.custom_source import TRUNK, Code, own_models
+from distill.models.custom_source import TRUNK, Code, custom_models
 from distill.spec.models import CustomModel
 from distill.spec.students import Student
 
@@ -12,7 +12,7 @@ def student_code(job: Job, student: Student, where: str) -> Code:
     """The sources of a student's own networks; `where` is the student's key. Raises JobError."""
     return {
         key: job.custom_source(model, f"{where}.{key}")
-        for key, model in own_models(student.model, student.heads).items()
+        for key, model in custom_models(student.model, student.heads).items()
     }
 
 

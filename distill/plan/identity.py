@@ -17,7 +17,7 @@ from distill.job.sweep import Variant
 from distill.labels.contract import Contract
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
-from distill.models.custom_source import TRUNK, head_key, identity_of, own_models
+from distill.models.custom_source import TRUNK, custom_models, head_key, identity_of
 from distill.models.files import identify_model
 from distill.models.record import ModelRecord, read_record
 from distill.plan.code import fit_code, student_code
@@ -190,7 +190,7 @@ def _plain_student(job: Job, student: Student, where: str) -> dict[str, Any]:
     code = student_code(job, student, where)
     own = {
         key: identity_of(model, code[key], f"{where}.{key}")
-        for key, model in own_models(student.model, student.heads).items()
+        for key, model in custom_models(student.model, student.heads).items()
     }
     plain = without_usual(student.model_dump(mode="json", exclude={"training", "terms", "early_stop"}), _USUAL)
     plain["model"] = own.get(TRUNK, plain["model"])

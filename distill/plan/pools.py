@@ -8,8 +8,8 @@ from dataclasses import asdict
 from distill.core.errors import PoolError
 from distill.job.job import Job
 from distill.plan.outputs import pool_outputs
-from distill.plan.remember import kept
-from distill.pools.footers import ReadFooters, read_footers
+from distill.plan.remember import remember
+from distill.pools.file_stats import ReadFileStats, read_file_stats
 from distill.pools.formats.base import check_columns, check_keys
 from distill.pools.inventory import Inventory, read_inventory
 from distill.pools.open_pool import OpenPool
@@ -18,7 +18,7 @@ from distill.spec.models import Cnn
 from distill.storage.open import open_storage
 
 
-def open_pool(job: Job, name: str, *, read: ReadFooters = read_footers) -> OpenPool:
+def open_pool(job: Job, name: str, *, read: ReadFileStats = read_file_stats) -> OpenPool:
     """List a pool, once a job, and hold the list against its inventory; `read` reads new files. Raises PoolError."""
     key = ("pool", name)
     if key not in job.memo:
@@ -48,7 +48,7 @@ def _problems(job: Job, name: str) -> list[str]:
         shapes = _shapes(job, name)
         spec = pool.spec.model_dump(mode="json", include={"features", "target", "keys", "format"})
         looked_for = [spec, asdict(pool_outputs(job, name)), shapes]
-        kept(job, "checks", [pool.inventory.content, looked_for], lambda: _look(job, pool, shapes))
+        remember(job, "checks", [pool.inventory.content, looked_for], lambda: _look(job, pool, shapes))
     except PoolError as error:
         return [str(error)]
     return []

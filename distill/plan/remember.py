@@ -10,7 +10,7 @@ from distill.job.job import Job
 from distill.storage.open import open_storage
 
 
-def kept(job: Job, folder: str, of: Sequence[object], find: Callable[[], Any]) -> Any:
+def remember(job: Job, folder: str, of: Sequence[object], find: Callable[[], Any]) -> Any:
     """What `find` says, plain as JSON, asked once for one `of`; who asks at the same time writes the same. Raises what `find` raises, StorageError."""
     place, key = open_storage(job.root_uri).folder(folder), digest(list(of))[:32]
     memo = (folder, key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from distill.job.job import Job
-from distill.loader.dataset import LabelColumn, Source, TargetColumn
+from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.plan.class_balance import class_weights
 from distill.plan.identity import whole_labels
 from distill.plan.labelers import prepare_labels
@@ -21,7 +21,7 @@ def pools_of(student: Student, term: Term) -> tuple[str, ...]:
     return student.on if term.label_set else (str(term.pool),)
 
 
-def lesson_sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict[tuple[str, ...], int]]:
+def plan_datasets(job: Job, student: Student) -> tuple[tuple[Dataset, ...], dict[tuple[str, ...], int]]:
     """One source for each group of pools that terms see together; where a group stands among them."""
     groups = list(
         dict.fromkeys(
@@ -35,11 +35,11 @@ def lesson_sources(job: Job, student: Student) -> tuple[tuple[Source, ...], dict
     return tuple(made), {pools: number for number, pools in enumerate(groups)}
 
 
-def source_of(job: Job, student: Student, pools: list[OpenPool], terms: Mapping[str, Term]) -> Source:
+def source_of(job: Job, student: Student, pools: list[OpenPool], terms: Mapping[str, Term]) -> Dataset:
     """Rows of pools as a student sees them, with what terms learn of them, by column."""
     columns = {name: _column(job, term, pools) for name, term in terms.items()}
     inventories = tuple(pool.inventory for pool in pools)
-    return Source(inventories, pools[0].features, pools[0].width, columns, ngrams_of(student.model))
+    return Dataset(inventories, pools[0].features, pools[0].width, columns, ngrams_of(student.model))
 
 
 def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:

@@ -17,19 +17,19 @@ from dataclasses import dataclass, replace
 
 from distill.job.job import Job
 from distill.job.sweep import Variant
-from distill.loader.dataset import Source
-from distill.loader.sampler import Order, cut_chunks
-from distill.models.custom_loss import OwnLoss
+from distill.loader.dataset import Dataset
+from distill.loader.sampler import Sampler, cut_chunks
+from distill.models.custom_loss import CustomLossCall
 from distill.models.custom_source import Code
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record
-from distill.plan.checks.losses import try_own_losses
-from distill.plan.checks.trial import require_one_width, try_own
+from distill.plan.checks.losses import check_custom_losses
+from distill.plan.checks.trial import check_network, require_one_width
 from distill.plan.code import fit_code, student_code
 from distill.plan.held_out import fit_student, held_out_term, usual_loss
 from distill.plan.identity import fit_folder, held_out_pins, student_folder, student_pins
 from distill.plan.outputs import head_outputs, pool_outputs, term_outputs
 from distill.plan.pools import open_pool
-from distill.plan.sources import lesson_sources, pools_of, source_of
+from distill.plan.sources import plan_datasets, pools_of, source_of
 from distill.plan.widths import head_widths, term_width
 from distill.spec.models import Fit, Training
 from distill.spec.outputs import Outputs
@@ -51,7 +51,7 @@ class TermPlan:
     target: bool
     positions: tuple[int, ...] | None
     """Where the source's classes stand in the head; None where they are the head's, in its order."""
-    own: OwnLoss | None = None
+    own: CustomLossCall | None = None
     """Where the loss is of the user's own."""
     ramp: Ramp | None = None
     projected: int | None = None
@@ -74,13 +74,13 @@ class TermPlan:
 class HeldOutPlan:
     """By which rows and what measure a training stops. The term is the only one of its source."""
 
-    source: Source
+    source: Dataset
     term: TermPlan
     stop: HeldOut
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingPlan:
     """Everything a training worker needs."""
 
     name: str
@@ -88,7 +88,7 @@ class Lesson:
     plan: NetworkPlan
     heads: Mapping[str, Outputs]
     terms: tuple[TermPlan, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[Dataset, ...]
     training: Training
     seed: int
     taught_by: Mapping[str, str]
@@ -99,14 +99,14 @@ class Lesson:
     """Rows that a lane gives to a step, by source."""
     held_out: HeldOutPlan | None = None
 
-    def order(self, source: int) -> Order:
+    def order(self, source: int) -> Sampler:
         """In which order the rows of one source are seen."""
         rows, lanes = self.sources[source], self.training.lanes
         chunks = cut_chunks(rows.groups, lanes, rows.fitting(self.most_chunk_rows, lanes))
-        return Order(chunks, lanes, self.lane_rows[source], self.seed, rows.block_rows)
+        return Sampler(chunks, lanes, self.lane_rows[source], self.seed, rows.block_rows)
 
 
-def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:
+def plan_fit(job: Job, name: str) -> TrainingPlan | ModelRecord:
     """The training of `fit.<name>`, or its record where it is done."""
     fit: Fit = job.fit[name]
     folder = fit_folder(job, name)
@@ -120,7 +120,7 @@ def fit_lesson(job: Job, name: str) -> Lesson | ModelRecord:
     return _lesson(job, asked, pins)
 
 
-def student_lesson(job: Job, variant: Variant) -> Lesson | ModelRecord:
+def plan_student(job: Job, variant: Variant) -> TrainingPlan | ModelRecord:
     """The training of a student, or its record where it is done. Raises ContractError where labels are missing or mean something else."""
     pins = student_pins(job, variant.spec)
     folder = student_folder(job, variant, pins)
@@ -143,16 +143,16 @@ class _Asked:
     code: Code
 
 
-def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
+def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> TrainingPlan:
     variant, heads, student = asked.variant, asked.heads, asked.variant.spec
     require_one_width(job, student.pools, asked.key)
-    sources, where = lesson_sources(job, student)
+    sources, where = plan_datasets(job, student)
     widths = head_widths(job, student, asked.key)
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}
     planned = {head: HeadPlan(widths[head], own[head]) for head in heads}
     plan = NetworkPlan(sources[0].width, student.model, planned, asked.code)
-    try_own(plan, f"{job.path}: {asked.key}")
-    try_own_losses(job, student, asked.key)
+    check_network(plan, f"{job.path}: {asked.key}")
+    check_custom_losses(job, student, asked.key)
     terms = tuple(
         _projected(
             job, student, term, _term(job, term, number, where[pools_of(student, term)], heads[term.head]), widths
@@ -168,7 +168,7 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> Lesson:
     if held_out is not None and student.early_stop is not None:
         said["early_stop"] = {"measure": held_out.term.said, "pins": held_out_pins(job, student.early_stop)}
     seed = student.seed if student.seed is not None else job.seed
-    return Lesson(
+    return TrainingPlan(
         variant.name,
         asked.folder.uri,
         plan,
@@ -200,7 +200,7 @@ def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> Term
     positions = None if classes == head.classes else tuple(head.positions[name] for name in classes)
     own = None
     if isinstance(term.loss, CustomLoss):
-        own = OwnLoss(job.custom_source(term.loss, f"terms.{number}.loss"), term.loss.name, said_of(term))
+        own = CustomLossCall(job.custom_source(term.loss, f"terms.{number}.loss"), term.loss.name, said_of(term))
     return TermPlan(
         said=said_of(term),
         column=str(number),

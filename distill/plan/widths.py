@@ -10,7 +10,7 @@ from distill.job.job import Job
 from distill.plan.held_out import held_out_term
 from distill.plan.outputs import head_outputs, labeler_width, pool_outputs, term_outputs
 from distill.plan.pools import open_pool
-from distill.plan.remember import kept
+from distill.plan.remember import remember
 from distill.spec.labels import Fitted
 from distill.spec.students import Student, Term
 
@@ -59,4 +59,4 @@ def term_width(job: Job, term: Term) -> int:
 def _target_width(job: Job, pool: str) -> int:
     opened = open_pool(job, pool)
     told = ["target width", opened.inventory.content, opened.spec.model_dump(mode="json", include={"target", "format"})]
-    return int(kept(job, "checks", told, lambda: opened.target_width(pool_outputs(job, pool))))
+    return int(remember(job, "checks", told, lambda: opened.target_width(pool_outputs(job, pool))))

@@ -13,12 +13,12 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from distill.pools.formats.base import Taken, groups_of
+from distill.pools.formats.base import RowBatch, groups_of
 from distill.pools.formats.registry import INDEXED, read_rows
 from distill.pools.inventory import Inventory
 from distill.storage.open import open_storage
 
-HELD_BYTES = 256 << 20
+CACHE_BYTES = 256 << 20
 
 Value = TypeVar("Value")
 
@@ -30,7 +30,7 @@ class _Slot(Generic[Value]):
     bytes: int = 0
 
 
-class Held(Generic[Value]):
+class RowCache(Generic[Value]):
     """The values that were asked for last, up to so many bytes together; for many threads, of which one makes a value and others wait for it."""
 
     def __init__(self, most_bytes: int) -> None:
@@ -58,14 +58,14 @@ class Held(Generic[Value]):
                 total -= self._slots.popitem(last=False)[1].bytes
 
 
-_rows: Held[Taken] = Held(HELD_BYTES)
+_rows: RowCache[RowBatch] = RowCache(CACHE_BYTES)
 
 
-def read_chunk(inventory: Inventory, shard: int, rows: range, columns: tuple[str, ...]) -> Taken:
+def read_chunk(inventory: Inventory, shard: int, rows: range, columns: tuple[str, ...]) -> RowBatch:
     """Rows of one listed shard, with `columns`. Raises PoolError, also where the file changed since it was listed."""
     found, files = inventory.shard(shard), open_storage(inventory.uri)
 
-    def taken(wanted: range) -> Taken:
+    def taken(wanted: range) -> RowBatch:
         return read_rows(files, found.key, wanted, columns, format=inventory.format, listed=found.id)
 
     groups = found.row_groups if inventory.format in INDEXED else (found.rows,)

@@ -16,12 +16,12 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError
 from distill.core.schema import INVENTORY, table_bytes
-from distill.pools.footers import ReadFooters, read_footers, require_readable
+from distill.pools.file_stats import ReadFileStats, read_file_stats, require_readable
 from distill.pools.formats.registry import pool_format
 from distill.pools.inventory import Inventory, read_inventory, segment_key
 from distill.pools.shard_id import shard_id
 from distill.spec.pools import Pool
-from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Entry, Storage, is_hidden
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, Storage, is_hidden
 from distill.storage.open import require_conditional_put
 
 log = logging.getLogger(__name__)
@@ -41,13 +41,13 @@ Row = dict[str, object]
 class _Changes:
     """What of a listing the inventory does not say."""
 
-    new: list[Entry]
-    changed: list[Entry]
+    new: list[ObjectMeta]
+    changed: list[ObjectMeta]
     vanished: list[str]
 
 
 def take_inventory(
-    root: Storage, pool: str, files: Storage, *, spec: Pool | None = None, read: ReadFooters = read_footers
+    root: Storage, pool: str, files: Storage, *, spec: Pool | None = None, read: ReadFileStats = read_file_stats
 ) -> Inventory:
     """The pool's inventory, with new segments for what was not there before.
 
@@ -83,12 +83,12 @@ def take_inventory(
     raise PoolError(f"pools.{pool}: other runs keep listing {files.uri} at the same time. Run the same command again.")
 
 
-def list_shards(files: Storage) -> list[Entry]:
+def list_shards(files: Storage) -> list[ObjectMeta]:
     """The files of a folder that no job calls a pool, by key. Raises PoolError where there is none."""
     return _walk(files)[0]
 
 
-def _walk(files: Storage, pool: str = "") -> tuple[list[Entry], int]:
+def _walk(files: Storage, pool: str = "") -> tuple[list[ObjectMeta], int]:
     """The files by key, and how many are hidden; `pool` is their name in a job."""
     everything = files.list_objects()
     markers = {entry.key for entry in everything} & set(_OUR_MARKERS)
@@ -107,7 +107,7 @@ def _walk(files: Storage, pool: str = "") -> tuple[list[Entry], int]:
     return found, len(everything) - len(found) - len(markers)
 
 
-def _changes(known: Mapping[str, tuple[int, str]], found: Sequence[Entry]) -> _Changes:
+def _changes(known: Mapping[str, tuple[int, str]], found: Sequence[ObjectMeta]) -> _Changes:
     vanished = sorted(known.keys() - {entry.key for entry in found})
     new = [entry for entry in found if entry.key not in known]
     changed = [entry for entry in found if entry.key in known and known[entry.key][1] != shard_id(entry)]

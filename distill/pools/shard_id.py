@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from distill.core.errors import PoolError
 from distill.core.schema import digest
-from distill.storage.base import Entry, ObjectMissingError, Storage
+from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
 
 
-def shard_id(entry: Entry) -> str:
+def shard_id(entry: ObjectMeta) -> str:
     """Digest of key, size and token: another content has another id."""
     return digest([entry.key, entry.size_bytes, entry.token])[:32]
 

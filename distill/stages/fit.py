@@ -17,7 +17,7 @@ from distill.labelers.base import Matrix
 from distill.labelers.class_attributes import class_attributes
 from distill.labelers.eszsl import EszslFit, Statistic
 from distill.labelers.holdout import Constants
-from distill.loader.dataset import Source, TargetColumn
+from distill.loader.dataset import Dataset, TargetColumn
 from distill.loader.sampler import Chunk
 from distill.models.files import identify_model
 from distill.models.record import ModelRecord, Trained, read_record, write_record
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class _Rows:
     """What is kept of one chunk's rows; what travels to the workers."""
 
-    source: Source
+    source: Dataset
     fit: EszslFit
 
     def __call__(self, chunk: Chunk) -> Statistic:
@@ -65,7 +65,7 @@ def fit_labeler(job: Job, name: str) -> Trained:
     attributes = class_attributes(rows, encoder)
     seen = np.array([classes.index(each) for each in target.classes])
     fit = EszslFit(spec.model, attributes, seen)
-    source = Source(
+    source = Dataset(
         (pool.inventory,), pool.features, pool.width, {"target": TargetColumn(str(pool.spec.target), target)}
     )
     fitted = _fit_rows(name, fit, source, job.fragment_rows)
@@ -104,7 +104,7 @@ class _Fitted:
     """Rows that the constants were chosen on."""
 
 
-def _fit_rows(name: str, fit: EszslFit, source: Source, most_rows: int) -> _Fitted:
+def _fit_rows(name: str, fit: EszslFit, source: Dataset, most_rows: int) -> _Fitted:
     """Sum over the rows, choose the constants on their sample, solve: all on the cluster."""
     every = source.chunks(most_rows)
     kept = fold(f"fit {name}, rows", _Rows(source, fit), every, fit.merge, unit="rows", size=lambda chunk: chunk.rows)

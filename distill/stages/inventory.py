@@ -16,9 +16,9 @@ from distill.core.progress import FILES
 from distill.engine.ray.fold import fold
 from distill.job.job import Job
 from distill.plan.pools import open_pool
-from distill.pools.footers import Footing, look_at, read_footers
+from distill.pools.file_stats import FileStats, read_file_stats, stats_of_files
 from distill.pools.formats.registry import INDEXED
-from distill.storage.base import Entry
+from distill.storage.base import ObjectMeta
 
 _MOST_FILES_HERE = 500
 _MOST_BYTES_HERE = 1 << 30
@@ -34,8 +34,8 @@ class _Look:
     uri: str
     format: str
 
-    def __call__(self, keys: Sequence[str]) -> list[Footing]:
-        return list(look_at(self.uri, keys, self.format))
+    def __call__(self, keys: Sequence[str]) -> list[FileStats]:
+        return list(stats_of_files(self.uri, keys, self.format))
 
 
 def list_pools(job: Job) -> None:
@@ -50,10 +50,10 @@ def list_pools(job: Job) -> None:
         raise PoolError("\n".join(problems))
 
 
-def _read_footers(title: str, uri: str, entries: Sequence[Entry], format: str) -> Sequence[Footing]:
+def _read_footers(title: str, uri: str, entries: Sequence[ObjectMeta], format: str) -> Sequence[FileStats]:
     size_bytes = 0 if format in INDEXED else sum(entry.size_bytes for entry in entries)
     if len(entries) <= _MOST_FILES_HERE and size_bytes <= _MOST_BYTES_HERE:
-        return read_footers(title, uri, entries, format)
+        return read_file_stats(title, uri, entries, format)
     keys = [entry.key for entry in entries]
     chunks = [keys[start : start + _FILES_AT_ONCE] for start in range(0, len(keys), _FILES_AT_ONCE)]
     return fold(title, _Look(uri, format), chunks, operator.add, unit=FILES, size=len)

@@ -37,7 +37,7 @@ from distill.models.custom_source import Code
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, record_from_plain
 from distill.pools.features import decode_features
-from distill.pools.formats.base import Copied, Rejected, Taken, check_columns
+from distill.pools.formats.base import Copied, Rejected, RowBatch, check_columns
 from distill.pools.formats.reader import RowReader
 from distill.pools.formats.registry import pool_format, read_footer, read_rows, without_ending
 from distill.pools.scan import list_shards
@@ -199,7 +199,7 @@ def _predict(student: _Student, files: Storage, key: str, form: str, made: Stora
     return Predicted(made.url(target), total, rejected, why)
 
 
-def _pieces(files: Storage, key: str, form: str, columns: Sequence[str], total: int) -> Iterator[tuple[int, Taken]]:
+def _pieces(files: Storage, key: str, form: str, columns: Sequence[str], total: int) -> Iterator[tuple[int, RowBatch]]:
     """All `total` rows of a file, each decoded once, behind the number of a piece's first. A file without rows is one piece, which has columns too."""
     if not total:
         yield 0, read_rows(files, key, range(0), columns, format=form)
@@ -214,7 +214,7 @@ def _target(key: str) -> str:
     return f"{without_ending(key)}.parquet"
 
 
-def _answered(student: _Student, taken: Taken, where: str) -> tuple[pa.Table, Rejected]:
+def _answered(student: _Student, taken: RowBatch, where: str) -> tuple[pa.Table, Rejected]:
     """A piece's output, and the rows of it that are rejected. Raises PoolError, which names the file."""
     answers, wrong = _asked(student, taken, where) if taken.table.num_columns else _nothing_asked(student)
     bad = np.isin(np.arange(len(taken.table)), list(wrong))
@@ -232,7 +232,7 @@ def _nothing_asked(student: _Student) -> tuple[_Answers, Rejected]:
     return {head: np.empty((0, width)) for head, width in student.record.widths.items()}, {}
 
 
-def _asked(student: _Student, taken: Taken, where: str) -> tuple[_Answers, Rejected]:
+def _asked(student: _Student, taken: RowBatch, where: str) -> tuple[_Answers, Rejected]:
     """What the network answers, (rows, width) a head, and the rows that have no answer. Raises PoolError."""
     try:
         decoded = decode_features(taken.table, student.features, student.record.in_features)

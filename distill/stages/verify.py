@@ -15,7 +15,7 @@ from distill.core.errors import DistillError
 from distill.core.progress import track
 from distill.job.job import Job
 from distill.labels.contract import Contract
-from distill.labels.integrity import what_is_wrong
+from distill.labels.integrity import integrity_problem
 from distill.labels.label_set import CONTRACT, LabelSet
 from distill.plan.identity import forget_labels, label_set
 from distill.plan.pools import known_inventory
@@ -85,7 +85,7 @@ def _contents(labels: LabelSet, contract: Contract, pool: str) -> Iterator[str]:
     rows, lines = labels.lines.rows, iter(labels.lines)
     with track(f"verify {labels.name} over {pool}", rows) as bar, ThreadPoolExecutor(_THREADS) as threads:
         while part := list(itertools.islice(lines, _AT_ONCE)):
-            problems = threads.map(lambda line: what_is_wrong(labels.folder, contract, line), part)
+            problems = threads.map(lambda line: integrity_problem(labels.folder, contract, line), part)
             for line, problem in zip(part, problems, strict=True):
                 bar.advance(line.rows)
                 if problem:

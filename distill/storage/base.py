@@ -29,7 +29,7 @@ class NotImplementedByStoreError(StorageError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class ObjectMeta:
     """One object of a listing. `token` changes when the object does (ETag; local: mtime in ns)."""
 
     key: str
@@ -47,11 +47,11 @@ class Storage(ABC):
         """The folder below this one."""
 
     @abstractmethod
-    def walk(self) -> Iterator[Entry]:
+    def walk(self) -> Iterator[ObjectMeta]:
         """All objects at or below this folder, in no order; the folder may be one object itself."""
 
     @abstractmethod
-    def entry(self, key: str) -> Entry:
+    def entry(self, key: str) -> ObjectMeta:
         """What a listing says of one object. Raises ObjectMissingError."""
 
     @abstractmethod
@@ -98,7 +98,7 @@ class Storage(ABC):
             )
         return self.create(key, content) or self.read_or_none(key) == content
 
-    def list_objects(self) -> list[Entry]:
+    def list_objects(self) -> list[ObjectMeta]:
         """All objects below this folder, sorted by key."""
         return sorted(self.walk(), key=lambda entry: entry.key)
 

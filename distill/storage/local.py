@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from distill.core.errors import StorageError
-from distill.storage.base import Entry, ObjectMissingError, Storage
+from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
 from distill.storage.request_counts import count
 
 _TEMPORARY = ".distill-"
@@ -41,14 +41,14 @@ class LocalStorage(Storage):
     def folder(self, *names: str) -> LocalStorage:
         return LocalStorage(self.path.joinpath(*names))
 
-    def walk(self) -> Iterator[Entry]:
+    def walk(self) -> Iterator[ObjectMeta]:
         count("list")
         for number, entry in enumerate(self._entries(), 1):
             yield entry
             if number % _PAGE_ENTRIES == 0:
                 count("list")
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[ObjectMeta]:
         if self.path.is_file():
             yield self._entry(self.path, self.path.name)
             return
@@ -63,7 +63,7 @@ class LocalStorage(Storage):
                         if os.path.islink(file) or not isinstance(error, FileNotFoundError):
                             raise _told(error) from None
 
-    def entry(self, key: str) -> Entry:
+    def entry(self, key: str) -> ObjectMeta:
         count("get")
         try:
             return self._entry(self._file(key), key)
@@ -133,9 +133,9 @@ class LocalStorage(Storage):
         return self.path if self.path.is_file() and key == self.path.name else self.path / key
 
     @staticmethod
-    def _entry(file: Path | str, key: str) -> Entry:
+    def _entry(file: Path | str, key: str) -> ObjectMeta:
         status = os.stat(file)
-        return Entry(key, status.st_size, str(status.st_mtime_ns))
+        return ObjectMeta(key, status.st_size, str(status.st_mtime_ns))
 
 
 class _Counted(io.FileIO):

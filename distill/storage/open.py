@@ -22,20 +22,19 @@ from distill.core.errors import JobError
 from distill.spec.uris import wrong_uri
 from distill.storage.base import (
     CONDITIONAL_LIMIT_BYTES,
-    Entry,
     NotImplementedByStoreError,
     ObjectMissingError,
     Storage,
     is_hidden,
 )
 from distill.storage.local import LocalStorage
-from distill.storage.request_counts import Counts, requests
+from distill.storage.request_counts import requests
 
 __all__ = [
     "CONDITIONAL_LIMIT_BYTES",
-    "Counts",
-    "Entry",
+    "ObjectMeta",
     "ObjectMissingError",
+    "RequestCounts",
     "Storage",
     "is_hidden",
     "is_remote",

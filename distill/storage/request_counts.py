@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 
 
 @dataclass(frozen=True)
-class Counts:
+class RequestCounts:
     """Requests by kind, and the bytes of objects that they carried."""
 
     list: int = 0
@@ -22,18 +22,18 @@ class Counts:
     bytes_read: int = 0
     bytes_written: int = 0
 
-    def __sub__(self, before: Counts) -> Counts:
-        return Counts(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
+    def __sub__(self, before: RequestCounts) -> RequestCounts:
+        return RequestCounts(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
 
 
-_counts = dict.fromkeys(Counts.__dataclass_fields__, 0)
+_counts = dict.fromkeys(RequestCounts.__dataclass_fields__, 0)
 _lock = threading.Lock()
 
 
-def requests() -> Counts:
+def requests() -> RequestCounts:
     """What this process asked of all stores until now."""
     with _lock:
-        return Counts(**_counts)
+        return RequestCounts(**_counts)
 
 
 def count(kind: str, amount: int = 1) -> None:

@@ -38,7 +38,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 from botocore.exceptions import ClientError
 
-from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Entry, ObjectMissingError, Storage
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, ObjectMissingError, Storage
 from distill.storage.range_reader import TAIL_BYTES, RangeReader
 from distill.storage.request_counts import count
 from distill.storage.retry import until_answered
@@ -84,7 +84,7 @@ class S3Storage(Storage):
     def folder(self, *names: str) -> S3Storage:
         return S3Storage("/".join([self.path, *names]))
 
-    def walk(self) -> Iterator[Entry]:
+    def walk(self) -> Iterator[ObjectMeta]:
         below = f"{self._prefix}/" if self._prefix else ""
         found = False
         page: dict[str, Any] = {"NextContinuationToken": None}
@@ -93,14 +93,14 @@ class S3Storage(Storage):
             for status in page.get("Contents", ()):
                 found = True
                 if not status["Key"].endswith("/"):  # the empty object by which a console shows a folder
-                    yield Entry(status["Key"].removeprefix(below), int(status["Size"]), status["ETag"].strip('"'))
+                    yield ObjectMeta(status["Key"].removeprefix(below), int(status["Size"]), status["ETag"].strip('"'))
         if not found and self._prefix:
             yield from self._itself()
 
-    def entry(self, key: str) -> Entry:
-        def ask(name: str, where: str) -> Entry:
+    def entry(self, key: str) -> ObjectMeta:
+        def ask(name: str, where: str) -> ObjectMeta:
             status = _answered(where, lambda: _client().head_object(Bucket=self._bucket, Key=name))
-            return Entry(key, int(status["ContentLength"]), status["ETag"].strip('"'))
+            return ObjectMeta(key, int(status["ContentLength"]), status["ETag"].strip('"'))
 
         return self._found(key, ask)
 
@@ -147,7 +147,7 @@ class S3Storage(Storage):
         more = {"ContinuationToken": token} if token else {}
         return _answered(self.uri, lambda: _client().list_objects_v2(Bucket=self._bucket, Prefix=below, **more))
 
-    def _itself(self) -> Iterator[Entry]:
+    def _itself(self) -> Iterator[ObjectMeta]:
         """The folder as one object, if it is that."""
         with suppress(ObjectMissingError):
             yield self.entry(self._prefix.rsplit("/", 1)[-1])

@@ -176,12 +176,12 @@ def _alone_rank(folder: str, meeting: str, workers: int, rank: int) -> dict[str,
 
     from distill.engine.ray.train import WorkerContext
     from distill.plan.load import load_job
-    from distill.plan.training import student_lesson
-    from distill.stages.train.loop import teach_all
+    from distill.plan.training import plan_student
+    from distill.stages.train.loop import run_trainings
 
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
     began, job = time.time(), load_job(Path(folder, "job.toml"))
-    teach_all([student_lesson(job, job.variants[0])], WorkerContext(rank, workers, "cpu"))
+    run_trainings([plan_student(job, job.variants[0])], WorkerContext(rank, workers, "cpu"))
     return _recorded(folder, began)
 
 
@@ -236,15 +236,15 @@ def _first_epoch(folder: str, rank: int) -> tuple[Any, list[tuple[Any, Any]]]:
     """What distill's worker of that rank is given, as tensors."""
     import torch
 
-    from distill.loader.loader import Feed
+    from distill.loader.loader import Loader
     from distill.plan.load import load_job
-    from distill.plan.training import student_lesson
+    from distill.plan.training import plan_student
 
     job = load_job(Path(folder, "job.toml"))
-    lesson = student_lesson(job, job.variants[0])
+    lesson = plan_student(job, job.variants[0])
     source = lesson.sources[0]
     order = lesson.order(0)
-    feed = Feed(source, order, rank=rank, workers=lesson.training.workers)
+    feed = Loader(source, order, rank=rank, workers=lesson.training.workers)
     batches = [
         (torch.from_numpy(batch["features"].copy()), torch.from_numpy(batch["0.outputs"].copy()))
         for _, batch in zip(range(order.steps_per_epoch), feed.batches(), strict=False)

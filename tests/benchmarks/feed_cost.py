@@ -116,19 +116,19 @@ def _opened(folder: str) -> tuple[Any, list[Any]]:
 
 def _distill(folder: str) -> dict[str, float]:
     from distill.loader import cache
-    from distill.loader.dataset import LabelColumn, Source
-    from distill.loader.loader import Feed
-    from distill.loader.sampler import Order, cut_chunks
+    from distill.loader.dataset import Dataset, LabelColumn
+    from distill.loader.loader import Loader
+    from distill.loader.sampler import Sampler, cut_chunks
     from distill.spec.pools import VectorFeatures
 
     cache.CACHE_BYTES = 0
     inventory, (topk, dense) = _opened(folder)
     contracts = _contracts()
     columns = {"0": LabelColumn(contracts[0], (topk,), 2.0), "1": LabelColumn(contracts[1], (dense,), None)}
-    source = Source((inventory,), VectorFeatures(kind="vector", columns=("x",)), FEATURES, columns)
+    source = Dataset((inventory,), VectorFeatures(kind="vector", columns=("x",)), FEATURES, columns)
     chunks = cut_chunks(source.groups, LANES, source.fitting(FRAGMENT_ROWS))
-    order = Order(chunks, LANES, BATCH_ROWS // LANES, 0, source.block_rows)
-    feeding = Feed(source, order, rank=0, workers=1)
+    order = Sampler(chunks, LANES, BATCH_ROWS // LANES, 0, source.block_rows)
+    feeding = Loader(source, order, rank=0, workers=1)
     batches = feeding.batches()
 
     def epoch() -> int:

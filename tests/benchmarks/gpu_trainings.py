@@ -24,11 +24,11 @@ from torch import Tensor
 from distill.engine.ray.session import connect
 from distill.engine.ray.train import WorkerContext
 from distill.loader.dataset import Arrays
-from distill.loader.loader import Feed
+from distill.loader.loader import Loader
 from distill.models import losses
 from distill.models.network import as_tensor, build_network
 from distill.plan.load import load_job
-from distill.plan.training import Lesson, student_lesson
+from distill.plan.training import TrainingPlan, plan_student
 from distill.stages.train import loop
 from distill.stages.train.train_students import train_student
 from tests.benchmarks.child import Child, answer_and_leave
@@ -87,19 +87,19 @@ def train(job: str, log: str, seconds: float) -> dict[str, Any]:
     loaded, start = load_job(job), time.time()
     connect(None)
     began = time.time()
-    loop.teach_all = partial(timed_teach_all, log)  # type: ignore[assignment]  # the stage asks the module for it
+    loop.run_trainings = partial(timed_teach_all, log)  # type: ignore[assignment]  # the stage asks the module for it
     said = {"began": began, "ray_start_seconds": began - start}
     threading.Thread(target=_answer_in_time, args=(Path(log), seconds, said), daemon=True).start()
     train_student(loaded, STUDENT)
     raise RuntimeError("the training ended before its steady state was long enough")
 
 
-def timed_teach_all(log: str, lessons: Sequence[Lesson], context: WorkerContext) -> None:
-    """`teach_all` with a stopwatch, in the worker."""
+def timed_teach_all(log: str, lessons: Sequence[TrainingPlan], context: WorkerContext) -> None:
+    """`run_trainings` with a stopwatch, in the worker."""
     waited = [0.0]
-    loop.Feed = partial(_TimedFeed, waited)  # type: ignore[assignment, misc]
+    loop.Loader = partial(_TimedFeed, waited)  # type: ignore[assignment, misc]
     loop._Training = partial(_Timed, Path(log), waited)  # type: ignore[assignment, misc]
-    loop.teach_all(lessons, context)
+    loop.run_trainings(lessons, context)
 
 
 class _Timed(loop._Training):
@@ -116,7 +116,7 @@ class _Timed(loop._Training):
             file.write(json.dumps(said) + "\n")
 
 
-class _TimedFeed(Feed):
+class _TimedFeed(Loader):
     """The feed, which adds up how long the loop waits for a batch."""
 
     def __init__(self, waited: list[float], *told: Any, **more: Any) -> None:
@@ -141,18 +141,18 @@ def _answer_in_time(log: Path, seconds: float, said: dict[str, Any]) -> None:
             answer_and_leave({**said, "device": epochs[-1].pop("device"), "epochs": epochs})
 
 
-def _lesson(job: str) -> Lesson:
+def _lesson(job: str) -> TrainingPlan:
     loaded = load_job(job)
     (variant,) = loaded.chosen_variants([STUDENT])
-    lesson = student_lesson(loaded, variant)
-    assert isinstance(lesson, Lesson)
+    lesson = plan_student(loaded, variant)
+    assert isinstance(lesson, TrainingPlan)
     return lesson
 
 
-def _first_batches(lesson: Lesson) -> list[Arrays]:
+def _first_batches(lesson: TrainingPlan) -> list[Arrays]:
     """As the training's loop is given them."""
     (source,), order = lesson.sources, lesson.order(0)
-    feed = Feed(source, order, rank=0, workers=1)
+    feed = Loader(source, order, rank=0, workers=1)
     try:
         batches = islice(feed.batches(), min(_RESIDENT_BATCHES, order.steps_per_epoch))
         return [{name: values.copy() for name, values in batch.items()} for batch in batches]
@@ -165,7 +165,7 @@ def _on(batch: Arrays, device: str) -> tuple[Tensor, Tensor, Tensor]:
     return as_tensor(batch["features"], device), index_Bk, log_p_Bk
 
 
-def _bare(lesson: Lesson, batches: Sequence[tuple[Tensor, Tensor, Tensor]], device: str) -> Callable[[], None]:
+def _bare(lesson: TrainingPlan, batches: Sequence[tuple[Tensor, Tensor, Tensor]], device: str) -> Callable[[], None]:
     """A loop as one writes it: the same network, the same KL to the kept classes, and nothing else."""
     network = build_network(lesson.plan, lesson.seed).to(device)
     training = lesson.training

@@ -244,13 +244,13 @@ def _linked_pool(folder: Path, shards: int, rows: int, fragment_rows: int) -> Pa
 def _commit(job: Any, folder: Path, every: int) -> int:
     """Commit each `every`-th fragment: the first by a labeler, the others as copies of it under their own claims."""
     from distill.plan.identity import label_set
-    from distill.stages.label.messages import Outcome
+    from distill.stages.label.messages import FragmentResult
     from distill.stages.label.worker import LabelWorker
     from tests.making import assignment, fragment_tasks
 
     told, tasks = assignment(job, "teacher"), fragment_tasks(job, "rows")[::every]
     labels = label_set(job, "teacher", "rows")
-    real = Outcome.from_plain(LabelWorker(told, "cpu")(tasks[0].to_plain())).commit
+    real = FragmentResult.from_plain(LabelWorker(told, "cpu")(tasks[0].to_plain())).commit
     base = Path(labels.folder.uri)
     (data,) = (base / "data").rglob("*.arrow")
     originals = [data]

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from distill.loader.sampler import Order, cut_chunks
+from distill.loader.sampler import Sampler, cut_chunks
 from distill.pools.features import as_matrix
 from distill.spec.models import Training
 from tests.benchmarks import gpu_models, gpu_steps, gpu_student_cases, gpu_students
@@ -39,7 +39,7 @@ def test_a_teacher_is_20_to_50_times_its_student(case):
 def test_no_step_of_a_training_is_padded(case):
     groups = [[case.group_rows] * (case.shard_rows // case.group_rows)] * case.shards
     lanes = Training().lanes
-    order = Order(cut_chunks([groups], lanes, case.fragment_rows), lanes, case.batch_rows // lanes, 0)
+    order = Sampler(cut_chunks([groups], lanes, case.fragment_rows), lanes, case.batch_rows // lanes, 0)
     assert order.steps_per_epoch * case.batch_rows == case.rows
 
 

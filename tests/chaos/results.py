@@ -8,29 +8,29 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-Line = dict[str, Any]
+ManifestEntry = dict[str, Any]
 
 
-def read_lines(file: Path) -> list[Line]:
+def read_lines(file: Path) -> list[ManifestEntry]:
     """The lines there are, by seed."""
     if not file.exists():
         return []
     return sorted(map(json.loads, file.read_text("utf-8").splitlines()), key=lambda line: int(line["seed"]))
 
 
-def append_line(file: Path, line: Line) -> None:
+def append_line(file: Path, line: ManifestEntry) -> None:
     """Keep one more, whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a", encoding="utf-8") as kept:
         kept.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def table(lines: list[Line]) -> str:
+def table(lines: list[ManifestEntry]) -> str:
     """What runs came to, by the kind of their last fault, in one Markdown table; and the broken ones."""
     outcomes = Counter(line["outcome"] for line in lines)
     said = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items(), reverse=True))
     doubled, missing = (sum(line.get(name, 0) for line in lines) for name in ("doubled", "missing"))
-    kinds: dict[str, list[Line]] = {}
+    kinds: dict[str, list[ManifestEntry]] = {}
     for line in lines:
         kinds.setdefault(line["faults"][-1].split(":")[0], []).append(line)
     return "\n".join(
@@ -53,14 +53,14 @@ def table(lines: list[Line]) -> str:
     )
 
 
-def _span(lines: list[Line]) -> str:
+def _span(lines: list[ManifestEntry]) -> str:
     days = sorted({line["day"] for line in lines if "day" in line})
     seeds = [line["seed"] for line in lines]
     told = f"`make chaos RUNS={len(seeds)} SEED={min(seeds, default=0)}`"
     return ", ".join([told, *days])
 
 
-def _rows(kinds: dict[str, list[Line]]) -> list[str]:
+def _rows(kinds: dict[str, list[ManifestEntry]]) -> list[str]:
     heads = ("fault", "runs", "whole", "refused", "broken", "doubled", "missing", "again", "silent, s", "median s")
     cells = [
         (

@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from distill.core.errors import LabelerError
 from distill.labelers.estimator import EstimatorLabeler
-from distill.labelers.runtime import Place
+from distill.labelers.runtime import Runtime
 from distill.spec.ready import Sklearn
 from tests.labelers.asking import answers, log_softmax
 
@@ -27,7 +27,7 @@ def labeler(tmp_path, estimator, **more):
     file = tmp_path / "model.skops"
     skops.io.dump(estimator, file)
     return EstimatorLabeler(
-        Sklearn.model_validate_json(json.dumps({"kind": "sklearn", "model": "m", **more})), Place(file)
+        Sklearn.model_validate_json(json.dumps({"kind": "sklearn", "model": "m", **more})), Runtime(file)
     )
 
 

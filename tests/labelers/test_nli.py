@@ -7,7 +7,7 @@ import pytest
 
 from distill.core.errors import LabelerError
 from distill.labelers.nli import NliLabeler
-from distill.labelers.runtime import Place
+from distill.labelers.runtime import Runtime
 from distill.spec.ready import Nli
 from tests.labelers.asking import answers, as_features, log_softmax
 from tests.tiny_models import TEXTS, save_classifier
@@ -36,16 +36,16 @@ def by_the_pipeline(folder, texts, *, multi_label):
 )
 def test_scores_differ_from_the_librarys_pipeline(tmp_path, labels):
     folder, texts = save_classifier(tmp_path / "nli", labels), [text for text in TEXTS if text]
-    made = answers(NliLabeler(spec(), Place(folder)), as_features(texts), 3)
+    made = answers(NliLabeler(spec(), Runtime(folder)), as_features(texts), 3)
     np.testing.assert_allclose(np.exp(log_softmax(made)), by_the_pipeline(folder, texts, multi_label=False), atol=1e-4)
-    apart = answers(NliLabeler(spec(independent=True), Place(folder)), as_features(texts), 3)
+    apart = answers(NliLabeler(spec(independent=True), Runtime(folder)), as_features(texts), 3)
     np.testing.assert_allclose(1 / (1 + np.exp(-apart)), by_the_pipeline(folder, texts, multi_label=True), atol=1e-4)
 
 
 def test_descriptions_are_passed_over(tmp_path):
     folder = save_classifier(tmp_path / "nli", ["contradiction", "entailment"])
-    plain = NliLabeler(spec(), Place(folder))
-    described = NliLabeler(spec(descriptions=["game and team", "market", "film"]), Place(folder))
+    plain = NliLabeler(spec(), Runtime(folder))
+    described = NliLabeler(spec(descriptions=["game and team", "market", "film"]), Runtime(folder))
     assert described.hypotheses[0] == "this text is about game and team"
     features = as_features(TEXTS)
     first, second = answers(plain, features, 3), answers(described, features, 3)
@@ -55,7 +55,7 @@ def test_descriptions_are_passed_over(tmp_path):
 
 def test_the_hypothesis_is_cut_instead_of_the_text(tmp_path):
     folder = save_classifier(tmp_path / "nli", ["contradiction", "entailment"])
-    labeler = NliLabeler(spec(), Place(folder))
+    labeler = NliLabeler(spec(), Runtime(folder))
     (first, *_), long = labeler.prepare(as_features(["a"])), labeler.prepare(as_features(["very long text " * 40]))[0]
     assert len(long["input_ids"]) == 32
     assert long["input_ids"][-7:] == first["input_ids"][-7:]
@@ -63,14 +63,14 @@ def test_the_hypothesis_is_cut_instead_of_the_text(tmp_path):
 
 def test_a_model_of_two_outputs_is_refused_for_the_name_of_the_other(tmp_path):
     folder = save_classifier(tmp_path / "nli", ["entailment", "not_entailment"])
-    labeler = NliLabeler(spec(independent=True), Place(folder))
+    labeler = NliLabeler(spec(independent=True), Runtime(folder))
     assert (labeler.entailment, labeler.contradiction) == (0, 1)
 
 
 def test_a_classifier_that_is_no_nli_model_answers(tmp_path):
     folder = save_classifier(tmp_path / "other", ["good", "bad"])
     with pytest.raises(LabelerError, match=r"0 of the model's outputs \['good', 'bad'\] are called entail…"):
-        NliLabeler(spec(), Place(folder))
+        NliLabeler(spec(), Runtime(folder))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distill.core.errors import LabelerError
-from distill.labelers.runtime import Place
+from distill.labelers.runtime import Runtime
 from distill.labelers.sentences import EmbeddingLabeler, SimilarityLabeler
 from distill.spec.ready import Embedding, Similarity
 from tests.labelers.asking import answers, as_features
@@ -29,12 +29,12 @@ def the_library(folder):
 
 def similarity(folder, **more):
     told = {"kind": "similarity", "model": "m", "classes": CLASSES, "descriptions": DESCRIBED, **more}
-    return SimilarityLabeler(Similarity.model_validate_json(json.dumps(told)), Place(folder))
+    return SimilarityLabeler(Similarity.model_validate_json(json.dumps(told)), Runtime(folder))
 
 
 def embedding(folder, **more):
     return EmbeddingLabeler(
-        Embedding.model_validate_json(json.dumps({"kind": "embedding", "model": "m", **more})), Place(folder)
+        Embedding.model_validate_json(json.dumps({"kind": "embedding", "model": "m", **more})), Runtime(folder)
     )
 
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from distill.core.errors import StorageError
 from distill.core.schema import columns_sha256
-from distill.labels.commit import Claim, Commit, read_labels, read_rejects
+from distill.labels.commit import Commit, WriteIntent, read_labels, read_rejects
 from distill.storage.open import open_storage
 from tests.bitflips import flipped
 from tests.making import ORIGIN, a_contract, a_topk_contract, commit_labels, some_labels
 
 SHARD_ID = "5a" * 16
-CLAIM = Claim(0, 0, SHARD_ID, 0, 20)
+CLAIM = WriteIntent(0, 0, SHARD_ID, 0, 20)
 
 
 @pytest.fixture
@@ -173,5 +173,5 @@ def test_the_histogram_counts_rejected_rows_or_other_classes(folder, contract):
 def test_independent_outputs_and_many_classes_are_counted_by_their_largest_logit(folder):
     independent, many = a_contract(exclusive=False), a_topk_contract(5_000, 1)
     for number, contract in enumerate((independent, many)):
-        claim = Claim(number, 0, SHARD_ID, 0, 2)
+        claim = WriteIntent(number, 0, SHARD_ID, 0, 2)
         assert commit_labels(folder, claim, some_labels(2, contract), contract).histogram == {}

@@ -10,7 +10,7 @@ import pytest
 
 from distill.core.errors import ContractError, StorageError
 from distill.core.schema import unseal
-from distill.labels.commit import Claim, Origin
+from distill.labels.commit import Provenance, WriteIntent
 from distill.labels.identity import label_set_digest
 from distill.labels.label_set import LabelSet
 from distill.pools.scan import take_inventory
@@ -46,7 +46,7 @@ def opened(labels: LabelSet) -> LabelSet:
     return LabelSet(labels.folder, labels.name, labels.version).refresh()
 
 
-def mend(labels: LabelSet, claim: Claim):
+def mend(labels: LabelSet, claim: WriteIntent):
     commit = commit_labels(labels.folder, claim, some_labels(claim.rows, a_contract(), seed=9), a_contract())
     labels.add(commit)
     return commit
@@ -160,7 +160,7 @@ def test_labels_of_two_kinds_of_device_pass_for_strict(labels, inventory):
     labels.require_one_origin()
     path_of(labels, labels.lines[0].data).unlink()
     ((_, claim, _),) = labels.left(inventory, CUT, labels.lost())
-    origin = Origin(unseal(labels.folder.read("contract.json"), "")["label_set"], "cuda", {"numpy": "2"})
+    origin = Provenance(unseal(labels.folder.read("contract.json"), "")["label_set"], "cuda", {"numpy": "2"})
     table = some_labels(claim.rows, a_contract())
     labels.add(commit_labels(labels.folder, claim, table, a_contract(), origin=origin))
     with pytest.raises(ContractError, match=r"labelled on \['cpu numpy=2', 'cuda numpy=2'\].*version = 2"):
@@ -170,7 +170,7 @@ def test_labels_of_two_kinds_of_device_pass_for_strict(labels, inventory):
 def test_an_attempt_that_lost_is_never_found_again(labels, inventory):
     assert list(labels.other_attempts()) == []
     line = next(line for line in labels.lines if line.rejects)
-    claim = Claim(line.shard, line.number, line.shard_id, line.start, line.rows)
+    claim = WriteIntent(line.shard, line.number, line.shard_id, line.start, line.rows)
     assert (
         commit_labels(labels.folder, claim, some_labels(line.rows, a_contract(), rejected=[1]), a_contract()).line
         == line

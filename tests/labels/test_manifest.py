@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.labels.manifest import Manifest, fragment_code, lines_table, table_lines
+from distill.labels.manifest import Manifest, entries_table, fragment_code, table_entries
 from tests.labels.test_segments import some_lines
 
 
@@ -22,7 +22,7 @@ def test_columns_say_something_else_than_a_plain_dictionary_of_lines(drawn):
         replace(template, shard=s, number=n, generation=g, start=n * 64, rows=1 + g)
         for (s, n), g in sorted(highest.items())
     ]
-    manifest = Manifest(lines_table(lines))
+    manifest = Manifest(entries_table(lines))
     assert list(manifest) == plain
     assert [manifest[place] for place in range(len(plain))] == plain
     assert manifest[1:4] == plain[1:4]
@@ -39,18 +39,18 @@ def test_columns_say_something_else_than_a_plain_dictionary_of_lines(drawn):
 def test_the_label_hash_depends_on_the_order_of_commits_or_not_on_the_columns():
     lines = some_lines(20)
     shuffled = random.Random(0).sample(lines, len(lines))
-    same = Manifest(lines_table(lines)).label_hash
-    assert Manifest(lines_table(shuffled)).label_hash == same
+    same = Manifest(entries_table(lines)).label_hash
+    assert Manifest(entries_table(shuffled)).label_hash == same
     mended = [replace(lines[0], generation=3, attempt="ab" * 16, sha256="cd" * 32), *lines[1:]]
-    assert Manifest(lines_table(mended)).label_hash == same
+    assert Manifest(entries_table(mended)).label_hash == same
     for other in (replace(lines[0], columns_sha256="ab" * 32), replace(lines[0], rows=63)):
-        assert Manifest(lines_table([other, *lines[1:]])).label_hash != same
-    assert Manifest(lines_table(lines[1:])).label_hash != same
+        assert Manifest(entries_table([other, *lines[1:]])).label_hash != same
+    assert Manifest(entries_table(lines[1:])).label_hash != same
 
 
 def test_lines_come_back_from_storage_otherwise_than_they_went_in():
     lines = some_lines(5)
-    assert table_lines(lines_table(lines)) == lines
-    assert Manifest(lines_table([])).label_hash == Manifest(lines_table([])).label_hash
-    assert list(Manifest(lines_table([]))) == []
-    assert Manifest(lines_table([])).made_on == []
+    assert table_entries(entries_table(lines)) == lines
+    assert Manifest(entries_table([])).label_hash == Manifest(entries_table([])).label_hash
+    assert list(Manifest(entries_table([]))) == []
+    assert Manifest(entries_table([])).made_on == []

@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from distill.labels.manifest import Line, Manifest, lines_table
+from distill.labels.manifest import Manifest, ManifestEntry, entries_table
 from distill.labels.segments import Segments
 from distill.storage.open import open_storage
 
 
-def some_lines(count: int, first: int = 0) -> list[Line]:
+def some_lines(count: int, first: int = 0) -> list[ManifestEntry]:
     draw = np.random.default_rng(first)
     return [
-        Line(
+        ManifestEntry(
             shard=number // 7,
             number=number % 7,
             generation=0,
@@ -40,7 +40,7 @@ def folder(tmp_path):
     return open_storage(str(tmp_path / "manifest"))
 
 
-def read(folder) -> list[Line]:
+def read(folder) -> list[ManifestEntry]:
     return list(Manifest(Segments(folder).read()))
 
 
@@ -48,18 +48,18 @@ def names(folder) -> list[str]:
     return [entry.key for entry in folder.list_objects()]
 
 
-def written(folder, parts: int) -> tuple[Segments, list[Line]]:
+def written(folder, parts: int) -> tuple[Segments, list[ManifestEntry]]:
     segments, lines = Segments(folder), some_lines(parts * 3)
     segments.read()
     for number in range(parts):
-        segments.append(lines_table(lines[3 * number : 3 * number + 3]))
+        segments.append(entries_table(lines[3 * number : 3 * number + 3]))
     return segments, lines
 
 
 def test_many_lines_are_too_large_for_one_segment(folder):
     segments, lines = Segments(folder), some_lines(13_000)
     segments.read()
-    segments.replace(Manifest(lines_table(lines)))
+    segments.replace(Manifest(entries_table(lines)))
     assert len(names(folder)) == 3
     assert read(folder) == lines
 
@@ -81,7 +81,7 @@ def test_a_manifest_of_many_pieces_stays_one(folder):
     more = some_lines(4, first=27)
     again = Segments(folder)
     again.read()
-    again.append(lines_table(more))
+    again.append(entries_table(more))
     assert names(folder)[-1] == "000010.arrow"
     assert read(folder) == lines + more
 
@@ -91,15 +91,15 @@ def test_a_segment_speaks_for_one_that_its_writer_never_read(folder):
     theirs = Segments(folder)
     theirs.read()
     more = some_lines(2, first=18)
-    theirs.append(lines_table(more))
-    mine.replace(Manifest(lines_table(lines)))
+    theirs.append(entries_table(more))
+    mine.replace(Manifest(entries_table(lines)))
     assert names(folder)[-2:] == ["000006.arrow", "000007.arrow"]
     assert read(folder) == lines + more
 
 
 def test_lines_of_many_small_segments_are_too_large_for_one(folder):
     lines, segments = some_lines(300), Segments(folder)
-    table = lines_table(lines)
+    table = entries_table(lines)
     segments.read()
     parts = [table.slice(number, 1) for number in range(300)] * 4  # as a segment a minute leaves them
     segments.replace(Manifest(pa.concat_tables(parts)))
@@ -109,7 +109,7 @@ def test_lines_of_many_small_segments_are_too_large_for_one(folder):
 
 def test_after_gc_the_manifest_grows_at_each_run(folder):
     segments, lines = written(folder, 9)
-    segments.replace(Manifest(lines_table(lines)))
+    segments.replace(Manifest(entries_table(lines)))
     again = Segments(folder)
     again.read()
     for key, _ in again.superseded():
@@ -119,7 +119,7 @@ def test_after_gc_the_manifest_grows_at_each_run(folder):
         late.read()
         more = some_lines(1, first=27 + number)
         lines += more
-        late.append(lines_table(more))
+        late.append(entries_table(more))
     for _ in range(3):
         late = Segments(folder)
         table = late.read()
@@ -134,15 +134,15 @@ def test_drivers_that_claim_the_same_number_lose_one_segment(folder):
     lines = some_lines(6)
     first, second = Segments(folder), Segments(folder)
     first.read(), second.read()
-    first.append(lines_table(lines[:3]))
-    second.append(lines_table(lines[3:]))
+    first.append(entries_table(lines[:3]))
+    second.append(entries_table(lines[3:]))
     assert names(folder) == ["000000.arrow", "000001.arrow"]
     assert read(folder) == lines
 
 
 def test_a_damaged_replacement_hides_what_it_stands_for(folder, caplog):
     segments, lines = written(folder, 6)
-    segments.replace(Manifest(lines_table(lines)))
+    segments.replace(Manifest(entries_table(lines)))
     whole = Path(folder.uri, names(folder)[-1])
     whole.write_bytes(whole.read_bytes()[:-40])
     again = Segments(folder)
@@ -163,5 +163,5 @@ def test_objects_of_others_are_read_as_segments(folder):
 def test_the_higher_generation_is_found_in_an_older_segment(folder):
     segments, lines = written(folder, 2)
     mended = replace(lines[0], generation=1, sha256="ab" * 32)
-    segments.append(lines_table([mended]))
+    segments.append(entries_table([mended]))
     assert read(folder) == [mended, *lines[1:]]

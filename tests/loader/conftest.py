@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from distill.labels.label_set import LabelSet
-from distill.loader.dataset import LabelColumn, Source, TargetColumn
+from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.spec.outputs import Outputs
 from distill.spec.pools import VectorFeatures
 from tests.making import a_contract, a_topk_contract, list_pool, write_label_set
@@ -25,7 +25,7 @@ REJECTED = ((3, 60), (0,))
 class Laid:
     """A source, and what it should say, in plain arrays over all rows."""
 
-    source: Source
+    source: Dataset
     table: pa.Table
     outputs: np.ndarray
     labelled: np.ndarray
@@ -61,5 +61,5 @@ def laid(tmp_path_factory) -> Laid:
         "topk": LabelColumn(a_topk_contract(3, 2, values="float16"), tuple(topk), 1.0),
         "truth": TargetColumn("kind", KIND),
     }
-    source = Source(tuple(inventories), FEATURES, 4, columns)
+    source = Dataset(tuple(inventories), FEATURES, 4, columns)
     return Laid(source, pa.concat_tables(tables), np.concatenate(outputs), np.concatenate(labelled), tuple(dense))

@@ -13,7 +13,7 @@ from distill.core.errors import ContractError
 from distill.labelers.network import NetworkLabeler
 from distill.labels.encoding import decode
 from distill.labels.label_set import LabelSet
-from distill.loader.dataset import LabelColumn, Source, TargetColumn, concatenate
+from distill.loader.dataset import Dataset, LabelColumn, TargetColumn, concatenate
 from distill.loader.sampler import Chunk
 from distill.models.network import as_tensor
 from distill.pools.features import as_matrix
@@ -73,7 +73,7 @@ def test_the_cut_of_a_label_set_changes_what_is_joined(tmp_path, laid, fragment_
     labels = write_label_set(
         tmp_path, a_contract(), inventory, fragment_rows=fragment_rows, outputs=outputs, rejected=(3, 60)
     )
-    other = Source((inventory,), FEATURES, 4, {"dense": LabelColumn(a_contract(), (labels,), None)})
+    other = Dataset((inventory,), FEATURES, 4, {"dense": LabelColumn(a_contract(), (labels,), None)})
     for chunk in (Chunk(0, 0, 5, 40), Chunk(0, 1, 0, 7), Chunk(0, 2, 60, 4)):
         mine, theirs = other.load(chunk), laid.source.load(chunk)
         for name in mine:
@@ -87,7 +87,7 @@ def test_a_text_is_seen_by_its_students_as_other_ngrams_or_beside_another_row(tm
     pq.write_table(table, tmp_path / "pool" / "part.parquet")
     features, bag = TextFeatures(kind="text", column="said"), NgramBag(kind="ngram_bag", most=6)
     columns = {"truth": TargetColumn("kind", KIND)}
-    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), features, 1, columns, bag)
+    source = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), features, 1, columns, bag)
     rows = source.load(Chunk(0, 0, 1, 4))
     due = np.empty(4, object)
     due[:] = ["", "", "words that are more", "x"]
@@ -112,7 +112,7 @@ def test_a_row_that_cannot_be_used_has_a_weight(tmp_path):
         tmp_path / "labels", a_contract(), inventory, fragment_rows=6, outputs=outputs, rejected=[11]
     )
     columns = {"labels": LabelColumn(a_contract(), (labels,), None), "truth": TargetColumn("kind", KIND)}
-    rows = Source((inventory,), FEATURES, 4, columns).load(Chunk(0, 0, 0, 20))
+    rows = Dataset((inventory,), FEATURES, 4, columns).load(Chunk(0, 0, 0, 20))
     assert np.flatnonzero(rows["labels.weight"] == 0).tolist() == [2, 5, 11]
     assert np.flatnonzero(rows["truth.weight"] == 0).tolist() == [2, 5, 7, 8]
     assert set(np.concatenate([rows["labels.weight"], rows["truth.weight"]])) == {0.0, 1.0}
@@ -124,11 +124,11 @@ def test_topk_labels_are_decoded_at_another_temperature(tmp_path, laid):
     contract, inventory = a_topk_contract(3, 2, (1.0, 4.0)), laid.source.inventories[1]
     labels = write_label_set(tmp_path, contract, inventory, fragment_rows=10, outputs=laid.outputs[121:])
     first = Chunk(0, 0, 0, labels.lines[0].rows)
-    rows = Source((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 4.0)}).load(first)
+    rows = Dataset((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 4.0)}).load(first)
     due = decode(labels.read(labels.lines[0]), contract, 4.0)
     np.testing.assert_array_equal(rows["t.log_probs"], due.log_probs)
     with pytest.raises(ContractError):
-        Source((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 2.0)}).load(first)
+        Dataset((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 2.0)}).load(first)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])
@@ -166,7 +166,7 @@ def test_an_image_is_folded_otherwise_in_training_than_in_labelling(tmp_path):
     (tmp_path / "pool").mkdir()
     pq.write_table(pa.table({"image": raw}), tmp_path / "pool" / "a.parquet")
     spec = ImageFeatures(kind="image", column="image", shape=(2, 3, 3))
-    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), spec, 18)
+    source = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), spec, 18)
     loaded = source.load(Chunk(0, 0, 0, 6))["features"]
     assert loaded.dtype == np.uint8
     images[5] = 0
@@ -185,7 +185,7 @@ def test_a_line_that_cannot_be_read_has_a_weight(tmp_path):
     lines = ['{"x": [1, 2], "kind": "a"}', "{broken", '{"x": [3, 4.5], "kind": "c"}']
     (tmp_path / "pool" / "a.jsonl").write_text("\n".join(lines))
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
-    source = Source(
+    source = Dataset(
         (inventory,), VectorFeatures(kind="vector", columns=("x",)), 2, {"truth": TargetColumn("kind", KIND)}
     )
     rows = source.load(Chunk(0, 0, 0, 3))
@@ -242,7 +242,7 @@ def test_a_file_without_an_index_is_parsed_for_each_chunk_or_gives_other_rows(tm
     (tmp_path / "pool").mkdir()
     csv.write_csv(pa.table({"x": x}), tmp_path / "pool" / "rows.csv")
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
-    source = Source((inventory,), VectorFeatures(kind="vector", columns=("x",)), 1, {})
+    source = Dataset((inventory,), VectorFeatures(kind="vector", columns=("x",)), 1, {})
     size, before = (tmp_path / "pool" / "rows.csv").stat().st_size, requests()
     chunks = [Chunk(0, 0, start, 10) for start in range(0, 200, 10)]
     read = np.concatenate([source.load(chunk)["features"][:, 0] for chunk in chunks])

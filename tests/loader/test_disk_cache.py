@@ -15,15 +15,15 @@ import pytest
 from distill.labels.label_set import LabelSet
 from distill.loader import cache as cache_module
 from distill.loader import disk_cache
-from distill.loader.dataset import LabelColumn, Source, TargetColumn
+from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.loader.disk_cache import DiskCache
-from distill.loader.loader import Feed
-from distill.loader.sampler import Chunk, Order, cut_chunks
+from distill.loader.loader import Loader
+from distill.loader.sampler import Chunk, Sampler, cut_chunks
 from distill.pools.scan import take_inventory
 from distill.spec.outputs import Outputs
 from distill.spec.pools import VectorFeatures
 from distill.storage.open import open_storage
-from distill.storage.request_counts import Counts, requests
+from distill.storage.request_counts import RequestCounts, requests
 from tests.command import REPOSITORY
 from tests.loader.conftest import FEATURES, KIND
 from tests.making import a_contract, claim_of, commit_labels, list_pool, some_labels
@@ -177,7 +177,7 @@ def remote_source(root, folder):
             commit_labels(labels.folder, claim_of(part), some_labels(part.rows, contract, seed=part.start), contract)
         )
     columns = {"0": LabelColumn(contract, (labels,), None), "1": TargetColumn("kind", KIND)}
-    return Source((inventory,), FEATURES, 4, columns)
+    return Dataset((inventory,), FEATURES, 4, columns)
 
 
 @pytest.fixture
@@ -194,8 +194,8 @@ def nothing_held(monkeypatch):
 
 def epochs(source, disk):
     """Batches of three epochs, and what each asked of the stores."""
-    order, seen, asked = Order(cut_chunks(source.groups, 2, 64), 2, 16, seed=1), [], []
-    feed = Feed(source, order, rank=0, workers=1, disk=disk)
+    order, seen, asked = Sampler(cut_chunks(source.groups, 2, 64), 2, 16, seed=1), [], []
+    feed = Loader(source, order, rank=0, workers=1, disk=disk)
     batches = feed.batches()
     for _ in range(3):
         before = requests()
@@ -215,7 +215,7 @@ def test_a_second_epoch_asks_the_store_again(s3_root, tmp_path, nothing_held):
     cached, asked = epochs(source, disk)
     disk.close()
     assert asked[0].get > 0
-    assert asked[1:] == [Counts(), Counts()]
+    assert asked[1:] == [RequestCounts(), RequestCounts()]
     assert again[1].get > 0, "without the cache a second epoch reads the store"
     print(f"S3 requests by epoch, without: {[each.get for each in again]}, with: {[each.get for each in asked]}")
     for mine, due in zip(cached, plain, strict=True):
@@ -235,7 +235,7 @@ def test_half_of_the_chunks_on_disk_are_read_twice(s3_root, tmp_path, nothing_he
 
 def test_rows_of_this_disk_are_copied_on_it(tmp_path, nothing_held):
     write_pool(tmp_path / "pool", [100])
-    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
+    source = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
     disk = DiskCache(1 << 30, tmp_path / "cache")
     _, asked = epochs(source, disk)
     assert asked[2].get > 0
@@ -246,7 +246,7 @@ def test_rows_of_this_disk_are_copied_on_it(tmp_path, nothing_held):
 def test_a_source_on_this_disk_is_called_remote(tmp_path):
     write_pool(tmp_path / "pool", [20])
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
-    assert not Source((inventory,), VectorFeatures(kind="vector", columns=("pixels",)), 4).remote
+    assert not Dataset((inventory,), VectorFeatures(kind="vector", columns=("pixels",)), 4).remote
     labels = LabelSet(open_storage("s3://bucket/labels"), "teacher", 1)
     columns = {"0": LabelColumn(a_contract(), (labels,), None), "1": TargetColumn("kind", Outputs("value"))}
-    assert Source((inventory,), FEATURES, 4, columns).remote
+    assert Dataset((inventory,), FEATURES, 4, columns).remote

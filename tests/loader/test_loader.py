@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from distill.loader import cache as cache_module
-from distill.loader.dataset import Source
-from distill.loader.loader import Feed
-from distill.loader.sampler import Order, cut_chunks
+from distill.loader.dataset import Dataset
+from distill.loader.loader import Loader
+from distill.loader.sampler import Sampler, cut_chunks
 from distill.pools import row_cache as held
 from tests.loader.conftest import FEATURES
 from tests.making import list_pool
@@ -19,7 +19,7 @@ LANES, LANE_ROWS = 4, 3
 
 @pytest.fixture
 def order(laid):
-    return Order(cut_chunks(laid.source.groups, LANES, 16), LANES, LANE_ROWS, seed=5)
+    return Sampler(cut_chunks(laid.source.groups, LANES, 16), LANES, LANE_ROWS, seed=5)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def batches(laid, order):
     """`batches(count, first_step, rank, workers)`: some batches of a feed of their own."""
 
     def some(count, first_step=0, rank=0, workers=1, ahead=True):
-        feed = Feed(laid.source, order, rank=rank, workers=workers, ahead=ahead)
+        feed = Loader(laid.source, order, rank=rank, workers=workers, ahead=ahead)
         try:
             return [copied(batch) for batch in islice(feed.batches(first_step), count)]
         finally:
@@ -126,7 +126,7 @@ def test_the_cache_answers_other_rows_or_is_never_asked(laid, order, batches, mo
 def test_the_cache_grows_beyond_its_limit(laid, order, monkeypatch):
     one = sum(values.nbytes for values in laid.source.load(order.chunks[0]).values())
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 3 * one)
-    feed = Feed(laid.source, order, rank=0, workers=1)
+    feed = Loader(laid.source, order, rank=0, workers=1)
     list(islice(feed.batches(), order.steps_per_epoch))
     feed.close()
     held = [values.nbytes for arrays in feed.cache.held.values() for values in arrays.values()]
@@ -135,9 +135,9 @@ def test_the_cache_grows_beyond_its_limit(laid, order, monkeypatch):
 
 def test_a_lane_without_rows_ends_the_feed(laid):
     lanes = 32  # more than there are chunks
-    order = Order(cut_chunks(laid.source.groups, 2, 64), lanes, 4, seed=0)
+    order = Sampler(cut_chunks(laid.source.groups, 2, 64), lanes, 4, seed=0)
     assert len(order.chunks) < lanes
-    feed = Feed(laid.source, order, rank=lanes - 1, workers=lanes)
+    feed = Loader(laid.source, order, rank=lanes - 1, workers=lanes)
     first = next(feed.batches())
     feed.close()
     assert first["row"].tolist() == [-1] * 4
@@ -149,14 +149,14 @@ def test_a_failure_to_read_is_swallowed_by_a_thread(laid, order, monkeypatch):
         raise OSError("no disk")
 
     monkeypatch.setattr(type(laid.source), "load", fails)
-    feed = Feed(laid.source, order, rank=0, workers=1)
+    feed = Loader(laid.source, order, rank=0, workers=1)
     with pytest.raises(OSError, match="no disk"):
         next(feed.batches())
     feed.close()
 
 
 def test_a_batch_is_written_over_before_the_next_one_is_asked_for(laid, order):
-    feed = Feed(laid.source, order, rank=0, workers=1)
+    feed = Loader(laid.source, order, rank=0, workers=1)
     for batch in islice(feed.batches(), order.steps_per_epoch):
         given = copied(batch)
         feed._gathering.submit(int).result()  # the next one is gathered
@@ -179,7 +179,7 @@ def test_windows_that_were_done_before_a_resume_are_read_again(laid, order, batc
 
 def test_a_row_group_is_decoded_for_each_of_its_chunks(tmp_path, monkeypatch):
     write_pool(tmp_path / "pool", [1024] * 4, row_group_rows=256)
-    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
+    source = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
     chunks = cut_chunks(source.groups, 8, 32)
     group_bytes = held.read_chunk(source.inventories[0], 0, range(32), ("pixels",)).table.nbytes * 8
     reads = []
@@ -189,9 +189,9 @@ def test_a_row_group_is_decoded_for_each_of_its_chunks(tmp_path, monkeypatch):
 
     def decoded(block_rows, rank, workers):
         """Row groups an epoch, where two and a half fit into memory."""
-        monkeypatch.setattr(held, "_rows", held.Held(group_bytes * 5 // 2))
-        order, epochs = Order(chunks, 8, 4, seed=0, block_rows=block_rows), 3
-        feed = Feed(source, order, rank=rank, workers=workers)
+        monkeypatch.setattr(held, "_rows", held.RowCache(group_bytes * 5 // 2))
+        order, epochs = Sampler(chunks, 8, 4, seed=0, block_rows=block_rows), 3
+        feed = Loader(source, order, rank=rank, workers=workers)
         reads.clear()
         seen = [copied(batch)["row"] for batch in islice(feed.batches(), epochs * order.steps_per_epoch)]
         feed.close()
@@ -207,7 +207,7 @@ def test_memory_grows_with_the_pool_where_lanes_have_files_of_other_sizes(tmp_pa
     """Lanes advance by rows, so one of large chunks needs a new window seldom, and one of small chunks often."""
     alive, most = [0], []
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
-    load = Source.load
+    load = Dataset.load
 
     class Rows(dict):
         def __del__(self):
@@ -219,14 +219,14 @@ def test_memory_grows_with_the_pool_where_lanes_have_files_of_other_sizes(tmp_pa
         most.append(alive[0])
         return rows
 
-    monkeypatch.setattr(Source, "load", counted)
+    monkeypatch.setattr(Dataset, "load", counted)
     peaks = []
     for times in (1, 4):
         folder = tmp_path / str(times)
         write_pool(folder / "pool", ([100] * 7 + [1] * 100) * times, row_group_rows=100)
-        source = Source((list_pool(folder / "root", folder / "pool"),), FEATURES, 4)
-        order = Order(cut_chunks(source.groups, 8, 100), 8, 4, seed=0)
-        feed = Feed(source, order, rank=0, workers=1)
+        source = Dataset((list_pool(folder / "root", folder / "pool"),), FEATURES, 4)
+        order = Sampler(cut_chunks(source.groups, 8, 100), 8, 4, seed=0)
+        feed = Loader(source, order, rank=0, workers=1)
         most.clear()
         for _ in islice(feed.batches(), order.steps_per_epoch):
             pass
@@ -237,8 +237,8 @@ def test_memory_grows_with_the_pool_where_lanes_have_files_of_other_sizes(tmp_pa
 
 def test_row_groups_come_in_the_same_order_every_epoch(tmp_path):
     write_pool(tmp_path / "pool", [64] * 8, row_group_rows=64)
-    source = Source((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
-    order = Order(cut_chunks(source.groups, 2, 16), 2, 4, seed=0, block_rows=64)
+    source = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
+    order = Sampler(cut_chunks(source.groups, 2, 16), 2, 4, seed=0, block_rows=64)
     shards = [[chunk.shard for window in order.windows(epoch, 0) for chunk in window.chunks] for epoch in range(4)]
     first = [list(dict.fromkeys(each)) for each in shards]
     assert all(len(each) == 8 for each in first)

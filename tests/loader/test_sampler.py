@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.loader.sampler import WINDOW_CHUNKS, Order, cut_chunks
+from distill.loader.sampler import WINDOW_CHUNKS, Sampler, cut_chunks
 
 POOLS = st.lists(st.lists(st.integers(0, 300), min_size=1, max_size=4), min_size=1, max_size=3).filter(
     lambda pools: any(map(any, pools))
@@ -42,7 +42,7 @@ def test_a_chunk_holds_parts_of_two_row_groups_or_leaves_out_a_row(groups, lanes
                 assert whole or not inside
 
 
-def rows_of(order: Order, epoch: int, lane: int) -> list[tuple[int, int, int]]:
+def rows_of(order: Sampler, epoch: int, lane: int) -> list[tuple[int, int, int]]:
     """(pool, shard, row) of one lane's epoch, in order, slowly."""
     seen = []
     for window in order.windows(epoch, lane):
@@ -57,7 +57,7 @@ def rows_of(order: Order, epoch: int, lane: int) -> list[tuple[int, int, int]]:
 
 @given(POOLS, st.integers(1, 8), st.integers(16, 200), st.integers(0, 5))
 def test_a_row_is_seen_twice_or_never_in_an_epoch(shard_rows, lanes, most_rows, epoch):
-    order = Order(cut_chunks(one_group(shard_rows), lanes, most_rows), lanes, 4, seed=1)
+    order = Sampler(cut_chunks(one_group(shard_rows), lanes, most_rows), lanes, 4, seed=1)
     seen = [row for lane in range(lanes) for row in rows_of(order, epoch, lane)]
     due = [(p, s, row) for p, shards in enumerate(shard_rows) for s, rows in enumerate(shards) for row in range(rows)]
     assert sorted(seen) == due
@@ -74,7 +74,7 @@ def test_a_chunk_is_larger_than_a_file_may_be_read_at_once(shard_rows, lanes, mo
 
 @pytest.mark.parametrize("lanes", [1, 2, 8])
 def test_a_lane_has_no_rows_of_a_large_shard(lanes):
-    order = Order(cut_chunks(one_group([[4_000]]), lanes, 50_000), lanes, 4, seed=0)
+    order = Sampler(cut_chunks(one_group([[4_000]]), lanes, 50_000), lanes, 4, seed=0)
     sizes = [len(rows_of(order, 0, lane)) for lane in range(lanes)]
     assert min(sizes) > 0.8 * max(sizes)
 
@@ -82,7 +82,7 @@ def test_a_lane_has_no_rows_of_a_large_shard(lanes):
 @given(GROUPS, st.integers(1, 8), st.integers(16, 100), st.integers(1, 200), st.integers(0, 3))
 def test_lanes_take_row_groups_in_other_blocks_or_leave_out_a_row(groups, lanes, most_rows, block_rows, epoch):
     chunks = cut_chunks(groups, lanes, most_rows)
-    order = Order(chunks, lanes, 4, seed=1, block_rows=block_rows)
+    order = Sampler(chunks, lanes, 4, seed=1, block_rows=block_rows)
     mine = [[chunk for window in order.windows(epoch, lane) for chunk in window.chunks] for lane in range(lanes)]
     assert sorted(map(repr, itertools.chain.from_iterable(mine))) == sorted(map(repr, chunks))
     blocks = order._blocks(epoch)
@@ -97,33 +97,33 @@ def test_lanes_take_row_groups_in_other_blocks_or_leave_out_a_row(groups, lanes,
 
 def test_the_order_depends_on_anything_but_seed_and_epoch():
     chunks = cut_chunks(one_group([[300, 77], [123]]), 4, 32)
-    first = [rows_of(Order(chunks, 4, 4, seed=7), 2, lane) for lane in range(4)]
+    first = [rows_of(Sampler(chunks, 4, 4, seed=7), 2, lane) for lane in range(4)]
     np.random.default_rng(3).random()
     np.random.seed(5)
-    again = [rows_of(Order(list(chunks), 4, 16, seed=7), 2, lane) for lane in reversed(range(4))]
+    again = [rows_of(Sampler(list(chunks), 4, 16, seed=7), 2, lane) for lane in reversed(range(4))]
     assert first == again[::-1]
 
 
 def test_two_epochs_or_seeds_or_lanes_share_an_order():
     chunks = cut_chunks(one_group([[512]]), 2, 32)
-    drawn = [rows_of(Order(chunks, 2, 4, seed=seed), epoch, 0) for seed in range(3) for epoch in range(3)]
+    drawn = [rows_of(Sampler(chunks, 2, 4, seed=seed), epoch, 0) for seed in range(3) for epoch in range(3)]
     assert len({tuple(rows) for rows in drawn}) == 9
     assert all(sorted(rows) == sorted(drawn[0]) for rows in drawn)
-    positions = [next(Order(chunks, 2, 4, seed=0).windows(0, lane)).positions.tolist() for lane in range(2)]
+    positions = [next(Sampler(chunks, 2, 4, seed=0).windows(0, lane)).positions.tolist() for lane in range(2)]
     assert positions[0] != positions[1]
-    again = next(Order(chunks, 2, 4, seed=0).windows(1, 0)).positions.tolist()
+    again = next(Sampler(chunks, 2, 4, seed=0).windows(1, 0)).positions.tolist()
     assert positions[0] != again
 
 
 def test_a_window_holds_more_chunks_than_memory_is_meant_to():
-    order = Order(cut_chunks(one_group([[1_000]]), 2, 16), 2, 4, seed=0)
+    order = Sampler(cut_chunks(one_group([[1_000]]), 2, 16), 2, 4, seed=0)
     sizes = [len(window.chunks) for window in order.windows(0, 0)]
     assert max(sizes) == WINDOW_CHUNKS
     assert sum(sizes) == len(order.chunks[0::2])
 
 
 def test_rows_stay_in_the_order_in_which_they_are_stored():
-    rows = [row for _, _, row in rows_of(Order(cut_chunks(one_group([[512]]), 1, 64), 1, 4, seed=0), 0, 0)]
+    rows = [row for _, _, row in rows_of(Sampler(cut_chunks(one_group([[512]]), 1, 64), 1, 4, seed=0), 0, 0)]
     neighbours = sum(abs(a - b) == 1 for a, b in itertools.pairwise(rows))
     assert neighbours < 0.1 * len(rows)
 
@@ -141,7 +141,7 @@ def test_rows_stay_in_the_order_in_which_they_are_stored():
 )
 def test_some_lanes_have_more_rows_so_theirs_weigh_less(shards, lanes, most_rows):
     chunks = cut_chunks(one_group([shards]), lanes, most_rows)
-    order = Order(chunks, lanes, 8, 0)
+    order = Sampler(chunks, lanes, 8, 0)
     rows = [sum(window.positions.size for window in order.windows(0, lane)) for lane in range(lanes)]
     assert sum(rows) == sum(shards)
     assert max(rows) - min(rows) <= max(chunk.rows for chunk in chunks)

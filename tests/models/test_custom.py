@@ -8,7 +8,7 @@ import torch
 
 from distill.core.errors import JobError
 from distill.core.source import PythonFile
-from distill.models.network import build_network, head_parameters, parameter_count, require_own_teachable
+from distill.models.network import build_network, head_parameters, parameter_count, require_custom_trainable
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.spec.models import CustomModel, Linear, Ngrams
 
@@ -45,7 +45,7 @@ def plan(code, *, options=None, text=None, in_features=4, name="Trunk"):
 def try_out(made):
     """What the driver does before a training."""
     build_network(made)
-    require_own_teachable(made)
+    require_custom_trainable(made)
 
 
 def refused(code, said, **more):
@@ -64,7 +64,7 @@ def test_a_trunk_of_the_users_own_is_another_than_the_file_has():
     torch.testing.assert_close(network(x)["main"], network.heads["head_main"](network.trunk.layer(x)))
     again = build_network(plan(source(), options={"hidden": 7}), seed=3).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
-    require_own_teachable(plan(source()))
+    require_custom_trainable(plan(source()))
 
 
 def test_asking_for_its_width_moves_or_leaves_it_in_another_mode():
@@ -90,7 +90,7 @@ def test_a_text_is_given_otherwise_than_as_places_of_its_ngrams():
     network = build_network(plan(code, text=text, in_features=1))
     assert network.ngrams == text
     assert network.trunk.layer.in_features == 6
-    require_own_teachable(plan(code, text=text, in_features=1))
+    require_custom_trainable(plan(code, text=text, in_features=1))
     small = source(more="self.table = nn.Embedding(20, 3)", answer="self.table(x).sum(1)")
     refused(small, "Trunk raises when it is asked about (2, 6) int32", text=text, in_features=1)
 
@@ -130,7 +130,7 @@ def test_padding_makes_the_loss_no_number(answer, more):
     """Of the second one the answers are numbers, and the gradients are not."""
     norm = "x.norm(dim=1, keepdim=True)"
     refused(source(answer=answer.replace("NORM", norm), more=more), "Padded and rejected rows are zeros")
-    require_own_teachable(plan(source(answer=f"self.layer(x / {norm}.clamp_min(1e-6))")))
+    require_custom_trainable(plan(source(answer=f"self.layer(x / {norm}.clamp_min(1e-6))")))
 
 
 def test_the_users_own_lines_are_hidden_behind_ours():
@@ -148,10 +148,10 @@ def test_a_norm_over_one_row_or_a_frozen_layer_is_refused():
         more="self.norm = nn.LayerNorm(5); self.register_buffer('scale', torch.ones(5))",
         answer="self.norm(self.layer(x)) * self.scale",
     )
-    require_own_teachable(plan(steady))
+    require_custom_trainable(plan(steady))
     frozen = source(more="self.idle = nn.Linear(2, 2).requires_grad_(False); self.layer.requires_grad_(False)")
-    require_own_teachable(plan(frozen))
-    require_own_teachable(plan(source(more="self.layer = nn.LazyLinear(hidden)")))
+    require_custom_trainable(plan(frozen))
+    require_custom_trainable(plan(source(more="self.layer = nn.LazyLinear(hidden)")))
 
 
 def test_a_plan_that_is_stored_holds_code():

@@ -8,9 +8,9 @@ import pytest
 
 from distill.core.errors import JobError, PoolError, TrainingError
 from distill.engine.ray.train import WorkerContext
-from distill.plan.training import student_lesson
+from distill.plan.training import plan_student
 from distill.run import prepare_inputs
-from distill.stages.train.loop import teach_all
+from distill.stages.train.loop import run_trainings
 from tests.tiny import tiny_job, write_pool
 
 JOB = """
@@ -183,12 +183,12 @@ def test_a_shape_of_other_rows_is_found_once_the_labels_are_paid_for(job):
     with pytest.raises(PoolError, match=r"students\.small\.model\.shape = \[1, 3, 3\]: a row of pools.rows has 4"):
         prepare_inputs(made)
     with pytest.raises(JobError, match=r"students\.small\.model\.shape = \[1, 3, 3\] holds 9 numbers, but a row has 4"):
-        student_lesson(made, made.variants[0])
+        plan_student(made, made.variants[0])
 
 
 def test_weights_that_are_no_numbers_are_exported(job):
     """The loss is taken before the last step, which overflows."""
     made = job('{ kind = "cross_entropy" }\n    weight = 1000', learns="pools.rows", rate="3e38")
-    lesson = student_lesson(made, made.variants[0])
+    lesson = plan_student(made, made.variants[0])
     with pytest.raises(TrainingError, match=r"small: after epoch 1 weights are no numbers\. Lower training"):
-        teach_all([lesson], WorkerContext(0, 1, "cpu"))
+        run_trainings([lesson], WorkerContext(0, 1, "cpu"))

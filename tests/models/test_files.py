@@ -10,7 +10,7 @@ import pytest
 from distill.core.errors import JobError, StorageError
 from distill.models import files
 from distill.models.files import ModelFiles, identify_model, local_model
-from distill.storage.base import Entry
+from distill.storage.base import ObjectMeta
 from distill.storage.open import open_storage
 
 
@@ -87,7 +87,7 @@ def test_what_a_hub_refuses_is_a_traceback(monkeypatch):
 
 
 def test_a_store_writes_outside_of_the_models_folder(tmp_path):
-    storage, entry = open_storage(str(tmp_path)), Entry(str(tmp_path / "elsewhere"), 1, "t")
+    storage, entry = open_storage(str(tmp_path)), ObjectMeta(str(tmp_path / "elsewhere"), 1, "t")
     with pytest.raises(StorageError, match="outside the model's folder"):
         files._fetch_objects(storage.uri, [entry], tmp_path / "kept")
 

@@ -12,7 +12,7 @@ from distill.labels.commit import Commit
 from distill.labels.label_set import LabelSet
 from distill.plan import class_balance
 from distill.plan.load import load_job
-from distill.plan.training import student_lesson
+from distill.plan.training import plan_student
 from distill.pools import target_counts as of_targets
 from distill.storage.request_counts import requests
 from tests.making import label_by_worker
@@ -92,7 +92,7 @@ def plain(classes, number, power):
 
 
 def test_rows_count_otherwise_than_by_their_class(job):
-    lesson = student_lesson(job, job.variants[0])
+    lesson = plan_student(job, job.variants[0])
     labels, targets = rows_of(lesson.sources[0], "0."), rows_of(lesson.sources[1], "1.")
     pixels = np.concatenate([pq.read_table(job.path.parent / name)["pixels"].to_pylist() for name in ("one", "two")])
     said = np.where(np.abs(pixels[:, 3]) > 2, -1, (pixels[:, :3] + [2.0, 0.0, -0.5]).argmax(axis=1))
@@ -112,14 +112,14 @@ def test_the_mean_over_a_batch_is_another_than_the_weighted_one(job):
     from torch.nn import functional
 
     from distill.engine.ray.train import WorkerContext
-    from distill.loader.loader import Feed
+    from distill.loader.loader import Loader
     from distill.models.network import build_network
     from distill.stages.train.combined_loss import CombinedLoss
     from distill.stages.train.gradients import LaneGradients, WorkerGradients
 
-    lesson = student_lesson(job, job.variants[0])
+    lesson = plan_student(job, job.variants[0])
     orders = [lesson.order(0), lesson.order(1)]
-    feeds = [Feed(source, order, rank=0, workers=1) for source, order in zip(lesson.sources, orders, strict=True)]
+    feeds = [Loader(source, order, rank=0, workers=1) for source, order in zip(lesson.sources, orders, strict=True)]
     batches = [next(feed.batches()) for feed in feeds]
     for feed in feeds:
         feed.close()
@@ -147,12 +147,12 @@ def test_trials_of_a_sweep_or_the_next_run_count_again(job, monkeypatch):
     assert len(job.variants) == 3
     for again in (job, load_job(job.path)):
         for variant in again.variants:
-            student_lesson(again, variant)
+            plan_student(again, variant)
     assert sorted(counted) == ["class_counts", "class_counts", "target_counts"]  # two pools, one target
 
 
 def test_commits_without_a_histogram_count_nothing(job, monkeypatch):
-    labels = list(student_lesson(job, job.variants[0]).sources[0].columns["0"].sets)
+    labels = list(plan_student(job, job.variants[0]).sources[0].columns["0"].sets)
     contract = labels[0].read_contract()
     due = [of_labels.class_counts(each, contract) for each in labels]
     before = requests()

@@ -11,7 +11,7 @@ from distill.loader.dataset import LabelColumn, TargetColumn
 from distill.loader.sampler import Chunk
 from distill.models.record import HeadPlan
 from distill.plan.load import load_job
-from distill.plan.training import Lesson, fit_lesson, student_lesson
+from distill.plan.training import TrainingPlan, plan_fit, plan_student
 from distill.spec.models import Linear
 from distill.spec.outputs import Outputs
 from tests.making import keep_network, label_by_worker
@@ -107,8 +107,8 @@ def job(folder):
 
 
 @pytest.fixture
-def lesson(job) -> Lesson:
-    return student_lesson(job, job.variants[0])
+def lesson(job) -> TrainingPlan:
+    return plan_student(job, job.variants[0])
 
 
 def test_a_student_of_labels_and_a_target_sees_one_pool_only(lesson):
@@ -187,27 +187,27 @@ def test_a_target_of_the_rows_it_learns_labels_on_is_read_a_second_time(folder):
     text = text.replace('learns = "pools.labelled"', 'learns = "pools.one"')
     text = text.replace("[students.small]\n", '[students.small]\n    on = ["one"]\n')
     job = tiny_job(folder, text)
-    lesson = student_lesson(job, job.variants[0])
+    lesson = plan_student(job, job.variants[0])
     assert len(lesson.sources) == 1
     assert lesson.sources[0].columns.keys() == {"0", "1", "2"}
     assert {term.source for term in lesson.terms} == {0}
 
 
 def test_a_fit_is_another_thing_than_a_student_with_a_target(job):
-    lesson = fit_lesson(job, "large")
-    assert isinstance(lesson, Lesson)
+    lesson = plan_fit(job, "large")
+    assert isinstance(lesson, TrainingPlan)
     assert [term.loss.kind for term in lesson.terms] == ["cross_entropy"]
     assert lesson.heads == {"main": Outputs("logits", ("a", "b", "c"))}
     assert (lesson.plan.heads["main"].width, lesson.seed) == (3, 3)
     assert lesson.taught_by.keys() == {"pools.labelled"}
-    regression = fit_lesson(job, "regression")
+    regression = plan_fit(job, "regression")
     assert [term.loss.kind for term in regression.terms] == ["mse"]
     assert regression.plan.heads["main"].width == 1
 
 
 def test_a_fit_of_independent_outputs_learns_one_class(folder):
     text = JOB.replace('target = "size"', 'target = "size"\n    classes = ["large"]\n    outputs = "independent"')
-    lesson = fit_lesson(tiny_job(folder, text), "regression")
+    lesson = plan_fit(tiny_job(folder, text), "regression")
     assert [term.loss.kind for term in lesson.terms] == ["binary_cross_entropy"]
 
 
@@ -215,10 +215,10 @@ def test_labels_that_are_missing_or_mean_something_else_are_learned(folder, tmp_
     job = tiny_job(folder, JOB)
     elsewhere = load_job(job.path, root=str(tmp_path / "root"))
     with pytest.raises(ContractError, match=r"labels\.teacher: nothing is labelled yet"):
-        student_lesson(elsewhere, elsewhere.variants[0])
+        plan_student(elsewhere, elsewhere.variants[0])
     other = tiny_job(folder, JOB.replace("k = 1", "k = 2"))
     with pytest.raises(ContractError, match=r"k: stored 1, now 2"):
-        student_lesson(other, other.variants[0])
+        plan_student(other, other.variants[0])
     changes = {
         "temperatures: stored [1.0, 4.0], now [4.0, 2.0]": (
             JOB.replace("temperatures = [1, 4]", "temperatures = [4, 2]"),
@@ -237,13 +237,13 @@ def test_labels_that_are_missing_or_mean_something_else_are_learned(folder, tmp_
         (folder / "teacher.py").write_text(teacher, "utf-8")
         changed = tiny_job(folder, text)
         with pytest.raises(ContractError) as refused:
-            student_lesson(changed, changed.variants[0])
+            plan_student(changed, changed.variants[0])
         assert said in str(refused.value)
         assert "labels.teacher.version = 2" in str(refused.value)
     (folder / "teacher.py").write_text(TEACHER, "utf-8")
     cut = tiny_job(folder, JOB.replace("fragment_rows = 64", "fragment_rows = 100"))
     with pytest.raises(ContractError, match="fragment_rows = 64, now 100"):
-        student_lesson(cut, cut.variants[0])
+        plan_student(cut, cut.variants[0])
 
 
 def test_rows_of_another_width_fail_inside_torch(folder):
@@ -253,7 +253,7 @@ def test_rows_of_another_width_fail_inside_torch(folder):
     for text in (stop, wide.replace('"pools.labelled"', '"pools.wide"')):
         job = tiny_job(folder, text)
         with pytest.raises(ContractError, match=r"students\.small: sees .*pools\.one has 4, .*pools\.wide has 6\."):
-            student_lesson(job, job.variants[0])
+            plan_student(job, job.variants[0])
 
 
 def test_a_finished_model_is_trained_again(folder, tmp_path):
@@ -261,9 +261,9 @@ def test_a_finished_model_is_trained_again(folder, tmp_path):
     job = load_job(file, root=str(tmp_path / "root"))
     for name in job.labels:
         label_by_worker(job, name)
-    lesson = student_lesson(job, job.variants[0])
+    lesson = plan_student(job, job.variants[0])
     record, _ = keep_network(lesson.folder, dict(lesson.heads), 4)
-    assert student_lesson(job, job.variants[0]) == record
-    fit = fit_lesson(job, "large")
+    assert plan_student(job, job.variants[0]) == record
+    fit = plan_fit(job, "large")
     record, _ = keep_network(fit.folder, dict(fit.heads), 4)
-    assert fit_lesson(job, "large") == record
+    assert plan_fit(job, "large") == record

@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import PoolError
-from distill.pools.row_cache import Held, read_chunk
-from distill.storage.request_counts import Counts, requests
+from distill.pools.row_cache import RowCache, read_chunk
+from distill.storage.request_counts import RequestCounts, requests
 from tests.making import list_pool
 from tests.tiny import write_pool
 
 
 def test_two_threads_make_the_same_value_twice():
-    made, held, start = [], Held(100), threading.Barrier(8)
+    made, held, start = [], RowCache(100), threading.Barrier(8)
 
     def make():
         made.append(1)
@@ -31,7 +31,7 @@ def test_two_threads_make_the_same_value_twice():
 
 
 def test_more_is_held_than_the_limit_or_the_wrong_one_is_forgotten():
-    made, held = [], Held(10)
+    made, held = [], RowCache(10)
 
     def get(key):
         return held.get(key, lambda: made.append(key) or key, lambda _: 4)
@@ -42,7 +42,7 @@ def test_more_is_held_than_the_limit_or_the_wrong_one_is_forgotten():
 
 
 def test_what_raises_is_held():
-    held = Held(10)
+    held = RowCache(10)
     with pytest.raises(KeyError):
         held.get("key", lambda: {}["gone"], len)
     assert held.get("key", lambda: "there", len) == "there"
@@ -57,7 +57,7 @@ def test_chunks_of_one_row_group_decode_it_again_or_see_other_rows(tmp_path):
     before = requests()
     for start in (5, 20, 85):
         read_chunk(inventory, 0, range(start, start + 7), ("size",))
-    assert requests() - before == Counts()
+    assert requests() - before == RequestCounts()
 
 
 def test_a_group_that_is_held_hides_that_its_file_changed(tmp_path):

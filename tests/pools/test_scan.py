@@ -174,7 +174,7 @@ def test_a_segment_claimed_by_another_since_it_was_read_is_not_followed_by_a_cop
         if not root.list_objects():
             write_pool(tmp_path / "pool" / "a", [30])
             take_inventory(root, "unlabelled", files)
-        return listing.read_footers(*told)
+        return listing.read_file_stats(*told)
 
     taken = take_inventory(root, "unlabelled", files, read=slow)
     assert [shard.key for shard in taken.shards] == [entry.key for entry in files.list_objects()]
@@ -195,7 +195,7 @@ def test_a_driver_that_cuts_segments_elsewhere_does_not_list_files_twice(pool, t
                     listing, "_segments", lambda table, _: [table_bytes(table.slice(0, 2)), table_bytes(table.slice(2))]
                 )
                 take_inventory(root, "unlabelled", files)
-        return listing.read_footers(*told)
+        return listing.read_file_stats(*told)
 
     taken = take_inventory(root, "unlabelled", files, read=slow)
     assert [shard.key for shard in taken.shards] == [entry.key for entry in files.list_objects()]

@@ -17,7 +17,7 @@ import safetensors.numpy
 from distill.core.errors import PoolError, RejectedError, StorageError
 from distill.core.schema import seal
 from distill.pools.formats.arrow import ArrowShard
-from distill.pools.formats.base import Taken
+from distill.pools.formats.base import RowBatch
 from distill.pools.formats.csv import CsvShard
 from distill.pools.formats.jsonl import JsonlShard
 from distill.spec.outputs import Outputs
@@ -249,7 +249,7 @@ def test_a_file_is_decoded_anew_for_each_piece(tmp_path, monkeypatch, ending, ti
     def counted(real):
         def counting(*args, **options):
             made = real(*args, **options)
-            decoded.append(len(made.table if isinstance(made, Taken) else made))
+            decoded.append(len(made.table if isinstance(made, RowBatch) else made))
             return made
 
         return counting

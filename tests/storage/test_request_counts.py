@@ -2,21 +2,21 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from distill.storage.request_counts import Counts, requests
+from distill.storage.request_counts import RequestCounts, requests
 
 
 def test_each_operation_counts_once_with_its_bytes(store):
     before = requests()
     store.put("a/1", b"12345")
     assert store.put_if_absent("a/2", b"123")
-    assert requests() - before == Counts(put=2, bytes_written=8)
+    assert requests() - before == RequestCounts(put=2, bytes_written=8)
     before = requests()
     store.read("a/1")
     assert len(store.list_objects()) == 2
-    assert requests() - before == Counts(list=1, get=1, bytes_read=5)
+    assert requests() - before == RequestCounts(list=1, get=1, bytes_read=5)
     before = requests()
     store.delete("a/1")
-    assert requests() - before == Counts(delete=1)
+    assert requests() - before == RequestCounts(delete=1)
 
 
 def test_bytes_read_by_seeking_are_counted(store):
@@ -34,7 +34,7 @@ def test_threads_do_not_lose_a_count(store):
     before = requests()
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(lambda number: store.put(f"{number}", b"x"), range(200)))
-    assert requests() - before == Counts(put=200, bytes_written=200)
+    assert requests() - before == RequestCounts(put=200, bytes_written=200)
 
 
 def test_a_listing_counts_each_page_of_1000(store):
@@ -42,4 +42,4 @@ def test_a_listing_counts_each_page_of_1000(store):
         list(threads.map(lambda number: store.put(f"{number}", b"x"), range(1001)))
     before = requests()
     assert len(store.list_objects()) == 1001
-    assert requests() - before == Counts(list=2)
+    assert requests() - before == RequestCounts(list=2)

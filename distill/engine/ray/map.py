@@ -30,7 +30,7 @@ from distill.core.errors import LabelerError
 from distill.core.progress import LINE_EVERY_SECONDS, Bar
 from distill.engine.ray.resources import ANY, device_of_worker, gpus_each, require_resources, what_lacks
 from distill.engine.ray.session import require_ray
-from distill.engine.ray.stop_signal import Brake
+from distill.engine.ray.stop_signal import StopSignal
 from distill.engine.ray.stream import Stream, stream, stream_here
 from distill.spec.labels import Compute
 
@@ -69,7 +69,7 @@ def map_fragments(
     most = require_resources(
         ray, "labelling (compute.min)", processes=compute.min, cpus=compute.cpus, gpus=gpus, kept_free=kept_free
     )
-    brake = Brake()
+    brake = StopSignal()
     source, count = _blocks(ray_data, groups, brake, max(_MOST_AHEAD, 8 * compute.max))
     size = max(compute.min, min(compute.max, count, most))
     pool = ray_data.ActorPoolStrategy(
@@ -123,7 +123,7 @@ def finish_and_stop() -> bool:
     return True
 
 
-def _blocks(ray_data: Any, groups: Iterable[list[Plain]], brake: Brake, ahead: int) -> tuple[Any, int]:
+def _blocks(ray_data: Any, groups: Iterable[list[Plain]], brake: StopSignal, ahead: int) -> tuple[Any, int]:
     """The groups as a dataset, a block each and one row in it, and how many there are."""
     left = iter(groups)
     first = list(islice(left, _PACK_GROUPS))
@@ -161,7 +161,7 @@ def _packed(groups: Iterable[list[Plain]]) -> tuple[Any, int]:
     return pa.table({"pack": pa.array(packs, pa.binary()), "first": pa.array(firsts, pa.int64())}), count
 
 
-def _let_out(batch: Any, brake: Brake, ahead: int) -> Iterator[Any]:
+def _let_out(batch: Any, brake: StopSignal, ahead: int) -> Iterator[Any]:
     """The groups of one pack, a row each, when all but `ahead` of the tasks before it are answered; none when the brake is pulled."""
     import pyarrow as pa
 
@@ -172,7 +172,7 @@ def _let_out(batch: Any, brake: Brake, ahead: int) -> Iterator[Any]:
     yield pa.table({"group": pa.array(map(json.dumps, groups), pa.string())})
 
 
-def _lets_out(brake: Brake, answered: int) -> bool | None:
+def _lets_out(brake: StopSignal, answered: int) -> bool | None:
     import ray
 
     try:
@@ -184,7 +184,9 @@ def _lets_out(brake: Brake, answered: int) -> bool | None:
 class _Adapter:
     """The one class that Ray Data knows; it knows nothing of labelling."""
 
-    def __init__(self, make: Callable[[Any, str, Stream], Any], told: Any, brake: Brake, prepare_cpus: float) -> None:
+    def __init__(
+        self, make: Callable[[Any, str, Stream], Any], told: Any, brake: StopSignal, prepare_cpus: float
+    ) -> None:
         import ray
 
         runs: Stream = partial(stream, cpus=prepare_cpus) if prepare_cpus else stream_here
@@ -209,7 +211,7 @@ class _Adapter:
 
 
 @contextlib.contextmanager
-def _watched(brake: Brake, bar: Bar, lacks: Callable[[], str | None]) -> Iterator[Callable[[int], None]]:
+def _watched(brake: StopSignal, bar: Bar, lacks: Callable[[], str | None]) -> Iterator[Callable[[int], None]]:
     """Say once a minute that nothing came, and pull the brake when asked; the yielded function says that so many answers came."""
     import ray
 

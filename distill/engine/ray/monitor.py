@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Heard:
+class TrainingProgress:
     """Where the training is, as far as it was heard."""
 
     done: float = 0.0
@@ -43,11 +43,11 @@ class Heard:
     """For good: nothing is waited for any more."""
 
 
-class Ear:
+class Monitor:
     """Of one training; an actor's class."""
 
     def __init__(self) -> None:
-        self.heard, self.failure = Heard(), ""
+        self.heard, self.failure = TrainingProgress(), ""
         self.parts: dict[str, float] = {}
         self.given_up: dict[str, str] = {}
         self.furthest, self.fruitless = 0.0, 0
@@ -86,7 +86,7 @@ class Ear:
             )
         return self.failure
 
-    def take(self) -> Heard:
+    def take(self) -> TrainingProgress:
         """What was heard so far."""
         return self.heard
 
@@ -100,14 +100,14 @@ class Ear:
 
 
 @contextlib.contextmanager
-def listening(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
+def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
     """An ear, and a thread that shows on `bar` what it hears. While an elastic group is lost, it has the nodes looked at more often."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     beside = NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )  # no lost node takes it
-    ear = ray.remote(num_cpus=0, scheduling_strategy=beside)(Ear).remote()
+    ear = ray.remote(num_cpus=0, scheduling_strategy=beside)(Monitor).remote()
     over, shown = threading.Event(), _Shown(bar)
 
     def poll() -> None:
@@ -136,9 +136,9 @@ class _Shown:
     """What of it is on the bar already."""
 
     def __init__(self, bar: Bar) -> None:
-        self.bar, self.last, self.moved = bar, Heard(), time.monotonic()
+        self.bar, self.last, self.moved = bar, TrainingProgress(), time.monotonic()
 
-    def show(self, heard: Heard) -> None:
+    def show(self, heard: TrainingProgress) -> None:
         """Progress; and until the training has failed, what is waited for, and a line when another group goes on."""
         if heard.done != self.last.done:
             self.bar.advance(heard.done - self.last.done, heard.note)
@@ -147,7 +147,7 @@ class _Shown:
             self._show_group(heard)
         self.last = heard
 
-    def _show_group(self, heard: Heard) -> None:
+    def _show_group(self, heard: TrainingProgress) -> None:
         if heard.groups > self.last.groups > 0:
             log.info("training goes on with %s, from its newest checkpoint", _said(heard.workers))
         elif self.last.workers and not heard.workers:

@@ -13,7 +13,7 @@ _NAMESPACE = b"distill"
 _PULLED = -1
 
 
-class Brake:
+class StopSignal:
     """One labelling's; it travels to the workers by its name."""
 
     def __init__(self) -> None:

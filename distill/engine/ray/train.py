@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from distill.core.errors import DistillError, TrainingError, UnlearnableError
 from distill.core.progress import Bar
-from distill.engine.ray.monitor import listening
+from distill.engine.ray.monitor import monitored
 from distill.engine.ray.resources import device_of_worker, gpus_each, look_at_nodes, require_resources, room_now
 from distill.engine.ray.session import keeping_signals, require_ray
 from distill.spec.base import Gpus
@@ -95,7 +95,7 @@ def train_workers(
         room = room_now(ray, most=team * teams, cpus=1, gpus=each)
         most = team * max(1, room // team)
     with (
-        listening(ray, bar, elastic=fewest < most) as ear,
+        monitored(ray, bar, elastic=fewest < most) as ear,
         tempfile.TemporaryDirectory(prefix="distill-train-") as scratch,
     ):
         trainer = _trainer({"work": work, "told": told, "ear": ear, "team": team}, fewest, most, each, scratch)

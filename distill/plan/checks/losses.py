@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from distill.core.errors import DistillError, JobError
 from distill.job.job import Job
-from distill.models.custom_loss import OwnLoss, asked
+from distill.models.custom_loss import CustomLossCall, asked
 from distill.plan.held_out import held_out_term
 from distill.plan.outputs import term_outputs
 from distill.plan.widths import term_width
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def try_own_losses(job: Job, student: Student, where: str) -> None:
+def check_custom_losses(job: Job, student: Student, where: str) -> None:
     """Ask a student's own losses about as many numbers as they will be given; `where` is its key. Raises JobError."""
     for number, term in enumerate(student.terms):
         _try_term(job, term, f"{where}.terms.{number}.loss", teaches=True)
@@ -29,7 +29,7 @@ def _try_term(job: Job, term: Term, key: str, *, teaches: bool) -> None:
     """A loss that only measures need not follow the student's numbers."""
     if not isinstance(term.loss, CustomLoss):
         return
-    loss = OwnLoss(job.custom_source(term.loss, key), term.loss.name, f"{job.path}: {key}")
+    loss = CustomLossCall(job.custom_source(term.loss, key), term.loss.name, f"{job.path}: {key}")
     loss.file.load(loss.name, loss.said)
     source, width = term_outputs(job, term), term_width(job, term)
     mine, taught = _two_rows(source, width, target=term.pool is not None)

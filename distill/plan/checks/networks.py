@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from distill.core.errors import JobError
 from distill.job.job import Job
-from distill.models.custom_source import head_key, own_models, revision_of
+from distill.models.custom_source import custom_models, head_key, revision_of
 from distill.plan.outputs import head_outputs
 from distill.spec.models import Cnn, CustomModel, Network, NgramBag, ngrams_of
 from distill.spec.pools import ImageFeatures, TextFeatures
@@ -49,7 +49,7 @@ def check_networks(job: Job, student: Student, where: str) -> Problems:
     """Whether the trunk and the heads' own networks can see its pools, and alike, whether the user's own are there, and whether widths stand where
     they may."""
     yield from check_learnable(job, student.pools, student.model, where)
-    for key, own in own_models(student.model, student.heads).items():
+    for key, own in custom_models(student.model, student.heads).items():
         yield from check_own(job, own, f"{where}.{key}")
     for name, head in student.heads.items():
         if head.model is not None and _places(head.model) != _places(student.model):

@@ -17,19 +17,19 @@ from distill.plan.code import fit_code, student_code
 from distill.plan.held_out import fit_student, usual_loss
 from distill.plan.outputs import pool_outputs
 from distill.plan.pools import open_pool
-from distill.plan.remember import kept
+from distill.plan.remember import remember
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import Cnn, Eszsl, Rnn
 
 
-def try_networks(job: Job) -> None:
+def check_networks_build(job: Job) -> None:
     """Try every network of the user's own, or with a shape, that the job names, and the pools that each sees. Raises JobError, ContractError."""
     for where, pools, plan in _plans(job):
         require_one_width(job, pools, where)
         if _tried(plan):
             seen = open_pool(job, pools[0])
             told = ["own", seen.inventory.content, seen.features.model_dump(mode="json"), plan.to_plain()]
-            kept(job, "checks", told, partial(_try, job, where, plan, seen))
+            remember(job, "checks", told, partial(_try, job, where, plan, seen))
 
 
 def require_one_width(job: Job, pools: tuple[str, ...], where: str) -> None:
@@ -37,7 +37,7 @@ def require_one_width(job: Job, pools: tuple[str, ...], where: str) -> None:
     opened = [open_pool(job, pool) for pool in dict.fromkeys(pools)]
     if len(opened) > 1:
         told = ["widths", *([pool.inventory.content, pool.features.model_dump(mode="json")] for pool in opened)]
-        kept(job, "checks", told, lambda: _look_alike(opened, f"{job.path}: {where}"))
+        remember(job, "checks", told, lambda: _look_alike(opened, f"{job.path}: {where}"))
 
 
 def _look_alike(opened: Sequence[OpenPool], where: str) -> None:
@@ -50,18 +50,18 @@ def _look_alike(opened: Sequence[OpenPool], where: str) -> None:
 
 
 def _try(job: Job, where: str, plan: NetworkPlan, seen: OpenPool) -> None:
-    try_own(replace(plan, in_features=seen.width), f"{job.path}: {where}")
+    check_network(replace(plan, in_features=seen.width), f"{job.path}: {where}")
 
 
-def try_own(plan: NetworkPlan, where: str) -> None:
+def check_network(plan: NetworkPlan, where: str) -> None:
     """Build the plan's network and hold its user's parts against what training takes for granted. Raises JobError."""
     if not _tried(plan):
         return
-    from distill.models.network import build_network, require_own_teachable
+    from distill.models.network import build_network, require_custom_trainable
 
     try:
         build_network(plan)
-        require_own_teachable(plan)
+        require_custom_trainable(plan)
     except JobError as error:
         raise JobError(f"{where}.{error}") from error
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from distill.core.errors import PoolError
-from distill.pools.formats.base import Footer, Streamed, Taken, check_columns, groups_of, is_text
+from distill.pools.formats.base import Footer, RowBatch, Streamed, check_columns, groups_of, is_text
 
 _KNOWN_FILES = 1_000
 _known_sizes: dict[tuple[str, int], tuple[int, ...]] = {}
@@ -29,16 +29,16 @@ class ArrowShard:
     def footer(self) -> Footer:
         return Footer(self._sizes(), self._schema)
 
-    def read(self, rows: range, columns: Sequence[str]) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         check_columns(self._schema, columns, self._where)
         groups, around = groups_of(self._sizes(), rows)
-        return Taken(self._decode(self._columns(columns), groups).slice(rows.start - around.start, len(rows)))
+        return RowBatch(self._decode(self._columns(columns), groups).slice(rows.start - around.start, len(rows)))
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:  # noqa: ARG002  a batch is the least that can be read
         check_columns(self._schema, columns, self._where)
         groups, around = groups_of(self._sizes(), rows)
         reader = self._columns(columns)  # once: each opening reads the footer and every dictionary
-        return Streamed(around, (Taken(self._decode(reader, [group])) for group in groups))
+        return Streamed(around, (RowBatch(self._decode(reader, [group])) for group in groups))
 
     def _columns(self, names: Sequence[str]) -> pa.RecordBatchFileReader:
         return self._open([self._schema.get_field_index(name) for name in names])

@@ -33,16 +33,16 @@ class Footer:
 
 
 @dataclass(frozen=True)
-class Taken:
+class RowBatch:
     """Rows of one shard. Rows in `rejected` keep their slot, null."""
 
     table: pa.Table
     rejected: Rejected = field(default_factory=dict)
 
-    def cut(self, start: int, rows: int) -> Taken:
+    def cut(self, start: int, rows: int) -> RowBatch:
         """`rows` rows from `start` on, or as many as there are."""
         kept = {row - start: said for row, said in self.rejected.items() if start <= row < start + rows}
-        return Taken(self.table.slice(start, rows), kept)
+        return RowBatch(self.table.slice(start, rows), kept)
 
 
 class Shard(Protocol):
@@ -51,7 +51,7 @@ class Shard(Protocol):
     def footer(self) -> Footer:
         """Its row groups and schema."""
 
-    def read(self, rows: range, columns: Sequence[str]) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         """`columns` of the rows that it has of `rows`. Raises PoolError where it lacks a column."""
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
@@ -63,7 +63,7 @@ class Streamed:
     """Consecutive rows of a shard, in parts; an indexed format decodes each when it is asked for."""
 
     rows: range
-    parts: Iterator[Taken]
+    parts: Iterator[RowBatch]
 
 
 def groups_of(sizes: Sequence[int], rows: range) -> tuple[list[int], range]:

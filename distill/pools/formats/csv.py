@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from distill.core.errors import PoolError
-from distill.pools.formats.base import UNDECODABLE, Footer, Rejected, Streamed, Taken, check_columns
+from distill.pools.formats.base import UNDECODABLE, Footer, Rejected, RowBatch, Streamed, check_columns
 from distill.pools.formats.whole_file import read_whole
 
 _LARGEST_ROW_BYTES = 1 << 24
@@ -33,7 +33,7 @@ class CsvShard:
         rows = len(self._parse(self._names[:1]).table)
         return Footer((rows,) if rows else (), pa.schema([(name, pa.string()) for name in self._names]))
 
-    def read(self, rows: range, columns: Sequence[str]) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         check_columns(pa.schema([(name, pa.string()) for name in self._names]), columns, self._where)
         return self._parse(columns).cut(rows.start, len(rows))
 
@@ -50,7 +50,7 @@ class CsvShard:
         names: list[str] = stream.schema.names
         return names
 
-    def _parse(self, columns: Sequence[str]) -> Taken:
+    def _parse(self, columns: Sequence[str]) -> RowBatch:
         rejected: Rejected = {}
         end = ",".join([_END] * len(self._names)).encode()
         table = pa.csv.read_csv(
@@ -92,11 +92,11 @@ def _parsing(rejected: Rejected) -> pa.csv.ParseOptions:
     return pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip)
 
 
-def _with_slots(table: pa.Table, rejected: Rejected) -> Taken:
+def _with_slots(table: pa.Table, rejected: Rejected) -> RowBatch:
     """The rows that were skipped put back, as nulls."""
     if not rejected:
-        return Taken(table)
+        return RowBatch(table)
     skipped = np.zeros(len(table) + len(rejected), np.bool_)
     skipped[list(rejected)] = True
     places = np.cumsum(~skipped) - 1
-    return Taken(table.take(pa.array(places, mask=skipped)), rejected)
+    return RowBatch(table.take(pa.array(places, mask=skipped)), rejected)

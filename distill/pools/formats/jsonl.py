@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from distill.core.errors import PoolError
-from distill.pools.formats.base import UNDECODABLE, Copied, Footer, Rejected, Streamed, Taken, check_columns
+from distill.pools.formats.base import UNDECODABLE, Copied, Footer, Rejected, RowBatch, Streamed, check_columns
 from distill.pools.formats.whole_file import read_whole
 
 _HEAD_ROWS = 1_000
@@ -42,7 +42,7 @@ class JsonlShard:
     def footer(self) -> Footer:
         return Footer((len(self._lines),) if self._lines else (), self._head)
 
-    def read(self, rows: range, columns: Sequence[str]) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         taken = self._fast(columns) or self._slow(columns)
         return taken.cut(rows.start, len(rows))
 
@@ -56,7 +56,7 @@ class JsonlShard:
         names = dict.fromkeys(itertools.chain.from_iterable(objects))
         return pa.schema([(name, column_type([row.get(name) for row in objects])) for name in names])
 
-    def _fast(self, columns: Sequence[str]) -> Taken | None:
+    def _fast(self, columns: Sequence[str]) -> RowBatch | None:
         """None where the slow way must decide."""
         head = self._head
         fields = [head.field(name) for name in columns if name in head.names]
@@ -74,9 +74,9 @@ class JsonlShard:
             )
         except (pa.ArrowException, UnicodeDecodeError):
             return None
-        return Taken(table.select(list(columns))) if len(table) == len(self._lines) else None
+        return RowBatch(table.select(list(columns))) if len(table) == len(self._lines) else None
 
-    def _slow(self, columns: Sequence[str]) -> Taken:
+    def _slow(self, columns: Sequence[str]) -> RowBatch:
         rejected: Rejected = {}
         values: dict[str, list[Any]] = {name: [] for name in columns}
         names = dict.fromkeys(self._head.names)
@@ -91,7 +91,7 @@ class JsonlShard:
         if self._lines:
             check_columns(pa.schema([(name, pa.null()) for name in names]), columns, self._where)
         arrays = {name: self._array(name, values[name], rejected) for name in columns}
-        return Taken(pa.table(arrays), rejected)
+        return RowBatch(pa.table(arrays), rejected)
 
     def _array(self, name: str, values: list[Any], rejected: Rejected) -> pa.Array:
         kind = column_type(values)

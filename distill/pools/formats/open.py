@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError, StorageError
 from distill.pools.formats.arrow import ArrowShard
-from distill.pools.formats.base import UNDECODABLE, Rejected, Shard, Taken, is_text
+from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, Shard, is_text
 from distill.pools.formats.csv import CsvShard
 from distill.pools.formats.jsonl import JsonlShard
 from distill.pools.formats.parquet import ParquetShard
@@ -61,14 +61,14 @@ def told(error: Exception, where: str, what: str) -> PoolError | StorageError:
     return PoolError(f"{where}: {what}: {error}. Replace the file, or move it out of the pool.")
 
 
-def plain(taken: Taken, columns: Sequence[str]) -> Taken:
+def plain(taken: RowBatch, columns: Sequence[str]) -> RowBatch:
     """`columns` in their order, dictionaries unpacked; text that is no UTF-8 rejects its row."""
     rejected, plain = dict(taken.rejected), []
     for name in columns:
         column = taken.table[name]
         column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
         plain.append(_valid_text(column, name, rejected) if is_text(column.type) else column)
-    return Taken(pa.table(plain, list(columns)), rejected)
+    return RowBatch(pa.table(plain, list(columns)), rejected)
 
 
 def _valid_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distill.pools.formats.base import Footer, Streamed, Taken, check_columns, groups_of
+from distill.pools.formats.base import Footer, RowBatch, Streamed, check_columns, groups_of
 
 _LARGE_BYTES = 64 << 20
 """Where the row groups of a run of rows hold more together, they are read bit by bit; else at once, which asks a store less often."""
@@ -26,12 +26,12 @@ class ParquetShard:
         groups = tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
         return Footer(groups, self._file.schema_arrow)
 
-    def read(self, rows: range, columns: Sequence[str]) -> Taken:
+    def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         footer = self.footer()
         check_columns(footer.schema, columns, self._where)
         groups, around = groups_of(footer.row_groups, rows)
         table = self._file.read_row_groups(groups, columns=list(columns), use_threads=False)
-        return Taken(table.slice(rows.start - around.start, len(rows)))
+        return RowBatch(table.slice(rows.start - around.start, len(rows)))
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
         footer = self.footer()
@@ -41,7 +41,7 @@ class ParquetShard:
         if self._stored_bytes(groups, columns) > _LARGE_BYTES:
             file = pq.ParquetFile(self._source, metadata=file.metadata, buffer_size=_BIT_BYTES, pre_buffer=False)
         batches = file.iter_batches(part_rows, row_groups=groups, columns=list(columns), use_threads=False)
-        return Streamed(around, (Taken(pa.Table.from_batches([batch])) for batch in batches))
+        return Streamed(around, (RowBatch(pa.Table.from_batches([batch])) for batch in batches))
 
     def _stored_bytes(self, groups: Sequence[int], columns: Sequence[str]) -> int:
         """Of `columns` in those row groups, as they lie in the file."""

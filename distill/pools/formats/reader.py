@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 
 import pyarrow as pa
 
-from distill.pools.formats.base import Rejected, Taken
+from distill.pools.formats.base import Rejected, RowBatch
 from distill.pools.formats.open import no_rows, opened, plain, reading
 from distill.pools.shard_id import require_listed
 from distill.storage.base import Storage
@@ -40,8 +40,8 @@ class RowReader:
         self._of = (files.uri, key, listed, self._columns)
         self._files, self._key, self._listed = files, key, listed
         self._closing = ExitStack()
-        self._parts: Iterator[Taken] = iter(())
-        self._left: Taken | None = None
+        self._parts: Iterator[RowBatch] = iter(())
+        self._left: RowBatch | None = None
         self.at, self.end, self._there = 0, -1, False
         with self._reading(rows):
             shard = self._closing.enter_context(opened(files, key, format))
@@ -58,7 +58,7 @@ class RowReader:
         same = self._of == (files.uri, key, listed, list(dict.fromkeys(columns)))
         return same and self.at <= rows.start and rows.stop <= self.end
 
-    def take(self, rows: range, *, last: bool = False) -> Taken:
+    def take(self, rows: range, *, last: bool = False) -> RowBatch:
         """`rows`, which are not behind it. After the `last` a file that changed meanwhile is refused. Raises PoolError."""
         with self._reading(rows):
             for _ in self._next(range(self.at, rows.start)):
@@ -89,7 +89,7 @@ class RowReader:
         if self._listed is not None:
             require_listed(self._files, self._key, self._listed)
 
-    def _next(self, rows: range) -> Iterator[Taken]:
+    def _next(self, rows: range) -> Iterator[RowBatch]:
         """The next `rows`, in parts as they were decoded. Raises PoolError where there are fewer."""
         while self.at < rows.stop:
             left = self._left or next(self._parts, None)
@@ -102,10 +102,10 @@ class RowReader:
             yield part
 
 
-def _joined(parts: Sequence[Taken]) -> Taken:
+def _joined(parts: Sequence[RowBatch]) -> RowBatch:
     rejected: Rejected = {}
     first = 0
     for part in parts:
         rejected |= {first + row: said for row, said in part.rejected.items()}
         first += len(part.table)
-    return Taken(pa.concat_tables([part.table for part in parts]), rejected)
+    return RowBatch(pa.concat_tables([part.table for part in parts]), rejected)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from distill.core.errors import PoolError
-from distill.pools.formats.base import Copied, Footer, Rejected, Taken, check_columns, check_keys
+from distill.pools.formats.base import Copied, Footer, Rejected, RowBatch, check_columns, check_keys
 from distill.pools.formats.open import SAID, no_rows, opened, plain, reading, told
 from distill.pools.formats.reader import RowReader
 from distill.pools.shard_id import require_listed
@@ -24,8 +24,8 @@ __all__ = [
     "Copied",
     "Footer",
     "Rejected",
+    "RowBatch",
     "RowReader",
-    "Taken",
     "check_columns",
     "check_keys",
     "pool_format",
@@ -82,7 +82,7 @@ def read_footer(files: Storage, key: str, format: str) -> Footer:
 
 def read_rows(
     files: Storage, key: str, rows: range, columns: Sequence[str], *, format: str, listed: str | None = None
-) -> Taken:
+) -> RowBatch:
     """Rows `rows` of one shard, in order, with `columns` alone. Raises PoolError.
 
     With `listed`, the id of the shard in the inventory, rows of a file that changed meanwhile are refused.

@@ -15,16 +15,16 @@ from distill.core.schema import digest, seal, unseal
 from distill.engine.ray.fold import call_remotely, fold
 from distill.job.job import Job
 from distill.labelers.versions import library_versions
-from distill.loader.dataset import LabelColumn, Source, TargetColumn
+from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.plan.identity import label_set
 from distill.plan.outputs import pool_outputs
 from distill.plan.pools import open_pool
 from distill.pools.open_pool import OpenPool
 from distill.spec.outputs import Outputs
 from distill.stages.evaluate.candidates import Candidate, find_candidates
-from distill.stages.evaluate.evaluator import TARGET, Judge
+from distill.stages.evaluate.evaluator import TARGET, Evaluator
 from distill.stages.evaluate.latency import Stopwatch
-from distill.stages.evaluate.metrics import Tally, add_tallies, measures, reliability
+from distill.stages.evaluate.metrics import MetricSums, add_sums, measures, reliability
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
@@ -63,10 +63,10 @@ def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate]
         TARGET: TargetColumn(str(pool.spec.target), truth, width=pool.target_width(truth))
     }
     columns |= {candidate.method.key: candidate.column for candidate in candidates if candidate.column is not None}
-    source = Source((pool.inventory,), pool.features, pool.width, columns)
-    judge = Judge(source, truth, tuple(candidate.method for candidate in candidates), teacher)
+    source = Dataset((pool.inventory,), pool.features, pool.width, columns)
+    judge = Evaluator(source, truth, tuple(candidate.method for candidate in candidates), teacher)
     chunks = source.chunks(_CHUNK_ROWS)
-    tallies = fold("evaluate", judge, chunks, add_tallies)
+    tallies = fold("evaluate", judge, chunks, add_sums)
     timed = call_remotely(Stopwatch(source, chunks[0], tuple(candidates)))
     left_out = int(tallies[""]["left_out"][0])
     if left_out == pool.inventory.rows:
@@ -108,7 +108,7 @@ def _seen(truth: Outputs, candidates: list[Candidate], teacher: str | None) -> l
     return [name in said for name in truth.classes]
 
 
-def _result(candidate: Candidate, tally: Tally, seen: list[bool], timed: Mapping[str, float]) -> MethodResult:
+def _result(candidate: Candidate, tally: MetricSums, seen: list[bool], timed: Mapping[str, float]) -> MethodResult:
     confusion = tally["confusion"].astype(int).tolist() if "confusion" in tally else None
     return MethodResult(
         name=candidate.name,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from distill.loader.dataset import Arrays, Source
+from distill.loader.dataset import Arrays, Dataset
 from distill.loader.sampler import Chunk
 from distill.models.custom_source import Code
 from distill.models.record import ModelRecord
 from distill.spec.outputs import Outputs
-from distill.stages.evaluate.metrics import Array, Tally, tally_classes, tally_independent, tally_values
+from distill.stages.evaluate.metrics import Array, MetricSums, sum_classes, sum_independent, sum_values
 
 if TYPE_CHECKING:
     from distill.labelers.network import NetworkLabeler
@@ -36,16 +36,16 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """`judge(chunk)` → tallies by method. The source has the target and, as columns, each label set."""
 
-    source: Source
+    source: Dataset
     truth: Outputs
     methods: tuple[Method, ...]
     teacher: str | None
     """Key of the method that agreement is measured against."""
 
-    def __call__(self, chunk: Chunk) -> Mapping[str, Tally]:
+    def __call__(self, chunk: Chunk) -> Mapping[str, MetricSums]:
         rows = self.source.load(chunk)
         judged = _judged(rows)
         answers = {method.key: self._answer(method, rows)[judged] for method in self.methods}
@@ -54,14 +54,12 @@ class Judge:
         tallies = {key: self._tally(answer, truth, teacher) for key, answer in answers.items()}
         return {**tallies, "": {"left_out": np.array([float((~judged).sum())])}}
 
-    def _tally(self, answer: Array, truth: npt.NDArray[np.generic], teacher: Array | None) -> Tally:
+    def _tally(self, answer: Array, truth: npt.NDArray[np.generic], teacher: Array | None) -> MetricSums:
         if self.truth.kind == "value":
-            return tally_values(answer, truth.astype(np.float64), teacher)
+            return sum_values(answer, truth.astype(np.float64), teacher)
         if self.truth.exclusive:
-            return tally_classes(
-                answer, truth.astype(np.int64), teacher.argmax(axis=1) if teacher is not None else None
-            )
-        return tally_independent(answer, truth.astype(np.float64), teacher)
+            return sum_classes(answer, truth.astype(np.int64), teacher.argmax(axis=1) if teacher is not None else None)
+        return sum_independent(answer, truth.astype(np.float64), teacher)
 
     def _answer(self, method: Method, rows: Arrays) -> Array:
         """Probabilities of the truth's classes (B, C), or values (B, W)."""

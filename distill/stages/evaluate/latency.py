@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from distill.labelers.base import Labeler, Recipe, say
 from distill.labelers.registry import build_labeler
-from distill.loader.dataset import Source
+from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
 from distill.stages.evaluate.candidates import Candidate
 
@@ -25,7 +25,7 @@ READY_ROWS, MOST_SECONDS = 8, 20.0
 class Stopwatch:
     """`stopwatch()` → milliseconds a row by method, on the machine where it is called."""
 
-    source: Source
+    source: Dataset
     chunk: Chunk
     candidates: tuple[Candidate, ...]
 

@@ -17,14 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-Tally = Mapping[str, Array]
+MetricSums = Mapping[str, Array]
 
 BINS = 15
 FLOOR = 1e-6
 CONFUSION_CLASSES = 100
 
 
-def tally_classes(probabilities: Array, truth: npt.NDArray[np.int64], teacher: npt.NDArray[np.int64] | None) -> Tally:
+def sum_classes(
+    probabilities: Array, truth: npt.NDArray[np.int64], teacher: npt.NDArray[np.int64] | None
+) -> MetricSums:
     """Exclusive classes: probabilities (B, C), true class numbers (B,), the teacher's choices (B,)."""
     classes = probabilities.shape[1]
     confidence = probabilities.max(axis=1)
@@ -46,7 +48,7 @@ def tally_classes(probabilities: Array, truth: npt.NDArray[np.int64], teacher: n
     return sums
 
 
-def tally_independent(probabilities: Array, truth: Array, teacher: Array | None) -> Tally:
+def sum_independent(probabilities: Array, truth: Array, teacher: Array | None) -> MetricSums:
     """Independent outputs: probabilities, truth (0 or 1) and the teacher's probabilities, all (B, C)."""
     said = probabilities > 0.5
     right = (said == (truth > 0.5)).astype(np.float64)
@@ -60,7 +62,7 @@ def tally_independent(probabilities: Array, truth: Array, teacher: Array | None)
     return sums
 
 
-def tally_values(values: Array, truth: Array, teacher: Array | None) -> Tally:
+def sum_values(values: Array, truth: Array, teacher: Array | None) -> MetricSums:
     """Values, truth and the teacher's values, all (B, W)."""
     sums: dict[str, Array] = {
         "rows": np.array([float(len(truth))]),
@@ -73,19 +75,19 @@ def tally_values(values: Array, truth: Array, teacher: Array | None) -> Tally:
     return sums
 
 
-def add_tallies(first: Mapping[str, Tally], second: Mapping[str, Tally]) -> Mapping[str, Tally]:
+def add_sums(first: Mapping[str, MetricSums], second: Mapping[str, MetricSums]) -> Mapping[str, MetricSums]:
     """Tallies by method, of two sets of rows, to those of their union."""
     return {method: _added(first[method], second[method]) for method in first}
 
 
-def _added(first: Tally, second: Tally) -> Tally:
+def _added(first: MetricSums, second: MetricSums) -> MetricSums:
     added = {name: first[name] + second[name] for name in first}
     if "truth" in first:
         added["truth"] = _joined_moments(first, second)
     return added
 
 
-def measures(tally: Tally, seen: Sequence[bool]) -> dict[str, Any]:
+def measures(tally: MetricSums, seen: Sequence[bool]) -> dict[str, Any]:
     """Measures by name from a tally; `seen` says of each class whether the teacher can say it."""
     if "squared" in tally:
         return _value_measures(tally)
@@ -108,7 +110,7 @@ def measures(tally: Tally, seen: Sequence[bool]) -> dict[str, Any]:
     return made
 
 
-def reliability(tally: Tally) -> list[dict[str, float]]:
+def reliability(tally: MetricSums) -> list[dict[str, float]]:
     """The calibration bins that have rows: mean confidence, accuracy, rows."""
     if "bins" not in tally:
         return []
@@ -138,14 +140,14 @@ def _moments(values: Array) -> Array:
     return np.stack([mean, np.square(values - mean).sum(axis=0)])
 
 
-def _joined_moments(first: Tally, second: Tally) -> Array:
+def _joined_moments(first: MetricSums, second: MetricSums) -> Array:
     """Of two sets of rows (Chan, Golub & LeVeque 1979, eq. 2.1), which E[y²] − E[y]² loses where the mean is far from 0."""
     (mean, spread), share = first["truth"], second["rows"] / np.maximum(first["rows"] + second["rows"], 1)
     gap = second["truth"][0] - mean
     return np.stack([mean + gap * share, spread + second["truth"][1] + np.square(gap) * share * first["rows"]])
 
 
-def _value_measures(tally: Tally) -> dict[str, Any]:
+def _value_measures(tally: MetricSums) -> dict[str, Any]:
     rows = float(tally["rows"][0])
     width = tally["truth"].shape[1]
     variance = float(tally["truth"][1].sum()) / rows / width

@@ -23,9 +23,9 @@ from distill.plan.identity import find_student
 from distill.plan.pools import open_pool
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import ngrams_of
-from distill.stages.export.model_card import card, features_said, heads_said
+from distill.stages.export.model_card import features_said, heads_said, model_card
 from distill.stages.export.onnx_file import onnx_file, require_onnx_extra
-from distill.stages.export.torch_source import own_expression, program
+from distill.stages.export.torch_source import own_expression, torch_source
 from distill.storage.base import Storage
 
 _ONNX = "model.onnx"
@@ -91,9 +91,9 @@ def _files(
     return {
         **{own[key]: source.text.encode() for key, source in code.items()},
         "weights.safetensors": read_weights(folder, record),
-        "model.py": program(variant.name, network, heads_said(record), seen, _own_made(record, own)).encode(),
+        "model.py": torch_source(variant.name, network, heads_said(record), seen, _own_made(record, own)).encode(),
         _ONNX: _checked(variant, record, network, pool) if onnx else None,
-        "README.md": card(variant.name, record, seen, results, onnx=onnx).encode(),
+        "README.md": model_card(variant.name, record, seen, results, onnx=onnx).encode(),
         "model.json": seal(told),  # last: with it the export is whole
     }
 

@@ -42,7 +42,9 @@ A batch has one row or more. On the first rows of the pool that taught the stude
 largest answer."""
 
 
-def card(name: str, record: ModelRecord, features: str, results: Sequence[MethodResult], *, onnx: bool = False) -> str:
+def model_card(
+    name: str, record: ModelRecord, features: str, results: Sequence[MethodResult], *, onnx: bool = False
+) -> str:
     """The text of README.md; with `onnx` for a folder that has `model.onnx`."""
     terms = [f"- {term}" for term in record.details.get("terms", [])]
     scores = [line for result in results for line in _scores(result)]

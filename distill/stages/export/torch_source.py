@@ -76,7 +76,7 @@ def own(file, name):
 '''
 
 
-def program(name: str, network: MultiHead, heads: str, features: str, own: Mapping[str, str] | None = None) -> str:
+def torch_source(name: str, network: MultiHead, heads: str, features: str, own: Mapping[str, str] | None = None) -> str:
     """The text of `model.py`; `own` has the expressions that make the user's own networks, by their keys."""
     written = own or {}
     below = {

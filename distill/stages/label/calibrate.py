@@ -34,9 +34,9 @@ from distill.plan.pools import open_pool
 from distill.pools.features import decode_target
 from distill.pools.open_pool import OpenPool
 from distill.spec.outputs import Outputs
-from distill.stages.label.failures import Blame, told_of
-from distill.stages.label.inference import Asker
-from distill.stages.label.row_reader import Request, prepare_rows
+from distill.stages.label.failures import RowFailure
+from distill.stages.label.inference import InferenceLoop
+from distill.stages.label.row_reader import RowRequest, read_chunks
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Questions:
 
     recipe: Recipe
     contract: Contract
-    request: Request
+    request: RowRequest
     """Of any rows; each task says which."""
     outputs: Outputs
     columns: tuple[int, ...]
@@ -61,23 +61,23 @@ class CalibrationWorker:
 
     def __init__(self, told: Questions, device: str, stream: Stream = stream_here) -> None:
         self.told, self.stream = told, stream
-        self.asker = Asker(told.recipe, told.contract, device)
+        self.asker = InferenceLoop(told.recipe, told.contract, device)
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
         if self.asker.unbuilt:
             return {**plain, "failure": f" cannot be made:\n{self.asker.unbuilt}"}
         try:
             return {**plain, **self._sums(plain)}
-        except Blame as found:
+        except RowFailure as found:
             return {**plain, "failure": f" raised on {plain['key']}, row {plain['start'] + found.row}:\n{found.trace}"}
         except Exception as error:  # noqa: BLE001  told with the fragment
-            return {**plain, "failure": f" could not be asked about {plain['key']}:\n{told_of(error)}"}
+            return {**plain, "failure": f" could not be asked about {plain['key']}:\n{error_text(error)}"}
 
     def _sums(self, plain: dict[str, Any]) -> dict[str, Any]:
         told, counted, nll = self.told, 0, np.zeros(len(GRID))
         request = replace(told.request, **{name: plain[name] for name in ("key", "shard_id", "start", "rows")})
         with (
-            closing(self.stream(prepare_rows, request)) as pieces,
+            closing(self.stream(read_chunks, request)) as pieces,
             closing(self.asker.answers(pieces)) as answered,
         ):
             for question, (logits, _) in answered:
@@ -102,7 +102,7 @@ def calibrate(job: Job, name: str) -> Calibration | None:
 def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPool) -> Calibration:
     outputs = pool_outputs(job, pool.name)
     places = {each: number for number, each in enumerate(contract.classes)}
-    request = Request(
+    request = RowRequest(
         pool.files.uri, "", "", 0, 0,
         features=pool.features, width=pool.width, batch_rows=contract.batch_rows, format=pool.inventory.format, target=pool.spec.target,
     )  # fmt: skip

@@ -17,11 +17,11 @@ from distill.core.errors import DistillError
 from distill.core.progress import track
 from distill.core.source import own_lines
 from distill.job.job import Job
-from distill.labelers.base import Answers, Labeler, ask
+from distill.labelers.base import Labeler, Predictions, ask
 from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
 from distill.labels.label_set import LabelSet
-from distill.labels.manifest import Line
+from distill.labels.manifest import ManifestEntry
 from distill.plan.identity import whole_labels
 from distill.plan.labelers import prepare_labels
 from distill.plan.pools import open_pool
@@ -58,14 +58,14 @@ def check_canaries(job: Job, name: str, over: str, fragments: int) -> list[str]:
     return problems
 
 
-def _spread(labels: LabelSet, fragments: int) -> list[Line]:
+def _spread(labels: LabelSet, fragments: int) -> list[ManifestEntry]:
     """Some fragments, evenly over the pool."""
     count = len(labels.lines)
     places = np.linspace(0, count - 1, min(fragments, count)).astype(int)
     return [labels.lines[int(place)] for place in np.unique(places)]
 
 
-def _problem(labeler: Labeler, contract: Contract, pool: OpenPool, labels: LabelSet, line: Line) -> str | None:
+def _problem(labeler: Labeler, contract: Contract, pool: OpenPool, labels: LabelSet, line: ManifestEntry) -> str | None:
     """How far one fragment's first batch is from what is stored, if that is too far."""
     rows = range(line.start, line.start + min(contract.batch_rows, line.rows))
     shard = pool.inventory.shard(line.shard)
@@ -89,7 +89,7 @@ def _problem(labeler: Labeler, contract: Contract, pool: OpenPool, labels: Label
     )
 
 
-def largest_difference(said: Answers, stored: pa.Table, contract: Contract) -> float:
+def largest_difference(said: Predictions, stored: pa.Table, contract: Contract) -> float:
     """The largest difference of what is said of B rows from stored labels, as a share of the largest output in its row (or of 1); of an
     ensemble's disagreement too. What the encoding itself rounds away is no difference.
     """

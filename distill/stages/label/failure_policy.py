@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from enum import Enum
 
-from distill.stages.label.messages import Failure, Outcome
+from distill.stages.label.messages import Failure, FragmentResult
 
 SAME_FAILURES = 3
 
@@ -31,7 +31,7 @@ class FailurePolicy:
         self._most_rejected = most_rejected
         self._seen: Counter[str] = Counter()
 
-    def decide(self, outcome: Outcome) -> Decision:
+    def decide(self, outcome: FragmentResult) -> Decision:
         """Take note of one more fragment."""
         if outcome.commit is not None:
             self.rejected += outcome.commit.rejected

@@ -17,7 +17,7 @@ from distill.labelers.base import Labeler, Recipe, say
 from distill.labelers.registry import build_labeler
 
 
-class Blame(Exception):  # noqa: N818  it carries one, it is not one
+class RowFailure(Exception):  # noqa: N818  it carries one, it is not one
     """What a labeler raised, on which row of the fragment."""
 
     def __init__(self, row: int, error: BaseException) -> None:
@@ -28,14 +28,14 @@ class Blame(Exception):  # noqa: N818  it carries one, it is not one
         self.signature = f"{type(error).__name__} at {last.filename}:{last.lineno}"
 
 
-def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[Any], start: int) -> Blame:
+def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[Any], start: int) -> RowFailure:
     """The row of `batch` that makes the labeler raise; `start` is the batch's first row within the fragment."""
     for offset in range(len(batch)):
         try:
             say(labeler, batch[offset : offset + 1])
         except Exception as alone:  # noqa: BLE001  whatever it is, it is what we look for
-            return Blame(start + offset, alone)
-    return Blame(start, error)
+            return RowFailure(start + offset, alone)
+    return RowFailure(start, error)
 
 
 def make_labeler(name: str, recipe: Recipe) -> Labeler:
@@ -46,6 +46,6 @@ def make_labeler(name: str, recipe: Recipe) -> Labeler:
         raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{own_lines(error)}") from error
 
 
-def told_of(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """An error for who reads the terminal: ours by its message, a user's by its own lines."""
     return f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)

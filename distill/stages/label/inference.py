@@ -15,28 +15,28 @@ from typing import Any
 
 import pyarrow as pa
 
-from distill.labelers.base import Answers, Recipe, Seen, checked_answer, finished, finishes, prepared
+from distill.labelers.base import Inputs, Predictions, Recipe, checked_predictions, finished, finishes, prepared
 from distill.labelers.registry import build_labeler, on_one_thread
 from distill.labels.contract import Contract
-from distill.stages.label.failures import Blame, blame, told_of
+from distill.stages.label.failures import RowFailure, blame, error_text
 from distill.stages.label.prefetch import ahead
-from distill.stages.label.priority_lock import Turns
-from distill.stages.label.row_reader import Piece
+from distill.stages.label.priority_lock import PriorityLock
+from distill.stages.label.row_reader import RowChunk
 
 _AHEAD = 2
 """Batches of a fragment that wait prepared."""
 
 
 @dataclass
-class Question:
+class InferenceBatch:
     """One batch on its way to the device."""
 
-    piece: Piece
+    piece: RowChunk
     batch: slice
     """Its rows within the piece."""
     first: int
     """Its first row within the fragment."""
-    seen: Seen
+    seen: Inputs
     given: Any
     """What the labeler is given: as it prepared them."""
 
@@ -58,44 +58,49 @@ class Question:
         return self.piece.target.slice(self.batch.start, len(self.seen))
 
 
-class Asker:
+class InferenceLoop:
     """Built once an actor; asked by several threads."""
 
     def __init__(self, recipe: Recipe, contract: Contract, device: str) -> None:
         self.contract = contract
         self.unbuilt = ""
         """Why there is no labeler, in its own lines: told with each fragment, so that the failure policy decides."""
-        self._numbers, self._preparing, self._device, self._finishing = count(), Turns(), Turns(), Turns()
+        self._numbers, self._preparing, self._device, self._finishing = (
+            count(),
+            PriorityLock(),
+            PriorityLock(),
+            PriorityLock(),
+        )
         try:
             self.labeler = build_labeler(recipe, device)
         except Exception as error:  # noqa: BLE001  the user's own
-            self.unbuilt = told_of(error)
+            self.unbuilt = error_text(error)
         on_one_thread()
 
-    def answers(self, pieces: Iterator[Piece]) -> Generator[tuple[Question, Answers], None, None]:
+    def answers(self, pieces: Iterator[RowChunk]) -> Generator[tuple[InferenceBatch, Predictions], None, None]:
         """Each batch of a fragment, and what is said of it. Raises Blame. Close it where it is not taken to its end."""
         number = next(self._numbers)
         with closing(ahead(self._questions(pieces, number), _AHEAD)) as questions:
             for question in questions:
                 yield question, self._ask(question, number)
 
-    def _questions(self, pieces: Iterator[Piece], number: int) -> Iterator[Question]:
+    def _questions(self, pieces: Iterator[RowChunk], number: int) -> Iterator[InferenceBatch]:
         first = 0
         for piece in pieces:
-            values: Seen = piece.rows.values
+            values: Inputs = piece.rows.values
             for start in range(0, len(values), self.contract.batch_rows):
                 batch = slice(start, min(start + self.contract.batch_rows, len(values)))
                 yield self._question(piece, batch, first + start, values[batch], number)
             first += len(values)
 
-    def _question(self, piece: Piece, batch: slice, first: int, seen: Seen, number: int) -> Question:
+    def _question(self, piece: RowChunk, batch: slice, first: int, seen: Inputs, number: int) -> InferenceBatch:
         try:
             with self._preparing.turn(number):
-                return Question(piece, batch, first, seen, prepared(self.labeler, seen))
+                return InferenceBatch(piece, batch, first, seen, prepared(self.labeler, seen))
         except Exception as error:
             raise self._blame(error, seen, first, number) from error
 
-    def _ask(self, question: Question, number: int) -> Answers:
+    def _ask(self, question: InferenceBatch, number: int) -> Predictions:
         try:
             with self._device.turn(number):
                 answered = self.labeler.label(question.given)
@@ -106,11 +111,11 @@ class Asker:
         except Exception as error:
             raise self._blame(error, question.seen, question.first, number) from error
 
-    def _kept(self, answered: Any, question: Question) -> Answers:
+    def _kept(self, answered: Any, question: InferenceBatch) -> Predictions:
         """A copy: the labeler may write its next answer into the same array."""
-        said = checked_answer(self.labeler, answered, len(question.seen), self.contract.width)
+        said = checked_predictions(self.labeler, answered, len(question.seen), self.contract.width)
         return said._replace(outputs=said.outputs.copy())
 
-    def _blame(self, error: Exception, seen: Seen, first: int, number: int) -> Blame:
+    def _blame(self, error: Exception, seen: Inputs, first: int, number: int) -> RowFailure:
         with self._preparing.turn(number), self._device.turn(number):
             return blame(error, self.labeler, seen, first)

@@ -17,16 +17,16 @@ from distill.labelers.registry import require_libraries_of
 from distill.labels.contract import Contract
 from distill.labels.label_set import LabelSet
 from distill.labels.lease import hold_lease
-from distill.labels.manifest import Line
-from distill.labels.pending import Left
-from distill.labels.segments import SEGMENT_LINES
+from distill.labels.manifest import ManifestEntry
+from distill.labels.pending import PendingFragments
+from distill.labels.segments import SEGMENT_ENTRIES
 from distill.plan.identity import forget_labels, label_set
 from distill.plan.labelers import prepare_labels
 from distill.plan.pools import open_pool
 from distill.pools.open_pool import OpenPool
 from distill.stages.label.calibrate import calibrate
 from distill.stages.label.failure_policy import Decision, FailurePolicy
-from distill.stages.label.messages import Assignment, FragmentTask, Outcome, PoolPart, in_groups
+from distill.stages.label.messages import FragmentResult, FragmentTask, LabelConfig, PoolPart, in_groups
 from distill.stages.label.worker import LabelWorker
 from distill.storage.open import open_storage, require_conditional_put
 
@@ -62,8 +62,8 @@ class _Part:
     pool: OpenPool
     labels: LabelSet
     label_set: str
-    left: Left
-    again: list[Line]
+    left: PendingFragments
+    again: list[ManifestEntry]
     """Committed fragments that are labelled again."""
 
 
@@ -87,7 +87,7 @@ def label_pool(job: Job, name: str, *, mend: bool = False) -> list[LabelSummary]
         width = _width(name, recipe, opened)
         for part in parts:
             part.labels.require_width(width)
-        _label(job, Assignment(name, recipe, contract, opened[0].features, width, told), parts)
+        _label(job, LabelConfig(name, recipe, contract, opened[0].features, width, told), parts)
     for part in parts:
         part.labels.write_manifest()
         part.labels.tidy_manifest()
@@ -144,7 +144,7 @@ def _begin(job: Job, name: str, pool: OpenPool, contract: Contract, *, mend: boo
     return _Part(pool, labels, digest, labels.left(pool.inventory, job.fragment_rows, again), again)
 
 
-def _damaged(labels: LabelSet, pool: str) -> list[Line]:
+def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:
     found = []
     with track(f"check {labels.name} over {pool}", len(labels.lines), "fragments") as bar:
         for line, is_damaged in labels.damaged():
@@ -153,13 +153,13 @@ def _damaged(labels: LabelSet, pool: str) -> list[Line]:
     return found
 
 
-def _warn(what: str, lines: Sequence[Line]) -> None:
+def _warn(what: str, lines: Sequence[ManifestEntry]) -> None:
     if lines:
         said = ", ".join(line.fragment for line in lines[:3]) + ("…" if len(lines) > 3 else "")
         log.warning("%s of %d fragments (%s); labelling them anew", what, len(lines), said)
 
 
-def _label(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> None:
+def _label(job: Job, assignment: LabelConfig, parts: Sequence[_Part]) -> None:
     """Label what is left while holding the sets' leases."""
     require_conditional_put(open_storage(job.root_uri))
     with ExitStack() as leases:
@@ -168,7 +168,7 @@ def _label(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> None:
         _label_left(job, assignment, parts)
 
 
-def _label_left(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> None:
+def _label_left(job: Job, assignment: LabelConfig, parts: Sequence[_Part]) -> None:
     spec, sets = job.labels[assignment.name], {part.pool.name: part.labels for part in parts}
     kept = sum(part.labels.lines.rejected - sum(line.rejected for line in part.again) for part in parts)
     policy = FailurePolicy(_allowed(job, assignment.name, parts), kept)
@@ -179,7 +179,7 @@ def _label_left(job: Job, assignment: Assignment, parts: Sequence[_Part]) -> Non
             track(f"label {assignment.name}", sum(part.left.rows for part in parts)) as bar,
             closing(map_fragments(LabelWorker, assignment, in_groups(_tasks(parts)), spec.compute, bar)) as answers,
         ):
-            for outcome in map(Outcome.from_plain, answers):
+            for outcome in map(FragmentResult.from_plain, answers):
                 if outcome.commit is not None:
                     sets[outcome.pool].add(outcome.commit)
                 if policy.decide(outcome) is Decision.STOP:
@@ -209,7 +209,7 @@ def _tasks(parts: Sequence[_Part]) -> Iterator[FragmentTask]:
 def _roll_up(labels: LabelSet) -> None:
     """A manifest segment every so many commits or seconds."""
     fresh, since = labels.unrolled
-    if fresh >= SEGMENT_LINES or (fresh and time.monotonic() - since >= _SEGMENT_SECONDS):
+    if fresh >= SEGMENT_ENTRIES or (fresh and time.monotonic() - since >= _SEGMENT_SECONDS):
         labels.write_manifest()
 
 

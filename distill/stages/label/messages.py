@@ -8,7 +8,7 @@ from itertools import count, groupby
 from typing import Any
 
 from distill.labelers.base import Recipe
-from distill.labels.commit import Claim, Commit
+from distill.labels.commit import Commit, WriteIntent
 from distill.labels.contract import Contract
 from distill.spec.pools import Features
 
@@ -26,7 +26,7 @@ class PoolPart:
 
 
 @dataclass(frozen=True)
-class Assignment:
+class LabelConfig:
     """What an actor is told once."""
 
     name: str
@@ -45,7 +45,7 @@ class FragmentTask:
     pool: str
     key: str
     """Of the shard."""
-    claim: Claim
+    claim: WriteIntent
     group: int | None = None
     """The row group that it is a part of; None where it is whole ones."""
 
@@ -56,7 +56,7 @@ class FragmentTask:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FragmentTask:
         """The inverse of `to_plain`."""
-        return cls(plain["pool"], plain["key"], Claim(**plain["claim"]), plain["group"])
+        return cls(plain["pool"], plain["key"], WriteIntent(**plain["claim"]), plain["group"])
 
 
 def in_groups(tasks: Iterable[FragmentTask]) -> Iterator[list[dict[str, Any]]]:
@@ -82,7 +82,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FragmentResult:
     """One finished task: a commit, or a failure."""
 
     pool: str
@@ -95,7 +95,7 @@ class Outcome:
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Outcome:
+    def from_plain(cls, plain: Mapping[str, Any]) -> FragmentResult:
         """The inverse of `to_plain`."""
         commit, failure = plain["commit"], plain["failure"]
         return cls(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from threading import Condition
 
 
-class Turns:
+class PriorityLock:
     """Held by one thread at a time."""
 
     def __init__(self) -> None:

@@ -28,7 +28,7 @@ _near = threading.local()
 
 
 @dataclass(frozen=True)
-class Request:
+class RowRequest:
     """Which rows, and how they are decoded."""
 
     files: str
@@ -51,7 +51,7 @@ class Request:
 
 
 @dataclass
-class Piece:
+class RowChunk:
     """Consecutive rows of a fragment, their pass-through keys, and their target as it stands in the file, where it was asked for."""
 
     rows: Rows
@@ -59,7 +59,7 @@ class Piece:
     target: pa.ChunkedArray | None
 
 
-def prepare_rows(request: Request) -> Iterator[Piece]:
+def read_chunks(request: RowRequest) -> Iterator[RowChunk]:
     """All rows of the request, in order. Raises PoolError, StorageError."""
     reader, stop = _reader(request), request.start + request.rows
     for start in range(request.start, stop, request.piece_rows):
@@ -67,12 +67,12 @@ def prepare_rows(request: Request) -> Iterator[Piece]:
         part = reader.take(wanted, last=wanted.stop == stop)
         rows = decode_features(part.table, request.features, request.width)
         rows.rejected |= part.rejected
-        yield Piece(rows, _keys(part.table, request), part.table[request.target] if request.target else None)
+        yield RowChunk(rows, _keys(part.table, request), part.table[request.target] if request.target else None)
     if reader.at == reader.end:
         reader.close()
 
 
-def _keys(part: pa.Table, request: Request) -> pa.Table:
+def _keys(part: pa.Table, request: RowRequest) -> pa.Table:
     """Key columns; as text where the format has no types of its own, and two files could differ."""
     keys = part.select(request.keys)
     return (
@@ -80,7 +80,7 @@ def _keys(part: pa.Table, request: Request) -> pa.Table:
     )
 
 
-def _reader(request: Request) -> RowReader:
+def _reader(request: RowRequest) -> RowReader:
     """A reader that stands before the first row."""
     files, wanted = open_storage(request.files), range(request.start, request.start + request.rows)
     columns = [*request.features.columns, *request.keys, *([request.target] if request.target else [])]

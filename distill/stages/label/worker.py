@@ -16,16 +16,16 @@ import pyarrow as pa
 
 from distill.core.errors import ContractError, StorageError
 from distill.engine.ray.stream import Stream, stream_here
-from distill.labelers.base import Answers
+from distill.labelers.base import Predictions
 from distill.labelers.versions import library_versions
-from distill.labels.commit import Claim, Commit, Origin, write_fragment
+from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragment
 from distill.labels.encoding import encode, storable
 from distill.labels.files import with_keys
-from distill.stages.label.failures import Blame, told_of
-from distill.stages.label.inference import Asker, Question
-from distill.stages.label.messages import Assignment, Failure, FragmentTask, Outcome
+from distill.stages.label.failures import RowFailure, error_text
+from distill.stages.label.inference import InferenceBatch, InferenceLoop
+from distill.stages.label.messages import Failure, FragmentResult, FragmentTask, LabelConfig
 from distill.stages.label.prefetch import ahead
-from distill.stages.label.row_reader import Request, prepare_rows
+from distill.stages.label.row_reader import RowRequest, read_chunks
 from distill.storage.base import ObjectMissingError, Storage
 from distill.storage.open import open_storage
 
@@ -38,9 +38,9 @@ _NOT_STORABLE = "the labeler's answer is NaN, infinite or too large for the enco
 class LabelWorker:
     """Built once an actor; called once a fragment."""
 
-    def __init__(self, assignment: Assignment, device: str, stream: Stream = stream_here) -> None:
+    def __init__(self, assignment: LabelConfig, device: str, stream: Stream = stream_here) -> None:
         self.assignment, self.device, self.stream = assignment, device, stream
-        self.asker = Asker(assignment.recipe, assignment.contract, device)
+        self.asker = InferenceLoop(assignment.recipe, assignment.contract, device)
         self._versions = library_versions(assignment.recipe)
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
@@ -48,20 +48,20 @@ class LabelWorker:
         try:
             outcome = self.label(task)
         except Exception as error:  # noqa: BLE001  told with the fragment, so that the policy decides
-            outcome = Outcome(task.pool, task.claim.fragment, failure=_failure(task, error))
+            outcome = FragmentResult(task.pool, task.claim.fragment, failure=_failure(task, error))
         return outcome.to_plain()
 
-    def label(self, task: FragmentTask) -> Outcome:
+    def label(self, task: FragmentTask) -> FragmentResult:
         """Label and commit one fragment. Raises Blame where the labeler raised, DistillError where storage or the pool fail."""
         told, part = self.assignment, self.assignment.pools[task.pool]
         if self.asker.unbuilt:
             unbuilt = Failure("the labeler's own making, before any row", "unbuilt", self.asker.unbuilt)
-            return Outcome(task.pool, task.claim.fragment, failure=unbuilt)
+            return FragmentResult(task.pool, task.claim.fragment, failure=unbuilt)
         folder = open_storage(part.folder)
         claim, there = _settled(folder, task.claim)
         if there is not None:
-            return Outcome(task.pool, claim.fragment, there)
-        origin = Origin(part.label_set, self.device, self._versions)
+            return FragmentResult(task.pool, claim.fragment, there)
+        origin = Provenance(part.label_set, self.device, self._versions)
         if part.made_on is not None and part.made_on != origin.made_on:
             raise ContractError(
                 f"labels.{told.name}: what is stored was made on {part.made_on!r}, this actor works on {origin.made_on!r}, which "
@@ -73,11 +73,11 @@ class LabelWorker:
             for row, (code, said) in sorted(rejected.items())
         ]
         commit = write_fragment(folder, claim, labels, rejects=rejects, contract=told.contract, origin=origin)
-        return Outcome(task.pool, claim.fragment, commit)
+        return FragmentResult(task.pool, claim.fragment, commit)
 
-    def _request(self, task: FragmentTask) -> Request:
+    def _request(self, task: FragmentTask) -> RowRequest:
         told, part = self.assignment, self.assignment.pools[task.pool]
-        return Request(
+        return RowRequest(
             part.files,
             task.key,
             task.claim.shard_id,
@@ -90,12 +90,12 @@ class LabelWorker:
             keys=told.contract.keys,
         )
 
-    def _labels(self, request: Request) -> tuple[pa.Table, Rejected]:
+    def _labels(self, request: RowRequest) -> tuple[pa.Table, Rejected]:
         """Keys and labels of all rows, and which rows have none; memory holds some pieces of rows and a batch of logits."""
         tables: list[pa.Table] = []
         rejected: Rejected = {}
         with (
-            closing(self.stream(prepare_rows, request)) as pieces,
+            closing(self.stream(read_chunks, request)) as pieces,
             closing(self.asker.answers(pieces)) as asking,
             closing(ahead(asking, 1)) as answered,
         ):
@@ -105,7 +105,7 @@ class LabelWorker:
                 tables.append(with_keys(labels, question.keys, self.assignment.contract))
         return pa.concat_tables(tables).combine_chunks(), rejected
 
-    def _encode(self, question: Question, answers: Answers) -> tuple[pa.Table, Rejected]:
+    def _encode(self, question: InferenceBatch, answers: Predictions) -> tuple[pa.Table, Rejected]:
         """A batch's labels, and which of its rows have none: those that could not be read before those whose answer is refused."""
         contract, refused = self.assignment.contract, question.rejected
         labelled = storable(answers.outputs, contract)
@@ -114,7 +114,7 @@ class LabelWorker:
         return encode(answers.outputs, labelled, contract, answers.disagreement), rejected
 
 
-def _settled(folder: Storage, claim: Claim) -> tuple[Claim, Commit | None]:
+def _settled(folder: Storage, claim: WriteIntent) -> tuple[WriteIntent, Commit | None]:
     """The claim to make, or the commit that there is already: a fragment is given out again where its actor died after the commit."""
     while (content := folder.read_or_none(claim.key)) is not None:
         commit = Commit.from_bytes(content, folder.url(claim.key))
@@ -128,8 +128,8 @@ def _settled(folder: Storage, claim: Claim) -> tuple[Claim, Commit | None]:
 
 
 def _failure(task: FragmentTask, error: Exception) -> Failure:
-    if isinstance(error, Blame):
+    if isinstance(error, RowFailure):
         return Failure(f"{task.key}, row {task.claim.start + error.row}", error.signature, error.trace)
-    said = told_of(error)
+    said = error_text(error)
     # a bad file is one fragment's trouble; a store that fails is everybody's
     return Failure(task.key, "StorageError" if isinstance(error, StorageError) else said, said)

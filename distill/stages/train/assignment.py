@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distill.models.network import build_network, parameter_count
-from distill.plan.training import Lesson
+from distill.plan.training import TrainingPlan
 
 
-def deal(lessons: Sequence[Lesson], teams: int) -> list[list[Lesson]]:
+def deal(lessons: Sequence[TrainingPlan], teams: int) -> list[list[TrainingPlan]]:
     """Each team's lessons. One team has all, in their order."""
     if teams == 1:
         return [list(lessons)]
-    dealt: list[list[Lesson]] = [[] for _ in range(teams)]
+    dealt: list[list[TrainingPlan]] = [[] for _ in range(teams)]
     loads = [0] * teams
     costs = _costs(lessons)
     for number in sorted(range(len(lessons)), key=lambda number: -costs[number]):
@@ -22,7 +22,7 @@ def deal(lessons: Sequence[Lesson], teams: int) -> list[list[Lesson]]:
     return dealt
 
 
-def _costs(lessons: Sequence[Lesson]) -> list[int]:
+def _costs(lessons: Sequence[TrainingPlan]) -> list[int]:
     """Rows × parameters of each: no measure of time, but enough to know the long ones by. A sweep's trials share few networks, so few are built."""
     parameters: dict[str, int] = {}
     for lesson in lessons:

@@ -41,7 +41,7 @@ class Position:
 def save_checkpoint(
     folder: Storage, position: Position, order: str, network: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Keep the state after `position.step` steps through rows in that order (`Order.digest`)."""
+    """Keep the state after `position.step` steps through rows in that order (`Sampler.digest`)."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in position.best.items()}
     for number, state in optimizer.state_dict()["state"].items():

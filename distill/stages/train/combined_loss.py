@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from distill.models import losses
-from distill.models.custom_loss import own_loss
+from distill.models.custom_loss import call_custom_loss
 from distill.plan.training import TermPlan
 from distill.spec.students import (
     BinaryCrossEntropy,
@@ -70,7 +70,7 @@ def row_losses(term: TermPlan, answered: Tensor, batch: Batch, positions: Tensor
             losses.restrict(answered, positions),
             batch[f"{term.column}.{'target' if term.target else 'outputs'}"],
         )
-        return own_loss(term.own, mine, taught, batch[f"{term.column}.weight"] > 0)
+        return call_custom_loss(term.own, mine, taught, batch[f"{term.column}.weight"] > 0)
     if term.target:
         return _to_target(term, answered, batch[f"{term.column}.target"], positions)
     mine, loss = losses.restrict(answered, positions), term.loss

@@ -22,10 +22,10 @@ from distill.core.errors import UnlearnableError
 from distill.engine.ray.train import WorkerContext
 from distill.loader.dataset import Arrays
 from distill.loader.disk_cache import DiskCache
-from distill.loader.loader import Feed
+from distill.loader.loader import Loader
 from distill.models.network import apart, build_network, head_parameters, parameter_count
 from distill.models.record import ModelRecord, write_record
-from distill.plan.training import Lesson
+from distill.plan.training import TrainingPlan
 from distill.spec.models import Training
 from distill.stages.train.assignment import deal
 from distill.stages.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
@@ -41,7 +41,7 @@ from distill.storage.open import open_storage
 _SAY_EVERY_SECONDS = 0.5
 
 
-def teach_all(lessons: Sequence[Lesson], context: WorkerContext) -> None:
+def run_trainings(lessons: Sequence[TrainingPlan], context: WorkerContext) -> None:
     """Train the network of each lesson that this worker's team is dealt, or go on with it where its newest checkpoint is.
 
     A lesson that cannot be learned is given up at the same point by all ranks of the team, and is in nobody's way.
@@ -63,7 +63,7 @@ def teach_all(lessons: Sequence[Lesson], context: WorkerContext) -> None:
 class _Training:
     """One lesson under way on one worker."""
 
-    def __init__(self, lesson: Lesson, context: WorkerContext) -> None:
+    def __init__(self, lesson: TrainingPlan, context: WorkerContext) -> None:
         self.lesson, self.context = lesson, context
         self.folder = open_storage(lesson.folder)
         self.network = build_network(lesson.plan, lesson.seed).to(context.device)
@@ -95,10 +95,10 @@ class _Training:
         if self.context.workers > 1:
             dist.barrier(group=self.context.group)
 
-    def _feeds(self, disk: DiskCache | None) -> list[Feed]:
+    def _feeds(self, disk: DiskCache | None) -> list[Loader]:
         rank, workers, ahead = self.context.rank, self.context.workers, self.context.device != "cpu"
         return [
-            Feed(source, order, rank=rank, workers=workers, ahead=ahead, disk=disk)
+            Loader(source, order, rank=rank, workers=workers, ahead=ahead, disk=disk)
             for source, order in zip(self.lesson.sources, self.orders, strict=True)
         ]
 

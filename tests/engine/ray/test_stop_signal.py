@@ -4,13 +4,13 @@ import pickle
 
 import pytest
 
-from distill.engine.ray.stop_signal import Brake
+from distill.engine.ray.stop_signal import StopSignal
 
 pytestmark = pytest.mark.ray
 
 
 def test_a_worker_hears_something_else_than_the_driver_said(ray):
-    brake = Brake()
+    brake = StopSignal()
     there = pickle.loads(pickle.dumps(brake))
     assert (there.is_pulled(), there.lets_out(0), there.lets_out(1)) == (False, True, None)
     brake.hear(5)
@@ -20,7 +20,7 @@ def test_a_worker_hears_something_else_than_the_driver_said(ray):
 
 
 def test_a_pulled_brake_is_released_by_a_late_answer(ray):
-    brake = Brake()
+    brake = StopSignal()
     brake.pull()
     brake.hear(7)
     assert brake.is_pulled()
@@ -29,7 +29,7 @@ def test_a_pulled_brake_is_released_by_a_late_answer(ray):
 def test_a_brake_that_nobody_needs_stays_for_ever(ray):
     from ray.experimental import internal_kv
 
-    brake = Brake()
+    brake = StopSignal()
     brake.hear(1)
     brake.forget()
     assert internal_kv._internal_kv_get(brake.name, namespace=b"distill") is None

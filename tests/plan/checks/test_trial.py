@@ -6,7 +6,7 @@ import pytest
 
 from distill.core.errors import ContractError, JobError
 from distill.plan.checks import trial
-from distill.plan.checks.trial import try_networks
+from distill.plan.checks.trial import check_networks_build
 from tests.plan.test_identity import JOB, LABELER, OWN
 from tests.tiny import tiny_job, write_pool
 
@@ -37,10 +37,10 @@ def own(folder, text=OWN, job=OWN_JOB):
 
 def test_a_wrong_network_is_found_out_once_the_labels_are_paid_for(folder):
     with pytest.raises(JobError, match=r"fit\.large\.model: no answer of Trunk depends on its parameters idle\.weight"):
-        try_networks(own(folder, WRONG))
+        check_networks_build(own(folder, WRONG))
     heads = f"heads = {{ main = {{ model = {MODEL} }} }}\n    training = {{"
     with pytest.raises(JobError, match=r"students\.small\.heads\.main\.model: no answer of Trunk"):
-        try_networks(own(folder, WRONG, JOB.replace("training = {", heads)))
+        check_networks_build(own(folder, WRONG, JOB.replace("training = {", heads)))
 
 
 @pytest.mark.parametrize("shape", ['"rnn", shape = [3, 2]', '"cnn", shape = [1, 3, 2]'])
@@ -48,11 +48,11 @@ def test_a_shape_of_other_rows_is_found_out_once_the_labels_are_paid_for(folder,
     said = r"shape = \[.*\] holds 6 numbers, but a row has 4"
     before, kind, after = JOB.rpartition('kind = "linear"')
     with pytest.raises(JobError, match=rf"job\.toml: students\.small\.model\.{said}"):
-        try_networks(tiny_job(folder, f"{before}kind = {shape}{after}"))
+        check_networks_build(tiny_job(folder, f"{before}kind = {shape}{after}"))
     heads = f"heads = {{ main = {{ model = {{ kind = {shape} }} }} }}\n    training = {{"
     with pytest.raises(JobError, match=rf"job\.toml: students\.small\.heads\.main\.model\.{said}"):
-        try_networks(tiny_job(folder, JOB.replace("training = {", heads)))
-    try_networks(tiny_job(folder, f"{before}{kind.replace('linear', 'rnn')}, shape = [2, 2]{after}"))
+        check_networks_build(tiny_job(folder, JOB.replace("training = {", heads)))
+    check_networks_build(tiny_job(folder, f"{before}{kind.replace('linear', 'rnn')}, shape = [2, 2]{after}"))
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def test_rows_of_another_width_are_found_out_once_the_labels_are_paid_for(folder
     said = rf"job\.toml: {where}: .* numbers of features: .*pools\.labelled has 4.*, pools\.wide has 6\. Give"
     job = tiny_job(folder, f"{JOB}{WIDE}    {more}\n")
     with pytest.raises(ContractError, match=said):
-        try_networks(job)
+        check_networks_build(job)
     write_pool(folder / "narrow", [20])
-    try_networks(tiny_job(folder, f"{JOB}{WIDE}    {more}\n".replace("wide", "narrow")))
+    check_networks_build(tiny_job(folder, f"{JOB}{WIDE}    {more}\n".replace("wide", "narrow")))
 
 
 def test_pools_that_no_network_sees_together_must_be_of_one_width(folder):
@@ -83,7 +83,7 @@ def test_pools_that_no_network_sees_together_must_be_of_one_width(folder):
         write_pool(folder / wide, [20], width=6)
     more = WIDE.replace("wide", "judged") + '    [evaluate]\n    on = "judged"\n'
     job = JOB.partition('[[students.small.terms]]\n    learns = "pools')[0]
-    try_networks(tiny_job(folder, f"{job}{more}"))
+    check_networks_build(tiny_job(folder, f"{job}{more}"))
 
 
 def test_a_finished_job_tries_its_networks_at_every_look(folder, monkeypatch):
@@ -91,11 +91,11 @@ def test_a_finished_job_tries_its_networks_at_every_look(folder, monkeypatch):
     monkeypatch.setattr(
         trial, "try_own", lambda plan, where: asked.append((where.rpartition(": ")[2], plan.in_features))
     )
-    try_networks(own(folder))
+    check_networks_build(own(folder))
     assert asked == [("fit.large", 4), ("students.small", 4)]
-    try_networks(own(folder))
+    check_networks_build(own(folder))
     assert len(asked) == 2
-    try_networks(own(folder, OWN + "# another text\n"))
+    check_networks_build(own(folder, OWN + "# another text\n"))
     assert len(asked) == 4
-    try_networks(own(folder, job=JOB))
+    check_networks_build(own(folder, job=JOB))
     assert len(asked) == 4

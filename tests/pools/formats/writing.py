@@ -10,7 +10,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from distill.pools.formats.base import Taken
+from distill.pools.formats.base import RowBatch
 from distill.pools.formats.registry import read_rows
 from distill.storage.base import Storage
 
@@ -41,7 +41,7 @@ def table_file(table: pa.Table, ending: str, group_rows: int = 4) -> bytes:
     return bytes(sink.getvalue())
 
 
-def read(store: Storage, content: bytes, columns: list[str], rows: range, format: str, **options) -> Taken:
+def read(store: Storage, content: bytes, columns: list[str], rows: range, format: str, **options) -> RowBatch:
     """`content` put under a key and read from there."""
     key = f"part.{format}"
     store.put(key, content)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from distill.loader.dataset import LabelColumn, Source, TargetColumn
+from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.loader.sampler import Chunk
 from distill.spec.outputs import Outputs
 from distill.spec.pools import VectorFeatures
-from distill.stages.evaluate.evaluator import Judge, Method
-from distill.stages.evaluate.metrics import add_tallies, tally_classes, tally_independent, tally_values
+from distill.stages.evaluate.evaluator import Evaluator, Method
+from distill.stages.evaluate.metrics import add_sums, sum_classes, sum_independent, sum_values
 from tests.making import a_contract, a_topk_contract, a_value_contract, keep_network, list_pool, write_label_set
 from tests.tiny import write_pool
 
@@ -28,7 +28,7 @@ def softmax(z):
 
 
 def judged(judge, chunks=CHUNKS):
-    return reduce(add_tallies, [judge(chunk) for chunk in chunks])
+    return reduce(add_sums, [judge(chunk) for chunk in chunks])
 
 
 def same(tally, due):
@@ -65,7 +65,7 @@ def test_methods_are_judged_on_other_rows_or_classes_than_each_says(tmp_path, po
     methods = tuple(Method(name, outputs) for name, (*_, outputs, _) in made.items()) + tuple(
         Method(f"student.{head}", record.heads[head], str(tmp_path / "student"), record, head) for head in record.heads
     )
-    tallies = judged(Judge(Source((inventory,), FEATURES, 4, columns), ABC, methods, "shuffled"))
+    tallies = judged(Evaluator(Dataset((inventory,), FEATURES, 4, columns), ABC, methods, "shuffled"))
 
     kept = ~np.isin(np.arange(ROWS), [3, 70])  # nobody is judged where one of them said nothing
     assert tallies[""]["left_out"].tolist() == [2]
@@ -81,7 +81,7 @@ def test_methods_are_judged_on_other_rows_or_classes_than_each_says(tmp_path, po
     }
     teacher = p["shuffled"].argmax(axis=1)
     for name, each in p.items():
-        due = tally_classes(each[kept], truth[kept], teacher[kept])
+        due = sum_classes(each[kept], truth[kept], teacher[kept])
         if name == "topk":  # fp16 keeps its logits
             assert tallies[name]["right"].tolist() == due["right"].tolist()
             np.testing.assert_allclose(tallies[name]["nll"], due["nll"], rtol=3e-3)
@@ -109,12 +109,12 @@ def test_a_value_is_taken_for_a_probability(tmp_path, pool):
     columns = {"target": TargetColumn("size", value), "teacher": LabelColumn(a_value_contract(1), (labels,), None)}
     record, network = keep_network(tmp_path / "student", {"main": value}, 4)
     methods = (Method("teacher", value), Method("student", value, str(tmp_path / "student"), record, "main"))
-    tallies = judged(Judge(Source((inventory,), FEATURES, 4, columns), value, methods, "teacher"))
+    tallies = judged(Evaluator(Dataset((inventory,), FEATURES, 4, columns), value, methods, "teacher"))
     kept = np.arange(ROWS) != 1
     truth = np.array(table["size"].to_pylist(), np.float64)[kept, None]
     answered = network(torch.tensor(table["pixels"].to_pylist()))["main"].detach().numpy().astype(np.float64)[kept]
-    same(tallies["teacher"], tally_values(said[kept].astype(np.float64), truth, said[kept].astype(np.float64)))
-    same(tallies["student"], tally_values(answered, truth, said[kept].astype(np.float64)))
+    same(tallies["teacher"], sum_values(said[kept].astype(np.float64), truth, said[kept].astype(np.float64)))
+    same(tallies["student"], sum_values(answered, truth, said[kept].astype(np.float64)))
 
 
 def test_independent_outputs_are_made_to_compete(tmp_path):
@@ -134,8 +134,10 @@ def test_independent_outputs_are_made_to_compete(tmp_path):
         z[name] = z[name].astype(np.float32)
         labels = write_label_set(tmp_path / name, contract, inventory, fragment_rows=11, outputs=z[name])
         columns[name] = LabelColumn(contract, (labels,), 1.0)
-    judge = Judge(Source((inventory,), FEATURES, 4, columns), both, (Method("both", both), Method("one", one)), None)
+    judge = Evaluator(
+        Dataset((inventory,), FEATURES, 4, columns), both, (Method("both", both), Method("one", one)), None
+    )
     tallies = judged(judge, [Chunk(0, 0, 0, 13), Chunk(0, 0, 13, 27)])
     p = {name: 1 / (1 + np.exp(-values.astype(np.float64))) for name, values in z.items()}
-    same(tallies["both"], tally_independent(p["both"], truth.astype(float), None))
-    same(tallies["one"], tally_independent(np.hstack([np.zeros((40, 1)), p["one"]]), truth.astype(float), None))
+    same(tallies["both"], sum_independent(p["both"], truth.astype(float), None))
+    same(tallies["one"], sum_independent(np.hstack([np.zeros((40, 1)), p["one"]]), truth.astype(float), None))

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.engine.ray.train import WorkerContext
-from distill.plan.training import student_lesson
-from distill.stages.train.loop import teach_all
+from distill.plan.training import plan_student
+from distill.stages.train.loop import run_trainings
 from tests.making import label_by_worker
 from tests.tiny import tiny_job, write_pool
 
@@ -107,7 +107,7 @@ def taught(tmp_path):
         for name in job.labels:
             label_by_worker(job, name)
         job.memo.clear()
-        teach_all([student_lesson(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
+        run_trainings([plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
         return job
 
     return made

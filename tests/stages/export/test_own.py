@@ -24,12 +24,12 @@ from distill.models.record import ModelRecord
 from distill.plan.identity import find_student, label_set
 from distill.plan.labelers import prepare_labels
 from distill.plan.load import load_job
-from distill.plan.training import student_lesson
+from distill.plan.training import plan_student
 from distill.spec.outputs import Outputs
 from distill.stages.export.export_students import export_students
 from distill.stages.export.onnx_file import onnx_file
 from distill.stages.predict import predict_files
-from distill.stages.train.loop import teach_all
+from distill.stages.train.loop import run_trainings
 from tests.command import distill
 from tests.making import label_by_worker
 from tests.stages.train.own_job import TRUNK, answered, job_text, labelled, names, pixels, trained
@@ -216,7 +216,7 @@ def test_a_network_of_ones_own_sees_words_in_another_order(tmp_path):
     job = load_job(write_job(tmp_path, TEXT_JOB))
     label_by_worker(job, "teacher")
     job.memo.clear()
-    teach_all([student_lesson(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
+    run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
     (exported,) = export_students(job, None, ())
     (done,) = predict_files(exported.uri, str(tmp_path / "texts"), str(tmp_path / "out"), [tmp_path / "words.py"])
     assert pq.read_table(done.url)["predicted_main"].to_pylist() == ["first", "second"] * 60

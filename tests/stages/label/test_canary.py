@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.labelers.base import Answers
+from distill.labelers.base import Predictions
 from distill.labels.encoding import encode
 from distill.plan.identity import forget_labels
 from distill.plan.load import load_job
@@ -69,8 +69,8 @@ def test_what_the_encoding_rounds_away_is_a_difference_and_a_wrong_row_is_none(c
     outputs = scale * np.random.default_rng(0).normal(size=(200, 8)).astype(np.float32)
     labelled = np.arange(200) % 7 > 0
     stored = encode(outputs, labelled, contract)
-    assert largest_difference(Answers(outputs), stored, contract) <= contract.tolerance / 4
+    assert largest_difference(Predictions(outputs), stored, contract) <= contract.tolerance / 4
     jitter = 1 + contract.tolerance / 16 * np.random.default_rng(1).uniform(-1, 1, outputs.shape).astype(np.float32)
-    assert largest_difference(Answers(outputs * jitter), stored, contract) <= contract.tolerance
+    assert largest_difference(Predictions(outputs * jitter), stored, contract) <= contract.tolerance
     if scale > 1:
-        assert largest_difference(Answers(np.roll(outputs, 1, axis=0)), stored, contract) > 0.1
+        assert largest_difference(Predictions(np.roll(outputs, 1, axis=0)), stored, contract) > 0.1

@@ -8,14 +8,14 @@ import pytest
 
 import distill.labels
 from distill.core.errors import ContractError, JobError
-from distill.labelers.base import Answers
+from distill.labelers.base import Predictions
 from distill.labels.encoding import encode
 from distill.loader.sampler import Chunk
 from distill.plan.identity import whole_labels
 from distill.plan.labelers import prepare_labels
 from distill.plan.load import load_job
 from distill.plan.pools import open_pool
-from distill.plan.training import student_lesson
+from distill.plan.training import plan_student
 from distill.stages.label.canary import check_canaries, largest_difference
 from distill.stages.label.label_pool import label_pool
 from distill.stages.label.preview import preview_labels
@@ -128,7 +128,7 @@ def test_a_row_on_which_members_disagree_teaches_as_much_as_another(folder):
     job = tiny_job(folder, JOB.replace("ENCODING", ""))
     label_by_worker(job, "both")
     job.memo.clear()
-    lesson = student_lesson(job, job.variants[0])
+    lesson = plan_student(job, job.variants[0])
     assert "rows weighted by agreement" in lesson.terms[0].said
     _, due = expected(folder)
     rows = lesson.sources[0].load(Chunk(0, 0, 0, 100))
@@ -154,8 +154,8 @@ def test_the_live_disagreement_is_another_than_the_stored_one():
     contract = a_contract(disagreement=True)
     outputs, apart = np.zeros((4, 3), np.float32), np.linspace(0, 0.6, 4, dtype=np.float32)
     stored = encode(outputs, np.ones(4, bool), contract, apart)
-    assert largest_difference(Answers(outputs, apart), stored, contract) == 0
-    assert largest_difference(Answers(outputs, apart[::-1]), stored, contract) > 0.5
+    assert largest_difference(Predictions(outputs, apart), stored, contract) == 0
+    assert largest_difference(Predictions(outputs, apart[::-1]), stored, contract) > 0.5
 
 
 def test_other_weights_or_members_pass_for_the_same_labels(folder):

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from distill.labels.commit import Commit
 from distill.stages.label.failure_policy import SAME_FAILURES, Decision, FailurePolicy
-from distill.stages.label.messages import Failure, Outcome
+from distill.stages.label.messages import Failure, FragmentResult
 
 
 def decided(*signatures):
     policy = FailurePolicy()
     failures = [Failure("somewhere", signature, "") for signature in signatures]
-    return [policy.decide(Outcome("rows", "f", failure=failure)) for failure in failures], policy
+    return [policy.decide(FragmentResult("rows", "f", failure=failure)) for failure in failures], policy
 
 
 def test_a_labeler_that_is_simply_wrong_burns_the_night():
@@ -30,7 +30,7 @@ def test_a_mistake_is_forgotten_when_others_come_between():
 def test_rows_beyond_the_budget_are_paid_for_to_the_end():
     policy = FailurePolicy(most_rejected=5)
     commits = [commit_of(rejected) for rejected in (3, 2, 1)]
-    said = [policy.decide(Outcome("rows", "f", commit)) for commit in commits]
+    said = [policy.decide(FragmentResult("rows", "f", commit)) for commit in commits]
     assert said == [Decision.GO_ON, Decision.GO_ON, Decision.STOP]
     assert policy.stopped_by_rejects
     assert not policy.failures

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import json
 
-from distill.labels.commit import Claim
-from distill.stages.label.messages import Failure, FragmentTask, Outcome, in_groups
+from distill.labels.commit import WriteIntent
+from distill.stages.label.messages import Failure, FragmentResult, FragmentTask, in_groups
 from distill.storage.open import open_storage
 from tests.making import a_contract, commit_labels, some_labels
 
-CLAIM = Claim(0, 1, "5a" * 16, 64, 20, generation=2, replaces="f" * 64)
+CLAIM = WriteIntent(0, 1, "5a" * 16, 64, 20, generation=2, replaces="f" * 64)
 
 
 def through_json(plain):
@@ -33,7 +33,7 @@ def test_an_outcome_changes_on_its_way_back(tmp_path):
         open_storage(str(tmp_path)), CLAIM, some_labels(20, a_contract(), rejected=[1]), a_contract()
     )
     for outcome in (
-        Outcome("rows", CLAIM.fragment, commit),
-        Outcome("rows", CLAIM.fragment, failure=Failure("part-0.parquet, row 3", "ValueError at x:1", "trace")),
+        FragmentResult("rows", CLAIM.fragment, commit),
+        FragmentResult("rows", CLAIM.fragment, failure=Failure("part-0.parquet, row 3", "ValueError at x:1", "trace")),
     ):
-        assert Outcome.from_plain(through_json(outcome.to_plain())) == outcome
+        assert FragmentResult.from_plain(through_json(outcome.to_plain())) == outcome

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from distill.stages.label.priority_lock import Turns
+from distill.stages.label.priority_lock import PriorityLock
 
 
 def test_a_younger_fragment_takes_the_device_before_an_older_one_that_waits():
-    turns, order = Turns(), []
+    turns, order = PriorityLock(), []
 
     def come(number):
         with turns.turn(number):
@@ -28,7 +28,7 @@ def test_a_younger_fragment_takes_the_device_before_an_older_one_that_waits():
 
 
 def test_two_hold_it_at_once_or_one_never_gets_it():
-    turns, inside, most, done = Turns(), [], [], []
+    turns, inside, most, done = PriorityLock(), [], [], []
 
     def work(number):
         for _ in range(200):
@@ -46,7 +46,7 @@ def test_two_hold_it_at_once_or_one_never_gets_it():
 
 
 def test_who_raises_keeps_it():
-    turns = Turns()
+    turns = PriorityLock()
     with pytest.raises(ValueError, match="mine"), turns.turn(0):
         raise ValueError("mine")
     other = threading.Thread(target=lambda: turns.turn(1).__enter__(), daemon=True)

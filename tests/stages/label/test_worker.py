@@ -14,16 +14,16 @@ import pytest
 from distill.labels.commit import read_labels, read_rejects
 from distill.labels.encoding import decode
 from distill.pools.formats.reader import RowReader
-from distill.stages.label.messages import Outcome
-from distill.stages.label.priority_lock import Turns
-from distill.stages.label.row_reader import prepare_rows
+from distill.stages.label.messages import FragmentResult
+from distill.stages.label.priority_lock import PriorityLock
+from distill.stages.label.row_reader import read_chunks
 from distill.stages.label.worker import LabelWorker
 from distill.storage.open import open_storage
 from tests.stages.label.conftest import BAD, TWICE, features
 
 
 def run(tried, task):
-    return Outcome.from_plain(LabelWorker(tried.assignment, "cpu")(task.to_plain()))
+    return FragmentResult.from_plain(LabelWorker(tried.assignment, "cpu")(task.to_plain()))
 
 
 def answering(expression):
@@ -171,7 +171,7 @@ def test_the_same_fragment_gives_other_bytes_at_the_second_time(tried):
     worker = LabelWorker(tried.assignment, "cpu")
     with ThreadPoolExecutor(2) as threads:  # two fragments at once, the other way round
         again = list(threads.map(worker, [task.to_plain() for task in reversed(tried.tasks)]))
-    for commit in (Outcome.from_plain(plain).commit for plain in again):
+    for commit in (FragmentResult.from_plain(plain).commit for plain in again):
         mine = next(each for each in first if each.fragment == commit.fragment)
         assert commit.attempt != mine.attempt
         assert commit.columns_sha256 == mine.columns_sha256
@@ -212,7 +212,7 @@ def test_pieces_differ_from_the_fragment_decoded_at_once(tried, monkeypatch):
     whole = run(tried, task).commit
     monkeypatch.setattr("distill.stages.label.row_reader._PIECE_BYTES", 1)  # a batch a piece
     request = LabelWorker(tried.assignment, "cpu")._request(task)
-    pieces = list(prepare_rows(request))
+    pieces = list(read_chunks(request))
     assert [len(piece.rows.values) for piece in pieces] == [10] * 6 + [4]
     shutil.rmtree(Path(tried.folder) / "commits")
     again = run(tried, task).commit
@@ -222,7 +222,7 @@ def test_pieces_differ_from_the_fragment_decoded_at_once(tried, monkeypatch):
 def test_keys_of_other_rows_lie_beside_the_labels(tried, pool):
     request = replace(LabelWorker(tried().assignment, "cpu")._request(tried().tasks[2]), keys=("email", "size"))
     due = pq.read_table(pool / "rows" / "part-00001.parquet").select(["email", "size"])
-    assert pa.concat_tables(piece.keys for piece in prepare_rows(request)) == due
+    assert pa.concat_tables(piece.keys for piece in read_chunks(request)) == due
 
 
 def test_parts_of_one_row_group_decode_it_each(tried, monkeypatch):
@@ -230,9 +230,9 @@ def test_parts_of_one_row_group_decode_it_each(tried, monkeypatch):
     opened = []
     monkeypatch.setattr(RowReader, "__init__", counted(RowReader.__init__, opened))
     monkeypatch.setattr("distill.stages.label.row_reader._near", threading.local())
-    parts = [next(prepare_rows(replace(request, start=start))).rows.values for start in (0, 10, 20)]
+    parts = [next(read_chunks(replace(request, start=start))).rows.values for start in (0, 10, 20)]
     assert len(opened) == 1
-    again = [next(prepare_rows(replace(request, start=start))).rows.values for start in (20, 10, 0)]
+    again = [next(read_chunks(replace(request, start=start))).rows.values for start in (20, 10, 0)]
     assert len(opened) == 4
     for part, other in zip(parts, reversed(again), strict=True):
         np.testing.assert_array_equal(part, other)
@@ -292,7 +292,9 @@ def test_an_answer_is_overwritten_by_the_next_before_it_is_kept(tried, text):
     mine, due = tried(text), tried()
     worker = LabelWorker(mine.assignment, "cpu")
     with ThreadPoolExecutor(2) as threads:
-        made = [Outcome.from_plain(plain) for plain in threads.map(worker, [task.to_plain() for task in mine.tasks])]
+        made = [
+            FragmentResult.from_plain(plain) for plain in threads.map(worker, [task.to_plain() for task in mine.tasks])
+        ]
     shutil.rmtree(Path(mine.folder) / "commits")
     for task, outcome in zip(due.tasks, made, strict=True):
         assert outcome.commit.columns_sha256 == run(due, task).commit.columns_sha256
@@ -303,7 +305,7 @@ def both_at_once(mine):
     worker = LabelWorker(mine.assignment, "cpu")
     with ThreadPoolExecutor(2) as threads:
         made = list(threads.map(worker, [task.to_plain() for task in mine.tasks[:2]]))
-    assert [Outcome.from_plain(plain).failure for plain in made] == [None, None]
+    assert [FragmentResult.from_plain(plain).failure for plain in made] == [None, None]
     return worker.asker.labeler.label.__func__.__globals__["seen"]
 
 
@@ -318,11 +320,11 @@ def test_the_device_is_held_while_an_answer_is_finished(tried):
 
 
 def test_a_younger_fragment_is_as_old_as_the_older_one(tried, monkeypatch):
-    mine, ages, real = tried(), [], Turns.turn
-    monkeypatch.setattr(Turns, "turn", lambda self, number: ages.append(number) or real(self, number))
+    mine, ages, real = tried(), [], PriorityLock.turn
+    monkeypatch.setattr(PriorityLock, "turn", lambda self, number: ages.append(number) or real(self, number))
     worker = LabelWorker(mine.assignment, "cpu")
     for task in mine.tasks[:2]:
-        assert Outcome.from_plain(worker(task.to_plain())).failure is None
+        assert FragmentResult.from_plain(worker(task.to_plain())).failure is None
     assert list(dict.fromkeys(ages)) == sorted(set(ages))
     assert len(set(ages)) == 2
 
@@ -351,4 +353,4 @@ def test_a_labeler_that_writes_into_its_rows_fails_when_they_come_from_elsewhere
             yield piece
 
     worker = LabelWorker(tried.assignment, "cpu", as_from_elsewhere)
-    assert Outcome.from_plain(worker(tried.tasks[0].to_plain())).failure is None
+    assert FragmentResult.from_plain(worker(tried.tasks[0].to_plain())).failure is None

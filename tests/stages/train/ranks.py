@@ -58,20 +58,22 @@ def _main(job: str, rank: int, workers: int, meeting: str, log: str, dies_at: in
 
     from distill.engine.ray.train import WorkerContext
     from distill.plan.load import load_job
-    from distill.plan.training import Lesson, student_lesson
+    from distill.plan.training import TrainingPlan, plan_student
     from distill.stages.train import gradients
-    from distill.stages.train.loop import teach_all
+    from distill.stages.train.loop import run_trainings
 
     for kind in (gradients.LaneGradients, gradients.WorkerGradients):
         kind.backward = _watched(kind.backward, Path(f"{log}.{rank}"), dies_at)
     if workers > 1:
         dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
     loaded = load_job(job)
-    lessons = [student_lesson(loaded, variant) for variant in loaded.variants]
+    lessons = [plan_student(loaded, variant) for variant in loaded.variants]
     if workers > 1:
         dist.barrier()  # nobody ends a lesson before all have asked whether it is done
     _watched.lane_rows = loaded.variants[0].spec.training.batch_rows // loaded.variants[0].spec.training.lanes
-    teach_all([lesson for lesson in lessons if isinstance(lesson, Lesson)], WorkerContext(rank, workers, "cpu"))
+    run_trainings(
+        [lesson for lesson in lessons if isinstance(lesson, TrainingPlan)], WorkerContext(rank, workers, "cpu")
+    )
 
 
 def _watched(backward, log, dies_at):

@@ -10,12 +10,12 @@ import torch
 from torch.nn import functional
 
 from distill.engine.ray.train import WorkerContext
-from distill.loader.loader import Feed
+from distill.loader.loader import Loader
 from distill.models.network import build_network
 from distill.models.record import read_weights
 from distill.plan.identity import find_student
 from distill.plan.load import load_job
-from distill.plan.training import student_lesson
+from distill.plan.training import plan_student
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import LaneGradients, WorkerGradients
 from tests.making import label_by_worker
@@ -63,13 +63,13 @@ def labelled(tmp_path_factory):
 @pytest.fixture
 def lesson(labelled):
     loaded = load_job(write_job(labelled, SHARED))
-    return student_lesson(loaded, loaded.variants[0])
+    return plan_student(loaded, loaded.variants[0])
 
 
 def feeds_of(lesson, count):
     made = []
     for number, source in enumerate(lesson.sources):
-        feed = Feed(source, lesson.order(number), rank=0, workers=1)
+        feed = Loader(source, lesson.order(number), rank=0, workers=1)
         made.append(
             [{name: values.copy() for name, values in batch.items()} for batch in islice(feed.batches(), count)]
         )
@@ -80,7 +80,7 @@ def feeds_of(lesson, count):
 def test_a_source_gives_another_number_of_rows_or_epochs_change_their_length(labelled, lesson):
     assert lesson.lane_rows == (8, 2)
     whole = load_job(write_job(labelled, JOB.replace("SHARE", ""), "whole.toml"))
-    due = student_lesson(whole, whole.variants[0])
+    due = plan_student(whole, whole.variants[0])
     assert due.lane_rows == (8, 8)
     assert due.order(0).steps_per_epoch == lesson.order(0).steps_per_epoch
     assert due.folder != lesson.folder

@@ -9,7 +9,7 @@ import torch
 
 from distill.core.errors import TrainingError
 from distill.core.source import PythonFile
-from distill.models.custom_loss import OwnLoss
+from distill.models.custom_loss import CustomLossCall
 from distill.plan.training import TermPlan
 from distill.spec.students import (
     BinaryCrossEntropy,
@@ -71,7 +71,7 @@ OWN = PythonFile(
 def own(name, column, **more):
     return replace(
         term(column, CustomLoss(kind="custom", file="own.py", name=name), 1.0, **more),
-        own=OwnLoss(OWN, name, f"own.{name}"),
+        own=CustomLossCall(OWN, name, f"own.{name}"),
     )
 
 

@@ -15,16 +15,16 @@ from torch.nn import functional
 
 from distill.core.errors import ContractError, TrainingError
 from distill.engine.ray.train import WorkerContext
-from distill.loader.loader import Feed
+from distill.loader.loader import Loader
 from distill.models.network import build_network
 from distill.models.record import read_weights
 from distill.plan.identity import find_fit, find_student
 from distill.plan.load import load_job
-from distill.plan.training import fit_lesson, student_lesson
-from distill.run import told_trained
+from distill.plan.training import plan_fit, plan_student
+from distill.run import trained_line
 from distill.spec.models import EarlyStop
 from distill.stages.train.early_stopping import HeldOutMeasure, best_epoch, is_over, judged
-from distill.stages.train.loop import teach_all
+from distill.stages.train.loop import run_trainings
 from distill.stages.train.train_students import _train
 from distill.storage.open import open_storage
 from tests.making import label_by_worker
@@ -124,7 +124,7 @@ def job(pools, tmp_path):
 def taught(file):
     """The student's record and weights, taught in this process."""
     loaded = load_job(file)
-    teach_all([student_lesson(loaded, loaded.variants[0])], WorkerContext(0, 1, "cpu"))
+    run_trainings([plan_student(loaded, loaded.variants[0])], WorkerContext(0, 1, "cpu"))
     return kept(file)
 
 
@@ -187,12 +187,12 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
     text = changed(", dropout = 0.1", "").replace('gradients = "lanes", ', "")
     file = job(text)
     loaded = load_job(file)
-    lesson = student_lesson(loaded, loaded.variants[0])
+    lesson = plan_student(loaded, loaded.variants[0])
     validation = pq.ParquetDataset(file.parent / "validation").read()
     network = build_network(lesson.plan, lesson.seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0)
     order = lesson.order(0)
-    feed, measures, weights = Feed(lesson.sources[0], order, rank=0, workers=1), [], []
+    feed, measures, weights = Loader(lesson.sources[0], order, rank=0, workers=1), [], []
     batches, steps = feed.batches(), order.steps_per_epoch
     while not measures or (len(measures) < 40 and len(measures) - 1 - int(np.argmin(measures)) < 3):
         for done in range(len(measures) * steps, (len(measures) + 1) * steps):
@@ -225,14 +225,14 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
     assert (first["step"], first["known"], first["weights"], first["better"]) == (steps, [1.0], [1.0], True)
     assert first["learning_rate"] == pytest.approx(0.01 * 0.5 * (1 + np.cos(np.pi * (steps - 1) / (40 * steps))))
     assert first["seconds"] >= 0 < first["rows_per_second"]
-    assert f"stopped after epoch {len(measures)}, epoch {best + 1} is kept" in told_trained(
+    assert f"stopped after epoch {len(measures)}, epoch {best + 1} is kept" in trained_line(
         _train({"students.small": lambda: record})[0]
     )
 
 
 def test_a_network_that_works_in_place_changes_what_is_measured_next(job):
     loaded = load_job(job(changed('columns = ["pixels"]', 'columns = ["pixels"], scale = 0.5')))
-    lesson = student_lesson(loaded, loaded.variants[0])
+    lesson = plan_student(loaded, loaded.variants[0])
     network = build_network(lesson.plan, lesson.seed)
     measure = HeldOutMeasure(
         lesson.held_out, lesson.training, WorkerContext(0, 1, "cpu"), lambda x: network(x.mul_(0.5)), None
@@ -294,7 +294,7 @@ def test_labels_are_measured_otherwise_than_a_target(job):
     file = job(JOB.replace('    learns = "pools.validation"\n', f"    {stop}\n") + LABELS)
     loaded = load_job(file)
     assert loaded.students["small"].on == ("rows",)
-    lesson = student_lesson(loaded, loaded.variants[0])
+    lesson = plan_student(loaded, loaded.variants[0])
     assert lesson.held_out.term.said == "kl at T=2 to labels.teacher"
     record, stored, _ = taught(file)
     asked = [each for each in record.details["history"] if "held_out" in each]
@@ -315,8 +315,8 @@ def test_labels_are_measured_otherwise_than_a_target(job):
 def test_a_fit_stops_otherwise_than_a_student(job):
     file = job()
     loaded = load_job(file)
-    lesson = fit_lesson(loaded, "large")
-    teach_all([lesson], WorkerContext(0, 1, "cpu"))
+    lesson = plan_fit(loaded, "large")
+    run_trainings([lesson], WorkerContext(0, 1, "cpu"))
     _, record = find_fit(load_job(file), "large")
     assert record.details["epochs"] == record.details["best_epoch"] + 2 < 30
 
@@ -334,7 +334,7 @@ def test_a_stop_is_no_part_of_which_model_is_meant(job):
         ]
     ):
         loaded = load_job(job(text, f"job{number}"))
-        folders.add(student_lesson(loaded, loaded.variants[0]).folder.rsplit("/", 1)[1])
+        folders.add(plan_student(loaded, loaded.variants[0]).folder.rsplit("/", 1)[1])
     assert len(folders) == 6
 
 
@@ -363,7 +363,7 @@ def test_values_of_another_width_are_measured(job):
     with pytest.raises(
         ContractError, match=r"early_stop: pools\.sized has 1 numbers a row, but head 'main' answers with 4"
     ):
-        student_lesson(loaded, loaded.variants[0])
+        plan_student(loaded, loaded.variants[0])
 
 
 def test_best_weights_are_lost_with_a_checkpoint(job, undisturbed):

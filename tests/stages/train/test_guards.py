@@ -8,10 +8,10 @@ import pytest
 
 from distill.core.errors import UnlearnableError
 from distill.engine.ray.train import WorkerContext
-from distill.plan.training import student_lesson
+from distill.plan.training import plan_student
 from distill.spec.students import Agreement, ClassBalance
 from distill.stages.train.guards import require_rows
-from distill.stages.train.loop import teach_all
+from distill.stages.train.loop import run_trainings
 from distill.storage.open import open_storage
 from tests.making import label_by_worker
 from tests.tiny import DOUBLING, tiny_job, write_pool
@@ -39,7 +39,7 @@ def made(folder, text):
     (folder / "mine.py").write_text(DOUBLING, "utf-8")
     job = tiny_job(folder, text)
     label_by_worker(job, "teacher")
-    return student_lesson(job, job.variants[0])
+    return plan_student(job, job.variants[0])
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_checkpoint_within_an_epoch_holds_what_is_no_number_or_ends_the_traini
     text = JOB.replace("batch_rows = 64", "batch_rows = 8, checkpoint_steps = 3, learning_rate = 3e38")
     lesson = made(tmp_path, text[: text.index("    row_weight")])
     with pytest.raises(UnlearnableError, match=r"small: in epoch 1 .*no number.*Lower training"):
-        teach_all([lesson], WorkerContext(0, 1, "cpu"))
+        run_trainings([lesson], WorkerContext(0, 1, "cpu"))
     assert not list(open_storage(lesson.folder).list_objects())
 
 
@@ -60,7 +60,7 @@ def test_row_weights_that_underflow_are_told_as_unknown_targets(lesson):
         UnlearnableError,
         match=r"small: kl to labels\.teacher, rows weighted by confidence: not one row counts.*rejects, or lower row_weight\.power = 100000, by which",
     ):
-        teach_all([lesson], WorkerContext(0, 1, "cpu"))
+        run_trainings([lesson], WorkerContext(0, 1, "cpu"))
 
 
 @pytest.mark.parametrize(

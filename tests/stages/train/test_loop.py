@@ -11,7 +11,7 @@ from distill.engine.ray.train import WorkerContext
 from distill.loader import cache
 from distill.loader import dataset as source
 from distill.plan.identity import find_student
-from distill.plan.training import student_lesson
+from distill.plan.training import plan_student
 from distill.pools import row_cache as held
 from distill.stages.train import loop
 from distill.storage.open import open_storage
@@ -49,9 +49,9 @@ def trained(folder, store, cache_said, monkeypatch):
     monkeypatch.setattr(
         loop._Training, "_end_epoch", lambda self, *told: end(self, *told) or asked.append(requests().get)
     )
-    lesson = student_lesson(made, made.variants[0])
+    lesson = plan_student(made, made.variants[0])
     asked[0] = requests().get
-    loop.teach_all([lesson], WorkerContext(0, 1, "cpu"))
+    loop.run_trainings([lesson], WorkerContext(0, 1, "cpu"))
     monkeypatch.undo()
     return [after - before for before, after in itertools.pairwise(asked)], find_student(made, made.variants[0])
 
@@ -94,5 +94,5 @@ def test_a_checkpoint_that_falls_on_an_epochs_end_is_not_kept(tmp_path, monkeypa
     label_by_worker(made, "teacher")
     kept, keep = [], loop.save_checkpoint
     monkeypatch.setattr(loop, "save_checkpoint", lambda *told: kept.append(told[1].step) or keep(*told))
-    loop.teach_all([student_lesson(made, made.variants[0])], WorkerContext(0, 1, "cpu"))
+    loop.run_trainings([plan_student(made, made.variants[0])], WorkerContext(0, 1, "cpu"))
     assert kept == due

@@ -13,7 +13,7 @@ from distill.core.errors import JobError
 from distill.engine.ray.train import WorkerContext
 from distill.labelers.network import load_network
 from distill.labels.encoding import decode
-from distill.loader.dataset import Source, TargetColumn
+from distill.loader.dataset import Dataset, TargetColumn
 from distill.models.network import build_network
 from distill.models.record import NetworkPlan
 from distill.plan.code import fit_code
@@ -21,11 +21,11 @@ from distill.plan.identity import find_fit, label_set
 from distill.plan.load import load_job
 from distill.plan.outputs import pool_outputs
 from distill.plan.pools import open_pool
-from distill.plan.training import fit_lesson, student_lesson
+from distill.plan.training import plan_fit, plan_student
 from distill.stages.evaluate.candidates import find_candidates
-from distill.stages.evaluate.evaluator import TARGET, Judge
+from distill.stages.evaluate.evaluator import TARGET, Evaluator
 from distill.stages.evaluate.metrics import measures
-from distill.stages.train.loop import teach_all
+from distill.stages.train.loop import run_trainings
 from tests.making import label_by_worker
 from tests.stages.train.own_job import (
     TRUNK,
@@ -80,8 +80,8 @@ def test_its_heads_are_judged_by_other_answers(trained):
     pool, truth = open_pool(job, "test"), pool_outputs(job, "test")
     candidates = find_candidates(job, pool)
     assert [each.name for each in candidates] == ["small · main", "small · hard"]
-    source = Source((pool.inventory,), pool.features, pool.width, {TARGET: TargetColumn("kind", truth)})
-    judge = Judge(source, truth, tuple(each.method for each in candidates), None)
+    source = Dataset((pool.inventory,), pool.features, pool.width, {TARGET: TargetColumn("kind", truth)})
+    judge = Evaluator(source, truth, tuple(each.method for each in candidates), None)
     (chunk,) = source.chunks(1000)
     tallies = judge(chunk)
     file = trained.parent / "test" / "part-00000.parquet"
@@ -98,7 +98,7 @@ def test_a_module_that_cannot_be_trained_is_found_out_by_a_worker(labelled, tmp_
     with pytest.raises(
         JobError, match=r"students\.small\.model: the buffers norm\.running_mean, .*LayerNorm or GroupNorm"
     ):
-        student_lesson(changed, changed.variants[0])
+        plan_student(changed, changed.variants[0])
 
 
 TIED = """
@@ -122,7 +122,7 @@ class Trunk(nn.Module):
 def test_weights_that_a_network_has_under_two_names_cannot_be_kept(labelled, tmp_path):
     job = load_job(copied(labelled, tmp_path / "job"))
     (tmp_path / "job" / "trunk.py").write_text(TIED + "".join(TRUNK.partition("class Wide")[1:]), "utf-8")
-    teach_all([student_lesson(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
+    run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
     _, network = loaded(job.path)
     assert torch.equal(network.trunk.back.weight, network.trunk.there.weight)
 
@@ -134,7 +134,7 @@ FITTED = '    [labels.fitted]\n    labeler = { kind = "fitted", fit = "large" }\
 def test_a_fitted_network_of_ones_own_labels_otherwise_than_it_answers(labelled, tmp_path):
     shutil.copytree(labelled, tmp_path / "job")
     job = load_job(write_job(tmp_path / "job", job_text(LANES) + FIT + FITTED))
-    teach_all([fit_lesson(job, "large")], WorkerContext(0, 1, "cpu"))
+    run_trainings([plan_fit(job, "large")], WorkerContext(0, 1, "cpu"))
     assert not [each.failure for each in label_by_worker(job, "fitted")["rows"] if each.failure]
     job.memo.clear()
     labels = label_set(job, "fitted", "rows")

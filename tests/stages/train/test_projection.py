@@ -14,16 +14,16 @@ from torch.nn import functional
 from distill.core.errors import ContractError
 from distill.engine.ray.train import WorkerContext
 from distill.labelers.network import load_network
-from distill.loader.loader import Feed
-from distill.loader.sampler import Order, cut_chunks
+from distill.loader.loader import Loader
+from distill.loader.sampler import Sampler, cut_chunks
 from distill.models.network import build_network, parameter_count
 from distill.plan.identity import find_student
 from distill.plan.load import load_job
 from distill.plan.pools import open_pool
-from distill.plan.training import student_lesson
+from distill.plan.training import plan_student
 from distill.stages.evaluate.candidates import find_candidates
 from distill.stages.export.export_students import export_students
-from distill.stages.train.loop import teach_all
+from distill.stages.train.loop import run_trainings
 from distill.stages.train.projection import with_projections
 from tests.making import label_by_worker
 from tests.stages.train.ranks import train
@@ -130,15 +130,15 @@ def kept(job_file):
 def test_a_projection_learns_otherwise_than_in_a_plain_loop(labelled, taught):
     """One optimiser over the student and two maps, the losses written out, over the same batches."""
     job = tiny_job(labelled, JOB)
-    lesson = student_lesson(job, job.variants[0])
+    lesson = plan_student(job, job.variants[0])
     model = with_projections(build_network(lesson.plan, lesson.seed), lesson.terms, lesson.seed)
     student, maps = model.network, [model.projections["1"], model.projections["2"]]
     assert [(each.in_features, each.out_features) for each in maps] == [(OWN, WIDE), (OWN, NARROW)]
     parameters = [*student.parameters(), *maps[0].parameters(), *maps[1].parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=lesson.training.learning_rate, weight_decay=0.1)
     (source,), lanes = lesson.sources, lesson.training.lanes
-    order = Order(cut_chunks(source.groups, lanes, lesson.most_chunk_rows), lanes, 32 // lanes, lesson.seed)
-    feed = Feed(source, order, rank=0, workers=1)
+    order = Sampler(cut_chunks(source.groups, lanes, lesson.most_chunk_rows), lanes, 32 // lanes, lesson.seed)
+    feed = Loader(source, order, rank=0, workers=1)
     batches = feed.batches(0)
     for _ in range(2 * order.steps_per_epoch):
         batch = {name: torch.from_numpy(values) for name, values in next(batches).items()}
@@ -210,7 +210,7 @@ def test_hints_are_told_again_for_each_variant_or_look(labelled, tmp_path, caplo
         "[students.small]\n", '[sweep.seeds]\n    student = "small"\n    seed = [1, 2]\n    [students.small]\n'
     )
     job = tiny_job(tmp_path / "job", text)
-    teach_all([student_lesson(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
+    run_trainings([plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
     with caplog.at_level("INFO", "distill.stages.evaluate"):
         for _ in range(2):
             assert len(find_candidates(job, open_pool(job, "test"))) == 3
@@ -219,7 +219,7 @@ def test_hints_are_told_again_for_each_variant_or_look(labelled, tmp_path, caplo
 
 def test_the_student_begins_otherwise_with_a_projection(labelled):
     job = tiny_job(labelled, JOB)
-    lesson = student_lesson(job, job.variants[0])
+    lesson = plan_student(job, job.variants[0])
     network, before = build_network(lesson.plan, 3), torch.get_rng_state()
     model = with_projections(network, lesson.terms, 3)
     assert torch.equal(torch.get_rng_state(), before)
@@ -234,7 +234,7 @@ def test_widths_that_differ_are_learned_unasked(labelled):
     with pytest.raises(
         ContractError, match=r"'hint': its terms teach values of different widths, .*12.*give this one a `width`"
     ):
-        student_lesson(job, job.variants[0])
+        plan_student(job, job.variants[0])
 
 
 def test_a_projection_to_a_targets_value_or_a_loss_of_ones_own_gets_another_width(labelled, tmp_path):
@@ -250,8 +250,8 @@ def test_a_projection_to_a_targets_value_or_a_loss_of_ones_own_gets_another_widt
         '[[students.small.terms]]\n    learns = "pools.rows"\n    loss = { kind = "mse" }\n    head = "hint"\n    [evaluate]',
     )
     job = tiny_job(tmp_path / "job", text)
-    lesson = student_lesson(job, job.variants[0])
+    lesson = plan_student(job, job.variants[0])
     assert [term.projected for term in lesson.terms] == [None, WIDE, NARROW, None, 1]
-    teach_all([lesson], WorkerContext(0, 1, "cpu"))
+    run_trainings([lesson], WorkerContext(0, 1, "cpu"))
     losses = [each["loss"] for each in find_student(job, job.variants[0])[1].details["history"]]
     assert np.isfinite(losses).all()

@@ -13,9 +13,9 @@ from distill.engine.ray.train import WorkerContext
 from distill.models.record import read_weights
 from distill.plan.identity import find_student
 from distill.plan.load import load_job
-from distill.plan.training import student_lesson
+from distill.plan.training import plan_student
 from distill.stages.train import assignment as dealing
-from distill.stages.train.loop import teach_all
+from distill.stages.train.loop import run_trainings
 from distill.stages.train.train_students import _rows, train_students
 from tests.engine.here import ray_here
 from tests.engine.working import Bar
@@ -103,7 +103,7 @@ def due(labelled, tmp_path_factory):
     for workers in (1, 2):
         job = copied(labelled, tmp_path_factory.mktemp("due") / "job", workers, wrong=False)
         if workers == 1:
-            teach_all([student_lesson(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
+            run_trainings([plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
         else:
             ranks.train(job.path, workers, job.path.with_name("log"))
         made[workers] = weights(job)
@@ -181,8 +181,8 @@ def test_a_lesson_that_cannot_be_learned_ends_the_others_or_is_not_told_or_other
     text += student("void", epochs=2, workers=1) + WEIGHTLESS
     shutil.copytree(labelled, tmp_path / "job")
     job = load_job(write_job(tmp_path / "job", text))
-    (void,) = [student_lesson(job, variant) for variant in job.chosen_variants(["void"])]
-    due_rows = sum(_rows(student_lesson(job, variant)) for variant in job.variants)
+    (void,) = [plan_student(job, variant) for variant in job.chosen_variants(["void"])]
+    due_rows = sum(_rows(plan_student(job, variant)) for variant in job.variants)
     with pytest.raises(UnlearnableError) as told:
         train_students(job)
     first, second, last = str(told.value).splitlines()
@@ -202,7 +202,7 @@ def test_a_lesson_that_cannot_be_learned_ends_the_others_or_is_not_told_or_other
 
 def test_lessons_are_dealt_unevenly_or_to_two_teams_or_to_none(labelled):
     job = load_job(labelled / "job.toml")
-    lessons = [student_lesson(job, variant) for variant in job.variants]
+    lessons = [plan_student(job, variant) for variant in job.variants]
     dealt = [[lesson.name for lesson in team] for team in dealing.deal(lessons, 2)]
     assert dealt == [[lesson.name for lesson in team] for team in dealing.deal(list(lessons), 2)]
     assert sorted(name for team in dealt for name in team) == sorted(lesson.name for lesson in lessons)

@@ -12,36 +12,36 @@ from concurrent.futures import ThreadPoolExecutor
 from distill.core.errors import PoolError
 from distill.core.progress import FILES, track
 from distill.pools.formats.registry import read_footer
-from distill.storage.base import Entry, Storage
+from distill.storage.base import ObjectMeta, Storage
 from distill.storage.open import open_storage
 
 _THREADS = 16
 _MOST_NAMED = 3
 
-Footing = tuple[int, ...] | str
+FileStats = tuple[int, ...] | str
 """Rows of each row group, or what is wrong with the file."""
-ReadFooters = Callable[[str, str, Sequence[Entry], str], Sequence[Footing]]
+ReadFileStats = Callable[[str, str, Sequence[ObjectMeta], str], Sequence[FileStats]]
 """(title, URI of the pool, files, format) → a footing a file, in order."""
 
 
-def read_footers(title: str, uri: str, entries: Sequence[Entry], format: str) -> list[Footing]:
+def read_file_stats(title: str, uri: str, entries: Sequence[ObjectMeta], format: str) -> list[FileStats]:
     """Read in threads of this process, with a bar."""
     with track(title, len(entries), FILES) as bar:
         read = []
-        for footing in look_at(uri, [entry.key for entry in entries], format):
+        for footing in stats_of_files(uri, [entry.key for entry in entries], format):
             read.append(footing)
             bar.advance(1)
     return read
 
 
-def look_at(uri: str, keys: Sequence[str], format: str) -> Iterator[Footing]:
+def stats_of_files(uri: str, keys: Sequence[str], format: str) -> Iterator[FileStats]:
     """A footing a file, in order. Raises StorageError where the store, and no file, is what fails."""
     files = open_storage(uri)
     with ThreadPoolExecutor(_THREADS) as threads:
         yield from threads.map(lambda key: _footing(files, key, format), keys)
 
 
-def require_readable(pool: str, footings: Sequence[Footing]) -> list[tuple[int, ...]]:
+def require_readable(pool: str, footings: Sequence[FileStats]) -> list[tuple[int, ...]]:
     """The row groups of all files. Raises PoolError, which names files that cannot be read and counts them."""
     wrong = [footing for footing in footings if isinstance(footing, str)]
     if wrong:
@@ -51,7 +51,7 @@ def require_readable(pool: str, footings: Sequence[Footing]) -> list[tuple[int, 
     return [footing for footing in footings if not isinstance(footing, str)]
 
 
-def _footing(files: Storage, key: str, format: str) -> Footing:
+def _footing(files: Storage, key: str, format: str) -> FileStats:
     try:
         return read_footer(files, key, format).row_groups
     except PoolError as error:
