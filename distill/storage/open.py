@@ -21,27 +21,10 @@ from urllib.parse import urlsplit
 from distill.core.errors import JobError
 from distill.spec.uris import wrong_uri
 from distill.storage.base import (
-    CONDITIONAL_LIMIT_BYTES,
     NotImplementedByStoreError,
-    ObjectMissingError,
     Storage,
-    is_hidden,
 )
 from distill.storage.local import LocalStorage
-from distill.storage.request_counts import requests
-
-__all__ = [
-    "CONDITIONAL_LIMIT_BYTES",
-    "ObjectMeta",
-    "ObjectMissingError",
-    "RequestCounts",
-    "Storage",
-    "is_hidden",
-    "is_remote",
-    "open_storage",
-    "requests",
-    "require_conditional_put",
-]
 
 
 def is_remote(uri: str) -> bool:

@@ -12,27 +12,11 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from distill.core.errors import PoolError
-from distill.pools.formats.base import Copied, Footer, Rejected, RowBatch, check_columns, check_keys
+from distill.pools.formats.base import Footer, RowBatch
 from distill.pools.formats.open import SAID, no_rows, opened, plain, reading, told
-from distill.pools.formats.reader import RowReader
 from distill.pools.shard_id import require_listed
 from distill.spec.pools import Format
 from distill.storage.base import Storage
-
-__all__ = [
-    "INDEXED",
-    "Copied",
-    "Footer",
-    "Rejected",
-    "RowBatch",
-    "RowReader",
-    "check_columns",
-    "check_keys",
-    "pool_format",
-    "read_footer",
-    "read_rows",
-    "without_ending",
-]
 
 INDEXED: tuple[Format, ...] = ("parquet", "arrow")
 """Formats of which a run of rows is read alone. The others are one fragment a shard."""

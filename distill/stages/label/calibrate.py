@@ -34,7 +34,7 @@ from distill.plan.pools import open_pool
 from distill.pools.features import decode_target
 from distill.pools.open_pool import OpenPool
 from distill.spec.outputs import Outputs
-from distill.stages.label.failures import RowFailure
+from distill.stages.label.failures import RowFailure, error_text
 from distill.stages.label.inference import InferenceLoop
 from distill.stages.label.row_reader import RowRequest, read_chunks
 
