@@ -1,6 +1,7 @@
 """distill: label once, teach many.
 
-The stages are typed functions that a program may call as the command does; importing this package loads neither ray nor torch.
+The stages are typed functions that a program may call as the command does; importing this package
+loads neither ray nor torch.
 """
 
 from __future__ import annotations

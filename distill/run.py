@@ -1,4 +1,5 @@
-"""The chain of stages, on one screen. Each does only what is unfinished, so running again is how one resumes.
+"""The chain of stages, on one screen. Each does only what is unfinished, so running again is how
+one resumes.
 
 Stages meet as objects in storage alone; this module decides their order and nothing else.
 """
@@ -61,7 +62,8 @@ def run_job(job: Job, say: Say = print) -> Finished:
 
 
 def prepare_inputs(job: Job, labels: Iterable[str] = ()) -> None:
-    """Make the pools that the job makes itself, list all, refuse what cannot be read or trained, and make the models of those label sets, before any work."""
+    """Make the pools that the job makes itself, list all, refuse what cannot be read or trained,
+    and make the models of those label sets, before any work."""
     for name in job.pools:
         make_pool(job, name)
     list_pools(job)
@@ -78,14 +80,19 @@ def fit_labelers(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
     wanted = list(job.fit) if names is None else list(names)
     unknown = [name for name in wanted if name not in job.fit]
     if unknown:
-        raise JobError(f"{job.path}: there is no fit {unknown[0]!r}. There is: {', '.join(job.fit) or 'none'}.")
+        raise JobError(
+            f"{job.path}: there is no fit {unknown[0]!r}. There is: {', '.join(job.fit) or 'none'}."
+        )
     by_passes = [name for name in wanted if isinstance(job.fit[name].model, Eszsl)]
     networks = train_fits(job, [name for name in wanted if name not in by_passes])
     return networks + [fit_labeler(job, name) for name in by_passes]
 
 
-def export_job(job: Job, names: Sequence[str] | None = None, *, onnx: bool = False) -> list[Exported]:
-    """Export students, with how well they do where the job judges them; with `onnx` also for ONNX Runtime."""
+def export_job(
+    job: Job, names: Sequence[str] | None = None, *, onnx: bool = False
+) -> list[Exported]:
+    """Export students, with how well they do where the job judges them; with `onnx` also for ONNX
+    Runtime."""
     if onnx:
         require_onnx_extra()
     results = evaluate_students(job)[1].methods if job.evaluate is not None else ()
@@ -93,7 +100,8 @@ def export_job(job: Job, names: Sequence[str] | None = None, *, onnx: bool = Fal
 
 
 def verify_job(job: Job, name: str | None, canaries: int) -> list[Verified]:
-    """Prove the invariants on stored label sets, one or all; where they hold, ask the live labeler about so many fragments of each again."""
+    """Prove the invariants on stored label sets, one or all; where they hold, ask the live labeler
+    about so many fragments of each again."""
     found = []
     for chosen in job.chosen_labels(name):
         for each in verify_labels(job, chosen):
@@ -104,19 +112,24 @@ def verify_job(job: Job, name: str | None, canaries: int) -> list[Verified]:
 
 
 def trained_line(trained: Trained) -> str:
-    """One finished model as a line; rows that one of its terms does not know (rejected ones) are told."""
+    """One finished model as a line; rows that one of its terms does not know (rejected ones) are
+    told."""
     history = trained.record.details.get("history") or [{}]
     unknown = max((1 - share for share in history[-1].get("known", [])), default=0.0)
     noted = f", {100 * unknown:.2g}% of rows unknown to a term" if unknown > 0 else ""
     epochs, best = trained.record.details.get("epochs"), trained.record.details.get("best_epoch")
     stopped = f", stopped after epoch {epochs}, epoch {best} is kept" if best else ""
-    return f"{trained.name}: {trained.record.parameters:,} parameters, {'trained now' if trained.now else 'done before'}{stopped}{noted}"
+    return (
+        f"{trained.name}: {trained.record.parameters:,} parameters,"
+        f" {'trained now' if trained.now else 'done before'}{stopped}{noted}"
+    )
 
 
 def labels_line(summary: LabelSummary) -> str:
     """One finished label set as a line that reconciles its rows."""
     now = f"{summary.labelled_now} labelled now" if summary.labelled_now else "done before"
     return (
-        f"labels.{summary.name} over {summary.pool}: {summary.rows:,} rows in = {summary.labelled:,} labelled + "
-        f"{summary.rejected:,} rejected; {summary.fragments} fragments ({now}), {summary.bytes / summary.rows:.1f} bytes a row"
+        f"labels.{summary.name} over {summary.pool}: {summary.rows:,} rows in ="
+        f" {summary.labelled:,} labelled + {summary.rejected:,} rejected; {summary.fragments}"
+        f" fragments ({now}), {summary.bytes / summary.rows:.1f} bytes a row"
     )

@@ -1,4 +1,5 @@
-"""The pools of binary.toml: ten features and one binary label that depends on them through a bent surface."""
+"""The pools of binary.toml: ten features and one binary label that depends on them through a bent
+surface."""
 
 from collections.abc import Iterator
 

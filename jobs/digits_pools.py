@@ -1,7 +1,9 @@
-"""The pools of digits.toml: scikit-learn's 1,797 handwritten digits (Alpaydin & Kaynak 1998; 8×8 pixels of 0–16).
+"""The pools of digits.toml: scikit-learn's 1,797 handwritten digits (Alpaydin & Kaynak 1998; 8×8
+pixels of 0–16).
 
-160 labelled rows of the digits 0–7, 360 test rows of all ten, and the remaining 1,277 rows as the unlabelled pool: in it are all ten
-digits too, and it has no target column. The split is drawn once, stratified, with a fixed seed.
+160 labelled rows of the digits 0–7, 360 test rows of all ten, and the remaining 1,277 rows as the
+unlabelled pool: in it are all ten digits too, and it has no target column. The split is drawn once,
+stratified, with a fixed seed.
 """
 
 from collections.abc import Iterator
@@ -41,7 +43,9 @@ def _split() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for digit in range(10):
         mine = order[digits[order] == digit]
         place[mine] = np.arange(len(mine))
-    part = np.where(place < TEST // 10, 2, np.where((place < TEST // 10 + LABELLED // 8) & (digits < 8), 1, 0))
+    part = np.where(
+        place < TEST // 10, 2, np.where((place < TEST // 10 + LABELLED // 8) & (digits < 8), 1, 0)
+    )
     return pixels.astype(np.float32)[order], digits[order], part[order]
 
 

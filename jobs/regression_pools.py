@@ -1,7 +1,7 @@
 """The pools of regression.toml: y = 1.5·x₁ − 0.5·x₂ + noise.
 
-The labelled rows carry the noisy y. The held-out rows carry the truth without the noise, so that the error against it says how much of
-the noise a model has learned.
+The labelled rows carry the noisy y. The held-out rows carry the truth without the noise, so that
+the error against it says how much of the noise a model has learned.
 """
 
 from collections.abc import Iterator

@@ -1,13 +1,17 @@
-"""The pools and the encoder of topics.toml: what Python's own standard library says of itself, on any machine that has Python.
+"""The pools and the encoder of topics.toml: what Python's own standard library says of itself, on
+any machine that has Python.
 
-A row is the docstring of a class, function or module; its topic is told by the package that it stands in. Modules are read, not imported.
-What a machine's Python brings differs a little by its version, so figures do too. About one test text in twelve has a near-duplicate among the
-others (methods of kin say nearly the same), which flatters everybody alike. Descriptions, temperatures and λ were written once; how many rows
-are labelled, and the networks' sizes, were changed after one look at the test table.
+A row is the docstring of a class, function or module; its topic is told by the package that it
+stands in. Modules are read, not imported. What a machine's Python brings differs a little by its
+version, so figures do too. About one test text in twelve has a near-duplicate among the others
+(methods of kin say nearly the same), which flatters everybody alike. Descriptions, temperatures and
+λ were written once; how many rows are labelled, and the networks' sizes, were changed after one
+look at the test table.
 
-The encoder is made from the unlabelled texts alone: word vectors by latent semantic analysis (TF-IDF, truncated SVD: Deerwester et al. 1990),
-kept as a sentence-transformers model, so that a description of a topic and a docstring can be compared. With a line to the internet, a pretrained one
-fits here: `model = "hf://ORGANISATION/NAME@REVISION"`.
+The encoder is made from the unlabelled texts alone: word vectors by latent semantic analysis
+(TF-IDF, truncated SVD: Deerwester et al. 1990), kept as a sentence-transformers model, so that a
+description of a topic and a docstring can be compared. With a line to the internet, a pretrained
+one fits here: `model = "hf://ORGANISATION/NAME@REVISION"`.
 """
 
 import ast
@@ -62,11 +66,15 @@ def words(folder: Path) -> None:
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
     texts = [text for table in unlabelled() for text in table["text"].to_pylist()]
-    counted = TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english", token_pattern=r"[a-z]+")
+    counted = TfidfVectorizer(
+        sublinear_tf=True, min_df=2, stop_words="english", token_pattern=r"[a-z]+"
+    )
     analysis = TruncatedSVD(DIMENSIONS, random_state=SEED).fit(counted.fit_transform(texts))
     vectors = (analysis.components_ * counted.idf_).T.astype(np.float32)
     known = ["[UNK]", *counted.get_feature_names_out()]
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: number for number, word in enumerate(known)}, unk_token="[UNK]")
+    )
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^a-z]+"), "removed")
     nothing = np.zeros((1, DIMENSIONS), np.float32)
@@ -77,7 +85,9 @@ def words(folder: Path) -> None:
 @cache
 def _rows() -> tuple[list[str], list[str], np.ndarray]:
     """Texts, topics, and which part each belongs to: 0 unlabelled, 1 labelled, 2 test."""
-    found = [(text, topic) for topic, names in PACKAGES.items() for text in _docstrings(names.split())]
+    found = [
+        (text, topic) for topic, names in PACKAGES.items() for text in _docstrings(names.split())
+    ]
     rows = list(dict(reversed(found)).items())  # a text that two topics share stands in one
     order = np.random.default_rng(SEED).permutation(len(rows))
     texts, topics = zip(*(rows[number] for number in order), strict=True)
@@ -98,7 +108,9 @@ def _docstrings(names: list[str]) -> Iterator[str]:
         for file in files:
             if file.is_file() and not {"test", "tests"} & set(file.relative_to(library).parts):
                 for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-                    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    if isinstance(
+                        node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+                    ):
                         text = " ".join((ast.get_docstring(node) or "").split())
                         if len(text.split()) >= LEAST_WORDS:
                             yield text

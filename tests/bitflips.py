@@ -1,8 +1,9 @@
-"""Random bit flips and truncations of a stored label set: `python -m tests.bitflips --flips 10000 --seed 1`.
+"""Random bit flips and truncations of a stored label set: `python -m tests.bitflips --flips 10000
+--seed 1`.
 
-Each damages one object on disk and reads it as the product does. What is read must be the value that was stored, or the error must be
-one of ours that names the object; everything else is `wrong`. A flip that no digest covers reads as the same value, or is wrong: there is
-no third way.
+Each damages one object on disk and reads it as the product does. What is read must be the value
+that was stored, or the error must be one of ours that names the object; everything else is `wrong`.
+A flip that no digest covers reads as the same value, or is wrong: there is no third way.
 """
 
 from __future__ import annotations
@@ -50,7 +51,12 @@ def store(folder: Path) -> list[Target]:
     contract = a_topk_contract(300, 4, (1.0, 4.0))
     outputs = np.random.default_rng(0).normal(size=(sum(SHARDS), 300)).astype(np.float32)
     made = write_label_set(
-        folder / "set", contract, inventory, fragment_rows=FRAGMENT_ROWS, outputs=outputs, rejected=(3, 80, 200)
+        folder / "set",
+        contract,
+        inventory,
+        fragment_rows=FRAGMENT_ROWS,
+        outputs=outputs,
+        rejected=(3, 80, 200),
     )
     made.write_manifest()
     return [*_labels(made, contract), *_lists(folder, made)]
@@ -60,19 +66,27 @@ def _labels(made: LabelSet, contract: Contract) -> list[Target]:
     root, found = Path(made.folder.uri), []
     for line in made.lines:
         key = f"commits/{line.fragment}.{line.generation}.json"
-        found.append(Target("label data", root / line.data, lambda line=line: columns_sha256(made.read(line))))
+        found.append(
+            Target(
+                "label data", root / line.data, lambda line=line: columns_sha256(made.read(line))
+            )
+        )
         found.append(
             Target(
                 "commit",
                 root / key,
-                lambda key=key: asdict(Commit.from_bytes(made.folder.read(key), made.folder.url(key))),
+                lambda key=key: asdict(
+                    Commit.from_bytes(made.folder.read(key), made.folder.url(key))
+                ),
             )
         )
         if line.rejects:
             rejects = line.rejects
             found.append(
                 Target(
-                    "rejects", root / rejects, lambda rejects=rejects: read_rejects(made.folder, rejects).to_pydict()
+                    "rejects",
+                    root / rejects,
+                    lambda rejects=rejects: read_rejects(made.folder, rejects).to_pydict(),
                 )
             )
     return found
@@ -91,7 +105,8 @@ def _lists(folder: Path, made: LabelSet) -> list[Target]:
 
     root = Path(made.folder.uri)
     manifest = [
-        Target("manifest", file, lambda: list(anew().refresh().lines)) for file in (root / "manifest").iterdir()
+        Target("manifest", file, lambda: list(anew().refresh().lines))
+        for file in (root / "manifest").iterdir()
     ]
     listed = (folder / "root" / "inventories" / "pool").iterdir()
     return [
@@ -113,7 +128,8 @@ class Seen:
 
 
 def damage(targets: list[Target], flips: int, seed: int) -> list[Seen]:
-    """Damage `flips` times, kind by kind in turn, one object at a time; each is as it was afterwards."""
+    """Damage `flips` times, kind by kind in turn, one object at a time; each is as it was
+    afterwards."""
     draw, kinds = random.Random(seed), sorted({target.kind for target in targets})
     of_kind = {kind: [target for target in targets if target.kind == kind] for kind in kinds}
     stored = {target.file: (target.file.read_bytes(), target.read()) for target in targets}
@@ -147,11 +163,18 @@ def _outcome(target: Target, value: Any) -> str:
 
 def table(found: list[Seen]) -> str:
     """Outcomes by kind of object."""
-    outcomes = ["named", "same value", *sorted({seen.outcome for seen in found} - {"named", "same value"})]
+    outcomes = [
+        "named",
+        "same value",
+        *sorted({seen.outcome for seen in found} - {"named", "same value"}),
+    ]
     counts = Counter((seen.kind, seen.how, seen.outcome) for seen in found)
     lines = [f"{'':14}{'':12}" + "".join(f"{outcome:>14}" for outcome in outcomes)]
     for kind, how in sorted({(seen.kind, seen.how) for seen in found}):
-        lines += [f"{kind:14}{how:12}" + "".join(f"{counts[kind, how, outcome]:14,}" for outcome in outcomes)]
+        lines += [
+            f"{kind:14}{how:12}"
+            + "".join(f"{counts[kind, how, outcome]:14,}" for outcome in outcomes)
+        ]
     return "\n".join(lines)
 
 

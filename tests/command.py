@@ -17,7 +17,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 LIMIT_SECONDS = 240
 NOT_NICE = {"RAY_worker_niceness": "0"}
-"""Ray's workers are at 15 by default, where tests that compute beside them leave them a thirtieth of a core."""
+"""Ray's workers are at 15 by default, where tests that compute beside them leave them a thirtieth
+of a core."""
 
 
 @dataclass
@@ -29,7 +30,8 @@ class Ended:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process's environment without what would lead Ray elsewhere, with a Ray folder of our own (its path must be short)."""
+    """This process's environment without what would lead Ray elsewhere, with a Ray folder of our
+    own (its path must be short)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     return {**kept, **NOT_NICE, "RAY_TMPDIR": str(_ray_folder()), **more}
 

@@ -1,7 +1,8 @@
 """What tests share: a real S3 server, stores of both kinds, and Hypothesis's settings.
 
-`s3` runs Ceph's gateway (`infra/s3-server`) where Ceph is installed and moto elsewhere. moto does not check credentials and is no
-store to trust a race to, so the tests that need the real one ask for `real_s3` and are skipped, and the summary names them.
+`s3` runs Ceph's gateway (`infra/s3-server`) where Ceph is installed and moto elsewhere. moto does
+not check credentials and is no store to trust a race to, so the tests that need the real one ask
+for `real_s3` and are skipped, and the summary names them.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from distill.storage.open import open_storage
 SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
 NOT_ON_A_REAL_STORE = pytest.StashKey[list[str]]()
 
-# tmp_path is shared by the examples of one test on purpose; two busy cores make any deadline a guess
-settings.register_profile("distill", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# tmp_path is shared by the examples of one test on purpose; two busy cores make any deadline a
+# guess
+settings.register_profile(
+    "distill", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 settings.load_profile("distill")
 
 
@@ -39,11 +43,16 @@ def s3_server(tmp_path_factory):
         return
     folder = tmp_path_factory.mktemp("s3", numbered=True)
     started = subprocess.run(
-        [SERVER, "start", folder], env=os.environ | {"S3_SIZE_GB": "4"}, capture_output=True, text=True
+        [SERVER, "start", folder],
+        env=os.environ | {"S3_SIZE_GB": "4"},
+        capture_output=True,
+        text=True,
     )
     assert started.returncode == 0, started.stderr
     try:
-        yield dict(line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines())
+        yield dict(
+            line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines()
+        )
     finally:
         subprocess.run([SERVER, "stop", folder], check=True)
         shutil.rmtree(folder)
@@ -100,7 +109,9 @@ def real_s3(request, s3_root):
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
 def store(request, tmp_path) -> Storage:
     """An empty folder of either kind."""
-    return open_storage(str(tmp_path / "store") if request.param == "local" else request.getfixturevalue("s3_root"))
+    return open_storage(
+        str(tmp_path / "store") if request.param == "local" else request.getfixturevalue("s3_root")
+    )
 
 
 def forget_client() -> None:
@@ -111,7 +122,8 @@ def forget_client() -> None:
 
 
 def pytest_collection_modifyitems(items):
-    """Files that need Ray first: they take longest, and a file is one process's alone (`--dist loadfile`)."""
+    """Files that need Ray first: they take longest, and a file is one process's alone (`--dist
+    loadfile`)."""
     long = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: item.path not in long)
     for item in items:

@@ -47,14 +47,37 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 HANG_SECONDS = 600.0
 TRICKLE_SECONDS = 3.0
-NAMES = ["503", "500_before", "500_after", "reset_before", "reset_after", "timeout", "slow", "truncated", "flipped"]
-_ERRORS = {"503": (503, "SlowDown"), "500_before": (500, "InternalError"), "500_after": (500, "InternalError")}
-_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "content-length"}
+NAMES = [
+    "503",
+    "500_before",
+    "500_after",
+    "reset_before",
+    "reset_after",
+    "timeout",
+    "slow",
+    "truncated",
+    "flipped",
+]
+_ERRORS = {
+    "503": (503, "SlowDown"),
+    "500_before": (500, "InternalError"),
+    "500_after": (500, "InternalError"),
+}
+_HOP = {
+    "connection",
+    "keep-alive",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "content-length",
+}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong (`name`), for which requests, and for which of those: the `nth` (from 1), or each by `probability`."""
+    """What goes wrong (`name`), for which requests, and for which of those: the `nth` (from 1), or
+    each by `probability`."""
 
     name: str
     method: str = ""
@@ -79,21 +102,30 @@ class Fault:
 
 
 class FaultyStore:
-    """Listens from `with` to its end at `url`. `faulty(…)` replaces the faults; `did` and `asked` count by fault and by method."""
+    """Listens from `with` to its end at `url`. `faulty(…)` replaces the faults; `did` and `asked`
+    count by fault and by method."""
 
-    def __init__(self, upstream: str, faults: Iterable[Fault] = (), *, seed: int = 0, port: int = 0) -> None:
+    def __init__(
+        self, upstream: str, faults: Iterable[Fault] = (), *, seed: int = 0, port: int = 0
+    ) -> None:
         self.upstream = urllib.parse.urlsplit(upstream).netloc
         self.faults = list(faults)
         self.did: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
         self.hang, self.trickle_seconds = threading.Event(), TRICKLE_SECONDS
-        self._random, self._lock, self._seen = random.Random(seed), threading.Lock(), Counter[Fault]()
+        self._random, self._lock, self._seen = (
+            random.Random(seed),
+            threading.Lock(),
+            Counter[Fault](),
+        )
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.store = self
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> FaultyStore:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,8 +181,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/-/counts":
             return self._answer(200, json.dumps(self.server.store.counts()).encode())
         url = urllib.parse.urlsplit(self.path)
-        listing = self.command == "GET" and ("list-type=" in url.query or "/" not in url.path.strip("/"))
-        fault = self.server.store.due("LIST" if listing else self.command, urllib.parse.unquote(url.path))
+        listing = self.command == "GET" and (
+            "list-type=" in url.query or "/" not in url.path.strip("/")
+        )
+        fault = self.server.store.due(
+            "LIST" if listing else self.command, urllib.parse.unquote(url.path)
+        )
         if fault == "timeout":
             self.server.store.hang.wait(HANG_SECONDS)
         if fault in ("reset_before", "timeout"):
@@ -164,7 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._pass_on(fault, status, headers, content)
         return None
 
-    def _pass_on(self, fault: str | None, status: int, headers: list[tuple[str, str]], content: bytes) -> None:
+    def _pass_on(
+        self, fault: str | None, status: int, headers: list[tuple[str, str]], content: bytes
+    ) -> None:
         if fault == "reset_after":
             return self._reset()
         if fault == "500_after":
@@ -184,7 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _body(self) -> bytes:
-        """The body as it was sent: of a length, or in chunks, which are put together (they are signed one by one, or not at all)."""
+        """The body as it was sent: of a length, or in chunks, which are put together (they are
+        signed one by one, or not at all)."""
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
         parts = []
@@ -229,7 +268,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _error(self, fault: str) -> None:
         status, code = _ERRORS[fault]
-        self._answer(status, f"<Error><Code>{code}</Code><Message>injected: {fault}</Message></Error>".encode())
+        self._answer(
+            status,
+            f"<Error><Code>{code}</Code><Message>injected: {fault}</Message></Error>".encode(),
+        )
 
     def _trickle(self, content: bytes) -> None:
         pieces = 10

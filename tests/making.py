@@ -56,7 +56,9 @@ def a_contract(classes: tuple[str, ...] = ("a", "b", "c"), **changes: object) ->
     return Contract(**{**plain, **changes})
 
 
-def a_topk_contract(width: int, k: int, temperatures: tuple[float, ...] = (1.0,), *, values: str = "uint8") -> Contract:
+def a_topk_contract(
+    width: int, k: int, temperatures: tuple[float, ...] = (1.0,), *, values: str = "uint8"
+) -> Contract:
     """Top-k of `width` classes named by their numbers."""
     classes = tuple(map(str, range(width)))
     return a_contract(classes, encoding="topk", dtype=values, k=k, temperatures=temperatures)
@@ -67,7 +69,9 @@ def a_value_contract(width: int, dtype: str = "float32") -> Contract:
     return a_contract((), kind="value", encoding="value", width=width, dtype=dtype)
 
 
-def some_labels(rows: int, contract: Contract, *, seed: int = 0, rejected: Collection[int] = ()) -> pa.Table:
+def some_labels(
+    rows: int, contract: Contract, *, seed: int = 0, rejected: Collection[int] = ()
+) -> pa.Table:
     """Encoded random outputs."""
     outputs = np.random.default_rng(seed).normal(size=(rows, contract.width)).astype(np.float32)
     labelled = ~np.isin(np.arange(rows), list(rejected))
@@ -75,12 +79,18 @@ def some_labels(rows: int, contract: Contract, *, seed: int = 0, rejected: Colle
 
 
 def commit_labels(
-    folder: Storage, claim: WriteIntent, labels: pa.Table, contract: Contract, *, origin: Provenance = ORIGIN
+    folder: Storage,
+    claim: WriteIntent,
+    labels: pa.Table,
+    contract: Contract,
+    *,
+    origin: Provenance = ORIGIN,
 ):
     """`write_fragment`, its rejects being the null rows."""
     nulls = np.flatnonzero(~label_validity(labels, contract))
     rejects = [
-        {"shard": "s", "row": claim.start + int(row), "reason": "null", "message": f"row {row}"} for row in nulls
+        {"shard": "s", "row": claim.start + int(row), "reason": "null", "message": f"row {row}"}
+        for row in nulls
     ]
     begun = folder.read_or_none("contract.json")
     if begun is not None and origin is ORIGIN:
@@ -90,7 +100,9 @@ def commit_labels(
 
 def claim_of(part: Fragment) -> WriteIntent:
     """The first claim on a fragment."""
-    return WriteIntent(part.shard.number, int(part.id.split("-")[1]), part.shard.id, part.start, part.rows)
+    return WriteIntent(
+        part.shard.number, int(part.id.split("-")[1]), part.shard.id, part.start, part.rows
+    )
 
 
 def list_pool(root: Path, pool: Path, name: str = "pool") -> Inventory:
@@ -99,14 +111,23 @@ def list_pool(root: Path, pool: Path, name: str = "pool") -> Inventory:
 
 
 def write_label_set(
-    folder: Path, contract: Contract, inventory: Inventory, *, fragment_rows: int, outputs: np.ndarray, rejected=()
+    folder: Path,
+    contract: Contract,
+    inventory: Inventory,
+    *,
+    fragment_rows: int,
+    outputs: np.ndarray,
+    rejected=(),
 ) -> LabelSet:
-    """`outputs` (rows, width) of the whole pool, in (shard, row) order, committed fragment by fragment."""
+    """`outputs` (rows, width) of the whole pool, in (shard, row) order, committed fragment by
+    fragment."""
     labels = LabelSet(open_storage(str(folder)), "teacher", 1)
     labels.begin(contract, inventory, fragment_rows)
     labelled, first = ~np.isin(np.arange(len(outputs)), list(rejected)), 0
     for part in inventory.fragments(fragment_rows):
-        table = encode(outputs[first : first + part.rows], labelled[first : first + part.rows], contract)
+        table = encode(
+            outputs[first : first + part.rows], labelled[first : first + part.rows], contract
+        )
         labels.add(commit_labels(labels.folder, claim_of(part), table, contract))
         first += part.rows
     return labels
@@ -118,7 +139,9 @@ def assignment(job: Job, name: str) -> LabelConfig:
     parts = {}
     pools = [open_pool(job, pool) for pool in job.labels[name].over]
     for pool in pools:
-        folder = label_set_folder(open_storage(job.root_uri), name, job.labels[name].version, pool.name)
+        folder = label_set_folder(
+            open_storage(job.root_uri), name, job.labels[name].version, pool.name
+        )
         label_set = LabelSet(folder, name, 1).begin(contract, pool.inventory, job.fragment_rows)
         parts[pool.name] = PoolPart(pool.files.uri, folder.uri, label_set, pool.inventory.format)
     return LabelConfig(name, recipe, contract, pools[0].features, pools[0].width, parts)
@@ -137,16 +160,25 @@ def label_by_worker(job: Job, name: str) -> dict[str, list[FragmentResult]]:
     told = assignment(job, name)
     worker = LabelWorker(told, "cpu")
     return {
-        pool: [FragmentResult.from_plain(worker(task.to_plain())) for task in fragment_tasks(job, pool)]
+        pool: [
+            FragmentResult.from_plain(worker(task.to_plain())) for task in fragment_tasks(job, pool)
+        ]
         for pool in told.pools
     }
 
 
 def keep_network(
-    folder: Path, heads: dict[str, Outputs], in_features: int, seed: int = 0, model: Network = LINEAR, width: int = 1
+    folder: Path,
+    heads: dict[str, Outputs],
+    in_features: int,
+    seed: int = 0,
+    model: Network = LINEAR,
+    width: int = 1,
 ) -> tuple[ModelRecord, MultiHead]:
     """An untrained network, kept as a finished model; its heads of values say `width` numbers."""
-    plan = NetworkPlan(in_features, model, {name: HeadPlan(len(o.classes) or width) for name, o in heads.items()})
+    plan = NetworkPlan(
+        in_features, model, {name: HeadPlan(len(o.classes) or width) for name, o in heads.items()}
+    )
     network = build_network(plan, seed)
     weights = safetensors.torch.save(dict(network.state_dict()))
     record = ModelRecord(

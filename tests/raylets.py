@@ -1,4 +1,5 @@
-"""Clusters of raylets on this machine from the files in `cluster/`, on loopback alone, ended by killing the session that we started."""
+"""Clusters of raylets on this machine from the files in `cluster/`, on loopback alone, ended by
+killing the session that we started."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ START_SECONDS = 90
 
 @dataclass
 class Raylets:
-    """A running cluster: its address, the environment in which drivers find it, and the session of all its processes."""
+    """A running cluster: its address, the environment in which drivers find it, and the session of
+    all its processes."""
 
     address: str
     environment: dict[str, str]
@@ -55,7 +57,11 @@ class Raylets:
 
     def kill_raylet(self, session: int) -> None:
         """SIGKILL a joined node's raylet alone; what it started notices by itself."""
-        (raylet,) = [pid for pid in processes(session) if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"]
+        (raylet,) = [
+            pid
+            for pid in processes(session)
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"
+        ]
         os.kill(raylet, signal.SIGKILL)
 
     def end(self) -> None:
@@ -100,7 +106,12 @@ def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
     with (folder / "ray-start.log").open("w") as log:
         head = subprocess.Popen(
             _command(port, folder / file if file else None),
-            env={**environment(), **settings, "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"},
+            env={
+                **environment(),
+                **settings,
+                "RAY_FAKE_CLUSTER": "1",
+                "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            },
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -120,9 +131,27 @@ def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
 
 def _command(port: int, config: Path | None) -> list[str]:
     ray = str(Path(sys.executable).with_name("ray"))
-    fixed = ["start", "--head", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=1", "--include-dashboard=false"]
-    memory = ["--object-store-memory=150000000", "--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"]
-    return [ray, *fixed, *memory, f"--port={port}", *([f"--autoscaling-config={config}"] if config else [])]
+    fixed = [
+        "start",
+        "--head",
+        "--block",
+        "--node-ip-address=127.0.0.1",
+        "--num-cpus=1",
+        "--include-dashboard=false",
+    ]
+    memory = [
+        "--object-store-memory=150000000",
+        "--min-worker-port=0",
+        "--max-worker-port=0",
+        "--disable-usage-stats",
+    ]
+    return [
+        ray,
+        *fixed,
+        *memory,
+        f"--port={port}",
+        *([f"--autoscaling-config={config}"] if config else []),
+    ]
 
 
 def _free_port() -> int:
@@ -139,7 +168,9 @@ _TELL = (
 
 def _nodes(address: str, settings: dict[str, str]) -> list[dict[str, float]]:
     asked = [sys.executable, "-c", _TELL, address]
-    seen = subprocess.run(asked, env={**environment(), **settings}, capture_output=True, text=True, timeout=60)
+    seen = subprocess.run(
+        asked, env={**environment(), **settings}, capture_output=True, text=True, timeout=60
+    )
     told = seen.stdout.rpartition("nodes ")[2]
     return json.loads(told) if told else []
 
@@ -156,11 +187,14 @@ def _wait_for_nodes(
             if len(_nodes(address, settings)) == nodes:
                 return
         time.sleep(0.2)
-    raise TimeoutError(f"{nodes} nodes were not there in {START_SECONDS} s: {log.read_text('utf-8')[-2000:]}")
+    raise TimeoutError(
+        f"{nodes} nodes were not there in {START_SECONDS} s: {log.read_text('utf-8')[-2000:]}"
+    )
 
 
 def _join(address: str) -> None:
-    """A node as `cluster/local.yaml` starts it (`ray start` joins no cluster that is kept to loopback); never returns."""
+    """A node as `cluster/local.yaml` starts it (`ray start` joins no cluster that is kept to
+    loopback); never returns."""
     import ray._private.node
     import ray._private.parameter
 

@@ -15,7 +15,9 @@ def targets(tmp_path_factory):
     return store(tmp_path_factory.mktemp("stored"))
 
 
-@pytest.mark.parametrize("kind", ["label data", "commit", "manifest", "inventory", "contract", "rejects"])
+@pytest.mark.parametrize(
+    "kind", ["label data", "commit", "manifest", "inventory", "contract", "rejects"]
+)
 def test_a_damaged_object_is_named_or_reads_as_it_was_stored(kind, targets):
     of_kind = [target for target in targets if target.kind == kind]
     found = damage(of_kind, 80, seed=7)
@@ -28,8 +30,13 @@ def test_without_its_digest_damaged_data_would_be_read(targets):
 
     def trusting(target: Target) -> Target:
         return replace(
-            target, read=lambda: pa.ipc.open_file(pa.py_buffer(target.file.read_bytes())).read_all().to_pydict()
+            target,
+            read=lambda: (
+                pa.ipc.open_file(pa.py_buffer(target.file.read_bytes())).read_all().to_pydict()
+            ),
         )
 
-    found = damage([trusting(target) for target in targets if target.kind == "label data"], 80, seed=7)
+    found = damage(
+        [trusting(target) for target in targets if target.kind == "label data"], 80, seed=7
+    )
     assert any(seen.outcome == "wrong" for seen in found)

@@ -57,7 +57,10 @@ def test_beside_a_process_it_prints_its_url_and_in_the_end_what_it_did():
             urllib.request.urlopen(f"{url}/bucket/key")
         with pytest.raises(OSError, match=r"reset|closed"):  # no store behind it
             urllib.request.urlopen(f"{url}/bucket/key")
-        assert json.load(urllib.request.urlopen(f"{url}/-/counts")) == {"did": {"503": 1}, "asked": {"GET": 2}}
+        assert json.load(urllib.request.urlopen(f"{url}/-/counts")) == {
+            "did": {"503": 1},
+            "asked": {"GET": 2},
+        }
         proxy.send_signal(signal.SIGTERM)
         assert json.loads(proxy.stdout.read()) == {"did": {"503": 1}, "asked": {"GET": 2}}
         assert proxy.wait() == 0

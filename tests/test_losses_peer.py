@@ -1,4 +1,5 @@
-"""The losses beside another library's: torchdistill's. It is installed alone (`--no-deps`, as the Makefile does): its losses need torch and nothing else."""
+"""The losses beside another library's: torchdistill's. It is installed alone (`--no-deps`, as the
+Makefile does): its losses need torch and nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ import torch
 
 from distill.models import losses
 
-peers = pytest.importorskip("torchdistill.losses.mid_level", reason="pip install --no-deps torchdistill")
+peers = pytest.importorskip(
+    "torchdistill.losses.mid_level", reason="pip install --no-deps torchdistill"
+)
 
 
 @pytest.mark.parametrize("hard", [0.0, 0.3, 1.0])
@@ -21,6 +24,8 @@ def test_kl_and_a_target_are_not_torchdistills_kd(temperature, hard):
     due = theirs({"head": {"output": student}}, {"head": {"output": teacher}}, target)
     if not hard:
         due = due * temperature**2  # without a share of the target theirs leaves it out
-    soft = losses.kl(losses.dense_outcomes(student, teacher, temperature, temperature), temperature).mean()
+    soft = losses.kl(
+        losses.dense_outcomes(student, teacher, temperature, temperature), temperature
+    ).mean()
     mine = hard * losses.cross_entropy_target(student, target).mean() + (1 - hard) * soft
     assert abs(mine - due) < 1e-6

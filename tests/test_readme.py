@@ -37,14 +37,18 @@ def add_own_student(folder: Path) -> None:
     (model,) = re.findall(r'`(model = \{ kind = "custom", file = "trunk.py".*?)`', README)
     job = (folder / "job.toml").read_text("utf-8")
     small = job.partition("[students.small]")[2].partition("[evaluate]")[0]
-    own = small.replace("students.small", "students.own").replace('model = { kind = "linear" }', model)
+    own = small.replace("students.small", "students.own").replace(
+        'model = { kind = "linear" }', model
+    )
     (folder / "job.toml").write_text(f"{job}[students.own]{own}", "utf-8")
 
 
 def predict_by_own_student(folder: Path) -> None:
     exported = distill("export", folder / "job.toml", "own")
     (export,) = re.findall(r"^students\.own: (.*)$", exported.output, re.MULTILINE)
-    ended = distill("predict", export, folder / "test", folder / "out", "--source", folder / "trunk.py")
+    ended = distill(
+        "predict", export, folder / "test", folder / "out", "--source", folder / "trunk.py"
+    )
     assert "500 rows in = 500 labelled + 0 rejected" in ended.output
     made = pq.read_table(folder / "out" / "rows.parquet")
     right = np.array(made["predicted_main"].to_pylist()) == np.array(made["kind"].to_pylist())
@@ -69,7 +73,11 @@ def test_your_own_pool_and_teacher_work_as_printed(tmp_path):
     assert distill("verify", tmp_path / "job.toml").code == 0
     assert "0 objects, 0 bytes may go" in distill("gc", tmp_path / "job.toml").output
     read = subprocess.run(
-        [sys.executable, "-c", block("read.py")], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", block("read.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert len(read.stdout.splitlines()) == 1
     assert read.stdout.startswith("rows.parquet 0 [")

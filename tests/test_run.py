@@ -10,7 +10,9 @@ __all__ = ["job"]
 def test_verify_asks_no_live_labeler_or_hides_what_it_says(job):
     (verified,) = verify_job(job, None, 2)
     assert verified.problems == ()
-    (job.path.parent / "labeler.py").write_text(LABELER.replace("features[:, :2]", "features[:, 1:3]"), "utf-8")
+    (job.path.parent / "labeler.py").write_text(
+        LABELER.replace("features[:, :2]", "features[:, 1:3]"), "utf-8"
+    )
     from distill.plan.load import load_job
 
     changed = load_job(job.path)

@@ -20,7 +20,9 @@ assert "site-packages" in distill.__file__
 
 
 def run(*command: object, **options: object) -> str:
-    ended = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, **options)
+    ended = subprocess.run(
+        [*map(str, command)], capture_output=True, text=True, check=False, **options
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
@@ -36,4 +38,6 @@ def test_wheel_installs_into_an_empty_environment_and_brings_distill_alone(tmp_p
     python = tmp_path / "empty" / "bin" / "python"
     run(python, "-m", "pip", "install", "--constraint", REPOSITORY / "constraints.txt", wheel)
     run(python, "-c", _PROBE, cwd=tmp_path, env=environment())
-    assert "All stages, in order" in run(tmp_path / "empty" / "bin" / "distill", "--help", cwd=tmp_path)
+    assert "All stages, in order" in run(
+        tmp_path / "empty" / "bin" / "distill", "--help", cwd=tmp_path
+    )

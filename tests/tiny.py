@@ -32,7 +32,8 @@ def write_pool(
     classes: Sequence[str] = ("a", "b", "c"),
     row_group_rows: int = 64,
 ) -> pa.Table:
-    """Shards `part-00000.parquet`, … with `pixels` (width numbers), `kind` (a class), `size` (a number) and `email`; returns all rows."""
+    """Shards `part-00000.parquet`, … with `pixels` (width numbers), `kind` (a class), `size` (a
+    number) and `email`; returns all rows."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = []
     for number, rows in enumerate(shard_rows):
@@ -46,7 +47,9 @@ def write_pool(
             "email": pa.array([f"{number}-{row}@example.org" for row in range(rows)], pa.string()),
         }
         tables.append(pa.table(columns))
-        pq.write_table(tables[-1], folder / f"part-{number:05d}.parquet", row_group_size=row_group_rows)
+        pq.write_table(
+            tables[-1], folder / f"part-{number:05d}.parquet", row_group_size=row_group_rows
+        )
     return pa.concat_tables(tables)
 
 

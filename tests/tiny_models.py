@@ -24,11 +24,15 @@ def save_tokenizer(folder: Path, longest: int = 32):
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    vocabulary = {
+        word: number for number, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])
+    }
     plain = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     plain.pre_tokenizer = pre_tokenizers.Whitespace()
     plain.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=plain,
@@ -63,7 +67,9 @@ def save_classifier(folder: Path, labels: list[str], *, seed: int = 0, **more) -
 
     torch.manual_seed(seed)
     names = dict(enumerate(labels))
-    config = _config(id2label=names, label2id={name: number for number, name in names.items()}, **more)
+    config = _config(
+        id2label=names, label2id={name: number for number, name in names.items()}, **more
+    )
     BertForSequenceClassification(config).save_pretrained(folder)
     save_tokenizer(folder)
     return folder
@@ -80,9 +86,9 @@ def save_encoder(folder: Path, *, seed: int = 0) -> Path:
     BertModel(_config()).save_pretrained(parts)
     save_tokenizer(parts)
     words = modules.Transformer(str(parts), max_seq_length=32)
-    SentenceTransformer(modules=[words, modules.Pooling(words.get_embedding_dimension())], device="cpu").save(
-        str(folder)
-    )
+    SentenceTransformer(
+        modules=[words, modules.Pooling(words.get_embedding_dimension())], device="cpu"
+    ).save(str(folder))
     return folder
 
 

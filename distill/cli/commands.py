@@ -1,4 +1,5 @@
-"""The commands. Each loads the job, calls one function of the layers below, and shows what it returns."""
+"""The commands. Each loads the job, calls one function of the layers below, and shows what it
+returns."""
 
 from __future__ import annotations
 
@@ -24,17 +25,24 @@ app = typer.Typer(
 )
 
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="A job file (TOML).")]
-Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of the job's; all without it.")]
+Name = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="One of the job's; all without it.")
+]
 Root = Annotated[
     str | None,
-    typer.Option("--root", help="Keep everything here instead of the job's root: a folder or s3://bucket/prefix."),
+    typer.Option(
+        "--root",
+        help="Keep everything here instead of the job's root: a folder or s3://bucket/prefix.",
+    ),
 ]
 Ray = Annotated[
     str | None,
     typer.Option(
         "--ray",
         metavar="HOST:PORT",
-        help="Join the Ray that runs there, from one of its nodes. Without it a Ray is started here.",
+        help=(
+            "Join the Ray that runs there, from one of its nodes. Without it a Ray is started here."
+        ),
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and the libraries say.")]
@@ -59,7 +67,9 @@ def run(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = Fal
 
 
 @app.command()
-def fit(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+def fit(
+    job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False
+) -> None:
     """Train labelers before they label."""
     with edge(ray, verbose=verbose):
         from distill.run import fit_labelers, prepare_inputs, trained_line
@@ -76,7 +86,10 @@ def label(
     name: Name = None,
     *,
     mend: Annotated[
-        bool, typer.Option("--mend", help="Read all that is stored first, and label what is damaged anew.")
+        bool,
+        typer.Option(
+            "--mend", help="Read all that is stored first, and label what is damaged anew."
+        ),
     ] = False,
     root: Root = None,
     ray: Ray = None,
@@ -96,7 +109,9 @@ def label(
 
 
 @app.command()
-def train(job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+def train(
+    job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False
+) -> None:
     """Teach students from stored labels."""
     with edge(ray, verbose=verbose):
         from distill.run import trained_line
@@ -132,7 +147,10 @@ def export(
     name: Name = None,
     *,
     onnx: Annotated[
-        bool, typer.Option("--onnx", help="Also as an ONNX file, held against torch by ONNX Runtime first.")
+        bool,
+        typer.Option(
+            "--onnx", help="Also as an ONNX file, held against torch by ONNX Runtime first."
+        ),
     ] = False,
     root: Root = None,
     ray: Ray = None,
@@ -148,16 +166,26 @@ def export(
 
 @app.command()
 def predict(
-    export: Annotated[str, typer.Argument(metavar="EXPORT", help="The folder that `distill export` named.")],
-    source: Annotated[str, typer.Argument(metavar="IN", help="A file, a folder or a URI, in any format of a pool.")],
-    target: Annotated[str, typer.Argument(metavar="OUT", help="A folder or a URI, for a Parquet file each.")],
+    export: Annotated[
+        str, typer.Argument(metavar="EXPORT", help="The folder that `distill export` named.")
+    ],
+    source: Annotated[
+        str,
+        typer.Argument(metavar="IN", help="A file, a folder or a URI, in any format of a pool."),
+    ],
+    target: Annotated[
+        str, typer.Argument(metavar="OUT", help="A folder or a URI, for a Parquet file each.")
+    ],
     own: Annotated[
         list[Path] | None,
         typer.Option(
             "--source",
             exists=True,
             dir_okay=False,
-            help="Your copy of the code of a student's own network; what lies in EXPORT is never run.",
+            help=(
+                "Your copy of the code of a student's own network; what lies in EXPORT is never"
+                " run."
+            ),
         ),
     ] = None,
 ) -> None:
@@ -167,7 +195,8 @@ def predict(
 
         for each in predict_files(export, source, target, own or ()):
             say(
-                f"{each.url}: {each.rows:,} rows in = {each.rows - each.rejected:,} labelled + {each.rejected:,} rejected"
+                f"{each.url}: {each.rows:,} rows in = {each.rows - each.rejected:,} labelled +"
+                f" {each.rejected:,} rejected"
             )
 
 
@@ -197,7 +226,8 @@ def status(job: JobFile, root: Root = None) -> None:
 
         lines = job_status(load_job(job, root=root))
         rows = [
-            [line.name, f"{line.done:,} of {line.total:,} {line.unit}", f"{line.left:,}", line.note] for line in lines
+            [line.name, f"{line.done:,} of {line.total:,} {line.unit}", f"{line.left:,}", line.note]
+            for line in lines
         ]
         print_table("", ["", "done", "left", ""], rows)
 
@@ -207,7 +237,10 @@ def verify(
     job: JobFile,
     name: Name = None,
     canaries: Annotated[
-        int, typer.Option(min=0, help="Ask the live labeler again about so many fragments of each label set.")
+        int,
+        typer.Option(
+            min=0, help="Ask the live labeler again about so many fragments of each label set."
+        ),
     ] = 2,
     root: Root = None,
 ) -> None:
@@ -226,8 +259,9 @@ def verify(
 
 def _told_verified(each: Verified) -> str:
     return (
-        f"labels.{each.name} over {each.pool}: {each.rows:,} rows = {each.labelled:,} labelled + {each.rejected:,} rejected, "
-        f"{each.fragments} fragments: {'broken' if each.problems else 'whole'}"
+        f"labels.{each.name} over {each.pool}: {each.rows:,} rows = {each.labelled:,} labelled +"
+        f" {each.rejected:,} rejected, {each.fragments} fragments:"
+        f" {'broken' if each.problems else 'whole'}"
     )
 
 
@@ -235,7 +269,9 @@ def _told_verified(each: Verified) -> str:
 def gc(
     job: JobFile,
     name: Name = None,
-    delete: Annotated[bool, typer.Option("--delete", help="Delete it; without this it is only told.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete it; without this it is only told.")
+    ] = False,
     root: Root = None,
 ) -> None:
     """What may go of label sets: attempts that lost, and manifest segments that others stand for."""
@@ -243,9 +279,14 @@ def gc(
         from distill.stages.gc import delete_garbage, find_garbage
 
         loaded, look = load_job(job, root=root), delete_garbage if delete else find_garbage
-        for each in (garbage for chosen in loaded.chosen_labels(name) for garbage in look(loaded, chosen)):
+        for each in (
+            garbage for chosen in loaded.chosen_labels(name) for garbage in look(loaded, chosen)
+        ):
             verb = "deleted" if delete else "may go"
-            say(f"labels.{each.name} over {each.pool}: {len(each.keys):,} objects, {each.bytes:,} bytes {verb}")
+            say(
+                f"labels.{each.name} over {each.pool}: {len(each.keys):,} objects, {each.bytes:,}"
+                f" bytes {verb}"
+            )
             for key in each.keys[:_SHOWN_KEYS] if not delete else ():
                 say(f"  {each.folder.url(key)}")
 
@@ -263,7 +304,10 @@ def schema() -> None:
 @app.command()
 def init(
     pool: Annotated[
-        str, typer.Argument(metavar="POOL", help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV.")
+        str,
+        typer.Argument(
+            metavar="POOL", help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV."
+        ),
     ],
 ) -> None:
     """A commented job for a pool, on standard output."""

@@ -25,14 +25,19 @@ _LINE_LETTERS = 28
 def print_preview(job: Job, name: str, preview: Preview) -> None:
     """One table row a pool row: what is seen of it, drawn where it is an image, and the answer."""
     rows = [
-        [str(number), _drawn(features, job), _said(preview, number)] for number, features in enumerate(preview.features)
+        [str(number), _drawn(features, job), _said(preview, number)]
+        for number, features in enumerate(preview.features)
     ]
-    print_table(f"labels.{name} on {preview.pool}, {preview.shard}", ["row", "features", "says"], rows)
+    print_table(
+        f"labels.{name} on {preview.pool}, {preview.shard}", ["row", "features", "says"], rows
+    )
 
 
 def _drawn(features: str | npt.NDArray[np.generic], job: Job) -> str:
     if isinstance(features, str):
-        return _folded(features if len(features) <= _SHOWN_LETTERS else f"{features[: _SHOWN_LETTERS - 1]}…")
+        return _folded(
+            features if len(features) <= _SHOWN_LETTERS else f"{features[: _SHOWN_LETTERS - 1]}…"
+        )
     numbers = features.astype(np.float32)
     if numbers.ndim == 3:
         return _shaded(numbers.mean(axis=2))
@@ -44,10 +49,17 @@ def _drawn(features: str | npt.NDArray[np.generic], job: Job) -> str:
 
 
 def _image_shape(job: Job, width: int) -> tuple[int, int] | None:
-    models = [fit.model for fit in job.fit.values()] + [student.model for student in job.students.values()]
+    models = [fit.model for fit in job.fit.values()] + [
+        student.model for student in job.students.values()
+    ]
     shapes = [model.shape for model in models if isinstance(model, Cnn)]
     return next(
-        ((height, across) for channels, height, across in shapes if channels == 1 and height * across == width), None
+        (
+            (height, across)
+            for channels, height, across in shapes
+            if channels == 1 and height * across == width
+        ),
+        None,
     )
 
 
@@ -64,7 +76,11 @@ def _said(preview: Preview, number: int) -> str:
     if number in preview.rejected:
         code, message = preview.rejected[number]
         return _folded(f"rejected ({code}): {message}")
-    apart = f"\ndisagreement {preview.disagreement[number]:.3g}" if preview.disagreement is not None else ""
+    apart = (
+        f"\ndisagreement {preview.disagreement[number]:.3g}"
+        if preview.disagreement is not None
+        else ""
+    )
     return _answer(preview.outputs[number].astype(np.float64), preview.meaning) + apart
 
 

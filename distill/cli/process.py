@@ -1,4 +1,5 @@
-"""Around every command: logging, where Ray comes from, progress, Ctrl-C, and errors as messages with an exit code."""
+"""Around every command: logging, where Ray comes from, progress, Ctrl-C, and errors as messages
+with an exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from distill.engine.ray.session import connect, disconnect, start_ray_by
 
 @contextmanager
 def edge(address: str | None, *, verbose: bool) -> Iterator[TerminalDisplay]:
-    """Run a command's body: a DistillError becomes its message and exit code, everything else passes."""
+    """Run a command's body: a DistillError becomes its message and exit code, everything else
+    passes."""
     _log(verbose)
     display = TerminalDisplay()
     show_on(display)
@@ -38,13 +40,15 @@ def edge(address: str | None, *, verbose: bool) -> Iterator[TerminalDisplay]:
 
 
 def _exit_code(error: DistillError, display: TerminalDisplay) -> int:
-    """2 as long as no work was done: a wrong input, or a store that could not be reached before there was any."""
+    """2 as long as no work was done: a wrong input, or a store that could not be reached before
+    there was any."""
     early = isinstance(error, InputError) and not display.worked
     return 2 if early or (isinstance(error, StorageError) and not display.begun) else 1
 
 
 def _interrupt(_number: int, _frame: object) -> None:
-    """One Ctrl-C or SIGTERM lets fragments in work be committed and leaves; another, or one outside labelling, leaves at once."""
+    """One Ctrl-C or SIGTERM lets fragments in work be committed and leaves; another, or one outside
+    labelling, leaves at once."""
     for asked_to_end in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked_to_end, signal.default_int_handler)
     if not finish_and_stop():
@@ -65,5 +69,7 @@ def _offer_ray(address: str | None, *, verbose: bool) -> None:
 
 
 def _log(verbose: bool) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s", force=True)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(message)s", force=True
+    )
     logging.getLogger("distill").setLevel(logging.INFO)

@@ -39,7 +39,10 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         unit = task.fields["unit"]
         rate = f"{task.speed:,.0f} {unit}/s" if task.speed else ""
-        return Text(f"{task.completed:,.0f}/{task.total or 0:,.0f} {unit} {rate}", style="progress.data.speed")
+        return Text(
+            f"{task.completed:,.0f}/{task.total or 0:,.0f} {unit} {rate}",
+            style="progress.data.speed",
+        )
 
 
 class TerminalDisplay:
@@ -54,7 +57,11 @@ class TerminalDisplay:
     def begin(self, title: str, total: float, unit: str) -> Bar:
         """A bar for one piece of work."""
         self.begun += unit != FILES
-        return _TerminalBar(title, total, unit) if console.is_terminal else LineBar(title, total, unit, _say_line)
+        return (
+            _TerminalBar(title, total, unit)
+            if console.is_terminal
+            else LineBar(title, total, unit, _say_line)
+        )
 
     def end(self, bar: Bar) -> None:
         """Take the bar down."""
@@ -109,7 +116,9 @@ def print_comparison(evaluation: Evaluation) -> None:
     percent = " (% of rows)" if evaluation.kind != "value" else ""
     heads = ["method", *(MEASURES[measure] for measure in evaluation.shown), "parameters", "ms/row"]
     left_out = (
-        f"; {evaluation.left_out:,} left out, without a known target or without labels" if evaluation.left_out else ""
+        f"; {evaluation.left_out:,} left out, without a known target or without labels"
+        if evaluation.left_out
+        else ""
     )
     title = f"{evaluation.rows:,} rows of {evaluation.pool}{percent}{left_out}"
     print_table(title, heads, _comparison_rows(evaluation))
@@ -125,7 +134,10 @@ def _comparison_rows(evaluation: Evaluation) -> list[list[str]]:
         first = group.methods[0]
         name = group.name if group.role == "student" else f"{group.name} ({group.role})"
         seeds = f" ×{len(group.methods)}" if len(group.methods) > 1 else ""
-        cells = [shown_value(measure, group.mean(measure), group.spread(measure)) for measure in evaluation.shown]
+        cells = [
+            shown_value(measure, group.mean(measure), group.spread(measure))
+            for measure in evaluation.shown
+        ]
         parameters = f"{first.parameters:,}" if first.parameters else "–"
         rows.append([name + seeds, *cells, parameters, f"{first.milliseconds_per_row:.2g}"])
     return rows
@@ -135,7 +147,9 @@ def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]])
     """A table: the first column left, the others right."""
     table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
     for number, head in enumerate(heads):
-        table.add_column(head, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
+        table.add_column(
+            head, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold"
+        )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console.print(table)

@@ -1,4 +1,5 @@
-"""Every error that distill raises on purpose. A message says what is wrong with the value, where, and what to do next.
+"""Every error that distill raises on purpose. A message says what is wrong with the value, where,
+and what to do next.
 
 DistillError
 ├── InputError            wrong before any work (exit code 2)
@@ -52,7 +53,10 @@ class MissingExtraError(InputError):
     """An optional library is not installed."""
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {library}, which is not installed. Run: pip install 'distill[{extra}]'")
+        super().__init__(
+            f"{purpose} needs {library}, which is not installed. Run: pip install"
+            f" 'distill[{extra}]'"
+        )
         self._told = (library, extra, purpose)
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
@@ -76,7 +80,8 @@ class TrainingError(WorkError):
 
 
 class UnlearnableError(TrainingError):
-    """What a student is to learn cannot be learned so; all ranks of its team find that alike, at the same point."""
+    """What a student is to learn cannot be learned so; all ranks of its team find that alike, at
+    the same point."""
 
 
 class ExportError(WorkError):

@@ -1,7 +1,9 @@
-"""Named places where a test may stop a process, so that faults are injected by name and never by sleep.
+"""Named places where a test may stop a process, so that faults are injected by name and never by
+sleep.
 
-`DISTILL_FAILPOINT="label.after_data:3:/tmp/reached"` makes the third process-wide arrival at that place write its pid to the file and
-wait there until the file is gone (to be killed, or stopped and let go on). Without the variable an arrival costs one dictionary look-up.
+`DISTILL_FAILPOINT="label.after_data:3:/tmp/reached"` makes the third process-wide arrival at that
+place write its pid to the file and wait there until the file is gone (to be killed, or stopped and
+let go on). Without the variable an arrival costs one dictionary look-up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Files of kinds that a job brings itself: a loss, a pool format, a labeler or a network in a Python file beside the job.
+"""Files of kinds that a job brings itself: a loss, a pool format, a labeler or a network in a
+Python file beside the job.
 
-A file is loaded by path, once a process; the classes in it register themselves. Workers are given the same files as source before anything
-else reaches them (`distill.engine`), so that what a worker unpickles finds its class. Nothing is ever loaded from storage.
+A file is loaded by path, once a process; the classes in it register themselves. Workers are given
+the same files as source before anything else reaches them (`distill.engine`), so that what a worker
+unpickles finds its class. Nothing is ever loaded from storage.
 """
 
 from __future__ import annotations

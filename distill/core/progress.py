@@ -1,4 +1,5 @@
-"""How long work says how far it is. The process edge chooses how that is shown; without a choice it is a log line a minute.
+"""How long work says how far it is. The process edge chooses how that is shown; without a choice it
+is a log line a minute.
 
 Nobody but `cli` installs a display; a stage says only `with track(...) as bar: bar.advance(rows)`.
 """
@@ -14,7 +15,8 @@ from typing import Protocol
 log = logging.getLogger(__name__)
 
 LINE_EVERY_SECONDS = 55.0
-"""So that a line is out within the minute, though who looks for its time does so only now and then."""
+"""So that a line is out within the minute, though who looks for its time does so only now and then.
+"""
 FILES = "files"
 """The unit of looking at what is there: what is found wrong by it was wrong before any work."""
 
@@ -42,7 +44,9 @@ class Display(Protocol):
 class LineBar:
     """Says how far it is in a line a minute; `say` takes the title and the rest of the line."""
 
-    def __init__(self, title: str, total: float, unit: str, say: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, title: str, total: float, unit: str, say: Callable[[str, str], None]
+    ) -> None:
         self.title, self.total, self.unit, self.say = title, total, unit, say
         self.done, self.began, self.said = 0.0, time.monotonic(), time.monotonic()
         self.note = ""
@@ -54,7 +58,8 @@ class LineBar:
             rate = self.done / max(time.monotonic() - self.began, 1e-9)
             left = (self.total - self.done) / rate if rate else float("inf")
             self._say(
-                f"{self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.0f} {self.unit}/s, {left:,.0f} s left {note}".rstrip()
+                f"{self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.0f} {self.unit}/s,"
+                f" {left:,.0f} s left {note}".rstrip()
             )
 
     def waits(self, what: str) -> None:

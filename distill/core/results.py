@@ -1,4 +1,5 @@
-"""What an evaluation says, as plain values: one line a method, grouped over seeds, sentences on who won by what and on what each term adds."""
+"""What an evaluation says, as plain values: one line a method, grouped over seeds, sentences on who
+won by what and on what each term adds."""
 
 from __future__ import annotations
 
@@ -85,7 +86,11 @@ class Evaluation:
         """The inverse of `to_plain`."""
         methods = tuple(MethodResult(**method) for method in plain["methods"])
         return cls(
-            **{**plain, "methods": methods, "label_sets": tuple(LabelSetResult(**each) for each in plain["label_sets"])}
+            **{
+                **plain,
+                "methods": methods,
+                "label_sets": tuple(LabelSetResult(**each) for each in plain["label_sets"]),
+            }
         )
 
     @property
@@ -96,13 +101,18 @@ class Evaluation:
     @property
     def shown(self) -> list[str]:
         """Measures that any method has, in their order."""
-        return [name for name in MEASURES if any(name in method.measures for method in self.methods)]
+        return [
+            name for name in MEASURES if any(name in method.measures for method in self.methods)
+        ]
 
     @property
     def groups(self) -> list[Group]:
         """Methods that differ by their seed alone, taken together, in the order of the job."""
         names = dict.fromkeys(method.group for method in self.methods)
-        return [Group(name, tuple(method for method in self.methods if method.group == name)) for name in names]
+        return [
+            Group(name, tuple(method for method in self.methods if method.group == name))
+            for name in names
+        ]
 
 
 @dataclass(frozen=True)
@@ -120,12 +130,16 @@ class Group:
     @property
     def trained_otherwise(self) -> bool:
         """Whether a sweep changed more than terms and seed."""
-        return any(path != "seed" and not path.startswith("terms.") for path in self.methods[0].changes)
+        return any(
+            path != "seed" and not path.startswith("terms.") for path in self.methods[0].changes
+        )
 
     @property
     def by_seed(self) -> dict[int, MethodResult]:
         """The methods by the seed that a sweep gave them."""
-        return {method.changes["seed"]: method for method in self.methods if "seed" in method.changes}
+        return {
+            method.changes["seed"]: method for method in self.methods if "seed" in method.changes
+        }
 
     def mean(self, measure: str) -> float | None:
         """Mean over seeds; None where the method has no such measure."""
@@ -168,11 +182,17 @@ def verdict(evaluation: Evaluation) -> str:
     students = [group for group in evaluation.groups if group.role == "student"]
     others = [group for group in evaluation.groups if group.role != "student"]
     if not students:
-        return f"{len(others)} label sets were judged on {evaluation.rows:,} rows; no student is judged."
+        return (
+            f"{len(others)} label sets were judged on {evaluation.rows:,} rows; no student is"
+            " judged."
+        )
     ranked = best_first(students, measure)
     best = ranked[0]
     rivals = [(group.name, group) for group in ranked[1:2]]
-    rivals += [(f"the teacher {group.name}" if group.role == "teacher" else group.name, group) for group in others[:2]]
+    rivals += [
+        (f"the teacher {group.name}" if group.role == "teacher" else group.name, group)
+        for group in others[:2]
+    ]
     against = ", ".join(f"{_compared(group, measure)} for {name}" for name, group in rivals)
     said = f"{best.name} is the best student by {_BY[measure]}: {_compared(best, measure)}"
     said += f", against {against}" if against else ""
@@ -183,11 +203,17 @@ _LEAST_SEEDS = 3
 
 
 def what_terms_add(evaluation: Evaluation) -> list[str]:
-    """A sentence for each two students of which one is taught by one term more, compared seed by seed; none where fewer than three are shared.
+    """A sentence for each two students of which one is taught by one term more, compared seed by
+    seed; none where fewer than three are shared.
 
-    A sweep may have changed their terms and seeds alone; how the job trains each of them is not compared.
+    A sweep may have changed their terms and seeds alone; how the job trains each of them is not
+    compared.
     """
-    students = [group for group in evaluation.groups if group.role == "student" and not group.trained_otherwise]
+    students = [
+        group
+        for group in evaluation.groups
+        if group.role == "student" and not group.trained_otherwise
+    ]
     terms = {group.name: Counter(group.methods[0].taught_by) for group in students}
     return [
         _added(term, without, having, evaluation.main_measure)
@@ -201,12 +227,18 @@ def what_terms_add(evaluation: Evaluation) -> list[str]:
 
 def _added(term: str, without: Group, having: Group, measure: str) -> str:
     seeds = without.by_seed.keys() & having.by_seed.keys()
-    gains = [having.by_seed[seed].measures[measure] - without.by_seed[seed].measures[measure] for seed in seeds]
+    gains = [
+        having.by_seed[seed].measures[measure] - without.by_seed[seed].measures[measure]
+        for seed in seeds
+    ]
     better = sum(gain < 0 if measure in LOWER_IS_BETTER else gain > 0 for gain in gains)
     mean, unit = statistics.fmean(gains), " points" if measure in SHARES else ""
     said = f"{'+' if mean > 0 else ''}{shown_value(measure, mean, statistics.stdev(gains))}{unit}"
     ended = "" if better in (0, len(gains)) else ": no clear difference"
-    return f"{term}, added to {without.name} as {having.name}: {said} of {_BY[measure]}, better in {better} of {len(gains)} seeds{ended}."
+    return (
+        f"{term}, added to {without.name} as {having.name}: {said} of {_BY[measure]}, better in"
+        f" {better} of {len(gains)} seeds{ended}."
+    )
 
 
 def _compared(group: Group, measure: str) -> str:
@@ -220,17 +252,32 @@ def _unseen(students: Sequence[Group]) -> str:
         return ""
     best = best_first(judged, "harmonic_mean")[0]
     return (
-        f" Over seen and unseen classes together, {best.name} leads with a harmonic mean of {_compared(best, 'harmonic_mean')} "
-        f"({_compared(best, 'accuracy_seen')} seen, {_compared(best, 'accuracy_unseen')} unseen)."
+        f" Over seen and unseen classes together, {best.name} leads with a harmonic mean of"
+        f" {_compared(best, 'harmonic_mean')} ({_compared(best, 'accuracy_seen')} seen,"
+        f" {_compared(best, 'accuracy_unseen')} unseen)."
     )
 
 
 def _size(best: Group, evaluation: Evaluation) -> str:
-    teacher = next((method for method in evaluation.methods if method.role == "teacher" and method.parameters), None)
+    teacher = next(
+        (method for method in evaluation.methods if method.role == "teacher" and method.parameters),
+        None,
+    )
     mine = best.methods[0]
     if teacher is None or not mine.parameters or not teacher.parameters:
         return ""
-    smaller, faster = teacher.parameters / mine.parameters, teacher.milliseconds_per_row / mine.milliseconds_per_row
-    size = f"1/{smaller:.0f} of the teacher's" if smaller >= 1.5 else f"{1 / smaller:.2g}× the teacher's"
-    pace = f"answers {faster:.0f}× as fast" if faster >= 1.5 else f"takes {1 / faster:.2g}× the teacher's time a row"
+    smaller, faster = (
+        teacher.parameters / mine.parameters,
+        teacher.milliseconds_per_row / mine.milliseconds_per_row,
+    )
+    size = (
+        f"1/{smaller:.0f} of the teacher's"
+        if smaller >= 1.5
+        else f"{1 / smaller:.2g}× the teacher's"
+    )
+    pace = (
+        f"answers {faster:.0f}× as fast"
+        if faster >= 1.5
+        else f"takes {1 / faster:.2g}× the teacher's time a row"
+    )
     return f" It has {mine.parameters:,} parameters, {size}, and {pace} on one CPU thread."

@@ -1,8 +1,10 @@
-"""What distill keeps in storage, for readers with or without us: Arrow schemas, their version, and how things are digested.
+"""What distill keeps in storage, for readers with or without us: Arrow schemas, their version, and
+how things are digested.
 
-Control objects (inventory and manifest segments, contracts, commits, done-markers) carry a digest of their own content, so that a
-flipped bit or a truncation is an error and never a wrong value. Digests are sha256, over canonical JSON (sorted keys, no spaces) or
-over the values of columns (`columns_sha256`), which no library upgrade, chunking or file format changes.
+Control objects (inventory and manifest segments, contracts, commits, done-markers) carry a digest
+of their own content, so that a flipped bit or a truncation is an error and never a wrong value.
+Digests are sha256, over canonical JSON (sorted keys, no spaces) or over the values of columns
+(`columns_sha256`), which no library upgrade, chunking or file format changes.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ INVENTORY = pa.schema(
         pa.field("retires", pa.int64()),
     ]
 )
-"""One row a shard: number, relative path, id, size, rows, rows of each row group, how it is read. `retires` is the number of an
-earlier row that counts no more: its file changed, and this row is what it is now; or it is gone, and the id is null."""
+"""One row a shard: number, relative path, id, size, rows, rows of each row group, how it is read.
+`retires` is the number of an earlier row that counts no more: its file changed, and this row is
+what it is now; or it is gone, and the id is null."""
 
 MANIFEST = pa.schema(
     [
@@ -53,7 +56,8 @@ MANIFEST = pa.schema(
         pa.field("made_on", pa.string(), nullable=False),
     ]
 )
-"""One row a committed fragment: the `number`-th of its shard, which rows those are, under which attempt its labels lie, and their digests."""
+"""One row a committed fragment: the `number`-th of its shard, which rows those are, under which
+attempt its labels lie, and their digests."""
 
 REJECTS = pa.schema(
     [
@@ -71,11 +75,14 @@ _ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
 
 def canonical(content: Any) -> bytes:
     """Canonical JSON of plain values."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def without_usual(plain: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the options that came later, where they say what was done before: what was stored before they came keeps its digest."""
+    """Without the options that came later, where they say what was done before: what was stored
+    before they came keeps its digest."""
     return {key: value for key, value in plain.items() if key not in usual or value != usual[key]}
 
 
@@ -86,7 +93,9 @@ def digest(content: Any) -> str:
 
 def seal(body: dict[str, Any]) -> bytes:
     """A JSON control object: the body and its digest."""
-    return json.dumps({"version": VERSION, "digest": digest(body), "body": body}, ensure_ascii=False).encode()
+    return json.dumps(
+        {"version": VERSION, "digest": digest(body), "body": body}, ensure_ascii=False
+    ).encode()
 
 
 def unseal(content: bytes, where: str) -> dict[str, Any]:
@@ -96,19 +105,26 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
         body, stored, version = sealed["body"], sealed["digest"], sealed.get("version", 1)
         found = digest(body)
     except (ValueError, KeyError, TypeError):
-        raise StorageError(f"{where} is damaged: not a sealed control object. Restore it from a copy.") from None
+        raise StorageError(
+            f"{where} is damaged: not a sealed control object. Restore it from a copy."
+        ) from None
     if version != VERSION:
         raise _other_version(where, version)
     if found != stored:
-        raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
+        raise StorageError(
+            f"{where} is damaged: its content does not match its own digest. Restore it from a"
+            " copy."
+        )
     return dict(body)
 
 
 def columns_sha256(table: pa.Table) -> str:
-    """sha256, in hex, over the columns' content, whatever file they lay in and however the table is cut into chunks.
+    """sha256, in hex, over the columns' content, whatever file they lay in and however the table is
+    cut into chunks.
 
-    Of each column in order: its name and a zero byte; one byte a row, 1 where it is valid; then of the valid rows the values as they
-    stand, little-endian. Of strings and lists all lengths (int64), then all bytes (UTF-8), or the items as a column.
+    Of each column in order: its name and a zero byte; one byte a row, 1 where it is valid; then of
+    the valid rows the values as they stand, little-endian. Of strings and lists all lengths
+    (int64), then all bytes (UTF-8), or the items as a column.
     """
     total = hashlib.sha256()
     for name in table.column_names:
@@ -125,12 +141,18 @@ def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
         for chunk in chunks:
             total.update(chunk.buffers()[1].slice(chunk.offset * size, len(chunk) * size))
         return
-    borders = [np.frombuffer(chunk.buffers()[1], "<i4", len(chunk) + 1, chunk.offset * 4) for chunk in chunks]
+    borders = [
+        np.frombuffer(chunk.buffers()[1], "<i4", len(chunk) + 1, chunk.offset * 4)
+        for chunk in chunks
+    ]
     for border in borders:
         total.update(np.diff(border).astype("<i8").tobytes())
     spans = [(int(border[0]), int(border[-1])) for border in borders]
     if pa.types.is_list(column.type):
-        items = [chunk.values.slice(first, last - first) for chunk, (first, last) in zip(chunks, spans, strict=True)]
+        items = [
+            chunk.values.slice(first, last - first)
+            for chunk, (first, last) in zip(chunks, spans, strict=True)
+        ]
         _digest_column(total, pa.chunked_array(items, column.type.value_type))
     else:
         for chunk, (first, last) in zip(chunks, spans, strict=True):
@@ -140,9 +162,13 @@ def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
 def table_bytes(table: pa.Table, note: str = "") -> bytes:
     """A sealed Arrow IPC file of one batch; `note` is kept and sealed with it."""
     metadata = {_DIGEST: _table_digest(table, note).encode(), _VERSION: str(VERSION).encode()}
-    sealed = table.combine_chunks().replace_schema_metadata(metadata | ({_NOTE: note.encode()} if note else {}))
+    sealed = table.combine_chunks().replace_schema_metadata(
+        metadata | ({_NOTE: note.encode()} if note else {})
+    )
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, sealed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+    with pa.ipc.new_file(
+        sink, sealed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
+    ) as writer:
         writer.write_table(sealed)
     return bytes(sink.getvalue())
 
@@ -158,7 +184,8 @@ def _table_digest(table: pa.Table, note: str) -> str:
 
 
 def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    """The table of a sealed Arrow file. Raises StorageError where it is damaged or has another schema."""
+    """The table of a sealed Arrow file. Raises StorageError where it is damaged or has another
+    schema."""
     try:
         table = pa.ipc.open_file(pa.py_buffer(content), options=_ONE_THREAD).read_all()
         table.validate(full=True)
@@ -169,13 +196,20 @@ def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
         raise _other_version(where, metadata.get(_VERSION, b"1").decode(errors="replace"))
     stored = metadata.get(_DIGEST, b"")
     if table.schema.remove_metadata() != schema:
-        raise StorageError(f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis expected.")
+        raise StorageError(
+            f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis"
+            " expected."
+        )
     if _table_digest(table, table_note(table)).encode() != stored:
-        raise StorageError(f"{where} is damaged: its content does not match its own digest. Restore it from a copy.")
+        raise StorageError(
+            f"{where} is damaged: its content does not match its own digest. Restore it from a"
+            " copy."
+        )
     return table
 
 
 def _other_version(where: str, version: object) -> StorageError:
     return StorageError(
-        f"{where} has version {version!r}; this distill reads {VERSION}. Use the distill that wrote it, or another root."
+        f"{where} has version {version!r}; this distill reads {VERSION}. Use the distill that wrote"
+        " it, or another root."
     )

@@ -44,7 +44,8 @@ class Job(Table):
 
     @property
     def memo(self) -> dict[tuple[str, ...], Any]:
-        """What was read from storage for this job, so that its stages list a pool once and all see the same files."""
+        """What was read from storage for this job, so that its stages list a pool once and all see
+        the same files."""
         return self._memo
 
     @property
@@ -74,16 +75,26 @@ class Job(Table):
 
     def completed(self, student: Student) -> Student:
         """A student with the seed and the pools `on` that it leaves to the job."""
-        sets = [set(self.labels[term.label_set].over) for term in student.terms if term.label_set in self.labels]
+        sets = [
+            set(self.labels[term.label_set].over)
+            for term in student.terms
+            if term.label_set in self.labels
+        ]
         judged = {self.evaluate.on} if self.evaluate else set()
         judged |= {str(student.early_stop.rows)} if student.early_stop else set()
-        shared = set.intersection(*sets) - judged if sets else {str(term.pool) for term in student.terms}
+        shared = (
+            set.intersection(*sets) - judged if sets else {str(term.pool) for term in student.terms}
+        )
         on = student.on or tuple(name for name in self.pools if name in shared)
-        return student.model_copy(update={"on": on, "seed": self.seed if student.seed is None else student.seed})
+        return student.model_copy(
+            update={"on": on, "seed": self.seed if student.seed is None else student.seed}
+        )
 
     def pool_uri(self, name: str) -> str:
         """Where a pool lies, absolute."""
-        return resolve_uri(self.pools[name].path.replace("{root}", self.root_uri), self._path.parent)
+        return resolve_uri(
+            self.pools[name].path.replace("{root}", self.root_uri), self._path.parent
+        )
 
     def model_uri(self, model: str) -> str:
         """Where somebody's model lies, absolute."""
@@ -97,23 +108,31 @@ class Job(Table):
         """One label set by name, or all of them. Raises JobError for a name that the job lacks."""
         if name is not None and name not in self.labels:
             raise JobError(
-                f"{self._path}: there is no label set {name!r}. There is: {', '.join(self.labels) or 'none'}."
+                f"{self._path}: there is no label set {name!r}. There is:"
+                f" {', '.join(self.labels) or 'none'}."
             )
         return (name,) if name is not None else tuple(self.labels)
 
     def chosen_variants(self, names: Sequence[str] | None) -> list[Variant]:
-        """Some variants: all of a student by its name, one by its own; or every one of the job. Raises JobError for a name that the job lacks."""
+        """Some variants: all of a student by its name, one by its own; or every one of the job.
+        Raises JobError for a name that the job lacks."""
         swept = [variant.name for variant in self.variants if variant.changes]
         unknown = [name for name in names or () if name not in self.students and name not in swept]
         if unknown:
             hint = f"; of a sweep also one trial by its name, such as {swept[0]!r}" if swept else ""
             raise JobError(
-                f"{self._path}: there is no student {unknown[0]!r}. There is: {', '.join(self.students) or 'none'}{hint}."
+                f"{self._path}: there is no student {unknown[0]!r}. There is:"
+                f" {', '.join(self.students) or 'none'}{hint}."
             )
-        return [each for each in self.variants if names is None or each.student in names or each.name in names]
+        return [
+            each
+            for each in self.variants
+            if names is None or each.student in names or each.name in names
+        ]
 
     def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
-        """The source of a labeler, loss or network of the user's own; `where` is the key that names it."""
+        """The source of a labeler, loss or network of the user's own; `where` is the key that names
+        it."""
         return read_source(self.beside(custom.file), f"{where}.file")
 
     def descriptions(self, fit: str) -> tuple[tuple[str, ...], list[list[str]]]:
@@ -125,6 +144,7 @@ class Job(Table):
         if not rows or rows[0][0] != "class":
             first = rows[0][0] if rows else ""
             raise JobError(
-                f"fit.{fit}.model.descriptions: the header must be `class,ATTRIBUTE…`; it begins with {first!r}. Add it."
+                f"fit.{fit}.model.descriptions: the header must be `class,ATTRIBUTE…`; it begins"
+                f" with {first!r}. Add it."
             )
         return tuple(row[0] for row in rows[1:]), [row[1:] for row in rows[1:]]

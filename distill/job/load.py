@@ -1,4 +1,5 @@
-"""From a TOML file to a checked `Job`, or to one error that names the file, the key, the value and the way out."""
+"""From a TOML file to a checked `Job`, or to one error that names the file, the key, the value and
+the way out."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def read_job(path: str | Path, *, root: str | None = None) -> Job:
         tables = tomllib.loads(text)
     except OSError as error:
         raise JobError(
-            f"{path}: {error.strerror}. Give the path of a job file; `distill init POOL` writes one."
+            f"{path}: {error.strerror}. Give the path of a job file; `distill init POOL` writes"
+            " one."
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise JobError(f"{path}: not TOML: {error}") from None
@@ -58,7 +60,9 @@ def _resolved(job: Job) -> Job:
     pools = {name: _with_classes(job, name, pool) for name, pool in job.pools.items()}
     declared = list(dict.fromkeys(pool.features for pool in pools.values() if pool.features))
     if len(declared) == 1:
-        pools = {name: pool.model_copy(update={"features": declared[0]}) for name, pool in pools.items()}
+        pools = {
+            name: pool.model_copy(update={"features": declared[0]}) for name, pool in pools.items()
+        }
     fit = {
         name: spec.model_copy(update={"seed": job.seed if spec.seed is None else spec.seed})
         for name, spec in job.fit.items()
@@ -77,15 +81,18 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
         names = tuple(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip())
     except UnicodeDecodeError:
         raise JobError(
-            f"{job.path}: pools.{name}.classes = {str(file)!r}: is not UTF-8 text. Save it as UTF-8."
+            f"{job.path}: pools.{name}.classes = {str(file)!r}: is not UTF-8 text. Save it as"
+            " UTF-8."
         ) from None
     except OSError as error:
         raise JobError(
-            f"{job.path}: pools.{name}.classes = {str(file)!r}: {error.strerror}. Give names, or a file with one a line."
+            f"{job.path}: pools.{name}.classes = {str(file)!r}: {error.strerror}. Give names, or a"
+            " file with one a line."
         ) from None
     if len(set(names)) != len(names) or not names:
         raise JobError(
-            f"{job.path}: pools.{name}.classes = {str(file)!r}: {len(names)} names, {len(set(names))} distinct. Each class stands once."
+            f"{job.path}: pools.{name}.classes = {str(file)!r}: {len(names)} names,"
+            f" {len(set(names))} distinct. Each class stands once."
         )
     return pool.model_copy(update={"classes": names})
 
@@ -94,14 +101,19 @@ def _lines(error: ValidationError, tables: dict[str, Any]) -> Iterator[str]:
     problems = error.errors()
     for problem in problems:
         where = ".".join(_path(problem["loc"], tables))
-        if problem["type"] == "too_short" and any(_within(each["loc"], problem["loc"]) for each in problems):
+        if problem["type"] == "too_short" and any(
+            _within(each["loc"], problem["loc"]) for each in problems
+        ):
             continue  # pydantic counts only the items in which it found no mistake
         if problem["type"] == "extra_forbidden":
             yield f"{where}: unknown key.{_nearest(problem['loc'])}"
         elif problem["type"] == "missing":
             yield f"{where}: missing; it must be given."
         else:
-            yield f"{where or 'the job'} = {_short(problem['input'])}: {problem['msg'].removeprefix('Value error, ')}."
+            yield (
+                f"{where or 'the job'} = {_short(problem['input'])}:"
+                f" {problem['msg'].removeprefix('Value error, ')}."
+            )
 
 
 def _within(location: Location, outer: Location) -> bool:
@@ -109,12 +121,19 @@ def _within(location: Location, outer: Location) -> bool:
 
 
 def _path(location: Location, tables: Any) -> Iterator[str]:
-    """The keys of a location as the file has them: pydantic adds the tag of a chosen alternative, which is no key."""
+    """The keys of a location as the file has them: pydantic adds the tag of a chosen alternative,
+    which is no key."""
     for position, part in enumerate(location):
         last = position == len(location) - 1
-        if (isinstance(tables, dict) and part in tables) or (isinstance(tables, list) and isinstance(part, int)):
+        if (isinstance(tables, dict) and part in tables) or (
+            isinstance(tables, list) and isinstance(part, int)
+        ):
             tables = tables[part]  # type: ignore[index]  # an integer where it is a list
-        elif not last or (isinstance(tables, dict) and tables.get("kind") == part) or not isinstance(tables, dict):
+        elif (
+            not last
+            or (isinstance(tables, dict) and tables.get("kind") == part)
+            or not isinstance(tables, dict)
+        ):
             continue
         yield str(part)
 
@@ -125,7 +144,12 @@ def _nearest(location: Location) -> str:
     nodes = [schema]
     for part in location[:-1]:
         nodes = [below for node in nodes for below in _below(node, part, schema["$defs"])]
-    known = [name for node in nodes for each in _choices(node, schema["$defs"]) for name in each.get("properties", ())]
+    known = [
+        name
+        for node in nodes
+        for each in _choices(node, schema["$defs"])
+        for name in each.get("properties", ())
+    ]
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f" Did you mean {near[0]!r}?" if near else " `distill schema` lists the known ones."
 

@@ -1,7 +1,9 @@
-"""`[sweep.NAME]`: the same student under other values, resolved into variants without a new inference.
+"""`[sweep.NAME]`: the same student under other values, resolved into variants without a new
+inference.
 
-A table names one student or several and, by path, lists of values: its grid is their product. Several tables on one student add up,
-and what two of them say alike is trained once. A student without a sweep is its own only variant.
+A table names one student or several and, by path, lists of values: its grid is their product.
+Several tables on one student add up, and what two of them say alike is trained once. A student
+without a sweep is its own only variant.
 """
 
 from __future__ import annotations
@@ -21,9 +23,12 @@ Scalar = bool | int | float | str
 
 
 class Sweep(BaseModel):
-    """Every key but `student` is a path into the student, such as `"terms.1.weight"`, with its list of values."""
+    """Every key but `student` is a path into the student, such as `"terms.1.weight"`, with its list
+    of values."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="allow", frozen=True, strict=True, use_attribute_docstrings=True
+    )
 
     student: str | tuple[str, ...]
     """One student, or several that are swept alike."""
@@ -37,15 +42,23 @@ class Sweep(BaseModel):
     def grid(self) -> Iterator[dict[str, Scalar]]:
         """Every combination of values, by path."""
         extra = self.model_extra or {}
-        return (dict(zip(extra, values, strict=True)) for values in itertools.product(*extra.values()))
+        return (
+            dict(zip(extra, values, strict=True)) for values in itertools.product(*extra.values())
+        )
 
     @model_validator(mode="after")
     def _lists(self) -> Sweep:
         for path, values in (self.model_extra or {}).items():
-            if not isinstance(values, list) or not values or not all(isinstance(value, Scalar) for value in values):
+            if (
+                not isinstance(values, list)
+                or not values
+                or not all(isinstance(value, Scalar) for value in values)
+            ):
                 raise ValueError(f"{path} = {values!r} is not a list of values to try")
         if not self.model_extra:
-            raise ValueError('sweeps nothing; add a path with a list, such as "terms.1.weight" = [0.0, 0.3, 1.0]')
+            raise ValueError(
+                'sweeps nothing; add a path with a list, such as "terms.1.weight" = [0.0, 0.3, 1.0]'
+            )
         return self
 
 
@@ -65,10 +78,12 @@ class Variant:
 
 
 def resolve_sweeps(
-    students: Mapping[str, Student], sweeps: Mapping[str, Sweep], complete: Callable[[Student], Student]
+    students: Mapping[str, Student],
+    sweeps: Mapping[str, Sweep],
+    complete: Callable[[Student], Student],
 ) -> tuple[Variant, ...]:
-    """All variants of all students as written, in the order of the job, each distinct specification once. `complete` fills in what a variant
-    leaves to the job, which may hang on what was swept.
+    """All variants of all students as written, in the order of the job, each distinct specification
+    once. `complete` fills in what a variant leaves to the job, which may hang on what was swept.
 
     Raises ValueError with `(sweep, path, reason)` for a path that does not fit its student.
     """
@@ -93,7 +108,8 @@ def _changed(student: Student, changes: Mapping[str, Scalar], sweep: str) -> Stu
         parts = path.split(".")
         if parts[0] == "training" and NOT_LEARNED.intersection(parts[1:2]):
             raise ValueError(
-                f"sweep.{sweep}.{path}: changes how a student is trained, not what it learns, so all of them would be one student. Take it out."
+                f"sweep.{sweep}.{path}: changes how a student is trained, not what it learns, so"
+                " all of them would be one student. Take it out."
             )
         _set(tables, parts, value, f"sweep.{sweep}.{path}")
     try:

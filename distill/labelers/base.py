@@ -1,7 +1,8 @@
 """What can teach: turns rows into soft labels, and knows no scheduler.
 
-A `Recipe` is what a worker needs to build one: plain values and addresses, small enough to be sent anywhere. Nothing of a labeler is
-unpickled from storage: networks are plans and safetensors, a user's own class travels as source text.
+A `Recipe` is what a worker needs to build one: plain values and addresses, small enough to be sent
+anywhere. Nothing of a labeler is unpickled from storage: networks are plans and safetensors, a
+user's own class travels as source text.
 """
 
 from __future__ import annotations
@@ -38,19 +39,25 @@ class Predictions(NamedTuple):
 class Labeler(Protocol):
     """Rows in, soft labels out.
 
-    A class of the user's own has `revision` and `classes` (or `kind = "value"` and `width`), and `precision` where it computes in half of the bits:
-    other hardware may then answer less alike (`tolerance` in the contract).
+    A class of the user's own has `revision` and `classes` (or `kind = "value"` and `width`), and
+    `precision` where it computes in half of the bits: other hardware may then answer less alike
+    (`tolerance` in the contract).
 
-    A class may also have `prepare(features)`, whose answer `label` is then given instead: what needs no device (cutting text into tokens), done
-    ahead, while other rows are on the device. And `finish(answer)`, given what `label` answered: what is left to do and needs no device. Each of the
-    three is called with the same batches, never by two threads at once, and must not depend on their order. While one works, the next rows may be in the
-    one before it; so what `prepare` returns, and what `label` hands to `finish`, must stay as it is when they are called again: new arrays.
+    A class may also have `prepare(features)`, whose answer `label` is then given instead: what
+    needs no device (cutting text into tokens), done ahead, while other rows are on the device. And
+    `finish(answer)`, given what `label` answered: what is left to do and needs no device. Each of
+    the three is called with the same batches, never by two threads at once, and must not depend on
+    their order. While one works, the next rows may be in the one before it; so what `prepare`
+    returns, and what `label` hands to `finish`, must stay as it is when they are called again: new
+    arrays.
     """
 
     def label(self, features: Inputs) -> Matrix | Predictions:
-        """B rows → (B, width) float32: logits of each class in the contract's order, or values. Row i answers row i.
+        """B rows → (B, width) float32: logits of each class in the contract's order, or values. Row
+        i answers row i.
 
-        `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for text.
+        `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for
+        text.
         """
 
 
@@ -86,18 +93,23 @@ def as_predictions(answered: Any) -> Predictions:
 
 
 def checked_predictions(labeler: Labeler, answered: object, rows: int, width: int) -> Predictions:
-    """A labeler's answer as outputs (rows, width); (rows,) stands for (rows, 1). Raises ValueError for any other shape.
+    """A labeler's answer as outputs (rows, width); (rows,) stands for (rows, 1). Raises ValueError
+    for any other shape.
 
-    Never reshaped otherwise: a transposed answer has as many numbers. What float32 cannot hold becomes infinite.
+    Never reshaped otherwise: a transposed answer has as many numbers. What float32 cannot hold
+    becomes infinite.
     """
     said = as_predictions(answered)
     with np.errstate(over="ignore"):
         made = np.asarray(said.outputs, np.float32)
     if (*made.shape, 1)[:2] != (rows, width) or made.ndim > 2:
-        own = getattr(labeler, "kind", "") == "value" and made.shape[:1] == (rows,) and made.ndim == 2
+        own = (
+            getattr(labeler, "kind", "") == "value" and made.shape[:1] == (rows,) and made.ndim == 2
+        )
         declare = f". Declare `width = {made.shape[1]}` in the class." if own else ""
         raise ValueError(
-            f"label() answered with shape {made.shape} for {rows} rows, where {(rows, width)} is due{declare}"
+            f"label() answered with shape {made.shape} for {rows} rows, where {(rows, width)} is"
+            f" due{declare}"
         )
     return Predictions(made.reshape(rows, width), said.disagreement)
 

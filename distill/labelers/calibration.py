@@ -17,7 +17,16 @@ import numpy.typing as npt
 
 from distill.core.errors import StorageError
 from distill.core.schema import seal, unseal
-from distill.labelers.base import Inputs, Labeler, Matrix, Predictions, as_predictions, finished, finishes, prepared
+from distill.labelers.base import (
+    Inputs,
+    Labeler,
+    Matrix,
+    Predictions,
+    as_predictions,
+    finished,
+    finishes,
+    prepared,
+)
 from distill.storage.base import Storage
 
 Double = npt.NDArray[np.float64]
@@ -56,15 +65,20 @@ class CalibratedLabeler:
 
     def finish(self, answered: Any) -> Predictions:
         """(rows, classes) logits."""
-        return self._divided(finished(self.labeler, answered)) if finishes(self.labeler) else answered
+        return (
+            self._divided(finished(self.labeler, answered)) if finishes(self.labeler) else answered
+        )
 
     def _divided(self, answered: Any) -> Predictions:
         outputs, disagreement = as_predictions(answered)
-        return Predictions(np.asarray(outputs, np.float32) / np.float32(self.temperature), disagreement)
+        return Predictions(
+            np.asarray(outputs, np.float32) / np.float32(self.temperature), disagreement
+        )
 
 
 def nll_over_grid(logits: Matrix, truth: npt.NDArray[Any]) -> Double:
-    """Summed over rows, at each temperature of `GRID`. `logits` (B, C); `truth` (B,) class numbers, or (B, C) of 0 and 1 where independent."""
+    """Summed over rows, at each temperature of `GRID`. `logits` (B, C); `truth` (B,) class numbers,
+    or (B, C) of 0 and 1 where independent."""
     z = logits.astype(np.float64)
     if truth.ndim == 2:
         signed = np.where(truth > 0.5, z, -z)
@@ -75,7 +89,8 @@ def nll_over_grid(logits: Matrix, truth: npt.NDArray[Any]) -> Double:
 
 
 def best_temperature(nll: Double) -> float:
-    """Where the sum is smallest, between the grid's points. Raises ValueError where it still falls at the grid's end."""
+    """Where the sum is smallest, between the grid's points. Raises ValueError where it still falls
+    at the grid's end."""
     lowest = int(np.argmin(nll))
     if lowest in (0, len(nll) - 1):
         raise ValueError(f"the likelihood still grows at temperature {GRID[lowest]:.3g}")
@@ -93,7 +108,9 @@ def read_calibration(folder: Storage) -> Calibration | None:
     try:
         return Calibration(**unseal(content, folder.url(_DONE)))
     except TypeError as error:
-        raise StorageError(f"{folder.url(_DONE)} is no calibration: {error}. Delete it, and run again.") from None
+        raise StorageError(
+            f"{folder.url(_DONE)} is no calibration: {error}. Delete it, and run again."
+        ) from None
 
 
 def keep_calibration(folder: Storage, found: Calibration) -> Calibration:

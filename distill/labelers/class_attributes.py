@@ -1,4 +1,5 @@
-"""How the classes of a base model are described: attributes as numbers, or a text each, embedded by an encoder.
+"""How the classes of a base model are described: attributes as numbers, or a text each, embedded by
+an encoder.
 
 Embeddings have length 1, so that the ridges mean the same whatever encoder made them.
 """
@@ -15,8 +16,11 @@ from distill.labelers.runtime import Runtime
 from distill.models.files import ModelFiles, local_model
 
 
-def class_attributes(rows: Sequence[Sequence[str]], encoder: ModelFiles | None) -> npt.NDArray[np.float64]:
-    """The attributes of classes, (classes, a), from their cells as text: numbers, or one text each where there is an `encoder`.
+def class_attributes(
+    rows: Sequence[Sequence[str]], encoder: ModelFiles | None
+) -> npt.NDArray[np.float64]:
+    """The attributes of classes, (classes, a), from their cells as text: numbers, or one text each
+    where there is an `encoder`.
 
     Raises MissingExtraError, LabelerError.
     """

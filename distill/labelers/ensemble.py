@@ -19,24 +19,37 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distill.labelers.base import Inputs, Labeler, Matrix, Member, Predictions, checked_predictions, finished, prepared
+from distill.labelers.base import (
+    Inputs,
+    Labeler,
+    Matrix,
+    Member,
+    Predictions,
+    checked_predictions,
+    finished,
+    prepared,
+)
 from distill.spec.outputs import Outputs
 
 Double = npt.NDArray[np.float64]
 
 _BLOCK_NUMBERS = 1 << 18
-"""Outputs of all members that are worked on at once: some MB with the copies that it takes, whatever the number of classes."""
+"""Outputs of all members that are worked on at once: some MB with the copies that it takes,
+whatever the number of classes."""
 
 
 class EnsembleLabeler:
     """Asks each of its members about every batch."""
 
-    def __init__(self, members: Sequence[Member], labelers: Sequence[Labeler], outputs: Outputs, width: int) -> None:
+    def __init__(
+        self, members: Sequence[Member], labelers: Sequence[Labeler], outputs: Outputs, width: int
+    ) -> None:
         self.members, self.labelers = members, labelers
         self.outputs, self.width = outputs, width
 
     def prepare(self, features: Inputs) -> tuple[int, list[Any]]:
-        """The number of rows, and what each member makes of them; each has its own, since a labeler may write into what it is given."""
+        """The number of rows, and what each member makes of them; each has its own, since a labeler
+        may write into what it is given."""
         return len(features), [prepared(labeler, features.copy()) for labeler in self.labelers]
 
     def label(self, features: Any) -> Any:
@@ -47,17 +60,26 @@ class EnsembleLabeler:
     def finish(self, said: list[Matrix]) -> Predictions:
         """Their outputs together (B, width), and their disagreement (B,)."""
         rows = len(said[0])
-        shares, together = np.array([member.share for member in self.members]), _together(self.outputs)
+        shares, together = (
+            np.array([member.share for member in self.members]),
+            _together(self.outputs),
+        )
         block = max(1, _BLOCK_NUMBERS // (len(said) * self.width))
-        with np.errstate(invalid="ignore", divide="ignore"):  # what is no number stays none, and its row is rejected
+        with np.errstate(
+            invalid="ignore", divide="ignore"
+        ):  # what is no number stays none, and its row is rejected
             parts = [
-                together(np.stack([each[start : start + block] for each in said]).astype(np.float64), shares)
+                together(
+                    np.stack([each[start : start + block] for each in said]).astype(np.float64),
+                    shares,
+                )
                 for start in range(0, rows, block)
             ]
         return Predictions(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
     def _said(self, number: int, given: Any, rows: int) -> Matrix:
-        """One member's outputs, in the ensemble's order of classes. Raises ValueError that names it."""
+        """One member's outputs, in the ensemble's order of classes. Raises ValueError that names
+        it."""
         member, labeler = self.members[number], self.labelers[number]
         answered = finished(labeler, labeler.label(given))
         try:
@@ -82,7 +104,9 @@ def _exclusive(logits_MBC: Double, shares_M: Double) -> Predictions:
 
 
 def _independent(logits_MBC: Double, shares_M: Double) -> Predictions:
-    said_MBC2 = -np.logaddexp(0, -np.stack([logits_MBC, -logits_MBC], axis=-1))  # log p and log (1 − p)
+    said_MBC2 = -np.logaddexp(
+        0, -np.stack([logits_MBC, -logits_MBC], axis=-1)
+    )  # log p and log (1 − p)
     log_mean_BC2 = _log_sum(said_MBC2 + np.log(shares_M)[:, None, None, None], axis=0)
     own_MB = _entropy(said_MBC2).sum(axis=3).mean(axis=2)
     apart_B = _entropy(log_mean_BC2).sum(axis=2).mean(axis=1) - shares_M @ own_MB
@@ -97,7 +121,9 @@ def _values(values_MBW: Double, shares_M: Double) -> Predictions:
 
 def _answers(outputs: Double, disagreement: Double) -> Predictions:
     with np.errstate(over="ignore"):
-        return Predictions(outputs.astype(np.float32), np.maximum(disagreement, 0).astype(np.float32))
+        return Predictions(
+            outputs.astype(np.float32), np.maximum(disagreement, 0).astype(np.float32)
+        )
 
 
 def _log_sum(values: Double, axis: int) -> Double:

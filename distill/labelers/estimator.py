@@ -1,7 +1,8 @@
-"""A scikit-learn estimator as a labeler, loaded by skops: types that it does not know are refused by name, and nothing is unpickled.
+"""A scikit-learn estimator as a labeler, loaded by skops: types that it does not know are refused
+by name, and nothing is unpickled.
 
-A classifier's logits are the logarithms of `predict_proba`: their softmax is what it said. A probability of 0 counts as e⁻³⁰, since a
-label must be finite.
+A classifier's logits are the logarithms of `predict_proba`: their softmax is what it said. A
+probability of 0 counts as e⁻³⁰, since a label must be finite.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class EstimatorLabeler:
         if self.classes:
             if not hasattr(self.estimator, "predict_proba"):
                 raise LabelerError(
-                    f"{type(self.estimator).__name__} has no predict_proba. Calibrate it (sklearn.calibration.CalibratedClassifierCV), or leave classes out."
+                    f"{type(self.estimator).__name__} has no predict_proba. Calibrate it"
+                    " (sklearn.calibration.CalibratedClassifierCV), or leave classes out."
                 )
             require_classes("sklearn", self.classes, list(map(str, self.estimator.classes_)))
 
@@ -48,6 +50,7 @@ def _load(file: Path, trusted: tuple[str, ...]) -> Any:
     unknown = [name for name in skops.io.get_untrusted_types(file=file) if name not in trusted]
     if unknown:
         raise LabelerError(
-            f"{file} holds types that skops does not know: {unknown}. Look at them; where you trust their code, name them in `trusted`."
+            f"{file} holds types that skops does not know: {unknown}. Look at them; where you trust"
+            " their code, name them in `trusted`."
         )
     return skops.io.load(file, trusted=list(trusted))

@@ -51,7 +51,8 @@ class Statistic:
 
 @dataclass(frozen=True)
 class EszslFit:
-    """A fit: `partial` of any rows, `merge` of any two, `choice` of the constants on their sample, and `weights`."""
+    """A fit: `partial` of any rows, `merge` of any two, `choice` of the constants on their sample,
+    and `weights`."""
 
     spec: Eszsl
     attributes: Double
@@ -64,7 +65,8 @@ class EszslFit:
         return RowSampler(len(self.seen), self.spec.seed)
 
     def partial(self, features: Matrix, target: Numbers, row: Numbers) -> Statistic:
-        """What is kept of some rows. `target` numbers the seen classes, `row` the rows within the pool."""
+        """What is kept of some rows. `target` numbers the seen classes, `row` the rows within the
+        pool."""
         gram, sums = moments(features, target, np.ones(len(self.seen)))
         return Statistic(gram, sums, self._sampler.take(features, target, row))
 
@@ -74,17 +76,21 @@ class EszslFit:
         return Statistic(first.gram + second.gram, first.sums + second.sums, sample)
 
     def choice(self, statistic: Statistic) -> Holdout:
-        """How to choose the constants, given what is kept of all rows. Raises LabelerError where a class has none."""
+        """How to choose the constants, given what is kept of all rows. Raises LabelerError where a
+        class has none."""
         rows = statistic.sums[:, -1]
         empty = np.flatnonzero(rows == 0)
         if len(empty):
             said = f"{len(empty)} of the {len(self.seen)} seen classes have no usable row"
             raise LabelerError(f"{said}. Compare the target's values with the pool's classes.")
         sampled = np.bincount(statistic.sample.target, minlength=len(rows))
-        return Holdout(self.spec, self.attributes[self.seen], statistic.sample, rows / np.maximum(sampled, 1))
+        return Holdout(
+            self.spec, self.attributes[self.seen], statistic.sample, rows / np.maximum(sampled, 1)
+        )
 
     def weights(self, gram: Double, sums: Double, constants: Constants) -> dict[str, Matrix]:
-        """What `EszslLabeler` is made of, given XᵀX and the classes' sums of all rows: `weight` (d + 1, A) and `bias` (A,)."""
+        """What `EszslLabeler` is made of, given XᵀX and the classes' sums of all rows: `weight` (d
+        + 1, A) and `bias` (A,)."""
         known = self.attributes[self.seen]
         (left,) = feature_side(gram, sums, known, (constants.feature_ridge,))
         (right,) = attribute_side(known, self.attributes, (constants.attribute_ridge,))

@@ -1,6 +1,7 @@
 """A trained network as a labeler: the teacher f_L, and every student.
 
-Weights and plan come from storage; the source of a network of the user's own comes from whoever asks: the job, or the person at the terminal.
+Weights and plan come from storage; the source of a network of the user's own comes from whoever
+asks: the job, or the person at the terminal.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from distill.storage.open import open_storage
 class NetworkLabeler:
     """Answers with one head of a network."""
 
-    def __init__(self, network: MultiHead, *, head: str, device: str, precision: str = "float32") -> None:
+    def __init__(
+        self, network: MultiHead, *, head: str, device: str, precision: str = "float32"
+    ) -> None:
         self.network = network.to(device).eval()
         self.head, self.device, self.precision = head, device, precision
 
@@ -37,9 +40,12 @@ class NetworkLabeler:
         precision: str = "float32",
         head: str = "",
     ) -> NetworkLabeler:
-        """From storage, the weights' sha256 checked. Without `head`: the first. Raises StorageError, and as `network_of`."""
+        """From storage, the weights' sha256 checked. Without `head`: the first. Raises
+        StorageError, and as `network_of`."""
         network = load_network(folder, record, code)
-        return cls(network, head=head or next(iter(record.heads)), device=device, precision=precision)
+        return cls(
+            network, head=head or next(iter(record.heads)), device=device, precision=precision
+        )
 
     def prepare(self, features: Inputs) -> Inputs:
         """Text as the places of its n-grams; numbers and images as they are."""
@@ -53,11 +59,14 @@ class NetworkLabeler:
 
 
 def as_input(network: MultiHead, features: Inputs) -> Inputs:
-    """Features as `as_tensor` takes them for this network. Raises LabelerError where it reads text and they are none, or the other way."""
+    """Features as `as_tensor` takes them for this network. Raises LabelerError where it reads text
+    and they are none, or the other way."""
     texts = features.dtype == object
     if texts != (network.ngrams is not None):
         reads, given = ("numbers", "text") if texts else ("text", "numbers")
-        raise LabelerError(f"the network reads {reads}, and is given {given}. Give the pool other features.")
+        raise LabelerError(
+            f"the network reads {reads}, and is given {given}. Give the pool other features."
+        )
     return features if network.ngrams is None else ngram_places(features, network.ngrams)
 
 
@@ -68,16 +77,20 @@ def as_answer(answered: torch.Tensor) -> Matrix:
 
 
 def load_network(folder: str, record: ModelRecord, code: Code | None = None) -> MultiHead:
-    """A trained network from its plan, its safetensors and the source of the user's own parts. Raises StorageError, and as `network_of`."""
+    """A trained network from its plan, its safetensors and the source of the user's own parts.
+    Raises StorageError, and as `network_of`."""
     return network_of(record, read_weights(open_storage(folder), record), code)
 
 
 def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) -> MultiHead:
-    """A network from its record and the bytes of its safetensors. Raises LabelerError where `code` is not what the record was trained with."""
+    """A network from its record and the bytes of its safetensors. Raises LabelerError where `code`
+    is not what the record was trained with."""
     assert record.plan is not None
     plan = NetworkPlan.from_plain(record.plan, code)
     for key, model in plan.own.items():
-        _require_revision(record, plan, key, revision_of(model, plan.code[key], key) if key in plan.code else None)
+        _require_revision(
+            record, plan, key, revision_of(model, plan.code[key], key) if key in plan.code else None
+        )
     network = MultiHead(plan)
     try:
         network.load_state_dict(safetensors.torch.load(weights))
@@ -85,8 +98,8 @@ def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) ->
         if not plan.own:
             raise
         raise LabelerError(
-            f"the weights of {record.name} do not fit {_classes(plan)}, which changed since they were trained. Restore it, or change its `revision`, "
-            f"and train anew.\n{error}"
+            f"the weights of {record.name} do not fit {_classes(plan)}, which changed since they"
+            f" were trained. Restore it, or change its `revision`, and train anew.\n{error}"
         ) from None
     return network.eval()
 
@@ -96,14 +109,20 @@ def _require_revision(record: ModelRecord, plan: NetworkPlan, key: str, found: s
     due = record.plan["code"][key]["revision"]
     if found is None:
         raise LabelerError(
-            f"{record.name} has a network of the user's own ({key}: class {plan.own[key].name}, revision {due!r}), whose source is never taken from "
-            f"storage. Say which file beside the job has it: `file` of a labeler of kind 'student'."
+            f"{record.name} has a network of the user's own ({key}: class {plan.own[key].name},"
+            f" revision {due!r}), whose source is never taken from storage. Say which file beside"
+            " the job has it: `file` of a labeler of kind 'student'."
         )
     if found != due:
         raise LabelerError(
-            f"{record.name} was trained with revision {due!r} of its {key}, but {_classes(plan)} is of revision {found!r}. Give the file of then."
+            f"{record.name} was trained with revision {due!r} of its {key}, but {_classes(plan)} is"
+            f" of revision {found!r}. Give the file of then."
         )
 
 
 def _classes(plan: NetworkPlan) -> str:
-    return ", ".join(f"{model.name} in {plan.code[key].path}" for key, model in plan.own.items() if key in plan.code)
+    return ", ".join(
+        f"{model.name} in {plan.code[key].path}"
+        for key, model in plan.own.items()
+        if key in plan.code
+    )

@@ -19,7 +19,9 @@ class NliLabeler:
     def __init__(self, spec: Ready, place: Runtime) -> None:
         assert isinstance(spec, Nli)
         self.model, self.independent = SequenceModel(place, spec.max_tokens), spec.independent
-        self.hypotheses = [spec.hypothesis.replace("{}", said) for said in spec.descriptions or spec.classes]
+        self.hypotheses = [
+            spec.hypothesis.replace("{}", said) for said in spec.descriptions or spec.classes
+        ]
         self.entailment = self._output("entail")
         self.contradiction = self._contradiction() if spec.independent else -1
 
@@ -42,9 +44,14 @@ class NliLabeler:
 
     def _output(self, named: str) -> int:
         """Which of the model's outputs has a name that begins so."""
-        found = [number for number, name in enumerate(self.model.labels) if name.lower().startswith(named)]
+        found = [
+            number
+            for number, name in enumerate(self.model.labels)
+            if name.lower().startswith(named)
+        ]
         if len(found) != 1:
             raise LabelerError(
-                f"a labeler of kind 'nli': {len(found)} of the model's outputs {self.model.labels} are called {named}…, where one is due. Name an NLI model."
+                f"a labeler of kind 'nli': {len(found)} of the model's outputs {self.model.labels}"
+                f" are called {named}…, where one is due. Name an NLI model."
             )
         return found[0]

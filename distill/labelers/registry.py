@@ -1,4 +1,5 @@
-"""From a recipe to a labeler. Each kind is imported only where it is built, and asked for its library only where it is named."""
+"""From a recipe to a labeler. Each kind is imported only where it is built, and asked for its
+library only where it is named."""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ def kind_of(spec: Ready) -> str:
 
 
 def require_libraries(kind: str) -> None:
-    """Refuse a ready labeler whose library is not installed. Raises MissingExtraError with the line that installs it."""
+    """Refuse a ready labeler whose library is not installed. Raises MissingExtraError with the line
+    that installs it."""
     libraries, extra = _NEEDS.get(kind, ({}, ""))
     for imported, installed in libraries.items():
         if find_spec(imported) is None:
@@ -92,7 +94,9 @@ def require_libraries(kind: str) -> None:
 def libraries_of(recipe: Recipe) -> list[str]:
     """What decides its answers beside torch and numpy, by the names that are installed."""
     kinds = [kind_of(part.ready) for part in recipe.parts() if part.ready]
-    return list(dict.fromkeys(name for kind in kinds for name in _NEEDS.get(kind, ({}, ""))[0].values()))
+    return list(
+        dict.fromkeys(name for kind in kinds for name in _NEEDS.get(kind, ({}, ""))[0].values())
+    )
 
 
 def require_libraries_of(recipe: Recipe) -> None:
@@ -112,7 +116,9 @@ def _build_ready(recipe: Recipe, device: str) -> Labeler:
         return student_labeler(recipe.ready, recipe.files, device, recipe.precision, recipe.source)
     require_libraries(kind)
     if kind != "sklearn":
-        import_module("torch").set_num_threads(1)  # what is computed while it is made must not depend on compute.cpus
+        import_module("torch").set_num_threads(
+            1
+        )  # what is computed while it is made must not depend on compute.cpus
     module, _, name = _READY[kind].partition(":")
     adapter = cast("_Adapter", getattr(import_module(f"distill.labelers.{module}"), name))
     return adapter(recipe.ready, Runtime(local_model(recipe.files), device, recipe.precision))

@@ -1,4 +1,5 @@
-"""The algebra of ESZSL: sums over rows, and the two ridge problems that they answer. x is a row of d features and a constant 1."""
+"""The algebra of ESZSL: sums over rows, and the two ridge problems that they answer. x is a row of
+d features and a constant 1."""
 
 from __future__ import annotations
 
@@ -25,8 +26,11 @@ def with_constant(features: Matrix) -> Double:
     return np.hstack([features.astype(np.float64), np.ones((len(features), 1))])
 
 
-def moments(features: Matrix, target: npt.NDArray[np.int64], weights: Double) -> tuple[Double, Double]:
-    """Σ w·x·xᵀ (d + 1, d + 1), and Σ w·x of each class (z, d + 1), whose last column counts. `weights` (z,) are of the classes' rows."""
+def moments(
+    features: Matrix, target: npt.NDArray[np.int64], weights: Double
+) -> tuple[Double, Double]:
+    """Σ w·x·xᵀ (d + 1, d + 1), and Σ w·x of each class (z, d + 1), whose last column counts.
+    `weights` (z,) are of the classes' rows."""
     width, roots = features.shape[1] + 1, np.sqrt(weights)
     gram, sums = np.zeros((width, width)), np.zeros((len(weights), width))
     for part in blocks(len(features), width):
@@ -39,19 +43,24 @@ def moments(features: Matrix, target: npt.NDArray[np.int64], weights: Double) ->
     return gram, sums * roots[:, None]
 
 
-def feature_side(gram: Double, sums: Double, known: Double, ridges: tuple[float, ...]) -> list[Double]:
-    """(XᵀX + γ·n·I)⁻¹ XᵀY S for each γ: (d + 1, a). `sums` (z, d + 1) are of the classes that `known` (z, a) describes."""
+def feature_side(
+    gram: Double, sums: Double, known: Double, ridges: tuple[float, ...]
+) -> list[Double]:
+    """(XᵀX + γ·n·I)⁻¹ XᵀY S for each γ: (d + 1, a). `sums` (z, d + 1) are of the classes that
+    `known` (z, a) describes."""
     right, rows = sums.T @ known, float(gram[-1, -1])
     return [_solve(gram, ridge * rows, right) for ridge in ridges]
 
 
 def attribute_side(known: Double, described: Double, ridges: tuple[float, ...]) -> list[Double]:
-    """(SᵀS + λI)⁻¹ S_allᵀ for each λ: (a, classes). `known` (z, a) are the attributes S, `described` (classes, a) those of S_all."""
+    """(SᵀS + λI)⁻¹ S_allᵀ for each λ: (a, classes). `known` (z, a) are the attributes S,
+    `described` (classes, a) those of S_all."""
     return [_solve(known.T @ known, ridge, described.T) for ridge in ridges]
 
 
 def _solve(square: Double, ridge: float, right: Double) -> Double:
-    """(square + ridge·I)⁻¹ right. Faster than one eigendecomposition for all ridges where those are few (at d = 1,024: 0.05 and 0.22 s)."""
+    """(square + ridge·I)⁻¹ right. Faster than one eigendecomposition for all ridges where those are
+    few (at d = 1,024: 0.05 and 0.22 s)."""
     raised = square.copy()
     raised.flat[:: len(square) + 1] += ridge
     return np.asarray(np.linalg.solve(raised, right), np.float64)

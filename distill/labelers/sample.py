@@ -1,11 +1,14 @@
-"""A bounded sample of labelled rows that is the same however the rows are cut: of each class, those with the smallest hash of their number.
+"""A bounded sample of labelled rows that is the same however the rows are cut: of each class, those
+with the smallest hash of their number.
 
-A bottom-k sketch (Cohen & Kaplan 2007): what is kept of two sets of rows, put together and cut down again, is what is kept of their
-union, so chunks may be merged in any order and by any number of workers, and a sample never grows beyond its bound. The hash is a
-bijection of row numbers (splitmix64, Steele et al. 2014), so no two rows tie. All numbers are those of the pool: the same seed draws the same rows.
+A bottom-k sketch (Cohen & Kaplan 2007): what is kept of two sets of rows, put together and cut down
+again, is what is kept of their union, so chunks may be merged in any order and by any number of
+workers, and a sample never grows beyond its bound. The hash is a bijection of row numbers
+(splitmix64, Steele et al. 2014), so no two rows tie. All numbers are those of the pool: the same
+seed draws the same rows.
 
-The bound is shared evenly by the classes, rare ones being kept whole. With more classes than rows in the bound, each gives its first
-row, and of these the smallest hashes stay.
+The bound is shared evenly by the classes, rare ones being kept whole. With more classes than rows
+in the bound, each gives its first row, and of these the smallest hashes stay.
 """
 
 from __future__ import annotations
@@ -61,7 +64,10 @@ class RowSampler:
 
     def merge(self, first: Sample, second: Sample) -> Sample:
         """The sample of two sets of rows together."""
-        target, row = np.concatenate([first.target, second.target]), np.concatenate([first.row, second.row])
+        target, row = (
+            np.concatenate([first.target, second.target]),
+            np.concatenate([first.row, second.row]),
+        )
         kept = self._kept(first.features.shape[1], target, row)
         features = np.empty((len(kept), first.features.shape[1]), np.float32)
         mine = kept < len(first)
@@ -80,4 +86,6 @@ class RowSampler:
         return kept if len(kept) <= most else kept[np.sort(np.argsort(hashes[kept])[:most])]
 
     def _hashes(self, row: Numbers) -> Hashes:
-        return mixed(row.astype(np.uint64) * np.uint64(GOLDEN) + np.uint64((self.seed * _SEEDS) & _64_BITS))
+        return mixed(
+            row.astype(np.uint64) * np.uint64(GOLDEN) + np.uint64((self.seed * _SEEDS) & _64_BITS)
+        )

@@ -21,7 +21,16 @@ from distill.labelers.transformer import as_texts
 from distill.labelers.validation import require_width
 from distill.spec.ready import Embedding, Ready, Similarity
 
-_OWN, _KNOWN = "sentence_transformers.", {"Transformer", "Pooling", "Normalize", "Dense", "StaticEmbedding"}
+_OWN, _KNOWN = (
+    "sentence_transformers.",
+    {
+        "Transformer",
+        "Pooling",
+        "Normalize",
+        "Dense",
+        "StaticEmbedding",
+    },
+)
 _ROWS_AT_ONCE = 128
 
 
@@ -44,7 +53,10 @@ class Encoder:
     @property
     def width(self) -> int:
         # renamed in sentence-transformers 6, which warns of the old name
-        asked = getattr(self.model, "get_embedding_dimension", None) or self.model.get_sentence_embedding_dimension
+        asked = (
+            getattr(self.model, "get_embedding_dimension", None)
+            or self.model.get_sentence_embedding_dimension
+        )
         return int(asked())
 
     def embeddings(self, texts: list[str], *, normalize: bool) -> Matrix:
@@ -80,31 +92,47 @@ class SimilarityLabeler:
         self.encoder, self.temperature = Encoder(place), spec.temperature
         said = spec.descriptions or spec.classes
         texts = [template.replace("{}", each) for each in said for template in spec.templates]
-        units = self.encoder.embeddings(texts, normalize=True).reshape(len(said), len(spec.templates), -1).mean(axis=1)
+        units = (
+            self.encoder.embeddings(texts, normalize=True)
+            .reshape(len(said), len(spec.templates), -1)
+            .mean(axis=1)
+        )
         self.classes = units / np.linalg.norm(units, axis=1, keepdims=True)
 
     def label(self, features: Inputs) -> Matrix:
         """(rows, classes) logits."""
-        made: Matrix = self.encoder.embeddings(as_texts(features), normalize=True) @ self.classes.T / self.temperature
+        made: Matrix = (
+            self.encoder.embeddings(as_texts(features), normalize=True)
+            @ self.classes.T
+            / self.temperature
+        )
         return made
 
 
 def _refuse_code(place: Runtime) -> None:
-    """A folder names the classes of its modules; only the library's own are made. Raises LabelerError."""
+    """A folder names the classes of its modules; only the library's own are made. Raises
+    LabelerError."""
     listed = place.model / "modules.json"
     if not listed.is_file():
         raise LabelerError(
-            f"{place.model} has no modules.json, so it is no sentence-transformers model. Save it by SentenceTransformer.save."
+            f"{place.model} has no modules.json, so it is no sentence-transformers model. Save it"
+            " by SentenceTransformer.save."
         )
     modules = json.loads(listed.read_text("utf-8"))
     foreign = [each["type"] for each in modules if not _is_known(str(each["type"]))]
-    pickled = [folder for folder in (place.model / each["path"] for each in modules) if _is_pickled(folder)]
+    pickled = [
+        folder for folder in (place.model / each["path"] for each in modules) if _is_pickled(folder)
+    ]
     if pickled:
         raise LabelerError(
-            f"{pickled[0]} has weights in a format that can run code, and none in safetensors. Save the model anew."
+            f"{pickled[0]} has weights in a format that can run code, and none in safetensors. Save"
+            " the model anew."
         )
     if foreign:
-        raise LabelerError(f"{listed} names code that is not the library's own: {foreign}. distill does not run it.")
+        raise LabelerError(
+            f"{listed} names code that is not the library's own: {foreign}. distill does not"
+            " run it."
+        )
 
 
 def _is_known(module: str) -> bool:

@@ -1,4 +1,5 @@
-"""A model that distill trained as a labeler: yesterday's student teaches the next, by a head or by what a layer says."""
+"""A model that distill trained as a labeler: yesterday's student teaches the next, by a head or by
+what a layer says."""
 
 from __future__ import annotations
 
@@ -23,9 +24,14 @@ from distill.storage.open import open_storage
 
 
 def student_labeler(
-    spec: StudentLabeler, files: ModelFiles, device: str, precision: str, source: PythonFile | None = None
+    spec: StudentLabeler,
+    files: ModelFiles,
+    device: str,
+    precision: str,
+    source: PythonFile | None = None,
 ) -> Labeler:
-    """The labeler of the model in the folder `files.uri`; `source` has what the user wrote of its network.
+    """The labeler of the model in the folder `files.uri`; `source` has what the user wrote of its
+    network.
 
     Raises LabelerError where it is not what the job says.
     """
@@ -33,15 +39,19 @@ def student_labeler(
     record = read_record(open_storage(folder))
     if record is None:
         raise LabelerError(
-            f"{folder} has no done.json, so no finished model of distill's lies there. Give <root>/students/<name>/<digest>."
+            f"{folder} has no done.json, so no finished model of distill's lies there. Give"
+            " <root>/students/<name>/<digest>."
         )
     if record.sha256 != files.sha256:
         raise LabelerError(
-            f"the model in {folder} has sha256 {record.sha256}, where {files.sha256} is due. Restore it, or pin the one that is there."
+            f"the model in {folder} has sha256 {record.sha256}, where {files.sha256} is due."
+            " Restore it, or pin the one that is there."
         )
     code = dict.fromkeys((record.plan or {}).get("code", {}), source) if source else {}
     if spec.layer is not None:
-        return LayerLabeler(folder, record, spec.layer, Runtime(Path(), device, precision), spec.width, code=code)
+        return LayerLabeler(
+            folder, record, spec.layer, Runtime(Path(), device, precision), spec.width, code=code
+        )
     head = spec.head or next(iter(record.heads))
     if head not in record.heads:
         raise LabelerError(f"{folder} has no head {head!r}. It has: {', '.join(record.heads)}.")
@@ -49,28 +59,43 @@ def student_labeler(
         require_classes(spec.kind, spec.class_names, record.heads[head].classes)
         if spec.exclusive != record.heads[head].exclusive:
             raise LabelerError(
-                f"head {head!r} of {folder} says {record.heads[head].said}. Set independent = {str(spec.exclusive).lower()}."
+                f"head {head!r} of {folder} says {record.heads[head].said}. Set independent ="
+                f" {str(spec.exclusive).lower()}."
             )
     else:
         require_width(spec.kind, spec.width, record.widths[head])
     if record.form == "eszsl":
         return EszslLabeler.load(folder, record)
-    return NetworkLabeler.load(folder, record, code=code, device=device, precision=precision, head=head)
+    return NetworkLabeler.load(
+        folder, record, code=code, device=device, precision=precision, head=head
+    )
 
 
 class LayerLabeler:
     """Answers what one layer says, flattened a row: an embedding."""
 
     def __init__(
-        self, folder: str, record: ModelRecord, layer: str, place: Runtime, width: int, *, code: Code | None = None
+        self,
+        folder: str,
+        record: ModelRecord,
+        layer: str,
+        place: Runtime,
+        width: int,
+        *,
+        code: Code | None = None,
     ) -> None:
         if record.form != "network":
             raise LabelerError(f"{folder} is no network, so it has no layers. Leave `layer` out.")
-        self.network, self.place, self.width = load_network(folder, record, code).to(place.device).eval(), place, width
+        self.network, self.place, self.width = (
+            load_network(folder, record, code).to(place.device).eval(),
+            place,
+            width,
+        )
         layers: dict[str, nn.Module] = dict(self.network.named_modules())
         if not layer or layer not in layers:
             raise LabelerError(
-                f"the network in {folder} has no layer {layer!r}. It has: {', '.join(filter(None, layers))}."
+                f"the network in {folder} has no layer {layer!r}. It has:"
+                f" {', '.join(filter(None, layers))}."
             )
         self._said: list[torch.Tensor] = []
         layers[layer].register_forward_hook(lambda _module, _given, said: self._said.append(said))

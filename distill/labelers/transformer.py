@@ -1,7 +1,8 @@
-"""What labelers by Hugging Face transformers share: the model from safetensors, text cut into tokens, and batches of about the same length.
+"""What labelers by Hugging Face transformers share: the model from safetensors, text cut into
+tokens, and batches of about the same length.
 
-A batch of texts is sorted by length, cut where padding begins to cost, and its answers are put back in order; so a text's answer
-depends on its batch alone, which the contract fixes.
+A batch of texts is sorted by length, cut where padding begins to cost, and its answers are put back
+in order; so a text's answer depends on its batch alone, which the contract fixes.
 """
 
 from __future__ import annotations
@@ -33,14 +34,18 @@ class SequenceModel:
         if not weights:
             raise LabelerError(
                 f"{place.model} has no *.safetensors file; others can run code and are not opened. "
-                f"Save the model by save_pretrained(…, safe_serialization=True)."
+                "Save the model by save_pretrained(…, safe_serialization=True)."
             )
         self.place = place
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(
             place.model, local_files_only=True, trust_remote_code=False
         )
         self.model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
-            place.model, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
+            place.model,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
         )
         self.model.to(place.device).eval()
         self.max_tokens = min(max_tokens, int(self.tokenizer.model_max_length))
@@ -61,14 +66,17 @@ class SequenceModel:
         """(rows, outputs) float32, row i of input i."""
         outputs = np.empty((len(encoded), self.model.config.num_labels), np.float32)
         for places in batches_by_length([len(each["input_ids"]) for each in encoded]):
-            padded = self.tokenizer.pad([encoded[place] for place in places], return_tensors="pt").to(self.place.device)
+            padded = self.tokenizer.pad(
+                [encoded[place] for place in places], return_tensors="pt"
+            ).to(self.place.device)
             with computing(self.place.device, self.place.precision):
                 outputs[places] = self.model(**padded).logits.float().cpu().numpy()
         return outputs
 
 
 def batches_by_length(lengths: list[int]) -> Iterator[list[int]]:
-    """Places of items, longest first, so many at once that they hold `_TOKENS_AT_ONCE` tokens with their padding."""
+    """Places of items, longest first, so many at once that they hold `_TOKENS_AT_ONCE` tokens with
+    their padding."""
     order = np.argsort(np.negative(lengths), kind="stable").tolist()
     while order:
         count = max(1, _TOKENS_AT_ONCE // max(1, lengths[order[0]]))

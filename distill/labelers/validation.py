@@ -1,4 +1,5 @@
-"""What a model says of its own outputs, held against what the job says of them: an order of classes that is not the same is silent poison."""
+"""What a model says of its own outputs, held against what the job says of them: an order of classes
+that is not the same is silent poison."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ def require_classes(kind: str, declared: Sequence[str], own: Sequence[str]) -> N
     if list(declared) != list(own):
         order = "the same in another order" if sorted(declared) == sorted(own) else "others"
         raise LabelerError(
-            f"a labeler of kind {kind!r}: classes = {_clipped(declared)}, but the model's are {order}: {_clipped(own)}. Write the model's."
+            f"a labeler of kind {kind!r}: classes = {_clipped(declared)}, but the model's are"
+            f" {order}: {_clipped(own)}. Write the model's."
         )
 
 
@@ -22,7 +24,8 @@ def require_width(kind: str, declared: int, own: int) -> None:
     """Refuse a model that answers with another number of numbers a row. Raises LabelerError."""
     if declared != own:
         raise LabelerError(
-            f"a labeler of kind {kind!r}: width = {declared}, but the model answers {own} numbers a row. Write width = {own}."
+            f"a labeler of kind {kind!r}: width = {declared}, but the model answers {own} numbers a"
+            f" row. Write width = {own}."
         )
 
 

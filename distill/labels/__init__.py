@@ -1,4 +1,5 @@
-"""The label store: contract, encoding, commit, manifest. Torch-free and Ray-free, so that any machine with pyarrow can read labels.
+"""The label store: contract, encoding, commit, manifest. Torch-free and Ray-free, so that any
+machine with pyarrow can read labels.
 
 `open` is for readers; what distill itself needs is imported from the modules.
 """

@@ -19,7 +19,15 @@ import xxhash
 
 from distill.core.errors import StorageError
 from distill.core.failpoints import reach
-from distill.core.schema import MANIFEST, REJECTS, bytes_table, columns_sha256, seal, table_bytes, unseal
+from distill.core.schema import (
+    MANIFEST,
+    REJECTS,
+    bytes_table,
+    columns_sha256,
+    seal,
+    table_bytes,
+    unseal,
+)
 from distill.labels.contract import Contract
 from distill.labels.encoding import best_class
 from distill.labels.files import data_bytes, read_data
@@ -34,12 +42,14 @@ Content = bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Commit(ManifestEntry):
-    """What makes one fragment's labels exist: its line, and what nobody needs who only reads labels."""
+    """What makes one fragment's labels exist: its line, and what nobody needs who only reads
+    labels."""
 
     label_set: str
     """Label-set digest."""
     histogram: dict[str, int]
-    """Rows by number of the class with the largest logit; empty for values and for very many classes."""
+    """Rows by number of the class with the largest logit; empty for values and for very many
+    classes."""
     device: str
     versions: dict[str, str] = field(default_factory=dict)
     replaces: str | None = None
@@ -101,7 +111,9 @@ class Provenance:
     @property
     def made_on(self) -> str:
         """Device and library versions in one word."""
-        return " ".join([self.device, *(f"{name}={said}" for name, said in sorted(self.versions.items()))])
+        return " ".join(
+            [self.device, *(f"{name}={said}" for name, said in sorted(self.versions.items()))]
+        )
 
 
 def write_fragment(
@@ -113,7 +125,8 @@ def write_fragment(
     contract: Contract,
     origin: Provenance,
 ) -> Commit:
-    """Write the labels of one fragment and commit them. Returns the commit that won, which may be another attempt's.
+    """Write the labels of one fragment and commit them. Returns the commit that won, which may be
+    another attempt's.
 
     `labels` has `claim.rows` rows under `label_schema(contract)`. Raises StorageError.
     """
@@ -122,7 +135,10 @@ def write_fragment(
     reach("label.before_data")
     folder.put(data_key(claim.fragment, attempt, contract.format), content)
     if rejects:
-        folder.put(rejects_key(claim.fragment, attempt), table_bytes(pa.Table.from_pylist(rejects, REJECTS)))
+        folder.put(
+            rejects_key(claim.fragment, attempt),
+            table_bytes(pa.Table.from_pylist(rejects, REJECTS)),
+        )
     reach("label.after_data")
     commit = Commit(
         **{**asdict(claim), **asdict(origin)},
@@ -142,15 +158,18 @@ def write_fragment(
 
 
 def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa.Table:
-    """The label columns of one data object. Raises StorageError where it is gone or its bytes are not those that were committed."""
+    """The label columns of one data object. Raises StorageError where it is gone or its bytes are
+    not those that were committed."""
     content = folder.read_or_none(data)
     if content is None:
         raise StorageError(
-            f"{folder.url(data)} was committed and is gone. Run `distill label` again: only its fragment is labelled anew."
+            f"{folder.url(data)} was committed and is gone. Run `distill label` again: only its"
+            " fragment is labelled anew."
         )
     if xxhash.xxh3_128_hexdigest(content) != xxh3:
         raise StorageError(
-            f"{folder.url(data)} is damaged: its bytes are not those that were committed. `distill label --mend` labels its fragment anew."
+            f"{folder.url(data)} is damaged: its bytes are not those that were committed. `distill"
+            " label --mend` labels its fragment anew."
         )
     return read_data(content, contract, folder.url(data))
 

@@ -1,10 +1,10 @@
 """What the labels mean. A label set is read only by who expects exactly this.
 
-The digest covers the meaning. Library versions are recorded beside it, here and in each commit, and are no part of it: an upgrade
-must not orphan a billion labels.
+The digest covers the meaning. Library versions are recorded beside it, here and in each commit, and
+are no part of it: an upgrade must not orphan a billion labels.
 
-`contract.json` is written by conditional put, so it stays small: class names beyond 64 KiB lie beside it in an object that is
-named by their digest, `classes-<sha256>.json`, written before it.
+`contract.json` is written by conditional put, so it stays small: class names beyond 64 KiB lie
+beside it in an object that is named by their digest, `classes-<sha256>.json`, written before it.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Contract:
     batch_rows: int
     precision: str
     tolerance: float = field(compare=False)
-    """How far an output may lie from this labeler's next answer, as a share of the largest in its row: what canaries allow. Recorded, and
-    not part of the digest."""
+    """How far an output may lie from this labeler's next answer, as a share of the largest in its
+    row: what canaries allow. Recorded, and not part of the digest."""
     calibration: float = 1.0
     """The labeler's logits were divided by this temperature, found on labelled rows."""
     disagreement: bool = False
@@ -60,8 +60,9 @@ class Contract:
     format: Literal["arrow", "parquet"] = "arrow"
     """Of the data files."""
     in_features: int = field(default=0, compare=False)
-    """Numbers in a row that the labeler saw when the set was begun; 0 where that is not known. Recorded, and no part of the digest, since
-    it is the pool's: rows of another width are refused when they are labelled."""
+    """Numbers in a row that the labeler saw when the set was begun; 0 where that is not known.
+    Recorded, and no part of the digest, since it is the pool's: rows of another width are refused
+    when they are labelled."""
     versions: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Library versions when the set was begun; not part of the digest."""
 
@@ -83,20 +84,26 @@ class Contract:
         return digest(self.meaning)
 
     def put(self, folder: Storage, *, fragment_rows: int, label_set: str) -> bool:
-        """Write `contract.json`: the meaning, and over which fragments the set is cut. False where another one is there."""
+        """Write `contract.json`: the meaning, and over which fragments the set is cut. False where
+        another one is there."""
         meaning = self.meaning
         if len(canonical(meaning["classes"])) > _INLINE_CLASSES_BYTES:
             named = digest(meaning["classes"])
             if folder.read_or_none(_classes_key(named)) is None:
                 folder.put(_classes_key(named), seal({"classes": meaning["classes"]}))
             meaning["classes"] = {"count": len(self.classes), "sha256": named}
-        beside = {"versions": dict(self.versions), "tolerance": self.tolerance, "in_features": self.in_features}
+        beside = {
+            "versions": dict(self.versions),
+            "tolerance": self.tolerance,
+            "in_features": self.in_features,
+        }
         body = {"contract": meaning, **beside, "fragment_rows": fragment_rows}
         return folder.put_if_absent("contract.json", seal({**body, "label_set": label_set}))
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any], folder: Storage) -> Contract:
-        """The contract of an unsealed `contract.json` in `folder`. Raises StorageError where its class names are lost or damaged."""
+        """The contract of an unsealed `contract.json` in `folder`. Raises StorageError where its
+        class names are lost or damaged."""
         meaning = dict(body["contract"])
         if isinstance(meaning["classes"], dict):
             meaning["classes"] = _read_classes(folder, meaning["classes"]["sha256"])
@@ -109,14 +116,20 @@ class Contract:
         )
 
     def require(self, other: Contract, name: str, version: int) -> None:
-        """Refuse a stored contract `other` that is not this one. Raises ContractError that names each difference."""
+        """Refuse a stored contract `other` that is not this one. Raises ContractError that names
+        each difference."""
         mine, stored = self.meaning, other.meaning
         every = dict.fromkeys([*mine, *stored])
-        differing = [_told(key, stored.get(key), mine.get(key)) for key in every if mine.get(key) != stored.get(key)]
+        differing = [
+            _told(key, stored.get(key), mine.get(key))
+            for key in every
+            if mine.get(key) != stored.get(key)
+        ]
         if differing:
             raise ContractError(
-                f"labels.{name}: what is stored as version {version} was written under another contract ({'; '.join(differing)}). "
-                f"Undo the change, or set labels.{name}.version = {version + 1} to label anew; version {version} stays."
+                f"labels.{name}: what is stored as version {version} was written under another"
+                f" contract ({'; '.join(differing)}). Undo the change, or set labels.{name}.version"
+                f" = {version + 1} to label anew; version {version} stays."
             )
 
 
@@ -135,14 +148,21 @@ def _first_difference(stored: list[str], mine: list[str]) -> str:
     if len(stored) != len(mine) and stored[: len(mine)] == mine[: len(stored)]:
         longer, more = ("now", mine) if len(mine) > len(stored) else ("stored", stored)
         short = min(len(stored), len(mine))
-        return f"stored {len(stored)}, now {len(mine)}; {longer} {len(more) - short} more, from {more[short]!r} on"
-    at = next(number for number, (old, new) in enumerate(zip(stored, mine, strict=False)) if old != new)
+        return (
+            f"stored {len(stored)}, now {len(mine)}; {longer} {len(more) - short} more, from"
+            f" {more[short]!r} on"
+        )
+    at = next(
+        number for number, (old, new) in enumerate(zip(stored, mine, strict=False)) if old != new
+    )
     order = (
         "the same names in another order"
         if sorted(stored) == sorted(mine)
         else f"stored {len(stored)}, now {len(mine)}"
     )
-    return f"stored {stored[at]!r}, now {mine[at]!r} as number {at}, the first that differs ({order})"
+    return (
+        f"stored {stored[at]!r}, now {mine[at]!r} as number {at}, the first that differs ({order})"
+    )
 
 
 def _short(value: object) -> str:
@@ -159,9 +179,12 @@ def _read_classes(folder: Storage, named: str) -> list[str]:
     content = folder.read_or_none(_classes_key(named))
     if content is None:
         raise StorageError(
-            f"{where} is gone, so nobody knows the classes of the labels beside it. Restore it from a copy."
+            f"{where} is gone, so nobody knows the classes of the labels beside it. Restore it from"
+            " a copy."
         )
     classes = unseal(content, where)["classes"]
     if digest(classes) != named:
-        raise StorageError(f"{where} holds other class names than its name says. Restore it from a copy.")
+        raise StorageError(
+            f"{where} holds other class names than its name says. Restore it from a copy."
+        )
     return list(classes)

@@ -40,7 +40,8 @@ Number = TypeVar("Number", bound=np.generic)
 
 _DISAGREEMENT = "disagreement"
 _BLOCK_NUMBERS = 1 << 20
-"""Logits that are worked on at once: 4 MiB, so that 128,000 classes a row need no second copy of the batch, and the cache serves."""
+"""Logits that are worked on at once: 4 MiB, so that 128,000 classes a row need no second copy of
+the batch, and the cache serves."""
 
 
 @dataclass
@@ -55,7 +56,8 @@ class DenseLabels:
 
 @dataclass
 class TopKLabels:
-    """Log-probabilities at one temperature: `index` (B, k) int64 into the contract's classes, `log_probs` (B, k) float32."""
+    """Log-probabilities at one temperature: `index` (B, k) int64 into the contract's classes,
+    `log_probs` (B, k) float32."""
 
     index: npt.NDArray[np.int64]
     log_probs: Float
@@ -74,36 +76,57 @@ def label_schema(contract: Contract, keys: Mapping[str, pa.DataType] | None = No
 
 def storable(outputs: Float, contract: Contract) -> Bool:
     """Which rows (B,) the encoding can hold: finite, and within the dtype's range."""
-    limit = np.finfo(np.float16 if contract.dtype == "float16" and contract.encoding != "topk" else np.float32).max
-    return np.asarray((outputs.max(axis=1) <= limit) & (outputs.min(axis=1) >= -limit))  # NaN is neither
+    limit = np.finfo(
+        np.float16 if contract.dtype == "float16" and contract.encoding != "topk" else np.float32
+    ).max
+    return np.asarray(
+        (outputs.max(axis=1) <= limit) & (outputs.min(axis=1) >= -limit)
+    )  # NaN is neither
 
 
-def encode(outputs: Float, labelled: Bool, contract: Contract, disagreement: Float | None = None) -> pa.Table:
-    """Outputs (B, width), and how far members disagree (B,) where the contract says so, to columns; rows that are not `labelled` become null."""
+def encode(
+    outputs: Float, labelled: Bool, contract: Contract, disagreement: Float | None = None
+) -> pa.Table:
+    """Outputs (B, width), and how far members disagree (B,) where the contract says so, to columns;
+    rows that are not `labelled` become null."""
     good = outputs if labelled.all() else outputs[labelled]
-    parts = _encode_topk(good, contract) if contract.encoding == "topk" else _encode_dense(good, contract)
+    parts = (
+        _encode_topk(good, contract)
+        if contract.encoding == "topk"
+        else _encode_dense(good, contract)
+    )
     if disagreement is not None:
         parts[_DISAGREEMENT] = disagreement[labelled].astype("<f4")[:, None]
     schema = label_schema(contract)
-    return pa.table([_packed(parts[field.name], labelled, field.type) for field in schema], schema=schema)
+    return pa.table(
+        [_packed(parts[field.name], labelled, field.type) for field in schema], schema=schema
+    )
 
 
 def decode(table: pa.Table, contract: Contract, temperature: float | None = None) -> SoftLabels:
-    """Columns to soft labels. `topk` needs one of its temperatures. Raises ContractError for any other."""
+    """Columns to soft labels. `topk` needs one of its temperatures. Raises ContractError for any
+    other."""
     labelled = label_validity(table, contract)
-    disagreement = _unpacked(table[_DISAGREEMENT], np.float32)[:, 0] if contract.disagreement else None
+    disagreement = (
+        _unpacked(table[_DISAGREEMENT], np.float32)[:, 0] if contract.disagreement else None
+    )
     if contract.encoding != "topk":
-        return DenseLabels(_outputs(table, contract).astype(np.float32, copy=False), labelled, disagreement)
+        return DenseLabels(
+            _outputs(table, contract).astype(np.float32, copy=False), labelled, disagreement
+        )
     if temperature not in contract.temperatures:
         raise ContractError(
-            f"{contract.labeler} keeps its top {contract.k} at temperatures {list(contract.temperatures)}, not {temperature}."
+            f"{contract.labeler} keeps its top {contract.k} at temperatures"
+            f" {list(contract.temperatures)}, not {temperature}."
         )
     if contract.dtype == "uint8":
         log_probs = to_logits(_unpacked(table["gap"], np.uint8), temperature)
     else:
         log_probs = _unpacked(table["logit"], np.float16).astype(np.float32)
         log_probs /= np.float32(temperature)
-    log_probs -= _unpacked(table["log_normalizer"], np.float32)[:, [contract.temperatures.index(temperature)]]
+    log_probs -= _unpacked(table["log_normalizer"], np.float32)[
+        :, [contract.temperatures.index(temperature)]
+    ]
     return TopKLabels(_index(table, contract), log_probs, labelled, disagreement)
 
 
@@ -132,16 +155,24 @@ def _outputs(table: pa.Table, contract: Contract) -> npt.NDArray[np.floating]:
 
 def _encode_topk(logits: Float, contract: Contract) -> dict[str, npt.NDArray[np.generic]]:
     rows = max(1, _BLOCK_NUMBERS // contract.width)
-    blocks = [_keep(logits[start : start + rows], contract) for start in range(0, max(1, len(logits)), rows)]
+    blocks = [
+        _keep(logits[start : start + rows], contract)
+        for start in range(0, max(1, len(logits)), rows)
+    ]
     index, kept, normalizers = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return _topk_parts(index, kept, normalizers, contract)
 
 
 def _topk_parts(
-    index: npt.NDArray[np.int64], kept: npt.NDArray[np.generic], normalizers: Float, contract: Contract
+    index: npt.NDArray[np.int64],
+    kept: npt.NDArray[np.generic],
+    normalizers: Float,
+    contract: Contract,
 ) -> dict[str, npt.NDArray[np.generic]]:
     names, narrow = _plane_names(contract), index.astype(np.uint32)
-    planes = {name: (narrow >> np.uint8(8 * place)).astype(np.uint8) for place, name in enumerate(names)}
+    planes = {
+        name: (narrow >> np.uint8(8 * place)).astype(np.uint8) for place, name in enumerate(names)
+    }
     return {
         **planes,
         "gap" if contract.dtype == "uint8" else "logit": kept,
@@ -149,8 +180,11 @@ def _topk_parts(
     }
 
 
-def _keep(logits: Float, contract: Contract) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.generic], Float]:
-    """Of some rows, the largest logits: where they stand, how they are stored, and the log-normalisers with them as stored."""
+def _keep(
+    logits: Float, contract: Contract
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.generic], Float]:
+    """Of some rows, the largest logits: where they stand, how they are stored, and the
+    log-normalisers with them as stored."""
     index = largest(logits, contract.k)
     with np.errstate(
         over="ignore"
@@ -165,16 +199,22 @@ def _keep(logits: Float, contract: Contract) -> tuple[npt.NDArray[np.int64], npt
         kept = np.maximum(below, np.finfo(np.float16).min).astype("<f2")
         stored = kept.astype(np.float32)
     np.put_along_axis(rest, index, stored, axis=1)
-    sums = [np.exp(rest / np.float32(temperature)).sum(axis=1) for temperature in contract.temperatures]
+    sums = [
+        np.exp(rest / np.float32(temperature)).sum(axis=1) for temperature in contract.temperatures
+    ]
     return index, kept, np.log(np.stack(sums, axis=1)).astype("<f4")
 
 
 def _index(table: pa.Table, contract: Contract) -> npt.NDArray[np.int64]:
-    highest, *lower = [_unpacked(table[name], np.uint8) for name in reversed(_plane_names(contract))]
+    highest, *lower = [
+        _unpacked(table[name], np.uint8) for name in reversed(_plane_names(contract))
+    ]
     if not lower:
         return highest.astype(np.int64)
     # in 16 bits where they suffice: half the time of shifting int64
-    index: npt.NDArray[np.unsignedinteger] = highest.astype(np.uint16 if len(lower) == 1 else np.uint32)
+    index: npt.NDArray[np.unsignedinteger] = highest.astype(
+        np.uint16 if len(lower) == 1 else np.uint32
+    )
     for plane in lower:
         index = index << np.uint8(8) | plane
     return index.astype(np.int64)
@@ -191,7 +231,9 @@ def _widths(contract: Contract) -> dict[str, int]:
 
 
 def _plane_names(contract: Contract) -> list[str]:
-    return [f"index_{number}" for number in range(max(1, ((contract.width - 1).bit_length() + 7) // 8))]
+    return [
+        f"index_{number}" for number in range(max(1, ((contract.width - 1).bit_length() + 7) // 8))
+    ]
 
 
 def _dense_name(contract: Contract) -> str:
@@ -205,19 +247,25 @@ def _float(dtype: str) -> np.dtype[np.floating]:
 def _packed(values: npt.NDArray[np.generic], labelled: Bool, kind: pa.DataType) -> pa.Array:
     """Values of the labelled rows, and nulls (of zero bytes) between them."""
     if labelled.all():
-        return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+        return pa.Array.from_buffers(
+            kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))]
+        )
     spread = np.zeros((len(labelled), *values.shape[1:]), values.dtype)
     spread[labelled] = values
     validity = pa.py_buffer(np.packbits(labelled, bitorder="little"))
     return pa.Array.from_buffers(kind, len(spread), [validity, pa.py_buffer(spread)])
 
 
-def _unpacked(column: pa.ChunkedArray, dtype: type[Number] | np.dtype[Number]) -> npt.NDArray[Number]:
+def _unpacked(
+    column: pa.ChunkedArray, dtype: type[Number] | np.dtype[Number]
+) -> npt.NDArray[Number]:
     size = column.type.byte_width
     parts = [
-        np.frombuffer(chunk.buffers()[1], np.uint8, len(chunk) * size, chunk.offset * size)
-        if len(chunk)
-        else np.empty(0, np.uint8)
+        (
+            np.frombuffer(chunk.buffers()[1], np.uint8, len(chunk) * size, chunk.offset * size)
+            if len(chunk)
+            else np.empty(0, np.uint8)
+        )
         for chunk in column.chunks
     ]
     packed = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])

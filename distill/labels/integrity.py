@@ -1,4 +1,5 @@
-"""Whether one committed fragment is whole: its commit, its data and its rejects, read and held against each other."""
+"""Whether one committed fragment is whole: its commit, its data and its rejects, read and held
+against each other."""
 
 from __future__ import annotations
 
@@ -28,7 +29,11 @@ def integrity_problem(folder: Storage, contract: Contract, line: ManifestEntry) 
         if hashlib.sha256(content).hexdigest() != line.sha256:
             return f"{folder.url(line.data)} is damaged."
         return _misfit(
-            read_data(content, contract, folder.url(line.data)), contract, line, rejects, folder.url(line.data)
+            read_data(content, contract, folder.url(line.data)),
+            contract,
+            line,
+            rejects,
+            folder.url(line.data),
         )
     except ObjectMissingError as error:
         return f"{error.url} is gone."
@@ -36,7 +41,9 @@ def integrity_problem(folder: Storage, contract: Contract, line: ManifestEntry) 
         return str(error)
 
 
-def _misfit(table: pa.Table, contract: Contract, line: ManifestEntry, rejects: int, where: str) -> str | None:
+def _misfit(
+    table: pa.Table, contract: Contract, line: ManifestEntry, rejects: int, where: str
+) -> str | None:
     """Where whole bytes still are not what the contract and the commit say."""
     if len(table) != line.rows:
         return f"{where} has {len(table)} rows, where {line.rows} were committed."

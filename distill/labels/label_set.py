@@ -2,11 +2,13 @@
 
     labels/<name>/v<N>/<pool>/contract.json  data/  rejects/  commits/  manifest/  lease.json
 
-(DESIGN §3 draws `labels/<name>/v<N>/`; a labeler over two pools writes two label sets, so the pool is one folder more.)
+(DESIGN §3 draws `labels/<name>/v<N>/`; a labeler over two pools writes two label sets, so the pool
+is one folder more.)
 
-Readers know commits and the manifest, never a listing of data. The manifest says again what the commits say, in few objects
-(`segments`); commits are listed only as long as it does not cover the pool. So a finished set is read with a request for some thousand
-fragments. State is O(fragments), in columns (`manifest`).
+Readers know commits and the manifest, never a listing of data. The manifest says again what the
+commits say, in few objects (`segments`); commits are listed only as long as it does not cover the
+pool. So a finished set is read with a request for some thousand fragments. State is O(fragments),
+in columns (`manifest`).
 """
 
 from __future__ import annotations
@@ -38,7 +40,13 @@ from distill.labels.manifest import (
     parsed_code,
 )
 from distill.labels.objects import found_attempts, newer_commits, other_attempts
-from distill.labels.pending import PendingFragments, Replaced, covered_rows, find_misplaced, find_pending
+from distill.labels.pending import (
+    PendingFragments,
+    Replaced,
+    covered_rows,
+    find_misplaced,
+    find_pending,
+)
 from distill.labels.segments import SEGMENT_ENTRIES, Segments
 from distill.pools.inventory import Inventory
 from distill.storage.base import Storage
@@ -59,7 +67,8 @@ class LabelSet:
         self._rolled = join_entries([])
         self._fresh: list[ManifestEntry] = []
         self._shards: npt.NDArray[np.int64] | None = None
-        """Whose lines are seen: the live ones of the inventory, not those that another driver has listed since."""
+        """Whose lines are seen: the live ones of the inventory, not those that another driver has
+        listed since."""
         self._rolled_at = time.monotonic()
         self._mending = False
         self._unreadable: dict[int, Replaced] = {}
@@ -69,8 +78,13 @@ class LabelSet:
 
     @cached_property
     def lines(self) -> Manifest:
-        """Committed fragments in (shard, row) order, of live shards alone where the inventory is known."""
-        table = join_entries([self._rolled, entries_table(self._fresh)]) if self._fresh else self._rolled
+        """Committed fragments in (shard, row) order, of live shards alone where the inventory is
+        known."""
+        table = (
+            join_entries([self._rolled, entries_table(self._fresh)])
+            if self._fresh
+            else self._rolled
+        )
         seen = None if self._shards is None else np.isin(table["shard"].to_numpy(), self._shards)
         return Manifest(table if seen is None or seen.all() else table.filter(pa.array(seen)))
 
@@ -78,7 +92,8 @@ class LabelSet:
     def label_hash(self) -> str:
         """Digest of the decoded columns in (shard, row) order.
 
-        A student pins it, and not the manifest's own digest: a mended fragment has the same columns, so it retrains nobody.
+        A student pins it, and not the manifest's own digest: a mended fragment has the same
+        columns, so it retrains nobody.
         """
         return self.lines.label_hash
 
@@ -87,12 +102,14 @@ class LabelSet:
         return Contract.from_body(self._body, self.folder) if self._body else None
 
     def begin(self, contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
-        """Store the contract, or refuse another one. Returns the label-set digest. Raises ContractError."""
+        """Store the contract, or refuse another one. Returns the label-set digest. Raises
+        ContractError."""
         mine = label_set_digest(contract, inventory, fragment_rows)
         if self._body is None and len(self.lines):
             raise ContractError(
-                f"{self.folder.url(CONTRACT)} is gone, so nobody knows what the {len(self.lines)} commits beside it mean. "
-                f"Restore it from a copy, or set labels.{self.name}.version = {self.version + 1} to label anew."
+                f"{self.folder.url(CONTRACT)} is gone, so nobody knows what the {len(self.lines)}"
+                " commits beside it mean. Restore it from a copy, or set"
+                f" labels.{self.name}.version = {self.version + 1} to label anew."
             )
         if self._body is None:
             contract.put(self.folder, fragment_rows=fragment_rows, label_set=mine)
@@ -105,18 +122,21 @@ class LabelSet:
         body = self._body
         if body is None:
             raise ContractError(
-                f"labels.{self.name}: nothing is labelled yet under {self.folder.uri}. Run `distill label`."
+                f"labels.{self.name}: nothing is labelled yet under {self.folder.uri}. Run `distill"
+                " label`."
             )
         contract.require(Contract.from_body(body, self.folder), self.name, self.version)
         if body["fragment_rows"] != fragment_rows:
             raise ContractError(
-                f"labels.{self.name}: stored with fragment_rows = {body['fragment_rows']}, now {fragment_rows}. "
-                f"Set it back, or set labels.{self.name}.version = {self.version + 1} to label anew."
+                f"labels.{self.name}: stored with fragment_rows = {body['fragment_rows']}, now"
+                f" {fragment_rows}. Set it back, or set labels.{self.name}.version ="
+                f" {self.version + 1} to label anew."
             )
         if body["label_set"] != label_set_digest(contract, inventory, fragment_rows):
             raise ContractError(
-                f"labels.{self.name}: stored for another inventory of pools.{inventory.pool}. "
-                f"Restore the inventory under the root, or set labels.{self.name}.version = {self.version + 1} to label anew."
+                f"labels.{self.name}: stored for another inventory of pools.{inventory.pool}."
+                f" Restore the inventory under the root, or set labels.{self.name}.version ="
+                f" {self.version + 1} to label anew."
             )
 
     def require_width(self, in_features: int) -> None:
@@ -124,29 +144,36 @@ class LabelSet:
         stored = self._contract.in_features
         if stored and stored != in_features:
             raise ContractError(
-                f"labels.{self.name}: stored for rows of {stored} numbers, now they have {in_features}. Restore the pool's first file, "
-                f"or set labels.{self.name}.version = {self.version + 1} to label anew."
+                f"labels.{self.name}: stored for rows of {stored} numbers, now they have"
+                f" {in_features}. Restore the pool's first file, or set labels.{self.name}.version"
+                f" = {self.version + 1} to label anew."
             )
 
     def require_one_origin(self) -> None:
-        """Refuse labels made on more than one kind of device or libraries: deterministic = "strict". Raises ContractError."""
+        """Refuse labels made on more than one kind of device or libraries: deterministic =
+        "strict". Raises ContractError."""
         made_on = self.lines.made_on
         if len(made_on) > 1:
             raise ContractError(
-                f'labels.{self.name}: labelled on {made_on}, which deterministic = "strict" refuses. Label all of it on one kind of '
-                f"device with the same libraries (version = {self.version + 1}), or leave `deterministic` out."
+                f'labels.{self.name}: labelled on {made_on}, which deterministic = "strict"'
+                " refuses. Label all of it on one kind of device with the same libraries (version"
+                f" = {self.version + 1}), or leave `deterministic` out."
             )
 
     def refresh(self, inventory: Inventory | None = None, *, mending: bool = False) -> LabelSet:
-        """Read the manifest, then the commits that it lacks; none are looked for where it covers the whole `inventory`.
+        """Read the manifest, then the commits that it lacks; none are looked for where it covers
+        the whole `inventory`.
 
-        Raises ContractError for commits of another label set, StorageError for damaged ones unless `mending`.
+        Raises ContractError for commits of another label set, StorageError for damaged ones unless
+        `mending`.
         """
         self._mending, self._unreadable = mending, {}
         self._rolled, self._fresh = self._segments.read(), []
         self._shards = None if inventory is None else inventory.live
         self.__dict__.pop("lines", None)
-        self._trusted = inventory is not None and covered_rows(self.lines, inventory) == inventory.rows
+        self._trusted = (
+            inventory is not None and covered_rows(self.lines, inventory) == inventory.rows
+        )
         return self if self._trusted else self._read_newer()
 
     def _read_newer(self) -> LabelSet:
@@ -161,19 +188,23 @@ class LabelSet:
                     continue
                 if self._body is not None and read.label_set != self._body["label_set"]:
                     raise ContractError(
-                        f"{self.folder.url(read.key)} belongs to another label set. Move it away, or use another root."
+                        f"{self.folder.url(read.key)} belongs to another label set. Move it away,"
+                        " or use another root."
                     )
                 self.add(read)
         self._pass_over(damaged)
         return self
 
     def _pass_over(self, damaged: list[tuple[str, int, StorageError]]) -> None:
-        """Damaged commits: those that were mended count no more; others are an error, unless they are about to be mended."""
+        """Damaged commits: those that were mended count no more; others are an error, unless they
+        are about to be mended."""
         for fragment, generation, error in damaged:
             line = self.lines.find(fragment)
             if line is None or line.generation < generation:
                 if not self._mending:
-                    raise StorageError(f"{error} Without a copy: `distill label --mend` labels its fragment anew.")
+                    raise StorageError(
+                        f"{error} Without a copy: `distill label --mend` labels its fragment anew."
+                    )
                 self._unreadable[parsed_code(fragment)] = (generation, None)
 
     def add(self, commit: Commit) -> None:
@@ -187,7 +218,8 @@ class LabelSet:
         return len(self._fresh), self._rolled_at
 
     def write_manifest(self) -> None:
-        """Roll the commits up that no segment has yet; another driver's segment is never overwritten."""
+        """Roll the commits up that no segment has yet; another driver's segment is never
+        overwritten."""
         for start in range(0, len(self._fresh), SEGMENT_ENTRIES):
             part = entries_table(self._fresh[start : start + SEGMENT_ENTRIES])
             self._segments.append(part)
@@ -200,7 +232,8 @@ class LabelSet:
             self._segments.replace(Manifest(self._rolled))
 
     def lost(self) -> list[ManifestEntry]:
-        """Committed fragments whose data or rejects are gone or of another size: one LIST held against the lines."""
+        """Committed fragments whose data or rejects are gone or of another size: one LIST held
+        against the lines."""
         lost = self._lost()
         if lost and self._trusted:  # a mend may be committed that was not rolled up
             lost = self._read_newer()._lost()
@@ -214,7 +247,9 @@ class LabelSet:
             whole &= ~rejected | found_attempts(self.folder.folder("rejects"), lines)
         return [lines[int(place)] for place in np.flatnonzero(~whole)]
 
-    def left(self, inventory: Inventory, fragment_rows: int, lost: Iterable[ManifestEntry] = ()) -> PendingFragments:
+    def left(
+        self, inventory: Inventory, fragment_rows: int, lost: Iterable[ManifestEntry] = ()
+    ) -> PendingFragments:
         """Fragments without a readable commit, and lost ones."""
         again: dict[int, Replaced] = {
             fragment_code(line.shard, line.number): (line.generation, line.sha256) for line in lost
@@ -232,7 +267,8 @@ class LabelSet:
         return integrity_problem(self.folder, self._contract, line) is not None
 
     def other_attempts(self) -> Iterator[tuple[str, int]]:
-        """Key and size of data and rejects which attempts wrote that lost, or that were mended; none of a fragment that is to be mended."""
+        """Key and size of data and rejects which attempts wrote that lost, or that were mended;
+        none of a fragment that is to be mended."""
         mended = {line.fragment for line in self.lost()}
         for kind in ("data", "rejects"):
             for entry in other_attempts(self.folder.folder(kind), self.lines):
@@ -261,22 +297,26 @@ class LabelSet:
         contract = self.read_contract()
         if contract is None:
             raise ContractError(
-                f"{self.folder.url('contract.json')} is gone, so nobody knows what the data beside it mean. Restore it."
+                f"{self.folder.url('contract.json')} is gone, so nobody knows what the data beside"
+                " it mean. Restore it."
             )
         return contract
 
     def require_complete(self, inventory: Inventory) -> None:
-        """Refuse a set that does not cover each row of each of the pool's shards exactly once. Raises ContractError."""
+        """Refuse a set that does not cover each row of each of the pool's shards exactly once.
+        Raises ContractError."""
         have = covered_rows(self.lines, inventory)
         if have < 0:
             raise ContractError(
-                f"labels.{self.name}: commits under {self.folder.uri} are of other rows than pools.{inventory.pool} "
-                f"lists. Restore the inventory, or set labels.{self.name}.version = {self.version + 1} to label anew."
+                f"labels.{self.name}: commits under {self.folder.uri} are of other rows than"
+                f" pools.{inventory.pool} lists. Restore the inventory, or set"
+                f" labels.{self.name}.version = {self.version + 1} to label anew."
             )
         if have != inventory.rows:
             raise ContractError(
-                f"labels.{self.name}: {have:,} of {inventory.rows:,} rows of pools.{inventory.pool} are labelled "
-                f"under {self.folder.uri}. Run `distill label` again; it labels only what is missing."
+                f"labels.{self.name}: {have:,} of {inventory.rows:,} rows of pools.{inventory.pool}"
+                f" are labelled under {self.folder.uri}. Run `distill label` again; it labels only"
+                " what is missing."
             )
 
     @cached_property
@@ -296,6 +336,7 @@ class LabelSet:
         content = self.folder.read_or_none(key)
         if content is None:
             raise StorageError(
-                f"{self.folder.url(key)} was listed and is gone. Nobody but gc may delete; restore it from a copy."
+                f"{self.folder.url(key)} was listed and is gone. Nobody but gc may delete; restore"
+                " it from a copy."
             )
         return Commit.from_bytes(content, self.folder.url(key))

@@ -1,8 +1,11 @@
-"""An advisory lease: a second driver on the same label set is refused by name. Correctness does not rest on it, but on commits.
+"""An advisory lease: a second driver on the same label set is refused by name. Correctness does not
+rest on it, but on commits.
 
-The holder writes `lease.json` and beats: it writes it anew every `BEAT_SECONDS`. Whoever finds one looks at the holder, not at clocks: a
-process of this machine is alive or it is not; a lease of another machine is watched for `WATCH_SECONDS`, and only one that did not
-beat meanwhile is taken over. So a driver that was killed may be started again at once where it ran, and after a minute elsewhere.
+The holder writes `lease.json` and beats: it writes it anew every `BEAT_SECONDS`. Whoever finds one
+looks at the holder, not at clocks: a process of this machine is alive or it is not; a lease of
+another machine is watched for `WATCH_SECONDS`, and only one that did not beat meanwhile is taken
+over. So a driver that was killed may be started again at once where it ran, and after a minute
+elsewhere.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ _LOOK_SECONDS = 2.0
 
 @contextlib.contextmanager
 def hold_lease(folder: Storage, what: str) -> Iterator[None]:
-    """Hold the lease of the label set in `folder`; `what` names it in messages. Raises BusyError where somebody else holds it."""
+    """Hold the lease of the label set in `folder`; `what` names it in messages. Raises BusyError
+    where somebody else holds it."""
     mine = {
         "holder": uuid.uuid4().hex,
         "host": platform.node(),
@@ -73,7 +77,10 @@ def _take_over(folder: Storage, what: str, mine: dict[str, Any]) -> None:
                 raise BusyError(_told(folder, what, found))
     folder.put(LEASE, _content(mine, 0))
     if _holder(folder) != mine["holder"]:
-        raise BusyError(f"{what}: another driver took {folder.url(LEASE)} at the same moment. Leave the work to it.")
+        raise BusyError(
+            f"{what}: another driver took {folder.url(LEASE)} at the same moment. Leave the work"
+            " to it."
+        )
 
 
 def _beat(folder: Storage, what: str, mine: dict[str, Any], over: threading.Event) -> None:
@@ -83,7 +90,9 @@ def _beat(folder: Storage, what: str, mine: dict[str, Any], over: threading.Even
         try:
             if _holder(folder) not in (mine["holder"], None):
                 log.warning(
-                    "%s: another driver took the lease over. Both go on; each fragment is committed once.", what
+                    "%s: another driver took the lease over. Both go on; each fragment is committed"
+                    " once.",
+                    what,
                 )
                 return
             folder.put(LEASE, _content(mine, number))
@@ -113,18 +122,26 @@ def _by(lease: dict[str, Any]) -> str:
 
 
 def _told(folder: Storage, what: str, lease: dict[str, Any]) -> str:
-    return f"{what}: {_by(lease)}. Wait for it or end it; if it is surely gone, delete {folder.url(LEASE)}."
+    return (
+        f"{what}: {_by(lease)}. Wait for it or end it; if it is surely gone, delete"
+        f" {folder.url(LEASE)}."
+    )
 
 
 def _machine() -> str:
-    """This boot of this machine, and the processes that this one can see there (a container sees its own)."""
+    """This boot of this machine, and the processes that this one can see there (a container sees
+    its own)."""
     with contextlib.suppress(OSError):
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
+        return (
+            f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+            f" {os.readlink('/proc/self/ns/pid')}"
+        )
     return platform.node()
 
 
 def _started(pid: int) -> str | None:
-    """When a process was started; None where it is gone. A number that was given out again starts at another time."""
+    """When a process was started; None where it is gone. A number that was given out again starts
+    at another time."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except FileNotFoundError:

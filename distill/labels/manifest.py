@@ -1,8 +1,9 @@
-"""The committed fragments of one label set, in columns: the highest generation of each, in (shard, row) order.
+"""The committed fragments of one label set, in columns: the highest generation of each, in (shard,
+row) order.
 
-A `Line` is an object of half a kilobyte; two hundred thousand of them would be a hundred megabytes. So lines live in an Arrow table
-(about 190 bytes each) and become objects only while somebody looks at them. A fragment is known by one integer, its *code*:
-shard · 2²⁴ + its number within the shard.
+A `Line` is an object of half a kilobyte; two hundred thousand of them would be a hundred megabytes.
+So lines live in an Arrow table (about 190 bytes each) and become objects only while somebody looks
+at them. A fragment is known by one integer, its *code*: shard · 2²⁴ + its number within the shard.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ _NUMBER_BITS = 24
 _HEX = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_binary(field.type))
 _PACKED = pa.schema(
     [
-        field.with_type(pa.dictionary(pa.int32(), pa.string())) if pa.types.is_string(field.type) else field
+        (
+            field.with_type(pa.dictionary(pa.int32(), pa.string()))
+            if pa.types.is_string(field.type)
+            else field
+        )
         for field in MANIFEST
     ]
 )
@@ -82,7 +87,11 @@ class Manifest(Sequence[ManifestEntry]):
         self._table = join_entries([table])
         codes = fragment_codes(self._integers("shard"), self._integers("number"))
         order = np.lexsort((self._integers("generation"), codes))
-        last = np.append(codes[order][1:] != codes[order][:-1], True) if len(order) else np.zeros(0, np.bool_)
+        last = (
+            np.append(codes[order][1:] != codes[order][:-1], True)
+            if len(order)
+            else np.zeros(0, np.bool_)
+        )
         self._order = order[last]
         self.codes = codes[self._order]
         """Of each line's fragment, ascending."""
@@ -117,7 +126,9 @@ class Manifest(Sequence[ManifestEntry]):
         column = self._table[name].combine_chunks()
         array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
         width = array.type.byte_width
-        values: npt.NDArray[np.uint8] = np.frombuffer(array.buffers()[1], np.uint8).reshape(-1, width)
+        values: npt.NDArray[np.uint8] = np.frombuffer(array.buffers()[1], np.uint8).reshape(
+            -1, width
+        )
         chosen: npt.NDArray[np.uint8] = values[array.offset :][: len(array)][self._order]
         return chosen
 
@@ -150,7 +161,9 @@ class Manifest(Sequence[ManifestEntry]):
 
     def of_shard(self, shard: int) -> list[ManifestEntry]:
         """The lines of one shard, in row order."""
-        first, last = np.searchsorted(self.codes, [shard << _NUMBER_BITS, (shard + 1) << _NUMBER_BITS])
+        first, last = np.searchsorted(
+            self.codes, [shard << _NUMBER_BITS, (shard + 1) << _NUMBER_BITS]
+        )
         return self[int(first) : int(last)]
 
     @cached_property
@@ -172,15 +185,20 @@ class Manifest(Sequence[ManifestEntry]):
 
 
 def join_entries(tables: Iterable[pa.Table]) -> pa.Table:
-    """Tables of lines as one without chunks. A text has few distinct values: it takes four bytes a line instead of a hundred."""
-    packed = [table if table.schema == _PACKED else table.cast(_PACKED) for table in tables if len(table)]
+    """Tables of lines as one without chunks. A text has few distinct values: it takes four bytes a
+    line instead of a hundred."""
+    packed = [
+        table if table.schema == _PACKED else table.cast(_PACKED) for table in tables if len(table)
+    ]
     joined = pa.concat_tables(packed or [_PACKED.empty_table()])
     del packed
     if all(column.num_chunks == 1 for column in joined.columns):
         return joined
     columns, whole = joined.unify_dictionaries().columns, []
     del joined
-    while columns:  # one by one, so that what is joined and what it was joined from do not both lie in memory
+    while (
+        columns
+    ):  # one by one, so that what is joined and what it was joined from do not both lie in memory
         whole.append(columns.pop(0).combine_chunks())
     return pa.Table.from_arrays(whole, schema=_PACKED)
 
@@ -195,7 +213,10 @@ def entries_table(lines: Iterable[ManifestEntry]) -> pa.Table:
 
 def table_entries(table: pa.Table) -> list[ManifestEntry]:
     """The inverse of `entries_table`."""
-    return [ManifestEntry(**{**row, **{name: row[name].hex() for name in _HEX}}) for row in table.to_pylist()]
+    return [
+        ManifestEntry(**{**row, **{name: row[name].hex() for name in _HEX}})
+        for row in table.to_pylist()
+    ]
 
 
 def fragment_codes(shard: npt.NDArray[Any], number: npt.NDArray[Any]) -> Integers:

@@ -1,4 +1,5 @@
-"""What lies in a label set's folders, held against its lines: listings are read page by page and never kept whole."""
+"""What lies in a label set's folders, held against its lines: listings are read page by page and
+never kept whole."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ def found_attempts(
         places = lines.places(_codes(listed))
         same = places >= 0
         if same.any():
-            names = np.frombuffer(b"".join(bytes.fromhex(said[2]) for _, said in listed), np.uint8).reshape(-1, 16)
+            names = np.frombuffer(
+                b"".join(bytes.fromhex(said[2]) for _, said in listed), np.uint8
+            ).reshape(-1, 16)
             same &= (attempts[places] == names).all(axis=1)
         if sizes is not None and same.any():
             same &= sizes[places] == np.array([entry.size_bytes for entry, _ in listed])
@@ -53,7 +56,9 @@ def other_attempts(folder: Storage, lines: Manifest) -> Iterator[ObjectMeta]:
                 yield entry
 
 
-def _listed(folder: Storage, name: re.Pattern[str]) -> Iterator[list[tuple[ObjectMeta, re.Match[str]]]]:
+def _listed(
+    folder: Storage, name: re.Pattern[str]
+) -> Iterator[list[tuple[ObjectMeta, re.Match[str]]]]:
     """Objects of that name, some thousand at a time; what is named otherwise is not ours."""
     ours = ((entry, said) for entry in folder.walk() if (said := name.fullmatch(entry.key)))
     while part := list(itertools.islice(ours, _AT_ONCE)):

@@ -42,14 +42,26 @@ class PendingFragments:
         return int(self.cut.rows[self.places].sum())
 
     def __iter__(self) -> Iterator[tuple[Shard, WriteIntent, int | None]]:
-        """Shard, claim and large row group of each, in (shard, row) order; those labelled again in the next generation."""
+        """Shard, claim and large row group of each, in (shard, row) order; those labelled again in
+        the next generation."""
         cut, shard = self.cut, None
         for first in range(0, len(self.places), _AT_ONCE):
             part = self.places[first : first + _AT_ONCE]
-            columns = (column[part].tolist() for column in (cut.shard, cut.number, cut.start, cut.rows, cut.group))
+            columns = (
+                column[part].tolist()
+                for column in (cut.shard, cut.number, cut.start, cut.rows, cut.group)
+            )
             for mine, number, start, rows, group in zip(*columns, strict=True):
-                shard = shard if shard is not None and shard.number == mine else self.inventory.shard(mine)
-                yield shard, self._claim(shard, number, start, rows), None if group == WHOLE else group
+                shard = (
+                    shard
+                    if shard is not None and shard.number == mine
+                    else self.inventory.shard(mine)
+                )
+                yield (
+                    shard,
+                    self._claim(shard, number, start, rows),
+                    None if group == WHOLE else group,
+                )
 
     def _claim(self, shard: Shard, number: int, start: int, rows: int) -> WriteIntent:
         generation, replaces = self.again.get(fragment_code(shard.number, number), (-1, None))
@@ -63,10 +75,14 @@ def find_pending(
     cut = inventory.fragment_table(fragment_rows)
     codes = fragment_codes(cut.shard, cut.number)
     missing = lines.places(codes) < 0
-    return PendingFragments(inventory, cut, np.flatnonzero(missing | np.isin(codes, list(again))), again)
+    return PendingFragments(
+        inventory, cut, np.flatnonzero(missing | np.isin(codes, list(again))), again
+    )
 
 
-def find_misplaced(lines: Manifest, inventory: Inventory, fragment_rows: int) -> Iterator[ManifestEntry]:
+def find_misplaced(
+    lines: Manifest, inventory: Inventory, fragment_rows: int
+) -> Iterator[ManifestEntry]:
     """Lines of other rows than the fragment that they name, or of another file than its shard."""
     cut = inventory.fragment_table(fragment_rows)
     codes = fragment_codes(cut.shard, cut.number)
@@ -80,12 +96,15 @@ def find_misplaced(lines: Manifest, inventory: Inventory, fragment_rows: int) ->
 
 
 def covered_rows(lines: Manifest, inventory: Inventory) -> int:
-    """Rows that lines cover, each once; −1 where a line is of rows that the inventory does not list, or two overlap."""
+    """Rows that lines cover, each once; −1 where a line is of rows that the inventory does not
+    list, or two overlap."""
     limits = np.append(inventory.shard_rows, 0)
     shard = np.minimum(lines.column("shard"), len(limits) - 1)
     start, stop = lines.column("start"), lines.column("start") + lines.column("rows")
     overlapping = ((shard[1:] == shard[:-1]) & (start[1:] < stop[:-1])).any()
-    wrong = overlapping or (stop > limits[shard]).any() or not _of_listed_files(lines, inventory).all()
+    wrong = (
+        overlapping or (stop > limits[shard]).any() or not _of_listed_files(lines, inventory).all()
+    )
     return -1 if wrong else lines.rows
 
 

@@ -18,7 +18,12 @@ import numpy.typing as npt
 
 _CODES = np.arange(256)
 _LINEAR = 32
-BELOW = np.where(_CODES < _LINEAR, _CODES, (_LINEAR + _CODES % _LINEAR) * 2.0 ** (_CODES // _LINEAR - 1)) / 16
+BELOW = (
+    np.where(
+        _CODES < _LINEAR, _CODES, (_LINEAR + _CODES % _LINEAR) * 2.0 ** (_CODES // _LINEAR - 1)
+    )
+    / 16
+)
 """How far below the largest logit each code stands, in nats."""
 
 _MANTISSA_BITS = 5
@@ -31,11 +36,13 @@ _TO_CODE = np.uint32(((1 << (_DROPPED_BITS - 1)) - (_FIRST_OCTAVE << _DROPPED_BI
 
 
 def to_gaps(below: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Distances below the row's largest logit (B, k), growing from 0 along each row, to differences of codes (B, k).
+    """Distances below the row's largest logit (B, k), growing from 0 along each row, to differences
+    of codes (B, k).
 
-    In the bits of a float32, adding half a step carries from the mantissa into the exponent, which rounds to the nearest code across
-    octaves. What lies below 2 has the steps of 2 to 4, so it is moved there and back. (By float16, which is cast number by number, and
-    with the differences taken row by row: three times as long.)
+    In the bits of a float32, adding half a step carries from the mantissa into the exponent, which
+    rounds to the nearest code across octaves. What lies below 2 has the steps of 2 to 4, so it is
+    moved there and back. (By float16, which is cast number by number, and with the differences
+    taken row by row: three times as long.)
     """
     linear = below < 2
     bits = (below + linear * np.float32(2)).view(np.uint32)

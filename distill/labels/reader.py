@@ -4,9 +4,10 @@
     for table in labels.decoded(temperature=4):      # a table a fragment, in (shard, row) order
         table["shard"], table["row"], table["index"], table["log_prob"]
 
-Every table begins with `shard` (the file's key below the pool's folder) and `row` (its number in that file), which address the row of the
-pool; then the pool's keys; then the labels, null where the row was rejected. Digests are checked before anything is decoded.
-FORMAT.md tells the same to readers without us.
+Every table begins with `shard` (the file's key below the pool's folder) and `row` (its number in
+that file), which address the row of the pool; then the pool's keys; then the labels, null where the
+row was rejected. Digests are checked before anything is decoded. FORMAT.md tells the same to
+readers without us.
 """
 
 from __future__ import annotations
@@ -64,20 +65,25 @@ class StoredLabels:
         return self._labels.folder.uri
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """The columns as they are stored, a table a fragment. Raises StorageError for lost or damaged data."""
+        """The columns as they are stored, a table a fragment. Raises StorageError for lost or
+        damaged data."""
         for line in self._labels.lines:
             labels = self._labels.read(line)
             shard = pa.DictionaryArray.from_arrays(
                 np.zeros(line.rows, np.int32), [self._inventory.shard(line.shard).key]
             )
             row = pa.array(np.arange(line.start, line.start + line.rows))
-            yield pa.table([shard, row, *labels.columns], names=["shard", "row", *labels.column_names])
+            yield pa.table(
+                [shard, row, *labels.columns], names=["shard", "row", *labels.column_names]
+            )
 
     def decoded(self, temperature: float | None = None) -> Iterator[pa.Table]:
         """Labels as numbers, a table a fragment: fixed-size lists, null where rejected.
 
-        `topk`: `index` (int64) and `log_prob` (float32) at one of the declared temperatures; it may be left out where one is declared.
-        `dense`: `logits`; `value`: `value`, both float32. Of an ensemble: `disagreement` too, one float32. Raises ContractError for another temperature, StorageError as above.
+        `topk`: `index` (int64) and `log_prob` (float32) at one of the declared temperatures; it may
+        be left out where one is declared. `dense`: `logits`; `value`: `value`, both float32. Of an
+        ensemble: `disagreement` too, one float32. Raises ContractError for another temperature,
+        StorageError as above.
         """
         if temperature is None and len(self.contract.temperatures) == 1:
             temperature = self.contract.temperatures[0]
@@ -88,19 +94,24 @@ class StoredLabels:
             for name, values in _numbers(soft, stored[0]).items():
                 table = table.append_column(name, _lists(values, soft.labelled))
             if soft.disagreement is not None:
-                table = table.append_column("disagreement", pa.array(soft.disagreement, mask=~soft.labelled))
+                table = table.append_column(
+                    "disagreement", pa.array(soft.disagreement, mask=~soft.labelled)
+                )
             yield table
 
 
 def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> StoredLabels:
     """The label set in the folder `labels/<name>/v<N>/<pool>` below a root, a path or a URI.
 
-    Raises ContractError where nothing is labelled there, or where rows are missing and not `partial`; StorageError for damage.
+    Raises ContractError where nothing is labelled there, or where rows are missing and not
+    `partial`; StorageError for damage.
     """
     parts = os.fspath(path).rstrip("/").split("/")
     name, version, pool = (["", "", "", *parts])[-3:]
     if len(parts) < _LEVELS or not version.removeprefix("v").isdigit():
-        raise ContractError(f"{path} is no label set. Give the folder labels/NAME/vN/POOL below a job's root.")
+        raise ContractError(
+            f"{path} is no label set. Give the folder labels/NAME/vN/POOL below a job's root."
+        )
     folder = open_storage("/".join(parts))
     inventory = read_inventory(open_storage("/".join(parts[:-_LEVELS]) or "."), pool, "")
     labels = LabelSet(folder, name, int(version.removeprefix("v"))).refresh(inventory)
@@ -108,13 +119,15 @@ def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> Store
     if contract is None or inventory is None:
         gone = "contract.json" if contract is None else f"inventories/{pool}"
         raise ContractError(
-            f"{path} is no label set: {gone} is not there. Give the folder labels/NAME/vN/POOL below a job's root."
+            f"{path} is no label set: {gone} is not there. Give the folder labels/NAME/vN/POOL"
+            " below a job's root."
         )
     found = StoredLabels(labels, contract, inventory)
     if not found.complete and not partial:
         raise ContractError(
-            f"{path} is not complete: {found.rows:,} of {found.pool_rows:,} rows are labelled. Run `distill label` again, which labels only what "
-            f"is missing, or read what there is with open(…, partial=True)."
+            f"{path} is not complete: {found.rows:,} of {found.pool_rows:,} rows are labelled. Run"
+            " `distill label` again, which labels only what is missing, or read what there is with"
+            " open(…, partial=True)."
         )
     return found
 

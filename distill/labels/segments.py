@@ -1,10 +1,12 @@
 """The manifest in storage: immutable numbered segments of lines, each claimed by a conditional put.
 
-A long job writes a segment a minute, so a finished one would be read in many small pieces; `replace` then writes its lines in few, and
-the last of these says instead of which earlier ones they stand. What was written stays (only gc deletes), and a reader, who begins with
-the newest, passes over what a later segment stands for. That one is written last, and it never speaks for a segment that its writer had
-not read: so a kill between two writes, or a second driver, loses nothing. A damaged segment is as good as none, since the commits say
-the same; `replace` stands in for it too.
+A long job writes a segment a minute, so a finished one would be read in many small pieces;
+`replace` then writes its lines in few, and the last of these says instead of which earlier ones
+they stand. What was written stays (only gc deletes), and a reader, who begins with the newest,
+passes over what a later segment stands for. That one is written last, and it never speaks for a
+segment that its writer had not read: so a kill between two writes, or a second driver, loses
+nothing. A damaged segment is as good as none, since the commits say the same; `replace` stands in
+for it too.
 """
 
 from __future__ import annotations
@@ -77,17 +79,27 @@ class Segments:
         note = f"0-{first_gap - 1}" if first_gap else ""
         starts = list(range(0, len(lines), _MOST_LINES)) or [0]
         for start in starts:
-            self._write(lines.table(start, start + _MOST_LINES), note if start == starts[-1] else "")
+            self._write(
+                lines.table(start, start + _MOST_LINES), note if start == starts[-1] else ""
+            )
         self._spoken_for.update(range(first_gap))
         self.damaged = []
 
     def superseded(self) -> list[tuple[str, int]]:
         """Key and size of segments that others stand for: garbage."""
-        return [(each.key, each.size_bytes) for each in self._known if each.number in self._spoken_for]
+        return [
+            (each.key, each.size_bytes) for each in self._known if each.number in self._spoken_for
+        ]
 
     def _read_listed(self) -> pa.Table:
-        self._known, self.damaged, self._spoken_for = sorted(self._listed(), key=lambda each: each.number), [], set()
-        joined = join_entries(self._newest_first())  # nobody else holds the pieces, so they go while they are joined
+        self._known, self.damaged, self._spoken_for = (
+            sorted(self._listed(), key=lambda each: each.number),
+            [],
+            set(),
+        )
+        joined = join_entries(
+            self._newest_first()
+        )  # nobody else holds the pieces, so they go while they are joined
         pa.default_memory_pool().release_unused()
         return joined
 
@@ -115,7 +127,9 @@ class Segments:
         except ObjectMissingError:
             raise
         except StorageError as error:
-            log.warning("%s Its commits are read instead; the next `distill label` writes it anew.", error)
+            log.warning(
+                "%s Its commits are read instead; the next `distill label` writes it anew.", error
+            )
             self.damaged.append(where)
             return None
 

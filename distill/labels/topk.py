@@ -1,7 +1,9 @@
-"""The k largest of each row, in order; among equals the lowest index, which a partition alone leaves to the CPU.
+"""The k largest of each row, in order; among equals the lowest index, which a partition alone
+leaves to the CPU.
 
-The k-th largest of the maxima of strided groups is a bound that k numbers reach. What reaches it is little more than k numbers a row, and only that
-is sorted. The bound of 16 among 128,000 classes takes 28 µs a row, where argpartition takes 180 and copies the whole batch, as int64 too.
+The k-th largest of the maxima of strided groups is a bound that k numbers reach. What reaches it is
+little more than k numbers a row, and only that is sorted. The bound of 16 among 128,000 classes
+takes 28 µs a row, where argpartition takes 180 and copies the whole batch, as int64 too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The chunks of one source, decoded once where they fit: in memory up to `CACHE_BYTES`, then on this machine's disk where the source lies elsewhere."""
+"""The chunks of one source, decoded once where they fit: in memory up to `CACHE_BYTES`, then on
+this machine's disk where the source lies elsewhere."""
 
 from __future__ import annotations
 

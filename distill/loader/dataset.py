@@ -90,7 +90,11 @@ class Dataset:
     @property
     def remote(self) -> bool:
         """Whether any of it is read from elsewhere than this machine's disk."""
-        labels = [each.folder.uri for column in self.columns.values() for each in getattr(column, "sets", ())]
+        labels = [
+            each.folder.uri
+            for column in self.columns.values()
+            for each in getattr(column, "sets", ())
+        ]
         return any(map(is_remote, [*(inventory.uri for inventory in self.inventories), *labels]))
 
     @property
@@ -112,16 +116,19 @@ class Dataset:
 
     @property
     def block_rows(self) -> int:
-        """Rows of a block (`Sampler`): about half of those whose row groups `pool.held` keeps decoded, since lanes do not end a block together."""
+        """Rows of a block (`Sampler`): about half of those whose row groups `pool.held` keeps
+        decoded, since lanes do not end a block together."""
         return max(1, CACHE_BYTES // 2 // self.row_bytes)
 
     def fitting(self, rows: int, lanes: int = 1) -> int:
         """At most so many rows a chunk, and no more than memory holds of each lane's."""
-        return max(1, min(rows, min(CHUNK_BYTES, FEED_BYTES // (lanes * _LANE_CHUNKS)) // self.row_bytes))
+        return max(
+            1, min(rows, min(CHUNK_BYTES, FEED_BYTES // (lanes * _LANE_CHUNKS)) // self.row_bytes)
+        )
 
     def chunks(self, most_rows: int) -> list[Chunk]:
-        """Every row once, in (pool, shard, row) order, as many in a chunk as memory is meant to hold: for passes in which the order of training
-        does not matter."""
+        """Every row once, in (pool, shard, row) order, as many in a chunk as memory is meant to
+        hold: for passes in which the order of training does not matter."""
         return [
             Chunk(number, fragment.shard.number, fragment.start, fragment.rows)
             for number, inventory in enumerate(self.inventories)
@@ -129,12 +136,17 @@ class Dataset:
         ]
 
     def load(self, chunk: Chunk) -> Arrays:
-        """The arrays of one chunk, not to be written to. Raises PoolError, StorageError, ContractError."""
+        """The arrays of one chunk, not to be written to. Raises PoolError, StorageError,
+        ContractError."""
         taken, decoded = self._read(chunk)
         usable = _usable(chunk.rows, decoded.rejected | taken.rejected)
         arrays: Arrays = {"features": self._features(decoded), "row": self._row_numbers(chunk)}
         for name, column in self.columns.items():
-            made = _target(taken.table, column) if isinstance(column, TargetColumn) else self._labels(chunk, column)
+            made = (
+                _target(taken.table, column)
+                if isinstance(column, TargetColumn)
+                else self._labels(chunk, column)
+            )
             made["weight"] = np.multiply(made["weight"], usable, dtype=np.float32)
             arrays |= {f"{name}.{key}": values for key, values in made.items()}
         for name, values in arrays.items():
@@ -152,8 +164,16 @@ class Dataset:
         return ngram_places(decoded.values, self.ngrams)
 
     def _read(self, chunk: Chunk) -> tuple[RowBatch, Rows]:
-        targets = [column.name for column in self.columns.values() if isinstance(column, TargetColumn)]
-        rows, wanted = range(chunk.start, chunk.start + chunk.rows), (*self.features.columns, *targets)
+        targets = [
+            column.name for column in self.columns.values() if isinstance(column, TargetColumn)
+        ]
+        rows, wanted = (
+            range(chunk.start, chunk.start + chunk.rows),
+            (
+                *self.features.columns,
+                *targets,
+            ),
+        )
         taken = read_chunk(self.inventories[chunk.pool], chunk.shard, rows, wanted)
         return taken, decode_features(taken.table, self.features, self.width)
 
@@ -172,7 +192,9 @@ class Dataset:
         soft = decode(_rows_of(column.sets[chunk.pool], chunk), column.contract, column.temperature)
         weight = soft.labelled.astype(np.float32)
         if column.row_weight is not None:
-            weight *= row_weights(soft, column.row_weight, column.contract, column.temperature, column.class_weights)
+            weight *= row_weights(
+                soft, column.row_weight, column.contract, column.temperature, column.class_weights
+            )
         if isinstance(soft, DenseLabels):
             return {"outputs": soft.outputs, "weight": weight}
         return {"index": soft.index, "log_probs": soft.log_probs, "weight": weight}
@@ -182,13 +204,17 @@ def _rows_of(labels: LabelSet, chunk: Chunk) -> pa.Table:
     """The label rows of one chunk, wherever the set's own fragments end."""
     parts: list[pa.Table] = []
     for line in labels.lines.of_shard(chunk.shard):
-        start, stop = max(line.start, chunk.start), min(line.start + line.rows, chunk.start + chunk.rows)
+        start, stop = (
+            max(line.start, chunk.start),
+            min(line.start + line.rows, chunk.start + chunk.rows),
+        )
         if start < stop:
             table = labels.read(line) if stop - start == line.rows else _held(labels, line)
             parts.append(table.slice(start - line.start, stop - start))
     if sum(map(len, parts)) != chunk.rows:
         raise ContractError(
-            f"labels.{labels.name}: rows {chunk.start}–{chunk.start + chunk.rows - 1} of shard {chunk.shard} are not all labelled. Run `distill label`."
+            f"labels.{labels.name}: rows {chunk.start}–{chunk.start + chunk.rows - 1} of shard"
+            f" {chunk.shard} are not all labelled. Run `distill label`."
         )
     return pa.concat_tables(parts)
 
@@ -198,7 +224,9 @@ _labels: RowCache[pa.Table] = RowCache(CACHE_BYTES)
 
 def _held(labels: LabelSet, line: ManifestEntry) -> pa.Table:
     """A fragment of which several chunks take parts."""
-    return _labels.get((labels.folder.uri, line.data), lambda: labels.read(line), lambda table: int(table.nbytes))
+    return _labels.get(
+        (labels.folder.uri, line.data), lambda: labels.read(line), lambda table: int(table.nbytes)
+    )
 
 
 def _target(table: pa.Table, column: TargetColumn) -> Arrays:

@@ -1,12 +1,16 @@
-"""Decoded chunks on this machine's disk, for pools and label sets that lie elsewhere: a later epoch reads them here.
+"""Decoded chunks on this machine's disk, for pools and label sets that lie elsewhere: a later epoch
+reads them here.
 
     <folder>/<one a process>/lock  0  1  2 …
 
-The folder is `distill-chunks-<user>` below `DISTILL_CACHE`, or else where this machine keeps temporary files (`TMPDIR`). A file is the bytes
-of a chunk's arrays, end to end; what they are, and their digest, the process keeps to itself, so that no file is believed for what it says.
-The process holds the lock of its own folder; a folder whose lock nobody holds was left by a process that was killed, and the next one deletes it.
+The folder is `distill-chunks-<user>` below `DISTILL_CACHE`, or else where this machine keeps
+temporary files (`TMPDIR`). A file is the bytes of a chunk's arrays, end to end; what they are, and
+their digest, the process keeps to itself, so that no file is believed for what it says. The process
+holds the lock of its own folder; a folder whose lock nobody holds was left by a process that was
+killed, and the next one deletes it.
 
-It never fails a training: a disk that is full, or a file that is gone or damaged, is told once, and the chunk is read from where it came from.
+It never fails a training: a disk that is full, or a file that is gone or damaged, is told once, and
+the chunk is read from where it came from.
 """
 
 from __future__ import annotations
@@ -136,7 +140,8 @@ def _usual_folder() -> Path:
 
 
 def _begun(above: Path) -> tuple[Path | None, FileLock | None]:
-    """A folder of this process's own and its lock; what killed processes left goes. Nothing where the disk does not let us."""
+    """A folder of this process's own and its lock; what killed processes left goes. Nothing where
+    the disk does not let us."""
     try:
         above.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(above / "lock", timeout=60):  # nobody sweeps while another begins

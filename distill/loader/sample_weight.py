@@ -1,5 +1,5 @@
-"""How much each row counts within a term's mean: by how far an ensemble's members agree on it, by how sure the labeler is of it, or by how rare its
-class is."""
+"""How much each row counts within a term's mean: by how far an ensemble's members agree on it, by
+how sure the labeler is of it, or by how rare its class is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ Weights = npt.NDArray[np.float32]
 
 
 def balancing_weights(counts: npt.NDArray[np.int64], power: float) -> tuple[float, ...]:
-    """(n / (C · n_c)) ** power of each class: with power 1 all classes have the same sum over the rows. 0 for a class that no row has."""
+    """(n / (C · n_c)) ** power of each class: with power 1 all classes have the same sum over the
+    rows. 0 for a class that no row has."""
     share = counts.sum() / (len(counts) * np.maximum(counts, 1))
     return tuple(np.where(counts > 0, share**power, 0.0).tolist())
 
@@ -26,7 +27,8 @@ def row_weights(
     temperature: float | None,
     class_weights: tuple[float, ...] | None = None,
 ) -> Weights:
-    """(B,), between 0 and 1, or as `class_weights` have it. `temperature` is that of the labels, 1 where they have none."""
+    """(B,), between 0 and 1, or as `class_weights` have it. `temperature` is that of the labels, 1
+    where they have none."""
     if isinstance(spec, ClassBalance):
         assert class_weights is not None
         best = soft.outputs.argmax(axis=1) if isinstance(soft, DenseLabels) else soft.index[:, 0]

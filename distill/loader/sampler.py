@@ -1,14 +1,18 @@
-"""In which order rows are seen: a pure function of (seed, epoch, step) over pinned row ranges, the same for any number of workers.
+"""In which order rows are seen: a pure function of (seed, epoch, step) over pinned row ranges, the
+same for any number of workers.
 
-A global batch is L fixed *lanes*. A source's rows are cut into near-equal chunks, each dealt to the lane with the fewest rows, so that
-all lanes end together and all rows weigh alike; each epoch a lane permutes its chunks, and rows within windows of a few chunks, so every
-chunk is read once an epoch with bounded memory. Worker r of W takes the lanes ≡ r (mod W). A lane that ends early gives padding (row −1),
-so that every batch has the same shape.
+A global batch is L fixed *lanes*. A source's rows are cut into near-equal chunks, each dealt to the
+lane with the fewest rows, so that all lanes end together and all rows weigh alike; each epoch a
+lane permutes its chunks, and rows within windows of a few chunks, so every chunk is read once an
+epoch with bounded memory. Worker r of W takes the lanes ≡ r (mod W). A lane that ends early gives
+padding (row −1), so that every batch has the same shape.
 
-Chunks follow row groups, so that none is decoded for two of them where there are many. A row group that is larger than a chunk is decoded for
-all its chunks at once: each epoch permutes the row groups, the same for all lanes, and takes them in *blocks* of about `block_rows` rows, which
-memory holds decoded; within a block a lane permutes its chunks freely. So a worker decodes each of them about once an epoch, not once a chunk
-(16 groups of 8 chunks each, where memory holds two: 16–17 decoded an epoch, 94–104 without blocks), and a pool that fits is one block.
+Chunks follow row groups, so that none is decoded for two of them where there are many. A row group
+that is larger than a chunk is decoded for all its chunks at once: each epoch permutes the row
+groups, the same for all lanes, and takes them in *blocks* of about `block_rows` rows, which memory
+holds decoded; within a block a lane permutes its chunks freely. So a worker decodes each of them
+about once an epoch, not once a chunk (16 groups of 8 chunks each, where memory holds two: 16–17
+decoded an epoch, 94–104 without blocks), and a pool that fits is one block.
 """
 
 from __future__ import annotations
@@ -43,7 +47,8 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Window:
-    """Some chunks of one lane, and the order of their rows: positions into the chunks laid end to end."""
+    """Some chunks of one lane, and the order of their rows: positions into the chunks laid end to
+    end."""
 
     chunks: tuple[Chunk, ...]
     positions: npt.NDArray[np.int64]
@@ -64,8 +69,12 @@ class Sampler:
     @cached_property
     def digest(self) -> str:
         """Says which order this is: positions of one mean nothing in another."""
-        cut = [(chunk.pool, chunk.shard, chunk.start, chunk.rows, chunk.group) for chunk in self.chunks]
-        said = np.array([*np.ravel(cut), self.lanes, self.lane_rows, self.seed, self.block_rows], np.int64)
+        cut = [
+            (chunk.pool, chunk.shard, chunk.start, chunk.rows, chunk.group) for chunk in self.chunks
+        ]
+        said = np.array(
+            [*np.ravel(cut), self.lanes, self.lane_rows, self.seed, self.block_rows], np.int64
+        )
         return hashlib.sha256(said.tobytes()).hexdigest()
 
     @property
@@ -77,11 +86,19 @@ class Sampler:
     def windows(self, epoch: int, lane: int) -> Iterator[Window]:
         """One lane's rows of one epoch, in order."""
         mine = self._dealt[lane]
-        drawn, blocks = self._draw(epoch, lane, 0).permutation(len(mine)), self._blocks(epoch)[self._groups[lane]]
+        drawn, blocks = (
+            self._draw(epoch, lane, 0).permutation(len(mine)),
+            self._blocks(epoch)[self._groups[lane]],
+        )
         shuffled = [mine[number] for number in np.lexsort((drawn, blocks))]
         for number, start in enumerate(range(0, len(shuffled), WINDOW_CHUNKS)):
             chunks = tuple(shuffled[start : start + WINDOW_CHUNKS])
-            yield Window(chunks, self._draw(epoch, lane, number + 1).permutation(sum(chunk.rows for chunk in chunks)))
+            yield Window(
+                chunks,
+                self._draw(epoch, lane, number + 1).permutation(
+                    sum(chunk.rows for chunk in chunks)
+                ),
+            )
 
     @cached_property
     def _dealt(self) -> list[list[Chunk]]:
@@ -121,9 +138,11 @@ class Sampler:
         return np.random.default_rng([self.seed, *position])
 
 
-def cut_chunks(groups: Sequence[Sequence[Sequence[int]]], lanes: int, most_rows: int) -> list[Chunk]:
-    """All rows of pools, in chunks small enough that every lane has some of them. `groups` are the rows of each row group of each shard of each
-    pool: a chunk is whole ones, or a part of one."""
+def cut_chunks(
+    groups: Sequence[Sequence[Sequence[int]]], lanes: int, most_rows: int
+) -> list[Chunk]:
+    """All rows of pools, in chunks small enough that every lane has some of them. `groups` are the
+    rows of each row group of each shard of each pool: a chunk is whole ones, or a part of one."""
     total = sum(rows for shards in groups for each in shards for rows in each)
     size = max(1, min(most_rows, -(-total // (lanes * _LANE_CHUNKS))))
     return [
@@ -140,7 +159,8 @@ def _group(chunk: Chunk) -> tuple[int, int, int]:
 
 
 def _borders(groups: Sequence[int], size: int, lanes: int) -> list[int]:
-    """Where a shard is cut: larger row groups into near-equal parts, smaller ones put together up to `size`."""
+    """Where a shard is cut: larger row groups into near-equal parts, smaller ones put together up
+    to `size`."""
     borders = [0]
     begun = 0
     for rows in groups:
@@ -155,7 +175,8 @@ def _borders(groups: Sequence[int], size: int, lanes: int) -> list[int]:
 
 
 def _near_equal(rows: int, size: int, lanes: int) -> list[int]:
-    """Borders that cut `rows` into few parts of at most `size`, which differ by one row at most; as many for each lane of a large shard."""
+    """Borders that cut `rows` into few parts of at most `size`, which differ by one row at most; as
+    many for each lane of a large shard."""
     parts = -(-rows // size)
     if parts >= lanes:
         parts = min(rows, -(-parts // lanes) * lanes)

@@ -1,7 +1,8 @@
 """The windows of a worker's lanes, read ahead in threads.
 
-All lanes go from window to window at about the same time. So the first chunks of all lanes' windows are read first, then the second ones, and so
-on: in a block (`order`) they are parts of the same row groups, of which memory then holds few decoded at a time.
+All lanes go from window to window at about the same time. So the first chunks of all lanes' windows
+are read first, then the second ones, and so on: in a block (`order`) they are parts of the same row
+groups, of which memory then holds few decoded at a time.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class WindowPrefetcher:
         self._coming: list[deque[Future[list[Share]]]] = [deque() for _ in lanes]
 
     def of_lane(self, number: int) -> Iterator[list[Share]]:
-        """The shares of each window of one of the lanes, the next window being read while this one is used."""
+        """The shares of each window of one of the lanes, the next window being read while this one
+        is used."""
         mine = self._coming[number]
         while True:
             while len(mine) < 2 and self._read_next():
@@ -52,9 +54,11 @@ class WindowPrefetcher:
             yield mine.popleft().result()
 
     def _read_next(self) -> bool:
-        """Begin to read the next window of all lanes that have not two ahead; false where there is none."""
+        """Begin to read the next window of all lanes that have not two ahead; false where there is
+        none."""
         cuts = [
-            next(left, None) if len(coming) < 2 else None for left, coming in zip(self._left, self._coming, strict=True)
+            next(left, None) if len(coming) < 2 else None
+            for left, coming in zip(self._left, self._coming, strict=True)
         ]
         chunks: list[list[Future[Arrays]]] = [[] for _ in cuts]
         for place in range(WINDOW_CHUNKS):
@@ -62,7 +66,9 @@ class WindowPrefetcher:
                 if cut is not None and place < len(cut[0].chunks):
                     mine.append(self.threads.submit(self.load, cut[0].chunks[place]))
         for cut, mine, coming in zip(cuts, chunks, self._coming, strict=True):
-            if cut is not None:  # behind its chunks in the threads' queue, so it waits for none that has no thread
+            if (
+                cut is not None
+            ):  # behind its chunks in the threads' queue, so it waits for none that has no thread
                 coming.append(self.threads.submit(_shares, *cut, mine, self.size))
         return any(cut is not None for cut in cuts)
 
@@ -77,10 +83,14 @@ def _cut(windows: Iterator[Window], skip: int) -> Iterator[_Cut]:
         before = after
 
 
-def _shares(window: Window, before: int, start: int, coming: Sequence[Future[Arrays]], size: int) -> list[Share]:
-    """Which rows of the window's chunks make each share of `size` rows; the lane's rows are cut, so the first and the last may be parts of one.
+def _shares(
+    window: Window, before: int, start: int, coming: Sequence[Future[Arrays]], size: int
+) -> list[Share]:
+    """Which rows of the window's chunks make each share of `size` rows; the lane's rows are cut, so
+    the first and the last may be parts of one.
 
-    A share is in the order of its chunks, which the sum over a batch does not ask for: rows are copied as memory has them.
+    A share is in the order of its chunks, which the sum over a batch does not ask for: rows are
+    copied as memory has them.
     """
     chunks, rows = [each.result() for each in coming], len(window.positions)
     shares = np.arange(before + start, before + rows) // size
@@ -91,7 +101,9 @@ def _shares(window: Window, before: int, start: int, coming: Sequence[Future[Arr
     return [
         [
             (chunk, places[begin:end] - (share * rows + first))
-            for chunk, first, (begin, end) in zip(chunks, firsts.tolist(), pairwise(each), strict=False)
+            for chunk, first, (begin, end) in zip(
+                chunks, firsts.tolist(), pairwise(each), strict=False
+            )
             if begin < end
         ]
         for share, each in enumerate(borders.tolist())

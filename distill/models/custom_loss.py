@@ -1,7 +1,9 @@
-"""Losses of the user's own: a function of the student's and the teacher's numbers in a file beside the job, one number a row.
+"""Losses of the user's own: a function of the student's and the teacher's numbers in a file beside
+the job, one number a row.
 
-It is asked about rows that count alone: padding and rejected rows hold zeros, of which a relative error makes no number, and 0 · NaN is NaN. It is
-tried on two rows before any work, so that a wrong name, or a loss that teaches nothing, is not found once the labels are paid for. Values are tried as
+It is asked about rows that count alone: padding and rejected rows hold zeros, of which a relative
+error makes no number, and 0 · NaN is NaN. It is tried on two rows before any work, so that a wrong
+name, or a loss that teaches nothing, is not found once the labels are paid for. Values are tried as
 ones: a number that a logarithm, a quotient, a probability and a count all take.
 """
 
@@ -48,10 +50,12 @@ def asked(loss: CustomLossCall, mine: Tensor, taught: Tensor) -> Tensor:
     if not isinstance(made, torch.Tensor) or made.shape != (len(mine),):
         shape = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
         raise TrainingError(
-            f"{said}: {name}() answered with {shape}, where one number for each of {len(mine)} rows is due"
+            f"{said}: {name}() answered with {shape}, where one number for each of {len(mine)} rows"
+            " is due"
         )
     if mine.requires_grad and not made.requires_grad:
         raise TrainingError(
-            f"{said}: {name}() answered with numbers that do not follow the student's, so it teaches nothing. Compute them from its first argument, by torch."
+            f"{said}: {name}() answered with numbers that do not follow the student's, so it"
+            " teaches nothing. Compute them from its first argument, by torch."
         )
     return made

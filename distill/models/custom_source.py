@@ -1,7 +1,9 @@
-"""Networks of the user's own, by the key that names each within the table of its student or fit: `model`, `heads.NAME.model`.
+"""Networks of the user's own, by the key that names each within the table of its student or fit:
+`model`, `heads.NAME.model`.
 
-A class is known as a custom labeler is: by its `revision`, which the user changes when it means something else. So a changed comment trains
-nothing again, and a file may be moved. The source is read from beside the job, at each use: what lies in storage is never run.
+A class is known as a custom labeler is: by its `revision`, which the user changes when it means
+something else. So a changed comment trains nothing again, and a file may be moved. The source is
+read from beside the job, at each use: what lies in storage is never run.
 """
 
 from __future__ import annotations
@@ -41,8 +43,9 @@ def revision_of(model: CustomModel, source: PythonFile, where: str) -> str:
     revision = getattr(made, "revision", None)
     if not isinstance(made, type) or not isinstance(revision, str) or not revision:
         raise JobError(
-            f'{where}: {model.name} in {source.path} must be a class with a `revision` (text, such as "1"), by which its students are known; '
-            f"it is a {type(made).__name__} with revision={revision!r}."
+            f"{where}: {model.name} in {source.path} must be a class with a `revision` (text, such"
+            f' as "1"), by which its students are known; it is a {type(made).__name__} with'
+            f" revision={revision!r}."
         )
     return revision
 

@@ -1,10 +1,14 @@
-"""A model that somebody else trained, as files: where it lies, which it is, and how it comes to the machine that needs it.
+"""A model that somebody else trained, as files: where it lies, which it is, and how it comes to the
+machine that needs it.
 
-It is known by the sha256 of what is in it, wherever it lies. The driver takes that once (`identify_model`); it is remembered by names,
-sizes and times, since a large model takes minutes to read. A labeler's machine brings it near (`local_model`): a path is used where it is,
-everything else is fetched once a machine, under a lock, and not once an actor. Files that were swapped in between are refused.
+It is known by the sha256 of what is in it, wherever it lies. The driver takes that once
+(`identify_model`); it is remembered by names, sizes and times, since a large model takes minutes to
+read. A labeler's machine brings it near (`local_model`): a path is used where it is, everything
+else is fetched once a machine, under a lock, and not once an actor. Files that were swapped in
+between are refused.
 
-Only formats that hold no code are ever opened: safetensors, JSON, tokenizers' text, and skops files by their declared types.
+Only formats that hold no code are ever opened: safetensors, JSON, tokenizers' text, and skops files
+by their declared types.
 """
 
 from __future__ import annotations
@@ -44,9 +48,11 @@ class ModelFiles:
 
 
 def identify_model(uri: str, pinned: str | None, where: str) -> ModelFiles:
-    """Which model lies at `uri`; `where` is the key that says so. Raises JobError where there is none.
+    """Which model lies at `uri`; `where` is the key that says so. Raises JobError where there is
+    none.
 
-    One that is `pinned` is believed, so that labels can be read where the model is not; whoever opens it holds it against the pin.
+    One that is `pinned` is believed, so that labels can be read where the model is not; whoever
+    opens it holds it against the pin.
     """
     if is_hub(uri):
         uri = _at_commit(uri)
@@ -54,27 +60,33 @@ def identify_model(uri: str, pinned: str | None, where: str) -> ModelFiles:
 
 
 def local_model(files: ModelFiles) -> Path:
-    """The model on this machine: a file or folder. Raises JobError where it is not the one that was identified."""
+    """The model on this machine: a file or folder. Raises JobError where it is not the one that was
+    identified."""
     path, found = _found(files.uri, "the labeler's model")
     if found != files.sha256:
         raise JobError(
-            f"the model at {files.uri} has sha256 {found}, where {files.sha256} is due: it changed, or another one is pinned. Restore it, or pin it."
+            f"the model at {files.uri} has sha256 {found}, where {files.sha256} is due: it changed,"
+            " or another one is pinned. Restore it, or pin it."
         )
     return path
 
 
 def _found(uri: str, where: str) -> tuple[Path, str]:
-    """A model's path on this machine and its sha256: of one file its own, of a folder's over their names and digests."""
+    """A model's path on this machine and its sha256: of one file its own, of a folder's over their
+    names and digests."""
     path = _fetched(uri)
     files = _files_below(path)
     if not files:
         raise JobError(
-            f"{where} = {uri!r}: no model lies there, on this machine. Put it where every machine reads it, or correct the path."
+            f"{where} = {uri!r}: no model lies there, on this machine. Put it where every machine"
+            " reads it, or correct the path."
         )
     known = _cache("digests") / digest(
         [[str(path), name, status.st_size, status.st_mtime_ns] for name, status in files.items()]
     )
-    with FileLock(f"{known}.lock"):  # one actor of a machine reads it; the others wait for what it finds
+    with FileLock(
+        f"{known}.lock"
+    ):  # one actor of a machine reads it; the others wait for what it finds
         if not known.is_file():
             each = {name: _sha256(path / name if name else path) for name in files}
             _write(known, each[""] if "" in each else digest(sorted(each.items())))
@@ -82,7 +94,8 @@ def _found(uri: str, where: str) -> tuple[Path, str]:
 
 
 def _files_below(path: Path) -> dict[str, os.stat_result]:
-    """What a model is, by name: no hidden files, no prose, no checkpoints, no metrics, and nothing that runs when it is opened. A file is itself, named ""."""
+    """What a model is, by name: no hidden files, no prose, no checkpoints, no metrics, and nothing
+    that runs when it is opened. A file is itself, named ""."""
     if path.is_file():
         return {"": path.stat()}
     names = sorted(str(each.relative_to(path)) for each in path.rglob("*") if each.is_file())
@@ -120,7 +133,8 @@ def _listed(uri: str) -> list[ObjectMeta]:
 
 
 def _once(name: str, fetch: Callable[[Path], None]) -> Path:
-    """What `fetch` puts into a folder, done once a machine: whoever comes second waits for the first."""
+    """What `fetch` puts into a folder, done once a machine: whoever comes second waits for the
+    first."""
     folder = _cache("models") / name
     if folder.is_dir():
         return folder
@@ -139,12 +153,16 @@ def _fetch_objects(uri: str, entries: list[ObjectMeta], folder: Path) -> None:
     for entry in entries:
         target = folder / entry.key
         if not target.resolve().is_relative_to(folder.resolve()):
-            raise StorageError(f"{storage.url(entry.key)} would be written outside the model's folder. Rename it.")
+            raise StorageError(
+                f"{storage.url(entry.key)} would be written outside the model's folder. Rename it."
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         with storage.open(entry.key) as source, target.open("wb") as kept:
             shutil.copyfileobj(source, kept, _CHUNK_BYTES)
     if _listed(uri) != entries:  # else they would be kept under the name of what was listed
-        raise StorageError(f"{uri}: the model was replaced while it was fetched. Run the same command again.")
+        raise StorageError(
+            f"{uri}: the model was replaced while it was fetched. Run the same command again."
+        )
 
 
 def _fetch_from_hub(uri: str, folder: Path) -> None:
@@ -156,7 +174,8 @@ def _fetch_from_hub(uri: str, folder: Path) -> None:
 
 
 def _at_commit(uri: str) -> str:
-    """The same model at the commit that its revision names now: a branch must not move between two actors."""
+    """The same model at the commit that its revision names now: a branch must not move between two
+    actors."""
     name, _, revision = uri.removeprefix(HUB).partition("@")
     if _COMMIT.fullmatch(revision):
         return uri
@@ -172,8 +191,9 @@ def _told_of_hub(uri: str) -> Iterator[None]:
     except OSError as error:
         said = str(error).strip().partition("\n")[0]
         raise JobError(
-            f"{uri} cannot be had of the Hugging Face hub: {said}. Check name and revision, HF_TOKEN where the model is gated, and the line; "
-            f"a revision that is a commit needs no line once the model was fetched."
+            f"{uri} cannot be had of the Hugging Face hub: {said}. Check name and revision,"
+            " HF_TOKEN where the model is gated, and the line; a revision that is a commit needs"
+            " no line once the model was fetched."
         ) from error
 
 
@@ -181,7 +201,9 @@ def _hub() -> ModuleType:
     try:
         return import_module("huggingface_hub")
     except ModuleNotFoundError:
-        raise MissingExtraError("huggingface_hub", "text", "a model of the Hugging Face hub") from None
+        raise MissingExtraError(
+            "huggingface_hub", "text", "a model of the Hugging Face hub"
+        ) from None
 
 
 def _cache(kind: str) -> Path:

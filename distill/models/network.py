@@ -1,5 +1,5 @@
-"""Networks as a job names them: a trunk, and heads on it; a head may bring a network of its own (θ beside θ_S). Either may be a module of
-the user's (`own`); heads stay ours.
+"""Networks as a job names them: a trunk, and heads on it; a head may bring a network of its own (θ
+beside θ_S). Either may be a module of the user's (`own`); heads stay ours.
 
 Shapes: B rows, F numbers a row, L n-grams of a text, H trunk width.
 """
@@ -25,14 +25,16 @@ from distill.spec.models import Cnn, CustomModel, Linear, Mlp, Network, NgramBag
 
 
 class MultiHead(nn.Module):
-    """`forward(x_BF)` answers every head: name → (B, width). Text comes as places of its n-grams, (B, L) int32."""
+    """`forward(x_BF)` answers every head: name → (B, width). Text comes as places of its n-grams,
+    (B, L) int32."""
 
     def __init__(self, plan: NetworkPlan) -> None:
         super().__init__()
         self.ngrams = ngrams_of(plan.model)
         """How its texts are hashed; None where it sees numbers."""
         own = {name: head.model for name, head in plan.heads.items() if head.model is not None}
-        # torch keeps modules beside its own attributes, so names are prefixed: a head may be called `values` or `train`
+        # torch keeps modules beside its own attributes, so names are prefixed: a head may be called
+        # `values` or `train`
         trunk, shared = _made(plan, TRUNK, plan.model) if len(own) < len(plan.heads) else (None, 0)
         made = {name: _made(plan, head_key(name), model) for name, model in own.items()}
         self.trunk = trunk
@@ -53,9 +55,11 @@ class MultiHead(nn.Module):
 
 
 def as_tensor(features: npt.NDArray[np.generic], device: str) -> Tensor:
-    """What a network takes of a pool's features, (B, F) float32 on `device`; places of n-grams stay integers (B, L).
+    """What a network takes of a pool's features, (B, F) float32 on `device`; places of n-grams stay
+    integers (B, L).
 
-    Images travel as bytes (B, H, W, C) and become there what `distill.pools.as_matrix` makes of them, on a CPU to the last bit.
+    Images travel as bytes (B, H, W, C) and become there what `distill.pools.as_matrix` makes of
+    them, on a CPU to the last bit.
     """
     moved = torch.from_numpy(writable(features)).to(device)
     if moved.ndim != 4:
@@ -64,14 +68,16 @@ def as_tensor(features: npt.NDArray[np.generic], device: str) -> Tensor:
 
 
 def build_network(plan: NetworkPlan, seed: int = 0) -> MultiHead:
-    """A network with its initial weights drawn from `seed`. The caller's random state is left as it was."""
+    """A network with its initial weights drawn from `seed`. The caller's random state is left as it
+    was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MultiHead(plan)
 
 
 def require_custom_trainable(plan: NetworkPlan) -> None:
-    """Refuse networks of the user's own that others would not have alike, before any work. Raises JobError."""
+    """Refuse networks of the user's own that others would not have alike, before any work. Raises
+    JobError."""
     for key, model in plan.own.items():
         require_trainable(partial(_seeded, plan, key, model), model, plan.in_features, key)
 
@@ -86,7 +92,8 @@ def head_parameters(network: MultiHead) -> dict[str, int]:
     below = {key: parameter_count(own) for key, own in network.own.items()}
     shared = parameter_count(network.trunk) if network.trunk is not None else 0
     return {
-        key.removeprefix("head_"): below.get(key, shared) + parameter_count(head) for key, head in network.heads.items()
+        key.removeprefix("head_"): below.get(key, shared) + parameter_count(head)
+        for key, head in network.heads.items()
     }
 
 
@@ -96,9 +103,11 @@ def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on this side that share no memory, with each other (safetensors wants that, and a module of the user's own may have one tensor under
-    two names) or with what trains on."""
-    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+    """Copies on this side that share no memory, with each other (safetensors wants that, and a
+    module of the user's own may have one tensor under two names) or with what trains on."""
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
+    }
 
 
 def trunk_width(model: Network, in_features: int, key: str = TRUNK) -> int:
@@ -112,7 +121,8 @@ def trunk_width(model: Network, in_features: int, key: str = TRUNK) -> int:
     assert not isinstance(model, CustomModel)
     if math.prod(model.shape) != in_features:
         raise JobError(
-            f"{key}.shape = {list(model.shape)} holds {math.prod(model.shape)} numbers, but a row has {in_features}. Correct the shape."
+            f"{key}.shape = {list(model.shape)} holds {math.prod(model.shape)} numbers, but a row"
+            f" has {in_features}. Correct the shape."
         )
     return model.hidden
 
@@ -143,7 +153,9 @@ def _trunk(model: Network, in_features: int) -> nn.Module:
     if isinstance(model, NgramBag):
         return nn.Sequential(_bag(model), *_dropout(model.dropout))
     if isinstance(model, Rnn):
-        return nn.Sequential(nn.Unflatten(1, model.shape), LastState(model), *_dropout(model.dropout))
+        return nn.Sequential(
+            nn.Unflatten(1, model.shape), LastState(model), *_dropout(model.dropout)
+        )
     return _convolutions(model) if isinstance(model, Cnn) else nn.Identity()
 
 
@@ -162,7 +174,9 @@ class LastState(nn.Module):
     def __init__(self, model: Rnn) -> None:
         super().__init__()
         between = model.dropout if model.layers > 1 else 0.0
-        self.gru = nn.GRU(model.shape[1], model.hidden, model.layers, batch_first=True, dropout=between)
+        self.gru = nn.GRU(
+            model.shape[1], model.hidden, model.layers, batch_first=True, dropout=between
+        )
 
     def forward(self, steps_BSN: Tensor) -> Tensor:
         _, states_LBH = self.gru(steps_BSN)
@@ -180,7 +194,11 @@ def _convolutions(model: Cnn) -> nn.Module:
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
     return nn.Sequential(
-        *layers, nn.Flatten(), nn.Linear(channels * height * width, model.hidden), nn.ReLU(), *_dropout(model.dropout)
+        *layers,
+        nn.Flatten(),
+        nn.Linear(channels * height * width, model.hidden),
+        nn.ReLU(),
+        *_dropout(model.dropout),
     )
 
 

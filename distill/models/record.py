@@ -1,7 +1,8 @@
-"""What is kept of a trained model: `weights.safetensors` and, written last, `done.json`, which pins the weights' sha256.
+"""What is kept of a trained model: `weights.safetensors` and, written last, `done.json`, which pins
+the weights' sha256.
 
-Fits and students are kept alike: `fits/<name>/<digest>/…` and `students/<name>/<digest>/…`. Torch-free, so that a finished job is
-recognised without loading it.
+Fits and students are kept alike: `fits/<name>/<digest>/…` and `students/<name>/<digest>/…`.
+Torch-free, so that a finished job is recognised without loading it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class NetworkPlan:
     model: Network
     heads: Mapping[str, HeadPlan]
     code: Code = field(default_factory=dict)
-    """Sources of the user's own networks. They travel to workers, and only their digests are kept."""
+    """Sources of the user's own networks. They travel to workers, and only their digests are kept.
+    """
 
     @property
     def own(self) -> dict[str, CustomModel]:
@@ -53,14 +55,24 @@ class NetworkPlan:
     def to_plain(self) -> dict[str, Any]:
         """Plain values for JSON."""
         heads = {
-            name: {"width": head.width, "model": head.model.model_dump(mode="json") if head.model else None}
+            name: {
+                "width": head.width,
+                "model": head.model.model_dump(mode="json") if head.model else None,
+            }
             for name, head in self.heads.items()
         }
         code = {
-            key: {"revision": revision_of(model, self.code[key], key), "sha256": self.code[key].sha256}
+            key: {
+                "revision": revision_of(model, self.code[key], key),
+                "sha256": self.code[key].sha256,
+            }
             for key, model in self.own.items()
         }
-        plain = {"in_features": self.in_features, "model": self.model.model_dump(mode="json"), "heads": heads}
+        plain = {
+            "in_features": self.in_features,
+            "model": self.model.model_dump(mode="json"),
+            "heads": heads,
+        }
         return {**plain, "code": code} if code else plain
 
     @classmethod
@@ -108,7 +120,8 @@ class Trained:
 
 
 def read_record(folder: Storage) -> ModelRecord | None:
-    """The finished model in `folder`; None before it is done. Raises StorageError where the record is damaged."""
+    """The finished model in `folder`; None before it is done. Raises StorageError where the record
+    is damaged."""
     content = folder.read_or_none(DONE)
     if content is None:
         return None
@@ -118,13 +131,15 @@ def read_record(folder: Storage) -> ModelRecord | None:
 def record_from_plain(body: Mapping[str, Any]) -> ModelRecord:
     """The inverse of `asdict`."""
     heads = {
-        name: Outputs(head["kind"], tuple(head["classes"]), head["exclusive"]) for name, head in body["heads"].items()
+        name: Outputs(head["kind"], tuple(head["classes"]), head["exclusive"])
+        for name, head in body["heads"].items()
     }
     return ModelRecord(**{**body, "heads": heads})
 
 
 def write_record(folder: Storage, record: ModelRecord, weights: bytes) -> ModelRecord:
-    """Keep a trained model: weights first, then the record that makes it exist. The first writer wins."""
+    """Keep a trained model: weights first, then the record that makes it exist. The first writer
+    wins."""
     folder.put(f"{record.sha256[:16]}-{WEIGHTS}", weights)
     folder.put_if_absent(DONE, seal(asdict(record)))
     kept = read_record(folder)
@@ -137,10 +152,13 @@ def read_weights(folder: Storage, record: ModelRecord) -> bytes:
     key = f"{record.sha256[:16]}-{WEIGHTS}"
     content = folder.read_or_none(key)
     if content is None:
-        raise StorageError(f"{folder.url(key)} is gone, but done.json pins it. Delete the folder and run again.")
+        raise StorageError(
+            f"{folder.url(key)} is gone, but done.json pins it. Delete the folder and run again."
+        )
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise StorageError(
-            f"{folder.url(key)} is damaged: its sha256 is not the one that done.json pins. Delete the folder and run again."
+            f"{folder.url(key)} is damaged: its sha256 is not the one that done.json pins. Delete"
+            " the folder and run again."
         )
     return content
 

@@ -16,11 +16,18 @@ from distill.storage.open import open_storage
 
 
 def calibration_folder(job: Job, name: str, contract: Contract) -> Storage:
-    """Where the calibration of `labels.<name>` lies, given its contract without one and the labelled pool as it is now."""
+    """Where the calibration of `labels.<name>` lies, given its contract without one and the
+    labelled pool as it is now."""
     on = str(job.labels[name].calibrate_on)
     pool = open_pool(job, on)
     outputs = pool_outputs(job, on)
-    identity = [contract.digest, pool.inventory.content, pool.spec.target, asdict(outputs), job.fragment_rows]
+    identity = [
+        contract.digest,
+        pool.inventory.content,
+        pool.spec.target,
+        asdict(outputs),
+        job.fragment_rows,
+    ]
     return open_storage(job.root_uri).folder("calibrations", name, digest(identity)[:16])
 
 
@@ -32,6 +39,7 @@ def stored_temperature(job: Job, name: str, contract: Contract) -> float:
     found = read_calibration(calibration_folder(job, name, contract))
     if found is None:
         raise ContractError(
-            f"labels.{name} is not calibrated on pools.{labels.calibrate_on} yet. Run `distill label {job.path} {name}`."
+            f"labels.{name} is not calibrated on pools.{labels.calibrate_on} yet. Run `distill"
+            f" label {job.path} {name}`."
         )
     return found.temperature

@@ -19,4 +19,8 @@ def student_code(job: Job, student: Student, where: str) -> Code:
 def fit_code(job: Job, name: str) -> Code:
     """The source of `fit.<name>`'s own network, if it is one. Raises JobError."""
     model = job.fit[name].model
-    return {TRUNK: job.custom_source(model, f"fit.{name}.{TRUNK}")} if isinstance(model, CustomModel) else {}
+    return (
+        {TRUNK: job.custom_source(model, f"fit.{name}.{TRUNK}")}
+        if isinstance(model, CustomModel)
+        else {}
+    )

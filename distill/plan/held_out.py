@@ -1,4 +1,5 @@
-"""What says when a training stops, as a term: the same losses over the same sources, of rows that are not trained on."""
+"""What says when a training stops, as a term: the same losses over the same sources, of rows that
+are not trained on."""
 
 from __future__ import annotations
 
@@ -6,12 +7,22 @@ from distill.job.job import Job
 from distill.plan.outputs import label_outputs, pool_outputs
 from distill.spec.models import EarlyStop, Fit
 from distill.spec.outputs import Outputs
-from distill.spec.students import BinaryCrossEntropy, CrossEntropy, HeldOut, Loss, Mse, Student, Term
+from distill.spec.students import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    HeldOut,
+    Loss,
+    Mse,
+    Student,
+    Term,
+)
 
 
 def held_out_term(job: Job, stop: HeldOut) -> Term:
     """The term whose mean over the held-out rows is the measure."""
-    source = label_outputs(job, stop.label_set) if stop.label_set else pool_outputs(job, str(stop.pool))
+    source = (
+        label_outputs(job, stop.label_set) if stop.label_set else pool_outputs(job, str(stop.pool))
+    )
     return Term(learns=stop.learns, loss=stop.loss or usual_loss(source), head=stop.head)
 
 
@@ -19,7 +30,11 @@ def usual_loss(source: Outputs) -> Loss:
     """What a source of this kind is learned by where nobody says how."""
     if source.kind == "value":
         return Mse(kind="mse")
-    return CrossEntropy(kind="cross_entropy") if source.exclusive else BinaryCrossEntropy(kind="binary_cross_entropy")
+    return (
+        CrossEntropy(kind="cross_entropy")
+        if source.exclusive
+        else BinaryCrossEntropy(kind="binary_cross_entropy")
+    )
 
 
 def fit_student(fit: Fit, loss: Loss) -> Student:

@@ -1,7 +1,9 @@
-"""Which trained model a job means: the digest of everything that decides it, and the folder named after that digest.
+"""Which trained model a job means: the digest of everything that decides it, and the folder named
+after that digest.
 
-How many workers or GPUs train it is left out (a smaller or larger cluster goes on with the same student, whose last bits may differ),
-and so are how often checkpoints are kept and everything of evaluation.
+How many workers or GPUs train it is left out (a smaller or larger cluster goes on with the same
+student, whose last bits may differ), and so are how often checkpoints are kept and everything of
+evaluation.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ _USUAL: Mapping[str, Any] = {
     "width": None,
     "batch_share": {},
 }
-"""Options of a training, a head, a term or its loss that came later, and what they say of models from before."""
+"""Options of a training, a head, a term or its loss that came later, and what they say of models
+from before."""
 
 
 def fit_folder(job: Job, name: str) -> Storage:
@@ -84,7 +87,10 @@ def find_fit(job: Job, name: str) -> tuple[Storage, ModelRecord]:
     folder = fit_folder(job, name)
     record = read_record(folder)
     if record is None:
-        raise ContractError(f"fit.{name} is not fitted yet under {job.root_uri}. Run `distill fit {job.path} {name}`.")
+        raise ContractError(
+            f"fit.{name} is not fitted yet under {job.root_uri}. Run `distill fit {job.path}"
+            f" {name}`."
+        )
     return folder, record
 
 
@@ -119,21 +125,42 @@ def student_folder(job: Job, variant: Variant, pins: Mapping[str, str]) -> Stora
 
 
 def _stopped_by(job: Job, stop: HeldOut | None) -> list[dict[str, Any]]:
-    """What decides when a training stops and which epoch is kept: nothing where it trains to the end."""
+    """What decides when a training stops and which epoch is kept: nothing where it trains to the
+    end."""
     if stop is None:
         return []
     pool, term = str(stop.rows), held_out_term(job, stop)
     opened = open_pool(job, pool)
-    own = job.custom_source(term.loss, "early_stop.loss").text if isinstance(term.loss, CustomLoss) else None
+    own = (
+        job.custom_source(term.loss, "early_stop.loss").text
+        if isinstance(term.loss, CustomLoss)
+        else None
+    )
     said = {"patience": stop.patience, "least": stop.least, "every_epochs": stop.every_epochs}
-    measured = [_plain_term(term), own, asdict(term_outputs(job, term)), opened.features.model_dump(mode="json")]
-    return [{"early_stop": said, "measured": measured, "target": opened.spec.target, "pins": held_out_pins(job, stop)}]
+    measured = [
+        _plain_term(term),
+        own,
+        asdict(term_outputs(job, term)),
+        opened.features.model_dump(mode="json"),
+    ]
+    return [
+        {
+            "early_stop": said,
+            "measured": measured,
+            "target": opened.spec.target,
+            "pins": held_out_pins(job, stop),
+        }
+    ]
 
 
 def held_out_pins(job: Job, stop: HeldOut) -> dict[str, str]:
     """The rows and labels that a training is stopped by, by digest."""
     pool = str(stop.rows)
-    labels = {f"{stop.learns} over {pool}": label_set(job, stop.label_set, pool).label_hash} if stop.label_set else {}
+    labels = (
+        {f"{stop.learns} over {pool}": label_set(job, stop.label_set, pool).label_hash}
+        if stop.label_set
+        else {}
+    )
     return {**labels, f"pools.{pool}": open_pool(job, pool).inventory.content}
 
 
@@ -149,24 +176,29 @@ def find_student(job: Job, variant: Variant) -> tuple[Storage, ModelRecord]:
     record = read_record(folder)
     if record is None:
         raise ContractError(
-            f"students.{variant.name} is not trained yet under {job.root_uri}. Run `distill train {job.path} {variant.student}`."
+            f"students.{variant.name} is not trained yet under {job.root_uri}. Run `distill train"
+            f" {job.path} {variant.student}`."
         )
     return folder, record
 
 
 def label_set(job: Job, name: str, pool: str, *, mending: bool = False) -> LabelSet:
-    """One label set of the job, its commits read, of live shards alone; the same object until `forget_labels`."""
+    """One label set of the job, its commits read, of live shards alone; the same object until
+    `forget_labels`."""
     key = ("labels", name, pool)
     if key not in job.memo:
         version = job.labels[name].version
         folder = label_set_folder(open_storage(job.root_uri), name, version, pool)
-        job.memo[key] = LabelSet(folder, name, version).refresh(known_inventory(job, pool), mending=mending)
+        job.memo[key] = LabelSet(folder, name, version).refresh(
+            known_inventory(job, pool), mending=mending
+        )
     found: LabelSet = job.memo[key]
     return found
 
 
 def whole_labels(job: Job, name: str, pool: OpenPool, contract: Contract) -> LabelSet:
-    """One label set to read from: it means what the job means, and covers every row of its pool. Raises ContractError."""
+    """One label set to read from: it means what the job means, and covers every row of its pool.
+    Raises ContractError."""
     labels = label_set(job, name, pool.name)
     labels.require(contract, pool.inventory, job.fragment_rows)
     labels.require_complete(pool.inventory)
@@ -176,7 +208,8 @@ def whole_labels(job: Job, name: str, pool: OpenPool, contract: Contract) -> Lab
 
 
 def forget_labels(job: Job, name: str) -> None:
-    """Read the label sets of `labels.<name>` anew when they are next asked for; they are about to change, or did."""
+    """Read the label sets of `labels.<name>` anew when they are next asked for; they are about to
+    change, or did."""
     for pool in job.labels[name].over:
         job.memo.pop(("labels", name, pool), None)
 
@@ -192,7 +225,9 @@ def _plain_student(job: Job, student: Student, where: str) -> dict[str, Any]:
         key: identity_of(model, code[key], f"{where}.{key}")
         for key, model in custom_models(student.model, student.heads).items()
     }
-    plain = without_usual(student.model_dump(mode="json", exclude={"training", "terms", "early_stop"}), _USUAL)
+    plain = without_usual(
+        student.model_dump(mode="json", exclude={"training", "terms", "early_stop"}), _USUAL
+    )
     plain["model"] = own.get(TRUNK, plain["model"])
     plain["heads"] = {
         name: without_usual({**head, "model": own.get(head_key(name), head["model"])}, _USUAL)

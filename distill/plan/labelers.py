@@ -1,4 +1,5 @@
-"""What a label set means, from the job and from what was fitted: the recipe that builds its labeler, and its contract."""
+"""What a label set means, from the job and from what was fitted: the recipe that builds its
+labeler, and its contract."""
 
 from __future__ import annotations
 
@@ -26,15 +27,18 @@ from distill.spec.ready import Ready, StudentLabeler
 from distill.storage.open import open_storage
 
 _TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "float16": 2.0**-8}
-"""A share of the row's largest output: what other hardware may make of the same weights. Two bits of TF32's ten, which cuDNN takes for
-float32 convolutions unasked, and of float16's ten, and three of bfloat16's eight, for the roundings that add up over layers. The same
-machine repeats its bits."""
+"""A share of the row's largest output: what other hardware may make of the same weights. Two bits
+of TF32's ten, which cuDNN takes for float32 convolutions unasked, and of float16's ten, and three
+of bfloat16's eight, for the roundings that add up over layers. The same machine repeats its bits.
+"""
 _WHERE = {"model", "sha256", "trusted", "made_by", "file"}
-"""Of a ready labeler's table: where its model and code lie and how they are opened, not what it says."""
+"""Of a ready labeler's table: where its model and code lie and how they are opened, not what it
+says."""
 
 
 def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
-    """Recipe and contract of `labels.<name>`. Raises ContractError where its fit or its calibration is not done."""
+    """Recipe and contract of `labels.<name>`. Raises ContractError where its fit or its calibration
+    is not done."""
     recipe, contract = prepare_uncalibrated(job, name)
     temperature = stored_temperature(job, name, contract)
     return replace(recipe, temperature=temperature), replace(contract, calibration=temperature)
@@ -44,9 +48,14 @@ def prepare_uncalibrated(job: Job, name: str) -> tuple[Recipe, Contract]:
     """The same, of the labeler as it came. Raises ContractError where its fit is not done."""
     labels = job.labels[name]
     members = [
-        (where, labeler, _known(job, labeler, where, labels.precision)) for where, labeler in labels.members(name)
+        (where, labeler, _known(job, labeler, where, labels.precision))
+        for where, labeler in labels.members(name)
     ]
-    known = _together(job, labels.labeler, members) if isinstance(labels.labeler, Ensemble) else members[0][2]
+    known = (
+        _together(job, labels.labeler, members)
+        if isinstance(labels.labeler, Ensemble)
+        else members[0][2]
+    )
     return known.recipe, _contract(job, name, known)
 
 
@@ -67,7 +76,13 @@ def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: st
         form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
         code = fit_code(job, labeler.fit)
         recipe = Recipe(form=form, folder=folder.uri, record=record, code=code, precision=precision)
-        return _Known(recipe, f"fitted:{labeler.fit}", record.sha256, next(iter(record.widths.values())), precision)
+        return _Known(
+            recipe,
+            f"fitted:{labeler.fit}",
+            record.sha256,
+            next(iter(record.widths.values())),
+            precision,
+        )
     if isinstance(labeler, Ready):
         return _known_ready(job, labeler, where, precision)
     source = job.custom_source(labeler, where)
@@ -80,11 +95,31 @@ def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: st
 
 def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
     uri = job.model_uri(spec.model)
-    student = read_record(open_storage(uri)) if isinstance(spec, StudentLabeler) and not spec.sha256 else None
-    files = ModelFiles(uri, student.sha256) if student else identify_model(uri, spec.sha256, f"{where}.model")
-    recipe = Recipe(form="ready", ready=spec, files=files, source=_own_source(job, spec, where), precision=precision)
+    student = (
+        read_record(open_storage(uri))
+        if isinstance(spec, StudentLabeler) and not spec.sha256
+        else None
+    )
+    files = (
+        ModelFiles(uri, student.sha256)
+        if student
+        else identify_model(uri, spec.sha256, f"{where}.model")
+    )
+    recipe = Recipe(
+        form="ready",
+        ready=spec,
+        files=files,
+        source=_own_source(job, spec, where),
+        precision=precision,
+    )
     said = spec.model_dump(mode="json", exclude=_WHERE, exclude_defaults=True)
-    return _Known(recipe, kind_of(spec), digest([files.sha256, said]), labeler_width(job, spec, where), precision)
+    return _Known(
+        recipe,
+        kind_of(spec),
+        digest([files.sha256, said]),
+        labeler_width(job, spec, where),
+        precision,
+    )
 
 
 def _own_source(job: Job, spec: Ready, where: str) -> PythonFile | None:
@@ -93,14 +128,18 @@ def _own_source(job: Job, spec: Ready, where: str) -> PythonFile | None:
     return read_source(job.beside(file), f"{where}.file") if file else None
 
 
-def _together(job: Job, spec: Ensemble, members: Sequence[tuple[str, Fitted | Custom | Ready, _Known]]) -> _Known:
-    """An ensemble from its members. Raises ContractError where they answer with values of different widths."""
+def _together(
+    job: Job, spec: Ensemble, members: Sequence[tuple[str, Fitted | Custom | Ready, _Known]]
+) -> _Known:
+    """An ensemble from its members. Raises ContractError where they answer with values of different
+    widths."""
     said = [labeler_outputs(job, labeler, where) for where, labeler, _ in members]
     widths = [known.width for *_, known in members]
     for (where, _, known), width in zip(members, widths, strict=True):
         if width != widths[0]:
             raise ContractError(
-                f"{where}: {known.labeler} answers with {width} numbers a row, the first member with {widths[0]}. Leave one of them out."
+                f"{where}: {known.labeler} answers with {width} numbers a row, the first member"
+                f" with {widths[0]}. Leave one of them out."
             )
     named, asked = [], []
     for (*_, known), share, own in zip(members, spec.shares, said, strict=True):
@@ -113,7 +152,11 @@ def _together(job: Job, spec: Ensemble, members: Sequence[tuple[str, Fitted | Cu
 
 
 def _places(first: Outputs, own: Outputs) -> tuple[int, ...] | None:
-    return None if own.classes == first.classes else tuple(own.positions[name] for name in first.classes)
+    return (
+        None
+        if own.classes == first.classes
+        else tuple(own.positions[name] for name in first.classes)
+    )
 
 
 def _contract(job: Job, name: str, known: _Known) -> Contract:

@@ -1,4 +1,5 @@
-"""From a job file to a checked job: every problem that the file alone shows is told before anything is done."""
+"""From a job file to a checked job: every problem that the file alone shows is told before anything
+is done."""
 
 from __future__ import annotations
 

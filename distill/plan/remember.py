@@ -1,4 +1,5 @@
-"""What was found out about inputs, kept under the root by what it was found of, so that a finished job opens no input for it."""
+"""What was found out about inputs, kept under the root by what it was found of, so that a finished
+job opens no input for it."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from distill.storage.open import open_storage
 
 
 def remember(job: Job, folder: str, of: Sequence[object], find: Callable[[], Any]) -> Any:
-    """What `find` says, plain as JSON, asked once for one `of`; who asks at the same time writes the same. Raises what `find` raises, StorageError."""
+    """What `find` says, plain as JSON, asked once for one `of`; who asks at the same time writes
+    the same. Raises what `find` raises, StorageError."""
     place, key = open_storage(job.root_uri).folder(folder), digest(list(of))[:32]
     memo = (folder, key)
     if memo not in job.memo:

@@ -1,4 +1,5 @@
-"""Which rows a lesson sees together, and what is learned on them: one source for each group of pools that terms share."""
+"""Which rows a lesson sees together, and what is learned on them: one source for each group of
+pools that terms share."""
 
 from __future__ import annotations
 
@@ -21,25 +22,38 @@ def pools_of(student: Student, term: Term) -> tuple[str, ...]:
     return student.on if term.label_set else (str(term.pool),)
 
 
-def plan_datasets(job: Job, student: Student) -> tuple[tuple[Dataset, ...], dict[tuple[str, ...], int]]:
+def plan_datasets(
+    job: Job, student: Student
+) -> tuple[tuple[Dataset, ...], dict[tuple[str, ...], int]]:
     """One source for each group of pools that terms see together; where a group stands among them."""
     groups = list(
         dict.fromkeys(
-            sorted((pools_of(student, term) for term in student.terms), key=lambda pools: pools != student.on)
+            sorted(
+                (pools_of(student, term) for term in student.terms),
+                key=lambda pools: pools != student.on,
+            )
         )
     )
     made = []
     for pools in groups:
-        terms = {str(number): term for number, term in enumerate(student.terms) if pools_of(student, term) == pools}
+        terms = {
+            str(number): term
+            for number, term in enumerate(student.terms)
+            if pools_of(student, term) == pools
+        }
         made.append(source_of(job, student, [open_pool(job, pool) for pool in pools], terms))
     return tuple(made), {pools: number for number, pools in enumerate(groups)}
 
 
-def source_of(job: Job, student: Student, pools: list[OpenPool], terms: Mapping[str, Term]) -> Dataset:
+def source_of(
+    job: Job, student: Student, pools: list[OpenPool], terms: Mapping[str, Term]
+) -> Dataset:
     """Rows of pools as a student sees them, with what terms learn of them, by column."""
     columns = {name: _column(job, term, pools) for name, term in terms.items()}
     inventories = tuple(pool.inventory for pool in pools)
-    return Dataset(inventories, pools[0].features, pools[0].width, columns, ngrams_of(student.model))
+    return Dataset(
+        inventories, pools[0].features, pools[0].width, columns, ngrams_of(student.model)
+    )
 
 
 def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:
@@ -50,4 +64,6 @@ def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | Target
     name = str(term.label_set)
     _, contract = prepare_labels(job, name)
     sets = tuple(whole_labels(job, name, pool, contract) for pool in pools)
-    return LabelColumn(contract, sets, getattr(term.loss, "temperature", None), term.row_weight, balance)
+    return LabelColumn(
+        contract, sets, getattr(term.loss, "temperature", None), term.row_weight, balance
+    )

@@ -1,13 +1,16 @@
-"""What one training is, resolved: network, terms, sources. A fit by gradients and a student are the same thing with other terms.
+"""What one training is, resolved: network, terms, sources. A fit by gradients and a student are the
+same thing with other terms.
 
-Terms that learn from label sets see the rows of `on`; a term that learns a target sees that pool's rows. Each such group of pools is a
-source of its own, and every step takes a batch from each: the combined loss is a sum of means, each over its own rows,
+Terms that learn from label sets see the rows of `on`; a term that learns a target sees that pool's
+rows. Each such group of pools is a source of its own, and every step takes a batch from each: the
+combined loss is a sum of means, each over its own rows,
 
     L(θ) = Σ_t weight_t · E_{x ~ source_t} [ ℓ_t(f_θ(x), what t learns of x) ],
 
-as the mathematics has it, whatever the sizes of the pools. The first source sets the length of an epoch. Every batch has `batch_rows` rows, or of a
-target's source the share of them that `batch_share` says. That is no λ: the means stay means over the rows that are seen. A smaller share costs less a
-step, has fewer rows to estimate its mean by, and goes through its pool more slowly.
+as the mathematics has it, whatever the sizes of the pools. The first source sets the length of an
+epoch. Every batch has `batch_rows` rows, or of a target's source the share of them that
+`batch_share` says. That is no λ: the means stay means over the rows that are seen. A smaller share
+costs less a step, has fewer rows to estimate its mean by, and goes through its pool more slowly.
 """
 
 from __future__ import annotations
@@ -50,17 +53,20 @@ class TermPlan:
     weight: float
     target: bool
     positions: tuple[int, ...] | None
-    """Where the source's classes stand in the head; None where they are the head's, in its order."""
+    """Where the source's classes stand in the head; None where they are the head's, in its order.
+    """
     own: CustomLossCall | None = None
     """Where the loss is of the user's own."""
     ramp: Ramp | None = None
     projected: int | None = None
-    """Numbers that its source has a row, where that is not the head's width: learned through a projection (`distill.stages.train.projection`)."""
+    """Numbers that its source has a row, where that is not the head's width: learned through a
+    projection (`distill.stages.train.projection`)."""
     row_weight: RowWeight | None = None
 
     @property
     def answer(self) -> str:
-        """Which of the network's answers it is held against: the head's, or what its projection makes of it."""
+        """Which of the network's answers it is held against: the head's, or what its projection
+        makes of it."""
         return self.head if self.projected is None else f"{self.head} → {self.column}"
 
     def weight_at(self, done: float) -> float:
@@ -116,12 +122,15 @@ def plan_fit(job: Job, name: str) -> TrainingPlan | ModelRecord:
     outputs = pool_outputs(job, fit.on)
     student = fit_student(fit, usual_loss(outputs))
     pins = {f"pools.{fit.on}": open_pool(job, fit.on).inventory.content}
-    asked = _Asked(f"fit.{name}", Variant(name, student), folder, {MAIN: outputs}, fit_code(job, name))
+    asked = _Asked(
+        f"fit.{name}", Variant(name, student), folder, {MAIN: outputs}, fit_code(job, name)
+    )
     return _lesson(job, asked, pins)
 
 
 def plan_student(job: Job, variant: Variant) -> TrainingPlan | ModelRecord:
-    """The training of a student, or its record where it is done. Raises ContractError where labels are missing or mean something else."""
+    """The training of a student, or its record where it is done. Raises ContractError where labels
+    are missing or mean something else."""
     pins = student_pins(job, variant.spec)
     folder = student_folder(job, variant, pins)
     done = read_record(folder)
@@ -129,7 +138,9 @@ def plan_student(job: Job, variant: Variant) -> TrainingPlan | ModelRecord:
         return done
     heads = {head: head_outputs(job, variant.spec, head) for head in variant.spec.head_names}
     where = f"students.{variant.student}"
-    return _lesson(job, _Asked(where, variant, folder, heads, student_code(job, variant.spec, where)), pins)
+    return _lesson(
+        job, _Asked(where, variant, folder, heads, student_code(job, variant.spec, where)), pins
+    )
 
 
 @dataclass(frozen=True)
@@ -155,7 +166,11 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> TrainingPlan:
     check_custom_losses(job, student, asked.key)
     terms = tuple(
         _projected(
-            job, student, term, _term(job, term, number, where[pools_of(student, term)], heads[term.head]), widths
+            job,
+            student,
+            term,
+            _term(job, term, number, where[pools_of(student, term)], heads[term.head]),
+            widths,
         )
         for number, term in enumerate(student.terms)
     )
@@ -166,7 +181,10 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> TrainingPlan:
     }
     held_out = _held_out(job, student, heads)
     if held_out is not None and student.early_stop is not None:
-        said["early_stop"] = {"measure": held_out.term.said, "pins": held_out_pins(job, student.early_stop)}
+        said["early_stop"] = {
+            "measure": held_out.term.said,
+            "pins": held_out_pins(job, student.early_stop),
+        }
     seed = student.seed if student.seed is not None else job.seed
     return TrainingPlan(
         variant.name,
@@ -200,7 +218,9 @@ def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> Term
     positions = None if classes == head.classes else tuple(head.positions[name] for name in classes)
     own = None
     if isinstance(term.loss, CustomLoss):
-        own = CustomLossCall(job.custom_source(term.loss, f"terms.{number}.loss"), term.loss.name, said_of(term))
+        own = CustomLossCall(
+            job.custom_source(term.loss, f"terms.{number}.loss"), term.loss.name, said_of(term)
+        )
     return TermPlan(
         said=said_of(term),
         column=str(number),
@@ -216,14 +236,18 @@ def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> Term
     )
 
 
-def _projected(job: Job, student: Student, term: Term, plan: TermPlan, widths: Mapping[str, int]) -> TermPlan:
+def _projected(
+    job: Job, student: Student, term: Term, plan: TermPlan, widths: Mapping[str, int]
+) -> TermPlan:
     """The term with its projection, where its source has another width than its head."""
     head = student.heads.get(term.head)
     if head is None or head.width is None:
         return plan
     width, own = term_width(job, term), widths[term.head]
     return (
-        plan if width == own else replace(plan, projected=width, said=f"{plan.said}, projected from {own} to {width}")
+        plan
+        if width == own
+        else replace(plan, projected=width, said=f"{plan.said}, projected from {own} to {width}")
     )
 
 
@@ -232,5 +256,7 @@ def said_of(term: Term) -> str:
     temperature = getattr(term.loss, "temperature", 1.0)
     at = f" at T={temperature:g}" if temperature != 1.0 else ""
     moving = f", from weight {term.ramp.begin:g}" if term.ramp else ""
-    weighted = f", rows weighted by {term.row_weight.kind.replace('_', ' ')}" if term.row_weight else ""
+    weighted = (
+        f", rows weighted by {term.row_weight.kind.replace('_', ' ')}" if term.row_weight else ""
+    )
     return f"{term.loss.kind.replace('_', ' ')}{at} to {term.learns}{moving}{weighted}"

@@ -1,4 +1,5 @@
-"""How many numbers a row of values has, as the job and its pools tell it: before any labels are paid for, and the same afterwards.
+"""How many numbers a row of values has, as the job and its pools tell it: before any labels are
+paid for, and the same afterwards.
 
 A pool's is kept under the root once it was read, so that a finished job opens no input for it.
 """
@@ -16,7 +17,8 @@ from distill.spec.students import Student, Term
 
 
 def head_widths(job: Job, student: Student, where: str) -> dict[str, int]:
-    """Numbers that each head answers with; `where` is the student's key. Raises ContractError where what it learns, or stops by, is of other widths."""
+    """Numbers that each head answers with; `where` is the student's key. Raises ContractError where
+    what it learns, or stops by, is of other widths."""
     widths = {head: _head_width(job, student, head, where) for head in student.head_names}
     stop = student.early_stop
     if stop is None or head_outputs(job, student, stop.head).classes:
@@ -24,8 +26,8 @@ def head_widths(job: Job, student: Student, where: str) -> dict[str, int]:
     width = term_width(job, held_out_term(job, stop))
     if width != widths[stop.head]:
         raise ContractError(
-            f"{job.path}: {where}.early_stop: {stop.learns} has {width} numbers a row, but head {stop.head!r} answers with {widths[stop.head]}. "
-            f"Measure it by another."
+            f"{job.path}: {where}.early_stop: {stop.learns} has {width} numbers a row, but head"
+            f" {stop.head!r} answers with {widths[stop.head]}. Measure it by another."
         )
     return widths
 
@@ -39,24 +41,34 @@ def _head_width(job: Job, student: Student, head: str, where: str) -> int:
     widths = {term.learns: term_width(job, term) for term in student.terms_of(head)}
     if len(set(widths.values())) != 1:
         raise ContractError(
-            f"{job.path}: {where}: head {head!r}: its terms teach values of different widths, {widths}. Give each a head of its own, or give "
-            f"this one a `width`: a term of another width is then learned through a projection."
+            f"{job.path}: {where}: head {head!r}: its terms teach values of different widths,"
+            f" {widths}. Give each a head of its own, or give this one a `width`: a term of another"
+            " width is then learned through a projection."
         )
     return next(iter(widths.values()))
 
 
 def term_width(job: Job, term: Term) -> int:
-    """Numbers a row of what a term learns from: one a class, or as many as its values have. Raises PoolError."""
+    """Numbers a row of what a term learns from: one a class, or as many as its values have. Raises
+    PoolError."""
     classes = term_outputs(job, term).classes
     if classes:
         return len(classes)
     if term.label_set is None:
         return _target_width(job, str(term.pool))
     where, first = next(job.labels[term.label_set].members(term.label_set))
-    return _target_width(job, job.fit[first.fit].on) if isinstance(first, Fitted) else labeler_width(job, first, where)
+    return (
+        _target_width(job, job.fit[first.fit].on)
+        if isinstance(first, Fitted)
+        else labeler_width(job, first, where)
+    )
 
 
 def _target_width(job: Job, pool: str) -> int:
     opened = open_pool(job, pool)
-    told = ["target width", opened.inventory.content, opened.spec.model_dump(mode="json", include={"target", "format"})]
+    told = [
+        "target width",
+        opened.inventory.content,
+        opened.spec.model_dump(mode="json", include={"target", "format"}),
+    ]
     return int(remember(job, "checks", told, lambda: opened.target_width(pool_outputs(job, pool))))

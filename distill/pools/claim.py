@@ -1,4 +1,5 @@
-"""Folders that a job fills itself: claimed first, so that files of somebody else's are never written over."""
+"""Folders that a job fills itself: claimed first, so that files of somebody else's are never
+written over."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from distill.storage.base import Storage, is_hidden
 
 
 def maker(folder: Path, made_by: str, where: str) -> Any:
-    """The function that `FILE.py:FUNCTION` names, relative to `folder`; `where` is the key that says so. Raises JobError."""
+    """The function that `FILE.py:FUNCTION` names, relative to `folder`; `where` is the key that
+    says so. Raises JobError."""
     path, _, function = made_by.partition(":")
     return read_source(folder / path, where).load(function, where)
 
@@ -33,7 +35,8 @@ def claim_folder(files: Storage, where: str, made_by: str, what: str = "pool") -
     others = [entry.key for entry in files.list_objects() if not is_hidden(entry.key)]
     if others:
         raise JobError(
-            f"{where} = {made_by!r}: {files.uri} already holds {len(others)} files ({others[0]}…) that were not made so. "
-            f"Take `made_by` out to use them, or give the {what} an empty folder."
+            f"{where} = {made_by!r}: {files.uri} already holds {len(others)} files ({others[0]}…)"
+            f" that were not made so. Take `made_by` out to use them, or give the {what} an empty"
+            " folder."
         )
     files.put(MAKING_MARKER, seal({"made_by": made_by}))

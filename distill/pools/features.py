@@ -36,14 +36,16 @@ from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeat
 
 @dataclass
 class Rows:
-    """`values` of B rows as above, or class numbers (B,) int64; `rejected` maps a row's offset to (reason code, message)."""
+    """`values` of B rows as above, or class numbers (B,) int64; `rejected` maps a row's offset to
+    (reason code, message)."""
 
     values: npt.NDArray[np.generic]
     rejected: Rejected = field(default_factory=dict)
 
 
 def decode_features(table: pa.Table, features: Features, width: int) -> Rows:
-    """What `features` says of the rows of `table`. Rows of another width or size, with nulls, NaN, infinity or damage are rejected."""
+    """What `features` says of the rows of `table`. Rows of another width or size, with nulls, NaN,
+    infinity or damage are rejected."""
     if isinstance(features, ImageFeatures):
         return Rows(*decode_images(table[features.column], features))
     if isinstance(features, TextFeatures):
@@ -52,16 +54,20 @@ def decode_features(table: pa.Table, features: Features, width: int) -> Rows:
 
 
 def as_matrix(values: npt.NDArray[np.generic]) -> Matrix:
-    """Images (B, H, W, C) uint8 as (B, C·H·W) float32 in 0..1, channel by channel, as a `cnn` folds them; vectors as they are."""
+    """Images (B, H, W, C) uint8 as (B, C·H·W) float32 in 0..1, channel by channel, as a `cnn` folds
+    them; vectors as they are."""
     if values.ndim != 4:
         return values.astype(np.float32, copy=False)
-    made: Matrix = np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32).reshape(len(values), -1)
+    made: Matrix = np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32).reshape(
+        len(values), -1
+    )
     made /= 255
     return made
 
 
 def writable(features: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Themselves, or a copy: what lies in a table's or in Ray's memory cannot be written to, and a labeler or a network may."""
+    """Themselves, or a copy: what lies in a table's or in Ray's memory cannot be written to, and a
+    labeler or a network may."""
     return features if features.flags.writeable else features.copy()
 
 
@@ -76,7 +82,8 @@ def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int
     if isinstance(features, TextFeatures):
         if not is_text(_plain_type(schema, features.column)):
             raise PoolError(
-                f"column {features.column!r} of type {schema.field(features.column).type} holds no text. Store text there, or name a column of text."
+                f"column {features.column!r} of type {schema.field(features.column).type} holds no"
+                " text. Store text there, or name a column of text."
             )
         return 1
     for column in features.columns:
@@ -91,20 +98,26 @@ def _vector_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
     lengths = [length for length in pc.list_value_length(first[name]).to_pylist() if length]
     if not lengths:
         raise PoolError(
-            f"column {name!r}: the first {len(first)} rows are null or empty, so its width is unknown. Use a fixed-size list."
+            f"column {name!r}: the first {len(first)} rows are null or empty, so its width is"
+            " unknown. Use a fixed-size list."
         )
     return int(lengths[0])
 
 
 def decode_target(column: pa.ChunkedArray, outputs: Outputs, width: int = 1) -> Rows:
-    """A target column: class numbers (B,) int64; 0 or 1 a class (B, C) float32 where independent; values (B, `width`) float32."""
+    """A target column: class numbers (B,) int64; 0 or 1 a class (B, C) float32 where independent;
+    values (B, `width`) float32."""
     rejected: Rejected = {}
     if outputs.kind == "logits" and outputs.exclusive:
         return Rows(_class_numbers(column, outputs.classes, rejected), rejected)
-    values = number_column(pa.table({"target": column}), "target", len(outputs.classes) or width, rejected)
+    values = number_column(
+        pa.table({"target": column}), "target", len(outputs.classes) or width, rejected
+    )
     if outputs.kind == "logits":
         for row in np.flatnonzero(((values != 0) & (values != 1)).any(axis=1)):
-            rejected.setdefault(int(row), ("target", f"{values[row].tolist()} is not 0 or 1 for each class"))
+            rejected.setdefault(
+                int(row), ("target", f"{values[row].tolist()} is not 0 or 1 for each class")
+            )
     return Rows(_without(values, rejected), rejected)
 
 
@@ -126,7 +139,8 @@ def _decode_texts(table: pa.Table, name: str) -> Rows:
     column = table[name]
     if not is_text(column.type) and not pa.types.is_null(column.type):
         raise PoolError(
-            f"column {name!r} of type {column.type} holds no text. Store text there, or name a column of text."
+            f"column {name!r} of type {column.type} holds no text. Store text there, or name a"
+            " column of text."
         )
     null_rows(column, name, rejected)
     values = np.empty(len(column), object)
@@ -141,25 +155,39 @@ def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Ro
     else:
         widths = [value_width(table.schema.field(name).type) for name in features.columns]
         values = np.hstack(
-            [number_column(table, name, part, rejected) for name, part in zip(features.columns, widths, strict=True)]
+            [
+                number_column(table, name, part, rejected)
+                for name, part in zip(features.columns, widths, strict=True)
+            ]
         )
         if values.shape[1] != width:
-            said = f"columns {list(features.columns)} have {values.shape[1]} numbers together, not {width}"
+            said = (
+                f"columns {list(features.columns)} have {values.shape[1]} numbers together, not"
+                f" {width}"
+            )
             rejected = dict.fromkeys(range(len(values)), ("shape", said)) | rejected
             values = np.zeros((len(values), width), np.float32)
     if features.scale != 1.0:
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and its row is rejected
+        with np.errstate(
+            over="ignore"
+        ):  # what float32 cannot hold becomes infinite, and its row is rejected
             values = values * np.float32(features.scale)
         for row in np.flatnonzero(~np.isfinite(values).all(axis=1)):
-            rejected.setdefault(int(row), ("not_finite", f"a number times scale = {features.scale} is infinite"))
+            rejected.setdefault(
+                int(row), ("not_finite", f"a number times scale = {features.scale} is infinite")
+            )
     return Rows(_without(values, rejected), rejected)
 
 
-def _class_numbers(column: pa.ChunkedArray, classes: tuple[str, ...], rejected: Rejected) -> npt.NDArray[np.int64]:
+def _class_numbers(
+    column: pa.ChunkedArray, classes: tuple[str, ...], rejected: Rejected
+) -> npt.NDArray[np.int64]:
     try:
         names = pc.cast(column, pa.string())
     except pa.ArrowException as error:
-        raise PoolError(f"the target column of type {column.type} holds no names of classes: {error}") from None
+        raise PoolError(
+            f"the target column of type {column.type} holds no names of classes: {error}"
+        ) from None
     found = pc.index_in(names, pa.array(classes)).to_numpy(zero_copy_only=False)
     numbers = np.where(np.isnan(found), -1, found) if found.dtype.kind == "f" else found
     for row in np.flatnonzero(numbers < 0):

@@ -1,7 +1,7 @@
 """What new files say of themselves, each opened once: rows of each row group.
 
-All files that cannot be read are told at once. Who reads them is the caller's choice: threads here, or, for very many, the stage `list`
-with the whole cluster.
+All files that cannot be read are told at once. Who reads them is the caller's choice: threads here,
+or, for very many, the stage `list` with the whole cluster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ ReadFileStats = Callable[[str, str, Sequence[ObjectMeta], str], Sequence[FileSta
 """(title, URI of the pool, files, format) → a footing a file, in order."""
 
 
-def read_file_stats(title: str, uri: str, entries: Sequence[ObjectMeta], format: str) -> list[FileStats]:
+def read_file_stats(
+    title: str, uri: str, entries: Sequence[ObjectMeta], format: str
+) -> list[FileStats]:
     """Read in threads of this process, with a bar."""
     with track(title, len(entries), FILES) as bar:
         read = []
@@ -42,12 +44,16 @@ def stats_of_files(uri: str, keys: Sequence[str], format: str) -> Iterator[FileS
 
 
 def require_readable(pool: str, footings: Sequence[FileStats]) -> list[tuple[int, ...]]:
-    """The row groups of all files. Raises PoolError, which names files that cannot be read and counts them."""
+    """The row groups of all files. Raises PoolError, which names files that cannot be read and
+    counts them."""
     wrong = [footing for footing in footings if isinstance(footing, str)]
     if wrong:
         more = f"\n  … and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
         said = "\n  ".join(wrong[:_MOST_NAMED])
-        raise PoolError(f"pools.{pool}: {len(wrong)} of {len(footings)} new files cannot be read:\n  {said}{more}")
+        raise PoolError(
+            f"pools.{pool}: {len(wrong)} of {len(footings)} new files cannot be read:\n "
+            f" {said}{more}"
+        )
     return [footing for footing in footings if not isinstance(footing, str)]
 
 

@@ -1,8 +1,10 @@
-"""How shards are cut into fragments, column by column: 200,000 of them are some MB and a fraction of a second.
+"""How shards are cut into fragments, column by column: 200,000 of them are some MB and a fraction
+of a second.
 
-A fragment is either whole row groups, put together up to `fragment_rows`, or a near-equal part of one row group that is larger. So no
-row group that could be read at once is read for two fragments, and the parts of a larger one are known by its number. Fragments are
-contiguous, hold every row once, lie in (shard, row) order, and depend on nothing but their own shard: growth moves no border.
+A fragment is either whole row groups, put together up to `fragment_rows`, or a near-equal part of
+one row group that is larger. So no row group that could be read at once is read for two fragments,
+and the parts of a larger one are known by its number. Fragments are contiguous, hold every row
+once, lie in (shard, row) order, and depend on nothing but their own shard: growth moves no border.
 """
 
 from __future__ import annotations
@@ -39,10 +41,15 @@ def fragment_id(shard: int, number: int) -> str:
     return f"{shard:06d}-{number:06d}"
 
 
-def cut_fragments(shards: Numbers, group_counts: Numbers, group_rows: Numbers, fragment_rows: int) -> FragmentTable:
-    """The fragments of `shards`, ascending; shard i has `group_counts[i]` row groups, and `group_rows` are all of theirs in order."""
+def cut_fragments(
+    shards: Numbers, group_counts: Numbers, group_rows: Numbers, fragment_rows: int
+) -> FragmentTable:
+    """The fragments of `shards`, ascending; shard i has `group_counts[i]` row groups, and
+    `group_rows` are all of theirs in order."""
     shard = np.repeat(shards, group_counts)
-    group = np.arange(len(group_rows)) - np.repeat(np.cumsum(group_counts) - group_counts, group_counts)
+    group = np.arange(len(group_rows)) - np.repeat(
+        np.cumsum(group_counts) - group_counts, group_counts
+    )
     held = group_rows > 0
     shard, group, group_rows = shard[held], group[held], group_rows[held]
     ends = np.concatenate([[0], np.cumsum(group_rows)])
@@ -50,7 +57,9 @@ def cut_fragments(shards: Numbers, group_counts: Numbers, group_rows: Numbers, f
     rows = np.diff(ends[np.append(heads, len(group_rows))])
     first = ends[heads] - ends[np.searchsorted(shard, shard[heads])]
     parts = -(-rows // fragment_rows)
-    whole = np.repeat(np.arange(len(heads)), parts)  # of each fragment: which run of row groups it is, or is a part of
+    whole = np.repeat(
+        np.arange(len(heads)), parts
+    )  # of each fragment: which run of row groups it is, or is a part of
     part = _count_up(whole)
     start, stop = rows[whole] * part // parts[whole], rows[whole] * (part + 1) // parts[whole]
     mine = shard[heads][whole]
@@ -64,13 +73,16 @@ def cut_fragments(shards: Numbers, group_counts: Numbers, group_rows: Numbers, f
 
 
 def _heads(shard: Numbers, group_rows: Numbers, ends: Numbers, fragment_rows: int) -> Numbers:
-    """The row groups with which a run begins; a run ends where it is full, with its shard, or at a row group that is cut."""
+    """The row groups with which a run begins; a run ends where it is full, with its shard, or at a
+    row group that is cut."""
     count = len(group_rows)
     bars = np.ones(count + 1, np.bool_)
     bars[1:count] = (shard[1:] != shard[:-1]) | (group_rows[1:] > fragment_rows)
     borders, each = np.flatnonzero(bars), np.arange(count)
     full = np.searchsorted(ends, ends[:-1] + fragment_rows, side="right") - 1
-    after = np.minimum(full, borders[np.searchsorted(borders, each, side="right")]) if count else each
+    after = (
+        np.minimum(full, borders[np.searchsorted(borders, each, side="right")]) if count else each
+    )
     next_head, heads, head = np.maximum(after, each + 1).tolist(), [], 0
     while head < count:
         heads.append(head)

@@ -1,11 +1,14 @@
-"""The frozen list of a pool's shards. A label is addressed by (shard, row number), so this list must never change under it.
+"""The frozen list of a pool's shards. A label is addressed by (shard, row number), so this list
+must never change under it.
 
-It is kept in immutable numbered segments, `inventories/<pool>/<n>.arrow`, each claimed by a conditional put. A shard's number is the
-number of its row over all segments, so that growth makes new numbers and never a renumbering. A row may retire an earlier one: the
-file changed, and this row is what it is now, or (with a null id) the file is gone. Retired shards keep their number and their labels,
-which nobody sees any more. `distill.pools.scan` writes the segments.
+It is kept in immutable numbered segments, `inventories/<pool>/<n>.arrow`, each claimed by a
+conditional put. A shard's number is the number of its row over all segments, so that growth makes
+new numbers and never a renumbering. A row may retire an earlier one: the file changed, and this row
+is what it is now, or (with a null id) the file is gone. Retired shards keep their number and their
+labels, which nobody sees any more. `distill.pools.scan` writes the segments.
 
-Columnar inside: 100,000 shards are about 12 MB, and objects are made of them only where one is looked at.
+Columnar inside: 100,000 shards are about 12 MB, and objects are made of them only where one is
+looked at.
 """
 
 from __future__ import annotations
@@ -55,7 +58,8 @@ class Fragment:
 
 @dataclass(frozen=True)
 class Inventory:
-    """The shards of one pool. `digest` is that of the first segment: neither growth nor a change is another label set."""
+    """The shards of one pool. `digest` is that of the first segment: neither growth nor a change is
+    another label set."""
 
     pool: str
     uri: str
@@ -91,11 +95,15 @@ class Inventory:
 
     @property
     def group_rows(self) -> list[list[int]]:
-        """Rows of each row group of each shard by its number; none where it is retired. A file of a format without an index is one group."""
+        """Rows of each row group of each shard by its number; none where it is retired. A file of a
+        format without an index is one group."""
         live = set(self.live.tolist())
         if self.format not in INDEXED:
             return [[rows] if rows else [] for rows in self.shard_rows.tolist()]
-        return [each if number in live else [] for number, each in enumerate(self.table["row_groups"].to_pylist())]
+        return [
+            each if number in live else []
+            for number, each in enumerate(self.table["row_groups"].to_pylist())
+        ]
 
     @cached_property
     def retired(self) -> frozenset[int]:
@@ -110,18 +118,31 @@ class Inventory:
     @property
     def known(self) -> dict[str, tuple[int, str]]:
         """Number and id of each live shard by its key."""
-        numbers, live = self.live.tolist(), self.table.select(["key", "id"]).take(pa.array(self.live))
-        return dict(zip(live["key"].to_pylist(), zip(numbers, live["id"].to_pylist(), strict=True), strict=True))
+        numbers, live = (
+            self.live.tolist(),
+            self.table.select(["key", "id"]).take(pa.array(self.live)),
+        )
+        return dict(
+            zip(
+                live["key"].to_pylist(),
+                zip(numbers, live["id"].to_pylist(), strict=True),
+                strict=True,
+            )
+        )
 
     def fragments(self, fragment_rows: int) -> Iterator[Fragment]:
         """Every live row once, in (shard, row) order, cut as `distill.pools.fragments` says."""
         table, shards = self.fragment_table(fragment_rows), self.shards
         columns = (table.shard, table.number, table.start, table.rows, table.group)
         shard: Shard | None = None
-        for mine, number, start, rows, group in zip(*(column.tolist() for column in columns), strict=True):
+        for mine, number, start, rows, group in zip(
+            *(column.tolist() for column in columns), strict=True
+        ):
             while shard is None or shard.number != mine:
                 shard = next(shards)
-            yield Fragment(fragment_id(mine, number), shard, start, rows, None if group == WHOLE else group)
+            yield Fragment(
+                fragment_id(mine, number), shard, start, rows, None if group == WHOLE else group
+            )
 
     def fragment_table(self, fragment_rows: int) -> FragmentTable:
         """The fragments by columns, for who has very many of them."""
@@ -141,19 +162,26 @@ class Inventory:
 
 
 def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
-    """The inventory as it is stored; None before the first segment. Raises StorageError where it is lost or damaged."""
+    """The inventory as it is stored; None before the first segment. Raises StorageError where it is
+    lost or damaged."""
     folder = root.folder("inventories", pool)
     tables: list[pa.Table] = []
     for entry in folder.list_objects():
         where = folder.url(segment_key(len(tables)))
         if entry.key != segment_key(len(tables)):
-            raise StorageError(f"{where} is missing, but later segments are there. Restore it from a copy.")
-        tables.append(bytes_table(folder.read(entry.key), INVENTORY, where).replace_schema_metadata(None))
+            raise StorageError(
+                f"{where} is missing, but later segments are there. Restore it from a copy."
+            )
+        tables.append(
+            bytes_table(folder.read(entry.key), INVENTORY, where).replace_schema_metadata(None)
+        )
         _require_order(tables, where)
     if not tables:
         return None
     table = pa.concat_tables(tables).select(_KEPT).combine_chunks()
-    return Inventory(pool, uri, tables[0]["format"][0].as_py(), _identity(tables[0]), len(tables), table)
+    return Inventory(
+        pool, uri, tables[0]["format"][0].as_py(), _identity(tables[0]), len(tables), table
+    )
 
 
 def segment_key(number: int) -> str:
@@ -162,13 +190,16 @@ def segment_key(number: int) -> str:
 
 
 def _require_order(tables: list[pa.Table], where: str) -> None:
-    """Refuse a newest segment that does not follow those before it: each is written by one who has read them."""
+    """Refuse a newest segment that does not follow those before it: each is written by one who has
+    read them."""
     before, newest = sum(map(len, tables[:-1])), tables[-1]
     follows = np.array_equal(newest["number"].to_numpy(), np.arange(before, before + len(newest)))
     ahead = pc.any(pc.greater_equal(newest["retires"], newest["number"])).as_py()
     formats = pc.unique(pa.chunked_array([tables[0]["format"], newest["format"]]))
     if not len(newest) or not follows or ahead or len(formats) != 1:
-        raise StorageError(f"{where} does not follow from the segments before it. Restore the folder from a copy.")
+        raise StorageError(
+            f"{where} does not follow from the segments before it. Restore the folder from a copy."
+        )
 
 
 def _identity(table: pa.Table) -> str:
@@ -179,5 +210,10 @@ def _shard(number: int, row: dict[str, object]) -> Shard:
     groups = row["row_groups"]
     assert isinstance(groups, list)
     return Shard(
-        number, str(row["key"]), str(row["id"] or ""), int(str(row["bytes"])), int(str(row["rows"])), tuple(groups)
+        number,
+        str(row["key"]),
+        str(row["id"] or ""),
+        int(str(row["bytes"])),
+        int(str(row["rows"])),
+        tuple(groups),
     )

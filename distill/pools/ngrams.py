@@ -28,11 +28,13 @@ _ODD = np.uint64(GOLDEN)
 
 
 def ngram_places(texts: npt.NDArray[np.generic], spec: Ngrams) -> Places:
-    """Texts (B,) of str → (B, most) places: each text's first n-grams, in the order in which they begin, then zeros."""
+    """Texts (B,) of str → (B, most) places: each text's first n-grams, in the order in which they
+    begin, then zeros."""
     words, row = _words(texts)
     grams, valid = _grams(words, row, spec.ngrams)
     places = (grams % np.uint64(spec.buckets)).astype(np.int32) + 1
-    # the n-grams of a text stand one after another; each one's number within its text says its column
+    # the n-grams of a text stand one after another; each one's number within its text says its
+    # column
     row_of = np.repeat(row, spec.ngrams)[valid]
     first = np.searchsorted(row_of, np.arange(len(texts)))
     column = np.arange(len(row_of)) - first[row_of]
@@ -49,13 +51,20 @@ def _words(texts: npt.NDArray[np.generic]) -> tuple[Hashes, npt.NDArray[np.int64
     there = pc.greater(pc.binary_length(words), 0)
     distinct = pc.filter(words, there).dictionary_encode()
     hashes = np.array(
-        [xxhash.xxh3_64_intdigest(word) for word in distinct.dictionary.cast(pa.large_binary()).to_pylist()], np.uint64
+        [
+            xxhash.xxh3_64_intdigest(word)
+            for word in distinct.dictionary.cast(pa.large_binary()).to_pylist()
+        ],
+        np.uint64,
     )
     return hashes[distinct.indices.to_numpy()], row[there.to_numpy(zero_copy_only=False)]
 
 
-def _grams(words: Hashes, row: npt.NDArray[np.int64], longest: int) -> tuple[Hashes, npt.NDArray[np.bool_]]:
-    """Of n-grams that begin at word w, n = 1 … longest: the hash at w · longest + n − 1, and whether its words are of one text."""
+def _grams(
+    words: Hashes, row: npt.NDArray[np.int64], longest: int
+) -> tuple[Hashes, npt.NDArray[np.bool_]]:
+    """Of n-grams that begin at word w, n = 1 … longest: the hash at w · longest + n − 1, and
+    whether its words are of one text."""
     grams, valid = np.zeros((len(words), longest), np.uint64), np.zeros((len(words), longest), bool)
     grams[:, 0], valid[:, 0] = mixed(words), True
     for more in range(1, longest):

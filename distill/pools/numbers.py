@@ -1,6 +1,7 @@
 """Columns of numbers as float32, and for each row that holds none, the reason.
 
-Text is read as numbers too, since CSV has nothing else: a cell that is no number is told with what it says.
+Text is read as numbers too, since CSV has nothing else: a cell that is no number is told with what
+it says.
 """
 
 from __future__ import annotations
@@ -27,13 +28,20 @@ def column_width(schema: pa.Schema, name: str) -> int:
 
 
 def value_width(kind: pa.DataType) -> int:
-    """Numbers in one value of a type; text counts as one. Raises PoolError for what holds no numbers."""
+    """Numbers in one value of a type; text counts as one. Raises PoolError for what holds no
+    numbers."""
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or is_text(kind):
+    if (
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_boolean(kind)
+        or is_text(kind)
+    ):
         return 1
     raise PoolError(
-        f"a column of type {kind} holds no numbers of a fixed count. Use numbers, fixed-size lists, or one list column alone."
+        f"a column of type {kind} holds no numbers of a fixed count. Use numbers, fixed-size lists,"
+        " or one list column alone."
     )
 
 
@@ -45,19 +53,22 @@ def check_numbers(first: pa.Table, name: str) -> None:
     said = next((text for text in column.to_pylist() if text), None)
     if not pc.any(are_numbers(column)).as_py():
         raise PoolError(
-            f"column {name!r}: holds no numbers in its first {len(column)} rows, but text such as {said!r}. Use `text` features, or another column."
+            f"column {name!r}: holds no numbers in its first {len(column)} rows, but text such as"
+            f" {said!r}. Use `text` features, or another column."
         )
 
 
 def check_flags(schema: pa.Schema, name: str, classes: int) -> None:
-    """Refuse a target of independent classes whose type cannot hold 0 or 1 for each. Raises PoolError."""
+    """Refuse a target of independent classes whose type cannot hold 0 or 1 for each. Raises
+    PoolError."""
     kind = schema.field(name).type
     if is_open_list(kind):
         return
     if (kind.list_size if pa.types.is_fixed_size_list(kind) else 1) != classes:
         raise PoolError(
-            f"column {name!r} of type {kind}: independent outputs need 0 or 1 for each of {classes} classes, a list a row. "
-            f"Store lists of {classes}, or leave `outputs` out where a row is of one class."
+            f"column {name!r} of type {kind}: independent outputs need 0 or 1 for each of {classes}"
+            f" classes, a list a row. Store lists of {classes}, or leave `outputs` out where a row"
+            " is of one class."
         )
 
 
@@ -71,7 +82,8 @@ def is_open_list(kind: pa.DataType) -> bool:
 
 
 def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) -> Matrix:
-    """One column as (B, width), which may be the table's own memory; bad rows are zeros and named in `rejected`."""
+    """One column as (B, width), which may be the table's own memory; bad rows are zeros and named
+    in `rejected`."""
     array = table[name].combine_chunks()
     array = array.chunk(0) if isinstance(array, pa.ChunkedArray) else array
     rows = len(array)
@@ -83,7 +95,9 @@ def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) ->
     elif is_open_list(array.type) or pa.types.is_fixed_size_list(array.type):
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
         for row in np.flatnonzero((lengths != width) & ~bad):
-            rejected.setdefault(int(row), ("shape", f"column {name!r} has {lengths[row]} numbers, not {width}"))
+            rejected.setdefault(
+                int(row), ("shape", f"column {name!r} has {lengths[row]} numbers, not {width}")
+            )
         bad |= lengths != width
         flat = array.filter(pa.array(~bad)).flatten() if bad.any() else array.flatten()
     elif width == 1:
@@ -91,11 +105,19 @@ def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) ->
     else:  # in another shard they are lists
         for row in np.flatnonzero(~bad):
             rejected.setdefault(
-                int(row), ("shape", f"column {name!r} has one value, of type {array.type}, not {width} numbers")
+                int(row),
+                (
+                    "shape",
+                    f"column {name!r} has one value, of type {array.type}, not {width} numbers",
+                ),
             )
         return np.zeros((rows, width), np.float32)
     try:
-        held: Matrix = pc.cast(flat, pa.float32(), safe=False).to_numpy(zero_copy_only=False).reshape(-1, width)
+        held: Matrix = (
+            pc.cast(flat, pa.float32(), safe=False)
+            .to_numpy(zero_copy_only=False)
+            .reshape(-1, width)
+        )
     except pa.ArrowException as error:
         raise PoolError(f"column {name!r} of type {array.type} holds no numbers: {error}") from None
     with np.errstate(over="ignore", invalid="ignore"):
@@ -105,7 +127,9 @@ def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) ->
     values[~bad] = held
     unreal = ~np.isfinite(values).all(axis=1)
     for row in np.flatnonzero(unreal):
-        rejected.setdefault(int(row), ("not_finite", f"column {name!r} holds a null, NaN or infinite number"))
+        rejected.setdefault(
+            int(row), ("not_finite", f"column {name!r} holds a null, NaN or infinite number")
+        )
     values[unreal] = 0
     return values
 

@@ -68,8 +68,12 @@ class OpenPool:
 
     def first_seen(self) -> npt.NDArray[np.generic]:
         """What a model sees of its first rows; zeros or empty text where one cannot be used."""
-        return decode_features(self._first_rows(self.features.columns), self.features, self.width).values
+        return decode_features(
+            self._first_rows(self.features.columns), self.features, self.width
+        ).values
 
     def _first_rows(self, columns: Sequence[str]) -> pa.Table:
         rows = range(min(_LOOKED_AT_ROWS, self.first_shard.rows))
-        return read_rows(self.files, self.first_shard.key, rows, columns, format=self.inventory.format).table
+        return read_rows(
+            self.files, self.first_shard.key, rows, columns, format=self.inventory.format
+        ).table

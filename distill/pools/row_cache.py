@@ -1,8 +1,8 @@
-"""Rows for training, chunk by chunk. What chunks share is decoded once and held while it is used: a row group, a file of a format without an
-index (which is read whole), a fragment of labels.
+"""Rows for training, chunk by chunk. What chunks share is decoded once and held while it is used: a
+row group, a file of a format without an index (which is read whole), a fragment of labels.
 
-Chunks follow row groups where a pool has many of them, and then nothing is held. Where it has few, each is cut into many chunks; all of
-them together are then small, and fit.
+Chunks follow row groups where a pool has many of them, and then nothing is held. Where it has few,
+each is cut into many chunks; all of them together are then small, and fit.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class _Slot(Generic[Value]):
 
 
 class RowCache(Generic[Value]):
-    """The values that were asked for last, up to so many bytes together; for many threads, of which one makes a value and others wait for it."""
+    """The values that were asked for last, up to so many bytes together; for many threads, of which
+    one makes a value and others wait for it."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
@@ -62,11 +63,14 @@ _rows: RowCache[RowBatch] = RowCache(CACHE_BYTES)
 
 
 def read_chunk(inventory: Inventory, shard: int, rows: range, columns: tuple[str, ...]) -> RowBatch:
-    """Rows of one listed shard, with `columns`. Raises PoolError, also where the file changed since it was listed."""
+    """Rows of one listed shard, with `columns`. Raises PoolError, also where the file changed since
+    it was listed."""
     found, files = inventory.shard(shard), open_storage(inventory.uri)
 
     def taken(wanted: range) -> RowBatch:
-        return read_rows(files, found.key, wanted, columns, format=inventory.format, listed=found.id)
+        return read_rows(
+            files, found.key, wanted, columns, format=inventory.format, listed=found.id
+        )
 
     groups = found.row_groups if inventory.format in INDEXED else (found.rows,)
     (first, *others), around = groups_of(groups, rows)

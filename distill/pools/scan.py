@@ -1,8 +1,10 @@
-"""A pool's files held against its inventory: new ones make new segments, changed and vanished ones are refused or retired.
+"""A pool's files held against its inventory: new ones make new segments, changed and vanished ones
+are refused or retired.
 
-Two drivers may do so at once. What is stored is read first, then the files are listed, so that nothing looks vanished that was only
-listed too early; a segment is claimed under the number after those that were read, and who loses a claim reads and lists again. So each
-segment is written by one who knows all before it, and no file is listed twice.
+Two drivers may do so at once. What is stored is read first, then the files are listed, so that
+nothing looks vanished that was only listed too early; a segment is claimed under the number after
+those that were read, and who loses a claim reads and lists again. So each segment is written by one
+who knows all before it, and no file is listed twice.
 """
 
 from __future__ import annotations
@@ -47,11 +49,17 @@ class _Changes:
 
 
 def take_inventory(
-    root: Storage, pool: str, files: Storage, *, spec: Pool | None = None, read: ReadFileStats = read_file_stats
+    root: Storage,
+    pool: str,
+    files: Storage,
+    *,
+    spec: Pool | None = None,
+    read: ReadFileStats = read_file_stats,
 ) -> Inventory:
     """The pool's inventory, with new segments for what was not there before.
 
-    Raises PoolError for a pool without files or rows, for files that cannot be read, and for those that changed or vanished.
+    Raises PoolError for a pool without files or rows, for files that cannot be read, and for those
+    that changed or vanished.
     """
     spec = spec or Pool(path=files.uri)
     footers: dict[str, tuple[int, ...]] = {}
@@ -59,7 +67,9 @@ def take_inventory(
         stored = read_inventory(root, pool, files.uri)
         found, hidden = _walk(files, pool)
         format = _same_format(
-            pool, stored, pool_format([entry.key for entry in found], f"pools.{pool}: {files.uri}", spec.format)
+            pool,
+            stored,
+            pool_format([entry.key for entry in found], f"pools.{pool}: {files.uri}", spec.format),
         )
         known = stored.known if stored else {}
         changes = _changes(known, found)
@@ -67,20 +77,34 @@ def take_inventory(
         if stored and not (changes.new or changes.changed or changes.vanished):
             return _with_rows(stored, len(found))
         if hidden and not attempt:
-            log.info("pools.%s: %d files under %s start with _ or . and are no shards", pool, hidden, files.uri)
-        unread = [entry for entry in (*changes.new, *changes.changed) if shard_id(entry) not in footers]
-        footings = require_readable(pool, read(f"list {pool}", files.uri, unread, format) if unread else [])
+            log.info(
+                "pools.%s: %d files under %s start with _ or . and are no shards",
+                pool,
+                hidden,
+                files.uri,
+            )
+        unread = [
+            entry for entry in (*changes.new, *changes.changed) if shard_id(entry) not in footers
+        ]
+        footings = require_readable(
+            pool, read(f"list {pool}", files.uri, unread, format) if unread else []
+        )
         footers |= zip(map(shard_id, unread), footings, strict=True)
         first = len(stored.table) if stored else 0
         rows = _rows(changes, footers, {key: number for key, (number, _) in known.items()}, format)
-        table = pa.Table.from_pylist([row | {"number": first + n} for n, row in enumerate(rows)], INVENTORY)
+        table = pa.Table.from_pylist(
+            [row | {"number": first + n} for n, row in enumerate(rows)], INVENTORY
+        )
         if stored is None:
             require_conditional_put(root)
         if _append(root.folder("inventories", pool), stored.segments if stored else 0, table):
             taken = read_inventory(root, pool, files.uri)
             assert taken is not None
             return _with_rows(taken, len(found))
-    raise PoolError(f"pools.{pool}: other runs keep listing {files.uri} at the same time. Run the same command again.")
+    raise PoolError(
+        f"pools.{pool}: other runs keep listing {files.uri} at the same time. Run the same command"
+        " again."
+    )
 
 
 def list_shards(files: Storage) -> list[ObjectMeta]:
@@ -95,14 +119,16 @@ def _walk(files: Storage, pool: str = "") -> tuple[list[ObjectMeta], int]:
     if markers == {MAKING_MARKER}:
         where = f"pools.{pool}: " if pool else ""
         raise PoolError(
-            f"{where}the making of {files.uri} was cut off, so rows are missing. Run `distill run`; it makes the rest."
+            f"{where}the making of {files.uri} was cut off, so rows are missing. Run `distill run`;"
+            " it makes the rest."
         )
     found = [entry for entry in everything if not is_hidden(entry.key)]
     if not found:
         if not pool:
             raise PoolError(f"no file lies at {files.uri}. Check the path.")
         raise PoolError(
-            f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by` what makes it."
+            f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by`"
+            " what makes it."
         )
     return found, len(everything) - len(found) - len(markers)
 
@@ -110,18 +136,27 @@ def _walk(files: Storage, pool: str = "") -> tuple[list[ObjectMeta], int]:
 def _changes(known: Mapping[str, tuple[int, str]], found: Sequence[ObjectMeta]) -> _Changes:
     vanished = sorted(known.keys() - {entry.key for entry in found})
     new = [entry for entry in found if entry.key not in known]
-    changed = [entry for entry in found if entry.key in known and known[entry.key][1] != shard_id(entry)]
+    changed = [
+        entry for entry in found if entry.key in known and known[entry.key][1] != shard_id(entry)
+    ]
     return _Changes(new, changed, vanished)
 
 
 def _refuse(pool: str, files: Storage, spec: Pool, changes: _Changes) -> None:
-    for what, keys in (("changed", [entry.key for entry in changes.changed]), ("vanished", changes.vanished)):
+    for what, keys in (
+        ("changed", [entry.key for entry in changes.changed]),
+        ("vanished", changes.vanished),
+    ):
         if not keys:
             continue
-        said = f"pools.{pool}: {len(keys)} files under {files.uri} {what} since they were listed ({', '.join(keys[:3])}{'…' if len(keys) > 3 else ''})"
+        said = (
+            f"pools.{pool}: {len(keys)} files under {files.uri} {what} since they were listed"
+            f" ({', '.join(keys[:3])}{'…' if len(keys) > 3 else ''})"
+        )
         if spec.on_change == "refuse":
             raise PoolError(
-                f"{said}. Labels are addressed by file and row: restore the files, use another root for the new pool, "
+                f"{said}. Labels are addressed by file and row: restore the files, use another root"
+                " for the new pool, "
                 f'or set pools.{pool}.on_change = "relabel" to retire what is labelled of them.'
             )
         log.warning('%s; on_change = "relabel" retires their labels', said)
@@ -131,7 +166,7 @@ def _same_format(pool: str, stored: Inventory | None, format: str) -> str:
     if stored and stored.format != format:
         raise PoolError(
             f"pools.{pool}.format: its files were listed as {stored.format}, and are {format} now. "
-            f"Labels are addressed by row: set it back, or use another root for the new pool."
+            "Labels are addressed by row: set it back, or use another root for the new pool."
         )
     return format
 
@@ -139,13 +174,17 @@ def _same_format(pool: str, stored: Inventory | None, format: str) -> str:
 def _with_rows(inventory: Inventory, files: int) -> Inventory:
     if not inventory.rows:
         raise PoolError(
-            f"pools.{inventory.pool}: the {files} files under {inventory.uri} hold no rows. Put rows there, or correct the path."
+            f"pools.{inventory.pool}: the {files} files under {inventory.uri} hold no rows. Put"
+            " rows there, or correct the path."
         )
     return inventory
 
 
 def _rows(
-    changes: _Changes, footers: Mapping[str, tuple[int, ...]], numbers: Mapping[str, int], format: str
+    changes: _Changes,
+    footers: Mapping[str, tuple[int, ...]],
+    numbers: Mapping[str, int],
+    format: str,
 ) -> list[Row]:
     """What is to be appended: the files by key, then those that are gone."""
     entries = sorted((*changes.new, *changes.changed), key=lambda entry: entry.key)
@@ -182,7 +221,8 @@ def _segments(table: pa.Table, folder: Storage) -> Iterator[bytes]:
         return
     if len(table) == 1:
         raise PoolError(
-            f"{folder.uri}: {table['key'][0]} has {len(table['row_groups'][0]):,} row groups, too many to be listed. Write it anew with larger ones."
+            f"{folder.uri}: {table['key'][0]} has {len(table['row_groups'][0]):,} row groups, too"
+            " many to be listed. Write it anew with larger ones."
         )
     parts = min(
         len(table), 1 + len(content) * 21 // (20 * CONDITIONAL_LIMIT_BYTES)

@@ -1,4 +1,5 @@
-"""Whether a file still is the one that was listed. Labels are addressed by file and row, so rows of another file must never pass for its rows."""
+"""Whether a file still is the one that was listed. Labels are addressed by file and row, so rows of
+another file must never pass for its rows."""
 
 from __future__ import annotations
 
@@ -13,13 +14,17 @@ def shard_id(entry: ObjectMeta) -> str:
 
 
 def require_listed(files: Storage, key: str, listed: str) -> None:
-    """Refuse a file that is no longer the one with the id `listed`; asked after it was read. Raises PoolError."""
+    """Refuse a file that is no longer the one with the id `listed`; asked after it was read. Raises
+    PoolError."""
     try:
         now = shard_id(files.entry(key))
     except ObjectMissingError:
-        raise PoolError(f"{files.url(key)} vanished while it was read. Restore it as it was listed.") from None
+        raise PoolError(
+            f"{files.url(key)} vanished while it was read. Restore it as it was listed."
+        ) from None
     if now != listed:
         raise PoolError(
-            f"{files.url(key)} changed since it was listed, so its rows are not those that labels are addressed by. "
+            f"{files.url(key)} changed since it was listed, so its rows are not those that labels"
+            " are addressed by. "
             f'Restore it, or set on_change = "relabel" for its pool, and run again.'
         )

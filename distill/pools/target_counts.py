@@ -1,4 +1,5 @@
-"""How many rows of a pool have each class: one pass over its target column alone, a fragment at a time."""
+"""How many rows of a pool have each class: one pass over its target column alone, a fragment at a
+time."""
 
 from __future__ import annotations
 
@@ -18,15 +19,21 @@ _THREADS = 4
 _AT_ONCE = 64
 
 
-def target_counts(inventory: Inventory, target: str, outputs: Outputs, fragment_rows: int) -> npt.NDArray[np.int64]:
+def target_counts(
+    inventory: Inventory, target: str, outputs: Outputs, fragment_rows: int
+) -> npt.NDArray[np.int64]:
     """Rows by class, (C,), those without a known class left out. Raises PoolError, StorageError."""
 
     def counted(part: Fragment) -> npt.NDArray[np.int64]:
-        taken = read_chunk(inventory, part.shard.number, range(part.start, part.start + part.rows), (target,))
+        taken = read_chunk(
+            inventory, part.shard.number, range(part.start, part.start + part.rows), (target,)
+        )
         decoded = decode_target(taken.table[target], outputs)
         known = np.ones(part.rows, np.bool_)
         known[[*decoded.rejected, *taken.rejected]] = False
-        return np.bincount(decoded.values[known].astype(np.int64), minlength=len(outputs.classes)).astype(np.int64)
+        return np.bincount(
+            decoded.values[known].astype(np.int64), minlength=len(outputs.classes)
+        ).astype(np.int64)
 
     total, parts = np.zeros(len(outputs.classes), np.int64), inventory.fragments(fragment_rows)
     title = f"count classes of pools.{inventory.pool}"

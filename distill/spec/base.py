@@ -1,4 +1,5 @@
-"""The base of every table in a job file: frozen, keyword-only, unknown keys refused, no silent conversion."""
+"""The base of every table in a job file: frozen, keyword-only, unknown keys refused, no silent
+conversion."""
 
 from __future__ import annotations
 

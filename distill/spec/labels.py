@@ -27,14 +27,16 @@ class Custom(Table):
     file: str
     """Python file, relative to the job file. It is shipped to the workers as source."""
     name: str = "Labeler"
-    """The class in that file. Its `revision` and `classes` stand in the contract, and its `precision` where it is not float32."""
+    """The class in that file. Its `revision` and `classes` stand in the contract, and its
+    `precision` where it is not float32."""
 
 
 Member = Annotated[Fitted | Custom | ReadyLabeler, Field(discriminator="kind")]
 
 
 class Ensemble(Table):
-    """Several labelers asked about the same rows, which are read once: the mean of what they say, and how far they disagree, a row."""
+    """Several labelers asked about the same rows, which are read once: the mean of what they say,
+    and how far they disagree, a row."""
 
     kind: Literal["ensemble"]
     members: Annotated[tuple[Member, ...], Field(min_length=2)]
@@ -45,7 +47,10 @@ class Ensemble(Table):
     @model_validator(mode="after")
     def _one_weight_each(self) -> Ensemble:
         if self.weights is not None and len(self.weights) != len(self.members):
-            raise ValueError(f"has {len(self.members)} members and {len(self.weights)} weights; give one for each")
+            raise ValueError(
+                f"has {len(self.members)} members and {len(self.weights)} weights; give one for"
+                " each"
+            )
         return self
 
     @property
@@ -66,13 +71,15 @@ class Dense(Table):
 
 
 class TopK(Table):
-    """The k largest logits and, for each declared temperature, the log-normaliser: exact at those, refused at others."""
+    """The k largest logits and, for each declared temperature, the log-normaliser: exact at those,
+    refused at others."""
 
     kind: Literal["topk"]
     k: Positive
     values: Literal["uint8", "float16"] = "uint8"
-    """How a kept logit is stored. `uint8` adds less than 1e-3 nats of KL to a row at temperatures from 0.5 to 20 (leaving the other classes out costs a student far more) and
-    takes a third of float16's bytes for it: top-16 of 1,000 classes are 31 bytes a row, not 50."""
+    """How a kept logit is stored. `uint8` adds less than 1e-3 nats of KL to a row at temperatures
+    from 0.5 to 20 (leaving the other classes out costs a student far more) and takes a third of
+    float16's bytes for it: top-16 of 1,000 classes are 31 bytes a row, not 50."""
     temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
 
 
@@ -93,7 +100,8 @@ class Compute(Table):
     max: Positive = 1
     """Actors at the most."""
     prepare_on: Literal["actor", "cluster"] = "actor"
-    """Where rows are read and decoded. `cluster`: in tasks on any node, where decoding (images) would keep the labeler waiting."""
+    """Where rows are read and decoded. `cluster`: in tasks on any node, where decoding (images)
+    would keep the labeler waiting."""
     prepare_cpus: Annotated[float, Field(gt=0)] = 1
     """CPUs of one such task."""
 
@@ -121,17 +129,23 @@ class Labels(Table):
     precision: Precision = "float32"
     """In which numbers a network computes; a custom labeler says it in its class."""
     calibrate_on: str | None = None
-    """A pool with a target: the labeler's logits are divided by the temperature that makes its rows likeliest, before anything is written."""
+    """A pool with a target: the labeler's logits are divided by the temperature that makes its rows
+    likeliest, before anything is written."""
     deterministic: Literal["recorded", "strict"] = "recorded"
-    """Each commit records device and library versions. Strict: labels made on more than one kind of them are refused."""
+    """Each commit records device and library versions. Strict: labels made on more than one kind of
+    them are refused."""
     compute: Compute = Compute()
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """More rejected rows than this stop the job."""
 
     def members(self, name: str) -> Iterator[tuple[str, Fitted | Custom | Ready]]:
-        """The labelers that are asked, one or those of an ensemble, each under the key that says so in `labels.<name>`."""
+        """The labelers that are asked, one or those of an ensemble, each under the key that says so
+        in `labels.<name>`."""
         where = f"labels.{name}.labeler"
         if isinstance(self.labeler, Ensemble):
-            yield from ((f"{where}.members.{number}", each) for number, each in enumerate(self.labeler.members))
+            yield from (
+                (f"{where}.members.{number}", each)
+                for number, each in enumerate(self.labeler.members)
+            )
         else:
             yield where, self.labeler

@@ -26,7 +26,8 @@ class Mlp(Table):
 
 
 class Cnn(Table):
-    """3×3 convolutions with ReLU, each followed by 2×2 max pooling while the image allows; then one hidden layer."""
+    """3×3 convolutions with ReLU, each followed by 2×2 max pooling while the image allows; then one
+    hidden layer."""
 
     kind: Literal["cnn"]
     shape: tuple[Positive, Positive, Positive]
@@ -49,7 +50,8 @@ class Rnn(Table):
 
 
 class Ngrams(Table):
-    """How a text becomes numbers: its words and runs of them, hashed to places in a table. 0 stands for nothing."""
+    """How a text becomes numbers: its words and runs of them, hashed to places in a table. 0 stands
+    for nothing."""
 
     buckets: Annotated[int, Field(ge=1, le=1 << 30)] = 65_536
     """Places in the table; n-grams that share one are the same to the network."""
@@ -60,8 +62,9 @@ class Ngrams(Table):
 
 
 class NgramBag(Ngrams):
-    """The network that reads text: the mean of the embeddings of its words and of runs of them, hashed into a table (as fastText has it,
-    Joulin et al. 2017). Its size is buckets × hidden, whatever the language."""
+    """The network that reads text: the mean of the embeddings of its words and of runs of them,
+    hashed into a table (as fastText has it, Joulin et al. 2017). Its size is buckets × hidden,
+    whatever the language."""
 
     kind: Literal["ngram_bag"]
     hidden: Positive = 64
@@ -70,23 +73,28 @@ class NgramBag(Ngrams):
 
 
 class CustomModel(Table):
-    """A torch module of the user's own, made as `Trunk(in_features, **options)`; its `forward(x)` turns B rows into (B, H), which the heads see.
+    """A torch module of the user's own, made as `Trunk(in_features, **options)`; its `forward(x)`
+    turns B rows into (B, H), which the heads see.
 
-    `x` is (B, in_features) float32; an image is its C·H·W numbers in 0..1, channel by channel. H is found by asking it. The class has a
-    `revision` (text): with `options` it says which model this is, so change it when the class means something else. What it learns are parameters:
-    buffers that move in training, such as BatchNorm's statistics, are refused, since workers and lanes would differ in them. Padded and rejected rows
-    are zeros: its answers and gradients must be finite there, so write x / x.norm().clamp_min(1e-6) and not x / x.norm().
+    `x` is (B, in_features) float32; an image is its C·H·W numbers in 0..1, channel by channel. H is
+    found by asking it. The class has a `revision` (text): with `options` it says which model this
+    is, so change it when the class means something else. What it learns are parameters: buffers
+    that move in training, such as BatchNorm's statistics, are refused, since workers and lanes
+    would differ in them. Padded and rejected rows are zeros: its answers and gradients must be
+    finite there, so write x / x.norm().clamp_min(1e-6) and not x / x.norm().
     """
 
     kind: Literal["custom"]
     file: str
-    """Python file, relative to the job file. It is shipped to the workers as source, and never run from storage."""
+    """Python file, relative to the job file. It is shipped to the workers as source, and never run
+    from storage."""
     name: str = "Trunk"
     """The class in that file."""
     options: dict[str, JsonValue] = {}
     """What it is made with, beside `in_features`."""
     text: Ngrams | None = None
-    """For pools of text: `x` is then (B, most) int32, places of 0 to `buckets`, and `in_features` is `most`."""
+    """For pools of text: `x` is then (B, most) int32, places of 0 to `buckets`, and `in_features`
+    is `most`."""
 
     @field_validator("options")
     @classmethod
@@ -94,7 +102,9 @@ class CustomModel(Table):
         try:
             json.dumps(value, allow_nan=False)
         except ValueError:
-            raise ValueError("has a number that is not finite, which JSON cannot keep. Let the class make it") from None
+            raise ValueError(
+                "has a number that is not finite, which JSON cannot keep. Let the class make it"
+            ) from None
         return value
 
 
@@ -113,14 +123,18 @@ Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=
 
 
 class Eszsl(Table):
-    """Attribute-based zero-shot classifier in closed form (ESZSL, Romera-Paredes & Torr 2015) with calibrated stacking
-    (Chao et al. 2016). Its constants are chosen by holding out seen classes as if they were unseen."""
+    """Attribute-based zero-shot classifier in closed form (ESZSL, Romera-Paredes & Torr 2015) with
+    calibrated stacking (Chao et al. 2016). Its constants are chosen by holding out seen classes as
+    if they were unseen.
+    """
 
     kind: Literal["eszsl"]
     descriptions: str
-    """CSV file: a header `class,ATTRIBUTE…`, then a row a class, also for classes without any label."""
+    """CSV file: a header `class,ATTRIBUTE…`, then a row a class, also for classes without any
+    label."""
     encoder: str | None = None
-    """A sentence-transformers model (as `model` of a ready labeler): the file then has one text a class, whose embedding its attributes are."""
+    """A sentence-transformers model (as `model` of a ready labeler): the file then has one text a
+    class, whose embedding its attributes are."""
     feature_ridges: Factors = (0.003, 0.03, 0.3)
     """Candidates for γ of the feature side, a row."""
     attribute_ridges: Factors = (0.1, 1.0, 10.0)
@@ -130,7 +144,8 @@ class Eszsl(Table):
     scales: Factors = (4.0, 8.0, 16.0, 32.0)
     """Candidates for the factor that turns scores into logits."""
     seed: Seed = 0
-    """Of which classes are held out together, and of which rows are sampled to choose the constants on, where there are too many for all."""
+    """Of which classes are held out together, and of which rows are sampled to choose the constants
+    on, where there are too many for all."""
 
 
 NOT_LEARNED = frozenset({"workers", "gpus", "checkpoint_epochs", "checkpoint_steps", "cache_gb"})
@@ -156,7 +171,8 @@ class Training(Table):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network's matrix products; weights, losses and sums stay float32."""
     gradients: Literal["workers", "lanes"] = "workers"
-    """`lanes`: lane by lane, summed in a fixed order, so that any number of workers gives the same weights to the last bit, and memory holds one lane."""
+    """`lanes`: lane by lane, summed in a fixed order, so that any number of workers gives the same
+    weights to the last bit, and memory holds one lane."""
     compile: bool = False
     """Whether torch compiles the network first: some seconds that long trainings win back."""
     lanes: Positive = 8
@@ -166,13 +182,15 @@ class Training(Table):
     checkpoint_steps: Positive | None = None
     """And one every so many steps, where an epoch is long."""
     workers: Positive | tuple[Positive, Positive] = 2
-    """Data-parallel processes, or `[min, max]` of them: as many as the cluster has room for, fewer when a node is lost, more when one comes.
-    Each change goes on from the newest checkpoint (`checkpoint_steps`). Not part of a student's digest."""
+    """Data-parallel processes, or `[min, max]` of them: as many as the cluster has room for, fewer
+    when a node is lost, more when one comes. Each change goes on from the newest checkpoint
+    (`checkpoint_steps`). Not part of a student's digest."""
     gpus: Gpus = "auto"
     """GPUs a worker."""
     cache_gb: Annotated[float, Field(ge=0)] = 10.0
-    """Gigabytes of its own disk that a worker may fill with decoded rows of pools and label sets that lie elsewhere (`s3://`), so that later epochs
-    read nothing there; 0 for none. Below `DISTILL_CACHE`, or else the machine's temporary folder. Not part of a student's digest."""
+    """Gigabytes of its own disk that a worker may fill with decoded rows of pools and label sets
+    that lie elsewhere (`s3://`), so that later epochs read nothing there; 0 for none. Below
+    `DISTILL_CACHE`, or else the machine's temporary folder. Not part of a student's digest."""
 
     @property
     def worker_range(self) -> tuple[int, int]:
@@ -206,7 +224,8 @@ class Learns(Table):
 
 
 class EarlyStop(Learns):
-    """Training stops when a measure on rows that are not trained on gets no better; the weights of its best epoch are kept. `epochs` is then the most."""
+    """Training stops when a measure on rows that are not trained on gets no better; the weights of
+    its best epoch are kept. `epochs` is then the most."""
 
     patience: Positive = 3
     """Epochs without a better measure until it stops."""
@@ -219,12 +238,15 @@ class EarlyStop(Learns):
 class Fit(Table):
     """`[fit.NAME]`: train a labeler before it labels."""
 
-    model: Annotated[Linear | Mlp | Cnn | Rnn | NgramBag | CustomModel | Eszsl, Field(discriminator="kind")]
+    model: Annotated[
+        Linear | Mlp | Cnn | Rnn | NgramBag | CustomModel | Eszsl, Field(discriminator="kind")
+    ]
     on: str
     """The labelled pool."""
     training: Training = Training()
     """For networks."""
     early_stop: EarlyStop | None = None
-    """For networks, by the target of another pool. Default: all epochs are trained, and the last one's weights kept."""
+    """For networks, by the target of another pool. Default: all epochs are trained, and the last
+    one's weights kept."""
     seed: Seed | None = None
     """Default: the job's."""

@@ -33,7 +33,9 @@ class Outputs:
         """For messages."""
         if self.kind == "value":
             return "a value"
-        return f"{'exclusive' if self.exclusive else 'independent'} classes {_clipped(self.classes)}"
+        return (
+            f"{'exclusive' if self.exclusive else 'independent'} classes {_clipped(self.classes)}"
+        )
 
 
 def _clipped(names: tuple[str, ...]) -> str:

@@ -23,21 +23,26 @@ class VectorFeatures(Table):
 
 
 class ImageFeatures(Table):
-    """One image a row, seen as (height, width, channels) of bytes by a custom labeler, and as channels × height × width numbers in 0..1,
-    the shape of a `cnn` with [channels, height, width], by everything that distill trains.
+    """One image a row, seen as (height, width, channels) of bytes by a custom labeler, and as
+    channels × height × width numbers in 0..1, the shape of a `cnn` with [channels, height, width],
+    by everything that distill trains.
 
     EXIF orientation is not applied, and transparency is dropped where there is no fourth channel.
     """
 
     kind: Literal["image"]
     column: str
-    """PNG or JPEG (binary, or text in base64), or the raw bytes of [height, width, channels] (fixed-size binary, or lists of numbers)."""
+    """PNG or JPEG (binary, or text in base64), or the raw bytes of [height, width, channels]
+    (fixed-size binary, or lists of numbers)."""
     shape: tuple[Positive, Positive, Positive]
-    """Height, width, channels. Encoded images are brought to 1 (grey), 3 (RGB) or 4 (RGBA) channels."""
+    """Height, width, channels. Encoded images are brought to 1 (grey), 3 (RGB) or 4 (RGBA)
+    channels."""
     resize: Literal["bilinear", "bicubic"] | None = None
-    """Bring encoded images of another size to the shape, stretched where the sides differ. Without it such rows are rejected."""
+    """Bring encoded images of another size to the shape, stretched where the sides differ. Without
+    it such rows are rejected."""
     encoded: bool | None = None
-    """Whether the column holds PNG or JPEG. Default: told by its type; raw bytes in a column of plain binary need `false`."""
+    """Whether the column holds PNG or JPEG. Default: told by its type; raw bytes in a column of
+    plain binary need `false`."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -66,21 +71,28 @@ class Pool(Table):
     path: str
     """Folder, file or URI. Relative to the job file; `{root}` stands for the job's root."""
     format: Format | None = None
-    """Default: told by the files' endings (.parquet; .arrow, .feather, .ipc; .jsonl, .ndjson; .csv; the latter two also with .gz)."""
+    """Default: told by the files' endings (.parquet; .arrow, .feather, .ipc; .jsonl, .ndjson; .csv;
+    the latter two also with .gz)."""
     on_change: Literal["refuse", "relabel"] = "refuse"
-    """What becomes of a listed file that changed or vanished: an error, or it is retired with its labels, and labelled anew as it is now."""
+    """What becomes of a listed file that changed or vanished: an error, or it is retired with its
+    labels, and labelled anew as it is now."""
     made_by: str | None = None
-    """`FILE.py:FUNCTION`, relative to the job file: yields one Arrow table a shard, where the pool is not made yet."""
+    """`FILE.py:FUNCTION`, relative to the job file: yields one Arrow table a shard, where the pool
+    is not made yet."""
     features: Features | None = None
-    """What a model sees of a row. A pool without it takes the only features that the job declares."""
+    """What a model sees of a row. A pool without it takes the only features that the job declares.
+    """
     target: str | None = None
     """The column that holds the truth."""
     classes: tuple[str, ...] | str | None = None
-    """Names of the target's classes in order, or a text file with one a line. Without it the target is a number or vector."""
+    """Names of the target's classes in order, or a text file with one a line. Without it the target
+    is a number or vector."""
     outputs: Literal["exclusive", "independent"] = "exclusive"
-    """Exclusive: each row has one class. Independent: the target says 0 or 1 for each class (a number where there is one class)."""
+    """Exclusive: each row has one class. Independent: the target says 0 or 1 for each class (a
+    number where there is one class)."""
     keys: tuple[str, ...] = ()
-    """Columns of text or integers that are copied beside the labels, for readers who know rows by a name of their own."""
+    """Columns of text or integers that are copied beside the labels, for readers who know rows by a
+    name of their own."""
     private: tuple[str, ...] = ()
     """Columns that are never read."""
 
@@ -88,7 +100,9 @@ class Pool(Table):
     def read_columns(self) -> tuple[str, ...]:
         """Everything that is ever read of a row."""
         features = self.features.columns if self.features else ()
-        return tuple(dict.fromkeys([*features, *([self.target] if self.target else []), *self.keys]))
+        return tuple(
+            dict.fromkeys([*features, *([self.target] if self.target else []), *self.keys])
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -102,12 +116,15 @@ class Pool(Table):
         if isinstance(self.classes, tuple):
             require_distinct(self.classes)
         if self.outputs == "independent" and self.classes is None:
-            raise ValueError("has independent outputs but no classes; name what each 0 or 1 of the target says")
+            raise ValueError(
+                "has independent outputs but no classes; name what each 0 or 1 of the target says"
+            )
         if len(set(self.keys)) != len(self.keys):
             raise ValueError(f"keys = {list(self.keys)} names a column twice; name each once")
         used = sorted(set(self.read_columns) & set(self.private))
         if used:
             raise ValueError(
-                f"private columns {used} are used as features, target or keys; take them out of one of the two"
+                f"private columns {used} are used as features, target or keys; take them out of one"
+                " of the two"
             )
         return self

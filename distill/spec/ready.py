@@ -1,7 +1,8 @@
 """Labelers that come ready: whose model somebody else trained, and which a job only names.
 
-`classes` are the names of the model's outputs in their order, so that nobody's order is guessed: where the model names its own, the two
-are held against each other when it is loaded. Without `classes` it answers values, `width` numbers a row.
+`classes` are the names of the model's outputs in their order, so that nobody's order is guessed:
+where the model names its own, the two are held against each other when it is loaded. Without
+`classes` it answers values, `width` numbers a row.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ class Ready(Table):
     """What all have."""
 
     model: str
-    """Folder or file that holds the model: a path relative to the job file, or a URI. `hf://ORGANISATION/NAME@REVISION` is one of the Hugging
-    Face hub, at a commit, branch or tag."""
+    """Folder or file that holds the model: a path relative to the job file, or a URI.
+    `hf://ORGANISATION/NAME@REVISION` is one of the Hugging Face hub, at a commit, branch or tag."""
     sha256: str | None = None
     """Refuse any other model: the digest that `distill show` and the contract say."""
     made_by: str | None = None
-    """`FILE.py:FUNCTION`, relative to the job file: writes the model into the folder (a `Path`) that it is given, where it is not made yet."""
+    """`FILE.py:FUNCTION`, relative to the job file: writes the model into the folder (a `Path`)
+    that it is given, where it is not made yet."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -44,7 +46,8 @@ class Ready(Table):
 
 
 class Sklearn(Ready):
-    """A scikit-learn estimator, saved by `skops.io.dump`. With classes: `predict_proba`, as log-probabilities; else `predict`."""
+    """A scikit-learn estimator, saved by `skops.io.dump`. With classes: `predict_proba`, as
+    log-probabilities; else `predict`."""
 
     kind: Literal["sklearn"]
     classes: Classes | None = None
@@ -52,11 +55,13 @@ class Sklearn(Ready):
     width: Positive = 1
     """Numbers a row of `predict`; for estimators without classes."""
     trusted: tuple[str, ...] = ()
-    """Types in the file that skops does not trust by itself and you do, such as "mypackage.MyTransformer"."""
+    """Types in the file that skops does not trust by itself and you do, such as
+    "mypackage.MyTransformer"."""
 
 
 class SequenceClassifier(Ready):
-    """A Hugging Face sequence classifier: text → logits of its labels, or the numbers of a regression."""
+    """A Hugging Face sequence classifier: text → logits of its labels, or the numbers of a
+    regression."""
 
     kind: Literal["sequence_classifier"]
     classes: Classes | None = None
@@ -70,7 +75,8 @@ class SequenceClassifier(Ready):
 
 
 class Nli(Ready):
-    """A Hugging Face NLI model as a zero-shot classifier: how well does a text entail "This example is CLASS."? Yin et al. 2019."""
+    """A Hugging Face NLI model as a zero-shot classifier: how well does a text entail "This example
+    is CLASS."? Yin et al. 2019."""
 
     kind: Literal["nli"]
     classes: Classes
@@ -86,13 +92,16 @@ class Nli(Ready):
     @model_validator(mode="after")
     def _template(self) -> Nli:
         if self.hypothesis.count("{}") != 1:
-            raise ValueError(f"hypothesis = {self.hypothesis!r} must have one {{}}, where the class stands")
+            raise ValueError(
+                f"hypothesis = {self.hypothesis!r} must have one {{}}, where the class stands"
+            )
         _one_each(self.classes, self.descriptions)
         return self
 
 
 class Similarity(Ready):
-    """A sentence-transformers model as a zero-shot classifier: cosine of a text's embedding to those of the classes' descriptions."""
+    """A sentence-transformers model as a zero-shot classifier: cosine of a text's embedding to
+    those of the classes' descriptions."""
 
     kind: Literal["similarity"]
     classes: Classes
@@ -123,11 +132,13 @@ class Embedding(Ready):
 
 
 class StudentLabeler(Ready):
-    """A model that distill trained: yesterday's student teaches the next. `model` is its folder, `<root>/students/<name>/<digest>`."""
+    """A model that distill trained: yesterday's student teaches the next. `model` is its folder,
+    `<root>/students/<name>/<digest>`."""
 
     kind: Literal["student"]
     file: str | None = None
-    """Of a student with modules of the user's own: the Python file that has their classes, relative to the job file. Code is never taken from storage."""
+    """Of a student with modules of the user's own: the Python file that has their classes, relative
+    to the job file. Code is never taken from storage."""
     classes: Classes | None = None
     """As the head has them."""
     independent: bool = False
@@ -137,7 +148,8 @@ class StudentLabeler(Ready):
     head: str | None = None
     """Default: its first."""
     layer: str | None = None
-    """Answer what a layer says instead of a head, as an embedding: a name within the network, such as "trunk"."""
+    """Answer what a layer says instead of a head, as an embedding: a name within the network, such
+    as "trunk"."""
 
     @model_validator(mode="after")
     def _either(self) -> StudentLabeler:
@@ -147,11 +159,14 @@ class StudentLabeler(Ready):
 
 
 ReadyLabeler = Annotated[
-    Sklearn | SequenceClassifier | Nli | Similarity | Embedding | StudentLabeler, Field(discriminator="kind")
+    Sklearn | SequenceClassifier | Nli | Similarity | Embedding | StudentLabeler,
+    Field(discriminator="kind"),
 ]
 READS_TEXT = (SequenceClassifier, Nli, Similarity, Embedding)
 
 
 def _one_each(classes: tuple[str, ...], descriptions: tuple[str, ...] | None) -> None:
     if descriptions is not None and len(descriptions) != len(classes):
-        raise ValueError(f"has {len(classes)} classes and {len(descriptions)} descriptions; give one for each")
+        raise ValueError(
+            f"has {len(classes)} classes and {len(descriptions)} descriptions; give one for each"
+        )

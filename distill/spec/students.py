@@ -23,14 +23,16 @@ class Kl(Table):
 
 
 class ReverseKl(Table):
-    """KL(student ‖ teacher) at a temperature, times T²: a small student may leave out what it cannot say (Gu et al. 2024)."""
+    """KL(student ‖ teacher) at a temperature, times T²: a small student may leave out what it
+    cannot say (Gu et al. 2024)."""
 
     kind: Literal["reverse_kl"]
     temperature: Temperature = 1.0
 
 
 class JensenShannon(Table):
-    """The generalised Jensen–Shannon divergence at a temperature, times T²: bounded, between `kl` and `reverse_kl` (Agarwal et al. 2024)."""
+    """The generalised Jensen–Shannon divergence at a temperature, times T²: bounded, between `kl`
+    and `reverse_kl` (Agarwal et al. 2024)."""
 
     kind: Literal["jensen_shannon"]
     temperature: Temperature = 1.0
@@ -39,7 +41,8 @@ class JensenShannon(Table):
 
 
 class DecoupledKl(Table):
-    """KL taken apart: the teacher's choice against all others, and the others among themselves, times T² (Zhao et al. 2022)."""
+    """KL taken apart: the teacher's choice against all others, and the others among themselves,
+    times T² (Zhao et al. 2022)."""
 
     kind: Literal["decoupled_kl"]
     temperature: Temperature = 1.0
@@ -78,19 +81,29 @@ class Cosine(Table):
 class CustomLoss(Table):
     """A function of the user's own: `loss(student, taught)` → one number a row.
 
-    `student` (rows, S) are the head's outputs of what is taught; `taught` the label set's outputs (rows, S), or the target: numbers of classes
-    (rows,) or (rows, S). Both are tensors, of rows that count: neither padding nor rejected ones. It is tried on two rows before any work.
+    `student` (rows, S) are the head's outputs of what is taught; `taught` the label set's outputs
+    (rows, S), or the target: numbers of classes (rows,) or (rows, S). Both are tensors, of rows
+    that count: neither padding nor rejected ones. It is tried on two rows before any work.
     """
 
     kind: Literal["custom"]
     file: str
-    """Python file, relative to the job file. It is shipped to the workers as source; another text of it is another student."""
+    """Python file, relative to the job file. It is shipped to the workers as source; another text
+    of it is another student."""
     name: str = "loss"
     """The function in that file."""
 
 
 Loss = Annotated[
-    Kl | ReverseKl | JensenShannon | DecoupledKl | CrossEntropy | BinaryCrossEntropy | Mse | Cosine | CustomLoss,
+    Kl
+    | ReverseKl
+    | JensenShannon
+    | DecoupledKl
+    | CrossEntropy
+    | BinaryCrossEntropy
+    | Mse
+    | Cosine
+    | CustomLoss,
     Field(discriminator="kind"),
 ]
 
@@ -104,7 +117,8 @@ class Agreement(Table):
 
 
 class Confidence(Table):
-    """Rows of which the labeler is sure count more: the largest probability to a power. Of independent outputs: the mean of max(p, 1 − p)."""
+    """Rows of which the labeler is sure count more: the largest probability to a power. Of
+    independent outputs: the mean of max(p, 1 − p)."""
 
     kind: Literal["confidence"]
     power: Annotated[float, Field(gt=0, le=1e6)] = 1.0
@@ -119,8 +133,8 @@ class Ramp(Table):
 
 
 class ClassBalance(Table):
-    """Rows of rare classes count more: (n / (C · n_c)) to a power, where n_c of n rows have the row's class, of C: the target's, or the label set's
-    most probable one."""
+    """Rows of rare classes count more: (n / (C · n_c)) to a power, where n_c of n rows have the
+    row's class, of C: the target's, or the label set's most probable one."""
 
     kind: Literal["class_balance"]
     power: Annotated[float, Field(gt=0, le=4)] = 1.0
@@ -150,7 +164,8 @@ class HeldOut(EarlyStop):
     """The pool whose labels it is measured by; for a label set."""
     head: Name = MAIN
     loss: Loss | None = None
-    """Default: `cross_entropy` for exclusive classes, `binary_cross_entropy` for independent ones, `mse` for values."""
+    """Default: `cross_entropy` for exclusive classes, `binary_cross_entropy` for independent ones,
+    `mse` for values."""
 
     @property
     def rows(self) -> str | None:
@@ -166,16 +181,19 @@ class Head(Table):
     model: Network | None = None
     """A network of its own (θ beside θ_S); without it the head sits on the student's trunk."""
     width: Positive | None = None
-    """Of a head of values: how many it answers with, whatever its terms teach. A term that teaches another width is then learned through a linear map of
-    its own from this width to that one, trained with the student and thrown away with the last step (FitNets, Romero et al. 2015). Such a head is a
-    hint, which nobody judges. Default: the width of its terms."""
+    """Of a head of values: how many it answers with, whatever its terms teach. A term that teaches
+    another width is then learned through a linear map of its own from this width to that one,
+    trained with the student and thrown away with the last step (FitNets, Romero et al. 2015). Such
+    a head is a hint, which nobody judges. Default: the width of its terms."""
 
     @model_validator(mode="after")
     def _combinations(self) -> Head:
         if self.classes is not None:
             require_distinct(self.classes)
         if self.classes is not None and self.width is not None:
-            raise ValueError("has classes and a width; a head of classes has as many outputs as classes")
+            raise ValueError(
+                "has classes and a width; a head of classes has as many outputs as classes"
+            )
         return self
 
 
@@ -187,10 +205,12 @@ class Student(Table):
     heads: dict[Name, Head] = {}
     """Only heads with classes, a width or a network of their own need to be named."""
     on: tuple[str, ...] = ()
-    """Pools whose rows it sees with label sets. Default: all that its label sets share, except those it is judged or stopped on."""
+    """Pools whose rows it sees with label sets. Default: all that its label sets share, except
+    those it is judged or stopped on."""
     batch_share: dict[Name, Annotated[float, Field(gt=0, le=1)]] = {}
-    """By pool of a target term: a step sees this share of `batch_rows` of its rows, and not as many as of the others. Each term's mean is over the
-    rows it sees, so λ weighs the terms and this does not: it says what a step spends on which rows, and how often they come round."""
+    """By pool of a target term: a step sees this share of `batch_rows` of its rows, and not as many
+    as of the others. Each term's mean is over the rows it sees, so λ weighs the terms and this does
+    not: it says what a step spends on which rows, and how often they come round."""
     training: Training = Training()
     early_stop: HeldOut | None = None
     """Default: all epochs are trained, and the last one's weights kept."""
@@ -216,7 +236,11 @@ class Student(Table):
     @property
     def judged_heads(self) -> tuple[str, ...]:
         """All but hints: heads with a width of their own."""
-        return tuple(name for name in self.head_names if name not in self.heads or self.heads[name].width is None)
+        return tuple(
+            name
+            for name in self.head_names
+            if name not in self.heads or self.heads[name].width is None
+        )
 
     def lane_rows(self, pools: tuple[str, ...]) -> int:
         """Rows that each lane gives to a step, of pools that are seen together."""
@@ -234,4 +258,5 @@ class Evaluate(Table):
     on: str
     """A pool with a target."""
     teacher: str | None = None
-    """The label set that agreement is measured against and whose classes count as seen. Default: the job's first."""
+    """The label set that agreement is measured against and whose classes count as seen. Default:
+    the job's first."""

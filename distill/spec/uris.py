@@ -18,7 +18,8 @@ def resolve_uri(path: str, folder: Path) -> str:
 
 SCHEMES = ("file", "s3")
 CACHE = "DISTILL_CACHE"
-"""Environment variable: the folder of what a machine keeps near. By default fetched models lie below `~/.cache/distill`, decoded rows where temporary files do."""
+"""Environment variable: the folder of what a machine keeps near. By default fetched models lie
+below `~/.cache/distill`, decoded rows where temporary files do."""
 
 
 HUB = "hf://"
@@ -31,18 +32,32 @@ def is_hub(uri: str) -> bool:
 
 
 def wrong_uri(uri: str) -> str | None:
-    """What is wrong with a URI, its secrets left out: another scheme, credentials, a query. None where nothing is."""
+    """What is wrong with a URI, its secrets left out: another scheme, credentials, a query. None
+    where nothing is."""
     parts = urlsplit(uri)
     rest = uri.partition("://")[2]
-    if "@" in parts.netloc or (":" in parts.netloc and "@" in rest):  # a secret may hold a slash, which ends the netloc
-        return f"'{parts.scheme}://…@{rest.rsplit('@', 1)[1]}' carries credentials. Leave them to the environment or to an instance role."
+    if "@" in parts.netloc or (
+        ":" in parts.netloc and "@" in rest
+    ):  # a secret may hold a slash, which ends the netloc
+        return (
+            f"'{parts.scheme}://…@{rest.rsplit('@', 1)[1]}' carries credentials. Leave them to the"
+            " environment or to an instance role."
+        )
     shown = uri.partition("?")[0].partition("#")[0]
     if parts.scheme == "hf":
-        return f"{shown!r} does not name a model at a revision. Write hf://ORGANISATION/NAME@REVISION."
+        return (
+            f"{shown!r} does not name a model at a revision. Write hf://ORGANISATION/NAME@REVISION."
+        )
     if parts.scheme not in ("", *SCHEMES):
-        return f"{shown!r} has the scheme {parts.scheme!r}; distill reads and writes {' and '.join(SCHEMES)}."
+        return (
+            f"{shown!r} has the scheme {parts.scheme!r}; distill reads and writes"
+            f" {' and '.join(SCHEMES)}."
+        )
     if parts.scheme == "s3" and (parts.query or parts.fragment):
         return f"{shown!r} is followed by a query or a fragment. Leave it out."
     if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
-        return f"{shown!r} names the host {parts.netloc!r}; a file lies on this machine. Write file:///…"
+        return (
+            f"{shown!r} names the host {parts.netloc!r}; a file lies on this machine. Write"
+            " file:///…"
+        )
     return None

@@ -1,4 +1,5 @@
-"""The stage `fit`: drive a labeler that is fitted by sums over rows through the engine's fold, and keep its weights."""
+"""The stage `fit`: drive a labeler that is fitted by sums over rows through the engine's fold, and
+keep its weights."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ class _Rows:
 
 
 def fit_labeler(job: Job, name: str) -> Trained:
-    """Fit `[fit.<name>]`, a labeler fitted by passes, unless it is done. Raises PoolError, StorageError."""
+    """Fit `[fit.<name>]`, a labeler fitted by passes, unless it is done. Raises PoolError,
+    StorageError."""
     spec = job.fit[name]
     assert isinstance(spec.model, Eszsl)
     folder = fit_folder(job, name)
@@ -61,12 +63,19 @@ def fit_labeler(job: Job, name: str) -> Trained:
     target = pool_outputs(job, spec.on)
     classes, rows = job.descriptions(name)
     where = f"fit.{name}.model.encoder"
-    encoder = identify_model(job.model_uri(spec.model.encoder), None, where) if spec.model.encoder else None
+    encoder = (
+        identify_model(job.model_uri(spec.model.encoder), None, where)
+        if spec.model.encoder
+        else None
+    )
     attributes = class_attributes(rows, encoder)
     seen = np.array([classes.index(each) for each in target.classes])
     fit = EszslFit(spec.model, attributes, seen)
     source = Dataset(
-        (pool.inventory,), pool.features, pool.width, {"target": TargetColumn(str(pool.spec.target), target)}
+        (pool.inventory,),
+        pool.features,
+        pool.width,
+        {"target": TargetColumn(str(pool.spec.target), target)},
     )
     fitted = _fit_rows(name, fit, source, job.fragment_rows)
     content = safetensors.numpy.save(fitted.weights)
@@ -107,10 +116,23 @@ class _Fitted:
 def _fit_rows(name: str, fit: EszslFit, source: Dataset, most_rows: int) -> _Fitted:
     """Sum over the rows, choose the constants on their sample, solve: all on the cluster."""
     every = source.chunks(most_rows)
-    kept = fold(f"fit {name}, rows", _Rows(source, fit), every, fit.merge, unit="rows", size=lambda chunk: chunk.rows)
+    kept = fold(
+        f"fit {name}, rows",
+        _Rows(source, fit),
+        every,
+        fit.merge,
+        unit="rows",
+        size=lambda chunk: chunk.rows,
+    )
     choice = fit.choice(kept)
     constants = choice.best(
-        fold(f"fit {name}, constants", choice.score, choice.splits, operator.add, unit="held-out splits")
+        fold(
+            f"fit {name}, constants",
+            choice.score,
+            choice.splits,
+            operator.add,
+            unit="held-out splits",
+        )
     )
     said = ", ".join(f"{key} = {value:.4g}" for key, value in asdict(constants).items())
     log.info("fit.%s: chose %s, on %s rows", name, said, f"{len(choice.sample):,}")

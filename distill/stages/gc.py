@@ -1,8 +1,10 @@
-"""`distill gc`: what may go, and on request goes. The one place where labels, or what tells of them, are ever deleted.
+"""`distill gc`: what may go, and on request goes. The one place where labels, or what tells of
+them, are ever deleted.
 
-Garbage is what no reader can see: data and rejects that an attempt wrote for a fragment which is committed under another attempt, and
-manifest segments that others stand for. Labels of retired shards and of older versions are not garbage: somebody may go back to them.
-The set's lease is held meanwhile, so that no driver is mending the fragments that are looked at.
+Garbage is what no reader can see: data and rejects that an attempt wrote for a fragment which is
+committed under another attempt, and manifest segments that others stand for. Labels of retired
+shards and of older versions are not garbage: somebody may go back to them. The set's lease is held
+meanwhile, so that no driver is mending the fragments that are looked at.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def find_garbage(job: Job, name: str) -> list[Garbage]:
 
 
 def delete_garbage(job: Job, name: str) -> list[Garbage]:
-    """Delete what `find_garbage` finds; returns what went. Raises BusyError where somebody is at work on it."""
+    """Delete what `find_garbage` finds; returns what went. Raises BusyError where somebody is at
+    work on it."""
     return [_looked(job, name, pool, delete=True) for pool in job.labels[name].over]
 
 
@@ -50,13 +53,19 @@ def _looked(job: Job, name: str, pool: str, *, delete: bool) -> Garbage:
     if labels.read_contract() is None:  # nobody knows what lies there, so nothing may go
         return Garbage(name, pool, folder, (), 0)
     with hold_lease(folder, f"labels.{name} over {pool}"):
-        labels.refresh().write_manifest()  # else a reader of the manifest would miss what a mend stands for
+        # else a reader of the manifest would miss what a mend stands for
+        labels.refresh().write_manifest()
         found = list(_garbage(labels))
         if delete:
-            with track(f"gc {name} over {pool}", len(found), "objects") as bar, ThreadPoolExecutor(_THREADS) as threads:
+            with (
+                track(f"gc {name} over {pool}", len(found), "objects") as bar,
+                ThreadPoolExecutor(_THREADS) as threads,
+            ):
                 for _ in threads.map(folder.delete, [key for key, _ in found]):
                     bar.advance(1)
-    return Garbage(name, pool, folder, tuple(key for key, _ in found), sum(size for _, size in found))
+    return Garbage(
+        name, pool, folder, tuple(key for key, _ in found), sum(size for _, size in found)
+    )
 
 
 def _garbage(labels: LabelSet) -> Iterator[tuple[str, int]]:

@@ -1,4 +1,5 @@
-"""`distill init`: a commented job from the schema of a pool, which `distill run` accepts once its questions are answered."""
+"""`distill init`: a commented job from the schema of a pool, which `distill run` accepts once its
+questions are answered."""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ on = "test"
 
 
 def job_template(pool: str) -> str:
-    """A job file for the pool at `pool` (a folder, a file or a URI). Raises PoolError where nothing readable lies there."""
+    """A job file for the pool at `pool` (a folder, a file or a URI). Raises PoolError where nothing
+    readable lies there."""
     files = open_storage(resolve_uri(pool, Path.cwd()))
     shards = list_shards(files)
     format = pool_format([shard.key for shard in shards], files.uri)
@@ -99,20 +101,29 @@ def job_template(pool: str) -> str:
 
 
 def _features(schema: pa.Schema, first: pa.Table, where: str) -> dict[str, object]:
-    """An image; else a list of numbers; else text of several words; else all columns of numbers; else any text."""
+    """An image; else a list of numbers; else text of several words; else all columns of numbers;
+    else any text."""
     images = [name for name in first.column_names if _is_image(first[name])]
     if images:
         return {"kind": "image", "column": images[0], **_image_shape(first[images[0]])}
-    lists = [field.name for field in schema if _is_list(field.type) and _is_number(field.type.value_type)]
+    lists = [
+        field.name for field in schema if _is_list(field.type) and _is_number(field.type.value_type)
+    ]
     texts = sorted(
-        (name for name in first.column_names if is_text(first[name].type)), key=lambda name: -_words(first[name])
+        (name for name in first.column_names if is_text(first[name].type)),
+        key=lambda name: -_words(first[name]),
     )
-    numbers = [field.name for field in schema if _is_number(field.type) or _writes_numbers(first, field.name)]
+    numbers = [
+        field.name
+        for field in schema
+        if _is_number(field.type) or _writes_numbers(first, field.name)
+    ]
     if not lists and (texts and (_words(first[texts[0]]) > _WORDS or not numbers)):
         return {"kind": "text", "column": texts[0]}
     if not lists and not numbers:
         raise PoolError(
-            f"{where}: no column holds numbers, lists of numbers, text, PNG or JPEG. Store what a model is to see as one of them."
+            f"{where}: no column holds numbers, lists of numbers, text, PNG or JPEG. Store what a"
+            " model is to see as one of them."
         )
     return {"kind": "vector", "columns": lists[:1] or numbers}
 
@@ -122,7 +133,10 @@ def _models(features: dict[str, object]) -> dict[str, str]:
         small = '{ kind = "ngram_bag", buckets = 8192, hidden = 32 }'
         return {"teacher": '{ kind = "ngram_bag" }', "student": small}
     if features["kind"] != "image":
-        return {"teacher": '{ kind = "mlp", hidden = [256, 256] }', "student": '{ kind = "mlp", hidden = [16] }'}
+        return {
+            "teacher": '{ kind = "mlp", hidden = [256, 256] }',
+            "student": '{ kind = "mlp", hidden = [16] }',
+        }
     height, width, channels = cast("tuple[int, int, int]", features["shape"])
     shape = [channels, height, width]
     return {
@@ -163,7 +177,9 @@ def _writes_numbers(first: pa.Table, name: str) -> bool:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -1,8 +1,10 @@
-"""The stage `list`: take the inventory of each pool, with the whole cluster where very many files are new.
+"""The stage `list`: take the inventory of each pool, with the whole cluster where very many files
+are new.
 
-Each new file is opened once, to learn its row groups. A footer is some 100 ms from object storage and a millisecond from a disk, so a
-few hundred are read sooner here than a Ray starts; 100,000 would take one machine minutes to hours. A format without an index is counted by reading it
-whole, which is the cluster's work where there is much of it.
+Each new file is opened once, to learn its row groups. A footer is some 100 ms from object storage
+and a millisecond from a disk, so a few hundred are read sooner here than a Ray starts; 100,000
+would take one machine minutes to hours. A format without an index is counted by reading it whole,
+which is the cluster's work where there is much of it.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ class _Look:
 
 
 def list_pools(job: Job) -> None:
-    """Take the inventories of all pools of a job. Needs Ray only where very many files are new. Raises PoolError."""
+    """Take the inventories of all pools of a job. Needs Ray only where very many files are new.
+    Raises PoolError."""
     problems = []
     for name in job.pools:
         try:
@@ -50,7 +53,9 @@ def list_pools(job: Job) -> None:
         raise PoolError("\n".join(problems))
 
 
-def _read_footers(title: str, uri: str, entries: Sequence[ObjectMeta], format: str) -> Sequence[FileStats]:
+def _read_footers(
+    title: str, uri: str, entries: Sequence[ObjectMeta], format: str
+) -> Sequence[FileStats]:
     size_bytes = 0 if format in INDEXED else sum(entry.size_bytes for entry in entries)
     if len(entries) <= _MOST_FILES_HERE and size_bytes <= _MOST_BYTES_HERE:
         return read_file_stats(title, uri, entries, format)

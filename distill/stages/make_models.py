@@ -1,8 +1,10 @@
-"""Models that a job makes itself: a function of the user's writes one into a folder, from where it goes to where the job keeps it.
+"""Models that a job makes itself: a function of the user's writes one into a folder, from where it
+goes to where the job keeps it.
 
-One run makes it, under a lease; a second one is refused by name meanwhile. As with pools, `_making.json` claims the place first, so that
-somebody else's files are never written over, and `_made.json` is written last: a making that was cut off begins again, and what it left
-goes. What was made is then known by its sha256 like any other model.
+One run makes it, under a lease; a second one is refused by name meanwhile. As with pools,
+`_making.json` claims the place first, so that somebody else's files are never written over, and
+`_made.json` is written last: a making that was cut off begins again, and what it left goes. What
+was made is then known by its sha256 like any other model.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ log = logging.getLogger(__name__)
 
 
 def make_models(job: Job, names: Iterable[str]) -> None:
-    """Make the models of label sets that the job says how to make, and that are not made yet. Raises JobError, BusyError."""
+    """Make the models of label sets that the job says how to make, and that are not made yet.
+    Raises JobError, BusyError."""
     for name in names:
         for where, labeler in job.labels[name].members(name):
             if isinstance(labeler, Ready) and labeler.made_by is not None:
@@ -58,7 +61,8 @@ def _is_made(kept: Storage, made_by: str, where: str) -> bool:
     there = unseal(content, kept.url(MADE_MARKER))["made_by"]
     if there != made_by:
         raise JobError(
-            f"{where} = {made_by!r}: {kept.uri} holds what {there!r} made. Give this model a place of its own."
+            f"{where} = {made_by!r}: {kept.uri} holds what {there!r} made. Give this model a place"
+            " of its own."
         )
     return True
 
@@ -68,7 +72,11 @@ def _made_files(job: Job, made_by: str, where: str) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory(prefix="distill-model-") as scratch:
         folder = Path(scratch)
         make(folder)
-        files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        files = {
+            file.relative_to(folder).as_posix(): file.read_bytes()
+            for file in folder.rglob("*")
+            if file.is_file()
+        }
     if not files:
         raise JobError(f"{where} = {made_by!r}: wrote no file into the folder that it was given.")
     return files

@@ -1,7 +1,7 @@
 """Pools that a job makes itself: a function of the user's yields one Arrow table a shard.
 
-`_making.json` is written first and claims the folder, so that files of somebody else's are never written over; `_made.json` is written
-last, so a making that was cut off begins again.
+`_making.json` is written first and claims the folder, so that files of somebody else's are never
+written over; `_made.json` is written last, so a making that was cut off begins again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 
 def make_pool(job: Job, name: str) -> bool:
-    """Make the pool `name` where the job says how and it is not made yet. Returns whether it was made now. Raises JobError."""
+    """Make the pool `name` where the job says how and it is not made yet. Returns whether it was
+    made now. Raises JobError."""
     made_by = job.pools[name].made_by
     files = open_storage(job.pool_uri(name))
     if made_by is None or files.read_or_none(MADE_MARKER) is not None:
@@ -50,7 +51,8 @@ def _write_shard(files: Storage, number: int, table: pa.Table) -> int:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     content, key = bytes(sink.getvalue()), _shard_key(number)
-    # two runs may make the pool at once: a file that is there already must not change, or labels of it would be refused
+    # two runs may make the pool at once: a file that is there already must not change, or labels of
+    # it would be refused
     if not files.create(key, content) and files.read(key) != content:
         files.put(key, content)
     return len(table)

@@ -1,5 +1,5 @@
-"""`distill status`: of each stage, what is done and what is left. Lists pools and reads control objects; it reads no
-rows and starts no Ray."""
+"""`distill status`: of each stage, what is done and what is left. Lists pools and reads control
+objects; it reads no rows and starts no Ray."""
 
 from __future__ import annotations
 
@@ -37,10 +37,19 @@ def job_status(job: Job) -> list[StatusLine]:
     """Fits, label sets and students of a job, in the order in which they are made."""
     for name in job.labels:
         forget_labels(job, name)
-    lines = [_found(job, f"fit.{name}", (fit.on,), partial(find_fit, job, name)) for name, fit in job.fit.items()]
-    lines += [_labels(job, name, pool) for name, labels in job.labels.items() for pool in labels.over]
+    lines = [
+        _found(job, f"fit.{name}", (fit.on,), partial(find_fit, job, name))
+        for name, fit in job.fit.items()
+    ]
+    lines += [
+        _labels(job, name, pool) for name, labels in job.labels.items() for pool in labels.over
+    ]
     for each in job.variants:
-        lines.append(_found(job, f"students.{each.name}", each.spec.taught_on, partial(find_student, job, each)))
+        lines.append(
+            _found(
+                job, f"students.{each.name}", each.spec.taught_on, partial(find_student, job, each)
+            )
+        )
     return lines
 
 
@@ -69,5 +78,9 @@ def _labels(job: Job, name: str, pool: str) -> StatusLine:
     rows, rejected = labels.lines.rows, labels.lines.rejected
     note = f"{rows - rejected:,} rows labelled, {rejected:,} rejected"
     return StatusLine(
-        said, len(labels.lines) - len(lost), total, "fragments", note + (f", {len(lost)} lost" if lost else "")
+        said,
+        len(labels.lines) - len(lost),
+        total,
+        "fragments",
+        note + (f", {len(lost)} lost" if lost else ""),
     )

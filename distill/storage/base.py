@@ -10,14 +10,17 @@ from typing import BinaryIO
 from distill.core.errors import StorageError
 
 CONDITIONAL_LIMIT_BYTES = 1 << 20
-"""Stores ignore the condition of multipart uploads, so larger objects are never written conditionally."""
+"""Stores ignore the condition of multipart uploads, so larger objects are never written
+conditionally."""
 
 
 class ObjectMissingError(StorageError):
     """No object lies under the key."""
 
     def __init__(self, url: str) -> None:
-        super().__init__(f"{url} is not there. Restore it from a copy, or run the same command again.")
+        super().__init__(
+            f"{url} is not there. Restore it from a copy, or run the same command again."
+        )
         self.url = url
 
     def __reduce__(self) -> tuple[type[ObjectMissingError], tuple[str]]:
@@ -93,8 +96,9 @@ class Storage(ABC):
         """
         if len(content) > CONDITIONAL_LIMIT_BYTES:
             raise StorageError(
-                f"{self.url(key)}: {len(content):,} bytes are too many for a conditional put, which stores ignore on large objects. "
-                f"Nothing that distill writes so should be as large: this is a mistake of its own; please report it."
+                f"{self.url(key)}: {len(content):,} bytes are too many for a conditional put, which"
+                " stores ignore on large objects. Nothing that distill writes so should be as"
+                " large: this is a mistake of its own; please report it."
             )
         return self.create(key, content) or self.read_or_none(key) == content
 

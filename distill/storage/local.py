@@ -1,8 +1,10 @@
 """A folder on this machine's disk.
 
-The conditional put is a temporary file, fsync, `os.link` to the final name, fsync of the folder: `O_EXCL` on the final name would
-leave an empty object for ever after a kill. Temporary files start with `.distill-` and never appear in a listing; a write that fails
-takes its own away, so that a full disk does not stay full of halves. A disk is not asked again: what it refuses, it goes on refusing.
+The conditional put is a temporary file, fsync, `os.link` to the final name, fsync of the folder:
+`O_EXCL` on the final name would leave an empty object for ever after a kill. Temporary files start
+with `.distill-` and never appear in a listing; a write that fails takes its own away, so that a
+full disk does not stay full of halves. A disk is not asked again: what it refuses, it goes on
+refusing.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ _PAGE_ENTRIES = 1000
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 _ADVICE = {
     errno.ENOSPC: "Make room there, then run the same command again; or write elsewhere.",
-    errno.EDQUOT: "Raise the quota or make room, then run the same command again; or write elsewhere.",
+    errno.EDQUOT: (
+        "Raise the quota or make room, then run the same command again; or write elsewhere."
+    ),
     errno.EROFS: "Mount it for writing, or write elsewhere.",
     errno.EACCES: "Give yourself the right to write there, or write elsewhere.",
 }
@@ -87,7 +91,8 @@ class LocalStorage(Storage):
                 return file.read()
             except OSError as error:
                 raise StorageError(
-                    f"{self.url(key)} cannot be read: {error.strerror}. Mend the disk, or restore the file."
+                    f"{self.url(key)} cannot be read: {error.strerror}. Mend the disk, or restore"
+                    " the file."
                 ) from error
 
     def put(self, key: str, content: bytes) -> None:
@@ -111,7 +116,8 @@ class LocalStorage(Storage):
 
     @contextmanager
     def _writing(self, key: str, content: bytes) -> Iterator[Path]:
-        """A durable temporary file beside the key's, which is made durable under its name afterwards. Whatever fails, it goes."""
+        """A durable temporary file beside the key's, which is made durable under its name
+        afterwards. Whatever fails, it goes."""
         final = self.path / key
         temporary = final.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
         count("put")
@@ -125,7 +131,9 @@ class LocalStorage(Storage):
             _sync(final.parent)
         except OSError as error:
             advice = _ADVICE.get(error.errno or 0, "Mend that, or write elsewhere.")
-            raise StorageError(f"{self.url(key)} cannot be written: {error.strerror}. {advice}") from error
+            raise StorageError(
+                f"{self.url(key)} cannot be written: {error.strerror}. {advice}"
+            ) from error
         count("bytes_written", len(content))
 
     def _file(self, key: str) -> Path:
@@ -171,26 +179,30 @@ def _link(temporary: Path, final: Path) -> bool:
     except OSError as error:
         if error.errno in _NO_LINKS:
             raise StorageError(
-                f"{final} cannot be written: {error.strerror}. A root needs hard links, by which commits are made; use another root."
+                f"{final} cannot be written: {error.strerror}. A root needs hard links, by which"
+                " commits are made; use another root."
             ) from error
         raise
     return True
 
 
 def _refuse(error: OSError) -> None:
-    """A folder that cannot be listed is an error, not an empty folder; one that is not there holds nothing."""
+    """A folder that cannot be listed is an error, not an empty folder; one that is not there holds
+    nothing."""
     if not isinstance(error, FileNotFoundError):
         raise _told(error)
 
 
 def _told(error: OSError) -> StorageError:
     return StorageError(
-        f"{error.filename}: {error.strerror}. Mend the link or the permissions, or take it out of the folder."
+        f"{error.filename}: {error.strerror}. Mend the link or the permissions, or take it out of"
+        " the folder."
     )
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, each durable: a commit in a folder that a power cut forgets is no commit."""
+    """Make a folder and its parents, each durable: a commit in a folder that a power cut forgets is
+    no commit."""
     if folder.is_dir():
         return
     _make_folder(folder.parent)

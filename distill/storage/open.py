@@ -1,14 +1,16 @@
 """Objects behind a URI: the only module that knows the difference between a disk and S3.
 
-A `Storage` is a folder of objects. Keys are relative, with forward slashes. Two ways of writing exist, and the exactly-once
-protocol of `distill.labels` rests on the second:
+A `Storage` is a folder of objects. Keys are relative, with forward slashes. Two ways of writing
+exist, and the exactly-once protocol of `distill.labels` rests on the second:
 
 - `put` writes whole objects under keys that nobody else uses; readers see all of it or nothing.
-- `put_if_absent` writes small objects that must win a race. It answers whether the stored object is *this* writer's: a lost line
-  or a 412 is settled by reading what is there, because a store may keep the put and lose the answer.
+- `put_if_absent` writes small objects that must win a race. It answers whether the stored object is
+  *this* writer's: a lost line
+  or a 412 is settled by reading what is there, because a store may keep the put and lose the
+  answer.
 
-A store that does not answer is asked again in one place (`retry`); after its limit, and at once for what will not pass, a StorageError says
-what to mend. `requests()` counts what the process asked.
+A store that does not answer is asked again in one place (`retry`); after its limit, and at once for
+what will not pass, a StorageError says what to mend. `requests()` counts what the process asked.
 
 Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's rows (`is_hidden`).
 """
@@ -33,7 +35,8 @@ def is_remote(uri: str) -> bool:
 
 
 def require_conditional_put(root: Storage) -> None:
-    """Refuse a store that lets two writers of one key both win; exactly-once rests on it. Raises JobError."""
+    """Refuse a store that lets two writers of one key both win; exactly-once rests on it. Raises
+    JobError."""
     key = f"_probe/{uuid.uuid4().hex}"
     try:
         first, second = root.create(key, b"first"), root.create(key, b"second")
@@ -44,7 +47,8 @@ def require_conditional_put(root: Storage) -> None:
     root.delete(key)
     if not first or second or kept != b"first":
         raise JobError(
-            f"{root.uri} has no conditional put (If-None-Match), which commits need. Keep the root on another store."
+            f"{root.uri} has no conditional put (If-None-Match), which commits need. Keep the root"
+            " on another store."
         )
 
 

@@ -1,8 +1,9 @@
 """A file whose bytes are fetched by range, for readers that seek.
 
-The object's last bytes are held from the start, where Parquet and Arrow IPC keep their index. A read of any place fetches exactly what is
-asked; a read that goes on where the last one ended fetches twice as much as the last fetch, up to 8 MiB, so that reading from front to back
-takes few requests and seeking takes few bytes. One thread at a time, like any file.
+The object's last bytes are held from the start, where Parquet and Arrow IPC keep their index. A
+read of any place fetches exactly what is asked; a read that goes on where the last one ended
+fetches twice as much as the last fetch, up to 8 MiB, so that reading from front to back takes few
+requests and seeking takes few bytes. One thread at a time, like any file.
 """
 
 from __future__ import annotations
@@ -33,11 +34,16 @@ class RangeReader(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size_bytes}[whence])
+        self._at = max(
+            0,
+            offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size_bytes}[whence],
+        )
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        stop = self._size_bytes if size is None or size < 0 else min(self._at + size, self._size_bytes)
+        stop = (
+            self._size_bytes if size is None or size < 0 else min(self._at + size, self._size_bytes)
+        )
         if stop <= self._at:
             return b""
         content = self._between(self._at, stop)

@@ -1,8 +1,9 @@
-"""How often this process asked its stores, so that a test or a benchmark can hold a claim about requests against what happened.
+"""How often this process asked its stores, so that a test or a benchmark can hold a claim about
+requests against what happened.
 
-Counts only grow; whoever measures subtracts: `requests() - before`. On S3 every request that went out counts, also one that is tried
-again, and a LIST once for each page of 1,000 keys; a HEAD is a `get`. A disk counts the same operations, so that a claim is tested
-without a server.
+Counts only grow; whoever measures subtracts: `requests() - before`. On S3 every request that went
+out counts, also one that is tried again, and a LIST once for each page of 1,000 keys; a HEAD is a
+`get`. A disk counts the same operations, so that a claim is tested without a server.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ class RequestCounts:
     bytes_written: int = 0
 
     def __sub__(self, before: RequestCounts) -> RequestCounts:
-        return RequestCounts(*(now - then for now, then in zip(astuple(self), astuple(before), strict=True)))
+        return RequestCounts(
+            *(now - then for now, then in zip(astuple(self), astuple(before), strict=True))
+        )
 
 
 _counts = dict.fromkeys(RequestCounts.__dataclass_fields__, 0)

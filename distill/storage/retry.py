@@ -1,11 +1,14 @@
-"""The one place that asks a store again. The client below never does by itself, so waits do not multiply.
+"""The one place that asks a store again. The client below never does by itself, so waits do not
+multiply.
 
-What passes by itself (an overloaded or restarting store, a broken line) is asked again after 0.1 s, 0.2 s … 4 s, each time a random
-part of that so that workers do not come back in step, until `LIMIT_SECONDS` after the first failure: a store that is killed and comes
-back within a minute is only a pause. As long as nothing is answered, the first failure is that of the whole process, so waits do not add
-up either: a command whose store is gone gives up once, and not again for its manifest, its lease and each fragment. After
-`QUIET_SECONDS` a log line says what is waited for (one line per `LINE_EVERY_SECONDS` for the whole process, however many threads wait);
-after the limit a StorageError does.
+What passes by itself (an overloaded or restarting store, a broken line) is asked again after 0.1 s,
+0.2 s … 4 s, each time a random part of that so that workers do not come back in step, until
+`LIMIT_SECONDS` after the first failure: a store that is killed and comes back within a minute is
+only a pause. As long as nothing is answered, the first failure is that of the whole process, so
+waits do not add up either: a command whose store is gone gives up once, and not again for its
+manifest, its lease and each fragment. After `QUIET_SECONDS` a log line says what is waited for (one
+line per `LINE_EVERY_SECONDS` for the whole process, however many threads wait); after the limit a
+StorageError does.
 """
 
 from __future__ import annotations
@@ -30,10 +33,13 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 4.0
 T = TypeVar("T")
 
 
-def until_answered(ask: Callable[[], T], where: str, passing: Callable[[Exception], str | None]) -> T:
+def until_answered(
+    ask: Callable[[], T], where: str, passing: Callable[[Exception], str | None]
+) -> T:
     """What `ask()` returns, asked again while `passing(error)` gives a reason to.
 
-    Other errors come through as they are. Raises StorageError when the store has not answered for `LIMIT_SECONDS`.
+    Other errors come through as they are. Raises StorageError when the store has not answered for
+    `LIMIT_SECONDS`.
     """
     first, tries = 0.0, 0
     while True:
@@ -49,20 +55,25 @@ def until_answered(ask: Callable[[], T], where: str, passing: Callable[[Exceptio
             failed = min(first, _silence.since(now))
             if now - failed >= LIMIT_SECONDS:
                 raise StorageError(
-                    f"{where}: the store did not answer {tries} times in {now - failed:.0f} s ({reason}). "
-                    f"What is committed stays: mend the store or the way to it, then run the same command again."
+                    f"{where}: the store did not answer {tries} times in {now - failed:.0f} s"
+                    f" ({reason}). What is committed stays: mend the store or the way to it, then"
+                    " run the same command again."
                 ) from error
         else:
             _silence.end()
             return answer
         if now - failed >= QUIET_SECONDS:
-            _lines.say(f"{where}: the store does not answer ({reason}), trying again for up to {LIMIT_SECONDS:.0f} s")
+            _lines.say(
+                f"{where}: the store does not answer ({reason}), trying again for up to"
+                f" {LIMIT_SECONDS:.0f} s"
+            )
         longest = min(_FIRST_WAIT_SECONDS * 2 ** (tries - 1), _LONGEST_WAIT_SECONDS)
         time.sleep(longest * random.uniform(0.5, 1))  # noqa: S311
 
 
 class _Silence:
-    """How long this process has asked and not been answered. Who was not asked for a while starts anew."""
+    """How long this process has asked and not been answered. Who was not asked for a while starts
+    anew."""
 
     def __init__(self) -> None:
         self._began = self._failed = -math.inf

@@ -1,29 +1,46 @@
-"""A prefix of an S3 bucket. Endpoint, region, profile and credentials come from the environment, as every AWS client reads them.
+"""A prefix of an S3 bucket. Endpoint, region, profile and credentials come from the environment, as
+every AWS client reads them.
 
-**The client is botocore's own**, one a process, used by all threads. Measured beside s3fs and Arrow's S3FileSystem against Ceph
-(tests/benchmarks/results/reads.md): it takes about half of s3fs's time. Arrow's takes six times ours for 50 KB and, from 1 MB on, 0.4–0.9 of
-it, for it spends 1–2 ms less of CPU a request: a fragment costs two or three requests, so some 5 ms beside the seconds of
-its labelling. That does not pay for a second client, which does not read AWS_ENDPOINT_URL (pyarrow 26: the two halves of a job could
-speak to two stores), retries by itself, has no read time-out on Linux and does not tell how often it asked. s3fs retries
-at two levels (5 times its own around botocore's 5) and lives on an event loop that a fork loses. With one client there is one
-chain of credentials, one place that retries, one translation of errors, and one hook that sees every request (`counts`).
+**The client is botocore's own**, one a process, used by all threads. Measured beside s3fs and
+Arrow's S3FileSystem against Ceph
+(tests/benchmarks/results/reads.md): it takes about half of s3fs's time. Arrow's takes six times
+ours for 50 KB and, from 1 MB on, 0.4–0.9 of
+it, for it spends 1–2 ms less of CPU a request: a fragment costs two or three requests, so some 5 ms
+beside the seconds of
+its labelling. That does not pay for a second client, which does not read AWS_ENDPOINT_URL (pyarrow
+26: the two halves of a job could
+speak to two stores), retries by itself, has no read time-out on Linux and does not tell how often
+it asked. s3fs retries
+at two levels (5 times its own around botocore's 5) and lives on an event loop that a fork loses.
+With one client there is one
+chain of credentials, one place that retries, one translation of errors, and one hook that sees
+every request (`counts`).
 
-**Faults.** The client asks once; `retry.until_answered` asks again (which answers: `answers`). Nothing hangs: connecting, each send and each
-receive have time-outs, and a body that trickles below `SLOWEST_BYTES_PER_SECOND` is given up and asked for again.
+**Faults.** The client asks once; `retry.until_answered` asks again (which answers: `answers`).
+Nothing hangs: connecting, each send and each
+receive have time-outs, and a body that trickles below `SLOWEST_BYTES_PER_SECOND` is given up and
+asked for again.
 
-**A body is whole or an error.** Its length is held against what the store announced. A whole object of at most 1 MiB (every control
-object) is also held against the store's MD5 (the ETag of such objects, unless encrypted with keys of KMS or of the customer): bytes that
-differ are read again, and believed when they come the same twice, since a few stores' ETag is no MD5. Larger objects carry digests
+**A body is whole or an error.** Its length is held against what the store announced. A whole object
+of at most 1 MiB (every control
+object) is also held against the store's MD5 (the ETag of such objects, unless encrypted with keys
+of KMS or of the customer): bytes that
+differ are read again, and believed when they come the same twice, since a few stores' ETag is no
+MD5. Larger objects carry digests
 of their own in commits; a pool's Parquet pages may.
 
-**Conditional put.** `create` is `If-None-Match: *`. A 412 to the first request is a lost race. A 412 after an unanswered request may be
+**Conditional put.** `create` is `If-None-Match: *`. A 412 to the first request is a lost race. A
+412 after an unanswered request may be
 this writer's own object, kept before the line broke, so the object is read and compared.
 
-**A reader** (`open`) takes the last 64 KB with its first request, which tells size and ETag too: a Parquet file costs one request for its
-footer. All further requests carry `If-Match`, so that a file replaced meanwhile is an error rather than a mixture of two.
+**A reader** (`open`) takes the last 64 KB with its first request, which tells size and ETag too: a
+Parquet file costs one request for its
+footer. All further requests carry `If-Match`, so that a file replaced meanwhile is an error rather
+than a mixture of two.
 
-Listings are never cached (another worker may have committed a moment ago), and stream: a page of 1,000 keys is held at a time. A client does not
-survive a fork (two processes would share a line); the child makes its own.
+Listings are never cached (another worker may have committed a moment ago), and stream: a page of
+1,000 keys is held at a time. A client does not survive a fork (two processes would share a line);
+the child makes its own.
 """
 
 from __future__ import annotations
@@ -42,7 +59,14 @@ from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, ObjectMiss
 from distill.storage.range_reader import TAIL_BYTES, RangeReader
 from distill.storage.request_counts import count
 from distill.storage.retry import until_answered
-from distill.storage.s3_errors import FAILED, BrokenBodyError, PreconditionError, is_empty_object, passing, told
+from distill.storage.s3_errors import (
+    FAILED,
+    BrokenBodyError,
+    PreconditionError,
+    is_empty_object,
+    passing,
+    told,
+)
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 20.0
 PATIENCE_SECONDS, SLOWEST_BYTES_PER_SECOND = 30.0, 32_000
@@ -92,8 +116,14 @@ class S3Storage(Storage):
             page = self._list(below, page["NextContinuationToken"])
             for status in page.get("Contents", ()):
                 found = True
-                if not status["Key"].endswith("/"):  # the empty object by which a console shows a folder
-                    yield ObjectMeta(status["Key"].removeprefix(below), int(status["Size"]), status["ETag"].strip('"'))
+                if not status["Key"].endswith(
+                    "/"
+                ):  # the empty object by which a console shows a folder
+                    yield ObjectMeta(
+                        status["Key"].removeprefix(below),
+                        int(status["Size"]),
+                        status["ETag"].strip('"'),
+                    )
         if not found and self._prefix:
             yield from self._itself()
 
@@ -129,7 +159,10 @@ class S3Storage(Storage):
 
     def delete(self, key: str) -> None:
         with suppress(ObjectMissingError):
-            _answered(self.url(key), lambda: _client().delete_object(Bucket=self._bucket, Key=self._name(key)))
+            _answered(
+                self.url(key),
+                lambda: _client().delete_object(Bucket=self._bucket, Key=self._name(key)),
+            )
 
     def _name(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
@@ -145,7 +178,9 @@ class S3Storage(Storage):
 
     def _list(self, below: str, token: str | None) -> dict[str, Any]:
         more = {"ContinuationToken": token} if token else {}
-        return _answered(self.uri, lambda: _client().list_objects_v2(Bucket=self._bucket, Prefix=below, **more))
+        return _answered(
+            self.uri, lambda: _client().list_objects_v2(Bucket=self._bucket, Prefix=below, **more)
+        )
 
     def _itself(self) -> Iterator[ObjectMeta]:
         """The folder as one object, if it is that."""
@@ -159,9 +194,13 @@ class S3Storage(Storage):
         answer = _client().get_object(Bucket=self._bucket, Key=name)
         content = _body(answer)
         if _digest_differs(answer, content):
-            again = _body(_client().get_object(Bucket=self._bucket, Key=name, IfMatch=answer["ETag"]))
+            again = _body(
+                _client().get_object(Bucket=self._bucket, Key=name, IfMatch=answer["ETag"])
+            )
             if again != content:
-                raise BrokenBodyError(f"two reads differ: {hashlib.sha256(content).hexdigest()[:12]}")
+                raise BrokenBodyError(
+                    f"two reads differ: {hashlib.sha256(content).hexdigest()[:12]}"
+                )
         return content
 
     def _open(self, name: str, where: str) -> BinaryIO:
@@ -170,20 +209,28 @@ class S3Storage(Storage):
 
         def fetch(start: int, stop: int) -> bytes:
             asked = {"Range": f"bytes={start}-{stop - 1}", "IfMatch": etag}
-            return _answered(where, lambda: _body(_client().get_object(Bucket=self._bucket, Key=name, **asked)))
+            return _answered(
+                where, lambda: _body(_client().get_object(Bucket=self._bucket, Key=name, **asked))
+            )
 
         return cast("BinaryIO", RangeReader(fetch, size, tail))
 
     def _end(self, name: str) -> tuple[int, str, bytes]:
         """Size, ETag and the last bytes of an object."""
         try:
-            answer = _client().get_object(Bucket=self._bucket, Key=name, Range=f"bytes=-{TAIL_BYTES}")
+            answer = _client().get_object(
+                Bucket=self._bucket, Key=name, Range=f"bytes=-{TAIL_BYTES}"
+            )
         except ClientError as error:
             if is_empty_object(error):
                 return 0, "", b""
             raise
         tail = _body(answer)
-        return int(answer.get("ContentRange", f"/{len(tail)}").rsplit("/", 1)[1]), answer["ETag"], tail
+        return (
+            int(answer.get("ContentRange", f"/{len(tail)}").rsplit("/", 1)[1]),
+            answer["ETag"],
+            tail,
+        )
 
 
 def _answered(where: str, ask: Callable[[], T]) -> T:
@@ -203,7 +250,9 @@ def _body(answer: dict[str, Any]) -> bytes:
             pieces.append(piece)
             came += len(piece)
             if time.monotonic() - began > PATIENCE_SECONDS + came / SLOWEST_BYTES_PER_SECOND:
-                raise BrokenBodyError(f"{came:,} of {announced:,} bytes came in {time.monotonic() - began:.0f} s")
+                raise BrokenBodyError(
+                    f"{came:,} of {announced:,} bytes came in {time.monotonic() - began:.0f} s"
+                )
     if came != announced:
         raise BrokenBodyError(f"the body broke off after {came:,} of {announced:,} bytes")
     count("bytes_read", came)
@@ -211,9 +260,12 @@ def _body(answer: dict[str, Any]) -> bytes:
 
 
 def _digest_differs(answer: dict[str, Any], content: bytes) -> bool:
-    """Whether a small object's ETag says other bytes; large ones, parts ("…-3") and encrypted ones say nothing."""
+    """Whether a small object's ETag says other bytes; large ones, parts ("…-3") and encrypted ones
+    say nothing."""
     etag = str(answer["ETag"]).strip('"')
-    encrypted = "SSECustomerAlgorithm" in answer or str(answer.get("ServerSideEncryption", "")).startswith("aws:kms")
+    encrypted = "SSECustomerAlgorithm" in answer or str(
+        answer.get("ServerSideEncryption", "")
+    ).startswith("aws:kms")
     if len(content) > CONDITIONAL_LIMIT_BYTES or len(etag) != 32 or encrypted:
         return False
     return hashlib.md5(content, usedforsecurity=False).hexdigest() != etag

@@ -1,7 +1,9 @@
-"""What an answer of S3, or the lack of one, means: pass by itself, no such object, a lost race, or an error with a name.
+"""What an answer of S3, or the lack of one, means: pass by itself, no such object, a lost race, or
+an error with a name.
 
-Not asked again: refused credentials (401, 403 and their codes), 404, 412 and every other 4xx, for they will be answered the same.
-Asked again: 5xx, 408, 429, 409 (another conditional write is under way), lines that break, time-outs, and bodies that are not whole.
+Not asked again: refused credentials (401, 403 and their codes), 404, 412 and every other 4xx, for
+they will be answered the same. Asked again: 5xx, 408, 429, 409 (another conditional write is under
+way), lines that break, time-outs, and bodies that are not whole.
 """
 
 from __future__ import annotations
@@ -40,9 +42,19 @@ _PASSING_CODES = (
     "ServiceUnavailable",
 )
 _REFUSED_CODES = (
-    "AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "RequestTimeTooSkewed",
-)  # fmt: skip
-_NOT_GIVEN = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ProfileNotFound)
+    "AccessDenied",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "RequestTimeTooSkewed",
+)
+_NOT_GIVEN = (
+    NoCredentialsError,
+    PartialCredentialsError,
+    CredentialRetrievalError,
+    ProfileNotFound,
+)
 
 
 class BrokenBodyError(HTTPError):
@@ -60,11 +72,17 @@ def passing(error: Exception) -> str | None:
         # a listing that breaks off is no XML, which botocore calls an error of its status
         broken = status < 300
         # 501 is how a store says that it has no conditional put
-        passes = (status >= 500 and status != 501) or status in _PASSING_STATUSES or code in _PASSING_CODES or broken
+        passes = (
+            (status >= 500 and status != 501)
+            or status in _PASSING_STATUSES
+            or code in _PASSING_CODES
+            or broken
+        )
         return f"{status} {code}" if passes else None
     lasting = isinstance(error, _NOT_GIVEN) or "CERTIFICATE_VERIFY_FAILED" in str(error)
     if not lasting and isinstance(
-        error, (HTTPClientError, ConnectingError, IncompleteReadError, HTTPError, ResponseParserError)
+        error,
+        (HTTPClientError, ConnectingError, IncompleteReadError, HTTPError, ResponseParserError),
     ):
         return without_secrets(error)
     return None
@@ -74,31 +92,41 @@ def told(error: Exception, where: str) -> Exception:
     """The error as distill names it."""
     if isinstance(error, _NOT_GIVEN):
         return StorageError(
-            f"{where}: {error}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role."
+            f"{where}: {error}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a"
+            " role."
         )
     if isinstance(error, ClientError):
         return _refused(_status(error), _code(error), error, where)
     return StorageError(
-        f"{where}: {type(error).__name__}: {without_secrets(error)}. Correct the address or the settings of the store."
+        f"{where}: {type(error).__name__}: {without_secrets(error)}. Correct the address or the"
+        " settings of the store."
     )
 
 
 def _refused(status: int, code: str, error: ClientError, where: str) -> Exception:
     if code == "NoSuchBucket":
-        return StorageError(f"{where}: there is no such bucket (NoSuchBucket). Make it, or correct the address.")
+        return StorageError(
+            f"{where}: there is no such bucket (NoSuchBucket). Make it, or correct the address."
+        )
     if status == 404:
         return ObjectMissingError(where)
     if status == 501:
-        return NotImplementedByStoreError(f"{where}: the store does not know this request ({code}). Use another store.")
+        return NotImplementedByStoreError(
+            f"{where}: the store does not know this request ({code}). Use another store."
+        )
     if status == 412:
-        return PreconditionError(f"{where}: the object changed while it was being read. Run the same command again.")
+        return PreconditionError(
+            f"{where}: the object changed while it was being read. Run the same command again."
+        )
     if status in (401, 403) or code in _REFUSED_CODES:
         return StorageError(
-            f"{where}: the store refused the credentials ({code}). Check AWS_ACCESS_KEY_ID, AWS_PROFILE or the role."
+            f"{where}: the store refused the credentials ({code}). Check AWS_ACCESS_KEY_ID,"
+            " AWS_PROFILE or the role."
         )
     said = error.response.get("Error", {}).get("Message") or "no message"
     return StorageError(
-        f"{where}: the store refused the request: {status} {code}, {said}. Correct the address or the key."
+        f"{where}: the store refused the request: {status} {code}, {said}. Correct the address or"
+        " the key."
     )
 
 

@@ -1,7 +1,8 @@
-"""Functions of the benchmarks in processes of their own: a fresh interpreter, a session of its own, chosen CPUs, a JSON answer.
+"""Functions of the benchmarks in processes of their own: a fresh interpreter, a session of its own,
+chosen CPUs, a JSON answer.
 
-What is measured never shares a process with what measures it, and nothing of one measurement (Ray's daemons, caches, threads) is
-left for the next one: the session is killed when its answer is there.
+What is measured never shares a process with what measures it, and nothing of one measurement (Ray's
+daemons, caches, threads) is left for the next one: the session is killed when its answer is there.
 
     python -m tests.benchmarks.child MODULE:FUNCTION '{"cpus": [0], "told": {…}}'
 """
@@ -35,7 +36,13 @@ class Child:
         self.name = f"{_module(function)}:{function.__qualname__}"
         self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115  it lives as long as the process that writes it
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__, self.name, json.dumps({"cpus": list(cpus), "told": told})],
+            [
+                sys.executable,
+                "-m",
+                __name__,
+                self.name,
+                json.dumps({"cpus": list(cpus), "told": told}),
+            ],
             env=environment(PYTHONPATH=os.pathsep.join([str(REPOSITORY), *_python_path()])),
             stdin=subprocess.DEVNULL,
             stdout=self.output,
@@ -57,11 +64,14 @@ class Child:
             kill_session(self.process.pid)
         said = self.said()
         if self.process.returncode or _ANSWER not in said:
-            raise RuntimeError(f"{self.name} ended with {self.process.returncode}:\n{said[-4_000:]}")
+            raise RuntimeError(
+                f"{self.name} ended with {self.process.returncode}:\n{said[-4_000:]}"
+            )
         return json.loads(said.rpartition(_ANSWER)[2].splitlines()[0])
 
     def _end(self) -> None:
-        """Leave nothing behind where the benchmark ends early; a session whose head was waited for may be somebody else's by now."""
+        """Leave nothing behind where the benchmark ends early; a session whose head was waited for
+        may be somebody else's by now."""
         if self.process.returncode is None:
             kill_session(self.process.pid)
 
@@ -71,14 +81,16 @@ class Child:
         return self.output.read()
 
     def kill_all(self) -> float:
-        """SIGKILL of every process of the session at once, as of a machine that is taken away; nobody outlives it."""
+        """SIGKILL of every process of the session at once, as of a machine that is taken away;
+        nobody outlives it."""
         for pid in session_pids(self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return self.kill_group()
 
     def kill_group(self) -> float:
-        """SIGKILL of the driver's process group, then the wait for what outlives it (Ray's actors do); seconds of that wait."""
+        """SIGKILL of the driver's process group, then the wait for what outlives it (Ray's actors
+        do); seconds of that wait."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -91,7 +103,8 @@ class Child:
 
 
 def in_child(function: Callable[..., Any], cpus: Sequence[int] = (), **told: Any) -> Any:
-    """`function(**told)` in a process of its own, kept on `cpus`; arguments and answer are plain values."""
+    """`function(**told)` in a process of its own, kept on `cpus`; arguments and answer are plain
+    values."""
     return Child(function, cpus, **told).answer()
 
 
@@ -103,12 +116,18 @@ def answer_and_leave(answer: Any) -> None:
 
 def session_pids(session: int) -> list[int]:
     """Living processes of a session."""
-    return [pid for pid, fields in _processes() if int(fields[3]) == session and fields[0] not in "ZX"]
+    return [
+        pid for pid, fields in _processes() if int(fields[3]) == session and fields[0] not in "ZX"
+    ]
 
 
 def session_cpu_seconds(session: int) -> float:
-    """CPU seconds that a session's processes have used, those of ended children that were waited for included."""
-    return sum(sum(map(int, fields[11:15])) for _, fields in _processes() if int(fields[3]) == session) / _CLOCK_TICK
+    """CPU seconds that a session's processes have used, those of ended children that were waited
+    for included."""
+    return (
+        sum(sum(map(int, fields[11:15])) for _, fields in _processes() if int(fields[3]) == session)
+        / _CLOCK_TICK
+    )
 
 
 def _python_path() -> list[str]:
@@ -118,7 +137,11 @@ def _python_path() -> list[str]:
 
 def _module(function: Callable[..., Any]) -> str:
     """The module's importable name, also where the function's file is the program."""
-    return sys.modules["__main__"].__spec__.name if function.__module__ == "__main__" else function.__module__
+    return (
+        sys.modules["__main__"].__spec__.name
+        if function.__module__ == "__main__"
+        else function.__module__
+    )
 
 
 def _processes() -> list[tuple[int, list[str]]]:
@@ -126,7 +149,9 @@ def _processes() -> list[tuple[int, list[str]]]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                found.append((int(entry.name), (entry / "stat").read_text().rpartition(")")[2].split()))
+                found.append(
+                    (int(entry.name), (entry / "stat").read_text().rpartition(")")[2].split())
+                )
             except OSError:
                 continue
     return found

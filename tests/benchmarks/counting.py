@@ -9,7 +9,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 
 class CountingFiles(LocalFileSystem):
-    """A disk that notes, in the folder `DISTILL_BENCH_COUNTS`, how many bytes each process read of it."""
+    """A disk that notes, in the folder `DISTILL_BENCH_COUNTS`, how many bytes each process read of
+    it."""
 
     cachable = False
 

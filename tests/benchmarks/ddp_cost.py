@@ -96,12 +96,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for name in list(ways) if number % 2 else list(reversed(ways)):
                 shutil.rmtree(Path(folder, "root", "students"), ignore_errors=True)
                 measured[name].append(ways[name](folder))
-    show(told, "What a data-parallel training costs", [_rates(measured), _starts(measured)], measured)
+    show(
+        told, "What a data-parallel training costs", [_rates(measured), _starts(measured)], measured
+    )
 
 
 def _rates(measured: Mapping[str, list[dict[str, float]]]) -> str:
     speed = {
-        **{way: [run["rows"] / run["seconds"] for run in measured[way]] for way in ("distill", "alone")},
+        **{
+            way: [run["rows"] / run["seconds"] for run in measured[way]]
+            for way in ("distill", "alone")
+        },
         **{way: [run["rows"] / run[way] for run in measured["bare"]] for way in ("bare", "ready")},
         "bare, in Ray Train": [run["rows"] / run["bare"] for run in measured["ray train"]],
     }
@@ -110,17 +115,26 @@ def _rates(measured: Mapping[str, list[dict[str, float]]]) -> str:
         ratio, low, high = paired_ratio(speed[ours], speed[theirs])
         medians = [f"{float(np.median(speed[way])):,.0f}" for way in (ours, theirs)]
         lines.append([f"{ours} over {theirs}", f"{ratio:.3f}", f"{low:.3f}–{high:.3f}", *medians])
-    return markdown(["loop over loop", "ratio of rows/s", "95% interval", "median", "of the second"], lines)
+    return markdown(
+        ["loop over loop", "ratio of rows/s", "95% interval", "median", "of the second"], lines
+    )
 
 
 def _starts(measured: Mapping[str, list[dict[str, float]]]) -> str:
-    seconds = {name: [run["start_seconds"] for run in measured[name]] for name in ("distill", "ray train")}
+    seconds = {
+        name: [run["start_seconds"] for run in measured[name]] for name in ("distill", "ray train")
+    }
     ratio, low, high = paired_ratio(seconds["distill"], seconds["ray train"])
     seconds["first epoch"] = [run["first_epoch_more_seconds"] for run in measured["distill"]]
     medians = [f"{float(np.median(each)):.1f}" for each in seconds.values()]
-    heads = ["command to first batch, s (median)", "bare Ray Train to its loop, s", "first epoch beyond another, s"]
+    heads = [
+        "command to first batch, s (median)",
+        "bare Ray Train to its loop, s",
+        "first epoch beyond another, s",
+    ]
     return markdown(
-        [*heads, "start over bare's", "95% interval"], [[*medians, f"{ratio:.2f}", f"{low:.2f}–{high:.2f}"]]
+        [*heads, "start over bare's", "95% interval"],
+        [[*medians, f"{ratio:.2f}", f"{low:.2f}–{high:.2f}"]],
     )
 
 
@@ -204,7 +218,9 @@ def _bare_loop(folder: str, rank: int) -> dict[str, float]:
     lesson, ready = _first_epoch(folder, rank)
     x, taught = (torch.cat(part) for part in zip(*ready, strict=True))
     mixed = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-    places = torch.argsort(mixed).split(len(ready[0][0]))  # where each batch's rows lie among the mixed ones
+    places = torch.argsort(mixed).split(
+        len(ready[0][0])
+    )  # where each batch's rows lie among the mixed ones
     x, taught = x[mixed], taught[mixed]
     network = DistributedDataParallel(build_network(lesson.plan, lesson.seed))
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.0)
@@ -213,7 +229,9 @@ def _bare_loop(folder: str, rank: int) -> dict[str, float]:
         optimizer.zero_grad(set_to_none=True)
         mine = functional.log_softmax(network(x)["main"] / TEMPERATURE, dim=1)
         theirs = functional.log_softmax(taught / TEMPERATURE, dim=1)
-        loss = functional.kl_div(mine, theirs, reduction="batchmean", log_target=True) * TEMPERATURE**2
+        loss = (
+            functional.kl_div(mine, theirs, reduction="batchmean", log_target=True) * TEMPERATURE**2
+        )
         loss.backward()
         optimizer.step()
 

@@ -47,7 +47,8 @@ ROUNDS = 5
 
 @dataclass
 class Chosen:
-    """The 100 largest of each row, how far they lie below the largest, and sums over all classes by temperature."""
+    """The 100 largest of each row, how far they lie below the largest, and sums over all classes by
+    temperature."""
 
     index: np.ndarray
     below: np.ndarray
@@ -64,7 +65,9 @@ def logits(distribution: str, classes: int, rows: int) -> Iterator[np.ndarray]:
     """Batches (B, C) of logits."""
     draw = np.random.default_rng(0)
     groups = np.arange(classes) * max(2, classes // 20) // classes
-    features = draw.normal(size=(groups[-1] + 1, FEATURES))[groups] + 0.7 * draw.normal(size=(classes, FEATURES))
+    features = draw.normal(size=(groups[-1] + 1, FEATURES))[groups] + 0.7 * draw.normal(
+        size=(classes, FEATURES)
+    )
     features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
     prior = draw.permutation(1 / np.arange(1, classes + 1))
     prior /= prior.sum()
@@ -82,14 +85,22 @@ def logits(distribution: str, classes: int, rows: int) -> Iterator[np.ndarray]:
 
 def choose(distribution: str, classes: int) -> tuple[Chosen, dict[int, float], np.ndarray]:
     """The largest of all rows, CPU seconds of choosing k by k, and the last batch."""
-    index, below, sums, moments, seconds = [], [], {t: [] for t in TEMPERATURES}, {t: [] for t in TEMPERATURES}, {}
+    index, below, sums, moments, seconds = (
+        [],
+        [],
+        {t: [] for t in TEMPERATURES},
+        {t: [] for t in TEMPERATURES},
+        {},
+    )
     for z in logits(distribution, classes, ROWS[classes]):
         for k in KEPT:
             contract = a_topk_contract(classes, k)
             before = time.process_time()
             top, _, _ = _keep(z[: max(1, BLOCK // classes)], contract)
             seconds.setdefault(k, []).append((time.process_time() - before) / len(top))
-        top = np.concatenate([_keep(part, contract)[0] for part in np.array_split(z, min(32, len(z)))])
+        top = np.concatenate(
+            [_keep(part, contract)[0] for part in np.array_split(z, min(32, len(z)))]
+        )
         index.append(top)
         b = z.max(axis=1, keepdims=True) - z
         below.append(np.take_along_axis(b, top, axis=1))
@@ -98,7 +109,11 @@ def choose(distribution: str, classes: int) -> tuple[Chosen, dict[int, float], n
             sums[temperature].append(p.sum(axis=1, dtype=np.float64))
             moments[temperature].append((p * b).sum(axis=1, dtype=np.float64) / temperature)
     joined = [{t: np.concatenate(parts) for t, parts in each.items()} for each in (sums, moments)]
-    return Chosen(np.concatenate(index), np.concatenate(below), *joined), {k: median(s) for k, s in seconds.items()}, z
+    return (
+        Chosen(np.concatenate(index), np.concatenate(below), *joined),
+        {k: median(s) for k, s in seconds.items()},
+        z,
+    )
 
 
 def added(chosen: Chosen, classes: int, k: int, temperature: float) -> tuple[float, float, float]:
@@ -112,12 +127,17 @@ def added(chosen: Chosen, classes: int, k: int, temperature: float) -> tuple[flo
     quantised = (np.exp(-exact) / total[:, None] * (read - exact)).sum(axis=1) + moved
     rest_moment = np.maximum(chosen.moments[temperature] - (np.exp(-exact) * exact).sum(axis=1), 0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        truncated = np.where(rest > 1e-12 * total, (-rest_moment - rest * np.log(rest / (classes - k))) / total, 0)
+        truncated = np.where(
+            rest > 1e-12 * total, (-rest_moment - rest * np.log(rest / (classes - k))) / total, 0
+        )
     return float(quantised.mean()), float(quantised.max()), float(truncated.mean())
 
 
-def timed_rows(index: np.ndarray, below: np.ndarray, normalizer: np.ndarray, classes: int) -> tuple[np.ndarray, ...]:
-    """As many rows for every number of classes, so that what a file costs at all is shared alike; shifted and scaled, so that none repeats."""
+def timed_rows(
+    index: np.ndarray, below: np.ndarray, normalizer: np.ndarray, classes: int
+) -> tuple[np.ndarray, ...]:
+    """As many rows for every number of classes, so that what a file costs at all is shared alike;
+    shifted and scaled, so that none repeats."""
     draw = np.random.default_rng(0)
     some = np.arange(TIMED_ROWS) % len(index)
     shift, scale = (
@@ -128,7 +148,8 @@ def timed_rows(index: np.ndarray, below: np.ndarray, normalizer: np.ndarray, cla
 
 
 def measured(chosen: Chosen, classes: int, k: int) -> dict[str, dict[str, float]]:
-    """Of each layout: bytes a row, bytes with classes drawn at random, CPU seconds a row to write and to read."""
+    """Of each layout: bytes a row, bytes with classes drawn at random, CPU seconds a row to write
+    and to read."""
     index, below, normalizer = chosen.index[:, :k], chosen.below[:, :k], chosen.normalizer()
     random = np.random.default_rng(0).integers(0, classes, index.shape)
     many = timed_rows(index, below, normalizer, classes)
@@ -142,7 +163,13 @@ def measured(chosen: Chosen, classes: int, k: int) -> dict[str, dict[str, float]
                 np.testing.assert_array_equal(read, index)
                 assert np.isfinite(log_probs).all() or name == "TinyViT"
                 sizes = [len(content), len(layout.write(random, below, normalizer))]
-                told[name] = dict(zip(("bytes", "bytes_random"), (size / len(index) for size in sizes), strict=True))
+                told[name] = dict(
+                    zip(
+                        ("bytes", "bytes_random"),
+                        (size / len(index) for size in sizes),
+                        strict=True,
+                    )
+                )
                 continue
             times = [time.process_time()]
             content = layout.write(*many)
@@ -156,7 +183,9 @@ def measured(chosen: Chosen, classes: int, k: int) -> dict[str, dict[str, float]
     for place, what in enumerate(("write", "read")):
         for against in ("lists, Parquet", "lists, Arrow"):
             pairs = zip(seconds[against], seconds["uint8"], strict=True)
-            told["uint8"][f"{what} × {against}"] = median(theirs[place] / mine[place] for theirs, mine in pairs)
+            told["uint8"][f"{what} × {against}"] = median(
+                theirs[place] / mine[place] for theirs, mine in pairs
+            )
     return told
 
 
@@ -174,7 +203,13 @@ def run(classes: list[int]) -> list[dict[str, object]]:
             every = full(z, count)
             for k in KEPT:
                 kl = {str(t): added(chosen, count, k, t) for t in TEMPERATURES}
-                case = {"classes": count, "distribution": distribution, "k": k, "choose": seconds[k], "full": every}
+                case = {
+                    "classes": count,
+                    "distribution": distribution,
+                    "k": k,
+                    "choose": seconds[k],
+                    "full": every,
+                }
                 results.append({**case, "kl": kl, "layouts": measured(chosen, count, k)})
     return results
 
@@ -190,18 +225,38 @@ def markdown(results: list[dict]) -> str:
     for each in results:
         case, said = [f"{each['classes']:,}", each["distribution"], str(each["k"])], each["layouts"]
         amounts = [f"{said[name]['bytes']:.1f}" if name in said else "–" for name in names]
-        kl = [f"{t}: {mean:.0e}, {worst:.0e} / {cut:.0e}" for t, (mean, worst, cut) in each["kl"].items()]
-        sizes.append([*case, *amounts, f"{each['full']:,.0f}", f"{said['uint8']['bytes_random']:.1f}", *kl])
-        rates = [
-            f"{1e-6 / said[name][what]:.2f}" if name in said else "–" for what in ("write", "read") for name in names
+        kl = [
+            f"{t}: {mean:.0e}, {worst:.0e} / {cut:.0e}"
+            for t, (mean, worst, cut) in each["kl"].items()
         ]
-        times = [f"{said['uint8'][f'{what} × {name}']:.1f}" for what in ("write", "read") for name in names[3:5]]
+        sizes.append(
+            [*case, *amounts, f"{each['full']:,.0f}", f"{said['uint8']['bytes_random']:.1f}", *kl]
+        )
+        rates = [
+            f"{1e-6 / said[name][what]:.2f}" if name in said else "–"
+            for what in ("write", "read")
+            for name in names
+        ]
+        times = [
+            f"{said['uint8'][f'{what} × {name}']:.1f}"
+            for what in ("write", "read")
+            for name in names[3:5]
+        ]
         speeds.append([*case, *rates, *times, f"{1e-3 / each['choose']:.1f}"])
     case = ["classes", "distribution", "k"]
     return "\n\n".join(
         [
             "Bytes a row. KL at T: mean and worst row by quantisation / mean by truncation.",
-            table([*case, *names, "full fp16", "uint8, random classes", *(f"KL at {t}" for t in TEMPERATURES)], sizes),
+            table(
+                [
+                    *case,
+                    *names,
+                    "full fp16",
+                    "uint8, random classes",
+                    *(f"KL at {t}" for t in TEMPERATURES),
+                ],
+                sizes,
+            ),
             "Millions of rows a second and core, and how many times faster uint8 is (median of pairs); `choose` in thousands of rows a second.",
             table(
                 [*case, *(f"{what} {name}" for what in ("write", "read") for name in names)]

@@ -46,17 +46,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number in range(told.rounds):
             for name in list(ways) if number % 2 else list(reversed(ways)):
                 measured[name].append(in_child(ways[name], folder=folder))
-                assert measured[name][-1]["rows"] == told.rows, f"{name} gave {measured[name][-1]} of {told.rows} rows"
+                assert measured[name][-1]["rows"] == told.rows, (
+                    f"{name} gave {measured[name][-1]} of {told.rows} rows"
+                )
     show(told, "What reaches a training loop", [_table(measured)], measured)
 
 
 def _table(measured: dict[str, list[dict[str, Any]]]) -> str:
-    speed = {name: [run["rows"] / run["cpu_seconds"] for run in runs] for name, runs in measured.items()}
+    speed = {
+        name: [run["rows"] / run["cpu_seconds"] for run in runs] for name, runs in measured.items()
+    }
     rows = []
     for name, each in speed.items():
         ratio, low, high = paired_ratio(speed["distill"], each)
-        rows.append([name, f"{float(np.median(each)):,.0f}", f"{ratio:.2f}", f"{low:.2f}–{high:.2f}"])
-    return markdown(["way", "rows per CPU-second (median)", "distill over it", "95% interval"], rows)
+        rows.append(
+            [name, f"{float(np.median(each)):,.0f}", f"{ratio:.2f}", f"{low:.2f}–{high:.2f}"]
+        )
+    return markdown(
+        ["way", "rows per CPU-second (median)", "distill over it", "95% interval"], rows
+    )
 
 
 def _contracts() -> tuple[Any, Any]:
@@ -77,7 +85,11 @@ def _write(folder: str, rows: int) -> None:
     (root / "joined").mkdir()
     for number in range(rows // shard_rows):
         x = np.random.default_rng(number).normal(size=(shard_rows, FEATURES)).astype(np.float32)
-        pq.write_table(pa.table({"x": _lists(x)}), root / "pool" / f"{number:03d}.parquet", row_group_size=shard_rows)
+        pq.write_table(
+            pa.table({"x": _lists(x)}),
+            root / "pool" / f"{number:03d}.parquet",
+            row_group_size=shard_rows,
+        )
     inventory, contracts = list_pool(root / "root", root / "pool"), _contracts()
     sets = [LabelSet(open_storage(str(root / name)), name, 1) for name in ("topk", "dense")]
     for labels, contract in zip(sets, contracts, strict=True):
@@ -92,7 +104,9 @@ def _write(folder: str, rows: int) -> None:
             columns |= {"logits": _lists(soft.outputs)} if contract.encoding == "dense" else {
                 "index": _lists(soft.index.astype(np.int32)), "log_probs": _lists(soft.log_probs),
             }  # fmt: skip
-        x = pq.read_table(root / "pool" / part.shard.key, columns=["x"])["x"].slice(part.start, part.rows)
+        x = pq.read_table(root / "pool" / part.shard.key, columns=["x"])["x"].slice(
+            part.start, part.rows
+        )
         pq.write_table(pa.table({"x": x, **columns}), root / "joined" / f"{number:03d}.parquet")
     for labels in sets:
         labels.write_manifest()
@@ -110,7 +124,8 @@ def _opened(folder: str) -> tuple[Any, list[Any]]:
     root = Path(folder)
     inventory = list_pool(root / "root", root / "pool")
     return inventory, [
-        LabelSet(open_storage(str(root / name)), name, 1).refresh(inventory) for name in ("topk", "dense")
+        LabelSet(open_storage(str(root / name)), name, 1).refresh(inventory)
+        for name in ("topk", "dense")
     ]
 
 
@@ -124,7 +139,10 @@ def _distill(folder: str) -> dict[str, float]:
     cache.CACHE_BYTES = 0
     inventory, (topk, dense) = _opened(folder)
     contracts = _contracts()
-    columns = {"0": LabelColumn(contracts[0], (topk,), 2.0), "1": LabelColumn(contracts[1], (dense,), None)}
+    columns = {
+        "0": LabelColumn(contracts[0], (topk,), 2.0),
+        "1": LabelColumn(contracts[1], (dense,), None),
+    }
     source = Dataset((inventory,), VectorFeatures(kind="vector", columns=("x",)), FEATURES, columns)
     chunks = cut_chunks(source.groups, LANES, source.fitting(FRAGMENT_ROWS))
     order = Sampler(chunks, LANES, BATCH_ROWS // LANES, 0, source.block_rows)
@@ -164,10 +182,20 @@ def _pyarrow(folder: str) -> dict[str, float]:
                 for line in labels.lines.of_shard(number):
                     with pa.memory_map(str(Path(labels.folder.uri, line.data))) as file:
                         parts.append(pa.ipc.open_file(file).read_all())
-                soft = decode(pa.concat_tables(parts), contract, 2.0 if contract.temperatures else None)
-                joined |= {f"{labels.name}.{name}": values for name, values in vars(soft).items() if values is not None}
+                soft = decode(
+                    pa.concat_tables(parts), contract, 2.0 if contract.temperatures else None
+                )
+                joined |= {
+                    f"{labels.name}.{name}": values
+                    for name, values in vars(soft).items()
+                    if values is not None
+                }
             for start in range(0, len(x), BATCH_ROWS):
-                rows += len({name: values[start : start + BATCH_ROWS] for name, values in joined.items()}["x"])
+                rows += len(
+                    {name: values[start : start + BATCH_ROWS] for name, values in joined.items()}[
+                        "x"
+                    ]
+                )
         return rows
 
     return _timed(epoch)

@@ -1,14 +1,18 @@
-"""Whether labelling keeps a GPU busy: a ViT-B/16 over raw images and an encoder of BERT-base's size over texts, in bfloat16.
+"""Whether labelling keeps a GPU busy: a ViT-B/16 over raw images and an encoder of BERT-base's size
+over texts, in bfloat16.
 
-For each: the model alone over resident tensors (the pool's batches, on the device already), `label_pool` on a Ray of its own over Parquet, and
-the model alone again, so that a drift of the clocks shows; then the labelling once more, whose actor gets SIGKILL when two fifths are
-committed. The pool is as long as the model alone would take `--seconds` for.
+For each: the model alone over resident tensors (the pool's batches, on the device already),
+`label_pool` on a Ray of its own over Parquet, and the model alone again, so that a drift of the
+clocks shows; then the labelling once more, whose actor gets SIGKILL when two fifths are committed.
+The pool is as long as the model alone would take `--seconds` for.
 
-Rates of a labelling are of its steady state: from the first commit to the last one at which a fragment was still to be begun. The start before
-it is told apart. Batches are counted by the labeler's own log; what was committed in the same span stands beside it, coarser.
+Rates of a labelling are of its steady state: from the first commit to the last one at which a
+fragment was still to be begun. The start before it is told apart. Batches are counted by the
+labeler's own log; what was committed in the same span stands beside it, coarser.
 
-Without a GPU it works all the same, with small models (`--quick`). `--asleep MS` puts labelers that sleep so long a batch in the place of the
-networks, so that any machine shows what the stage makes a device wait: `labeler_held_share`.
+Without a GPU it works all the same, with small models (`--quick`). `--asleep MS` puts labelers that
+sleep so long a batch in the place of the networks, so that any machine shows what the stage makes a
+device wait: `labeler_held_share`.
 """
 
 from __future__ import annotations
@@ -25,7 +29,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.child import Child, in_child
-from tests.benchmarks.gpu_pools import CASES, QUICK_CASES, SHARD_FRAGMENTS, Case, list_shards, write_job, write_shards
+from tests.benchmarks.gpu_pools import (
+    CASES,
+    QUICK_CASES,
+    SHARD_FRAGMENTS,
+    Case,
+    list_shards,
+    write_job,
+    write_shards,
+)
 from tests.benchmarks.gpu_runs import labelled, resident
 from tests.benchmarks.tables import machine, markdown, options, show
 
@@ -50,12 +62,31 @@ def _options() -> Any:
     parser = options(__doc__)
     names = [case.name for case in CASES]
     parser.add_argument("--cases", nargs="+", choices=names, default=names)
-    parser.add_argument("--seconds", type=float, default=50, help="of labelling at the resident rate: sizes the pool")
-    parser.add_argument("--distinct-shards", type=int, default=4, help="written; the pool lists them again and again")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=50,
+        help="of labelling at the resident rate: sizes the pool",
+    )
+    parser.add_argument(
+        "--distinct-shards",
+        type=int,
+        default=4,
+        help="written; the pool lists them again and again",
+    )
     parser.add_argument("--actors", type=int, default=1, help="that share the GPU")
-    parser.add_argument("--prepare-on", choices=("actor", "cluster"), default="actor", help="as in a job")
-    parser.add_argument("--asleep", type=float, metavar="MS", help="no networks: labelers that sleep so long a batch")
-    parser.add_argument("--limit-seconds", type=float, default=570, help="for everything; what is measured is kept")
+    parser.add_argument(
+        "--prepare-on", choices=("actor", "cluster"), default="actor", help="as in a job"
+    )
+    parser.add_argument(
+        "--asleep",
+        type=float,
+        metavar="MS",
+        help="no networks: labelers that sleep so long a batch",
+    )
+    parser.add_argument(
+        "--limit-seconds", type=float, default=570, help="for everything; what is measured is kept"
+    )
     return parser
 
 
@@ -120,7 +151,9 @@ class _Bench:
     def _labelled(
         self, got: dict[str, Any], name: str, job: Path, fragments: int, *, kill: bool = False
     ) -> dict[str, Any]:
-        run = labelled(job, fragments=fragments, actors=self.told.actors, limit_seconds=self._left(), kill=kill)
+        run = labelled(
+            job, fragments=fragments, actors=self.told.actors, limit_seconds=self._left(), kill=kill
+        )
         if self.on_gpu and run["devices"] != ["cuda"]:
             raise RuntimeError(f"there is a GPU, but labels were made on {run['devices']}")
         return self._keep(got, name, run)
@@ -150,7 +183,9 @@ def _said(bench: _Bench) -> str:
     told = bench.told
     first = next(iter(bench.measured["cases"].values()))["resident"]
     where = f"{first['device']}, torch {first['torch']}, CUDA {first['cuda']}"
-    models = f"labelers that sleep {told.asleep:g} ms a batch" if told.asleep else "models in bfloat16"
+    models = (
+        f"labelers that sleep {told.asleep:g} ms a batch" if told.asleep else "models in bfloat16"
+    )
     tiny = " **Tiny sizes: shows that it works, measures nothing.**" if told.quick else ""
     return f'{where}; {models}; {told.actors} actor(s), `prepare_on = "{told.prepare_on}"`.{tiny}'
 

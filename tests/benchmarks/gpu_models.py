@@ -1,9 +1,11 @@
-"""The teachers of `gpu_labelers`: a ViT-B/16 over raw images and an encoder of BERT-base's size over texts, in plain torch, weights drawn by a seed.
+"""The teachers of `gpu_labelers`: a ViT-B/16 over raw images and an encoder of BERT-base's size
+over texts, in plain torch, weights drawn by a seed.
 
-This file is also what a job ships to its workers, so it imports nothing of ours. The constants are replaced in the copy that a job gets
-(`tests.benchmarks.pools.write_source`).
+This file is also what a job ships to its workers, so it imports nothing of ours. The constants are
+replaced in the copy that a job gets (`tests.benchmarks.pools.write_source`).
 
-`prepare` ends with the batch on its way to the device, so that `label` only computes: the copy hides behind the other fragment's batch.
+`prepare` ends with the batch on its way to the device, so that `label` only computes: the copy
+hides behind the other fragment's batch.
 
 Shapes: B rows, T tokens of a row, D width, H heads.
 """
@@ -44,7 +46,11 @@ class Block(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.norm, self.qkv, self.out = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.norm, self.qkv, self.out = (
+            nn.LayerNorm(WIDTH),
+            nn.Linear(WIDTH, 3 * WIDTH),
+            nn.Linear(WIDTH, WIDTH),
+        )
         self.mlp = nn.Sequential(
             nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH)
         )
@@ -70,8 +76,14 @@ class VisionTransformer(nn.Module):
     def forward(self, images):
         scaled = images.to(self.places.dtype) / 127.5 - 1  # here, so that bytes travel
         a_side, rows = SIDE // PATCH, len(images)
-        cut = scaled.reshape(rows, a_side, PATCH, a_side, PATCH, 3).transpose(2, 3).reshape(rows, a_side**2, -1)
-        x_BTD = torch.cat([self.first.expand(rows, 1, WIDTH), self.patches(cut)], dim=1) + self.places
+        cut = (
+            scaled.reshape(rows, a_side, PATCH, a_side, PATCH, 3)
+            .transpose(2, 3)
+            .reshape(rows, a_side**2, -1)
+        )
+        x_BTD = (
+            torch.cat([self.first.expand(rows, 1, WIDTH), self.patches(cut)], dim=1) + self.places
+        )
         return self.head(self.blocks(x_BTD)[:, 0])
 
 
@@ -94,7 +106,8 @@ class TextEncoder(nn.Module):
 
 
 class Staged:
-    """Arrays of one batch on the device, or on their way: pinned, on a stream of their own, so that the device computes meanwhile."""
+    """Arrays of one batch on the device, or on their way: pinned, on a stream of their own, so that
+    the device computes meanwhile."""
 
     def __init__(self, device, stream, *arrays):
         self.rows = len(arrays[0])
@@ -117,7 +130,8 @@ class Staged:
 
 
 class Teacher:
-    """A network in bfloat16 on the GPU, where there is one. `compute` is what the benchmark also times alone."""
+    """A network in bfloat16 on the GPU, where there is one. `compute` is what the benchmark also
+    times alone."""
 
     revision = "1"
     precision = "bfloat16"
@@ -152,7 +166,8 @@ class Images(Teacher):
 
 
 class Texts(Teacher):
-    """Embeddings. Texts are sorted by length and computed some at a time, so that little is padding; the answers are in the rows' order."""
+    """Embeddings. Texts are sorted by length and computed some at a time, so that little is
+    padding; the answers are in the rows' order."""
 
     kind = "value"
     width = WIDTH
@@ -164,19 +179,24 @@ class Texts(Teacher):
         staged = Staged(self.device, self.stream, tokens_BT[order], order)
         starts = [*range(0, len(texts), SORTED_ROWS), len(texts)]
         # whole eights: attention is fast on few shapes
-        staged.cuts = [(start, stop, -(-lengths[order[stop - 1]] // 8) * 8) for start, stop in pairwise(starts)]
+        staged.cuts = [
+            (start, stop, -(-lengths[order[stop - 1]] // 8) * 8) for start, stop in pairwise(starts)
+        ]
         return staged
 
     @torch.inference_mode()
     def compute(self, staged):
         tokens_BT, order = staged.arrived()
-        parts = [self.network(tokens_BT[start:stop, :longest]) for start, stop, longest in staged.cuts]
+        parts = [
+            self.network(tokens_BT[start:stop, :longest]) for start, stop, longest in staged.cuts
+        ]
         sorted_BD = torch.cat(parts).float()
         return torch.empty_like(sorted_BD).index_copy_(0, order, sorted_BD)
 
 
 class _Asleep:
-    """Keeps a device busy without one, and without a CPU: what the stage makes a device wait shows on any machine."""
+    """Keeps a device busy without one, and without a CPU: what the stage makes a device wait shows
+    on any machine."""
 
     network_class = nn.Identity
 

@@ -1,4 +1,5 @@
-"""The runs of `gpu_labelers`: the model alone over resident tensors, and the labelling, left alone or with its actor killed."""
+"""The runs of `gpu_labelers`: the model alone over resident tensors, and the labelling, left alone
+or with its actor killed."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _KILL_AT_SHARE = 0.4
 
 
 def resident(job: str, round_seconds: float) -> dict[str, Any]:
-    """Rows a second of the labeler's own `compute` over batches of the pool that are on the device; and on which."""
+    """Rows a second of the labeler's own `compute` over batches of the pool that are on the device;
+    and on which."""
     import torch
 
     torch.set_num_threads(1)  # as in a labeler's actor
@@ -79,8 +81,11 @@ def label(job: str) -> dict[str, Any]:
     }
 
 
-def labelled(job: Path, *, fragments: int, actors: int, limit_seconds: float, kill: bool = False) -> dict[str, Any]:
-    """One labelling from nothing, watched from outside; with `kill`, one of its actors gets SIGKILL in the middle."""
+def labelled(
+    job: Path, *, fragments: int, actors: int, limit_seconds: float, kill: bool = False
+) -> dict[str, Any]:
+    """One labelling from nothing, watched from outside; with `kill`, one of its actors gets SIGKILL
+    in the middle."""
     log, root = job.with_name("batches.log"), job.with_name("root")
     log.unlink(missing_ok=True)
     shutil.rmtree(root, ignore_errors=True)
@@ -95,7 +100,9 @@ def labelled(job: Path, *, fragments: int, actors: int, limit_seconds: float, ki
     last = commits.when[-_CALLS_AT_ONCE * actors - 1]  # here the last fragment was begun
 
     def span(began: float, ended: float) -> dict[str, Any]:
-        committed = commits.rows[(commits.when > began) & (commits.when <= ended)].sum() / (ended - began)
+        committed = commits.rows[(commits.when > began) & (commits.when <= ended)].sum() / (
+            ended - began
+        )
         return {
             **batches.between(began, ended),
             "committed_rows_per_second": float(committed),
@@ -107,7 +114,9 @@ def labelled(job: Path, *, fragments: int, actors: int, limit_seconds: float, ki
     return answer | {"kill": _recovery(killed, span, commits, batches, last)}
 
 
-def _recovery(killed: dict[str, Any], span: Any, commits: _Commits, batches: Log, last: float) -> dict[str, Any]:
+def _recovery(
+    killed: dict[str, Any], span: Any, commits: _Commits, batches: Log, last: float
+) -> dict[str, Any]:
     at = killed["at"]
     back = commits.when[commits.when > at][0]
     newcomers = ~np.isin(batches.pid, batches.pid[batches.ended <= at])
@@ -124,10 +133,14 @@ def _recovery(killed: dict[str, Any], span: Any, commits: _Commits, batches: Log
 
 
 class _Commits:
-    """When each fragment was committed, in that order, its rows, and on which devices all were labelled."""
+    """When each fragment was committed, in that order, its rows, and on which devices all were
+    labelled."""
 
     def __init__(self, root: Path) -> None:
-        found = [(path.stat().st_mtime, Commit.from_bytes(path.read_bytes(), str(path))) for path in _commits(root)]
+        found = [
+            (path.stat().st_mtime, Commit.from_bytes(path.read_bytes(), str(path)))
+            for path in _commits(root)
+        ]
         self.when, self.rows = np.array(sorted((when, commit.rows) for when, commit in found)).T
         self.devices = sorted({commit.device for _, commit in found})
 
@@ -136,12 +149,16 @@ def _commits(root: Path) -> list[Path]:
     return list(root.glob("labels/teacher/v1/rows/commits/*.json"))
 
 
-def _kill_in_the_middle(child: Child, log: Path, root: Path, fragments: int, limit_seconds: float) -> dict[str, Any]:
+def _kill_in_the_middle(
+    child: Child, log: Path, root: Path, fragments: int, limit_seconds: float
+) -> dict[str, Any]:
     """SIGKILL of the actor that noted the last batch, once so many fragments are committed."""
     until = time.time() + limit_seconds
     while len(_commits(root)) < _KILL_AT_SHARE * fragments:
         if not child.running or time.time() > until:
-            raise RuntimeError(f"nothing to kill: {len(_commits(root))} commits\n{child.said()[-4_000:]}")
+            raise RuntimeError(
+                f"nothing to kill: {len(_commits(root))} commits\n{child.said()[-4_000:]}"
+            )
         time.sleep(0.02)
     pid, at = int(log.read_text().splitlines()[-1].split()[0]), time.time()
     os.kill(pid, signal.SIGKILL)
@@ -161,5 +178,9 @@ def _loaded(job: str) -> tuple[Any, list[np.ndarray]]:
     first = min(Path(loaded.pool_uri("rows")).iterdir())
     with pq.ParquetFile(first) as file:
         cut = islice(file.iter_batches(spec.batch_rows), _RESIDENT_BATCHES)
-        batches = [decode_features(pa.Table.from_batches([each]), pool.features, 0).values for each in cut]
-    return loaded.custom_source(spec.labeler, "labels.teacher.labeler").load(spec.labeler.name)(), batches
+        batches = [
+            decode_features(pa.Table.from_batches([each]), pool.features, 0).values for each in cut
+        ]
+    return loaded.custom_source(spec.labeler, "labels.teacher.labeler").load(
+        spec.labeler.name
+    )(), batches

@@ -51,11 +51,15 @@ _WARM_STEPS = 3
 Step = Callable[[], None]
 
 
-def step_times(case: str, quick: bool, precision: str, compiled: bool, seconds: float) -> dict[str, Any]:
+def step_times(
+    case: str, quick: bool, precision: str, compiled: bool, seconds: float
+) -> dict[str, Any]:
     """Seconds of a step in each way, block by block, for about `seconds` of measuring; and on what."""
     torch.set_num_threads(1)  # as a training worker has it
     if hasattr(_dynamo.config, "fail_on_recompile_limit_hit"):
-        _dynamo.config.fail_on_recompile_limit_hit = True  # else it would go on without being compiled
+        _dynamo.config.fail_on_recompile_limit_hit = (
+            True  # else it would go on without being compiled
+        )
     chosen, device = find_case(case, quick), "cuda" if torch.cuda.is_available() else "cpu"
     training = Training(precision=precision, compile=compiled, batch_rows=chosen.batch_rows)
     steps = _steps(chosen, training, device)
@@ -106,7 +110,10 @@ def _warmed(step: Step, device: str) -> float:
 
 
 def _blocks(steps: Mapping[str, Step], device: str, seconds: float) -> dict[str, list[float]]:
-    times = {name: max(1, round(_BLOCK_SECONDS / block_seconds(step, 1, device))) for name, step in steps.items()}
+    times = {
+        name: max(1, round(_BLOCK_SECONDS / block_seconds(step, 1, device)))
+        for name, step in steps.items()
+    }
     taken: dict[str, list[float]] = {name: [] for name in steps}
     until = time.monotonic() + seconds
     for number in range(_MOST_ROUNDS):
@@ -140,10 +147,16 @@ def _steps(case: Case, training: Training, device: str) -> dict[str, Step]:
 
 
 def _plain(
-    batch: Mapping[str, np.ndarray], case: Case, training: Training, device: str, resident: bool = False
+    batch: Mapping[str, np.ndarray],
+    case: Case,
+    training: Training,
+    device: str,
+    resident: bool = False,
 ) -> Step:
     network = student_network(case).to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+    )
     made = torch.compile(network) if training.compile else network
     x_BF, target_B = torch.from_numpy(batch["features"]), torch.from_numpy(batch["0.target"])
     if resident:
@@ -178,7 +191,8 @@ def _ours(
 
 
 class _Loop(loop._Training):
-    """The loop of `distill train` without its feed and its folder: one step is its own `_step`, over its own network, optimiser and `_answer`."""
+    """The loop of `distill train` without its feed and its folder: one step is its own `_step`,
+    over its own network, optimiser and `_answer`."""
 
     def __init__(self, case: Case, training: Training, term: TermPlan, device: str) -> None:
         self.lesson: Any = SimpleNamespace(training=training, terms=(term,), seed=0)
@@ -200,7 +214,9 @@ class _Online(CombinedLoss):
         self, outputs: Sequence[Mapping[str, Tensor]], batches: Sequence[Batch], known: Tensor
     ) -> tuple[Tensor, Tensor]:
         (batch,) = batches
-        return super().__call__(outputs, [{**batch, "0.outputs": self.teacher(batch["features"])}], known)
+        return super().__call__(
+            outputs, [{**batch, "0.outputs": self.teacher(batch["features"])}], known
+        )
 
 
 def _done(_: Tensor) -> None:

@@ -1,7 +1,9 @@
-"""The students of `gpu_students`, the teachers beside them, and the pools and jobs that they learn from.
+"""The students of `gpu_students`, the teachers beside them, and the pools and jobs that they learn
+from.
 
-Two students of model kinds that a job can name: a CNN over 3×64×64 images, whose teacher is a ViT-B/16 over the same pixels, and an MLP over 1,024
-numbers, whose teacher is a wider, deeper MLP. Either teacher takes 20 to 50 times the student's floating-point operations (test_gpu_students.py).
+Two students of model kinds that a job can name: a CNN over 3×64×64 images, whose teacher is a
+ViT-B/16 over the same pixels, and an MLP over 1,024 numbers, whose teacher is a wider, deeper MLP.
+Either teacher takes 20 to 50 times the student's floating-point operations (test_gpu_students.py).
 
 Shapes: B rows, F numbers a row, C classes.
 """
@@ -91,16 +93,31 @@ class Case:
         return _plan(self, _KINDS[self.model["kind"]](**self.model))
 
 
-def _image_case(side: int, channels: tuple[int, ...], hidden: int, teacher: Mapping[str, Any], **sizes: int) -> Case:
+def _image_case(
+    side: int, channels: tuple[int, ...], hidden: int, teacher: Mapping[str, Any], **sizes: int
+) -> Case:
     model = {"kind": "cnn", "shape": (3, side, side), "channels": channels, "hidden": hidden}
-    return Case("images", model, {"side": side, **teacher}, side=side, in_features=3 * side**2, **sizes)
+    return Case(
+        "images", model, {"side": side, **teacher}, side=side, in_features=3 * side**2, **sizes
+    )
 
 
-def _vector_case(width: int, hidden: tuple[int, ...], taught: tuple[int, ...], **sizes: int) -> Case:
-    return Case("vectors", {"kind": "mlp", "hidden": hidden}, {"hidden": taught}, in_features=width, **sizes)
+def _vector_case(
+    width: int, hidden: tuple[int, ...], taught: tuple[int, ...], **sizes: int
+) -> Case:
+    return Case(
+        "vectors", {"kind": "mlp", "hidden": hidden}, {"hidden": taught}, in_features=width, **sizes
+    )
 
 
-_TINY = {"batch_rows": 64, "fragment_rows": 64, "group_rows": 64, "shard_rows": 256, "shards": 2, "written": 1}
+_TINY = {
+    "batch_rows": 64,
+    "fragment_rows": 64,
+    "group_rows": 64,
+    "shard_rows": 256,
+    "shards": 2,
+    "written": 1,
+}
 _TINY_VIT = {"patch": 8, "layers": 2, "width": 64, "heads": 4, "classes": 32}
 CASES = (
     _image_case(
@@ -142,7 +159,8 @@ def student_network(case: Case) -> MultiHead:
 
 
 def teacher_network(case: Case) -> nn.Module:
-    """`forward(x_BF)` gives logits (B, C) of what the student sees. Of a ViT the constants of `gpu_models` stay set, which it reads as it computes."""
+    """`forward(x_BF)` gives logits (B, C) of what the student sees. Of a ViT the constants of
+    `gpu_models` stay set, which it reads as it computes."""
     if not case.side:
         return _Answering(build_network(_plan(case, Mlp(kind="mlp", **case.teacher))))
     for name, value in {**case.teacher, "classes": case.classes}.items():
@@ -151,7 +169,8 @@ def teacher_network(case: Case) -> nn.Module:
 
 
 def online_teacher(case: Case, device: str) -> Callable[[Tensor], Tensor]:
-    """What a loop without stored labels asks in every step: weights and products in bfloat16, no gradients, never compiled."""
+    """What a loop without stored labels asks in every step: weights and products in bfloat16, no
+    gradients, never compiled."""
     network = teacher_network(case).eval().to(device, torch.bfloat16)
 
     @torch.no_grad()  # not inference_mode: the student's backward keeps what is answered
@@ -179,13 +198,16 @@ def write_shards(folder: Path, case: Case) -> list[Path]:
 
 
 def write_job(folder: Path, case: Case) -> Path:
-    """The job over the pool beside it. Its labeler answers the same logits for every batch: what they say costs a student's step nothing."""
+    """The job over the pool beside it. Its labeler answers the same logits for every batch: what
+    they say costs a student's step nothing."""
     write_source(folder, MODELS, classes=case.classes)
     shape = f'{{ kind = "image", column = "x", shape = [{case.side}, {case.side}, 3] }}'
     told = {
         **vars(case),
         "features": shape if case.side else '{ kind = "vector", columns = ["x"] }',
-        "model": "{ " + ", ".join(f"{name} = {json.dumps(value)}" for name, value in case.model.items()) + " }",
+        "model": "{ "
+        + ", ".join(f"{name} = {json.dumps(value)}" for name, value in case.model.items())
+        + " }",
         "kept": KEPT,
         "temperature": TEMPERATURE,
         "student": STUDENT,
@@ -201,7 +223,9 @@ class _Seeing(nn.Module):
         self.network, self.side = network, side
 
     def forward(self, x_BF: Tensor) -> Tensor:
-        logits_BC: Tensor = self.network(x_BF.unflatten(1, (3, self.side, self.side)).permute(0, 2, 3, 1) * 255)
+        logits_BC: Tensor = self.network(
+            x_BF.unflatten(1, (3, self.side, self.side)).permute(0, 2, 3, 1) * 255
+        )
         return logits_BC
 
 
@@ -225,7 +249,9 @@ def _write_shard(case: Case, path: Path) -> None:
     draw = np.random.default_rng(int(path.stem))
     kind = pa.binary(3 * case.side**2) if case.side else pa.list_(pa.float32(), case.in_features)
     schema = pa.schema([("x", kind)])
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False, write_statistics=False) as writer:
+    with pq.ParquetWriter(
+        path, schema, compression="zstd", use_dictionary=False, write_statistics=False
+    ) as writer:
         for _ in range(math.ceil(case.shard_rows / case.group_rows)):
             writer.write_table(pa.table([_column(draw, case)], schema=schema))
 
@@ -237,4 +263,6 @@ def _column(draw: np.random.Generator, case: Case) -> pa.Array:
         return pa.FixedSizeListArray.from_arrays(pa.array(drawn), case.in_features)
     size = 3 * case.side**2
     pixels = np.frombuffer(draw.bytes(case.group_rows * size), np.uint8) & 63
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), case.group_rows, [None, pa.py_buffer(pixels)])
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(size), case.group_rows, [None, pa.py_buffer(pixels)]
+    )

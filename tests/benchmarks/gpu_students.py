@@ -48,7 +48,8 @@ PAIRS = {
 SETTINGS = (("bfloat16", True), ("bfloat16", False), ("float32", False), ("float32", True))
 """Precision, and whether compiled; the last two once both students have the first two."""
 _LEAST_SECONDS, _MOST_SECONDS = 15, 240
-"""A part is not begun with less, and no process of one is waited for longer: one that hangs does not cost the others."""
+"""A part is not begun with less, and no process of one is waited for longer: one that hangs does
+not cost the others."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,7 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
             bench.measure(part)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    show(told, "Students on a GPU", [_said(bench), _steps(bench), _trainings(bench)], bench.measured)
+    show(
+        told, "Students on a GPU", [_said(bench), _steps(bench), _trainings(bench)], bench.measured
+    )
     if bench.measured["failed"]:
         sys.exit(f"not measured: {', '.join(bench.measured['failed'])}")
 
@@ -69,10 +72,19 @@ def _options() -> Any:
     parser = options(__doc__)
     names = [case.name for case in CASES]
     parser.add_argument("--cases", nargs="+", choices=names, default=names)
-    parser.add_argument("--parts", nargs="+", choices=("training", "steps"), default=("training", "steps"))
+    parser.add_argument(
+        "--parts", nargs="+", choices=("training", "steps"), default=("training", "steps")
+    )
     parser.add_argument("--seconds", type=float, default=15, help="of a training's steady state")
-    parser.add_argument("--step-seconds", type=float, default=10, help="of timing steps, for each student and setting")
-    parser.add_argument("--limit-seconds", type=float, default=570, help="for everything; what is measured is kept")
+    parser.add_argument(
+        "--step-seconds",
+        type=float,
+        default=10,
+        help="of timing steps, for each student and setting",
+    )
+    parser.add_argument(
+        "--limit-seconds", type=float, default=570, help="for everything; what is measured is kept"
+    )
     return parser
 
 
@@ -106,13 +118,17 @@ class _Bench:
                     yield _Part(f"training, {case}", partial(self._training, case))
                 for precision, compiled in settings if "steps" in self.told.parts else ():
                     name = f"{case}, {precision}, {'compiled' if compiled else 'not compiled'}"
-                    yield _Part(f"steps, {name}", partial(self._steps, name, case, precision, compiled))
+                    yield _Part(
+                        f"steps, {name}", partial(self._steps, name, case, precision, compiled)
+                    )
 
     def measure(self, part: _Part) -> None:
         """One part, kept; or why it is not there."""
         try:
             if self._left() < _LEAST_SECONDS:
-                raise RuntimeError(f"of {self.told.limit_seconds:g} s only {self._left():.0f} were left")
+                raise RuntimeError(
+                    f"of {self.told.limit_seconds:g} s only {self._left():.0f} were left"
+                )
             part.measure()
         except (RuntimeError, TimeoutExpired) as error:
             self.measured["failed"][part.name] = str(error)
@@ -125,7 +141,9 @@ class _Bench:
         got = Child(step_times, case=case, compiled=compiled, **told).answer(self._limit())
         self._require_gpu(got["device"])
         seconds = got["seconds"]
-        got["ratios"] = {pair: _ratio(seconds[ours], seconds[theirs]) for pair, (ours, theirs) in PAIRS.items()}
+        got["ratios"] = {
+            pair: _ratio(seconds[ours], seconds[theirs]) for pair, (ours, theirs) in PAIRS.items()
+        }
         self._keep(self.measured["steps"], name, got)
 
     def _training(self, name: str) -> None:
@@ -138,14 +156,18 @@ class _Bench:
         job = write_job(folder, case)
         labelled = Child(label, job=str(job)).answer(self._limit())
         if labelled["labelled"] != case.rows or labelled["problems"]:
-            raise RuntimeError(f"of {case.rows} rows {labelled['labelled']} were labelled: {labelled['problems']}")
+            raise RuntimeError(
+                f"of {case.rows} rows {labelled['labelled']} were labelled: {labelled['problems']}"
+            )
         alone = partial(Child, resident, job=str(job), seconds=told.seconds / 5)
         self._keep(got, "resident", alone().answer(self._limit()))
         run = trained(job, rows=case.rows, seconds=told.seconds, limit_seconds=self._limit())
         self._keep(got, "training", run)
         self._require_gpu(run["device"])
         self._keep(got, "resident_again", alone().answer(self._limit()))
-        bare = statistics.fmean(got[each]["rows_per_second"] for each in ("resident", "resident_again"))
+        bare = statistics.fmean(
+            got[each]["rows_per_second"] for each in ("resident", "resident_again")
+        )
         got["share_of_resident"] = run["rows_per_second"] / bare
         shutil.rmtree(folder)
 
@@ -155,7 +177,9 @@ class _Bench:
 
     def _keep(self, got: dict[str, Any], name: str, answer: dict[str, Any]) -> None:
         got[name] = answer
-        self._say(f"{name}: {json.dumps({key: value for key, value in answer.items() if key != 'seconds'})}")
+        self._say(
+            f"{name}: {json.dumps({key: value for key, value in answer.items() if key != 'seconds'})}"
+        )
         self._write()
 
     def _write(self) -> None:
@@ -184,14 +208,29 @@ def _said(bench: _Bench) -> str:
         *measured["steps"].values(),
         *(each["resident"] for each in measured["trainings"].values() if "resident" in each),
     ]
-    where = f"{got[0]['device']}, torch {got[0]['torch']}, CUDA {got[0]['cuda']}." if got else "Nothing was measured."
+    where = (
+        f"{got[0]['device']}, torch {got[0]['torch']}, CUDA {got[0]['cuda']}."
+        if got
+        else "Nothing was measured."
+    )
     tiny = " **Tiny sizes: shows that it works, measures nothing.**" if bench.told.quick else ""
-    failed = "".join(f"\n\nNot measured: {name}: {why[-300:]}" for name, why in measured["failed"].items())
+    failed = "".join(
+        f"\n\nNot measured: {name}: {why[-300:]}" for name, why in measured["failed"].items()
+    )
     return f"{where}{tiny}{failed}"
 
 
 def _steps(bench: _Bench) -> str:
-    heads = ["student", "step over step", "median ratio", "mean", "95% interval", "ms", "of the second", "pairs"]
+    heads = [
+        "student",
+        "step over step",
+        "median ratio",
+        "mean",
+        "95% interval",
+        "ms",
+        "of the second",
+        "pairs",
+    ]
     rows = []
     for name, got in bench.measured["steps"].items():
         for pair, ratio in got["ratios"].items():
@@ -221,7 +260,9 @@ def _trainings(bench: _Bench) -> str:
         "s to the first epoch's end",
         "steady s",
     ]
-    whole = {name: got for name, got in bench.measured["trainings"].items() if "share_of_resident" in got}
+    whole = {
+        name: got for name, got in bench.measured["trainings"].items() if "share_of_resident" in got
+    }
     return markdown(heads, [_training_row(name, got) for name, got in whole.items()])
 
 
@@ -229,9 +270,15 @@ def _training_row(name: str, got: Mapping[str, Any]) -> list[str]:
     run = got["training"]
     return [
         name,
-        *(f"{got[each]['rows_per_second']:,.0f}" for each in ("resident", "resident_again", "training")),
+        *(
+            f"{got[each]['rows_per_second']:,.0f}"
+            for each in ("resident", "resident_again", "training")
+        ),
         f"{got['share_of_resident']:.3f}",
-        *(_or_dash(run[each]) for each in ("waits_for_feed_share", "gpu_busy_share", "cpu_cores_used")),
+        *(
+            _or_dash(run[each])
+            for each in ("waits_for_feed_share", "gpu_busy_share", "cpu_cores_used")
+        ),
         *(f"{run[each]:.1f}" for each in ("to_first_epoch_end_seconds", "steady_seconds")),
     ]
 

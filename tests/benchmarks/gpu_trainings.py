@@ -1,9 +1,11 @@
-"""The trainings of `gpu_students`: the whole loop of `distill train` in a Ray, and a bare loop over the same batches that are on the device.
+"""The trainings of `gpu_students`: the whole loop of `distill train` in a Ray, and a bare loop over
+the same batches that are on the device.
 
-The training runs as the command has it: its stage, one worker by Ray Train, its feed over Parquet and label fragments on a local disk. In the
-worker a stopwatch stands at two places: at each epoch's end, where the loop has just waited for the device to read the epoch's loss, and at the
-feed, for the time in which the loop waits for a batch. Its steady state is whole epochs, from the end of the first one; no checkpoint falls into
-it. It is ended once that took long enough.
+The training runs as the command has it: its stage, one worker by Ray Train, its feed over Parquet
+and label fragments on a local disk. In the worker a stopwatch stands at two places: at each epoch's
+end, where the loop has just waited for the device to read the epoch's loss, and at the feed, for
+the time in which the loop waits for a batch. Its steady state is whole epochs, from the end of the
+first one; no checkpoint falls into it. It is ended once that took long enough.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ _LEAST_EPOCHS = 3
 
 
 def resident(job: str, seconds: float) -> dict[str, Any]:
-    """Rows a second of a bare loop, compiled and in bfloat16, over the first batches of the job's own feed, all on the device."""
+    """Rows a second of a bare loop, compiled and in bfloat16, over the first batches of the job's
+    own feed, all on the device."""
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     lesson = _lesson(job)
@@ -54,11 +57,16 @@ def resident(job: str, seconds: float) -> dict[str, Any]:
     times = max(1, round(seconds / _ROUNDS / one))
     rows = times * lesson.training.batch_rows
     rates = [rows / block_seconds(step, times, device) for _ in range(_ROUNDS)]
-    return {"rows_per_second": statistics.median(rates), "rounds_rows_per_second": rates, **about(device)}
+    return {
+        "rows_per_second": statistics.median(rates),
+        "rounds_rows_per_second": rates,
+        **about(device),
+    }
 
 
 def trained(job: Path, *, rows: int, seconds: float, limit_seconds: float) -> dict[str, Any]:
-    """One training from nothing, watched from outside: what its steady state gave, about `seconds` of it."""
+    """One training from nothing, watched from outside: what its steady state gave, about `seconds`
+    of it."""
     log = job.with_name("epochs.log")
     log.unlink(missing_ok=True)
     child = Child(train, job=str(job), log=str(log), seconds=seconds)
@@ -74,7 +82,8 @@ def trained(job: Path, *, rows: int, seconds: float, limit_seconds: float) -> di
         "steady_epochs": len(others),
         "rows_per_second": len(others) * rows / span,
         "epoch_rows_per_second": [
-            rows / (later["at"] - sooner["at"]) for sooner, later in zip([first, *others], others, strict=False)
+            rows / (later["at"] - sooner["at"])
+            for sooner, later in zip([first, *others], others, strict=False)
         ],
         "waits_for_feed_share": (last["waited"] - first["waited"]) / span,
         "gpu_watched_by": watch.source,
@@ -83,7 +92,8 @@ def trained(job: Path, *, rows: int, seconds: float, limit_seconds: float) -> di
 
 
 def train(job: str, log: str, seconds: float) -> dict[str, Any]:
-    """`train_student` as the command calls it, until its steady state took so long; the process ends with the answer."""
+    """`train_student` as the command calls it, until its steady state took so long; the process
+    ends with the answer."""
     loaded, start = load_job(job), time.time()
     connect(None)
     began = time.time()
@@ -112,7 +122,12 @@ class _Timed(loop._Training):
     def _end_epoch(self, step: int, summed: Tensor) -> None:
         super()._end_epoch(step, summed)
         with self.log.open("a") as file:
-            said = {"at": time.time(), "waited": self.waited[0], "step": step, "device": self.context.device}
+            said = {
+                "at": time.time(),
+                "waited": self.waited[0],
+                "step": step,
+                "device": self.context.device,
+            }
             file.write(json.dumps(said) + "\n")
 
 
@@ -161,15 +176,21 @@ def _first_batches(lesson: TrainingPlan) -> list[Arrays]:
 
 
 def _on(batch: Arrays, device: str) -> tuple[Tensor, Tensor, Tensor]:
-    index_Bk, log_p_Bk = (torch.from_numpy(batch[name]).to(device) for name in ("0.index", "0.log_probs"))
+    index_Bk, log_p_Bk = (
+        torch.from_numpy(batch[name]).to(device) for name in ("0.index", "0.log_probs")
+    )
     return as_tensor(batch["features"], device), index_Bk, log_p_Bk
 
 
-def _bare(lesson: TrainingPlan, batches: Sequence[tuple[Tensor, Tensor, Tensor]], device: str) -> Callable[[], None]:
+def _bare(
+    lesson: TrainingPlan, batches: Sequence[tuple[Tensor, Tensor, Tensor]], device: str
+) -> Callable[[], None]:
     """A loop as one writes it: the same network, the same KL to the kept classes, and nothing else."""
     network = build_network(lesson.plan, lesson.seed).to(device)
     training = lesson.training
-    optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
+    )
     made, coming = torch.compile(network), cycle(batches)
 
     def step() -> None:

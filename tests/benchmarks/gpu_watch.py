@@ -1,7 +1,9 @@
-"""What a machine does while a process session labels: the GPU's busy share and the CPU cores used, sampled; and rates from the labelers' own log.
+"""What a machine does while a process session labels: the GPU's busy share and the CPU cores used,
+sampled; and rates from the labelers' own log.
 
-The GPU's share is NVML's utilisation: of the last fraction of a second, how much had any kernel on the device. It says nothing of how much
-of the device a kernel fills, which is why the rate is held against resident tensors too.
+The GPU's share is NVML's utilisation: of the last fraction of a second, how much had any kernel on
+the device. It says nothing of how much of the device a kernel fills, which is why the rate is held
+against resident tensors too.
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ import numpy as np
 from tests.benchmarks.child import session_cpu_seconds
 
 _EVERY_SECONDS = 0.2
-_SMI = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "200"]
+_SMI = [
+    "nvidia-smi",
+    "--id=0",
+    "--query-gpu=utilization.gpu",
+    "--format=csv,noheader,nounits",
+    "-lms",
+    "200",
+]
 
 
 class Watch:
@@ -40,12 +49,14 @@ class Watch:
         self._thread.join()
 
     def between(self, began: float, ended: float) -> dict[str, float | None]:
-        """Means over the samples in a span of `time.time()`; None where there are too few, or for a GPU that nobody can see."""
+        """Means over the samples in a span of `time.time()`; None where there are too few, or for a
+        GPU that nobody can see."""
         inside = np.array([sample for sample in self.samples if began <= sample[0] <= ended], float)
         if len(inside) < 2:
             return {"gpu_busy_share": None, "cpu_cores_used": None}
         busy = None if np.isnan(inside[:, 1]).any() else float(inside[:, 1].mean()) / 100
-        # a killed process takes its CPU seconds along, so nothing is interpolated to the sample after the span
+        # a killed process takes its CPU seconds along, so nothing is interpolated to the sample
+        # after the span
         seconds, _, used = inside[-1] - inside[0]
         return {"gpu_busy_share": busy, "cpu_cores_used": float(used / seconds)}
 
@@ -58,7 +69,8 @@ class Watch:
 
 
 def gpu_percents() -> tuple[str | None, Iterator[float]]:
-    """Who tells the first GPU's utilisation, and its word five times a second; nobody, and NaN, where there is none."""
+    """Who tells the first GPU's utilisation, and its word five times a second; nobody, and NaN,
+    where there is none."""
     with suppress(ImportError):
         import pynvml
 
@@ -94,13 +106,15 @@ def _number(said: str) -> float:
 
 
 class Log:
-    """The batches that a labeler noted (process, began, ended, rows), in the order in which they ended."""
+    """The batches that a labeler noted (process, began, ended, rows), in the order in which they
+    ended."""
 
     def __init__(self, path: Path) -> None:
         self.pid, self.began, self.ended, self.rows = np.loadtxt(path, ndmin=2).T
 
     def between(self, began: float, ended: float) -> dict[str, float]:
-        """Rows a second, and the share of the time in which the labeler held a batch, within a span of `time.time()`."""
+        """Rows a second, and the share of the time in which the labeler held a batch, within a span
+        of `time.time()`."""
         inside = (self.ended > began) & (self.ended <= ended)
         return {
             "seconds": ended - began,

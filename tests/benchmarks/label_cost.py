@@ -1,18 +1,23 @@
 """What distill's labelling costs over a plain loop: fixed seconds, and time a row.
 
-The plain loop is one process: read a row group with pyarrow, call the same labeler on the same batches, encode by distill's own
-`encode`, write the same data file and a small commit beside it with the fsyncs of the store. It checks nothing, hashes nothing and can
-not be resumed. Bare Ray Data is `read_parquet` ► `map_batches` with an actor pool ► `write_parquet` of the same encoded columns.
+The plain loop is one process: read a row group with pyarrow, call the same labeler on the same
+batches, encode by distill's own `encode`, write the same data file and a small commit beside it
+with the fsyncs of the store. It checks nothing, hashes nothing and can not be resumed. Bare Ray
+Data is `read_parquet` ► `map_batches` with an actor pool ► `write_parquet` of the same encoded
+columns.
 
-All run on the same CPUs (`--cores`, by CPU affinity: Ray's daemons, the driver and its actors share them too, which on a single core is
-most of what labelling costs: some 8% of one core for each Ray, whatever it does), each run in a fresh process
-with a Ray of its own, so that no idle Ray slows the plain loop and every run starts as a user's does. Ray's start is timed apart. The
-labeler is a network calibrated to so many µs a row in batches of 256 on one thread.
+All run on the same CPUs (`--cores`, by CPU affinity: Ray's daemons, the driver and its actors share
+them too, which on a single core is most of what labelling costs: some 8% of one core for each Ray,
+whatever it does), each run in a fresh process with a Ray of its own, so that no idle Ray slows the
+plain loop and every run starts as a user's does. Ray's start is timed apart. The labeler is a
+network calibrated to so many µs a row in batches of 256 on one thread.
 
-Each round runs everything at both pool sizes, plain loop first and last, every second round in reverse order. Time a row is the
-slope between the two sizes within a round, fixed cost the intercept; ratios are paired by round, against the mean of the round's two plain runs,
-whose own ratio in the same table is the noise floor. CPU time a row (driver, daemons and actors together) is the same slope over the
-CPU seconds of the whole process session, which a busy neighbour disturbs less.
+Each round runs everything at both pool sizes, plain loop first and last, every second round in
+reverse order. Time a row is the slope between the two sizes within a round, fixed cost the
+intercept; ratios are paired by round, against the mean of the round's two plain runs, whose own
+ratio in the same table is the noise floor. CPU time a row (driver, daemons and actors together) is
+the same slope over the CPU seconds of the whole process session, which a busy neighbour disturbs
+less.
 """
 
 from __future__ import annotations
@@ -38,12 +43,23 @@ LIMIT_RATIO, LIMIT_FIXED_SECONDS = 1.05, 5.0
 
 def main(arguments: list[str] | None = None) -> None:
     parser = options(__doc__)
-    parser.add_argument("--microseconds", type=float, nargs="+", default=[15.0, 50.0], help="the labeler's time a row")
+    parser.add_argument(
+        "--microseconds",
+        type=float,
+        nargs="+",
+        default=[15.0, 50.0],
+        help="the labeler's time a row",
+    )
     parser.add_argument("--fragment-rows", type=int, default=50_000)
-    parser.add_argument("--fragments", type=int, nargs=2, default=[6, 20], help="of the smaller and the larger pool")
+    parser.add_argument(
+        "--fragments", type=int, nargs=2, default=[6, 20], help="of the smaller and the larger pool"
+    )
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument(
-        "--cores", type=int, default=2, help="CPUs for either side: actors here, threads of the plain loop there"
+        "--cores",
+        type=int,
+        default=2,
+        help="CPUs for either side: actors here, threads of the plain loop there",
     )
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     told = parser.parse_args(arguments)
@@ -54,7 +70,9 @@ def main(arguments: list[str] | None = None) -> None:
         measured = measure(folder, told)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    show(told, "Cost of labelling over a plain loop", [_said(told), _table(measured, told)], measured)
+    show(
+        told, "Cost of labelling over a plain loop", [_said(told), _table(measured, told)], measured
+    )
 
 
 def measure(folder: Path, told: Any) -> list[dict[str, Any]]:
@@ -83,17 +101,31 @@ def measure(folder: Path, told: Any) -> list[dict[str, Any]]:
             order = [(way, size) for way in told.ways for size in told.fragments]
             for way, size in order if number % 2 == 0 else reversed(order):
                 root = folder / "root"
-                got = in_child(RUNS[way], cpus, job=str(jobs[size]), root=str(root), cores=told.cores)
+                got = in_child(
+                    RUNS[way], cpus, job=str(jobs[size]), root=str(root), cores=told.cores
+                )
                 shutil.rmtree(root)
                 runs.append(
-                    {"microseconds": micros, "network": network, "round": number, "way": way, "fragments": size, **got}
+                    {
+                        "microseconds": micros,
+                        "network": network,
+                        "round": number,
+                        "way": way,
+                        "fragments": size,
+                        **got,
+                    }
                 )
-                print(f"{micros:g} µs, round {number}, {way}, {size} fragments: {got}", file=sys.stderr, flush=True)
+                print(
+                    f"{micros:g} µs, round {number}, {way}, {size} fragments: {got}",
+                    file=sys.stderr,
+                    flush=True,
+                )
     return runs
 
 
 def calibrate(microseconds: float) -> dict[str, float]:
-    """The hidden width at which a row of a batch costs so many µs on one thread, and what it then cost."""
+    """The hidden width at which a row of a batch costs so many µs on one thread, and what it then
+    cost."""
     hidden, cost = 64, 0.0
     for _ in range(6):
         cost = _cost(hidden)
@@ -141,14 +173,18 @@ def run_plain(job: str, root: str, cores: int) -> dict[str, float]:
     began, cpu = time.perf_counter(), session_cpu_seconds(os.getpid())
     torch.set_num_threads(cores)
     labeler, folder, fragment = (
-        loaded.custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler").load("Network")(),
+        loaded.custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler").load(
+            "Network"
+        )(),
         open_storage(root),
         0,
     )
     for path in sorted(Path(loaded.pool_uri("rows")).iterdir()):
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                column = file.read_row_group(group, columns=["x"], use_threads=False)["x"].combine_chunks()
+                column = file.read_row_group(group, columns=["x"], use_threads=False)[
+                    "x"
+                ].combine_chunks()
                 features = column.flatten().to_numpy().reshape(len(column), -1)
                 encoded = []
                 for start in range(0, len(features), contract.batch_rows):
@@ -160,7 +196,9 @@ def run_plain(job: str, root: str, cores: int) -> dict[str, float]:
                 ) as writer:
                     writer.write_table(pa.concat_tables(encoded).combine_chunks())
                 folder.put(f"data/{fragment:06d}/labels.arrow", bytes(sink.getvalue()))
-                folder.create(f"commits/{fragment:06d}.json", f'{{"rows": {len(features)}}}'.encode())
+                folder.create(
+                    f"commits/{fragment:06d}.json", f'{{"rows": {len(features)}}}'.encode()
+                )
                 fragment += 1
     return _taken(began, cpu)
 
@@ -234,7 +272,10 @@ RUNS = {"plain": run_plain, "distill": run_distill, "bare": run_bare, "plain aga
 def _taken(began: float, cpu: float) -> dict[str, float]:
     import os
 
-    return {"seconds": time.perf_counter() - began, "cpu_seconds": session_cpu_seconds(os.getpid()) - cpu}
+    return {
+        "seconds": time.perf_counter() - began,
+        "cpu_seconds": session_cpu_seconds(os.getpid()) - cpu,
+    }
 
 
 def _said(told: Any) -> str:
@@ -265,7 +306,11 @@ def _table(runs: list[dict[str, Any]], told: Any) -> str:
         for way in told.ways:
             against = plain[:1] if way == "plain again" else plain
             rows.append(
-                [f"{mine[0]['network']['cost']:.1f} µs", way, *lines[way].cells(against, is_base=way == "plain")]
+                [
+                    f"{mine[0]['network']['cost']:.1f} µs",
+                    way,
+                    *lines[way].cells(against, is_base=way == "plain"),
+                ]
             )
     return markdown(heads, rows)
 
@@ -290,7 +335,12 @@ class _Lines:
             pair[small]["seconds"] - slope * small * told.fragment_rows
             for pair, slope in zip(at.values(), self.per_row, strict=True)
         ]
-        self.start = [run["ray_seconds"] for pair in at.values() for run in pair.values() if "ray_seconds" in run]
+        self.start = [
+            run["ray_seconds"]
+            for pair in at.values()
+            for run in pair.values()
+            if "ray_seconds" in run
+        ]
 
     def cells(self, plain: list[_Lines], *, is_base: bool) -> list[str]:
         ratios = (

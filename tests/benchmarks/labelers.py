@@ -1,4 +1,5 @@
-"""The labelers of the benchmarks. This file is also what a job ships to its workers, so it imports nothing of ours.
+"""The labelers of the benchmarks. This file is also what a job ships to its workers, so it imports
+nothing of ours.
 
 The constants are replaced in the copy that a job gets (`tests.benchmarks.pools.write_job`).
 """
@@ -17,7 +18,8 @@ FEATURES, CLASSES = 64, 100
 
 
 class Network:
-    """Two hidden layers; logits of 100 classes. The weights are drawn by a seed, so all processes have the same."""
+    """Two hidden layers; logits of 100 classes. The weights are drawn by a seed, so all processes
+    have the same."""
 
     revision = "1"
     classes = tuple(map(str, range(CLASSES)))
@@ -42,7 +44,8 @@ class Network:
 
 
 class Echo:
-    """Answers each row's id (its first two features: thousands and rest, exact in float32), and notes which rows it was asked."""
+    """Answers each row's id (its first two features: thousands and rest, exact in float32), and
+    notes which rows it was asked."""
 
     revision = "1"
     kind = "value"

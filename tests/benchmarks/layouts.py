@@ -32,11 +32,18 @@ def ours(contract: Contract) -> Layout:
         made = []
         for start in range(0, len(index), PIECE):
             rows = slice(start, start + PIECE)
-            kept = to_gaps(below[rows]) if contract.dtype == "uint8" else (-below[rows]).astype("<f2")
-            made.append(_topk_parts(index[rows], kept, normalizer[rows, None].astype("<f4"), contract))
+            kept = (
+                to_gaps(below[rows]) if contract.dtype == "uint8" else (-below[rows]).astype("<f2")
+            )
+            made.append(
+                _topk_parts(index[rows], kept, normalizer[rows, None].astype("<f4"), contract)
+            )
         parts = {name: np.concatenate([each[name] for each in made]) for name in made[0]}
         schema, labelled = label_schema(contract), np.ones(len(index), bool)
-        return data_bytes(pa.table([_packed(parts[f.name], labelled, f.type) for f in schema], schema=schema), contract)
+        return data_bytes(
+            pa.table([_packed(parts[f.name], labelled, f.type) for f in schema], schema=schema),
+            contract,
+        )
 
     def read(content: bytes) -> tuple[np.ndarray, np.ndarray]:
         soft = decode(read_data(content, contract), contract, 1.0)
@@ -46,14 +53,20 @@ def ours(contract: Contract) -> Layout:
 
 
 def lists(classes: int, k: int, *, parquet: bool) -> Layout:
-    """List columns of classes and fp16 log-probabilities, made the quick way: from flat arrays and offsets."""
+    """List columns of classes and fp16 log-probabilities, made the quick way: from flat arrays and
+    offsets."""
     kind = np.uint16 if classes <= 1 << 16 else np.uint32
 
     def write(index: np.ndarray, below: np.ndarray, normalizer: np.ndarray) -> bytes:
         offsets = pa.array(np.arange(0, index.size + 1, k, dtype=np.int32))
         log_probs = (-below - normalizer[:, None].astype(np.float32)).astype(np.float16)
-        flat = {"index": pa.array(index.astype(kind).ravel()), "log_prob": pa.array(log_probs.ravel())}
-        table = pa.table({name: pa.ListArray.from_arrays(offsets, values) for name, values in flat.items()})
+        flat = {
+            "index": pa.array(index.astype(kind).ravel()),
+            "log_prob": pa.array(log_probs.ravel()),
+        }
+        table = pa.table(
+            {name: pa.ListArray.from_arrays(offsets, values) for name, values in flat.items()}
+        )
         sink = pa.BufferOutputStream()
         if parquet:
             pq.write_table(table, sink, compression="zstd")
@@ -70,7 +83,10 @@ def lists(classes: int, k: int, *, parquet: bool) -> Layout:
             if parquet
             else pa.ipc.open_file(buffer).read_all()
         )
-        flat = [table[name].combine_chunks().flatten().to_numpy().reshape(-1, k) for name in ("index", "log_prob")]
+        flat = [
+            table[name].combine_chunks().flatten().to_numpy().reshape(-1, k)
+            for name in ("index", "log_prob")
+        ]
         return flat[0].astype(np.int64), flat[1].astype(np.float32)
 
     return Layout(write, read)
@@ -84,7 +100,9 @@ def tinyvit(k: int) -> Layout:
     def read(content: bytes) -> tuple[np.ndarray, np.ndarray]:
         rows = np.frombuffer(content, "u1").reshape(-1, 4 * k)
         with np.errstate(divide="ignore"):
-            log_probs = np.log(np.ascontiguousarray(rows[:, 2 * k :]).view("<f2").astype(np.float32))
+            log_probs = np.log(
+                np.ascontiguousarray(rows[:, 2 * k :]).view("<f2").astype(np.float32)
+            )
         return np.ascontiguousarray(rows[:, : 2 * k]).view("<i2").astype(np.int64), log_probs
 
     return Layout(write, read)

@@ -31,7 +31,8 @@ TOP_8 = 'encoding = { kind = "topk", k = 8, temperatures = [1, 4] }'
 
 
 def write_pool(folder: Path, rows: int, fragment_rows: int, width: int = WIDTH) -> Path:
-    """Parquet shards of four fragments, a row group a fragment: `id`, and `x`, of which the first two numbers say the id."""
+    """Parquet shards of four fragments, a row group a fragment: `id`, and `x`, of which the first
+    two numbers say the id."""
     folder.mkdir(parents=True)
     noise = np.random.default_rng(0).normal(size=(fragment_rows, width)).astype(np.float32)
     per_shard = _SHARD_FRAGMENTS * fragment_rows
@@ -56,7 +57,13 @@ def write_job(
 ) -> Path:
     """The job file and its labelers, whose constants are set as told."""
     write_source(folder, LABELERS, **constants)
-    told = {"fragment_rows": fragment_rows, "pool": pool, "labeler": labeler, "actors": actors, "encoding": encoding}
+    told = {
+        "fragment_rows": fragment_rows,
+        "pool": pool,
+        "labeler": labeler,
+        "actors": actors,
+        "encoding": encoding,
+    }
     return write_text(folder, _JOB.format(**told))
 
 
@@ -64,7 +71,9 @@ def write_source(folder: Path, source: Path, **constants: object) -> None:
     """`source` as the job's `labelers.py`, its constants set as told."""
     text = source.read_text("utf-8")
     for name, value in constants.items():
-        text, found = re.subn(rf"(?m)^{name.upper()} = .*$", lambda _, n=name, v=value: f"{n.upper()} = {v!r}", text)
+        text, found = re.subn(
+            rf"(?m)^{name.upper()} = .*$", lambda _, n=name, v=value: f"{n.upper()} = {v!r}", text
+        )
         assert found == 1, name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "labelers.py").write_text(text, "utf-8")

@@ -1,7 +1,9 @@
-"""Reading from a real S3 store: our storage beside s3fs and Arrow's own client. `.venv/bin/python -m tests.benchmarks.reads`
+"""Reading from a real S3 store: our storage beside s3fs and Arrow's own client. `.venv/bin/python
+-m tests.benchmarks.reads`
 
-Starts Ceph's gateway by `infra/s3-server` (or uses the store of AWS_ENDPOINT_URL), reads the same objects by turns, and writes medians,
-CPU and ratios to tests/benchmarks/results/reads.md. The server shares the machine, so milliseconds do not travel; ratios do.
+Starts Ceph's gateway by `infra/s3-server` (or uses the store of AWS_ENDPOINT_URL), reads the same
+objects by turns, and writes medians, CPU and ratios to tests/benchmarks/results/reads.md. The
+server shares the machine, so milliseconds do not travel; ratios do.
 """
 
 from __future__ import annotations
@@ -41,9 +43,13 @@ def clients() -> dict[str, tuple[Callable, Callable]]:
     import s3fs
 
     ours = open_storage(f"s3://{BUCKET}")
-    theirs = s3fs.S3FileSystem(use_listings_cache=False, default_fill_cache=False, skip_instance_cache=True)
+    theirs = s3fs.S3FileSystem(
+        use_listings_cache=False, default_fill_cache=False, skip_instance_cache=True
+    )
     address = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
-    arrow = pyarrow.fs.S3FileSystem(region="us-east-1", endpoint_override=address.netloc, scheme=address.scheme)
+    arrow = pyarrow.fs.S3FileSystem(
+        region="us-east-1", endpoint_override=address.netloc, scheme=address.scheme
+    )
 
     def read_arrow(key):
         with arrow.open_input_file(f"{BUCKET}/{key}") as file:
@@ -59,7 +65,9 @@ def clients() -> dict[str, tuple[Callable, Callable]]:
     }
 
 
-def cases(of: dict[str, tuple[Callable, Callable]]) -> dict[str, dict[str, Callable[[int], object]]]:
+def cases(
+    of: dict[str, tuple[Callable, Callable]],
+) -> dict[str, dict[str, Callable[[int], object]]]:
     """What is measured: case → client → one run of it, given the number of the round."""
 
     def group(opener, pre_buffer):
@@ -71,11 +79,14 @@ def cases(of: dict[str, tuple[Callable, Callable]]) -> dict[str, dict[str, Calla
 
     threads = ThreadPoolExecutor(THREADS)
     found = {
-        f"object of {name}": {client: lambda _, read=read, name=name: read(name) for client, (read, _) in of.items()}
+        f"object of {name}": {
+            client: lambda _, read=read, name=name: read(name) for client, (read, _) in of.items()
+        }
         for name in SIZES
     }
     found[f"{THREADS} × 1 MB in {THREADS} threads"] = {
-        client: lambda _, read=read: list(threads.map(read, ["1 MB"] * THREADS)) for client, (read, _) in of.items()
+        client: lambda _, read=read: list(threads.map(read, ["1 MB"] * THREADS))
+        for client, (read, _) in of.items()
     }
     for pre_buffer in (True, False):
         found[f"Parquet, a row group of 8 MB, pre_buffer={pre_buffer}"] = {
@@ -84,7 +95,9 @@ def cases(of: dict[str, tuple[Callable, Callable]]) -> dict[str, dict[str, Calla
     return found
 
 
-def measure(runs: dict[str, Callable[[int], object]], rounds: int) -> dict[str, tuple[float, float]]:
+def measure(
+    runs: dict[str, Callable[[int], object]], rounds: int
+) -> dict[str, tuple[float, float]]:
     """Medians in ms of wall and CPU time, the clients taking turns."""
     wall: dict[str, list[float]] = {name: [] for name in runs}
     cpu: dict[str, list[float]] = {name: [] for name in runs}
@@ -95,7 +108,10 @@ def measure(runs: dict[str, Callable[[int], object]], rounds: int) -> dict[str, 
             if number >= 0:
                 wall[name].append(time.perf_counter() - began)
                 cpu[name].append(_cpu_seconds() - spent)
-    return {name: (1e3 * statistics.median(wall[name]), 1e3 * statistics.median(cpu[name])) for name in runs}
+    return {
+        name: (1e3 * statistics.median(wall[name]), 1e3 * statistics.median(cpu[name]))
+        for name in runs
+    }
 
 
 def fill(keys: int) -> None:
@@ -105,7 +121,12 @@ def fill(keys: int) -> None:
     for name, size in SIZES.items():
         store.put(name, os.urandom(size))
     rows = GROUP_BYTES // (8 * COLUMNS)
-    table = pa.table({f"c{number}": np.random.default_rng(number).random(rows * GROUPS) for number in range(COLUMNS)})
+    table = pa.table(
+        {
+            f"c{number}": np.random.default_rng(number).random(rows * GROUPS)
+            for number in range(COLUMNS)
+        }
+    )
     whole = io.BytesIO()
     pq.write_table(table, whole, row_group_size=rows, compression="none", use_dictionary=False)
     store.put("parquet", whole.getvalue())
@@ -138,8 +159,12 @@ def listing(keys: int) -> dict[str, tuple[float, float]]:
 @contextmanager
 def server():
     with tempfile.TemporaryDirectory() as folder:
-        started = subprocess.run([SERVER, "start", folder], capture_output=True, text=True, check=True)
-        os.environ.update(line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines())
+        started = subprocess.run(
+            [SERVER, "start", folder], capture_output=True, text=True, check=True
+        )
+        os.environ.update(
+            line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines()
+        )
         try:
             yield
         finally:
@@ -172,7 +197,10 @@ def main() -> None:
             )
             print(lines[-1], flush=True)
         lines += ["", f"| listing {asked.keys:,} keys | s | MB at the peak |", "|---|---|---|"]
-        lines += [f"| {name} | {seconds:.2f} | {peak:.1f} |" for name, (seconds, peak) in listing(asked.keys).items()]
+        lines += [
+            f"| {name} | {seconds:.2f} | {peak:.1f} |"
+            for name, (seconds, peak) in listing(asked.keys).items()
+        ]
     RESULTS.write_text("\n".join(lines) + "\n", "utf-8")
     print("\n".join(lines))
 

@@ -1,18 +1,22 @@
-"""What is done again: after three kills, and on a rerun of what is finished; distill beside bare Ray Data with `CheckpointConfig`.
+"""What is done again: after three kills, and on a rerun of what is finished; distill beside bare
+Ray Data with `CheckpointConfig`.
 
-Kills: SIGKILL when 25, 50 and 90% of the fragments are committed (bare Ray Data: of the rows are written), the same command again each
-time, at once when the processes are gone. Once of the driver's process group, which Ray's actors outlive by about two seconds, in which they
-end what they have in hand; and once of every process at the same moment, as of a machine that is taken away. The labeler answers each
-row with its id and notes every batch that it is asked, so what was computed again, is missing, doubled or at a wrong row is counted from what is
-stored and from that log. Bare Ray Data gets a block a fragment, so that both can resume at the same grain, and four logical CPUs for its
-checkpoint actors (with two it hangs).
+Kills: SIGKILL when 25, 50 and 90% of the fragments are committed (bare Ray Data: of the rows are
+written), the same command again each time, at once when the processes are gone. Once of the
+driver's process group, which Ray's actors outlive by about two seconds, in which they end what they
+have in hand; and once of every process at the same moment, as of a machine that is taken away. The
+labeler answers each row with its id and notes every batch that it is asked, so what was computed
+again, is missing, doubled or at a wrong row is counted from what is stored and from that log. Bare
+Ray Data gets a block a fragment, so that both can resume at the same grain, and four logical CPUs
+for its checkpoint actors (with two it hangs).
 
-An actor of distill has two fragments in its hands: one holds the device, the other is read or written. "Begun again" counts fragments of
-which a batch was asked in more than one attempt; it may be at most one a worker and kill for what was in the device, two where the other
-was being written.
+An actor of distill has two fragments in its hands: one holds the device, the other is read or
+written. "Begun again" counts fragments of which a batch was asked in more than one attempt; it may
+be at most one a worker and kill for what was in the device, two where the other was being written.
 
-Rerun: the pool's files are overwritten with zeros of the same length and time before distill's rerun, so that any use of a pool byte would
-end it with an error. Bare Ray Data's reads are counted at its filesystem.
+Rerun: the pool's files are overwritten with zeros of the same length and time before distill's
+rerun, so that any use of a pool byte would end it with an error. Bare Ray Data's reads are counted
+at its filesystem.
 """
 
 from __future__ import annotations
@@ -47,7 +51,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fragment-rows", type=int, default=50_000, help="as in label_cost")
     parser.add_argument("--fragments", type=int, default=40)
     parser.add_argument(
-        "--many", type=int, default=2_000, help="fragments of 64 rows of the set whose rerun's requests are counted"
+        "--many",
+        type=int,
+        default=2_000,
+        help="fragments of 64 rows of the set whose rerun's requests are counted",
     )
     parser.add_argument("--microseconds", type=float, default=15.0, help="the labeler's time a row")
     parser.add_argument("--actors", type=int, default=2)
@@ -59,7 +66,9 @@ def main(arguments: list[str] | None = None) -> None:
         measured = measure(folder, told)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    show(told, "What is done again", [_kill_table(measured, told), _rerun_table(measured)], measured)
+    show(
+        told, "What is done again", [_kill_table(measured, told), _rerun_table(measured)], measured
+    )
 
 
 def measure(folder: Path, told: Any) -> dict[str, Any]:
@@ -80,11 +89,17 @@ def measure(folder: Path, told: Any) -> dict[str, Any]:
     in_child(label, job=str(job))
     return {
         "kills": kills,
-        "reruns": {"distill": ours_rerun, "distill, many": rerun(folder / "many", many), "bare": bare_rerun},
+        "reruns": {
+            "distill": ours_rerun,
+            "distill, many": rerun(folder / "many", many),
+            "bare": bare_rerun,
+        },
     }
 
 
-def killed(way: _Distill | _Bare, kill: Callable[[Child], float], rows: int, told: Any) -> dict[str, Any]:
+def killed(
+    way: _Distill | _Bare, kill: Callable[[Child], float], rows: int, told: Any
+) -> dict[str, Any]:
     """Three kills and a last run; what it cost and what is stored."""
     outlived, began = [], time.monotonic()
     for share in KILLS:
@@ -99,7 +114,9 @@ def killed(way: _Distill | _Bare, kill: Callable[[Child], float], rows: int, tol
     seconds = time.monotonic() - began
     ids = way.stored_ids()
     asked = np.loadtxt(way.log, dtype=np.int64, ndmin=2)
-    begun = Counter((asked[:, 1] // told.fragment_rows)[asked[:, 1] % told.fragment_rows == 0].tolist())
+    begun = Counter(
+        (asked[:, 1] // told.fragment_rows)[asked[:, 1] % told.fragment_rows == 0].tolist()
+    )
     times = np.bincount(ids, minlength=rows)
     return {
         "seconds": seconds,
@@ -115,7 +132,8 @@ def killed(way: _Distill | _Bare, kill: Callable[[Child], float], rows: int, tol
 
 
 def label(job: str) -> dict[str, Any]:
-    """`label_pool` as the command calls it: Ray only where there is work, and how often it was started."""
+    """`label_pool` as the command calls it: Ray only where there is work, and how often it was
+    started."""
     from distill.engine.ray.session import connect, start_ray_by
     from distill.plan.load import load_job
     from distill.stages.label.label_pool import label_pool
@@ -168,7 +186,10 @@ class _Distill:
         return Child(label, job=str(self.job))
 
     def done_share(self) -> float:
-        return len(list(self.folder.glob("root/labels/teacher/v1/rows/commits/*.json"))) / self.fragments
+        return (
+            len(list(self.folder.glob("root/labels/teacher/v1/rows/commits/*.json")))
+            / self.fragments
+        )
 
     def stored_ids(self) -> np.ndarray:
         """What stands in each row's place, in (shard, row) order."""
@@ -178,16 +199,32 @@ class _Distill:
 
         labels = label_set(load_job(self.job), "teacher", "rows")
         contract = labels.read_contract()
-        outputs = np.concatenate([decode(labels.read(line), contract).outputs for line in labels.lines])
-        return (outputs[:, 0].astype(np.int64) * 1000 + outputs[:, 1].astype(np.int64)).astype(np.int64)
+        outputs = np.concatenate(
+            [decode(labels.read(line), contract).outputs for line in labels.lines]
+        )
+        return (outputs[:, 0].astype(np.int64) * 1000 + outputs[:, 1].astype(np.int64)).astype(
+            np.int64
+        )
 
 
 class _Bare:
     def __init__(self, folder: Path, pool: Path, told: Any) -> None:
         self.folder, self.log = folder, folder / "asked.log"
         self.rows = told.fragments * told.fragment_rows
-        self.told = {"pool": str(pool), "folder": str(folder), "blocks": told.fragments, "actors": told.actors}
-        write_job(folder, pool, labeler="Echo", fragment_rows=64, microseconds=told.microseconds, log=str(self.log))
+        self.told = {
+            "pool": str(pool),
+            "folder": str(folder),
+            "blocks": told.fragments,
+            "actors": told.actors,
+        }
+        write_job(
+            folder,
+            pool,
+            labeler="Echo",
+            fragment_rows=64,
+            microseconds=told.microseconds,
+            log=str(self.log),
+        )
 
     def start(self) -> Child:
         return Child(run_bare, **self.told)
@@ -198,14 +235,20 @@ class _Bare:
     def stored_ids(self) -> np.ndarray:
         import pyarrow.parquet as pq
 
-        return np.concatenate([pq.read_table(file)["id"].to_numpy() for file in self.folder.glob("out/*.parquet")])
+        return np.concatenate(
+            [pq.read_table(file)["id"].to_numpy() for file in self.folder.glob("out/*.parquet")]
+        )
 
     def rerun(self) -> dict[str, Any]:
         """The finished job once more; its log and counts begin anew."""
         self.log.unlink()
         shutil.rmtree(self.folder / "counts")
         got = self.start().answer(LIMIT_SECONDS)
-        asked = sum(int(line.split()[2]) for line in self.log.read_text().splitlines()) if self.log.exists() else 0
+        asked = (
+            sum(int(line.split()[2]) for line in self.log.read_text().splitlines())
+            if self.log.exists()
+            else 0
+        )
         return {**got, "pool_bytes": bytes_counted(self.folder / "counts"), "rows_asked": asked}
 
 
@@ -223,7 +266,9 @@ def run_bare(pool: str, folder: str, blocks: int, actors: int) -> dict[str, floa
 
     context = data.DataContext.get_current()
     context.checkpoint_config = data.checkpoint.CheckpointConfig(
-        id_column="id", checkpoint_path=str(Path(folder, "checkpoint")), delete_checkpoint_on_success=False
+        id_column="id",
+        checkpoint_path=str(Path(folder, "checkpoint")),
+        delete_checkpoint_on_success=False,
     )
     files = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(CountingFiles()))
     (
@@ -251,7 +296,12 @@ class BareEcho:
 
         column = batch["x"].combine_chunks()
         outputs = self.labeler.label(column.flatten().to_numpy().reshape(len(column), -1))
-        return pa.table({"id": batch["id"], "value": pa.FixedSizeListArray.from_arrays(pa.array(outputs.ravel()), 2)})
+        return pa.table(
+            {
+                "id": batch["id"],
+                "value": pa.FixedSizeListArray.from_arrays(pa.array(outputs.ravel()), 2),
+            }
+        )
 
 
 def _parquet_rows(file: Path) -> int:
@@ -287,7 +337,9 @@ def _kill_table(measured: dict[str, Any], told: Any) -> str:
         "seconds in all",
     ]
     rows = []
-    for how, way, got in ((how, way, got) for how, ways in measured["kills"].items() for way, got in ways.items()):
+    for how, way, got in (
+        (how, way, got) for how, ways in measured["kills"].items() for way, got in ways.items()
+    ):
         worth = (got["rows_asked"] - got["rows"]) / told.fragment_rows
         again = got["begun_again"] if way == "distill" else "–"
         rows.append(
@@ -326,7 +378,11 @@ def _rerun_table(measured: dict[str, Any]) -> str:
     for way, got in measured["reruns"].items():
         asked = got.get("requests")
         allowed = f"{10 + 3 * got['fragments'] / 1_000:.0f}" if asked else "–"
-        said = " + ".join(str(asked[kind]) for kind in ("list", "get", "put", "delete")) if asked else "–"
+        said = (
+            " + ".join(str(asked[kind]) for kind in ("list", "get", "put", "delete"))
+            if asked
+            else "–"
+        )
         computed = got["rows_asked"] if way == "bare" else got["labelled_now"]
         rows.append(
             [

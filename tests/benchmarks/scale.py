@@ -1,16 +1,22 @@
-"""Planning of 200,000 fragments (10 billion rows), and what memory a labelling takes at 16 times the rows.
+"""Planning of 200,000 fragments (10 billion rows), and what memory a labelling takes at 16 times
+the rows.
 
-The pool is real: 10,000 shards of 1,000,000 rows, every one a hard link to the same Parquet file (20 row groups; the same size and time, another
-key, so another id), listed by distill itself. One fragment is really labelled and committed; the other commits are that one under their own claims, written
-as the objects that a finished labelling leaves (commit, data of the committed size, manifest by distill's own code). All on this machine's disk.
+The pool is real: 10,000 shards of 1,000,000 rows, every one a hard link to the same Parquet file
+(20 row groups; the same size and time, another key, so another id), listed by distill itself. One
+fragment is really labelled and committed; the other commits are that one under their own claims,
+written as the objects that a finished labelling leaves (commit, data of the committed size,
+manifest by distill's own code). All on this machine's disk.
 
 - all committed: `label_pool` of a finished set, which starts no Ray and opens no file of the pool;
-- half committed (every second fragment): `label_pool` until the first newly labelled fragment is told to the progress bar, everything else
+- half committed (every second fragment): `label_pool` until the first newly labelled fragment is
+  told to the progress bar, everything else
   having been planned and handed over to Ray. Ray is up before, as a cluster would be.
 
-Memory of planning: peak resident and peak unique memory of the process above what it held when everything was imported (in the half-committed
-case Ray and Ray Data too). Arrow builds its table of compute kernels (some 35 MB) at the first call and not at import; one is called before.
-Memory of labelling: peak unique memory (USS) of each process of a real labelling, sampled twice a second, at 1× and 16× the rows.
+Memory of planning: peak resident and peak unique memory of the process above what it held when
+everything was imported (in the half-committed case Ray and Ray Data too). Arrow builds its table of
+compute kernels (some 35 MB) at the first call and not at import; one is called before. Memory of
+labelling: peak unique memory (USS) of each process of a real labelling, sampled twice a second, at
+1× and 16× the rows.
 """
 
 from __future__ import annotations
@@ -44,10 +50,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--shard-rows", type=int, default=1_000_000)
     parser.add_argument("--fragment-rows", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=3, help="of planning")
-    parser.add_argument("--once", type=int, default=8, help="fragments of the labelling at 1×; 16 times as many at 16×")
+    parser.add_argument(
+        "--once",
+        type=int,
+        default=8,
+        help="fragments of the labelling at 1×; 16 times as many at 16×",
+    )
     told = parser.parse_args(arguments)
     if told.quick:
-        told.shards, told.shard_rows, told.fragment_rows, told.rounds, told.once = 20, 2_560, 128, 1, 1
+        told.shards, told.shard_rows, told.fragment_rows, told.rounds, told.once = (
+            20,
+            2_560,
+            128,
+            1,
+            1,
+        )
     folder = Path(tempfile.mkdtemp(prefix="scale-", dir=told.folder))
     try:
         measured = measure(folder, told)
@@ -59,17 +76,24 @@ def main(arguments: list[str] | None = None) -> None:
 def measure(folder: Path, told: Any) -> dict[str, Any]:
     """Planning of the finished and of the half-finished set, and the memory of two labellings."""
     in_child(
-        make_sets, folder=str(folder), shards=told.shards, shard_rows=told.shard_rows, fragment_rows=told.fragment_rows
+        make_sets,
+        folder=str(folder),
+        shards=told.shards,
+        shard_rows=told.shard_rows,
+        fragment_rows=told.fragment_rows,
     )
     plans = {"all committed": [], "half committed": []}
     for number in range(told.rounds):
         plans["all committed"].append(in_child(plan_finished, job=str(folder / "full/job.toml")))
-        half = folder / f"half-{number}"  # each hand-over labels a fragment or two, so it gets a set of its own
+        half = (
+            folder / f"half-{number}"
+        )  # each hand-over labels a fragment or two, so it gets a set of its own
         _link_tree(folder / "half", half)
         plans["half committed"].append(in_child(plan_half, job=str(half / "job.toml")))
         shutil.rmtree(half)
     labellings = {
-        times: label_watched(folder / f"labelling-{times}", times * told.once, told.fragment_rows) for times in (1, 16)
+        times: label_watched(folder / f"labelling-{times}", times * told.once, told.fragment_rows)
+        for times in (1, 16)
     }
     return {"plans": plans, "labellings": labellings}
 
@@ -81,7 +105,11 @@ def make_sets(folder: str, shards: int, shard_rows: int, fragment_rows: int) -> 
     pool = _linked_pool(Path(folder, "pool"), shards, shard_rows, fragment_rows)
     made = {}
     for name, every in (("full", 1), ("half", 2)):
-        job = load_job(write_job(Path(folder, name), pool, labeler="Echo", fragment_rows=fragment_rows, actors=1))
+        job = load_job(
+            write_job(
+                Path(folder, name), pool, labeler="Echo", fragment_rows=fragment_rows, actors=1
+            )
+        )
         made[name] = _commit(job, Path(folder, name), every)
     return made
 
@@ -122,7 +150,8 @@ def plan_half(job: str) -> None:
 
 
 class _LeavesAtFirstAnswer:
-    """A `distill.core.progress.Display` that ends the process when the first fragment is done, saying what the way there took."""
+    """A `distill.core.progress.Display` that ends the process when the first fragment is done,
+    saying what the way there took."""
 
     def __init__(self, began: float, peak: dict[str, float]) -> None:
         self.began, self.peak, self.total = began, peak, 0.0
@@ -146,7 +175,8 @@ class _LeavesAtFirstAnswer:
 
 @contextmanager
 def _peak_memory() -> Iterator[dict[str, Any]]:
-    """MiB above what the process holds now: peak resident, peak unique. `look` brings them up to date."""
+    """MiB above what the process holds now: peak resident, peak unique. `look` brings them up to
+    date."""
     import pyarrow.compute as pc
 
     pc.sum([0])
@@ -179,7 +209,10 @@ def label_watched(folder: Path, fragments: int, fragment_rows: int) -> dict[str,
     from tests.benchmarks.resume import label
 
     pool = write_pool(folder / "pool", fragments * fragment_rows, fragment_rows, width=16)
-    child = Child(label, job=str(write_job(folder, pool, labeler="Echo", fragment_rows=fragment_rows, actors=2)))
+    child = Child(
+        label,
+        job=str(write_job(folder, pool, labeler="Echo", fragment_rows=fragment_rows, actors=2)),
+    )
     peak: defaultdict[str, int] = defaultdict(int)
     while child.running:
         for pid in session_pids(child.process.pid):
@@ -193,7 +226,13 @@ def label_watched(folder: Path, fragments: int, fragment_rows: int) -> dict[str,
 def _role(pid: int, driver: int) -> str | None:
     """Driver, labeler actor, or another process of Ray by its title; None where it is gone."""
     try:
-        title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        title = (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode(errors="replace")
+            .strip()
+        )
     except OSError:
         return None
     if pid == driver:
@@ -213,7 +252,11 @@ def _unique(pid: int) -> int:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0
-    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Clean:", "Private_Dirty:")))
+    return 1024 * sum(
+        int(line.split()[1])
+        for line in lines
+        if line.startswith(("Private_Clean:", "Private_Dirty:"))
+    )
 
 
 def _status(name: str) -> int:
@@ -242,7 +285,8 @@ def _linked_pool(folder: Path, shards: int, rows: int, fragment_rows: int) -> Pa
 
 
 def _commit(job: Any, folder: Path, every: int) -> int:
-    """Commit each `every`-th fragment: the first by a labeler, the others as copies of it under their own claims."""
+    """Commit each `every`-th fragment: the first by a labeler, the others as copies of it under
+    their own claims."""
     from distill.plan.identity import label_set
     from distill.stages.label.messages import FragmentResult
     from distill.stages.label.worker import LabelWorker
@@ -291,9 +335,20 @@ def _plan_table(measured: dict[str, Any], told: Any) -> str:
         f"{told.shards * per_shard:,} fragments ({told.shards * told.shard_rows:,} rows, {told.shards:,} shards); the worst of {told.rounds} runs. "
         f"Aim: < {LIMIT_SECONDS:g} s and < {LIMIT_MIB:g} MB above imports."
     )
-    heads = ["label_pool where", "seconds", "peak resident MiB above imports", "peak unique MiB above imports"]
+    heads = [
+        "label_pool where",
+        "seconds",
+        "peak resident MiB above imports",
+        "peak unique MiB above imports",
+    ]
     rows = [
-        [way, *(f"{max(run[kind] for run in runs):.1f}" for kind in ("seconds", "resident_mib", "unique_mib"))]
+        [
+            way,
+            *(
+                f"{max(run[kind] for run in runs):.1f}"
+                for kind in ("seconds", "resident_mib", "unique_mib")
+            ),
+        ]
         for way, runs in measured["plans"].items()
     ]
     return f"{said}\n\n{markdown(heads, rows)}"
@@ -307,7 +362,12 @@ def _memory_table(measured: dict[str, Any], told: Any) -> str:
     )
     heads = ["process", "peak unique MiB at 1×", "at 16×", "allowed at 16×"]
     rows = [
-        [role, f"{once[role]:.1f}", f"{many[role]:.1f}", f"{LIMIT_FACTOR * once[role] + LIMIT_MORE_MIB:.1f}"]
+        [
+            role,
+            f"{once[role]:.1f}",
+            f"{many[role]:.1f}",
+            f"{LIMIT_FACTOR * once[role] + LIMIT_MORE_MIB:.1f}",
+        ]
         for role in sorted(once.keys() & many.keys(), key=lambda role: -many[role])
     ]
     return f"{said}\n\n{markdown(heads, rows)}"

@@ -1,4 +1,5 @@
-"""What the benchmarks share besides their work: options, Markdown, and the interval of paired ratios."""
+"""What the benchmarks share besides their work: options, Markdown, and the interval of paired
+ratios."""
 
 from __future__ import annotations
 
@@ -21,14 +22,21 @@ RESULTS = Path(__file__).with_name("results")
 
 def options(said: str | None) -> argparse.ArgumentParser:
     """What every benchmark takes."""
-    parser = argparse.ArgumentParser(description=said, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=said, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, help="write every single measurement here, as JSON")
     parser.add_argument("--table", type=Path, help="write the table here as well")
     parser.add_argument(
-        "--quick", "--tiny", action="store_true", help="small sizes: shows that it works, measures nothing"
+        "--quick",
+        "--tiny",
+        action="store_true",
+        help="small sizes: shows that it works, measures nothing",
     )
     parser.add_argument(
-        "--folder", type=Path, help="work in a new folder below this one (default: the temporary folder)"
+        "--folder",
+        type=Path,
+        help="work in a new folder below this one (default: the temporary folder)",
     )
     return parser
 
@@ -62,7 +70,8 @@ def machine() -> str:
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
-    """Geometric mean of ours/theirs over pairs, and its 95% interval (Student's t over the logarithms); NaN where a number is not above 0."""
+    """Geometric mean of ours/theirs over pairs, and its 95% interval (Student's t over the
+    logarithms); NaN where a number is not above 0."""
     if min(*ours, *theirs) <= 0:
         return math.nan, math.nan, math.nan
     logs = np.log(np.asarray(ours) / np.asarray(theirs))
@@ -75,4 +84,7 @@ def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float,
 
 def _cpu_name() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )

@@ -1,4 +1,5 @@
-"""Each benchmark in its quick mode: the table is there and the counters are possible. Never times: they are for a quiet machine."""
+"""Each benchmark in its quick mode: the table is there and the counters are possible. Never times:
+they are for a quiet machine."""
 
 from __future__ import annotations
 
@@ -6,7 +7,15 @@ import json
 
 import pytest
 
-from tests.benchmarks import ddp_cost, feed_cost, gpu_labelers, label_cost, resume, scale, train_cost
+from tests.benchmarks import (
+    ddp_cost,
+    feed_cost,
+    gpu_labelers,
+    label_cost,
+    resume,
+    scale,
+    train_cost,
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -68,7 +77,11 @@ def test_gpu_labelers_label_every_row_also_where_the_actor_is_killed(tmp_path):
             assert run["labelled"] + run["rejected"] == run["rows"] > 0
             assert (run["rejected"], run["problems"]) == (0, [])
             assert run["devices"] == ["cuda" if got["on_gpu"] else "cpu"]
-        assert case["labelling"]["rows_asked"] == case["labelling"]["rows"] <= case["killed"]["rows_asked"]
+        assert (
+            case["labelling"]["rows_asked"]
+            == case["labelling"]["rows"]
+            <= case["killed"]["rows_asked"]
+        )
         assert case["same_labels_after_kill"]
         kill = case["killed"]["kill"]
         assert (kill["new_actors"], kill["at_committed_share"] < 1) == (1, True)

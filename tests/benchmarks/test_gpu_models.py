@@ -13,7 +13,14 @@ from tests.benchmarks.pools import write_source
 torch = pytest.importorskip("torch")
 
 TEXTS = np.array(
-    ["one two three", "", "two", "one  two three four five six seven eight nine ten", "three two one"], object
+    [
+        "one two three",
+        "",
+        "two",
+        "one  two three four five six seven eight nine ten",
+        "three two one",
+    ],
+    object,
 )
 
 
@@ -21,7 +28,14 @@ TEXTS = np.array(
 def tiny(tmp_path):
     """The file as a job ships it, small."""
     write_source(
-        tmp_path, MODELS, layers=1, width=32, heads=2, side=32, sorted_rows=3, log=str(tmp_path / "batches.log")
+        tmp_path,
+        MODELS,
+        layers=1,
+        width=32,
+        heads=2,
+        side=32,
+        sorted_rows=3,
+        log=str(tmp_path / "batches.log"),
     )
     file = read_source(tmp_path / "labelers.py", "labelers.py")
     return lambda name: file.load(name)()
@@ -40,7 +54,9 @@ def test_the_networks_are_of_the_size_they_claim():
 def test_texts_are_answered_in_their_own_order(tiny):
     teacher = tiny("Texts")
     together = teacher.label(teacher.prepare(TEXTS))
-    alone = np.concatenate([teacher.label(teacher.prepare(TEXTS[[row]])) for row in range(len(TEXTS))])
+    alone = np.concatenate(
+        [teacher.label(teacher.prepare(TEXTS[[row]])) for row in range(len(TEXTS))]
+    )
     np.testing.assert_allclose(together, alone, atol=0.02)
     assert np.abs(alone[0] - alone[2]).max() > 0.1
 

@@ -1,4 +1,5 @@
-"""The students' GPU benchmark: its ways of a step teach what they say they teach, and every part of it is there. Never times."""
+"""The students' GPU benchmark: its ways of a step teach what they say they teach, and every part of
+it is there. Never times."""
 
 from __future__ import annotations
 
@@ -11,7 +12,13 @@ from distill.loader.sampler import Sampler, cut_chunks
 from distill.pools.features import as_matrix
 from distill.spec.models import Training
 from tests.benchmarks import gpu_models, gpu_steps, gpu_student_cases, gpu_students
-from tests.benchmarks.gpu_student_cases import CASES, QUICK_CASES, flops_of_a_row, student_network, teacher_network
+from tests.benchmarks.gpu_student_cases import (
+    CASES,
+    QUICK_CASES,
+    flops_of_a_row,
+    student_network,
+    teacher_network,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -35,11 +42,15 @@ def test_a_teacher_is_20_to_50_times_its_student(case):
     assert 20 < flops_of_a_row(teacher_network, case) / flops_of_a_row(student_network, case) < 50
 
 
-@pytest.mark.parametrize("case", [*CASES, *QUICK_CASES], ids=lambda case: f"{case.name}-{case.rows}")
+@pytest.mark.parametrize(
+    "case", [*CASES, *QUICK_CASES], ids=lambda case: f"{case.name}-{case.rows}"
+)
 def test_no_step_of_a_training_is_padded(case):
     groups = [[case.group_rows] * (case.shard_rows // case.group_rows)] * case.shards
     lanes = Training().lanes
-    order = Sampler(cut_chunks([groups], lanes, case.fragment_rows), lanes, case.batch_rows // lanes, 0)
+    order = Sampler(
+        cut_chunks([groups], lanes, case.fragment_rows), lanes, case.batch_rows // lanes, 0
+    )
     assert order.steps_per_epoch * case.batch_rows == case.rows
 
 
@@ -65,7 +76,9 @@ def test_an_online_teacher_teaches_what_its_stored_logits_teach(case):
     }
     stored = {**batch, "0.outputs": teacher(torch.from_numpy(batch["features"])).numpy()}
     assert stored["0.outputs"].shape == (rows, case.classes)
-    online, offline = (_summed(case, each, asked) for each, asked in ((batch, teacher), (stored, None)))
+    online, offline = (
+        _summed(case, each, asked) for each, asked in ((batch, teacher), (stored, None))
+    )
     assert online[0, 0] > 0
     torch.testing.assert_close(online, offline)
 
@@ -84,9 +97,14 @@ def _summed(case, batch, teacher):
 def test_parts_without_time_are_named_and_the_rest_is_kept(tmp_path):
     out = tmp_path / "out.json"
     with pytest.raises(SystemExit, match="not measured: training, images"):
-        gpu_students.main(["--quick", "--limit-seconds", "1", "--folder", str(tmp_path), "--out", str(out)])
+        gpu_students.main(
+            ["--quick", "--limit-seconds", "1", "--folder", str(tmp_path), "--out", str(out)]
+        )
     got = json.loads(out.read_text("utf-8"))
-    assert got["failed"].keys() == {f"steps, {name}" for name in PARTS} | {"training, images", "training, vectors"}
+    assert got["failed"].keys() == {f"steps, {name}" for name in PARTS} | {
+        "training, images",
+        "training, vectors",
+    }
     assert not list(tmp_path.glob("gpu-students-*"))
 
 
@@ -95,21 +113,41 @@ def test_parts_without_time_are_named_and_the_rest_is_kept(tmp_path):
 @pytest.mark.timeout(900)
 def test_every_part_is_there(tmp_path):
     out, table = tmp_path / "out.json", tmp_path / "table.md"
-    told = ["--quick", "--limit-seconds", "850", "--folder", str(tmp_path), "--out", str(out), "--table", str(table)]
+    told = [
+        "--quick",
+        "--limit-seconds",
+        "850",
+        "--folder",
+        str(tmp_path),
+        "--out",
+        str(out),
+        "--table",
+        str(table),
+    ]
     gpu_students.main(told)
     got, page = json.loads(out.read_text("utf-8")), table.read_text("utf-8")
     assert (got["failed"], got["steps"].keys()) == ({}, PARTS)
     for name, steps in got["steps"].items():
         assert name in page
-        assert {way for pair in gpu_students.PAIRS.values() for way in pair} == steps["seconds"].keys()
+        assert {way for pair in gpu_students.PAIRS.values() for way in pair} == steps[
+            "seconds"
+        ].keys()
         assert {len(each) for each in steps["seconds"].values()} == {gpu_steps._LEAST_ROUNDS}
         assert (steps["compiled_graphs"] > 0) == (", compiled" in name)
         assert steps["ratios"].keys() == gpu_students.PAIRS.keys()
     assert got["trainings"].keys() == {"images", "vectors"}
     for training in got["trainings"].values():
         run = training["training"]
-        assert training["resident"]["rows_per_second"] > 0 < training["resident_again"]["rows_per_second"]
-        assert (run["rows_per_second"] > 0, run["steady_epochs"] >= 3, training["share_of_resident"] > 0) == (True,) * 3
+        assert (
+            training["resident"]["rows_per_second"]
+            > 0
+            < training["resident_again"]["rows_per_second"]
+        )
+        assert (
+            run["rows_per_second"] > 0,
+            run["steady_epochs"] >= 3,
+            training["share_of_resident"] > 0,
+        ) == (True,) * 3
         assert 0 <= run["waits_for_feed_share"] < 1
         assert run["device"].startswith("cuda" if got["on_gpu"] else "cpu")
         assert (run["gpu_busy_share"] is None) == (not got["on_gpu"])

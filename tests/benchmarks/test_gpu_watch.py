@@ -22,7 +22,11 @@ def log_of(folder, *batches):
 
 def test_rates_count_batches_that_end_in_the_span_and_time_held_within_it(tmp_path):
     log = log_of(tmp_path, (1, 0, 2, 100), (1, 3, 5, 100), (1, 6, 10, 100), (1, 10, 13, 100))
-    assert log.between(4, 11) == {"seconds": 7, "rows_per_second": 200 / 7, "labeler_held_share": 6 / 7}
+    assert log.between(4, 11) == {
+        "seconds": 7,
+        "rows_per_second": 200 / 7,
+        "labeler_held_share": 6 / 7,
+    }
 
 
 def test_time_that_two_actors_hold_is_held_once(tmp_path):
@@ -33,7 +37,10 @@ def test_time_that_two_actors_hold_is_held_once(tmp_path):
 def test_a_killed_process_takes_no_cpu_seconds_back():
     watch = Watch(os.getsid(0))
     watch.samples = [(0, 50, 1.0), (2, 70, 4.0), (3, 90, 0.5)]
-    assert watch.between(0, 2.9) == {"gpu_busy_share": pytest.approx(0.6), "cpu_cores_used": pytest.approx(1.5)}
+    assert watch.between(0, 2.9) == {
+        "gpu_busy_share": pytest.approx(0.6),
+        "cpu_cores_used": pytest.approx(1.5),
+    }
 
 
 def test_without_samples_or_a_gpu_nothing_is_said():
@@ -58,7 +65,10 @@ class NoDriverError(Exception):
 
 def nvml(monkeypatch, **functions):
     module = SimpleNamespace(
-        NVMLError=NoDriverError, nvmlInit=lambda: None, nvmlDeviceGetHandleByIndex=lambda n: n, **functions
+        NVMLError=NoDriverError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByIndex=lambda n: n,
+        **functions,
     )
     monkeypatch.setitem(sys.modules, "pynvml", module)
 

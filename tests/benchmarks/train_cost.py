@@ -1,7 +1,9 @@
-"""What a training step costs with stored labels, and what summing lane by lane costs: `python -m tests.benchmarks.train_cost`.
+"""What a training step costs with stored labels, and what summing lane by lane costs: `python -m
+tests.benchmarks.train_cost`.
 
-One process, one thread, batches in memory; the same network (an MLP of 1,024 → 1,024 → C = 1,000) and optimiser in every way. A step is what a worker
-of `distill train` does with a batch: to tensors, forward, loss, backward, AdamW. Pairs are interleaved and every pair's ratio counts.
+One process, one thread, batches in memory; the same network (an MLP of 1,024 → 1,024 → C = 1,000)
+and optimiser in every way. A step is what a worker of `distill train` does with a batch: to
+tensors, forward, loss, backward, AdamW. Pairs are interleaved and every pair's ratio counts.
 
     plain            torch's own cross-entropy to one class, as a loop without distill has it
     target           distill's step on the same target
@@ -93,7 +95,9 @@ def _steps(rows: int) -> dict[str, Step]:
 
 
 def _network() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    network = build_network(NetworkPlan(FEATURES, Mlp(kind="mlp", hidden=(HIDDEN,)), {"main": HeadPlan(CLASSES)}))
+    network = build_network(
+        NetworkPlan(FEATURES, Mlp(kind="mlp", hidden=(HIDDEN,)), {"main": HeadPlan(CLASSES)})
+    )
     return network, torch.optim.AdamW(network.parameters(), lr=1e-3)
 
 
@@ -109,7 +113,9 @@ def _plain(batch: Mapping[str, np.ndarray]) -> Step:
     return step
 
 
-def _ours(batch: Mapping[str, np.ndarray], loss: Loss, *, target: bool = False, lanes: int = 0) -> Step:
+def _ours(
+    batch: Mapping[str, np.ndarray], loss: Loss, *, target: bool = False, lanes: int = 0
+) -> Step:
     network, optimizer = _network()
     term = TermPlan("said", "0", 0, "main", loss, 1.0, target, None)
     told = (network, CombinedLoss([term], "cpu"), WorkerContext(0, 1, "cpu"), lambda model: model)
@@ -132,7 +138,10 @@ def _table(measured: Mapping[int, Mapping[str, list[float]]]) -> str:
                 f"{1000 * float(np.median(seconds[theirs])):.1f}",
             )
             lines.append([rows, name, f"{ratio:.3f}", f"{low:.3f}–{high:.3f}", *milliseconds])
-    return markdown(["rows a batch", "step over step", "ratio", "95% interval", "median ms", "of the second"], lines)
+    return markdown(
+        ["rows a batch", "step over step", "ratio", "95% interval", "median ms", "of the second"],
+        lines,
+    )
 
 
 if __name__ == "__main__":

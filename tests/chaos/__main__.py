@@ -1,4 +1,5 @@
-"""`python -m tests.chaos --runs 100 --seed 0`: run what is not in the results yet; `--table` writes RESULTS.md from them."""
+"""`python -m tests.chaos --runs 100 --seed 0`: run what is not in the results yet; `--table` writes
+RESULTS.md from them."""
 
 from __future__ import annotations
 
@@ -21,7 +22,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--results", type=Path, default=HERE / "results.jsonl")
-    parser.add_argument("--table", action="store_true", help="write RESULTS.md beside this file, and run nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="write RESULTS.md beside this file, and run nothing"
+    )
     asked = parser.parse_args()
     if asked.table:
         (HERE / "RESULTS.md").write_text(table(read_lines(asked.results)), "utf-8")
@@ -30,7 +33,9 @@ def main() -> int:
     seeds = range(asked.seed, asked.seed + asked.runs)
     done = {line["seed"] for line in read_lines(asked.results)}
     _run([seed for seed in seeds if seed not in done], asked.results)
-    came_to = Counter(line["outcome"] for line in read_lines(asked.results) if line["seed"] in seeds)
+    came_to = Counter(
+        line["outcome"] for line in read_lines(asked.results) if line["seed"] in seeds
+    )
     print(
         f"{', '.join(f'{count} {outcome}' for outcome, count in came_to.items())} of {len(seeds)} runs ({asked.results})"
     )
@@ -48,7 +53,10 @@ def _run(seeds: list[int], results: Path) -> None:
             )
             line = conductor.run(seed)
             append_line(results, line)
-            print(f"    {line['outcome']} in {line.get('seconds', 0)} s: {line['happened']}", flush=True)
+            print(
+                f"    {line['outcome']} in {line.get('seconds', 0)} s: {line['happened']}",
+                flush=True,
+            )
             for problem in line.get("problems", ()):
                 print(f"    PROBLEM {problem}", flush=True)
     finally:

@@ -1,8 +1,9 @@
 """Pool, job and labeler of a seed.
 
-There are few pools (`POOLS`), so that the undisturbed run is made once each: the label hash knows shard numbers, rows and columns, and
-nothing of where they lie. They differ in the files' format, the encoding, and where rows are prepared. Each has an empty shard, equal
-rows, rows that cannot be labelled (null, NaN, infinite) and rows that the labeler answers with NaN.
+There are few pools (`POOLS`), so that the undisturbed run is made once each: the label hash knows
+shard numbers, rows and columns, and nothing of where they lie. They differ in the files' format,
+the encoding, and where rows are prepared. Each has an empty shard, equal rows, rows that cannot be
+labelled (null, NaN, infinite) and rows that the labeler answers with NaN.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ FRAGMENT_ROWS = 64
 LABELER = Path(__file__).with_name("labeler.py")
 NAMES = ("a", "b", "c", "d")
 FILLED = 24
-"""Shards with rows where each is one fragment; a Parquet pool has the same rows in a quarter of the files."""
+"""Shards with rows where each is one fragment; a Parquet pool has the same rows in a quarter of the
+files."""
 JOB = """\
     root = "{root}"
     fragment_rows = {fragment_rows}
@@ -80,7 +82,9 @@ class Case:
 
     def other(self, key: str) -> bytes:
         """That file with its rows in another order."""
-        return _written(self.tables[key].take(pa.array(range(len(self.tables[key]))[::-1])), self.kind.ending)
+        return _written(
+            self.tables[key].take(pa.array(range(len(self.tables[key]))[::-1])), self.kind.ending
+        )
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -90,7 +94,10 @@ class Case:
     @property
     def fragments(self) -> int:
         """How many its rows are cut into."""
-        return sum(-(-rows // FRAGMENT_ROWS) if self.kind.is_indexed else min(rows, 1) for rows in self.rows)
+        return sum(
+            -(-rows // FRAGMENT_ROWS) if self.kind.is_indexed else min(rows, 1)
+            for rows in self.rows
+        )
 
     @property
     def filled(self) -> list[str]:
@@ -100,10 +107,20 @@ class Case:
     def write_job(self, folder: Path, *, pool: str, root: str, seconds: float) -> Path:
         """`job.toml` and its labeler in `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
-        text = LABELER.read_text("utf-8").replace("{FOLDER}", str(folder)).replace("{SECONDS}", str(seconds))
+        text = (
+            LABELER.read_text("utf-8")
+            .replace("{FOLDER}", str(folder))
+            .replace("{SECONDS}", str(seconds))
+        )
         (folder / "labeler.py").write_text(text, "utf-8")
-        told = {"encoding": self.kind.encoding, "prepare": self.kind.prepare, "fragment_rows": FRAGMENT_ROWS}
-        (folder / "job.toml").write_text(textwrap.dedent(JOB.format(root=root, pool=pool, **told)), "utf-8")
+        told = {
+            "encoding": self.kind.encoding,
+            "prepare": self.kind.prepare,
+            "fragment_rows": FRAGMENT_ROWS,
+        }
+        (folder / "job.toml").write_text(
+            textwrap.dedent(JOB.format(root=root, pool=pool, **told)), "utf-8"
+        )
         return folder / "job.toml"
 
 
@@ -114,7 +131,10 @@ def case_of(seed: int) -> Case:
     least, most, count = (100, 320, FILLED // 4) if kind.is_indexed else (20, FRAGMENT_ROWS, FILLED)
     shard_rows = [*map(int, draw.integers(least, most, size=count)), 0, 7]
     draw.shuffle(shard_rows)
-    return Case(number, {f"part-{at:05d}.{kind.ending}": _table(rows, draw) for at, rows in enumerate(shard_rows)})
+    return Case(
+        number,
+        {f"part-{at:05d}.{kind.ending}": _table(rows, draw) for at, rows in enumerate(shard_rows)},
+    )
 
 
 def _table(rows: int, draw: np.random.Generator) -> pa.Table:
@@ -125,12 +145,16 @@ def _table(rows: int, draw: np.random.Generator) -> pa.Table:
             columns[column][int(draw.integers(rows))] = bad
         for column in columns:
             column[rows // 2 : rows // 2 + 5] = column[:5]
-    return pa.table({name: pa.array(column, pa.float32()) for name, column in zip(NAMES, columns, strict=True)})
+    return pa.table(
+        {name: pa.array(column, pa.float32()) for name, column in zip(NAMES, columns, strict=True)}
+    )
 
 
 def _written(table: pa.Table, ending: str) -> bytes:
     if ending == "jsonl.gz":
-        return gzip.compress("".join(json.dumps(row) + "\n" for row in table.to_pylist()).encode(), mtime=0)
+        return gzip.compress(
+            "".join(json.dumps(row) + "\n" for row in table.to_pylist()).encode(), mtime=0
+        )
     sink = pa.BufferOutputStream()
     if ending == "csv":
         pa.csv.write_csv(table, sink)

@@ -1,4 +1,5 @@
-"""From a seed to its outcome: which faults it draws, where it runs, and the line that is kept of it."""
+"""From a seed to its outcome: which faults it draws, where it runs, and the line that is kept of
+it."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def drawn(seed: int) -> list[tuple[Strike, str]]:
 
 
 class Conductor:
-    """Runs seeds one after the other in a folder that it empties behind itself; one S3 server serves them all."""
+    """Runs seeds one after the other in a folder that it empties behind itself; one S3 server
+    serves them all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -100,9 +102,13 @@ class Conductor:
         undisturbed = self._hash(case)
         kinds, folder = list(KINDS), self.folder / str(seed)
         on_s3 = strike in stored.NEEDS_S3 or (
-            has_ceph() and strike not in stored.NEEDS_DISK and (kinds.index(strike) + seed // len(kinds)) % 3 == 0
+            has_ceph()
+            and strike not in stored.NEEDS_DISK
+            and (kinds.index(strike) + seed // len(kinds)) % 3 == 0
         )
-        place = open_storage(f"{self.server.bucket()}/{seed}-{time.time_ns()}" if on_s3 else str(folder / "store"))
+        place = open_storage(
+            f"{self.server.bucket()}/{seed}-{time.time_ns()}" if on_s3 else str(folder / "store")
+        )
         if strike is stored.disk_full:
             stored.mount_small_disk(str(folder / "store" / "root"))
         return Run(

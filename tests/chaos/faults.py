@@ -1,4 +1,5 @@
-"""Faults that stop, start or starve processes. Each strikes one labelling of a run, and leaves what can be gone on with."""
+"""Faults that stop, start or starve processes. Each strikes one labelling of a run, and leaves what
+can be gone on with."""
 
 from __future__ import annotations
 
@@ -14,11 +15,13 @@ from tests.raylets import two_raylets
 
 ZOMBIE_SECONDS = 15.0
 NAMED = (0, 1)
-"""What a command may end with that met a fault while it worked: it got over it, or says what it was."""
+"""What a command may end with that met a fault while it worked: it got over it, or says what it
+was."""
 
 
 def actor_killed(run: Run, variant: str) -> None:
-    """SIGKILL of an actor in mid-batch (once, or three times): Ray starts another, the command goes on."""
+    """SIGKILL of an actor in mid-batch (once, or three times): Ray starts another, the command goes
+    on."""
     begun = run.start()
     for _ in range(3 if variant == "thrice" else 1):
         if run.in_the_middle(begun):
@@ -28,8 +31,8 @@ def actor_killed(run: Run, variant: str) -> None:
 
 
 def actor_start_fails(run: Run, variant: str) -> None:
-    """An actor's start raises once: its fragments fail by the labeler's own words, and the command ends with 1 after three of them.
-    An actor that dies in its start is Ray's to replace."""
+    """An actor's start raises once: its fragments fail by the labeler's own words, and the command
+    ends with 1 after three of them. An actor that dies in its start is Ray's to replace."""
     (run.folder / f"{variant}-at-start").touch()
     run.expect(run.label(), NAMED, "this start fails once")
 
@@ -58,7 +61,8 @@ def killed_after_commit(run: Run, variant: str) -> None:
 
 
 def group_killed(run: Run, variant: str) -> None:
-    """SIGKILL of the driver's process group, and at once the same command: its actors outlive it and may commit (zombies)."""
+    """SIGKILL of the driver's process group, and at once the same command: its actors outlive it
+    and may commit (zombies)."""
     for _ in range(2 if variant == "twice" else 1):
         begun = run.start()
         if run.in_the_middle(begun):
@@ -67,7 +71,8 @@ def group_killed(run: Run, variant: str) -> None:
 
 
 def power_cut(run: Run, variant: str) -> None:
-    """SIGKILL of every process at any moment: while Ray starts, in the middle, or with all fragments asked for."""
+    """SIGKILL of every process at any moment: while Ray starts, in the middle, or with all
+    fragments asked for."""
     begun = run.start()
     if variant == "starting":
         begun.wait(lambda: "starting a Ray" in begun.output, "the start of Ray")
@@ -82,8 +87,8 @@ def power_cut(run: Run, variant: str) -> None:
 
 
 def stopped_writer(run: Run, variant: str) -> None:
-    """A stopped process wakes after others have finished its work, and must lose: one actor with its data written and its commit still to
-    come, or driver and all in mid-batch."""
+    """A stopped process wakes after others have finished its work, and must lose: one actor with
+    its data written and its commit still to come, or driver and all in mid-batch."""
     marker = run.folder / "reached-stopped"
     place = f"label.after_data:{run.draw.randint(1, 4)}:{marker}"
     begun = run.start(**({"DISTILL_FAILPOINT": place} if variant == "actor" else {}))
@@ -114,7 +119,8 @@ def _signal(pids: list[int], number: signal.Signals) -> None:
 
 
 def two_drivers(run: Run, variant: str) -> None:
-    """Two drivers on one job: the lease refuses the second by name. Correctness does not rest on it: it is also removed by hand."""
+    """Two drivers on one job: the lease refuses the second by name. Correctness does not rest on
+    it: it is also removed by hand."""
     run.write_job(seconds=4 * LABELER_SECONDS)  # the first is still at work when the second comes
     first = run.start()
     run.in_the_middle(first)
@@ -122,7 +128,9 @@ def two_drivers(run: Run, variant: str) -> None:
         run.say(f"{forget_lease(run)} leases removed")
     second = run.start()
     run.expect(
-        second.end(), (2,) if variant == "with lease" else (0,), f"process {first.process.pid} on .* is at work on it"
+        second.end(),
+        (2,) if variant == "with lease" else (0,),
+        f"process {first.process.pid} on .* is at work on it",
     )
     run.expect(first.end(), (0,))
     run.write_job()
@@ -145,9 +153,12 @@ def raylet_killed(run: Run, variant: str) -> None:
             _signal(_worker_raylets(raylets.session), signal.SIGKILL)
         else:
             _signal(processes(raylets.session), signal.SIGKILL)
-        # one CPU is left, and an actor and what prepares its rows need two: it says that it waits, until a person ends it
+        # one CPU is left, and an actor and what prepares its rows need two: it says that it waits,
+        # until a person ends it
         stuck = variant == "worker" and run.case.kind.prepare
-        if stuck and begun.wait(lambda: "waits for" in begun.output, "a line that says what is waited for"):
+        if stuck and begun.wait(
+            lambda: "waits for" in begun.output, "a line that says what is waited for"
+        ):
             begun.signal(signal.SIGINT)
             begun.wait(lambda: "Finishing the fragments" in begun.output, "the answer to Ctrl-C")
             begun.signal(signal.SIGINT)
@@ -155,8 +166,14 @@ def raylet_killed(run: Run, variant: str) -> None:
 
 
 def _worker_raylets(session: int) -> list[int]:
-    told = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in processes(session)}
-    return [pid for pid, words in told.items() if words[0].endswith(b"/raylet") and b"--head" not in words]
+    told = {
+        pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in processes(session)
+    }
+    return [
+        pid
+        for pid, words in told.items()
+        if words[0].endswith(b"/raylet") and b"--head" not in words
+    ]
 
 
 def asked_to_end(run: Run, variant: str) -> None:
@@ -171,7 +188,9 @@ def too_few_resources(run: Run, variant: str) -> None:
     """What the cluster can never give is refused within seconds, by name and number."""
     run.write_job(("min = 1, max = 2", {"CPU": "min = 64, max = 64", "GPU": "gpus = 1"}[variant]))
     run.expect(
-        run.start().end(limit_seconds=60), (2,), rf"needs 64 × 1 {variant}|needs 1 {variant}|needs 1 × 1 {variant}"
+        run.start().end(limit_seconds=60),
+        (2,),
+        rf"needs 64 × 1 {variant}|needs 1 {variant}|needs 1 × 1 {variant}",
     )
     run.write_job()
 

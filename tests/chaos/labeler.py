@@ -1,4 +1,5 @@
-"""The labeler of a chaos run: tells its calls to a file of FOLDER and obeys others there; FOLDER and SECONDS are filled in for each run.
+"""The labeler of a chaos run: tells its calls to a file of FOLDER and obeys others there; FOLDER
+and SECONDS are filled in for each run.
 
 Who asks it for another reason than labelling names another file (CHAOS_CALLS).
 """

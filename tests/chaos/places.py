@@ -1,4 +1,5 @@
-"""Where pool and root of a run lie: on this disk, or in a bucket of one real S3 server that all runs share."""
+"""Where pool and root of a run lie: on this disk, or in a bucket of one real S3 server that all
+runs share."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from tests.conftest import SERVER, forget_client
 
 
 class S3Server:
-    """Ceph on loopback, started when the first run needs it; this process's environment leads there from then on."""
+    """Ceph on loopback, started when the first run needs it; this process's environment leads there
+    from then on."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,7 +35,9 @@ class S3Server:
         started = self._do("start")
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
-        os.environ |= dict(line.removeprefix("export ").split("=", 1) for line in started.splitlines())
+        os.environ |= dict(
+            line.removeprefix("export ").split("=", 1) for line in started.splitlines()
+        )
         forget_client()
         self._runs = True
 
@@ -49,7 +53,10 @@ class S3Server:
 
     def _do(self, command: str) -> str:
         done = subprocess.run(
-            [SERVER, command, self.folder], env=os.environ | {"S3_SIZE_GB": "4"}, capture_output=True, text=True
+            [SERVER, command, self.folder],
+            env=os.environ | {"S3_SIZE_GB": "4"},
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise RuntimeError(f"s3-server {command}: {done.stderr}")

@@ -15,7 +15,9 @@ def read_lines(file: Path) -> list[ManifestEntry]:
     """The lines there are, by seed."""
     if not file.exists():
         return []
-    return sorted(map(json.loads, file.read_text("utf-8").splitlines()), key=lambda line: int(line["seed"]))
+    return sorted(
+        map(json.loads, file.read_text("utf-8").splitlines()), key=lambda line: int(line["seed"])
+    )
 
 
 def append_line(file: Path, line: ManifestEntry) -> None:
@@ -26,9 +28,12 @@ def append_line(file: Path, line: ManifestEntry) -> None:
 
 
 def table(lines: list[ManifestEntry]) -> str:
-    """What runs came to, by the kind of their last fault, in one Markdown table; and the broken ones."""
+    """What runs came to, by the kind of their last fault, in one Markdown table; and the broken
+    ones."""
     outcomes = Counter(line["outcome"] for line in lines)
-    said = ", ".join(f"{count} {outcome}" for outcome, count in sorted(outcomes.items(), reverse=True))
+    said = ", ".join(
+        f"{count} {outcome}" for outcome, count in sorted(outcomes.items(), reverse=True)
+    )
     doubled, missing = (sum(line.get(name, 0) for line in lines) for name in ("doubled", "missing"))
     kinds: dict[str, list[ManifestEntry]] = {}
     for line in lines:
@@ -61,7 +66,18 @@ def _span(lines: list[ManifestEntry]) -> str:
 
 
 def _rows(kinds: dict[str, list[ManifestEntry]]) -> list[str]:
-    heads = ("fault", "runs", "whole", "refused", "broken", "doubled", "missing", "again", "silent, s", "median s")
+    heads = (
+        "fault",
+        "runs",
+        "whole",
+        "refused",
+        "broken",
+        "doubled",
+        "missing",
+        "again",
+        "silent, s",
+        "median s",
+    )
     cells = [
         (
             kind,
@@ -77,4 +93,6 @@ def _rows(kinds: dict[str, list[ManifestEntry]]) -> list[str]:
         )
         for kind, lines in kinds.items()
     ]
-    return ["| " + " | ".join(map(str, row)) + " |" for row in (heads, ["---"] * len(heads), *cells)]
+    return [
+        "| " + " | ".join(map(str, row)) + " |" for row in (heads, ["---"] * len(heads), *cells)
+    ]

@@ -55,15 +55,24 @@ class Run:
         self.write_job()
 
     def write_job(self, *changes: tuple[str, str], seconds: float = LABELER_SECONDS) -> None:
-        """The job as it should be, or with pieces of its text, or of its labeler's, replaced; `seconds` a call of the labeler."""
-        self.job = self.case.write_job(self.folder, pool=self.pool.uri, root=self.root.uri, seconds=seconds)
+        """The job as it should be, or with pieces of its text, or of its labeler's, replaced;
+        `seconds` a call of the labeler."""
+        self.job = self.case.write_job(
+            self.folder, pool=self.pool.uri, root=self.root.uri, seconds=seconds
+        )
         for old, new in changes:
-            file = next(file for file in (self.job, self.folder / "labeler.py") if old in file.read_text("utf-8"))
+            file = next(
+                file
+                for file in (self.job, self.folder / "labeler.py")
+                if old in file.read_text("utf-8")
+            )
             file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
 
     def start(self, *options: str, **environment: str) -> Watched:
         """Begin `distill label`."""
-        begun = Watched(self.commits, "label", self.job, *options, **{**self.environment, **environment})
+        begun = Watched(
+            self.commits, "label", self.job, *options, **{**self.environment, **environment}
+        )
         self.started.append(begun)
         return begun
 
@@ -102,11 +111,14 @@ class Run:
         self.happened.append(what)
 
     def expect(self, ended: Ended, codes: tuple[int, ...], *said: str) -> None:
-        """Hold an end against what is documented: its exit code, and in its words each of `said` (regular expressions)."""
+        """Hold an end against what is documented: its exit code, and in its words each of `said`
+        (regular expressions)."""
         self.say(f"exit {ended.code}")
         before = len(self.problems)
         if ended.code not in codes:
-            self.problems.append(f"exit code {ended.code}, where {codes} was due: {ended.output[-600:]}")
+            self.problems.append(
+                f"exit code {ended.code}, where {codes} was due: {ended.output[-600:]}"
+            )
         if "Traceback (most recent call last)" in ended.output:
             self.problems.append(f"a traceback: {ended.output[-1500:]}")
         if ended.code:
@@ -152,16 +164,25 @@ class Run:
         return max((begun.longest_silence for begun in self.started), default=0.0)
 
     def committed(self) -> list[tuple[int, int, int]]:
-        """Shard, start and rows of every fragment's highest generation, read from the commits without the product's help."""
-        folder, newest = self.labels.folder("commits"), dict[tuple[int, int], tuple[int, tuple[int, int, int]]]()
+        """Shard, start and rows of every fragment's highest generation, read from the commits
+        without the product's help."""
+        folder, newest = (
+            self.labels.folder("commits"),
+            dict[tuple[int, int], tuple[int, tuple[int, int, int]]](),
+        )
         for entry in folder.list_objects():
             try:
                 body = json.loads(folder.read(entry.key))["body"]
-            except ValueError:  # damaged, and mended in the next generation: if not, its rows are missing
+            except (
+                ValueError
+            ):  # damaged, and mended in the next generation: if not, its rows are missing
                 continue
             fragment = (body["shard"], body["number"])
             if newest.get(fragment, (-1,))[0] < body["generation"]:
-                newest[fragment] = (body["generation"], (body["shard"], body["start"], body["rows"]))
+                newest[fragment] = (
+                    body["generation"],
+                    (body["shard"], body["start"], body["rows"]),
+                )
         return [where for _, where in newest.values()]
 
     def end(self) -> None:

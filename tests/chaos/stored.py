@@ -27,7 +27,8 @@ _DISK_BYTES = 64 << 20
 
 
 def disk_full(run: Run, variant: str) -> None:
-    """The root's disk is full in the middle: an error by name; with room again the same command goes on."""
+    """The root's disk is full in the middle: an error by name; with room again the same command
+    goes on."""
     where, room = run.root.uri, {"early": 110 << 10, "late": 180 << 10}[variant]
     disk = os.statvfs(where)
     _remount(where, (disk.f_blocks - disk.f_bfree) * disk.f_frsize + room)
@@ -44,11 +45,14 @@ def mount_small_disk(where: str) -> None:
 
 
 def _remount(where: str, size_bytes: int) -> None:
-    subprocess.run(["mount", "-o", f"remount,size={size_bytes}", where], check=True, capture_output=True)
+    subprocess.run(
+        ["mount", "-o", f"remount,size={size_bytes}", where], check=True, capture_output=True
+    )
 
 
 def store_answers_errors(run: Run, variant: str) -> None:
-    """Errors for a part of all requests, some of which were kept: the writer reads the commit before it believes a lost race."""
+    """Errors for a part of all requests, some of which were kept: the writer reads the commit
+    before it believes a lost race."""
     _fails(run, variant)
 
 
@@ -58,13 +62,18 @@ def store_cuts_lines(run: Run, variant: str) -> None:
 
 
 def _fails(run: Run, variant: str) -> None:
-    with FaultyStore(os.environ["AWS_ENDPOINT_URL"], [Fault.parse(OFTEN[variant])], seed=run.seed) as store:
-        run.expect(run.label(AWS_ENDPOINT_URL=store.url, AWS_ENDPOINT_URL_S3=store.url), (*NAMED, 2))
+    with FaultyStore(
+        os.environ["AWS_ENDPOINT_URL"], [Fault.parse(OFTEN[variant])], seed=run.seed
+    ) as store:
+        run.expect(
+            run.label(AWS_ENDPOINT_URL=store.url, AWS_ENDPOINT_URL_S3=store.url), (*NAMED, 2)
+        )
         run.say(f"{store.did.total()} × {variant} in {store.asked.total()} requests")
 
 
 def store_killed(run: Run, variant: str) -> None:
-    """SIGKILL of the store's processes in the middle; it comes back at once, or after the command has given up."""
+    """SIGKILL of the store's processes in the middle; it comes back at once, or after the command
+    has given up."""
     server = run.server
     begun = run.start()
     if run.in_the_middle(begun):
@@ -77,7 +86,8 @@ def store_killed(run: Run, variant: str) -> None:
 
 
 def input_changed(run: Run, variant: str) -> None:
-    """A file of the pool is another, or gone, when the labelling goes on: refused by name; restored, it goes on."""
+    """A file of the pool is another, or gone, when the labelling goes on: refused by name;
+    restored, it goes on."""
     _interrupt(run)
     key = run.draw.choice(run.case.filled)
     with _Another(run, key, variant):
@@ -85,12 +95,15 @@ def input_changed(run: Run, variant: str) -> None:
 
 
 def input_changed_meanwhile(run: Run, variant: str) -> None:
-    """A file is replaced after it was listed and before it is read: what is labelled must be what was listed."""
+    """A file is replaced after it was listed and before it is read: what is labelled must be what
+    was listed."""
     begun, key = run.start(), run.case.filled[-1]
     struck = run.in_the_middle(begun)
     with _Another(run, key, variant):
         run.expect(
-            begun.end(), (1,) if struck else (0,), f"{key} (changed since it was listed|vanished while|is not there)"
+            begun.end(),
+            (1,) if struck else (0,),
+            f"{key} (changed since it was listed|vanished while|is not there)",
         )
 
 
@@ -114,7 +127,8 @@ class _Another:
 
 
 def job_changed(run: Run, variant: str) -> None:
-    """Labeler or job mean something else when the labelling goes on: refused by name, with the way out; restored, it goes on."""
+    """Labeler or job mean something else when the labelling goes on: refused by name, with the way
+    out; restored, it goes on."""
     changes = {
         "revision": ('revision = "1"', 'revision = "2"'),
         "classes": ('("a", "b", "c", "d", "e")', '("b", "a", "c", "d", "e")'),
@@ -145,11 +159,14 @@ DAMAGED = {
 
 
 def damaged(run: Run, variant: str) -> None:
-    """A flipped bit, then a truncation, in a stored object of a finished set: named, or no value is another; the remedy told makes it whole."""
+    """A flipped bit, then a truncation, in a stored object of a finished set: named, or no value is
+    another; the remedy told makes it whole."""
     run.finish()
     which, remedy = DAMAGED[variant]
     for how in ("flipped", "truncated"):
-        key = run.draw.choice([entry.key for entry in run.root.list_objects() if re.search(which, entry.key)])
+        key = run.draw.choice(
+            [entry.key for entry in run.root.list_objects() if re.search(which, entry.key)]
+        )
         content = run.root.read(key)
         at = run.draw.randrange(8 * len(content))
         run.root.put(key, flipped(content, at) if how == "flipped" else content[: at // 8])

@@ -17,7 +17,11 @@ SEEDS = range(20)
 
 
 def test_twenty_seeds_in_a_row_meet_every_kind_of_fault():
-    assert {drawn(seed)[-1][0] for seed in SEEDS} == {drawn(seed)[-1][0] for seed in range(7, 27)} == set(KINDS)
+    assert (
+        {drawn(seed)[-1][0] for seed in SEEDS}
+        == {drawn(seed)[-1][0] for seed in range(7, 27)}
+        == set(KINDS)
+    )
 
 
 def test_every_variant_is_met_in_a_hundred_runs():
@@ -46,8 +50,20 @@ def test_a_seed_that_has_a_line_is_not_run_again(tmp_path):
 @pytest.mark.timeout(1800)
 def test_twenty_runs_end_whole(tmp_path):
     kept = tmp_path / "results.jsonl"
-    asked = [sys.executable, "-m", "tests.chaos", "--runs", str(len(SEEDS)), "--seed", "0", "--results", kept]
-    ended = subprocess.run(asked, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    asked = [
+        sys.executable,
+        "-m",
+        "tests.chaos",
+        "--runs",
+        str(len(SEEDS)),
+        "--seed",
+        "0",
+        "--results",
+        kept,
+    ]
+    ended = subprocess.run(
+        asked, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     print(ended.stdout)
     assert ended.returncode == 0
     lines = [json.loads(line) for line in kept.read_text("utf-8").splitlines()]

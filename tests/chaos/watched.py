@@ -1,4 +1,5 @@
-"""`distill …` as a process whose lines and commits are timed, so that a silence is seen and not guessed."""
+"""`distill …` as a process whose lines and commits are timed, so that a silence is seen and not
+guessed."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ _LOOK_SECONDS = 0.25
 
 
 class Watched:
-    """A running command. `commits` says how many there are; a new one is progress, as a line of output is."""
+    """A running command. `commits` says how many there are; a new one is progress, as a line of
+    output is."""
 
     def __init__(self, commits: Callable[[], int], *arguments: object, **environment: str) -> None:
         self._commits = commits
@@ -27,7 +29,9 @@ class Watched:
         """By us: it cannot say anything."""
         self._lines: list[str] = []
         self.process = start(*arguments, PYTHONUNBUFFERED="1", **environment)
-        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._read, self._look)]
+        self._threads = [
+            threading.Thread(target=each, daemon=True) for each in (self._read, self._look)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -49,7 +53,9 @@ class Watched:
             if self.process.poll() is not None:
                 return is_so()
             if time.monotonic() > until:
-                raise TimeoutError(f"{what} did not come in {LIMIT_SECONDS} s: {self.output[-2000:]}")
+                raise TimeoutError(
+                    f"{what} did not come in {LIMIT_SECONDS} s: {self.output[-2000:]}"
+                )
             time.sleep(0.02)
         return True
 
@@ -75,7 +81,9 @@ class Watched:
             self.process.wait(limit_seconds)
         except subprocess.TimeoutExpired:
             self.kill_everything()
-            raise TimeoutError(f"it did not end in {limit_seconds} s: {self.output[-2000:]}") from None
+            raise TimeoutError(
+                f"it did not end in {limit_seconds} s: {self.output[-2000:]}"
+            ) from None
         self._moved.append(time.monotonic())
         self._threads[0].join(5)  # a zombie may hold the pipe open
         return Ended(self.process.returncode, self.output)

@@ -18,7 +18,9 @@ _HELP = "from typer.testing import CliRunner; from distill.cli.commands import a
 
 @pytest.mark.parametrize("statement", ["import distill", _HELP])
 def test_import_and_help_load_nothing_heavy(statement):
-    ended = subprocess.run([sys.executable, "-c", _LOADED.format(statement)], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", _LOADED.format(statement)], capture_output=True, text=True
+    )
     assert ended.returncode == 0, ended.stderr
 
 

@@ -1,4 +1,5 @@
-"""What is wrong with a job is said before any work: exit code 2, the file, the key, the value, the way out, and no traceback."""
+"""What is wrong with a job is said before any work: exit code 2, the file, the key, the value, the
+way out, and no traceback."""
 
 from __future__ import annotations
 
@@ -40,8 +41,16 @@ def job(tmp_path):
             'made_by = "no.py:test"',
             "pools.test.made_by = 'no.py:test': there is no file",
         ),
-        ('made_by = "digits_pools.py:test"', 'made_by = "digits_pools.py:tset"', "has no 'tset'; it has"),
-        ("temperature = 2 }", "temperature = 3 }", "declare 3.0 in labels.large.encoding.temperatures"),
+        (
+            'made_by = "digits_pools.py:test"',
+            'made_by = "digits_pools.py:tset"',
+            "has no 'tset'; it has",
+        ),
+        (
+            "temperature = 2 }",
+            "temperature = 3 }",
+            "declare 3.0 in labels.large.encoding.temperatures",
+        ),
         (
             "[students.combined]",
             '[students.combined]\nheads = { main = { classes = ["0", "1"] } }',
@@ -52,7 +61,11 @@ def job(tmp_path):
             "shape = [1, 8, 9]",
             "fit.large.model.shape = [1, 8, 9]: a row of pools.labelled has 64 numbers",
         ),
-        ('path = "{root}/pools/test"', 'path = "{root}/pools/labelled/"', "its files lie in pools.labelled too"),
+        (
+            'path = "{root}/pools/test"',
+            'path = "{root}/pools/labelled/"',
+            "its files lie in pools.labelled too",
+        ),
     ],
 )
 def test_a_wrong_job_is_refused_before_any_work(job, old, new, said):
@@ -72,6 +85,10 @@ def test_a_missing_job_file_says_how_to_begin(tmp_path):
 
 @pytest.mark.ray
 def test_gpus_that_the_machine_does_not_have_are_refused_at_once(job):
-    ended = distill("fit", job('on = "labelled"\ntraining = {', 'on = "labelled"\ntraining = { gpus = 1,'), "large")
+    ended = distill(
+        "fit",
+        job('on = "labelled"\ntraining = {', 'on = "labelled"\ntraining = { gpus = 1,'),
+        "large",
+    )
     assert ended.code == 2
     assert "training needs 1 GPU on one node, but the largest node has 0" in ended.output

@@ -1,4 +1,5 @@
-"""The same job on a cluster: two raylets from cluster/local.yaml, one training rank each, everything kept on S3."""
+"""The same job on a cluster: two raylets from cluster/local.yaml, one training rank each,
+everything kept on S3."""
 
 from __future__ import annotations
 
@@ -20,14 +21,22 @@ JOB = REPOSITORY / "jobs" / "digits.toml"
 @pytest.mark.slow
 def test_main_job_runs_unchanged_but_for_its_root_on_two_raylets_and_s3(s3_root, s3_server):
     with two_raylets(**s3_server) as raylets:
-        ended = distill("run", JOB, "--root", s3_root, "--ray", raylets.address, **raylets.environment)
+        ended = distill(
+            "run", JOB, "--root", s3_root, "--ray", raylets.address, **raylets.environment
+        )
     assert ended.code == 0, ended.output
     assert f"joining the Ray at {raylets.address}" in ended.output
     assert re.search(rf"Report: {s3_root}/reports/digits/\w+/report.html", ended.output)
     job = load_job(JOB, root=s3_root)
-    assert not [problem for name in job.labels for each in verify_labels(job, name) for problem in each.problems]
+    assert not [
+        problem
+        for name in job.labels
+        for each in verify_labels(job, name)
+        for problem in each.problems
+    ]
     kept = {
-        entry.key.rsplit("/", 1)[1] for entry in open_storage(s3_root).folder("students", "combined").list_objects()
+        entry.key.rsplit("/", 1)[1]
+        for entry in open_storage(s3_root).folder("students", "combined").list_objects()
     }
     assert "done.json" in kept
     assert any(name.startswith("step_") for name in kept)

@@ -10,7 +10,11 @@ from distill.storage.base import ObjectMissingError
 
 @pytest.mark.parametrize(
     "error",
-    [MissingExtraError("skops", "sklearn", "a labeler"), ObjectMissingError("s3://b/k"), LabelerError("it raised")],
+    [
+        MissingExtraError("skops", "sklearn", "a labeler"),
+        ObjectMissingError("s3://b/k"),
+        LabelerError("it raised"),
+    ],
 )
 def test_an_error_that_travels_from_a_worker_arrives_as_another(error):
     arrived = pickle.loads(pickle.dumps(error))

@@ -18,8 +18,12 @@ for number in range(5):
 
 
 def run(asked):
-    environment = {name: value for name, value in os.environ.items() if name != "DISTILL_FAILPOINT"} | asked
-    return subprocess.Popen([sys.executable, "-c", ARRIVALS], env=environment, stdout=subprocess.PIPE, text=True)
+    environment = {
+        name: value for name, value in os.environ.items() if name != "DISTILL_FAILPOINT"
+    } | asked
+    return subprocess.Popen(
+        [sys.executable, "-c", ARRIVALS], env=environment, stdout=subprocess.PIPE, text=True
+    )
 
 
 def test_the_third_arrival_stops_and_says_who_waits(tmp_path):

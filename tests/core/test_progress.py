@@ -27,7 +27,9 @@ def shown(monkeypatch):
         def end(self, bar):
             told.append(("end", type(bar)))
 
-    monkeypatch.setattr(progress, "_display", progress._display)  # put back afterwards what show_on replaces
+    monkeypatch.setattr(
+        progress, "_display", progress._display
+    )  # put back afterwards what show_on replaces
     progress.show_on(Display())
     return told
 
@@ -46,7 +48,10 @@ def test_a_display_hears_of_the_end_although_the_work_failed(shown):
 
 def test_without_a_display_a_line_says_how_far_the_work_is(monkeypatch, caplog):
     monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", 0.0)
-    with caplog.at_level(logging.INFO, "distill.core.progress"), progress.track("labels.large", 2000, "rows") as bar:
+    with (
+        caplog.at_level(logging.INFO, "distill.core.progress"),
+        progress.track("labels.large", 2000, "rows") as bar,
+    ):
         bar.advance(500, "2 actors")
         bar.waits("a GPU")
     first, second = caplog.messages
@@ -57,13 +62,19 @@ def test_without_a_display_a_line_says_how_far_the_work_is(monkeypatch, caplog):
 
 def test_a_wait_without_any_progress_is_no_division_by_zero(monkeypatch, caplog):
     monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", 0.0)
-    with caplog.at_level(logging.INFO, "distill.core.progress"), progress.track("labels.large", 0) as bar:
+    with (
+        caplog.at_level(logging.INFO, "distill.core.progress"),
+        progress.track("labels.large", 0) as bar,
+    ):
         bar.advance(0)
     assert caplog.messages[0].startswith("labels.large: 0 of 0 rows")
 
 
 def test_a_line_is_not_said_for_every_row(caplog):
-    with caplog.at_level(logging.INFO, "distill.core.progress"), progress.track("labels.large", 1000) as bar:
+    with (
+        caplog.at_level(logging.INFO, "distill.core.progress"),
+        progress.track("labels.large", 1000) as bar,
+    ):
         for _ in range(1000):
             bar.advance(1)
     assert caplog.messages == []

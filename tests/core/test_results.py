@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from distill.core.results import Evaluation, LabelSetResult, MethodResult, shown_value, verdict, what_terms_add
+from distill.core.results import (
+    Evaluation,
+    LabelSetResult,
+    MethodResult,
+    shown_value,
+    verdict,
+    what_terms_add,
+)
 
 
 def method(
@@ -67,7 +74,10 @@ def test_a_stored_evaluation_reads_back_otherwise():
 def test_another_student_is_called_the_best():
     said = verdict(
         evaluation(
-            TEACHER, method("worse", accuracy=0.81), method("better", accuracy=0.93), method("worst", accuracy=0.5)
+            TEACHER,
+            method("worse", accuracy=0.81),
+            method("better", accuracy=0.93),
+            method("worst", accuracy=0.5),
         )
     )
     assert said.startswith("better is the best student by ")
@@ -76,7 +86,9 @@ def test_another_student_is_called_the_best():
 
 
 def test_the_largest_error_is_called_the_best():
-    said = verdict(evaluation(method("far", mse=2.0, r2=0.1), method("near", mse=0.125, r2=0.9), kind="value"))
+    said = verdict(
+        evaluation(method("far", mse=2.0, r2=0.1), method("near", mse=0.125, r2=0.9), kind="value")
+    )
     assert said.startswith("near is the best student by ")
     assert "0.125, against 2 for far." in said
     assert "%" not in said
@@ -84,7 +96,8 @@ def test_the_largest_error_is_called_the_best():
 
 def test_seeds_of_one_student_compete_with_each_other():
     seeds = [
-        method(f"small[seed={seed}]", group="small", accuracy=value) for seed, value in enumerate((0.8, 0.9, 0.95))
+        method(f"small[seed={seed}]", group="small", accuracy=value)
+        for seed, value in enumerate((0.8, 0.9, 0.95))
     ]
     other = method("lucky", accuracy=0.89)
     mine = evaluation(*seeds, other)
@@ -98,8 +111,12 @@ def test_seeds_of_one_student_compete_with_each_other():
 
 
 def test_unseen_classes_are_not_spoken_of():
-    one = method("distilled", accuracy=0.9, accuracy_seen=1.0, accuracy_unseen=0.0, harmonic_mean=0.0)
-    two = method("combined", accuracy=0.8, accuracy_seen=0.9, accuracy_unseen=0.6, harmonic_mean=0.72)
+    one = method(
+        "distilled", accuracy=0.9, accuracy_seen=1.0, accuracy_unseen=0.0, harmonic_mean=0.0
+    )
+    two = method(
+        "combined", accuracy=0.8, accuracy_seen=0.9, accuracy_unseen=0.6, harmonic_mean=0.72
+    )
     said = verdict(evaluation(one, two))
     assert said.startswith("distilled is the best student")
     assert "combined leads with a harmonic mean of 72.0% (90.0% seen, 60.0% unseen)" in said
@@ -114,12 +131,16 @@ def test_unseen_classes_are_not_spoken_of():
     ],
 )
 def test_a_student_larger_than_its_teacher_has_a_nonsensical_share_of_it(parameters, said):
-    whole = verdict(evaluation(TEACHER, method("small", accuracy=0.9, parameters=parameters, milliseconds=0.5)))
+    whole = verdict(
+        evaluation(TEACHER, method("small", accuracy=0.9, parameters=parameters, milliseconds=0.5))
+    )
     assert said in whole
     assert "answers 6× as fast" in whole
 
 
-@pytest.mark.parametrize("teacher", [None, method("large", "teacher", parameters=None, accuracy=0.9)])
+@pytest.mark.parametrize(
+    "teacher", [None, method("large", "teacher", parameters=None, accuracy=0.9)]
+)
 def test_a_teacher_without_a_size_is_compared_by_it(teacher):
     some = [teacher] if teacher else []
     assert "parameters" not in verdict(evaluation(*some, method("small", accuracy=0.9)))
@@ -139,7 +160,10 @@ def test_a_share_is_shown_as_a_number_or_a_number_as_a_share():
 
 
 def test_a_measure_that_nobody_has_is_shown():
-    assert evaluation(method("one", nll=0.1), method("two", accuracy=0.5)).shown == ["accuracy", "nll"]
+    assert evaluation(method("one", nll=0.1), method("two", accuracy=0.5)).shown == [
+        "accuracy",
+        "nll",
+    ]
 
 
 def over_seeds(name, terms, values, measure="accuracy", seeds=range(9)):
@@ -156,7 +180,8 @@ def test_a_term_that_adds_nothing_clear_is_said_to_help():
     others = over_seeds("others", ("mse", "kl", "cosine", "l1"), (0.9, 0.9, 0.9))
     clear, doubtful = what_terms_add(evaluation(TEACHER, *without, *helps, *unclear, *others))
     assert (
-        clear == "kl, added to without as helps: +2.0 ± 1.0 points of accuracy over all rows, better in 3 of 3 seeds."
+        clear
+        == "kl, added to without as helps: +2.0 ± 1.0 points of accuracy over all rows, better in 3 of 3 seeds."
     )
     assert doubtful.startswith("cosine, added to without as unclear: +1.0 ± 1.7 points ")
     assert doubtful.endswith("better in 2 of 3 seeds: no clear difference.")
@@ -166,13 +191,18 @@ def test_a_term_that_raises_the_error_is_said_to_help():
     without = over_seeds("without", ("a",), (1.0, 1.0, 1.0), "mse")
     worse = over_seeds("worse", ("a", "a"), (1.5, 1.5, 1.5), "mse")
     (said,) = what_terms_add(evaluation(*without, *worse, kind="value"))
-    assert said == "a, added to without as worse: +0.5 ± 0 of mean squared error, better in 0 of 3 seeds."
+    assert (
+        said
+        == "a, added to without as worse: +0.5 ± 0 of mean squared error, better in 0 of 3 seeds."
+    )
 
 
 def test_too_few_or_other_seeds_are_compared():
     without = over_seeds("without", ("a",), (0.5, 0.6, 0.7))
     assert not what_terms_add(evaluation(*without, *over_seeds("few", ("a", "b"), (0.9, 0.9))))
-    assert not what_terms_add(evaluation(*without, *over_seeds("moved", ("a", "b"), (0.9, 0.9, 0.9), seeds=(2, 3, 4))))
+    assert not what_terms_add(
+        evaluation(*without, *over_seeds("moved", ("a", "b"), (0.9, 0.9, 0.9), seeds=(2, 3, 4)))
+    )
     assert not what_terms_add(evaluation(method("one", terms=("a",), accuracy=0.5), *without))
     swept = [
         replace(each, changes={**each.changes, "training.epochs": 2})

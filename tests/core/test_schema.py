@@ -26,7 +26,9 @@ PLAIN = st.recursive(
     | st.integers(-(2**60), 2**60)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 BODIES = st.dictionaries(st.text(max_size=6), PLAIN, max_size=4)
@@ -82,7 +84,16 @@ def test_a_truncated_json_object_is_an_error_at_every_length():
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"null", b"[]", b"3", b'{"body": {}}', b"\xff\xfe", b'{"format": 1, "digest": "", "body": 1e999}']
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"3",
+        b'{"body": {}}',
+        b"\xff\xfe",
+        b'{"format": 1, "digest": "", "body": 1e999}',
+    ],
 )
 def test_what_is_no_control_object_is_told_as_damaged(content):
     with pytest.raises(StorageError, match=r"s3://b/commit\.json is damaged"):
@@ -107,7 +118,9 @@ def test_a_flipped_bit_in_a_note_is_another_note():
 
 def test_another_version_of_arrow_is_named_and_not_called_damaged():
     table = pa.ipc.open_file(table_bytes(TABLE)).read_all()
-    old = table.replace_schema_metadata({b"distill.digest": table.schema.metadata[b"distill.digest"]})
+    old = table.replace_schema_metadata(
+        {b"distill.digest": table.schema.metadata[b"distill.digest"]}
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, old.schema) as writer:
         writer.write_table(old)
@@ -163,7 +176,10 @@ def test_a_table_without_a_digest_is_not_believed():
 def test_the_digest_is_the_one_that_is_in_the_stores():
     """A change of this value makes every stored object unreadable."""
     assert canonical({"b": [1, 2.5, None], "a": "ä"}) == '{"a":"ä","b":[1,2.5,null]}'.encode()
-    assert digest({"b": [1, 2.5, None], "a": "ä"}) == "324d0f98e8e7b390bd24bc556eff388b74bd640e9df12c341becba7b8658c628"
+    assert (
+        digest({"b": [1, 2.5, None], "a": "ä"})
+        == "324d0f98e8e7b390bd24bc556eff388b74bd640e9df12c341becba7b8658c628"
+    )
 
 
 @given(st.dictionaries(st.text(max_size=4), st.integers(), min_size=2, max_size=6), st.randoms())

@@ -23,7 +23,9 @@ def test_a_users_file_does_not_take_the_name_of_an_importable_module(tmp_path):
 
 
 def test_a_name_that_the_file_lacks_is_told_with_those_it_has(tmp_path):
-    with pytest.raises(JobError, match=r"labels\.x\.labeler: .*code\.py has no 'Labeler'; it has \['fail'\]"):
+    with pytest.raises(
+        JobError, match=r"labels\.x\.labeler: .*code\.py has no 'Labeler'; it has \['fail'\]"
+    ):
         PythonFile(str(tmp_path / "code.py"), CODE).load("Labeler", "labels.x.labeler")
 
 
@@ -31,7 +33,9 @@ def test_a_name_that_the_file_lacks_is_told_with_those_it_has(tmp_path):
     "code", ["def broken(:\n", "import a_library_that_is_not_there\n", "raise ValueError('mine')\n"]
 )
 def test_a_file_that_cannot_be_loaded_is_told_with_its_key_and_line(tmp_path, code):
-    with pytest.raises(JobError, match=r"labels\.x\.labeler: .*code\.py raises when it is loaded") as told:
+    with pytest.raises(
+        JobError, match=r"labels\.x\.labeler: .*code\.py raises when it is loaded"
+    ) as told:
         PythonFile(str(tmp_path / "code.py"), code).load("Labeler", "labels.x.labeler")
     assert code.strip() in str(told.value)
 

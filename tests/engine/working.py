@@ -75,7 +75,10 @@ def streaming(told, device, stream):
             if number == told["fatal"] and not mark.exists():
                 mark.write_text(str(pid))
                 os.kill(os.getpid(), signal.SIGKILL)
-        return {"sum": sum(n for n, _ in said), "elsewhere": os.getpid() not in {pid for _, pid in said}}
+        return {
+            "sum": sum(n for n, _ in said),
+            "elsewhere": os.getpid() not in {pid for _, pid in said},
+        }
 
     return work
 

@@ -18,7 +18,9 @@ def test_a_right_job_loads_with_its_defaults_filled_in(tmp_path):
     assert job.root_uri == str(tmp_path / "runs")
     assert job.pool_uri("unlabelled") == str(tmp_path / "pool")
     assert job.pools["test"].features == job.pools["unlabelled"].features
-    assert job.students["combined"].on == ("unlabelled",), "the judged pool must not be learned from"
+    assert job.students["combined"].on == ("unlabelled",), (
+        "the judged pool must not be learned from"
+    )
     assert job.students["combined"].seed == job.fit["large"].seed == 0
     assert job.labels["large"].encoding.temperatures == (1.0, 4.0)
     assert job.text == (tmp_path / "job.toml").read_text()
@@ -31,19 +33,31 @@ def test_another_root_replaces_the_files_own(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("fragment_rows = 500", "fragment_row = 500", ["fragment_row: unknown key", "'fragment_rows'"]),
+        (
+            "fragment_rows = 500",
+            "fragment_row = 500",
+            ["fragment_row: unknown key", "'fragment_rows'"],
+        ),
         (
             "[pools.labelled]\n",
             "[pools.labelled]\n    privat = []\n",
             ["pools.labelled.privat: unknown key", "'private'"],
         ),
-        ("hidden = [16]", "hidden = [16], droput = 0.1", ["fit.large.model.droput: unknown key", "'dropout'"]),
+        (
+            "hidden = [16]",
+            "hidden = [16], droput = 0.1",
+            ["fit.large.model.droput: unknown key", "'dropout'"],
+        ),
         (
             "temperature = 4 }",
             "temprature = 4 }",
             ["students.combined.terms.0.loss.temprature: unknown key", "'temperature'"],
         ),
-        ("[evaluate]\n", "[evaluate]\n    zzz = 1\n", ["evaluate.zzz: unknown key", "distill schema"]),
+        (
+            "[evaluate]\n",
+            "[evaluate]\n    zzz = 1\n",
+            ["evaluate.zzz: unknown key", "distill schema"],
+        ),
     ],
 )
 def test_an_unknown_key_is_named_by_path_with_the_nearest_known(tmp_path, old, new, said):
@@ -52,7 +66,10 @@ def test_an_unknown_key_is_named_by_path_with_the_nearest_known(tmp_path, old, n
 
 def test_a_key_of_another_table_is_not_offered_as_itself(tmp_path):
     said = refused(
-        tmp_path, "weight = 0.5", "weight = 0.5\n    hidden = [3]", "students.combined.terms.1.hidden: unknown key"
+        tmp_path,
+        "weight = 0.5",
+        "weight = 0.5\n    hidden = [3]",
+        "students.combined.terms.1.hidden: unknown key",
     )
     assert "Did you mean 'hidden'" not in said
 
@@ -108,16 +125,32 @@ def test_a_wrong_key_of_a_nested_table_has_no_hint(tmp_path, old, new, said):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("fragment_rows = 500", 'fragment_rows = "500"', ["fragment_rows = '500': Input should be a valid integer"]),
-        ("fragment_rows = 500", "fragment_rows = 63", ["fragment_rows = 63", "greater than or equal to 64"]),
+        (
+            "fragment_rows = 500",
+            'fragment_rows = "500"',
+            ["fragment_rows = '500': Input should be a valid integer"],
+        ),
+        (
+            "fragment_rows = 500",
+            "fragment_rows = 63",
+            ["fragment_rows = 63", "greater than or equal to 64"],
+        ),
         ("hidden = [16]", "hidden = [16, 0]", ["fit.large.model.hidden.1 = 0"]),
         ("hidden = [16]", "hidden = []", ["fit.large.model.hidden = []"]),
         ("weight = 0.5", "weight = -0.5", ["students.combined.terms.1.weight = -0.5"]),
         ("weight = 0.5", "weight = nan", ["students.combined.terms.1.weight"]),
         ("weight = 0.5", "weight = inf", ["students.combined.terms.1.weight"]),
-        ("temperature = 4 }", "temperature = 0 }", ["students.combined.terms.0.loss.temperature = 0"]),
+        (
+            "temperature = 4 }",
+            "temperature = 0 }",
+            ["students.combined.terms.0.loss.temperature = 0"],
+        ),
         ('kind = "mlp"', 'kind = "mpl"', ["fit.large.model", "mlp"]),
-        ('learns = "labels.large"', 'learns = "large"', ["students.combined.terms.0.learns = 'large'", "labels.NAME"]),
+        (
+            'learns = "labels.large"',
+            'learns = "large"',
+            ["students.combined.terms.0.learns = 'large'", "labels.NAME"],
+        ),
         ('on = "labelled"', "", ["fit.large.on: missing"]),
         ("[pools.labelled]", '[pools."my pool"]', ["pools.my pool"]),
         ('target = "digit"\n', "", ["pools.labelled", "has classes but no target"]),
@@ -125,7 +158,10 @@ def test_a_wrong_key_of_a_nested_table_has_no_hint(tmp_path, old, new, said):
         (
             'model = { kind = "linear" }',
             'model = { kind = "linear" }\n    heads = { main = { classes = ["a", "b", "a"] } }',
-            ["students.combined.heads.main", "classes must be distinct and at least one; twice: ['a']"],
+            [
+                "students.combined.heads.main",
+                "classes must be distinct and at least one; twice: ['a']",
+            ],
         ),
         ('over = ["unlabelled", "test"]', "over = []", ["labels.large.over = []"]),
         (
@@ -133,7 +169,11 @@ def test_a_wrong_key_of_a_nested_table_has_no_hint(tmp_path, old, new, said):
             "[labels.large]\n    compute = { min = 3, max = 2 }\n",
             ["labels.large.compute", "min = 3 is more than max = 2"],
         ),
-        ('private = ["email"]', 'private = ["pixels"]', ["pools.unlabelled", "private columns ['pixels']"]),
+        (
+            'private = ["email"]',
+            'private = ["pixels"]',
+            ["pools.unlabelled", "private columns ['pixels']"],
+        ),
     ],
 )
 def test_a_wrong_value_is_named_by_path_and_value(tmp_path, old, new, said):
@@ -141,8 +181,20 @@ def test_a_wrong_value_is_named_by_path_and_value(tmp_path, old, new, said):
 
 
 def test_all_wrong_values_are_told_at_once(tmp_path):
-    refused(tmp_path, "fragment_rows = 500", 'fragment_rows = 1\n    seed = "x"', "fragment_rows = 1", "seed = 'x'")
-    refused(tmp_path, "fragment_rows = 500", "seed = 9223372036854775808", "seed = 9223372036854775808", "less than")
+    refused(
+        tmp_path,
+        "fragment_rows = 500",
+        'fragment_rows = 1\n    seed = "x"',
+        "fragment_rows = 1",
+        "seed = 'x'",
+    )
+    refused(
+        tmp_path,
+        "fragment_rows = 500",
+        "seed = 9223372036854775808",
+        "seed = 9223372036854775808",
+        "less than",
+    )
 
 
 @pytest.mark.parametrize(
@@ -166,7 +218,9 @@ def test_a_missing_job_file_is_told_with_what_writes_one(tmp_path):
         load_job(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("content", [b"root = ", b"[pools\n", b"\x89PNG\r\n\x1a\n\xff", 'root = "ä"'.encode("latin-1")])
+@pytest.mark.parametrize(
+    "content", [b"root = ", b"[pools\n", b"\x89PNG\r\n\x1a\n\xff", 'root = "ä"'.encode("latin-1")]
+)
 def test_what_is_not_toml_is_told_without_a_traceback(tmp_path, content):
     (tmp_path / "job.toml").write_bytes(content)
     with pytest.raises(JobError, match=r"job\.toml: not TOML"):
@@ -181,12 +235,24 @@ def test_classes_come_from_a_file_in_its_order(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "No such file"), (b"", "0 names"), (b"a\nb\na\n", "3 names, 2 distinct"), (b"\xff\xfe", "UTF-8")],
+    [
+        (None, "No such file"),
+        (b"", "0 names"),
+        (b"a\nb\na\n", "3 names, 2 distinct"),
+        (b"\xff\xfe", "UTF-8"),
+    ],
 )
 def test_a_file_of_classes_that_is_wrong_is_named_with_its_key(tmp_path, content, said):
     if content is not None:
         (tmp_path / "classes.txt").write_bytes(content)
-    refused(tmp_path, '["a", "b", "c", "d"]', '"classes.txt"', "pools.labelled.classes = ", "classes.txt", said)
+    refused(
+        tmp_path,
+        '["a", "b", "c", "d"]',
+        '"classes.txt"',
+        "pools.labelled.classes = ",
+        "classes.txt",
+        said,
+    )
 
 
 def test_a_job_cannot_be_changed_after_it_was_checked(tmp_path):

@@ -13,12 +13,15 @@ def variants(folder, sweep):
 
 def test_a_student_without_a_sweep_is_its_own_only_variant(tmp_path):
     job = tiny_job(tmp_path, JOB)
-    assert [(variant.name, variant.spec) for variant in job.variants] == [("combined", job.students["combined"])]
+    assert [(variant.name, variant.spec) for variant in job.variants] == [
+        ("combined", job.students["combined"])
+    ]
 
 
 def test_a_grid_is_the_product_of_its_lists(tmp_path):
     made = variants(
-        tmp_path, '[sweep.s]\n    student = "combined"\n    "terms.1.weight" = [0, 0.3]\n    seed = [1, 2, 3]'
+        tmp_path,
+        '[sweep.s]\n    student = "combined"\n    "terms.1.weight" = [0, 0.3]\n    seed = [1, 2, 3]',
     )
     assert [(variant.spec.terms[1].weight, variant.spec.seed) for variant in made] == [
         (w, s) for w in (0.0, 0.3) for s in (1, 2, 3)
@@ -42,7 +45,9 @@ def test_a_sweep_over_label_sets_sees_the_rows_of_the_first_alone(tmp_path):
     other = '[labels.other]\n    labeler = { kind = "fitted", fit = "large" }\n    over = ["unlabelled", "more", "test"]\n    '
     more = '[pools.more]\n    path = "more/"\n    '
     sweep = '[sweep.s]\n    student = "combined"\n    "terms.0.learns" = ["labels.large", "labels.other"]\n    '
-    made = tiny_job(tmp_path, JOB.replace("[evaluate]", more + other + sweep + "[evaluate]")).variants
+    made = tiny_job(
+        tmp_path, JOB.replace("[evaluate]", more + other + sweep + "[evaluate]")
+    ).variants
     assert [variant.spec.on for variant in made] == [("unlabelled",), ("unlabelled", "more")]
 
 
@@ -51,7 +56,8 @@ def test_a_sweep_over_the_models_width_changes_the_model(tmp_path):
     made = tiny_job(
         tmp_path,
         job.replace(
-            "[evaluate]", '[sweep.s]\n    student = "combined"\n    "model.hidden.0" = [16, 32]\n    [evaluate]'
+            "[evaluate]",
+            '[sweep.s]\n    student = "combined"\n    "model.hidden.0" = [16, 32]\n    [evaluate]',
         ),
     ).variants
     assert [variant.spec.model.hidden for variant in made] == [(16, 4), (32, 4)]
@@ -62,7 +68,9 @@ def test_a_trial_is_refused_by_the_name_that_is_printed_of_it(tmp_path):
     job = tiny_job(tmp_path, JOB.replace("[evaluate]", sweep))
     for variant in job.variants:
         assert job.chosen_variants([variant.name]) == [variant]
-    assert job.chosen_variants(["combined", job.variants[1].name]) == list(job.variants), "each once"
+    assert job.chosen_variants(["combined", job.variants[1].name]) == list(job.variants), (
+        "each once"
+    )
     with pytest.raises(
         JobError,
         match=r"no student 'combined\[seed=1\]'.*combined; of a sweep also .* 'combined\[terms\.1\.weight=0\.0,seed=1\]'",
@@ -87,11 +95,19 @@ def test_a_job_without_a_sweep_is_hinted_at_trials(tmp_path):
             '"training.checkpoint_epochs" = [1, 2]',
             ["sweep.s.training.checkpoint_epochs", "all of them would be one student"],
         ),
-        ('"training.workers.0" = [1, 2]', ["sweep.s.training.workers.0", "all of them would be one student"]),
+        (
+            '"training.workers.0" = [1, 2]',
+            ["sweep.s.training.workers.0", "all of them would be one student"],
+        ),
         ('"terms.1.weight" = 0.3', ["sweep.s", "not a list of values"]),
         ('"terms.1.weight" = []', ["sweep.s", "not a list of values"]),
         ("", ["sweep.s", "sweeps nothing"]),
     ],
 )
 def test_a_path_or_value_that_does_not_fit_the_student_is_named(tmp_path, line, said):
-    refused(tmp_path, "[evaluate]", f'[sweep.s]\n    student = "combined"\n    {line}\n    [evaluate]', *said)
+    refused(
+        tmp_path,
+        "[evaluate]",
+        f'[sweep.s]\n    student = "combined"\n    {line}\n    [evaluate]',
+        *said,
+    )

@@ -1,4 +1,5 @@
-"""The main job, end to end, and what a person does with it afterwards. The tests follow each other on one root."""
+"""The main job, end to end, and what a person does with it afterwards. The tests follow each other
+on one root."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ def test_main_job_ends_with_the_table_and_names_its_report(main_job):
 
 def test_ray_says_nothing_of_its_own(main_job):
     noise = re.findall(
-        r"(?im)^.*(?:raylet|gcs|deprecat|warning|\(pid=|ray\.data|UserWarning|core_worker).*$", main_job.ended.output
+        r"(?im)^.*(?:raylet|gcs|deprecat|warning|\(pid=|ray\.data|UserWarning|core_worker).*$",
+        main_job.ended.output,
     )
     assert not noise
 
@@ -60,7 +62,11 @@ def test_combined_student_knows_digits_that_its_teacher_never_saw(evaluation):
 
 def test_students_are_at_most_a_tenth_of_the_teacher(evaluation):
     teacher = next(method.parameters for method in evaluation.methods if method.role == "teacher")
-    assert all(method.parameters <= teacher / 10 for method in evaluation.methods if method.role == "student")
+    assert all(
+        method.parameters <= teacher / 10
+        for method in evaluation.methods
+        if method.role == "student"
+    )
 
 
 def test_second_run_starts_no_ray_and_does_nothing(main_job):

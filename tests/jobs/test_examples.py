@@ -47,7 +47,13 @@ def test_lambda_is_swept_over_two_networks_without_labelling_again(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(main_job):
-    ended = distill("run", REPOSITORY / "jobs" / "digits_study.toml", "--root", main_job.root, limit_seconds=1500)
+    ended = distill(
+        "run",
+        REPOSITORY / "jobs" / "digits_study.toml",
+        "--root",
+        main_job.root,
+        limit_seconds=1500,
+    )
     assert ended.code == 0, ended.output
     assert "labelled now" not in ended.output
     assert "fit.large: 35,784 parameters, done before" in ended.output
@@ -57,11 +63,20 @@ def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(main_job):
     assert len(groups["combined[terms.1.weight=0.3]"].methods) == 5
     assert groups["combined"].mean("accuracy") > groups["labels_only"].mean("accuracy") + 0.05
     assert groups["combined"].spread("accuracy") is not None
-    assert "cross entropy to labels.zero_shot, added to labels_only as without_teacher: +" in ended.output
+    assert (
+        "cross entropy to labels.zero_shot, added to labels_only as without_teacher: +"
+        in ended.output
+    )
 
 
 def test_the_study_has_drifted_from_the_main_job_and_would_label_again():
-    main, study = (load_job(REPOSITORY / "jobs" / f"{name}.toml") for name in ("digits", "digits_study"))
-    assert (study.root_uri, study.fragment_rows, study.seed) == (main.root_uri, main.fragment_rows, main.seed)
+    main, study = (
+        load_job(REPOSITORY / "jobs" / f"{name}.toml") for name in ("digits", "digits_study")
+    )
+    assert (study.root_uri, study.fragment_rows, study.seed) == (
+        main.root_uri,
+        main.fragment_rows,
+        main.seed,
+    )
     assert (study.pools, study.fit, study.labels) == (main.pools, main.fit, main.labels)
     assert all(study.students[name] == student for name, student in main.students.items())

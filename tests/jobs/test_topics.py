@@ -1,4 +1,5 @@
-"""The text job: a teacher that has not seen two topics, a zero-shot labeler by descriptions, and students of both."""
+"""The text job: a teacher that has not seen two topics, a zero-shot labeler by descriptions, and
+students of both."""
 
 from __future__ import annotations
 

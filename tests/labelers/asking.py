@@ -24,7 +24,9 @@ def answers(labeler, features, width):
     """The labeler's answers, and that neither order nor company of the rows decides them."""
     together = ask(labeler, features, width).outputs
     backwards = ask(labeler, features[::-1].copy(), width).outputs[::-1]
-    alone = np.concatenate([ask(labeler, features[row : row + 1], width).outputs for row in range(len(features))])
+    alone = np.concatenate(
+        [ask(labeler, features[row : row + 1], width).outputs for row in range(len(features))]
+    )
     np.testing.assert_allclose(backwards, together, atol=1e-4)
     np.testing.assert_allclose(alone, together, atol=1e-4)
     return together

@@ -20,15 +20,21 @@ HEADS = {"main": Outputs("logits", ("a", "b")), "size": Outputs("value")}
 
 def test_a_recipe_builds_the_labeler_of_another_form(tmp_path):
     x = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
-    source = PythonFile("mine.py", "class Mine:\n    def label(self, features):\n        return features * 2\n")
-    np.testing.assert_array_equal(build_labeler(Recipe(form="custom", source=source, name="Mine")).label(x), x * 2)
+    source = PythonFile(
+        "mine.py", "class Mine:\n    def label(self, features):\n        return features * 2\n"
+    )
+    np.testing.assert_array_equal(
+        build_labeler(Recipe(form="custom", source=source, name="Mine")).label(x), x * 2
+    )
 
     record, _ = keep_network(tmp_path / "network", HEADS, 4)
     network = build_labeler(Recipe(form="network", folder=str(tmp_path / "network"), record=record))
     assert isinstance(network, NetworkLabeler)
     assert network.label(x).shape == (5, 2)
 
-    eszsl = build_labeler(Recipe(form="eszsl", folder=str(tmp_path / "eszsl"), record=keep_eszsl(tmp_path / "eszsl")))
+    eszsl = build_labeler(
+        Recipe(form="eszsl", folder=str(tmp_path / "eszsl"), record=keep_eszsl(tmp_path / "eszsl"))
+    )
     assert isinstance(eszsl, EszslLabeler)
     np.testing.assert_allclose(eszsl.label(x), x @ np.ones((4, 2)) + 1 + [0, -3], atol=1e-5)
 
@@ -53,4 +59,6 @@ def keep_eszsl(folder):
 
 def test_a_class_that_the_users_file_lacks_fails_far_away():
     with pytest.raises(JobError, match=r"mine\.py has no 'Labeler'; it has \['Mine'\]"):
-        build_labeler(Recipe(form="custom", source=PythonFile("mine.py", "class Mine: ..."), name="Labeler"))
+        build_labeler(
+            Recipe(form="custom", source=PythonFile("mine.py", "class Mine: ..."), name="Labeler")
+        )

@@ -29,7 +29,9 @@ def rows_of(temperature, classes=5, rows=4_000):
 
 
 def plainly(loss):
-    return float(np.exp(minimize_scalar(lambda log: loss(np.exp(log)), bounds=(-3, 3), method="bounded").x))
+    return float(
+        np.exp(minimize_scalar(lambda log: loss(np.exp(log)), bounds=(-3, 3), method="bounded").x)
+    )
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 3.0])
@@ -39,7 +41,9 @@ def test_another_temperature_is_found_than_the_likeliest(temperature):
     due = plainly(lambda t: -log_softmax(logits / t, axis=1)[np.arange(len(truth)), truth].mean())
     assert best_temperature(nll) == pytest.approx(due, rel=0.005)
     assert due == pytest.approx(temperature, rel=0.1)
-    assert nll[UNCHANGED] == pytest.approx(-log_softmax(logits, axis=1)[np.arange(len(truth)), truth].sum(), rel=1e-6)
+    assert nll[UNCHANGED] == pytest.approx(
+        -log_softmax(logits, axis=1)[np.arange(len(truth)), truth].sum(), rel=1e-6
+    )
 
 
 def test_independent_outputs_are_taken_for_classes():
@@ -56,7 +60,8 @@ def test_independent_outputs_are_taken_for_classes():
 def test_sums_of_parts_are_not_the_sum_of_all():
     logits, truth = rows_of(2.0)
     parts = sum(
-        nll_over_grid(logits[start : start + 1_000], truth[start : start + 1_000]) for start in range(0, 4_000, 1_000)
+        nll_over_grid(logits[start : start + 1_000], truth[start : start + 1_000])
+        for start in range(0, 4_000, 1_000)
     )
     np.testing.assert_allclose(parts, nll_over_grid(logits, truth))
 
@@ -89,7 +94,11 @@ def test_the_second_to_calibrate_overwrites_the_first(tmp_path):
     folder = open_storage(str(tmp_path))
     assert read_calibration(folder) is None
     first = keep_calibration(folder, Calibration(2.0, 10, 0.5, 0.4))
-    assert keep_calibration(folder, Calibration(3.0, 10, 0.5, 0.4)) == first == read_calibration(folder)
+    assert (
+        keep_calibration(folder, Calibration(3.0, 10, 0.5, 0.4))
+        == first
+        == read_calibration(folder)
+    )
     (tmp_path / "done.json").write_text("{}", "utf-8")
     with pytest.raises(StorageError, match="is damaged"):
         read_calibration(folder)

@@ -77,7 +77,10 @@ def softmax(z):
 
 
 def mixed(distributions):
-    return [sum(w * p[c] for w, p in zip(SHARES, distributions, strict=True)) for c in range(len(distributions[0]))]
+    return [
+        sum(w * p[c] for w, p in zip(SHARES, distributions, strict=True))
+        for c in range(len(distributions[0]))
+    ]
 
 
 def test_the_mean_of_probabilities_or_their_divergence_differs_from_a_plain_loop():
@@ -86,7 +89,9 @@ def test_the_mean_of_probabilities_or_their_divergence_differs_from_a_plain_loop
         distributions = [softmax(z) for z in said.tolist()]
         mean = mixed(distributions)
         np.testing.assert_allclose(np.exp(outputs[row].astype(float)), mean, rtol=1e-5)
-        due = entropy(mean) - sum(w * entropy(p) for w, p in zip(SHARES, distributions, strict=True))
+        due = entropy(mean) - sum(
+            w * entropy(p) for w, p in zip(SHARES, distributions, strict=True)
+        )
         assert disagreement[row] == pytest.approx(due, rel=1e-5, abs=1e-7)
     assert (disagreement > 0.01).any()
 
@@ -107,7 +112,9 @@ def test_independent_outputs_are_mixed_as_if_they_excluded_each_other():
 
 def test_values_are_mixed_by_other_weights():
     outputs, disagreement = ask(ensemble(Outputs("value"), places=(None,) * 3), FEATURES, 3)
-    said = np.stack([4 * FEATURES @ np.random.default_rng(seed).normal(size=(4, 3)) for seed in range(3)])
+    said = np.stack(
+        [4 * FEATURES @ np.random.default_rng(seed).normal(size=(4, 3)) for seed in range(3)]
+    )
     mean = np.tensordot(SHARES, said, 1)
     np.testing.assert_allclose(outputs, mean, rtol=1e-5, atol=1e-5)
     spread = np.tensordot(SHARES, (said - mean) ** 2, 1).mean(axis=1) ** 0.5
@@ -126,11 +133,19 @@ def test_members_that_say_the_same_disagree(exclusive):
 
 
 def test_certain_members_that_contradict_each_other_disagree_by_another_number_than_log_2():
-    text = TEXT + "\nclass Sure:\n    def label(self, features): return np.array([[1e4, -1e4, 0]] * len(features))\n"
+    text = (
+        TEXT
+        + "\nclass Sure:\n    def label(self, features): return np.array([[1e4, -1e4, 0]] * len(features))\n"
+    )
     file = PythonFile("sure.py", text)
-    members = tuple(Member("Sure", Recipe(form="custom", source=file, name="Sure"), 0.5, p) for p in (None, (1, 0, 2)))
+    members = tuple(
+        Member("Sure", Recipe(form="custom", source=file, name="Sure"), 0.5, p)
+        for p in (None, (1, 0, 2))
+    )
     outputs, disagreement = ask(
-        build_labeler(Recipe(form="ensemble", members=members, outputs=Outputs("logits", CLASSES), width=3)),
+        build_labeler(
+            Recipe(form="ensemble", members=members, outputs=Outputs("logits", CLASSES), width=3)
+        ),
         FEATURES,
         3,
     )
@@ -154,14 +169,24 @@ def test_company_or_order_decides_an_answer():
 
 def test_a_member_that_writes_into_its_rows_changes_what_another_sees():
     plain = ask(ensemble(Outputs("logits", CLASSES)), FEATURES.copy(), 3)
-    erasing = ask(ensemble(Outputs("logits", CLASSES), names=("Eraser", "One", "Two")), FEATURES.copy(), 3)
+    erasing = ask(
+        ensemble(Outputs("logits", CLASSES), names=("Eraser", "One", "Two")), FEATURES.copy(), 3
+    )
     np.testing.assert_array_equal(erasing.outputs, plain.outputs)
     np.testing.assert_array_equal(erasing.disagreement, plain.disagreement)
 
 
 def test_an_answer_of_another_shape_does_not_say_whose_it_is():
-    with pytest.raises(ValueError, match=r"member 1 \(Narrow\): label\(\) answered with shape \(9, 1\)"):
-        ask(ensemble(Outputs("logits", CLASSES), names=("Zero", "Narrow", "Two"), places=(None,) * 3), FEATURES, 3)
+    with pytest.raises(
+        ValueError, match=r"member 1 \(Narrow\): label\(\) answered with shape \(9, 1\)"
+    ):
+        ask(
+            ensemble(
+                Outputs("logits", CLASSES), names=("Zero", "Narrow", "Two"), places=(None,) * 3
+            ),
+            FEATURES,
+            3,
+        )
 
 
 def test_a_block_of_rows_is_another_ensemble_than_all_of_them(monkeypatch):

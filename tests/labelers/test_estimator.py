@@ -27,7 +27,8 @@ def labeler(tmp_path, estimator, **more):
     file = tmp_path / "model.skops"
     skops.io.dump(estimator, file)
     return EstimatorLabeler(
-        Sklearn.model_validate_json(json.dumps({"kind": "sklearn", "model": "m", **more})), Runtime(file)
+        Sklearn.model_validate_json(json.dumps({"kind": "sklearn", "model": "m", **more})),
+        Runtime(file),
     )
 
 
@@ -39,7 +40,9 @@ def test_a_classifiers_probabilities_are_not_what_its_logits_say(tmp_path):
 
 def test_a_probability_of_nothing_is_no_label(tmp_path):
     estimator = DecisionTreeClassifier().fit(X, KIND)
-    made = answers(labeler(tmp_path, estimator, classes=NAMES, trusted=["sklearn.tree._tree.Tree"]), X, 3)
+    made = answers(
+        labeler(tmp_path, estimator, classes=NAMES, trusted=["sklearn.tree._tree.Tree"]), X, 3
+    )
     assert np.isfinite(made).all()
     np.testing.assert_allclose(np.exp(log_softmax(made)), estimator.predict_proba(X), atol=1e-6)
 
@@ -68,10 +71,13 @@ def test_a_classifier_without_probabilities_is_not_told_so(tmp_path):
 def test_a_file_runs_code_that_nobody_trusts(tmp_path):
     estimator = make_pipeline(FunctionTransformer(twice), LogisticRegression()).fit(X, KIND)
     with pytest.raises(
-        LabelerError, match=r"types that skops does not know: \['tests\.labelers\.test_estimator\.twice'\]"
+        LabelerError,
+        match=r"types that skops does not know: \['tests\.labelers\.test_estimator\.twice'\]",
     ):
         labeler(tmp_path, estimator, classes=NAMES)
-    trusted = labeler(tmp_path, estimator, classes=NAMES, trusted=["tests.labelers.test_estimator.twice"])
+    trusted = labeler(
+        tmp_path, estimator, classes=NAMES, trusted=["tests.labelers.test_estimator.twice"]
+    )
     np.testing.assert_allclose(np.exp(trusted.label(X)), estimator.predict_proba(X), atol=1e-6)
 
 

@@ -38,7 +38,8 @@ def drawn(rows, classes, seed, noise=0.3):
 
 
 def described():
-    """All on-off combinations of three attributes, and how many are on: unseen classes are new combinations."""
+    """All on-off combinations of three attributes, and how many are on: unseen classes are new
+    combinations."""
     corners = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
     return np.hstack([corners, 1 - corners])
 
@@ -56,7 +57,10 @@ class Fitted:
 def fitted(x, target, ends=(), spec=SPEC, attributes=None, seen=SEEN):
     fit = EszslFit(spec, described() if attributes is None else attributes, seen)
     row = np.arange(len(x))
-    parts = [fit.partial(x[a:b], target[a:b], row[a:b]) for a, b in itertools.pairwise([0, *ends, len(x)])]
+    parts = [
+        fit.partial(x[a:b], target[a:b], row[a:b])
+        for a, b in itertools.pairwise([0, *ends, len(x)])
+    ]
     kept = reduce(fit.merge, parts)
     choice = fit.choice(kept)
     constants = choice.best([score for split in choice.splits for score in choice.score(split)])
@@ -85,7 +89,9 @@ def test_the_fit_solves_another_equation_than_the_paper(rows):
     chosen = fit.constants
     v = direct(x, target, np.arange(len(SEEN)), chosen.feature_ridge, chosen.attribute_ridge)
     x1 = np.hstack([x.astype(np.float64), np.ones((ROWS, 1))])
-    due = chosen.scale * (x1 @ v @ described().T - chosen.calibration * np.isin(np.arange(CLASSES), SEEN))
+    due = chosen.scale * (
+        x1 @ v @ described().T - chosen.calibration * np.isin(np.arange(CLASSES), SEEN)
+    )
     weight, bias = fit.weights["weight"].astype(np.float64), fit.weights["bias"].astype(np.float64)
     np.testing.assert_allclose(x1 @ weight + bias, due, rtol=1e-6, atol=1e-6 * np.abs(due).max())
     labeler = EszslLabeler(fit.weights["weight"], fit.weights["bias"])
@@ -96,7 +102,9 @@ def test_the_fit_solves_another_equation_than_the_paper(rows):
 def test_the_cut_into_chunks_changes_what_is_fitted(rows, seed):
     x, target = rows
     whole = fitted(x, target)
-    ends = sorted(np.random.default_rng(seed).choice(np.arange(1, ROWS), 5 + 20 * seed, replace=False))
+    ends = sorted(
+        np.random.default_rng(seed).choice(np.arange(1, ROWS), 5 + 20 * seed, replace=False)
+    )
     cut = fitted(x, target, ends)
     assert cut.constants == whole.constants  # to the last bit: the sample is the same
     for name, values in whole.weights.items():
@@ -104,9 +112,14 @@ def test_the_cut_into_chunks_changes_what_is_fitted(rows, seed):
 
 
 def likeliest(x, target, fold, group_of):
-    """The constants and their mean loss by the rule as it is written down, every row standing for itself."""
+    """The constants and their mean loss by the rule as it is written down, every row standing for
+    itself."""
     x1 = np.hstack([x, np.ones((len(x), 1))])
-    grid = list(itertools.product(SPEC.feature_ridges, SPEC.attribute_ridges, SPEC.calibrations, SPEC.scales))
+    grid = list(
+        itertools.product(
+            SPEC.feature_ridges, SPEC.attribute_ridges, SPEC.calibrations, SPEC.scales
+        )
+    )
     losses = np.zeros(len(grid))
     sides = 0
     for pair in itertools.combinations(range(len(SEEN)), 2):
@@ -118,7 +131,9 @@ def likeliest(x, target, fold, group_of):
             train, test = (fold != part) & np.isin(target, kept), fold == part
             for number, (gamma, ridge, calibration, scale) in enumerate(grid):
                 v = direct(x[train], target[train], kept, gamma, ridge)
-                logits = x1[test] @ v @ described()[SEEN].T - calibration * np.isin(np.arange(len(SEEN)), kept)
+                logits = x1[test] @ v @ described()[SEEN].T - calibration * np.isin(
+                    np.arange(len(SEEN)), kept
+                )
                 log_p = scale * logits - np.log(np.exp(scale * logits).sum(axis=1, keepdims=True))
                 nll = -log_p[np.arange(test.sum()), target[test]]
                 unseen = np.isin(target[test], held)
@@ -126,7 +141,9 @@ def likeliest(x, target, fold, group_of):
             count += [(~unseen).sum(), unseen.sum()]
         losses += (wrong / count).sum(axis=1)
         sides += 2
-    return Constants(*grid[losses.argmin()], held_out_nll=pytest.approx(losses.min() / sides, rel=1e-6))
+    return Constants(
+        *grid[losses.argmin()], held_out_nll=pytest.approx(losses.min() / sides, rel=1e-6)
+    )
 
 
 def test_constants_are_chosen_by_another_rule_than_held_out_likelihood(rows):
@@ -142,7 +159,9 @@ def test_rows_that_lie_class_after_class_in_turn_are_fitted_otherwise():
     x, target = drawn(1000, every, seed=4)
     each = [np.flatnonzero(target == number)[:100] for number in every]
     as_drawn, in_turn = np.sort(np.concatenate(each)), np.stack(each, axis=1).ravel()
-    first, second = (fitted(x[rows], target[rows], seen=every).constants for rows in (as_drawn, in_turn))
+    first, second = (
+        fitted(x[rows], target[rows], seen=every).constants for rows in (as_drawn, in_turn)
+    )
     assert second.held_out_nll == pytest.approx(first.held_out_nll, rel=0.1)
 
 
@@ -157,11 +176,18 @@ def test_a_sampled_row_of_a_frequent_class_counts_as_little_as_one_of_a_rare_cla
     assert np.bincount(kept.target).tolist() == [20] * len(SEEN)
     standing = np.repeat(np.arange(len(kept)), times[kept.target])
     due = likeliest(
-        x[kept.row[standing]], target[kept.row[standing]], fit.choice.fold_of[standing], fit.choice.group_of
+        x[kept.row[standing]],
+        target[kept.row[standing]],
+        fit.choice.fold_of[standing],
+        fit.choice.group_of,
     )
     assert fit.constants == due
-    v = direct(x, target, np.arange(len(SEEN)), fit.constants.feature_ridge, fit.constants.attribute_ridge)
-    np.testing.assert_allclose(fit.weights["weight"], fit.constants.scale * v @ described().T, rtol=1e-5, atol=1e-5)
+    v = direct(
+        x, target, np.arange(len(SEEN)), fit.constants.feature_ridge, fit.constants.attribute_ridge
+    )
+    np.testing.assert_allclose(
+        fit.weights["weight"], fit.constants.scale * v @ described().T, rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_class_without_any_label_is_never_said(rows):
@@ -178,11 +204,20 @@ def test_more_classes_than_groups_overlook_a_class():
     classes = 40
     attributes = np.random.default_rng(0).normal(size=(classes, 8))
     target = np.random.default_rng(1).permutation(np.arange(800) % classes)
-    x = (attributes[target] + 0.2 * np.random.default_rng(2).normal(size=(800, 8))).astype(np.float32)
+    x = (attributes[target] + 0.2 * np.random.default_rng(2).normal(size=(800, 8))).astype(
+        np.float32
+    )
     spec = SPEC.model_copy(update={"scales": (8.0,)})
     fit = fitted(x, target, spec=spec, attributes=attributes, seen=np.arange(classes))
     assert sorted(set(fit.choice.group_of)) == list(range(16))
-    v = direct(x, target, np.arange(classes), fit.constants.feature_ridge, fit.constants.attribute_ridge, attributes)
+    v = direct(
+        x,
+        target,
+        np.arange(classes),
+        fit.constants.feature_ridge,
+        fit.constants.attribute_ridge,
+        attributes,
+    )
     np.testing.assert_allclose(fit.weights["weight"], 8.0 * v @ attributes.T, rtol=1e-5, atol=1e-5)
 
 
@@ -192,10 +227,16 @@ def test_what_travels_of_a_task_grows_with_groups_and_folds():
     fit = EszslFit(SPEC, draw.normal(size=(classes, 8)), np.arange(classes))
     target = np.arange(rows) % classes
     first, second = (
-        fit.partial(draw.normal(size=(rows, width)).astype(np.float32), target, np.arange(rows) + begin)
+        fit.partial(
+            draw.normal(size=(rows, width)).astype(np.float32), target, np.arange(rows) + begin
+        )
         for begin in (0, rows)
     )
-    gram, sums, sampled = 8 * (width + 1) ** 2, 8 * classes * (width + 1), (4 * width + 16) * 2 * rows
+    gram, sums, sampled = (
+        8 * (width + 1) ** 2,
+        8 * classes * (width + 1),
+        (4 * width + 16) * 2 * rows,
+    )
     assert fit.merge(first, second).nbytes <= gram + sums + sampled
     assert len(pickle.dumps(fit.merge(first, second))) <= gram + sums + sampled + 10_000
 

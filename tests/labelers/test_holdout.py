@@ -35,7 +35,9 @@ def holdout(classes, width, rows=0, spec=SPEC):
         (5, 9, 10),
     ],
 )
-def test_wide_rows_or_many_classes_cost_as_many_splits_as_few_or_some_group_is_never_held_out(classes, width, pairs):
+def test_wide_rows_or_many_classes_cost_as_many_splits_as_few_or_some_group_is_never_held_out(
+    classes, width, pairs
+):
     splits = holdout(classes, width).splits
     assert len(splits) == len(set(splits)) == FOLDS * pairs
     times = Counter(group for split in splits for group in split.pair)
@@ -59,7 +61,12 @@ def test_a_split_sees_rows_that_it_is_judged_on():
     apart = plain.fold_of == split.fold
     features = plain.sample.features.copy()
     features[held & ~apart] = 1e6
-    other = Holdout(SPEC, plain.attributes, Sample(features, plain.sample.target, plain.sample.row), plain.weights)
+    other = Holdout(
+        SPEC,
+        plain.attributes,
+        Sample(features, plain.sample.target, plain.sample.row),
+        plain.weights,
+    )
     np.testing.assert_array_equal(other.score(split)[0].loss, plain.score(split)[0].loss)
     features[~held & ~apart] *= 2
     assert (other.score(split)[0].loss != plain.score(split)[0].loss).all()

@@ -26,7 +26,9 @@ def test_another_head_answers_or_another_network(tmp_path):
     record, network = keep_network(tmp_path, HEADS, 4)
     due = {name: values.detach().numpy() for name, values in network(torch.from_numpy(X)).items()}
     np.testing.assert_array_equal(NetworkLabeler.load(str(tmp_path), record).label(X), due["main"])
-    np.testing.assert_array_equal(NetworkLabeler.load(str(tmp_path), record, head="size").label(X), due["size"])
+    np.testing.assert_array_equal(
+        NetworkLabeler.load(str(tmp_path), record, head="size").label(X), due["size"]
+    )
 
 
 def test_a_student_of_text_sees_other_ngrams_than_it_was_taught(tmp_path):
@@ -40,7 +42,8 @@ def test_a_student_of_text_sees_other_ngrams_than_it_was_taught(tmp_path):
         ask(labeler, X, 3)
     layer = LayerLabeler(str(tmp_path), record, "trunk", Runtime(Path()), 5)
     np.testing.assert_allclose(
-        ask(layer, texts, 5).outputs, network.trunk(torch.from_numpy(ngram_places(texts, bag))).detach()
+        ask(layer, texts, 5).outputs,
+        network.trunk(torch.from_numpy(ngram_places(texts, bag))).detach(),
     )
 
 

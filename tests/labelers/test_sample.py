@@ -17,7 +17,8 @@ def _small(monkeypatch):
 
 @pytest.fixture(scope="module")
 def rows():
-    """Features that tell the row, classes of very different sizes (the last has 4 rows), and numbers beyond 2³²."""
+    """Features that tell the row, classes of very different sizes (the last has 4 rows), and
+    numbers beyond 2³²."""
     draw = np.random.default_rng(0)
     target = draw.choice(CLASSES - 1, ROWS, p=[0.6, 0.3, 0.08, 0.02])
     target[draw.choice(ROWS, 4, replace=False)] = CLASSES - 1
@@ -27,7 +28,8 @@ def rows():
 
 def same(first, second):
     return all(
-        np.array_equal(getattr(first, name), getattr(second, name)) and getattr(first, name).dtype == dtype
+        np.array_equal(getattr(first, name), getattr(second, name))
+        and getattr(first, name).dtype == dtype
         for name, dtype in (("features", np.float32), ("target", np.int64), ("row", np.int64))
     )
 
@@ -37,7 +39,10 @@ def test_cuts_or_the_order_of_merging_change_the_sample(rows, cut):
     draw, sampler = np.random.default_rng(cut), RowSampler(CLASSES, SEED)
     whole = sampler.take(*rows)
     ends = np.sort(draw.choice(np.arange(1, ROWS), 2 + 20 * cut, replace=False))
-    parts = [sampler.take(*part) for part in zip(*(np.split(values, ends) for values in rows), strict=True)]
+    parts = [
+        sampler.take(*part)
+        for part in zip(*(np.split(values, ends) for values in rows), strict=True)
+    ]
     while len(parts) > 1:
         first, second = sorted(draw.choice(len(parts), 2, replace=False))
         parts.append(sampler.merge(parts.pop(second), parts.pop(first)))
@@ -49,7 +54,10 @@ def test_the_sample_is_another_than_the_smallest_hashes_of_each_class(rows):
     sampler = RowSampler(CLASSES, SEED)
     kept = sampler.take(*rows)
     hashes = sampler._hashes(row)
-    due = [mine[np.argsort(hashes[mine])][:20] for mine in (np.flatnonzero(target == each) for each in range(CLASSES))]
+    due = [
+        mine[np.argsort(hashes[mine])][:20]
+        for mine in (np.flatnonzero(target == each) for each in range(CLASSES))
+    ]
     assert [len(part) for part in due] == [20, 20, 20, min(20, int((target == 3).sum())), 4]
     assert kept.row.tolist() == row[np.concatenate(due)].tolist()
     assert kept.features.tolist() == features[np.concatenate(due)].tolist()
@@ -76,7 +84,9 @@ def test_a_sample_grows_beyond_its_bound(classes):
     for number in range(10):
         row = np.arange(1000 * number, 1000 * (number + 1))
         part = sampler.take(
-            np.zeros((1000, 2), np.float32), np.random.default_rng(number).integers(classes, size=1000), row
+            np.zeros((1000, 2), np.float32),
+            np.random.default_rng(number).integers(classes, size=1000),
+            row,
         )
         total = part if total is None else sampler.merge(total, part)
         assert len(total) <= 100
@@ -93,7 +103,10 @@ def test_wide_rows_are_kept_beyond_the_bytes_that_are_allowed(monkeypatch):
 @pytest.mark.parametrize("cut", range(4))
 def test_more_classes_than_rows_in_the_bound_make_the_sample_depend_on_cuts(cut):
     draw, sampler, row = np.random.default_rng(cut), RowSampler(300, SEED), np.arange(900)
-    target, features = np.random.default_rng(9).permutation(row % 300), np.arange(900, dtype=np.float32)[:, None]
+    target, features = (
+        np.random.default_rng(9).permutation(row % 300),
+        np.arange(900, dtype=np.float32)[:, None],
+    )
     whole = sampler.take(features, target, row)
     halves = draw.permutation(900) < 450
     parts = [sampler.take(features[some], target[some], row[some]) for some in (halves, ~halves)]

@@ -28,13 +28,20 @@ def the_library(folder):
 
 
 def similarity(folder, **more):
-    told = {"kind": "similarity", "model": "m", "classes": CLASSES, "descriptions": DESCRIBED, **more}
+    told = {
+        "kind": "similarity",
+        "model": "m",
+        "classes": CLASSES,
+        "descriptions": DESCRIBED,
+        **more,
+    }
     return SimilarityLabeler(Similarity.model_validate_json(json.dumps(told)), Runtime(folder))
 
 
 def embedding(folder, **more):
     return EmbeddingLabeler(
-        Embedding.model_validate_json(json.dumps({"kind": "embedding", "model": "m", **more})), Runtime(folder)
+        Embedding.model_validate_json(json.dumps({"kind": "embedding", "model": "m", **more})),
+        Runtime(folder),
     )
 
 
@@ -49,7 +56,8 @@ def test_similarity_differs_from_the_librarys(model):
 def test_a_class_is_another_than_the_mean_of_its_templates(model):
     library, templates = the_library(model), ["this text is about {}", "{}"]
     units = [
-        library.encode([t.replace("{}", each) for each in DESCRIBED], normalize_embeddings=True) for t in templates
+        library.encode([t.replace("{}", each) for each in DESCRIBED], normalize_embeddings=True)
+        for t in templates
     ]
     mean = (units[0] + units[1]) / 2
     due = library.similarity(library.encode(TEXTS), mean).numpy()
@@ -60,14 +68,18 @@ def test_a_class_is_another_than_the_mean_of_its_templates(model):
 def test_embeddings_differ_from_the_librarys(model):
     library = the_library(model)
     np.testing.assert_allclose(
-        answers(embedding(model, width=16), as_features(TEXTS), 16), library.encode(TEXTS), atol=1e-5
+        answers(embedding(model, width=16), as_features(TEXTS), 16),
+        library.encode(TEXTS),
+        atol=1e-5,
     )
     scaled = answers(embedding(model, width=16, normalize=True), as_features(TEXTS), 16)
     np.testing.assert_allclose(scaled, library.encode(TEXTS, normalize_embeddings=True), atol=1e-5)
 
 
 def test_a_wrong_width_is_found_out_after_a_day(model):
-    with pytest.raises(LabelerError, match=r"width = 8, but the model answers 16 numbers a row\. Write width = 16"):
+    with pytest.raises(
+        LabelerError, match=r"width = 8, but the model answers 16 numbers a row\. Write width = 16"
+    ):
         embedding(model, width=8)
 
 

@@ -18,7 +18,9 @@ LABELS = ["good", "bad", "neither"]
 
 
 def spec(**more):
-    return SequenceClassifier.model_validate_json(json.dumps({"kind": "sequence_classifier", "model": "m", **more}))
+    return SequenceClassifier.model_validate_json(
+        json.dumps({"kind": "sequence_classifier", "model": "m", **more})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,10 @@ def by_the_library(folder, texts):
     )
     with torch.inference_mode():
         return np.concatenate(
-            [network(**tokenizer(text, return_tensors="pt", truncation=True)).logits.numpy() for text in texts]
+            [
+                network(**tokenizer(text, return_tensors="pt", truncation=True)).logits.numpy()
+                for text in texts
+            ]
         )
 
 
@@ -44,7 +49,9 @@ def test_answers_differ_from_the_librarys_or_stand_beside_other_texts(model, mon
     labeler = SequenceClassifierLabeler(spec(classes=LABELS), Runtime(model))
     made = answers(labeler, as_features(TEXTS), 3)
     np.testing.assert_allclose(made, by_the_library(model, TEXTS), atol=1e-5)
-    assert np.ptp(made, axis=0).min() > 0.05, "a model that says the same of each text shows nothing"
+    assert np.ptp(made, axis=0).min() > 0.05, (
+        "a model that says the same of each text shows nothing"
+    )
 
 
 def test_a_text_longer_than_the_model_raises_or_is_cut_elsewhere(model):
@@ -60,7 +67,9 @@ def test_a_text_longer_than_the_model_raises_or_is_cut_elsewhere(model):
 
 
 def test_classes_in_another_order_label_silently(model):
-    with pytest.raises(LabelerError, match=r"the same in another order: \['good', 'bad', 'neither'\]"):
+    with pytest.raises(
+        LabelerError, match=r"the same in another order: \['good', 'bad', 'neither'\]"
+    ):
         SequenceClassifierLabeler(spec(classes=["bad", "good", "neither"]), Runtime(model))
     with pytest.raises(LabelerError, match=r"width = 1, but the model answers 3 numbers"):
         SequenceClassifierLabeler(spec(), Runtime(model))
@@ -69,12 +78,16 @@ def test_classes_in_another_order_label_silently(model):
 def test_a_regression_answers_its_numbers(tmp_path):
     folder = save_classifier(tmp_path / "regression", ["score"], problem_type="regression")
     labeler = SequenceClassifierLabeler(spec(width=1), Runtime(folder))
-    np.testing.assert_allclose(answers(labeler, as_features(TEXTS), 1), by_the_library(folder, TEXTS), atol=1e-5)
+    np.testing.assert_allclose(
+        answers(labeler, as_features(TEXTS), 1), by_the_library(folder, TEXTS), atol=1e-5
+    )
 
 
 def test_half_precision_is_ignored_or_leaks_into_the_answer(model):
     whole = SequenceClassifierLabeler(spec(classes=LABELS), Runtime(model)).model
-    half = SequenceClassifierLabeler(spec(classes=LABELS), Runtime(model, precision="bfloat16")).model
+    half = SequenceClassifierLabeler(
+        spec(classes=LABELS), Runtime(model, precision="bfloat16")
+    ).model
     first, second = (each.logits(each.tokens(TEXTS)) for each in (whole, half))
     assert second.dtype == np.float32
     assert not np.array_equal(first, second)

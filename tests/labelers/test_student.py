@@ -28,7 +28,9 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 def kept(tmp_path):
     """A folder with an untrained two-headed network of one hidden layer, and the network."""
     plan = NetworkPlan(
-        4, Mlp(kind="mlp", hidden=(5,)), {name: HeadPlan(len(o.classes) or 1) for name, o in HEADS.items()}
+        4,
+        Mlp(kind="mlp", hidden=(5,)),
+        {name: HeadPlan(len(o.classes) or 1) for name, o in HEADS.items()},
     )
     network = build_network(plan)
     weights = safetensors.torch.save(dict(network.state_dict()))
@@ -50,13 +52,17 @@ def kept(tmp_path):
 def labeler(folder, **more):
     spec = StudentLabeler.model_validate_json(json.dumps({"kind": "student", "model": "m", **more}))
     record = read_record(open_storage(str(folder)))
-    return student_labeler(spec, ModelFiles(str(folder), record.sha256 if record else ""), "cpu", "float32")
+    return student_labeler(
+        spec, ModelFiles(str(folder), record.sha256 if record else ""), "cpu", "float32"
+    )
 
 
 def test_a_students_head_teaches_something_else(kept):
     folder, network = kept
     due = {name: said.detach().numpy() for name, said in network(torch.from_numpy(X)).items()}
-    np.testing.assert_allclose(answers(labeler(folder, classes=["a", "b", "c"]), X, 3), due["main"], atol=1e-6)
+    np.testing.assert_allclose(
+        answers(labeler(folder, classes=["a", "b", "c"]), X, 3), due["main"], atol=1e-6
+    )
     np.testing.assert_allclose(answers(labeler(folder, head="size"), X, 1), due["size"], atol=1e-6)
 
 

@@ -31,7 +31,10 @@ def folder(tmp_path):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A committed fragment that tests only read: folder, commit, labels."""
-    folder, labels = open_storage(str(tmp_path_factory.mktemp("labels"))), some_labels(20, a_contract(), rejected=[3])
+    folder, labels = (
+        open_storage(str(tmp_path_factory.mktemp("labels"))),
+        some_labels(20, a_contract(), rejected=[3]),
+    )
     return folder, commit_labels(folder, CLAIM, labels, a_contract()), labels
 
 
@@ -54,7 +57,9 @@ def test_two_of_several_racing_attempts_believe_that_they_won(folder):
     winners = [labels for labels, _ in raced if columns_sha256(labels) == stored.columns_sha256]
     assert len(winners) == 1
     assert read.equals(winners[0])
-    assert len(folder.folder("data").list_objects()) == racers  # each attempt's own; nobody was overwritten
+    assert (
+        len(folder.folder("data").list_objects()) == racers
+    )  # each attempt's own; nobody was overwritten
 
 
 CLAIM_KEY = "commits/000000-000000.0.json"
@@ -65,7 +70,9 @@ def test_a_latecomer_replaces_what_was_committed_or_is_told_of_its_own_attempt(f
     first = commit_labels(folder, CLAIM, some_labels(20, contract, seed=1), contract)
     late = commit_labels(folder, CLAIM, some_labels(20, contract, seed=2), contract)
     assert late == first
-    assert read_labels(folder, late.data, late.xxh3, contract).equals(some_labels(20, contract, seed=1))
+    assert read_labels(folder, late.data, late.xxh3, contract).equals(
+        some_labels(20, contract, seed=1)
+    )
 
 
 def test_a_commit_says_something_else_than_what_was_written(written):
@@ -73,10 +80,20 @@ def test_a_commit_says_something_else_than_what_was_written(written):
     content = folder.read(commit.data)
     assert Commit.from_bytes(folder.read(commit.key), commit.key) == commit
     assert commit.key == CLAIM_KEY
-    assert (commit.shard, commit.shard_id, commit.start, commit.rows, commit.rejected) == (0, SHARD_ID, 0, 20, 1)
+    assert (commit.shard, commit.shard_id, commit.start, commit.rows, commit.rejected) == (
+        0,
+        SHARD_ID,
+        0,
+        20,
+        1,
+    )
     assert (commit.bytes, commit.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert commit.xxh3 == xxhash.xxh3_128_hexdigest(content)
-    assert (commit.label_set, commit.device, commit.versions) == (ORIGIN.label_set, ORIGIN.device, ORIGIN.versions)
+    assert (commit.label_set, commit.device, commit.versions) == (
+        ORIGIN.label_set,
+        ORIGIN.device,
+        ORIGIN.versions,
+    )
     assert read_labels(folder, commit.data, commit.xxh3, a_contract()).equals(labels)
 
 
@@ -131,18 +148,25 @@ def test_a_fragment_without_rejects_writes_an_empty_object(folder):
     assert folder.folder("rejects").list_objects() == []
 
 
-@given(st.sets(st.integers(1, 19), max_size=5), st.sets(st.integers(0, 19), max_size=4), st.booleans())
+@given(
+    st.sets(st.integers(1, 19), max_size=5), st.sets(st.integers(0, 19), max_size=4), st.booleans()
+)
 def test_the_digest_of_columns_depends_on_how_they_are_chunked(cuts, rejected, is_topk):
     labels = some_labels(20, a_topk_contract(4, 2) if is_topk else a_contract(), rejected=rejected)
     ends = [0, *sorted(cuts), 20]
-    parts = pa.concat_tables([labels.slice(start, stop - start) for start, stop in itertools.pairwise(ends)])
+    parts = pa.concat_tables(
+        [labels.slice(start, stop - start) for start, stop in itertools.pairwise(ends)]
+    )
     assert columns_sha256(parts) == columns_sha256(labels)
     assert columns_sha256(pa.concat_tables([labels, labels]).slice(20)) == columns_sha256(labels)
 
 
 def test_a_slice_has_the_digest_of_the_rows_before_it():
     labels = some_labels(20, a_contract(), rejected=[7])
-    alone = pa.table([pa.array(labels["logits"].to_pylist()[5:], labels.schema.field(0).type)], schema=labels.schema)
+    alone = pa.table(
+        [pa.array(labels["logits"].to_pylist()[5:], labels.schema.field(0).type)],
+        schema=labels.schema,
+    )
     filled = np.array([value is None for value in alone["logits"].to_pylist()])
     assert filled.tolist() == [False, False, True] + [False] * 12
     assert columns_sha256(labels.slice(5)) == columns_sha256(alone)
@@ -156,8 +180,14 @@ def test_other_labels_have_the_same_digest():
         some_labels(20, a_contract(), seed=1),
         labels.rename_columns(["value"]),
         labels.slice(0, 19),
-        pa.table([pa.array([packed[1], packed[0], *packed[2:]], labels.schema.field(0).type)], schema=labels.schema),
-        pa.table([pa.array([flipped(packed[0], 0), *packed[1:]], labels.schema.field(0).type)], schema=labels.schema),
+        pa.table(
+            [pa.array([packed[1], packed[0], *packed[2:]], labels.schema.field(0).type)],
+            schema=labels.schema,
+        ),
+        pa.table(
+            [pa.array([flipped(packed[0], 0), *packed[1:]], labels.schema.field(0).type)],
+            schema=labels.schema,
+        ),
     ]
     assert len({columns_sha256(each) for each in [labels, *others]}) == 1 + len(others)
 

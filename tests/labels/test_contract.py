@@ -117,7 +117,10 @@ def test_many_class_names_are_too_large_for_a_conditional_put(folder):
     [
         (lambda folder, key: folder.delete(key), "is gone, so nobody knows the classes"),
         (lambda folder, key: folder.put(key, folder.read(key)[:-9]), "is damaged"),
-        (lambda folder, key: folder.put(key, seal({"classes": ["a", "b"]})), "other class names than its name says"),
+        (
+            lambda folder, key: folder.put(key, seal({"classes": ["a", "b"]})),
+            "other class names than its name says",
+        ),
     ],
 )
 def test_lost_or_exchanged_class_names_give_other_classes(folder, damage, said):
@@ -146,7 +149,9 @@ def test_lost_or_exchanged_class_names_give_other_classes(folder, damage, said):
 def test_a_refusal_leaves_one_to_find_the_class_that_differs(now, said):
     with pytest.raises(ContractError) as refused:
         a_contract(now).require(a_contract(MANY), "teacher", 1)
-    assert f"classes: {said}" in str(refused.value) or f"classes: stored 'class number 5', {said}" in str(refused.value)
+    assert f"classes: {said}" in str(
+        refused.value
+    ) or f"classes: stored 'class number 5', {said}" in str(refused.value)
     assert "labels.teacher.version = 2" in str(refused.value)
     assert len(str(refused.value)) < 600
 
@@ -159,7 +164,10 @@ CHANGES = {
         "preprocessing: stored 'p', now 'q' (other features, or scaled otherwise)",
     ),
     "precision": ({"precision": "bfloat16"}, "precision: stored 'float32', now 'bfloat16'"),
-    "temperature": ({"temperatures": (1.0, 2.0)}, "temperatures: stored [1.0, 4.0], now [1.0, 2.0]"),
+    "temperature": (
+        {"temperatures": (1.0, 2.0)},
+        "temperatures: stored [1.0, 4.0], now [1.0, 2.0]",
+    ),
 }
 
 

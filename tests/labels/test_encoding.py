@@ -21,7 +21,9 @@ def logits(draw, most_classes=12):
     """(B, C) float32 with ties, and a mask of labelled rows."""
     rows, classes = draw(st.integers(1, 6)), draw(st.integers(1, most_classes))
     number = st.one_of(st.integers(-3, 3).map(float), st.floats(-60, 60, width=32))
-    outputs = draw(st.lists(st.lists(number, min_size=classes, max_size=classes), min_size=rows, max_size=rows))
+    outputs = draw(
+        st.lists(st.lists(number, min_size=classes, max_size=classes), min_size=rows, max_size=rows)
+    )
     labelled = draw(st.lists(st.booleans(), min_size=rows, max_size=rows))
     return np.array(outputs, np.float32), np.array(labelled)
 
@@ -32,10 +34,14 @@ def columns(soft):
 
 
 def plain_topk(row, k, temperature):
-    """One row slowly, in float64: index and log-probabilities of the k largest, ties by class number."""
+    """One row slowly, in float64: index and log-probabilities of the k largest, ties by class
+    number."""
     row = [float(value) for value in row]
     order = sorted(range(len(row)), key=lambda number: (-row[number], number))[:k]
-    normalizer = np.log(sum(np.exp((value - max(row)) / temperature) for value in row)) + max(row) / temperature
+    normalizer = (
+        np.log(sum(np.exp((value - max(row)) / temperature) for value in row))
+        + max(row) / temperature
+    )
     return order, [row[number] / temperature - normalizer for number in order]
 
 
@@ -43,12 +49,16 @@ def plain_topk(row, k, temperature):
 def test_what_is_stored_densely_reads_back_otherwise(drawn, dtype, is_value):
     outputs, labelled = drawn
     classes = tuple(map(str, range(outputs.shape[1])))
-    contract = a_value_contract(outputs.shape[1], dtype) if is_value else a_contract(classes, dtype=dtype)
+    contract = (
+        a_value_contract(outputs.shape[1], dtype) if is_value else a_contract(classes, dtype=dtype)
+    )
     table = encode(outputs, labelled, contract)
     read = decode(table, contract)
     assert table.schema == label_schema(contract)
     np.testing.assert_array_equal(read.labelled, labelled)
-    np.testing.assert_array_equal(read.outputs[labelled], outputs.astype(dtype).astype(np.float32)[labelled])
+    np.testing.assert_array_equal(
+        read.outputs[labelled], outputs.astype(dtype).astype(np.float32)[labelled]
+    )
 
 
 @given(logits(), st.booleans())
@@ -59,7 +69,10 @@ def test_disagreement_stands_beside_another_row(drawn, topk):
     contract = replace(plain, disagreement=True)
     table = encode(outputs, labelled, contract, apart)
     assert table.schema == label_schema(contract)
-    read, without = decode(table, contract, 1.0), decode(encode(outputs, labelled, plain), plain, 1.0)
+    read, without = (
+        decode(table, contract, 1.0),
+        decode(encode(outputs, labelled, plain), plain, 1.0),
+    )
     np.testing.assert_array_equal(read.disagreement[labelled], apart[labelled])
     np.testing.assert_array_equal(read.labelled, labelled)
     assert without.disagreement is None
@@ -81,7 +94,8 @@ def test_topk_differs_from_the_plain_computation(drawn, data, values):
             order, log_probs = plain_topk(outputs[row], k, temperature)
             assert read.index[row].tolist() == order
             below = outputs[row].max() - outputs[row][order]
-            # fp16 keeps 11 bits of how far a logit lies below the largest; a code half a step of 1/16, or of 1/32 of the distance;
+            # fp16 keeps 11 bits of how far a logit lies below the largest; a code half a step of
+            # 1/16, or of 1/32 of the distance;
             # the normaliser moves by no more than the largest error of a kept logit
             half = np.maximum(1 / 32, below / 64) if values == "uint8" else below * 2**-11
             allowed = (half + half.max()) / temperature * 1.001 + 2e-5
@@ -90,7 +104,8 @@ def test_topk_differs_from_the_plain_computation(drawn, data, values):
 
 @given(logits(), st.data(), st.sampled_from(["uint8", "float16"]), st.sampled_from([0.5, 1.0, 4.0]))
 def test_what_is_stored_is_no_distribution(drawn, data, values, temperature):
-    """The kept probabilities as they are read, and the others as the labeler said them, add up to 1."""
+    """The kept probabilities as they are read, and the others as the labeler said them, add up to
+    1."""
     outputs, labelled = drawn
     k = data.draw(st.integers(1, outputs.shape[1]))
     contract = a_topk_contract(outputs.shape[1], k, (temperature,), values=values)
@@ -98,7 +113,9 @@ def test_what_is_stored_is_no_distribution(drawn, data, values, temperature):
     for row in np.flatnonzero(labelled):
         kept = np.exp(read.log_probs[row].astype(np.float64))
         rest = np.delete(outputs[row].astype(np.float64), read.index[row])
-        normalizer = -read.log_probs[row, 0].astype(np.float64)  # the largest is stored as exactly 0
+        normalizer = -read.log_probs[row, 0].astype(
+            np.float64
+        )  # the largest is stored as exactly 0
         others = np.exp((rest - outputs[row].max()) / temperature - normalizer)
         assert kept.sum() + others.sum() == pytest.approx(1, abs=2e-5)
 
@@ -109,7 +126,9 @@ def test_a_code_is_not_the_nearest(below):
     read = -to_logits(to_gaps(sorted_below), 1.0).astype(np.float64)
     nearest = np.abs(sorted_below[0, :, None].astype(np.float64) - BELOW).min(axis=1)
     # float16 on the way moves a number by up to 2⁻¹¹ of it, and its nearest code by twice that
-    assert (np.abs(sorted_below[0] - read[0]) <= nearest + np.maximum(sorted_below[0], 2) * 2**-10).all()
+    assert (
+        np.abs(sorted_below[0] - read[0]) <= nearest + np.maximum(sorted_below[0], 2) * 2**-10
+    ).all()
 
 
 def test_codes_do_not_read_back_or_leave_the_table():
@@ -133,25 +152,37 @@ def test_the_largest_are_others_than_a_stable_sort_finds(drawn, data):
     np.testing.assert_array_equal(largest(outputs, k), expected)
 
 
-@pytest.mark.parametrize(("classes", "k"), [(1000, 1), (1000, 16), (1000, 100), (999, 16), (70_001, 8)])
+@pytest.mark.parametrize(
+    ("classes", "k"), [(1000, 1), (1000, 16), (1000, 100), (999, 16), (70_001, 8)]
+)
 @pytest.mark.parametrize("decimals", [0, 1, 6])
 def test_groups_hide_one_of_the_largest(classes, k, decimals):
-    outputs = np.random.default_rng(classes + k).normal(size=(20, classes)).round(decimals).astype(np.float32)
+    outputs = (
+        np.random.default_rng(classes + k)
+        .normal(size=(20, classes))
+        .round(decimals)
+        .astype(np.float32)
+    )
     outputs[3] = 0
-    np.testing.assert_array_equal(largest(outputs, k), np.argsort(-outputs, axis=1, kind="stable")[:, :k])
+    np.testing.assert_array_equal(
+        largest(outputs, k), np.argsort(-outputs, axis=1, kind="stable")[:, :k]
+    )
 
 
 @pytest.mark.parametrize("peak", [0.5, 8.0, 60.0])
 @pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
 def test_a_code_adds_more_to_the_divergence_than_is_promised(peak, temperature):
     draw = np.random.default_rng(0)
-    outputs = (draw.normal(size=(500, 1000)) * draw.uniform(0, peak, size=(500, 1))).astype(np.float32)
+    outputs = (draw.normal(size=(500, 1000)) * draw.uniform(0, peak, size=(500, 1))).astype(
+        np.float32
+    )
     contract = a_topk_contract(1000, 16, (temperature,))
     read = decode(encode(outputs, np.ones(500, bool), contract), contract, temperature)
     shifted = (outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True)) / temperature
     log_probs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     kept = np.take_along_axis(log_probs, read.index, axis=1)
-    # the other classes keep their logits, so all of them move with the normaliser: by what the largest class moved
+    # the other classes keep their logits, so all of them move with the normaliser: by what the
+    # largest class moved
     moved, rest = kept[:, 0] - read.log_probs[:, 0], 1 - np.exp(kept).sum(axis=1)
     added = (np.exp(kept) * (kept - read.log_probs)).sum(axis=1) + rest * moved
     assert added.min() > -1e-6
@@ -159,9 +190,13 @@ def test_a_code_adds_more_to_the_divergence_than_is_promised(peak, temperature):
 
 
 def test_blocks_change_what_is_stored():
-    outputs = np.random.default_rng(0).normal(size=(40, 60_000)).astype(np.float32)  # 17 rows a block
+    outputs = (
+        np.random.default_rng(0).normal(size=(40, 60_000)).astype(np.float32)
+    )  # 17 rows a block
     contract, ones = a_topk_contract(60_000, 5), np.ones(40, bool)
-    alone = pa.concat_tables([encode(outputs[row : row + 1], ones[:1], contract) for row in range(40)])
+    alone = pa.concat_tables(
+        [encode(outputs[row : row + 1], ones[:1], contract) for row in range(40)]
+    )
     assert encode(outputs, ones, contract).equals(alone.combine_chunks())
 
 
@@ -175,7 +210,8 @@ def test_a_labeler_that_writes_its_answer_anew_changes_what_was_encoded():
 
 
 @pytest.mark.parametrize(
-    "contract", [a_contract(), a_topk_contract(3, 2), a_topk_contract(1, 1), a_value_contract(3, "float16")]
+    "contract",
+    [a_contract(), a_topk_contract(3, 2), a_topk_contract(1, 1), a_value_contract(3, "float16")],
 )
 @pytest.mark.parametrize("rows", [0, 3])
 def test_a_batch_without_a_labelled_row_cannot_be_encoded(contract, rows):
@@ -235,7 +271,9 @@ def test_a_rejected_row_disturbs_its_neighbours(contract):
     assert all(each == [False, True, False, True, False] for each in nulls)
 
 
-@pytest.mark.parametrize(("classes", "width"), [(3, 1), (256, 1), (257, 2), (65_536, 2), (65_537, 3)])
+@pytest.mark.parametrize(
+    ("classes", "width"), [(3, 1), (256, 1), (257, 2), (65_536, 2), (65_537, 3)]
+)
 def test_a_class_number_overflows_its_index(classes, width):
     contract = a_topk_contract(classes, 2)
     outputs = np.zeros((2, classes), np.float32)

@@ -27,14 +27,22 @@ def keyed(rows, form, rejected=()):
     """Labels beside a column of text with nulls and one of integers, and their contract."""
     contract = in_format(a_topk_contract(300, 4), form, keys=("name", "id"))
     names = [None if row % 5 == 2 else "ä" * (row % 4) for row in range(rows)]
-    keys = pa.table({"id": pa.array(range(rows), pa.uint32()), "name": pa.array(names, pa.large_string())})
+    keys = pa.table(
+        {"id": pa.array(range(rows), pa.uint32()), "name": pa.array(names, pa.large_string())}
+    )
     return with_keys(some_labels(rows, contract, rejected=rejected), keys, contract), contract
 
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("rejected", [(), (0, 7), range(20)])
 @pytest.mark.parametrize(
-    "contract", [a_contract(), a_topk_contract(300, 4), a_topk_contract(3, 2, values="float16"), a_value_contract(5)]
+    "contract",
+    [
+        a_contract(),
+        a_topk_contract(300, 4),
+        a_topk_contract(3, 2, values="float16"),
+        a_value_contract(5),
+    ],
 )
 def test_labels_read_back_otherwise(contract, form, rejected):
     contract = in_format(contract, form)
@@ -54,10 +62,14 @@ def test_keys_are_lost_or_shifted(form):
     assert columns_sha256(read) == columns_sha256(labels)
 
 
-@pytest.mark.parametrize("kind", [pa.float32(), pa.binary(), pa.list_(pa.int8()), pa.bool_(), pa.timestamp("s")])
+@pytest.mark.parametrize(
+    "kind", [pa.float32(), pa.binary(), pa.list_(pa.int8()), pa.bool_(), pa.timestamp("s")]
+)
 def test_a_key_that_is_no_string_or_integer_is_stored(kind):
     contract = dataclasses.replace(a_contract(), keys=("id",))
-    with pytest.raises(ValueError, match=r"keys: column 'id' holds .*; a key is a string or an integer"):
+    with pytest.raises(
+        ValueError, match=r"keys: column 'id' holds .*; a key is a string or an integer"
+    ):
         with_keys(some_labels(2, contract), pa.table({"id": pa.nulls(2, kind)}), contract)
 
 
@@ -65,7 +77,10 @@ def test_the_digest_of_the_columns_depends_on_the_format_of_the_file():
     digests = set()
     for form in FORMATS:
         labels, contract = keyed(40, form, rejected=[0, 39])
-        digests |= {columns_sha256(labels), columns_sha256(read_data(data_bytes(labels, contract), contract))}
+        digests |= {
+            columns_sha256(labels),
+            columns_sha256(read_data(data_bytes(labels, contract), contract)),
+        }
     assert len(digests) == 1
 
 
@@ -73,7 +88,9 @@ def test_the_digest_of_the_columns_depends_on_the_format_of_the_file():
 def test_the_digest_of_keys_depends_on_how_they_are_chunked(cuts, rejected):
     labels, _ = keyed(20, "arrow", rejected)
     ends = [0, *sorted(cuts), 20]
-    parts = pa.concat_tables([labels.slice(start, stop - start) for start, stop in itertools.pairwise(ends)])
+    parts = pa.concat_tables(
+        [labels.slice(start, stop - start) for start, stop in itertools.pairwise(ends)]
+    )
     assert columns_sha256(parts) == columns_sha256(labels)
     assert columns_sha256(pa.concat_tables([labels, labels]).slice(20)) == columns_sha256(labels)
 
@@ -81,7 +98,10 @@ def test_the_digest_of_keys_depends_on_how_they_are_chunked(cuts, rejected):
 def test_other_keys_have_the_same_digest():
     texts = (["ab", "c"], ["a", "bc"], ["ab", None], ["ab", ""], ["", "abc"])
     tables = [pa.table({"k": pa.array(text, pa.string())}) for text in texts]
-    tables += [pa.table({"k": pa.array(numbers, pa.int64())}) for numbers in ([1, 2], [2, 1], [1, None], [None, 1])]
+    tables += [
+        pa.table({"k": pa.array(numbers, pa.int64())})
+        for numbers in ([1, 2], [2, 1], [1, None], [None, 1])
+    ]
     assert len({columns_sha256(table) for table in tables}) == len(tables)
 
 
@@ -89,7 +109,9 @@ def test_what_lies_under_a_null_changes_the_digest():
     """Parquet keeps nothing there; a builder may leave anything."""
     kind, validity = pa.binary(2), pa.py_buffer(b"\x05")
     tables = [
-        pa.table([pa.Array.from_buffers(kind, 3, [validity, pa.py_buffer(content)])], names=["logits"])
+        pa.table(
+            [pa.Array.from_buffers(kind, 3, [validity, pa.py_buffer(content)])], names=["logits"]
+        )
         for content in (b"aabbcc", b"aaxxcc")
     ]
     assert columns_sha256(tables[0]) == columns_sha256(tables[1])
@@ -105,7 +127,9 @@ def test_columns_of_another_contract_are_decoded(form):
         in_format(a_contract(), form),
     ]
     for other in others:
-        with pytest.raises(StorageError, match=r"s3://b/x has the columns[\s\S]*are due by its contract"):
+        with pytest.raises(
+            StorageError, match=r"s3://b/x has the columns[\s\S]*are due by its contract"
+        ):
             read_data(data_bytes(some_labels(5, other), other), mine, "s3://b/x")
     labels, contract = keyed(5, form)
     missing = data_bytes(labels.drop_columns(["id"]), contract)
@@ -137,7 +161,9 @@ class Opened(pa.ExtensionType):
 def test_opening_a_file_runs_the_code_of_an_extension_type(form):
     contract = in_format(a_contract(), form)
     labels = some_labels(5, contract)
-    foreign = pa.table({"logits": pa.ExtensionArray.from_storage(Opened(), labels["logits"].combine_chunks())})
+    foreign = pa.table(
+        {"logits": pa.ExtensionArray.from_storage(Opened(), labels["logits"].combine_chunks())}
+    )
     sink = pa.BufferOutputStream()
     pa.register_extension_type(Opened())
     try:
@@ -161,7 +187,9 @@ def test_a_file_that_is_cut_or_no_file_at_all_ends_in_a_bare_error(form, data):
     content = data_bytes(some_labels(50, contract), contract)
     cut = content[: data.draw(st.integers(0, len(content) - 1))]
     for broken in (cut, data.draw(st.binary(max_size=40))):
-        with pytest.raises(StorageError, match=f"is damaged, or no {form} file|types beyond the plain ones"):
+        with pytest.raises(
+            StorageError, match=f"is damaged, or no {form} file|types beyond the plain ones"
+        ):
             read_data(broken, contract)
 
 

@@ -38,7 +38,12 @@ def outputs():
 def labels(tmp_path, inventory, outputs):
     """A whole set; no manifest yet."""
     return write_label_set(
-        tmp_path / "labels", a_contract(), inventory, fragment_rows=CUT, outputs=outputs, rejected=[7]
+        tmp_path / "labels",
+        a_contract(),
+        inventory,
+        fragment_rows=CUT,
+        outputs=outputs,
+        rejected=[7],
     )
 
 
@@ -47,7 +52,9 @@ def opened(labels: LabelSet) -> LabelSet:
 
 
 def mend(labels: LabelSet, claim: WriteIntent):
-    commit = commit_labels(labels.folder, claim, some_labels(claim.rows, a_contract(), seed=9), a_contract())
+    commit = commit_labels(
+        labels.folder, claim, some_labels(claim.rows, a_contract(), seed=9), a_contract()
+    )
     labels.add(commit)
     return commit
 
@@ -68,7 +75,9 @@ def test_lines_depend_on_the_order_in_which_fragments_were_committed(tmp_path, l
             shuffled.add(commit)
         assert list(shuffled.lines) == list(labels.lines)
         assert shuffled.label_hash == labels.label_hash
-        assert [line for shard in range(3) for line in shuffled.lines.of_shard(shard)] == list(labels.lines)
+        assert [line for shard in range(3) for line in shuffled.lines.of_shard(shard)] == list(
+            labels.lines
+        )
 
 
 @pytest.mark.parametrize("rolled", [0, 2, 6])
@@ -91,7 +100,9 @@ def test_a_finished_set_is_read_commit_by_commit(labels, inventory):
         commit.write_bytes(b"never read")
     whole = LabelSet(labels.folder, "teacher", 1).refresh(inventory)
     assert list(whole.lines) == list(labels.lines)
-    shutil.rmtree(path_of(labels, "commits"))  # nor listed: a set that covers its pool asks the manifest alone
+    shutil.rmtree(
+        path_of(labels, "commits")
+    )  # nor listed: a set that covers its pool asks the manifest alone
     whole = LabelSet(labels.folder, "teacher", 1).refresh(inventory)
     whole.require_complete(inventory)
 
@@ -152,7 +163,9 @@ def test_a_damaged_segment_stays_in_the_way(labels, inventory):
 
 def test_a_damaged_commit_names_no_way_out(labels):
     path_of(labels, "commits/000000-000001.0.json").write_bytes(b"{}")
-    with pytest.raises(StorageError, match=r"is damaged.*`distill label --mend` labels its fragment anew"):
+    with pytest.raises(
+        StorageError, match=r"is damaged.*`distill label --mend` labels its fragment anew"
+    ):
         opened(labels)
 
 
@@ -160,10 +173,14 @@ def test_labels_of_two_kinds_of_device_pass_for_strict(labels, inventory):
     labels.require_one_origin()
     path_of(labels, labels.lines[0].data).unlink()
     ((_, claim, _),) = labels.left(inventory, CUT, labels.lost())
-    origin = Provenance(unseal(labels.folder.read("contract.json"), "")["label_set"], "cuda", {"numpy": "2"})
+    origin = Provenance(
+        unseal(labels.folder.read("contract.json"), "")["label_set"], "cuda", {"numpy": "2"}
+    )
     table = some_labels(claim.rows, a_contract())
     labels.add(commit_labels(labels.folder, claim, table, a_contract(), origin=origin))
-    with pytest.raises(ContractError, match=r"labelled on \['cpu numpy=2', 'cuda numpy=2'\].*version = 2"):
+    with pytest.raises(
+        ContractError, match=r"labelled on \['cpu numpy=2', 'cuda numpy=2'\].*version = 2"
+    ):
         labels.require_one_origin()
 
 
@@ -172,13 +189,17 @@ def test_an_attempt_that_lost_is_never_found_again(labels, inventory):
     line = next(line for line in labels.lines if line.rejects)
     claim = WriteIntent(line.shard, line.number, line.shard_id, line.start, line.rows)
     assert (
-        commit_labels(labels.folder, claim, some_labels(line.rows, a_contract(), rejected=[1]), a_contract()).line
+        commit_labels(
+            labels.folder, claim, some_labels(line.rows, a_contract(), rejected=[1]), a_contract()
+        ).line
         == line
     )
     lost = dict(labels.other_attempts())
     assert sorted(key.split("/")[0] for key in lost) == ["data", "rejects"]
     assert not {line.data, line.rejects} & set(lost)
-    path_of(labels, line.data).unlink()  # while a fragment is to be mended, what lies there may be the mend
+    path_of(
+        labels, line.data
+    ).unlink()  # while a fragment is to be mended, what lies there may be the mend
     assert list(labels.other_attempts()) == []
 
 
@@ -198,13 +219,16 @@ def test_labels_of_a_retired_shard_are_read(tmp_path, labels, inventory):
 def test_commits_whose_contract_is_gone_get_another_meaning(labels, inventory):
     path_of(labels, "contract.json").unlink()
     with pytest.raises(
-        ContractError, match=r"contract\.json is gone, so nobody knows what the 6 commits beside it mean"
+        ContractError,
+        match=r"contract\.json is gone, so nobody knows what the 6 commits beside it mean",
     ):
         opened(labels).begin(a_contract(revision="9"), inventory, CUT)
 
 
 def test_commits_of_another_set_are_taken_for_ours(labels, inventory, tmp_path, outputs):
-    other = write_label_set(tmp_path / "other", a_contract(revision="9"), inventory, fragment_rows=CUT, outputs=outputs)
+    other = write_label_set(
+        tmp_path / "other", a_contract(revision="9"), inventory, fragment_rows=CUT, outputs=outputs
+    )
     path_of(labels, "contract.json").write_bytes(path_of(other, "contract.json").read_bytes())
     with pytest.raises(ContractError, match="belongs to another label set"):
         opened(labels)
@@ -230,7 +254,9 @@ def test_lost_data_goes_unnoticed(labels, inventory):
     ]
 
 
-def test_an_unlabelled_fragment_is_forgotten_or_a_labelled_one_is_done_again(tmp_path, labels, inventory):
+def test_an_unlabelled_fragment_is_forgotten_or_a_labelled_one_is_done_again(
+    tmp_path, labels, inventory
+):
     some = LabelSet(open_storage(str(tmp_path / "some")), "teacher", 1)
     for line in labels.lines[:3]:
         some.add(labels.read_commit(line.fragment, 0))

@@ -28,7 +28,10 @@ with hold_lease(open_storage(sys.argv[1]), "labels.teacher over rows"):
 def other(tmp_path):
     """A process that holds the lease until its input ends."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout.readline() == "held\n"
         yield process
@@ -36,7 +39,9 @@ def other(tmp_path):
 
 def test_a_second_driver_works_beside_the_first(tmp_path, other):
     folder = open_storage(str(tmp_path))
-    told = rf"labels\.teacher over rows: process {other.pid} on .* is at work.*Wait for it or end it"
+    told = (
+        rf"labels\.teacher over rows: process {other.pid} on .* is at work.*Wait for it or end it"
+    )
     with (
         pytest.raises(
             BusyError,
@@ -62,7 +67,15 @@ def test_a_killed_driver_keeps_its_lease(tmp_path, other):
 
 def foreign(beat: int) -> bytes:
     return seal(
-        {"holder": "h", "host": "far", "machine": "another", "pid": 1, "started": "1", "since": "today", "beat": beat}
+        {
+            "holder": "h",
+            "host": "far",
+            "machine": "another",
+            "pid": 1,
+            "started": "1",
+            "since": "today",
+            "beat": beat,
+        }
     )
 
 
@@ -71,8 +84,13 @@ def test_a_driver_on_another_machine_that_beats_is_robbed(tmp_path, monkeypatch)
     folder = open_storage(str(tmp_path))
     folder.put(lease.LEASE, foreign(1))
     beats = iter(range(2, 100))
-    monkeypatch.setattr(lease.time, "sleep", lambda _: folder.put(lease.LEASE, foreign(next(beats))))
-    with pytest.raises(BusyError, match="process 1 on far is at work"), hold_lease(folder, "labels.teacher"):
+    monkeypatch.setattr(
+        lease.time, "sleep", lambda _: folder.put(lease.LEASE, foreign(next(beats)))
+    )
+    with (
+        pytest.raises(BusyError, match="process 1 on far is at work"),
+        hold_lease(folder, "labels.teacher"),
+    ):
         pytest.fail("robbed")
 
 
@@ -102,7 +120,9 @@ def test_the_holder_stops_beating(tmp_path, monkeypatch):
             time.sleep(0.05)
 
 
-def test_a_holder_that_was_robbed_takes_the_lease_away_from_the_robber(tmp_path, monkeypatch, caplog):
+def test_a_holder_that_was_robbed_takes_the_lease_away_from_the_robber(
+    tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
     folder = open_storage(str(tmp_path))
     with hold_lease(folder, "labels.teacher"):

@@ -11,10 +11,17 @@ from distill.labels.manifest import Manifest, entries_table, fragment_code, tabl
 from tests.labels.test_segments import some_lines
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 4)), max_size=30, unique=True))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(0, 4)), max_size=30, unique=True
+    )
+)
 def test_columns_say_something_else_than_a_plain_dictionary_of_lines(drawn):
     (template,) = some_lines(1)
-    lines = [replace(template, shard=s, number=n, generation=g, start=n * 64, rows=1 + g) for s, n, g in drawn]
+    lines = [
+        replace(template, shard=s, number=n, generation=g, start=n * 64, rows=1 + g)
+        for s, n, g in drawn
+    ]
     highest: dict[tuple[int, int], int] = {}
     for shard, number, generation in drawn:
         highest[shard, number] = max(generation, highest.get((shard, number), 0))

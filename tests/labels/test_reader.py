@@ -19,7 +19,14 @@ from distill.labels.files import with_keys
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
 from distill.storage.open import open_storage
-from tests.making import a_contract, a_topk_contract, a_value_contract, claim_of, commit_labels, list_pool
+from tests.making import (
+    a_contract,
+    a_topk_contract,
+    a_value_contract,
+    claim_of,
+    commit_labels,
+    list_pool,
+)
 from tests.tiny import write_pool
 
 SHARDS = (20, 5, 16)
@@ -28,14 +35,18 @@ REJECTED = (0, 7, 22)
 
 
 def outputs_of(contract):
-    return 4 * np.random.default_rng(0).normal(size=(sum(SHARDS), contract.width)).astype(np.float32)
+    return 4 * np.random.default_rng(0).normal(size=(sum(SHARDS), contract.width)).astype(
+        np.float32
+    )
 
 
 def written(folder: Path, contract, *, fragments: slice = slice(None)) -> str:
     """A label set as the stage leaves it, keys included; returns its path."""
     write_pool(folder / "pool", SHARDS)
     inventory = list_pool(folder / "root", folder / "pool")
-    labels = LabelSet(label_set_folder(open_storage(str(folder / "root")), "teacher", 1, "pool"), "teacher", 1)
+    labels = LabelSet(
+        label_set_folder(open_storage(str(folder / "root")), "teacher", 1, "pool"), "teacher", 1
+    )
     labels.begin(contract, inventory, CUT)
     outputs, labelled, first = outputs_of(contract), ~np.isin(np.arange(sum(SHARDS)), REJECTED), 0
     parts = list(inventory.fragments(CUT))
@@ -44,18 +55,25 @@ def written(folder: Path, contract, *, fragments: slice = slice(None)) -> str:
         table = encode(outputs[rows], labelled[rows], contract)
         keys = pa.table({"id": pa.array([f"row {row}" for row in range(rows.start, rows.stop)])})
         if part in parts[fragments]:
-            labels.add(commit_labels(labels.folder, claim_of(part), with_keys(table, keys, contract), contract))
+            labels.add(
+                commit_labels(
+                    labels.folder, claim_of(part), with_keys(table, keys, contract), contract
+                )
+            )
         first += part.rows
     labels.write_manifest()
     return labels.folder.uri
 
 
 def read_as_documented(path: Path, temperature: float) -> list[tuple]:
-    """Top-k labels read by FORMAT.md alone: (shard key, row, id, classes, log-probabilities), the last two None where rejected."""
+    """Top-k labels read by FORMAT.md alone: (shard key, row, id, classes, log-probabilities), the
+    last two None where rejected."""
 
     def unsealed(file):
         sealed = json.loads(file.read_bytes())
-        plain = json.dumps(sealed["body"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        plain = json.dumps(
+            sealed["body"], sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
         assert hashlib.sha256(plain.encode()).hexdigest() == sealed["digest"]
         return sealed["body"]
 
@@ -71,7 +89,9 @@ def read_as_documented(path: Path, temperature: float) -> list[tuple]:
     if isinstance(classes, dict):
         classes = unsealed(path / f"classes-{classes['sha256']}.json")["classes"]
     segments = sorted((path.parents[3] / "inventories" / path.name).iterdir())
-    keys = [key for file in segments for key in pa.ipc.open_file(file).read_all()["key"].to_pylist()]
+    keys = [
+        key for file in segments for key in pa.ipc.open_file(file).read_all()["key"].to_pylist()
+    ]
     commits = {}
     for file in sorted((path / "commits").iterdir(), key=lambda file: int(file.name.split(".")[1])):
         body = unsealed(file)
@@ -79,28 +99,46 @@ def read_as_documented(path: Path, temperature: float) -> list[tuple]:
     rows = []
     for commit in sorted(commits.values(), key=lambda body: (body["shard"], body["start"])):
         data = (
-            path / "data" / f"{commit['shard']:06d}-{commit['number']:06d}" / f"{commit['attempt']}.{commit['format']}"
+            path
+            / "data"
+            / f"{commit['shard']:06d}-{commit['number']:06d}"
+            / f"{commit['attempt']}.{commit['format']}"
         )
         content = data.read_bytes()
         assert hashlib.sha256(content).hexdigest() == commit["sha256"]
-        opened = pq.read_table(data) if contract["format"] == "parquet" else pa.ipc.open_file(content).read_all()
-        planes = [column(opened, name, "u1") for name in opened.column_names if name.startswith("index_")]
+        opened = (
+            pq.read_table(data)
+            if contract["format"] == "parquet"
+            else pa.ipc.open_file(content).read_all()
+        )
+        planes = [
+            column(opened, name, "u1") for name in opened.column_names if name.startswith("index_")
+        ]
         index = sum(plane.astype(int) * 256**place for place, plane in enumerate(planes))
         if contract["dtype"] == "uint8":
             codes = np.cumsum(column(opened, "gap", "u1"), axis=1, dtype=int)
             logits = -np.where(codes < 32, codes, (32 + codes % 32) * 2.0 ** (codes // 32 - 1)) / 16
         else:
             logits = column(opened, "logit", "<f2").astype(float)
-        normalizer = column(opened, "log_normalizer", "<f4")[:, contract["temperatures"].index(temperature)]
+        normalizer = column(opened, "log_normalizer", "<f4")[
+            :, contract["temperatures"].index(temperature)
+        ]
         log_probs = logits / temperature - normalizer[:, None]
         for row, valid in enumerate(opened["log_normalizer"].is_valid().to_pylist()):
-            said = ([classes[number] for number in index[row]], log_probs[row]) if valid else (None, None)
-            rows.append((keys[commit["shard"]], commit["start"] + row, opened["id"][row].as_py(), *said))
+            said = (
+                ([classes[number] for number in index[row]], log_probs[row])
+                if valid
+                else (None, None)
+            )
+            rows.append(
+                (keys[commit["shard"]], commit["start"] + row, opened["id"][row].as_py(), *said)
+            )
     return rows
 
 
 @pytest.mark.parametrize(
-    ("form", "values", "width"), [("arrow", "uint8", 300), ("arrow", "float16", 5), ("parquet", "uint8", 70_000)]
+    ("form", "values", "width"),
+    [("arrow", "uint8", 300), ("arrow", "float16", 5), ("parquet", "uint8", 70_000)],
 )
 def test_a_reader_without_distill_reads_other_labels(tmp_path, form, values, width):
     contract = a_contract(
@@ -131,7 +169,11 @@ def test_a_reader_without_distill_reads_other_labels(tmp_path, form, values, wid
 
 
 @pytest.mark.parametrize(
-    "contract", [a_contract(keys=("id",)), a_contract((), kind="value", encoding="value", width=3, keys=("id",))]
+    "contract",
+    [
+        a_contract(keys=("id",)),
+        a_contract((), kind="value", encoding="value", width=3, keys=("id",)),
+    ],
 )
 def test_logits_and_values_are_decoded_otherwise_than_they_were_said(tmp_path, contract):
     labels = open_labels(written(tmp_path, contract))
@@ -139,21 +181,39 @@ def test_logits_and_values_are_decoded_otherwise_than_they_were_said(tmp_path, c
     table = pa.concat_tables(labels.decoded())
     assert table.schema.field(name).type == pa.list_(pa.float32(), 3)
     outputs = outputs_of(contract).tolist()
-    assert table[name].to_pylist() == [None if row in REJECTED else outputs[row] for row in range(sum(SHARDS))]
+    assert table[name].to_pylist() == [
+        None if row in REJECTED else outputs[row] for row in range(sum(SHARDS))
+    ]
 
 
 def test_what_a_set_says_of_itself_is_wrong(tmp_path):
     contract = a_topk_contract(300, 4)
     path = written(
         tmp_path,
-        a_contract(contract.classes, encoding="topk", dtype="uint8", k=4, temperatures=(2.0,), keys=("id",)),
+        a_contract(
+            contract.classes, encoding="topk", dtype="uint8", k=4, temperatures=(2.0,), keys=("id",)
+        ),
     )
     labels = open_labels(Path(path))
-    assert (labels.rows, labels.rejected, labels.pool_rows, labels.complete, labels.uri) == (41, 3, 41, True, path)
+    assert (labels.rows, labels.rejected, labels.pool_rows, labels.complete, labels.uri) == (
+        41,
+        3,
+        41,
+        True,
+        path,
+    )
     tables = list(labels)
     assert len(labels) == len(tables) == 6
     assert [len(table) for table in tables] == [6, 7, 7, 5, 8, 8]
-    assert tables[0].column_names == ["shard", "row", "id", "index_0", "index_1", "gap", "log_normalizer"]
+    assert tables[0].column_names == [
+        "shard",
+        "row",
+        "id",
+        "index_0",
+        "index_1",
+        "gap",
+        "log_normalizer",
+    ]
     whole = pa.concat_tables(tables)
     assert whole["row"].to_pylist() == [row for rows in SHARDS for row in range(rows)]
     assert whole["id"].to_pylist() == [f"row {row}" for row in range(41)]
@@ -168,7 +228,9 @@ def test_what_a_set_says_of_itself_is_wrong(tmp_path):
 
 def test_a_set_with_a_hole_is_read_as_whole(tmp_path):
     path = written(tmp_path, a_contract(keys=("id",)), fragments=slice(1, None))
-    with pytest.raises(ContractError, match=r"is not complete: 35 of 41 rows are labelled.*partial=True"):
+    with pytest.raises(
+        ContractError, match=r"is not complete: 35 of 41 rows are labelled.*partial=True"
+    ):
         open_labels(path)
     some = open_labels(path, partial=True)
     assert (some.complete, some.rows, some.pool_rows, len(list(some))) == (False, 35, 41, 5)
@@ -203,7 +265,12 @@ def test_a_set_in_a_bucket_is_not_found_by_its_uri(s3_root, tmp_path):
     labels.begin(contract, inventory, CUT)
     (part,) = inventory.fragments(CUT)
     claim = claim_of(part)
-    commit_labels(labels.folder, claim, encode(np.ones((5, 2), np.float32), np.ones(5, bool), contract), contract)
+    commit_labels(
+        labels.folder,
+        claim,
+        encode(np.ones((5, 2), np.float32), np.ones(5, bool), contract),
+        contract,
+    )
     (table,) = distill.labels.open(f"{s3_root}/labels/teacher/v3/pool").decoded()
     assert table["value"].to_pylist() == [[1.0, 1.0]] * 5
 

@@ -101,7 +101,9 @@ def test_lines_of_many_small_segments_are_too_large_for_one(folder):
     lines, segments = some_lines(300), Segments(folder)
     table = entries_table(lines)
     segments.read()
-    parts = [table.slice(number, 1) for number in range(300)] * 4  # as a segment a minute leaves them
+    parts = [
+        table.slice(number, 1) for number in range(300)
+    ] * 4  # as a segment a minute leaves them
     segments.replace(Manifest(pa.concat_tables(parts)))
     assert Path(folder.uri, "000000.arrow").stat().st_size < 200_000
     assert read(folder) == lines

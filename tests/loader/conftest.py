@@ -45,7 +45,9 @@ def laid(tmp_path_factory) -> Laid:
         labelled.append(~np.isin(np.arange(rows), rejected))
         common = {"outputs": outputs[-1], "rejected": rejected}
         dense.append(
-            write_label_set(folder / f"dense{number}", a_contract(), inventories[-1], fragment_rows=13, **common)
+            write_label_set(
+                folder / f"dense{number}", a_contract(), inventories[-1], fragment_rows=13, **common
+            )
         )
         topk.append(
             write_label_set(
@@ -62,4 +64,10 @@ def laid(tmp_path_factory) -> Laid:
         "truth": TargetColumn("kind", KIND),
     }
     source = Dataset(tuple(inventories), FEATURES, 4, columns)
-    return Laid(source, pa.concat_tables(tables), np.concatenate(outputs), np.concatenate(labelled), tuple(dense))
+    return Laid(
+        source,
+        pa.concat_tables(tables),
+        np.concatenate(outputs),
+        np.concatenate(labelled),
+        tuple(dense),
+    )

@@ -71,9 +71,16 @@ def test_the_cut_of_a_label_set_changes_what_is_joined(tmp_path, laid, fragment_
     inventory = laid.source.inventories[0]
     outputs = laid.outputs[: inventory.rows]
     labels = write_label_set(
-        tmp_path, a_contract(), inventory, fragment_rows=fragment_rows, outputs=outputs, rejected=(3, 60)
+        tmp_path,
+        a_contract(),
+        inventory,
+        fragment_rows=fragment_rows,
+        outputs=outputs,
+        rejected=(3, 60),
     )
-    other = Dataset((inventory,), FEATURES, 4, {"dense": LabelColumn(a_contract(), (labels,), None)})
+    other = Dataset(
+        (inventory,), FEATURES, 4, {"dense": LabelColumn(a_contract(), (labels,), None)}
+    )
     for chunk in (Chunk(0, 0, 5, 40), Chunk(0, 1, 0, 7), Chunk(0, 2, 60, 4)):
         mine, theirs = other.load(chunk), laid.source.load(chunk)
         for name in mine:
@@ -109,9 +116,17 @@ def test_a_row_that_cannot_be_used_has_a_weight(tmp_path):
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
     outputs = np.ones((20, 3), np.float32)
     labels = write_label_set(
-        tmp_path / "labels", a_contract(), inventory, fragment_rows=6, outputs=outputs, rejected=[11]
+        tmp_path / "labels",
+        a_contract(),
+        inventory,
+        fragment_rows=6,
+        outputs=outputs,
+        rejected=[11],
     )
-    columns = {"labels": LabelColumn(a_contract(), (labels,), None), "truth": TargetColumn("kind", KIND)}
+    columns = {
+        "labels": LabelColumn(a_contract(), (labels,), None),
+        "truth": TargetColumn("kind", KIND),
+    }
     rows = Dataset((inventory,), FEATURES, 4, columns).load(Chunk(0, 0, 0, 20))
     assert np.flatnonzero(rows["labels.weight"] == 0).tolist() == [2, 5, 11]
     assert np.flatnonzero(rows["truth.weight"] == 0).tolist() == [2, 5, 7, 8]
@@ -122,9 +137,13 @@ def test_a_row_that_cannot_be_used_has_a_weight(tmp_path):
 
 def test_topk_labels_are_decoded_at_another_temperature(tmp_path, laid):
     contract, inventory = a_topk_contract(3, 2, (1.0, 4.0)), laid.source.inventories[1]
-    labels = write_label_set(tmp_path, contract, inventory, fragment_rows=10, outputs=laid.outputs[121:])
+    labels = write_label_set(
+        tmp_path, contract, inventory, fragment_rows=10, outputs=laid.outputs[121:]
+    )
     first = Chunk(0, 0, 0, labels.lines[0].rows)
-    rows = Dataset((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 4.0)}).load(first)
+    rows = Dataset((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 4.0)}).load(
+        first
+    )
     due = decode(labels.read(labels.lines[0]), contract, 4.0)
     np.testing.assert_array_equal(rows["t.log_probs"], due.log_probs)
     with pytest.raises(ContractError):
@@ -137,8 +156,12 @@ def test_rows_without_labels_are_learned_from(laid, kept):
     some = LabelSet(whole.folder, "teacher", 1)
     for line in whole.lines[:kept]:
         some.add(whole.read_commit(line.fragment))
-    source = replace(laid.source, columns={"t": LabelColumn(a_contract(), (some, laid.sets[1]), None)})
-    with pytest.raises(ContractError, match=r"rows 0–49 of shard 0 are not all labelled\. Run `distill label`"):
+    source = replace(
+        laid.source, columns={"t": LabelColumn(a_contract(), (some, laid.sets[1]), None)}
+    )
+    with pytest.raises(
+        ContractError, match=r"rows 0–49 of shard 0 are not all labelled\. Run `distill label`"
+    ):
         source.load(Chunk(0, 0, 0, 50))
 
 
@@ -160,7 +183,8 @@ def test_chunks_laid_end_to_end_change_their_order(laid):
 
 
 def test_an_image_is_folded_otherwise_in_training_than_in_labelling(tmp_path):
-    """A cnn of [C, H, W] is given the same numbers by the feed as a labeler of its own makes of the bytes."""
+    """A cnn of [C, H, W] is given the same numbers by the feed as a labeler of its own makes of the
+    bytes."""
     images = np.random.default_rng(0).integers(0, 256, (6, 2, 3, 3), np.uint8)
     raw = pa.array([image.tobytes() for image in images[:5]] + [None], pa.binary(18))
     (tmp_path / "pool").mkdir()
@@ -174,7 +198,9 @@ def test_an_image_is_folded_otherwise_in_training_than_in_labelling(tmp_path):
     np.testing.assert_array_equal(loaded, images)
     numbers = as_tensor(loaded, "cpu").numpy()
     np.testing.assert_array_equal(numbers, as_matrix(images))
-    np.testing.assert_array_equal(numbers.reshape(6, 3, 2, 3), images.transpose(0, 3, 1, 2).astype(np.float32) / 255)
+    np.testing.assert_array_equal(
+        numbers.reshape(6, 3, 2, 3), images.transpose(0, 3, 1, 2).astype(np.float32) / 255
+    )
     network = keep_network(tmp_path / "net", {"main": KIND}, 18)[1]
     labeler = NetworkLabeler(network, head="main", device="cpu")
     np.testing.assert_array_equal(labeler.label(loaded), labeler.label(numbers))
@@ -186,7 +212,10 @@ def test_a_line_that_cannot_be_read_has_a_weight(tmp_path):
     (tmp_path / "pool" / "a.jsonl").write_text("\n".join(lines))
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
     source = Dataset(
-        (inventory,), VectorFeatures(kind="vector", columns=("x",)), 2, {"truth": TargetColumn("kind", KIND)}
+        (inventory,),
+        VectorFeatures(kind="vector", columns=("x",)),
+        2,
+        {"truth": TargetColumn("kind", KIND)},
     )
     rows = source.load(Chunk(0, 0, 0, 3))
     assert rows["features"].tolist() == [[1, 2], [0, 0], [3, 4.5]]
@@ -198,7 +227,9 @@ def test_a_chunk_of_wide_rows_takes_gigabytes(laid):
     wide = replace(laid.source, width=3 * 512 * 512)
     assert wide.fitting(50_000) == 10
     assert {chunk.rows for chunk in wide.chunks(50_000)} <= set(range(1, 11))
-    images = replace(wide, features=ImageFeatures(kind="image", column="image", shape=(512, 512, 3)))
+    images = replace(
+        wide, features=ImageFeatures(kind="image", column="image", shape=(512, 512, 3))
+    )
     assert images.fitting(50_000) == 42
     assert laid.source.fitting(50_000) == 50_000
 
@@ -212,7 +243,9 @@ def test_the_chunks_of_many_lanes_take_more_than_memory_is_meant_to_hold(laid, l
 def test_a_row_is_thought_smaller_or_larger_than_it_is(laid):
     """What is planned by `row_bytes` against what rows take."""
     rows = laid.source.load(Chunk(0, 0, 0, 50))
-    assert laid.source.row_bytes == pytest.approx(sum(values.nbytes for values in rows.values()) / 50, rel=0.1)
+    assert laid.source.row_bytes == pytest.approx(
+        sum(values.nbytes for values in rows.values()) / 50, rel=0.1
+    )
     for columns in laid.source.columns:
         one = replace(laid.source, columns={columns: laid.source.columns[columns]})
         due = sum(values.nbytes for values in one.load(Chunk(0, 0, 0, 50)).values()) / 50

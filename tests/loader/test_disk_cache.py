@@ -1,4 +1,5 @@
-"""Chunks on disk are the chunks that were put, bounded, and gone when their process is; a second epoch asks no store."""
+"""Chunks on disk are the chunks that were put, bounded, and gone when their process is; a second
+epoch asks no store."""
 
 from __future__ import annotations
 
@@ -48,7 +49,9 @@ def cache(tmp_path):
 
 
 def files(cache_folder):
-    return [file for file in Path(cache_folder).rglob("*") if file.is_file() and file.name != "lock"]
+    return [
+        file for file in Path(cache_folder).rglob("*") if file.is_file() and file.name != "lock"
+    ]
 
 
 def same(mine, theirs):
@@ -63,7 +66,9 @@ def test_other_arrays_come_back(cache):
     cache.put(0, CHUNK, ARRAYS)
     same(cache.get(0, CHUNK), ARRAYS)
     assert cache.get(1, CHUNK) is None
-    assert all(values.flags.writeable and values.flags.aligned for values in cache.get(0, CHUNK).values())
+    assert all(
+        values.flags.writeable and values.flags.aligned for values in cache.get(0, CHUNK).values()
+    )
     swapped = {"a": ARRAYS["features"].T, "b": ARRAYS["row"][::2]}
     cache.put(1, CHUNK, swapped)
     same(cache.get(1, CHUNK), swapped)
@@ -94,7 +99,13 @@ def test_the_disk_holds_more_than_its_bound(tmp_path):
         cache.put(number, CHUNK, ARRAYS)
     cache.put(0, CHUNK, ARRAYS)
     assert sum(file.stat().st_size for file in files(tmp_path)) == 2 * SIZE
-    assert [cache.get(number, CHUNK) is not None for number in range(5)] == [True, True, False, False, False]
+    assert [cache.get(number, CHUNK) is not None for number in range(5)] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
     cache.close()
     assert not files(tmp_path)
 
@@ -138,7 +149,10 @@ time.sleep(120)
 def test_what_a_killed_process_left_stays_or_a_living_one_loses_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("DISTILL_CACHE", str(tmp_path))
     started = [
-        subprocess.Popen([sys.executable, "-c", HOLD], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) for _ in "ab"
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
+        for _ in "ab"
     ]
     try:
         for process in started:
@@ -174,7 +188,12 @@ def remote_source(root, folder):
     labels.begin(contract, inventory, 64)
     for part in inventory.fragments(64):
         labels.add(
-            commit_labels(labels.folder, claim_of(part), some_labels(part.rows, contract, seed=part.start), contract)
+            commit_labels(
+                labels.folder,
+                claim_of(part),
+                some_labels(part.rows, contract, seed=part.start),
+                contract,
+            )
         )
     columns = {"0": LabelColumn(contract, (labels,), None), "1": TargetColumn("kind", KIND)}
     return Dataset((inventory,), FEATURES, 4, columns)
@@ -200,7 +219,8 @@ def epochs(source, disk):
     for _ in range(3):
         before = requests()
         seen += [
-            {name: values.copy() for name, values in each.items()} for each in islice(batches, order.steps_per_epoch)
+            {name: values.copy() for name, values in each.items()}
+            for each in islice(batches, order.steps_per_epoch)
         ]
         asked.append(requests() - before)
     feed.close()
@@ -217,7 +237,9 @@ def test_a_second_epoch_asks_the_store_again(s3_root, tmp_path, nothing_held):
     assert asked[0].get > 0
     assert asked[1:] == [RequestCounts(), RequestCounts()]
     assert again[1].get > 0, "without the cache a second epoch reads the store"
-    print(f"S3 requests by epoch, without: {[each.get for each in again]}, with: {[each.get for each in asked]}")
+    print(
+        f"S3 requests by epoch, without: {[each.get for each in again]}, with: {[each.get for each in asked]}"
+    )
     for mine, due in zip(cached, plain, strict=True):
         same(mine, due)
 
@@ -225,7 +247,10 @@ def test_a_second_epoch_asks_the_store_again(s3_root, tmp_path, nothing_held):
 def test_half_of_the_chunks_on_disk_are_read_twice(s3_root, tmp_path, nothing_held):
     source = remote_source(s3_root, tmp_path / "pool")
     plain, without = epochs(source, None)
-    disk = DiskCache(sum(values.nbytes for values in source.load(Chunk(0, 0, 0, 250)).values()), tmp_path / "cache")
+    disk = DiskCache(
+        sum(values.nbytes for values in source.load(Chunk(0, 0, 0, 250)).values()),
+        tmp_path / "cache",
+    )
     cached, asked = epochs(source, disk)
     disk.close()
     assert 0 < asked[1].get < without[1].get
@@ -248,5 +273,8 @@ def test_a_source_on_this_disk_is_called_remote(tmp_path):
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
     assert not Dataset((inventory,), VectorFeatures(kind="vector", columns=("pixels",)), 4).remote
     labels = LabelSet(open_storage("s3://bucket/labels"), "teacher", 1)
-    columns = {"0": LabelColumn(a_contract(), (labels,), None), "1": TargetColumn("kind", Outputs("value"))}
+    columns = {
+        "0": LabelColumn(a_contract(), (labels,), None),
+        "1": TargetColumn("kind", Outputs("value")),
+    }
     assert Dataset((inventory,), FEATURES, 4, columns).remote

@@ -72,7 +72,9 @@ def test_resuming_at_a_step_gives_other_rows_than_running_through(order, batches
     for first in range(total):
         (resumed,) = batches(1, first)
         for name, values in resumed.items():
-            np.testing.assert_array_equal(values, through[first][name], err_msg=f"step {first}, {name}")
+            np.testing.assert_array_equal(
+                values, through[first][name], err_msg=f"step {first}, {name}"
+            )
     for resumed, due in zip(batches(total - 3, 3), through[3:], strict=True):
         np.testing.assert_array_equal(resumed["row"], due["row"])
 
@@ -105,13 +107,17 @@ def test_a_row_in_a_batch_carries_the_labels_of_another(laid, order, batches):
         np.testing.assert_array_equal(batch["features"][known], pixels)
         np.testing.assert_array_equal(batch["dense.weight"][known], laid.labelled[rows])
         labelled = laid.labelled[rows]
-        np.testing.assert_array_equal(batch["dense.outputs"][known][labelled], laid.outputs[rows[labelled]])
+        np.testing.assert_array_equal(
+            batch["dense.outputs"][known][labelled], laid.outputs[rows[labelled]]
+        )
 
 
 def test_the_cache_answers_other_rows_or_is_never_asked(laid, order, batches, monkeypatch):
     loads = []
     load = type(laid.source).load
-    monkeypatch.setattr(type(laid.source), "load", lambda source, chunk: loads.append(chunk) or load(source, chunk))
+    monkeypatch.setattr(
+        type(laid.source), "load", lambda source, chunk: loads.append(chunk) or load(source, chunk)
+    )
     cached = batches(2 * order.steps_per_epoch)
     assert len(loads) == len(order.chunks)
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
@@ -169,7 +175,9 @@ def test_windows_that_were_done_before_a_resume_are_read_again(laid, order, batc
     loads = []
     load = type(laid.source).load
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
-    monkeypatch.setattr(type(laid.source), "load", lambda source, chunk: loads.append(chunk) or load(source, chunk))
+    monkeypatch.setattr(
+        type(laid.source), "load", lambda source, chunk: loads.append(chunk) or load(source, chunk)
+    )
     last = [list(order.windows(0, lane))[-1] for lane in range(LANES)]
     batches(1, order.steps_per_epoch - 1)
     coming = [window for lane in range(LANES) for window in islice(order.windows(1, lane), 2)]
@@ -185,7 +193,9 @@ def test_a_row_group_is_decoded_for_each_of_its_chunks(tmp_path, monkeypatch):
     reads = []
     read = held.read_rows
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
-    monkeypatch.setattr(held, "read_rows", lambda *told, **more: reads.append(told) or read(*told, **more))
+    monkeypatch.setattr(
+        held, "read_rows", lambda *told, **more: reads.append(told) or read(*told, **more)
+    )
 
     def decoded(block_rows, rank, workers):
         """Row groups an epoch, where two and a half fit into memory."""
@@ -193,7 +203,9 @@ def test_a_row_group_is_decoded_for_each_of_its_chunks(tmp_path, monkeypatch):
         order, epochs = Sampler(chunks, 8, 4, seed=0, block_rows=block_rows), 3
         feed = Loader(source, order, rank=rank, workers=workers)
         reads.clear()
-        seen = [copied(batch)["row"] for batch in islice(feed.batches(), epochs * order.steps_per_epoch)]
+        seen = [
+            copied(batch)["row"] for batch in islice(feed.batches(), epochs * order.steps_per_epoch)
+        ]
         feed.close()
         assert sorted(np.concatenate(seen)) == sorted([*range(4096)] * epochs) or workers > 1
         return len(reads) / epochs
@@ -204,7 +216,8 @@ def test_a_row_group_is_decoded_for_each_of_its_chunks(tmp_path, monkeypatch):
 
 
 def test_memory_grows_with_the_pool_where_lanes_have_files_of_other_sizes(tmp_path, monkeypatch):
-    """Lanes advance by rows, so one of large chunks needs a new window seldom, and one of small chunks often."""
+    """Lanes advance by rows, so one of large chunks needs a new window seldom, and one of small
+    chunks often."""
     alive, most = [0], []
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
     load = Dataset.load
@@ -239,7 +252,10 @@ def test_row_groups_come_in_the_same_order_every_epoch(tmp_path):
     write_pool(tmp_path / "pool", [64] * 8, row_group_rows=64)
     source = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
     order = Sampler(cut_chunks(source.groups, 2, 16), 2, 4, seed=0, block_rows=64)
-    shards = [[chunk.shard for window in order.windows(epoch, 0) for chunk in window.chunks] for epoch in range(4)]
+    shards = [
+        [chunk.shard for window in order.windows(epoch, 0) for chunk in window.chunks]
+        for epoch in range(4)
+    ]
     first = [list(dict.fromkeys(each)) for each in shards]
     assert all(len(each) == 8 for each in first)
     assert len(set(map(tuple, first))) == 4

@@ -30,7 +30,9 @@ def test_a_sure_row_counts_by_another_number_than_its_largest_probability(temper
     np.testing.assert_allclose(row_weights(soft, confidence, dense, temperature), due, rtol=1e-5)
     topk = a_topk_contract(3, 2, (temperature or 1.0,), values="float16")
     kept = decode(encode(LOGITS, ALL, topk), topk, temperature or 1.0)
-    np.testing.assert_allclose(row_weights(kept, confidence, topk, temperature or 1.0), due, rtol=2e-3)
+    np.testing.assert_allclose(
+        row_weights(kept, confidence, topk, temperature or 1.0), due, rtol=2e-3
+    )
 
 
 def test_an_independent_output_is_sure_where_it_says_no():
@@ -38,7 +40,9 @@ def test_an_independent_output_is_sure_where_it_says_no():
     soft = decode(encode(LOGITS, ALL, contract), contract)
     p = 1 / (1 + np.exp(-LOGITS.astype(float)))
     due = np.maximum(p, 1 - p).mean(axis=1)
-    np.testing.assert_allclose(row_weights(soft, Confidence(kind="confidence"), contract, None), due, rtol=1e-5)
+    np.testing.assert_allclose(
+        row_weights(soft, Confidence(kind="confidence"), contract, None), due, rtol=1e-5
+    )
 
 
 def test_agreement_is_not_what_the_ensemble_stored():

@@ -8,7 +8,12 @@ import torch
 
 from distill.core.errors import JobError
 from distill.core.source import PythonFile
-from distill.models.network import build_network, head_parameters, parameter_count, require_custom_trainable
+from distill.models.network import (
+    build_network,
+    head_parameters,
+    parameter_count,
+    require_custom_trainable,
+)
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.spec.models import CustomModel, Linear, Ngrams
 
@@ -39,7 +44,9 @@ def source(more="pass", before="pass", answer="self.layer(x)"):
 
 def plan(code, *, options=None, text=None, in_features=4, name="Trunk"):
     model = CustomModel(kind="custom", file="mine.py", name=name, options=options or {}, text=text)
-    return NetworkPlan(in_features, model, {"main": HeadPlan(3), "size": HeadPlan(1)}, {"model": code})
+    return NetworkPlan(
+        in_features, model, {"main": HeadPlan(3), "size": HeadPlan(1)}, {"model": code}
+    )
 
 
 def try_out(made):
@@ -61,14 +68,18 @@ def test_a_trunk_of_the_users_own_is_another_than_the_file_has():
     assert network.trunk.layer.weight.shape == (7, 4)
     assert network.heads["head_main"].in_features == 7
     x = torch.ones(2, 4)
-    torch.testing.assert_close(network(x)["main"], network.heads["head_main"](network.trunk.layer(x)))
+    torch.testing.assert_close(
+        network(x)["main"], network.heads["head_main"](network.trunk.layer(x))
+    )
     again = build_network(plan(source(), options={"hidden": 7}), seed=3).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
     require_custom_trainable(plan(source()))
 
 
 def test_asking_for_its_width_moves_or_leaves_it_in_another_mode():
-    network = build_network(plan(source(more="self.drop = nn.Dropout(0.5)", answer="self.drop(self.layer(x))")))
+    network = build_network(
+        plan(source(more="self.drop = nn.Dropout(0.5)", answer="self.drop(self.layer(x))"))
+    )
     assert network.training
     assert network.trunk.training
 
@@ -76,7 +87,9 @@ def test_asking_for_its_width_moves_or_leaves_it_in_another_mode():
 def test_a_head_with_a_network_of_the_users_own_shares_the_trunk():
     own = CustomModel(kind="custom", file="mine.py", options={"hidden": 6})
     heads = {"main": HeadPlan(3), "own": HeadPlan(2, own)}
-    network = build_network(NetworkPlan(4, Linear(kind="linear"), heads, {"heads.own.model": source()}))
+    network = build_network(
+        NetworkPlan(4, Linear(kind="linear"), heads, {"heads.own.model": source()})
+    )
     assert network.heads["head_own"].in_features == 6
     assert head_parameters(network) == {"main": 4 * 3 + 3, "own": (4 * 6 + 6) + (6 * 2 + 2)}
     assert parameter_count(network) == sum(head_parameters(network).values())
@@ -85,7 +98,8 @@ def test_a_head_with_a_network_of_the_users_own_shares_the_trunk():
 def test_a_text_is_given_otherwise_than_as_places_of_its_ngrams():
     text = Ngrams(buckets=20, ngrams=1, most=6)
     code = source(
-        more="self.table = nn.Embedding(21, 3)", answer="self.layer(x.float()) + self.table(x).sum((1, 2))[:, None]"
+        more="self.table = nn.Embedding(21, 3)",
+        answer="self.layer(x.float()) + self.table(x).sum((1, 2))[:, None]",
     )
     network = build_network(plan(code, text=text, in_features=1))
     assert network.ngrams == text
@@ -123,20 +137,28 @@ def test_a_module_that_ranks_or_readers_would_not_have_alike_is_trained(code, sa
     ("answer", "more"),
     [
         ("self.layer(x / NORM)", "pass"),
-        ("(self.layer(x) ** 2).sum(1, keepdim=True).sqrt()", "self.layer = nn.Linear(in_features, hidden, bias=False)"),
+        (
+            "(self.layer(x) ** 2).sum(1, keepdim=True).sqrt()",
+            "self.layer = nn.Linear(in_features, hidden, bias=False)",
+        ),
     ],
 )
 def test_padding_makes_the_loss_no_number(answer, more):
     """Of the second one the answers are numbers, and the gradients are not."""
     norm = "x.norm(dim=1, keepdim=True)"
-    refused(source(answer=answer.replace("NORM", norm), more=more), "Padded and rejected rows are zeros")
+    refused(
+        source(answer=answer.replace("NORM", norm), more=more), "Padded and rejected rows are zeros"
+    )
     require_custom_trainable(plan(source(answer=f"self.layer(x / {norm}.clamp_min(1e-6))")))
 
 
 def test_the_users_own_lines_are_hidden_behind_ours():
     code = PythonFile("/job/wrong.py", source(more="self.layer = nn.Linear(hidden / 0, 3)").text)
     told = refused(code, "ZeroDivisionError: division by zero")
-    assert 'File "/job/wrong.py", line 14, in __init__\n    self.layer = nn.Linear(hidden / 0, 3)' in told
+    assert (
+        'File "/job/wrong.py", line 14, in __init__\n    self.layer = nn.Linear(hidden / 0, 3)'
+        in told
+    )
     assert "distill/models" not in told
     assert "Trunk(4, hidden=0)" in refused(
         source(before="1 / 0", more="1 / hidden"), "raises when", options={"hidden": 0}
@@ -149,7 +171,9 @@ def test_a_norm_over_one_row_or_a_frozen_layer_is_refused():
         answer="self.norm(self.layer(x)) * self.scale",
     )
     require_custom_trainable(plan(steady))
-    frozen = source(more="self.idle = nn.Linear(2, 2).requires_grad_(False); self.layer.requires_grad_(False)")
+    frozen = source(
+        more="self.idle = nn.Linear(2, 2).requires_grad_(False); self.layer.requires_grad_(False)"
+    )
     require_custom_trainable(plan(frozen))
     require_custom_trainable(plan(source(more="self.layer = nn.LazyLinear(hidden)")))
 

@@ -1,4 +1,5 @@
-"""Losses of the user's own, as a job names them: what is wrong with one is told before any work, by its key."""
+"""Losses of the user's own, as a job names them: what is wrong with one is told before any work, by
+its key."""
 
 from __future__ import annotations
 
@@ -60,8 +61,20 @@ def job(tmp_path):
         "class Labeler:\n    revision = '1'\n    classes = ('a', 'b', 'c')\n    def label(self, x):\n        return x[:, :3]\n"
     )
 
-    def made(loss, learns="labels.teacher", model='{ kind = "linear" }', rate="0.1", over='"rows"', more=""):
-        text = JOB.replace("LOSS", loss).replace("LEARNS", learns).replace("MODEL", model).replace("RATE", rate)
+    def made(
+        loss,
+        learns="labels.teacher",
+        model='{ kind = "linear" }',
+        rate="0.1",
+        over='"rows"',
+        more="",
+    ):
+        text = (
+            JOB.replace("LOSS", loss)
+            .replace("LEARNS", learns)
+            .replace("MODEL", model)
+            .replace("RATE", rate)
+        )
         return tiny_job(tmp_path, text.replace("OVER", over).replace("MORE", more))
 
     return made
@@ -77,18 +90,24 @@ def job(tmp_path):
     ],
 )
 def test_a_loss_that_cannot_teach_is_found_once_the_labels_are_paid_for(job, name, said):
-    with pytest.raises(JobError, match=rf"(?s)job\.toml: students\.small\.terms\.0\.loss: .*{said}"):
+    with pytest.raises(
+        JobError, match=rf"(?s)job\.toml: students\.small\.terms\.0\.loss: .*{said}"
+    ):
         prepare_inputs(job(OWN.replace("NAME", name)))
 
 
-@pytest.mark.parametrize(("name", "said"), [("missing", "has no 'missing'"), ("raises", "raised:"), ("detached", None)])
+@pytest.mark.parametrize(
+    ("name", "said"), [("missing", "has no 'missing'"), ("raises", "raised:"), ("detached", None)]
+)
 def test_a_measure_of_the_users_own_is_found_wrong_after_the_first_epoch(job, name, said):
     """One that does not follow the student's numbers is right: it only measures."""
     made = job('{ kind = "kl" }', over='"rows", "held"', more=STOP + OWN.replace("NAME", name))
     if said is None:
         prepare_inputs(made)
         return
-    with pytest.raises(JobError, match=rf"(?s)job\.toml: students\.small\.early_stop\.loss: .*{said}"):
+    with pytest.raises(
+        JobError, match=rf"(?s)job\.toml: students\.small\.early_stop\.loss: .*{said}"
+    ):
         prepare_inputs(made)
 
 
@@ -136,7 +155,9 @@ def of_values(job, tmp_path):
     (tmp_path / "values.py").write_text(
         "class Labeler:\n    revision = '1'\n    kind = 'value'\n    width = 2\n    def label(self, x):\n        return x[:, :2]\n"
     )
-    return lambda name, learns, more="": job(OWN.replace("NAME", name), learns=learns, more=VALUES + more)
+    return lambda name, learns, more="": job(
+        OWN.replace("NAME", name), learns=learns, more=VALUES + more
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,8 +174,12 @@ def of_values(job, tmp_path):
         ("second", "labels.sizes", r"IndexError.*Two rows of 1 "),
     ],
 )
-def test_a_loss_of_values_that_cannot_teach_is_found_once_the_labels_are_paid_for(of_values, name, learns, said):
-    with pytest.raises(JobError, match=rf"(?s)job\.toml: students\.small\.terms\.0\.loss: .*{said}"):
+def test_a_loss_of_values_that_cannot_teach_is_found_once_the_labels_are_paid_for(
+    of_values, name, learns, said
+):
+    with pytest.raises(
+        JobError, match=rf"(?s)job\.toml: students\.small\.terms\.0\.loss: .*{said}"
+    ):
         prepare_inputs(of_values(name, learns))
 
 
@@ -165,7 +190,9 @@ def test_a_loss_of_values_that_can_teach_is_refused(of_values, name, learns):
 
 
 def test_a_loss_is_tried_on_the_width_of_a_hint_and_not_of_what_it_learns(of_values):
-    prepare_inputs(of_values("second", "labels.values", "[students.small.heads.main]\n    width = 1\n"))
+    prepare_inputs(
+        of_values("second", "labels.values", "[students.small.heads.main]\n    width = 1\n")
+    )
 
 
 def test_a_finished_job_opens_a_pool_for_the_width_of_its_target(of_values, tmp_path):
@@ -180,9 +207,14 @@ def test_a_finished_job_opens_a_pool_for_the_width_of_its_target(of_values, tmp_
 def test_a_shape_of_other_rows_is_found_once_the_labels_are_paid_for(job):
     model = '{ kind = "cnn", shape = [1, 3, 3], channels = [2], hidden = 2 }'
     made = job('{ kind = "cross_entropy" }', learns="pools.rows", model=model)
-    with pytest.raises(PoolError, match=r"students\.small\.model\.shape = \[1, 3, 3\]: a row of pools.rows has 4"):
+    with pytest.raises(
+        PoolError, match=r"students\.small\.model\.shape = \[1, 3, 3\]: a row of pools.rows has 4"
+    ):
         prepare_inputs(made)
-    with pytest.raises(JobError, match=r"students\.small\.model\.shape = \[1, 3, 3\] holds 9 numbers, but a row has 4"):
+    with pytest.raises(
+        JobError,
+        match=r"students\.small\.model\.shape = \[1, 3, 3\] holds 9 numbers, but a row has 4",
+    ):
         plan_student(made, made.variants[0])
 
 
@@ -190,5 +222,7 @@ def test_weights_that_are_no_numbers_are_exported(job):
     """The loss is taken before the last step, which overflows."""
     made = job('{ kind = "cross_entropy" }\n    weight = 1000', learns="pools.rows", rate="3e38")
     lesson = plan_student(made, made.variants[0])
-    with pytest.raises(TrainingError, match=r"small: after epoch 1 weights are no numbers\. Lower training"):
+    with pytest.raises(
+        TrainingError, match=r"small: after epoch 1 weights are no numbers\. Lower training"
+    ):
         run_trainings([lesson], WorkerContext(0, 1, "cpu"))

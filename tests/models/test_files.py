@@ -82,7 +82,9 @@ def test_what_a_hub_refuses_is_a_traceback(monkeypatch):
                 raise ConnectionError("Cannot reach the hub\nmore")
 
     monkeypatch.setattr(files, "_hub", lambda: Hub)
-    with pytest.raises(JobError, match=r"hf://owner/name@main cannot be had .*: Cannot reach the hub\. Check name"):
+    with pytest.raises(
+        JobError, match=r"hf://owner/name@main cannot be had .*: Cannot reach the hub\. Check name"
+    ):
         identify("hf://owner/name@main")
 
 
@@ -93,7 +95,9 @@ def test_a_store_writes_outside_of_the_models_folder(tmp_path):
 
 
 def test_a_model_that_is_not_there_is_found_out_by_an_actor(tmp_path):
-    with pytest.raises(JobError, match=r"labels\.teacher\.labeler\.model = .*: no model lies there"):
+    with pytest.raises(
+        JobError, match=r"labels\.teacher\.labeler\.model = .*: no model lies there"
+    ):
         identify(tmp_path / "nowhere")
 
 
@@ -139,20 +143,26 @@ def test_a_fetch_that_was_cut_off_passes_for_a_model(s3_root, cache, monkeypatch
     folder = open_storage(f"{s3_root}/model")
     folder.put("model.safetensors", b"weights")
     with monkeypatch.context() as broken:
-        broken.setattr(files.shutil, "copyfileobj", lambda *_: (_ for _ in ()).throw(OSError("cut")))
+        broken.setattr(
+            files.shutil, "copyfileobj", lambda *_: (_ for _ in ()).throw(OSError("cut"))
+        )
         with pytest.raises(OSError, match="cut"):
             identify(folder.uri)
     assert {each.suffix for each in (cache / "models").iterdir()} == {".lock", ".part"}
     assert (local_model(identify(folder.uri)) / "model.safetensors").read_bytes() == b"weights"
 
 
-def test_a_model_replaced_while_it_is_fetched_is_kept_under_the_name_of_what_was_there(s3_root, monkeypatch):
+def test_a_model_replaced_while_it_is_fetched_is_kept_under_the_name_of_what_was_there(
+    s3_root, monkeypatch
+):
     folder, real = open_storage(f"{s3_root}/model"), files.shutil.copyfileobj
     folder.put("model.safetensors", b"weights")
     right = identify(folder.uri, "1" * 64)
     with monkeypatch.context() as replaced:
         replaced.setattr(
-            files.shutil, "copyfileobj", lambda *told: (folder.put("model.safetensors", b"another"), real(*told))
+            files.shutil,
+            "copyfileobj",
+            lambda *told: (folder.put("model.safetensors", b"another"), real(*told)),
         )
         with pytest.raises(StorageError, match="was replaced while it was fetched"):
             local_model(right)

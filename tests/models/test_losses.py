@@ -66,11 +66,14 @@ def plain_kl(p, q):
 
 
 def plain_decoupled(p, q, chosen=None, among=None):
-    """Equation 7 of Zhao et al. 2022 in its own words: binary probabilities, then the others, or the first of them, renormalised."""
+    """Equation 7 of Zhao et al. 2022 in its own words: binary probabilities, then the others, or
+    the first of them, renormalised."""
     chosen = int(np.argmax(p)) if chosen is None else chosen
     others_p, others_q = ([*each[:chosen], *each[chosen + 1 :]] for each in (p, q))
     binary = plain_kl([p[chosen], sum(others_p)], [q[chosen], sum(others_q)])
-    others_p, others_q = ([number / sum(each[:among]) for number in each[:among]] for each in (others_p, others_q))
+    others_p, others_q = (
+        [number / sum(each[:among]) for number in each[:among]] for each in (others_p, others_q)
+    )
     return binary + 8.0 * plain_kl(others_p, others_q)
 
 
@@ -104,7 +107,10 @@ def test_a_divergence_is_not_what_its_paper_says(student, teacher, temperature, 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_kl_is_not_torchs_own(student, teacher, temperature):
-    log_q, p = functional.log_softmax(student / temperature, 1), functional.softmax(teacher / temperature, 1)
+    log_q, p = (
+        functional.log_softmax(student / temperature, 1),
+        functional.softmax(teacher / temperature, 1),
+    )
     due = functional.kl_div(log_q, p, reduction="batchmean") * temperature**2
     assert abs(losses.kl(whole(student, teacher, temperature), temperature).mean() - due) < 1e-6
 
@@ -112,7 +118,9 @@ def test_kl_is_not_torchs_own(student, teacher, temperature):
 @pytest.mark.parametrize("rows", [1, 4, ROWS, 0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
-def test_dense_kl_is_not_kl_or_its_gradient_is_another(student, teacher, monkeypatch, rows, dtype, temperature):
+def test_dense_kl_is_not_kl_or_its_gradient_is_another(
+    student, teacher, monkeypatch, rows, dtype, temperature
+):
     """Whether rows are taken one at a time, in blocks of which the last is shorter, or at once."""
     monkeypatch.setattr(losses, "_CACHED_NUMBERS", rows * CLASSES)
     weight = drawn(ROWS, 1, seed=3)[:, 0].to(dtype)
@@ -122,7 +130,9 @@ def test_dense_kl_is_not_kl_or_its_gradient_is_another(student, teacher, monkeyp
         rows_B = loss(asked, teacher.to(dtype), temperature)
         (rows_B * weight).sum().backward()
         answers.append((rows_B.detach(), asked.grad))
-    near = {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-12}
+    near = (
+        {"rtol": 1e-5, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-12}
+    )
     for ours, due in zip(*answers, strict=True):
         torch.testing.assert_close(ours, due, **near)
     assert (losses.dense_kl(teacher, teacher, temperature) == 0).all()
@@ -149,14 +159,18 @@ def test_kl_is_not_what_decoupled_kl_was_taken_apart_from(student, teacher):
     for row in range(ROWS):
         said = whole(student[[row]], teacher[[row]], 1.0)
         others = 1 - softmax(teacher[row].numpy())[int(teacher[row].argmax())]
-        torch.testing.assert_close(losses.decoupled_kl(said, 1.0, 1.0, others), losses.kl(said, 1.0))
+        torch.testing.assert_close(
+            losses.decoupled_kl(said, 1.0, 1.0, others), losses.kl(said, 1.0)
+        )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_cross_entropy_softens_the_student_too(student, teacher, temperature):
     mine = losses.cross_entropy(whole(student, teacher, temperature, 1.0))
     p = functional.softmax(teacher / temperature, 1)
-    np.testing.assert_allclose(mine, functional.cross_entropy(student, p, reduction="none"), rtol=1e-6)
+    np.testing.assert_allclose(
+        mine, functional.cross_entropy(student, p, reduction="none"), rtol=1e-6
+    )
     plain = [
         -np.dot(softmax(t / temperature), np.log(softmax(s)))
         for s, t in zip(student.numpy(), teacher.numpy(), strict=True)
@@ -189,11 +203,15 @@ def test_mse_sums_over_the_value_instead_of_averaging(student, teacher):
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("k", [1, 3, CLASSES])
 @pytest.mark.parametrize("name", DIVERGENCES)
-def test_a_divergence_does_not_vanish_where_the_student_is_the_teacher(teacher, temperature, k, name):
+def test_a_divergence_does_not_vanish_where_the_student_is_the_teacher(
+    teacher, temperature, k, name
+):
     shifted = teacher + 5.0  # the same distribution
     assert DIVERGENCES[name](whole(shifted, teacher, temperature), temperature).abs().max() < 1e-12
     index, log_p = top(teacher, k, temperature)
-    assert DIVERGENCES[name](kept(shifted, index, log_p, temperature), temperature).abs().max() < 1e-9
+    assert (
+        DIVERGENCES[name](kept(shifted, index, log_p, temperature), temperature).abs().max() < 1e-9
+    )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
@@ -222,7 +240,9 @@ def test_topk_of_all_classes_is_another_loss_than_dense(student, teacher, temper
 @pytest.mark.parametrize("k", [1, 2, CLASSES - 1])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("name", DIVERGENCES)
-def test_topk_forgets_the_mass_of_the_classes_that_were_not_kept(student, teacher, k, temperature, name):
+def test_topk_forgets_the_mass_of_the_classes_that_were_not_kept(
+    student, teacher, k, temperature, name
+):
     index, log_p = top(teacher, k, temperature)
     divergence = DIVERGENCES[name](kept(student, index, log_p, temperature), temperature)
     entropy = losses.cross_entropy(kept(student, index, log_p, 1.0))
@@ -231,13 +251,18 @@ def test_topk_forgets_the_mass_of_the_classes_that_were_not_kept(student, teache
         p = coarse(softmax(teacher[row].numpy() / temperature), chosen)
         q = coarse(softmax(student[row].numpy() / temperature), chosen)
         q_at_one = coarse(softmax(student[row].numpy()), chosen)
-        assert divergence[row].item() == pytest.approx(temperature**2 * PLAIN_KEPT[name](p, q), rel=1e-6, abs=1e-9)
+        assert divergence[row].item() == pytest.approx(
+            temperature**2 * PLAIN_KEPT[name](p, q), rel=1e-6, abs=1e-9
+        )
         assert entropy[row].item() == pytest.approx(-np.dot(p, np.log(q_at_one)), rel=1e-6)
 
 
 @pytest.mark.parametrize("k", [8, 1000])
 def test_a_rest_that_outweighs_every_class_is_the_teachers_choice(k):
-    teacher, student = drawn(ROWS, 1000, seed=7, scale=1.0), drawn(ROWS, 1000, seed=8, scale=1.0).requires_grad_()
+    teacher, student = (
+        drawn(ROWS, 1000, seed=7, scale=1.0),
+        drawn(ROWS, 1000, seed=8, scale=1.0).requires_grad_(),
+    )
     teacher[:, 3] = teacher[:, 4:].logsumexp(1) + np.log(0.65 / 0.35)
     index, log_p = top(teacher, k, 4.0)
     assert (index[:, 0] == 3).all()
@@ -252,7 +277,8 @@ def test_a_rest_that_outweighs_every_class_is_the_teachers_choice(k):
 
 
 def many(scale, seed=9):
-    """Logits of 64 rows and 1,000 classes in float32; of a sure teacher where `scale` is its largest probability."""
+    """Logits of 64 rows and 1,000 classes in float32; of a sure teacher where `scale` is its
+    largest probability."""
     logits = drawn(64, 1000, seed=seed, scale=scale if scale >= 1 else 1.0)
     if scale < 1:
         logits[:, 0] = logits[:, 1:].logsumexp(1) + np.log(scale / (1 - scale))
@@ -265,7 +291,9 @@ SCALES = [1.0, 2.0, 5.0, 10.0, 15.0, 20.0]
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 @pytest.mark.parametrize("scale", [*SCALES, 0.99, 0.9999, 0.999999])
 @pytest.mark.parametrize("name", DIVERGENCES)
-def test_rounding_to_float32_parts_a_student_from_the_teacher_that_it_equals(scale, temperature, name):
+def test_rounding_to_float32_parts_a_student_from_the_teacher_that_it_equals(
+    scale, temperature, name
+):
     teacher = many(scale)
     index, log_p = top(teacher, 16, temperature)
     same = DIVERGENCES[name](kept(teacher, index, log_p, temperature), temperature)
@@ -279,17 +307,23 @@ def test_rounding_to_float32_parts_a_student_from_the_teacher_that_it_equals(sca
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_float32_is_far_from_float64(scale, temperature, name):
-    """But for what float32 does not know: a rest of less than one unit counts as one, of less than 1,024 it is not among the others."""
+    """But for what float32 does not know: a rest of less than one unit counts as one, of less than
+    1,024 it is not among the others."""
     unit, teacher, student = np.finfo(np.float32).eps, many(scale)[:16], many(scale, seed=10)[:16]
     index, log_p = top(teacher, 16, temperature)
     mine = DIVERGENCES[name](kept(student, index, log_p, temperature), temperature)
     for row, chosen in enumerate(index.tolist()):
         p, q = (
-            coarse(functional.softmax(z[row].double() / temperature, 0).tolist(), chosen) for z in (teacher, student)
+            coarse(functional.softmax(z[row].double() / temperature, 0).tolist(), chosen)
+            for z in (teacher, student)
         )
         unknown = p[-1] < 1024 * unit
         p[-1], q[-1] = max(p[-1], unit), max(q[-1], unit)
-        plain = plain_decoupled(p, q, 0, -1) if unknown and name == "decoupled_kl" else PLAIN_KEPT[name](p, q)
+        plain = (
+            plain_decoupled(p, q, 0, -1)
+            if unknown and name == "decoupled_kl"
+            else PLAIN_KEPT[name](p, q)
+        )
         due = pytest.approx(temperature**2 * plain, rel=0.1 if name == "reverse_kl" else 1e-4)
         assert mine[row].item() == due
 
@@ -313,7 +347,9 @@ def test_stored_labels_whose_sum_passes_1_give_an_infinite_loss(values, name):
 def test_the_bound_of_jensen_shannon_is_not_the_entropy_of_its_shares():
     apart = torch.tensor([[1e4, -1e4], [-1e4, 1e4]])
     said = whole(apart, apart.flip(0), 1.0)
-    torch.testing.assert_close(losses.jensen_shannon(said, 1.0, 0.5), torch.full((2,), float(np.log(2))))
+    torch.testing.assert_close(
+        losses.jensen_shannon(said, 1.0, 0.5), torch.full((2,), float(np.log(2)))
+    )
 
 
 def test_smoothing_is_not_a_mixture_with_evenly_spread_classes(student):
@@ -325,7 +361,8 @@ def test_smoothing_is_not_a_mixture_with_evenly_spread_classes(student):
 
 def test_cosine_hears_the_length(student, teacher):
     due = [
-        1 - s @ t / np.linalg.norm(s) / np.linalg.norm(t) for s, t in zip(student.numpy(), teacher.numpy(), strict=True)
+        1 - s @ t / np.linalg.norm(s) / np.linalg.norm(t)
+        for s, t in zip(student.numpy(), teacher.numpy(), strict=True)
     ]
     np.testing.assert_allclose(losses.cosine(3 * student, teacher / 7), due, rtol=1e-9)
     assert losses.cosine(student, torch.zeros_like(student)).tolist() == [1.0] * ROWS

@@ -20,12 +20,17 @@ def plan(model, heads=None, in_features=64):
     return NetworkPlan(in_features, model, heads or {"main": HeadPlan(3)})
 
 
-@pytest.mark.parametrize("model", [LINEAR, MLP, CNN, RNN, Cnn(kind="cnn", shape=(2, 3, 2), channels=(4,), dropout=0.5)])
+@pytest.mark.parametrize(
+    "model", [LINEAR, MLP, CNN, RNN, Cnn(kind="cnn", shape=(2, 3, 2), channels=(4,), dropout=0.5)]
+)
 def test_a_network_answers_with_another_shape(model):
     in_features = 12 if isinstance(model, Cnn) and model.shape[0] == 2 else 64
     network = build_network(plan(model, {"one": HeadPlan(3), "two": HeadPlan(5)}, in_features))
     answered = network(torch.zeros(7, in_features))
-    assert {name: tuple(values.shape) for name, values in answered.items()} == {"one": (7, 3), "two": (7, 5)}
+    assert {name: tuple(values.shape) for name, values in answered.items()} == {
+        "one": (7, 3),
+        "two": (7, 5),
+    }
 
 
 @pytest.mark.parametrize("model", [LINEAR, MLP, CNN, RNN, BAG])
@@ -33,7 +38,10 @@ def test_two_workers_start_from_other_weights(model):
     torch.manual_seed(1)
     first = build_network(plan(model), seed=3).state_dict()
     torch.manual_seed(2)
-    again, other = build_network(plan(model), seed=3).state_dict(), build_network(plan(model), seed=4).state_dict()
+    again, other = (
+        build_network(plan(model), seed=3).state_dict(),
+        build_network(plan(model), seed=4).state_dict(),
+    )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
@@ -48,7 +56,9 @@ def test_building_a_network_moves_the_callers_random_numbers():
 def test_a_head_with_a_network_of_its_own_shares_the_trunk():
     network = build_network(plan(MLP, {"main": HeadPlan(3), "zero_shot": HeadPlan(4, LINEAR)}))
     x = torch.randn(5, 64)
-    np.testing.assert_allclose(network(x)["zero_shot"].detach(), network.heads["head_zero_shot"](x).detach())
+    np.testing.assert_allclose(
+        network(x)["zero_shot"].detach(), network.heads["head_zero_shot"](x).detach()
+    )
     network(x)["zero_shot"].sum().backward()
     assert all(parameter.grad is None for parameter in network.trunk.parameters())
     network(x)["main"].sum().backward()
@@ -68,14 +78,21 @@ def test_parameters_are_miscounted():
 
 
 def test_an_image_that_does_not_fit_the_row_fails_inside_torch():
-    with pytest.raises(JobError, match=r"model\.shape = \[1, 8, 8\] holds 64 numbers, but a row has 65"):
+    with pytest.raises(
+        JobError, match=r"model\.shape = \[1, 8, 8\] holds 64 numbers, but a row has 65"
+    ):
         build_network(plan(CNN, in_features=65))
-    with pytest.raises(JobError, match=r"model\.shape = \[16, 4\] holds 64 numbers, but a row has 63"):
+    with pytest.raises(
+        JobError, match=r"model\.shape = \[16, 4\] holds 64 numbers, but a row has 63"
+    ):
         build_network(plan(RNN, in_features=63))
 
 
 def test_a_recurrent_network_forgets_the_order_of_its_steps():
-    network, x = build_network(plan(RNN)).eval(), torch.randn(5, 64, generator=torch.Generator().manual_seed(0))
+    network, x = (
+        build_network(plan(RNN)).eval(),
+        torch.randn(5, 64, generator=torch.Generator().manual_seed(0)),
+    )
     gru, head = network.trunk[1].gru, network.heads["head_main"]
     _, states = gru(x.reshape(5, 16, 4))
     np.testing.assert_allclose(network(x)["main"].detach(), head(states[-1]).detach(), atol=1e-6)

@@ -31,7 +31,9 @@ HEADS = {
     ],
 )
 def test_a_plan_builds_another_network_after_its_way_through_json(model):
-    plan = NetworkPlan(16, model, {"main": HeadPlan(3), "own": HeadPlan(2, Mlp(kind="mlp", hidden=(5,)))})
+    plan = NetworkPlan(
+        16, model, {"main": HeadPlan(3), "own": HeadPlan(2, Mlp(kind="mlp", hidden=(5,)))}
+    )
     read = NetworkPlan.from_plain(json.loads(json.dumps(plan.to_plain())))
     assert read == plan
     mine, theirs = build_network(plan, 1).state_dict(), build_network(read, 1).state_dict()

@@ -1,4 +1,5 @@
-"""Rows of rare classes count more: held against plain numpy, for label sets and targets, and counted once."""
+"""Rows of rare classes count more: held against plain numpy, for label sets and targets, and
+counted once."""
 
 from __future__ import annotations
 
@@ -81,25 +82,36 @@ def job(request, tmp_path):
 
 def rows_of(source, column):
     parts = [source.load(chunk) for chunk in source.chunks(64)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name.startswith(column)}
+    return {
+        name: np.concatenate([part[name] for part in parts])
+        for name in parts[0]
+        if name.startswith(column)
+    }
 
 
 def plain(classes, number, power):
     """`classes` has −1 where a row has none."""
     counts = np.array([(classes == each).sum() for each in range(number)])
     n = counts.sum()
-    return np.array([(n / (number * counts[each])) ** power if each >= 0 else 0.0 for each in classes], np.float32)
+    return np.array(
+        [(n / (number * counts[each])) ** power if each >= 0 else 0.0 for each in classes],
+        np.float32,
+    )
 
 
 def test_rows_count_otherwise_than_by_their_class(job):
     lesson = plan_student(job, job.variants[0])
     labels, targets = rows_of(lesson.sources[0], "0."), rows_of(lesson.sources[1], "1.")
-    pixels = np.concatenate([pq.read_table(job.path.parent / name)["pixels"].to_pylist() for name in ("one", "two")])
+    pixels = np.concatenate(
+        [pq.read_table(job.path.parent / name)["pixels"].to_pylist() for name in ("one", "two")]
+    )
     said = np.where(np.abs(pixels[:, 3]) > 2, -1, (pixels[:, :3] + [2.0, 0.0, -0.5]).argmax(axis=1))
     assert {-1, 0, 1, 2} == set(said.tolist()), "the test needs rejected rows and all classes"
     np.testing.assert_allclose(labels["0.weight"], plain(said, 4, 0.5), rtol=1e-6)
     kinds = pq.read_table(job.path.parent / "known")["kind"].to_pylist()
-    known = np.array([("a", "b", "c").index(kind) if kind in ("a", "b", "c") else -1 for kind in kinds])
+    known = np.array(
+        [("a", "b", "c").index(kind) if kind in ("a", "b", "c") else -1 for kind in kinds]
+    )
     np.testing.assert_allclose(targets["1.weight"], plain(known, 4, 1.0), rtol=1e-6)
     sums = [targets["1.weight"][known == each].sum() for each in range(3)]
     np.testing.assert_allclose(sums, (known >= 0).sum() / 4, rtol=1e-5)
@@ -119,13 +131,18 @@ def test_the_mean_over_a_batch_is_another_than_the_weighted_one(job):
 
     lesson = plan_student(job, job.variants[0])
     orders = [lesson.order(0), lesson.order(1)]
-    feeds = [Loader(source, order, rank=0, workers=1) for source, order in zip(lesson.sources, orders, strict=True)]
+    feeds = [
+        Loader(source, order, rank=0, workers=1)
+        for source, order in zip(lesson.sources, orders, strict=True)
+    ]
     batches = [next(feed.batches()) for feed in feeds]
     for feed in feeds:
         feed.close()
     network, loss = build_network(lesson.plan), CombinedLoss(lesson.terms, "cpu")
     known = batches[1]["1.weight"] > 0
-    x, y, w = (torch.from_numpy(batches[1][name][known]) for name in ("features", "1.target", "1.weight"))
+    x, y, w = (
+        torch.from_numpy(batches[1][name][known]) for name in ("features", "1.target", "1.weight")
+    )
     columns = [lesson.heads["main"].positions[name] for name in ("a", "b", "c", "never")]
     mine = network(x)["main"][:, columns]
     due = (functional.cross_entropy(mine, y, reduction="none") * w).sum() / w.sum()
@@ -142,13 +159,19 @@ def test_trials_of_a_sweep_or_the_next_run_count_again(job, monkeypatch):
     for module, name in ((of_labels, "class_counts"), (of_targets, "target_counts")):
         count = getattr(module, name)
         monkeypatch.setattr(
-            class_balance, name, lambda *told, count=count, name=name: counted.append(name) or count(*told)
+            class_balance,
+            name,
+            lambda *told, count=count, name=name: counted.append(name) or count(*told),
         )
     assert len(job.variants) == 3
     for again in (job, load_job(job.path)):
         for variant in again.variants:
             plan_student(again, variant)
-    assert sorted(counted) == ["class_counts", "class_counts", "target_counts"]  # two pools, one target
+    assert sorted(counted) == [
+        "class_counts",
+        "class_counts",
+        "target_counts",
+    ]  # two pools, one target
 
 
 def test_commits_without_a_histogram_count_nothing(job, monkeypatch):
@@ -176,5 +199,7 @@ def test_a_target_is_counted_otherwise_than_plainly(job, fragment_rows):
 
     pool = open_pool(job, "known")
     kinds = pq.read_table(job.path.parent / "known")["kind"].to_pylist()
-    counts = of_targets.target_counts(pool.inventory, "kind", pool_outputs(job, "known"), fragment_rows)
+    counts = of_targets.target_counts(
+        pool.inventory, "kind", pool_outputs(job, "known"), fragment_rows
+    )
     assert counts.tolist() == [kinds.count("a"), kinds.count("b"), kinds.count("c"), 0]

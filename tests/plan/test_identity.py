@@ -89,7 +89,10 @@ def test_the_same_job_means_another_model_at_the_next_look(folder):
     ("old", "new"),
     [
         ('columns = ["pixels"]', 'columns = ["pixels"], scale = 0.5'),
-        ('target = "kind"\n    classes = ["a", "b", "c"]', 'target = "kind"\n    classes = ["b", "a", "c"]'),
+        (
+            'target = "kind"\n    classes = ["a", "b", "c"]',
+            'target = "kind"\n    classes = ["b", "a", "c"]',
+        ),
         ("    fragment_rows = 64", "    fragment_rows = 64\n    seed = 9"),
     ],
 )
@@ -100,7 +103,9 @@ def test_a_model_is_found_that_was_trained_on_another_meaning(folder, old, new):
 
 
 def test_a_student_is_found_that_learned_another_target(folder):
-    text = changed('"cross_entropy" }', '"mse" }\n    head = "size"').replace('    classes = ["a", "b", "c"]\n', "")
+    text = changed('"cross_entropy" }', '"mse" }\n    head = "size"').replace(
+        '    classes = ["a", "b", "c"]\n', ""
+    )
     email = text.replace('target = "kind"', 'target = "email"')
     size = text.replace('target = "kind"', 'target = "size"')
     assert student_digest(folder, size) != student_digest(folder, email)
@@ -115,7 +120,10 @@ def test_a_student_is_found_that_learned_another_target(folder):
         ("epochs = 2", "epochs = 3"),
         ('"cross_entropy" }', '"cross_entropy" }\n    row_weight = { kind = "class_balance" }'),
         ("    [students.small]", "    [students.small]\n    batch_share = { labelled = 0.5 }"),
-        ('model = { kind = "linear" }\n    training', 'model = { kind = "mlp", hidden = [4] }\n    training'),
+        (
+            'model = { kind = "linear" }\n    training',
+            'model = { kind = "mlp", hidden = [4] }\n    training',
+        ),
     ],
 )
 def test_a_student_is_found_that_was_taught_otherwise(folder, old, new):
@@ -147,7 +155,9 @@ def test_other_labels_or_rows_leave_a_student_as_it_is(folder):
     grown = student_digest(folder)
     assert grown != before
     assert fit_digest(folder) != fit_before
-    (folder / "labeler.py").write_text(LABELER.replace('"1"', '"2"').replace("[:, :3]", "[:, 1:]"), "utf-8")
+    (folder / "labeler.py").write_text(
+        LABELER.replace('"1"', '"2"').replace("[:, :3]", "[:, 1:]"), "utf-8"
+    )
     text = changed('over = ["unlabelled"]', 'over = ["unlabelled"]\n    version = 2')
     label_by_worker(tiny_job(folder, text), "teacher")
     assert student_digest(folder, text) != grown
@@ -180,7 +190,10 @@ def job_outputs(job):
 
 
 def test_an_option_that_came_later_teaches_finished_students_again():
-    learned, term = _learned(Training()), _plain_term(Term(learns="labels.x", loss=CrossEntropy(kind="cross_entropy")))
+    learned, term = (
+        _learned(Training()),
+        _plain_term(Term(learns="labels.x", loss=CrossEntropy(kind="cross_entropy"))),
+    )
     assert sorted(learned) == [
         "batch_rows",
         "epochs",
@@ -218,7 +231,10 @@ def own_digests(folder, text=OWN, model='{ kind = "custom", file = "own.py" }', 
 def test_a_comment_or_another_place_of_the_users_file_trains_anew(folder):
     first = own_digests(folder)
     assert own_digests(folder, OWN + "# a comment\n") == first
-    assert own_digests(folder, OWN, '{ kind = "custom", file = "nets/own.py" }', "nets/own.py") == first
+    assert (
+        own_digests(folder, OWN, '{ kind = "custom", file = "nets/own.py" }', "nets/own.py")
+        == first
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,7 +242,10 @@ def test_a_comment_or_another_place_of_the_users_file_trains_anew(folder):
     [
         (OWN.replace('"1"', '"2"'), '{ kind = "custom", file = "own.py" }'),
         (OWN, '{ kind = "custom", file = "own.py", options = { hidden = 3 } }'),
-        (OWN + "class Other(Trunk): pass\n", '{ kind = "custom", file = "own.py", name = "Other" }'),
+        (
+            OWN + "class Other(Trunk): pass\n",
+            '{ kind = "custom", file = "own.py", name = "Other" }',
+        ),
     ],
 )
 def test_another_revision_class_or_option_finds_the_old_model(folder, text, model):

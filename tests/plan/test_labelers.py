@@ -48,8 +48,18 @@ def test_a_contract_says_something_else_than_the_job(folder):
     recipe, contract = prepare_labels(job, "fitted")
     assert (recipe.form, recipe.record, recipe.precision) == ("network", record, "bfloat16")
     assert (contract.labeler, contract.revision) == ("fitted:large", record.sha256)
-    assert (contract.classes, contract.exclusive, contract.width, contract.kind) == (("a", "b", "c"), True, 3, "logits")
-    assert (contract.encoding, contract.dtype, contract.k, contract.temperatures) == ("topk", "uint8", 2, (1, 4))
+    assert (contract.classes, contract.exclusive, contract.width, contract.kind) == (
+        ("a", "b", "c"),
+        True,
+        3,
+        "logits",
+    )
+    assert (contract.encoding, contract.dtype, contract.k, contract.temperatures) == (
+        "topk",
+        "uint8",
+        2,
+        (1, 4),
+    )
     assert (contract.batch_rows, contract.precision, contract.tolerance) == (32, "bfloat16", 2**-5)
     assert (contract.keys, contract.format) == ((), "arrow")
     assert contract.versions == library_versions()
@@ -63,11 +73,20 @@ def test_a_fit_that_is_not_done_labels(folder):
 def test_a_custom_labeler_is_asked_what_it_means_too_late(folder):
     recipe, contract = prepare_labels(tiny_job(folder, JOB), "mine")
     assert (recipe.form, recipe.name, recipe.source.text) == ("custom", "Mine", CLASSES)
-    assert (contract.labeler, contract.revision, contract.classes) == ("custom:Mine", "7", ("x", "y"))
+    assert (contract.labeler, contract.revision, contract.classes) == (
+        "custom:Mine",
+        "7",
+        ("x", "y"),
+    )
     assert (contract.exclusive, contract.encoding, contract.width) == (False, "dense", 2)
     (folder / "mine.py").write_text(VALUE, "utf-8")
     _, contract = prepare_labels(tiny_job(folder, JOB), "mine")
-    assert (contract.kind, contract.encoding, contract.width, contract.classes) == ("value", "value", 5, ())
+    assert (contract.kind, contract.encoding, contract.width, contract.classes) == (
+        "value",
+        "value",
+        5,
+        (),
+    )
     (folder / "mine.py").write_text(VALUE.replace("revision", "other"), "utf-8")
     with pytest.raises(JobError, match="must have a `revision`"):
         tiny_job(folder, JOB)
@@ -80,7 +99,9 @@ def test_a_custom_labeler_in_half_precision_is_held_to_float32s_tolerance(folder
     _, half = prepare_labels(tiny_job(folder, JOB), "mine")
     assert (half.precision, half.tolerance) == ("bfloat16", 2**-5)
     (folder / "mine.py").write_text(CLASSES + '    precision = "int4"\n', "utf-8")
-    with pytest.raises(JobError, match="precision='int4': say in what it computes, float32, bfloat16, float16"):
+    with pytest.raises(
+        JobError, match="precision='int4': say in what it computes, float32, bfloat16, float16"
+    ):
         tiny_job(folder, JOB)
 
 

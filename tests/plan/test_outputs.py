@@ -1,4 +1,5 @@
-"""What labelers, targets and heads say is read from the job, so that a contradiction is found before any work."""
+"""What labelers, targets and heads say is read from the job, so that a contradiction is found
+before any work."""
 
 import pytest
 
@@ -14,7 +15,9 @@ CUSTOM = JOB.replace('{ kind = "fitted", fit = "large" }', '{ kind = "custom", f
 
 def custom(folder, body, encoding='{ kind = "topk", k = 3, temperatures = [1, 4] }', job=CUSTOM):
     (folder / "mine.py").write_text(f"class Labeler:\n    {body}\n")
-    return tiny_job(folder, job.replace('{ kind = "topk", k = 3, temperatures = [1, 4] }', encoding))
+    return tiny_job(
+        folder, job.replace('{ kind = "topk", k = 3, temperatures = [1, 4] }', encoding)
+    )
 
 
 def test_a_custom_labeler_says_its_own_classes(tmp_path):
@@ -38,7 +41,9 @@ def test_a_head_has_its_terms_classes_in_their_order_each_once(tmp_path):
     ],
 )
 def test_a_custom_labeler_that_does_not_say_what_it_means_is_refused(tmp_path, body):
-    with pytest.raises(JobError, match=r"labels\.large\.labeler: class Labeler in mine\.py must have a `revision`"):
+    with pytest.raises(
+        JobError, match=r"labels\.large\.labeler: class Labeler in mine\.py must have a `revision`"
+    ):
         custom(tmp_path, body)
 
 
@@ -49,7 +54,10 @@ def test_a_missing_labeler_file_is_told_with_its_key(tmp_path):
 
 def test_values_and_classes_on_one_head_are_refused(tmp_path):
     job = CUSTOM.replace('{ kind = "kl", temperature = 4 }', '{ kind = "mse" }')
-    with pytest.raises(JobError, match=r"students\.combined\.terms\.1\.head = 'main': another term teaches it a value"):
+    with pytest.raises(
+        JobError,
+        match=r"students\.combined\.terms\.1\.head = 'main': another term teaches it a value",
+    ):
         custom(tmp_path, 'revision = "1"; kind = "value"', '{ kind = "value" }', job)
 
 

@@ -24,17 +24,25 @@ def test_a_pool_that_fits_its_job_is_opened(tmp_path):
     job = tiny_job(tmp_path, JOB)
     check_pools(job)
     pool = open_pool(job, "labelled")
-    assert (pool.width, pool.target_width(pool_outputs(job, "labelled")), pool.inventory.rows) == (6, 3, 50)
+    assert (pool.width, pool.target_width(pool_outputs(job, "labelled")), pool.inventory.rows) == (
+        6,
+        3,
+        50,
+    )
 
 
 @pytest.mark.parametrize(("old", "new"), [('"pixels"', '"pixel"'), ('"kind"', '"knid"')])
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, old, new):
     write_pool(tmp_path / "pool", [20])
     job = tiny_job(
-        tmp_path, JOB.replace(f"target = {old}" if "kind" in old else old, f"target = {new}" if "kind" in old else new)
+        tmp_path,
+        JOB.replace(
+            f"target = {old}" if "kind" in old else old, f"target = {new}" if "kind" in old else new
+        ),
     )
     with pytest.raises(
-        PoolError, match=rf"job\.toml: pools\.labelled: .*no column '{new[1:-1]}'. It has: pixels, kind"
+        PoolError,
+        match=rf"job\.toml: pools\.labelled: .*no column '{new[1:-1]}'. It has: pixels, kind",
     ):
         check_pools(job)
 
@@ -42,7 +50,9 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path, old, 
 def test_one_number_a_row_is_taken_for_flags_of_every_class(tmp_path):
     write_pool(tmp_path / "pool", [20], width=3)
     text = JOB + '    outputs = "independent"\n'
-    with pytest.raises(PoolError, match=r"pools\.labelled: column 'kind' of type .*0 or 1 for each of 3 classes"):
+    with pytest.raises(
+        PoolError, match=r"pools\.labelled: column 'kind' of type .*0 or 1 for each of 3 classes"
+    ):
         check_pools(tiny_job(tmp_path, text))
     check_pools(tiny_job(tmp_path, text.replace('"kind"', '"pixels"')))
 
@@ -66,7 +76,8 @@ def test_a_shape_that_does_not_hold_a_row_is_refused_before_training(tmp_path):
     write_pool(tmp_path / "pool", [20], width=6)
     fit = '    [fit.large]\n    model = { kind = "cnn", shape = [1, 2, 2] }\n    on = "labelled"\n'
     with pytest.raises(
-        PoolError, match=r"fit\.large\.model\.shape = \[1, 2, 2\]: a row of pools\.labelled has 6 numbers"
+        PoolError,
+        match=r"fit\.large\.model\.shape = \[1, 2, 2\]: a row of pools\.labelled has 6 numbers",
     ):
         check_pools(tiny_job(tmp_path, JOB + fit))
     check_pools(tiny_job(tmp_path, JOB + fit.replace("[1, 2, 2]", "[1, 2, 3]")))
@@ -76,14 +87,18 @@ def test_a_first_shard_without_rows_does_not_hide_the_width(tmp_path):
     schema = pa.schema([("pixels", pa.list_(pa.float32())), ("kind", pa.string())])
     (tmp_path / "pool").mkdir()
     pq.write_table(schema.empty_table(), tmp_path / "pool" / "part-0.parquet")
-    pq.write_table(pa.table({"pixels": [[1.0, 2.0]], "kind": ["a"]}, schema), tmp_path / "pool" / "part-1.parquet")
+    pq.write_table(
+        pa.table({"pixels": [[1.0, 2.0]], "kind": ["a"]}, schema),
+        tmp_path / "pool" / "part-1.parquet",
+    )
     job = tiny_job(tmp_path, JOB)
     check_pools(job)
     assert open_pool(job, "labelled").width == 2
 
 
 @pytest.mark.parametrize(
-    ("keys", "said"), [('["id"]', "no column 'id'"), ('["pixels"]', "the key 'pixels' is of type fixed_size_list")]
+    ("keys", "said"),
+    [('["id"]', "no column 'id'"), ('["pixels"]', "the key 'pixels' is of type fixed_size_list")],
 )
 def test_keys_that_cannot_be_copied_are_found_only_while_labelling(tmp_path, keys, said):
     write_pool(tmp_path / "pool", [20])
@@ -107,7 +122,11 @@ def test_a_pool_of_csv_is_as_wide_as_its_features(tmp_path, features, width):
     check_pools(job)
     pool = open_pool(job, "labelled")
     assert (pool.width, pool.inventory.format, pool.inventory.rows) == (width, "csv", 2)
-    wrong = features.replace('"y", "x"', '"y", "said"').replace('"said", shape', '"said", encoded = false, shape')
+    wrong = features.replace('"y", "x"', '"y", "said"').replace(
+        '"said", shape', '"said", encoded = false, shape'
+    )
     if wrong != features:
         with pytest.raises(PoolError, match=r"pools\.labelled: column 'said'"):
-            check_pools(tiny_job(tmp_path, JOB.replace('{ kind = "vector", columns = ["pixels"] }', wrong)))
+            check_pools(
+                tiny_job(tmp_path, JOB.replace('{ kind = "vector", columns = ["pixels"] }', wrong))
+            )

@@ -90,7 +90,12 @@ JOB = """
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lesson")
-    for name, shards in {"one": [100, 30], "two": [20], "labelled": [50, 40], "sized": [30]}.items():
+    for name, shards in {
+        "one": [100, 30],
+        "two": [20],
+        "labelled": [50, 40],
+        "sized": [30],
+    }.items():
         write_pool(folder / name, shards)
     (folder / "teacher.py").write_text(TEACHER, "utf-8")
     (folder / "values.py").write_text(VALUES, "utf-8")
@@ -124,7 +129,9 @@ def test_a_student_of_labels_and_a_target_sees_one_pool_only(lesson):
     ]
     first, second = lesson.sources
     assert first.columns.keys() == {"1", "2"}
-    assert second.columns == {"0": TargetColumn("kind", Outputs("logits", ("a", "b", "c")), width=3)}
+    assert second.columns == {
+        "0": TargetColumn("kind", Outputs("logits", ("a", "b", "c")), width=3)
+    }
     assert isinstance(first.columns["1"], LabelColumn)
     assert (first.columns["1"].temperature, first.columns["2"].temperature) == (4.0, None)
 
@@ -206,7 +213,9 @@ def test_a_fit_is_another_thing_than_a_student_with_a_target(job):
 
 
 def test_a_fit_of_independent_outputs_learns_one_class(folder):
-    text = JOB.replace('target = "size"', 'target = "size"\n    classes = ["large"]\n    outputs = "independent"')
+    text = JOB.replace(
+        'target = "size"', 'target = "size"\n    classes = ["large"]\n    outputs = "independent"'
+    )
     lesson = plan_fit(tiny_job(folder, text), "regression")
     assert [term.loss.kind for term in lesson.terms] == ["binary_cross_entropy"]
 
@@ -224,12 +233,18 @@ def test_labels_that_are_missing_or_mean_something_else_are_learned(folder, tmp_
             JOB.replace("temperatures = [1, 4]", "temperatures = [4, 2]"),
             TEACHER,
         ),
-        "dtype: stored 'uint8', now 'float16'": (JOB.replace("k = 1,", 'k = 1, values = "float16",'), TEACHER),
+        "dtype: stored 'uint8', now 'float16'": (
+            JOB.replace("k = 1,", 'k = 1, values = "float16",'),
+            TEACHER,
+        ),
         "format: stored 'arrow', now 'parquet'": (
             JOB.replace("encoding =", 'format = "parquet"\n    encoding =', 1),
             TEACHER,
         ),
-        "(other features, or scaled otherwise)": (JOB.replace('["pixels"] }', '["pixels"], scale = 0.5 }'), TEACHER),
+        "(other features, or scaled otherwise)": (
+            JOB.replace('["pixels"] }', '["pixels"], scale = 0.5 }'),
+            TEACHER,
+        ),
         "revision: stored '1', now '2' (other weights)": (JOB, TEACHER.replace('"1"', '"2"')),
         "classes: stored 'c', now 'a' as number 0": (JOB, TEACHER.replace('"c", "a"', '"a", "c"')),
     }
@@ -249,10 +264,14 @@ def test_labels_that_are_missing_or_mean_something_else_are_learned(folder, tmp_
 def test_rows_of_another_width_fail_inside_torch(folder):
     write_pool(folder / "wide", [30], width=6)
     wide = JOB.replace("[students.small]\n", f"{WIDE}    [students.small]\n")
-    stop = wide.replace("[students.small]\n", '[students.small]\n    early_stop = { learns = "pools.wide" }\n')
+    stop = wide.replace(
+        "[students.small]\n", '[students.small]\n    early_stop = { learns = "pools.wide" }\n'
+    )
     for text in (stop, wide.replace('"pools.labelled"', '"pools.wide"')):
         job = tiny_job(folder, text)
-        with pytest.raises(ContractError, match=r"students\.small: sees .*pools\.one has 4, .*pools\.wide has 6\."):
+        with pytest.raises(
+            ContractError, match=r"students\.small: sees .*pools\.one has 4, .*pools\.wide has 6\."
+        ):
             plan_student(job, job.variants[0])
 
 

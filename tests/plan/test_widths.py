@@ -1,4 +1,5 @@
-"""Values of different widths for one head: refused by what the job says, before any labels are paid for."""
+"""Values of different widths for one head: refused by what the job says, before any labels are paid
+for."""
 
 from __future__ import annotations
 
@@ -66,7 +67,9 @@ def stopped_by(learns):
     )
 
 
-@pytest.mark.parametrize(("learns", "width"), [("labels.three", 3), ("labels.sizes", 1), ("pools.sized", 1)])
+@pytest.mark.parametrize(
+    ("learns", "width"), [("labels.three", 3), ("labels.sizes", 1), ("pools.sized", 1)]
+)
 def test_two_widths_for_one_head_are_found_once_both_labels_are_paid_for(job, learns, width):
     with pytest.raises(
         ContractError,
@@ -75,16 +78,20 @@ def test_two_widths_for_one_head_are_found_once_both_labels_are_paid_for(job, le
         prepare_inputs(job(AGAIN.replace("LEARNS", learns)))
 
 
-@pytest.mark.parametrize(("learns", "width"), [("labels.three", 3), ("labels.sizes", 1), ("pools.sized", 1)])
+@pytest.mark.parametrize(
+    ("learns", "width"), [("labels.three", 3), ("labels.sizes", 1), ("pools.sized", 1)]
+)
 def test_a_measure_of_another_width_is_found_once_the_labels_are_paid_for(job, learns, width):
     with pytest.raises(
-        ContractError, match=rf"job\.toml: students\.small\.early_stop: {learns} has {width} numbers a row, but .* 2\."
+        ContractError,
+        match=rf"job\.toml: students\.small\.early_stop: {learns} has {width} numbers a row, but .* 2\.",
     ):
         prepare_inputs(job(stopped_by(learns)))
 
 
 @pytest.mark.parametrize(
-    "more", [AGAIN.replace("LEARNS", "labels.other"), AGAIN.replace("LEARNS", "labels.three") + HINT]
+    "more",
+    [AGAIN.replace("LEARNS", "labels.other"), AGAIN.replace("LEARNS", "labels.three") + HINT],
 )
 def test_one_width_or_a_hint_is_refused(job, more):
     prepare_inputs(job(more))

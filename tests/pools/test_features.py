@@ -14,7 +14,9 @@ from distill.spec.outputs import Outputs
 from distill.spec.pools import TextFeatures, VectorFeatures
 
 NUMBERS = hnp.arrays(
-    np.float32, st.tuples(st.integers(1, 20), st.integers(1, 5)), elements=st.floats(-100, 100, width=32)
+    np.float32,
+    st.tuples(st.integers(1, 20), st.integers(1, 5)),
+    elements=st.floats(-100, 100, width=32),
 )
 CLASSES = Outputs("logits", ("a", "b", "c"))
 FLAGS = Outputs("logits", ("a", "b"), exclusive=False)
@@ -28,7 +30,9 @@ def features(*columns, scale=1.0):
 def as_column(kind, values):
     if kind == "fixed":
         return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-    return pa.array(values.tolist(), pa.list_(pa.float32()) if kind == "list" else pa.large_list(pa.float64()))
+    return pa.array(
+        values.tolist(), pa.list_(pa.float32()) if kind == "list" else pa.large_list(pa.float64())
+    )
 
 
 @given(NUMBERS, st.sampled_from(["fixed", "list", "large"]), st.sampled_from([1.0, 1 / 255, -3.0]))
@@ -45,11 +49,16 @@ def test_a_slice_of_a_column_does_not_decode_other_rows(values, data):
     start = data.draw(st.integers(0, len(values)))
     for kind in ("fixed", "list"):
         table = pa.table({"x": as_column(kind, values)}).slice(start)
-        np.testing.assert_array_equal(decode_features(table, features("x"), values.shape[1]).values, values[start:])
+        np.testing.assert_array_equal(
+            decode_features(table, features("x"), values.shape[1]).values, values[start:]
+        )
 
 
 def test_several_chunks_decode_like_one():
-    parts = [pa.table({"x": pa.array([[float(n), 1.0]] * n, pa.list_(pa.float32(), 2))}) for n in (3, 1, 0, 2)]
+    parts = [
+        pa.table({"x": pa.array([[float(n), 1.0]] * n, pa.list_(pa.float32(), 2))})
+        for n in (3, 1, 0, 2)
+    ]
     rows = decode_features(pa.concat_tables(parts), features("x"), 2)
     assert rows.values[:, 0].tolist() == [3, 3, 3, 1, 2, 2]
 
@@ -71,7 +80,10 @@ def test_every_kind_of_number_is_read(kind):
 
 def test_fixed_lists_and_scalars_mix():
     table = pa.table({"x": pa.array([[1, 2], [3, 4]], pa.list_(pa.uint8(), 2)), "y": [0.5, 0.25]})
-    assert decode_features(table, features("y", "x"), 3).values.tolist() == [[0.5, 1, 2], [0.25, 3, 4]]
+    assert decode_features(table, features("y", "x"), 3).values.tolist() == [
+        [0.5, 1, 2],
+        [0.25, 3, 4],
+    ]
 
 
 BAD = {"null": None, "shape": [1.0], "not_finite": [1.0, float("nan")]}
@@ -79,16 +91,24 @@ BAD = {"null": None, "shape": [1.0], "not_finite": [1.0, float("nan")]}
 
 @given(st.lists(st.sampled_from(["good", *BAD]), min_size=1, max_size=12))
 def test_a_bad_row_keeps_its_slot_and_is_named(kinds):
-    rows = [[float(number), 7.0] if kind == "good" else BAD[kind] for number, kind in enumerate(kinds)]
-    decoded = decode_features(pa.table({"x": pa.array(rows, pa.list_(pa.float32()))}), features("x"), 2)
+    rows = [
+        [float(number), 7.0] if kind == "good" else BAD[kind] for number, kind in enumerate(kinds)
+    ]
+    decoded = decode_features(
+        pa.table({"x": pa.array(rows, pa.list_(pa.float32()))}), features("x"), 2
+    )
     assert {row: code for row, (code, _) in decoded.rejected.items()} == {
         row: kind for row, kind in enumerate(kinds) if kind != "good"
     }
-    assert decoded.values.tolist() == [[number, 7.0] if kind == "good" else [0, 0] for number, kind in enumerate(kinds)]
+    assert decoded.values.tolist() == [
+        [number, 7.0] if kind == "good" else [0, 0] for number, kind in enumerate(kinds)
+    ]
     assert all("'x'" in said for _, said in decoded.rejected.values())
 
 
-@pytest.mark.parametrize("bad", [[None, 1.0], [float("inf"), 1.0], [-float("inf"), 1.0], [1e300, 1.0]])
+@pytest.mark.parametrize(
+    "bad", [[None, 1.0], [float("inf"), 1.0], [-float("inf"), 1.0], [1e300, 1.0]]
+)
 def test_numbers_that_float32_does_not_hold_reject_their_row(bad):
     table = pa.table({"x": pa.array([[1.0, 1.0], bad, [2.0, 2.0]], pa.list_(pa.float64(), 2))})
     decoded = decode_features(table, features("x"), 2)
@@ -151,7 +171,9 @@ def test_a_type_without_a_count_of_numbers_is_refused(kind):
     ],
 )
 def test_a_target_is_its_classes_number_in_the_order_of_the_job(column, classes):
-    rows = decode_target(pa.chunked_array([column.slice(0, 1), column.slice(1)]), Outputs("logits", classes))
+    rows = decode_target(
+        pa.chunked_array([column.slice(0, 1), column.slice(1)]), Outputs("logits", classes)
+    )
     assert rows.values.dtype == np.int64
     assert rows.values.tolist() == [1, 0, 2, 1]
     assert not rows.rejected
@@ -186,7 +208,9 @@ def test_a_value_target_is_a_column_of_float32(values):
 
 
 def test_a_vector_target_keeps_its_width():
-    rows = decode_target(pa.chunked_array([pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))]), VALUE, 2)
+    rows = decode_target(
+        pa.chunked_array([pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))]), VALUE, 2
+    )
     assert rows.values.tolist() == [[1, 2], [0, 0]]
     assert rows.rejected == {1: ("null", "column 'target' is null")}
 
@@ -200,7 +224,9 @@ def test_a_shard_of_another_width_is_folded_into_rows_of_others(kind, rows):
     column = pa.concat_arrays([column.slice(0, rows - 1), pa.nulls(1, kind)])
     for seen in (
         decode_features(pa.table({"x": column}), features("x"), 4),
-        decode_target(pa.chunked_array([column]), Outputs("logits", ("a", "b", "c", "d"), exclusive=False)),
+        decode_target(
+            pa.chunked_array([column]), Outputs("logits", ("a", "b", "c", "d"), exclusive=False)
+        ),
         decode_target(pa.chunked_array([column]), VALUE, 4),
     ):
         assert seen.values.shape == (rows, 4)
@@ -217,7 +243,25 @@ def test_columns_of_a_shard_that_are_wider_together_are_features_of_another_widt
 
 
 CELLS = st.sampled_from(
-    ["1", " 2.5 ", "-3e2", ".5", "7.", "nan", "-inf", "+inf", "+nan", "", "x", "1_0", "0x1", "+1", "1e", "٣", "1 2"]
+    [
+        "1",
+        " 2.5 ",
+        "-3e2",
+        ".5",
+        "7.",
+        "nan",
+        "-inf",
+        "+inf",
+        "+nan",
+        "",
+        "x",
+        "1_0",
+        "0x1",
+        "+1",
+        "1e",
+        "٣",
+        "1 2",
+    ]
 )
 
 
@@ -241,7 +285,9 @@ def test_a_cell_that_is_no_number_hides_another_or_goes_untold(cells):
 
 def test_text_without_any_number_is_found_only_while_labelling():
     table = pa.table({"x": ["red", "7 up", None]})
-    with pytest.raises(PoolError, match="column 'x': holds no numbers in its first 3 rows, but text such as 'red'"):
+    with pytest.raises(
+        PoolError, match="column 'x': holds no numbers in its first 3 rows, but text such as 'red'"
+    ):
         feature_width(table.schema, features("x"), table)
     assert feature_width(table.schema, features("x"), pa.table({"x": ["red", "7"]})) == 1
 
@@ -249,7 +295,9 @@ def test_text_without_any_number_is_found_only_while_labelling():
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
 def test_texts_are_changed_or_their_nulls_moved(kind):
     spec = TextFeatures(kind="text", column="x")
-    table = pa.table({"x": pa.chunked_array([pa.array(["a b", None], kind), pa.array(["", "ü\n"], kind)])})
+    table = pa.table(
+        {"x": pa.chunked_array([pa.array(["a b", None], kind), pa.array(["", "ü\n"], kind)])}
+    )
     rows = decode_features(table, spec, feature_width(table.schema, spec, table))
     assert rows.values.tolist() == ["a b", "", "", "ü\n"]
     assert rows.values.dtype == object
@@ -261,10 +309,16 @@ def test_texts_are_changed_or_their_nulls_moved(kind):
 def test_numbers_whose_sum_overflows_are_rejected_or_one_that_is_none_is_kept():
     large = np.full((4, 3), 3e38, np.float32)
     infinite = np.where(np.arange(4) == 2, -np.inf, 1)[:, None] * np.ones((4, 3))
-    for numbers, bad in ((large, []), (np.where(np.eye(4, 3) > 0, np.nan, large), [0, 1, 2]), (infinite, [2])):
+    for numbers, bad in (
+        (large, []),
+        (np.where(np.eye(4, 3) > 0, np.nan, large), [0, 1, 2]),
+        (infinite, [2]),
+    ):
         values = numbers.astype(np.float32)
         column = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), 3)
-        decoded = decode_features(pa.table({"x": column}), VectorFeatures(kind="vector", columns=("x",)), 3)
+        decoded = decode_features(
+            pa.table({"x": column}), VectorFeatures(kind="vector", columns=("x",)), 3
+        )
         assert sorted(decoded.rejected) == bad
         good = [row for row in range(4) if row not in bad]
         np.testing.assert_array_equal(decoded.values[good], values[good])

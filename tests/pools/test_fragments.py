@@ -50,13 +50,19 @@ def test_the_cut_is_the_plain_one(shards, fragment_rows):
 @given(SHARDS, st.integers(1, 400))
 def test_every_row_is_covered_once_and_no_small_row_group_is_shared(shards, fragment_rows):
     fragments = cut(shards, fragment_rows)
-    covered = [(shard, row) for shard, _, start, rows, _ in fragments for row in range(start, start + rows)]
-    assert covered == [(2 * shard, row) for shard, groups in enumerate(shards) for row in range(sum(groups))]
+    covered = [
+        (shard, row) for shard, _, start, rows, _ in fragments for row in range(start, start + rows)
+    ]
+    assert covered == [
+        (2 * shard, row) for shard, groups in enumerate(shards) for row in range(sum(groups))
+    ]
     for shard, groups in enumerate(shards):
         for group, stop in enumerate(np.cumsum(groups)):
             first = stop - groups[group]
             touching = [
-                part for part in fragments if part[0] == 2 * shard and part[2] < stop and part[2] + part[3] > first
+                part
+                for part in fragments
+                if part[0] == 2 * shard and part[2] < stop and part[2] + part[3] > first
             ]
             if 0 < groups[group] <= fragment_rows:
                 assert len(touching) == 1

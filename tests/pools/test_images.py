@@ -62,7 +62,9 @@ def test_a_network_sees_channels_in_another_order_or_scale():
     matrix = as_matrix(DRAWN)
     assert matrix.shape == (3, 60)
     assert matrix.dtype == np.float32
-    np.testing.assert_array_equal(matrix.reshape(3, 3, 5, 4)[:, 2, 1, 3], DRAWN[:, 1, 3, 2].astype(np.float32) / 255)
+    np.testing.assert_array_equal(
+        matrix.reshape(3, 3, 5, 4)[:, 2, 1, 3], DRAWN[:, 1, 3, 2].astype(np.float32) / 255
+    )
     vector = np.ones((2, 3), np.float32)
     assert as_matrix(vector) is vector
 
@@ -85,7 +87,10 @@ def test_another_size_is_resized_unasked_or_not_where_asked():
     column = pa.array([packed(large), PNGS[1]])
     rows = decoded(column)
     code, said = rows.rejected[0]
-    assert (code, said) == ("shape", "column 'x' is 8 wide and 10 high, not 4 and 5; `resize` would bring it there")
+    assert (code, said) == (
+        "shape",
+        "column 'x' is 8 wide and 10 high, not 4 and 5; `resize` would bring it there",
+    )
     resized = decoded(column, features(resize="bilinear"))
     assert resized.rejected == {}
     due = Image.fromarray(large).resize((4, 5), Image.Resampling.BILINEAR)
@@ -97,10 +102,17 @@ def huge_png() -> bytes:
     """One that says 12,000 × 12,000 pixels in some 60 bytes."""
 
     def chunk(name, body):
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
 
     head = struct.pack(">IIBBBBB", 12_000, 12_000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 def deep_png() -> bytes:
@@ -113,18 +125,28 @@ def gif() -> bytes:
     return packed(DRAWN[0], "GIF")
 
 
-@pytest.mark.parametrize("broken", [b"", b"no image", PNGS[0][:60], PNGS[0][:-30], huge_png(), deep_png(), gif()])
+@pytest.mark.parametrize(
+    "broken", [b"", b"no image", PNGS[0][:60], PNGS[0][:-30], huge_png(), deep_png(), gif()]
+)
 def test_bytes_that_are_no_image_stop_the_job_or_move_their_neighbours(broken):
     rows = decoded(pa.array([PNGS[0], broken, None, PNGS[2]]))
     assert {row: code for row, (code, _) in rows.rejected.items()} == {1: "undecodable", 2: "null"}
     assert all("column 'x'" in said for _, said in rows.rejected.values())
-    np.testing.assert_array_equal(rows.values, [DRAWN[0], np.zeros((5, 4, 3)), np.zeros((5, 4, 3)), DRAWN[2]])
+    np.testing.assert_array_equal(
+        rows.values, [DRAWN[0], np.zeros((5, 4, 3)), np.zeros((5, 4, 3)), DRAWN[2]]
+    )
 
 
 def test_raw_bytes_of_another_size_or_range_are_taken():
-    lists = pa.array([list(FLAT[0]), [1, 2], [300] + [0] * 59, [None] + [0] * 59], pa.list_(pa.int64()))
+    lists = pa.array(
+        [list(FLAT[0]), [1, 2], [300] + [0] * 59, [None] + [0] * 59], pa.list_(pa.int64())
+    )
     rows = decoded(lists)
-    assert {row: code for row, (code, _) in rows.rejected.items()} == {1: "shape", 2: "undecodable", 3: "undecodable"}
+    assert {row: code for row, (code, _) in rows.rejected.items()} == {
+        1: "shape",
+        2: "undecodable",
+        3: "undecodable",
+    }
     assert rows.rejected[1][1] == "column 'x' has 2 bytes, not 5 × 4 × 3"
     shard = decoded(pa.array([b"123"], pa.binary(3)))
     assert shard.rejected[0][0] == "shape"

@@ -27,14 +27,22 @@ def pool(tmp_path):
 
 
 def row(number, groups=(10,), **changes):
-    plain = {"number": number, "key": f"part-{number}", "id": f"id-{number}", "bytes": 1, "rows": sum(groups)}
+    plain = {
+        "number": number,
+        "key": f"part-{number}",
+        "id": f"id-{number}",
+        "bytes": 1,
+        "rows": sum(groups),
+    }
     return plain | {"row_groups": list(groups), "format": "parquet", "retires": None} | changes
 
 
 def stored(root, *segments):
     """The inventory whose segments have these rows."""
     for number, rows in enumerate(segments):
-        root.put(f"inventories/p/{number:06d}.arrow", table_bytes(pa.Table.from_pylist(rows, INVENTORY)))
+        root.put(
+            f"inventories/p/{number:06d}.arrow", table_bytes(pa.Table.from_pylist(rows, INVENTORY))
+        )
     return read_inventory(root, "p", "u")
 
 
@@ -68,21 +76,37 @@ def test_a_retired_shard_is_neither_seen_nor_counted_and_nobody_takes_its_number
 
 
 def test_a_shard_of_a_format_without_an_index_is_one_fragment(tmp_path):
-    inventory = stored(open_storage(str(tmp_path)), [row(0, (900,), format="csv"), row(1, (), format="csv")])
-    assert [(part.start, part.rows, part.group) for part in inventory.fragments(50)] == [(0, 900, None)]
+    inventory = stored(
+        open_storage(str(tmp_path)), [row(0, (900,), format="csv"), row(1, (), format="csv")]
+    )
+    assert [(part.start, part.rows, part.group) for part in inventory.fragments(50)] == [
+        (0, 900, None)
+    ]
 
 
-@given(st.lists(st.lists(st.integers(0, 300), max_size=4), min_size=1, max_size=6), st.integers(1, 100))
+@given(
+    st.lists(st.lists(st.integers(0, 300), max_size=4), min_size=1, max_size=6), st.integers(1, 100)
+)
 def test_fragments_cover_every_live_row_exactly_once(shards, fragment_rows):
-    rows = [row(number, groups, retires=0 if number == 1 else None) for number, groups in enumerate(shards)]
+    rows = [
+        row(number, groups, retires=0 if number == 1 else None)
+        for number, groups in enumerate(shards)
+    ]
     table = pa.Table.from_pylist(rows, INVENTORY)
     inventory = Inventory("p", "u", "parquet", "d", 1, table)
     fragments = list(inventory.fragments(fragment_rows))
-    covered = [(part.shard.number, row) for part in fragments for row in range(part.start, part.start + part.rows)]
+    covered = [
+        (part.shard.number, row)
+        for part in fragments
+        for row in range(part.start, part.start + part.rows)
+    ]
     live = [number for number in range(len(shards)) if number or len(shards) == 1]
     assert covered == [(number, row) for number in live for row in range(sum(shards[number]))]
     assert [part.id for part in fragments] == sorted({part.id for part in fragments})
-    assert all(part.group is None or shards[part.shard.number][part.group] > fragment_rows for part in fragments)
+    assert all(
+        part.group is None or shards[part.shard.number][part.group] > fragment_rows
+        for part in fragments
+    )
     assert all(part.shard == inventory.shard(part.shard.number) for part in fragments)
 
 
@@ -133,11 +157,20 @@ def test_a_damaged_segment_is_named_and_not_begun_anew(pool, tmp_path, segment):
         [row(1, retires=1)],
         [row(1), row(2, retires=7)],
     ],
-    ids=["a copy of the first", "one too far", "empty", "another format", "retires itself", "retires what is to come"],
+    ids=[
+        "a copy of the first",
+        "one too far",
+        "empty",
+        "another format",
+        "retires itself",
+        "retires what is to come",
+    ],
 )
 def test_a_whole_segment_in_the_wrong_place_is_named(tmp_path, second):
     root = open_storage(str(tmp_path))
-    with pytest.raises(StorageError, match=r"000001\.arrow does not follow from the segments before it"):
+    with pytest.raises(
+        StorageError, match=r"000001\.arrow does not follow from the segments before it"
+    ):
         stored(root, [row(0)], second)
 
 
@@ -171,14 +204,23 @@ def test_a_hundred_thousand_shards_are_read_within_seconds_and_megabytes(tmp_pat
         for number in range(100_000)
     ]
     segments = list(_segments(pa.Table.from_pylist(rows, INVENTORY), root))
-    assert all(CONDITIONAL_LIMIT_BYTES / 2 < len(segment) <= CONDITIONAL_LIMIT_BYTES for segment in segments)
+    assert all(
+        CONDITIONAL_LIMIT_BYTES / 2 < len(segment) <= CONDITIONAL_LIMIT_BYTES
+        for segment in segments
+    )
     assert len(segments) <= 5
     for number, segment in enumerate(segments):
         root.put(f"inventories/p/{number:06d}.arrow", segment)
-    root.put("inventories/small/000000.arrow", table_bytes(pa.Table.from_pylist(rows[:1], INVENTORY)))
-    told = subprocess.run([sys.executable, "-c", MEASURE, tmp_path], capture_output=True, text=True, check=True)
+    root.put(
+        "inventories/small/000000.arrow", table_bytes(pa.Table.from_pylist(rows[:1], INVENTORY))
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", MEASURE, tmp_path], capture_output=True, text=True, check=True
+    )
     seconds, kept, grown, all_rows, fragments = map(float, told.stdout.split())
     assert (all_rows, fragments) == (10_000_000_000, 200_000)
-    print(f"{seconds:.2f} s, {kept:.1f} MiB of columns, {grown:.1f} MiB resident, {len(segments)} segments")
+    print(
+        f"{seconds:.2f} s, {kept:.1f} MiB of columns, {grown:.1f} MiB resident, {len(segments)} segments"
+    )
     assert kept < 30
     assert seconds < 4

@@ -35,13 +35,17 @@ def plainly(text, spec):
     return (places + [0] * spec.most)[: spec.most]
 
 
-@given(st.lists(st.text(st.sampled_from("ab cß,.Ä1_-\n"), max_size=30), max_size=8), st.integers(1, 4))
+@given(
+    st.lists(st.text(st.sampled_from("ab cß,.Ä1_-\n"), max_size=30), max_size=8), st.integers(1, 4)
+)
 def test_places_differ_from_a_plain_loop_over_words(texts, longest):
     spec = SPEC.model_copy(update={"ngrams": longest})
     made = ngram_places(as_features(texts), spec)
     assert made.shape == (len(texts), spec.most)
     assert made.dtype == np.int32
-    np.testing.assert_array_equal(made, np.array([plainly(text, spec) for text in texts]).reshape(-1, spec.most))
+    np.testing.assert_array_equal(
+        made, np.array([plainly(text, spec) for text in texts]).reshape(-1, spec.most)
+    )
 
 
 def test_a_stored_student_reads_other_words_after_an_upgrade():

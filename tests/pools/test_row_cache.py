@@ -53,7 +53,9 @@ def test_chunks_of_one_row_group_decode_it_again_or_see_other_rows(tmp_path):
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
     for start, rows in ((0, 10), (10, 30), (0, 40), (85, 3), (95, 5), (40, 60), (30, 20)):
         taken = read_chunk(inventory, 0, range(start, start + rows), ("size",))
-        np.testing.assert_array_equal(taken.table["size"].to_numpy(), table["size"].to_numpy()[start : start + rows])
+        np.testing.assert_array_equal(
+            taken.table["size"].to_numpy(), table["size"].to_numpy()[start : start + rows]
+        )
     before = requests()
     for start in (5, 20, 85):
         read_chunk(inventory, 0, range(start, start + 7), ("size",))

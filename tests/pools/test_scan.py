@@ -41,7 +41,11 @@ def replace_shard(tmp_path, name, rows):
 def test_growth_makes_new_numbers_and_never_a_renumbering(pool, tmp_path):
     root, files = pool
     first = take_inventory(root, "unlabelled", files)
-    assert numbers(first) == {"part-00000.parquet": 0, "part-00001.parquet": 1, "part-00002.parquet": 2}
+    assert numbers(first) == {
+        "part-00000.parquet": 0,
+        "part-00001.parquet": 1,
+        "part-00002.parquet": 2,
+    }
     for new in ("a-first-by-name", "part-00001x"):
         replace_shard(tmp_path, f"{new}.parquet", 30)
         grown = take_inventory(root, "unlabelled", files)
@@ -62,7 +66,9 @@ def test_a_changed_file_is_refused_by_name_with_the_ways_out(pool, tmp_path):
     root, files = pool
     take_inventory(root, "unlabelled", files)
     replace_shard(tmp_path, "part-00002.parquet", 100)
-    changed = r"pools\.unlabelled: 1 files .* changed since they were listed \(part-00002\.parquet\)"
+    changed = (
+        r"pools\.unlabelled: 1 files .* changed since they were listed \(part-00002\.parquet\)"
+    )
     with pytest.raises(PoolError, match=changed) as told:
         take_inventory(root, "unlabelled", files)
     assert 'pools.unlabelled.on_change = "relabel"' in str(told.value)
@@ -81,12 +87,16 @@ def test_a_vanished_file_is_refused_by_name(pool, tmp_path):
     root, files = pool
     take_inventory(root, "unlabelled", files)
     (tmp_path / "pool" / "part-00001.parquet").unlink()
-    with pytest.raises(PoolError, match=r"vanished since they were listed \(part-00001\.parquet\)") as told:
+    with pytest.raises(
+        PoolError, match=r"vanished since they were listed \(part-00001\.parquet\)"
+    ) as told:
         take_inventory(root, "unlabelled", files)
     assert "restore" in str(told.value)
 
 
-def test_a_changed_file_is_relabelled_under_a_new_number_and_nothing_else_is(pool, tmp_path, caplog):
+def test_a_changed_file_is_relabelled_under_a_new_number_and_nothing_else_is(
+    pool, tmp_path, caplog
+):
     root, files = pool
     before = take_inventory(root, "unlabelled", files)
     replace_shard(tmp_path, "part-00000.parquet", 80)
@@ -96,11 +106,17 @@ def test_a_changed_file_is_relabelled_under_a_new_number_and_nothing_else_is(poo
     assert after.shard(2) == before.shard(2)
     assert after.rows == 150
     assert after.digest == before.digest
-    assert take_inventory(root, "unlabelled", files) == after, "what is retired is no change any more"
+    assert take_inventory(root, "unlabelled", files) == after, (
+        "what is retired is no change any more"
+    )
     assert "1 files" in caplog.text
     assert "(part-00000.parquet)" in caplog.text
-    (tmp_path / "pool" / "part-00001.parquet").write_bytes((tmp_path / "pool" / "part-00002.parquet").read_bytes())
-    assert numbers(take_inventory(root, "unlabelled", files)) == numbers(after) | {"part-00001.parquet": 5}
+    (tmp_path / "pool" / "part-00001.parquet").write_bytes(
+        (tmp_path / "pool" / "part-00002.parquet").read_bytes()
+    )
+    assert numbers(take_inventory(root, "unlabelled", files)) == numbers(after) | {
+        "part-00001.parquet": 5
+    }
 
 
 def test_files_listed_in_another_format_are_refused(pool, monkeypatch):
@@ -108,7 +124,8 @@ def test_files_listed_in_another_format_are_refused(pool, monkeypatch):
     take_inventory(root, "unlabelled", files)
     monkeypatch.setattr(listing, "pool_format", lambda *_: "csv")
     with pytest.raises(
-        PoolError, match=r"pools\.unlabelled\.format: its files were listed as parquet, and are csv now"
+        PoolError,
+        match=r"pools\.unlabelled\.format: its files were listed as parquet, and are csv now",
     ):
         take_inventory(root, "unlabelled", files)
 
@@ -127,14 +144,20 @@ def test_hidden_files_are_no_shards_and_are_counted_aloud_once(pool, caplog):
 
 def test_a_pool_without_files_is_refused_with_its_place(tmp_path):
     with pytest.raises(PoolError, match=r"pools\.unlabelled\.path: no file lies at .*nowhere"):
-        take_inventory(open_storage(str(tmp_path / "root")), "unlabelled", open_storage(str(tmp_path / "nowhere")))
+        take_inventory(
+            open_storage(str(tmp_path / "root")),
+            "unlabelled",
+            open_storage(str(tmp_path / "nowhere")),
+        )
 
 
 def test_files_that_cannot_be_read_are_named_and_counted_before_anything_is_listed(pool):
     root, files = pool
     for number in range(5):
         files.put(f"notes-{number}.parquet", b"not rows")
-    with pytest.raises(PoolError, match=r"pools\.unlabelled: 5 of 8 new files cannot be read") as told:
+    with pytest.raises(
+        PoolError, match=r"pools\.unlabelled: 5 of 8 new files cannot be read"
+    ) as told:
         take_inventory(root, "unlabelled", files)
     for number in range(3):
         assert f"notes-{number}.parquet" in str(told.value)
@@ -150,7 +173,8 @@ def test_files_without_rows_are_shards_but_a_pool_of_them_is_refused(pool, tmp_p
 
 
 def test_runs_that_list_a_pool_at_once_agree_on_one_list(pool, store):
-    """Each file once: a run that comes between another's reading and writing must not list the files a second time."""
+    """Each file once: a run that comes between another's reading and writing must not list the
+    files a second time."""
     _, files = pool
     runs = 8
     for number in range(10):
@@ -163,11 +187,14 @@ def test_runs_that_list_a_pool_at_once_agree_on_one_list(pool, store):
         with ThreadPoolExecutor(runs) as threads:
             taken = list(threads.map(take, range(runs)))
         assert all(inventory == taken[0] for inventory in taken)
-        assert [shard.key for shard in taken[0].shards] == [entry.key for entry in files.list_objects()]
+        assert [shard.key for shard in taken[0].shards] == [
+            entry.key for entry in files.list_objects()
+        ]
 
 
 def test_a_segment_claimed_by_another_since_it_was_read_is_not_followed_by_a_copy(pool, tmp_path):
-    """The race of the test above at its narrowest place: the other run, which sees a file more, writes while this one reads footers."""
+    """The race of the test above at its narrowest place: the other run, which sees a file more,
+    writes while this one reads footers."""
     root, files = pool
 
     def slow(*told):
@@ -181,18 +208,25 @@ def test_a_segment_claimed_by_another_since_it_was_read_is_not_followed_by_a_cop
     assert len(root.list_objects()) == 1
 
 
-def test_a_driver_that_cuts_segments_elsewhere_does_not_list_files_twice(pool, tmp_path, monkeypatch):
-    """Other library versions compress otherwise: the second segment of the loser does not follow the winner's first."""
+def test_a_driver_that_cuts_segments_elsewhere_does_not_list_files_twice(
+    pool, tmp_path, monkeypatch
+):
+    """Other library versions compress otherwise: the second segment of the loser does not follow
+    the winner's first."""
     root, files = pool
     monkeypatch.setattr(
-        listing, "_segments", lambda table, _: (table_bytes(table.slice(n, 1)) for n in range(len(table)))
+        listing,
+        "_segments",
+        lambda table, _: (table_bytes(table.slice(n, 1)) for n in range(len(table))),
     )
 
     def slow(*told):
         if not root.list_objects():
             with monkeypatch.context() as patch:
                 patch.setattr(
-                    listing, "_segments", lambda table, _: [table_bytes(table.slice(0, 2)), table_bytes(table.slice(2))]
+                    listing,
+                    "_segments",
+                    lambda table, _: [table_bytes(table.slice(0, 2)), table_bytes(table.slice(2))],
                 )
                 take_inventory(root, "unlabelled", files)
         return listing.read_file_stats(*told)
@@ -244,7 +278,9 @@ def test_two_processes_that_list_a_growing_pool_at_once_number_each_file_once(tm
     inventory = read_inventory(root, "unlabelled", str(tmp_path / "pool"))
     assert sorted(shard.key for shard in inventory.shards) == [file.name for file in files]
     assert not inventory.retired
-    assert 5 <= inventory.segments == len(root.list_objects())  # the last two growths may fall into one listing
+    assert (
+        5 <= inventory.segments == len(root.list_objects())
+    )  # the last two growths may fall into one listing
 
 
 def test_a_listed_pool_costs_two_listings_and_a_read_a_segment(pool, tmp_path, monkeypatch):
@@ -255,6 +291,10 @@ def test_a_listed_pool_costs_two_listings_and_a_read_a_segment(pool, tmp_path, m
     asked = []
     for name in ("walk", "open", "put", "create"):
         real = getattr(LocalStorage, name)
-        monkeypatch.setattr(LocalStorage, name, lambda *told, name=name, real=real: asked.append(name) or real(*told))
+        monkeypatch.setattr(
+            LocalStorage,
+            name,
+            lambda *told, name=name, real=real: asked.append(name) or real(*told),
+        )
     take_inventory(root, "unlabelled", files)
     assert sorted(asked) == ["open", "open", "walk", "walk"]

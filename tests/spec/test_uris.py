@@ -18,7 +18,9 @@ from distill.spec.uris import resolve_uri
         ("s3://bucket", "s3://bucket"),
     ],
 )
-def test_a_path_resolves_against_the_job_file_and_not_the_current_folder(path, expected, tmp_path, monkeypatch):
+def test_a_path_resolves_against_the_job_file_and_not_the_current_folder(
+    path, expected, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert resolve_uri(path, Path("/jobs/here")) == expected
 

@@ -22,7 +22,9 @@ def attempt(job, fragment: int, *, generation: int = 0) -> None:
     line = labels.lines[fragment]
     from distill.labels.commit import WriteIntent
 
-    claim = WriteIntent(line.shard, line.number, line.shard_id, line.start, line.rows, generation, line.sha256)
+    claim = WriteIntent(
+        line.shard, line.number, line.shard_id, line.start, line.rows, generation, line.sha256
+    )
     contract = labels.read_contract()
     commit_labels(labels.folder, claim, some_labels(line.rows, contract), contract)
     forget_labels(job, "teacher")

@@ -1,4 +1,5 @@
-"""`distill init`: the kind of features is told by the columns, and the job that is written is one that loads."""
+"""`distill init`: the kind of features is told by the columns, and the job that is written is one
+that loads."""
 
 from __future__ import annotations
 
@@ -29,7 +30,11 @@ POOLS = {
         "vector",
         ["x"],
     ),
-    "arrow": (table_file(pa.table({"id": [1, 2], "pic": [png(4, 6), png(4, 6)]}), "arrow"), "image", "pic"),
+    "arrow": (
+        table_file(pa.table({"id": [1, 2], "pic": [png(4, 6), png(4, 6)]}), "arrow"),
+        "image",
+        "pic",
+    ),
     "jsonl.gz": (file_of(SENTENCES, "jsonl.gz"), "text", "said"),
     "csv": (file_of(NUMBERS, "csv"), "vector", ["x", "y"]),
     "csv.gz": (file_of(SENTENCES, "csv.gz"), "text", "said"),
@@ -46,8 +51,13 @@ def test_a_pool_gets_features_of_another_kind_than_it_holds(tmp_path, ending):
     assert features["kind"] == kind
     assert features.get("column", features.get("columns")) == columns
     job = tiny_job(tmp_path, text)
-    assert job.pools["unlabelled"].features.columns == ((columns,) if isinstance(columns, str) else tuple(columns))
-    assert job.students["small"].model.kind == {"vector": "mlp", "image": "cnn", "text": "ngram_bag"}[kind]
+    assert job.pools["unlabelled"].features.columns == (
+        (columns,) if isinstance(columns, str) else tuple(columns)
+    )
+    assert (
+        job.students["small"].model.kind
+        == {"vector": "mlp", "image": "cnn", "text": "ngram_bag"}[kind]
+    )
 
 
 def test_images_of_several_sizes_are_not_resized(tmp_path):
@@ -64,5 +74,7 @@ def test_images_of_several_sizes_are_not_resized(tmp_path):
 def test_a_pool_without_anything_to_see_gets_a_job(tmp_path):
     file = tmp_path / "part.parquet"
     file.write_bytes(table_file(pa.table({"blob": [b"1"]}), "parquet"))
-    with pytest.raises(PoolError, match="no column holds numbers, lists of numbers, text, PNG or JPEG"):
+    with pytest.raises(
+        PoolError, match="no column holds numbers, lists of numbers, text, PNG or JPEG"
+    ):
         job_template(str(file))

@@ -47,7 +47,9 @@ def test_a_model_is_made_twice_or_elsewhere(tmp_path):
 
 
 def test_what_a_killed_making_left_passes_for_a_model_or_joins_the_next_one(tmp_path, monkeypatch):
-    (tmp_path / "make.py").write_text(MAKE + """    (folder / "old.json").write_text("{}")\n""", "utf-8")
+    (tmp_path / "make.py").write_text(
+        MAKE + """    (folder / "old.json").write_text("{}")\n""", "utf-8"
+    )
     job, place = tiny_job(tmp_path, JOB), tmp_path / "root" / "models" / "tiny"
     with monkeypatch.context() as patch:
         patch.setattr(module, "seal", lambda _: 1 / 0)  # dies when all but the marker is written
@@ -77,7 +79,9 @@ def test_a_second_run_makes_it_meanwhile(tmp_path):
 def test_two_makers_share_a_place(tmp_path):
     (tmp_path / "make.py").write_text(MAKE + "\nother = model\n", "utf-8")
     make_models(tiny_job(tmp_path, JOB), ["near"])
-    with pytest.raises(JobError, match=r"holds what 'make\.py:model' made\. Give this model a place of its own"):
+    with pytest.raises(
+        JobError, match=r"holds what 'make\.py:model' made\. Give this model a place of its own"
+    ):
         make_models(tiny_job(tmp_path, JOB.replace("make.py:model", "make.py:other")), ["near"])
 
 
@@ -86,7 +90,9 @@ def test_somebody_elses_files_are_written_over(tmp_path):
     place = tmp_path / "root" / "models" / "tiny"
     place.mkdir(parents=True)
     (place / "modules.json").write_text("mine", "utf-8")
-    with pytest.raises(JobError, match=r"already holds 1 files \(modules\.json…\) that were not made so"):
+    with pytest.raises(
+        JobError, match=r"already holds 1 files \(modules\.json…\) that were not made so"
+    ):
         make_models(tiny_job(tmp_path, JOB), ["near"])
     assert (place / "modules.json").read_text("utf-8") == "mine"
 
@@ -94,8 +100,16 @@ def test_somebody_elses_files_are_written_over(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("make.py:model", "make.py", "labels.near.labeler.made_by = 'make.py': say FILE.py:FUNCTION"),
-        ("make.py:model", "gone.py:model", "labels.near.labeler.made_by = 'gone.py:model': there is no file"),
+        (
+            "make.py:model",
+            "make.py",
+            "labels.near.labeler.made_by = 'make.py': say FILE.py:FUNCTION",
+        ),
+        (
+            "make.py:model",
+            "gone.py:model",
+            "labels.near.labeler.made_by = 'gone.py:model': there is no file",
+        ),
         ("{root}/models/tiny", "hf://some/model@main", "is the hub's, where nothing is made"),
         ('kind = "similarity"', 'kind = "sklearn"', "a labeler of kind 'sklearn' is no such"),
     ],

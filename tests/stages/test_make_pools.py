@@ -71,7 +71,9 @@ def test_shards_of_an_older_making_do_not_stay_in_the_pool(tmp_path):
     open_storage(job.pool_uri("made")).put(
         "part-00007.parquet", b"of a making that was cut off, before the function made fewer shards"
     )
-    with pytest.raises(JobError, match=r"pools\.made\.made_by.*part-00007\.parquet.*give the pool an empty folder"):
+    with pytest.raises(
+        JobError, match=r"pools\.made\.made_by.*part-00007\.parquet.*give the pool an empty folder"
+    ):
         make_pool(job, "made")
 
 
@@ -79,7 +81,9 @@ def test_shards_of_an_older_making_do_not_stay_in_the_pool(tmp_path):
 def test_a_maker_that_makes_nothing_is_told_and_not_called_done(tmp_path, body):
     job = job_in(tmp_path, f"def make():\n    {body}\n")
     for _ in range(2):
-        with pytest.raises(JobError, match=r"pools\.made\.made_by = 'make\.py:make': yielded no rows"):
+        with pytest.raises(
+            JobError, match=r"pools\.made\.made_by = 'make\.py:make': yielded no rows"
+        ):
             make_pool(job, "made")
 
 

@@ -1,4 +1,5 @@
-"""`distill predict`, with an export that needs no training: a linear network of four pixels as it was drawn."""
+"""`distill predict`, with an export that needs no training: a linear network of four pixels as it
+was drawn."""
 
 from __future__ import annotations
 
@@ -31,8 +32,11 @@ PIXELS = {"kind": "vector", "columns": ["pixels"]}
 HEADS = {"main": Outputs("logits", ("a", "b", "c"), exclusive=True), "size": Outputs("value")}
 
 
-def export(folder: Path, *, features=PIXELS, times: float = 1.0, width: int = 1, heads=HEADS) -> str:
-    """As `distill export` writes it, the network's weights multiplied; its value is `width` numbers."""
+def export(
+    folder: Path, *, features=PIXELS, times: float = 1.0, width: int = 1, heads=HEADS
+) -> str:
+    """As `distill export` writes it, the network's weights multiplied; its value is `width`
+    numbers."""
     record, network = keep_network(folder / "kept", heads, 4, width=width)
     weights = safetensors.numpy.save(
         {name: each.numpy() * np.float32(times) for name, each in network.state_dict().items()}
@@ -41,7 +45,9 @@ def export(folder: Path, *, features=PIXELS, times: float = 1.0, width: int = 1,
     made = folder / "export"
     made.mkdir()
     (made / "weights.safetensors").write_bytes(weights)
-    (made / "model.json").write_bytes(seal({"record": asdict(record), "features": features, "private": []}))
+    (made / "model.json").write_bytes(
+        seal({"record": asdict(record), "features": features, "private": []})
+    )
     return str(made)
 
 
@@ -80,7 +86,9 @@ def test_predictions_of_two_files_are_written_over_each_other(tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a.jsonl", "a.ndjson"):
         (tmp_path / "in" / name).write_text('{"pixels": [1, 2, 3, 4]}\n')
-    with pytest.raises(PoolError, match=r"predictions of a\.ndjson would be written over those of a\.jsonl"):
+    with pytest.raises(
+        PoolError, match=r"predictions of a\.ndjson would be written over those of a\.jsonl"
+    ):
         predict_files(export(tmp_path), str(tmp_path / "in"), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
@@ -95,9 +103,13 @@ def test_one_file_is_predicted_beside_itself_or_named_wrongly(tmp_path):
 def test_an_answer_that_is_not_finite_is_a_prediction(tmp_path):
     rows = np.full((9, 4), 1e6, np.float32)
     rows[3] = 0
-    column = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate([rows, rows[:1] * np.nan]).ravel()), 4)
+    column = pa.FixedSizeListArray.from_arrays(
+        pa.array(np.concatenate([rows, rows[:1] * np.nan]).ravel()), 4
+    )
     write(tmp_path / "in" / "a.parquet", column)
-    (done,) = predict_files(export(tmp_path, times=3e38), str(tmp_path / "in"), str(tmp_path / "out"))
+    (done,) = predict_files(
+        export(tmp_path, times=3e38), str(tmp_path / "in"), str(tmp_path / "out")
+    )
     assert (done.rows, done.rejected) == (10, 9)
     made = pq.read_table(done.url).drop_columns(["rejected"]).to_pylist()
     said = pq.read_table(done.url)["rejected"].to_pylist()
@@ -113,7 +125,11 @@ def test_an_answer_that_is_not_finite_is_a_prediction(tmp_path):
     [
         ("a.jsonl", '{"pixels": [1, 2]}\n' * 2, "shape: column 'pixels' has 2 numbers, not 4"),
         ("a.jsonl", '{"pixels": "dark"}\n' * 2, "column 'pixels' holds 'dark', which is no number"),
-        ("a.csv", 'pixels\n"[1,2,3,4]"\n"[1,2,3,4]"\n', "column 'pixels' holds '[1,2,3,4]', which is no number"),
+        (
+            "a.csv",
+            'pixels\n"[1,2,3,4]"\n"[1,2,3,4]"\n',
+            "column 'pixels' holds '[1,2,3,4]', which is no number",
+        ),
     ],
 )
 def test_an_input_of_which_no_row_is_labelled_ends_well(tmp_path, name, content, said):
@@ -143,10 +159,14 @@ def test_files_without_rows_or_beside_a_good_one_end_badly(tmp_path):
 def test_a_wrong_path_is_told_in_words_of_a_job(tmp_path):
     write_pool(tmp_path / "in", [5])
     made = export(tmp_path)
-    with pytest.raises(PoolError, match=rf"^no file lies at {tmp_path}/nowhere\. Check the path\.$"):
+    with pytest.raises(
+        PoolError, match=rf"^no file lies at {tmp_path}/nowhere\. Check the path\.$"
+    ):
         predict_files(made, str(tmp_path / "nowhere"), str(tmp_path / "out"))
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"cannot be written: Not a directory\. Mend that, or write elsewhere\.$"):
+    with pytest.raises(
+        StorageError, match=r"cannot be written: Not a directory\. Mend that, or write elsewhere\.$"
+    ):
         predict_files(made, str(tmp_path / "in"), str(tmp_path / "file" / "out"))
 
 
@@ -170,7 +190,9 @@ EMPTY = pa.table({"pixels": pa.array([], pa.list_(pa.float32(), 4))})
 def test_a_file_without_rows_gets_no_output(tmp_path, name, content, copied, width):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / name).write_bytes(content)
-    (done,) = predict_files(export(tmp_path, width=width), str(tmp_path / "in"), str(tmp_path / "out"))
+    (done,) = predict_files(
+        export(tmp_path, width=width), str(tmp_path / "in"), str(tmp_path / "out")
+    )
     assert (done.url, done.rows, done.rejected) == (f"{tmp_path}/out/b.parquet", 0, 0)
     made = pq.read_table(done.url)
     assert made.schema == pa.schema(
@@ -187,14 +209,18 @@ def test_a_file_without_rows_gets_no_output(tmp_path, name, content, copied, wid
 
 def test_rows_without_columns_are_told_to_need_some(tmp_path):
     (tmp_path / "a.jsonl").write_text("{}\n")
-    with pytest.raises(PoolError, match=r"a\.jsonl: no column 'pixels', nor any other\. Put rows there, or take"):
+    with pytest.raises(
+        PoolError, match=r"a\.jsonl: no column 'pixels', nor any other\. Put rows there, or take"
+    ):
         predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
 
 
 TWO = ("a", "b")
 
 
-@pytest.mark.parametrize("second", [Outputs("value"), Outputs("logits", TWO), Outputs("logits", TWO, exclusive=False)])
+@pytest.mark.parametrize(
+    "second", [Outputs("value"), Outputs("logits", TWO), Outputs("logits", TWO, exclusive=False)]
+)
 def test_two_heads_have_a_column_of_one_name(tmp_path, second):
     write_pool(tmp_path / "in", [5])
     made = export(tmp_path, heads={"X": HEADS["main"], "X_probability": second})
@@ -209,7 +235,9 @@ def test_two_heads_have_a_column_of_one_name(tmp_path, second):
 
 @pytest.mark.parametrize("first", [Outputs("value"), Outputs("logits", TWO, exclusive=False)])
 def test_a_head_without_a_probability_is_refused_for_its_name(tmp_path, first):
-    write(tmp_path / "in" / "a.parquet", pa.array([[1.0, 2.0, 3.0, 4.0]], pa.list_(pa.float32(), 4)))
+    write(
+        tmp_path / "in" / "a.parquet", pa.array([[1.0, 2.0, 3.0, 4.0]], pa.list_(pa.float32(), 4))
+    )
     made = export(tmp_path, heads={"X": first, "X_probability": HEADS["main"]})
     (done,) = predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
     assert pq.read_table(done.url).column_names == [
@@ -223,7 +251,9 @@ def test_a_head_without_a_probability_is_refused_for_its_name(tmp_path, first):
 def test_a_column_that_holds_no_text_is_told_without_its_file(tmp_path):
     made = export(tmp_path, features={"kind": "text", "column": "pixels"})
     file = write(tmp_path / "in" / "a.parquet", pa.array([1, 2]))
-    with pytest.raises(PoolError, match=rf"^{file}: column 'pixels' of type int64 holds no text\. Store text there"):
+    with pytest.raises(
+        PoolError, match=rf"^{file}: column 'pixels' of type int64 holds no text\. Store text there"
+    ):
         predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
 
 
@@ -231,7 +261,9 @@ def test_a_column_that_holds_no_text_is_told_without_its_file(tmp_path):
 def test_a_piece_of_rejected_rows_has_another_type_of_lists(tmp_path, bad):
     rows = [None if row in bad else [1.0, 2.0, 3.0, 4.0] for row in range(8_200)]
     write(tmp_path / "in" / "a.parquet", pa.array(rows, pa.list_(pa.float32(), 4)))
-    write(tmp_path / "in" / "b.parquet", pa.array([[1.0, 2.0, 3.0, 4.0]], pa.list_(pa.float32(), 4)))
+    write(
+        tmp_path / "in" / "b.parquet", pa.array([[1.0, 2.0, 3.0, 4.0]], pa.list_(pa.float32(), 4))
+    )
     write(tmp_path / "in" / "empty.parquet", pa.array([], pa.list_(pa.float32(), 4)))
     done = predict_files(export(tmp_path, width=3), str(tmp_path / "in"), str(tmp_path / "out"))
     assert [(each.rows, each.rejected) for each in done] == [(8_200, len(bad)), (1, 0), (0, 0)]
@@ -241,7 +273,9 @@ def test_a_piece_of_rejected_rows_has_another_type_of_lists(tmp_path, bad):
         assert pq.read_schema(each.url).field("predicted_size").type == pa.list_(pa.float64())
 
 
-@pytest.mark.parametrize(("ending", "times"), [("parquet", 1), ("arrow", 1), ("jsonl", 1), ("csv", 2)])
+@pytest.mark.parametrize(
+    ("ending", "times"), [("parquet", 1), ("arrow", 1), ("jsonl", 1), ("csv", 2)]
+)
 def test_a_file_is_decoded_anew_for_each_piece(tmp_path, monkeypatch, ending, times):
     """Of CSV the rows are counted too, before they are read."""
     rows, decoded = 30_000, []
@@ -269,7 +303,11 @@ def test_a_file_is_decoded_anew_for_each_piece(tmp_path, monkeypatch, ending, ti
         monkeypatch.setattr(shard, name, counted(getattr(shard, name)))
     table = pa.table({name: pa.array(np.arange(rows, dtype=np.float32)) for name in "abcd"})
     (tmp_path / "in").mkdir()
-    content = table_file(table, ending, rows) if ending in ("parquet", "arrow") else file_of(table.to_pylist(), ending)
+    content = (
+        table_file(table, ending, rows)
+        if ending in ("parquet", "arrow")
+        else file_of(table.to_pylist(), ending)
+    )
     (tmp_path / "in" / f"a.{ending}").write_bytes(content)
     made = export(tmp_path, features={"kind": "vector", "columns": list("abcd")})
     (done,) = predict_files(made, str(tmp_path / "in"), str(tmp_path / "out"))
@@ -284,7 +322,9 @@ def test_a_rejected_row_of_a_later_piece_is_told_at_another_place(tmp_path):
     (tmp_path / "a.jsonl").write_text("".join(lines))
     (done,) = predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
     assert (done.rows, done.rejected) == (20_000, 2)
-    assert done.why.startswith(f"{tmp_path}/a.jsonl: row 9000: undecodable: the line is no JSON object")
+    assert done.why.startswith(
+        f"{tmp_path}/a.jsonl: row 9000: undecodable: the line is no JSON object"
+    )
     made = pq.read_table(done.url).to_pylist()
     assert [row for row, each in enumerate(made) if each["rejected"]] == [9_000, 16_384]
     assert all(each["id"] == (None if each["rejected"] else row) for row, each in enumerate(made))
@@ -312,7 +352,9 @@ def test_a_column_that_the_student_does_not_read_rejects_a_row(tmp_path, given, 
 
 def test_a_column_that_the_student_reads_is_copied_as_text(tmp_path):
     rows = [[1, 2, 3, 4], "dark", {"b": 1}]
-    (tmp_path / "a.jsonl").write_text("".join(f"{json.dumps({'pixels': row, 'other': row})}\n" for row in rows))
+    (tmp_path / "a.jsonl").write_text(
+        "".join(f"{json.dumps({'pixels': row, 'other': row})}\n" for row in rows)
+    )
     (done,) = predict_files(export(tmp_path), str(tmp_path / "a.jsonl"), str(tmp_path / "out"))
     made = pq.read_table(done.url)
     assert made["other"].to_pylist() == ["[1, 2, 3, 4]", "dark", '{"b": 1}']

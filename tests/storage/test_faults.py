@@ -1,4 +1,5 @@
-"""Each fault on each operation, through `tests.faulty_store` in front of the real server: the same result as without it, in bounded time."""
+"""Each fault on each operation, through `tests.faulty_store` in front of the real server: the same
+result as without it, in bounded time."""
 
 import io
 import logging
@@ -29,7 +30,10 @@ KEYS = [f"below/{number:04d}" for number in range(3)]
 @pytest.fixture(scope="module")
 def proxy(s3):
     """The proxy; the environment leads to it, and a store that hangs is given up after a second."""
-    with FaultyStore(os.environ["AWS_ENDPOINT_URL"], seed=1) as proxy, pytest.MonkeyPatch.context() as patch:
+    with (
+        FaultyStore(os.environ["AWS_ENDPOINT_URL"], seed=1) as proxy,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         proxy.trickle_seconds = 0.3
         patch.setenv("AWS_ENDPOINT_URL", proxy.url)
         patch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
@@ -78,7 +82,9 @@ def seek(store):
 
 
 def walk(store):
-    return [entry.key for entry in store.folder("below").list_objects()] == [key.removeprefix("below/") for key in KEYS]
+    return [entry.key for entry in store.folder("below").list_objects()] == [
+        key.removeprefix("below/") for key in KEYS
+    ]
 
 
 def delete(store):
@@ -125,7 +131,9 @@ def test_a_flipped_bit_in_a_small_object_is_read_again(faulty, size):
 
 def test_a_store_whose_etag_is_no_md5_is_believed_when_it_says_the_same_twice(faulty):
     faulty.root.put("commit", b"x" * 1000)
-    faulty.faulty(Fault("flipped", "GET"))  # each time the same bit: to the reader, another kind of ETag
+    faulty.faulty(
+        Fault("flipped", "GET")
+    )  # each time the same bit: to the reader, another kind of ETag
     assert len(faulty.root.read("commit")) == 1000
 
 
@@ -135,7 +143,10 @@ def test_a_long_trouble_is_told_and_ends_with_a_named_error(faulty, monkeypatch,
     monkeypatch.setattr(retry, "QUIET_SECONDS", 0.5)
     monkeypatch.setattr(retry, "_lines", retry._Lines())
     faulty.faulty(Fault("503"))
-    with pytest.raises(StorageError, match=r"new: the store did not answer .*503 SlowDown.*run the same command again"):
+    with pytest.raises(
+        StorageError,
+        match=r"new: the store did not answer .*503 SlowDown.*run the same command again",
+    ):
         faulty.root.put("new", b"x")
     assert "the store does not answer (503 SlowDown), trying again for up to 2 s" in caplog.text
 
@@ -151,7 +162,9 @@ def test_a_trickle_below_all_patience_is_given_up_and_asked_for_again(faulty, mo
     assert time.monotonic() - began < 7
 
 
-@pytest.mark.parametrize("call", [lambda store: store.read("missing"), lambda store: store.create("kept", b"x")])
+@pytest.mark.parametrize(
+    "call", [lambda store: store.read("missing"), lambda store: store.create("kept", b"x")]
+)
 def test_what_will_not_pass_is_asked_once(faulty, call):
     faulty.root.put("kept", CONTENT)
     before = faulty.asked.total()
@@ -161,10 +174,15 @@ def test_what_will_not_pass_is_asked_once(faulty, call):
 
 
 def test_200_writers_under_every_fault_at_once_each_win_exactly_their_own(faulty):
-    faulty.faulty(*(Fault(name, "PUT", probability=0.05) for name in NAMES if name not in ("timeout", "slow")))
+    faulty.faulty(
+        *(Fault(name, "PUT", probability=0.05) for name in NAMES if name not in ("timeout", "slow"))
+    )
 
     def race(number):
-        won = [faulty.root.put_if_absent(f"commits/{number}", f"{number} by {writer}".encode()) for writer in range(2)]
+        won = [
+            faulty.root.put_if_absent(f"commits/{number}", f"{number} by {writer}".encode())
+            for writer in range(2)
+        ]
         return won, faulty.root.read(f"commits/{number}")
 
     with ThreadPoolExecutor(32) as threads:
@@ -175,7 +193,9 @@ def test_200_writers_under_every_fault_at_once_each_win_exactly_their_own(faulty
 
 
 @pytest.mark.slow
-def test_a_store_killed_and_started_again_in_the_middle_of_200_commits_loses_and_doubles_none(tmp_path, monkeypatch):
+def test_a_store_killed_and_started_again_in_the_middle_of_200_commits_loses_and_doubles_none(
+    tmp_path, monkeypatch
+):
     if not has_ceph():
         pytest.skip("needs Ceph's radosgw, ceph-mon and ceph-osd: moto keeps nothing over a kill")
     started = serve(tmp_path, "start")
@@ -195,8 +215,13 @@ def survive_a_kill(store, folder):
     done, half = [], threading.Event()
 
     def commit(number):
-        """Two writers of one key; the first asks first, so exactly one is told True, whatever happens between."""
-        won = [writer for writer in "ab" if store.put_if_absent(f"commits/{number}", f"{number}{writer}".encode())]
+        """Two writers of one key; the first asks first, so exactly one is told True, whatever
+        happens between."""
+        won = [
+            writer
+            for writer in "ab"
+            if store.put_if_absent(f"commits/{number}", f"{number}{writer}".encode())
+        ]
         done.append(number)
         if len(done) == 60:
             half.set()
@@ -218,7 +243,9 @@ def survive_a_kill(store, folder):
 
 def serve(folder, command):
     environment = os.environ | {"S3_SIZE_GB": "4"}
-    return subprocess.run([SERVER, command, folder], env=environment, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        [SERVER, command, folder], env=environment, capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.fixture
@@ -244,8 +271,12 @@ def test_a_parquet_file_is_read_whole_through_faults(faulty, parquet, pre_buffer
 
 
 @pytest.mark.parametrize("pre_buffer", [True, False])
-def test_a_store_that_goes_away_under_pyarrow_is_still_our_named_error(faulty, parquet, pre_buffer, monkeypatch):
+def test_a_store_that_goes_away_under_pyarrow_is_still_our_named_error(
+    faulty, parquet, pre_buffer, monkeypatch
+):
     monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.5)
     faulty.faulty(Fault("503", "GET", nth=range(2, 1000)))
-    with pytest.raises(StorageError, match=r"part.parquet: the store did not answer .*503 SlowDown"):
+    with pytest.raises(
+        StorageError, match=r"part.parquet: the store did not answer .*503 SlowDown"
+    ):
         read_parquet(faulty.root, pre_buffer)

@@ -43,11 +43,16 @@ def test_a_path_and_its_file_uri_are_the_same_folder(tmp_path):
 
 
 def test_a_trailing_slash_does_not_make_another_prefix():
-    assert open_storage("s3://bucket/a/").url("key") == open_storage("s3://bucket/a").url("key") == "s3://bucket/a/key"
+    assert (
+        open_storage("s3://bucket/a/").url("key")
+        == open_storage("s3://bucket/a").url("key")
+        == "s3://bucket/a/key"
+    )
 
 
 @pytest.mark.parametrize(
-    ("uri", "remote"), [("a/b", False), ("/a/b", False), ("file:///a", False), ("s3://bucket/a", True)]
+    ("uri", "remote"),
+    [("a/b", False), ("/a/b", False), ("file:///a", False), ("s3://bucket/a", True)],
 )
 def test_a_local_folder_is_not_taken_for_one_that_all_machines_see(uri, remote):
     assert is_remote(uri) is remote

@@ -28,7 +28,12 @@ LocalStorage(sys.argv[1]).{call}("commits/1", b"half a commit")
 
 @pytest.mark.parametrize(
     ("call", "place"),
-    [("create", "os.link"), ("create", "os.fsync"), ("put", "pathlib.Path.replace"), ("put", "os.fsync")],
+    [
+        ("create", "os.link"),
+        ("create", "os.fsync"),
+        ("put", "pathlib.Path.replace"),
+        ("put", "os.fsync"),
+    ],
 )
 def test_a_kill_before_the_final_name_leaves_nothing_visible(tmp_path, call, place):
     (tmp_path / "commits").mkdir()
@@ -46,7 +51,12 @@ def test_a_kill_before_the_final_name_leaves_nothing_visible(tmp_path, call, pla
 
 
 def test_a_kill_after_the_final_name_leaves_the_whole_object(tmp_path):
-    command = [sys.executable, "-c", STOPPED.format(place="pathlib.Path.unlink", call="create"), tmp_path]
+    command = [
+        sys.executable,
+        "-c",
+        STOPPED.format(place="pathlib.Path.unlink", call="create"),
+        tmp_path,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "reached\n"
         writer.send_signal(signal.SIGKILL)
@@ -68,7 +78,9 @@ def test_a_linked_folder_is_part_of_the_pool(tmp_path):
     LocalStorage(tmp_path / "disk2").put("x/part", b"rows")
     (tmp_path / "pool").mkdir()
     (tmp_path / "pool" / "more").symlink_to(tmp_path / "disk2")
-    assert [entry.key for entry in LocalStorage(tmp_path / "pool").list_objects()] == ["more/x/part"]
+    assert [entry.key for entry in LocalStorage(tmp_path / "pool").list_objects()] == [
+        "more/x/part"
+    ]
 
 
 def test_a_folder_linked_into_itself_is_refused_and_not_listed_forty_times(tmp_path):
@@ -99,7 +111,9 @@ def full_disk(tmp_path):
     place = tmp_path / "small"
     place.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "tmpfs", place], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "tmpfs", place],
+        capture_output=True,
+        text=True,
     )
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a tmpfs (root): {mounted.stderr.strip()}")
@@ -112,14 +126,20 @@ def full_disk(tmp_path):
 
 
 @pytest.mark.parametrize("call", ["put", "create", "put_if_absent"])
-def test_a_full_disk_is_told_leaves_nothing_and_the_same_call_works_once_there_is_room(full_disk, call):
+def test_a_full_disk_is_told_leaves_nothing_and_the_same_call_works_once_there_is_room(
+    full_disk, call
+):
     store, content = LocalStorage(full_disk), bytes(100_000)
     free = shutil.disk_usage(full_disk).free
-    with pytest.raises(StorageError, match=r"commits/1 cannot be written: No space left.*Make room"):
+    with pytest.raises(
+        StorageError, match=r"commits/1 cannot be written: No space left.*Make room"
+    ):
         getattr(store, call)("commits/1", content)
     assert [entry.key for entry in store.list_objects()] == ["filler"]
     assert os.listdir(full_disk / "commits") == []
-    assert free - shutil.disk_usage(full_disk).free <= 4096, "a half-written file keeps the disk full"
+    assert free - shutil.disk_usage(full_disk).free <= 4096, (
+        "a half-written file keeps the disk full"
+    )
     (full_disk / "filler").unlink()
     assert getattr(store, call)("commits/1", content) in (True, None)
     assert store.read("commits/1") == content

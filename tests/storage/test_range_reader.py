@@ -18,7 +18,9 @@ def reader(content=CONTENT, tail=TAIL_BYTES):
         asked.append((start, stop))
         return content[start:stop]
 
-    return RangeReader(fetch, len(content), content[len(content) - min(tail, len(content)) :]), asked
+    return RangeReader(
+        fetch, len(content), content[len(content) - min(tail, len(content)) :]
+    ), asked
 
 
 seeks = st.tuples(st.just("seek"), st.integers(0, len(CONTENT) + 10), st.sampled_from([0]))

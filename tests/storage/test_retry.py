@@ -56,13 +56,18 @@ def test_the_wait_is_bounded_and_ends_with_the_object_the_reason_and_the_way_out
 
 def test_many_threads_that_wait_say_one_line(quick, caplog):
     caplog.set_level(logging.WARNING)
-    threads = [threading.Thread(target=until_answered, args=(failing(5), "s3://b/k", passing)) for _ in range(16)]
+    threads = [
+        threading.Thread(target=until_answered, args=(failing(5), "s3://b/k", passing))
+        for _ in range(16)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     said = [record.getMessage() for record in caplog.records]
-    assert said == ["s3://b/k: the store does not answer (503 SlowDown), trying again for up to 1 s"]
+    assert said == [
+        "s3://b/k: the store does not answer (503 SlowDown), trying again for up to 1 s"
+    ]
 
 
 def test_a_short_trouble_is_not_worth_a_line(quick, caplog):

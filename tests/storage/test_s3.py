@@ -1,4 +1,5 @@
-"""What only a store behind a line can do wrong: lost answers, refused credentials, no server at all."""
+"""What only a store behind a line can do wrong: lost answers, refused credentials, no server at
+all."""
 
 import multiprocessing
 import re
@@ -40,7 +41,9 @@ def each_call(store):
 
 
 @pytest.mark.parametrize("call", ["list", "read", "open", "put", "put_if_absent"])
-def test_wrong_credentials_are_one_error_that_says_what_to_check_without_the_secret(real_s3, environment, call):
+def test_wrong_credentials_are_one_error_that_says_what_to_check_without_the_secret(
+    real_s3, environment, call
+):
     environment(AWS_ACCESS_KEY_ID="AKIANOBODY", AWS_SECRET_ACCESS_KEY=SECRET)
     before = requests()
     with pytest.raises(StorageError, match=re.escape(real_s3)) as told:
@@ -62,13 +65,18 @@ def test_a_wrong_secret_is_not_shown(real_s3, environment):
 def test_no_credentials_at_all_are_told_like_wrong_ones(s3_root, environment, tmp_path, call):
     nowhere = str(tmp_path / "none")
     environment(
-        AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", AWS_SHARED_CREDENTIALS_FILE=nowhere, AWS_CONFIG_FILE=nowhere
+        AWS_ACCESS_KEY_ID="",
+        AWS_SECRET_ACCESS_KEY="",
+        AWS_SHARED_CREDENTIALS_FILE=nowhere,
+        AWS_CONFIG_FILE=nowhere,
     )
     with pytest.raises(StorageError, match="AWS_ACCESS_KEY_ID"):
         dict(each_call(open_storage(s3_root)))[call]()
 
 
-def test_a_server_that_is_not_there_is_an_error_that_names_the_endpoint(s3_root, environment, monkeypatch):
+def test_a_server_that_is_not_there_is_an_error_that_names_the_endpoint(
+    s3_root, environment, monkeypatch
+):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
     environment(AWS_ENDPOINT_URL=address, AWS_ENDPOINT_URL_S3="")
@@ -98,8 +106,12 @@ def test_a_folder_marker_made_by_a_console_is_no_shard(s3, s3_root):
 def test_a_listing_of_more_than_a_page_is_whole(s3_root):
     store = open_storage(s3_root)
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(lambda number: store.put(f"commits/{number:06d}.0.json", b"x"), range(1010)))
-    assert [entry.key for entry in store.list_objects()] == [f"commits/{number:06d}.0.json" for number in range(1010)]
+        list(
+            threads.map(lambda number: store.put(f"commits/{number:06d}.0.json", b"x"), range(1010))
+        )
+    assert [entry.key for entry in store.list_objects()] == [
+        f"commits/{number:06d}.0.json" for number in range(1010)
+    ]
 
 
 def test_a_bucket_itself_is_a_folder(s3):

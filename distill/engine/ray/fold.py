@@ -1,8 +1,10 @@
-"""Sums over chunks of rows: partial ► merge, in Ray tasks, with a result that does not depend on how many workers there are.
+"""Sums over chunks of rows: partial ► merge, in Ray tasks, with a result that does not depend on
+how many workers there are.
 
-Items are cut into groups by their number alone; a task folds its group in order, and groups are merged in order. Floating-point sums
-are thus the same to the last bit on any cluster of the same machines. A group's state is merged as soon as those before it are, and
-forgotten: this process holds one sum, and what waits for its turn lies in Ray's object store.
+Items are cut into groups by their number alone; a task folds its group in order, and groups are
+merged in order. Floating-point sums are thus the same to the last bit on any cluster of the same
+machines. A group's state is merged as soon as those before it are, and forgotten: this process
+holds one sum, and what waits for its turn lies in Ray's object store.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ def fold(
     unit: str = "chunks",
     size: Callable[[Item], int] = lambda _item: 1,
 ) -> State:
-    """merge(…, partial(item)) over all items, in item order within fixed groups; an item is `size` units. Raises what `partial` raises."""
+    """merge(…, partial(item)) over all items, in item order within fixed groups; an item is `size`
+    units. Raises what `partial` raises."""
     ray = require_ray()
     per_group = -(-len(items) // _GROUPS)
     groups = [items[start : start + per_group] for start in range(0, len(items), per_group)]
@@ -42,7 +45,8 @@ def fold(
 
 
 def _in_order(ray: Any, left: dict[Any, int], bar: Bar, unit: str) -> Iterator[Any]:
-    """Tasks' answers in their order, each as soon as it and those before it are there, and an error at once. Empties `left`."""
+    """Tasks' answers in their order, each as soon as it and those before it are there, and an error
+    at once. Empties `left`."""
     turn, done = deque(left), set[Any]()
     while left:
         ready, _ = ray.wait(list(left), num_returns=1, timeout=LINE_EVERY_SECONDS)
@@ -67,7 +71,9 @@ def _call(function: Callable[[], Any]) -> Any:
     return function()
 
 
-def _fold_group(shared: tuple[Callable[[Any], Any], Callable[[Any, Any], Any]], items: list[Any]) -> Any:
+def _fold_group(
+    shared: tuple[Callable[[Any], Any], Callable[[Any, Any], Any]], items: list[Any]
+) -> Any:
     partial, merge = shared
     return reduce(merge, map(partial, items))
 

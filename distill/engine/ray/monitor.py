@@ -1,9 +1,11 @@
-"""What training workers say while `fit` blocks, which tells nothing itself: an actor keeps it, and a thread of the driver shows it.
+"""What training workers say while `fit` blocks, which tells nothing itself: an actor keeps it, and
+a thread of the driver shows it.
 
-Workers say how far each part of the work is, never how much they added: what is done again after a restart moves the bar back, and is not counted
-twice, whichever team does it then. The bar shows the sum over the parts.
-The ear also decides when lost workers are given up: after `LOST_WORKERS` groups in a row that came no further than those before, so that a training
-which lives through many lost nodes is not ended by their number.
+Workers say how far each part of the work is, never how much they added: what is done again after a
+restart moves the bar back, and is not counted twice, whichever team does it then. The bar shows the
+sum over the parts. The ear also decides when lost workers are given up: after `LOST_WORKERS` groups
+in a row that came no further than those before, so that a training which lives through many lost
+nodes is not ended by their number.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ class Monitor:
             self.furthest, self.fruitless = self.heard.done, 0
 
     def give_up(self, part: str, reason: str) -> None:
-        """A part cannot be done. A group that is started again finds so once more, which is no news."""
+        """A part cannot be done. A group that is started again finds so once more, which is no
+        news."""
         self.given_up[part] = reason
 
     def fail(self, trace: str) -> None:
@@ -81,8 +84,9 @@ class Monitor:
         self.fruitless += 1
         if self.fruitless > LOST_WORKERS:
             self.fail(
-                f"training lost workers {self.fruitless} times without coming further and was given up: {reason[-_MOST_SAID:]}. "
-                f"Run the same command again; it goes on from the newest checkpoint."
+                f"training lost workers {self.fruitless} times without coming further and was given"
+                f" up: {reason[-_MOST_SAID:]}. Run the same command again; it goes on from the"
+                " newest checkpoint."
             )
         return self.failure
 
@@ -101,7 +105,8 @@ class Monitor:
 
 @contextlib.contextmanager
 def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
-    """An ear, and a thread that shows on `bar` what it hears. While an elastic group is lost, it has the nodes looked at more often."""
+    """An ear, and a thread that shows on `bar` what it hears. While an elastic group is lost, it
+    has the nodes looked at more often."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     beside = NodeAffinitySchedulingStrategy(
@@ -139,7 +144,8 @@ class _Shown:
         self.bar, self.last, self.moved = bar, TrainingProgress(), time.monotonic()
 
     def show(self, heard: TrainingProgress) -> None:
-        """Progress; and until the training has failed, what is waited for, and a line when another group goes on."""
+        """Progress; and until the training has failed, what is waited for, and a line when another
+        group goes on."""
         if heard.done != self.last.done:
             self.bar.advance(heard.done - self.last.done, heard.note)
             self.moved = time.monotonic()

@@ -1,7 +1,9 @@
-"""Where Ray comes from. Stages ask for it when there is work (`require_ray`); only the process edge says how it is got.
+"""Where Ray comes from. Stages ask for it when there is work (`require_ray`); only the process edge
+says how it is got.
 
-`distill.cli` registers a starter with `start_ray_by`. A program that calls stages itself has called `ray.init()` before; without
-either, a stage that has work says so instead of starting a cluster behind the caller's back.
+`distill.cli` registers a starter with `start_ray_by`. A program that calls stages itself has called
+`ray.init()` before; without either, a stage that has work says so instead of starting a cluster
+behind the caller's back.
 """
 
 from __future__ import annotations
@@ -22,12 +24,18 @@ from distill.core.errors import ResourceError
 
 _LOCAL = {
     "RAY_AUTH_MODE": "token",  # what Ray does anyway, without a warning
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux the one switch that keeps every port on 127.0.0.1; read at `import ray`
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away, and the watcher is a process more
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": (
+        "0"
+    ),  # on Linux the one switch that keeps every port on 127.0.0.1; read at `import ray`
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": (
+        "0"
+    ),  # nobody takes this machine away, and the watcher is a process more
 }
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning at every start
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # C++ lines on the driver's stderr when an actor dies, which is recovered from
+    "RAY_BACKEND_LOG_LEVEL": (
+        "fatal"
+    ),  # C++ lines on the driver's stderr when an actor dies, which is recovered from
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # "(raylet)" lines, which ignore log_to_driver
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -53,7 +61,9 @@ def require_ray() -> Any:
     import ray
 
     if not ray.is_initialized():
-        raise ResourceError("there is work to do and no Ray: call ray.init() first, or use the command `distill`.")
+        raise ResourceError(
+            "there is work to do and no Ray: call ray.init() first, or use the command `distill`."
+        )
     return ray
 
 
@@ -63,9 +73,11 @@ def is_connected() -> bool:
 
 
 def connect(address: str | None, *, verbose: bool = False) -> None:
-    """Start a Ray on this machine (None), or join the one at `address` ("HOST:PORT" or "auto") from one of its nodes.
+    """Start a Ray on this machine (None), or join the one at `address` ("HOST:PORT" or "auto") from
+    one of its nodes.
 
-    For the process edge alone, before anything else imports ray. Raises ResourceError where no Ray answers.
+    For the process edge alone, before anything else imports ray. Raises ResourceError where no Ray
+    answers.
     """
     settings = {**({} if verbose else _QUIET), **(_LOCAL if address is None else {})}
     os.environ.update({key: value for key, value in settings.items() if key not in os.environ})
@@ -73,7 +85,11 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
         _require_listener(address)
     import ray
 
-    noise = {} if verbose else {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
+    noise = (
+        {}
+        if verbose
+        else {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
+    )
     local = {
         "num_cpus": max(2, os.cpu_count() or 2),
         "include_dashboard": False,
@@ -84,9 +100,15 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
             ray.init(address=address or "local", **({} if address else local), **noise)
     except Exception as error:  # some are Ray's plain ones
         if address:
-            said = f"no Ray answers at {address}: {error}. --ray takes the HOST:PORT of a running Ray, from one of its nodes."
+            said = (
+                f"no Ray answers at {address}: {error}. --ray takes the HOST:PORT of a running Ray,"
+                " from one of its nodes."
+            )
         else:
-            said = f"no Ray could be started on this machine: {error}. Run the same command again; --verbose shows what Ray says."
+            said = (
+                f"no Ray could be started on this machine: {error}. Run the same command again;"
+                " --verbose shows what Ray says."
+            )
         raise ResourceError(said) from error
     if not verbose:
         _silence_libraries()
@@ -94,7 +116,8 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
 
 @contextlib.contextmanager
 def keeping_signals() -> Iterator[None]:
-    """Give the process edge its signal handlers back: `ray.init` and Ray Train's `fit` put their own in place and leave them there."""
+    """Give the process edge its signal handlers back: `ray.init` and Ray Train's `fit` put their
+    own in place and leave them there."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -115,7 +138,8 @@ def _require_listener(address: str) -> None:
         socket.create_connection((host, int(port)), _LISTENER_SECONDS).close()
     except OSError as error:
         raise ResourceError(
-            f"no Ray answers at {address}: {error}. --ray takes the HOST:PORT of a running Ray, from one of its nodes."
+            f"no Ray answers at {address}: {error}. --ray takes the HOST:PORT of a running Ray,"
+            " from one of its nodes."
         ) from None
 
 
@@ -129,7 +153,8 @@ def disconnect() -> None:
 
 @contextlib.contextmanager
 def _hushed(verbose: bool) -> Iterator[None]:
-    """Keep the one line that Ray's C++ core prints while it starts; it is shown where the start fails."""
+    """Keep the one line that Ray's C++ core prints while it starts; it is shown where the start
+    fails."""
     if verbose:
         yield
         return
@@ -156,7 +181,9 @@ def _silence_libraries() -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL + 1)
     for name in ("ray.data", "ray.train", "ray.tune"):
         logger = logging.getLogger(name)
-        logger.handlers = [handler for handler in logger.handlers if type(handler).__name__ == "SessionFileHandler"]
+        logger.handlers = [
+            handler for handler in logger.handlers if type(handler).__name__ == "SessionFileHandler"
+        ]
         logger.propagate = False
         logger.setLevel(logging.INFO if logger.handlers else logging.CRITICAL + 1)
     context = ray.data.DataContext.get_current()

@@ -1,8 +1,9 @@
 """Whether to begin another fragment: the driver says it, and whoever works asks.
 
-One number stands in the small table that a Ray keeps in its head node, where Ray's own libraries keep such words too: how many tasks
-are answered, or −1 once nothing more is to begin. (As an actor it was a process more to start, 0.35 s of a core, and a hundredth of a core
-for as long as it lived.)
+One number stands in the small table that a Ray keeps in its head node, where Ray's own libraries
+keep such words too: how many tasks are answered, or −1 once nothing more is to begin. (As an actor
+it was a process more to start, 0.35 s of a core, and a hundredth of a core for as long as it
+lived.)
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class StopSignal:
         return self._said() == _PULLED
 
     def lets_out(self, answered: int) -> bool | None:
-        """Whether to let out tasks that wait for so many answers; None: not yet. Raises RayError as above."""
+        """Whether to let out tasks that wait for so many answers; None: not yet. Raises RayError as
+        above."""
         said = self._said()
         return said != _PULLED if said == _PULLED or answered <= said else None
 

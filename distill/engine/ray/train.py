@@ -1,19 +1,25 @@
-"""A group of data-parallel training workers, by Ray Train: the process groups, restarts after lost workers, another number of them, and progress.
+"""A group of data-parallel training workers, by Ray Train: the process groups, restarts after lost
+workers, another number of them, and progress.
 
-We keep our own checkpoints (Ray's latest is the latest *polled*, and a killed driver's run resumes from an older one than storage
-holds), so nothing is reported to Ray Train and its storage path stays a temporary folder. Ray Train starts the group again after a lost
-process, but cannot tell that from a mistake in the code it runs. So a worker that raises says so first, to the ear (`engine.ear`), and so does
-the controller of a group that is lost: it ends where the ear says so. (Restarts of our own by a new `fit()` were tried: a worker lost
-while its group starts leaves its placement group reserved for ever.)
+We keep our own checkpoints (Ray's latest is the latest *polled*, and a killed driver's run resumes
+from an older one than storage holds), so nothing is reported to Ray Train and its storage path
+stays a temporary folder. Ray Train starts the group again after a lost process, but cannot tell
+that from a mistake in the code it runs. So a worker that raises says so first, to the ear
+(`engine.ear`), and so does the controller of a group that is lost: it ends where the ear says so.
+(Restarts of our own by a new `fit()` were tried: a worker lost while its group starts leaves its
+placement group reserved for ever.)
 
-With a range of workers Ray Train starts as many as there is room for now, and looks every `RESIZE_SECONDS` whether there is room for another number.
-It may start any number of the range. That is as well: lanes are dealt round, and sums over a global batch do not ask who held what (`train.gradients`),
-so no number leaves a worker idle unless some lanes would wait for it anyway.
+With a range of workers Ray Train starts as many as there is room for now, and looks every
+`RESIZE_SECONDS` whether there is room for another number. It may start any number of the range.
+That is as well: lanes are dealt round, and sums over a global batch do not ask who held what
+(`train.gradients`), so no number leaves a worker idle unless some lanes would wait for it anyway.
 
-A fixed number of workers is a *team*. Where the work has parts enough and the nodes have room, one group holds several: ranks 0 … W−1 are the first
-team, and so on. Each has a process group of its own, and nothing is said between teams, so that one may end long before another. One start and one
-controller serve all; a lost worker starts all teams again. Such a group is a range too, from one team to as many as there was room for: with a node less
-there are fewer teams, and workers that make up no team end at once.
+A fixed number of workers is a *team*. Where the work has parts enough and the nodes have room, one
+group holds several: ranks 0 … W−1 are the first team, and so on. Each has a process group of its
+own, and nothing is said between teams, so that one may end long before another. One start and one
+controller serve all; a lost worker starts all teams again. Such a group is a range too, from one
+team to as many as there was room for: with a node less there are fewer teams, and workers that make
+up no team end at once.
 """
 
 from __future__ import annotations
@@ -30,7 +36,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from distill.core.errors import DistillError, TrainingError, UnlearnableError
 from distill.core.progress import Bar
 from distill.engine.ray.monitor import monitored
-from distill.engine.ray.resources import device_of_worker, gpus_each, look_at_nodes, require_resources, room_now
+from distill.engine.ray.resources import (
+    device_of_worker,
+    gpus_each,
+    look_at_nodes,
+    require_resources,
+    room_now,
+)
 from distill.engine.ray.session import keeping_signals, require_ray
 from distill.spec.base import Gpus
 
@@ -38,10 +50,14 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 RESIZE_SECONDS = 20.0
-"""As often as Ray's coordinator of resources looks at the nodes; each change of number costs a start and the steps since the newest checkpoint."""
-_SETTINGS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}  # 2 by default: the end of every training waits for it
+"""As often as Ray's coordinator of resources looks at the nodes; each change of number costs a
+start and the steps since the newest checkpoint."""
+_SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"
+}  # 2 by default: the end of every training waits for it
 _ELASTIC_SETTINGS = {
-    # 60 by default: so long a group waits for a node that Ray does not know to be lost yet, before a smaller one is tried
+    # 60 by default: so long a group waits for a node that Ray does not know to be lost yet, before
+    # a smaller one is tried
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "8",
 }
 
@@ -62,8 +78,8 @@ class WorkerContext:
     say: Callable[[str, float, str], None] = field(default=lambda _part, _done, _note: None)
     """Tell the person who waits: of this part of the work so much is done. Rank 0's word counts."""
     give_up: Callable[[str, str], None] = field(default=_raise)
-    """This part of the work cannot be done, for a reason that all ranks have found: the team goes on with others, and it is raised when all are over.
-    Rank 0's word counts."""
+    """This part of the work cannot be done, for a reason that all ranks have found: the team goes
+    on with others, and it is raised when all are over. Rank 0's word counts."""
     team: int = 0
     teams: int = 1
     """Side by side; each knows by these two which parts are its own."""
@@ -80,11 +96,13 @@ def train_workers(
     gpus: Gpus,
     bar: Bar,
 ) -> Any:
-    """Run `work(told, context)` on every worker of a group, its process group ready; returns rank 0's answer.
+    """Run `work(told, context)` on every worker of a group, its process group ready; returns rank
+    0's answer.
 
-    `workers` may be the fewest and the most; `work` is begun anew whenever their number changes. A fixed number is a team, of which there are at most
-    `teams` side by side, as far as the nodes have room. Raises ResourceError for what the cluster can
-    never give, TrainingError where the work raises or workers keep dying, UnlearnableError where all was done but what was given up.
+    `workers` may be the fewest and the most; `work` is begun anew whenever their number changes. A
+    fixed number is a team, of which there are at most `teams` side by side, as far as the nodes
+    have room. Raises ResourceError for what the cluster can never give, TrainingError where the
+    work raises or workers keep dying, UnlearnableError where all was done but what was given up.
     """
     ray = require_ray()
     fewest, most = (workers, workers) if isinstance(workers, int) else workers
@@ -98,7 +116,9 @@ def train_workers(
         monitored(ray, bar, elastic=fewest < most) as ear,
         tempfile.TemporaryDirectory(prefix="distill-train-") as scratch,
     ):
-        trainer = _trainer({"work": work, "told": told, "ear": ear, "team": team}, fewest, most, each, scratch)
+        trainer = _trainer(
+            {"work": work, "told": told, "ear": ear, "team": team}, fewest, most, each, scratch
+        )
         answer, lost = None, ""
         try:
             with keeping_signals(), _settings(ray, elastic=fewest < most):
@@ -107,7 +127,10 @@ def train_workers(
             lost = str(error)
         except SystemExit:  # how Ray Train ends on Ctrl-C
             raise KeyboardInterrupt from None
-        said, given_up = ray.get(ear.first_failure.remote()) or lost, ray.get(ear.all_given_up.remote())
+        said, given_up = (
+            ray.get(ear.first_failure.remote()) or lost,
+            ray.get(ear.all_given_up.remote()),
+        )
     if said:
         raise TrainingError("\n".join([said, *given_up]))
     if given_up:
@@ -139,12 +162,17 @@ def _trainer(config: dict[str, Any], fewest: int, most: int, gpus: float, scratc
 
 
 def _losses(ear: Any) -> Any:
-    """Tells the ear of each lost group, from Ray Train's controller, which ends the training where this raises."""
+    """Tells the ear of each lost group, from Ray Train's controller, which ends the training where
+    this raises."""
     import ray
     from ray.train import UserCallback
 
     class Losses(UserCallback):
-        def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:  # noqa: ARG002  Ray's signature
+        def after_exception(
+            self,
+            run_context: Any,  # noqa: ARG002  Ray's signature
+            worker_exceptions: dict[int, Exception],
+        ) -> None:
             said = "; ".join(f"rank {rank}: {error}" for rank, error in worker_exceptions.items())
             if ending := ray.get(ear.lose.remote(said)):
                 raise RuntimeError(ending)
@@ -155,7 +183,8 @@ def _losses(ear: Any) -> Any:
 
 @contextlib.contextmanager
 def _settings(ray: Any, *, elastic: bool) -> Iterator[None]:
-    """Ray Train takes its controller's settings from this process's environment when `fit` begins. What the user set, here or for the whole job, stays."""
+    """Ray Train takes its controller's settings from this process's environment when `fit` begins.
+    What the user set, here or for the whole job, stays."""
     theirs = {**os.environ, **(ray.get_runtime_context().runtime_env.get("env_vars") or {})}
     ours = {**_SETTINGS, **(_ELASTIC_SETTINGS if elastic else {})}
     added = {name: value for name, value in ours.items() if name not in theirs}
@@ -210,12 +239,15 @@ def _context(rank: int, workers: int, team_workers: int, ear: Any) -> WorkerCont
         if place == 0:
             ray.get(ear.give_up.remote(part, reason))
 
-    return WorkerContext(place, team_workers, device_of_worker(ray), say, give_up, team, teams, group)
+    return WorkerContext(
+        place, team_workers, device_of_worker(ray), say, give_up, team, teams, group
+    )
 
 
 def _is_lost_peer(error: Exception) -> bool:
-    """Whether a collective failed because another rank is gone (gloo says so in a plain RuntimeError), or Ray Train took the process group away, as it
-    does from the teams that still work when another one has lost a worker."""
+    """Whether a collective failed because another rank is gone (gloo says so in a plain
+    RuntimeError), or Ray Train took the process group away, as it does from the teams that still
+    work when another one has lost a worker."""
     import torch.distributed
 
     return (

@@ -1,4 +1,5 @@
-"""What the tables of a job say of each other. Each function yields problems as `key = value: what is wrong. What to do.`"""
+"""What the tables of a job say of each other. Each function yields problems as `key = value: what
+is wrong. What to do.`"""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ Problems = Iterator[str]
 
 
 def check_job(job: Job) -> Problems:
-    """All problems of a resolved job; the first kind found hides the later ones, which would only repeat it."""
+    """All problems of a resolved job; the first kind found hides the later ones, which would only
+    repeat it."""
     for check in (_uris, _names, _pools, _fits, check_labels, _sweeps, _students, _evaluate):
         problems = list(dict.fromkeys(check(job)))
         yield from problems
@@ -53,7 +55,9 @@ def _names(job: Job) -> Problems:
                 yield from _known(labeler.fit, job.fit, f"{where}.fit", "fit")
         for pool in labels.over:
             yield from _known(pool, job.pools, f"labels.{name}.over", "pool")
-        yield from _known(labels.calibrate_on, [None, *job.pools], f"labels.{name}.calibrate_on", "pool")
+        yield from _known(
+            labels.calibrate_on, [None, *job.pools], f"labels.{name}.calibrate_on", "pool"
+        )
     for name, student in job.students.items():
         yield from _student_names(job, name, student)
     for name, sweep in job.sweep.items():
@@ -61,7 +65,9 @@ def _names(job: Job) -> Problems:
             yield from _known(swept, job.students, f"sweep.{name}.student", "student")
     if job.evaluate:
         yield from _known(job.evaluate.on, job.pools, "evaluate.on", "pool")
-        yield from _known(job.evaluate.teacher, [None, *job.labels], "evaluate.teacher", "label set")
+        yield from _known(
+            job.evaluate.teacher, [None, *job.labels], "evaluate.teacher", "label set"
+        )
 
 
 def _student_names(job: Job, name: str, student: Student) -> Problems:
@@ -76,31 +82,53 @@ def _student_names(job: Job, name: str, student: Student) -> Problems:
     for key, named, known, what in stop_names(job, student):
         yield from _known(named, known, f"students.{name}.{key}", what)
     for head in student.heads:
-        yield from _known(head, student.head_names, f"students.{name}.heads", "head that a term teaches")
+        yield from _known(
+            head, student.head_names, f"students.{name}.heads", "head that a term teaches"
+        )
 
 
 def _known(name: str | None, known: Iterable[str | None], where: str, what: str) -> Problems:
     names = list(known)
     if name not in names:
-        yield f"{where} = {name!r}: there is no such {what}. There is: {', '.join(filter(None, names)) or 'none'}."
+        yield (
+            f"{where} = {name!r}: there is no such {what}. There is:"
+            f" {', '.join(filter(None, names)) or 'none'}."
+        )
 
 
 def _pools(job: Job) -> Problems:
     uris = {name: job.pool_uri(name) for name in job.pools}
     for name, pool in job.pools.items():
         if pool.features is None:
-            yield f"pools.{name}.features: missing, and the job's pools do not share one. Say what a model sees of a row."
+            yield (
+                f"pools.{name}.features: missing, and the job's pools do not share one. Say what a"
+                " model sees of a row."
+            )
         private = sorted(set(pool.private).intersection(pool.read_columns))
         if private:  # features that the pool takes from another one
-            yield f"pools.{name}.private = {list(pool.private)}: private columns {private} are used as features. Take them out of one of the two."
+            yield (
+                f"pools.{name}.private = {list(pool.private)}: private columns {private} are used"
+                " as features. Take them out of one of the two."
+            )
         if f"{job.root_uri}/".startswith(f"{uris[name]}/"):
-            yield f"root = {job.root_uri!r}: lies in pools.{name} ({uris[name]!r}), whose files it would join. Keep it elsewhere."
+            yield (
+                f"root = {job.root_uri!r}: lies in pools.{name} ({uris[name]!r}), whose files it"
+                " would join. Keep it elsewhere."
+            )
         if pool_outputs(job, name).says_nothing:
-            yield f"pools.{name}.classes = {list(pool.class_names)}: one exclusive class is every row's. Name all classes; of a yes or no say outputs = 'independent'."
+            yield (
+                f"pools.{name}.classes = {list(pool.class_names)}: one exclusive class is every"
+                " row's. Name all classes; of a yes or no say outputs = 'independent'."
+            )
         yield from _maker(job, name)
         for other in list(job.pools)[: list(job.pools).index(name)]:
-            if f"{uris[name]}/".startswith(f"{uris[other]}/") or f"{uris[other]}/".startswith(f"{uris[name]}/"):
-                yield f"pools.{name}.path = {uris[name]!r}: its files lie in pools.{other} too ({uris[other]!r}). Give each pool a folder of its own."
+            if f"{uris[name]}/".startswith(f"{uris[other]}/") or f"{uris[other]}/".startswith(
+                f"{uris[name]}/"
+            ):
+                yield (
+                    f"pools.{name}.path = {uris[name]!r}: its files lie in pools.{other} too"
+                    f" ({uris[other]!r}). Give each pool a folder of its own."
+                )
 
 
 def _maker(job: Job, pool: str) -> Problems:
@@ -109,16 +137,25 @@ def _maker(job: Job, pool: str) -> Problems:
         return
     yield from check_maker(job, made_by, f"pools.{pool}.made_by")
     if job.pools[pool].format not in (None, "parquet"):
-        yield f"pools.{pool}.format = {job.pools[pool].format!r}: a pool that is made is Parquet. Leave it out."
+        yield (
+            f"pools.{pool}.format = {job.pools[pool].format!r}: a pool that is made is Parquet."
+            " Leave it out."
+        )
 
 
 def _fits(job: Job) -> Problems:
     for name, fit in job.fit.items():
         if job.pools[fit.on].target is None:
-            yield f"fit.{name}.on = {fit.on!r}: that pool has no target to learn. Name its target column."
+            yield (
+                f"fit.{name}.on = {fit.on!r}: that pool has no target to learn. Name its target"
+                " column."
+            )
             continue
         if job.evaluate and job.evaluate.on == fit.on:
-            yield f"fit.{name}.on = {fit.on!r}: students are judged on that pool. Fit it on another one."
+            yield (
+                f"fit.{name}.on = {fit.on!r}: students are judged on that pool. Fit it on another"
+                " one."
+            )
         yield from check_learnable(job, (fit.on,), fit.model, f"fit.{name}")
         yield from check_own(job, fit.model, f"fit.{name}.model")
         yield from check_fit_stop(job, name)
@@ -136,12 +173,21 @@ def _descriptions(job: Job, fit: str, target: Outputs) -> Problems:
         yield str(error)
         return
     if not target.classes or not target.exclusive:
-        yield f"fit.{fit}.on = {job.fit[fit].on!r}: zero-shot needs a target of exclusive classes, not {target.said}."
+        yield (
+            f"fit.{fit}.on = {job.fit[fit].on!r}: zero-shot needs a target of exclusive classes,"
+            f" not {target.said}."
+        )
     lacking = [name for name in target.classes if name not in classes]
     if lacking:
-        yield f"{where}: no row for the classes {lacking} of pools.{job.fit[fit].on}. Describe every class."
+        yield (
+            f"{where}: no row for the classes {lacking} of pools.{job.fit[fit].on}. Describe every"
+            " class."
+        )
     if len(target.classes) < 4:
-        yield f"{where}: constants are chosen by holding out pairs of classes; {len(target.classes)} labelled classes are too few (4 at the least)."
+        yield (
+            f"{where}: constants are chosen by holding out pairs of classes; {len(target.classes)}"
+            " labelled classes are too few (4 at the least)."
+        )
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
         yield f"{where}: the classes {twice} stand there more than once. Describe each once."
@@ -150,9 +196,14 @@ def _descriptions(job: Job, fit: str, target: Outputs) -> Problems:
     if encoder is not None:
         yield from check_model(job, encoder, f"fit.{fit}.model.encoder")
         if any(len(row) != 1 or not row[0].strip() for row in rows):
-            yield f"{where}: with an encoder every row must be a class name and one text (in quotes, where it has a comma)."
+            yield (
+                f"{where}: with an encoder every row must be a class name and one text (in quotes,"
+                " where it has a comma)."
+            )
     elif (
-        len({len(row) for row in rows}) != 1 or not rows[0] or not all(_is_number(cell) for row in rows for cell in row)
+        len({len(row) for row in rows}) != 1
+        or not rows[0]
+        or not all(_is_number(cell) for row in rows for cell in row)
     ):
         yield f"{where}: every row must be a class name and the same number of numbers."
 
@@ -166,14 +217,23 @@ def _is_number(cell: str) -> bool:
 
 def _training(training: Training, where: str) -> Problems:
     if training.batch_rows % training.lanes:
-        yield f"{where}.batch_rows = {training.batch_rows}: not a multiple of lanes = {training.lanes}. Each lane gives the same share of a batch."
+        yield (
+            f"{where}.batch_rows = {training.batch_rows}: not a multiple of lanes ="
+            f" {training.lanes}. Each lane gives the same share of a batch."
+        )
     fewest, most = training.worker_range
     if fewest > most:
         yield f"{where}.workers = [{fewest}, {most}]: the fewest come first, then the most."
     elif most > training.lanes:
-        yield f"{where}.workers = [{fewest}, {most}]: more than lanes = {training.lanes}. Each worker takes one lane at the least."
+        yield (
+            f"{where}.workers = [{fewest}, {most}]: more than lanes = {training.lanes}. Each worker"
+            " takes one lane at the least."
+        )
     elif fewest == most and training.lanes % most:
-        yield f"{where}.workers = {most}: does not divide lanes = {training.lanes}. Each worker takes whole lanes."
+        yield (
+            f"{where}.workers = {most}: does not divide lanes = {training.lanes}. Each worker takes"
+            " whole lanes."
+        )
 
 
 def _sweeps(job: Job) -> Problems:
@@ -204,7 +264,10 @@ def _head_names(job: Job, student: Student, where: str) -> Problems:
     for head in student.head_names:
         said = head_outputs(job, student, head)
         if said.classes and said.exclusive and f"{head}_probability" in student.head_names:
-            yield f"{where}.heads: heads {head!r} and '{head}_probability' would have columns of one name where `predict` writes the first one's probability. Rename one."
+            yield (
+                f"{where}.heads: heads {head!r} and '{head}_probability' would have columns of one"
+                " name where `predict` writes the first one's probability. Rename one."
+            )
 
 
 def _rows(job: Job, student: Student, where: str) -> Problems:
@@ -214,9 +277,15 @@ def _rows(job: Job, student: Student, where: str) -> Problems:
         over = job.labels[term.label_set].over if term.label_set else ()
         lacking = [pool for pool in student.on if pool not in over]
         if term.label_set and (lacking or not student.on):
-            yield f"{where}.on = {list(student.on)}: {term.learns} covers {list(over)}. Label those pools too, or name others."
+            yield (
+                f"{where}.on = {list(student.on)}: {term.learns} covers {list(over)}. Label those"
+                " pools too, or name others."
+            )
         if job.evaluate and term.pool == job.evaluate.on:
-            yield f"{where}: learns the target of pools.{term.pool}, which it is judged on. Teach it from another pool."
+            yield (
+                f"{where}: learns the target of pools.{term.pool}, which it is judged on. Teach it"
+                " from another pool."
+            )
     if job.evaluate and job.evaluate.on in student.on:
         yield f"{where}.on: has pools.{job.evaluate.on}, which it is judged on. Leave it out."
 
@@ -228,8 +297,15 @@ def _evaluate(job: Job) -> Problems:
     if job.pools[on].target is None:
         yield f"evaluate.on = {on!r}: that pool has no target to judge by. Name its target column."
     for name, labels in job.labels.items():
-        if on in labels.over and isinstance(labels.encoding, TopK) and 1.0 not in labels.encoding.temperatures:
-            yield f"labels.{name}.encoding.temperatures = {list(labels.encoding.temperatures)}: it is judged on pools.{on}, at temperature 1. Add 1."
+        if (
+            on in labels.over
+            and isinstance(labels.encoding, TopK)
+            and 1.0 not in labels.encoding.temperatures
+        ):
+            yield (
+                f"labels.{name}.encoding.temperatures = {list(labels.encoding.temperatures)}: it is"
+                f" judged on pools.{on}, at temperature 1. Add 1."
+            )
     yield from _judged(job, on)
     truth = pool_outputs(job, on)
     for name, labels in job.labels.items():
@@ -238,21 +314,40 @@ def _evaluate(job: Job) -> Problems:
     for variant in job.variants:
         for head in variant.spec.judged_heads:
             yield from _judgeable(
-                head_outputs(job, variant.spec, head), truth, f"students.{variant.student}.heads.{head}", on
+                head_outputs(job, variant.spec, head),
+                truth,
+                f"students.{variant.student}.heads.{head}",
+                on,
             )
     if teacher is not None and on not in job.labels[teacher].over:
-        yield f"evaluate.teacher = {teacher!r}: it does not label pools.{on}. Add {on!r} to labels.{teacher}.over."
+        yield (
+            f"evaluate.teacher = {teacher!r}: it does not label pools.{on}. Add {on!r} to"
+            f" labels.{teacher}.over."
+        )
 
 
 def _judged(job: Job, on: str) -> Problems:
     """Whether anything is judged."""
     covered = any(on in labels.over for labels in job.labels.values())
-    if job.variants and not covered and not any(variant.spec.judged_heads for variant in job.variants):
-        yield f"evaluate.on = {on!r}: no label set covers it, and hints (heads with a width of their own) are not judged. Take [evaluate] out, or judge another head."
+    if (
+        job.variants
+        and not covered
+        and not any(variant.spec.judged_heads for variant in job.variants)
+    ):
+        yield (
+            f"evaluate.on = {on!r}: no label set covers it, and hints (heads with a width of their"
+            " own) are not judged. Take [evaluate] out, or judge another head."
+        )
 
 
 def _judgeable(answers: Outputs, truth: Outputs, where: str, on: str) -> Problems:
     if (answers.kind, answers.exclusive) != (truth.kind, truth.exclusive):
-        yield f"{where}: answers with {answers.said}, but pools.{on}, which it is judged on, has {truth.said}. Judge it on another pool."
+        yield (
+            f"{where}: answers with {answers.said}, but pools.{on}, which it is judged on, has"
+            f" {truth.said}. Judge it on another pool."
+        )
     elif truth.classes and not answers.positions.keys() & truth.positions.keys():
-        yield f"{where}: shares no class with pools.{on}: {answers.said} against {truth.said}. Spell them alike."
+        yield (
+            f"{where}: shares no class with pools.{on}: {answers.said} against {truth.said}. Spell"
+            " them alike."
+        )

@@ -44,14 +44,22 @@ def check_labels(job: Job) -> Problems:
             yield str(error)
             continue
         if outputs.says_nothing:
-            yield f"{where}.labeler: says {outputs.said}, and one exclusive class is every row's. Name all classes; of a yes or no let it be independent."
+            yield (
+                f"{where}.labeler: says {outputs.said}, and one exclusive class is every row's."
+                " Name all classes; of a yes or no let it be independent."
+            )
         yield from _keys(job, labels, f"{where}.over")
         yield from _encoding(labels, outputs, f"{where}.encoding")
         own = [each.kind for each in members.values() if isinstance(each, Custom | Sklearn)]
         if len(own) == len(members) and labels.precision != "float32":
-            yield f"{where}.precision = {labels.precision!r}: a {own[0]} labeler chooses its own precision. Leave it out."
+            yield (
+                f"{where}.precision = {labels.precision!r}: a {own[0]} labeler chooses its own"
+                " precision. Leave it out."
+            )
         if labels.calibrate_on is not None:
-            yield from _calibration(job, labels, outputs, f"{where}.calibrate_on = {labels.calibrate_on!r}")
+            yield from _calibration(
+                job, labels, outputs, f"{where}.calibrate_on = {labels.calibrate_on!r}"
+            )
         for key, labeler in members.items():
             if isinstance(labeler, Ready):
                 yield from _ready(job, labeler, labels.over, key)
@@ -60,24 +68,39 @@ def check_labels(job: Job) -> Problems:
 def _keys(job: Job, labels: Labels, where: str) -> Problems:
     kept = {pool: job.pools[pool].keys for pool in labels.over}
     if len(set(kept.values())) > 1:
-        yield f"{where}: the pools keep different keys, {kept}, and a label set has one set of columns. Give them the same keys."
+        yield (
+            f"{where}: the pools keep different keys, {kept}, and a label set has one set of"
+            " columns. Give them the same keys."
+        )
     taken = [key for pool in labels.over for key in job.pools[pool].keys if _is_label_column(key)]
     if taken:
-        yield f"{where}: its pools keep {taken} as keys, but label sets have columns of that name. Rename them in the pool."
+        yield (
+            f"{where}: its pools keep {taken} as keys, but label sets have columns of that name."
+            " Rename them in the pool."
+        )
 
 
 def _encoding(labels: Labels, outputs: Outputs, where: str) -> Problems:
     encoding = labels.encoding
     if encoding is not None and isinstance(encoding, ValueEncoding) != (outputs.kind == "value"):
-        yield f"{where}.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use {'value' if outputs.kind == 'value' else 'dense or topk'}."
+        yield (
+            f"{where}.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use"
+            f" {'value' if outputs.kind == 'value' else 'dense or topk'}."
+        )
     if not isinstance(encoding, TopK) or outputs.kind == "value":
         return
     if not outputs.exclusive:
         yield f"{where}.kind = 'topk': independent outputs have no log-normaliser. Use dense."
     elif encoding.k > len(outputs.classes):
-        yield f"{where}.k = {encoding.k}: there are {len(outputs.classes)} classes. Use at most that many."
+        yield (
+            f"{where}.k = {encoding.k}: there are {len(outputs.classes)} classes. Use at most that"
+            " many."
+        )
     elif encoding.values == "uint8" and not all(0.5 <= t <= 20 for t in encoding.temperatures):
-        yield f'{where}.temperatures = {list(encoding.temperatures)}: one byte a logit is meant for 0.5 to 20. Say values = "float16".'
+        yield (
+            f"{where}.temperatures = {list(encoding.temperatures)}: one byte a logit is meant for"
+            ' 0.5 to 20. Say values = "float16".'
+        )
 
 
 def _calibration(job: Job, labels: Labels, outputs: Outputs, where: str) -> Problems:
@@ -87,35 +110,62 @@ def _calibration(job: Job, labels: Labels, outputs: Outputs, where: str) -> Prob
         return
     truth = pool_outputs(job, on)
     lacking = [name for name in truth.classes if name not in outputs.positions]
-    if (outputs.kind, outputs.exclusive) != (truth.kind, truth.exclusive) or outputs.kind == "value":
-        yield f"{where}: the labeler says {outputs.said}, the pool's target {truth.said}; only logits of the same classes are calibrated. Leave it out."
+    if (outputs.kind, outputs.exclusive) != (
+        truth.kind,
+        truth.exclusive,
+    ) or outputs.kind == "value":
+        yield (
+            f"{where}: the labeler says {outputs.said}, the pool's target {truth.said}; only logits"
+            " of the same classes are calibrated. Leave it out."
+        )
     elif lacking:
-        yield f"{where}: the labeler lacks its classes {lacking}. Calibrate on rows whose classes it knows."
-    if any(isinstance(each, Fitted) and job.fit[each.fit].on == on for _, each in labels.members("")):
-        yield f"{where}: the labeler is fitted on those rows, where it is surer than it should be. Name labelled rows that it has not seen."
+        yield (
+            f"{where}: the labeler lacks its classes {lacking}. Calibrate on rows whose classes it"
+            " knows."
+        )
+    if any(
+        isinstance(each, Fitted) and job.fit[each.fit].on == on for _, each in labels.members("")
+    ):
+        yield (
+            f"{where}: the labeler is fitted on those rows, where it is surer than it should be."
+            " Name labelled rows that it has not seen."
+        )
     if job.evaluate and job.evaluate.on == on:
         yield f"{where}: students are judged on that pool. Calibrate on another one."
 
 
 def _ready(job: Job, labeler: Ready, over: Sequence[str], where: str) -> Problems:
-    """Whether the ready labeler's model can lie where the job says, and whether it can see the pools."""
+    """Whether the ready labeler's model can lie where the job says, and whether it can see the
+    pools."""
     yield from check_model(job, labeler.model, f"{where}.model")
     if labeler.made_by is not None:
         yield from check_maker(job, labeler.made_by, f"{where}.made_by")
         if isinstance(labeler, Sklearn | StudentLabeler):
-            yield f"{where}.made_by: a maker fills a folder with a model of a library; a labeler of kind {labeler.kind!r} is no such. Leave it out."
+            yield (
+                f"{where}.made_by: a maker fills a folder with a model of a library; a labeler of"
+                f" kind {labeler.kind!r} is no such. Leave it out."
+            )
         if is_hub(labeler.model):
-            yield f"{where}.made_by: {labeler.model} is the hub's, where nothing is made. Leave it out, or keep the model elsewhere."
+            yield (
+                f"{where}.made_by: {labeler.model} is the hub's, where nothing is made. Leave it"
+                " out, or keep the model elsewhere."
+            )
     if isinstance(labeler, StudentLabeler):
         if labeler.file is not None and not job.beside(labeler.file).is_file():
-            yield f"{where}.file = {labeler.file!r}: there is no file {str(job.beside(labeler.file))!r}. Paths are relative to the job file."
+            yield (
+                f"{where}.file = {labeler.file!r}: there is no file"
+                f" {str(job.beside(labeler.file))!r}. Paths are relative to the job file."
+            )
         return  # what it sees stands in its own record
     due = isinstance(labeler, READS_TEXT)
     for pool in over:
         features = job.pools[pool].features
         if isinstance(features, TextFeatures) != due:
             asks, has = "text" if due else "numbers", features.kind if features else None
-            yield f"{where}.kind = {vars(labeler)['kind']!r}: it reads {asks}, but pools.{pool} has features of kind {has!r}. Use another one."
+            yield (
+                f"{where}.kind = {vars(labeler)['kind']!r}: it reads {asks}, but pools.{pool} has"
+                f" features of kind {has!r}. Use another one."
+            )
 
 
 def check_model(job: Job, model: str, where: str) -> Problems:
@@ -132,7 +182,10 @@ def check_maker(job: Job, made_by: str, where: str) -> Problems:
     if not function:
         yield f"{where} = {made_by!r}: say FILE.py:FUNCTION, relative to the job file."
     elif not job.beside(file).is_file():
-        yield f"{where} = {made_by!r}: there is no file {str(job.beside(file))!r}. Paths are relative to the job file."
+        yield (
+            f"{where} = {made_by!r}: there is no file {str(job.beside(file))!r}. Paths are relative"
+            " to the job file."
+        )
 
 
 def _is_label_column(name: str) -> bool:
@@ -144,4 +197,7 @@ def check_alike(job: Job, pools: Sequence[str], where: str) -> Problems:
     """One model sees these pools, so it must see the same of each."""
     if len({job.pools[pool].features for pool in pools}) > 1:
         together = list(dict.fromkeys(pools))
-        yield f"{where}: one model sees the pools {together}, which have different features. Give them the same."
+        yield (
+            f"{where}: one model sees the pools {together}, which have different features. Give"
+            " them the same."
+        )

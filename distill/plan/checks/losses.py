@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 
 def check_custom_losses(job: Job, student: Student, where: str) -> None:
-    """Ask a student's own losses about as many numbers as they will be given; `where` is its key. Raises JobError."""
+    """Ask a student's own losses about as many numbers as they will be given; `where` is its key.
+    Raises JobError."""
     for number, term in enumerate(student.terms):
         _try_term(job, term, f"{where}.terms.{number}.loss", teaches=True)
     if student.early_stop is not None:
-        _try_term(job, held_out_term(job, student.early_stop), f"{where}.early_stop.loss", teaches=False)
+        _try_term(
+            job, held_out_term(job, student.early_stop), f"{where}.early_stop.loss", teaches=False
+        )
 
 
 def _try_term(job: Job, term: Term, key: str, *, teaches: bool) -> None:
@@ -37,7 +40,9 @@ def _try_term(job: Job, term: Term, key: str, *, teaches: bool) -> None:
         asked(loss, mine.requires_grad_(teaches), taught)
     except DistillError as error:
         learned = "" if source.classes else ", to learn ones"
-        raise JobError(f"{error}\nTwo rows of {width} random numbers were tried{learned}.") from error
+        raise JobError(
+            f"{error}\nTwo rows of {width} random numbers were tried{learned}."
+        ) from error
 
 
 def _two_rows(source: Outputs, width: int, *, target: bool) -> tuple[Tensor, Tensor]:

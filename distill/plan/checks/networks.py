@@ -23,17 +23,32 @@ def check_learnable(job: Job, pools: Sequence[str], model: object, where: str) -
             yield _reads_no_text(model, pool, where)
         elif ngrams_of(model) is not None and not isinstance(features, TextFeatures):
             key = 'kind = "ngram_bag"' if isinstance(model, NgramBag) else "text"
-            yield f"{where}.model.{key}: reads text, but pools.{pool} has features of numbers. Use another network."
-        folded = (features.shape[2], *features.shape[:2]) if isinstance(features, ImageFeatures) else None
+            yield (
+                f"{where}.model.{key}: reads text, but pools.{pool} has features of numbers. Use"
+                " another network."
+            )
+        folded = (
+            (features.shape[2], *features.shape[:2])
+            if isinstance(features, ImageFeatures)
+            else None
+        )
         if folded and isinstance(model, Cnn) and model.shape != folded:
-            said = f"images of pools.{pool} are {folded[1]} high, {folded[2]} wide, with {folded[0]} channels"
+            said = (
+                f"images of pools.{pool} are {folded[1]} high, {folded[2]} wide, with {folded[0]}"
+                " channels"
+            )
             yield f"{where}.model.shape = {list(model.shape)}: {said}. Write {list(folded)}."
 
 
 def _reads_no_text(model: object, pool: str, where: str) -> str:
     kind = vars(model)["kind"]
-    said = f'{where}.model.kind = {kind!r}: pools.{pool} has features of text, which only "ngram_bag" reads'
-    return f"{said}, or a custom one with `text`. " + ("Add it." if isinstance(model, CustomModel) else "Use that.")
+    said = (
+        f'{where}.model.kind = {kind!r}: pools.{pool} has features of text, which only "ngram_bag"'
+        " reads"
+    )
+    return f"{said}, or a custom one with `text`. " + (
+        "Add it." if isinstance(model, CustomModel) else "Use that."
+    )
 
 
 def check_own(job: Job, model: object, where: str) -> Problems:
@@ -46,22 +61,27 @@ def check_own(job: Job, model: object, where: str) -> Problems:
 
 
 def check_networks(job: Job, student: Student, where: str) -> Problems:
-    """Whether the trunk and the heads' own networks can see its pools, and alike, whether the user's own are there, and whether widths stand where
-    they may."""
+    """Whether the trunk and the heads' own networks can see its pools, and alike, whether the
+    user's own are there, and whether widths stand where they may."""
     yield from check_learnable(job, student.pools, student.model, where)
     for key, own in custom_models(student.model, student.heads).items():
         yield from check_own(job, own, f"{where}.{key}")
     for name, head in student.heads.items():
         if head.model is not None and _places(head.model) != _places(student.model):
             yield (
-                f"{where}.{head_key(name)}.kind = {head.model.kind!r}: does not see rows as the student's own network, {student.model.kind!r}, does. "
-                f'Text is read by "ngram_bag" or a custom network with `text` alone, with the same buckets, ngrams and most in all heads.'
+                f"{where}.{head_key(name)}.kind = {head.model.kind!r}: does not see rows as the"
+                f" student's own network, {student.model.kind!r}, does. "
+                f'Text is read by "ngram_bag" or a custom network with `text` alone, with the same'
+                f" buckets, ngrams and most in all heads."
             )
         elif head.model is not None:
             yield from check_learnable(job, student.pools, head.model, f"{where}.heads.{name}")
         outputs = head_outputs(job, student, name)
         if head.width is not None and outputs.kind != "value":
-            yield f"{where}.heads.{name}.width = {head.width}: its terms teach {outputs.said}, which are aligned by name. Leave it out."
+            yield (
+                f"{where}.heads.{name}.width = {head.width}: its terms teach {outputs.said}, which"
+                " are aligned by name. Leave it out."
+            )
 
 
 def _places(model: Network) -> tuple[int, int, int] | None:

@@ -1,4 +1,5 @@
-"""What a training says of the rows that it stops by, and of the rows that a step takes of each source."""
+"""What a training says of the rows that it stops by, and of the rows that a step takes of each
+source."""
 
 from __future__ import annotations
 
@@ -23,7 +24,10 @@ def check_fit_stop(job: Job, name: str) -> Problems:
     if isinstance(fit.model, Eszsl):
         yield f"{where}: {fit.model.kind!r} is fitted by passes and has no epochs. Leave it out."
     elif fit.early_stop.label_set:
-        yield f"{where}.learns = {fit.early_stop.learns!r}: a fit comes before all labels. Name a pool with a target, as 'pools.NAME'."
+        yield (
+            f"{where}.learns = {fit.early_stop.learns!r}: a fit comes before all labels. Name a"
+            " pool with a target, as 'pools.NAME'."
+        )
     else:
         yield from check_stop(job, fit_student(fit, usual_loss(pool_outputs(job, fit.on))), where)
 
@@ -34,13 +38,25 @@ def check_stop(job: Job, student: Student, where: str) -> Problems:
     if stop is None:
         return
     if stop.label_set and stop.over is None:
-        yield f"{where}.over: missing. Say over which of {list(job.labels[stop.label_set].over)} the labels of {stop.learns} are held out."
+        yield (
+            f"{where}.over: missing. Say over which of {list(job.labels[stop.label_set].over)} the"
+            f" labels of {stop.learns} are held out."
+        )
     elif stop.label_set and stop.over not in job.labels[stop.label_set].over:
-        yield f"{where}.over = {stop.over!r}: {stop.learns} covers {list(job.labels[stop.label_set].over)}. Label that pool too, or name another."
+        yield (
+            f"{where}.over = {stop.over!r}: {stop.learns} covers"
+            f" {list(job.labels[stop.label_set].over)}. Label that pool too, or name another."
+        )
     elif stop.pool and stop.over is not None:
-        yield f"{where}.over = {stop.over!r}: the rows of {stop.learns} are held out. Leave `over` to label sets."
+        yield (
+            f"{where}.over = {stop.over!r}: the rows of {stop.learns} are held out. Leave `over` to"
+            " label sets."
+        )
     elif stop.head not in student.head_names:
-        yield f"{where}.head = {stop.head!r}: no term teaches that head. There is: {', '.join(student.head_names)}."
+        yield (
+            f"{where}.head = {stop.head!r}: no term teaches that head. There is:"
+            f" {', '.join(student.head_names)}."
+        )
     else:
         yield from _held_out(job, student, str(stop.rows), where)
         yield from check_term(job, student, held_out_term(job, stop), where)
@@ -49,11 +65,14 @@ def check_stop(job: Job, student: Student, where: str) -> Problems:
 def _held_out(job: Job, student: Student, pool: str, where: str) -> Problems:
     """Whether its rows are nobody else's."""
     if pool in student.taught_on:
-        yield f"{where}: measures on pools.{pool}, which it is trained on. Hold out a pool of its own."
+        yield (
+            f"{where}: measures on pools.{pool}, which it is trained on. Hold out a pool of its"
+            " own."
+        )
     if job.evaluate and job.evaluate.on == pool:
         yield (
-            f"{where}: measures on pools.{pool}, which students are judged on: its epoch would be chosen by what it is judged by. "
-            f"Hold out another pool."
+            f"{where}: measures on pools.{pool}, which students are judged on: its epoch would be"
+            " chosen by what it is judged by. Hold out another pool."
         )
     yield from check_alike(job, (*sorted(student.taught_on), pool), where)
 
@@ -68,7 +87,10 @@ def check_shares(student: Student, where: str) -> Problems:
             named = ", ".join(sorted(filter(None, own))) or "none"
             yield f"{said}: no term learns the target of that pool. There is: {named}."
         elif joined and student.on == (pool,):
-            yield f"{said}: its rows are seen with label sets, and those give batch_rows. Leave it out."
+            yield (
+                f"{said}: its rows are seen with label sets, and those give batch_rows. Leave it"
+                " out."
+            )
         else:
             yield from _whole(student, share, said)
 
@@ -80,8 +102,9 @@ def _whole(student: Student, share: float, said: str) -> Problems:
         return
     near = sorted({max(1, int(wanted)), min(rows, int(wanted) + 1)})
     yield (
-        f"{said}: is {wanted:.4g} of the {rows} rows that each of {student.training.lanes} lanes gives to a step, where whole rows are due, one at the "
-        f"least. Write {' or '.join(f'{each / rows:.6g}' for each in near)}, or change batch_rows."
+        f"{said}: is {wanted:.4g} of the {rows} rows that each of {student.training.lanes} lanes"
+        " gives to a step, where whole rows are due, one at the least. Write"
+        f" {' or '.join(f'{each / rows:.6g}' for each in near)}, or change batch_rows."
     )
 
 

@@ -1,7 +1,8 @@
 """What the files of every format are to the rest: a footer, and rows by number.
 
-An indexed format (Parquet, Arrow IPC) has row groups, and a run of rows is read with its row groups alone: it costs all that it touches,
-so row groups of about `fragment_rows` rows are the cheapest to label. The others (JSONL, CSV) are one group, read whole.
+An indexed format (Parquet, Arrow IPC) has row groups, and a run of rows is read with its row groups
+alone: it costs all that it touches, so row groups of about `fragment_rows` rows are the cheapest to
+label. The others (JSONL, CSV) are one group, read whole.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ Rejected = dict[int, tuple[str, str]]
 
 
 class Copied(str):
-    """The name of a column that is asked for to be copied, not to be understood: JSON lines of several kinds, or objects, are its text then."""
+    """The name of a column that is asked for to be copied, not to be understood: JSON lines of
+    several kinds, or objects, are its text then."""
 
 
 @dataclass(frozen=True)
 class Footer:
-    """What a file says of itself: rows of each row group, and its Arrow schema (of the first rows, where a format has none)."""
+    """What a file says of itself: rows of each row group, and its Arrow schema (of the first rows,
+    where a format has none)."""
 
     row_groups: tuple[int, ...]
     schema: pa.Schema
@@ -41,7 +44,9 @@ class RowBatch:
 
     def cut(self, start: int, rows: int) -> RowBatch:
         """`rows` rows from `start` on, or as many as there are."""
-        kept = {row - start: said for row, said in self.rejected.items() if start <= row < start + rows}
+        kept = {
+            row - start: said for row, said in self.rejected.items() if start <= row < start + rows
+        }
         return RowBatch(self.table.slice(start, rows), kept)
 
 
@@ -55,7 +60,8 @@ class Shard(Protocol):
         """`columns` of the rows that it has of `rows`. Raises PoolError where it lacks a column."""
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
-        """`rows` and what else lies in their row groups, decoded about `part_rows` at a time where the format can. Raises PoolError likewise."""
+        """`rows` and what else lies in their row groups, decoded about `part_rows` at a time where
+        the format can. Raises PoolError likewise."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +86,23 @@ def groups_of(sizes: Sequence[int], rows: range) -> tuple[list[int], range]:
 
 
 def check_columns(schema: pa.Schema, columns: Sequence[str], where: str) -> None:
-    """Refuse a shard that lacks a column, has it twice, or carries an extension type in it. Raises PoolError."""
+    """Refuse a shard that lacks a column, has it twice, or carries an extension type in it. Raises
+    PoolError."""
     for name in columns:
         if not schema.names:
-            raise PoolError(f"{where}: no column {name!r}, nor any other. Put rows there, or take the file out.")
+            raise PoolError(
+                f"{where}: no column {name!r}, nor any other. Put rows there, or take the file out."
+            )
         times = schema.names.count(name)
         if times != 1:
             said = f"no column {name!r}" if not times else f"{times} columns {name!r}"
-            raise PoolError(f"{where}: {said}. It has: {', '.join(schema.names)}. Correct the job, or the file.")
+            raise PoolError(
+                f"{where}: {said}. It has: {', '.join(schema.names)}. Correct the job, or the file."
+            )
         if _holds_extension(schema.field(name).type):
             raise PoolError(
-                f"{where}: column {name!r} is an Arrow extension type, {schema.field(name).type}. Store plain types."
+                f"{where}: column {name!r} is an Arrow extension type, {schema.field(name).type}."
+                " Store plain types."
             )
 
 
@@ -100,14 +112,23 @@ def check_keys(schema: pa.Schema, keys: Sequence[str], where: str) -> None:
         kind = schema.field(name).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not (is_text(kind) or pa.types.is_integer(kind)):
-            raise PoolError(f"{where}: the key {name!r} is of type {kind}. Keys are text or integers; take it out.")
+            raise PoolError(
+                f"{where}: the key {name!r} is of type {kind}. Keys are text or integers; take it"
+                " out."
+            )
 
 
 def is_text(kind: pa.DataType) -> bool:
     """Whether a type holds text."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def _holds_extension(kind: pa.DataType) -> bool:
-    parts = [kind.value_type] if pa.types.is_dictionary(kind) else [kind.field(n).type for n in range(kind.num_fields)]
+    parts = (
+        [kind.value_type]
+        if pa.types.is_dictionary(kind)
+        else [kind.field(n).type for n in range(kind.num_fields)]
+    )
     return isinstance(kind, pa.BaseExtensionType) or any(map(_holds_extension, parts))

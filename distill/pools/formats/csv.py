@@ -1,8 +1,11 @@
-"""CSV with a header row, read as text: what a cell means is for features and targets to say, so "007" stays what it is.
+"""CSV with a header row, read as text: what a cell means is for features and targets to say, so
+"007" stays what it is.
 
-A row is a line that is not blank; quoted cells may hold line breaks. An empty cell is null, a quoted empty one is empty text. A row with
-more or fewer cells than the header keeps its slot. pyarrow numbers such rows itself when it reads on one thread, so there is one way of
-reading and nothing to disagree with. A last row of our own tells a quote that is never closed, which would swallow all rows behind it.
+A row is a line that is not blank; quoted cells may hold line breaks. An empty cell is null, a
+quoted empty one is empty text. A row with more or fewer cells than the header keeps its slot.
+pyarrow numbers such rows itself when it reads on one thread, so there is one way of reading and
+nothing to disagree with. A last row of our own tells a quote that is never closed, which would
+swallow all rows behind it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,14 @@ import pyarrow as pa
 import pyarrow.csv
 
 from distill.core.errors import PoolError
-from distill.pools.formats.base import UNDECODABLE, Footer, Rejected, RowBatch, Streamed, check_columns
+from distill.pools.formats.base import (
+    UNDECODABLE,
+    Footer,
+    Rejected,
+    RowBatch,
+    Streamed,
+    check_columns,
+)
 from distill.pools.formats.whole_file import read_whole
 
 _LARGEST_ROW_BYTES = 1 << 24
@@ -31,10 +41,14 @@ class CsvShard:
 
     def footer(self) -> Footer:
         rows = len(self._parse(self._names[:1]).table)
-        return Footer((rows,) if rows else (), pa.schema([(name, pa.string()) for name in self._names]))
+        return Footer(
+            (rows,) if rows else (), pa.schema([(name, pa.string()) for name in self._names])
+        )
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
-        check_columns(pa.schema([(name, pa.string()) for name in self._names]), columns, self._where)
+        check_columns(
+            pa.schema([(name, pa.string()) for name in self._names]), columns, self._where
+        )
         return self._parse(columns).cut(rows.start, len(rows))
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:  # noqa: ARG002  it is parsed whole
@@ -43,9 +57,13 @@ class CsvShard:
     @cached_property
     def _names(self) -> list[str]:
         if not self._content.strip():
-            raise PoolError(f"{self._where}: has no header row. Its first row must name the columns.")
+            raise PoolError(
+                f"{self._where}: has no header row. Its first row must name the columns."
+            )
         stream = pa.csv.open_csv(
-            pa.BufferReader(self._content + b"\n"), read_options=_reading(), parse_options=_parsing({})
+            pa.BufferReader(self._content + b"\n"),
+            read_options=_reading(),
+            parse_options=_parsing({}),
         )
         names: list[str] = stream.schema.names
         return names
@@ -59,7 +77,9 @@ class CsvShard:
             parse_options=_parsing(rejected),
             convert_options=pa.csv.ConvertOptions(
                 include_columns=list(columns),
-                column_types=dict.fromkeys(columns, pa.binary()),  # text that is no UTF-8 is one row's trouble
+                column_types=dict.fromkeys(
+                    columns, pa.binary()
+                ),  # text that is no UTF-8 is one row's trouble
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
@@ -68,7 +88,8 @@ class CsvShard:
         last = table.column(0)[-1].as_py() if len(table) else None
         if last != _END.encode():
             raise PoolError(
-                f"{self._where}: a quote is opened and never closed. Close it, or double quotes within cells."
+                f"{self._where}: a quote is opened and never closed. Close it, or double quotes"
+                " within cells."
             )
         texts = [
             pa.chunked_array([chunk.view(pa.string()) for chunk in column.chunks], pa.string())
@@ -85,7 +106,9 @@ def _parsing(rejected: Rejected) -> pa.csv.ParseOptions:
     """Parsing that writes rows with another number of cells down."""
 
     def skip(row: pa.csv.InvalidRow) -> str:
-        said = f"the row has {row.actual_columns} cells, where the header has {row.expected_columns}"
+        said = (
+            f"the row has {row.actual_columns} cells, where the header has {row.expected_columns}"
+        )
         rejected[row.number - 2] = (UNDECODABLE, said)  # pyarrow counts from 1, and the header
         return "skip"
 

@@ -1,10 +1,12 @@
-"""JSON lines: a row is a line that is not blank and holds an object; a field that an object lacks is null.
+"""JSON lines: a row is a line that is not blank and holds an object; a field that an object lacks
+is null.
 
-The types of the first lines are an explicit schema for pyarrow's reader. Where that does not fit every line, the file is read line
-by line: a broken line keeps its slot, and so does a value of another kind than most of its column (where that is only `Copied`, all its values are
-text: text as it stands, others as JSON). Both ways number rows alike,
-because the fast one is taken only where each line is seen to be one whole object, and agree on types, because a schema that
-fits every line is the one that the slow way finds.
+The types of the first lines are an explicit schema for pyarrow's reader. Where that does not fit
+every line, the file is read line by line: a broken line keeps its slot, and so does a value of
+another kind than most of its column (where that is only `Copied`, all its values are text: text as
+it stands, others as JSON). Both ways number rows alike, because the fast one is taken only where
+each line is seen to be one whole object, and agree on types, because a schema that fits every line
+is the one that the slow way finds.
 """
 
 from __future__ import annotations
@@ -20,7 +22,15 @@ import pyarrow as pa
 import pyarrow.json
 
 from distill.core.errors import PoolError
-from distill.pools.formats.base import UNDECODABLE, Copied, Footer, Rejected, RowBatch, Streamed, check_columns
+from distill.pools.formats.base import (
+    UNDECODABLE,
+    Copied,
+    Footer,
+    Rejected,
+    RowBatch,
+    Streamed,
+    check_columns,
+)
 from distill.pools.formats.whole_file import read_whole
 
 _HEAD_ROWS = 1_000
@@ -54,20 +64,26 @@ class JsonlShard:
         parsed = [_parsed(line) for line in self._lines[:_HEAD_ROWS]]
         objects = [row for row in parsed if isinstance(row, dict)]
         names = dict.fromkeys(itertools.chain.from_iterable(objects))
-        return pa.schema([(name, column_type([row.get(name) for row in objects])) for name in names])
+        return pa.schema(
+            [(name, column_type([row.get(name) for row in objects])) for name in names]
+        )
 
     def _fast(self, columns: Sequence[str]) -> RowBatch | None:
         """None where the slow way must decide."""
         head = self._head
         fields = [head.field(name) for name in columns if name in head.names]
-        untold = len(fields) < len(columns) or any(field.type in (pa.null(), _UNNAMED) for field in fields)
+        untold = len(fields) < len(columns) or any(
+            field.type in (pa.null(), _UNNAMED) for field in fields
+        )
         if untold or not all(map(_is_object, self._lines)):
             return None
         try:
             self._content.decode("utf-8")
             table = pa.json.read_json(
                 pa.py_buffer(self._content),
-                read_options=pa.json.ReadOptions(use_threads=False, block_size=_LARGEST_RECORD_BYTES),
+                read_options=pa.json.ReadOptions(
+                    use_threads=False, block_size=_LARGEST_RECORD_BYTES
+                ),
                 parse_options=pa.json.ParseOptions(
                     explicit_schema=pa.schema(fields), unexpected_field_behavior="ignore"
                 ),
@@ -83,7 +99,10 @@ class JsonlShard:
         for row, line in enumerate(self._lines):
             parsed = _parsed(line)
             if not isinstance(parsed, dict):
-                rejected[row] = (UNDECODABLE, f"the line is no JSON object: {_clipped(parsed or line)}")
+                rejected[row] = (
+                    UNDECODABLE,
+                    f"the line is no JSON object: {_clipped(parsed or line)}",
+                )
                 parsed = {}
             names |= dict.fromkeys(parsed)
             for name in columns:
@@ -96,11 +115,14 @@ class JsonlShard:
     def _array(self, name: str, values: list[Any], rejected: Rejected) -> pa.Array:
         kind = column_type(values)
         family = _family_of(kind)
-        if isinstance(name, Copied) and any(value is not None and _family(value) != family for value in values):
+        if isinstance(name, Copied) and any(
+            value is not None and _family(value) != family for value in values
+        ):
             return _texts(name, values, rejected)
         if kind == _UNNAMED:
             raise PoolError(
-                f"{self._where}: column {name!r} holds objects, or lists of no numbers. Store numbers, lists of numbers or text."
+                f"{self._where}: column {name!r} holds objects, or lists of no numbers. Store"
+                " numbers, lists of numbers or text."
             )
         for row, value in enumerate(values):
             if value is not None and _family(value) != family:
@@ -141,7 +163,9 @@ def _family(value: Any) -> str:
         return "numbers"
     if isinstance(value, str):
         return "text" if _is_unicode(value) else "broken text"
-    if isinstance(value, list) and all(each is None or type(each) in (int, float) for each in value):
+    if isinstance(value, list) and all(
+        each is None or type(each) in (int, float) for each in value
+    ):
         return "lists of numbers"
     return "objects"
 
@@ -149,7 +173,9 @@ def _family(value: Any) -> str:
 def _family_of(kind: pa.DataType) -> str:
     if pa.types.is_list(kind):
         return "lists of numbers"
-    return {pa.string(): "text", pa.bool_(): "true or false", _UNNAMED: "no kind"}.get(kind, "numbers")
+    return {pa.string(): "text", pa.bool_(): "true or false", _UNNAMED: "no kind"}.get(
+        kind, "numbers"
+    )
 
 
 def _texts(name: str, values: list[Any], rejected: Rejected) -> pa.Array:
@@ -158,7 +184,9 @@ def _texts(name: str, values: list[Any], rejected: Rejected) -> pa.Array:
             try:
                 values[row] = json.dumps(value)
             except RecursionError:
-                rejected.setdefault(row, (UNDECODABLE, f"column {name!r} is nested too deep to be copied"))
+                rejected.setdefault(
+                    row, (UNDECODABLE, f"column {name!r} is nested too deep to be copied")
+                )
                 values[row] = None
     return pa.array(values, pa.string())
 
@@ -187,7 +215,8 @@ def _parsed(line: bytes) -> Any:
 
 
 def _is_object(line: bytes) -> bool:
-    """Lines that begin and end so cannot share an object, so as many objects as lines are one a line."""
+    """Lines that begin and end so cannot share an object, so as many objects as lines are one a
+    line."""
     line = line.strip(_BLANK)
     return line.startswith(b"{") and line.endswith(b"}")
 

@@ -1,4 +1,5 @@
-"""Opening one file of a format, and what is said where it cannot be read: an error that names it, and never fewer rows."""
+"""Opening one file of a format, and what is said where it cannot be read: an error that names it,
+and never fewer rows."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def opened(files: Storage, key: str, format: str) -> Iterator[Shard]:
         raise PoolError(f"{where} is not there. Restore it as it was listed.") from None
     with source:
         try:
-            shard = _SHARDS[format](source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, "r"), where)
+            shard = _SHARDS[format](
+                source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, "r"), where
+            )
         except (pa.ArrowException, OSError) as error:
             raise told(error, where, f"is no readable {SAID[format]} file") from error
         yield shard
@@ -51,12 +54,17 @@ def reading(where: str, rows: range) -> Iterator[None]:
 
 def no_rows(where: str, rows: range) -> PoolError:
     """The file is shorter than it was."""
-    return PoolError(f"{where}: has no rows {rows.start}–{rows.stop - 1} any more. Restore the file as it was listed.")
+    return PoolError(
+        f"{where}: has no rows {rows.start}–{rows.stop - 1} any more. Restore the file as it was"
+        " listed."
+    )
 
 
 def told(error: Exception, where: str, what: str) -> PoolError | StorageError:
     """An error of Arrow's or of the store's, by what it means."""
-    if isinstance(error, OSError) and error.errno:  # of the store; pyarrow's own, for damage, have no number
+    if (
+        isinstance(error, OSError) and error.errno
+    ):  # of the store; pyarrow's own, for damage, have no number
         return StorageError(f"{where} cannot be read now: {error}. Run the same command again.")
     return PoolError(f"{where}: {what}: {error}. Replace the file, or move it out of the pool.")
 
@@ -66,7 +74,9 @@ def plain(taken: RowBatch, columns: Sequence[str]) -> RowBatch:
     rejected, plain = dict(taken.rejected), []
     for name in columns:
         column = taken.table[name]
-        column = column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        column = (
+            column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+        )
         plain.append(_valid_text(column, name, rejected) if is_text(column.type) else column)
     return RowBatch(pa.table(plain, list(columns)), rejected)
 
@@ -80,7 +90,9 @@ def _valid_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.Ch
             try:
                 texts.append(None if raw is None else raw.decode("utf-8"))
             except UnicodeDecodeError as error:
-                rejected.setdefault(row, (UNDECODABLE, f"column {name!r} holds text that is no UTF-8: {error}"))
+                rejected.setdefault(
+                    row, (UNDECODABLE, f"column {name!r} holds text that is no UTF-8: {error}")
+                )
                 texts.append(None)
         return pa.chunked_array([texts], column.type)
     return column

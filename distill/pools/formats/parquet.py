@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from distill.pools.formats.base import Footer, RowBatch, Streamed, check_columns, groups_of
 
 _LARGE_BYTES = 64 << 20
-"""Where the row groups of a run of rows hold more together, they are read bit by bit; else at once, which asks a store less often."""
+"""Where the row groups of a run of rows hold more together, they are read bit by bit; else at once,
+which asks a store less often."""
 _BIT_BYTES = 8 << 20
 
 
@@ -23,7 +24,9 @@ class ParquetShard:
 
     def footer(self) -> Footer:
         metadata = self._file.metadata
-        groups = tuple(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups))
+        groups = tuple(
+            metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)
+        )
         return Footer(groups, self._file.schema_arrow)
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
@@ -39,8 +42,12 @@ class ParquetShard:
         groups, around = groups_of(footer.row_groups, rows)
         file = self._file
         if self._stored_bytes(groups, columns) > _LARGE_BYTES:
-            file = pq.ParquetFile(self._source, metadata=file.metadata, buffer_size=_BIT_BYTES, pre_buffer=False)
-        batches = file.iter_batches(part_rows, row_groups=groups, columns=list(columns), use_threads=False)
+            file = pq.ParquetFile(
+                self._source, metadata=file.metadata, buffer_size=_BIT_BYTES, pre_buffer=False
+            )
+        batches = file.iter_batches(
+            part_rows, row_groups=groups, columns=list(columns), use_threads=False
+        )
         return Streamed(around, (RowBatch(pa.Table.from_batches([batch])) for batch in batches))
 
     def _stored_bytes(self, groups: Sequence[int], columns: Sequence[str]) -> int:

@@ -1,9 +1,11 @@
-"""Rows of one shard from a place on, as many at a time as are asked for. Memory holds those, and what the format decodes at once: a part of a
-Parquet row group, a record batch of an Arrow file, a whole file of a format without an index.
+"""Rows of one shard from a place on, as many at a time as are asked for. Memory holds those, and
+what the format decodes at once: a part of a Parquet row group, a record batch of an Arrow file, a
+whole file of a format without an index.
 
-(A whole Parquet row group of 4,096 raw images of 224×224, at once: 13 s and 10 GB within pyarrow; 256 at a time: 2.5 s and 1.2 GB, of which the
-file's own pages are most.) A reader that is left within a row group goes on there, so the fragments of a large one decode it once, in their order. In another order each
-begins at the group's start again.
+(A whole Parquet row group of 4,096 raw images of 224×224, at once: 13 s and 10 GB within pyarrow;
+256 at a time: 2.5 s and 1.2 GB, of which the file's own pages are most.) A reader that is left
+within a row group goes on there, so the fragments of a large one decode it once, in their order. In
+another order each begins at the group's start again.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from distill.storage.base import Storage
 
 
 class RowReader:
-    """One open shard, and the row at which it stands. Raises PoolError where it cannot be opened, has no such rows, or is not the one that was `listed`.
+    """One open shard, and the row at which it stands. Raises PoolError where it cannot be opened,
+    has no such rows, or is not the one that was `listed`.
 
     Whatever goes wrong closes it, and a closed one stands before nothing.
     """
@@ -53,13 +56,16 @@ class RowReader:
                 raise no_rows(files.url(key), rows)
             self._require_listed()
 
-    def stands_before(self, files: Storage, key: str, rows: range, columns: Sequence[str], listed: str | None) -> bool:
+    def stands_before(
+        self, files: Storage, key: str, rows: range, columns: Sequence[str], listed: str | None
+    ) -> bool:
         """Whether `rows` of that shard can be taken from here on."""
         same = self._of == (files.uri, key, listed, list(dict.fromkeys(columns)))
         return same and self.at <= rows.start and rows.stop <= self.end
 
     def take(self, rows: range, *, last: bool = False) -> RowBatch:
-        """`rows`, which are not behind it. After the `last` a file that changed meanwhile is refused. Raises PoolError."""
+        """`rows`, which are not behind it. After the `last` a file that changed meanwhile is
+        refused. Raises PoolError."""
         with self._reading(rows):
             for _ in self._next(range(self.at, rows.start)):
                 pass

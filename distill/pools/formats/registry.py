@@ -1,8 +1,9 @@
 """Rows of a shard by number, whatever its format. One file a format, behind `Shard`.
 
-Nothing read is executed: Arrow extension types are refused, and only the columns that a job names are ever read, so a private
-column does not leave the file. What cannot be read within a file (a broken line, text that is no UTF-8) is its row's trouble; what cannot
-be read of a file is an error that names it, and never fewer rows.
+Nothing read is executed: Arrow extension types are refused, and only the columns that a job names
+are ever read, so a private column does not leave the file. What cannot be read within a file (a
+broken line, text that is no UTF-8) is its row's trouble; what cannot be read of a file is an error
+that names it, and never fewer rows.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _ENDINGS: dict[str, Format] = {
 
 
 def pool_format(keys: Iterable[str], where: str, declared: Format | None = None) -> Format:
-    """The format that a pool's files have by their endings, unless it is declared. Raises PoolError for none or several."""
+    """The format that a pool's files have by their endings, unless it is declared. Raises PoolError
+    for none or several."""
     if declared is not None:
         return declared
     first: dict[Format | None, str] = {}
@@ -37,11 +39,14 @@ def pool_format(keys: Iterable[str], where: str, declared: Format | None = None)
         first.setdefault(_ENDINGS.get(_ending(key)), key)
     if None in first:
         raise PoolError(
-            f"{where}: the ending of {first[None]!r} tells no format ({', '.join(_ENDINGS)}). Say `format`, or move the file out."
+            f"{where}: the ending of {first[None]!r} tells no format ({', '.join(_ENDINGS)}). Say"
+            " `format`, or move the file out."
         )
     if len(first) > 1:
         said = ", ".join(f"{format} ({key})" for format, key in first.items())
-        raise PoolError(f"{where}: files of several formats: {said}. Give each format a pool of its own.")
+        raise PoolError(
+            f"{where}: files of several formats: {said}. Give each format a pool of its own."
+        )
     return next(format for format in first if format)
 
 
@@ -65,11 +70,18 @@ def read_footer(files: Storage, key: str, format: str) -> Footer:
 
 
 def read_rows(
-    files: Storage, key: str, rows: range, columns: Sequence[str], *, format: str, listed: str | None = None
+    files: Storage,
+    key: str,
+    rows: range,
+    columns: Sequence[str],
+    *,
+    format: str,
+    listed: str | None = None,
 ) -> RowBatch:
     """Rows `rows` of one shard, in order, with `columns` alone. Raises PoolError.
 
-    With `listed`, the id of the shard in the inventory, rows of a file that changed meanwhile are refused.
+    With `listed`, the id of the shard in the inventory, rows of a file that changed meanwhile are
+    refused.
     """
     columns, where = list(dict.fromkeys(columns)), files.url(key)
     with opened(files, key, format) as shard, reading(where, rows):

@@ -1,4 +1,5 @@
-"""The bytes of a file that has no index: read whole, unpacked where it is gzip'ed. A file that is cut off is an error, never fewer rows."""
+"""The bytes of a file that has no index: read whole, unpacked where it is gzip'ed. A file that is
+cut off is an error, never fewer rows."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ import pyarrow as pa
 from distill.core.errors import PoolError
 
 LARGEST_BYTES = 1 << 31
-"""Unpacked. It keeps a small hostile file from filling the memory; larger shards should be several."""
+"""Unpacked. It keeps a small hostile file from filling the memory; larger shards should be several.
+"""
 _PART_BYTES = 1 << 24
 _GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -23,13 +25,16 @@ def read_whole(source: pa.NativeFile, where: str) -> bytes:
     if source.size() > LARGEST_BYTES:
         raise _too_large(where)
     packed: bytes = source.read()
-    content = _unpacked(packed, where) if packed.startswith(_GZIP) or where.endswith(".gz") else packed
+    content = (
+        _unpacked(packed, where) if packed.startswith(_GZIP) or where.endswith(".gz") else packed
+    )
     return content.removeprefix(_BYTE_ORDER_MARK)
 
 
 def _too_large(where: str) -> PoolError:
     return PoolError(
-        f"{where}: holds more than {LARGEST_BYTES >> 30} GiB of text, which is read whole. Split it into several files."
+        f"{where}: holds more than {LARGEST_BYTES >> 30} GiB of text, which is read whole. Split it"
+        " into several files."
     )
 
 
@@ -39,10 +44,14 @@ def _unpacked(packed: bytes, where: str) -> bytes:
             raise EOFError("it is empty")
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
             parts = list(
-                itertools.takewhile(bool, (file.read(_PART_BYTES) for _ in range(LARGEST_BYTES // _PART_BYTES)))
+                itertools.takewhile(
+                    bool, (file.read(_PART_BYTES) for _ in range(LARGEST_BYTES // _PART_BYTES))
+                )
             )
             if file.read(1):
                 raise _too_large(where)
             return b"".join(parts)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise PoolError(f"{where}: is no whole gzip file: {error}. Replace it, or move it out of the pool.") from None
+        raise PoolError(
+            f"{where}: is no whole gzip file: {error}. Replace it, or move it out of the pool."
+        ) from None

@@ -1,5 +1,5 @@
-"""Who is judged: every label set over the test pool, and every head of every student but hints (heads with a width of their own), with what pins
-each of them."""
+"""Who is judged: every label set over the test pool, and every head of every student but hints
+(heads with a width of their own), with what pins each of them."""
 
 from __future__ import annotations
 
@@ -52,9 +52,12 @@ class Candidate:
 
 
 def find_candidates(job: Job, pool: OpenPool) -> list[Candidate]:
-    """All of a job. Raises ContractError where a student is not trained, or labels are missing or mean something else."""
+    """All of a job. Raises ContractError where a student is not trained, or labels are missing or
+    mean something else."""
     over = [name for name, labels in job.labels.items() if pool.name in labels.over]
-    sets = [_label_set(job, name, pool, teacher=name == teacher_of(job, pool.name)) for name in over]
+    sets = [
+        _label_set(job, name, pool, teacher=name == teacher_of(job, pool.name)) for name in over
+    ]
     students = [candidate for variant in job.variants for candidate in _students(job, variant)]
     _tell_hints(job)
     return sets + students
@@ -70,11 +73,14 @@ def _tell_hints(job: Job) -> None:
     }
     if hints and _TOLD not in job.memo:
         job.memo[_TOLD] = True
-        log.info("%s: a width of its own makes a head a hint, which is not judged", ", ".join(hints))
+        log.info(
+            "%s: a width of its own makes a head a hint, which is not judged", ", ".join(hints)
+        )
 
 
 def teacher_of(job: Job, pool: str) -> str | None:
-    """The label set that agreement is measured against: the job's word, or its first one over the test pool."""
+    """The label set that agreement is measured against: the job's word, or its first one over the
+    test pool."""
     named = job.evaluate.teacher if job.evaluate else None
     return named or next((name for name, labels in job.labels.items() if pool in labels.over), None)
 
@@ -103,7 +109,10 @@ def _judged_at(contract: Contract) -> float | None:
 
 def _students(job: Job, variant: Variant) -> list[Candidate]:
     folder, record = find_student(job, variant)
-    code, judged = student_code(job, variant.spec, f"students.{variant.student}"), variant.spec.judged_heads
+    code, judged = (
+        student_code(job, variant.spec, f"students.{variant.student}"),
+        variant.spec.judged_heads,
+    )
     return [_head(variant, folder.uri, record, head, code) for head in judged]
 
 
@@ -112,7 +121,9 @@ def _head(variant: Variant, folder: str, record: ModelRecord, head: str, code: C
     kept = {path: value for path, value in variant.changes.items() if path != "seed"}
     group = Variant(variant.student, variant.spec, kept).name + suffix
     return Candidate(
-        method=Method(f"students.{variant.name}.{head}", record.heads[head], folder, record, head, code),
+        method=Method(
+            f"students.{variant.name}.{head}", record.heads[head], folder, record, head, code
+        ),
         name=variant.name + suffix,
         role="student",
         pin=f"{record.digest} {record.sha256}",
@@ -127,8 +138,13 @@ def _head(variant: Variant, folder: str, record: ModelRecord, head: str, code: C
 
 
 def _taught_by(student: Student, record: ModelRecord, head: str) -> tuple[str, ...]:
-    """The terms of a head; of one on the trunk, those of hints on it too, since they teach it and are told nowhere else."""
-    on_trunk = {name for name in student.head_names if name not in student.heads or student.heads[name].model is None}
+    """The terms of a head; of one on the trunk, those of hints on it too, since they teach it and
+    are told nowhere else."""
+    on_trunk = {
+        name
+        for name in student.head_names
+        if name not in student.heads or student.heads[name].model is None
+    }
     hints = on_trunk.difference(student.judged_heads) if head in on_trunk else set()
     told = zip(record.details["terms"], student.terms, strict=True)
     return tuple(said for said, term in told if term.head == head or term.head in hints)

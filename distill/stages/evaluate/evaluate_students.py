@@ -1,7 +1,7 @@
 """The stage `evaluate`: label sets and students judged on the same rows of one test pool.
 
-The result is one sealed JSON, `reports/<job>/<digest>/evaluation.json`. Its digest covers what was judged (weights, labels, test rows),
-so a finished evaluation is found again without starting Ray.
+The result is one sealed JSON, `reports/<job>/<digest>/evaluation.json`. Its digest covers what was
+judged (weights, labels, test rows), so a finished evaluation is found again without starting Ray.
 """
 
 from __future__ import annotations
@@ -32,18 +32,24 @@ _CHUNK_ROWS = 8_192
 
 
 def evaluate_students(job: Job) -> tuple[Storage, Evaluation]:
-    """Judge every label set over the test pool and every student; returns the result and the folder that keeps it.
+    """Judge every label set over the test pool and every student; returns the result and the folder
+    that keeps it.
 
     Raises JobError without `[evaluate]`, ContractError where a student or a label set is not there.
     """
     if job.evaluate is None:
         raise JobError(
-            f'{job.path}: no [evaluate] table. Add one: `[evaluate]` and `on = "POOL"`, a pool with a target.'
+            f'{job.path}: no [evaluate] table. Add one: `[evaluate]` and `on = "POOL"`, a pool with'
+            " a target."
         )
     pool, truth = open_pool(job, job.evaluate.on), pool_outputs(job, job.evaluate.on)
     candidates = find_candidates(job, pool)
-    teacher = next((candidate.method.key for candidate in candidates if candidate.role == "teacher"), None)
-    folder = open_storage(job.root_uri).folder("reports", job.name, _identity(pool, candidates, teacher)[:16])
+    teacher = next(
+        (candidate.method.key for candidate in candidates if candidate.role == "teacher"), None
+    )
+    folder = open_storage(job.root_uri).folder(
+        "reports", job.name, _identity(pool, candidates, teacher)[:16]
+    )
     stored = folder.read_or_none("evaluation.json")
     if stored is None:
         made = _judge(job, pool, truth, candidates, teacher)
@@ -53,16 +59,25 @@ def evaluate_students(job: Job) -> tuple[Storage, Evaluation]:
 
 
 def _identity(pool: OpenPool, candidates: list[Candidate], teacher: str | None) -> str:
-    judged = [[candidate.method.key, candidate.pin, asdict(candidate.method.outputs)] for candidate in candidates]
+    judged = [
+        [candidate.method.key, candidate.pin, asdict(candidate.method.outputs)]
+        for candidate in candidates
+    ]
     return digest([pool.inventory.content, pool.spec.model_dump(mode="json"), judged, teacher])
 
 
-def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate], teacher: str | None) -> Evaluation:
+def _judge(
+    job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate], teacher: str | None
+) -> Evaluation:
     _require_widths(pool, truth, candidates)
     columns: dict[str, LabelColumn | TargetColumn] = {
         TARGET: TargetColumn(str(pool.spec.target), truth, width=pool.target_width(truth))
     }
-    columns |= {candidate.method.key: candidate.column for candidate in candidates if candidate.column is not None}
+    columns |= {
+        candidate.method.key: candidate.column
+        for candidate in candidates
+        if candidate.column is not None
+    }
     source = Dataset((pool.inventory,), pool.features, pool.width, columns)
     judge = Evaluator(source, truth, tuple(candidate.method for candidate in candidates), teacher)
     chunks = source.chunks(_CHUNK_ROWS)
@@ -71,7 +86,8 @@ def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate]
     left_out = int(tallies[""]["left_out"][0])
     if left_out == pool.inventory.rows:
         raise ContractError(
-            f"pools.{pool.name}: no row has both a known target and labels, so nothing can be judged. Look at its target and rejects."
+            f"pools.{pool.name}: no row has both a known target and labels, so nothing can be"
+            " judged. Look at its target and rejects."
         )
     seen = _seen(truth, candidates, teacher)
     return Evaluation(
@@ -80,11 +96,16 @@ def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate]
         pool=pool.name,
         rows=pool.inventory.rows - left_out,
         left_out=left_out,
-        kind="value" if truth.kind == "value" else "exclusive" if truth.exclusive else "independent",
+        kind=(
+            "value" if truth.kind == "value" else "exclusive" if truth.exclusive else "independent"
+        ),
         classes=truth.classes,
         seen=tuple(name for name, said in zip(truth.classes, seen, strict=True) if said),
         teacher=teacher,
-        methods=tuple(_result(candidate, tallies[candidate.method.key], seen, timed) for candidate in candidates),
+        methods=tuple(
+            _result(candidate, tallies[candidate.method.key], seen, timed)
+            for candidate in candidates
+        ),
         label_sets=_label_sets(job),
         versions=library_versions(),
     )
@@ -93,22 +114,34 @@ def _judge(job: Job, pool: OpenPool, truth: Outputs, candidates: list[Candidate]
 def _require_widths(pool: OpenPool, truth: Outputs, candidates: list[Candidate]) -> None:
     """Refuse to judge values of one width by values of another. Raises ContractError."""
     due = pool.target_width(truth)
-    wrong = [candidate.name for candidate in candidates if truth.kind == "value" and candidate.width != due]
+    wrong = [
+        candidate.name
+        for candidate in candidates
+        if truth.kind == "value" and candidate.width != due
+    ]
     if wrong:
         raise ContractError(
-            f"pools.{pool.name}: its target has {due} numbers a row, but {wrong} answer with others. Judge them elsewhere."
+            f"pools.{pool.name}: its target has {due} numbers a row, but {wrong} answer with"
+            " others. Judge them elsewhere."
         )
 
 
 def _seen(truth: Outputs, candidates: list[Candidate], teacher: str | None) -> list[bool]:
     """Which of the truth's classes the teacher can say; all of them without a teacher."""
     said = next(
-        (candidate.method.outputs.classes for candidate in candidates if candidate.method.key == teacher), truth.classes
+        (
+            candidate.method.outputs.classes
+            for candidate in candidates
+            if candidate.method.key == teacher
+        ),
+        truth.classes,
     )
     return [name in said for name in truth.classes]
 
 
-def _result(candidate: Candidate, tally: MetricSums, seen: list[bool], timed: Mapping[str, float]) -> MethodResult:
+def _result(
+    candidate: Candidate, tally: MetricSums, seen: list[bool], timed: Mapping[str, float]
+) -> MethodResult:
     confusion = tally["confusion"].astype(int).tolist() if "confusion" in tally else None
     return MethodResult(
         name=candidate.name,
@@ -130,6 +163,10 @@ def _label_sets(job: Job) -> tuple[LabelSetResult, ...]:
     for name, labels in job.labels.items():
         for pool in labels.over:
             lines = label_set(job, name, pool).lines
-            rows, rejected, size = (int(lines.column(each).sum()) for each in ("rows", "rejected", "bytes"))
-            made.append(LabelSetResult(name, labels.version, pool, rows, rejected, len(lines), size))
+            rows, rejected, size = (
+                int(lines.column(each).sum()) for each in ("rows", "rejected", "bytes")
+            )
+            made.append(
+                LabelSetResult(name, labels.version, pool, rows, rejected, len(lines), size)
+            )
     return tuple(made)

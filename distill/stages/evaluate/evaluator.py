@@ -14,7 +14,13 @@ from distill.loader.sampler import Chunk
 from distill.models.custom_source import Code
 from distill.models.record import ModelRecord
 from distill.spec.outputs import Outputs
-from distill.stages.evaluate.metrics import Array, MetricSums, sum_classes, sum_independent, sum_values
+from distill.stages.evaluate.metrics import (
+    Array,
+    MetricSums,
+    sum_classes,
+    sum_independent,
+    sum_values,
+)
 
 if TYPE_CHECKING:
     from distill.labelers.network import NetworkLabeler
@@ -24,7 +30,8 @@ TARGET = "target"
 
 @dataclass(frozen=True)
 class Method:
-    """Something that is judged: a label set, stored over the test pool, or a head of a student, asked now."""
+    """Something that is judged: a label set, stored over the test pool, or a head of a student,
+    asked now."""
 
     key: str
     outputs: Outputs
@@ -37,7 +44,8 @@ class Method:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """`judge(chunk)` → tallies by method. The source has the target and, as columns, each label set."""
+    """`judge(chunk)` → tallies by method. The source has the target and, as columns, each label
+    set."""
 
     source: Dataset
     truth: Outputs
@@ -54,11 +62,17 @@ class Evaluator:
         tallies = {key: self._tally(answer, truth, teacher) for key, answer in answers.items()}
         return {**tallies, "": {"left_out": np.array([float((~judged).sum())])}}
 
-    def _tally(self, answer: Array, truth: npt.NDArray[np.generic], teacher: Array | None) -> MetricSums:
+    def _tally(
+        self, answer: Array, truth: npt.NDArray[np.generic], teacher: Array | None
+    ) -> MetricSums:
         if self.truth.kind == "value":
             return sum_values(answer, truth.astype(np.float64), teacher)
         if self.truth.exclusive:
-            return sum_classes(answer, truth.astype(np.int64), teacher.argmax(axis=1) if teacher is not None else None)
+            return sum_classes(
+                answer,
+                truth.astype(np.int64),
+                teacher.argmax(axis=1) if teacher is not None else None,
+            )
         return sum_independent(answer, truth.astype(np.float64), teacher)
 
     def _answer(self, method: Method, rows: Arrays) -> Array:
@@ -84,7 +98,8 @@ class Evaluator:
 
 
 def _judged(rows: Arrays) -> npt.NDArray[np.bool_]:
-    """Rows that every label set labelled and whose target is known: all methods are judged on the same rows."""
+    """Rows that every label set labelled and whose target is known: all methods are judged on the
+    same rows."""
     weights = [values for name, values in rows.items() if name.endswith(".weight")]
     judged: npt.NDArray[np.bool_] = np.all([weight > 0 for weight in weights], axis=0)  # type: ignore[operator]
     return judged
@@ -101,7 +116,8 @@ def _probabilities(outputs: Array, meaning: Outputs) -> Array:
 
 
 def _from_topk(rows: Arrays, method: Method) -> Array:
-    """Kept probabilities in their places; what is left is spread evenly over the classes that were not kept."""
+    """Kept probabilities in their places; what is left is spread evenly over the classes that were
+    not kept."""
     index, kept = (
         rows[f"{method.key}.index"].astype(np.int64),
         np.exp(rows[f"{method.key}.log_probs"].astype(np.float64)),
@@ -114,7 +130,8 @@ def _from_topk(rows: Arrays, method: Method) -> Array:
 
 
 _loaded: dict[tuple[str, str], NetworkLabeler] = {}
-"""Models that this process has loaded, by folder and head: a folder is named after what decides the model."""
+"""Models that this process has loaded, by folder and head: a folder is named after what decides the
+model."""
 
 
 def _load(method: Method) -> NetworkLabeler:
@@ -126,5 +143,7 @@ def _load(method: Method) -> NetworkLabeler:
     key = (method.folder, method.head)
     if key not in _loaded:
         torch.set_num_threads(1)
-        _loaded[key] = NetworkLabeler.load(method.folder, method.record, code=method.code, head=method.head)
+        _loaded[key] = NetworkLabeler.load(
+            method.folder, method.record, code=method.code, head=method.head
+        )
     return _loaded[key]

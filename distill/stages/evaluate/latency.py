@@ -1,4 +1,5 @@
-"""Milliseconds a row of each method, asked side by side on one CPU thread: the median of interleaved rounds."""
+"""Milliseconds a row of each method, asked side by side on one CPU thread: the median of
+interleaved rounds."""
 
 from __future__ import annotations
 
@@ -35,14 +36,22 @@ class Stopwatch:
         torch.set_num_threads(1)
         rows = self.source.seen(self.chunk)
         batch = np.resize(rows, (ROWS, *rows.shape[1:]))
-        built = {candidate.method.key: build_labeler(candidate.recipe) for candidate in self.candidates}
+        built = {
+            candidate.method.key: build_labeler(candidate.recipe) for candidate in self.candidates
+        }
         times: dict[str, list[float]] = {key: [] for key in built}
-        rows_of = {each.method.key: READY_ROWS if _is_ready(each.recipe) else ROWS for each in self.candidates}
+        rows_of = {
+            each.method.key: READY_ROWS if _is_ready(each.recipe) else ROWS
+            for each in self.candidates
+        }
         for _ in range(ROUNDS + 1):
             for key, labeler in built.items():
                 if sum(times[key]) < MOST_SECONDS:
                     times[key].append(_seconds(labeler, batch[: rows_of[key]]))
-        return {key: statistics.median(some[1:] or some) * 1000 / rows_of[key] for key, some in times.items()}
+        return {
+            key: statistics.median(some[1:] or some) * 1000 / rows_of[key]
+            for key, some in times.items()
+        }
 
 
 def _is_ready(recipe: Recipe) -> bool:

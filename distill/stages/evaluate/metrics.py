@@ -30,7 +30,9 @@ def sum_classes(
     """Exclusive classes: probabilities (B, C), true class numbers (B,), the teacher's choices (B,)."""
     classes = probabilities.shape[1]
     confidence = probabilities.max(axis=1)
-    chosen = np.where(confidence > 0, probabilities.argmax(axis=1), -1)  # −1: no class of the truth was named
+    chosen = np.where(
+        confidence > 0, probabilities.argmax(axis=1), -1
+    )  # −1: no class of the truth was named
     right = (chosen == truth).astype(np.float64)
     nll = -np.log(np.maximum(probabilities[np.arange(len(truth)), truth], FLOOR))
     sums: dict[str, Array] = {
@@ -49,7 +51,8 @@ def sum_classes(
 
 
 def sum_independent(probabilities: Array, truth: Array, teacher: Array | None) -> MetricSums:
-    """Independent outputs: probabilities, truth (0 or 1) and the teacher's probabilities, all (B, C)."""
+    """Independent outputs: probabilities, truth (0 or 1) and the teacher's probabilities, all (B,
+    C)."""
     said = probabilities > 0.5
     right = (said == (truth > 0.5)).astype(np.float64)
     sure = np.clip(probabilities, FLOOR, 1 - FLOOR)
@@ -75,7 +78,9 @@ def sum_values(values: Array, truth: Array, teacher: Array | None) -> MetricSums
     return sums
 
 
-def add_sums(first: Mapping[str, MetricSums], second: Mapping[str, MetricSums]) -> Mapping[str, MetricSums]:
+def add_sums(
+    first: Mapping[str, MetricSums], second: Mapping[str, MetricSums]
+) -> Mapping[str, MetricSums]:
     """Tallies by method, of two sets of rows, to those of their union."""
     return {method: _added(first[method], second[method]) for method in first}
 
@@ -99,7 +104,9 @@ def measures(tally: MetricSums, seen: Sequence[bool]) -> dict[str, Any]:
         "calibration_error": _calibration_error(tally["bins"]),
     }
     if not known.all():
-        parts = [float(tally["right"][side].sum() / max(rows[side].sum(), 1)) for side in (known, ~known)]
+        parts = [
+            float(tally["right"][side].sum() / max(rows[side].sum(), 1)) for side in (known, ~known)
+        ]
         made |= {
             "accuracy_seen": parts[0],
             "accuracy_unseen": parts[1],
@@ -125,7 +132,11 @@ def _bins(confidence: Array, right: Array) -> Array:
     """(K, 3): rows, Σ confidence, Σ right."""
     number = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     return np.stack(
-        [np.bincount(number, weights, minlength=BINS) for weights in (np.ones_like(right), confidence, right)], axis=1
+        [
+            np.bincount(number, weights, minlength=BINS)
+            for weights in (np.ones_like(right), confidence, right)
+        ],
+        axis=1,
     )
 
 
@@ -134,17 +145,24 @@ def _calibration_error(bins: Array) -> float:
 
 
 def _moments(values: Array) -> Array:
-    """(2, W) of (B, W): the mean, and Σ (value − mean)². Taken from the first row on, so that what does not move has a spread of exactly 0."""
+    """(2, W) of (B, W): the mean, and Σ (value − mean)². Taken from the first row on, so that what
+    does not move has a spread of exactly 0."""
     first = values[:1].sum(axis=0)
     mean = first + (values - first).sum(axis=0) / max(len(values), 1)
     return np.stack([mean, np.square(values - mean).sum(axis=0)])
 
 
 def _joined_moments(first: MetricSums, second: MetricSums) -> Array:
-    """Of two sets of rows (Chan, Golub & LeVeque 1979, eq. 2.1), which E[y²] − E[y]² loses where the mean is far from 0."""
-    (mean, spread), share = first["truth"], second["rows"] / np.maximum(first["rows"] + second["rows"], 1)
+    """Of two sets of rows (Chan, Golub & LeVeque 1979, eq. 2.1), which E[y²] − E[y]² loses where
+    the mean is far from 0."""
+    (mean, spread), share = (
+        first["truth"],
+        second["rows"] / np.maximum(first["rows"] + second["rows"], 1),
+    )
     gap = second["truth"][0] - mean
-    return np.stack([mean + gap * share, spread + second["truth"][1] + np.square(gap) * share * first["rows"]])
+    return np.stack(
+        [mean + gap * share, spread + second["truth"][1] + np.square(gap) * share * first["rows"]]
+    )
 
 
 def _value_measures(tally: MetricSums) -> dict[str, Any]:
@@ -152,7 +170,11 @@ def _value_measures(tally: MetricSums) -> dict[str, Any]:
     width = tally["truth"].shape[1]
     variance = float(tally["truth"][1].sum()) / rows / width
     mse = float(tally["squared"][0]) / rows
-    made = {"mse": mse, "mae": float(tally["absolute"][0]) / rows, "r2": 1 - mse / variance if variance else 0.0}
+    made = {
+        "mse": mse,
+        "mae": float(tally["absolute"][0]) / rows,
+        "r2": 1 - mse / variance if variance else 0.0,
+    }
     if "to_teacher" in tally:
         made["mse_to_teacher"] = float(tally["to_teacher"][0]) / rows
     return made

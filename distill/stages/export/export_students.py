@@ -1,8 +1,11 @@
-"""The stage `export`: a finished student's folder gets its `export/`, which is what was asked for, no less and no more.
+"""The stage `export`: a finished student's folder gets its `export/`, which is what was asked for,
+no less and no more.
 
-Everything is made and checked before the first file is written. A student's folder is of one set of weights, but somebody who deletes its
-`done.json` and trains it on other machines may have other last bits under the same digest; so an export without ONNX takes an earlier
-`model.onnx` away, rather than leave one that nobody held against these weights. It names its weights (`weights_sha256` of its metadata).
+Everything is made and checked before the first file is written. A student's folder is of one set of
+weights, but somebody who deletes its `done.json` and trains it on other machines may have other
+last bits under the same digest; so an export without ONNX takes an earlier `model.onnx` away,
+rather than leave one that nobody held against these weights. It names its weights (`weights_sha256`
+of its metadata).
 """
 
 from __future__ import annotations
@@ -43,10 +46,12 @@ class Exported:
 def export_students(
     job: Job, names: Sequence[str] | None, results: Sequence[MethodResult], *, onnx: bool = False
 ) -> list[Exported]:
-    """Export the named students, all by default, every variant of a sweep; `results` are what is known of how well they do.
+    """Export the named students, all by default, every variant of a sweep; `results` are what is
+    known of how well they do.
 
-    Raises JobError for a name that the job lacks, ContractError where a student is not trained. With `onnx`: MissingExtraError, JobError for a
-    student that cannot be one ONNX file, ExportError where ONNX Runtime answers otherwise than torch.
+    Raises JobError for a name that the job lacks, ContractError where a student is not trained.
+    With `onnx`: MissingExtraError, JobError for a student that cannot be one ONNX file, ExportError
+    where ONNX Runtime answers otherwise than torch.
     """
     if onnx:
         require_onnx_extra()
@@ -55,7 +60,11 @@ def export_students(
 
 def _export(job: Job, variant: Variant, results: Sequence[MethodResult], *, onnx: bool) -> Exported:
     folder, record = find_student(job, variant)
-    mine = [result for result in results if result.role == "student" and _is_of(result.name, variant.name)]
+    mine = [
+        result
+        for result in results
+        if result.role == "student" and _is_of(result.name, variant.name)
+    ]
     files = _files(job, variant, folder, record, mine, onnx=onnx)
     export = folder.folder("export")
     for key, content in files.items():
@@ -67,12 +76,19 @@ def _export(job: Job, variant: Variant, results: Sequence[MethodResult], *, onnx
 
 
 def _is_of(result: str, variant: str) -> bool:
-    """Whether a result is of this student: its name, and its head's after a dot where it has several."""
+    """Whether a result is of this student: its name, and its head's after a dot where it has
+    several."""
     return result == variant or result.startswith(f"{variant} · ")
 
 
 def _files(
-    job: Job, variant: Variant, folder: Storage, record: ModelRecord, results: Sequence[MethodResult], *, onnx: bool
+    job: Job,
+    variant: Variant,
+    folder: Storage,
+    record: ModelRecord,
+    results: Sequence[MethodResult],
+    *,
+    onnx: bool,
 ) -> Mapping[str, bytes | None]:
     """Content by name, in the order in which it is written; None for what must not be there."""
     student = variant.spec
@@ -87,11 +103,17 @@ def _files(
         "private": pool.spec.private,
     }
     if code:
-        told["sources"] = {key: {"file": own[key], "sha256": source.sha256} for key, source in code.items()}
+        told["sources"] = {
+            key: {"file": own[key], "sha256": source.sha256} for key, source in code.items()
+        }
     return {
         **{own[key]: source.text.encode() for key, source in code.items()},
         "weights.safetensors": read_weights(folder, record),
-        "model.py": torch_source(variant.name, network, heads_said(record), seen, _own_made(record, own)).encode(),
+        "model.py": (
+            torch_source(
+                variant.name, network, heads_said(record), seen, _own_made(record, own)
+            ).encode()
+        ),
         _ONNX: _checked(variant, record, network, pool) if onnx else None,
         "README.md": model_card(variant.name, record, seen, results, onnx=onnx).encode(),
         "model.json": seal(told),  # last: with it the export is whole
@@ -104,7 +126,8 @@ def _checked(variant: Variant, record: ModelRecord, network: MultiHead, pool: Op
 
 
 def _own_files(code: Code) -> dict[str, str]:
-    """Names of the user's files in the export, by the keys of the networks that they have; each text stands there once."""
+    """Names of the user's files in the export, by the keys of the networks that they have; each
+    text stands there once."""
     texts = list(dict.fromkeys(source.text for source in code.values()))
     names = [f"own_{number}.py" if number > 1 else "own.py" for number in range(1, len(texts) + 1)]
     return {key: names[texts.index(source.text)] for key, source in code.items()}
@@ -114,4 +137,6 @@ def _own_made(record: ModelRecord, own: Mapping[str, str]) -> dict[str, str]:
     """The expressions that make the user's own networks in `model.py`."""
     assert record.plan is not None
     plan = NetworkPlan.from_plain(record.plan)
-    return {key: own_expression(model, plan.in_features, own[key]) for key, model in plan.own.items()}
+    return {
+        key: own_expression(model, plan.in_features, own[key]) for key, model in plan.own.items()
+    }

@@ -1,4 +1,5 @@
-"""The model card: what the student is, what taught it, and how well it does, with the digests that prove it."""
+"""The model card: what the student is, what taught it, and how well it does, with the digests that
+prove it."""
 
 from __future__ import annotations
 
@@ -15,10 +16,14 @@ def features_said(features: Features, width: int, places: int | None) -> str:
     if isinstance(features, ImageFeatures):
         height, across, channels = features.shape
         return (
-            f"(rows, {width}) float32: images of {height} × {across} × {channels}, channel by channel, bytes over 255."
+            f"(rows, {width}) float32: images of {height} × {across} × {channels}, channel by"
+            " channel, bytes over 255."
         )
     if isinstance(features, TextFeatures):
-        return f"(rows, {places}) int32: the places of each text's n-grams, as distill.pools.ngram_places makes them."
+        return (
+            f"(rows, {places}) int32: the places of each text's n-grams, as"
+            " distill.pools.ngram_places makes them."
+        )
     assert isinstance(features, VectorFeatures)
     scaled = f", times {features.scale:g}" if features.scale != 1 else ""
     return f"(rows, {width}) float32: the columns {', '.join(features.columns)}{scaled}."
@@ -43,7 +48,12 @@ largest answer."""
 
 
 def model_card(
-    name: str, record: ModelRecord, features: str, results: Sequence[MethodResult], *, onnx: bool = False
+    name: str,
+    record: ModelRecord,
+    features: str,
+    results: Sequence[MethodResult],
+    *,
+    onnx: bool = False,
 ) -> str:
     """The text of README.md; with `onnx` for a folder that has `model.onnx`."""
     terms = [f"- {term}" for term in record.details.get("terms", [])]
@@ -57,7 +67,11 @@ def model_card(
         "\n".join(terms),
         _pins(record.taught_by),
         *_stopped(record),
-        *(["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])] if scores else []),
+        *(
+            ["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])]
+            if scores
+            else []
+        ),
         "## Use",
         _use(record),
         *([_ONNX] if onnx else []),
@@ -79,8 +93,8 @@ def _stopped(record: ModelRecord) -> list[str]:
     measure, pins = details["early_stop"]["measure"], details["early_stop"]["pins"]
     rows = next(pin for pin in pins if pin.startswith("pools."))
     said = (
-        f"The weights are those of epoch {details['best_epoch']} of the {details['epochs']} trained, the best by {measure}, "
-        f"measured over the rows of {rows}, which taught nothing."
+        f"The weights are those of epoch {details['best_epoch']} of the {details['epochs']}"
+        f" trained, the best by {measure}, measured over the rows of {rows}, which taught nothing."
     )
     return ["## Stopped by", said, _pins(pins)]
 
@@ -88,13 +102,15 @@ def _stopped(record: ModelRecord) -> list[str]:
 def _use(record: ModelRecord) -> str:
     own = bool((record.plan or {}).get("code"))
     needs = (
-        "torch and safetensors, and what `own.py`, its author's code, imports" if own else "torch and safetensors alone"
+        "torch and safetensors, and what `own.py`, its author's code, imports"
+        if own
+        else "torch and safetensors alone"
     )
     source = " --source FILE" if own else ""
     return (
-        f"`model.py` needs {needs}: `from model import load; load('weights.safetensors')(features)`. "
-        f"`distill predict FOLDER IN OUT{source}` labels files with it"
-        + (", FILE being your own copy of `own.py`." if own else ".")
+        f"`model.py` needs {needs}: `from model import load;"
+        f" load('weights.safetensors')(features)`. `distill predict FOLDER IN OUT{source}` labels"
+        " files with it" + (", FILE being your own copy of `own.py`." if own else ".")
     )
 
 
@@ -103,5 +119,8 @@ def _scores(result: MethodResult) -> list[str]:
     for key, title in MEASURES.items():
         if key in result.measures:
             value = result.measures[key]
-            said.append(f"| {result.name} | {title} | {f'{100 * value:.1f}%' if key in SHARES else f'{value:.3g}'} |")
+            said.append(
+                f"| {result.name} | {title} |"
+                f" {f'{100 * value:.1f}%' if key in SHARES else f'{value:.3g}'} |"
+            )
     return said

@@ -36,8 +36,9 @@ from distill.models.record import ModelRecord
 GIVEN = "features"
 """What the file calls its input."""
 TOLERANCE = 2.0**-15
-"""By how much ONNX Runtime may answer otherwise than torch, as a share of the head's largest answer: 3·10⁻⁵. The same float32 numbers added in
-another order: 6·10⁻⁶ for a sum over 150,528 features, below 10⁻⁶ for most students."""
+"""By how much ONNX Runtime may answer otherwise than torch, as a share of the head's largest
+answer: 3·10⁻⁵. The same float32 numbers added in another order: 6·10⁻⁶ for a sum over 150,528
+features, below 10⁻⁶ for most students."""
 _BATCHES = (1, 2, 7)
 _MOST_BYTES = (1 << 31) - (1 << 20)
 """Of weights; the rest is for the graph."""
@@ -58,7 +59,9 @@ def onnx_file(where: str, record: ModelRecord, network: MultiHead, seen: Tensor)
     try:
         content = translate(record, network, rows[:2])
     except torch.onnx.OnnxExporterError as error:  # a network of the user's own may do anything
-        raise ExportError(f"{where}: torch's exporter cannot translate it, so nothing was written: {error}") from error
+        raise ExportError(
+            f"{where}: torch's exporter cannot translate it, so nothing was written: {error}"
+        ) from error
     check_answers(where, content, network, rows)
     return content
 
@@ -76,13 +79,16 @@ def translate(record: ModelRecord, network: MultiHead, seen: Tensor) -> bytes:
         )
         assert program is not None
         _name(program.model, list(record.heads))
-        program.model.metadata_props.update({"student": record.digest, "weights_sha256": record.sha256})
+        program.model.metadata_props.update(
+            {"student": record.digest, "weights_sha256": record.sha256}
+        )
         content: bytes = program.model_proto.SerializeToString()
     return content
 
 
 def check_answers(where: str, content: bytes, network: MultiHead, rows: Tensor) -> None:
-    """Ask ONNX Runtime and the network about the same rows, in batches of several sizes. Raises ExportError where they differ."""
+    """Ask ONNX Runtime and the network about the same rows, in batches of several sizes. Raises
+    ExportError where they differ."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -102,9 +108,11 @@ def _told(where: str, head: str, rows: int, apart: float, largest: float) -> str
     import onnxruntime
 
     return (
-        f"{where}: in a batch of {rows}, ONNX Runtime {onnxruntime.__version__} answers by up to {apart:.3g} otherwise than torch "
-        f"{torch.__version__} for the head {head!r}, whose largest answer is {largest:.3g}; {TOLERANCE * largest:.3g} ({TOLERANCE:.2g} of that) "
-        f"may be. Nothing was written. Export without ONNX, or try other versions of onnx, onnxscript and onnxruntime."
+        f"{where}: in a batch of {rows}, ONNX Runtime {onnxruntime.__version__} answers by up to"
+        f" {apart:.3g} otherwise than torch {torch.__version__} for the head {head!r}, whose"
+        f" largest answer is {largest:.3g}; {TOLERANCE * largest:.3g} ({TOLERANCE:.2g} of that) may"
+        " be. Nothing was written. Export without ONNX, or try other versions of onnx, onnxscript"
+        " and onnxruntime."
     )
 
 
@@ -112,13 +120,15 @@ def _require_room(where: str, record: ModelRecord, network: MultiHead) -> None:
     """Raises JobError where the student cannot be one ONNX file."""
     if GIVEN in record.heads:
         raise JobError(
-            f"{where}: a head is called {GIVEN!r}, which is what an ONNX file calls its input. Name the head otherwise, or export without ONNX."
+            f"{where}: a head is called {GIVEN!r}, which is what an ONNX file calls its input. Name"
+            " the head otherwise, or export without ONNX."
         )
     size = sum(each.nbytes for each in network.state_dict().values())
     if size > _MOST_BYTES:
         raise JobError(
-            f"{where}: its weights are {size:,} bytes, but an ONNX file that holds them has room for {_MOST_BYTES:,}. "
-            f"Export without ONNX: weights.safetensors and model.py have no such limit."
+            f"{where}: its weights are {size:,} bytes, but an ONNX file that holds them has room"
+            f" for {_MOST_BYTES:,}. Export without ONNX: weights.safetensors and model.py have no"
+            " such limit."
         )
 
 
@@ -139,7 +149,8 @@ class _Exported(nn.Module):
 
 
 class _MeanOfPlaces(nn.Module):
-    """The mean of the rows of a table (places, H) at the places (B, L) of a text that are not 0; zeros where all are."""
+    """The mean of the rows of a table (places, H) at the places (B, L) of a text that are not 0;
+    zeros where all are."""
 
     def __init__(self, bag: nn.EmbeddingBag) -> None:
         super().__init__()
@@ -147,11 +158,14 @@ class _MeanOfPlaces(nn.Module):
 
     def forward(self, places_BL: Tensor) -> Tensor:
         there_BL1 = (places_BL != 0).to(self.weight.dtype)[:, :, None]
-        return (F.embedding(places_BL, self.weight) * there_BL1).sum(1) / there_BL1.sum(1).clamp_min(1)
+        return (F.embedding(places_BL, self.weight) * there_BL1).sum(1) / there_BL1.sum(
+            1
+        ).clamp_min(1)
 
 
 def _name(model: Any, heads: list[str]) -> None:
-    """Outputs as the heads, everything within by its number and a dot, which no head's name has; no notes."""
+    """Outputs as the heads, everything within by its number and a dot, which no head's name has; no
+    notes."""
     graph = model.graph
     values = [value for node in graph for value in node.outputs]
     kept = list(graph.initializers.values())
@@ -160,7 +174,9 @@ def _name(model: Any, heads: list[str]) -> None:
     for number, value in enumerate(values):
         value.name = f"value.{number}"
     for number, value in enumerate(kept):
-        value.name = value.name if "." in value.name else f"constant.{number}"  # weights have torch's names
+        value.name = (
+            value.name if "." in value.name else f"constant.{number}"
+        )  # weights have torch's names
     for value, head in zip(graph.outputs, heads, strict=True):
         value.name = head
     for each in (model, graph, *graph, *graph.inputs, *values, *kept):
@@ -169,7 +185,8 @@ def _name(model: Any, heads: list[str]) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch's exporter says to its own authors: deprecations within it, and that torchvision is not there."""
+    """Without what torch's exporter says to its own authors: deprecations within it, and that
+    torchvision is not there."""
     told = logging.getLogger("torch.onnx")
     level = told.level
     told.setLevel(logging.ERROR)

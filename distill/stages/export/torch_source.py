@@ -1,5 +1,5 @@
-"""A network as a Python file of plain torch. Its layers are told by the modules themselves; how they are joined stands here once more, and tests
-hold the file's answers against the network's."""
+"""A network as a Python file of plain torch. Its layers are told by the modules themselves; how
+they are joined stands here once more, and tests hold the file's answers against the network's."""
 
 from __future__ import annotations
 
@@ -76,17 +76,25 @@ def own(file, name):
 '''
 
 
-def torch_source(name: str, network: MultiHead, heads: str, features: str, own: Mapping[str, str] | None = None) -> str:
-    """The text of `model.py`; `own` has the expressions that make the user's own networks, by their keys."""
+def torch_source(
+    name: str, network: MultiHead, heads: str, features: str, own: Mapping[str, str] | None = None
+) -> str:
+    """The text of `model.py`; `own` has the expressions that make the user's own networks, by their
+    keys."""
     written = own or {}
     below = {
-        key: written.get(head_key(key.removeprefix("head_"))) or _built(each, 3) for key, each in network.own.items()
+        key: written.get(head_key(key.removeprefix("head_"))) or _built(each, 3)
+        for key, each in network.own.items()
     }
     said = {"name": name, "heads": heads, "features": features}
     return _FILE.format(
         **{what: _harmless(text) for what, text in said.items()},
         loader=_LOADER if written else "",
-        trunk=_built(None, 2) if network.trunk is None else written.get(TRUNK) or _built(network.trunk, 2),
+        trunk=(
+            _built(None, 2)
+            if network.trunk is None
+            else written.get(TRUNK) or _built(network.trunk, 2)
+        ),
         own=_dictionary(below, 2),
         heads_built=_built(network.heads, 2),
     )
@@ -99,7 +107,8 @@ def own_expression(model: CustomModel, in_features: int, file: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Names of classes and columns within the docstring: they can neither end it nor escape anything."""
+    """Names of classes and columns within the docstring: they can neither end it nor escape
+    anything."""
     return repr(text)[1:-1].replace('"', "'")
 
 
@@ -115,7 +124,9 @@ def _built(module: nn.Module | None, depth: int) -> str:
 
 
 def _dictionary(built: Mapping[str, str], depth: int) -> str:
-    return _listed("nn.ModuleDict({", [f"{key!r}: {each}" for key, each in built.items()], "})", depth)
+    return _listed(
+        "nn.ModuleDict({", [f"{key!r}: {each}" for key, each in built.items()], "})", depth
+    )
 
 
 def _listed(begin: str, items: list[str], end: str, depth: int) -> str:

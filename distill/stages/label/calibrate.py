@@ -1,4 +1,5 @@
-"""Before the first label: ask the labeler about labelled rows, through the same pool of actors, and keep the temperature that fits them."""
+"""Before the first label: ask the labeler about labelled rows, through the same pool of actors, and
+keep the temperature that fits them."""
 
 from __future__ import annotations
 
@@ -46,7 +47,8 @@ _MOST_ROWS, _MOST_FRAGMENTS = 100_000, 400
 
 @dataclass(frozen=True)
 class Questions:
-    """What an actor is told once: the labeler, what the pool's rows say, and where the labeler has the truth's classes."""
+    """What an actor is told once: the labeler, what the pool's rows say, and where the labeler has
+    the truth's classes."""
 
     recipe: Recipe
     contract: Contract
@@ -69,13 +71,23 @@ class CalibrationWorker:
         try:
             return {**plain, **self._sums(plain)}
         except RowFailure as found:
-            return {**plain, "failure": f" raised on {plain['key']}, row {plain['start'] + found.row}:\n{found.trace}"}
+            return {
+                **plain,
+                "failure": (
+                    f" raised on {plain['key']}, row {plain['start'] + found.row}:\n{found.trace}"
+                ),
+            }
         except Exception as error:  # noqa: BLE001  told with the fragment
-            return {**plain, "failure": f" could not be asked about {plain['key']}:\n{error_text(error)}"}
+            return {
+                **plain,
+                "failure": f" could not be asked about {plain['key']}:\n{error_text(error)}",
+            }
 
     def _sums(self, plain: dict[str, Any]) -> dict[str, Any]:
         told, counted, nll = self.told, 0, np.zeros(len(GRID))
-        request = replace(told.request, **{name: plain[name] for name in ("key", "shard_id", "start", "rows")})
+        request = replace(
+            told.request, **{name: plain[name] for name in ("key", "shard_id", "start", "rows")}
+        )
         with (
             closing(self.stream(read_chunks, request)) as pieces,
             closing(self.asker.answers(pieces)) as answered,
@@ -90,49 +102,69 @@ class CalibrationWorker:
 
 
 def calibrate(job: Job, name: str) -> Calibration | None:
-    """Find the temperature of `labels.<name>` unless it is known; None where the job asks for none. Raises LabelerError, PoolError."""
+    """Find the temperature of `labels.<name>` unless it is known; None where the job asks for none.
+    Raises LabelerError, PoolError."""
     on = job.labels[name].calibrate_on
     if on is None:
         return None
     recipe, contract = prepare_uncalibrated(job, name)
     folder = calibration_folder(job, name, contract)
-    return read_calibration(folder) or keep_calibration(folder, _found(job, name, recipe, contract, open_pool(job, on)))
+    return read_calibration(folder) or keep_calibration(
+        folder, _found(job, name, recipe, contract, open_pool(job, on))
+    )
 
 
 def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPool) -> Calibration:
     outputs = pool_outputs(job, pool.name)
     places = {each: number for number, each in enumerate(contract.classes)}
     request = RowRequest(
-        pool.files.uri, "", "", 0, 0,
-        features=pool.features, width=pool.width, batch_rows=contract.batch_rows, format=pool.inventory.format, target=pool.spec.target,
-    )  # fmt: skip
-    told = Questions(recipe, contract, request, outputs, tuple(places[each] for each in outputs.classes))
+        pool.files.uri,
+        "",
+        "",
+        0,
+        0,
+        features=pool.features,
+        width=pool.width,
+        batch_rows=contract.batch_rows,
+        format=pool.inventory.format,
+        target=pool.spec.target,
+    )
+    told = Questions(
+        recipe, contract, request, outputs, tuple(places[each] for each in outputs.classes)
+    )
     tasks = list(_chosen(pool, job.fragment_rows))
     answers: dict[int, dict[str, Any]] = {}
     with (
         track(f"calibrate {name} on {pool.name}", sum(task["rows"] for task in tasks)) as bar,
         closing(
-            map_fragments(CalibrationWorker, told, ([task] for task in tasks), job.labels[name].compute, bar)
+            map_fragments(
+                CalibrationWorker, told, ([task] for task in tasks), job.labels[name].compute, bar
+            )
         ) as come,
     ):
         for answer in come:
             if "failure" in answer:
-                raise LabelerError(f"labels.{name}: calibrating on pools.{pool.name}, the labeler{answer['failure']}")
+                raise LabelerError(
+                    f"labels.{name}: calibrating on pools.{pool.name}, the"
+                    f" labeler{answer['failure']}"
+                )
             answers[answer["place"]] = answer
             bar.advance(answer["rows"])
     known = [answers[place] for place in sorted(answers) if answers[place]["counted"]]
     rows = sum(answer["counted"] for answer in known)
     if not rows:
         raise LabelerError(
-            f"labels.{name}.calibrate_on: pools.{pool.name} has no row with a usable target. Name another pool."
+            f"labels.{name}.calibrate_on: pools.{pool.name} has no row with a usable target. Name"
+            " another pool."
         )
     nll = np.sum([answer["nll"] for answer in known], axis=0)
     try:
         temperature = best_temperature(nll)
     except ValueError as error:
         raise LabelerError(
-            f"labels.{name}.calibrate_on: no temperature fits the {rows} rows of pools.{pool.name}: {error}. It is right on all of them, or "
-            f"says nothing of them: name a pool with more rows, that it has not seen."
+            f"labels.{name}.calibrate_on: no temperature fits the {rows} rows of pools.{pool.name}:"
+            f" {error}. It is right on all of them, or says nothing of them: name a pool with more"
+            " rows, that it has not seen."
         ) from None
     found = Calibration(temperature, rows, float(nll[UNCHANGED] / rows), float(nll.min() / rows))
     log.info(
@@ -143,9 +175,14 @@ def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPo
 
 
 def _chosen(pool: OpenPool, fragment_rows: int) -> Iterator[dict[str, Any]]:
-    """Of fragments evenly over the pool, the first rows: about so many as are needed, of whatever the pool is sorted by. Plain tasks."""
+    """Of fragments evenly over the pool, the first rows: about so many as are needed, of whatever
+    the pool is sorted by. Plain tasks."""
     table = pool.inventory.fragment_table(fragment_rows)
-    places = set(np.unique(np.linspace(0, len(table) - 1, min(len(table), _MOST_FRAGMENTS)).astype(int)).tolist())
+    places = set(
+        np.unique(
+            np.linspace(0, len(table) - 1, min(len(table), _MOST_FRAGMENTS)).astype(int)
+        ).tolist()
+    )
     each = -(-_MOST_ROWS // len(places))
     for place, fragment in enumerate(pool.inventory.fragments(fragment_rows)):
         if place in places:

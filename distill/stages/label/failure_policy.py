@@ -1,7 +1,8 @@
 """When labelling goes on after a failure, and when it stops: decided here, without a cluster.
 
-One bad fragment must not lose a night's work on the others; a labeler that is simply wrong must not burn one either. So the job goes on
-until the same mistake was made on `SAME_FAILURES` fragments, or more rows are rejected than the job allows.
+One bad fragment must not lose a night's work on the others; a labeler that is simply wrong must not
+burn one either. So the job goes on until the same mistake was made on `SAME_FAILURES` fragments, or
+more rows are rejected than the job allows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """When a labeler raises: which row it was, and the user's own lines of the traceback.
 
-A batch that raised is asked again row by row; the first row that raises alone is the one. Where none does, the mistake is the whole
-batch's, and its first row is named.
+A batch that raised is asked again row by row; the first row that raises alone is the one. Where
+none does, the mistake is the whole batch's, and its first row is named.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class RowFailure(Exception):  # noqa: N818  it carries one, it is not one
 
 
 def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[Any], start: int) -> RowFailure:
-    """The row of `batch` that makes the labeler raise; `start` is the batch's first row within the fragment."""
+    """The row of `batch` that makes the labeler raise; `start` is the batch's first row within the
+    fragment."""
     for offset in range(len(batch)):
         try:
             say(labeler, batch[offset : offset + 1])
@@ -39,13 +40,18 @@ def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[Any], start: in
 
 
 def make_labeler(name: str, recipe: Recipe) -> Labeler:
-    """The labeler of `labels.<name>`, in this process. Raises LabelerError with its own lines where it cannot be made."""
+    """The labeler of `labels.<name>`, in this process. Raises LabelerError with its own lines where
+    it cannot be made."""
     try:
         return build_labeler(recipe)
     except Exception as error:
-        raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{own_lines(error)}") from error
+        raise LabelerError(
+            f"labels.{name}: the labeler cannot be made:\n{own_lines(error)}"
+        ) from error
 
 
 def error_text(error: Exception) -> str:
     """An error for who reads the terminal: ours by its message, a user's by its own lines."""
-    return f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)
+    return (
+        f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)
+    )

@@ -1,8 +1,9 @@
 """A labeler on its device, asked batch by batch: the loop that labelling and calibration share.
 
-The device is never held while waiting for rows: a fragment's next batches are read and prepared ahead, in a thread, while one of its
-batches is on the device, and two fragments may be in work at once, one encoding or writing while the other asks. Batches are cut from a piece's
-start at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same batch.
+The device is never held while waiting for rows: a fragment's next batches are read and prepared
+ahead, in a thread, while one of its batches is on the device, and two fragments may be in work at
+once, one encoding or writing while the other asks. Batches are cut from a piece's start at a fixed
+size, bad rows included (as zeros), so that the same rows always meet in the same batch.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from distill.labelers.base import Inputs, Predictions, Recipe, checked_predictions, finished, finishes, prepared
+from distill.labelers.base import (
+    Inputs,
+    Predictions,
+    Recipe,
+    checked_predictions,
+    finished,
+    finishes,
+    prepared,
+)
 from distill.labelers.registry import build_labeler, on_one_thread
 from distill.labels.contract import Contract
 from distill.stages.label.failures import RowFailure, blame, error_text
@@ -44,7 +53,11 @@ class InferenceBatch:
     def rejected(self) -> dict[int, tuple[str, str]]:
         """Rows of the batch that could not be read."""
         start, rows = self.batch.start, self.piece.rows.rejected
-        return {row - start: rows[row] for row in range(start, self.batch.stop) if row in rows} if rows else {}
+        return (
+            {row - start: rows[row] for row in range(start, self.batch.stop) if row in rows}
+            if rows
+            else {}
+        )
 
     @property
     def keys(self) -> pa.Table:
@@ -64,7 +77,8 @@ class InferenceLoop:
     def __init__(self, recipe: Recipe, contract: Contract, device: str) -> None:
         self.contract = contract
         self.unbuilt = ""
-        """Why there is no labeler, in its own lines: told with each fragment, so that the failure policy decides."""
+        """Why there is no labeler, in its own lines: told with each fragment, so that the failure
+        policy decides."""
         self._numbers, self._preparing, self._device, self._finishing = (
             count(),
             PriorityLock(),
@@ -77,8 +91,11 @@ class InferenceLoop:
             self.unbuilt = error_text(error)
         on_one_thread()
 
-    def answers(self, pieces: Iterator[RowChunk]) -> Generator[tuple[InferenceBatch, Predictions], None, None]:
-        """Each batch of a fragment, and what is said of it. Raises Blame. Close it where it is not taken to its end."""
+    def answers(
+        self, pieces: Iterator[RowChunk]
+    ) -> Generator[tuple[InferenceBatch, Predictions], None, None]:
+        """Each batch of a fragment, and what is said of it. Raises Blame. Close it where it is not
+        taken to its end."""
         number = next(self._numbers)
         with closing(ahead(self._questions(pieces, number), _AHEAD)) as questions:
             for question in questions:
@@ -93,7 +110,9 @@ class InferenceLoop:
                 yield self._question(piece, batch, first + start, values[batch], number)
             first += len(values)
 
-    def _question(self, piece: RowChunk, batch: slice, first: int, seen: Inputs, number: int) -> InferenceBatch:
+    def _question(
+        self, piece: RowChunk, batch: slice, first: int, seen: Inputs, number: int
+    ) -> InferenceBatch:
         try:
             with self._preparing.turn(number):
                 return InferenceBatch(piece, batch, first, seen, prepared(self.labeler, seen))

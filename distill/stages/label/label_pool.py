@@ -26,7 +26,13 @@ from distill.plan.pools import open_pool
 from distill.pools.open_pool import OpenPool
 from distill.stages.label.calibrate import calibrate
 from distill.stages.label.failure_policy import Decision, FailurePolicy
-from distill.stages.label.messages import FragmentResult, FragmentTask, LabelConfig, PoolPart, in_groups
+from distill.stages.label.messages import (
+    FragmentResult,
+    FragmentTask,
+    LabelConfig,
+    PoolPart,
+    in_groups,
+)
 from distill.stages.label.worker import LabelWorker
 from distill.storage.open import open_storage, require_conditional_put
 
@@ -68,12 +74,14 @@ class _Part:
 
 
 def label_pool(job: Job, name: str, *, mend: bool = False) -> list[LabelSummary]:
-    """Write `labels.<name>` over all its pools, doing only what is missing. Needs Ray only where something is.
+    """Write `labels.<name>` over all its pools, doing only what is missing. Needs Ray only where
+    something is.
 
-    With `mend`, all that is stored is read first, and what is damaged is labelled anew in the next generation.
+    With `mend`, all that is stored is read first, and what is damaged is labelled anew in the next
+    generation.
 
-    Raises ContractError for another contract, BusyError where another driver is at work on it, LabelerError where the labeler raises,
-    RejectedError over the job's budget of bad rows.
+    Raises ContractError for another contract, BusyError where another driver is at work on it,
+    LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
     """
     job.chosen_labels(name)
     forget_labels(job, name)
@@ -106,8 +114,9 @@ def _allowed(job: Job, name: str, parts: Sequence[_Part]) -> float:
 def _too_many_rejected(job: Job, name: str, parts: Sequence[_Part], rejected: int) -> RejectedError:
     rejects = ", ".join(part.labels.folder.url("rejects") for part in parts)
     return RejectedError(
-        f"labels.{name}: {rejected:,} rows were rejected, more than max_rejected_fraction = {job.labels[name].max_rejected_fraction} "
-        f"allows. Their reasons lie under {rejects}. Mend the rows, or raise the limit."
+        f"labels.{name}: {rejected:,} rows were rejected, more than max_rejected_fraction ="
+        f" {job.labels[name].max_rejected_fraction} allows. Their reasons lie under {rejects}. Mend"
+        " the rows, or raise the limit."
     )
 
 
@@ -120,11 +129,13 @@ def _told_pool(job: Job, name: str, part: _Part) -> PoolPart:
 def _width(name: str, recipe: Recipe, pools: Sequence[OpenPool]) -> int:
     """Numbers in a row, the same in all pools and what the labeler was fitted on. Raises PoolError."""
     widths = {pool.name: pool.width for pool in pools}
-    due = {part.record.in_features for part in recipe.parts() if part.record} or {widths[pools[0].name]}
+    due = {part.record.in_features for part in recipe.parts() if part.record} or {
+        widths[pools[0].name]
+    }
     if set(widths.values()) != due:
         raise PoolError(
-            f"labels.{name}: rows of {' or '.join(map(str, sorted(due)))} numbers are due, but the pools have {widths}. "
-            f"Label them by labelers of their own."
+            f"labels.{name}: rows of {' or '.join(map(str, sorted(due)))} numbers are due, but the"
+            f" pools have {widths}. Label them by labelers of their own."
         )
     return due.pop()
 
@@ -164,20 +175,26 @@ def _label(job: Job, assignment: LabelConfig, parts: Sequence[_Part]) -> None:
     require_conditional_put(open_storage(job.root_uri))
     with ExitStack() as leases:
         for part in parts:
-            leases.enter_context(hold_lease(part.labels.folder, f"labels.{assignment.name} over {part.pool.name}"))
+            leases.enter_context(
+                hold_lease(part.labels.folder, f"labels.{assignment.name} over {part.pool.name}")
+            )
         _label_left(job, assignment, parts)
 
 
 def _label_left(job: Job, assignment: LabelConfig, parts: Sequence[_Part]) -> None:
     spec, sets = job.labels[assignment.name], {part.pool.name: part.labels for part in parts}
-    kept = sum(part.labels.lines.rejected - sum(line.rejected for line in part.again) for part in parts)
+    kept = sum(
+        part.labels.lines.rejected - sum(line.rejected for line in part.again) for part in parts
+    )
     policy = FailurePolicy(_allowed(job, assignment.name, parts), kept)
     fragments = sum(len(part.left) for part in parts)
     made_on = {each for part in parts for each in part.labels.lines.made_on}
     try:
         with (
             track(f"label {assignment.name}", sum(part.left.rows for part in parts)) as bar,
-            closing(map_fragments(LabelWorker, assignment, in_groups(_tasks(parts)), spec.compute, bar)) as answers,
+            closing(
+                map_fragments(LabelWorker, assignment, in_groups(_tasks(parts)), spec.compute, bar)
+            ) as answers,
         ):
             for outcome in map(FragmentResult.from_plain, answers):
                 if outcome.commit is not None:
@@ -185,7 +202,10 @@ def _label_left(job: Job, assignment: LabelConfig, parts: Sequence[_Part]) -> No
                 if policy.decide(outcome) is Decision.STOP:
                     break
                 if outcome.commit is not None:
-                    bar.advance(outcome.commit.rows, f"{policy.rejected} rejected" if policy.rejected else "")
+                    bar.advance(
+                        outcome.commit.rows,
+                        f"{policy.rejected} rejected" if policy.rejected else "",
+                    )
                     if spec.deterministic == "strict" and outcome.commit.made_on not in made_on:
                         made_on.add(outcome.commit.made_on)
                         sets[outcome.pool].require_one_origin()
@@ -217,8 +237,9 @@ def _told(name: str, policy: FailurePolicy, tasks: int) -> str:
     first = policy.failures[0]
     wheres = "; ".join(failure.where for failure in policy.failures[:3])
     return (
-        f"labels.{name}: {len(policy.failures)} of {tasks} fragments could not be labelled, at {wheres}{'…' if len(policy.failures) > 3 else ''}.\n"
-        f"{first.trace}\nWhat was committed stays. Mend it and run the same command again; only what is missing is labelled."
+        f"labels.{name}: {len(policy.failures)} of {tasks} fragments could not be labelled, at"
+        f" {wheres}{'…' if len(policy.failures) > 3 else ''}.\n{first.trace}\nWhat was committed"
+        " stays. Mend it and run the same command again; only what is missing is labelled."
     )
 
 

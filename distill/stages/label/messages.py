@@ -1,4 +1,5 @@
-"""What is sent to a labeler actor, and what comes back: plain values, so that no scheduler needs to know them."""
+"""What is sent to a labeler actor, and what comes back: plain values, so that no scheduler needs to
+know them."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from distill.spec.pools import Features
 
 @dataclass(frozen=True)
 class PoolPart:
-    """One pool of a labelling: where its files lie, where its label set lies, the set's digest, and the files' format."""
+    """One pool of a labelling: where its files lie, where its label set lies, the set's digest, and
+    the files' format."""
 
     files: str
     folder: str
@@ -60,7 +62,8 @@ class FragmentTask:
 
 
 def in_groups(tasks: Iterable[FragmentTask]) -> Iterator[list[dict[str, Any]]]:
-    """Parts of one large row group together, so that one actor decodes it once; each other fragment alone."""
+    """Parts of one large row group together, so that one actor decodes it once; each other fragment
+    alone."""
     alone = count()
 
     def whose(task: FragmentTask) -> object:

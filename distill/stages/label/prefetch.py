@@ -1,6 +1,8 @@
-"""An iterator that runs some items ahead of who takes them, in a thread: rows are read, decoded and prepared while the device works.
+"""An iterator that runs some items ahead of who takes them, in a thread: rows are read, decoded and
+prepared while the device works.
 
-Each thread that asks has one reading thread, which lives as long: what it holds near (an open file) serves fragment after fragment.
+Each thread that asks has one reading thread, which lives as long: what it holds near (an open file)
+serves fragment after fragment.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ _mine = threading.local()
 
 
 def ahead(items: Iterator[Item], count: int) -> Generator[Item, None, None]:
-    """`items`, up to `count` of them made before they are asked for. Raises what they raise, at their place.
+    """`items`, up to `count` of them made before they are asked for. Raises what they raise, at
+    their place.
 
     Close it where it is not taken to its end: then `items` is at rest, and may be closed.
     """

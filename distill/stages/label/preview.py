@@ -1,4 +1,5 @@
-"""`distill show`: a few rows and what the labeler says of them, in this process, before anything is paid for."""
+"""`distill show`: a few rows and what the labeler says of them, in this process, before anything is
+paid for."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ from distill.stages.label.failures import blame, make_labeler
 
 @dataclass(frozen=True)
 class Preview:
-    """Rows of the first shard of the labeler's first pool, and its answers (logits or values), row by row."""
+    """Rows of the first shard of the labeler's first pool, and its answers (logits or values), row
+    by row."""
 
     pool: str
     shard: str
@@ -34,13 +36,16 @@ class Preview:
 
 
 def preview_labels(job: Job, name: str, rows: int) -> Preview:
-    """Ask `labels.<name>` about the first rows of its first pool; logits as they are before any calibration. Raises JobError, ContractError, LabelerError."""
+    """Ask `labels.<name>` about the first rows of its first pool; logits as they are before any
+    calibration. Raises JobError, ContractError, LabelerError."""
     job.chosen_labels(name)
     pool = open_pool(job, job.labels[name].over[0])
     recipe, contract = prepare_uncalibrated(job, name)
     shard = pool.first_shard
     wanted = range(min(rows, shard.rows))
-    taken = read_rows(pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format)
+    taken = read_rows(
+        pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format
+    )
     decoded = decode_features(taken.table, pool.features, pool.width)
     features = decoded.values
     labeler = make_labeler(name, recipe)

@@ -1,7 +1,8 @@
-"""A lock that goes to whoever came first to the building, not to the door: of those that wait, the one with the lowest number.
+"""A lock that goes to whoever came first to the building, not to the door: of those that wait, the
+one with the lowest number.
 
-Two fragments that alternate on a device end together, are both written, and leave it idle meanwhile. Where the older one goes first, it is
-written while the younger one has the device.
+Two fragments that alternate on a device end together, are both written, and leave it idle
+meanwhile. Where the older one goes first, it is written while the younger one has the device.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Rows of a fragment as the labeler sees them, piece by piece: read ► decode. It runs in the labeler's actor, or in a task on the cluster.
+"""Rows of a fragment as the labeler sees them, piece by piece: read ► decode. It runs in the
+labeler's actor, or in a task on the cluster.
 
-A piece is whole batches, counted from the fragment's start, and some megabytes: decoding a piece costs less than decoding its batches
-one by one, and memory holds pieces and not a fragment. Pieces are the same wherever they are made. A file is read as pieces are asked for, and
-whoever stopped within a row group goes on there, so the fragments of a large one decode it once.
+A piece is whole batches, counted from the fragment's start, and some megabytes: decoding a piece
+costs less than decoding its batches one by one, and memory holds pieces and not a fragment. Pieces
+are the same wherever they are made. A file is read as pieces are asked for, and whoever stopped
+within a row group goes on there, so the fragments of a large one decode it once.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ _TEXT_BYTES = 2_048
 """What a text is taken for: nobody knows before it is read."""
 
 _near = threading.local()
-"""The file that this thread reads, where it stopped within it; two threads of one actor read two."""
+"""The file that this thread reads, where it stopped within it; two threads of one actor read two.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,8 @@ class RowRequest:
 
 @dataclass
 class RowChunk:
-    """Consecutive rows of a fragment, their pass-through keys, and their target as it stands in the file, where it was asked for."""
+    """Consecutive rows of a fragment, their pass-through keys, and their target as it stands in the
+    file, where it was asked for."""
 
     rows: Rows
     keys: pa.Table
@@ -67,7 +71,9 @@ def read_chunks(request: RowRequest) -> Iterator[RowChunk]:
         part = reader.take(wanted, last=wanted.stop == stop)
         rows = decode_features(part.table, request.features, request.width)
         rows.rejected |= part.rejected
-        yield RowChunk(rows, _keys(part.table, request), part.table[request.target] if request.target else None)
+        yield RowChunk(
+            rows, _keys(part.table, request), part.table[request.target] if request.target else None
+        )
     if reader.at == reader.end:
         reader.close()
 
@@ -76,14 +82,20 @@ def _keys(part: pa.Table, request: RowRequest) -> pa.Table:
     """Key columns; as text where the format has no types of its own, and two files could differ."""
     keys = part.select(request.keys)
     return (
-        keys if request.format in INDEXED else keys.cast(pa.schema([(name, pa.string()) for name in keys.column_names]))
+        keys
+        if request.format in INDEXED
+        else keys.cast(pa.schema([(name, pa.string()) for name in keys.column_names]))
     )
 
 
 def _reader(request: RowRequest) -> RowReader:
     """A reader that stands before the first row."""
     files, wanted = open_storage(request.files), range(request.start, request.start + request.rows)
-    columns = [*request.features.columns, *request.keys, *([request.target] if request.target else [])]
+    columns = [
+        *request.features.columns,
+        *request.keys,
+        *([request.target] if request.target else []),
+    ]
     listed = request.shard_id or None
     near: RowReader | None = getattr(_near, "reader", None)
     if near is not None and near.stands_before(files, request.key, wanted, columns, listed):
@@ -92,6 +104,12 @@ def _reader(request: RowRequest) -> RowReader:
         near.close()
     part_rows = min(request.piece_rows, request.rows)
     _near.reader = near = RowReader(
-        files, request.key, wanted, columns, format=request.format, part_rows=part_rows, listed=listed
+        files,
+        request.key,
+        wanted,
+        columns,
+        format=request.format,
+        part_rows=part_rows,
+        listed=listed,
     )
     return near

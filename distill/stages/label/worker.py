@@ -1,7 +1,9 @@
-"""One labeler actor's work on one fragment: read ► prepare ► infer ► encode ► write ► commit. It knows no scheduler.
+"""One labeler actor's work on one fragment: read ► prepare ► infer ► encode ► write ► commit. It
+knows no scheduler.
 
-Where rows are prepared (here or in a task on the cluster) is the engine's affair: they come as a stream of pieces, whole batches each, and
-`asking` has the labeler's word on them, batch by batch. Torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more
+Where rows are prepared (here or in a task on the cluster) is the engine's affair: they come as a
+stream of pieces, whole batches each, and `asking` has the labeler's word on them, batch by batch.
+Torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more
 cores. So labels are the same bytes on any number of workers.
 """
 
@@ -52,10 +54,13 @@ class LabelWorker:
         return outcome.to_plain()
 
     def label(self, task: FragmentTask) -> FragmentResult:
-        """Label and commit one fragment. Raises Blame where the labeler raised, DistillError where storage or the pool fail."""
+        """Label and commit one fragment. Raises Blame where the labeler raised, DistillError where
+        storage or the pool fail."""
         told, part = self.assignment, self.assignment.pools[task.pool]
         if self.asker.unbuilt:
-            unbuilt = Failure("the labeler's own making, before any row", "unbuilt", self.asker.unbuilt)
+            unbuilt = Failure(
+                "the labeler's own making, before any row", "unbuilt", self.asker.unbuilt
+            )
             return FragmentResult(task.pool, task.claim.fragment, failure=unbuilt)
         folder = open_storage(part.folder)
         claim, there = _settled(folder, task.claim)
@@ -64,15 +69,19 @@ class LabelWorker:
         origin = Provenance(part.label_set, self.device, self._versions)
         if part.made_on is not None and part.made_on != origin.made_on:
             raise ContractError(
-                f"labels.{told.name}: what is stored was made on {part.made_on!r}, this actor works on {origin.made_on!r}, which "
-                f'deterministic = "strict" refuses before anything is labelled. Go back to that device and those libraries.'
+                f"labels.{told.name}: what is stored was made on {part.made_on!r}, this actor works"
+                f" on {origin.made_on!r}, which "
+                f'deterministic = "strict" refuses before anything is labelled. Go back to that'
+                f" device and those libraries."
             )
         labels, rejected = self._labels(self._request(task))
         rejects = [
             {"shard": task.key, "row": claim.start + row, "reason": code, "message": said}
             for row, (code, said) in sorted(rejected.items())
         ]
-        commit = write_fragment(folder, claim, labels, rejects=rejects, contract=told.contract, origin=origin)
+        commit = write_fragment(
+            folder, claim, labels, rejects=rejects, contract=told.contract, origin=origin
+        )
         return FragmentResult(task.pool, claim.fragment, commit)
 
     def _request(self, task: FragmentTask) -> RowRequest:
@@ -91,7 +100,8 @@ class LabelWorker:
         )
 
     def _labels(self, request: RowRequest) -> tuple[pa.Table, Rejected]:
-        """Keys and labels of all rows, and which rows have none; memory holds some pieces of rows and a batch of logits."""
+        """Keys and labels of all rows, and which rows have none; memory holds some pieces of rows
+        and a batch of logits."""
         tables: list[pa.Table] = []
         rejected: Rejected = {}
         with (
@@ -106,16 +116,20 @@ class LabelWorker:
         return pa.concat_tables(tables).combine_chunks(), rejected
 
     def _encode(self, question: InferenceBatch, answers: Predictions) -> tuple[pa.Table, Rejected]:
-        """A batch's labels, and which of its rows have none: those that could not be read before those whose answer is refused."""
+        """A batch's labels, and which of its rows have none: those that could not be read before
+        those whose answer is refused."""
         contract, refused = self.assignment.contract, question.rejected
         labelled = storable(answers.outputs, contract)
-        rejected = {int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)} | refused
+        rejected = {
+            int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)
+        } | refused
         labelled[list(refused)] = False
         return encode(answers.outputs, labelled, contract, answers.disagreement), rejected
 
 
 def _settled(folder: Storage, claim: WriteIntent) -> tuple[WriteIntent, Commit | None]:
-    """The claim to make, or the commit that there is already: a fragment is given out again where its actor died after the commit."""
+    """The claim to make, or the commit that there is already: a fragment is given out again where
+    its actor died after the commit."""
     while (content := folder.read_or_none(claim.key)) is not None:
         commit = Commit.from_bytes(content, folder.url(claim.key))
         try:
@@ -129,7 +143,9 @@ def _settled(folder: Storage, claim: WriteIntent) -> tuple[WriteIntent, Commit |
 
 def _failure(task: FragmentTask, error: Exception) -> Failure:
     if isinstance(error, RowFailure):
-        return Failure(f"{task.key}, row {task.claim.start + error.row}", error.signature, error.trace)
+        return Failure(
+            f"{task.key}, row {task.claim.start + error.row}", error.signature, error.trace
+        )
     said = error_text(error)
     # a bad file is one fragment's trouble; a store that fails is everybody's
     return Failure(task.key, "StorageError" if isinstance(error, StorageError) else said, said)

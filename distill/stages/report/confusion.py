@@ -22,7 +22,10 @@ _ROOM_CHARACTERS = 60
 
 def draw_confusions(evaluation: Evaluation) -> list[Chart]:
     """Up to two charts; none for many classes, which nobody could read."""
-    pair = [("Teacher", teacher_of(evaluation)), ("Best student", next(iter(ranked_students(evaluation)), None))]
+    pair = [
+        ("Teacher", teacher_of(evaluation)),
+        ("Best student", next(iter(ranked_students(evaluation)), None)),
+    ]
     if len(evaluation.classes) > _CLASSES:
         return []
     return [
@@ -32,10 +35,15 @@ def draw_confusions(evaluation: Evaluation) -> list[Chart]:
     ]
 
 
-def _chart(classes: Sequence[str], role: str, group: Group, counts: Sequence[Sequence[int]]) -> Chart:
+def _chart(
+    classes: Sequence[str], role: str, group: Group, counts: Sequence[Sequence[int]]
+) -> Chart:
     axes = new_axes(5.2, xlabel="answer", ylabel="truth")
     _cells(axes, counts)
-    names, size = [clipped(name, _NAME_CHARACTERS) for name in classes], 8 if len(classes) <= _FIGURED else 6.5
+    names, size = (
+        [clipped(name, _NAME_CHARACTERS) for name in classes],
+        (8 if len(classes) <= _FIGURED else 6.5),
+    )
     steep = max(map(len, names)) * len(names) > _ROOM_CHARACTERS
     axes.set_xticks(range(len(names)), names, rotation=90 if steep else 0, fontsize=size)
     axes.set_yticks(range(len(names)), names, fontsize=size)
@@ -48,9 +56,16 @@ def _chart(classes: Sequence[str], role: str, group: Group, counts: Sequence[Seq
     first = " First seed." * (len(group.methods) > 1)
     return Chart(
         title=title,
-        svg=as_svg(axes.figure, title=title, told=f"Confusion matrix of {group.name}. {_worst(classes, counts)}"),
+        svg=as_svg(
+            axes.figure,
+            title=title,
+            told=f"Confusion matrix of {group.name}. {_worst(classes, counts)}",
+        ),
         paired=True,
-        caption=f"{short_name(group)}. The deeper, the larger the share of the true class's rows.{first} {_worst(classes, counts)}",
+        caption=(
+            f"{short_name(group)}. The deeper, the larger the share of the true class's"
+            f" rows.{first} {_worst(classes, counts)}"
+        ),
     )
 
 

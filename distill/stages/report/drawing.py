@@ -1,7 +1,8 @@
 """One look for all charts: matplotlib figures as SVG that takes its ink from the page.
 
-Text stays text (set in the page's font, found by search), and ink and grid are CSS colours, so that a chart follows light, dark and paper.
-Legends are left to the page, which wraps and escapes them better. Names are never read as mathtext.
+Text stays text (set in the page's font, found by search), and ink and grid are CSS colours, so that
+a chart follows light, dark and paper. Legends are left to the page, which wraps and escapes them
+better. Names are never read as mathtext.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ def few_ticks(axis: Any, count: int, *, whole: bool = False) -> None:
 
 
 def log_x(axes: Any, low: float, high: float) -> None:
-    """A logarithmic x with ticks as people write them (matplotlib's own are mathtext), denser over a short range."""
+    """A logarithmic x with ticks as people write them (matplotlib's own are mathtext), denser over
+    a short range."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 300 else (1.0, 3.0)))
     if high / low < 8:
@@ -121,13 +123,17 @@ def short_number(value: float) -> str:
 def as_svg(figure: Any, *, title: str, told: str) -> str:
     """The figure as an `<svg>` for HTML; `told` is what it says to those who do not see it."""
     drawn = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": title}):  # ids differ between charts of one page, and never between runs
+    with mpl.rc_context(
+        {"svg.hashsalt": title}
+    ):  # ids differ between charts of one page, and never between runs
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
     body = drawn.getvalue()
     box = re.search(r'viewBox="([\d. ]+)"', body)
     assert box is not None
-    inner = re.sub(r' id="[A-Za-z.]+(?:2d)?_\d+"', "", body[body.index(">", box.end()) + 1 :])  # names nobody refers to
+    inner = re.sub(
+        r' id="[A-Za-z.]+(?:2d)?_\d+"', "", body[body.index(">", box.end()) + 1 :]
+    )  # names nobody refers to
     for sentinel, colour in _CSS.items():
         inner = inner.replace(sentinel, colour)
     return f'<svg viewBox="{box[1]}" role="img" aria-label="{escape(told)}">{inner.strip()}'

@@ -11,7 +11,8 @@ NAME_CHARACTERS = 40
 
 
 def ranked_students(evaluation: Evaluation) -> list[Group]:
-    """Students by the main measure, the best first; equals in the order of the job, as in the verdict."""
+    """Students by the main measure, the best first; equals in the order of the job, as in the
+    verdict."""
     students = [group for group in evaluation.groups if group.role == "student"]
     return best_first(students, evaluation.main_measure)
 
@@ -22,9 +23,13 @@ def teacher_of(evaluation: Evaluation) -> Group | None:
 
 
 def selected(evaluation: Evaluation, limit: int) -> list[Group]:
-    """At most `limit` groups in the order of the job: up to half of them label sets, the rest the best students."""
+    """At most `limit` groups in the order of the job: up to half of them label sets, the rest the
+    best students."""
     groups = evaluation.groups
-    others = sorted((group for group in groups if group.role != "student"), key=lambda group: group.role != "teacher")
+    others = sorted(
+        (group for group in groups if group.role != "student"),
+        key=lambda group: group.role != "teacher",
+    )
     students = ranked_students(evaluation)
     room = max(limit // 2, limit - len(students))
     kept = {group.name for group in [*others[:room], *students[: limit - min(room, len(others))]]}
@@ -34,7 +39,9 @@ def selected(evaluation: Evaluation, limit: int) -> list[Group]:
 def told_selection(evaluation: Evaluation, shown: Sequence[Group]) -> str:
     """What was left out, as a caption says it."""
     total = len(evaluation.groups)
-    return f"{len(shown)} of {total} methods: the best students and what they are held against." * (len(shown) < total)
+    return f"{len(shown)} of {total} methods: the best students and what they are held against." * (
+        len(shown) < total
+    )
 
 
 def short_name(group: Group, *, between: str = " · ", characters: int = NAME_CHARACTERS) -> str:

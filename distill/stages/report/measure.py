@@ -14,7 +14,11 @@ def full_name(measure: str) -> str:
 
 def axis_name(measure: str) -> str:
     """Name, unit, and the better direction where it is not up."""
-    return full_name(measure) + ", %" * (measure in SHARES) + " (lower is better)" * (measure in LOWER_IS_BETTER)
+    return (
+        full_name(measure)
+        + ", %" * (measure in SHARES)
+        + " (lower is better)" * (measure in LOWER_IS_BETTER)
+    )
 
 
 def scale(measure: str) -> float:
@@ -25,7 +29,8 @@ def scale(measure: str) -> float:
 def told(group: Group, measures: Sequence[str]) -> str:
     """`combined: all 93.1 ± 0.4%, seen 95.0%`."""
     said = [
-        f"{MEASURES[name] if len(measures) > 1 else ''} {shown_value(name, group.mean(name), group.spread(name))}{'%' * (name in SHARES)}".strip()
+        f"{MEASURES[name] if len(measures) > 1 else ''}"
+        f" {shown_value(name, group.mean(name), group.spread(name))}{'%' * (name in SHARES)}".strip()
         for name in measures
     ]
     return f"{group.name}: {', '.join(said)}"

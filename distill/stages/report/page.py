@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from distill.core.results import LOWER_IS_BETTER, SHARES, Evaluation, Group, shown_value, verdict, what_terms_add
+from distill.core.results import (
+    LOWER_IS_BETTER,
+    SHARES,
+    Evaluation,
+    Group,
+    shown_value,
+    verdict,
+    what_terms_add,
+)
 from distill.stages.report.groups import (
     changes_said,
     clipped,
@@ -128,7 +136,8 @@ class Page:
         shown, total = len(self.first_lines), len(self.lines)
         return (
             "Mean ± standard deviation over seeds. " * (self.seeds > 1)
-            + "Bold: the best student of each column. " * (len(ranked_students(self.evaluation)) > 1)
+            + "Bold: the best student of each column. "
+            * (len(ranked_students(self.evaluation)) > 1)
             + "Arrows point to better."
             + f" {shown} of {total} methods; all of them are below." * (shown < total)
         )
@@ -150,18 +159,31 @@ class Page:
     def judged(self) -> list[tuple[str, str]]:
         """How it was judged."""
         told = self.evaluation
-        facts = [("Test pool", f"{told.pool}: {told.rows:,} rows judged, {told.left_out:,} left out")]
+        facts = [
+            ("Test pool", f"{told.pool}: {told.rows:,} rows judged, {told.left_out:,} left out")
+        ]
         facts.append(("Left out are", "rows with no known target, or that a label set rejected"))
-        facts.append(("Output", _KINDS[told.kind] + (f", {len(told.classes):,} in all" if told.classes else "")))
+        facts.append(
+            (
+                "Output",
+                _KINDS[told.kind] + (f", {len(told.classes):,} in all" if told.classes else ""),
+            )
+        )
         if self.unseen:
-            facts += [("Seen classes", _listed(told.seen)), ("Unseen classes", _listed(self.unseen))]
+            facts += [
+                ("Seen classes", _listed(told.seen)),
+                ("Unseen classes", _listed(self.unseen)),
+            ]
         if told.teacher:
             facts.append(("Agreement is with", told.teacher))
         if "nll" in told.shown:
             facts.append(("NLL", "mean −log p of the truth, p floored at 10⁻⁶"))
         if "calibration_error" in told.shown:
             facts.append(("ECE", "expected calibration error, 15 equal bins of confidence"))
-        return [*facts, ("ms/row", "batches of 256 on one CPU thread, the median of 15 interleaved rounds")]
+        return [
+            *facts,
+            ("ms/row", "batches of 256 on one CPU thread, the median of 15 interleaved rounds"),
+        ]
 
     @property
     def unseen(self) -> list[str]:
@@ -174,12 +196,13 @@ class Page:
         notes = []
         if self.unseen:
             notes.append(
-                "Unseen classes are those the teacher cannot name. What a student knows of them comes from its other "
-                "label sets; a method that lacks a class is wrong on its rows."
+                "Unseen classes are those the teacher cannot name. What a student knows of them"
+                " comes from its other label sets; a method that lacks a class is wrong on its"
+                " rows."
             )
         notes.append(
-            "± is the standard deviation over the student's seeds. Neither the draw of the test rows nor the training of "
-            "the teacher is in it."
+            "± is the standard deviation over the student's seeds. Neither the draw of the test"
+            " rows nor the training of the teacher is in it."
             if self.seeds > 1
             else "Each method was trained with one seed, so its spread is not known."
         )
@@ -203,7 +226,9 @@ class _Column:
 
 def _measure_column(measure: str) -> _Column:
     return _Column(
-        lambda group: group.mean(measure), lambda group: _shown(measure, group), measure not in LOWER_IS_BETTER
+        lambda group: group.mean(measure),
+        lambda group: _shown(measure, group),
+        measure not in LOWER_IS_BETTER,
     )
 
 
@@ -213,7 +238,9 @@ def _column(groups: Sequence[Group], students: Sequence[int], column: _Column) -
     known = [value for number in students if (value := values[number]) is not None]
     best = (max if column.higher_is_better else min)(known) if len(set(known)) > 1 else None
     return [
-        Cell(column.shown(group), best is not None and number in students and values[number] == best)
+        Cell(
+            column.shown(group), best is not None and number in students and values[number] == best
+        )
         for number, group in enumerate(groups)
     ]
 
@@ -225,7 +252,9 @@ def _shown(measure: str, group: Group) -> str:
 def _figure(head: str, measure: str, group: Group) -> Card:
     value, _, spread = _shown(measure, group).partition(" ± ")
     unit = "%" if measure in SHARES else ""
-    return Card(head, value + unit * (not spread), short_name(group), f"± {spread}{unit}" if spread else "")
+    return Card(
+        head, value + unit * (not spread), short_name(group), f"± {spread}{unit}" if spread else ""
+    )
 
 
 def _parameters(group: Group) -> float | None:
@@ -252,31 +281,51 @@ def _beside(best: Group, teacher: Group) -> list[Card]:
     if mine.parameters and its.parameters:
         ratio = its.parameters / mine.parameters
         said = f"1/{ratio:,.0f}" if ratio >= 1.5 else f"{1 / ratio:,.2g}×"
-        cards.append(Card("Size beside the teacher", said, f"{mine.parameters:,} of {its.parameters:,} parameters"))
+        cards.append(
+            Card(
+                "Size beside the teacher",
+                said,
+                f"{mine.parameters:,} of {its.parameters:,} parameters",
+            )
+        )
     if mine.milliseconds_per_row:
         faster = its.milliseconds_per_row / mine.milliseconds_per_row
         note = f"{mine.milliseconds_per_row:.3g} ms/row, teacher {its.milliseconds_per_row:.3g}"
-        cards.append(Card("Speed beside the teacher", f"{faster:,.0f}×" if faster >= 1.5 else f"{faster:.2g}×", note))
+        cards.append(
+            Card(
+                "Speed beside the teacher",
+                f"{faster:,.0f}×" if faster >= 1.5 else f"{faster:.2g}×",
+                note,
+            )
+        )
     return cards
 
 
 def _listed(names: Sequence[str]) -> str:
     kept = ", ".join(clipped(name, 40) for name in names[:_CLASSES_SHOWN])
-    return kept + (f" and {len(names) - _CLASSES_SHOWN:,} more" if len(names) > _CLASSES_SHOWN else "") or "none"
+    return (
+        kept + (f" and {len(names) - _CLASSES_SHOWN:,} more" if len(names) > _CLASSES_SHOWN else "")
+        or "none"
+    )
 
 
 def _sampling(evaluation: Evaluation, best: Group | None) -> list[str]:
-    """The 95% normal interval of a share; for independent outputs the outputs of a row are not independent draws."""
+    """The 95% normal interval of a share; for independent outputs the outputs of a row are not
+    independent draws."""
     share = best.mean("accuracy") if best else None
     if evaluation.kind != "exclusive" or share is None or not evaluation.rows:
         return []
     points = 196 * math.sqrt(share * (1 - share) / evaluation.rows)
     return [
-        f"{evaluation.rows:,} test rows alone leave about ± {points:.1g} points (95%) on an accuracy near {100 * share:.0f}%."
+        f"{evaluation.rows:,} test rows alone leave about ± {points:.1g} points (95%) on an"
+        f" accuracy near {100 * share:.0f}%."
     ]
 
 
 def _chosen(evaluation: Evaluation) -> list[str]:
     students = len(ranked_students(evaluation))
-    told = f"The best of {students} students was picked on the rows it is judged on; its lead is somewhat flattered."
+    told = (
+        f"The best of {students} students was picked on the rows it is judged on; its lead is"
+        " somewhat flattered."
+    )
     return [told] if students > 1 else []

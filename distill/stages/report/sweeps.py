@@ -1,4 +1,5 @@
-"""A student under other values of the same numbers: λ, a temperature, a width. One line for each setting of everything else."""
+"""A student under other values of the same numbers: λ, a temperature, a width. One line for each
+setting of everything else."""
 
 from __future__ import annotations
 
@@ -53,10 +54,15 @@ def _is_number(value: object) -> bool:
 def _chart(evaluation: Evaluation, student: str, path: str, groups: Sequence[Group]) -> Chart:
     lines: dict[str, list[Group]] = {}
     for group in sorted(groups, key=lambda group: float(_changes(group)[path])):
-        rest = ", ".join(f"{other} = {value}" for other, value in _changes(group).items() if other != path)
+        rest = ", ".join(
+            f"{other} = {value}" for other, value in _changes(group).items() if other != path
+        )
         lines.setdefault(rest, []).append(group)
     shown = list(lines.items())[:_LINES]
-    measures = [evaluation.main_measure, *["accuracy_unseen"] * ("accuracy_unseen" in evaluation.shown)]
+    measures = [
+        evaluation.main_measure,
+        *["accuracy_unseen"] * ("accuracy_unseen" in evaluation.shown),
+    ]
     axes = new_axes(3.4, xlabel=path, ylabel=axis_name(measures[0]))
     for colour, (_, line) in zip(COLOURS, shown, strict=False):
         for number, measure in enumerate(measures):
@@ -68,14 +74,18 @@ def _chart(evaluation: Evaluation, student: str, path: str, groups: Sequence[Gro
     return Chart(
         title=title,
         svg=as_svg(
-            axes.figure, title=title, told="; ".join(told(group, measures) for _, line in shown for group in line)
+            axes.figure,
+            title=title,
+            told="; ".join(told(group, measures) for _, line in shown for group in line),
         ),
         legend=_legend([name for name, _ in shown], measures),
         caption=_caption(groups, len(shown), len(lines)),
     )
 
 
-def _line(axes: Any, groups: Sequence[Group], path: str, measure: str, *, colour: str, dashed: bool) -> None:
+def _line(
+    axes: Any, groups: Sequence[Group], path: str, measure: str, *, colour: str, dashed: bool
+) -> None:
     known = [group for group in groups if group.mean(measure) is not None]
     axes.errorbar(
         [_changes(group)[path] for group in known],
@@ -94,9 +104,9 @@ def _line(axes: Any, groups: Sequence[Group], path: str, measure: str, *, colour
 def _legend(names: Sequence[str], measures: Sequence[str]) -> list[Mark]:
     if len(names) == 1:
         colour = COLOURS[0]
-        return [Mark(MEASURES[measure], colour, number > 0) for number, measure in enumerate(measures)] * (
-            len(measures) > 1
-        )
+        return [
+            Mark(MEASURES[measure], colour, number > 0) for number, measure in enumerate(measures)
+        ] * (len(measures) > 1)
     return [Mark(name, colour) for name, colour in zip(names, COLOURS, strict=False)] + [
         Mark("unseen", "currentColor", True)
     ] * (len(measures) > 1)

@@ -1,7 +1,8 @@
 """The stage `report`: an `Evaluation` rendered as `report.html` beside it.
 
-The page stands alone: no script, no file and no address outside it. It carries the digest of what it was made from, so that a finished
-job finds it again and imports neither matplotlib nor jinja2. Names come from users: everything but our own SVG is escaped.
+The page stands alone: no script, no file and no address outside it. It carries the digest of what
+it was made from, so that a finished job finds it again and imports neither matplotlib nor jinja2.
+Names come from users: everything but our own SVG is escaped.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def write_report(folder: Storage, evaluation: Evaluation) -> str:
 
 
 def require_report_extra() -> None:
-    """Raises MissingExtraError where the extra `report` is not installed: to be told before hours of work, not after."""
+    """Raises MissingExtraError where the extra `report` is not installed: to be told before hours
+    of work, not after."""
     for library in ("jinja2", "matplotlib"):
         if find_spec(library) is None:
             raise MissingExtraError(library, "report", "the report")
@@ -48,5 +50,9 @@ def _render(evaluation: Evaluation, mark: str) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string(files("distill.stages.report").joinpath("page.html.jinja").read_text("utf-8"))
-    return template.render(page=Page(evaluation), evaluation=evaluation, charts=draw_charts(evaluation), mark=mark)
+    template = environment.from_string(
+        files("distill.stages.report").joinpath("page.html.jinja").read_text("utf-8")
+    )
+    return template.render(
+        page=Page(evaluation), evaluation=evaluation, charts=draw_charts(evaluation), mark=mark
+    )

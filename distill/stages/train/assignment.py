@@ -1,4 +1,5 @@
-"""Which team of workers teaches which lessons: the longest first, each to the team that has the least, the same on every worker."""
+"""Which team of workers teaches which lessons: the longest first, each to the team that has the
+least, the same on every worker."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def deal(lessons: Sequence[TrainingPlan], teams: int) -> list[list[TrainingPlan]
 
 
 def _costs(lessons: Sequence[TrainingPlan]) -> list[int]:
-    """Rows × parameters of each: no measure of time, but enough to know the long ones by. A sweep's trials share few networks, so few are built."""
+    """Rows × parameters of each: no measure of time, but enough to know the long ones by. A sweep's
+    trials share few networks, so few are built."""
     parameters: dict[str, int] = {}
     for lesson in lessons:
         network = str(lesson.plan)

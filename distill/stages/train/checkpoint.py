@@ -1,7 +1,8 @@
-"""Where training goes on after a kill: weights, those of the best epoch, optimiser and position, in safetensors and one sealed JSON written last.
+"""Where training goes on after a kill: weights, those of the best epoch, optimiser and position, in
+safetensors and one sealed JSON written last.
 
-The newest checkpoint whose parts are whole is taken; a torn one is passed over. One rank chooses and all load what it chose, so that
-ranks never go on from different steps.
+The newest checkpoint whose parts are whole is taken; a torn one is passed over. One rank chooses
+and all load what it chose, so that ranks never go on from different steps.
 """
 
 from __future__ import annotations
@@ -39,32 +40,50 @@ class Position:
 
 
 def save_checkpoint(
-    folder: Storage, position: Position, order: str, network: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Storage,
+    position: Position,
+    order: str,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
 ) -> None:
     """Keep the state after `position.step` steps through rows in that order (`Sampler.digest`)."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in position.best.items()}
     for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        tensors |= {
+            f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()
+        }
     content = safetensors.torch.save(apart(tensors))
     digest = hashlib.sha256(content).hexdigest()
     key = f"step_{position.step:09d}"
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
-    said = {"step": position.step, "history": position.history, "sums": position.sums, "order": order}
+    said = {
+        "step": position.step,
+        "history": position.history,
+        "sums": position.sums,
+        "order": order,
+    }
     folder.put(f"{key}.json", seal({**said, "parameters": _parameters(network), "sha256": digest}))
     _thin(folder)
 
 
 def newest_checkpoint(folder: Storage, order: str) -> str | None:
-    """Key of the newest checkpoint whose parts are whole, and that took rows in that order. Other trouble than a torn checkpoint is raised.
+    """Key of the newest checkpoint whose parts are whole, and that took rows in that order. Other
+    trouble than a torn checkpoint is raised.
 
     Those of another order are deleted: an older distill made them, and none can go on from them.
     """
-    for key in reversed([entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]):
+    for key in reversed(
+        [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
+    ):
         try:
             body = _body(folder, key)
             if body.get("order") != order:
-                log.warning("%s took rows in another order: it is deleted, and the training goes on without it", key)
+                log.warning(
+                    "%s took rows in another order: it is deleted, and the training goes on"
+                    " without it",
+                    key,
+                )
                 _delete(folder, key)
                 continue
             _tensors(folder, key, body["sha256"])
@@ -75,15 +94,21 @@ def newest_checkpoint(folder: Storage, order: str) -> str | None:
     return None
 
 
-def load_checkpoint(folder: Storage, key: str, network: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Put one checkpoint's state into `network` and `optimizer`. Raises StorageError, and ContractError where it is of another network."""
+def load_checkpoint(
+    folder: Storage, key: str, network: nn.Module, optimizer: torch.optim.Optimizer
+) -> Position:
+    """Put one checkpoint's state into `network` and `optimizer`. Raises StorageError, and
+    ContractError where it is of another network."""
     body, mine = _body(folder, key), _parameters(network)
     theirs = body.get("parameters", mine)
     if theirs != mine:  # the optimiser's state is by place
-        other = [name for name, shape in theirs if [name, shape] not in mine] or "some are new, or in another order"
+        other = [
+            name for name, shape in theirs if [name, shape] not in mine
+        ] or "some are new, or in another order"
         raise ContractError(
-            f"{folder.url(key)} was taken of a network that trained other parameters: {other}. Its class changed under the same `revision`: "
-            f"restore the file, or change the revision, and it is trained anew."
+            f"{folder.url(key)} was taken of a network that trained other parameters: {other}. Its"
+            " class changed under the same `revision`: restore the file, or change the revision,"
+            " and it is trained anew."
         )
     tensors = _tensors(folder, key, body["sha256"])
     network.load_state_dict(_below(tensors, "network."))
@@ -93,7 +118,9 @@ def load_checkpoint(folder: Storage, key: str, network: nn.Module, optimizer: to
 
 def _parameters(network: nn.Module) -> list[list[Any]]:
     """Name and shape of each that is trained, in the optimiser's order."""
-    return [[name, list(each.shape)] for name, each in network.named_parameters() if each.requires_grad]
+    return [
+        [name, list(each.shape)] for name, each in network.named_parameters() if each.requires_grad
+    ]
 
 
 def _thin(folder: Storage) -> None:
@@ -132,7 +159,11 @@ def _tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
@@ -140,4 +171,6 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     for name, value in tensors.items():
         number, _, part = name.partition(".")
         state.setdefault(int(number), {})[part] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )

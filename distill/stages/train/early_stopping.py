@@ -37,25 +37,34 @@ from distill.stages.train.combined_loss import row_losses
 from distill.stages.train.gradients import Answer
 
 BATCH_ROWS = 1_024
-"""The most rows that the network sees at once, or `batch_rows` where that is less, which memory holds. Part of the measure's last bits."""
+"""The most rows that the network sees at once, or `batch_rows` where that is less, which memory
+holds. Part of the measure's last bits."""
 
 
 class HeldOutMeasure:
     """`measure(network)` → the mean loss over the held-out rows."""
 
     def __init__(
-        self, plan: HeldOutPlan, training: Training, context: WorkerContext, answer: Answer, disk: DiskCache | None
+        self,
+        plan: HeldOutPlan,
+        training: Training,
+        context: WorkerContext,
+        answer: Answer,
+        disk: DiskCache | None,
     ) -> None:
         self.plan, self.lanes, self.context, self.answer = plan, training.lanes, context, answer
         self._load = ChunkCache(plan.source, disk)
         positions = plan.term.positions
-        self._positions = torch.tensor(positions, device=context.device) if positions is not None else None
+        self._positions = (
+            torch.tensor(positions, device=context.device) if positions is not None else None
+        )
         chunks = cut_chunks(plan.source.groups, 1, min(BATCH_ROWS, training.batch_rows))
         mine = range(context.rank, self.lanes, context.workers)
         self._chunks = {lane: chunks[lane :: self.lanes] for lane in mine}
 
     def __call__(self, network: nn.Module) -> float:
-        """Leaves the network in the mode in which it was. Raises UnlearnableError where no row is known, or the mean is no number."""
+        """Leaves the network in the mode in which it was. Raises UnlearnableError where no row is
+        known, or the mean is no number."""
         training = network.training
         network.eval()
         with torch.no_grad():
@@ -64,12 +73,14 @@ class HeldOutMeasure:
         loss, weight = (sum(column) for column in zip(*lane_sums.tolist(), strict=True))
         if not weight:
             raise UnlearnableError(
-                f"early_stop: {self.plan.term.said}: not one held-out row is known, so nothing can be measured. "
-                f"Compare the target's values with the pool's classes, or look at the label set's rejects."
+                f"early_stop: {self.plan.term.said}: not one held-out row is known, so nothing can"
+                " be measured. Compare the target's values with the pool's classes, or look at the"
+                " label set's rejects."
             )
         if not math.isfinite(loss):
             raise UnlearnableError(
-                f"early_stop: {self.plan.term.said}: the measure is {loss}. Lower training.learning_rate, or look at the held-out rows."
+                f"early_stop: {self.plan.term.said}: the measure is {loss}. Lower"
+                " training.learning_rate, or look at the held-out rows."
             )
         return float(loss / weight)
 
@@ -84,7 +95,11 @@ class HeldOutMeasure:
 
     def _batch_sums(self, rows: Arrays) -> Tensor:
         device = self.context.device
-        batch = {name: torch.tensor(values, device=device) for name, values in rows.items() if name != "features"}
+        batch = {
+            name: torch.tensor(values, device=device)
+            for name, values in rows.items()
+            if name != "features"
+        }
         term, weight_B = self.plan.term, batch[f"{self.plan.term.column}.weight"].double()
         answered = self.answer(as_tensor(rows["features"], device))[term.head]
         loss_B = row_losses(term, answered, batch, self._positions).double()
@@ -114,11 +129,16 @@ def is_over(history: Sequence[Mapping[str, Any]], stop: EarlyStop | None) -> boo
     """Whether patience is at its end; epochs that were not measured end nothing."""
     if stop is None:
         return False
-    best, last = best_epoch(history), next((each["epoch"] for each in reversed(history) if "held_out" in each), 0)
+    best, last = (
+        best_epoch(history),
+        next((each["epoch"] for each in reversed(history) if "held_out" in each), 0),
+    )
     return best is not None and int(last) - best >= stop.patience
 
 
-def _ahead(threads: ThreadPoolExecutor, load: ChunkCache, chunks: Sequence[Chunk]) -> Iterator[Arrays]:
+def _ahead(
+    threads: ThreadPoolExecutor, load: ChunkCache, chunks: Sequence[Chunk]
+) -> Iterator[Arrays]:
     """The rows of each chunk, the next one being read while this one is used."""
     waiting = None
     for chunk in chunks:

@@ -38,18 +38,25 @@ class Gradients(Protocol):
     loss: CombinedLoss
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
-        """One batch a source, this worker's lanes laid end to end. Returns this worker's (terms, 4) sums (`CombinedLoss`)."""
+        """One batch a source, this worker's lanes laid end to end. Returns this worker's (terms, 4)
+        sums (`CombinedLoss`)."""
 
 
 class WorkerGradients:
     """All lanes of a worker at once; the mean over workers by DDP."""
 
     def __init__(
-        self, network: nn.Module, loss: CombinedLoss, context: WorkerContext, answer: Callable[[nn.Module], Answer]
+        self,
+        network: nn.Module,
+        loss: CombinedLoss,
+        context: WorkerContext,
+        answer: Callable[[nn.Module], Answer],
     ) -> None:
         self.network, self.loss, self.context = network, loss, context
         self.answer = answer(
-            DistributedDataParallel(network, process_group=context.group) if context.workers > 1 else network
+            DistributedDataParallel(network, process_group=context.group)
+            if context.workers > 1
+            else network
         )
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
@@ -57,7 +64,11 @@ class WorkerGradients:
         _begin_drawing(self.context.device, seed, step, self.context.rank)
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
-        meeting = dist.all_reduce(known, group=self.context.group, async_op=True) if self.context.workers > 1 else None
+        meeting = (
+            dist.all_reduce(known, group=self.context.group, async_op=True)
+            if self.context.workers > 1
+            else None
+        )
         _no_gradients(self.network)
         answered = _answered(self.answer, tensors)
         if meeting is not None:  # what the workers told each other while they answered
@@ -84,7 +95,10 @@ class LaneGradients:
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """As `Gradients` says."""
         tensors = [_on_device(batch, self.context.device) for batch in batches]
-        lanes = [[_part(batch, number, len(self.lanes)) for batch in tensors] for number in range(len(self.lanes))]
+        lanes = [
+            [_part(batch, number, len(self.lanes)) for batch in tensors]
+            for number in range(len(self.lanes))
+        ]
         known = self._over_lanes(lambda place: self.loss.known(lanes[place]))
         sums: list[Tensor] = []
 
@@ -123,7 +137,9 @@ class LaneGradients:
 def _on_device(batch: Arrays, device: str) -> Batch:
     """Arrays as tensors, which may share a CPU's memory with them."""
     return {
-        name: as_tensor(values, device) if name == "features" else torch.from_numpy(values).to(device)
+        name: (
+            as_tensor(values, device) if name == "features" else torch.from_numpy(values).to(device)
+        )
         for name, values in batch.items()
     }
 
@@ -164,14 +180,16 @@ def _exchanged(mine: Tensor, partner: int, group: dist.ProcessGroup | None) -> T
 
 def _flat(network: nn.Module) -> Tensor:
     """All gradients end to end; zeros where there is none."""
-    return torch.cat([
-        (torch.zeros_like(each) if each.grad is None else each.grad).flatten() for each in trained_parameters(network)
-    ])  # fmt: skip
+    weights = trained_parameters(network)
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in weights]
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 def _spread(flat: Tensor, network: nn.Module) -> None:
     parameters = trained_parameters(network)
-    for each, part in zip(parameters, torch.split(flat, [each.numel() for each in parameters]), strict=True):
+    for each, part in zip(
+        parameters, torch.split(flat, [each.numel() for each in parameters]), strict=True
+    ):
         each.grad = part.view_as(each)
 
 
@@ -181,8 +199,8 @@ def _no_gradients(network: nn.Module) -> None:
 
 
 def _begin_drawing(device: str, *position: int) -> None:
-    """What is drawn from here on depends on the position alone. `torch.manual_seed` would do, but formats a stack for each kind of device that is
-    not there: 0.8 ms a step."""
+    """What is drawn from here on depends on the position alone. `torch.manual_seed` would do, but
+    formats a stack for each kind of device that is not there: 0.8 ms a step."""
     seed = int(np.random.SeedSequence(position).generate_state(1)[0])
     torch.default_generator.manual_seed(seed)
     if device != "cpu":

@@ -1,8 +1,11 @@
-"""What every training worker runs: the lessons of its team, one after another, so that the start is paid once for all.
+"""What every training worker runs: the lessons of its team, one after another, so that the start is
+paid once for all.
 
-A worker is deterministic given (lesson, rank, workers), which are its team's whatever other teams there are: one thread, rows by a pure function,
-randomness and learning rate anew for each step by its number. With `gradients = "lanes"` the number of workers does not matter either. Rank 0 keeps
-checkpoints, the metrics and, last, the export: the last weights, or those of the best epoch where a held-out measure says which it is (`held_out`).
+A worker is deterministic given (lesson, rank, workers), which are its team's whatever other teams
+there are: one thread, rows by a pure function, randomness and learning rate anew for each step by
+its number. With `gradients = "lanes"` the number of workers does not matter either. Rank 0 keeps
+checkpoints, the metrics and, last, the export: the last weights, or those of the best epoch where a
+held-out measure says which it is (`held_out`).
 """
 
 from __future__ import annotations
@@ -28,7 +31,12 @@ from distill.models.record import ModelRecord, write_record
 from distill.plan.training import TrainingPlan
 from distill.spec.models import Training
 from distill.stages.train.assignment import deal
-from distill.stages.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
+from distill.stages.train.checkpoint import (
+    Position,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.early_stopping import HeldOutMeasure, best_epoch, is_over, judged
 from distill.stages.train.gradients import Answer, Gradients, LaneGradients, WorkerGradients
@@ -42,9 +50,11 @@ _SAY_EVERY_SECONDS = 0.5
 
 
 def run_trainings(lessons: Sequence[TrainingPlan], context: WorkerContext) -> None:
-    """Train the network of each lesson that this worker's team is dealt, or go on with it where its newest checkpoint is.
+    """Train the network of each lesson that this worker's team is dealt, or go on with it where its
+    newest checkpoint is.
 
-    A lesson that cannot be learned is given up at the same point by all ranks of the team, and is in nobody's way.
+    A lesson that cannot be learned is given up at the same point by all ranks of the team, and is
+    in nobody's way.
     """
     torch.set_num_threads(1)
     mine = deal(lessons, context.teams)[context.team]
@@ -111,7 +121,11 @@ class _Training:
 
     def _measure(self, disk: DiskCache | None) -> HeldOutMeasure | None:
         plan, answer = self.lesson.held_out, self._answering(self.network)
-        return HeldOutMeasure(plan, self.lesson.training, self.context, answer, disk) if plan is not None else None
+        return (
+            HeldOutMeasure(plan, self.lesson.training, self.context, answer, disk)
+            if plan is not None
+            else None
+        )
 
     def _answering(self, model: nn.Module) -> Answer:
         return _answer(self.lesson.training, self.context.device.split(":")[0], model)
@@ -133,7 +147,11 @@ class _Training:
         chosen = [newest_checkpoint(checkpoints, self._order) if self.context.rank == 0 else None]
         if self.context.workers > 1:
             dist.broadcast_object_list(chosen, group=self.context.group, group_src=0)
-        return load_checkpoint(checkpoints, chosen[0], self.taught, self.optimizer) if chosen[0] else Position()
+        return (
+            load_checkpoint(checkpoints, chosen[0], self.taught, self.optimizer)
+            if chosen[0]
+            else Position()
+        )
 
     def _epochs(self, gradients: Gradients, feeds: Sequence[Iterator[Arrays]]) -> None:
         self.taught.train()
@@ -198,9 +216,20 @@ class _Training:
         total = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
         self._require_numbers(f"after epoch {epoch}", [*means, total])
         known = (summed[:, 2] / summed[:, 3]).tolist()
-        said = {"epoch": epoch, "step": step, "loss": total, "terms": means, "weights": weights, "known": known}
+        said = {
+            "epoch": epoch,
+            "step": step,
+            "loss": total,
+            "terms": means,
+            "weights": weights,
+            "known": known,
+        }
         said |= self._paced(step) | self._judged(epoch)
-        best = apart(self.network.state_dict()) if said.get("better") and not self.context.rank else self.position.best
+        best = (
+            apart(self.network.state_dict())
+            if said.get("better") and not self.context.rank
+            else self.position.best
+        )
         self.position = Position(step, [*self.position.history, said], best=best)
         self.epoch_began, self.epoch_steps = time.monotonic(), 0
         over = step == self.total_steps or is_over(self.position.history, self.stop)

@@ -1,11 +1,15 @@
-"""`metrics.jsonl` beside a model: a line an epoch, for whoever draws curves or reads along while it trains.
+"""`metrics.jsonl` beside a model: a line an epoch, for whoever draws curves or reads along while it
+trains.
 
-    {"epoch": 3, "step": 24, "loss": …, "terms": [mean of each], "weights": [λ of each], "known": [share of each term's rows with weight],
+    {"epoch": 3, "step": 24, "loss": …, "terms": [mean of each], "weights": [λ of each], "known":
+    [share of each term's rows with weight],
      "learning_rate": …, "held_out": …, "better": true, "rows_per_second": …, "seconds": …}
 
-A store cannot append, so the whole file is written with each checkpoint and at the end: one small put. The lines are the history that checkpoints
-hold, so that of a resumed training is whole. `weights` and `learning_rate` are those of the epoch's last step; `seconds` are those of its steps since it
-began, or went on after a restart, without measuring; `rows_per_second` are rows of batches in that time, over all workers, padding included.
+A store cannot append, so the whole file is written with each checkpoint and at the end: one small
+put. The lines are the history that checkpoints hold, so that of a resumed training is whole.
+`weights` and `learning_rate` are those of the epoch's last step; `seconds` are those of its steps
+since it began, or went on after a restart, without measuring; `rows_per_second` are rows of batches
+in that time, over all workers, padding included.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The stage `train`: which networks are not trained yet, and one worker group for all of them that may share it, in which as many are trained
-side by side as there is room for."""
+"""The stage `train`: which networks are not trained yet, and one worker group for all of them that
+may share it, in which as many are trained side by side as there is room for."""
 
 from __future__ import annotations
 
@@ -24,13 +24,18 @@ def train_fits(job: Job, names: Sequence[str]) -> list[Trained]:
 
 
 def train_students(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
-    """Train the students that are not trained yet: those named, all by default, every variant of a sweep.
+    """Train the students that are not trained yet: those named, all by default, every variant of a
+    sweep.
 
-    Raises JobError for a name that the job lacks, ContractError for labels that are missing or mean something else,
-    TrainingError; UnlearnableError, when all others are trained, for those that cannot be.
+    Raises JobError for a name that the job lacks, ContractError for labels that are missing or mean
+    something else, TrainingError; UnlearnableError, when all others are trained, for those that
+    cannot be.
     """
     return _train(
-        {f"students.{variant.name}": partial(plan_student, job, variant) for variant in job.chosen_variants(names)}
+        {
+            f"students.{variant.name}": partial(plan_student, job, variant)
+            for variant in job.chosen_variants(names)
+        }
     )
 
 
@@ -68,23 +73,33 @@ def _teach(lessons: Sequence[TrainingPlan]) -> None:
             training = mine[0].training
             try:
                 train_workers(
-                    run_trainings, mine, workers=training.worker_range, teams=len(mine), gpus=training.gpus, bar=bar
+                    run_trainings,
+                    mine,
+                    workers=training.worker_range,
+                    teams=len(mine),
+                    gpus=training.gpus,
+                    bar=bar,
                 )
             except UnlearnableError as error:
                 given_up.append(str(error))
     if given_up:
         others = (
-            "\nWhatever else was due is trained; the same command tries only this again." if len(lessons) > 1 else ""
+            "\nWhatever else was due is trained; the same command tries only this again."
+            if len(lessons) > 1
+            else ""
         )
         raise UnlearnableError("\n".join(given_up) + others)
 
 
 def _rows(lesson: TrainingPlan) -> int:
-    """Rows of batches that all steps together see, padding included; fewer where training stops early, which its last word says."""
+    """Rows of batches that all steps together see, padding included; fewer where training stops
+    early, which its last word says."""
     return lesson.training.epochs * lesson.order(0).steps_per_epoch * lesson.training.batch_rows
 
 
 def _record(found: TrainingPlan | ModelRecord, what: str) -> ModelRecord:
     if isinstance(found, TrainingPlan):
-        raise JobError(f"{what}: what it learns from changed while it was trained. Run the same command again.")
+        raise JobError(
+            f"{what}: what it learns from changed while it was trained. Run the same command again."
+        )
     return found

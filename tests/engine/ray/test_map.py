@@ -28,13 +28,17 @@ def test_tasks_beyond_those_let_out_at_once_are_all_answered(ray, tmp_path, monk
     monkeypatch.setattr("distill.engine.ray.map._MOST_AHEAD", 4)
     monkeypatch.setattr("distill.engine.ray.map._PACK_GROUPS", 3)
     groups = [[{"number": number}, {"number": number + 1}] for number in range(0, 40, 2)]
-    answers = list(map_fragments(doubling, {"mark": str(tmp_path / "mark"), "fatal": 21}, groups, TWO, Bar()))
+    answers = list(
+        map_fragments(doubling, {"mark": str(tmp_path / "mark"), "fatal": 21}, groups, TWO, Bar())
+    )
     assert sorted(answer["twice"] for answer in answers) == [2 * number for number in range(40)]
 
 
 def test_a_group_is_scattered_over_actors(ray, tmp_path):
     groups = [[{"number": 100 * group + part} for part in range(5)] for group in range(6)]
-    answers = list(map_fragments(doubling, {"mark": str(tmp_path / "mark"), "fatal": -1}, groups, TWO, Bar()))
+    answers = list(
+        map_fragments(doubling, {"mark": str(tmp_path / "mark"), "fatal": -1}, groups, TWO, Bar())
+    )
     assert len(answers) == 30
     for group in range(6):
         assert len({answer["pid"] for answer in answers if answer["twice"] // 200 == group}) == 1
@@ -42,7 +46,9 @@ def test_a_group_is_scattered_over_actors(ray, tmp_path):
 
 def test_an_answer_waits_for_the_others_of_its_group(ray, tmp_path):
     told = {"mark": str(tmp_path / "mark"), "fatal": -1}
-    with closing(map_fragments(waiting, told, [[{"number": 0}, {"number": 1}]], Compute(), Bar())) as answers:
+    with closing(
+        map_fragments(waiting, told, [[{"number": 0}, {"number": 1}]], Compute(), Bar())
+    ) as answers:
         assert next(answers) == {"number": 0}  # while the second waits for the mark
         (tmp_path / "mark").touch()
         assert next(answers) == {"number": 1}
@@ -77,10 +83,14 @@ def test_stopping_early_ends_the_actors_and_not_the_process(ray, tmp_path):
     assert ray.get(ray.remote(num_cpus=2)(lambda: 7).remote(), timeout=20) == 7
 
 
-def test_a_bar_that_moved_just_after_the_last_answer_still_says_in_time_what_is_waited_for(ray, tmp_path, monkeypatch):
+def test_a_bar_that_moved_just_after_the_last_answer_still_says_in_time_what_is_waited_for(
+    ray, tmp_path, monkeypatch
+):
     monkeypatch.setattr("distill.engine.ray.map.LINE_EVERY_SECONDS", 2.0)
     told, bar = {"mark": str(tmp_path / "mark"), "fatal": -1}, Bar()
-    with closing(map_fragments(waiting, told, [[{"number": 0}, {"number": 1}]], Compute(), bar)) as answers:
+    with closing(
+        map_fragments(waiting, told, [[{"number": 0}, {"number": 1}]], Compute(), bar)
+    ) as answers:
         next(answers)
         bar.waited.clear()
         threading.Timer(2.7, (tmp_path / "mark").touch).start()

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from distill.engine.ray.monitor import _SILENT_SECONDS, LOST_WORKERS, Monitor, TrainingProgress, _Shown
+from distill.engine.ray.monitor import (
+    _SILENT_SECONDS,
+    LOST_WORKERS,
+    Monitor,
+    TrainingProgress,
+    _Shown,
+)
 from tests.engine.working import Bar
 
 
@@ -23,7 +29,9 @@ def test_many_lost_groups_end_a_training_that_comes_on_or_none_end_one_that_does
     assert f"lost workers {LOST_WORKERS + 1} times without coming further" in said
     assert "killed" in said
     assert "Run the same command again" in said
-    assert ear.begin(1, 2) == ear.first_failure() == said, "a group that is started nevertheless ends at once"
+    assert ear.begin(1, 2) == ear.first_failure() == said, (
+        "a group that is started nevertheless ends at once"
+    )
 
 
 def test_a_mistake_in_the_work_is_tried_again_or_hidden_by_the_loss_that_follows():

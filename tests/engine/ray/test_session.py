@@ -43,7 +43,9 @@ for address in (None, "auto"):
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120
+    )
 
 
 def test_a_stage_does_not_start_a_cluster_behind_the_callers_back():
@@ -63,6 +65,8 @@ def test_a_local_ray_is_on_loopback_and_silent():
 def test_a_ray_that_does_not_start_is_a_traceback():
     """Ray raises a plain Exception where its node takes too long."""
     here, there = run(_FAILS).stdout.splitlines()
-    assert here.startswith("no Ray could be started on this machine: The current node timed out during startup.")
+    assert here.startswith(
+        "no Ray could be started on this machine: The current node timed out during startup."
+    )
     assert "Run the same command again" in here
     assert there.startswith("no Ray answers at auto: ")

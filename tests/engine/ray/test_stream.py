@@ -76,7 +76,11 @@ def test_what_is_stopped_early_goes_on_or_keeps_its_cpu(ray, tmp_path):
 def test_a_killed_actor_leaves_its_stream_running(ray, tmp_path):
     compute = Compute(prepare_on="cluster", prepare_cpus=0.5, cpus=0.5)
     told = {"mark": str(tmp_path / "mark"), "fatal": 2}
-    answers = list(map_fragments(streaming, told, [[{"number": number}] for number in range(4)], compute, Bar()))
+    answers = list(
+        map_fragments(
+            streaming, told, [[{"number": number}] for number in range(4)], compute, Bar()
+        )
+    )
     assert sorted(answer["sum"] for answer in answers) == [0, 3, 6, 9]
     assert all(answer["elsewhere"] for answer in answers)
     assert ended(int((tmp_path / "mark").read_text()))

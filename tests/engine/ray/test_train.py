@@ -27,7 +27,9 @@ def test_a_killed_rank_starts_the_group_again(ray, tmp_path):
 
 
 def test_a_mistake_in_the_work_is_shown_and_not_tried_again(ray):
-    with pytest.raises(TrainingError, match=r"(?s)raised on rank 1.*read_column.*KeyError: 'pixels'"):
+    with pytest.raises(
+        TrainingError, match=r"(?s)raised on rank 1.*read_column.*KeyError: 'pixels'"
+    ):
         train_workers(raise_on_one_rank, "pixels", workers=2, gpus="auto", bar=Bar())
 
 
@@ -36,7 +38,9 @@ def test_more_workers_than_cpus_are_refused(ray):
         train_workers(sum_over_workers, {}, workers=64, gpus=0, bar=Bar())
 
 
-def test_ray_trains_controller_is_not_told_of_our_timeouts_or_a_users_own_are_overridden(ray, monkeypatch):
+def test_ray_trains_controller_is_not_told_of_our_timeouts_or_a_users_own_are_overridden(
+    ray, monkeypatch
+):
     ours, theirs = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
     monkeypatch.setenv(theirs, "0.3")
     seen = train_workers(settings_seen, (ours, theirs), workers=(1, 2), gpus=0, bar=Bar())

@@ -14,15 +14,33 @@ DESCRIBED = "class,loops,lines\na,1,0\nb,0,1\nc,1,1\nd,0,0.5\nunseen,2,2\n"
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('on = "labelled"', 'on = "labeled"', ["fit.large.on = 'labeled': there is no such pool", "labelled, test"]),
-        ('fit = "large"', 'fit = "larg"', ["labels.large.labeler.fit = 'larg': there is no such fit. There is: large"]),
-        ('["unlabelled", "test"]', '["unlabeled"]', ["labels.large.over = 'unlabeled': there is no such pool"]),
+        (
+            'on = "labelled"',
+            'on = "labeled"',
+            ["fit.large.on = 'labeled': there is no such pool", "labelled, test"],
+        ),
+        (
+            'fit = "large"',
+            'fit = "larg"',
+            ["labels.large.labeler.fit = 'larg': there is no such fit. There is: large"],
+        ),
+        (
+            '["unlabelled", "test"]',
+            '["unlabeled"]',
+            ["labels.large.over = 'unlabeled': there is no such pool"],
+        ),
         (
             '"labels.large"',
             '"labels.lage"',
-            ["students.combined.terms.0.learns = 'lage': there is no such label set. There is: large"],
+            [
+                "students.combined.terms.0.learns = 'lage': there is no such label set. There is: large"
+            ],
         ),
-        ('"pools.labelled"', '"pools.lab"', ["students.combined.terms.1.learns = 'lab': there is no such pool"]),
+        (
+            '"pools.labelled"',
+            '"pools.lab"',
+            ["students.combined.terms.1.learns = 'lab': there is no such pool"],
+        ),
         (
             '{ kind = "linear" }',
             '{ kind = "linear" }\n    on = ["x"]',
@@ -38,7 +56,11 @@ DESCRIBED = "class,loops,lines\na,1,0\nb,0,1\nc,1,1\nd,0,0.5\nunseen,2,2\n"
             '[sweep.s]\n    student = "x"\n    seed = [1]\n    [evaluate]',
             ["sweep.s.student = 'x'", "combined"],
         ),
-        ('[evaluate]\n    on = "test"', '[evaluate]\n    on = "tset"', ["evaluate.on = 'tset': there is no such pool"]),
+        (
+            '[evaluate]\n    on = "test"',
+            '[evaluate]\n    on = "tset"',
+            ["evaluate.on = 'tset': there is no such pool"],
+        ),
         (
             "[evaluate]\n",
             '[evaluate]\n    teacher = "x"\n',
@@ -50,7 +72,9 @@ def test_an_unknown_name_is_told_with_those_that_exist(tmp_path, old, new, said)
     refused(tmp_path, old, new, *said)
 
 
-@pytest.mark.parametrize("path", ["pool", "pool/", "./pool", "pool/part", ".", "x/../pool", "file://{here}/pool"])
+@pytest.mark.parametrize(
+    "path", ["pool", "pool/", "./pool", "pool/part", ".", "x/../pool", "file://{here}/pool"]
+)
 def test_two_pools_that_share_files_are_refused_however_their_paths_are_spelled(tmp_path, path):
     here = path.replace("{here}", str(tmp_path))
     refused(
@@ -64,7 +88,11 @@ def test_two_pools_that_share_files_are_refused_however_their_paths_are_spelled(
 
 
 def test_a_pool_of_a_like_name_shares_no_files(tmp_path):
-    assert tiny_job(tmp_path, JOB.replace('"labelled/"', '"pool2"')).pool_uri("labelled").endswith("pool2")
+    assert (
+        tiny_job(tmp_path, JOB.replace('"labelled/"', '"pool2"'))
+        .pool_uri("labelled")
+        .endswith("pool2")
+    )
 
 
 def test_a_root_inside_a_pool_is_refused_since_its_objects_would_become_shards(tmp_path):
@@ -72,9 +100,9 @@ def test_a_root_inside_a_pool_is_refused_since_its_objects_would_become_shards(t
 
 
 def test_pools_inside_the_root_are_fine(tmp_path):
-    assert tiny_job(tmp_path, JOB.replace('"pool/"', '"{root}/pool"')).pool_uri("unlabelled") == str(
-        tmp_path / "runs/pool"
-    )
+    assert tiny_job(tmp_path, JOB.replace('"pool/"', '"{root}/pool"')).pool_uri(
+        "unlabelled"
+    ) == str(tmp_path / "runs/pool")
 
 
 @pytest.mark.parametrize(
@@ -86,8 +114,16 @@ def test_pools_inside_the_root_are_fine(tmp_path):
             ["terms.0.loss.temperature = 2.0", "[1.0, 4.0]", "declare 2.0", "encode dense"],
         ),
         ("k = 3", "k = 5", ["labels.large.encoding.k = 5: there are 4 classes"]),
-        ("temperatures = [1, 4]", "temperatures = [4]", ["labels.large.encoding.temperatures = [4.0]", "Add 1"]),
-        ('"topk", k = 3, temperatures = [1, 4]', '"value"', ["labels.large.encoding.kind = 'value'", "dense or topk"]),
+        (
+            "temperatures = [1, 4]",
+            "temperatures = [4]",
+            ["labels.large.encoding.temperatures = [4.0]", "Add 1"],
+        ),
+        (
+            '"topk", k = 3, temperatures = [1, 4]',
+            '"value"',
+            ["labels.large.encoding.kind = 'value'", "dense or topk"],
+        ),
         (
             'kind = "kl", temperature = 4',
             'kind = "mse"',
@@ -128,7 +164,11 @@ def test_pools_inside_the_root_are_fine(tmp_path):
             '{ kind = "linear" }\n    heads = { main = { classes = ["a", "b"] } }',
             ["classes ['c', 'd'] are not among"],
         ),
-        ('"pools.labelled"', '"pools.test"', ["students.combined", "pools.test, which it is judged on"]),
+        (
+            '"pools.labelled"',
+            '"pools.test"',
+            ["students.combined", "pools.test, which it is judged on"],
+        ),
         (
             '{ kind = "linear" }',
             '{ kind = "linear" }\n    on = ["test"]',
@@ -139,8 +179,16 @@ def test_pools_inside_the_root_are_fine(tmp_path):
             '{ kind = "linear" }\n    on = ["labelled"]',
             ["students.combined.on = ['labelled']: labels.large covers"],
         ),
-        ('"pools.labelled"', '"pools.unlabelled"', ["terms.1.learns = 'pools.unlabelled': that pool has no target"]),
-        ('on = "labelled"', 'on = "unlabelled"', ["fit.large.on = 'unlabelled': that pool has no target"]),
+        (
+            '"pools.labelled"',
+            '"pools.unlabelled"',
+            ["terms.1.learns = 'pools.unlabelled': that pool has no target"],
+        ),
+        (
+            'on = "labelled"',
+            'on = "unlabelled"',
+            ["fit.large.on = 'unlabelled': that pool has no target"],
+        ),
         (
             '[evaluate]\n    on = "test"',
             '[evaluate]\n    on = "unlabelled"',
@@ -169,19 +217,32 @@ def test_pools_inside_the_root_are_fine(tmp_path):
         (
             'path = "test/"',
             'path = "test/"\n    keys = ["id"]',
-            ["labels.large.over: the pools keep different keys", "'test': ('id',)", "Give them the same keys"],
+            [
+                "labels.large.over: the pools keep different keys",
+                "'test': ('id',)",
+                "Give them the same keys",
+            ],
         ),
-        ('path = "test/"', 'path = "test/"\n    keys = ["row"]', ["keep ['row'] as keys", "Rename them in the pool"]),
+        (
+            'path = "test/"',
+            'path = "test/"\n    keys = ["row"]',
+            ["keep ['row'] as keys", "Rename them in the pool"],
+        ),
         ("features = {", "# {", ["pools.unlabelled.features: missing"]),
         (
             'path = "test/"\n    target = "digit"\n    classes = ["a", "b", "c", "d"]',
             'path = "test/"\n    target = "digit"\n    classes = ["a"]',
-            ["pools.test.classes = ['a']: one exclusive class is every row's", "say outputs = 'independent'"],
+            [
+                "pools.test.classes = ['a']: one exclusive class is every row's",
+                "say outputs = 'independent'",
+            ],
         ),
         (
             '"pools.labelled"',
             '"pools.labelled"\n    head = "main_probability"',
-            ["students.combined.heads: heads 'main' and 'main_probability' would have columns of one name"],
+            [
+                "students.combined.heads: heads 'main' and 'main_probability' would have columns of one name"
+            ],
         ),
     ],
 )
@@ -201,7 +262,9 @@ def test_a_private_column_is_not_read_by_way_of_another_pools_features(tmp_path)
 
 def test_topk_of_independent_outputs_is_refused(tmp_path):
     job = JOB.replace('target = "digit"', 'target = "digit"\n    outputs = "independent"')
-    with pytest.raises(JobError, match=r"labels\.large\.encoding\.kind = 'topk': independent outputs.*Use dense"):
+    with pytest.raises(
+        JobError, match=r"labels\.large\.encoding\.kind = 'topk': independent outputs.*Use dense"
+    ):
         tiny_job(tmp_path, job)
 
 
@@ -209,7 +272,9 @@ def test_a_teacher_that_does_not_label_the_judged_pool_is_refused(tmp_path):
     job = JOB.replace('over = ["unlabelled", "test"]', 'over = ["unlabelled"]').replace(
         "[evaluate]", '[evaluate]\n    teacher = "large"'
     )
-    with pytest.raises(JobError, match=r"evaluate\.teacher = 'large': it does not label pools\.test"):
+    with pytest.raises(
+        JobError, match=r"evaluate\.teacher = 'large': it does not label pools\.test"
+    ):
         tiny_job(tmp_path, job)
 
 
@@ -246,7 +311,9 @@ def test_descriptions_that_cannot_be_learned_from_are_refused(tmp_path, describe
         ("calibrations = []", ["calibrations = ", "at least 1"]),
     ],
 )
-def test_candidates_that_make_a_singular_matrix_or_no_choice_are_found_out_by_a_task(tmp_path, more, said):
+def test_candidates_that_make_a_singular_matrix_or_no_choice_are_found_out_by_a_task(
+    tmp_path, more, said
+):
     (tmp_path / "described.csv").write_text(DESCRIBED)
     refused(tmp_path, NETWORK, ESZSL.replace(" }", f", {more} }}"), *said)
 
@@ -272,22 +339,39 @@ def test_one_model_that_would_see_two_kinds_of_rows_is_refused(tmp_path, other):
         columns = "other" if pool == other else "pixels"
         features = f'features = {{ kind = "vector", columns = ["{columns}"] }}'
         text = text.replace(f'path = "{pool}/"', f'path = "{pool}/"\n    {features}')
-    with pytest.raises(JobError, match=r"one model sees the pools .*, which have different features"):
+    with pytest.raises(
+        JobError, match=r"one model sees the pools .*, which have different features"
+    ):
         tiny_job(tmp_path, text)
 
 
 def test_a_teacher_fitted_on_the_judged_rows_is_refused(tmp_path):
-    refused(tmp_path, 'on = "labelled"', 'on = "test"', "fit.large.on = 'test': students are judged on that pool")
+    refused(
+        tmp_path,
+        'on = "labelled"',
+        'on = "test"',
+        "fit.large.on = 'test': students are judged on that pool",
+    )
 
 
 def test_a_judge_that_speaks_of_other_classes_is_refused(tmp_path):
     test = 'path = "test/"\n    target = "digit"\n    classes = ["a", "b", "c", "d"]'
-    refused(tmp_path, test, test.replace('"a", "b", "c", "d"', '"A", "B"'), "shares no class with pools.test")
+    refused(
+        tmp_path,
+        test,
+        test.replace('"a", "b", "c", "d"', '"A", "B"'),
+        "shares no class with pools.test",
+    )
 
 
 def test_independent_answers_are_not_judged_as_exclusive_ones(tmp_path):
     test = 'path = "test/"\n    target = "digit"\n    classes = ["a", "b", "c", "d"]'
-    refused(tmp_path, test, test + '\n    outputs = "independent"', "is judged on, has independent classes")
+    refused(
+        tmp_path,
+        test,
+        test + '\n    outputs = "independent"',
+        "is judged on, has independent classes",
+    )
 
 
 def test_a_name_that_only_a_sweep_makes_wrong_is_told_and_not_a_traceback(tmp_path):
@@ -304,7 +388,9 @@ def test_a_secret_in_a_uri_is_refused_before_any_message_shows_it(tmp_path, key)
 
 @pytest.mark.parametrize("classes", ['("a", "b", "a")', '{"a", "b"}', "(1, 2)"])
 def test_classes_of_a_custom_labeler_are_distinct_and_in_order(tmp_path, classes):
-    (tmp_path / "mine.py").write_text(f"class Labeler:\n    revision = '1'\n    classes = {classes}\n", "utf-8")
+    (tmp_path / "mine.py").write_text(
+        f"class Labeler:\n    revision = '1'\n    classes = {classes}\n", "utf-8"
+    )
     refused(
         tmp_path,
         '{ kind = "fitted", fit = "large" }',
@@ -314,7 +400,9 @@ def test_classes_of_a_custom_labeler_are_distinct_and_in_order(tmp_path, classes
 
 
 def test_a_teacher_of_one_class_teaches_that_all_rows_are_of_it(tmp_path):
-    (tmp_path / "mine.py").write_text("class Labeler:\n    revision = '1'\n    classes = ('a',)\n", "utf-8")
+    (tmp_path / "mine.py").write_text(
+        "class Labeler:\n    revision = '1'\n    classes = ('a',)\n", "utf-8"
+    )
     refused(
         tmp_path,
         '{ kind = "fitted", fit = "large" }',
@@ -331,12 +419,17 @@ VECTOR = '{ kind = "vector", columns = ["pixels"] }'
 def test_a_student_or_fit_on_text_fails_only_when_it_trains(tmp_path):
     reads_none = 'pools.labelled has features of text, which only "ngram_bag" reads'
     refused(tmp_path, VECTOR, TEXT, f"fit.large.model.kind = 'mlp': {reads_none}")
-    student = JOB.replace('[fit.large]\n    model = { kind = "mlp", hidden = [16] }\n    on = "labelled"', "")
-    student = student.replace('{ kind = "fitted", fit = "large" }', '{ kind = "custom", file = "mine.py" }')
+    student = JOB.replace(
+        '[fit.large]\n    model = { kind = "mlp", hidden = [16] }\n    on = "labelled"', ""
+    )
+    student = student.replace(
+        '{ kind = "fitted", fit = "large" }', '{ kind = "custom", file = "mine.py" }'
+    )
     mine = 'class Labeler:\n    revision = "1"\n    classes = ("a", "b", "c", "d")\n'
     (tmp_path / "mine.py").write_text(mine)
     with pytest.raises(
-        JobError, match=r"students\.combined\.model\.kind = 'linear': pools\.unlabelled has features of text"
+        JobError,
+        match=r"students\.combined\.model\.kind = 'linear': pools\.unlabelled has features of text",
     ):
         tiny_job(tmp_path, student.replace(VECTOR, TEXT))
     labels_only = student.partition("[students.combined]")[0] + '[evaluate]\n    on = "test"\n'
@@ -354,12 +447,19 @@ def test_a_network_for_text_is_given_numbers_or_the_other_way(tmp_path):
         "students.combined",
         'model.kind = "ngram_bag": reads text, but pools.unlabelled',
     )
-    text = JOB.replace(VECTOR, TEXT).replace('{ kind = "mlp", hidden = [16] }', BAG).replace('{ kind = "linear" }', BAG)
+    text = (
+        JOB.replace(VECTOR, TEXT)
+        .replace('{ kind = "mlp", hidden = [16] }', BAG)
+        .replace('{ kind = "linear" }', BAG)
+    )
     job = tiny_job(tmp_path, text)
     assert job.students["combined"].model.buckets == 64
     for own in (BAG.replace("64", "32"), '{ kind = "linear" }'):
         heads = f"{BAG}\n    heads = {{ main = {{ model = {own} }} }}\n    [[students"
-        with pytest.raises(JobError, match=r"students\.combined\.heads\.main\.model\.kind = .*: does not see rows as"):
+        with pytest.raises(
+            JobError,
+            match=r"students\.combined\.heads\.main\.model\.kind = .*: does not see rows as",
+        ):
             tiny_job(tmp_path, text.replace(f"{BAG}\n    [[students", heads, 1))
 
 
@@ -367,11 +467,16 @@ def test_a_cnn_folds_images_by_another_order_than_they_have(tmp_path):
     job = JOB.replace(VECTOR, IMAGE)
     right = job.replace('{ kind = "linear" }', '{ kind = "cnn", shape = [3, 8, 6] }')
     assert tiny_job(tmp_path, right).pools["test"].features.shape == (8, 6, 3)
-    with pytest.raises(JobError, match=r"images of pools\.unlabelled are 8 high, 6 wide.*Write \[3, 8, 6\]"):
-        tiny_job(tmp_path, job.replace('{ kind = "linear" }', '{ kind = "cnn", shape = [8, 6, 3] }'))
+    with pytest.raises(
+        JobError, match=r"images of pools\.unlabelled are 8 high, 6 wide.*Write \[3, 8, 6\]"
+    ):
+        tiny_job(
+            tmp_path, job.replace('{ kind = "linear" }', '{ kind = "cnn", shape = [8, 6, 3] }')
+        )
     heads = '{ kind = "linear" }\n    heads = { main = { model = { kind = "cnn", shape = [8, 6, 3] } } }'
     with pytest.raises(
-        JobError, match=r"students\.combined\.heads\.main\.model\.shape = \[8, 6, 3\]: .*Write \[3, 8, 6\]"
+        JobError,
+        match=r"students\.combined\.heads\.main\.model\.shape = \[8, 6, 3\]: .*Write \[3, 8, 6\]",
     ):
         tiny_job(tmp_path, job.replace('{ kind = "linear" }', heads))
 
@@ -385,7 +490,9 @@ def test_a_cnn_folds_images_by_another_order_than_they_have(tmp_path):
     ],
 )
 def test_keys_or_formats_that_cannot_be_are_taken(tmp_path, new, said):
-    refused(tmp_path, 'private = ["email"]', f'private = ["email"]\n    {new}', "pools.unlabelled", said)
+    refused(
+        tmp_path, 'private = ["email"]', f'private = ["email"]\n    {new}', "pools.unlabelled", said
+    )
 
 
 def test_a_made_pool_of_another_format_is_refused(tmp_path):

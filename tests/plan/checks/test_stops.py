@@ -24,13 +24,16 @@ MORE = JOB.replace(
 SHARED = ("labelled", "test", "validation")
 for _name in SHARED:
     MORE = MORE.replace(
-        f'path = "{_name}/"', f'path = "{_name}/"\n    features = {{ kind = "vector", columns = ["pixels"] }}'
+        f'path = "{_name}/"',
+        f'path = "{_name}/"\n    features = {{ kind = "vector", columns = ["pixels"] }}',
     )
 MORE = MORE.replace('over = ["unlabelled", "test"]', 'over = ["unlabelled", "test", "validation"]')
 
 
 def stopped(lines):
-    return MORE.replace("    [evaluate]", f"    [students.combined.early_stop]\n    {lines}\n    [evaluate]")
+    return MORE.replace(
+        "    [evaluate]", f"    [students.combined.early_stop]\n    {lines}\n    [evaluate]"
+    )
 
 
 def on_unlabelled(lines):
@@ -46,7 +49,9 @@ def with_student(line):
     return MORE.replace("    [students.combined]\n", f"    [students.combined]\n    {line}\n")
 
 
-@pytest.mark.parametrize("stop", ['learns = "pools.validation"', 'learns = "labels.large"\n    over = "validation"'])
+@pytest.mark.parametrize(
+    "stop", ['learns = "pools.validation"', 'learns = "labels.large"\n    over = "validation"']
+)
 def test_held_out_rows_are_trained_on_by_default(tmp_path, stop):
     assert tiny_job(tmp_path, MORE).students["combined"].on == ("unlabelled", "validation")
     assert tiny_job(tmp_path, stopped(stop)).students["combined"].on == ("unlabelled",)
@@ -93,12 +98,16 @@ def test_a_share_of_rows_that_are_seen_with_labels_is_refused(tmp_path):
     text = with_student('batch_share = { labelled = 0.5 }\n    on = ["labelled"]').replace(
         '["unlabelled", "test"', '["unlabelled", "labelled", "test"'
     )
-    with pytest.raises(JobError, match=r"batch_share\.labelled = 0\.5: its rows are seen with label sets"):
+    with pytest.raises(
+        JobError, match=r"batch_share\.labelled = 0\.5: its rows are seen with label sets"
+    ):
         tiny_job(tmp_path, text)
 
 
 def test_a_third_is_refused_for_its_last_digit(tmp_path):
-    text = with_student("batch_share = { labelled = 0.333333 }\n    training = { batch_rows = 384, lanes = 8 }")
+    text = with_student(
+        "batch_share = { labelled = 0.333333 }\n    training = { batch_rows = 384, lanes = 8 }"
+    )
     assert tiny_job(tmp_path, text).students["combined"].lane_rows(("labelled",)) == 16
 
 
@@ -107,12 +116,15 @@ ESZSL = 'model = { kind = "eszsl", descriptions = "described.csv" }\n    early_s
 
 def test_a_fit_by_passes_has_no_epochs_to_stop_at(tmp_path):
     (tmp_path / "described.csv").write_text("class,x\na,1\nb,0\nc,2\nd,3\n", "utf-8")
-    with pytest.raises(JobError, match=r"fit\.large\.early_stop: 'eszsl' is fitted by passes and has no epochs"):
+    with pytest.raises(
+        JobError, match=r"fit\.large\.early_stop: 'eszsl' is fitted by passes and has no epochs"
+    ):
         tiny_job(tmp_path, MORE.replace('model = { kind = "mlp", hidden = [16] }', ESZSL))
 
 
 @pytest.mark.parametrize(
-    "target", ['target = "digit"', 'target = "digit"\n    classes = ["a", "b"]\n    outputs = "independent"']
+    "target",
+    ['target = "digit"', 'target = "digit"\n    classes = ["a", "b"]\n    outputs = "independent"'],
 )
 def test_rows_without_one_class_are_not_balanced(tmp_path, target):
     text = """
@@ -129,15 +141,19 @@ def test_rows_without_one_class_are_not_balanced(tmp_path, target):
         row_weight = { kind = "class_balance" }
     """.replace("TARGET", target).replace("LOSS", "binary_cross_entropy" if "independent" in target else "mse")  # fmt: skip
     with pytest.raises(
-        JobError, match=r"row_weight\.kind = 'class_balance': pools\.labelled says .*no one class to balance"
+        JobError,
+        match=r"row_weight\.kind = 'class_balance': pools\.labelled says .*no one class to balance",
     ):
         tiny_job(tmp_path, text)
 
 
 def test_other_row_weights_of_a_target_are_refused_as_before(tmp_path):
-    text = MORE.replace('"cross_entropy" }\n', '"cross_entropy" }\n    row_weight = { kind = "confidence" }\n')
+    text = MORE.replace(
+        '"cross_entropy" }\n', '"cross_entropy" }\n    row_weight = { kind = "confidence" }\n'
+    )
     with pytest.raises(
-        JobError, match=r"row_weight\.kind = 'confidence': pools\.labelled is a target, of which nobody"
+        JobError,
+        match=r"row_weight\.kind = 'confidence': pools\.labelled is a target, of which nobody",
     ):
         tiny_job(tmp_path, text)
     assert tiny_job(tmp_path, text.replace('"confidence"', '"class_balance"'))

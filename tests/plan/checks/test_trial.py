@@ -19,7 +19,9 @@ WIDE = """
     target = "kind"
     classes = ["a", "b", "c"]
 """
-WRONG = OWN.replace("(in_features, hidden)\n", "(in_features, hidden)\n        self.idle = nn.Linear(2, 2)\n")
+WRONG = OWN.replace(
+    "(in_features, hidden)\n", "(in_features, hidden)\n        self.idle = nn.Linear(2, 2)\n"
+)
 
 
 @pytest.fixture
@@ -36,7 +38,10 @@ def own(folder, text=OWN, job=OWN_JOB):
 
 
 def test_a_wrong_network_is_found_out_once_the_labels_are_paid_for(folder):
-    with pytest.raises(JobError, match=r"fit\.large\.model: no answer of Trunk depends on its parameters idle\.weight"):
+    with pytest.raises(
+        JobError,
+        match=r"fit\.large\.model: no answer of Trunk depends on its parameters idle\.weight",
+    ):
         check_networks_build(own(folder, WRONG))
     heads = f"heads = {{ main = {{ model = {MODEL} }} }}\n    training = {{"
     with pytest.raises(JobError, match=r"students\.small\.heads\.main\.model: no answer of Trunk"):
@@ -52,7 +57,9 @@ def test_a_shape_of_other_rows_is_found_out_once_the_labels_are_paid_for(folder,
     heads = f"heads = {{ main = {{ model = {{ kind = {shape} }} }} }}\n    training = {{"
     with pytest.raises(JobError, match=rf"job\.toml: students\.small\.heads\.main\.model\.{said}"):
         check_networks_build(tiny_job(folder, JOB.replace("training = {", heads)))
-    check_networks_build(tiny_job(folder, f"{before}{kind.replace('linear', 'rnn')}, shape = [2, 2]{after}"))
+    check_networks_build(
+        tiny_job(folder, f"{before}{kind.replace('linear', 'rnn')}, shape = [2, 2]{after}")
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,7 +96,9 @@ def test_pools_that_no_network_sees_together_must_be_of_one_width(folder):
 def test_a_finished_job_tries_its_networks_at_every_look(folder, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        trial, "try_own", lambda plan, where: asked.append((where.rpartition(": ")[2], plan.in_features))
+        trial,
+        "try_own",
+        lambda plan, where: asked.append((where.rpartition(": ")[2], plan.in_features)),
     )
     check_networks_build(own(folder))
     assert asked == [("fit.large", 4), ("students.small", 4)]

@@ -56,10 +56,16 @@ def test_offsets_that_point_outside_the_file_are_followed(tmp_path):
 
 def test_a_file_that_was_written_anew_with_other_batches_gives_other_rows(tmp_path):
     store, table = open_storage(str(tmp_path)), pa.table({"x": np.arange(8)})
-    first, second = table_file(table, "arrow", 4), table_file(pa.table({"x": np.arange(8) + 10}), "arrow", 4)
+    first, second = (
+        table_file(table, "arrow", 4),
+        table_file(pa.table({"x": np.arange(8) + 10}), "arrow", 4),
+    )
     assert len(first) == len(second)
     for content, due in ((first, 4), (second, 14)):
-        assert read(store, content, ["x"], range(4, 6), "arrow").table["x"].to_pylist() == [due, due + 1]
+        assert read(store, content, ["x"], range(4, 6), "arrow").table["x"].to_pylist() == [
+            due,
+            due + 1,
+        ]
     shard = ArrowShard(pa.BufferReader(first), "here")
     arrow._known_sizes["here", len(first)] = (5, 3)
     with pytest.raises(PoolError, match="here: changed while it was read"):

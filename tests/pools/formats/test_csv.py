@@ -37,13 +37,21 @@ def test_python_and_arrow_number_rows_otherwise(tmp_path_factory, rows, ends):
 def test_rows_are_lost_where_blocks_of_the_reader_meet(tmp_path, monkeypatch):
     monkeypatch.setattr(ours, "_LARGEST_ROW_BYTES", 64)
     lines = ["1" if n % 7 == 3 else f'{n},"x\n{n}"' for n in range(200)]
-    taken = read(open_storage(str(tmp_path)), "\n".join(["a,b", *lines]).encode(), ["a"], range(200), "csv")
+    taken = read(
+        open_storage(str(tmp_path)), "\n".join(["a,b", *lines]).encode(), ["a"], range(200), "csv"
+    )
     assert taken.table["a"].to_pylist() == [None if n % 7 == 3 else str(n) for n in range(200)]
     assert set(taken.rejected) == {n for n in range(200) if n % 7 == 3}
 
 
 def test_an_empty_cell_is_null_and_a_quoted_one_is_text(tmp_path):
-    taken = read(open_storage(str(tmp_path)), b'\xef\xbb\xbfa,b\r\n,""\r\n\r\nNA,null\r\n', ["a", "b"], range(2), "csv")
+    taken = read(
+        open_storage(str(tmp_path)),
+        b'\xef\xbb\xbfa,b\r\n,""\r\n\r\nNA,null\r\n',
+        ["a", "b"],
+        range(2),
+        "csv",
+    )
     assert taken.table.to_pydict() == {"a": [None, "NA"], "b": ["", "null"]}
 
 

@@ -12,7 +12,14 @@ from distill.storage.open import open_storage
 from tests.pools.formats.writing import file_of, read, table_file
 
 ROWS = [{"id": n, "x": n / 4, "said": f"row {n},\n“{n}”"} for n in range(10)]
-ENDINGS = {"parquet": "parquet", "arrow": "arrow", "jsonl": "jsonl", "jsonl.gz": "jsonl", "csv": "csv", "csv.gz": "csv"}
+ENDINGS = {
+    "parquet": "parquet",
+    "arrow": "arrow",
+    "jsonl": "jsonl",
+    "jsonl.gz": "jsonl",
+    "csv": "csv",
+    "csv.gz": "csv",
+}
 
 
 @pytest.mark.parametrize(("ending", "format"), ENDINGS.items())
@@ -77,7 +84,9 @@ def test_dictionaries_are_handed_on_as_such(tmp_path):
 @pytest.mark.parametrize("ending", ["parquet", "arrow"])
 def test_an_extension_type_is_read_however_deep_it_lies(tmp_path, ending):
     kind = pa.list_(pa.json_())
-    content = table_file(pa.table({"deep": pa.array([["{}"]], pa.list_(pa.string())).cast(kind), "x": [1]}), ending)
+    content = table_file(
+        pa.table({"deep": pa.array([["{}"]], pa.list_(pa.string())).cast(kind), "x": [1]}), ending
+    )
     store = open_storage(str(tmp_path))
     assert read(store, content, ["x"], range(1), ending).table["x"].to_pylist() == [1]
     with pytest.raises(PoolError, match="'deep' is an Arrow extension type"):
@@ -98,7 +107,9 @@ def test_endings_tell_the_format(keys, format):
 
 
 def test_mixed_or_unknown_endings_are_guessed():
-    with pytest.raises(PoolError, match=r"here: files of several formats: parquet \(a\.parquet\), csv \(b\.csv\)"):
+    with pytest.raises(
+        PoolError, match=r"here: files of several formats: parquet \(a\.parquet\), csv \(b\.csv\)"
+    ):
         pool_format(["a.parquet", "b.csv"], "here")
     with pytest.raises(PoolError, match=r"the ending of 'b\.txt' tells no format"):
         pool_format(["a.parquet", "b.txt"], "here")

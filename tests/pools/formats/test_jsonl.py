@@ -131,7 +131,8 @@ def test_objects_are_taken_for_features(tmp_path):
 
 
 def test_deep_nesting_that_is_only_copied_stops_the_file():
-    """What Python 3.11 can parse it cannot always write again: it comes to its limit a few levels earlier."""
+    """What Python 3.11 can parse it cannot always write again: it comes to its limit a few levels
+    earlier."""
     lines = [f'{{"x": {"[" * depth}{"]" * depth}}}' for depth in range(500, 1_000)]
     taken = shard(lines)._slow([Copied("x")])
     for row, said in enumerate(taken.table["x"].to_pylist()):

@@ -22,7 +22,9 @@ def test_rows_across_row_groups_are_those_of_a_plain_slice(tmp_path_factory, dat
     stop = data.draw(st.integers(start, rows))
     folder = tmp_path_factory.mktemp("rows")
     whole = write_pool(folder, [rows], row_group_rows=group)
-    read = read_rows(open_storage(str(folder)), KEY, range(start, stop), ["size", "pixels"], format="parquet").table
+    read = read_rows(
+        open_storage(str(folder)), KEY, range(start, stop), ["size", "pixels"], format="parquet"
+    ).table
     assert (
         read.select(["pixels", "size"]).combine_chunks()
         == whole.select(["pixels", "size"]).slice(start, stop - start).combine_chunks()
@@ -32,7 +34,9 @@ def test_rows_across_row_groups_are_those_of_a_plain_slice(tmp_path_factory, dat
 def test_only_the_columns_that_are_named_leave_the_file(store):
     pq.write_table(pa.table({"a": [1, 2], "email": ["x", "y"]}), sink := pa.BufferOutputStream())
     store.put(KEY, bytes(sink.getvalue()))
-    assert read_rows(store, KEY, range(2), ["a"], format="parquet").table.to_pydict() == {"a": [1, 2]}
+    assert read_rows(store, KEY, range(2), ["a"], format="parquet").table.to_pydict() == {
+        "a": [1, 2]
+    }
 
 
 def test_a_run_of_rows_does_not_read_the_whole_file(tmp_path):
@@ -57,11 +61,16 @@ def test_rows_behind_the_end_are_an_error_and_not_fewer_rows(tmp_path):
 
 def test_a_shard_that_lacks_a_column_is_refused_by_name_and_not_read_without_it(tmp_path):
     write_pool(tmp_path, [50])
-    with pytest.raises(PoolError, match=r"part-00000\.parquet: no column 'pixel'\. It has: pixels, kind, size, email"):
+    with pytest.raises(
+        PoolError,
+        match=r"part-00000\.parquet: no column 'pixel'\. It has: pixels, kind, size, email",
+    ):
         read_rows(open_storage(str(tmp_path)), KEY, range(10), ["pixel"], format="parquet")
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all, but long enough to be one" * 9])
+@pytest.mark.parametrize(
+    "content", [b"", b"PAR1", b"no parquet at all, but long enough to be one" * 9]
+)
 def test_a_file_that_is_no_parquet_is_named(store, content):
     store.put(KEY, content)
     with pytest.raises(PoolError, match=r"part-00000\.parquet: is no readable Parquet file"):

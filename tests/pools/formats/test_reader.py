@@ -20,7 +20,13 @@ from distill.storage.open import open_storage
 from tests.pools.formats.writing import file_of, table_file
 
 ROWS = [{"id": n, "said": f"row {n}"} for n in range(10)]
-ENDINGS = {"parquet": "parquet", "arrow": "arrow", "jsonl": "jsonl", "jsonl.gz": "jsonl", "csv": "csv"}
+ENDINGS = {
+    "parquet": "parquet",
+    "arrow": "arrow",
+    "jsonl": "jsonl",
+    "jsonl.gz": "jsonl",
+    "csv": "csv",
+}
 
 
 def reader(store, key, rows, columns=("id",), part_rows=3, listed=None):
@@ -35,7 +41,10 @@ def test_rows_part_by_part_are_other_rows_than_at_once(store, ending, step):
     store.put(key, file_of(ROWS, ending))
     for wanted in (range(10), range(3, 9), range(5, 6)):
         mine = reader(store, key, wanted, ["said", "id", "said"])
-        parts = [mine.take(range(at, min(at + step, wanted.stop))) for at in range(wanted.start, wanted.stop, step)]
+        parts = [
+            mine.take(range(at, min(at + step, wanted.stop)))
+            for at in range(wanted.start, wanted.stop, step)
+        ]
         mine.close()
         due = read_rows(store, key, wanted, ["said", "id"], format=ENDINGS[ending])
         assert pa.concat_tables(part.table for part in parts).to_pylist() == due.table.to_pylist()
@@ -48,7 +57,9 @@ def test_a_rejected_row_is_told_at_another_place_of_its_part(tmp_path):
     store.put("part.jsonl", "".join(lines).encode())
     mine = reader(store, "part.jsonl", range(10))
     assert [sorted(mine.take(range(at, at + 5)).rejected) for at in (0, 5)] == [[4], [2]]
-    texts = pa.chunked_array([pa.StringArray.from_buffers(3, *pa.array([b"a", b"\xff", b"c"]).buffers()[1:])] * 2)
+    texts = pa.chunked_array(
+        [pa.StringArray.from_buffers(3, *pa.array([b"a", b"\xff", b"c"]).buffers()[1:])] * 2
+    )
     store.put("part.arrow", table_file(pa.table({"id": texts}), "arrow", 3))
     mine = reader(store, "part.arrow", range(6))
     assert [sorted(mine.take(range(at, at + 2)).rejected) for at in (0, 2, 4)] == [[1], [], [0]]
@@ -71,7 +82,9 @@ def test_fragments_of_a_large_row_group_decode_it_each(tmp_path, monkeypatch, en
     assert sum(decoded) <= 100
     assert not mine.stands_before(store, f"part.{ending}", range(80, 90), ["id"], None)  # behind it
     mine = reader(store, f"part.{ending}", range(50, 60))
-    assert not mine.stands_before(store, f"part.{ending}", range(55, 101), ["id"], None)  # beyond it
+    assert not mine.stands_before(
+        store, f"part.{ending}", range(55, 101), ["id"], None
+    )  # beyond it
     assert not mine.stands_before(store, f"part.{ending}", range(60, 70), ["other"], None)
     assert not mine.stands_before(store, "other", range(60, 70), ["id"], None)
     assert not mine.stands_before(store, f"part.{ending}", range(60, 70), ["id"], "listed anew")
@@ -133,7 +146,9 @@ def test_a_changed_file_is_read_to_its_end_before_it_is_refused(tmp_path):
         reader(store, "part.parquet", range(10), listed="another")
 
 
-def test_a_reader_that_failed_once_has_another_word_for_every_fragment_after_it(tmp_path, monkeypatch):
+def test_a_reader_that_failed_once_has_another_word_for_every_fragment_after_it(
+    tmp_path, monkeypatch
+):
     store = open_storage(str(tmp_path))
     store.put("part.arrow", table_file(pa.table({"id": range(100)}), "arrow", 100))
     mine = reader(store, "part.arrow", range(10), part_rows=10)
@@ -158,7 +173,9 @@ def test_every_batch_of_an_arrow_file_opens_it_anew(tmp_path, monkeypatch):
     table = pa.table({"id": pa.array([f"text {n % 3}" for n in range(100)]).dictionary_encode()})
     store.put("part.arrow", table_file(table, "arrow", 5))
     real = ArrowShard._open
-    monkeypatch.setattr(ArrowShard, "_open", lambda self, fields: opened.append(1) or real(self, fields))
+    monkeypatch.setattr(
+        ArrowShard, "_open", lambda self, fields: opened.append(1) or real(self, fields)
+    )
     mine = reader(store, "part.arrow", range(100))
     few = len(opened)
     assert mine.take(range(100)).table["id"].to_pylist() == [f"text {n % 3}" for n in range(100)]
@@ -180,13 +197,20 @@ print(int(next(line for line in open("/proc/self/status") if line.startswith("Vm
 
 
 def test_memory_grows_with_the_row_group(tmp_path):
-    """640 lists of 150 kB, as many numbers, lie in one row group of 96 MB, small pages each. Parquet keeps each as four bytes."""
+    """640 lists of 150 kB, as many numbers, lie in one row group of 96 MB, small pages each.
+    Parquet keeps each as four bytes."""
     numbers = np.random.default_rng(0).integers(0, 256, 640 * 150_528, dtype=np.uint8)
-    images = pa.FixedSizeListArray.from_arrays(pa.array(numbers), 150_528).cast(pa.list_(pa.uint8()))
+    images = pa.FixedSizeListArray.from_arrays(pa.array(numbers), 150_528).cast(
+        pa.list_(pa.uint8())
+    )
     pq.write_table(
         pa.table({"my.image": images}), tmp_path / "part.parquet", compression="none", use_dictionary=False, write_batch_size=16
     )  # fmt: skip
     run = subprocess.run(
-        [sys.executable, "-c", MEMORY, tmp_path, "640"], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", MEMORY, tmp_path, "640"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     assert int(run.stdout) < 90

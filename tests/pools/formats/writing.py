@@ -41,7 +41,9 @@ def table_file(table: pa.Table, ending: str, group_rows: int = 4) -> bytes:
     return bytes(sink.getvalue())
 
 
-def read(store: Storage, content: bytes, columns: list[str], rows: range, format: str, **options) -> RowBatch:
+def read(
+    store: Storage, content: bytes, columns: list[str], rows: range, format: str, **options
+) -> RowBatch:
     """`content` put under a key and read from there."""
     key = f"part.{format}"
     store.put(key, content)

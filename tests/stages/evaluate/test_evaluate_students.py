@@ -36,14 +36,18 @@ JOB = """
 def job(tmp_path):
     write_pool(tmp_path / "test", [10])
     write_pool(tmp_path / "unlabelled", [10])
-    (tmp_path / "mine.py").write_text("class Labeler:\n    revision = '1'\n    classes = ('a', 'b')\n", "utf-8")
+    (tmp_path / "mine.py").write_text(
+        "class Labeler:\n    revision = '1'\n    classes = ('a', 'b')\n", "utf-8"
+    )
     return tiny_job(tmp_path, JOB)
 
 
 def test_an_evaluation_is_found_again_after_the_class_names_were_corrected(job):
     pool = open_pool(job, "test")
     method = Method("labels.second", Outputs("logits", ("a", "b")))
-    wrong = Candidate(method=method, name="second", role="teacher", pin="p", width=2, recipe=Recipe(form="custom"))
+    wrong = Candidate(
+        method=method, name="second", role="teacher", pin="p", width=2, recipe=Recipe(form="custom")
+    )
     right = replace(wrong, method=replace(method, outputs=Outputs("logits", ("b", "a"))))
     assert _identity(pool, [wrong], None) != _identity(pool, [right], None)
     assert _identity(pool, [wrong], None) == _identity(pool, [replace(wrong, name="another")], None)

@@ -56,17 +56,23 @@ def test_measures_of_classes_differ_from_scikit_learns():
     assert made["accuracy"] == pytest.approx(metrics.accuracy_score(TRUTH, chosen))
     assert made["nll"] == pytest.approx(metrics.log_loss(TRUTH, P, labels=range(CLASSES)))
     assert made["agreement"] == pytest.approx(metrics.accuracy_score(TEACHER, chosen))
-    assert made["calibration_error"] == pytest.approx(plain_calibration_error(P.max(axis=1), chosen == TRUTH))
+    assert made["calibration_error"] == pytest.approx(
+        plain_calibration_error(P.max(axis=1), chosen == TRUTH)
+    )
     assert made.keys() == {"accuracy", "nll", "agreement", "calibration_error"}
     confusion = sum_classes(P, TRUTH, None)["confusion"]
-    np.testing.assert_array_equal(confusion, metrics.confusion_matrix(TRUTH, chosen, labels=range(CLASSES)))
+    np.testing.assert_array_equal(
+        confusion, metrics.confusion_matrix(TRUTH, chosen, labels=range(CLASSES))
+    )
 
 
 def test_seen_and_unseen_classes_are_mixed():
     seen = [True, False, True, False]
     made = measures(sum_classes(P, TRUTH, None), seen)
     known = np.isin(TRUTH, [0, 2])
-    parts = [metrics.accuracy_score(TRUTH[rows], P[rows].argmax(axis=1)) for rows in (known, ~known)]
+    parts = [
+        metrics.accuracy_score(TRUTH[rows], P[rows].argmax(axis=1)) for rows in (known, ~known)
+    ]
     assert [made["accuracy_seen"], made["accuracy_unseen"]] == pytest.approx(parts)
     assert made["harmonic_mean"] == pytest.approx(2 / (1 / parts[0] + 1 / parts[1]))
     assert "agreement" not in made
@@ -92,10 +98,14 @@ def test_measures_of_independent_outputs_differ_from_plain_ones():
     made = measures(sum_independent(p, truth, teacher), [True] * 3)
     said = p > 0.5
     assert made["accuracy"] == pytest.approx(metrics.accuracy_score(truth.ravel(), said.ravel()))
-    assert made["nll"] == pytest.approx(np.mean([metrics.log_loss(truth[:, c], p[:, c]) for c in range(3)]))
+    assert made["nll"] == pytest.approx(
+        np.mean([metrics.log_loss(truth[:, c], p[:, c]) for c in range(3)])
+    )
     assert made["agreement"] == pytest.approx(np.mean(said == (teacher > 0.5)))
     confidence = np.maximum(p, 1 - p).ravel()
-    assert made["calibration_error"] == pytest.approx(plain_calibration_error(confidence, (said == truth).ravel()))
+    assert made["calibration_error"] == pytest.approx(
+        plain_calibration_error(confidence, (said == truth).ravel())
+    )
 
 
 @pytest.mark.parametrize("width", [1, 3])
@@ -106,7 +116,9 @@ def test_measures_of_values_differ_from_scikit_learns(width):
     made = measures(sum_values(values, truth, teacher), [])
     assert made["mse"] == pytest.approx(metrics.mean_squared_error(truth, values))
     assert made["mae"] == pytest.approx(metrics.mean_absolute_error(truth, values))
-    assert made["r2"] == pytest.approx(metrics.r2_score(truth, values, multioutput="variance_weighted"))
+    assert made["r2"] == pytest.approx(
+        metrics.r2_score(truth, values, multioutput="variance_weighted")
+    )
     assert made["mse_to_teacher"] == pytest.approx(metrics.mean_squared_error(teacher, values))
 
 
@@ -114,7 +126,10 @@ def test_measures_of_values_differ_from_scikit_learns(width):
 @pytest.mark.parametrize("value", [2.0, 1 / 3, 0.1, 0.7])
 def test_a_constant_truth_divides_by_zero_or_by_what_rounding_left(value, rows):
     truth = np.full((rows, 1), value)
-    parts = [{"m": sum_values(truth[part] + 1, truth[part], None)} for part in (slice(3), slice(3, 3), slice(3, None))]
+    parts = [
+        {"m": sum_values(truth[part] + 1, truth[part], None)}
+        for part in (slice(3), slice(3, 3), slice(3, None))
+    ]
     assert measures(reduce(add_sums, parts)["m"], [])["r2"] == 0
 
 
@@ -123,7 +138,10 @@ def test_a_truth_far_from_zero_loses_the_digits_of_its_spread(offset, spread):
     draw = np.random.default_rng(0)
     truth = offset + spread * draw.normal(size=(3_000, 2))
     values = truth + 0.3 * spread * draw.normal(size=truth.shape)
-    parts = [{"m": sum_values(values[n : n + 700], truth[n : n + 700], None)} for n in range(0, 3_000, 700)]
+    parts = [
+        {"m": sum_values(values[n : n + 700], truth[n : n + 700], None)}
+        for n in range(0, 3_000, 700)
+    ]
     due = metrics.r2_score(truth, values, multioutput="variance_weighted")
     assert measures(reduce(add_sums, parts)["m"], [])["r2"] == pytest.approx(due, rel=1e-6)
 
@@ -137,10 +155,14 @@ def test_chunks_added_up_differ_from_the_whole(kind, ends):
     def tally(rows):
         if kind == "classes":
             return sum_classes(P[rows], TRUTH[rows], TEACHER[rows])
-        return (sum_independent if kind == "independent" else sum_values)(P[rows], binary[rows], q[rows])
+        return (sum_independent if kind == "independent" else sum_values)(
+            P[rows], binary[rows], q[rows]
+        )
 
     cuts = [0, *ends, ROWS]
-    parts = [{"m": tally(slice(a, b)), "n": tally(slice(a, b))} for a, b in itertools.pairwise(cuts)]
+    parts = [
+        {"m": tally(slice(a, b)), "n": tally(slice(a, b))} for a, b in itertools.pairwise(cuts)
+    ]
     added = reduce(add_sums, parts)
     whole = tally(slice(None))
     for name, values in whole.items():
@@ -156,7 +178,11 @@ def test_a_reliability_diagram_shows_other_bins():
     for each in shown:
         mine = np.floor(confidence * BINS) == np.floor(each["confidence"] * BINS)
         assert each == pytest.approx(
-            {"confidence": confidence[mine].mean(), "accuracy": right[mine].mean(), "rows": mine.sum()}
+            {
+                "confidence": confidence[mine].mean(),
+                "accuracy": right[mine].mean(),
+                "rows": mine.sum(),
+            }
         )
     certain = reliability(sum_classes(np.eye(2), np.array([0, 1]), None))
     assert certain == [{"confidence": 1.0, "accuracy": 1.0, "rows": 2.0}]

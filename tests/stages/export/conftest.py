@@ -90,24 +90,31 @@ def job_text(model: str) -> str:
 def some_texts(rows: int) -> list[str]:
     """Texts of no word to nine; the first has none."""
     draw = np.random.default_rng(rows)
-    return [" ".join(draw.choice(["tea", "oil", "ice", "sea", "ion"], row % 10)) for row in range(rows)]
+    return [
+        " ".join(draw.choice(["tea", "oil", "ice", "sea", "ion"], row % 10)) for row in range(rows)
+    ]
 
 
 @pytest.fixture
 def taught(tmp_path):
-    """`taught(model)`: the job with `more` text, its only student trained; on texts where the model is `BAG`."""
+    """`taught(model)`: the job with `more` text, its only student trained; on texts where the model
+    is `BAG`."""
 
     def made(model, more=""):
         write_pool(tmp_path / "rows", [100, 30])
         if model == BAG:
             for file in (tmp_path / "rows").iterdir():
-                pq.write_table(pa.table({"text": some_texts(pq.read_metadata(file).num_rows)}), file)
+                pq.write_table(
+                    pa.table({"text": some_texts(pq.read_metadata(file).num_rows)}), file
+                )
         (tmp_path / "mine.py").write_text(MINE, "utf-8")
         job = tiny_job(tmp_path, job_text(model) + more)
         for name in job.labels:
             label_by_worker(job, name)
         job.memo.clear()
-        run_trainings([plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
+        run_trainings(
+            [plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu")
+        )
         return job
 
     return made

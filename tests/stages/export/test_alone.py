@@ -1,4 +1,5 @@
-"""An export where nothing of distill's is installed: two environments made new, the lines that the model card prints, in processes that inherit nothing."""
+"""An export where nothing of distill's is installed: two environments made new, the lines that the
+model card prints, in processes that inherit nothing."""
 
 from __future__ import annotations
 
@@ -44,15 +45,31 @@ json.dump({head: values.tolist() for head, values in outputs.items()}, open("sai
 
 @pytest.fixture(scope="module")
 def environments(tmp_path_factory):
-    """`environments[name]`: the Python of an environment with that and what it needs, at the versions of constraints.txt."""
+    """`environments[name]`: the Python of an environment with that and what it needs, at the
+    versions of constraints.txt."""
     made = {}
-    for name, packages in {"torch": ("torch", "safetensors"), "onnxruntime": ("onnxruntime",)}.items():
+    for name, packages in {
+        "torch": ("torch", "safetensors"),
+        "onnxruntime": ("onnxruntime",),
+    }.items():
         folder = tmp_path_factory.mktemp(name)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         made[name] = folder / "bin" / "python"
-        install = [made[name], "-m", "pip", "install", "--quiet", "--constraint", REPOSITORY / "constraints.txt"]
+        install = [
+            made[name],
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--constraint",
+            REPOSITORY / "constraints.txt",
+        ]
         ended = subprocess.run(
-            [*install, *packages], env=without_pythonpath(), capture_output=True, text=True, check=False
+            [*install, *packages],
+            env=without_pythonpath(),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert ended.returncode == 0, ended.stderr
     return made
@@ -63,21 +80,33 @@ def without_pythonpath() -> dict[str, str]:
 
 
 def run_alone(python: Path, program: str, folder: Path) -> dict[str, np.ndarray]:
-    """What a program says of seen.json in `folder`, in a process without any of this one's environment."""
-    ended = subprocess.run([python, "-c", program], cwd=folder, env={}, capture_output=True, text=True, check=False)
+    """What a program says of seen.json in `folder`, in a process without any of this one's
+    environment."""
+    ended = subprocess.run(
+        [python, "-c", program], cwd=folder, env={}, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
-    return {head: np.array(values) for head, values in json.loads((folder / "said.json").read_text()).items()}
+    return {
+        head: np.array(values)
+        for head, values in json.loads((folder / "said.json").read_text()).items()
+    }
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("model", [MODELS["rnn"], MODELS["cnn"], BAG], ids=["rnn", "cnn", "ngram_bag"])
+@pytest.mark.parametrize(
+    "model", [MODELS["rnn"], MODELS["cnn"], BAG], ids=["rnn", "cnn", "ngram_bag"]
+)
 def test_an_export_needs_distill_or_answers_otherwise_where_it_is_not(environments, taught, model):
     job = taught(model)
     (exported,) = export_students(job, None, (), onnx=True)
     export = Path(exported.uri.removeprefix("file://"))
     stored, record = find_student(job, job.variants[0])
-    given = np.array(some_texts(9), object) if model == BAG else np.random.default_rng(0).normal(size=(9, 4))
+    given = (
+        np.array(some_texts(9), object)
+        if model == BAG
+        else np.random.default_rng(0).normal(size=(9, 4))
+    )
     labelers = {head: NetworkLabeler.load(stored.uri, record, head=head) for head in record.heads}
     seen = labelers["main"].prepare(given if model == BAG else given.astype(np.float32))
     (export / "seen.json").write_text(json.dumps(seen.tolist()))
@@ -85,7 +114,10 @@ def test_an_export_needs_distill_or_answers_otherwise_where_it_is_not(environmen
     (onnx_lines,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     torch_line = "from model import load"
     assert f"{torch_line}; load('weights.safetensors')(features)" in card
-    for name, lines in {"torch": TORCH.format(torch_line), "onnxruntime": ONNX.format(onnx_lines)}.items():
+    for name, lines in {
+        "torch": TORCH.format(torch_line),
+        "onnxruntime": ONNX.format(onnx_lines),
+    }.items():
         said = run_alone(environments[name], PRELUDE + lines + LAST, export)
         assert said.keys() == record.heads.keys()
         for head, labeler in labelers.items():

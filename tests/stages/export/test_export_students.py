@@ -39,7 +39,9 @@ with torch.inference_mode():
 def without_distill(folder: Path, seen: np.ndarray) -> dict[str, np.ndarray]:
     """What `model.py` says in a process that cannot import distill."""
     safetensors.numpy.save_file({"x": seen}, folder / "seen.safetensors")
-    ended = subprocess.run([sys.executable, "-c", ALONE], cwd=folder, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", ALONE], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     return safetensors.numpy.load_file(folder / "said.safetensors")
 
@@ -81,7 +83,10 @@ def test_the_card_hides_what_taught_the_student_or_how_well_it_does(taught):
 
 @pytest.mark.parametrize(
     ("learns", "measure"),
-    [("pools.held", "cross entropy to pools.held"), ("labels.held", "cross entropy to labels.held")],
+    [
+        ("pools.held", "cross entropy to pools.held"),
+        ("labels.held", "cross entropy to labels.held"),
+    ],
 )
 def test_the_card_hides_what_stopped_the_student(taught, tmp_path, learns, measure):
     write_pool(tmp_path / "held", [40])
@@ -147,11 +152,14 @@ def test_predictions_are_others_or_stand_beside_another_row(taught, tmp_path):
     said = made["predicted_main"].to_pylist()
     assert [said[row] for row in good] == [("a", "b", "c")[best] for best in logits.argmax(axis=1)]
     np.testing.assert_allclose(
-        np.array(made["predicted_main_probability"].to_pylist(), float)[good], p.max(axis=1), rtol=1e-5
+        np.array(made["predicted_main_probability"].to_pylist(), float)[good],
+        p.max(axis=1),
+        rtol=1e-5,
     )
     independent = NetworkLabeler.load(folder.uri, record, head="many").label(seen)
     assert [made["predicted_many"][row].as_py() for row in good] == [
-        [name for name, z in zip(("odd", "large"), row, strict=True) if z > 0] for row in independent
+        [name for name, z in zip(("odd", "large"), row, strict=True) if z > 0]
+        for row in independent
     ]
     assert made["rejected"][3].as_py().startswith("null: ")
     assert made["predicted_main"][5].as_py() is None
@@ -169,7 +177,11 @@ def test_a_files_predictions_are_written_over_anothers(taught, tmp_path):
     (exported,) = export_students(taught(MODELS["linear"]), None, ())
     rows = pq.read_table(tmp_path / "rows" / "part-00001.parquet")
     (tmp_path / "in").mkdir()
-    for name, table in (("2024.01", rows), ("2024.02", rows.slice(0, 3)), ("none", rows.slice(0, 0))):
+    for name, table in (
+        ("2024.01", rows),
+        ("2024.02", rows.slice(0, 3)),
+        ("none", rows.slice(0, 0)),
+    ):
         pq.write_table(table, tmp_path / "in" / f"{name}.parquet")
     done = predict_files(exported.uri, str(tmp_path / "in"), str(tmp_path / "out"))
     assert [(Path(each.url).name, each.rows) for each in done] == [

@@ -29,7 +29,8 @@ KINDS = {
 
 
 def a_student(model, own=None, heads=("main", "size"), seed=0) -> tuple[ModelRecord, MultiHead]:
-    """A network of several heads, the last with a network of its own if `own` is one; and what is told of it."""
+    """A network of several heads, the last with a network of its own if `own` is one; and what is
+    told of it."""
     plans = {name: HeadPlan(3) for name in heads} | {heads[-1]: HeadPlan(1, own)}
     network = build_network(NetworkPlan(16, model, plans), seed).eval()
     record = ModelRecord(
@@ -43,14 +44,22 @@ def rows_of(network, rows, seed=0):
     draw = np.random.default_rng(seed)
     if network.ngrams is None:
         return torch.from_numpy(draw.normal(size=(rows, 16)).astype(np.float32))
-    places = draw.integers(1, 31, size=(rows, 16)) * (np.arange(16) < draw.integers(0, 17, size=(rows, 1)))
+    places = draw.integers(1, 31, size=(rows, 16)) * (
+        np.arange(16) < draw.integers(0, 17, size=(rows, 1))
+    )
     places[0] = 0  # a text without n-grams
     return torch.from_numpy(places.astype(np.int32))
 
 
 def answered(content, rows):
     session = onnxruntime.InferenceSession(content)
-    return dict(zip([each.name for each in session.get_outputs()], session.run(None, {"features": rows}), strict=True))
+    return dict(
+        zip(
+            [each.name for each in session.get_outputs()],
+            session.run(None, {"features": rows}),
+            strict=True,
+        )
+    )
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["one_trunk", "head_of_its_own"])
@@ -71,8 +80,12 @@ def test_onnx_runtime_answers_otherwise_than_torch(kind, own):
 def test_a_text_without_ngrams_is_not_zeros_within():
     record, network = a_student(KINDS["ngram_bag"])
     with torch.no_grad():
-        network.trunk[0].weight[0] = 7.0  # what stands for nothing must not be counted, whatever it holds
-    said = answered(onnx_file.translate(record, network, rows_of(network, 2)), np.zeros((1, 16), np.int32))
+        network.trunk[0].weight[0] = (
+            7.0  # what stands for nothing must not be counted, whatever it holds
+        )
+    said = answered(
+        onnx_file.translate(record, network, rows_of(network, 2)), np.zeros((1, 16), np.int32)
+    )
     np.testing.assert_allclose(said["main"][0], network.heads["head_main"].bias.detach())
 
 
@@ -83,7 +96,8 @@ def test_other_weights_are_believed(rows):
     with torch.no_grad():
         network.heads["head_size"].bias += 1e-3
     with pytest.raises(
-        ExportError, match=r"students\.small: .* for the head 'size', whose largest answer is .* Nothing was written\."
+        ExportError,
+        match=r"students\.small: .* for the head 'size', whose largest answer is .* Nothing was written\.",
     ):
         onnx_file.check_answers("students.small", content, network, rows_of(network, rows))
 
@@ -98,7 +112,9 @@ def test_an_answer_that_is_no_number_is_believed():
 
 
 def test_a_heads_name_is_torchs_name_of_something_within():
-    record, network = a_student(KINDS["mlp"], heads=("linear", "val_0", "relu", "linear_1", "node-1"))
+    record, network = a_student(
+        KINDS["mlp"], heads=("linear", "val_0", "relu", "linear_1", "node-1")
+    )
     content = onnx_file.onnx_file("students.small", record, network, rows_of(network, 1))
     onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     assert list(answered(content, rows_of(network, 2).numpy())) == list(record.heads)
@@ -132,7 +148,9 @@ def test_what_cannot_be_one_file_is_tried(monkeypatch):
 @pytest.mark.parametrize("library", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_extra_is_told_after_work_or_as_an_import_error(library, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(MissingExtraError, match=rf"needs {library}, which .* Run: pip install 'distill\[onnx\]'"):
+    with pytest.raises(
+        MissingExtraError, match=rf"needs {library}, which .* Run: pip install 'distill\[onnx\]'"
+    ):
         export_students(None, None, (), onnx=True)
 
 

@@ -1,4 +1,5 @@
-"""A student with networks of the user's own once it is trained: exported, predicted with, and teaching the next. Code that lies in storage is never run."""
+"""A student with networks of the user's own once it is trained: exported, predicted with, and
+teaching the next. Code that lies in storage is never run."""
 
 from __future__ import annotations
 
@@ -60,7 +61,11 @@ def test_the_export_answers_otherwise_where_only_torch_is(trained, exported, tmp
     seen = pixels(trained.parent / "test" / "part-00000.parquet")
     safetensors.numpy.save_file({"x": seen}, tmp_path / "export" / "seen.safetensors")
     ended = subprocess.run(
-        [sys.executable, "-c", ALONE], cwd=tmp_path / "export", capture_output=True, text=True, check=False
+        [sys.executable, "-c", ALONE],
+        cwd=tmp_path / "export",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert ended.returncode == 0, ended.stderr
     said = safetensors.torch.load_file(tmp_path / "export" / "said.safetensors")
@@ -98,7 +103,10 @@ def test_code_that_lies_in_an_export_is_run(trained, exported, tmp_path):
     shutil.copytree(exported, poisoned)
     (poisoned / "own.py").write_text(f"open({str(mark)!r}, 'w')\n{TRUNK}", "utf-8")
     rows, out = str(trained.parent / "test"), str(tmp_path / "out")
-    with pytest.raises(PoolError, match=r"own\.py: the student has .* whose sha256 is [0-9a-f]{64}: --source FILE\.$"):
+    with pytest.raises(
+        PoolError,
+        match=r"own\.py: the student has .* whose sha256 is [0-9a-f]{64}: --source FILE\.$",
+    ):
         predict_files(str(poisoned), rows, out)
     with pytest.raises(PoolError, match="lies in the export, whose code is never run"):
         predict_files(str(poisoned), rows, out, [poisoned / "own.py"])
@@ -112,11 +120,18 @@ def test_code_that_lies_in_an_export_is_run(trained, exported, tmp_path):
 
 def test_the_command_predicts_otherwise_than_the_student(trained, exported, tmp_path):
     ended = distill(
-        "predict", exported, trained.parent / "test", tmp_path / "out", "--source", trained.parent / "trunk.py"
+        "predict",
+        exported,
+        trained.parent / "test",
+        tmp_path / "out",
+        "--source",
+        trained.parent / "trunk.py",
     )
     assert ended.code == 0, ended.output
     made = pq.read_table(tmp_path / "out" / "part-00000.parquet")
-    for head, said in answered(trained, pixels(trained.parent / "test" / "part-00000.parquet")).items():
+    for head, said in answered(
+        trained, pixels(trained.parent / "test" / "part-00000.parquet")
+    ).items():
         assert made[f"predicted_{head}"].to_pylist() == names(said)
     refused = distill("predict", exported, trained.parent / "test", tmp_path / "out2")
     assert refused.code == 2
@@ -141,25 +156,39 @@ def test_it_teaches_the_next_by_another_head_or_without_the_jobs_file(trained, t
     outcomes = [label_by_worker(made, name) for name in ("next", "layer")]
     assert not [each.failure for some in outcomes for each in some["rows"] if each.failure]
     labels = label_set(made, "next", "rows")
-    stored = np.concatenate([decode(labels.read(line), labels.read_contract()).outputs for line in labels.lines])
+    stored = np.concatenate(
+        [decode(labels.read(line), labels.read_contract()).outputs for line in labels.lines]
+    )
     rows = pixels(*sorted((trained.parent / "rows").iterdir()))
     np.testing.assert_allclose(stored, answered(trained, rows)["hard"], atol=1e-5)
 
     comment = (tmp_path / "job" / "trunk.py").read_text("utf-8") + "# a comment\n"
     for changed, changed_text, said in (
-        (comment, text.replace(', file = "trunk.py" }\n    over', " }\n    over"), "is never taken from storage"),
-        (comment.replace('"1"', '"2"'), text, r"revision '1' of its model, but .* is of revision '2'"),
+        (
+            comment,
+            text.replace(', file = "trunk.py" }\n    over', " }\n    over"),
+            "is never taken from storage",
+        ),
+        (
+            comment.replace('"1"', '"2"'),
+            text,
+            r"revision '1' of its model, but .* is of revision '2'",
+        ),
     ):
         (tmp_path / "job" / "trunk.py").write_text(changed, "utf-8")
         with pytest.raises(LabelerError, match=said):
-            build_labeler(prepare_labels(load_job(write_job(tmp_path / "job", changed_text)), "next")[0])
+            build_labeler(
+                prepare_labels(load_job(write_job(tmp_path / "job", changed_text)), "next")[0]
+            )
 
 
 def test_a_class_that_changed_under_one_revision_is_loaded_with_the_old_weights(trained, tmp_path):
     shutil.copytree(trained.parent, tmp_path / "job")
     (tmp_path / "job" / "trunk.py").write_text(TRUNK.replace("self.norm", "self.scaled"), "utf-8")
     job = load_job(tmp_path / "job" / "job.toml")
-    with pytest.raises(LabelerError, match=r"(?s)do not fit Trunk in .*change its `revision`, and train anew"):
+    with pytest.raises(
+        LabelerError, match=r"(?s)do not fit Trunk in .*change its `revision`, and train anew"
+    ):
         export_students(job, None, ())
 
 
@@ -218,5 +247,7 @@ def test_a_network_of_ones_own_sees_words_in_another_order(tmp_path):
     job.memo.clear()
     run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
     (exported,) = export_students(job, None, ())
-    (done,) = predict_files(exported.uri, str(tmp_path / "texts"), str(tmp_path / "out"), [tmp_path / "words.py"])
+    (done,) = predict_files(
+        exported.uri, str(tmp_path / "texts"), str(tmp_path / "out"), [tmp_path / "words.py"]
+    )
     assert pq.read_table(done.url)["predicted_main"].to_pylist() == ["first", "second"] * 60

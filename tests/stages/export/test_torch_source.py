@@ -10,7 +10,9 @@ from distill.stages.export.torch_source import own_expression, torch_source
 from tests.making import keep_network
 
 
-@pytest.mark.parametrize("name", ['"""\nraise SystemExit(3)\n"""', "back\\slash \\x", "{braces}", "quotes' and \""])
+@pytest.mark.parametrize(
+    "name", ['"""\nraise SystemExit(3)\n"""', "back\\slash \\x", "{braces}", "quotes' and \""]
+)
 def test_a_name_of_a_class_or_column_ends_the_docstring_and_runs(tmp_path, name):
     _, network = keep_network(tmp_path, {"main": Outputs("logits", (name, "b"))}, 4)
     text = torch_source(name, network, f"main: {name}", f"the columns {name}.")

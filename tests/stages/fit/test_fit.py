@@ -1,4 +1,5 @@
-"""A base model through the stages, on a real Ray: what is fitted by tasks is the closed form, and unseen classes are said."""
+"""A base model through the stages, on a real Ray: what is fitted by tasks is the closed form, and
+unseen classes are said."""
 
 from __future__ import annotations
 
@@ -48,13 +49,14 @@ UNSEEN = ["market-good", "film-bad"]
 SEEN = ["team-down", "film-bad"]
 SEEN = [name for name in TEXTS if name not in UNSEEN]
 WIDTH = 12
-ENCODER = (
-    'encoder = "encoder", attribute_ridges = [0.001, 0.01, 0.1]'  # random weights say nearly the same of every text
-)
+# random weights say nearly the same of every text
+ENCODER = 'encoder = "encoder", attribute_ridges = [0.001, 0.01, 0.1]'
 
 
 def a_job(folder, root="root", more=ENCODER, texts=TEXTS):
-    (folder / "classes.csv").write_text("class,text\n" + "".join(f"{name},{said}\n" for name, said in texts.items()))
+    (folder / "classes.csv").write_text(
+        "class,text\n" + "".join(f"{name},{said}\n" for name, said in texts.items())
+    )
     classes = ", ".join(f'"{name}"' for name in SEEN)
     return tiny_job(folder, JOB.format(root=root, more=more, classes=classes))
 
@@ -67,7 +69,9 @@ def write_rows(folder, attributes, classes, rows, spoilt=()):
     x = (attributes[target] @ shows + 0.05 * draw.normal(size=(rows, WIDTH))).astype(np.float32)
     names = [None if row in spoilt else list(TEXTS)[number] for row, number in enumerate(target)]
     folder.mkdir()
-    table = pa.table({"x": pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), WIDTH), "kind": names})
+    table = pa.table(
+        {"x": pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), WIDTH), "kind": names}
+    )
     for number, start in enumerate(range(0, rows, 250)):
         pq.write_table(table.slice(start, 250), folder / f"part-{number}.parquet")
     return x, target
@@ -80,7 +84,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_the_next_run(ray, folder):
+def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_the_next_run(
+    ray, folder
+):
     job = a_job(folder)
     names, rows = job.descriptions("base")
     attributes = class_attributes(rows, None)
@@ -96,7 +102,9 @@ def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_
     labels = label_set(job, "zero_shot", "unlabelled")
     contract = labels.read_contract()
     assert contract.classes == names
-    said = np.concatenate([decode(labels.read(line), contract).outputs for line in labels.lines]).argmax(axis=1)
+    said = np.concatenate(
+        [decode(labels.read(line), contract).outputs for line in labels.lines]
+    ).argmax(axis=1)
     unseen = np.isin(target, [names.index(name) for name in UNSEEN])
     assert (said == target)[unseen].mean() > 0.7
     assert (said == target)[~unseen].mean() > 0.7
@@ -120,7 +128,10 @@ def test_another_text_of_a_class_or_another_encoder_goes_on_with_the_first_fit(f
 
 def test_tasks_fit_another_model_than_the_equation_or_count_unusable_rows(ray, folder):
     attributes = np.random.default_rng(0).normal(size=(len(TEXTS), 4))
-    texts = {name: ",".join(map(repr, map(float, row))) for name, row in zip(TEXTS, attributes, strict=True)}
+    texts = {
+        name: ",".join(map(repr, map(float, row)))
+        for name, row in zip(TEXTS, attributes, strict=True)
+    }
     seen = np.array([list(TEXTS).index(name) for name in SEEN])
     spoilt = [0, 77, 599]
     x, target = write_rows(folder / "labelled", attributes, seen, 600, spoilt)
@@ -129,7 +140,10 @@ def test_tasks_fit_another_model_than_the_equation_or_count_unusable_rows(ray, f
     assert trained.record.details["sampled"] == 597
     used = np.setdiff1d(np.arange(600), spoilt)
     chosen = trained.record.details["chosen"]
-    x1, y = np.hstack([x[used], np.ones((597, 1))]).astype(np.float64), np.eye(len(TEXTS))[target[used]][:, seen]
+    x1, y = (
+        np.hstack([x[used], np.ones((597, 1))]).astype(np.float64),
+        np.eye(len(TEXTS))[target[used]][:, seen],
+    )
     s = attributes[seen]
     left = np.linalg.inv(x1.T @ x1 + chosen["feature_ridge"] * 597 * np.eye(WIDTH + 1))
     v = left @ x1.T @ y @ s @ np.linalg.inv(s.T @ s + chosen["attribute_ridge"] * np.eye(4))

@@ -1,4 +1,5 @@
-"""Pools listed before any work: by the cluster where very many files are new, and without one where few are."""
+"""Pools listed before any work: by the cluster where very many files are new, and without one where
+few are."""
 
 import time
 from itertools import groupby
@@ -83,7 +84,9 @@ def test_thousands_of_new_files_are_read_by_the_cluster_as_they_are_here(ray, tm
     assert shown.titles == [("list rows", 3_000, "files")]
     assert shown.done == 3_000
     assert shown.steps > 10
-    here = take_inventory(open_storage(str(tmp_path / "other")), "rows", open_storage(str(tmp_path / "rows")))
+    here = take_inventory(
+        open_storage(str(tmp_path / "other")), "rows", open_storage(str(tmp_path / "rows"))
+    )
     assert open_pool(job, "rows").inventory == here
     assert here.rows == 24_000
 
@@ -93,7 +96,9 @@ def test_the_cluster_names_every_file_that_cannot_be_read(ray, tmp_path):
     write_copies(tmp_path / "rows", 600)
     for number in (7, 501, 502, 503):
         (tmp_path / "rows" / f"part-{number:05d}.parquet").write_bytes(b"no rows")
-    with pytest.raises(PoolError, match=r"job\.toml: pools\.rows: 4 of 600 new files cannot be read") as told:
+    with pytest.raises(
+        PoolError, match=r"job\.toml: pools\.rows: 4 of 600 new files cannot be read"
+    ) as told:
         list_pools(tiny_job(tmp_path, JOB))
     assert "part-00007.parquet" in str(told.value)
     assert "… and 1 more" in str(told.value)
@@ -118,7 +123,8 @@ def test_few_new_files_need_no_ray_and_a_listed_pool_opens_none(tmp_path, shown)
 def test_every_pool_that_is_wrong_is_told_at_once(tmp_path):
     job = tiny_job(tmp_path, JOB + '    [pools.other]\n    path = "other"\n')
     with pytest.raises(
-        PoolError, match=r"(?s)pools\.rows\.path: no file lies at .*pools\.other\.path: no file lies at"
+        PoolError,
+        match=r"(?s)pools\.rows\.path: no file lies at .*pools\.other\.path: no file lies at",
     ):
         list_pools(job)
 
@@ -127,26 +133,36 @@ def label_what_is_left(job):
     """Commit random labels of all fragments that have none; which those were."""
     forget_labels(job, "teacher")
     told, found = assignment(job, "teacher"), label_set(job, "teacher", "rows")
-    left = [claim for _, claim, _ in found.left(open_pool(job, "rows").inventory, job.fragment_rows)]
+    left = [
+        claim for _, claim, _ in found.left(open_pool(job, "rows").inventory, job.fragment_rows)
+    ]
     for claim in left:
         commit_labels(found.folder, claim, some_labels(claim.rows, told.contract), told.contract)
     forget_labels(job, "teacher")
     return [claim.fragment for claim in left]
 
 
-def test_after_a_relabel_only_the_changed_file_is_labelled_and_readers_see_live_shards_alone(tmp_path):
+def test_after_a_relabel_only_the_changed_file_is_labelled_and_readers_see_live_shards_alone(
+    tmp_path,
+):
     write_pool(tmp_path / "rows", [100, 70, 30])
     (tmp_path / "mine.py").write_text(MINE, "utf-8")
     job = tiny_job(tmp_path, JOB + LABELS)
     every = label_what_is_left(job)
-    assert [shard for shard, _ in groupby(every, key=lambda name: name[:6])] == ["000000", "000001", "000002"]
+    assert [shard for shard, _ in groupby(every, key=lambda name: name[:6])] == [
+        "000000",
+        "000001",
+        "000002",
+    ]
     before, kept = label_set(job, "teacher", "rows"), open_pool(job, "rows").inventory
     write_pool(tmp_path / "new", [90])
     (tmp_path / "new/part-00000.parquet").replace(tmp_path / "rows/part-00001.parquet")
     (tmp_path / "rows/part-00002.parquet").unlink()
     with pytest.raises(PoolError, match="changed since they were listed"):
         list_pools(tiny_job(tmp_path, JOB + LABELS))
-    job = tiny_job(tmp_path, JOB.replace('path = "rows"', 'path = "rows"\n    on_change = "relabel"') + LABELS)
+    job = tiny_job(
+        tmp_path, JOB.replace('path = "rows"', 'path = "rows"\n    on_change = "relabel"') + LABELS
+    )
     list_pools(job)
     assert label_what_is_left(job) == ["000003-000000", "000003-000001"]
     after, inventory = label_set(job, "teacher", "rows"), open_pool(job, "rows").inventory
@@ -157,4 +173,6 @@ def test_after_a_relabel_only_the_changed_file_is_labelled_and_readers_see_live_
     after.require_complete(inventory)
     (verified,) = verify_labels(job, "teacher")
     assert (verified.rows, verified.labelled, verified.problems) == (190, 190, ())
-    assert [task.key for task in fragment_tasks(job, "rows")] == ["part-00000.parquet"] * 2 + ["part-00001.parquet"] * 2
+    assert [task.key for task in fragment_tasks(job, "rows")] == ["part-00000.parquet"] * 2 + [
+        "part-00001.parquet"
+    ] * 2

@@ -56,7 +56,11 @@ def pool(tmp_path):
     pixels = table["pixels"].to_pylist()
     for row, value in BAD.items():
         pixels[row] = value
-    pq.write_table(table.set_column(0, "pixels", pa.array(pixels, pa.list_(pa.float32(), 4))), file, row_group_size=32)
+    pq.write_table(
+        table.set_column(0, "pixels", pa.array(pixels, pa.list_(pa.float32(), 4))),
+        file,
+        row_group_size=32,
+    )
     return tmp_path
 
 

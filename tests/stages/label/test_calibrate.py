@@ -59,13 +59,18 @@ def folder(tmp_path):
 
 
 def write_known(folder, shard_rows):
-    """Rows whose kind is drawn from the softmax of their first three numbers: the labeler is three times as sure."""
+    """Rows whose kind is drawn from the softmax of their first three numbers: the labeler is three
+    times as sure."""
     table, draw = write_pool(folder / "known", shard_rows), np.random.default_rng(7)
     kinds = (pixels(table)[:, :3] + draw.gumbel(size=(len(table), 3))).argmax(axis=1)
     table = table.set_column(1, "kind", pa.array(np.array(["a", "b", "c"])[kinds]))
     first = 0
     for number, rows in enumerate(shard_rows):
-        pq.write_table(table.slice(first, rows), folder / "known" / f"part-{number:05d}.parquet", row_group_size=64)
+        pq.write_table(
+            table.slice(first, rows),
+            folder / "known" / f"part-{number:05d}.parquet",
+            row_group_size=64,
+        )
         first += rows
     return table
 
@@ -86,7 +91,9 @@ def likeliest(table):
 @pytest.mark.ray
 def test_labels_are_written_before_they_are_calibrated_or_with_another_temperature(folder, ray):
     job = load_job(folder / "job.toml")
-    with pytest.raises(ContractError, match=r"not calibrated on pools\.known yet\. Run `distill label"):
+    with pytest.raises(
+        ContractError, match=r"not calibrated on pools\.known yet\. Run `distill label"
+    ):
         prepare_labels(job, "teacher")
     label_pool(job, "teacher")
     _, contract = prepare_labels(job, "teacher")
@@ -116,9 +123,12 @@ def test_a_finished_set_is_calibrated_again_or_forgets_that_it_was(folder, ray):
 
 @pytest.mark.ray
 def test_a_labeler_that_raises_hides_where(folder, ray):
-    (folder / "sure.py").write_text(SURE.replace("return 3", "raise KeyError('lost')\n        return 3"), "utf-8")
+    (folder / "sure.py").write_text(
+        SURE.replace("return 3", "raise KeyError('lost')\n        return 3"), "utf-8"
+    )
     with pytest.raises(
-        LabelerError, match=r"pools\.known, the labeler raised on part-0000\d\.parquet, row \d+:(.|\n)*KeyError: 'lost'"
+        LabelerError,
+        match=r"pools\.known, the labeler raised on part-0000\d\.parquet, row \d+:(.|\n)*KeyError: 'lost'",
     ):
         calibrate(load_job(folder / "job.toml"), "teacher")
 
@@ -142,12 +152,21 @@ def test_rows_that_cannot_be_used_count(folder):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("classes", "said"), [(["b", "a"], [[0, 1], [1, 1], [1, 0]]), (["a"], [True, False, True])])
-def test_independent_targets_in_json_lines_cannot_calibrate_or_do_otherwise_than_in_parquet(folder, ray, classes, said):
+@pytest.mark.parametrize(
+    ("classes", "said"), [(["b", "a"], [[0, 1], [1, 1], [1, 0]]), (["a"], [True, False, True])]
+)
+def test_independent_targets_in_json_lines_cannot_calibrate_or_do_otherwise_than_in_parquet(
+    folder, ray, classes, said
+):
     table = write_pool(folder / "rows", [100])
-    known = [{"pixels": row, "said": said[number % 3]} for number, row in enumerate(table["pixels"].to_pylist())]
+    known = [
+        {"pixels": row, "said": said[number % 3]}
+        for number, row in enumerate(table["pixels"].to_pylist())
+    ]
     (folder / "lines").mkdir()
-    (folder / "lines" / "known.jsonl").write_text("".join(json.dumps(row) + "\n" for row in known), "utf-8")
+    (folder / "lines" / "known.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in known), "utf-8"
+    )
     (folder / "columns").mkdir()
     pq.write_table(pa.Table.from_pylist(known), folder / "columns" / "known.parquet")
     labeler = SURE.replace('("a", "b", "c")', f"{tuple(sorted(classes))}\n    exclusive = False")
@@ -157,7 +176,9 @@ def test_independent_targets_in_json_lines_cannot_calibrate_or_do_otherwise_than
         text = JOB.replace('"kind"', '"said"\n    outputs = "independent"').replace(
             'path = "known"', f'path = "{pool}"'
         )
-        text = text.replace('["b", "a", "c"]', json.dumps(classes)).replace('"root"', f'"root_{pool}"')
+        text = text.replace('["b", "a", "c"]', json.dumps(classes)).replace(
+            '"root"', f'"root_{pool}"'
+        )
         found.append(calibrate(load_job(write_job(folder, text)), "teacher"))
     assert [each.rows for each in found] == [100, 100]
     assert found[0].nll_before == pytest.approx(found[1].nll_before)

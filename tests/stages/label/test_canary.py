@@ -41,7 +41,10 @@ def test_only_so_many_fragments_are_asked_and_the_ends_among_them(labelled):
     source = labelled.job.path.parent / "mine.py"
     source.write_text(TWICE.replace("2 *", "3 *"), "utf-8")
     problems = asked(load_job(labelled.job.path), fragments=2)
-    assert [problem.split(":")[0] for problem in problems] == ["fragment 000000-000000", "fragment 000001-000000"]
+    assert [problem.split(":")[0] for problem in problems] == [
+        "fragment 000000-000000",
+        "fragment 000001-000000",
+    ]
 
 
 def test_a_labeler_that_raises_hides_that_it_was_not_asked(labelled):
@@ -70,7 +73,9 @@ def test_what_the_encoding_rounds_away_is_a_difference_and_a_wrong_row_is_none(c
     labelled = np.arange(200) % 7 > 0
     stored = encode(outputs, labelled, contract)
     assert largest_difference(Predictions(outputs), stored, contract) <= contract.tolerance / 4
-    jitter = 1 + contract.tolerance / 16 * np.random.default_rng(1).uniform(-1, 1, outputs.shape).astype(np.float32)
+    jitter = 1 + contract.tolerance / 16 * np.random.default_rng(1).uniform(
+        -1, 1, outputs.shape
+    ).astype(np.float32)
     assert largest_difference(Predictions(outputs * jitter), stored, contract) <= contract.tolerance
     if scale > 1:
         assert largest_difference(Predictions(np.roll(outputs, 1, axis=0)), stored, contract) > 0.1

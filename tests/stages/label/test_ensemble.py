@@ -88,7 +88,9 @@ def expected(folder):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("encoding", ["", 'encoding = { kind = "topk", k = 3, values = "float16" }'])
+@pytest.mark.parametrize(
+    "encoding", ["", 'encoding = { kind = "topk", k = 3, values = "float16" }']
+)
 def test_what_is_stored_is_another_mean_or_disagreement(folder, ray, encoding):
     job = tiny_job(folder, JOB.replace("ENCODING", encoding))
     label_pool(job, "both")
@@ -106,7 +108,9 @@ def test_what_is_stored_is_another_mean_or_disagreement(folder, ray, encoding):
 def open_rows(folder):
     import pyarrow.parquet as pq
 
-    return pa.concat_tables([pq.read_table(file) for file in sorted((folder / "rows").iterdir())])["pixels"].to_pylist()
+    return pa.concat_tables([pq.read_table(file) for file in sorted((folder / "rows").iterdir())])[
+        "pixels"
+    ].to_pylist()
 
 
 def test_the_input_is_read_once_a_member(folder):
@@ -115,13 +119,17 @@ def test_the_input_is_read_once_a_member(folder):
     for name in ("one", "both", "one"):
         prepare_labels(job, name)
         before = requests()
-        label_by_worker(load_job(folder / "job.toml", root=str(folder / f"{name}{len(read)}")), name)
+        label_by_worker(
+            load_job(folder / "job.toml", root=str(folder / f"{name}{len(read)}")), name
+        )
         done = requests() - before
         read[name] = (done.get, done.bytes_read)
     (gets, size), (due_gets, due_size) = read["both"], read["one"]
     assert gets == due_gets
     # its contract is some bytes longer; a file of the pool is thousands
-    assert abs(size - due_size) < min(file.stat().st_size for file in (folder / "rows").iterdir()) / 2
+    assert (
+        abs(size - due_size) < min(file.stat().st_size for file in (folder / "rows").iterdir()) / 2
+    )
 
 
 def test_a_row_on_which_members_disagree_teaches_as_much_as_another(folder):
@@ -142,10 +150,13 @@ def test_the_order_of_a_members_classes_or_its_width_may_change_unseen(folder):
     (folder / "mine.py").write_text(MINE.replace('("c", "a", "b")', '("a", "b", "c")'), "utf-8")
     assert prepare_labels(tiny_job(folder, text), "both")[1].digest != before.digest
     values = MINE.replace('classes = ("a", "b", "c")', 'kind = "value"; width = 3')
-    (folder / "mine.py").write_text(values.replace('classes = ("c", "a", "b")', 'kind = "value"; width = 2'), "utf-8")
+    (folder / "mine.py").write_text(
+        values.replace('classes = ("c", "a", "b")', 'kind = "value"; width = 2'), "utf-8"
+    )
     job = tiny_job(folder, text.partition("[students")[0])
     with pytest.raises(
-        ContractError, match=r"members\.1: custom:Other answers with 2 numbers a row, the first member with 3"
+        ContractError,
+        match=r"members\.1: custom:Other answers with 2 numbers a row, the first member with 3",
     ):
         prepare_labels(job, "both")
 
@@ -161,7 +172,11 @@ def test_the_live_disagreement_is_another_than_the_stored_one():
 def test_other_weights_or_members_pass_for_the_same_labels(folder):
     contracts = [
         prepare_labels(tiny_job(folder, JOB.replace("ENCODING", "").replace(*change)), "both")[1]
-        for change in [("weights = [3, 1]", ""), ("weights = [3, 1]", "weights = [6, 2]"), ("x", "x")]
+        for change in [
+            ("weights = [3, 1]", ""),
+            ("weights = [3, 1]", "weights = [6, 2]"),
+            ("x", "x"),
+        ]
     ]
     assert contracts[1].digest == contracts[2].digest != contracts[0].digest
     assert contracts[2].disagreement

@@ -8,7 +8,9 @@ from distill.stages.label.messages import Failure, FragmentResult
 def decided(*signatures):
     policy = FailurePolicy()
     failures = [Failure("somewhere", signature, "") for signature in signatures]
-    return [policy.decide(FragmentResult("rows", "f", failure=failure)) for failure in failures], policy
+    return [
+        policy.decide(FragmentResult("rows", "f", failure=failure)) for failure in failures
+    ], policy
 
 
 def test_a_labeler_that_is_simply_wrong_burns_the_night():

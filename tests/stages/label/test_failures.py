@@ -60,5 +60,7 @@ def test_the_traceback_shows_ours_or_hides_the_users():
     assert "own.py" not in own_lines(error)
     beside = str(package) + "_jobs/picky.py"  # begins like our own folder
     error = caught(picky(beside), np.array([[9.0]], np.float32))
-    assert f'File "{beside}", line 5, in label\n    raise ValueError("too large")' in own_lines(error)
+    assert f'File "{beside}", line 5, in label\n    raise ValueError("too large")' in own_lines(
+        error
+    )
     assert own_lines(error).endswith("ValueError: too large")

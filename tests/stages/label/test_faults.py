@@ -1,4 +1,5 @@
-"""Labelling that is killed, for real: a SIGKILL of everything at named places, then the same command."""
+"""Labelling that is killed, for real: a SIGKILL of everything at named places, then the same
+command."""
 
 from __future__ import annotations
 
@@ -63,14 +64,24 @@ def kill_at(job: Path, place: str, number: int, marker: Path) -> None:
         time.sleep(0.05)
     kill_session(process.pid)
     process.communicate()
-    time.sleep(3)  # actors outlive the kill by about a second, and may still commit: zombies, which the protocol allows
+    time.sleep(
+        3
+        # actors outlive the kill by about a second, and may still commit: zombies, which the protocol
+        # allows
+    )
 
 
 @pytest.mark.parametrize(
     ("place", "number", "committed"),
-    [("label.before_data", 1, False), ("label.after_data", 2, False), ("label.after_commit", 2, True)],
+    [
+        ("label.before_data", 1, False),
+        ("label.after_data", 2, False),
+        ("label.after_commit", 2, True),
+    ],
 )
-def test_a_kill_loses_nothing_and_doubles_nothing(place, number, committed, pool, undisturbed, tmp_path):
+def test_a_kill_loses_nothing_and_doubles_nothing(
+    place, number, committed, pool, undisturbed, tmp_path
+):
     job = make_job(tmp_path / "job", pool)
     kill_at(job, place, number, tmp_path / "reached")
     there = list((tmp_path / "job/root").glob("labels/teacher/v1/rows/commits/*.json"))
@@ -151,7 +162,11 @@ def test_a_labeler_that_raises_shows_its_own_lines_with_shard_and_row(pool, tmp_
 
 
 def test_a_labeler_that_cannot_be_built_ends_with_its_own_error(pool, tmp_path):
-    job = make_job(tmp_path / "job", pool, LABELER + "\n    def __init__(self):\n        open('/no/such/weights')\n")
+    job = make_job(
+        tmp_path / "job",
+        pool,
+        LABELER + "\n    def __init__(self):\n        open('/no/such/weights')\n",
+    )
     ended = distill("label", job)
     assert ended.code == 1, ended.output
     assert 'labeler.py", line 12, in __init__' in ended.output
@@ -162,7 +177,9 @@ def test_a_labeler_that_cannot_be_built_ends_with_its_own_error(pool, tmp_path):
 def test_another_revision_is_refused_with_the_way_out(pool, tmp_path):
     job = make_job(tmp_path / "job", pool)
     assert distill("label", job).code == 0
-    (tmp_path / "job/labeler.py").write_text(LABELER.replace('revision = "1"', 'revision = "2"'), "utf-8")
+    (tmp_path / "job/labeler.py").write_text(
+        LABELER.replace('revision = "1"', 'revision = "2"'), "utf-8"
+    )
     refused = distill("label", job)
     assert refused.code == 2
     assert "revision: stored '1', now '2'" in refused.output
@@ -171,7 +188,9 @@ def test_another_revision_is_refused_with_the_way_out(pool, tmp_path):
     assert distill("label", job).code == 0
 
 
-SLOW = LABELER.replace("import numpy as np\n", "import numpy as np\n        import time\n\n        time.sleep(0.5)\n")
+SLOW = LABELER.replace(
+    "import numpy as np\n", "import numpy as np\n        import time\n\n        time.sleep(0.5)\n"
+)
 
 
 FIT = """\
@@ -187,9 +206,12 @@ FIT = """\
 
 
 @pytest.mark.parametrize(
-    ("command", "sent"), [("label", signal.SIGINT), ("label", signal.SIGTERM), ("run", signal.SIGINT)]
+    ("command", "sent"),
+    [("label", signal.SIGINT), ("label", signal.SIGTERM), ("run", signal.SIGINT)],
 )
-def test_asked_to_end_it_commits_what_is_in_work_and_leaves(command, sent, pool, undisturbed, tmp_path):
+def test_asked_to_end_it_commits_what_is_in_work_and_leaves(
+    command, sent, pool, undisturbed, tmp_path
+):
     job = make_job(tmp_path / "job", pool, SLOW)
     if command == "run":  # Ray Train leaves a signal handler of its own behind
         write_pool(tmp_path / "job/known", [64])
@@ -214,7 +236,9 @@ def test_asked_to_end_it_commits_what_is_in_work_and_leaves(command, sent, pool,
 
 
 def test_too_many_rejected_rows_stop_the_job_early_and_say_where_their_reasons_are(pool, tmp_path):
-    nothing = LABELER.replace("total = features.sum(axis=1)", "total = features.sum(axis=1) * np.nan")
+    nothing = LABELER.replace(
+        "total = features.sum(axis=1)", "total = features.sum(axis=1) * np.nan"
+    )
     ended = distill("label", make_job(tmp_path / "job", pool, nothing))
     assert ended.code == 1, ended.output
     assert "more than max_rejected_fraction = 0.01 allows" in ended.output

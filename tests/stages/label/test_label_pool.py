@@ -85,7 +85,9 @@ def test_damage_of_the_same_size_is_never_mended(labelled, what, rolled, monkeyp
     assert (mended.labelled_now, mended.label_hash, mended.rejected) == (1, whole, 3)
     (verified,) = verify_labels(load_job(labelled.job.path), "teacher")
     assert verified.problems == ()
-    assert sorted(line.generation for line in label_set(load_job(labelled.job.path), "teacher", "rows").lines) == [
+    assert sorted(
+        line.generation for line in label_set(load_job(labelled.job.path), "teacher", "rows").lines
+    ) == [
         0,
         0,
         1,

@@ -30,10 +30,17 @@ def test_parts_of_one_row_group_are_scattered_or_whole_ones_kept_together():
 
 def test_an_outcome_changes_on_its_way_back(tmp_path):
     commit = commit_labels(
-        open_storage(str(tmp_path)), CLAIM, some_labels(20, a_contract(), rejected=[1]), a_contract()
+        open_storage(str(tmp_path)),
+        CLAIM,
+        some_labels(20, a_contract(), rejected=[1]),
+        a_contract(),
     )
     for outcome in (
         FragmentResult("rows", CLAIM.fragment, commit),
-        FragmentResult("rows", CLAIM.fragment, failure=Failure("part-0.parquet, row 3", "ValueError at x:1", "trace")),
+        FragmentResult(
+            "rows",
+            CLAIM.fragment,
+            failure=Failure("part-0.parquet, row 3", "ValueError at x:1", "trace"),
+        ),
     ):
         assert FragmentResult.from_plain(through_json(outcome.to_plain())) == outcome

@@ -1,4 +1,5 @@
-"""`distill show` before paying, and the real worker after it: pools of text and of images, as a labeler of one's own sees them."""
+"""`distill show` before paying, and the real worker after it: pools of text and of images, as a
+labeler of one's own sees them."""
 
 from __future__ import annotations
 
@@ -62,11 +63,23 @@ def labelled(job, worker_pool="rows"):
     outputs, known, rejects = [], [], []
     for outcome in label_by_worker(job, "teacher")[worker_pool]:
         assert outcome.failure is None, outcome.failure
-        soft = decode(read_labels(folder, outcome.commit.data, outcome.commit.xxh3, told.contract), told.contract, None)
+        soft = decode(
+            read_labels(folder, outcome.commit.data, outcome.commit.xxh3, told.contract),
+            told.contract,
+            None,
+        )
         outputs.append(soft.outputs)
         known.append(soft.labelled)
-        rejects += read_rejects(folder, outcome.commit.rejects).to_pylist() if outcome.commit.rejects else []
-    return np.concatenate(outputs), np.concatenate(known), [(row["row"], row["reason"]) for row in rejects]
+        rejects += (
+            read_rejects(folder, outcome.commit.rejects).to_pylist()
+            if outcome.commit.rejects
+            else []
+        )
+    return (
+        np.concatenate(outputs),
+        np.concatenate(known),
+        [(row["row"], row["reason"]) for row in rejects],
+    )
 
 
 def test_texts_of_a_packed_file_are_labelled_on_other_rows(tmp_path, capsys):
@@ -103,7 +116,9 @@ def test_images_are_labelled_on_other_rows_or_channels(tmp_path, capsys):
     (tmp_path / "rows").mkdir()
     pq.write_table(pa.table({"image": packed}), tmp_path / "rows" / "a.parquet", row_group_size=30)
     (tmp_path / "mine.py").write_text(LOOKS, "utf-8")
-    job = tiny_job(tmp_path, JOB.format(features='{ kind = "image", column = "image", shape = [4, 5, 3] }'))
+    job = tiny_job(
+        tmp_path, JOB.format(features='{ kind = "image", column = "image", shape = [4, 5, 3] }')
+    )
 
     shown = preview_labels(job, "teacher", 3)
     np.testing.assert_array_equal(shown.features[1], images[1])

@@ -1,4 +1,5 @@
-"""A ready labeler through the label stage's worker: what is stored is what the library says, under a contract that knows the model."""
+"""A ready labeler through the label stage's worker: what is stored is what the library says, under
+a contract that knows the model."""
 
 from __future__ import annotations
 
@@ -63,7 +64,9 @@ def test_what_is_stored_is_not_what_the_library_says(folder):
     labels = label_set(job, "teacher", "rows")
     contract = labels.read_contract()
     stored = np.concatenate([decode(labels.read(line), contract).outputs for line in labels.lines])
-    np.testing.assert_allclose(np.exp(log_softmax(stored)), fitted.predict_proba(pixels(table)), atol=1e-6)
+    np.testing.assert_allclose(
+        np.exp(log_softmax(stored)), fitted.predict_proba(pixels(table)), atol=1e-6
+    )
     assert {"scikit-learn", "skops"} <= contract.versions.keys()
     shown = preview_labels(job, "teacher", 5)
     np.testing.assert_allclose(shown.outputs, stored[:5], atol=1e-6)
@@ -72,7 +75,12 @@ def test_what_is_stored_is_not_what_the_library_says(folder):
 def test_another_model_goes_on_with_the_first_ones_labels(folder):
     job = load_job(folder / "job.toml")
     label_by_worker(job, "teacher")
-    keep(folder, pa.concat_tables(map(pq.read_table, sorted((folder / "rows").iterdir()))), "kind", C=0.01)
+    keep(
+        folder,
+        pa.concat_tables(map(pq.read_table, sorted((folder / "rows").iterdir()))),
+        "kind",
+        C=0.01,
+    )
     with pytest.raises(ContractError, match=r"revision: .*other weights.*version = 2"):
         label_by_worker(load_job(folder / "job.toml"), "teacher")
 
@@ -132,11 +140,15 @@ def test_a_wrong_ready_labeler_is_found_out_by_an_actor(folder, old, new, said):
     assert "secret" not in str(caught.value)
 
 
-def test_a_missing_library_is_found_out_by_an_actor_or_keeps_labels_from_being_read(folder, monkeypatch):
+def test_a_missing_library_is_found_out_by_an_actor_or_keeps_labels_from_being_read(
+    folder, monkeypatch
+):
     label_by_worker(load_job(folder / "job.toml"), "teacher")
     monkeypatch.setitem(sys.modules, "skops", None)
     (whole,) = label_pool(load_job(folder / "job.toml"), "teacher")
     assert whole.labelled == 130
     shutil.rmtree(folder / "root" / "labels")
-    with pytest.raises(MissingExtraError, match=r"needs skops, which .* Run: pip install 'distill\[sklearn\]'"):
+    with pytest.raises(
+        MissingExtraError, match=r"needs skops, which .* Run: pip install 'distill\[sklearn\]'"
+    ):
         label_pool(load_job(folder / "job.toml"), "teacher")

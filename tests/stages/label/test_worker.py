@@ -34,7 +34,9 @@ def answering(expression):
 def stored(tried, commit, temperature=None):
     folder = open_storage(tried.folder)
     return decode(
-        read_labels(folder, commit.data, commit.xxh3, tried.assignment.contract), tried.assignment.contract, temperature
+        read_labels(folder, commit.data, commit.xxh3, tried.assignment.contract),
+        tried.assignment.contract,
+        temperature,
     )
 
 
@@ -44,11 +46,19 @@ def test_labels_differ_from_a_plain_loop_over_rows(tried):
         outcome = run(tried, task)
         assert outcome.failure is None
         read, x = stored(tried, outcome.commit), features(tried, task)
-        bad = [row - task.claim.start for row in BAD if task.key == "part-00000.parquet" and row in covered(task)]
+        bad = [
+            row - task.claim.start
+            for row in BAD
+            if task.key == "part-00000.parquet" and row in covered(task)
+        ]
         assert np.flatnonzero(~read.labelled).tolist() == bad
         for row in np.flatnonzero(read.labelled):
             np.testing.assert_array_equal(read.outputs[row], 2 * x[row, :3])
-        assert (outcome.pool, outcome.fragment, outcome.commit.rows) == ("rows", task.claim.fragment, task.claim.rows)
+        assert (outcome.pool, outcome.fragment, outcome.commit.rows) == (
+            "rows",
+            task.claim.fragment,
+            task.claim.rows,
+        )
         assert outcome.commit.label_set == tried.assignment.pools["rows"].label_set
 
 
@@ -57,7 +67,9 @@ def covered(task):
 
 
 def test_topk_labels_differ_from_a_plain_loop(tried):
-    tried = tried(encoding='encoding = { kind = "topk", k = 2, temperatures = [4], values = "float16" }')
+    tried = tried(
+        encoding='encoding = { kind = "topk", k = 2, temperatures = [4], values = "float16" }'
+    )
     task = tried.tasks[2]
     read, x = stored(tried, run(tried, task).commit, 4.0), features(tried, task)
     z = 2 * x[:, :3].astype(np.float64) / 4
@@ -82,7 +94,9 @@ def test_a_bad_row_moves_its_neighbours_or_loses_its_reason(tried):
 @pytest.mark.parametrize("said", ["np.nan", "np.inf", "-np.inf", "1e300"])
 def test_an_answer_that_is_no_number_is_stored(tried, said):
     # in float64, as a labeler may answer; the row is known by its features, whatever batch it is in
-    tried = tried(answering(f"np.where(features[:, 3:] > 0.5, {said}, features[:, :3].astype(float))"))
+    tried = tried(
+        answering(f"np.where(features[:, 3:] > 0.5, {said}, features[:, :3].astype(float))")
+    )
     task = tried.tasks[0]
     commit, x = run(tried, task).commit, features(tried, task)
     wrong = np.flatnonzero(x[:, 3] > 0.5)
@@ -116,7 +130,10 @@ def test_a_labeler_that_raises_does_not_say_on_which_row_or_line(tried, pool):
         failure = run(tried, task).failure
         row = int(np.flatnonzero(features(tried, task)[:, 0] > 0.4)[0])
         assert failure.where == f"part-00000.parquet, row {task.claim.start + row}"
-        line = RAISES.splitlines().index(next(each for each in RAISES.splitlines() if "raise" in each)) + 1
+        line = (
+            RAISES.splitlines().index(next(each for each in RAISES.splitlines() if "raise" in each))
+            + 1
+        )
         assert f'File "{pool / "mine.py"}", line {line}, in one' in failure.trace
         assert "# the user's own line" in failure.trace
         assert "ValueError: too bright" in failure.trace
@@ -220,7 +237,9 @@ def test_pieces_differ_from_the_fragment_decoded_at_once(tried, monkeypatch):
 
 
 def test_keys_of_other_rows_lie_beside_the_labels(tried, pool):
-    request = replace(LabelWorker(tried().assignment, "cpu")._request(tried().tasks[2]), keys=("email", "size"))
+    request = replace(
+        LabelWorker(tried().assignment, "cpu")._request(tried().tasks[2]), keys=("email", "size")
+    )
     due = pq.read_table(pool / "rows" / "part-00001.parquet").select(["email", "size"])
     assert pa.concat_tables(piece.keys for piece in read_chunks(request)) == due
 
@@ -260,7 +279,9 @@ class Mine:
 
 
 def test_rows_are_not_prepared_while_the_device_works(tried):
-    waits = PREPARING.replace("PREPARE", "prepared.append(len(features)); ready.set() if len(prepared) > 1 else None")
+    waits = PREPARING.replace(
+        "PREPARE", "prepared.append(len(features)); ready.set() if len(prepared) > 1 else None"
+    )
     waits = waits.replace("LABEL", "assert ready.wait(20)").replace(
         "class", "prepared, ready = [], threading.Event()\nclass", 1
     )
@@ -287,13 +308,16 @@ class Mine:
 """
 
 
-@pytest.mark.parametrize("text", [OWN_ARRAY, FINISHING, OWN_ARRAY.replace("answer =", "finish = None\n    answer =")])
+@pytest.mark.parametrize(
+    "text", [OWN_ARRAY, FINISHING, OWN_ARRAY.replace("answer =", "finish = None\n    answer =")]
+)
 def test_an_answer_is_overwritten_by_the_next_before_it_is_kept(tried, text):
     mine, due = tried(text), tried()
     worker = LabelWorker(mine.assignment, "cpu")
     with ThreadPoolExecutor(2) as threads:
         made = [
-            FragmentResult.from_plain(plain) for plain in threads.map(worker, [task.to_plain() for task in mine.tasks])
+            FragmentResult.from_plain(plain)
+            for plain in threads.map(worker, [task.to_plain() for task in mine.tasks])
         ]
     shutil.rmtree(Path(mine.folder) / "commits")
     for task, outcome in zip(due.tasks, made, strict=True):
@@ -321,7 +345,9 @@ def test_the_device_is_held_while_an_answer_is_finished(tried):
 
 def test_a_younger_fragment_is_as_old_as_the_older_one(tried, monkeypatch):
     mine, ages, real = tried(), [], PriorityLock.turn
-    monkeypatch.setattr(PriorityLock, "turn", lambda self, number: ages.append(number) or real(self, number))
+    monkeypatch.setattr(
+        PriorityLock, "turn", lambda self, number: ages.append(number) or real(self, number)
+    )
     worker = LabelWorker(mine.assignment, "cpu")
     for task in mine.tasks[:2]:
         assert FragmentResult.from_plain(worker(task.to_plain())).failure is None
@@ -333,7 +359,10 @@ def test_a_batch_that_cannot_be_prepared_hides_a_row_before_it(tried):
     plain = tried()
     x = features(plain, plain.tasks[0])
     raises = "if (features[:, 1] == {}).any(): raise ValueError({!r})"
-    later, earlier = raises.format(float(x[25, 1]), "later"), raises.format(float(x[12, 1]), "earlier")
+    later, earlier = (
+        raises.format(float(x[25, 1]), "later"),
+        raises.format(float(x[12, 1]), "earlier"),
+    )
     failing = tried(PREPARING.replace("PREPARE", later).replace("LABEL", earlier))
     failure = run(failing, failing.tasks[0]).failure
     assert failure.where == "part-00000.parquet, row 12"

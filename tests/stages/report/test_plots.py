@@ -97,7 +97,9 @@ def test_log_ticks_are_shown_as_mathtext(digits):
     assert ">10k<" in svg
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.03, "0.03"), (3000, "3k"), (1.5e6, "1.5M"), (2e9, "2G"), (12, "12")])
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.03, "0.03"), (3000, "3k"), (1.5e6, "1.5M"), (2e9, "2G"), (12, "12")]
+)
 def test_number_is_said_wrongly(value, said):
     assert short_number(value) == said
 
@@ -120,7 +122,9 @@ def test_teacher_or_best_is_left_out_of_a_selection(study):
 
 @pytest.mark.parametrize("limit", [2, 6, 12, 60])
 def test_many_labelers_crowd_out_the_students(digits, limit):
-    labelers = [replace(digits.methods[1], name=f"l{number}", group=f"l{number}") for number in range(20)]
+    labelers = [
+        replace(digits.methods[1], name=f"l{number}", group=f"l{number}") for number in range(20)
+    ]
     shown = selected(replace(digits, methods=(*labelers, *digits.methods)), limit)
 
     assert len(shown) == min(limit, 32)
@@ -140,7 +144,11 @@ def test_sweep_mixes_what_else_was_changed(digits):
 
 def test_two_sweeps_of_one_student_become_one_line(digits):
     other = [
-        replace(method, changes={"training.epochs": epochs, "seed": 1}, group=f"combined[training.epochs={epochs}]")
+        replace(
+            method,
+            changes={"training.epochs": epochs, "seed": 1},
+            group=f"combined[training.epochs={epochs}]",
+        )
         for epochs, method in zip((5, 10, 20), digits.methods[2:], strict=False)
     ]
     titles = _titles(replace(digits, methods=(*digits.methods, *other)))
@@ -150,12 +158,18 @@ def test_two_sweeps_of_one_student_become_one_line(digits):
 
 def test_seed_or_words_are_swept_as_numbers(digits):
     words = [
-        replace(method, changes={"model.kind": kind, "flag": True, "seed": 1}, group=f"combined[model.kind={kind}]")
+        replace(
+            method,
+            changes={"model.kind": kind, "flag": True, "seed": 1},
+            group=f"combined[model.kind={kind}]",
+        )
         for kind, method in zip(("mlp", "linear"), digits.methods[2:], strict=False)
     ]
 
     assert not [
-        title for title in _titles(replace(digits, methods=tuple(words))) if " by model" in title or "seed" in title
+        title
+        for title in _titles(replace(digits, methods=tuple(words)))
+        if " by model" in title or "seed" in title
     ]
 
 
@@ -214,7 +228,8 @@ def test_a_held_out_measure_is_not_drawn_or_another_epoch_is_marked(digits):
 
     def measured(method):
         held = [
-            {**each, "held_out": abs(each["epoch"] - 8) + 1.0, "better": each["epoch"] <= 8} for each in method.history
+            {**each, "held_out": abs(each["epoch"] - 8) + 1.0, "better": each["epoch"] <= 8}
+            for each in method.history
         ]
         return replace(method, history=held)
 
@@ -224,6 +239,8 @@ def test_a_held_out_measure_is_not_drawn_or_another_epoch_is_marked(digits):
     chart = _chart(replace(digits, methods=methods), "Training loss")
     assert [mark.name for mark in chart.legend] == ["training loss", "held-out measure"]
     assert "The dot is the epoch that was kept." in chart.caption
-    assert len(re.findall("stroke-dasharray", chart.svg)) > len(re.findall("stroke-dasharray", plain.svg))
+    assert len(re.findall("stroke-dasharray", chart.svg)) > len(
+        re.findall("stroke-dasharray", plain.svg)
+    )
     assert "held out 1 at epoch 8, which was kept" in chart.svg
     ET.fromstring(chart.svg.replace("xlink:href", "href"))

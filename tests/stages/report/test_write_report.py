@@ -203,7 +203,9 @@ def test_same_report_is_rendered_again(digits, tmp_path, monkeypatch):
     folder = open_storage(str(tmp_path))
     write_report(folder, digits)
     before = folder.list_objects()
-    monkeypatch.setattr("distill.stages.report.write_report._render", lambda *_: pytest.fail("rendered again"))
+    monkeypatch.setattr(
+        "distill.stages.report.write_report._render", lambda *_: pytest.fail("rendered again")
+    )
 
     write_report(folder, Evaluation.from_plain(digits.to_plain()))
 

@@ -1,8 +1,10 @@
-"""A loss of the user's own that tells which processes train, one of which kills itself where that is asked for; and one that is a mistake.
+"""A loss of the user's own that tells which processes train, one of which kills itself where that
+is asked for; and one that is a mistake.
 
-Copied beside a job. Each process leaves `seen/PID`. Where there was a file `die` when a process began, the first of them to come to its `DIES_AT`th
-row-wise loss takes the file away, waits until all `TRAIN` are seen, and SIGKILLs itself; the others go slowly from there, so that they are still at
-work when they are stopped because of it.
+Copied beside a job. Each process leaves `seen/PID`. Where there was a file `die` when a process
+began, the first of them to come to its `DIES_AT`th row-wise loss takes the file away, waits until
+all `TRAIN` are seen, and SIGKILLs itself; the others go slowly from there, so that they are still
+at work when they are stopped because of it.
 """
 
 import itertools

@@ -1,4 +1,5 @@
-"""A job whose student has two networks of the user's own: what the tests of training and of exports share."""
+"""A job whose student has two networks of the user's own: what the tests of training and of exports
+share."""
 
 from __future__ import annotations
 
@@ -54,7 +55,9 @@ JUDGED = '\n    [pools.test]\n    path = "test"\n    target = "kind"\n    classe
 
 def job_text(gradients):
     """The main head has a network of its own; the head `hard` sits on the trunk."""
-    text = JOB.replace("GRADIENTS", gradients).replace('{ kind = "mlp", hidden = [16], dropout = 0.2 }', OWN)
+    text = JOB.replace("GRADIENTS", gradients).replace(
+        '{ kind = "mlp", hidden = [16], dropout = 0.2 }', OWN
+    )
     text = text.replace("[[students.small.terms]]", f"{HEADS}\n    [[students.small.terms]]", 1)
     return text.replace('[[students.small.terms]]\n    learns = "pools.known"', HARD) + JUDGED
 

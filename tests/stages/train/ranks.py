@@ -1,9 +1,10 @@
-"""Ranks of a training as plain processes that meet over gloo: quick to start, to kill, and to start again in another number.
+"""Ranks of a training as plain processes that meet over gloo: quick to start, to kill, and to start
+again in another number.
 
     python -m tests.stages.train.ranks JOB RANK WORKERS MEETING LOG DIES_AT
 
-trains the job's students; after each step a rank appends the step and the rows it saw to LOG.RANK, and SIGKILLs itself before step DIES_AT
-takes effect (−1: never).
+trains the job's students; after each step a rank appends the step and the rows it saw to LOG.RANK,
+and SIGKILLs itself before step DIES_AT takes effect (−1: never).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from tests.command import REPOSITORY
 
 
 def train(job: Path, workers: int, log: Path, *, dies_at: int = -1, dying: int = 0) -> None:
-    """Ranks 0 … W−1 to their end; rank `dying` kills itself at a step, and the others are killed then."""
+    """Ranks 0 … W−1 to their end; rank `dying` kills itself at a step, and the others are killed
+    then."""
     meeting = job.with_name(f"meeting-{uuid.uuid4().hex}")
     ranks = [
         subprocess.Popen(
@@ -50,7 +52,10 @@ def seen(log: Path, workers: int) -> dict[int, list[int]]:
                 start = number * told["lane_rows"]
                 rows = told["rows"][start : start + told["lane_rows"]]
                 steps.setdefault(told["step"], {})[rank + number * workers] = rows
-    return {step: [row for lane in sorted(lanes) for row in lanes[lane]] for step, lanes in steps.items()}
+    return {
+        step: [row for lane in sorted(lanes) for row in lanes[lane]]
+        for step, lanes in steps.items()
+    }
 
 
 def _main(job: str, rank: int, workers: int, meeting: str, log: str, dies_at: int) -> None:
@@ -65,14 +70,19 @@ def _main(job: str, rank: int, workers: int, meeting: str, log: str, dies_at: in
     for kind in (gradients.LaneGradients, gradients.WorkerGradients):
         kind.backward = _watched(kind.backward, Path(f"{log}.{rank}"), dies_at)
     if workers > 1:
-        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers
+        )
     loaded = load_job(job)
     lessons = [plan_student(loaded, variant) for variant in loaded.variants]
     if workers > 1:
         dist.barrier()  # nobody ends a lesson before all have asked whether it is done
-    _watched.lane_rows = loaded.variants[0].spec.training.batch_rows // loaded.variants[0].spec.training.lanes
+    _watched.lane_rows = (
+        loaded.variants[0].spec.training.batch_rows // loaded.variants[0].spec.training.lanes
+    )
     run_trainings(
-        [lesson for lesson in lessons if isinstance(lesson, TrainingPlan)], WorkerContext(rank, workers, "cpu")
+        [lesson for lesson in lessons if isinstance(lesson, TrainingPlan)],
+        WorkerContext(rank, workers, "cpu"),
     )
 
 
@@ -82,7 +92,11 @@ def _watched(backward, log, dies_at):
             os.kill(os.getpid(), signal.SIGKILL)
         made = backward(self, seed, step, batches)
         with log.open("a", encoding="utf-8") as file:
-            line = {"step": step, "rows": batches[0]["row"].tolist(), "lane_rows": _watched.lane_rows}
+            line = {
+                "step": step,
+                "rows": batches[0]["row"].tolist(),
+                "lane_rows": _watched.lane_rows,
+            }
             file.write(json.dumps(line) + "\n")
         return made
 

@@ -71,7 +71,10 @@ def feeds_of(lesson, count):
     for number, source in enumerate(lesson.sources):
         feed = Loader(source, lesson.order(number), rank=0, workers=1)
         made.append(
-            [{name: values.copy() for name, values in batch.items()} for batch in islice(feed.batches(), count)]
+            [
+                {name: values.copy() for name, values in batch.items()}
+                for batch in islice(feed.batches(), count)
+            ]
         )
         feed.close()
     return list(zip(*made, strict=True))
@@ -104,8 +107,13 @@ def test_a_mean_is_over_other_rows_than_those_seen(lesson, kind):
     first, second = feeds_of(lesson, 1)[0]
     summed = gradients.backward(0, 0, [dict(first), dict(second)])
     x, y = torch.from_numpy(second["features"]), torch.from_numpy(second["1.target"])
-    taught, mine = torch.from_numpy(first["0.outputs"]), network(torch.from_numpy(first["features"]))["main"]
-    kl = functional.kl_div(mine.log_softmax(1), taught.log_softmax(1), log_target=True, reduction="batchmean")
+    taught, mine = (
+        torch.from_numpy(first["0.outputs"]),
+        network(torch.from_numpy(first["features"]))["main"],
+    )
+    kl = functional.kl_div(
+        mine.log_softmax(1), taught.log_softmax(1), log_target=True, reduction="batchmean"
+    )
     ce = functional.cross_entropy(network(x)["main"], y)
     assert (summed[:, 0] / summed[:, 1]).tolist() == pytest.approx([kl.item(), ce.item()], rel=1e-5)
     made = torch.cat([each.grad.flatten() for each in network.parameters()])

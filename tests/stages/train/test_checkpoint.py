@@ -11,7 +11,12 @@ from distill.core.errors import ContractError
 from distill.models.network import build_network
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.spec.models import Mlp
-from distill.stages.train.checkpoint import Position, load_checkpoint, newest_checkpoint, save_checkpoint
+from distill.stages.train.checkpoint import (
+    Position,
+    load_checkpoint,
+    newest_checkpoint,
+    save_checkpoint,
+)
 from distill.storage.open import open_storage
 
 PLAN = NetworkPlan(4, Mlp(kind="mlp", hidden=(6,)), {"main": HeadPlan(3), "idle": HeadPlan(2)})
@@ -24,7 +29,8 @@ def restore_checkpoint(folder, network, optimizer) -> Position:
 
 
 def begun(kind, seed=0):
-    """A network and its optimiser; the head `idle` never gets a gradient, so the optimiser has no state for it."""
+    """A network and its optimiser; the head `idle` never gets a gradient, so the optimiser has no
+    state for it."""
     network = build_network(PLAN, seed)
     if kind == "sgd":
         return network, torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
@@ -87,13 +93,18 @@ def frozen(network):
         (frozen, r"\['trunk.0.weight'\]"),
     ],
 )
-def test_the_optimizers_state_moves_other_weights_where_a_class_changed_under_its_revision(folder, change, said):
+def test_the_optimizers_state_moves_other_weights_where_a_class_changed_under_its_revision(
+    folder, change, said
+):
     network, optimizer = begun("adamw")
     steps(network, optimizer, range(3))
     save_checkpoint(folder, Position(3), "rows", network, optimizer)
     other = change(begun("adamw")[0])
     moved = torch.optim.AdamW([each for each in other.parameters() if each.requires_grad])
-    with pytest.raises(ContractError, match=rf"step_000000003.json .* other parameters: .*{said}.*change the revision"):
+    with pytest.raises(
+        ContractError,
+        match=rf"step_000000003.json .* other parameters: .*{said}.*change the revision",
+    ):
         restore_checkpoint(folder, other, moved)
 
 

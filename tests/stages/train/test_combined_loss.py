@@ -26,8 +26,15 @@ from distill.spec.students import (
 from distill.stages.train.combined_loss import CombinedLoss
 
 KL, CE = Kl(kind="kl", temperature=2.0), CrossEntropy(kind="cross_entropy", temperature=3.0)
-HARD, BCE, MSE = CrossEntropy(kind="cross_entropy"), BinaryCrossEntropy(kind="binary_cross_entropy"), Mse(kind="mse")
-REVERSE, JS = ReverseKl(kind="reverse_kl", temperature=2.0), JensenShannon(kind="jensen_shannon", temperature=2.0)
+HARD, BCE, MSE = (
+    CrossEntropy(kind="cross_entropy"),
+    BinaryCrossEntropy(kind="binary_cross_entropy"),
+    Mse(kind="mse"),
+)
+REVERSE, JS = (
+    ReverseKl(kind="reverse_kl", temperature=2.0),
+    JensenShannon(kind="jensen_shannon", temperature=2.0),
+)
 DECOUPLED, COSINE = DecoupledKl(kind="decoupled_kl"), Cosine(kind="cosine")
 SUBSET = (3, 0)
 
@@ -87,7 +94,8 @@ def test_a_loss_of_the_users_own_sees_other_outputs_or_another_target():
     assert loss.item() == pytest.approx(((apart * weight).sum() / weight.sum()).item(), rel=1e-5)
     known = int((batches[0]["1.weight"] > 0).sum())
     with pytest.raises(
-        TrainingError, match=rf"wrong\(\) answered with \({known}, 2\), where one number for each of {known} rows"
+        TrainingError,
+        match=rf"wrong\(\) answered with \({known}, 2\), where one number for each of {known} rows",
     ):
         at_once([own("wrong", "1", positions=SUBSET)], outputs, batches)
 
@@ -98,7 +106,11 @@ def test_rows_that_do_not_count_poison_a_loss_of_the_users_own():
     assert (weight == 0).any(), "padding"
     batches[0]["1.outputs"][weight == 0] = 0
     answered = outputs[0]["main"].detach().clone().requires_grad_()
-    loss, _ = at_once([own("relative", "1", positions=SUBSET)], [{**outputs[0], "main": answered}, outputs[1]], batches)
+    loss, _ = at_once(
+        [own("relative", "1", positions=SUBSET)],
+        [{**outputs[0], "main": answered}, outputs[1]],
+        batches,
+    )
     loss.backward()
     assert loss.isfinite()
     assert answered.grad.isfinite().all()
@@ -111,9 +123,13 @@ def test_rows_that_do_not_count_poison_a_loss_of_the_users_own():
 def test_a_loss_of_the_users_own_that_teaches_nothing_or_raises_is_taken():
     outputs, batches = drawn(16, seed=4)
     outputs[0]["main"].requires_grad_()
-    with pytest.raises(TrainingError, match=r"own.apart: apart\(\) answered with numbers that do not follow"):
+    with pytest.raises(
+        TrainingError, match=r"own.apart: apart\(\) answered with numbers that do not follow"
+    ):
         at_once([own("apart", "1", positions=SUBSET)], outputs, batches)
-    with pytest.raises(TrainingError, match=r"own.raises: raises\(\) raised:\n(.*\n)*KeyError: 'nothing'"):
+    with pytest.raises(
+        TrainingError, match=r"own.raises: raises\(\) raised:\n(.*\n)*KeyError: 'nothing'"
+    ):
         at_once([own("raises", "1", positions=SUBSET)], outputs, batches)
 
 
@@ -121,7 +137,9 @@ def test_small_row_weights_make_the_loss_small():
     outputs, batches = drawn(16, seed=4)
     (due, _), each = at_once([term("0", KL, 1.0)], outputs, batches), batches[0]["0.weight"]
     batches[0]["0.weight"] = each * 1e-20
-    assert at_once([term("0", KL, 1.0)], outputs, batches)[0].item() == pytest.approx(due.item(), rel=1e-5)
+    assert at_once([term("0", KL, 1.0)], outputs, batches)[0].item() == pytest.approx(
+        due.item(), rel=1e-5
+    )
 
 
 def test_a_weight_that_moves_stands_still():
@@ -130,9 +148,9 @@ def test_a_weight_that_moves_stands_still():
     terms = [term("0", KL, 1.0), moving]
     loss = CombinedLoss(terms, "cpu")
     parts = [
-        CombinedLoss([replace(each, weight=1.0, ramp=None)], "cpu")(outputs, batches, loss.known(batches)[[n]])[
-            0
-        ].item()
+        CombinedLoss([replace(each, weight=1.0, ramp=None)], "cpu")(
+            outputs, batches, loss.known(batches)[[n]]
+        )[0].item()
         for n, each in enumerate(terms)
     ]
     for done, weight in ((0.0, 0.0), (0.25, 1.0), (0.5, 2.0), (0.9, 2.0)):
@@ -152,10 +170,22 @@ def drawn(rows, seed):
         log_p, index = matrix(width).log_softmax(1).topk(k, dim=1)
         return index, log_p
 
-    outputs = [{name: matrix(width).requires_grad_() for name, width in HEADS.items()} for _ in range(2)]
+    outputs = [
+        {name: matrix(width).requires_grad_() for name, width in HEADS.items()} for _ in range(2)
+    ]
     batches = [{"row": torch.arange(rows)}, {"row": torch.arange(rows)}]
     batches[0]["row"][-1] = -1  # padding
-    for number, width in (("0", 4), ("1", 2), ("3", 4), ("7", 1), ("9", 3), ("11", 4), ("13", 2), ("14", 4), ("15", 3)):
+    for number, width in (
+        ("0", 4),
+        ("1", 2),
+        ("3", 4),
+        ("7", 1),
+        ("9", 3),
+        ("11", 4),
+        ("13", 2),
+        ("14", 4),
+        ("15", 3),
+    ):
         batches[0][f"{number}.outputs"] = matrix(width)
     for number, width, k in (("2", 3, 2), ("4", 4, 2), ("12", 4, 3)):
         batches[0][f"{number}.index"], batches[0][f"{number}.log_probs"] = topk(width, k)
@@ -164,7 +194,9 @@ def drawn(rows, seed):
     batches[1]["8.target"] = torch.from_numpy(draw.integers(2, size=(rows, 2)).astype(np.float32))
     batches[1]["10.target"] = matrix(3)
     for each in TERMS:
-        batches[each.source][f"{each.column}.weight"] = torch.from_numpy((draw.random(rows) > 0.3).astype(np.float32))
+        batches[each.source][f"{each.column}.weight"] = torch.from_numpy(
+            (draw.random(rows) > 0.3).astype(np.float32)
+        )
     return outputs, batches
 
 
@@ -178,7 +210,10 @@ def sigmoid(value):
 
 
 def binary(p, z):
-    return sum(-a * math.log(sigmoid(b)) - (1 - a) * math.log(1 - sigmoid(b)) for a, b in zip(p, z, strict=True))
+    return sum(
+        -a * math.log(sigmoid(b)) - (1 - a) * math.log(1 - sigmoid(b))
+        for a, b in zip(p, z, strict=True)
+    )
 
 
 def divergence(p, q):
@@ -189,7 +224,9 @@ def plain_row(each, answered, batch, row):  # noqa: PLR0911  one return a loss
     """What one term says of one row, in plain Python."""
     z = answered[each.head][row].tolist()
     column = {
-        key.split(".")[1]: values[row].tolist() for key, values in batch.items() if key.startswith(f"{each.column}.")
+        key.split(".")[1]: values[row].tolist()
+        for key, values in batch.items()
+        if key.startswith(f"{each.column}.")
     }
     mine = [z[number] for number in each.positions] if each.positions else z
     if each.target:
@@ -228,7 +265,9 @@ def of_distributions(each, mine, column):
             KL: divergence(p, q),
             REVERSE: divergence(q, p),
             JS: (divergence(p, m) + divergence(q, m)) / 2,
-            DECOUPLED: divergence(p, q),  # of two classes, the others are one: nothing diverges among them
+            DECOUPLED: divergence(
+                p, q
+            ),  # of two classes, the others are one: nothing diverges among them
         }[each.loss]
     )
 

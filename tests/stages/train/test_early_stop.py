@@ -1,4 +1,5 @@
-"""When a training stops by held-out rows, and whose weights it keeps: held against plain loops, kills, and other numbers of workers."""
+"""When a training stops by held-out rows, and whose weights it keeps: held against plain loops,
+kills, and other numbers of workers."""
 
 from __future__ import annotations
 
@@ -82,7 +83,12 @@ def changed(old, new):
 def pools(tmp_path_factory):
     """Classes that are only often those of their rows: few rows are soon learned by heart."""
     folder = tmp_path_factory.mktemp("early")
-    for name, shards in {"rows": [90], "known": [50, 30], "validation": [120, 85], "sized": [20]}.items():
+    for name, shards in {
+        "rows": [90],
+        "known": [50, 30],
+        "validation": [120, 85],
+        "sized": [20],
+    }.items():
         write_pool(folder / name, shards)
     for seed, name in enumerate(("known", "validation")):
         draw = np.random.default_rng(seed)
@@ -92,7 +98,9 @@ def pools(tmp_path_factory):
     kinds, pixels = table["kind"].to_pylist(), table["pixels"].to_pylist()
     kinds[3], pixels[7] = "other", None
     table = table.set_column(1, "kind", pa.array(kinds))
-    pq.write_table(table.set_column(0, "pixels", pa.array(pixels, table.schema.field("pixels").type)), shard)
+    pq.write_table(
+        table.set_column(0, "pixels", pa.array(pixels, table.schema.field("pixels").type)), shard
+    )
     (folder / "mine.py").write_text(DOUBLING, "utf-8")
     for name in ("one", "two"):
         (folder / f"{name}.py").write_text(
@@ -105,9 +113,19 @@ def pools(tmp_path_factory):
 def _noisy(shard, draw):
     table = pq.read_table(shard)
     pixels = draw.normal(size=(len(table), 4)).astype(np.float32)
-    kinds = np.where(draw.random(len(table)) < 0.4, draw.integers(3, size=len(table)), pixels[:, :3].argmax(axis=1))
-    table = table.set_column(0, "pixels", pa.FixedSizeListArray.from_arrays(pa.array(pixels.ravel()), 4))
-    pq.write_table(table.set_column(1, "kind", pa.array(["abc"[kind] for kind in kinds])), shard, row_group_size=64)
+    kinds = np.where(
+        draw.random(len(table)) < 0.4,
+        draw.integers(3, size=len(table)),
+        pixels[:, :3].argmax(axis=1),
+    )
+    table = table.set_column(
+        0, "pixels", pa.FixedSizeListArray.from_arrays(pa.array(pixels.ravel()), 4)
+    )
+    pq.write_table(
+        table.set_column(1, "kind", pa.array(["abc"[kind] for kind in kinds])),
+        shard,
+        row_group_size=64,
+    )
 
 
 @pytest.fixture
@@ -171,9 +189,12 @@ def test_a_training_without_a_measure_is_over():
 
 
 def plain_measure(network, validation):
-    """The mean cross-entropy over the held-out rows whose class is known and whose features can be read."""
+    """The mean cross-entropy over the held-out rows whose class is known and whose features can be
+    read."""
     network.eval()
-    rows = [row for row in validation.to_pylist() if row["kind"] in "abc" and row["pixels"] is not None]
+    rows = [
+        row for row in validation.to_pylist() if row["kind"] in "abc" and row["pixels"] is not None
+    ]
     x = torch.tensor([row["pixels"] for row in rows])
     y = torch.tensor([("a", "b", "c").index(row["kind"]) for row in rows])
     with torch.no_grad():
@@ -200,13 +221,17 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
             batch = {name: torch.from_numpy(values) for name, values in next(batches).items()}
             known = batch["row"] >= 0
             optimizer.zero_grad(set_to_none=True)
-            functional.cross_entropy(network(batch["features"][known])["main"], batch["0.target"][known]).backward()
+            functional.cross_entropy(
+                network(batch["features"][known])["main"], batch["0.target"][known]
+            ).backward()
             optimizer.step()
         measures.append(plain_measure(network, validation))
         weights.append({name: value.clone() for name, value in network.state_dict().items()})
     feed.close()
     best = int(np.argmin(measures))
-    assert 0 < best < len(measures) - 1 < 39, "a test of the middle needs a best epoch in the middle"
+    assert 0 < best < len(measures) - 1 < 39, (
+        "a test of the middle needs a best epoch in the middle"
+    )
     record, stored, folder = taught(file)
     details = record.details
     assert (details["best_epoch"], details["epochs"], details["steps"]) == (
@@ -217,13 +242,22 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
     assert [each["held_out"] for each in details["history"]] == pytest.approx(measures, rel=1e-4)
     for name, value in load(stored).items():
         torch.testing.assert_close(value, weights[best][name], rtol=1e-3, atol=1e-4)
-        assert not torch.allclose(value, weights[-1][name], rtol=1e-3, atol=1e-4) or value.numel() < 4
+        assert (
+            not torch.allclose(value, weights[-1][name], rtol=1e-3, atol=1e-4) or value.numel() < 4
+        )
     assert details["early_stop"]["measure"] == "cross entropy to pools.validation"
     lines = [json.loads(line) for line in folder.read("metrics.jsonl").splitlines()]
     assert lines == details["history"]
     first = lines[0]
-    assert (first["step"], first["known"], first["weights"], first["better"]) == (steps, [1.0], [1.0], True)
-    assert first["learning_rate"] == pytest.approx(0.01 * 0.5 * (1 + np.cos(np.pi * (steps - 1) / (40 * steps))))
+    assert (first["step"], first["known"], first["weights"], first["better"]) == (
+        steps,
+        [1.0],
+        [1.0],
+        True,
+    )
+    assert first["learning_rate"] == pytest.approx(
+        0.01 * 0.5 * (1 + np.cos(np.pi * (steps - 1) / (40 * steps)))
+    )
     assert first["seconds"] >= 0 < first["rows_per_second"]
     assert f"stopped after epoch {len(measures)}, epoch {best + 1} is kept" in trained_line(
         _train({"students.small": lambda: record})[0]
@@ -235,7 +269,11 @@ def test_a_network_that_works_in_place_changes_what_is_measured_next(job):
     lesson = plan_student(loaded, loaded.variants[0])
     network = build_network(lesson.plan, lesson.seed)
     measure = HeldOutMeasure(
-        lesson.held_out, lesson.training, WorkerContext(0, 1, "cpu"), lambda x: network(x.mul_(0.5)), None
+        lesson.held_out,
+        lesson.training,
+        WorkerContext(0, 1, "cpu"),
+        lambda x: network(x.mul_(0.5)),
+        None,
     )
     first = measure(network)
     assert [measure(network) for _ in range(2)] == [first, first]
@@ -249,7 +287,9 @@ def undisturbed(pools, tmp_path_factory):
 
 
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_another_number_of_workers_stops_at_another_epoch_or_keeps_other_weights(job, undisturbed, tmp_path, workers):
+def test_another_number_of_workers_stops_at_another_epoch_or_keeps_other_weights(
+    job, undisturbed, tmp_path, workers
+):
     file, (due, due_stored, _) = job(), undisturbed
     train(file, workers, tmp_path / "log")
     record, stored, _ = kept(file)
@@ -263,13 +303,23 @@ def measured(record):
 
 
 @pytest.mark.parametrize("after_best", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_kill_between_the_best_epoch_and_the_stop_keeps_other_weights(job, undisturbed, tmp_path, after_best):
+def test_a_kill_between_the_best_epoch_and_the_stop_keeps_other_weights(
+    job, undisturbed, tmp_path, after_best
+):
     file, (due, due_stored, _) = job(), undisturbed
     steps = due.details["steps"] // due.details["epochs"]
-    train(file, 2, tmp_path / "log0", dies_at=(due.details["best_epoch"] + after_best) * steps + 1, dying=1)
+    train(
+        file,
+        2,
+        tmp_path / "log0",
+        dies_at=(due.details["best_epoch"] + after_best) * steps + 1,
+        dying=1,
+    )
     (begun,) = (file.parent / "root" / "students" / "small").glob("*/metrics.jsonl")
     checkpointed = (due.details["best_epoch"] + after_best) // 2 * 2
-    assert [json.loads(line)["epoch"] for line in begun.read_text().splitlines()] == list(range(1, checkpointed + 1))
+    assert [json.loads(line)["epoch"] for line in begun.read_text().splitlines()] == list(
+        range(1, checkpointed + 1)
+    )
     train(file, 1, tmp_path / "log1")
     record, stored, folder = kept(file)
     assert stored == due_stored
@@ -328,9 +378,15 @@ def test_a_stop_is_no_part_of_which_model_is_meant(job):
         [
             JOB,
             changed('\n    [students.small.early_stop]\n    learns = "pools.validation"\n', "\n"),
-            changed('    learns = "pools.validation"\n', '    learns = "pools.validation"\n    patience = 4\n'),
+            changed(
+                '    learns = "pools.validation"\n',
+                '    learns = "pools.validation"\n    patience = 4\n',
+            ),
             changed('classes = ["c", "a", "b"]', 'classes = ["a", "b"]'),
-            *(changed('    learns = "pools.validation"\n', own.format(name)) for name in ("one", "two")),
+            *(
+                changed('    learns = "pools.validation"\n', own.format(name))
+                for name in ("one", "two")
+            ),
         ]
     ):
         loaded = load_job(job(text, f"job{number}"))
@@ -346,7 +402,8 @@ def test_held_out_rows_without_a_known_class_are_measured(job):
         pq.write_table(table.set_column(kinds, "kind", table["email"]), shard)
     shutil.rmtree(file.parent / "root")
     with pytest.raises(
-        TrainingError, match=r"early_stop: cross entropy to pools\.validation: not one held-out row is known"
+        TrainingError,
+        match=r"early_stop: cross entropy to pools\.validation: not one held-out row is known",
     ):
         taught(file)
 
@@ -361,7 +418,8 @@ def test_values_of_another_width_are_measured(job):
     text = text.replace('    early_stop = { learns = "pools.validation", patience = 2 }\n', "")
     loaded = load_job(job(text))
     with pytest.raises(
-        ContractError, match=r"early_stop: pools\.sized has 1 numbers a row, but head 'main' answers with 4"
+        ContractError,
+        match=r"early_stop: pools\.sized has 1 numbers a row, but head 'main' answers with 4",
     ):
         plan_student(loaded, loaded.variants[0])
 

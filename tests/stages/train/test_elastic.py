@@ -1,4 +1,5 @@
-"""Training through Ray while ranks, drivers and nodes are killed and nodes come: the same batches, and the same weights to the last bit."""
+"""Training through Ray while ranks, drivers and nodes are killed and nodes come: the same batches,
+and the same weights to the last bit."""
 
 from __future__ import annotations
 
@@ -53,8 +54,11 @@ def running(*command, **more):
 
 
 @pytest.mark.parametrize("where", ["disk", pytest.param("s3", marks=pytest.mark.slow)])
-def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_weights(due, tmp_path, request, where):
-    """The driver is killed at a step that a seed draws, the newest checkpoint is torn, and the next driver loses a rank; the first one too, in the slow case."""
+def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_weights(
+    due, tmp_path, request, where
+):
+    """The driver is killed at a step that a seed draws, the newest checkpoint is torn, and the next
+    driver loses a rank; the first one too, in the slow case."""
     root = request.getfixturevalue("s3_root") if where == "s3" else "root"
     job = make(tmp_path, epochs=EPOCHS, workers="[1, 2]" if where == "s3" else 2, root=root)
     draw = np.random.default_rng(len(where))
@@ -86,8 +90,11 @@ def torn_checkpoint(job):
 
 
 @pytest.mark.slow
-def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights_change(tmp_path, s3_root):
-    """Two raylets, a rank on each, labels and checkpoints on S3; the second is SIGKILLed, and later another joins. Prints how long each took."""
+def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights_change(
+    tmp_path, s3_root
+):
+    """Two raylets, a rank on each, labels and checkpoints on S3; the second is SIGKILLed, and later
+    another joins. Prints how long each took."""
     due = undisturbed(tmp_path / "due", epochs=LONG_EPOCHS)
     job = make(tmp_path / "job", epochs=LONG_EPOCHS, workers="[1, 2]", root=s3_root)
     (job.parent / "slow").touch()
@@ -99,11 +106,15 @@ def test_a_lost_node_stops_training_or_one_that_comes_is_not_used_or_the_weights
             assert {each.workers for each in seen(job)} == {2}
             raylets.kill_raylet(node)
             killed = time.time()
-            (alone, *_) = wait_until(lambda: [each for each in seen(job) if each.workers == 1], 90, driver)
+            (alone, *_) = wait_until(
+                lambda: [each for each in seen(job) if each.workers == 1], 90, driver
+            )
             assert alone.at - killed < SHRINKS_WITHIN_S
             raylets.join()
             both = wait_until(
-                lambda: [each for each in seen(job) if each.at > alone.at and each.workers == 2], 120, driver
+                lambda: [each for each in seen(job) if each.at > alone.at and each.workers == 2],
+                120,
+                driver,
             )[0]
             (job.parent / "slow").unlink()
             output, _ = driver.communicate(timeout=200)

@@ -76,7 +76,9 @@ def undisturbed(labelled, tmp_path_factory):
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4])
-def test_another_number_of_workers_gives_other_weights_or_rows(labelled, undisturbed, tmp_path, workers):
+def test_another_number_of_workers_gives_other_weights_or_rows(
+    labelled, undisturbed, tmp_path, workers
+):
     job = copied(labelled, tmp_path / "job")
     train(job, workers, tmp_path / "log")
     record, stored = weights(job)
@@ -87,13 +89,20 @@ def test_another_number_of_workers_gives_other_weights_or_rows(labelled, undistu
         assert mine["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))])
-def test_a_killed_rank_or_workers_that_come_and_go_change_the_weights(labelled, undisturbed, tmp_path, seed):
-    """Killed at a step that a seed draws, then gone on with another number of workers, and killed again: 20 kills over all seeds."""
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 10))]
+)
+def test_a_killed_rank_or_workers_that_come_and_go_change_the_weights(
+    labelled, undisturbed, tmp_path, seed
+):
+    """Killed at a step that a seed draws, then gone on with another number of workers, and killed
+    again: 20 kills over all seeds."""
     draw, job = np.random.default_rng(seed), copied(labelled, tmp_path / "job")
     due, due_stored, rows = undisturbed
     last: dict[int, list[int]] = {}
-    first, second = sorted(draw.choice(np.arange(1, 3 * STEPS_PER_EPOCH), 2, replace=False).tolist())
+    first, second = sorted(
+        draw.choice(np.arange(1, 3 * STEPS_PER_EPOCH), 2, replace=False).tolist()
+    )
     for number, (workers, dies_at) in enumerate([(2, first), (1, second), (2, -1)]):
         log = tmp_path / f"log{number}"
         train(job, workers, log, dies_at=dies_at, dying=int(draw.integers(workers)))
@@ -149,10 +158,18 @@ def test_lanes_add_up_to_another_gradient_than_the_whole_batch(lanes):
     made = []
     for kind, more in ((WorkerGradients, ()), (LaneGradients, (lanes,))):
         network = TwoHeads()
-        gradients = kind(network, CombinedLoss(TERMS, "cpu"), WorkerContext(0, 1, "cpu"), lambda model: model, *more)
+        gradients = kind(
+            network,
+            CombinedLoss(TERMS, "cpu"),
+            WorkerContext(0, 1, "cpu"),
+            lambda model: model,
+            *more,
+        )
         summed = gradients.backward(0, 0, some_batches())
         made.append((summed, {name: each.grad for name, each in network.named_parameters()}))
     torch.testing.assert_close(made[0][0], made[1][0])
     for name, due in made[0][1].items():
         mine = made[1][1][name]
-        torch.testing.assert_close(mine, torch.zeros_like(mine) if due is None else due, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            mine, torch.zeros_like(mine) if due is None else due, rtol=1e-5, atol=1e-6
+        )

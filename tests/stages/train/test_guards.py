@@ -47,8 +47,12 @@ def lesson(tmp_path):
     return made(tmp_path, JOB)
 
 
-def test_a_checkpoint_within_an_epoch_holds_what_is_no_number_or_ends_the_training_as_a_mistake(tmp_path):
-    text = JOB.replace("batch_rows = 64", "batch_rows = 8, checkpoint_steps = 3, learning_rate = 3e38")
+def test_a_checkpoint_within_an_epoch_holds_what_is_no_number_or_ends_the_training_as_a_mistake(
+    tmp_path,
+):
+    text = JOB.replace(
+        "batch_rows = 64", "batch_rows = 8, checkpoint_steps = 3, learning_rate = 3e38"
+    )
     lesson = made(tmp_path, text[: text.index("    row_weight")])
     with pytest.raises(UnlearnableError, match=r"small: in epoch 1 .*no number.*Lower training"):
         run_trainings([lesson], WorkerContext(0, 1, "cpu"))
@@ -66,7 +70,10 @@ def test_row_weights_that_underflow_are_told_as_unknown_targets(lesson):
 @pytest.mark.parametrize(
     ("row_weight", "said"),
     [
-        (Agreement(kind="agreement", scale=1e-6), r"counts.*rejects, or raise row_weight\.scale = 1e-06, by which"),
+        (
+            Agreement(kind="agreement", scale=1e-6),
+            r"counts.*rejects, or raise row_weight\.scale = 1e-06, by which",
+        ),
         (ClassBalance(kind="class_balance"), r"is known to it.*rejects\.$"),
         (None, r"is known to it.*rejects\.$"),
     ],

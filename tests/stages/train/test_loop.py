@@ -1,4 +1,5 @@
-"""A whole training over pools, labels and a root in a store: what it asks the store for, and what it leaves on this disk."""
+"""A whole training over pools, labels and a root in a store: what it asks the store for, and what
+it leaves on this disk."""
 
 from __future__ import annotations
 
@@ -47,13 +48,17 @@ def trained(folder, store, cache_said, monkeypatch):
     made = tiny_job(folder, JOB.replace("STORE", store).replace("CACHE", cache_said))
     asked, end = [requests().get], loop._Training._end_epoch
     monkeypatch.setattr(
-        loop._Training, "_end_epoch", lambda self, *told: end(self, *told) or asked.append(requests().get)
+        loop._Training,
+        "_end_epoch",
+        lambda self, *told: end(self, *told) or asked.append(requests().get),
     )
     lesson = plan_student(made, made.variants[0])
     asked[0] = requests().get
     loop.run_trainings([lesson], WorkerContext(0, 1, "cpu"))
     monkeypatch.undo()
-    return [after - before for before, after in itertools.pairwise(asked)], find_student(made, made.variants[0])
+    return [after - before for before, after in itertools.pairwise(asked)], find_student(
+        made, made.variants[0]
+    )
 
 
 def test_later_epochs_ask_the_store_or_leave_files(s3_root, tmp_path, monkeypatch):
@@ -62,7 +67,10 @@ def test_later_epochs_ask_the_store_or_leave_files(s3_root, tmp_path, monkeypatc
         for file in sorted((tmp_path / name).iterdir()):
             open_storage(f"{s3_root}/{name}").put(file.name, file.read_bytes())
     (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
-    label_by_worker(tiny_job(tmp_path, JOB.replace("STORE", s3_root).replace("CACHE", "cache_gb = 0")), "teacher")
+    label_by_worker(
+        tiny_job(tmp_path, JOB.replace("STORE", s3_root).replace("CACHE", "cache_gb = 0")),
+        "teacher",
+    )
     every = {}
     for said in ("cache_gb = 0", "cache_gb = 1"):
         monkeypatch.setenv("DISTILL_CACHE", str(tmp_path / "cache"))
@@ -80,10 +88,14 @@ def test_later_epochs_ask_the_store_or_leave_files(s3_root, tmp_path, monkeypatc
     assert min(every["cache_gb = 0"]) > 0
     assert every["cache_gb = 1"][0] > 0
     assert every["cache_gb = 1"][1:] == [0, 0, 0]
-    assert not [file for file in (tmp_path / "cache").rglob("*") if file.is_file() and file.name != "lock"]
+    assert not [
+        file for file in (tmp_path / "cache").rglob("*") if file.is_file() and file.name != "lock"
+    ]
 
 
-@pytest.mark.parametrize(("every", "due"), [(8, [8, 16, 24, 32]), (12, [12, 24, 32]), (5, [5, 10, 15, 20, 25, 30, 32])])
+@pytest.mark.parametrize(
+    ("every", "due"), [(8, [8, 16, 24, 32]), (12, [12, 24, 32]), (5, [5, 10, 15, 20, 25, 30, 32])]
+)
 def test_a_checkpoint_that_falls_on_an_epochs_end_is_not_kept(tmp_path, monkeypatch, every, due):
     """8 steps an epoch: killed oftener than every ten epochs, a training would never end."""
     for name, shards in {"rows": [150, 90], "validation": [60]}.items():
@@ -93,6 +105,8 @@ def test_a_checkpoint_that_falls_on_an_epochs_end_is_not_kept(tmp_path, monkeypa
     made = tiny_job(tmp_path, text)
     label_by_worker(made, "teacher")
     kept, keep = [], loop.save_checkpoint
-    monkeypatch.setattr(loop, "save_checkpoint", lambda *told: kept.append(told[1].step) or keep(*told))
+    monkeypatch.setattr(
+        loop, "save_checkpoint", lambda *told: kept.append(told[1].step) or keep(*told)
+    )
     loop.run_trainings([plan_student(made, made.variants[0])], WorkerContext(0, 1, "cpu"))
     assert kept == due

@@ -1,4 +1,5 @@
-"""How weights move: as torch's plain optimisers move them, at a rate that rises and falls as the job says."""
+"""How weights move: as torch's plain optimisers move them, at a rate that rises and falls as the
+job says."""
 
 from __future__ import annotations
 
@@ -12,14 +13,19 @@ from distill.stages.train.optimizer import learning_rate, make_optimizer
 
 PLAIN = {
     "adamw": lambda moved: torch.optim.AdamW(moved, lr=0.01, weight_decay=0.1, foreach=False),
-    "sgd": lambda moved: torch.optim.SGD(moved, lr=0.01, momentum=0.9, weight_decay=0.1, foreach=False),
+    "sgd": lambda moved: torch.optim.SGD(
+        moved, lr=0.01, momentum=0.9, weight_decay=0.1, foreach=False
+    ),
 }
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_one_pass_over_the_weights_moves_them_elsewhere(name):
     moved, training = [], Training(optimizer=name, learning_rate=0.01, weight_decay=0.1)
-    for make in (lambda network: make_optimizer(training, network), lambda network: PLAIN[name](network.parameters())):
+    for make in (
+        lambda network: make_optimizer(training, network),
+        lambda network: PLAIN[name](network.parameters()),
+    ):
         torch.manual_seed(0)
         network = torch.nn.Linear(5, 3)
         optimizer = make(network)
@@ -44,7 +50,10 @@ def with_gaps():
 def test_a_gradient_that_is_laid_out_in_another_way_moves_other_weights(name, laid_out):
     """Lanes' gradients and restored states are row-major, whatever their weight is."""
     moved, training = [], Training(optimizer=name, learning_rate=0.01, weight_decay=0.1)
-    for make in (lambda network: make_optimizer(training, network), lambda network: PLAIN[name](network.parameters())):
+    for make in (
+        lambda network: make_optimizer(training, network),
+        lambda network: PLAIN[name](network.parameters()),
+    ):
         network = torch.nn.ParameterList([torch.nn.Parameter(laid_out())])
         optimizer = make(network)
         for step in range(3):
@@ -75,7 +84,8 @@ def test_a_weight_that_gets_its_first_gradient_late_ends_the_training(name):
     ],
 )
 def test_a_rate_does_not_fall_by_its_schedule_or_starts_it_during_the_warm_up(schedule, due):
-    """Of six steps two warm up: a third of the rate, two thirds, and the four that are left follow the schedule."""
+    """Of six steps two warm up: a third of the rate, two thirds, and the four that are left follow
+    the schedule."""
     training = Training(schedule=schedule, learning_rate=3.0, warmup_fraction=0.3)
     rates = [learning_rate(training, step, 6) for step in range(6)]
     assert rates == pytest.approx([1.0, 2.0, *(3 * share for share in due)])

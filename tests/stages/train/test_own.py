@@ -1,4 +1,5 @@
-"""Networks of the user's own through the real training: the same weights for any number of workers and after kills; then judged, and labelling."""
+"""Networks of the user's own through the real training: the same weights for any number of workers
+and after kills; then judged, and labelling."""
 
 from __future__ import annotations
 
@@ -71,7 +72,11 @@ def test_a_frozen_layer_moves_or_the_record_says_other_code(trained):
         "main": (4 * 6 + 6) + (6 * 3 + 3),
         "hard": 4 * 12 + 12 + 12 * 13 + 24 + 12 * 3 + 3,
     }
-    stored = [file for file in (trained.parent / "root").rglob("*") if file.is_file() and "export" not in file.parts]
+    stored = [
+        file
+        for file in (trained.parent / "root").rglob("*")
+        if file.is_file() and "export" not in file.parts
+    ]
     assert not [file for file in stored if b"residual block" in file.read_bytes()]
 
 
@@ -80,23 +85,30 @@ def test_its_heads_are_judged_by_other_answers(trained):
     pool, truth = open_pool(job, "test"), pool_outputs(job, "test")
     candidates = find_candidates(job, pool)
     assert [each.name for each in candidates] == ["small · main", "small · hard"]
-    source = Dataset((pool.inventory,), pool.features, pool.width, {TARGET: TargetColumn("kind", truth)})
+    source = Dataset(
+        (pool.inventory,), pool.features, pool.width, {TARGET: TargetColumn("kind", truth)}
+    )
     judge = Evaluator(source, truth, tuple(each.method for each in candidates), None)
     (chunk,) = source.chunks(1000)
     tallies = judge(chunk)
     file = trained.parent / "test" / "part-00000.parquet"
     said, kinds = answered(trained, pixels(file)), pq.read_table(file)["kind"].to_pylist()
     for each in candidates:
-        due = np.mean([mine == kind for mine, kind in zip(names(said[each.method.head]), kinds, strict=True)])
+        due = np.mean(
+            [mine == kind for mine, kind in zip(names(said[each.method.head]), kinds, strict=True)]
+        )
         assert measures(tallies[each.method.key], [True] * 3)["accuracy"] == pytest.approx(due)
 
 
 def test_a_module_that_cannot_be_trained_is_found_out_by_a_worker(labelled, tmp_path):
     job = copied(labelled, tmp_path / "job")
-    (tmp_path / "job" / "trunk.py").write_text(TRUNK.replace("nn.LayerNorm", "nn.BatchNorm1d"), "utf-8")
+    (tmp_path / "job" / "trunk.py").write_text(
+        TRUNK.replace("nn.LayerNorm", "nn.BatchNorm1d"), "utf-8"
+    )
     changed = load_job(job)
     with pytest.raises(
-        JobError, match=r"students\.small\.model: the buffers norm\.running_mean, .*LayerNorm or GroupNorm"
+        JobError,
+        match=r"students\.small\.model: the buffers norm\.running_mean, .*LayerNorm or GroupNorm",
     ):
         plan_student(changed, changed.variants[0])
 
@@ -121,14 +133,18 @@ class Trunk(nn.Module):
 
 def test_weights_that_a_network_has_under_two_names_cannot_be_kept(labelled, tmp_path):
     job = load_job(copied(labelled, tmp_path / "job"))
-    (tmp_path / "job" / "trunk.py").write_text(TIED + "".join(TRUNK.partition("class Wide")[1:]), "utf-8")
+    (tmp_path / "job" / "trunk.py").write_text(
+        TIED + "".join(TRUNK.partition("class Wide")[1:]), "utf-8"
+    )
     run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
     _, network = loaded(job.path)
     assert torch.equal(network.trunk.back.weight, network.trunk.there.weight)
 
 
 FIT = '\n    [fit.large]\n    model = { kind = "custom", file = "trunk.py", name = "Wide", options = { hidden = 9 } }\n    on = "known"\n'
-FITTED = '    [labels.fitted]\n    labeler = { kind = "fitted", fit = "large" }\n    over = ["rows"]\n'
+FITTED = (
+    '    [labels.fitted]\n    labeler = { kind = "fitted", fit = "large" }\n    over = ["rows"]\n'
+)
 
 
 def test_a_fitted_network_of_ones_own_labels_otherwise_than_it_answers(labelled, tmp_path):
@@ -138,7 +154,9 @@ def test_a_fitted_network_of_ones_own_labels_otherwise_than_it_answers(labelled,
     assert not [each.failure for each in label_by_worker(job, "fitted")["rows"] if each.failure]
     job.memo.clear()
     labels = label_set(job, "fitted", "rows")
-    stored = np.concatenate([decode(labels.read(line), labels.read_contract()).outputs for line in labels.lines])
+    stored = np.concatenate(
+        [decode(labels.read(line), labels.read_contract()).outputs for line in labels.lines]
+    )
     folder, record = find_fit(job, "large")
     rows = torch.from_numpy(pixels(*sorted((tmp_path / "job" / "rows").iterdir())))
     due = load_network(folder.uri, record, fit_code(job, "large"))(rows)["main"].detach()

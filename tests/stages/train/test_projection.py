@@ -1,4 +1,5 @@
-"""A head of another width than what it learns from: the same numbers as a plain loop, whatever the workers and kills, and gone afterwards."""
+"""A head of another width than what it learns from: the same numbers as a plain loop, whatever the
+workers and kills, and gone afterwards."""
 
 from __future__ import annotations
 
@@ -124,7 +125,11 @@ def kept(job_file):
     job = load_job(job_file)
     folder, record = find_student(job, job.variants[0])
     newest = sorted((Path(folder.uri) / "checkpoints").glob("*.safetensors"))[-1]
-    return record, load_network(folder.uri, record).state_dict(), safetensors.torch.load_file(newest)
+    return (
+        record,
+        load_network(folder.uri, record).state_dict(),
+        safetensors.torch.load_file(newest),
+    )
 
 
 def test_a_projection_learns_otherwise_than_in_a_plain_loop(labelled, taught):
@@ -137,22 +142,30 @@ def test_a_projection_learns_otherwise_than_in_a_plain_loop(labelled, taught):
     parameters = [*student.parameters(), *maps[0].parameters(), *maps[1].parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=lesson.training.learning_rate, weight_decay=0.1)
     (source,), lanes = lesson.sources, lesson.training.lanes
-    order = Sampler(cut_chunks(source.groups, lanes, lesson.most_chunk_rows), lanes, 32 // lanes, lesson.seed)
+    order = Sampler(
+        cut_chunks(source.groups, lanes, lesson.most_chunk_rows), lanes, 32 // lanes, lesson.seed
+    )
     feed = Loader(source, order, rank=0, workers=1)
     batches = feed.batches(0)
     for _ in range(2 * order.steps_per_epoch):
         batch = {name: torch.from_numpy(values) for name, values in next(batches).items()}
         said = student(batch["features"])
         losses = [
-            functional.kl_div(said["main"].log_softmax(1), batch["0.outputs"].softmax(1), reduction="none").sum(1),
+            functional.kl_div(
+                said["main"].log_softmax(1), batch["0.outputs"].softmax(1), reduction="none"
+            ).sum(1),
             (maps[0](said["hint"]) - batch["1.outputs"]).square().mean(1),
             1 - functional.cosine_similarity(maps[1](said["hint"]), batch["2.outputs"]),
             (said["hint"] - batch["3.outputs"]).square().mean(1),
         ]
         known = [batch[f"{number}.weight"] for number in range(4)]
-        means = [(loss * weight).sum() / weight.sum() for loss, weight in zip(losses, known, strict=True)]
+        means = [
+            (loss * weight).sum() / weight.sum() for loss, weight in zip(losses, known, strict=True)
+        ]
         optimizer.zero_grad()
-        sum(weight * mean for weight, mean in zip((1.0, 0.7, 1.0, 0.3), means, strict=True)).backward()
+        sum(
+            weight * mean for weight, mean in zip((1.0, 0.7, 1.0, 0.3), means, strict=True)
+        ).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
     feed.close()
@@ -198,7 +211,10 @@ def test_a_projection_is_counted_stored_judged_or_exported_with_the_student(taug
     assert not [name for name in weights if "projection" in name]
     assert sum("projections" in name for name in checkpoint) == 4
     (exported,) = export_students(job, None, ())
-    assert safetensors.torch.load_file(Path(exported.uri) / "weights.safetensors").keys() == weights.keys()
+    assert (
+        safetensors.torch.load_file(Path(exported.uri) / "weights.safetensors").keys()
+        == weights.keys()
+    )
     judged = find_candidates(job, open_pool(job, "test"))
     assert [each.name for each in judged] == ["teacher", "small"]
     assert list(judged[1].taught_by) == record.details["terms"]
@@ -207,14 +223,19 @@ def test_a_projection_is_counted_stored_judged_or_exported_with_the_student(taug
 def test_hints_are_told_again_for_each_variant_or_look(labelled, tmp_path, caplog):
     shutil.copytree(labelled, tmp_path / "job")
     text = JOB.replace(
-        "[students.small]\n", '[sweep.seeds]\n    student = "small"\n    seed = [1, 2]\n    [students.small]\n'
+        "[students.small]\n",
+        '[sweep.seeds]\n    student = "small"\n    seed = [1, 2]\n    [students.small]\n',
     )
     job = tiny_job(tmp_path / "job", text)
-    run_trainings([plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
+    run_trainings(
+        [plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu")
+    )
     with caplog.at_level("INFO", "distill.stages.evaluate"):
         for _ in range(2):
             assert len(find_candidates(job, open_pool(job, "test"))) == 3
-    assert caplog.messages == ["students.small.heads.hint: a width of its own makes a head a hint, which is not judged"]
+    assert caplog.messages == [
+        "students.small.heads.hint: a width of its own makes a head a hint, which is not judged"
+    ]
 
 
 def test_the_student_begins_otherwise_with_a_projection(labelled):
@@ -230,14 +251,20 @@ def test_the_student_begins_otherwise_with_a_projection(labelled):
 
 
 def test_widths_that_differ_are_learned_unasked(labelled):
-    job = tiny_job(labelled, JOB.replace("    heads = { hint = { width = 5 } }\n", "").partition("    [evaluate]")[0])
+    job = tiny_job(
+        labelled,
+        JOB.replace("    heads = { hint = { width = 5 } }\n", "").partition("    [evaluate]")[0],
+    )
     with pytest.raises(
-        ContractError, match=r"'hint': its terms teach values of different widths, .*12.*give this one a `width`"
+        ContractError,
+        match=r"'hint': its terms teach values of different widths, .*12.*give this one a `width`",
     ):
         plan_student(job, job.variants[0])
 
 
-def test_a_projection_to_a_targets_value_or_a_loss_of_ones_own_gets_another_width(labelled, tmp_path):
+def test_a_projection_to_a_targets_value_or_a_loss_of_ones_own_gets_another_width(
+    labelled, tmp_path
+):
     shutil.copytree(labelled, tmp_path / "job")
     (tmp_path / "job" / "loss.py").write_text(
         "def loss(student, taught):\n    assert student.shape == taught.shape\n    return (student - taught).abs().sum(1)\n",

@@ -1,4 +1,5 @@
-"""Lessons taught side by side by teams of one worker group, on a real Ray: the same weights as one after another, whatever happens to a team."""
+"""Lessons taught side by side by teams of one worker group, on a real Ray: the same weights as one
+after another, whatever happens to a team."""
 
 from __future__ import annotations
 
@@ -58,7 +59,12 @@ STOP = 'early_stop = { learns = "pools.validation", patience = 9 }'
 
 
 def student(name, *, epochs, workers, gradients="lanes", loss="mortal", more=""):
-    told = {"NAME": name, "EPOCHS": epochs, "WORKERS": workers, "GRADIENTS": f'gradients = "{gradients}"'}
+    told = {
+        "NAME": name,
+        "EPOCHS": epochs,
+        "WORKERS": workers,
+        "GRADIENTS": f'gradients = "{gradients}"',
+    }
     text = STUDENT
     for key, value in {**told, "LOSS": loss, "MORE": more}.items():
         text = text.replace(key, str(value))
@@ -93,17 +99,23 @@ def copied(labelled, folder, workers, **more):
 
 def weights(job):
     """Of the finished students, by their names."""
-    return {variant.name: read_weights(*find_student(job, variant)) for variant in job.chosen_variants(STUDENTS)}
+    return {
+        variant.name: read_weights(*find_student(job, variant))
+        for variant in job.chosen_variants(STUDENTS)
+    }
 
 
 @pytest.fixture(scope="module")
 def due(labelled, tmp_path_factory):
-    """Weights of as many workers that are taught one lesson after another without Ray, by their number."""
+    """Weights of as many workers that are taught one lesson after another without Ray, by their
+    number."""
     made = {}
     for workers in (1, 2):
         job = copied(labelled, tmp_path_factory.mktemp("due") / "job", workers, wrong=False)
         if workers == 1:
-            run_trainings([plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu"))
+            run_trainings(
+                [plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu")
+            )
         else:
             ranks.train(job.path, workers, job.path.with_name("log"))
         made[workers] = weights(job)
@@ -166,7 +178,9 @@ def test_a_killed_worker_changes_weights_or_ends_the_training(ray, labelled, due
 @pytest.mark.ray
 def test_a_mistake_in_one_lesson_is_hidden_by_the_other_teams(ray, labelled, tmp_path):
     job = copied(labelled, tmp_path / "job", 2)
-    with pytest.raises(TrainingError, match=r"(?s)labels\.teacher: wrong\(\) raised:.*KeyError: 'pixels'"):
+    with pytest.raises(
+        TrainingError, match=r"(?s)labels\.teacher: wrong\(\) raised:.*KeyError: 'pixels'"
+    ):
         train_students(job)
 
 
@@ -205,7 +219,9 @@ def test_lessons_are_dealt_unevenly_or_to_two_teams_or_to_none(labelled):
     lessons = [plan_student(job, variant) for variant in job.variants]
     dealt = [[lesson.name for lesson in team] for team in dealing.deal(lessons, 2)]
     assert dealt == [[lesson.name for lesson in team] for team in dealing.deal(list(lessons), 2)]
-    assert sorted(name for team in dealt for name in team) == sorted(lesson.name for lesson in lessons)
+    assert sorted(name for team in dealt for name in team) == sorted(
+        lesson.name for lesson in lessons
+    )
     loads = [sum(_rows(lesson) for lesson in team) for team in dealing.deal(lessons, 2)]
     assert max(loads) - min(loads) <= max(map(_rows, lessons))
     assert dealing.deal(lessons, 1) == [lessons], "one team has all, in their order"

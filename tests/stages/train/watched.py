@@ -1,4 +1,5 @@
-"""A job whose training tells which rows every step saw (`tests/stages/train/watching.py`), and what it told."""
+"""A job whose training tells which rows every step saw (`tests/stages/train/watching.py`), and what
+it told."""
 
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ def seen(job: Path) -> list[Seen]:
     found = []
     for file in (job.parent / "seen").iterdir():
         lines = file.read_text("utf-8").splitlines()
-        found += [Seen(**json.loads(line), pid=int(file.name)) for line in lines if line.endswith("}")]
+        found += [
+            Seen(**json.loads(line), pid=int(file.name)) for line in lines if line.endswith("}")
+        ]
     return sorted(found, key=lambda each: each.at)
 
 

@@ -1,8 +1,11 @@
-"""A loss of the user's own that tells which rows every training worker sees, wherever it runs, and dies or waits where it is asked to.
+"""A loss of the user's own that tells which rows every training worker sees, wherever it runs, and
+dies or waits where it is asked to.
 
-Copied beside a job. Before a step takes effect it appends a line to `seen/PID` in its folder: the step, this worker's lanes and their rows. A file
-`die/RANK.STEP` is removed and makes that rank SIGKILL itself at that step; while a file `slow` is there, every step takes a while longer.
-It finds step and lanes in the frame of `LaneGradients.backward`, which calls it: the product has no hook for it.
+Copied beside a job. Before a step takes effect it appends a line to `seen/PID` in its folder: the
+step, this worker's lanes and their rows. A file `die/RANK.STEP` is removed and makes that rank
+SIGKILL itself at that step; while a file `slow` is there, every step takes a while longer. It finds
+step and lanes in the frame of `LaneGradients.backward`, which calls it: the product has no hook for
+it.
 """
 
 import json
@@ -38,7 +41,13 @@ def tell(self, step, batches):
     rows = batches[0]["row"].tolist()
     each = len(rows) // len(self.lanes)
     lanes = {lane: rows[place * each : (place + 1) * each] for place, lane in enumerate(self.lanes)}
-    line = {"at": time.time(), "step": step, "rank": context.rank, "workers": context.workers, "lanes": lanes}
+    line = {
+        "at": time.time(),
+        "step": step,
+        "rank": context.rank,
+        "workers": context.workers,
+        "lanes": lanes,
+    }
     with (FOLDER / "seen" / str(os.getpid())).open("a") as file:
         file.write(json.dumps(line) + "\n")
     if (FOLDER / "slow").exists():

@@ -52,7 +52,12 @@ def broken(job: Job) -> str:
 
 def test_a_whole_set_is_whole(job):
     (verified,) = verify_labels(job, "teacher")
-    assert (verified.problems, verified.rows, verified.labelled, verified.rejected) == ((), 200, 200, 0)
+    assert (verified.problems, verified.rows, verified.labelled, verified.rejected) == (
+        (),
+        200,
+        200,
+        0,
+    )
     assert verified.fragments == 5
 
 
