@@ -188,7 +188,7 @@ def _ranks(work: Callable[..., dict[str, float]], folder: str, workers: int) -> 
 def _alone_rank(folder: str, meeting: str, workers: int, rank: int) -> dict[str, float]:
     import torch.distributed as dist
 
-    from distill.engine.ray.train import WorkerContext
+    from distill.engine.protocol import WorkerContext
     from distill.plan.load import load_job
     from distill.plan.training import plan_student
     from distill.stages.train.loop import run_trainings

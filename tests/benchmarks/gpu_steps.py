@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, _dynamo
 from torch.nn import functional
 
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.plan.training import TermPlan
 from distill.spec.models import Training
 from distill.spec.students import CrossEntropy, Kl, Loss

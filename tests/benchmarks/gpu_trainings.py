@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distill.engine.protocol import WorkerContext
 from distill.engine.ray.session import connect
-from distill.engine.ray.train import WorkerContext
 from distill.loader.dataset import Arrays
 from distill.loader.loader import Loader
 from distill.models import losses

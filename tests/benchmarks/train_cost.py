@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.models.network import build_network
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.plan.training import TermPlan

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from distill.core.errors import JobError, PoolError, TrainingError
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.plan.training import plan_student
 from distill.run import prepare_inputs
 from distill.stages.train.loop import run_trainings

@@ -123,7 +123,7 @@ def test_the_mean_over_a_batch_is_another_than_the_weighted_one(job):
     import torch
     from torch.nn import functional
 
-    from distill.engine.ray.train import WorkerContext
+    from distill.engine.protocol import WorkerContext
     from distill.loader.loader import Loader
     from distill.models.network import build_network
     from distill.stages.train.combined_loss import CombinedLoss

@@ -31,6 +31,7 @@ from typing import Any, TypeVar
 
 from distill.core.errors import LabelerError
 from distill.core.progress import LINE_EVERY_SECONDS, Bar
+from distill.engine.protocol import Stream, stream_here
 from distill.engine.ray.resources import (
     ANY,
     device_of_worker,
@@ -40,7 +41,7 @@ from distill.engine.ray.resources import (
 )
 from distill.engine.ray.session import require_ray
 from distill.engine.ray.stop_signal import StopSignal
-from distill.engine.ray.stream import Stream, stream, stream_here
+from distill.engine.ray.stream import stream
 from distill.spec.labels import Compute
 
 _PACK_GROUPS = 128

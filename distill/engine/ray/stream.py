@@ -10,27 +10,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from distill.core.errors import LabelerError
 
 _AHEAD = 1
 _RETRIES = 3
-
-
-class Stream(Protocol):
-    """How to run a generator: here, or elsewhere."""
-
-    def __call__(
-        self, function: Callable[..., Iterator[Any]], *args: Any
-    ) -> Generator[Any, None, None]:
-        """What `function(*args)` yields. Raises what it raises. Close it where it is not taken to
-        its end."""
-
-
-def stream_here(function: Callable[..., Iterator[Any]], *args: Any) -> Generator[Any, None, None]:
-    """In this thread, item by item as it is asked."""
-    yield from function(*args)
 
 
 def stream(

@@ -30,11 +30,11 @@ import tempfile
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from distill.core.errors import DistillError, TrainingError, UnlearnableError
 from distill.core.progress import Bar
+from distill.engine.protocol import WorkerContext
 from distill.engine.ray.monitor import monitored
 from distill.engine.ray.resources import (
     device_of_worker,
@@ -47,7 +47,7 @@ from distill.engine.ray.session import keeping_signals, require_ray
 from distill.spec.base import Gpus
 
 if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
+    pass
 
 RESIZE_SECONDS = 20.0
 """As often as Ray's coordinator of resources looks at the nodes; each change of number costs a
@@ -62,29 +62,6 @@ _ELASTIC_SETTINGS = {
 }
 
 Told = TypeVar("Told")
-
-
-def _raise(part: str, reason: str) -> None:
-    raise UnlearnableError(f"{part}: {reason}")
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """What one training worker knows of the team it is in."""
-
-    rank: int
-    workers: int
-    device: str
-    say: Callable[[str, float, str], None] = field(default=lambda _part, _done, _note: None)
-    """Tell the person who waits: of this part of the work so much is done. Rank 0's word counts."""
-    give_up: Callable[[str, str], None] = field(default=_raise)
-    """This part of the work cannot be done, for a reason that all ranks have found: the team goes
-    on with others, and it is raised when all are over. Rank 0's word counts."""
-    team: int = 0
-    teams: int = 1
-    """Side by side; each knows by these two which parts are its own."""
-    group: ProcessGroup | None = None
-    """In which the team meets; None is torch's default one."""
 
 
 def train_workers(

@@ -13,8 +13,8 @@ import numpy as np
 
 from distill.core.errors import LabelerError
 from distill.core.progress import track
+from distill.engine.protocol import Stream, stream_here
 from distill.engine.ray.map import map_fragments
-from distill.engine.ray.stream import Stream, stream_here
 from distill.job.job import Job
 from distill.labelers.base import Recipe
 from distill.labelers.calibration import (

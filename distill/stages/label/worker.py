@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import ContractError, StorageError
-from distill.engine.ray.stream import Stream, stream_here
+from distill.engine.protocol import Stream, stream_here
 from distill.labelers.base import Predictions
 from distill.labelers.versions import library_versions
 from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragment

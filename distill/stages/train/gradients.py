@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.loader.dataset import Arrays
 from distill.models.network import as_tensor, trained_parameters
 from distill.stages.train.combined_loss import Batch, CombinedLoss

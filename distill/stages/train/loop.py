@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from distill.core.errors import UnlearnableError
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.loader.dataset import Arrays
 from distill.loader.disk_cache import DiskCache
 from distill.loader.loader import Loader

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.plan.training import plan_student
 from distill.stages.train.loop import run_trainings
 from tests.making import label_by_worker

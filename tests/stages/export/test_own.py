@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 
 from distill.core.errors import ExportError, LabelerError, PoolError
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.labelers.registry import build_labeler
 from distill.labels.encoding import decode
 from distill.models.record import ModelRecord

@@ -61,7 +61,7 @@ def seen(log: Path, workers: int) -> dict[int, list[int]]:
 def _main(job: str, rank: int, workers: int, meeting: str, log: str, dies_at: int) -> None:
     import torch.distributed as dist
 
-    from distill.engine.ray.train import WorkerContext
+    from distill.engine.protocol import WorkerContext
     from distill.plan.load import load_job
     from distill.plan.training import TrainingPlan, plan_student
     from distill.stages.train import gradients

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.loader.loader import Loader
 from distill.models.network import build_network
 from distill.models.record import read_weights

@@ -15,7 +15,7 @@ from safetensors.torch import load
 from torch.nn import functional
 
 from distill.core.errors import ContractError, TrainingError
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.loader.loader import Loader
 from distill.models.network import build_network
 from distill.models.record import read_weights

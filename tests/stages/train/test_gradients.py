@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.models.record import read_weights
 from distill.plan.identity import find_student
 from distill.plan.load import load_job

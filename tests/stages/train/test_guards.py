@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from distill.core.errors import UnlearnableError
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.plan.training import plan_student
 from distill.spec.students import Agreement, ClassBalance
 from distill.stages.train.guards import require_rows

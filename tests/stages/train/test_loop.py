@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.loader import cache
 from distill.loader import dataset as source
 from distill.plan.identity import find_student

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from distill.core.errors import JobError
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.labelers.network import load_network
 from distill.labels.encoding import decode
 from distill.loader.dataset import Dataset, TargetColumn

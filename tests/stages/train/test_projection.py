@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from distill.core.errors import ContractError
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.labelers.network import load_network
 from distill.loader.loader import Loader
 from distill.loader.sampler import Sampler, cut_chunks

@@ -10,7 +10,7 @@ import pytest
 
 from distill.core import progress
 from distill.core.errors import TrainingError, UnlearnableError
-from distill.engine.ray.train import WorkerContext
+from distill.engine.protocol import WorkerContext
 from distill.models.record import read_weights
 from distill.plan.identity import find_student
 from distill.plan.load import load_job

@@ -1,0 +1,19 @@
+"""The engine on Ray: Ray Data's actor pools label, Ray Train's worker groups teach, tasks fold.
+
+Ray is connected when there is work (`session.require_ray`), and imported no sooner.
+"""
+
+from __future__ import annotations
+
+from distill.engine.ray.fold import call_remotely, fold
+from distill.engine.ray.map import map_fragments
+from distill.engine.ray.train import train_workers
+
+
+class RayEngine:
+    """An `Engine` on the Ray that this process is connected to, or starts when it has work."""
+
+    map = staticmethod(map_fragments)
+    fold = staticmethod(fold)
+    call = staticmethod(call_remotely)
+    train = staticmethod(train_workers)

@@ -1,0 +1,24 @@
+"""Which engine a caller means by its name."""
+
+from __future__ import annotations
+
+from distill.core.errors import JobError
+from distill.engine.protocol import Engine
+
+EngineChoice = Engine | str
+"""An engine, or the name of one: "ray" or "local"."""
+
+
+def engine_of(choice: EngineChoice) -> Engine:
+    """Return the engine itself. Raises JobError for a name that none has."""
+    if not isinstance(choice, str):
+        return choice
+    if choice == "ray":
+        from distill.engine.ray.engine import RayEngine
+
+        return RayEngine()
+    if choice == "local":
+        from distill.engine.local import LocalEngine
+
+        return LocalEngine()
+    raise JobError(f"engine = {choice!r}: there is 'ray' and 'local'.")
