@@ -12,40 +12,38 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distill.job.job import Job
     from distill.plan.load import load_job
-    from distill.run import fit_labelers, run_job
-    from distill.stages.evaluate.evaluate_students import evaluate_students
-    from distill.stages.label.label_pool import label_pool
-    from distill.stages.report.write_report import write_report
-    from distill.stages.train.train_students import train_student, train_students
-    from distill.stages.verify import verify_labels
+    from distill.run import (
+        evaluate_students,
+        export_students,
+        fit_labelers,
+        label_pool,
+        preview_labels,
+        run_job,
+        train_student,
+        train_students,
+        verify_labels,
+        write_report,
+    )
 
 __version__ = "0.1.0"
-
-_HOME = {
-    "Job": "distill.job.job",
-    "load_job": "distill.plan.load",
-    "fit_labelers": "distill.run",
-    "label_pool": "distill.stages.label.label_pool",
-    "train_student": "distill.stages.train.train_students",
-    "train_students": "distill.stages.train.train_students",
-    "evaluate_students": "distill.stages.evaluate.evaluate_students",
-    "write_report": "distill.stages.report.write_report",
-    "verify_labels": "distill.stages.verify",
-    "run_job": "distill.run",
-}
 
 __all__ = [
     "Job",
     "evaluate_students",
+    "export_students",
     "fit_labelers",
     "label_pool",
     "load_job",
+    "preview_labels",
     "run_job",
     "train_student",
     "train_students",
     "verify_labels",
     "write_report",
 ]
+
+_HOME = dict.fromkeys(__all__, "distill.run")
+_HOME |= {"Job": "distill.job.job", "load_job": "distill.plan.load"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,35 +1,47 @@
-"""The chain of stages, on one screen. Each does only what is unfinished, so running again is how
-one resumes.
+"""The chain of stages. Each does only what is unfinished, so running again is how one resumes.
 
-Stages meet as objects in storage alone; this module decides their order and nothing else.
+Stages meet as objects in storage alone. A plan says what each has to do (`distill.plan.plan`); this
+module decides their order, hands each its step and an engine, and nothing else. The functions are
+what the command calls and what a program may call; `engine` is "ray" (the default), "local" (this
+process alone), or an engine of your own. Importing it loads neither torch nor ray.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from distill.core.errors import JobError
-from distill.core.results import Evaluation
+from distill.core.errors import DistillError
+from distill.core.results import Evaluation, MethodResult
+from distill.engine.protocol import Engine
+from distill.engine.select import EngineChoice, engine_of
 from distill.job.job import Job
 from distill.models.record import Trained
-from distill.plan.checks.losses import check_custom_losses
-from distill.plan.checks.trial import check_networks_build
-from distill.plan.pools import check_pools
-from distill.plan.widths import head_widths
-from distill.spec.models import Eszsl
-from distill.stages.evaluate.evaluate_students import evaluate_students
-from distill.stages.export.export_students import Exported, export_students
-from distill.stages.export.onnx_file import require_onnx_extra
+from distill.plan.plan import Plan
+from distill.plan.status import StatusLine, job_status
+from distill.stages.evaluate import evaluate_students as evaluate
 from distill.stages.fit import fit_labeler
-from distill.stages.inventory import list_pools
-from distill.stages.label.canary import check_canaries
-from distill.stages.label.label_pool import LabelSummary, label_pool
-from distill.stages.make_models import make_models
+from distill.stages.gc import Garbage, collect_garbage
+from distill.stages.inventory import file_stats_reader
+from distill.stages.label import calibrate, canary, preview
+from distill.stages.label import label_pool as label
+from distill.stages.label.label_pool import LabelSummary
+from distill.stages.label.preview import Preview
+from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
-from distill.stages.report.write_report import require_report_extra, write_report
-from distill.stages.train.train_students import train_fits, train_students
-from distill.stages.verify import Verified, verify_labels
+from distill.stages.report import write_report as report
+from distill.stages.train.train_students import train_networks
+from distill.stages.verify import Verified
+from distill.stages.verify import verify_labels as verify
+from distill.storage.base import Storage
+from distill.storage.open import open_storage
+
+if TYPE_CHECKING:
+    from distill.stages.export.export_students import Exported
+
+log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 
@@ -43,93 +55,222 @@ class Finished:
     """URL of the report."""
 
 
-def run_job(job: Job, say: Say = print) -> Finished:
-    """All stages, in order; `say` gets a line for each thing that is there. Raises DistillError."""
+def run_job(job: Job, say: Say = print, *, engine: EngineChoice = "ray") -> Finished:
+    """Run all stages, in order; `say` gets a line for each thing that is there. Raises
+    DistillError."""
     if job.evaluate is not None:
-        require_report_extra()
-    prepare_inputs(job, job.labels)
-    for trained in fit_labelers(job):
+        report.require_report_extra()
+    chosen, plan = engine_of(engine), Plan(job)
+    _prepare(plan, chosen, job.labels)
+    for trained in _fit(plan, None, chosen):
         say(trained_line(trained))
     for name in job.labels:
-        for summary in label_pool(job, name):
+        for summary in _label(plan, name, chosen):
             say(labels_line(summary))
-    for trained in train_students(job):
+    for trained in train_networks(plan.students(), chosen):
         say(trained_line(trained))
     if job.evaluate is None:
         return Finished(None, None)
-    folder, evaluation = evaluate_students(job)
-    return Finished(evaluation, write_report(folder, evaluation))
+    evaluation, folder = _evaluate(plan, chosen)
+    return Finished(evaluation, report.write_report(folder, evaluation))
 
 
-def prepare_inputs(job: Job, labels: Iterable[str] = ()) -> None:
-    """Make the pools that the job makes itself, list all, refuse what cannot be read or trained,
-    and make the models of those label sets, before any work."""
-    for name in job.pools:
-        make_pool(job, name)
-    list_pools(job)
-    check_pools(job)
-    check_networks_build(job)
-    for variant in job.variants:
-        head_widths(job, variant.spec, f"students.{variant.student}")
-        check_custom_losses(job, variant.spec, f"students.{variant.student}")
-    make_models(job, labels)
+def prepare_inputs(job: Job, labels: Iterable[str] = (), *, engine: EngineChoice = "ray") -> None:
+    """Make the pools that the job makes itself, list all, refuse what cannot be read or trained, and
+    make the models of those label sets, before any work. Raises DistillError."""
+    _prepare(Plan(job), engine_of(engine), labels)
 
 
-def fit_labelers(job: Job, names: Sequence[str] | None = None) -> list[Trained]:
-    """Fit labelers: networks by gradients, in one worker group; the others by passes."""
-    wanted = list(job.fit) if names is None else list(names)
-    unknown = [name for name in wanted if name not in job.fit]
-    if unknown:
-        raise JobError(
-            f"{job.path}: there is no fit {unknown[0]!r}. There is: {', '.join(job.fit) or 'none'}."
-        )
-    by_passes = [name for name in wanted if isinstance(job.fit[name].model, Eszsl)]
-    networks = train_fits(job, [name for name in wanted if name not in by_passes])
-    return networks + [fit_labeler(job, name) for name in by_passes]
+def fit_labelers(
+    job: Job, names: Sequence[str] | None = None, *, engine: EngineChoice = "ray"
+) -> list[Trained]:
+    """Fit labelers, all by default: networks by gradients, in one worker group; the others by
+    passes. Raises DistillError."""
+    chosen, plan = engine_of(engine), Plan(job)
+    _prepare(plan, chosen)
+    return _fit(plan, names, chosen)
 
 
-def export_job(
-    job: Job, names: Sequence[str] | None = None, *, onnx: bool = False
+def label_pool(
+    job: Job, name: str, *, mend: bool = False, engine: EngineChoice = "ray"
+) -> list[LabelSummary]:
+    """Write `labels.<name>` over all its pools, doing only what is missing.
+
+    With `mend`, all that is stored is read first, and what is damaged is labelled anew in the next
+    generation. Raises ContractError for another contract, BusyError where another driver is at work
+    on it, LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
+    """
+    return list(label_pools(job, name, mend=mend, engine=engine))
+
+
+def label_pools(
+    job: Job, name: str | None = None, *, mend: bool = False, engine: EngineChoice = "ray"
+) -> Iterator[LabelSummary]:
+    """Write one label set by name, or all, as `label_pool` does; yield each when it is there."""
+    chosen, plan = engine_of(engine), Plan(job)
+    names = plan.tables.chosen_labels(name)
+    _prepare(plan, chosen, names)
+    for each in names:
+        yield from _label(plan, each, chosen, mend=mend)
+
+
+def train_students(
+    job: Job, names: Sequence[str] | None = None, *, engine: EngineChoice = "ray"
+) -> list[Trained]:
+    """Train the students that are not trained yet: those named, all by default, every variant of a
+    sweep.
+
+    Raises JobError for a name that the job lacks, ContractError for labels that are missing or mean
+    something else, TrainingError; UnlearnableError, when all others are trained, for those that
+    cannot be.
+    """
+    chosen, plan = engine_of(engine), Plan(job)
+    _prepare(plan, chosen)
+    return train_networks(plan.students(names), chosen)
+
+
+def train_student(job: Job, name: str, *, engine: EngineChoice = "ray") -> list[Trained]:
+    """Train one student, every variant of it where it is swept, as `train_students` does."""
+    return train_students(job, [name], engine=engine)
+
+
+def evaluate_students(job: Job, *, engine: EngineChoice = "ray") -> Evaluation:
+    """Judge every label set over the test pool and every student. Raises JobError without
+    `[evaluate]`, ContractError where a student or a label set is not there."""
+    evaluation, _ = _evaluate(Plan(job), engine_of(engine))
+    return evaluation
+
+
+def write_report(job: Job, *, engine: EngineChoice = "ray") -> str:
+    """Write the evaluation as one HTML file; return its URL. Raises as `evaluate_students`, and
+    MissingExtraError where the extra `report` is not installed."""
+    evaluation, folder = _evaluate(Plan(job), engine_of(engine))
+    return report.write_report(folder, evaluation)
+
+
+def export_students(
+    job: Job,
+    names: Sequence[str] | None = None,
+    *,
+    onnx: bool = False,
+    engine: EngineChoice = "ray",
 ) -> list[Exported]:
-    """Export students, with how well they do where the job judges them; with `onnx` also for ONNX
-    Runtime."""
+    """Export students, all by default, with how well they do where the job judges them; with `onnx`
+    also for ONNX Runtime.
+
+    Raises JobError for a name that the job lacks, ContractError where a student is not trained.
+    """
+    # they load torch
+    from distill.stages.export.export_students import export_student
+    from distill.stages.export.onnx_file import require_onnx_extra
+
     if onnx:
         require_onnx_extra()
-    results = evaluate_students(job)[1].methods if job.evaluate is not None else ()
-    return export_students(job, names, results, onnx=onnx)
+    plan = Plan(job)
+    methods: Sequence[MethodResult] = ()
+    if job.evaluate is not None:
+        evaluation, _ = _evaluate(plan, engine_of(engine))
+        methods = evaluation.methods
+    return [export_student(step, methods, onnx=onnx) for step in plan.exports(names)]
 
 
-def verify_job(job: Job, name: str | None, canaries: int) -> list[Verified]:
+def preview_labels(job: Job, name: str, rows: int, *, engine: EngineChoice = "ray") -> Preview:
+    """Ask `labels.<name>` about the first rows of its first pool, in this process, before anything
+    is paid for. Raises DistillError."""
+    plan = Plan(job)
+    plan.tables.chosen_labels(name)
+    _prepare(plan, engine_of(engine), (name,))
+    return preview.preview_labels(plan.preview(name), rows)
+
+
+def verify_labels(job: Job, name: str | None = None, canaries: int = 0) -> list[Verified]:
     """Prove the invariants on stored label sets, one or all; where they hold, ask the live labeler
-    about so many fragments of each again."""
+    about so many fragments of each again. Raises JobError for a name that the job lacks."""
+    plan = Plan(job)
     found = []
-    for chosen in job.chosen_labels(name):
-        for each in verify_labels(job, chosen):
-            asked = canaries if not each.problems else 0
-            live = check_canaries(job, chosen, each.pool, asked) if asked else []
-            found.append(replace(each, problems=(*each.problems, *live)))
+    for chosen in plan.tables.chosen_labels(name):
+        for step in plan.stored_labels(chosen):
+            verified = verify(step)
+            if canaries and not verified.problems:
+                live = _canary_problems(plan, chosen, step.pool, canaries)
+                verified = replace(verified, problems=tuple(live))
+            found.append(verified)
     return found
 
 
+def status(job: Job) -> list[StatusLine]:
+    """Say of each step what is done and what is left. Reads no rows and starts no Ray."""
+    return list(job_status(Plan(job).workspace))
+
+
+def garbage(job: Job, name: str | None = None, *, delete: bool = False) -> list[Garbage]:
+    """Find what may go of stored label sets, one or all, and delete it where asked to. Raises
+    BusyError where somebody is at work on one."""
+    plan = Plan(job)
+    return [
+        collect_garbage(step, delete=delete)
+        for chosen in plan.tables.chosen_labels(name)
+        for step in plan.stored_labels(chosen)
+    ]
+
+
 def trained_line(trained: Trained) -> str:
-    """One finished model as a line; rows that one of its terms does not know (rejected ones) are
-    told."""
-    history = trained.record.details.get("history") or [{}]
+    """Say one finished model in a line; rows that one of its terms does not know (rejected ones)
+    are told."""
+    details = trained.record.details
+    when = "trained now" if trained.now else "done before"
+    line = f"{trained.name}: {trained.record.parameters:,} parameters, {when}"
+    if details.get("best_epoch"):
+        line += f", stopped after epoch {details['epochs']}, epoch {details['best_epoch']} is kept"
+    history = details.get("history") or [{}]
     unknown = max((1 - share for share in history[-1].get("known", [])), default=0.0)
-    noted = f", {100 * unknown:.2g}% of rows unknown to a term" if unknown > 0 else ""
-    epochs, best = trained.record.details.get("epochs"), trained.record.details.get("best_epoch")
-    stopped = f", stopped after epoch {epochs}, epoch {best} is kept" if best else ""
-    return (
-        f"{trained.name}: {trained.record.parameters:,} parameters,"
-        f" {'trained now' if trained.now else 'done before'}{stopped}{noted}"
-    )
+    if unknown > 0:
+        line += f", {100 * unknown:.2g}% of rows unknown to a term"
+    return line
 
 
 def labels_line(summary: LabelSummary) -> str:
-    """One finished label set as a line that reconciles its rows."""
+    """Say one finished label set in a line that reconciles its rows."""
     now = f"{summary.labelled_now} labelled now" if summary.labelled_now else "done before"
     return (
         f"labels.{summary.name} over {summary.pool}: {summary.rows:,} rows in ="
-        f" {summary.labelled:,} labelled + {summary.rejected:,} rejected; {summary.fragments}"
-        f" fragments ({now}), {summary.bytes / summary.rows:.1f} bytes a row"
+        f" {summary.labelled:,} labelled + {summary.rejected:,} rejected;"
+        f" {summary.fragments} fragments ({now}), {summary.bytes / summary.rows:.1f} bytes a row"
     )
+
+
+def _prepare(plan: Plan, engine: Engine, labels: Iterable[str] = ()) -> None:
+    for pool in plan.pools_to_make():
+        make_pool(pool)
+    plan.list_pools(file_stats_reader(engine))
+    plan.check_inputs()
+    for model in plan.models_to_make(labels):
+        make_model(model)
+
+
+def _fit(plan: Plan, names: Sequence[str] | None, engine: Engine) -> list[Trained]:
+    networks = train_networks(plan.trained_fits(names), engine)
+    return networks + [fit_labeler(step, engine) for step in plan.fits(names)]
+
+
+def _label(plan: Plan, name: str, engine: Engine, *, mend: bool = False) -> list[LabelSummary]:
+    calibration = plan.calibration(name)
+    if calibration is not None:
+        calibrate.calibrate(calibration, engine)
+    return label.label_pool(plan.labels(name, mending=mend), engine, mend=mend)
+
+
+def _evaluate(plan: Plan, engine: Engine) -> tuple[Evaluation, Storage]:
+    step = plan.evaluation()
+    for hint in plan.new_hints():
+        log.info("%s: a width of its own makes a head a hint, which is not judged", hint)
+    return evaluate.evaluate_students(step, engine), open_storage(step.folder)
+
+
+def _canary_problems(plan: Plan, name: str, pool: str, fragments: int) -> list[str]:
+    """Where the live labeler says something else than is stored, or why it cannot be asked."""
+    try:
+        step = plan.whole_labels(name, pool)
+        return canary.check_canaries(step, step.parts[0], fragments)
+    except DistillError as error:
+        return [f"the live labeler cannot be asked: {error} `--canaries 0` leaves it out."]

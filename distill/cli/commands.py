@@ -1,5 +1,7 @@
-"""The commands. Each loads the job, calls one function of the layers below, and shows what it
-returns."""
+"""The commands. Each loads the job, calls one function of `distill.run`, and shows what it returns.
+
+Nothing heavy is imported before a command needs it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from distill.stages.verify import Verified
-
-from distill.cli.process import edge
+from distill.cli.process import process_edge
 from distill.cli.terminal import print_comparison, print_table, say
 from distill.plan.load import load_job
+
+if TYPE_CHECKING:
+    from distill.stages.verify import Verified
 
 app = typer.Typer(
     name="distill",
@@ -40,27 +42,40 @@ Ray = Annotated[
     typer.Option(
         "--ray",
         metavar="HOST:PORT",
-        help=(
-            "Join the Ray that runs there, from one of its nodes. Without it a Ray is started here."
-        ),
+        help="Join the Ray that runs there, from one of its nodes. Without it one is started here.",
+    ),
+]
+Local = Annotated[
+    bool,
+    typer.Option(
+        "--local", help="Work in this process alone, without Ray: one worker, breakpoints work."
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and the libraries say.")]
-
+Onnx = Annotated[
+    bool,
+    typer.Option("--onnx", help="Also as an ONNX file, held against torch by ONNX Runtime first."),
+]
 
 _SHOWN_KEYS = 20
 
 
 @app.command()
-def run(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+def run(
+    job: JobFile,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+) -> None:
     """All stages, in order, doing only what is unfinished."""
-    with edge(ray, verbose=verbose) as display:
+    with process_edge(ray, local=local, verbose=verbose) as process:
         from distill.run import run_job
 
-        finished = run_job(load_job(job, root=root), say)
+        finished = run_job(load_job(job, root=root), say, engine=process.engine)
         if finished.evaluation:
             print_comparison(finished.evaluation)
-        if not display.begun:
+        if not process.display.begun:
             say("Nothing was left to do: no Ray was started, nothing was labelled or trained.")
         if finished.report:
             say(f"Report: {finished.report}")
@@ -68,15 +83,20 @@ def run(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = Fal
 
 @app.command()
 def fit(
-    job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False
+    job: JobFile,
+    name: Name = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
 ) -> None:
     """Train labelers before they label."""
-    with edge(ray, verbose=verbose):
-        from distill.run import fit_labelers, prepare_inputs, trained_line
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import fit_labelers, trained_line
 
-        loaded = load_job(job, root=root)
-        prepare_inputs(loaded)
-        for trained in fit_labelers(loaded, [name] if name else None):
+        names = [name] if name else None
+        for trained in fit_labelers(load_job(job, root=root), names, engine=process.engine):
             say(trained_line(trained))
 
 
@@ -93,52 +113,65 @@ def label(
     ] = False,
     root: Root = None,
     ray: Ray = None,
+    local: Local = False,
     verbose: Verbose = False,
 ) -> None:
     """Write label sets over their pools, exactly once."""
-    with edge(ray, verbose=verbose):
-        from distill.run import labels_line, prepare_inputs
-        from distill.stages.label.label_pool import label_pool
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import label_pools, labels_line
 
         loaded = load_job(job, root=root)
-        chosen = loaded.chosen_labels(name)
-        prepare_inputs(loaded, chosen)
-        for each in chosen:
-            for summary in label_pool(loaded, each, mend=mend):
-                say(labels_line(summary))
+        for summary in label_pools(loaded, name, mend=mend, engine=process.engine):
+            say(labels_line(summary))
 
 
 @app.command()
 def train(
-    job: JobFile, name: Name = None, root: Root = None, ray: Ray = None, verbose: Verbose = False
+    job: JobFile,
+    name: Name = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
 ) -> None:
     """Teach students from stored labels."""
-    with edge(ray, verbose=verbose):
-        from distill.run import trained_line
-        from distill.stages.train.train_students import train_students
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import train_students, trained_line
 
-        for trained in train_students(load_job(job, root=root), [name] if name else None):
+        names = [name] if name else None
+        for trained in train_students(load_job(job, root=root), names, engine=process.engine):
             say(trained_line(trained))
 
 
 @app.command()
-def evaluate(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+def evaluate(
+    job: JobFile,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+) -> None:
     """Judge students against teacher, truth and each other."""
-    with edge(ray, verbose=verbose):
-        from distill.stages.evaluate.evaluate_students import evaluate_students
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import evaluate_students
 
-        _, evaluation = evaluate_students(load_job(job, root=root))
-        print_comparison(evaluation)
+        print_comparison(evaluate_students(load_job(job, root=root), engine=process.engine))
 
 
 @app.command()
-def report(job: JobFile, root: Root = None, ray: Ray = None, verbose: Verbose = False) -> None:
+def report(
+    job: JobFile,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+) -> None:
     """Write the evaluation as one HTML file."""
-    with edge(ray, verbose=verbose):
-        from distill.stages.evaluate.evaluate_students import evaluate_students
-        from distill.stages.report.write_report import write_report
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import write_report
 
-        say(f"Report: {write_report(*evaluate_students(load_job(job, root=root)))}")
+        say(f"Report: {write_report(load_job(job, root=root), engine=process.engine)}")
 
 
 @app.command()
@@ -146,21 +179,19 @@ def export(
     job: JobFile,
     name: Name = None,
     *,
-    onnx: Annotated[
-        bool,
-        typer.Option(
-            "--onnx", help="Also as an ONNX file, held against torch by ONNX Runtime first."
-        ),
-    ] = False,
+    onnx: Onnx = False,
     root: Root = None,
     ray: Ray = None,
+    local: Local = False,
     verbose: Verbose = False,
 ) -> None:
     """Students as files that need nothing of distill's: safetensors, a Python file, a model card."""
-    with edge(ray, verbose=verbose):
-        from distill.run import export_job
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import export_students
 
-        for each in export_job(load_job(job, root=root), [name] if name else None, onnx=onnx):
+        names = [name] if name else None
+        loaded = load_job(job, root=root)
+        for each in export_students(loaded, names, onnx=onnx, engine=process.engine):
             say(f"students.{each.name}: {each.uri}")
 
 
@@ -190,12 +221,13 @@ def predict(
     ] = None,
 ) -> None:
     """Label files with an exported student."""
-    with edge(None, verbose=False):
+    with process_edge(None):
         from distill.stages.predict import predict_files
 
         for each in predict_files(export, source, target, own or ()):
+            labelled = each.rows - each.rejected
             say(
-                f"{each.url}: {each.rows:,} rows in = {each.rows - each.rejected:,} labelled +"
+                f"{each.url}: {each.rows:,} rows in = {labelled:,} labelled +"
                 f" {each.rejected:,} rejected"
             )
 
@@ -208,26 +240,23 @@ def show(
     root: Root = None,
 ) -> None:
     """A few rows and what the labeler says of them, in this process, before paying."""
-    with edge(None, verbose=False):
+    with process_edge(None) as process:
         from distill.cli.preview import print_preview
-        from distill.run import prepare_inputs
-        from distill.stages.label.preview import preview_labels
+        from distill.run import preview_labels
 
         loaded = load_job(job, root=root)
-        prepare_inputs(loaded, loaded.chosen_labels(name))
-        print_preview(loaded, name, preview_labels(loaded, name, rows))
+        print_preview(loaded, name, preview_labels(loaded, name, rows, engine=process.engine))
 
 
 @app.command()
 def status(job: JobFile, root: Root = None) -> None:
     """What is done and what is left."""
-    with edge(None, verbose=False):
-        from distill.stages.status import job_status
+    with process_edge(None):
+        from distill.run import status as job_status
 
-        lines = job_status(load_job(job, root=root))
         rows = [
             [line.name, f"{line.done:,} of {line.total:,} {line.unit}", f"{line.left:,}", line.note]
-            for line in lines
+            for line in job_status(load_job(job, root=root))
         ]
         print_table("", ["", "done", "left", ""], rows)
 
@@ -245,23 +274,24 @@ def verify(
     root: Root = None,
 ) -> None:
     """Prove the invariants on what is stored; exit 1 where one is broken."""
-    with edge(None, verbose=False):
-        from distill.run import verify_job
+    with process_edge(None):
+        from distill.run import verify_labels
 
-        found = verify_job(load_job(job, root=root), name, canaries)
+        found = verify_labels(load_job(job, root=root), name, canaries)
         for each in found:
-            say(_told_verified(each))
+            say(_verified_line(each))
             for problem in each.problems:
                 say(f"  {problem}")
     if any(each.problems for each in found):
         raise typer.Exit(1)
 
 
-def _told_verified(each: Verified) -> str:
+def _verified_line(verified: Verified) -> str:
+    state = "broken" if verified.problems else "whole"
     return (
-        f"labels.{each.name} over {each.pool}: {each.rows:,} rows = {each.labelled:,} labelled +"
-        f" {each.rejected:,} rejected, {each.fragments} fragments:"
-        f" {'broken' if each.problems else 'whole'}"
+        f"labels.{verified.name} over {verified.pool}: {verified.rows:,} rows ="
+        f" {verified.labelled:,} labelled + {verified.rejected:,} rejected,"
+        f" {verified.fragments} fragments: {state}"
     )
 
 
@@ -275,19 +305,17 @@ def gc(
     root: Root = None,
 ) -> None:
     """What may go of label sets: attempts that lost, and manifest segments that others stand for."""
-    with edge(None, verbose=False):
-        from distill.stages.gc import delete_garbage, find_garbage
+    with process_edge(None):
+        from distill.run import garbage
 
-        loaded, look = load_job(job, root=root), delete_garbage if delete else find_garbage
-        for each in (
-            garbage for chosen in loaded.chosen_labels(name) for garbage in look(loaded, chosen)
-        ):
-            verb = "deleted" if delete else "may go"
+        verb = "deleted" if delete else "may go"
+        for each in garbage(load_job(job, root=root), name, delete=delete):
             say(
-                f"labels.{each.name} over {each.pool}: {len(each.keys):,} objects, {each.bytes:,}"
-                f" bytes {verb}"
+                f"labels.{each.name} over {each.pool}: {len(each.keys):,} objects,"
+                f" {each.bytes:,} bytes {verb}"
             )
-            for key in each.keys[:_SHOWN_KEYS] if not delete else ():
+            shown = () if delete else each.keys[:_SHOWN_KEYS]
+            for key in shown:
                 say(f"  {each.folder.url(key)}")
 
 
@@ -306,17 +334,18 @@ def init(
     pool: Annotated[
         str,
         typer.Argument(
-            metavar="POOL", help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV."
+            metavar="POOL",
+            help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV.",
         ),
     ],
 ) -> None:
     """A commented job for a pool, on standard output."""
-    with edge(None, verbose=False):
+    with process_edge(None):
         from distill.stages.init import job_template
 
         typer.echo(job_template(pool), nl=False)
 
 
 def main() -> None:
-    """The entry point."""
+    """Run the command that the arguments name."""
     app()

@@ -9,16 +9,28 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from distill.cli.terminal import TerminalDisplay, console, say
-from distill.core.errors import DistillError, InputError, StorageError
+from distill.core.errors import DistillError, InputError, JobError, StorageError
 from distill.core.progress import show_on
 from distill.engine.ray.map import finish_and_stop
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 
 
+@dataclass(frozen=True)
+class Process:
+    """What a command's body works with."""
+
+    display: TerminalDisplay
+    engine: str
+    """Name of the engine that the person chose."""
+
+
 @contextmanager
-def edge(address: str | None, *, verbose: bool) -> Iterator[TerminalDisplay]:
+def process_edge(
+    address: str | None, *, local: bool = False, verbose: bool = False
+) -> Iterator[Process]:
     """Run a command's body: a DistillError becomes its message and exit code, everything else
     passes."""
     _log(verbose)
@@ -28,7 +40,9 @@ def edge(address: str | None, *, verbose: bool) -> Iterator[TerminalDisplay]:
     for asked_to_end in (signal.SIGINT, signal.SIGTERM):
         signal.signal(asked_to_end, _interrupt)
     try:
-        yield display
+        if local and address:
+            raise JobError("--local and --ray exclude each other. Leave one out.")
+        yield Process(display, "local" if local else "ray")
     except DistillError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(_exit_code(error, display))

@@ -52,7 +52,7 @@ class LocalEngine:
         work: Callable[[Config, WorkerContext], Any],
         config: Config,
         *,
-        workers: int | tuple[int, int],  # noqa: ARG002
+        workers: int | tuple[int, int] | None,  # noqa: ARG002
         teams: int = 1,  # noqa: ARG002
         gpus: Gpus,  # noqa: ARG002
         bar: Bar,  # noqa: ARG002

@@ -111,14 +111,14 @@ class Engine(Protocol):
         work: Callable[[Config, WorkerContext], Any],
         config: Config,
         *,
-        workers: int | tuple[int, int],
+        workers: int | tuple[int, int] | None,
         teams: int = 1,
         gpus: Gpus,
         bar: Bar,
     ) -> Any:
         """Run `work(config, context)` on every worker of a group; return rank 0's answer.
 
-        `workers` may be the fewest and the most. A fixed number is a team, of which there are at
+        `workers` may be the fewest and the most; None is what the engine takes by itself. A fixed number is a team, of which there are at
         most `teams` side by side. Raises ResourceError for what the engine can never give,
         TrainingError where the work raises, UnlearnableError where all was done but what was given
         up.

@@ -15,13 +15,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from distill.job.job import Job
 from distill.labels.class_counts import class_counts
 from distill.loader.sample_weight import balancing_weights
-from distill.plan.identity import whole_labels
 from distill.plan.labelers import prepare_labels
-from distill.plan.outputs import pool_outputs
-from distill.plan.remember import remember
+from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.pools.target_counts import target_counts
 from distill.spec.students import ClassBalance, Term
@@ -29,31 +26,39 @@ from distill.spec.students import ClassBalance, Term
 RequestCounts = npt.NDArray[np.int64]
 
 
-def class_weights(job: Job, term: Term, pools: Sequence[OpenPool]) -> tuple[float, ...]:
+def class_weights(workspace: Workspace, term: Term, pools: Sequence[OpenPool]) -> tuple[float, ...]:
     """What a row of each class counts in a term that is balanced, over all rows that it sees."""
     assert isinstance(term.row_weight, ClassBalance)
     each = [
-        _labelled(job, str(term.label_set), pool) if term.label_set else _known(job, pool)
+        _labelled(workspace, str(term.label_set), pool)
+        if term.label_set
+        else _known(workspace, pool)
         for pool in pools
     ]
     return balancing_weights(np.sum(each, axis=0), term.row_weight.power)
 
 
-def _labelled(job: Job, name: str, pool: OpenPool) -> RequestCounts:
-    _, contract = prepare_labels(job, name)
-    labels = whole_labels(job, name, pool, contract)
+def _labelled(workspace: Workspace, name: str, pool: OpenPool) -> RequestCounts:
+    _, contract = prepare_labels(workspace, name)
+    labels = workspace.whole_labels(name, pool, contract)
     return _kept(
-        job, ["labels", contract.width, labels.label_hash], lambda: class_counts(labels, contract)
+        workspace,
+        ["labels", contract.width, labels.label_hash],
+        lambda: class_counts(labels, contract),
     )
 
 
-def _known(job: Job, pool: OpenPool) -> RequestCounts:
-    outputs, target = pool_outputs(job, pool.name), str(pool.spec.target)
+def _known(workspace: Workspace, pool: OpenPool) -> RequestCounts:
+    outputs, target = workspace.tables.pool_outputs(pool.name), str(pool.spec.target)
     counted = ["target", pool.inventory.content, target, list(outputs.classes)]
     return _kept(
-        job, counted, lambda: target_counts(pool.inventory, target, outputs, job.fragment_rows)
+        workspace,
+        counted,
+        lambda: target_counts(pool.inventory, target, outputs, workspace.tables.fragment_rows),
     )
 
 
-def _kept(job: Job, counted: Sequence[object], count: Callable[[], RequestCounts]) -> RequestCounts:
-    return np.array(remember(job, "counts", counted, lambda: count().tolist()), np.int64)
+def _kept(
+    workspace: Workspace, counted: Sequence[object], count: Callable[[], RequestCounts]
+) -> RequestCounts:
+    return np.array(workspace.remember("counts", counted, lambda: count().tolist()), np.int64)

@@ -1,10 +1,7 @@
-"""What says when a training stops, as a term: the same losses over the same sources, of rows that
-are not trained on."""
+"""Fits by gradients as students of one target, and the loss that is meant where nobody names one."""
 
 from __future__ import annotations
 
-from distill.job.job import Job
-from distill.plan.outputs import label_outputs, pool_outputs
 from distill.spec.models import EarlyStop, Fit
 from distill.spec.outputs import Outputs
 from distill.spec.students import (
@@ -16,14 +13,6 @@ from distill.spec.students import (
     Student,
     Term,
 )
-
-
-def held_out_term(job: Job, stop: HeldOut) -> Term:
-    """The term whose mean over the held-out rows is the measure."""
-    source = (
-        label_outputs(job, stop.label_set) if stop.label_set else pool_outputs(job, str(stop.pool))
-    )
-    return Term(learns=stop.learns, loss=stop.loss or usual_loss(source), head=stop.head)
 
 
 def usual_loss(source: Outputs) -> Loss:

@@ -10,7 +10,6 @@ from typing import Literal
 from distill.core.errors import ContractError
 from distill.core.schema import digest
 from distill.core.source import PythonFile, read_source
-from distill.job.job import Job
 from distill.labelers.base import Member, Recipe
 from distill.labelers.registry import kind_of
 from distill.labelers.versions import library_versions
@@ -18,9 +17,8 @@ from distill.labels.contract import Contract
 from distill.models.files import ModelFiles, identify_model
 from distill.models.record import read_record
 from distill.plan.calibration import stored_temperature
-from distill.plan.code import fit_code
 from distill.plan.identity import find_fit
-from distill.plan.outputs import label_outputs, labeler_outputs, labeler_width
+from distill.plan.workspace import Workspace
 from distill.spec.labels import Custom, Ensemble, Fitted, Labels, TopK
 from distill.spec.outputs import Outputs
 from distill.spec.ready import Ready, StudentLabeler
@@ -36,27 +34,27 @@ _WHERE = {"model", "sha256", "trusted", "made_by", "file"}
 says."""
 
 
-def prepare_labels(job: Job, name: str) -> tuple[Recipe, Contract]:
+def prepare_labels(workspace: Workspace, name: str) -> tuple[Recipe, Contract]:
     """Recipe and contract of `labels.<name>`. Raises ContractError where its fit or its calibration
     is not done."""
-    recipe, contract = prepare_uncalibrated(job, name)
-    temperature = stored_temperature(job, name, contract)
+    recipe, contract = prepare_uncalibrated(workspace, name)
+    temperature = stored_temperature(workspace, name, contract)
     return replace(recipe, temperature=temperature), replace(contract, calibration=temperature)
 
 
-def prepare_uncalibrated(job: Job, name: str) -> tuple[Recipe, Contract]:
+def prepare_uncalibrated(workspace: Workspace, name: str) -> tuple[Recipe, Contract]:
     """The same, of the labeler as it came. Raises ContractError where its fit is not done."""
-    labels = job.labels[name]
+    labels = workspace.tables.labels[name]
     members = [
-        (where, labeler, _known(job, labeler, where, labels.precision))
+        (where, labeler, _known(workspace, labeler, where, labels.precision))
         for where, labeler in labels.members(name)
     ]
     known = (
-        _together(job, labels.labeler, members)
+        _together(workspace, labels.labeler, members)
         if isinstance(labels.labeler, Ensemble)
         else members[0][2]
     )
-    return known.recipe, _contract(job, name, known)
+    return known.recipe, _contract(workspace, name, known)
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,13 @@ class _Known:
     precision: str = "float32"
 
 
-def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: str) -> _Known:
+def _known(
+    workspace: Workspace, labeler: Fitted | Custom | Ready, where: str, precision: str
+) -> _Known:
     if isinstance(labeler, Fitted):
-        folder, record = find_fit(job, labeler.fit)
+        folder, record = find_fit(workspace, labeler.fit)
         form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
-        code = fit_code(job, labeler.fit)
+        code = workspace.tables.fit_code(labeler.fit)
         recipe = Recipe(form=form, folder=folder.uri, record=record, code=code, precision=precision)
         return _Known(
             recipe,
@@ -84,17 +84,17 @@ def _known(job: Job, labeler: Fitted | Custom | Ready, where: str, precision: st
             precision,
         )
     if isinstance(labeler, Ready):
-        return _known_ready(job, labeler, where, precision)
-    source = job.custom_source(labeler, where)
+        return _known_ready(workspace, labeler, where, precision)
+    source = workspace.tables.custom_source(labeler, where)
     made = source.load(labeler.name)
-    width = labeler_width(job, labeler, where)
+    width = workspace.tables.labeler_width(labeler, where)
     recipe = Recipe(form="custom", source=source, name=labeler.name)
     own = str(getattr(made, "precision", "float32"))
     return _Known(recipe, f"custom:{labeler.name}", str(made.revision), width, own)
 
 
-def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
-    uri = job.model_uri(spec.model)
+def _known_ready(workspace: Workspace, spec: Ready, where: str, precision: str) -> _Known:
+    uri = workspace.tables.model_uri(spec.model)
     student = (
         read_record(open_storage(uri))
         if isinstance(spec, StudentLabeler) and not spec.sha256
@@ -109,7 +109,7 @@ def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
         form="ready",
         ready=spec,
         files=files,
-        source=_own_source(job, spec, where),
+        source=_own_source(workspace, spec, where),
         precision=precision,
     )
     said = spec.model_dump(mode="json", exclude=_WHERE, exclude_defaults=True)
@@ -117,23 +117,25 @@ def _known_ready(job: Job, spec: Ready, where: str, precision: str) -> _Known:
         recipe,
         kind_of(spec),
         digest([files.sha256, said]),
-        labeler_width(job, spec, where),
+        workspace.tables.labeler_width(spec, where),
         precision,
     )
 
 
-def _own_source(job: Job, spec: Ready, where: str) -> PythonFile | None:
+def _own_source(workspace: Workspace, spec: Ready, where: str) -> PythonFile | None:
     """What the user wrote of a student's network."""
     file = spec.file if isinstance(spec, StudentLabeler) else None
-    return read_source(job.beside(file), f"{where}.file") if file else None
+    return read_source(workspace.tables.beside(file), f"{where}.file") if file else None
 
 
 def _together(
-    job: Job, spec: Ensemble, members: Sequence[tuple[str, Fitted | Custom | Ready, _Known]]
+    workspace: Workspace,
+    spec: Ensemble,
+    members: Sequence[tuple[str, Fitted | Custom | Ready, _Known]],
 ) -> _Known:
     """An ensemble from its members. Raises ContractError where they answer with values of different
     widths."""
-    said = [labeler_outputs(job, labeler, where) for where, labeler, _ in members]
+    said = [workspace.tables.labeler_outputs(labeler, where) for where, labeler, _ in members]
     widths = [known.width for *_, known in members]
     for (where, _, known), width in zip(members, widths, strict=True):
         if width != widths[0]:
@@ -159,10 +161,10 @@ def _places(first: Outputs, own: Outputs) -> tuple[int, ...] | None:
     )
 
 
-def _contract(job: Job, name: str, known: _Known) -> Contract:
-    labels, outputs = job.labels[name], label_outputs(job, name)
+def _contract(workspace: Workspace, name: str, known: _Known) -> Contract:
+    labels, outputs = workspace.tables.labels[name], workspace.tables.label_outputs(name)
     kind, dtype, k, temperatures = _encoding(labels, outputs)
-    features = job.pools[labels.over[0]].features
+    features = workspace.tables.pools[labels.over[0]].features
     assert features is not None
     return Contract(
         labeler=known.labeler,
@@ -180,7 +182,7 @@ def _contract(job: Job, name: str, known: _Known) -> Contract:
         precision=known.precision,
         tolerance=_TOLERANCE[known.precision],
         disagreement=isinstance(labels.labeler, Ensemble),
-        keys=job.pools[labels.over[0]].keys,
+        keys=workspace.tables.pools[labels.over[0]].keys,
         format=labels.format,
         versions=library_versions(known.recipe),
     )

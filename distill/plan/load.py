@@ -10,6 +10,7 @@ from distill.core.errors import JobError
 from distill.job.job import Job
 from distill.job.load import parse_job, read_job
 from distill.plan.checks.job import check_job
+from distill.plan.tables import JobTables
 
 
 def load_job(path: str | Path, *, root: str | None = None) -> Job:
@@ -26,7 +27,7 @@ def build_job(tables: dict[str, Any], file: Path, text: str = "") -> Job:
 
 
 def _checked(job: Job) -> Job:
-    problems = list(check_job(job))
+    problems = list(check_job(JobTables(job)))
     if problems:
         raise JobError("\n".join(f"{job.path}: {problem}" for problem in problems))
     return job

@@ -5,13 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from distill.job.job import Job
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.plan.class_balance import class_weights
-from distill.plan.identity import whole_labels
 from distill.plan.labelers import prepare_labels
-from distill.plan.outputs import pool_outputs
-from distill.plan.pools import open_pool
+from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import ngrams_of
 from distill.spec.students import ClassBalance, Student, Term
@@ -23,7 +20,7 @@ def pools_of(student: Student, term: Term) -> tuple[str, ...]:
 
 
 def plan_datasets(
-    job: Job, student: Student
+    workspace: Workspace, student: Student
 ) -> tuple[tuple[Dataset, ...], dict[tuple[str, ...], int]]:
     """One source for each group of pools that terms see together; where a group stands among them."""
     groups = list(
@@ -41,29 +38,31 @@ def plan_datasets(
             for number, term in enumerate(student.terms)
             if pools_of(student, term) == pools
         }
-        made.append(source_of(job, student, [open_pool(job, pool) for pool in pools], terms))
+        made.append(source_of(workspace, student, [workspace.pool(pool) for pool in pools], terms))
     return tuple(made), {pools: number for number, pools in enumerate(groups)}
 
 
 def source_of(
-    job: Job, student: Student, pools: list[OpenPool], terms: Mapping[str, Term]
+    workspace: Workspace, student: Student, pools: list[OpenPool], terms: Mapping[str, Term]
 ) -> Dataset:
     """Rows of pools as a student sees them, with what terms learn of them, by column."""
-    columns = {name: _column(job, term, pools) for name, term in terms.items()}
+    columns = {name: _column(workspace, term, pools) for name, term in terms.items()}
     inventories = tuple(pool.inventory for pool in pools)
     return Dataset(
         inventories, pools[0].features, pools[0].width, columns, ngrams_of(student.model)
     )
 
 
-def _column(job: Job, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:
-    balance = class_weights(job, term, pools) if isinstance(term.row_weight, ClassBalance) else None
+def _column(workspace: Workspace, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:
+    balance = (
+        class_weights(workspace, term, pools) if isinstance(term.row_weight, ClassBalance) else None
+    )
     if term.pool:
-        truth = pool_outputs(job, term.pool)
+        truth = workspace.tables.pool_outputs(term.pool)
         return TargetColumn(str(pools[0].spec.target), truth, balance, pools[0].target_width(truth))
     name = str(term.label_set)
-    _, contract = prepare_labels(job, name)
-    sets = tuple(whole_labels(job, name, pool, contract) for pool in pools)
+    _, contract = prepare_labels(workspace, name)
+    sets = tuple(workspace.whole_labels(name, pool, contract) for pool in pools)
     return LabelColumn(
         contract, sets, getattr(term.loss, "temperature", None), term.row_weight, balance
     )

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from distill.job.job import Job
 from distill.job.sweep import Variant
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Sampler, cut_chunks
@@ -27,13 +26,11 @@ from distill.models.custom_source import Code
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.plan.checks.losses import check_custom_losses
 from distill.plan.checks.trial import check_network, require_one_width
-from distill.plan.code import fit_code, student_code
-from distill.plan.held_out import fit_student, held_out_term, usual_loss
+from distill.plan.held_out import fit_student, usual_loss
 from distill.plan.identity import fit_folder, held_out_pins, student_folder, student_pins
-from distill.plan.outputs import head_outputs, pool_outputs, term_outputs
-from distill.plan.pools import open_pool
 from distill.plan.sources import plan_datasets, pools_of, source_of
 from distill.plan.widths import head_widths, term_width
+from distill.plan.workspace import Workspace
 from distill.spec.models import Fit, Training
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN, CustomLoss, HeldOut, Loss, Ramp, RowWeight, Student, Term
@@ -112,34 +109,42 @@ class TrainingPlan:
         return Sampler(chunks, lanes, self.lane_rows[source], self.seed, rows.block_rows)
 
 
-def plan_fit(job: Job, name: str) -> TrainingPlan | ModelRecord:
+def plan_fit(workspace: Workspace, name: str) -> TrainingPlan | ModelRecord:
     """The training of `fit.<name>`, or its record where it is done."""
-    fit: Fit = job.fit[name]
-    folder = fit_folder(job, name)
+    fit: Fit = workspace.tables.fit[name]
+    folder = fit_folder(workspace, name)
     done = read_record(folder)
     if done is not None:
         return done
-    outputs = pool_outputs(job, fit.on)
+    outputs = workspace.tables.pool_outputs(fit.on)
     student = fit_student(fit, usual_loss(outputs))
-    pins = {f"pools.{fit.on}": open_pool(job, fit.on).inventory.content}
+    pins = {f"pools.{fit.on}": workspace.pool(fit.on).inventory.content}
     asked = _Asked(
-        f"fit.{name}", Variant(name, student), folder, {MAIN: outputs}, fit_code(job, name)
+        f"fit.{name}",
+        Variant(name, student),
+        folder,
+        {MAIN: outputs},
+        workspace.tables.fit_code(name),
     )
-    return _lesson(job, asked, pins)
+    return _lesson(workspace, asked, pins)
 
 
-def plan_student(job: Job, variant: Variant) -> TrainingPlan | ModelRecord:
+def plan_student(workspace: Workspace, variant: Variant) -> TrainingPlan | ModelRecord:
     """The training of a student, or its record where it is done. Raises ContractError where labels
     are missing or mean something else."""
-    pins = student_pins(job, variant.spec)
-    folder = student_folder(job, variant, pins)
+    pins = student_pins(workspace, variant.spec)
+    folder = student_folder(workspace, variant, pins)
     done = read_record(folder)
     if done is not None:
         return done
-    heads = {head: head_outputs(job, variant.spec, head) for head in variant.spec.head_names}
+    heads = {
+        head: workspace.tables.head_outputs(variant.spec, head) for head in variant.spec.head_names
+    }
     where = f"students.{variant.student}"
     return _lesson(
-        job, _Asked(where, variant, folder, heads, student_code(job, variant.spec, where)), pins
+        workspace,
+        _Asked(where, variant, folder, heads, workspace.tables.student_code(variant.spec, where)),
+        pins,
     )
 
 
@@ -154,22 +159,22 @@ class _Asked:
     code: Code
 
 
-def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> TrainingPlan:
+def _lesson(workspace: Workspace, asked: _Asked, pins: Mapping[str, str]) -> TrainingPlan:
     variant, heads, student = asked.variant, asked.heads, asked.variant.spec
-    require_one_width(job, student.pools, asked.key)
-    sources, where = plan_datasets(job, student)
-    widths = head_widths(job, student, asked.key)
+    require_one_width(workspace, student.pools, asked.key)
+    sources, where = plan_datasets(workspace, student)
+    widths = head_widths(workspace, student, asked.key)
     own = {head: student.heads[head].model if head in student.heads else None for head in heads}
     planned = {head: HeadPlan(widths[head], own[head]) for head in heads}
     plan = NetworkPlan(sources[0].width, student.model, planned, asked.code)
-    check_network(plan, f"{job.path}: {asked.key}")
-    check_custom_losses(job, student, asked.key)
+    check_network(plan, f"{workspace.tables.path}: {asked.key}")
+    check_custom_losses(workspace, student, asked.key)
     terms = tuple(
         _projected(
-            job,
+            workspace,
             student,
             term,
-            _term(job, term, number, where[pools_of(student, term)], heads[term.head]),
+            _term(workspace, term, number, where[pools_of(student, term)], heads[term.head]),
             widths,
         )
         for number, term in enumerate(student.terms)
@@ -179,13 +184,13 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> TrainingPlan:
         "changes": dict(variant.changes),
         "terms": [f"{term.weight:g} · {term.said}" for term in terms],
     }
-    held_out = _held_out(job, student, heads)
+    held_out = _held_out(workspace, student, heads)
     if held_out is not None and student.early_stop is not None:
         said["early_stop"] = {
             "measure": held_out.term.said,
-            "pins": held_out_pins(job, student.early_stop),
+            "pins": held_out_pins(workspace, student.early_stop),
         }
-    seed = student.seed if student.seed is not None else job.seed
+    seed = student.seed if student.seed is not None else workspace.tables.seed
     return TrainingPlan(
         variant.name,
         asked.folder.uri,
@@ -196,30 +201,34 @@ def _lesson(job: Job, asked: _Asked, pins: Mapping[str, str]) -> TrainingPlan:
         student.training,
         seed,
         pins,
-        job.fragment_rows,
+        workspace.tables.fragment_rows,
         said,
         lane_rows=tuple(student.lane_rows(pools) for pools in where),
         held_out=held_out,
     )
 
 
-def _held_out(job: Job, student: Student, heads: Mapping[str, Outputs]) -> HeldOutPlan | None:
+def _held_out(
+    workspace: Workspace, student: Student, heads: Mapping[str, Outputs]
+) -> HeldOutPlan | None:
     """What says when to stop."""
     stop = student.early_stop
     if stop is None:
         return None
-    term, pool = held_out_term(job, stop), open_pool(job, str(stop.rows))
-    plan = _term(job, term, 0, 0, heads[stop.head])
-    return HeldOutPlan(source_of(job, student, [pool], {plan.column: term}), plan, stop)
+    term, pool = workspace.tables.held_out_term(stop), workspace.pool(str(stop.rows))
+    plan = _term(workspace, term, 0, 0, heads[stop.head])
+    return HeldOutPlan(source_of(workspace, student, [pool], {plan.column: term}), plan, stop)
 
 
-def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> TermPlan:
-    classes = term_outputs(job, term).classes
+def _term(workspace: Workspace, term: Term, number: int, source: int, head: Outputs) -> TermPlan:
+    classes = workspace.tables.term_outputs(term).classes
     positions = None if classes == head.classes else tuple(head.positions[name] for name in classes)
     own = None
     if isinstance(term.loss, CustomLoss):
         own = CustomLossCall(
-            job.custom_source(term.loss, f"terms.{number}.loss"), term.loss.name, said_of(term)
+            workspace.tables.custom_source(term.loss, f"terms.{number}.loss"),
+            term.loss.name,
+            said_of(term),
         )
     return TermPlan(
         said=said_of(term),
@@ -237,13 +246,13 @@ def _term(job: Job, term: Term, number: int, source: int, head: Outputs) -> Term
 
 
 def _projected(
-    job: Job, student: Student, term: Term, plan: TermPlan, widths: Mapping[str, int]
+    workspace: Workspace, student: Student, term: Term, plan: TermPlan, widths: Mapping[str, int]
 ) -> TermPlan:
     """The term with its projection, where its source has another width than its head."""
     head = student.heads.get(term.head)
     if head is None or head.width is None:
         return plan
-    width, own = term_width(job, term), widths[term.head]
+    width, own = term_width(workspace, term), widths[term.head]
     return (
         plan
         if width == own

@@ -152,6 +152,10 @@ NOT_LEARNED = frozenset({"workers", "gpus", "checkpoint_epochs", "checkpoint_ste
 """What of a training changes how it runs and not what is learned: not part of a digest."""
 
 
+USUAL_WORKERS = 2
+"""Data-parallel processes on Ray, where a job does not say how many."""
+
+
 class Training(Table):
     """How a network is trained by gradients."""
 
@@ -181,8 +185,8 @@ class Training(Table):
     """A checkpoint every so many epochs."""
     checkpoint_steps: Positive | None = None
     """And one every so many steps, where an epoch is long."""
-    workers: Positive | tuple[Positive, Positive] = 2
-    """Data-parallel processes, or `[min, max]` of them: as many as the cluster has room for, fewer
+    workers: Positive | tuple[Positive, Positive] | None = None
+    """Default: 2 on Ray, 1 locally. Data-parallel processes, or `[min, max]` of them: as many as the cluster has room for, fewer
     when a node is lost, more when one comes. Each change goes on from the newest checkpoint
     (`checkpoint_steps`). Not part of a student's digest."""
     gpus: Gpus = "auto"
@@ -195,7 +199,10 @@ class Training(Table):
     @property
     def worker_range(self) -> tuple[int, int]:
         """The fewest and the most workers."""
-        return (self.workers, self.workers) if isinstance(self.workers, int) else self.workers
+        if isinstance(self.workers, tuple):
+            return self.workers
+        workers = self.workers or USUAL_WORKERS
+        return (workers, workers)
 
 
 class Learns(Table):

@@ -12,29 +12,25 @@ from functools import partial
 import numpy as np
 import safetensors.numpy
 
-from distill.engine.ray.fold import call_remotely, fold
-from distill.job.job import Job
+from distill.engine.protocol import Engine
 from distill.labelers.base import Matrix
 from distill.labelers.class_attributes import class_attributes
 from distill.labelers.eszsl import EszslFit, Statistic
 from distill.labelers.holdout import Constants
-from distill.loader.dataset import Dataset, TargetColumn
+from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.models.files import identify_model
-from distill.models.record import ModelRecord, Trained, read_record, write_record
-from distill.plan.identity import fit_folder
-from distill.plan.outputs import pool_outputs
-from distill.plan.pools import open_pool
+from distill.models.record import ModelRecord, Trained, write_record
+from distill.plan.steps import FitInputs, FitStep
 from distill.pools.features import as_matrix
-from distill.spec.models import Eszsl
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
+from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Rows:
+class _PartialSums:
     """What is kept of one chunk's rows; what travels to the workers."""
 
     source: Dataset
@@ -50,57 +46,36 @@ class _Rows:
         )
 
 
-def fit_labeler(job: Job, name: str) -> Trained:
-    """Fit `[fit.<name>]`, a labeler fitted by passes, unless it is done. Raises PoolError,
-    StorageError."""
-    spec = job.fit[name]
-    assert isinstance(spec.model, Eszsl)
-    folder = fit_folder(job, name)
-    done = read_record(folder)
-    if done is not None:
-        return Trained(f"fit.{name}", done, now=False)
-    pool = open_pool(job, spec.on)
-    target = pool_outputs(job, spec.on)
-    classes, rows = job.descriptions(name)
-    where = f"fit.{name}.model.encoder"
-    encoder = (
-        identify_model(job.model_uri(spec.model.encoder), None, where)
-        if spec.model.encoder
-        else None
-    )
-    attributes = class_attributes(rows, encoder)
-    seen = np.array([classes.index(each) for each in target.classes])
-    fit = EszslFit(spec.model, attributes, seen)
-    source = Dataset(
-        (pool.inventory,),
-        pool.features,
-        pool.width,
-        {"target": TargetColumn(str(pool.spec.target), target)},
-    )
-    fitted = _fit_rows(name, fit, source, job.fragment_rows)
+def fit_labeler(step: FitStep, engine: Engine) -> Trained:
+    """Fit a labeler by passes, unless it is done. Raises PoolError, StorageError."""
+    if step.record is not None:
+        return Trained(f"fit.{step.name}", step.record, now=False)
+    inputs = step.inputs
+    assert inputs is not None
+    attributes = class_attributes(inputs.descriptions, inputs.encoder)
+    seen = np.array([inputs.classes.index(each) for each in inputs.seen])
+    fit = EszslFit(inputs.model, attributes, seen)
+    fitted = _fit_rows(step.name, fit, inputs, engine)
     content = safetensors.numpy.save(fitted.weights)
-    record = write_record(
-        folder,
-        ModelRecord(
-            name=name,
-            digest=folder.uri.rsplit("/", 1)[1],
-            form="eszsl",
-            in_features=source.width,
-            heads={MAIN: Outputs("logits", classes)},
-            widths={MAIN: len(classes)},
-            sha256=hashlib.sha256(content).hexdigest(),
-            parameters=sum(values.size for values in fitted.weights.values()),
-            taught_by={f"pools.{spec.on}": pool.inventory.content},
-            details={
-                "chosen": asdict(fitted.constants),
-                "rows": [pool.inventory.rows],
-                "sampled": fitted.sampled,
-                "seen": list(target.classes),
-            },
-        ),
-        content,
+    folder = open_storage(step.folder)
+    record = ModelRecord(
+        name=step.name,
+        digest=folder.uri.rsplit("/", 1)[1],
+        form="eszsl",
+        in_features=inputs.dataset.width,
+        heads={MAIN: Outputs("logits", inputs.classes)},
+        widths={MAIN: len(inputs.classes)},
+        sha256=hashlib.sha256(content).hexdigest(),
+        parameters=sum(values.size for values in fitted.weights.values()),
+        taught_by=inputs.taught_by,
+        details={
+            "chosen": asdict(fitted.constants),
+            "rows": [inputs.dataset.rows],
+            "sampled": fitted.sampled,
+            "seen": list(inputs.seen),
+        },
     )
-    return Trained(f"fit.{name}", record, now=True)
+    return Trained(f"fit.{step.name}", write_record(folder, record, content), now=True)
 
 
 @dataclass(frozen=True)
@@ -113,28 +88,23 @@ class _Fitted:
     """Rows that the constants were chosen on."""
 
 
-def _fit_rows(name: str, fit: EszslFit, source: Dataset, most_rows: int) -> _Fitted:
-    """Sum over the rows, choose the constants on their sample, solve: all on the cluster."""
-    every = source.chunks(most_rows)
-    kept = fold(
+def _fit_rows(name: str, fit: EszslFit, inputs: FitInputs, engine: Engine) -> _Fitted:
+    """Sum over the rows, choose the constants on their sample, solve: all by the engine."""
+    partial_sums = _PartialSums(inputs.dataset, fit)
+    sums = engine.fold(
         f"fit {name}, rows",
-        _Rows(source, fit),
-        every,
+        partial_sums,
+        inputs.dataset.chunks(inputs.most_rows),
         fit.merge,
         unit="rows",
         size=lambda chunk: chunk.rows,
     )
-    choice = fit.choice(kept)
-    constants = choice.best(
-        fold(
-            f"fit {name}, constants",
-            choice.score,
-            choice.splits,
-            operator.add,
-            unit="held-out splits",
-        )
+    choice = fit.choice(sums)
+    losses = engine.fold(
+        f"fit {name}, constants", choice.score, choice.splits, operator.add, unit="held-out splits"
     )
-    said = ", ".join(f"{key} = {value:.4g}" for key, value in asdict(constants).items())
-    log.info("fit.%s: chose %s, on %s rows", name, said, f"{len(choice.sample):,}")
-    weights = call_remotely(partial(fit.weights, kept.gram, kept.sums, constants))
+    constants = choice.best(losses)
+    chosen = ", ".join(f"{key} = {value:.4g}" for key, value in asdict(constants).items())
+    log.info("fit.%s: chose %s, on %s rows", name, chosen, f"{len(choice.sample):,}")
+    weights = engine.call(partial(fit.weights, sums.gram, sums.sums, constants))
     return _Fitted(weights, constants, len(choice.sample))

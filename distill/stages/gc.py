@@ -9,15 +9,14 @@ meanwhile, so that no driver is mending the fragments that are looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from distill.core.progress import track
-from distill.job.job import Job
-from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
 from distill.labels.lease import hold_lease
+from distill.plan.steps import StoredLabelsStep
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
@@ -35,37 +34,28 @@ class Garbage:
     bytes: int
 
 
-def find_garbage(job: Job, name: str) -> list[Garbage]:
-    """What may go of `labels.<name>`, by pool. Raises BusyError where somebody is at work on it."""
-    return [_looked(job, name, pool, delete=False) for pool in job.labels[name].over]
-
-
-def delete_garbage(job: Job, name: str) -> list[Garbage]:
-    """Delete what `find_garbage` finds; returns what went. Raises BusyError where somebody is at
-    work on it."""
-    return [_looked(job, name, pool, delete=True) for pool in job.labels[name].over]
-
-
-def _looked(job: Job, name: str, pool: str, *, delete: bool) -> Garbage:
-    version = job.labels[name].version
-    folder = label_set_folder(open_storage(job.root_uri), name, version, pool)
-    labels = LabelSet(folder, name, version)
+def collect_garbage(step: StoredLabelsStep, *, delete: bool) -> Garbage:
+    """Find what may go of one label set, and delete it where asked to. Raises BusyError where
+    somebody is at work on it."""
+    folder = open_storage(step.folder)
+    labels = LabelSet(folder, step.name, step.version)
     if labels.read_contract() is None:  # nobody knows what lies there, so nothing may go
-        return Garbage(name, pool, folder, (), 0)
-    with hold_lease(folder, f"labels.{name} over {pool}"):
+        return Garbage(step.name, step.pool, folder, (), 0)
+    where = f"{step.name} over {step.pool}"
+    with hold_lease(folder, f"labels.{where}"):
         # else a reader of the manifest would miss what a mend stands for
         labels.refresh().write_manifest()
         found = list(_garbage(labels))
+        keys = tuple(key for key, _ in found)
         if delete:
-            with (
-                track(f"gc {name} over {pool}", len(found), "objects") as bar,
-                ThreadPoolExecutor(_THREADS) as threads,
-            ):
-                for _ in threads.map(folder.delete, [key for key, _ in found]):
-                    bar.advance(1)
-    return Garbage(
-        name, pool, folder, tuple(key for key, _ in found), sum(size for _, size in found)
-    )
+            _delete(folder, keys, f"gc {where}")
+    return Garbage(step.name, step.pool, folder, keys, sum(size for _, size in found))
+
+
+def _delete(folder: Storage, keys: Sequence[str], title: str) -> None:
+    with track(title, len(keys), "objects") as bar, ThreadPoolExecutor(_THREADS) as threads:
+        for _ in threads.map(folder.delete, keys):
+            bar.advance(1)
 
 
 def _garbage(labels: LabelSet) -> Iterator[tuple[str, int]]:

@@ -1,5 +1,4 @@
-"""The stage `list`: take the inventory of each pool, with the whole cluster where very many files
-are new.
+"""How a pool's new files are read for its inventory: by the whole cluster where they are many.
 
 Each new file is opened once, to learn its row groups. A footer is some 100 ms from object storage
 and a millisecond from a disk, so a few hundred are read sooner here than a Ray starts; 100,000
@@ -13,12 +12,9 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distill.core.errors import PoolError
 from distill.core.progress import FILES
-from distill.engine.ray.fold import fold
-from distill.job.job import Job
-from distill.plan.pools import open_pool
-from distill.pools.file_stats import FileStats, read_file_stats, stats_of_files
+from distill.engine.protocol import Engine
+from distill.pools.file_stats import FileStats, ReadFileStats, read_file_stats, stats_of_files
 from distill.pools.formats.registry import INDEXED
 from distill.storage.base import ObjectMeta
 
@@ -40,25 +36,19 @@ class _Look:
         return list(stats_of_files(self.uri, keys, self.format))
 
 
-def list_pools(job: Job) -> None:
-    """Take the inventories of all pools of a job. Needs Ray only where very many files are new.
-    Raises PoolError."""
-    problems = []
-    for name in job.pools:
-        try:
-            open_pool(job, name, read=_read_footers)
-        except PoolError as error:
-            problems.append(f"{job.path}: {error}")
-    if problems:
-        raise PoolError("\n".join(problems))
+def file_stats_reader(engine: Engine) -> ReadFileStats:
+    """Return how new files of a pool are read: here where they are few, by `engine` else."""
 
+    def read(title: str, uri: str, files: Sequence[ObjectMeta], format: str) -> Sequence[FileStats]:
+        size_bytes = 0
+        if format not in INDEXED:
+            size_bytes = sum(file.size_bytes for file in files)
+        if len(files) <= _MOST_FILES_HERE and size_bytes <= _MOST_BYTES_HERE:
+            return read_file_stats(title, uri, files, format)
+        keys = [file.key for file in files]
+        starts = range(0, len(keys), _FILES_AT_ONCE)
+        chunks = [keys[start : start + _FILES_AT_ONCE] for start in starts]
+        look = _Look(uri, format)
+        return engine.fold(title, look, chunks, operator.add, unit=FILES, size=len)
 
-def _read_footers(
-    title: str, uri: str, entries: Sequence[ObjectMeta], format: str
-) -> Sequence[FileStats]:
-    size_bytes = 0 if format in INDEXED else sum(entry.size_bytes for entry in entries)
-    if len(entries) <= _MOST_FILES_HERE and size_bytes <= _MOST_BYTES_HERE:
-        return read_file_stats(title, uri, entries, format)
-    keys = [entry.key for entry in entries]
-    chunks = [keys[start : start + _FILES_AT_ONCE] for start in range(0, len(keys), _FILES_AT_ONCE)]
-    return fold(title, _Look(uri, format), chunks, operator.add, unit=FILES, size=len)
+    return read

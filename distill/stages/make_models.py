@@ -11,72 +11,62 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 from distill.core.errors import JobError
 from distill.core.schema import digest, seal, unseal
-from distill.job.job import Job
 from distill.labels.lease import hold_lease
+from distill.plan.steps import MakeModelStep
 from distill.pools.claim import claim_folder, delete_stale, maker
 from distill.pools.scan import MADE_MARKER
-from distill.spec.ready import Ready
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
 
 
-def make_models(job: Job, names: Iterable[str]) -> None:
-    """Make the models of label sets that the job says how to make, and that are not made yet.
-    Raises JobError, BusyError."""
-    for name in names:
-        for where, labeler in job.labels[name].members(name):
-            if isinstance(labeler, Ready) and labeler.made_by is not None:
-                _make(job, labeler.model, labeler.made_by, f"{where}.made_by")
-
-
-def _make(job: Job, model: str, made_by: str, where: str) -> None:
-    kept = open_storage(job.model_uri(model))
-    if _is_made(kept, made_by, where):
+def make_model(step: MakeModelStep) -> None:
+    """Make a model where it is not made yet. Raises JobError, BusyError."""
+    folder = open_storage(step.uri)
+    if _is_made(folder, step):
         return
-    lease = open_storage(job.root_uri).folder("making", digest(kept.uri)[:16])
-    with hold_lease(lease, f"the model of {where}"):
-        if _is_made(kept, made_by, where):  # by who held the lease before
+    lease = open_storage(step.root).folder("making", digest(folder.uri)[:16])
+    with hold_lease(lease, f"the model of {step.where}"):
+        if _is_made(folder, step):  # by who held the lease before
             return
-        claim_folder(kept, f"{job.path}: {where}", made_by, "model")
-        files = _made_files(job, made_by, where)
-        delete_stale(kept, files)
+        claim_folder(folder, f"{step.job_file}: {step.where}", step.made_by, "model")
+        files = _made_files(step)
+        delete_stale(folder, files)
         for key, content in files.items():
-            kept.put(key, content)
-        kept.put(MADE_MARKER, seal({"made_by": made_by, "files": len(files)}))
-    log.info("%s: made a model of %d files under %s", where, len(files), kept.uri)
+            folder.put(key, content)
+        folder.put(MADE_MARKER, seal({"made_by": step.made_by, "files": len(files)}))
+    log.info("%s: made a model of %d files under %s", step.where, len(files), folder.uri)
 
 
-def _is_made(kept: Storage, made_by: str, where: str) -> bool:
+def _is_made(folder: Storage, step: MakeModelStep) -> bool:
     """Whether it is there. Raises JobError where another maker made it."""
-    content = kept.read_or_none(MADE_MARKER)
+    content = folder.read_or_none(MADE_MARKER)
     if content is None:
         return False
-    there = unseal(content, kept.url(MADE_MARKER))["made_by"]
-    if there != made_by:
+    there = unseal(content, folder.url(MADE_MARKER))["made_by"]
+    if there != step.made_by:
         raise JobError(
-            f"{where} = {made_by!r}: {kept.uri} holds what {there!r} made. Give this model a place"
-            " of its own."
+            f"{step.where} = {step.made_by!r}: {folder.uri} holds what {there!r} made. Give this"
+            " model a place of its own."
         )
     return True
 
 
-def _made_files(job: Job, made_by: str, where: str) -> dict[str, bytes]:
-    make = maker(job.path.parent, made_by, where)
+def _made_files(step: MakeModelStep) -> dict[str, bytes]:
+    """Content by name of what the user's function writes into a folder of this machine."""
+    make = maker(step.job_file.parent, step.made_by, step.where)
     with tempfile.TemporaryDirectory(prefix="distill-model-") as scratch:
         folder = Path(scratch)
         make(folder)
-        files = {
-            file.relative_to(folder).as_posix(): file.read_bytes()
-            for file in folder.rglob("*")
-            if file.is_file()
-        }
+        written = [file for file in folder.rglob("*") if file.is_file()]
+        files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in written}
     if not files:
-        raise JobError(f"{where} = {made_by!r}: wrote no file into the folder that it was given.")
+        raise JobError(
+            f"{step.where} = {step.made_by!r}: wrote no file into the folder that it was given."
+        )
     return files

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from distill.core.errors import JobError
 from distill.core.schema import seal
-from distill.job.job import Job
+from distill.plan.steps import MakePoolStep
 from distill.pools.claim import claim_folder, delete_stale, maker
 from distill.pools.inventory import read_inventory
 from distill.pools.scan import MADE_MARKER, MAKING_MARKER
@@ -24,33 +24,36 @@ from distill.storage.open import open_storage
 log = logging.getLogger(__name__)
 
 
-def make_pool(job: Job, name: str) -> bool:
-    """Make the pool `name` where the job says how and it is not made yet. Returns whether it was
-    made now. Raises JobError."""
-    made_by = job.pools[name].made_by
-    files = open_storage(job.pool_uri(name))
-    if made_by is None or files.read_or_none(MADE_MARKER) is not None:
+def make_pool(step: MakePoolStep) -> bool:
+    """Make the pool where it is not made yet; return whether it was made now. Raises JobError."""
+    files = open_storage(step.uri)
+    if files.read_or_none(MADE_MARKER) is not None:
         return False
-    listed = read_inventory(open_storage(job.root_uri), name, files.uri) is not None
+    listed = read_inventory(open_storage(step.root), step.name, files.uri) is not None
     if listed and files.read_or_none(MAKING_MARKER) is None:
         return False  # files that nobody made so, and that labels are addressed by
-    where = f"{job.path}: pools.{name}.made_by"
-    claim_folder(files, where, made_by)
-    tables = maker(job.path.parent, made_by, where)()
-    made = tables if isinstance(tables, Iterable) else ()
-    rows = [_write_shard(files, number, table) for number, table in enumerate(made)]
-    if not sum(rows):
-        raise JobError(f"{where} = {made_by!r}: yielded no rows. Yield one Arrow table a shard.")
+    where = f"{step.job_file}: pools.{step.name}.made_by"
+    claim_folder(files, where, step.made_by)
+    tables = maker(step.job_file.parent, step.made_by, where)()
+    if not isinstance(tables, Iterable):
+        tables = ()
+    rows = [_write_shard(files, number, table) for number, table in enumerate(tables)]
+    total = sum(rows)
+    if not total:
+        raise JobError(
+            f"{where} = {step.made_by!r}: yielded no rows. Yield one Arrow table a shard."
+        )
     delete_stale(files, {_shard_key(number) for number in range(len(rows))})
-    files.put(MADE_MARKER, seal({"made_by": made_by, "shards": len(rows), "rows": sum(rows)}))
-    log.info("pools.%s: made %d rows in %d shards under %s", name, sum(rows), len(rows), files.uri)
+    files.put(MADE_MARKER, seal({"made_by": step.made_by, "shards": len(rows), "rows": total}))
+    log.info("pools.%s: made %d rows in %d shards under %s", step.name, total, len(rows), files.uri)
     return True
 
 
 def _write_shard(files: Storage, number: int, table: pa.Table) -> int:
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
-    content, key = bytes(sink.getvalue()), _shard_key(number)
+    content = bytes(sink.getvalue())
+    key = _shard_key(number)
     # two runs may make the pool at once: a file that is there already must not change, or labels of
     # it would be refused
     if not files.create(key, content) and files.read(key) != content:

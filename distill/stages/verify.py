@@ -14,13 +14,12 @@ from dataclasses import dataclass
 
 from distill.core.errors import DistillError
 from distill.core.progress import track
-from distill.job.job import Job
 from distill.labels.contract import Contract
 from distill.labels.integrity import integrity_problem
 from distill.labels.label_set import CONTRACT, LabelSet
-from distill.plan.identity import forget_labels, label_set
-from distill.plan.pools import known_inventory
+from distill.plan.steps import StoredLabelsStep
 from distill.pools.inventory import Inventory
+from distill.storage.open import open_storage
 
 _THREADS = 16
 _AT_ONCE = 1_000
@@ -39,45 +38,44 @@ class Verified:
     problems: tuple[str, ...]
 
 
-def verify_labels(job: Job, name: str) -> list[Verified]:
-    """Prove the invariants of `labels.<name>` over each of its pools. Opens no input and starts no
-    Ray."""
-    forget_labels(job, name)
-    return [_verify(job, name, pool) for pool in job.labels[name].over]
-
-
-def _verify(job: Job, name: str, pool: str) -> Verified:
-    inventory = known_inventory(job, pool)
+def verify_labels(step: StoredLabelsStep) -> Verified:
+    """Prove the invariants of one label set. Opens no input and starts no Ray."""
+    inventory = step.inventory
     if inventory is None:
-        return Verified(
-            name,
-            pool,
-            0,
-            0,
-            0,
-            0,
-            (f"pools.{pool} was never listed. Run `distill label {job.path} {name}`.",),
-        )
+        command = f"distill label {step.job_file} {step.name}"
+        return _unproven(step, 0, f"pools.{step.pool} was never listed. Run `{command}`.")
     try:
-        labels = label_set(job, name, pool)
+        labels = LabelSet(open_storage(step.folder), step.name, step.version).refresh(inventory)
         contract = labels.read_contract()
     except DistillError as error:
-        return Verified(name, pool, 0, inventory.rows, 0, 0, (str(error),))
+        return _unproven(step, inventory.rows, str(error))
     if contract is None:
-        gone = (
-            f"{labels.folder.url(CONTRACT)} is gone, so nobody knows what {len(labels.lines)}"
-            " commits mean. Restore it."
-        )
-        said = gone if len(labels.lines) else f"nothing is labelled yet under {labels.folder.uri}."
-        return Verified(name, pool, 0, inventory.rows, 0, 0, (said,))
-    problems = [
-        *_coverage(labels, inventory, job.fragment_rows),
-        *_contents(labels, contract, pool),
-    ]
-    rejected, rows = labels.lines.rejected, labels.lines.rows
+        return _unproven(step, inventory.rows, _without_contract(labels))
+    coverage = _coverage(labels, inventory, step.fragment_rows)
+    contents = _contents(labels, contract, step.pool)
+    problems = (*coverage, *contents)
+    rejected = labels.lines.rejected
     return Verified(
-        name, pool, len(labels.lines), inventory.rows, rows - rejected, rejected, tuple(problems)
+        step.name,
+        step.pool,
+        len(labels.lines),
+        inventory.rows,
+        labels.lines.rows - rejected,
+        rejected,
+        problems,
     )
+
+
+def _unproven(step: StoredLabelsStep, rows: int, problem: str) -> Verified:
+    return Verified(step.name, step.pool, 0, rows, 0, 0, (problem,))
+
+
+def _without_contract(labels: LabelSet) -> str:
+    commits = len(labels.lines)
+    if not commits:
+        return f"nothing is labelled yet under {labels.folder.uri}."
+    where = labels.folder.url(CONTRACT)
+    return f"{where} is gone, so nobody knows what {commits} commits mean. Restore it."
 
 
 def _coverage(labels: LabelSet, inventory: Inventory, fragment_rows: int) -> Iterator[str]:

@@ -45,6 +45,7 @@ from distill.engine.ray.resources import (
 )
 from distill.engine.ray.session import keeping_signals, require_ray
 from distill.spec.base import Gpus
+from distill.spec.models import USUAL_WORKERS
 
 if TYPE_CHECKING:
     pass
@@ -68,7 +69,7 @@ def train_workers(
     work: Callable[[Told, WorkerContext], Any],
     told: Told,
     *,
-    workers: int | tuple[int, int],
+    workers: int | tuple[int, int] | None,
     teams: int = 1,
     gpus: Gpus,
     bar: Bar,
@@ -82,6 +83,7 @@ def train_workers(
     work raises or workers keep dying, UnlearnableError where all was done but what was given up.
     """
     ray = require_ray()
+    workers = workers or USUAL_WORKERS
     fewest, most = (workers, workers) if isinstance(workers, int) else workers
     each = gpus_each(ray, gpus)
     require_resources(ray, "training", processes=fewest, cpus=1, gpus=each)

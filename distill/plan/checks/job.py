@@ -7,12 +7,11 @@ import math
 from collections.abc import Iterable, Iterator
 
 from distill.core.errors import JobError
-from distill.job.job import Job
 from distill.plan.checks.labels import check_alike, check_labels, check_maker, check_model
 from distill.plan.checks.networks import check_learnable, check_networks, check_own
 from distill.plan.checks.stops import check_fit_stop, check_shares, check_stop, stop_names
 from distill.plan.checks.terms import check_term
-from distill.plan.outputs import head_outputs, label_outputs, pool_outputs
+from distill.plan.tables import JobTables
 from distill.spec.labels import Fitted, TopK
 from distill.spec.models import Eszsl, Training
 from distill.spec.outputs import Outputs
@@ -22,64 +21,64 @@ from distill.spec.uris import wrong_uri
 Problems = Iterator[str]
 
 
-def check_job(job: Job) -> Problems:
+def check_job(tables: JobTables) -> Problems:
     """All problems of a resolved job; the first kind found hides the later ones, which would only
     repeat it."""
     for check in (_uris, _names, _pools, _fits, check_labels, _sweeps, _students, _evaluate):
-        problems = list(dict.fromkeys(check(job)))
+        problems = list(dict.fromkeys(check(tables)))
         yield from problems
         if problems:
             return
 
 
-def _uris(job: Job) -> Problems:
+def _uris(tables: JobTables) -> Problems:
     """Said first, so that no later message shows a secret."""
-    wrong = wrong_uri(job.root_uri)
+    wrong = wrong_uri(tables.root_uri)
     if wrong:
         yield f"root: {wrong}"
-    for name in job.pools:
-        wrong = wrong_uri(job.pool_uri(name))
+    for name in tables.pools:
+        wrong = wrong_uri(tables.pool_uri(name))
         if wrong:
             yield f"pools.{name}.path: {wrong}"
 
 
-def _names(job: Job) -> Problems:
+def _names(tables: JobTables) -> Problems:
     """Every name that is used exists."""
-    for fit, spec in job.fit.items():
+    for fit, spec in tables.fit.items():
         stopped_by = spec.early_stop.pool if spec.early_stop else None
-        yield from _known(spec.on, job.pools, f"fit.{fit}.on", "pool")
-        yield from _known(stopped_by, [None, *job.pools], f"fit.{fit}.early_stop.learns", "pool")
-    for name, labels in job.labels.items():
+        yield from _known(spec.on, tables.pools, f"fit.{fit}.on", "pool")
+        yield from _known(stopped_by, [None, *tables.pools], f"fit.{fit}.early_stop.learns", "pool")
+    for name, labels in tables.labels.items():
         for where, labeler in labels.members(name):
             if isinstance(labeler, Fitted):
-                yield from _known(labeler.fit, job.fit, f"{where}.fit", "fit")
+                yield from _known(labeler.fit, tables.fit, f"{where}.fit", "fit")
         for pool in labels.over:
-            yield from _known(pool, job.pools, f"labels.{name}.over", "pool")
+            yield from _known(pool, tables.pools, f"labels.{name}.over", "pool")
         yield from _known(
-            labels.calibrate_on, [None, *job.pools], f"labels.{name}.calibrate_on", "pool"
+            labels.calibrate_on, [None, *tables.pools], f"labels.{name}.calibrate_on", "pool"
         )
-    for name, student in job.students.items():
-        yield from _student_names(job, name, student)
-    for name, sweep in job.sweep.items():
+    for name, student in tables.students.items():
+        yield from _student_names(tables, name, student)
+    for name, sweep in tables.sweep.items():
         for swept in sweep.students:
-            yield from _known(swept, job.students, f"sweep.{name}.student", "student")
-    if job.evaluate:
-        yield from _known(job.evaluate.on, job.pools, "evaluate.on", "pool")
+            yield from _known(swept, tables.students, f"sweep.{name}.student", "student")
+    if tables.evaluate:
+        yield from _known(tables.evaluate.on, tables.pools, "evaluate.on", "pool")
         yield from _known(
-            job.evaluate.teacher, [None, *job.labels], "evaluate.teacher", "label set"
+            tables.evaluate.teacher, [None, *tables.labels], "evaluate.teacher", "label set"
         )
 
 
-def _student_names(job: Job, name: str, student: Student) -> Problems:
+def _student_names(tables: JobTables, name: str, student: Student) -> Problems:
     for number, term in enumerate(student.terms):
         where = f"students.{name}.terms.{number}.learns"
         if term.label_set:
-            yield from _known(term.label_set, job.labels, where, "label set")
+            yield from _known(term.label_set, tables.labels, where, "label set")
         else:
-            yield from _known(term.pool, job.pools, where, "pool")
+            yield from _known(term.pool, tables.pools, where, "pool")
     for pool in student.on:
-        yield from _known(pool, job.pools, f"students.{name}.on", "pool")
-    for key, named, known, what in stop_names(job, student):
+        yield from _known(pool, tables.pools, f"students.{name}.on", "pool")
+    for key, named, known, what in stop_names(tables, student):
         yield from _known(named, known, f"students.{name}.{key}", what)
     for head in student.heads:
         yield from _known(
@@ -96,9 +95,9 @@ def _known(name: str | None, known: Iterable[str | None], where: str, what: str)
         )
 
 
-def _pools(job: Job) -> Problems:
-    uris = {name: job.pool_uri(name) for name in job.pools}
-    for name, pool in job.pools.items():
+def _pools(tables: JobTables) -> Problems:
+    uris = {name: tables.pool_uri(name) for name in tables.pools}
+    for name, pool in tables.pools.items():
         if pool.features is None:
             yield (
                 f"pools.{name}.features: missing, and the job's pools do not share one. Say what a"
@@ -110,18 +109,18 @@ def _pools(job: Job) -> Problems:
                 f"pools.{name}.private = {list(pool.private)}: private columns {private} are used"
                 " as features. Take them out of one of the two."
             )
-        if f"{job.root_uri}/".startswith(f"{uris[name]}/"):
+        if f"{tables.root_uri}/".startswith(f"{uris[name]}/"):
             yield (
-                f"root = {job.root_uri!r}: lies in pools.{name} ({uris[name]!r}), whose files it"
+                f"root = {tables.root_uri!r}: lies in pools.{name} ({uris[name]!r}), whose files it"
                 " would join. Keep it elsewhere."
             )
-        if pool_outputs(job, name).says_nothing:
+        if tables.pool_outputs(name).says_nothing:
             yield (
                 f"pools.{name}.classes = {list(pool.class_names)}: one exclusive class is every"
                 " row's. Name all classes; of a yes or no say outputs = 'independent'."
             )
-        yield from _maker(job, name)
-        for other in list(job.pools)[: list(job.pools).index(name)]:
+        yield from _maker(tables, name)
+        for other in list(tables.pools)[: list(tables.pools).index(name)]:
             if f"{uris[name]}/".startswith(f"{uris[other]}/") or f"{uris[other]}/".startswith(
                 f"{uris[name]}/"
             ):
@@ -131,56 +130,56 @@ def _pools(job: Job) -> Problems:
                 )
 
 
-def _maker(job: Job, pool: str) -> Problems:
-    made_by = job.pools[pool].made_by
+def _maker(tables: JobTables, pool: str) -> Problems:
+    made_by = tables.pools[pool].made_by
     if made_by is None:
         return
-    yield from check_maker(job, made_by, f"pools.{pool}.made_by")
-    if job.pools[pool].format not in (None, "parquet"):
+    yield from check_maker(tables, made_by, f"pools.{pool}.made_by")
+    if tables.pools[pool].format not in (None, "parquet"):
         yield (
-            f"pools.{pool}.format = {job.pools[pool].format!r}: a pool that is made is Parquet."
+            f"pools.{pool}.format = {tables.pools[pool].format!r}: a pool that is made is Parquet."
             " Leave it out."
         )
 
 
-def _fits(job: Job) -> Problems:
-    for name, fit in job.fit.items():
-        if job.pools[fit.on].target is None:
+def _fits(tables: JobTables) -> Problems:
+    for name, fit in tables.fit.items():
+        if tables.pools[fit.on].target is None:
             yield (
                 f"fit.{name}.on = {fit.on!r}: that pool has no target to learn. Name its target"
                 " column."
             )
             continue
-        if job.evaluate and job.evaluate.on == fit.on:
+        if tables.evaluate and tables.evaluate.on == fit.on:
             yield (
                 f"fit.{name}.on = {fit.on!r}: students are judged on that pool. Fit it on another"
                 " one."
             )
-        yield from check_learnable(job, (fit.on,), fit.model, f"fit.{name}")
-        yield from check_own(job, fit.model, f"fit.{name}.model")
-        yield from check_fit_stop(job, name)
+        yield from check_learnable(tables, (fit.on,), fit.model, f"fit.{name}")
+        yield from check_own(tables, fit.model, f"fit.{name}.model")
+        yield from check_fit_stop(tables, name)
         if not isinstance(fit.model, Eszsl):
             yield from _training(fit.training, f"fit.{name}.training")
             continue
-        yield from _descriptions(job, name, pool_outputs(job, fit.on))
+        yield from _descriptions(tables, name, tables.pool_outputs(fit.on))
 
 
-def _descriptions(job: Job, fit: str, target: Outputs) -> Problems:
+def _descriptions(tables: JobTables, fit: str, target: Outputs) -> Problems:
     where = f"fit.{fit}.model.descriptions"
     try:
-        classes, rows = job.descriptions(fit)
+        classes, rows = tables.descriptions(fit)
     except JobError as error:
         yield str(error)
         return
     if not target.classes or not target.exclusive:
         yield (
-            f"fit.{fit}.on = {job.fit[fit].on!r}: zero-shot needs a target of exclusive classes,"
+            f"fit.{fit}.on = {tables.fit[fit].on!r}: zero-shot needs a target of exclusive classes,"
             f" not {target.said}."
         )
     lacking = [name for name in target.classes if name not in classes]
     if lacking:
         yield (
-            f"{where}: no row for the classes {lacking} of pools.{job.fit[fit].on}. Describe every"
+            f"{where}: no row for the classes {lacking} of pools.{tables.fit[fit].on}. Describe every"
             " class."
         )
     if len(target.classes) < 4:
@@ -191,10 +190,10 @@ def _descriptions(job: Job, fit: str, target: Outputs) -> Problems:
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice:
         yield f"{where}: the classes {twice} stand there more than once. Describe each once."
-    model = job.fit[fit].model
+    model = tables.fit[fit].model
     encoder = model.encoder if isinstance(model, Eszsl) else None
     if encoder is not None:
-        yield from check_model(job, encoder, f"fit.{fit}.model.encoder")
+        yield from check_model(tables, encoder, f"fit.{fit}.model.encoder")
         if any(len(row) != 1 or not row[0].strip() for row in rows):
             yield (
                 f"{where}: with an encoder every row must be a class name and one text (in quotes,"
@@ -236,33 +235,33 @@ def _training(training: Training, where: str) -> Problems:
         )
 
 
-def _sweeps(job: Job) -> Problems:
+def _sweeps(tables: JobTables) -> Problems:
     try:
-        _ = job.variants
+        _ = tables.job.variants
     except ValueError as error:
         yield str(error)
 
 
-def _students(job: Job) -> Problems:
-    for variant in job.variants:
+def _students(tables: JobTables) -> Problems:
+    for variant in tables.job.variants:
         where, student = f"students.{variant.student}", variant.spec
-        unknown = list(_student_names(job, variant.student, student))
+        unknown = list(_student_names(tables, variant.student, student))
         yield from unknown
         if unknown:
             continue
         yield from _training(student.training, f"{where}.training")
         yield from check_shares(student, where)
-        yield from _rows(job, student, where)
-        yield from check_networks(job, student, where)
-        yield from _head_names(job, student, where)
+        yield from _rows(tables, student, where)
+        yield from check_networks(tables, student, where)
+        yield from _head_names(tables, student, where)
         for number, term in enumerate(student.terms):
-            yield from check_term(job, student, term, f"{where}.terms.{number}")
-        yield from check_stop(job, student, f"{where}.early_stop")
+            yield from check_term(tables, student, term, f"{where}.terms.{number}")
+        yield from check_stop(tables, student, f"{where}.early_stop")
 
 
-def _head_names(job: Job, student: Student, where: str) -> Problems:
+def _head_names(tables: JobTables, student: Student, where: str) -> Problems:
     for head in student.head_names:
-        said = head_outputs(job, student, head)
+        said = tables.head_outputs(student, head)
         if said.classes and said.exclusive and f"{head}_probability" in student.head_names:
             yield (
                 f"{where}.heads: heads {head!r} and '{head}_probability' would have columns of one"
@@ -270,33 +269,33 @@ def _head_names(job: Job, student: Student, where: str) -> Problems:
             )
 
 
-def _rows(job: Job, student: Student, where: str) -> Problems:
-    judged = (job.evaluate.on,) if job.evaluate else ()
-    yield from check_alike(job, (*student.taught_on, *judged), f"{where}.on")
+def _rows(tables: JobTables, student: Student, where: str) -> Problems:
+    judged = (tables.evaluate.on,) if tables.evaluate else ()
+    yield from check_alike(tables, (*student.taught_on, *judged), f"{where}.on")
     for term in student.terms:
-        over = job.labels[term.label_set].over if term.label_set else ()
+        over = tables.labels[term.label_set].over if term.label_set else ()
         lacking = [pool for pool in student.on if pool not in over]
         if term.label_set and (lacking or not student.on):
             yield (
                 f"{where}.on = {list(student.on)}: {term.learns} covers {list(over)}. Label those"
                 " pools too, or name others."
             )
-        if job.evaluate and term.pool == job.evaluate.on:
+        if tables.evaluate and term.pool == tables.evaluate.on:
             yield (
                 f"{where}: learns the target of pools.{term.pool}, which it is judged on. Teach it"
                 " from another pool."
             )
-    if job.evaluate and job.evaluate.on in student.on:
-        yield f"{where}.on: has pools.{job.evaluate.on}, which it is judged on. Leave it out."
+    if tables.evaluate and tables.evaluate.on in student.on:
+        yield f"{where}.on: has pools.{tables.evaluate.on}, which it is judged on. Leave it out."
 
 
-def _evaluate(job: Job) -> Problems:
-    if job.evaluate is None:
+def _evaluate(tables: JobTables) -> Problems:
+    if tables.evaluate is None:
         return
-    on, teacher = job.evaluate.on, job.evaluate.teacher
-    if job.pools[on].target is None:
+    on, teacher = tables.evaluate.on, tables.evaluate.teacher
+    if tables.pools[on].target is None:
         yield f"evaluate.on = {on!r}: that pool has no target to judge by. Name its target column."
-    for name, labels in job.labels.items():
+    for name, labels in tables.labels.items():
         if (
             on in labels.over
             and isinstance(labels.encoding, TopK)
@@ -306,33 +305,33 @@ def _evaluate(job: Job) -> Problems:
                 f"labels.{name}.encoding.temperatures = {list(labels.encoding.temperatures)}: it is"
                 f" judged on pools.{on}, at temperature 1. Add 1."
             )
-    yield from _judged(job, on)
-    truth = pool_outputs(job, on)
-    for name, labels in job.labels.items():
+    yield from _judged(tables, on)
+    truth = tables.pool_outputs(on)
+    for name, labels in tables.labels.items():
         if on in labels.over:
-            yield from _judgeable(label_outputs(job, name), truth, f"labels.{name}.over", on)
-    for variant in job.variants:
+            yield from _judgeable(tables.label_outputs(name), truth, f"labels.{name}.over", on)
+    for variant in tables.job.variants:
         for head in variant.spec.judged_heads:
             yield from _judgeable(
-                head_outputs(job, variant.spec, head),
+                tables.head_outputs(variant.spec, head),
                 truth,
                 f"students.{variant.student}.heads.{head}",
                 on,
             )
-    if teacher is not None and on not in job.labels[teacher].over:
+    if teacher is not None and on not in tables.labels[teacher].over:
         yield (
             f"evaluate.teacher = {teacher!r}: it does not label pools.{on}. Add {on!r} to"
             f" labels.{teacher}.over."
         )
 
 
-def _judged(job: Job, on: str) -> Problems:
+def _judged(tables: JobTables, on: str) -> Problems:
     """Whether anything is judged."""
-    covered = any(on in labels.over for labels in job.labels.values())
+    covered = any(on in labels.over for labels in tables.labels.values())
     if (
-        job.variants
+        tables.job.variants
         and not covered
-        and not any(variant.spec.judged_heads for variant in job.variants)
+        and not any(variant.spec.judged_heads for variant in tables.job.variants)
     ):
         yield (
             f"evaluate.on = {on!r}: no label set covers it, and hints (heads with a width of their"

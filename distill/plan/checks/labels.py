@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from distill.core.errors import JobError
-from distill.job.job import Job
-from distill.plan.outputs import label_outputs, pool_outputs
+from distill.plan.tables import JobTables
 from distill.spec.labels import Custom, Fitted, Labels, TopK
 from distill.spec.labels import Value as ValueEncoding
 from distill.spec.outputs import Outputs
@@ -30,16 +29,16 @@ _LABEL_COLUMNS = {
 }
 
 
-def check_labels(job: Job) -> Problems:
+def check_labels(tables: JobTables) -> Problems:
     """Every label set: its labeler, the pools it sees, and how it is stored."""
-    for name, labels in job.labels.items():
+    for name, labels in tables.labels.items():
         where = f"labels.{name}"
         members = dict(labels.members(name))
-        fitted = [job.fit[each.fit].on for each in members.values() if isinstance(each, Fitted)]
+        fitted = [tables.fit[each.fit].on for each in members.values() if isinstance(each, Fitted)]
         calibrated = (labels.calibrate_on,) if labels.calibrate_on else ()
-        yield from check_alike(job, (*fitted, *labels.over, *calibrated), f"{where}.over")
+        yield from check_alike(tables, (*fitted, *labels.over, *calibrated), f"{where}.over")
         try:
-            outputs = label_outputs(job, name)
+            outputs = tables.label_outputs(name)
         except JobError as error:
             yield str(error)
             continue
@@ -48,7 +47,7 @@ def check_labels(job: Job) -> Problems:
                 f"{where}.labeler: says {outputs.said}, and one exclusive class is every row's."
                 " Name all classes; of a yes or no let it be independent."
             )
-        yield from _keys(job, labels, f"{where}.over")
+        yield from _keys(tables, labels, f"{where}.over")
         yield from _encoding(labels, outputs, f"{where}.encoding")
         own = [each.kind for each in members.values() if isinstance(each, Custom | Sklearn)]
         if len(own) == len(members) and labels.precision != "float32":
@@ -58,21 +57,23 @@ def check_labels(job: Job) -> Problems:
             )
         if labels.calibrate_on is not None:
             yield from _calibration(
-                job, labels, outputs, f"{where}.calibrate_on = {labels.calibrate_on!r}"
+                tables, labels, outputs, f"{where}.calibrate_on = {labels.calibrate_on!r}"
             )
         for key, labeler in members.items():
             if isinstance(labeler, Ready):
-                yield from _ready(job, labeler, labels.over, key)
+                yield from _ready(tables, labeler, labels.over, key)
 
 
-def _keys(job: Job, labels: Labels, where: str) -> Problems:
-    kept = {pool: job.pools[pool].keys for pool in labels.over}
+def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:
+    kept = {pool: tables.pools[pool].keys for pool in labels.over}
     if len(set(kept.values())) > 1:
         yield (
             f"{where}: the pools keep different keys, {kept}, and a label set has one set of"
             " columns. Give them the same keys."
         )
-    taken = [key for pool in labels.over for key in job.pools[pool].keys if _is_label_column(key)]
+    taken = [
+        key for pool in labels.over for key in tables.pools[pool].keys if _is_label_column(key)
+    ]
     if taken:
         yield (
             f"{where}: its pools keep {taken} as keys, but label sets have columns of that name."
@@ -103,12 +104,12 @@ def _encoding(labels: Labels, outputs: Outputs, where: str) -> Problems:
         )
 
 
-def _calibration(job: Job, labels: Labels, outputs: Outputs, where: str) -> Problems:
+def _calibration(tables: JobTables, labels: Labels, outputs: Outputs, where: str) -> Problems:
     on = str(labels.calibrate_on)
-    if job.pools[on].target is None:
+    if tables.pools[on].target is None:
         yield f"{where}: that pool has no target to calibrate by. Name its target column."
         return
-    truth = pool_outputs(job, on)
+    truth = tables.pool_outputs(on)
     lacking = [name for name in truth.classes if name not in outputs.positions]
     if (outputs.kind, outputs.exclusive) != (
         truth.kind,
@@ -124,22 +125,22 @@ def _calibration(job: Job, labels: Labels, outputs: Outputs, where: str) -> Prob
             " knows."
         )
     if any(
-        isinstance(each, Fitted) and job.fit[each.fit].on == on for _, each in labels.members("")
+        isinstance(each, Fitted) and tables.fit[each.fit].on == on for _, each in labels.members("")
     ):
         yield (
             f"{where}: the labeler is fitted on those rows, where it is surer than it should be."
             " Name labelled rows that it has not seen."
         )
-    if job.evaluate and job.evaluate.on == on:
+    if tables.evaluate and tables.evaluate.on == on:
         yield f"{where}: students are judged on that pool. Calibrate on another one."
 
 
-def _ready(job: Job, labeler: Ready, over: Sequence[str], where: str) -> Problems:
+def _ready(tables: JobTables, labeler: Ready, over: Sequence[str], where: str) -> Problems:
     """Whether the ready labeler's model can lie where the job says, and whether it can see the
     pools."""
-    yield from check_model(job, labeler.model, f"{where}.model")
+    yield from check_model(tables, labeler.model, f"{where}.model")
     if labeler.made_by is not None:
-        yield from check_maker(job, labeler.made_by, f"{where}.made_by")
+        yield from check_maker(tables, labeler.made_by, f"{where}.made_by")
         if isinstance(labeler, Sklearn | StudentLabeler):
             yield (
                 f"{where}.made_by: a maker fills a folder with a model of a library; a labeler of"
@@ -151,15 +152,15 @@ def _ready(job: Job, labeler: Ready, over: Sequence[str], where: str) -> Problem
                 " out, or keep the model elsewhere."
             )
     if isinstance(labeler, StudentLabeler):
-        if labeler.file is not None and not job.beside(labeler.file).is_file():
+        if labeler.file is not None and not tables.beside(labeler.file).is_file():
             yield (
                 f"{where}.file = {labeler.file!r}: there is no file"
-                f" {str(job.beside(labeler.file))!r}. Paths are relative to the job file."
+                f" {str(tables.beside(labeler.file))!r}. Paths are relative to the job file."
             )
         return  # what it sees stands in its own record
     due = isinstance(labeler, READS_TEXT)
     for pool in over:
-        features = job.pools[pool].features
+        features = tables.pools[pool].features
         if isinstance(features, TextFeatures) != due:
             asks, has = "text" if due else "numbers", features.kind if features else None
             yield (
@@ -168,22 +169,22 @@ def _ready(job: Job, labeler: Ready, over: Sequence[str], where: str) -> Problem
             )
 
 
-def check_model(job: Job, model: str, where: str) -> Problems:
+def check_model(tables: JobTables, model: str, where: str) -> Problems:
     """Whether a model can lie where the job says."""
-    uri = job.model_uri(model)
+    uri = tables.model_uri(model)
     wrong = None if is_hub(uri) else wrong_uri(uri)
     if wrong:
         yield f"{where}: {wrong}"
 
 
-def check_maker(job: Job, made_by: str, where: str) -> Problems:
+def check_maker(tables: JobTables, made_by: str, where: str) -> Problems:
     """Whether FILE.py:FUNCTION can be: the file is there."""
     file, _, function = made_by.partition(":")
     if not function:
         yield f"{where} = {made_by!r}: say FILE.py:FUNCTION, relative to the job file."
-    elif not job.beside(file).is_file():
+    elif not tables.beside(file).is_file():
         yield (
-            f"{where} = {made_by!r}: there is no file {str(job.beside(file))!r}. Paths are relative"
+            f"{where} = {made_by!r}: there is no file {str(tables.beside(file))!r}. Paths are relative"
             " to the job file."
         )
 
@@ -193,9 +194,9 @@ def _is_label_column(name: str) -> bool:
     return name in _LABEL_COLUMNS or name.startswith("index_")
 
 
-def check_alike(job: Job, pools: Sequence[str], where: str) -> Problems:
+def check_alike(tables: JobTables, pools: Sequence[str], where: str) -> Problems:
     """One model sees these pools, so it must see the same of each."""
-    if len({job.pools[pool].features for pool in pools}) > 1:
+    if len({tables.pools[pool].features for pool in pools}) > 1:
         together = list(dict.fromkeys(pools))
         yield (
             f"{where}: one model sees the pools {together}, which have different features. Give"

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distill.core.errors import DistillError, JobError
-from distill.job.job import Job
 from distill.models.custom_loss import CustomLossCall, asked
-from distill.plan.held_out import held_out_term
-from distill.plan.outputs import term_outputs
 from distill.plan.widths import term_width
+from distill.plan.workspace import Workspace
 from distill.spec.outputs import Outputs
 from distill.spec.students import CustomLoss, Student, Term
 
@@ -17,24 +15,31 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def check_custom_losses(job: Job, student: Student, where: str) -> None:
+def check_custom_losses(workspace: Workspace, student: Student, where: str) -> None:
     """Ask a student's own losses about as many numbers as they will be given; `where` is its key.
     Raises JobError."""
     for number, term in enumerate(student.terms):
-        _try_term(job, term, f"{where}.terms.{number}.loss", teaches=True)
+        _try_term(workspace, term, f"{where}.terms.{number}.loss", teaches=True)
     if student.early_stop is not None:
         _try_term(
-            job, held_out_term(job, student.early_stop), f"{where}.early_stop.loss", teaches=False
+            workspace,
+            workspace.tables.held_out_term(student.early_stop),
+            f"{where}.early_stop.loss",
+            teaches=False,
         )
 
 
-def _try_term(job: Job, term: Term, key: str, *, teaches: bool) -> None:
+def _try_term(workspace: Workspace, term: Term, key: str, *, teaches: bool) -> None:
     """A loss that only measures need not follow the student's numbers."""
     if not isinstance(term.loss, CustomLoss):
         return
-    loss = CustomLossCall(job.custom_source(term.loss, key), term.loss.name, f"{job.path}: {key}")
+    loss = CustomLossCall(
+        workspace.tables.custom_source(term.loss, key),
+        term.loss.name,
+        f"{workspace.tables.path}: {key}",
+    )
     loss.file.load(loss.name, loss.said)
-    source, width = term_outputs(job, term), term_width(job, term)
+    source, width = workspace.tables.term_outputs(term), term_width(workspace, term)
     mine, taught = _two_rows(source, width, target=term.pool is not None)
     try:
         asked(loss, mine.requires_grad_(teaches), taught)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from distill.core.errors import JobError
-from distill.job.job import Job
 from distill.models.custom_source import custom_models, head_key, revision_of
-from distill.plan.outputs import head_outputs
+from distill.plan.tables import JobTables
 from distill.spec.models import Cnn, CustomModel, Network, NgramBag, ngrams_of
 from distill.spec.pools import ImageFeatures, TextFeatures
 from distill.spec.students import Student
@@ -15,10 +14,10 @@ from distill.spec.students import Student
 Problems = Iterator[str]
 
 
-def check_learnable(job: Job, pools: Sequence[str], model: object, where: str) -> Problems:
+def check_learnable(tables: JobTables, pools: Sequence[str], model: object, where: str) -> Problems:
     """Whether a model can see these pools; `where` is the table that has it."""
     for pool in dict.fromkeys(pools):
-        features = job.pools[pool].features
+        features = tables.pools[pool].features
         if isinstance(features, TextFeatures) and ngrams_of(model) is None:
             yield _reads_no_text(model, pool, where)
         elif ngrams_of(model) is not None and not isinstance(features, TextFeatures):
@@ -51,21 +50,21 @@ def _reads_no_text(model: object, pool: str, where: str) -> str:
     )
 
 
-def check_own(job: Job, model: object, where: str) -> Problems:
+def check_own(tables: JobTables, model: object, where: str) -> Problems:
     """Whether a network of the user's own is there and says its revision; `where` is its key."""
     if isinstance(model, CustomModel):
         try:
-            revision_of(model, job.custom_source(model, where), where)
+            revision_of(model, tables.custom_source(model, where), where)
         except JobError as error:
             yield str(error)
 
 
-def check_networks(job: Job, student: Student, where: str) -> Problems:
+def check_networks(tables: JobTables, student: Student, where: str) -> Problems:
     """Whether the trunk and the heads' own networks can see its pools, and alike, whether the
     user's own are there, and whether widths stand where they may."""
-    yield from check_learnable(job, student.pools, student.model, where)
+    yield from check_learnable(tables, student.pools, student.model, where)
     for key, own in custom_models(student.model, student.heads).items():
-        yield from check_own(job, own, f"{where}.{key}")
+        yield from check_own(tables, own, f"{where}.{key}")
     for name, head in student.heads.items():
         if head.model is not None and _places(head.model) != _places(student.model):
             yield (
@@ -75,8 +74,8 @@ def check_networks(job: Job, student: Student, where: str) -> Problems:
                 f" buckets, ngrams and most in all heads."
             )
         elif head.model is not None:
-            yield from check_learnable(job, student.pools, head.model, f"{where}.heads.{name}")
-        outputs = head_outputs(job, student, name)
+            yield from check_learnable(tables, student.pools, head.model, f"{where}.heads.{name}")
+        outputs = tables.head_outputs(student, name)
         if head.width is not None and outputs.kind != "value":
             yield (
                 f"{where}.heads.{name}.width = {head.width}: its terms teach {outputs.said}, which"

@@ -5,20 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from distill.job.job import Job
 from distill.plan.checks.labels import check_alike
 from distill.plan.checks.terms import check_term
-from distill.plan.held_out import fit_student, held_out_term, usual_loss
-from distill.plan.outputs import pool_outputs
+from distill.plan.held_out import fit_student, usual_loss
+from distill.plan.tables import JobTables
 from distill.spec.models import Eszsl
 from distill.spec.students import Student
 
 Problems = Iterator[str]
 
 
-def check_fit_stop(job: Job, name: str) -> Problems:
+def check_fit_stop(tables: JobTables, name: str) -> Problems:
     """All problems of a fit's early stop."""
-    fit, where = job.fit[name], f"fit.{name}.early_stop"
+    fit, where = tables.fit[name], f"fit.{name}.early_stop"
     if fit.early_stop is None:
         return
     if isinstance(fit.model, Eszsl):
@@ -29,23 +28,25 @@ def check_fit_stop(job: Job, name: str) -> Problems:
             " pool with a target, as 'pools.NAME'."
         )
     else:
-        yield from check_stop(job, fit_student(fit, usual_loss(pool_outputs(job, fit.on))), where)
+        yield from check_stop(
+            tables, fit_student(fit, usual_loss(tables.pool_outputs(fit.on))), where
+        )
 
 
-def check_stop(job: Job, student: Student, where: str) -> Problems:
+def check_stop(tables: JobTables, student: Student, where: str) -> Problems:
     """All problems of a student's early stop, whose names exist."""
     stop = student.early_stop
     if stop is None:
         return
     if stop.label_set and stop.over is None:
         yield (
-            f"{where}.over: missing. Say over which of {list(job.labels[stop.label_set].over)} the"
+            f"{where}.over: missing. Say over which of {list(tables.labels[stop.label_set].over)} the"
             f" labels of {stop.learns} are held out."
         )
-    elif stop.label_set and stop.over not in job.labels[stop.label_set].over:
+    elif stop.label_set and stop.over not in tables.labels[stop.label_set].over:
         yield (
             f"{where}.over = {stop.over!r}: {stop.learns} covers"
-            f" {list(job.labels[stop.label_set].over)}. Label that pool too, or name another."
+            f" {list(tables.labels[stop.label_set].over)}. Label that pool too, or name another."
         )
     elif stop.pool and stop.over is not None:
         yield (
@@ -58,23 +59,23 @@ def check_stop(job: Job, student: Student, where: str) -> Problems:
             f" {', '.join(student.head_names)}."
         )
     else:
-        yield from _held_out(job, student, str(stop.rows), where)
-        yield from check_term(job, student, held_out_term(job, stop), where)
+        yield from _held_out(tables, student, str(stop.rows), where)
+        yield from check_term(tables, student, tables.held_out_term(stop), where)
 
 
-def _held_out(job: Job, student: Student, pool: str, where: str) -> Problems:
+def _held_out(tables: JobTables, student: Student, pool: str, where: str) -> Problems:
     """Whether its rows are nobody else's."""
     if pool in student.taught_on:
         yield (
             f"{where}: measures on pools.{pool}, which it is trained on. Hold out a pool of its"
             " own."
         )
-    if job.evaluate and job.evaluate.on == pool:
+    if tables.evaluate and tables.evaluate.on == pool:
         yield (
             f"{where}: measures on pools.{pool}, which students are judged on: its epoch would be"
             " chosen by what it is judged by. Hold out another pool."
         )
-    yield from check_alike(job, (*sorted(student.taught_on), pool), where)
+    yield from check_alike(tables, (*sorted(student.taught_on), pool), where)
 
 
 def check_shares(student: Student, where: str) -> Problems:
@@ -108,11 +109,13 @@ def _whole(student: Student, share: float, said: str) -> Problems:
     )
 
 
-def stop_names(job: Job, student: Student) -> Iterator[tuple[str, str | None, list[str], str]]:
+def stop_names(
+    tables: JobTables, student: Student
+) -> Iterator[tuple[str, str | None, list[str], str]]:
     """Key, name, known names and kind of what an early stop names."""
     stop = student.early_stop
     if stop is not None and stop.label_set:
-        yield "early_stop.learns", stop.label_set, [*job.labels], "label set"
-        yield "early_stop.over", stop.over or next(iter(job.pools)), [*job.pools], "pool"
+        yield "early_stop.learns", stop.label_set, [*tables.labels], "label set"
+        yield "early_stop.over", stop.over or next(iter(tables.pools)), [*tables.pools], "pool"
     elif stop is not None:
-        yield "early_stop.learns", stop.pool, [*job.pools], "pool"
+        yield "early_stop.learns", stop.pool, [*tables.pools], "pool"

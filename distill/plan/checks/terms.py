@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from distill.job.job import Job
-from distill.plan.outputs import head_outputs, term_outputs
+from distill.plan.tables import JobTables
 from distill.spec.labels import Ensemble, TopK
 from distill.spec.outputs import Outputs
 from distill.spec.students import (
@@ -46,10 +45,10 @@ _WHOLE = {"mse", "custom"}
 """Losses that see every output as it is."""
 
 
-def check_term(job: Job, student: Student, term: Term, where: str) -> Problems:
+def check_term(tables: JobTables, student: Student, term: Term, where: str) -> Problems:
     """All problems of a term, as `key = value: what is wrong. What to do.`"""
-    source, head = term_outputs(job, term), head_outputs(job, student, term.head)
-    if term.pool and job.pools[term.pool].target is None:
+    source, head = tables.term_outputs(term), tables.head_outputs(student, term.head)
+    if term.pool and tables.pools[term.pool].target is None:
         yield f"{where}.learns = {term.learns!r}: that pool has no target. Name its target column."
         return
     takes = (_OF_TARGETS if term.pool else _OF_LABELS).get(term.loss.kind, ())
@@ -75,9 +74,9 @@ def check_term(job: Job, student: Student, term: Term, where: str) -> Problems:
             f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's,"
             f" {head.said}. Add them to students.….heads.{term.head}.classes."
         )
-    yield from _loss(job, term, where)
-    yield from _temperature(job, term, where)
-    yield from _row_weight(job, term, source, where)
+    yield from _loss(tables, term, where)
+    yield from _temperature(tables, term, where)
+    yield from _row_weight(tables, term, source, where)
 
 
 def _kind_of(outputs: Outputs) -> str:
@@ -86,8 +85,8 @@ def _kind_of(outputs: Outputs) -> str:
     return _EXCLUSIVE if outputs.exclusive else _INDEPENDENT
 
 
-def _loss(job: Job, term: Term, where: str) -> Problems:
-    encoding = job.labels[term.label_set].encoding if term.label_set else None
+def _loss(tables: JobTables, term: Term, where: str) -> Problems:
+    encoding = tables.labels[term.label_set].encoding if term.label_set else None
     if isinstance(encoding, TopK) and term.loss.kind in _WHOLE:
         yield (
             f"{where}.loss.kind = {term.loss.kind!r}: sees every logit, but {term.learns} keeps its"
@@ -98,15 +97,15 @@ def _loss(job: Job, term: Term, where: str) -> Problems:
             f"{where}.loss.smoothing = {term.loss.smoothing}: soft labels are soft. Leave it out,"
             " or raise the temperature."
         )
-    if isinstance(term.loss, CustomLoss) and not job.beside(term.loss.file).is_file():
+    if isinstance(term.loss, CustomLoss) and not tables.beside(term.loss.file).is_file():
         yield (
             f"{where}.loss.file = {term.loss.file!r}: there is no file"
-            f" {str(job.beside(term.loss.file))!r}. Paths are relative to the job file."
+            f" {str(tables.beside(term.loss.file))!r}. Paths are relative to the job file."
         )
 
 
-def _temperature(job: Job, term: Term, where: str) -> Problems:
-    encoding = job.labels[term.label_set].encoding if term.label_set else None
+def _temperature(tables: JobTables, term: Term, where: str) -> Problems:
+    encoding = tables.labels[term.label_set].encoding if term.label_set else None
     temperature = getattr(term.loss, "temperature", None)
     if (
         isinstance(encoding, TopK)
@@ -125,7 +124,7 @@ def _temperature(job: Job, term: Term, where: str) -> Problems:
         )
 
 
-def _row_weight(job: Job, term: Term, source: Outputs, where: str) -> Problems:
+def _row_weight(tables: JobTables, term: Term, source: Outputs, where: str) -> Problems:
     if term.row_weight is None:
         return
     said = f"{where}.row_weight.kind = {term.row_weight.kind!r}"
@@ -141,7 +140,7 @@ def _row_weight(job: Job, term: Term, source: Outputs, where: str) -> Problems:
             " out."
         )
     elif isinstance(term.row_weight, Agreement) and not isinstance(
-        job.labels[term.label_set].labeler, Ensemble
+        tables.labels[term.label_set].labeler, Ensemble
     ):
         yield (
             f"{said}: {term.learns} comes from one labeler, which agrees with itself. Use an"

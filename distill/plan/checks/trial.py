@@ -12,43 +12,41 @@ from dataclasses import replace
 from functools import partial
 
 from distill.core.errors import ContractError, JobError
-from distill.job.job import Job
 from distill.models.record import HeadPlan, NetworkPlan
-from distill.plan.code import fit_code, student_code
 from distill.plan.held_out import fit_student, usual_loss
-from distill.plan.outputs import pool_outputs
-from distill.plan.pools import open_pool
-from distill.plan.remember import remember
+from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import Cnn, Eszsl, Rnn
 
 
-def check_networks_build(job: Job) -> None:
+def check_networks_build(workspace: Workspace) -> None:
     """Try every network of the user's own, or with a shape, that the job names, and the pools that
     each sees. Raises JobError, ContractError."""
-    for where, pools, plan in _plans(job):
-        require_one_width(job, pools, where)
+    for where, pools, plan in _plans(workspace):
+        require_one_width(workspace, pools, where)
         if _tried(plan):
-            seen = open_pool(job, pools[0])
+            seen = workspace.pool(pools[0])
             told = [
                 "own",
                 seen.inventory.content,
                 seen.features.model_dump(mode="json"),
                 plan.to_plain(),
             ]
-            remember(job, "checks", told, partial(_try, job, where, plan, seen))
+            workspace.remember("checks", told, partial(_try, workspace, where, plan, seen))
 
 
-def require_one_width(job: Job, pools: tuple[str, ...], where: str) -> None:
+def require_one_width(workspace: Workspace, pools: tuple[str, ...], where: str) -> None:
     """Refuse pools of different widths, which one network cannot see; `where` is the key of who
     sees them. Raises ContractError."""
-    opened = [open_pool(job, pool) for pool in dict.fromkeys(pools)]
+    opened = [workspace.pool(pool) for pool in dict.fromkeys(pools)]
     if len(opened) > 1:
         told = [
             "widths",
             *([pool.inventory.content, pool.features.model_dump(mode="json")] for pool in opened),
         ]
-        remember(job, "checks", told, lambda: _look_alike(opened, f"{job.path}: {where}"))
+        workspace.remember(
+            "checks", told, lambda: _look_alike(opened, f"{workspace.tables.path}: {where}")
+        )
 
 
 def _look_alike(opened: Sequence[OpenPool], where: str) -> None:
@@ -60,8 +58,8 @@ def _look_alike(opened: Sequence[OpenPool], where: str) -> None:
         )
 
 
-def _try(job: Job, where: str, plan: NetworkPlan, seen: OpenPool) -> None:
-    check_network(replace(plan, in_features=seen.width), f"{job.path}: {where}")
+def _try(workspace: Workspace, where: str, plan: NetworkPlan, seen: OpenPool) -> None:
+    check_network(replace(plan, in_features=seen.width), f"{workspace.tables.path}: {where}")
 
 
 def check_network(plan: NetworkPlan, where: str) -> None:
@@ -84,23 +82,28 @@ def _tried(plan: NetworkPlan) -> bool:
     return bool(plan.own) or any(isinstance(network, Cnn | Rnn) for network in networks)
 
 
-def _plans(job: Job) -> Iterator[tuple[str, tuple[str, ...], NetworkPlan]]:
+def _plans(workspace: Workspace) -> Iterator[tuple[str, tuple[str, ...], NetworkPlan]]:
     """Of fits and students: the key, the pools that are seen, and the networks, as far as the job
     alone tells."""
-    trunk, judged = {"": HeadPlan(1)}, (job.evaluate.on,) if job.evaluate else ()
-    for name, fit in job.fit.items():
+    trunk, judged = (
+        {"": HeadPlan(1)},
+        (workspace.tables.evaluate.on,) if workspace.tables.evaluate else (),
+    )
+    for name, fit in workspace.tables.fit.items():
         if not isinstance(fit.model, Eszsl):
-            student = fit_student(fit, usual_loss(pool_outputs(job, fit.on)))
+            student = fit_student(fit, usual_loss(workspace.tables.pool_outputs(fit.on)))
             yield (
                 f"fit.{name}",
                 student.pools,
-                NetworkPlan(0, fit.model, trunk, fit_code(job, name)),
+                NetworkPlan(0, fit.model, trunk, workspace.tables.fit_code(name)),
             )
-    for variant in job.variants:
+    for variant in workspace.tables.job.variants:
         where, student = f"students.{variant.student}", variant.spec
         heads = {name: HeadPlan(1, head.model) for name, head in student.heads.items()}
         yield (
             where,
             (*student.pools, *judged),
-            NetworkPlan(0, student.model, {**trunk, **heads}, student_code(job, student, where)),
+            NetworkPlan(
+                0, student.model, {**trunk, **heads}, workspace.tables.student_code(student, where)
+            ),
         )

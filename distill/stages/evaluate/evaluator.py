@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from distill.loader.dataset import Arrays, Dataset
 from distill.loader.sampler import Chunk
-from distill.models.custom_source import Code
-from distill.models.record import ModelRecord
+from distill.plan.candidates import Method
 from distill.spec.outputs import Outputs
 from distill.stages.evaluate.metrics import (
     Array,
@@ -26,20 +25,6 @@ if TYPE_CHECKING:
     from distill.labelers.network import NetworkLabeler
 
 TARGET = "target"
-
-
-@dataclass(frozen=True)
-class Method:
-    """Something that is judged: a label set, stored over the test pool, or a head of a student,
-    asked now."""
-
-    key: str
-    outputs: Outputs
-    folder: str = ""
-    record: ModelRecord | None = None
-    head: str = ""
-    code: Code = field(default_factory=dict)
-    """Sources of what the user wrote of the student's network."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from distill.labelers.base import Labeler, Recipe, say
 from distill.labelers.registry import build_labeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.stages.evaluate.candidates import Candidate
+from distill.plan.candidates import Candidate
 
 ROUNDS = 15
 ROWS = 256

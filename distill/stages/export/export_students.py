@@ -15,21 +15,15 @@ from dataclasses import asdict, dataclass
 
 from distill.core.results import MethodResult
 from distill.core.schema import seal
-from distill.job.job import Job
-from distill.job.sweep import Variant
 from distill.labelers.network import as_input, load_network
 from distill.models.custom_source import Code
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
-from distill.plan.code import student_code
-from distill.plan.identity import find_student
-from distill.plan.pools import open_pool
-from distill.pools.open_pool import OpenPool
-from distill.spec.models import ngrams_of
+from distill.plan.steps import ExportStep
 from distill.stages.export.model_card import features_said, heads_said, model_card
-from distill.stages.export.onnx_file import onnx_file, require_onnx_extra
+from distill.stages.export.onnx_file import onnx_file
 from distill.stages.export.torch_source import own_expression, torch_source
-from distill.storage.base import Storage
+from distill.storage.open import open_storage
 
 _ONNX = "model.onnx"
 
@@ -43,86 +37,70 @@ class Exported:
     """Of the folder."""
 
 
-def export_students(
-    job: Job, names: Sequence[str] | None, results: Sequence[MethodResult], *, onnx: bool = False
-) -> list[Exported]:
-    """Export the named students, all by default, every variant of a sweep; `results` are what is
-    known of how well they do.
+def export_student(
+    step: ExportStep, results: Sequence[MethodResult], *, onnx: bool = False
+) -> Exported:
+    """Export a student; `results` are what is known of how well it does.
 
-    Raises JobError for a name that the job lacks, ContractError where a student is not trained.
-    With `onnx`: MissingExtraError, JobError for a student that cannot be one ONNX file, ExportError
-    where ONNX Runtime answers otherwise than torch.
+    With `onnx`, raises MissingExtraError, JobError for a student that cannot be one ONNX file,
+    ExportError where ONNX Runtime answers otherwise than torch.
     """
-    if onnx:
-        require_onnx_extra()
-    return [_export(job, variant, results, onnx=onnx) for variant in job.chosen_variants(names)]
-
-
-def _export(job: Job, variant: Variant, results: Sequence[MethodResult], *, onnx: bool) -> Exported:
-    folder, record = find_student(job, variant)
-    mine = [
-        result
-        for result in results
-        if result.role == "student" and _is_of(result.name, variant.name)
-    ]
-    files = _files(job, variant, folder, record, mine, onnx=onnx)
-    export = folder.folder("export")
+    mine = [result for result in results if _is_of(result, step.name)]
+    files = _files(step, mine, onnx=onnx)
+    export = open_storage(step.folder).folder("export")
     for key, content in files.items():
         if content is None:
             export.delete(key)
         else:
             export.put(key, content)
-    return Exported(variant.name, export.uri)
+    return Exported(step.name, export.uri)
 
 
-def _is_of(result: str, variant: str) -> bool:
+def _is_of(result: MethodResult, student: str) -> bool:
     """Whether a result is of this student: its name, and its head's after a dot where it has
     several."""
-    return result == variant or result.startswith(f"{variant} · ")
+    if result.role != "student":
+        return False
+    return result.name == student or result.name.startswith(f"{student} · ")
 
 
 def _files(
-    job: Job,
-    variant: Variant,
-    folder: Storage,
-    record: ModelRecord,
-    results: Sequence[MethodResult],
-    *,
-    onnx: bool,
+    step: ExportStep, results: Sequence[MethodResult], *, onnx: bool
 ) -> Mapping[str, bytes | None]:
     """Content by name, in the order in which it is written; None for what must not be there."""
-    student = variant.spec
-    pool = open_pool(job, student.taught_on[0])
-    ngrams = ngrams_of(student.model)
-    seen = features_said(pool.features, record.in_features, ngrams.most if ngrams else None)
-    code = student_code(job, student, f"students.{variant.student}")
-    network, own = load_network(folder.uri, record, code), _own_files(code)
-    told = {
-        "record": asdict(record),
-        "features": pool.features.model_dump(mode="json"),
-        "private": pool.spec.private,
-    }
-    if code:
-        told["sources"] = {
-            key: {"file": own[key], "sha256": source.sha256} for key, source in code.items()
-        }
+    record, code, pool = step.record, step.code, step.pool
+    network = load_network(step.folder, record, code)
+    own = _own_files(code)
+    places = step.ngrams.most if step.ngrams else None
+    features = features_said(pool.features, record.in_features, places)
+    source = torch_source(step.name, network, heads_said(record), features, _own_made(record, own))
     return {
-        **{own[key]: source.text.encode() for key, source in code.items()},
-        "weights.safetensors": read_weights(folder, record),
-        "model.py": (
-            torch_source(
-                variant.name, network, heads_said(record), seen, _own_made(record, own)
-            ).encode()
-        ),
-        _ONNX: _checked(variant, record, network, pool) if onnx else None,
-        "README.md": model_card(variant.name, record, seen, results, onnx=onnx).encode(),
-        "model.json": seal(told),  # last: with it the export is whole
+        **{own[key]: file.text.encode() for key, file in code.items()},
+        "weights.safetensors": read_weights(open_storage(step.folder), record),
+        "model.py": source.encode(),
+        _ONNX: _checked_onnx(step, network) if onnx else None,
+        "README.md": model_card(step.name, record, features, results, onnx=onnx).encode(),
+        "model.json": seal(_description(step, own)),  # last: with it the export is whole
     }
 
 
-def _checked(variant: Variant, record: ModelRecord, network: MultiHead, pool: OpenPool) -> bytes:
-    seen = as_tensor(as_input(network, pool.first_seen()), "cpu")
-    return onnx_file(f"students.{variant.name}", record, network, seen)
+def _description(step: ExportStep, own: Mapping[str, str]) -> dict[str, object]:
+    """What `distill predict` reads of an export."""
+    description: dict[str, object] = {
+        "record": asdict(step.record),
+        "features": step.pool.features.model_dump(mode="json"),
+        "private": step.pool.spec.private,
+    }
+    if step.code:
+        description["sources"] = {
+            key: {"file": own[key], "sha256": file.sha256} for key, file in step.code.items()
+        }
+    return description
+
+
+def _checked_onnx(step: ExportStep, network: MultiHead) -> bytes:
+    features = as_tensor(as_input(network, step.pool.first_seen()), "cpu")
+    return onnx_file(f"students.{step.name}", step.record, network, features)
 
 
 def _own_files(code: Code) -> dict[str, str]:

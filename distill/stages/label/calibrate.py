@@ -13,9 +13,7 @@ import numpy as np
 
 from distill.core.errors import LabelerError
 from distill.core.progress import track
-from distill.engine.protocol import Stream, stream_here
-from distill.engine.ray.map import map_fragments
-from distill.job.job import Job
+from distill.engine.protocol import Engine, Stream, stream_here
 from distill.labelers.base import Recipe
 from distill.labelers.calibration import (
     GRID,
@@ -24,20 +22,17 @@ from distill.labelers.calibration import (
     best_temperature,
     keep_calibration,
     nll_over_grid,
-    read_calibration,
 )
 from distill.labels.contract import Contract
 from distill.labels.encoding import storable
-from distill.plan.calibration import calibration_folder
-from distill.plan.labelers import prepare_uncalibrated
-from distill.plan.outputs import pool_outputs
-from distill.plan.pools import open_pool
+from distill.plan.steps import CalibrateStep
 from distill.pools.features import decode_target
 from distill.pools.open_pool import OpenPool
 from distill.spec.outputs import Outputs
 from distill.stages.label.failures import RowFailure, error_text
 from distill.stages.label.inference import InferenceLoop
 from distill.stages.label.row_reader import RowRequest, read_chunks
+from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
 
@@ -101,22 +96,51 @@ class CalibrationWorker:
         return {"counted": counted, "nll": nll.tolist()}
 
 
-def calibrate(job: Job, name: str) -> Calibration | None:
-    """Find the temperature of `labels.<name>` unless it is known; None where the job asks for none.
-    Raises LabelerError, PoolError."""
-    on = job.labels[name].calibrate_on
-    if on is None:
-        return None
-    recipe, contract = prepare_uncalibrated(job, name)
-    folder = calibration_folder(job, name, contract)
-    return read_calibration(folder) or keep_calibration(
-        folder, _found(job, name, recipe, contract, open_pool(job, on))
+def calibrate(step: CalibrateStep, engine: Engine) -> Calibration:
+    """Find the temperature of a label set's logits unless it is known. Raises LabelerError,
+    PoolError."""
+    if step.found is not None:
+        return step.found
+    return keep_calibration(open_storage(step.folder), _find(step, engine))
+
+
+def _find(step: CalibrateStep, engine: Engine) -> Calibration:
+    pool = step.pool
+    answers = _ask(step, engine)
+    known = [answers[place] for place in sorted(answers) if answers[place]["counted"]]
+    rows = sum(answer["counted"] for answer in known)
+    where = f"labels.{step.name}.calibrate_on"
+    if not rows:
+        raise LabelerError(
+            f"{where}: pools.{pool.name} has no row with a usable target. Name another pool."
+        )
+    nll = np.sum([answer["nll"] for answer in known], axis=0)
+    try:
+        temperature = best_temperature(nll)
+    except ValueError as error:
+        raise LabelerError(
+            f"{where}: no temperature fits the {rows} rows of pools.{pool.name}: {error}. It is"
+            " right on all of them, or says nothing of them: name a pool with more rows, that it"
+            " has not seen."
+        ) from None
+    found = Calibration(temperature, rows, float(nll[UNCHANGED] / rows), float(nll.min() / rows))
+    log.info(
+        "labels.%s: calibrated on %d rows of pools.%s, temperature %.3g:"
+        " %.4g nats a row before, %.4g after",
+        step.name,
+        rows,
+        pool.name,
+        found.temperature,
+        found.nll_before,
+        found.nll_after,
     )
+    return found
 
 
-def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPool) -> Calibration:
-    outputs = pool_outputs(job, pool.name)
-    places = {each: number for number, each in enumerate(contract.classes)}
+def _ask(step: CalibrateStep, engine: Engine) -> dict[int, dict[str, Any]]:
+    """The sums over each chosen fragment, by its place in the pool. Raises LabelerError."""
+    pool, contract = step.pool, step.contract
+    positions = {each: number for number, each in enumerate(contract.classes)}
     request = RowRequest(
         pool.files.uri,
         "",
@@ -129,49 +153,25 @@ def _found(job: Job, name: str, recipe: Recipe, contract: Contract, pool: OpenPo
         format=pool.inventory.format,
         target=pool.spec.target,
     )
-    told = Questions(
-        recipe, contract, request, outputs, tuple(places[each] for each in outputs.classes)
-    )
-    tasks = list(_chosen(pool, job.fragment_rows))
+    columns = tuple(positions[each] for each in step.truth.classes)
+    config = Questions(step.recipe, contract, request, step.truth, columns)
+    tasks = list(_chosen(pool, step.fragment_rows))
+    rows = sum(task["rows"] for task in tasks)
+    groups = ([task] for task in tasks)
     answers: dict[int, dict[str, Any]] = {}
     with (
-        track(f"calibrate {name} on {pool.name}", sum(task["rows"] for task in tasks)) as bar,
-        closing(
-            map_fragments(
-                CalibrationWorker, told, ([task] for task in tasks), job.labels[name].compute, bar
-            )
-        ) as come,
+        track(f"calibrate {step.name} on {pool.name}", rows) as bar,
+        closing(engine.map(CalibrationWorker, config, groups, step.compute, bar)) as coming,
     ):
-        for answer in come:
+        for answer in coming:
             if "failure" in answer:
                 raise LabelerError(
-                    f"labels.{name}: calibrating on pools.{pool.name}, the"
+                    f"labels.{step.name}: calibrating on pools.{pool.name}, the"
                     f" labeler{answer['failure']}"
                 )
             answers[answer["place"]] = answer
             bar.advance(answer["rows"])
-    known = [answers[place] for place in sorted(answers) if answers[place]["counted"]]
-    rows = sum(answer["counted"] for answer in known)
-    if not rows:
-        raise LabelerError(
-            f"labels.{name}.calibrate_on: pools.{pool.name} has no row with a usable target. Name"
-            " another pool."
-        )
-    nll = np.sum([answer["nll"] for answer in known], axis=0)
-    try:
-        temperature = best_temperature(nll)
-    except ValueError as error:
-        raise LabelerError(
-            f"labels.{name}.calibrate_on: no temperature fits the {rows} rows of pools.{pool.name}:"
-            f" {error}. It is right on all of them, or says nothing of them: name a pool with more"
-            " rows, that it has not seen."
-        ) from None
-    found = Calibration(temperature, rows, float(nll[UNCHANGED] / rows), float(nll.min() / rows))
-    log.info(
-        "labels.%s: calibrated on %d rows of pools.%s, temperature %.3g: %.4g nats a row before, %.4g after",
-        name, rows, pool.name, found.temperature, found.nll_before, found.nll_after,
-    )  # fmt: skip
-    return found
+    return answers
 
 
 def _chosen(pool: OpenPool, fragment_rows: int) -> Iterator[dict[str, Any]]:

@@ -18,18 +18,14 @@ import pyarrow as pa
 from distill.core.errors import DistillError
 from distill.core.progress import track
 from distill.core.source import own_lines
-from distill.job.job import Job
 from distill.labelers.base import Labeler, Predictions, ask
 from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import ManifestEntry
-from distill.plan.identity import whole_labels
-from distill.plan.labelers import prepare_labels
-from distill.plan.pools import open_pool
+from distill.plan.steps import LabelPart, LabelStep
 from distill.pools.features import decode_features
 from distill.pools.formats.registry import read_rows
-from distill.pools.open_pool import OpenPool
 from distill.stages.label.failures import make_labeler
 
 Float = npt.NDArray[np.float32]
@@ -41,23 +37,19 @@ _ROUNDED = {"float32": 0.0, "float16": 2.0**-10, "uint8": 2.0**-5}
 normaliser is rounded with it."""
 
 
-def check_canaries(job: Job, name: str, over: str, fragments: int) -> list[str]:
-    """Where the live labeler says something else than `labels.<name>` has stored over one pool,
-    looked at in some fragments."""
-    try:
-        recipe, contract = prepare_labels(job, name)
-        pool = open_pool(job, over)
-        labels = whole_labels(job, name, pool, contract)
-        contract = replace(contract, tolerance=(labels.read_contract() or contract).tolerance)
-        labeler = make_labeler(name, recipe)
-    except DistillError as error:
-        return [f"the live labeler cannot be asked: {error} `--canaries 0` leaves it out."]
-    chosen = _spread(labels, fragments)
+def check_canaries(step: LabelStep, part: LabelPart, fragments: int) -> list[str]:
+    """Tell where the live labeler says something else than is stored over one pool, looked at in
+    some fragments. Raises LabelerError where there is no labeler."""
+    stored = part.labels.read_contract() or step.contract
+    contract = replace(step.contract, tolerance=stored.tolerance)
+    labeler = make_labeler(step.name, step.recipe)
+    chosen = _spread(part.labels, fragments)
     problems = []
-    with track(f"canaries of {name} over {over}", len(chosen), "fragments") as bar:
-        for line in chosen:
-            problem = _problem(labeler, contract, pool, labels, line)
-            problems += [f"fragment {line.fragment}: {problem}"] if problem else []
+    with track(f"canaries of {step.name} over {part.pool.name}", len(chosen), "fragments") as bar:
+        for entry in chosen:
+            problem = _problem(labeler, contract, part, entry)
+            if problem:
+                problems.append(f"fragment {entry.fragment}: {problem}")
             bar.advance(1)
     return problems
 
@@ -70,11 +62,12 @@ def _spread(labels: LabelSet, fragments: int) -> list[ManifestEntry]:
 
 
 def _problem(
-    labeler: Labeler, contract: Contract, pool: OpenPool, labels: LabelSet, line: ManifestEntry
+    labeler: Labeler, contract: Contract, part: LabelPart, entry: ManifestEntry
 ) -> str | None:
     """How far one fragment's first batch is from what is stored, if that is too far."""
-    rows = range(line.start, line.start + min(contract.batch_rows, line.rows))
-    shard = pool.inventory.shard(line.shard)
+    pool, labels = part.pool, part.labels
+    rows = range(entry.start, entry.start + min(contract.batch_rows, entry.rows))
+    shard = pool.inventory.shard(entry.shard)
     try:
         taken = read_rows(
             pool.files,
@@ -85,7 +78,7 @@ def _problem(
             listed=shard.id,
         )
         features = decode_features(taken.table, pool.features, pool.width)
-        stored = labels.read(line).slice(0, len(rows))
+        stored = labels.read(entry).slice(0, len(rows))
         answered = ask(labeler, features.values, contract.width)
     except DistillError as error:
         return str(error)

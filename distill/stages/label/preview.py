@@ -9,11 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.core.errors import LabelerError
-from distill.job.job import Job
 from distill.labelers.base import ask
-from distill.plan.labelers import prepare_uncalibrated
-from distill.plan.outputs import label_outputs
-from distill.plan.pools import open_pool
+from distill.plan.steps import PreviewStep
 from distill.pools.features import decode_features
 from distill.pools.formats.registry import read_rows
 from distill.spec.outputs import Outputs
@@ -35,26 +32,24 @@ class Preview:
     """Row → reason code and message."""
 
 
-def preview_labels(job: Job, name: str, rows: int) -> Preview:
-    """Ask `labels.<name>` about the first rows of its first pool; logits as they are before any
-    calibration. Raises JobError, ContractError, LabelerError."""
-    job.chosen_labels(name)
-    pool = open_pool(job, job.labels[name].over[0])
-    recipe, contract = prepare_uncalibrated(job, name)
+def preview_labels(step: PreviewStep, rows: int) -> Preview:
+    """Ask a labeler about the first rows of its first pool. Raises PoolError, LabelerError."""
+    pool = step.pool
     shard = pool.first_shard
     wanted = range(min(rows, shard.rows))
-    taken = read_rows(
+    batch = read_rows(
         pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format
     )
-    decoded = decode_features(taken.table, pool.features, pool.width)
-    features = decoded.values
-    labeler = make_labeler(name, recipe)
+    decoded = decode_features(batch.table, pool.features, pool.width)
+    labeler = make_labeler(step.name, step.recipe)
     try:
-        said = ask(labeler, features, contract.width)
+        predictions = ask(labeler, decoded.values, step.width)
     except Exception as error:
-        found = blame(error, labeler, features, 0)
+        found = blame(error, labeler, decoded.values, 0)
         raise LabelerError(
-            f"labels.{name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"
+            f"labels.{step.name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"
         ) from error
-    meaning, rejected = label_outputs(job, name), decoded.rejected | taken.rejected
-    return Preview(pool.name, shard.key, features, *said, meaning, rejected)
+    rejected = decoded.rejected | batch.rejected
+    return Preview(
+        pool.name, shard.key, decoded.values, *predictions, meaning=step.outputs, rejected=rejected
+    )

@@ -1,0 +1,161 @@
+"""Who is judged: every label set over the test pool, and every head of every student but hints
+(heads with a width of their own), with what pins each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from distill.job.sweep import Variant
+from distill.labelers.base import Recipe
+from distill.labels.contract import Contract
+from distill.loader.dataset import LabelColumn
+from distill.models.custom_source import Code
+from distill.models.record import ModelRecord
+from distill.plan.identity import find_student
+from distill.plan.labelers import prepare_labels
+from distill.plan.workspace import Workspace
+from distill.pools.open_pool import OpenPool
+from distill.spec.outputs import Outputs
+from distill.spec.students import Student
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that is judged: a label set, stored over the test pool, or a head of a student,
+    asked now."""
+
+    key: str
+    outputs: Outputs
+    folder: str = ""
+    record: ModelRecord | None = None
+    head: str = ""
+    code: Code = field(default_factory=dict)
+    """Sources of what the user wrote of the student's network."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One method, and what a person wants to know beside its measures."""
+
+    method: Method
+    name: str
+    role: str
+    """`teacher`, `labeler` or `student`."""
+    pin: str
+    """Digest of what answers."""
+    width: int
+    """Numbers in a row of its answers."""
+    recipe: Recipe
+    """How to ask it now, to time it."""
+    column: LabelColumn | None = None
+    group: str = ""
+    """Students that differ by their seed alone share it."""
+    taught_by: Sequence[str] = ()
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+
+
+def find_candidates(workspace: Workspace, pool: OpenPool) -> list[Candidate]:
+    """Find all of a job. Raises ContractError where a student is not trained, or labels are missing
+    or mean something else."""
+    labels = workspace.tables.labels
+    over = [name for name, spec in labels.items() if pool.name in spec.over]
+    teacher = teacher_of(workspace, pool.name)
+    sets = [_label_set(workspace, name, pool, teacher=name == teacher) for name in over]
+    variants = workspace.tables.job.variants
+    students = [head for variant in variants for head in _heads(workspace, variant)]
+    return sets + students
+
+
+def hints(workspace: Workspace) -> list[str]:
+    """Name the heads that nobody judges, once a student whatever its variants."""
+    found = [
+        f"students.{variant.student}.heads.{head}"
+        for variant in workspace.tables.job.variants
+        for head in variant.spec.head_names
+        if head not in variant.spec.judged_heads
+    ]
+    return list(dict.fromkeys(found))
+
+
+def teacher_of(workspace: Workspace, pool: str) -> str | None:
+    """Name the label set that agreement is measured against: the job's word, or its first one over
+    the test pool."""
+    evaluate, labels = workspace.tables.evaluate, workspace.tables.labels
+    if evaluate and evaluate.teacher:
+        return evaluate.teacher
+    return next((name for name, spec in labels.items() if pool in spec.over), None)
+
+
+def _label_set(workspace: Workspace, name: str, pool: OpenPool, *, teacher: bool) -> Candidate:
+    recipe, contract = prepare_labels(workspace, name)
+    labels = workspace.whole_labels(name, pool, contract)
+    record = recipe.record
+    return Candidate(
+        method=Method(f"labels.{name}", workspace.tables.label_outputs(name)),
+        name=name,
+        role="teacher" if teacher else "labeler",
+        pin=f"{contract.digest} {labels.label_hash}",
+        width=contract.width,
+        recipe=recipe,
+        column=LabelColumn(contract, (labels,), _judged_at(contract)),
+        group=name,
+        taught_by=tuple(record.taught_by) if record else (),
+        parameters=record.parameters if record else None,
+        history=_history(record),
+    )
+
+
+def _judged_at(contract: Contract) -> float | None:
+    return 1.0 if contract.kind == "logits" else None
+
+
+def _heads(workspace: Workspace, variant: Variant) -> list[Candidate]:
+    folder, record = find_student(workspace, variant)
+    code = workspace.tables.student_code(variant.spec, f"students.{variant.student}")
+    recipe = Recipe(form="network", folder=folder.uri, record=record, code=code)
+    return [_head(variant, recipe, record, head) for head in variant.spec.judged_heads]
+
+
+def _head(variant: Variant, recipe: Recipe, record: ModelRecord, head: str) -> Candidate:
+    suffix = "" if len(variant.spec.judged_heads) == 1 else f" · {head}"
+    changes = {path: value for path, value in variant.changes.items() if path != "seed"}
+    group = Variant(variant.student, variant.spec, changes).name
+    outputs = record.heads[head]
+    return Candidate(
+        method=Method(
+            f"students.{variant.name}.{head}", outputs, recipe.folder, record, head, recipe.code
+        ),
+        name=variant.name + suffix,
+        role="student",
+        pin=f"{record.digest} {record.sha256}",
+        width=record.widths[head],
+        recipe=recipe,
+        group=group + suffix,
+        taught_by=_taught_by(variant.spec, record, head),
+        changes=variant.changes,
+        parameters=record.head_parameters.get(head, record.parameters),
+        history=_history(record),
+    )
+
+
+def _taught_by(student: Student, record: ModelRecord, head: str) -> tuple[str, ...]:
+    """The terms of a head; of one on the trunk, those of hints on it too, since they teach it and
+    stand nowhere else."""
+    on_trunk = {
+        name
+        for name in student.head_names
+        if name not in student.heads or student.heads[name].model is None
+    }
+    counted = {head}
+    if head in on_trunk:
+        counted |= on_trunk.difference(student.judged_heads)
+    terms = zip(record.details["terms"], student.terms, strict=True)
+    return tuple(text for text, term in terms if term.head in counted)
+
+
+def _history(record: ModelRecord | None) -> Sequence[Mapping[str, Any]]:
+    return tuple(record.details.get("history", ())) if record else ()

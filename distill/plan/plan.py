@@ -1,0 +1,305 @@
+"""From a job and what is stored to concrete steps: the only place that makes them.
+
+A step can be resolved when what it builds on is there: a label set's contract needs its fit's
+weights, a student's digest needs its labels' hashes. So a `Plan` resolves each step when it is
+asked for, against what is stored then, and whoever runs a job asks for them in order:
+
+    inputs ► checks ► models ► fits ► (calibration ► labels) for each label set ► students ► evaluation
+
+`run`, `status`, `verify`, `gc` and the Python functions all go over these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+
+from distill.core.errors import JobError, PoolError
+from distill.core.results import LabelSetResult
+from distill.core.schema import digest
+from distill.job.job import Job
+from distill.job.sweep import Variant
+from distill.labelers.calibration import read_calibration
+from distill.labels.identity import label_set_folder
+from distill.loader.dataset import Dataset, TargetColumn
+from distill.models.files import identify_model
+from distill.models.record import ModelRecord, read_record
+from distill.plan.calibration import calibration_folder
+from distill.plan.candidates import Candidate, find_candidates, hints
+from distill.plan.checks.stored import check_inputs
+from distill.plan.identity import find_student, fit_folder
+from distill.plan.labelers import prepare_labels, prepare_uncalibrated
+from distill.plan.steps import (
+    CalibrateStep,
+    EvaluateStep,
+    ExportStep,
+    FitInputs,
+    FitStep,
+    LabelPart,
+    LabelStep,
+    MakeModelStep,
+    MakePoolStep,
+    PreviewStep,
+    StoredLabelsStep,
+    TrainStep,
+)
+from distill.plan.training import plan_fit, plan_student
+from distill.plan.workspace import Workspace
+from distill.pools.file_stats import ReadFileStats
+from distill.pools.open_pool import OpenPool
+from distill.spec.models import Eszsl, ngrams_of
+from distill.spec.ready import Ready
+
+
+class Plan:
+    """The steps of one job, for one command."""
+
+    def __init__(self, job: Job) -> None:
+        self.workspace = Workspace(job)
+        self.tables = self.workspace.tables
+        self._hints: list[str] | None = None
+
+    def pools_to_make(self) -> list[MakePoolStep]:
+        """Return the pools that the job makes itself."""
+        tables = self.tables
+        return [
+            MakePoolStep(name, tables.pool_uri(name), tables.root_uri, pool.made_by, tables.path)
+            for name, pool in tables.pools.items()
+            if pool.made_by is not None
+        ]
+
+    def list_pools(self, read: ReadFileStats) -> None:
+        """Take the inventories of all pools; `read` reads new files. Raises PoolError."""
+        problems = []
+        for name in self.tables.pools:
+            try:
+                self.workspace.pool(name, read=read)
+            except PoolError as error:
+                problems.append(f"{self.tables.path}: {error}")
+        if problems:
+            raise PoolError("\n".join(problems))
+
+    def check_inputs(self) -> None:
+        """Refuse what cannot be read or trained, before any work. Raises InputError."""
+        check_inputs(self.workspace)
+
+    def models_to_make(self, labels: Iterable[str]) -> list[MakeModelStep]:
+        """Return the models of those label sets that the job makes itself."""
+        tables = self.tables
+        members = [member for name in labels for member in tables.labels[name].members(name)]
+        return [
+            MakeModelStep(
+                f"{where}.made_by",
+                tables.model_uri(labeler.model),
+                tables.root_uri,
+                labeler.made_by,
+                tables.path,
+            )
+            for where, labeler in members
+            if isinstance(labeler, Ready) and labeler.made_by is not None
+        ]
+
+    def fits(self, names: Sequence[str] | None = None) -> Iterator[FitStep]:
+        """Yield the fits by passes among those named, all by default. Raises JobError."""
+        for name in self.tables.chosen_fits(names):
+            model = self.tables.fit[name].model
+            if isinstance(model, Eszsl):
+                yield self._fit(name, model)
+
+    def trained_fits(self, names: Sequence[str] | None = None) -> list[TrainStep]:
+        """Return the fits by gradients among those named, all by default. Raises JobError."""
+        return [
+            _train_step(f"fit.{name}", plan_fit(self.workspace, name))
+            for name in self.tables.chosen_fits(names)
+            if not isinstance(self.tables.fit[name].model, Eszsl)
+        ]
+
+    def calibration(self, name: str) -> CalibrateStep | None:
+        """Return how `labels.<name>` is calibrated; None where the job asks for none."""
+        labels = self.tables.labels[name]
+        if labels.calibrate_on is None:
+            return None
+        recipe, contract = prepare_uncalibrated(self.workspace, name)
+        folder = calibration_folder(self.workspace, name, contract)
+        return CalibrateStep(
+            name,
+            folder.uri,
+            read_calibration(folder),
+            recipe,
+            contract,
+            self.workspace.pool(labels.calibrate_on),
+            self.tables.pool_outputs(labels.calibrate_on),
+            self.tables.fragment_rows,
+            labels.compute,
+        )
+
+    def labels(self, name: str, *, mending: bool = False) -> LabelStep:
+        """Return the labelling `labels.<name>`, calibrated, what is stored of it read anew.
+
+        With `mending`, damaged commits are no error. Raises ContractError, PoolError.
+        """
+        self.workspace.forget_labels(name)
+        recipe, contract = prepare_labels(self.workspace, name)
+        spec = self.tables.labels[name]
+        parts = [
+            LabelPart(
+                self.workspace.pool(pool),
+                self.workspace.label_set(name, pool, mending=mending),
+            )
+            for pool in spec.over
+        ]
+        return LabelStep(
+            name=name,
+            root=self.tables.root_uri,
+            recipe=recipe,
+            contract=contract,
+            parts=tuple(parts),
+            fragment_rows=self.tables.fragment_rows,
+            compute=spec.compute,
+            max_rejected_fraction=spec.max_rejected_fraction,
+            strict=spec.deterministic == "strict",
+        )
+
+    def preview(self, name: str) -> PreviewStep:
+        """Return a look at `labels.<name>` over its first pool, before any calibration."""
+        recipe, contract = prepare_uncalibrated(self.workspace, name)
+        pool = self.workspace.pool(self.tables.labels[name].over[0])
+        return PreviewStep(name, recipe, contract.width, self.tables.label_outputs(name), pool)
+
+    def whole_labels(self, name: str, pool: str) -> LabelStep:
+        """Return `labels.<name>` over one pool, all of it labelled. Raises ContractError else."""
+        step = self.labels(name)
+        part = next(part for part in step.parts if part.pool.name == pool)
+        self.workspace.whole_labels(name, part.pool, step.contract)
+        return replace(step, parts=(part,))
+
+    def stored_labels(self, name: str) -> list[StoredLabelsStep]:
+        """Return the label sets of `labels.<name>` as they lie; opens none and lists no pool."""
+        spec = self.tables.labels[name]
+        root = self.workspace.root
+        return [
+            StoredLabelsStep(
+                name,
+                spec.version,
+                pool,
+                label_set_folder(root, name, spec.version, pool).uri,
+                self.workspace.inventory(pool),
+                self.tables.fragment_rows,
+                self.tables.path,
+            )
+            for pool in spec.over
+        ]
+
+    def students(self, names: Sequence[str] | None = None) -> list[TrainStep]:
+        """Return the trainings of students: all, or those named. Raises JobError for a name that
+        the job lacks, ContractError for labels that are missing or mean something else."""
+        return [
+            _train_step(f"students.{variant.name}", plan_student(self.workspace, variant))
+            for variant in self.tables.job.chosen_variants(names)
+        ]
+
+    def evaluation(self) -> EvaluateStep:
+        """Return the evaluation. Raises JobError without `[evaluate]`, ContractError where a
+        student or a label set is not there."""
+        evaluate = self.tables.evaluate
+        if evaluate is None:
+            raise JobError(
+                f"{self.tables.path}: no [evaluate] table. Add one: `[evaluate]` and"
+                ' `on = "POOL"`, a pool with a target.'
+            )
+        pool = self.workspace.pool(evaluate.on)
+        truth = self.tables.pool_outputs(evaluate.on)
+        candidates = find_candidates(self.workspace, pool)
+        teachers = [each.method.key for each in candidates if each.role == "teacher"]
+        teacher = teachers[0] if teachers else None
+        identity = _evaluation_identity(pool, candidates, teacher)
+        job = self.tables.job
+        folder = self.workspace.root.folder("reports", job.name, identity[:16])
+        return EvaluateStep(
+            folder.uri,
+            job.name,
+            job.text,
+            pool,
+            truth,
+            tuple(candidates),
+            teacher,
+            self._label_set_results(),
+        )
+
+    def new_hints(self) -> list[str]:
+        """Name the heads that nobody judges; nothing when asked again."""
+        named = hints(self.workspace) if self._hints is None else []
+        self._hints = named
+        return named
+
+    def exports(self, names: Sequence[str] | None = None) -> list[ExportStep]:
+        """Return the exports of students: all, or those named. Raises JobError for a name that the
+        job lacks, ContractError where a student is not trained."""
+        return [self._export(variant) for variant in self.tables.job.chosen_variants(names)]
+
+    def _fit(self, name: str, model: Eszsl) -> FitStep:
+        folder = fit_folder(self.workspace, name)
+        record = read_record(folder)
+        if record is not None:
+            return FitStep(name, folder.uri, record)
+        pool = self.workspace.pool(self.tables.fit[name].on)
+        target = self.tables.pool_outputs(pool.name)
+        column = TargetColumn(str(pool.spec.target), target)
+        classes, descriptions = self.tables.descriptions(name)
+        encoder = None
+        if model.encoder is not None:
+            where = f"fit.{name}.model.encoder"
+            encoder = identify_model(self.tables.model_uri(model.encoder), None, where)
+        inputs = FitInputs(
+            model=model,
+            dataset=Dataset((pool.inventory,), pool.features, pool.width, {"target": column}),
+            most_rows=self.tables.fragment_rows,
+            classes=classes,
+            descriptions=descriptions,
+            encoder=encoder,
+            seen=target.classes,
+            taught_by={f"pools.{pool.name}": pool.inventory.content},
+        )
+        return FitStep(name, folder.uri, None, inputs)
+
+    def _export(self, variant: Variant) -> ExportStep:
+        folder, record = find_student(self.workspace, variant)
+        student = variant.spec
+        return ExportStep(
+            variant.name,
+            folder.uri,
+            record,
+            self.workspace.pool(student.taught_on[0]),
+            ngrams_of(student.model),
+            self.tables.student_code(student, f"students.{variant.student}"),
+        )
+
+    def _label_set_results(self) -> tuple[LabelSetResult, ...]:
+        results = []
+        for name, spec in self.tables.labels.items():
+            for pool in spec.over:
+                lines = self.workspace.label_set(name, pool).lines
+                size_bytes = int(lines.column("bytes").sum())
+                results.append(
+                    LabelSetResult(
+                        name, spec.version, pool, lines.rows, lines.rejected, len(lines), size_bytes
+                    )
+                )
+        return tuple(results)
+
+
+def _train_step(name: str, found: object) -> TrainStep:
+    if isinstance(found, ModelRecord):
+        return TrainStep(name, found, None)
+    return TrainStep(name, None, found)  # type: ignore[arg-type]
+
+
+def _evaluation_identity(
+    pool: OpenPool, candidates: Sequence[Candidate], teacher: str | None
+) -> str:
+    """Digest of what is judged: a finished evaluation is found again by it."""
+    judged = [
+        [candidate.method.key, candidate.pin, asdict(candidate.method.outputs)]
+        for candidate in candidates
+    ]
+    return digest([pool.inventory.content, pool.spec.model_dump(mode="json"), judged, teacher])

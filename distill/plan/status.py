@@ -1,0 +1,87 @@
+"""Of each step, what is done and what is left: control objects are read, no rows, and no Ray starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from distill.core.errors import DistillError
+from distill.job.sweep import Variant
+from distill.models.record import read_record
+from distill.plan.identity import fit_folder, student_folder, student_pins
+from distill.plan.workspace import Workspace
+from distill.storage.base import Storage
+
+
+@dataclass(frozen=True)
+class StatusLine:
+    """One thing that the job makes: so many of so many units are there."""
+
+    name: str
+    done: int
+    total: int
+    unit: str
+    note: str = ""
+
+    @property
+    def left(self) -> int:
+        """Units not made yet."""
+        return self.total - self.done
+
+
+def job_status(workspace: Workspace) -> Iterator[StatusLine]:
+    """Yield fits, label sets and students of a job, in the order in which they are made."""
+    tables = workspace.tables
+    for name, fit in tables.fit.items():
+        folder = partial(fit_folder, workspace, name)
+        yield _model(workspace, f"fit.{name}", (fit.on,), folder, "fitted")
+    for name, labels in tables.labels.items():
+        for pool in labels.over:
+            yield _labels(workspace, name, pool)
+    for variant in tables.job.variants:
+        name = f"students.{variant.name}"
+        folder = partial(_student_folder, workspace, variant)
+        yield _model(workspace, name, variant.spec.taught_on, folder, "trained")
+
+
+def _student_folder(workspace: Workspace, variant: Variant) -> Storage:
+    return student_folder(workspace, variant, student_pins(workspace, variant.spec))
+
+
+def _model(
+    workspace: Workspace,
+    name: str,
+    pools: Sequence[str],
+    find_folder: Callable[[], Storage],
+    done: str,
+) -> StatusLine:
+    for pool in pools:
+        if workspace.inventory(pool) is None:
+            return StatusLine(name, 0, 1, "model", f"pools.{pool} is not listed yet")
+    try:
+        record = read_record(find_folder())
+    except DistillError as error:
+        return StatusLine(name, 0, 1, "model", str(error))
+    if record is None:
+        note = f"{name} is not {done} yet under {workspace.tables.root_uri}"
+        return StatusLine(name, 0, 1, "model", note)
+    return StatusLine(name, 1, 1, "model", f"{record.parameters:,} parameters")
+
+
+def _labels(workspace: Workspace, name: str, pool: str) -> StatusLine:
+    title = f"labels.{name} over {pool}"
+    inventory = workspace.inventory(pool)
+    if inventory is None:
+        return StatusLine(title, 0, 0, "fragments", f"pools.{pool} is not listed yet")
+    total = len(inventory.fragment_table(workspace.tables.fragment_rows))
+    try:
+        labels = workspace.label_set(name, pool)
+    except DistillError as error:
+        return StatusLine(title, 0, total, "fragments", str(error))
+    lost = len(labels.lost())
+    rows, rejected = labels.lines.rows, labels.lines.rejected
+    note = f"{rows - rejected:,} rows labelled, {rejected:,} rejected"
+    if lost:
+        note += f", {lost} lost"
+    return StatusLine(title, len(labels.lines) - lost, total, "fragments", note)

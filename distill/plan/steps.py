@@ -1,0 +1,186 @@
+"""The steps of a job: frozen, each with everything that its stage needs and nothing of the job file.
+
+A step names its inputs, the folder that it writes and, where its inputs are there, what is done
+already. Stages (`distill.stages`) take a step and an engine; what they hand to workers are plain
+dataclasses. Steps are made by `distill.plan.plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.core.results import LabelSetResult
+from distill.labelers.base import Recipe
+from distill.labelers.calibration import Calibration
+from distill.labels.contract import Contract
+from distill.labels.label_set import LabelSet
+from distill.loader.dataset import Dataset
+from distill.models.custom_source import Code
+from distill.models.files import ModelFiles
+from distill.models.record import ModelRecord
+from distill.plan.candidates import Candidate
+from distill.plan.training import TrainingPlan
+from distill.pools.inventory import Inventory
+from distill.pools.open_pool import OpenPool
+from distill.spec.labels import Compute
+from distill.spec.models import Eszsl, Ngrams
+from distill.spec.outputs import Outputs
+
+
+@dataclass(frozen=True)
+class MakePoolStep:
+    """Fill a pool's folder by a function of the user's."""
+
+    name: str
+    uri: str
+    root: str
+    made_by: str
+    """`FILE.py:FUNCTION`, relative to the job file."""
+    job_file: Path
+
+
+@dataclass(frozen=True)
+class MakeModelStep:
+    """Fill a model's folder by a function of the user's."""
+
+    where: str
+    """Key that names the function."""
+    uri: str
+    root: str
+    made_by: str
+    job_file: Path
+
+
+@dataclass(frozen=True)
+class FitStep:
+    """Fit a labeler by passes over labelled rows; `record` says that it is done."""
+
+    name: str
+    folder: str
+    record: ModelRecord | None
+    inputs: FitInputs | None = None
+    """None where it is done."""
+
+
+@dataclass(frozen=True)
+class FitInputs:
+    """What ESZSL is fitted on."""
+
+    model: Eszsl
+    dataset: Dataset
+    most_rows: int
+    """Rows of a chunk, at most."""
+    classes: tuple[str, ...]
+    descriptions: Sequence[Sequence[str]]
+    """Cells of each class's row."""
+    encoder: ModelFiles | None
+    """Of descriptions that are texts."""
+    seen: tuple[str, ...]
+    """Classes that have labelled rows."""
+    taught_by: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """Train one network by gradients; `record` says that it is done, `plan` how to train it."""
+
+    name: str
+    """`students.NAME` or `fit.NAME`."""
+    record: ModelRecord | None
+    plan: TrainingPlan | None
+
+
+@dataclass(frozen=True)
+class CalibrateStep:
+    """Find the temperature of a labeler on labelled rows; `found` says that it is done."""
+
+    name: str
+    folder: str
+    found: Calibration | None
+    recipe: Recipe
+    contract: Contract
+    pool: OpenPool
+    truth: Outputs
+    fragment_rows: int
+    compute: Compute
+
+
+@dataclass(frozen=True)
+class LabelPart:
+    """One pool of a labelling, and what is stored of it."""
+
+    pool: OpenPool
+    labels: LabelSet
+
+
+@dataclass(frozen=True)
+class LabelStep:
+    """Write one labeler's word over its pools."""
+
+    name: str
+    root: str
+    recipe: Recipe
+    contract: Contract
+    parts: tuple[LabelPart, ...]
+    fragment_rows: int
+    compute: Compute
+    max_rejected_fraction: float
+    strict: bool
+    """Whether labels made on several kinds of devices or libraries are refused."""
+
+
+@dataclass(frozen=True)
+class PreviewStep:
+    """Ask a labeler about some rows, before anything is paid for."""
+
+    name: str
+    recipe: Recipe
+    width: int
+    """Numbers in a row of its answers."""
+    outputs: Outputs
+    """What these mean."""
+    pool: OpenPool
+
+
+@dataclass(frozen=True)
+class StoredLabelsStep:
+    """One label set as it is stored, for what looks at it without labelling."""
+
+    name: str
+    version: int
+    pool: str
+    folder: str
+    inventory: Inventory | None
+    """None where the pool was never listed."""
+    fragment_rows: int
+    job_file: Path
+
+
+@dataclass(frozen=True)
+class EvaluateStep:
+    """Judge label sets and students on the rows of one test pool."""
+
+    folder: str
+    job_name: str
+    job_text: str
+    pool: OpenPool
+    truth: Outputs
+    candidates: tuple[Candidate, ...]
+    teacher: str | None
+    """Key of the method that agreement is measured against."""
+    label_sets: tuple[LabelSetResult, ...]
+
+
+@dataclass(frozen=True)
+class ExportStep:
+    """Write one finished student as files of its own."""
+
+    name: str
+    folder: str
+    record: ModelRecord
+    pool: OpenPool
+    """The first of those that taught it."""
+    ngrams: Ngrams | None
+    code: Code

@@ -1,0 +1,222 @@
+"""A job's tables with what they imply: where things lie, whose source a key names, and what each
+pool, fit, labeler, term and head answers, as far as the job file alone tells.
+
+That is enough to refuse a wrong job before any work (`distill.plan.checks`), and what every
+resolver of the plan begins with. Nothing is read but files beside the job.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from distill.core.errors import JobError
+from distill.core.source import PythonFile, read_source
+from distill.job.job import Job
+from distill.models.custom_source import TRUNK, Code, custom_models
+from distill.plan.held_out import usual_loss
+from distill.spec.labels import Custom, Ensemble, Fitted, Precision
+from distill.spec.models import CustomModel, Eszsl
+from distill.spec.outputs import Outputs
+from distill.spec.ready import Ready
+from distill.spec.students import CustomLoss, HeldOut, Student, Term
+from distill.spec.uris import resolve_uri
+
+
+class JobTables:
+    """What a job says, resolved; storage is not asked."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.path = job.path
+        self.seed = job.seed
+        self.fragment_rows = job.fragment_rows
+        self.pools = job.pools
+        self.fit = job.fit
+        self.labels = job.labels
+        self.students = job.students
+        self.sweep = job.sweep
+        self.evaluate = job.evaluate
+
+    @property
+    def root_uri(self) -> str:
+        """The root, absolute."""
+        return resolve_uri(self.job.root, self.path.parent)
+
+    def pool_uri(self, name: str) -> str:
+        """Return where a pool lies, absolute."""
+        return self.model_uri(self.pools[name].path)
+
+    def model_uri(self, model: str) -> str:
+        """Return where somebody's model lies, absolute."""
+        return resolve_uri(model.replace("{root}", self.root_uri), self.path.parent)
+
+    def beside(self, path: str) -> Path:
+        """Return a file that the job names, absolute."""
+        return self.path.parent / path
+
+    def chosen_labels(self, name: str | None) -> tuple[str, ...]:
+        """Return one label set by name, or all. Raises JobError for a name that the job lacks."""
+        if name is None:
+            return tuple(self.labels)
+        if name not in self.labels:
+            there = ", ".join(self.labels) or "none"
+            raise JobError(f"{self.path}: there is no label set {name!r}. There is: {there}.")
+        return (name,)
+
+    def chosen_fits(self, names: Sequence[str] | None) -> list[str]:
+        """Return some fits by name, or all. Raises JobError for a name that the job lacks."""
+        chosen = list(self.fit) if names is None else list(names)
+        unknown = [name for name in chosen if name not in self.fit]
+        if unknown:
+            there = ", ".join(self.fit) or "none"
+            raise JobError(f"{self.path}: there is no fit {unknown[0]!r}. There is: {there}.")
+        return chosen
+
+    def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
+        """Read the source of a labeler, loss or network of the user's own; `where` is the key that
+        names it. Raises JobError."""
+        return read_source(self.beside(custom.file), f"{where}.file")
+
+    def student_code(self, student: Student, where: str) -> Code:
+        """Read the sources of a student's own networks; `where` is its key. Raises JobError."""
+        own = custom_models(student.model, student.heads)
+        return {key: self.custom_source(model, f"{where}.{key}") for key, model in own.items()}
+
+    def fit_code(self, name: str) -> Code:
+        """Read the source of `fit.<name>`'s own network, if it is one. Raises JobError."""
+        model = self.fit[name].model
+        if not isinstance(model, CustomModel):
+            return {}
+        return {TRUNK: self.custom_source(model, f"fit.{name}.{TRUNK}")}
+
+    def descriptions(self, fit: str) -> tuple[tuple[str, ...], list[list[str]]]:
+        """Read class names and their attributes, as text cells, of an ESZSL fit's file.
+
+        Raises JobError.
+        """
+        model = self.fit[fit].model
+        assert isinstance(model, Eszsl)
+        where = f"fit.{fit}.model.descriptions"
+        text = read_source(self.beside(model.descriptions), where).text
+        lines = csv.reader(text.splitlines())
+        rows = [row for row in lines if row and not row[0].startswith("#")]
+        first = rows[0][0] if rows else ""
+        if first != "class":
+            raise JobError(
+                f"{where}: the header must be `class,ATTRIBUTE…`; it begins with {first!r}. Add it."
+            )
+        classes = tuple(row[0] for row in rows[1:])
+        return classes, [row[1:] for row in rows[1:]]
+
+    def pool_outputs(self, pool: str) -> Outputs:
+        """Return what a pool's target says."""
+        spec = self.pools[pool]
+        if not spec.class_names:
+            return Outputs("value")
+        return Outputs("logits", spec.class_names, spec.outputs == "exclusive")
+
+    def fit_outputs(self, fit: str) -> Outputs:
+        """Return what a fitted labeler answers."""
+        if isinstance(self.fit[fit].model, Eszsl):
+            classes, _ = self.descriptions(fit)
+            return Outputs("logits", classes)
+        return self.pool_outputs(self.fit[fit].on)
+
+    def label_outputs(self, name: str) -> Outputs:
+        """Return what a label set says. Raises JobError for a custom labeler that does not say it,
+        or an ensemble that says several things."""
+        return self.labeler_outputs(self.labels[name].labeler, f"labels.{name}.labeler")
+
+    def labeler_outputs(self, labeler: Fitted | Custom | Ready | Ensemble, where: str) -> Outputs:
+        """Return what a labeler answers; `where` is its key. Raises JobError as above."""
+        if isinstance(labeler, Ensemble):
+            return self._ensemble_outputs(labeler, where)
+        if isinstance(labeler, Fitted):
+            return self.fit_outputs(labeler.fit)
+        if isinstance(labeler, Custom):
+            return _declared_outputs(self.custom_source(labeler, where), labeler, where)
+        if not labeler.class_names:
+            return Outputs("value")
+        return Outputs("logits", labeler.class_names, labeler.exclusive)
+
+    def labeler_width(self, labeler: Custom | Ready, where: str) -> int:
+        """Return the numbers a row of a labeler's answers: one a class, or the width that it
+        declares; `where` is its key. Raises JobError."""
+        classes = self.labeler_outputs(labeler, where).classes
+        if classes:
+            return len(classes)
+        declared: object = labeler
+        if isinstance(labeler, Custom):
+            declared = self.custom_source(labeler, where).load(labeler.name, where)
+        return int(getattr(declared, "width", 1))
+
+    def term_outputs(self, term: Term) -> Outputs:
+        """Return what a term learns from says."""
+        if term.label_set:
+            return self.label_outputs(term.label_set)
+        return self.pool_outputs(str(term.pool))
+
+    def head_outputs(self, student: Student, head: str) -> Outputs:
+        """Return what a head answers: its declared classes, or the union of its terms' classes in
+        their order."""
+        sources = [self.term_outputs(term) for term in student.terms_of(head)]
+        classes = student.heads[head].classes if head in student.heads else None
+        if not classes:
+            every = (name for source in sources for name in source.classes)
+            classes = tuple(dict.fromkeys(every))
+        return Outputs(sources[0].kind, classes, sources[0].exclusive)
+
+    def held_out_term(self, stop: HeldOut) -> Term:
+        """Return the term whose mean over the held-out rows is the measure of an early stop."""
+        if stop.label_set:
+            source = self.label_outputs(stop.label_set)
+        else:
+            source = self.pool_outputs(str(stop.pool))
+        return Term(learns=stop.learns, loss=stop.loss or usual_loss(source), head=stop.head)
+
+    def _ensemble_outputs(self, ensemble: Ensemble, where: str) -> Outputs:
+        """What its first member says, and all others too, each in its own order of classes."""
+        keys = [f"{where}.members.{number}" for number in range(len(ensemble.members))]
+        first, *others = map(self.labeler_outputs, ensemble.members, keys)
+        for key, other in zip(keys[1:], others, strict=True):
+            if _without_order(other) != _without_order(first):
+                raise JobError(
+                    f"{key}: says {other.said}, but the first member says {first.said}."
+                    " Members speak about the same classes: leave it out, or write it as a label"
+                    " set of its own."
+                )
+        return first
+
+
+def _without_order(outputs: Outputs) -> tuple[str, bool, list[str]]:
+    return outputs.kind, outputs.exclusive, sorted(outputs.classes)
+
+
+def _declared_outputs(source: PythonFile, labeler: Custom, where: str) -> Outputs:
+    """What a class of the user's own says of itself. Raises JobError."""
+    declared = source.load(labeler.name, where)
+    kind = getattr(declared, "kind", "logits")
+    classes = getattr(declared, "classes", ())
+    revision = getattr(declared, "revision", "")
+    precision = getattr(declared, "precision", "float32")
+    ordered = isinstance(classes, tuple | list) and all(isinstance(each, str) for each in classes)
+    distinct = ordered and len(set(classes)) == len(classes)
+    fits_kind = kind in ("logits", "value") and (kind == "logits") == bool(classes)
+    if not distinct or not fits_kind or not revision:
+        raise JobError(
+            f"{where}: class {labeler.name} in {labeler.file} must have a `revision` (text) and"
+            " `classes` (distinct names in a tuple), "
+            f'or `kind = "value"` and no classes; it has revision={revision!r}, kind={kind!r},'
+            f" classes={classes!r}"
+        )
+    known = get_args(Precision)
+    if precision not in known:
+        raise JobError(
+            f"{where}: class {labeler.name} in {labeler.file} has precision={precision!r}: say in"
+            f" what it computes, {', '.join(known)}."
+        )
+    exclusive = bool(getattr(declared, "exclusive", True))
+    return Outputs("logits" if classes else "value", tuple(classes), exclusive)

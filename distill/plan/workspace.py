@@ -1,0 +1,97 @@
+"""A job over its root, for one command: each pool is listed once and each label set read once, so
+that all steps of the command see the same files.
+
+Nothing else of the plan keeps what it has read. What was found out about inputs by opening them is
+kept under the root (`remember`), so that a finished job opens no input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from distill.core.schema import digest, seal, unseal
+from distill.job.job import Job
+from distill.labels.contract import Contract
+from distill.labels.identity import label_set_folder
+from distill.labels.label_set import LabelSet
+from distill.plan.tables import JobTables
+from distill.pools.file_stats import ReadFileStats, read_file_stats
+from distill.pools.inventory import Inventory, read_inventory
+from distill.pools.open_pool import OpenPool
+from distill.pools.scan import take_inventory
+from distill.storage.base import Storage
+from distill.storage.open import open_storage
+
+
+class Workspace:
+    """The tables of a job, and what lies under its root."""
+
+    def __init__(self, job: Job) -> None:
+        self.tables = JobTables(job)
+        self._pools: dict[str, OpenPool] = {}
+        self._label_sets: dict[tuple[str, str], LabelSet] = {}
+        self._remembered: dict[tuple[str, str], Any] = {}
+
+    @property
+    def root(self) -> Storage:
+        """The folder that keeps everything."""
+        return open_storage(self.tables.root_uri)
+
+    def pool(self, name: str, *, read: ReadFileStats = read_file_stats) -> OpenPool:
+        """List a pool, once, and hold the list against its inventory; `read` reads new files.
+
+        Raises PoolError.
+        """
+        if name not in self._pools:
+            spec = self.tables.pools[name]
+            files = open_storage(self.tables.pool_uri(name))
+            inventory = take_inventory(self.root, name, files, spec=spec, read=read)
+            self._pools[name] = OpenPool(name, spec, inventory)
+        return self._pools[name]
+
+    def inventory(self, name: str) -> Inventory | None:
+        """Return the inventory as it was opened, or else as it is stored; None before the first
+        listing. Lists no pool."""
+        if name in self._pools:
+            return self._pools[name].inventory
+        return read_inventory(self.root, name, self.tables.pool_uri(name))
+
+    def label_set(self, name: str, pool: str, *, mending: bool = False) -> LabelSet:
+        """Read one label set's commits, of live shards alone; the same object until
+        `forget_labels`. Raises ContractError, StorageError."""
+        key = (name, pool)
+        if key not in self._label_sets:
+            version = self.tables.labels[name].version
+            folder = label_set_folder(self.root, name, version, pool)
+            labels = LabelSet(folder, name, version)
+            self._label_sets[key] = labels.refresh(self.inventory(pool), mending=mending)
+        return self._label_sets[key]
+
+    def whole_labels(self, name: str, pool: OpenPool, contract: Contract) -> LabelSet:
+        """Return one label set to learn from: it means what the job means, and covers every row of
+        its pool. Raises ContractError."""
+        labels = self.label_set(name, pool.name)
+        labels.require(contract, pool.inventory, self.tables.fragment_rows)
+        labels.require_complete(pool.inventory)
+        if self.tables.labels[name].deterministic == "strict":
+            labels.require_one_origin()
+        return labels
+
+    def forget_labels(self, name: str) -> None:
+        """Read the label sets of `labels.<name>` anew when they are next asked for."""
+        for pool in self.tables.labels[name].over:
+            self._label_sets.pop((name, pool), None)
+
+    def remember(self, folder: str, of: Sequence[object], find: Callable[[], Any]) -> Any:
+        """Return what `find` says, plain as JSON, asked once for one `of` and kept under the root;
+        who asks at the same time writes the same. Raises what `find` raises, StorageError."""
+        kept = self.root.folder(folder)
+        key = digest(list(of))[:32]
+        if (folder, key) not in self._remembered:
+            stored = kept.read_or_none(key)
+            if stored is None:
+                stored = seal({folder: find()})
+                kept.put(key, stored)
+            self._remembered[folder, key] = unseal(stored, kept.url(key)).get(folder)
+        return self._remembered[folder, key]
