@@ -20,8 +20,6 @@ from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
 from distill.models.network import MultiHead, build_network, parameter_count
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, write_record
-from distill.plan.labelers import prepare_labels
-from distill.plan.pools import open_pool
 from distill.pools.inventory import Fragment, Inventory
 from distill.pools.scan import take_inventory
 from distill.spec.models import Linear, Network
@@ -30,6 +28,7 @@ from distill.stages.label.messages import FragmentResult, FragmentTask, LabelCon
 from distill.stages.label.worker import LabelWorker
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
+from tests.resolved import open_pool, prepare_labels
 
 LINEAR = Linear(kind="linear")
 ORIGIN = Provenance("set", "cpu", {"numpy": "2"})

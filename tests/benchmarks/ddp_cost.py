@@ -160,8 +160,8 @@ def _distill(folder: str) -> dict[str, float]:
 
 def _recorded(folder: str, began: float) -> dict[str, float]:
     """Of the training that `began` then and has ended."""
-    from distill.plan.identity import find_student
     from distill.plan.load import load_job
+    from tests.resolved import find_student
 
     job = load_job(Path(folder, "job.toml"))
     where, record = find_student(job, job.variants[0])
@@ -190,8 +190,8 @@ def _alone_rank(folder: str, meeting: str, workers: int, rank: int) -> dict[str,
 
     from distill.engine.protocol import WorkerContext
     from distill.plan.load import load_job
-    from distill.plan.training import plan_student
     from distill.stages.train.loop import run_trainings
+    from tests.resolved import plan_student
 
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=workers)
     began, job = time.time(), load_job(Path(folder, "job.toml"))
@@ -256,7 +256,7 @@ def _first_epoch(folder: str, rank: int) -> tuple[Any, list[tuple[Any, Any]]]:
 
     from distill.loader.loader import Loader
     from distill.plan.load import load_job
-    from distill.plan.training import plan_student
+    from tests.resolved import plan_student
 
     job = load_job(Path(folder, "job.toml"))
     lesson = plan_student(job, job.variants[0])

@@ -62,8 +62,7 @@ def label(job: str) -> dict[str, Any]:
     """`label_pool` as the command calls it, and what `distill verify` says of the set."""
     from distill.engine.ray.session import connect
     from distill.plan.load import load_job
-    from distill.stages.label.label_pool import label_pool
-    from distill.stages.verify import verify_labels
+    from distill.run import label_pool, verify_labels
 
     loaded, start = load_job(job), time.time()
     connect(None)

@@ -30,13 +30,14 @@ from distill.loader.loader import Loader
 from distill.models import losses
 from distill.models.network import as_tensor, build_network
 from distill.plan.load import load_job
-from distill.plan.training import TrainingPlan, plan_student
+from distill.plan.training import TrainingPlan
+from distill.run import train_student
 from distill.stages.train import loop
-from distill.stages.train.train_students import train_student
 from tests.benchmarks.child import Child, answer_and_leave
 from tests.benchmarks.gpu_steps import about, block_seconds
 from tests.benchmarks.gpu_student_cases import HEAD, STUDENT, TEMPERATURE
 from tests.benchmarks.gpu_watch import Watch
+from tests.resolved import plan_student
 
 _RESIDENT_BATCHES = 8
 _ROUNDS = 5

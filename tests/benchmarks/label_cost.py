@@ -164,9 +164,9 @@ def run_plain(job: str, root: str, cores: int) -> dict[str, float]:
     import torch
 
     from distill.labels.encoding import encode
-    from distill.plan.labelers import prepare_labels
     from distill.plan.load import load_job
     from distill.storage.open import open_storage
+    from tests.resolved import prepare_labels
 
     loaded = load_job(job, root=root)
     _, contract = prepare_labels(loaded, "teacher")
@@ -209,7 +209,7 @@ def run_distill(job: str, root: str, cores: int) -> dict[str, float]:
 
     from distill.engine.ray.session import connect
     from distill.plan.load import load_job
-    from distill.stages.label.label_pool import label_pool
+    from distill.run import label_pool
 
     loaded = load_job(job, root=root)
     start = time.perf_counter()
@@ -223,8 +223,8 @@ def run_bare(job: str, root: str, cores: int) -> dict[str, float]:
     """What its documentation teaches, with Arrow batches (numpy ones copy a whole block)."""
     import os
 
-    from distill.plan.labelers import prepare_labels
     from distill.plan.load import load_job
+    from tests.resolved import prepare_labels
 
     loaded = load_job(job, root=root)
     _, contract = prepare_labels(loaded, "teacher")

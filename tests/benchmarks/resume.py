@@ -136,7 +136,7 @@ def label(job: str) -> dict[str, Any]:
     started."""
     from distill.engine.ray.session import connect, start_ray_by
     from distill.plan.load import load_job
-    from distill.stages.label.label_pool import label_pool
+    from distill.run import label_pool
 
     inits = 0
 
@@ -194,8 +194,8 @@ class _Distill:
     def stored_ids(self) -> np.ndarray:
         """What stands in each row's place, in (shard, row) order."""
         from distill.labels.encoding import decode
-        from distill.plan.identity import label_set
         from distill.plan.load import load_job
+        from tests.resolved import label_set
 
         labels = label_set(load_job(self.job), "teacher", "rows")
         contract = labels.read_contract()

@@ -119,7 +119,7 @@ def plan_finished(job: str) -> dict[str, Any]:
     import sys
 
     from distill.plan.load import load_job
-    from distill.stages.label.label_pool import label_pool
+    from distill.run import label_pool
 
     loaded = load_job(job)
     with _peak_memory() as peak:
@@ -140,7 +140,7 @@ def plan_half(job: str) -> None:
     from distill.core.progress import show_on
     from distill.engine.ray.session import connect
     from distill.plan.load import load_job
-    from distill.stages.label.label_pool import label_pool
+    from distill.run import label_pool
 
     loaded = load_job(job)
     connect(None)  # imports Ray Data and Ray Train
@@ -287,10 +287,10 @@ def _linked_pool(folder: Path, shards: int, rows: int, fragment_rows: int) -> Pa
 def _commit(job: Any, folder: Path, every: int) -> int:
     """Commit each `every`-th fragment: the first by a labeler, the others as copies of it under
     their own claims."""
-    from distill.plan.identity import label_set
     from distill.stages.label.messages import FragmentResult
     from distill.stages.label.worker import LabelWorker
     from tests.making import assignment, fragment_tasks
+    from tests.resolved import label_set
 
     told, tasks = assignment(job, "teacher"), fragment_tasks(job, "rows")[::every]
     labels = label_set(job, "teacher", "rows")

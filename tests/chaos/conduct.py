@@ -14,7 +14,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from distill.plan.identity import label_set
 from distill.plan.load import load_job
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
@@ -24,6 +23,7 @@ from tests.chaos.places import S3Server
 from tests.chaos.runs import Run
 from tests.command import distill
 from tests.conftest import has_ceph
+from tests.resolved import label_set
 
 Strike = Callable[[Run, str], None]
 

@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from distill.plan.identity import label_set
 from distill.plan.load import load_job
 from distill.storage.base import Storage
 from tests.chaos.cases import Case
 from tests.chaos.places import S3Server
 from tests.chaos.watched import Watched
 from tests.command import Ended, distill, kill_session
+from tests.resolved import label_set
 
 MOST_RERUNS = 4
 MOST_SILENT_SECONDS = 65

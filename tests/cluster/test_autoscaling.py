@@ -9,7 +9,7 @@ import time
 import pytest
 
 from distill.plan.load import load_job
-from distill.stages.verify import verify_labels
+from distill.run import verify_labels
 from tests.command import kill_session, start
 from tests.raylets import autoscaling_raylets, static_raylet
 from tests.tiny import write_job, write_pool

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from distill.plan.load import load_job
-from distill.stages.verify import verify_labels
+from distill.run import verify_labels
 from distill.storage.open import open_storage
 from tests.command import REPOSITORY, distill
 from tests.raylets import two_raylets

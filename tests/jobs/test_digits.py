@@ -11,10 +11,10 @@ import pytest
 
 from distill.core.results import Evaluation
 from distill.core.schema import unseal
-from distill.plan.identity import label_set
 from distill.plan.load import load_job
 from distill.run import run_job
 from tests.command import distill
+from tests.resolved import label_set
 
 pytestmark = pytest.mark.ray
 
@@ -82,7 +82,7 @@ def test_a_finished_job_opens_no_input(main_job, monkeypatch):
     def refuse(files, key, format):
         raise AssertionError(f"{key} was opened")
 
-    monkeypatch.setattr("distill.pools.formats.opened", refuse)
+    monkeypatch.setattr("distill.pools.formats.open.opened", refuse)
     monkeypatch.setattr("distill.pools.formats.reader.opened", refuse)
     said = []
     finished = run_job(load_job(main_job.file, root=str(main_job.root)), said.append)

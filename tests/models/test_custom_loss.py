@@ -9,9 +9,9 @@ import pytest
 
 from distill.core.errors import JobError, PoolError, TrainingError
 from distill.engine.protocol import WorkerContext
-from distill.plan.training import plan_student
 from distill.run import prepare_inputs
 from distill.stages.train.loop import run_trainings
+from tests.resolved import plan_student
 from tests.tiny import tiny_job, write_pool
 
 JOB = """

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from distill.core.errors import JobError
-from distill.plan.code import fit_code, student_code
 from tests.job.right_job import JOB
+from tests.resolved import fit_code, student_code
 from tests.tiny import tiny_job
 
 OWN = '{ kind = "custom", file = "mine.py" }'

@@ -13,10 +13,10 @@ from distill.labels.commit import Commit
 from distill.labels.label_set import LabelSet
 from distill.plan import class_balance
 from distill.plan.load import load_job
-from distill.plan.training import plan_student
 from distill.pools import target_counts as of_targets
 from distill.storage.request_counts import requests
 from tests.making import label_by_worker
+from tests.resolved import plan_student
 from tests.tiny import tiny_job, write_pool
 
 JOB = """
@@ -194,8 +194,7 @@ def test_commits_without_a_histogram_count_nothing(job, monkeypatch):
 
 @pytest.mark.parametrize("fragment_rows", [64, 1000])
 def test_a_target_is_counted_otherwise_than_plainly(job, fragment_rows):
-    from distill.plan.outputs import pool_outputs
-    from distill.plan.pools import open_pool
+    from tests.resolved import open_pool, pool_outputs
 
     pool = open_pool(job, "known")
     kinds = pq.read_table(job.path.parent / "known")["kind"].to_pylist()

@@ -4,10 +4,12 @@ import pytest
 
 from distill.core.errors import ContractError
 from distill.labels.label_set import LabelSet
-from distill.plan.identity import (
-    _learned,
-    _plain_student,
-    _plain_term,
+from distill.plan.identity import _learned, _plain_student, _plain_term
+from distill.plan.workspace import Workspace
+from distill.spec.models import Training
+from distill.spec.students import CrossEntropy, Term
+from tests.making import keep_network, label_by_worker
+from tests.resolved import (
     find_fit,
     find_student,
     fit_folder,
@@ -15,9 +17,6 @@ from distill.plan.identity import (
     student_folder,
     student_pins,
 )
-from distill.spec.models import Training
-from distill.spec.students import CrossEntropy, Term
-from tests.making import keep_network, label_by_worker
 from tests.tiny import tiny_job, write_pool
 
 LABELER = """
@@ -184,7 +183,7 @@ def test_an_unfinished_model_is_used(folder):
 
 
 def job_outputs(job):
-    from distill.plan.outputs import pool_outputs
+    from tests.resolved import pool_outputs
 
     return pool_outputs(job, "labelled")
 
@@ -255,7 +254,7 @@ def test_another_revision_class_or_option_finds_the_old_model(folder, text, mode
 def test_networks_of_ones_own_and_widths_teach_older_students_again(folder):
     heads = 'heads = { main = { classes = ["a", "b", "c"], model = { kind = "linear" } } }'
     job = tiny_job(folder, JOB.replace("    training = {", f"    {heads}\n    training = {{"))
-    plain = _plain_student(job, job.students["small"], "students.small")
+    plain = _plain_student(Workspace(job), job.students["small"], "students.small")
     assert sorted(plain) == ["heads", "model", "on", "seed", "terms"]
     assert plain["model"] == {"kind": "linear"}
     assert plain["heads"] == {"main": {"classes": ["a", "b", "c"], "model": {"kind": "linear"}}}

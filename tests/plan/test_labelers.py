@@ -4,9 +4,8 @@ import pytest
 
 from distill.core.errors import ContractError, JobError
 from distill.labelers.versions import library_versions
-from distill.plan.identity import fit_folder
-from distill.plan.labelers import prepare_labels
 from tests.making import keep_network
+from tests.resolved import fit_folder, prepare_labels
 from tests.tiny import tiny_job, write_pool
 
 JOB = """
@@ -42,7 +41,7 @@ def folder(tmp_path):
 
 def test_a_contract_says_something_else_than_the_job(folder):
     job = tiny_job(folder, JOB)
-    from distill.plan.outputs import pool_outputs
+    from tests.resolved import pool_outputs
 
     record, _ = keep_network(fit_folder(job, "large").uri, {"main": pool_outputs(job, "rows")}, 4)
     recipe, contract = prepare_labels(job, "fitted")

@@ -4,10 +4,10 @@ before any work."""
 import pytest
 
 from distill.core.errors import JobError
-from distill.plan.outputs import head_outputs, label_outputs, pool_outputs
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
 from tests.job.right_job import JOB
+from tests.resolved import head_outputs, label_outputs, pool_outputs
 from tests.tiny import tiny_job
 
 CUSTOM = JOB.replace('{ kind = "fitted", fit = "large" }', '{ kind = "custom", file = "mine.py" }')

@@ -5,8 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import PoolError
-from distill.plan.outputs import pool_outputs
-from distill.plan.pools import check_pools, open_pool
+from tests.resolved import check_pools, open_pool, pool_outputs
 from tests.tiny import tiny_job, write_pool
 
 JOB = """

@@ -11,10 +11,11 @@ from distill.loader.dataset import LabelColumn, TargetColumn
 from distill.loader.sampler import Chunk
 from distill.models.record import HeadPlan
 from distill.plan.load import load_job
-from distill.plan.training import TrainingPlan, plan_fit, plan_student
+from distill.plan.training import TrainingPlan
 from distill.spec.models import Linear
 from distill.spec.outputs import Outputs
 from tests.making import keep_network, label_by_worker
+from tests.resolved import plan_fit, plan_student
 from tests.tiny import tiny_job, write_pool
 
 TEACHER = """

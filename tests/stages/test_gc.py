@@ -6,11 +6,10 @@ import pytest
 
 from distill.core.errors import BusyError
 from distill.labels.lease import hold_lease
-from distill.plan.identity import forget_labels, label_set
-from distill.stages.gc import delete_garbage, find_garbage
-from distill.stages.verify import verify_labels
+from distill.run import verify_labels
 from distill.storage.open import open_storage
 from tests.making import commit_labels, some_labels
+from tests.resolved import delete_garbage, find_garbage, label_set
 from tests.stages.verify.test_verify import folder, job
 
 __all__ = ["job"]
@@ -27,7 +26,6 @@ def attempt(job, fragment: int, *, generation: int = 0) -> None:
     )
     contract = labels.read_contract()
     commit_labels(labels.folder, claim, some_labels(line.rows, contract), contract)
-    forget_labels(job, "teacher")
 
 
 def data(job) -> set[str]:
@@ -59,7 +57,6 @@ def test_what_a_mend_replaced_stays_for_ever(job):
 
 def test_the_data_of_a_mend_under_way_goes(job):
     line = label_set(job, "teacher", "rows").lines[1]
-    forget_labels(job, "teacher")
     (folder(job) / line.data).rename(folder(job) / line.data.replace(line.attempt, "ab" * 16))
     assert find_garbage(job, "teacher")[0].keys == ()
 
@@ -75,7 +72,6 @@ def test_segments_that_others_stand_for_stay_and_are_read(job):
     assert len(segments) == 6
     (found,) = delete_garbage(job, "teacher")
     assert set(found.keys) == {f"manifest/{name}" for name in segments[:5]}
-    forget_labels(job, "teacher")
     assert len(label_set(job, "teacher", "rows").lines) == 5
 
 

@@ -6,10 +6,9 @@ import time
 import pytest
 
 from distill.core.errors import BusyError, JobError
-from distill.plan.labelers import prepare_labels
 from distill.plan.load import load_job
 from distill.stages import make_models as module
-from distill.stages.make_models import make_models
+from tests.resolved import make_models, prepare_labels
 from tests.tiny import tiny_job, write_job
 
 JOB = """

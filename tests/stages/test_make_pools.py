@@ -9,9 +9,8 @@ import time
 import pytest
 
 from distill.core.errors import JobError, PoolError
-from distill.plan.pools import open_pool
-from distill.stages.make_pools import make_pool
 from distill.storage.open import open_storage
+from tests.resolved import make_pool, open_pool
 from tests.tiny import tiny_job
 
 JOB = """
@@ -54,7 +53,7 @@ def test_a_making_that_was_killed_is_made_again_and_whole(tmp_path):
             "        while shard == 2 and not pathlib.Path(__file__).with_name('go').exists(): pass\n        yield",
         ),
     )
-    command = "import sys; from distill.job import load_job; from distill.pools import make_pool; make_pool(load_job(sys.argv[1]), 'made')"
+    command = "import sys; from distill.plan.load import load_job; from tests.resolved import make_pool; make_pool(load_job(sys.argv[1]), 'made')"
     with subprocess.Popen([sys.executable, "-c", command, tmp_path / "job.toml"]) as making:
         until = time.monotonic() + 60
         while not (tmp_path / "runs/pool/part-00001.parquet").exists():

@@ -9,7 +9,7 @@ from tests.command import environment
 
 _NO_RAY = """
 from distill.engine import fold
-from distill.errors import ResourceError
+from distill.core.errors import ResourceError
 try:
     fold("sum", int, [1], max)
 except ResourceError as error:
@@ -30,7 +30,7 @@ assert not ray.is_initialized()
 _FAILS = """
 import ray
 from distill.engine import connect
-from distill.errors import ResourceError
+from distill.core.errors import ResourceError
 def init(**_):
     raise Exception("The current node timed out during startup.")
 ray.init = init

@@ -319,7 +319,7 @@ def test_candidates_that_make_a_singular_matrix_or_no_choice_are_found_out_by_a_
 
 
 def test_descriptions_that_are_right_add_the_unseen_classes(tmp_path):
-    from distill.plan.outputs import label_outputs
+    from tests.resolved import label_outputs
 
     (tmp_path / "described.csv").write_text("# made by hand\n" + DESCRIBED)
     job = tiny_job(tmp_path, JOB.replace(NETWORK, ESZSL))

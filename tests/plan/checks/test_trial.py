@@ -6,8 +6,8 @@ import pytest
 
 from distill.core.errors import ContractError, JobError
 from distill.plan.checks import trial
-from distill.plan.checks.trial import check_networks_build
 from tests.plan.test_identity import JOB, LABELER, OWN
+from tests.resolved import check_networks_build
 from tests.tiny import tiny_job, write_pool
 
 MODEL = '{ kind = "custom", file = "own.py" }'
@@ -97,7 +97,7 @@ def test_a_finished_job_tries_its_networks_at_every_look(folder, monkeypatch):
     asked = []
     monkeypatch.setattr(
         trial,
-        "try_own",
+        "check_network",
         lambda plan, where: asked.append((where.rpartition(": ")[2], plan.in_features)),
     )
     check_networks_build(own(folder))

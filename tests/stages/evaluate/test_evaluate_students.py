@@ -5,11 +5,9 @@ from dataclasses import replace
 import pytest
 
 from distill.labelers.base import Recipe
-from distill.plan.pools import open_pool
+from distill.plan.candidates import Candidate, Method, teacher_of
 from distill.spec.outputs import Outputs
-from distill.stages.evaluate.candidates import Candidate, teacher_of
-from distill.stages.evaluate.evaluate_students import _identity
-from distill.stages.evaluate.evaluator import Method
+from tests.resolved import open_pool
 from tests.tiny import tiny_job, write_pool
 
 JOB = """
@@ -49,9 +47,11 @@ def test_an_evaluation_is_found_again_after_the_class_names_were_corrected(job):
         method=method, name="second", role="teacher", pin="p", width=2, recipe=Recipe(form="custom")
     )
     right = replace(wrong, method=replace(method, outputs=Outputs("logits", ("b", "a"))))
-    assert _identity(pool, [wrong], None) != _identity(pool, [right], None)
-    assert _identity(pool, [wrong], None) == _identity(pool, [replace(wrong, name="another")], None)
+    assert _evaluation_identity(pool, [wrong], None) != _evaluation_identity(pool, [right], None)
+    assert _evaluation_identity(pool, [wrong], None) == _evaluation_identity(
+        pool, [replace(wrong, name="another")], None
+    )
 
 
 def test_the_teacher_is_a_label_set_that_is_not_over_the_judged_pool(job):
-    assert teacher_of(job, "test") == "second"
+    assert teacher_of(Workspace(job), "test") == "second"

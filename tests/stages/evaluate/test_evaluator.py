@@ -8,9 +8,10 @@ import torch
 
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.loader.sampler import Chunk
+from distill.plan.candidates import Method
 from distill.spec.outputs import Outputs
 from distill.spec.pools import VectorFeatures
-from distill.stages.evaluate.evaluator import Evaluator, Method
+from distill.stages.evaluate.evaluator import Evaluator
 from distill.stages.evaluate.metrics import add_sums, sum_classes, sum_independent, sum_values
 from tests.making import (
     a_contract,

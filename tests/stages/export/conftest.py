@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.engine.protocol import WorkerContext
-from distill.plan.training import plan_student
 from distill.stages.train.loop import run_trainings
 from tests.making import label_by_worker
+from tests.resolved import plan_student
 from tests.tiny import tiny_job, write_pool
 
 JOB = """
@@ -111,7 +111,6 @@ def taught(tmp_path):
         job = tiny_job(tmp_path, job_text(model) + more)
         for name in job.labels:
             label_by_worker(job, name)
-        job.memo.clear()
         run_trainings(
             [plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu")
         )

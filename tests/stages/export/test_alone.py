@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from distill.labelers.network import NetworkLabeler
-from distill.plan.identity import find_student
-from distill.stages.export.export_students import export_students
 from tests.command import REPOSITORY
+from tests.resolved import export_students, find_student
 from tests.stages.export.conftest import BAG, MODELS, some_texts
 
 OURS = ("distill", "ray", "pyarrow", "pydantic", "xxhash")

@@ -13,10 +13,9 @@ import safetensors.numpy
 from distill.core.errors import ContractError, PoolError
 from distill.core.results import MethodResult
 from distill.labelers.network import NetworkLabeler
-from distill.plan.identity import find_student
-from distill.stages.export.export_students import export_students
 from distill.stages.predict import predict_files
 from tests.making import label_by_worker
+from tests.resolved import export_students, find_student
 from tests.stages.export.conftest import MINE, MODELS, job_text
 from tests.tiny import tiny_job, write_pool
 
@@ -125,7 +124,6 @@ def test_an_untrained_student_is_exported(tmp_path):
     job = tiny_job(tmp_path, job_text(MODELS["linear"]))
     for name in job.labels:
         label_by_worker(job, name)
-    job.memo.clear()
     with pytest.raises(ContractError, match=r"students\.small is not trained yet"):
         export_students(job, None, ())
 

@@ -14,8 +14,8 @@ from distill.models.record import HeadPlan, ModelRecord, NetworkPlan
 from distill.spec.models import Cnn, Linear, Mlp, NgramBag, Rnn
 from distill.spec.outputs import Outputs
 from distill.stages.export import onnx_file
-from distill.stages.export.export_students import export_students
 from tests.command import REPOSITORY, distill
+from tests.resolved import export_students
 from tests.stages.export.conftest import BAG, MODELS
 
 WIDTH = 4

@@ -22,17 +22,14 @@ from distill.engine.protocol import WorkerContext
 from distill.labelers.registry import build_labeler
 from distill.labels.encoding import decode
 from distill.models.record import ModelRecord
-from distill.plan.identity import find_student, label_set
-from distill.plan.labelers import prepare_labels
 from distill.plan.load import load_job
-from distill.plan.training import plan_student
 from distill.spec.outputs import Outputs
-from distill.stages.export.export_students import export_students
 from distill.stages.export.onnx_file import onnx_file
 from distill.stages.predict import predict_files
 from distill.stages.train.loop import run_trainings
 from tests.command import distill
 from tests.making import label_by_worker
+from tests.resolved import export_students, find_student, label_set, plan_student, prepare_labels
 from tests.stages.train.own_job import TRUNK, answered, job_text, labelled, names, pixels, trained
 from tests.stages.train.test_gradients import LANES
 from tests.tiny import write_job
@@ -244,7 +241,6 @@ def test_a_network_of_ones_own_sees_words_in_another_order(tmp_path):
     (tmp_path / "reads.py").write_text(READS, "utf-8")
     job = load_job(write_job(tmp_path, TEXT_JOB))
     label_by_worker(job, "teacher")
-    job.memo.clear()
     run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
     (exported,) = export_students(job, None, ())
     (done,) = predict_files(

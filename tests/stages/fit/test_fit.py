@@ -16,10 +16,9 @@ from distill.labelers.class_attributes import class_attributes
 from distill.labels.encoding import decode
 from distill.models import files
 from distill.models.record import read_weights
-from distill.plan.identity import find_fit, fit_folder, label_set
 from distill.plan.load import load_job
-from distill.stages.fit import fit_labeler
-from distill.stages.label.label_pool import label_pool
+from distill.run import label_pool
+from tests.resolved import find_fit, fit_folder, fit_labeler, label_set
 from tests.tiny import tiny_job, write_job
 from tests.tiny_models import save_encoder
 

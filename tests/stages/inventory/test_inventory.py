@@ -9,13 +9,11 @@ import pytest
 from distill.core import progress
 from distill.core.errors import PoolError
 from distill.engine.ray.session import start_ray_by
-from distill.plan.identity import forget_labels, label_set
-from distill.plan.pools import open_pool
 from distill.pools.scan import take_inventory
-from distill.stages.inventory import list_pools
-from distill.stages.verify import verify_labels
+from distill.run import verify_labels
 from distill.storage.open import open_storage
 from tests.making import assignment, commit_labels, fragment_tasks, some_labels
+from tests.resolved import label_set, list_pools, open_pool
 from tests.tiny import tiny_job, write_pool
 
 JOB = """
@@ -131,14 +129,12 @@ def test_every_pool_that_is_wrong_is_told_at_once(tmp_path):
 
 def label_what_is_left(job):
     """Commit random labels of all fragments that have none; which those were."""
-    forget_labels(job, "teacher")
     told, found = assignment(job, "teacher"), label_set(job, "teacher", "rows")
     left = [
         claim for _, claim, _ in found.left(open_pool(job, "rows").inventory, job.fragment_rows)
     ]
     for claim in left:
         commit_labels(found.folder, claim, some_labels(claim.rows, told.contract), told.contract)
-    forget_labels(job, "teacher")
     return [claim.fragment for claim in left]
 
 

@@ -11,14 +11,11 @@ from scipy.special import log_softmax
 from distill.core.errors import ContractError, JobError, LabelerError
 from distill.engine.ray.session import start_ray_by
 from distill.labels.encoding import decode
-from distill.plan.identity import label_set
-from distill.plan.labelers import prepare_labels
 from distill.plan.load import load_job
+from distill.run import label_pool, preview_labels
 from distill.stages.label import calibrate as module
 from distill.stages.label.calibrate import CalibrationWorker, calibrate
-from distill.stages.label.canary import check_canaries
-from distill.stages.label.label_pool import label_pool
-from distill.stages.label.preview import preview_labels
+from tests.resolved import check_canaries, label_set, prepare_labels
 from tests.tiny import write_job, write_pool
 
 JOB = """

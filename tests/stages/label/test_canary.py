@@ -5,15 +5,14 @@ import pytest
 
 from distill.labelers.base import Predictions
 from distill.labels.encoding import encode
-from distill.plan.identity import forget_labels
 from distill.plan.load import load_job
-from distill.stages.label.canary import check_canaries, largest_difference
+from distill.stages.label.canary import largest_difference
 from tests.making import a_contract, a_topk_contract, a_value_contract, label_by_worker
+from tests.resolved import check_canaries
 from tests.stages.label.conftest import TWICE, Tried
 
 
 def asked(job, fragments=9):
-    forget_labels(job, "teacher")
     return check_canaries(job, "teacher", "rows", fragments)
 
 

@@ -11,16 +11,12 @@ from distill.core.errors import ContractError, JobError
 from distill.labelers.base import Predictions
 from distill.labels.encoding import encode
 from distill.loader.sampler import Chunk
-from distill.plan.identity import whole_labels
-from distill.plan.labelers import prepare_labels
 from distill.plan.load import load_job
-from distill.plan.pools import open_pool
-from distill.plan.training import plan_student
-from distill.stages.label.canary import check_canaries, largest_difference
-from distill.stages.label.label_pool import label_pool
-from distill.stages.label.preview import preview_labels
+from distill.run import label_pool, preview_labels
+from distill.stages.label.canary import largest_difference
 from distill.storage.request_counts import requests
 from tests.making import a_contract, label_by_worker
+from tests.resolved import check_canaries, open_pool, plan_student, prepare_labels, whole_labels
 from tests.tiny import tiny_job, write_job, write_pool
 
 JOB = """
@@ -135,7 +131,6 @@ def test_the_input_is_read_once_a_member(folder):
 def test_a_row_on_which_members_disagree_teaches_as_much_as_another(folder):
     job = tiny_job(folder, JOB.replace("ENCODING", ""))
     label_by_worker(job, "both")
-    job.memo.clear()
     lesson = plan_student(job, job.variants[0])
     assert "rows weighted by agreement" in lesson.terms[0].said
     _, due = expected(folder)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from distill.plan.identity import label_set
 from distill.plan.load import load_job
-from distill.stages.verify import verify_labels
+from distill.run import verify_labels
 from tests.command import distill, kill_session, start
+from tests.resolved import label_set
 from tests.tiny import write_job, write_pool
 
 pytestmark = pytest.mark.ray

@@ -6,13 +6,11 @@ import pytest
 
 from distill.core.errors import ContractError
 from distill.engine.ray.session import start_ray_by
-from distill.plan.identity import forget_labels, label_set
 from distill.plan.load import load_job
-from distill.stages.label import label_pool as stage
-from distill.stages.label.label_pool import label_pool
-from distill.stages.verify import verify_labels
+from distill.run import label_pool, verify_labels
 from distill.storage.request_counts import requests
 from tests.making import commit_labels, label_by_worker, some_labels
+from tests.resolved import label_set
 from tests.stages.label.conftest import TWICE, Tried
 
 
@@ -68,20 +66,17 @@ def test_a_damaged_manifest_stays_damaged(labelled, caplog):
 
 @pytest.mark.parametrize("what", ["data", "commits", "rejects"])
 @pytest.mark.parametrize("rolled", [True, False])
-def test_damage_of_the_same_size_is_never_mended(labelled, what, rolled, monkeypatch):
+def test_damage_of_the_same_size_is_never_mended(labelled, what, rolled):
     if rolled:
         label(labelled)
     whole = label_set(labelled.job, "teacher", "rows").label_hash
-    forget_labels(labelled.job, "teacher")
     file = sorted(each for each in Path(labelled.folder, what).rglob("*") if each.is_file())[0]
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 4
     file.write_bytes(content)
     (verified,) = verify_labels(load_job(labelled.job.path), "teacher")
     assert "distill label --mend" in "".join(verified.problems)
-    start_ray_by(None)  # in this process instead of Ray's
-    monkeypatch.setattr(stage, "map_fragments", here)
-    (mended,) = label_pool(load_job(labelled.job.path), "teacher", mend=True)
+    (mended,) = label_pool(load_job(labelled.job.path), "teacher", mend=True, engine="local")
     assert (mended.labelled_now, mended.label_hash, mended.rejected) == (1, whole, 3)
     (verified,) = verify_labels(load_job(labelled.job.path), "teacher")
     assert verified.problems == ()
@@ -93,14 +88,8 @@ def test_damage_of_the_same_size_is_never_mended(labelled, what, rolled, monkeyp
         1,
     ]
     assert file.read_bytes() == content  # mending never overwrites
-    (again,) = label_pool(load_job(labelled.job.path), "teacher", mend=True)
+    (again,) = label_pool(load_job(labelled.job.path), "teacher", mend=True, engine="local")
     assert again.labelled_now == 0
-
-
-def here(make, told, groups, compute, bar):
-    """The engine's call, in this process."""
-    work = make(told, "cpu")
-    yield from (work(task) for group in groups for task in group)
 
 
 def test_labels_of_two_devices_are_strict(labelled):
@@ -126,6 +115,6 @@ def test_labels_of_two_devices_are_strict(labelled):
 
 
 def labelled_inventory(made: Tried):
-    from distill.plan.pools import open_pool
+    from tests.resolved import open_pool
 
     return open_pool(made.job, "rows").inventory

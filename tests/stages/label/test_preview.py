@@ -15,7 +15,7 @@ from PIL import Image
 from distill.cli.preview import print_preview
 from distill.labels.commit import read_labels, read_rejects
 from distill.labels.encoding import decode
-from distill.stages.label.preview import preview_labels
+from distill.run import preview_labels
 from distill.storage.open import open_storage
 from tests.making import assignment, label_by_worker
 from tests.tiny import tiny_job

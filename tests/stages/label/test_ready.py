@@ -16,13 +16,11 @@ from sklearn.linear_model import LogisticRegression
 from distill.core.errors import ContractError, JobError, MissingExtraError
 from distill.labels.encoding import decode
 from distill.models import files
-from distill.plan.identity import label_set
-from distill.plan.labelers import prepare_labels
 from distill.plan.load import load_job
-from distill.stages.label.label_pool import label_pool
-from distill.stages.label.preview import preview_labels
+from distill.run import label_pool, preview_labels
 from tests.labelers.asking import log_softmax
 from tests.making import label_by_worker
+from tests.resolved import label_set, prepare_labels
 from tests.tiny import write_job, write_pool
 
 JOB = """

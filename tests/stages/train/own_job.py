@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from distill.labelers.network import load_network
-from distill.plan.code import student_code
-from distill.plan.identity import find_student
 from distill.plan.load import load_job
 from tests.making import label_by_worker
+from tests.resolved import find_student, student_code
 from tests.stages.train.ranks import train
 from tests.stages.train.test_gradients import JOB, LANES
 from tests.tiny import DOUBLING, write_job, write_pool

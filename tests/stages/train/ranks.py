@@ -63,9 +63,10 @@ def _main(job: str, rank: int, workers: int, meeting: str, log: str, dies_at: in
 
     from distill.engine.protocol import WorkerContext
     from distill.plan.load import load_job
-    from distill.plan.training import TrainingPlan, plan_student
+    from distill.plan.training import TrainingPlan
     from distill.stages.train import gradients
     from distill.stages.train.loop import run_trainings
+    from tests.resolved import plan_student
 
     for kind in (gradients.LaneGradients, gradients.WorkerGradients):
         kind.backward = _watched(kind.backward, Path(f"{log}.{rank}"), dies_at)

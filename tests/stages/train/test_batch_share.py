@@ -13,12 +13,11 @@ from distill.engine.protocol import WorkerContext
 from distill.loader.loader import Loader
 from distill.models.network import build_network
 from distill.models.record import read_weights
-from distill.plan.identity import find_student
 from distill.plan.load import load_job
-from distill.plan.training import plan_student
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import LaneGradients, WorkerGradients
 from tests.making import label_by_worker
+from tests.resolved import find_student, plan_student
 from tests.stages.train.ranks import train
 from tests.tiny import DOUBLING, write_job, write_pool
 

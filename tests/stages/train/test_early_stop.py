@@ -18,17 +18,15 @@ from distill.core.errors import ContractError, TrainingError
 from distill.engine.protocol import WorkerContext
 from distill.loader.loader import Loader
 from distill.models.network import build_network
-from distill.models.record import read_weights
-from distill.plan.identity import find_fit, find_student
+from distill.models.record import Trained, read_weights
 from distill.plan.load import load_job
-from distill.plan.training import plan_fit, plan_student
 from distill.run import trained_line
 from distill.spec.models import EarlyStop
 from distill.stages.train.early_stopping import HeldOutMeasure, best_epoch, is_over, judged
 from distill.stages.train.loop import run_trainings
-from distill.stages.train.train_students import _train
 from distill.storage.open import open_storage
 from tests.making import label_by_worker
+from tests.resolved import find_fit, find_student, plan_fit, plan_student
 from tests.stages.train.ranks import train
 from tests.tiny import DOUBLING, write_job, write_pool
 
@@ -260,7 +258,7 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
     )
     assert first["seconds"] >= 0 < first["rows_per_second"]
     assert f"stopped after epoch {len(measures)}, epoch {best + 1} is kept" in trained_line(
-        _train({"students.small": lambda: record})[0]
+        Trained("students.small", record, now=False)
     )
 
 

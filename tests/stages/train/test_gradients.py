@@ -9,10 +9,10 @@ from torch import nn
 
 from distill.engine.protocol import WorkerContext
 from distill.models.record import read_weights
-from distill.plan.identity import find_student
 from distill.plan.load import load_job
 from distill.stages.train.gradients import LaneGradients, WorkerGradients
 from tests.making import label_by_worker
+from tests.resolved import find_student
 from tests.stages.train.ranks import seen, train
 from tests.stages.train.test_combined_loss import KL, MSE, term
 from tests.tiny import DOUBLING, write_job, write_pool

@@ -8,12 +8,12 @@ import pytest
 
 from distill.core.errors import UnlearnableError
 from distill.engine.protocol import WorkerContext
-from distill.plan.training import plan_student
 from distill.spec.students import Agreement, ClassBalance
 from distill.stages.train.guards import require_rows
 from distill.stages.train.loop import run_trainings
 from distill.storage.open import open_storage
 from tests.making import label_by_worker
+from tests.resolved import plan_student
 from tests.tiny import DOUBLING, tiny_job, write_pool
 
 JOB = """

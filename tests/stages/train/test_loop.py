@@ -11,13 +11,12 @@ import pytest
 from distill.engine.protocol import WorkerContext
 from distill.loader import cache
 from distill.loader import dataset as source
-from distill.plan.identity import find_student
-from distill.plan.training import plan_student
 from distill.pools import row_cache as held
 from distill.stages.train import loop
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
 from tests.making import label_by_worker
+from tests.resolved import find_student, plan_student
 from tests.tiny import DOUBLING, tiny_job, write_pool
 
 JOB = """

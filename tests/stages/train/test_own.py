@@ -17,17 +17,21 @@ from distill.labels.encoding import decode
 from distill.loader.dataset import Dataset, TargetColumn
 from distill.models.network import build_network
 from distill.models.record import NetworkPlan
-from distill.plan.code import fit_code
-from distill.plan.identity import find_fit, label_set
 from distill.plan.load import load_job
-from distill.plan.outputs import pool_outputs
-from distill.plan.pools import open_pool
-from distill.plan.training import plan_fit, plan_student
-from distill.stages.evaluate.candidates import find_candidates
 from distill.stages.evaluate.evaluator import TARGET, Evaluator
 from distill.stages.evaluate.metrics import measures
 from distill.stages.train.loop import run_trainings
 from tests.making import label_by_worker
+from tests.resolved import (
+    find_candidates,
+    find_fit,
+    fit_code,
+    label_set,
+    open_pool,
+    plan_fit,
+    plan_student,
+    pool_outputs,
+)
 from tests.stages.train.own_job import (
     TRUNK,
     answered,
@@ -152,7 +156,6 @@ def test_a_fitted_network_of_ones_own_labels_otherwise_than_it_answers(labelled,
     job = load_job(write_job(tmp_path / "job", job_text(LANES) + FIT + FITTED))
     run_trainings([plan_fit(job, "large")], WorkerContext(0, 1, "cpu"))
     assert not [each.failure for each in label_by_worker(job, "fitted")["rows"] if each.failure]
-    job.memo.clear()
     labels = label_set(job, "fitted", "rows")
     stored = np.concatenate(
         [decode(labels.read(line), labels.read_contract()).outputs for line in labels.lines]

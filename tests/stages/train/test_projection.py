@@ -18,15 +18,11 @@ from distill.labelers.network import load_network
 from distill.loader.loader import Loader
 from distill.loader.sampler import Sampler, cut_chunks
 from distill.models.network import build_network, parameter_count
-from distill.plan.identity import find_student
 from distill.plan.load import load_job
-from distill.plan.pools import open_pool
-from distill.plan.training import plan_student
-from distill.stages.evaluate.candidates import find_candidates
-from distill.stages.export.export_students import export_students
 from distill.stages.train.loop import run_trainings
 from distill.stages.train.projection import with_projections
 from tests.making import label_by_worker
+from tests.resolved import export_students, find_candidates, find_student, open_pool, plan_student
 from tests.stages.train.ranks import train
 from tests.tiny import tiny_job, write_job, write_pool
 

@@ -12,15 +12,15 @@ from distill.core import progress
 from distill.core.errors import TrainingError, UnlearnableError
 from distill.engine.protocol import WorkerContext
 from distill.models.record import read_weights
-from distill.plan.identity import find_student
 from distill.plan.load import load_job
-from distill.plan.training import plan_student
+from distill.run import train_students
 from distill.stages.train import assignment as dealing
 from distill.stages.train.loop import run_trainings
-from distill.stages.train.train_students import _rows, train_students
+from distill.stages.train.train_students import _rows
 from tests.engine.here import ray_here
 from tests.engine.working import Bar
 from tests.making import label_by_worker
+from tests.resolved import find_student, plan_student
 from tests.stages.train import ranks
 from tests.tiny import DOUBLING, write_job, write_pool
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.models.record import read_weights
-from distill.plan.identity import find_student, student_folder, student_pins
 from distill.plan.load import load_job
 from distill.storage.base import Storage
 from tests.making import label_by_worker
+from tests.resolved import find_student, student_folder, student_pins
 from tests.stages.train import ranks
 from tests.tiny import DOUBLING, write_job, write_pool
 

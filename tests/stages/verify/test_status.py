@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from distill.stages.status import job_status
+from tests.resolved import job_status
 from tests.stages.verify.test_verify import JOB, LABELER, job
 from tests.tiny import tiny_job, write_pool
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from distill.job.job import Job
-from distill.plan.identity import forget_labels, label_set
-from distill.stages.verify import verify_labels
+from distill.run import verify_labels
 from tests.making import label_by_worker
+from tests.resolved import label_set
 from tests.tiny import tiny_job, write_pool
 
 LABELER = """\
@@ -37,7 +37,6 @@ def job(tmp_path) -> Job:
     (tmp_path / "labeler.py").write_text(LABELER, "utf-8")
     made = tiny_job(tmp_path, JOB)
     label_by_worker(made, "teacher")
-    forget_labels(made, "teacher")
     return made
 
 

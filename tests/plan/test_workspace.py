@@ -4,7 +4,7 @@ import pytest
 
 from distill.core.errors import StorageError
 from distill.plan.load import load_job
-from distill.plan.remember import remember
+from distill.plan.workspace import Workspace
 from tests.tiny import write_job
 
 JOB = """
@@ -24,7 +24,7 @@ def look(tmp_path):
         found.append(len(found))
         return found[-1]
 
-    return lambda of: remember(load_job(path), "checks", of, find), found
+    return lambda of: Workspace(load_job(path)).remember("checks", of, find), found
 
 
 def test_a_finished_job_finds_out_again_what_it_knows_or_takes_it_for_something_else(look):
@@ -37,7 +37,7 @@ def test_a_mistake_is_kept_as_found_right(tmp_path):
     job = load_job(write_job(tmp_path, JOB))
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
-            remember(job, "checks", ["a"], lambda: 1 / 0)
+            Workspace(job).remember("checks", ["a"], lambda: 1 / 0)
 
 
 def test_what_is_damaged_is_believed(look, tmp_path):

@@ -1,0 +1,86 @@
+"""A root that distill wrote before its house was rebuilt (`tests/fixtures/root_before`) is read,
+verified and finished: stored bytes and digests are a promise to those who have paid for labels."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import distill.labels
+from distill.core.schema import unseal
+from distill.plan.load import load_job
+from distill.run import run_job, status, verify_labels
+
+BEFORE = Path(__file__).parent / "fixtures" / "root_before"
+LISTED = 1_700_000_000 * 10**9
+"""When every pool file was written, in ns: a local file is known by its size and time."""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    copy = shutil.copytree(BEFORE, tmp_path / "before")
+    for file in copy.rglob("*.parquet"):
+        if "runs" not in file.parts:
+            os.utime(file, ns=(LISTED, LISTED))
+    return copy
+
+
+def stored(folder):
+    """sha256 of each object under the root, by its path."""
+    files = [file for file in (folder / "runs").rglob("*") if file.is_file()]
+    return {
+        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }
+
+
+def weights(folder):
+    """sha256 of the weights of each model, by its folder."""
+    runs = folder / "runs"
+    models = [*runs.glob("fits/*/*/done.json"), *runs.glob("students/*/*/done.json")]
+    return {
+        str(done.parent.relative_to(folder)): unseal(done.read_bytes(), str(done))["sha256"]
+        for done in models
+    }
+
+
+def label_hashes(folder):
+    hashes = {}
+    for pool in sorted((folder / "runs" / "labels").glob("*/v1/*")):
+        labels = distill.labels.open(pool)
+        hashes[pool.parts[-3:]] = labels._labels.label_hash
+    return hashes
+
+
+def test_a_finished_root_is_not_known_and_labelled_or_trained_again(folder):
+    job, before = load_job(folder / "job.toml"), stored(folder)
+    assert all(line.left == 0 for line in status(job))
+    said = []
+    finished = run_job(job, said.append, engine="local")
+    assert not [line for line in said if "trained now" in line or "labelled now" in line]
+    report = str(Path(finished.report).relative_to(folder))
+    assert {path: digest for path, digest in stored(folder).items() if path != report} == before
+
+
+def test_an_old_root_is_not_whole_or_its_labeler_is_not_the_one_that_labelled(folder):
+    found = verify_labels(load_job(folder / "job.toml"), None, canaries=2)
+    assert [each.problems for each in found] == [()] * 6
+
+
+def test_what_was_begun_by_the_version_before_is_finished_otherwise(folder):
+    """Half of it is taken away: what is made anew has the digests, labels and weights of before."""
+    labels, models = label_hashes(folder), weights(folder)
+    runs = folder / "runs"
+    shutil.rmtree(runs / "students")
+    shutil.rmtree(runs / "fits" / "zero")
+    shutil.rmtree(runs / "labels" / "zero" / "v1" / "unlabelled")
+    for part in ("commits", "manifest", "data"):
+        shutil.rmtree(runs / "labels" / "large" / "v1" / "test" / part)
+    job = load_job(folder / "job.toml")
+    run_job(job, lambda _line: None, engine="local")
+    assert label_hashes(folder) == labels
+    assert weights(folder) == models
