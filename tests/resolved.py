@@ -46,6 +46,11 @@ def check_networks_build(job: Job) -> None:
     _check_networks_build(Workspace(job))
 
 
+def check_inputs(job: Job) -> None:
+    """Everything that is checked before work and needs the pools."""
+    Plan(job).check_inputs()
+
+
 def pool_outputs(job: Job, name: str):
     """What a pool's target says."""
     return JobTables(job).pool_outputs(name)

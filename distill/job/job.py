@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, PrivateAttr
 
 from distill.core.errors import JobError
-from distill.core.source import PythonFile, read_source
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 from distill.spec.base import Name, Seed, Table
-from distill.spec.labels import Custom, Labels
-from distill.spec.models import CustomModel, Eszsl, Fit
+from distill.spec.labels import Labels
+from distill.spec.models import Fit
 from distill.spec.pools import Pool
-from distill.spec.students import CustomLoss, Evaluate, Student
+from distill.spec.students import Evaluate, Student
 from distill.spec.uris import resolve_uri
 
 
@@ -40,13 +38,6 @@ class Job(Table):
     _path: Path = PrivateAttr(default=Path("job.toml"))
     _text: str = PrivateAttr(default="")
     _written: dict[str, Student] = PrivateAttr(default_factory=dict)
-    _memo: dict[tuple[str, ...], Any] = PrivateAttr(default_factory=dict)
-
-    @property
-    def memo(self) -> dict[tuple[str, ...], Any]:
-        """What was read from storage for this job, so that its stages list a pool once and all see
-        the same files."""
-        return self._memo
 
     @property
     def path(self) -> Path:
@@ -74,77 +65,48 @@ class Job(Table):
         return resolve_sweeps(self._written, self.sweep, self.completed)
 
     def completed(self, student: Student) -> Student:
-        """A student with the seed and the pools `on` that it leaves to the job."""
-        sets = [
+        """Return a student with the seed and the pools `on` that it leaves to the job."""
+        on = student.on or self._shared_pools(student)
+        seed = self.seed if student.seed is None else student.seed
+        return student.model_copy(update={"on": on, "seed": seed})
+
+    def pool_uri(self, name: str) -> str:
+        """Return where a pool lies, absolute."""
+        path = self.pools[name].path.replace("{root}", self.root_uri)
+        return resolve_uri(path, self._path.parent)
+
+    def beside(self, path: str) -> Path:
+        """Return a file that the job names, absolute."""
+        return self._path.parent / path
+
+    def chosen_variants(self, names: Sequence[str] | None) -> list[Variant]:
+        """Return some variants: all of a student by its name, one by its own; or every one of the
+        job. Raises JobError for a name that the job lacks."""
+        if names is None:
+            return list(self.variants)
+        swept = [variant.name for variant in self.variants if variant.changes]
+        for name in names:
+            if name not in self.students and name not in swept:
+                there = ", ".join(self.students) or "none"
+                if swept:
+                    there += f"; of a sweep also one trial by its name, such as {swept[0]!r}"
+                raise JobError(f"{self._path}: there is no student {name!r}. There is: {there}.")
+        return [each for each in self.variants if each.student in names or each.name in names]
+
+    def _shared_pools(self, student: Student) -> tuple[str, ...]:
+        """The pools that all label sets of a student cover, but those that it is judged or stopped
+        by; of a student without label sets those of its targets."""
+        covered = [
             set(self.labels[term.label_set].over)
             for term in student.terms
             if term.label_set in self.labels
         ]
-        judged = {self.evaluate.on} if self.evaluate else set()
-        judged |= {str(student.early_stop.rows)} if student.early_stop else set()
-        shared = (
-            set.intersection(*sets) - judged if sets else {str(term.pool) for term in student.terms}
-        )
-        on = student.on or tuple(name for name in self.pools if name in shared)
-        return student.model_copy(
-            update={"on": on, "seed": self.seed if student.seed is None else student.seed}
-        )
-
-    def pool_uri(self, name: str) -> str:
-        """Where a pool lies, absolute."""
-        return resolve_uri(
-            self.pools[name].path.replace("{root}", self.root_uri), self._path.parent
-        )
-
-    def model_uri(self, model: str) -> str:
-        """Where somebody's model lies, absolute."""
-        return resolve_uri(model.replace("{root}", self.root_uri), self._path.parent)
-
-    def beside(self, path: str) -> Path:
-        """A file that the job names, absolute."""
-        return self._path.parent / path
-
-    def chosen_labels(self, name: str | None) -> tuple[str, ...]:
-        """One label set by name, or all of them. Raises JobError for a name that the job lacks."""
-        if name is not None and name not in self.labels:
-            raise JobError(
-                f"{self._path}: there is no label set {name!r}. There is:"
-                f" {', '.join(self.labels) or 'none'}."
-            )
-        return (name,) if name is not None else tuple(self.labels)
-
-    def chosen_variants(self, names: Sequence[str] | None) -> list[Variant]:
-        """Some variants: all of a student by its name, one by its own; or every one of the job.
-        Raises JobError for a name that the job lacks."""
-        swept = [variant.name for variant in self.variants if variant.changes]
-        unknown = [name for name in names or () if name not in self.students and name not in swept]
-        if unknown:
-            hint = f"; of a sweep also one trial by its name, such as {swept[0]!r}" if swept else ""
-            raise JobError(
-                f"{self._path}: there is no student {unknown[0]!r}. There is:"
-                f" {', '.join(self.students) or 'none'}{hint}."
-            )
-        return [
-            each
-            for each in self.variants
-            if names is None or each.student in names or each.name in names
-        ]
-
-    def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
-        """The source of a labeler, loss or network of the user's own; `where` is the key that names
-        it."""
-        return read_source(self.beside(custom.file), f"{where}.file")
-
-    def descriptions(self, fit: str) -> tuple[tuple[str, ...], list[list[str]]]:
-        """Class names and their attributes, as text cells, of an ESZSL fit's description file."""
-        model = self.fit[fit].model
-        assert isinstance(model, Eszsl)
-        text = read_source(self.beside(model.descriptions), f"fit.{fit}.model.descriptions").text
-        rows = [row for row in csv.reader(text.splitlines()) if row and not row[0].startswith("#")]
-        if not rows or rows[0][0] != "class":
-            first = rows[0][0] if rows else ""
-            raise JobError(
-                f"fit.{fit}.model.descriptions: the header must be `class,ATTRIBUTE…`; it begins"
-                f" with {first!r}. Add it."
-            )
-        return tuple(row[0] for row in rows[1:]), [row[1:] for row in rows[1:]]
+        if not covered:
+            shared = {str(term.pool) for term in student.terms}
+        else:
+            shared = set.intersection(*covered)
+            if self.evaluate:
+                shared.discard(self.evaluate.on)
+            if student.early_stop:
+                shared.discard(str(student.early_stop.rows))
+        return tuple(name for name in self.pools if name in shared)

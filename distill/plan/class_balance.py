@@ -23,42 +23,44 @@ from distill.pools.open_pool import OpenPool
 from distill.pools.target_counts import target_counts
 from distill.spec.students import ClassBalance, Term
 
-RequestCounts = npt.NDArray[np.int64]
+ClassCounts = npt.NDArray[np.int64]
+"""Rows of each class, (C,)."""
 
 
 def class_weights(workspace: Workspace, term: Term, pools: Sequence[OpenPool]) -> tuple[float, ...]:
-    """What a row of each class counts in a term that is balanced, over all rows that it sees."""
+    """Return what a row of each class counts in a term that is balanced, over all rows that it
+    sees."""
     assert isinstance(term.row_weight, ClassBalance)
-    each = [
-        _labelled(workspace, str(term.label_set), pool)
-        if term.label_set
-        else _known(workspace, pool)
-        for pool in pools
-    ]
-    return balancing_weights(np.sum(each, axis=0), term.row_weight.power)
+    counts = [_counts(workspace, term, pool) for pool in pools]
+    return balancing_weights(np.sum(counts, axis=0), term.row_weight.power)
 
 
-def _labelled(workspace: Workspace, name: str, pool: OpenPool) -> RequestCounts:
+def _counts(workspace: Workspace, term: Term, pool: OpenPool) -> ClassCounts:
+    if term.label_set:
+        return _label_counts(workspace, term.label_set, pool)
+    return _target_counts(workspace, pool)
+
+
+def _label_counts(workspace: Workspace, name: str, pool: OpenPool) -> ClassCounts:
     _, contract = prepare_labels(workspace, name)
     labels = workspace.whole_labels(name, pool, contract)
-    return _kept(
-        workspace,
-        ["labels", contract.width, labels.label_hash],
-        lambda: class_counts(labels, contract),
+    counted = ["labels", contract.width, labels.label_hash]
+    return _remembered(workspace, counted, lambda: class_counts(labels, contract))
+
+
+def _target_counts(workspace: Workspace, pool: OpenPool) -> ClassCounts:
+    outputs = workspace.tables.pool_outputs(pool.name)
+    target = str(pool.spec.target)
+    inventory = pool.inventory
+    counted = ["target", inventory.content, target, list(outputs.classes)]
+    fragment_rows = workspace.tables.fragment_rows
+    return _remembered(
+        workspace, counted, lambda: target_counts(inventory, target, outputs, fragment_rows)
     )
 
 
-def _known(workspace: Workspace, pool: OpenPool) -> RequestCounts:
-    outputs, target = workspace.tables.pool_outputs(pool.name), str(pool.spec.target)
-    counted = ["target", pool.inventory.content, target, list(outputs.classes)]
-    return _kept(
-        workspace,
-        counted,
-        lambda: target_counts(pool.inventory, target, outputs, workspace.tables.fragment_rows),
-    )
-
-
-def _kept(
-    workspace: Workspace, counted: Sequence[object], count: Callable[[], RequestCounts]
-) -> RequestCounts:
-    return np.array(workspace.remember("counts", counted, lambda: count().tolist()), np.int64)
+def _remembered(
+    workspace: Workspace, counted: Sequence[object], count: Callable[[], ClassCounts]
+) -> ClassCounts:
+    counts = workspace.remember("counts", counted, lambda: count().tolist())
+    return np.array(counts, np.int64)

@@ -41,83 +41,120 @@ from before."""
 
 
 def fit_folder(workspace: Workspace, name: str) -> Storage:
-    """Where `fit.<name>` lies under the job as it is now. Lists the labelled pool."""
-    fit = workspace.tables.fit[name]
+    """Return where `fit.<name>` lies under the job as it is now. Lists the labelled pool."""
+    tables = workspace.tables
+    fit = tables.fit[name]
     pool = workspace.pool(fit.on)
-    outputs = workspace.tables.pool_outputs(fit.on)
-    described = _described(workspace, name, fit.model) if isinstance(fit.model, Eszsl) else None
+    outputs = tables.pool_outputs(fit.on)
+    described = None
+    learned = None
+    if isinstance(fit.model, Eszsl):
+        described = _described(workspace, name, fit.model)
+    else:
+        learned = _learned(fit.training)
+    stop = fit_stop(fit.early_stop) if fit.early_stop else None
     identity = [
         _plain_fit_model(workspace, name),
-        None if described else _learned(fit.training),
-        [fit.seed, workspace.tables.fragment_rows],
+        learned,
+        [fit.seed, tables.fragment_rows],
         pool.inventory.content,
         pool.features.model_dump(mode="json"),
         [pool.spec.target, outputs.kind, list(outputs.classes), outputs.exclusive],
         described,
-        *_stopped_by(workspace, fit_stop(fit.early_stop) if fit.early_stop else None),
+        *_stopped_by(workspace, stop),
     ]
     return workspace.root.folder("fits", name, digest(identity)[:16])
 
 
-def _plain_fit_model(workspace: Workspace, name: str) -> dict[str, Any]:
-    model = workspace.tables.fit[name].model
-    if isinstance(model, CustomModel):
-        return identity_of(model, workspace.tables.fit_code(name)[TRUNK], f"fit.{name}.{TRUNK}")
-    return model.model_dump(mode="json", exclude={"encoder"})
-
-
-def _described(workspace: Workspace, name: str, model: Eszsl) -> list[Any]:
-    """What says how classes are described: the file, and the encoder of its texts."""
-    if model.encoder is None:
-        return list(workspace.tables.descriptions(name))
-    encoder = identify_model(
-        workspace.tables.model_uri(model.encoder), None, f"fit.{name}.model.encoder"
-    )
-    return [*workspace.tables.descriptions(name), encoder.sha256]
-
-
 def find_fit(workspace: Workspace, name: str) -> tuple[Storage, ModelRecord]:
-    """A finished fit. Raises ContractError where it is not done."""
+    """Find a finished fit. Raises ContractError where it is not done."""
     folder = fit_folder(workspace, name)
     record = read_record(folder)
     if record is None:
+        tables = workspace.tables
         raise ContractError(
-            f"fit.{name} is not fitted yet under {workspace.tables.root_uri}. Run `distill fit {workspace.tables.path}"
-            f" {name}`."
+            f"fit.{name} is not fitted yet under {tables.root_uri}."
+            f" Run `distill fit {tables.path} {name}`."
         )
     return folder, record
 
 
 def student_pins(workspace: Workspace, student: Student) -> dict[str, str]:
-    """What a student learns from, by digest: label hashes and pool contents."""
+    """Return what a student learns from, by digest: label hashes and pool contents."""
     pins = {}
     for term in student.terms:
-        if term.label_set:
-            for pool in student.on:
-                pins[f"{term.learns} over {pool}"] = workspace.label_set(
-                    term.label_set, pool
-                ).label_hash
+        if term.label_set is None:
+            continue
+        for pool in student.on:
+            labels = workspace.label_set(term.label_set, pool)
+            pins[f"{term.learns} over {pool}"] = labels.label_hash
     for pool in student.taught_on:
         pins[f"pools.{pool}"] = workspace.pool(pool).inventory.content
     return pins
 
 
+def held_out_pins(workspace: Workspace, stop: HeldOut) -> dict[str, str]:
+    """Return the rows and labels that a training is stopped by, by digest."""
+    pool = str(stop.rows)
+    pins = {}
+    if stop.label_set:
+        labels = workspace.label_set(stop.label_set, pool)
+        pins[f"{stop.learns} over {pool}"] = labels.label_hash
+    pins[f"pools.{pool}"] = workspace.pool(pool).inventory.content
+    return pins
+
+
 def student_folder(workspace: Workspace, variant: Variant, pins: Mapping[str, str]) -> Storage:
-    """Where a student lies, given what it learns from."""
+    """Return where a student lies, given what it learns from."""
     student = variant.spec
-    plain = _plain_student(workspace, student, f"students.{variant.student}")
-    features = [workspace.tables.pools[pool].features for pool in student.taught_on]
+    tables = workspace.tables
+    features = [tables.pools[pool].features for pool in student.taught_on]
+    targets = [tables.pools[term.pool].target if term.pool else None for term in student.terms]
     identity = [
-        [plain, workspace.tables.fragment_rows],
+        [_plain_student(workspace, student, f"students.{variant.student}"), tables.fragment_rows],
         _learned(student.training),
         dict(pins),
-        [feature.model_dump(mode="json") for feature in features if feature],
-        [workspace.tables.pools[term.pool].target if term.pool else None for term in student.terms],
-        [asdict(workspace.tables.term_outputs(term)) for term in student.terms],
-        *([own] if (own := _own_losses(workspace, student)) else []),
-        *_stopped_by(workspace, student.early_stop),
+        [each.model_dump(mode="json") for each in features if each],
+        targets,
+        [asdict(tables.term_outputs(term)) for term in student.terms],
     ]
+    losses = _custom_losses(workspace, student)
+    if losses:  # what came later is left out where it says nothing: older digests stay
+        identity.append(losses)
+    identity += _stopped_by(workspace, student.early_stop)
     return workspace.root.folder("students", variant.student, digest(identity)[:16])
+
+
+def find_student(workspace: Workspace, variant: Variant) -> tuple[Storage, ModelRecord]:
+    """Find a finished student. Raises ContractError where it is not trained on what is stored now."""
+    pins = student_pins(workspace, variant.spec)
+    folder = student_folder(workspace, variant, pins)
+    record = read_record(folder)
+    if record is None:
+        tables = workspace.tables
+        raise ContractError(
+            f"students.{variant.name} is not trained yet under {tables.root_uri}."
+            f" Run `distill train {tables.path} {variant.student}`."
+        )
+    return folder, record
+
+
+def _plain_fit_model(workspace: Workspace, name: str) -> dict[str, Any]:
+    model = workspace.tables.fit[name].model
+    if not isinstance(model, CustomModel):
+        return model.model_dump(mode="json", exclude={"encoder"})
+    source = workspace.tables.fit_code(name)[TRUNK]
+    return identity_of(model, source, f"fit.{name}.{TRUNK}")
+
+
+def _described(workspace: Workspace, name: str, model: Eszsl) -> list[Any]:
+    """What says how classes are described: the file, and the encoder of its texts."""
+    described: list[Any] = [*workspace.tables.descriptions(name)]
+    if model.encoder is not None:
+        uri = workspace.tables.model_uri(model.encoder)
+        encoder = identify_model(uri, None, f"fit.{name}.model.encoder")
+        described.append(encoder.sha256)
+    return described
 
 
 def _stopped_by(workspace: Workspace, stop: HeldOut | None) -> list[dict[str, Any]]:
@@ -125,82 +162,62 @@ def _stopped_by(workspace: Workspace, stop: HeldOut | None) -> list[dict[str, An
     end."""
     if stop is None:
         return []
-    pool, term = str(stop.rows), workspace.tables.held_out_term(stop)
-    opened = workspace.pool(pool)
-    own = (
-        workspace.tables.custom_source(term.loss, "early_stop.loss").text
-        if isinstance(term.loss, CustomLoss)
-        else None
-    )
-    said = {"patience": stop.patience, "least": stop.least, "every_epochs": stop.every_epochs}
+    tables = workspace.tables
+    term = tables.held_out_term(stop)
+    pool = workspace.pool(str(stop.rows))
+    loss_text = None
+    if isinstance(term.loss, CustomLoss):
+        loss_text = tables.custom_source(term.loss, "early_stop.loss").text
     measured = [
         _plain_term(term),
-        own,
-        asdict(workspace.tables.term_outputs(term)),
-        opened.features.model_dump(mode="json"),
+        loss_text,
+        asdict(tables.term_outputs(term)),
+        pool.features.model_dump(mode="json"),
     ]
+    stopping = {
+        "patience": stop.patience,
+        "least": stop.least,
+        "every_epochs": stop.every_epochs,
+    }
     return [
         {
-            "early_stop": said,
+            "early_stop": stopping,
             "measured": measured,
-            "target": opened.spec.target,
+            "target": pool.spec.target,
             "pins": held_out_pins(workspace, stop),
         }
     ]
 
 
-def held_out_pins(workspace: Workspace, stop: HeldOut) -> dict[str, str]:
-    """The rows and labels that a training is stopped by, by digest."""
-    pool = str(stop.rows)
-    labels = (
-        {f"{stop.learns} over {pool}": workspace.label_set(stop.label_set, pool).label_hash}
-        if stop.label_set
-        else {}
-    )
-    return {**labels, f"pools.{pool}": workspace.pool(pool).inventory.content}
-
-
-def _own_losses(workspace: Workspace, student: Student) -> list[str]:
+def _custom_losses(workspace: Workspace, student: Student) -> list[str]:
     """The text of each loss of the user's own."""
-    own = [term.loss for term in student.terms if isinstance(term.loss, CustomLoss)]
-    return [workspace.tables.custom_source(loss, f"students.….{loss.name}").text for loss in own]
-
-
-def find_student(workspace: Workspace, variant: Variant) -> tuple[Storage, ModelRecord]:
-    """A finished student. Raises ContractError where it is not trained on what is stored now."""
-    folder = student_folder(workspace, variant, student_pins(workspace, variant.spec))
-    record = read_record(folder)
-    if record is None:
-        raise ContractError(
-            f"students.{variant.name} is not trained yet under {workspace.tables.root_uri}. Run `distill train"
-            f" {workspace.tables.path} {variant.student}`."
-        )
-    return folder, record
+    losses = [term.loss for term in student.terms if isinstance(term.loss, CustomLoss)]
+    sources = [workspace.tables.custom_source(loss, f"students.….{loss.name}") for loss in losses]
+    return [source.text for source in sources]
 
 
 def _learned(training: Training) -> dict[str, Any]:
-    return without_usual(training.model_dump(mode="json", exclude=set(NOT_LEARNED)), _USUAL)
+    """What of a training's table decides what is learned."""
+    plain = training.model_dump(mode="json", exclude=set(NOT_LEARNED))
+    return without_usual(plain, _USUAL)
 
 
 def _plain_student(workspace: Workspace, student: Student, where: str) -> dict[str, Any]:
     """What a student's table says, without its training."""
     code = workspace.tables.student_code(student, where)
-    own = {
-        key: identity_of(model, code[key], f"{where}.{key}")
-        for key, model in custom_models(student.model, student.heads).items()
-    }
-    plain = without_usual(
-        student.model_dump(mode="json", exclude={"training", "terms", "early_stop"}), _USUAL
-    )
+    models = custom_models(student.model, student.heads)
+    own = {key: identity_of(model, code[key], f"{where}.{key}") for key, model in models.items()}
+    plain = student.model_dump(mode="json", exclude={"training", "terms", "early_stop"})
+    plain = without_usual(plain, _USUAL)
     plain["model"] = own.get(TRUNK, plain["model"])
-    plain["heads"] = {
-        name: without_usual({**head, "model": own.get(head_key(name), head["model"])}, _USUAL)
-        for name, head in plain["heads"].items()
-    }
+    for name, head in plain["heads"].items():
+        head["model"] = own.get(head_key(name), head["model"])
+        plain["heads"][name] = without_usual(head, _USUAL)
     plain["terms"] = [_plain_term(term) for term in student.terms]
     return plain
 
 
 def _plain_term(term: Term) -> dict[str, Any]:
     plain = term.model_dump(mode="json")
-    return without_usual({**plain, "loss": without_usual(plain["loss"], _USUAL)}, _USUAL)
+    plain["loss"] = without_usual(plain["loss"], _USUAL)
+    return without_usual(plain, _USUAL)

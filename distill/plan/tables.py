@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
 from distill.core.errors import JobError
@@ -40,22 +39,13 @@ class JobTables:
         self.sweep = job.sweep
         self.evaluate = job.evaluate
 
-    @property
-    def root_uri(self) -> str:
-        """The root, absolute."""
-        return resolve_uri(self.job.root, self.path.parent)
-
-    def pool_uri(self, name: str) -> str:
-        """Return where a pool lies, absolute."""
-        return self.model_uri(self.pools[name].path)
+        self.root_uri = job.root_uri
+        self.pool_uri = job.pool_uri
+        self.beside = job.beside
 
     def model_uri(self, model: str) -> str:
         """Return where somebody's model lies, absolute."""
         return resolve_uri(model.replace("{root}", self.root_uri), self.path.parent)
-
-    def beside(self, path: str) -> Path:
-        """Return a file that the job names, absolute."""
-        return self.path.parent / path
 
     def chosen_labels(self, name: str | None) -> tuple[str, ...]:
         """Return one label set by name, or all. Raises JobError for a name that the job lacks."""

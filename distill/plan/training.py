@@ -15,7 +15,7 @@ costs less a step, has fewer rows to estimate its mean by, and goes through its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from distill.job.sweep import Variant
@@ -24,17 +24,14 @@ from distill.loader.sampler import Sampler, cut_chunks
 from distill.models.custom_loss import CustomLossCall
 from distill.models.custom_source import Code
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record
-from distill.plan.checks.losses import check_custom_losses
-from distill.plan.checks.trial import check_network, require_one_width
+from distill.plan.datasets import PoolGroup, dataset_of, group_dataset, pool_groups, pools_of
 from distill.plan.held_out import fit_student, usual_loss
 from distill.plan.identity import fit_folder, held_out_pins, student_folder, student_pins
-from distill.plan.sources import plan_datasets, pools_of, source_of
 from distill.plan.widths import head_widths, term_width
 from distill.plan.workspace import Workspace
-from distill.spec.models import Fit, Training
+from distill.spec.models import Training
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN, CustomLoss, HeldOut, Loss, Ramp, RowWeight, Student, Term
-from distill.storage.base import Storage
 
 
 @dataclass(frozen=True)
@@ -110,128 +107,165 @@ class TrainingPlan:
 
 
 def plan_fit(workspace: Workspace, name: str) -> TrainingPlan | ModelRecord:
-    """The training of `fit.<name>`, or its record where it is done."""
-    fit: Fit = workspace.tables.fit[name]
+    """Return the training of `fit.<name>`, or its record where it is done."""
+    tables = workspace.tables
+    fit = tables.fit[name]
     folder = fit_folder(workspace, name)
     done = read_record(folder)
     if done is not None:
         return done
-    outputs = workspace.tables.pool_outputs(fit.on)
+    outputs = tables.pool_outputs(fit.on)
     student = fit_student(fit, usual_loss(outputs))
-    pins = {f"pools.{fit.on}": workspace.pool(fit.on).inventory.content}
-    asked = _Asked(
-        f"fit.{name}",
-        Variant(name, student),
-        folder,
-        {MAIN: outputs},
-        workspace.tables.fit_code(name),
+    subject = _Subject(
+        key=f"fit.{name}",
+        variant=Variant(name, student),
+        folder=folder.uri,
+        heads={MAIN: outputs},
+        code=tables.fit_code(name),
+        pins={f"pools.{fit.on}": workspace.pool(fit.on).inventory.content},
     )
-    return _lesson(workspace, asked, pins)
+    return _training_plan(workspace, subject)
 
 
 def plan_student(workspace: Workspace, variant: Variant) -> TrainingPlan | ModelRecord:
-    """The training of a student, or its record where it is done. Raises ContractError where labels
-    are missing or mean something else."""
-    pins = student_pins(workspace, variant.spec)
+    """Return the training of a student, or its record where it is done. Raises ContractError where
+    labels are missing or mean something else."""
+    tables = workspace.tables
+    student = variant.spec
+    pins = student_pins(workspace, student)
     folder = student_folder(workspace, variant, pins)
     done = read_record(folder)
     if done is not None:
         return done
-    heads = {
-        head: workspace.tables.head_outputs(variant.spec, head) for head in variant.spec.head_names
-    }
-    where = f"students.{variant.student}"
-    return _lesson(
-        workspace,
-        _Asked(where, variant, folder, heads, workspace.tables.student_code(variant.spec, where)),
-        pins,
+    key = f"students.{variant.student}"
+    subject = _Subject(
+        key=key,
+        variant=variant,
+        folder=folder.uri,
+        heads={head: tables.head_outputs(student, head) for head in student.head_names},
+        code=tables.student_code(student, key),
+        pins=pins,
     )
+    return _training_plan(workspace, subject)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What is to be trained: a student's, or a fit's as if it were one."""
+class _Subject:
+    """What is to be trained: a student, or a fit as if it were one."""
 
     key: str
+    """Its table in the job file."""
     variant: Variant
-    folder: Storage
+    folder: str
     heads: Mapping[str, Outputs]
     code: Code
+    pins: Mapping[str, str]
 
 
-def _lesson(workspace: Workspace, asked: _Asked, pins: Mapping[str, str]) -> TrainingPlan:
-    variant, heads, student = asked.variant, asked.heads, asked.variant.spec
-    require_one_width(workspace, student.pools, asked.key)
-    sources, where = plan_datasets(workspace, student)
-    widths = head_widths(workspace, student, asked.key)
-    own = {head: student.heads[head].model if head in student.heads else None for head in heads}
-    planned = {head: HeadPlan(widths[head], own[head]) for head in heads}
-    plan = NetworkPlan(sources[0].width, student.model, planned, asked.code)
-    check_network(plan, f"{workspace.tables.path}: {asked.key}")
-    check_custom_losses(workspace, student, asked.key)
+def _training_plan(workspace: Workspace, subject: _Subject) -> TrainingPlan:
+    student = subject.variant.spec
+    tables = workspace.tables
+    groups = pool_groups(student)
+    datasets = tuple(group_dataset(workspace, student, group) for group in groups)
+    widths = head_widths(workspace, student, subject.key)
     terms = tuple(
-        _projected(
-            workspace,
-            student,
-            term,
-            _term(workspace, term, number, where[pools_of(student, term)], heads[term.head]),
-            widths,
-        )
-        for number, term in enumerate(student.terms)
+        _term_plan(workspace, subject, number, groups, widths)
+        for number in range(len(student.terms))
     )
-    said: dict[str, object] = {
-        "student": variant.student,
-        "changes": dict(variant.changes),
-        "terms": [f"{term.weight:g} · {term.said}" for term in terms],
-    }
-    held_out = _held_out(workspace, student, heads)
-    if held_out is not None and student.early_stop is not None:
-        said["early_stop"] = {
-            "measure": held_out.term.said,
-            "pins": held_out_pins(workspace, student.early_stop),
-        }
-    seed = student.seed if student.seed is not None else workspace.tables.seed
+    held_out = _held_out_plan(workspace, student, subject.heads)
     return TrainingPlan(
-        variant.name,
-        asked.folder.uri,
-        plan,
-        heads,
-        terms,
-        sources,
-        student.training,
-        seed,
-        pins,
-        workspace.tables.fragment_rows,
-        said,
-        lane_rows=tuple(student.lane_rows(pools) for pools in where),
+        name=subject.variant.name,
+        folder=subject.folder,
+        plan=_network_plan(subject, datasets[0].width, widths),
+        heads=subject.heads,
+        terms=terms,
+        sources=datasets,
+        training=student.training,
+        seed=tables.seed if student.seed is None else student.seed,
+        taught_by=subject.pins,
+        most_chunk_rows=tables.fragment_rows,
+        said=_description(workspace, subject, terms, held_out),
+        lane_rows=tuple(student.lane_rows(group) for group in groups),
         held_out=held_out,
     )
 
 
-def _held_out(
+def _network_plan(subject: _Subject, in_features: int, widths: Mapping[str, int]) -> NetworkPlan:
+    student = subject.variant.spec
+    models = {name: head.model for name, head in student.heads.items()}
+    heads = {name: HeadPlan(widths[name], models.get(name)) for name in subject.heads}
+    return NetworkPlan(in_features, student.model, heads, subject.code)
+
+
+def _description(
+    workspace: Workspace,
+    subject: _Subject,
+    terms: Sequence[TermPlan],
+    held_out: HeldOutPlan | None,
+) -> dict[str, object]:
+    """What a person wants to know of the training; kept in the model's record."""
+    description: dict[str, object] = {
+        "student": subject.variant.student,
+        "changes": dict(subject.variant.changes),
+        "terms": [f"{term.weight:g} · {term.said}" for term in terms],
+    }
+    if held_out is not None:
+        pins = held_out_pins(workspace, held_out.stop)
+        description["early_stop"] = {"measure": held_out.term.said, "pins": pins}
+    return description
+
+
+def _held_out_plan(
     workspace: Workspace, student: Student, heads: Mapping[str, Outputs]
 ) -> HeldOutPlan | None:
     """What says when to stop."""
     stop = student.early_stop
     if stop is None:
         return None
-    term, pool = workspace.tables.held_out_term(stop), workspace.pool(str(stop.rows))
-    plan = _term(workspace, term, 0, 0, heads[stop.head])
-    return HeldOutPlan(source_of(workspace, student, [pool], {plan.column: term}), plan, stop)
+    term = workspace.tables.held_out_term(stop)
+    plan = _bare_term_plan(workspace, term, 0, 0, heads[stop.head])
+    pool = workspace.pool(str(stop.rows))
+    dataset = dataset_of(workspace, student, [pool], {plan.column: term})
+    return HeldOutPlan(dataset, plan, stop)
 
 
-def _term(workspace: Workspace, term: Term, number: int, source: int, head: Outputs) -> TermPlan:
+def _term_plan(
+    workspace: Workspace,
+    subject: _Subject,
+    number: int,
+    groups: Sequence[PoolGroup],
+    widths: Mapping[str, int],
+) -> TermPlan:
+    """One term with its dataset, and with its projection where that has another width than its
+    head."""
+    student = subject.variant.spec
+    term = student.terms[number]
+    source = groups.index(pools_of(student, term))
+    plan = _bare_term_plan(workspace, term, number, source, subject.heads[term.head])
+    head = student.heads.get(term.head)
+    if head is None or head.width is None:
+        return plan
+    width = term_width(workspace, term)
+    own = widths[term.head]
+    if width == own:
+        return plan
+    return replace(plan, projected=width, said=f"{plan.said}, projected from {own} to {width}")
+
+
+def _bare_term_plan(
+    workspace: Workspace, term: Term, number: int, source: int, head: Outputs
+) -> TermPlan:
     classes = workspace.tables.term_outputs(term).classes
-    positions = None if classes == head.classes else tuple(head.positions[name] for name in classes)
-    own = None
+    positions = None
+    if classes != head.classes:
+        positions = tuple(head.positions[name] for name in classes)
+    text = term_text(term)
+    custom = None
     if isinstance(term.loss, CustomLoss):
-        own = CustomLossCall(
-            workspace.tables.custom_source(term.loss, f"terms.{number}.loss"),
-            term.loss.name,
-            said_of(term),
-        )
+        file = workspace.tables.custom_source(term.loss, f"terms.{number}.loss")
+        custom = CustomLossCall(file, term.loss.name, text)
     return TermPlan(
-        said=said_of(term),
+        said=text,
         column=str(number),
         source=source,
         head=term.head,
@@ -239,33 +273,21 @@ def _term(workspace: Workspace, term: Term, number: int, source: int, head: Outp
         weight=term.weight,
         target=term.pool is not None,
         positions=positions,
-        own=own,
+        own=custom,
         ramp=term.ramp,
         row_weight=term.row_weight,
     )
 
 
-def _projected(
-    workspace: Workspace, student: Student, term: Term, plan: TermPlan, widths: Mapping[str, int]
-) -> TermPlan:
-    """The term with its projection, where its source has another width than its head."""
-    head = student.heads.get(term.head)
-    if head is None or head.width is None:
-        return plan
-    width, own = term_width(workspace, term), widths[term.head]
-    return (
-        plan
-        if width == own
-        else replace(plan, projected=width, said=f"{plan.said}, projected from {own} to {width}")
-    )
-
-
-def said_of(term: Term) -> str:
-    """A term in words."""
+def term_text(term: Term) -> str:
+    """Say a term in words, such as "kl at T=4 to labels.large"."""
+    text = term.loss.kind.replace("_", " ")
     temperature = getattr(term.loss, "temperature", 1.0)
-    at = f" at T={temperature:g}" if temperature != 1.0 else ""
-    moving = f", from weight {term.ramp.begin:g}" if term.ramp else ""
-    weighted = (
-        f", rows weighted by {term.row_weight.kind.replace('_', ' ')}" if term.row_weight else ""
-    )
-    return f"{term.loss.kind.replace('_', ' ')}{at} to {term.learns}{moving}{weighted}"
+    if temperature != 1.0:
+        text += f" at T={temperature:g}"
+    text += f" to {term.learns}"
+    if term.ramp:
+        text += f", from weight {term.ramp.begin:g}"
+    if term.row_weight:
+        text += f", rows weighted by {term.row_weight.kind.replace('_', ' ')}"
+    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from distill.core.errors import DistillError, JobError
@@ -17,32 +18,41 @@ if TYPE_CHECKING:
 
 def check_custom_losses(workspace: Workspace, student: Student, where: str) -> None:
     """Ask a student's own losses about as many numbers as they will be given; `where` is its key.
-    Raises JobError."""
+
+    What was found right is kept under the root, so that a finished job loads no torch for it.
+    Raises JobError.
+    """
     for number, term in enumerate(student.terms):
-        _try_term(workspace, term, f"{where}.terms.{number}.loss", teaches=True)
+        _check(workspace, term, f"{where}.terms.{number}.loss", teaches=True)
     if student.early_stop is not None:
-        _try_term(
-            workspace,
-            workspace.tables.held_out_term(student.early_stop),
-            f"{where}.early_stop.loss",
-            teaches=False,
-        )
+        term = workspace.tables.held_out_term(student.early_stop)
+        _check(workspace, term, f"{where}.early_stop.loss", teaches=False)
 
 
-def _try_term(workspace: Workspace, term: Term, key: str, *, teaches: bool) -> None:
+def _check(workspace: Workspace, term: Term, key: str, *, teaches: bool) -> None:
     """A loss that only measures need not follow the student's numbers."""
     if not isinstance(term.loss, CustomLoss):
         return
-    loss = CustomLossCall(
-        workspace.tables.custom_source(term.loss, key),
-        term.loss.name,
-        f"{workspace.tables.path}: {key}",
+    tables = workspace.tables
+    call = CustomLossCall(
+        tables.custom_source(term.loss, key), term.loss.name, f"{tables.path}: {key}"
     )
-    loss.file.load(loss.name, loss.said)
-    source, width = workspace.tables.term_outputs(term), term_width(workspace, term)
-    mine, taught = _two_rows(source, width, target=term.pool is not None)
+    source = tables.term_outputs(term)
+    width = term_width(workspace, term)
+    target = term.pool is not None
+    asked_about = [call.file.sha256, call.name, asdict(source), width, target, teaches]
+    workspace.remember(
+        "checks",
+        ["custom loss", asked_about],
+        lambda: _ask(call, source, width, target=target, teaches=teaches),
+    )
+
+
+def _ask(call: CustomLossCall, source: Outputs, width: int, *, target: bool, teaches: bool) -> None:
+    call.file.load(call.name, call.said)
+    student, taught = _two_rows(source, width, target=target)
     try:
-        asked(loss, mine.requires_grad_(teaches), taught)
+        asked(call, student.requires_grad_(teaches), taught)
     except DistillError as error:
         learned = "" if source.classes else ", to learn ones"
         raise JobError(

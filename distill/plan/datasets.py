@@ -1,0 +1,66 @@
+"""Which rows a training sees together, and what is learned on them: one dataset for each group of
+pools that terms share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
+from distill.plan.class_balance import class_weights
+from distill.plan.labelers import prepare_labels
+from distill.plan.workspace import Workspace
+from distill.pools.open_pool import OpenPool
+from distill.spec.models import ngrams_of
+from distill.spec.students import ClassBalance, Student, Term
+
+PoolGroup = tuple[str, ...]
+"""Names of pools whose rows are seen together."""
+
+
+def pools_of(student: Student, term: Term) -> PoolGroup:
+    """Return the pools whose rows a term sees."""
+    return student.on if term.label_set else (str(term.pool),)
+
+
+def pool_groups(student: Student) -> list[PoolGroup]:
+    """Return the groups of pools that a student's terms see: that of its label sets first, since it
+    sets the length of an epoch."""
+    groups = [pools_of(student, term) for term in student.terms]
+    groups.sort(key=lambda group: group != student.on)
+    return list(dict.fromkeys(groups))
+
+
+def group_dataset(workspace: Workspace, student: Student, group: PoolGroup) -> Dataset:
+    """Return the rows of one group, with what each of its terms learns, by the term's number."""
+    terms = {
+        str(number): term
+        for number, term in enumerate(student.terms)
+        if pools_of(student, term) == group
+    }
+    pools = [workspace.pool(name) for name in group]
+    return dataset_of(workspace, student, pools, terms)
+
+
+def dataset_of(
+    workspace: Workspace, student: Student, pools: list[OpenPool], terms: Mapping[str, Term]
+) -> Dataset:
+    """Return rows of pools as a student sees them, with what terms learn of them, by column."""
+    columns = {name: _column(workspace, term, pools) for name, term in terms.items()}
+    inventories = tuple(pool.inventory for pool in pools)
+    first = pools[0]
+    return Dataset(inventories, first.features, first.width, columns, ngrams_of(student.model))
+
+
+def _column(workspace: Workspace, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:
+    balance = None
+    if isinstance(term.row_weight, ClassBalance):
+        balance = class_weights(workspace, term, pools)
+    if term.pool:
+        truth = workspace.tables.pool_outputs(term.pool)
+        first = pools[0]
+        return TargetColumn(str(first.spec.target), truth, balance, first.target_width(truth))
+    name = str(term.label_set)
+    _, contract = prepare_labels(workspace, name)
+    sets = tuple(workspace.whole_labels(name, pool, contract) for pool in pools)
+    temperature = getattr(term.loss, "temperature", None)
+    return LabelColumn(contract, sets, temperature, term.row_weight, balance)
