@@ -185,7 +185,7 @@ def test_every_batch_of_an_arrow_file_opens_it_anew(tmp_path, monkeypatch):
 MEMORY = """
 import sys
 from distill.pools.formats.reader import RowReader
-from distill.storage import open_storage
+from distill.storage.open import open_storage
 store, rows = open_storage(sys.argv[1]), range(int(sys.argv[2]))
 mine = RowReader(store, "part.parquet", rows[:1], ["my.image"], format="parquet", part_rows=16)
 before = int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
