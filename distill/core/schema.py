@@ -69,40 +69,45 @@ REJECTS = pa.schema(
 )
 """One row a rejected row: shard key, row number in the shard, reason code, message."""
 
-_DIGEST, _VERSION, _NOTE = b"distill.digest", b"distill.version", b"distill.note"
+_DIGEST = b"distill.digest"
+_VERSION = b"distill.version"
+_NOTE = b"distill.note"
 _ONE_THREAD = pa.ipc.IpcReadOptions(use_threads=False)
 
 
 def canonical(content: Any) -> bytes:
-    """Canonical JSON of plain values."""
-    return json.dumps(
+    """Return the canonical JSON of plain values. Raises ValueError for NaN and infinity."""
+    text = json.dumps(
         content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    )
+    return text.encode()
 
 
 def without_usual(plain: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the options that came later, where they say what was done before: what was stored
+    """Leave out the options that came later, where they say what was done before: what was stored
     before they came keeps its digest."""
     return {key: value for key, value in plain.items() if key not in usual or value != usual[key]}
 
 
 def digest(content: Any) -> str:
-    """sha256 of the canonical JSON, in hex."""
+    """Return the sha256 of the canonical JSON, in hex."""
     return hashlib.sha256(canonical(content)).hexdigest()
 
 
 def seal(body: dict[str, Any]) -> bytes:
-    """A JSON control object: the body and its digest."""
-    return json.dumps(
-        {"version": VERSION, "digest": digest(body), "body": body}, ensure_ascii=False
-    ).encode()
+    """Return a JSON control object: the body and its digest."""
+    sealed = {"version": VERSION, "digest": digest(body), "body": body}
+    return json.dumps(sealed, ensure_ascii=False).encode()
 
 
 def unseal(content: bytes, where: str) -> dict[str, Any]:
-    """The body of a sealed object. Raises StorageError where it is damaged or of another version."""
+    """Return the body of a sealed object. Raises StorageError where it is damaged or of another
+    version."""
     try:
         sealed = json.loads(content)
-        body, stored, version = sealed["body"], sealed["digest"], sealed.get("version", 1)
+        body = sealed["body"]
+        stored = sealed["digest"]
+        version = sealed.get("version", 1)
         found = digest(body)
     except (ValueError, KeyError, TypeError):
         raise StorageError(
@@ -111,16 +116,13 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
     if version != VERSION:
         raise _other_version(where, version)
     if found != stored:
-        raise StorageError(
-            f"{where} is damaged: its content does not match its own digest. Restore it from a"
-            " copy."
-        )
+        raise _other_content(where)
     return dict(body)
 
 
 def columns_sha256(table: pa.Table) -> str:
-    """sha256, in hex, over the columns' content, whatever file they lay in and however the table is
-    cut into chunks.
+    """Return the sha256, in hex, over the columns' content, whatever file they lay in and however
+    the table is cut into chunks.
 
     Of each column in order: its name and a zero byte; one byte a row, 1 where it is valid; then of
     the valid rows the values as they stand, little-endian. Of strings and lists all lengths
@@ -135,57 +137,57 @@ def columns_sha256(table: pa.Table) -> str:
 
 def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
     total.update(column.is_valid().to_numpy())
+    # the slots of nulls hold whatever the writer left there
     chunks = [chunk for chunk in column.drop_null().chunks if len(chunk)]
-    if not pa.types.is_string(column.type) and not pa.types.is_list(column.type):
-        size = column.type.bit_width // 8
-        for chunk in chunks:
-            total.update(chunk.buffers()[1].slice(chunk.offset * size, len(chunk) * size))
-        return
-    borders = [
-        np.frombuffer(chunk.buffers()[1], "<i4", len(chunk) + 1, chunk.offset * 4)
-        for chunk in chunks
-    ]
-    for border in borders:
-        total.update(np.diff(border).astype("<i8").tobytes())
-    spans = [(int(border[0]), int(border[-1])) for border in borders]
-    if pa.types.is_list(column.type):
-        items = [
-            chunk.values.slice(first, last - first)
-            for chunk, (first, last) in zip(chunks, spans, strict=True)
-        ]
+    if pa.types.is_string(column.type):
+        for chunk, (first, last) in zip(chunks, _digest_lengths(total, chunks), strict=True):
+            content = chunk.buffers()[2] or b""  # no buffer where all strings are empty
+            total.update(memoryview(content)[first:last])
+    elif pa.types.is_list(column.type):
+        spans = _digest_lengths(total, chunks)
+        items = []
+        for chunk, (first, last) in zip(chunks, spans, strict=True):
+            items.append(chunk.values.slice(first, last - first))
         _digest_column(total, pa.chunked_array(items, column.type.value_type))
     else:
-        for chunk, (first, last) in zip(chunks, spans, strict=True):
-            total.update(memoryview(chunk.buffers()[2] or b"")[first:last])
+        size = column.type.bit_width // 8
+        for chunk in chunks:
+            values = chunk.buffers()[1]
+            total.update(values.slice(chunk.offset * size, len(chunk) * size))
+
+
+def _digest_lengths(total: hashlib._Hash, chunks: list[pa.Array]) -> list[tuple[int, int]]:
+    """Digest the lengths of strings or lists; return where each chunk's content begins and ends."""
+    spans = []
+    for chunk in chunks:
+        offsets = np.frombuffer(chunk.buffers()[1], "<i4", len(chunk) + 1, chunk.offset * 4)
+        total.update(np.diff(offsets).astype("<i8").tobytes())
+        spans.append((int(offsets[0]), int(offsets[-1])))
+    return spans
 
 
 def table_bytes(table: pa.Table, note: str = "") -> bytes:
-    """A sealed Arrow IPC file of one batch; `note` is kept and sealed with it."""
+    """Return a sealed Arrow IPC file of one batch; `note` is stored and sealed with it."""
     metadata = {_DIGEST: _table_digest(table, note).encode(), _VERSION: str(VERSION).encode()}
-    sealed = table.combine_chunks().replace_schema_metadata(
-        metadata | ({_NOTE: note.encode()} if note else {})
-    )
+    if note:
+        metadata[_NOTE] = note.encode()
+    sealed = table.combine_chunks().replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(
-        sink, sealed.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
-    ) as writer:
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(sink, sealed.schema, options=options) as writer:
         writer.write_table(sealed)
     return bytes(sink.getvalue())
 
 
 def table_note(table: pa.Table) -> str:
-    """The note of a table that `bytes_table` gave."""
-    return str((table.schema.metadata or {}).get(_NOTE, b"").decode(errors="replace"))
-
-
-def _table_digest(table: pa.Table, note: str) -> str:
-    plain = columns_sha256(table)
-    return hashlib.sha256(f"{plain} {note}".encode()).hexdigest() if note else plain
+    """Return the note of a table that `bytes_table` gave."""
+    metadata = table.schema.metadata or {}
+    return str(metadata.get(_NOTE, b"").decode(errors="replace"))
 
 
 def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
-    """The table of a sealed Arrow file. Raises StorageError where it is damaged or has another
-    schema."""
+    """Return the table of a sealed Arrow file. Raises StorageError where it is damaged or has
+    another schema."""
     try:
         table = pa.ipc.open_file(pa.py_buffer(content), options=_ONE_THREAD).read_all()
         table.validate(full=True)
@@ -194,22 +196,29 @@ def bytes_table(content: bytes, schema: pa.Schema, where: str) -> pa.Table:
     metadata = table.schema.metadata or {}
     if metadata.get(_VERSION) != str(VERSION).encode() and _DIGEST in metadata:
         raise _other_version(where, metadata.get(_VERSION, b"1").decode(errors="replace"))
-    stored = metadata.get(_DIGEST, b"")
-    if table.schema.remove_metadata() != schema:
-        raise StorageError(
-            f"{where} has the schema\n{table.schema.remove_metadata()}\nwhere\n{schema}\nis"
-            " expected."
-        )
-    if _table_digest(table, table_note(table)).encode() != stored:
-        raise StorageError(
-            f"{where} is damaged: its content does not match its own digest. Restore it from a"
-            " copy."
-        )
+    found = table.schema.remove_metadata()
+    if found != schema:
+        raise StorageError(f"{where} has the schema\n{found}\nwhere\n{schema}\nis expected.")
+    if _table_digest(table, table_note(table)).encode() != metadata.get(_DIGEST, b""):
+        raise _other_content(where)
     return table
+
+
+def _table_digest(table: pa.Table, note: str) -> str:
+    columns = columns_sha256(table)
+    if not note:
+        return columns
+    return hashlib.sha256(f"{columns} {note}".encode()).hexdigest()
+
+
+def _other_content(where: str) -> StorageError:
+    return StorageError(
+        f"{where} is damaged: its content does not match its own digest. Restore it from a copy."
+    )
 
 
 def _other_version(where: str, version: object) -> StorageError:
     return StorageError(
-        f"{where} has version {version!r}; this distill reads {VERSION}. Use the distill that wrote"
-        " it, or another root."
+        f"{where} has version {version!r}; this distill reads {VERSION}."
+        " Use the distill that wrote it, or another root."
     )

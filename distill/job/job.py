@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, PrivateAttr
 
+import distill.pools.formats  # noqa: F401  the names that `pools.NAME.format` may be
 from distill.core.errors import JobError
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 from distill.spec.base import Name, Seed, Table

@@ -1,5 +1,10 @@
-"""Folders that a job fills itself: claimed first, so that files of somebody else's are never
-written over."""
+"""Folders that a job fills itself, with shards (`pools.NAME.made_by`) or with models.
+
+A folder is claimed before the first file is written to it: `MAKING_MARKER` says that what lies
+there began as ours. A folder that holds files and no such marker is somebody else's, and is refused
+before anything in it is written over. A making that was cut off is known by the same marker and
+begun again; what it left beside the new files is deleted at the end.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +20,35 @@ from distill.storage.base import Storage, is_hidden
 
 
 def maker(folder: Path, made_by: str, where: str) -> Any:
-    """The function that `FILE.py:FUNCTION` names, relative to `folder`; `where` is the key that
-    says so. Raises JobError."""
+    """Load the function that `FILE.py:FUNCTION` names, relative to `folder`; `where` is the key
+    that says so. Raises JobError."""
     path, _, function = made_by.partition(":")
     return read_source(folder / path, where).load(function, where)
 
 
+def claim_folder(files: Storage, where: str, made_by: str, what: str = "pool") -> None:
+    """Mark a folder as one that `made_by` fills, unless it is marked so.
+
+    Raises JobError for one that holds files which no making of ours began to write.
+    """
+    if files.read_or_none(MAKING_MARKER) is not None:
+        return
+    others = _visible_keys(files)
+    if others:
+        raise JobError(
+            f"{where} = {made_by!r}: {files.uri} already holds {len(others)} files ({others[0]}…)"
+            " that were not made so."
+            f" Take `made_by` out to use them, or give the {what} an empty folder."
+        )
+    files.put(MAKING_MARKER, seal({"made_by": made_by}))
+
+
 def delete_stale(files: Storage, kept: Collection[str]) -> None:
-    """Delete what an earlier making that was cut off left beside `kept`."""
-    for key in [entry.key for entry in files.list_objects() if not is_hidden(entry.key)]:
+    """Delete what an earlier making that was cut off left beside the keys `kept`."""
+    for key in _visible_keys(files):
         if key not in kept:
             files.delete(key)
 
 
-def claim_folder(files: Storage, where: str, made_by: str, what: str = "pool") -> None:
-    """Refuse a folder that holds files which no making of ours began to write. Raises JobError."""
-    if files.read_or_none(MAKING_MARKER) is not None:
-        return
-    others = [entry.key for entry in files.list_objects() if not is_hidden(entry.key)]
-    if others:
-        raise JobError(
-            f"{where} = {made_by!r}: {files.uri} already holds {len(others)} files ({others[0]}…)"
-            f" that were not made so. Take `made_by` out to use them, or give the {what} an empty"
-            " folder."
-        )
-    files.put(MAKING_MARKER, seal({"made_by": made_by}))
+def _visible_keys(files: Storage) -> list[str]:
+    return [entry.key for entry in files.list_objects() if not is_hidden(entry.key)]

@@ -1,11 +1,15 @@
 """From columns to what a model sees, and for each row that cannot be used, the reason.
 
-    vector    (B, F) float32          image    (B, H, W, C) uint8          text    (B,) object, of str
+    vector    (B, F) float32
+    image     (B, H, W, C) uint8
+    text      (B,) object, of str
 
-That is what a custom labeler is given. What distill trains takes numbers alone: an image becomes (B, C·H·W) float32 in
-`as_matrix`, and for torch on its device in `models.network.as_tensor`, which says the same.
+That is what a custom labeler is given. What distill trains takes numbers alone: an image becomes
+(B, C·H·W) float32 in `as_matrix`, and for torch on its device in `models.network.as_tensor`, which
+says the same.
 
-A bad row keeps its slot, filled with zeros (or empty text), so that nothing behind it moves; the caller nulls its label and writes down the reason.
+A bad row keeps its slot, filled with zeros (or empty text), so that nothing behind it moves; the
+caller nulls its label and writes down the reason.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distill.core.errors import PoolError
-from distill.pools.formats.base import Rejected, is_text
+from distill.pools.formats.base import Rejected, is_text, value_type
 from distill.pools.images import check_images, decode_images
 from distill.pools.numbers import (
     Matrix,
@@ -28,6 +32,7 @@ from distill.pools.numbers import (
     is_open_list,
     null_rows,
     number_column,
+    reject_rows,
     value_width,
 )
 from distill.spec.outputs import Outputs
@@ -44,139 +49,90 @@ class Rows:
 
 
 def decode_features(table: pa.Table, features: Features, width: int) -> Rows:
-    """What `features` says of the rows of `table`. Rows of another width or size, with nulls, NaN,
-    infinity or damage are rejected."""
+    """Decode what `features` says of the rows of `table`, for a model that takes `width` numbers.
+
+    Rows of another width or size, with nulls, NaN, infinity or damage are rejected. Raises
+    PoolError for a column of a type that cannot hold them.
+    """
     if isinstance(features, ImageFeatures):
-        return Rows(*decode_images(table[features.column], features))
+        images, rejected = decode_images(table[features.column], features)
+        return Rows(images, rejected)
     if isinstance(features, TextFeatures):
-        return _decode_texts(table, features.column)
+        return _decode_texts(table[features.column], features.column)
     return _decode_vectors(table, features, width)
 
 
 def as_matrix(values: npt.NDArray[np.generic]) -> Matrix:
-    """Images (B, H, W, C) uint8 as (B, C·H·W) float32 in 0..1, channel by channel, as a `cnn` folds
-    them; vectors as they are."""
+    """Return images (B, H, W, C) uint8 as (B, C·H·W) float32 in 0..1, channel by channel, as a
+    `cnn` folds them; vectors as they are."""
     if values.ndim != 4:
         return values.astype(np.float32, copy=False)
-    made: Matrix = np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32).reshape(
-        len(values), -1
-    )
-    made /= 255
-    return made
+    channels_first = np.ascontiguousarray(values.transpose(0, 3, 1, 2), np.float32)
+    matrix: Matrix = channels_first.reshape(len(values), -1)
+    matrix /= 255
+    return matrix
 
 
 def writable(features: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Themselves, or a copy: what lies in a table's or in Ray's memory cannot be written to, and a
-    labeler or a network may."""
+    """Return the features, or a copy: what lies in a table's or in Ray's memory cannot be written
+    to, and a labeler or a network may."""
     return features if features.flags.writeable else features.copy()
 
 
 def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int:
-    """Numbers a row has once it is a matrix (a text has 1, itself). Raises PoolError.
+    """Return how many numbers a row has once it is a matrix (a text has 1, itself).
 
-    For a list of any length, as many as the first of the rows `first` that has any.
+    For a list of any length, as many as the first of the rows `first` that has any. Raises
+    PoolError.
     """
     if isinstance(features, ImageFeatures):
         check_images(schema.field(features.column), features)
         return math.prod(features.shape)
     if isinstance(features, TextFeatures):
-        if not is_text(_plain_type(schema, features.column)):
-            raise PoolError(
-                f"column {features.column!r} of type {schema.field(features.column).type} holds no"
-                " text. Store text there, or name a column of text."
-            )
+        kind = schema.field(features.column).type
+        if not is_text(value_type(kind)):
+            raise _no_text(features.column, kind)
         return 1
     for column in features.columns:
         check_numbers(first, column)
     return _vector_width(schema, features, first)
 
 
+def _no_text(name: str, kind: pa.DataType) -> PoolError:
+    return PoolError(
+        f"column {name!r} of type {kind} holds no text. Store text there, or name a column of text."
+    )
+
+
 def _vector_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) -> int:
     name = features.columns[0]
     if len(features.columns) > 1 or not is_open_list(schema.field(name).type):
         return sum(column_width(schema, column) for column in features.columns)
-    lengths = [length for length in pc.list_value_length(first[name]).to_pylist() if length]
-    if not lengths:
+    lengths = pc.list_value_length(first[name]).to_pylist()
+    width = next((length for length in lengths if length), None)
+    if width is None:
         raise PoolError(
             f"column {name!r}: the first {len(first)} rows are null or empty, so its width is"
             " unknown. Use a fixed-size list."
         )
-    return int(lengths[0])
+    return int(width)
 
 
 def decode_target(column: pa.ChunkedArray, outputs: Outputs, width: int = 1) -> Rows:
-    """A target column: class numbers (B,) int64; 0 or 1 a class (B, C) float32 where independent;
-    values (B, `width`) float32."""
+    """Decode a target column: class numbers (B,) int64; 0 or 1 a class (B, C) float32 where
+    independent; values (B, `width`) float32. Raises PoolError for a column of another type."""
     rejected: Rejected = {}
-    if outputs.kind == "logits" and outputs.exclusive:
+    are_classes = outputs.kind == "logits"
+    if are_classes and outputs.exclusive:
         return Rows(_class_numbers(column, outputs.classes, rejected), rejected)
-    values = number_column(
-        pa.table({"target": column}), "target", len(outputs.classes) or width, rejected
-    )
-    if outputs.kind == "logits":
-        for row in np.flatnonzero(((values != 0) & (values != 1)).any(axis=1)):
-            rejected.setdefault(
-                int(row), ("target", f"{values[row].tolist()} is not 0 or 1 for each class")
-            )
-    return Rows(_without(values, rejected), rejected)
-
-
-def _without(values: Matrix, rejected: Rejected) -> Matrix:
-    """Zeros in the place of rejected rows."""
-    if rejected:
-        values = values if values.flags.writeable else values.copy()
-        values[list(rejected)] = 0
-    return values
-
-
-def _plain_type(schema: pa.Schema, name: str) -> pa.DataType:
-    kind = schema.field(name).type
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
-
-
-def _decode_texts(table: pa.Table, name: str) -> Rows:
-    rejected: Rejected = {}
-    column = table[name]
-    if not is_text(column.type) and not pa.types.is_null(column.type):
-        raise PoolError(
-            f"column {name!r} of type {column.type} holds no text. Store text there, or name a"
-            " column of text."
-        )
-    null_rows(column, name, rejected)
-    values = np.empty(len(column), object)
-    values[:] = pc.fill_null(column.cast(pa.string()), "").to_pylist()
-    return Rows(values, rejected)
-
-
-def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Rows:
-    rejected: Rejected = {}
-    if len(features.columns) == 1:
-        values = number_column(table, features.columns[0], width, rejected)
-    else:
-        widths = [value_width(table.schema.field(name).type) for name in features.columns]
-        values = np.hstack(
-            [
-                number_column(table, name, part, rejected)
-                for name, part in zip(features.columns, widths, strict=True)
-            ]
-        )
-        if values.shape[1] != width:
-            said = (
-                f"columns {list(features.columns)} have {values.shape[1]} numbers together, not"
-                f" {width}"
-            )
-            rejected = dict.fromkeys(range(len(values)), ("shape", said)) | rejected
-            values = np.zeros((len(values), width), np.float32)
-    if features.scale != 1.0:
-        with np.errstate(
-            over="ignore"
-        ):  # what float32 cannot hold becomes infinite, and its row is rejected
-            values = values * np.float32(features.scale)
-        for row in np.flatnonzero(~np.isfinite(values).all(axis=1)):
-            rejected.setdefault(
-                int(row), ("not_finite", f"a number times scale = {features.scale} is infinite")
-            )
-    return Rows(_without(values, rejected), rejected)
+    table = pa.table({"target": column})
+    values = number_column(table, "target", len(outputs.classes) or width, rejected)
+    if are_classes:
+        is_flag = (values == 0) | (values == 1)
+        for row in np.flatnonzero(~is_flag.all(axis=1)).tolist():
+            message = f"{values[row].tolist()} is not 0 or 1 for each class"
+            rejected.setdefault(row, ("target", message))
+    return Rows(_zeroed(values, rejected), rejected)
 
 
 def _class_numbers(
@@ -188,9 +144,62 @@ def _class_numbers(
         raise PoolError(
             f"the target column of type {column.type} holds no names of classes: {error}"
         ) from None
-    found = pc.index_in(names, pa.array(classes)).to_numpy(zero_copy_only=False)
-    numbers = np.where(np.isnan(found), -1, found) if found.dtype.kind == "f" else found
-    for row in np.flatnonzero(numbers < 0):
-        said = names[int(row)].as_py()
-        rejected.setdefault(int(row), ("target", f"{said!r} is none of the target's classes"))
-    return np.maximum(numbers, 0).astype(np.int64)
+    found = pc.index_in(names, pa.array(classes))
+    numbers: npt.NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    for row in np.flatnonzero(numbers < 0).tolist():
+        message = f"{names[row].as_py()!r} is none of the target's classes"
+        rejected.setdefault(row, ("target", message))
+    return np.maximum(numbers, 0)
+
+
+def _zeroed(values: Matrix, rejected: Rejected) -> Matrix:
+    """The values with zeros in rejected rows."""
+    if rejected:
+        values = values if values.flags.writeable else values.copy()
+        values[list(rejected)] = 0
+    return values
+
+
+def _decode_texts(column: pa.ChunkedArray, name: str) -> Rows:
+    # a format without types of its own calls a column of nothing but nulls so
+    if not is_text(column.type) and not pa.types.is_null(column.type):
+        raise _no_text(name, column.type)
+    rejected: Rejected = {}
+    null_rows(column, name, rejected)
+    texts = pc.fill_null(column.cast(pa.string()), "")
+    values = np.empty(len(column), object)
+    values[:] = texts.to_pylist()
+    return Rows(values, rejected)
+
+
+def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Rows:
+    rejected: Rejected = {}
+    values = _numbers(table, features.columns, width, rejected)
+    found = values.shape[1]
+    if found != width:
+        message = f"columns {list(features.columns)} have {found} numbers together, not {width}"
+        rejected = dict.fromkeys(range(len(values)), ("shape", message)) | rejected
+        values = np.zeros((len(values), width), np.float32)
+    if features.scale != 1.0:
+        values = _scaled(values, features.scale, rejected)
+    return Rows(_zeroed(values, rejected), rejected)
+
+
+def _numbers(table: pa.Table, columns: tuple[str, ...], width: int, rejected: Rejected) -> Matrix:
+    """One column of `width` numbers, or several as wide as their types say, side by side."""
+    if len(columns) == 1:
+        return number_column(table, columns[0], width, rejected)
+    parts = []
+    for name in columns:
+        part_width = value_width(table.schema.field(name).type)
+        parts.append(number_column(table, name, part_width, rejected))
+    return np.hstack(parts)
+
+
+def _scaled(values: Matrix, scale: float, rejected: Rejected) -> Matrix:
+    # what float32 cannot hold becomes infinite, and its row is rejected
+    with np.errstate(over="ignore"):
+        scaled: Matrix = values * np.float32(scale)
+    infinite = ~np.isfinite(scaled).all(axis=1)
+    reject_rows(rejected, infinite, "not_finite", f"a number times scale = {scale} is infinite")
+    return scaled

@@ -1,7 +1,7 @@
-"""What new files say of themselves, each opened once: rows of each row group.
+"""Rows of each row group of new files, each opened once.
 
-All files that cannot be read are told at once. Who reads them is the caller's choice: threads here,
-or, for very many, the stage `list` with the whole cluster.
+All files that cannot be read are named at once. Who reads them is the caller's choice: threads
+here, or, for very many, the stage `list` with the whole cluster.
 """
 
 from __future__ import annotations
@@ -21,44 +21,47 @@ _MOST_NAMED = 3
 FileStats = tuple[int, ...] | str
 """Rows of each row group, or what is wrong with the file."""
 ReadFileStats = Callable[[str, str, Sequence[ObjectMeta], str], Sequence[FileStats]]
-"""(title, URI of the pool, files, format) → a footing a file, in order."""
+"""(title, URI of the pool, files, format) → the stats of each file, in order."""
 
 
 def read_file_stats(
     title: str, uri: str, entries: Sequence[ObjectMeta], format: str
 ) -> list[FileStats]:
-    """Read in threads of this process, with a bar."""
-    with track(title, len(entries), FILES) as bar:
-        read = []
-        for footing in stats_of_files(uri, [entry.key for entry in entries], format):
-            read.append(footing)
+    """Read the stats of files in threads of this process, with a bar."""
+    keys = [entry.key for entry in entries]
+    read = []
+    with track(title, len(keys), FILES) as bar:
+        for stats in stats_of_files(uri, keys, format):
+            read.append(stats)
             bar.advance(1)
     return read
 
 
 def stats_of_files(uri: str, keys: Sequence[str], format: str) -> Iterator[FileStats]:
-    """A footing a file, in order. Raises StorageError where the store, and no file, is what fails."""
+    """Read the stats of files, in order. Raises StorageError where the store, and no file, is what
+    fails."""
     files = open_storage(uri)
     with ThreadPoolExecutor(_THREADS) as threads:
-        yield from threads.map(lambda key: _footing(files, key, format), keys)
+        yield from threads.map(lambda key: _stats_of_file(files, key, format), keys)
 
 
-def require_readable(pool: str, footings: Sequence[FileStats]) -> list[tuple[int, ...]]:
-    """The row groups of all files. Raises PoolError, which names files that cannot be read and
-    counts them."""
-    wrong = [footing for footing in footings if isinstance(footing, str)]
-    if wrong:
-        more = f"\n  … and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
-        said = "\n  ".join(wrong[:_MOST_NAMED])
-        raise PoolError(
-            f"pools.{pool}: {len(wrong)} of {len(footings)} new files cannot be read:\n "
-            f" {said}{more}"
-        )
-    return [footing for footing in footings if not isinstance(footing, str)]
-
-
-def _footing(files: Storage, key: str, format: str) -> FileStats:
+def _stats_of_file(files: Storage, key: str, format: str) -> FileStats:
     try:
         return read_footer(files, key, format).row_groups
     except PoolError as error:
         return str(error)
+
+
+def require_readable(pool: str, stats: Sequence[FileStats]) -> list[tuple[int, ...]]:
+    """Return the row groups of all files. Raises PoolError, which names files that cannot be read
+    and counts them."""
+    wrong = [each for each in stats if isinstance(each, str)]
+    if wrong:
+        lines = wrong[:_MOST_NAMED]
+        if len(wrong) > _MOST_NAMED:
+            lines.append(f"… and {len(wrong) - _MOST_NAMED} more")
+        named = "\n  ".join(lines)
+        raise PoolError(
+            f"pools.{pool}: {len(wrong)} of {len(stats)} new files cannot be read:\n  {named}"
+        )
+    return [each for each in stats if not isinstance(each, str)]

@@ -37,38 +37,42 @@ class FragmentTable:
 
 
 def fragment_id(shard: int, number: int) -> str:
-    """Name of a fragment."""
+    """Return the name of a fragment."""
     return f"{shard:06d}-{number:06d}"
 
 
 def cut_fragments(
     shards: Numbers, group_counts: Numbers, group_rows: Numbers, fragment_rows: int
 ) -> FragmentTable:
-    """The fragments of `shards`, ascending; shard i has `group_counts[i]` row groups, and
+    """Cut `shards`, ascending, into fragments; shard i has `group_counts[i]` row groups, and
     `group_rows` are all of theirs in order."""
+    # of each row group: its shard, its number there, its rows; empty ones are left out
     shard = np.repeat(shards, group_counts)
-    group = np.arange(len(group_rows)) - np.repeat(
-        np.cumsum(group_counts) - group_counts, group_counts
-    )
-    held = group_rows > 0
-    shard, group, group_rows = shard[held], group[held], group_rows[held]
+    group = _count_up(np.repeat(np.arange(len(shards)), group_counts))
+    filled = group_rows > 0
+    shard = shard[filled]
+    group = group[filled]
+    group_rows = group_rows[filled]
     ends = np.concatenate([[0], np.cumsum(group_rows)])
+    # of each run of row groups: the first, its rows, and its first row in the shard
     heads = _heads(shard, group_rows, ends, fragment_rows)
-    rows = np.diff(ends[np.append(heads, len(group_rows))])
-    first = ends[heads] - ends[np.searchsorted(shard, shard[heads])]
-    parts = -(-rows // fragment_rows)
-    whole = np.repeat(
-        np.arange(len(heads)), parts
-    )  # of each fragment: which run of row groups it is, or is a part of
-    part = _count_up(whole)
-    start, stop = rows[whole] * part // parts[whole], rows[whole] * (part + 1) // parts[whole]
-    mine = shard[heads][whole]
+    run_rows = np.diff(ends[np.append(heads, len(group_rows))])
+    shard_start = ends[np.searchsorted(shard, shard[heads])]
+    run_start = ends[heads] - shard_start
+    # of each fragment: its run, and which part of it
+    parts = -(-run_rows // fragment_rows)  # a run of several row groups is one part
+    run = np.repeat(np.arange(len(heads)), parts)
+    part = _count_up(run)
+    start = run_rows[run] * part // parts[run]
+    stop = run_rows[run] * (part + 1) // parts[run]
+    fragment_shard = shard[heads][run]
+    run_group = np.where(parts > 1, group[heads], WHOLE)
     return FragmentTable(
-        mine.astype(np.int32),
-        _count_up(mine).astype(np.int32),
-        first[whole] + start,
+        fragment_shard.astype(np.int32),
+        _count_up(fragment_shard).astype(np.int32),
+        run_start[run] + start,
         stop - start,
-        np.where(parts > 1, group[heads], WHOLE)[whole].astype(np.int32),
+        run_group[run].astype(np.int32),
     )
 
 
@@ -76,17 +80,19 @@ def _heads(shard: Numbers, group_rows: Numbers, ends: Numbers, fragment_rows: in
     """The row groups with which a run begins; a run ends where it is full, with its shard, or at a
     row group that is cut."""
     count = len(group_rows)
-    bars = np.ones(count + 1, np.bool_)
-    bars[1:count] = (shard[1:] != shard[:-1]) | (group_rows[1:] > fragment_rows)
-    borders, each = np.flatnonzero(bars), np.arange(count)
+    is_border = np.ones(count + 1, np.bool_)
+    is_border[1:count] = (shard[1:] != shard[:-1]) | (group_rows[1:] > fragment_rows)
+    borders = np.flatnonzero(is_border)
+    groups = np.arange(count)
+    # of each row group: the first that no longer fits into a run which begins with it
     full = np.searchsorted(ends, ends[:-1] + fragment_rows, side="right") - 1
-    after = (
-        np.minimum(full, borders[np.searchsorted(borders, each, side="right")]) if count else each
-    )
-    next_head, heads, head = np.maximum(after, each + 1).tolist(), [], 0
+    next_border = borders[np.searchsorted(borders, groups, side="right")] if count else groups
+    next_heads = np.maximum(np.minimum(full, next_border), groups + 1).tolist()
+    heads = []
+    head = 0
     while head < count:
         heads.append(head)
-        head = next_head[head]
+        head = next_heads[head]
     return np.array(heads, np.int64)
 
 

@@ -11,6 +11,7 @@ import importlib.util
 import io
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,11 @@ import pyarrow.compute as pc
 
 from distill.core.errors import MissingExtraError, PoolError
 from distill.pools.formats.base import UNDECODABLE, Rejected, is_text
-from distill.pools.numbers import is_open_list, null_rows
+from distill.pools.numbers import is_any_list, null_rows
 from distill.spec.pools import ImageFeatures
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -32,8 +36,8 @@ _KNOWN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Eight bits a channel: pillow would clip deeper ones."""
 
 
-class _NoImageError(Exception):
-    """What is wrong with one image: code and message."""
+class _BadImageError(Exception):
+    """What is wrong with one image: its arguments are reason code and message."""
 
 
 def check_images(field: pa.Field, features: ImageFeatures) -> None:
@@ -42,73 +46,82 @@ def check_images(field: pa.Field, features: ImageFeatures) -> None:
 
     Raises PoolError, MissingExtraError.
     """
-    kind, size = field.type, math.prod(features.shape)
-    if _is_encoded(kind, features):
-        if not _is_binary(kind) and not is_text(kind):
-            raise PoolError(
-                f"column {field.name!r} of type {kind} holds no encoded images. Store their bytes"
-                " as binary."
-            )
-        if features.shape[2] not in _MODES:
-            raise PoolError(
-                f"shape = {list(features.shape)}: encoded images have 1, 3 or 4 channels. Correct"
-                " the shape."
-            )
-        _require_pillow()
-        return
-    fixed = (
-        kind.byte_width if pa.types.is_fixed_size_binary(kind) else getattr(kind, "list_size", size)
-    )
-    lists = (is_open_list(kind) or pa.types.is_fixed_size_list(kind)) and pa.types.is_integer(
-        kind.value_type
-    )
-    if not (_is_binary(kind) or pa.types.is_fixed_size_binary(kind) or lists):
+    if _is_encoded(field.type, features):
+        _check_encoded(field, features)
+    else:
+        _check_raw(field, features)
+
+
+def _check_encoded(field: pa.Field, features: ImageFeatures) -> None:
+    kind = field.type
+    if not _is_binary(kind) and not is_text(kind):
         raise PoolError(
-            f"column {field.name!r} of type {kind} holds no images. Store PNG, JPEG or raw bytes as"
-            " binary."
+            f"column {field.name!r} of type {kind} holds no encoded images."
+            " Store their bytes as binary."
         )
-    if fixed != size:
+    if features.shape[2] not in _MODES:
         raise PoolError(
-            f"column {field.name!r} of type {kind} holds {fixed} bytes a row, but shape ="
-            f" {list(features.shape)} is {size}. Correct the shape."
+            f"shape = {list(features.shape)}: encoded images have 1, 3 or 4 channels."
+            " Correct the shape."
+        )
+    _require_pillow()
+
+
+def _check_raw(field: pa.Field, features: ImageFeatures) -> None:
+    kind = field.type
+    is_bytes = _is_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    is_list = is_any_list(kind) and pa.types.is_integer(kind.value_type)
+    if not is_bytes and not is_list:
+        raise PoolError(
+            f"column {field.name!r} of type {kind} holds no images."
+            " Store PNG, JPEG or raw bytes as binary."
+        )
+    declared = math.prod(features.shape)
+    found = _fixed_size(kind)
+    if found is not None and found != declared:
+        raise PoolError(
+            f"column {field.name!r} of type {kind} holds {found} bytes a row, but shape ="
+            f" {list(features.shape)} is {declared}. Correct the shape."
         )
 
 
 def decode_images(column: pa.ChunkedArray, features: ImageFeatures) -> tuple[Bytes, Rejected]:
-    """(B, H, W, C) uint8, and the rows that are none. Raises PoolError for a column of another
-    type."""
+    """Decode a column into (B, H, W, C) uint8, and the rows that are none, which are zeros. Raises
+    PoolError for a column of another type."""
     rejected: Rejected = {}
-    if pa.types.is_null(column.type):
-        null_rows(column, features.column, rejected)
-        return np.zeros((len(column), *features.shape), np.uint8), rejected
-    check_images(pa.field(features.column, column.type), _any_size(column.type, features))
-    null = null_rows(column, features.column, rejected)
+    nulls = null_rows(column, features.column, rejected)
     values = np.zeros((len(column), *features.shape), np.uint8)
+    if pa.types.is_null(column.type):
+        return values, rejected
+    check_images(pa.field(features.column, column.type), _any_size(column.type, features))
     encoded = _is_encoded(column.type, features)
-    whole = None if encoded or null.any() else _raw_at_once(column, math.prod(features.shape))
-    if whole is not None:
-        return whole.reshape(values.shape), rejected
-    for row in np.flatnonzero(~null):
+    if not encoded and not nulls.any():
+        pixels = _raw_at_once(column, math.prod(features.shape))
+        if pixels is not None:
+            return pixels.reshape(values.shape), rejected
+    for row in np.flatnonzero(~nulls).tolist():
+        content = column[row]
         try:
-            content = column[int(row)]
-            values[row] = (
-                _decoded(content.as_py(), features) if encoded else _raw(content, features.shape)
-            )
-        except _NoImageError as error:
-            code, said = error.args
-            rejected[int(row)] = (code, f"column {features.column!r} {said}")
+            if encoded:
+                values[row] = _decoded(content.as_py(), features)
+            else:
+                values[row] = _raw(content, features.shape)
+        except _BadImageError as error:
+            code, message = error.args
+            rejected[row] = (code, f"column {features.column!r} {message}")
     return values, rejected
 
 
 def encoded_shape(content: bytes) -> tuple[int, int, int] | None:
-    """Height, width and channels as the head of a PNG or JPEG says them; None where it is none.
-    Raises MissingExtraError."""
+    """Return height, width and channels as the head of a PNG or JPEG says them; None where it is
+    none. Raises MissingExtraError."""
     _require_pillow()
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            return image.height, image.width, 1 if image.mode in ("1", "L", "LA") else 3
+            channels = 1 if image.mode in ("1", "L", "LA") else 3
+            return image.height, image.width, channels
     except Exception:  # noqa: BLE001  whatever pillow says of a damaged image, it tells no shape
         return None
 
@@ -118,100 +131,125 @@ def _require_pillow() -> None:
         raise MissingExtraError("pillow", "vision", "decoding PNG and JPEG")
 
 
+def _fixed_size(kind: pa.DataType) -> int | None:
+    """Bytes or items of every value of a type; None where its values differ."""
+    if pa.types.is_fixed_size_binary(kind):
+        return int(kind.byte_width)
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    return None
+
+
 def _any_size(kind: pa.DataType, features: ImageFeatures) -> ImageFeatures:
     """`features` whose size suits any column: in a shard of another size, each row is rejected by
     name."""
-    size = kind.byte_width if pa.types.is_fixed_size_binary(kind) else getattr(kind, "list_size", 0)
-    return (
-        features
-        if _is_encoded(kind, features) or not size
-        else features.model_copy(update={"shape": (size, 1, 1)})
-    )
+    size = _fixed_size(kind)
+    if _is_encoded(kind, features) or not size:
+        return features
+    return features.model_copy(update={"shape": (size, 1, 1)})
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-    )
+    types = pa.types
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
 def _is_encoded(kind: pa.DataType, features: ImageFeatures) -> bool:
-    return features.encoded if features.encoded is not None else _is_binary(kind) or is_text(kind)
+    if features.encoded is not None:
+        return features.encoded
+    return _is_binary(kind) or is_text(kind)
 
 
 def _raw_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:
-    """A column of raw bytes at once (0.2 µs a row of 768 bytes in place of 1.7); None where a row
-    of it may be bad."""
+    """A column of raw bytes as (B, `size`), at once (0.2 µs a row of 768 bytes in place of 1.7);
+    None where a row of it may be bad."""
     try:
-        if not is_open_list(column.type) and not pa.types.is_fixed_size_list(column.type):
-            array = column.cast(pa.binary(size)).combine_chunks()
-            flat = np.frombuffer(array.buffers()[1], np.uint8)[array.offset * size :][
-                : len(array) * size
-            ]
-            return flat.reshape(-1, size).copy()
-        if not pc.all(pc.equal(pc.list_value_length(column), size)).as_py():
-            return None
-        numbers = pc.list_flatten(column)
-        made: Bytes = (
-            pc.cast(numbers, pa.uint8()).to_numpy().reshape(-1, size).copy()
-        )  # torch warns of what cannot be written
-        return None if numbers.null_count else made
+        if is_any_list(column.type):
+            return _lists_at_once(column, size)
+        array = column.cast(pa.binary(size)).combine_chunks()
     except pa.ArrowInvalid:  # another length, or a number beyond a byte
         return None
+    flat = np.frombuffer(array.buffers()[1], np.uint8)
+    start = array.offset * size
+    rows = flat[start : start + len(array) * size]
+    return rows.reshape(-1, size).copy()
+
+
+def _lists_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:
+    of_size = pc.equal(pc.list_value_length(column), size)
+    if not pc.all(of_size).as_py():
+        return None
+    numbers = pc.list_flatten(column)
+    flat = pc.cast(numbers, pa.uint8()).to_numpy()
+    if numbers.null_count:
+        return None
+    rows: Bytes = flat.reshape(-1, size).copy()  # torch warns of what cannot be written
+    return rows
 
 
 def _raw(content: pa.Scalar, shape: Sequence[int]) -> Bytes:
-    if isinstance(content, pa.ListScalar):
-        numbers = content.values
-        wrong = [
-            each
-            for each in (pc.min(numbers).as_py(), pc.max(numbers).as_py())
-            if each is None or each not in range(256)
-        ]
-        if numbers.null_count or wrong:
-            raise _NoImageError(
-                UNDECODABLE, f"holds {wrong[0] if wrong else None}, which is no byte"
-            )
-        flat = pc.cast(numbers, pa.uint8()).to_numpy(zero_copy_only=False)
-    else:
-        flat = np.frombuffer(content.as_buffer(), np.uint8)
+    flat = _flat_bytes(content)
     if len(flat) != math.prod(shape):
-        raise _NoImageError("shape", f"has {len(flat)} bytes, not {' × '.join(map(str, shape))}")
-    made: Bytes = flat.reshape(shape)
-    return made
+        due = " × ".join(map(str, shape))
+        raise _BadImageError("shape", f"has {len(flat)} bytes, not {due}")
+    return flat.reshape(shape)
+
+
+def _flat_bytes(content: pa.Scalar) -> Bytes:
+    if not isinstance(content, pa.ListScalar):
+        return np.frombuffer(content.as_buffer(), np.uint8)
+    numbers = content.values
+    ends = (pc.min(numbers).as_py(), pc.max(numbers).as_py())
+    wrong = [number for number in ends if number is None or number not in range(256)]
+    if numbers.null_count or wrong:
+        example = wrong[0] if wrong else None
+        raise _BadImageError(UNDECODABLE, f"holds {example}, which is no byte")
+    flat: Bytes = pc.cast(numbers, pa.uint8()).to_numpy(zero_copy_only=False)
+    return flat
 
 
 def _decoded(content: bytes | str, features: ImageFeatures) -> Bytes:
     from PIL import Image, UnidentifiedImageError
 
-    height, width, channels = features.shape
     try:
         packed = base64.b64decode(content, validate=True) if isinstance(content, str) else content
         with Image.open(io.BytesIO(packed), formats=_FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise _NoImageError(
-                    UNDECODABLE,
-                    f"has {image.width} × {image.height} pixels, more than {MOST_PIXELS:,}",
-                )
-            if image.mode not in _KNOWN_MODES:
-                raise _NoImageError(
-                    UNDECODABLE, f"has pixels of mode {image.mode}, not 8 bits a channel"
-                )
-            if (image.width, image.height) != (width, height) and features.resize is None:
-                said = f"is {image.width} wide and {image.height} high, not {width} and {height}"
-                raise _NoImageError("shape", f"{said}; `resize` would bring it there")
-            plain = image.convert("RGBA") if "transparency" in image.info else image
-            plain = plain.convert(_MODES[channels])
-            if plain.size != (width, height):
-                plain = plain.resize(
-                    (width, height), Image.Resampling[str(features.resize).upper()]
-                )
-            return np.asarray(plain, np.uint8).reshape(features.shape)
-    except (_NoImageError, MemoryError):
+            _require_sound(image, features)
+            return _pixels(image, features)
+    except (_BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise _NoImageError(UNDECODABLE, "holds neither PNG nor JPEG") from None
+        raise _BadImageError(UNDECODABLE, "holds neither PNG nor JPEG") from None
     except Exception as error:  # noqa: BLE001  whatever pillow says of a damaged image, it is one row's trouble
-        raise _NoImageError(
-            UNDECODABLE, f"cannot be decoded: {type(error).__name__}: {error}"
-        ) from None
+        message = f"cannot be decoded: {type(error).__name__}: {error}"
+        raise _BadImageError(UNDECODABLE, message) from None
+
+
+def _require_sound(image: Image.Image, features: ImageFeatures) -> None:
+    """Refuse an image by its head, before its pixels are unpacked."""
+    if image.width * image.height > MOST_PIXELS:
+        message = f"has {image.width} × {image.height} pixels, more than {MOST_PIXELS:,}"
+        raise _BadImageError(UNDECODABLE, message)
+    if image.mode not in _KNOWN_MODES:
+        message = f"has pixels of mode {image.mode}, not 8 bits a channel"
+        raise _BadImageError(UNDECODABLE, message)
+    height, width, _ = features.shape
+    if image.size != (width, height) and features.resize is None:
+        message = (
+            f"is {image.width} wide and {image.height} high, not {width} and {height};"
+            " `resize` would bring it there"
+        )
+        raise _BadImageError("shape", message)
+
+
+def _pixels(image: Image.Image, features: ImageFeatures) -> Bytes:
+    from PIL import Image
+
+    height, width, channels = features.shape
+    # a palette's transparent colour survives only by way of RGBA
+    whole = image.convert("RGBA") if "transparency" in image.info else image
+    converted = whole.convert(_MODES[channels])
+    if converted.size != (width, height):
+        method = Image.Resampling[str(features.resize).upper()]
+        converted = converted.resize((width, height), method)
+    return np.asarray(converted, np.uint8).reshape(features.shape)

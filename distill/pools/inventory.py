@@ -1,7 +1,7 @@
 """The frozen list of a pool's shards. A label is addressed by (shard, row number), so this list
 must never change under it.
 
-It is kept in immutable numbered segments, `inventories/<pool>/<n>.arrow`, each claimed by a
+It is stored as immutable numbered segments, `inventories/<pool>/<n>.arrow`, each claimed by a
 conditional put. A shard's number is the number of its row over all segments, so that growth makes
 new numbers and never a renumbering. A row may retire an earlier one: the file changed, and this row
 is what it is now, or (with a null id) the file is gone. Retired shards keep their number and their
@@ -24,11 +24,14 @@ import pyarrow.compute as pc
 
 from distill.core.errors import StorageError
 from distill.core.schema import INVENTORY, bytes_table, digest
-from distill.pools.formats.registry import INDEXED
+from distill.pools.formats.open import format_named
 from distill.pools.fragments import WHOLE, FragmentTable, cut_fragments, fragment_id
 from distill.storage.base import Storage
 
-_KEPT = ("key", "id", "bytes", "rows", "row_groups", "retires")
+Numbers = npt.NDArray[np.int64]
+
+_COLUMNS = ("key", "id", "bytes", "rows", "row_groups", "retires")
+"""Of `INVENTORY`, those that a reader needs in memory."""
 _SHARDS_AT_ONCE = 4_096
 
 
@@ -71,15 +74,27 @@ class Inventory:
 
     @property
     def shards(self) -> Iterator[Shard]:
-        """The live shards in order, made as they are asked for."""
+        """The live shards in order, made as they are taken."""
         for start in range(0, len(self.live), _SHARDS_AT_ONCE):
             numbers = self.live[start : start + _SHARDS_AT_ONCE]
             rows = self.table.take(pa.array(numbers)).to_pylist()
             yield from map(_shard, numbers.tolist(), rows)
 
     def shard(self, number: int) -> Shard:
-        """The shard of that number."""
+        """Return the shard of that number."""
         return _shard(number, self.table.slice(number, 1).to_pylist()[0])
+
+    @cached_property
+    def live(self) -> Numbers:
+        """Numbers of the live shards."""
+        is_live = self.table["id"].is_valid().to_numpy().copy()
+        is_live[list(self.retired)] = False
+        return np.flatnonzero(is_live)
+
+    @cached_property
+    def retired(self) -> frozenset[int]:
+        """Numbers of shards whose labels nobody sees any more."""
+        return frozenset(self.table["retires"].drop_null().to_pylist())
 
     @property
     def rows(self) -> int:
@@ -87,7 +102,7 @@ class Inventory:
         return int(self.shard_rows.sum())
 
     @cached_property
-    def shard_rows(self) -> npt.NDArray[np.int64]:
+    def shard_rows(self) -> Numbers:
         """Rows of each shard by its number, 0 where it is retired."""
         rows = np.zeros(len(self.table), np.int64)
         rows[self.live] = self.table["rows"].to_numpy()[self.live]
@@ -97,18 +112,11 @@ class Inventory:
     def group_rows(self) -> list[list[int]]:
         """Rows of each row group of each shard by its number; none where it is retired. A file of a
         format without an index is one group."""
-        live = set(self.live.tolist())
-        if self.format not in INDEXED:
+        if not self._is_indexed:
             return [[rows] if rows else [] for rows in self.shard_rows.tolist()]
-        return [
-            each if number in live else []
-            for number, each in enumerate(self.table["row_groups"].to_pylist())
-        ]
-
-    @cached_property
-    def retired(self) -> frozenset[int]:
-        """Numbers of shards whose labels nobody sees any more."""
-        return frozenset(self.table["retires"].drop_null().to_pylist())
+        groups: list[list[int]] = self.table["row_groups"].to_pylist()
+        live = set(self.live.tolist())
+        return [rows if number in live else [] for number, rows in enumerate(groups)]
 
     @cached_property
     def content(self) -> str:
@@ -118,85 +126,77 @@ class Inventory:
     @property
     def known(self) -> dict[str, tuple[int, str]]:
         """Number and id of each live shard by its key."""
-        numbers, live = (
-            self.live.tolist(),
-            self.table.select(["key", "id"]).take(pa.array(self.live)),
-        )
-        return dict(
-            zip(
-                live["key"].to_pylist(),
-                zip(numbers, live["id"].to_pylist(), strict=True),
-                strict=True,
-            )
-        )
+        table = self.table.select(["key", "id"]).take(pa.array(self.live))
+        keys = table["key"].to_pylist()
+        ids = table["id"].to_pylist()
+        numbers = self.live.tolist()
+        return dict(zip(keys, zip(numbers, ids, strict=True), strict=True))
 
     def fragments(self, fragment_rows: int) -> Iterator[Fragment]:
-        """Every live row once, in (shard, row) order, cut as `distill.pools.fragments` says."""
-        table, shards = self.fragment_table(fragment_rows), self.shards
-        columns = (table.shard, table.number, table.start, table.rows, table.group)
+        """Give every live row once, in (shard, row) order, cut as `distill.pools.fragments` says."""
+        table = self.fragment_table(fragment_rows)
+        shards = self.shards
         shard: Shard | None = None
-        for mine, number, start, rows, group in zip(
-            *(column.tolist() for column in columns), strict=True
-        ):
-            while shard is None or shard.number != mine:
-                shard = next(shards)
-            yield Fragment(
-                fragment_id(mine, number), shard, start, rows, None if group == WHOLE else group
-            )
+        columns = (table.shard, table.number, table.start, table.rows, table.group)
+        lists = (column.tolist() for column in columns)
+        for shard_number, number, start, rows, group in zip(*lists, strict=True):
+            while shard is None or shard.number != shard_number:
+                shard = next(shards)  # past those that have no rows
+            name = fragment_id(shard_number, number)
+            yield Fragment(name, shard, start, rows, None if group == WHOLE else group)
 
     def fragment_table(self, fragment_rows: int) -> FragmentTable:
-        """The fragments by columns, for who has very many of them."""
+        """Cut all live rows into fragments, by columns, for who has very many of them."""
         groups = self.table["row_groups"].take(pa.array(self.live)).combine_chunks()
-        counts = pc.list_value_length(groups).to_numpy(zero_copy_only=False).astype(np.int64)
-        rows = groups.flatten().to_numpy(zero_copy_only=False)
-        whole = int(self.shard_rows.max(initial=1))
-        most = fragment_rows if self.format in INDEXED else max(fragment_rows, whole)
-        return cut_fragments(self.live, counts, rows, most)
+        lengths = pc.list_value_length(groups).to_numpy(zero_copy_only=False)
+        group_rows = groups.flatten().to_numpy(zero_copy_only=False)
+        if not self._is_indexed:  # a part of a file costs the whole file, so none is cut
+            fragment_rows = max(fragment_rows, int(self.shard_rows.max(initial=1)))
+        return cut_fragments(self.live, lengths.astype(np.int64), group_rows, fragment_rows)
 
-    @cached_property
-    def live(self) -> npt.NDArray[np.int64]:
-        """Numbers of the live shards."""
-        live = self.table["id"].is_valid().to_numpy().copy()
-        live[list(self.retired)] = False
-        return np.flatnonzero(live)
+    @property
+    def _is_indexed(self) -> bool:
+        return format_named(self.format).indexed
 
 
 def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
-    """The inventory as it is stored; None before the first segment. Raises StorageError where it is
-    lost or damaged."""
+    """Read the inventory as it is stored; None before the first segment.
+
+    Raises StorageError where it is lost or damaged.
+    """
     folder = root.folder("inventories", pool)
     tables: list[pa.Table] = []
     for entry in folder.list_objects():
-        where = folder.url(segment_key(len(tables)))
-        if entry.key != segment_key(len(tables)):
+        key = segment_key(len(tables))
+        where = folder.url(key)
+        if entry.key != key:
             raise StorageError(
                 f"{where} is missing, but later segments are there. Restore it from a copy."
             )
-        tables.append(
-            bytes_table(folder.read(entry.key), INVENTORY, where).replace_schema_metadata(None)
-        )
+        table = bytes_table(folder.read(key), INVENTORY, where)
+        tables.append(table.replace_schema_metadata(None))
         _require_order(tables, where)
     if not tables:
         return None
-    table = pa.concat_tables(tables).select(_KEPT).combine_chunks()
-    return Inventory(
-        pool, uri, tables[0]["format"][0].as_py(), _identity(tables[0]), len(tables), table
-    )
+    format = tables[0]["format"][0].as_py()
+    shards = pa.concat_tables(tables).select(_COLUMNS).combine_chunks()
+    return Inventory(pool, uri, format, _identity(tables[0]), len(tables), shards)
 
 
 def segment_key(number: int) -> str:
-    """Under what a segment lies in its folder."""
+    """Return the key of a segment in its folder."""
     return f"{number:06d}.arrow"
 
 
 def _require_order(tables: list[pa.Table], where: str) -> None:
     """Refuse a newest segment that does not follow those before it: each is written by one who has
     read them."""
-    before, newest = sum(map(len, tables[:-1])), tables[-1]
-    follows = np.array_equal(newest["number"].to_numpy(), np.arange(before, before + len(newest)))
-    ahead = pc.any(pc.greater_equal(newest["retires"], newest["number"])).as_py()
+    newest = tables[-1]
+    start = sum(map(len, tables[:-1]))
+    follows = np.array_equal(newest["number"].to_numpy(), np.arange(start, start + len(newest)))
+    retires_later_ones = pc.any(pc.greater_equal(newest["retires"], newest["number"])).as_py()
     formats = pc.unique(pa.chunked_array([tables[0]["format"], newest["format"]]))
-    if not len(newest) or not follows or ahead or len(formats) != 1:
+    if not len(newest) or not follows or retires_later_ones or len(formats) != 1:
         raise StorageError(
             f"{where} does not follow from the segments before it. Restore the folder from a copy."
         )

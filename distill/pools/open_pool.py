@@ -1,4 +1,9 @@
-"""One listed pool: where its files lie, which they are, and how wide its rows are."""
+"""A listed pool as a stage meets it: `OpenPool` puts the job's words beside the inventory.
+
+What only the files can tell (the schema, the width of a list of any length) is read from the first
+shard that has rows, when it is first needed. The other shards are checked where they are decoded
+(`features`), so a pool of 100,000 files is opened at the cost of one.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,7 @@ _LOOKED_AT_ROWS = 64
 
 @dataclass(frozen=True)
 class OpenPool:
-    """One pool of a job, listed."""
+    """One pool of a job, and the shards that it has."""
 
     name: str
     spec: Pool
@@ -47,33 +52,34 @@ class OpenPool:
         return next(shard for shard in self.inventory.shards if shard.rows)
 
     @cached_property
+    def schema(self) -> pa.Schema:
+        """The schema of its first shard that has rows. Raises PoolError."""
+        return read_footer(self.files, self.first_shard.key, self.inventory.format).schema
+
+    @cached_property
     def width(self) -> int:
         """Numbers in a row's features once they are a matrix; 1 for text. Raises PoolError."""
         return feature_width(self.schema, self.features, self._first_rows(self.features.columns))
 
     def target_width(self, outputs: Outputs) -> int:
-        """Numbers that a head needs to answer this pool's target. Raises PoolError."""
+        """Return how many numbers a head must give for this pool's target. Raises PoolError."""
         name = str(self.spec.target)
-        if outputs.classes:
-            if not outputs.exclusive:
-                check_flags(self.schema, name, len(outputs.classes))
-            return len(outputs.classes)
-        check_numbers(self._first_rows([name]), name)
-        return column_width(self.schema, name)
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """Of its first shard that has rows."""
-        return read_footer(self.files, self.first_shard.key, self.inventory.format).schema
+        classes = len(outputs.classes)
+        if not classes:
+            check_numbers(self._first_rows([name]), name)
+            return column_width(self.schema, name)
+        if not outputs.exclusive:
+            check_flags(self.schema, name, classes)
+        return classes
 
     def first_seen(self) -> npt.NDArray[np.generic]:
-        """What a model sees of its first rows; zeros or empty text where one cannot be used."""
-        return decode_features(
-            self._first_rows(self.features.columns), self.features, self.width
-        ).values
+        """Return what a model sees of its first rows, at most 64; zeros or empty text where one
+        cannot be used. Raises PoolError."""
+        table = self._first_rows(self.features.columns)
+        return decode_features(table, self.features, self.width).values
 
     def _first_rows(self, columns: Sequence[str]) -> pa.Table:
-        rows = range(min(_LOOKED_AT_ROWS, self.first_shard.rows))
-        return read_rows(
-            self.files, self.first_shard.key, rows, columns, format=self.inventory.format
-        ).table
+        shard = self.first_shard
+        rows = range(min(_LOOKED_AT_ROWS, shard.rows))
+        format = self.inventory.format
+        return read_rows(self.files, shard.key, rows, columns, format=format).table

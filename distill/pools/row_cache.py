@@ -1,8 +1,9 @@
-"""Rows for training, chunk by chunk. What chunks share is decoded once and held while it is used: a
-row group, a file of a format without an index (which is read whole), a fragment of labels.
+"""Rows for training, chunk by chunk. What chunks share is decoded once and stays in memory while it
+is used: a row group, a file of a format without an index (which is read whole), a fragment of
+labels.
 
-Chunks follow row groups where a pool has many of them, and then nothing is held. Where it has few,
-each is cut into many chunks; all of them together are then small, and fit.
+Chunks follow row groups where a pool has many of them, and then nothing is cached. Where it has
+few, each is cut into many chunks; all of them together are then small, and fit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from distill.pools.formats.base import RowBatch, groups_of
-from distill.pools.formats.registry import INDEXED, read_rows
+from distill.pools.formats.open import format_named
+from distill.pools.formats.registry import read_rows
 from distill.pools.inventory import Inventory
 from distill.storage.open import open_storage
 
@@ -31,8 +33,8 @@ class _Slot(Generic[Value]):
 
 
 class RowCache(Generic[Value]):
-    """The values that were asked for last, up to so many bytes together; for many threads, of which
-    one makes a value and others wait for it."""
+    """The values that were used last, up to `most_bytes` together; for many threads, of which one
+    makes a value and others wait for it."""
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
@@ -40,10 +42,11 @@ class RowCache(Generic[Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
-        """The value of `key`, made unless it is held. Raises what `make` raises."""
+        """Return the value of `key`, made unless it is here. Raises what `make` raises."""
         with self._lock:
             slot = self._slots.setdefault(key, _Slot())
             self._slots.move_to_end(key)
+        # each slot has a lock of its own, so that one slow value does not hold up the others
         with slot.lock:
             if slot.value is None:
                 slot.value = make()
@@ -56,27 +59,27 @@ class RowCache(Generic[Value]):
         with self._lock:
             total = sum(slot.bytes for slot in self._slots.values())
             while total > self.most_bytes and len(self._slots) > 1:
-                total -= self._slots.popitem(last=False)[1].bytes
+                _, oldest = self._slots.popitem(last=False)
+                total -= oldest.bytes
 
 
 _rows: RowCache[RowBatch] = RowCache(CACHE_BYTES)
 
 
 def read_chunk(inventory: Inventory, shard: int, rows: range, columns: tuple[str, ...]) -> RowBatch:
-    """Rows of one listed shard, with `columns`. Raises PoolError, also where the file changed since
-    it was listed."""
-    found, files = inventory.shard(shard), open_storage(inventory.uri)
+    """Read rows of one listed shard, with `columns`. Raises PoolError, also where the file changed
+    since it was listed."""
+    found = inventory.shard(shard)
+    files = open_storage(inventory.uri)
+    format = inventory.format
 
-    def taken(wanted: range) -> RowBatch:
-        return read_rows(
-            files, found.key, wanted, columns, format=inventory.format, listed=found.id
-        )
+    def read(wanted: range) -> RowBatch:
+        return read_rows(files, found.key, wanted, columns, format=format, listed=found.id)
 
-    groups = found.row_groups if inventory.format in INDEXED else (found.rows,)
-    (first, *others), around = groups_of(groups, rows)
-    if others or rows == around:
-        return taken(rows)
-    key = (inventory.uri, found.id, first, columns)
-    return _rows.get(key, lambda: taken(around), lambda made: int(made.table.nbytes)).cut(
-        rows.start - around.start, len(rows)
-    )
+    sizes = found.row_groups if format_named(format).indexed else (found.rows,)
+    groups, around = groups_of(sizes, rows)
+    if len(groups) > 1 or rows == around:
+        return read(rows)
+    key = (inventory.uri, found.id, groups[0], columns)
+    group = _rows.get(key, lambda: read(around), lambda batch: int(batch.table.nbytes))
+    return group.cut(rows.start - around.start, len(rows))

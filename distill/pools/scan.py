@@ -1,4 +1,4 @@
-"""A pool's files held against its inventory: new ones make new segments, changed and vanished ones
+"""A pool's files compared with its inventory: new ones make new segments, changed and vanished ones
 are refused or retired.
 
 Two drivers may do so at once. What is stored is read first, then the files are listed, so that
@@ -41,11 +41,19 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class _Changes:
-    """What of a listing the inventory does not say."""
+    """What a listing has and the inventory does not say."""
 
     new: list[ObjectMeta]
     changed: list[ObjectMeta]
     vanished: list[str]
+
+    @property
+    def unlisted(self) -> list[ObjectMeta]:
+        """The files that the inventory does not have as they are now."""
+        return [*self.new, *self.changed]
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.changed or self.vanished)
 
 
 def take_inventory(
@@ -56,60 +64,111 @@ def take_inventory(
     spec: Pool | None = None,
     read: ReadFileStats = read_file_stats,
 ) -> Inventory:
-    """The pool's inventory, with new segments for what was not there before.
+    """Read the pool's inventory, with new segments for what was not there before.
 
     Raises PoolError for a pool without files or rows, for files that cannot be read, and for those
     that changed or vanished.
     """
-    spec = spec or Pool(path=files.uri)
-    footers: dict[str, tuple[int, ...]] = {}
+    scan = _Scan(root, pool, files, spec or Pool(path=files.uri), read)
     for attempt in range(_TRIES):
-        stored = read_inventory(root, pool, files.uri)
-        found, hidden = _walk(files, pool)
-        format = _same_format(
-            pool,
-            stored,
-            pool_format([entry.key for entry in found], f"pools.{pool}: {files.uri}", spec.format),
-        )
-        known = stored.known if stored else {}
-        changes = _changes(known, found)
-        _refuse(pool, files, spec, changes)
-        if stored and not (changes.new or changes.changed or changes.vanished):
-            return _with_rows(stored, len(found))
-        if hidden and not attempt:
-            log.info(
-                "pools.%s: %d files under %s start with _ or . and are no shards",
-                pool,
-                hidden,
-                files.uri,
-            )
-        unread = [
-            entry for entry in (*changes.new, *changes.changed) if shard_id(entry) not in footers
-        ]
-        footings = require_readable(
-            pool, read(f"list {pool}", files.uri, unread, format) if unread else []
-        )
-        footers |= zip(map(shard_id, unread), footings, strict=True)
-        first = len(stored.table) if stored else 0
-        rows = _rows(changes, footers, {key: number for key, (number, _) in known.items()}, format)
-        table = pa.Table.from_pylist(
-            [row | {"number": first + n} for n, row in enumerate(rows)], INVENTORY
-        )
-        if stored is None:
-            require_conditional_put(root)
-        if _append(root.folder("inventories", pool), stored.segments if stored else 0, table):
-            taken = read_inventory(root, pool, files.uri)
-            assert taken is not None
-            return _with_rows(taken, len(found))
+        inventory = scan.take(first=attempt == 0)
+        if inventory is not None:
+            return inventory
     raise PoolError(
-        f"pools.{pool}: other runs keep listing {files.uri} at the same time. Run the same command"
-        " again."
+        f"pools.{pool}: other runs keep listing {files.uri} at the same time."
+        " Run the same command again."
     )
 
 
+class _Scan:
+    """One call of `take_inventory`: its arguments, and what it has read of the files so far."""
+
+    def __init__(
+        self, root: Storage, pool: str, files: Storage, spec: Pool, read: ReadFileStats
+    ) -> None:
+        self._root = root
+        self._pool = pool
+        self._files = files
+        self._spec = spec
+        self._read = read
+        self._groups: dict[str, tuple[int, ...]] = {}
+        """Rows of each row group by shard id: a lost claim does not open the files again."""
+
+    def take(self, *, first: bool) -> Inventory | None:
+        """Compare, and write what is new; None where another driver came first."""
+        stored = read_inventory(self._root, self._pool, self._files.uri)
+        found, hidden = _walk(self._files, self._pool)
+        format = self._format(stored, found)
+        changes = _changes(stored.known if stored else {}, found)
+        _refuse(self._pool, self._files, self._spec, changes)
+        if stored and not changes:
+            return _with_rows(stored, len(found))
+        if hidden and first:
+            log.info(
+                "pools.%s: %d files under %s start with _ or . and are no shards",
+                self._pool,
+                hidden,
+                self._files.uri,
+            )
+        self._read_groups(changes.unlisted, format)
+        if not self._write(stored, self._rows(stored, changes, format)):
+            return None
+        taken = read_inventory(self._root, self._pool, self._files.uri)
+        assert taken is not None
+        return _with_rows(taken, len(found))
+
+    def _format(self, stored: Inventory | None, found: Sequence[ObjectMeta]) -> str:
+        keys = [entry.key for entry in found]
+        where = f"pools.{self._pool}: {self._files.uri}"
+        format = pool_format(keys, where, self._spec.format)
+        if stored and stored.format != format:
+            raise PoolError(
+                f"pools.{self._pool}.format: its files were listed as {stored.format}, and are"
+                f" {format} now. Labels are addressed by row:"
+                " set it back, or use another root for the new pool."
+            )
+        return format
+
+    def _read_groups(self, entries: Sequence[ObjectMeta], format: str) -> None:
+        unread = [entry for entry in entries if shard_id(entry) not in self._groups]
+        if not unread:
+            return
+        stats = self._read(f"list {self._pool}", self._files.uri, unread, format)
+        groups = require_readable(self._pool, stats)
+        self._groups |= zip(map(shard_id, unread), groups, strict=True)
+
+    def _rows(self, stored: Inventory | None, changes: _Changes, format: str) -> list[Row]:
+        """What is to be appended: the files by key, then those that are gone."""
+        known = stored.known if stored else {}
+        numbers = {key: number for key, (number, _) in known.items()}
+        rows: list[Row] = []
+        for entry in sorted(changes.unlisted, key=lambda entry: entry.key):
+            id = shard_id(entry)
+            groups = self._groups[id]
+            row: Row = {"key": entry.key, "id": id, "bytes": entry.size_bytes}
+            row |= {"rows": sum(groups), "row_groups": list(groups)}
+            rows.append(row | {"format": format, "retires": numbers.get(entry.key)})
+        for key in changes.vanished:
+            row = {"key": key, "id": None, "bytes": 0, "rows": 0, "row_groups": []}
+            rows.append(row | {"format": format, "retires": numbers[key]})
+        return rows
+
+    def _write(self, stored: Inventory | None, rows: Sequence[Row]) -> bool:
+        """Append `rows`; False where another driver was first."""
+        start = len(stored.table) if stored else 0
+        numbered = [row | {"number": start + offset} for offset, row in enumerate(rows)]
+        table = pa.Table.from_pylist(numbered, INVENTORY)
+        if stored is None:
+            require_conditional_put(self._root)
+        folder = self._root.folder("inventories", self._pool)
+        return _append(folder, stored.segments if stored else 0, table)
+
+
 def list_shards(files: Storage) -> list[ObjectMeta]:
-    """The files of a folder that no job calls a pool, by key. Raises PoolError where there is none."""
-    return _walk(files)[0]
+    """List the files of a folder that no job calls a pool, by key. Raises PoolError where there is
+    none."""
+    found, _ = _walk(files)
+    return found
 
 
 def _walk(files: Storage, pool: str = "") -> tuple[list[ObjectMeta], int]:
@@ -119,98 +178,62 @@ def _walk(files: Storage, pool: str = "") -> tuple[list[ObjectMeta], int]:
     if markers == {MAKING_MARKER}:
         where = f"pools.{pool}: " if pool else ""
         raise PoolError(
-            f"{where}the making of {files.uri} was cut off, so rows are missing. Run `distill run`;"
-            " it makes the rest."
+            f"{where}the making of {files.uri} was cut off, so rows are missing."
+            " Run `distill run`; it makes the rest."
         )
     found = [entry for entry in everything if not is_hidden(entry.key)]
-    if not found:
-        if not pool:
-            raise PoolError(f"no file lies at {files.uri}. Check the path.")
+    if not found and pool:
         raise PoolError(
-            f"pools.{pool}.path: no file lies at {files.uri}. Check the path, or say in `made_by`"
-            " what makes it."
+            f"pools.{pool}.path: no file lies at {files.uri}."
+            " Check the path, or say in `made_by` what makes it."
         )
+    if not found:
+        raise PoolError(f"no file lies at {files.uri}. Check the path.")
     return found, len(everything) - len(found) - len(markers)
 
 
 def _changes(known: Mapping[str, tuple[int, str]], found: Sequence[ObjectMeta]) -> _Changes:
+    new = []
+    changed = []
+    for entry in found:
+        if entry.key not in known:
+            new.append(entry)
+        elif known[entry.key][1] != shard_id(entry):
+            changed.append(entry)
     vanished = sorted(known.keys() - {entry.key for entry in found})
-    new = [entry for entry in found if entry.key not in known]
-    changed = [
-        entry for entry in found if entry.key in known and known[entry.key][1] != shard_id(entry)
-    ]
     return _Changes(new, changed, vanished)
 
 
 def _refuse(pool: str, files: Storage, spec: Pool, changes: _Changes) -> None:
-    for what, keys in (
-        ("changed", [entry.key for entry in changes.changed]),
-        ("vanished", changes.vanished),
-    ):
+    """Refuse files that changed or vanished, or warn where the job says what becomes of them."""
+    by_event = {"changed": [entry.key for entry in changes.changed], "vanished": changes.vanished}
+    for event, keys in by_event.items():
         if not keys:
             continue
-        said = (
-            f"pools.{pool}: {len(keys)} files under {files.uri} {what} since they were listed"
-            f" ({', '.join(keys[:3])}{'…' if len(keys) > 3 else ''})"
-        )
+        named = ", ".join(keys[:3]) + ("…" if len(keys) > 3 else "")
+        what = f"{len(keys)} files under {files.uri} {event} since they were listed ({named})"
         if spec.on_change == "refuse":
             raise PoolError(
-                f"{said}. Labels are addressed by file and row: restore the files, use another root"
-                " for the new pool, "
-                f'or set pools.{pool}.on_change = "relabel" to retire what is labelled of them.'
+                f"pools.{pool}: {what}. Labels are addressed by file and row:"
+                " restore the files, use another root for the new pool,"
+                f' or set pools.{pool}.on_change = "relabel" to retire what is labelled of them.'
             )
-        log.warning('%s; on_change = "relabel" retires their labels', said)
-
-
-def _same_format(pool: str, stored: Inventory | None, format: str) -> str:
-    if stored and stored.format != format:
-        raise PoolError(
-            f"pools.{pool}.format: its files were listed as {stored.format}, and are {format} now. "
-            "Labels are addressed by row: set it back, or use another root for the new pool."
-        )
-    return format
+        log.warning('pools.%s: %s; on_change = "relabel" retires their labels', pool, what)
 
 
 def _with_rows(inventory: Inventory, files: int) -> Inventory:
     if not inventory.rows:
         raise PoolError(
-            f"pools.{inventory.pool}: the {files} files under {inventory.uri} hold no rows. Put"
-            " rows there, or correct the path."
+            f"pools.{inventory.pool}: the {files} files under {inventory.uri} hold no rows."
+            " Put rows there, or correct the path."
         )
     return inventory
 
 
-def _rows(
-    changes: _Changes,
-    footers: Mapping[str, tuple[int, ...]],
-    numbers: Mapping[str, int],
-    format: str,
-) -> list[Row]:
-    """What is to be appended: the files by key, then those that are gone."""
-    entries = sorted((*changes.new, *changes.changed), key=lambda entry: entry.key)
-    there: list[Row] = [
-        {
-            "key": entry.key,
-            "id": shard_id(entry),
-            "bytes": entry.size_bytes,
-            "rows": sum(footers[shard_id(entry)]),
-            "row_groups": list(footers[shard_id(entry)]),
-            "format": format,
-            "retires": numbers.get(entry.key),
-        }
-        for entry in entries
-    ]
-    nothing: Row = {"id": None, "bytes": 0, "rows": 0, "row_groups": [], "format": format}
-    gone: list[Row] = [{"key": key, **nothing, "retires": numbers[key]} for key in changes.vanished]
-    return there + gone
-
-
 def _append(folder: Storage, number: int, table: pa.Table) -> bool:
     """Claim segment after segment from `number` on; False where another driver was first."""
-    return all(
-        folder.put_if_absent(segment_key(number + offset), content)
-        for offset, content in enumerate(_segments(table, folder))
-    )
+    segments = enumerate(_segments(table, folder), number)
+    return all(folder.put_if_absent(segment_key(each), content) for each, content in segments)
 
 
 def _segments(table: pa.Table, folder: Storage) -> Iterator[bytes]:
@@ -220,13 +243,14 @@ def _segments(table: pa.Table, folder: Storage) -> Iterator[bytes]:
         yield content
         return
     if len(table) == 1:
+        groups = len(table["row_groups"][0])
         raise PoolError(
-            f"{folder.uri}: {table['key'][0]} has {len(table['row_groups'][0]):,} row groups, too"
-            " many to be listed. Write it anew with larger ones."
+            f"{folder.uri}: {table['key'][0]} has {groups:,} row groups, too many to be listed."
+            " Write it anew with larger ones."
         )
-    parts = min(
-        len(table), 1 + len(content) * 21 // (20 * CONDITIONAL_LIMIT_BYTES)
-    )  # a part may compress a little worse
+    # a part may compress a little worse than the whole: a twentieth is left for that
+    parts = 1 + len(content) * 21 // (20 * CONDITIONAL_LIMIT_BYTES)
+    parts = min(len(table), parts)
     borders = [len(table) * part // parts for part in range(parts + 1)]
     for start, stop in pairwise(borders):
         yield from _segments(table.slice(start, stop - start), folder)

@@ -9,13 +9,15 @@ from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
 
 
 def shard_id(entry: ObjectMeta) -> str:
-    """Digest of key, size and token: another content has another id."""
+    """Return the digest of key, size and token: another content has another id."""
     return digest([entry.key, entry.size_bytes, entry.token])[:32]
 
 
 def require_listed(files: Storage, key: str, listed: str) -> None:
-    """Refuse a file that is no longer the one with the id `listed`; asked after it was read. Raises
-    PoolError."""
+    """Refuse a file that is no longer the one with the id `listed`; called after it was read.
+
+    Raises PoolError.
+    """
     try:
         now = shard_id(files.entry(key))
     except ObjectMissingError:
@@ -24,7 +26,7 @@ def require_listed(files: Storage, key: str, listed: str) -> None:
         ) from None
     if now != listed:
         raise PoolError(
-            f"{files.url(key)} changed since it was listed, so its rows are not those that labels"
-            " are addressed by. "
-            f'Restore it, or set on_change = "relabel" for its pool, and run again.'
+            f"{files.url(key)} changed since it was listed,"
+            " so its rows are not those that labels are addressed by."
+            ' Restore it, or set on_change = "relabel" for its pool, and run again.'
         )

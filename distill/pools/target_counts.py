@@ -17,29 +17,34 @@ from distill.spec.outputs import Outputs
 
 _THREADS = 4
 _AT_ONCE = 64
+"""Fragments that are given to the threads together: a pool may have hundreds of thousands, and each
+thread's result waits until the bar has come to it."""
+
+Counts = npt.NDArray[np.int64]
 
 
 def target_counts(
     inventory: Inventory, target: str, outputs: Outputs, fragment_rows: int
-) -> npt.NDArray[np.int64]:
-    """Rows by class, (C,), those without a known class left out. Raises PoolError, StorageError."""
+) -> Counts:
+    """Count rows by class, (C,), those without a known class left out. Raises PoolError,
+    StorageError."""
+    classes = len(outputs.classes)
 
-    def counted(part: Fragment) -> npt.NDArray[np.int64]:
-        taken = read_chunk(
-            inventory, part.shard.number, range(part.start, part.start + part.rows), (target,)
-        )
-        decoded = decode_target(taken.table[target], outputs)
-        known = np.ones(part.rows, np.bool_)
-        known[[*decoded.rejected, *taken.rejected]] = False
-        return np.bincount(
-            decoded.values[known].astype(np.int64), minlength=len(outputs.classes)
-        ).astype(np.int64)
+    def count(fragment: Fragment) -> Counts:
+        rows = range(fragment.start, fragment.start + fragment.rows)
+        batch = read_chunk(inventory, fragment.shard.number, rows, (target,))
+        decoded = decode_target(batch.table[target], outputs)
+        known = np.ones(fragment.rows, np.bool_)
+        known[[*decoded.rejected, *batch.rejected]] = False
+        numbers = decoded.values[known].astype(np.int64)
+        return np.bincount(numbers, minlength=classes).astype(np.int64)
 
-    total, parts = np.zeros(len(outputs.classes), np.int64), inventory.fragments(fragment_rows)
+    total = np.zeros(classes, np.int64)
+    fragments = inventory.fragments(fragment_rows)
     title = f"count classes of pools.{inventory.pool}"
     with track(title, inventory.rows) as bar, ThreadPoolExecutor(_THREADS) as threads:
-        while some := list(itertools.islice(parts, _AT_ONCE)):
-            for part, counts in zip(some, threads.map(counted, some), strict=True):
+        while some := list(itertools.islice(fragments, _AT_ONCE)):
+            for fragment, counts in zip(some, threads.map(count, some), strict=True):
                 total += counts
-                bar.advance(part.rows)
+                bar.advance(fragment.rows)
     return total

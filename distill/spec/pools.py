@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from distill.spec.base import Positive, Table, require_distinct
 
-Format = Literal["parquet", "arrow", "jsonl", "csv"]
+POOL_FORMATS: dict[str, type] = {}
+"""The class that reads each format's files, by the format's name.
+
+This module knows none of them: `distill.pools.formats` and plugins' files put them here, before a
+job is read.
+"""
+
+
+class _NameOfFormat:
+    """Checks and describes a name as a `Literal` of all formats would that are defined by then."""
+
+    def __get_pydantic_core_schema__(self, _: Any, __: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(_known_format)
+
+    def __get_pydantic_json_schema__(
+        self, _: CoreSchema, __: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"enum": list(POOL_FORMATS), "type": "string"}
+
+
+def _known_format(name: Any) -> Any:
+    if isinstance(name, str) and name in POOL_FORMATS:
+        return name
+    *others, last = map(repr, POOL_FORMATS)
+    expected = f"{', '.join(others)} or {last}" if others else last
+    raise PydanticKnownError("literal_error", {"expected": expected})
+
+
+Format = Annotated[str, _NameOfFormat()]
 """How files hold rows; jsonl and csv may be gzip'ed."""
 
 
@@ -100,9 +129,8 @@ class Pool(Table):
     def read_columns(self) -> tuple[str, ...]:
         """Everything that is ever read of a row."""
         features = self.features.columns if self.features else ()
-        return tuple(
-            dict.fromkeys([*features, *([self.target] if self.target else []), *self.keys])
-        )
+        target = (self.target,) if self.target else ()
+        return tuple(dict.fromkeys((*features, *target, *self.keys)))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -124,7 +152,7 @@ class Pool(Table):
         used = sorted(set(self.read_columns) & set(self.private))
         if used:
             raise ValueError(
-                f"private columns {used} are used as features, target or keys; take them out of one"
-                " of the two"
+                f"private columns {used} are used as features, target or keys;"
+                " take them out of one of the two"
             )
         return self

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from distill.core.progress import FILES
 from distill.engine.protocol import Engine
 from distill.pools.file_stats import FileStats, ReadFileStats, read_file_stats, stats_of_files
-from distill.pools.formats.registry import INDEXED
+from distill.pools.formats.open import format_named
 from distill.storage.base import ObjectMeta
 
 _MOST_FILES_HERE = 500
@@ -41,7 +41,7 @@ def file_stats_reader(engine: Engine) -> ReadFileStats:
 
     def read(title: str, uri: str, files: Sequence[ObjectMeta], format: str) -> Sequence[FileStats]:
         size_bytes = 0
-        if format not in INDEXED:
+        if not format_named(format).indexed:
             size_bytes = sum(file.size_bytes for file in files)
         if len(files) <= _MOST_FILES_HERE and size_bytes <= _MOST_BYTES_HERE:
             return read_file_stats(title, uri, files, format)

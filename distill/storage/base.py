@@ -47,19 +47,20 @@ class Storage(ABC):
 
     @abstractmethod
     def folder(self, *names: str) -> Storage:
-        """The folder below this one."""
+        """Return the folder below this one."""
 
     @abstractmethod
     def walk(self) -> Iterator[ObjectMeta]:
-        """All objects at or below this folder, in no order; the folder may be one object itself."""
+        """List all objects at or below this folder, in no order; the folder may be one object
+        itself."""
 
     @abstractmethod
     def entry(self, key: str) -> ObjectMeta:
-        """What a listing says of one object. Raises ObjectMissingError."""
+        """Return what a listing says of one object. Raises ObjectMissingError."""
 
     @abstractmethod
     def open(self, key: str) -> BinaryIO:
-        """A seekable reader. Raises ObjectMissingError."""
+        """Open a seekable reader. Raises ObjectMissingError."""
 
     @abstractmethod
     def put(self, key: str, content: bytes) -> None:
@@ -74,16 +75,16 @@ class Storage(ABC):
         """Remove an object; none there is no error."""
 
     def url(self, key: str) -> str:
-        """The object's full address, as messages show it."""
+        """Return the object's full address, as messages show it."""
         return f"{self.uri}/{key}"
 
     def read(self, key: str) -> bytes:
-        """The whole object. Raises ObjectMissingError."""
+        """Read the whole object. Raises ObjectMissingError."""
         with self.open(key) as file:
             return file.read()
 
     def read_or_none(self, key: str) -> bytes | None:
-        """The whole object, or None where there is none."""
+        """Read the whole object; None where there is none."""
         try:
             return self.read(key)
         except ObjectMissingError:
@@ -96,14 +97,14 @@ class Storage(ABC):
         """
         if len(content) > CONDITIONAL_LIMIT_BYTES:
             raise StorageError(
-                f"{self.url(key)}: {len(content):,} bytes are too many for a conditional put, which"
-                " stores ignore on large objects. Nothing that distill writes so should be as"
+                f"{self.url(key)}: {len(content):,} bytes are too many for a conditional put,"
+                " which stores ignore on large objects. Nothing that distill writes so should be as"
                 " large: this is a mistake of its own; please report it."
             )
         return self.create(key, content) or self.read_or_none(key) == content
 
     def list_objects(self) -> list[ObjectMeta]:
-        """All objects below this folder, sorted by key."""
+        """List all objects below this folder, sorted by key."""
         return sorted(self.walk(), key=lambda entry: entry.key)
 
 

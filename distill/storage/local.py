@@ -59,13 +59,15 @@ class LocalStorage(Storage):
         above = len(str(self.path)) + 1
         for folder, _, names in os.walk(self.path, onerror=_refuse, followlinks=True):
             for name in names:
-                if not name.startswith(_TEMPORARY):
-                    file = f"{folder}/{name}"
-                    try:
-                        yield self._entry(file, file[above:])
-                    except OSError as error:
-                        if os.path.islink(file) or not isinstance(error, FileNotFoundError):
-                            raise _told(error) from None
+                if name.startswith(_TEMPORARY):
+                    continue
+                file = f"{folder}/{name}"
+                try:
+                    yield self._entry(file, file[above:])
+                except OSError as error:
+                    # a file that is gone was deleted meanwhile; a link that leads nowhere is wrong
+                    if os.path.islink(file) or not isinstance(error, FileNotFoundError):
+                        raise _named(error) from None
 
     def entry(self, key: str) -> ObjectMeta:
         count("get")
@@ -74,7 +76,7 @@ class LocalStorage(Storage):
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(self.url(key)) from None
         except OSError as error:
-            raise _told(error) from error
+            raise _named(error) from error
 
     def open(self, key: str) -> BinaryIO:
         file = self._file(key)
@@ -83,7 +85,7 @@ class LocalStorage(Storage):
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(self.url(key)) from None
         except OSError as error:
-            raise _told(error) from error
+            raise _named(error) from error
 
     def read(self, key: str) -> bytes:
         with self.open(key) as file:
@@ -91,8 +93,8 @@ class LocalStorage(Storage):
                 return file.read()
             except OSError as error:
                 raise StorageError(
-                    f"{self.url(key)} cannot be read: {error.strerror}. Mend the disk, or restore"
-                    " the file."
+                    f"{self.url(key)} cannot be read: {error.strerror}."
+                    " Mend the disk, or restore the file."
                 ) from error
 
     def put(self, key: str, content: bytes) -> None:
@@ -108,7 +110,7 @@ class LocalStorage(Storage):
         try:
             (self.path / key).unlink(missing_ok=True)
         except OSError as error:
-            raise _told(error) from error
+            raise _named(error) from error
 
     def url(self, key: str) -> str:
         is_itself = key == self.path.name and os.path.isfile(self.path)
@@ -138,7 +140,8 @@ class LocalStorage(Storage):
 
     def _file(self, key: str) -> Path:
         """Where an object lies; the folder may be one object itself."""
-        return self.path if self.path.is_file() and key == self.path.name else self.path / key
+        is_itself = key == self.path.name and self.path.is_file()
+        return self.path if is_itself else self.path / key
 
     @staticmethod
     def _entry(file: Path | str, key: str) -> ObjectMeta:
@@ -154,9 +157,9 @@ class _Counted(io.FileIO):
         super().__init__(file, "rb")
 
     def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]
-        came = super().readinto(buffer)
-        count("bytes_read", came or 0)
-        return came
+        size_bytes = super().readinto(buffer)
+        count("bytes_read", size_bytes or 0)
+        return size_bytes
 
     def readall(self) -> bytes:
         content = super().readall()
@@ -179,8 +182,8 @@ def _link(temporary: Path, final: Path) -> bool:
     except OSError as error:
         if error.errno in _NO_LINKS:
             raise StorageError(
-                f"{final} cannot be written: {error.strerror}. A root needs hard links, by which"
-                " commits are made; use another root."
+                f"{final} cannot be written: {error.strerror}."
+                " A root needs hard links, by which commits are made; use another root."
             ) from error
         raise
     return True
@@ -190,13 +193,13 @@ def _refuse(error: OSError) -> None:
     """A folder that cannot be listed is an error, not an empty folder; one that is not there holds
     nothing."""
     if not isinstance(error, FileNotFoundError):
-        raise _told(error)
+        raise _named(error)
 
 
-def _told(error: OSError) -> StorageError:
+def _named(error: OSError) -> StorageError:
     return StorageError(
-        f"{error.filename}: {error.strerror}. Mend the link or the permissions, or take it out of"
-        " the folder."
+        f"{error.filename}: {error.strerror}."
+        " Mend the link or the permissions, or take it out of the folder."
     )
 
 

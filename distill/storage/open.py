@@ -4,13 +4,13 @@ A `Storage` is a folder of objects. Keys are relative, with forward slashes. Two
 exist, and the exactly-once protocol of `distill.labels` rests on the second:
 
 - `put` writes whole objects under keys that nobody else uses; readers see all of it or nothing.
-- `put_if_absent` writes small objects that must win a race. It answers whether the stored object is
-  *this* writer's: a lost line
-  or a 412 is settled by reading what is there, because a store may keep the put and lose the
-  answer.
+- `put_if_absent` writes small objects that must win a race. It returns whether the stored object is
+  *this* writer's: a lost line or a 412 is settled by reading what is there, because a store may
+  keep the put and lose the answer.
 
 A store that does not answer is asked again in one place (`retry`); after its limit, and at once for
-what will not pass, a StorageError says what to mend. `requests()` counts what the process asked.
+what will not pass, a StorageError says what to mend. `request_counts` counts what the process
+asked.
 
 Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's rows (`is_hidden`).
 """
@@ -22,10 +22,7 @@ from urllib.parse import urlsplit
 
 from distill.core.errors import JobError
 from distill.spec.uris import wrong_uri
-from distill.storage.base import (
-    NotImplementedByStoreError,
-    Storage,
-)
+from distill.storage.base import NotImplementedByStoreError, Storage
 from distill.storage.local import LocalStorage
 
 
@@ -39,13 +36,13 @@ def require_conditional_put(root: Storage) -> None:
     JobError."""
     key = f"_probe/{uuid.uuid4().hex}"
     try:
-        first, second = root.create(key, b"first"), root.create(key, b"second")
-        kept = root.read_or_none(key)
+        created = root.create(key, b"first")
+        created_again = root.create(key, b"second")
+        is_first = root.read_or_none(key) == b"first"
     except NotImplementedByStoreError:
-        first = second = False
-        kept = None
+        created = False
     root.delete(key)
-    if not first or second or kept != b"first":
+    if not created or created_again or not is_first:
         raise JobError(
             f"{root.uri} has no conditional put (If-None-Match), which commits need. Keep the root"
             " on another store."
@@ -53,7 +50,7 @@ def require_conditional_put(root: Storage) -> None:
 
 
 def open_storage(uri: str) -> Storage:
-    """The folder at `uri`: a path, `file://…` or `s3://bucket/prefix`. Nothing is read or made yet.
+    """Return the folder at `uri`: a path, `file://…` or `s3://bucket/prefix`. Nothing is read or made yet.
 
     Raises JobError for another scheme, or for credentials written into the URI.
     """

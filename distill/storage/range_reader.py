@@ -1,6 +1,6 @@
 """A file whose bytes are fetched by range, for readers that seek.
 
-The object's last bytes are held from the start, where Parquet and Arrow IPC keep their index. A
+The object's last bytes are there from the start, where Parquet and Arrow IPC keep their index. A
 read of any place fetches exactly what is asked; a read that goes on where the last one ended
 fetches twice as much as the last fetch, up to 8 MiB, so that reading from front to back takes few
 requests and seeking takes few bytes. One thread at a time, like any file.
@@ -19,10 +19,14 @@ class RangeReader(io.RawIOBase):
     """`fetch(start, stop)` gives those bytes of an object of `size_bytes`, which ends in `tail`."""
 
     def __init__(self, fetch: Callable[[int, int], bytes], size_bytes: int, tail: bytes) -> None:
-        self._fetch, self._size_bytes = fetch, size_bytes
-        self._at = self._ended = 0
+        self._fetch = fetch
+        self._size_bytes = size_bytes
+        self._at = 0
+        self._ended = 0
+        """Where the last read ended."""
         self._tail = (size_bytes - len(tail), tail)
-        self._held = (0, b"")
+        self._fetched = (0, b"")
+        """First byte and content of the last fetch, read ahead included."""
 
     def readable(self) -> bool:
         return True
@@ -34,16 +38,14 @@ class RangeReader(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = max(
-            0,
-            offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size_bytes}[whence],
-        )
+        origins = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size_bytes}
+        self._at = max(0, origins[whence] + offset)
         return self._at
 
     def read(self, size: int = -1) -> bytes:
-        stop = (
-            self._size_bytes if size is None or size < 0 else min(self._at + size, self._size_bytes)
-        )
+        stop = self._size_bytes
+        if size is not None and size >= 0:
+            stop = min(self._at + size, stop)
         if stop <= self._at:
             return b""
         content = self._between(self._at, stop)
@@ -59,10 +61,13 @@ class RangeReader(io.RawIOBase):
         return len(content)
 
     def _between(self, start: int, stop: int) -> bytes:
-        for first, content in (self._tail, self._held):
+        for first, content in (self._tail, self._fetched):
             if first <= start and stop <= first + len(content):
                 return content[start - first : stop - first]
-        ahead = min(2 * len(self._held[1]), _LONGEST_AHEAD_BYTES) if start == self._ended else 0
-        content = self._fetch(start, min(max(stop, start + ahead), self._size_bytes))
-        self._held = (start, content) if len(content) <= _LONGEST_AHEAD_BYTES else (0, b"")
+        ahead = 0
+        if start == self._ended:  # reading goes on
+            ahead = min(2 * len(self._fetched[1]), _LONGEST_AHEAD_BYTES)
+        end = min(max(stop, start + ahead), self._size_bytes)
+        content = self._fetch(start, end)
+        self._fetched = (start, content) if len(content) <= _LONGEST_AHEAD_BYTES else (0, b"")
         return content[: stop - start]

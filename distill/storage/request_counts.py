@@ -24,9 +24,8 @@ class RequestCounts:
     bytes_written: int = 0
 
     def __sub__(self, before: RequestCounts) -> RequestCounts:
-        return RequestCounts(
-            *(now - then for now, then in zip(astuple(self), astuple(before), strict=True))
-        )
+        pairs = zip(astuple(self), astuple(before), strict=True)
+        return RequestCounts(*(now - then for now, then in pairs))
 
 
 _counts = dict.fromkeys(RequestCounts.__dataclass_fields__, 0)
@@ -34,7 +33,7 @@ _lock = threading.Lock()
 
 
 def requests() -> RequestCounts:
-    """What this process asked of all stores until now."""
+    """Return what this process asked of all stores until now."""
     with _lock:
         return RequestCounts(**_counts)
 

@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 LIMIT_SECONDS = 90.0
 QUIET_SECONDS = 3.0
 LINE_EVERY_SECONDS = 15.0
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 4.0
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 4.0
 
 T = TypeVar("T")
 
@@ -36,12 +37,13 @@ T = TypeVar("T")
 def until_answered(
     ask: Callable[[], T], where: str, passing: Callable[[Exception], str | None]
 ) -> T:
-    """What `ask()` returns, asked again while `passing(error)` gives a reason to.
+    """Return what `ask()` returns, asked again while `passing(error)` gives a reason to.
 
     Other errors come through as they are. Raises StorageError when the store has not answered for
     `LIMIT_SECONDS`.
     """
-    first, tries = 0.0, 0
+    first = math.inf
+    tries = 0
     while True:
         try:
             answer = ask()
@@ -51,18 +53,19 @@ def until_answered(
                 _silence.end()
                 raise
             now = time.monotonic()
-            first, tries = first or now, tries + 1
-            failed = min(first, _silence.since(now))
-            if now - failed >= LIMIT_SECONDS:
+            first = min(first, now)
+            tries += 1
+            silent_seconds = now - min(first, _silence.since(now))
+            if silent_seconds >= LIMIT_SECONDS:
                 raise StorageError(
-                    f"{where}: the store did not answer {tries} times in {now - failed:.0f} s"
-                    f" ({reason}). What is committed stays: mend the store or the way to it, then"
-                    " run the same command again."
+                    f"{where}: the store did not answer {tries} times in {silent_seconds:.0f} s"
+                    f" ({reason}). What is committed stays:"
+                    " mend the store or the way to it, then run the same command again."
                 ) from error
         else:
             _silence.end()
             return answer
-        if now - failed >= QUIET_SECONDS:
+        if silent_seconds >= QUIET_SECONDS:
             _lines.say(
                 f"{where}: the store does not answer ({reason}), trying again for up to"
                 f" {LIMIT_SECONDS:.0f} s"
@@ -72,11 +75,13 @@ def until_answered(
 
 
 class _Silence:
-    """How long this process has asked and not been answered. Who was not asked for a while starts
-    anew."""
+    """How long this process has asked and not been answered. After a while without a question it
+    starts anew."""
 
     def __init__(self) -> None:
-        self._began = self._failed = -math.inf
+        self._began = -math.inf
+        self._failed = -math.inf
+        """When a request failed last."""
 
     def since(self, now: float) -> float:
         """When it began; `now` is one more failure."""
@@ -94,14 +99,16 @@ class _Lines:
     """Lets one line through per `LINE_EVERY_SECONDS`."""
 
     def __init__(self) -> None:
-        self._lock, self._said = threading.Lock(), -LINE_EVERY_SECONDS
+        self._lock = threading.Lock()
+        self._logged = -LINE_EVERY_SECONDS
 
     def say(self, line: str) -> None:
         with self._lock:
-            if time.monotonic() - self._said < LINE_EVERY_SECONDS:
+            if time.monotonic() - self._logged < LINE_EVERY_SECONDS:
                 return
-            self._said = time.monotonic()
+            self._logged = time.monotonic()
         log.warning(line)
 
 
-_silence, _lines = _Silence(), _Lines()
+_silence = _Silence()
+_lines = _Lines()

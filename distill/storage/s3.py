@@ -2,45 +2,37 @@
 every AWS client reads them.
 
 **The client is botocore's own**, one a process, used by all threads. Measured beside s3fs and
-Arrow's S3FileSystem against Ceph
-(tests/benchmarks/results/reads.md): it takes about half of s3fs's time. Arrow's takes six times
-ours for 50 KB and, from 1 MB on, 0.4–0.9 of
-it, for it spends 1–2 ms less of CPU a request: a fragment costs two or three requests, so some 5 ms
-beside the seconds of
+Arrow's S3FileSystem against Ceph (tests/benchmarks/results/reads.md): it takes about half of s3fs's
+time. Arrow's takes six times ours for 50 KB and, from 1 MB on, 0.4–0.9 of it, for it spends 1–2 ms
+less of CPU a request: a fragment costs two or three requests, so some 5 ms beside the seconds of
 its labelling. That does not pay for a second client, which does not read AWS_ENDPOINT_URL (pyarrow
-26: the two halves of a job could
-speak to two stores), retries by itself, has no read time-out on Linux and does not tell how often
-it asked. s3fs retries
-at two levels (5 times its own around botocore's 5) and lives on an event loop that a fork loses.
-With one client there is one
-chain of credentials, one place that retries, one translation of errors, and one hook that sees
-every request (`counts`).
+26: the two halves of a job could speak to two stores), retries by itself, has no read time-out on
+Linux and does not tell how often it asked. s3fs retries at two levels (5 times its own around
+botocore's 5) and lives on an event loop that a fork loses. With one client there is one chain of
+credentials, one place that retries, one translation of errors, and one hook that sees every request
+(`request_counts`).
 
-**Faults.** The client asks once; `retry.until_answered` asks again (which answers: `answers`).
-Nothing hangs: connecting, each send and each
-receive have time-outs, and a body that trickles below `SLOWEST_BYTES_PER_SECOND` is given up and
-asked for again.
+**Faults.** The client asks once; `retry.until_answered` asks again (after which answers:
+`s3_errors`). Nothing hangs: connecting, each send and each receive have time-outs, and a body that
+trickles below `SLOWEST_BYTES_PER_SECOND` is given up and asked for again.
 
-**A body is whole or an error.** Its length is held against what the store announced. A whole object
-of at most 1 MiB (every control
-object) is also held against the store's MD5 (the ETag of such objects, unless encrypted with keys
-of KMS or of the customer): bytes that
-differ are read again, and believed when they come the same twice, since a few stores' ETag is no
-MD5. Larger objects carry digests
-of their own in commits; a pool's Parquet pages may.
+**A body is whole or an error.** Its length is compared with what the store announced. A whole
+object of at most 1 MiB (every control object) is also compared with the store's MD5 (the ETag of
+such objects, unless encrypted with keys of KMS or of the customer): bytes that differ are read
+again, and believed when they come the same twice, since a few stores' ETag is no MD5. Larger
+objects carry digests of their own in commits; a pool's Parquet pages may.
 
 **Conditional put.** `create` is `If-None-Match: *`. A 412 to the first request is a lost race. A
-412 after an unanswered request may be
-this writer's own object, kept before the line broke, so the object is read and compared.
+412 after an unanswered request may be this writer's own object, stored before the line broke, so
+the object is read and compared.
 
 **A reader** (`open`) takes the last 64 KB with its first request, which tells size and ETag too: a
-Parquet file costs one request for its
-footer. All further requests carry `If-Match`, so that a file replaced meanwhile is an error rather
-than a mixture of two.
+Parquet file costs one request for its footer. All further requests carry `If-Match`, so that a file
+replaced meanwhile is an error rather than a mixture of two.
 
 Listings are never cached (another worker may have committed a moment ago), and stream: a page of
-1,000 keys is held at a time. A client does not survive a fork (two processes would share a line);
-the child makes its own.
+1,000 keys is in memory at a time. A client does not survive a fork (two processes would share a
+line); the child makes its own.
 """
 
 from __future__ import annotations
@@ -63,13 +55,15 @@ from distill.storage.s3_errors import (
     FAILED,
     BrokenBodyError,
     PreconditionError,
+    as_storage_error,
     is_empty_object,
     passing,
-    told,
 )
 
-CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 20.0
-PATIENCE_SECONDS, SLOWEST_BYTES_PER_SECOND = 30.0, 32_000
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
+SLOWEST_BYTES_PER_SECOND = 32_000
 _PIECE_BYTES = 1 << 20
 _CONNECTIONS = 64  # a thread beyond that opens a line for each request
 _KINDS = {"GET": "get", "HEAD": "get", "PUT": "put", "POST": "put", "DELETE": "delete"}
@@ -116,14 +110,9 @@ class S3Storage(Storage):
             page = self._list(below, page["NextContinuationToken"])
             for status in page.get("Contents", ()):
                 found = True
-                if not status["Key"].endswith(
-                    "/"
-                ):  # the empty object by which a console shows a folder
-                    yield ObjectMeta(
-                        status["Key"].removeprefix(below),
-                        int(status["Size"]),
-                        status["ETag"].strip('"'),
-                    )
+                key = status["Key"].removeprefix(below)
+                if not status["Key"].endswith("/"):  # by such a one a console shows a folder
+                    yield ObjectMeta(key, int(status["Size"]), status["ETag"].strip('"'))
         if not found and self._prefix:
             yield from self._itself()
 
@@ -144,17 +133,17 @@ class S3Storage(Storage):
         _answered(self.url(key), lambda: self._put(key, content))
 
     def create(self, key: str, content: bytes) -> bool:
-        asked = 0
+        tries = 0
 
         def ask() -> None:
-            nonlocal asked
-            asked += 1
+            nonlocal tries
+            tries += 1
             self._put(key, content, IfNoneMatch="*")
 
         try:
             _answered(self.url(key), ask)
         except PreconditionError:
-            return asked > 1 and self.read_or_none(key) == content
+            return tries > 1 and self.read_or_none(key) == content
         return True
 
     def delete(self, key: str) -> None:
@@ -191,46 +180,41 @@ class S3Storage(Storage):
         _client().put_object(Bucket=self._bucket, Key=self._name(key), Body=content, **condition)
 
     def _whole(self, name: str) -> bytes:
-        answer = _client().get_object(Bucket=self._bucket, Key=name)
+        answer = self._get(name)
         content = _body(answer)
         if _digest_differs(answer, content):
-            again = _body(
-                _client().get_object(Bucket=self._bucket, Key=name, IfMatch=answer["ETag"])
-            )
+            again = _body(self._get(name, IfMatch=answer["ETag"]))
             if again != content:
-                raise BrokenBodyError(
-                    f"two reads differ: {hashlib.sha256(content).hexdigest()[:12]}"
-                )
+                digest = hashlib.sha256(content).hexdigest()
+                raise BrokenBodyError(f"two reads differ: {digest[:12]}")
         return content
+
+    def _get(self, name: str, **options: str) -> dict[str, Any]:
+        answer: dict[str, Any] = _client().get_object(Bucket=self._bucket, Key=name, **options)
+        return answer
 
     def _open(self, name: str, where: str) -> BinaryIO:
         """A reader that holds the object's end already."""
         size, etag, tail = _answered(where, lambda: self._end(name))
 
         def fetch(start: int, stop: int) -> bytes:
-            asked = {"Range": f"bytes={start}-{stop - 1}", "IfMatch": etag}
-            return _answered(
-                where, lambda: _body(_client().get_object(Bucket=self._bucket, Key=name, **asked))
-            )
+            options = {"Range": f"bytes={start}-{stop - 1}", "IfMatch": etag}
+            return _answered(where, lambda: _body(self._get(name, **options)))
 
         return cast("BinaryIO", RangeReader(fetch, size, tail))
 
     def _end(self, name: str) -> tuple[int, str, bytes]:
         """Size, ETag and the last bytes of an object."""
         try:
-            answer = _client().get_object(
-                Bucket=self._bucket, Key=name, Range=f"bytes=-{TAIL_BYTES}"
-            )
+            answer = self._get(name, Range=f"bytes=-{TAIL_BYTES}")
         except ClientError as error:
             if is_empty_object(error):
                 return 0, "", b""
             raise
         tail = _body(answer)
-        return (
-            int(answer.get("ContentRange", f"/{len(tail)}").rsplit("/", 1)[1]),
-            answer["ETag"],
-            tail,
-        )
+        content_range = answer.get("ContentRange", f"/{len(tail)}")
+        _, _, size = content_range.rpartition("/")
+        return int(size), answer["ETag"], tail
 
 
 def _answered(where: str, ask: Callable[[], T]) -> T:
@@ -238,24 +222,29 @@ def _answered(where: str, ask: Callable[[], T]) -> T:
     try:
         return until_answered(ask, where, passing)
     except FAILED as error:
-        raise told(error, where) from error
+        raise as_storage_error(error, where) from error
 
 
 def _body(answer: dict[str, Any]) -> bytes:
     """The whole body, or BrokenBodyError. `read1` gives what has come, so that a trickle is seen."""
-    stream, announced = answer["Body"]._raw_stream, int(answer["ContentLength"])
-    began, pieces, came = time.monotonic(), [], 0
+    stream = answer["Body"]._raw_stream
+    announced = int(answer["ContentLength"])
+    began = time.monotonic()
+    pieces = []
+    read_bytes = 0
     with closing(stream):
         while piece := stream.read1(_PIECE_BYTES):
             pieces.append(piece)
-            came += len(piece)
-            if time.monotonic() - began > PATIENCE_SECONDS + came / SLOWEST_BYTES_PER_SECOND:
+            read_bytes += len(piece)
+            seconds = time.monotonic() - began
+            if seconds > PATIENCE_SECONDS + read_bytes / SLOWEST_BYTES_PER_SECOND:
                 raise BrokenBodyError(
-                    f"{came:,} of {announced:,} bytes came in {time.monotonic() - began:.0f} s"
+                    f"{read_bytes:,} of {announced:,} bytes came in {seconds:.0f} s"
                 )
-    if came != announced:
-        raise BrokenBodyError(f"the body broke off after {came:,} of {announced:,} bytes")
-    count("bytes_read", came)
+    if read_bytes != announced:
+        raise BrokenBodyError(f"the body broke off after {read_bytes:,} of {announced:,} bytes")
+    count("bytes_read", read_bytes)
+    # a body of one piece is not copied
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -263,9 +252,8 @@ def _digest_differs(answer: dict[str, Any], content: bytes) -> bool:
     """Whether a small object's ETag says other bytes; large ones, parts ("…-3") and encrypted ones
     say nothing."""
     etag = str(answer["ETag"]).strip('"')
-    encrypted = "SSECustomerAlgorithm" in answer or str(
-        answer.get("ServerSideEncryption", "")
-    ).startswith("aws:kms")
+    by_store = str(answer.get("ServerSideEncryption", ""))
+    encrypted = "SSECustomerAlgorithm" in answer or by_store.startswith("aws:kms")
     if len(content) > CONDITIONAL_LIMIT_BYTES or len(etag) != 32 or encrypted:
         return False
     return hashlib.md5(content, usedforsecurity=False).hexdigest() != etag

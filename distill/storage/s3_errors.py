@@ -57,6 +57,15 @@ _NOT_GIVEN = (
 )
 
 
+_BROKEN_LINES = (
+    HTTPClientError,
+    ConnectingError,
+    IncompleteReadError,
+    HTTPError,
+    ResponseParserError,
+)
+
+
 class BrokenBodyError(HTTPError):
     """What came is not what the store announced."""
 
@@ -66,40 +75,33 @@ class PreconditionError(StorageError):
 
 
 def passing(error: Exception) -> str | None:
-    """Why it is worth asking again, or None where the answer would be the same."""
+    """Tell why it is worth asking again, or None where the answer would be the same."""
     if isinstance(error, ClientError):
-        status, code = _status(error), _code(error)
+        status = _status(error)
+        code = _code(error)
         # a listing that breaks off is no XML, which botocore calls an error of its status
         broken = status < 300
         # 501 is how a store says that it has no conditional put
-        passes = (
-            (status >= 500 and status != 501)
-            or status in _PASSING_STATUSES
-            or code in _PASSING_CODES
-            or broken
-        )
-        return f"{status} {code}" if passes else None
-    lasting = isinstance(error, _NOT_GIVEN) or "CERTIFICATE_VERIFY_FAILED" in str(error)
-    if not lasting and isinstance(
-        error,
-        (HTTPClientError, ConnectingError, IncompleteReadError, HTTPError, ResponseParserError),
-    ):
-        return without_secrets(error)
-    return None
+        failing = status >= 500 and status != 501
+        busy = status in _PASSING_STATUSES or code in _PASSING_CODES
+        return f"{status} {code}" if broken or failing or busy else None
+    if isinstance(error, _NOT_GIVEN) or "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return None
+    return without_secrets(error) if isinstance(error, _BROKEN_LINES) else None
 
 
-def told(error: Exception, where: str) -> Exception:
-    """The error as distill names it."""
+def as_storage_error(error: Exception, where: str) -> Exception:
+    """Return the error as distill names it, with what to mend."""
     if isinstance(error, _NOT_GIVEN):
         return StorageError(
-            f"{where}: {error}. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a"
-            " role."
+            f"{where}: {error}."
+            " Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role."
         )
     if isinstance(error, ClientError):
         return _refused(_status(error), _code(error), error, where)
     return StorageError(
-        f"{where}: {type(error).__name__}: {without_secrets(error)}. Correct the address or the"
-        " settings of the store."
+        f"{where}: {type(error).__name__}: {without_secrets(error)}."
+        " Correct the address or the settings of the store."
     )
 
 
@@ -120,18 +122,19 @@ def _refused(status: int, code: str, error: ClientError, where: str) -> Exceptio
         )
     if status in (401, 403) or code in _REFUSED_CODES:
         return StorageError(
-            f"{where}: the store refused the credentials ({code}). Check AWS_ACCESS_KEY_ID,"
-            " AWS_PROFILE or the role."
+            f"{where}: the store refused the credentials ({code})."
+            " Check AWS_ACCESS_KEY_ID, AWS_PROFILE or the role."
         )
-    said = error.response.get("Error", {}).get("Message") or "no message"
+    message = error.response.get("Error", {}).get("Message") or "no message"
     return StorageError(
-        f"{where}: the store refused the request: {status} {code}, {said}. Correct the address or"
-        " the key."
+        f"{where}: the store refused the request: {status} {code}, {message}."
+        " Correct the address or the key."
     )
 
 
 def without_secrets(error: Exception) -> str:
-    """An error's words; whoever writes a password into an endpoint shall not find it in a log."""
+    """Return an error's words; whoever writes a password into an endpoint shall not find it in a
+    log."""
     return re.sub(r"//[^/@\s]*@", "//…@", str(error)) or type(error).__name__
 
 

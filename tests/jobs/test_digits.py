@@ -82,8 +82,8 @@ def test_a_finished_job_opens_no_input(main_job, monkeypatch):
     def refuse(files, key, format):
         raise AssertionError(f"{key} was opened")
 
-    monkeypatch.setattr("distill.pools.formats.open.opened", refuse)
-    monkeypatch.setattr("distill.pools.formats.reader.opened", refuse)
+    monkeypatch.setattr("distill.pools.formats.registry.open_shard", refuse)
+    monkeypatch.setattr("distill.pools.formats.reader.open_shard", refuse)
     said = []
     finished = run_job(load_job(main_job.file, root=str(main_job.root)), said.append)
     assert finished.report in main_job.ended.output

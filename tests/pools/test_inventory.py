@@ -178,7 +178,7 @@ MEASURE = """
 import resource, sys, time
 import pyarrow as pa
 from distill.pools.inventory import read_inventory
-from distill.storage import open_storage
+from distill.storage.open import open_storage
 
 def memory():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()

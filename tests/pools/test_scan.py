@@ -239,7 +239,7 @@ def test_a_driver_that_cuts_segments_elsewhere_does_not_list_files_twice(
 TAKE = """
 import pathlib, sys, time
 from distill.pools.scan import take_inventory
-from distill.storage import open_storage
+from distill.storage.open import open_storage
 from distill.storage.local import LocalStorage
 root, pool = sys.argv[1:]
 print("ready", flush=True)

@@ -3,96 +3,113 @@ and never fewer rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
 
 from distill.core.errors import PoolError, StorageError
-from distill.pools.formats.arrow import ArrowShard
-from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, Shard, is_text
-from distill.pools.formats.csv import CsvShard
-from distill.pools.formats.jsonl import JsonlShard
-from distill.pools.formats.parquet import ParquetShard
+from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, is_text, value_type
+from distill.pools.formats.shard_file import FORMATS, ShardFile
 from distill.storage.base import ObjectMissingError, Storage
 
-_SHARDS: dict[str, Callable[[pa.NativeFile, str], Shard]] = {
-    "parquet": ParquetShard,
-    "arrow": ArrowShard,
-    "jsonl": JsonlShard,
-    "csv": CsvShard,
-}
-SAID = {"parquet": "Parquet", "arrow": "Arrow IPC", "jsonl": "JSON lines", "csv": "CSV"}
+
+def format_named(name: str) -> type[ShardFile]:
+    """Return the class of a format. Raises PoolError where it is of a plugin that is not loaded."""
+    if name not in FORMATS:
+        raise PoolError(
+            f"the pool format {name!r} is not known here, only {', '.join(FORMATS)}."
+            " Load the plugin that defines it."
+        )
+    return FORMATS[name]
 
 
 @contextmanager
-def opened(files: Storage, key: str, format: str) -> Iterator[Shard]:
-    """The file. Raises PoolError where it is not there, or is none of its format."""
+def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
+    """Open a file. Raises PoolError where it is not there, or is none of its format."""
     where = files.url(key)
+    kind = format_named(format)
     try:
         source = files.open(key)
     except ObjectMissingError:
         raise PoolError(f"{where} is not there. Restore it as it was listed.") from None
     with source:
+        file = source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, "r")
         try:
-            shard = _SHARDS[format](
-                source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, "r"), where
-            )
+            shard = kind(file, where)
         except (pa.ArrowException, OSError) as error:
-            raise told(error, where, f"is no readable {SAID[format]} file") from error
+            raise unreadable(error, where, format) from error
+        except ImportError as error:
+            if not kind.install:
+                raise
+            raise PoolError(
+                f"{where}: {kind.title} files need {error.name}, which is not installed."
+                f" Run: {kind.install}"
+            ) from error
         yield shard
 
 
 @contextmanager
-def reading(where: str, rows: range) -> Iterator[None]:
-    """Arrow's errors, told as ours."""
+def errors_of_reading(where: str, rows: range) -> Iterator[None]:
+    """Turn Arrow's errors, and those of the store, into ours."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise told(error, where, f"rows {rows.start}–{rows.stop - 1} cannot be read") from error
+        what = f"rows {rows.start}–{rows.stop - 1} cannot be read"
+        raise _named(error, where, what) from error
 
 
-def no_rows(where: str, rows: range) -> PoolError:
-    """The file is shorter than it was."""
+def unreadable(error: Exception, where: str, format: str) -> PoolError | StorageError:
+    """Return the error of a file that is none of its format."""
+    return _named(error, where, f"is no readable {format_named(format).title} file")
+
+
+def missing_rows(where: str, rows: range) -> PoolError:
+    """Return the error of a file that is shorter than it was."""
     return PoolError(
-        f"{where}: has no rows {rows.start}–{rows.stop - 1} any more. Restore the file as it was"
-        " listed."
+        f"{where}: has no rows {rows.start}–{rows.stop - 1} any more."
+        " Restore the file as it was listed."
     )
 
 
-def told(error: Exception, where: str, what: str) -> PoolError | StorageError:
-    """An error of Arrow's or of the store's, by what it means."""
-    if (
-        isinstance(error, OSError) and error.errno
-    ):  # of the store; pyarrow's own, for damage, have no number
+def _named(error: Exception, where: str, what: str) -> PoolError | StorageError:
+    # the store's errors have a number; pyarrow raises OSError for damage too, without one
+    if isinstance(error, OSError) and error.errno:
         return StorageError(f"{where} cannot be read now: {error}. Run the same command again.")
     return PoolError(f"{where}: {what}: {error}. Replace the file, or move it out of the pool.")
 
 
-def plain(taken: RowBatch, columns: Sequence[str]) -> RowBatch:
-    """`columns` in their order, dictionaries unpacked; text that is no UTF-8 rejects its row."""
-    rejected, plain = dict(taken.rejected), []
+def plain_columns(batch: RowBatch, columns: Sequence[str]) -> RowBatch:
+    """Return `columns` in their order, dictionaries unpacked; text that is no UTF-8 rejects its
+    row."""
+    rejected = dict(batch.rejected)
+    arrays = []
     for name in columns:
-        column = taken.table[name]
-        column = (
-            column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-        )
-        plain.append(_valid_text(column, name, rejected) if is_text(column.type) else column)
-    return RowBatch(pa.table(plain, list(columns)), rejected)
+        column = batch.table[name]
+        kind = value_type(column.type)
+        if kind != column.type:
+            column = column.cast(kind)
+        if is_text(kind):
+            column = _valid_text(column, name, rejected)
+        arrays.append(column)
+    return RowBatch(pa.table(arrays, list(columns)), rejected)
 
 
 def _valid_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
-        texts: list[str | None] = []
-        for row, raw in enumerate(column.cast(pa.large_binary()).to_pylist()):
-            try:
-                texts.append(None if raw is None else raw.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                rejected.setdefault(
-                    row, (UNDECODABLE, f"column {name!r} holds text that is no UTF-8: {error}")
-                )
-                texts.append(None)
-        return pa.chunked_array([texts], column.type)
+        return _decoded_text(column, name, rejected)
     return column
+
+
+def _decoded_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:
+    texts: list[str | None] = []
+    for row, content in enumerate(column.cast(pa.large_binary()).to_pylist()):
+        try:
+            texts.append(None if content is None else content.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            message = f"column {name!r} holds text that is no UTF-8: {error}"
+            rejected.setdefault(row, (UNDECODABLE, message))
+            texts.append(None)
+    return pa.chunked_array([texts], column.type)

@@ -1,4 +1,4 @@
-"""Rows of one shard from a place on, as many at a time as are asked for. Memory holds those, and
+"""Rows of one shard from a row on, as many at a time as are asked for. Memory holds those, and
 what the format decodes at once: a part of a Parquet row group, a record batch of an Arrow file, a
 whole file of a format without an index.
 
@@ -16,16 +16,16 @@ from contextlib import ExitStack, contextmanager
 import pyarrow as pa
 
 from distill.pools.formats.base import Rejected, RowBatch
-from distill.pools.formats.open import no_rows, opened, plain, reading
+from distill.pools.formats.open import errors_of_reading, missing_rows, open_shard, plain_columns
 from distill.pools.shard_id import require_listed
 from distill.storage.base import Storage
 
 
 class RowReader:
-    """One open shard, and the row at which it stands. Raises PoolError where it cannot be opened,
-    has no such rows, or is not the one that was `listed`.
+    """One open shard, and the row `at` which it stands, of all before `end` that it can give.
 
-    Whatever goes wrong closes it, and a closed one stands before nothing.
+    Raises PoolError where it cannot be opened, has no such rows, or is not the one that was
+    `listed`. Whatever goes wrong closes it, and a closed one stands before nothing.
     """
 
     def __init__(
@@ -40,54 +40,70 @@ class RowReader:
         listed: str | None = None,
     ) -> None:
         self._columns = list(dict.fromkeys(columns))
-        self._of = (files.uri, key, listed, self._columns)
-        self._files, self._key, self._listed = files, key, listed
+        self._source = (files.uri, key, listed, self._columns)
+        self._files = files
+        self._key = key
+        self._listed = listed
         self._closing = ExitStack()
-        self._parts: Iterator[RowBatch] = iter(())
-        self._left: RowBatch | None = None
-        self.at, self.end, self._there = 0, -1, False
-        with self._reading(rows):
-            shard = self._closing.enter_context(opened(files, key, format))
-            self._there = True
+        self._is_open = False
+        self._parts: Iterator[RowBatch]
+        self._rest: RowBatch | None
+        """What of the last part was not taken yet."""
+        self._forget()
+        with self._closed_on_error(rows):
+            shard = self._closing.enter_context(open_shard(files, key, format))
+            self._is_open = True
             streamed = shard.stream(rows, self._columns, part_rows)
             self._parts = (part for part in streamed.parts if len(part.table))
-            self.at, self.end = streamed.rows.start, streamed.rows.stop
-            if rows and not (self.at <= rows.start and rows.stop <= self.end):
-                raise no_rows(files.url(key), rows)
+            self.at = streamed.rows.start
+            self.end = streamed.rows.stop
+            if rows and not self._can_give(rows):
+                raise missing_rows(files.url(key), rows)
             self._require_listed()
 
     def stands_before(
         self, files: Storage, key: str, rows: range, columns: Sequence[str], listed: str | None
     ) -> bool:
         """Whether `rows` of that shard can be taken from here on."""
-        same = self._of == (files.uri, key, listed, list(dict.fromkeys(columns)))
-        return same and self.at <= rows.start and rows.stop <= self.end
+        source = (files.uri, key, listed, list(dict.fromkeys(columns)))
+        return self._source == source and self._can_give(rows)
 
     def take(self, rows: range, *, last: bool = False) -> RowBatch:
-        """`rows`, which are not behind it. After the `last` a file that changed meanwhile is
-        refused. Raises PoolError."""
-        with self._reading(rows):
+        """Take `rows`, which are not behind it.
+
+        After the `last` ones a file that changed meanwhile is refused. Raises PoolError.
+        """
+        with self._closed_on_error(rows):
             for _ in self._next(range(self.at, rows.start)):
-                pass
-            taken = plain(_joined(list(self._next(rows))), self._columns)
+                pass  # decoded on the way to `rows`
+            parts = list(self._next(rows))
+            batch = plain_columns(_joined(parts), self._columns)
             if last:
                 self._require_listed()
-        return taken
+        return batch
 
     def close(self) -> None:
         """Close the file, and let go of what was read."""
         self._closing.close()
-        self._parts, self._left, self.at, self.end = iter(()), None, 0, -1
+        self._forget()
+
+    def _forget(self) -> None:
+        self._parts = iter(())
+        self._rest = None
+        self.at = 0
+        self.end = -1  # less than `at`: nothing, not even no rows, can be taken
+
+    def _can_give(self, rows: range) -> bool:
+        return self.at <= rows.start and rows.stop <= self.end
 
     @contextmanager
-    def _reading(self, rows: range) -> Iterator[None]:
+    def _closed_on_error(self, rows: range) -> Iterator[None]:
         try:
-            with reading(self._files.url(self._key), rows):
+            with errors_of_reading(self._files.url(self._key), rows):
                 yield
         except BaseException as error:
-            there = self._there
             self.close()
-            if there and isinstance(error, Exception):
+            if self._is_open and isinstance(error, Exception):
                 self._require_listed()  # that it changed explains everything else
             raise
 
@@ -98,20 +114,22 @@ class RowReader:
     def _next(self, rows: range) -> Iterator[RowBatch]:
         """The next `rows`, in parts as they were decoded. Raises PoolError where there are fewer."""
         while self.at < rows.stop:
-            left = self._left or next(self._parts, None)
-            if left is None:
-                raise no_rows(self._files.url(self._key), rows)
-            part = left.cut(0, rows.stop - self.at)
-            taken, rest = len(part.table), len(left.table) - len(part.table)
-            self._left = left.cut(taken, rest) if rest else None
-            self.at += taken
-            yield part
+            part = self._rest or next(self._parts, None)
+            if part is None:
+                raise missing_rows(self._files.url(self._key), rows)
+            taken = part.cut(0, rows.stop - self.at)
+            count = len(taken.table)
+            rest = part.cut(count, len(part.table) - count)
+            self._rest = rest if len(rest.table) else None
+            self.at += count
+            yield taken
 
 
 def _joined(parts: Sequence[RowBatch]) -> RowBatch:
     rejected: Rejected = {}
     first = 0
     for part in parts:
-        rejected |= {first + row: said for row, said in part.rejected.items()}
+        rejected |= {first + row: reason for row, reason in part.rejected.items()}
         first += len(part.table)
-    return RowBatch(pa.concat_tables([part.table for part in parts]), rejected)
+    table = pa.concat_tables([part.table for part in parts])
+    return RowBatch(table, rejected)

@@ -1,4 +1,5 @@
-"""Rows of a shard by number, whatever its format. One file a format, behind `Shard`.
+"""Rows of a shard by number, whatever its format: which format a pool has, its files' footers and
+their rows.
 
 Nothing read is executed: Arrow extension types are refused, and only the columns that a job names
 are ever read, so a private column does not leave the file. What cannot be read within a file (a
@@ -13,60 +14,66 @@ from collections.abc import Iterable, Sequence
 import pyarrow as pa
 
 from distill.core.errors import PoolError
-from distill.pools.formats.base import Footer, RowBatch
-from distill.pools.formats.open import SAID, no_rows, opened, plain, reading, told
+from distill.pools.formats.base import RowBatch
+from distill.pools.formats.open import (
+    errors_of_reading,
+    missing_rows,
+    open_shard,
+    plain_columns,
+    unreadable,
+)
+from distill.pools.formats.shard_file import FORMATS, Footer
 from distill.pools.shard_id import require_listed
-from distill.spec.pools import Format
 from distill.storage.base import Storage
 
-INDEXED: tuple[Format, ...] = ("parquet", "arrow")
-"""Formats of which a run of rows is read alone. The others are one fragment a shard."""
-_ENDINGS: dict[str, Format] = {
-    ".parquet": "parquet",
-    **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
-    **dict.fromkeys((".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"), "jsonl"),
-    **dict.fromkeys((".csv", ".csv.gz"), "csv"),
-}
 
-
-def pool_format(keys: Iterable[str], where: str, declared: Format | None = None) -> Format:
-    """The format that a pool's files have by their endings, unless it is declared. Raises PoolError
-    for none or several."""
+def pool_format(keys: Iterable[str], where: str, declared: str | None = None) -> str:
+    """Return the name of the format that a pool's files have by their endings, unless it is
+    declared. Raises PoolError for none or several."""
     if declared is not None:
         return declared
-    first: dict[Format | None, str] = {}
+    formats = _formats_by_ending()
+    first: dict[str | None, str] = {}
     for key in keys:
-        first.setdefault(_ENDINGS.get(_ending(key)), key)
+        first.setdefault(formats.get(_ending(key, formats)), key)
     if None in first:
         raise PoolError(
-            f"{where}: the ending of {first[None]!r} tells no format ({', '.join(_ENDINGS)}). Say"
-            " `format`, or move the file out."
+            f"{where}: the ending of {first[None]!r} tells no format ({', '.join(formats)})."
+            " Say `format`, or move the file out."
         )
     if len(first) > 1:
-        said = ", ".join(f"{format} ({key})" for format, key in first.items())
+        found = ", ".join(f"{format} ({key})" for format, key in first.items())
         raise PoolError(
-            f"{where}: files of several formats: {said}. Give each format a pool of its own."
+            f"{where}: files of several formats: {found}. Give each format a pool of its own."
         )
     return next(format for format in first if format)
 
 
 def without_ending(key: str) -> str:
-    """A file's key without the ending that tells its format."""
-    return key[: len(key) - len(_ending(key))]
+    """Return a file's key without the ending that tells its format."""
+    ending = _ending(key, _formats_by_ending())
+    return key[: len(key) - len(ending)]
 
 
-def _ending(key: str) -> str:
-    """The one that tells its format, in lower case; none where none does."""
-    return next((end for end in _ENDINGS if key.lower().endswith(end)), "")
+def _ending(key: str, endings: Iterable[str]) -> str:
+    """The one of `endings` that a key has, in lower case; none where it has none."""
+    lower = key.lower()
+    matching = [ending for ending in endings if lower.endswith(ending)]
+    return max(matching, key=len, default="")
+
+
+def _formats_by_ending() -> dict[str, str]:
+    """Names of formats by ending. Made anew each time: a plugin may have come since."""
+    return {ending: known.name for known in FORMATS.values() for ending in known.all_endings()}
 
 
 def read_footer(files: Storage, key: str, format: str) -> Footer:
-    """The footer of one shard. Raises PoolError where it is no readable file of its format."""
-    with opened(files, key, format) as shard:
+    """Read the footer of one shard. Raises PoolError where it is no readable file of its format."""
+    with open_shard(files, key, format) as shard:
         try:
             return shard.footer()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise told(error, files.url(key), f"is no readable {SAID[format]} file") from error
+            raise unreadable(error, files.url(key), format) from error
 
 
 def read_rows(
@@ -78,16 +85,17 @@ def read_rows(
     format: str,
     listed: str | None = None,
 ) -> RowBatch:
-    """Rows `rows` of one shard, in order, with `columns` alone. Raises PoolError.
+    """Read rows `rows` of one shard, in order, with `columns` alone. Raises PoolError.
 
     With `listed`, the id of the shard in the inventory, rows of a file that changed meanwhile are
     refused.
     """
-    columns, where = list(dict.fromkeys(columns)), files.url(key)
-    with opened(files, key, format) as shard, reading(where, rows):
-        taken = shard.read(rows, columns)
-    if len(taken.table) != len(rows):
-        raise no_rows(where, rows)
+    columns = list(dict.fromkeys(columns))
+    where = files.url(key)
+    with open_shard(files, key, format) as shard, errors_of_reading(where, rows):
+        batch = shard.read(rows, columns)
+    if len(batch.table) != len(rows):
+        raise missing_rows(where, rows)
     if listed is not None:
         require_listed(files, key, listed)
-    return plain(taken, columns)
+    return plain_columns(batch, columns)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import itertools
 import zlib
 
 import pyarrow as pa
@@ -21,20 +20,19 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_whole(source: pa.NativeFile, where: str) -> bytes:
-    """The content as UTF-8 without a byte-order mark. Raises PoolError."""
+    """Read the content as UTF-8 without a byte-order mark. Raises PoolError."""
     if source.size() > LARGEST_BYTES:
         raise _too_large(where)
-    packed: bytes = source.read()
-    content = (
-        _unpacked(packed, where) if packed.startswith(_GZIP) or where.endswith(".gz") else packed
-    )
+    content: bytes = source.read()
+    if content.startswith(_GZIP) or where.endswith(".gz"):
+        content = _unpacked(content, where)
     return content.removeprefix(_BYTE_ORDER_MARK)
 
 
 def _too_large(where: str) -> PoolError:
     return PoolError(
-        f"{where}: holds more than {LARGEST_BYTES >> 30} GiB of text, which is read whole. Split it"
-        " into several files."
+        f"{where}: holds more than {LARGEST_BYTES >> 30} GiB of text, which is read whole."
+        " Split it into several files."
     )
 
 
@@ -43,15 +41,18 @@ def _unpacked(packed: bytes, where: str) -> bytes:
         if not packed:
             raise EOFError("it is empty")
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-            parts = list(
-                itertools.takewhile(
-                    bool, (file.read(_PART_BYTES) for _ in range(LARGEST_BYTES // _PART_BYTES))
-                )
-            )
-            if file.read(1):
-                raise _too_large(where)
-            return b"".join(parts)
+            return _read_at_most(file, where)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise PoolError(
             f"{where}: is no whole gzip file: {error}. Replace it, or move it out of the pool."
         ) from None
+
+
+def _read_at_most(file: gzip.GzipFile, where: str) -> bytes:
+    """All that a packed file holds, in parts, so that one of terabytes is left at the limit."""
+    parts: list[bytes] = []
+    while part := file.read(_PART_BYTES):
+        parts.append(part)
+        if sum(map(len, parts)) > LARGEST_BYTES:
+            raise _too_large(where)
+    return b"".join(parts)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from distill.pools.features import Rows, decode_features
+from distill.pools.formats.open import format_named
 from distill.pools.formats.reader import RowReader
-from distill.pools.formats.registry import INDEXED
 from distill.spec.pools import Features, TextFeatures
 from distill.storage.open import open_storage
 
@@ -83,7 +83,7 @@ def _keys(part: pa.Table, request: RowRequest) -> pa.Table:
     keys = part.select(request.keys)
     return (
         keys
-        if request.format in INDEXED
+        if format_named(request.format).typed
         else keys.cast(pa.schema([(name, pa.string()) for name in keys.column_names]))
     )
 

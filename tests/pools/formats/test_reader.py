@@ -153,7 +153,7 @@ def test_a_reader_that_failed_once_has_another_word_for_every_fragment_after_it(
     store.put("part.arrow", table_file(pa.table({"id": range(100)}), "arrow", 100))
     mine = reader(store, "part.arrow", range(10), part_rows=10)
     mine.take(range(10))
-    monkeypatch.setattr("distill.pools.formats.reader.plain", lambda *_: 1 / 0)
+    monkeypatch.setattr("distill.pools.formats.reader.plain_columns", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         mine.take(range(10, 20))
     assert not mine.stands_before(store, "part.arrow", range(20, 30), ["id"], None)
@@ -185,7 +185,7 @@ def test_every_batch_of_an_arrow_file_opens_it_anew(tmp_path, monkeypatch):
 MEMORY = """
 import sys
 from distill.pools.formats.reader import RowReader
-from distill.storage import open_storage
+from distill.storage.open import open_storage
 store, rows = open_storage(sys.argv[1]), range(int(sys.argv[2]))
 mine = RowReader(store, "part.parquet", rows[:1], ["my.image"], format="parquet", part_rows=16)
 before = int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])

@@ -1,0 +1,126 @@
+"""What a pool format is: a class that opens one file and gives its rows by number.
+
+A format is one class. It says what jobs call it, which files it reads and how; defining it
+registers it, so nothing else names it. One from outside the package stands in a plugin's file:
+
+    class NumbersShard(ShardFile):
+        name = "numbers"
+        title = "Numbers"
+        endings = (".numbers",)
+
+        def footer(self) -> Footer: ...
+        def read(self, rows: range, columns: Sequence[str]) -> RowBatch: ...
+
+An indexed format (Parquet, Arrow IPC) has row groups, and a run of rows is read with its row groups
+alone: it costs all that it touches, so row groups of about `fragment_rows` rows are the cheapest to
+label. The others (JSONL, CSV) are one group, read whole.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+import pyarrow as pa
+
+from distill.pools.formats.base import RowBatch, check_columns, groups_of
+from distill.spec.pools import POOL_FORMATS
+
+
+@dataclass(frozen=True)
+class Footer:
+    """Rows of each row group of a file, and its Arrow schema (of the first rows, where a format has
+    none)."""
+
+    row_groups: tuple[int, ...]
+    schema: pa.Schema
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """Consecutive rows of a shard, in parts; an indexed format decodes each when it is taken."""
+
+    rows: range
+    parts: Iterator[RowBatch]
+
+
+class ShardFile(ABC):
+    """One open file of a pool; each format is a subclass.
+
+    Whatever of Arrow's errors and OSErrors it raises, where it is opened or where it is read,
+    becomes an error that names the file.
+    """
+
+    name: ClassVar[str]
+    """What jobs and inventories call the format."""
+    title: ClassVar[str]
+    """What messages call it."""
+    endings: ClassVar[tuple[str, ...]]
+    """Endings of its files' names, in lower case, with their dot."""
+    may_be_gzipped: ClassVar[bool] = False
+    """Whether its files may also end in `.gz`. The class unpacks them (`whole_file.read_whole`)."""
+    indexed: ClassVar[bool] = False
+    """Whether a run of rows is read alone. Of the others a shard is one fragment."""
+    typed: ClassVar[bool] = False
+    """Whether the files say what type a column has. Where they do not, two files could differ in
+    it, so key columns are stored as text."""
+    install: ClassVar[str] = ""
+    """The command that installs a library which it imports and distill does not bring."""
+
+    def __init__(self, source: pa.NativeFile, where: str) -> None:
+        """Open the file that `source` reads; messages call it `where`."""
+        self._source = source
+        self._where = where
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "name" in vars(cls):  # others are bases of formats
+            _register(cls)
+
+    @classmethod
+    def all_endings(cls) -> tuple[str, ...]:
+        """Return the endings of its files, packed ones included."""
+        packed = [f"{ending}.gz" for ending in cls.endings]
+        return (*cls.endings, *packed) if cls.may_be_gzipped else cls.endings
+
+    @abstractmethod
+    def footer(self) -> Footer:
+        """Return its row groups and schema."""
+
+    @abstractmethod
+    def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
+        """Read `columns` of the rows that it has of `rows`. Raises PoolError where it lacks a
+        column."""
+
+    def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:  # noqa: ARG002
+        """Read `rows` and what else lies in their row groups, decoded about `part_rows` at a time
+        where the format can; this one reads them at once. Raises PoolError likewise."""
+        return Streamed(rows, iter([self.read(rows, columns)]))
+
+    def _groups(self, rows: range, columns: Sequence[str]) -> tuple[list[int], range]:
+        """The row groups that hold `rows`, and all their rows. Raises PoolError where the file
+        lacks one of `columns`."""
+        footer = self.footer()
+        check_columns(footer.schema, columns, self._where)
+        return groups_of(footer.row_groups, rows)
+
+
+FORMATS = cast("dict[str, type[ShardFile]]", POOL_FORMATS)
+"""Each format's class by its name, in the order of their definition."""
+
+
+def _register(defined: type[ShardFile]) -> None:
+    """Raises TypeError for a name or an ending of another format: which of the two reads a file
+    would depend on which is defined last."""
+    for known in FORMATS.values():
+        # a plugin's file that was edited defines its class anew
+        if known.name == defined.name and known.__qualname__ == defined.__qualname__:
+            continue
+        shared = sorted({*known.all_endings()} & {*defined.all_endings()})
+        if known.name == defined.name:
+            raise TypeError(f"{defined.__qualname__}: {known.name!r} is the name of another format")
+        if shared:
+            raise TypeError(f"{defined.__qualname__}: {shared[0]!r} is an ending of {known.name}")
+    FORMATS[defined.name] = defined
