@@ -9,7 +9,7 @@ import time
 from distill.core import failpoints
 
 ARRIVALS = """
-from distill.failpoints import reach
+from distill.core.failpoints import reach
 for number in range(5):
     reach("label.before_data")
     reach("label.after_data")

@@ -31,7 +31,7 @@ from distill.stages.label.messages import (
     FragmentTask,
     LabelConfig,
     PoolPart,
-    in_groups,
+    group_tasks,
 )
 from distill.stages.label.worker import LabelWorker
 from distill.storage.open import open_storage, require_conditional_put
@@ -193,7 +193,9 @@ def _label_left(job: Job, assignment: LabelConfig, parts: Sequence[_Part]) -> No
         with (
             track(f"label {assignment.name}", sum(part.left.rows for part in parts)) as bar,
             closing(
-                map_fragments(LabelWorker, assignment, in_groups(_tasks(parts)), spec.compute, bar)
+                map_fragments(
+                    LabelWorker, assignment, group_tasks(_tasks(parts)), spec.compute, bar
+                )
             ) as answers,
         ):
             for outcome in map(FragmentResult.from_plain, answers):

@@ -17,7 +17,7 @@ from distill.plan.pools import open_pool
 from distill.pools.features import decode_features
 from distill.pools.formats.registry import read_rows
 from distill.spec.outputs import Outputs
-from distill.stages.label.failures import blame, make_labeler
+from distill.stages.label.failures import locate_failure, make_labeler
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def preview_labels(job: Job, name: str, rows: int) -> Preview:
     try:
         said = ask(labeler, features, contract.width)
     except Exception as error:
-        found = blame(error, labeler, features, 0)
+        found = locate_failure(error, labeler, features, 0)
         raise LabelerError(
             f"labels.{name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"
         ) from error
