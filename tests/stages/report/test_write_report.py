@@ -10,8 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from distill.core.errors import MissingExtraError
-from distill.core.results import Evaluation, verdict
+from distill.core.results import Evaluation
 from distill.core.schema import digest
+from distill.core.verdict import verdict
 from distill.stages.report.page import Page
 from distill.stages.report.write_report import write_report
 from distill.storage.open import open_storage
@@ -235,9 +236,9 @@ def test_finished_job_imports_matplotlib(digits, tmp_path):
 import json, sys
 from distill.stages.report.write_report import write_report
 from distill.stages.report.page import Page
-from distill.results import Evaluation
-from distill.schema import digest
-from distill.storage import open_storage
+from distill.core.results import Evaluation
+from distill.core.schema import digest
+from distill.storage.open import open_storage
 write_report(open_storage({str(tmp_path)!r}), Evaluation.from_plain(json.load(open({str(tmp_path / "evaluation.json")!r}))))
 print([name for name in ("matplotlib", "jinja2", "torch", "ray") if name in sys.modules])
 """
