@@ -43,6 +43,8 @@ class Candidate:
     recipe: Recipe
     """How to ask it now, to time it."""
     column: LabelColumn | None = None
+    student: str = ""
+    """The variant's name; empty for a label set."""
     group: str = ""
     """Students that differ by their seed alone share it."""
     taught_by: Sequence[str] = ()
@@ -129,6 +131,7 @@ def _head(variant: Variant, folder: str, record: ModelRecord, head: str, code: C
         pin=f"{record.digest} {record.sha256}",
         width=record.widths[head],
         recipe=Recipe(form="network", folder=folder, record=record, code=code),
+        student=variant.name,
         group=group,
         taught_by=_taught_by(variant.spec, record, head),
         changes=variant.changes,
