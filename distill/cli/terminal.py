@@ -111,7 +111,8 @@ def say(line: str) -> None:
 
 def print_comparison(evaluation: Evaluation) -> None:
     """The comparison of all methods, and sentences on which won by what and what each term adds."""
-    from distill.core.results import MEASURES, verdict, what_terms_add
+    from distill.core.results import MEASURES
+    from distill.core.verdict import verdict, what_terms_add
 
     percent = " (% of rows)" if evaluation.kind != "value" else ""
     heads = ["method", *(MEASURES[measure] for measure in evaluation.shown), "parameters", "ms/row"]
@@ -127,7 +128,7 @@ def print_comparison(evaluation: Evaluation) -> None:
 
 
 def _comparison_rows(evaluation: Evaluation) -> list[list[str]]:
-    from distill.core.results import shown_value
+    from distill.core.verdict import format_measure
 
     rows = []
     for group in evaluation.groups:
@@ -135,7 +136,7 @@ def _comparison_rows(evaluation: Evaluation) -> list[list[str]]:
         name = group.name if group.role == "student" else f"{group.name} ({group.role})"
         seeds = f" ×{len(group.methods)}" if len(group.methods) > 1 else ""
         cells = [
-            shown_value(measure, group.mean(measure), group.spread(measure))
+            format_measure(measure, group.mean(measure), group.spread(measure))
             for measure in evaluation.shown
         ]
         parameters = f"{first.parameters:,}" if first.parameters else "–"

@@ -54,13 +54,14 @@ class MissingExtraError(InputError):
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
         super().__init__(
-            f"{purpose} needs {library}, which is not installed. Run: pip install"
-            f" 'distill[{extra}]'"
+            f"{purpose} needs {library}, which is not installed."
+            f" Run: pip install 'distill[{extra}]'"
         )
-        self._told = (library, extra, purpose)
+        self._arguments = (library, extra, purpose)
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
-        return type(self), self._told  # it travels from a worker
+        # it travels from a worker by pickle, which would call the class with the message alone
+        return type(self), self._arguments
 
 
 class WorkError(DistillError):

@@ -1,5 +1,5 @@
-"""How long work says how far it is. The process edge chooses how that is shown; without a choice it
-is a log line a minute.
+"""How far work is. The process edge chooses how that is shown; without a choice it is a log line a
+minute.
 
 Nobody but `cli` installs a display; a stage says only `with track(...) as bar: bar.advance(rows)`.
 """
@@ -15,8 +15,8 @@ from typing import Protocol
 log = logging.getLogger(__name__)
 
 LINE_EVERY_SECONDS = 55.0
-"""So that a line is out within the minute, though who looks for its time does so only now and then.
-"""
+"""Below a minute: a line is due within the minute, and whoever waits looks at the time only now and
+then."""
 FILES = "files"
 """The unit of looking at what is there: what is found wrong by it was wrong before any work."""
 
@@ -25,20 +25,20 @@ class Bar(Protocol):
     """One piece of work under way."""
 
     def advance(self, amount: float, note: str = "") -> None:
-        """So much more is done; `note` says what a person may want to know now."""
+        """Count `amount` more units as done; `note` is what a person may want to know now."""
 
     def waits(self, what: str) -> None:
-        """Nothing moves, and this is what it waits for."""
+        """Say that nothing moves, and what it waits for."""
 
 
 class Display(Protocol):
     """Shows bars."""
 
     def begin(self, title: str, total: float, unit: str) -> Bar:
-        """Work of `total` units starts."""
+        """Show that work of `total` units starts."""
 
     def end(self, bar: Bar) -> None:
-        """That work is over, well or not."""
+        """Show that the work is over, well or not."""
 
 
 class LineBar:
@@ -47,36 +47,52 @@ class LineBar:
     def __init__(
         self, title: str, total: float, unit: str, say: Callable[[str, str], None]
     ) -> None:
-        self.title, self.total, self.unit, self.say = title, total, unit, say
-        self.done, self.began, self.said = 0.0, time.monotonic(), time.monotonic()
+        self.title = title
+        self.total = total
+        self.unit = unit
+        self.say = say
+        self.done = 0.0
         self.note = ""
-        """What was said last: why it ends, where it ends before its total."""
+        """The latest note: why the work ends, where it ends before its total."""
+        self._began = time.monotonic()
+        self._last_line = self._began
 
     def advance(self, amount: float, note: str = "") -> None:
-        self.done, self.note = self.done + amount, note
-        if time.monotonic() - self.said >= LINE_EVERY_SECONDS:
-            rate = self.done / max(time.monotonic() - self.began, 1e-9)
-            left = (self.total - self.done) / rate if rate else float("inf")
-            self._say(
-                f"{self.done:,.0f} of {self.total:,.0f} {self.unit}, {rate:,.0f} {self.unit}/s,"
-                f" {left:,.0f} s left {note}".rstrip()
-            )
+        self.done += amount
+        self.note = note
+        if not self._line_is_due():
+            return
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        rate = self.done / seconds
+        seconds_left = (self.total - self.done) / rate if rate else float("inf")
+        line = (
+            f"{self.done:,.0f} of {self.total:,.0f} {self.unit},"
+            f" {rate:,.0f} {self.unit}/s, {seconds_left:,.0f} s left {note}"
+        )
+        self._say(line.rstrip())
 
     def waits(self, what: str) -> None:
-        if time.monotonic() - self.said >= LINE_EVERY_SECONDS:
+        if self._line_is_due():
             self._say(f"waits for {what}")
 
-    def _say(self, what: str) -> None:
-        self.said = time.monotonic()
-        self.say(self.title, what)
+    def _line_is_due(self) -> bool:
+        return time.monotonic() - self._last_line >= LINE_EVERY_SECONDS
+
+    def _say(self, line: str) -> None:
+        self._last_line = time.monotonic()
+        self.say(self.title, line)
 
 
 class _LogDisplay:
     def begin(self, title: str, total: float, unit: str) -> Bar:
-        return LineBar(title, total, unit, lambda name, said: log.info("%s: %s", name, said))
+        return LineBar(title, total, unit, self._log)
 
     def end(self, bar: Bar) -> None:
         pass
+
+    @staticmethod
+    def _log(title: str, line: str) -> None:
+        log.info("%s: %s", title, line)
 
 
 _display: Display = _LogDisplay()
@@ -90,7 +106,7 @@ def show_on(display: Display) -> None:
 
 @contextmanager
 def track(title: str, total: float, unit: str = "rows") -> Iterator[Bar]:
-    """A bar for work of `total` units."""
+    """Show a bar for work of `total` units."""
     bar = _display.begin(title, total, unit)
     try:
         yield bar

@@ -50,6 +50,8 @@ class Candidate:
     recipe: Recipe
     """How to ask it now, to time it."""
     column: LabelColumn | None = None
+    student: str = ""
+    """The variant's name; empty for a label set."""
     group: str = ""
     """Students that differ by their seed alone share it."""
     taught_by: Sequence[str] = ()
@@ -134,6 +136,7 @@ def _head(variant: Variant, recipe: Recipe, record: ModelRecord, head: str) -> C
         pin=f"{record.digest} {record.sha256}",
         width=record.widths[head],
         recipe=recipe,
+        student=variant.name,
         group=group + suffix,
         taught_by=_taught_by(variant.spec, record, head),
         changes=variant.changes,

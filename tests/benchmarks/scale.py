@@ -302,7 +302,7 @@ def _commit(job: Any, folder: Path, every: int) -> int:
         if number:
             if number % LINKS_A_FILE == 0:
                 originals.append(Path(shutil.copy2(data, folder / f"data-{number}.arrow")))
-            labels.add(_copied(real, task.claim, base, originals[-1], number))
+            labels.add(_copied(real, task.intent, base, originals[-1], number))
     labels.add(real)
     labels.write_manifest()
     return len(tasks)

@@ -2,64 +2,16 @@ from __future__ import annotations
 
 import json
 import statistics
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from distill.core.results import (
-    Evaluation,
-    LabelSetResult,
-    MethodResult,
-    shown_value,
-    verdict,
-    what_terms_add,
-)
+from distill.core.results import Evaluation, MethodResult
+from distill.core.schema import unseal
+from distill.core.verdict import verdict
+from tests.core.evaluations import TEACHER, evaluation, method
 
-
-def method(
-    name,
-    role="student",
-    group=None,
-    *,
-    terms=("labels.large",),
-    seed=None,
-    parameters=100,
-    milliseconds=1.0,
-    **measures,
-):
-    return MethodResult(
-        name=name,
-        role=role,
-        group=group or name,
-        taught_by=terms,
-        changes={} if seed is None else {"seed": seed},
-        parameters=parameters,
-        milliseconds_per_row=milliseconds,
-        measures=measures,
-        confusion=[[1, 0], [0, 1]],
-        reliability=[{"confidence": 0.5, "accuracy": 0.5, "rows": 2.0}],
-        history=[{"epoch": 1, "loss": 0.5}],
-    )
-
-
-def evaluation(*methods, kind="exclusive"):
-    return Evaluation(
-        job="digits",
-        job_text="root = 'x'",
-        pool="test",
-        rows=1234,
-        left_out=0,
-        kind=kind,
-        classes=("a", "b"),
-        seen=("a",),
-        teacher="labels.large",
-        methods=methods,
-        label_sets=(LabelSetResult("large", 1, "test", 10, 1, 2, 300),),
-        versions={"numpy": "2"},
-    )
-
-
-TEACHER = method("large", "teacher", parameters=1000, milliseconds=3.0, accuracy=0.99)
+STORED = Path(__file__).parents[1] / "fixtures" / "root_before" / "runs" / "reports" / "job"
 
 
 def test_a_stored_evaluation_reads_back_otherwise():
@@ -69,29 +21,6 @@ def test_a_stored_evaluation_reads_back_otherwise():
     assert read.methods[1].measures == {"accuracy": 0.9, "nll": 0.3}
     assert read.label_sets == mine.label_sets
     assert verdict(read) == verdict(mine)
-
-
-def test_another_student_is_called_the_best():
-    said = verdict(
-        evaluation(
-            TEACHER,
-            method("worse", accuracy=0.81),
-            method("better", accuracy=0.93),
-            method("worst", accuracy=0.5),
-        )
-    )
-    assert said.startswith("better is the best student by ")
-    assert "93.0%, against 81.0% for worse, 99.0% for the teacher large." in said
-    assert "worst" not in said
-
-
-def test_the_largest_error_is_called_the_best():
-    said = verdict(
-        evaluation(method("far", mse=2.0, r2=0.1), method("near", mse=0.125, r2=0.9), kind="value")
-    )
-    assert said.startswith("near is the best student by ")
-    assert "0.125, against 2 for far." in said
-    assert "%" not in said
 
 
 def test_seeds_of_one_student_compete_with_each_other():
@@ -110,55 +39,6 @@ def test_seeds_of_one_student_compete_with_each_other():
     assert "88.3 ± 7.6% for small" in verdict(mine)
 
 
-def test_unseen_classes_are_not_spoken_of():
-    one = method(
-        "distilled", accuracy=0.9, accuracy_seen=1.0, accuracy_unseen=0.0, harmonic_mean=0.0
-    )
-    two = method(
-        "combined", accuracy=0.8, accuracy_seen=0.9, accuracy_unseen=0.6, harmonic_mean=0.72
-    )
-    said = verdict(evaluation(one, two))
-    assert said.startswith("distilled is the best student")
-    assert "combined leads with a harmonic mean of 72.0% (90.0% seen, 60.0% unseen)" in said
-
-
-@pytest.mark.parametrize(
-    ("parameters", "said"),
-    [
-        (100, "100 parameters, 1/10 of the teacher's"),
-        (1500, "1,500 parameters, 1.5× the teacher's"),
-        (900, "900 parameters, 0.9× the teacher's"),
-    ],
-)
-def test_a_student_larger_than_its_teacher_has_a_nonsensical_share_of_it(parameters, said):
-    whole = verdict(
-        evaluation(TEACHER, method("small", accuracy=0.9, parameters=parameters, milliseconds=0.5))
-    )
-    assert said in whole
-    assert "answers 6× as fast" in whole
-
-
-@pytest.mark.parametrize(
-    "teacher", [None, method("large", "teacher", parameters=None, accuracy=0.9)]
-)
-def test_a_teacher_without_a_size_is_compared_by_it(teacher):
-    some = [teacher] if teacher else []
-    assert "parameters" not in verdict(evaluation(*some, method("small", accuracy=0.9)))
-
-
-def test_a_job_without_students_has_no_verdict():
-    said = verdict(evaluation(TEACHER, method("other", "labeler", accuracy=0.5)))
-    assert said == "2 label sets were judged on 1,234 rows; no student is judged."
-
-
-def test_a_share_is_shown_as_a_number_or_a_number_as_a_share():
-    assert shown_value("accuracy", 0.9375) == "93.8"
-    assert shown_value("accuracy", 0.9375, 0.0125) == "93.8 ± 1.2"
-    assert shown_value("mse", 0.00012345) == "0.000123"
-    assert shown_value("mse", 12.345, 0.21) == "12.3 ± 0.2"
-    assert shown_value("agreement", None) == "–"
-
-
 def test_a_measure_that_nobody_has_is_shown():
     assert evaluation(method("one", nll=0.1), method("two", accuracy=0.5)).shown == [
         "accuracy",
@@ -166,46 +46,33 @@ def test_a_measure_that_nobody_has_is_shown():
     ]
 
 
-def over_seeds(name, terms, values, measure="accuracy", seeds=range(9)):
-    return [
-        method(f"{name}[seed={seed}]", group=name, terms=terms, seed=seed, **{measure: value})
-        for seed, value in zip(seeds, values, strict=False)
+def test_an_evaluation_stored_before_students_were_named_is_refused_or_names_others():
+    (file,) = STORED.glob("*/evaluation.json")
+    plain = unseal(file.read_bytes(), str(file))
+    assert "student" not in plain["methods"][0]
+    read = Evaluation.from_plain(plain)
+    assert [(each.name, each.student, each.head) for each in read.methods] == [
+        ("large", "", ""),
+        ("zero", "", ""),
+        ("combined · main", "combined", "main"),
+        ("combined · zero", "combined", "zero"),
+        ("trusting[terms.0.weight=0.5]", "trusting[terms.0.weight=0.5]", ""),
+        ("trusting[terms.0.weight=1.0]", "trusting[terms.0.weight=1.0]", ""),
     ]
+    assert read.methods[2].measures == plain["methods"][2]["measures"]
+    assert Evaluation.from_plain(read.to_plain()) == read
 
 
-def test_a_term_that_adds_nothing_clear_is_said_to_help():
-    without = over_seeds("without", ("mse",), (0.5, 0.6, 0.7))
-    helps = over_seeds("helps", ("mse", "kl"), (0.52, 0.63, 0.71))
-    unclear = over_seeds("unclear", ("mse", "cosine"), (0.52, 0.59, 0.72))
-    others = over_seeds("others", ("mse", "kl", "cosine", "l1"), (0.9, 0.9, 0.9))
-    clear, doubtful = what_terms_add(evaluation(TEACHER, *without, *helps, *unclear, *others))
-    assert (
-        clear
-        == "kl, added to without as helps: +2.0 ± 1.0 points of accuracy over all rows, better in 3 of 3 seeds."
-    )
-    assert doubtful.startswith("cosine, added to without as unclear: +1.0 ± 1.7 points ")
-    assert doubtful.endswith("better in 2 of 3 seeds: no clear difference.")
-
-
-def test_a_term_that_raises_the_error_is_said_to_help():
-    without = over_seeds("without", ("a",), (1.0, 1.0, 1.0), "mse")
-    worse = over_seeds("worse", ("a", "a"), (1.5, 1.5, 1.5), "mse")
-    (said,) = what_terms_add(evaluation(*without, *worse, kind="value"))
-    assert (
-        said
-        == "a, added to without as worse: +0.5 ± 0 of mean squared error, better in 0 of 3 seeds."
-    )
-
-
-def test_too_few_or_other_seeds_are_compared():
-    without = over_seeds("without", ("a",), (0.5, 0.6, 0.7))
-    assert not what_terms_add(evaluation(*without, *over_seeds("few", ("a", "b"), (0.9, 0.9))))
-    assert not what_terms_add(
-        evaluation(*without, *over_seeds("moved", ("a", "b"), (0.9, 0.9, 0.9), seeds=(2, 3, 4)))
-    )
-    assert not what_terms_add(evaluation(method("one", terms=("a",), accuracy=0.5), *without))
-    swept = [
-        replace(each, changes={**each.changes, "training.epochs": 2})
-        for each in over_seeds("s", ("a", "b"), (0.9,) * 3)
-    ]
-    assert not what_terms_add(evaluation(*without, *swept))
+@pytest.mark.parametrize(
+    ("name", "student", "head"),
+    [
+        ("small[terms.0.loss=a · b]", "small[terms.0.loss=a · b]", ""),
+        ("small[terms.0.loss=a · b] · main", "small[terms.0.loss=a · b]", "main"),
+        ("small[x=[1]\n] · the-head", "small[x=[1]\n]", "the-head"),
+    ],
+)
+def test_a_swept_value_is_taken_for_a_head(name, student, head):
+    plain = vars(method(name))
+    before = {key: value for key, value in plain.items() if key not in ("student", "head")}
+    read = MethodResult.from_plain(before)
+    assert (read.student, read.head) == (student, head)

@@ -116,6 +116,8 @@ def _result(
         name=candidate.name,
         role=candidate.role,
         group=candidate.group,
+        student=candidate.student,
+        head=candidate.method.head,
         taught_by=candidate.taught_by,
         changes=dict(candidate.changes),
         parameters=candidate.parameters,

@@ -1,4 +1,7 @@
-"""One chunk of the test pool, judged by every method at once: its rows are read once."""
+"""One chunk of the test pool, judged by every method at once: its rows are read once.
+
+Shapes: B rows, C classes of the truth, W width of a value, k classes that a top-k label keeps.
+"""
 
 from __future__ import annotations
 
@@ -25,69 +28,81 @@ if TYPE_CHECKING:
     from distill.labelers.network import NetworkLabeler
 
 TARGET = "target"
+"""Key of the truth's column in the dataset."""
+LEFT_OUT = ""
+"""Key of the sums that are no method's: `left_out`, how many rows nobody is judged on."""
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """`judge(chunk)` → tallies by method. The source has the target and, as columns, each label
-    set."""
+    """`evaluator(chunk)` → sums by method, and those of `LEFT_OUT`. The dataset has the target and,
+    as columns, each label set."""
 
-    source: Dataset
+    dataset: Dataset
     truth: Outputs
     methods: tuple[Method, ...]
     teacher: str | None
     """Key of the method that agreement is measured against."""
 
     def __call__(self, chunk: Chunk) -> Mapping[str, MetricSums]:
-        rows = self.source.load(chunk)
+        rows = self.dataset.load(chunk)
         judged = _judged(rows)
-        answers = {method.key: self._answer(method, rows)[judged] for method in self.methods}
         truth = rows[f"{TARGET}.target"][judged]
-        teacher = answers.get(self.teacher) if self.teacher else None
-        tallies = {key: self._tally(answer, truth, teacher) for key, answer in answers.items()}
-        return {**tallies, "": {"left_out": np.array([float((~judged).sum())])}}
+        predictions = {}
+        for method in self.methods:
+            predictions[method.key] = self._predictions(method, rows)[judged]
+        teacher = predictions.get(self.teacher) if self.teacher else None
+        sums: dict[str, MetricSums] = {}
+        for key, predicted in predictions.items():
+            sums[key] = self._sums(predicted, truth, teacher)
+        left_out = float((~judged).sum())
+        sums[LEFT_OUT] = {"left_out": np.array([left_out])}
+        return sums
 
-    def _tally(
-        self, answer: Array, truth: npt.NDArray[np.generic], teacher: Array | None
+    def _sums(
+        self, predicted: Array, truth: npt.NDArray[np.generic], teacher: Array | None
     ) -> MetricSums:
         if self.truth.kind == "value":
-            return sum_values(answer, truth.astype(np.float64), teacher)
-        if self.truth.exclusive:
-            return sum_classes(
-                answer,
-                truth.astype(np.int64),
-                teacher.argmax(axis=1) if teacher is not None else None,
-            )
-        return sum_independent(answer, truth.astype(np.float64), teacher)
+            return sum_values(predicted, truth.astype(np.float64), teacher)
+        if not self.truth.exclusive:
+            return sum_independent(predicted, truth.astype(np.float64), teacher)
+        teacher_classes = None if teacher is None else teacher.argmax(axis=1)
+        return sum_classes(predicted, truth.astype(np.int64), teacher_classes)
 
-    def _answer(self, method: Method, rows: Arrays) -> Array:
-        """Probabilities of the truth's classes (B, C), or values (B, W)."""
-        if method.record is not None:
-            labeler = _load(method)
-            outputs = labeler.label(labeler.prepare(rows["features"])).astype(np.float64)
-        elif f"{method.key}.index" in rows:
-            return self._placed(_from_topk(rows, method), method.outputs)
-        else:
-            outputs = rows[f"{method.key}.outputs"].astype(np.float64)
-        return self._placed(_probabilities(outputs, method.outputs), method.outputs)
+    def _predictions(self, method: Method, rows: Arrays) -> Array:
+        """Return probabilities of the truth's classes (B, C), or values (B, W)."""
+        if f"{method.key}.index" in rows:
+            return self._by_truth(_topk_probabilities(rows, method), method.outputs)
+        outputs = _outputs(method, rows)
+        return self._by_truth(_probabilities(outputs, method.outputs), method.outputs)
 
-    def _placed(self, answers: Array, outputs: Outputs) -> Array:
-        """Columns moved to the truth's classes; a class that the method lacks gets 0."""
+    def _by_truth(self, predicted: Array, outputs: Outputs) -> Array:
+        """Return the columns moved to the truth's classes; a class that the method lacks gets 0."""
         if outputs.kind == "value" or outputs.classes == self.truth.classes:
-            return answers
-        placed = np.zeros((len(answers), len(self.truth.classes)))
+            return predicted
+        positions = self.truth.positions
+        moved = np.zeros((len(predicted), len(self.truth.classes)))
         for column, name in enumerate(outputs.classes):
-            if name in self.truth.positions:
-                placed[:, self.truth.positions[name]] = answers[:, column]
-        return placed
+            if name in positions:
+                moved[:, positions[name]] = predicted[:, column]
+        return moved
 
 
 def _judged(rows: Arrays) -> npt.NDArray[np.bool_]:
-    """Rows that every label set labelled and whose target is known: all methods are judged on the
-    same rows."""
+    """Return (B,): rows that every label set labelled and whose target is known. All methods are
+    judged on the same rows."""
     weights = [values for name, values in rows.items() if name.endswith(".weight")]
     judged: npt.NDArray[np.bool_] = np.all([weight > 0 for weight in weights], axis=0)  # type: ignore[operator]
     return judged
+
+
+def _outputs(method: Method, rows: Arrays) -> Array:
+    """Return a method's own outputs: stored ones, or what the network computes now."""
+    if method.record is None:
+        return rows[f"{method.key}.outputs"].astype(np.float64)
+    labeler = _load(method)
+    features = labeler.prepare(rows["features"])
+    return labeler.label(features).astype(np.float64)
 
 
 def _probabilities(outputs: Array, meaning: Outputs) -> Array:
@@ -96,22 +111,22 @@ def _probabilities(outputs: Array, meaning: Outputs) -> Array:
     if not meaning.exclusive:
         return 1 / (1 + np.exp(-outputs))
     odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    made: Array = odds / odds.sum(axis=1, keepdims=True)
-    return made
+    probabilities: Array = odds / odds.sum(axis=1, keepdims=True)
+    return probabilities
 
 
-def _from_topk(rows: Arrays, method: Method) -> Array:
-    """Kept probabilities in their places; what is left is spread evenly over the classes that were
-    not kept."""
-    index, kept = (
-        rows[f"{method.key}.index"].astype(np.int64),
-        np.exp(rows[f"{method.key}.log_probs"].astype(np.float64)),
-    )
+def _topk_probabilities(rows: Arrays, method: Method) -> Array:
+    """Return the stored probabilities in their places; what they lack of 1 is spread evenly over
+    the classes that were not stored."""
+    index_Bk = rows[f"{method.key}.index"].astype(np.int64)
+    log_probs_Bk = rows[f"{method.key}.log_probs"].astype(np.float64)
+    probs_Bk = np.exp(log_probs_Bk)
     classes = len(method.outputs.classes)
-    others = max(classes - index.shape[1], 1)
-    made = np.repeat(np.maximum(1 - kept.sum(axis=1, keepdims=True), 0) / others, classes, axis=1)
-    np.put_along_axis(made, index, kept, axis=1)
-    return made
+    others = max(classes - index_Bk.shape[1], 1)
+    missing_B1 = np.maximum(1 - probs_Bk.sum(axis=1, keepdims=True), 0)
+    probs_BC = np.repeat(missing_B1 / others, classes, axis=1)
+    np.put_along_axis(probs_BC, index_Bk, probs_Bk, axis=1)
+    return probs_BC
 
 
 _loaded: dict[tuple[str, str], NetworkLabeler] = {}
@@ -127,6 +142,7 @@ def _load(method: Method) -> NetworkLabeler:
     assert method.record is not None
     key = (method.folder, method.head)
     if key not in _loaded:
+        # as when it labels: other numbers of threads may change the last bits
         torch.set_num_threads(1)
         _loaded[key] = NetworkLabeler.load(
             method.folder, method.record, code=method.code, head=method.head

@@ -1,4 +1,4 @@
-"""Milliseconds a row of each method, asked side by side on one CPU thread: the median of
+"""Milliseconds a row of each method, timed side by side on one CPU thread: the median of
 interleaved rounds."""
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from distill.plan.candidates import Candidate
 
 ROUNDS = 15
 ROWS = 256
-READY_ROWS, MOST_SECONDS = 8, 20.0
-"""A model of somebody else's may take seconds a row on one thread."""
+READY_ROWS = 8
+MOST_SECONDS = 20.0
+"""A model of somebody else's may take seconds a row on one thread: it is given fewer rows, and no
+further round after so long."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +38,19 @@ class Stopwatch:
         torch.set_num_threads(1)
         rows = self.source.seen(self.chunk)
         batch = np.resize(rows, (ROWS, *rows.shape[1:]))
-        built = {
-            candidate.method.key: build_labeler(candidate.recipe) for candidate in self.candidates
-        }
-        times: dict[str, list[float]] = {key: [] for key in built}
-        rows_of = {
-            each.method.key: READY_ROWS if _is_ready(each.recipe) else ROWS
-            for each in self.candidates
-        }
+        labelers: dict[str, Labeler] = {}
+        batch_rows: dict[str, int] = {}
+        for candidate in self.candidates:
+            key = candidate.method.key
+            labelers[key] = build_labeler(candidate.recipe)
+            batch_rows[key] = READY_ROWS if _is_ready(candidate.recipe) else ROWS
+        seconds: dict[str, list[float]] = {key: [] for key in labelers}
         for _ in range(ROUNDS + 1):
-            for key, labeler in built.items():
-                if sum(times[key]) < MOST_SECONDS:
-                    times[key].append(_seconds(labeler, batch[: rows_of[key]]))
-        return {
-            key: statistics.median(some[1:] or some) * 1000 / rows_of[key]
-            for key, some in times.items()
-        }
+            # interleaved, so that whatever slows the machine down slows all of them
+            for key, labeler in labelers.items():
+                if sum(seconds[key]) < MOST_SECONDS:
+                    seconds[key].append(_seconds(labeler, batch[: batch_rows[key]]))
+        return {key: _milliseconds_a_row(seconds[key], batch_rows[key]) for key in labelers}
 
 
 def _is_ready(recipe: Recipe) -> bool:
@@ -62,3 +61,9 @@ def _seconds(labeler: Labeler, batch: npt.NDArray[np.generic]) -> float:
     began = time.perf_counter()
     say(labeler, batch)
     return time.perf_counter() - began
+
+
+def _milliseconds_a_row(rounds: list[float], rows: int) -> float:
+    # the first round warms up, where it is not the only one
+    measured = rounds[1:] or rounds
+    return statistics.median(measured) * 1000 / rows

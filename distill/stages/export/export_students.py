@@ -45,7 +45,7 @@ def export_student(
     With `onnx`, raises MissingExtraError, JobError for a student that cannot be one ONNX file,
     ExportError where ONNX Runtime answers otherwise than torch.
     """
-    mine = [result for result in results if _is_of(result, step.name)]
+    mine = [result for result in results if result.student == step.name]
     files = _files(step, mine, onnx=onnx)
     export = open_storage(step.folder).folder("export")
     for key, content in files.items():
@@ -54,14 +54,6 @@ def export_student(
         else:
             export.put(key, content)
     return Exported(step.name, export.uri)
-
-
-def _is_of(result: MethodResult, student: str) -> bool:
-    """Whether a result is of this student: its name, and its head's after a dot where it has
-    several."""
-    if result.role != "student":
-        return False
-    return result.name == student or result.name.startswith(f"{student} · ")
 
 
 def _files(

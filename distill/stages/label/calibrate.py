@@ -30,7 +30,7 @@ from distill.pools.features import decode_target
 from distill.pools.open_pool import OpenPool
 from distill.spec.outputs import Outputs
 from distill.stages.label.failures import RowFailure, error_text
-from distill.stages.label.inference import InferenceLoop
+from distill.stages.label.inference import PREFETCH_BATCHES, InferenceLoop
 from distill.stages.label.row_reader import RowRequest, read_chunks
 from distill.storage.open import open_storage
 
@@ -56,13 +56,22 @@ class Questions:
 class CalibrationWorker:
     """Built once an actor; called once a fragment."""
 
-    def __init__(self, told: Questions, device: str, stream: Stream = stream_here) -> None:
+    def __init__(
+        self,
+        told: Questions,
+        device: str,
+        stream: Stream = stream_here,
+        *,
+        prefetch_batches: int = PREFETCH_BATCHES,
+    ) -> None:
         self.told, self.stream = told, stream
-        self.asker = InferenceLoop(told.recipe, told.contract, device)
+        self.inference = InferenceLoop(
+            told.recipe, told.contract, device, prefetch_batches=prefetch_batches
+        )
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
-        if self.asker.unbuilt:
-            return {**plain, "failure": f" cannot be made:\n{self.asker.unbuilt}"}
+        if self.inference.build_error:
+            return {**plain, "failure": f" cannot be made:\n{self.inference.build_error}"}
         try:
             return {**plain, **self._sums(plain)}
         except RowFailure as found:
@@ -84,13 +93,13 @@ class CalibrationWorker:
             told.request, **{name: plain[name] for name in ("key", "shard_id", "start", "rows")}
         )
         with (
-            closing(self.stream(read_chunks, request)) as pieces,
-            closing(self.asker.answers(pieces)) as answered,
+            closing(self.stream(read_chunks, request)) as chunks,
+            closing(self.inference.predict(chunks)) as predicted,
         ):
-            for question, (logits, _) in answered:
-                truth = decode_target(question.target, told.outputs)
+            for batch, (logits, _) in predicted:
+                truth = decode_target(batch.target, told.outputs)
                 known = storable(logits, told.contract)
-                known[[*question.rejected, *truth.rejected]] = False
+                known[[*batch.rejected, *truth.rejected]] = False
                 nll += nll_over_grid(logits[known][:, list(told.columns)], truth.values[known])
                 counted += int(known.sum())
         return {"counted": counted, "nll": nll.tolist()}

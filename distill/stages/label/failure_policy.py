@@ -30,17 +30,24 @@ class FailurePolicy:
         self.failures: list[Failure] = []
         self.rejected = rejected_before
         self._most_rejected = most_rejected
-        self._seen: Counter[str] = Counter()
+        self._failures_by_signature: Counter[str] = Counter()
 
-    def decide(self, outcome: FragmentResult) -> Decision:
-        """Take note of one more fragment."""
-        if outcome.commit is not None:
-            self.rejected += outcome.commit.rejected
-        if outcome.failure is not None:
-            self.failures.append(outcome.failure)
-            self._seen[outcome.failure.signature] += 1
-        same = max(self._seen.values(), default=0) >= SAME_FAILURES
-        return Decision.STOP if same or self.stopped_by_rejects else Decision.GO_ON
+    def decide(self, result: FragmentResult) -> Decision:
+        """Count one more fragment, and decide whether to go on."""
+        if result.commit is not None:
+            self.rejected += result.commit.rejected
+        if result.failure is not None:
+            self.failures.append(result.failure)
+            self._failures_by_signature[result.failure.signature] += 1
+        if self.stopped_by_failures or self.stopped_by_rejects:
+            return Decision.STOP
+        return Decision.GO_ON
+
+    @property
+    def stopped_by_failures(self) -> bool:
+        """Whether one mistake was made often enough to be the labeler's and not the rows'."""
+        most = max(self._failures_by_signature.values(), default=0)
+        return most >= SAME_FAILURES
 
     @property
     def stopped_by_rejects(self) -> bool:

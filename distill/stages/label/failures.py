@@ -1,7 +1,7 @@
-"""When a labeler raises: which row it was, and the user's own lines of the traceback.
+"""When a labeler raises: the row it raised on, and the user's own lines of the traceback.
 
-A batch that raised is asked again row by row; the first row that raises alone is the one. Where
-none does, the mistake is the whole batch's, and its first row is named.
+A batch that raised is given to the labeler again, row by row; the first row that raises alone is
+the one. Where none does, the mistake is the whole batch's, and its first row is named.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from distill.labelers.base import Labeler, Recipe, say
 from distill.labelers.registry import build_labeler
 
 
-class RowFailure(Exception):  # noqa: N818  it carries one, it is not one
+class RowFailure(Exception):  # noqa: N818  it carries an error, it is not one
     """What a labeler raised, on which row of the fragment."""
 
     def __init__(self, row: int, error: BaseException) -> None:
@@ -28,30 +28,36 @@ class RowFailure(Exception):  # noqa: N818  it carries one, it is not one
         self.signature = f"{type(error).__name__} at {last.filename}:{last.lineno}"
 
 
-def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[Any], start: int) -> RowFailure:
-    """The row of `batch` that makes the labeler raise; `start` is the batch's first row within the
-    fragment."""
+def locate_failure(
+    error: Exception, labeler: Labeler, batch: npt.NDArray[Any], first_row: int
+) -> RowFailure:
+    """Find the row of `batch` on which the labeler raised `error`.
+
+    `first_row` is the batch's first row within the fragment.
+    """
     for offset in range(len(batch)):
+        row = batch[offset : offset + 1]
         try:
-            say(labeler, batch[offset : offset + 1])
-        except Exception as alone:  # noqa: BLE001  whatever it is, it is what we look for
-            return RowFailure(start + offset, alone)
-    return RowFailure(start, error)
+            say(labeler, row)
+        except Exception as row_error:  # noqa: BLE001  whatever it is, it is what we look for
+            return RowFailure(first_row + offset, row_error)
+    return RowFailure(first_row, error)
 
 
 def make_labeler(name: str, recipe: Recipe) -> Labeler:
-    """The labeler of `labels.<name>`, in this process. Raises LabelerError with its own lines where
-    it cannot be made."""
+    """Build the labeler of `labels.<name>` in this process.
+
+    Raises LabelerError with the user's own lines where it cannot be built.
+    """
     try:
         return build_labeler(recipe)
     except Exception as error:
-        raise LabelerError(
-            f"labels.{name}: the labeler cannot be made:\n{own_lines(error)}"
-        ) from error
+        lines = own_lines(error)
+        raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{lines}") from error
 
 
 def error_text(error: Exception) -> str:
-    """An error for who reads the terminal: ours by its message, a user's by its own lines."""
-    return (
-        f"{type(error).__name__}: {error}" if isinstance(error, DistillError) else own_lines(error)
-    )
+    """Return an error as the terminal shows it: ours by its message, a user's by its own lines."""
+    if isinstance(error, DistillError):
+        return f"{type(error).__name__}: {error}"
+    return own_lines(error)

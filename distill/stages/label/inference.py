@@ -1,9 +1,13 @@
-"""A labeler on its device, asked batch by batch: the loop that labelling and calibration share.
+"""A labeler on its device, given batch after batch: the loop that labelling and calibration share.
 
 The device is never held while waiting for rows: a fragment's next batches are read and prepared
 ahead, in a thread, while one of its batches is on the device, and two fragments may be in work at
-once, one encoding or writing while the other asks. Batches are cut from a piece's start at a fixed
-size, bad rows included (as zeros), so that the same rows always meet in the same batch.
+once, one encoding or writing while the other has the device. Batches are cut from a chunk's start
+at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same batch.
+
+With `prefetch_batches = 0` nothing runs ahead: the calling thread reads, prepares, labels and
+finishes one batch after the other, so that a debugger stops in the user's own code. The predictions
+are the same.
 """
 
 from __future__ import annotations
@@ -27,12 +31,12 @@ from distill.labelers.base import (
 )
 from distill.labelers.registry import build_labeler, on_one_thread
 from distill.labels.contract import Contract
-from distill.stages.label.failures import RowFailure, blame, error_text
-from distill.stages.label.prefetch import ahead
+from distill.stages.label.failures import RowFailure, error_text, locate_failure
+from distill.stages.label.prefetch import prefetch
 from distill.stages.label.priority_lock import PriorityLock
 from distill.stages.label.row_reader import RowChunk
 
-_AHEAD = 2
+PREFETCH_BATCHES = 2
 """Batches of a fragment that wait prepared."""
 
 
@@ -40,101 +44,121 @@ _AHEAD = 2
 class InferenceBatch:
     """One batch on its way to the device."""
 
-    piece: RowChunk
-    batch: slice
-    """Its rows within the piece."""
-    first: int
+    chunk: RowChunk
+    rows: slice
+    """Its rows within the chunk."""
+    first_row: int
     """Its first row within the fragment."""
-    seen: Inputs
-    given: Any
-    """What the labeler is given: as it prepared them."""
+    features: Inputs
+    prepared: Any
+    """The features as `labeler.prepare` returned them."""
 
     @property
     def rejected(self) -> dict[int, tuple[str, str]]:
-        """Rows of the batch that could not be read."""
-        start, rows = self.batch.start, self.piece.rows.rejected
-        return (
-            {row - start: rows[row] for row in range(start, self.batch.stop) if row in rows}
-            if rows
-            else {}
-        )
+        """Rows of the batch that could not be read: offset within it → reason code, message."""
+        start = self.rows.start
+        in_chunk = self.chunk.rows.rejected
+        if not in_chunk:  # the usual case, without a look at each row
+            return {}
+        rows = range(start, self.rows.stop)
+        return {row - start: in_chunk[row] for row in rows if row in in_chunk}
 
     @property
     def keys(self) -> pa.Table:
         """The pass-through keys of the batch."""
-        return self.piece.keys.slice(self.batch.start, len(self.seen))
+        return self.chunk.keys.slice(self.rows.start, len(self.features))
 
     @property
     def target(self) -> pa.ChunkedArray:
-        """The target of the batch, which the request asked for."""
-        assert self.piece.target is not None
-        return self.piece.target.slice(self.batch.start, len(self.seen))
+        """The target of the batch, which the request must have named."""
+        assert self.chunk.target is not None
+        return self.chunk.target.slice(self.rows.start, len(self.features))
 
 
 class InferenceLoop:
-    """Built once an actor; asked by several threads."""
+    """Built once an actor; used by several threads, a fragment each.
 
-    def __init__(self, recipe: Recipe, contract: Contract, device: str) -> None:
+    The three locks keep the labeler's `prepare`, `label` and `finish` to one thread each; a younger
+    fragment waits for an older one.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        contract: Contract,
+        device: str,
+        *,
+        prefetch_batches: int = PREFETCH_BATCHES,
+    ) -> None:
         self.contract = contract
-        self.unbuilt = ""
-        """Why there is no labeler, in its own lines: told with each fragment, so that the failure
-        policy decides."""
-        self._numbers, self._preparing, self._device, self._finishing = (
-            count(),
-            PriorityLock(),
-            PriorityLock(),
-            PriorityLock(),
-        )
+        self.build_error = ""
+        """Why there is no labeler, in the user's own lines. It is told with each fragment, so that
+        the failure policy decides."""
+        self._prefetch_batches = prefetch_batches
+        self._ages = count()
+        self._preparing = PriorityLock()
+        self._device = PriorityLock()
+        self._finishing = PriorityLock()
         try:
             self.labeler = build_labeler(recipe, device)
         except Exception as error:  # noqa: BLE001  the user's own
-            self.unbuilt = error_text(error)
+            self.build_error = error_text(error)
         on_one_thread()
 
-    def answers(
-        self, pieces: Iterator[RowChunk]
+    def predict(
+        self, chunks: Iterator[RowChunk]
     ) -> Generator[tuple[InferenceBatch, Predictions], None, None]:
-        """Each batch of a fragment, and what is said of it. Raises Blame. Close it where it is not
-        taken to its end."""
-        number = next(self._numbers)
-        with closing(ahead(self._questions(pieces, number), _AHEAD)) as questions:
-            for question in questions:
-                yield question, self._ask(question, number)
+        """Yield each batch of a fragment with its predictions, in order.
 
-    def _questions(self, pieces: Iterator[RowChunk], number: int) -> Iterator[InferenceBatch]:
-        first = 0
-        for piece in pieces:
-            values: Inputs = piece.rows.values
-            for start in range(0, len(values), self.contract.batch_rows):
-                batch = slice(start, min(start + self.contract.batch_rows, len(values)))
-                yield self._question(piece, batch, first + start, values[batch], number)
-            first += len(values)
+        Raises RowFailure where the labeler raises. Close it where it is not taken to its end.
+        """
+        age = next(self._ages)
+        prepared_batches = prefetch(self._batches(chunks, age), self._prefetch_batches)
+        with closing(prepared_batches) as batches:
+            for batch in batches:
+                yield batch, self._infer(batch, age)
 
-    def _question(
-        self, piece: RowChunk, batch: slice, first: int, seen: Inputs, number: int
-    ) -> InferenceBatch:
+    def _batches(self, chunks: Iterator[RowChunk], age: int) -> Iterator[InferenceBatch]:
+        chunk_first_row = 0
+        for chunk in chunks:
+            chunk_rows = len(chunk.rows.values)
+            for start in range(0, chunk_rows, self.contract.batch_rows):
+                stop = min(start + self.contract.batch_rows, chunk_rows)
+                first_row = chunk_first_row + start
+                yield self._prepare(chunk, slice(start, stop), first_row, age)
+            chunk_first_row += chunk_rows
+
+    def _prepare(self, chunk: RowChunk, rows: slice, first_row: int, age: int) -> InferenceBatch:
+        features: Inputs = chunk.rows.values[rows]
         try:
-            with self._preparing.turn(number):
-                return InferenceBatch(piece, batch, first, seen, prepared(self.labeler, seen))
+            with self._preparing.hold(age):
+                inputs = prepared(self.labeler, features)
         except Exception as error:
-            raise self._blame(error, seen, first, number) from error
+            raise self._row_failure(error, features, first_row, age) from error
+        return InferenceBatch(chunk, rows, first_row, features, inputs)
 
-    def _ask(self, question: InferenceBatch, number: int) -> Predictions:
+    def _infer(self, batch: InferenceBatch, age: int) -> Predictions:
         try:
-            with self._device.turn(number):
-                answered = self.labeler.label(question.given)
+            with self._device.hold(age):
+                output = self.labeler.label(batch.prepared)
                 if not finishes(self.labeler):
-                    return self._kept(answered, question)
-            with self._finishing.turn(number):
-                return self._kept(finished(self.labeler, answered), question)
+                    return self._checked_copy(output, batch)
+            with self._finishing.hold(age):
+                output = finished(self.labeler, output)
+                return self._checked_copy(output, batch)
         except Exception as error:
-            raise self._blame(error, question.seen, question.first, number) from error
+            raise self._row_failure(error, batch.features, batch.first_row, age) from error
 
-    def _kept(self, answered: Any, question: InferenceBatch) -> Predictions:
-        """A copy: the labeler may write its next answer into the same array."""
-        said = checked_predictions(self.labeler, answered, len(question.seen), self.contract.width)
-        return said._replace(outputs=said.outputs.copy())
+    def _checked_copy(self, output: Any, batch: InferenceBatch) -> Predictions:
+        """Return the predictions in arrays of their own, made while the lock is held: the labeler
+        may write its next answer into the same array."""
+        rows = len(batch.features)
+        predictions = checked_predictions(self.labeler, output, rows, self.contract.width)
+        return predictions._replace(outputs=predictions.outputs.copy())
 
-    def _blame(self, error: Exception, seen: Inputs, first: int, number: int) -> RowFailure:
-        with self._preparing.turn(number), self._device.turn(number):
-            return blame(error, self.labeler, seen, first)
+    def _row_failure(
+        self, error: Exception, features: Inputs, first_row: int, age: int
+    ) -> RowFailure:
+        # it prepares and labels rows one by one, so it needs both to itself
+        with self._preparing.hold(age), self._device.hold(age):
+            return locate_failure(error, self.labeler, features, first_row)

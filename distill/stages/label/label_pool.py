@@ -25,7 +25,7 @@ from distill.stages.label.messages import (
     FragmentTask,
     LabelConfig,
     PoolPart,
-    in_groups,
+    group_tasks,
 )
 from distill.stages.label.worker import LabelWorker
 from distill.storage.open import open_storage, require_conditional_put
@@ -191,7 +191,7 @@ def _label_left(
     sets = {part.pool.name: part.labels for part in parts}
     policy = FailurePolicy(_allowed(step), sum(map(_rejected_before, parts)))
     rows = sum(part.left.rows for part in parts)
-    groups = in_groups(_tasks(parts))
+    groups = group_tasks(_tasks(parts))
     made_on = {each for part in parts for each in part.labels.lines.made_on}
     try:
         with (

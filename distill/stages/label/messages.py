@@ -29,7 +29,7 @@ class PoolPart:
 
 @dataclass(frozen=True)
 class LabelConfig:
-    """What an actor is told once."""
+    """What an actor is given once."""
 
     name: str
     """Of the label set."""
@@ -47,29 +47,34 @@ class FragmentTask:
     pool: str
     key: str
     """Of the shard."""
-    claim: WriteIntent
+    intent: WriteIntent
     group: int | None = None
     """The row group that it is a part of; None where it is whole ones."""
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for JSON. (`asdict` copies every value deeply: a second for 100,000 tasks.)"""
-        return {**vars(self), "claim": vars(self.claim)}
+        """Return plain values for JSON."""
+        # not `asdict`, which copies every value deeply: a second for 100,000 tasks
+        return {**vars(self), "intent": vars(self.intent)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FragmentTask:
-        """The inverse of `to_plain`."""
-        return cls(plain["pool"], plain["key"], WriteIntent(**plain["claim"]), plain["group"])
+        """Return the task of which `to_plain` made `plain`."""
+        intent = WriteIntent(**plain["intent"])
+        return cls(plain["pool"], plain["key"], intent, plain["group"])
 
 
-def in_groups(tasks: Iterable[FragmentTask]) -> Iterator[list[dict[str, Any]]]:
-    """Parts of one large row group together, so that one actor decodes it once; each other fragment
-    alone."""
-    alone = count()
+def group_tasks(tasks: Iterable[FragmentTask]) -> Iterator[list[dict[str, Any]]]:
+    """Yield plain tasks in groups that one actor works on: parts of one large row group together,
+    so that it is decoded once; each other fragment alone."""
+    numbers = count()
 
-    def whose(task: FragmentTask) -> object:
-        return next(alone) if task.group is None else (task.pool, task.key, task.group)
+    def group_key(task: FragmentTask) -> object:
+        if task.group is None:
+            return next(numbers)
+        return (task.pool, task.key, task.group)
 
-    return ([task.to_plain() for task in together] for _, together in groupby(tasks, whose))
+    for _, group in groupby(tasks, group_key):
+        yield [task.to_plain() for task in group]
 
 
 @dataclass(frozen=True)
@@ -94,16 +99,12 @@ class FragmentResult:
     failure: Failure | None = None
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> FragmentResult:
-        """The inverse of `to_plain`."""
-        commit, failure = plain["commit"], plain["failure"]
-        return cls(
-            plain["pool"],
-            plain["fragment"],
-            Commit(**commit) if commit else None,
-            Failure(**failure) if failure else None,
-        )
+        """Return the result of which `to_plain` made `plain`."""
+        commit = Commit(**plain["commit"]) if plain["commit"] else None
+        failure = Failure(**plain["failure"]) if plain["failure"] else None
+        return cls(plain["pool"], plain["fragment"], commit, failure)

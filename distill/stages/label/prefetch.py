@@ -1,8 +1,8 @@
-"""An iterator that runs some items ahead of who takes them, in a thread: rows are read, decoded and
-prepared while the device works.
+"""An iterator that makes some items before they are asked for, in a thread: rows are read, decoded
+and prepared while the device works.
 
-Each thread that asks has one reading thread, which lives as long: what it holds near (an open file)
-serves fragment after fragment.
+Each thread that iterates has one prefetching thread, which lives as long as it does: a file that
+the prefetching thread has open serves fragment after fragment.
 """
 
 from __future__ import annotations
@@ -15,31 +15,41 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-_mine = threading.local()
+_local = threading.local()
+_END = object()
 
 
-def ahead(items: Iterator[Item], count: int) -> Generator[Item, None, None]:
-    """`items`, up to `count` of them made before they are asked for. Raises what they raise, at
-    their place.
+def prefetch(items: Iterator[Item], count: int) -> Generator[Item, None, None]:
+    """Yield `items`, up to `count` of them made ahead in a thread; with 0, each in the caller's
+    thread when it is asked for.
 
-    Close it where it is not taken to its end: then `items` is at rest, and may be closed.
+    Raises what `items` raise, after the items before it. Close it where it is not taken to its end:
+    then `items` does not run any more, and may be closed.
     """
-    over = object()
-    thread = _thread()
-    coming: deque[Future[object]] = deque(thread.submit(next, items, over) for _ in range(count))
+    if count == 0:
+        yield from items
+        return
+    thread = _prefetching_thread()
+    futures: deque[Future[object]] = deque()
+    for _ in range(count):
+        futures.append(thread.submit(next, items, _END))
     try:
-        while (item := coming.popleft().result()) is not over:
-            coming.append(thread.submit(next, items, over))
-            yield item  # type: ignore[misc]  # `over` is the one that is none
+        while True:
+            item = futures.popleft().result()
+            if item is _END:
+                return
+            futures.append(thread.submit(next, items, _END))
+            yield item  # type: ignore[misc]  # `_END` alone is no Item
+            # while the next is waited for, memory holds `count` items and not one more
             del item
     finally:
-        for each in coming:
-            each.cancel()
-        wait(coming)
+        for future in futures:
+            future.cancel()
+        wait(futures)
 
 
-def _thread() -> ThreadPoolExecutor:
-    if not hasattr(_mine, "thread"):
-        _mine.thread = ThreadPoolExecutor(1, "ahead")
-    thread: ThreadPoolExecutor = _mine.thread
+def _prefetching_thread() -> ThreadPoolExecutor:
+    if not hasattr(_local, "thread"):
+        _local.thread = ThreadPoolExecutor(1, "prefetch")
+    thread: ThreadPoolExecutor = _local.thread
     return thread

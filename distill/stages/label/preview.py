@@ -14,7 +14,7 @@ from distill.plan.steps import PreviewStep
 from distill.pools.features import decode_features
 from distill.pools.formats.registry import read_rows
 from distill.spec.outputs import Outputs
-from distill.stages.label.failures import blame, make_labeler
+from distill.stages.label.failures import locate_failure, make_labeler
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def preview_labels(step: PreviewStep, rows: int) -> Preview:
     try:
         predictions = ask(labeler, decoded.values, step.width)
     except Exception as error:
-        found = blame(error, labeler, decoded.values, 0)
+        found = locate_failure(error, labeler, decoded.values, 0)
         raise LabelerError(
             f"labels.{step.name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"
         ) from error

@@ -1,10 +1,10 @@
-"""Rows of a fragment as the labeler sees them, piece by piece: read ► decode. It runs in the
+"""Rows of a fragment as the labeler sees them, chunk by chunk: read ► decode. It runs in the
 labeler's actor, or in a task on the cluster.
 
-A piece is whole batches, counted from the fragment's start, and some megabytes: decoding a piece
-costs less than decoding its batches one by one, and memory holds pieces and not a fragment. Pieces
-are the same wherever they are made. A file is read as pieces are asked for, and whoever stopped
-within a row group goes on there, so the fragments of a large one decode it once.
+A chunk is whole batches, counted from the fragment's start, and some megabytes: decoding a chunk
+costs less than decoding its batches one by one, and memory holds chunks and not a fragment. Chunks
+are the same wherever they are made. A file is read as chunks are asked for, and a thread that
+stopped within a row group goes on there, so the fragments of a large one decode it once.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from distill.pools.formats.reader import RowReader
 from distill.spec.pools import Features, TextFeatures
 from distill.storage.open import open_storage
 
-_PIECE_BYTES = 8 << 20
+_CHUNK_BYTES = 8 << 20
 _TEXT_BYTES = 2_048
-"""What a text is taken for: nobody knows before it is read."""
+"""What a text is taken for: its size is not known before it is read."""
 
-_near = threading.local()
-"""The file that this thread reads, where it stopped within it; two threads of one actor read two.
-"""
+_local = threading.local()
+"""`reader`: the file that this thread reads, where it stopped within it; two threads of one actor
+read two."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,25 @@ class RowRequest:
     target: str | None = None
 
     @property
-    def piece_rows(self) -> int:
-        """Rows of a piece: whole batches, one at least."""
-        row_bytes = _TEXT_BYTES if isinstance(self.features, TextFeatures) else 4 * self.width
-        return self.batch_rows * max(1, _PIECE_BYTES // (row_bytes * self.batch_rows))
+    def chunk_rows(self) -> int:
+        """Rows of a chunk: whole batches, one at least."""
+        is_text = isinstance(self.features, TextFeatures)
+        row_bytes = _TEXT_BYTES if is_text else 4 * self.width
+        batch_bytes = row_bytes * self.batch_rows
+        batches = max(1, _CHUNK_BYTES // batch_bytes)
+        return self.batch_rows * batches
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column that is read."""
+        target = [self.target] if self.target else []
+        return [*self.features.columns, *self.keys, *target]
 
 
 @dataclass
 class RowChunk:
     """Consecutive rows of a fragment, their pass-through keys, and their target as it stands in the
-    file, where it was asked for."""
+    file, where the request names one."""
 
     rows: Rows
     keys: pa.Table
@@ -64,52 +73,49 @@ class RowChunk:
 
 
 def read_chunks(request: RowRequest) -> Iterator[RowChunk]:
-    """All rows of the request, in order. Raises PoolError, StorageError."""
-    reader, stop = _reader(request), request.start + request.rows
-    for start in range(request.start, stop, request.piece_rows):
-        wanted = range(start, min(stop, start + request.piece_rows))
-        part = reader.take(wanted, last=wanted.stop == stop)
+    """Yield all rows of the request, in order. Raises PoolError, StorageError."""
+    reader = _reader(request)
+    stop = request.start + request.rows
+    for start in range(request.start, stop, request.chunk_rows):
+        chunk_stop = min(stop, start + request.chunk_rows)
+        part = reader.take(range(start, chunk_stop), last=chunk_stop == stop)
         rows = decode_features(part.table, request.features, request.width)
         rows.rejected |= part.rejected
-        yield RowChunk(
-            rows, _keys(part.table, request), part.table[request.target] if request.target else None
-        )
+        target = part.table[request.target] if request.target else None
+        yield RowChunk(rows, _keys(part.table, request), target)
     if reader.at == reader.end:
         reader.close()
 
 
 def _keys(part: pa.Table, request: RowRequest) -> pa.Table:
-    """Key columns; as text where the format has no types of its own, and two files could differ."""
+    """Return the key columns; as text where the format has no types of its own, and two files could
+    differ."""
     keys = part.select(request.keys)
-    return (
-        keys
-        if format_named(request.format).typed
-        else keys.cast(pa.schema([(name, pa.string()) for name in keys.column_names]))
-    )
+    if format_named(request.format).typed:
+        return keys
+    as_text = pa.schema([(name, pa.string()) for name in keys.column_names])
+    return keys.cast(as_text)
 
 
 def _reader(request: RowRequest) -> RowReader:
-    """A reader that stands before the first row."""
-    files, wanted = open_storage(request.files), range(request.start, request.start + request.rows)
-    columns = [
-        *request.features.columns,
-        *request.keys,
-        *([request.target] if request.target else []),
-    ]
-    listed = request.shard_id or None
-    near: RowReader | None = getattr(_near, "reader", None)
-    if near is not None and near.stands_before(files, request.key, wanted, columns, listed):
-        return near
-    if near is not None:
-        near.close()
-    part_rows = min(request.piece_rows, request.rows)
-    _near.reader = near = RowReader(
+    """Return a reader that stands before the first row: this thread's last one where it does."""
+    files = open_storage(request.files)
+    rows = range(request.start, request.start + request.rows)
+    columns = request.columns
+    shard_id = request.shard_id or None
+    last: RowReader | None = getattr(_local, "reader", None)
+    if last is not None:
+        if last.stands_before(files, request.key, rows, columns, shard_id):
+            return last
+        last.close()
+    reader = RowReader(
         files,
         request.key,
-        wanted,
+        rows,
         columns,
         format=request.format,
-        part_rows=part_rows,
-        listed=listed,
+        part_rows=min(request.chunk_rows, request.rows),
+        listed=shard_id,
     )
-    return near
+    _local.reader = reader
+    return reader

@@ -1,10 +1,10 @@
 """One labeler actor's work on one fragment: read ► prepare ► infer ► encode ► write ► commit. It
 knows no scheduler.
 
-Where rows are prepared (here or in a task on the cluster) is the engine's affair: they come as a
-stream of pieces, whole batches each, and `asking` has the labeler's word on them, batch by batch.
-Torch works on one thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more
-cores. So labels are the same bytes on any number of workers.
+Where rows are read (here or in a task on the cluster) is the engine's affair: they come as a stream
+of chunks, whole batches each, and `inference` predicts them batch by batch. Torch works on one
+thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more cores. So labels
+are the same bytes on any number of workers.
 """
 
 from __future__ import annotations
@@ -24,9 +24,15 @@ from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragmen
 from distill.labels.encoding import encode, storable
 from distill.labels.files import with_keys
 from distill.stages.label.failures import RowFailure, error_text
-from distill.stages.label.inference import InferenceBatch, InferenceLoop
-from distill.stages.label.messages import Failure, FragmentResult, FragmentTask, LabelConfig
-from distill.stages.label.prefetch import ahead
+from distill.stages.label.inference import PREFETCH_BATCHES, InferenceBatch, InferenceLoop
+from distill.stages.label.messages import (
+    Failure,
+    FragmentResult,
+    FragmentTask,
+    LabelConfig,
+    PoolPart,
+)
+from distill.stages.label.prefetch import prefetch
 from distill.stages.label.row_reader import RowRequest, read_chunks
 from distill.storage.base import ObjectMissingError, Storage
 from distill.storage.open import open_storage
@@ -34,118 +40,171 @@ from distill.storage.open import open_storage
 Rejected = dict[int, tuple[str, str]]
 """Offset of a row within its fragment → reason code and message."""
 
-_NOT_STORABLE = "the labeler's answer is NaN, infinite or too large for the encoding"
+_NOT_STORABLE = ("output", "the labeler's answer is NaN, infinite or too large for the encoding")
 
 
 class LabelWorker:
-    """Built once an actor; called once a fragment."""
+    """Built once an actor; called once a fragment.
 
-    def __init__(self, assignment: LabelConfig, device: str, stream: Stream = stream_here) -> None:
-        self.assignment, self.device, self.stream = assignment, device, stream
-        self.asker = InferenceLoop(assignment.recipe, assignment.contract, device)
-        self._versions = library_versions(assignment.recipe)
+    With `prefetch_batches = 0` it starts no thread: the labels are the same, and the user's code
+    runs where the worker is called.
+    """
+
+    def __init__(
+        self,
+        config: LabelConfig,
+        device: str,
+        stream: Stream = stream_here,
+        *,
+        prefetch_batches: int = PREFETCH_BATCHES,
+    ) -> None:
+        self.config = config
+        self.device = device
+        self.stream = stream
+        self.inference = InferenceLoop(
+            config.recipe, config.contract, device, prefetch_batches=prefetch_batches
+        )
+        # one batch is encoded while the next one is on the device
+        self._prefetch_predictions = min(1, prefetch_batches)
+        self._versions = library_versions(config.recipe)
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
         task = FragmentTask.from_plain(plain)
         try:
-            outcome = self.label(task)
+            result = self.label(task)
         except Exception as error:  # noqa: BLE001  told with the fragment, so that the policy decides
-            outcome = FragmentResult(task.pool, task.claim.fragment, failure=_failure(task, error))
-        return outcome.to_plain()
+            failure = _failure(task, error)
+            result = FragmentResult(task.pool, task.intent.fragment, failure=failure)
+        return result.to_plain()
 
     def label(self, task: FragmentTask) -> FragmentResult:
-        """Label and commit one fragment. Raises Blame where the labeler raised, DistillError where
-        storage or the pool fail."""
-        told, part = self.assignment, self.assignment.pools[task.pool]
-        if self.asker.unbuilt:
-            unbuilt = Failure(
-                "the labeler's own making, before any row", "unbuilt", self.asker.unbuilt
-            )
-            return FragmentResult(task.pool, task.claim.fragment, failure=unbuilt)
+        """Label and commit one fragment.
+
+        Raises RowFailure where the labeler raised, DistillError where storage or the pool fail.
+        """
+        build_error = self.inference.build_error
+        if build_error:
+            where = "the labeler's own making, before any row"
+            failure = Failure(where, "unbuilt", build_error)
+            return FragmentResult(task.pool, task.intent.fragment, failure=failure)
+        part = self.config.pools[task.pool]
         folder = open_storage(part.folder)
-        claim, there = _settled(folder, task.claim)
-        if there is not None:
-            return FragmentResult(task.pool, claim.fragment, there)
-        origin = Provenance(part.label_set, self.device, self._versions)
-        if part.made_on is not None and part.made_on != origin.made_on:
-            raise ContractError(
-                f"labels.{told.name}: what is stored was made on {part.made_on!r}, this actor works"
-                f" on {origin.made_on!r}, which "
-                f'deterministic = "strict" refuses before anything is labelled. Go back to that'
-                f" device and those libraries."
+        intent, commit = _settle(folder, task.intent)
+        if commit is None:
+            provenance = self._provenance(part)
+            labels, rejected = self._labels(self._request(task))
+            commit = write_fragment(
+                folder,
+                intent,
+                labels,
+                rejects=_rejects(task, rejected),
+                contract=self.config.contract,
+                origin=provenance,
             )
-        labels, rejected = self._labels(self._request(task))
-        rejects = [
-            {"shard": task.key, "row": claim.start + row, "reason": code, "message": said}
-            for row, (code, said) in sorted(rejected.items())
-        ]
-        commit = write_fragment(
-            folder, claim, labels, rejects=rejects, contract=told.contract, origin=origin
-        )
-        return FragmentResult(task.pool, claim.fragment, commit)
+        return FragmentResult(task.pool, intent.fragment, commit)
+
+    def _provenance(self, part: PoolPart) -> Provenance:
+        """Return what the commit records. Raises ContractError where the labels must be made on
+        another device or by other libraries."""
+        provenance = Provenance(part.label_set, self.device, self._versions)
+        if part.made_on is not None and part.made_on != provenance.made_on:
+            raise ContractError(
+                f"labels.{self.config.name}: what is stored was made on {part.made_on!r},"
+                f" this actor works on {provenance.made_on!r},"
+                ' which deterministic = "strict" refuses before anything is labelled.'
+                " Go back to that device and those libraries."
+            )
+        return provenance
 
     def _request(self, task: FragmentTask) -> RowRequest:
-        told, part = self.assignment, self.assignment.pools[task.pool]
+        contract = self.config.contract
+        part = self.config.pools[task.pool]
         return RowRequest(
             part.files,
             task.key,
-            task.claim.shard_id,
-            task.claim.start,
-            task.claim.rows,
-            features=told.features,
-            width=told.width,
-            batch_rows=told.contract.batch_rows,
+            task.intent.shard_id,
+            task.intent.start,
+            task.intent.rows,
+            features=self.config.features,
+            width=self.config.width,
+            batch_rows=contract.batch_rows,
             format=part.format,
-            keys=told.contract.keys,
+            keys=contract.keys,
         )
 
     def _labels(self, request: RowRequest) -> tuple[pa.Table, Rejected]:
-        """Keys and labels of all rows, and which rows have none; memory holds some pieces of rows
-        and a batch of logits."""
+        """Return keys and labels of all rows, and which rows have none. Memory holds some chunks of
+        rows and a batch of logits."""
         tables: list[pa.Table] = []
         rejected: Rejected = {}
         with (
-            closing(self.stream(read_chunks, request)) as pieces,
-            closing(self.asker.answers(pieces)) as asking,
-            closing(ahead(asking, 1)) as answered,
+            closing(self.stream(read_chunks, request)) as chunks,
+            closing(self.inference.predict(chunks)) as predicted,
+            closing(prefetch(predicted, self._prefetch_predictions)) as predicted_ahead,
         ):
-            for question, answers in answered:
-                labels, refused = self._encode(question, answers)
-                rejected |= {question.first + row: said for row, said in refused.items()}
-                tables.append(with_keys(labels, question.keys, self.assignment.contract))
+            for batch, predictions in predicted_ahead:
+                labels, batch_rejected = self._encode(batch, predictions)
+                for row, reason in batch_rejected.items():
+                    rejected[batch.first_row + row] = reason
+                table = with_keys(labels, batch.keys, self.config.contract)
+                tables.append(table)
         return pa.concat_tables(tables).combine_chunks(), rejected
 
-    def _encode(self, question: InferenceBatch, answers: Predictions) -> tuple[pa.Table, Rejected]:
-        """A batch's labels, and which of its rows have none: those that could not be read before
-        those whose answer is refused."""
-        contract, refused = self.assignment.contract, question.rejected
-        labelled = storable(answers.outputs, contract)
-        rejected = {
-            int(row): ("output", _NOT_STORABLE) for row in np.flatnonzero(~labelled)
-        } | refused
-        labelled[list(refused)] = False
-        return encode(answers.outputs, labelled, contract, answers.disagreement), rejected
+    def _encode(self, batch: InferenceBatch, predictions: Predictions) -> tuple[pa.Table, Rejected]:
+        """Return a batch's labels, and which of its rows have none: of a row that could not be read
+        that is the reason, whatever the labeler says of the zeros in its place."""
+        contract = self.config.contract
+        outputs, disagreement = predictions
+        labelled = storable(outputs, contract)
+        not_storable = np.flatnonzero(~labelled).tolist()
+        unreadable = batch.rejected
+        rejected = dict.fromkeys(not_storable, _NOT_STORABLE) | unreadable
+        labelled[list(unreadable)] = False
+        return encode(outputs, labelled, contract, disagreement), rejected
 
 
-def _settled(folder: Storage, claim: WriteIntent) -> tuple[WriteIntent, Commit | None]:
-    """The claim to make, or the commit that there is already: a fragment is given out again where
-    its actor died after the commit."""
-    while (content := folder.read_or_none(claim.key)) is not None:
-        commit = Commit.from_bytes(content, folder.url(claim.key))
-        try:
-            if folder.entry(commit.data).size_bytes == commit.bytes:
-                return claim, commit
-        except ObjectMissingError:
-            pass
-        claim = replace(claim, generation=commit.generation + 1, replaces=commit.sha256)
-    return claim, None
+def _rejects(task: FragmentTask, rejected: Rejected) -> list[dict[str, Any]]:
+    """Return the lines of `rejects/`, in the order of the rows."""
+    lines = []
+    for row, (reason, message) in sorted(rejected.items()):
+        line = {
+            "shard": task.key,
+            "row": task.intent.start + row,
+            "reason": reason,
+            "message": message,
+        }
+        lines.append(line)
+    return lines
+
+
+def _settle(folder: Storage, intent: WriteIntent) -> tuple[WriteIntent, Commit | None]:
+    """Return what to write, or the commit that there is already: a fragment is given out again
+    where its actor died after the commit."""
+    while True:
+        content = folder.read_or_none(intent.key)
+        if content is None:
+            return intent, None
+        commit = Commit.from_bytes(content, folder.url(intent.key))
+        if _data_is_whole(folder, commit):
+            return intent, commit
+        next_generation = commit.generation + 1
+        intent = replace(intent, generation=next_generation, replaces=commit.sha256)
+
+
+def _data_is_whole(folder: Storage, commit: Commit) -> bool:
+    """Whether the data that the commit names is there, in its length; its digest is not read."""
+    try:
+        size_bytes = folder.entry(commit.data).size_bytes
+    except ObjectMissingError:
+        return False
+    return size_bytes == commit.bytes
 
 
 def _failure(task: FragmentTask, error: Exception) -> Failure:
     if isinstance(error, RowFailure):
-        return Failure(
-            f"{task.key}, row {task.claim.start + error.row}", error.signature, error.trace
-        )
-    said = error_text(error)
+        row = task.intent.start + error.row
+        return Failure(f"{task.key}, row {row}", error.signature, error.trace)
+    text = error_text(error)
     # a bad file is one fragment's trouble; a store that fails is everybody's
-    return Failure(task.key, "StorageError" if isinstance(error, StorageError) else said, said)
+    signature = "StorageError" if isinstance(error, StorageError) else text
+    return Failure(task.key, signature, text)

@@ -13,86 +13,94 @@ from distill.core.results import Evaluation, Group
 from distill.stages.report.drawing import COLOURS, Chart, as_svg, new_axes
 from distill.stages.report.groups import clipped, ranked_students, short_name, teacher_of
 
-_CLASSES, _FIGURED = 30, 12
+_MOST_CLASSES = 30
+_MOST_FIGURED = 12
+"""Classes up to which cells have their counts written in."""
+_PALEST = 0.08
 _DEEPEST = 0.9
 _NAME_CHARACTERS = 14
 _ROOM_CHARACTERS = 60
 """Fit below a matrix side by side."""
 
+Counts = Sequence[Sequence[int]]
+"""Rows by true class and chosen class."""
+
 
 def draw_confusions(evaluation: Evaluation) -> list[Chart]:
-    """Up to two charts; none for many classes, which nobody could read."""
-    pair = [
-        ("Teacher", teacher_of(evaluation)),
-        ("Best student", next(iter(ranked_students(evaluation)), None)),
-    ]
-    if len(evaluation.classes) > _CLASSES:
+    """Draw up to two charts; none for many classes, which nobody could read."""
+    if len(evaluation.classes) > _MOST_CLASSES:
         return []
-    return [
-        _chart(evaluation.classes, role, group, group.methods[0].confusion)
-        for role, group in pair
-        if group is not None and group.methods[0].confusion is not None
-    ]
+    students = ranked_students(evaluation)
+    best = students[0] if students else None
+    charts = []
+    for role, group in (("Teacher", teacher_of(evaluation)), ("Best student", best)):
+        if group is not None and group.first.confusion is not None:
+            chart = _chart(evaluation.classes, role, group, group.first.confusion)
+            charts.append(chart)
+    return charts
 
 
-def _chart(
-    classes: Sequence[str], role: str, group: Group, counts: Sequence[Sequence[int]]
-) -> Chart:
+def _chart(classes: Sequence[str], role: str, group: Group, counts: Counts) -> Chart:
     axes = new_axes(5.2, xlabel="answer", ylabel="truth")
-    _cells(axes, counts)
-    names, size = (
-        [clipped(name, _NAME_CHARACTERS) for name in classes],
-        (8 if len(classes) <= _FIGURED else 6.5),
+    _draw_cells(axes, counts)
+    _name_classes(axes, classes)
+    title = f"{role}: what is taken for what"
+    mistake = _most_frequent_mistake(classes, counts)
+    description = f"Confusion matrix of {group.name}. {mistake}"
+    first_seed = " First seed." if len(group.methods) > 1 else ""
+    return Chart(
+        title=title,
+        svg=as_svg(axes.figure, title=title, description=description),
+        paired=True,
+        caption=(
+            f"{short_name(group)}."
+            " The deeper, the larger the share of the true class's rows."
+            f"{first_seed} {mistake}"
+        ),
     )
-    steep = max(map(len, names)) * len(names) > _ROOM_CHARACTERS
-    axes.set_xticks(range(len(names)), names, rotation=90 if steep else 0, fontsize=size)
-    axes.set_yticks(range(len(names)), names, fontsize=size)
-    axes.set_xlim(-0.5, len(names) - 0.5)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def _name_classes(axes: Any, classes: Sequence[str]) -> None:
+    count = len(classes)
+    names = [clipped(name, _NAME_CHARACTERS) for name in classes]
+    size = 8 if count <= _MOST_FIGURED else 6.5
+    longest = max(map(len, names))
+    steep = longest * count > _ROOM_CHARACTERS
+    axes.set_xticks(range(count), names, rotation=90 if steep else 0, fontsize=size)
+    axes.set_yticks(range(count), names, fontsize=size)
+    axes.set_xlim(-0.5, count - 0.5)
+    axes.set_ylim(count - 0.5, -0.5)
     axes.set_aspect("equal")
     axes.grid(visible=False)
     axes.tick_params(length=0)
-    title = f"{role}: what is taken for what"
-    first = " First seed." * (len(group.methods) > 1)
-    return Chart(
-        title=title,
-        svg=as_svg(
-            axes.figure,
-            title=title,
-            told=f"Confusion matrix of {group.name}. {_worst(classes, counts)}",
-        ),
-        paired=True,
-        caption=(
-            f"{short_name(group)}. The deeper, the larger the share of the true class's"
-            f" rows.{first} {_worst(classes, counts)}"
-        ),
-    )
 
 
-def _cells(axes: Any, counts: Sequence[Sequence[int]]) -> None:
-    """Filled where there are rows. Figures are row counts."""
-    rgb = to_rgb(COLOURS[0])
-    patches, colours = [], []
+def _draw_cells(axes: Any, counts: Counts) -> None:
+    """Fill the cells that have rows; write their counts in where there is room."""
+    red, green, blue = to_rgb(COLOURS[0])
+    patches = []
+    colours = []
     for truth, row in enumerate(counts):
-        for answer, count in enumerate(row):
+        for chosen, count in enumerate(row):
             if not count:
                 continue
             share = count / sum(row)
-            patches.append(Rectangle((answer - 0.47, truth - 0.47), 0.94, 0.94))
-            colours.append((*rgb, 0.08 + (_DEEPEST - 0.08) * share))
-            if len(counts) <= _FIGURED:
+            depth = _PALEST + (_DEEPEST - _PALEST) * share
+            patches.append(Rectangle((chosen - 0.47, truth - 0.47), 0.94, 0.94))
+            colours.append((red, green, blue, depth))
+            if len(counts) <= _MOST_FIGURED:
                 ink = {"color": "#ffffff"} if share > 0.5 else {}
-                axes.text(answer, truth, f"{count}", ha="center", va="center", fontsize=7.5, **ink)
+                axes.text(chosen, truth, f"{count}", ha="center", va="center", fontsize=7.5, **ink)
     axes.add_collection(PatchCollection(patches, facecolors=colours, linewidths=0))
 
 
-def _worst(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
-    """The most frequent mistake."""
-    mistakes = [
-        (count, classes[truth], classes[answer])
-        for truth, row in enumerate(counts)
-        for answer, count in enumerate(row)
-        if truth != answer
-    ]
-    count, truth, answer = max(mistakes, key=lambda each: each[0], default=(0, "", ""))
-    return f"Most often mistaken: {truth} for {answer}, {count:,} rows." if count else "No mistake."
+def _most_frequent_mistake(classes: Sequence[str], counts: Counts) -> str:
+    most = 0
+    text = "No mistake."
+    for truth, row in enumerate(counts):
+        for chosen, count in enumerate(row):
+            if truth != chosen and count > most:
+                most = count
+                names = f"{classes[truth]} for {classes[chosen]}"
+                text = f"Most often mistaken: {names}, {count:,} rows."
+    return text

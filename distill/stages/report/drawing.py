@@ -26,7 +26,9 @@ COLOURS = ("#3b74d9", "#d9822b", "#1f9e78", "#b5489f", "#7a6ff0", "#c94f4f", "#2
 GREY = "#8b95a5"
 MARKERS = {"teacher": "s", "labeler": "D", "student": "o"}
 
-_INK, _GRID = "#010203", "#010204"
+# colours that nothing else has, so that they can be found in the SVG and made CSS
+_INK = "#010203"
+_GRID = "#010204"
 _CSS = {_INK: "currentColor", _GRID: "var(--grid)"}
 _STYLE = {
     "axes.axisbelow": True,
@@ -73,7 +75,7 @@ class Chart:
 
 @contextmanager
 def house_style() -> Iterator[None]:
-    """Figures made and saved inside look alike; the caller's settings come back after it."""
+    """Make figures look alike that are made and saved inside; the caller's settings come back."""
     with mpl.rc_context(), warnings.catch_warnings():
         # the browser's fonts have what matplotlib's lack
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -83,12 +85,12 @@ def house_style() -> Iterator[None]:
 
 
 def new_figure(height_inches: float) -> Any:
-    """An empty figure of the page's width."""
+    """Return an empty figure of the page's width."""
     return Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
 
 
 def new_axes(height_inches: float, *, xlabel: str, ylabel: str) -> Any:
-    """One pair of axes on a figure of its own."""
+    """Return one pair of axes on a figure of its own."""
     axes = new_figure(height_inches).subplots()
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -96,44 +98,46 @@ def new_axes(height_inches: float, *, xlabel: str, ylabel: str) -> Any:
 
 
 def few_ticks(axis: Any, count: int, *, whole: bool = False) -> None:
-    """At most `count` ticks, at whole numbers where asked."""
+    """Set at most `count` ticks, at whole numbers where asked."""
     axis.set_major_locator(MaxNLocator(count, integer=whole))
 
 
 def log_x(axes: Any, low: float, high: float) -> None:
-    """A logarithmic x with ticks as people write them (matplotlib's own are mathtext), denser over
-    a short range."""
+    """Make x logarithmic, its ticks as people write them and denser over a short range."""
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high / low > 300 else (1.0, 3.0)))
-    if high / low < 8:
+    ratio = high / low
+    between = (1.0,) if ratio > 300 else (1.0, 3.0)
+    axes.xaxis.set_major_locator(LogLocator(subs=between))
+    if ratio < 8:
         axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
+    # matplotlib's own labels are mathtext, which the page shows as it stands
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
 
 def short_number(value: float) -> str:
-    """`3k`, `1.5M`, `0.03`."""
+    """Return `3k`, `1.5M`, `0.03`."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}"
 
 
-def as_svg(figure: Any, *, title: str, told: str) -> str:
-    """The figure as an `<svg>` for HTML; `told` is what it says to those who do not see it."""
+def as_svg(figure: Any, *, title: str, description: str) -> str:
+    """Return the figure as an `<svg>` for HTML; `description` is for those who do not see it."""
     drawn = io.StringIO()
-    with mpl.rc_context(
-        {"svg.hashsalt": title}
-    ):  # ids differ between charts of one page, and never between runs
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(drawn, format="svg", transparent=True, metadata=nothing)
-    body = drawn.getvalue()
-    box = re.search(r'viewBox="([\d. ]+)"', body)
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    # by this salt, ids differ between charts of one page and never between runs
+    with mpl.rc_context({"svg.hashsalt": title}):
+        figure.savefig(drawn, format="svg", transparent=True, metadata=no_metadata)
+    text = drawn.getvalue()
+    box = re.search(r'viewBox="([\d. ]+)"', text)
     assert box is not None
-    inner = re.sub(
-        r' id="[A-Za-z.]+(?:2d)?_\d+"', "", body[body.index(">", box.end()) + 1 :]
-    )  # names nobody refers to
+    body_start = text.index(">", box.end()) + 1
+    # matplotlib names each group (`axes_1`), alike in all charts; nothing refers to these ids
+    body = re.sub(r' id="[A-Za-z.]+(?:2d)?_\d+"', "", text[body_start:])
     for sentinel, colour in _CSS.items():
-        inner = inner.replace(sentinel, colour)
-    return f'<svg viewBox="{box[1]}" role="img" aria-label="{escape(told)}">{inner.strip()}'
+        body = body.replace(sentinel, colour)
+    label = escape(description)
+    return f'<svg viewBox="{box[1]}" role="img" aria-label="{label}">{body.strip()}'

@@ -11,61 +11,73 @@ NAME_CHARACTERS = 40
 
 
 def ranked_students(evaluation: Evaluation) -> list[Group]:
-    """Students by the main measure, the best first; equals in the order of the job, as in the
+    """Sort students by the main measure, the best first; equals in the order of the job, as in the
     verdict."""
-    students = [group for group in evaluation.groups if group.role == "student"]
-    return best_first(students, evaluation.main_measure)
+    return best_first(evaluation.students, evaluation.main_measure)
 
 
 def teacher_of(evaluation: Evaluation) -> Group | None:
-    """The teacher, where it was judged."""
-    return next((group for group in evaluation.groups if group.role == "teacher"), None)
+    """Return the teacher, where it was judged."""
+    teachers = [group for group in evaluation.groups if group.role == "teacher"]
+    return teachers[0] if teachers else None
 
 
-def selected(evaluation: Evaluation, limit: int) -> list[Group]:
-    """At most `limit` groups in the order of the job: up to half of them label sets, the rest the
-    best students."""
-    groups = evaluation.groups
-    others = sorted(
-        (group for group in groups if group.role != "student"),
-        key=lambda group: group.role != "teacher",
-    )
+def select_groups(evaluation: Evaluation, limit: int) -> list[Group]:
+    """Return at most `limit` groups in the order of the job: up to half of them label sets, the
+    rest the best students."""
+    label_sets = [group for group in evaluation.groups if group.role != "student"]
+    # the teacher first, so that it is never crowded out
+    label_sets.sort(key=lambda group: group.role != "teacher")
     students = ranked_students(evaluation)
-    room = max(limit // 2, limit - len(students))
-    kept = {group.name for group in [*others[:room], *students[: limit - min(room, len(others))]]}
-    return [group for group in groups if group.name in kept]
+    most_label_sets = max(limit // 2, limit - len(students))
+    label_sets = label_sets[:most_label_sets]
+    students = students[: limit - len(label_sets)]
+    names = {group.name for group in [*label_sets, *students]}
+    return [group for group in evaluation.groups if group.name in names]
 
 
-def told_selection(evaluation: Evaluation, shown: Sequence[Group]) -> str:
-    """What was left out, as a caption says it."""
+def selection_note(evaluation: Evaluation, shown: Sequence[Group]) -> str:
+    """Return what was left out, as a caption says it."""
     total = len(evaluation.groups)
-    return f"{len(shown)} of {total} methods: the best students and what they are held against." * (
-        len(shown) < total
-    )
+    if len(shown) == total:
+        return ""
+    return f"{len(shown)} of {total} methods: the best students and what they are held against."
+
+
+def any_seeds(groups: Sequence[Group]) -> bool:
+    """Whether any of the groups has several seeds."""
+    return any(len(group.methods) > 1 for group in groups)
 
 
 def short_name(group: Group, *, between: str = " · ", characters: int = NAME_CHARACTERS) -> str:
-    """`combined[terms.1.weight=0.3]` as `combined · weight = 0.3`; neither part ever long."""
-    parts = [part for part in (student_name(group), changes_said(group)) if part]
-    return between.join(clipped(part, characters) for part in parts)
+    """Return `combined[terms.1.weight=0.3]` as `combined · weight = 0.3`; neither part ever
+    long."""
+    parts = [student_name(group), changes_text(group)]
+    return between.join(clipped(part, characters) for part in parts if part)
 
 
-def changes_said(group: Group) -> str:
-    """What a sweep changed, by the last word of each path where that is unambiguous."""
-    changes = {path: value for path, value in group.methods[0].changes.items() if path != "seed"}
-    words = [path.rpartition(".")[2] for path in changes]
-    return ", ".join(
-        f"{word if words.count(word) == 1 else path} = {value}"
-        for word, (path, value) in zip(words, changes.items(), strict=True)
-    )
+def changes_text(group: Group) -> str:
+    """Return what a sweep changed, by the last word of each path where that is unambiguous."""
+    last_words = [path.rpartition(".")[2] for path in group.changes]
+    texts = []
+    for path, value in group.changes.items():
+        word = path.rpartition(".")[2]
+        name = word if last_words.count(word) == 1 else path
+        texts.append(f"{name} = {value}")
+    return ", ".join(texts)
 
 
 def clipped(text: str, characters: int) -> str:
-    """The text, its middle replaced by … where it is too long."""
+    """Return the text, its middle replaced by … where it is too long."""
+    if len(text) <= characters:
+        return text
     tail = (characters - 1) // 2
-    return text if len(text) <= characters else f"{text[: characters - 1 - tail]}…{text[-tail:]}"
+    head = characters - 1 - tail
+    return f"{text[:head]}…{text[-tail:]}"
 
 
 def student_name(group: Group) -> str:
-    """The job's name of the student, without what a sweep changed."""
-    return re.sub(r"\[.*\]", "", group.name) if changes_said(group) else group.name
+    """Return the job's name of the student, without what a sweep changed."""
+    if not group.changes:
+        return group.name
+    return re.sub(r"\[.*\]", "", group.name)

@@ -4,33 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distill.core.results import LOWER_IS_BETTER, MEASURES, SHARES, Group, shown_value
+from distill.core.results import LOWER_IS_BETTER, MEASURES, SHARES, Group
+from distill.core.verdict import format_measure
 
 
 def full_name(measure: str) -> str:
-    """A measure's name where it stands alone: `all` is clear only beside `seen`."""
+    """Return a measure's name where it stands alone: `all` is clear only beside `seen`."""
     return "accuracy" if measure == "accuracy" else MEASURES[measure]
 
 
 def axis_name(measure: str) -> str:
-    """Name, unit, and the better direction where it is not up."""
-    return (
-        full_name(measure)
-        + ", %" * (measure in SHARES)
-        + " (lower is better)" * (measure in LOWER_IS_BETTER)
-    )
+    """Return name, unit, and the better direction where it is not up."""
+    unit = ", %" if measure in SHARES else ""
+    direction = " (lower is better)" if measure in LOWER_IS_BETTER else ""
+    return full_name(measure) + unit + direction
 
 
 def scale(measure: str) -> float:
-    """Shares are drawn in percent."""
+    """Return what a measure is multiplied by: shares are drawn in percent."""
     return 100.0 if measure in SHARES else 1.0
 
 
-def told(group: Group, measures: Sequence[str]) -> str:
-    """`combined: all 93.1 ± 0.4%, seen 95.0%`."""
-    said = [
-        f"{MEASURES[name] if len(measures) > 1 else ''}"
-        f" {shown_value(name, group.mean(name), group.spread(name))}{'%' * (name in SHARES)}".strip()
-        for name in measures
-    ]
-    return f"{group.name}: {', '.join(said)}"
+def format_group_measure(group: Group, measure: str) -> str:
+    """Return mean and spread of a group, without a unit."""
+    return format_measure(measure, group.mean(measure), group.spread(measure))
+
+
+def describe(group: Group, measures: Sequence[str]) -> str:
+    """Return a group in words: `combined: all 93.1 ± 0.4%, seen 95.0%`."""
+    figures = []
+    for measure in measures:
+        name = MEASURES[measure] if len(measures) > 1 else ""
+        unit = "%" if measure in SHARES else ""
+        figure = f"{name} {format_group_measure(group, measure)}{unit}"
+        figures.append(figure.strip())
+    return f"{group.name}: {', '.join(figures)}"
+
+
+def describe_all(groups: Sequence[Group], measures: Sequence[str]) -> str:
+    """Return groups in words, for those who do not see the chart."""
+    return "; ".join(describe(group, measures) for group in groups)

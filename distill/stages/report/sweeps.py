@@ -8,43 +8,42 @@ from typing import Any
 
 from distill.core.results import MEASURES, Evaluation, Group
 from distill.stages.report.drawing import COLOURS, Chart, Mark, as_svg, log_x, new_axes
-from distill.stages.report.groups import student_name
-from distill.stages.report.measure import axis_name, scale, told
+from distill.stages.report.groups import any_seeds, student_name
+from distill.stages.report.measure import axis_name, describe_all, scale
 
-_CHARTS, _LINES = 4, 6
+_MOST_CHARTS = 4
+_MOST_LINES = 6
 _LOG_RATIO = 50
-_SEED = "seed"
+"""From this ratio of the largest to the smallest value on, x is logarithmic."""
 _DASHED = (0, (4, 2))
 
 
 def draw_sweeps(evaluation: Evaluation) -> list[Chart]:
-    """One chart for each student and set of swept paths, where a number takes two values or more."""
-    swept: dict[tuple[str, frozenset[str]], list[Group]] = {}
-    for group in evaluation.groups:
-        paths = frozenset(_changes(group))
-        if group.role == "student" and paths and group.mean(evaluation.main_measure) is not None:
-            swept.setdefault((student_name(group), paths), []).append(group)
-    drawn = [
-        _chart(evaluation, student, path, groups)
-        for (student, paths), groups in swept.items()
-        if (path := _widest(groups, paths)) is not None
-    ]
-    return drawn[:_CHARTS]
+    """Draw one chart for each student and set of swept paths, where a number takes two values or
+    more."""
+    sweeps: dict[tuple[str, frozenset[str]], list[Group]] = {}
+    for group in evaluation.students:
+        paths = frozenset(group.changes)
+        if paths and group.mean(evaluation.main_measure) is not None:
+            sweeps.setdefault((student_name(group), paths), []).append(group)
+    charts: list[Chart] = []
+    for (student, paths), groups in sweeps.items():
+        path = _most_varied_number(groups, paths)
+        if path is not None and len(charts) < _MOST_CHARTS:
+            charts.append(_chart(evaluation, student, path, groups))
+    return charts
 
 
-def _changes(group: Group) -> Mapping[str, Any]:
-    return {path: value for path, value in group.methods[0].changes.items() if path != _SEED}
-
-
-def _widest(groups: Sequence[Group], paths: frozenset[str]) -> str | None:
-    """The numeric path with the most values."""
-    numeric = {
-        path: len({_changes(group)[path] for group in groups})
-        for path in sorted(paths)
-        if all(_is_number(_changes(group)[path]) for group in groups)
-    }
-    path = max(numeric, key=lambda path: numeric[path], default=None)
-    return path if path is not None and numeric[path] > 1 else None
+def _most_varied_number(groups: Sequence[Group], paths: frozenset[str]) -> str | None:
+    """Return the numeric path with the most values; None where none has two."""
+    most = 1
+    most_varied = None
+    for path in sorted(paths):
+        values = {group.changes[path] for group in groups}
+        if len(values) > most and all(_is_number(value) for value in values):
+            most = len(values)
+            most_varied = path
+    return most_varied
 
 
 def _is_number(value: object) -> bool:
@@ -52,43 +51,44 @@ def _is_number(value: object) -> bool:
 
 
 def _chart(evaluation: Evaluation, student: str, path: str, groups: Sequence[Group]) -> Chart:
-    lines: dict[str, list[Group]] = {}
-    for group in sorted(groups, key=lambda group: float(_changes(group)[path])):
-        rest = ", ".join(
-            f"{other} = {value}" for other, value in _changes(group).items() if other != path
-        )
-        lines.setdefault(rest, []).append(group)
-    shown = list(lines.items())[:_LINES]
-    measures = [
-        evaluation.main_measure,
-        *["accuracy_unseen"] * ("accuracy_unseen" in evaluation.shown),
-    ]
+    measures = [evaluation.main_measure]
+    if "accuracy_unseen" in evaluation.shown:
+        measures.append("accuracy_unseen")
+    lines = _lines(groups, path)
+    shown = dict(list(lines.items())[:_MOST_LINES])
     axes = new_axes(3.4, xlabel=path, ylabel=axis_name(measures[0]))
-    for colour, (_, line) in zip(COLOURS, shown, strict=False):
+    for colour, line in zip(COLOURS, shown.values(), strict=False):
         for number, measure in enumerate(measures):
-            _line(axes, line, path, measure, colour=colour, dashed=number > 0)
-    values = sorted({float(_changes(group)[path]) for group in groups})
-    if values[0] > 0 and values[-1] / values[0] >= _LOG_RATIO:
-        log_x(axes, values[0], values[-1])
+            _draw_line(axes, line, path, measure, colour=colour, dashed=number > 0)
+    values = [float(group.changes[path]) for group in groups]
+    low = min(values)
+    high = max(values)
+    if low > 0 and high / low >= _LOG_RATIO:
+        log_x(axes, low, high)
     title = f"{student} by {path}"
+    drawn = [group for line in shown.values() for group in line]
+    svg = as_svg(axes.figure, title=title, description=describe_all(drawn, measures))
+    legend = _legend(list(shown), measures)
     return Chart(
-        title=title,
-        svg=as_svg(
-            axes.figure,
-            title=title,
-            told="; ".join(told(group, measures) for _, line in shown for group in line),
-        ),
-        legend=_legend([name for name, _ in shown], measures),
-        caption=_caption(groups, len(shown), len(lines)),
+        title=title, svg=svg, legend=legend, caption=_caption(groups, len(shown), len(lines))
     )
 
 
-def _line(
+def _lines(groups: Sequence[Group], path: str) -> Mapping[str, list[Group]]:
+    """Return the groups by what else was changed, each line in the order of `path`."""
+    lines: dict[str, list[Group]] = {}
+    for group in sorted(groups, key=lambda group: float(group.changes[path])):
+        others = [f"{key} = {value}" for key, value in group.changes.items() if key != path]
+        lines.setdefault(", ".join(others), []).append(group)
+    return lines
+
+
+def _draw_line(
     axes: Any, groups: Sequence[Group], path: str, measure: str, *, colour: str, dashed: bool
 ) -> None:
     known = [group for group in groups if group.mean(measure) is not None]
     axes.errorbar(
-        [_changes(group)[path] for group in known],
+        [group.changes[path] for group in known],
         [(group.mean(measure) or 0) * scale(measure) for group in known],
         yerr=[(group.spread(measure) or 0) * scale(measure) for group in known],
         color=colour,
@@ -102,16 +102,21 @@ def _line(
 
 
 def _legend(names: Sequence[str], measures: Sequence[str]) -> list[Mark]:
-    if len(names) == 1:
-        colour = COLOURS[0]
-        return [
-            Mark(MEASURES[measure], colour, number > 0) for number, measure in enumerate(measures)
-        ] * (len(measures) > 1)
-    return [Mark(name, colour) for name, colour in zip(names, COLOURS, strict=False)] + [
-        Mark("unseen", "currentColor", True)
-    ] * (len(measures) > 1)
+    """Return a mark a line and one for the dashed measure; of a single line, a mark a measure."""
+    if len(names) > 1:
+        legend = [Mark(name, colour) for name, colour in zip(names, COLOURS, strict=False)]
+        if len(measures) > 1:
+            legend.append(Mark("unseen", "currentColor", dashed=True))
+        return legend
+    if len(measures) == 1:
+        return []
+    first, second = measures
+    colour = COLOURS[0]
+    return [Mark(MEASURES[first], colour), Mark(MEASURES[second], colour, dashed=True)]
 
 
 def _caption(groups: Sequence[Group], shown: int, total: int) -> str:
-    bars = "Bars: standard deviation over seeds. " * any(len(group.methods) > 1 for group in groups)
-    return bars + f"{shown} of {total} lines shown." * (shown < total)
+    caption = "Bars: standard deviation over seeds. " if any_seeds(groups) else ""
+    if shown < total:
+        caption += f"{shown} of {total} lines shown."
+    return caption

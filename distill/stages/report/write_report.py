@@ -18,23 +18,38 @@ from distill.storage.base import Storage
 KEY = "report.html"
 FORM = 2
 """Raised when the page changes, so that older ones are rendered anew."""
+_NOT_SHOWN = ("student", "head")
+"""Of a method, which its name says already: a page from before there were these fields is found
+again."""
 
 
 def write_report(folder: Storage, evaluation: Evaluation) -> str:
-    """Render the page into `folder` unless it is there already; its URL.
+    """Render the page into `folder` unless it is there already; return its URL.
 
     Raises MissingExtraError where the extra `report` is not installed.
     """
-    mark = digest([FORM, evaluation.to_plain()])
+    mark = _mark(evaluation)
     stored = folder.read_or_none(KEY)
     if stored is None or f'content="{mark}"'.encode() not in stored:
-        folder.put(KEY, _render(evaluation, mark).encode())
+        page = _render(evaluation, mark)
+        folder.put(KEY, page.encode())
     return folder.url(KEY)
 
 
+def _mark(evaluation: Evaluation) -> str:
+    """Return the digest of what the page shows."""
+    plain = evaluation.to_plain()
+    for method in plain["methods"]:
+        for name in _NOT_SHOWN:
+            del method[name]
+    return digest([FORM, plain])
+
+
 def require_report_extra() -> None:
-    """Raises MissingExtraError where the extra `report` is not installed: to be told before hours
-    of work, not after."""
+    """Refuse to begin hours of work whose report could not be written.
+
+    Raises MissingExtraError where the extra `report` is not installed.
+    """
     for library in ("jinja2", "matplotlib"):
         if find_spec(library) is None:
             raise MissingExtraError(library, "report", "the report")
@@ -50,9 +65,7 @@ def _render(evaluation: Evaluation, mark: str) -> str:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = environment.from_string(
-        files("distill.stages.report").joinpath("page.html.jinja").read_text("utf-8")
-    )
-    return template.render(
-        page=Page(evaluation), evaluation=evaluation, charts=draw_charts(evaluation), mark=mark
-    )
+    source = files("distill.stages.report").joinpath("page.html.jinja").read_text("utf-8")
+    template = environment.from_string(source)
+    charts = draw_charts(evaluation)
+    return template.render(page=Page(evaluation), evaluation=evaluation, charts=charts, mark=mark)

@@ -74,7 +74,7 @@ def features(tried, task) -> np.ndarray:
     """What the labeler should see of a fragment, bad rows as zeros."""
     from distill.storage.open import open_storage
 
-    claim = task.claim
-    rows = range(claim.start, claim.start + claim.rows)
+    intent = task.intent
+    rows = range(intent.start, intent.start + intent.rows)
     taken = read_rows(open_storage(tried.files), task.key, rows, ["pixels"], format="parquet")
     return decode_features(taken.table, tried.assignment.features, 4).values

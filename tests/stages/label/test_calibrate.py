@@ -145,7 +145,10 @@ def test_rows_that_cannot_be_used_count(folder):
         with pytest.raises(LabelerError, match="no row with a usable target"):
             calibrate(job, "teacher")
     worker, whole = CalibrationWorker(told["questions"], "cpu"), told["tasks"]
-    assert sum(worker(task)["counted"] for task in whole) == sum(usable)
+    sums = [worker(task) for task in whole]
+    assert sum(each["counted"] for each in sums) == sum(usable)
+    in_this_thread = CalibrationWorker(told["questions"], "cpu", prefetch_batches=0)
+    assert [in_this_thread(task) for task in whole] == sums
 
 
 @pytest.mark.ray

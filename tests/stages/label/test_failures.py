@@ -6,7 +6,7 @@ import numpy as np
 
 import distill
 from distill.core.source import PythonFile, own_lines
-from distill.stages.label.failures import blame
+from distill.stages.label.failures import locate_failure
 
 TEXT = """
 class Picky:
@@ -33,7 +33,7 @@ def picky(path="picky.py"):
 
 def test_another_row_than_the_one_that_raises_is_blamed():
     batch = np.array([[0.0], [1.0], [9.0], [8.0]], np.float32)
-    found = blame(caught(picky(), batch), picky(), batch, start=100)
+    found = locate_failure(caught(picky(), batch), picky(), batch, first_row=100)
     assert found.row == 102
     assert found.signature == "ValueError at picky.py:5"
     assert "too large" in found.trace
@@ -41,7 +41,7 @@ def test_another_row_than_the_one_that_raises_is_blamed():
 
 def test_a_mistake_of_the_whole_batch_is_blamed_on_nobody():
     batch = np.array([[0.0], [-9.0]], np.float32)
-    found = blame(caught(picky(), batch), picky(), batch, start=40)
+    found = locate_failure(caught(picky(), batch), picky(), batch, first_row=40)
     assert found.row == 40
     assert found.signature == "RuntimeError at picky.py:7"
 
@@ -50,7 +50,7 @@ def test_the_same_mistake_in_two_batches_counts_as_two():
     signatures = set()
     for value in (6.0, 7.0):
         batch = np.array([[value]], np.float32)
-        signatures.add(blame(caught(picky(), batch), picky(), batch, 0).signature)
+        signatures.add(locate_failure(caught(picky(), batch), picky(), batch, 0).signature)
     assert len(signatures) == 1
 
 

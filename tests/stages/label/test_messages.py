@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 from distill.labels.commit import WriteIntent
-from distill.stages.label.messages import Failure, FragmentResult, FragmentTask, in_groups
+from distill.stages.label.messages import Failure, FragmentResult, FragmentTask, group_tasks
 from distill.storage.open import open_storage
 from tests.making import a_contract, commit_labels, some_labels
 
@@ -24,7 +24,7 @@ def test_parts_of_one_row_group_are_scattered_or_whole_ones_kept_together():
         FragmentTask("rows", key, CLAIM, group)
         for key, group in (("a", None), ("a", None), ("a", 3), ("a", 3), ("b", 3))
     ]
-    groups = [[(task["key"], task["group"]) for task in group] for group in in_groups(tasks)]
+    groups = [[(task["key"], task["group"]) for task in group] for group in group_tasks(tasks)]
     assert groups == [[("a", None)], [("a", None)], [("a", 3), ("a", 3)], [("b", 3)]]
 
 

@@ -10,17 +10,17 @@ from distill.stages.label.priority_lock import PriorityLock
 
 
 def test_a_younger_fragment_takes_the_device_before_an_older_one_that_waits():
-    turns, order = PriorityLock(), []
+    lock, order = PriorityLock(), []
 
     def come(number):
-        with turns.turn(number):
+        with lock.hold(number):
             order.append(number)
 
-    with ThreadPoolExecutor(4) as threads, turns.turn(9):
+    with ThreadPoolExecutor(4) as threads, lock.hold(9):
         for number in (3, 1, 2):
             threads.submit(come, number)
         until = time.monotonic() + 10
-        while len(turns._waiting) < 3:
+        while len(lock._waiting) < 3:
             assert time.monotonic() < until
             time.sleep(0.01)
         assert order == []
@@ -28,11 +28,11 @@ def test_a_younger_fragment_takes_the_device_before_an_older_one_that_waits():
 
 
 def test_two_hold_it_at_once_or_one_never_gets_it():
-    turns, inside, most, done = PriorityLock(), [], [], []
+    lock, inside, most, done = PriorityLock(), [], [], []
 
     def work(number):
         for _ in range(200):
-            with turns.turn(number):
+            with lock.hold(number):
                 inside.append(number)
                 time.sleep(0.0001)  # whoever else is let in comes now
                 most.append(len(inside))
@@ -46,10 +46,10 @@ def test_two_hold_it_at_once_or_one_never_gets_it():
 
 
 def test_who_raises_keeps_it():
-    turns = PriorityLock()
-    with pytest.raises(ValueError, match="mine"), turns.turn(0):
+    lock = PriorityLock()
+    with pytest.raises(ValueError, match="mine"), lock.hold(0):
         raise ValueError("mine")
-    other = threading.Thread(target=lambda: turns.turn(1).__enter__(), daemon=True)
+    other = threading.Thread(target=lambda: lock.hold(1).__enter__(), daemon=True)
     other.start()
     other.join(10)
     assert not other.is_alive()

@@ -47,7 +47,7 @@ def test_labels_differ_from_a_plain_loop_over_rows(tried):
         assert outcome.failure is None
         read, x = stored(tried, outcome.commit), features(tried, task)
         bad = [
-            row - task.claim.start
+            row - task.intent.start
             for row in BAD
             if task.key == "part-00000.parquet" and row in covered(task)
         ]
@@ -56,14 +56,14 @@ def test_labels_differ_from_a_plain_loop_over_rows(tried):
             np.testing.assert_array_equal(read.outputs[row], 2 * x[row, :3])
         assert (outcome.pool, outcome.fragment, outcome.commit.rows) == (
             "rows",
-            task.claim.fragment,
-            task.claim.rows,
+            task.intent.fragment,
+            task.intent.rows,
         )
         assert outcome.commit.label_set == tried.assignment.pools["rows"].label_set
 
 
 def covered(task):
-    return range(task.claim.start, task.claim.start + task.claim.rows)
+    return range(task.intent.start, task.intent.start + task.intent.rows)
 
 
 def test_topk_labels_differ_from_a_plain_loop(tried):
@@ -129,7 +129,7 @@ def test_a_labeler_that_raises_does_not_say_on_which_row_or_line(tried, pool):
     for task in tried.tasks[:2]:
         failure = run(tried, task).failure
         row = int(np.flatnonzero(features(tried, task)[:, 0] > 0.4)[0])
-        assert failure.where == f"part-00000.parquet, row {task.claim.start + row}"
+        assert failure.where == f"part-00000.parquet, row {task.intent.start + row}"
         line = (
             RAISES.splitlines().index(next(each for each in RAISES.splitlines() if "raise" in each))
             + 1
@@ -223,14 +223,14 @@ def test_rows_of_a_file_that_was_replaced_since_it_was_listed_are_labelled(tried
     assert open_storage(tried.folder).folder("commits").list_objects() == []
 
 
-def test_pieces_differ_from_the_fragment_decoded_at_once(tried, monkeypatch):
+def test_chunks_differ_from_the_fragment_decoded_at_once(tried, monkeypatch):
     tried = tried(answering("features[:, :3] - features.mean()"))  # depends on the batch
     task = tried.tasks[0]
     whole = run(tried, task).commit
-    monkeypatch.setattr("distill.stages.label.row_reader._PIECE_BYTES", 1)  # a batch a piece
+    monkeypatch.setattr("distill.stages.label.row_reader._CHUNK_BYTES", 1)  # a batch a chunk
     request = LabelWorker(tried.assignment, "cpu")._request(task)
-    pieces = list(read_chunks(request))
-    assert [len(piece.rows.values) for piece in pieces] == [10] * 6 + [4]
+    chunks = list(read_chunks(request))
+    assert [len(chunk.rows.values) for chunk in chunks] == [10] * 6 + [4]
     shutil.rmtree(Path(tried.folder) / "commits")
     again = run(tried, task).commit
     assert (again.columns_sha256, again.rejected) == (whole.columns_sha256, whole.rejected)
@@ -241,14 +241,14 @@ def test_keys_of_other_rows_lie_beside_the_labels(tried, pool):
         LabelWorker(tried().assignment, "cpu")._request(tried().tasks[2]), keys=("email", "size")
     )
     due = pq.read_table(pool / "rows" / "part-00001.parquet").select(["email", "size"])
-    assert pa.concat_tables(piece.keys for piece in read_chunks(request)) == due
+    assert pa.concat_tables(chunk.keys for chunk in read_chunks(request)) == due
 
 
 def test_parts_of_one_row_group_decode_it_each(tried, monkeypatch):
     request = replace(LabelWorker(tried().assignment, "cpu")._request(tried().tasks[0]), rows=10)
     opened = []
     monkeypatch.setattr(RowReader, "__init__", counted(RowReader.__init__, opened))
-    monkeypatch.setattr("distill.stages.label.row_reader._near", threading.local())
+    monkeypatch.setattr("distill.stages.label.row_reader._local", threading.local())
     parts = [next(read_chunks(replace(request, start=start))).rows.values for start in (0, 10, 20)]
     assert len(opened) == 1
     again = [next(read_chunks(replace(request, start=start))).rows.values for start in (20, 10, 0)]
@@ -330,7 +330,7 @@ def both_at_once(mine):
     with ThreadPoolExecutor(2) as threads:
         made = list(threads.map(worker, [task.to_plain() for task in mine.tasks[:2]]))
     assert [FragmentResult.from_plain(plain).failure for plain in made] == [None, None]
-    return worker.asker.labeler.label.__func__.__globals__["seen"]
+    return worker.inference.labeler.label.__func__.__globals__["seen"]
 
 
 NOTING = "import threading\nseen, both = [], threading.Event()\n"
@@ -344,9 +344,9 @@ def test_the_device_is_held_while_an_answer_is_finished(tried):
 
 
 def test_a_younger_fragment_is_as_old_as_the_older_one(tried, monkeypatch):
-    mine, ages, real = tried(), [], PriorityLock.turn
+    mine, ages, real = tried(), [], PriorityLock.hold
     monkeypatch.setattr(
-        PriorityLock, "turn", lambda self, number: ages.append(number) or real(self, number)
+        PriorityLock, "hold", lambda self, number: ages.append(number) or real(self, number)
     )
     worker = LabelWorker(mine.assignment, "cpu")
     for task in mine.tasks[:2]:
@@ -377,9 +377,49 @@ def test_a_labeler_that_writes_into_its_rows_fails_when_they_come_from_elsewhere
     tried = tried(TWICE.replace("return", "features *= 1\n        return"))
 
     def as_from_elsewhere(function, *args):
-        for piece in function(*args):
-            piece.rows.values.flags.writeable = False  # as Ray's object store gives it
-            yield piece
+        for chunk in function(*args):
+            chunk.rows.values.flags.writeable = False  # as Ray's object store gives it
+            yield chunk
 
     worker = LabelWorker(tried.assignment, "cpu", as_from_elsewhere)
     assert FragmentResult.from_plain(worker(tried.tasks[0].to_plain())).failure is None
+
+
+IN_THREADS = """
+import threading
+seen = []
+class Mine:
+    revision, classes = "1", ("a", "b", "c")
+    def prepare(self, features):
+        seen.append(("prepare", threading.get_ident()))
+        return features - features.mean()  # depends on the batch
+    def label(self, prepared):
+        seen.append(("label", threading.get_ident()))
+        return prepared
+    def finish(self, answered):
+        seen.append(("finish", threading.get_ident()))
+        return 2 * answered[:, :3]
+"""
+
+
+def test_without_prefetching_the_users_code_runs_in_another_thread_or_says_something_else(tried):
+    tried = tried(IN_THREADS)
+    due = [run(tried, task).commit for task in tried.tasks]
+    shutil.rmtree(Path(tried.folder) / "commits")
+    worker = LabelWorker(tried.assignment, "cpu", prefetch_batches=0)
+    calls = worker.inference.labeler.label.__func__.__globals__["seen"]
+    calls.clear()
+    for task, commit in zip(tried.tasks, due, strict=True):
+        mine = FragmentResult.from_plain(worker(task.to_plain())).commit
+        assert mine.attempt != commit.attempt
+        assert (mine.columns_sha256, mine.rejected) == (commit.columns_sha256, commit.rejected)
+    assert {thread for _, thread in calls} == {threading.get_ident()}
+    in_order = ["prepare", "label", "finish"]
+    assert [call for call, _ in calls] == in_order * (len(calls) // len(in_order))
+
+
+def test_without_prefetching_another_row_is_named(tried):
+    tried = tried(RAISES)
+    worker = LabelWorker(tried.assignment, "cpu", prefetch_batches=0)
+    for task in tried.tasks[:2]:
+        assert FragmentResult.from_plain(worker(task.to_plain())) == run(tried, task)

@@ -9,7 +9,7 @@ import pytest
 from distill.core.results import Group
 from distill.core.schema import digest
 from distill.stages.report.drawing import short_number
-from distill.stages.report.groups import clipped, selected, short_name
+from distill.stages.report.groups import clipped, select_groups, short_name
 from distill.stages.report.plots import draw_charts as draw_anew
 
 _drawn: dict = {}
@@ -114,7 +114,7 @@ def test_45_students_are_all_drawn(study):
 
 
 def test_teacher_or_best_is_left_out_of_a_selection(study):
-    names = [group.name for group in selected(study, 6)]
+    names = [group.name for group in select_groups(study, 6)]
 
     assert len(names) == 6
     assert {"large", "zero_shot", "mlp_combined_256"} <= set(names)
@@ -125,7 +125,7 @@ def test_many_labelers_crowd_out_the_students(digits, limit):
     labelers = [
         replace(digits.methods[1], name=f"l{number}", group=f"l{number}") for number in range(20)
     ]
-    shown = selected(replace(digits, methods=(*labelers, *digits.methods)), limit)
+    shown = select_groups(replace(digits, methods=(*labelers, *digits.methods)), limit)
 
     assert len(shown) == min(limit, 32)
     assert sum(group.role == "student" for group in shown) >= min(limit // 2, 10)

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from distill.core.errors import MissingExtraError
-from distill.core.results import Evaluation, verdict
-from distill.core.schema import digest
+from distill.core.results import Evaluation
+from distill.core.schema import digest, unseal
+from distill.core.verdict import verdict
 from distill.stages.report.page import Page
 from distill.stages.report.write_report import write_report
 from distill.storage.open import open_storage
@@ -212,6 +214,19 @@ def test_same_report_is_rendered_again(digits, tmp_path, monkeypatch):
     assert folder.list_objects() == before
 
 
+def test_report_from_before_students_were_named_is_rendered_again(tmp_path, monkeypatch):
+    reports = Path(__file__).parents[2] / "fixtures" / "root_before" / "runs" / "reports"
+    (file,) = reports.glob("*/*/evaluation.json")
+    plain = unseal(file.read_bytes(), str(file))
+    folder = open_storage(str(tmp_path))
+    folder.put("report.html", f'<meta content="{digest([2, plain])}">'.encode())
+    monkeypatch.setattr(
+        "distill.stages.report.write_report._render", lambda *_: pytest.fail("rendered again")
+    )
+
+    write_report(folder, Evaluation.from_plain(plain))
+
+
 def test_report_of_another_evaluation_is_kept(digits, tmp_path):
     folder = open_storage(str(tmp_path))
     write_report(folder, digits)
@@ -237,7 +252,7 @@ from distill.stages.report.write_report import write_report
 from distill.stages.report.page import Page
 from distill.core.results import Evaluation
 from distill.core.schema import digest
-from distill.storage import open_storage
+from distill.storage.open import open_storage
 write_report(open_storage({str(tmp_path)!r}), Evaluation.from_plain(json.load(open({str(tmp_path / "evaluation.json")!r}))))
 print([name for name in ("matplotlib", "jinja2", "torch", "ray") if name in sys.modules])
 """

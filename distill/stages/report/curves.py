@@ -1,0 +1,116 @@
+"""How a student was learned: its loss by epoch, and what held-out rows said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distill.core.results import Evaluation, Group, MethodResult
+from distill.stages.report.drawing import COLOURS, Chart, Mark, as_svg, few_ticks, new_figure
+from distill.stages.report.groups import any_seeds, ranked_students, short_name
+
+_MOST_PANELS = 9
+_MOST_COLUMNS = 3
+_LOSS_COLOUR = COLOURS[0]
+_HELD_OUT_COLOUR = COLOURS[1]
+
+
+def draw_curves(evaluation: Evaluation) -> Chart | None:
+    """Draw small multiples, since losses of other terms are other quantities; None where nothing
+    was trained over several epochs."""
+    trainings = _trainings(evaluation)
+    groups = trainings[:_MOST_PANELS]
+    if not groups:
+        return None
+    title = "Training loss"
+    last = "; ".join(_describe(group) for group in groups)
+    description = f"Loss by epoch, at the end: {last}"
+    legend: Sequence[Mark] = ()
+    caption = ""
+    if len(groups) < len(trainings):
+        caption += f"{len(groups)} of {len(trainings)} trainings, the best students first. "
+    if any(_held_out(method) for group in groups for method in group.methods):
+        training = Mark("training loss", _LOSS_COLOUR)
+        held_out = Mark("held-out measure", _HELD_OUT_COLOUR, dashed=True)
+        legend = (training, held_out)
+        caption += "The dot is the epoch that was kept. "
+    if any_seeds(groups):
+        caption += "One line a seed. "
+    if len(groups) > 1:
+        caption += "Scales are not alike, since losses are not."
+    svg = as_svg(_figure(groups), title=title, description=description)
+    return Chart(title=title, svg=svg, legend=legend, caption=caption)
+
+
+def _trainings(evaluation: Evaluation) -> list[Group]:
+    """Return the groups that were trained over several epochs: label sets, then students, the best
+    first. Heads of one student share a history and a panel."""
+    label_sets = [group for group in evaluation.groups if group.role != "student"]
+    by_history: dict[str, Group] = {}
+    for group in [*label_sets, *ranked_students(evaluation)]:
+        histories = [method.history for method in group.methods]
+        if any(len(history) > 1 for history in histories):
+            by_history.setdefault(repr(histories), group)
+    return list(by_history.values())
+
+
+def _figure(groups: Sequence[Group]) -> Any:
+    columns = min(len(groups), _MOST_COLUMNS)
+    rows = -(-len(groups) // columns)
+    row_inches = 1.5 if columns > 1 else 2.6
+    figure = new_figure(0.5 + row_inches * rows)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, group in zip(panels, groups, strict=False):
+        _draw_panel(panel, group)
+    for panel in panels[len(groups) :]:
+        panel.set_axis_off()
+    figure.supxlabel("epoch", fontsize=9)
+    return figure
+
+
+def _held_out(method: MethodResult) -> list[Mapping[str, Any]]:
+    """Return the epochs that were measured on held-out rows."""
+    return [epoch for epoch in method.history if "held_out" in epoch]
+
+
+def _best_epoch(method: MethodResult) -> Mapping[str, Any] | None:
+    better = [epoch for epoch in _held_out(method) if epoch["better"]]
+    return better[-1] if better else None
+
+
+def _describe(group: Group) -> str:
+    last = group.first.history[-1]
+    text = f"{group.name} {last['loss']:.3g}"
+    best = _best_epoch(group.first)
+    if best is None:
+        return text
+    return f"{text} (held out {best['held_out']:.3g} at epoch {best['epoch']}, which was kept)"
+
+
+def _draw_panel(panel: Any, group: Group) -> None:
+    for method in group.methods:
+        _draw_training(panel, method)
+    panel.set_title(short_name(group, between="\n", characters=26), fontsize=7.5)
+    panel.tick_params(labelsize=7)
+    few_ticks(panel.xaxis, 4, whole=True)
+    few_ticks(panel.yaxis, 4)
+    panel.margins(x=0.03)
+
+
+def _draw_training(panel: Any, method: MethodResult) -> None:
+    epochs = [epoch["epoch"] for epoch in method.history]
+    losses = [epoch["loss"] for epoch in method.history]
+    panel.plot(epochs, losses, color=_LOSS_COLOUR, linewidth=1.1, alpha=0.85)
+    best = _best_epoch(method)
+    if best is None:
+        return
+    measured = _held_out(method)
+    panel.plot(
+        [epoch["epoch"] for epoch in measured],
+        [epoch["held_out"] for epoch in measured],
+        color=_HELD_OUT_COLOUR,
+        linewidth=1.1,
+        linestyle=(0, (3, 2)),
+        alpha=0.85,
+    )
+    panel.plot(best["epoch"], best["held_out"], "o", color=_HELD_OUT_COLOUR, markersize=4)
