@@ -42,7 +42,7 @@ Content = bytes
 
 @dataclass(frozen=True, kw_only=True)
 class Commit(ManifestEntry):
-    """What makes one fragment's labels exist: its line, and what nobody needs who only reads
+    """What makes one fragment's labels exist: its entry, and what nobody needs who only reads
     labels."""
 
     label_set: str
@@ -55,7 +55,7 @@ class Commit(ManifestEntry):
     replaces: str | None = None
 
     @property
-    def line(self) -> ManifestEntry:
+    def entry(self) -> ManifestEntry:
         """What the manifest keeps of it."""
         return ManifestEntry(**{name: getattr(self, name) for name in MANIFEST.names})
 
@@ -155,6 +155,18 @@ def write_fragment(
     won = folder.put_if_absent(commit.key, commit.to_bytes())
     reach("label.after_commit")
     return commit if won else Commit.from_bytes(folder.read(commit.key), folder.url(commit.key))
+
+
+def read_commit(folder: Storage, fragment: str, generation: int = 0) -> Commit:
+    """Read one listed commit. Raises StorageError where it is gone or damaged."""
+    key = commit_key(fragment, generation)
+    content = folder.read_or_none(key)
+    if content is None:
+        raise StorageError(
+            f"{folder.url(key)} was listed and is gone. Nobody but gc may delete; restore it from a"
+            " copy."
+        )
+    return Commit.from_bytes(content, folder.url(key))
 
 
 def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa.Table:

@@ -18,6 +18,7 @@ from distill.core.errors import ContractError, StorageError
 from distill.core.schema import canonical, digest, seal, unseal, without_usual
 from distill.storage.base import Storage
 
+CONTRACT = "contract.json"
 _INLINE_CLASSES_BYTES = 1 << 16
 _USUAL: Mapping[str, Any] = {"calibration": 1.0, "disagreement": False}
 """Fields that came later, and what they say of sets from before."""
@@ -98,7 +99,7 @@ class Contract:
             "in_features": self.in_features,
         }
         body = {"contract": meaning, **beside, "fragment_rows": fragment_rows}
-        return folder.put_if_absent("contract.json", seal({**body, "label_set": label_set}))
+        return folder.put_if_absent(CONTRACT, seal({**body, "label_set": label_set}))
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any], folder: Storage) -> Contract:
@@ -131,6 +132,30 @@ class Contract:
                 f" contract ({'; '.join(differing)}). Undo the change, or set labels.{name}.version"
                 f" = {version + 1} to label anew; version {version} stays."
             )
+
+
+@dataclass(frozen=True)
+class StoredContract:
+    """What `contract.json` says."""
+
+    contract: Contract
+    fragment_rows: int
+    """The cut: at most so many rows lie in a fragment."""
+    label_set: str
+    """Label-set digest."""
+
+
+def read_contract(folder: Storage) -> StoredContract | None:
+    """Read the contract of the label set in `folder`; None before the set was begun.
+
+    Raises StorageError where it, or its class names, are lost or damaged.
+    """
+    content = folder.read_or_none(CONTRACT)
+    if content is None:
+        return None
+    body = unseal(content, folder.url(CONTRACT))
+    contract = Contract.from_body(body, folder)
+    return StoredContract(contract, body["fragment_rows"], body["label_set"])
 
 
 _MEANS = {"revision": "other weights", "preprocessing": "other features, or scaled otherwise"}

@@ -17,23 +17,23 @@ from distill.labels.manifest import ManifestEntry, commit_key
 from distill.storage.base import ObjectMissingError, Storage
 
 
-def integrity_problem(folder: Storage, contract: Contract, line: ManifestEntry) -> str | None:
+def integrity_problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str | None:
     """What is wrong with a committed fragment of the label set in `folder`; None where it is whole."""
-    key = commit_key(line.fragment, line.generation)
+    key = commit_key(entry.fragment, entry.generation)
     try:
         commit = Commit.from_bytes(folder.read(key), folder.url(key))
-        content = folder.read(line.data)
-        rejects = len(read_rejects(folder, line.rejects)) if line.rejects else 0
-        if commit.line != line:
+        content = folder.read(entry.data)
+        rejects = len(read_rejects(folder, entry.rejects)) if entry.rejects else 0
+        if commit.entry != entry:
             return f"{folder.url(key)} and the manifest do not say the same."
-        if hashlib.sha256(content).hexdigest() != line.sha256:
-            return f"{folder.url(line.data)} is damaged."
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            return f"{folder.url(entry.data)} is damaged."
         return _misfit(
-            read_data(content, contract, folder.url(line.data)),
+            read_data(content, contract, folder.url(entry.data)),
             contract,
-            line,
+            entry,
             rejects,
-            folder.url(line.data),
+            folder.url(entry.data),
         )
     except ObjectMissingError as error:
         return f"{error.url} is gone."
@@ -42,12 +42,12 @@ def integrity_problem(folder: Storage, contract: Contract, line: ManifestEntry) 
 
 
 def _misfit(
-    table: pa.Table, contract: Contract, line: ManifestEntry, rejects: int, where: str
+    table: pa.Table, contract: Contract, entry: ManifestEntry, rejects: int, where: str
 ) -> str | None:
     """Where whole bytes still are not what the contract and the commit say."""
-    if len(table) != line.rows:
-        return f"{where} has {len(table)} rows, where {line.rows} were committed."
+    if len(table) != entry.rows:
+        return f"{where} has {len(table)} rows, where {entry.rows} were committed."
     said = (columns_sha256(table), int((~label_validity(table, contract)).sum()), rejects)
-    if said != (line.columns_sha256, line.rejected, line.rejected):
+    if said != (entry.columns_sha256, entry.rejected, entry.rejected):
         return f"{where}: its labels and rejects are not those that were committed."
     return None

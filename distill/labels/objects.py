@@ -47,7 +47,7 @@ def found_attempts(
     return found
 
 
-def other_attempts(folder: Storage, lines: Manifest) -> Iterator[ObjectMeta]:
+def list_other_attempts(folder: Storage, lines: Manifest) -> Iterator[ObjectMeta]:
     """Attempts in `folder` of fragments that are committed under another one."""
     attempts = lines.digests("attempt")
     for listed in _listed(folder, _ATTEMPT):
