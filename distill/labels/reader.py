@@ -20,8 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distill.core.errors import ContractError
+from distill.labels.columns import label_schema
 from distill.labels.contract import CONTRACT
-from distill.labels.encoding import SoftLabels, TopKLabels, decode, label_schema
+from distill.labels.encoding import SoftLabels, TopKLabels, decode
 from distill.labels.label_set import LabelSet
 from distill.labels.state import read_label_set
 from distill.pools.inventory import Inventory, read_inventory

@@ -70,7 +70,9 @@ def pending_fragments(
     """Find fragments without a readable commit, together with the lost or `damaged` ones."""
     replaced: dict[int, Replaced] = dict(state.unreadable)
     for entry in damaged:
-        replaced[fragment_code(entry.shard, entry.number)] = (entry.generation, entry.sha256)
+        code = fragment_code(entry.shard, entry.number)
+        # An unreadable commit is of a higher generation than the entry of its fragment.
+        replaced.setdefault(code, (entry.generation, entry.sha256))
     return find_pending(state.labels.entries, inventory, fragment_rows, replaced)
 
 
@@ -90,4 +92,5 @@ def other_attempts(labels: LabelSet) -> Iterator[tuple[str, int]]:
 
 def superseded_segments(state: LabelSetState) -> list[tuple[str, int]]:
     """Find manifest segments that others stand for: keys and sizes in bytes."""
-    return [(f"manifest/{key}", size) for key, size in state.segments.superseded()]
+    superseded = state.segments.superseded
+    return [(f"manifest/{segment.key}", segment.size_bytes) for segment in superseded]

@@ -29,7 +29,7 @@ from distill.labels.manifest import (
 )
 from distill.labels.objects import newer_commits
 from distill.labels.pending import Replaced, covered_rows
-from distill.labels.segments import Segments
+from distill.labels.segments import StoredSegments, read_segments
 from distill.pools.inventory import Inventory
 from distill.storage.base import Storage
 
@@ -43,9 +43,8 @@ class LabelSetState:
     labels: LabelSet
     mending: bool
     """Whether damaged commits are about to be mended, and so no error."""
-    segments: Segments
-    rolled: pa.Table
-    """Entries that manifest segments have, of all shards."""
+    segments: StoredSegments
+    """The manifest as it was read, of all shards."""
     live: Integers | None = None
     """Shards whose entries `labels` has; all where that is None."""
     commits_listed: bool = False
@@ -79,13 +78,12 @@ def read_state(
     With `mending`, damaged commits are `unreadable`; without, they raise StorageError. Raises
     ContractError for commits of another label set.
     """
-    segments = Segments(folder.folder("manifest"))
-    rolled = segments.read()
+    segments = read_segments(folder.folder("manifest"))
     # Another driver may list more of the pool meanwhile; its shards are not the caller's.
     live = None if inventory is None else inventory.live
-    entries = visible_entries(rolled, live)
+    entries = visible_entries(segments.table, live)
     labels = LabelSet(folder, name, version, read_contract(folder), entries)
-    state = LabelSetState(labels, mending, segments, rolled, live)
+    state = LabelSetState(labels, mending, segments, live)
     if inventory is not None and covered_rows(entries, inventory) == inventory.rows:
         return state
     return list_commits(state)
@@ -94,21 +92,26 @@ def read_state(
 def list_commits(state: LabelSetState) -> LabelSetState:
     """Read the commits that the manifest lacks too: one LIST. Raises as `read_state` does."""
     folder = state.labels.folder
-    found = _read_newer(folder, Manifest(state.rolled))
+    found = _read_newer(folder, Manifest(state.segments.table))
     stored = state.labels.stored
     if stored is None and found.keys:
         stored = read_contract(folder)  # it was begun since
     if stored is not None:
         _require_own(folder, found.keys, stored)
-    joined = join_entries([state.rolled, entries_table(found.entries)])
-    unreadable = _unreadable(found.damaged, Manifest(joined), mending=state.mending)
+    joined = join_entries([state.segments.table, entries_table(found.entries)])
+    unreadable = _unreadable(found.damaged, joined)
+    if unreadable and not state.mending:
+        error = next(iter(unreadable.values())).error
+        raise StorageError(
+            f"{error} Without a copy: `distill label --mend` labels its fragment anew."
+        )
     entries = visible_entries(joined, state.live)
     return replace(
         state,
         labels=replace(state.labels, stored=stored, entries=entries),
         commits_listed=True,
         unrolled=tuple(found.entries),
-        unreadable=unreadable,
+        unreadable={code: (each.generation, None) for code, each in unreadable.items()},
     )
 
 
@@ -122,30 +125,36 @@ def visible_entries(table: pa.Table, live: Integers | None) -> Manifest:
     return Manifest(table.filter(pa.array(visible)))
 
 
+@dataclass(frozen=True)
+class _DamagedCommit:
+    fragment: str
+    generation: int
+    error: StorageError
+
+
 @dataclass
 class _NewerCommits:
     entries: list[ManifestEntry] = field(default_factory=list)
     keys: dict[str, str] = field(default_factory=dict)
     """The key of one commit, by the digest of the label set that it belongs to."""
-    damaged: list[tuple[str, int, StorageError]] = field(default_factory=list)
-    """Fragment and generation of commits that could not be read, and why."""
+    damaged: list[_DamagedCommit] = field(default_factory=list)
 
 
 def _read_newer(folder: Storage, rolled: Manifest) -> _NewerCommits:
     found = _NewerCommits()
 
-    def read(where: tuple[str, int]) -> tuple[str, int, Commit | StorageError]:
+    def read(where: tuple[str, int]) -> Commit | _DamagedCommit:
         fragment, generation = where
         try:
-            return fragment, generation, read_commit(folder, fragment, generation)
+            return read_commit(folder, fragment, generation)
         except StorageError as error:
-            return fragment, generation, error
+            return _DamagedCommit(fragment, generation, error)
 
     with ThreadPoolExecutor(_READ_THREADS) as threads:
         newer = newer_commits(folder.folder("commits"), rolled)
-        for fragment, generation, commit in threads.map(read, newer):
-            if isinstance(commit, StorageError):
-                found.damaged.append((fragment, generation, commit))
+        for commit in threads.map(read, newer):
+            if isinstance(commit, _DamagedCommit):
+                found.damaged.append(commit)
             else:
                 found.entries.append(commit.entry)
                 found.keys.setdefault(commit.label_set, commit.key)
@@ -161,18 +170,15 @@ def _require_own(folder: Storage, keys: Mapping[str, str], stored: StoredContrac
             )
 
 
-def _unreadable(
-    damaged: list[tuple[str, int, StorageError]], entries: Manifest, *, mending: bool
-) -> dict[int, Replaced]:
-    """Damaged commits of which no readable one of a higher generation takes the place."""
-    found: dict[int, Replaced] = {}
-    for fragment, generation, error in damaged:
-        entry = entries.find(fragment)
-        if entry is not None and entry.generation >= generation:
-            continue
-        if not mending:
-            raise StorageError(
-                f"{error} Without a copy: `distill label --mend` labels its fragment anew."
-            )
-        found[parsed_code(fragment)] = (generation, None)
+def _unreadable(damaged: list[_DamagedCommit], table: pa.Table) -> dict[int, _DamagedCommit]:
+    """The damaged commit of the highest generation of each fragment, by fragment code; none where a
+    readable one of a higher generation counts."""
+    if not damaged:
+        return {}
+    entries = Manifest(table)
+    found: dict[int, _DamagedCommit] = {}
+    for commit in sorted(damaged, key=lambda each: each.generation):
+        entry = entries.find(commit.fragment)
+        if entry is None or entry.generation < commit.generation:
+            found[parsed_code(commit.fragment)] = commit
     return found

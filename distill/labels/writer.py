@@ -15,7 +15,7 @@ from distill.labels.contract import CONTRACT, Contract, read_contract
 from distill.labels.identity import label_set_digest
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import Manifest, entries_table, join_entries
-from distill.labels.segments import SEGMENT_ENTRIES
+from distill.labels.segments import SEGMENT_ENTRIES, SegmentWriter
 from distill.labels.state import LabelSetState, visible_entries
 from distill.pools.inventory import Inventory
 
@@ -29,9 +29,9 @@ class LabelWriter:
     def __init__(self, state: LabelSetState) -> None:
         self.folder = state.labels.folder
         self._labels = state.labels
-        self._segments = state.segments
+        self._segments = SegmentWriter(state.segments)
         self._live = state.live
-        self._rolled = state.rolled
+        self._rolled = state.segments.table
         self._unrolled = list(state.unrolled)
         self._rolled_at = time.monotonic()
 

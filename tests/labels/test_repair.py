@@ -88,6 +88,15 @@ def test_the_fragment_of_a_damaged_commit_is_forgotten(labels, inventory):
     assert (intent.fragment, intent.generation, intent.replaces) == ("000000-000001", 1, None)
 
 
+def test_a_lost_fragment_is_mended_under_a_damaged_commit(labels, inventory):
+    path_of(labels, "commits/000000-000001.1.json").write_bytes(b"{}")
+    path_of(labels, labels.entries[1].data).unlink()
+    state, lost = find_lost(state_of(labels, mending=True))
+    assert lost == [labels.entries[1]]
+    ((_, intent, _),) = pending_fragments(state, inventory, CUT, lost)
+    assert (intent.fragment, intent.generation) == ("000000-000001", 2)
+
+
 @pytest.mark.parametrize("when", ["before the manifest", "between segments", "after the manifest"])
 def test_an_older_generation_counts_after_a_mend(labels, inventory, when):
     lost = labels.entries[2]

@@ -60,6 +60,12 @@ def test_a_damaged_commit_is_in_the_way_of_its_mend(labels):
     assert len(state.labels.entries) == len(labels.entries) - 1
 
 
+def test_of_two_damaged_generations_the_lower_is_mended(labels, inventory):
+    for generation in range(3):
+        path_of(labels, f"commits/000000-000001.{generation}.json").write_bytes(b"{}")
+    assert list(state_of(labels, mending=True).unreadable.values()) == [(2, None)]
+
+
 def test_commits_of_another_set_are_taken_for_ours(labels, inventory, tmp_path, outputs):
     other = write_label_set(
         tmp_path / "other", a_contract(revision="9"), inventory, fragment_rows=CUT, outputs=outputs

@@ -61,12 +61,12 @@ def test_a_damaged_segment_stays_in_the_way(labels, inventory):
     (segment,) = path_of(labels, "manifest").iterdir()
     segment.write_bytes(segment.read_bytes()[:-30])
     state = state_of(labels, inventory)
-    assert state.segments.damaged == [str(segment)]
+    assert state.segments.damaged == (str(segment),)
     mending = LabelWriter(state)
     mending.write_manifest()
     mending.tidy_manifest()
     again = state_of(labels, inventory)
-    assert again.segments.damaged == []
+    assert again.segments.damaged == ()
     assert list(again.labels.entries) == list(labels.entries)
     assert superseded_segments(again)[0][0] == f"manifest/{segment.name}"
 
