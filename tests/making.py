@@ -13,9 +13,10 @@ import safetensors.torch
 
 from distill.core.schema import unseal
 from distill.job.job import Job
+from distill.labels.columns import label_validity
 from distill.labels.commit import Provenance, WriteIntent, write_fragment
 from distill.labels.contract import Contract
-from distill.labels.encoding import encode, label_validity
+from distill.labels.encoding import encode
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import Manifest, ManifestEntry, entries_table
@@ -97,7 +98,9 @@ def commit_labels(
     begun = folder.read_or_none("contract.json")
     if begun is not None and origin is ORIGIN:
         origin = replace(ORIGIN, label_set=unseal(begun, "contract.json")["label_set"])
-    return write_fragment(folder, claim, labels, rejects=rejects, contract=contract, origin=origin)
+    return write_fragment(
+        folder, claim, labels, rejects=rejects, contract=contract, provenance=origin
+    )
 
 
 def claim_of(part: Fragment) -> WriteIntent:

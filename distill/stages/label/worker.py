@@ -80,7 +80,7 @@ class LabelWorker:
             for row, (code, said) in sorted(rejected.items())
         ]
         commit = write_fragment(
-            folder, claim, labels, rejects=rejects, contract=told.contract, origin=origin
+            folder, claim, labels, rejects=rejects, contract=told.contract, provenance=origin
         )
         return FragmentResult(task.pool, claim.fragment, commit)
 
