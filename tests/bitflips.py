@@ -24,11 +24,12 @@ import numpy as np
 from distill.core.errors import DistillError
 from distill.core.schema import columns_sha256
 from distill.labels.commit import Commit, read_rejects
-from distill.labels.contract import Contract
+from distill.labels.contract import Contract, read_contract
 from distill.labels.label_set import LabelSet
+from distill.labels.state import read_label_set
 from distill.pools.inventory import read_inventory
 from distill.storage.open import open_storage
-from tests.making import a_topk_contract, list_pool, write_label_set
+from tests.making import a_topk_contract, list_pool, write_label_set, writer_of
 from tests.tiny import write_pool
 
 SHARDS = (150, 0, 70)
@@ -58,13 +59,13 @@ def store(folder: Path) -> list[Target]:
         outputs=outputs,
         rejected=(3, 80, 200),
     )
-    made.write_manifest()
+    writer_of(made).write_manifest()
     return [*_labels(made, contract), *_lists(folder, made)]
 
 
 def _labels(made: LabelSet, contract: Contract) -> list[Target]:
     root, found = Path(made.folder.uri), []
-    for line in made.lines:
+    for line in made.entries:
         key = f"commits/{line.fragment}.{line.generation}.json"
         found.append(
             Target(
@@ -93,21 +94,18 @@ def _labels(made: LabelSet, contract: Contract) -> list[Target]:
 
 
 def _lists(folder: Path, made: LabelSet) -> list[Target]:
-    def anew() -> LabelSet:
-        return LabelSet(made.folder, made.name, made.version)
+    def entries() -> Any:
+        return list(read_label_set(made.folder, made.name, made.version).entries)
 
     def contract() -> Any:
-        read = anew().read_contract()
-        return read and (read.meaning, dict(read.versions))
+        stored = read_contract(made.folder)
+        return stored and (stored.contract.meaning, dict(stored.contract.versions))
 
     def inventory() -> Any:
         return read_inventory(open_storage(str(folder / "root")), "pool", str(folder / "pool"))
 
     root = Path(made.folder.uri)
-    manifest = [
-        Target("manifest", file, lambda: list(anew().refresh().lines))
-        for file in (root / "manifest").iterdir()
-    ]
+    manifest = [Target("manifest", file, entries) for file in (root / "manifest").iterdir()]
     listed = (folder / "root" / "inventories" / "pool").iterdir()
     return [
         *manifest,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,15 @@ import safetensors.torch
 
 from distill.core.schema import unseal
 from distill.job.job import Job
+from distill.labels.columns import label_validity
 from distill.labels.commit import Provenance, WriteIntent, write_fragment
 from distill.labels.contract import Contract
-from distill.labels.encoding import encode, label_validity
+from distill.labels.encoding import encode
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
+from distill.labels.manifest import Manifest, ManifestEntry, entries_table
+from distill.labels.state import read_state
+from distill.labels.writer import LabelWriter
 from distill.models.network import MultiHead, build_network, parameter_count
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, write_record
 from distill.pools.inventory import Fragment, Inventory
@@ -94,7 +98,9 @@ def commit_labels(
     begun = folder.read_or_none("contract.json")
     if begun is not None and origin is ORIGIN:
         origin = replace(ORIGIN, label_set=unseal(begun, "contract.json")["label_set"])
-    return write_fragment(folder, claim, labels, rejects=rejects, contract=contract, origin=origin)
+    return write_fragment(
+        folder, claim, labels, rejects=rejects, contract=contract, provenance=origin
+    )
 
 
 def claim_of(part: Fragment) -> WriteIntent:
@@ -120,7 +126,7 @@ def write_label_set(
 ) -> LabelSet:
     """`outputs` (rows, width) of the whole pool, in (shard, row) order, committed fragment by
     fragment."""
-    labels = LabelSet(open_storage(str(folder)), "teacher", 1)
+    labels = LabelWriter(read_state(open_storage(str(folder)), "teacher", 1))
     labels.begin(contract, inventory, fragment_rows)
     labelled, first = ~np.isin(np.arange(len(outputs)), list(rejected)), 0
     for part in inventory.fragments(fragment_rows):
@@ -129,7 +135,22 @@ def write_label_set(
         )
         labels.add(commit_labels(labels.folder, claim_of(part), table, contract))
         first += part.rows
-    return labels
+    return labels.snapshot()
+
+
+def writer_of(labels: LabelSet) -> LabelWriter:
+    """A writer that reads anew what is stored of `labels`."""
+    return LabelWriter(read_state(labels.folder, labels.name, labels.version))
+
+
+def empty_label_set(folder: Path | str) -> LabelSet:
+    """The label set of a folder in which nothing was looked for."""
+    return LabelSet(open_storage(str(folder)), "teacher", 1, None, Manifest(entries_table([])))
+
+
+def some_committed(labels: LabelSet, entries: Iterable[ManifestEntry]) -> LabelSet:
+    """`labels` with these fragments alone."""
+    return replace(labels, entries=Manifest(entries_table(entries)))
 
 
 def assignment(job: Job, name: str) -> LabelConfig:
@@ -141,7 +162,8 @@ def assignment(job: Job, name: str) -> LabelConfig:
         folder = label_set_folder(
             open_storage(job.root_uri), name, job.labels[name].version, pool.name
         )
-        label_set = LabelSet(folder, name, 1).begin(contract, pool.inventory, job.fragment_rows)
+        writer = LabelWriter(read_state(folder, name, 1))
+        label_set = writer.begin(contract, pool.inventory, job.fragment_rows)
         parts[pool.name] = PoolPart(pool.files.uri, folder.uri, label_set, pool.inventory.format)
     return LabelConfig(name, recipe, contract, pools[0].features, pools[0].width, parts)
 

@@ -76,9 +76,14 @@ def fit_code(job: Job, name: str):
     return JobTables(job).fit_code(name)
 
 
-def label_set(job: Job, name: str, pool: str, *, mending: bool = False):
+def label_set(job: Job, name: str, pool: str):
     """One label set as it is stored now."""
-    return Workspace(job).label_set(name, pool, mending=mending)
+    return Workspace(job).label_set(name, pool)
+
+
+def label_set_state(job: Job, name: str, pool: str):
+    """What is stored of one label set now."""
+    return Workspace(job).label_set_state(name, pool)
 
 
 def whole_labels(job: Job, name: str, pool, contract):

@@ -24,6 +24,6 @@ def test_verify_asks_no_live_labeler_or_hides_what_it_says(job):
 
 
 def test_a_broken_set_is_asked_about_besides(job):
-    (folder(job) / label_set(job, "teacher", "rows").lines[0].data).unlink()
+    (folder(job) / label_set(job, "teacher", "rows").entries[0].data).unlink()
     (verified,) = verify_labels(job, "teacher", 2)
     assert len(verified.problems) == 1

@@ -11,33 +11,40 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 
+from distill.labels.commit import read_commit
 from distill.labels.contract import Contract
 from distill.labels.encoding import best_class
 from distill.labels.label_set import LabelSet
-from distill.labels.manifest import ManifestEntry
+from distill.labels.manifest import Integers, ManifestEntry
 
 _THREADS = 16
-_AT_ONCE = 1_000
+_FRAGMENTS_AT_ONCE = 1_000
+"""Counts that may wait for their turn: (fragments, C) of memory."""
 
 
-def class_counts(labels: LabelSet, contract: Contract) -> npt.NDArray[np.int64]:
-    """Rows by class, (C,), rejected ones left out. Raises StorageError."""
+def class_counts(labels: LabelSet, contract: Contract) -> Integers:
+    """Count rows by class, (C,), rejected ones left out. Raises StorageError."""
 
-    def counted(line: ManifestEntry) -> npt.NDArray[np.int64]:
-        counts = np.zeros(contract.width, np.int64)
-        histogram = labels.read_commit(line.fragment, line.generation).histogram
-        if not histogram and line.rejected < line.rows:
-            best = best_class(labels.read(line), contract)
-            return np.bincount(best[best >= 0], minlength=contract.width).astype(np.int64)
-        for number, rows in histogram.items():
-            counts[int(number)] = rows
-        return counts
+    def count(entry: ManifestEntry) -> Integers:
+        return _fragment_counts(labels, contract, entry)
 
-    total, lines = np.zeros(contract.width, np.int64), iter(labels.lines)
+    total = np.zeros(contract.width, np.int64)
+    entries = iter(labels.entries)
     with ThreadPoolExecutor(_THREADS) as threads:
-        while part := list(itertools.islice(lines, _AT_ONCE)):
-            for counts in threads.map(counted, part):
+        while part := list(itertools.islice(entries, _FRAGMENTS_AT_ONCE)):
+            for counts in threads.map(count, part):
                 total += counts
     return total
+
+
+def _fragment_counts(labels: LabelSet, contract: Contract, entry: ManifestEntry) -> Integers:
+    commit = read_commit(labels.folder, entry.fragment, entry.generation)
+    if not commit.histogram and entry.rejected < entry.rows:
+        best = best_class(labels.read(entry), contract)
+        counts = np.bincount(best[best >= 0], minlength=contract.width)
+        return counts.astype(np.int64)
+    counts = np.zeros(contract.width, np.int64)
+    for number, rows in commit.histogram.items():
+        counts[int(number)] = rows
+    return counts

@@ -1,9 +1,13 @@
-"""One fragment's labels come to exist: data under a key of the attempt's own, then one small object by conditional put.
+"""One fragment's labels come to exist: data under a key of the attempt's own, then one small object
+by conditional put.
 
-    data/<fragment>/<attempt>.arrow (or .parquet)      rejects/<fragment>/<attempt>.arrow      commits/<fragment>.<generation>.json
+    data/<fragment>/<attempt>.arrow (or .parquet)
+    rejects/<fragment>/<attempt>.arrow
+    commits/<fragment>.<generation>.json
 
-The first commit of a generation wins; a loser's data is garbage that no reader sees, a zombie's write included. Mending never
-overwrites: generation g+1 names the sha256 that it replaces, and the highest generation is the one that counts.
+The first commit of a generation wins; a loser's data is garbage that no reader sees, a zombie's
+write included. Mending never overwrites: generation g+1 names the sha256 that it replaces, and the
+highest generation is the one that counts.
 """
 
 from __future__ import annotations
@@ -36,14 +40,14 @@ from distill.pools.fragments import fragment_id
 from distill.storage.base import Storage
 
 _HISTOGRAM_CLASSES = 4_096
+"""Sets of more classes have commits without a histogram: it would be most of the object."""
 Content = bytes
 """The built-in: in `Commit`, `bytes` is a field."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Commit(ManifestEntry):
-    """What makes one fragment's labels exist: its line, and what nobody needs who only reads
-    labels."""
+    """What makes one fragment's labels exist: its entry, and what readers of labels do not need."""
 
     label_set: str
     """Label-set digest."""
@@ -53,26 +57,28 @@ class Commit(ManifestEntry):
     device: str
     versions: dict[str, str] = field(default_factory=dict)
     replaces: str | None = None
+    """sha256 of the data of an earlier generation."""
 
     @property
-    def line(self) -> ManifestEntry:
-        """What the manifest keeps of it."""
+    def entry(self) -> ManifestEntry:
+        """What the manifest says of it."""
         return ManifestEntry(**{name: getattr(self, name) for name in MANIFEST.names})
 
     @property
     def key(self) -> str:
-        """Where the commit lies."""
+        """Key of the commit itself."""
         return commit_key(self.fragment, self.generation)
 
     def to_bytes(self) -> Content:
-        """The sealed object."""
+        """Seal it into one object."""
         return seal(asdict(self))
 
     @classmethod
     def from_bytes(cls, content: Content, where: str) -> Commit:
-        """Raises StorageError where the object is damaged."""
+        """Read a sealed commit. Raises StorageError where the object is damaged."""
+        body = unseal(content, where)
         try:
-            return cls(**unseal(content, where))
+            return cls(**body)
         except TypeError as error:
             raise StorageError(f"{where} is no commit: {error}. Restore it from a copy.") from None
 
@@ -96,7 +102,7 @@ class WriteIntent:
 
     @property
     def key(self) -> str:
-        """Where its commit will lie."""
+        """Key of the commit that it will have."""
         return commit_key(self.fragment, self.generation)
 
 
@@ -111,39 +117,37 @@ class Provenance:
     @property
     def made_on(self) -> str:
         """Device and library versions in one word."""
-        return " ".join(
-            [self.device, *(f"{name}={said}" for name, said in sorted(self.versions.items()))]
-        )
+        versions = [f"{library}={version}" for library, version in sorted(self.versions.items())]
+        return " ".join([self.device, *versions])
 
 
 def write_fragment(
     folder: Storage,
-    claim: WriteIntent,
+    intent: WriteIntent,
     labels: pa.Table,
     *,
     rejects: list[dict[str, Any]],
     contract: Contract,
-    origin: Provenance,
+    provenance: Provenance,
 ) -> Commit:
     """Write the labels of one fragment and commit them. Returns the commit that won, which may be
     another attempt's.
 
-    `labels` has `claim.rows` rows under `label_schema(contract)`. Raises StorageError.
+    `labels` has `intent.rows` rows under `label_schema(contract)`. Raises StorageError.
     """
     attempt = uuid.uuid4().hex
     content = data_bytes(labels, contract)
     reach("label.before_data")
-    folder.put(data_key(claim.fragment, attempt, contract.format), content)
+    folder.put(data_key(intent.fragment, attempt, contract.format), content)
     if rejects:
-        folder.put(
-            rejects_key(claim.fragment, attempt),
-            table_bytes(pa.Table.from_pylist(rejects, REJECTS)),
-        )
+        table = pa.Table.from_pylist(rejects, REJECTS)
+        folder.put(rejects_key(intent.fragment, attempt), table_bytes(table))
     reach("label.after_data")
     commit = Commit(
-        **{**asdict(claim), **asdict(origin)},
+        **asdict(intent),
+        **asdict(provenance),
         attempt=attempt,
-        made_on=origin.made_on,
+        made_on=provenance.made_on,
         format=contract.format,
         rejected=len(rejects),
         bytes=len(content),
@@ -154,34 +158,51 @@ def write_fragment(
     )
     won = folder.put_if_absent(commit.key, commit.to_bytes())
     reach("label.after_commit")
-    return commit if won else Commit.from_bytes(folder.read(commit.key), folder.url(commit.key))
+    if won:
+        return commit
+    return Commit.from_bytes(folder.read(commit.key), folder.url(commit.key))
+
+
+def read_commit(folder: Storage, fragment: str, generation: int = 0) -> Commit:
+    """Read one listed commit. Raises StorageError where it is gone or damaged."""
+    key = commit_key(fragment, generation)
+    content = folder.read_or_none(key)
+    if content is None:
+        raise StorageError(
+            f"{folder.url(key)} was listed and is gone. Nobody but gc may delete; restore it from a"
+            " copy."
+        )
+    return Commit.from_bytes(content, folder.url(key))
 
 
 def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa.Table:
-    """The label columns of one data object. Raises StorageError where it is gone or its bytes are
-    not those that were committed."""
+    """Read the label columns of one data object. Raises StorageError where it is gone or its bytes
+    are not those that were committed."""
+    where = folder.url(data)
     content = folder.read_or_none(data)
     if content is None:
         raise StorageError(
-            f"{folder.url(data)} was committed and is gone. Run `distill label` again: only its"
-            " fragment is labelled anew."
+            f"{where} was committed and is gone. Run `distill label` again: only its fragment is"
+            " labelled anew."
         )
     if xxhash.xxh3_128_hexdigest(content) != xxh3:
         raise StorageError(
-            f"{folder.url(data)} is damaged: its bytes are not those that were committed. `distill"
-            " label --mend` labels its fragment anew."
+            f"{where} is damaged: its bytes are not those that were committed."
+            " `distill label --mend` labels its fragment anew."
         )
-    return read_data(content, contract, folder.url(data))
+    return read_data(content, contract, where)
 
 
 def read_rejects(folder: Storage, key: str) -> pa.Table:
-    """Shard, row, reason and message of each rejected row."""
+    """Read shard, row, reason and message of each rejected row."""
     return bytes_table(folder.read(key), REJECTS, folder.url(key))
 
 
 def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:
-    if contract.kind != "logits" or not contract.exclusive or contract.width > _HISTOGRAM_CLASSES:
+    if contract.kind != "logits" or not contract.exclusive:
+        return {}
+    if contract.width > _HISTOGRAM_CLASSES:
         return {}
     best = best_class(labels, contract)
     counts = np.bincount(best[best >= 0], minlength=contract.width)
-    return {str(number): int(count) for number, count in enumerate(counts) if count}
+    return {str(number): int(rows) for number, rows in enumerate(counts) if rows}

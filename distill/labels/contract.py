@@ -18,7 +18,10 @@ from distill.core.errors import ContractError, StorageError
 from distill.core.schema import canonical, digest, seal, unseal, without_usual
 from distill.storage.base import Storage
 
+CONTRACT = "contract.json"
 _INLINE_CLASSES_BYTES = 1 << 16
+_SHOWN_CHARACTERS = 120
+"""Of a value in a message."""
 _USUAL: Mapping[str, Any] = {"calibration": 1.0, "disagreement": False}
 """Fields that came later, and what they say of sets from before."""
 
@@ -43,9 +46,9 @@ class Contract:
     dtype: str
     """Of a stored number: float32 or float16, or for `topk` float16 or uint8."""
     k: int
-    """Kept logits a row; 0 unless `topk`."""
+    """Logits that are stored of a row; 0 unless `topk`."""
     temperatures: tuple[float, ...]
-    """At which `topk` keeps the log-normaliser."""
+    """At which `topk` stores the log-normaliser."""
     batch_rows: int
     precision: str
     tolerance: float = field(compare=False)
@@ -69,13 +72,12 @@ class Contract:
     @property
     def meaning(self) -> dict[str, Any]:
         """All that decides what labels say, as plain values: not the versions, nor the tolerance."""
-        plain = {
-            **asdict(self),
-            "classes": list(self.classes),
-            "temperatures": [float(value) for value in self.temperatures],
-            "keys": list(self.keys),
-        }
-        del plain["versions"], plain["tolerance"], plain["in_features"]
+        plain = asdict(self)
+        for name in ("versions", "tolerance", "in_features"):
+            del plain[name]
+        plain["classes"] = list(self.classes)
+        plain["temperatures"] = [float(value) for value in self.temperatures]
+        plain["keys"] = list(self.keys)
         return without_usual(plain, _USUAL)
 
     @cached_property
@@ -88,102 +90,140 @@ class Contract:
         another one is there."""
         meaning = self.meaning
         if len(canonical(meaning["classes"])) > _INLINE_CLASSES_BYTES:
-            named = digest(meaning["classes"])
-            if folder.read_or_none(_classes_key(named)) is None:
-                folder.put(_classes_key(named), seal({"classes": meaning["classes"]}))
-            meaning["classes"] = {"count": len(self.classes), "sha256": named}
-        beside = {
+            meaning["classes"] = _put_classes(folder, meaning["classes"])
+        body = {
+            "contract": meaning,
             "versions": dict(self.versions),
             "tolerance": self.tolerance,
             "in_features": self.in_features,
+            "fragment_rows": fragment_rows,
+            "label_set": label_set,
         }
-        body = {"contract": meaning, **beside, "fragment_rows": fragment_rows}
-        return folder.put_if_absent("contract.json", seal({**body, "label_set": label_set}))
+        return folder.put_if_absent(CONTRACT, seal(body))
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any], folder: Storage) -> Contract:
-        """The contract of an unsealed `contract.json` in `folder`. Raises StorageError where its
-        class names are lost or damaged."""
+        """Read the contract of an unsealed `contract.json` in `folder`. Raises StorageError where
+        its class names are lost or damaged."""
         meaning = dict(body["contract"])
         if isinstance(meaning["classes"], dict):
             meaning["classes"] = _read_classes(folder, meaning["classes"]["sha256"])
-        lists = {name: tuple(meaning[name]) for name in ("classes", "temperatures", "keys")}
-        return cls(
-            **{**meaning, **lists},
-            versions=body["versions"],
-            tolerance=body["tolerance"],
-            in_features=body["in_features"],
-        )
+        for name in ("classes", "temperatures", "keys"):
+            meaning[name] = tuple(meaning[name])
+        for name in ("versions", "tolerance", "in_features"):
+            meaning[name] = body[name]
+        return cls(**meaning)
 
     def require(self, other: Contract, name: str, version: int) -> None:
         """Refuse a stored contract `other` that is not this one. Raises ContractError that names
         each difference."""
-        mine, stored = self.meaning, other.meaning
-        every = dict.fromkeys([*mine, *stored])
-        differing = [
-            _told(key, stored.get(key), mine.get(key))
-            for key in every
-            if mine.get(key) != stored.get(key)
-        ]
-        if differing:
+        differences = _differences(other.meaning, self.meaning)
+        if differences:
             raise ContractError(
                 f"labels.{name}: what is stored as version {version} was written under another"
-                f" contract ({'; '.join(differing)}). Undo the change, or set labels.{name}.version"
-                f" = {version + 1} to label anew; version {version} stays."
+                f" contract ({'; '.join(differences)}). Undo the change, or set"
+                f" labels.{name}.version = {version + 1} to label anew; version {version} stays."
             )
 
 
-_MEANS = {"revision": "other weights", "preprocessing": "other features, or scaled otherwise"}
+@dataclass(frozen=True)
+class StoredContract:
+    """What `contract.json` says."""
+
+    contract: Contract
+    fragment_rows: int
+    """The cut: at most so many rows lie in a fragment."""
+    label_set: str
+    """Label-set digest."""
+
+
+def read_contract(folder: Storage) -> StoredContract | None:
+    """Read the contract of the label set in `folder`; None before the set was begun.
+
+    Raises StorageError where it, or its class names, are lost or damaged.
+    """
+    content = folder.read_or_none(CONTRACT)
+    if content is None:
+        return None
+    body = unseal(content, folder.url(CONTRACT))
+    contract = Contract.from_body(body, folder)
+    return StoredContract(contract, body["fragment_rows"], body["label_set"])
+
+
+_DIGEST_MEANS = {
+    "revision": "other weights",
+    "preprocessing": "other features, or scaled otherwise",
+}
 """What a difference of two digests says, which they do not."""
 
 
-def _told(key: str, stored: Any, mine: Any) -> str:
-    if key == "classes" and stored and mine:
-        return f"classes: {_first_difference(stored, mine)}"
-    means = f" ({_MEANS[key]})" if key in _MEANS else ""
-    return f"{key}: stored {_short(stored)}, now {_short(mine)}{means}"
+def _differences(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
+    fields = dict.fromkeys([*mine, *stored])
+    return [
+        _difference(name, stored.get(name), mine.get(name))
+        for name in fields
+        if stored.get(name) != mine.get(name)
+    ]
 
 
-def _first_difference(stored: list[str], mine: list[str]) -> str:
-    if len(stored) != len(mine) and stored[: len(mine)] == mine[: len(stored)]:
-        longer, more = ("now", mine) if len(mine) > len(stored) else ("stored", stored)
-        short = min(len(stored), len(mine))
-        return (
-            f"stored {len(stored)}, now {len(mine)}; {longer} {len(more) - short} more, from"
-            f" {more[short]!r} on"
-        )
-    at = next(
-        number for number, (old, new) in enumerate(zip(stored, mine, strict=False)) if old != new
-    )
-    order = (
-        "the same names in another order"
-        if sorted(stored) == sorted(mine)
-        else f"stored {len(stored)}, now {len(mine)}"
-    )
+def _difference(name: str, stored: Any, mine: Any) -> str:
+    if name == "classes" and stored and mine:
+        return f"classes: {_class_difference(stored, mine)}"
+    text = f"{name}: stored {_short(stored)}, now {_short(mine)}"
+    if name in _DIGEST_MEANS:
+        text += f" ({_DIGEST_MEANS[name]})"
+    return text
+
+
+def _class_difference(stored: list[str], mine: list[str]) -> str:
+    counts = f"stored {len(stored)}, now {len(mine)}"
+    shared = min(len(stored), len(mine))
+    if stored[:shared] == mine[:shared]:
+        grown = len(mine) > len(stored)
+        longer = "now" if grown else "stored"
+        names = mine if grown else stored
+        more = len(names) - shared
+        return f"{counts}; {longer} {more} more, from {names[shared]!r} on"
+    first = next(number for number in range(shared) if stored[number] != mine[number])
+    same_names = sorted(stored) == sorted(mine)
+    how = "the same names in another order" if same_names else counts
     return (
-        f"stored {stored[at]!r}, now {mine[at]!r} as number {at}, the first that differs ({order})"
+        f"stored {stored[first]!r}, now {mine[first]!r} as number {first},"
+        f" the first that differs ({how})"
     )
 
 
 def _short(value: object) -> str:
-    said = repr(value)
-    return said if len(said) <= 120 else said[:117] + "…"
+    text = repr(value)
+    if len(text) <= _SHOWN_CHARACTERS:
+        return text
+    return text[: _SHOWN_CHARACTERS - 3] + "…"
 
 
-def _classes_key(named: str) -> str:
-    return f"classes-{named}.json"
+def _classes_key(sha256: str) -> str:
+    return f"classes-{sha256}.json"
 
 
-def _read_classes(folder: Storage, named: str) -> list[str]:
-    where = folder.url(_classes_key(named))
-    content = folder.read_or_none(_classes_key(named))
+def _put_classes(folder: Storage, classes: list[str]) -> dict[str, Any]:
+    """Write class names as an object of their own; return what the contract says instead."""
+    sha256 = digest(classes)
+    key = _classes_key(sha256)
+    if folder.read_or_none(key) is None:
+        folder.put(key, seal({"classes": classes}))
+    return {"count": len(classes), "sha256": sha256}
+
+
+def _read_classes(folder: Storage, sha256: str) -> list[str]:
+    key = _classes_key(sha256)
+    where = folder.url(key)
+    content = folder.read_or_none(key)
     if content is None:
         raise StorageError(
             f"{where} is gone, so nobody knows the classes of the labels beside it. Restore it from"
             " a copy."
         )
     classes = unseal(content, where)["classes"]
-    if digest(classes) != named:
+    if digest(classes) != sha256:
         raise StorageError(
             f"{where} holds other class names than its name says. Restore it from a copy."
         )

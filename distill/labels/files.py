@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from distill.core.errors import StorageError
+from distill.labels.columns import label_schema
 from distill.labels.contract import Contract
-from distill.labels.encoding import label_schema
 
 _ZSTD_LEVEL = 1
 _FOOTERS: Mapping[str, tuple[int, bytes]] = {
@@ -31,72 +31,88 @@ types beyond the plain ones."""
 
 
 def data_bytes(labels: pa.Table, contract: Contract) -> bytes:
-    """A data file of label columns, the pool's keys beside them. The same columns give the same
-    bytes under the same pyarrow."""
+    """Write label columns, the pool's keys beside them, as a data file. The same columns give the
+    same bytes under the same pyarrow."""
     table = labels.combine_chunks()
     sink = pa.BufferOutputStream()
     if contract.format == "parquet":
-        # plain pages without statistics or a stored Arrow schema: packed bytes have no order that a
-        # reader could use
-        pq.write_table(
-            table,
-            sink,
-            row_group_size=max(1, len(table)),
-            compression="zstd",
-            compression_level=_ZSTD_LEVEL,
-            use_dictionary=False,
-            write_statistics=False,
-            store_schema=False,
-            write_page_checksum=True,
-        )
+        _write_parquet(table, sink)
     else:
-        options = pa.ipc.IpcWriteOptions(
-            compression=pa.Codec("zstd", compression_level=_ZSTD_LEVEL), use_threads=False
-        )
-        with pa.ipc.new_file(sink, table.schema, options=options) as writer:
-            writer.write_table(table)
+        _write_arrow(table, sink)
     return bytes(sink.getvalue())
 
 
 def read_data(content: bytes, contract: Contract, where: str = "a data file") -> pa.Table:
-    """The label columns of a data file. Raises StorageError for damage and for any schema but the
-    contract's."""
-    offset, foreign = _FOOTERS[contract.format]
-    size = int.from_bytes(content[-offset:][:4], "little")
-    if foreign in content[-offset - size :]:
-        raise StorageError(
-            f"{where} has Arrow types beyond the plain ones, which distill never writes and does"
-            " not open."
-        )
+    """Read the label columns of a data file. Raises StorageError for damage and for any schema but
+    the contract's."""
+    _require_plain_types(content, contract, where)
     try:
-        table = _opened(content, contract.format)
+        table = _read(content, contract.format)
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(
             f"{where} is damaged, or no {contract.format} file: {error}. Restore it from a copy."
         ) from None
-    due = label_schema(contract, _key_types(table.schema, contract))
-    if table.schema.remove_metadata() != due:
+    found = table.schema.remove_metadata()
+    due = label_schema(contract, _key_types(found, contract))
+    if found != due:
         raise StorageError(
-            f"{where} has the columns\n{table.schema.remove_metadata()}\nwhere\n{due}\nare due by"
-            " its contract."
+            f"{where} has the columns\n{found}\nwhere\n{due}\nare due by its contract."
         )
     return table
 
 
 def with_keys(labels: pa.Table, keys: pa.Table, contract: Contract) -> pa.Table:
-    """The pool's pass-through columns, row for row, before the label columns. Raises ValueError for
-    anything but strings and integers."""
+    """Put the pool's pass-through columns, row for row, before the label columns.
+
+    Raises ValueError for anything but strings and integers.
+    """
     columns = {name: _plain_key(name, keys[name]) for name in contract.keys}
-    schema = label_schema(contract, {name: column.type for name, column in columns.items()})
-    return pa.table([*columns.values(), *labels.columns], schema=schema)
+    types = {name: column.type for name, column in columns.items()}
+    arrays = [*columns.values(), *labels.columns]
+    return pa.table(arrays, schema=label_schema(contract, types))
 
 
-def _opened(content: bytes, form: str) -> pa.Table:
-    if form == "parquet":
-        with pq.ParquetFile(pa.py_buffer(content), page_checksum_verification=True) as file:
+def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream) -> None:
+    # Packed bytes have no order that statistics could use, and a reader needs no Arrow schema.
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=max(1, len(table)),
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        use_dictionary=False,
+        write_statistics=False,
+        store_schema=False,
+        write_page_checksum=True,
+    )
+
+
+def _write_arrow(table: pa.Table, sink: pa.BufferOutputStream) -> None:
+    codec = pa.Codec("zstd", compression_level=_ZSTD_LEVEL)
+    options = pa.ipc.IpcWriteOptions(compression=codec, use_threads=False)
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+
+
+def _require_plain_types(content: bytes, contract: Contract, where: str) -> None:
+    """Refuse extension types without asking Arrow, which would execute what deserialises them."""
+    offset, foreign = _FOOTERS[contract.format]
+    size = int.from_bytes(content[-offset:][:4], "little")
+    footer = content[-offset - size :]
+    if foreign in footer:
+        raise StorageError(
+            f"{where} has Arrow types beyond the plain ones, which distill never writes and does"
+            " not open."
+        )
+
+
+def _read(content: bytes, file_format: str) -> pa.Table:
+    buffer = pa.py_buffer(content)
+    if file_format == "parquet":
+        with pq.ParquetFile(buffer, page_checksum_verification=True) as file:
             return file.read(use_threads=False)
-    return pa.ipc.open_file(pa.py_buffer(content)).read_all()
+    return pa.ipc.open_file(buffer).read_all()
 
 
 def _key_types(schema: pa.Schema, contract: Contract) -> dict[str, pa.DataType]:
@@ -111,7 +127,9 @@ def _is_key(kind: pa.DataType) -> bool:
 
 
 def _plain_key(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         kind = pa.string()
     if not _is_key(kind):

@@ -11,6 +11,7 @@ elsewhere.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import platform
@@ -18,6 +19,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -31,130 +33,159 @@ log = logging.getLogger(__name__)
 LEASE = "lease.json"
 BEAT_SECONDS = 15.0
 WATCH_SECONDS = 50.0
+"""Three beats, so that one which comes late does not cost its holder the lease."""
 _LOOK_SECONDS = 2.0
+
+Body = dict[str, Any]
+"""What `lease.json` says of its holder."""
 
 
 @contextlib.contextmanager
 def hold_lease(folder: Storage, what: str) -> Iterator[None]:
-    """Hold the lease of the label set in `folder`; `what` names it in messages. Raises BusyError
-    where somebody else holds it."""
-    mine = {
-        "holder": uuid.uuid4().hex,
-        "host": platform.node(),
-        "machine": _machine(),
-        "pid": os.getpid(),
-        "started": _started(os.getpid()),
-        "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    if not folder.put_if_absent(LEASE, _content(mine, 0)):
-        _take_over(folder, what, mine)
+    """Hold the lease of the label set in `folder`; `what` names it in messages.
+
+    Raises BusyError where somebody else holds it.
+    """
+    lease = _Lease(folder, what, _this_process())
+    lease.take()
     over = threading.Event()
-    beating = threading.Thread(target=_beat, args=(folder, what, mine, over), daemon=True)
+    beating = threading.Thread(target=lease.beat, args=(over,), daemon=True)
     beating.start()
     try:
         yield
     finally:
         over.set()
         beating.join()
+        lease.give_back()
+
+
+@dataclass(frozen=True)
+class _Lease:
+    """The lease of one folder, as one driver sees it."""
+
+    folder: Storage
+    what: str
+    mine: Body
+
+    def take(self) -> None:
+        if self.folder.put_if_absent(LEASE, self._content(0)):
+            return
+        self._require_abandoned(self.folder.read_or_none(LEASE))
+        self.folder.put(LEASE, self._content(0))
+        if not self._is_mine():
+            raise BusyError(
+                f"{self.what}: another driver took {self.folder.url(LEASE)} at the same moment."
+                " Leave the work to it."
+            )
+
+    def beat(self, over: threading.Event) -> None:
+        for number in itertools.count(1):
+            if over.wait(BEAT_SECONDS):
+                return
+            try:
+                if not self._is_mine(or_nobodys=True):
+                    log.warning(
+                        "%s: another driver took the lease over. Both go on; each fragment is"
+                        " committed once.",
+                        self.what,
+                    )
+                    return
+                self.folder.put(LEASE, self._content(number))
+            except StorageError as error:
+                log.warning("%s: the lease could not be renewed: %s", self.what, error)
+
+    def give_back(self) -> None:
+        # A lease that stays is found abandoned by the next driver.
         with contextlib.suppress(StorageError):
-            if _holder(folder) == mine["holder"]:
-                folder.delete(LEASE)
+            if self._is_mine():
+                self.folder.delete(LEASE)
 
+    def _content(self, beat: int) -> bytes:
+        return seal({**self.mine, "beat": beat})
 
-def _take_over(folder: Storage, what: str, mine: dict[str, Any]) -> None:
-    """Replace a lease whose holder is gone. Raises BusyError where it is not."""
-    content = folder.read_or_none(LEASE)
-    found = _read(content, folder) if content is not None else None
-    if found and found["machine"] == mine["machine"]:
-        if found["started"] == _started(found["pid"]):
-            raise BusyError(_told(folder, what, found))
-    elif found:
-        log.warning("%s: %s; looking for %.0f s whether it lives", what, _by(found), WATCH_SECONDS)
+    def _is_mine(self, *, or_nobodys: bool = False) -> bool:
+        found = self._parsed(self.folder.read_or_none(LEASE))
+        return or_nobodys if found is None else found["holder"] == self.mine["holder"]
+
+    def _parsed(self, content: bytes | None) -> Body | None:
+        """The body of a lease; None where there is none or it is damaged, which binds nobody."""
+        if content is not None:
+            with contextlib.suppress(StorageError):
+                return unseal(content, self.folder.url(LEASE))
+        return None
+
+    def _require_abandoned(self, content: bytes | None) -> None:
+        """Look whether the holder of a lease lives. Raises BusyError where it does."""
+        found = self._parsed(content)
+        if found is None:
+            return
+        if found["machine"] == self.mine["machine"]:
+            if found["started"] == _start_time(found["pid"]):
+                raise self._busy(found)
+            return
+        log.warning(
+            "%s: %s; looking for %.0f s whether it lives", self.what, _at_work(found), WATCH_SECONDS
+        )
         until = time.monotonic() + WATCH_SECONDS
         while time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
-            if folder.read_or_none(LEASE) != content:
-                raise BusyError(_told(folder, what, found))
-    folder.put(LEASE, _content(mine, 0))
-    if _holder(folder) != mine["holder"]:
-        raise BusyError(
-            f"{what}: another driver took {folder.url(LEASE)} at the same moment. Leave the work"
-            " to it."
+            if self.folder.read_or_none(LEASE) != content:
+                raise self._busy(found)
+
+    def _busy(self, found: Body) -> BusyError:
+        return BusyError(
+            f"{self.what}: {_at_work(found)}. Wait for it or end it; if it is surely gone, delete"
+            f" {self.folder.url(LEASE)}."
         )
 
 
-def _beat(folder: Storage, what: str, mine: dict[str, Any], over: threading.Event) -> None:
-    for number in range(1, 1 << 62):
-        if over.wait(BEAT_SECONDS):
-            return
-        try:
-            if _holder(folder) not in (mine["holder"], None):
-                log.warning(
-                    "%s: another driver took the lease over. Both go on; each fragment is committed"
-                    " once.",
-                    what,
-                )
-                return
-            folder.put(LEASE, _content(mine, number))
-        except StorageError as error:
-            log.warning("%s: the lease could not be renewed: %s", what, error)
+def _at_work(found: Body) -> str:
+    return f"process {found['pid']} on {found['host']} is at work on it since {found['since']}"
 
 
-def _content(mine: dict[str, Any], beat: int) -> bytes:
-    return seal({**mine, "beat": beat})
-
-
-def _read(content: bytes, folder: Storage) -> dict[str, Any] | None:
-    """A lease; None where it is damaged, which binds nobody."""
-    with contextlib.suppress(StorageError):
-        return unseal(content, folder.url(LEASE))
-    return None
-
-
-def _holder(folder: Storage) -> str | None:
-    content = folder.read_or_none(LEASE)
-    found = _read(content, folder) if content is not None else None
-    return str(found["holder"]) if found else None
-
-
-def _by(lease: dict[str, Any]) -> str:
-    return f"process {lease['pid']} on {lease['host']} is at work on it since {lease['since']}"
-
-
-def _told(folder: Storage, what: str, lease: dict[str, Any]) -> str:
-    return (
-        f"{what}: {_by(lease)}. Wait for it or end it; if it is surely gone, delete"
-        f" {folder.url(LEASE)}."
-    )
+def _this_process() -> Body:
+    now = datetime.now(timezone.utc)
+    return {
+        "holder": uuid.uuid4().hex,
+        "host": platform.node(),
+        "machine": _machine(),
+        "pid": os.getpid(),
+        "started": _start_time(os.getpid()),
+        "since": now.isoformat(timespec="seconds"),
+    }
 
 
 def _machine() -> str:
     """This boot of this machine, and the processes that this one can see there (a container sees
     its own)."""
     with contextlib.suppress(OSError):
-        return (
-            f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
-            f" {os.readlink('/proc/self/ns/pid')}"
-        )
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+        processes = os.readlink("/proc/self/ns/pid")
+        return f"{boot.strip()} {processes}"
     return platform.node()
 
 
-def _started(pid: int) -> str | None:
+def _start_time(pid: int) -> str | None:
     """When a process was started; None where it is gone. A number that was given out again starts
     at another time."""
+    if not Path("/proc/self").exists():
+        return _running(pid)
     try:
-        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return None if Path("/proc/self").exists() else _answers(pid)
-    return None if status[0] in "ZX" else status[19]
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command's name, in brackets, may have blanks; state and start time stand behind it.
+    fields = stat.rpartition(")")[2].split()
+    ended = fields[0] in "ZX"
+    return None if ended else fields[19]
 
 
-def _answers(pid: int) -> str | None:
-    """Where there is no /proc: whether the process answers at all."""
+def _running(pid: int) -> str | None:
+    """Where there is no /proc: whether there is such a process at all."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return None
     except PermissionError:
-        pass
+        pass  # somebody else's, so there is one
     return "running"

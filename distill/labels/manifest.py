@@ -1,9 +1,10 @@
 """The committed fragments of one label set, in columns: the highest generation of each, in (shard,
 row) order.
 
-A `Line` is an object of half a kilobyte; two hundred thousand of them would be a hundred megabytes.
-So lines live in an Arrow table (about 190 bytes each) and become objects only while somebody looks
-at them. A fragment is known by one integer, its *code*: shard · 2²⁴ + its number within the shard.
+A `ManifestEntry` is an object of half a kilobyte; two hundred thousand of them would be a hundred
+megabytes. So entries live in an Arrow table (about 190 bytes each) and become objects only while
+somebody looks at them. A fragment is known by one integer, its *code*: shard · 2²⁴ + its number
+within the shard.
 """
 
 from __future__ import annotations
@@ -24,18 +25,19 @@ from distill.pools.fragments import fragment_id
 Integers = npt.NDArray[np.int64]
 
 _NUMBER_BITS = 24
-_HEX = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_binary(field.type))
-_PACKED = pa.schema(
-    [
-        (
-            field.with_type(pa.dictionary(pa.int32(), pa.string()))
-            if pa.types.is_string(field.type)
-            else field
-        )
-        for field in MANIFEST
-    ]
-)
-_AT_ONCE = 2_000
+_ENTRIES_AT_ONCE = 2_000
+"""Objects that an iteration makes at once."""
+_HEX_COLUMNS = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_binary(field.type))
+
+
+def _in_memory(field: pa.Field) -> pa.Field:
+    if pa.types.is_string(field.type):
+        return field.with_type(pa.dictionary(pa.int32(), pa.string()))
+    return field
+
+
+# A text has few distinct values: it takes four bytes an entry instead of a hundred.
+_IN_MEMORY = pa.schema([_in_memory(field) for field in MANIFEST])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,158 +72,167 @@ class ManifestEntry:
 
     @property
     def data(self) -> str:
-        """Where its labels lie."""
+        """Key of its labels."""
         return data_key(self.fragment, self.attempt, self.format)
 
     @property
     def rejects(self) -> str | None:
-        """Where its rejected rows are told; None where there are none."""
+        """Key of the list of its rejected rows; None where there are none."""
         return rejects_key(self.fragment, self.attempt) if self.rejected else None
 
 
 class Manifest(Sequence[ManifestEntry]):
-    """Lines in (shard, row) order; of two generations of a fragment, the higher."""
+    """Entries in (shard, row) order; of two generations of a fragment, the higher."""
 
     def __init__(self, table: pa.Table) -> None:
         """`table` under `MANIFEST`, in any order, generations of a fragment side by side or not."""
         self._table = join_entries([table])
-        codes = fragment_codes(self._integers("shard"), self._integers("number"))
-        order = np.lexsort((self._integers("generation"), codes))
-        last = (
-            np.append(codes[order][1:] != codes[order][:-1], True)
-            if len(order)
-            else np.zeros(0, np.bool_)
-        )
-        self._order = order[last]
+        shard = self._integers("shard")
+        codes = fragment_codes(shard, self._integers("number"))
+        generation = self._integers("generation")
+        order = np.lexsort((generation, codes))
+        ordered = codes[order]
+        changes = ordered[1:] != ordered[:-1]
+        highest = np.append(changes, True)[: len(order)]
+        self._order = order[highest]
         self.codes = codes[self._order]
-        """Of each line's fragment, ascending."""
+        """Of each entry's fragment, ascending."""
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[ManifestEntry]:
-        for start in range(0, len(self), _AT_ONCE):
-            yield from self._lines(self._order[start : start + _AT_ONCE])
+        for start in range(0, len(self), _ENTRIES_AT_ONCE):
+            yield from self[start : start + _ENTRIES_AT_ONCE]
 
     @overload
-    def __getitem__(self, place: int) -> ManifestEntry: ...
+    def __getitem__(self, position: int) -> ManifestEntry: ...
     @overload
-    def __getitem__(self, place: slice) -> list[ManifestEntry]: ...
-    def __getitem__(self, place: int | slice) -> ManifestEntry | list[ManifestEntry]:
-        if isinstance(place, slice):
-            return self._lines(self._order[place])
-        return self._lines(self._order[[place]])[0]
+    def __getitem__(self, position: slice) -> list[ManifestEntry]: ...
+    def __getitem__(self, position: int | slice) -> ManifestEntry | list[ManifestEntry]:
+        if isinstance(position, slice):
+            return self._entries(self._order[position])
+        (entry,) = self._entries(self._order[[position]])
+        return entry
 
     def table(self, start: int, stop: int) -> pa.Table:
-        """Some lines as the manifest stores them."""
-        return self._table.take(pa.array(self._order[start:stop])).cast(MANIFEST)
+        """Return some entries as the manifest stores them."""
+        chosen = pa.array(self._order[start:stop])
+        return self._table.take(chosen).cast(MANIFEST)
 
     def column(self, name: str) -> Integers:
-        """One integer column, line by line."""
+        """Return one integer column, entry by entry."""
         column: Integers = self._integers(name)[self._order]
         return column
 
     def digests(self, name: str) -> npt.NDArray[np.uint8]:
-        """One column of digests or ids, line by line: (lines, bytes)."""
+        """Return one column of digests or ids, entry by entry: (entries, bytes)."""
         column = self._table[name].combine_chunks()
         array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-        width = array.type.byte_width
-        values: npt.NDArray[np.uint8] = np.frombuffer(array.buffers()[1], np.uint8).reshape(
-            -1, width
-        )
-        chosen: npt.NDArray[np.uint8] = values[array.offset :][: len(array)][self._order]
+        values = np.frombuffer(array.buffers()[1], np.uint8)
+        rows = values.reshape(-1, array.type.byte_width)[array.offset :]
+        chosen: npt.NDArray[np.uint8] = rows[self._order]
         return chosen
 
     @property
     def rows(self) -> int:
-        """Of all lines, labelled or rejected."""
+        """Of all entries, labelled or rejected."""
         return int(self.column("rows").sum())
 
     @property
     def rejected(self) -> int:
-        """Rejected rows of all lines."""
+        """Rejected rows of all entries."""
         return int(self.column("rejected").sum())
 
     @property
     def made_on(self) -> list[str]:
         """The distinct devices and library versions."""
-        return sorted(self._table["made_on"].take(pa.array(self._order)).unique().to_pylist())
+        column = self._table["made_on"].take(pa.array(self._order))
+        return sorted(column.unique().to_pylist())
 
-    def places(self, codes: Integers) -> Integers:
-        """Where fragments stand; −1 for one that has no line."""
+    def positions(self, codes: Integers) -> Integers:
+        """Find the positions of fragments; −1 for one that has no entry."""
         if not len(self):
             return np.full(len(codes), -1)
-        found = np.minimum(np.searchsorted(self.codes, codes), len(self) - 1)
+        found = np.searchsorted(self.codes, codes)
+        found = np.minimum(found, len(self) - 1)
         return np.where(self.codes[found] == codes, found, -1)
 
     def find(self, fragment: str) -> ManifestEntry | None:
-        """The line of one fragment, if there is one."""
-        place = int(self.places(np.array([parsed_code(fragment)]))[0])
-        return self[place] if place >= 0 else None
+        """Find the entry of one fragment, if there is one."""
+        codes = np.array([parsed_code(fragment)])
+        (position,) = self.positions(codes)
+        return self[int(position)] if position >= 0 else None
 
     def of_shard(self, shard: int) -> list[ManifestEntry]:
-        """The lines of one shard, in row order."""
-        first, last = np.searchsorted(
-            self.codes, [shard << _NUMBER_BITS, (shard + 1) << _NUMBER_BITS]
-        )
-        return self[int(first) : int(last)]
+        """Return the entries of one shard, in row order."""
+        borders = [fragment_code(shard, 0), fragment_code(shard + 1, 0)]
+        first, end = np.searchsorted(self.codes, borders)
+        return self[int(first) : int(end)]
 
     @cached_property
     def label_hash(self) -> str:
-        """sha256 over (shard, start, rows, columns_sha256) of each line, little-endian."""
+        """sha256 over (shard, start, rows, columns_sha256) of each entry, little-endian."""
         kind = [("shard", "<i8"), ("start", "<i8"), ("rows", "<i8"), ("columns", "V32")]
-        rows = np.empty(len(self), kind)
+        hashed = np.empty(len(self), kind)
         for name in ("shard", "start", "rows"):
-            rows[name] = self.column(name)
+            hashed[name] = self.column(name)
         if len(self):
-            rows["columns"] = np.ascontiguousarray(self.digests("columns_sha256")).view("V32")[:, 0]
-        return hashlib.sha256(rows.data).hexdigest()
+            digests = np.ascontiguousarray(self.digests("columns_sha256"))
+            hashed["columns"] = digests.view("V32")[:, 0]
+        return hashlib.sha256(hashed.data).hexdigest()
+
+    def _entries(self, rows: Integers) -> list[ManifestEntry]:
+        return table_entries(self._table.take(pa.array(rows)))
 
     def _integers(self, name: str) -> Integers:
         return np.asarray(self._table[name].to_numpy(), np.int64)
 
-    def _lines(self, places: Integers) -> list[ManifestEntry]:
-        return table_entries(self._table.take(pa.array(places)))
-
 
 def join_entries(tables: Iterable[pa.Table]) -> pa.Table:
-    """Tables of lines as one without chunks. A text has few distinct values: it takes four bytes a
-    line instead of a hundred."""
-    packed = [
-        table if table.schema == _PACKED else table.cast(_PACKED) for table in tables if len(table)
-    ]
-    joined = pa.concat_tables(packed or [_PACKED.empty_table()])
-    del packed
+    """Join tables of entries into one without chunks, texts by number."""
+    parts = [_compact(table) for table in tables if len(table)]
+    if not parts:
+        return _IN_MEMORY.empty_table()
+    joined = pa.concat_tables(parts)
+    del parts
     if all(column.num_chunks == 1 for column in joined.columns):
         return joined
-    columns, whole = joined.unify_dictionaries().columns, []
+    columns = joined.unify_dictionaries().columns
     del joined
-    while (
-        columns
-    ):  # one by one, so that what is joined and what it was joined from do not both lie in memory
+    whole = []
+    # One by one, so that the joined columns and their pieces do not all lie in memory together.
+    while columns:
         whole.append(columns.pop(0).combine_chunks())
-    return pa.Table.from_arrays(whole, schema=_PACKED)
+    return pa.Table.from_arrays(whole, schema=_IN_MEMORY)
 
 
-def entries_table(lines: Iterable[ManifestEntry]) -> pa.Table:
-    """Lines as the manifest stores them."""
-    rows = [{name: getattr(line, name) for name in MANIFEST.names} for line in lines]
+def _compact(table: pa.Table) -> pa.Table:
+    return table if table.schema == _IN_MEMORY else table.cast(_IN_MEMORY)
+
+
+def entries_table(entries: Iterable[ManifestEntry]) -> pa.Table:
+    """Make a table of entries as the manifest stores them."""
+    rows = [{name: getattr(entry, name) for name in MANIFEST.names} for entry in entries]
     for row in rows:
-        row.update({name: bytes.fromhex(row[name]) for name in _HEX})
+        for name in _HEX_COLUMNS:
+            row[name] = bytes.fromhex(row[name])
     return pa.Table.from_pylist(rows, MANIFEST)
 
 
 def table_entries(table: pa.Table) -> list[ManifestEntry]:
-    """The inverse of `entries_table`."""
-    return [
-        ManifestEntry(**{**row, **{name: row[name].hex() for name in _HEX}})
-        for row in table.to_pylist()
-    ]
+    """Make entries of a table: the inverse of `entries_table`."""
+    rows = table.to_pylist()
+    for row in rows:
+        for name in _HEX_COLUMNS:
+            row[name] = row[name].hex()
+    return [ManifestEntry(**row) for row in rows]
 
 
 def fragment_codes(shard: npt.NDArray[Any], number: npt.NDArray[Any]) -> Integers:
     """One integer a fragment, ascending in (shard, row) order."""
-    return (shard.astype(np.int64) << _NUMBER_BITS) | number.astype(np.int64)
+    high = shard.astype(np.int64) << _NUMBER_BITS
+    return high | number.astype(np.int64)
 
 
 def fragment_code(shard: int, number: int) -> int:

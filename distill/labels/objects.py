@@ -1,69 +1,94 @@
-"""What lies in a label set's folders, held against its lines: listings are read page by page and
-never kept whole."""
+"""What lies in a label set's folders, compared with its entries.
+
+Listings are read page by page and never kept whole. An object of another name is not ours.
+"""
 
 from __future__ import annotations
 
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from distill.labels.manifest import Manifest, parsed_code
+from distill.labels.manifest import Integers, Manifest, parsed_code
 from distill.storage.base import ObjectMeta, Storage
 
-_AT_ONCE = 2_000
+_LISTED_AT_ONCE = 2_000
 _COMMIT = re.compile(r"(\d{6,}-\d{6,})\.(\d+)\.json")
 _ATTEMPT = re.compile(r"(\d{6,}-\d{6,})/([0-9a-f]{32})\.[a-z]+")
 
 
-def newer_commits(folder: Storage, lines: Manifest) -> Iterator[tuple[str, int]]:
-    """Fragment and generation of the commits in `folder` that `lines` do not have."""
-    generations = lines.column("generation")
-    for listed in _listed(folder, _COMMIT):
-        places = lines.places(_codes(listed))
-        for (_, said), place in zip(listed, places.tolist(), strict=True):
-            if place < 0 or generations[place] < int(said[2]):
-                yield said[1], int(said[2])
+@dataclass(frozen=True)
+class _Listed:
+    """One object, and what its name says."""
+
+    meta: ObjectMeta
+    fragment: str
+    detail: str
+    """Of a commit its generation, of data or rejects the attempt."""
+
+
+def newer_commits(folder: Storage, entries: Manifest) -> Iterator[tuple[str, int]]:
+    """Find the fragment and generation of commits in `folder` that `entries` do not have."""
+    generations = entries.column("generation")
+    for page in _pages(folder, _COMMIT):
+        positions = entries.positions(_codes(page))
+        for listed, position in zip(page, positions.tolist(), strict=True):
+            generation = int(listed.detail)
+            if position < 0 or generations[position] < generation:
+                yield listed.fragment, generation
 
 
 def found_attempts(
-    folder: Storage, lines: Manifest, sizes: npt.NDArray[np.int64] | None = None
+    folder: Storage, entries: Manifest, sizes: Integers | None = None
 ) -> npt.NDArray[np.bool_]:
-    """Which lines' attempts lie in `folder`, in their size where `sizes` are given."""
-    found, attempts = np.zeros(len(lines), np.bool_), lines.digests("attempt")
-    for listed in _listed(folder, _ATTEMPT):
-        places = lines.places(_codes(listed))
-        same = places >= 0
-        if same.any():
-            names = np.frombuffer(
-                b"".join(bytes.fromhex(said[2]) for _, said in listed), np.uint8
-            ).reshape(-1, 16)
-            same &= (attempts[places] == names).all(axis=1)
-        if sizes is not None and same.any():
-            same &= sizes[places] == np.array([entry.size_bytes for entry, _ in listed])
-        found[places[same]] = True
+    """Find which entries' attempts lie in `folder`, in their size in bytes where `sizes` are given."""
+    found = np.zeros(len(entries), np.bool_)
+    attempts = entries.digests("attempt")
+    for page in _pages(folder, _ATTEMPT):
+        positions = entries.positions(_codes(page))
+        page_sizes = np.array([listed.meta.size_bytes for listed in page])
+        known = positions >= 0
+        positions = positions[known]
+        same = (attempts[positions] == _attempts(page)[known]).all(axis=1)
+        if sizes is not None:
+            same &= sizes[positions] == page_sizes[known]
+        found[positions[same]] = True
     return found
 
 
-def other_attempts(folder: Storage, lines: Manifest) -> Iterator[ObjectMeta]:
-    """Attempts in `folder` of fragments that are committed under another one."""
-    attempts = lines.digests("attempt")
-    for listed in _listed(folder, _ATTEMPT):
-        for (entry, said), place in zip(listed, lines.places(_codes(listed)).tolist(), strict=True):
-            if place >= 0 and attempts[place].tobytes().hex() != said[2]:
-                yield entry
+def list_other_attempts(folder: Storage, entries: Manifest) -> Iterator[ObjectMeta]:
+    """Find attempts in `folder` at fragments that are committed under another attempt."""
+    attempts = entries.digests("attempt")
+    for page in _pages(folder, _ATTEMPT):
+        positions = entries.positions(_codes(page))
+        for listed, position in zip(page, positions.tolist(), strict=True):
+            if position >= 0 and attempts[position].tobytes().hex() != listed.detail:
+                yield listed.meta
 
 
-def _listed(
-    folder: Storage, name: re.Pattern[str]
-) -> Iterator[list[tuple[ObjectMeta, re.Match[str]]]]:
-    """Objects of that name, some thousand at a time; what is named otherwise is not ours."""
-    ours = ((entry, said) for entry in folder.walk() if (said := name.fullmatch(entry.key)))
-    while part := list(itertools.islice(ours, _AT_ONCE)):
-        yield part
+def _pages(folder: Storage, name: re.Pattern[str]) -> Iterator[list[_Listed]]:
+    """List objects of that name, some thousand at a time."""
+    ours = _matching(folder, name)
+    while page := list(itertools.islice(ours, _LISTED_AT_ONCE)):
+        yield page
 
 
-def _codes(listed: list[tuple[ObjectMeta, re.Match[str]]]) -> npt.NDArray[np.int64]:
-    return np.array([parsed_code(said[1]) for _, said in listed], np.int64)
+def _matching(folder: Storage, name: re.Pattern[str]) -> Iterator[_Listed]:
+    for meta in folder.walk():
+        match = name.fullmatch(meta.key)
+        if match:
+            yield _Listed(meta, match[1], match[2])
+
+
+def _codes(page: list[_Listed]) -> Integers:
+    return np.array([parsed_code(listed.fragment) for listed in page], np.int64)
+
+
+def _attempts(page: list[_Listed]) -> npt.NDArray[np.uint8]:
+    """The attempts' ids: (objects, 16)."""
+    joined = b"".join(bytes.fromhex(listed.detail) for listed in page)
+    return np.frombuffer(joined, np.uint8).reshape(-1, 16)

@@ -20,9 +20,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distill.core.errors import ContractError
-from distill.labels.contract import Contract
-from distill.labels.encoding import SoftLabels, TopKLabels, decode, label_schema
+from distill.labels.columns import label_schema
+from distill.labels.contract import CONTRACT
+from distill.labels.encoding import SoftLabels, TopKLabels, decode
 from distill.labels.label_set import LabelSet
+from distill.labels.state import read_label_set
 from distill.pools.inventory import Inventory, read_inventory
 from distill.storage.open import open_storage
 
@@ -33,8 +35,8 @@ _LEVELS = 4
 class StoredLabels:
     """One label set over one pool, read only."""
 
-    def __init__(self, labels: LabelSet, contract: Contract, inventory: Inventory) -> None:
-        self.contract = contract
+    def __init__(self, labels: LabelSet, inventory: Inventory) -> None:
+        self.contract = labels.contract
         self.pool_rows = inventory.rows
         """Rows of the pool; `rows` of them are in committed fragments."""
         self._labels = labels
@@ -42,17 +44,17 @@ class StoredLabels:
 
     def __len__(self) -> int:
         """Committed fragments: how many tables there are."""
-        return len(self._labels.lines)
+        return len(self._labels.entries)
 
     @property
     def rows(self) -> int:
         """Rows of the tables, labelled or rejected."""
-        return self._labels.lines.rows
+        return self._labels.entries.rows
 
     @property
     def rejected(self) -> int:
         """Rows without labels among them; their reasons are under `rejects/`."""
-        return self._labels.lines.rejected
+        return self._labels.entries.rejected
 
     @property
     def complete(self) -> bool:
@@ -67,12 +69,12 @@ class StoredLabels:
     def __iter__(self) -> Iterator[pa.Table]:
         """The columns as they are stored, a table a fragment. Raises StorageError for lost or
         damaged data."""
-        for line in self._labels.lines:
-            labels = self._labels.read(line)
+        for entry in self._labels.entries:
+            labels = self._labels.read(entry)
             shard = pa.DictionaryArray.from_arrays(
-                np.zeros(line.rows, np.int32), [self._inventory.shard(line.shard).key]
+                np.zeros(entry.rows, np.int32), [self._inventory.shard(entry.shard).key]
             )
-            row = pa.array(np.arange(line.start, line.start + line.rows))
+            row = pa.array(np.arange(entry.start, entry.start + entry.rows))
             yield pa.table(
                 [shard, row, *labels.columns], names=["shard", "row", *labels.column_names]
             )
@@ -114,15 +116,14 @@ def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> Store
         )
     folder = open_storage("/".join(parts))
     inventory = read_inventory(open_storage("/".join(parts[:-_LEVELS]) or "."), pool, "")
-    labels = LabelSet(folder, name, int(version.removeprefix("v"))).refresh(inventory)
-    contract = labels.read_contract()
-    if contract is None or inventory is None:
-        gone = "contract.json" if contract is None else f"inventories/{pool}"
+    labels = read_label_set(folder, name, int(version.removeprefix("v")), inventory)
+    if labels.stored is None or inventory is None:
+        gone = CONTRACT if labels.stored is None else f"inventories/{pool}"
         raise ContractError(
             f"{path} is no label set: {gone} is not there. Give the folder labels/NAME/vN/POOL"
             " below a job's root."
         )
-    found = StoredLabels(labels, contract, inventory)
+    found = StoredLabels(labels, inventory)
     if not found.complete and not partial:
         raise ContractError(
             f"{path} is not complete: {found.rows:,} of {found.pool_rows:,} rows are labelled. Run"

@@ -1,10 +1,11 @@
-"""The manifest in storage: immutable numbered segments of lines, each claimed by a conditional put.
+"""The manifest in storage: immutable numbered segments of entries, each claimed by a conditional
+put.
 
 A long job writes a segment a minute, so a finished one would be read in many small pieces;
-`replace` then writes its lines in few, and the last of these says instead of which earlier ones
-they stand. What was written stays (only gc deletes), and a reader, who begins with the newest,
-passes over what a later segment stands for. That one is written last, and it never speaks for a
-segment that its writer had not read: so a kill between two writes, or a second driver, loses
+`SegmentWriter.replace` then writes its entries in few, and the last of these says instead of which
+earlier ones they stand. What was written stays (only gc deletes), and a reader, who begins with the
+newest, passes over what a later segment stands for. That one is written last, and it never speaks
+for a segment that its writer had not read: so a kill between two writes, or a second driver, loses
 nothing. A damaged segment is as good as none, since the commits say the same; `replace` stands in
 for it too.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -27,116 +28,142 @@ log = logging.getLogger(__name__)
 
 SEGMENT_ENTRIES = 1_000
 """While labelling, a segment is written at the latest after so many commits."""
-_MOST_LINES = 6_000
-"""About 130 bytes a line; a segment must stay under the 1 MiB of a conditional put."""
+_MOST_ENTRIES = 6_000
+"""About 130 bytes an entry; a segment must stay under the 1 MiB of a conditional put."""
 _MANY = 4
+"""Segments more than are needed, from which on they are written anew."""
 _TRIES = 3
 _KEY = re.compile(r"(\d{6,})\.arrow")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
 
 @dataclass(frozen=True)
-class _Segment:
+class Segment:
+    """One segment as it was listed."""
+
     number: int
     size_bytes: int
 
     @property
     def key(self) -> str:
-        return f"{self.number:06d}.arrow"
+        """Key in the folder of segments."""
+        return _segment_key(self.number)
 
 
-class Segments:
-    """The manifest segments in one folder."""
+@dataclass(frozen=True)
+class StoredSegments:
+    """What the segments in one folder say."""
 
-    def __init__(self, folder: Storage) -> None:
-        self.folder = folder
-        self.damaged: list[str] = []
-        """URLs of segments that could not be read."""
-        self._known: list[_Segment] = []
-        self._spoken_for: set[int] = set()
+    folder: Storage
+    table: pa.Table
+    """All entries, generations of a fragment side by side."""
+    listed: tuple[Segment, ...]
+    """By number."""
+    superseded_numbers: frozenset[int]
+    """Of segments that others stand for; some may be gone."""
+    damaged: tuple[str, ...]
+    """URLs of segments that could not be read."""
 
-    def read(self) -> pa.Table:
-        """All lines, generations of a fragment side by side."""
-        for _ in range(_TRIES):
-            try:
-                return self._read_listed()
-            except ObjectMissingError:  # gc took a segment between the listing and the reading
-                continue
-        return self._read_listed()
+    @property
+    def superseded(self) -> list[Segment]:
+        """Segments that others stand for, and that are still there: garbage."""
+        return [each for each in self.listed if each.number in self.superseded_numbers]
 
-    def append(self, lines: pa.Table) -> None:
-        """Write one more segment, under a number that nobody has."""
-        self._write(lines, "")
 
-    def are_many(self, lines: int) -> bool:
-        """Whether far fewer segments could hold so many lines, or one is damaged."""
-        return bool(self.damaged) or len(self._current()) > _MANY + lines // _MOST_LINES
-
-    def replace(self, lines: Manifest) -> None:
-        """Write `lines`, all that was read or written here, in as few segments as hold them."""
-        there = {each.number for each in self._known} | self._spoken_for
-        first_gap = next(number for number in range(len(there) + 1) if number not in there)
-        note = f"0-{first_gap - 1}" if first_gap else ""
-        starts = list(range(0, len(lines), _MOST_LINES)) or [0]
-        for start in starts:
-            self._write(
-                lines.table(start, start + _MOST_LINES), note if start == starts[-1] else ""
-            )
-        self._spoken_for.update(range(first_gap))
-        self.damaged = []
-
-    def superseded(self) -> list[tuple[str, int]]:
-        """Key and size of segments that others stand for: garbage."""
-        return [
-            (each.key, each.size_bytes) for each in self._known if each.number in self._spoken_for
-        ]
-
-    def _read_listed(self) -> pa.Table:
-        self._known, self.damaged, self._spoken_for = (
-            sorted(self._listed(), key=lambda each: each.number),
-            [],
-            set(),
-        )
-        joined = join_entries(
-            self._newest_first()
-        )  # nobody else holds the pieces, so they go while they are joined
-        pa.default_memory_pool().release_unused()
-        return joined
-
-    def _newest_first(self) -> Iterator[pa.Table]:
-        for segment in reversed(self._known):
-            table = self._read(segment) if segment.number not in self._spoken_for else None
-            if table is not None:
-                said = _RANGE.fullmatch(table_note(table))
-                self._spoken_for.update(range(int(said[1]), int(said[2]) + 1) if said else ())
-                yield join_entries([table.replace_schema_metadata(None)])
-
-    def _listed(self) -> Iterator[_Segment]:
-        for entry in self.folder.walk():
-            found = _KEY.fullmatch(entry.key)
-            if found:
-                yield _Segment(int(found[1]), entry.size_bytes)
-
-    def _current(self) -> list[_Segment]:
-        return [each for each in self._known if each.number not in self._spoken_for]
-
-    def _read(self, segment: _Segment) -> pa.Table | None:
-        where = self.folder.url(segment.key)
+def read_segments(folder: Storage) -> StoredSegments:
+    """Read all segments that no other stands for. A damaged one is passed over with a warning."""
+    for _ in range(_TRIES):
         try:
-            return bytes_table(self.folder.read(segment.key), MANIFEST, where)
+            return _read_listed(folder)
+        except ObjectMissingError:  # gc took a segment between the listing and the reading
+            continue
+    return _read_listed(folder)
+
+
+class SegmentWriter:
+    """Writes more segments beside those that were read."""
+
+    def __init__(self, stored: StoredSegments) -> None:
+        self._folder = stored.folder
+        self._present = {segment.number for segment in stored.listed}
+        self._superseded = set(stored.superseded_numbers)
+        self._damaged = bool(stored.damaged)
+
+    def append(self, entries: pa.Table) -> None:
+        """Write one more segment, under a number that nobody has."""
+        self._write(entries, "")
+
+    def are_many(self, entries: int) -> bool:
+        """Whether far fewer segments could hold so many entries, or one is damaged."""
+        needed = entries // _MOST_ENTRIES
+        current = self._present - self._superseded
+        return self._damaged or len(current) > _MANY + needed
+
+    def replace(self, entries: Manifest) -> None:
+        """Write `entries`, all that was read or written here, in as few segments as hold them."""
+        known = self._present | self._superseded
+        # A number that is missing may be another driver's segment, which was not read.
+        first_gap = next(number for number in range(len(known) + 1) if number not in known)
+        note = f"0-{first_gap - 1}" if first_gap else ""
+        last = max(0, len(entries) - 1) // _MOST_ENTRIES
+        for part in range(last + 1):
+            start = part * _MOST_ENTRIES
+            table = entries.table(start, start + _MOST_ENTRIES)
+            self._write(table, note if part == last else "")
+        self._superseded.update(range(first_gap))
+        self._damaged = False
+
+    def _write(self, entries: pa.Table, note: str) -> None:
+        content = table_bytes(entries, note)
+        number = max(self._present | self._superseded, default=-1) + 1
+        while not self._folder.put_if_absent(_segment_key(number), content):
+            number += 1
+        self._present.add(number)
+
+
+def _read_listed(folder: Storage) -> StoredSegments:
+    listed = sorted(_list_segments(folder), key=lambda each: each.number)
+    superseded: set[int] = set()
+    damaged: list[str] = []
+    # Nobody else holds the pieces, so they go while they are joined.
+    table = join_entries(_newest_first(folder, listed, superseded, damaged))
+    pa.default_memory_pool().release_unused()
+    return StoredSegments(folder, table, tuple(listed), frozenset(superseded), tuple(damaged))
+
+
+def _newest_first(
+    folder: Storage, listed: Sequence[Segment], superseded: set[int], damaged: list[str]
+) -> Iterator[pa.Table]:
+    """Read segments that none read before stands for, and fill the two collections meanwhile."""
+    for segment in reversed(listed):
+        if segment.number in superseded:
+            continue
+        where = folder.url(segment.key)
+        try:
+            table = bytes_table(folder.read(segment.key), MANIFEST, where)
         except ObjectMissingError:
             raise
         except StorageError as error:
+            damaged.append(where)
             log.warning(
                 "%s Its commits are read instead; the next `distill label` writes it anew.", error
             )
-            self.damaged.append(where)
-            return None
+            continue
+        superseded.update(_stands_for(table_note(table)))
+        yield join_entries([table.replace_schema_metadata(None)])
 
-    def _write(self, lines: pa.Table, note: str) -> None:
-        content = table_bytes(lines, note)
-        highest = max([-1, *self._spoken_for, *(each.number for each in self._known)])
-        segment = _Segment(highest + 1, len(content))
-        while not self.folder.put_if_absent(segment.key, content):
-            segment = _Segment(segment.number + 1, len(content))
-        self._known.append(segment)
+
+def _list_segments(folder: Storage) -> Iterator[Segment]:
+    for meta in folder.walk():
+        match = _KEY.fullmatch(meta.key)
+        if match:
+            yield Segment(int(match[1]), meta.size_bytes)
+
+
+def _stands_for(note: str) -> range:
+    match = _RANGE.fullmatch(note)
+    return range(int(match[1]), int(match[2]) + 1) if match else range(0)
+
+
+def _segment_key(number: int) -> str:
+    return f"{number:06d}.arrow"

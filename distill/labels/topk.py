@@ -15,26 +15,33 @@ _GROUP = 32
 
 
 def largest(logits: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
-    """Where the k largest of each row (B, C) stand: (B, k), the largest first."""
+    """Find where the k largest of each row (B, C) stand: (B, k), the largest first."""
     rows, classes = logits.shape
     found = np.flatnonzero(logits >= _bound(logits, k))
     row, index = np.divmod(found, classes)
     counts = np.bincount(row, minlength=rows)
-    slot = np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)
+    firsts = np.cumsum(counts) - counts
+    slot = np.arange(len(found)) - np.repeat(firsts, counts)
     shape = (rows, int(counts.max(initial=k)))
-    negated, candidates = np.full(shape, np.inf, np.float32), np.zeros(shape, np.int64)
-    negated[row, slot], candidates[row, slot] = -logits.ravel()[found], index
-    order = np.argsort(negated, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(candidates, order, axis=1)
+    # Rows that few numbers reach are filled up with what sorts last.
+    negated = np.full(shape, np.inf, np.float32)
+    negated[row, slot] = -logits.ravel()[found]
+    candidates = np.zeros(shape, np.int64)
+    candidates[row, slot] = index
+    # A stable sort leaves equals in the order of their indices.
+    order = np.argsort(negated, axis=1, kind="stable")
+    return np.take_along_axis(candidates, order[:, :k], axis=1)
 
 
 def _bound(logits: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.float32]:
-    """A number (B, 1) that at least k of each row reach."""
+    """Find a number (B, 1) that at least k of each row reach."""
     rows, classes = logits.shape
     members = min(_GROUP, classes // (2 * k))
     maxima = logits
     if members > 1:
         groups = classes // members
-        maxima = logits[:, : groups * members].reshape(rows, members, groups).max(axis=1)
-    at = maxima.shape[1] - k
-    return np.partition(maxima, at, axis=1)[:, at : at + 1]
+        grouped = logits[:, : groups * members].reshape(rows, members, groups)
+        maxima = grouped.max(axis=1)
+    kth = maxima.shape[1] - k
+    partitioned = np.partition(maxima, kth, axis=1)
+    return partitioned[:, kth : kth + 1]

@@ -203,7 +203,7 @@ class Dataset:
 def _rows_of(labels: LabelSet, chunk: Chunk) -> pa.Table:
     """The label rows of one chunk, wherever the set's own fragments end."""
     parts: list[pa.Table] = []
-    for line in labels.lines.of_shard(chunk.shard):
+    for line in labels.entries.of_shard(chunk.shard):
         start, stop = (
             max(line.start, chunk.start),
             min(line.start + line.rows, chunk.start + chunk.rows),

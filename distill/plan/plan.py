@@ -144,10 +144,11 @@ class Plan:
         parts = [
             LabelPart(
                 self.workspace.pool(pool),
-                self.workspace.label_set(name, pool, mending=mending),
+                self.workspace.label_set_state(name, pool, mending=mending),
             )
             for pool in spec.over
         ]
+        self.workspace.forget_labels(name)  # the step is about to change them
         return LabelStep(
             name=name,
             root=self.tables.root_uri,
@@ -278,7 +279,7 @@ class Plan:
         results = []
         for name, spec in self.tables.labels.items():
             for pool in spec.over:
-                lines = self.workspace.label_set(name, pool).lines
+                lines = self.workspace.label_set(name, pool).entries
                 size_bytes = int(lines.column("bytes").sum())
                 results.append(
                     LabelSetResult(

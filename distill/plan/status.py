@@ -8,6 +8,7 @@ from functools import partial
 
 from distill.core.errors import DistillError
 from distill.job.sweep import Variant
+from distill.labels.repair import find_lost
 from distill.models.record import read_record
 from distill.plan.identity import fit_folder, student_folder, student_pins
 from distill.plan.workspace import Workspace
@@ -76,12 +77,14 @@ def _labels(workspace: Workspace, name: str, pool: str) -> StatusLine:
         return StatusLine(title, 0, 0, "fragments", f"pools.{pool} is not listed yet")
     total = len(inventory.fragment_table(workspace.tables.fragment_rows))
     try:
-        labels = workspace.label_set(name, pool)
+        state = workspace.label_set_state(name, pool)
     except DistillError as error:
         return StatusLine(title, 0, total, "fragments", str(error))
-    lost = len(labels.lost())
-    rows, rejected = labels.lines.rows, labels.lines.rejected
+    state, lost_entries = find_lost(state)
+    lost = len(lost_entries)
+    entries = state.labels.entries
+    rows, rejected = entries.rows, entries.rejected
     note = f"{rows - rejected:,} rows labelled, {rejected:,} rejected"
     if lost:
         note += f", {lost} lost"
-    return StatusLine(title, len(labels.lines) - lost, total, "fragments", note)
+    return StatusLine(title, len(entries) - lost, total, "fragments", note)

@@ -15,7 +15,7 @@ from distill.core.results import LabelSetResult
 from distill.labelers.base import Recipe
 from distill.labelers.calibration import Calibration
 from distill.labels.contract import Contract
-from distill.labels.label_set import LabelSet
+from distill.labels.state import LabelSetState
 from distill.loader.dataset import Dataset
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
@@ -112,7 +112,7 @@ class LabelPart:
     """One pool of a labelling, and what is stored of it."""
 
     pool: OpenPool
-    labels: LabelSet
+    stored: LabelSetState
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from distill.job.job import Job
 from distill.labels.contract import Contract
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
+from distill.labels.state import LabelSetState, read_state
 from distill.plan.tables import JobTables
 from distill.pools.file_stats import ReadFileStats, read_file_stats
 from distill.pools.inventory import Inventory, read_inventory
@@ -30,7 +31,7 @@ class Workspace:
     def __init__(self, job: Job) -> None:
         self.tables = JobTables(job)
         self._pools: dict[str, OpenPool] = {}
-        self._label_sets: dict[tuple[str, str], LabelSet] = {}
+        self._label_sets: dict[tuple[str, str], LabelSetState] = {}
         self._remembered: dict[tuple[str, str], Any] = {}
 
     @property
@@ -57,15 +58,20 @@ class Workspace:
             return self._pools[name].inventory
         return read_inventory(self.root, name, self.tables.pool_uri(name))
 
-    def label_set(self, name: str, pool: str, *, mending: bool = False) -> LabelSet:
-        """Read one label set's commits, of live shards alone; the same object until
-        `forget_labels`. Raises ContractError, StorageError."""
+    def label_set(self, name: str, pool: str) -> LabelSet:
+        """Read one label set, of live shards alone; the same object until `forget_labels`. Raises
+        ContractError, StorageError."""
+        return self.label_set_state(name, pool).labels
+
+    def label_set_state(self, name: str, pool: str, *, mending: bool = False) -> LabelSetState:
+        """Read what is stored of one label set; the same object until `forget_labels`. Raises
+        ContractError, StorageError."""
         key = (name, pool)
         if key not in self._label_sets:
             version = self.tables.labels[name].version
             folder = label_set_folder(self.root, name, version, pool)
-            labels = LabelSet(folder, name, version)
-            self._label_sets[key] = labels.refresh(self.inventory(pool), mending=mending)
+            inventory = self.inventory(pool)
+            self._label_sets[key] = read_state(folder, name, version, inventory, mending=mending)
         return self._label_sets[key]
 
     def whole_labels(self, name: str, pool: OpenPool, contract: Contract) -> LabelSet:

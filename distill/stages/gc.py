@@ -14,8 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from distill.core.progress import track
-from distill.labels.label_set import LabelSet
+from distill.labels.contract import read_contract
 from distill.labels.lease import hold_lease
+from distill.labels.repair import other_attempts, superseded_segments
+from distill.labels.state import LabelSetState, read_state
+from distill.labels.writer import LabelWriter
 from distill.plan.steps import StoredLabelsStep
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
@@ -38,14 +41,14 @@ def collect_garbage(step: StoredLabelsStep, *, delete: bool) -> Garbage:
     """Find what may go of one label set, and delete it where asked to. Raises BusyError where
     somebody is at work on it."""
     folder = open_storage(step.folder)
-    labels = LabelSet(folder, step.name, step.version)
-    if labels.read_contract() is None:  # nobody knows what lies there, so nothing may go
+    if read_contract(folder) is None:  # nobody knows what lies there, so nothing may go
         return Garbage(step.name, step.pool, folder, (), 0)
     where = f"{step.name} over {step.pool}"
     with hold_lease(folder, f"labels.{where}"):
         # else a reader of the manifest would miss what a mend stands for
-        labels.refresh().write_manifest()
-        found = list(_garbage(labels))
+        state = read_state(folder, step.name, step.version)
+        LabelWriter(state).write_manifest()
+        found = list(_garbage(state))
         keys = tuple(key for key, _ in found)
         if delete:
             _delete(folder, keys, f"gc {where}")
@@ -58,7 +61,7 @@ def _delete(folder: Storage, keys: Sequence[str], title: str) -> None:
             bar.advance(1)
 
 
-def _garbage(labels: LabelSet) -> Iterator[tuple[str, int]]:
+def _garbage(state: LabelSetState) -> Iterator[tuple[str, int]]:
     """Key and size of each object that may go."""
-    yield from labels.other_attempts()
-    yield from labels.superseded_segments()
+    yield from other_attempts(state.labels)
+    yield from superseded_segments(state)

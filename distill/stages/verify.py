@@ -14,9 +14,12 @@ from dataclasses import dataclass
 
 from distill.core.errors import DistillError
 from distill.core.progress import track
-from distill.labels.contract import Contract
+from distill.labels.contract import CONTRACT, Contract
 from distill.labels.integrity import integrity_problem
-from distill.labels.label_set import CONTRACT, LabelSet
+from distill.labels.label_set import LabelSet
+from distill.labels.pending import find_misplaced
+from distill.labels.repair import pending_fragments
+from distill.labels.state import LabelSetState, read_state
 from distill.plan.steps import StoredLabelsStep
 from distill.pools.inventory import Inventory
 from distill.storage.open import open_storage
@@ -45,22 +48,22 @@ def verify_labels(step: StoredLabelsStep) -> Verified:
         command = f"distill label {step.job_file} {step.name}"
         return _unproven(step, 0, f"pools.{step.pool} was never listed. Run `{command}`.")
     try:
-        labels = LabelSet(open_storage(step.folder), step.name, step.version).refresh(inventory)
-        contract = labels.read_contract()
+        state = read_state(open_storage(step.folder), step.name, step.version, inventory)
     except DistillError as error:
         return _unproven(step, inventory.rows, str(error))
-    if contract is None:
+    labels = state.labels
+    if labels.stored is None:
         return _unproven(step, inventory.rows, _without_contract(labels))
-    coverage = _coverage(labels, inventory, step.fragment_rows)
-    contents = _contents(labels, contract, step.pool)
+    coverage = _coverage(state, inventory, step.fragment_rows)
+    contents = _contents(labels, labels.contract, step.pool)
     problems = (*coverage, *contents)
-    rejected = labels.lines.rejected
+    rejected = labels.entries.rejected
     return Verified(
         step.name,
         step.pool,
-        len(labels.lines),
+        len(labels.entries),
         inventory.rows,
-        labels.lines.rows - rejected,
+        labels.entries.rows - rejected,
         rejected,
         problems,
     )
@@ -71,16 +74,17 @@ def _unproven(step: StoredLabelsStep, rows: int, problem: str) -> Verified:
 
 
 def _without_contract(labels: LabelSet) -> str:
-    commits = len(labels.lines)
+    commits = len(labels.entries)
     if not commits:
         return f"nothing is labelled yet under {labels.folder.uri}."
     where = labels.folder.url(CONTRACT)
     return f"{where} is gone, so nobody knows what {commits} commits mean. Restore it."
 
 
-def _coverage(labels: LabelSet, inventory: Inventory, fragment_rows: int) -> Iterator[str]:
+def _coverage(state: LabelSetState, inventory: Inventory, fragment_rows: int) -> Iterator[str]:
     """Each fragment has one commit, of exactly its rows, and there is no other."""
-    left = labels.left(inventory, fragment_rows)
+    labels = state.labels
+    left = pending_fragments(state, inventory, fragment_rows)
     if len(left):
         shown = ", ".join(claim.fragment for _, claim, _ in itertools.islice(left, 3)) + (
             "…" if len(left) > 3 else ""
@@ -89,12 +93,12 @@ def _coverage(labels: LabelSet, inventory: Inventory, fragment_rows: int) -> Ite
             f"{len(left)} of {len(left.cut)} fragments are missing under {labels.folder.uri}"
             f" ({shown}). Run the same job again; it labels only what is missing."
         )
-    for line in labels.misplaced(inventory, fragment_rows):
+    for line in find_misplaced(labels.entries, inventory, fragment_rows):
         yield (
             f"fragment {line.fragment} was labelled from other rows than the inventory of"
             f" pools.{inventory.pool} lists."
         )
-    for segment in labels.damaged_segments:
+    for segment in state.segments.damaged:
         yield (
             f"{segment} is damaged; the commits were read instead. Run the same job again; it is"
             " written anew."
@@ -102,7 +106,7 @@ def _coverage(labels: LabelSet, inventory: Inventory, fragment_rows: int) -> Ite
 
 
 def _contents(labels: LabelSet, contract: Contract, pool: str) -> Iterator[str]:
-    rows, lines = labels.lines.rows, iter(labels.lines)
+    rows, lines = labels.entries.rows, iter(labels.entries)
     with (
         track(f"verify {labels.name} over {pool}", rows) as bar,
         ThreadPoolExecutor(_THREADS) as threads,

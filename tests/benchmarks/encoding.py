@@ -28,7 +28,7 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 
-from distill.labels.encoding import _keep, encode
+from distill.labels.encoding import encode, keep_largest
 from distill.labels.files import data_bytes
 from distill.labels.quantize import to_gaps, to_logits
 from tests.benchmarks.layouts import layouts
@@ -96,10 +96,10 @@ def choose(distribution: str, classes: int) -> tuple[Chosen, dict[int, float], n
         for k in KEPT:
             contract = a_topk_contract(classes, k)
             before = time.process_time()
-            top, _, _ = _keep(z[: max(1, BLOCK // classes)], contract)
+            top, _, _ = keep_largest(z[: max(1, BLOCK // classes)], contract)
             seconds.setdefault(k, []).append((time.process_time() - before) / len(top))
         top = np.concatenate(
-            [_keep(part, contract)[0] for part in np.array_split(z, min(32, len(z)))]
+            [keep_largest(part, contract)[0] for part in np.array_split(z, min(32, len(z)))]
         )
         index.append(top)
         b = z.max(axis=1, keepdims=True) - z

@@ -76,7 +76,8 @@ def _contracts() -> tuple[Any, Any]:
 def _write(folder: str, rows: int) -> None:
     """The pool, its label sets, and the same joined for Ray Data."""
     from distill.labels.encoding import decode, encode
-    from distill.labels.label_set import LabelSet
+    from distill.labels.state import read_state
+    from distill.labels.writer import LabelWriter
     from distill.storage.open import open_storage
     from tests.making import claim_of, commit_labels, list_pool
 
@@ -91,7 +92,10 @@ def _write(folder: str, rows: int) -> None:
             row_group_size=shard_rows,
         )
     inventory, contracts = list_pool(root / "root", root / "pool"), _contracts()
-    sets = [LabelSet(open_storage(str(root / name)), name, 1) for name in ("topk", "dense")]
+    sets = [
+        LabelWriter(read_state(open_storage(str(root / name)), name, 1))
+        for name in ("topk", "dense")
+    ]
     for labels, contract in zip(sets, contracts, strict=True):
         labels.begin(contract, inventory, FRAGMENT_ROWS)
     for number, part in enumerate(inventory.fragments(FRAGMENT_ROWS)):
@@ -117,14 +121,14 @@ def _lists(values: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def _opened(folder: str) -> tuple[Any, list[Any]]:
-    from distill.labels.label_set import LabelSet
+    from distill.labels.state import read_label_set
     from distill.storage.open import open_storage
     from tests.making import list_pool
 
     root = Path(folder)
     inventory = list_pool(root / "root", root / "pool")
     return inventory, [
-        LabelSet(open_storage(str(root / name)), name, 1).refresh(inventory)
+        read_label_set(open_storage(str(root / name)), name, 1, inventory)
         for name in ("topk", "dense")
     ]
 
@@ -179,7 +183,7 @@ def _pyarrow(folder: str) -> dict[str, float]:
             joined = {"x": x}
             for labels, contract in zip(sets, contracts, strict=True):
                 parts = []
-                for line in labels.lines.of_shard(number):
+                for line in labels.entries.of_shard(number):
                     with pa.memory_map(str(Path(labels.folder.uri, line.data))) as file:
                         parts.append(pa.ipc.open_file(file).read_all())
                 soft = decode(

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from distill.labels.columns import label_schema, pack
 from distill.labels.contract import Contract
-from distill.labels.encoding import _packed, _topk_parts, decode, label_schema
+from distill.labels.encoding import decode, topk_columns
 from distill.labels.files import data_bytes, read_data
 from distill.labels.quantize import to_gaps
 from tests.making import a_topk_contract
@@ -36,12 +37,12 @@ def ours(contract: Contract) -> Layout:
                 to_gaps(below[rows]) if contract.dtype == "uint8" else (-below[rows]).astype("<f2")
             )
             made.append(
-                _topk_parts(index[rows], kept, normalizer[rows, None].astype("<f4"), contract)
+                topk_columns(index[rows], kept, normalizer[rows, None].astype("<f4"), contract)
             )
         parts = {name: np.concatenate([each[name] for each in made]) for name in made[0]}
         schema, labelled = label_schema(contract), np.ones(len(index), bool)
         return data_bytes(
-            pa.table([_packed(parts[f.name], labelled, f.type) for f in schema], schema=schema),
+            pa.table([pack(parts[f.name], labelled, f.type) for f in schema], schema=schema),
             contract,
         )
 

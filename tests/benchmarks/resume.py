@@ -198,9 +198,9 @@ class _Distill:
         from tests.resolved import label_set
 
         labels = label_set(load_job(self.job), "teacher", "rows")
-        contract = labels.read_contract()
+        contract = labels.contract
         outputs = np.concatenate(
-            [decode(labels.read(line), contract).outputs for line in labels.lines]
+            [decode(labels.read(line), contract).outputs for line in labels.entries]
         )
         return (outputs[:, 0].astype(np.int64) * 1000 + outputs[:, 1].astype(np.int64)).astype(
             np.int64

@@ -287,13 +287,14 @@ def _linked_pool(folder: Path, shards: int, rows: int, fragment_rows: int) -> Pa
 def _commit(job: Any, folder: Path, every: int) -> int:
     """Commit each `every`-th fragment: the first by a labeler, the others as copies of it under
     their own claims."""
+    from distill.labels.writer import LabelWriter
     from distill.stages.label.messages import FragmentResult
     from distill.stages.label.worker import LabelWorker
     from tests.making import assignment, fragment_tasks
-    from tests.resolved import label_set
+    from tests.resolved import label_set_state
 
     told, tasks = assignment(job, "teacher"), fragment_tasks(job, "rows")[::every]
-    labels = label_set(job, "teacher", "rows")
+    labels = LabelWriter(label_set_state(job, "teacher", "rows"))
     real = FragmentResult.from_plain(LabelWorker(told, "cpu")(tasks[0].to_plain())).commit
     base = Path(labels.folder.uri)
     (data,) = (base / "data").rglob("*.arrow")

@@ -110,7 +110,7 @@ def test_show_prints_rows_and_what_the_model_says(main_job):
 def test_a_lost_label_object_is_named_and_that_fragment_alone_is_mended(main_job):
     job = load_job(main_job.file, root=str(main_job.root))
     before = label_set(job, "large", "unlabelled")
-    line = before.lines[7]
+    line = before.entries[7]
     (main_job.root / "labels/large/v1/unlabelled" / line.data).unlink()
     broken = distill("verify", main_job.file, "--root", main_job.root)
     assert broken.code == 1
@@ -121,7 +121,7 @@ def test_a_lost_label_object_is_named_and_that_fragment_alone_is_mended(main_job
     assert "26 fragments (1 labelled now)" in mended.output
     assert "trained now" not in mended.output
     after = label_set(load_job(main_job.file, root=str(main_job.root)), "large", "unlabelled")
-    assert [each.fragment for each in after.lines if each.generation] == [line.fragment]
+    assert [each.fragment for each in after.entries if each.generation] == [line.fragment]
     commit = main_job.root / f"labels/large/v1/unlabelled/commits/{line.fragment}.1.json"
     assert json.loads(commit.read_text())["body"]["replaces"] == line.sha256
     assert after.label_hash == before.label_hash

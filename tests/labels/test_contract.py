@@ -8,7 +8,8 @@ import pytest
 from distill.core.errors import ContractError, StorageError
 from distill.core.schema import seal, unseal
 from distill.labels.contract import Contract
-from distill.labels.label_set import LabelSet
+from distill.labels.state import read_state
+from distill.labels.writer import LabelWriter
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES
 from distill.storage.open import open_storage
 from tests.making import a_contract, list_pool, write_label_set
@@ -180,8 +181,8 @@ def test_labels_of_another_labeler_are_mixed_with_or_taken_for_these(tmp_path, w
     outputs = np.zeros((10, 3), np.float32)
     write_label_set(tmp_path / "labels", stored, inventory, fragment_rows=5, outputs=outputs)
     changes, said = CHANGES[what]
-    labels = LabelSet(open_storage(str(tmp_path / "labels")), "teacher", 1).refresh()
-    meet = labels.begin if when == "on resume" else labels.require
+    labels = LabelWriter(read_state(open_storage(str(tmp_path / "labels")), "teacher", 1))
+    meet = labels.begin if when == "on resume" else labels.snapshot().require
     with pytest.raises(ContractError) as refused:
         meet(dataclasses.replace(stored, **changes), inventory, 5)
     assert said in str(refused.value)

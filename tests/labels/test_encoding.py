@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.core.errors import ContractError
-from distill.labels.encoding import best_class, decode, encode, label_schema, storable
+from distill.labels.columns import label_schema
+from distill.labels.encoding import best_class, decode, encode, storable
 from distill.labels.quantize import BELOW, to_gaps, to_logits
 from distill.labels.topk import largest
 from tests.making import a_contract, a_topk_contract, a_value_contract

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from distill.core.errors import StorageError
 from distill.core.schema import columns_sha256
-from distill.labels.encoding import label_schema
+from distill.labels.columns import label_schema
 from distill.labels.files import data_bytes, read_data, with_keys
 from tests.making import a_contract, a_topk_contract, a_value_contract, some_labels
 

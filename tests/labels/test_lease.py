@@ -16,7 +16,7 @@ from distill.storage.open import open_storage
 HOLD = """
 import sys
 from distill.labels.lease import hold_lease
-from distill.storage import open_storage
+from distill.storage.open import open_storage
 
 with hold_lease(open_storage(sys.argv[1]), "labels.teacher over rows"):
     print("held", flush=True)

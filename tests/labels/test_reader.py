@@ -17,7 +17,8 @@ from distill.labels import open as open_labels
 from distill.labels.encoding import decode, encode
 from distill.labels.files import with_keys
 from distill.labels.identity import label_set_folder
-from distill.labels.label_set import LabelSet
+from distill.labels.state import read_state
+from distill.labels.writer import LabelWriter
 from distill.storage.open import open_storage
 from tests.making import (
     a_contract,
@@ -44,8 +45,10 @@ def written(folder: Path, contract, *, fragments: slice = slice(None)) -> str:
     """A label set as the stage leaves it, keys included; returns its path."""
     write_pool(folder / "pool", SHARDS)
     inventory = list_pool(folder / "root", folder / "pool")
-    labels = LabelSet(
-        label_set_folder(open_storage(str(folder / "root")), "teacher", 1, "pool"), "teacher", 1
+    labels = LabelWriter(
+        read_state(
+            label_set_folder(open_storage(str(folder / "root")), "teacher", 1, "pool"), "teacher", 1
+        )
     )
     labels.begin(contract, inventory, CUT)
     outputs, labelled, first = outputs_of(contract), ~np.isin(np.arange(sum(SHARDS)), REJECTED), 0
@@ -261,7 +264,7 @@ def test_a_set_in_a_bucket_is_not_found_by_its_uri(s3_root, tmp_path):
 
     root = open_storage(s3_root)
     inventory = take_inventory(root, "pool", open_storage(str(tmp_path / "pool")))
-    labels = LabelSet(label_set_folder(root, "teacher", 3, "pool"), "teacher", 3)
+    labels = LabelWriter(read_state(label_set_folder(root, "teacher", 3, "pool"), "teacher", 3))
     labels.begin(contract, inventory, CUT)
     (part,) = inventory.fragments(CUT)
     claim = claim_of(part)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from distill.core.errors import ContractError
 from distill.labelers.network import NetworkLabeler
 from distill.labels.encoding import decode
-from distill.labels.label_set import LabelSet
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn, concatenate
 from distill.loader.sampler import Chunk
 from distill.models.network import as_tensor
@@ -22,7 +21,14 @@ from distill.spec.models import NgramBag
 from distill.spec.outputs import Outputs
 from distill.spec.pools import ImageFeatures, TextFeatures, VectorFeatures
 from tests.loader.conftest import FEATURES, KIND, SHARDS
-from tests.making import a_contract, a_topk_contract, keep_network, list_pool, write_label_set
+from tests.making import (
+    a_contract,
+    a_topk_contract,
+    keep_network,
+    list_pool,
+    some_committed,
+    write_label_set,
+)
 from tests.tiny import write_pool
 
 FIRSTS = [[0, 50, 57], [121]]
@@ -140,11 +146,11 @@ def test_topk_labels_are_decoded_at_another_temperature(tmp_path, laid):
     labels = write_label_set(
         tmp_path, contract, inventory, fragment_rows=10, outputs=laid.outputs[121:]
     )
-    first = Chunk(0, 0, 0, labels.lines[0].rows)
+    first = Chunk(0, 0, 0, labels.entries[0].rows)
     rows = Dataset((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 4.0)}).load(
         first
     )
-    due = decode(labels.read(labels.lines[0]), contract, 4.0)
+    due = decode(labels.read(labels.entries[0]), contract, 4.0)
     np.testing.assert_array_equal(rows["t.log_probs"], due.log_probs)
     with pytest.raises(ContractError):
         Dataset((inventory,), FEATURES, 4, {"t": LabelColumn(contract, (labels,), 2.0)}).load(first)
@@ -153,9 +159,7 @@ def test_topk_labels_are_decoded_at_another_temperature(tmp_path, laid):
 @pytest.mark.parametrize("kept", [0, 1, 3])
 def test_rows_without_labels_are_learned_from(laid, kept):
     whole = laid.sets[0]
-    some = LabelSet(whole.folder, "teacher", 1)
-    for line in whole.lines[:kept]:
-        some.add(whole.read_commit(line.fragment))
+    some = some_committed(whole, whole.entries[:kept])
     source = replace(
         laid.source, columns={"t": LabelColumn(a_contract(), (some, laid.sets[1]), None)}
     )

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distill.labels.label_set import LabelSet
+from distill.labels.state import read_state
+from distill.labels.writer import LabelWriter
 from distill.loader import cache as cache_module
 from distill.loader import disk_cache
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
@@ -27,7 +28,14 @@ from distill.storage.open import open_storage
 from distill.storage.request_counts import RequestCounts, requests
 from tests.command import REPOSITORY
 from tests.loader.conftest import FEATURES, KIND
-from tests.making import a_contract, claim_of, commit_labels, list_pool, some_labels
+from tests.making import (
+    a_contract,
+    claim_of,
+    commit_labels,
+    empty_label_set,
+    list_pool,
+    some_labels,
+)
 from tests.tiny import write_pool
 
 CHUNK = Chunk(0, 0, 0, 3)
@@ -184,7 +192,8 @@ def remote_source(root, folder):
     for file in sorted(folder.iterdir()):
         pool.put(file.name, file.read_bytes())
     inventory = take_inventory(open_storage(f"{root}/root"), "pool", pool)
-    labels, contract = LabelSet(open_storage(f"{root}/labels"), "teacher", 1), a_contract()
+    labels = LabelWriter(read_state(open_storage(f"{root}/labels"), "teacher", 1))
+    contract = a_contract()
     labels.begin(contract, inventory, 64)
     for part in inventory.fragments(64):
         labels.add(
@@ -195,7 +204,10 @@ def remote_source(root, folder):
                 contract,
             )
         )
-    columns = {"0": LabelColumn(contract, (labels,), None), "1": TargetColumn("kind", KIND)}
+    columns = {
+        "0": LabelColumn(contract, (labels.snapshot(),), None),
+        "1": TargetColumn("kind", KIND),
+    }
     return Dataset((inventory,), FEATURES, 4, columns)
 
 
@@ -272,7 +284,7 @@ def test_a_source_on_this_disk_is_called_remote(tmp_path):
     write_pool(tmp_path / "pool", [20])
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
     assert not Dataset((inventory,), VectorFeatures(kind="vector", columns=("pixels",)), 4).remote
-    labels = LabelSet(open_storage("s3://bucket/labels"), "teacher", 1)
+    labels = empty_label_set("s3://bucket/labels")
     columns = {
         "0": LabelColumn(a_contract(), (labels,), None),
         "1": TargetColumn("kind", Outputs("value")),

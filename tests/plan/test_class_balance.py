@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.labels import class_counts as of_labels
-from distill.labels.commit import Commit
-from distill.labels.label_set import LabelSet
+from distill.labels.commit import Commit, read_commit
 from distill.plan import class_balance
 from distill.plan.load import load_job
 from distill.pools import target_counts as of_targets
@@ -176,19 +175,18 @@ def test_trials_of_a_sweep_or_the_next_run_count_again(job, monkeypatch):
 
 def test_commits_without_a_histogram_count_nothing(job, monkeypatch):
     labels = list(plan_student(job, job.variants[0]).sources[0].columns["0"].sets)
-    contract = labels[0].read_contract()
+    contract = labels[0].contract
     due = [of_labels.class_counts(each, contract) for each in labels]
     before = requests()
     of_labels.class_counts(labels[0], contract)
-    assert (requests() - before).get == len(labels[0].lines)
-    read = LabelSet.read_commit
+    assert (requests() - before).get == len(labels[0].entries)
 
-    def without(self, *told):
-        return Commit(**{**vars(read(self, *told)), "histogram": {}})
+    def without(*asked):
+        return Commit(**{**vars(read_commit(*asked)), "histogram": {}})
 
-    monkeypatch.setattr(LabelSet, "read_commit", without)
+    monkeypatch.setattr("distill.labels.class_counts.read_commit", without)
     for each, counts in zip(labels, due, strict=True):
-        assert counts.sum() == each.lines.rows - each.lines.rejected
+        assert counts.sum() == each.entries.rows - each.entries.rejected
         np.testing.assert_array_equal(of_labels.class_counts(each, contract), counts)
 
 

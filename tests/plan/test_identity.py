@@ -169,7 +169,7 @@ def test_a_student_pins_something_else_than_labels_and_rows(folder):
     labels = label_set(job, "teacher", "unlabelled")
     assert isinstance(labels, LabelSet)
     assert pins["labels.teacher over unlabelled"] == labels.label_hash
-    assert len(labels.lines) == 3
+    assert len(labels.entries) == 3
 
 
 def test_an_unfinished_model_is_used(folder):

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from distill.core.errors import BusyError
+from distill.labels.commit import read_commit
 from distill.labels.lease import hold_lease
+from distill.labels.state import read_state
+from distill.labels.writer import LabelWriter
 from distill.run import verify_labels
 from distill.storage.open import open_storage
 from tests.making import commit_labels, some_labels
@@ -18,13 +22,13 @@ __all__ = ["job"]
 def attempt(job, fragment: int, *, generation: int = 0) -> None:
     """Another attempt at a committed fragment; without a new generation it loses."""
     labels = label_set(job, "teacher", "rows")
-    line = labels.lines[fragment]
+    line = labels.entries[fragment]
     from distill.labels.commit import WriteIntent
 
     claim = WriteIntent(
         line.shard, line.number, line.shard_id, line.start, line.rows, generation, line.sha256
     )
-    contract = labels.read_contract()
+    contract = labels.contract
     commit_labels(labels.folder, claim, some_labels(line.rows, contract), contract)
 
 
@@ -48,7 +52,7 @@ def test_what_lost_stays_for_ever_or_what_won_goes(job):
 
 
 def test_what_a_mend_replaced_stays_for_ever(job):
-    old = label_set(job, "teacher", "rows").lines[1].data
+    old = label_set(job, "teacher", "rows").entries[1].data
     attempt(job, 1, generation=1)
     (found,) = delete_garbage(job, "teacher")
     assert found.keys == (old,)
@@ -56,23 +60,23 @@ def test_what_a_mend_replaced_stays_for_ever(job):
 
 
 def test_the_data_of_a_mend_under_way_goes(job):
-    line = label_set(job, "teacher", "rows").lines[1]
+    line = label_set(job, "teacher", "rows").entries[1]
     (folder(job) / line.data).rename(folder(job) / line.data.replace(line.attempt, "ab" * 16))
     assert find_garbage(job, "teacher")[0].keys == ()
 
 
 def test_segments_that_others_stand_for_stay_and_are_read(job):
-    labels = label_set(job, "teacher", "rows")
-    fresh, labels._fresh = labels._fresh, []
-    for line in fresh:
-        labels._fresh = [line]
+    state = read_state(open_storage(str(folder(job))), "teacher", 1)
+    labels = LabelWriter(replace(state, unrolled=()))
+    for entry in state.labels.entries:
+        labels.add(read_commit(labels.folder, entry.fragment))
         labels.write_manifest()
     labels.tidy_manifest()
     segments = sorted(file.name for file in (folder(job) / "manifest").iterdir())
     assert len(segments) == 6
     (found,) = delete_garbage(job, "teacher")
     assert set(found.keys) == {f"manifest/{name}" for name in segments[:5]}
-    assert len(label_set(job, "teacher", "rows").lines) == 5
+    assert len(label_set(job, "teacher", "rows").entries) == 5
 
 
 def test_gc_runs_beside_a_driver(job):

@@ -40,10 +40,9 @@ normaliser is rounded with it."""
 def check_canaries(step: LabelStep, part: LabelPart, fragments: int) -> list[str]:
     """Tell where the live labeler says something else than is stored over one pool, looked at in
     some fragments. Raises LabelerError where there is no labeler."""
-    stored = part.labels.read_contract() or step.contract
-    contract = replace(step.contract, tolerance=stored.tolerance)
+    contract = replace(step.contract, tolerance=part.stored.labels.contract.tolerance)
     labeler = make_labeler(step.name, step.recipe)
-    chosen = _spread(part.labels, fragments)
+    chosen = _spread(part.stored.labels, fragments)
     problems = []
     with track(f"canaries of {step.name} over {part.pool.name}", len(chosen), "fragments") as bar:
         for entry in chosen:
@@ -56,16 +55,16 @@ def check_canaries(step: LabelStep, part: LabelPart, fragments: int) -> list[str
 
 def _spread(labels: LabelSet, fragments: int) -> list[ManifestEntry]:
     """Some fragments, evenly over the pool."""
-    count = len(labels.lines)
+    count = len(labels.entries)
     places = np.linspace(0, count - 1, min(fragments, count)).astype(int)
-    return [labels.lines[int(place)] for place in np.unique(places)]
+    return [labels.entries[int(place)] for place in np.unique(places)]
 
 
 def _problem(
     labeler: Labeler, contract: Contract, part: LabelPart, entry: ManifestEntry
 ) -> str | None:
     """How far one fragment's first batch is from what is stored, if that is too far."""
-    pool, labels = part.pool, part.labels
+    pool, labels = part.pool, part.stored.labels
     rows = range(entry.start, entry.start + min(contract.batch_rows, entry.rows))
     shard = pool.inventory.shard(entry.shard)
     try:

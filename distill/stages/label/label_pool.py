@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -16,7 +15,8 @@ from distill.labels.label_set import LabelSet
 from distill.labels.lease import hold_lease
 from distill.labels.manifest import ManifestEntry
 from distill.labels.pending import PendingFragments
-from distill.labels.segments import SEGMENT_ENTRIES
+from distill.labels.repair import find_damaged, find_lost, pending_fragments
+from distill.labels.writer import LabelWriter
 from distill.plan.steps import LabelPart, LabelStep
 from distill.pools.open_pool import OpenPool
 from distill.stages.label.failure_policy import Decision, FailurePolicy
@@ -31,8 +31,6 @@ from distill.stages.label.worker import LabelWorker
 from distill.storage.open import open_storage, require_conditional_put
 
 log = logging.getLogger(__name__)
-
-_SEGMENT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class _Part:
     """One pool of the labelling while it is under way."""
 
     pool: OpenPool
-    labels: LabelSet
+    labels: LabelWriter
     label_set: str
     left: PendingFragments
     again: list[ManifestEntry]
@@ -95,7 +93,7 @@ def _allowed(step: LabelStep) -> float:
 
 
 def _too_many_rejected(step: LabelStep, rejected: int) -> RejectedError:
-    rejects = ", ".join(part.labels.folder.url("rejects") for part in step.parts)
+    rejects = ", ".join(part.stored.labels.folder.url("rejects") for part in step.parts)
     return RejectedError(
         f"labels.{step.name}: {rejected:,} rows were rejected, more than max_rejected_fraction ="
         f" {step.max_rejected_fraction} allows. Their reasons lie under {rejects}. Mend"
@@ -105,26 +103,29 @@ def _too_many_rejected(step: LabelStep, rejected: int) -> RejectedError:
 
 def _begin(step: LabelStep, part: LabelPart, *, mend: bool) -> _Part:
     """Hold what is stored against the contract and the inventory. Raises ContractError."""
-    pool, labels, contract = part.pool, part.labels, step.contract
-    if labels.read_contract() is None:
+    pool, contract = part.pool, step.contract
+    state, again = find_lost(part.stored)
+    labels = LabelWriter(state)
+    if state.labels.stored is None:
         contract = replace(contract, in_features=pool.width)
     digest = labels.begin(contract, pool.inventory, step.fragment_rows)
     where = f"labels.{step.name} over {pool.name}"
-    again = labels.lost()
     _warn(f"{where}: lost the data", again)
     if mend:
         lost = {entry.fragment for entry in again}
-        damaged = [entry for entry in _damaged(labels, pool.name) if entry.fragment not in lost]
+        damaged = [
+            entry for entry in _damaged(labels.snapshot(), pool.name) if entry.fragment not in lost
+        ]
         _warn(f"{where}: found damage in what is stored", damaged)
         again += damaged
-    left = labels.left(pool.inventory, step.fragment_rows, again)
+    left = pending_fragments(state, pool.inventory, step.fragment_rows, again)
     return _Part(pool, labels, digest, left, again)
 
 
 def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:
     found = []
-    with track(f"check {labels.name} over {pool}", len(labels.lines), "fragments") as bar:
-        for entry, is_damaged in labels.damaged():
+    with track(f"check {labels.name} over {pool}", len(labels.entries), "fragments") as bar:
+        for entry, is_damaged in find_damaged(labels):
             if is_damaged:
                 found.append(entry)
             bar.advance(1)
@@ -146,7 +147,7 @@ def _label(step: LabelStep, parts: Sequence[_Part], engine: Engine) -> None:
     require_libraries_of(step.recipe)
     width = _width(step)
     for part in parts:
-        part.labels.require_width(width)
+        part.labels.snapshot().require_width(width)
     config = LabelConfig(
         step.name,
         step.recipe,
@@ -180,7 +181,7 @@ def _width(step: LabelStep) -> int:
 
 def _pool_config(step: LabelStep, part: _Part) -> PoolPart:
     inventory = part.pool.inventory
-    made_on = part.labels.lines.made_on
+    made_on = part.labels.snapshot().entries.made_on
     only = made_on[0] if made_on and step.strict else None
     return PoolPart(inventory.uri, part.labels.folder.uri, part.label_set, inventory.format, only)
 
@@ -192,7 +193,7 @@ def _label_left(
     policy = FailurePolicy(_allowed(step), sum(map(_rejected_before, parts)))
     rows = sum(part.left.rows for part in parts)
     groups = group_tasks(_tasks(parts))
-    made_on = {each for part in parts for each in part.labels.lines.made_on}
+    made_on = {each for part in parts for each in part.labels.snapshot().entries.made_on}
     try:
         with (
             track(f"label {step.name}", rows) as bar,
@@ -208,8 +209,9 @@ def _label_left(
                     bar.advance(result.commit.rows, note)
                     if step.strict and result.commit.made_on not in made_on:
                         made_on.add(result.commit.made_on)
-                        sets[result.pool].require_one_origin()
-                    _roll_up(sets[result.pool])
+                        sets[result.pool].snapshot().require_one_origin()
+                    if sets[result.pool].manifest_due:
+                        sets[result.pool].write_manifest()
     finally:
         for labels in sets.values():
             labels.write_manifest()
@@ -221,7 +223,7 @@ def _label_left(
 
 def _rejected_before(part: _Part) -> int:
     """Rejected rows of fragments that are not labelled again."""
-    return part.labels.lines.rejected - sum(entry.rejected for entry in part.again)
+    return part.labels.snapshot().entries.rejected - sum(entry.rejected for entry in part.again)
 
 
 def _tasks(parts: Sequence[_Part]) -> Iterator[FragmentTask]:
@@ -229,13 +231,6 @@ def _tasks(parts: Sequence[_Part]) -> Iterator[FragmentTask]:
     for part in parts:
         for shard, intent, group in part.left:
             yield FragmentTask(part.pool.name, shard.key, intent, group)
-
-
-def _roll_up(labels: LabelSet) -> None:
-    """Write a manifest segment every so many commits or seconds."""
-    fresh, since = labels.unrolled
-    if fresh >= SEGMENT_ENTRIES or (fresh and time.monotonic() - since >= _SEGMENT_SECONDS):
-        labels.write_manifest()
 
 
 def _failure_text(name: str, policy: FailurePolicy, fragments: int) -> str:
@@ -248,10 +243,11 @@ def _failure_text(name: str, policy: FailurePolicy, fragments: int) -> str:
 
 
 def _summary(step: LabelStep, part: _Part) -> LabelSummary:
-    part.labels.require_complete(part.pool.inventory)
+    labels = part.labels.snapshot()
+    labels.require_complete(part.pool.inventory)
     if step.strict:
-        part.labels.require_one_origin()
-    entries = part.labels.lines
+        labels.require_one_origin()
+    entries = labels.entries
     return LabelSummary(
         step.name,
         part.pool.name,
@@ -260,5 +256,5 @@ def _summary(step: LabelStep, part: _Part) -> LabelSummary:
         len(entries),
         len(part.left),
         int(entries.column("bytes").sum()),
-        part.labels.label_hash,
+        labels.label_hash,
     )

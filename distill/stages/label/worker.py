@@ -99,7 +99,7 @@ class LabelWorker:
                 labels,
                 rejects=_rejects(task, rejected),
                 contract=self.config.contract,
-                origin=provenance,
+                provenance=provenance,
             )
         return FragmentResult(task.pool, intent.fragment, commit)
 

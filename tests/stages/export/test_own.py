@@ -154,7 +154,7 @@ def test_it_teaches_the_next_by_another_head_or_without_the_jobs_file(trained, t
     assert not [each.failure for some in outcomes for each in some["rows"] if each.failure]
     labels = label_set(made, "next", "rows")
     stored = np.concatenate(
-        [decode(labels.read(line), labels.read_contract()).outputs for line in labels.lines]
+        [decode(labels.read(line), labels.contract).outputs for line in labels.entries]
     )
     rows = pixels(*sorted((trained.parent / "rows").iterdir()))
     np.testing.assert_allclose(stored, answered(trained, rows)["hard"], atol=1e-5)

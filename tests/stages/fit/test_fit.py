@@ -99,10 +99,10 @@ def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_
     (labelled,) = label_pool(job, "zero_shot")
     assert (labelled.labelled, labelled.rejected) == (400, 0)
     labels = label_set(job, "zero_shot", "unlabelled")
-    contract = labels.read_contract()
+    contract = labels.contract
     assert contract.classes == names
     said = np.concatenate(
-        [decode(labels.read(line), contract).outputs for line in labels.lines]
+        [decode(labels.read(line), contract).outputs for line in labels.entries]
     ).argmax(axis=1)
     unseen = np.isin(target, [names.index(name) for name in UNSEEN])
     assert (said == target)[unseen].mean() > 0.7

@@ -9,11 +9,12 @@ import pytest
 from distill.core import progress
 from distill.core.errors import PoolError
 from distill.engine.ray.session import start_ray_by
+from distill.labels.repair import pending_fragments
 from distill.pools.scan import take_inventory
 from distill.run import verify_labels
 from distill.storage.open import open_storage
 from tests.making import assignment, commit_labels, fragment_tasks, some_labels
-from tests.resolved import label_set, list_pools, open_pool
+from tests.resolved import label_set, label_set_state, list_pools, open_pool
 from tests.tiny import tiny_job, write_pool
 
 JOB = """
@@ -129,12 +130,12 @@ def test_every_pool_that_is_wrong_is_told_at_once(tmp_path):
 
 def label_what_is_left(job):
     """Commit random labels of all fragments that have none; which those were."""
-    told, found = assignment(job, "teacher"), label_set(job, "teacher", "rows")
-    left = [
-        claim for _, claim, _ in found.left(open_pool(job, "rows").inventory, job.fragment_rows)
-    ]
+    told, found = assignment(job, "teacher"), label_set_state(job, "teacher", "rows")
+    pending = pending_fragments(found, open_pool(job, "rows").inventory, job.fragment_rows)
+    left = [claim for _, claim, _ in pending]
     for claim in left:
-        commit_labels(found.folder, claim, some_labels(claim.rows, told.contract), told.contract)
+        labels = some_labels(claim.rows, told.contract)
+        commit_labels(found.labels.folder, claim, labels, told.contract)
     return [claim.fragment for claim in left]
 
 
@@ -162,8 +163,8 @@ def test_after_a_relabel_only_the_changed_file_is_labelled_and_readers_see_live_
     list_pools(job)
     assert label_what_is_left(job) == ["000003-000000", "000003-000001"]
     after, inventory = label_set(job, "teacher", "rows"), open_pool(job, "rows").inventory
-    assert [line.shard for line in after.lines] == [0, 0, 3, 3]
-    assert after.lines[:2] == before.lines[:2]
+    assert [line.shard for line in after.entries] == [0, 0, 3, 3]
+    assert after.entries[:2] == before.entries[:2]
     assert (inventory.digest, inventory.rows) == (kept.digest, 190)
     assert after.label_hash != before.label_hash
     after.require_complete(inventory)

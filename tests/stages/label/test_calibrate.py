@@ -98,7 +98,9 @@ def test_labels_are_written_before_they_are_calibrated_or_with_another_temperatu
     assert contract.calibration == pytest.approx(due, rel=0.005)
     assert due == pytest.approx(3, rel=0.2)
     labels = label_set(job, "teacher", "rows")
-    stored = np.concatenate([decode(labels.read(line), contract).outputs for line in labels.lines])
+    stored = np.concatenate(
+        [decode(labels.read(line), contract).outputs for line in labels.entries]
+    )
     shown = preview_labels(job, "teacher", 100)
     np.testing.assert_allclose(stored, shown.outputs / contract.calibration, rtol=1e-5)
     assert check_canaries(job, "teacher", "rows", 2) == []

@@ -81,7 +81,8 @@ def test_damage_of_the_same_size_is_never_mended(labelled, what, rolled):
     (verified,) = verify_labels(load_job(labelled.job.path), "teacher")
     assert verified.problems == ()
     assert sorted(
-        line.generation for line in label_set(load_job(labelled.job.path), "teacher", "rows").lines
+        line.generation
+        for line in label_set(load_job(labelled.job.path), "teacher", "rows").entries
     ) == [
         0,
         0,
@@ -95,16 +96,18 @@ def test_damage_of_the_same_size_is_never_mended(labelled, what, rolled):
 def test_labels_of_two_devices_are_strict(labelled):
     from dataclasses import replace
 
-    from distill.labels.label_set import LabelSet
+    from distill.labels.repair import find_lost, pending_fragments
+    from distill.labels.state import read_state
     from distill.storage.open import open_storage
     from tests.making import ORIGIN
 
     label(labelled)
-    labels = LabelSet(open_storage(labelled.folder), "teacher", 1).refresh()
-    Path(labelled.folder, labels.lines[0].data).unlink()
+    state = read_state(open_storage(labelled.folder), "teacher", 1)
+    labels = state.labels
+    Path(labelled.folder, labels.entries[0].data).unlink()
     inventory = labelled_inventory(labelled)
-    ((_, claim, _),) = labels.left(inventory, 64, labels.lost())
-    contract = labels.read_contract()
+    ((_, claim, _),) = pending_fragments(state, inventory, 64, find_lost(state)[1])
+    contract = labels.contract
     origin = replace(ORIGIN, label_set=labelled.assignment.pools["rows"].label_set, device="cuda")
     commit_labels(labels.folder, claim, some_labels(claim.rows, contract), contract, origin=origin)
     label(labelled)

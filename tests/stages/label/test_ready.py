@@ -60,8 +60,10 @@ def test_what_is_stored_is_not_what_the_library_says(folder):
     job = load_job(folder / "job.toml")
     label_by_worker(job, "teacher")
     labels = label_set(job, "teacher", "rows")
-    contract = labels.read_contract()
-    stored = np.concatenate([decode(labels.read(line), contract).outputs for line in labels.lines])
+    contract = labels.contract
+    stored = np.concatenate(
+        [decode(labels.read(line), contract).outputs for line in labels.entries]
+    )
     np.testing.assert_allclose(
         np.exp(log_softmax(stored)), fitted.predict_proba(pixels(table)), atol=1e-6
     )

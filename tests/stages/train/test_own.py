@@ -158,7 +158,7 @@ def test_a_fitted_network_of_ones_own_labels_otherwise_than_it_answers(labelled,
     assert not [each.failure for each in label_by_worker(job, "fitted")["rows"] if each.failure]
     labels = label_set(job, "fitted", "rows")
     stored = np.concatenate(
-        [decode(labels.read(line), labels.read_contract()).outputs for line in labels.lines]
+        [decode(labels.read(line), labels.contract).outputs for line in labels.entries]
     )
     folder, record = find_fit(job, "large")
     rows = torch.from_numpy(pixels(*sorted((tmp_path / "job" / "rows").iterdir())))

@@ -6,7 +6,7 @@ import pytest
 
 from distill.job.job import Job
 from distill.run import verify_labels
-from tests.making import label_by_worker
+from tests.making import label_by_worker, writer_of
 from tests.resolved import label_set
 from tests.tiny import tiny_job, write_pool
 
@@ -68,7 +68,7 @@ def test_a_set_that_was_never_begun_is_not_called_whole(tmp_path):
 
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
 def test_a_flipped_bit_in_a_label_object_is_named(job, position):
-    line = label_set(job, "teacher", "rows").lines[2]
+    line = label_set(job, "teacher", "rows").entries[2]
     file = folder(job) / line.data
     content = bytearray(file.read_bytes())
     content[int(position * len(content))] ^= 4
@@ -77,7 +77,7 @@ def test_a_flipped_bit_in_a_label_object_is_named(job, position):
 
 
 def test_a_lost_label_object_is_named(job):
-    line = label_set(job, "teacher", "rows").lines[0]
+    line = label_set(job, "teacher", "rows").entries[0]
     (folder(job) / line.data).unlink()
     assert f"fragment {line.fragment}: {folder(job) / line.data} is gone" in broken(job)
 
@@ -95,7 +95,7 @@ def test_a_damaged_commit_is_named_and_not_trusted(job):
 
 
 def test_a_commit_that_the_manifest_has_but_storage_lost_is_named(job):
-    label_set(job, "teacher", "rows").write_manifest()
+    writer_of(label_set(job, "teacher", "rows")).write_manifest()
     (folder(job) / "commits/000000-000001.0.json").unlink()
     assert "fragment 000000-000001: " in broken(job)
     assert "is gone" in broken(job)

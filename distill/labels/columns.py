@@ -1,0 +1,106 @@
+"""The label columns of a data file: their names and widths, and arrays packed into them.
+
+Columns are fixed-size binary, little-endian. A rejected row is null in all. `encoding` says what
+lies in each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from distill.labels.contract import Contract
+
+Bool = npt.NDArray[np.bool_]
+Number = TypeVar("Number", bound=np.generic)
+
+DISAGREEMENT = "disagreement"
+LOG_NORMALIZER = "log_normalizer"
+
+
+def label_schema(contract: Contract, keys: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
+    """Return the columns of a data file under `contract`: the pool's keys, if it has any, then the
+    labels."""
+    fields = [pa.field(name, kind) for name, kind in (keys or {}).items()]
+    for name, width in _widths(contract).items():
+        fields.append(pa.field(name, pa.binary(width)))
+    return pa.schema(fields)
+
+
+def label_validity(table: pa.Table, contract: Contract) -> Bool:
+    """Find which rows (B,) have labels."""
+    first = next(iter(_widths(contract)))
+    valid: Bool = table[first].is_valid().to_numpy()
+    return valid
+
+
+def plane_names(contract: Contract) -> list[str]:
+    """Name the byte planes of class numbers, the lowest byte first."""
+    bits = (contract.width - 1).bit_length()
+    planes = max(1, (bits + 7) // 8)
+    return [f"index_{plane}" for plane in range(planes)]
+
+
+def topk_name(contract: Contract) -> str:
+    """Name the column of a row's largest logits."""
+    return "gap" if contract.dtype == "uint8" else "logit"
+
+
+def dense_name(contract: Contract) -> str:
+    """Name the column of all outputs of a row."""
+    return "logits" if contract.encoding == "dense" else "value"
+
+
+def float_type(contract: Contract) -> np.dtype[np.floating]:
+    """The numbers that a dense column holds."""
+    return np.dtype("<f2" if contract.dtype == "float16" else "<f4")
+
+
+def pack(values: npt.NDArray[np.generic], labelled: Bool, kind: pa.DataType) -> pa.Array:
+    """Make a column of the labelled rows' values, (labelled, n), and nulls (of zero bytes) between
+    them."""
+    if labelled.all():
+        content = pa.py_buffer(np.ascontiguousarray(values))
+        return pa.Array.from_buffers(kind, len(values), [None, content])
+    spread = np.zeros((len(labelled), *values.shape[1:]), values.dtype)
+    spread[labelled] = values
+    validity = pa.py_buffer(np.packbits(labelled, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(spread), [validity, pa.py_buffer(spread)])
+
+
+def unpack(column: pa.ChunkedArray, dtype: type[Number] | np.dtype[Number]) -> npt.NDArray[Number]:
+    """Read a column as numbers (B, n), whatever lies in its null rows."""
+    parts = [_chunk_bytes(chunk) for chunk in column.chunks if len(chunk)]
+    packed = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
+    numbers = column.type.byte_width // np.dtype(dtype).itemsize
+    return packed.view(dtype).reshape(len(column), numbers)
+
+
+def _chunk_bytes(chunk: pa.Array) -> npt.NDArray[np.uint8]:
+    width = chunk.type.byte_width
+    content = chunk.buffers()[1]
+    return np.frombuffer(content, np.uint8, len(chunk) * width, chunk.offset * width)
+
+
+def _widths(contract: Contract) -> dict[str, int]:
+    """Label columns by name, and the bytes of a row in each."""
+    widths = _topk_widths(contract) if contract.encoding == "topk" else _dense_widths(contract)
+    if contract.disagreement:
+        widths[DISAGREEMENT] = 4
+    return widths
+
+
+def _dense_widths(contract: Contract) -> dict[str, int]:
+    return {dense_name(contract): contract.width * float_type(contract).itemsize}
+
+
+def _topk_widths(contract: Contract) -> dict[str, int]:
+    widths = dict.fromkeys(plane_names(contract), contract.k)
+    logit_bytes = 1 if contract.dtype == "uint8" else 2
+    widths[topk_name(contract)] = contract.k * logit_bytes
+    widths[LOG_NORMALIZER] = len(contract.temperatures) * 4
+    return widths
