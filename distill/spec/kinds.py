@@ -25,7 +25,14 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from distill.spec.base import Table
@@ -54,7 +61,9 @@ class Kind(Table):
         found = {}
         for each in _tree(cls):
             kind = _kind_of(each)
-            if kind is not None and cls._registered.get(kind) is each:
+            if kind is None or cls._registered.get(kind) is not each:
+                continue
+            if each.__module__ in sys.modules:  # not of a plugin's former text
                 found[kind] = each
         return found
 
@@ -81,6 +90,13 @@ class Kind(Table):
         if _kind_of(cls) is not None:
             return handler(schema)
         return handler(_union(tuple(cls.kinds().values())).core_schema)
+
+    @model_serializer(mode="wrap")
+    def _with_revision(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = handler(self)
+        if "revision" in type(self).model_fields:
+            plain["revision"] = vars(self)["revision"]  # also where defaults are left out
+        return plain
 
     @classmethod
     def _validate_by_kind(cls, value: Any, info: core_schema.ValidationInfo) -> Any:

@@ -152,6 +152,13 @@ def test_a_class_from_outside_needs_no_revision_so_that_a_change_of_it_is_not_se
     assert "unrevised" not in Drawing.kinds()
 
 
+def test_a_dump_without_defaults_forgets_the_revision():
+    assert Square(kind="square").model_dump(exclude_defaults=True) == {
+        "kind": "square",
+        "revision": "1",
+    }
+
+
 def test_an_instance_is_another_after_pickling_or_validating():
     circle = Circle(kind="circle", centre=(1.0, 2.0))
     assert pickle.loads(pickle.dumps(circle)) == circle
