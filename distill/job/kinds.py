@@ -1,0 +1,4 @@
+"""Every kind that comes with distill. Importing this registers them, so that a job's tables can be
+validated; it loads no torch."""
+
+import distill.models.losses  # noqa: F401
