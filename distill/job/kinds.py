@@ -1,4 +1,5 @@
 """Every kind that comes with distill. Importing this registers them, so that a job's tables can be
 validated; it loads no torch."""
 
-import distill.models.losses  # noqa: F401
+import distill.models.losses
+import distill.pools.formats  # noqa: F401

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from distill.models.losses.binary_cross_entropy import BinaryCrossEntropy
+from distill.models.losses.cross_entropy import CrossEntropy
+from distill.models.losses.mse import Mse
+from distill.spec.losses import Loss
 from distill.spec.models import EarlyStop, Fit
 from distill.spec.outputs import Outputs
-from distill.spec.students import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    HeldOut,
-    Loss,
-    Mse,
-    Student,
-    Term,
-)
+from distill.spec.students import HeldOut, Student, Term
 
 
 def usual_loss(source: Outputs) -> Loss:

@@ -12,6 +12,7 @@ from distill.spec.students import Agreement, ClassBalance, Confidence, Student, 
 
 Problems = Iterator[str]
 
+
 def check_term(tables: JobTables, student: Student, term: Term, where: str) -> Problems:
     """All problems of a term, as `key = value: what is wrong. What to do.`"""
     source = tables.term_outputs(term)
