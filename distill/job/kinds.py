@@ -2,4 +2,5 @@
 validated; it loads no torch."""
 
 import distill.models.losses
+import distill.models.networks
 import distill.pools.formats  # noqa: F401

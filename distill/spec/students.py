@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 
 from distill.spec.base import Name, Positive, Seed, Table, require_distinct
 from distill.spec.losses import Loss
-from distill.spec.models import EarlyStop, Learns, Network, Training
+from distill.spec.models import EarlyStop, Learns, Training
+from distill.spec.networks import Network
 
 MAIN = "main"
 """The head a term teaches when it names none."""

@@ -6,8 +6,9 @@ import pytest
 
 from distill.core.errors import JobError
 from distill.job.job import Job
+from distill.models.networks.linear import Linear
+from distill.models.networks.mlp import Mlp
 from distill.plan.load import load_job
-from distill.spec.models import Linear, Mlp
 from tests.job.right_job import JOB, refused
 from tests.tiny import tiny_job, write_job
 
