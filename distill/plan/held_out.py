@@ -7,6 +7,7 @@ from distill.models.losses.cross_entropy import CrossEntropy
 from distill.models.losses.mse import Mse
 from distill.spec.losses import Loss
 from distill.spec.models import EarlyStop, Fit
+from distill.spec.networks import Network
 from distill.spec.outputs import Outputs
 from distill.spec.students import HeldOut, Student, Term
 
@@ -24,7 +25,7 @@ def usual_loss(source: Outputs) -> Loss:
 
 def fit_student(fit: Fit, loss: Loss) -> Student:
     """A fit by gradients as a student of one target."""
-    assert fit.model.kind != "eszsl"
+    assert isinstance(fit.model, Network)
     term = Term(learns=f"pools.{fit.on}", loss=loss)
     return Student(
         model=fit.model,

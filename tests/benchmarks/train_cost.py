@@ -25,10 +25,10 @@ from distill.engine.protocol import WorkerContext
 from distill.models.losses.cross_entropy import CrossEntropy
 from distill.models.losses.kl import Kl
 from distill.models.network import build_network
+from distill.models.networks.mlp import Mlp
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.plan.training import TermPlan
 from distill.spec.losses import Loss
-from distill.spec.models import Mlp
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import LaneGradients, WorkerGradients
 from tests.benchmarks.tables import markdown, options, paired_ratio, show
