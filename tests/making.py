@@ -23,10 +23,11 @@ from distill.labels.manifest import Manifest, ManifestEntry, entries_table
 from distill.labels.state import read_state
 from distill.labels.writer import LabelWriter
 from distill.models.network import MultiHead, build_network, parameter_count
+from distill.models.networks.linear import Linear
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, write_record
 from distill.pools.inventory import Fragment, Inventory
 from distill.pools.scan import take_inventory
-from distill.spec.models import Linear, Network
+from distill.spec.networks import Network
 from distill.spec.outputs import Outputs
 from distill.stages.label.messages import FragmentResult, FragmentTask, LabelConfig, PoolPart
 from distill.stages.label.worker import LabelWorker

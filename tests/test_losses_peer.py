@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from distill.models import losses
+from distill.models.losses.cross_entropy import CrossEntropy
+from distill.models.losses.kl import Kl
+from distill.spec.losses import LossRows
 
 peers = pytest.importorskip(
     "torchdistill.losses.mid_level", reason="pip install --no-deps torchdistill"
@@ -24,8 +26,10 @@ def test_kl_and_a_target_are_not_torchdistills_kd(temperature, hard):
     due = theirs({"head": {"output": student}}, {"head": {"output": teacher}}, target)
     if not hard:
         due = due * temperature**2  # without a share of the target theirs leaves it out
-    soft = losses.kl(
-        losses.dense_outcomes(student, teacher, temperature, temperature), temperature
-    ).mean()
-    mine = hard * losses.cross_entropy_target(student, target).mean() + (1 - hard) * soft
+    weight = torch.ones(7)
+    soft_rows = LossRows(head=student, positions=None, weight=weight, outputs=teacher)
+    soft = Kl(kind="kl", temperature=temperature).row_losses(soft_rows).mean()
+    hard_rows = LossRows(head=student, positions=None, weight=weight, target=target)
+    to_target = CrossEntropy(kind="cross_entropy").row_losses(hard_rows).mean()
+    mine = hard * to_target + (1 - hard) * soft
     assert abs(mine - due) < 1e-6

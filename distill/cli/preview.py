@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from distill.cli.terminal import print_table
 from distill.job.job import Job
-from distill.spec.models import Cnn
+from distill.models.networks.cnn import Cnn
 from distill.spec.outputs import Outputs
 from distill.stages.label.preview import Preview
 

@@ -1,9 +1,10 @@
-"""Files of kinds that a job brings itself: a loss, a pool format, a labeler or a network in a
-Python file beside the job.
+"""Plugins: Python files beside a job that bring kinds of their own, such as a loss, a pool format, a
+labeler or a network.
 
-A file is loaded by path, once a process; the classes in it register themselves. Workers are given
-the same files as source before anything else reaches them (`distill.engine`), so that what a worker
-unpickles finds its class. Nothing is ever loaded from storage.
+A file is run once a process, for the classes in it, which register themselves
+(`distill.spec.kinds`). A worker runs the same files before anything else reaches it, from source
+text that its engine ships, so that what it unpickles finds its class. Nothing is ever run from
+storage.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ from collections.abc import Iterable
 from distill.core.source import PythonFile
 
 _loaded: dict[str, PythonFile] = {}
+"""By path. Of a file that was edited, as in a notebook, the newest text counts."""
 
 
 def load_plugins(files: Iterable[PythonFile]) -> None:
-    """Run each file once in this process. Raises JobError where a file raises."""
+    """Run each file that this process has not run yet. Raises JobError where one raises."""
     for file in files:
-        if file.sha256 not in _loaded:
-            file.run("plugins")
-            _loaded[file.sha256] = file
+        known = {each.sha256 for each in _loaded.values()}
+        if file.sha256 in known:
+            continue
+        before = _loaded.pop(file.path, None)
+        if before is not None:
+            before.forget()
+        file.run("plugins")
+        _loaded[file.path] = file
 
 
 def loaded_plugins() -> tuple[PythonFile, ...]:
-    """What this process has loaded: what its workers need too."""
+    """Return the files that this process has run: those that its workers need too."""
     return tuple(_loaded.values())

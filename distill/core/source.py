@@ -1,5 +1,10 @@
-"""Files that a job names: Python of the user's own, loaded by path and shipped to workers as source
-text, never imported by name."""
+"""Python files that a job names: the user's own code, run from its text and shipped to workers as
+text, never imported by name.
+
+A file becomes a module whose name is a digest of its path and text. So two files of one name do not
+meet, an edited file is another module, and on every machine that runs the same text a class of it
+is found under the same name, which is what unpickling looks for.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +36,25 @@ class PythonFile:
         """Of the text, in hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
+    @property
+    def module_name(self) -> str:
+        """The name of its module, on every machine."""
+        named = f"{self.path}\n{self.text}"
+        digest = hashlib.sha256(named.encode()).hexdigest()
+        return f"{Path(self.path).stem}_{digest[:16]}"
+
     def run(self, where: str = "") -> None:
-        """Load the file as a module, for what it registers. Raises JobError where it raises."""
+        """Run the file, once a process, for what it registers; `where` is the key that names it.
+        Raises JobError where it raises."""
         _module(self, where)
 
+    def forget(self) -> None:
+        """Let the next `run` run it anew: what its module registered gives way."""
+        sys.modules.pop(self.module_name, None)
+
     def load(self, name: str, where: str = "") -> Any:
-        """What the file calls `name`; `where` is the key that says so. Raises JobError where it has
-        no such thing, or raises itself."""
+        """Return what the file calls `name`; `where` is the key that says so. Raises JobError where
+        it has no such thing, or raises itself."""
         module = _module(self, where)
         if not hasattr(module, name):
             there = sorted(key for key in vars(module) if not key.startswith("_"))
@@ -48,32 +65,28 @@ class PythonFile:
 
 
 def _module(file: PythonFile, where: str) -> ModuleType:
-    """The file as a module, run once a process. It is registered, since dataclasses and others look
-    their module up."""
-    digest = hashlib.sha256("\n".join([file.path, file.text]).encode()).hexdigest()[:16]
-    name = f"{Path(file.path).stem}_{digest}"
+    """The file as a module, run once a process."""
+    name = file.module_name
     if name in sys.modules:
         return sys.modules[name]
     module = ModuleType(name)
     module.__file__ = file.path
-    linecache.cache[file.path] = (
-        len(file.text),
-        None,
-        file.text.splitlines(keepends=True),
-        file.path,
-    )
+    # registered before it runs: dataclasses, pydantic and pickle look a class's module up
     sys.modules[name] = module
+    # a worker has no such file, and a traceback shows its lines all the same
+    lines = file.text.splitlines(keepends=True)
+    linecache.cache[file.path] = (len(file.text), None, lines, file.path)
     try:
-        exec(compile(file.text, file.path, "exec"), module.__dict__)  # noqa: S102  the user's own code, from beside the job
+        exec(compile(file.text, file.path, "exec"), module.__dict__)  # noqa: S102  the user's own
     except Exception as error:
         del sys.modules[name]
-        lines = "".join(traceback.format_exception(error)[2:])
-        raise JobError(f"{where}: {file.path} raises when it is loaded:\n{lines}") from error
+        shown = "".join(traceback.format_exception(error)[2:])
+        raise JobError(f"{where}: {file.path} raises when it is loaded:\n{shown}") from error
     return module
 
 
 def own_lines(error: BaseException) -> str:
-    """The traceback of a user's error without distill's own frames."""
+    """Return the traceback of a user's error without distill's own frames."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -84,7 +97,7 @@ def own_lines(error: BaseException) -> str:
 
 
 def read_source(path: Path, where: str) -> PythonFile:
-    """The file at `path`; `where` is the key that names it. Raises JobError."""
+    """Read the file at `path`; `where` is the key that names it. Raises JobError."""
     try:
         return PythonFile(str(path), path.read_text("utf-8"))
     except UnicodeDecodeError:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, PrivateAttr
 
-import distill.pools.formats  # noqa: F401  the names that `pools.NAME.format` may be
+import distill.job.kinds  # noqa: F401  the fields below take what is registered
 from distill.core.errors import JobError
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 from distill.spec.base import Name, Seed, Table
@@ -25,6 +25,9 @@ class Job(Table):
 
     root: str
     """Folder or `s3://` prefix that keeps inventories, labels, fits, students and reports."""
+    plugins: tuple[str, ...] = ()
+    """Python files, relative to the job file, whose classes bring kinds of their own: of losses,
+    networks, labelers or formats of pools. They are shipped to the workers as source."""
     seed: Seed = 0
     """Of everything that draws at random and names no seed of its own."""
     fragment_rows: Annotated[int, Field(ge=64, le=1_000_000)] = 50_000

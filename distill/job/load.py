@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from distill.core.errors import JobError
+from distill.core.plugins import load_plugins
+from distill.core.source import read_source
 from distill.job.job import Job
 from distill.spec.pools import Pool
 
@@ -47,12 +49,26 @@ def read_job(path: str | Path, *, root: str | None = None) -> Job:
 
 def parse_job(tables: dict[str, Any], file: Path, text: str = "") -> Job:
     """A resolved job from tables as TOML gives them. Raises JobError, with every problem found."""
+    _load_plugins(tables.get("plugins"), file)
     try:
         raw = Job.model_validate_json(json.dumps(tables, default=str))
     except ValidationError as error:
         raise JobError("\n".join(f"{file}: {line}" for line in _lines(error, tables))) from None
     raw._path, raw._text = file, text
     return _resolved(raw)
+
+
+def _load_plugins(names: object, file: Path) -> None:
+    """Run the job's plugins, so that its tables can be validated by their kinds."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return  # refused with everything else that is wrong
+    folder = file.parent
+    try:
+        load_plugins(
+            read_source(folder / name, f"plugins.{number}") for number, name in enumerate(names)
+        )
+    except JobError as error:
+        raise JobError(f"{file}: {error}") from error
 
 
 def _resolved(job: Job) -> Job:

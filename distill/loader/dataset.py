@@ -31,7 +31,7 @@ from distill.pools.formats.base import RowBatch
 from distill.pools.inventory import Inventory
 from distill.pools.ngrams import ngram_places
 from distill.pools.row_cache import CACHE_BYTES, RowCache, read_chunk
-from distill.spec.models import Ngrams
+from distill.spec.networks import Ngrams
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features, ImageFeatures, TextFeatures
 from distill.spec.students import RowWeight

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from distill.core.errors import JobError
 from distill.core.source import PythonFile
-from distill.spec.models import CustomModel, Network
+from distill.models.networks.custom import CustomModel
+from distill.spec.networks import Network
 
 TRUNK = "model"
 

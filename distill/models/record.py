@@ -1,7 +1,7 @@
-"""What is kept of a trained model: `weights.safetensors` and, written last, `done.json`, which pins
+"""What is stored of a trained model: `weights.safetensors` and, written last, `done.json`, which pins
 the weights' sha256.
 
-Fits and students are kept alike: `fits/<name>/<digest>/…` and `students/<name>/<digest>/…`.
+Fits and students are stored alike: `fits/<name>/<digest>/…` and `students/<name>/<digest>/…`.
 Torch-free, so that a finished job is recognised without loading it.
 """
 
@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import ValidationError
 
-from distill.core.errors import StorageError
+from distill.core.errors import ContractError, StorageError
 from distill.core.schema import canonical, seal, unseal
-from distill.models.custom_source import Code, custom_models, revision_of
-from distill.spec.models import CustomModel, Network
+from distill.core.source import PythonFile
+from distill.models.custom_source import TRUNK, Code, custom_models, head_key, revision_of
+from distill.models.networks.custom import CustomModel
+from distill.spec.networks import Network, NetworkInput
 from distill.spec.outputs import Outputs
 from distill.storage.base import Storage
 
@@ -25,7 +27,6 @@ DONE = "done.json"
 WEIGHTS = "weights.safetensors"
 METRICS = "metrics.jsonl"
 """Beside them, of how it was trained: no part of the model."""
-_NETWORK: TypeAdapter[Network] = TypeAdapter(Network)
 
 
 @dataclass(frozen=True)
@@ -48,40 +49,35 @@ class NetworkPlan:
     """
 
     @property
+    def networks(self) -> dict[str, Network]:
+        """The trunk and the heads' own networks, by their keys."""
+        own = {head_key(name): head.model for name, head in self.heads.items() if head.model}
+        return {TRUNK: self.model, **own}
+
+    @property
     def own(self) -> dict[str, CustomModel]:
-        """The networks of the user's own, by their keys."""
+        """Those networks whose class is in a file of the user's own, by their keys."""
         return custom_models(self.model, self.heads)
 
+    def input_of(self, key: str) -> NetworkInput:
+        """What the network under `key` is built for."""
+        return NetworkInput(self.in_features, key, self.code.get(key))
+
     def to_plain(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        heads = {
-            name: {
-                "width": head.width,
-                "model": head.model.model_dump(mode="json") if head.model else None,
-            }
-            for name, head in self.heads.items()
-        }
-        code = {
-            key: {
-                "revision": revision_of(model, self.code[key], key),
-                "sha256": self.code[key].sha256,
-            }
-            for key, model in self.own.items()
-        }
+        """Return plain values for JSON; of code its revisions and digests."""
         plain = {
             "in_features": self.in_features,
             "model": self.model.model_dump(mode="json"),
-            "heads": heads,
+            "heads": {name: _plain_head(head) for name, head in self.heads.items()},
         }
+        code = {key: _plain_code(model, self.code[key], key) for key, model in self.own.items()}
         return {**plain, "code": code} if code else plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], code: Code | None = None) -> NetworkPlan:
-        """The inverse of `to_plain`, which keeps no code."""
-        heads = {
-            name: HeadPlan(head["width"], _network(head["model"]) if head["model"] else None)
-            for name, head in plain["heads"].items()
-        }
+        """Return the plan that `to_plain` made these values of; the code is given apart. Raises
+        ContractError for a network whose kind is not known here."""
+        heads = {name: _head(head) for name, head in plain["heads"].items()}
         return cls(plain["in_features"], _network(plain["model"]), heads, code or {})
 
 
@@ -120,8 +116,8 @@ class Trained:
 
 
 def read_record(folder: Storage) -> ModelRecord | None:
-    """The finished model in `folder`; None before it is done. Raises StorageError where the record
-    is damaged."""
+    """Read the record of the model in `folder`; None before it is done. Raises StorageError where
+    it is damaged."""
     content = folder.read_or_none(DONE)
     if content is None:
         return None
@@ -129,7 +125,7 @@ def read_record(folder: Storage) -> ModelRecord | None:
 
 
 def record_from_plain(body: Mapping[str, Any]) -> ModelRecord:
-    """The inverse of `asdict`."""
+    """Return the record that `asdict` made these values of."""
     heads = {
         name: Outputs(head["kind"], tuple(head["classes"]), head["exclusive"])
         for name, head in body["heads"].items()
@@ -138,18 +134,18 @@ def record_from_plain(body: Mapping[str, Any]) -> ModelRecord:
 
 
 def write_record(folder: Storage, record: ModelRecord, weights: bytes) -> ModelRecord:
-    """Keep a trained model: weights first, then the record that makes it exist. The first writer
-    wins."""
-    folder.put(f"{record.sha256[:16]}-{WEIGHTS}", weights)
+    """Store a trained model: weights first, then the record that makes it exist. Return what is
+    stored: the first writer wins."""
+    folder.put(_weights_key(record), weights)
     folder.put_if_absent(DONE, seal(asdict(record)))
-    kept = read_record(folder)
-    assert kept is not None
-    return kept
+    stored = read_record(folder)
+    assert stored is not None
+    return stored
 
 
 def read_weights(folder: Storage, record: ModelRecord) -> bytes:
-    """The weights that the record pins. Raises StorageError where they are not those."""
-    key = f"{record.sha256[:16]}-{WEIGHTS}"
+    """Read the weights that the record pins. Raises StorageError where they are not those."""
+    key = _weights_key(record)
     content = folder.read_or_none(key)
     if content is None:
         raise StorageError(
@@ -163,5 +159,31 @@ def read_weights(folder: Storage, record: ModelRecord) -> bytes:
     return content
 
 
-def _network(plain: Any) -> Network:
-    return _NETWORK.validate_json(canonical(plain))
+def _weights_key(record: ModelRecord) -> str:
+    # writers of other weights do not meet, so the record decides whose count
+    return f"{record.sha256[:16]}-{WEIGHTS}"
+
+
+def _plain_head(head: HeadPlan) -> dict[str, Any]:
+    model = None if head.model is None else head.model.model_dump(mode="json")
+    return {"width": head.width, "model": model}
+
+
+def _plain_code(model: CustomModel, source: PythonFile, key: str) -> dict[str, str]:
+    return {"revision": revision_of(model, source, key), "sha256": source.sha256}
+
+
+def _head(plain: Mapping[str, Any]) -> HeadPlan:
+    model = None if plain["model"] is None else _network(plain["model"])
+    return HeadPlan(plain["width"], model)
+
+
+def _network(plain: Mapping[str, Any]) -> Network:
+    try:
+        return Network.model_validate_json(canonical(plain))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ContractError(
+            f"a stored network {plain} is not one that this process knows: {first['msg']}. Name"
+            " the file that has its kind, as it was then, in the job's `plugins`."
+        ) from error

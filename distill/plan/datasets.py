@@ -10,7 +10,6 @@ from distill.plan.class_balance import class_weights
 from distill.plan.labelers import prepare_labels
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
-from distill.spec.models import ngrams_of
 from distill.spec.students import ClassBalance, Student, Term
 
 PoolGroup = tuple[str, ...]
@@ -48,7 +47,7 @@ def dataset_of(
     columns = {name: _column(workspace, term, pools) for name, term in terms.items()}
     inventories = tuple(pool.inventory for pool in pools)
     first = pools[0]
-    return Dataset(inventories, first.features, first.width, columns, ngrams_of(student.model))
+    return Dataset(inventories, first.features, first.width, columns, student.model.text_hashing)
 
 
 def _column(workspace: Workspace, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from distill.models.losses.binary_cross_entropy import BinaryCrossEntropy
+from distill.models.losses.cross_entropy import CrossEntropy
+from distill.models.losses.mse import Mse
+from distill.spec.losses import Loss
 from distill.spec.models import EarlyStop, Fit
+from distill.spec.networks import Network
 from distill.spec.outputs import Outputs
-from distill.spec.students import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    HeldOut,
-    Loss,
-    Mse,
-    Student,
-    Term,
-)
+from distill.spec.students import HeldOut, Student, Term
 
 
 def usual_loss(source: Outputs) -> Loss:
@@ -28,7 +25,7 @@ def usual_loss(source: Outputs) -> Loss:
 
 def fit_student(fit: Fit, loss: Loss) -> Student:
     """A fit by gradients as a student of one target."""
-    assert fit.model.kind != "eszsl"
+    assert isinstance(fit.model, Network)
     term = Term(learns=f"pools.{fit.on}", loss=loss)
     return Student(
         model=fit.model,

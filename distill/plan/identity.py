@@ -17,11 +17,13 @@ from distill.core.schema import digest, without_usual
 from distill.job.sweep import Variant
 from distill.models.custom_source import TRUNK, custom_models, head_key, identity_of
 from distill.models.files import identify_model
+from distill.models.losses.custom import CustomLoss
+from distill.models.networks.custom import CustomModel
 from distill.models.record import ModelRecord, read_record
 from distill.plan.held_out import fit_stop
 from distill.plan.workspace import Workspace
-from distill.spec.models import NOT_LEARNED, CustomModel, Eszsl, Training
-from distill.spec.students import CustomLoss, HeldOut, Student, Term
+from distill.spec.models import NOT_LEARNED, Eszsl, Training
+from distill.spec.students import HeldOut, Student, Term
 from distill.storage.base import Storage
 
 _USUAL: Mapping[str, Any] = {

@@ -47,7 +47,7 @@ from distill.plan.training import plan_fit, plan_student
 from distill.plan.workspace import Workspace
 from distill.pools.file_stats import ReadFileStats
 from distill.pools.open_pool import OpenPool
-from distill.spec.models import Eszsl, ngrams_of
+from distill.spec.models import Eszsl
 from distill.spec.ready import Ready
 
 
@@ -271,7 +271,7 @@ class Plan:
             folder.uri,
             record,
             self.workspace.pool(student.taught_on[0]),
-            ngrams_of(student.model),
+            student.model.text_hashing,
             self.tables.student_code(student, f"students.{variant.student}"),
         )
 

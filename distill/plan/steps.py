@@ -25,7 +25,8 @@ from distill.plan.training import TrainingPlan
 from distill.pools.inventory import Inventory
 from distill.pools.open_pool import OpenPool
 from distill.spec.labels import Compute
-from distill.spec.models import Eszsl, Ngrams
+from distill.spec.models import Eszsl
+from distill.spec.networks import Ngrams
 from distill.spec.outputs import Outputs
 
 

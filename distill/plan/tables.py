@@ -15,12 +15,14 @@ from distill.core.errors import JobError
 from distill.core.source import PythonFile, read_source
 from distill.job.job import Job
 from distill.models.custom_source import TRUNK, Code, custom_models
+from distill.models.losses.custom import CustomLoss
+from distill.models.networks.custom import CustomModel
 from distill.plan.held_out import usual_loss
 from distill.spec.labels import Custom, Ensemble, Fitted, Precision
-from distill.spec.models import CustomModel, Eszsl
+from distill.spec.models import Eszsl
 from distill.spec.outputs import Outputs
 from distill.spec.ready import Ready
-from distill.spec.students import CustomLoss, HeldOut, Student, Term
+from distill.spec.students import HeldOut, Student, Term
 from distill.spec.uris import resolve_uri
 
 

@@ -21,17 +21,18 @@ from dataclasses import dataclass, replace
 from distill.job.sweep import Variant
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Sampler, cut_chunks
-from distill.models.custom_loss import CustomLossCall
 from distill.models.custom_source import Code
+from distill.models.losses.custom import CustomLoss
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record
 from distill.plan.datasets import PoolGroup, dataset_of, group_dataset, pool_groups, pools_of
 from distill.plan.held_out import fit_student, usual_loss
 from distill.plan.identity import fit_folder, held_out_pins, student_folder, student_pins
 from distill.plan.widths import head_widths, term_width
 from distill.plan.workspace import Workspace
+from distill.spec.losses import CustomLossCall, Loss
 from distill.spec.models import Training
 from distill.spec.outputs import Outputs
-from distill.spec.students import MAIN, CustomLoss, HeldOut, Loss, Ramp, RowWeight, Student, Term
+from distill.spec.students import MAIN, HeldOut, Ramp, RowWeight, Student, Term
 
 
 @dataclass(frozen=True)

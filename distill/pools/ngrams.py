@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import xxhash
 
 from distill.pools.hashing import GOLDEN, Hashes, mixed
-from distill.spec.models import Ngrams
+from distill.spec.networks import Ngrams
 
 Places = npt.NDArray[np.int32]
 Numbers = npt.NDArray[np.int64]

@@ -1,128 +1,20 @@
-"""The models a job can name: networks trained by gradients, and labelers fitted by passes."""
+"""`[fit.NAME]` and what it shares with students: how a network is trained and when that stops; and
+labelers that are fitted by passes."""
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, field_validator
 
 from distill.spec.base import Gpus, Positive, Seed, Table
-
-
-class Linear(Table):
-    """One affine map."""
-
-    kind: Literal["linear"]
-
-
-class Mlp(Table):
-    """Fully connected layers with ReLU between."""
-
-    kind: Literal["mlp"]
-    hidden: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    """Width of each hidden layer."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class Cnn(Table):
-    """3×3 convolutions with ReLU, each followed by 2×2 max pooling while the image allows; then one
-    hidden layer."""
-
-    kind: Literal["cnn"]
-    shape: tuple[Positive, Positive, Positive]
-    """Channels, height, width: how the feature vector is folded into an image."""
-    channels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (32, 64)
-    hidden: Positive = 64
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class Rnn(Table):
-    """A GRU over a sequence; what it remembers after the last step is seen by the heads."""
-
-    kind: Literal["rnn"]
-    shape: tuple[Positive, Positive]
-    """Steps, and numbers a step: how the feature vector is folded into a sequence."""
-    hidden: Positive = 64
-    layers: Positive = 1
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Between layers, and before the heads."""
-
-
-class Ngrams(Table):
-    """How a text becomes numbers: its words and runs of them, hashed to places in a table. 0 stands
-    for nothing."""
-
-    buckets: Annotated[int, Field(ge=1, le=1 << 30)] = 65_536
-    """Places in the table; n-grams that share one are the same to the network."""
-    ngrams: Annotated[int, Field(ge=1, le=8)] = 2
-    """Words in a row that count together: 2 is words and pairs of them."""
-    most: Positive = 256
-    """N-grams of a text that count: its first ones."""
-
-
-class NgramBag(Ngrams):
-    """The network that reads text: the mean of the embeddings of its words and of runs of them,
-    hashed into a table (as fastText has it, Joulin et al. 2017). Its size is buckets × hidden,
-    whatever the language."""
-
-    kind: Literal["ngram_bag"]
-    hidden: Positive = 64
-    """Numbers of an embedding."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class CustomModel(Table):
-    """A torch module of the user's own, made as `Trunk(in_features, **options)`; its `forward(x)`
-    turns B rows into (B, H), which the heads see.
-
-    `x` is (B, in_features) float32; an image is its C·H·W numbers in 0..1, channel by channel. H is
-    found by asking it. The class has a `revision` (text): with `options` it says which model this
-    is, so change it when the class means something else. What it learns are parameters: buffers
-    that move in training, such as BatchNorm's statistics, are refused, since workers and lanes
-    would differ in them. Padded and rejected rows are zeros: its answers and gradients must be
-    finite there, so write x / x.norm().clamp_min(1e-6) and not x / x.norm().
-    """
-
-    kind: Literal["custom"]
-    file: str
-    """Python file, relative to the job file. It is shipped to the workers as source, and never run
-    from storage."""
-    name: str = "Trunk"
-    """The class in that file."""
-    options: dict[str, JsonValue] = {}
-    """What it is made with, beside `in_features`."""
-    text: Ngrams | None = None
-    """For pools of text: `x` is then (B, most) int32, places of 0 to `buckets`, and `in_features`
-    is `most`."""
-
-    @field_validator("options")
-    @classmethod
-    def _finite(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        try:
-            json.dumps(value, allow_nan=False)
-        except ValueError:
-            raise ValueError(
-                "has a number that is not finite, which JSON cannot keep. Let the class make it"
-            ) from None
-        return value
-
-
-Network = Annotated[Linear | Mlp | Cnn | Rnn | NgramBag | CustomModel, Field(discriminator="kind")]
-
-
-def ngrams_of(model: object) -> Ngrams | None:
-    """How a network's texts are hashed; None where it sees numbers."""
-    if isinstance(model, CustomModel):
-        return model.text
-    return model if isinstance(model, NgramBag) else None
-
+from distill.spec.networks import FitModel
 
 Candidates = Annotated[tuple[float, ...], Field(min_length=1)]
 Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
-class Eszsl(Table):
+class Eszsl(FitModel):
     """Attribute-based zero-shot classifier in closed form (ESZSL, Romera-Paredes & Torr 2015) with
     calibrated stacking (Chao et al. 2016). Its constants are chosen by holding out seen classes as
     if they were unseen.
@@ -245,9 +137,7 @@ class EarlyStop(Learns):
 class Fit(Table):
     """`[fit.NAME]`: train a labeler before it labels."""
 
-    model: Annotated[
-        Linear | Mlp | Cnn | Rnn | NgramBag | CustomModel | Eszsl, Field(discriminator="kind")
-    ]
+    model: FitModel
     on: str
     """The labelled pool."""
     training: Training = Training()

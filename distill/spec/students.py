@@ -7,105 +7,12 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from distill.spec.base import Name, Positive, Seed, Table, require_distinct
-from distill.spec.models import EarlyStop, Learns, Network, Training
-
-Temperature = Annotated[float, Field(gt=0)]
+from distill.spec.losses import Loss
+from distill.spec.models import EarlyStop, Learns, Training
+from distill.spec.networks import Network
 
 MAIN = "main"
 """The head a term teaches when it names none."""
-
-
-class Kl(Table):
-    """KL(teacher ‖ student) at a temperature, times T² (Hinton et al. 2015)."""
-
-    kind: Literal["kl"]
-    temperature: Temperature = 1.0
-
-
-class ReverseKl(Table):
-    """KL(student ‖ teacher) at a temperature, times T²: a small student may leave out what it
-    cannot say (Gu et al. 2024)."""
-
-    kind: Literal["reverse_kl"]
-    temperature: Temperature = 1.0
-
-
-class JensenShannon(Table):
-    """The generalised Jensen–Shannon divergence at a temperature, times T²: bounded, between `kl`
-    and `reverse_kl` (Agarwal et al. 2024)."""
-
-    kind: Literal["jensen_shannon"]
-    temperature: Temperature = 1.0
-    teacher_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Of the mixture that both are held against."""
-
-
-class DecoupledKl(Table):
-    """KL taken apart: the teacher's choice against all others, and the others among themselves,
-    times T² (Zhao et al. 2022)."""
-
-    kind: Literal["decoupled_kl"]
-    temperature: Temperature = 1.0
-    target_weight: Annotated[float, Field(ge=0)] = 1.0
-    others_weight: Annotated[float, Field(ge=0)] = 8.0
-
-
-class CrossEntropy(Table):
-    """Categorical cross-entropy, to soft labels or to the target's class."""
-
-    kind: Literal["cross_entropy"]
-    temperature: Temperature = 1.0
-    """Of the soft labels alone; the student answers at 1."""
-    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Of a target: so much of it is spread evenly over the classes."""
-
-
-class BinaryCrossEntropy(Table):
-    """The sum over independent outputs of their binary cross-entropies."""
-
-    kind: Literal["binary_cross_entropy"]
-
-
-class Mse(Table):
-    """Mean squared error of values, of embeddings, or of logits that are stored whole (`dense`)."""
-
-    kind: Literal["mse"]
-
-
-class Cosine(Table):
-    """1 − cosine of values: of embeddings whose length says nothing."""
-
-    kind: Literal["cosine"]
-
-
-class CustomLoss(Table):
-    """A function of the user's own: `loss(student, taught)` → one number a row.
-
-    `student` (rows, S) are the head's outputs of what is taught; `taught` the label set's outputs
-    (rows, S), or the target: numbers of classes (rows,) or (rows, S). Both are tensors, of rows
-    that count: neither padding nor rejected ones. It is tried on two rows before any work.
-    """
-
-    kind: Literal["custom"]
-    file: str
-    """Python file, relative to the job file. It is shipped to the workers as source; another text
-    of it is another student."""
-    name: str = "loss"
-    """The function in that file."""
-
-
-Loss = Annotated[
-    Kl
-    | ReverseKl
-    | JensenShannon
-    | DecoupledKl
-    | CrossEntropy
-    | BinaryCrossEntropy
-    | Mse
-    | Cosine
-    | CustomLoss,
-    Field(discriminator="kind"),
-]
 
 
 class Agreement(Table):

@@ -24,9 +24,11 @@ from torch import Tensor, _dynamo
 from torch.nn import functional
 
 from distill.engine.protocol import WorkerContext
+from distill.models.losses.cross_entropy import CrossEntropy
+from distill.models.losses.kl import Kl
 from distill.plan.training import TermPlan
+from distill.spec.losses import Loss
 from distill.spec.models import Training
-from distill.spec.students import CrossEntropy, Kl, Loss
 from distill.stages.train import loop
 from distill.stages.train.combined_loss import Batch, CombinedLoss
 from distill.stages.train.optimizer import make_optimizer

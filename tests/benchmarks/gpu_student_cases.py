@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from distill.models.network import MultiHead, build_network
+from distill.models.networks.cnn import Cnn
+from distill.models.networks.mlp import Mlp
 from distill.models.record import HeadPlan, NetworkPlan
-from distill.spec.models import Cnn, Mlp
 from tests.benchmarks import gpu_models
 from tests.benchmarks.gpu_pools import MODELS
 from tests.benchmarks.pools import write_source

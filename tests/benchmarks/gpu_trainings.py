@@ -27,8 +27,9 @@ from distill.engine.protocol import WorkerContext
 from distill.engine.ray.session import connect
 from distill.loader.dataset import Arrays
 from distill.loader.loader import Loader
-from distill.models import losses
+from distill.models.losses.kl import Kl
 from distill.models.network import as_tensor, build_network
+from distill.models.outcomes import topk_outcomes
 from distill.plan.load import load_job
 from distill.plan.training import TrainingPlan
 from distill.run import train_student
@@ -193,14 +194,15 @@ def _bare(
         network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
     )
     made, coming = torch.compile(network), cycle(batches)
+    kl = Kl(kind="kl", temperature=TEMPERATURE)
 
     def step() -> None:
         x_BF, index_Bk, log_p_Bk = next(coming)
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device, torch.bfloat16):
             logits_BC = made(x_BF)[HEAD]
-        said = losses.topk_outcomes(logits_BC.float(), index_Bk, log_p_Bk, TEMPERATURE)
-        losses.kl(said, TEMPERATURE).mean().backward()
+        outcomes = topk_outcomes(logits_BC.float(), index_Bk, log_p_Bk, TEMPERATURE)
+        kl.compare(outcomes).mean().backward()
         optimizer.step()
 
     return step

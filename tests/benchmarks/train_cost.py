@@ -22,11 +22,13 @@ import torch
 from torch.nn import functional
 
 from distill.engine.protocol import WorkerContext
+from distill.models.losses.cross_entropy import CrossEntropy
+from distill.models.losses.kl import Kl
 from distill.models.network import build_network
+from distill.models.networks.mlp import Mlp
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.plan.training import TermPlan
-from distill.spec.models import Mlp
-from distill.spec.students import CrossEntropy, Kl, Loss
+from distill.spec.losses import Loss
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import LaneGradients, WorkerGradients
 from tests.benchmarks.tables import markdown, options, paired_ratio, show

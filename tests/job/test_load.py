@@ -6,8 +6,9 @@ import pytest
 
 from distill.core.errors import JobError
 from distill.job.job import Job
+from distill.models.networks.linear import Linear
+from distill.models.networks.mlp import Mlp
 from distill.plan.load import load_job
-from distill.spec.models import Linear, Mlp
 from tests.job.right_job import JOB, refused
 from tests.tiny import tiny_job, write_job
 
@@ -266,6 +267,7 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == {
         "root",
+        "plugins",
         "seed",
         "fragment_rows",
         "pools",

@@ -11,8 +11,8 @@ from distill.labelers.base import ask
 from distill.labelers.network import NetworkLabeler
 from distill.labelers.runtime import Runtime
 from distill.labelers.student import LayerLabeler
+from distill.models.networks.ngram_bag import NgramBag
 from distill.pools.ngrams import ngram_places
-from distill.spec.models import NgramBag
 from distill.spec.outputs import Outputs
 from tests.labelers.asking import answers, as_features
 from tests.making import keep_network

@@ -12,8 +12,8 @@ from distill.core.errors import LabelerError
 from distill.labelers.student import student_labeler
 from distill.models.files import ModelFiles
 from distill.models.network import build_network, parameter_count
+from distill.models.networks.mlp import Mlp
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record, write_record
-from distill.spec.models import Mlp
 from distill.spec.outputs import Outputs
 from distill.spec.ready import StudentLabeler
 from distill.storage.open import open_storage

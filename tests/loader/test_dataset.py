@@ -15,9 +15,9 @@ from distill.labels.encoding import decode
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn, concatenate
 from distill.loader.sampler import Chunk
 from distill.models.network import as_tensor
+from distill.models.networks.ngram_bag import NgramBag
 from distill.pools.features import as_matrix
 from distill.pools.ngrams import ngram_places
-from distill.spec.models import NgramBag
 from distill.spec.outputs import Outputs
 from distill.spec.pools import ImageFeatures, TextFeatures, VectorFeatures
 from tests.loader.conftest import FEATURES, KIND, SHARDS

@@ -5,9 +5,14 @@ import pytest
 import torch
 
 from distill.core.errors import JobError
-from distill.models.network import build_network, parameter_count, trunk_width
+from distill.models.network import build_network, parameter_count
+from distill.models.networks.cnn import Cnn
+from distill.models.networks.linear import Linear
+from distill.models.networks.mlp import Mlp
+from distill.models.networks.ngram_bag import NgramBag
+from distill.models.networks.rnn import Rnn
 from distill.models.record import HeadPlan, NetworkPlan
-from distill.spec.models import Cnn, Linear, Mlp, NgramBag, Rnn
+from distill.spec.networks import NetworkInput
 
 LINEAR = Linear(kind="linear")
 MLP = Mlp(kind="mlp", hidden=(8, 5))
@@ -74,7 +79,12 @@ def test_a_trunk_that_nobody_uses_is_trained_and_counted():
 
 def test_parameters_are_miscounted():
     assert parameter_count(build_network(plan(MLP))) == (64 * 8 + 8) + (8 * 5 + 5) + (5 * 3 + 3)
-    assert [trunk_width(model, 64) for model in (LINEAR, MLP, CNN, RNN)] == [64, 5, 6, 7]
+    assert [model.build(NetworkInput(64)).width for model in (LINEAR, MLP, CNN, RNN)] == [
+        64,
+        5,
+        6,
+        7,
+    ]
 
 
 def test_an_image_that_does_not_fit_the_row_fails_inside_torch():
@@ -108,7 +118,7 @@ def test_a_text_is_another_mean_than_that_of_its_ngrams():
     torch.testing.assert_close(network(places)["main"], head(due))
     assert network.ngrams == BAG
     assert parameter_count(network) == 51 * 6 + 6 * 3 + 3
-    assert trunk_width(BAG, 1) == 6
+    assert BAG.build(NetworkInput(1)).width == 6
     network(places)["main"].sum().backward()
     assert table.grad[0].abs().sum() == 0  # the padding is never taught
 

@@ -9,8 +9,10 @@ import torch
 
 from distill.core.errors import StorageError
 from distill.models.network import build_network
+from distill.models.networks.cnn import Cnn
+from distill.models.networks.linear import Linear
+from distill.models.networks.mlp import Mlp
 from distill.models.record import HeadPlan, NetworkPlan, read_record, read_weights, write_record
-from distill.spec.models import Cnn, Linear, Mlp
 from distill.spec.outputs import Outputs
 from distill.storage.open import open_storage
 from tests.making import keep_network

@@ -4,10 +4,11 @@ import pytest
 
 from distill.core.errors import ContractError
 from distill.labels.label_set import LabelSet
+from distill.models.losses.cross_entropy import CrossEntropy
 from distill.plan.identity import _learned, _plain_student, _plain_term
 from distill.plan.workspace import Workspace
 from distill.spec.models import Training
-from distill.spec.students import CrossEntropy, Term
+from distill.spec.students import Term
 from tests.making import keep_network, label_by_worker
 from tests.resolved import (
     find_fit,

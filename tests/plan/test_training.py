@@ -9,10 +9,10 @@ from distill.core.errors import ContractError
 from distill.loader import dataset as source_module
 from distill.loader.dataset import LabelColumn, TargetColumn
 from distill.loader.sampler import Chunk
+from distill.models.networks.linear import Linear
 from distill.models.record import HeadPlan
 from distill.plan.load import load_job
 from distill.plan.training import TrainingPlan
-from distill.spec.models import Linear
 from distill.spec.outputs import Outputs
 from tests.making import keep_network, label_by_worker
 from tests.resolved import check_inputs, plan_fit, plan_student

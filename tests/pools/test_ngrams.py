@@ -8,8 +8,8 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distill.models.networks.ngram_bag import NgramBag
 from distill.pools.ngrams import ngram_places
-from distill.spec.models import NgramBag
 from tests.labelers.asking import as_features
 
 SPEC = NgramBag(kind="ngram_bag", buckets=1000, ngrams=3, most=7)

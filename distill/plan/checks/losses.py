@@ -6,11 +6,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from distill.core.errors import DistillError, JobError
-from distill.models.custom_loss import CustomLossCall, asked
+from distill.models.losses.custom import CustomLoss, call_custom_loss
 from distill.plan.widths import term_width
 from distill.plan.workspace import Workspace
+from distill.spec.losses import CustomLossCall
 from distill.spec.outputs import Outputs
-from distill.spec.students import CustomLoss, Student, Term
+from distill.spec.students import Student, Term
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +53,7 @@ def _ask(call: CustomLossCall, source: Outputs, width: int, *, target: bool, tea
     call.file.load(call.name, call.said)
     student, taught = _two_rows(source, width, target=target)
     try:
-        asked(call, student.requires_grad_(teaches), taught)
+        call_custom_loss(call, student.requires_grad_(teaches), taught)
     except DistillError as error:
         learned = "" if source.classes else ", to learn ones"
         raise JobError(

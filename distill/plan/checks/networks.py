@@ -6,48 +6,21 @@ from collections.abc import Iterator, Sequence
 
 from distill.core.errors import JobError
 from distill.models.custom_source import custom_models, head_key, revision_of
+from distill.models.networks.custom import CustomModel
 from distill.plan.tables import JobTables
-from distill.spec.models import Cnn, CustomModel, Network, NgramBag, ngrams_of
-from distill.spec.pools import ImageFeatures, TextFeatures
+from distill.spec.networks import FitModel, Network
 from distill.spec.students import Student
 
 Problems = Iterator[str]
 
 
-def check_learnable(tables: JobTables, pools: Sequence[str], model: object, where: str) -> Problems:
+def check_learnable(
+    tables: JobTables, pools: Sequence[str], model: FitModel, where: str
+) -> Problems:
     """Whether a model can see these pools; `where` is the table that has it."""
     for pool in dict.fromkeys(pools):
-        features = tables.pools[pool].features
-        if isinstance(features, TextFeatures) and ngrams_of(model) is None:
-            yield _reads_no_text(model, pool, where)
-        elif ngrams_of(model) is not None and not isinstance(features, TextFeatures):
-            key = 'kind = "ngram_bag"' if isinstance(model, NgramBag) else "text"
-            yield (
-                f"{where}.model.{key}: reads text, but pools.{pool} has features of numbers. Use"
-                " another network."
-            )
-        folded = (
-            (features.shape[2], *features.shape[:2])
-            if isinstance(features, ImageFeatures)
-            else None
-        )
-        if folded and isinstance(model, Cnn) and model.shape != folded:
-            said = (
-                f"images of pools.{pool} are {folded[1]} high, {folded[2]} wide, with {folded[0]}"
-                " channels"
-            )
-            yield f"{where}.model.shape = {list(model.shape)}: {said}. Write {list(folded)}."
-
-
-def _reads_no_text(model: object, pool: str, where: str) -> str:
-    kind = vars(model)["kind"]
-    said = (
-        f'{where}.model.kind = {kind!r}: pools.{pool} has features of text, which only "ngram_bag"'
-        " reads"
-    )
-    return f"{said}, or a custom one with `text`. " + (
-        "Add it." if isinstance(model, CustomModel) else "Use that."
-    )
+        for problem in model.misread(tables.pools[pool].features, pool):
+            yield f"{where}.model.{problem}"
 
 
 def check_own(tables: JobTables, model: object, where: str) -> Problems:
@@ -84,5 +57,5 @@ def check_networks(tables: JobTables, student: Student, where: str) -> Problems:
 
 
 def _places(model: Network) -> tuple[int, int, int] | None:
-    ngrams = ngrams_of(model)
+    ngrams = model.text_hashing
     return (ngrams.buckets, ngrams.ngrams, ngrams.most) if ngrams else None

@@ -6,10 +6,10 @@ import math
 from dataclasses import asdict
 
 from distill.core.errors import PoolError
+from distill.models.networks.cnn import Cnn
 from distill.plan.workspace import Workspace
 from distill.pools.formats.base import check_columns, check_keys
 from distill.pools.open_pool import OpenPool
-from distill.spec.models import Cnn
 
 
 def check_pools(workspace: Workspace) -> None:

@@ -2,64 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from distill.plan.tables import JobTables
 from distill.spec.labels import Ensemble, TopK
+from distill.spec.losses import EXCLUSIVE, INDEPENDENT, VALUES, Meaning
 from distill.spec.outputs import Outputs
-from distill.spec.students import (
-    Agreement,
-    ClassBalance,
-    Confidence,
-    CrossEntropy,
-    CustomLoss,
-    Student,
-    Term,
-)
+from distill.spec.students import Agreement, ClassBalance, Confidence, Student, Term
 
 Problems = Iterator[str]
-
-_EXCLUSIVE, _INDEPENDENT, _VALUES = "exclusive classes", "independent outputs", "values"
-_ANY = (_EXCLUSIVE, _INDEPENDENT, _VALUES)
-_OF_LABELS: Mapping[str, tuple[str, ...]] = {
-    "kl": (_EXCLUSIVE,),
-    "reverse_kl": (_EXCLUSIVE,),
-    "jensen_shannon": (_EXCLUSIVE,),
-    "decoupled_kl": (_EXCLUSIVE,),
-    "cross_entropy": (_EXCLUSIVE,),
-    "binary_cross_entropy": (_INDEPENDENT,),
-    "mse": _ANY,
-    "cosine": (_VALUES,),
-    "custom": _ANY,
-}
-"""What each loss learns from a label set."""
-_OF_TARGETS: Mapping[str, tuple[str, ...]] = {
-    "cross_entropy": (_EXCLUSIVE,),
-    "binary_cross_entropy": (_INDEPENDENT,),
-    "mse": (_VALUES,),
-    "cosine": (_VALUES,),
-    "custom": _ANY,
-}
-"""What each loss learns from a target."""
-_WHOLE = {"mse", "custom"}
-"""Losses that see every output as it is."""
 
 
 def check_term(tables: JobTables, student: Student, term: Term, where: str) -> Problems:
     """All problems of a term, as `key = value: what is wrong. What to do.`"""
-    source, head = tables.term_outputs(term), tables.head_outputs(student, term.head)
+    source = tables.term_outputs(term)
+    head = tables.head_outputs(student, term.head)
     if term.pool and tables.pools[term.pool].target is None:
         yield f"{where}.learns = {term.learns!r}: that pool has no target. Name its target column."
         return
-    takes = (_OF_TARGETS if term.pool else _OF_LABELS).get(term.loss.kind, ())
-    if _kind_of(source) not in takes:
-        of = (
-            f"{' or '.join(takes)} of a {'target' if term.pool else 'label set'}"
-            if takes
-            else "label sets alone"
-        )
+    loss = term.loss
+    learns = loss.learns_targets if term.pool else loss.learns_labels
+    if _meaning(source) not in learns:
         yield (
-            f"{where}.loss.kind = {term.loss.kind!r}: learns {of}, but {term.learns} says"
+            f"{where}.loss.kind = {loss.kind!r}: learns {_learnable(term)}, but {term.learns} says"
             f" {source.said}. Use another loss."
         )
         return
@@ -79,34 +44,43 @@ def check_term(tables: JobTables, student: Student, term: Term, where: str) -> P
     yield from _row_weight(tables, term, source, where)
 
 
-def _kind_of(outputs: Outputs) -> str:
+def _meaning(outputs: Outputs) -> Meaning:
     if outputs.kind == "value":
-        return _VALUES
-    return _EXCLUSIVE if outputs.exclusive else _INDEPENDENT
+        return VALUES
+    return EXCLUSIVE if outputs.exclusive else INDEPENDENT
+
+
+def _learnable(term: Term) -> str:
+    """What the term's loss learns, of such a source."""
+    if term.pool:
+        targets = " or ".join(term.loss.learns_targets)
+        return f"{targets} of a target" if targets else "label sets alone"
+    labels = " or ".join(term.loss.learns_labels)
+    return f"{labels} of a label set" if labels else "targets alone"
 
 
 def _loss(tables: JobTables, term: Term, where: str) -> Problems:
+    loss = term.loss
     encoding = tables.labels[term.label_set].encoding if term.label_set else None
-    if isinstance(encoding, TopK) and term.loss.kind in _WHOLE:
+    if isinstance(encoding, TopK) and loss.needs_every_output:
         yield (
-            f"{where}.loss.kind = {term.loss.kind!r}: sees every logit, but {term.learns} keeps its"
-            f" top {encoding.k}. Encode dense, or use kl."
+            f"{where}.loss.kind = {loss.kind!r}: sees every logit, but {term.learns} keeps its top"
+            f" {encoding.k}. Encode dense, or use kl."
         )
-    if isinstance(term.loss, CrossEntropy) and term.loss.smoothing and not term.pool:
+    for key, why in loss.keys_of_targets.items():
+        value = getattr(loss, key)
+        if not term.pool and value != type(loss).model_fields[key].default:
+            yield f"{where}.loss.{key} = {value}: {why}"
+    if loss.code_file is not None and not tables.beside(loss.code_file).is_file():
         yield (
-            f"{where}.loss.smoothing = {term.loss.smoothing}: soft labels are soft. Leave it out,"
-            " or raise the temperature."
-        )
-    if isinstance(term.loss, CustomLoss) and not tables.beside(term.loss.file).is_file():
-        yield (
-            f"{where}.loss.file = {term.loss.file!r}: there is no file"
-            f" {str(tables.beside(term.loss.file))!r}. Paths are relative to the job file."
+            f"{where}.loss.file = {loss.code_file!r}: there is no file"
+            f" {str(tables.beside(loss.code_file))!r}. Paths are relative to the job file."
         )
 
 
 def _temperature(tables: JobTables, term: Term, where: str) -> Problems:
     encoding = tables.labels[term.label_set].encoding if term.label_set else None
-    temperature = getattr(term.loss, "temperature", None)
+    temperature = term.loss.label_temperature
     if (
         isinstance(encoding, TopK)
         and temperature is not None
@@ -129,7 +103,7 @@ def _row_weight(tables: JobTables, term: Term, source: Outputs, where: str) -> P
         return
     said = f"{where}.row_weight.kind = {term.row_weight.kind!r}"
     if isinstance(term.row_weight, ClassBalance):
-        if _kind_of(source) != _EXCLUSIVE:
+        if _meaning(source) != EXCLUSIVE:
             yield (
                 f"{said}: {term.learns} says {source.said}, where a row has no one class to"
                 " balance. Leave it out."

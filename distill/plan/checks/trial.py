@@ -16,7 +16,7 @@ from distill.models.record import HeadPlan, NetworkPlan
 from distill.plan.held_out import fit_student, usual_loss
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
-from distill.spec.models import Cnn, Eszsl, Rnn
+from distill.spec.networks import Network
 
 
 def check_networks_build(workspace: Workspace) -> None:
@@ -77,9 +77,8 @@ def check_network(plan: NetworkPlan, where: str) -> None:
 
 
 def _tried(plan: NetworkPlan) -> bool:
-    """Whether it has a network of the user's own, or one whose shape may be another than the rows'."""
-    networks = (plan.model, *(head.model for head in plan.heads.values()))
-    return bool(plan.own) or any(isinstance(network, Cnn | Rnn) for network in networks)
+    """Whether it has a network that may not fit the rows, or that distill's tests do not know."""
+    return any(network.trial != "none" for network in plan.networks.values())
 
 
 def _plans(workspace: Workspace) -> Iterator[tuple[str, tuple[str, ...], NetworkPlan]]:
@@ -90,7 +89,7 @@ def _plans(workspace: Workspace) -> Iterator[tuple[str, tuple[str, ...], Network
         (workspace.tables.evaluate.on,) if workspace.tables.evaluate else (),
     )
     for name, fit in workspace.tables.fit.items():
-        if not isinstance(fit.model, Eszsl):
+        if isinstance(fit.model, Network):
             student = fit_student(fit, usual_loss(workspace.tables.pool_outputs(fit.on)))
             yield (
                 f"fit.{name}",

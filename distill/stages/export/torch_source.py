@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from distill.models.custom import seen_numbers
 from distill.models.custom_source import TRUNK, head_key
-from distill.models.network import LastState, MultiHead
-from distill.spec.models import CustomModel
+from distill.models.layers import LastState
+from distill.models.network import MultiHead
+from distill.models.networks.custom import CustomModel
 
 _FILE = '''"""{name}: a student taught by distill. Needs torch and safetensors alone.
 
@@ -103,7 +103,7 @@ def torch_source(
 def own_expression(model: CustomModel, in_features: int, file: str) -> str:
     """What makes a network of the user's own, from the file that lies beside `model.py`."""
     options = f", **{model.options!r}" if model.options else ""
-    return f"own({file!r}, {model.name!r})({seen_numbers(model, in_features)}{options})"
+    return f"own({file!r}, {model.name!r})({model.seen_numbers(in_features)}{options})"
 
 
 def _harmless(text: str) -> str:

@@ -10,8 +10,12 @@ import torch
 
 from distill.core.errors import ExportError, JobError, MissingExtraError
 from distill.models.network import MultiHead, build_network
+from distill.models.networks.cnn import Cnn
+from distill.models.networks.linear import Linear
+from distill.models.networks.mlp import Mlp
+from distill.models.networks.ngram_bag import NgramBag
+from distill.models.networks.rnn import Rnn
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan
-from distill.spec.models import Cnn, Linear, Mlp, NgramBag, Rnn
 from distill.spec.outputs import Outputs
 from distill.stages.export import onnx_file
 from tests.command import REPOSITORY, distill

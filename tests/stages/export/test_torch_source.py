@@ -4,7 +4,8 @@ import ast
 
 import pytest
 
-from distill.spec.models import CustomModel, Ngrams
+from distill.models.networks.custom import CustomModel
+from distill.spec.networks import Ngrams
 from distill.spec.outputs import Outputs
 from distill.stages.export.torch_source import own_expression, torch_source
 from tests.making import keep_network

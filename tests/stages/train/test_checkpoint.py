@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from distill.core.errors import ContractError
 from distill.models.network import build_network
+from distill.models.networks.mlp import Mlp
 from distill.models.record import HeadPlan, NetworkPlan
-from distill.spec.models import Mlp
 from distill.stages.train.checkpoint import (
     Position,
     load_checkpoint,

@@ -9,20 +9,18 @@ import torch
 
 from distill.core.errors import TrainingError
 from distill.core.source import PythonFile
-from distill.models.custom_loss import CustomLossCall
+from distill.models.losses.binary_cross_entropy import BinaryCrossEntropy
+from distill.models.losses.cosine import Cosine
+from distill.models.losses.cross_entropy import CrossEntropy
+from distill.models.losses.custom import CustomLoss
+from distill.models.losses.decoupled_kl import DecoupledKl
+from distill.models.losses.jensen_shannon import JensenShannon
+from distill.models.losses.kl import Kl
+from distill.models.losses.mse import Mse
+from distill.models.losses.reverse_kl import ReverseKl
 from distill.plan.training import TermPlan
-from distill.spec.students import (
-    BinaryCrossEntropy,
-    Cosine,
-    CrossEntropy,
-    CustomLoss,
-    DecoupledKl,
-    JensenShannon,
-    Kl,
-    Mse,
-    Ramp,
-    ReverseKl,
-)
+from distill.spec.losses import CustomLossCall
+from distill.spec.students import Ramp
 from distill.stages.train.combined_loss import CombinedLoss
 
 KL, CE = Kl(kind="kl", temperature=2.0), CrossEntropy(kind="cross_entropy", temperature=3.0)

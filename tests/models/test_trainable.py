@@ -14,8 +14,10 @@ from distill.models.network import (
     parameter_count,
     require_custom_trainable,
 )
+from distill.models.networks.custom import CustomModel
+from distill.models.networks.linear import Linear
 from distill.models.record import HeadPlan, NetworkPlan
-from distill.spec.models import CustomModel, Linear, Ngrams
+from distill.spec.networks import Ngrams
 
 BEGIN = """
 import random

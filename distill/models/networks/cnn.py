@@ -1,0 +1,63 @@
+"""`cnn`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from distill.models.networks.shape import require_shape
+from distill.spec.base import Positive
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput
+from distill.spec.pools import Features, ImageFeatures
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_POOLED_FROM = 4
+"""The least side of an image that is still pooled to its half."""
+
+
+class Cnn(Network):
+    """3×3 convolutions with ReLU, each followed by 2×2 max pooling while the image allows; then one
+    hidden layer."""
+
+    trial = "shape"
+
+    kind: Literal["cnn"]
+    shape: tuple[Positive, Positive, Positive]
+    """Channels, height, width: how the feature vector is folded into an image."""
+    channels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (32, 64)
+    hidden: Positive = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def misread(self, features: Features | None, pool: str) -> Iterator[str]:
+        yield from super().misread(features, pool)
+        if not isinstance(features, ImageFeatures):
+            return
+        height, width, channels = features.shape
+        if self.shape != (channels, height, width):
+            yield (
+                f"shape = {list(self.shape)}: images of pools.{pool} are {height} high, {width}"
+                f" wide, with {channels} channels. Write {[channels, height, width]}."
+            )
+
+    def build(self, given: NetworkInput) -> BuiltNetwork:
+        from torch import nn
+
+        from distill.models.layers import dropout
+
+        require_shape(self.shape, given)
+        channels, height, width = self.shape
+        layers: list[nn.Module] = [nn.Unflatten(1, self.shape)]
+        for after in self.channels:
+            layers += [nn.Conv2d(channels, after, 3, padding=1), nn.ReLU()]
+            channels = after
+            if min(height, width) >= _POOLED_FROM:
+                layers.append(nn.MaxPool2d(2))
+                height //= 2
+                width //= 2
+        hidden = nn.Linear(channels * height * width, self.hidden)
+        layers += [nn.Flatten(), hidden, nn.ReLU(), *dropout(self.dropout)]
+        return BuiltNetwork(nn.Sequential(*layers), self.hidden)

@@ -1,0 +1,20 @@
+"""`linear`: nothing but the heads."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput
+
+
+class Linear(Network):
+    """One affine map."""
+
+    trial = "none"
+
+    kind: Literal["linear"]
+
+    def build(self, given: NetworkInput) -> BuiltNetwork:
+        from torch import nn
+
+        return BuiltNetwork(nn.Identity(), given.in_features)

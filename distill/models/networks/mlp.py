@@ -1,0 +1,35 @@
+"""`mlp`."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from distill.spec.base import Positive
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Mlp(Network):
+    """Fully connected layers with ReLU between."""
+
+    trial = "none"
+
+    kind: Literal["mlp"]
+    hidden: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Width of each hidden layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def build(self, given: NetworkInput) -> BuiltNetwork:
+        from torch import nn
+
+        from distill.models.layers import dropout
+
+        layers: list[nn.Module] = []
+        for before, after in pairwise((given.in_features, *self.hidden)):
+            layers += [nn.Linear(before, after), nn.ReLU(), *dropout(self.dropout)]
+        return BuiltNetwork(nn.Sequential(*layers), self.hidden[-1])

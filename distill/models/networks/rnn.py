@@ -1,0 +1,38 @@
+"""`rnn`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from distill.models.networks.shape import require_shape
+from distill.spec.base import Positive
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput
+
+
+class Rnn(Network):
+    """A GRU over a sequence; what it remembers after the last step is seen by the heads."""
+
+    trial = "shape"
+
+    kind: Literal["rnn"]
+    shape: tuple[Positive, Positive]
+    """Steps, and numbers a step: how the feature vector is folded into a sequence."""
+    hidden: Positive = 64
+    layers: Positive = 1
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Between layers, and before the heads."""
+
+    def build(self, given: NetworkInput) -> BuiltNetwork:
+        from torch import nn
+
+        from distill.models.layers import LastState, dropout
+
+        require_shape(self.shape, given)
+        numbers = self.shape[1]
+        between = self.dropout if self.layers > 1 else 0.0  # of one layer torch warns
+        gru = nn.GRU(numbers, self.hidden, self.layers, batch_first=True, dropout=between)
+        folded = nn.Unflatten(1, self.shape)
+        module = nn.Sequential(folded, LastState(gru), *dropout(self.dropout))
+        return BuiltNetwork(module, self.hidden)

@@ -1,0 +1,100 @@
+"""What a network is: keys of a job file, which features it reads, and the torch module it builds.
+
+A new network is one class in one file that derives from `Network`. It imports torch within its
+functions alone, so that reading a job loads none.
+
+Shapes: B rows, F numbers of a row, L n-grams of a text, H numbers that the heads see.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from distill.core.source import PythonFile
+from distill.spec.base import Positive, Table
+from distill.spec.kinds import Kind
+from distill.spec.pools import Features, TextFeatures
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Ngrams(Table):
+    """How a text becomes numbers: its words and runs of them, hashed to places in a table. 0 stands
+    for nothing."""
+
+    buckets: Annotated[int, Field(ge=1, le=1 << 30)] = 65_536
+    """Places in the table; n-grams that share one are the same to the network."""
+    ngrams: Annotated[int, Field(ge=1, le=8)] = 2
+    """Words in a row that count together: 2 is words and pairs of them."""
+    most: Positive = 256
+    """N-grams of a text that count: its first ones."""
+
+
+class FitModel(Kind):
+    """What `[fit.NAME]` can fit: by gradients, or by passes over a pool."""
+
+    @property
+    def text_hashing(self) -> Ngrams | None:
+        """How its texts become numbers; None where it reads numbers."""
+        return None
+
+    @property
+    def text_key(self) -> str:
+        """The key by which it reads text, as the job file says it."""
+        return f'kind = "{self.kind}"'
+
+    def misread(self, features: Features | None, pool: str) -> Iterator[str]:
+        """Yield why it cannot read the features of a pool, each beginning with one of its keys."""
+        has_text = isinstance(features, TextFeatures)
+        if has_text and self.text_hashing is None:
+            advice = "Add it." if self.text_key == "text" else "Use that."
+            yield (
+                f"kind = {self.kind!r}: pools.{pool} has features of text, which only"
+                f' "ngram_bag" reads, or a custom one with `text`. {advice}'
+            )
+        if self.text_hashing is not None and not has_text:
+            yield (
+                f"{self.text_key}: reads text, but pools.{pool} has features of numbers. Use"
+                " another network."
+            )
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """What one network of a student is built for."""
+
+    in_features: int
+    """F, or L where it reads text."""
+    key: str = "model"
+    """The network's key, for messages."""
+    code: PythonFile | None = None
+    """The file beside the job that has its class, if one has."""
+
+
+class BuiltNetwork(NamedTuple):
+    """A torch module, and what the heads see of it."""
+
+    module: nn.Module
+    """(B, F) float32 → (B, H) float32; of text (B, L) int32, places of 0 to `buckets`."""
+    width: int
+    """H."""
+
+
+class Network(FitModel):
+    """A network that is trained by gradients: a student's trunk, or a head's own."""
+
+    trial: ClassVar[Literal["none", "shape", "training"]] = "training"
+    """What is tried on the rows' width before any work: whether it can be built, or also
+    everything that training and loading take for granted of a module, which distill's own tests
+    show of its own networks."""
+
+    @abstractmethod
+    def build(self, given: NetworkInput) -> BuiltNetwork:
+        """Build the module, its weights drawn by torch. Raises JobError, by its key, where it does
+        not fit the rows."""
