@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from typing import Protocol, cast
 
 from distill.core.errors import MissingExtraError
-from distill.labelers.base import Labeler, Recipe
+from distill.labelers.base import Labeler
 from distill.labelers.calibration import CalibratedLabeler
 from distill.labelers.ensemble import EnsembleLabeler
+from distill.labelers.recipe import Recipe
 from distill.labelers.runtime import Runtime
 from distill.models.files import local_model
 from distill.spec.ready import Ready, StudentLabeler
@@ -61,7 +62,7 @@ def _build(recipe: Recipe, device: str) -> Labeler:
         return _build_ready(recipe, device)
     assert recipe.record is not None
     if recipe.form == "eszsl":
-        from distill.labelers.eszsl import EszslLabeler
+        from distill.labelers.eszsl.labeler import EszslLabeler
 
         return EszslLabeler.load(recipe.folder, recipe.record)
     from distill.labelers.network import NetworkLabeler

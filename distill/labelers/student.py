@@ -11,7 +11,7 @@ from torch import nn
 from distill.core.errors import LabelerError
 from distill.core.source import PythonFile
 from distill.labelers.base import Inputs, Labeler, Matrix
-from distill.labelers.eszsl import EszslLabeler
+from distill.labelers.eszsl.labeler import EszslLabeler
 from distill.labelers.network import NetworkLabeler, as_answer, as_input, load_network
 from distill.labelers.runtime import Runtime, computing
 from distill.labelers.validation import require_classes, require_width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distill.labelers.base import ask
+from distill.labelers.base import predict
 
 
 def as_features(texts):
@@ -22,10 +22,10 @@ def log_softmax(logits):
 
 def answers(labeler, features, width):
     """The labeler's answers, and that neither order nor company of the rows decides them."""
-    together = ask(labeler, features, width).outputs
-    backwards = ask(labeler, features[::-1].copy(), width).outputs[::-1]
+    together = predict(labeler, features, width).outputs
+    backwards = predict(labeler, features[::-1].copy(), width).outputs[::-1]
     alone = np.concatenate(
-        [ask(labeler, features[row : row + 1], width).outputs for row in range(len(features))]
+        [predict(labeler, features[row : row + 1], width).outputs for row in range(len(features))]
     )
     np.testing.assert_allclose(backwards, together, atol=1e-4)
     np.testing.assert_allclose(alone, together, atol=1e-4)

@@ -1,5 +1,4 @@
-"""How the classes of a base model are described: attributes as numbers, or a text each, embedded by
-an encoder.
+"""The attributes of the classes of an ESZSL fit: numbers, or a text a class, embedded by an encoder.
 
 Embeddings have length 1, so that the ridges mean the same whatever encoder made them.
 """
@@ -9,18 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from distill.labelers.base import Double
 from distill.labelers.registry import require_libraries
 from distill.labelers.runtime import Runtime
 from distill.models.files import ModelFiles, local_model
 
 
-def class_attributes(
-    rows: Sequence[Sequence[str]], encoder: ModelFiles | None
-) -> npt.NDArray[np.float64]:
-    """The attributes of classes, (classes, a), from their cells as text: numbers, or one text each
-    where there is an `encoder`.
+def class_attributes(rows: Sequence[Sequence[str]], encoder: ModelFiles | None) -> Double:
+    """Return the attributes of classes, (classes, a), from their cells as text: numbers, or one text
+    each where there is an `encoder`.
 
     Raises MissingExtraError, LabelerError.
     """
@@ -30,5 +27,6 @@ def class_attributes(
     from distill.labelers.sentences import Encoder
 
     texts = [row[0] for row in rows]
-    embeddings = Encoder(Runtime(local_model(encoder))).embeddings(texts, normalize=True)
+    runtime = Runtime(local_model(encoder))
+    embeddings = Encoder(runtime).embeddings(texts, normalize=True)
     return embeddings.astype(np.float64)
