@@ -10,7 +10,7 @@ from typing import Literal
 from distill.core.errors import ContractError
 from distill.core.schema import digest
 from distill.core.source import PythonFile, read_source
-from distill.labelers.base import Member, Recipe
+from distill.labelers.recipe import Member, Recipe
 from distill.labelers.registry import kind_of
 from distill.labelers.versions import library_versions
 from distill.labels.contract import Contract

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from distill.core.errors import DistillError, LabelerError
 from distill.core.source import own_lines
-from distill.labelers.base import Labeler, Recipe, say
+from distill.labelers.base import Labeler, raw_predict
+from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler
 
 
@@ -33,7 +34,7 @@ def blame(error: Exception, labeler: Labeler, batch: npt.NDArray[Any], start: in
     fragment."""
     for offset in range(len(batch)):
         try:
-            say(labeler, batch[offset : offset + 1])
+            raw_predict(labeler, batch[offset : offset + 1])
         except Exception as alone:  # noqa: BLE001  whatever it is, it is what we look for
             return RowFailure(start + offset, alone)
     return RowFailure(start, error)

@@ -19,12 +19,12 @@ import pyarrow as pa
 from distill.labelers.base import (
     Inputs,
     Predictions,
-    Recipe,
     checked_predictions,
-    finished,
-    finishes,
-    prepared,
+    finish_batch,
+    has_finish,
+    prepare_batch,
 )
+from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler, on_one_thread
 from distill.labels.contract import Contract
 from distill.stages.label.failures import RowFailure, blame, error_text
@@ -115,7 +115,7 @@ class InferenceLoop:
     ) -> InferenceBatch:
         try:
             with self._preparing.turn(number):
-                return InferenceBatch(piece, batch, first, seen, prepared(self.labeler, seen))
+                return InferenceBatch(piece, batch, first, seen, prepare_batch(self.labeler, seen))
         except Exception as error:
             raise self._blame(error, seen, first, number) from error
 
@@ -123,10 +123,10 @@ class InferenceLoop:
         try:
             with self._device.turn(number):
                 answered = self.labeler.label(question.given)
-                if not finishes(self.labeler):
+                if not has_finish(self.labeler):
                     return self._kept(answered, question)
             with self._finishing.turn(number):
-                return self._kept(finished(self.labeler, answered), question)
+                return self._kept(finish_batch(self.labeler, answered), question)
         except Exception as error:
             raise self._blame(error, question.seen, question.first, number) from error
 
