@@ -45,12 +45,12 @@ class Labeler(Protocol):
     arrays.
     """
 
-    def label(self, features: Inputs) -> Matrix | Predictions:
+    def label(self, features: Any) -> Matrix | Predictions:
         """Label B rows: (B, width) float32, logits of each class in the contract's order, or
         values. Row i answers row i.
 
         `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for
-        text.
+        text; or what `prepare` returned.
         """
 
 
@@ -70,6 +70,7 @@ def raw_predict(labeler: Labeler, features: Inputs) -> Any:
 
 def prepare_batch(labeler: Labeler, features: Inputs) -> Any:
     """Return a batch as the labeler's `label` takes it."""
+    # decoded rows may lie in Arrow's or Ray's memory, which a labeler cannot write to
     rows = writable(features)
     prepare = getattr(labeler, "prepare", None)
     if prepare is None:
@@ -117,7 +118,7 @@ def checked_predictions(labeler: Labeler, raw: object, rows: int, width: int) ->
 
 
 def _width_hint(labeler: Labeler, shape: tuple[int, ...], rows: int) -> str:
-    """Say how to declare the width that a labeler of values has, where that is all that is wrong."""
+    """Say how to declare the width that a labeler of values has, if that is all that is wrong."""
     has_values = getattr(labeler, "kind", "") == "value"
     if not has_values or len(shape) != 2 or shape[0] != rows:
         return ""

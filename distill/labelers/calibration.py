@@ -4,11 +4,11 @@ recorded in the contract.
     T = argmin −Σ log softmax(z / T)[truth]
     T = argmin −Σ log sigmoid(± z / T)            where outputs are independent
 
-Guo et al. 2017, section 4.2. An overconfident teacher's soft labels are nearly hard, and how well it
-is calibrated decides much of what a student learns (arXiv 2508.20224). The sum is taken at `GRID` at
-once, so rows of any number are labelled once and in any order; it is convex in 1/T, and a parabola
-through the lowest three of the grid's points, which stand a twelfth apart, finds T to a few parts in
-a thousand.
+Guo et al. 2017, section 4.2. An overconfident teacher's soft labels are nearly hard, and how well
+it is calibrated decides much of what a student learns (arXiv 2508.20224). The sum is taken at
+`GRID` at once, so rows of any number are labelled once and in any order; it is convex in 1/T, and a
+parabola through the lowest three of the grid's points, which stand a twelfth apart, finds T to a
+few parts in a thousand.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _DONE = "done.json"
 
 @dataclass(frozen=True)
 class Calibration:
-    """The temperature that was found. `nll` are nats a row (independent outputs: a row and class)."""
+    """The temperature that was found. `nll` are nats a row; a row and class where independent."""
 
     temperature: float
     rows: int
@@ -65,6 +65,7 @@ class CalibratedLabeler:
 
     def label(self, features: Any) -> Any:
         """Return what the other labeler returns; divided where it has nothing to finish."""
+        # with a `finish` of its own the result is not yet logits, which alone may be divided
         raw = self.labeler.label(features)
         if has_finish(self.labeler):
             return raw
@@ -90,8 +91,10 @@ def nll_over_grid(logits: Matrix, truth: npt.NDArray[Any]) -> Double:
     z = logits.astype(np.float64)
     if truth.ndim == 2:
         return _independent_nll(z, truth)
+    # exp must not overflow, and z / t is up to 32 times the logits
     z -= z.max(axis=1, keepdims=True)
-    of_truth = z[np.arange(len(z)), truth]
+    rows = np.arange(len(z))
+    of_truth = z[rows, truth]
     sums = []
     for t in GRID:
         normalizer = np.log(np.exp(z / t).sum(axis=1))
@@ -106,9 +109,10 @@ def _independent_nll(z: Double, truth: npt.NDArray[Any]) -> Double:
 
 
 def best_temperature(nll: Double) -> float:
-    """Return the temperature of the smallest sum, between the grid's points. Raises ValueError where
-    the sum still falls at the grid's end."""
+    """Return the temperature of the smallest sum, between the grid's points. Raises ValueError
+    where the sum still falls at the grid's end."""
     lowest = int(np.argmin(nll))
+    # at an end the labeler is always right or knows nothing: no temperature is the likeliest
     if lowest in (0, len(nll) - 1):
         raise ValueError(f"the likelihood still grows at temperature {GRID[lowest]:.3g}")
     left, middle, right = nll[lowest - 1 : lowest + 2]
@@ -116,7 +120,8 @@ def best_temperature(nll: Double) -> float:
     shift = 0.0
     if bend > 0:
         shift = 0.5 * (left - right) / bend
-    return float(GRID[lowest] * 2.0 ** (shift / _OCTAVE))
+    octaves = shift / _OCTAVE
+    return float(GRID[lowest] * 2.0**octaves)
 
 
 def read_calibration(folder: Storage) -> Calibration | None:

@@ -1,5 +1,5 @@
-"""Several labelers as one: the mean of their outputs, and how far they disagree, a row. The rows are
-read and decoded once.
+"""Several labelers as one: the mean of their outputs, and how far they disagree, a row. The rows
+are read and decoded once.
 
 With w the members' shares, p_m the probabilities of member m, v_m its values, and H the entropy in
 nats:
@@ -8,19 +8,20 @@ nats:
                    disagreement = H(p) − Σ w_m H(p_m)            Jensen–Shannon (Lin 1991, eq. 4.1)
     independent    the same for each output; disagreement = its mean over the outputs
     values         v = Σ w_m v_m
-                   disagreement = root mean square over the numbers of their spread √(Σ w_m (v_m − v)²)
+                   disagreement = root mean square over the numbers
+                                  of their spread √(Σ w_m (v_m − v)²)
 
-Of logits it lies between 0, where all are the same, and the entropy of the shares, log 2 for two: how
-much one would learn by knowing which member is right, and so how little a student should trust the
-row (Lakshminarayanan et al. 2017, section 2.4; their KL to the mean). Calibration divides the mean's
-logits by a temperature, and leaves the disagreement as the members had it.
+Of logits it lies between 0, where all are the same, and the entropy of the shares, log 2 for two:
+how much one would learn by knowing which member is right, and so how little a student should trust
+the row (Lakshminarayanan et al. 2017, section 2.4; their KL to the mean). Calibration divides the
+mean's logits by a temperature, and leaves the disagreement as the members had it.
 
 Shapes: M members, B rows, C classes, W numbers of a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,11 @@ class EnsembleLabeler:
 
     def prepare(self, features: Inputs) -> tuple[int, list[Any]]:
         """Return the number of rows, and the batch as each member prepares it."""
-        # each has its own copy, since a labeler may write into what it is given
-        prepared = [prepare_batch(labeler, features.copy()) for labeler in self.labelers]
+        prepared = []
+        for labeler in self.labelers:
+            # each has its own copy, since a labeler may write into what it is given
+            batch = prepare_batch(labeler, features.copy())
+            prepared.append(batch)
         return len(features), prepared
 
     def label(self, features: Any) -> Any:
@@ -67,25 +71,32 @@ class EnsembleLabeler:
 
     def finish(self, raw: list[Matrix]) -> Predictions:
         """Return the members' mean (B, width), and their disagreement (B,)."""
-        rows = len(raw[0])
         shares = np.array([member.share for member in self.members])
         combine = _combination(self.outputs)
-        block = max(1, _BLOCK_NUMBERS // (len(raw) * self.width))
         parts = []
         # what is no number stays none, and its row is rejected
         with np.errstate(invalid="ignore", divide="ignore"):
-            for start in range(0, rows, block):
-                stacked = np.stack([outputs[start : start + block] for outputs in raw])
-                parts.append(combine(stacked.astype(np.float64), shares))
+            for block in self._blocks(len(raw[0])):
+                stacked = np.stack([outputs[block] for outputs in raw])
+                part = combine(stacked.astype(np.float64), shares)
+                parts.append(part)
         joined = [np.concatenate(each) for each in zip(*parts, strict=True)]
         return Predictions(*joined)
+
+    def _blocks(self, rows: int) -> Iterator[slice]:
+        """Cut rows so that all members' outputs of a block are `_BLOCK_NUMBERS`."""
+        numbers = len(self.members) * self.width
+        step = max(1, _BLOCK_NUMBERS // numbers)
+        for start in range(0, rows, step):
+            yield slice(start, start + step)
 
     def _outputs(self, number: int, prepared: Any, rows: int) -> Matrix:
         """Return one member's outputs, in the ensemble's order of classes. Raises ValueError that
         names the member."""
         member = self.members[number]
         labeler = self.labelers[number]
-        raw = finish_batch(labeler, labeler.label(prepared))
+        unfinished = labeler.label(prepared)
+        raw = finish_batch(labeler, unfinished)
         try:
             predictions = checked_predictions(labeler, raw, rows, self.width)
         except ValueError as error:
@@ -106,12 +117,16 @@ def _combination(outputs: Outputs) -> Callable[[Double, Double], Predictions]:
 
 
 def _exclusive_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
-    log_p_MBC = logits_MBC - _log_sum(logits_MBC, axis=2)[..., None]
+    normalizer_MB = _log_sum(logits_MBC, axis=2)
+    log_p_MBC = logits_MBC - normalizer_MB[..., None]
+    # in logarithms throughout: a probability may be smaller than float64 can hold
     log_shares_M = np.log(shares_M)
-    log_mean_BC = _log_sum(log_p_MBC + log_shares_M[:, None, None], axis=0)
+    weighted_MBC = log_p_MBC + log_shares_M[:, None, None]
+    log_mean_BC = _log_sum(weighted_MBC, axis=0)
     entropy_MB = _entropy(log_p_MBC).sum(axis=2)
     entropy_B = _entropy(log_mean_BC).sum(axis=1)
-    return _as_float32(log_mean_BC, entropy_B - shares_M @ entropy_MB)
+    apart_B = entropy_B - shares_M @ entropy_MB
+    return _as_float32(log_mean_BC, apart_B)
 
 
 def _independent_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
@@ -119,18 +134,23 @@ def _independent_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
     both_MBC2 = np.stack([logits_MBC, -logits_MBC], axis=-1)
     log_p_MBC2 = -np.logaddexp(0, -both_MBC2)
     log_shares_M = np.log(shares_M)
-    log_mean_BC2 = _log_sum(log_p_MBC2 + log_shares_M[:, None, None, None], axis=0)
-    entropy_MB = _entropy(log_p_MBC2).sum(axis=3).mean(axis=2)
-    entropy_B = _entropy(log_mean_BC2).sum(axis=2).mean(axis=1)
+    weighted_MBC2 = log_p_MBC2 + log_shares_M[:, None, None, None]
+    log_mean_BC2 = _log_sum(weighted_MBC2, axis=0)
+    entropy_MBC = _entropy(log_p_MBC2).sum(axis=3)
+    entropy_MB = entropy_MBC.mean(axis=2)
+    entropy_BC = _entropy(log_mean_BC2).sum(axis=2)
+    entropy_B = entropy_BC.mean(axis=1)
+    apart_B = entropy_B - shares_M @ entropy_MB
     logits_BC = log_mean_BC2[..., 0] - log_mean_BC2[..., 1]
-    return _as_float32(logits_BC, entropy_B - shares_M @ entropy_MB)
+    return _as_float32(logits_BC, apart_B)
 
 
 def _mean_value(values_MBW: Double, shares_M: Double) -> Predictions:
     mean_BW = np.tensordot(shares_M, values_MBW, 1)
     squares_MBW = np.square(values_MBW - mean_BW)
     spread_BW = np.tensordot(shares_M, squares_MBW, 1)
-    return _as_float32(mean_BW, np.sqrt(spread_BW.mean(axis=1)))
+    spread_B = spread_BW.mean(axis=1)
+    return _as_float32(mean_BW, np.sqrt(spread_B))
 
 
 def _as_float32(outputs: Double, disagreement: Double) -> Predictions:
@@ -144,8 +164,9 @@ def _log_sum(values: Double, axis: int) -> Double:
     """log Σ exp over an axis."""
     largest = values.max(axis=axis, keepdims=True)
     odds = np.exp(values - largest)
-    total: Double = np.log(odds.sum(axis=axis)) + largest.squeeze(axis)
-    return total
+    total = odds.sum(axis=axis)
+    log_total: Double = np.log(total) + largest.squeeze(axis)
+    return log_total
 
 
 def _entropy(log_p: Double) -> Double:

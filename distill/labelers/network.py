@@ -54,14 +54,15 @@ class NetworkLabeler:
 
     def label(self, features: Inputs) -> Matrix:
         """Return (rows, width), of what `prepare` returned."""
+        rows = as_tensor(features, self.device)
         with computing(self.device, self.precision):
-            heads = self.network(as_tensor(features, self.device))
+            heads = self.network(rows)
         return as_answer(heads[self.head])
 
 
 def as_input(network: MultiHead, features: Inputs) -> Inputs:
-    """Return features as `as_tensor` takes them for this network. Raises LabelerError where it reads
-    text and they are none, or the other way."""
+    """Return features as `as_tensor` takes them for this network. Raises LabelerError where it
+    reads text and they are none, or the other way."""
     if features.dtype == object:
         if network.ngrams is None:
             raise _wrong_features("numbers", "text")
@@ -79,6 +80,7 @@ def _wrong_features(reads: str, given: str) -> LabelerError:
 
 def as_answer(outputs: torch.Tensor) -> Matrix:
     """Return a network's outputs (B, width) as float32 in this machine's memory."""
+    # through float32, since numpy has no bfloat16
     array: Matrix = outputs.float().cpu().numpy()
     return array.astype(np.float32, copy=False)
 
@@ -86,7 +88,8 @@ def as_answer(outputs: torch.Tensor) -> Matrix:
 def load_network(folder: str, record: ModelRecord, code: Code | None = None) -> MultiHead:
     """Load a trained network from its plan, its safetensors and the source of the user's own parts.
     Raises StorageError, and as `network_of`."""
-    weights = read_weights(open_storage(folder), record)
+    storage = open_storage(folder)
+    weights = read_weights(storage, record)
     return network_of(record, weights, code)
 
 
@@ -95,12 +98,14 @@ def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) ->
     `code` is not what the record was trained with."""
     assert record.plan is not None
     plan = NetworkPlan.from_plain(record.plan, code)
+    # before it is built: what a class of another revision raises there would mislead
     for key in plan.own:
         _require_trained_revision(record, plan, key)
     network = MultiHead(plan)
     try:
         network.load_state_dict(safetensors.torch.load(weights))
     except RuntimeError as error:
+        # names or shapes of parameters that differ: of ours a mistake in distill, not of the user
         if not plan.own:
             raise
         raise LabelerError(

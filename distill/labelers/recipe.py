@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from distill.core.source import PythonFile
+from distill.labelers.kind import LabelerKind
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
 from distill.spec.outputs import Outputs
-from distill.spec.ready import Ready
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,13 @@ class Recipe:
     code: Code = field(default_factory=dict)
     """Sources of what the user wrote of a trained network."""
     source: PythonFile | None = None
-    """The user's own labeler, or what the user wrote of a ready one's network."""
+    """The user's own labeler, or the user's own part of the model that `ready` names."""
     name: str = ""
     """The class in `source`."""
-    ready: Ready | None = None
+    ready: LabelerKind | None = None
+    """The table of a labeler that the job file describes by itself, which builds it."""
     files: ModelFiles | None = None
-    """Of a ready labeler's model."""
+    """The model that it names."""
     precision: str = "float32"
     temperature: float = 1.0
     """Its logits are divided by this: what calibration found."""

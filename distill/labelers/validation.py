@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from distill.core.errors import LabelerError
 
-_SHOWN = 20
+_SHOWN = 20  # of a thousand classes, in a message that a person reads
 
 
 def require_classes(kind: str, declared: Sequence[str], own: Sequence[str]) -> None:
-    """Refuse a model whose classes are not the declared ones in their order. Raises LabelerError."""
+    """Refuse a model that has not the declared classes in their order. Raises LabelerError."""
     if list(declared) == list(own):
         return
     difference = "others"
@@ -29,6 +29,14 @@ def require_width(kind: str, declared: int, own: int) -> None:
         raise LabelerError(
             f"a labeler of kind {kind!r}: width = {declared}, but the model answers {own} numbers a"
             f" row. Write width = {own}."
+        )
+
+
+def require_one_each(classes: Sequence[str], descriptions: Sequence[str] | None) -> None:
+    """Refuse descriptions that are not one a class. Raises ValueError."""
+    if descriptions is not None and len(descriptions) != len(classes):
+        raise ValueError(
+            f"has {len(classes)} classes and {len(descriptions)} descriptions; give one for each"
         )
 
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from distill.labelers.recipe import Recipe
 from distill.labelers.registry import libraries_of
 
+# ray, since it sets how many threads an actor's BLAS has; pyarrow, since it decodes
 _RECORDED = ("distill", "numpy", "pyarrow", "torch", "ray")
 
 

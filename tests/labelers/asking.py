@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from distill.labelers.base import predict
+from distill.labelers.embedding import Embedding
+from distill.labelers.runtime import Runtime
+from distill.models.files import identify_model
 
 
 def as_features(texts):
@@ -12,6 +15,24 @@ def as_features(texts):
     made = np.empty(len(texts), object)
     made[:] = texts
     return made
+
+
+def build(kind, model, **runtime):
+    """The labeler of a table, of the model in a file or folder of this machine."""
+    files = identify_model(str(model), None, "the test's model")
+    return kind.build(Runtime(files=files, **runtime))
+
+
+def embedding(model, **keys):
+    """A labeler of a sentence-transformers model's embeddings."""
+    return build(Embedding(kind="embedding", model="m", **keys), model)
+
+
+def sentence_library(folder):
+    """The model as its library opens it."""
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(folder), device="cpu")
 
 
 def log_softmax(logits):

@@ -8,9 +8,9 @@ import torch
 
 from distill.core.errors import LabelerError, StorageError
 from distill.labelers.base import predict
+from distill.labelers.layer import LayerLabeler
 from distill.labelers.network import NetworkLabeler
 from distill.labelers.runtime import Runtime
-from distill.labelers.student import LayerLabeler
 from distill.pools.ngrams import ngram_places
 from distill.spec.models import NgramBag
 from distill.spec.outputs import Outputs
@@ -40,7 +40,7 @@ def test_a_student_of_text_sees_other_ngrams_than_it_was_taught(tmp_path):
     np.testing.assert_allclose(answers(labeler, texts, 3), due, atol=1e-6)
     with pytest.raises(LabelerError, match="reads text, and is given numbers"):
         predict(labeler, X, 3)
-    layer = LayerLabeler(str(tmp_path), record, "trunk", Runtime(Path()), 5)
+    layer = LayerLabeler(str(tmp_path), record, "trunk", Runtime(), 5)
     np.testing.assert_allclose(
         predict(layer, texts, 5).outputs,
         network.trunk(torch.from_numpy(ngram_places(texts, bag))).detach(),

@@ -67,8 +67,8 @@ class EszslFit:
 
     def partial(self, features: Matrix, target: Numbers, row: Numbers) -> Statistic:
         """Gather some rows. `target` numbers the seen classes, `row` the rows within the pool."""
-        every_row_once = np.ones(len(self.seen))
-        gram, sums = moments(features, target, every_row_once)
+        once = np.ones(len(self.seen))
+        gram, sums = moments(features, target, once)
         sample = self._sampler.take(features, target, row)
         return Statistic(gram, sums, sample)
 
@@ -90,9 +90,11 @@ class EszslFit:
                 f"{empty} of the {classes} seen classes have no usable row. Compare the target's"
                 " values with the pool's classes."
             )
-        sampled = np.bincount(statistic.sample.target, minlength=classes)
+        sample = statistic.sample
+        sampled = np.bincount(sample.target, minlength=classes)
         rows_for_one = rows / np.maximum(sampled, 1)
-        return Holdout(self.spec, self.attributes[self.seen], statistic.sample, rows_for_one)
+        known = self.attributes[self.seen]
+        return Holdout(self.spec, known, sample, rows_for_one)
 
     def weights(self, gram: Double, sums: Double, constants: Constants) -> dict[str, Matrix]:
         """Solve for the weights of an `EszslLabeler`, given XᵀX and the classes' sums of all rows:
@@ -100,8 +102,9 @@ class EszslFit:
         known = self.attributes[self.seen]
         (left,) = feature_side(gram, sums, known, [constants.feature_ridge])
         (right,) = attribute_side(known, self.attributes, [constants.attribute_ridge])
+        # calibrated stacking and the scale do not depend on x, so they go into the weights
+        weight = left @ right * constants.scale
         bias = np.zeros(len(self.attributes))
         bias[self.seen] = -constants.calibration
-        weight = left @ right * constants.scale
         bias *= constants.scale
         return {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}

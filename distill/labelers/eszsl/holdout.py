@@ -94,6 +94,7 @@ class Holdout:
     weights: Double
     """(z,): rows of the pool for one in the sample, of each class."""
 
+    # once a process, in which many splits of one holdout are scored
     @cached_property
     def group_of(self) -> Numbers:
         """(z,): which group a class is held out with."""
@@ -118,7 +119,8 @@ class Holdout:
     def _pairs(self) -> list[tuple[int, int]]:
         """Neighbours on the ring of groups, then those one apart, and so on: each round holds every
         group out twice."""
-        groups = min(GROUPS, len(self.attributes))
+        classes = len(self.attributes)
+        groups = min(GROUPS, classes)
 
         def apart(pair: tuple[int, int]) -> int:
             """How far two groups are from each other on the ring."""
@@ -127,7 +129,8 @@ class Holdout:
 
         pairs = list(itertools.combinations(range(groups), 2))
         pairs.sort(key=lambda pair: (apart(pair), pair))
-        width = max(self.sample.features.shape[1], len(self.attributes))
+        numbers = self.sample.features.shape[1]
+        width = max(numbers, classes)
         affordable = PAIRS * _NARROW**2 // width**2
         count = max(GROUPS, min(PAIRS, affordable))
         return pairs[:count]
@@ -135,23 +138,30 @@ class Holdout:
     def score(self, split: Split) -> list[Score]:
         """Score every combination of constants on one split. A list of one, so that lists of scores
         add up; of none where the split leaves no row to fit."""
-        sample = self.sample
+        features = self.sample.features
+        target = self.sample.target
         unseen_class = np.isin(self.group_of, split.pair)
         in_fold = self.fold_of == split.fold
-        fitted = ~in_fold & ~unseen_class[sample.target]
+        fitted = ~in_fold & ~unseen_class[target]
         if not fitted.any():
             return []
-        gram, sums = moments(sample.features[fitted], sample.target[fitted], self.weights)
+        gram, sums = moments(features[fitted], target[fitted], self.weights)
         known = self.attributes[~unseen_class]
         lefts = feature_side(gram, sums[~unseen_class], known, self.spec.feature_ridges)
+        # rows are scored against all classes, those held out too, as they will be labelled
         rights = attribute_side(known, self.attributes, self.spec.attribute_ridges)
         scored = np.flatnonzero(in_fold)
         loss = self._grid_losses(scored, lefts, rights, unseen_class)
-        target = sample.target[scored]
+        count = self._counts(target[scored], unseen_class)
+        return [Score(split.pair, loss, count)]
+
+    def _counts(self, target: Numbers, unseen_class: Mask) -> Double:
+        """`Score.count` of rows of these classes."""
         unseen = unseen_class[target]
         weights = self.weights[target]
-        count = np.array([weights[~unseen].sum(), weights[unseen].sum()])
-        return [Score(split.pair, loss, count)]
+        seen_rows = weights[~unseen].sum()
+        unseen_rows = weights[unseen].sum()
+        return np.array([seen_rows, unseen_rows])
 
     def _grid_losses(
         self, rows: Numbers, lefts: list[Double], rights: list[Double], unseen_class: Mask
@@ -161,10 +171,12 @@ class Holdout:
         grid = (len(lefts), len(rights), len(spec.calibrations), len(spec.scales))
         loss = np.zeros((2, *grid))
         width = max(lefts[0].shape[0], len(unseen_class))
+        # in blocks, since a block's scores are as many doubles as its rows times all classes
         for block in blocks(len(rows), width):
             x = with_constant(self.sample.features[rows[block]])
             target = self.sample.target[rows[block]]
             for left_number, left in enumerate(lefts):
+                # once a γ: the product with λ's side is the cheaper one, of a numbers a row
                 attributes = x @ left
                 for right_number, right in enumerate(rights):
                     scores = attributes @ right
@@ -179,16 +191,17 @@ class Holdout:
         weights = self.weights[target]
         unseen = unseen_class[target]
         losses = np.empty((2, len(calibrations), len(self.spec.scales)))
+        rows = np.arange(len(target))
         for number, scale in enumerate(self.spec.scales):
             logits = scale * scores
             # calibration moves all seen classes together, so their normaliser and the others' are
             # taken once a scale, and joined for each calibration
-            seen_mass = _log_sum_exp(logits[:, ~unseen_class]) - scale * calibrations
+            shift = scale * calibrations
+            seen_mass = _log_sum_exp(logits[:, ~unseen_class]) - shift
             unseen_mass = _log_sum_exp(logits[:, unseen_class])
             normalizer = np.logaddexp(seen_mass, unseen_mass)
-            of_target = logits[np.arange(len(target)), target]
-            chosen = of_target - scale * calibrations * ~unseen
-            nll = (normalizer - chosen) * weights
+            of_target = logits[rows, target] - shift * ~unseen
+            nll = (normalizer - of_target) * weights
             losses[0, :, number] = nll[:, ~unseen].sum(axis=1)
             losses[1, :, number] = nll[:, unseen].sum(axis=1)
         return losses
@@ -201,6 +214,7 @@ class Holdout:
             of_pair = [score for score in scores if score.pair == pair]
             loss = np.sum([score.loss for score in of_pair], axis=0)
             count = np.sum([score.count for score in of_pair], axis=0)
+            # of a pair without rows of its classes one mean is missing, and half would decide
             if np.all(count > 0):
                 mean_loss = loss / count[:, None, None, None, None]
                 means.append(mean_loss.mean(axis=0))
@@ -226,5 +240,6 @@ def _log_sum_exp(logits: Double) -> Double:
     """(rows, classes) → (rows,)."""
     top = logits.max(axis=1)
     odds = np.exp(logits - top[:, None])
-    total: Double = top + np.log(odds.sum(axis=1))
-    return total
+    total = odds.sum(axis=1)
+    log_total: Double = top + np.log(total)
+    return log_total

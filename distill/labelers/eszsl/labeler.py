@@ -20,7 +20,8 @@ class EszslLabeler:
     @classmethod
     def load(cls, folder: str, record: ModelRecord) -> EszslLabeler:
         """Load it from storage, its sha256 checked. Raises StorageError."""
-        content = read_weights(open_storage(folder), record)
+        storage = open_storage(folder)
+        content = read_weights(storage, record)
         tensors = safetensors.numpy.load(content)
         return cls(tensors["weight"], tensors["bias"])
 

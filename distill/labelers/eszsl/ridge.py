@@ -16,14 +16,17 @@ _BLOCK_BYTES = 32 << 20
 def blocks(rows: int, width: int) -> Iterator[slice]:
     """Cut all rows into blocks, as many rows at once as `width` doubles each take of a bounded
     temporary."""
-    step = max(1, _BLOCK_BYTES // (8 * width))
-    return (slice(start, start + step) for start in range(0, rows, step))
+    row_bytes = 8 * width
+    step = max(1, _BLOCK_BYTES // row_bytes)
+    for start in range(0, rows, step):
+        yield slice(start, start + step)
 
 
 def with_constant(features: Matrix) -> Double:
     """Return rows with a constant 1 at their end: (n, d) → (n, d + 1)."""
-    ones = np.ones((len(features), 1))
-    return np.hstack([features.astype(np.float64), ones])
+    rows = features.astype(np.float64)
+    ones = np.ones((len(rows), 1))
+    return np.hstack([rows, ones])
 
 
 def moments(
@@ -32,19 +35,21 @@ def moments(
     """Sum rows: Σ w·x·xᵀ (d + 1, d + 1), and Σ w·x of each class (z, d + 1), whose last column
     counts. `weights` (z,) are of the classes' rows."""
     width = features.shape[1] + 1
-    roots = np.sqrt(weights)
+    # √w on both sides of x·xᵀ, so that weights cost no product of their own
+    roots = np.sqrt(weights)[:, None]
     gram = np.zeros((width, width))
     sums = np.zeros((len(weights), width))
     for block in blocks(len(features), width):
         order = np.argsort(target[block], kind="stable")
         class_of = target[block][order]
-        root = roots[class_of][:, None]
-        x = with_constant(features[block][order]) * root
+        x = with_constant(features[block][order])
+        x *= roots[class_of]
         gram += x.T @ x
         # rows are in order of class, so each class of the block is one run
         starts = np.flatnonzero(np.diff(class_of, prepend=-1))
-        sums[class_of[starts]] += np.add.reduceat(x, starts, axis=0)
-    return gram, sums * roots[:, None]
+        classes = class_of[starts]
+        sums[classes] += np.add.reduceat(x, starts, axis=0)
+    return gram, sums * roots
 
 
 def feature_side(
@@ -53,7 +58,7 @@ def feature_side(
     """Solve (XᵀX + γ·n·I)⁻¹ XᵀY S for each γ of `ridges`: (d + 1, a). `sums` (z, d + 1) are of the
     classes that `known` (z, a) describes."""
     right = sums.T @ known
-    rows = float(gram[-1, -1])
+    rows = float(gram[-1, -1])  # the constant 1, squared and summed
     return [_solve(gram, ridge * rows, right) for ridge in ridges]
 
 
@@ -71,4 +76,5 @@ def _solve(square: Double, ridge: float, right: Double) -> Double:
     raised = square.copy()
     diagonal = slice(None, None, len(square) + 1)
     raised.flat[diagonal] += ridge
-    return np.asarray(np.linalg.solve(raised, right), np.float64)
+    solution = np.linalg.solve(raised, right)
+    return np.asarray(solution, np.float64)

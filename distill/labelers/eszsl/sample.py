@@ -70,20 +70,23 @@ class RowSampler:
         chosen = self._chosen(width, target, row)
         # filled in place: joining both features first would take twice the sample's memory
         features = np.empty((len(chosen), width), np.float32)
-        from_first = chosen < len(first)
-        features[from_first] = first.features[chosen[from_first]]
-        features[~from_first] = second.features[chosen[~from_first] - len(first)]
+        is_first = chosen < len(first)
+        first_rows = chosen[is_first]
+        second_rows = chosen[~is_first] - len(first)
+        features[is_first] = first.features[first_rows]
+        features[~is_first] = second.features[second_rows]
         return Sample(features, target[chosen], row[chosen])
 
     def _chosen(self, width: int, target: Numbers, row: Numbers) -> Numbers:
         """Return the positions of the rows that stay, in order of class, then hash."""
-        rows_in_bytes = SAMPLE_BYTES // (4 * width)
-        most = max(1, min(SAMPLE_ROWS, rows_in_bytes))
+        row_bytes = 4 * width
+        most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // row_bytes))
         each_class = max(1, most // self.classes)
         hashes = self._hashes(row)
         order = np.lexsort((hashes, target))
         ordered = target[order]
-        within_class = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+        class_starts = np.searchsorted(ordered, ordered)
+        within_class = np.arange(len(order)) - class_starts
         chosen: Numbers = order[within_class < each_class]
         if len(chosen) <= most:
             return chosen
@@ -92,6 +95,6 @@ class RowSampler:
         return chosen[np.sort(smallest)]
 
     def _hashes(self, row: Numbers) -> Hashes:
-        offset = np.uint64((self.seed * _SEEDS) & _64_BITS)
+        offset = (self.seed * _SEEDS) & _64_BITS
         spread = row.astype(np.uint64) * np.uint64(GOLDEN)
-        return mixed(spread + offset)
+        return mixed(spread + np.uint64(offset))
