@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from distill.labelers.recipe import Recipe
-from distill.plan.candidates import Candidate, Method, teacher_of
+from distill.plan.candidates import Candidate, Method
 from distill.plan.plan import _evaluation_identity
 from distill.plan.workspace import Workspace, teacher_of
 from distill.spec.outputs import Outputs
