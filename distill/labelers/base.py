@@ -1,34 +1,27 @@
-"""What can teach: turns rows into soft labels, and knows no scheduler.
+"""The protocol of a labeler: rows in, soft labels out. A labeler knows no scheduler.
 
-A `Recipe` is what a worker needs to build one: plain values and addresses, small enough to be sent
-anywhere. Nothing of a labeler is unpickled from storage: networks are plans and safetensors, a
-user's own class travels as source text.
+`predict` asks a labeler about one batch from beginning to end. The labelling loop
+(`distill.stages.label.inference`) calls the three steps apart, so that they overlap:
+`prepare_batch`, `label`, `finish_batch`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from distill.core.source import PythonFile
-from distill.models.custom_source import Code
-from distill.models.files import ModelFiles
-from distill.models.record import ModelRecord
 from distill.pools.features import writable
-from distill.spec.outputs import Outputs
-from distill.spec.ready import Ready
 
 Matrix = npt.NDArray[np.float32]
+Double = npt.NDArray[np.float64]
 Inputs = npt.NDArray[np.generic]
-"""What `distill.pools.decode_features` makes of rows."""
+"""Features of a batch, as `distill.pools.features.decode_features` makes them."""
 
 
 class Predictions(NamedTuple):
-    """What is said of B rows."""
+    """Soft labels of B rows."""
 
     outputs: Matrix
     """(B, width)."""
@@ -43,118 +36,90 @@ class Labeler(Protocol):
     `precision` where it computes in half of the bits: other hardware may then answer less alike
     (`tolerance` in the contract).
 
-    A class may also have `prepare(features)`, whose answer `label` is then given instead: what
+    A class may also have `prepare(features)`, whose result `label` is then given instead: what
     needs no device (cutting text into tokens), done ahead, while other rows are on the device. And
-    `finish(answer)`, given what `label` answered: what is left to do and needs no device. Each of
-    the three is called with the same batches, never by two threads at once, and must not depend on
+    `finish(raw)`, given what `label` returned: what is left to do and needs no device. Each of the
+    three is called with the same batches, never by two threads at once, and must not depend on
     their order. While one works, the next rows may be in the one before it; so what `prepare`
     returns, and what `label` hands to `finish`, must stay as it is when they are called again: new
     arrays.
     """
 
-    def label(self, features: Inputs) -> Matrix | Predictions:
-        """B rows → (B, width) float32: logits of each class in the contract's order, or values. Row
-        i answers row i.
+    def label(self, features: Any) -> Matrix | Predictions:
+        """Label B rows: (B, width) float32, logits of each class in the contract's order, or
+        values. Row i answers row i.
 
         `features` is (B, F) float32 for vectors, (B, H, W, C) uint8 for images, (B,) of str for
-        text.
+        text; or what `prepare` returned.
         """
 
 
-def prepared(labeler: Labeler, features: Inputs) -> Any:
-    """A batch as `label` takes it."""
-    prepare, features = getattr(labeler, "prepare", None), writable(features)
-    return features if prepare is None else prepare(features)
+def predict(labeler: Labeler, features: Inputs, width: int) -> Predictions:
+    """Label a batch, `width` numbers a row. Raises what the labeler raises, and ValueError where
+    its outputs have another shape."""
+    raw = raw_predict(labeler, features)
+    return checked_predictions(labeler, raw, len(features), width)
 
 
-def finished(labeler: Labeler, answered: Any) -> Any:
-    """What the labeler makes of its `label`'s answer."""
-    return labeler.finish(answered) if finishes(labeler) else answered  # type: ignore[attr-defined]  # it may have one
+def raw_predict(labeler: Labeler, features: Inputs) -> Any:
+    """Label a batch, and return whatever comes of it: prepared, labelled, finished, not checked."""
+    prepared = prepare_batch(labeler, features)
+    raw = labeler.label(prepared)
+    return finish_batch(labeler, raw)
 
 
-def finishes(labeler: Labeler) -> bool:
-    """Whether it has more to do after `label`."""
+def prepare_batch(labeler: Labeler, features: Inputs) -> Any:
+    """Return a batch as the labeler's `label` takes it."""
+    # decoded rows may lie in Arrow's or Ray's memory, which a labeler cannot write to
+    rows = writable(features)
+    prepare = getattr(labeler, "prepare", None)
+    if prepare is None:
+        return rows
+    return prepare(rows)
+
+
+def finish_batch(labeler: Labeler, raw: Any) -> Any:
+    """Return what the labeler's `finish` makes of what `label` returned; unchanged without one."""
+    if not has_finish(labeler):
+        return raw
+    return labeler.finish(raw)  # type: ignore[attr-defined]  # has_finish
+
+
+def has_finish(labeler: Labeler) -> bool:
+    """Tell whether the labeler has work left after `label`."""
     return getattr(labeler, "finish", None) is not None
 
 
-def ask(labeler: Labeler, features: Inputs, width: int) -> Predictions:
-    """What the labeler says of a batch. Raises what it raises, ValueError for another shape."""
-    return checked_predictions(labeler, say(labeler, features), len(features), width)
+def as_predictions(raw: Any) -> Predictions:
+    """Return what a labeler returned, by the names of its parts."""
+    if isinstance(raw, Predictions):
+        return raw
+    return Predictions(raw)
 
 
-def say(labeler: Labeler, features: Inputs) -> Any:
-    """Its answer as it comes: prepared, asked, finished."""
-    return finished(labeler, labeler.label(prepared(labeler, features)))
+def checked_predictions(labeler: Labeler, raw: object, rows: int, width: int) -> Predictions:
+    """Return a labeler's result as outputs (rows, width); (rows,) stands for (rows, 1). Raises
+    ValueError for any other shape.
 
-
-def as_predictions(answered: Any) -> Predictions:
-    """What a labeler answered, by the names of its parts."""
-    return answered if isinstance(answered, Predictions) else Predictions(answered)
-
-
-def checked_predictions(labeler: Labeler, answered: object, rows: int, width: int) -> Predictions:
-    """A labeler's answer as outputs (rows, width); (rows,) stands for (rows, 1). Raises ValueError
-    for any other shape.
-
-    Never reshaped otherwise: a transposed answer has as many numbers. What float32 cannot hold
-    becomes infinite.
+    Never reshaped otherwise: a transposed result has as many numbers.
     """
-    said = as_predictions(answered)
+    predictions = as_predictions(raw)
+    # what float32 cannot hold becomes infinite, and its row is rejected when it is encoded
     with np.errstate(over="ignore"):
-        made = np.asarray(said.outputs, np.float32)
-    if (*made.shape, 1)[:2] != (rows, width) or made.ndim > 2:
-        own = (
-            getattr(labeler, "kind", "") == "value" and made.shape[:1] == (rows,) and made.ndim == 2
-        )
-        declare = f". Declare `width = {made.shape[1]}` in the class." if own else ""
+        outputs = np.asarray(predictions.outputs, np.float32)
+    due = (rows, width)
+    columns_too = (*outputs.shape, 1)
+    if outputs.ndim > 2 or columns_too[:2] != due:
+        hint = _width_hint(labeler, outputs.shape, rows)
         raise ValueError(
-            f"label() answered with shape {made.shape} for {rows} rows, where {(rows, width)} is"
-            f" due{declare}"
+            f"label() answered with shape {outputs.shape} for {rows} rows, where {due} is due{hint}"
         )
-    return Predictions(made.reshape(rows, width), said.disagreement)
+    return Predictions(outputs.reshape(due), predictions.disagreement)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How to build a labeler on the machine where it works."""
-
-    form: Literal["network", "eszsl", "custom", "ready", "ensemble"]
-    folder: str = ""
-    """URI of a trained model's folder."""
-    record: ModelRecord | None = None
-    code: Code = field(default_factory=dict)
-    """Sources of what the user wrote of a trained network."""
-    source: PythonFile | None = None
-    """The user's own labeler, or what the user wrote of a ready one's network."""
-    name: str = ""
-    """The class in `source`."""
-    ready: Ready | None = None
-    files: ModelFiles | None = None
-    """Of a ready labeler's model."""
-    precision: str = "float32"
-    temperature: float = 1.0
-    """Its logits are divided by this: what calibration found."""
-    members: tuple[Member, ...] = ()
-    outputs: Outputs | None = None
-    """What an ensemble's members say together."""
-    width: int = 0
-    """Numbers in a row of an ensemble's outputs."""
-
-    def parts(self) -> Iterator[Recipe]:
-        """This one, or those of the members."""
-        if self.form == "ensemble":
-            yield from (member.recipe for member in self.members)
-        else:
-            yield self
-
-
-@dataclass(frozen=True)
-class Member:
-    """One labeler of an ensemble."""
-
-    said: str
-    """For people: kind and name."""
-    recipe: Recipe
-    share: float
-    places: tuple[int, ...] | None
-    """Where the ensemble's classes stand among its own; None where they are the same."""
+def _width_hint(labeler: Labeler, shape: tuple[int, ...], rows: int) -> str:
+    """Say how to declare the width that a labeler of values has, if that is all that is wrong."""
+    has_values = getattr(labeler, "kind", "") == "value"
+    if not has_values or len(shape) != 2 or shape[0] != rows:
+        return ""
+    return f". Declare `width = {shape[1]}` in the class."

@@ -1,37 +1,43 @@
-"""Several labelers as one: the mean of what they say, and how far they disagree, a row. The rows are read and decoded once.
+"""Several labelers as one: the mean of their outputs, and how far they disagree, a row. The rows
+are read and decoded once.
 
-With w the members' shares, p_m what member m says, H the entropy in nats:
+With w the members' shares, p_m the probabilities of member m, v_m its values, and H the entropy in
+nats:
 
-    exclusive      p = Σ w_m p_m, logits = log p       disagreement = H(p) − Σ w_m H(p_m)        Jensen–Shannon (Lin 1991, eq. 4.1)
-    independent    the same for each output            disagreement = its mean over the outputs
-    values         v = Σ w_m v_m                       disagreement = root mean square over the numbers of their spread √(Σ w_m (v_m − v)²)
+    exclusive      p = Σ w_m p_m, logits = log p
+                   disagreement = H(p) − Σ w_m H(p_m)            Jensen–Shannon (Lin 1991, eq. 4.1)
+    independent    the same for each output; disagreement = its mean over the outputs
+    values         v = Σ w_m v_m
+                   disagreement = root mean square over the numbers
+                                  of their spread √(Σ w_m (v_m − v)²)
 
-Of logits it lies between 0, where all say the same, and the entropy of the shares, log 2 for two: how much one would learn by being told
-which member is right, and so how little a student should trust the row (Lakshminarayanan et al. 2017, section 2.4; their KL to the mean).
-Calibration divides the mean's logits by a temperature, and leaves the disagreement as the members had it.
+Of logits it lies between 0, where all are the same, and the entropy of the shares, log 2 for two:
+how much one would learn by knowing which member is right, and so how little a student should trust
+the row (Lakshminarayanan et al. 2017, section 2.4; their KL to the mean). Calibration divides the
+mean's logits by a temperature, and leaves the disagreement as the members had it.
+
+Shapes: M members, B rows, C classes, W numbers of a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from distill.labelers.base import (
+    Double,
     Inputs,
     Labeler,
     Matrix,
-    Member,
     Predictions,
     checked_predictions,
-    finished,
-    prepared,
+    finish_batch,
+    prepare_batch,
 )
+from distill.labelers.recipe import Member
 from distill.spec.outputs import Outputs
-
-Double = npt.NDArray[np.float64]
 
 _BLOCK_NUMBERS = 1 << 18
 """Outputs of all members that are worked on at once: some MB with the copies that it takes,
@@ -44,95 +50,128 @@ class EnsembleLabeler:
     def __init__(
         self, members: Sequence[Member], labelers: Sequence[Labeler], outputs: Outputs, width: int
     ) -> None:
-        self.members, self.labelers = members, labelers
-        self.outputs, self.width = outputs, width
+        self.members = members
+        self.labelers = labelers
+        self.outputs = outputs
+        self.width = width
 
     def prepare(self, features: Inputs) -> tuple[int, list[Any]]:
-        """The number of rows, and what each member makes of them; each has its own, since a labeler
-        may write into what it is given."""
-        return len(features), [prepared(labeler, features.copy()) for labeler in self.labelers]
+        """Return the number of rows, and the batch as each member prepares it."""
+        prepared = []
+        for labeler in self.labelers:
+            # each has its own copy, since a labeler may write into what it is given
+            batch = prepare_batch(labeler, features.copy())
+            prepared.append(batch)
+        return len(features), prepared
 
     def label(self, features: Any) -> Any:
-        """Of what `prepare` made: what each member says, a list of (B, width)."""
-        rows, given = features
-        return [self._said(number, each, rows) for number, each in enumerate(given)]
+        """Return the outputs of each member, a list of (B, width), of what `prepare` returned."""
+        rows, prepared = features
+        return [self._outputs(number, batch, rows) for number, batch in enumerate(prepared)]
 
-    def finish(self, said: list[Matrix]) -> Predictions:
-        """Their outputs together (B, width), and their disagreement (B,)."""
-        rows = len(said[0])
-        shares, together = (
-            np.array([member.share for member in self.members]),
-            _together(self.outputs),
-        )
-        block = max(1, _BLOCK_NUMBERS // (len(said) * self.width))
-        with np.errstate(
-            invalid="ignore", divide="ignore"
-        ):  # what is no number stays none, and its row is rejected
-            parts = [
-                together(
-                    np.stack([each[start : start + block] for each in said]).astype(np.float64),
-                    shares,
-                )
-                for start in range(0, rows, block)
-            ]
-        return Predictions(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    def finish(self, raw: list[Matrix]) -> Predictions:
+        """Return the members' mean (B, width), and their disagreement (B,)."""
+        shares = np.array([member.share for member in self.members])
+        combine = _combination(self.outputs)
+        parts = []
+        # what is no number stays none, and its row is rejected
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for block in self._blocks(len(raw[0])):
+                stacked = np.stack([outputs[block] for outputs in raw])
+                part = combine(stacked.astype(np.float64), shares)
+                parts.append(part)
+        joined = [np.concatenate(each) for each in zip(*parts, strict=True)]
+        return Predictions(*joined)
 
-    def _said(self, number: int, given: Any, rows: int) -> Matrix:
-        """One member's outputs, in the ensemble's order of classes. Raises ValueError that names
-        it."""
-        member, labeler = self.members[number], self.labelers[number]
-        answered = finished(labeler, labeler.label(given))
+    def _blocks(self, rows: int) -> Iterator[slice]:
+        """Cut rows so that all members' outputs of a block are `_BLOCK_NUMBERS`."""
+        numbers = len(self.members) * self.width
+        step = max(1, _BLOCK_NUMBERS // numbers)
+        for start in range(0, rows, step):
+            yield slice(start, start + step)
+
+    def _outputs(self, number: int, prepared: Any, rows: int) -> Matrix:
+        """Return one member's outputs, in the ensemble's order of classes. Raises ValueError that
+        names the member."""
+        member = self.members[number]
+        labeler = self.labelers[number]
+        unfinished = labeler.label(prepared)
+        raw = finish_batch(labeler, unfinished)
         try:
-            outputs = checked_predictions(labeler, answered, rows, self.width).outputs
+            predictions = checked_predictions(labeler, raw, rows, self.width)
         except ValueError as error:
-            raise ValueError(f"member {number} ({member.said}): {error}") from None
-        # a copy either way: the labeler may write its next answer into the same array
-        return outputs.copy() if member.places is None else outputs[:, list(member.places)]
+            raise ValueError(f"member {number} ({member.name}): {error}") from None
+        outputs = predictions.outputs
+        # a copy either way: the labeler may write its next outputs into the same array
+        if member.columns is None:
+            return outputs.copy()
+        return outputs[:, list(member.columns)]
 
 
-def _together(outputs: Outputs) -> Callable[[Double, Double], Predictions]:
+def _combination(outputs: Outputs) -> Callable[[Double, Double], Predictions]:
     if outputs.kind == "value":
-        return _values
-    return _exclusive if outputs.exclusive else _independent
+        return _mean_value
+    if outputs.exclusive:
+        return _exclusive_mixture
+    return _independent_mixture
 
 
-def _exclusive(logits_MBC: Double, shares_M: Double) -> Predictions:
-    log_p_MBC = logits_MBC - _log_sum(logits_MBC, axis=2)[..., None]
-    log_mean_BC = _log_sum(log_p_MBC + np.log(shares_M)[:, None, None], axis=0)
-    own_MB = _entropy(log_p_MBC).sum(axis=2)
-    return _answers(log_mean_BC, _entropy(log_mean_BC).sum(axis=1) - shares_M @ own_MB)
+def _exclusive_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
+    normalizer_MB = _log_sum(logits_MBC, axis=2)
+    log_p_MBC = logits_MBC - normalizer_MB[..., None]
+    # in logarithms throughout: a probability may be smaller than float64 can hold
+    log_shares_M = np.log(shares_M)
+    weighted_MBC = log_p_MBC + log_shares_M[:, None, None]
+    log_mean_BC = _log_sum(weighted_MBC, axis=0)
+    entropy_MB = _entropy(log_p_MBC).sum(axis=2)
+    entropy_B = _entropy(log_mean_BC).sum(axis=1)
+    apart_B = entropy_B - shares_M @ entropy_MB
+    return _as_float32(log_mean_BC, apart_B)
 
 
-def _independent(logits_MBC: Double, shares_M: Double) -> Predictions:
-    said_MBC2 = -np.logaddexp(
-        0, -np.stack([logits_MBC, -logits_MBC], axis=-1)
-    )  # log p and log (1 − p)
-    log_mean_BC2 = _log_sum(said_MBC2 + np.log(shares_M)[:, None, None, None], axis=0)
-    own_MB = _entropy(said_MBC2).sum(axis=3).mean(axis=2)
-    apart_B = _entropy(log_mean_BC2).sum(axis=2).mean(axis=1) - shares_M @ own_MB
-    return _answers(log_mean_BC2[..., 0] - log_mean_BC2[..., 1], apart_B)
+def _independent_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
+    """The last axis of 2 is yes and no: log p and log (1 − p)."""
+    both_MBC2 = np.stack([logits_MBC, -logits_MBC], axis=-1)
+    log_p_MBC2 = -np.logaddexp(0, -both_MBC2)
+    log_shares_M = np.log(shares_M)
+    weighted_MBC2 = log_p_MBC2 + log_shares_M[:, None, None, None]
+    log_mean_BC2 = _log_sum(weighted_MBC2, axis=0)
+    entropy_MBC = _entropy(log_p_MBC2).sum(axis=3)
+    entropy_MB = entropy_MBC.mean(axis=2)
+    entropy_BC = _entropy(log_mean_BC2).sum(axis=2)
+    entropy_B = entropy_BC.mean(axis=1)
+    apart_B = entropy_B - shares_M @ entropy_MB
+    logits_BC = log_mean_BC2[..., 0] - log_mean_BC2[..., 1]
+    return _as_float32(logits_BC, apart_B)
 
 
-def _values(values_MBW: Double, shares_M: Double) -> Predictions:
+def _mean_value(values_MBW: Double, shares_M: Double) -> Predictions:
     mean_BW = np.tensordot(shares_M, values_MBW, 1)
-    spread_BW = np.tensordot(shares_M, np.square(values_MBW - mean_BW), 1)
-    return _answers(mean_BW, np.sqrt(spread_BW.mean(axis=1)))
+    squares_MBW = np.square(values_MBW - mean_BW)
+    spread_BW = np.tensordot(shares_M, squares_MBW, 1)
+    spread_B = spread_BW.mean(axis=1)
+    return _as_float32(mean_BW, np.sqrt(spread_B))
 
 
-def _answers(outputs: Double, disagreement: Double) -> Predictions:
+def _as_float32(outputs: Double, disagreement: Double) -> Predictions:
+    # rounding may leave a disagreement of nothing just below 0
+    disagreement = np.maximum(disagreement, 0)
     with np.errstate(over="ignore"):
-        return Predictions(
-            outputs.astype(np.float32), np.maximum(disagreement, 0).astype(np.float32)
-        )
+        return Predictions(outputs.astype(np.float32), disagreement.astype(np.float32))
 
 
 def _log_sum(values: Double, axis: int) -> Double:
+    """log Σ exp over an axis."""
     largest = values.max(axis=axis, keepdims=True)
-    made: Double = np.log(np.exp(values - largest).sum(axis=axis)) + largest.squeeze(axis)
-    return made
+    odds = np.exp(values - largest)
+    total = odds.sum(axis=axis)
+    log_total: Double = np.log(total) + largest.squeeze(axis)
+    return log_total
 
 
 def _entropy(log_p: Double) -> Double:
     """−p log p, element by element; 0 where p is 0."""
-    made: Double = -np.exp(log_p) * np.maximum(log_p, np.finfo(np.float64).min)
-    return made
+    # 0 · −∞ is no number, 0 · the smallest float is 0
+    finite = np.maximum(log_p, np.finfo(np.float64).min)
+    entropy: Double = -np.exp(log_p) * finite
+    return entropy

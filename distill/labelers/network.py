@@ -21,13 +21,15 @@ from distill.storage.open import open_storage
 
 
 class NetworkLabeler:
-    """Answers with one head of a network."""
+    """The outputs of one head of a network."""
 
     def __init__(
         self, network: MultiHead, *, head: str, device: str, precision: str = "float32"
     ) -> None:
         self.network = network.to(device).eval()
-        self.head, self.device, self.precision = head, device, precision
+        self.head = head
+        self.device = device
+        self.precision = precision
 
     @classmethod
     def load(
@@ -40,61 +42,70 @@ class NetworkLabeler:
         precision: str = "float32",
         head: str = "",
     ) -> NetworkLabeler:
-        """From storage, the weights' sha256 checked. Without `head`: the first. Raises
+        """Load it from storage, the weights' sha256 checked. Without `head`: the first. Raises
         StorageError, and as `network_of`."""
         network = load_network(folder, record, code)
-        return cls(
-            network, head=head or next(iter(record.heads)), device=device, precision=precision
-        )
+        first_head = next(iter(record.heads))
+        return cls(network, head=head or first_head, device=device, precision=precision)
 
     def prepare(self, features: Inputs) -> Inputs:
-        """Text as the places of its n-grams; numbers and images as they are."""
+        """Return text as the buckets of its n-grams; numbers and images as they are."""
         return as_input(self.network, features)
 
     def label(self, features: Inputs) -> Matrix:
-        """Of what `prepare` made."""
+        """Return (rows, width), of what `prepare` returned."""
+        rows = as_tensor(features, self.device)
         with computing(self.device, self.precision):
-            answered = self.network(as_tensor(features, self.device))[self.head]
-        return as_answer(answered)
+            heads = self.network(rows)
+        return as_answer(heads[self.head])
 
 
 def as_input(network: MultiHead, features: Inputs) -> Inputs:
-    """Features as `as_tensor` takes them for this network. Raises LabelerError where it reads text
-    and they are none, or the other way."""
-    texts = features.dtype == object
-    if texts != (network.ngrams is not None):
-        reads, given = ("numbers", "text") if texts else ("text", "numbers")
-        raise LabelerError(
-            f"the network reads {reads}, and is given {given}. Give the pool other features."
-        )
-    return features if network.ngrams is None else ngram_places(features, network.ngrams)
+    """Return features as `as_tensor` takes them for this network. Raises LabelerError where it
+    reads text and they are none, or the other way."""
+    if features.dtype == object:
+        if network.ngrams is None:
+            raise _wrong_features("numbers", "text")
+        return ngram_places(features, network.ngrams)
+    if network.ngrams is not None:
+        raise _wrong_features("text", "numbers")
+    return features
 
 
-def as_answer(answered: torch.Tensor) -> Matrix:
-    """A network's answer (B, width) as float32 on this side."""
-    made: Matrix = answered.float().cpu().numpy().astype(np.float32, copy=False)
-    return made
+def _wrong_features(reads: str, given: str) -> LabelerError:
+    return LabelerError(
+        f"the network reads {reads}, and is given {given}. Give the pool other features."
+    )
+
+
+def as_answer(outputs: torch.Tensor) -> Matrix:
+    """Return a network's outputs (B, width) as float32 in this machine's memory."""
+    # through float32, since numpy has no bfloat16
+    array: Matrix = outputs.float().cpu().numpy()
+    return array.astype(np.float32, copy=False)
 
 
 def load_network(folder: str, record: ModelRecord, code: Code | None = None) -> MultiHead:
-    """A trained network from its plan, its safetensors and the source of the user's own parts.
+    """Load a trained network from its plan, its safetensors and the source of the user's own parts.
     Raises StorageError, and as `network_of`."""
-    return network_of(record, read_weights(open_storage(folder), record), code)
+    storage = open_storage(folder)
+    weights = read_weights(storage, record)
+    return network_of(record, weights, code)
 
 
 def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) -> MultiHead:
-    """A network from its record and the bytes of its safetensors. Raises LabelerError where `code`
-    is not what the record was trained with."""
+    """Build a network from its record and the bytes of its safetensors. Raises LabelerError where
+    `code` is not what the record was trained with."""
     assert record.plan is not None
     plan = NetworkPlan.from_plain(record.plan, code)
-    for key, model in plan.own.items():
-        _require_revision(
-            record, plan, key, revision_of(model, plan.code[key], key) if key in plan.code else None
-        )
+    # before it is built: what a class of another revision raises there would mislead
+    for key in plan.own:
+        _require_trained_revision(record, plan, key)
     network = MultiHead(plan)
     try:
         network.load_state_dict(safetensors.torch.load(weights))
     except RuntimeError as error:
+        # names or shapes of parameters that differ: of ours a mistake in distill, not of the user
         if not plan.own:
             raise
         raise LabelerError(
@@ -104,15 +115,19 @@ def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) ->
     return network.eval()
 
 
-def _require_revision(record: ModelRecord, plan: NetworkPlan, key: str, found: str | None) -> None:
+def _require_trained_revision(record: ModelRecord, plan: NetworkPlan, key: str) -> None:
+    """Refuse a network of the user's own without its source, or of another revision than it was
+    trained with. Raises LabelerError."""
     assert record.plan is not None
+    model = plan.own[key]
     due = record.plan["code"][key]["revision"]
-    if found is None:
+    if key not in plan.code:
         raise LabelerError(
-            f"{record.name} has a network of the user's own ({key}: class {plan.own[key].name},"
-            f" revision {due!r}), whose source is never taken from storage. Say which file beside"
-            " the job has it: `file` of a labeler of kind 'student'."
+            f"{record.name} has a network of the user's own ({key}: class {model.name}, revision"
+            f" {due!r}), whose source is never taken from storage. Say which file beside the job"
+            " has it: `file` of a labeler of kind 'student'."
         )
+    found = revision_of(model, plan.code[key], key)
     if found != due:
         raise LabelerError(
             f"{record.name} was trained with revision {due!r} of its {key}, but {_classes(plan)} is"
@@ -121,8 +136,10 @@ def _require_revision(record: ModelRecord, plan: NetworkPlan, key: str, found: s
 
 
 def _classes(plan: NetworkPlan) -> str:
-    return ", ".join(
+    """Name the user's classes and their files, for people."""
+    named = [
         f"{model.name} in {plan.code[key].path}"
         for key, model in plan.own.items()
         if key in plan.code
-    )
+    ]
+    return ", ".join(named)

@@ -1,5 +1,4 @@
-"""Where a labeler works: its model's files on this machine, the device, and the numbers it computes
-in."""
+"""Where a labeler works: the device, the numbers it computes in, and its model's files."""
 
 from __future__ import annotations
 
@@ -8,26 +7,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.core.source import PythonFile
+from distill.models.files import ModelFiles, local_model
+
 
 @dataclass(frozen=True)
 class Runtime:
-    """Given to each labeler when it is made."""
+    """What a labeler is built with beside its table."""
 
-    model: Path
-    """File or folder."""
     device: str = "cpu"
     precision: str = "float32"
+    files: ModelFiles | None = None
+    """The model that the table names."""
+    source: PythonFile | None = None
+    """The user's own part of the model, from beside the job."""
+
+    def local_model(self) -> Path:
+        """Bring the model to this machine, and return its file or folder. Raises JobError where it
+        is not the one that was identified."""
+        assert self.files is not None
+        return local_model(self.files)
 
 
 @contextmanager
 def computing(device: str, precision: str) -> Iterator[None]:
-    """Torch without gradients, in the precision asked for: matrix products in half of the bits
-    where it is not float32."""
+    """Run torch without gradients in `precision`: matrix products in half of the bits where it is
+    not float32."""
+    # imported here: this module is imported wherever a job is read, and a finished job needs no
+    # torch, which takes 3 s to import
     import torch
 
-    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.split(":", maxsplit=1)[0], half, enabled=half is not None),
-    ):
+    halves = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+    half = halves.get(precision)
+    device_type = device.partition(":")[0]
+    autocast = torch.autocast(device_type, half, enabled=half is not None)
+    with torch.inference_mode(), autocast:
         yield

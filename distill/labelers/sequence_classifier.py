@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-from distill.labelers.base import Inputs, Matrix
+from pathlib import Path
+from typing import Literal
+
+from distill.labelers.base import Inputs, Labeler, Matrix
+from distill.labelers.kind import Classes, ModelLabelerKind
 from distill.labelers.runtime import Runtime
-from distill.labelers.transformer import SequenceModel, Tokens, as_texts
+from distill.labelers.transformer import TEXT_LIBRARIES, SequenceModel, Tokens, as_texts
 from distill.labelers.validation import require_classes, require_width
-from distill.spec.ready import Ready, SequenceClassifier
+from distill.spec.base import Positive
+
+
+class SequenceClassifier(ModelLabelerKind):
+    """A Hugging Face sequence classifier: text → logits of its labels, or the numbers of a
+    regression."""
+
+    reads = "text"
+    libraries = TEXT_LIBRARIES
+    extra = "text"
+    uses_torch = True
+
+    kind: Literal["sequence_classifier"]
+    classes: Classes | None = None
+    """As the model's `id2label` has them."""
+    independent: bool = False
+    """Whether each label is said or not by itself (a sigmoid each)."""
+    width: Positive = 1
+    """Numbers a row; for a regression."""
+    max_tokens: Positive = 512
+    """A longer text is cut."""
+
+    def build(self, runtime: Runtime) -> Labeler:
+        folder = runtime.local_model()
+        return SequenceClassifierLabeler(self, folder, runtime)
 
 
 class SequenceClassifierLabeler:
     """The model's logits as they are."""
 
-    def __init__(self, spec: Ready, place: Runtime) -> None:
-        assert isinstance(spec, SequenceClassifier)
-        self.model = SequenceModel(place, spec.max_tokens)
+    def __init__(self, spec: SequenceClassifier, folder: Path, runtime: Runtime) -> None:
+        self.model = SequenceModel(folder, runtime, spec.max_tokens)
+        labels = self.model.labels
         if spec.class_names:
-            require_classes(spec.kind, spec.class_names, self.model.labels)
+            require_classes(spec.kind, spec.class_names, labels)
         else:
-            require_width(spec.kind, spec.width, len(self.model.labels))
+            require_width(spec.kind, spec.width, len(labels))
 
     def prepare(self, features: Inputs) -> Tokens:
-        """Texts as tokens."""
-        return self.model.tokens(as_texts(features))
+        """Cut texts into tokens."""
+        texts = as_texts(features)
+        return self.model.tokens(texts)
 
     def label(self, features: Tokens) -> Matrix:
-        """(rows, classes) logits, or (rows, width) numbers."""
+        """Return (rows, classes) logits, or (rows, width) numbers."""
         return self.model.logits(features)

@@ -1,114 +1,134 @@
 """A model that distill trained as a labeler: yesterday's student teaches the next, by a head or by
-what a layer says."""
+a layer."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Literal
 
-import torch
-from torch import nn
+from pydantic import model_validator
 
 from distill.core.errors import LabelerError
-from distill.core.source import PythonFile
-from distill.labelers.base import Inputs, Labeler, Matrix
-from distill.labelers.eszsl import EszslLabeler
-from distill.labelers.network import NetworkLabeler, as_answer, as_input, load_network
-from distill.labelers.runtime import Runtime, computing
+from distill.labelers.base import Labeler
+from distill.labelers.eszsl.labeler import EszslLabeler
+from distill.labelers.kind import Classes, ModelLabelerKind
+from distill.labelers.runtime import Runtime
 from distill.labelers.validation import require_classes, require_width
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
-from distill.models.network import as_tensor
 from distill.models.record import ModelRecord, read_record
-from distill.spec.ready import StudentLabeler
+from distill.spec.base import Positive
 from distill.storage.open import open_storage
 
 
-def student_labeler(
-    spec: StudentLabeler,
-    files: ModelFiles,
-    device: str,
-    precision: str,
-    source: PythonFile | None = None,
-) -> Labeler:
-    """The labeler of the model in the folder `files.uri`; `source` has what the user wrote of its
-    network.
+class StudentLabeler(ModelLabelerKind):
+    """A model that distill trained: yesterday's student teaches the next. `model` is its folder,
+    `<root>/students/<name>/<digest>`."""
 
-    Raises LabelerError where it is not what the job says.
-    """
-    folder = files.uri
-    record = read_record(open_storage(folder))
+    fills_folder = False
+    location_keys = ModelLabelerKind.location_keys | {"file"}
+
+    kind: Literal["student"]
+    file: str | None = None
+    """Of a student with modules of the user's own: the Python file that has their classes, relative
+    to the job file. Code is never taken from storage."""
+    classes: Classes | None = None
+    """As the head has them."""
+    independent: bool = False
+    """Whether the head's outputs are independent."""
+    width: Positive = 1
+    """Numbers a row of a head without classes, or of `layer`."""
+    head: str | None = None
+    """Default: its first."""
+    layer: str | None = None
+    """Answer what a layer says instead of a head, as an embedding: a name within the network, such
+    as "trunk"."""
+
+    @model_validator(mode="after")
+    def _either(self) -> StudentLabeler:
+        if self.layer is not None and (self.classes or self.head):
+            raise ValueError("has a layer and a head or classes; an embedding has neither")
+        return self
+
+    @property
+    def code_file(self) -> str | None:
+        return self.file
+
+    def identify(self, uri: str, where: str) -> ModelFiles:
+        """Return which model lies at `uri`: by its record, which pins the weights. Raises JobError
+        where there is none."""
+        # a record is a few kB, where a digest of the folder would read all weights
+        record = None
+        if not self.sha256:
+            storage = open_storage(uri)
+            record = read_record(storage)
+        if record is None:
+            return super().identify(uri, where)
+        return ModelFiles(uri, record.sha256)
+
+    def build(self, runtime: Runtime) -> Labeler:
+        """Build the labeler of the head or layer. Raises LabelerError where the model is not what
+        the table says."""
+        assert runtime.files is not None
+        folder = runtime.files.uri
+        record = _finished_record(runtime.files)
+        code = _sources(record, runtime)
+        if self.layer is not None:
+            # imported here, since a model of ESZSL needs no torch
+            from distill.labelers.layer import LayerLabeler
+
+            return LayerLabeler(folder, record, self.layer, runtime, self.width, code=code)
+        first_head = next(iter(record.heads))
+        head = self.head or first_head
+        self._require_head(folder, record, head)
+        if record.form == "eszsl":
+            return EszslLabeler.load(folder, record)
+        from distill.labelers.network import NetworkLabeler
+
+        return NetworkLabeler.load(
+            folder,
+            record,
+            code=code,
+            device=runtime.device,
+            precision=runtime.precision,
+            head=head,
+        )
+
+    def _require_head(self, folder: str, record: ModelRecord, head: str) -> None:
+        """Refuse a model without that head, or with other outputs of it. Raises LabelerError."""
+        outputs = record.heads.get(head)
+        if outputs is None:
+            raise LabelerError(f"{folder} has no head {head!r}. It has: {', '.join(record.heads)}.")
+        if not self.class_names:
+            require_width(self.kind, self.width, record.widths[head])
+            return
+        require_classes(self.kind, self.class_names, outputs.classes)
+        if self.exclusive != outputs.exclusive:
+            right = str(not outputs.exclusive).lower()
+            raise LabelerError(
+                f"head {head!r} of {folder} says {outputs.said}. Set independent = {right}."
+            )
+
+
+def _finished_record(files: ModelFiles) -> ModelRecord:
+    """Return the record of the model that `files` names. Raises LabelerError where there is none,
+    or another one."""
+    storage = open_storage(files.uri)
+    record = read_record(storage)
     if record is None:
         raise LabelerError(
-            f"{folder} has no done.json, so no finished model of distill's lies there. Give"
+            f"{files.uri} has no done.json, so no finished model of distill's lies there. Give"
             " <root>/students/<name>/<digest>."
         )
     if record.sha256 != files.sha256:
         raise LabelerError(
-            f"the model in {folder} has sha256 {record.sha256}, where {files.sha256} is due."
+            f"the model in {files.uri} has sha256 {record.sha256}, where {files.sha256} is due."
             " Restore it, or pin the one that is there."
         )
-    code = dict.fromkeys((record.plan or {}).get("code", {}), source) if source else {}
-    if spec.layer is not None:
-        return LayerLabeler(
-            folder, record, spec.layer, Runtime(Path(), device, precision), spec.width, code=code
-        )
-    head = spec.head or next(iter(record.heads))
-    if head not in record.heads:
-        raise LabelerError(f"{folder} has no head {head!r}. It has: {', '.join(record.heads)}.")
-    if spec.class_names:
-        require_classes(spec.kind, spec.class_names, record.heads[head].classes)
-        if spec.exclusive != record.heads[head].exclusive:
-            raise LabelerError(
-                f"head {head!r} of {folder} says {record.heads[head].said}. Set independent ="
-                f" {str(spec.exclusive).lower()}."
-            )
-    else:
-        require_width(spec.kind, spec.width, record.widths[head])
-    if record.form == "eszsl":
-        return EszslLabeler.load(folder, record)
-    return NetworkLabeler.load(
-        folder, record, code=code, device=device, precision=precision, head=head
-    )
+    return record
 
 
-class LayerLabeler:
-    """Answers what one layer says, flattened a row: an embedding."""
-
-    def __init__(
-        self,
-        folder: str,
-        record: ModelRecord,
-        layer: str,
-        place: Runtime,
-        width: int,
-        *,
-        code: Code | None = None,
-    ) -> None:
-        if record.form != "network":
-            raise LabelerError(f"{folder} is no network, so it has no layers. Leave `layer` out.")
-        self.network, self.place, self.width = (
-            load_network(folder, record, code).to(place.device).eval(),
-            place,
-            width,
-        )
-        layers: dict[str, nn.Module] = dict(self.network.named_modules())
-        if not layer or layer not in layers:
-            raise LabelerError(
-                f"the network in {folder} has no layer {layer!r}. It has:"
-                f" {', '.join(filter(None, layers))}."
-            )
-        self._said: list[torch.Tensor] = []
-        layers[layer].register_forward_hook(lambda _module, _given, said: self._said.append(said))
-
-    def prepare(self, features: Inputs) -> Inputs:
-        """Text as the places of its n-grams; numbers and images as they are."""
-        return as_input(self.network, features)
-
-    def label(self, features: Inputs) -> Matrix:
-        """(rows, width)."""
-        self._said.clear()
-        with computing(self.place.device, self.place.precision):
-            self.network(as_tensor(features, self.place.device))
-        answered = as_answer(self._said.pop().flatten(1))
-        require_width("student", self.width, answered.shape[1])
-        return answered
+def _sources(record: ModelRecord, runtime: Runtime) -> Code:
+    """Return the user's file as the source of every network of the user's own."""
+    if runtime.source is None or record.plan is None:
+        return {}
+    return dict.fromkeys(record.plan.get("code", {}), runtime.source)

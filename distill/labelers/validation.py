@@ -1,5 +1,5 @@
-"""What a model says of its own outputs, held against what the job says of them: an order of classes
-that is not the same is silent poison."""
+"""A model's own outputs, compared with those that the job declares: labels in another order of
+classes are wrong without any sign of it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ from collections.abc import Sequence
 
 from distill.core.errors import LabelerError
 
-_SHOWN = 20
+_SHOWN = 20  # of a thousand classes, in a message that a person reads
 
 
 def require_classes(kind: str, declared: Sequence[str], own: Sequence[str]) -> None:
-    """Refuse a model whose classes are not the declared ones in their order. Raises LabelerError."""
-    if list(declared) != list(own):
-        order = "the same in another order" if sorted(declared) == sorted(own) else "others"
-        raise LabelerError(
-            f"a labeler of kind {kind!r}: classes = {_clipped(declared)}, but the model's are"
-            f" {order}: {_clipped(own)}. Write the model's."
-        )
+    """Refuse a model that has not the declared classes in their order. Raises LabelerError."""
+    if list(declared) == list(own):
+        return
+    difference = "others"
+    if sorted(declared) == sorted(own):
+        difference = "the same in another order"
+    raise LabelerError(
+        f"a labeler of kind {kind!r}: classes = {_clipped(declared)}, but the model's are"
+        f" {difference}: {_clipped(own)}. Write the model's."
+    )
 
 
 def require_width(kind: str, declared: int, own: int) -> None:
-    """Refuse a model that answers with another number of numbers a row. Raises LabelerError."""
+    """Refuse a model whose rows have another number of numbers. Raises LabelerError."""
     if declared != own:
         raise LabelerError(
             f"a labeler of kind {kind!r}: width = {declared}, but the model answers {own} numbers a"
@@ -29,6 +32,16 @@ def require_width(kind: str, declared: int, own: int) -> None:
         )
 
 
+def require_one_each(classes: Sequence[str], descriptions: Sequence[str] | None) -> None:
+    """Refuse descriptions that are not one a class. Raises ValueError."""
+    if descriptions is not None and len(descriptions) != len(classes):
+        raise ValueError(
+            f"has {len(classes)} classes and {len(descriptions)} descriptions; give one for each"
+        )
+
+
 def _clipped(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_SHOWN]))
-    return f"[{shown}{', …' if len(names) > _SHOWN else ''}]"
+    shown = [repr(name) for name in names[:_SHOWN]]
+    if len(names) > _SHOWN:
+        shown.append("…")
+    return f"[{', '.join(shown)}]"

@@ -1,4 +1,4 @@
-"""Versions of the libraries that decide what a labeler answers."""
+"""Versions of the libraries that decide what a labeler's outputs are."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
-from distill.labelers.base import Recipe
+from distill.labelers.recipe import Recipe
 from distill.labelers.registry import libraries_of
 
+# ray, since it sets how many threads an actor's BLAS has; pyarrow, since it decodes
 _RECORDED = ("distill", "numpy", "pyarrow", "torch", "ray")
 
 
 def library_versions(recipe: Recipe | None = None) -> dict[str, str]:
-    """What is recorded beside a contract and in each commit: what decides a labeler's answers."""
-    decoder = ["pillow"] if find_spec("PIL") else []  # it decodes and resizes images
-    names = [*_RECORDED, *decoder, *(libraries_of(recipe) if recipe else [])]
-    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+    """Return what is recorded beside a contract and in each commit: the version of Python, and of
+    each library that decides a labeler's outputs."""
+    names = list(_RECORDED)
+    if find_spec("PIL"):
+        names.append("pillow")  # it decodes and resizes images
+    if recipe is not None:
+        names.extend(libraries_of(recipe))
+    versions = {"python": platform.python_version()}
+    for name in names:
+        versions[name] = _version(name)
+    return versions
 
 
 def _version(name: str) -> str:

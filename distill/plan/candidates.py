@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distill.job.sweep import Variant
-from distill.labelers.base import Recipe
+from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
 from distill.loader.dataset import LabelColumn
 from distill.models.custom_source import Code

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.core.results import LabelSetResult
-from distill.labelers.base import Recipe
 from distill.labelers.calibration import Calibration
+from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
 from distill.labels.state import LabelSetState
 from distill.loader.dataset import Dataset

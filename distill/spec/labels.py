@@ -1,27 +1,44 @@
-"""`[labels.NAME]`: which labeler writes a label set, over which pools, in which encoding."""
+"""`[labels.NAME]`: which labeler writes a label set, over which pools, in which encoding.
+
+`labeler` is an extension point: here are the tables of labelers that other tables or files of a job
+bring; those that bring a model, or nothing, are in `distill.labelers`, a class and a file each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from distill.spec.base import Gpus, Positive, Table
-from distill.spec.ready import Ready, ReadyLabeler
+from distill.spec.kinds import Kind
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-class Fitted(Table):
+class LabelerTable(Kind):
+    """`labeler` of a label set."""
+
+
+class MemberTable(LabelerTable):
+    """A labeler that may be a member of an ensemble: all but ensembles."""
+
+    own_precision: ClassVar[bool] = False
+    """Whether it chooses its own precision: `precision` of the label set must then be left out."""
+
+
+class Fitted(MemberTable):
     """What `[fit.NAME]` trained."""
 
     kind: Literal["fitted"]
     fit: str
 
 
-class Custom(Table):
+class Custom(MemberTable):
     """A class of the user's own."""
+
+    own_precision = True
 
     kind: Literal["custom"]
     file: str
@@ -31,15 +48,12 @@ class Custom(Table):
     `precision` where it is not float32."""
 
 
-Member = Annotated[Fitted | Custom | ReadyLabeler, Field(discriminator="kind")]
-
-
-class Ensemble(Table):
+class Ensemble(LabelerTable):
     """Several labelers asked about the same rows, which are read once: the mean of what they say,
     and how far they disagree, a row."""
 
     kind: Literal["ensemble"]
-    members: Annotated[tuple[Member, ...], Field(min_length=2)]
+    members: Annotated[tuple[MemberTable, ...], Field(min_length=2)]
     """All say the same classes, in whatever order, or values of the same width."""
     weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     """One for each; what counts is their share of the sum. Default: all alike."""
@@ -48,8 +62,8 @@ class Ensemble(Table):
     def _one_weight_each(self) -> Ensemble:
         if self.weights is not None and len(self.weights) != len(self.members):
             raise ValueError(
-                f"has {len(self.members)} members and {len(self.weights)} weights; give one for"
-                " each"
+                f"has {len(self.members)} members and {len(self.weights)} weights;"
+                " give one for each"
             )
         return self
 
@@ -57,10 +71,8 @@ class Ensemble(Table):
     def shares(self) -> tuple[float, ...]:
         """Weights that sum to 1."""
         weights = self.weights or (1.0,) * len(self.members)
-        return tuple(weight / sum(weights) for weight in weights)
-
-
-Labeler = Annotated[Fitted | Custom | ReadyLabeler | Ensemble, Field(discriminator="kind")]
+        total = sum(weights)
+        return tuple(weight / total for weight in weights)
 
 
 class Dense(Table):
@@ -113,9 +125,9 @@ class Compute(Table):
 
 
 class Labels(Table):
-    """One labeler's word over one or more pools."""
+    """The labels of one labeler over one or more pools."""
 
-    labeler: Labeler
+    labeler: LabelerTable
     over: Annotated[tuple[str, ...], Field(min_length=1)]
     """Pools to label."""
     encoding: Annotated[Dense | TopK | Value, Field(discriminator="kind")] | None = None
@@ -138,14 +150,12 @@ class Labels(Table):
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """More rejected rows than this stop the job."""
 
-    def members(self, name: str) -> Iterator[tuple[str, Fitted | Custom | Ready]]:
-        """The labelers that are asked, one or those of an ensemble, each under the key that says so
-        in `labels.<name>`."""
-        where = f"labels.{name}.labeler"
+    def members(self, name: str) -> Iterator[tuple[str, MemberTable]]:
+        """Yield the labelers that are asked, one or those of an ensemble, each with its key in the
+        job file; `name` is that of the label set."""
+        key = f"labels.{name}.labeler"
+        if isinstance(self.labeler, MemberTable):
+            yield key, self.labeler
         if isinstance(self.labeler, Ensemble):
-            yield from (
-                (f"{where}.members.{number}", each)
-                for number, each in enumerate(self.labeler.members)
-            )
-        else:
-            yield where, self.labeler
+            for number, member in enumerate(self.labeler.members):
+                yield f"{key}.members.{number}", member

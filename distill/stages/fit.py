@@ -14,9 +14,9 @@ import safetensors.numpy
 
 from distill.engine.protocol import Engine
 from distill.labelers.base import Matrix
-from distill.labelers.class_attributes import class_attributes
-from distill.labelers.eszsl import EszslFit, Statistic
-from distill.labelers.holdout import Constants
+from distill.labelers.eszsl.attributes import class_attributes
+from distill.labelers.eszsl.fit import EszslFit, Statistic
+from distill.labelers.eszsl.holdout import Constants
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
 from distill.models.record import ModelRecord, Trained, write_record

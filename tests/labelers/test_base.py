@@ -6,9 +6,9 @@ import safetensors.numpy
 
 from distill.core.errors import JobError
 from distill.core.source import PythonFile
-from distill.labelers.base import Recipe
-from distill.labelers.eszsl import EszslLabeler
+from distill.labelers.eszsl.labeler import EszslLabeler
 from distill.labelers.network import NetworkLabeler
+from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler
 from distill.models.record import ModelRecord, write_record
 from distill.spec.outputs import Outputs

@@ -6,7 +6,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, log_softmax
 
 from distill.core.errors import StorageError
-from distill.labelers.base import ask
+from distill.labelers.base import predict
 from distill.labelers.calibration import (
     UNCHANGED,
     CalibratedLabeler,
@@ -87,7 +87,7 @@ def test_a_calibrated_labeler_forgets_to_prepare():
             return features
 
     labeler, x = CalibratedLabeler(Doubling(), 4.0), np.ones((2, 3), np.float32)
-    np.testing.assert_array_equal(ask(labeler, x, 3).outputs, 0.5 * x)
+    np.testing.assert_array_equal(predict(labeler, x, 3).outputs, 0.5 * x)
 
 
 def test_the_second_to_calibrate_overwrites_the_first(tmp_path):

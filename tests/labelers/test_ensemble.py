@@ -7,7 +7,8 @@ import pytest
 
 from distill.core.source import PythonFile
 from distill.labelers import ensemble as module
-from distill.labelers.base import Member, Recipe, ask
+from distill.labelers.base import predict
+from distill.labelers.recipe import Member, Recipe
 from distill.labelers.registry import build_labeler
 from distill.spec.outputs import Outputs
 from tests.labelers.asking import answers
@@ -84,7 +85,7 @@ def mixed(distributions):
 
 
 def test_the_mean_of_probabilities_or_their_divergence_differs_from_a_plain_loop():
-    outputs, disagreement = ask(ensemble(Outputs("logits", CLASSES)), FEATURES, 3)
+    outputs, disagreement = predict(ensemble(Outputs("logits", CLASSES)), FEATURES, 3)
     for row, said in enumerate(np.moveaxis(each_said(), 1, 0)):
         distributions = [softmax(z) for z in said.tolist()]
         mean = mixed(distributions)
@@ -97,7 +98,9 @@ def test_the_mean_of_probabilities_or_their_divergence_differs_from_a_plain_loop
 
 
 def test_independent_outputs_are_mixed_as_if_they_excluded_each_other():
-    outputs, disagreement = ask(ensemble(Outputs("logits", CLASSES, exclusive=False)), FEATURES, 3)
+    outputs, disagreement = predict(
+        ensemble(Outputs("logits", CLASSES, exclusive=False)), FEATURES, 3
+    )
     for row, said in enumerate(np.moveaxis(each_said(), 1, 0)):
         p = 1 / (1 + np.exp(-said))
         mean = np.array(SHARES) @ p
@@ -111,7 +114,7 @@ def test_independent_outputs_are_mixed_as_if_they_excluded_each_other():
 
 
 def test_values_are_mixed_by_other_weights():
-    outputs, disagreement = ask(ensemble(Outputs("value"), places=(None,) * 3), FEATURES, 3)
+    outputs, disagreement = predict(ensemble(Outputs("value"), places=(None,) * 3), FEATURES, 3)
     said = np.stack(
         [4 * FEATURES @ np.random.default_rng(seed).normal(size=(4, 3)) for seed in range(3)]
     )
@@ -124,7 +127,7 @@ def test_values_are_mixed_by_other_weights():
 @pytest.mark.parametrize("exclusive", [True, False])
 def test_members_that_say_the_same_disagree(exclusive):
     alike = ensemble(Outputs("logits", CLASSES, exclusive), names=("Zero",) * 3, places=(None,) * 3)
-    outputs, disagreement = ask(alike, FEATURES, 3)
+    outputs, disagreement = predict(alike, FEATURES, 3)
     np.testing.assert_allclose(disagreement, 0, atol=1e-6)
     given = each_said()[0]
     if exclusive:
@@ -142,7 +145,7 @@ def test_certain_members_that_contradict_each_other_disagree_by_another_number_t
         Member("Sure", Recipe(form="custom", source=file, name="Sure"), 0.5, p)
         for p in (None, (1, 0, 2))
     )
-    outputs, disagreement = ask(
+    outputs, disagreement = predict(
         build_labeler(
             Recipe(form="ensemble", members=members, outputs=Outputs("logits", CLASSES), width=3)
         ),
@@ -154,7 +157,7 @@ def test_certain_members_that_contradict_each_other_disagree_by_another_number_t
 
 
 def test_a_member_without_a_number_leaves_one():
-    outputs, _ = ask(
+    outputs, _ = predict(
         ensemble(Outputs("logits", CLASSES), names=("Zero", "Broken"), shares=(0.5, 0.5), places=(None, None)),
         FEATURES, 3,
     )  # fmt: skip
@@ -168,8 +171,8 @@ def test_company_or_order_decides_an_answer():
 
 
 def test_a_member_that_writes_into_its_rows_changes_what_another_sees():
-    plain = ask(ensemble(Outputs("logits", CLASSES)), FEATURES.copy(), 3)
-    erasing = ask(
+    plain = predict(ensemble(Outputs("logits", CLASSES)), FEATURES.copy(), 3)
+    erasing = predict(
         ensemble(Outputs("logits", CLASSES), names=("Eraser", "One", "Two")), FEATURES.copy(), 3
     )
     np.testing.assert_array_equal(erasing.outputs, plain.outputs)
@@ -180,7 +183,7 @@ def test_an_answer_of_another_shape_does_not_say_whose_it_is():
     with pytest.raises(
         ValueError, match=r"member 1 \(Narrow\): label\(\) answered with shape \(9, 1\)"
     ):
-        ask(
+        predict(
             ensemble(
                 Outputs("logits", CLASSES), names=("Zero", "Narrow", "Two"), places=(None,) * 3
             ),
@@ -190,8 +193,8 @@ def test_an_answer_of_another_shape_does_not_say_whose_it_is():
 
 
 def test_a_block_of_rows_is_another_ensemble_than_all_of_them(monkeypatch):
-    whole = ask(ensemble(Outputs("logits", CLASSES)), FEATURES, 3)
+    whole = predict(ensemble(Outputs("logits", CLASSES)), FEATURES, 3)
     monkeypatch.setattr(module, "_BLOCK_NUMBERS", 20)
-    parts = ask(ensemble(Outputs("logits", CLASSES)), FEATURES, 3)
+    parts = predict(ensemble(Outputs("logits", CLASSES)), FEATURES, 3)
     np.testing.assert_array_equal(parts.outputs, whole.outputs)
     np.testing.assert_array_equal(parts.disagreement, whole.disagreement)

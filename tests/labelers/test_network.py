@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from distill.core.errors import LabelerError, StorageError
-from distill.labelers.base import ask
+from distill.labelers.base import predict
+from distill.labelers.layer import LayerLabeler
 from distill.labelers.network import NetworkLabeler
 from distill.labelers.runtime import Runtime
-from distill.labelers.student import LayerLabeler
 from distill.models.networks.ngram_bag import NgramBag
 from distill.pools.ngrams import ngram_places
 from distill.spec.outputs import Outputs
@@ -39,10 +39,10 @@ def test_a_student_of_text_sees_other_ngrams_than_it_was_taught(tmp_path):
     labeler = NetworkLabeler.load(str(tmp_path), record)
     np.testing.assert_allclose(answers(labeler, texts, 3), due, atol=1e-6)
     with pytest.raises(LabelerError, match="reads text, and is given numbers"):
-        ask(labeler, X, 3)
-    layer = LayerLabeler(str(tmp_path), record, "trunk", Runtime(Path()), 5)
+        predict(labeler, X, 3)
+    layer = LayerLabeler(str(tmp_path), record, "trunk", Runtime(), 5)
     np.testing.assert_allclose(
-        ask(layer, texts, 5).outputs,
+        predict(layer, texts, 5).outputs,
         network.trunk(torch.from_numpy(ngram_places(texts, bag))).detach(),
     )
 
@@ -50,7 +50,7 @@ def test_a_student_of_text_sees_other_ngrams_than_it_was_taught(tmp_path):
 def test_a_student_of_numbers_is_given_text(tmp_path):
     record, _ = keep_network(tmp_path, HEADS, 4)
     with pytest.raises(LabelerError, match="reads numbers, and is given text"):
-        ask(NetworkLabeler.load(str(tmp_path), record), as_features(TEXTS), 3)
+        predict(NetworkLabeler.load(str(tmp_path), record), as_features(TEXTS), 3)
 
 
 def test_half_precision_is_ignored_or_leaks_into_the_answer(tmp_path):

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from distill.core.errors import LabelerError
-from distill.labelers.nli import NliLabeler
-from distill.labelers.runtime import Runtime
-from distill.spec.ready import Nli
-from tests.labelers.asking import answers, as_features, log_softmax
+from distill.labelers.nli import Nli
+from tests.labelers.asking import answers, as_features, build, log_softmax
 from tests.tiny_models import TEXTS, save_classifier
 
 CLASSES = ["sport", "money", "film"]
@@ -41,11 +39,11 @@ def by_the_pipeline(folder, texts, *, multi_label):
 )
 def test_scores_differ_from_the_librarys_pipeline(tmp_path, labels):
     folder, texts = save_classifier(tmp_path / "nli", labels), [text for text in TEXTS if text]
-    made = answers(NliLabeler(spec(), Runtime(folder)), as_features(texts), 3)
+    made = answers(build(spec(), folder), as_features(texts), 3)
     np.testing.assert_allclose(
         np.exp(log_softmax(made)), by_the_pipeline(folder, texts, multi_label=False), atol=1e-4
     )
-    apart = answers(NliLabeler(spec(independent=True), Runtime(folder)), as_features(texts), 3)
+    apart = answers(build(spec(independent=True), folder), as_features(texts), 3)
     np.testing.assert_allclose(
         1 / (1 + np.exp(-apart)), by_the_pipeline(folder, texts, multi_label=True), atol=1e-4
     )
@@ -53,8 +51,8 @@ def test_scores_differ_from_the_librarys_pipeline(tmp_path, labels):
 
 def test_descriptions_are_passed_over(tmp_path):
     folder = save_classifier(tmp_path / "nli", ["contradiction", "entailment"])
-    plain = NliLabeler(spec(), Runtime(folder))
-    described = NliLabeler(spec(descriptions=["game and team", "market", "film"]), Runtime(folder))
+    plain = build(spec(), folder)
+    described = build(spec(descriptions=["game and team", "market", "film"]), folder)
     assert described.hypotheses[0] == "this text is about game and team"
     features = as_features(TEXTS)
     first, second = answers(plain, features, 3), answers(described, features, 3)
@@ -64,7 +62,7 @@ def test_descriptions_are_passed_over(tmp_path):
 
 def test_the_hypothesis_is_cut_instead_of_the_text(tmp_path):
     folder = save_classifier(tmp_path / "nli", ["contradiction", "entailment"])
-    labeler = NliLabeler(spec(), Runtime(folder))
+    labeler = build(spec(), folder)
     (first, *_), long = (
         labeler.prepare(as_features(["a"])),
         labeler.prepare(as_features(["very long text " * 40]))[0],
@@ -75,7 +73,7 @@ def test_the_hypothesis_is_cut_instead_of_the_text(tmp_path):
 
 def test_a_model_of_two_outputs_is_refused_for_the_name_of_the_other(tmp_path):
     folder = save_classifier(tmp_path / "nli", ["entailment", "not_entailment"])
-    labeler = NliLabeler(spec(independent=True), Runtime(folder))
+    labeler = build(spec(independent=True), folder)
     assert (labeler.entailment, labeler.contradiction) == (0, 1)
 
 
@@ -84,7 +82,7 @@ def test_a_classifier_that_is_no_nli_model_answers(tmp_path):
     with pytest.raises(
         LabelerError, match=r"0 of the model's outputs \['good', 'bad'\] are called entail…"
     ):
-        NliLabeler(spec(), Runtime(folder))
+        build(spec(), folder)
 
 
 @pytest.mark.parametrize(

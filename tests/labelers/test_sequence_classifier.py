@@ -8,10 +8,8 @@ import torch
 
 from distill.core.errors import LabelerError
 from distill.labelers import transformer
-from distill.labelers.runtime import Runtime
-from distill.labelers.sequence_classifier import SequenceClassifierLabeler
-from distill.spec.ready import SequenceClassifier
-from tests.labelers.asking import answers, as_features
+from distill.labelers.sequence_classifier import SequenceClassifier
+from tests.labelers.asking import answers, as_features, build
 from tests.tiny_models import TEXTS, save_classifier
 
 LABELS = ["good", "bad", "neither"]
@@ -46,7 +44,7 @@ def by_the_library(folder, texts):
 
 def test_answers_differ_from_the_librarys_or_stand_beside_other_texts(model, monkeypatch):
     monkeypatch.setattr(transformer, "_TOKENS_AT_ONCE", 12)  # several batches, of different lengths
-    labeler = SequenceClassifierLabeler(spec(classes=LABELS), Runtime(model))
+    labeler = build(spec(classes=LABELS), model)
     made = answers(labeler, as_features(TEXTS), 3)
     np.testing.assert_allclose(made, by_the_library(model, TEXTS), atol=1e-5)
     assert np.ptp(made, axis=0).min() > 0.05, (
@@ -56,11 +54,11 @@ def test_answers_differ_from_the_librarys_or_stand_beside_other_texts(model, mon
 
 def test_a_text_longer_than_the_model_raises_or_is_cut_elsewhere(model):
     long = "the team wins " * 40
-    labeler = SequenceClassifierLabeler(spec(classes=LABELS), Runtime(model))
+    labeler = build(spec(classes=LABELS), model)
     np.testing.assert_allclose(
         answers(labeler, as_features([long, "a"]), 3), by_the_library(model, [long, "a"]), atol=1e-5
     )
-    short = SequenceClassifierLabeler(spec(classes=LABELS, max_tokens=5), Runtime(model))
+    short = build(spec(classes=LABELS, max_tokens=5), model)
     np.testing.assert_allclose(
         answers(short, as_features([long]), 3), by_the_library(model, ["the team wins"]), atol=1e-5
     )
@@ -70,24 +68,22 @@ def test_classes_in_another_order_label_silently(model):
     with pytest.raises(
         LabelerError, match=r"the same in another order: \['good', 'bad', 'neither'\]"
     ):
-        SequenceClassifierLabeler(spec(classes=["bad", "good", "neither"]), Runtime(model))
+        build(spec(classes=["bad", "good", "neither"]), model)
     with pytest.raises(LabelerError, match=r"width = 1, but the model answers 3 numbers"):
-        SequenceClassifierLabeler(spec(), Runtime(model))
+        build(spec(), model)
 
 
 def test_a_regression_answers_its_numbers(tmp_path):
     folder = save_classifier(tmp_path / "regression", ["score"], problem_type="regression")
-    labeler = SequenceClassifierLabeler(spec(width=1), Runtime(folder))
+    labeler = build(spec(width=1), folder)
     np.testing.assert_allclose(
         answers(labeler, as_features(TEXTS), 1), by_the_library(folder, TEXTS), atol=1e-5
     )
 
 
 def test_half_precision_is_ignored_or_leaks_into_the_answer(model):
-    whole = SequenceClassifierLabeler(spec(classes=LABELS), Runtime(model)).model
-    half = SequenceClassifierLabeler(
-        spec(classes=LABELS), Runtime(model, precision="bfloat16")
-    ).model
+    whole = build(spec(classes=LABELS), model).model
+    half = build(spec(classes=LABELS), model, precision="bfloat16").model
     first, second = (each.logits(each.tokens(TEXTS)) for each in (whole, half))
     assert second.dtype == np.float32
     assert not np.array_equal(first, second)
@@ -102,4 +98,4 @@ def test_pickled_weights_are_opened(model, tmp_path):
     (folder / "model.safetensors").unlink()
     torch.save(network.state_dict(), folder / "pytorch_model.bin")
     with pytest.raises(LabelerError, match=r"no \*\.safetensors file"):
-        SequenceClassifierLabeler(spec(classes=LABELS), Runtime(folder))
+        build(spec(classes=LABELS), folder)

@@ -9,13 +9,13 @@ import safetensors.torch
 import torch
 
 from distill.core.errors import LabelerError
-from distill.labelers.student import student_labeler
+from distill.labelers.runtime import Runtime
+from distill.labelers.student import StudentLabeler
 from distill.models.files import ModelFiles
 from distill.models.network import build_network, parameter_count
 from distill.models.networks.mlp import Mlp
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record, write_record
 from distill.spec.outputs import Outputs
-from distill.spec.ready import StudentLabeler
 from distill.storage.open import open_storage
 from tests.labelers.asking import answers
 from tests.labelers.test_base import keep_eszsl
@@ -52,9 +52,8 @@ def kept(tmp_path):
 def labeler(folder, **more):
     spec = StudentLabeler.model_validate_json(json.dumps({"kind": "student", "model": "m", **more}))
     record = read_record(open_storage(str(folder)))
-    return student_labeler(
-        spec, ModelFiles(str(folder), record.sha256 if record else ""), "cpu", "float32"
-    )
+    files = ModelFiles(str(folder), record.sha256 if record else "")
+    return spec.build(Runtime(files=files))
 
 
 def test_a_students_head_teaches_something_else(kept):
@@ -96,7 +95,7 @@ def test_a_student_that_is_another_than_the_job_says_labels(kept, told, said):
 def test_a_student_that_was_trained_anew_goes_on_with_the_first_ones_labels(kept):
     spec = StudentLabeler(kind="student", model="m", classes=("a", "b", "c"))
     with pytest.raises(LabelerError, match=r"has sha256 \w+, where 00 is due"):
-        student_labeler(spec, ModelFiles(str(kept[0]), "00"), "cpu", "float32")
+        spec.build(Runtime(files=ModelFiles(str(kept[0]), "00")))
 
 
 def test_a_layer_of_another_width_is_found_out_later(kept):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from distill.labelers.base import Labeler, Recipe, say
+from distill.labelers.base import Labeler, raw_predict
+from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
@@ -59,7 +60,7 @@ def _is_ready(recipe: Recipe) -> bool:
 
 def _seconds(labeler: Labeler, batch: npt.NDArray[np.generic]) -> float:
     began = time.perf_counter()
-    say(labeler, batch)
+    raw_predict(labeler, batch)
     return time.perf_counter() - began
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from distill.core.errors import LabelerError
 from distill.core.progress import track
 from distill.engine.protocol import Engine, Stream, stream_here
-from distill.labelers.base import Recipe
 from distill.labelers.calibration import (
     GRID,
     UNCHANGED,
@@ -23,6 +22,7 @@ from distill.labelers.calibration import (
     keep_calibration,
     nll_over_grid,
 )
+from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
 from distill.labels.encoding import storable
 from distill.plan.steps import CalibrateStep

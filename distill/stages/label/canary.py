@@ -18,7 +18,7 @@ import pyarrow as pa
 from distill.core.errors import DistillError
 from distill.core.progress import track
 from distill.core.source import own_lines
-from distill.labelers.base import Labeler, Predictions, ask
+from distill.labelers.base import Labeler, Predictions, predict
 from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
 from distill.labels.label_set import LabelSet
@@ -78,7 +78,7 @@ def _problem(
         )
         features = decode_features(taken.table, pool.features, pool.width)
         stored = labels.read(entry).slice(0, len(rows))
-        answered = ask(labeler, features.values, contract.width)
+        answered = predict(labeler, features.values, contract.width)
     except DistillError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  the user's own labeler

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from distill.core.errors import DistillError, LabelerError
 from distill.core.source import own_lines
-from distill.labelers.base import Labeler, Recipe, say
+from distill.labelers.base import Labeler, raw_predict
+from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler
 
 
@@ -38,7 +39,7 @@ def locate_failure(
     for offset in range(len(batch)):
         row = batch[offset : offset + 1]
         try:
-            say(labeler, row)
+            raw_predict(labeler, row)
         except Exception as row_error:  # noqa: BLE001  whatever it is, it is what we look for
             return RowFailure(first_row + offset, row_error)
     return RowFailure(first_row, error)

@@ -23,12 +23,12 @@ import pyarrow as pa
 from distill.labelers.base import (
     Inputs,
     Predictions,
-    Recipe,
     checked_predictions,
-    finished,
-    finishes,
-    prepared,
+    finish_batch,
+    has_finish,
+    prepare_batch,
 )
+from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler, on_one_thread
 from distill.labels.contract import Contract
 from distill.stages.label.failures import RowFailure, error_text, locate_failure
@@ -132,7 +132,7 @@ class InferenceLoop:
         features: Inputs = chunk.rows.values[rows]
         try:
             with self._preparing.hold(age):
-                inputs = prepared(self.labeler, features)
+                inputs = prepare_batch(self.labeler, features)
         except Exception as error:
             raise self._row_failure(error, features, first_row, age) from error
         return InferenceBatch(chunk, rows, first_row, features, inputs)
@@ -141,10 +141,10 @@ class InferenceLoop:
         try:
             with self._device.hold(age):
                 output = self.labeler.label(batch.prepared)
-                if not finishes(self.labeler):
+                if not has_finish(self.labeler):
                     return self._checked_copy(output, batch)
             with self._finishing.hold(age):
-                output = finished(self.labeler, output)
+                output = finish_batch(self.labeler, output)
                 return self._checked_copy(output, batch)
         except Exception as error:
             raise self._row_failure(error, batch.features, batch.first_row, age) from error

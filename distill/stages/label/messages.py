@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from itertools import count, groupby
 from typing import Any
 
-from distill.labelers.base import Recipe
+from distill.labelers.recipe import Recipe
 from distill.labels.commit import Commit, WriteIntent
 from distill.labels.contract import Contract
 from distill.spec.pools import Features

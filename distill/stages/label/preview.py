@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.core.errors import LabelerError
-from distill.labelers.base import ask
+from distill.labelers.base import predict
 from distill.plan.steps import PreviewStep
 from distill.pools.features import decode_features
 from distill.pools.formats.registry import read_rows
@@ -43,7 +43,7 @@ def preview_labels(step: PreviewStep, rows: int) -> Preview:
     decoded = decode_features(batch.table, pool.features, pool.width)
     labeler = make_labeler(step.name, step.recipe)
     try:
-        predictions = ask(labeler, decoded.values, step.width)
+        predictions = predict(labeler, decoded.values, step.width)
     except Exception as error:
         found = locate_failure(error, labeler, decoded.values, 0)
         raise LabelerError(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from distill.labelers.base import Recipe
+from distill.labelers.recipe import Recipe
 from distill.plan.candidates import Candidate, Method, teacher_of
 from distill.plan.plan import _evaluation_identity
 from distill.plan.workspace import Workspace

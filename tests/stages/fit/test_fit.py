@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
-from distill.labelers.class_attributes import class_attributes
+from distill.labelers.eszsl.attributes import class_attributes
 from distill.labels.encoding import decode
 from distill.models import files
 from distill.models.record import read_weights

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from distill.core.errors import LabelerError
-from distill.labelers import sample
-from distill.labelers.eszsl import EszslFit, EszslLabeler
-from distill.labelers.holdout import FOLDS, Constants
+from distill.labelers.eszsl import sample
+from distill.labelers.eszsl.fit import EszslFit
+from distill.labelers.eszsl.holdout import FOLDS, Constants
+from distill.labelers.eszsl.labeler import EszslLabeler
 from distill.spec.models import Eszsl
 
 ROWS, WIDTH, CLASSES = 600, 6, 8

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from distill.core.errors import LabelerError
-from distill.labelers.holdout import FOLDS, GROUPS, Holdout
-from distill.labelers.sample import Sample
+from distill.labelers.eszsl.holdout import FOLDS, GROUPS, Holdout
+from distill.labelers.eszsl.sample import Sample
 from distill.spec.models import Eszsl
 
 SPEC = Eszsl(kind="eszsl", descriptions="classes.csv")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.labelers import sample as module
-from distill.labelers.sample import RowSampler
+from distill.labelers.eszsl import sample as module
+from distill.labelers.eszsl.sample import RowSampler
 
 ROWS, CLASSES = 700, 5
 SEED = 3

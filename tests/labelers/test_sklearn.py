@@ -12,10 +12,8 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from distill.core.errors import LabelerError
-from distill.labelers.estimator import EstimatorLabeler
-from distill.labelers.runtime import Runtime
-from distill.spec.ready import Sklearn
-from tests.labelers.asking import answers, log_softmax
+from distill.labelers.sklearn import Sklearn
+from tests.labelers.asking import answers, build, log_softmax
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(80, 5)).astype(np.float32)
@@ -26,10 +24,8 @@ NAMES = ["cold", "mild", "warm"]
 def labeler(tmp_path, estimator, **more):
     file = tmp_path / "model.skops"
     skops.io.dump(estimator, file)
-    return EstimatorLabeler(
-        Sklearn.model_validate_json(json.dumps({"kind": "sklearn", "model": "m", **more})),
-        Runtime(file),
-    )
+    table = json.dumps({"kind": "sklearn", "model": "m", **more})
+    return build(Sklearn.model_validate_json(table), file)
 
 
 def test_a_classifiers_probabilities_are_not_what_its_logits_say(tmp_path):
@@ -72,11 +68,11 @@ def test_a_file_runs_code_that_nobody_trusts(tmp_path):
     estimator = make_pipeline(FunctionTransformer(twice), LogisticRegression()).fit(X, KIND)
     with pytest.raises(
         LabelerError,
-        match=r"types that skops does not know: \['tests\.labelers\.test_estimator\.twice'\]",
+        match=r"types that skops does not know: \['tests\.labelers\.test_sklearn\.twice'\]",
     ):
         labeler(tmp_path, estimator, classes=NAMES)
     trusted = labeler(
-        tmp_path, estimator, classes=NAMES, trusted=["tests.labelers.test_estimator.twice"]
+        tmp_path, estimator, classes=NAMES, trusted=["tests.labelers.test_sklearn.twice"]
     )
     np.testing.assert_allclose(np.exp(trusted.label(X)), estimator.predict_proba(X), atol=1e-6)
 
