@@ -152,23 +152,29 @@ def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
     else:
         size = column.type.bit_width // 8
         for chunk in chunks:
-            values = chunk.buffers()[1]
-            total.update(values.slice(chunk.offset * size, len(chunk) * size))
+            _, values = chunk.buffers()
+            start = chunk.offset * size
+            total.update(values.slice(start, len(chunk) * size))
 
 
 def _digest_lengths(total: hashlib._Hash, chunks: list[pa.Array]) -> list[tuple[int, int]]:
     """Digest the lengths of strings or lists; return where each chunk's content begins and ends."""
     spans = []
     for chunk in chunks:
-        offsets = np.frombuffer(chunk.buffers()[1], "<i4", len(chunk) + 1, chunk.offset * 4)
-        total.update(np.diff(offsets).astype("<i8").tobytes())
-        spans.append((int(offsets[0]), int(offsets[-1])))
+        _, buffer, *_ = chunk.buffers()
+        offsets = np.frombuffer(buffer, "<i4", len(chunk) + 1, chunk.offset * 4)
+        lengths = np.diff(offsets).astype("<i8")
+        total.update(lengths.tobytes())
+        first = int(offsets[0])
+        last = int(offsets[-1])
+        spans.append((first, last))
     return spans
 
 
 def table_bytes(table: pa.Table, note: str = "") -> bytes:
     """Return a sealed Arrow IPC file of one batch; `note` is stored and sealed with it."""
-    metadata = {_DIGEST: _table_digest(table, note).encode(), _VERSION: str(VERSION).encode()}
+    sha256 = _table_digest(table, note)
+    metadata = {_DIGEST: sha256.encode(), _VERSION: str(VERSION).encode()}
     if note:
         metadata[_NOTE] = note.encode()
     sealed = table.combine_chunks().replace_schema_metadata(metadata)

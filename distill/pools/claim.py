@@ -35,9 +35,9 @@ def claim_folder(files: Storage, where: str, made_by: str, what: str = "pool") -
         return
     others = _visible_keys(files)
     if others:
+        found = f"{len(others)} files ({others[0]}…)"
         raise JobError(
-            f"{where} = {made_by!r}: {files.uri} already holds {len(others)} files ({others[0]}…)"
-            " that were not made so."
+            f"{where} = {made_by!r}: {files.uri} already holds {found} that were not made so."
             f" Take `made_by` out to use them, or give the {what} an empty folder."
         )
     files.put(MAKING_MARKER, seal({"made_by": made_by}))

@@ -145,7 +145,8 @@ def _class_numbers(
             f"the target column of type {column.type} holds no names of classes: {error}"
         ) from None
     found = pc.index_in(names, pa.array(classes))
-    numbers: npt.NDArray[np.int64] = pc.fill_null(found, -1).to_numpy().astype(np.int64)
+    filled = pc.fill_null(found, -1)
+    numbers: npt.NDArray[np.int64] = filled.to_numpy().astype(np.int64)
     for row in np.flatnonzero(numbers < 0).tolist():
         message = f"{names[row].as_py()!r} is none of the target's classes"
         rejected.setdefault(row, ("target", message))

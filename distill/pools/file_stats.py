@@ -57,11 +57,10 @@ def require_readable(pool: str, stats: Sequence[FileStats]) -> list[tuple[int, .
     and counts them."""
     wrong = [each for each in stats if isinstance(each, str)]
     if wrong:
-        lines = wrong[:_MOST_NAMED]
-        if len(wrong) > _MOST_NAMED:
-            lines.append(f"… and {len(wrong) - _MOST_NAMED} more")
-        named = "\n  ".join(lines)
-        raise PoolError(
-            f"pools.{pool}: {len(wrong)} of {len(stats)} new files cannot be read:\n  {named}"
-        )
+        lines = [f"pools.{pool}: {len(wrong)} of {len(stats)} new files cannot be read:"]
+        lines += wrong[:_MOST_NAMED]
+        more = len(wrong) - _MOST_NAMED
+        if more > 0:
+            lines.append(f"… and {more} more")
+        raise PoolError("\n  ".join(lines))
     return [each for each in stats if not isinstance(each, str)]

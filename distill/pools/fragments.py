@@ -66,14 +66,12 @@ def cut_fragments(
     start = run_rows[run] * part // parts[run]
     stop = run_rows[run] * (part + 1) // parts[run]
     fragment_shard = shard[heads][run]
+    number = _count_up(fragment_shard).astype(np.int32)
     run_group = np.where(parts > 1, group[heads], WHOLE)
-    return FragmentTable(
-        fragment_shard.astype(np.int32),
-        _count_up(fragment_shard).astype(np.int32),
-        run_start[run] + start,
-        stop - start,
-        run_group[run].astype(np.int32),
-    )
+    fragment_group = run_group[run].astype(np.int32)
+    first_row = run_start[run] + start
+    narrow_shard = fragment_shard.astype(np.int32)
+    return FragmentTable(narrow_shard, number, first_row, stop - start, fragment_group)
 
 
 def _heads(shard: Numbers, group_rows: Numbers, ends: Numbers, fragment_rows: int) -> Numbers:
@@ -81,13 +79,17 @@ def _heads(shard: Numbers, group_rows: Numbers, ends: Numbers, fragment_rows: in
     row group that is cut."""
     count = len(group_rows)
     is_border = np.ones(count + 1, np.bool_)
-    is_border[1:count] = (shard[1:] != shard[:-1]) | (group_rows[1:] > fragment_rows)
+    is_cut = group_rows > fragment_rows
+    begins_shard = shard[1:] != shard[:-1]
+    is_border[1:count] = begins_shard | is_cut[1:]
     borders = np.flatnonzero(is_border)
     groups = np.arange(count)
     # of each row group: the first that no longer fits into a run which begins with it
-    full = np.searchsorted(ends, ends[:-1] + fragment_rows, side="right") - 1
+    limits = ends[:-1] + fragment_rows
+    full = np.searchsorted(ends, limits, side="right") - 1
     next_border = borders[np.searchsorted(borders, groups, side="right")] if count else groups
-    next_heads = np.maximum(np.minimum(full, next_border), groups + 1).tolist()
+    stops = np.minimum(full, next_border)
+    next_heads = np.maximum(stops, groups + 1).tolist()
     heads = []
     head = 0
     while head < count:

@@ -93,7 +93,8 @@ def decode_images(column: pa.ChunkedArray, features: ImageFeatures) -> tuple[Byt
     values = np.zeros((len(column), *features.shape), np.uint8)
     if pa.types.is_null(column.type):
         return values, rejected
-    check_images(pa.field(features.column, column.type), _any_size(column.type, features))
+    field = pa.field(features.column, column.type)
+    check_images(field, _any_size(column.type, features))
     encoded = _is_encoded(column.type, features)
     if not encoded and not nulls.any():
         pixels = _raw_at_once(column, math.prod(features.shape))
@@ -199,8 +200,9 @@ def _flat_bytes(content: pa.Scalar) -> Bytes:
     if not isinstance(content, pa.ListScalar):
         return np.frombuffer(content.as_buffer(), np.uint8)
     numbers = content.values
-    ends = (pc.min(numbers).as_py(), pc.max(numbers).as_py())
-    wrong = [number for number in ends if number is None or number not in range(256)]
+    smallest = pc.min(numbers).as_py()
+    largest = pc.max(numbers).as_py()
+    wrong = [number for number in (smallest, largest) if number not in range(256)]
     if numbers.null_count or wrong:
         example = wrong[0] if wrong else None
         raise _BadImageError(UNDECODABLE, f"holds {example}, which is no byte")
@@ -227,16 +229,17 @@ def _decoded(content: bytes | str, features: ImageFeatures) -> Bytes:
 
 def _require_sound(image: Image.Image, features: ImageFeatures) -> None:
     """Refuse an image by its head, before its pixels are unpacked."""
-    if image.width * image.height > MOST_PIXELS:
-        message = f"has {image.width} × {image.height} pixels, more than {MOST_PIXELS:,}"
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        message = f"has {width} × {height} pixels, more than {MOST_PIXELS:,}"
         raise _BadImageError(UNDECODABLE, message)
     if image.mode not in _KNOWN_MODES:
         message = f"has pixels of mode {image.mode}, not 8 bits a channel"
         raise _BadImageError(UNDECODABLE, message)
-    height, width, _ = features.shape
-    if image.size != (width, height) and features.resize is None:
+    due_height, due_width, _ = features.shape
+    if image.size != (due_width, due_height) and features.resize is None:
         message = (
-            f"is {image.width} wide and {image.height} high, not {width} and {height};"
+            f"is {width} wide and {height} high, not {due_width} and {due_height};"
             " `resize` would bring it there"
         )
         raise _BadImageError("shape", message)

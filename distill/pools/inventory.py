@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,7 +83,8 @@ class Inventory:
 
     def shard(self, number: int) -> Shard:
         """Return the shard of that number."""
-        return _shard(number, self.table.slice(number, 1).to_pylist()[0])
+        (row,) = self.table.slice(number, 1).to_pylist()
+        return _shard(number, row)
 
     @cached_property
     def live(self) -> Numbers:
@@ -121,12 +123,12 @@ class Inventory:
     @cached_property
     def content(self) -> str:
         """Digest of every shard there is now: what a fit or a student pins."""
-        return _identity(self.table.take(pa.array(self.live)))
+        return _identity(self._live_table)
 
     @property
     def known(self) -> dict[str, tuple[int, str]]:
         """Number and id of each live shard by its key."""
-        table = self.table.select(["key", "id"]).take(pa.array(self.live))
+        table = self._live_table.select(["key", "id"])
         keys = table["key"].to_pylist()
         ids = table["id"].to_pylist()
         numbers = self.live.tolist()
@@ -149,10 +151,16 @@ class Inventory:
         """Cut all live rows into fragments, by columns, for who has very many of them."""
         groups = self.table["row_groups"].take(pa.array(self.live)).combine_chunks()
         lengths = pc.list_value_length(groups).to_numpy(zero_copy_only=False)
-        group_rows = groups.flatten().to_numpy(zero_copy_only=False)
+        counts = lengths.astype(np.int64)
+        rows = groups.flatten().to_numpy(zero_copy_only=False)
         if not self._is_indexed:  # a part of a file costs the whole file, so none is cut
-            fragment_rows = max(fragment_rows, int(self.shard_rows.max(initial=1)))
-        return cut_fragments(self.live, lengths.astype(np.int64), group_rows, fragment_rows)
+            largest = int(self.shard_rows.max(initial=1))
+            fragment_rows = max(fragment_rows, largest)
+        return cut_fragments(self.live, counts, rows, fragment_rows)
+
+    @property
+    def _live_table(self) -> pa.Table:
+        return self.table.take(pa.array(self.live))
 
     @property
     def _is_indexed(self) -> bool:
@@ -178,9 +186,10 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
         _require_order(tables, where)
     if not tables:
         return None
-    format = tables[0]["format"][0].as_py()
-    shards = pa.concat_tables(tables).select(_COLUMNS).combine_chunks()
-    return Inventory(pool, uri, format, _identity(tables[0]), len(tables), shards)
+    first = tables[0]
+    format = first["format"][0].as_py()
+    shards = pa.concat_tables(tables).select(_COLUMNS)
+    return Inventory(pool, uri, format, _identity(first), len(tables), shards.combine_chunks())
 
 
 def segment_key(number: int) -> str:
@@ -192,11 +201,14 @@ def _require_order(tables: list[pa.Table], where: str) -> None:
     """Refuse a newest segment that does not follow those before it: each is written by one who has
     read them."""
     newest = tables[-1]
+    numbers = newest["number"].to_numpy()
     start = sum(map(len, tables[:-1]))
-    follows = np.array_equal(newest["number"].to_numpy(), np.arange(start, start + len(newest)))
-    retires_later_ones = pc.any(pc.greater_equal(newest["retires"], newest["number"])).as_py()
-    formats = pc.unique(pa.chunked_array([tables[0]["format"], newest["format"]]))
-    if not len(newest) or not follows or retires_later_ones or len(formats) != 1:
+    follows = np.array_equal(numbers, np.arange(start, start + len(newest)))
+    retires_itself = pc.greater_equal(newest["retires"], newest["number"])
+    retires_only_before = not pc.any(retires_itself).as_py()
+    both = pa.concat_tables([tables[0], newest])
+    formats = pc.unique(both["format"])
+    if not len(newest) or not follows or not retires_only_before or len(formats) != 1:
         raise StorageError(
             f"{where} does not follow from the segments before it. Restore the folder from a copy."
         )
@@ -206,14 +218,7 @@ def _identity(table: pa.Table) -> str:
     return digest([table[name].to_pylist() for name in ("key", "id", "rows")])
 
 
-def _shard(number: int, row: dict[str, object]) -> Shard:
-    groups = row["row_groups"]
-    assert isinstance(groups, list)
-    return Shard(
-        number,
-        str(row["key"]),
-        str(row["id"] or ""),
-        int(str(row["bytes"])),
-        int(str(row["rows"])),
-        tuple(groups),
-    )
+def _shard(number: int, row: dict[str, Any]) -> Shard:
+    id = row["id"] or ""  # null where the file is gone
+    groups = tuple(row["row_groups"])
+    return Shard(number, row["key"], id, row["bytes"], row["rows"], groups)

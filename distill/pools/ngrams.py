@@ -38,6 +38,7 @@ def ngram_places(texts: npt.NDArray[np.generic], spec: Ngrams) -> Places:
     words, text_of_word = _words(texts)
     hashes, valid = _grams(words, text_of_word, spec.ngrams)
     places = (hashes % np.uint64(spec.buckets)).astype(np.int32) + 1
+    places = places[valid]
     # the n-grams of a text stand one after another; each one's number within its text says its
     # column
     row = np.repeat(text_of_word, spec.ngrams)[valid]
@@ -45,7 +46,7 @@ def ngram_places(texts: npt.NDArray[np.generic], spec: Ngrams) -> Places:
     column = np.arange(len(row)) - first[row]
     fits = column < spec.most
     table = np.zeros((len(texts), spec.most), np.int32)
-    table[row[fits], column[fits]] = places[valid][fits]
+    table[row[fits], column[fits]] = places[fits]
     return table
 
 
@@ -75,6 +76,8 @@ def _grams(
     valid[:, 0] = True
     for more in range(1, longest):
         shorter = hashes[:-more, more - 1]
-        hashes[:-more, more] = mixed(shorter * _ODD + words[more:])
-        valid[:-more, more] = text_of_word[:-more] == text_of_word[more:]
+        longer = shorter * _ODD + words[more:]
+        hashes[:-more, more] = mixed(longer)
+        same_text = text_of_word[:-more] == text_of_word[more:]
+        valid[:-more, more] = same_text
     return hashes.ravel(), valid.ravel()

@@ -36,8 +36,8 @@ def value_width(kind: pa.DataType) -> int:
     types = pa.types
     if types.is_fixed_size_list(kind):
         return int(kind.list_size)
-    is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-    if is_number or is_text(kind):
+    is_number = types.is_integer(kind) or types.is_floating(kind)
+    if is_number or types.is_boolean(kind) or is_text(kind):
         return 1
     raise PoolError(
         f"a column of type {kind} holds no numbers of a fixed count."
@@ -170,7 +170,8 @@ def _from_text(texts: pa.Array, name: str, bad: Mask, rejected: Rejected) -> tup
         written = are_numbers(texts)
         wrong = ~written.to_numpy(zero_copy_only=False) & ~bad
         for row in np.flatnonzero(wrong).tolist():
-            message = f"column {name!r} holds {texts[row].as_py()!r:.80}, which is no number"
+            text = texts[row].as_py()
+            message = f"column {name!r} holds {text!r:.80}, which is no number"
             rejected.setdefault(row, (UNDECODABLE, message))
         numbers = pc.cast(pc.if_else(written, trimmed, None), pa.float64())
         return numbers, bad | wrong

@@ -81,5 +81,9 @@ def read_chunk(inventory: Inventory, shard: int, rows: range, columns: tuple[str
     if len(groups) > 1 or rows == around:
         return read(rows)
     key = (inventory.uri, found.id, groups[0], columns)
-    group = _rows.get(key, lambda: read(around), lambda batch: int(batch.table.nbytes))
+    group = _rows.get(key, lambda: read(around), _size_bytes)
     return group.cut(rows.start - around.start, len(rows))
+
+
+def _size_bytes(batch: RowBatch) -> int:
+    return int(batch.table.nbytes)

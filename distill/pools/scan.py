@@ -111,11 +111,12 @@ class _Scan:
                 self._files.uri,
             )
         self._read_groups(changes.unlisted, format)
-        if not self._write(stored, self._rows(stored, changes, format)):
+        rows = self._rows(stored, changes, format)
+        if not self._write(stored, rows):
             return None
-        taken = read_inventory(self._root, self._pool, self._files.uri)
-        assert taken is not None
-        return _with_rows(taken, len(found))
+        written = read_inventory(self._root, self._pool, self._files.uri)
+        assert written is not None
+        return _with_rows(written, len(found))
 
     def _format(self, stored: Inventory | None, found: Sequence[ObjectMeta]) -> str:
         keys = [entry.key for entry in found]
@@ -133,7 +134,8 @@ class _Scan:
         unread = [entry for entry in entries if shard_id(entry) not in self._groups]
         if not unread:
             return
-        stats = self._read(f"list {self._pool}", self._files.uri, unread, format)
+        title = f"list {self._pool}"
+        stats = self._read(title, self._files.uri, unread, format)
         groups = require_readable(self._pool, stats)
         self._groups |= zip(map(shard_id, unread), groups, strict=True)
 
@@ -161,7 +163,8 @@ class _Scan:
         if stored is None:
             require_conditional_put(self._root)
         folder = self._root.folder("inventories", self._pool)
-        return _append(folder, stored.segments if stored else 0, table)
+        segments = stored.segments if stored else 0
+        return _append(folder, segments, table)
 
 
 def list_shards(files: Storage) -> list[ObjectMeta]:
@@ -200,8 +203,8 @@ def _changes(known: Mapping[str, tuple[int, str]], found: Sequence[ObjectMeta]) 
             new.append(entry)
         elif known[entry.key][1] != shard_id(entry):
             changed.append(entry)
-    vanished = sorted(known.keys() - {entry.key for entry in found})
-    return _Changes(new, changed, vanished)
+    there = {entry.key for entry in found}
+    return _Changes(new, changed, sorted(known.keys() - there))
 
 
 def _refuse(pool: str, files: Storage, spec: Pool, changes: _Changes) -> None:
@@ -210,8 +213,10 @@ def _refuse(pool: str, files: Storage, spec: Pool, changes: _Changes) -> None:
     for event, keys in by_event.items():
         if not keys:
             continue
-        named = ", ".join(keys[:3]) + ("…" if len(keys) > 3 else "")
-        what = f"{len(keys)} files under {files.uri} {event} since they were listed ({named})"
+        named = ", ".join(keys[:3])
+        more = "…" if len(keys) > 3 else ""
+        count = f"{len(keys)} files under {files.uri}"
+        what = f"{count} {event} since they were listed ({named}{more})"
         if spec.on_change == "refuse":
             raise PoolError(
                 f"pools.{pool}: {what}. Labels are addressed by file and row:"
@@ -232,8 +237,11 @@ def _with_rows(inventory: Inventory, files: int) -> Inventory:
 
 def _append(folder: Storage, number: int, table: pa.Table) -> bool:
     """Claim segment after segment from `number` on; False where another driver was first."""
-    segments = enumerate(_segments(table, folder), number)
-    return all(folder.put_if_absent(segment_key(each), content) for each, content in segments)
+    for content in _segments(table, folder):
+        if not folder.put_if_absent(segment_key(number), content):
+            return False
+        number += 1
+    return True
 
 
 def _segments(table: pa.Table, folder: Storage) -> Iterator[bytes]:
@@ -243,9 +251,10 @@ def _segments(table: pa.Table, folder: Storage) -> Iterator[bytes]:
         yield content
         return
     if len(table) == 1:
+        key = table["key"][0]
         groups = len(table["row_groups"][0])
         raise PoolError(
-            f"{folder.uri}: {table['key'][0]} has {groups:,} row groups, too many to be listed."
+            f"{folder.uri}: {key} has {groups:,} row groups, too many to be listed."
             " Write it anew with larger ones."
         )
     # a part may compress a little worse than the whole: a twentieth is left for that

@@ -15,7 +15,7 @@ from tests.tiny import write_pool
 
 
 def test_two_threads_make_the_same_value_twice():
-    made, held, start = [], RowCache(100), threading.Barrier(8)
+    made, cache, start = [], RowCache(100), threading.Barrier(8)
 
     def make():
         made.append(1)
@@ -23,7 +23,7 @@ def test_two_threads_make_the_same_value_twice():
 
     def ask(_):
         start.wait()
-        return held.get("key", make, len)
+        return cache.get("key", make, len)
 
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(ask, range(8))) == {"value"}
@@ -31,10 +31,10 @@ def test_two_threads_make_the_same_value_twice():
 
 
 def test_more_is_held_than_the_limit_or_the_wrong_one_is_forgotten():
-    made, held = [], RowCache(10)
+    made, cache = [], RowCache(10)
 
     def get(key):
-        return held.get(key, lambda: made.append(key) or key, lambda _: 4)
+        return cache.get(key, lambda: made.append(key) or key, lambda _: 4)
 
     for key in ("a", "b", "a", "c", "a", "b"):
         assert get(key) == key
@@ -42,10 +42,10 @@ def test_more_is_held_than_the_limit_or_the_wrong_one_is_forgotten():
 
 
 def test_what_raises_is_held():
-    held = RowCache(10)
+    cache = RowCache(10)
     with pytest.raises(KeyError):
-        held.get("key", lambda: {}["gone"], len)
-    assert held.get("key", lambda: "there", len) == "there"
+        cache.get("key", lambda: {}["gone"], len)
+    assert cache.get("key", lambda: "there", len) == "there"
 
 
 def test_chunks_of_one_row_group_decode_it_again_or_see_other_rows(tmp_path):

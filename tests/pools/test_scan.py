@@ -11,7 +11,7 @@ import pytest
 
 from distill.core.errors import PoolError
 from distill.core.schema import table_bytes
-from distill.pools import scan as listing
+from distill.pools import scan
 from distill.pools.inventory import read_inventory
 from distill.pools.scan import take_inventory
 from distill.spec.pools import Pool
@@ -122,7 +122,7 @@ def test_a_changed_file_is_relabelled_under_a_new_number_and_nothing_else_is(
 def test_files_listed_in_another_format_are_refused(pool, monkeypatch):
     root, files = pool
     take_inventory(root, "unlabelled", files)
-    monkeypatch.setattr(listing, "pool_format", lambda *_: "csv")
+    monkeypatch.setattr(scan, "pool_format", lambda *_: "csv")
     with pytest.raises(
         PoolError,
         match=r"pools\.unlabelled\.format: its files were listed as parquet, and are csv now",
@@ -201,7 +201,7 @@ def test_a_segment_claimed_by_another_since_it_was_read_is_not_followed_by_a_cop
         if not root.list_objects():
             write_pool(tmp_path / "pool" / "a", [30])
             take_inventory(root, "unlabelled", files)
-        return listing.read_file_stats(*told)
+        return scan.read_file_stats(*told)
 
     taken = take_inventory(root, "unlabelled", files, read=slow)
     assert [shard.key for shard in taken.shards] == [entry.key for entry in files.list_objects()]
@@ -215,7 +215,7 @@ def test_a_driver_that_cuts_segments_elsewhere_does_not_list_files_twice(
     the winner's first."""
     root, files = pool
     monkeypatch.setattr(
-        listing,
+        scan,
         "_segments",
         lambda table, _: (table_bytes(table.slice(n, 1)) for n in range(len(table))),
     )
@@ -224,12 +224,12 @@ def test_a_driver_that_cuts_segments_elsewhere_does_not_list_files_twice(
         if not root.list_objects():
             with monkeypatch.context() as patch:
                 patch.setattr(
-                    listing,
+                    scan,
                     "_segments",
                     lambda table, _: [table_bytes(table.slice(0, 2)), table_bytes(table.slice(2))],
                 )
                 take_inventory(root, "unlabelled", files)
-        return listing.read_file_stats(*told)
+        return scan.read_file_stats(*told)
 
     taken = take_inventory(root, "unlabelled", files, read=slow)
     assert [shard.key for shard in taken.shards] == [entry.key for entry in files.list_objects()]

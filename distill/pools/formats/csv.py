@@ -73,9 +73,9 @@ class CsvShard(ShardFile):
                 f"{self._where}: a quote is opened and never closed."
                 " Close it, or double quotes within cells."
             )
-        texts = map(_as_text, table.columns)
-        rows = pa.table(list(texts), list(columns)).slice(0, len(table) - 1)
-        return _with_slots(rows, rejected)
+        texts = [_as_text(column) for column in table.columns]
+        rows = pa.table(texts, list(columns))
+        return _with_slots(rows.slice(0, len(rows) - 1), rejected)
 
     def _with_end(self) -> pa.BufferReader:
         """The content with a row of `_END` behind it."""
@@ -113,7 +113,8 @@ def _convert_options(columns: Sequence[str]) -> pa.csv.ConvertOptions:
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Bytes seen as text, unchecked: `open.plain_columns` rejects what is no UTF-8."""
-    return pa.chunked_array([chunk.view(pa.string()) for chunk in column.chunks], pa.string())
+    chunks = [chunk.view(pa.string()) for chunk in column.chunks]
+    return pa.chunked_array(chunks, pa.string())
 
 
 def _with_slots(table: pa.Table, rejected: Rejected) -> RowBatch:

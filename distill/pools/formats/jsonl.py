@@ -58,7 +58,10 @@ class JsonlShard(ShardFile):
         values = map(_parsed, self._lines[:_HEAD_ROWS])
         objects = [value for value in values if isinstance(value, dict)]
         names = dict.fromkeys(itertools.chain.from_iterable(objects))
-        fields = [(name, column_type([row.get(name) for row in objects])) for name in names]
+        fields = []
+        for name in names:
+            column = [row.get(name) for row in objects]
+            fields.append((name, column_type(column)))
         return pa.schema(fields)
 
     def _fast(self, columns: Sequence[str]) -> RowBatch | None:

@@ -55,8 +55,7 @@ def errors_of_reading(where: str, rows: range) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        what = f"rows {rows.start}–{rows.stop - 1} cannot be read"
-        raise _named(error, where, what) from error
+        raise _named(error, where, f"rows {_span(rows)} cannot be read") from error
 
 
 def unreadable(error: Exception, where: str, format: str) -> PoolError | StorageError:
@@ -67,9 +66,12 @@ def unreadable(error: Exception, where: str, format: str) -> PoolError | Storage
 def missing_rows(where: str, rows: range) -> PoolError:
     """Return the error of a file that is shorter than it was."""
     return PoolError(
-        f"{where}: has no rows {rows.start}–{rows.stop - 1} any more."
-        " Restore the file as it was listed."
+        f"{where}: has no rows {_span(rows)} any more. Restore the file as it was listed."
     )
+
+
+def _span(rows: range) -> str:
+    return f"{rows.start}–{rows.stop - 1}"
 
 
 def _named(error: Exception, where: str, what: str) -> PoolError | StorageError:

@@ -37,12 +37,15 @@ def pool_format(keys: Iterable[str], where: str, declared: str | None = None) ->
     for key in keys:
         first.setdefault(formats.get(_ending(key, formats)), key)
     if None in first:
+        key = first[None]
+        known = ", ".join(formats)
         raise PoolError(
-            f"{where}: the ending of {first[None]!r} tells no format ({', '.join(formats)})."
+            f"{where}: the ending of {key!r} tells no format ({known})."
             " Say `format`, or move the file out."
         )
     if len(first) > 1:
-        found = ", ".join(f"{format} ({key})" for format, key in first.items())
+        examples = [f"{format} ({key})" for format, key in first.items()]
+        found = ", ".join(examples)
         raise PoolError(
             f"{where}: files of several formats: {found}. Give each format a pool of its own."
         )
