@@ -22,8 +22,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union, get_args
 
 from pydantic import (
     Field,
@@ -105,29 +104,6 @@ class Kind(Table):
             # as JSON again: only there does a strict table take a list for a tuple
             return union.validate_json(json.dumps(value))
         return union.validate_python(value)
-
-
-@dataclass(frozen=True)
-class KindName:
-    """Annotates a text that is the kind of a registered class: `Annotated[str, KindName(Loss)]`."""
-
-    point: type[Kind]
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            lambda value: self._names().validate_python(value)
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        return handler(self._names().core_schema)
-
-    def _names(self) -> TypeAdapter[str]:
-        names: Any = Literal[tuple(self.point.kinds())]
-        return TypeAdapter(names)
 
 
 def _tree(cls: type[Kind]) -> list[type[Kind]]:

@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from distill.core.errors import JobError
 from distill.core.source import PythonFile
 from distill.spec.base import Table
-from distill.spec.kinds import Kind, KindName
+from distill.spec.kinds import Kind
 
 
 class Drawing(Kind):
@@ -40,7 +40,6 @@ class Picture(Table):
     inner: Closed | None = None
     """Within it."""
     more: tuple[Drawing, ...] = ()
-    named: Annotated[str, KindName(Drawing)] | None = None
 
 
 class Line(Drawing):
@@ -70,7 +69,6 @@ class PlainPicture(Table):
     inner: AnyClosed | None = None
     """Within it."""
     more: tuple[AnyDrawing, ...] = ()
-    named: Literal["circle", "square", "line"] | None = None
 
 
 def outcome(table, content):
@@ -89,12 +87,12 @@ def outcome(table, content):
 @pytest.mark.parametrize(
     "content",
     [
-        {"first": {"kind": "circle", "centre": [1, 2]}, "named": "line"},
+        {"first": {"kind": "circle", "centre": [1, 2]}},
         {"first": {"kind": "line", "around": {"kind": "square", "side": 2}}},
         {"first": {"kind": "line"}, "inner": {"kind": "circle"}, "more": [{"kind": "square"}]},
         {"first": {"kind": "oval"}},
         {"first": {"kind": "circle"}, "inner": {"kind": "line"}},
-        {"first": {"kind": "circle", "side": 3}, "named": "oval"},
+        {"first": {"kind": "circle", "side": 3}},
         {"first": {"kind": "circle"}, "more": [{"kind": "square", "side": None}, {"kind": "oval"}]},
         {"first": {"kind": "circle", "centre": ["x"]}},
         {"first": {}},
