@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from distill.core.errors import ExportError
 from distill.models.custom_source import TRUNK, head_key
 from distill.models.layers import LastState
 from distill.models.network import MultiHead
@@ -113,14 +114,22 @@ def _harmless(text: str) -> str:
 
 
 def _built(module: nn.Module | None, depth: int) -> str:
-    """A module as the expression that makes it."""
+    """A module as the expression that makes it. Raises ExportError for a layer of a plugin's."""
+    if module is None:
+        return "None"
+    if isinstance(module, LastState):
+        return f"LastState({_built(module.gru, depth)})"
+    if not type(module).__module__.startswith("torch."):
+        raise ExportError(
+            f"the network has a {type(module).__name__} of {type(module).__module__}, and model.py"
+            " knows layers of torch alone. Build it of those, or write it as a network of kind"
+            " 'custom', whose file is exported too."
+        )
     if isinstance(module, nn.Sequential):
         return _listed("nn.Sequential(", [_built(each, depth + 1) for each in module], ")", depth)
     if isinstance(module, nn.ModuleDict):
         return _dictionary({key: _built(each, depth + 1) for key, each in module.items()}, depth)
-    if isinstance(module, LastState):
-        return f"LastState({_built(module.gru, depth)})"
-    return "None" if module is None else f"nn.{module!r}"
+    return f"nn.{module!r}"
 
 
 def _dictionary(built: Mapping[str, str], depth: int) -> str:

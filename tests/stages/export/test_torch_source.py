@@ -3,7 +3,9 @@ from __future__ import annotations
 import ast
 
 import pytest
+from torch import nn
 
+from distill.core.errors import ExportError
 from distill.models.networks.custom import CustomModel
 from distill.spec.networks import Ngrams
 from distill.spec.outputs import Outputs
@@ -28,3 +30,14 @@ def test_an_option_of_a_network_of_ones_own_is_run_as_code():
     made = ast.parse(own_expression(model, 1, "own.py"), mode="eval").body
     (width,), (given,) = made.args, made.keywords
     assert (width.value, given.arg, ast.literal_eval(given.value)) == (9, None, options)
+
+
+def test_a_layer_that_torch_lacks_is_written_as_if_torch_had_it(tmp_path):
+    class Residual(nn.Sequential):
+        def forward(self, x):
+            return x + super().forward(x)
+
+    _, network = keep_network(tmp_path, {"main": Outputs("logits", ("a", "b"))}, 4)
+    network.trunk = nn.Sequential(Residual(nn.Linear(4, 4)))
+    with pytest.raises(ExportError, match=r"has a Residual of tests\..*kind 'custom'"):
+        torch_source("small", network, "main", "numbers")
