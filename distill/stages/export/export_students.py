@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from distill.core.results import MethodResult
 from distill.core.schema import seal
@@ -26,7 +27,7 @@ from distill.plan.identity import find_student
 from distill.plan.pools import open_pool
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import ngrams_of
-from distill.stages.export.model_card import features_said, heads_said, model_card
+from distill.stages.export.model_card import describe_features, describe_heads, model_card
 from distill.stages.export.onnx_file import onnx_file, require_onnx_extra
 from distill.stages.export.torch_source import own_expression, torch_source
 from distill.storage.base import Storage
@@ -60,12 +61,8 @@ def export_students(
 
 def _export(job: Job, variant: Variant, results: Sequence[MethodResult], *, onnx: bool) -> Exported:
     folder, record = find_student(job, variant)
-    mine = [
-        result
-        for result in results
-        if result.role == "student" and _is_of(result.name, variant.name)
-    ]
-    files = _files(job, variant, folder, record, mine, onnx=onnx)
+    results = [result for result in results if result.student == variant.name]
+    files = _files(job, variant, folder, record, results, onnx=onnx)
     export = folder.folder("export")
     for key, content in files.items():
         if content is None:
@@ -73,12 +70,6 @@ def _export(job: Job, variant: Variant, results: Sequence[MethodResult], *, onnx
         else:
             export.put(key, content)
     return Exported(variant.name, export.uri)
-
-
-def _is_of(result: str, variant: str) -> bool:
-    """Whether a result is of this student: its name, and its head's after a dot where it has
-    several."""
-    return result == variant or result.startswith(f"{variant} · ")
 
 
 def _files(
@@ -90,53 +81,68 @@ def _files(
     *,
     onnx: bool,
 ) -> Mapping[str, bytes | None]:
-    """Content by name, in the order in which it is written; None for what must not be there."""
+    """Return content by name, in the order in which it is written; None for what must not be
+    there."""
     student = variant.spec
     pool = open_pool(job, student.taught_on[0])
     ngrams = ngrams_of(student.model)
-    seen = features_said(pool.features, record.in_features, ngrams.most if ngrams else None)
+    places = ngrams.most if ngrams else None
+    features = describe_features(pool.features, record.in_features, places)
     code = student_code(job, student, f"students.{variant.student}")
-    network, own = load_network(folder.uri, record, code), _own_files(code)
-    told = {
+    own_names = _own_files(code)
+    own_expressions = _own_expressions(record, own_names)
+    network = load_network(folder.uri, record, code)
+    source = torch_source(variant.name, network, describe_heads(record), features, own_expressions)
+    stopped_on = student.early_stop.rows if student.early_stop else None
+    card = model_card(variant.name, record, features, results, stopped_on=stopped_on, onnx=onnx)
+    files: dict[str, bytes | None] = {}
+    for key, file in code.items():
+        files[own_names[key]] = file.text.encode()
+    files["weights.safetensors"] = read_weights(folder, record)
+    files["model.py"] = source.encode()
+    files[_ONNX] = _checked_onnx(variant, record, network, pool) if onnx else None
+    files["README.md"] = card.encode()
+    files["model.json"] = seal(_model_json(record, pool, code))  # last: with it the export is whole
+    return files
+
+
+def _model_json(record: ModelRecord, pool: OpenPool, code: Code) -> dict[str, Any]:
+    """Return what `distill predict` needs to know."""
+    body = {
         "record": asdict(record),
         "features": pool.features.model_dump(mode="json"),
         "private": pool.spec.private,
     }
     if code:
-        told["sources"] = {
-            key: {"file": own[key], "sha256": source.sha256} for key, source in code.items()
+        names = _own_files(code)
+        body["sources"] = {
+            key: {"file": names[key], "sha256": source.sha256} for key, source in code.items()
         }
-    return {
-        **{own[key]: source.text.encode() for key, source in code.items()},
-        "weights.safetensors": read_weights(folder, record),
-        "model.py": (
-            torch_source(
-                variant.name, network, heads_said(record), seen, _own_made(record, own)
-            ).encode()
-        ),
-        _ONNX: _checked(variant, record, network, pool) if onnx else None,
-        "README.md": model_card(variant.name, record, seen, results, onnx=onnx).encode(),
-        "model.json": seal(told),  # last: with it the export is whole
-    }
+    return body
 
 
-def _checked(variant: Variant, record: ModelRecord, network: MultiHead, pool: OpenPool) -> bytes:
+def _checked_onnx(
+    variant: Variant, record: ModelRecord, network: MultiHead, pool: OpenPool
+) -> bytes:
     seen = as_tensor(as_input(network, pool.first_seen()), "cpu")
     return onnx_file(f"students.{variant.name}", record, network, seen)
 
 
 def _own_files(code: Code) -> dict[str, str]:
-    """Names of the user's files in the export, by the keys of the networks that they have; each
-    text stands there once."""
-    texts = list(dict.fromkeys(source.text for source in code.values()))
-    names = [f"own_{number}.py" if number > 1 else "own.py" for number in range(1, len(texts) + 1)]
-    return {key: names[texts.index(source.text)] for key, source in code.items()}
+    """Return the names of the user's files in the export, by the keys of the networks that they
+    have: `own.py`, `own_2.py`; each text stands there once."""
+    names: dict[str, str] = {}
+    for source in code.values():
+        number = len(names) + 1
+        names.setdefault(source.text, "own.py" if number == 1 else f"own_{number}.py")
+    return {key: names[source.text] for key, source in code.items()}
 
 
-def _own_made(record: ModelRecord, own: Mapping[str, str]) -> dict[str, str]:
-    """The expressions that make the user's own networks in `model.py`."""
+def _own_expressions(record: ModelRecord, own_names: Mapping[str, str]) -> dict[str, str]:
+    """Return the expressions that make the user's own networks in `model.py`."""
     assert record.plan is not None
     plan = NetworkPlan.from_plain(record.plan)
-    return {
-        key: own_expression(model, plan.in_features, own[key]) for key, model in plan.own.items()
-    }
+    expressions = {}
+    for key, model in plan.own.items():
+        expressions[key] = own_expression(model, plan.in_features, own_names[key])
+    return expressions
