@@ -1,4 +1,4 @@
-"""The README's own blocks, run as they are printed."""
+"""The README's and the guides' own blocks, run as they are printed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,33 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.command import REPOSITORY, distill
+from tests.guides import GUIDE, with_tables
 
-README = (REPOSITORY / "README.md").read_text("utf-8")
+GUIDES = [
+    REPOSITORY / name
+    for name in (
+        "README.md",
+        "jobs/README.md",
+        "distill/README.md",
+        "cluster/README.md",
+        "infra/README.md",
+    )
+]
+JOBS = GUIDE.read_text("utf-8")
+RUN_HERE = {
+    "show": ("teacher",),
+    "run": ("--local",),
+    "status": (),
+    "verify": (),
+    "label": ("--mend", "--local"),
+    "gc": (),
+    "export": (),
+}
+"""The guide's commands on its own job, and what is said behind it."""
 
 
 def block(first_line: str) -> str:
-    (found,) = re.findall(rf"```\w+\n(# {re.escape(first_line)}\n.*?)```", README, re.DOTALL)
+    (found,) = re.findall(rf"```\w+\n(# {re.escape(first_line)}\n.*?)```", JOBS, re.DOTALL)
     return found
 
 
@@ -31,50 +52,47 @@ def write_pool(folder: Path, rows: int, *, target: bool) -> None:
     pq.write_table(pa.table(columns), folder / "rows.parquet")
 
 
-def add_own_student(folder: Path) -> None:
-    """The printed job, and a student beside `small` that differs by its network alone."""
-    (folder / "trunk.py").write_text(block("trunk.py"), "utf-8")
-    (model,) = re.findall(r'`(model = \{ kind = "custom", file = "trunk.py".*?)`', README)
+@pytest.fixture(scope="module")
+def guide_job(tmp_path_factory):
+    """The guide's job as it is printed, with a second student of its own network."""
+    folder = tmp_path_factory.mktemp("guide")
+    for name in ("teacher.py", "trunk.py", "job.toml"):
+        (folder / name).write_text(block(name), "utf-8")
+    write_pool(folder / "pool", 2000, target=False)
+    write_pool(folder / "test", 500, target=True)
+    (model,) = re.findall(r'`(model = \{ kind = "custom", file = "trunk.py".*?)`', JOBS)
     job = (folder / "job.toml").read_text("utf-8")
     small = job.partition("[students.small]")[2].partition("[evaluate]")[0]
     own = small.replace("students.small", "students.own").replace(
         'model = { kind = "linear" }', model
     )
     (folder / "job.toml").write_text(f"{job}[students.own]{own}", "utf-8")
+    return folder / "job.toml"
 
 
-def predict_by_own_student(folder: Path) -> None:
-    exported = distill("export", folder / "job.toml", "own")
-    (export,) = re.findall(r"^students\.own: (.*)$", exported.output, re.MULTILINE)
-    ended = distill(
-        "predict", export, folder / "test", folder / "out", "--source", folder / "trunk.py"
-    )
-    assert "500 rows in = 500 labelled + 0 rejected" in ended.output
-    made = pq.read_table(folder / "out" / "rows.parquet")
-    right = np.array(made["predicted_main"].to_pylist()) == np.array(made["kind"].to_pylist())
-    assert right.mean() > 0.95
-
-
-@pytest.mark.ray
-def test_your_own_pool_and_teacher_work_as_printed(tmp_path):
-    (tmp_path / "teacher.py").write_text(block("teacher.py"), "utf-8")
-    (tmp_path / "job.toml").write_text(block("job.toml"), "utf-8")
-    write_pool(tmp_path / "pool", 2000, target=False)
-    write_pool(tmp_path / "test", 500, target=True)
-    shown = distill("show", tmp_path / "job.toml", "teacher")
-    assert shown.code == 0, shown.output
-    add_own_student(tmp_path)
-    ended = distill("run", tmp_path / "job.toml")
-    assert ended.code == 0, ended.output
+def test_a_command_of_the_guide_fails_on_its_own_job(guide_job):
+    outputs = {}
+    for command, behind in RUN_HERE.items():
+        ended = distill(command, guide_job, *behind)
+        assert ended.code == 0, (command, ended.output)
+        outputs[command] = ended.output
     for student in ("small", "own"):
-        (accuracy,) = re.findall(rf"^  {student} +([\d.]+) ", ended.output, re.MULTILINE)
+        (accuracy,) = re.findall(rf"^  {student} +([\d.]+) ", outputs["run"], re.MULTILINE)
         assert float(accuracy) > 95
-    predict_by_own_student(tmp_path)
-    assert distill("verify", tmp_path / "job.toml").code == 0
-    assert "0 objects, 0 bytes may go" in distill("gc", tmp_path / "job.toml").output
+    assert "0 objects, 0 bytes may go" in outputs["gc"]
+    (export,) = re.findall(r"^students\.own: (.*)$", outputs["export"], re.MULTILINE)
+    folder = guide_job.parent
+    source = ("--source", folder / "trunk.py")
+    ended = distill("predict", export, folder / "test", folder / "out", *source)
+    assert "500 rows in = 500 labelled + 0 rejected" in ended.output
+    predicted = pq.read_table(folder / "out" / "rows.parquet")
+    right = np.array(predicted["predicted_main"].to_pylist()) == np.array(
+        predicted["kind"].to_pylist()
+    )
+    assert right.mean() > 0.95
     read = subprocess.run(
         [sys.executable, "-c", block("read.py")],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,
@@ -83,7 +101,29 @@ def test_your_own_pool_and_teacher_work_as_printed(tmp_path):
     assert read.stdout.startswith("rows.parquet 0 [")
 
 
-def test_every_file_that_the_readme_names_is_there():
-    named = set(re.findall(r"(?:jobs|distill|cluster|infra)/[\w./]*\w", README))
-    missing = [name for name in named if not (REPOSITORY / name).exists() and "runs" not in name]
+def test_a_guide_prints_a_command_that_nothing_runs():
+    """Of `distill`: by the test above, or on the jobs of this repository by tests/jobs, tests/cluster
+    and tests/stages/export."""
+    text = "\n".join(guide.read_text("utf-8") for guide in GUIDES)
+    printed = set(re.findall(r"(?:^|[`/ ])distill ([a-z]+)(?= |`|\n)", text))
+    elsewhere = {"predict", "schema", "init", "fit", "train", "evaluate", "report"}
+    assert printed - {"labels", "needs", "is"} <= RUN_HERE.keys() | elsewhere
+
+
+def test_a_guide_names_a_file_that_is_not_there():
+    missing = []
+    for guide in GUIDES:
+        text = guide.read_text("utf-8")
+        named = set(re.findall(r"(?:jobs|distill|cluster|infra|tests)/[\w./]*\w", text))
+        named |= {
+            str((guide.parent / link).resolve().relative_to(REPOSITORY))
+            for link in re.findall(r"\]\(([\w./]+)", text)
+        }
+        missing += [
+            name for name in named if not (REPOSITORY / name).exists() and "runs" not in name
+        ]
     assert not missing
+
+
+def test_the_tables_of_kinds_are_those_of_another_version():
+    assert with_tables(JOBS) == JOBS, "run: .venv/bin/python -m tests.guides"

@@ -1,4 +1,4 @@
-"""`distill show` on the terminal: rows beside what is said of them."""
+"""`distill show` on the terminal: rows beside what the labeler says of them."""
 
 from __future__ import annotations
 
@@ -23,68 +23,69 @@ _LINE_LETTERS = 28
 
 
 def print_preview(job: Job, name: str, preview: Preview) -> None:
-    """One table row a pool row: what is seen of it, drawn where it is an image, and the answer."""
-    rows = [
-        [str(number), _drawn(features, job), _said(preview, number)]
-        for number, features in enumerate(preview.features)
-    ]
-    print_table(
-        f"labels.{name} on {preview.pool}, {preview.shard}", ["row", "features", "says"], rows
-    )
+    """Print one table row a pool row: what is seen of it, drawn where it is an image, and what the
+    labeler says."""
+    rows = []
+    for number, features in enumerate(preview.features):
+        rows.append([str(number), _features_text(features, job), _labels_text(preview, number)])
+    title = f"labels.{name} on {preview.pool}, {preview.shard}"
+    print_table(title, ["row", "features", "says"], rows)
 
 
-def _drawn(features: str | npt.NDArray[np.generic], job: Job) -> str:
+def _features_text(features: str | npt.NDArray[np.generic], job: Job) -> str:
     if isinstance(features, str):
-        return _folded(
-            features if len(features) <= _SHOWN_LETTERS else f"{features[: _SHOWN_LETTERS - 1]}…"
-        )
+        if len(features) > _SHOWN_LETTERS:
+            features = f"{features[: _SHOWN_LETTERS - 1]}…"
+        return _folded(features)
     numbers = features.astype(np.float32)
     if numbers.ndim == 3:
         return _shaded(numbers.mean(axis=2))
-    shape = _image_shape(job, len(numbers))
+    shape = _grey_image_shape(job, len(numbers))
     if shape is not None:
         return _shaded(numbers.reshape(shape))
-    more = f" … ({len(numbers)} numbers)" if len(numbers) > _SHOWN_NUMBERS else ""
-    return " ".join(f"{value:.3g}" for value in numbers[:_SHOWN_NUMBERS]) + more
+    text = " ".join(f"{value:.3g}" for value in numbers[:_SHOWN_NUMBERS])
+    if len(numbers) > _SHOWN_NUMBERS:
+        text += f" … ({len(numbers)} numbers)"
+    return text
 
 
-def _image_shape(job: Job, width: int) -> tuple[int, int] | None:
-    models = [fit.model for fit in job.fit.values()] + [
-        student.model for student in job.students.values()
-    ]
-    shapes = [model.shape for model in models if isinstance(model, Cnn)]
-    return next(
-        (
-            (height, across)
-            for channels, height, across in shapes
-            if channels == 1 and height * across == width
-        ),
-        None,
-    )
+def _grey_image_shape(job: Job, width: int) -> tuple[int, int] | None:
+    """Return height and width of a vector that one of the job's networks takes for a grey image."""
+    fits = [fit.model for fit in job.fit.values()]
+    students = [student.model for student in job.students.values()]
+    for model in [*fits, *students]:
+        if isinstance(model, Cnn):
+            channels, height, across = model.shape
+            if channels == 1 and height * across == width:
+                return (height, across)
+    return None
 
 
 def _shaded(image: npt.NDArray[np.float32]) -> str:
-    """Grey as letters; of a large image every so many lines and columns."""
+    """Return grey as letters; of a large image every so many lines and columns."""
     step = max(1, -(-max(image.shape) // _SHOWN_PIXELS))
     image = image[::step, ::step]
-    low, high = float(image.min()), float(image.max())
-    levels = ((image - low) / max(high - low, 1e-9) * (len(_SHADES) - 1)).round().astype(int)
-    return "\n".join("".join(_SHADES[level] * 2 for level in line) for line in levels)
+    low = float(image.min())
+    high = float(image.max())
+    shares = (image - low) / max(high - low, 1e-9)
+    levels = (shares * (len(_SHADES) - 1)).round().astype(int)
+    # a letter is about twice as high as wide
+    lines = ["".join(_SHADES[level] * 2 for level in line) for line in levels]
+    return "\n".join(lines)
 
 
-def _said(preview: Preview, number: int) -> str:
+def _labels_text(preview: Preview, number: int) -> str:
     if number in preview.rejected:
         code, message = preview.rejected[number]
         return _folded(f"rejected ({code}): {message}")
-    apart = (
-        f"\ndisagreement {preview.disagreement[number]:.3g}"
-        if preview.disagreement is not None
-        else ""
-    )
-    return _answer(preview.outputs[number].astype(np.float64), preview.meaning) + apart
+    outputs = preview.outputs[number].astype(np.float64)
+    text = _outputs_text(outputs, preview.meaning)
+    if preview.disagreement is not None:
+        text += f"\ndisagreement {preview.disagreement[number]:.3g}"
+    return text
 
 
-def _answer(outputs: npt.NDArray[np.float64], meaning: Outputs) -> str:
+def _outputs_text(outputs: npt.NDArray[np.float64], meaning: Outputs) -> str:
     if meaning.kind == "value":
         return " ".join(f"{value:.4g}" for value in outputs[:_SHOWN_NUMBERS])
     shares = _softmax(outputs) if meaning.exclusive else 1 / (1 + np.exp(-outputs))
@@ -98,5 +99,5 @@ def _folded(text: str) -> str:
 
 def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     odds = np.exp(logits - logits.max())
-    made: npt.NDArray[np.float64] = odds / odds.sum()
-    return made
+    shares: npt.NDArray[np.float64] = odds / odds.sum()
+    return shares

@@ -38,11 +38,9 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         unit = task.fields["unit"]
+        done = f"{task.completed:,.0f}/{task.total or 0:,.0f} {unit}"
         rate = f"{task.speed:,.0f} {unit}/s" if task.speed else ""
-        return Text(
-            f"{task.completed:,.0f}/{task.total or 0:,.0f} {unit} {rate}",
-            style="progress.data.speed",
-        )
+        return Text(f"{done} {rate}", style="progress.data.speed")
 
 
 class TerminalDisplay:
@@ -55,32 +53,34 @@ class TerminalDisplay:
         """Whether any of them came on."""
 
     def begin(self, title: str, total: float, unit: str) -> Bar:
-        """A bar for one piece of work."""
+        """Show a bar for one piece of work."""
         self.begun += unit != FILES
-        return (
-            _TerminalBar(title, total, unit)
-            if console.is_terminal
-            else LineBar(title, total, unit, _say_line)
-        )
+        if console.is_terminal:
+            return _TerminalBar(title, total, unit)
+        return LineBar(title, total, unit, _say_line)
 
     def end(self, bar: Bar) -> None:
         """Take the bar down."""
         assert isinstance(bar, _TerminalBar | LineBar)
-        self.worked = self.worked or (bar.done > 0 and bar.unit != FILES)
+        if bar.done > 0 and bar.unit != FILES:
+            self.worked = True
         if isinstance(bar, _TerminalBar):
             bar.progress.stop()
-        else:
-            why = f", {bar.note}" if bar.note and bar.done < bar.total else ""
-            _say_line(bar.title, f"{bar.done:,.0f} of {bar.total:,.0f} {bar.unit}{why}")
+            return
+        why = f", {bar.note}" if bar.note and bar.done < bar.total else ""
+        _say_line(bar.title, f"{bar.done:,.0f} of {bar.total:,.0f} {bar.unit}{why}")
 
 
-def _say_line(title: str, said: str) -> None:
-    console.print(f"  {title}: {said}", style="dim", markup=False)
+def _say_line(title: str, line: str) -> None:
+    console.print(f"  {title}: {line}", style="dim", markup=False)
 
 
 class _TerminalBar:
     def __init__(self, title: str, total: float, unit: str) -> None:
-        self.title, self.total, self.unit, self.done = title, total, unit, 0.0
+        self.title = title
+        self.total = total
+        self.unit = unit
+        self.done = 0.0
         self.progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -105,23 +105,24 @@ class _TerminalBar:
 
 
 def say(line: str) -> None:
-    """One line, as it is."""
+    """Print one line, as it is."""
     console.print(line, markup=False, soft_wrap=True)
 
 
 def print_comparison(evaluation: Evaluation) -> None:
-    """The comparison of all methods, and sentences on which won by what and what each term adds."""
+    """Print the comparison of all methods, and sentences on which won by what and what each term
+    adds."""
     from distill.core.results import MEASURES
     from distill.core.verdict import verdict, what_terms_add
 
-    percent = " (% of rows)" if evaluation.kind != "value" else ""
-    heads = ["method", *(MEASURES[measure] for measure in evaluation.shown), "parameters", "ms/row"]
-    left_out = (
-        f"; {evaluation.left_out:,} left out, without a known target or without labels"
-        if evaluation.left_out
-        else ""
-    )
-    title = f"{evaluation.rows:,} rows of {evaluation.pool}{percent}{left_out}"
+    title = f"{evaluation.rows:,} rows of {evaluation.pool}"
+    if evaluation.kind != "value":
+        title += " (% of rows)"
+    if evaluation.left_out:
+        count = f"{evaluation.left_out:,}"
+        title += f"; {count} left out, without a known target or without labels"
+    measures = [MEASURES[measure] for measure in evaluation.shown]
+    heads = ["method", *measures, "parameters", "ms/row"]
     print_table(title, heads, _comparison_rows(evaluation))
     for line in [verdict(evaluation), *what_terms_add(evaluation)]:
         say(line)
@@ -132,25 +133,27 @@ def _comparison_rows(evaluation: Evaluation) -> list[list[str]]:
 
     rows = []
     for group in evaluation.groups:
-        first = group.methods[0]
+        first = group.first
         name = group.name if group.role == "student" else f"{group.name} ({group.role})"
         seeds = f" ×{len(group.methods)}" if len(group.methods) > 1 else ""
-        cells = [
+        figures = [
             format_measure(measure, group.mean(measure), group.spread(measure))
             for measure in evaluation.shown
         ]
         parameters = f"{first.parameters:,}" if first.parameters else "–"
-        rows.append([name + seeds, *cells, parameters, f"{first.milliseconds_per_row:.2g}"])
+        milliseconds = f"{first.milliseconds_per_row:.2g}"
+        rows.append([name + seeds, *figures, parameters, milliseconds])
     return rows
 
 
 def print_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table: the first column left, the others right."""
+    """Print a table: the first column left, the others right."""
     table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD)
-    for number, head in enumerate(heads):
-        table.add_column(
-            head, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold"
-        )
+    first, *others = heads
+    table.add_column(first, overflow="fold")
+    for head in others:
+        table.add_column(head, justify="right", no_wrap=True, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        cells = [Text(cell) for cell in row]  # not read as markup
+        table.add_row(*cells)
     console.print(table)

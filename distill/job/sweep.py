@@ -39,23 +39,23 @@ class Sweep(BaseModel):
         return (self.student,) if isinstance(self.student, str) else self.student
 
     @property
+    def values(self) -> dict[str, Any]:
+        """The lists of values, by path."""
+        return self.model_extra or {}
+
+    @property
     def grid(self) -> Iterator[dict[str, Scalar]]:
         """Every combination of values, by path."""
-        extra = self.model_extra or {}
-        return (
-            dict(zip(extra, values, strict=True)) for values in itertools.product(*extra.values())
-        )
+        for combination in itertools.product(*self.values.values()):
+            yield dict(zip(self.values, combination, strict=True))
 
     @model_validator(mode="after")
-    def _lists(self) -> Sweep:
-        for path, values in (self.model_extra or {}).items():
-            if (
-                not isinstance(values, list)
-                or not values
-                or not all(isinstance(value, Scalar) for value in values)
-            ):
+    def _check_values(self) -> Sweep:
+        for path, values in self.values.items():
+            is_list = isinstance(values, list) and len(values) > 0
+            if not is_list or not all(isinstance(value, Scalar) for value in values):
                 raise ValueError(f"{path} = {values!r} is not a list of values to try")
-        if not self.model_extra:
+        if not self.values:
             raise ValueError(
                 'sweeps nothing; add a path with a list, such as "terms.1.weight" = [0.0, 0.3, 1.0]'
             )
@@ -73,8 +73,8 @@ class Variant:
     @property
     def name(self) -> str:
         """`combined[terms.1.weight=0.3,seed=1]`, or the student's own name."""
-        said = ",".join(f"{path}={value}" for path, value in self.changes.items())
-        return f"{self.student}[{said}]" if said else self.student
+        changes = ",".join(f"{path}={value}" for path, value in self.changes.items())
+        return f"{self.student}[{changes}]" if changes else self.student
 
 
 def resolve_sweeps(
@@ -82,62 +82,63 @@ def resolve_sweeps(
     sweeps: Mapping[str, Sweep],
     complete: Callable[[Student], Student],
 ) -> tuple[Variant, ...]:
-    """All variants of all students as written, in the order of the job, each distinct specification
-    once. `complete` fills in what a variant leaves to the job, which may hang on what was swept.
+    """Return all variants of all students as written, in the order of the job, each distinct
+    specification once. `complete` fills in what a variant leaves to the job, which may depend on
+    what was swept.
 
-    Raises ValueError with `(sweep, path, reason)` for a path that does not fit its student.
+    Raises ValueError for a path that does not fit its student.
     """
     variants: list[Variant] = []
     for name, student in students.items():
-        mine = {sweep_name: sweep for sweep_name, sweep in sweeps.items() if name in sweep.students}
-        if not mine:
+        own = {sweep_name: sweep for sweep_name, sweep in sweeps.items() if name in sweep.students}
+        if not own:
             variants.append(Variant(name, complete(student)))
-        seen: list[Student] = []
-        for sweep_name, sweep in mine.items():
+        specs: list[Student] = []
+        for sweep_name, sweep in own.items():
             for changes in sweep.grid:
-                spec = complete(_changed(student, changes, sweep_name))
-                if spec not in seen:
-                    seen.append(spec)
+                spec = complete(_changed(student, changes, f"sweep.{sweep_name}"))
+                if spec not in specs:
+                    specs.append(spec)
                     variants.append(Variant(name, spec, changes))
     return tuple(variants)
 
 
-def _changed(student: Student, changes: Mapping[str, Scalar], sweep: str) -> Student:
+def _changed(student: Student, changes: Mapping[str, Scalar], where: str) -> Student:
+    """Return the student with the values at their paths; `where` is the sweep's table."""
     tables: dict[str, Any] = student.model_dump(mode="json")
     for path, value in changes.items():
         parts = path.split(".")
         if parts[0] == "training" and NOT_LEARNED.intersection(parts[1:2]):
             raise ValueError(
-                f"sweep.{sweep}.{path}: changes how a student is trained, not what it learns, so"
-                " all of them would be one student. Take it out."
+                f"{where}.{path}: changes how a student is trained, not what it learns,"
+                " so all of them would be one student. Take it out."
             )
-        _set(tables, parts, value, f"sweep.{sweep}.{path}")
+        _set(tables, parts, value, f"{where}.{path}")
     try:
         return Student.model_validate_json(json.dumps(tables))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"sweep.{sweep}: {where} = {first['input']!r}: {first['msg']}") from error
+        key = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from error
 
 
 def _set(tables: Any, parts: list[str], value: Scalar, where: str) -> None:
-    for position, part in enumerate(parts):
-        key: Any = int(part) if isinstance(tables, list) and part.isdigit() else part
-        known = (
-            key < len(tables)
-            if isinstance(key, int) and isinstance(tables, list)
-            else isinstance(tables, dict) and key in tables
-        )
-        if not known:
-            keys = (
-                list(range(len(tables)))
-                if isinstance(tables, list)
-                else list(tables)
-                if isinstance(tables, dict)
-                else []
-            )
-            raise ValueError(f"{where}: the student has no {part!r} there; there is {keys}")
-        if position == len(parts) - 1:
-            tables[key] = value
-        else:
-            tables = tables[key]
+    """Set the value at a path. Raises ValueError where the student has no such path."""
+    *parents, last = parts
+    for part in parents:
+        tables = tables[_key(tables, part, where)]
+    tables[_key(tables, last, where)] = value
+
+
+def _key(tables: Any, part: str, where: str) -> int | str:
+    """Return the key or the index that `part` is. Raises ValueError where there is none."""
+    known: list[int] | list[str] = []
+    key: int | str = part
+    if isinstance(tables, list):
+        known = list(range(len(tables)))
+        key = int(part) if part.isdigit() else part
+    elif isinstance(tables, dict):
+        known = list(tables)
+    if key not in known:
+        raise ValueError(f"{where}: the student has no {part!r} there; there is {known}")
+    return key

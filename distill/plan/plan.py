@@ -273,6 +273,7 @@ class Plan:
             self.workspace.pool(student.taught_on[0]),
             student.model.text_hashing,
             self.tables.student_code(student, f"students.{variant.student}"),
+            student.early_stop.rows if student.early_stop else None,
         )
 
     def _label_set_results(self) -> tuple[LabelSetResult, ...]:

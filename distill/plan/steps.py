@@ -185,3 +185,5 @@ class ExportStep:
     """The first of those that taught it."""
     ngrams: Ngrams | None
     code: Code
+    stopped_on: str | None
+    """The pool whose rows its training was stopped by."""

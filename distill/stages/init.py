@@ -1,5 +1,5 @@
-"""`distill init`: a commented job from the schema of a pool, which `distill run` accepts once its
-questions are answered."""
+"""`distill init`: a commented job from the schema of a pool, which `distill run` accepts once the
+paths and classes in it are the user's own."""
 
 from __future__ import annotations
 
@@ -76,24 +76,21 @@ on = "test"
 
 
 def job_template(pool: str) -> str:
-    """A job file for the pool at `pool` (a folder, a file or a URI). Raises PoolError where nothing
-    readable lies there."""
+    """Return a job file for the pool at `pool` (a folder, a file or a URI). Raises PoolError where
+    nothing readable lies there."""
     files = open_storage(resolve_uri(pool, Path.cwd()))
     shards = list_shards(files)
+    key = shards[0].key
     format = pool_format([shard.key for shard in shards], files.uri)
-    footer = read_footer(files, shards[0].key, format)
-    fields = [field for field in footer.schema if _is_binary(field.type) or is_text(field.type)]
-    first = read_rows(
-        files,
-        shards[0].key,
-        range(min(_LOOKED_AT_ROWS, sum(footer.row_groups))),
-        [field.name for field in fields],
-        format=format,
-    ).table
-    features = _features(footer.schema, first, files.url(shards[0].key))
+    footer = read_footer(files, key, format)
+    rows = range(min(_LOOKED_AT_ROWS, sum(footer.row_groups)))
+    names = [field.name for field in footer.schema if _is_bytes(field.type) or is_text(field.type)]
+    first = read_rows(files, key, rows, names, format=format).table
+    features = _features(footer.schema, first, files.url(key))
+    columns = [f"#   {field.name}: {field.type}" for field in footer.schema]
     return (_HEAD + _REST).format(
         shards=len(shards),
-        columns="\n".join(f"#   {field.name}: {field.type}" for field in footer.schema),
+        columns="\n".join(columns),
         path=json.dumps(files.uri),
         features=_toml(features),
         **_models(features),
@@ -101,31 +98,27 @@ def job_template(pool: str) -> str:
 
 
 def _features(schema: pa.Schema, first: pa.Table, where: str) -> dict[str, object]:
-    """An image; else a list of numbers; else text of several words; else all columns of numbers;
-    else any text."""
+    """Return an image; else a list of numbers; else text of several words; else all columns of
+    numbers; else any text."""
     images = [name for name in first.column_names if _is_image(first[name])]
     if images:
         return {"kind": "image", "column": images[0], **_image_shape(first[images[0]])}
-    lists = [
-        field.name for field in schema if _is_list(field.type) and _is_number(field.type.value_type)
-    ]
-    texts = sorted(
-        (name for name in first.column_names if is_text(first[name].type)),
-        key=lambda name: -_words(first[name]),
+    lists = [field.name for field in schema if _is_list_of_numbers(field.type)]
+    if lists:
+        return {"kind": "vector", "columns": lists[:1]}
+    texts = [name for name in first.column_names if is_text(first[name].type)]
+    longest = max(texts, key=lambda name: _mean_words(first[name]), default=None)
+    if longest is not None and _mean_words(first[longest]) > _WORDS:
+        return {"kind": "text", "column": longest}
+    numbers = [field.name for field in schema if _holds_numbers(field, first)]
+    if numbers:
+        return {"kind": "vector", "columns": numbers}
+    if longest is not None:
+        return {"kind": "text", "column": longest}
+    raise PoolError(
+        f"{where}: no column holds numbers, lists of numbers, text, PNG or JPEG."
+        " Store what a model is to see as one of them."
     )
-    numbers = [
-        field.name
-        for field in schema
-        if _is_number(field.type) or _writes_numbers(first, field.name)
-    ]
-    if not lists and (texts and (_words(first[texts[0]]) > _WORDS or not numbers)):
-        return {"kind": "text", "column": texts[0]}
-    if not lists and not numbers:
-        raise PoolError(
-            f"{where}: no column holds numbers, lists of numbers, text, PNG or JPEG. Store what a"
-            " model is to see as one of them."
-        )
-    return {"kind": "vector", "columns": lists[:1] or numbers}
 
 
 def _models(features: dict[str, object]) -> dict[str, str]:
@@ -133,10 +126,8 @@ def _models(features: dict[str, object]) -> dict[str, str]:
         small = '{ kind = "ngram_bag", buckets = 8192, hidden = 32 }'
         return {"teacher": '{ kind = "ngram_bag" }', "student": small}
     if features["kind"] != "image":
-        return {
-            "teacher": '{ kind = "mlp", hidden = [256, 256] }',
-            "student": '{ kind = "mlp", hidden = [16] }',
-        }
+        large = '{ kind = "mlp", hidden = [256, 256] }'
+        return {"teacher": large, "student": '{ kind = "mlp", hidden = [16] }'}
     height, width, channels = cast("tuple[int, int, int]", features["shape"])
     shape = [channels, height, width]
     return {
@@ -146,45 +137,52 @@ def _models(features: dict[str, object]) -> dict[str, str]:
 
 
 def _image_shape(column: pa.ChunkedArray) -> dict[str, object]:
-    """Of the first image; the others are brought to it where they differ."""
-    shapes = list(dict.fromkeys(filter(None, map(encoded_shape, column.drop_null().to_pylist()))))
-    return {"shape": shapes[0], **({"resize": "bilinear"} if len(shapes) > 1 else {})}
+    """Return the shape of the first image; the others are brought to it where they differ."""
+    shapes = [encoded_shape(image) for image in column.drop_null().to_pylist()]
+    known = list(dict.fromkeys(filter(None, shapes)))
+    resize = {"resize": "bilinear"} if len(known) > 1 else {}
+    return {"shape": known[0], **resize}
 
 
 def _toml(table: dict[str, object]) -> str:
-    return f"{{ {', '.join(f'{key} = {json.dumps(value, ensure_ascii=False)}' for key, value in table.items())} }}"
+    """Return an inline table."""
+    items = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
+    return f"{{ {', '.join(items)} }}"
 
 
 def _is_image(column: pa.ChunkedArray) -> bool:
     """Whether it holds PNG or JPEG that can be opened."""
-    if not _is_binary(column.type):
+    if not _is_bytes(column.type):
         return False
     first = next((value for value in column.to_pylist() if value), b"")
     return first.startswith(_MAGIC) and encoded_shape(first) is not None
 
 
-def _words(column: pa.ChunkedArray) -> float:
-    texts = [text for text in column.to_pylist() if text]
-    return sum(len(text.split()) for text in texts) / max(len(texts), 1)
+def _mean_words(column: pa.ChunkedArray) -> float:
+    """Return the words of a text, on the average."""
+    words = [len(text.split()) for text in column.to_pylist() if text]
+    return sum(words) / max(len(words), 1)
 
 
-def _writes_numbers(first: pa.Table, name: str) -> bool:
-    """Whether a column of text holds nothing but numbers, as CSV has them."""
-    if name not in first.column_names or not is_text(first[name].type):
+def _holds_numbers(field: pa.Field, first: pa.Table) -> bool:
+    """Whether a column is of numbers, or of text that is nothing but numbers, as CSV has them."""
+    if _is_number(field.type):
+        return True
+    if field.name not in first.column_names or not is_text(first[field.name].type):
         return False
-    texts = first[name].drop_null()
+    texts = first[field.name].drop_null()
     return bool(len(texts)) and bool(pc.all(are_numbers(texts)).as_py())
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    )
+def _is_list_of_numbers(kind: pa.DataType) -> bool:
+    types = pa.types
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return is_list and _is_number(kind.value_type)
 
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _is_binary(kind: pa.DataType) -> bool:
+def _is_bytes(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -1,25 +1,20 @@
-"""`distill predict`: files labelled by an exported student, in this process, a piece of rows at a
-time.
+"""`distill predict`: files labelled by an exported student, in this process, a part at a time.
 
 Each file of the input gets one of the same name, ending in `.parquet`, with the input's other
-columns and, for each head, what it says: `predicted_<head>` (the class, or the value) and
-`predicted_<head>_probability`; of independent outputs the list of classes that are said. A row that
-cannot be read, or whose answer is not finite, keeps its place, with nulls and the reason in
-`rejected`. Memory holds a piece of rows (of JSON lines and CSV a whole file), and what a file's
+columns and, for each head, what it predicts: `predicted_<head>` (the class, or the value) and
+`predicted_<head>_probability`; of independent outputs the list of classes that it names. A row that
+cannot be read, or whose prediction is not finite, keeps its place, with nulls and the reason in
+`rejected`. Memory holds a part of the rows (of JSON lines and CSV a whole file), and what a file's
 output is once it is packed.
 
 Of JSON lines, another column that holds values of several kinds, or objects, is copied as text; one
 that none of a file's first 1,000 lines has is left out.
-
-A network of the user's own needs its source. What lies in an export is never run: the user names a
-copy of one's own, which must be the very text that the export was made with.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,32 +24,27 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
 
 from distill.core.errors import PoolError, RejectedError
 from distill.core.progress import track
-from distill.core.schema import canonical, unseal
-from distill.core.source import read_source
-from distill.labelers.network import as_answer, as_input, network_of
+from distill.labelers.network import as_answer, as_input
 from distill.labelers.runtime import computing
-from distill.models.custom_source import Code
-from distill.models.network import MultiHead, as_tensor
-from distill.models.record import ModelRecord, record_from_plain
+from distill.models.network import as_tensor
 from distill.pools.features import decode_features
 from distill.pools.formats.base import Copied, Rejected, RowBatch, check_columns
 from distill.pools.formats.reader import RowReader
 from distill.pools.formats.registry import pool_format, read_footer, read_rows, without_ending
 from distill.pools.scan import list_shards
 from distill.spec.outputs import Outputs
-from distill.spec.pools import Features
 from distill.spec.uris import resolve_uri
+from distill.stages.exported_student import ExportedStudent, column_names, load_student
 from distill.storage.base import Storage
 from distill.storage.open import is_remote, open_storage
 
-_ROWS = 8_192
-_UNREAL = ("output", "the network's answer is NaN or infinite")
-_FEATURES: TypeAdapter[Features] = TypeAdapter(Features)
-_Answers = dict[str, npt.NDArray[np.float64]]
+_PART_ROWS = 8_192
+_NOT_FINITE = ("output", "the network's answer is NaN or infinite")
+_Outputs = dict[str, npt.NDArray[np.float64]]
+"""By head, (rows, width)."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +58,6 @@ class Predicted:
     """What is wrong with its first rejected row; "" where none is."""
 
 
-@dataclass(frozen=True)
-class _Student:
-    record: ModelRecord
-    features: Features
-    private: Sequence[str]
-    """Columns that are never read."""
-    network: MultiHead
-
-
 def predict_files(
     export: str, source: str, target: str, own: Sequence[Path] = ()
 ) -> list[Predicted]:
@@ -86,250 +67,191 @@ def predict_files(
     Raises PoolError, StorageError, JobError, and RejectedError where no row at all could be
     labelled.
     """
-    folder, files, made = (
-        open_storage(resolve_uri(each, Path.cwd())) for each in (export, source, target)
-    )
-    student = _load(folder, own)
+    here = Path.cwd()
+    student = load_student(open_storage(resolve_uri(export, here)), own)
+    files = open_storage(resolve_uri(source, here))
+    output = open_storage(resolve_uri(target, here))
     keys = [shard.key for shard in list_shards(files)]
-    form = pool_format(keys, files.uri)
-    _keep_apart(files, keys, made)
+    format = pool_format(keys, files.uri)
+    _require_apart(files, keys, output)
     done = []
     with track("predict", len(keys), "files") as bar:
         for key in keys:
-            done.append(_predict(student, files, key, form, made))
+            predicted = _predict_file(student, files, key, format, output)
+            done.append(predicted)
             bar.advance(1)
-    rows = sum(each.rows for each in done)
-    if rows and rows == sum(each.rejected for each in done):
-        why = next(each.why for each in done if each.why)
-        raise RejectedError(
-            f"{why}. All {rows:,} rows of {files.uri} are rejected, so what was written to"
-            f" {made.uri} holds no predictions. Give rows such as the student was taught with, or"
-            " another student."
-        )
+    _require_predictions(done, files, output)
     return done
 
 
-def _keep_apart(files: Storage, keys: Sequence[str], made: Storage) -> None:
+def _require_apart(files: Storage, keys: Sequence[str], output: Storage) -> None:
     """Refuse outputs that would lie where an input or another output does. Raises PoolError."""
-    taken = {
-        _place(files.uri),
-        *(_place(files.url(key)) for key in keys),
-    }  # `files` may be one file itself
-    if _place(made.uri) in taken:
-        raise PoolError(
-            f"{made.uri}: predictions would be written over the input. Give another folder."
-        )
-    first: dict[str, str] = {}
+    # `files` may be one file itself
+    inputs = {_real_path(files.uri), *(_real_path(files.url(key)) for key in keys)}
+    _require_no_input(output.uri, inputs)
+    key_of: dict[str, str] = {}
     for key in keys:
-        url = made.url(_target(key))
-        if _place(url) in taken:
-            raise PoolError(
-                f"{url}: predictions would be written over the input. Give another folder."
-            )
-        other = first.setdefault(_place(url), key)
+        url = output.url(_target(key))
+        _require_no_input(url, inputs)
+        other = key_of.setdefault(_real_path(url), key)
         if other != key:
             raise PoolError(
-                f"{url}: the predictions of {key} would be written over those of {other}. Rename"
-                " one."
+                f"{url}: the predictions of {key} would be written over those of {other}."
+                " Rename one."
             )
 
 
-def _place(uri: str) -> str:
-    """Where it really lies, whatever links lead there."""
+def _require_no_input(url: str, inputs: Collection[str]) -> None:
+    if _real_path(url) in inputs:
+        raise PoolError(f"{url}: predictions would be written over the input. Give another folder.")
+
+
+def _real_path(uri: str) -> str:
+    """Return where it really lies, whatever links lead there."""
     return uri if is_remote(uri) else os.path.realpath(uri)
 
 
-def _load(folder: Storage, own: Sequence[Path]) -> _Student:
-    content = folder.read_or_none("model.json")
-    if content is None:
-        raise PoolError(
-            f"{folder.uri} is no export: it has no model.json. Give the folder that `distill"
-            " export` names."
-        )
-    body = unseal(content, folder.url("model.json"))
-    record = record_from_plain(body["record"])
-    _require_distinct_columns(record, folder.uri)
-    weights = folder.read("weights.safetensors")
-    if hashlib.sha256(weights).hexdigest() != record.sha256:
-        raise PoolError(
-            f"{folder.url('weights.safetensors')} is damaged: not what model.json pins. Export it"
-            " again."
-        )
-    features = _FEATURES.validate_json(canonical(body["features"]))
-    code = _given_code(folder, body.get("sources", {}), own)
-    return _Student(record, features, body["private"], network_of(record, weights, code))
-
-
-def _require_distinct_columns(record: ModelRecord, where: str) -> None:
-    """Refuse heads whose columns would have one name. Raises PoolError."""
-    first: dict[str, str] = {}
-    for head, outputs in record.heads.items():
-        for name in _column_names(head, outputs):
-            other = first.setdefault(name, head)
-            if other != head:
-                raise PoolError(
-                    f"{where}: the heads {other!r} and {head!r} would both have a column {name!r}."
-                    " Rename one in the job, train and export again."
-                )
-
-
-def _column_names(head: str, outputs: Outputs) -> tuple[str, ...]:
-    """The columns of a head: what it says and, of exclusive classes, how probable that is."""
-    said = f"predicted_{head}"
-    return (
-        (said, f"{said}_probability") if outputs.kind == "logits" and outputs.exclusive else (said,)
-    )
-
-
-def _given_code(folder: Storage, due: Mapping[str, Mapping[str, str]], own: Sequence[Path]) -> Code:
-    """The sources that the export asks for, from the user's own copies. Raises PoolError where one
-    is missing or another."""
-    if own and not due:
-        raise PoolError(
-            f"--source {own[0]}: the student at {folder.uri} has no network of its author's own."
-            " Leave it out."
-        )
-    stored = [file for file in own if file.resolve().is_relative_to(Path(folder.uri).resolve())]
-    if stored:
-        raise PoolError(
-            f"--source {stored[0]}: lies in the export, whose code is never run. Name your own copy"
-            " of it."
-        )
-    given = {source.sha256: source for source in (read_source(file, "--source") for file in own)}
-    lacking = {each["file"]: each["sha256"] for each in due.values() if each["sha256"] not in given}
-    if lacking:
-        (file, sha256), *_ = lacking.items()
-        found = f" The given ones have {', '.join(given)}." if given else ""
-        raise PoolError(
-            f"{folder.url(file)}: the student has a network of its author's own, and code that lies"
-            " in an export is never run. Name your own copy of that file, whose sha256 is"
-            f" {sha256}: --source FILE.{found}"
-        )
-    return {key: given[each["sha256"]] for key, each in due.items()}
-
-
-def _predict(student: _Student, files: Storage, key: str, form: str, made: Storage) -> Predicted:
-    footer = read_footer(files, key, form)
-    total, rejected, why, sink = sum(footer.row_groups), 0, "", pa.BufferOutputStream()
-    if total or footer.schema.names:  # an empty file of JSON lines names no columns, and lacks none
-        check_columns(footer.schema, student.features.columns, files.url(key))
-    taken_names = [
-        name for name in footer.schema.names if name == "rejected" or name.startswith("predicted_")
-    ]
-    if taken_names:
-        raise PoolError(
-            f"{files.url(key)} has columns {taken_names}, which predictions are named. Rename them."
-        )
-    read = student.features.columns
-    columns = [
-        name if name in read else Copied(name)
-        for name in footer.schema.names
-        if name not in student.private
-    ]
-    writer: pq.ParquetWriter | None = None
-    for start, taken in _pieces(files, key, form, columns, total):
-        made_of, wrong = _answered(student, taken, files.url(key))
-        if wrong and not rejected:
-            why = f"{files.url(key)}: row {start + min(wrong)}: {': '.join(wrong[min(wrong)])}"
-        rejected += len(wrong)
-        writer = writer or pq.ParquetWriter(sink, made_of.schema, compression="zstd")
-        writer.write_table(made_of)
-    assert writer is not None
-    writer.close()
-    target = _target(key)
-    made.put(target, bytes(sink.getvalue()))
-    return Predicted(made.url(target), total, rejected, why)
-
-
-def _pieces(
-    files: Storage, key: str, form: str, columns: Sequence[str], total: int
-) -> Iterator[tuple[int, RowBatch]]:
-    """All `total` rows of a file, each decoded once, behind the number of a piece's first. A file
-    without rows is one piece, which has columns too."""
-    if not total:
-        yield 0, read_rows(files, key, range(0), columns, format=form)
-        return
-    with closing(
-        RowReader(files, key, range(total), columns, format=form, part_rows=_ROWS)
-    ) as reader:
-        for start in range(0, total, _ROWS):
-            yield start, reader.take(range(start, min(start + _ROWS, total)))
-
-
 def _target(key: str) -> str:
-    """The output of an input file."""
+    """Return the output's key of an input file."""
     return f"{without_ending(key)}.parquet"
 
 
-def _answered(student: _Student, taken: RowBatch, where: str) -> tuple[pa.Table, Rejected]:
-    """A piece's output, and the rows of it that are rejected. Raises PoolError, which names the
-    file."""
-    answers, wrong = (
-        _asked(student, taken, where) if taken.table.num_columns else _nothing_asked(student)
-    )
-    bad = np.isin(np.arange(len(taken.table)), list(wrong))
-    table = taken.table.select(
-        [name for name in taken.table.column_names if name not in student.features.columns]
-    )
-    for head, outputs in student.record.heads.items():
-        answers[head][bad] = 0
-        for name, values in _columns(_column_names(head, outputs), answers[head], outputs, bad):
+def _require_predictions(done: Sequence[Predicted], files: Storage, output: Storage) -> None:
+    """Raises RejectedError where there are rows and all of them were rejected."""
+    rows = sum(each.rows for each in done)
+    rejected = sum(each.rejected for each in done)
+    if rows and rows == rejected:
+        why = next(each.why for each in done if each.why)
+        raise RejectedError(
+            f"{why}. All {rows:,} rows of {files.uri} are rejected, so what was written to"
+            f" {output.uri} holds no predictions."
+            " Give rows such as the student was taught with, or another student."
+        )
+
+
+def _predict_file(
+    student: ExportedStudent, files: Storage, key: str, format: str, output: Storage
+) -> Predicted:
+    url = files.url(key)
+    footer = read_footer(files, key, format)
+    rows = sum(footer.row_groups)
+    names = footer.schema.names
+    if rows or names:  # an empty file of JSON lines names no columns, and lacks none
+        check_columns(footer.schema, student.features.columns, url)
+    _require_free_names(names, url)
+    columns = _columns_to_read(student, names)
+    rejected = 0
+    why = ""
+    sink = pa.BufferOutputStream()
+    writer: pq.ParquetWriter | None = None
+    for start, batch in _parts(files, key, format, columns, rows):
+        table, reasons = _predict_part(student, batch, url)
+        if reasons and not rejected:
+            first = min(reasons)
+            why = f"{url}: row {start + first}: {': '.join(reasons[first])}"
+        rejected += len(reasons)
+        writer = writer or pq.ParquetWriter(sink, table.schema, compression="zstd")
+        writer.write_table(table)
+    assert writer is not None
+    writer.close()
+    target = _target(key)
+    output.put(target, bytes(sink.getvalue()))
+    return Predicted(output.url(target), rows, rejected, why)
+
+
+def _require_free_names(names: Sequence[str], url: str) -> None:
+    """Refuse columns of the input that predictions would hide. Raises PoolError."""
+    taken = [name for name in names if name == "rejected" or name.startswith("predicted_")]
+    if taken:
+        raise PoolError(f"{url} has columns {taken}, which predictions are named. Rename them.")
+
+
+def _columns_to_read(student: ExportedStudent, names: Sequence[str]) -> list[str]:
+    """Return what the student sees, and the other columns as they are; no private ones."""
+    seen = student.features.columns
+    public = [name for name in names if name not in student.private]
+    return [name if name in seen else Copied(name) for name in public]
+
+
+def _parts(
+    files: Storage, key: str, format: str, columns: Sequence[str], rows: int
+) -> Iterator[tuple[int, RowBatch]]:
+    """Yield all rows of a file, each decoded once, behind the number of a part's first. A file
+    without rows is one part, which has columns too."""
+    if not rows:
+        yield 0, read_rows(files, key, range(0), columns, format=format)
+        return
+    reader = RowReader(files, key, range(rows), columns, format=format, part_rows=_PART_ROWS)
+    with closing(reader):
+        for start in range(0, rows, _PART_ROWS):
+            stop = min(start + _PART_ROWS, rows)
+            yield start, reader.take(range(start, stop))
+
+
+def _predict_part(
+    student: ExportedStudent, batch: RowBatch, where: str
+) -> tuple[pa.Table, Rejected]:
+    """Return a part's output, and the rows of it that are rejected. Raises PoolError, which names
+    the file."""
+    outputs, reasons = _outputs(student, batch, where)
+    is_rejected = np.isin(np.arange(len(batch.table)), list(reasons))
+    seen = student.features.columns
+    table = batch.table.select([name for name in batch.table.column_names if name not in seen])
+    for head, meaning in student.record.heads.items():
+        outputs[head][is_rejected] = 0
+        columns = _columns(outputs[head], meaning, is_rejected)
+        for name, values in zip(column_names(head, meaning), columns, strict=True):
             table = table.append_column(name, values)
-    reasons = [": ".join(wrong[row]) if row in wrong else None for row in range(len(bad))]
-    return table.append_column("rejected", pa.array(reasons, pa.string())), wrong
+    texts = [": ".join(reasons[row]) if row in reasons else None for row in range(len(table))]
+    return table.append_column("rejected", pa.array(texts, pa.string())), reasons
 
 
-def _nothing_asked(student: _Student) -> tuple[_Answers, Rejected]:
-    """The answers to a file of neither rows nor columns."""
-    return {head: np.empty((0, width)) for head, width in student.record.widths.items()}, {}
-
-
-def _asked(student: _Student, taken: RowBatch, where: str) -> tuple[_Answers, Rejected]:
-    """What the network answers, (rows, width) a head, and the rows that have no answer. Raises
-    PoolError."""
+def _outputs(student: ExportedStudent, batch: RowBatch, where: str) -> tuple[_Outputs, Rejected]:
+    """Return what the network computes, and the rows that have no prediction. Raises PoolError."""
+    if not batch.table.num_columns:  # a file of neither rows nor columns
+        widths = student.record.widths
+        return {head: np.empty((0, width)) for head, width in widths.items()}, {}
     try:
-        decoded = decode_features(taken.table, student.features, student.record.in_features)
+        decoded = decode_features(batch.table, student.features, student.record.in_features)
     except PoolError as error:
         raise PoolError(f"{where}: {error}") from None
+    features = as_tensor(as_input(student.network, decoded.values), "cpu")
     with computing("cpu", "float32"):
-        said = student.network(as_tensor(as_input(student.network, decoded.values), "cpu"))
-    answers = {head: as_answer(said[head]).astype(np.float64) for head in student.record.heads}
-    unreal = ~np.all([np.isfinite(each).all(axis=1) for each in answers.values()], axis=0)
-    wrong = (
-        dict.fromkeys(np.flatnonzero(unreal).tolist(), _UNREAL) | decoded.rejected | taken.rejected
-    )
-    return answers, wrong
+        computed = student.network(features)
+    outputs: _Outputs = {}
+    finite = np.ones(len(batch.table), bool)
+    for head in student.record.heads:
+        outputs[head] = as_answer(computed[head]).astype(np.float64)
+        finite &= np.isfinite(outputs[head]).all(axis=1)
+    not_finite = dict.fromkeys(np.flatnonzero(~finite).tolist(), _NOT_FINITE)
+    return outputs, not_finite | decoded.rejected | batch.rejected
 
 
 def _columns(
-    columns: Sequence[str],
-    answered: npt.NDArray[np.float64],
-    outputs: Outputs,
-    bad: npt.NDArray[np.bool_],
-) -> Iterator[tuple[str, pa.Array]]:
-    name, *probability = columns
-    if outputs.kind == "value":
-        one = answered.shape[1] == 1
-        yield (
-            name,
-            (
-                pa.array(answered[:, 0], mask=bad)
-                if one
-                else _lists(answered.tolist(), bad, pa.float64())
-            ),
-        )
-        return
-    names = np.array(outputs.classes, object)
-    if not outputs.exclusive:
-        yield name, _lists([names[row > 0].tolist() for row in answered], bad, pa.string())
-        return
-    odds = np.exp(answered - answered.max(axis=1, keepdims=True))
-    yield name, pa.array(names[answered.argmax(axis=1)], pa.string(), mask=bad)
-    yield probability[0], pa.array(1 / odds.sum(axis=1), mask=bad)
-
-
-def _lists(values: list[list[Any]], bad: npt.NDArray[np.bool_], kind: pa.DataType) -> pa.Array:
-    """Lists of `kind`, also where every row is bad: all pieces of a file have one schema."""
-    return pa.array(
-        [None if is_bad else each for each, is_bad in zip(values, bad, strict=True)], pa.list_(kind)
+    outputs: npt.NDArray[np.float64], meaning: Outputs, is_rejected: npt.NDArray[np.bool_]
+) -> tuple[pa.Array, ...]:
+    """Return the columns of a head, as `column_names` has them."""
+    if meaning.kind == "value":
+        if outputs.shape[1] == 1:
+            return (pa.array(outputs[:, 0], mask=is_rejected),)
+        return (_lists(outputs.tolist(), is_rejected, pa.float64()),)
+    classes = np.array(meaning.classes, object)
+    if not meaning.exclusive:
+        named = [classes[row > 0].tolist() for row in outputs]
+        return (_lists(named, is_rejected, pa.string()),)
+    odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    best = classes[outputs.argmax(axis=1)]
+    probability = 1 / odds.sum(axis=1)
+    return (
+        pa.array(best, pa.string(), mask=is_rejected),
+        pa.array(probability, mask=is_rejected),
     )
+
+
+def _lists(
+    values: list[list[Any]], is_rejected: npt.NDArray[np.bool_], kind: pa.DataType
+) -> pa.Array:
+    """Return lists of `kind`, also where every row is rejected: all parts of a file have one
+    schema."""
+    kept = [None if bad else each for each, bad in zip(values, is_rejected, strict=True)]
+    return pa.array(kept, pa.list_(kind))

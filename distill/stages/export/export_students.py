@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from distill.core.results import MethodResult
 from distill.core.schema import seal
@@ -20,7 +21,8 @@ from distill.models.custom_source import Code
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
 from distill.plan.steps import ExportStep
-from distill.stages.export.model_card import features_said, heads_said, model_card
+from distill.pools.open_pool import OpenPool
+from distill.stages.export.model_card import describe_features, describe_heads, model_card
 from distill.stages.export.onnx_file import onnx_file
 from distill.stages.export.torch_source import own_expression, torch_source
 from distill.storage.open import open_storage
@@ -59,35 +61,40 @@ def export_student(
 def _files(
     step: ExportStep, results: Sequence[MethodResult], *, onnx: bool
 ) -> Mapping[str, bytes | None]:
-    """Content by name, in the order in which it is written; None for what must not be there."""
+    """Return content by name, in the order in which it is written; None for what must not be
+    there."""
     record, code, pool = step.record, step.code, step.pool
-    network = load_network(step.folder, record, code)
-    own = _own_files(code)
     places = step.ngrams.most if step.ngrams else None
-    features = features_said(pool.features, record.in_features, places)
-    source = torch_source(step.name, network, heads_said(record), features, _own_made(record, own))
-    return {
-        **{own[key]: file.text.encode() for key, file in code.items()},
-        "weights.safetensors": read_weights(open_storage(step.folder), record),
-        "model.py": source.encode(),
-        _ONNX: _checked_onnx(step, network) if onnx else None,
-        "README.md": model_card(step.name, record, features, results, onnx=onnx).encode(),
-        "model.json": seal(_description(step, own)),  # last: with it the export is whole
-    }
+    features = describe_features(pool.features, record.in_features, places)
+    own_names = _own_files(code)
+    own_expressions = _own_expressions(record, own_names)
+    network = load_network(step.folder, record, code)
+    source = torch_source(step.name, network, describe_heads(record), features, own_expressions)
+    card = model_card(step.name, record, features, results, stopped_on=step.stopped_on, onnx=onnx)
+    files: dict[str, bytes | None] = {}
+    for key, file in code.items():
+        files[own_names[key]] = file.text.encode()
+    files["weights.safetensors"] = read_weights(open_storage(step.folder), record)
+    files["model.py"] = source.encode()
+    files[_ONNX] = _checked_onnx(step, network) if onnx else None
+    files["README.md"] = card.encode()
+    files["model.json"] = seal(_model_json(record, pool, code))  # last: with it the export is whole
+    return files
 
 
-def _description(step: ExportStep, own: Mapping[str, str]) -> dict[str, object]:
-    """What `distill predict` reads of an export."""
-    description: dict[str, object] = {
-        "record": asdict(step.record),
-        "features": step.pool.features.model_dump(mode="json"),
-        "private": step.pool.spec.private,
+def _model_json(record: ModelRecord, pool: OpenPool, code: Code) -> dict[str, Any]:
+    """Return what `distill predict` needs to know."""
+    body = {
+        "record": asdict(record),
+        "features": pool.features.model_dump(mode="json"),
+        "private": pool.spec.private,
     }
-    if step.code:
-        description["sources"] = {
-            key: {"file": own[key], "sha256": file.sha256} for key, file in step.code.items()
+    if code:
+        names = _own_files(code)
+        body["sources"] = {
+            key: {"file": names[key], "sha256": source.sha256} for key, source in code.items()
         }
-    return description
+    return body
 
 
 def _checked_onnx(step: ExportStep, network: MultiHead) -> bytes:
@@ -96,17 +103,20 @@ def _checked_onnx(step: ExportStep, network: MultiHead) -> bytes:
 
 
 def _own_files(code: Code) -> dict[str, str]:
-    """Names of the user's files in the export, by the keys of the networks that they have; each
-    text stands there once."""
-    texts = list(dict.fromkeys(source.text for source in code.values()))
-    names = [f"own_{number}.py" if number > 1 else "own.py" for number in range(1, len(texts) + 1)]
-    return {key: names[texts.index(source.text)] for key, source in code.items()}
+    """Return the names of the user's files in the export, by the keys of the networks that they
+    have: `own.py`, `own_2.py`; each text stands there once."""
+    names: dict[str, str] = {}
+    for source in code.values():
+        number = len(names) + 1
+        names.setdefault(source.text, "own.py" if number == 1 else f"own_{number}.py")
+    return {key: names[source.text] for key, source in code.items()}
 
 
-def _own_made(record: ModelRecord, own: Mapping[str, str]) -> dict[str, str]:
-    """The expressions that make the user's own networks in `model.py`."""
+def _own_expressions(record: ModelRecord, own_names: Mapping[str, str]) -> dict[str, str]:
+    """Return the expressions that make the user's own networks in `model.py`."""
     assert record.plan is not None
     plan = NetworkPlan.from_plain(record.plan)
-    return {
-        key: own_expression(model, plan.in_features, own[key]) for key, model in plan.own.items()
-    }
+    expressions = {}
+    for key, model in plan.own.items():
+        expressions[key] = own_expression(model, plan.in_features, own_names[key])
+    return expressions

@@ -10,30 +10,6 @@ from distill.models.record import ModelRecord
 from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeatures
 from distill.stages.export.onnx_file import TOLERANCE
 
-
-def features_said(features: Features, width: int, places: int | None) -> str:
-    """What the network takes, in words."""
-    if isinstance(features, ImageFeatures):
-        height, across, channels = features.shape
-        return (
-            f"(rows, {width}) float32: images of {height} × {across} × {channels}, channel by"
-            " channel, bytes over 255."
-        )
-    if isinstance(features, TextFeatures):
-        return (
-            f"(rows, {places}) int32: the places of each text's n-grams, as"
-            " distill.pools.ngram_places makes them."
-        )
-    assert isinstance(features, VectorFeatures)
-    scaled = f", times {features.scale:g}" if features.scale != 1 else ""
-    return f"(rows, {width}) float32: the columns {', '.join(features.columns)}{scaled}."
-
-
-def heads_said(record: ModelRecord) -> str:
-    """Every head and what it answers, in words."""
-    return "; ".join(f"{name}: {outputs.said}" for name, outputs in record.heads.items())
-
-
 _ONNX = f"""`model.onnx` holds the network and its weights, and needs onnxruntime alone:
 
 ```python
@@ -47,80 +23,104 @@ A batch has one row or more. On the first rows of the pool that taught the stude
 largest answer."""
 
 
+def describe_features(features: Features, width: int, places: int | None) -> str:
+    """Return what the network takes, in words."""
+    if isinstance(features, ImageFeatures):
+        height, across, channels = features.shape
+        return (
+            f"(rows, {width}) float32: images of {height} × {across} × {channels},"
+            " channel by channel, bytes over 255."
+        )
+    if isinstance(features, TextFeatures):
+        return (
+            f"(rows, {places}) int32: the places of each text's n-grams,"
+            " as distill.pools.ngram_places makes them."
+        )
+    assert isinstance(features, VectorFeatures)
+    columns = ", ".join(features.columns)
+    scaled = f", times {features.scale:g}" if features.scale != 1 else ""
+    return f"(rows, {width}) float32: the columns {columns}{scaled}."
+
+
+def describe_heads(record: ModelRecord) -> str:
+    """Return every head and what it answers, in words."""
+    return "; ".join(f"{name}: {outputs.said}" for name, outputs in record.heads.items())
+
+
 def model_card(
     name: str,
     record: ModelRecord,
     features: str,
     results: Sequence[MethodResult],
     *,
+    stopped_on: str | None = None,
     onnx: bool = False,
 ) -> str:
-    """The text of README.md; with `onnx` for a folder that has `model.onnx`."""
+    """Return the text of README.md.
+
+    `stopped_on` is the pool by whose rows the kept epoch was chosen; `onnx` says that the folder
+    has `model.onnx`.
+    """
     terms = [f"- {term}" for term in record.details.get("terms", [])]
-    scores = [line for result in results for line in _scores(result)]
     parts = [
         f"# {name}",
         f"A student of {record.parameters:,} parameters, taught by distill.",
         f"**Sees** {features}",
-        f"**Answers** {heads_said(record)}.",
+        f"**Answers** {describe_heads(record)}.",
         "## Taught by",
         "\n".join(terms),
-        _pins(record.taught_by),
-        *_stopped(record),
-        *(
-            ["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])]
-            if scores
-            else []
-        ),
-        "## Use",
-        _use(record),
-        *([_ONNX] if onnx else []),
-        f"Weights: sha256 `{record.sha256}`. Student: digest `{record.digest}`.",
+        _pins_table(record.taught_by),
     ]
+    if stopped_on is not None:
+        parts += ["## Stopped by", *_stopped_by(record, stopped_on)]
+    scores = [line for result in results for line in _score_lines(result)]
+    if scores:
+        parts += ["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])]
+    parts += ["## Use", _use(record)]
+    if onnx:
+        parts.append(_ONNX)
+    parts.append(f"Weights: sha256 `{record.sha256}`. Student: digest `{record.digest}`.")
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _pins(pins: Mapping[str, str]) -> str:
+def _pins_table(pins: Mapping[str, str]) -> str:
     lines = [f"| `{what}` | `{pin}` |" for what, pin in pins.items()]
     return "\n".join(["| what | digest of what it held |", "|---|---|", *lines])
 
 
-def _stopped(record: ModelRecord) -> list[str]:
-    """What chose the epoch that is kept; nothing where that is the last one."""
+def _stopped_by(record: ModelRecord, pool: str) -> list[str]:
+    """Return what chose the epoch that is kept, and the digests of its rows and labels."""
     details = record.details
-    if "early_stop" not in details:
-        return []
-    measure, pins = details["early_stop"]["measure"], details["early_stop"]["pins"]
-    rows = next(pin for pin in pins if pin.startswith("pools."))
-    said = (
+    early_stop = details["early_stop"]
+    text = (
         f"The weights are those of epoch {details['best_epoch']} of the {details['epochs']}"
-        f" trained, the best by {measure}, measured over the rows of {rows}, which taught nothing."
+        f" trained, the best by {early_stop['measure']},"
+        f" measured over the rows of pools.{pool}, which taught nothing."
     )
-    return ["## Stopped by", said, _pins(pins)]
+    return [text, _pins_table(early_stop["pins"])]
 
 
 def _use(record: ModelRecord) -> str:
-    own = bool((record.plan or {}).get("code"))
-    needs = (
-        "torch and safetensors, and what `own.py`, its author's code, imports"
-        if own
-        else "torch and safetensors alone"
-    )
-    source = " --source FILE" if own else ""
+    has_own_code = bool((record.plan or {}).get("code"))
+    needs = "torch and safetensors alone"
+    source = ""
+    own_copy = ""
+    if has_own_code:
+        needs = "torch and safetensors, and what `own.py`, its author's code, imports"
+        source = " --source FILE"
+        own_copy = ", FILE being your own copy of `own.py`"
     return (
-        f"`model.py` needs {needs}: `from model import load;"
-        f" load('weights.safetensors')(features)`. `distill predict FOLDER IN OUT{source}` labels"
-        " files with it" + (", FILE being your own copy of `own.py`." if own else ".")
+        f"`model.py` needs {needs}:"
+        " `from model import load; load('weights.safetensors')(features)`."
+        f" `distill predict FOLDER IN OUT{source}` labels files with it{own_copy}."
     )
 
 
-def _scores(result: MethodResult) -> list[str]:
-    said = []
-    for key, title in MEASURES.items():
-        if key in result.measures:
-            value = result.measures[key]
-            said.append(
-                f"| {result.name} | {title} |"
-                f" {f'{100 * value:.1f}%' if key in SHARES else f'{value:.3g}'} |"
-            )
-    return said
+def _score_lines(result: MethodResult) -> list[str]:
+    lines = []
+    for measure, title in MEASURES.items():
+        if measure in result.measures:
+            value = result.measures[measure]
+            figure = f"{100 * value:.1f}%" if measure in SHARES else f"{value:.3g}"
+            lines.append(f"| {result.name} | {title} | {figure} |")
+    return lines

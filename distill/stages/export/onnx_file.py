@@ -1,17 +1,21 @@
-"""A student as one ONNX file, for programs without torch: `features` goes in, each head's answers come out under the head's name.
+"""A student as one ONNX file, for programs without torch: `features` goes in, each head's outputs
+come out under the head's name.
 
 torch's exporter translates a copy of the network. Two things of it are ours:
 
-    the bag of n-grams    `nn.EmbeddingBag` is a loop over rows in ONNX; the mean over the places that hold an n-gram is the same answer, zeros
-                          for a text without any included
-    what the file says    inner values get names of ours (torch's may be a head's: `linear`, `relu`), and torch's notes on where each operation
-                          comes from go; so the same weights are the same bytes, which name no folder of this machine
+    the bag of n-grams    `nn.EmbeddingBag` is a loop over rows in ONNX; the mean over the places
+                          that hold an n-gram is the same, zeros for a text without any included
+    names and notes       inner values get names of ours (torch's may be a head's: `linear`,
+                          `relu`), and torch's notes on where each operation comes from go; so the
+                          same weights are the same bytes, which name no folder of this machine
 
-Nothing is believed of a translation (onnxscript 0.7.0's GRU answered 8% otherwise than torch's): the bytes that will be written are opened by
-ONNX Runtime and answer rows of the student's pool, and one with nothing in it, in batches of several sizes, beside the network itself.
-Weights lie within the file, so it is below 2 GiB, as Protocol Buffers have it. A batch has one row at least: ONNX Runtime 1.32 aborts the
-process when it is asked for the GRU of none. torch's exporter walks through a GRU step by step, 0.05 s a step and layer; in the file it is one
-operation.
+No translation is trusted (onnxscript 0.7.0's GRU differed by 8% from torch's): the bytes that will
+be written are opened by ONNX Runtime and predict rows of the student's pool, and one with nothing
+in it, in batches of several sizes, beside the network itself.
+
+Weights lie within the file, so it is below 2 GiB, as Protocol Buffers have it. A batch has one row
+at least: ONNX Runtime 1.32 aborts the process when the GRU is given none. torch's exporter walks
+through a GRU step by step, 0.05 s a step and layer; in the file it is one operation.
 """
 
 from __future__ import annotations
@@ -36,26 +40,34 @@ from distill.models.record import ModelRecord
 GIVEN = "features"
 """What the file calls its input."""
 TOLERANCE = 2.0**-15
-"""By how much ONNX Runtime may answer otherwise than torch, as a share of the head's largest
-answer: 3·10⁻⁵. The same float32 numbers added in another order: 6·10⁻⁶ for a sum over 150,528
-features, below 10⁻⁶ for most students."""
+"""How far ONNX Runtime may be from torch, as a share of the head's largest output: 3·10⁻⁵. The same
+float32 numbers added in another order: 6·10⁻⁶ for a sum over 150,528 features, below 10⁻⁶ for most
+students."""
 _BATCHES = (1, 2, 7)
 _MOST_BYTES = (1 << 31) - (1 << 20)
 """Of weights; the rest is for the graph."""
 
 
 def require_onnx_extra() -> None:
-    """Raises MissingExtraError where the extra `onnx` is not installed: to be told before any work."""
+    """Refuse to begin work whose result could not be exported.
+
+    Raises MissingExtraError where the extra `onnx` is not installed.
+    """
     for library in ("onnx", "onnxscript", "onnxruntime"):
         if find_spec(library) is None:
             raise MissingExtraError(library, "onnx", "export to ONNX")
 
 
 def onnx_file(where: str, record: ModelRecord, network: MultiHead, seen: Tensor) -> bytes:
-    """The file, held against the network on rows as it sees them. Raises JobError, ExportError."""
+    """Return the file's bytes, checked against the network on the rows `seen`, as it sees them.
+
+    Raises JobError where it cannot be one file, ExportError where torch cannot translate it or ONNX
+    Runtime predicts something else.
+    """
     require_onnx_extra()
-    _require_room(where, record, network)
-    rows = torch.cat([torch.zeros_like(seen[:1]), seen])  # the first: a text without n-grams
+    _require_one_file(where, record, network)
+    empty_row = torch.zeros_like(seen[:1])  # of texts: one without n-grams
+    rows = torch.cat([empty_row, seen])
     try:
         content = translate(record, network, rows[:2])
     except torch.onnx.OnnxExporterError as error:  # a network of the user's own may do anything
@@ -67,10 +79,11 @@ def onnx_file(where: str, record: ModelRecord, network: MultiHead, seen: Tensor)
 
 
 def translate(record: ModelRecord, network: MultiHead, seen: Tensor) -> bytes:
-    """The network as ONNX, unchecked; `seen` are two rows or more, as it sees them."""
-    with _quiet(), torch.inference_mode(False), torch.no_grad():
+    """Return the network as ONNX, unchecked; `seen` are two rows or more, as it sees them."""
+    heads = list(record.heads)
+    with _quiet_exporter(), torch.inference_mode(False), torch.no_grad():
         program = torch.onnx.export(
-            _Exported(network, list(record.heads)).eval(),
+            _Exported(network, heads).eval(),
             (seen,),
             input_names=[GIVEN],
             dynamic_shapes=({0: torch.export.Dim("rows")},),
@@ -78,52 +91,56 @@ def translate(record: ModelRecord, network: MultiHead, seen: Tensor) -> bytes:
             verbose=False,
         )
         assert program is not None
-        _name(program.model, list(record.heads))
-        program.model.metadata_props.update(
-            {"student": record.digest, "weights_sha256": record.sha256}
-        )
+        _rename(program.model, heads)
+        identity = {"student": record.digest, "weights_sha256": record.sha256}
+        program.model.metadata_props.update(identity)
         content: bytes = program.model_proto.SerializeToString()
     return content
 
 
 def check_answers(where: str, content: bytes, network: MultiHead, rows: Tensor) -> None:
-    """Ask ONNX Runtime and the network about the same rows, in batches of several sizes. Raises
-    ExportError where they differ."""
+    """Give ONNX Runtime and the network the same rows, in batches of several sizes. Raises
+    ExportError where their outputs differ."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     with computing("cpu", "float32"):
-        largest = {head: float(said.abs().max()) for head, said in network(rows).items()}
+        outputs = network(rows)
+        largest = {head: float(values.abs().max()) for head, values in outputs.items()}
         for size in (*_BATCHES, len(rows)):
             batch = rows[:size]
             due = network(batch)
-            answered = dict(zip(due, session.run(list(due), {GIVEN: batch.numpy()}), strict=True))
-            for head, said in due.items():
-                apart = float((torch.from_numpy(answered[head]) - said).abs().max())
-                if not apart <= TOLERANCE * largest[head]:
-                    raise ExportError(_told(where, head, len(batch), apart, largest[head]))
+            predicted = session.run(list(due), {GIVEN: batch.numpy()})
+            for (head, values), onnx_values in zip(due.items(), predicted, strict=True):
+                difference = float((torch.from_numpy(onnx_values) - values).abs().max())
+                # not `>`: a NaN must not pass
+                if not difference <= TOLERANCE * largest[head]:
+                    raise _difference_error(where, head, len(batch), difference, largest[head])
 
 
-def _told(where: str, head: str, rows: int, apart: float, largest: float) -> str:
+def _difference_error(
+    where: str, head: str, rows: int, difference: float, largest: float
+) -> ExportError:
     import onnxruntime
 
-    return (
+    return ExportError(
         f"{where}: in a batch of {rows}, ONNX Runtime {onnxruntime.__version__} answers by up to"
-        f" {apart:.3g} otherwise than torch {torch.__version__} for the head {head!r}, whose"
-        f" largest answer is {largest:.3g}; {TOLERANCE * largest:.3g} ({TOLERANCE:.2g} of that) may"
-        " be. Nothing was written. Export without ONNX, or try other versions of onnx, onnxscript"
-        " and onnxruntime."
+        f" {difference:.3g} otherwise than torch {torch.__version__} for the head {head!r},"
+        f" whose largest answer is {largest:.3g};"
+        f" {TOLERANCE * largest:.3g} ({TOLERANCE:.2g} of that) may be."
+        " Nothing was written. Export without ONNX, or try other versions of onnx, onnxscript and"
+        " onnxruntime."
     )
 
 
-def _require_room(where: str, record: ModelRecord, network: MultiHead) -> None:
+def _require_one_file(where: str, record: ModelRecord, network: MultiHead) -> None:
     """Raises JobError where the student cannot be one ONNX file."""
     if GIVEN in record.heads:
         raise JobError(
-            f"{where}: a head is called {GIVEN!r}, which is what an ONNX file calls its input. Name"
-            " the head otherwise, or export without ONNX."
+            f"{where}: a head is called {GIVEN!r}, which is what an ONNX file calls its input."
+            " Name the head otherwise, or export without ONNX."
         )
-    size = sum(each.nbytes for each in network.state_dict().values())
+    size = sum(tensor.nbytes for tensor in network.state_dict().values())
     if size > _MOST_BYTES:
         raise JobError(
             f"{where}: its weights are {size:,} bytes, but an ONNX file that holds them has room"
@@ -133,19 +150,20 @@ def _require_room(where: str, record: ModelRecord, network: MultiHead) -> None:
 
 
 class _Exported(nn.Module):
-    """A copy of the network that answers its heads in order, in operations that ONNX knows."""
+    """A copy of the network that returns its heads in order, in operations that ONNX knows."""
 
     def __init__(self, network: MultiHead, heads: list[str]) -> None:
         super().__init__()
-        self.network, self.names = copy.deepcopy(network), heads
+        self.network = copy.deepcopy(network)
+        self.names = heads
         for module in list(self.network.modules()):
             for name, part in list(module.named_children()):
                 if isinstance(part, nn.EmbeddingBag):
                     setattr(module, name, _MeanOfPlaces(part))
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        answered = self.network(features)
-        return tuple(answered[name] for name in self.names)
+        outputs = self.network(features)
+        return tuple(outputs[name] for name in self.names)
 
 
 class _MeanOfPlaces(nn.Module):
@@ -157,42 +175,41 @@ class _MeanOfPlaces(nn.Module):
         self.weight = bag.weight
 
     def forward(self, places_BL: Tensor) -> Tensor:
-        there_BL1 = (places_BL != 0).to(self.weight.dtype)[:, :, None]
-        return (F.embedding(places_BL, self.weight) * there_BL1).sum(1) / there_BL1.sum(
-            1
-        ).clamp_min(1)
+        is_used_BL1 = (places_BL != 0).to(self.weight.dtype)[:, :, None]
+        total_BH = (F.embedding(places_BL, self.weight) * is_used_BL1).sum(1)
+        count_B1 = is_used_BL1.sum(1).clamp_min(1)
+        return total_BH / count_B1
 
 
-def _name(model: Any, heads: list[str]) -> None:
-    """Outputs as the heads, everything within by its number and a dot, which no head's name has; no
-    notes."""
+def _rename(model: Any, heads: list[str]) -> None:
+    """Name outputs as the heads, and everything within by its number and a dot, which no head's
+    name has; take torch's notes away."""
     graph = model.graph
     values = [value for node in graph for value in node.outputs]
-    kept = list(graph.initializers.values())
+    constants = list(graph.initializers.values())
     for number, node in enumerate(graph):
         node.name = f"node.{number}"
     for number, value in enumerate(values):
         value.name = f"value.{number}"
-    for number, value in enumerate(kept):
-        value.name = (
-            value.name if "." in value.name else f"constant.{number}"
-        )  # weights have torch's names
+    for number, constant in enumerate(constants):
+        if "." not in constant.name:  # weights have torch's names, which have dots
+            constant.name = f"constant.{number}"
     for value, head in zip(graph.outputs, heads, strict=True):
         value.name = head
-    for each in (model, graph, *graph, *graph.inputs, *values, *kept):
+    for each in (model, graph, *graph, *graph.inputs, *values, *constants):
         each.metadata_props.clear()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch's exporter says to its own authors: deprecations within it, and that
+def _quiet_exporter() -> Iterator[None]:
+    """Silence what torch's exporter says to its own authors: deprecations within it, and that
     torchvision is not there."""
-    told = logging.getLogger("torch.onnx")
-    level = told.level
-    told.setLevel(logging.ERROR)
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        told.setLevel(level)
+        logger.setLevel(level)

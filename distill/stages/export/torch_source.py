@@ -1,5 +1,5 @@
-"""A network as a Python file of plain torch. Its layers are told by the modules themselves; how
-they are joined stands here once more, and tests hold the file's answers against the network's."""
+"""A network as a Python file of plain torch. Its layers are the modules' own `repr`; how they are
+joined stands here once more, and tests compare the file's outputs with the network's."""
 
 from __future__ import annotations
 
@@ -80,45 +80,47 @@ def own(file, name):
 def torch_source(
     name: str, network: MultiHead, heads: str, features: str, own: Mapping[str, str] | None = None
 ) -> str:
-    """The text of `model.py`; `own` has the expressions that make the user's own networks, by their
-    keys."""
-    written = own or {}
-    below = {
-        key: written.get(head_key(key.removeprefix("head_"))) or _built(each, 3)
-        for key, each in network.own.items()
-    }
-    said = {"name": name, "heads": heads, "features": features}
+    """Return the text of `model.py`.
+
+    `heads` and `features` are for its docstring; `own` has the expressions that make the user's own
+    networks, by their keys.
+    """
+    own = own or {}
+    own_heads = {}
+    for key, module in network.own.items():
+        custom = own.get(head_key(key.removeprefix("head_")))
+        own_heads[key] = custom or _expression(module, 3)
+    trunk = own.get(TRUNK) if network.trunk is not None else None
     return _FILE.format(
-        **{what: _harmless(text) for what, text in said.items()},
-        loader=_LOADER if written else "",
-        trunk=(
-            _built(None, 2)
-            if network.trunk is None
-            else written.get(TRUNK) or _built(network.trunk, 2)
-        ),
-        own=_dictionary(below, 2),
-        heads_built=_built(network.heads, 2),
+        name=_in_docstring(name),
+        heads=_in_docstring(heads),
+        features=_in_docstring(features),
+        loader=_LOADER if own else "",
+        trunk=trunk or _expression(network.trunk, 2),
+        own=_module_dict(own_heads, 2),
+        heads_built=_expression(network.heads, 2),
     )
 
 
 def own_expression(model: CustomModel, in_features: int, file: str) -> str:
-    """What makes a network of the user's own, from the file that lies beside `model.py`."""
+    """Return what makes a network of the user's own, from the file that lies beside `model.py`."""
     options = f", **{model.options!r}" if model.options else ""
     return f"own({file!r}, {model.name!r})({model.seen_numbers(in_features)}{options})"
 
 
-def _harmless(text: str) -> str:
-    """Names of classes and columns within the docstring: they can neither end it nor escape
+def _in_docstring(text: str) -> str:
+    """Return names of classes and columns so that they can neither end the docstring nor escape
     anything."""
     return repr(text)[1:-1].replace('"', "'")
 
 
-def _built(module: nn.Module | None, depth: int) -> str:
-    """A module as the expression that makes it. Raises ExportError for a layer of a plugin's."""
+def _expression(module: nn.Module | None, depth: int) -> str:
+    """Return the expression that makes a module, indented for `depth`. Raises ExportError for a
+    layer of a plugin's."""
     if module is None:
         return "None"
     if isinstance(module, LastState):
-        return f"LastState({_built(module.gru, depth)})"
+        return f"LastState({_expression(module.gru, depth)})"
     if not type(module).__module__.startswith("torch."):
         raise ExportError(
             f"the network has a {type(module).__name__} of {type(module).__module__}, and model.py"
@@ -126,18 +128,23 @@ def _built(module: nn.Module | None, depth: int) -> str:
             " 'custom', whose file is exported too."
         )
     if isinstance(module, nn.Sequential):
-        return _listed("nn.Sequential(", [_built(each, depth + 1) for each in module], ")", depth)
+        layers = [_expression(layer, depth + 1) for layer in module]
+        return _call("nn.Sequential(", layers, ")", depth)
     if isinstance(module, nn.ModuleDict):
-        return _dictionary({key: _built(each, depth + 1) for key, each in module.items()}, depth)
+        parts = {key: _expression(part, depth + 1) for key, part in module.items()}
+        return _module_dict(parts, depth)
     return f"nn.{module!r}"
 
 
-def _dictionary(built: Mapping[str, str], depth: int) -> str:
-    return _listed(
-        "nn.ModuleDict({", [f"{key!r}: {each}" for key, each in built.items()], "})", depth
-    )
+def _module_dict(expressions: Mapping[str, str], depth: int) -> str:
+    items = [f"{key!r}: {expression}" for key, expression in expressions.items()]
+    return _call("nn.ModuleDict({", items, "})", depth)
 
 
-def _listed(begin: str, items: list[str], end: str, depth: int) -> str:
-    inside = "".join(f"{'    ' * (depth + 1)}{item},\n" for item in items)
-    return f"{begin}\n{inside}{'    ' * depth}{end}" if items else begin + end
+def _call(begin: str, items: list[str], end: str, depth: int) -> str:
+    """Return a call with one item a line."""
+    if not items:
+        return begin + end
+    indent = "    " * depth
+    lines = "".join(f"{indent}    {item},\n" for item in items)
+    return f"{begin}\n{lines}{indent}{end}"

@@ -61,10 +61,12 @@ def test_an_export_answers_otherwise_where_only_torch_is(taught, kind):
 def test_the_card_hides_what_taught_the_student_or_how_well_it_does(taught):
     job = taught(MODELS["mlp"])
     result = MethodResult(
-        name="small · main", role="student", group="g", taught_by=(), changes={}, parameters=1, milliseconds_per_row=1.0,
+        name="small · main", role="student", group="g", student="small", head="main", taught_by=(), changes={}, parameters=1, milliseconds_per_row=1.0,
         measures={"accuracy": 0.8712, "nll": 0.4}, confusion=None, reliability=(), history=(),
     )  # fmt: skip
-    other = MethodResult(**{**vars(result), "name": "smaller", "measures": {"accuracy": 0.1}})
+    other = MethodResult(
+        **{**vars(result), "name": "smaller", "student": "smaller", "measures": {"accuracy": 0.1}}
+    )
     (exported,) = export_students(job, ["small"], (result, other))
     card = (Path(exported.uri) / "README.md").read_text("utf-8")
     _, record = find_student(job, job.variants[0])

@@ -1,0 +1,119 @@
+"""A student as `distill export` left it, read back: its network, what it sees, and the columns that
+its heads are written to.
+
+A network of the user's own needs its source. What lies in an export is never run: the user names a
+copy of one's own, which must be the very text that the export was made with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from distill.core.errors import PoolError
+from distill.core.schema import canonical, unseal
+from distill.core.source import read_source
+from distill.labelers.network import network_of
+from distill.models.custom_source import Code
+from distill.models.network import MultiHead
+from distill.models.record import ModelRecord, record_from_plain
+from distill.spec.outputs import Outputs
+from distill.spec.pools import Features
+from distill.storage.base import Storage
+
+_FEATURES: TypeAdapter[Features] = TypeAdapter(Features)
+
+
+@dataclass(frozen=True)
+class ExportedStudent:
+    """A student that is ready to predict."""
+
+    record: ModelRecord
+    features: Features
+    private: Sequence[str]
+    """Columns that are never read."""
+    network: MultiHead
+
+
+def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
+    """Load the export in `folder`; `own` are the user's copies of its own networks' sources.
+
+    Raises PoolError where it is no export, is damaged, or lacks a source.
+    """
+    content = folder.read_or_none("model.json")
+    if content is None:
+        raise PoolError(
+            f"{folder.uri} is no export: it has no model.json."
+            " Give the folder that `distill export` names."
+        )
+    body = unseal(content, folder.url("model.json"))
+    record = record_from_plain(body["record"])
+    _require_distinct_columns(record, folder.uri)
+    weights = folder.read("weights.safetensors")
+    if hashlib.sha256(weights).hexdigest() != record.sha256:
+        raise PoolError(
+            f"{folder.url('weights.safetensors')} is damaged: not what model.json pins."
+            " Export it again."
+        )
+    features = _FEATURES.validate_json(canonical(body["features"]))
+    code = _own_code(folder, body.get("sources", {}), own)
+    network = network_of(record, weights, code)
+    return ExportedStudent(record, features, body["private"], network)
+
+
+def column_names(head: str, outputs: Outputs) -> tuple[str, ...]:
+    """Return the columns of a head: what it predicts and, of exclusive classes, how probable that
+    is."""
+    predicted = f"predicted_{head}"
+    if outputs.kind == "logits" and outputs.exclusive:
+        return (predicted, f"{predicted}_probability")
+    return (predicted,)
+
+
+def _require_distinct_columns(record: ModelRecord, where: str) -> None:
+    """Refuse heads whose columns would have one name. Raises PoolError."""
+    head_of: dict[str, str] = {}
+    for head, outputs in record.heads.items():
+        for name in column_names(head, outputs):
+            other = head_of.setdefault(name, head)
+            if other != head:
+                raise PoolError(
+                    f"{where}: the heads {other!r} and {head!r} would both have a column {name!r}."
+                    " Rename one in the job, train and export again."
+                )
+
+
+def _own_code(
+    folder: Storage, needed: Mapping[str, Mapping[str, str]], own: Sequence[Path]
+) -> Code:
+    """Return the sources that the export asks for, from the user's own copies. Raises PoolError
+    where one is missing or another."""
+    if own and not needed:
+        raise PoolError(
+            f"--source {own[0]}: the student at {folder.uri} has no network of its author's own."
+            " Leave it out."
+        )
+    export = Path(folder.uri).resolve()
+    for file in own:
+        if file.resolve().is_relative_to(export):
+            raise PoolError(
+                f"--source {file}: lies in the export, whose code is never run."
+                " Name your own copy of it."
+            )
+    given = {}
+    for file in own:
+        source = read_source(file, "--source")
+        given[source.sha256] = source
+    for each in needed.values():
+        if each["sha256"] not in given:
+            found = f" The given ones have {', '.join(given)}." if given else ""
+            raise PoolError(
+                f"{folder.url(each['file'])}: the student has a network of its author's own, and"
+                " code that lies in an export is never run. Name your own copy of that file, whose"
+                f" sha256 is {each['sha256']}: --source FILE.{found}"
+            )
+    return {key: given[each["sha256"]] for key, each in needed.items()}
