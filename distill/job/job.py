@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
 
+import distill.labelers.kinds  # noqa: F401  registers what `labeler` may be
 from distill.core.errors import JobError
 from distill.core.source import PythonFile, read_source
 from distill.job.sweep import Sweep, Variant, resolve_sweeps

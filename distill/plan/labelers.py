@@ -9,29 +9,22 @@ from typing import Literal
 
 from distill.core.errors import ContractError
 from distill.core.schema import digest
-from distill.core.source import PythonFile, read_source
+from distill.core.source import read_source
+from distill.labelers.kind import LabelerKind, ModelLabelerKind
 from distill.labelers.recipe import Member, Recipe
-from distill.labelers.registry import kind_of
 from distill.labelers.versions import library_versions
 from distill.labels.contract import Contract
-from distill.models.files import ModelFiles, identify_model
-from distill.models.record import read_record
 from distill.plan.calibration import stored_temperature
 from distill.plan.identity import find_fit
 from distill.plan.workspace import Workspace
-from distill.spec.labels import Custom, Ensemble, Fitted, Labels, TopK
+from distill.spec.labels import Custom, Ensemble, Fitted, Labels, MemberTable, TopK
 from distill.spec.outputs import Outputs
-from distill.spec.ready import Ready, StudentLabeler
-from distill.storage.open import open_storage
 
 _TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "float16": 2.0**-8}
 """A share of the row's largest output: what other hardware may make of the same weights. Two bits
 of TF32's ten, which cuDNN takes for float32 convolutions unasked, and of float16's ten, and three
 of bfloat16's eight, for the roundings that add up over layers. The same machine repeats its bits.
 """
-_WHERE = {"model", "sha256", "trusted", "made_by", "file"}
-"""Of a ready labeler's table: where its model and code lie and how they are opened, not what it
-says."""
 
 
 def prepare_labels(workspace: Workspace, name: str) -> tuple[Recipe, Contract]:
@@ -68,9 +61,7 @@ class _Known:
     precision: str = "float32"
 
 
-def _known(
-    workspace: Workspace, labeler: Fitted | Custom | Ready, where: str, precision: str
-) -> _Known:
+def _known(workspace: Workspace, labeler: MemberTable, where: str, precision: str) -> _Known:
     if isinstance(labeler, Fitted):
         folder, record = find_fit(workspace, labeler.fit)
         form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
@@ -83,8 +74,9 @@ def _known(
             next(iter(record.widths.values())),
             precision,
         )
-    if isinstance(labeler, Ready):
-        return _known_ready(workspace, labeler, where, precision)
+    if isinstance(labeler, LabelerKind):
+        return _known_kind(workspace, labeler, where, precision)
+    assert isinstance(labeler, Custom)
     source = workspace.tables.custom_source(labeler, where)
     made = source.load(labeler.name)
     width = workspace.tables.labeler_width(labeler, where)
@@ -93,45 +85,23 @@ def _known(
     return _Known(recipe, f"custom:{labeler.name}", str(made.revision), width, own)
 
 
-def _known_ready(workspace: Workspace, spec: Ready, where: str, precision: str) -> _Known:
-    uri = workspace.tables.model_uri(spec.model)
-    student = (
-        read_record(open_storage(uri))
-        if isinstance(spec, StudentLabeler) and not spec.sha256
-        else None
-    )
-    files = (
-        ModelFiles(uri, student.sha256)
-        if student
-        else identify_model(uri, spec.sha256, f"{where}.model")
-    )
-    recipe = Recipe(
-        form="ready",
-        ready=spec,
-        files=files,
-        source=_own_source(workspace, spec, where),
-        precision=precision,
-    )
-    said = spec.model_dump(mode="json", exclude=_WHERE, exclude_defaults=True)
-    return _Known(
-        recipe,
-        kind_of(spec),
-        digest([files.sha256, said]),
-        workspace.tables.labeler_width(spec, where),
-        precision,
-    )
-
-
-def _own_source(workspace: Workspace, spec: Ready, where: str) -> PythonFile | None:
-    """What the user wrote of a student's network."""
-    file = spec.file if isinstance(spec, StudentLabeler) else None
-    return read_source(workspace.tables.beside(file), f"{where}.file") if file else None
+def _known_kind(workspace: Workspace, kind: LabelerKind, where: str, precision: str) -> _Known:
+    tables = workspace.tables
+    files = None
+    if isinstance(kind, ModelLabelerKind):
+        files = kind.identify(tables.model_uri(kind.model), f"{where}.model")
+    source = None
+    if kind.code_file:
+        source = read_source(tables.beside(kind.code_file), f"{where}.file")
+    recipe = Recipe(form="ready", ready=kind, files=files, source=source, precision=precision)
+    width = tables.labeler_width(kind, where)
+    return _Known(recipe, kind.kind, kind.contract_revision(files), width, precision)
 
 
 def _together(
     workspace: Workspace,
     spec: Ensemble,
-    members: Sequence[tuple[str, Fitted | Custom | Ready, _Known]],
+    members: Sequence[tuple[str, MemberTable, _Known]],
 ) -> _Known:
     """An ensemble from its members. Raises ContractError where they answer with values of different
     widths."""

@@ -20,6 +20,7 @@ from distill.core.schema import digest
 from distill.job.job import Job
 from distill.job.sweep import Variant
 from distill.labelers.calibration import read_calibration
+from distill.labelers.kind import ModelLabelerKind
 from distill.labels.identity import label_set_folder
 from distill.loader.dataset import Dataset, TargetColumn
 from distill.models.files import identify_model
@@ -48,7 +49,6 @@ from distill.plan.workspace import Workspace
 from distill.pools.file_stats import ReadFileStats
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import Eszsl, ngrams_of
-from distill.spec.ready import Ready
 
 
 class Plan:
@@ -96,7 +96,7 @@ class Plan:
                 tables.path,
             )
             for where, labeler in members
-            if isinstance(labeler, Ready) and labeler.made_by is not None
+            if isinstance(labeler, ModelLabelerKind) and labeler.made_by is not None
         ]
 
     def fits(self, names: Sequence[str] | None = None) -> Iterator[FitStep]:

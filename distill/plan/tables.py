@@ -15,12 +15,12 @@ from typing import get_args
 from distill.core.errors import JobError
 from distill.core.source import PythonFile, read_source
 from distill.job.job import Job
+from distill.labelers.kind import LabelerKind
 from distill.models.custom_source import TRUNK, Code, custom_models
 from distill.plan.held_out import usual_loss
-from distill.spec.labels import Custom, Ensemble, Fitted, Precision
+from distill.spec.labels import Custom, Ensemble, Fitted, LabelerTable, MemberTable, Precision
 from distill.spec.models import CustomModel, Eszsl
 from distill.spec.outputs import Outputs
-from distill.spec.ready import Ready
 from distill.spec.students import CustomLoss, HeldOut, Student, Term
 from distill.spec.uris import resolve_uri
 
@@ -130,7 +130,7 @@ class JobTables:
         or an ensemble that says several things."""
         return self.labeler_outputs(self.labels[name].labeler, f"labels.{name}.labeler")
 
-    def labeler_outputs(self, labeler: Fitted | Custom | Ready | Ensemble, where: str) -> Outputs:
+    def labeler_outputs(self, labeler: LabelerTable, where: str) -> Outputs:
         """Return what a labeler answers; `where` is its key. Raises JobError as above."""
         if isinstance(labeler, Ensemble):
             return self._ensemble_outputs(labeler, where)
@@ -138,11 +138,12 @@ class JobTables:
             return self.fit_outputs(labeler.fit)
         if isinstance(labeler, Custom):
             return _declared_outputs(self.custom_source(labeler, where), labeler, where)
+        assert isinstance(labeler, LabelerKind)
         if not labeler.class_names:
             return Outputs("value")
         return Outputs("logits", labeler.class_names, labeler.exclusive)
 
-    def labeler_width(self, labeler: Custom | Ready, where: str) -> int:
+    def labeler_width(self, labeler: MemberTable, where: str) -> int:
         """Return the numbers a row of a labeler's answers: one a class, or the width that it
         declares; `where` is its key. Raises JobError."""
         classes = self.labeler_outputs(labeler, where).classes

@@ -18,11 +18,10 @@ from distill.labelers.base import predict
 from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler
 from distill.labels.encoding import decode
-from distill.plan.identity import label_set
-from distill.plan.labelers import prepare_labels
 from distill.plan.load import load_job
 from distill.spec.labels import Ensemble, Labels
 from tests.making import label_by_worker
+from tests.resolved import label_set, prepare_labels
 from tests.tiny import write_job, write_pool
 
 FILE = Path(__file__).parents[1] / "fixtures" / "plugins" / "constant_labeler.py"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from distill.core.errors import JobError
+from distill.labelers.kind import LabelerKind, ModelLabelerKind
 from distill.plan.tables import JobTables
-from distill.spec.labels import Custom, Fitted, Labels, TopK
+from distill.spec.labels import Fitted, Labels, TopK
 from distill.spec.labels import Value as ValueEncoding
 from distill.spec.outputs import Outputs
 from distill.spec.pools import TextFeatures
-from distill.spec.ready import READS_TEXT, Ready, Sklearn, StudentLabeler
 from distill.spec.uris import is_hub, wrong_uri
 
 Problems = Iterator[str]
@@ -49,7 +49,7 @@ def check_labels(tables: JobTables) -> Problems:
             )
         yield from _keys(tables, labels, f"{where}.over")
         yield from _encoding(labels, outputs, f"{where}.encoding")
-        own = [each.kind for each in members.values() if isinstance(each, Custom | Sklearn)]
+        own = [each.kind for each in members.values() if each.own_precision]
         if len(own) == len(members) and labels.precision != "float32":
             yield (
                 f"{where}.precision = {labels.precision!r}: a {own[0]} labeler chooses its own"
@@ -60,8 +60,10 @@ def check_labels(tables: JobTables) -> Problems:
                 tables, labels, outputs, f"{where}.calibrate_on = {labels.calibrate_on!r}"
             )
         for key, labeler in members.items():
-            if isinstance(labeler, Ready):
-                yield from _ready(tables, labeler, labels.over, key)
+            if isinstance(labeler, ModelLabelerKind):
+                yield from _model(tables, labeler, key)
+            if isinstance(labeler, LabelerKind):
+                yield from _features(tables, labeler, labels.over, key)
 
 
 def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:
@@ -135,13 +137,12 @@ def _calibration(tables: JobTables, labels: Labels, outputs: Outputs, where: str
         yield f"{where}: students are judged on that pool. Calibrate on another one."
 
 
-def _ready(tables: JobTables, labeler: Ready, over: Sequence[str], where: str) -> Problems:
-    """Whether the ready labeler's model can lie where the job says, and whether it can see the
-    pools."""
+def _model(tables: JobTables, labeler: ModelLabelerKind, where: str) -> Problems:
+    """Whether the labeler's model can lie where the job says."""
     yield from check_model(tables, labeler.model, f"{where}.model")
     if labeler.made_by is not None:
         yield from check_maker(tables, labeler.made_by, f"{where}.made_by")
-        if isinstance(labeler, Sklearn | StudentLabeler):
+        if not labeler.fills_folder:
             yield (
                 f"{where}.made_by: a maker fills a folder with a model of a library; a labeler of"
                 f" kind {labeler.kind!r} is no such. Leave it out."
@@ -151,20 +152,25 @@ def _ready(tables: JobTables, labeler: Ready, over: Sequence[str], where: str) -
                 f"{where}.made_by: {labeler.model} is the hub's, where nothing is made. Leave it"
                 " out, or keep the model elsewhere."
             )
-    if isinstance(labeler, StudentLabeler):
-        if labeler.file is not None and not tables.beside(labeler.file).is_file():
-            yield (
-                f"{where}.file = {labeler.file!r}: there is no file"
-                f" {str(tables.beside(labeler.file))!r}. Paths are relative to the job file."
-            )
-        return  # what it sees stands in its own record
-    due = isinstance(labeler, READS_TEXT)
+    file = labeler.code_file
+    if file is not None and not tables.beside(file).is_file():
+        yield (
+            f"{where}.file = {file!r}: there is no file {str(tables.beside(file))!r}."
+            " Paths are relative to the job file."
+        )
+
+
+def _features(tables: JobTables, labeler: LabelerKind, over: Sequence[str], where: str) -> Problems:
+    """Whether the labeler can read the pools, where its kind alone says what it reads."""
+    if labeler.reads is None:
+        return
     for pool in over:
         features = tables.pools[pool].features
-        if isinstance(features, TextFeatures) != due:
-            asks, has = "text" if due else "numbers", features.kind if features else None
+        has_text = isinstance(features, TextFeatures)
+        if has_text != (labeler.reads == "text"):
+            has = features.kind if features else None
             yield (
-                f"{where}.kind = {vars(labeler)['kind']!r}: it reads {asks}, but pools.{pool} has"
+                f"{where}.kind = {labeler.kind!r}: it reads {labeler.reads}, but pools.{pool} has"
                 f" features of kind {has!r}. Use another one."
             )
 
