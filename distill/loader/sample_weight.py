@@ -46,7 +46,8 @@ def row_weights(
 def _best_class(soft: SoftLabels) -> npt.NDArray[np.int64]:
     """The class (B,) with the largest logit."""
     if isinstance(soft, DenseLabels):
-        return soft.outputs.argmax(axis=1)
+        best: npt.NDArray[np.int64] = soft.outputs.argmax(axis=1)
+        return best
     return soft.index[:, 0]
 
 
