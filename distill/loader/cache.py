@@ -1,5 +1,5 @@
-"""The chunks of one source, decoded once where they fit: in memory up to `CACHE_BYTES`, then on
-this machine's disk where the source lies elsewhere."""
+"""The chunks of one dataset, decoded once where they fit: in memory up to `CACHE_BYTES`, then on
+this machine's disk where the dataset lies elsewhere."""
 
 from __future__ import annotations
 
@@ -18,34 +18,35 @@ _numbers = itertools.count()
 class ChunkCache:
     """`cache(chunk)` → its arrays, which nobody may write to. For many threads."""
 
-    def __init__(self, source: Dataset, disk: DiskCache | None = None) -> None:
-        self.source, self.disk = source, disk if source.remote else None
-        self.held: dict[Chunk, Arrays] = {}
-        self._held_bytes = 0
+    def __init__(self, dataset: Dataset, disk: DiskCache | None = None) -> None:
+        self.dataset = dataset
+        self.disk = disk if dataset.remote else None
+        self.chunks: dict[Chunk, Arrays] = {}
+        self._bytes = 0
         self._number = next(_numbers)
-        """Sources share a disk."""
+        """Datasets share a disk."""
         self._lock = threading.Lock()
 
     def __call__(self, chunk: Chunk) -> Arrays:
-        held = self.held.get(chunk)
-        if held is not None:
-            return held
-        stored = self.disk.get(self._number, chunk) if self.disk is not None else None
-        if stored is not None:
-            return stored
-        arrays = self.source.load(chunk)
-        if not self._hold(chunk, arrays) and self.disk is not None:
+        """Return the arrays of one chunk. Raises what `Dataset.load` raises."""
+        arrays = self.chunks.get(chunk)
+        if arrays is None and self.disk is not None:
+            arrays = self.disk.get(self._number, chunk)
+        if arrays is not None:
+            return arrays
+        arrays = self.dataset.load(chunk)
+        if not self._keep(chunk, arrays) and self.disk is not None:
             self.disk.put(self._number, chunk, arrays)
         return arrays
 
-    def _hold(self, chunk: Chunk, arrays: Arrays) -> bool:
-        """Keep it in memory if it fits."""
+    def _keep(self, chunk: Chunk, arrays: Arrays) -> bool:
+        """Keep a chunk in memory; false where it does not fit."""
         size = sum(values.nbytes for values in arrays.values())
         with self._lock:
-            if chunk in self.held:
+            if chunk in self.chunks:
                 return True
-            if self._held_bytes + size > CACHE_BYTES:
+            if self._bytes + size > CACHE_BYTES:
                 return False
-            self.held[chunk] = arrays
-            self._held_bytes += size
+            self.chunks[chunk] = arrays
+            self._bytes += size
         return True

@@ -9,8 +9,8 @@ their digest, the process keeps to itself, so that no file is believed for what 
 holds the lock of its own folder; a folder whose lock nobody holds was left by a process that was
 killed, and the next one deletes it.
 
-It never fails a training: a disk that is full, or a file that is gone or damaged, is told once, and
-the chunk is read from where it came from.
+It never fails a training: a disk that is full, or a file that is gone or damaged, is logged once,
+and the chunk is read from where it came from.
 """
 
 from __future__ import annotations
@@ -40,128 +40,144 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """One chunk's file: where, its digest, and name, type and shape of each array."""
+class _ChunkFile:
+    """One chunk's file: its path, its digest, and name, type and shape of each array."""
 
-    file: Path
+    path: Path
     xxh3: bytes
     arrays: tuple[tuple[str, np.dtype[np.generic], tuple[int, ...]], ...]
 
 
 class DiskCache:
-    """Chunks of the sources of one process, up to so many bytes together. For many threads."""
+    """Chunks of the datasets of one process, up to so many bytes together. For many threads."""
 
     def __init__(self, most_bytes: int, folder: Path | None = None) -> None:
         self.most_bytes = most_bytes
-        self.held_bytes = 0
-        self._kept: dict[tuple[int, Chunk], _Kept] = {}
+        self.used_bytes = 0
+        self._files: dict[tuple[int, Chunk], _ChunkFile] = {}
         self._lock = threading.Lock()
-        self._said = False
-        self._folder, self._mine = _begun(folder or _usual_folder()) if most_bytes else (None, None)
+        self._warned = False
+        self._own = _make_own_folder(folder or _default_folder()) if most_bytes else None
 
-    def get(self, source: int, chunk: Chunk) -> Arrays | None:
-        """The arrays of one chunk of the process's `source`; None where they are not here."""
-        kept = self._kept.get((source, chunk))
-        if kept is None:
+    def get(self, dataset: int, chunk: Chunk) -> Arrays | None:
+        """Return the arrays of one chunk of the process's `dataset`; None where they are not
+        here."""
+        file = self._files.get((dataset, chunk))
+        if file is None:
             return None
         try:
-            content = np.fromfile(kept.file, np.uint8)
+            content = np.fromfile(file.path, np.uint8)
         except OSError as error:
             content = np.empty(0, np.uint8)
-            self._tell(f"{kept.file}: {error.strerror}")
-        if xxhash.xxh3_128_digest(content.data) != kept.xxh3:
-            self._tell(f"{kept.file} is not what was written")
+            self._warn_once(f"{file.path}: {error.strerror}")
+        if xxhash.xxh3_128_digest(content.data) != file.xxh3:
+            self._warn_once(f"{file.path} is not what was written")
             with self._lock:
-                self._kept.pop((source, chunk), None)
+                self._files.pop((dataset, chunk), None)
             return None
-        return _arrays(content, kept)
+        return _arrays(content, file)
 
-    def put(self, source: int, chunk: Chunk, arrays: Arrays) -> None:
+    def put(self, dataset: int, chunk: Chunk, arrays: Arrays) -> None:
         """Keep a chunk, if there is room for it."""
-        size = sum(values.nbytes for values in arrays.values())
-        if self._folder is None or any(values.dtype.hasobject for values in arrays.values()):
+        has_objects = any(values.dtype.hasobject for values in arrays.values())
+        if self._own is None or has_objects:
             return
+        size = sum(values.nbytes for values in arrays.values())
         with self._lock:
-            if (source, chunk) in self._kept or self.held_bytes + size > self.most_bytes:
+            is_known = (dataset, chunk) in self._files
+            if is_known or self.used_bytes + size > self.most_bytes:
                 return
-            self.held_bytes += size
-        kept = self._written(self._folder / uuid.uuid4().hex, arrays, size)
+            self.used_bytes += size
+        file = self._write(self._own.folder / uuid.uuid4().hex, arrays, size)
         with self._lock:
-            if kept is None:
-                self.held_bytes -= size
+            if file is None:
+                self.used_bytes -= size
             else:
-                self._kept[source, chunk] = kept
+                self._files[dataset, chunk] = file
 
     def close(self) -> None:
         """Delete everything."""
-        self._kept = {}
-        if self._folder is not None and self._mine is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._mine.release()
-            self._folder = None
+        self._files.clear()
+        if self._own is not None:
+            shutil.rmtree(self._own.folder, ignore_errors=True)
+            self._own.lock.release()
+            self._own = None
 
-    def _written(self, file: Path, arrays: Arrays, size: int) -> _Kept | None:
-        total = xxhash.xxh3_128()
+    def _write(self, path: Path, arrays: Arrays, size: int) -> _ChunkFile | None:
+        """Write a chunk's file; None where the disk does not let us."""
+        digest = xxhash.xxh3_128()
         try:
-            if shutil.disk_usage(file.parent).free - size < LEFT_FREE_BYTES:
-                self._tell(f"{file.parent} has little room left")
+            if shutil.disk_usage(path.parent).free - size < LEFT_FREE_BYTES:
+                self._warn_once(f"{path.parent} has little room left")
                 return None
-            with file.open("xb") as opened:
+            with path.open("xb") as opened:
                 for values in arrays.values():
                     flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-                    total.update(flat.data)
+                    digest.update(flat.data)
                     opened.write(flat.data)
         except OSError as error:
-            file.unlink(missing_ok=True)
-            self._tell(f"{file}: {error.strerror}")
+            path.unlink(missing_ok=True)
+            self._warn_once(f"{path}: {error.strerror}")
             return None
-        said = tuple((name, values.dtype, values.shape) for name, values in arrays.items())
-        return _Kept(file, total.digest(), said)
+        shapes = [(name, values.dtype, values.shape) for name, values in arrays.items()]
+        return _ChunkFile(path, digest.digest(), tuple(shapes))
 
-    def _tell(self, what: str) -> None:
-        if not self._said:
-            self._said = True
-            log.warning("the cache on disk is used no further than it goes: %s", what)
+    def _warn_once(self, problem: str) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("the cache on disk is used no further than it goes: %s", problem)
 
 
-def _arrays(content: npt.NDArray[np.uint8], kept: _Kept) -> Arrays:
-    made, start = {}, 0
-    for name, kind, shape in kept.arrays:
-        stop = start + kind.itemsize * int(np.prod(shape, dtype=np.int64))
-        made[name] = (
-            content[start:stop].copy().view(kind).reshape(shape)
-        )  # a copy, so that each begins where its type may
+def _arrays(content: npt.NDArray[np.uint8], file: _ChunkFile) -> Arrays:
+    arrays: Arrays = {}
+    start = 0
+    for name, dtype, shape in file.arrays:
+        stop = start + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        # a copy, so that each array begins where its type may
+        arrays[name] = content[start:stop].copy().view(dtype).reshape(shape)
         start = stop
-    return made
+    return arrays
 
 
-def _usual_folder() -> Path:
-    return Path(os.environ.get(CACHE) or tempfile.gettempdir()) / f"distill-chunks-{os.getuid()}"
+@dataclass(frozen=True)
+class _OwnFolder:
+    """The folder of this process, and the lock that says that the process lives."""
+
+    folder: Path
+    lock: FileLock
 
 
-def _begun(above: Path) -> tuple[Path | None, FileLock | None]:
-    """A folder of this process's own and its lock; what killed processes left goes. Nothing where
-    the disk does not let us."""
+def _default_folder() -> Path:
+    base = os.environ.get(CACHE) or tempfile.gettempdir()
+    return Path(base) / f"distill-chunks-{os.getuid()}"
+
+
+def _make_own_folder(parent: Path) -> _OwnFolder | None:
+    """Make a folder of this process's own, and delete what killed processes left; None where the
+    disk does not let us."""
     try:
-        above.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with FileLock(above / "lock", timeout=60):  # nobody sweeps while another begins
-            _sweep(above)
-            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=above))
-            mine = FileLock(folder / "lock")
-            mine.acquire(timeout=0)
-    except (OSError, Timeout, NotImplementedError) as error:
-        log.warning("nothing is cached on disk: %s: %s", above, error)
-        return None, None
-    return folder, mine
-
-
-def _sweep(above: Path) -> None:
-    for folder in above.iterdir():
-        if folder.is_dir():
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # nobody deletes while another process has a folder and no lock yet
+        with FileLock(parent / "lock", timeout=60):
+            _delete_abandoned(parent)
+            folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
             lock = FileLock(folder / "lock")
-            try:
-                lock.acquire(timeout=0)
-            except (Timeout, OSError):  # in use, or another user's
-                continue
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.release()
+            lock.acquire(timeout=0)
+    except (OSError, Timeout, NotImplementedError) as error:
+        log.warning("nothing is cached on disk: %s: %s", parent, error)
+        return None
+    return _OwnFolder(folder, lock)
+
+
+def _delete_abandoned(parent: Path) -> None:
+    """Delete the folders whose lock nobody holds."""
+    for folder in parent.iterdir():
+        if not folder.is_dir():
+            continue
+        lock = FileLock(folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, OSError):  # in use, or another user's
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()

@@ -1,13 +1,13 @@
-"""Batches for one training worker: its lanes of a source, read ahead in threads, the same rows
+"""Batches for one training worker: its lanes of a dataset, read ahead in threads, the same rows
 whatever the number of workers.
 
-Where a source's chunks fit into its cache (`cache`), later epochs read nothing.
+Where a dataset's chunks fit into its cache (`cache`), later epochs read nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from distill.loader.cache import ChunkCache
 from distill.loader.dataset import Arrays, Dataset
 from distill.loader.disk_cache import DiskCache
+from distill.loader.prefetch import prefetch, reading_threads
 from distill.loader.sampler import Sampler
 from distill.loader.shuffle import Share, WindowPrefetcher
 
@@ -22,12 +23,12 @@ _THREADS = 4
 
 
 class Loader:
-    """Yields the batches of one source, epoch after epoch, for the lanes of one worker."""
+    """Yields the batches of one dataset, epoch after epoch, for the lanes of one worker."""
 
     def __init__(
         self,
-        source: Dataset,
-        order: Sampler,
+        dataset: Dataset,
+        sampler: Sampler,
         *,
         rank: int,
         workers: int,
@@ -36,89 +37,93 @@ class Loader:
     ) -> None:
         """`ahead`: a thread gathers the next batch while one is used. Where the steps themselves
         take the worker's core it takes time from them: 8 to 10% of a small network's step."""
-        self.order, self.cache = order, ChunkCache(source, disk)
-        self.lanes = range(rank, order.lanes, workers)
-        self._reading, self._gathering = (
-            ThreadPoolExecutor(_THREADS),
-            (ThreadPoolExecutor(1) if ahead else None),
-        )
+        self.sampler = sampler
+        self.cache = ChunkCache(dataset, disk)
+        self.lanes = range(rank, sampler.lanes, workers)
+        self._reading = reading_threads(_THREADS, debuggable=workers == 1 and not ahead)
+        self._gathering = ThreadPoolExecutor(1) if ahead else None
 
     def batches(self, first_step: int = 0) -> Iterator[Arrays]:
-        """Batches from a global step on, without end. Each has `lane_rows` rows a lane; padding
-        rows have weight 0 and row −1.
+        """Return batches from a global step on, without end. Each has `lane_rows` rows a lane;
+        padding rows have weight 0 and row −1.
 
         A batch is good until the next one is asked for: its arrays are then written anew.
         """
-        made = self._made(first_step)
-        return made if self._gathering is None else _ahead(made, self._gathering)
+        batches = self._gathered_batches(first_step)
+        return prefetch(batches, self._gathering) if self._gathering else batches
 
     def close(self) -> None:
         """End the threads."""
-        for threads in (self._reading, self._gathering):
-            if threads is not None:
-                threads.shutdown(cancel_futures=True)
+        self._reading.shutdown(cancel_futures=True)
+        if self._gathering is not None:
+            self._gathering.shutdown(cancel_futures=True)
 
-    def _made(self, first_step: int) -> Iterator[Arrays]:
-        epoch, step = divmod(first_step, self.order.steps_per_epoch)
-        batches: Iterator[Arrays] | None = None
+    def _gathered_batches(self, first_step: int) -> Iterator[Arrays]:
+        epoch, epoch_step = divmod(first_step, self.sampler.steps_per_epoch)
+        buffers: Iterator[Arrays] | None = None
         while True:
-            windows = WindowPrefetcher(
-                self.order, epoch, self.lanes, step, load=self.cache, threads=self._reading
-            )
-            lanes = [self._lane(windows, number) for number in range(len(self.lanes))]
-            for _ in range(step, self.order.steps_per_epoch):
-                shares = [next(lane) for lane in lanes]
-                batches = batches or cycle(
-                    [self._empty(shares) for _ in range(2)]
-                )  # one is used while one is written
-                yield self._gathered(shares, next(batches))
-            epoch, step = epoch + 1, 0
+            for shares in self._epoch(epoch, epoch_step):
+                if buffers is None:
+                    # one is used while one is written
+                    buffers = cycle([self._empty_batch(shares) for _ in range(2)])
+                batch = next(buffers)
+                self._gather(shares, batch)
+                yield batch
+            epoch += 1
+            epoch_step = 0
 
-    def _lane(self, windows: WindowPrefetcher, lane: int) -> Iterator[Share]:
+    def _epoch(self, epoch: int, first_step: int) -> Iterator[list[Share]]:
+        """Each step's shares, one of each lane."""
+        windows = WindowPrefetcher(
+            self.sampler,
+            epoch,
+            self.lanes,
+            first_step,
+            load=self.cache,
+            threads=self._reading,
+        )
+        lanes = [self._lane(windows, number) for number in range(len(self.lanes))]
+        for _ in range(first_step, self.sampler.steps_per_epoch):
+            yield [next(lane) for lane in lanes]
+
+    def _lane(self, windows: WindowPrefetcher, number: int) -> Iterator[Share]:
         """What one lane gives to each batch of an epoch; less than a share, or nothing, when its
         rows are over."""
         share: Share = []
-        missing = self.order.lane_rows
-        for shares in windows.of_lane(lane):
+        missing = self.sampler.lane_rows
+        for shares in windows.of_lane(number):
             for part in shares:
-                share, missing = share + part, missing - sum(len(places) for _, places in part)
+                share = share + part
+                missing -= sum(len(rows) for _, rows in part)
                 if not missing:
                     yield share
-                    share, missing = [], self.order.lane_rows
+                    share = []
+                    missing = self.sampler.lane_rows
         while True:
             yield share
             share = []
 
-    def _gathered(self, shares: Sequence[Share], made: Arrays) -> Arrays:
-        """One batch, written to `made`: each row is copied once, from where it was decoded to where
-        it is used."""
-        size = self.order.lane_rows
+    def _gather(self, shares: Sequence[Share], batch: Arrays) -> None:
+        """Write one batch: each row is copied once, from where it was decoded to where it is
+        used."""
+        lane_rows = self.sampler.lane_rows
         for number, share in enumerate(shares):
-            at = number * size
-            for rows, places in share:
-                for name, values in rows.items():
-                    values.take(
-                        places, 0, made[name][at : at + len(places)], "clip"
-                    )  # the other modes copy twice
-                at += len(places)
-            for name, values in made.items():
-                values[at : (number + 1) * size] = -1 if name == "row" else 0
-        return made
+            start = number * lane_rows
+            end = start + lane_rows
+            for arrays, rows in share:
+                stop = start + len(rows)
+                for name, values in arrays.items():
+                    # "clip", since the other modes copy twice
+                    values.take(rows, 0, batch[name][start:stop], "clip")
+                start = stop
+            for name, values in batch.items():
+                values[start:end] = -1 if name == "row" else 0
 
-    def _empty(self, shares: Sequence[Share]) -> Arrays:
-        rows, seen = (
-            len(self.lanes) * self.order.lane_rows,
-            [arrays for share in shares for arrays, _ in share],
-        )
-        like = seen[0] if seen else self.cache(self.order.chunks[0])
+    def _empty_batch(self, shares: Sequence[Share]) -> Arrays:
+        """Arrays of a batch's shape, their numbers not set."""
+        rows = len(self.lanes) * self.sampler.lane_rows
+        chunks = [arrays for share in shares for arrays, _ in share]
+        like = chunks[0] if chunks else self.cache(self.sampler.chunks[0])
         return {
             name: np.empty((rows, *values.shape[1:]), values.dtype) for name, values in like.items()
         }
-
-
-def _ahead(made: Iterator[Arrays], thread: Executor) -> Iterator[Arrays]:
-    coming = thread.submit(next, made)
-    while True:
-        batch = coming.result()
-        coming = thread.submit(next, made)
-        yield batch

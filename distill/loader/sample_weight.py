@@ -14,10 +14,12 @@ Weights = npt.NDArray[np.float32]
 
 
 def balancing_weights(counts: npt.NDArray[np.int64], power: float) -> tuple[float, ...]:
-    """(n / (C · n_c)) ** power of each class: with power 1 all classes have the same sum over the
-    rows. 0 for a class that no row has."""
-    share = counts.sum() / (len(counts) * np.maximum(counts, 1))
-    return tuple(np.where(counts > 0, share**power, 0.0).tolist())
+    """Return (n / (C · n_c)) ** power of each class: with power 1 all classes have the same sum
+    over the rows. 0 for a class that no row has."""
+    # at least 1: a class without rows shall be no division by 0
+    shares = counts.sum() / (len(counts) * np.maximum(counts, 1))
+    weights = np.where(counts > 0, shares**power, 0.0)
+    return tuple(weights.tolist())
 
 
 def row_weights(
@@ -27,33 +29,50 @@ def row_weights(
     temperature: float | None,
     class_weights: tuple[float, ...] | None = None,
 ) -> Weights:
-    """(B,), between 0 and 1, or as `class_weights` have it. `temperature` is that of the labels, 1
-    where they have none."""
+    """Return the weight of each row (B,), between 0 and 1, or as `class_weights` have it.
+    `temperature` is that of the labels, 1 where they have none."""
     if isinstance(spec, ClassBalance):
         assert class_weights is not None
-        best = soft.outputs.argmax(axis=1) if isinstance(soft, DenseLabels) else soft.index[:, 0]
-        balanced: Weights = np.asarray(class_weights, np.float32)[best]
-        return balanced
+        balance: Weights = np.asarray(class_weights, np.float32)[_best_class(soft)]
+        return balance
     if isinstance(spec, Agreement):
-        assert soft.disagreement is not None
-        agreed: Weights = np.exp(-soft.disagreement / np.float32(spec.scale))
-        return agreed
-    sure = _independent(soft) if not contract.exclusive else _exclusive(soft, temperature or 1.0)
-    return sure ** np.float32(spec.power)
+        return _agreement(soft, spec.scale)
+    power = np.float32(spec.power)
+    if contract.exclusive:
+        return _largest_probability(soft, temperature or 1.0) ** power
+    return _mean_certainty(soft) ** power
 
 
-def _exclusive(soft: SoftLabels, temperature: float) -> Weights:
-    """The largest probability of each row."""
+def _best_class(soft: SoftLabels) -> npt.NDArray[np.int64]:
+    """The class (B,) with the largest logit."""
+    if isinstance(soft, DenseLabels):
+        best: npt.NDArray[np.int64] = soft.outputs.argmax(axis=1)
+        return best
+    return soft.index[:, 0]
+
+
+def _agreement(soft: SoftLabels, scale: float) -> Weights:
+    """exp(−disagreement / scale)."""
+    assert soft.disagreement is not None
+    weights: Weights = np.exp(-soft.disagreement / np.float32(scale))
+    return weights
+
+
+def _largest_probability(soft: SoftLabels, temperature: float) -> Weights:
+    """The largest probability of each row, of exclusive classes."""
     if not isinstance(soft, DenseLabels):
+        # the first of the top k is the largest
         largest: Weights = np.exp(soft.log_probs[:, 0])
         return largest
-    below = soft.outputs - soft.outputs.max(axis=1, keepdims=True)
-    made: Weights = 1 / np.exp(below / np.float32(temperature)).sum(axis=1)
-    return made
+    below_BC = soft.outputs - soft.outputs.max(axis=1, keepdims=True)
+    odds_BC = np.exp(below_BC / np.float32(temperature))
+    probabilities: Weights = 1 / odds_BC.sum(axis=1)
+    return probabilities
 
 
-def _independent(soft: SoftLabels) -> Weights:
-    """The mean over outputs of the larger of p and 1 − p."""
+def _mean_certainty(soft: SoftLabels) -> Weights:
+    """The mean over independent outputs of the larger of p and 1 − p."""
     assert isinstance(soft, DenseLabels)
-    made: Weights = (1 / (1 + np.exp(-np.abs(soft.outputs)))).mean(axis=1)
-    return made
+    larger_BC = 1 / (1 + np.exp(-np.abs(soft.outputs)))
+    means: Weights = larger_BC.mean(axis=1)
+    return means

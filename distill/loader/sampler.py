@@ -1,8 +1,8 @@
 """In which order rows are seen: a pure function of (seed, epoch, step) over pinned row ranges, the
 same for any number of workers.
 
-A global batch is L fixed *lanes*. A source's rows are cut into near-equal chunks, each dealt to the
-lane with the fewest rows, so that all lanes end together and all rows weigh alike; each epoch a
+A global batch is L fixed *lanes*. A dataset's rows are cut into near-equal chunks, each given to
+the lane with the fewest rows, so that all lanes end together and all rows weigh alike; each epoch a
 lane permutes its chunks, and rows within windows of a few chunks, so every chunk is read once an
 epoch with bounded memory. Worker r of W takes the lanes ≡ r (mod W). A lane that ends early gives
 padding (row −1), so that every batch has the same shape.
@@ -31,11 +31,12 @@ import numpy.typing as npt
 
 WINDOW_CHUNKS = 4
 _LANE_CHUNKS = 8
+"""Chunks that a lane has at least, if there are rows enough: fewer would be shuffled little."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of rows of one shard of one of the source's pools."""
+    """A run of rows of one shard of one of the dataset's pools."""
 
     pool: int
     shard: int
@@ -61,123 +62,129 @@ class Sampler:
     chunks: Sequence[Chunk]
     lanes: int
     lane_rows: int
-    """Rows a lane gives to one global batch."""
+    """Rows that a lane gives to one global batch."""
     seed: int
     block_rows: int = sys.maxsize
     """Rows that are decoded together."""
 
     @cached_property
     def digest(self) -> str:
-        """Says which order this is: positions of one mean nothing in another."""
-        cut = [
-            (chunk.pool, chunk.shard, chunk.start, chunk.rows, chunk.group) for chunk in self.chunks
+        """The name of this order: a position in one means nothing in another."""
+        chunks = [
+            [each.pool, each.shard, each.start, each.rows, each.group] for each in self.chunks
         ]
-        said = np.array(
-            [*np.ravel(cut), self.lanes, self.lane_rows, self.seed, self.block_rows], np.int64
-        )
-        return hashlib.sha256(said.tobytes()).hexdigest()
+        settings = [self.lanes, self.lane_rows, self.seed, self.block_rows]
+        numbers = [np.array(chunks, np.int64).ravel(), np.array(settings, np.int64)]
+        return hashlib.sha256(np.concatenate(numbers).tobytes()).hexdigest()
 
     @property
     def steps_per_epoch(self) -> int:
         """Global batches until the longest lane has given all its rows."""
-        longest = max(sum(chunk.rows for chunk in mine) for mine in self._dealt)
+        longest = max(sum(chunk.rows for chunk in chunks) for chunks in self._lane_chunks)
         return max(1, -(-longest // self.lane_rows))
 
     def windows(self, epoch: int, lane: int) -> Iterator[Window]:
-        """One lane's rows of one epoch, in order."""
-        mine = self._dealt[lane]
-        drawn, blocks = (
-            self._draw(epoch, lane, 0).permutation(len(mine)),
-            self._blocks(epoch)[self._groups[lane]],
-        )
-        shuffled = [mine[number] for number in np.lexsort((drawn, blocks))]
+        """Yield one lane's windows of one epoch, in order."""
+        shuffled = self._shuffled(epoch, lane)
         for number, start in enumerate(range(0, len(shuffled), WINDOW_CHUNKS)):
-            chunks = tuple(shuffled[start : start + WINDOW_CHUNKS])
-            yield Window(
-                chunks,
-                self._draw(epoch, lane, number + 1).permutation(
-                    sum(chunk.rows for chunk in chunks)
-                ),
-            )
+            chunks = shuffled[start : start + WINDOW_CHUNKS]
+            rows = sum(chunk.rows for chunk in chunks)
+            positions = self._generator(epoch, lane, number + 1).permutation(rows)
+            yield Window(tuple(chunks), positions)
+
+    def _shuffled(self, epoch: int, lane: int) -> list[Chunk]:
+        """One lane's chunks of one epoch, block by block, permuted within each."""
+        chunks = self._lane_chunks[lane]
+        keys = self._generator(epoch, lane, 0).permutation(len(chunks))
+        blocks = self._blocks(epoch)[self._lane_groups[lane]]
+        return [chunks[number] for number in np.lexsort((keys, blocks))]
 
     @cached_property
-    def _dealt(self) -> list[list[Chunk]]:
+    def _lane_chunks(self) -> list[list[Chunk]]:
         """The chunks of each lane."""
-        dealt: list[list[Chunk]] = [[] for _ in range(self.lanes)]
+        lanes: list[list[Chunk]] = [[] for _ in range(self.lanes)]
         fewest = [(0, lane) for lane in range(self.lanes)]
         for chunk in self.chunks:
             rows, lane = heapq.heappop(fewest)
-            dealt[lane].append(chunk)
+            lanes[lane].append(chunk)
             heapq.heappush(fewest, (rows + chunk.rows, lane))
-        return dealt
+        return lanes
 
     @cached_property
-    def _groups(self) -> list[npt.NDArray[np.int64]]:
+    def _lane_groups(self) -> list[npt.NDArray[np.int64]]:
         """For each chunk of each lane, the number of its row group among those of all chunks."""
         numbers: dict[tuple[int, int, int], int] = {}
-        return [
-            np.array([numbers.setdefault(_group(chunk), len(numbers)) for chunk in mine], np.int64)
-            for mine in self._dealt
-        ]
+        lanes = []
+        for chunks in self._lane_chunks:
+            keys = [(chunk.pool, chunk.shard, chunk.group) for chunk in chunks]
+            groups = [numbers.setdefault(key, len(numbers)) for key in keys]
+            lanes.append(np.array(groups, np.int64))
+        return lanes
 
     @cached_property
     def _group_rows(self) -> npt.NDArray[np.int64]:
         """Rows of each row group, as chunks have them."""
-        rows = [[chunk.rows for chunk in mine] for mine in self._dealt]
-        return np.bincount(np.concatenate(self._groups), np.concatenate(rows)).astype(np.int64)
+        groups = np.concatenate(self._lane_groups)
+        rows = [chunk.rows for chunks in self._lane_chunks for chunk in chunks]
+        return np.bincount(groups, rows).astype(np.int64)
 
     def _blocks(self, epoch: int) -> npt.NDArray[np.int64]:
         """The block in which an epoch takes each row group."""
-        mixed = self._draw(epoch, self.lanes, 0).permutation(len(self._group_rows))
-        before = np.cumsum(self._group_rows[mixed]) - self._group_rows[mixed]
-        blocks = np.empty_like(mixed)
-        blocks[mixed] = before // self.block_rows
+        # no lane has the number `lanes`, so these draws are nobody else's
+        shuffled = self._generator(epoch, self.lanes, 0).permutation(len(self._group_rows))
+        rows = self._group_rows[shuffled]
+        rows_before = np.cumsum(rows) - rows
+        blocks = np.empty_like(shuffled)
+        blocks[shuffled] = rows_before // self.block_rows
         return blocks
 
-    def _draw(self, *position: int) -> np.random.Generator:
+    def _generator(self, *position: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *position])
 
 
 def cut_chunks(
     groups: Sequence[Sequence[Sequence[int]]], lanes: int, most_rows: int
 ) -> list[Chunk]:
-    """All rows of pools, in chunks small enough that every lane has some of them. `groups` are the
-    rows of each row group of each shard of each pool: a chunk is whole ones, or a part of one."""
-    total = sum(rows for shards in groups for each in shards for rows in each)
-    size = max(1, min(most_rows, -(-total // (lanes * _LANE_CHUNKS))))
-    return [
-        Chunk(pool, shard, start, stop - start, bisect_right(firsts, start) - 1)
-        for pool, shards in enumerate(groups)
-        for shard, each in enumerate(shards)
-        for firsts in [[0, *accumulate(each)][:-1]]
-        for start, stop in pairwise(_borders(each, size, lanes))
-    ]
+    """Cut all rows of pools into chunks small enough that every lane has some of them.
+
+    `groups` are the rows of each row group of each shard of each pool: a chunk is whole ones, or a
+    part of one.
+    """
+    total = sum(rows for shards in groups for sizes in shards for rows in sizes)
+    few_rows = -(-total // (lanes * _LANE_CHUNKS))
+    chunk_rows = max(1, min(most_rows, few_rows))
+    chunks: list[Chunk] = []
+    for pool, shards in enumerate(groups):
+        for shard, sizes in enumerate(shards):
+            group_starts = [0, *accumulate(sizes)][:-1]
+            for start, stop in pairwise(_borders(sizes, chunk_rows, lanes)):
+                group = bisect_right(group_starts, start) - 1
+                chunks.append(Chunk(pool, shard, start, stop - start, group))
+    return chunks
 
 
-def _group(chunk: Chunk) -> tuple[int, int, int]:
-    return chunk.pool, chunk.shard, chunk.group
-
-
-def _borders(groups: Sequence[int], size: int, lanes: int) -> list[int]:
+def _borders(groups: Sequence[int], chunk_rows: int, lanes: int) -> list[int]:
     """Where a shard is cut: larger row groups into near-equal parts, smaller ones put together up
-    to `size`."""
+    to `chunk_rows`."""
     borders = [0]
-    begun = 0
+    gathered = 0
     for rows in groups:
-        if begun and begun + rows > size:
-            borders.append(borders[-1] + begun)
-            begun = 0
-        begun += rows
-        if begun > size:
-            borders += [borders[-1] + end for end in _near_equal(begun, size, lanes)[1:]]
-            begun = 0
-    return [*borders, borders[-1] + begun] if begun else borders
+        if gathered and gathered + rows > chunk_rows:
+            borders.append(borders[-1] + gathered)
+            gathered = 0
+        gathered += rows
+        if gathered > chunk_rows:
+            borders += [borders[-1] + end for end in _near_equal(gathered, chunk_rows, lanes)]
+            gathered = 0
+    if gathered:
+        borders.append(borders[-1] + gathered)
+    return borders
 
 
-def _near_equal(rows: int, size: int, lanes: int) -> list[int]:
-    """Borders that cut `rows` into few parts of at most `size`, which differ by one row at most; as
-    many for each lane of a large shard."""
-    parts = -(-rows // size)
+def _near_equal(rows: int, most_rows: int, lanes: int) -> list[int]:
+    """The ends of few parts of at most `most_rows`, which differ by one row at most; as many for
+    each lane of a large shard."""
+    parts = -(-rows // most_rows)
     if parts >= lanes:
         parts = min(rows, -(-parts // lanes) * lanes)
-    return [rows * part // parts for part in range(parts + 1)] if parts else []
+    return [rows * part // parts for part in range(1, parts + 1)]

@@ -1,8 +1,8 @@
-"""The windows of a worker's lanes, read ahead in threads.
+"""The windows of a worker's lanes, read ahead.
 
 All lanes go from window to window at about the same time. So the first chunks of all lanes' windows
-are read first, then the second ones, and so on: in a block (`order`) they are parts of the same row
-groups, of which memory then holds few decoded at a time.
+are read first, then the second ones, and so on: in a block (`sampler`) they are parts of the same
+row groups, of which memory then holds few decoded at a time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -18,11 +19,23 @@ import numpy.typing as npt
 from distill.loader.dataset import Arrays
 from distill.loader.sampler import WINDOW_CHUNKS, Chunk, Sampler, Window
 
-Share = list[tuple[Arrays, npt.NDArray[np.int64]]]
+_WINDOWS_AHEAD = 2
+"""The one that is used next, and one more; `dataset.CHUNK_BYTES` counts on it."""
+
+Rows = npt.NDArray[np.int64]
+Share = list[tuple[Arrays, Rows]]
 """What one lane gives to one batch: arrays of some chunks, and which of their rows."""
 
-_Cut = tuple[Window, int, int]
-"""A window, the lane's rows before it, and its first row that is wanted."""
+
+@dataclass(frozen=True)
+class _WindowPart:
+    """A window of one lane, from one of its rows on."""
+
+    window: Window
+    rows_before: int
+    """The lane's rows before the window."""
+    start: int
+    """The first of the window's rows that is wanted."""
 
 
 class WindowPrefetcher:
@@ -30,7 +43,7 @@ class WindowPrefetcher:
 
     def __init__(
         self,
-        order: Sampler,
+        sampler: Sampler,
         epoch: int,
         lanes: Sequence[int],
         first_step: int,
@@ -38,73 +51,92 @@ class WindowPrefetcher:
         load: Callable[[Chunk], Arrays],
         threads: Executor,
     ) -> None:
-        self.size, self.load, self.threads = order.lane_rows, load, threads
-        self._left = [_cut(order.windows(epoch, lane), first_step * self.size) for lane in lanes]
-        self._coming: list[deque[Future[list[Share]]]] = [deque() for _ in lanes]
+        self._lane_rows = sampler.lane_rows
+        self._load = load
+        self._threads = threads
+        skip = first_step * sampler.lane_rows
+        self._unread = [_without_first(sampler.windows(epoch, lane), skip) for lane in lanes]
+        self._ahead: list[deque[Future[list[Share]]]] = [deque() for _ in lanes]
 
     def of_lane(self, number: int) -> Iterator[list[Share]]:
-        """The shares of each window of one of the lanes, the next window being read while this one
-        is used."""
-        mine = self._coming[number]
+        """Yield the shares of each window of one of the lanes, the next window being read while
+        this one is used."""
+        ahead = self._ahead[number]
         while True:
-            while len(mine) < 2 and self._read_next():
+            while len(ahead) < _WINDOWS_AHEAD and self._read_next():
                 pass
-            if not mine:
+            if not ahead:
                 return
-            yield mine.popleft().result()
+            yield ahead.popleft().result()
 
     def _read_next(self) -> bool:
-        """Begin to read the next window of all lanes that have not two ahead; false where there is
+        """Begin to read the next window of all lanes that have too few ahead; false where there is
         none."""
-        cuts = [
-            next(left, None) if len(coming) < 2 else None
-            for left, coming in zip(self._left, self._coming, strict=True)
-        ]
-        chunks: list[list[Future[Arrays]]] = [[] for _ in cuts]
-        for place in range(WINDOW_CHUNKS):
-            for cut, mine in zip(cuts, chunks, strict=True):
-                if cut is not None and place < len(cut[0].chunks):
-                    mine.append(self.threads.submit(self.load, cut[0].chunks[place]))
-        for cut, mine, coming in zip(cuts, chunks, self._coming, strict=True):
-            if (
-                cut is not None
-            ):  # behind its chunks in the threads' queue, so it waits for none that has no thread
-                coming.append(self.threads.submit(_shares, *cut, mine, self.size))
-        return any(cut is not None for cut in cuts)
+        parts: dict[int, _WindowPart] = {}
+        for lane, ahead in enumerate(self._ahead):
+            part = next(self._unread[lane], None) if len(ahead) < _WINDOWS_AHEAD else None
+            if part is not None:
+                parts[lane] = part
+        chunks = self._read_chunks(parts)
+        for lane, part in parts.items():
+            # behind its chunks in the threads' queue, so it waits for none that has no thread
+            shares = self._threads.submit(_shares, part, chunks[lane], self._lane_rows)
+            self._ahead[lane].append(shares)
+        return bool(parts)
+
+    def _read_chunks(self, parts: dict[int, _WindowPart]) -> dict[int, list[Future[Arrays]]]:
+        """Begin to read the first chunks of all lanes' windows, then the second ones, and so on."""
+        coming: dict[int, list[Future[Arrays]]] = {lane: [] for lane in parts}
+        for number in range(WINDOW_CHUNKS):
+            for lane, part in parts.items():
+                if number < len(part.window.chunks):
+                    chunk = part.window.chunks[number]
+                    coming[lane].append(self._threads.submit(self._load, chunk))
+        return coming
 
 
-def _cut(windows: Iterator[Window], skip: int) -> Iterator[_Cut]:
-    """A lane's windows but for its first `skip` rows."""
+def _without_first(windows: Iterator[Window], skip: int) -> Iterator[_WindowPart]:
+    """A lane's windows without its first `skip` rows."""
     before = 0
     for window in windows:
         after = before + len(window.positions)
         if skip < after:
-            yield window, before, max(0, skip - before)
+            yield _WindowPart(window, before, max(0, skip - before))
         before = after
 
 
-def _shares(
-    window: Window, before: int, start: int, coming: Sequence[Future[Arrays]], size: int
-) -> list[Share]:
-    """Which rows of the window's chunks make each share of `size` rows; the lane's rows are cut, so
-    the first and the last may be parts of one.
+def _shares(part: _WindowPart, coming: Sequence[Future[Arrays]], lane_rows: int) -> list[Share]:
+    """Which rows of the window's chunks make each share of `lane_rows` rows; the lane's rows are
+    cut, so the first and the last share may be parts of one.
 
     A share is in the order of its chunks, which the sum over a batch does not ask for: rows are
     copied as memory has them.
     """
-    chunks, rows = [each.result() for each in coming], len(window.positions)
-    shares = np.arange(before + start, before + rows) // size
-    shares -= shares[0]
-    places = np.sort(shares * rows + window.positions[start:])  # by share, chunk and row
-    firsts = np.cumsum([0, *(chunk.rows for chunk in window.chunks)])
-    borders = np.searchsorted(places, np.arange(shares[-1] + 1)[:, None] * rows + firsts)
+    chunks = [each.result() for each in coming]
+    window = part.window
+    rows = len(window.positions)
+    first_row = part.rows_before + part.start
+    share_of_row = np.arange(first_row, part.rows_before + rows) // lane_rows
+    share_of_row -= share_of_row[0]
+    # one sort by (share, chunk, row): a share's rows are the numbers of its own range of `rows`
+    keys = np.sort(share_of_row * rows + window.positions[part.start :])
+    chunk_starts = np.cumsum([0, *(chunk.rows for chunk in window.chunks)])
+    share_starts = np.arange(share_of_row[-1] + 1) * rows
+    firsts = share_starts[:, None] + chunk_starts
+    borders = np.searchsorted(keys, firsts)
     return [
-        [
-            (chunk, places[begin:end] - (share * rows + first))
-            for chunk, first, (begin, end) in zip(
-                chunks, firsts.tolist(), pairwise(each), strict=False
-            )
-            if begin < end
-        ]
-        for share, each in enumerate(borders.tolist())
+        _share(keys, chunks, share_firsts, share_borders)
+        for share_firsts, share_borders in zip(firsts.tolist(), borders.tolist(), strict=True)
     ]
+
+
+def _share(
+    keys: Rows, chunks: Sequence[Arrays], firsts: Sequence[int], borders: Sequence[int]
+) -> Share:
+    """The parts of one share. `firsts` are the keys of its chunks' first rows, `borders` where
+    they stand among `keys`; both have the end of the last chunk too."""
+    share: Share = []
+    for number, (begin, end) in enumerate(pairwise(borders)):
+        if begin < end:
+            share.append((chunks[number], keys[begin:end] - firsts[number]))
+    return share

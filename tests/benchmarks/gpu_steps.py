@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,9 +30,10 @@ from distill.models.losses.kl import Kl
 from distill.plan.training import TermPlan
 from distill.spec.losses import Loss
 from distill.spec.models import Training
-from distill.stages.train import loop
 from distill.stages.train.combined_loss import Batch, CombinedLoss
 from distill.stages.train.optimizer import make_optimizer
+from distill.stages.train.step import TrainingStep, make_gradients
+from distill.stages.train.training_setup import TrainingSetup
 from tests.benchmarks.gpu_student_cases import (
     HEAD,
     KEPT,
@@ -49,6 +51,8 @@ _TARGET = CrossEntropy(kind="cross_entropy")
 _BLOCK_SECONDS = 0.1
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 40
 _WARM_STEPS = 3
+_STEPS_PER_EPOCH = 1_000_000
+"""More than are taken."""
 
 Step = Callable[[], None]
 
@@ -184,25 +188,22 @@ def _ours(
     teacher: Callable[[Tensor], Tensor] | None = None,
 ) -> Step:
     term = TermPlan("said", "0", 0, HEAD, loss, 1.0, loss is _TARGET, None)
-    bench = _Loop(case, training, term, device)
-    gradients = bench._gradients()
+    step = training_step(case, training, term, device)
     if teacher is not None:
-        gradients.loss = _Online(gradients.loss, teacher)
-    numbers = iter(range(bench.total_steps))
-    return lambda: _done(bench._step(gradients, next(numbers), [dict(batch)]))
+        step.gradients.loss = _Online(step.gradients.loss, teacher)
+    numbers = count()
+    return lambda: _done(step(next(numbers), [dict(batch)]))
 
 
-class _Loop(loop._Training):
-    """The loop of `distill train` without its feed and its folder: one step is its own `_step`,
-    over its own network, optimiser and `_answer`."""
-
-    def __init__(self, case: Case, training: Training, term: TermPlan, device: str) -> None:
-        self.lesson: Any = SimpleNamespace(training=training, terms=(term,), seed=0)
-        self.context = WorkerContext(0, 1, device)
-        self.network = student_network(case).to(device)
-        self.taught = self.network  # nothing is projected
-        self.optimizer = make_optimizer(training, self.taught)
-        self.total_steps = 1_000_000
+def training_step(case: Case, training: Training, term: TermPlan, device: str) -> TrainingStep:
+    """The step of `distill train` without its loader and its folder, over its own network,
+    optimiser and forward pass."""
+    plan: Any = SimpleNamespace(training=training, terms=(term,), seed=0)
+    network: Any = student_network(case).to(device)
+    optimizer = make_optimizer(training, network)
+    context = WorkerContext(0, 1, device)
+    setup = TrainingSetup(plan, context, network, network, optimizer, (), _STEPS_PER_EPOCH)
+    return TrainingStep(setup, make_gradients(setup))
 
 
 class _Online(CombinedLoss):

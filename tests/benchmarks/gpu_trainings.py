@@ -33,7 +33,8 @@ from distill.models.outcomes import topk_outcomes
 from distill.plan.load import load_job
 from distill.plan.training import TrainingPlan
 from distill.run import train_student
-from distill.stages.train import loop
+from distill.stages.train import inputs, loop
+from distill.stages.train.checkpoint import Position
 from tests.benchmarks.child import Child, answer_and_leave
 from tests.benchmarks.gpu_steps import about, block_seconds
 from tests.benchmarks.gpu_student_cases import HEAD, STUDENT, TEMPERATURE
@@ -109,32 +110,33 @@ def train(job: str, log: str, seconds: float) -> dict[str, Any]:
 def timed_teach_all(log: str, lessons: Sequence[TrainingPlan], context: WorkerContext) -> None:
     """`run_trainings` with a stopwatch, in the worker."""
     waited = [0.0]
-    loop.Loader = partial(_TimedFeed, waited)  # type: ignore[assignment, misc]
-    loop._Training = partial(_Timed, Path(log), waited)  # type: ignore[assignment, misc]
+    inputs.Loader = partial(_TimedLoader, waited)  # type: ignore[assignment, misc]
+    loop.EpochLoop = partial(_Timed, Path(log), waited)  # type: ignore[assignment, misc]
     loop.run_trainings(lessons, context)
 
 
-class _Timed(loop._Training):
+class _Timed(loop.EpochLoop):
     """The loop, which says when each epoch ended."""
 
     def __init__(self, log: Path, waited: list[float], *told: Any) -> None:
         self.log, self.waited = log, waited
         super().__init__(*told)
 
-    def _end_epoch(self, step: int, summed: Tensor) -> None:
-        super()._end_epoch(step, summed)
+    def _end_epoch(self, position: Position, step: int, sums: Tensor) -> Position:
+        ended = super()._end_epoch(position, step, sums)
         with self.log.open("a") as file:
             said = {
                 "at": time.time(),
                 "waited": self.waited[0],
                 "step": step,
-                "device": self.context.device,
+                "device": self.setup.context.device,
             }
             file.write(json.dumps(said) + "\n")
+        return ended
 
 
-class _TimedFeed(Loader):
-    """The feed, which adds up how long the loop waits for a batch."""
+class _TimedLoader(Loader):
+    """The loader, which adds up how long the loop waits for a batch."""
 
     def __init__(self, waited: list[float], *told: Any, **more: Any) -> None:
         super().__init__(*told, **more)

@@ -87,11 +87,10 @@ def _summed(case, batch, teacher):
     """What the loop's own step adds up, the second step's too: it follows the first one's gradient."""
     training = Training(batch_rows=case.batch_rows, learning_rate=0.01)
     term = gpu_steps.TermPlan("said", "0", 0, "main", gpu_steps._KL, 1.0, False, None)
-    bench = gpu_steps._Loop(case, training, term, "cpu")
-    gradients = bench._gradients()
+    step = gpu_steps.training_step(case, training, term, "cpu")
     if teacher:
-        gradients.loss = gpu_steps._Online(gradients.loss, teacher)
-    return torch.cat([bench._step(gradients, number, [batch]) for number in range(2)])
+        step.gradients.loss = gpu_steps._Online(step.gradients.loss, teacher)
+    return torch.cat([step(number, [batch]) for number in range(2)])
 
 
 def test_parts_without_time_are_named_and_the_rest_is_kept(tmp_path):

@@ -23,9 +23,9 @@ REJECTED = ((3, 60), (0,))
 
 @dataclass(frozen=True)
 class Laid:
-    """A source, and what it should say, in plain arrays over all rows."""
+    """A dataset, and what it should say, in plain arrays over all rows."""
 
-    source: Dataset
+    dataset: Dataset
     table: pa.Table
     outputs: np.ndarray
     labelled: np.ndarray
@@ -35,7 +35,7 @@ class Laid:
 @pytest.fixture(scope="session")
 def laid(tmp_path_factory) -> Laid:
     """Two pools; each label set cut at borders of its own, and chunks elsewhere again."""
-    folder: Path = tmp_path_factory.mktemp("source")
+    folder: Path = tmp_path_factory.mktemp("dataset")
     tables, inventories, dense, topk, outputs, labelled = [], [], [], [], [], []
     for number, (shards, rejected) in enumerate(zip(SHARDS, REJECTED, strict=True)):
         name, rows = f"pool{number}", sum(shards)
@@ -63,9 +63,9 @@ def laid(tmp_path_factory) -> Laid:
         "topk": LabelColumn(a_topk_contract(3, 2, values="float16"), tuple(topk), 1.0),
         "truth": TargetColumn("kind", KIND),
     }
-    source = Dataset(tuple(inventories), FEATURES, 4, columns)
+    dataset = Dataset(tuple(inventories), FEATURES, 4, columns)
     return Laid(
-        source,
+        dataset,
         pa.concat_tables(tables),
         np.concatenate(outputs),
         np.concatenate(labelled),

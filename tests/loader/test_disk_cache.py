@@ -124,7 +124,7 @@ def test_the_last_room_of_a_disk_is_taken(cache, tmp_path, monkeypatch, caplog):
     assert cache.get(0, CHUNK) is None
     assert not files(tmp_path)
     assert "little room left" in caplog.text
-    assert cache.held_bytes == 0
+    assert cache.used_bytes == 0
 
 
 def test_text_is_pickled(cache, tmp_path):
@@ -185,7 +185,7 @@ def test_what_a_killed_process_left_stays_or_a_living_one_loses_its_own(tmp_path
     assert os.listdir(next(tmp_path.iterdir())) in ([], ["lock"])
 
 
-def remote_source(root, folder):
+def remote_dataset(root, folder):
     """A pool and a label set in a store; shards of some row groups."""
     write_pool(folder, [300, 200], row_group_rows=50)
     pool = open_storage(f"{root}/pool")
@@ -212,39 +212,39 @@ def remote_source(root, folder):
 
 
 @pytest.fixture
-def nothing_held(monkeypatch):
+def nothing_cached(monkeypatch):
     """Neither decoded chunks nor what they share stays in memory."""
-    from distill.loader import dataset as source
-    from distill.pools import row_cache as held
+    from distill.loader import label_rows
+    from distill.pools import row_cache
 
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
-    for held_values in (source._labels, held._rows):
-        monkeypatch.setattr(held_values, "most_bytes", 0)
-        monkeypatch.setattr(held_values, "_slots", type(held_values._slots)())
+    for values in (label_rows._fragments, row_cache._rows):
+        monkeypatch.setattr(values, "most_bytes", 0)
+        monkeypatch.setattr(values, "_slots", type(values._slots)())
 
 
-def epochs(source, disk):
+def epochs(dataset, disk):
     """Batches of three epochs, and what each asked of the stores."""
-    order, seen, asked = Sampler(cut_chunks(source.groups, 2, 64), 2, 16, seed=1), [], []
-    feed = Loader(source, order, rank=0, workers=1, disk=disk)
-    batches = feed.batches()
+    sampler, seen, asked = Sampler(cut_chunks(dataset.groups, 2, 64), 2, 16, seed=1), [], []
+    loader = Loader(dataset, sampler, rank=0, workers=1, disk=disk)
+    batches = loader.batches()
     for _ in range(3):
         before = requests()
         seen += [
             {name: values.copy() for name, values in each.items()}
-            for each in islice(batches, order.steps_per_epoch)
+            for each in islice(batches, sampler.steps_per_epoch)
         ]
         asked.append(requests() - before)
-    feed.close()
+    loader.close()
     return seen, asked
 
 
-def test_a_second_epoch_asks_the_store_again(s3_root, tmp_path, nothing_held):
-    source = remote_source(s3_root, tmp_path / "pool")
-    assert source.remote
-    plain, again = epochs(source, None)
+def test_a_second_epoch_asks_the_store_again(s3_root, tmp_path, nothing_cached):
+    dataset = remote_dataset(s3_root, tmp_path / "pool")
+    assert dataset.remote
+    plain, again = epochs(dataset, None)
     disk = DiskCache(1 << 30, tmp_path / "cache")
-    cached, asked = epochs(source, disk)
+    cached, asked = epochs(dataset, disk)
     disk.close()
     assert asked[0].get > 0
     assert asked[1:] == [RequestCounts(), RequestCounts()]
@@ -256,31 +256,31 @@ def test_a_second_epoch_asks_the_store_again(s3_root, tmp_path, nothing_held):
         same(mine, due)
 
 
-def test_half_of_the_chunks_on_disk_are_read_twice(s3_root, tmp_path, nothing_held):
-    source = remote_source(s3_root, tmp_path / "pool")
-    plain, without = epochs(source, None)
+def test_half_of_the_chunks_on_disk_are_read_twice(s3_root, tmp_path, nothing_cached):
+    dataset = remote_dataset(s3_root, tmp_path / "pool")
+    plain, without = epochs(dataset, None)
     disk = DiskCache(
-        sum(values.nbytes for values in source.load(Chunk(0, 0, 0, 250)).values()),
+        sum(values.nbytes for values in dataset.load(Chunk(0, 0, 0, 250)).values()),
         tmp_path / "cache",
     )
-    cached, asked = epochs(source, disk)
+    cached, asked = epochs(dataset, disk)
     disk.close()
     assert 0 < asked[1].get < without[1].get
     for mine, due in zip(cached, plain, strict=True):
         same(mine, due)
 
 
-def test_rows_of_this_disk_are_copied_on_it(tmp_path, nothing_held):
+def test_rows_of_this_disk_are_copied_on_it(tmp_path, nothing_cached):
     write_pool(tmp_path / "pool", [100])
-    source = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
+    dataset = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
     disk = DiskCache(1 << 30, tmp_path / "cache")
-    _, asked = epochs(source, disk)
+    _, asked = epochs(dataset, disk)
     assert asked[2].get > 0
     assert not files(tmp_path / "cache")
     disk.close()
 
 
-def test_a_source_on_this_disk_is_called_remote(tmp_path):
+def test_a_dataset_on_this_disk_is_called_remote(tmp_path):
     write_pool(tmp_path / "pool", [20])
     inventory = list_pool(tmp_path / "root", tmp_path / "pool")
     assert not Dataset((inventory,), VectorFeatures(kind="vector", columns=("pixels",)), 4).remote

@@ -9,7 +9,7 @@ from distill.loader import cache as cache_module
 from distill.loader.dataset import Dataset
 from distill.loader.loader import Loader
 from distill.loader.sampler import Sampler, cut_chunks
-from distill.pools import row_cache as held
+from distill.pools import row_cache
 from tests.loader.conftest import FEATURES
 from tests.making import list_pool
 from tests.tiny import write_pool
@@ -18,26 +18,26 @@ LANES, LANE_ROWS = 4, 3
 
 
 @pytest.fixture
-def order(laid):
-    return Sampler(cut_chunks(laid.source.groups, LANES, 16), LANES, LANE_ROWS, seed=5)
+def sampler(laid):
+    return Sampler(cut_chunks(laid.dataset.groups, LANES, 16), LANES, LANE_ROWS, seed=5)
 
 
 @pytest.fixture
-def batches(laid, order):
-    """`batches(count, first_step, rank, workers)`: some batches of a feed of their own."""
+def batches(laid, sampler):
+    """`batches(count, first_step, rank, workers)`: some batches of a loader of their own."""
 
     def some(count, first_step=0, rank=0, workers=1, ahead=True):
-        feed = Loader(laid.source, order, rank=rank, workers=workers, ahead=ahead)
+        loader = Loader(laid.dataset, sampler, rank=rank, workers=workers, ahead=ahead)
         try:
-            return [copied(batch) for batch in islice(feed.batches(first_step), count)]
+            return [copied(batch) for batch in islice(loader.batches(first_step), count)]
         finally:
-            feed.close()
+            loader.close()
 
     return some
 
 
 def copied(batch):
-    """What a feed's batch holds, which it writes anew."""
+    """What a loader's batch holds, which it writes anew."""
     return {name: values.copy() for name, values in batch.items()}
 
 
@@ -46,8 +46,8 @@ def by_lane(batch, lanes):
     return dict(zip(lanes, batch["row"].reshape(len(lanes), -1).tolist(), strict=True))
 
 
-def test_rows_of_a_global_batch_depend_on_how_many_workers_there_are(order, batches):
-    count = 2 * order.steps_per_epoch + 1
+def test_rows_of_a_global_batch_depend_on_how_many_workers_there_are(sampler, batches):
+    count = 2 * sampler.steps_per_epoch + 1
     alone = [by_lane(batch, range(LANES)) for batch in batches(count)]
     for workers in (2, 4):
         split = [batches(count, rank=rank, workers=workers) for rank in range(workers)]
@@ -58,16 +58,16 @@ def test_rows_of_a_global_batch_depend_on_how_many_workers_there_are(order, batc
             assert together == due
 
 
-def test_an_epoch_repeats_or_leaves_out_a_row(laid, order, batches):
-    steps = order.steps_per_epoch
+def test_an_epoch_repeats_or_leaves_out_a_row(laid, sampler, batches):
+    steps = sampler.steps_per_epoch
     seen = np.concatenate([batch["row"] for batch in batches(3 * steps)]).reshape(3, -1)
     for epoch in seen:
-        np.testing.assert_array_equal(np.sort(epoch[epoch >= 0]), np.arange(laid.source.rows))
+        np.testing.assert_array_equal(np.sort(epoch[epoch >= 0]), np.arange(laid.dataset.rows))
     assert (seen[0] != seen[1]).any()
 
 
-def test_resuming_at_a_step_gives_other_rows_than_running_through(order, batches):
-    total = 2 * order.steps_per_epoch + 2
+def test_resuming_at_a_step_gives_other_rows_than_running_through(sampler, batches):
+    total = 2 * sampler.steps_per_epoch + 2
     through = batches(total)
     for first in range(total):
         (resumed,) = batches(1, first)
@@ -79,16 +79,16 @@ def test_resuming_at_a_step_gives_other_rows_than_running_through(order, batches
         np.testing.assert_array_equal(resumed["row"], due["row"])
 
 
-def test_batches_that_are_gathered_ahead_hold_other_rows(order, batches):
-    count = order.steps_per_epoch + 2
+def test_batches_that_are_gathered_ahead_hold_other_rows(sampler, batches):
+    count = sampler.steps_per_epoch + 2
     for mine, due in zip(batches(count), batches(count, ahead=False), strict=True):
         for name, values in due.items():
             np.testing.assert_array_equal(mine[name], values)
 
 
-def test_every_batch_has_another_shape_or_padding_counts(order, batches):
+def test_every_batch_has_another_shape_or_padding_counts(sampler, batches):
     padded = 0
-    for batch in batches(order.steps_per_epoch):
+    for batch in batches(sampler.steps_per_epoch):
         assert {len(values) for values in batch.values()} == {LANES * LANE_ROWS}
         missing = batch["row"] == -1
         padded += missing.sum()
@@ -99,8 +99,8 @@ def test_every_batch_has_another_shape_or_padding_counts(order, batches):
     assert padded > 0
 
 
-def test_a_row_in_a_batch_carries_the_labels_of_another(laid, order, batches):
-    for batch in batches(order.steps_per_epoch):
+def test_a_row_in_a_batch_carries_the_labels_of_another(laid, sampler, batches):
+    for batch in batches(sampler.steps_per_epoch):
         known = batch["row"] >= 0
         rows = batch["row"][known]
         pixels = np.array(laid.table.take(rows)["pixels"].to_pylist(), np.float32)
@@ -112,101 +112,108 @@ def test_a_row_in_a_batch_carries_the_labels_of_another(laid, order, batches):
         )
 
 
-def test_the_cache_answers_other_rows_or_is_never_asked(laid, order, batches, monkeypatch):
+def test_the_cache_answers_other_rows_or_is_never_asked(laid, sampler, batches, monkeypatch):
     loads = []
-    load = type(laid.source).load
+    load = type(laid.dataset).load
     monkeypatch.setattr(
-        type(laid.source), "load", lambda source, chunk: loads.append(chunk) or load(source, chunk)
+        type(laid.dataset),
+        "load",
+        lambda dataset, chunk: loads.append(chunk) or load(dataset, chunk),
     )
-    cached = batches(2 * order.steps_per_epoch)
-    assert len(loads) == len(order.chunks)
+    cached = batches(2 * sampler.steps_per_epoch)
+    assert len(loads) == len(sampler.chunks)
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
     loads.clear()
-    uncached = batches(2 * order.steps_per_epoch)
-    assert len(loads) >= 2 * len(order.chunks)
+    uncached = batches(2 * sampler.steps_per_epoch)
+    assert len(loads) >= 2 * len(sampler.chunks)
     for mine, due in zip(cached, uncached, strict=True):
         for name in due:
             np.testing.assert_array_equal(mine[name], due[name])
 
 
-def test_the_cache_grows_beyond_its_limit(laid, order, monkeypatch):
-    one = sum(values.nbytes for values in laid.source.load(order.chunks[0]).values())
+def test_the_cache_grows_beyond_its_limit(laid, sampler, monkeypatch):
+    one = sum(values.nbytes for values in laid.dataset.load(sampler.chunks[0]).values())
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 3 * one)
-    feed = Loader(laid.source, order, rank=0, workers=1)
-    list(islice(feed.batches(), order.steps_per_epoch))
-    feed.close()
-    held = [values.nbytes for arrays in feed.cache.held.values() for values in arrays.values()]
-    assert 0 < sum(held) <= 3 * one
+    loader = Loader(laid.dataset, sampler, rank=0, workers=1)
+    list(islice(loader.batches(), sampler.steps_per_epoch))
+    loader.close()
+    sizes = [values.nbytes for arrays in loader.cache.chunks.values() for values in arrays.values()]
+    assert 0 < sum(sizes) <= 3 * one
 
 
-def test_a_lane_without_rows_ends_the_feed(laid):
+def test_a_lane_without_rows_ends_the_batches(laid):
     lanes = 32  # more than there are chunks
-    order = Sampler(cut_chunks(laid.source.groups, 2, 64), lanes, 4, seed=0)
-    assert len(order.chunks) < lanes
-    feed = Loader(laid.source, order, rank=lanes - 1, workers=lanes)
-    first = next(feed.batches())
-    feed.close()
+    sampler = Sampler(cut_chunks(laid.dataset.groups, 2, 64), lanes, 4, seed=0)
+    assert len(sampler.chunks) < lanes
+    loader = Loader(laid.dataset, sampler, rank=lanes - 1, workers=lanes)
+    first = next(loader.batches())
+    loader.close()
     assert first["row"].tolist() == [-1] * 4
     assert first["features"].shape == (4, 4)
 
 
-def test_a_failure_to_read_is_swallowed_by_a_thread(laid, order, monkeypatch):
-    def fails(source, chunk):
+def test_a_failure_to_read_is_swallowed_by_a_thread(laid, sampler, monkeypatch):
+    def fails(dataset, chunk):
         raise OSError("no disk")
 
-    monkeypatch.setattr(type(laid.source), "load", fails)
-    feed = Loader(laid.source, order, rank=0, workers=1)
+    monkeypatch.setattr(type(laid.dataset), "load", fails)
+    loader = Loader(laid.dataset, sampler, rank=0, workers=1)
     with pytest.raises(OSError, match="no disk"):
-        next(feed.batches())
-    feed.close()
+        next(loader.batches())
+    loader.close()
 
 
-def test_a_batch_is_written_over_before_the_next_one_is_asked_for(laid, order):
-    feed = Loader(laid.source, order, rank=0, workers=1)
-    for batch in islice(feed.batches(), order.steps_per_epoch):
+def test_a_batch_is_written_over_before_the_next_one_is_asked_for(laid, sampler):
+    loader = Loader(laid.dataset, sampler, rank=0, workers=1)
+    for batch in islice(loader.batches(), sampler.steps_per_epoch):
         given = copied(batch)
-        feed._gathering.submit(int).result()  # the next one is gathered
+        loader._gathering.submit(int).result()  # the next one is gathered
         for name, values in batch.items():
             np.testing.assert_array_equal(values, given[name])
-    feed.close()
+    loader.close()
 
 
-def test_windows_that_were_done_before_a_resume_are_read_again(laid, order, batches, monkeypatch):
+def test_windows_that_were_done_before_a_resume_are_read_again(laid, sampler, batches, monkeypatch):
     loads = []
-    load = type(laid.source).load
+    load = type(laid.dataset).load
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
     monkeypatch.setattr(
-        type(laid.source), "load", lambda source, chunk: loads.append(chunk) or load(source, chunk)
+        type(laid.dataset),
+        "load",
+        lambda dataset, chunk: loads.append(chunk) or load(dataset, chunk),
     )
-    last = [list(order.windows(0, lane))[-1] for lane in range(LANES)]
-    batches(1, order.steps_per_epoch - 1)
-    coming = [window for lane in range(LANES) for window in islice(order.windows(1, lane), 2)]
-    due = {chunk for window in (*last, *coming) for chunk in window.chunks} | {order.chunks[0]}
+    last = [list(sampler.windows(0, lane))[-1] for lane in range(LANES)]
+    batches(1, sampler.steps_per_epoch - 1)
+    coming = [window for lane in range(LANES) for window in islice(sampler.windows(1, lane), 2)]
+    due = {chunk for window in (*last, *coming) for chunk in window.chunks} | {sampler.chunks[0]}
     assert set(loads) <= due
 
 
 def test_a_row_group_is_decoded_for_each_of_its_chunks(tmp_path, monkeypatch):
     write_pool(tmp_path / "pool", [1024] * 4, row_group_rows=256)
-    source = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
-    chunks = cut_chunks(source.groups, 8, 32)
-    group_bytes = held.read_chunk(source.inventories[0], 0, range(32), ("pixels",)).table.nbytes * 8
+    dataset = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
+    chunks = cut_chunks(dataset.groups, 8, 32)
+    group_bytes = (
+        row_cache.read_chunk(dataset.inventories[0], 0, range(32), ("pixels",)).table.nbytes * 8
+    )
     reads = []
-    read = held.read_rows
+    read = row_cache.read_rows
     monkeypatch.setattr(cache_module, "CACHE_BYTES", 0)
     monkeypatch.setattr(
-        held, "read_rows", lambda *told, **more: reads.append(told) or read(*told, **more)
+        row_cache, "read_rows", lambda *told, **more: reads.append(told) or read(*told, **more)
     )
 
     def decoded(block_rows, rank, workers):
         """Row groups an epoch, where two and a half fit into memory."""
-        monkeypatch.setattr(held, "_rows", held.RowCache(group_bytes * 5 // 2))
-        order, epochs = Sampler(chunks, 8, 4, seed=0, block_rows=block_rows), 3
-        feed = Loader(source, order, rank=rank, workers=workers)
+        monkeypatch.setattr(row_cache, "_rows", row_cache.RowCache(group_bytes * 5 // 2))
+        sampler, epochs = Sampler(chunks, 8, 4, seed=0, block_rows=block_rows), 3
+        loader = Loader(dataset, sampler, rank=rank, workers=workers)
         reads.clear()
         seen = [
-            copied(batch)["row"] for batch in islice(feed.batches(), epochs * order.steps_per_epoch)
+            copied(batch)["row"]
+            for batch in islice(loader.batches(), epochs * sampler.steps_per_epoch)
         ]
-        feed.close()
+        loader.close()
         assert sorted(np.concatenate(seen)) == sorted([*range(4096)] * epochs) or workers > 1
         return len(reads) / epochs
 
@@ -226,8 +233,8 @@ def test_memory_grows_with_the_pool_where_lanes_have_files_of_other_sizes(tmp_pa
         def __del__(self):
             alive[0] -= len(self["row"])
 
-    def counted(source, chunk):
-        rows = Rows(load(source, chunk))
+    def counted(dataset, chunk):
+        rows = Rows(load(dataset, chunk))
         alive[0] += chunk.rows
         most.append(alive[0])
         return rows
@@ -237,23 +244,23 @@ def test_memory_grows_with_the_pool_where_lanes_have_files_of_other_sizes(tmp_pa
     for times in (1, 4):
         folder = tmp_path / str(times)
         write_pool(folder / "pool", ([100] * 7 + [1] * 100) * times, row_group_rows=100)
-        source = Dataset((list_pool(folder / "root", folder / "pool"),), FEATURES, 4)
-        order = Sampler(cut_chunks(source.groups, 8, 100), 8, 4, seed=0)
-        feed = Loader(source, order, rank=0, workers=1)
+        dataset = Dataset((list_pool(folder / "root", folder / "pool"),), FEATURES, 4)
+        sampler = Sampler(cut_chunks(dataset.groups, 8, 100), 8, 4, seed=0)
+        loader = Loader(dataset, sampler, rank=0, workers=1)
         most.clear()
-        for _ in islice(feed.batches(), order.steps_per_epoch):
+        for _ in islice(loader.batches(), sampler.steps_per_epoch):
             pass
-        feed.close()
+        loader.close()
         peaks.append(max(most))
     assert peaks[1] <= 1.3 * max(peaks[0], 8 * 4 * 100)
 
 
 def test_row_groups_come_in_the_same_order_every_epoch(tmp_path):
     write_pool(tmp_path / "pool", [64] * 8, row_group_rows=64)
-    source = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
-    order = Sampler(cut_chunks(source.groups, 2, 16), 2, 4, seed=0, block_rows=64)
+    dataset = Dataset((list_pool(tmp_path / "root", tmp_path / "pool"),), FEATURES, 4)
+    sampler = Sampler(cut_chunks(dataset.groups, 2, 16), 2, 4, seed=0, block_rows=64)
     shards = [
-        [chunk.shard for window in order.windows(epoch, 0) for chunk in window.chunks]
+        [chunk.shard for window in sampler.windows(epoch, 0) for chunk in window.chunks]
         for epoch in range(4)
     ]
     first = [list(dict.fromkeys(each)) for each in shards]

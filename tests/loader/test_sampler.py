@@ -47,10 +47,10 @@ def test_a_chunk_holds_parts_of_two_row_groups_or_leaves_out_a_row(groups, lanes
                 assert whole or not inside
 
 
-def rows_of(order: Sampler, epoch: int, lane: int) -> list[tuple[int, int, int]]:
+def rows_of(sampler: Sampler, epoch: int, lane: int) -> list[tuple[int, int, int]]:
     """(pool, shard, row) of one lane's epoch, in order, slowly."""
     seen = []
-    for window in order.windows(epoch, lane):
+    for window in sampler.windows(epoch, lane):
         laid = [
             (chunk.pool, chunk.shard, row)
             for chunk in window.chunks
@@ -62,8 +62,8 @@ def rows_of(order: Sampler, epoch: int, lane: int) -> list[tuple[int, int, int]]
 
 @given(POOLS, st.integers(1, 8), st.integers(16, 200), st.integers(0, 5))
 def test_a_row_is_seen_twice_or_never_in_an_epoch(shard_rows, lanes, most_rows, epoch):
-    order = Sampler(cut_chunks(one_group(shard_rows), lanes, most_rows), lanes, 4, seed=1)
-    seen = [row for lane in range(lanes) for row in rows_of(order, epoch, lane)]
+    sampler = Sampler(cut_chunks(one_group(shard_rows), lanes, most_rows), lanes, 4, seed=1)
+    seen = [row for lane in range(lanes) for row in rows_of(sampler, epoch, lane)]
     due = [
         (p, s, row)
         for p, shards in enumerate(shard_rows)
@@ -71,8 +71,8 @@ def test_a_row_is_seen_twice_or_never_in_an_epoch(shard_rows, lanes, most_rows, 
         for row in range(rows)
     ]
     assert sorted(seen) == due
-    longest = max(len(rows_of(order, epoch, lane)) for lane in range(lanes))
-    assert order.steps_per_epoch == max(1, -(-longest // 4))
+    longest = max(len(rows_of(sampler, epoch, lane)) for lane in range(lanes))
+    assert sampler.steps_per_epoch == max(1, -(-longest // 4))
 
 
 @given(POOLS, st.integers(1, 8), st.integers(16, 200))
@@ -84,8 +84,8 @@ def test_a_chunk_is_larger_than_a_file_may_be_read_at_once(shard_rows, lanes, mo
 
 @pytest.mark.parametrize("lanes", [1, 2, 8])
 def test_a_lane_has_no_rows_of_a_large_shard(lanes):
-    order = Sampler(cut_chunks(one_group([[4_000]]), lanes, 50_000), lanes, 4, seed=0)
-    sizes = [len(rows_of(order, 0, lane)) for lane in range(lanes)]
+    sampler = Sampler(cut_chunks(one_group([[4_000]]), lanes, 50_000), lanes, 4, seed=0)
+    sizes = [len(rows_of(sampler, 0, lane)) for lane in range(lanes)]
     assert min(sizes) > 0.8 * max(sizes)
 
 
@@ -94,18 +94,20 @@ def test_lanes_take_row_groups_in_other_blocks_or_leave_out_a_row(
     groups, lanes, most_rows, block_rows, epoch
 ):
     chunks = cut_chunks(groups, lanes, most_rows)
-    order = Sampler(chunks, lanes, 4, seed=1, block_rows=block_rows)
+    sampler = Sampler(chunks, lanes, 4, seed=1, block_rows=block_rows)
     mine = [
-        [chunk for window in order.windows(epoch, lane) for chunk in window.chunks]
+        [chunk for window in sampler.windows(epoch, lane) for chunk in window.chunks]
         for lane in range(lanes)
     ]
     assert sorted(map(repr, itertools.chain.from_iterable(mine))) == sorted(map(repr, chunks))
-    blocks = order._blocks(epoch)
+    blocks = sampler._blocks(epoch)
     taken = {(chunk.pool, chunk.shard, chunk.group): set() for chunk in chunks}
     for lane, its in enumerate(mine):
         dealt = {
             chunk: blocks[number]
-            for chunk, number in zip(order._dealt[lane], order._groups[lane], strict=True)
+            for chunk, number in zip(
+                sampler._lane_chunks[lane], sampler._lane_groups[lane], strict=True
+            )
         }
         assert [dealt[chunk] for chunk in its] == sorted(dealt.values())
         for chunk in its:
@@ -140,10 +142,10 @@ def test_two_epochs_or_seeds_or_lanes_share_an_order():
 
 
 def test_a_window_holds_more_chunks_than_memory_is_meant_to():
-    order = Sampler(cut_chunks(one_group([[1_000]]), 2, 16), 2, 4, seed=0)
-    sizes = [len(window.chunks) for window in order.windows(0, 0)]
+    sampler = Sampler(cut_chunks(one_group([[1_000]]), 2, 16), 2, 4, seed=0)
+    sizes = [len(window.chunks) for window in sampler.windows(0, 0)]
     assert max(sizes) == WINDOW_CHUNKS
-    assert sum(sizes) == len(order.chunks[0::2])
+    assert sum(sizes) == len(sampler.chunks[0::2])
 
 
 def test_rows_stay_in_the_order_in_which_they_are_stored():
@@ -168,9 +170,9 @@ def test_rows_stay_in_the_order_in_which_they_are_stored():
 )
 def test_some_lanes_have_more_rows_so_theirs_weigh_less(shards, lanes, most_rows):
     chunks = cut_chunks(one_group([shards]), lanes, most_rows)
-    order = Sampler(chunks, lanes, 8, 0)
+    sampler = Sampler(chunks, lanes, 8, 0)
     rows = [
-        sum(window.positions.size for window in order.windows(0, lane)) for lane in range(lanes)
+        sum(window.positions.size for window in sampler.windows(0, lane)) for lane in range(lanes)
     ]
     assert sum(rows) == sum(shards)
     assert max(rows) - min(rows) <= max(chunk.rows for chunk in chunks)

@@ -143,7 +143,7 @@ def test_a_lesson_cuts_its_rows_without_asking_what_memory_holds(lesson, monkeyp
     assert order.block_rows == source.block_rows
     assert order.digest == replace(lesson, said={}).order(0).digest
     assert max(chunk.rows for chunk in order.chunks) > 2
-    monkeypatch.setattr(source_module, "FEED_BYTES", 2 * lanes * 12 * source.row_bytes)
+    monkeypatch.setattr(source_module, "LOADER_BYTES", 2 * lanes * 12 * source.row_bytes)
     assert max(chunk.rows for chunk in lesson.order(0).chunks) == 2
     assert lesson.order(0).digest != order.digest
 

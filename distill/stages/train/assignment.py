@@ -1,5 +1,5 @@
-"""Which team of workers teaches which lessons: the longest first, each to the team that has the
-least, the same on every worker."""
+"""Which team of workers trains which networks: the longest training first, each to the team that
+has the least, the same on every worker."""
 
 from __future__ import annotations
 
@@ -9,27 +9,30 @@ from distill.models.network import build_network, parameter_count
 from distill.plan.training import TrainingPlan
 
 
-def deal(lessons: Sequence[TrainingPlan], teams: int) -> list[list[TrainingPlan]]:
-    """Each team's lessons. One team has all, in their order."""
+def assign_to_teams(plans: Sequence[TrainingPlan], teams: int) -> list[list[TrainingPlan]]:
+    """Return each team's trainings. One team has all, in their order."""
     if teams == 1:
-        return [list(lessons)]
-    dealt: list[list[TrainingPlan]] = [[] for _ in range(teams)]
+        return [list(plans)]
+    assigned: list[list[TrainingPlan]] = [[] for _ in range(teams)]
     loads = [0] * teams
-    costs = _costs(lessons)
-    for number in sorted(range(len(lessons)), key=lambda number: -costs[number]):
-        least = loads.index(min(loads))
-        dealt[least].append(lessons[number])
-        loads[least] += costs[number]
-    return dealt
+    costs = _costs(plans)
+    longest_first = sorted(range(len(plans)), key=lambda number: -costs[number])
+    for number in longest_first:
+        team = loads.index(min(loads))
+        assigned[team].append(plans[number])
+        loads[team] += costs[number]
+    return assigned
 
 
-def _costs(lessons: Sequence[TrainingPlan]) -> list[int]:
-    """Rows × parameters of each: no measure of time, but enough to know the long ones by. A sweep's
-    trials share few networks, so few are built."""
+def _costs(plans: Sequence[TrainingPlan]) -> list[int]:
+    """Rows × parameters of each: no measure of time, but enough to know the long ones by."""
+    # a sweep's variants share few networks, so few are built
     parameters: dict[str, int] = {}
-    for lesson in lessons:
-        network = str(lesson.plan)
+    costs = []
+    for plan in plans:
+        network = str(plan.plan)
         if network not in parameters:
-            parameters[network] = parameter_count(build_network(lesson.plan))
-    rows = [lesson.training.epochs * lesson.sources[0].rows for lesson in lessons]
-    return [each * parameters[str(lesson.plan)] for each, lesson in zip(rows, lessons, strict=True)]
+            parameters[network] = parameter_count(build_network(plan.plan))
+        rows = plan.training.epochs * plan.sources[0].rows
+        costs.append(rows * parameters[network])
+    return costs

@@ -27,7 +27,7 @@ KEPT = 2
 log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Position:
     """How far a training is: global steps taken, and the losses of the epochs so far."""
 
@@ -50,34 +50,34 @@ def save_checkpoint(
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in position.best.items()}
     for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {
-            f"optimizer.{number}.{name}": torch.as_tensor(value) for name, value in state.items()
-        }
+        for name, value in state.items():
+            tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
     content = safetensors.torch.save(apart(tensors))
     digest = hashlib.sha256(content).hexdigest()
     key = f"step_{position.step:09d}"
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
-    said = {
+    body = {
         "step": position.step,
         "history": position.history,
         "sums": position.sums,
         "order": order,
+        "parameters": _parameters(network),
+        "sha256": digest,
     }
-    folder.put(f"{key}.json", seal({**said, "parameters": _parameters(network), "sha256": digest}))
-    _thin(folder)
+    folder.put(f"{key}.json", seal(body))
+    _delete_old(folder)
 
 
 def newest_checkpoint(folder: Storage, order: str) -> str | None:
-    """Key of the newest checkpoint whose parts are whole, and that took rows in that order. Other
-    trouble than a torn checkpoint is raised.
+    """Return the key of the newest checkpoint whose parts are whole, and that took rows in that
+    order. Other trouble than a torn checkpoint is raised.
 
     Those of another order are deleted: an older distill made them, and none can go on from them.
     """
-    for key in reversed(
-        [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
-    ):
+    keys = [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
+    for key in reversed(keys):
         try:
-            body = _body(folder, key)
+            body = _read_body(folder, key)
             if body.get("order") != order:
                 log.warning(
                     "%s took rows in another order: it is deleted, and the training goes on"
@@ -86,7 +86,7 @@ def newest_checkpoint(folder: Storage, order: str) -> str | None:
                 )
                 _delete(folder, key)
                 continue
-            _tensors(folder, key, body["sha256"])
+            _read_tensors(folder, key, body["sha256"])
         except _TornError as error:
             log.warning("a torn checkpoint is passed over: %s", error)
         else:
@@ -99,21 +99,18 @@ def load_checkpoint(
 ) -> Position:
     """Put one checkpoint's state into `network` and `optimizer`. Raises StorageError, and
     ContractError where it is of another network."""
-    body, mine = _body(folder, key), _parameters(network)
-    theirs = body.get("parameters", mine)
-    if theirs != mine:  # the optimiser's state is by place
-        other = [
-            name for name, shape in theirs if [name, shape] not in mine
-        ] or "some are new, or in another order"
-        raise ContractError(
-            f"{folder.url(key)} was taken of a network that trained other parameters: {other}. Its"
-            " class changed under the same `revision`: restore the file, or change the revision,"
-            " and it is trained anew."
-        )
-    tensors = _tensors(folder, key, body["sha256"])
+    body = _read_body(folder, key)
+    _require_same_parameters(body.get("parameters"), network, folder.url(key))
+    tensors = _read_tensors(folder, key, body["sha256"])
     network.load_state_dict(_below(tensors, "network."))
     _load_optimizer(optimizer, _below(tensors, "optimizer."))
-    return Position(body["step"], body["history"], body.get("sums", []), _below(tensors, "best."))
+    return Position(
+        body["step"],
+        body["history"],
+        # older checkpoints have none
+        body.get("sums", []),
+        _below(tensors, "best."),
+    )
 
 
 def _parameters(network: nn.Module) -> list[list[Any]]:
@@ -123,7 +120,23 @@ def _parameters(network: nn.Module) -> list[list[Any]]:
     ]
 
 
-def _thin(folder: Storage) -> None:
+def _require_same_parameters(
+    stored: list[list[Any]] | None, network: nn.Module, where: str
+) -> None:
+    """Refuse a checkpoint of other parameters: the optimiser's state is by their position. Older
+    checkpoints do not say theirs."""
+    own = _parameters(network)
+    if stored is None or stored == own:
+        return
+    other = [name for name, shape in stored if [name, shape] not in own]
+    raise ContractError(
+        f"{where} was taken of a network that trained other parameters:"
+        f" {other or 'some are new, or in another order'}. Its class changed under the same"
+        " `revision`: restore the file, or change the revision, and it is trained anew."
+    )
+
+
+def _delete_old(folder: Storage) -> None:
     """Delete all but the newest checkpoints. All parts of one begin with its step."""
     steps = {entry.key: entry.key.partition(".")[0] for entry in folder.list_objects()}
     old = sorted(set(steps.values()))[:-KEPT]
@@ -133,8 +146,10 @@ def _thin(folder: Storage) -> None:
 
 
 def _delete(folder: Storage, key: str) -> None:
+    """Delete all parts of one checkpoint."""
+    step = key.partition(".")[0]
     for entry in folder.list_objects():
-        if entry.key.partition(".")[0] == key.partition(".")[0]:
+        if entry.key.partition(".")[0] == step:
             folder.delete(entry.key)
 
 
@@ -142,7 +157,7 @@ class _TornError(StorageError):
     """A part is missing, or is not what was written."""
 
 
-def _body(folder: Storage, key: str) -> dict[str, Any]:
+def _read_body(folder: Storage, key: str) -> dict[str, Any]:
     content = folder.read(key)
     try:
         return unseal(content, folder.url(key))
@@ -150,7 +165,7 @@ def _body(folder: Storage, key: str) -> dict[str, Any]:
         raise _TornError(str(error)) from None
 
 
-def _tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
+def _read_tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
     name = f"{key.removesuffix('.json')}.{digest[:8]}.safetensors"
     content = folder.read_or_none(name)
     if content is None or hashlib.sha256(content).hexdigest() != digest:
@@ -159,6 +174,7 @@ def _tensors(folder: Storage, key: str, digest: str) -> dict[str, Tensor]:
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `prefix`, without it."""
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()
@@ -171,6 +187,5 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     for name, value in tensors.items():
         number, _, part = name.partition(".")
         state.setdefault(int(number), {})[part] = value
-    optimizer.load_state_dict(
-        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
-    )
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})

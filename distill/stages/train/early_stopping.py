@@ -1,27 +1,31 @@
-"""The measure by which a training stops early: the mean loss over rows that are not trained on, the same on every rank.
+"""The measure by which a training stops early: the mean loss over rows that are not trained on, the
+same on every rank.
 
-**The same to the last bit for any number of workers**, or the workers would decide what is learned. So rows are taken in the order in which
-they are stored, in batches whose borders nothing of the cluster moves; batch number n belongs to lane n mod L, and worker r of W takes the lanes ≡ r
-(mod W), as in training. A batch is one pass of the network in eval mode; its losses are summed in float64, a lane adds up its batches in order, and
-every rank adds up all lanes in order: what others have is 0 on this one, so that what meets in the reduction is exact. With `gradients = "lanes"`, 1, 2, 4, …
-workers therefore find the same best epoch and stop at the same one (tests/stages/train/test_early_stop.py).
+**The same to the last bit for any number of workers**, or the workers would decide what is learned.
+So rows are taken in the order in which they are stored, in batches whose borders nothing of the
+cluster moves; batch number n belongs to lane n mod L, and worker r of W takes the lanes ≡ r (mod
+W), as in training. A batch is one pass of the network in eval mode; its losses are summed in
+float64, a lane adds up its batches in order, and every rank adds up all lanes in order: what others
+have is 0 on this one, so that what meets in the reduction is exact. With `gradients = "lanes"`,
+1, 2, 4, … workers therefore find the same best epoch and stop at the same one
+(tests/stages/train/test_early_stop.py).
 
-    measure = Σ w·ℓ / Σ w        over all held-out rows; w is 0 where a row was rejected or its target is not known
+    measure = Σ w·ℓ / Σ w    over all held-out rows; w is 0 where a row was rejected or its target
+                             is not known
 
-An epoch is *better* if its measure lies more than `least` below that of the last better one. The best epoch is the last better one; training stops
-at the first measure that comes `patience` epochs after it, or later. Both are read from the history that checkpoints hold, so a resumed training
+An epoch is *better* if its measure lies more than `least` below that of the last better one. The
+best epoch is the last better one; training stops at the first measure that comes `patience` epochs
+after it, or later. Both are read from the history that checkpoints hold, so a resumed training
 decides as it would have. The learning rate's schedule stays over all `epochs`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from distill.core.errors import UnlearnableError
@@ -29,12 +33,14 @@ from distill.engine.protocol import WorkerContext
 from distill.loader.cache import ChunkCache
 from distill.loader.dataset import Arrays
 from distill.loader.disk_cache import DiskCache
-from distill.loader.sampler import Chunk, cut_chunks
+from distill.loader.prefetch import prefetch, reading_threads
+from distill.loader.sampler import cut_chunks
 from distill.models.network import as_tensor
 from distill.plan.training import HeldOutPlan
 from distill.spec.models import EarlyStop, Training
 from distill.stages.train.combined_loss import row_losses
-from distill.stages.train.gradients import Answer
+from distill.stages.train.gradients import Forward
+from distill.stages.train.team import sum_over_team
 
 BATCH_ROWS = 1_024
 """The most rows that the network sees at once, or `batch_rows` where that is less, which memory
@@ -49,27 +55,34 @@ class HeldOutMeasure:
         plan: HeldOutPlan,
         training: Training,
         context: WorkerContext,
-        answer: Answer,
+        forward: Forward,
         disk: DiskCache | None,
     ) -> None:
-        self.plan, self.lanes, self.context, self.answer = plan, training.lanes, context, answer
-        self._load = ChunkCache(plan.source, disk)
+        self.plan = plan
+        self.lanes = training.lanes
+        self.context = context
+        self.forward = forward
+        self._cache = ChunkCache(plan.source, disk)
         positions = plan.term.positions
         self._positions = (
             torch.tensor(positions, device=context.device) if positions is not None else None
         )
         chunks = cut_chunks(plan.source.groups, 1, min(BATCH_ROWS, training.batch_rows))
-        mine = range(context.rank, self.lanes, context.workers)
-        self._chunks = {lane: chunks[lane :: self.lanes] for lane in mine}
+        self._batches = [
+            (lane, chunk)
+            for lane in range(context.rank, self.lanes, context.workers)
+            for chunk in chunks[lane :: self.lanes]
+        ]
 
     def __call__(self, network: nn.Module) -> float:
-        """Leaves the network in the mode in which it was. Raises UnlearnableError where no row is
-        known, or the mean is no number."""
-        training = network.training
+        """Measure, and leave the network in the mode in which it was. Raises UnlearnableError where
+        no row is known, or the mean is no number."""
+        was_training = network.training
         network.eval()
         with torch.no_grad():
-            lane_sums = self._over_workers(self._lane_sums())
-        network.train(training)
+            lane_sums = self._lane_sums()
+        network.train(was_training)
+        # added up lane by lane, in order, so that every rank has the same last bits
         loss, weight = (sum(column) for column in zip(*lane_sums.tolist(), strict=True))
         if not weight:
             raise UnlearnableError(
@@ -85,66 +98,52 @@ class HeldOutMeasure:
         return float(loss / weight)
 
     def _lane_sums(self) -> Tensor:
-        """Σ w·ℓ and Σ w of each lane, (lanes, 2); zeros for others' lanes."""
+        """Σ w·ℓ and Σ w of each lane, (lanes, 2)."""
+        context = self.context
         sums = torch.zeros(self.lanes, 2, dtype=torch.float64)
-        with ThreadPoolExecutor(1) as ahead:
-            for lane, chunks in self._chunks.items():
-                for rows in _ahead(ahead, self._load, chunks):
-                    sums[lane] += self._batch_sums(rows)
-        return sums
+        loaded = ((lane, self._cache(chunk)) for lane, chunk in self._batches)
+        debuggable = context.workers == 1 and context.device == "cpu"
+        with reading_threads(1, debuggable=debuggable) as thread:
+            for lane, rows in prefetch(loaded, thread):
+                sums[lane] += self._batch_sums(rows)
+        return sum_over_team(sums.to(context.device), context).cpu()
 
     def _batch_sums(self, rows: Arrays) -> Tensor:
+        term = self.plan.term
         device = self.context.device
         batch = {
+            # copied: the cache's arrays may not be written to
             name: torch.tensor(values, device=device)
             for name, values in rows.items()
             if name != "features"
         }
-        term, weight_B = self.plan.term, batch[f"{self.plan.term.column}.weight"].double()
-        answered = self.answer(as_tensor(rows["features"], device))[term.head]
-        loss_B = row_losses(term, answered, batch, self._positions).double()
-        known = torch.where(weight_B > 0, loss_B * weight_B, 0.0)
-        return torch.stack([known.sum(), weight_B.sum()]).cpu()
-
-    def _over_workers(self, mine: Tensor) -> Tensor:
-        if self.context.workers == 1:
-            return mine
-        met = mine.to(self.context.device)
-        dist.all_reduce(met, group=self.context.group)
-        return met.cpu()
+        outputs = self.forward(as_tensor(rows["features"], device))[term.head]
+        loss_B = row_losses(term, outputs, batch, self._positions).double()
+        weight_B = batch[f"{term.column}.weight"].double()
+        # a row that is not known may have a loss that is no number
+        weighted_B = torch.where(weight_B > 0, loss_B * weight_B, 0.0)
+        return torch.stack([weighted_B.sum(), weight_B.sum()]).cpu()
 
 
-def judged(history: Sequence[Mapping[str, Any]], measure: float, stop: EarlyStop) -> dict[str, Any]:
-    """What the history says of an epoch: its measure, and whether it is better than all before."""
+def judge_epoch(
+    history: Sequence[Mapping[str, Any]], measure: float, stop: EarlyStop
+) -> dict[str, Any]:
+    """Return what the history says of an epoch: its measure, and whether it is better than all
+    before."""
     before = [each["held_out"] for each in history if each.get("better")]
-    return {"held_out": measure, "better": not before or measure < before[-1] - stop.least}
+    is_better = not before or measure < before[-1] - stop.least
+    return {"held_out": measure, "better": is_better}
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
-    """The epoch whose weights are kept; None where nothing was measured."""
+    """Return the epoch whose weights are kept; None where nothing was measured."""
     return next((int(each["epoch"]) for each in reversed(history) if each.get("better")), None)
 
 
 def is_over(history: Sequence[Mapping[str, Any]], stop: EarlyStop | None) -> bool:
-    """Whether patience is at its end; epochs that were not measured end nothing."""
-    if stop is None:
+    """Return whether patience is at its end; epochs that were not measured end nothing."""
+    best = best_epoch(history)
+    if stop is None or best is None:
         return False
-    best, last = (
-        best_epoch(history),
-        next((each["epoch"] for each in reversed(history) if "held_out" in each), 0),
-    )
-    return best is not None and int(last) - best >= stop.patience
-
-
-def _ahead(
-    threads: ThreadPoolExecutor, load: ChunkCache, chunks: Sequence[Chunk]
-) -> Iterator[Arrays]:
-    """The rows of each chunk, the next one being read while this one is used."""
-    waiting = None
-    for chunk in chunks:
-        coming = threads.submit(load, chunk)
-        if waiting is not None:
-            yield waiting.result()
-        waiting = coming
-    if waiting is not None:
-        yield waiting.result()
+    measured = [int(each["epoch"]) for each in history if "held_out" in each]
+    return measured[-1] - best >= stop.patience

@@ -1,15 +1,21 @@
-"""One step's gradient over the *global* batch, in one of two ways that a job chooses by `gradients`.
+"""One step's gradient over the *global* batch, in one of two ways that a job chooses by
+`gradients`.
 
-`workers`  each worker takes all its lanes at once, and torch's DistributedDataParallel averages. As fast as a bare loop; another number of workers
-           gives the same rows in every batch, and weights that differ in their last bits. A worker's loss is its share of the global batch's, so
-           workers with more lanes than others (3 of 8) bend nothing; the one with the most is waited for.
-`lanes`    each lane is taken alone, and the lanes' gradients are summed in a fixed binary tree: numbers of lanes split into even and odd
-           places, and so on down. Worker r of W holds the lanes ≡ r (mod W), which is a subtree where W is a power of two, and the workers'
-           sums meet in a butterfly that is the rest of the tree (a + b is b + a to the last bit). Any other W, as a range of workers may give, sends
-           all lanes' gradients to all and sums them there. So weights are **bit-equal** for any W of at most as many workers as lanes on CPU
-           (tests/stages/train/test_gradients.py), dropout included, which is drawn by (seed, step, lane); not tried on GPUs. Memory holds one lane's
-           activations, so it is gradient accumulation too. It costs 12% at 4,096 rows a batch, and 84% at 512 (tests/benchmarks/results/train_cost.md),
-           so it is not the default.
+`workers`  each worker takes all its lanes at once, and torch's DistributedDataParallel averages. As
+           fast as a bare loop; another number of workers gives the same rows in every batch, and
+           weights that differ in their last bits. A worker's loss is its share of the global
+           batch's, so workers with more lanes than others (3 of 8) bend nothing; the one with the
+           most is waited for.
+`lanes`    each lane is taken alone, and the lanes' gradients are summed in a fixed binary tree:
+           numbers of lanes split into even and odd positions, and so on down. Worker r of W holds
+           the lanes ≡ r (mod W), which is a subtree where W is a power of two, and the workers'
+           sums meet in a butterfly that is the rest of the tree (a + b is b + a to the last bit).
+           Any other W, as a range of workers may give, sends all lanes' gradients to all and sums
+           them there. So weights are **bit-equal** for any W of at most as many workers as lanes on
+           CPU (tests/stages/train/test_gradients.py), dropout included, which is drawn by (seed,
+           step, lane); not tried on GPUs. Memory holds one lane's activations, so it is gradient
+           accumulation too. It costs 12% at 4,096 rows a batch, and 84% at 512
+           (tests/benchmarks/results/train_cost.md), so it is not the default.
 """
 
 from __future__ import annotations
@@ -28,8 +34,8 @@ from distill.loader.dataset import Arrays
 from distill.models.network import as_tensor, trained_parameters
 from distill.stages.train.combined_loss import Batch, CombinedLoss
 
-Answer = Callable[[Tensor], Mapping[str, Tensor]]
-"""Features of all sources → every head's outputs."""
+Forward = Callable[[Tensor], Mapping[str, Tensor]]
+"""Features of all datasets → every head's outputs."""
 
 
 class Gradients(Protocol):
@@ -38,8 +44,8 @@ class Gradients(Protocol):
     loss: CombinedLoss
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
-        """One batch a source, this worker's lanes laid end to end. Returns this worker's (terms, 4)
-        sums (`CombinedLoss`)."""
+        """Take one batch a dataset, this worker's lanes laid end to end. Returns this worker's
+        (terms, 4) sums (`CombinedLoss`)."""
 
 
 class WorkerGradients:
@@ -50,32 +56,34 @@ class WorkerGradients:
         network: nn.Module,
         loss: CombinedLoss,
         context: WorkerContext,
-        answer: Callable[[nn.Module], Answer],
+        make_forward: Callable[[nn.Module], Forward],
     ) -> None:
-        self.network, self.loss, self.context = network, loss, context
-        self.answer = answer(
-            DistributedDataParallel(network, process_group=context.group)
-            if context.workers > 1
-            else network
-        )
+        self.network = network
+        self.loss = loss
+        self.context = context
+        model = network
+        if context.workers > 1:
+            model = DistributedDataParallel(network, process_group=context.group)
+        self.forward = make_forward(model)
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
-        """As `Gradients` says."""
-        _begin_drawing(self.context.device, seed, step, self.context.rank)
+        """Do as `Gradients` says."""
+        workers = self.context.workers
+        _seed_draws(self.context.device, seed, step, self.context.rank)
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
-        meeting = (
-            dist.all_reduce(known, group=self.context.group, async_op=True)
-            if self.context.workers > 1
-            else None
-        )
-        _no_gradients(self.network)
-        answered = _answered(self.answer, tensors)
-        if meeting is not None:  # what the workers told each other while they answered
-            meeting.wait()
-        loss, summed = self.loss(answered, tensors, known)
-        (loss * self.context.workers).backward()  # type: ignore[no-untyped-call]  # DDP averages
-        return summed
+        # summed over the workers while the network computes
+        summing = None
+        if workers > 1:
+            summing = dist.all_reduce(known, group=self.context.group, async_op=True)
+        _clear_gradients(self.network)
+        outputs = _outputs(self.forward, tensors)
+        if summing is not None:
+            summing.wait()
+        loss, sums = self.loss(outputs, tensors, known)
+        # times the workers, since DDP averages
+        (loss * workers).backward()  # type: ignore[no-untyped-call]
+        return sums
 
 
 class LaneGradients:
@@ -86,91 +94,107 @@ class LaneGradients:
         network: nn.Module,
         loss: CombinedLoss,
         context: WorkerContext,
-        answer: Callable[[nn.Module], Answer],
+        make_forward: Callable[[nn.Module], Forward],
         lanes: int,
     ) -> None:
-        self.network, self.loss, self.context, self.answer = network, loss, context, answer(network)
-        self.total, self.lanes = lanes, range(context.rank, lanes, context.workers)
+        self.network = network
+        self.loss = loss
+        self.context = context
+        self.forward = make_forward(network)
+        self.total = lanes
+        self.lanes = range(context.rank, lanes, context.workers)
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
-        """As `Gradients` says."""
+        """Do as `Gradients` says."""
+        numbers = range(len(self.lanes))
         tensors = [_on_device(batch, self.context.device) for batch in batches]
-        lanes = [
-            [_part(batch, number, len(self.lanes)) for batch in tensors]
-            for number in range(len(self.lanes))
-        ]
-        known = self._over_lanes(lambda place: self.loss.known(lanes[place]))
+        lanes = [[_part(batch, number, len(numbers)) for batch in tensors] for number in numbers]
+        known = self._sum_over_lanes(lambda number: self.loss.known(lanes[number]))
         sums: list[Tensor] = []
 
-        def gradient(place: int) -> Tensor:
-            _begin_drawing(self.context.device, seed, step, self.lanes[place])
-            _no_gradients(self.network)
-            loss, summed = self.loss(_answered(self.answer, lanes[place]), lanes[place], known)
+        def gradient(number: int) -> Tensor:
+            _seed_draws(self.context.device, seed, step, self.lanes[number])
+            _clear_gradients(self.network)
+            outputs = _outputs(self.forward, lanes[number])
+            loss, lane_sums = self.loss(outputs, lanes[number], known)
             loss.backward()  # type: ignore[no-untyped-call]
-            sums.append(summed)
-            return _flat(self.network)
+            sums.append(lane_sums)
+            return _flat_gradient(self.network)
 
-        _spread(self._over_lanes(gradient), self.network)
+        _set_gradient(self._sum_over_lanes(gradient), self.network)
         return torch.stack(sums).sum(dim=0)
 
-    def _over_lanes(self, made: Callable[[int], Tensor]) -> Tensor:
-        """The sum over the lanes of all workers, `made` from the place of each of mine."""
-        places, workers = range(len(self.lanes)), self.context.workers
-        if workers & (workers - 1):
-            gathered = self._gathered(torch.stack([made(place) for place in places]))
-            return _tree(range(self.total), lambda lane: gathered[lane % workers][lane // workers])
-        mine, distance = _tree(places, made), workers // 2
+    def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
+        """The sum over the lanes of all workers, `compute`d from the number of each of mine."""
+        workers = self.context.workers
+        numbers = range(len(self.lanes))
+        is_power_of_two = not workers & (workers - 1)
+        if not is_power_of_two:
+            gathered = self._gather(torch.stack([compute(number) for number in numbers]))
+            return _tree_sum(
+                range(self.total), lambda lane: gathered[lane % workers][lane // workers]
+            )
+        total = _tree_sum(numbers, compute)
+        distance = workers // 2
         while distance:
-            mine = mine + _exchanged(mine, self.context.rank ^ distance, self.context.group)
+            partner = self.context.rank ^ distance
+            total = total + _exchange(total, partner, self.context.group)
             distance //= 2
-        return mine
+        return total
 
-    def _gathered(self, mine: Tensor) -> list[Tensor]:
+    def _gather(self, lanes: Tensor) -> list[Tensor]:
         """Each worker's lanes; those of a worker with fewer are filled up."""
         most = -(-self.total // self.context.workers)
-        mine = torch.cat([mine, mine.new_zeros(most - len(mine), *mine.shape[1:])])
-        gathered = [torch.empty_like(mine) for _ in range(self.context.workers)]
-        dist.all_gather(gathered, mine, group=self.context.group)
+        padding = lanes.new_zeros(most - len(lanes), *lanes.shape[1:])
+        padded = torch.cat([lanes, padding])
+        gathered = [torch.empty_like(padded) for _ in range(self.context.workers)]
+        dist.all_gather(gathered, padded, group=self.context.group)
         return gathered
 
 
 def _on_device(batch: Arrays, device: str) -> Batch:
     """Arrays as tensors, which may share a CPU's memory with them."""
-    return {
-        name: (
-            as_tensor(values, device) if name == "features" else torch.from_numpy(values).to(device)
-        )
-        for name, values in batch.items()
-    }
+    tensors = {}
+    for name, values in batch.items():
+        if name == "features":
+            tensors[name] = as_tensor(values, device)
+        else:
+            tensors[name] = torch.from_numpy(values).to(device)
+    return tensors
 
 
-def _answered(answer: Answer, batches: Sequence[Batch]) -> list[dict[str, Tensor]]:
-    """Each source's answers, from one pass over the rows of all."""
+def _outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, Tensor]]:
+    """Each dataset's outputs by head, from one pass over the rows of all."""
     features = [batch["features"] for batch in batches]
     if len(features) == 1:
-        return [dict(answer(features[0]))]
-    outputs = answer(torch.cat(features))
+        return [dict(forward(features[0]))]
+    outputs = forward(torch.cat(features))
     sizes = [len(batch["row"]) for batch in batches]
-    parts = zip(*(torch.split(outputs[head], sizes) for head in outputs), strict=True)
-    return [dict(zip(outputs, part, strict=True)) for part in parts]
+    by_head = {head: torch.split(values, sizes) for head, values in outputs.items()}
+    return [
+        {head: parts[number] for head, parts in by_head.items()} for number in range(len(batches))
+    ]
 
 
 def _part(batch: Batch, number: int, parts: int) -> Batch:
     rows = len(batch["row"]) // parts
-    return {name: values[number * rows : (number + 1) * rows] for name, values in batch.items()}
+    start = number * rows
+    return {name: values[start : start + rows] for name, values in batch.items()}
 
 
-def _tree(places: Sequence[int], made: Callable[[int], Tensor]) -> Tensor:
-    """Even places, then odd ones, each likewise; as many tensors are held as the tree is deep."""
-    if len(places) == 1:
-        return made(places[0])
-    return _tree(places[0::2], made) + _tree(places[1::2], made)
+def _tree_sum(numbers: Sequence[int], compute: Callable[[int], Tensor]) -> Tensor:
+    """Even positions, then odd ones, each likewise; as many tensors are held as the tree is
+    deep."""
+    if len(numbers) == 1:
+        return compute(numbers[0])
+    return _tree_sum(numbers[0::2], compute) + _tree_sum(numbers[1::2], compute)
 
 
-def _exchanged(mine: Tensor, partner: int, group: dist.ProcessGroup | None) -> Tensor:
-    theirs = torch.empty_like(mine)
+def _exchange(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> Tensor:
+    """Send mine to a partner, and return theirs."""
+    theirs = torch.empty_like(values)
     operations = [
-        dist.P2POp(dist.isend, mine.contiguous(), group=group, group_peer=partner),
+        dist.P2POp(dist.isend, values.contiguous(), group=group, group_peer=partner),
         dist.P2POp(dist.irecv, theirs, group=group, group_peer=partner),
     ]
     for request in dist.batch_isend_irecv(operations):
@@ -178,30 +202,31 @@ def _exchanged(mine: Tensor, partner: int, group: dist.ProcessGroup | None) -> T
     return theirs
 
 
-def _flat(network: nn.Module) -> Tensor:
+def _flat_gradient(network: nn.Module) -> Tensor:
     """All gradients end to end; zeros where there is none."""
-    weights = trained_parameters(network)
-    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in weights]
+    parameters = trained_parameters(network)
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def _spread(flat: Tensor, network: nn.Module) -> None:
+def _set_gradient(flat: Tensor, network: nn.Module) -> None:
+    """The inverse of `_flat_gradient`."""
     parameters = trained_parameters(network)
-    for each, part in zip(
-        parameters, torch.split(flat, [each.numel() for each in parameters]), strict=True
-    ):
-        each.grad = part.view_as(each)
+    parts = torch.split(flat, [each.numel() for each in parameters])
+    for parameter, part in zip(parameters, parts, strict=True):
+        parameter.grad = part.view_as(parameter)
 
 
-def _no_gradients(network: nn.Module) -> None:
-    for each in network.parameters():
-        each.grad = None
+def _clear_gradients(network: nn.Module) -> None:
+    for parameter in network.parameters():
+        parameter.grad = None
 
 
-def _begin_drawing(device: str, *position: int) -> None:
-    """What is drawn from here on depends on the position alone. `torch.manual_seed` would do, but
-    formats a stack for each kind of device that is not there: 0.8 ms a step."""
+def _seed_draws(device: str, *position: int) -> None:
+    """Make what is drawn from here on depend on the position alone."""
     seed = int(np.random.SeedSequence(position).generate_state(1)[0])
+    # `torch.manual_seed` would do, but formats a stack for each kind of device that is not there:
+    # 0.8 ms a step
     torch.default_generator.manual_seed(seed)
     if device != "cpu":
         torch.cuda.manual_seed_all(seed)

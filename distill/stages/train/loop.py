@@ -1,320 +1,202 @@
-"""What every training worker runs: the lessons of its team, one after another, so that the start is
-paid once for all.
+"""What every training worker runs: the trainings of its team, one after another, so that the start
+is paid once for all.
 
-A worker is deterministic given (lesson, rank, workers), which are its team's whatever other teams
+A worker is deterministic given (plan, rank, workers), which are its team's whatever other teams
 there are: one thread, rows by a pure function, randomness and learning rate anew for each step by
-its number. With `gradients = "lanes"` the number of workers does not matter either. Rank 0 keeps
-checkpoints, the metrics and, last, the export: the last weights, or those of the best epoch where a
-held-out measure says which it is (`held_out`).
+its number. With `gradients = "lanes"` the number of workers does not matter either. What stays the
+same through a training is its `TrainingSetup`, what moves is a `Position`, from checkpoint to
+checkpoint. Rank 0 keeps checkpoints, the metrics and, last, the export (`model_export`).
+
+On a CPU, networks and losses of the user's own run in the thread that calls `run_trainings`, their
+backward passes too: with one worker a breakpoint in them works.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import safetensors.torch
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from distill.core.errors import UnlearnableError
 from distill.engine.protocol import WorkerContext
-from distill.loader.dataset import Arrays
-from distill.loader.disk_cache import DiskCache
-from distill.loader.loader import Loader
-from distill.models.network import apart, build_network, head_parameters, parameter_count
-from distill.models.record import ModelRecord, write_record
+from distill.models.network import apart
 from distill.plan.training import TrainingPlan
-from distill.spec.models import Training
-from distill.stages.train.assignment import deal
-from distill.stages.train.checkpoint import (
-    Position,
-    load_checkpoint,
-    newest_checkpoint,
-    save_checkpoint,
-)
-from distill.stages.train.combined_loss import CombinedLoss
-from distill.stages.train.early_stopping import HeldOutMeasure, best_epoch, is_over, judged
-from distill.stages.train.gradients import Answer, Gradients, LaneGradients, WorkerGradients
+from distill.stages.train.assignment import assign_to_teams
+from distill.stages.train.checkpoint import Position, save_checkpoint
+from distill.stages.train.early_stopping import is_over, judge_epoch
 from distill.stages.train.guards import require_numbers, require_rows
-from distill.stages.train.metrics import write_metrics
-from distill.stages.train.optimizer import learning_rate, make_optimizer
-from distill.stages.train.projection import with_projections
-from distill.storage.open import open_storage
+from distill.stages.train.inputs import Inputs, open_inputs
+from distill.stages.train.metrics import Pace, write_metrics
+from distill.stages.train.model_export import export_network
+from distill.stages.train.optimizer import learning_rate
+from distill.stages.train.reporting import Reporter
+from distill.stages.train.step import TrainingStep, make_gradients
+from distill.stages.train.team import sum_over_team, wait_for_team
+from distill.stages.train.training_setup import TrainingSetup, prepare_training, restore_position
 
-_SAY_EVERY_SECONDS = 0.5
 
+def run_trainings(plans: Sequence[TrainingPlan], context: WorkerContext) -> None:
+    """Train the network of each plan that this worker's team is assigned, or go on with it where
+    its newest checkpoint is.
 
-def run_trainings(lessons: Sequence[TrainingPlan], context: WorkerContext) -> None:
-    """Train the network of each lesson that this worker's team is dealt, or go on with it where its
-    newest checkpoint is.
-
-    A lesson that cannot be learned is given up at the same point by all ranks of the team, and is
+    A training that cannot be learned is given up at the same point by all ranks of the team, and is
     in nobody's way.
     """
     torch.set_num_threads(1)
-    mine = deal(lessons, context.teams)[context.team]
-    for lesson in mine:
-        training = _Training(lesson, context)
+    assigned = assign_to_teams(plans, context.teams)[context.team]
+    for plan in assigned:
+        setup = prepare_training(plan, context)
+        reporter = Reporter(setup)
         try:
-            training.run()
+            position = train_network(setup, reporter)
         except UnlearnableError as error:
-            training.say(training.total_steps, f"{lesson.name}: given up")
-            context.give_up(lesson.name, str(error))
+            reporter.report(setup.total_steps, "given up")
+            context.give_up(plan.name, str(error))
             continue
-        if lesson is not mine[-1]:  # what an early end saves is nobody's work
-            training.say(training.total_steps, f"{lesson.name}: {training.ended()}")
+        if plan is not assigned[-1]:
+            # steps that an early end saves count as done: nobody else does them
+            reporter.report_end(setup.total_steps, position)
 
 
-class _Training:
-    """One lesson under way on one worker."""
+def train_network(setup: TrainingSetup, reporter: Reporter) -> Position:
+    """Take all steps that are left, then export the network. Returns where the training ended.
+    Raises UnlearnableError."""
+    position = restore_position(setup)
+    began = time.monotonic()
+    reporter.report(position.step)
+    with open_inputs(setup, position.step) as inputs:
+        position = EpochLoop(setup, inputs, reporter).run(position)
+    if setup.context.rank == 0:
+        export_network(setup, position, time.monotonic() - began)
+    wait_for_team(setup.context)
+    return position
 
-    def __init__(self, lesson: TrainingPlan, context: WorkerContext) -> None:
-        self.lesson, self.context = lesson, context
-        self.folder = open_storage(lesson.folder)
-        self.network = build_network(lesson.plan, lesson.seed).to(context.device)
-        self.taught = with_projections(self.network, lesson.terms, lesson.seed).to(context.device)
-        self.optimizer = make_optimizer(lesson.training, self.taught)
-        self.orders = [lesson.order(number) for number in range(len(lesson.sources))]
-        self.steps_per_epoch = self.orders[0].steps_per_epoch
-        self.total_steps = lesson.training.epochs * self.steps_per_epoch
-        self.position = self._restored()
-        self.stop = lesson.held_out.stop if lesson.held_out else None
-        self.epoch_began, self.epoch_steps = time.monotonic(), 0
 
-    def run(self) -> None:
-        """All steps that are left, then the export."""
-        began, first = time.monotonic(), self.position.step
-        self.say(first, self.lesson.name)
-        disk = self._disk()
-        feeds = self._feeds(disk)
-        self.measure = self._measure(disk)
-        try:
-            self._epochs(self._gradients(), [feed.batches(first) for feed in feeds])
-        finally:
-            for feed in feeds:
-                feed.close()
-            if disk is not None:
-                disk.close()
-        if self.context.rank == 0:
-            self._export(time.monotonic() - began)
-        if self.context.workers > 1:
-            dist.barrier(group=self.context.group)
+class EpochLoop:
+    """The steps of a training, epoch by epoch."""
 
-    def _feeds(self, disk: DiskCache | None) -> list[Loader]:
-        rank, workers, ahead = self.context.rank, self.context.workers, self.context.device != "cpu"
-        return [
-            Loader(source, order, rank=rank, workers=workers, ahead=ahead, disk=disk)
-            for source, order in zip(self.lesson.sources, self.orders, strict=True)
-        ]
+    def __init__(self, setup: TrainingSetup, inputs: Inputs, reporter: Reporter) -> None:
+        self.setup = setup
+        self.inputs = inputs
+        self.reporter = reporter
+        self.training = setup.plan.training
+        self.stop = setup.plan.held_out.stop if setup.plan.held_out else None
+        self.step = TrainingStep(setup, make_gradients(setup))
+        self.pace = Pace(self.training.batch_rows)
 
-    def _disk(self) -> DiskCache | None:
-        """Where rows from elsewhere are kept near."""
-        held_out = [self.lesson.held_out.source] if self.lesson.held_out else []
-        remote = any(source.remote for source in [*self.lesson.sources, *held_out])
-        most_bytes = int(self.lesson.training.cache_gb * 1e9)
-        return DiskCache(most_bytes) if remote and most_bytes else None
+    def run(self, position: Position) -> Position:
+        """Take the steps from a position on. Returns where they end."""
+        self.setup.trained.train()
+        while not self._is_finished(position):
+            position = self._advance(position)
+        self.reporter.report_end(position.step, position)
+        return position
 
-    def _measure(self, disk: DiskCache | None) -> HeldOutMeasure | None:
-        plan, answer = self.lesson.held_out, self._answering(self.network)
-        return (
-            HeldOutMeasure(plan, self.lesson.training, self.context, answer, disk)
-            if plan is not None
-            else None
-        )
+    def _is_finished(self, position: Position) -> bool:
+        return position.step == self.setup.total_steps or is_over(position.history, self.stop)
 
-    def _answering(self, model: nn.Module) -> Answer:
-        return _answer(self.lesson.training, self.context.device.split(":")[0], model)
+    def _advance(self, position: Position) -> Position:
+        """Take the steps up to the epoch's end, or to a checkpoint before it."""
+        last = self._next_pause(position.step)
+        sums = self._sums_so_far(position)
+        for number in range(position.step, last):
+            sums += self.step(number, [next(batches) for batches in self.inputs.batches])
+            self.pace.count_step()
+            self.reporter.report_step(number + 1)
+        sums = sum_over_team(sums, self.setup.context)
+        if last % self.setup.steps_per_epoch == 0:
+            return self._end_epoch(position, last, sums)
+        return self._pause_epoch(position, last, sums)
 
-    def _gradients(self) -> Gradients:
-        training, loss = self.lesson.training, CombinedLoss(self.lesson.terms, self.context.device)
-        answer = self._answering
-        if training.gradients == "lanes":
-            return LaneGradients(self.taught, loss, self.context, answer, training.lanes)
-        return WorkerGradients(self.taught, loss, self.context, answer)
+    def _next_pause(self, step: int) -> int:
+        """The step at which the epoch under way ends, or at which a checkpoint is due before."""
+        epoch_steps = self.setup.steps_per_epoch
+        epoch_end = (step // epoch_steps + 1) * epoch_steps
+        every = self.training.checkpoint_steps
+        if every is None:
+            return epoch_end
+        return min(epoch_end, (step // every + 1) * every)
 
-    @property
-    def _order(self) -> str:
-        return "".join(order.digest for order in self.orders)
+    def _sums_so_far(self, position: Position) -> Tensor:
+        """The sums of the epoch under way: rank 0 has what all added up before."""
+        context = self.setup.context
+        if position.sums and context.rank == 0:
+            return torch.tensor(position.sums, device=context.device)
+        return torch.zeros(len(self.setup.plan.terms), 4, device=context.device)
 
-    def _restored(self) -> Position:
-        """Where rank 0 says that all go on."""
-        checkpoints = self.folder.folder("checkpoints")
-        chosen = [newest_checkpoint(checkpoints, self._order) if self.context.rank == 0 else None]
-        if self.context.workers > 1:
-            dist.broadcast_object_list(chosen, group=self.context.group, group_src=0)
-        return (
-            load_checkpoint(checkpoints, chosen[0], self.taught, self.optimizer)
-            if chosen[0]
-            else Position()
-        )
+    def _pause_epoch(self, position: Position, step: int, sums: Tensor) -> Position:
+        """Keep a checkpoint within an epoch."""
+        epoch = step // self.setup.steps_per_epoch + 1
+        self._require_numbers(f"in epoch {epoch}", sums[:, 0].tolist())
+        paused = replace(position, step=step, sums=sums.tolist())
+        self._keep(paused)
+        return paused
 
-    def _epochs(self, gradients: Gradients, feeds: Sequence[Iterator[Arrays]]) -> None:
-        self.taught.train()
-        training, spoke = self.lesson.training, time.monotonic()
-        summed = self._begun()
-        for step in range(self.position.step, self.total_steps):
-            if is_over(self.position.history, self.stop):
-                break
-            summed += self._step(gradients, step, [next(feed) for feed in feeds])
-            self.epoch_steps += 1
-            if time.monotonic() - spoke >= _SAY_EVERY_SECONDS or step == self.total_steps - 1:
-                epoch = step // self.steps_per_epoch + 1
-                self.say(step + 1, f"{self.lesson.name}: epoch {epoch} of {training.epochs}")
-                spoke = time.monotonic()
-            if (step + 1) % self.steps_per_epoch == 0:
-                self._end_epoch(step + 1, self._sum(summed))
-                summed = self._begun()
-            elif self._is_due(step + 1):
-                sums, epoch = self._sum(summed), step // self.steps_per_epoch + 1
-                self._require_numbers(f"in epoch {epoch}", sums[:, 0].tolist())
-                self.position = replace(self.position, step=step + 1, sums=sums.tolist())
-                self._keep()
-                summed = self._begun()
-        self.say(self.position.step, f"{self.lesson.name}: {self.ended()}")
+    def _end_epoch(self, position: Position, step: int, sums: Tensor) -> Position:
+        """Write down an epoch, and keep a checkpoint where one is due."""
+        epoch = step // self.setup.steps_per_epoch
+        line = self._losses(epoch, step, sums) | self.pace.numbers()
+        line |= self._judged(epoch, position)
+        best = position.best
+        if line.get("better") and self.setup.context.rank == 0:
+            best = apart(self.setup.network.state_dict())
+        ended = Position(step, [*position.history, line], best=best)
+        self.pace.restart()
+        if self._is_finished(ended) or self._is_checkpoint_due(epoch, step):
+            self._keep(ended)
+        return ended
 
-    def ended(self) -> str:
-        """How the training ended, in words."""
-        epochs, best = len(self.position.history), best_epoch(self.position.history)
-        return f"ended after epoch {epochs} of {self.lesson.training.epochs}" + (
-            f", epoch {best} is best" if best else ""
-        )
-
-    def say(self, steps: int, note: str) -> None:
-        """Where this training is: a step that is done again after a restart is not counted twice."""
-        self.context.say(self.lesson.name, steps * self.lesson.training.batch_rows, note)
-
-    def _begun(self) -> Tensor:
-        """The sums of the epoch under way, which rank 0 has for all."""
-        nothing = torch.zeros(len(self.lesson.terms), 4, device=self.context.device)
-        return (
-            torch.tensor(self.position.sums, device=nothing.device)
-            if self.position.sums and not self.context.rank
-            else nothing
-        )
-
-    def _step(self, gradients: Gradients, step: int, batches: Sequence[Arrays]) -> Tensor:
-        training = self.lesson.training
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(training, step, self.total_steps)
-        gradients.loss.at(step / self.total_steps)
-        summed = gradients.backward(self.lesson.seed, step, batches)
-        if training.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.taught.parameters(), training.clip_norm)
-        self.optimizer.step()
-        return summed
-
-    def _end_epoch(self, step: int, summed: Tensor) -> None:
-        require_rows(self.lesson.terms, summed[:, 1].tolist())
-        means = (summed[:, 0] / summed[:, 1]).tolist()
-        epoch = step // self.steps_per_epoch
-        weights = [term.weight_at((step - 1) / self.total_steps) for term in self.lesson.terms]
+    def _losses(self, epoch: int, step: int, sums: Tensor) -> dict[str, Any]:
+        """The epoch's losses as `metrics.jsonl` has them. Raises UnlearnableError for what is no
+        number."""
+        terms = self.setup.plan.terms
+        loss, weight, known_rows, rows = sums.unbind(dim=1)
+        require_rows(terms, weight.tolist())
+        means = (loss / weight).tolist()
+        total_steps = self.setup.total_steps
+        last_step = step - 1
+        weights = [term.weight_at(last_step / total_steps) for term in terms]
         total = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
         self._require_numbers(f"after epoch {epoch}", [*means, total])
-        known = (summed[:, 2] / summed[:, 3]).tolist()
-        said = {
+        return {
             "epoch": epoch,
             "step": step,
             "loss": total,
             "terms": means,
             "weights": weights,
-            "known": known,
+            "known": (known_rows / rows).tolist(),
+            "learning_rate": learning_rate(self.training, last_step, total_steps),
         }
-        said |= self._paced(step) | self._judged(epoch)
-        best = (
-            apart(self.network.state_dict())
-            if said.get("better") and not self.context.rank
-            else self.position.best
-        )
-        self.position = Position(step, [*self.position.history, said], best=best)
-        self.epoch_began, self.epoch_steps = time.monotonic(), 0
-        over = step == self.total_steps or is_over(self.position.history, self.stop)
-        if epoch % self.lesson.training.checkpoint_epochs == 0 or over or self._is_due(step):
-            self._keep()
+
+    def _judged(self, epoch: int, position: Position) -> dict[str, Any]:
+        """What the held-out rows say of an epoch; nothing where it is not measured."""
+        if self.inputs.measure is None or self.stop is None:
+            return {}
+        is_last = epoch == self.training.epochs
+        if epoch % self.stop.every_epochs and not is_last:
+            return {}
+        measure = self.inputs.measure(self.setup.network)
+        return judge_epoch(position.history, measure, self.stop)
+
+    def _is_checkpoint_due(self, epoch: int, step: int) -> bool:
+        every = self.training.checkpoint_steps
+        if every is not None and step % every == 0:
+            return True
+        return epoch % self.training.checkpoint_epochs == 0
+
+    def _keep(self, position: Position) -> None:
+        """Write a checkpoint, and the metrics so far."""
+        setup = self.setup
+        if setup.context.rank == 0:
+            save_checkpoint(
+                setup.checkpoints, position, setup.order, setup.trained, setup.optimizer
+            )
+            write_metrics(setup.folder, position.history)
 
     def _require_numbers(self, when: str, losses: Sequence[float]) -> None:
-        require_numbers(self.lesson.terms, when, losses, self.taught.parameters())
-
-    def _is_due(self, step: int) -> bool:
-        """Whether `checkpoint_steps` asks for one after so many steps."""
-        every = self.lesson.training.checkpoint_steps
-        return every is not None and step % every == 0
-
-    def _paced(self, step: int) -> dict[str, float]:
-        """Learning rate and pace of an epoch that ends with this step."""
-        training, seconds = self.lesson.training, time.monotonic() - self.epoch_began
-        rows = self.epoch_steps * training.batch_rows
-        return {
-            "learning_rate": learning_rate(training, step - 1, self.total_steps),
-            "rows_per_second": round(rows / max(seconds, 1e-9), 1),
-            "seconds": round(seconds, 3),
-        }
-
-    def _judged(self, epoch: int) -> dict[str, Any]:
-        """What the held-out rows say of an epoch; nothing where they are not asked."""
-        if self.measure is None or self.stop is None:
-            return {}
-        if epoch % self.stop.every_epochs and epoch != self.lesson.training.epochs:
-            return {}
-        return judged(self.position.history, self.measure(self.network), self.stop)
-
-    def _keep(self) -> None:
-        if self.context.rank == 0:
-            checkpoints = self.folder.folder("checkpoints")
-            save_checkpoint(checkpoints, self.position, self._order, self.taught, self.optimizer)
-            write_metrics(self.folder, self.position.history)
-
-    def _export(self, seconds: float) -> None:
-        weights = safetensors.torch.save(self.position.best or apart(self.network.state_dict()))
-        lesson, best = self.lesson, best_epoch(self.position.history)
-        stopped = {"epochs": len(self.position.history), "best_epoch": best} if best else {}
-        said = {
-            **stopped,
-            "steps": self.position.step,
-            "rows": [source.rows for source in lesson.sources],
-            "seconds": round(seconds, 3),
-            "history": self.position.history,
-        }
-        thrown_away = parameter_count(self.taught) - parameter_count(self.network)
-        if thrown_away:
-            said["projection_parameters"] = thrown_away
-        write_record(
-            self.folder,
-            ModelRecord(
-                name=lesson.name,
-                digest=lesson.folder.rsplit("/", 1)[1],
-                form="network",
-                in_features=lesson.plan.in_features,
-                heads=lesson.heads,
-                widths={head: plan.width for head, plan in lesson.plan.heads.items()},
-                sha256=hashlib.sha256(weights).hexdigest(),
-                parameters=parameter_count(self.network),
-                head_parameters=head_parameters(self.network),
-                plan=lesson.plan.to_plain(),
-                taught_by=lesson.taught_by,
-                details={**lesson.said, **said},
-            ),
-            weights,
-        )
-
-    def _sum(self, values: Tensor) -> Tensor:
-        """The sum over the team."""
-        if self.context.workers > 1:
-            dist.all_reduce(values, group=self.context.group)
-        return values
-
-
-def _answer(training: Training, kind: str, model: nn.Module) -> Answer:
-    """The network as it is asked: compiled and in the job's precision, its outputs float32."""
-    made = torch.compile(model) if training.compile else model
-
-    def answer(features: Tensor) -> dict[str, Tensor]:
-        with torch.autocast(kind, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            outputs = made(features)
-        return {head: values.float() for head, values in outputs.items()}
-
-    return answer
+        weights = self.setup.trained.parameters()
+        require_numbers(self.setup.plan.terms, when, losses, weights)

@@ -1,9 +1,9 @@
 """`metrics.jsonl` beside a model: a line an epoch, for whoever draws curves or reads along while it
 trains.
 
-    {"epoch": 3, "step": 24, "loss": …, "terms": [mean of each], "weights": [λ of each], "known":
-    [share of each term's rows with weight],
-     "learning_rate": …, "held_out": …, "better": true, "rows_per_second": …, "seconds": …}
+    {"epoch": 3, "step": 24, "loss": …, "terms": [mean of each], "weights": [λ of each],
+     "known": [share of each term's rows with weight], "learning_rate": …, "rows_per_second": …,
+     "seconds": …, "held_out": …, "better": true}
 
 A store cannot append, so the whole file is written with each checkpoint and at the end: one small
 put. The lines are the history that checkpoints hold, so that of a resumed training is whole.
@@ -15,6 +15,7 @@ in that time, over all workers, padding included.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,34 @@ from distill.models.record import METRICS
 from distill.storage.base import Storage
 
 
+class Pace:
+    """A stopwatch for the steps of one epoch."""
+
+    def __init__(self, batch_rows: int) -> None:
+        self.batch_rows = batch_rows
+        self._steps = 0
+        self._began = time.monotonic()
+
+    def restart(self) -> None:
+        """Begin an epoch."""
+        self._steps = 0
+        self._began = time.monotonic()
+
+    def count_step(self) -> None:
+        """Count one step."""
+        self._steps += 1
+
+    def numbers(self) -> dict[str, float]:
+        """Return the pace since the epoch began, as `metrics.jsonl` has it."""
+        seconds = time.monotonic() - self._began
+        rows = self._steps * self.batch_rows
+        return {
+            "rows_per_second": round(rows / max(seconds, 1e-9), 1),
+            "seconds": round(seconds, 3),
+        }
+
+
 def write_metrics(folder: Storage, history: Sequence[Mapping[str, Any]]) -> None:
-    """The file as it is now."""
-    lines = (json.dumps(each, ensure_ascii=False, allow_nan=False) for each in history)
+    """Write the file as it is now."""
+    lines = [json.dumps(each, ensure_ascii=False, allow_nan=False) for each in history]
     folder.put(METRICS, "".join(f"{line}\n" for line in lines).encode())

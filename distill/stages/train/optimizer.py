@@ -19,19 +19,26 @@ from distill.spec.models import Training
 
 
 def make_optimizer(training: Training, network: nn.Module) -> torch.optim.Optimizer:
-    """Of the parameters that are trained."""
-    moved, first, decay = trained_parameters(network), training.learning_rate, training.weight_decay
+    """Make the job's optimiser of the parameters that are trained."""
+    parameters = trained_parameters(network)
+    rate = training.learning_rate
+    decay = training.weight_decay
     if training.optimizer == "sgd":
-        return torch.optim.SGD(moved, first, momentum=0.9, weight_decay=decay)
-    fused = all(each.is_contiguous() for each in moved)
-    return torch.optim.AdamW(moved, first, weight_decay=decay, fused=fused)
+        return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=decay)
+    fused = all(parameter.is_contiguous() for parameter in parameters)
+    return torch.optim.AdamW(parameters, rate, weight_decay=decay, fused=fused)
 
 
 def learning_rate(training: Training, step: int, steps: int) -> float:
-    """Of one step of so many: it rises over the warm-up, then falls by the job's schedule."""
-    rising = math.ceil(training.warmup_fraction * steps)
-    if step < rising:
-        return training.learning_rate * (step + 1) / (rising + 1)
-    done = (step - rising) / max(1, steps - rising)
-    shares = {"constant": 1.0, "cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done}
+    """Return the rate of one step of so many: it rises over the warm-up, then falls by the job's
+    schedule."""
+    warmup_steps = math.ceil(training.warmup_fraction * steps)
+    if step < warmup_steps:
+        return training.learning_rate * (step + 1) / (warmup_steps + 1)
+    done = (step - warmup_steps) / max(1, steps - warmup_steps)
+    shares = {
+        "constant": 1.0,
+        "cosine": 0.5 * (1 + math.cos(math.pi * done)),
+        "linear": 1 - done,
+    }
     return training.learning_rate * shares[training.schedule]

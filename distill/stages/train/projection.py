@@ -1,4 +1,4 @@
-"""Projections: what lets a head learn from a source of another width.
+"""Projections: what lets a head learn from labels of another width.
 
 A hint of W numbers cannot be held against a head of H ≠ W, so each such term has a linear map of
 its own, H → W, trained with the student and thrown away after the last step (Romero et al. 2015,
@@ -21,39 +21,39 @@ from distill.plan.training import TermPlan
 
 
 class Projected(nn.Module):
-    """A network that answers, beside its heads, what each projection makes of them, as
-    `TermPlan.answer` names it."""
+    """A network whose outputs are, beside its heads', what each projection makes of them, under the
+    name `TermPlan.answer`."""
 
     def __init__(self, network: MultiHead, terms: Sequence[TermPlan], seed: int) -> None:
         super().__init__()
         self.network = network
-        self.heads = {term.column: (term.head, term.answer) for term in terms}
+        # plain strings, which torch.compile takes for constants
+        self.names = [(term.column, term.head, term.answer) for term in terms]
         self.projections = nn.ModuleDict(
-            {term.column: _drawn(network, term, seed) for term in terms}
+            {term.column: _make_projection(network, term, seed) for term in terms}
         )
 
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
-        answered: dict[str, Tensor] = self.network(x_BF)
-        made = {
-            self.heads[column][1]: projection(answered[self.heads[column][0]])
-            for column, projection in self.projections.items()
+        outputs: dict[str, Tensor] = self.network(x_BF)
+        projected = {
+            answer: self.projections[column](outputs[head]) for column, head, answer in self.names
         }
-        return {**answered, **made}
+        return {**outputs, **projected}
 
 
 def with_projections(network: MultiHead, terms: Sequence[TermPlan], seed: int) -> nn.Module:
-    """What is trained: the network, and the projections that its terms need. Without any, the
-    network itself."""
+    """Return what is trained: the network, and the projections that its terms need. Without any,
+    the network itself."""
     projected = [term for term in terms if term.projected is not None]
     return Projected(network, projected, seed) if projected else network
 
 
-def _drawn(network: MultiHead, term: TermPlan, seed: int) -> nn.Linear:
+def _make_projection(network: MultiHead, term: TermPlan, seed: int) -> nn.Linear:
     head = network.heads[f"head_{term.head}"]
     assert isinstance(head, nn.Linear)
     assert term.projected is not None
+    sequence = np.random.SeedSequence([seed, int(term.column)])
+    # the caller's random state is left as it was
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(
-            int(np.random.SeedSequence([seed, int(term.column)]).generate_state(1)[0])
-        )
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
         return nn.Linear(head.out_features, term.projected)

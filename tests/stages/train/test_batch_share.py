@@ -60,50 +60,50 @@ def labelled(tmp_path_factory):
 
 
 @pytest.fixture
-def lesson(labelled):
+def plan(labelled):
     loaded = load_job(write_job(labelled, SHARED))
     return plan_student(loaded, loaded.variants[0])
 
 
-def feeds_of(lesson, count):
+def batches_of(plan, count):
     made = []
-    for number, source in enumerate(lesson.sources):
-        feed = Loader(source, lesson.order(number), rank=0, workers=1)
+    for number, dataset in enumerate(plan.sources):
+        loader = Loader(dataset, plan.order(number), rank=0, workers=1)
         made.append(
             [
                 {name: values.copy() for name, values in batch.items()}
-                for batch in islice(feed.batches(), count)
+                for batch in islice(loader.batches(), count)
             ]
         )
-        feed.close()
+        loader.close()
     return list(zip(*made, strict=True))
 
 
-def test_a_source_gives_another_number_of_rows_or_epochs_change_their_length(labelled, lesson):
-    assert lesson.lane_rows == (8, 2)
+def test_a_source_gives_another_number_of_rows_or_epochs_change_their_length(labelled, plan):
+    assert plan.lane_rows == (8, 2)
     whole = load_job(write_job(labelled, JOB.replace("SHARE", ""), "whole.toml"))
     due = plan_student(whole, whole.variants[0])
     assert due.lane_rows == (8, 8)
-    assert due.order(0).steps_per_epoch == lesson.order(0).steps_per_epoch
-    assert due.folder != lesson.folder
-    for first, second in feeds_of(lesson, lesson.order(0).steps_per_epoch):
+    assert due.order(0).steps_per_epoch == plan.order(0).steps_per_epoch
+    assert due.folder != plan.folder
+    for first, second in batches_of(plan, plan.order(0).steps_per_epoch):
         assert (len(first["row"]), len(second["row"])) == (32, 8)
 
 
-def test_rows_of_a_target_are_left_out_or_come_twice_in_their_epoch(lesson):
-    order = lesson.order(1)
-    assert order.steps_per_epoch == 7  # 50 rows by 8
-    seen = [row for _, batch in feeds_of(lesson, 7) for row in batch["row"].tolist() if row >= 0]
+def test_rows_of_a_target_are_left_out_or_come_twice_in_their_epoch(plan):
+    sampler = plan.order(1)
+    assert sampler.steps_per_epoch == 7  # 50 rows by 8
+    seen = [row for _, batch in batches_of(plan, 7) for row in batch["row"].tolist() if row >= 0]
     assert sorted(seen) == list(range(50))
 
 
 @pytest.mark.parametrize("kind", [WorkerGradients, LaneGradients])
-def test_a_mean_is_over_other_rows_than_those_seen(lesson, kind):
-    network = build_network(lesson.plan).eval()
-    loss = CombinedLoss(lesson.terms, "cpu")
+def test_a_mean_is_over_other_rows_than_those_seen(plan, kind):
+    network = build_network(plan.plan).eval()
+    loss = CombinedLoss(plan.terms, "cpu")
     lanes = (4,) if kind is LaneGradients else ()
     gradients = kind(network, loss, WorkerContext(0, 1, "cpu"), lambda model: model, *lanes)
-    first, second = feeds_of(lesson, 1)[0]
+    first, second = batches_of(plan, 1)[0]
     summed = gradients.backward(0, 0, [dict(first), dict(second)])
     x, y = torch.from_numpy(second["features"]), torch.from_numpy(second["1.target"])
     taught, mine = (

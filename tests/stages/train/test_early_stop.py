@@ -22,7 +22,7 @@ from distill.models.record import Trained, read_weights
 from distill.plan.load import load_job
 from distill.run import trained_line
 from distill.spec.models import EarlyStop
-from distill.stages.train.early_stopping import HeldOutMeasure, best_epoch, is_over, judged
+from distill.stages.train.early_stopping import HeldOutMeasure, best_epoch, is_over, judge_epoch
 from distill.stages.train.loop import run_trainings
 from distill.storage.open import open_storage
 from tests.making import label_by_worker
@@ -167,7 +167,7 @@ def test_another_epoch_is_best_or_patience_ends_at_another(measures, patience, l
     stop, history = EarlyStop(learns="pools.x", patience=patience, least=least), []
     for epoch, measure in enumerate(measures, 1):
         assert not is_over(history, stop)
-        history.append({"epoch": epoch, **judged(history, measure, stop)})
+        history.append({"epoch": epoch, **judge_epoch(history, measure, stop)})
     assert (best_epoch(history), is_over(history, stop)) == (best, over)
 
 
@@ -176,7 +176,7 @@ def test_a_training_ends_between_two_measures():
     for epoch in range(1, 10):
         history.append({"epoch": epoch} | ({"held_out": 1.0, "better": True} if epoch == 5 else {}))
         assert not is_over(history, stop)
-    history.append({"epoch": 10, **judged(history, 2.0, stop)})
+    history.append({"epoch": 10, **judge_epoch(history, 2.0, stop)})
     assert is_over(history, stop)
 
 
@@ -206,13 +206,13 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
     text = changed(", dropout = 0.1", "").replace('gradients = "lanes", ', "")
     file = job(text)
     loaded = load_job(file)
-    lesson = plan_student(loaded, loaded.variants[0])
+    plan = plan_student(loaded, loaded.variants[0])
     validation = pq.ParquetDataset(file.parent / "validation").read()
-    network = build_network(lesson.plan, lesson.seed)
+    network = build_network(plan.plan, plan.seed)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0)
-    order = lesson.order(0)
-    feed, measures, weights = Loader(lesson.sources[0], order, rank=0, workers=1), [], []
-    batches, steps = feed.batches(), order.steps_per_epoch
+    sampler = plan.order(0)
+    loader, measures, weights = Loader(plan.sources[0], sampler, rank=0, workers=1), [], []
+    batches, steps = loader.batches(), sampler.steps_per_epoch
     while not measures or (len(measures) < 40 and len(measures) - 1 - int(np.argmin(measures)) < 3):
         for done in range(len(measures) * steps, (len(measures) + 1) * steps):
             optimizer.param_groups[0]["lr"] = 0.01 * 0.5 * (1 + np.cos(np.pi * done / (40 * steps)))
@@ -225,7 +225,7 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
             optimizer.step()
         measures.append(plain_measure(network, validation))
         weights.append({name: value.clone() for name, value in network.state_dict().items()})
-    feed.close()
+    loader.close()
     best = int(np.argmin(measures))
     assert 0 < best < len(measures) - 1 < 39, (
         "a test of the middle needs a best epoch in the middle"
@@ -264,11 +264,11 @@ def test_the_exported_weights_are_not_those_of_the_best_epoch_of_a_plain_loop(jo
 
 def test_a_network_that_works_in_place_changes_what_is_measured_next(job):
     loaded = load_job(job(changed('columns = ["pixels"]', 'columns = ["pixels"], scale = 0.5')))
-    lesson = plan_student(loaded, loaded.variants[0])
-    network = build_network(lesson.plan, lesson.seed)
+    plan = plan_student(loaded, loaded.variants[0])
+    network = build_network(plan.plan, plan.seed)
     measure = HeldOutMeasure(
-        lesson.held_out,
-        lesson.training,
+        plan.held_out,
+        plan.training,
         WorkerContext(0, 1, "cpu"),
         lambda x: network(x.mul_(0.5)),
         None,
@@ -342,15 +342,15 @@ def test_labels_are_measured_otherwise_than_a_target(job):
     file = job(JOB.replace('    learns = "pools.validation"\n', f"    {stop}\n") + LABELS)
     loaded = load_job(file)
     assert loaded.students["small"].on == ("rows",)
-    lesson = plan_student(loaded, loaded.variants[0])
-    assert lesson.held_out.term.said == "kl at T=2 to labels.teacher"
+    plan = plan_student(loaded, loaded.variants[0])
+    assert plan.held_out.term.said == "kl at T=2 to labels.teacher"
     record, stored, _ = taught(file)
     asked = [each for each in record.details["history"] if "held_out" in each]
     assert [each["epoch"] for each in asked] == [
         *range(3, record.details["epochs"] + 1, 3),
         *([40] if record.details["epochs"] == 40 else []),
     ]
-    network = build_network(lesson.plan).eval()
+    network = build_network(plan.plan).eval()
     network.load_state_dict(load(stored))
     validation = pq.ParquetDataset(file.parent / "validation").read()
     x = torch.tensor([row for row in validation["pixels"].to_pylist() if row is not None])
@@ -363,8 +363,8 @@ def test_labels_are_measured_otherwise_than_a_target(job):
 def test_a_fit_stops_otherwise_than_a_student(job):
     file = job()
     loaded = load_job(file)
-    lesson = plan_fit(loaded, "large")
-    run_trainings([lesson], WorkerContext(0, 1, "cpu"))
+    plan = plan_fit(loaded, "large")
+    run_trainings([plan], WorkerContext(0, 1, "cpu"))
     _, record = find_fit(load_job(file), "large")
     assert record.details["epochs"] == record.details["best_epoch"] + 2 < 30
 

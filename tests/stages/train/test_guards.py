@@ -43,7 +43,7 @@ def made(folder, text):
 
 
 @pytest.fixture
-def lesson(tmp_path):
+def plan(tmp_path):
     return made(tmp_path, JOB)
 
 
@@ -53,18 +53,18 @@ def test_a_checkpoint_within_an_epoch_holds_what_is_no_number_or_ends_the_traini
     text = JOB.replace(
         "batch_rows = 64", "batch_rows = 8, checkpoint_steps = 3, learning_rate = 3e38"
     )
-    lesson = made(tmp_path, text[: text.index("    row_weight")])
+    plan = made(tmp_path, text[: text.index("    row_weight")])
     with pytest.raises(UnlearnableError, match=r"small: in epoch 1 .*no number.*Lower training"):
-        run_trainings([lesson], WorkerContext(0, 1, "cpu"))
-    assert not list(open_storage(lesson.folder).list_objects())
+        run_trainings([plan], WorkerContext(0, 1, "cpu"))
+    assert not list(open_storage(plan.folder).list_objects())
 
 
-def test_row_weights_that_underflow_are_told_as_unknown_targets(lesson):
+def test_row_weights_that_underflow_are_told_as_unknown_targets(plan):
     with pytest.raises(
         UnlearnableError,
         match=r"small: kl to labels\.teacher, rows weighted by confidence: not one row counts.*rejects, or lower row_weight\.power = 100000, by which",
     ):
-        run_trainings([lesson], WorkerContext(0, 1, "cpu"))
+        run_trainings([plan], WorkerContext(0, 1, "cpu"))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_row_weights_that_underflow_are_told_as_unknown_targets(lesson):
         (None, r"is known to it.*rejects\.$"),
     ],
 )
-def test_row_weights_that_cannot_be_to_blame_are_blamed(lesson, row_weight, said):
-    terms = [replace(term, row_weight=row_weight) for term in lesson.terms]
+def test_row_weights_that_cannot_be_to_blame_are_blamed(plan, row_weight, said):
+    terms = [replace(term, row_weight=row_weight) for term in plan.terms]
     with pytest.raises(UnlearnableError, match=rf"not one row {said}"):
         require_rows(terms, [0.0])

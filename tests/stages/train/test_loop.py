@@ -9,9 +9,8 @@ import json
 import pytest
 
 from distill.engine.protocol import WorkerContext
-from distill.loader import cache
-from distill.loader import dataset as source
-from distill.pools import row_cache as held
+from distill.loader import cache, label_rows
+from distill.pools import row_cache
 from distill.stages.train import loop
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
@@ -45,15 +44,18 @@ JOB = """
 def trained(folder, store, cache_said, monkeypatch):
     """GETs of each epoch, and the record."""
     made = tiny_job(folder, JOB.replace("STORE", store).replace("CACHE", cache_said))
-    asked, end = [requests().get], loop._Training._end_epoch
-    monkeypatch.setattr(
-        loop._Training,
-        "_end_epoch",
-        lambda self, *told: end(self, *told) or asked.append(requests().get),
-    )
-    lesson = plan_student(made, made.variants[0])
-    asked[0] = requests().get
-    loop.run_trainings([lesson], WorkerContext(0, 1, "cpu"))
+    asked = []
+    end_epoch = loop.EpochLoop._end_epoch
+
+    def counted(self, *told):
+        ended = end_epoch(self, *told)
+        asked.append(requests().get)
+        return ended
+
+    monkeypatch.setattr(loop.EpochLoop, "_end_epoch", counted)
+    plan = plan_student(made, made.variants[0])
+    asked.append(requests().get)
+    loop.run_trainings([plan], WorkerContext(0, 1, "cpu"))
     monkeypatch.undo()
     return [after - before for before, after in itertools.pairwise(asked)], find_student(
         made, made.variants[0]
@@ -74,7 +76,7 @@ def test_later_epochs_ask_the_store_or_leave_files(s3_root, tmp_path, monkeypatc
     for said in ("cache_gb = 0", "cache_gb = 1"):
         monkeypatch.setenv("DISTILL_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(cache, "CACHE_BYTES", 0)
-        for values in (source._labels, held._rows):
+        for values in (label_rows._fragments, row_cache._rows):
             monkeypatch.setattr(values, "most_bytes", 0)
             monkeypatch.setattr(values, "_slots", type(values._slots)())
         asked, (folder, record) = trained(tmp_path, s3_root, said, monkeypatch)

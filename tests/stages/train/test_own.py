@@ -89,11 +89,11 @@ def test_its_heads_are_judged_by_other_answers(trained):
     pool, truth = open_pool(job, "test"), pool_outputs(job, "test")
     candidates = find_candidates(job, pool)
     assert [each.name for each in candidates] == ["small · main", "small · hard"]
-    source = Dataset(
+    dataset = Dataset(
         (pool.inventory,), pool.features, pool.width, {TARGET: TargetColumn("kind", truth)}
     )
-    judge = Evaluator(source, truth, tuple(each.method for each in candidates), None)
-    (chunk,) = source.chunks(1000)
+    judge = Evaluator(dataset, truth, tuple(each.method for each in candidates), None)
+    (chunk,) = dataset.chunks(1000)
     tallies = judge(chunk)
     file = trained.parent / "test" / "part-00000.parquet"
     said, kinds = answered(trained, pixels(file)), pq.read_table(file)["kind"].to_pylist()

@@ -131,19 +131,19 @@ def kept(job_file):
 def test_a_projection_learns_otherwise_than_in_a_plain_loop(labelled, taught):
     """One optimiser over the student and two maps, the losses written out, over the same batches."""
     job = tiny_job(labelled, JOB)
-    lesson = plan_student(job, job.variants[0])
-    model = with_projections(build_network(lesson.plan, lesson.seed), lesson.terms, lesson.seed)
+    plan = plan_student(job, job.variants[0])
+    model = with_projections(build_network(plan.plan, plan.seed), plan.terms, plan.seed)
     student, maps = model.network, [model.projections["1"], model.projections["2"]]
     assert [(each.in_features, each.out_features) for each in maps] == [(OWN, WIDE), (OWN, NARROW)]
     parameters = [*student.parameters(), *maps[0].parameters(), *maps[1].parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=lesson.training.learning_rate, weight_decay=0.1)
-    (source,), lanes = lesson.sources, lesson.training.lanes
-    order = Sampler(
-        cut_chunks(source.groups, lanes, lesson.most_chunk_rows), lanes, 32 // lanes, lesson.seed
+    optimizer = torch.optim.AdamW(parameters, lr=plan.training.learning_rate, weight_decay=0.1)
+    (dataset,), lanes = plan.sources, plan.training.lanes
+    sampler = Sampler(
+        cut_chunks(dataset.groups, lanes, plan.most_chunk_rows), lanes, 32 // lanes, plan.seed
     )
-    feed = Loader(source, order, rank=0, workers=1)
-    batches = feed.batches(0)
-    for _ in range(2 * order.steps_per_epoch):
+    loader = Loader(dataset, sampler, rank=0, workers=1)
+    batches = loader.batches(0)
+    for _ in range(2 * sampler.steps_per_epoch):
         batch = {name: torch.from_numpy(values) for name, values in next(batches).items()}
         said = student(batch["features"])
         losses = [
@@ -164,7 +164,7 @@ def test_a_projection_learns_otherwise_than_in_a_plain_loop(labelled, taught):
         ).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-    feed.close()
+    loader.close()
     _, weights, checkpoint = kept(taught)
     for name, value in student.state_dict().items():
         torch.testing.assert_close(weights[name], value, rtol=1e-5, atol=1e-6)
@@ -236,14 +236,14 @@ def test_hints_are_told_again_for_each_variant_or_look(labelled, tmp_path, caplo
 
 def test_the_student_begins_otherwise_with_a_projection(labelled):
     job = tiny_job(labelled, JOB)
-    lesson = plan_student(job, job.variants[0])
-    network, before = build_network(lesson.plan, 3), torch.get_rng_state()
-    model = with_projections(network, lesson.terms, 3)
+    plan = plan_student(job, job.variants[0])
+    network, before = build_network(plan.plan, 3), torch.get_rng_state()
+    model = with_projections(network, plan.terms, 3)
     assert torch.equal(torch.get_rng_state(), before)
     assert parameter_count(model) > parameter_count(network)
-    again = with_projections(network, lesson.terms, 3).state_dict()
+    again = with_projections(network, plan.terms, 3).state_dict()
     assert all(torch.equal(value, again[name]) for name, value in model.state_dict().items())
-    assert with_projections(network, lesson.terms[:1], 3) is network
+    assert with_projections(network, plan.terms[:1], 3) is network
 
 
 def test_widths_that_differ_are_learned_unasked(labelled):
@@ -273,8 +273,8 @@ def test_a_projection_to_a_targets_value_or_a_loss_of_ones_own_gets_another_widt
         '[[students.small.terms]]\n    learns = "pools.rows"\n    loss = { kind = "mse" }\n    head = "hint"\n    [evaluate]',
     )
     job = tiny_job(tmp_path / "job", text)
-    lesson = plan_student(job, job.variants[0])
-    assert [term.projected for term in lesson.terms] == [None, WIDE, NARROW, None, 1]
-    run_trainings([lesson], WorkerContext(0, 1, "cpu"))
+    plan = plan_student(job, job.variants[0])
+    assert [term.projected for term in plan.terms] == [None, WIDE, NARROW, None, 1]
+    run_trainings([plan], WorkerContext(0, 1, "cpu"))
     losses = [each["loss"] for each in find_student(job, job.variants[0])[1].details["history"]]
     assert np.isfinite(losses).all()

@@ -1,4 +1,4 @@
-"""Lessons taught side by side by teams of one worker group, on a real Ray: the same weights as one
+"""Networks taught side by side by teams of one worker group, on a real Ray: the same weights as one
 after another, whatever happens to a team."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from distill.engine.protocol import WorkerContext
 from distill.models.record import read_weights
 from distill.plan.load import load_job
 from distill.run import train_students
-from distill.stages.train import assignment as dealing
+from distill.stages.train import assignment
 from distill.stages.train.loop import run_trainings
 from distill.stages.train.train_students import _rows
 from tests.engine.here import ray_here
@@ -107,7 +107,7 @@ def weights(job):
 
 @pytest.fixture(scope="module")
 def due(labelled, tmp_path_factory):
-    """Weights of as many workers that are taught one lesson after another without Ray, by their
+    """Weights of as many workers that are taught one network after another without Ray, by their
     number."""
     made = {}
     for workers in (1, 2):
@@ -151,7 +151,7 @@ def bars(monkeypatch):
 
 
 @pytest.mark.ray
-def test_lessons_are_not_taught_side_by_side_or_that_changes_weights_or_the_bar_ends_before_its_total(
+def test_networks_are_not_taught_side_by_side_or_that_changes_weights_or_the_bar_ends_before_its_total(
     ray, labelled, due, bars, tmp_path
 ):
     job = copied(labelled, tmp_path / "job", 1)
@@ -176,7 +176,7 @@ def test_a_killed_worker_changes_weights_or_ends_the_training(ray, labelled, due
 
 
 @pytest.mark.ray
-def test_a_mistake_in_one_lesson_is_hidden_by_the_other_teams(ray, labelled, tmp_path):
+def test_a_mistake_in_one_training_is_hidden_by_the_other_teams(ray, labelled, tmp_path):
     job = copied(labelled, tmp_path / "job", 2)
     with pytest.raises(
         TrainingError, match=r"(?s)labels\.teacher: wrong\(\) raised:.*KeyError: 'pixels'"
@@ -186,10 +186,10 @@ def test_a_mistake_in_one_lesson_is_hidden_by_the_other_teams(ray, labelled, tmp
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_lesson_that_cannot_be_learned_ends_the_others_or_is_not_told_or_others_are_taught_again(
+def test_a_training_that_cannot_be_learned_ends_the_others_or_is_not_told_or_others_are_taught_again(
     ray, labelled, due, bars, tmp_path
 ):
-    """Of two groups; `fast` is dealt first of all, and its two ranks leave it together."""
+    """Of two groups; `fast` is assigned first of all, and its two ranks leave it together."""
     text = job_text(2, wrong=False)
     text += student("fast", epochs=9, workers=2).replace('schedule = "cosine"', TOO_FAST)
     text += student("void", epochs=2, workers=1) + WEIGHTLESS
@@ -214,15 +214,15 @@ def test_a_lesson_that_cannot_be_learned_ends_the_others_or_is_not_told_or_other
     assert [total for total, _ in bars] == [_rows(void)]
 
 
-def test_lessons_are_dealt_unevenly_or_to_two_teams_or_to_none(labelled):
+def test_trainings_are_assigned_unevenly_or_to_two_teams_or_to_none(labelled):
     job = load_job(labelled / "job.toml")
-    lessons = [plan_student(job, variant) for variant in job.variants]
-    dealt = [[lesson.name for lesson in team] for team in dealing.deal(lessons, 2)]
-    assert dealt == [[lesson.name for lesson in team] for team in dealing.deal(list(lessons), 2)]
-    assert sorted(name for team in dealt for name in team) == sorted(
-        lesson.name for lesson in lessons
-    )
-    loads = [sum(_rows(lesson) for lesson in team) for team in dealing.deal(lessons, 2)]
-    assert max(loads) - min(loads) <= max(map(_rows, lessons))
-    assert dealing.deal(lessons, 1) == [lessons], "one team has all, in their order"
-    assert sum(map(bool, dealing.deal(lessons[:2], 3))) == 2
+    plans = [plan_student(job, variant) for variant in job.variants]
+    dealt = [[plan.name for plan in team] for team in assignment.assign_to_teams(plans, 2)]
+    assert dealt == [
+        [plan.name for plan in team] for team in assignment.assign_to_teams(list(plans), 2)
+    ]
+    assert sorted(name for team in dealt for name in team) == sorted(plan.name for plan in plans)
+    loads = [sum(_rows(plan) for plan in team) for team in assignment.assign_to_teams(plans, 2)]
+    assert max(loads) - min(loads) <= max(map(_rows, plans))
+    assert assignment.assign_to_teams(plans, 1) == [plans], "one team has all, in their order"
+    assert sum(map(bool, assignment.assign_to_teams(plans[:2], 3))) == 2

@@ -1,0 +1,39 @@
+"""Rows of a label set, wherever its own fragments end."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from distill.core.errors import ContractError
+from distill.labels.label_set import LabelSet
+from distill.labels.manifest import ManifestEntry
+from distill.loader.sampler import Chunk
+from distill.pools.row_cache import CACHE_BYTES, RowCache
+
+_fragments: RowCache[pa.Table] = RowCache(CACHE_BYTES)
+
+
+def read_label_rows(labels: LabelSet, chunk: Chunk) -> pa.Table:
+    """Read the label columns of a chunk's rows. Raises ContractError where some are not labelled,
+    StorageError for lost or damaged data."""
+    chunk_stop = chunk.start + chunk.rows
+    parts: list[pa.Table] = []
+    for entry in labels.entries.of_shard(chunk.shard):
+        start = max(entry.start, chunk.start)
+        stop = min(entry.start + entry.rows, chunk_stop)
+        if start < stop:
+            is_whole = stop - start == entry.rows
+            table = labels.read(entry) if is_whole else _read_shared(labels, entry)
+            parts.append(table.slice(start - entry.start, stop - start))
+    if sum(len(part) for part in parts) != chunk.rows:
+        raise ContractError(
+            f"labels.{labels.name}: rows {chunk.start}–{chunk_stop - 1} of shard {chunk.shard} are"
+            " not all labelled. Run `distill label`."
+        )
+    return pa.concat_tables(parts)
+
+
+def _read_shared(labels: LabelSet, entry: ManifestEntry) -> pa.Table:
+    """A fragment of which several chunks take parts: read once while they do."""
+    key = (labels.folder.uri, entry.data)
+    return _fragments.get(key, lambda: labels.read(entry), lambda table: int(table.nbytes))

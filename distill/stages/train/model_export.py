@@ -1,0 +1,52 @@
+"""What a training leaves: the weights, and the record that makes the model exist."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import safetensors.torch
+
+from distill.models.network import apart, head_parameters, parameter_count
+from distill.models.record import ModelRecord, write_record
+from distill.stages.train.checkpoint import Position
+from distill.stages.train.early_stopping import best_epoch
+from distill.stages.train.training_setup import TrainingSetup
+
+
+def export_network(setup: TrainingSetup, position: Position, seconds: float) -> None:
+    """Write the last weights, or those of the best epoch where a measure says which it is."""
+    plan = setup.plan
+    weights = safetensors.torch.save(position.best or apart(setup.network.state_dict()))
+    record = ModelRecord(
+        name=plan.name,
+        digest=plan.folder.rsplit("/", 1)[1],
+        form="network",
+        in_features=plan.plan.in_features,
+        heads=plan.heads,
+        widths={head: each.width for head, each in plan.plan.heads.items()},
+        sha256=hashlib.sha256(weights).hexdigest(),
+        parameters=parameter_count(setup.network),
+        head_parameters=head_parameters(setup.network),
+        plan=plan.plan.to_plain(),
+        taught_by=plan.taught_by,
+        details={**plan.said, **_details(setup, position, seconds)},
+    )
+    write_record(setup.folder, record, weights)
+
+
+def _details(setup: TrainingSetup, position: Position, seconds: float) -> dict[str, Any]:
+    """How the training went, for people."""
+    details: dict[str, Any] = {}
+    best = best_epoch(position.history)
+    if best:
+        details["epochs"] = len(position.history)
+        details["best_epoch"] = best
+    details["steps"] = position.step
+    details["rows"] = [dataset.rows for dataset in setup.plan.sources]
+    details["seconds"] = round(seconds, 3)
+    details["history"] = position.history
+    thrown_away = parameter_count(setup.trained) - parameter_count(setup.network)
+    if thrown_away:
+        details["projection_parameters"] = thrown_away
+    return details

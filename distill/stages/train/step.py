@@ -1,0 +1,65 @@
+"""One step of a training: the gradient over a global batch, and what the optimiser makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from distill.loader.dataset import Arrays
+from distill.spec.models import Training
+from distill.stages.train.combined_loss import CombinedLoss
+from distill.stages.train.gradients import Forward, Gradients, LaneGradients, WorkerGradients
+from distill.stages.train.optimizer import learning_rate
+from distill.stages.train.training_setup import TrainingSetup
+
+
+class TrainingStep:
+    """`step(number, batches)` moves the weights once."""
+
+    def __init__(self, setup: TrainingSetup, gradients: Gradients) -> None:
+        self.setup = setup
+        self.gradients = gradients
+
+    def __call__(self, number: int, batches: Sequence[Arrays]) -> Tensor:
+        """Take one batch a dataset. Returns this worker's (terms, 4) sums (`CombinedLoss`)."""
+        setup = self.setup
+        training = setup.plan.training
+        for group in setup.optimizer.param_groups:
+            group["lr"] = learning_rate(training, number, setup.total_steps)
+        self.gradients.loss.at(number / setup.total_steps)
+        sums = self.gradients.backward(setup.plan.seed, number, batches)
+        if training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(setup.trained.parameters(), training.clip_norm)
+        setup.optimizer.step()
+        return sums
+
+
+def make_gradients(setup: TrainingSetup) -> Gradients:
+    """Choose how gradients are summed, as the job says."""
+    training = setup.plan.training
+    context = setup.context
+    loss = CombinedLoss(setup.plan.terms, context.device)
+    make_forward = forward_maker(training, context.device)
+    if training.gradients == "lanes":
+        return LaneGradients(setup.trained, loss, context, make_forward, training.lanes)
+    return WorkerGradients(setup.trained, loss, context, make_forward)
+
+
+def forward_maker(training: Training, device: str) -> Callable[[nn.Module], Forward]:
+    """Return how a network is run: compiled and in the job's precision, its outputs float32."""
+    device_kind = device.partition(":")[0]
+    is_bfloat16 = training.precision == "bfloat16"
+
+    def make_forward(network: nn.Module) -> Forward:
+        model = torch.compile(network) if training.compile else network
+
+        def forward(features: Tensor) -> dict[str, Tensor]:
+            with torch.autocast(device_kind, torch.bfloat16, enabled=is_bfloat16):
+                outputs = model(features)
+            return {head: values.float() for head, values in outputs.items()}
+
+        return forward
+
+    return make_forward
