@@ -77,7 +77,7 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 
 def _offer_ray(address: str | None, *, verbose: bool) -> None:
-    """Have Ray connected when there is first work for it. A set RAY_ADDRESS is used, and announced."""
+    """Have Ray connected when it first has work. RAY_ADDRESS is used where set, and announced."""
     from_environment = os.environ.get("RAY_ADDRESS") or None
 
     def start() -> None:

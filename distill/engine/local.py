@@ -100,8 +100,11 @@ class LocalEngine:
         _require_no_gpus("training.gpus", gpus)
         parts = _Parts(bar)
         context = WorkerContext(0, 1, _DEVICE, parts.show, parts.give_up)
+        import torch
+
         try:
-            with worker_threads(1):
+            # the work draws from torch's one generator, which it seeds for each step
+            with worker_threads(1), torch.random.fork_rng(devices=[]):
                 result = work(config, context)
         except Exception as error:
             raise training_error(failure_text(error, rank=0), parts.given_up) from error

@@ -87,7 +87,7 @@ class WorkerContext:
     """0 … teams − 1: which parts are this team's own."""
     teams: int = 1
     group: ProcessGroup | None = None
-    """In which the team communicates; None is torch's default one. Without a meaning for 1 worker."""
+    """In which the team communicates; None is torch's default one. One worker has none."""
 
 
 Make = Callable[[Config, str, Stream], Callable[[Plain], Plain]]

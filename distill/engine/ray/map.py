@@ -88,11 +88,12 @@ def _pool(compute: Compute, groups: int, most: int) -> Any:
 
     size = max(compute.min, min(compute.max, groups, most))
     return ray_data.ActorPoolStrategy(
-        # where nodes come on demand, all actors are asked for at once: Ray's pools grow one by one,
+        # where nodes come on demand, all actors are requested at once: Ray's pools grow one by one,
         # and a job may end before they have
         min_size=size if most == ANY else compute.min,
         max_size=size,
         max_tasks_in_flight_per_actor=2 * _CALLS_AT_ONCE,
+        # both: otherwise calls are unpacked side by side, and worked on one by one
         max_concurrent_calls_per_actor=_CALLS_AT_ONCE,
         enable_true_multi_threading=True,
     )

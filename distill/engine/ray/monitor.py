@@ -1,5 +1,5 @@
 """The monitor of a training: an actor that workers report to, and a thread of the driver that shows
-on a bar what it knows. (`fit` blocks, and tells nothing itself.)
+what it knows on a bar. (`fit` blocks, and tells nothing itself.)
 
 Workers report how far each part of the work is, never how much they added: what is done again after
 a restart moves the bar back, and is not counted twice, whichever team does it then. The bar shows

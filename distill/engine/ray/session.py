@@ -105,6 +105,7 @@ def _set_environment(*, local: bool, quiet: bool) -> None:
 def _init_options(*, local: bool, quiet: bool) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if local:
+        # the default of two training workers has to start on one core too
         options["num_cpus"] = max(2, os.cpu_count() or 2)
         options["include_dashboard"] = False
         options["object_store_memory"] = _OBJECT_STORE_BYTES
@@ -138,7 +139,7 @@ def keeping_signals() -> Iterator[None]:
 
 
 def _require_listener(address: str) -> None:
-    """Raise ResourceError where nothing listens; Ray itself blocks for minutes on such an address."""
+    """Raise ResourceError where nothing listens: Ray itself would block there for minutes."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         return  # "auto"

@@ -11,9 +11,9 @@ placement group reserved for ever.)
 
 With a range of workers Ray Train starts as many as there is room for now, and looks every
 `RESIZE_SECONDS` whether there is room for another number. It may start any number of the range.
-That is as well: lanes are dealt round, and sums over a global batch do not depend on who held what
-(`stages.train.gradients`), so no number leaves a worker idle unless some lanes would wait for it
-anyway.
+That is as well: lanes are dealt round, and sums over a global batch do not depend on who has which
+rows (`stages.train.gradients`), so no number leaves a worker idle unless some lanes would wait for
+it anyway.
 
 A fixed number of workers is a *team*. Where the work has parts enough and the nodes have room, one
 group holds several: ranks 0 … W−1 are the first team, and so on. Each has a process group of its

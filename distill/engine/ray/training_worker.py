@@ -24,10 +24,12 @@ def run_worker(loop_config: dict[str, Any]) -> Any:
     if ray.get(monitor.begin.remote(rank, workers)):
         return None
     try:
+        # within: a plugin file that raises is a mistake too, and no lost worker
         work, config = unpack(loop_config["shipped"])
         context = _context(rank, workers, loop_config["team"] or workers, monitor)
         return work(config, context) if context.team < context.teams else None
     except Exception as error:
+        # a lost peer is Ray Train's affair: it starts the group again
         if not _is_lost_peer(error):
             ray.get(monitor.fail.remote(failure_text(error, rank)))
         _leave_group()
@@ -75,7 +77,7 @@ def _is_lost_peer(error: Exception) -> bool:
 
 
 def _leave_group() -> None:
-    """Make the other ranks fail in their next collective at once, instead of waiting for this one."""
+    """Make the other ranks fail in their next collective at once instead of waiting for this one."""
     import torch.distributed
 
     if torch.distributed.is_initialized():
