@@ -1,5 +1,5 @@
-"""Around every command: logging, where Ray comes from, progress, Ctrl-C, and errors as messages
-with an exit code."""
+"""What is around every command: logging, where Ray comes from, progress, Ctrl-C, and errors as
+messages with an exit code."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 from distill.cli.terminal import TerminalDisplay, console, say
 from distill.core.errors import DistillError, InputError, JobError, StorageError
 from distill.core.progress import show_on
-from distill.engine.ray.map import finish_and_stop
 from distill.engine.ray.session import connect, disconnect, start_ray_by
+from distill.engine.stop import finish_and_stop
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ def process_edge(
     display = TerminalDisplay()
     show_on(display)
     _offer_ray(address, verbose=verbose)
-    for asked_to_end in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked_to_end, _interrupt)
+    _handle_signals(_interrupt)
     try:
         if local and address:
             raise JobError("--local and --ray exclude each other. Leave one out.")
@@ -54,30 +54,40 @@ def process_edge(
 
 
 def _exit_code(error: DistillError, display: TerminalDisplay) -> int:
-    """2 as long as no work was done: a wrong input, or a store that could not be reached before
-    there was any."""
-    early = isinstance(error, InputError) and not display.worked
-    return 2 if early or (isinstance(error, StorageError) and not display.begun) else 1
+    """Return 2 as long as no work was done: a wrong input, or a store that could not be reached
+    before there was any; else 1."""
+    wrong_input = isinstance(error, InputError) and not display.worked
+    no_store = isinstance(error, StorageError) and not display.begun
+    return 2 if wrong_input or no_store else 1
+
+
+def _handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Have SIGINT (Ctrl-C) and SIGTERM (a scheduler's notice) handled alike."""
+    signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGTERM, handler)
 
 
 def _interrupt(_number: int, _frame: object) -> None:
-    """One Ctrl-C or SIGTERM lets fragments in work be committed and leaves; another, or one outside
-    labelling, leaves at once."""
-    for asked_to_end in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(asked_to_end, signal.default_int_handler)
+    """Let fragments in work be committed, then leave. A second signal, or one outside labelling,
+    leaves at once."""
+    _handle_signals(signal.default_int_handler)
     if not finish_and_stop():
         raise KeyboardInterrupt
     say("Finishing the fragments in work. Ctrl-C again leaves at once.")
 
 
 def _offer_ray(address: str | None, *, verbose: bool) -> None:
-    """Connect when a stage first needs Ray; a set RAY_ADDRESS is used, and announced."""
-    named = address or os.environ.get("RAY_ADDRESS")
+    """Have Ray connected when it first has work. RAY_ADDRESS is used where set, and announced."""
+    from_environment = os.environ.get("RAY_ADDRESS") or None
 
     def start() -> None:
-        where = f"joining the Ray at {named}" if named else "starting a Ray on this machine"
-        say(f"({where}{', from RAY_ADDRESS' if named and not address else ''})")
-        connect(named, verbose=verbose)
+        if address:
+            say(f"(joining the Ray at {address})")
+        elif from_environment:
+            say(f"(joining the Ray at {from_environment}, from RAY_ADDRESS)")
+        else:
+            say("(starting a Ray on this machine)")
+        connect(address or from_environment, verbose=verbose)
 
     start_ray_by(start)
 

@@ -1,33 +1,62 @@
-"""The engine in this process: one worker, no Ray, nothing in other processes, so that breakpoints work in a user's own code."""
+"""The engine in this process: one worker, no Ray.
+
+The user's code runs in the caller's thread and standard input and output are as they were, so
+breakpoints work in a labeler, a loss or a network. What only a cluster can give is refused by name
+before any work: GPUs, more than one worker, rows prepared elsewhere. The result is the one that
+Ray gives: the same groups in a fold (`grouping`), the same threads in BLAS (`threads`).
+"""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import reduce
+from itertools import chain
 from typing import Any
 
+from distill.core.errors import DistillError, LabelerError, ResourceError
 from distill.core.progress import Bar, track
-from distill.engine.protocol import Config, Item, Make, Plain, State, WorkerContext, stream_here
+from distill.engine.grouping import fixed_groups, fold_group
+from distill.engine.protocol import (
+    Config,
+    Item,
+    Make,
+    Plain,
+    State,
+    StreamHere,
+    WorkerContext,
+    Workers,
+)
+from distill.engine.stop import stop_requested, stoppable
+from distill.engine.threads import worker_threads
+from distill.engine.training import failure_text, training_error
 from distill.spec.base import Gpus
 from distill.spec.labels import Compute
 
+_DEVICE = "cpu"
+
 
 class LocalEngine:
-    """An `Engine` of one worker, the caller."""
+    """An `Engine` whose one worker is the caller."""
 
     def map(
         self,
         make: Make[Config],
         config: Config,
         groups: Iterable[list[Plain]],
-        compute: Compute,  # noqa: ARG002
-        bar: Bar,  # noqa: ARG002
+        compute: Compute,
+        bar: Bar,  # noqa: ARG002  no worker is ever waited for
     ) -> Generator[Plain, None, None]:
-        """As `Engine.map`."""
-        worker = make(config, "cpu", stream_here)
-        for group in groups:
-            for task in group:
-                yield worker(task)
+        """Run all tasks in order, each when its result is asked for. See `Engine.map`."""
+        _require_one_actor(compute)
+        with stoppable(), worker_threads(compute.cpus):
+            worker = _build(make, config)
+            # once more: building it may have loaded libraries
+            with worker_threads(compute.cpus):
+                for task in chain.from_iterable(groups):
+                    if stop_requested():
+                        break
+                    yield worker(task)
 
     def fold(
         self,
@@ -39,23 +68,107 @@ class LocalEngine:
         unit: str = "chunks",
         size: Callable[[Item], int] = lambda _item: 1,
     ) -> State:
-        """As `Engine.fold`."""
-        with track(title, sum(map(size, items)), unit):
-            return reduce(merge, map(partial, items))
+        """Fold group by group. See `Engine.fold`."""
+        total = sum(map(size, items))
+        with worker_threads(1), track(title, total, unit) as bar:
+
+            def partial_of(item: Item) -> State:
+                state = partial(item)
+                bar.advance(size(item))
+                return state
+
+            states = (fold_group(partial_of, merge, group) for group in fixed_groups(items))
+            return reduce(merge, states)
 
     def call(self, function: Callable[[], State]) -> State:
-        """As `Engine.call`."""
-        return function()
+        """Run a function here. See `Engine.call`."""
+        with worker_threads(1):
+            return function()
 
     def train(
         self,
         work: Callable[[Config, WorkerContext], Any],
         config: Config,
         *,
-        workers: int | tuple[int, int] | None,  # noqa: ARG002
-        teams: int = 1,  # noqa: ARG002
-        gpus: Gpus,  # noqa: ARG002
-        bar: Bar,  # noqa: ARG002
+        workers: Workers,
+        teams: int = 1,  # noqa: ARG002  one team does all parts, one after another
+        gpus: Gpus,
+        bar: Bar,
     ) -> Any:
-        """As `Engine.train`."""
-        return work(config, WorkerContext(0, 1, "cpu"))
+        """Run the work here, as rank 0 of 1. See `Engine.train`."""
+        _require_one_worker(workers)
+        _require_no_gpus("training.gpus", gpus)
+        parts = _Parts(bar)
+        context = WorkerContext(0, 1, _DEVICE, parts.show, parts.give_up)
+        import torch
+
+        try:
+            # the work draws from torch's one generator, which it seeds for each step
+            with worker_threads(1), torch.random.fork_rng(devices=[]):
+                result = work(config, context)
+        except Exception as error:
+            raise training_error(failure_text(error, rank=0), parts.given_up) from error
+        if parts.given_up:
+            raise training_error("", parts.given_up)
+        return result
+
+
+class _Parts:
+    """What is done of each part of a training, and which parts were given up."""
+
+    def __init__(self, bar: Bar) -> None:
+        self.bar = bar
+        self.done: dict[str, float] = {}
+        self.given_up: dict[str, str] = {}
+
+    def show(self, part: str, done: float, note: str) -> None:
+        """Move the bar by what was not done before, back where a part is done again."""
+        more = done - self.done.get(part, 0.0)
+        self.done[part] = done
+        if more:
+            self.bar.advance(more, note)
+
+    def give_up(self, part: str, reason: str) -> None:
+        """Remember why a part cannot be done."""
+        self.given_up[part] = reason
+
+
+def _build(make: Make[Config], config: Config) -> Callable[[Plain], Plain]:
+    try:
+        return make(config, _DEVICE, StreamHere(threads=False))
+    except DistillError as error:
+        raise LabelerError(f"the labeler's worker cannot be built: {error}") from error
+    except Exception as error:
+        trace = traceback.format_exc()
+        raise LabelerError(f"the labeler's worker cannot be built:\n{trace}") from error
+
+
+def _require_one_actor(compute: Compute) -> None:
+    if compute.min > 1:
+        raise _only_on_ray(f"compute.min = {compute.min}: more than one actor", "compute.min = 1")
+    if compute.prepare_on == "cluster":
+        what = 'compute.prepare_on = "cluster": preparing rows in other processes'
+        raise _only_on_ray(what, 'compute.prepare_on = "actor"')
+    _require_no_gpus("compute.gpus", compute.gpus)
+
+
+def _require_one_worker(workers: Workers) -> None:
+    if workers is None:
+        return
+    fewest, most = (workers, workers) if isinstance(workers, int) else workers
+    if fewest > 1:
+        number = fewest if fewest == most else [fewest, most]
+        what = f"training.workers = {number}: more than one worker"
+        raise _only_on_ray(what, f"training.workers = 1 or [1, {most}]")
+
+
+def _require_no_gpus(key: str, gpus: Gpus) -> None:
+    if gpus != "auto" and gpus > 0:
+        raise _only_on_ray(f"{key} = {gpus:g}: a GPU", f'{key} = 0 or "auto"')
+
+
+def _only_on_ray(what: str, instead: str) -> ResourceError:
+    return ResourceError(
+        f"{what} is what only Ray gives, and this engine is one process. Set {instead} in the job,"
+        ' or run it on Ray: the command without --local, run_job with engine = "ray".'
+    )

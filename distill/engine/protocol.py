@@ -1,12 +1,14 @@
-"""What carries work out. Stages are given an `Engine` and know nothing else of schedulers.
+"""The border between stages and schedulers: a stage is given an `Engine` and knows nothing else of
+how its work is carried out.
 
-    map      tasks through a pool of workers that are built once each, their answers in any order
-    fold     partial ► merge over items, with a result that does not depend on how many work on it
+    map      tasks through a pool of workers that are built once each; results in any order
+    fold     partial ► merge over items; the result does not depend on how many work on it
     call     one function, once
     train    data-parallel training workers with a process group between them
 
-There are two: `distill.engine.ray` (Ray Data and Ray Train, the default) and `distill.engine.local` (this process alone: one worker, no
-Ray, breakpoints work). Both give the same labels, and with `gradients = "lanes"` the same weights.
+There are two engines: `distill.engine.ray` (Ray Data and Ray Train, the default) and
+`distill.engine.local` (this process alone: one worker, no Ray, breakpoints work). Both write the
+same labels, and with `gradients = "lanes"` the same weights.
 """
 
 from __future__ import annotations
@@ -24,51 +26,72 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 Plain = dict[str, Any]
-"""Values that JSON can say."""
+"""Values that JSON has."""
+Workers = int | tuple[int, int] | None
+"""A fixed number of training workers, the fewest and the most, or None: the engine's own choice."""
 Config = TypeVar("Config")
 Item = TypeVar("Item")
 State = TypeVar("State")
 
 
 class Stream(Protocol):
-    """How to run a generator: here, or elsewhere."""
+    """How a worker runs the generator that feeds it: in its own process, or in another."""
+
+    @property
+    def threads(self) -> bool:
+        """Whether the worker may run the user's code in threads beside its own. False where a
+        breakpoint in that code is to stop the caller's thread."""
 
     def __call__(
         self, function: Callable[..., Iterator[Any]], *args: Any
     ) -> Generator[Any, None, None]:
-        """Yield what `function(*args)` yields. Raises what it raises. Close it if not exhausted."""
+        """Yield what `function(*args)` yields. Close it if not exhausted. Raises what `function`
+        raises."""
 
 
-def stream_here(function: Callable[..., Iterator[Any]], *args: Any) -> Generator[Any, None, None]:
-    """Run the generator in this thread, item by item as it is asked."""
-    yield from function(*args)
+@dataclass(frozen=True)
+class StreamHere:
+    """A `Stream` in the caller's thread: the generator runs as its items are taken."""
+
+    threads: bool = True
+
+    def __call__(
+        self, function: Callable[..., Iterator[Any]], *args: Any
+    ) -> Generator[Any, None, None]:
+        """Yield what `function(*args)` yields."""
+        yield from function(*args)
 
 
-def _raise(part: str, reason: str) -> None:
+stream_here = StreamHere()
+
+
+def _raise_unlearnable(part: str, reason: str) -> None:
     raise UnlearnableError(f"{part}: {reason}")
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What one training worker knows of the team it is in."""
+    """What one training worker knows of its team. Teams work side by side, on different parts."""
 
     rank: int
+    """0 … workers − 1, within the team."""
     workers: int
+    """Of the team."""
     device: str
     say: Callable[[str, float, str], None] = field(default=lambda _part, _done, _note: None)
-    """Tell the person who waits how much of a part of the work is done. Rank 0's word counts."""
-    give_up: Callable[[str, str], None] = field(default=_raise)
-    """Leave a part of the work that cannot be done, for a reason that all ranks have found: the
-    team goes on with others, and it is raised when all are over. Rank 0's word counts."""
+    """Report how much of a part of the work is done, and a note. Only rank 0's call counts."""
+    give_up: Callable[[str, str], None] = field(default=_raise_unlearnable)
+    """Leave a part that cannot be done, for a reason that all ranks found. The team goes on with
+    the others, and the reasons are raised when all are over. Only rank 0's call counts."""
     team: int = 0
+    """0 … teams − 1: which parts are this team's own."""
     teams: int = 1
-    """Side by side; each knows by these two which parts are its own."""
     group: ProcessGroup | None = None
-    """In which the team communicates; None is torch's default one."""
+    """In which the team communicates; None is torch's default one. One worker has none."""
 
 
 Make = Callable[[Config, str, Stream], Callable[[Plain], Plain]]
-"""Builds a worker from its configuration, its device and the way to stream what it needs."""
+"""Builds a worker from its configuration, its device and the way to run what feeds it."""
 
 
 class Engine(Protocol):
@@ -82,11 +105,12 @@ class Engine(Protocol):
         compute: Compute,
         bar: Bar,
     ) -> Generator[Plain, None, None]:
-        """Call `make(config, device, stream)` once a worker and the result once a task; yield
-        answers as they come, in no order. Tasks of a group go to one worker, in order.
+        """Call `make(config, device, stream)` once a worker and the worker once a task; yield its
+        results as they come. Tasks of a group go to one worker, in order.
 
-        Raises ResourceError for what the engine can never give, LabelerError where a worker cannot
-        be built.
+        `distill.engine.stop.finish_and_stop` ends it by KeyboardInterrupt, after the tasks in work.
+        Close it if not exhausted: no other task begins. Raises ResourceError for what the engine
+        can never give, LabelerError where a worker cannot be built.
         """
 
     def fold(
@@ -99,27 +123,28 @@ class Engine(Protocol):
         unit: str = "chunks",
         size: Callable[[Item], int] = lambda _item: 1,
     ) -> State:
-        """Return merge(…, partial(item)) over all items, in item order within fixed groups; an item
-        is `size` units. The result is the same to the last bit on every engine. Raises what
+        """Return merge(…, partial(item)) over all items, in item order within fixed groups, the
+        same to the last bit on every engine. An item is `size` units of progress. Raises what
         `partial` raises."""
 
     def call(self, function: Callable[[], State]) -> State:
-        """Run a function once, on one CPU. Raises what it raises."""
+        """Run a function once, on one CPU, and return its result. Raises what it raises."""
 
     def train(
         self,
         work: Callable[[Config, WorkerContext], Any],
         config: Config,
         *,
-        workers: int | tuple[int, int] | None,
+        workers: Workers,
         teams: int = 1,
         gpus: Gpus,
         bar: Bar,
     ) -> Any:
-        """Run `work(config, context)` on every worker of a group; return rank 0's answer.
+        """Run `work(config, context)` on every worker of a group; return rank 0's result.
 
-        `workers` may be the fewest and the most; None is what the engine takes by itself. A fixed number is a team, of which there are at
-        most `teams` side by side. Raises ResourceError for what the engine can never give,
-        TrainingError where the work raises, UnlearnableError where all was done but what was given
-        up.
+        `workers` = (fewest, most) may run on any number between, so (1, n) on one. None says that
+        nobody chose: Ray takes `USUAL_WORKERS`, the local engine one. A fixed number is a
+        team, of which there are at most `teams` side by side. Raises ResourceError for what the
+        engine can never give, TrainingError where the work raises, UnlearnableError where all was
+        done but what was given up.
         """

@@ -1,4 +1,4 @@
-"""Which engine a caller means by its name."""
+"""Choose an engine by name, and import no other: neither Ray nor torch is loaded by this."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EngineChoice = Engine | str
 
 
 def engine_of(choice: EngineChoice) -> Engine:
-    """Return the engine itself. Raises JobError for a name that none has."""
+    """Return the engine that is chosen. Raises JobError for a name that none has."""
     if not isinstance(choice, str):
         return choice
     if choice == "ray":

@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Bar:
-    """Remembers what it was told."""
+    """Remembers what it showed."""
 
     def __init__(self) -> None:
         self.amount, self.notes = 0.0, []
@@ -25,13 +25,13 @@ class Bar:
         self.waited.append(what)
 
 
-def doubling(told, device, stream):
-    """A worker that dies once, on the number it was told, leaving a mark."""
+def doubling(config, device, stream):
+    """A worker that dies once, on the number that its configuration names, leaving a mark."""
     assert device == "cpu"
 
     def work(task):
-        mark = Path(told["mark"])
-        if task["number"] == told["fatal"] and not mark.exists():
+        mark = Path(config["mark"])
+        if task["number"] == config["fatal"] and not mark.exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return {"twice": 2 * task["number"], "pid": os.getpid()}
@@ -39,11 +39,11 @@ def doubling(told, device, stream):
     return work
 
 
-def waiting(told, device, stream):
+def waiting(config, device, stream):
     """A worker that does not end its second task before the mark is there."""
 
     def work(task):
-        while task["number"] and not Path(told["mark"]).exists():
+        while task["number"] and not Path(config["mark"]).exists():
             time.sleep(0.05)
         return task
 
@@ -64,36 +64,36 @@ def repeating(number):
         yield number, os.getpid()
 
 
-def streaming(told, device, stream):
+def streaming(config, device, stream):
     """A worker that is fed by a stream, and once dies in the midst of one."""
 
     def work(task):
-        said = []
+        items = []
         for number, pid in stream(repeating, task["number"]):
-            said.append((number, pid))
-            mark = Path(told["mark"])
-            if number == told["fatal"] and not mark.exists():
+            items.append((number, pid))
+            mark = Path(config["mark"])
+            if number == config["fatal"] and not mark.exists():
                 mark.write_text(str(pid))
                 os.kill(os.getpid(), signal.SIGKILL)
         return {
-            "sum": sum(n for n, _ in said),
-            "elsewhere": os.getpid() not in {pid for _, pid in said},
+            "sum": sum(n for n, _ in items),
+            "elsewhere": os.getpid() not in {pid for _, pid in items},
         }
 
     return work
 
 
-def unbuildable(told, device, stream):
-    raise FileNotFoundError(f"no weights at {told}")
+def unbuildable(config, device, stream):
+    raise FileNotFoundError(f"no weights at {config}")
 
 
-def sum_over_workers(told, context):
+def sum_over_workers(config, context):
     """Sums ranks by a collective; once, rank 1 dies before it."""
     import torch
     import torch.distributed as dist
 
-    mark = Path(told["mark"])
-    if told["dies"] and context.rank == 1 and not mark.exists():
+    mark = Path(config["mark"])
+    if config["dies"] and context.rank == 1 and not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     total = torch.tensor([context.rank + 1.0])
@@ -103,11 +103,11 @@ def sum_over_workers(told, context):
     return total.item()
 
 
-def raise_on_one_rank(told, context):
+def raise_on_one_rank(config, context):
     import torch.distributed as dist
 
     if context.rank == 1:
-        read_column(told)
+        read_column(config)
     dist.barrier()
 
 
@@ -115,6 +115,24 @@ def read_column(name):
     raise KeyError(name)
 
 
-def settings_seen(told, context):
+def settings_seen(config, context):
     """Ray Train's settings as its controller hands them on."""
-    return {name: os.environ.get(name) for name in told}
+    return {name: os.environ.get(name) for name in config}
+
+
+def giving_up(config, context):
+    """Three parts, of which the middle one can be done."""
+    context.give_up("students.a", "no rows")
+    for done in (4, 8, 12):
+        context.say("students.b", done, "b is done" if done == 12 else "")
+    context.give_up("students.c", "no classes")
+
+
+def raise_in_work(config, context):
+    read_column(config)
+
+
+def squares(item):
+    """XᵀX of some rows."""
+    rows = np.random.default_rng(item).standard_normal((777, 333))
+    return rows.T @ rows

@@ -1,4 +1,4 @@
-"""The engine on Ray: Ray Data's actor pools label, Ray Train's worker groups teach, tasks fold.
+"""The engine on Ray: actor pools of Ray Data label, worker groups of Ray Train teach, tasks fold.
 
 Ray is connected when there is work (`session.require_ray`), and imported no sooner.
 """

@@ -1,10 +1,7 @@
-"""Sums over chunks of rows: partial ► merge, in Ray tasks, with a result that does not depend on
-how many workers there are.
+"""Sums over chunks of rows: partial ► merge in Ray tasks, a group of items each (`grouping`).
 
-Items are cut into groups by their number alone; a task folds its group in order, and groups are
-merged in order. Floating-point sums are thus the same to the last bit on any cluster of the same
-machines. A group's state is merged as soon as those before it are, and forgotten: this process
-holds one sum, and what waits for its turn lies in Ray's object store.
+A group's state is merged as soon as those before it are, and released: this process holds one sum,
+and what waits for its turn lies in Ray's object store.
 """
 
 from __future__ import annotations
@@ -12,15 +9,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
-from typing import Any, TypeVar
+from typing import Any
 
 from distill.core.progress import LINE_EVERY_SECONDS, Bar, track
+from distill.engine.grouping import fixed_groups, fold_group
+from distill.engine.protocol import Item, State
 from distill.engine.ray.session import require_ray
+from distill.engine.ray.shipping import ship, unpack
 
-Item = TypeVar("Item")
-State = TypeVar("State")
-
-_GROUPS = 256
+_RETRIES = 3
 
 
 def fold(
@@ -32,27 +29,29 @@ def fold(
     unit: str = "chunks",
     size: Callable[[Item], int] = lambda _item: 1,
 ) -> State:
-    """merge(…, partial(item)) over all items, in item order within fixed groups; an item is `size`
-    units. Raises what `partial` raises."""
+    """Return merge(…, partial(item)) over all items. See `Engine.fold`."""
     ray = require_ray()
-    per_group = -(-len(items) // _GROUPS)
-    groups = [items[start : start + per_group] for start in range(0, len(items), per_group)]
-    shared = ray.put((partial, merge))
-    task = ray.remote(num_cpus=1, max_retries=3)(_fold_group)
-    left = {task.remote(shared, list(group)): sum(map(size, group)) for group in groups}
-    with track(title, sum(map(size, items)), unit) as bar:
-        return reduce(merge, _in_order(ray, left, bar, unit))
+    shared = ray.put(ship((partial, merge)))
+    task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_fold_group)
+    pending: dict[Any, int] = {}
+    for group in fixed_groups(items):
+        reference = task.remote(shared, ship(list(group)))
+        pending[reference] = sum(map(size, group))
+    with track(title, sum(pending.values()), unit) as bar:
+        states = _in_order(ray, pending, bar, unit)
+        return reduce(merge, states)
 
 
-def _in_order(ray: Any, left: dict[Any, int], bar: Bar, unit: str) -> Iterator[Any]:
-    """Tasks' answers in their order, each as soon as it and those before it are there, and an error
-    at once. Empties `left`."""
-    turn, done = deque(left), set[Any]()
-    while left:
-        ready, _ = ray.wait(list(left), num_returns=1, timeout=LINE_EVERY_SECONDS)
+def _in_order(ray: Any, pending: dict[Any, int], bar: Bar, unit: str) -> Iterator[Any]:
+    """Yield the tasks' states in their order, each as soon as it and those before it are there, and
+    raise an error at once. `pending` is task → size, and is emptied."""
+    turn = deque(pending)
+    done: set[Any] = set()
+    while pending:
+        ready, _ = ray.wait(list(pending), num_returns=1, timeout=LINE_EVERY_SECONDS)
         for reference in ready:
             _get(ray, reference)
-            bar.advance(left.pop(reference))
+            bar.advance(pending.pop(reference))
             done.add(reference)
         if not ready:
             bar.waits(f"{unit} to be done")
@@ -62,20 +61,20 @@ def _in_order(ray: Any, left: dict[Any, int], bar: Bar, unit: str) -> Iterator[A
 
 
 def call_remotely(function: Callable[[], State]) -> State:
-    """Run a function once on the cluster, on one CPU. Raises what it raises."""
+    """Run a function once on the cluster, on one CPU. See `Engine.call`."""
     ray = require_ray()
-    return _get(ray, ray.remote(num_cpus=1)(_call).remote(function))
+    task = ray.remote(num_cpus=1)(_call)
+    return _get(ray, task.remote(ship(function)))
 
 
-def _call(function: Callable[[], Any]) -> Any:
+def _call(shipped: Any) -> Any:
+    function = unpack(shipped)
     return function()
 
 
-def _fold_group(
-    shared: tuple[Callable[[Any], Any], Callable[[Any, Any], Any]], items: list[Any]
-) -> Any:
-    partial, merge = shared
-    return reduce(merge, map(partial, items))
+def _fold_group(shared: Any, items: Any) -> Any:
+    partial, merge = unpack(shared)
+    return fold_group(partial, merge, unpack(items))
 
 
 def _get(ray: Any, reference: Any) -> Any:

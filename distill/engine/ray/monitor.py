@@ -1,11 +1,11 @@
-"""What training workers say while `fit` blocks, which tells nothing itself: an actor keeps it, and
-a thread of the driver shows it.
+"""The monitor of a training: an actor that workers report to, and a thread of the driver that shows
+what it knows on a bar. (`fit` blocks, and tells nothing itself.)
 
-Workers say how far each part of the work is, never how much they added: what is done again after a
-restart moves the bar back, and is not counted twice, whichever team does it then. The bar shows the
-sum over the parts. The ear also decides when lost workers are given up: after `LOST_WORKERS` groups
-in a row that came no further than those before, so that a training which lives through many lost
-nodes is not ended by their number.
+Workers report how far each part of the work is, never how much they added: what is done again after
+a restart moves the bar back, and is not counted twice, whichever team does it then. The bar shows
+the sum over the parts. The monitor also decides when a training that loses workers is given up:
+after `LOST_GROUPS` groups in a row that came no further than those before, so that a training which
+lives through many lost nodes is not ended by their number.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from typing import Any
 from distill.core.progress import Bar
 from distill.engine.ray.resources import look_at_nodes
 
-LOST_WORKERS = 8
+LOST_GROUPS = 8
 """Groups lost in a row, none of which came further, before training is given up."""
-_MOST_SAID = 1_500
+_MOST_CHARACTERS = 1_500
+"""Of why a group was lost."""
 _POLL_SECONDS = 0.5
 _SILENT_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
@@ -33,9 +34,10 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class TrainingProgress:
-    """Where the training is, as far as it was heard."""
+    """How far a training is, by its workers' reports."""
 
     done: float = 0.0
+    """Summed over the parts."""
     note: str = ""
     groups: int = 0
     """Begun so far."""
@@ -46,123 +48,133 @@ class TrainingProgress:
 
 
 class Monitor:
-    """Of one training; an actor's class."""
+    """Of one training; the class of an actor."""
 
     def __init__(self) -> None:
-        self.heard, self.failure = TrainingProgress(), ""
+        self.progress = TrainingProgress()
+        self.failure = ""
         self.parts: dict[str, float] = {}
         self.given_up: dict[str, str] = {}
-        self.furthest, self.fruitless = 0.0, 0
+        self.furthest = 0.0
+        self.fruitless = 0
+        """Groups lost since the training last came further."""
 
     def begin(self, rank: int, workers: int) -> str:
-        """A worker of a group starts. Returns what the training failed of, if it did."""
+        """A worker of a group starts. Return why the training failed, "" where it did not."""
         if rank == 0:
-            self.heard.groups += 1
-            self.heard.workers = workers
+            self.progress.groups += 1
+            self.progress.workers = workers
         return self.failure
 
-    def hear(self, part: str, done: float, note: str) -> None:
+    def report(self, part: str, done: float, note: str) -> None:
         """So much of one part of the work is done."""
         self.parts[part] = done
-        self.heard.done, self.heard.note = sum(self.parts.values()), note
-        if self.heard.done > self.furthest:
-            self.furthest, self.fruitless = self.heard.done, 0
+        self.progress.done = sum(self.parts.values())
+        self.progress.note = note
+        if self.progress.done > self.furthest:
+            self.furthest = self.progress.done
+            self.fruitless = 0
 
     def give_up(self, part: str, reason: str) -> None:
-        """A part cannot be done. A group that is started again finds so once more, which is no
-        news."""
+        """A part cannot be done. A group that is started again finds the same once more."""
         self.given_up[part] = reason
 
-    def fail(self, trace: str) -> None:
-        """The work itself raised: no restart helps."""
-        self.failure = self.failure or trace
-        self.heard.failed = True
+    def fail(self, reason: str) -> None:
+        """The work itself raised, and no restart helps. The first reason counts."""
+        self.failure = self.failure or reason
+        self.progress.failed = True
 
     def lose(self, reason: str) -> str:
-        """A group is lost. Returns why the training shall end, "" where it goes on."""
-        self.heard.workers = 0
+        """A group is lost. Return why the training shall end, "" where it goes on."""
+        self.progress.workers = 0
         self.fruitless += 1
-        if self.fruitless > LOST_WORKERS:
+        if self.fruitless > LOST_GROUPS:
             self.fail(
                 f"training lost workers {self.fruitless} times without coming further and was given"
-                f" up: {reason[-_MOST_SAID:]}. Run the same command again; it goes on from the"
-                " newest checkpoint."
+                f" up: {reason[-_MOST_CHARACTERS:]}. Run the same command again; it goes on from"
+                " the newest checkpoint."
             )
         return self.failure
 
-    def take(self) -> TrainingProgress:
-        """What was heard so far."""
-        return self.heard
+    def current(self) -> TrainingProgress:
+        """Return how far the training is now."""
+        return self.progress
 
-    def first_failure(self) -> str:
-        """What the training failed of; "" where it did not."""
-        return self.failure
-
-    def all_given_up(self) -> list[str]:
-        """What was, each with its reason."""
-        return [f"{part}: {reason}" for part, reason in self.given_up.items()]
+    def outcome(self) -> tuple[str, dict[str, str]]:
+        """Return why the training failed, "" where it did not, and part → reason of what was given
+        up."""
+        return self.failure, self.given_up
 
 
 @contextlib.contextmanager
 def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
-    """An ear, and a thread that shows on `bar` what it hears. While an elastic group is lost, it
-    has the nodes looked at more often."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    beside = NodeAffinitySchedulingStrategy(
-        ray.get_runtime_context().get_node_id(), soft=False
-    )  # no lost node takes it
-    ear = ray.remote(num_cpus=0, scheduling_strategy=beside)(Monitor).remote()
-    over, shown = threading.Event(), _Shown(bar)
+    """Yield a monitor's actor, and show on `bar` what it knows. While an elastic group is lost, its
+    nodes are looked at more often."""
+    monitor = _start(ray)
+    over = threading.Event()
+    shown = _ShownProgress(bar)
 
     def poll() -> None:
         looked = 0.0
         while not over.wait(_POLL_SECONDS):
             with contextlib.suppress(ray.exceptions.RayError):
-                heard = ray.get(ear.take.remote())
-                shown.show(heard)
-                if elastic and not heard.workers and time.monotonic() - looked >= _LOOK_SECONDS:
+                progress = ray.get(monitor.current.remote())
+                shown.show(progress)
+                lost = elastic and not progress.workers
+                if lost and time.monotonic() - looked >= _LOOK_SECONDS:
                     look_at_nodes(ray)
                     looked = time.monotonic()
 
     thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
-        yield ear
+        yield monitor
     finally:
         over.set()
         thread.join()
         with contextlib.suppress(ray.exceptions.RayError):
-            shown.show(ray.get(ear.take.remote()))
-        ray.kill(ear)
+            shown.show(ray.get(monitor.current.remote()))
+        ray.kill(monitor)
 
 
-class _Shown:
-    """What of it is on the bar already."""
+def _start(ray: Any) -> Any:
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    # on the driver's node: no other node takes it along when it is lost
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    actor = ray.remote(num_cpus=0, scheduling_strategy=here)(Monitor)
+    return actor.remote()
+
+
+class _ShownProgress:
+    """The progress that a bar shows, and since when."""
 
     def __init__(self, bar: Bar) -> None:
-        self.bar, self.last, self.moved = bar, TrainingProgress(), time.monotonic()
+        self.bar = bar
+        self.last = TrainingProgress()
+        self.moved = time.monotonic()
 
-    def show(self, heard: TrainingProgress) -> None:
-        """Progress; and until the training has failed, what is waited for, and a line when another
-        group goes on."""
-        if heard.done != self.last.done:
-            self.bar.advance(heard.done - self.last.done, heard.note)
+    def show(self, progress: TrainingProgress) -> None:
+        """Move the bar; until the training has failed, name what it waits for, and log when a group
+        is lost or another goes on."""
+        if progress.done != self.last.done:
+            self.bar.advance(progress.done - self.last.done, progress.note)
             self.moved = time.monotonic()
-        if not heard.failed:
-            self._show_group(heard)
-        self.last = heard
+        if not progress.failed:
+            self._show_group(progress)
+        self.last = progress
 
-    def _show_group(self, heard: TrainingProgress) -> None:
-        if heard.groups > self.last.groups > 0:
-            log.info("training goes on with %s, from its newest checkpoint", _said(heard.workers))
-        elif self.last.workers and not heard.workers:
+    def _show_group(self, progress: TrainingProgress) -> None:
+        workers = _counted(progress.workers)
+        if progress.groups > self.last.groups > 0:
+            log.info("training goes on with %s, from its newest checkpoint", workers)
+        elif self.last.workers and not progress.workers:
             log.info("training lost workers; it waits for others")
-        if not heard.workers:
+        if not progress.workers:
             self.bar.waits("training workers to start")
         elif time.monotonic() - self.moved >= _SILENT_SECONDS:
-            self.bar.waits(f"the next word of {_said(heard.workers)}")
+            self.bar.waits(f"the next word of {workers}")
 
 
-def _said(workers: int) -> str:
+def _counted(workers: int) -> str:
     return "1 training worker" if workers == 1 else f"{workers} training workers"

@@ -1,10 +1,10 @@
-"""What the cluster has, what it could have, and what can never be given.
+"""What the cluster has, what it could have, and what it can never give.
 
 On a cluster that nothing makes larger, what is there now is the maximum. One with an autoscaler may
 tell its configured maxima; Ray 2.60's own autoscaler does not
 (`get_max_resources_from_cluster_config()` is None with it too), so there any number may come, and
-what does not come is said each minute. Which of the two a cluster is, the types of its nodes tell:
-an autoscaler's are named by its configuration, all others after the node's id.
+what does not come is reported each minute. Which of the two a cluster is, the types of its nodes
+tell: an autoscaler's are named by its configuration, all others after the node's id.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from distill.core.errors import ResourceError
@@ -22,94 +23,107 @@ from distill.spec.base import Gpus
 
 _LOOK_SECONDS = 2.0
 _RELEASE_SECONDS = 3.0
+_POLL_SECONDS = 0.1
 ANY = sys.maxsize
-"""Of processes: as many as are asked for may come."""
+"""Of processes: as many as are wanted may come."""
 
 
-def gpus_each(ray: Any, asked: Gpus) -> float:
-    """GPUs for one process: "auto" is one where the cluster has any, or tells that it can get any;
-    else none."""
-    if asked == "auto":
-        known = _configured("GPU") or ray.cluster_resources().get("GPU", 0)
-        return 1.0 if known else 0.0
-    return float(asked)
+@dataclass(frozen=True)
+class Needs:
+    """So many processes, each with so many CPUs and GPUs."""
+
+    processes: int
+    cpus: float
+    gpus: float
+
+    @property
+    def each(self) -> dict[str, float]:
+        """What one process takes, by Ray's names; what it takes nothing of is 0."""
+        return {"CPU": self.cpus, "GPU": self.gpus}
 
 
-def require_resources(
-    ray: Any, what: str, *, processes: int, cpus: float, gpus: float, kept_free: float = 0.0
-) -> int:
-    """Refuse, by name and number, what the cluster can never give; else the most processes that fit
-    (`ANY` where nodes come on demand). Raises ResourceError.
+def gpus_each(ray: Any, gpus: Gpus) -> float:
+    """Return the GPUs of one process: "auto" is one where the cluster has any, or tells that it can
+    get any; else none."""
+    if gpus != "auto":
+        return float(gpus)
+    has_any = _configured("GPU") or _present(ray, "GPU")
+    return 1.0 if has_any else 0.0
 
-    `kept_free` CPUs are left to the tasks that the processes wait for: where they took all, they
+
+def require_resources(ray: Any, what: str, needs: Needs, *, reserved_cpus: float = 0.0) -> int:
+    """Return the most processes that fit, `ANY` where nodes come on demand. Raises ResourceError,
+    with names and numbers, for what the cluster can never give.
+
+    `reserved_cpus` are left to the tasks that the processes wait for: if they took all CPUs, they
     would wait for ever.
     """
-    for name, each in (("CPU", cpus), ("GPU", gpus)):
+    for name, each in needs.each.items():
         most = _most(ray, name)
-        largest = max(
-            (float(node["Resources"].get(name, 0)) for node in ray.nodes() if node["Alive"]),
-            default=0.0,
-        )
-        if each > largest and most == ray.cluster_resources().get(name, 0):
+        largest = _largest_node(ray, name)
+        if each > largest and most == _present(ray, name):
             raise ResourceError(
                 f"{what} needs {each:g} {name} on one node, but the largest node has {largest:g}."
                 " Ask for less in the job."
             )
-        more = kept_free if name == "CPU" else 0.0
-        if each * processes + more > most:
-            said = f" and {more:g} for preparing (compute.prepare_cpus)" if more else ""
+        reserved = reserved_cpus if name == "CPU" else 0.0
+        if each * needs.processes + reserved > most:
+            beside = f" and {reserved:g} for preparing (compute.prepare_cpus)" if reserved else ""
             raise ResourceError(
-                f"{what} needs {processes} × {each:g} {name}{said}, but the cluster has {most:g}"
-                " and cannot grow beyond. Ask for less in the job, or join a larger cluster with"
-                " --ray."
+                f"{what} needs {needs.processes} × {each:g} {name}{beside}, but the cluster has"
+                f" {most:g} and cannot grow beyond. Ask for less in the job, or join a larger"
+                " cluster with --ray."
             )
-    return int(min((_most(ray, "CPU") - kept_free) / cpus, ANY))
+    fitting = (_most(ray, "CPU") - reserved_cpus) / needs.cpus
+    return int(min(fitting, ANY))
 
 
-def room_now(ray: Any, *, most: int, cpus: float, gpus: float) -> int:
-    """Processes that fit on the nodes beside what runs there, at most `most`. What just ended is
-    given `_RELEASE_SECONDS` to let go of its own."""
+def room_now(ray: Any, needs: Needs) -> int:
+    """Return how many of the processes fit on the nodes beside what runs there. What just ended is
+    given `_RELEASE_SECONDS` to release its resources."""
     until = time.monotonic() + _RELEASE_SECONDS
     while True:
-        all_nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        room = min(most, _fitting(_free_of_nodes(), cpus, gpus))
-        if room >= min(most, _fitting(all_nodes, cpus, gpus)) or time.monotonic() >= until:
+        whole_nodes = [node["Resources"] for node in _living_nodes(ray)]
+        if_all_were_free = _fitting(whole_nodes, needs)
+        room = _fitting(_free_of_nodes(), needs)
+        if room >= if_all_were_free or time.monotonic() >= until:
             return room
-        time.sleep(0.1)
+        time.sleep(_POLL_SECONDS)
 
 
-def what_lacks(ray: Any, *, processes: int, cpus: float, gpus: float) -> str | None:
-    """What so many processes need and the cluster does not have now, in words: nodes were lost, or
-    have not come yet."""
-    have = ray.cluster_resources()
-    short = [
-        f"{processes} × {each:g} {name} (the cluster has {have.get(name, 0):g})"
-        for name, each in (("CPU", cpus), ("GPU", gpus))
-        if each * processes > have.get(name, 0)
-    ]
-    return " and ".join(short) or None
+def what_lacks(ray: Any, needs: Needs) -> str | None:
+    """Return in words what the processes need and the cluster does not have now, since nodes were
+    lost or have not come yet; None where it has all."""
+    lacking = []
+    for name, each in needs.each.items():
+        present = _present(ray, name)
+        if each * needs.processes > present:
+            lacking.append(f"{needs.processes} × {each:g} {name} (the cluster has {present:g})")
+    return " and ".join(lacking) or None
 
 
 def device_of_worker(ray: Any) -> str:
-    """ "cuda" where this process was given a GPU, else "cpu"."""
+    """Return "cuda" where this process was given a GPU, else "cpu"."""
     return "cuda" if ray.get_gpu_ids() else "cpu"
 
 
 def look_at_nodes(ray: Any) -> None:
     """Have Ray Train's room for workers counted now: its coordinator of resources looks every 20 s
     by itself, and counts on a lost node so long."""
-    with contextlib.suppress(
-        ValueError, ray.exceptions.RayError
-    ):  # no such actor, or no answer: then it takes those seconds
+    # ValueError: there is no such actor. Then, as without an answer, it takes those seconds
+    with contextlib.suppress(ValueError, ray.exceptions.RayError):
         coordinator = ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator")
-        ray.get(coordinator.get_reserved_resources.remote("distill", True), timeout=_LOOK_SECONDS)
+        counted = coordinator.get_reserved_resources.remote("distill", True)
+        ray.get(counted, timeout=_LOOK_SECONDS)
 
 
-def _fitting(nodes: Iterable[Mapping[str, float]], cpus: float, gpus: float) -> int:
-    needs = {name: each for name, each in (("CPU", cpus), ("GPU", gpus)) if each}
-    return sum(
-        int(min(node.get(name, 0.0) // each for name, each in needs.items())) for node in nodes
-    )
+def _fitting(nodes: Iterable[Mapping[str, float]], needs: Needs) -> int:
+    """Return how many of the processes fit on the nodes."""
+    total = 0
+    for node in nodes:
+        fits = [node.get(name, 0.0) // each for name, each in needs.each.items() if each]
+        total += int(min(fits))
+    return min(needs.processes, total)
 
 
 def _free_of_nodes() -> Iterable[Mapping[str, float]]:
@@ -118,21 +132,36 @@ def _free_of_nodes() -> Iterable[Mapping[str, float]]:
     return available_resources_per_node().values()
 
 
+def _living_nodes(ray: Any) -> list[Any]:
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _largest_node(ray: Any, name: str) -> float:
+    sizes = (float(node["Resources"].get(name, 0)) for node in _living_nodes(ray))
+    return max(sizes, default=0.0)
+
+
+def _present(ray: Any, name: str) -> float:
+    return float(ray.cluster_resources().get(name, 0))
+
+
 def _most(ray: Any, name: str) -> float:
-    return _configured(name) or (
-        math.inf if _autoscales(ray) else float(ray.cluster_resources().get(name, 0))
-    )
+    configured = _configured(name)
+    if configured:
+        return configured
+    return math.inf if _autoscales(ray) else _present(ray, name)
 
 
 def _configured(name: str) -> float:
-    """What an autoscaler tells as its maximum; 0 where none tells."""
+    """Return what an autoscaler tells as its maximum; 0 where none tells."""
     from ray._private.state import state
 
-    return float((state.get_max_resources_from_cluster_config() or {}).get(name, 0))
+    maxima = state.get_max_resources_from_cluster_config() or {}
+    return float(maxima.get(name, 0))
 
 
 def _autoscales(ray: Any) -> bool:
-    """Whether an autoscaler may bring nodes."""
+    """Return whether an autoscaler may bring nodes."""
     return any(kind and not kind.startswith("node_") for kind in _node_types(ray))
 
 
@@ -144,7 +173,7 @@ def _node_types(ray: Any) -> list[str]:
     if is_autoscaler_v2():
         status = get_cluster_status(ray.get_runtime_context().gcs_address)
         return [node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)]
-    said = (
-        json.loads(_internal_kv_get("__autoscaling_status") or "{}").get("autoscaler_report") or {}
-    )
-    return list((said.get("node_type_mapping") or {}).values())
+    status = json.loads(_internal_kv_get("__autoscaling_status") or "{}")
+    report = status.get("autoscaler_report") or {}
+    node_types = report.get("node_type_mapping") or {}
+    return list(node_types.values())

@@ -1,9 +1,9 @@
-"""Where Ray comes from. Stages ask for it when there is work (`require_ray`); only the process edge
-says how it is got.
+"""Where Ray comes from. The engine takes it when there is work (`require_ray`); only the process
+edge decides how it is started.
 
 `distill.cli` registers a starter with `start_ray_by`. A program that calls stages itself has called
-`ray.init()` before; without either, a stage that has work says so instead of starting a cluster
-behind the caller's back.
+`ray.init()` before; without either, work is refused instead of starting a cluster behind the
+caller's back.
 """
 
 from __future__ import annotations
@@ -24,38 +24,34 @@ from distill.core.errors import ResourceError
 
 _LOCAL = {
     "RAY_AUTH_MODE": "token",  # what Ray does anyway, without a warning
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": (
-        "0"
-    ),  # on Linux the one switch that keeps every port on 127.0.0.1; read at `import ray`
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": (
-        "0"
-    ),  # nobody takes this machine away, and the watcher is a process more
+    # on Linux the one switch that keeps every port on 127.0.0.1; read at `import ray`
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # nobody takes this machine away, and the watcher is one more process
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning at every start
-    "RAY_BACKEND_LOG_LEVEL": (
-        "fatal"
-    ),  # C++ lines on the driver's stderr when an actor dies, which is recovered from
+    # else C++ lines on the driver's stderr when an actor dies, which is recovered from
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # "(raylet)" lines, which ignore log_to_driver
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 _OBJECT_STORE_BYTES = 200_000_000
 """Rows never pass through Ray's object store, so a local one may be small."""
-
 _LISTENER_SECONDS = 5
 
 _starter: Callable[[], None] | None = None
 
 
 def start_ray_by(starter: Callable[[], None] | None) -> None:
-    """Say how Ray is got when a stage first needs it; for the process edge."""
+    """Register how Ray is started when there is first work for it; for the process edge."""
     global _starter  # noqa: PLW0603  the one setting of a process
     _starter = starter
 
 
 def require_ray() -> Any:
-    """The `ray` module, connected. Raises ResourceError where nobody has said how to get a Ray."""
+    """Return the `ray` module, connected. Raises ResourceError where nothing starts a Ray."""
     if _starter is not None and not is_connected():
         _starter()
     import ray
@@ -68,7 +64,7 @@ def require_ray() -> Any:
 
 
 def is_connected() -> bool:
-    """Whether this process has a Ray; asking does not import it."""
+    """Return whether this process has a Ray, without importing it."""
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
@@ -79,39 +75,52 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
     For the process edge alone, before anything else imports ray. Raises ResourceError where no Ray
     answers.
     """
-    settings = {**({} if verbose else _QUIET), **(_LOCAL if address is None else {})}
-    os.environ.update({key: value for key, value in settings.items() if key not in os.environ})
+    _set_environment(local=address is None, quiet=not verbose)
     if address:
         _require_listener(address)
     import ray
 
-    noise = (
-        {}
-        if verbose
-        else {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
-    )
-    local = {
-        "num_cpus": max(2, os.cpu_count() or 2),
-        "include_dashboard": False,
-        "object_store_memory": _OBJECT_STORE_BYTES,
-    }
+    options = _init_options(local=address is None, quiet=not verbose)
     try:
         with _hushed(verbose), keeping_signals():
-            ray.init(address=address or "local", **({} if address else local), **noise)
+            ray.init(address=address or "local", **options)
     except Exception as error:  # some are Ray's plain ones
         if address:
-            said = (
-                f"no Ray answers at {address}: {error}. --ray takes the HOST:PORT of a running Ray,"
-                " from one of its nodes."
-            )
-        else:
-            said = (
-                f"no Ray could be started on this machine: {error}. Run the same command again;"
-                " --verbose shows what Ray says."
-            )
-        raise ResourceError(said) from error
+            raise _nothing_answers(address, error) from error
+        raise ResourceError(
+            f"no Ray could be started on this machine: {error}. Run the same command again;"
+            " --verbose shows what Ray says."
+        ) from error
     if not verbose:
         _silence_libraries()
+
+
+def _set_environment(*, local: bool, quiet: bool) -> None:
+    """Set what Ray reads from the environment, unless the user has."""
+    settings = {**(_QUIET if quiet else {}), **(_LOCAL if local else {})}
+    for name, value in settings.items():
+        os.environ.setdefault(name, value)
+
+
+def _init_options(*, local: bool, quiet: bool) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if local:
+        # the default of two training workers has to start on one core too
+        options["num_cpus"] = max(2, os.cpu_count() or 2)
+        options["include_dashboard"] = False
+        options["object_store_memory"] = _OBJECT_STORE_BYTES
+    if quiet:
+        options["log_to_driver"] = False
+        options["logging_level"] = logging.CRITICAL
+        options["configure_logging"] = False
+    return options
+
+
+def _nothing_answers(address: str, error: Exception) -> ResourceError:
+    return ResourceError(
+        f"no Ray answers at {address}: {error}. --ray takes the HOST:PORT of a running Ray, from"
+        " one of its nodes."
+    )
 
 
 @contextlib.contextmanager
@@ -121,26 +130,23 @@ def keeping_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for each, handler in kept.items():
-            signal.signal(each, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _require_listener(address: str) -> None:
-    """Ray itself blocks for minutes on an address where nothing listens. Raises ResourceError."""
+    """Raise ResourceError where nothing listens: Ray itself would block there for minutes."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         return  # "auto"
     try:
         socket.create_connection((host, int(port)), _LISTENER_SECONDS).close()
     except OSError as error:
-        raise ResourceError(
-            f"no Ray answers at {address}: {error}. --ray takes the HOST:PORT of a running Ray,"
-            " from one of its nodes."
-        ) from None
+        raise _nothing_answers(address, error) from None
 
 
 def disconnect() -> None:
@@ -158,22 +164,22 @@ def _hushed(verbose: bool) -> Iterator[None]:
     if verbose:
         yield
         return
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with tempfile.TemporaryFile() as sink:
         os.dup2(sink.fileno(), 2)
         try:
             yield
         except BaseException:
             sink.seek(0)
-            os.write(kept, sink.read())
+            os.write(stderr, sink.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 def _silence_libraries() -> None:
-    """Silence what Ray's libraries say on the terminal; their log files keep it."""
+    """Keep what Ray's libraries log from the terminal; it stays in their log files."""
     import ray.data
     import ray.train
 
@@ -181,11 +187,11 @@ def _silence_libraries() -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL + 1)
     for name in ("ray.data", "ray.train", "ray.tune"):
         logger = logging.getLogger(name)
-        logger.handlers = [
-            handler for handler in logger.handlers if type(handler).__name__ == "SessionFileHandler"
-        ]
+        # by name: importing the class from Ray's private module is no better
+        to_files = [each for each in logger.handlers if type(each).__name__ == "SessionFileHandler"]
+        logger.handlers = to_files
         logger.propagate = False
-        logger.setLevel(logging.INFO if logger.handlers else logging.CRITICAL + 1)
+        logger.setLevel(logging.INFO if to_files else logging.CRITICAL + 1)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False

@@ -1,9 +1,9 @@
-"""Whether to begin another fragment: the driver says it, and whoever works asks.
+"""Whether workers are to begin another fragment: the driver sets it, and workers look.
 
-One number stands in the small table that a Ray keeps in its head node, where Ray's own libraries
-keep such words too: how many tasks are answered, or −1 once nothing more is to begin. (As an actor
-it was a process more to start, 0.35 s of a core, and a hundredth of a core for as long as it
-lived.)
+It is one number in `internal_kv`, the key-value table that Ray keeps in its head node and that
+Ray's own libraries use so: how many tasks have results, or −1 once no other task is to begin. (As
+an actor it was one more process to start, 0.35 s of a core, and a hundredth of a core for as long
+as it lived.)
 """
 
 from __future__ import annotations
@@ -11,48 +11,50 @@ from __future__ import annotations
 import uuid
 
 _NAMESPACE = b"distill"
-_PULLED = -1
+_STOPPED = -1
 
 
 class StopSignal:
-    """One labelling's; it travels to the workers by its name."""
+    """Of one labelling; it travels to the workers by its key. All methods but `__init__` raise
+    RayError where the head node does not answer."""
 
     def __init__(self) -> None:
-        self.name = uuid.uuid4().hex
-        self._pulled = False
+        self.key = uuid.uuid4().hex
+        self._stopped = False
 
-    def pull(self) -> None:
-        """No other fragment is to begin. Raises RayError where the head node does not answer."""
-        self._pulled = True
-        self._say(_PULLED)
+    def set(self) -> None:
+        """No other task is to begin, whatever is counted afterwards."""
+        self._stopped = True
+        self._write(_STOPPED)
 
-    def hear(self, answered: int) -> None:
-        """So many tasks are answered. Raises RayError as above."""
-        if not self._pulled:
-            self._say(answered)
+    def count(self, results: int) -> None:
+        """So many tasks have results."""
+        if not self._stopped:
+            self._write(results)
 
-    def is_pulled(self) -> bool:
-        """Whether it was. Raises RayError as above."""
-        return self._said() == _PULLED
+    def is_set(self) -> bool:
+        """Return whether no other task is to begin."""
+        return self._read() == _STOPPED
 
-    def lets_out(self, answered: int) -> bool | None:
-        """Whether to let out tasks that wait for so many answers; None: not yet. Raises RayError as
-        above."""
-        said = self._said()
-        return said != _PULLED if said == _PULLED or answered <= said else None
+    def allows(self, results: int) -> bool | None:
+        """Return whether tasks that wait for so many results may begin; None: not yet."""
+        number = self._read()
+        if number == _STOPPED:
+            return False
+        return True if number >= results else None
 
-    def forget(self) -> None:
-        """Nobody asks any more. Raises RayError as above."""
+    def delete(self) -> None:
+        """Nobody looks any more."""
         from ray.experimental import internal_kv
 
-        internal_kv._internal_kv_del(self.name, namespace=_NAMESPACE)
+        internal_kv._internal_kv_del(self.key, namespace=_NAMESPACE)
 
-    def _say(self, number: int) -> None:
+    def _write(self, number: int) -> None:
         from ray.experimental import internal_kv
 
-        internal_kv._internal_kv_put(self.name, str(number), namespace=_NAMESPACE)
+        internal_kv._internal_kv_put(self.key, str(number), namespace=_NAMESPACE)
 
-    def _said(self) -> int:
+    def _read(self) -> int:
         from ray.experimental import internal_kv
 
-        return int(internal_kv._internal_kv_get(self.name, namespace=_NAMESPACE) or 0)
+        return int(internal_kv._internal_kv_get(self.key, namespace=_NAMESPACE) or 0)

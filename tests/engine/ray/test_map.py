@@ -17,16 +17,16 @@ TWO = Compute(min=2, max=2)
 
 def test_every_task_is_answered_once_though_an_actor_is_killed(ray, tmp_path):
     tasks = [[{"number": number}] for number in range(12)]
-    told = {"mark": str(tmp_path / "mark"), "fatal": 5}
-    answers = list(map_fragments(doubling, told, tasks, TWO, Bar()))
+    config = {"mark": str(tmp_path / "mark"), "fatal": 5}
+    answers = list(map_fragments(doubling, config, tasks, TWO, Bar()))
     assert sorted(answer["twice"] for answer in answers) == [2 * number for number in range(12)]
     assert (tmp_path / "mark").exists()
     assert len({answer["pid"] for answer in answers}) >= 2
 
 
 def test_tasks_beyond_those_let_out_at_once_are_all_answered(ray, tmp_path, monkeypatch):
-    monkeypatch.setattr("distill.engine.ray.map._MOST_AHEAD", 4)
-    monkeypatch.setattr("distill.engine.ray.map._PACK_GROUPS", 3)
+    monkeypatch.setattr("distill.engine.ray.hand_out._MOST_AHEAD", 4)
+    monkeypatch.setattr("distill.engine.ray.hand_out._PACK_GROUPS", 3)
     groups = [[{"number": number}, {"number": number + 1}] for number in range(0, 40, 2)]
     answers = list(
         map_fragments(doubling, {"mark": str(tmp_path / "mark"), "fatal": 21}, groups, TWO, Bar())
@@ -45,9 +45,9 @@ def test_a_group_is_scattered_over_actors(ray, tmp_path):
 
 
 def test_an_answer_waits_for_the_others_of_its_group(ray, tmp_path):
-    told = {"mark": str(tmp_path / "mark"), "fatal": -1}
+    config = {"mark": str(tmp_path / "mark"), "fatal": -1}
     with closing(
-        map_fragments(waiting, told, [[{"number": 0}, {"number": 1}]], Compute(), Bar())
+        map_fragments(waiting, config, [[{"number": 0}, {"number": 1}]], Compute(), Bar())
     ) as answers:
         assert next(answers) == {"number": 0}  # while the second waits for the mark
         (tmp_path / "mark").touch()
@@ -76,9 +76,9 @@ def test_what_the_cluster_can_never_give_is_refused_at_once(ray, compute):
 
 def test_stopping_early_ends_the_actors_and_not_the_process(ray, tmp_path):
     tasks = [[{"number": number}] for number in range(200)]
-    told = {"mark": str(tmp_path / "mark"), "fatal": -1}
+    config = {"mark": str(tmp_path / "mark"), "fatal": -1}
     for _ in range(3):
-        with closing(map_fragments(doubling, told, tasks, TWO, Bar())) as answers:
+        with closing(map_fragments(doubling, config, tasks, TWO, Bar())) as answers:
             assert next(answers)["twice"] % 2 == 0
     assert ray.get(ray.remote(num_cpus=2)(lambda: 7).remote(), timeout=20) == 7
 
@@ -87,9 +87,9 @@ def test_a_bar_that_moved_just_after_the_last_answer_still_says_in_time_what_is_
     ray, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("distill.engine.ray.map.LINE_EVERY_SECONDS", 2.0)
-    told, bar = {"mark": str(tmp_path / "mark"), "fatal": -1}, Bar()
+    config, bar = {"mark": str(tmp_path / "mark"), "fatal": -1}, Bar()
     with closing(
-        map_fragments(waiting, told, [[{"number": 0}, {"number": 1}]], Compute(), bar)
+        map_fragments(waiting, config, [[{"number": 0}, {"number": 1}]], Compute(), bar)
     ) as answers:
         next(answers)
         bar.waited.clear()

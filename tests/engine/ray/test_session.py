@@ -8,7 +8,7 @@ import pytest
 from tests.command import environment
 
 _NO_RAY = """
-from distill.engine import fold
+from distill.engine.ray.fold import fold
 from distill.core.errors import ResourceError
 try:
     fold("sum", int, [1], max)
@@ -18,7 +18,7 @@ import ray
 assert not ray.is_initialized()
 """
 _LISTENS = """
-from distill.engine import connect, disconnect
+from distill.engine.ray.session import connect, disconnect
 connect(None)
 import ray
 print(ray.get_runtime_context().gcs_address)
@@ -29,7 +29,7 @@ assert not ray.is_initialized()
 
 _FAILS = """
 import ray
-from distill.engine import connect
+from distill.engine.ray.session import connect
 from distill.core.errors import ResourceError
 def init(**_):
     raise Exception("The current node timed out during startup.")

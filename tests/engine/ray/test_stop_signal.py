@@ -9,27 +9,27 @@ from distill.engine.ray.stop_signal import StopSignal
 pytestmark = pytest.mark.ray
 
 
-def test_a_worker_hears_something_else_than_the_driver_said(ray):
-    brake = StopSignal()
-    there = pickle.loads(pickle.dumps(brake))
-    assert (there.is_pulled(), there.lets_out(0), there.lets_out(1)) == (False, True, None)
-    brake.hear(5)
-    assert (there.lets_out(5), there.lets_out(6)) == (True, None)
-    brake.pull()
-    assert (there.is_pulled(), there.lets_out(6), there.lets_out(0)) == (True, False, False)
+def test_a_worker_reads_something_else_than_the_driver_wrote(ray):
+    signal = StopSignal()
+    there = pickle.loads(pickle.dumps(signal))
+    assert (there.is_set(), there.allows(0), there.allows(1)) == (False, True, None)
+    signal.count(5)
+    assert (there.allows(5), there.allows(6)) == (True, None)
+    signal.set()
+    assert (there.is_set(), there.allows(6), there.allows(0)) == (True, False, False)
 
 
-def test_a_pulled_brake_is_released_by_a_late_answer(ray):
-    brake = StopSignal()
-    brake.pull()
-    brake.hear(7)
-    assert brake.is_pulled()
+def test_a_stop_is_undone_by_a_late_result(ray):
+    signal = StopSignal()
+    signal.set()
+    signal.count(7)
+    assert signal.is_set()
 
 
-def test_a_brake_that_nobody_needs_stays_for_ever(ray):
+def test_a_signal_that_nobody_needs_stays_for_ever(ray):
     from ray.experimental import internal_kv
 
-    brake = StopSignal()
-    brake.hear(1)
-    brake.forget()
-    assert internal_kv._internal_kv_get(brake.name, namespace=b"distill") is None
+    signal = StopSignal()
+    signal.count(1)
+    signal.delete()
+    assert internal_kv._internal_kv_get(signal.key, namespace=b"distill") is None

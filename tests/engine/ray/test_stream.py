@@ -11,11 +11,13 @@ import pytest
 
 from distill.core.errors import PoolError
 from distill.engine.ray.map import map_fragments
-from distill.engine.ray.stream import stream
+from distill.engine.ray.stream import RemoteStream
 from distill.spec.labels import Compute
 from tests.engine.working import Bar, counting, streaming
 
 pytestmark = pytest.mark.ray
+
+stream = RemoteStream()
 
 
 def ended(pid):
@@ -67,7 +69,9 @@ def test_an_error_comes_as_another(ray):
 
 def test_what_is_stopped_early_goes_on_or_keeps_its_cpu(ray, tmp_path):
     for number in range(3):
-        with closing(stream(counting, 10_000, str(tmp_path / f"mark{number}"), cpus=2)) as items:
+        with closing(
+            RemoteStream(cpus=2)(counting, 10_000, str(tmp_path / f"mark{number}"))
+        ) as items:
             pid = next(items)["pid"]
         assert ended(pid)
     assert ray.get(ray.remote(num_cpus=2)(lambda: 7).remote(), timeout=30) == 7
@@ -75,10 +79,10 @@ def test_what_is_stopped_early_goes_on_or_keeps_its_cpu(ray, tmp_path):
 
 def test_a_killed_actor_leaves_its_stream_running(ray, tmp_path):
     compute = Compute(prepare_on="cluster", prepare_cpus=0.5, cpus=0.5)
-    told = {"mark": str(tmp_path / "mark"), "fatal": 2}
+    config = {"mark": str(tmp_path / "mark"), "fatal": 2}
     answers = list(
         map_fragments(
-            streaming, told, [[{"number": number}] for number in range(4)], compute, Bar()
+            streaming, config, [[{"number": number}] for number in range(4)], compute, Bar()
         )
     )
     assert sorted(answer["sum"] for answer in answers) == [0, 3, 6, 9]

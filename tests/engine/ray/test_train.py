@@ -5,7 +5,7 @@ import os
 import pytest
 
 from distill.core.errors import ResourceError, TrainingError
-from distill.engine.ray.resources import room_now
+from distill.engine.ray.resources import Needs, room_now
 from distill.engine.ray.train import train_workers
 from tests.engine.working import Bar, raise_on_one_rank, settings_seen, sum_over_workers
 
@@ -14,15 +14,15 @@ pytestmark = pytest.mark.ray
 
 def test_ranks_work_together_and_are_heard(ray, tmp_path):
     bar = Bar()
-    told = {"dies": False, "mark": str(tmp_path / "mark")}
-    assert train_workers(sum_over_workers, told, workers=2, gpus="auto", bar=bar) == 3.0
+    config = {"dies": False, "mark": str(tmp_path / "mark")}
+    assert train_workers(sum_over_workers, config, workers=2, gpus="auto", bar=bar) == 3.0
     assert bar.amount == 5
     assert "half way" in bar.notes
 
 
 def test_a_killed_rank_starts_the_group_again(ray, tmp_path):
-    told = {"dies": True, "mark": str(tmp_path / "mark")}
-    assert train_workers(sum_over_workers, told, workers=2, gpus="auto", bar=Bar()) == 3.0
+    config = {"dies": True, "mark": str(tmp_path / "mark")}
+    assert train_workers(sum_over_workers, config, workers=2, gpus="auto", bar=Bar()) == 3.0
     assert (tmp_path / "mark").exists()
 
 
@@ -55,10 +55,10 @@ def test_a_range_whose_fewest_do_not_fit_is_waited_for(ray):
 
 def test_processes_that_hold_cpus_are_counted_as_room(ray):
     most = int(ray.cluster_resources()["CPU"])
-    assert room_now(ray, most=most + 1, cpus=1, gpus=0) == most
-    assert room_now(ray, most=1, cpus=1, gpus=0) == 1
-    assert room_now(ray, most=1, cpus=1, gpus=1) == 0
+    assert room_now(ray, Needs(most + 1, 1, 0)) == most
+    assert room_now(ray, Needs(1, 1, 0)) == 1
+    assert room_now(ray, Needs(1, 1, 1)) == 0
     holder = ray.remote(num_cpus=1)(Bar).remote()
     ray.get(holder.waits.remote("here"))
-    assert room_now(ray, most=most, cpus=1, gpus=0) == most - 1
+    assert room_now(ray, Needs(most, 1, 0)) == most - 1
     ray.kill(holder)
