@@ -23,7 +23,7 @@ Code = Mapping[str, PythonFile]
 
 
 def head_key(head: str) -> str:
-    """The key of a head's own network."""
+    """Return the key of a head's own network."""
     return f"heads.{head}.model"
 
 
@@ -33,13 +33,14 @@ class _Headed(Protocol):
 
 
 def custom_models(trunk: Network, heads: Mapping[str, _Headed]) -> dict[str, CustomModel]:
-    """Those networks that are the user's own, of a trunk and of heads."""
-    named = {TRUNK: trunk, **{head_key(name): head.model for name, head in heads.items()}}
-    return {key: model for key, model in named.items() if isinstance(model, CustomModel)}
+    """Return those networks that are the user's own, of a trunk and of heads, by their keys."""
+    own = {head_key(name): head.model for name, head in heads.items()}
+    networks = {TRUNK: trunk, **own}
+    return {key: model for key, model in networks.items() if isinstance(model, CustomModel)}
 
 
 def revision_of(model: CustomModel, source: PythonFile, where: str) -> str:
-    """What the class says of itself; `where` is the key of its network. Raises JobError."""
+    """Return the class's `revision`; `where` is the key of its network. Raises JobError."""
     made = source.load(model.name, where)
     revision = getattr(made, "revision", None)
     if not isinstance(made, type) or not isinstance(revision, str) or not revision:
@@ -52,6 +53,6 @@ def revision_of(model: CustomModel, source: PythonFile, where: str) -> str:
 
 
 def identity_of(model: CustomModel, source: PythonFile, where: str) -> dict[str, Any]:
-    """What says which network this is: everything but where its file lies."""
+    """Return what says which network this is: everything but where its file lies."""
     plain = model.model_dump(mode="json", exclude={"file"})
     return {**plain, "revision": revision_of(model, source, where)}

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -34,6 +34,7 @@ from distill.spec.uris import CACHE, HUB, is_hub
 from distill.storage.base import ObjectMeta, is_hidden
 from distill.storage.open import is_remote, open_storage
 
+# formats that hold code, which runs when they are opened
 _UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack", ".py")
 _CHUNK_BYTES = 1 << 22
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -41,37 +42,40 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """One model: where it lies (a hub's at the commit that was found), and the digest of its files."""
+    """One model: where it lies (a hub's at the commit that was found), and its files' digest."""
 
     uri: str
     sha256: str
 
 
 def identify_model(uri: str, pinned: str | None, where: str) -> ModelFiles:
-    """Which model lies at `uri`; `where` is the key that says so. Raises JobError where there is
-    none.
+    """Return which model lies at `uri`; `where` is the key that names it. Raises JobError where
+    there is none.
 
     One that is `pinned` is believed, so that labels can be read where the model is not; whoever
     opens it holds it against the pin.
     """
     if is_hub(uri):
         uri = _at_commit(uri)
-    return ModelFiles(uri, pinned or _found(uri, where)[1])
+    if pinned:
+        return ModelFiles(uri, pinned)
+    _, sha256 = _near_model(uri, where)
+    return ModelFiles(uri, sha256)
 
 
 def local_model(files: ModelFiles) -> Path:
-    """The model on this machine: a file or folder. Raises JobError where it is not the one that was
-    identified."""
-    path, found = _found(files.uri, "the labeler's model")
-    if found != files.sha256:
+    """Return the model on this machine, a file or folder, fetched where it is elsewhere. Raises
+    JobError where it is not the one that was identified."""
+    path, sha256 = _near_model(files.uri, "the labeler's model")
+    if sha256 != files.sha256:
         raise JobError(
-            f"the model at {files.uri} has sha256 {found}, where {files.sha256} is due: it changed,"
-            " or another one is pinned. Restore it, or pin it."
+            f"the model at {files.uri} has sha256 {sha256}, where {files.sha256} is due: it"
+            " changed, or another one is pinned. Restore it, or pin it."
         )
     return path
 
 
-def _found(uri: str, where: str) -> tuple[Path, str]:
+def _near_model(uri: str, where: str) -> tuple[Path, str]:
     """A model's path on this machine and its sha256: of one file its own, of a folder's over their
     names and digests."""
     path = _fetched(uri)
@@ -81,30 +85,36 @@ def _found(uri: str, where: str) -> tuple[Path, str]:
             f"{where} = {uri!r}: no model lies there, on this machine. Put it where every machine"
             " reads it, or correct the path."
         )
-    known = _cache("digests") / digest(
-        [[str(path), name, status.st_size, status.st_mtime_ns] for name, status in files.items()]
-    )
-    with FileLock(
-        f"{known}.lock"
-    ):  # one actor of a machine reads it; the others wait for what it finds
-        if not known.is_file():
-            each = {name: _sha256(path / name if name else path) for name in files}
-            _write(known, each[""] if "" in each else digest(sorted(each.items())))
-        return path, known.read_text("ascii")
+    statuses = [
+        [str(path), name, status.st_size, status.st_mtime_ns] for name, status in files.items()
+    ]
+    remembered = _cache("digests") / digest(statuses)
+    # one actor of a machine reads the model; the others wait for what it finds
+    with FileLock(f"{remembered}.lock"):
+        if not remembered.is_file():
+            _write(remembered, _digest_of(path, files))
+        return path, remembered.read_text("ascii")
 
 
 def _files_below(path: Path) -> dict[str, os.stat_result]:
-    """What a model is, by name: no hidden files, no prose, no checkpoints, no metrics, and nothing
-    that runs when it is opened. A file is itself, named ""."""
+    """A model's files, by name: none that are hidden, prose, checkpoints or metrics, and none that
+    run when they are opened. Of a path that is a file: itself, named ""."""
     if path.is_file():
         return {"": path.stat()}
     names = sorted(str(each.relative_to(path)) for each in path.rglob("*") if each.is_file())
-    return {name: (path / name).stat() for name in names if _is_kept(name)}
+    return {name: (path / name).stat() for name in names if _belongs(name)}
 
 
-def _is_kept(name: str) -> bool:
-    of_training = "checkpoints" in name.split("/")[:-1] or name == METRICS
-    return not is_hidden(name) and not of_training and not name.lower().endswith((".md", *_UNSAFE))
+def _belongs(name: str) -> bool:
+    folders = name.split("/")[:-1]
+    of_training = "checkpoints" in folders or name == METRICS
+    is_unsafe = name.lower().endswith((".md", *_UNSAFE))
+    return not is_hidden(name) and not of_training and not is_unsafe
+
+
+def _digest_of(path: Path, names: Iterable[str]) -> str:
+    each = {name: _sha256(path / name if name else path) for name in names}
+    return each[""] if "" in each else digest(sorted(each.items()))
 
 
 def _sha256(file: Path) -> str:
@@ -118,22 +128,23 @@ def _sha256(file: Path) -> str:
 def _fetched(uri: str) -> Path:
     """The model's path on this machine, fetched first where it is elsewhere."""
     if is_hub(uri):
-        return _once(digest(uri), lambda folder: _fetch_from_hub(uri, folder))
+        return _fetched_once(digest(uri), lambda folder: _fetch_from_hub(uri, folder))
     if not is_remote(uri):
         return Path(uri)
-    entries = _listed(uri)
-    listed = digest([uri, *([entry.key, entry.size_bytes, entry.token] for entry in entries)])
-    folder = _once(listed, lambda folder: _fetch_objects(uri, entries, folder))
-    is_file = [entry.key for entry in entries] == [uri.rpartition("/")[2]]
-    return folder / entries[0].key if is_file else folder
+    objects = _list_model(uri)
+    listed = [[each.key, each.size_bytes, each.token] for each in objects]
+    name = digest([uri, *listed])
+    folder = _fetched_once(name, lambda folder: _fetch_objects(uri, objects, folder))
+    is_file = [each.key for each in objects] == [uri.rpartition("/")[2]]
+    return folder / objects[0].key if is_file else folder
 
 
-def _listed(uri: str) -> list[ObjectMeta]:
-    return [entry for entry in open_storage(uri).list_objects() if _is_kept(entry.key)]
+def _list_model(uri: str) -> list[ObjectMeta]:
+    return [each for each in open_storage(uri).list_objects() if _belongs(each.key)]
 
 
-def _once(name: str, fetch: Callable[[Path], None]) -> Path:
-    """What `fetch` puts into a folder, done once a machine: whoever comes second waits for the
+def _fetched_once(name: str, fetch: Callable[[Path], None]) -> Path:
+    """The folder that `fetch` fills, filled once a machine: who comes second waits for the
     first."""
     folder = _cache("models") / name
     if folder.is_dir():
@@ -148,18 +159,19 @@ def _once(name: str, fetch: Callable[[Path], None]) -> Path:
     return folder
 
 
-def _fetch_objects(uri: str, entries: list[ObjectMeta], folder: Path) -> None:
+def _fetch_objects(uri: str, objects: list[ObjectMeta], folder: Path) -> None:
     storage = open_storage(uri)
-    for entry in entries:
-        target = folder / entry.key
+    for each in objects:
+        target = folder / each.key
         if not target.resolve().is_relative_to(folder.resolve()):
             raise StorageError(
-                f"{storage.url(entry.key)} would be written outside the model's folder. Rename it."
+                f"{storage.url(each.key)} would be written outside the model's folder. Rename it."
             )
         target.parent.mkdir(parents=True, exist_ok=True)
-        with storage.open(entry.key) as source, target.open("wb") as kept:
-            shutil.copyfileobj(source, kept, _CHUNK_BYTES)
-    if _listed(uri) != entries:  # else they would be kept under the name of what was listed
+        with storage.open(each.key) as source, target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, _CHUNK_BYTES)
+    # else another model's files would lie under the name of what was listed
+    if _list_model(uri) != objects:
         raise StorageError(
             f"{uri}: the model was replaced while it was fetched. Run the same command again."
         )
@@ -168,7 +180,7 @@ def _fetch_objects(uri: str, entries: list[ObjectMeta], folder: Path) -> None:
 def _fetch_from_hub(uri: str, folder: Path) -> None:
     name, _, revision = uri.removeprefix(HUB).partition("@")
     unsafe = [f"*{ending}" for ending in _UNSAFE]
-    with _told_of_hub(uri):
+    with _hub_errors(uri):
         _hub().snapshot_download(name, revision=revision, local_dir=folder, ignore_patterns=unsafe)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
@@ -179,19 +191,20 @@ def _at_commit(uri: str) -> str:
     name, _, revision = uri.removeprefix(HUB).partition("@")
     if _COMMIT.fullmatch(revision):
         return uri
-    with _told_of_hub(uri):
-        return f"{HUB}{name}@{_hub().HfApi().model_info(name, revision=revision).sha}"
+    with _hub_errors(uri):
+        commit = _hub().HfApi().model_info(name, revision=revision).sha
+    return f"{HUB}{name}@{commit}"
 
 
 @contextmanager
-def _told_of_hub(uri: str) -> Iterator[None]:
-    """What the hub refuses, and where it does not answer, in our words."""
+def _hub_errors(uri: str) -> Iterator[None]:
+    """Say in our words what the hub refuses, and where it cannot be reached."""
     try:
         yield
     except OSError as error:
-        said = str(error).strip().partition("\n")[0]
+        first_line, _, _ = str(error).strip().partition("\n")
         raise JobError(
-            f"{uri} cannot be had of the Hugging Face hub: {said}. Check name and revision,"
+            f"{uri} cannot be had of the Hugging Face hub: {first_line}. Check name and revision,"
             " HF_TOKEN where the model is gated, and the line; a revision that is a commit needs"
             " no line once the model was fetched."
         ) from error
@@ -207,12 +220,14 @@ def _hub() -> ModuleType:
 
 
 def _cache(kind: str) -> Path:
-    folder = Path(os.environ.get(CACHE) or Path.home() / ".cache" / "distill") / kind
+    base = os.environ.get(CACHE) or Path.home() / ".cache" / "distill"
+    folder = Path(base) / kind
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def _write(file: Path, text: str) -> None:
+    # renamed when it is whole: a reader elsewhere sees all of it, or nothing
     part = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
     part.write_text(text, "ascii")
     part.replace(file)

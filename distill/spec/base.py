@@ -32,7 +32,8 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 def require_distinct(classes: tuple[str, ...]) -> None:
-    """Raises ValueError where a class stands twice, or none does."""
-    twice = sorted(name for name, times in Counter(classes).items() if times > 1)
+    """Raise ValueError where a class stands twice, or none does."""
+    counts = Counter(classes)
+    twice = sorted(name for name, times in counts.items() if times > 1)
     if twice or not classes:
         raise ValueError(f"classes must be distinct and at least one; twice: {twice}")

@@ -128,12 +128,15 @@ class Student(Table):
     def pools(self) -> tuple[str, ...]:
         """The pools whose rows it sees: those it is taught on, then the one it is stopped by."""
         held_out = self.early_stop.rows if self.early_stop else None
-        return tuple(dict.fromkeys((*self.taught_on, *([held_out] if held_out else []))))
+        if held_out is None or held_out in self.taught_on:
+            return self.taught_on
+        return (*self.taught_on, held_out)
 
     @property
     def taught_on(self) -> tuple[str, ...]:
         """The pools whose rows teach it: those of its label sets, then those of its targets."""
-        return tuple(dict.fromkeys((*self.on, *(term.pool for term in self.terms if term.pool))))
+        targets = (term.pool for term in self.terms if term.pool)
+        return tuple(dict.fromkeys((*self.on, *targets)))
 
     @property
     def head_names(self) -> tuple[str, ...]:
@@ -143,19 +146,18 @@ class Student(Table):
     @property
     def judged_heads(self) -> tuple[str, ...]:
         """All but hints: heads with a width of their own."""
-        return tuple(
-            name
-            for name in self.head_names
-            if name not in self.heads or self.heads[name].width is None
-        )
+        hints = {name for name, head in self.heads.items() if head.width is not None}
+        return tuple(name for name in self.head_names if name not in hints)
 
     def lane_rows(self, pools: tuple[str, ...]) -> int:
-        """Rows that each lane gives to a step, of pools that are seen together."""
+        """Return how many rows each lane gives to a step, of pools that are seen together."""
+        rows = self.training.batch_rows // self.training.lanes
+        # only the pool of a target has a share, and it is seen alone
         share = self.batch_share.get(pools[0], 1.0) if len(pools) == 1 else 1.0
-        return round(share * (self.training.batch_rows // self.training.lanes))
+        return round(share * rows)
 
     def terms_of(self, head: str) -> tuple[Term, ...]:
-        """The terms that teach one head."""
+        """Return the terms that teach one head."""
         return tuple(term for term in self.terms if term.head == head)
 
 
