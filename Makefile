@@ -8,6 +8,9 @@ RUNS ?= 20
 SEED ?= 0
 RESULTS ?= tests/chaos/results.jsonl
 
+# some machines forbid it, and then every start of Python compiles torch, ray and us anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test test-slow chaos check wheel clean
 
