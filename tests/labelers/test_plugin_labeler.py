@@ -89,10 +89,12 @@ def test_a_plugin_labels_other_rows_than_a_job_names(tmp_path):
     job = load_job(write_job(tmp_path, JOB))
     label_by_worker(job, "same")
     labels = label_set(job, "same", "rows")
-    contract = labels.read_contract()
+    contract = labels.contract
     assert contract.labeler == "constant"
     assert contract.revision == prepare_labels(job, "same")[1].revision
-    stored = np.concatenate([decode(labels.read(line), contract).outputs for line in labels.lines])
+    stored = np.concatenate(
+        [decode(labels.read(entry), contract).outputs for entry in labels.entries]
+    )
     np.testing.assert_array_equal(stored, [[0.5, -1]] * 130)
 
 
