@@ -6,19 +6,17 @@ CPU-seconds less; `cold` ones are interpreters that are started for it, as a she
 
 from __future__ import annotations
 
-import atexit
 import functools
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.forkserver import REPOSITORY, Forked, fork_module
+from tests.summary import current_file, ray_folder
 
 LIMIT_SECONDS = 900
 """Ends a hang, and nothing that a machine under load 20 slows down."""
@@ -39,15 +37,12 @@ def environment(**more: str) -> dict[str, str]:
     """This process's environment without what would lead Ray elsewhere, with a Ray folder of our
     own (its path must be short)."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return {**kept, **NOT_NICE, "RAY_TMPDIR": str(_ray_folder()), **more}
+    return {**kept, **NOT_NICE, "RAY_TMPDIR": str(_ray_folder(current_file())), **more}
 
 
 @functools.cache
-def _ray_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="dt", dir="/tmp"))
-    (folder / "ray").mkdir()
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+def _ray_folder(_file: str) -> Path:
+    return ray_folder()
 
 
 def start(*arguments: object, **more: str) -> Forked:

@@ -11,7 +11,6 @@ import pytest
 from distill.models.record import read_weights
 from distill.plan.load import load_job
 from distill.run import run_job
-from tests.engine.conftest import ray  # noqa: F401
 from tests.resolved import find_student, label_set
 from tests.tiny import write_job
 
