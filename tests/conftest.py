@@ -1,4 +1,4 @@
-"""What tests share: a real S3 server, stores of both kinds, and Hypothesis's settings.
+"""What tests share: a Ray, a real S3 server, stores of both kinds, and Hypothesis's settings.
 
 `s3` runs Ceph's gateway (`infra/s3-server`) where Ceph is installed and moto elsewhere. moto does
 not check credentials and is no store to trust a race to, so the tests that need the real one ask
@@ -18,6 +18,8 @@ from hypothesis import HealthCheck, settings
 
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
+from tests import schedule, summary
+from tests.engine.here import ray_here, require_free
 
 SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
 NOT_ON_A_REAL_STORE = pytest.StashKey[list[str]]()
@@ -114,6 +116,21 @@ def store(request, tmp_path) -> Storage:
     )
 
 
+@pytest.fixture(scope="session")
+def shared_ray():
+    """The one Ray of this process; tests ask for `ray`."""
+    with ray_here() as started:
+        yield started
+
+
+@pytest.fixture
+def ray(shared_ray):
+    """A Ray on which nothing runs, of `here.CPUS` CPUs."""
+    require_free(shared_ray)
+    yield shared_ray
+    require_free(shared_ray)
+
+
 def forget_client() -> None:
     """Let the next S3 call read the environment again."""
     from distill.storage import s3
@@ -121,11 +138,12 @@ def forget_client() -> None:
     s3._client.cache_clear()
 
 
+def pytest_configure(config):
+    for plugin in (schedule, summary):
+        config.pluginmanager.register(plugin)
+
+
 def pytest_collection_modifyitems(items):
-    """Files that need Ray first: they take longest, and a file is one process's alone (`--dist
-    loadfile`)."""
-    long = {item.path for item in items if item.get_closest_marker("ray")}
-    items.sort(key=lambda item: item.path not in long)
     for item in items:
         if {"s3", "s3_server", "s3_root", "real_s3"} & set(item.fixturenames):
             item.add_marker(pytest.mark.s3)

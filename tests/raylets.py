@@ -6,12 +6,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from tests.command import REPOSITORY, environment, kill_session, processes
+from tests.summary import forget_ray_folder, ray_folder
 
 START_SECONDS = 90
 
@@ -89,8 +88,7 @@ def static_raylet(**more: str) -> contextlib.AbstractContextManager[Raylets]:
 @contextlib.contextmanager
 def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
     """The cluster of one file, when so many nodes are there."""
-    folder = Path(tempfile.mkdtemp(prefix="rl", dir="/tmp"))  # unix socket paths hold 107 bytes
-    (folder / "ray").mkdir()
+    folder = ray_folder()
     port, raylets = _free_port(), None
     settings = {
         "RAY_TMPDIR": str(folder),
@@ -126,7 +124,7 @@ def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
                 raylets.end()
             kill_session(head.pid)
             head.wait()
-            shutil.rmtree(folder, ignore_errors=True)
+            forget_ray_folder(folder)
 
 
 def _command(port: int, config: Path | None) -> list[str]:

@@ -11,7 +11,6 @@ import pytest
 from distill.models.record import read_weights
 from distill.plan.load import load_job
 from distill.run import run_job
-from tests.engine.conftest import ray  # noqa: F401
 from tests.resolved import find_student, label_set
 from tests.tiny import write_job
 
@@ -76,5 +75,5 @@ def test_a_kind_that_a_job_brings_is_not_known_somewhere_in_this_process(folder)
 
 
 @pytest.mark.ray
-def test_a_kind_that_a_job_brings_is_not_known_on_a_worker_or_ray_gives_others_numbers(ray, folder):  # noqa: F811
+def test_a_kind_that_a_job_brings_is_not_known_on_a_worker_or_ray_gives_others_numbers(ray, folder):
     assert finished(folder, "ray") == finished(folder, "local")

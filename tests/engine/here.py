@@ -1,34 +1,66 @@
-"""Ray in the test's own process."""
+"""Ray in the process of pytest: started once, by the first test that asks for it, and shared."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from distill.engine.ray.session import connect, disconnect
+from distill.engine.ray.session import connect, disconnect, start_ray_by
 from tests.command import NOT_NICE
+from tests.summary import forget_ray_folder, ray_folder
+
+CPUS = 4
+"""Logical ones, whatever the machine has: two teams of two training workers find room."""
+_FREE_SECONDS = 240
 
 
 @contextmanager
 def ray_here() -> Iterator[Any]:
-    """Ray, connected from this process and ended afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="de", dir="/tmp"))
-    (folder / "ray").mkdir()
+    """Connect this process to a Ray of `CPUS` logical CPUs; end it afterwards."""
+    folder = ray_folder()
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RAY_")]:
             patch.delenv(name)
         for name, value in {**NOT_NICE, "RAY_TMPDIR": str(folder)}.items():
             patch.setenv(name, value)
-        connect(None)
+        with pytest.MonkeyPatch.context() as cores:
+            cores.setattr("os.cpu_count", lambda: CPUS)
+            connect(None)
         import ray
 
         yield ray
         disconnect()
-    shutil.rmtree(folder, ignore_errors=True)
+    forget_ray_folder(folder)
+
+
+def require_free(ray: Any) -> None:
+    """Wait until nothing holds a CPU, so that no test meets what another one left at work. Raises
+    TimeoutError."""
+    until = time.monotonic() + _FREE_SECONDS
+    while (free := ray.available_resources().get("CPU", 0)) < CPUS:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{CPUS - free:g} of {CPUS} CPUs are still taken: who holds them?")
+        time.sleep(0.05)
+
+
+@contextmanager
+def without_ray() -> Iterator[None]:
+    """As if this process had no Ray, whichever test has started one; asking for one fails."""
+
+    def refuse() -> None:
+        raise AssertionError("asked for a Ray")
+
+    with pytest.MonkeyPatch.context() as patch:
+        if "ray" in sys.modules:
+            patch.setattr(sys.modules["ray"], "is_initialized", lambda: False)
+        start_ray_by(refuse)
+        try:
+            yield
+        finally:
+            start_ray_by(None)

@@ -8,6 +8,7 @@ import pytest
 from distill.core.errors import LabelerError, ResourceError
 from distill.engine.ray.map import map_fragments
 from distill.spec.labels import Compute
+from tests.engine.here import require_free
 from tests.engine.working import Bar, doubling, unbuildable, waiting
 
 pytestmark = pytest.mark.ray
@@ -57,7 +58,7 @@ def test_an_answer_waits_for_the_others_of_its_group(ray, tmp_path):
 def test_an_actor_that_cannot_be_built_is_told_and_gives_its_cpus_back(ray):
     with pytest.raises(LabelerError, match="no weights at /nowhere"):
         list(map_fragments(unbuildable, "/nowhere", [[{"number": 1}]], TWO, Bar()))
-    assert ray.get(ray.remote(num_cpus=2)(lambda: 7).remote(), timeout=20) == 7
+    require_free(ray)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_stopping_early_ends_the_actors_and_not_the_process(ray, tmp_path):
     for _ in range(3):
         with closing(map_fragments(doubling, config, tasks, TWO, Bar())) as answers:
             assert next(answers)["twice"] % 2 == 0
-    assert ray.get(ray.remote(num_cpus=2)(lambda: 7).remote(), timeout=20) == 7
+    require_free(ray)
 
 
 def test_a_bar_that_moved_just_after_the_last_answer_still_says_in_time_what_is_waited_for(

@@ -8,11 +8,11 @@ import pytest
 
 from distill.core import progress
 from distill.core.errors import PoolError
-from distill.engine.ray.session import start_ray_by
 from distill.labels.repair import pending_fragments
 from distill.pools.scan import take_inventory
 from distill.run import verify_labels
 from distill.storage.open import open_storage
+from tests.engine.here import without_ray
 from tests.making import assignment, commit_labels, fragment_tasks, some_labels
 from tests.resolved import label_set, label_set_state, list_pools, open_pool
 from tests.tiny import tiny_job, write_pool
@@ -105,17 +105,11 @@ def test_the_cluster_names_every_file_that_cannot_be_read(ray, tmp_path):
 
 
 def test_few_new_files_need_no_ray_and_a_listed_pool_opens_none(tmp_path, shown):
-    def fail():
-        raise AssertionError("asked for a Ray")
-
     write_copies(tmp_path / "rows", 30)
-    start_ray_by(fail)
-    try:
+    with without_ray():
         list_pools(tiny_job(tmp_path, JOB))
         assert shown.titles == [("list rows", 30, "files")]
         list_pools(tiny_job(tmp_path, JOB))
-    finally:
-        start_ray_by(None)
     assert len(shown.titles) == 1, "files were opened again"
 
 

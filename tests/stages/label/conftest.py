@@ -7,7 +7,6 @@ import pytest
 
 from distill.pools.features import decode_features
 from distill.pools.formats.registry import read_rows
-from tests.engine.conftest import ray  # noqa: F401
 from tests.making import assignment, fragment_tasks
 from tests.tiny import tiny_job, write_pool
 

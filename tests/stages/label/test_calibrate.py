@@ -9,12 +9,12 @@ import pytest
 from scipy.special import log_softmax
 
 from distill.core.errors import ContractError, JobError, LabelerError
-from distill.engine.ray.session import start_ray_by
 from distill.labels.encoding import decode
 from distill.plan.load import load_job
 from distill.run import label_pool, preview_labels
 from distill.stages.label import calibrate as module
 from distill.stages.label.calibrate import CalibrationWorker, calibrate
+from tests.engine.here import without_ray
 from tests.resolved import check_canaries, label_set, prepare_labels
 from tests.tiny import write_job, write_pool
 
@@ -109,11 +109,8 @@ def test_labels_are_written_before_they_are_calibrated_or_with_another_temperatu
 @pytest.mark.ray
 def test_a_finished_set_is_calibrated_again_or_forgets_that_it_was(folder, ray):
     (first,) = label_pool(load_job(folder / "job.toml"), "teacher")
-    start_ray_by(lambda: pytest.fail("asked for a Ray"))
-    try:
+    with without_ray():
         (again,) = label_pool(load_job(folder / "job.toml"), "teacher")
-    finally:
-        start_ray_by(None)
     assert again.label_hash == first.label_hash
     write_job(folder, JOB.replace('calibrate_on = "known"', ""))
     with pytest.raises(ContractError, match=r"calibration: stored .*, now None"):

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from distill.core.errors import ContractError
-from distill.engine.ray.session import start_ray_by
 from distill.plan.load import load_job
 from distill.run import label_pool, verify_labels
 from distill.storage.request_counts import requests
+from tests.engine.here import without_ray
 from tests.making import commit_labels, label_by_worker, some_labels
 from tests.resolved import label_set
 from tests.stages.label.conftest import TWICE, Tried
@@ -28,12 +28,8 @@ def labelled(pool) -> Tried:
 
 @pytest.fixture(autouse=True)
 def _no_ray():
-    def refuse():
-        raise AssertionError("asked for a Ray")
-
-    start_ray_by(refuse)
-    yield
-    start_ray_by(None)
+    with without_ray():
+        yield
 
 
 def label(made: Tried):

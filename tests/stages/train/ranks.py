@@ -17,28 +17,50 @@ import sys
 import uuid
 from pathlib import Path
 
-from tests.command import REPOSITORY
+from tests.forkserver import REPOSITORY, Forked, fork_module
+
+_MODULE = "tests.stages.train.ranks"
+_LIMIT_SECONDS = 600
+"""Ends a hang, and nothing that twenty others slow down: the slowest takes 5 s alone."""
 
 
-def train(job: Path, workers: int, log: Path, *, dies_at: int = -1, dying: int = 0) -> None:
-    """Ranks 0 … W−1 to their end; rank `dying` kills itself at a step, and the others are killed
-    then."""
+def train(
+    job: Path, workers: int, log: Path, *, dies_at: int = -1, dying: int = 0, cold: bool = False
+) -> None:
+    """Train with ranks 0 … W−1 to their end; rank `dying` kills itself at a step, and the others
+    are killed then.
+
+    Cold ranks are interpreters of their own, so that they hash strings by seeds of their own too.
+    """
     meeting = job.with_name(f"meeting-{uuid.uuid4().hex}")
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.stages.train.ranks", *map(str, (job, rank, workers, meeting, log)), str(dies_at if rank == dying else -1)],
-            cwd=REPOSITORY, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(workers)
-    ]  # fmt: skip
-    first = ranks[dying]
-    said = first.communicate(timeout=240)[1]
-    assert first.returncode == (0 if dies_at < 0 else -signal.SIGKILL), said
-    for rank in ranks:
-        if dies_at >= 0:
+    begin = _cold if cold else fork_module
+    ranks = []
+    for rank in range(workers):
+        last_step = dies_at if rank == dying else -1
+        ranks.append(begin(_MODULE, job, rank, workers, meeting, log, last_step))
+    try:
+        first = ranks[dying]
+        output, _ = first.communicate(timeout=_LIMIT_SECONDS)
+        assert first.returncode == (0 if dies_at < 0 else -signal.SIGKILL), output
+        for rank in ranks:
+            if dies_at >= 0:
+                rank.kill()
+            output, _ = rank.communicate(timeout=_LIMIT_SECONDS)
+            assert dies_at >= 0 or rank.returncode == 0, output
+    finally:
+        for rank in ranks:
             rank.kill()
-        said = rank.communicate(timeout=240)[1]
-        assert dies_at >= 0 or rank.returncode == 0, said
+
+
+def _cold(module: str, *arguments: object) -> Forked | subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def seen(log: Path, workers: int) -> dict[int, list[int]]:

@@ -17,7 +17,6 @@ from distill.run import train_students
 from distill.stages.train import assignment
 from distill.stages.train.loop import run_trainings
 from distill.stages.train.train_students import _rows
-from tests.engine.here import ray_here
 from tests.engine.working import Bar
 from tests.making import label_by_worker
 from tests.resolved import find_student, plan_student
@@ -120,15 +119,6 @@ def due(labelled, tmp_path_factory):
             ranks.train(job.path, workers, job.path.with_name("log"))
         made[workers] = weights(job)
     return made
-
-
-@pytest.fixture(scope="module")
-def ray():
-    """Four logical CPUs in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.cpu_count", lambda: 4)
-        with ray_here() as ray:
-            yield ray
 
 
 @pytest.fixture

@@ -1,0 +1,280 @@
+"""Processes that begin with torch, pyarrow and distill imported: forked from one that imported them.
+
+A training rank or a `distill …` costs 8 CPU-seconds when it is started cold, nearly all of it
+imports, and a tenth of that when it is forked. Each process of pytest starts one *forkserver*, when
+it first needs it:
+
+    python -m tests.forkserver    serves the socket that is its stdin until that is closed
+
+What it forks is a process as any other: in a session of its own where that is asked for, with the
+environment, arguments, folder and output that it is given, and ended as an interpreter ends
+(`runpy`, then this module's last line). What it shares with the others is only what was read:
+modules, and the seed of `hash`. Tests of what happens *during* imports, and one of each kind that
+must not depend on that seed, start cold (`subprocess`).
+
+The forkserver has one thread, but for an allocator's that can be forked, and looks before each fork
+that this is so: a lock that another thread holds at a fork is held for ever in the child. So
+nothing is computed in it, and libraries that start threads when they are loaded are told not to. Not imported are Ray, which reads
+its settings when it is (`engine.ray.session`), and `distill.cli`, which looks at its terminal.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import gc
+import importlib
+import json
+import multiprocessing.connection
+import os
+import pkgutil
+import runpy
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_HEAVY = (
+    "torch._dynamo",  # at an optimiser's first step
+    "torch.nn.parallel.distributed",
+    "pandas",  # where pyarrow converts a list
+    "pyarrow.parquet",
+    "botocore.session",
+)
+"""What nearly every forked process would import after a while."""
+_FORK_SAFE = ("jemalloc_bg_thd",)
+"""Threads that pyarrow's allocator starts when it is loaded, and ends itself in a child
+(`background_thread_postfork_child`)."""
+_NOT_AHEAD = ("distill.__main__", "distill.cli")
+_MOST_BYTES = 1 << 20
+_START_SECONDS = 300
+"""Of a forkserver, on a machine where twenty others want a core."""
+
+
+class Forked:
+    """A forked process: what our tests use of `subprocess.Popen`, with the same meaning.
+
+    Its stdout and stderr are one pipe, `stdout`.
+    """
+
+    def __init__(self, arguments: tuple[str, ...], control: socket.socket, output: int) -> None:
+        self.args = arguments
+        self.stdout = open(output, encoding="utf-8", errors="replace")  # noqa: SIM115
+        self.returncode: int | None = None
+        self._control = control
+        self._lock = threading.Lock()
+        self._read: list[bytes] = []
+        self.pid = int(self._word(_START_SECONDS))
+
+    def poll(self) -> int | None:
+        """Return the exit code if it has ended: −N where signal N ended it."""
+        with self._lock:
+            if self.returncode is None and _is_readable(self._control, 0):
+                self.returncode = int(self._word(0))
+            return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code. Raises TimeoutExpired."""
+        # readable for ever once it has ended, whichever thread reads the code
+        if self.poll() is None and not _is_readable(self._control, timeout):
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """Return all that it and its children print until none of them can, when it has ended.
+
+        Raises TimeoutExpired, after which it may be called again and nothing is lost.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while not self.stdout.closed:
+            if not _is_readable(self.stdout, _left(until)):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+            content = os.read(self.stdout.fileno(), 1 << 16)
+            if content:
+                self._read.append(content)
+            else:
+                self.stdout.close()
+        self.wait(_left(until))
+        return b"".join(self._read).decode("utf-8", "replace"), None
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def _word(self, seconds: float) -> bytes:
+        """What the process, or the forkserver about it, says next."""
+        said = self._control.recv(64) if _is_readable(self._control, seconds) else b""
+        if not said:
+            raise RuntimeError(f"the forkserver is gone, or does not answer: {self.args}")
+        return said
+
+
+def fork_module(
+    module: str,
+    *arguments: object,
+    environment: Mapping[str, str] | None = None,
+    own_session: bool = False,
+) -> Forked:
+    """Start `python -m MODULE ARGUMENTS` from the repository, without the imports' cost."""
+    words = tuple(map(str, arguments))
+    request = {
+        "module": module,
+        "arguments": words,
+        "environment": dict(os.environ if environment is None else environment),
+        "own_session": own_session,
+    }
+    output, theirs = os.pipe()
+    control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server = _forkserver(os.getpid())
+    with far:
+        socket.send_fds(server, [json.dumps(request).encode()], [theirs, far.fileno()])
+    os.close(theirs)
+    return Forked((module, *words), control, output)
+
+
+@functools.cache
+def _forkserver(_pid: int) -> socket.socket:
+    """The socket of this process's forkserver, which ends when this process does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tests.forkserver"],
+            env={**os.environ, **_ONE_THREAD},
+            cwd=REPOSITORY,
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+        )
+    atexit.register(server.wait)
+    atexit.register(ours.close)
+    return ours
+
+
+def _is_readable(what: object, seconds: float | None) -> bool:
+    return bool(multiprocessing.connection.wait([what], seconds))
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.0, until - time.monotonic())
+
+
+class _Server:
+    """The forkserver's own part: forks what it is asked to, and tells how each ended."""
+
+    def __init__(self) -> None:
+        self.requests = socket.socket(fileno=os.dup(0))
+        self.alive: dict[int, socket.socket] = {}
+        """The control socket of each process that was forked, by its pid."""
+        self.wakeups, self._woken = socket.socketpair()
+        for each in (self.wakeups, self._woken):
+            each.setblocking(False)
+
+    def serve(self) -> dict | None:
+        """Fork until nobody asks any more (None); return the request in each process forked."""
+        signal.set_wakeup_fd(self._woken.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest ends the tests, and so what they run
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.requests, selectors.EVENT_READ)
+            selector.register(self.wakeups, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in selector.select()}
+                if self.wakeups in ready:
+                    self.wakeups.recv(4096)
+                    self._reap()
+                if self.requests not in ready:
+                    continue
+                content, fds, _, _ = socket.recv_fds(self.requests, _MOST_BYTES, 2)
+                if not content:
+                    return None
+                request = json.loads(content)
+                if self._fork(*fds):
+                    continue
+                selector.close()
+                self._begin(request, *fds)
+                return request
+
+    def _fork(self, output: int, control: int) -> int:
+        """Fork; 0 in the child."""
+        threads = [each.read_text().strip() for each in Path("/proc/self/task").glob("*/comm")]
+        others = [name for name in threads if name not in _FORK_SAFE][1:]
+        if others:
+            raise RuntimeError(f"threads run in the forkserver, where a fork may hang: {others}")
+        pid = os.fork()
+        if pid:
+            os.close(output)
+            self.alive[pid] = socket.socket(fileno=control)
+        return pid
+
+    def _reap(self) -> None:
+        while self.alive:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            with self.alive.pop(pid) as control:
+                try:
+                    control.send(str(os.waitstatus_to_exitcode(status)).encode())
+                except OSError:
+                    continue  # who asked for it is gone
+
+    def _begin(self, request: dict, output: int, control: int) -> None:
+        """Make the forked process what was asked for, and say its pid."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in (self.requests, self.wakeups, self._woken, *self.alive.values()):
+            each.close()
+        if request["own_session"]:
+            os.setsid()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        for each in (nothing, output):
+            os.close(each)
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        with socket.socket(fileno=control) as ready:
+            ready.send(str(os.getpid()).encode())
+
+
+def _import_ahead() -> None:
+    import distill
+
+    found = pkgutil.walk_packages(distill.__path__, "distill.")
+    ours = [each.name for each in found if not each.name.startswith(_NOT_AHEAD)]
+    for name in (*_HEAVY, *ours):
+        importlib.import_module(name)
+    assert "ray" not in sys.modules, "Ray would read its settings here"
+    gc.collect()
+    gc.freeze()
+
+
+def _become(module: str, arguments: list[str]) -> None:
+    """Run a module as `python -m` does."""
+    import torch
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))  # as it is without `_ONE_THREAD`
+    sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in os.environ)
+    sys.argv[1:] = arguments
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    _import_ahead()
+    _asked = _Server().serve()
+    if _asked is not None:
+        _become(_asked["module"], _asked["arguments"])
