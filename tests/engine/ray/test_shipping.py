@@ -42,9 +42,9 @@ class Kind:
 
 @pytest.fixture
 def kind(tmp_path, monkeypatch):
-    """A class of a file that no worker has run, since its path is new."""
+    """A class of a file that no worker has run, since its path and its text are new."""
     monkeypatch.setattr("distill.core.plugins._loaded", {})
-    file = PythonFile(str(tmp_path / "kinds.py"), _FILE)
+    file = PythonFile(str(tmp_path / "kinds.py"), f"# {tmp_path}{_FILE}")
     load_plugins([file])
     return file.load("Kind")(3)
 
