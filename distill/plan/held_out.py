@@ -1,4 +1,4 @@
-"""Fits by gradients as students of one target, and the loss that is meant where nobody names one."""
+"""Fits by gradients as students of one target, and the loss where nobody names one."""
 
 from __future__ import annotations
 

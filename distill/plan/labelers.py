@@ -108,8 +108,8 @@ def _custom(workspace: Workspace, table: Custom, where: str) -> _Labeler:
 
 
 def _ensemble(spec: Ensemble, members: Mapping[str, _Labeler]) -> _Labeler:
-    """An ensemble from its members by their keys. Raises ContractError where they answer with values of different
-    widths."""
+    """An ensemble from its members, by their keys. Raises ContractError where they answer with
+    values of different widths."""
     first = next(iter(members.values()))
     for where, member in members.items():
         if member.width != first.width:

@@ -1,9 +1,10 @@
-"""What a training says of the rows that it stops by: they are nobody else's, and can be measured."""
+"""What a training says of the rows that it stops by: they are no others', and can be
+measured."""
 
 from __future__ import annotations
 
 from distill.plan.checks.evaluation import is_judged_on
-from distill.plan.checks.features import check_same_features
+from distill.plan.checks.networks import check_same_features
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.terms import check_term
 from distill.plan.held_out import fit_student, usual_loss
@@ -50,7 +51,7 @@ def _over(tables: JobTables, stop: HeldOut, where: str) -> Problems:
     over = f"{where}.over = {stop.over!r}"
     if stop.label_set is None:
         if stop.over is not None:
-            yield (f"{over}: the rows of {stop.learns} are held out. Leave `over` to label sets.")
+            yield f"{over}: the rows of {stop.learns} are held out. Leave `over` to label sets."
         return
     covered = list(tables.labels[stop.label_set].over)
     if stop.over is None:

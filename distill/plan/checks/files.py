@@ -43,4 +43,4 @@ def check_file(tables: JobTables, file: str, key: str) -> Problems:
     value."""
     path = tables.beside(file)
     if not path.is_file():
-        yield (f"{key}: there is no file {str(path)!r}. Paths are relative to the job file.")
+        yield f"{key}: there is no file {str(path)!r}. Paths are relative to the job file."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from distill.plan.checks.early_stop import check_fit_stop
 from distill.plan.checks.evaluation import is_judged_on
-from distill.plan.checks.features import check_readable
-from distill.plan.checks.networks import check_custom_network
+from distill.plan.checks.networks import check_custom_network, check_readable
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.training import check_training
 from distill.plan.checks.zero_shot import check_descriptions

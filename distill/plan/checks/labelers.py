@@ -1,4 +1,4 @@
-"""What the labelers of a label set say of their models, their files and the pools that they read."""
+"""What the labelers of a label set say of their models and files, and of the pools that they read."""
 
 from __future__ import annotations
 

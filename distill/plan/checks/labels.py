@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from distill.core.errors import JobError
 from distill.plan.checks.evaluation import is_judged_on
-from distill.plan.checks.features import check_same_features
 from distill.plan.checks.labelers import check_labelers
+from distill.plan.checks.networks import check_same_features
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.spec.labels import Fitted, Labels, TopK
@@ -94,7 +94,7 @@ def _encoding(labels: Labels, outputs: Outputs, where: str) -> Problems:
     says_values = outputs.kind == "value"
     if isinstance(encoding, ValueEncoding) != says_values:
         right = "value" if says_values else "dense or topk"
-        yield (f"{where}.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use {right}.")
+        yield f"{where}.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use {right}."
     if isinstance(encoding, TopK) and not says_values:
         yield from _topk(encoding, outputs, where)
 

@@ -1,15 +1,39 @@
-"""What a network says of the pools that it sees, and of the other networks of its student."""
+"""What a network says of the pools that it sees, and of the other networks of its student: whether
+it sees the same of all pools, and can read it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from distill.core.errors import JobError
 from distill.models.custom_source import custom_models, head_key, revision_of
 from distill.models.networks.custom import CustomModel
-from distill.plan.checks.features import check_readable
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
-from distill.spec.networks import Network
+from distill.spec.networks import FitModel, Network
 from distill.spec.students import Student
+
+
+def check_same_features(tables: JobTables, pools: Sequence[str], where: str) -> Problems:
+    """Yield where one model would see pools of different features; `where` is the key of who sees
+    them."""
+    features = {tables.pools[pool].features for pool in pools}
+    if len(features) > 1:
+        together = list(dict.fromkeys(pools))
+        yield (
+            f"{where}: one model sees the pools {together}, which have different features."
+            " Give them the same."
+        )
+
+
+def check_readable(
+    tables: JobTables, pools: Sequence[str], model: FitModel, where: str
+) -> Problems:
+    """Yield why a model cannot read pools; `where` is the table that has the model."""
+    for pool in dict.fromkeys(pools):
+        features = tables.pools[pool].features
+        for problem in model.misread(features, pool):
+            yield f"{where}.model.{problem}"
 
 
 def check_custom_network(tables: JobTables, model: object, where: str) -> Problems:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from distill.plan.checks.early_stop import check_stop
 from distill.plan.checks.evaluation import is_judged_on
-from distill.plan.checks.features import check_same_features
 from distill.plan.checks.names import check_student_names
-from distill.plan.checks.networks import check_networks
+from distill.plan.checks.networks import check_networks, check_same_features
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.terms import check_term
 from distill.plan.checks.training import check_shares, check_training
