@@ -34,8 +34,8 @@ class Outputs:
         return (self.kind, self.exclusive) == (other.kind, other.exclusive)
 
     @property
-    def said(self) -> str:
-        """The meaning in words, for messages."""
+    def in_words(self) -> str:
+        """The meaning, for messages."""
         if self.kind == "value":
             return "a value"
         relation = "exclusive" if self.exclusive else "independent"

@@ -58,7 +58,7 @@ def _check(workspace: Workspace, term: Term, key: str, *, teaches: bool) -> None
 
 
 def _try(call: CustomLossCall, trial: _Trial) -> None:
-    call.file.load(call.name, call.said)
+    call.file.load(call.name, call.where)
     student, taught = _two_rows(trial)
     student.requires_grad_(trial.teaches)
     try:

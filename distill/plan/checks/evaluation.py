@@ -64,14 +64,14 @@ def _meanings(tables: JobTables, on: str) -> Problems:
 def _comparable(outputs: Outputs, truth: Outputs, where: str, on: str) -> Problems:
     if not outputs.is_like(truth):
         yield (
-            f"{where}: answers with {outputs.said}, but pools.{on}, which it is judged on,"
-            f" has {truth.said}. Judge it on another pool."
+            f"{where}: answers with {outputs.in_words}, but pools.{on}, which it is judged on,"
+            f" has {truth.in_words}. Judge it on another pool."
         )
         return
     shared = set(outputs.classes).intersection(truth.classes)
     if truth.classes and not shared:
         yield (
-            f"{where}: shares no class with pools.{on}: {outputs.said} against {truth.said}."
+            f"{where}: shares no class with pools.{on}: {outputs.in_words} against {truth.in_words}."
             " Spell them alike."
         )
 

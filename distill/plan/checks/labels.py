@@ -44,7 +44,7 @@ def _label_set(tables: JobTables, name: str) -> Problems:
         return
     if outputs.says_nothing:
         yield (
-            f"{where}.labeler: says {outputs.said}, and one exclusive class is every row's."
+            f"{where}.labeler: says {outputs.in_words}, and one exclusive class is every row's."
             " Name all classes; of a yes or no let it be independent."
         )
     yield from _keys(tables, labels, f"{where}.over")
@@ -94,7 +94,7 @@ def _encoding(labels: Labels, outputs: Outputs, where: str) -> Problems:
     says_values = outputs.kind == "value"
     if isinstance(encoding, ValueEncoding) != says_values:
         right = "value" if says_values else "dense or topk"
-        yield f"{where}.kind = {encoding.kind!r}: this labeler says {outputs.said}. Use {right}."
+        yield f"{where}.kind = {encoding.kind!r}: this labeler says {outputs.in_words}. Use {right}."
     if isinstance(encoding, TopK) and not says_values:
         yield from _topk(encoding, outputs, where)
 
@@ -137,7 +137,7 @@ def _calibration(tables: JobTables, labels: Labels, outputs: Outputs, where: str
     lacking = [name for name in truth.classes if name not in outputs.positions]
     if not outputs.is_like(truth) or outputs.kind == "value":
         yield (
-            f"{calibrate_on}: the labeler says {outputs.said}, the pool's target {truth.said};"
+            f"{calibrate_on}: the labeler says {outputs.in_words}, the pool's target {truth.in_words};"
             " only logits of the same classes are calibrated. Leave it out."
         )
     elif lacking:

@@ -90,6 +90,6 @@ def _head_width(tables: JobTables, student: Student, head: str, width: int, wher
     outputs = tables.head_outputs(student, head)
     if outputs.kind != "value":
         yield (
-            f"{where}.heads.{head}.width = {width}: its terms teach {outputs.said},"
+            f"{where}.heads.{head}.width = {width}: its terms teach {outputs.in_words},"
             " which are aligned by name. Leave it out."
         )

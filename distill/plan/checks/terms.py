@@ -22,7 +22,7 @@ def check_term(tables: JobTables, student: Student, term: Term, where: str) -> P
     if _meaning(source) not in learnable:
         yield (
             f"{where}.loss.kind = {loss.kind!r}: learns {_learnable(term)},"
-            f" but {term.learns} says {source.said}. Use another loss."
+            f" but {term.learns} says {source.in_words}. Use another loss."
         )
         return
     yield from _head(tables, student, term, where)
@@ -52,14 +52,14 @@ def _head(tables: JobTables, student: Student, term: Term, where: str) -> Proble
     head = tables.head_outputs(student, term.head)
     if not source.is_like(head):
         yield (
-            f"{where}.head = {term.head!r}: another term teaches it {head.said}, this one"
-            f" {source.said}. Give one of them a head of its own."
+            f"{where}.head = {term.head!r}: another term teaches it {head.in_words}, this one"
+            f" {source.in_words}. Give one of them a head of its own."
         )
     lacking = [name for name in source.classes if name not in head.positions]
     if lacking:
         yield (
             f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's,"
-            f" {head.said}. Add them to students.….heads.{term.head}.classes."
+            f" {head.in_words}. Add them to students.….heads.{term.head}.classes."
         )
 
 
@@ -116,7 +116,7 @@ def _row_weight(tables: JobTables, term: Term, where: str) -> Problems:
     if isinstance(row_weight, ClassBalance):
         if _meaning(source) != EXCLUSIVE:
             yield (
-                f"{kind}: {term.learns} says {source.said}, where a row has no one class to"
+                f"{kind}: {term.learns} says {source.in_words}, where a row has no one class to"
                 " balance. Leave it out."
             )
     elif term.label_set is None:
@@ -132,4 +132,4 @@ def _row_weight(tables: JobTables, term: Term, where: str) -> Problems:
                 " Use an ensemble, or leave it out."
             )
     elif isinstance(row_weight, Confidence) and source.kind == "value":
-        yield f"{kind}: {term.learns} says {source.said}, which has no probability. Leave it out."
+        yield f"{kind}: {term.learns} says {source.in_words}, which has no probability. Leave it out."

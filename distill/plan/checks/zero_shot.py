@@ -42,7 +42,7 @@ def _target(tables: JobTables, fit: str, described: Sequence[str]) -> Problems:
     if not target.classes or not target.exclusive:
         yield (
             f"fit.{fit}.on = {on!r}: zero-shot needs a target of exclusive classes,"
-            f" not {target.said}."
+            f" not {target.in_words}."
         )
     lacking = [name for name in target.classes if name not in described]
     if lacking:
