@@ -9,8 +9,8 @@ from distill.engine.select import engine_of
 from distill.job.job import Job
 from distill.plan import identity, labelers, training
 from distill.plan.candidates import find_candidates as _find_candidates
-from distill.plan.checks.pools import check_pools as _check_pools
-from distill.plan.checks.trial import check_networks_build as _check_networks_build
+from distill.plan.checks.network_builds import check_networks_build as _check_networks_build
+from distill.plan.checks.pool_files import check_pool_files
 from distill.plan.plan import Plan
 from distill.plan.status import job_status as _job_status
 from distill.plan.tables import JobTables
@@ -38,7 +38,7 @@ def known_inventory(job: Job, name: str):
 
 def check_pools(job: Job) -> None:
     """Refuse pools that lack what the job reads of them."""
-    _check_pools(Workspace(job))
+    check_pool_files(Workspace(job))
 
 
 def check_networks_build(job: Job) -> None:

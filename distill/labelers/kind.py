@@ -32,6 +32,7 @@ from distill.core.schema import digest
 from distill.labelers.base import Labeler
 from distill.labelers.runtime import Runtime
 from distill.models.files import ModelFiles, identify_model
+from distill.spec.base import repeated
 from distill.spec.labels import MemberTable
 
 Classes = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -73,8 +74,7 @@ class LabelerKind(MemberTable):
 
     @model_validator(mode="after")
     def _distinct(self) -> LabelerKind:
-        names = self.class_names
-        if len(set(names)) != len(names):
+        if repeated(self.class_names):
             raise ValueError("classes must be distinct")
         return self
 

@@ -105,7 +105,7 @@ class StudentLabeler(ModelLabelerKind):
         if self.exclusive != outputs.exclusive:
             right = str(not outputs.exclusive).lower()
             raise LabelerError(
-                f"head {head!r} of {folder} says {outputs.said}. Set independent = {right}."
+                f"head {head!r} of {folder} says {outputs.in_words}. Set independent = {right}."
             )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from distill.job.sweep import Variant
 from distill.labelers.recipe import Recipe
-from distill.labels.contract import Contract
 from distill.loader.dataset import LabelColumn
 from distill.models.custom_source import Code
 from distill.models.record import ModelRecord
@@ -63,13 +62,14 @@ class Candidate:
 def find_candidates(workspace: Workspace, pool: OpenPool) -> list[Candidate]:
     """Find all of a job. Raises ContractError where a student is not trained, or labels are missing
     or mean something else."""
-    labels = workspace.tables.labels
-    over = [name for name, spec in labels.items() if pool.name in spec.over]
     teacher = teacher_of(workspace, pool.name)
-    sets = [_label_set(workspace, name, pool, teacher=name == teacher) for name in over]
-    variants = workspace.tables.job.variants
-    students = [head for variant in variants for head in _heads(workspace, variant)]
-    return sets + students
+    found = []
+    for name, spec in workspace.tables.labels.items():
+        if pool.name in spec.over:
+            found.append(_label_set(workspace, name, pool, teacher=name == teacher))
+    for variant in workspace.tables.job.variants:
+        found.extend(_heads(workspace, variant))
+    return found
 
 
 def hints(workspace: Workspace) -> list[str]:
@@ -86,33 +86,34 @@ def hints(workspace: Workspace) -> list[str]:
 def teacher_of(workspace: Workspace, pool: str) -> str | None:
     """Name the label set that agreement is measured against: the job's word, or its first one over
     the test pool."""
-    evaluate, labels = workspace.tables.evaluate, workspace.tables.labels
+    evaluate = workspace.tables.evaluate
     if evaluate and evaluate.teacher:
         return evaluate.teacher
-    return next((name for name, spec in labels.items() if pool in spec.over), None)
+    for name, labels in workspace.tables.labels.items():
+        if pool in labels.over:
+            return name
+    return None
 
 
 def _label_set(workspace: Workspace, name: str, pool: OpenPool, *, teacher: bool) -> Candidate:
     recipe, contract = prepare_labels(workspace, name)
     labels = workspace.whole_labels(name, pool, contract)
     record = recipe.record
+    outputs = workspace.tables.label_outputs(name)
+    judged_at = 1.0 if contract.kind == "logits" else None
     return Candidate(
-        method=Method(f"labels.{name}", workspace.tables.label_outputs(name)),
+        method=Method(f"labels.{name}", outputs),
         name=name,
         role="teacher" if teacher else "labeler",
         pin=f"{contract.digest} {labels.label_hash}",
         width=contract.width,
         recipe=recipe,
-        column=LabelColumn(contract, (labels,), _judged_at(contract)),
+        column=LabelColumn(contract, (labels,), judged_at),
         group=name,
         taught_by=tuple(record.taught_by) if record else (),
         parameters=record.parameters if record else None,
         history=_history(record),
     )
-
-
-def _judged_at(contract: Contract) -> float | None:
-    return 1.0 if contract.kind == "logits" else None
 
 
 def _heads(workspace: Workspace, variant: Variant) -> list[Candidate]:
@@ -123,14 +124,14 @@ def _heads(workspace: Workspace, variant: Variant) -> list[Candidate]:
 
 
 def _head(variant: Variant, recipe: Recipe, record: ModelRecord, head: str) -> Candidate:
-    suffix = "" if len(variant.spec.judged_heads) == 1 else f" · {head}"
+    one_head = len(variant.spec.judged_heads) == 1
+    suffix = "" if one_head else f" · {head}"
     changes = {path: value for path, value in variant.changes.items() if path != "seed"}
     group = Variant(variant.student, variant.spec, changes).name
-    outputs = record.heads[head]
+    key = f"students.{variant.name}.{head}"
+    method = Method(key, record.heads[head], recipe.folder, record, head, recipe.code)
     return Candidate(
-        method=Method(
-            f"students.{variant.name}.{head}", outputs, recipe.folder, record, head, recipe.code
-        ),
+        method=method,
         name=variant.name + suffix,
         role="student",
         pin=f"{record.digest} {record.sha256}",
@@ -148,11 +149,8 @@ def _head(variant: Variant, recipe: Recipe, record: ModelRecord, head: str) -> C
 def _taught_by(student: Student, record: ModelRecord, head: str) -> tuple[str, ...]:
     """The terms of a head; of one on the trunk, those of hints on it too, since they teach it and
     stand nowhere else."""
-    on_trunk = {
-        name
-        for name in student.head_names
-        if name not in student.heads or student.heads[name].model is None
-    }
+    own_network = {name for name, head in student.heads.items() if head.model is not None}
+    on_trunk = set(student.head_names) - own_network
     counted = {head}
     if head in on_trunk:
         counted |= on_trunk.difference(student.judged_heads)
@@ -161,4 +159,6 @@ def _taught_by(student: Student, record: ModelRecord, head: str) -> tuple[str, .
 
 
 def _history(record: ModelRecord | None) -> Sequence[Mapping[str, Any]]:
-    return tuple(record.details.get("history", ())) if record else ()
+    if record is None:
+        return ()
+    return tuple(record.details.get("history", ()))

@@ -1,4 +1,4 @@
-"""Fits by gradients as students of one target, and the loss that is meant where nobody names one."""
+"""Fits by gradients as students of one target, and the loss where nobody names one."""
 
 from __future__ import annotations
 
@@ -13,30 +13,29 @@ from distill.spec.students import HeldOut, Student, Term
 
 
 def usual_loss(source: Outputs) -> Loss:
-    """What a source of this kind is learned by where nobody says how."""
+    """Return the loss that a source of this kind is learned by where nobody says how."""
     if source.kind == "value":
         return Mse(kind="mse")
-    return (
-        CrossEntropy(kind="cross_entropy")
-        if source.exclusive
-        else BinaryCrossEntropy(kind="binary_cross_entropy")
-    )
+    if source.exclusive:
+        return CrossEntropy(kind="cross_entropy")
+    return BinaryCrossEntropy(kind="binary_cross_entropy")
 
 
 def fit_student(fit: Fit, loss: Loss) -> Student:
-    """A fit by gradients as a student of one target."""
+    """Return a fit by gradients as a student of one target."""
     assert isinstance(fit.model, Network)
     term = Term(learns=f"pools.{fit.on}", loss=loss)
+    stop = fit_stop(fit.early_stop) if fit.early_stop else None
     return Student(
         model=fit.model,
         terms=(term,),
         on=(fit.on,),
         training=fit.training,
         seed=fit.seed,
-        early_stop=None if fit.early_stop is None else fit_stop(fit.early_stop),
+        early_stop=stop,
     )
 
 
 def fit_stop(stop: EarlyStop) -> HeldOut:
-    """A fit's early stop as a student's."""
+    """Return a fit's early stop as a student's."""
     return HeldOut(**stop.model_dump())

@@ -3,7 +3,7 @@ labeler, and its contract."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -38,131 +38,146 @@ def prepare_labels(workspace: Workspace, name: str) -> tuple[Recipe, Contract]:
 def prepare_uncalibrated(workspace: Workspace, name: str) -> tuple[Recipe, Contract]:
     """The same, of the labeler as it came. Raises ContractError where its fit is not done."""
     labels = workspace.tables.labels[name]
-    members = [
-        (where, labeler, _known(workspace, labeler, where, labels.precision))
-        for where, labeler in labels.members(name)
-    ]
-    known = (
-        _together(workspace, labels.labeler, members)
-        if isinstance(labels.labeler, Ensemble)
-        else members[0][2]
-    )
-    return known.recipe, _contract(workspace, name, known)
+    members = {
+        where: _member(workspace, table, where, labels.precision)
+        for where, table in labels.members(name)
+    }
+    if isinstance(labels.labeler, Ensemble):
+        labeler = _ensemble(labels.labeler, members)
+    else:
+        (labeler,) = members.values()
+    return labeler.recipe, _contract(workspace, name, labeler)
 
 
 @dataclass(frozen=True)
-class _Known:
+class _Labeler:
     """A labeler, and what of it stands in a contract."""
 
     recipe: Recipe
-    labeler: str
+    name: str
     revision: str
+    outputs: Outputs
     width: int
     precision: str = "float32"
 
 
-def _known(workspace: Workspace, labeler: MemberTable, where: str, precision: str) -> _Known:
-    if isinstance(labeler, Fitted):
-        folder, record = find_fit(workspace, labeler.fit)
-        form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
-        code = workspace.tables.fit_code(labeler.fit)
-        recipe = Recipe(form=form, folder=folder.uri, record=record, code=code, precision=precision)
-        return _Known(
-            recipe,
-            f"fitted:{labeler.fit}",
-            record.sha256,
-            next(iter(record.widths.values())),
-            precision,
-        )
-    if isinstance(labeler, LabelerKind):
-        return _known_kind(workspace, labeler, where, precision)
-    assert isinstance(labeler, Custom)
-    source = workspace.tables.custom_source(labeler, where)
-    made = source.load(labeler.name)
-    width = workspace.tables.labeler_width(labeler, where)
-    recipe = Recipe(form="custom", source=source, name=labeler.name)
-    own = str(getattr(made, "precision", "float32"))
-    return _Known(recipe, f"custom:{labeler.name}", str(made.revision), width, own)
+def _member(workspace: Workspace, table: MemberTable, where: str, precision: str) -> _Labeler:
+    if isinstance(table, Fitted):
+        return _fitted(workspace, table.fit, precision)
+    if isinstance(table, LabelerKind):
+        return _by_kind(workspace, table, where, precision)
+    assert isinstance(table, Custom)
+    return _custom(workspace, table, where)
 
 
-def _known_kind(workspace: Workspace, kind: LabelerKind, where: str, precision: str) -> _Known:
+def _fitted(workspace: Workspace, fit: str, precision: str) -> _Labeler:
+    folder, record = find_fit(workspace, fit)
+    form: Literal["eszsl", "network"] = "eszsl" if record.form == "eszsl" else "network"
+    code = workspace.tables.fit_code(fit)
+    outputs = workspace.tables.fit_outputs(fit)
+    width = next(iter(record.widths.values()))
+    recipe = Recipe(form=form, folder=folder.uri, record=record, code=code, precision=precision)
+    return _Labeler(recipe, f"fitted:{fit}", record.sha256, outputs, width, precision)
+
+
+def _by_kind(workspace: Workspace, kind: LabelerKind, where: str, precision: str) -> _Labeler:
     tables = workspace.tables
     files = None
     if isinstance(kind, ModelLabelerKind):
-        files = kind.identify(tables.model_uri(kind.model), f"{where}.model")
+        uri = tables.model_uri(kind.model)
+        files = kind.identify(uri, f"{where}.model")
     source = None
     if kind.code_file:
         source = read_source(tables.beside(kind.code_file), f"{where}.file")
     recipe = Recipe(form="ready", ready=kind, files=files, source=source, precision=precision)
+    revision = kind.contract_revision(files)
+    outputs = tables.labeler_outputs(kind, where)
     width = tables.labeler_width(kind, where)
-    return _Known(recipe, kind.kind, kind.contract_revision(files), width, precision)
+    return _Labeler(recipe, kind.kind, revision, outputs, width, precision)
 
 
-def _together(
-    workspace: Workspace,
-    spec: Ensemble,
-    members: Sequence[tuple[str, MemberTable, _Known]],
-) -> _Known:
-    """An ensemble from its members. Raises ContractError where they answer with values of different
-    widths."""
-    said = [workspace.tables.labeler_outputs(labeler, where) for where, labeler, _ in members]
-    widths = [known.width for *_, known in members]
-    for (where, _, known), width in zip(members, widths, strict=True):
-        if width != widths[0]:
+def _custom(workspace: Workspace, table: Custom, where: str) -> _Labeler:
+    source = workspace.tables.custom_source(table, where)
+    declared = source.load(table.name)
+    outputs = workspace.tables.labeler_outputs(table, where)
+    width = workspace.tables.labeler_width(table, where)
+    recipe = Recipe(form="custom", source=source, name=table.name)
+    revision = str(declared.revision)
+    precision = str(getattr(declared, "precision", "float32"))
+    return _Labeler(recipe, f"custom:{table.name}", revision, outputs, width, precision)
+
+
+def _ensemble(spec: Ensemble, members: Mapping[str, _Labeler]) -> _Labeler:
+    """An ensemble from its members, by their keys. Raises ContractError where they answer with
+    values of different widths."""
+    first = next(iter(members.values()))
+    for where, member in members.items():
+        if member.width != first.width:
             raise ContractError(
-                f"{where}: {known.labeler} answers with {width} numbers a row, the first member"
-                f" with {widths[0]}. Leave one of them out."
+                f"{where}: {member.name} answers with {member.width} numbers a row,"
+                f" the first member with {first.width}. Leave one of them out."
             )
-    named, asked = [], []
-    for (*_, known), share, own in zip(members, spec.shares, said, strict=True):
-        named.append((known.labeler, known.revision, share, list(own.classes)))
-        asked.append(Member(known.labeler, known.recipe, share, _places(said[0], own)))
-    told = ", ".join(f"{name} × {share:.3g}" for name, _, share, _ in named)
-    recipe = Recipe(form="ensemble", members=tuple(asked), outputs=said[0], width=widths[0])
-    coarsest = max((known.precision for *_, known in members), key=lambda each: _TOLERANCE[each])
-    return _Known(recipe, f"ensemble of {told}", digest(named), widths[0], coarsest)
+    parts = []
+    revisions = []
+    shown = []
+    for member, share in zip(members.values(), spec.shares, strict=True):
+        order = _order(first.outputs, member.outputs)
+        parts.append(Member(member.name, member.recipe, share, order))
+        revisions.append((member.name, member.revision, share, list(member.outputs.classes)))
+        shown.append(f"{member.name} × {share:.3g}")
+    name = f"ensemble of {', '.join(shown)}"
+    recipe = Recipe(form="ensemble", members=tuple(parts), outputs=first.outputs, width=first.width)
+    # a contract's tolerance must allow for the member whose numbers are the coarsest
+    coarsest = max((member.precision for member in members.values()), key=_TOLERANCE.__getitem__)
+    revision = digest(revisions)
+    return _Labeler(recipe, name, revision, first.outputs, first.width, coarsest)
 
 
-def _places(first: Outputs, own: Outputs) -> tuple[int, ...] | None:
-    return (
-        None
-        if own.classes == first.classes
-        else tuple(own.positions[name] for name in first.classes)
-    )
+def _order(first: Outputs, own: Outputs) -> tuple[int, ...] | None:
+    """Where the first member's classes stand in a member's own; None where they stand alike."""
+    if own.classes == first.classes:
+        return None
+    return tuple(own.positions[name] for name in first.classes)
 
 
-def _contract(workspace: Workspace, name: str, known: _Known) -> Contract:
-    labels, outputs = workspace.tables.labels[name], workspace.tables.label_outputs(name)
+def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
+    labels = workspace.tables.labels[name]
+    outputs = labeler.outputs
     kind, dtype, k, temperatures = _encoding(labels, outputs)
-    features = workspace.tables.pools[labels.over[0]].features
-    assert features is not None
+    first_pool = workspace.tables.pools[labels.over[0]]
+    assert first_pool.features is not None
+    # without defaults, so that a key that came later changes no digest of before
+    features = first_pool.features.model_dump(mode="json", exclude_defaults=True)
     return Contract(
-        labeler=known.labeler,
-        revision=known.revision,
-        preprocessing=digest(features.model_dump(mode="json", exclude_defaults=True)),
+        labeler=labeler.name,
+        revision=labeler.revision,
+        preprocessing=digest(features),
         kind=outputs.kind,
         classes=outputs.classes,
         exclusive=outputs.exclusive,
-        width=known.width,
+        width=labeler.width,
         encoding=kind,
         dtype=dtype,
         k=k,
         temperatures=temperatures,
         batch_rows=labels.batch_rows,
-        precision=known.precision,
-        tolerance=_TOLERANCE[known.precision],
+        precision=labeler.precision,
+        tolerance=_TOLERANCE[labeler.precision],
         disagreement=isinstance(labels.labeler, Ensemble),
-        keys=workspace.tables.pools[labels.over[0]].keys,
+        keys=first_pool.keys,
         format=labels.format,
-        versions=library_versions(known.recipe),
+        versions=library_versions(labeler.recipe),
     )
 
 
 def _encoding(
     labels: Labels, outputs: Outputs
 ) -> tuple[Literal["dense", "topk", "value"], str, int, tuple[float, ...]]:
+    """Encoding, dtype, k and temperatures of a contract."""
     encoding = labels.encoding
     if isinstance(encoding, TopK):
         return "topk", encoding.values, encoding.k, encoding.temperatures
     dtype = encoding.dtype if encoding else "float32"
-    return ("value" if outputs.kind == "value" else "dense"), dtype, 0, ()
+    if outputs.kind == "value":
+        return "value", dtype, 0, ()
+    return "dense", dtype, 0, ()

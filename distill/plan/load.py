@@ -9,7 +9,7 @@ from typing import Any
 from distill.core.errors import JobError
 from distill.job.job import Job
 from distill.job.load import parse_job, read_job
-from distill.plan.checks.job import check_job
+from distill.plan.checks.static import check_job
 from distill.plan.tables import JobTables
 
 
@@ -22,7 +22,7 @@ def load_job(path: str | Path, *, root: str | None = None) -> Job:
 
 
 def build_job(tables: dict[str, Any], file: Path, text: str = "") -> Job:
-    """A checked job from tables as TOML gives them. Raises JobError."""
+    """Build a checked job from tables as TOML gives them. Raises JobError."""
     return _checked(parse_job(tables, file, text))
 
 

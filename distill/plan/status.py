@@ -1,4 +1,4 @@
-"""Of each step, what is done and what is left: control objects are read, no rows, and no Ray starts."""
+"""What is done of each step and what is left: control objects are read, no rows, and no Ray starts."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ class JobTables:
         for key, other in zip(keys[1:], others, strict=True):
             if _without_order(other) != _without_order(first):
                 raise JobError(
-                    f"{key}: says {other.said}, but the first member says {first.said}."
+                    f"{key}: says {other.in_words}, but the first member says {first.in_words}."
                     " Members speak about the same classes: leave it out, or write it as a label"
                     " set of its own."
                 )

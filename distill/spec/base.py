@@ -4,6 +4,7 @@ conversion."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,6 +30,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 """Names become folders and keys of modules."""
 Positive = Annotated[int, Field(ge=1)]
+
+
+def repeated(names: Sequence[str]) -> list[str]:
+    """Return the names that stand there more than once, sorted."""
+    return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
 def require_distinct(classes: tuple[str, ...]) -> None:

@@ -38,7 +38,7 @@ class CustomLossCall:
 
     file: PythonFile
     name: str
-    said: str
+    where: str
     """The term in words, or its key: for messages."""
 
 

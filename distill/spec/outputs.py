@@ -28,16 +28,22 @@ class Outputs:
         """Whether all rows get the same: the softmax of one class is 1."""
         return self.exclusive and len(self.classes) == 1
 
+    def is_like(self, other: Outputs) -> bool:
+        """Whether both are values, or logits of classes that exclude each other in both or in
+        neither."""
+        return (self.kind, self.exclusive) == (other.kind, other.exclusive)
+
     @property
-    def said(self) -> str:
-        """For messages."""
+    def in_words(self) -> str:
+        """The meaning, for messages."""
         if self.kind == "value":
             return "a value"
-        return (
-            f"{'exclusive' if self.exclusive else 'independent'} classes {_clipped(self.classes)}"
-        )
+        relation = "exclusive" if self.exclusive else "independent"
+        return f"{relation} classes {_clipped(self.classes)}"
 
 
 def _clipped(names: tuple[str, ...]) -> str:
-    shown = [*names[:_SHOWN_CLASSES], *(["…"] if len(names) > _SHOWN_CLASSES else [])]
+    shown = list(names[:_SHOWN_CLASSES])
+    if len(names) > _SHOWN_CLASSES:
+        shown.append("…")
     return f"[{', '.join(shown)}]"

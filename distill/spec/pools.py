@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from distill.spec.base import Positive, Table, require_distinct
+from distill.spec.base import Positive, Table, repeated, require_distinct
 
 POOL_FORMATS: dict[str, type] = {}
 """The class that reads each format's files, by the format's name.
@@ -147,7 +147,7 @@ class Pool(Table):
             raise ValueError(
                 "has independent outputs but no classes; name what each 0 or 1 of the target says"
             )
-        if len(set(self.keys)) != len(self.keys):
+        if repeated(self.keys):
             raise ValueError(f"keys = {list(self.keys)} names a column twice; name each once")
         used = sorted(set(self.read_columns) & set(self.private))
         if used:

@@ -59,7 +59,7 @@ def job(tmp_path):
         (
             "shape = [1, 8, 8]",
             "shape = [1, 8, 9]",
-            "fit.large.model.shape = [1, 8, 9]: a row of pools.labelled has 64 numbers",
+            "fit.large.model.shape = [1, 8, 9] holds 72 numbers, but a row has 64",
         ),
         (
             'path = "{root}/pools/test"',

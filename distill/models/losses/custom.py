@@ -58,8 +58,8 @@ def call_custom_loss(loss: CustomLossCall, mine: Tensor, taught: Tensor) -> Tens
     or says something else."""
     import torch
 
-    function = loss.file.load(loss.name, loss.said)
-    where = f"{loss.said}: {loss.name}()"
+    function = loss.file.load(loss.name, loss.where)
+    where = f"{loss.where}: {loss.name}()"
     try:
         made = function(mine, taught)
     except Exception as error:

@@ -1,61 +1,95 @@
-"""What a network says of the pools that it sees, and of the other networks of its student."""
+"""What a network says of the pools that it sees, and of the other networks of its student: whether
+it sees the same of all pools, and can read it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from distill.core.errors import JobError
 from distill.models.custom_source import custom_models, head_key, revision_of
 from distill.models.networks.custom import CustomModel
+from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.spec.networks import FitModel, Network
 from distill.spec.students import Student
 
-Problems = Iterator[str]
+
+def check_same_features(tables: JobTables, pools: Sequence[str], where: str) -> Problems:
+    """Yield where one model would see pools of different features; `where` is the key of who sees
+    them."""
+    features = {tables.pools[pool].features for pool in pools}
+    if len(features) > 1:
+        together = list(dict.fromkeys(pools))
+        yield (
+            f"{where}: one model sees the pools {together}, which have different features."
+            " Give them the same."
+        )
 
 
-def check_learnable(
+def check_readable(
     tables: JobTables, pools: Sequence[str], model: FitModel, where: str
 ) -> Problems:
-    """Whether a model can see these pools; `where` is the table that has it."""
+    """Yield why a model cannot read pools; `where` is the table that has the model."""
     for pool in dict.fromkeys(pools):
-        for problem in model.misread(tables.pools[pool].features, pool):
+        features = tables.pools[pool].features
+        for problem in model.misread(features, pool):
             yield f"{where}.model.{problem}"
 
 
-def check_own(tables: JobTables, model: object, where: str) -> Problems:
-    """Whether a network of the user's own is there and says its revision; `where` is its key."""
-    if isinstance(model, CustomModel):
-        try:
-            revision_of(model, tables.custom_source(model, where), where)
-        except JobError as error:
-            yield str(error)
+def check_custom_network(tables: JobTables, model: object, where: str) -> Problems:
+    """Yield why a network of the user's own cannot be known; `where` is its key. Other networks
+    have no problem."""
+    if not isinstance(model, CustomModel):
+        return
+    try:
+        source = tables.custom_source(model, where)
+        revision_of(model, source, where)
+    except JobError as error:
+        yield str(error)
 
 
 def check_networks(tables: JobTables, student: Student, where: str) -> Problems:
-    """Whether the trunk and the heads' own networks can see its pools, and alike, whether the
-    user's own are there, and whether widths stand where they may."""
-    yield from check_learnable(tables, student.pools, student.model, where)
+    """Yield where the trunk or the heads' own networks cannot see its pools, or not alike, where
+    the user's own are missing, and where a width stands that may not; `where` is its key."""
+    yield from check_readable(tables, student.pools, student.model, where)
     for key, own in custom_models(student.model, student.heads).items():
-        yield from check_own(tables, own, f"{where}.{key}")
+        yield from check_custom_network(tables, own, f"{where}.{key}")
     for name, head in student.heads.items():
-        if head.model is not None and _places(head.model) != _places(student.model):
-            yield (
-                f"{where}.{head_key(name)}.kind = {head.model.kind!r}: does not see rows as the"
-                f" student's own network, {student.model.kind!r}, does. "
-                f'Text is read by "ngram_bag" or a custom network with `text` alone, with the same'
-                f" buckets, ngrams and most in all heads."
-            )
-        elif head.model is not None:
-            yield from check_learnable(tables, student.pools, head.model, f"{where}.heads.{name}")
-        outputs = tables.head_outputs(student, name)
-        if head.width is not None and outputs.kind != "value":
-            yield (
-                f"{where}.heads.{name}.width = {head.width}: its terms teach {outputs.said}, which"
-                " are aligned by name. Leave it out."
-            )
+        if head.model is not None:
+            yield from _head_network(tables, student, name, head.model, where)
+        if head.width is not None:
+            yield from _head_width(tables, student, name, head.width, where)
 
 
-def _places(model: Network) -> tuple[int, int, int] | None:
+def _head_network(
+    tables: JobTables, student: Student, head: str, network: Network, where: str
+) -> Problems:
+    # a batch holds each row once, so all networks of a student take the same numbers of a text
+    if _hashing(network) != _hashing(student.model):
+        kind = f"{where}.{head_key(head)}.kind = {network.kind!r}"
+        trunk_kind = student.model.kind
+        yield (
+            f"{kind}: does not see rows as the student's own network, {trunk_kind!r}, does."
+            ' Text is read by "ngram_bag" or a custom network with `text` alone,'
+            " with the same buckets, ngrams and most in all heads."
+        )
+        return
+    yield from check_readable(tables, student.pools, network, f"{where}.heads.{head}")
+
+
+def _hashing(model: Network) -> tuple[int, int, int] | None:
+    """What decides which numbers a text becomes; a network may be its own `Ngrams`, with more
+    keys."""
     ngrams = model.text_hashing
-    return (ngrams.buckets, ngrams.ngrams, ngrams.most) if ngrams else None
+    if ngrams is None:
+        return None
+    return (ngrams.buckets, ngrams.ngrams, ngrams.most)
+
+
+def _head_width(tables: JobTables, student: Student, head: str, width: int, where: str) -> Problems:
+    outputs = tables.head_outputs(student, head)
+    if outputs.kind != "value":
+        yield (
+            f"{where}.heads.{head}.width = {width}: its terms teach {outputs.in_words},"
+            " which are aligned by name. Leave it out."
+        )

@@ -1,70 +1,82 @@
-"""Pools that cannot be reached, or lack what the job reads of them."""
+"""What `[pools.NAME]` says of the rest of a job: of the root, and of the other pools."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
-
-from distill.core.errors import PoolError
-from distill.models.networks.cnn import Cnn
-from distill.plan.workspace import Workspace
-from distill.pools.formats.base import check_columns, check_keys
-from distill.pools.open_pool import OpenPool
+from distill.plan.checks.files import check_maker
+from distill.plan.checks.problems import Problems
+from distill.plan.tables import JobTables
 
 
-def check_pools(workspace: Workspace) -> None:
-    """Refuse pools that cannot be reached or lack what the job reads of them, before any work.
-    Raises PoolError, JobError."""
-    problems = [
-        problem for name in workspace.tables.pools for problem in _problems(workspace, name)
-    ]
-    if problems:
-        raise PoolError("\n".join(f"{workspace.tables.path}: {problem}" for problem in problems))
+def check_pools(tables: JobTables) -> Problems:
+    """Yield all problems of pools that the job file shows."""
+    for name in tables.pools:
+        yield from _columns(tables, name)
+        yield from _root(tables, name)
+        yield from _classes(tables, name)
+        yield from _maker(tables, name)
+        yield from _shared_files(tables, name)
 
 
-def _problems(workspace: Workspace, name: str) -> list[str]:
-    """What is wrong with one pool. What was found right is kept under the root, so that a finished
-    job opens no input."""
-    try:
-        pool = workspace.pool(name)
-        shapes = _shapes(workspace, name)
-        spec = pool.spec.model_dump(mode="json", include={"features", "target", "keys", "format"})
-        looked_for = [spec, asdict(workspace.tables.pool_outputs(name)), shapes]
-        workspace.remember(
-            "checks", [pool.inventory.content, looked_for], lambda: _look(workspace, pool, shapes)
+def _columns(tables: JobTables, name: str) -> Problems:
+    pool = tables.pools[name]
+    if pool.features is None:
+        yield (
+            f"pools.{name}.features: missing, and the job's pools do not share one."
+            " Say what a model sees of a row."
         )
-    except PoolError as error:
-        return [str(error)]
-    return []
+    # a pool alone is checked in its table; these features may come from another one
+    used = set(pool.private).intersection(pool.read_columns)
+    if used:
+        private = f"pools.{name}.private = {list(pool.private)}"
+        yield (
+            f"{private}: private columns {sorted(used)} are used as features."
+            " Take them out of one of the two."
+        )
 
 
-def _look(workspace: Workspace, pool: OpenPool, shapes: dict[str, list[int]]) -> None:
-    """Open the first shard that has rows. Raises PoolError."""
-    where, schema = f"pools.{pool.name}: {pool.files.url(pool.first_shard.key)}", pool.schema
-    check_columns(schema, pool.spec.read_columns, where)
-    check_keys(schema, pool.spec.keys, where)
-    try:
-        width = pool.width
-        if pool.spec.target:
-            pool.target_width(workspace.tables.pool_outputs(pool.name))
-    except PoolError as error:
-        raise PoolError(f"pools.{pool.name}: {error}") from None
-    for where, shape in shapes.items():
-        if math.prod(shape) != width:
-            raise PoolError(
-                f"{where}.model.shape = {shape}: a row of pools.{pool.name} has {width} numbers."
-                " Correct the shape."
+def _root(tables: JobTables, name: str) -> Problems:
+    uri = tables.pool_uri(name)
+    if _lies_in(tables.root_uri, uri):
+        root = f"root = {tables.root_uri!r}"
+        yield (
+            f"{root}: lies in pools.{name} ({uri!r}), whose files it would join. Keep it elsewhere."
+        )
+
+
+def _classes(tables: JobTables, name: str) -> Problems:
+    outputs = tables.pool_outputs(name)
+    if outputs.says_nothing:
+        yield (
+            f"pools.{name}.classes = {list(outputs.classes)}: one exclusive class is every row's."
+            " Name all classes; of a yes or no say outputs = 'independent'."
+        )
+
+
+def _maker(tables: JobTables, name: str) -> Problems:
+    pool = tables.pools[name]
+    if pool.made_by is None:
+        return
+    yield from check_maker(tables, pool.made_by, f"pools.{name}.made_by")
+    if pool.format not in (None, "parquet"):
+        yield (
+            f"pools.{name}.format = {pool.format!r}: a pool that is made is Parquet. Leave it out."
+        )
+
+
+def _shared_files(tables: JobTables, name: str) -> Problems:
+    """Compare a pool with those before it, so that each pair is named once."""
+    uri = tables.pool_uri(name)
+    path = f"pools.{name}.path = {uri!r}"
+    for other in tables.pools:
+        if other == name:
+            return
+        other_uri = tables.pool_uri(other)
+        if _lies_in(uri, other_uri) or _lies_in(other_uri, uri):
+            yield (
+                f"{path}: its files lie in pools.{other} too ({other_uri!r})."
+                " Give each pool a folder of its own."
             )
 
 
-def _shapes(workspace: Workspace, pool: str) -> dict[str, list[int]]:
-    """The shapes of CNNs that see this pool."""
-    seen = {
-        f"fit.{name}": fit.model for name, fit in workspace.tables.fit.items() if fit.on == pool
-    }
-    seen |= {
-        f"students.{each.name}": each.spec.model
-        for each in workspace.tables.job.variants
-        if pool in each.spec.on
-    }
-    return {where: list(model.shape) for where, model in seen.items() if isinstance(model, Cnn)}
+def _lies_in(inner: str, outer: str) -> bool:
+    return f"{inner}/".startswith(f"{outer}/")

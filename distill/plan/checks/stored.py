@@ -1,14 +1,14 @@
 """Everything that is checked before any work and needs the pools: the one list of such checks.
 
-What the job file alone shows is checked when it is loaded (`distill.plan.checks.job`). Every command
-that would begin work goes through both.
+What the job file alone shows is checked when it is loaded (`distill.plan.checks.static`). Every
+command that would begin work goes through both.
 """
 
 from __future__ import annotations
 
-from distill.plan.checks.losses import check_custom_losses
-from distill.plan.checks.pools import check_pools
-from distill.plan.checks.trial import check_networks_build
+from distill.plan.checks.custom_losses import check_custom_losses
+from distill.plan.checks.network_builds import check_networks_build
+from distill.plan.checks.pool_files import check_pool_files
 from distill.plan.widths import head_widths
 from distill.plan.workspace import Workspace
 
@@ -16,7 +16,7 @@ from distill.plan.workspace import Workspace
 def check_inputs(workspace: Workspace) -> None:
     """Refuse pools that cannot be read, networks that do not fit them, heads whose terms have other
     widths, and losses that do not answer. Raises InputError."""
-    check_pools(workspace)
+    check_pool_files(workspace)
     check_networks_build(workspace)
     for variant in workspace.tables.job.variants:
         where = f"students.{variant.student}"

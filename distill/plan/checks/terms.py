@@ -2,46 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from distill.plan.checks.files import check_file
+from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.spec.labels import Ensemble, TopK
 from distill.spec.losses import EXCLUSIVE, INDEPENDENT, VALUES, Meaning
 from distill.spec.outputs import Outputs
 from distill.spec.students import Agreement, ClassBalance, Confidence, Student, Term
 
-Problems = Iterator[str]
-
 
 def check_term(tables: JobTables, student: Student, term: Term, where: str) -> Problems:
-    """All problems of a term, as `key = value: what is wrong. What to do.`"""
+    """Yield all problems of a term, or of an early stop as a term; `where` is its key."""
     source = tables.term_outputs(term)
-    head = tables.head_outputs(student, term.head)
     if term.pool and tables.pools[term.pool].target is None:
         yield f"{where}.learns = {term.learns!r}: that pool has no target. Name its target column."
         return
     loss = term.loss
-    learns = loss.learns_targets if term.pool else loss.learns_labels
-    if _meaning(source) not in learns:
+    learnable = loss.learns_targets if term.pool else loss.learns_labels
+    if _meaning(source) not in learnable:
         yield (
-            f"{where}.loss.kind = {loss.kind!r}: learns {_learnable(term)}, but {term.learns} says"
-            f" {source.said}. Use another loss."
+            f"{where}.loss.kind = {loss.kind!r}: learns {_learnable(term)},"
+            f" but {term.learns} says {source.in_words}. Use another loss."
         )
         return
-    if (source.kind, source.exclusive) != (head.kind, head.exclusive):
-        yield (
-            f"{where}.head = {term.head!r}: another term teaches it {head.said}, this one"
-            f" {source.said}. Give one of them a head of its own."
-        )
-    lacking = [name for name in source.classes if name not in head.positions]
-    if lacking:
-        yield (
-            f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's,"
-            f" {head.said}. Add them to students.….heads.{term.head}.classes."
-        )
+    yield from _head(tables, student, term, where)
     yield from _loss(tables, term, where)
-    yield from _temperature(tables, term, where)
-    yield from _row_weight(tables, term, source, where)
+    yield from _label_temperature(tables, term, where)
+    yield from _row_weight(tables, term, f"{where}.row_weight")
 
 
 def _meaning(outputs: Outputs) -> Meaning:
@@ -59,66 +46,90 @@ def _learnable(term: Term) -> str:
     return f"{labels} of a label set" if labels else "targets alone"
 
 
+def _head(tables: JobTables, student: Student, term: Term, where: str) -> Problems:
+    """Whether the term's source speaks of what its head answers."""
+    source = tables.term_outputs(term)
+    head = tables.head_outputs(student, term.head)
+    if not source.is_like(head):
+        yield (
+            f"{where}.head = {term.head!r}: another term teaches it {head.in_words}, this one"
+            f" {source.in_words}. Give one of them a head of its own."
+        )
+    lacking = [name for name in source.classes if name not in head.positions]
+    if lacking:
+        yield (
+            f"{where}.learns = {term.learns!r}: its classes {lacking} are not among the head's,"
+            f" {head.in_words}. Add them to students.….heads.{term.head}.classes."
+        )
+
+
 def _loss(tables: JobTables, term: Term, where: str) -> Problems:
     loss = term.loss
-    encoding = tables.labels[term.label_set].encoding if term.label_set else None
-    if isinstance(encoding, TopK) and loss.needs_every_output:
+    topk = _topk(tables, term)
+    if topk is not None and loss.needs_every_output:
         yield (
-            f"{where}.loss.kind = {loss.kind!r}: sees every logit, but {term.learns} keeps its top"
-            f" {encoding.k}. Encode dense, or use kl."
+            f"{where}.loss.kind = {loss.kind!r}: sees every logit,"
+            f" but {term.learns} keeps its top {topk.k}. Encode dense, or use kl."
         )
-    for key, why in loss.keys_of_targets.items():
-        value = getattr(loss, key)
-        if not term.pool and value != type(loss).model_fields[key].default:
-            yield f"{where}.loss.{key} = {value}: {why}"
-    if loss.code_file is not None and not tables.beside(loss.code_file).is_file():
-        yield (
-            f"{where}.loss.file = {loss.code_file!r}: there is no file"
-            f" {str(tables.beside(loss.code_file))!r}. Paths are relative to the job file."
-        )
+    if term.label_set:
+        for key, why in loss.keys_of_targets.items():
+            value = getattr(loss, key)
+            if value != type(loss).model_fields[key].default:
+                yield f"{where}.loss.{key} = {value}: {why}"
+    file = loss.code_file
+    if file is not None:
+        yield from check_file(tables, file, f"{where}.loss.file = {file!r}")
 
 
-def _temperature(tables: JobTables, term: Term, where: str) -> Problems:
-    encoding = tables.labels[term.label_set].encoding if term.label_set else None
+def _topk(tables: JobTables, term: Term) -> TopK | None:
+    """The encoding of the term's label set, where that keeps the largest logits alone."""
+    if term.label_set is None:
+        return None
+    encoding = tables.labels[term.label_set].encoding
+    return encoding if isinstance(encoding, TopK) else None
+
+
+def _label_temperature(tables: JobTables, term: Term, where: str) -> Problems:
     temperature = term.loss.label_temperature
-    if (
-        isinstance(encoding, TopK)
-        and temperature is not None
-        and temperature not in encoding.temperatures
-    ):
-        yield (
-            f"{where}.loss.temperature = {temperature}: {term.learns} keeps its top {encoding.k} at"
-            f" temperatures {list(encoding.temperatures)} only. Use one of them, or declare"
-            f" {temperature} in {term.learns}.encoding.temperatures (a new version), or encode"
-            " dense."
-        )
-    if term.pool and temperature not in (None, 1.0):
-        yield (
-            f"{where}.loss.temperature = {temperature}: a target has no temperature. Leave it out."
-        )
-
-
-def _row_weight(tables: JobTables, term: Term, source: Outputs, where: str) -> Problems:
-    if term.row_weight is None:
+    if temperature is None:
         return
-    said = f"{where}.row_weight.kind = {term.row_weight.kind!r}"
-    if isinstance(term.row_weight, ClassBalance):
+    key = f"{where}.loss.temperature = {temperature}"
+    topk = _topk(tables, term)
+    if topk is not None and temperature not in topk.temperatures:
+        stored = list(topk.temperatures)
+        declare = f"declare {temperature} in {term.learns}.encoding.temperatures (a new version)"
+        yield (
+            f"{key}: {term.learns} keeps its top {topk.k} at temperatures {stored} only."
+            f" Use one of them, or {declare}, or encode dense."
+        )
+    if term.pool and temperature != 1.0:
+        yield f"{key}: a target has no temperature. Leave it out."
+
+
+def _row_weight(tables: JobTables, term: Term, where: str) -> Problems:
+    """Whether the source says what rows are weighted by."""
+    row_weight = term.row_weight
+    if row_weight is None:
+        return
+    source = tables.term_outputs(term)
+    kind = f"{where}.kind = {row_weight.kind!r}"
+    if isinstance(row_weight, ClassBalance):
         if _meaning(source) != EXCLUSIVE:
             yield (
-                f"{said}: {term.learns} says {source.said}, where a row has no one class to"
+                f"{kind}: {term.learns} says {source.in_words}, where a row has no one class to"
                 " balance. Leave it out."
             )
     elif term.label_set is None:
         yield (
-            f"{said}: {term.learns} is a target, of which nobody is more or less sure. Leave it"
-            " out."
+            f"{kind}: {term.learns} is a target, of which nobody is more or less sure."
+            " Leave it out."
         )
-    elif isinstance(term.row_weight, Agreement) and not isinstance(
-        tables.labels[term.label_set].labeler, Ensemble
-    ):
-        yield (
-            f"{said}: {term.learns} comes from one labeler, which agrees with itself. Use an"
-            " ensemble, or leave it out."
-        )
-    elif isinstance(term.row_weight, Confidence) and source.kind == "value":
-        yield f"{said}: {term.learns} says {source.said}, which has no probability. Leave it out."
+    elif isinstance(row_weight, Agreement):
+        labeler = tables.labels[term.label_set].labeler
+        if not isinstance(labeler, Ensemble):
+            yield (
+                f"{kind}: {term.learns} comes from one labeler, which agrees with itself."
+                " Use an ensemble, or leave it out."
+            )
+    elif isinstance(row_weight, Confidence) and source.kind == "value":
+        yield f"{kind}: {term.learns} says {source.in_words}, which has no probability. Leave it out."

@@ -44,7 +44,7 @@ def describe_features(features: Features, width: int, places: int | None) -> str
 
 def describe_heads(record: ModelRecord) -> str:
     """Return every head and what it answers, in words."""
-    return "; ".join(f"{name}: {outputs.said}" for name, outputs in record.heads.items())
+    return "; ".join(f"{name}: {outputs.in_words}" for name, outputs in record.heads.items())
 
 
 def model_card(

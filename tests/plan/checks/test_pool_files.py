@@ -71,17 +71,6 @@ def test_text_as_features_is_told_with_the_pool_and_column(tmp_path):
         check_pools(job)
 
 
-def test_a_shape_that_does_not_hold_a_row_is_refused_before_training(tmp_path):
-    write_pool(tmp_path / "pool", [20], width=6)
-    fit = '    [fit.large]\n    model = { kind = "cnn", shape = [1, 2, 2] }\n    on = "labelled"\n'
-    with pytest.raises(
-        PoolError,
-        match=r"fit\.large\.model\.shape = \[1, 2, 2\]: a row of pools\.labelled has 6 numbers",
-    ):
-        check_pools(tiny_job(tmp_path, JOB + fit))
-    check_pools(tiny_job(tmp_path, JOB + fit.replace("[1, 2, 2]", "[1, 2, 3]")))
-
-
 def test_a_first_shard_without_rows_does_not_hide_the_width(tmp_path):
     schema = pa.schema([("pixels", pa.list_(pa.float32())), ("kind", pa.string())])
     (tmp_path / "pool").mkdir()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from distill.core.errors import ContractError, JobError
-from distill.plan.checks import trial
+from distill.plan.checks import network_builds
 from tests.plan.test_identity import JOB, LABELER, OWN
 from tests.resolved import check_networks_build
 from tests.tiny import tiny_job, write_pool
@@ -62,6 +62,14 @@ def test_a_shape_of_other_rows_is_found_out_once_the_labels_are_paid_for(folder,
     )
 
 
+def test_a_shape_that_does_not_hold_a_row_of_a_fit_is_refused_before_training(folder):
+    job = JOB.replace('kind = "linear"', 'kind = "cnn", shape = [1, 3, 2]', 1)
+    said = r"fit\.large\.model\.shape = \[1, 3, 2\] holds 6 numbers, but a row has 4"
+    with pytest.raises(JobError, match=said):
+        check_networks_build(tiny_job(folder, job))
+    check_networks_build(tiny_job(folder, job.replace("[1, 3, 2]", "[1, 2, 2]")))
+
+
 @pytest.mark.parametrize(
     ("more", "where"),
     [
@@ -96,7 +104,7 @@ def test_pools_that_no_network_sees_together_must_be_of_one_width(folder):
 def test_a_finished_job_tries_its_networks_at_every_look(folder, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        trial,
+        network_builds,
         "check_network",
         lambda plan, where: asked.append((where.rpartition(": ")[2], plan.in_features)),
     )

@@ -1,0 +1,46 @@
+"""Where a job says that things lie: URIs without secrets, and files that stand beside it."""
+
+from __future__ import annotations
+
+from distill.plan.checks.problems import Problems
+from distill.plan.tables import JobTables
+from distill.spec.uris import is_hub, wrong_uri
+
+
+def check_uris(tables: JobTables) -> Problems:
+    """Yield the URIs of the root and of pools that cannot be opened, or carry a secret."""
+    yield from _check_uri(tables.root_uri, "root")
+    for name in tables.pools:
+        uri = tables.pool_uri(name)
+        yield from _check_uri(uri, f"pools.{name}.path")
+
+
+def check_model_uri(tables: JobTables, model: str, where: str) -> Problems:
+    """Yield why a labeler's model cannot lie where the job says; `where` is its key."""
+    uri = tables.model_uri(model)
+    if not is_hub(uri):
+        yield from _check_uri(uri, where)
+
+
+def _check_uri(uri: str, where: str) -> Problems:
+    wrong = wrong_uri(uri)
+    if wrong:
+        yield f"{where}: {wrong}"
+
+
+def check_maker(tables: JobTables, made_by: str, where: str) -> Problems:
+    """Yield why FILE.py:FUNCTION cannot be called; `where` is its key."""
+    file, _, function = made_by.partition(":")
+    made_by_key = f"{where} = {made_by!r}"
+    if not function:
+        yield f"{made_by_key}: say FILE.py:FUNCTION, relative to the job file."
+        return
+    yield from check_file(tables, file, made_by_key)
+
+
+def check_file(tables: JobTables, file: str, key: str) -> Problems:
+    """Yield where a file beside the job is not there; `key` is the one that names it, with its
+    value."""
+    path = tables.beside(file)
+    if not path.is_file():
+        yield f"{key}: there is no file {str(path)!r}. Paths are relative to the job file."

@@ -1,0 +1,60 @@
+"""What the labelers of a label set say of their models and files, and of the pools that they read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distill.labelers.kind import LabelerKind, ModelLabelerKind
+from distill.plan.checks.files import check_file, check_maker, check_model_uri
+from distill.plan.checks.problems import Problems
+from distill.plan.tables import JobTables
+from distill.spec.pools import TextFeatures
+from distill.spec.uris import is_hub
+
+
+def check_labelers(tables: JobTables, name: str) -> Problems:
+    """Yield all problems of the labelers of `labels.<name>`, one by one."""
+    labels = tables.labels[name]
+    for key, labeler in labels.members(name):
+        if isinstance(labeler, ModelLabelerKind):
+            yield from _model(tables, labeler, key)
+        if isinstance(labeler, LabelerKind):
+            yield from _features(tables, labeler, labels.over, key)
+
+
+def _model(tables: JobTables, labeler: ModelLabelerKind, where: str) -> Problems:
+    yield from check_model_uri(tables, labeler.model, f"{where}.model")
+    if labeler.made_by is not None:
+        yield from check_maker(tables, labeler.made_by, f"{where}.made_by")
+        yield from _made_by(labeler, where)
+    file = labeler.code_file
+    if file is not None:
+        yield from check_file(tables, file, f"{where}.file = {file!r}")
+
+
+def _made_by(labeler: ModelLabelerKind, where: str) -> Problems:
+    if not labeler.fills_folder:
+        yield (
+            f"{where}.made_by: a maker fills a folder with a model of a library;"
+            f" a labeler of kind {labeler.kind!r} is no such. Leave it out."
+        )
+    if is_hub(labeler.model):
+        yield (
+            f"{where}.made_by: {labeler.model} is the hub's, where nothing is made."
+            " Leave it out, or keep the model elsewhere."
+        )
+
+
+def _features(tables: JobTables, labeler: LabelerKind, over: Sequence[str], where: str) -> Problems:
+    """Whether the labeler can read the pools, where its kind alone says what it reads."""
+    if labeler.reads is None:
+        return
+    reads_text = labeler.reads == "text"
+    for pool in over:
+        features = tables.pools[pool].features
+        if isinstance(features, TextFeatures) != reads_text:
+            kind = features.kind if features else None
+            yield (
+                f"{where}.kind = {labeler.kind!r}: it reads {labeler.reads},"
+                f" but pools.{pool} has features of kind {kind!r}. Use another one."
+            )

@@ -1,0 +1,80 @@
+"""Whether every pool, fit, label set, student and head that a job names is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from distill.plan.checks.problems import Problems
+from distill.plan.tables import JobTables
+from distill.spec.labels import Fitted
+from distill.spec.students import HeldOut, Student
+
+
+def check_names(tables: JobTables) -> Problems:
+    """Yield every name that nothing has."""
+    yield from _fits(tables)
+    yield from _labels(tables)
+    for name, student in tables.students.items():
+        yield from check_student_names(tables, student, f"students.{name}")
+    for name, sweep in tables.sweep.items():
+        for swept in sweep.students:
+            yield from _known(swept, tables.students, f"sweep.{name}.student", "student")
+    evaluate = tables.evaluate
+    if evaluate:
+        yield from _pool(tables, evaluate.on, "evaluate.on")
+        yield from _label_set(tables, evaluate.teacher, "evaluate.teacher")
+
+
+def check_student_names(tables: JobTables, student: Student, where: str) -> Problems:
+    """Yield the names in one student that nothing has; `where` is its key."""
+    for number, term in enumerate(student.terms):
+        learns = f"{where}.terms.{number}.learns"
+        yield from _label_set(tables, term.label_set, learns)
+        yield from _pool(tables, term.pool, learns)
+    for pool in student.on:
+        yield from _pool(tables, pool, f"{where}.on")
+    if student.early_stop:
+        yield from _early_stop(tables, student.early_stop, f"{where}.early_stop")
+    for head in student.heads:
+        yield from _known(head, student.head_names, f"{where}.heads", "head that a term teaches")
+
+
+def _early_stop(tables: JobTables, stop: HeldOut, where: str) -> Problems:
+    yield from _label_set(tables, stop.label_set, f"{where}.learns")
+    yield from _pool(tables, stop.pool, f"{where}.learns")
+    if stop.label_set:
+        yield from _pool(tables, stop.over, f"{where}.over")
+
+
+def _fits(tables: JobTables) -> Problems:
+    for name, fit in tables.fit.items():
+        yield from _pool(tables, fit.on, f"fit.{name}.on")
+        if fit.early_stop:
+            yield from _pool(tables, fit.early_stop.pool, f"fit.{name}.early_stop.learns")
+
+
+def _labels(tables: JobTables) -> Problems:
+    for name, labels in tables.labels.items():
+        for key, labeler in labels.members(name):
+            if isinstance(labeler, Fitted):
+                yield from _known(labeler.fit, tables.fit, f"{key}.fit", "fit")
+        for pool in labels.over:
+            yield from _pool(tables, pool, f"labels.{name}.over")
+        yield from _pool(tables, labels.calibrate_on, f"labels.{name}.calibrate_on")
+
+
+def _pool(tables: JobTables, name: str | None, where: str) -> Problems:
+    yield from _known(name, tables.pools, where, "pool")
+
+
+def _label_set(tables: JobTables, name: str | None, where: str) -> Problems:
+    yield from _known(name, tables.labels, where, "label set")
+
+
+def _known(name: str | None, known: Iterable[str], where: str, what: str) -> Problems:
+    """Yield a name that is not among the known ones; None names nothing."""
+    names = list(known)
+    if name is None or name in names:
+        return
+    there = ", ".join(names) or "none"
+    yield f"{where} = {name!r}: there is no such {what}. There is: {there}."

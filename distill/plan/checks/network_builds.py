@@ -1,0 +1,123 @@
+"""Whether networks can be built for the rows that they see, tried on the driver before any work:
+what cannot be trained must not be found out once the labels are paid for.
+
+Tried are the user's own networks and those with a shape; others fit any width. What was found right
+is kept under the root, so that a finished job opens no input for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from distill.core.errors import ContractError, JobError
+from distill.models.record import HeadPlan, NetworkPlan
+from distill.plan.held_out import fit_student, usual_loss
+from distill.plan.widths import common_width
+from distill.plan.workspace import Workspace
+from distill.pools.open_pool import OpenPool
+from distill.spec.models import Fit
+from distill.spec.networks import Network
+from distill.spec.students import Student
+
+
+@dataclass(frozen=True)
+class _Build:
+    """A network of a fit or a student."""
+
+    where: str
+    """Key of the fit or student."""
+    pools: tuple[str, ...]
+    """Pools that it sees."""
+    plan: NetworkPlan
+    """As far as the job alone tells: widths are not known yet."""
+
+
+def check_networks_build(workspace: Workspace) -> None:
+    """Refuse networks that do not fit their pools, and pools of different widths that one network
+    sees. Raises JobError, ContractError."""
+    for build in _builds(workspace):
+        _check_widths(workspace, build)
+        if _may_not_fit(build.plan):
+            _check_build(workspace, build)
+
+
+def _builds(workspace: Workspace) -> Iterator[_Build]:
+    tables = workspace.tables
+    for name, fit in tables.fit.items():
+        if isinstance(fit.model, Network):
+            yield _fit_build(workspace, name, fit, fit.model)
+    for variant in tables.job.variants:
+        yield _student_build(workspace, variant.spec, f"students.{variant.student}")
+
+
+def _fit_build(workspace: Workspace, name: str, fit: Fit, model: Network) -> _Build:
+    outputs = workspace.tables.pool_outputs(fit.on)
+    student = fit_student(fit, usual_loss(outputs))
+    code = workspace.tables.fit_code(name)
+    plan = NetworkPlan(0, model, {"": HeadPlan(1)}, code)
+    return _Build(f"fit.{name}", student.pools, plan)
+
+
+def _student_build(workspace: Workspace, student: Student, where: str) -> _Build:
+    pools = student.pools
+    evaluate = workspace.tables.evaluate
+    if evaluate:
+        pools = (*pools, evaluate.on)
+    own = {name: HeadPlan(1, head.model) for name, head in student.heads.items()}
+    code = workspace.tables.student_code(student, where)
+    plan = NetworkPlan(0, student.model, {"": HeadPlan(1), **own}, code)
+    return _Build(where, pools, plan)
+
+
+def _check_widths(workspace: Workspace, build: _Build) -> None:
+    """Refuse pools of different widths, which one network cannot see. Raises ContractError."""
+    pools = [workspace.pool(name) for name in dict.fromkeys(build.pools)]
+    if len(pools) < 2:
+        return
+    contents = [[pool.inventory.content, _features(pool)] for pool in pools]
+    where = f"{workspace.tables.path}: {build.where}"
+    workspace.remember("checks", ["widths", *contents], partial(_require_one_width, pools, where))
+
+
+def _require_one_width(pools: Sequence[OpenPool], where: str) -> None:
+    widths = {f"pools.{pool.name}": pool.width for pool in pools}
+    if common_width(widths) is None:
+        listed = ", ".join(f"{pool} has {width}" for pool, width in widths.items())
+        raise ContractError(
+            f"{where}: sees pools whose rows have different numbers of features: {listed}."
+            " Give them columns of one width, or leave out those of another."
+        )
+
+
+def _may_not_fit(plan: NetworkPlan) -> bool:
+    """Whether it has a network that may not fit the rows, or that distill's tests do not know."""
+    return any(network.trial != "none" for network in plan.networks.values())
+
+
+def _check_build(workspace: Workspace, build: _Build) -> None:
+    pool = workspace.pool(build.pools[0])  # the others are of its width
+    inputs = ["own", pool.inventory.content, _features(pool), build.plan.to_plain()]
+    workspace.remember("checks", inputs, partial(_build_for, workspace, build, pool))
+
+
+def _features(pool: OpenPool) -> object:
+    return pool.features.model_dump(mode="json")
+
+
+def _build_for(workspace: Workspace, build: _Build, pool: OpenPool) -> None:
+    plan = replace(build.plan, in_features=pool.width)
+    check_network(plan, f"{workspace.tables.path}: {build.where}")
+
+
+def check_network(plan: NetworkPlan, where: str) -> None:
+    """Build the plan's network, and hold its user's parts against what training takes for granted.
+    Raises JobError."""
+    from distill.models.network import build_network, require_custom_trainable
+
+    try:
+        build_network(plan)
+        require_custom_trainable(plan)
+    except JobError as error:
+        raise JobError(f"{where}.{error}") from error

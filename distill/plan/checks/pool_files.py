@@ -1,0 +1,50 @@
+"""Pools that cannot be reached, or lack what the job reads of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+
+from distill.core.errors import PoolError
+from distill.plan.workspace import Workspace
+from distill.pools.formats.base import check_columns, check_keys
+from distill.pools.open_pool import OpenPool
+
+
+def check_pool_files(workspace: Workspace) -> None:
+    """Refuse pools that cannot be reached or lack what the job reads of them, all at once. Raises
+    PoolError, JobError."""
+    problems = []
+    for name in workspace.tables.pools:
+        try:
+            _check(workspace, name)
+        except PoolError as error:
+            problems.append(f"{workspace.tables.path}: {error}")
+    if problems:
+        raise PoolError("\n".join(problems))
+
+
+def _check(workspace: Workspace, name: str) -> None:
+    """Look at one pool, once: a finished job opens no input. Raises PoolError."""
+    pool = workspace.pool(name)
+    spec = pool.spec.model_dump(mode="json", include={"features", "target", "keys", "format"})
+    outputs = workspace.tables.pool_outputs(name)
+    # {}: the shapes of networks, once checked here; without it roots made before are looked at anew
+    looked_for = [spec, asdict(outputs), {}]
+    look = partial(_look, workspace, pool)
+    workspace.remember("checks", [pool.inventory.content, looked_for], look)
+
+
+def _look(workspace: Workspace, pool: OpenPool) -> None:
+    """Open the first shard that has rows. Raises PoolError."""
+    shard = pool.files.url(pool.first_shard.key)
+    where = f"pools.{pool.name}: {shard}"
+    check_columns(pool.schema, pool.spec.read_columns, where)
+    check_keys(pool.schema, pool.spec.keys, where)
+    try:
+        _ = pool.width
+        if pool.spec.target:
+            outputs = workspace.tables.pool_outputs(pool.name)
+            pool.target_width(outputs)
+    except PoolError as error:
+        raise PoolError(f"pools.{pool.name}: {error}") from None

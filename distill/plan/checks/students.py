@@ -1,0 +1,85 @@
+"""What `[students.NAME]` says of the rest of a job, and each variant of it that a sweep makes."""
+
+from __future__ import annotations
+
+from distill.plan.checks.early_stop import check_stop
+from distill.plan.checks.evaluation import is_judged_on
+from distill.plan.checks.names import check_student_names
+from distill.plan.checks.networks import check_networks, check_same_features
+from distill.plan.checks.problems import Problems
+from distill.plan.checks.terms import check_term
+from distill.plan.checks.training import check_shares, check_training
+from distill.plan.tables import JobTables
+from distill.spec.students import Student, Term
+
+
+def check_sweeps(tables: JobTables) -> Problems:
+    """Yield why a sweep makes no students."""
+    try:
+        _ = tables.job.variants
+    except ValueError as error:
+        yield str(error)
+
+
+def check_students(tables: JobTables) -> Problems:
+    """Yield all problems of students as they are trained, variant by variant."""
+    for variant in tables.job.variants:
+        where = f"students.{variant.student}"
+        # a sweep may have changed the names that were checked in the table
+        unknown = list(check_student_names(tables, variant.spec, where))
+        yield from unknown
+        if not unknown:
+            yield from _student(tables, variant.spec, where)
+
+
+def _student(tables: JobTables, student: Student, where: str) -> Problems:
+    yield from check_training(student.training, f"{where}.training")
+    yield from check_shares(student, where)
+    yield from _rows(tables, student, where)
+    yield from check_networks(tables, student, where)
+    yield from _columns(tables, student, where)
+    for number, term in enumerate(student.terms):
+        yield from check_term(tables, student, term, f"{where}.terms.{number}")
+    yield from check_stop(tables, student, f"{where}.early_stop")
+
+
+def _rows(tables: JobTables, student: Student, where: str) -> Problems:
+    """Whether it sees alike rows, all of them labelled, and none that it is judged on."""
+    pools = list(student.taught_on)
+    if tables.evaluate:
+        pools.append(tables.evaluate.on)
+    yield from check_same_features(tables, pools, f"{where}.on")
+    for term in student.terms:
+        yield from _covered(tables, student, term, where)
+        if term.pool and is_judged_on(tables, term.pool):
+            yield (
+                f"{where}: learns the target of pools.{term.pool}, which it is judged on."
+                " Teach it from another pool."
+            )
+    for pool in student.on:
+        if is_judged_on(tables, pool):
+            yield f"{where}.on: has pools.{pool}, which it is judged on. Leave it out."
+
+
+def _covered(tables: JobTables, student: Student, term: Term, where: str) -> Problems:
+    if term.label_set is None:
+        return
+    covered = tables.labels[term.label_set].over
+    if not student.on or not set(student.on).issubset(covered):
+        yield (
+            f"{where}.on = {list(student.on)}: {term.learns} covers {list(covered)}."
+            " Label those pools too, or name others."
+        )
+
+
+def _columns(tables: JobTables, student: Student, where: str) -> Problems:
+    """Whether `predict` would write two columns of one name."""
+    for head in student.head_names:
+        outputs = tables.head_outputs(student, head)
+        probability = f"{head}_probability"
+        has_probability = outputs.exclusive and bool(outputs.classes)
+        if has_probability and probability in student.head_names:
+            yield (
+                f"{where}.heads: heads {head!r} and {probability!r} would have columns of one name"
+                " where `predict` writes the first one's probability. Rename one."
+            )

@@ -1,0 +1,69 @@
+"""What a training says of the rows of a step: how they are shared among lanes, workers and
+sources."""
+
+from __future__ import annotations
+
+from distill.plan.checks.problems import Problems
+from distill.spec.models import Training
+from distill.spec.students import Student
+
+_ROUNDING = 0.01
+"""Of a row. A share is written with a few digits, such as 0.333 of 24 rows."""
+
+
+def check_training(training: Training, where: str) -> Problems:
+    """Yield where a batch is not whole lanes, or lanes are not whole workers; `where` is its
+    key."""
+    lanes = training.lanes
+    if training.batch_rows % lanes:
+        yield (
+            f"{where}.batch_rows = {training.batch_rows}: not a multiple of lanes = {lanes}."
+            " Each lane gives the same share of a batch."
+        )
+    fewest, most = training.worker_range
+    workers_range = f"{where}.workers = [{fewest}, {most}]"
+    if fewest > most:
+        yield f"{workers_range}: the fewest come first, then the most."
+    elif most > lanes:
+        yield (
+            f"{workers_range}: more than lanes = {lanes}. Each worker takes one lane at the least."
+        )
+    elif fewest == most and lanes % most:
+        yield (
+            f"{where}.workers = {most}: does not divide lanes = {lanes}."
+            " Each worker takes whole lanes."
+        )
+
+
+def check_shares(student: Student, where: str) -> Problems:
+    """Yield sources whose share of a batch is not whole rows a lane; `where` is the student's
+    key."""
+    targets = {term.pool for term in student.terms if term.pool}
+    has_label_sets = any(term.label_set for term in student.terms)
+    for pool, share in student.batch_share.items():
+        share_key = f"{where}.batch_share.{pool} = {share:g}"
+        if pool not in targets:
+            there = ", ".join(sorted(targets)) or "none"
+            yield f"{share_key}: no term learns the target of that pool. There is: {there}."
+        elif has_label_sets and student.on == (pool,):
+            yield (
+                f"{share_key}: its rows are seen with label sets, and those give batch_rows."
+                " Leave it out."
+            )
+        else:
+            yield from _whole_rows(student.training, share, share_key)
+
+
+def _whole_rows(training: Training, share: float, share_key: str) -> Problems:
+    rows = training.batch_rows // training.lanes
+    wanted = share * rows
+    if wanted >= 1 and abs(wanted - round(wanted)) < _ROUNDING:
+        return
+    below = max(1, int(wanted))
+    above = min(rows, int(wanted) + 1)
+    shares = [f"{count / rows:.6g}" for count in sorted({below, above})]
+    yield (
+        f"{share_key}: is {wanted:.4g} of the {rows} rows that each of {training.lanes} lanes gives"
+        " to a step, where whole rows are due, one at the least."
+        f" Write {' or '.join(shares)}, or change batch_rows."
+    )
