@@ -1,6 +1,6 @@
 """Rows per CPU-second that reach a training loop, features and two label sets: `python -m tests.benchmarks.feed_cost`.
 
-    distill      the feed as `train` uses it: lanes, shuffled windows, digests of label files checked, pool ⋈ label sets by row range; nothing cached
+    distill      the loader as `train` uses it: lanes, shuffled windows, digests of label files checked, pool ⋈ label sets by row range; nothing cached
     pyarrow      a plain loop over the same files in their order: features to numpy, label columns decoded by the same functions; no digest, no shuffle
     ray data     iter_torch_batches over Parquet that holds the same numbers already joined, as list columns; CPU seconds of all its processes,
                  less those that it spends before the first batch of an empty read
@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,7 @@ def _opened(folder: str) -> tuple[Any, list[Any]]:
 
 def _distill(folder: str) -> dict[str, float]:
     from distill.loader import cache
+    from distill.loader.allocator import system_allocator
     from distill.loader.dataset import Dataset, LabelColumn
     from distill.loader.loader import Loader
     from distill.loader.sampler import Sampler, cut_chunks
@@ -147,19 +149,19 @@ def _distill(folder: str) -> dict[str, float]:
         "0": LabelColumn(contracts[0], (topk,), 2.0),
         "1": LabelColumn(contracts[1], (dense,), None),
     }
-    source = Dataset((inventory,), VectorFeatures(kind="vector", columns=("x",)), FEATURES, columns)
-    chunks = cut_chunks(source.groups, LANES, source.fitting(FRAGMENT_ROWS))
-    order = Sampler(chunks, LANES, BATCH_ROWS // LANES, 0, source.block_rows)
-    feeding = Loader(source, order, rank=0, workers=1)
-    batches = feeding.batches()
+    dataset = Dataset(
+        (inventory,), VectorFeatures(kind="vector", columns=("x",)), FEATURES, columns
+    )
+    chunks = cut_chunks(dataset.groups, LANES, dataset.fitting(FRAGMENT_ROWS))
+    sampler = Sampler(chunks, LANES, BATCH_ROWS // LANES, 0, dataset.block_rows)
+    loader = Loader(dataset, sampler, rank=0, workers=1)
+    batches = loader.batches()
 
     def epoch() -> int:
-        return sum(int((next(batches)["row"] >= 0).sum()) for _ in range(order.steps_per_epoch))
+        return sum(int((next(batches)["row"] >= 0).sum()) for _ in range(sampler.steps_per_epoch))
 
-    try:
+    with closing(loader), system_allocator():
         return _timed(epoch)
-    finally:
-        feeding.close()
 
 
 def _timed(epoch: Callable[[], int]) -> dict[str, float]:
