@@ -21,6 +21,7 @@ from distill.stages.fit import fit_labeler as _fit_labeler
 from distill.stages.gc import collect_garbage
 from distill.stages.inventory import file_stats_reader
 from distill.stages.label import canary
+from distill.stages.label.calibrate import calibrate as _calibrate
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool as _make_pool
 from distill.storage.open import open_storage
@@ -172,6 +173,13 @@ def find_garbage(job: Job, name: str):
 def delete_garbage(job: Job, name: str):
     """What went."""
     return [collect_garbage(step, delete=True) for step in Plan(job).stored_labels(name)]
+
+
+def calibrate(job: Job, name: str, engine="ray"):
+    """The temperature of a label set."""
+    step = Plan(job).calibration(name)
+    assert step is not None
+    return _calibrate(step, engine_of(engine))
 
 
 def check_canaries(job: Job, name: str, over: str, fragments: int):

@@ -56,17 +56,13 @@ class Questions:
 class CalibrationWorker:
     """Built once an actor; called once a fragment."""
 
-    def __init__(
-        self,
-        told: Questions,
-        device: str,
-        stream: Stream = stream_here,
-        *,
-        prefetch_batches: int = PREFETCH_BATCHES,
-    ) -> None:
+    def __init__(self, told: Questions, device: str, stream: Stream = stream_here) -> None:
         self.told, self.stream = told, stream
         self.inference = InferenceLoop(
-            told.recipe, told.contract, device, prefetch_batches=prefetch_batches
+            told.recipe,
+            told.contract,
+            device,
+            prefetch_batches=PREFETCH_BATCHES if stream.threads else 0,
         )
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:

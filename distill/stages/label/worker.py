@@ -46,26 +46,22 @@ _NOT_STORABLE = ("output", "the labeler's answer is NaN, infinite or too large f
 class LabelWorker:
     """Built once an actor; called once a fragment.
 
-    With `prefetch_batches = 0` it starts no thread: the labels are the same, and the user's code
-    runs where the worker is called.
+    Where the engine allows no threads (`stream.threads`), the labels are the same and the user's
+    code runs where the worker is called.
     """
 
-    def __init__(
-        self,
-        config: LabelConfig,
-        device: str,
-        stream: Stream = stream_here,
-        *,
-        prefetch_batches: int = PREFETCH_BATCHES,
-    ) -> None:
+    def __init__(self, config: LabelConfig, device: str, stream: Stream = stream_here) -> None:
         self.config = config
         self.device = device
         self.stream = stream
         self.inference = InferenceLoop(
-            config.recipe, config.contract, device, prefetch_batches=prefetch_batches
+            config.recipe,
+            config.contract,
+            device,
+            prefetch_batches=PREFETCH_BATCHES if stream.threads else 0,
         )
         # one batch is encoded while the next one is on the device
-        self._prefetch_predictions = min(1, prefetch_batches)
+        self._prefetch_predictions = 1 if stream.threads else 0
         self._versions = library_versions(config.recipe)
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def test_an_untrained_student_is_exported(tmp_path):
 def test_predictions_are_others_or_stand_beside_another_row(taught, tmp_path):
     job = taught(MODELS["mlp"])
     (exported,) = export_students(job, None, ())
+    folder, record = find_student(job, job.variants[0])
     file = tmp_path / "rows" / "part-00001.parquet"
     table = pq.read_table(file)
     pixels = table["pixels"].to_pylist()
@@ -144,7 +145,6 @@ def test_predictions_are_others_or_stand_beside_another_row(taught, tmp_path):
     made = pq.read_table(tmp_path / "out" / "part-00001.parquet")
     predicted = ["predicted_main", "predicted_main_probability", "predicted_many", "predicted_size"]
     assert made.column_names == ["kind", "size", *predicted, "rejected"]
-    folder, record = find_student(job, job.variants[0])
     good = [row for row in range(30) if row not in (3, 5)]
     seen = np.array([pixels[row] for row in good], np.float32) * np.float32(0.5)
     logits = NetworkLabeler.load(folder.uri, record, head="main").label(seen).astype(float)

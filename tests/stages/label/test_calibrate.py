@@ -9,13 +9,14 @@ import pytest
 from scipy.special import log_softmax
 
 from distill.core.errors import ContractError, JobError, LabelerError
+from distill.engine.local import LocalEngine
+from distill.engine.protocol import StreamHere
 from distill.labels.encoding import decode
 from distill.plan.load import load_job
 from distill.run import label_pool, preview_labels
-from distill.stages.label import calibrate as module
-from distill.stages.label.calibrate import CalibrationWorker, calibrate
+from distill.stages.label.calibrate import CalibrationWorker
 from tests.engine.here import without_ray
-from tests.resolved import check_canaries, label_set, prepare_labels
+from tests.resolved import calibrate, check_canaries, label_set, prepare_labels
 from tests.tiny import write_job, write_pool
 
 JOB = """
@@ -134,20 +135,44 @@ def test_rows_that_cannot_be_used_count(folder):
     usable, told = [kind != "other" for kind in table["kind"].to_pylist()], {}
     assert 0 < sum(usable) < 220
     job = load_job(folder / "job.toml")
-    with pytest.MonkeyPatch.context() as patch:
 
-        def no_ray(make, questions, groups, compute, bar):
-            told.update(questions=questions, tasks=[task for group in groups for task in group])
+    class Deaf(LocalEngine):
+        def map(self, _make, config, groups, _compute, _bar):
+            told.update(questions=config, tasks=[task for group in groups for task in group])
             yield from ()
 
-        patch.setattr(module, "map_fragments", no_ray)
-        with pytest.raises(LabelerError, match="no row with a usable target"):
-            calibrate(job, "teacher")
+    with pytest.raises(LabelerError, match="no row with a usable target"):
+        calibrate(job, "teacher", Deaf())
     worker, whole = CalibrationWorker(told["questions"], "cpu"), told["tasks"]
     sums = [worker(task) for task in whole]
     assert sum(each["counted"] for each in sums) == sum(usable)
-    in_this_thread = CalibrationWorker(told["questions"], "cpu", prefetch_batches=0)
-    assert [in_this_thread(task) for task in whole] == sums
+    without_threads = CalibrationWorker(told["questions"], "cpu", StreamHere(threads=False))
+    assert [without_threads(task) for task in whole] == sums
+
+
+IN_MAIN_THREAD = """
+import threading
+
+class Labeler:
+    revision = "1"
+    classes = ("a", "b", "c")
+
+    def prepare(self, features):
+        return self._checked(features)
+    def label(self, features):
+        return self._checked(features)
+    def finish(self, answered):
+        return 3 * self._checked(answered)[:, :3]
+    def _checked(self, rows):
+        assert threading.current_thread() is threading.main_thread()
+        return rows
+"""
+
+
+def test_a_breakpoint_in_a_labeler_stops_another_thread_than_the_callers(folder):
+    (folder / "sure.py").write_text(IN_MAIN_THREAD, "utf-8")
+    (summary,) = label_pool(load_job(folder / "job.toml"), "teacher", engine="local")
+    assert (summary.rows, summary.rejected) == (100, 0)
 
 
 @pytest.mark.ray

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distill.engine.protocol import StreamHere
 from distill.labels.commit import read_labels, read_rejects
 from distill.labels.encoding import decode
 from distill.pools.formats.reader import RowReader
@@ -376,12 +377,13 @@ def test_a_batch_that_cannot_be_prepared_hides_a_row_before_it(tried):
 def test_a_labeler_that_writes_into_its_rows_fails_when_they_come_from_elsewhere(tried):
     tried = tried(TWICE.replace("return", "features *= 1\n        return"))
 
-    def as_from_elsewhere(function, *args):
-        for chunk in function(*args):
-            chunk.rows.values.flags.writeable = False  # as Ray's object store gives it
-            yield chunk
+    class FromElsewhere(StreamHere):
+        def __call__(self, function, *args):
+            for chunk in function(*args):
+                chunk.rows.values.flags.writeable = False  # as Ray's object store gives it
+                yield chunk
 
-    worker = LabelWorker(tried.assignment, "cpu", as_from_elsewhere)
+    worker = LabelWorker(tried.assignment, "cpu", FromElsewhere())
     assert FragmentResult.from_plain(worker(tried.tasks[0].to_plain())).failure is None
 
 
@@ -402,11 +404,11 @@ class Mine:
 """
 
 
-def test_without_prefetching_the_users_code_runs_in_another_thread_or_says_something_else(tried):
+def test_without_threads_the_users_code_runs_in_another_thread_or_says_something_else(tried):
     tried = tried(IN_THREADS)
     due = [run(tried, task).commit for task in tried.tasks]
     shutil.rmtree(Path(tried.folder) / "commits")
-    worker = LabelWorker(tried.assignment, "cpu", prefetch_batches=0)
+    worker = LabelWorker(tried.assignment, "cpu", StreamHere(threads=False))
     calls = worker.inference.labeler.label.__func__.__globals__["seen"]
     calls.clear()
     for task, commit in zip(tried.tasks, due, strict=True):
@@ -418,8 +420,8 @@ def test_without_prefetching_the_users_code_runs_in_another_thread_or_says_somet
     assert [call for call, _ in calls] == in_order * (len(calls) // len(in_order))
 
 
-def test_without_prefetching_another_row_is_named(tried):
+def test_without_threads_another_row_is_named(tried):
     tried = tried(RAISES)
-    worker = LabelWorker(tried.assignment, "cpu", prefetch_batches=0)
+    worker = LabelWorker(tried.assignment, "cpu", StreamHere(threads=False))
     for task in tried.tasks[:2]:
         assert FragmentResult.from_plain(worker(task.to_plain())) == run(tried, task)
