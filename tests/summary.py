@@ -35,9 +35,10 @@ def ray_folder() -> Path:
 
 def forget_ray_folder(folder: Path) -> None:
     """Count the Rays that were started in a folder, and remove it."""
-    sessions = [each for each in folder.glob("ray/session_2*") if not each.is_symlink()]
-    _note(len(sessions), _folders.pop(folder))
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder in _folders:  # not yet, by the end of an interrupted run
+        sessions = [each for each in folder.glob("ray/session_2*") if not each.is_symlink()]
+        _note(len(sessions), _folders.pop(folder))
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _note(sessions: int, file: str) -> None:
