@@ -12,9 +12,9 @@ import typer
 
 from distill.cli.process import process_edge
 from distill.cli.terminal import print_comparison, print_table, say
-from distill.plan.load import load_job
 
 if TYPE_CHECKING:
+    from distill.job.job import Job
     from distill.stages.verify import Verified
 
 app = typer.Typer(
@@ -60,6 +60,12 @@ Onnx = Annotated[
 _SHOWN_KEYS = 20
 
 
+def _load(file: Path, root: str | None) -> Job:
+    from distill.plan.load import load_job
+
+    return load_job(file, root=root)
+
+
 @app.command()
 def run(
     job: JobFile,
@@ -72,7 +78,7 @@ def run(
     with process_edge(ray, local=local, verbose=verbose) as process:
         from distill.run import run_job
 
-        finished = run_job(load_job(job, root=root), say, engine=process.engine)
+        finished = run_job(_load(job, root), say, engine=process.engine)
         if finished.evaluation:
             print_comparison(finished.evaluation)
         if not process.display.begun:
@@ -96,7 +102,7 @@ def fit(
         from distill.run import fit_labelers, trained_line
 
         names = [name] if name else None
-        for trained in fit_labelers(load_job(job, root=root), names, engine=process.engine):
+        for trained in fit_labelers(_load(job, root), names, engine=process.engine):
             say(trained_line(trained))
 
 
@@ -120,7 +126,7 @@ def label(
     with process_edge(ray, local=local, verbose=verbose) as process:
         from distill.run import label_pools, labels_line
 
-        loaded = load_job(job, root=root)
+        loaded = _load(job, root)
         for summary in label_pools(loaded, name, mend=mend, engine=process.engine):
             say(labels_line(summary))
 
@@ -140,7 +146,7 @@ def train(
         from distill.run import train_students, trained_line
 
         names = [name] if name else None
-        for trained in train_students(load_job(job, root=root), names, engine=process.engine):
+        for trained in train_students(_load(job, root), names, engine=process.engine):
             say(trained_line(trained))
 
 
@@ -156,7 +162,7 @@ def evaluate(
     with process_edge(ray, local=local, verbose=verbose) as process:
         from distill.run import evaluate_students
 
-        print_comparison(evaluate_students(load_job(job, root=root), engine=process.engine))
+        print_comparison(evaluate_students(_load(job, root), engine=process.engine))
 
 
 @app.command()
@@ -171,7 +177,7 @@ def report(
     with process_edge(ray, local=local, verbose=verbose) as process:
         from distill.run import write_report
 
-        say(f"Report: {write_report(load_job(job, root=root), engine=process.engine)}")
+        say(f"Report: {write_report(_load(job, root), engine=process.engine)}")
 
 
 @app.command()
@@ -190,7 +196,7 @@ def export(
         from distill.run import export_students
 
         names = [name] if name else None
-        loaded = load_job(job, root=root)
+        loaded = _load(job, root)
         for each in export_students(loaded, names, onnx=onnx, engine=process.engine):
             say(f"students.{each.name}: {each.uri}")
 
@@ -244,7 +250,7 @@ def show(
         from distill.cli.preview import print_preview
         from distill.run import preview_labels
 
-        loaded = load_job(job, root=root)
+        loaded = _load(job, root)
         print_preview(loaded, name, preview_labels(loaded, name, rows, engine=process.engine))
 
 
@@ -256,7 +262,7 @@ def status(job: JobFile, root: Root = None) -> None:
 
         rows = [
             [line.name, f"{line.done:,} of {line.total:,} {line.unit}", f"{line.left:,}", line.note]
-            for line in job_status(load_job(job, root=root))
+            for line in job_status(_load(job, root))
         ]
         print_table("", ["", "done", "left", ""], rows)
 
@@ -277,7 +283,7 @@ def verify(
     with process_edge(None):
         from distill.run import verify_labels
 
-        found = verify_labels(load_job(job, root=root), name, canaries)
+        found = verify_labels(_load(job, root), name, canaries)
         for each in found:
             say(_verified_line(each))
             for problem in each.problems:
@@ -309,7 +315,7 @@ def gc(
         from distill.run import garbage
 
         verb = "deleted" if delete else "may go"
-        for each in garbage(load_job(job, root=root), name, delete=delete):
+        for each in garbage(_load(job, root), name, delete=delete):
             say(
                 f"labels.{each.name} over {each.pool}: {len(each.keys):,} objects,"
                 f" {each.bytes:,} bytes {verb}"

@@ -36,6 +36,7 @@ def test_schema_describes_every_table_of_a_job():
         "students",
         "sweep",
         "evaluate",
+        "plugins",
     }
     assert "unit of work" in schema["properties"]["fragment_rows"]["description"]
 

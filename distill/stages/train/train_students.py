@@ -48,9 +48,9 @@ def _train(plans: Sequence[TrainingPlan], engine: Engine) -> None:
     raise UnlearnableError("\n".join(given_up))
 
 
-def _group(plan: TrainingPlan) -> tuple[tuple[int, int], str]:
+def _group(plan: TrainingPlan) -> tuple[str, str]:
     """What networks must have in common to be trained by one worker group."""
-    return plan.training.worker_range, str(plan.training.gpus)
+    return str(plan.training.workers), str(plan.training.gpus)
 
 
 def _train_together(plans: Sequence[TrainingPlan], engine: Engine) -> None:
