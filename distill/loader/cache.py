@@ -43,6 +43,7 @@ class ChunkCache:
         """Keep a chunk in memory; false where it does not fit."""
         size = sum(values.nbytes for values in arrays.values())
         with self._lock:
+            # another thread may have read it too
             if chunk in self.chunks:
                 return True
             if self._bytes + size > CACHE_BYTES:

@@ -188,6 +188,7 @@ class Dataset:
         }
         for name, column in self.columns.items():
             learned = column.load(chunk, batch.table)
+            # a row that the reader rejected counts for no column
             learned["weight"] = np.multiply(learned["weight"], usable, dtype=np.float32)
             arrays |= {f"{name}.{part}": values for part, values in learned.items()}
         for name, values in arrays.items():

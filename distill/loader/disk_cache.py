@@ -73,12 +73,14 @@ class DiskCache:
         if xxhash.xxh3_128_digest(content.data) != file.xxh3:
             self._warn_once(f"{file.path} is not what was written")
             with self._lock:
+                # so that it is read from where it came from, and written anew
                 self._files.pop((dataset, chunk), None)
             return None
         return _arrays(content, file)
 
     def put(self, dataset: int, chunk: Chunk, arrays: Arrays) -> None:
         """Keep a chunk, if there is room for it."""
+        # of text that is not hashed a file would have to hold pickles
         has_objects = any(values.dtype.hasobject for values in arrays.values())
         if self._own is None or has_objects:
             return
@@ -87,6 +89,7 @@ class DiskCache:
             is_known = (dataset, chunk) in self._files
             if is_known or self.used_bytes + size > self.most_bytes:
                 return
+            # before it is written: other threads write meanwhile
             self.used_bytes += size
         file = self._write(self._own.folder / uuid.uuid4().hex, arrays, size)
         with self._lock:

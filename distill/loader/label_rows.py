@@ -22,6 +22,7 @@ def read_label_rows(labels: LabelSet, chunk: Chunk) -> pa.Table:
         start = max(entry.start, chunk.start)
         stop = min(entry.start + entry.rows, chunk_stop)
         if start < stop:
+            # a fragment that other chunks have no part of needs no place in the cache
             is_whole = stop - start == entry.rows
             table = labels.read(entry) if is_whole else _read_shared(labels, entry)
             parts.append(table.slice(start - entry.start, stop - start))

@@ -93,6 +93,7 @@ class Loader:
         missing = self.sampler.lane_rows
         for shares in windows.of_lane(number):
             for part in shares:
+                # a window may end within a share, which the next one goes on with
                 share = share + part
                 missing -= sum(len(rows) for _, rows in part)
                 if not missing:
@@ -116,6 +117,7 @@ class Loader:
                     # "clip", since the other modes copy twice
                     values.take(rows, 0, batch[name][start:stop], "clip")
                 start = stop
+            # padding, where the lane's rows are over
             for name, values in batch.items():
                 values[start:end] = -1 if name == "row" else 0
 
@@ -123,6 +125,7 @@ class Loader:
         """Arrays of a batch's shape, their numbers not set."""
         rows = len(self.lanes) * self.sampler.lane_rows
         chunks = [arrays for share in shares for arrays, _ in share]
+        # a worker whose lanes are all empty learns the shapes from others' rows
         like = chunks[0] if chunks else self.cache(self.sampler.chunks[0])
         return {
             name: np.empty((rows, *values.shape[1:]), values.dtype) for name, values in like.items()

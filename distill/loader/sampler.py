@@ -73,6 +73,7 @@ class Sampler:
         chunks = [
             [each.pool, each.shard, each.start, each.rows, each.group] for each in self.chunks
         ]
+        # checkpoints hold it: other bytes here would throw trainings under way away
         settings = [self.lanes, self.lane_rows, self.seed, self.block_rows]
         numbers = [np.array(chunks, np.int64).ravel(), np.array(settings, np.int64)]
         return hashlib.sha256(np.concatenate(numbers).tobytes()).hexdigest()
@@ -89,6 +90,7 @@ class Sampler:
         for number, start in enumerate(range(0, len(shuffled), WINDOW_CHUNKS)):
             chunks = shuffled[start : start + WINDOW_CHUNKS]
             rows = sum(chunk.rows for chunk in chunks)
+            # + 1, since 0 drew the order of the chunks
             positions = self._generator(epoch, lane, number + 1).permutation(rows)
             yield Window(tuple(chunks), positions)
 
@@ -97,7 +99,9 @@ class Sampler:
         chunks = self._lane_chunks[lane]
         keys = self._generator(epoch, lane, 0).permutation(len(chunks))
         blocks = self._blocks(epoch)[self._lane_groups[lane]]
-        return [chunks[number] for number in np.lexsort((keys, blocks))]
+        # the last key counts first
+        order = np.lexsort((keys, blocks))
+        return [chunks[number] for number in order]
 
     @cached_property
     def _lane_chunks(self) -> list[list[Chunk]]:
@@ -105,6 +109,7 @@ class Sampler:
         lanes: list[list[Chunk]] = [[] for _ in range(self.lanes)]
         fewest = [(0, lane) for lane in range(self.lanes)]
         for chunk in self.chunks:
+            # among equals the lane of the lowest number, so that all workers do the same
             rows, lane = heapq.heappop(fewest)
             lanes[lane].append(chunk)
             heapq.heappush(fewest, (rows + chunk.rows, lane))
@@ -186,5 +191,6 @@ def _near_equal(rows: int, most_rows: int, lanes: int) -> list[int]:
     each lane of a large shard."""
     parts = -(-rows // most_rows)
     if parts >= lanes:
+        # a multiple of the lanes, but no part without a row
         parts = min(rows, -(-parts // lanes) * lanes)
     return [rows * part // parts for part in range(1, parts + 1)]

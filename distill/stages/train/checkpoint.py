@@ -54,6 +54,7 @@ def save_checkpoint(
             tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
     content = safetensors.torch.save(apart(tensors))
     digest = hashlib.sha256(content).hexdigest()
+    # padded, so that a listing is in the order of steps
     key = f"step_{position.step:09d}"
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
     body = {
@@ -64,6 +65,7 @@ def save_checkpoint(
         "parameters": _parameters(network),
         "sha256": digest,
     }
+    # last: a checkpoint without it does not exist
     folder.put(f"{key}.json", seal(body))
     _delete_old(folder)
 
@@ -187,5 +189,6 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]
     for name, value in tensors.items():
         number, _, part = name.partition(".")
         state.setdefault(int(number), {})[part] = value
+    # settings such as the rate are the job's, not the checkpoint's
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -145,6 +145,7 @@ class LaneGradients:
     def _gather(self, lanes: Tensor) -> list[Tensor]:
         """Each worker's lanes; those of a worker with fewer are filled up."""
         most = -(-self.total // self.context.workers)
+        # all_gather wants the same shape of all
         padding = lanes.new_zeros(most - len(lanes), *lanes.shape[1:])
         padded = torch.cat([lanes, padding])
         gathered = [torch.empty_like(padded) for _ in range(self.context.workers)]
@@ -205,6 +206,7 @@ def _exchange(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> 
 def _flat_gradient(network: nn.Module) -> Tensor:
     """All gradients end to end; zeros where there is none."""
     parameters = trained_parameters(network)
+    # a head that no term of this lane learns has none
     gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
     return torch.cat([gradient.flatten() for gradient in gradients])
 

@@ -46,6 +46,7 @@ def run_trainings(plans: Sequence[TrainingPlan], context: WorkerContext) -> None
     A training that cannot be learned is given up at the same point by all ranks of the team, and is
     in nobody's way.
     """
+    # a worker has one core, and sums over threads have other last bits
     torch.set_num_threads(1)
     assigned = assign_to_teams(plans, context.teams)[context.team]
     for plan in assigned:
@@ -80,13 +81,17 @@ class EpochLoop:
     """The steps of a training, epoch by epoch."""
 
     def __init__(self, setup: TrainingSetup, inputs: Inputs, reporter: Reporter) -> None:
+        plan = setup.plan
         self.setup = setup
+        self.context = setup.context
+        self.terms = plan.terms
+        self.training = plan.training
+        self.stop = plan.held_out.stop if plan.held_out else None
         self.inputs = inputs
         self.reporter = reporter
-        self.training = setup.plan.training
-        self.stop = setup.plan.held_out.stop if setup.plan.held_out else None
-        self.step = TrainingStep(setup, make_gradients(setup))
-        self.pace = Pace(self.training.batch_rows)
+        gradients = make_gradients(setup)
+        self.step = TrainingStep(setup, gradients)
+        self.pace = Pace(plan.training.batch_rows)
 
     def run(self, position: Position) -> Position:
         """Take the steps from a position on. Returns where they end."""
@@ -107,7 +112,8 @@ class EpochLoop:
             sums += self.step(number, [next(batches) for batches in self.inputs.batches])
             self.pace.count_step()
             self.reporter.report_step(number + 1)
-        sums = sum_over_team(sums, self.setup.context)
+        # once, not in every step: nobody needs the losses before
+        sums = sum_over_team(sums, self.context)
         if last % self.setup.steps_per_epoch == 0:
             return self._end_epoch(position, last, sums)
         return self._pause_epoch(position, last, sums)
@@ -123,10 +129,10 @@ class EpochLoop:
 
     def _sums_so_far(self, position: Position) -> Tensor:
         """The sums of the epoch under way: rank 0 has what all added up before."""
-        context = self.setup.context
-        if position.sums and context.rank == 0:
-            return torch.tensor(position.sums, device=context.device)
-        return torch.zeros(len(self.setup.plan.terms), 4, device=context.device)
+        device = self.context.device
+        if position.sums and self.context.rank == 0:
+            return torch.tensor(position.sums, device=device)
+        return torch.zeros(len(self.terms), 4, device=device)
 
     def _pause_epoch(self, position: Position, step: int, sums: Tensor) -> Position:
         """Keep a checkpoint within an epoch."""
@@ -139,11 +145,14 @@ class EpochLoop:
     def _end_epoch(self, position: Position, step: int, sums: Tensor) -> Position:
         """Write down an epoch, and keep a checkpoint where one is due."""
         epoch = step // self.setup.steps_per_epoch
-        line = self._losses(epoch, step, sums) | self.pace.numbers()
+        line = self._losses(epoch, step, sums)
+        # before the measure, whose time is none of the steps'
+        line |= self.pace.numbers()
         line |= self._judged(epoch, position)
         best = position.best
-        if line.get("better") and self.setup.context.rank == 0:
-            best = apart(self.setup.network.state_dict())
+        if line.get("better") and self.context.rank == 0:
+            weights = self.setup.network.state_dict()
+            best = apart(weights)
         ended = Position(step, [*position.history, line], best=best)
         self.pace.restart()
         if self._is_finished(ended) or self._is_checkpoint_due(epoch, step):
@@ -153,13 +162,12 @@ class EpochLoop:
     def _losses(self, epoch: int, step: int, sums: Tensor) -> dict[str, Any]:
         """The epoch's losses as `metrics.jsonl` has them. Raises UnlearnableError for what is no
         number."""
-        terms = self.setup.plan.terms
         loss, weight, known_rows, rows = sums.unbind(dim=1)
-        require_rows(terms, weight.tolist())
+        require_rows(self.terms, weight.tolist())
         means = (loss / weight).tolist()
         total_steps = self.setup.total_steps
         last_step = step - 1
-        weights = [term.weight_at(last_step / total_steps) for term in terms]
+        weights = [term.weight_at(last_step / total_steps) for term in self.terms]
         total = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
         self._require_numbers(f"after epoch {epoch}", [*means, total])
         return {
@@ -191,7 +199,7 @@ class EpochLoop:
     def _keep(self, position: Position) -> None:
         """Write a checkpoint, and the metrics so far."""
         setup = self.setup
-        if setup.context.rank == 0:
+        if self.context.rank == 0:
             save_checkpoint(
                 setup.checkpoints, position, setup.order, setup.trained, setup.optimizer
             )
@@ -199,4 +207,4 @@ class EpochLoop:
 
     def _require_numbers(self, when: str, losses: Sequence[float]) -> None:
         weights = self.setup.trained.parameters()
-        require_numbers(self.setup.plan.terms, when, losses, weights)
+        require_numbers(self.terms, when, losses, weights)

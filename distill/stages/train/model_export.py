@@ -46,6 +46,7 @@ def _details(setup: TrainingSetup, position: Position, seconds: float) -> dict[s
     details["rows"] = [dataset.rows for dataset in setup.plan.sources]
     details["seconds"] = round(seconds, 3)
     details["history"] = position.history
+    # projections are no part of the model
     thrown_away = parameter_count(setup.trained) - parameter_count(setup.network)
     if thrown_away:
         details["projection_parameters"] = thrown_away

@@ -21,6 +21,7 @@ def sum_over_team(values: Tensor, context: WorkerContext) -> Tensor:
 
 def from_rank_0(value: Value, context: WorkerContext) -> Value:
     """Return what rank 0 has."""
+    # a list, since torch writes what it receives into it
     values = [value]
     if context.workers > 1:
         dist.broadcast_object_list(values, group=context.group, group_src=0)
