@@ -4,9 +4,11 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOB ?= jobs/digits.toml
 TESTERS ?= 4
+SLOW_TESTERS ?= 2
 RUNS ?= 20
 SEED ?= 0
 RESULTS ?= tests/chaos/results.jsonl
+BY_FILE = --dist loadfile --no-loadscope-reorder
 
 # some machines forbid it, and then every start of Python compiles torch, ray and us anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,13 +23,13 @@ quickstart: $(VENV)/.run  ## set up, then the main job on real data, to a report
 	$(BIN)/distill run $(JOB)
 
 test: $(VENV)/.dev  ## set up, then the tests (12 to 19 minutes on two cores)
-	$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not slow" -n $(TESTERS) $(BY_FILE)
 
 # more threads than cores: one that waits for others should sleep, not spin (a tenth of the CPU time of torch's tests)
 test test-slow: export OMP_WAIT_POLICY = PASSIVE
 
 test-slow: $(VENV)/.dev  ## the longer tests
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(SLOW_TESTERS) $(BY_FILE)
 
 chaos: $(VENV)/.dev  ## RUNS labelling runs under faults that SEED draws; goes on where it was stopped
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --results $(RESULTS)

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 from tests import schedule, summary
-from tests.engine.here import ray_here, require_free
+from tests.engine.here import SharedRay
 
 SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
 NOT_ON_A_REAL_STORE = pytest.StashKey[list[str]]()
@@ -119,16 +119,16 @@ def store(request, tmp_path) -> Storage:
 @pytest.fixture(scope="session")
 def shared_ray():
     """The one Ray of this process; tests ask for `ray`."""
-    with ray_here() as started:
-        yield started
+    shared = SharedRay()
+    yield shared
+    shared.end()
 
 
 @pytest.fixture
 def ray(shared_ray):
     """A Ray on which nothing runs, of `here.CPUS` CPUs."""
-    require_free(shared_ray)
-    yield shared_ray
-    require_free(shared_ray)
+    yield shared_ray.start()
+    shared_ray.give_back()
 
 
 def forget_client() -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -17,12 +17,42 @@ from tests.summary import forget_ray_folder, ray_folder
 
 CPUS = 4
 """Logical ones, whatever the machine has: two teams of two training workers find room."""
-_FREE_SECONDS = 240
+_FREE_SECONDS = 120
+
+
+class SharedRay:
+    """A Ray of `CPUS` logical CPUs, which this process starts when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._end = ExitStack()
+        self._runs = False
+
+    def start(self) -> Any:
+        """Return the module `ray`, connected."""
+        if not self._runs:
+            self._end.enter_context(_ray_here())
+            self._runs = True
+        return sys.modules["ray"]
+
+    def end(self) -> None:
+        """End it; the next who asks for one gets another."""
+        self._end.close()
+        self._runs = False
+
+    def give_back(self) -> None:
+        """Wait until nothing holds a CPU, so that no test meets what another one left at work.
+
+        Raises TimeoutError, and ends this Ray, where that takes too long.
+        """
+        try:
+            require_free(sys.modules["ray"])
+        except TimeoutError:
+            self.end()
+            raise
 
 
 @contextmanager
-def ray_here() -> Iterator[Any]:
-    """Connect this process to a Ray of `CPUS` logical CPUs; end it afterwards."""
+def _ray_here() -> Iterator[None]:
     folder = ray_folder()
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RAY_")]:
@@ -32,16 +62,13 @@ def ray_here() -> Iterator[Any]:
         with pytest.MonkeyPatch.context() as cores:
             cores.setattr("os.cpu_count", lambda: CPUS)
             connect(None)
-        import ray
-
-        yield ray
+        yield
         disconnect()
     forget_ray_folder(folder)
 
 
 def require_free(ray: Any) -> None:
-    """Wait until nothing holds a CPU, so that no test meets what another one left at work. Raises
-    TimeoutError."""
+    """Wait until nothing holds a CPU of Ray's. Raises TimeoutError."""
     until = time.monotonic() + _FREE_SECONDS
     while (free := ray.available_resources().get("CPU", 0)) < CPUS:
         if time.monotonic() > until:

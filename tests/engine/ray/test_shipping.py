@@ -76,7 +76,8 @@ def test_a_plugins_class_is_unknown_to_training_workers(kind):
     assert ENGINE.train(kind.train, kind, workers=1, gpus=0, bar=Bar()) == 9
 
 
-def test_what_travels_is_pickled_once_more_without_plugins():
+def test_what_travels_is_pickled_once_more_without_plugins(monkeypatch):
+    monkeypatch.setattr("distill.core.plugins._loaded", {})
     assert not loaded_plugins()
     value = {"a": 1}
     assert ship(value) is value
