@@ -15,12 +15,12 @@ from distill.plan.plan import Plan
 from distill.plan.status import job_status as _job_status
 from distill.plan.tables import JobTables
 from distill.plan.workspace import Workspace
+from distill.run import _canary_problems
 from distill.stages.evaluate.evaluate_students import evaluate_students as _evaluate
 from distill.stages.export.export_students import export_student
 from distill.stages.fit import fit_labeler as _fit_labeler
 from distill.stages.gc import collect_garbage
 from distill.stages.inventory import file_stats_reader
-from distill.stages.label import canary
 from distill.stages.label.calibrate import calibrate as _calibrate
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool as _make_pool
@@ -144,8 +144,8 @@ def find_candidates(job: Job, pool):
 
 def make_pool(job: Job, name: str) -> bool:
     """Make one pool of the job; whether it was made now."""
-    (step,) = [each for each in Plan(job).pools_to_make() if each.name == name]
-    return _make_pool(step)
+    steps = [step for step in Plan(job).pools_to_make() if step.name == name]
+    return bool(steps) and _make_pool(steps[0])
 
 
 def make_models(job: Job, names: Sequence[str]) -> None:
@@ -184,8 +184,7 @@ def calibrate(job: Job, name: str, engine="ray"):
 
 def check_canaries(job: Job, name: str, over: str, fragments: int):
     """Where the live labeler says something else than is stored."""
-    step = Plan(job).whole_labels(name, over)
-    return canary.check_canaries(step, step.parts[0], fragments)
+    return _canary_problems(Plan(job), name, over, fragments)
 
 
 def export_students(job: Job, names=None, results=(), *, onnx: bool = False):

@@ -114,7 +114,7 @@ def test_a_guide_names_a_file_that_is_not_there():
     missing = []
     for guide in GUIDES:
         text = guide.read_text("utf-8")
-        named = set(re.findall(r"(?:jobs|distill|cluster|infra|tests)/[\w./]*\w", text))
+        named = set(re.findall(r"(?:jobs|distill|cluster|infra|tests)/[\w./-]*\w", text))
         named |= {
             str((guide.parent / link).resolve().relative_to(REPOSITORY))
             for link in re.findall(r"\]\(([\w./]+)", text)
