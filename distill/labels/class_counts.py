@@ -19,6 +19,7 @@ from distill.labels.label_set import LabelSet
 from distill.labels.manifest import Integers, ManifestEntry
 
 _THREADS = 16
+"""Commits are small objects, so a count of many is all waiting."""
 _FRAGMENTS_AT_ONCE = 1_000
 """Counts that may wait for their turn: (fragments, C) of memory."""
 
@@ -42,7 +43,8 @@ def _fragment_counts(labels: LabelSet, contract: Contract, entry: ManifestEntry)
     commit = read_commit(labels.folder, entry.fragment, entry.generation)
     if not commit.histogram and entry.rejected < entry.rows:
         best = best_class(labels.read(entry), contract)
-        counts = np.bincount(best[best >= 0], minlength=contract.width)
+        labelled = best[best >= 0]
+        counts = np.bincount(labelled, minlength=contract.width)
         return counts.astype(np.int64)
     counts = np.zeros(contract.width, np.int64)
     for number, rows in commit.histogram.items():

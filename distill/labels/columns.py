@@ -25,10 +25,10 @@ LOG_NORMALIZER = "log_normalizer"
 def label_schema(contract: Contract, keys: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
     """Return the columns of a data file under `contract`: the pool's keys, if it has any, then the
     labels."""
-    fields = [pa.field(name, kind) for name, kind in (keys or {}).items()]
+    columns: dict[str, pa.DataType] = dict(keys or {})
     for name, width in _widths(contract).items():
-        fields.append(pa.field(name, pa.binary(width)))
-    return pa.schema(fields)
+        columns[name] = pa.binary(width)
+    return pa.schema(columns)
 
 
 def label_validity(table: pa.Table, contract: Contract) -> Bool:
@@ -65,37 +65,44 @@ def pack(values: npt.NDArray[np.generic], labelled: Bool, kind: pa.DataType) -> 
     them."""
     if labelled.all():
         content = pa.py_buffer(np.ascontiguousarray(values))
-        return pa.Array.from_buffers(kind, len(values), [None, content])
-    spread = np.zeros((len(labelled), *values.shape[1:]), values.dtype)
+        return pa.Array.from_buffers(kind, len(labelled), [None, content])
+    shape = (len(labelled), *values.shape[1:])
+    spread = np.zeros(shape, values.dtype)
     spread[labelled] = values
-    validity = pa.py_buffer(np.packbits(labelled, bitorder="little"))
-    return pa.Array.from_buffers(kind, len(spread), [validity, pa.py_buffer(spread)])
+    bits = np.packbits(labelled, bitorder="little")
+    buffers = [pa.py_buffer(bits), pa.py_buffer(spread)]
+    return pa.Array.from_buffers(kind, len(labelled), buffers)
 
 
 def unpack(column: pa.ChunkedArray, dtype: type[Number] | np.dtype[Number]) -> npt.NDArray[Number]:
     """Read a column as numbers (B, n), whatever lies in its null rows."""
     parts = [_chunk_bytes(chunk) for chunk in column.chunks if len(chunk)]
-    packed = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.uint8), *parts])
-    numbers = column.type.byte_width // np.dtype(dtype).itemsize
-    return packed.view(dtype).reshape(len(column), numbers)
+    if len(parts) == 1:
+        packed = parts[0]  # in the file's own buffer, nothing copied
+    else:
+        packed = np.concatenate([np.empty(0, np.uint8), *parts])
+    numbers = packed.view(dtype)
+    width = column.type.byte_width // numbers.itemsize
+    return numbers.reshape(len(column), width)
 
 
 def _chunk_bytes(chunk: pa.Array) -> npt.NDArray[np.uint8]:
     width = chunk.type.byte_width
-    content = chunk.buffers()[1]
-    return np.frombuffer(content, np.uint8, len(chunk) * width, chunk.offset * width)
+    _, content = chunk.buffers()
+    size = len(chunk) * width
+    return np.frombuffer(content, np.uint8, size, chunk.offset * width)
 
 
 def _widths(contract: Contract) -> dict[str, int]:
     """Label columns by name, and the bytes of a row in each."""
-    widths = _topk_widths(contract) if contract.encoding == "topk" else _dense_widths(contract)
+    if contract.encoding == "topk":
+        widths = _topk_widths(contract)
+    else:
+        width = contract.width * float_type(contract).itemsize
+        widths = {dense_name(contract): width}
     if contract.disagreement:
         widths[DISAGREEMENT] = 4
     return widths
-
-
-def _dense_widths(contract: Contract) -> dict[str, int]:
-    return {dense_name(contract): contract.width * float_type(contract).itemsize}
 
 
 def _topk_widths(contract: Contract) -> dict[str, int]:

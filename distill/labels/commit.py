@@ -135,9 +135,11 @@ def write_fragment(
 
     `labels` has `intent.rows` rows under `label_schema(contract)`. Raises StorageError.
     """
+    # A key of its own, so that an attempt which was given up and still runs overwrites nothing.
     attempt = uuid.uuid4().hex
     content = data_bytes(labels, contract)
     reach("label.before_data")
+    # Before the commit, which never names what is not there.
     folder.put(data_key(intent.fragment, attempt, contract.format), content)
     if rejects:
         table = pa.Table.from_pylist(rejects, REJECTS)
@@ -185,6 +187,7 @@ def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa
             f"{where} was committed and is gone. Run `distill label` again: only its fragment is"
             " labelled anew."
         )
+    # At each read of each epoch: xxh3 takes 34 GB/s on one core, sha256 1.8.
     if xxhash.xxh3_128_hexdigest(content) != xxh3:
         raise StorageError(
             f"{where} is damaged: its bytes are not those that were committed."
@@ -204,5 +207,6 @@ def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:
     if contract.width > _HISTOGRAM_CLASSES:
         return {}
     best = best_class(labels, contract)
-    counts = np.bincount(best[best >= 0], minlength=contract.width)
+    labelled = best[best >= 0]
+    counts = np.bincount(labelled, minlength=contract.width)
     return {str(number): int(rows) for number, rows in enumerate(counts) if rows}

@@ -71,7 +71,7 @@ class Contract:
 
     @property
     def meaning(self) -> dict[str, Any]:
-        """All that decides what labels say, as plain values: not the versions, nor the tolerance."""
+        """All that decides what labels say, as plain values: neither versions nor tolerance."""
         plain = asdict(self)
         for name in ("versions", "tolerance", "in_features"):
             del plain[name]
@@ -158,12 +158,13 @@ _DIGEST_MEANS = {
 
 
 def _differences(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str]:
-    fields = dict.fromkeys([*mine, *stored])
-    return [
-        _difference(name, stored.get(name), mine.get(name))
-        for name in fields
-        if stored.get(name) != mine.get(name)
-    ]
+    found = []
+    for name in dict.fromkeys([*mine, *stored]):
+        before = stored.get(name)
+        now = mine.get(name)
+        if before != now:
+            found.append(_difference(name, before, now))
+    return found
 
 
 def _difference(name: str, stored: Any, mine: Any) -> str:
@@ -184,7 +185,9 @@ def _class_difference(stored: list[str], mine: list[str]) -> str:
         names = mine if grown else stored
         more = len(names) - shared
         return f"{counts}; {longer} {more} more, from {names[shared]!r} on"
-    first = next(number for number in range(shared) if stored[number] != mine[number])
+    first = 0
+    while stored[first] == mine[first]:
+        first += 1
     same_names = sorted(stored) == sorted(mine)
     how = "the same names in another order" if same_names else counts
     return (

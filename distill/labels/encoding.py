@@ -13,14 +13,15 @@ read a label set. FORMAT.md says the same for readers without us.
     value   value           W × float32 or float16
     each    disagreement    one float32, where the labeler is an ensemble
 
-From `topk`, log p_T(c) = logit_c / T − log_normalizer_T at declared temperatures; unknown at others,
-and refused there. The sum takes the k logits as they are *stored* and the others as they were, so
-that what is read back is a proper distribution.
+From `topk`, log p_T(c) = logit_c / T − log_normalizer_T at declared temperatures; unknown at
+others, and refused there. The sum takes the k logits as they are *stored* and the others as they
+were, so that what is read back is a proper distribution.
 
 Why so (top-16 of 1,000 classes, bytes a row after zstd; tests/benchmarks/results/encoding.md):
 class numbers take 24 as uint16 and 19 as byte planes, since zstd codes bytes and a high byte says
-little; packing them to 10 bits by hand takes 20 and is slow. Logits take 26 as float16, 13 as codes,
-7 as gaps. The normaliser's 4 bytes do not shrink; 16 bits of it would break the distribution.
+little; packing them to 10 bits by hand takes 20 and is slow. Logits take 26 as float16, 13 as
+codes, 7 as gaps. The normaliser's 4 bytes do not shrink; 16 bits of it would break the
+distribution.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def encode(
         # A copy: the labeler may write its next answer into the same array.
         columns = {dense_name(contract): good.astype(float_type(contract))}
     if disagreement is not None:
-        columns[DISAGREEMENT] = disagreement[labelled].astype("<f4")[:, None]
+        numbers = disagreement[labelled].astype("<f4")
+        columns[DISAGREEMENT] = numbers[:, None]
     schema = label_schema(contract)
     arrays = [pack(columns[field.name], labelled, field.type) for field in schema]
     return pa.table(arrays, schema=schema)
@@ -118,7 +120,8 @@ def decode(table: pa.Table, contract: Contract, temperature: float | None = None
     labelled = label_validity(table, contract)
     disagreement = None
     if contract.disagreement:
-        disagreement = unpack(table[DISAGREEMENT], np.float32)[:, 0]
+        numbers = unpack(table[DISAGREEMENT], np.float32)
+        disagreement = numbers[:, 0]
     if contract.encoding != "topk":
         outputs = _dense_outputs(table, contract).astype(np.float32, copy=False)
         return DenseLabels(outputs, labelled, disagreement)
@@ -153,8 +156,8 @@ def _encode_topk(logits: Float, contract: Contract) -> Columns:
 
 
 def keep_largest(logits: Float, contract: Contract) -> tuple[Index, npt.NDArray[np.generic], Float]:
-    """Find the largest logits of some rows: where they stand (B, k), how they are stored (B, k), and
-    the log-normalisers (B, temperatures) with them as stored."""
+    """Find the largest logits of some rows: where they stand (B, k), how they are stored (B, k),
+    and the log-normalisers (B, temperatures) with them as stored."""
     index = largest(logits, contract.k)
     first = np.take_along_axis(logits, index[:, :1], axis=1)
     # −∞ where float32 cannot hold how far a logit lies below the largest: probability 0.
@@ -166,7 +169,8 @@ def keep_largest(logits: Float, contract: Contract) -> tuple[Index, npt.NDArray[
         stored = to_gaps(-top)
         read_back = to_logits(stored, 1.0)
     else:
-        stored = np.maximum(top, np.finfo(np.float16).min).astype("<f2")
+        lowest = np.finfo(np.float16).min
+        stored = np.maximum(top, lowest).astype("<f2")
         read_back = stored.astype(np.float32)
     np.put_along_axis(below, index, read_back, axis=1)
     return index, stored, _log_normalizers(below, contract)
@@ -176,9 +180,10 @@ def _log_normalizers(below: Float, contract: Contract) -> Float:
     """(B, temperatures), of how far each logit (B, C) lies below the row's largest."""
     sums = []
     for temperature in contract.temperatures:
-        weights = np.exp(below / np.float32(temperature))
-        sums.append(weights.sum(axis=1))
-    normalizers: Float = np.log(np.stack(sums, axis=1)).astype("<f4")
+        scaled = below / np.float32(temperature)
+        sums.append(np.exp(scaled).sum(axis=1))
+    total = np.stack(sums, axis=1)
+    normalizers: Float = np.log(total).astype("<f4")
     return normalizers
 
 

@@ -53,8 +53,8 @@ class LabelSet:
         """What the labels mean. Raises ContractError where nothing says so."""
         if self.stored is None:
             raise ContractError(
-                f"{self.folder.url(CONTRACT)} is gone, so nobody knows what the data beside it mean."
-                " Restore it."
+                f"{self.folder.url(CONTRACT)} is gone, so nobody knows what the data beside it"
+                " mean. Restore it."
             )
         return self.stored.contract
 
@@ -106,7 +106,10 @@ class LabelSet:
             )
 
     def require_complete(self, inventory: Inventory) -> None:
-        """Refuse a set that does not cover each row of the pool exactly once. Raises ContractError."""
+        """Refuse a set that does not cover each row of the pool exactly once.
+
+        Raises ContractError.
+        """
         covered = covered_rows(self.entries, inventory)
         if covered < 0:
             raise ContractError(

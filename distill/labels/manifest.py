@@ -25,9 +25,11 @@ from distill.pools.fragments import fragment_id
 Integers = npt.NDArray[np.int64]
 
 _NUMBER_BITS = 24
+"""Fragments of a shard that a code has room for: 16.8 million, of at least one row each."""
 _ENTRIES_AT_ONCE = 2_000
 """Objects that an iteration makes at once."""
 _HEX_COLUMNS = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_binary(field.type))
+"""Stored as bytes, and hex text in a `ManifestEntry`."""
 
 
 def _in_memory(field: pa.Field) -> pa.Field:
@@ -92,9 +94,10 @@ class Manifest(Sequence[ManifestEntry]):
         generation = self._integers("generation")
         order = np.lexsort((generation, codes))
         ordered = codes[order]
-        changes = ordered[1:] != ordered[:-1]
-        highest = np.append(changes, True)[: len(order)]
-        self._order = order[highest]
+        # Of a fragment's generations the last in order is the highest.
+        last = np.ones(len(order), np.bool_)
+        last[:-1] = ordered[1:] != ordered[:-1]
+        self._order = order[last]
         self.codes = codes[self._order]
         """Of each entry's fragment, ascending."""
 
@@ -127,11 +130,14 @@ class Manifest(Sequence[ManifestEntry]):
 
     def digests(self, name: str) -> npt.NDArray[np.uint8]:
         """Return one column of digests or ids, entry by entry: (entries, bytes)."""
-        column = self._table[name].combine_chunks()
-        array = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-        values = np.frombuffer(array.buffers()[1], np.uint8)
-        rows = values.reshape(-1, array.type.byte_width)[array.offset :]
-        chosen: npt.NDArray[np.uint8] = rows[self._order]
+        column = self._table[name]
+        if not len(column):
+            return np.zeros((0, column.type.byte_width), np.uint8)
+        array = column.chunk(0)  # `join_entries` leaves one
+        _, content = array.buffers()
+        values = np.frombuffer(content, np.uint8)
+        stored = values.reshape(-1, array.type.byte_width)[array.offset :]
+        chosen: npt.NDArray[np.uint8] = stored[self._order]
         return chosen
 
     @property
@@ -147,6 +153,7 @@ class Manifest(Sequence[ManifestEntry]):
     @property
     def made_on(self) -> list[str]:
         """The distinct devices and library versions."""
+        # Not of all rows: what a mend replaced counts no more.
         column = self._table["made_on"].take(pa.array(self._order))
         return sorted(column.unique().to_pylist())
 

@@ -45,7 +45,7 @@ def newer_commits(folder: Storage, entries: Manifest) -> Iterator[tuple[str, int
 def found_attempts(
     folder: Storage, entries: Manifest, sizes: Integers | None = None
 ) -> npt.NDArray[np.bool_]:
-    """Find which entries' attempts lie in `folder`, in their size in bytes where `sizes` are given."""
+    """Find which entries' attempts lie in `folder`, in the size of `sizes` if given."""
     found = np.zeros(len(entries), np.bool_)
     attempts = entries.digests("attempt")
     for page in _pages(folder, _ATTEMPT):
@@ -53,7 +53,8 @@ def found_attempts(
         page_sizes = np.array([listed.meta.size_bytes for listed in page])
         known = positions >= 0
         positions = positions[known]
-        same = (attempts[positions] == _attempts(page)[known]).all(axis=1)
+        equal = attempts[positions] == _attempts(page)[known]
+        same = equal.all(axis=1)
         if sizes is not None:
             same &= sizes[positions] == page_sizes[known]
         found[positions[same]] = True
@@ -90,5 +91,6 @@ def _codes(page: list[_Listed]) -> Integers:
 
 def _attempts(page: list[_Listed]) -> npt.NDArray[np.uint8]:
     """The attempts' ids: (objects, 16)."""
-    joined = b"".join(bytes.fromhex(listed.detail) for listed in page)
-    return np.frombuffer(joined, np.uint8).reshape(-1, 16)
+    digits = "".join(listed.detail for listed in page)
+    attempts = np.frombuffer(bytes.fromhex(digits), np.uint8)
+    return attempts.reshape(len(page), -1)

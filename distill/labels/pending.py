@@ -23,6 +23,8 @@ from distill.pools.fragments import WHOLE, FragmentTable
 from distill.pools.inventory import Inventory, Shard
 
 _FRAGMENTS_AT_ONCE = 4_096
+_NO_FILE = "0" * 32
+"""No shard has this id."""
 
 Replaced = tuple[int, str | None]
 """Generation of the commit that counts no more, and the sha256 of its data where that is known."""
@@ -52,10 +54,11 @@ class PendingFragments:
         the next generation."""
         shard: Shard | None = None
         for shard_number, number, start, rows, group in self._cut_rows():
+            # A shard has many fragments in a row, and looking one up takes a slice of the table.
             if shard is None or shard.number != shard_number:
                 shard = self.inventory.shard(shard_number)
-            intent = self._intent(shard, number, start, rows)
-            yield shard, intent, None if group == WHOLE else group
+            large_group = None if group == WHOLE else group
+            yield shard, self._intent(shard, number, start, rows), large_group
 
     def _cut_rows(self) -> Iterator[tuple[int, int, int, int, int]]:
         cut = self.cut
@@ -87,7 +90,8 @@ def find_pending(
     codes = fragment_codes(cut.shard, cut.number)
     missing = entries.positions(codes) < 0
     again = np.isin(codes, list(replaced))
-    return PendingFragments(inventory, cut, np.flatnonzero(missing | again), replaced)
+    positions = np.flatnonzero(missing | again)
+    return PendingFragments(inventory, cut, positions, replaced)
 
 
 def find_misplaced(
@@ -98,7 +102,7 @@ def find_misplaced(
     cut = inventory.fragment_table(fragment_rows)
     codes = fragment_codes(cut.shard, cut.number)
     same = np.zeros(len(entries), np.bool_)
-    if len(codes):
+    if len(codes):  # an empty pool may have had rows
         position = np.searchsorted(codes, entries.codes)
         position = np.minimum(position, len(codes) - 1)
         same = codes[position] == entries.codes
@@ -113,22 +117,35 @@ def covered_rows(entries: Manifest, inventory: Inventory) -> int:
 
     −1 where an entry is of rows that the inventory does not list, or two overlap.
     """
-    limits = np.append(inventory.shard_rows, 0)
-    shard = np.minimum(entries.column("shard"), len(limits) - 1)
+    shard = entries.column("shard")
     start = entries.column("start")
     stop = start + entries.column("rows")
-    overlapping = (shard[1:] == shard[:-1]) & (start[1:] < stop[:-1])
-    beyond = stop > limits[shard]
-    if overlapping.any() or beyond.any() or not _of_listed_files(entries, inventory).all():
+    if (stop > _shard_limits(inventory, shard)).any():
+        return -1
+    if not _of_listed_files(entries, inventory).all():
+        return -1
+    # Entries are in order, so one can only overlap the next.
+    same_shard = shard[1:] == shard[:-1]
+    overlapping = start[1:] < stop[:-1]
+    if (same_shard & overlapping).any():
         return -1
     return entries.rows
 
 
+def _shard_limits(inventory: Inventory, shard: Integers) -> Integers:
+    """Rows of each shard; 0 of one that is retired or not listed."""
+    limits = np.append(inventory.shard_rows, 0)
+    numbers = np.minimum(shard, len(limits) - 1)
+    return limits[numbers]
+
+
 def _of_listed_files(entries: Manifest, inventory: Inventory) -> npt.NDArray[np.bool_]:
     """Which entries are of the file that the inventory lists under their shard's number."""
-    ids = inventory.table["id"].fill_null("0" * 32).to_pylist()
-    ids.append("0" * 32)  # what a shard that is not listed is compared with
-    listed = np.frombuffer(bytes.fromhex("".join(ids)), np.uint8).reshape(-1, 16)
+    ids = inventory.table["id"].fill_null(_NO_FILE).to_pylist()
+    ids.append(_NO_FILE)  # of shards that are not listed
+    packed = bytes.fromhex("".join(ids))
+    listed = np.frombuffer(packed, np.uint8).reshape(len(ids), -1)
     shard = np.minimum(entries.column("shard"), len(ids) - 1)
-    same: npt.NDArray[np.bool_] = (listed[shard] == entries.digests("shard_id")).all(axis=1)
+    equal = listed[shard] == entries.digests("shard_id")
+    same: npt.NDArray[np.bool_] = equal.all(axis=1)
     return same

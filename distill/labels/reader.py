@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distill.core.errors import ContractError
-from distill.labels.columns import label_schema
-from distill.labels.contract import CONTRACT
-from distill.labels.encoding import SoftLabels, TopKLabels, decode
+from distill.labels.columns import DISAGREEMENT, Bool, dense_name, label_schema
+from distill.labels.contract import CONTRACT, Contract
+from distill.labels.encoding import Columns, SoftLabels, TopKLabels, decode
 from distill.labels.label_set import LabelSet
 from distill.labels.state import read_label_set
 from distill.pools.inventory import Inventory, read_inventory
@@ -67,55 +67,54 @@ class StoredLabels:
         return self._labels.folder.uri
 
     def __iter__(self) -> Iterator[pa.Table]:
-        """The columns as they are stored, a table a fragment. Raises StorageError for lost or
+        """Read the columns as they are stored, a table a fragment. Raises StorageError for lost or
         damaged data."""
         for entry in self._labels.entries:
             labels = self._labels.read(entry)
-            shard = pa.DictionaryArray.from_arrays(
-                np.zeros(entry.rows, np.int32), [self._inventory.shard(entry.shard).key]
-            )
+            file = self._inventory.shard(entry.shard).key
+            shard = pa.DictionaryArray.from_arrays(np.zeros(entry.rows, np.int32), [file])
             row = pa.array(np.arange(entry.start, entry.start + entry.rows))
-            yield pa.table(
-                [shard, row, *labels.columns], names=["shard", "row", *labels.column_names]
-            )
+            names = ["shard", "row", *labels.column_names]
+            yield pa.table([shard, row, *labels.columns], names=names)
 
     def decoded(self, temperature: float | None = None) -> Iterator[pa.Table]:
-        """Labels as numbers, a table a fragment: fixed-size lists, null where rejected.
+        """Read labels as numbers, a table a fragment: fixed-size lists, null where rejected.
 
         `topk`: `index` (int64) and `log_prob` (float32) at one of the declared temperatures; it may
         be left out where one is declared. `dense`: `logits`; `value`: `value`, both float32. Of an
         ensemble: `disagreement` too, one float32. Raises ContractError for another temperature,
-        StorageError as above.
+        StorageError for lost or damaged data.
         """
-        if temperature is None and len(self.contract.temperatures) == 1:
-            temperature = self.contract.temperatures[0]
-        stored = label_schema(self.contract).names
+        contract = self.contract
+        if temperature is None and len(contract.temperatures) == 1:
+            temperature = contract.temperatures[0]
+        stored = label_schema(contract).names
         for fragment in self:
-            soft = decode(fragment, self.contract, temperature)
+            soft = decode(fragment, contract, temperature)
             table = fragment.drop_columns(stored)
-            for name, values in _numbers(soft, stored[0]).items():
+            for name, values in _numbers(soft, contract).items():
                 table = table.append_column(name, _lists(values, soft.labelled))
             if soft.disagreement is not None:
-                table = table.append_column(
-                    "disagreement", pa.array(soft.disagreement, mask=~soft.labelled)
-                )
+                numbers = pa.array(soft.disagreement, mask=~soft.labelled)
+                table = table.append_column(DISAGREEMENT, numbers)
             yield table
 
 
 def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> StoredLabels:
-    """The label set in the folder `labels/<name>/v<N>/<pool>` below a root, a path or a URI.
+    """Open the label set in the folder `labels/<name>/v<N>/<pool>` below a root, a path or a URI.
 
     Raises ContractError where nothing is labelled there, or where rows are missing and not
     `partial`; StorageError for damage.
     """
     parts = os.fspath(path).rstrip("/").split("/")
-    name, version, pool = (["", "", "", *parts])[-3:]
-    if len(parts) < _LEVELS or not version.removeprefix("v").isdigit():
+    if len(parts) < _LEVELS or not parts[-2].removeprefix("v").isdigit():
         raise ContractError(
             f"{path} is no label set. Give the folder labels/NAME/vN/POOL below a job's root."
         )
+    name, version, pool = parts[-3:]
+    root = open_storage("/".join(parts[:-_LEVELS]) or ".")
+    inventory = read_inventory(root, pool, "")
     folder = open_storage("/".join(parts))
-    inventory = read_inventory(open_storage("/".join(parts[:-_LEVELS]) or "."), pool, "")
     labels = read_label_set(folder, name, int(version.removeprefix("v")), inventory)
     if labels.stored is None or inventory is None:
         gone = CONTRACT if labels.stored is None else f"inventories/{pool}"
@@ -133,14 +132,13 @@ def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> Store
     return found
 
 
-def _numbers(soft: SoftLabels, dense: str) -> dict[str, npt.NDArray[np.generic]]:
+def _numbers(soft: SoftLabels, contract: Contract) -> Columns:
     if isinstance(soft, TopKLabels):
         return {"index": soft.index, "log_prob": soft.log_probs}
-    return {dense: soft.outputs}
+    return {dense_name(contract): soft.outputs}
 
 
-def _lists(values: npt.NDArray[np.generic], labelled: npt.NDArray[np.bool_]) -> pa.Array:
+def _lists(values: npt.NDArray[np.generic], labelled: Bool) -> pa.Array:
     flat = pa.array(values.ravel())
-    return pa.FixedSizeListArray.from_arrays(
-        flat, values.shape[1], mask=None if labelled.all() else pa.array(~labelled)
-    )
+    rejected = None if labelled.all() else pa.array(~labelled)
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=rejected)

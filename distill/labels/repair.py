@@ -40,11 +40,13 @@ def find_lost(state: LabelSetState) -> tuple[LabelSetState, list[ManifestEntry]]
 
 def lost_entries(labels: LabelSet) -> list[ManifestEntry]:
     """Find entries whose data or rejects do not lie in the folder in the committed size."""
+    folder = labels.folder
     entries = labels.entries
-    found = found_attempts(labels.folder.folder("data"), entries, entries.column("bytes"))
+    found = found_attempts(folder.folder("data"), entries, entries.column("bytes"))
     rejected = entries.column("rejected") > 0
     if rejected.any():
-        found &= ~rejected | found_attempts(labels.folder.folder("rejects"), entries)
+        rejects_found = found_attempts(folder.folder("rejects"), entries)
+        found &= ~rejected | rejects_found
     return [entries[int(position)] for position in np.flatnonzero(~found)]
 
 

@@ -33,6 +33,7 @@ _MOST_ENTRIES = 6_000
 _MANY = 4
 """Segments more than are needed, from which on they are written anew."""
 _TRIES = 3
+"""Readings of a folder from which gc may delete meanwhile."""
 _KEY = re.compile(r"(\d{6,})\.arrow")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
@@ -103,12 +104,15 @@ class SegmentWriter:
         """Write `entries`, all that was read or written here, in as few segments as hold them."""
         known = self._present | self._superseded
         # A number that is missing may be another driver's segment, which was not read.
-        first_gap = next(number for number in range(len(known) + 1) if number not in known)
+        first_gap = 0
+        while first_gap in known:
+            first_gap += 1
         note = f"0-{first_gap - 1}" if first_gap else ""
         last = max(0, len(entries) - 1) // _MOST_ENTRIES
         for part in range(last + 1):
             start = part * _MOST_ENTRIES
             table = entries.table(start, start + _MOST_ENTRIES)
+            # Until the last one is there, a reader goes on reading what it replaces.
             self._write(table, note if part == last else "")
         self._superseded.update(range(first_gap))
         self._damaged = False
@@ -162,7 +166,9 @@ def _list_segments(folder: Storage) -> Iterator[Segment]:
 
 def _stands_for(note: str) -> range:
     match = _RANGE.fullmatch(note)
-    return range(int(match[1]), int(match[2]) + 1) if match else range(0)
+    if match is None:
+        return range(0)
+    return range(int(match[1]), int(match[2]) + 1)
 
 
 def _segment_key(number: int) -> str:

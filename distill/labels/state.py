@@ -34,6 +34,7 @@ from distill.pools.inventory import Inventory
 from distill.storage.base import Storage
 
 _READ_THREADS = 32
+"""Commits are small objects, so reading many is all waiting."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def list_commits(state: LabelSetState) -> LabelSetState:
         stored = read_contract(folder)  # it was begun since
     if stored is not None:
         _require_own(folder, found.keys, stored)
-    joined = join_entries([state.segments.table, entries_table(found.entries)])
+    newer = entries_table(found.entries)
+    joined = join_entries([state.segments.table, newer])
     unreadable = _unreadable(found.damaged, joined)
     if unreadable and not state.mending:
         error = next(iter(unreadable.values())).error
