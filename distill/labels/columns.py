@@ -56,7 +56,7 @@ def dense_name(contract: Contract) -> str:
 
 
 def float_type(contract: Contract) -> np.dtype[np.floating]:
-    """The numbers that a dense column holds."""
+    """Return the type of a number in a dense column."""
     return np.dtype("<f2" if contract.dtype == "float16" else "<f4")
 
 
@@ -94,7 +94,7 @@ def _chunk_bytes(chunk: pa.Array) -> npt.NDArray[np.uint8]:
 
 
 def _widths(contract: Contract) -> dict[str, int]:
-    """Label columns by name, and the bytes of a row in each."""
+    """Return the bytes of a row in each label column, by name."""
     if contract.encoding == "topk":
         widths = _topk_widths(contract)
     else:

@@ -89,6 +89,7 @@ class Contract:
         """Write `contract.json`: the meaning, and over which fragments the set is cut. False where
         another one is there."""
         meaning = self.meaning
+        # Stores ignore the condition of large objects (`CONDITIONAL_LIMIT_BYTES`).
         if len(canonical(meaning["classes"])) > _INLINE_CLASSES_BYTES:
             meaning["classes"] = _put_classes(folder, meaning["classes"])
         body = {

@@ -39,7 +39,7 @@ def _problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str |
         rejects = len(read_rejects(folder, entry.rejects))
     if commit.entry != entry:
         return f"{folder.url(key)} and the manifest do not say the same."
-    # Readers check the fast digest alone; here the one that the commit is named by in mends.
+    # Readers check the fast digest alone, which somebody who means harm could meet.
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         return f"{where} is damaged."
     table = read_data(content, contract, where)

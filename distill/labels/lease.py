@@ -71,6 +71,8 @@ class _Lease:
         if self.folder.put_if_absent(LEASE, self._content(0)):
             return
         self._require_abandoned(self.folder.read_or_none(LEASE))
+        # Not conditionally, since one is there: of two that take it over, who finds the other's
+        # gives way.
         self.folder.put(LEASE, self._content(0))
         if not self._is_mine():
             raise BusyError(

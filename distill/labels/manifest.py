@@ -162,7 +162,7 @@ class Manifest(Sequence[ManifestEntry]):
         if not len(self):
             return np.full(len(codes), -1)
         found = np.searchsorted(self.codes, codes)
-        found = np.minimum(found, len(self) - 1)
+        found = np.minimum(found, len(self) - 1)  # beyond the last one, none is equal
         return np.where(self.codes[found] == codes, found, -1)
 
     def find(self, fragment: str) -> ManifestEntry | None:
@@ -237,32 +237,33 @@ def table_entries(table: pa.Table) -> list[ManifestEntry]:
 
 
 def fragment_codes(shard: npt.NDArray[Any], number: npt.NDArray[Any]) -> Integers:
-    """One integer a fragment, ascending in (shard, row) order."""
+    """Number fragments, ascending in (shard, row) order."""
     high = shard.astype(np.int64) << _NUMBER_BITS
     return high | number.astype(np.int64)
 
 
 def fragment_code(shard: int, number: int) -> int:
-    """The same of one fragment."""
+    """Number one fragment as `fragment_codes` does."""
     return (shard << _NUMBER_BITS) | number
 
 
 def parsed_code(fragment: str) -> int:
-    """The code of a fragment's id."""
+    """Find the code of a fragment's id."""
+    # Not by position: numbers beyond six digits make an id longer.
     shard, number = fragment.split("-")
     return fragment_code(int(shard), int(number))
 
 
 def data_key(fragment: str, attempt: str, file_format: str) -> str:
-    """`data/<fragment>/<attempt>.<format>`."""
+    """Return `data/<fragment>/<attempt>.<format>`."""
     return f"data/{fragment}/{attempt}.{file_format}"
 
 
 def rejects_key(fragment: str, attempt: str) -> str:
-    """`rejects/<fragment>/<attempt>.arrow`."""
+    """Return `rejects/<fragment>/<attempt>.arrow`."""
     return f"rejects/{fragment}/{attempt}.arrow"
 
 
 def commit_key(fragment: str, generation: int) -> str:
-    """`commits/<fragment>.<generation>.json`."""
+    """Return `commits/<fragment>.<generation>.json`."""
     return f"commits/{fragment}.{generation}.json"

@@ -50,8 +50,8 @@ class PendingFragments:
         return int(self.cut.rows[self.positions].sum())
 
     def __iter__(self) -> Iterator[tuple[Shard, WriteIntent, int | None]]:
-        """Shard, intent and large row group of each, in (shard, row) order; those labelled again in
-        the next generation."""
+        """Return shard, intent and large row group of each, in (shard, row) order; those labelled
+        again in the next generation."""
         shard: Shard | None = None
         for shard_number, number, start, rows, group in self._cut_rows():
             # A shard has many fragments in a row, and looking one up takes a slice of the table.

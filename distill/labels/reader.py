@@ -72,6 +72,7 @@ class StoredLabels:
         for entry in self._labels.entries:
             labels = self._labels.read(entry)
             file = self._inventory.shard(entry.shard).key
+            # One text a fragment instead of one a row.
             shard = pa.DictionaryArray.from_arrays(np.zeros(entry.rows, np.int32), [file])
             row = pa.array(np.arange(entry.start, entry.start + entry.rows))
             names = ["shard", "row", *labels.column_names]

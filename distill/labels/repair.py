@@ -44,7 +44,7 @@ def lost_entries(labels: LabelSet) -> list[ManifestEntry]:
     entries = labels.entries
     found = found_attempts(folder.folder("data"), entries, entries.column("bytes"))
     rejected = entries.column("rejected") > 0
-    if rejected.any():
+    if rejected.any():  # a set without any needs no second LIST
         rejects_found = found_attempts(folder.folder("rejects"), entries)
         found &= ~rejected | rejects_found
     return [entries[int(position)] for position in np.flatnonzero(~found)]
@@ -57,6 +57,7 @@ def find_damaged(labels: LabelSet) -> Iterator[tuple[ManifestEntry, bool]]:
     def is_damaged(entry: ManifestEntry) -> bool:
         return integrity_problem(labels.folder, contract, entry) is not None
 
+    # Some at a time: a pool of threads would take all entries at once, as objects.
     entries = iter(labels.entries)
     with ThreadPoolExecutor(_READ_THREADS) as threads:
         while part := list(itertools.islice(entries, _CHECKED_AT_ONCE)):

@@ -80,11 +80,12 @@ def read_state(
     ContractError for commits of another label set.
     """
     segments = read_segments(folder.folder("manifest"))
-    # Another driver may list more of the pool meanwhile; its shards are not the caller's.
+    # Not the shards that another driver has listed since: the caller knows nothing of their rows.
     live = None if inventory is None else inventory.live
     entries = visible_entries(segments.table, live)
     labels = LabelSet(folder, name, version, read_contract(folder), entries)
     state = LabelSetState(labels, mending, segments, live)
+    # A mend that no segment has is then not seen, until `repair.find_lost` misses what it replaced.
     if inventory is not None and covered_rows(entries, inventory) == inventory.rows:
         return state
     return list_commits(state)

@@ -32,7 +32,7 @@ class LabelWriter:
         self._segments = SegmentWriter(state.segments)
         self._live = state.live
         self._rolled = state.segments.table
-        self._unrolled = list(state.unrolled)
+        self._unrolled = list(state.unrolled)  # a driver that was killed left them
         self._rolled_at = time.monotonic()
 
     def begin(self, contract: Contract, inventory: Inventory, fragment_rows: int) -> str:
@@ -49,6 +49,7 @@ class LabelWriter:
                     f" {len(labels.entries)} commits beside it mean. Restore it from a copy, or set"
                     f" labels.{labels.name}.version = {labels.version + 1} to label anew."
                 )
+            # Whoever was first, it is read back: what is stored decides, not what was put.
             contract.put(self.folder, fragment_rows=fragment_rows, label_set=digest)
             self._labels = replace(labels, stored=read_contract(self.folder))
         self._labels.require(contract, inventory, fragment_rows)
