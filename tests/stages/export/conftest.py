@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from distill.engine.protocol import WorkerContext
+from distill.plan.load import load_job
 from distill.stages.train.loop import run_trainings
 from tests.making import label_by_worker
 from tests.resolved import plan_student
@@ -95,25 +98,44 @@ def some_texts(rows: int) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="session")
+def trained_once(tmp_path_factory):
+    """`trained_once(text, is_text)`: a folder with a job of this text, its students trained; each
+    job is trained once."""
+    folders = {}
+
+    def made(text, is_text):
+        if text not in folders:
+            folders[text] = tmp_path_factory.mktemp("taught")
+            _train(folders[text], text, is_text)
+        return folders[text]
+
+    return made
+
+
 @pytest.fixture
-def taught(tmp_path):
+def taught(trained_once, tmp_path):
     """`taught(model)`: the job with `more` text, its only student trained; on texts where the model
     is `BAG`."""
 
     def made(model, more=""):
-        write_pool(tmp_path / "rows", [100, 30])
-        if model == BAG:
-            for file in (tmp_path / "rows").iterdir():
-                pq.write_table(
-                    pa.table({"text": some_texts(pq.read_metadata(file).num_rows)}), file
-                )
-        (tmp_path / "mine.py").write_text(MINE, "utf-8")
-        job = tiny_job(tmp_path, job_text(model) + more)
-        for name in job.labels:
-            label_by_worker(job, name)
-        run_trainings(
-            [plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu")
-        )
-        return job
+        text = job_text(model) + more
+        shutil.copytree(trained_once(text, model == BAG), tmp_path, dirs_exist_ok=True)
+        return load_job(tmp_path / "job.toml")
 
     return made
+
+
+def _train(folder, text, is_text):
+    write_pool(folder / "rows", [100, 30])
+    write_pool(folder / "held", [40])
+    if is_text:
+        for file in (folder / "rows").iterdir():
+            texts = some_texts(pq.read_metadata(file).num_rows)
+            pq.write_table(pa.table({"text": texts}), file)
+    (folder / "mine.py").write_text(MINE, "utf-8")
+    job = tiny_job(folder, text)
+    for name in job.labels:
+        label_by_worker(job, name)
+    lessons = [plan_student(job, variant) for variant in job.variants]
+    run_trainings(lessons, WorkerContext(0, 1, "cpu"))

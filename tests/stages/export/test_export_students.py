@@ -89,8 +89,7 @@ def test_the_card_hides_what_taught_the_student_or_how_well_it_does(taught):
         ("labels.held", "cross entropy to labels.held"),
     ],
 )
-def test_the_card_hides_what_stopped_the_student(taught, tmp_path, learns, measure):
-    write_pool(tmp_path / "held", [40])
+def test_the_card_hides_what_stopped_the_student(taught, learns, measure):
     over = 'over = "held"' if learns == "labels.held" else ""
     job = taught(
         MODELS["mlp"],
