@@ -53,6 +53,22 @@ def write_pool(
     return pa.concat_tables(tables)
 
 
+def blur_kinds(folder: Path, seed: int) -> None:
+    """Let a pool's `kind` follow from its `pixels`, but only often: few rows are soon learned by
+    heart, and a measure on others gets worse from then on."""
+    draw = np.random.default_rng(seed)
+    for shard in sorted(folder.iterdir()):
+        table = pq.read_table(shard)
+        pixels = draw.normal(size=(len(table), 4)).astype(np.float32)
+        blurred = draw.random(len(table)) < 0.4
+        drawn = draw.integers(3, size=len(table))
+        kinds = np.where(blurred, drawn, pixels[:, :3].argmax(axis=1))
+        rows = pa.FixedSizeListArray.from_arrays(pa.array(pixels.ravel()), 4)
+        table = table.set_column(0, "pixels", rows)
+        table = table.set_column(1, "kind", pa.array(["abc"[kind] for kind in kinds]))
+        pq.write_table(table, shard, row_group_size=64)
+
+
 def write_job(folder: Path, text: str, name: str = "job.toml") -> Path:
     """The job file, its text without indentation."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -30,8 +30,7 @@ from distill.stages.train.loop import run_trainings
 from tests.command import distill
 from tests.making import label_by_worker
 from tests.resolved import export_students, find_student, label_set, plan_student, prepare_labels
-from tests.stages.train.own_job import TRUNK, answered, job_text, labelled, names, pixels, trained
-from tests.stages.train.test_gradients import LANES
+from tests.stages.train.own_job import JOB, TRUNK, answered, labelled, names, pixels, trained
 from tests.tiny import write_job
 
 __all__ = ["labelled", "trained"]
@@ -148,7 +147,7 @@ NEXT = """
 def test_it_teaches_the_next_by_another_head_or_without_the_jobs_file(trained, tmp_path):
     shutil.copytree(trained.parent, tmp_path / "job")
     job = load_job(trained)
-    text = job_text(LANES) + NEXT.replace("FOLDER", find_student(job, job.variants[0])[0].uri)
+    text = JOB + NEXT.replace("FOLDER", find_student(job, job.variants[0])[0].uri)
     made = load_job(write_job(tmp_path / "job", text))
     outcomes = [label_by_worker(made, name) for name in ("next", "layer")]
     assert not [each.failure for some in outcomes for each in some["rows"] if each.failure]

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from distill.engine.protocol import WorkerContext
 from distill.labelers.network import load_network
 from distill.plan.load import load_job
+from distill.stages.train.loop import run_trainings
 from tests.making import label_by_worker
-from tests.resolved import find_student, student_code
-from tests.stages.train.ranks import train
-from tests.stages.train.test_gradients import JOB, LANES
+from tests.resolved import find_student, plan_student, student_code
 from tests.tiny import DOUBLING, write_job, write_pool
 
 TRUNK = '''
@@ -46,19 +46,39 @@ class Wide(nn.Sequential):
     def __init__(self, in_features, hidden):
         super().__init__(nn.Linear(in_features, hidden), nn.GELU())
 '''
-OWN = '{ kind = "custom", file = "trunk.py", options = { hidden = 12, dropout = 0.2 } }'
-HEADS = '[students.small.heads.main]\n    model = { kind = "custom", file = "trunk.py", name = "Wide", options = { hidden = 6 } }'
-HARD = '[[students.small.terms]]\n    learns = "pools.known"\n    head = "hard"'
-JUDGED = '\n    [pools.test]\n    path = "test"\n    target = "kind"\n    classes = ["a", "b", "c"]\n    [evaluate]\n    on = "test"\n'
-
-
-def job_text(gradients):
-    """The main head has a network of its own; the head `hard` sits on the trunk."""
-    text = JOB.replace("GRADIENTS", gradients).replace(
-        '{ kind = "mlp", hidden = [16], dropout = 0.2 }', OWN
-    )
-    text = text.replace("[[students.small.terms]]", f"{HEADS}\n    [[students.small.terms]]", 1)
-    return text.replace('[[students.small.terms]]\n    learns = "pools.known"', HARD) + JUDGED
+JOB = """
+    root = "root"
+    fragment_rows = 64
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    [pools.known]
+    path = "known"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [pools.test]
+    path = "test"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [labels.teacher]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["rows"]
+    [students.small]
+    model = { kind = "custom", file = "trunk.py", options = { hidden = 12, dropout = 0.2 } }
+    training = { epochs = 3, batch_rows = 32, lanes = 4, schedule = "cosine", clip_norm = 0.5 }
+    [students.small.heads.main]
+    model = { kind = "custom", file = "trunk.py", name = "Wide", options = { hidden = 6 } }
+    [[students.small.terms]]
+    learns = "labels.teacher"
+    loss = { kind = "kl", temperature = 2 }
+    [[students.small.terms]]
+    learns = "pools.known"
+    head = "hard"
+    loss = { kind = "cross_entropy" }
+    [evaluate]
+    on = "test"
+"""
+"""The main head has a network of its own; the head `hard` sits on the trunk."""
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +88,21 @@ def labelled(tmp_path_factory):
         write_pool(folder / name, shards)
     (folder / "mine.py").write_text(DOUBLING, "utf-8")
     (folder / "trunk.py").write_text(TRUNK, "utf-8")
-    label_by_worker(load_job(write_job(folder, job_text(LANES))), "teacher")
+    label_by_worker(load_job(write_job(folder, JOB)), "teacher")
     return folder
 
 
-def copied(labelled, folder, gradients=LANES):
+def copied(labelled, folder):
     shutil.copytree(labelled, folder)
-    return write_job(folder, job_text(gradients))
+    return folder / "job.toml"
 
 
 @pytest.fixture(scope="module")
 def trained(labelled, tmp_path_factory):
     """The job file of a student that one worker taught to the end."""
-    folder = tmp_path_factory.mktemp("trained") / "job"
-    job = copied(labelled, folder)
-    train(job, 1, folder / "log")
-    return job
+    job = load_job(copied(labelled, tmp_path_factory.mktemp("trained") / "job"))
+    run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
+    return job.path
 
 
 def loaded(job_file):

@@ -1,8 +1,8 @@
-"""A source with a share of a batch gives fewer rows a step and nothing else: the means stay means."""
+"""A source with a share of a batch gives fewer rows a step and nothing else: the means stay means.
+Workers and kills: `test_everything`."""
 
 from __future__ import annotations
 
-import shutil
 from itertools import islice
 
 import pytest
@@ -12,13 +12,11 @@ from torch.nn import functional
 from distill.engine.protocol import WorkerContext
 from distill.loader.loader import Loader
 from distill.models.network import build_network
-from distill.models.record import read_weights
 from distill.plan.load import load_job
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import LaneGradients, WorkerGradients
 from tests.making import label_by_worker
-from tests.resolved import find_student, plan_student
-from tests.stages.train.ranks import train
+from tests.resolved import plan_student
 from tests.tiny import DOUBLING, write_job, write_pool
 
 JOB = """
@@ -120,15 +118,3 @@ def test_a_mean_is_over_other_rows_than_those_seen(plan, kind):
     (kl + 0.5 * ce).backward()
     due = torch.cat([each.grad.flatten() for each in network.parameters()])
     torch.testing.assert_close(made, due, rtol=1e-4, atol=1e-6)
-
-
-def test_workers_or_a_kill_change_the_weights_where_sources_share_a_batch(labelled, tmp_path):
-    stored = []
-    for number, runs in enumerate([[(1, -1)], [(2, -1)], [(2, 5), (4, 12), (1, -1)]]):
-        shutil.copytree(labelled, tmp_path / str(number))
-        job = tmp_path / str(number) / "job.toml"
-        for run, (workers, dies_at) in enumerate(runs):
-            train(job, workers, tmp_path / f"log{number}{run}", dies_at=dies_at)
-        loaded = load_job(job)
-        stored.append(read_weights(*find_student(loaded, loaded.variants[0])))
-    assert stored[0] == stored[1] == stored[2]

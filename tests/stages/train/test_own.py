@@ -1,5 +1,5 @@
-"""Networks of the user's own through the real training: the same weights for any number of workers
-and after kills; then judged, and labelling."""
+"""Networks of the user's own through the real training; then judged, and labelling. Other workers and
+kills: `test_everything`."""
 
 from __future__ import annotations
 
@@ -34,36 +34,20 @@ from tests.resolved import (
     pool_outputs,
 )
 from tests.stages.train.own_job import (
+    JOB,
     TRUNK,
     answered,
     code_of,
     copied,
-    job_text,
     labelled,
     loaded,
     names,
     pixels,
     trained,
 )
-from tests.stages.train.ranks import train
-from tests.stages.train.test_gradients import LANES, weights
 from tests.tiny import write_job
 
 __all__ = ["labelled", "trained"]
-
-
-def test_two_workers_or_a_kill_give_other_weights(labelled, trained, tmp_path):
-    job = copied(labelled, tmp_path / "job")
-    for number, dies_at in enumerate((13, -1)):
-        train(job, 2, tmp_path / f"log{number}", dies_at=dies_at)
-    assert weights(job)[1] == weights(trained)[1]
-
-
-def test_data_parallel_workers_cannot_train_it(labelled, tmp_path):
-    job = copied(labelled, tmp_path / "job", "")
-    train(job, 2, tmp_path / "log")
-    losses = [each["loss"] for each in weights(job)[0].details["history"]]
-    assert losses[-1] < losses[0]
 
 
 def test_a_frozen_layer_moves_or_the_record_says_other_code(trained):
@@ -154,7 +138,7 @@ FITTED = (
 
 def test_a_fitted_network_of_ones_own_labels_otherwise_than_it_answers(labelled, tmp_path):
     shutil.copytree(labelled, tmp_path / "job")
-    job = load_job(write_job(tmp_path / "job", job_text(LANES) + FIT + FITTED))
+    job = load_job(write_job(tmp_path / "job", JOB + FIT + FITTED))
     run_trainings([plan_fit(job, "large")], WorkerContext(0, 1, "cpu"))
     assert not [each.failure for each in label_by_worker(job, "fitted")["rows"] if each.failure]
     labels = label_set(job, "fitted", "rows")

@@ -1,5 +1,5 @@
-"""A head of another width than what it learns from: the same numbers as a plain loop, whatever the
-workers and kills, and gone afterwards."""
+"""A head of another width than what it learns from: the same numbers as a plain loop, and gone
+afterwards. Workers and kills: `test_everything`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from distill.stages.train.loop import run_trainings
 from distill.stages.train.projection import with_projections
 from tests.making import label_by_worker
 from tests.resolved import export_students, find_candidates, find_student, open_pool, plan_student
-from tests.stages.train.ranks import train
 from tests.tiny import tiny_job, write_job, write_pool
 
 WIDE, NARROW, OWN = 12, 3, 5
@@ -110,11 +109,12 @@ def labelled(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def taught(labelled, tmp_path_factory):
-    """The job file of a student that one rank taught."""
+    """The job file of a student that one worker taught."""
     folder = tmp_path_factory.mktemp("taught") / "job"
     shutil.copytree(labelled, folder)
-    train(folder / "job.toml", 1, folder / "log")
-    return folder / "job.toml"
+    job = load_job(folder / "job.toml")
+    run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
+    return job.path
 
 
 def kept(job_file):
@@ -171,26 +171,6 @@ def test_a_projection_learns_otherwise_than_in_a_plain_loop(labelled, taught):
         torch.testing.assert_close(weights[name], value, rtol=1e-5, atol=1e-6)
     for name, value in model.state_dict().items():
         torch.testing.assert_close(checkpoint[f"network.{name}"], value, rtol=1e-5, atol=1e-6)
-
-
-def test_two_workers_or_kills_give_other_weights_or_projections(labelled, taught, tmp_path):
-    folder = tmp_path / "job"
-    shutil.copytree(labelled, folder)
-    for number, (workers, dies_at) in enumerate([(2, 5), (1, 11), (2, -1)]):
-        train(folder / "job.toml", workers, folder / f"log{number}", dies_at=dies_at)
-    for mine, theirs in zip(kept(folder / "job.toml")[1:], kept(taught)[1:], strict=True):
-        assert mine.keys() == theirs.keys()
-        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-
-
-def test_data_parallel_workers_cannot_train_projections(labelled, taught, tmp_path):
-    folder = tmp_path / "job"
-    shutil.copytree(labelled, folder)
-    job = write_job(folder, JOB.replace(' gradients = "lanes",', ""))
-    train(job, 2, folder / "log")
-    due = kept(taught)[2]
-    for name, value in kept(job)[2].items():
-        torch.testing.assert_close(value, due[name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_projection_is_counted_stored_judged_or_exported_with_the_student(taught):
