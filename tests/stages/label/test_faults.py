@@ -1,5 +1,9 @@
 """Labelling that is killed, for real: a SIGKILL of everything at named places, then the same
-command."""
+command.
+
+The labels that all are held against were made on Ray by two actors. What is not about Ray is killed
+and finished by `--local`, which is a sixth of the time and shows that both engines label alike.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ JOB = """\
     [labels.teacher]
     labeler = {{ kind = "custom", file = "labeler.py" }}
     over = ["rows"]
-    compute = {{ min = 2, max = 2 }}
+    compute = {{ max = 2 }}
 """
 SHARDS = (200, 130, 64, 10)
 
@@ -55,8 +59,8 @@ def undisturbed(pool, tmp_path_factory) -> str:
     return label_set(load_job(job), "teacher", "rows").label_hash
 
 
-def kill_at(job: Path, place: str, number: int, marker: Path) -> None:
-    process = start("label", job, DISTILL_FAILPOINT=f"{place}:{number}:{marker}")
+def kill_at(job: Path, place: str, number: int, marker: Path, *behind: str) -> None:
+    process = start("label", job, *behind, DISTILL_FAILPOINT=f"{place}:{number}:{marker}")
     until = time.monotonic() + 90
     while not marker.exists():
         assert process.poll() is None, process.communicate()[0]
@@ -72,23 +76,26 @@ def kill_at(job: Path, place: str, number: int, marker: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "number", "committed"),
+    ("place", "number", "committed", "behind"),
     [
-        ("label.before_data", 1, False),
-        ("label.after_data", 2, False),
-        ("label.after_commit", 2, True),
+        ("label.after_data", 2, False, ()),
+        ("label.before_data", 1, False, ("--local",)),
+        ("label.after_data", 2, True, ("--local",)),
+        ("label.after_commit", 1, True, ("--local",)),
+        ("label.after_commit", 9, True, ("--local",)),
     ],
 )
 def test_a_kill_loses_nothing_and_doubles_nothing(
-    place, number, committed, pool, undisturbed, tmp_path
+    place, number, committed, behind, pool, undisturbed, tmp_path
 ):
     job = make_job(tmp_path / "job", pool)
-    kill_at(job, place, number, tmp_path / "reached")
+    kill_at(job, place, number, tmp_path / "reached", *behind)
     there = list((tmp_path / "job/root").glob("labels/teacher/v1/rows/commits/*.json"))
     assert bool(there) or not committed
-    resumed = distill("label", job)
+    resumed = distill("label", job, "--local")
     assert resumed.code == 0, resumed.output
-    assert f"9 fragments ({9 - len(there)} labelled now)" in resumed.output
+    now = f"{9 - len(there)} labelled now" if len(there) < 9 else "done before"
+    assert f"9 fragments ({now})" in resumed.output
     loaded = load_job(job)
     (verified,) = verify_labels(loaded, "teacher")
     assert not verified.problems
@@ -96,11 +103,11 @@ def test_a_kill_loses_nothing_and_doubles_nothing(
     assert label_set(loaded, "teacher", "rows").label_hash == undisturbed
 
 
-def test_one_actor_instead_of_two_gives_the_same_labels(pool, undisturbed, tmp_path):
+def test_one_process_instead_of_two_actors_gives_other_labels(pool, undisturbed, tmp_path):
     job = make_job(tmp_path / "job", pool)
-    job.write_text(job.read_text("utf-8").replace("min = 2, max = 2", "min = 1, max = 1"), "utf-8")
-    ended = distill("label", job)
+    ended = distill("label", job, "--local")
     assert ended.code == 0, ended.output
+    assert "Ray" not in ended.output
     assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
 
 
@@ -150,14 +157,14 @@ class Labeler:
 
 def test_a_labeler_that_raises_shows_its_own_lines_with_shard_and_row(pool, tmp_path):
     job = make_job(tmp_path / "job", pool, RAISING)
-    ended = distill("label", job)
+    ended = distill("label", job, "--local")
     assert ended.code == 1, ended.output
     assert "part-00000.parquet, row " in ended.output
     assert 'labeler.py", line 12, in look' in ended.output
     assert "ValueError: cannot read a row of" in ended.output
     assert "distill/label" not in ended.output.replace(str(tmp_path), "")
     (tmp_path / "job/labeler.py").write_text(LABELER, "utf-8")
-    mended = distill("label", job)
+    mended = distill("label", job, "--local")
     assert mended.code == 0, mended.output
 
 
@@ -167,7 +174,7 @@ def test_a_labeler_that_cannot_be_built_ends_with_its_own_error(pool, tmp_path):
         pool,
         LABELER + "\n    def __init__(self):\n        open('/no/such/weights')\n",
     )
-    ended = distill("label", job)
+    ended = distill("label", job, "--local")
     assert ended.code == 1, ended.output
     assert 'labeler.py", line 12, in __init__' in ended.output
     assert "/no/such/weights" in ended.output
@@ -176,16 +183,16 @@ def test_a_labeler_that_cannot_be_built_ends_with_its_own_error(pool, tmp_path):
 
 def test_another_revision_is_refused_with_the_way_out(pool, tmp_path):
     job = make_job(tmp_path / "job", pool)
-    assert distill("label", job).code == 0
+    assert distill("label", job, "--local").code == 0
     (tmp_path / "job/labeler.py").write_text(
         LABELER.replace('revision = "1"', 'revision = "2"'), "utf-8"
     )
-    refused = distill("label", job)
+    refused = distill("label", job, "--local")
     assert refused.code == 2
     assert "revision: stored '1', now '2'" in refused.output
     assert "version = 2" in refused.output
     job.write_text(job.read_text("utf-8").replace("over =", "version = 2\nover ="), "utf-8")
-    assert distill("label", job).code == 0
+    assert distill("label", job, "--local").code == 0
 
 
 SLOW = LABELER.replace(
@@ -206,18 +213,23 @@ FIT = """\
 
 
 @pytest.mark.parametrize(
-    ("command", "sent"),
-    [("label", signal.SIGINT), ("label", signal.SIGTERM), ("run", signal.SIGINT)],
+    ("command", "sent", "behind"),
+    [
+        ("label", signal.SIGTERM, ()),
+        ("run", signal.SIGINT, ()),
+        ("label", signal.SIGINT, ("--local",)),
+        ("label", signal.SIGTERM, ("--local",)),
+    ],
 )
 def test_asked_to_end_it_commits_what_is_in_work_and_leaves(
-    command, sent, pool, undisturbed, tmp_path
+    command, sent, behind, pool, undisturbed, tmp_path
 ):
     job = make_job(tmp_path / "job", pool, SLOW)
     if command == "run":  # Ray Train leaves a signal handler of its own behind
         write_pool(tmp_path / "job/known", [64])
         job.write_text(job.read_text("utf-8") + textwrap.dedent(FIT), "utf-8")
     commits = tmp_path / "job/root/labels/teacher/v1/rows/commits"
-    process = start(command, job)
+    process = start(command, job, *behind)
     until = time.monotonic() + 120
     while not (commits.exists() and list(commits.glob("*.json"))):
         assert time.monotonic() < until
@@ -230,7 +242,7 @@ def test_asked_to_end_it_commits_what_is_in_work_and_leaves(
     assert "Traceback" not in output
     there = len(list(commits.glob("*.json")))
     assert 1 <= there < 9
-    resumed = distill("label", job)
+    resumed = distill("label", job, "--local")
     assert f"({9 - there} labelled now)" in resumed.output
     assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
 
@@ -239,7 +251,7 @@ def test_too_many_rejected_rows_stop_the_job_early_and_say_where_their_reasons_a
     nothing = LABELER.replace(
         "total = features.sum(axis=1)", "total = features.sum(axis=1) * np.nan"
     )
-    ended = distill("label", make_job(tmp_path / "job", pool, nothing))
+    ended = distill("label", make_job(tmp_path / "job", pool, nothing), "--local")
     assert ended.code == 1, ended.output
     assert "more than max_rejected_fraction = 0.01 allows" in ended.output
     assert "/labels/teacher/v1/rows/rejects" in ended.output
