@@ -120,6 +120,7 @@ class Conductor:
             random.Random(seed + 1),
             self.server,
             undisturbed,
+            local=strike not in faults.ABOUT_RAY and not case.kind.prepare,
         )
 
     def _hash(self, case: Case) -> str:
@@ -130,7 +131,9 @@ class Conductor:
             for key, content in case.shards.items():
                 pool.put(key, content)
             job = case.write_job(folder, pool=pool.uri, root=str(folder / "root"), seconds=0)
-            ended = distill("label", job)
+            # what prepares its rows on the cluster needs one
+            behind = () if case.kind.prepare else ("--local",)
+            ended = distill("label", job, *behind)
             assert ended.code == 0, ended.output
             self._undisturbed[case.number] = label_set(load_job(job), "teacher", "rows").label_hash
         return self._undisturbed[case.number]

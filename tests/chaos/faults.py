@@ -195,6 +195,16 @@ def too_few_resources(run: Run, variant: str) -> None:
     run.write_job()
 
 
+ABOUT_RAY = (
+    actor_killed,
+    actor_start_fails,
+    group_killed,
+    stopped_writer,
+    raylet_killed,
+    too_few_resources,
+)
+"""What strikes Ray's own processes; the other kinds strike a command that works by itself."""
+
 KINDS = {
     actor_killed: ("once", "thrice"),
     actor_start_fails: ("raise", "die"),

@@ -39,6 +39,8 @@ class Run:
     undisturbed: str
     """Label hash."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    local: bool = False
+    """Whether the commands work in their own process: where the fault is not about Ray."""
     happened: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     doubled: int = 0
@@ -70,6 +72,8 @@ class Run:
 
     def start(self, *options: str, **environment: str) -> Watched:
         """Begin `distill label`."""
+        if self.local:
+            options = ("--local", *options)
         begun = Watched(
             self.commits, "label", self.job, *options, **{**self.environment, **environment}
         )

@@ -13,14 +13,12 @@ from tests.command import REPOSITORY, distill
 
 
 def run_job(name: str, root) -> tuple[str, Evaluation]:
-    ended = distill("run", REPOSITORY / "jobs" / f"{name}.toml", "--root", root)
+    ended = distill("run", REPOSITORY / "jobs" / f"{name}.toml", "--root", root, "--local")
     assert ended.code == 0, ended.output
     (file,) = root.glob(f"reports/{name}/*/evaluation.json")
     return ended.output, Evaluation.from_plain(unseal(file.read_bytes(), str(file)))
 
 
-@pytest.mark.ray
-@pytest.mark.slow
 def test_regression_student_learns_the_truth_through_the_noise(tmp_path):
     _, evaluation = run_job("regression", tmp_path)
     mse = {method.name: method.measures["mse"] for method in evaluation.methods}
@@ -29,8 +27,6 @@ def test_regression_student_learns_the_truth_through_the_noise(tmp_path):
     assert mse["distilled"] < 1e-3
 
 
-@pytest.mark.ray
-@pytest.mark.slow
 def test_lambda_is_swept_over_two_networks_without_labelling_again(tmp_path):
     output, evaluation = run_job("binary", tmp_path)
     names = [method.name for method in evaluation.methods]

@@ -8,7 +8,6 @@ import pytest
 from tests.jobs.test_examples import run_job
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_student_of_text_knows_topics_that_its_teacher_never_saw(tmp_path):
