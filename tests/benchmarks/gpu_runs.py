@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from distill.labels.commit import Commit
+from distill.plan.tables import JobTables
 from tests.benchmarks.child import Child
 from tests.benchmarks.gpu_watch import Log, Watch
 
@@ -180,6 +181,6 @@ def _loaded(job: str) -> tuple[Any, list[np.ndarray]]:
         batches = [
             decode_features(pa.Table.from_batches([each]), pool.features, 0).values for each in cut
         ]
-    return loaded.custom_source(spec.labeler, "labels.teacher.labeler").load(
+    return JobTables(loaded).custom_source(spec.labeler, "labels.teacher.labeler").load(
         spec.labeler.name
     )(), batches

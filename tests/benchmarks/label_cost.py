@@ -163,7 +163,8 @@ def run_plain(job: str, root: str, cores: int) -> dict[str, float]:
     import pyarrow.parquet as pq
     import torch
 
-    from distill.labels.encoding import encode
+    from distill.plan.tables import JobTables
+from distill.labels.encoding import encode
     from distill.plan.load import load_job
     from distill.storage.open import open_storage
     from tests.resolved import prepare_labels
@@ -173,7 +174,7 @@ def run_plain(job: str, root: str, cores: int) -> dict[str, float]:
     began, cpu = time.perf_counter(), session_cpu_seconds(os.getpid())
     torch.set_num_threads(cores)
     labeler, folder, fragment = (
-        loaded.custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler").load(
+        JobTables(loaded).custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler").load(
             "Network"
         )(),
         open_storage(root),
@@ -236,7 +237,7 @@ def run_bare(job: str, root: str, cores: int) -> dict[str, float]:
     dataset = data.read_parquet(loaded.pool_uri("rows"), columns=["x"]).map_batches(
         BareLabeler,
         fn_constructor_args=(
-            loaded.custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler"),
+            JobTables(loaded).custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler"),
             contract,
         ),
         batch_size=contract.batch_rows,

@@ -17,6 +17,7 @@ from distill.labels.encoding import decode
 from distill.models import files
 from distill.models.record import read_weights
 from distill.plan.load import load_job
+from distill.plan.tables import JobTables
 from distill.run import label_pool
 from tests.resolved import find_fit, fit_folder, fit_labeler, label_set
 from tests.tiny import tiny_job, write_job
@@ -87,7 +88,7 @@ def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_
     ray, folder
 ):
     job = a_job(folder)
-    names, rows = job.descriptions("base")
+    names, rows = JobTables(job).descriptions("base")
     attributes = class_attributes(rows, None)
     assert list(names) == list(TEXTS)
     np.testing.assert_allclose(np.linalg.norm(attributes, axis=1), 1, rtol=1e-5)
