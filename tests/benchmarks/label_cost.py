@@ -163,9 +163,9 @@ def run_plain(job: str, root: str, cores: int) -> dict[str, float]:
     import pyarrow.parquet as pq
     import torch
 
-    from distill.plan.tables import JobTables
-from distill.labels.encoding import encode
+    from distill.labels.encoding import encode
     from distill.plan.load import load_job
+    from distill.plan.tables import JobTables
     from distill.storage.open import open_storage
     from tests.resolved import prepare_labels
 
@@ -174,9 +174,9 @@ from distill.labels.encoding import encode
     began, cpu = time.perf_counter(), session_cpu_seconds(os.getpid())
     torch.set_num_threads(cores)
     labeler, folder, fragment = (
-        JobTables(loaded).custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler").load(
-            "Network"
-        )(),
+        JobTables(loaded)
+        .custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler")
+        .load("Network")(),
         open_storage(root),
         0,
     )
@@ -225,6 +225,7 @@ def run_bare(job: str, root: str, cores: int) -> dict[str, float]:
     import os
 
     from distill.plan.load import load_job
+    from distill.plan.tables import JobTables
     from tests.resolved import prepare_labels
 
     loaded = load_job(job, root=root)
@@ -237,7 +238,9 @@ def run_bare(job: str, root: str, cores: int) -> dict[str, float]:
     dataset = data.read_parquet(loaded.pool_uri("rows"), columns=["x"]).map_batches(
         BareLabeler,
         fn_constructor_args=(
-            JobTables(loaded).custom_source(loaded.labels["teacher"].labeler, "labels.teacher.labeler"),
+            JobTables(loaded).custom_source(
+                loaded.labels["teacher"].labeler, "labels.teacher.labeler"
+            ),
             contract,
         ),
         batch_size=contract.batch_rows,
