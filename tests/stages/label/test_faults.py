@@ -162,7 +162,7 @@ def test_a_labeler_that_raises_shows_its_own_lines_with_shard_and_row(pool, tmp_
     assert "part-00000.parquet, row " in ended.output
     assert 'labeler.py", line 12, in look' in ended.output
     assert "ValueError: cannot read a row of" in ended.output
-    assert "distill/label" not in ended.output.replace(str(tmp_path), "")
+    assert "distill/stages" not in ended.output.replace(str(tmp_path), "")
     (tmp_path / "job/labeler.py").write_text(LABELER, "utf-8")
     mended = distill("label", job, "--local")
     assert mended.code == 0, mended.output

@@ -138,7 +138,7 @@ def test_a_labeler_that_raises_does_not_say_on_which_row_or_line(tried, pool):
         assert f'File "{pool / "mine.py"}", line {line}, in one' in failure.trace
         assert "# the user's own line" in failure.trace
         assert "ValueError: too bright" in failure.trace
-        assert "distill/label/worker.py" not in failure.trace
+        assert "distill/stages/label/worker.py" not in failure.trace
         assert failure.signature == f"ValueError at {pool / 'mine.py'}:{line}"
     assert open_storage(tried.folder).folder("commits").list_objects() == []
 
