@@ -136,7 +136,6 @@ def _opened(folder: str) -> tuple[Any, list[Any]]:
 
 def _distill(folder: str) -> dict[str, float]:
     from distill.loader import cache
-    from distill.loader.allocator import system_allocator
     from distill.loader.dataset import Dataset, LabelColumn
     from distill.loader.loader import Loader
     from distill.loader.sampler import Sampler, cut_chunks
@@ -160,7 +159,7 @@ def _distill(folder: str) -> dict[str, float]:
     def epoch() -> int:
         return sum(int((next(batches)["row"] >= 0).sum()) for _ in range(sampler.steps_per_epoch))
 
-    with closing(loader), system_allocator():
+    with closing(loader):
         return _timed(epoch)
 
 

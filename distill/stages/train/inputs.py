@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 
-from distill.loader.allocator import system_allocator
 from distill.loader.dataset import Arrays
 from distill.loader.disk_cache import DiskCache
 from distill.loader.loader import Loader
@@ -28,7 +27,6 @@ class Inputs:
 def open_inputs(setup: TrainingSetup, first_step: int) -> Iterator[Inputs]:
     """Open the rows of a training from a step on; threads and files end with the context."""
     with ExitStack() as stack:
-        stack.enter_context(system_allocator())
         disk = _disk_cache(setup.plan)
         if disk is not None:
             stack.enter_context(closing(disk))
