@@ -17,9 +17,8 @@ from pathlib import Path
 
 from tests.forkserver import REPOSITORY, Forked, fork_module
 from tests.summary import current_file, ray_folder
+from tests.waiting import LIMIT_SECONDS
 
-LIMIT_SECONDS = 900
-"""Ends a hang, and nothing that a machine under load 20 slows down."""
 NOT_NICE = {"RAY_worker_niceness": "0"}
 """Ray's workers are at 15 by default, where tests that compute beside them leave them a thirtieth
 of a core."""

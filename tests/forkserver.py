@@ -70,7 +70,8 @@ class Forked:
         self.returncode: int | None = None
         self._control = control
         self._lock = threading.Lock()
-        self._read: list[bytes] = []
+        self._output = ""
+        self._reader = threading.Thread(target=self._read_output, daemon=True)
         self.pid = int(self._word(_START_SECONDS))
 
     def poll(self) -> int | None:
@@ -95,16 +96,17 @@ class Forked:
         Raises TimeoutExpired, after which it may be called again and nothing is lost.
         """
         until = None if timeout is None else time.monotonic() + timeout
-        while not self.stdout.closed:
-            if not _is_readable(self.stdout, _left(until)):
-                raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
-            content = os.read(self.stdout.fileno(), 1 << 16)
-            if content:
-                self._read.append(content)
-            else:
-                self.stdout.close()
-        self.wait(_left(until))
-        return b"".join(self._read).decode("utf-8", "replace"), None
+        if self._reader.ident is None:
+            self._reader.start()
+        self._reader.join(timeout)
+        if self._reader.is_alive():
+            raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        self.wait(None if until is None else max(0.0, until - time.monotonic()))
+        return self._output, None
+
+    def _read_output(self) -> None:
+        with self.stdout:
+            self._output = self.stdout.read()
 
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
@@ -165,10 +167,6 @@ def _forkserver(_pid: int) -> socket.socket:
 
 def _is_readable(what: object, seconds: float | None) -> bool:
     return bool(multiprocessing.connection.wait([what], seconds))
-
-
-def _left(until: float | None) -> float | None:
-    return None if until is None else max(0.0, until - time.monotonic())
 
 
 class _Server:

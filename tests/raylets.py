@@ -19,8 +19,9 @@ import yaml
 
 from tests.command import REPOSITORY, environment, kill_session, processes
 from tests.summary import forget_ray_folder, ray_folder
+from tests.waiting import LIMIT_SECONDS
 
-START_SECONDS = 90
+START_SECONDS = LIMIT_SECONDS
 
 
 @dataclass
@@ -167,7 +168,11 @@ _TELL = (
 def _nodes(address: str, settings: dict[str, str]) -> list[dict[str, float]]:
     asked = [sys.executable, "-c", _TELL, address]
     seen = subprocess.run(
-        asked, env={**environment(), **settings}, capture_output=True, text=True, timeout=60
+        asked,
+        env={**environment(), **settings},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
     )
     told = seen.stdout.rpartition("nodes ")[2]
     return json.loads(told) if told else []

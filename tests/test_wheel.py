@@ -28,7 +28,6 @@ def run(*command: object, **options: object) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_wheel_installs_into_an_empty_environment_and_brings_distill_alone(tmp_path):
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, REPOSITORY)
     (wheel,) = tmp_path.glob("*.whl")

@@ -17,7 +17,7 @@ from tests.benchmarks import (
     train_cost,
 )
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 def measured(benchmark, folder) -> dict:

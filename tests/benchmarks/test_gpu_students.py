@@ -109,7 +109,6 @@ def test_parts_without_time_are_named_and_the_rest_is_kept(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_every_part_is_there(tmp_path):
     out, table = tmp_path / "out.json", tmp_path / "table.md"
     told = [

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.chaos.runs import LABELER_SECONDS, Run
 from tests.command import processes
 from tests.raylets import two_raylets
+from tests.waiting import slowness
 
 ZOMBIE_SECONDS = 15.0
 NAMED = (0, 1)
@@ -188,7 +189,7 @@ def too_few_resources(run: Run, variant: str) -> None:
     """What the cluster can never give is refused within seconds, by name and number."""
     run.write_job(("min = 1, max = 2", {"CPU": "min = 64, max = 64", "GPU": "gpus = 1"}[variant]))
     run.expect(
-        run.start().end(limit_seconds=60),
+        run.start().end(limit_seconds=60 * slowness()),
         (2,),
         rf"needs 64 × 1 {variant}|needs 1 {variant}|needs 1 × 1 {variant}",
     )

@@ -12,6 +12,7 @@ from tests.chaos.conduct import KINDS, drawn
 from tests.chaos.results import append_line, read_lines, table
 from tests.chaos.runs import covered
 from tests.command import REPOSITORY
+from tests.waiting import LIMIT_SECONDS
 
 SEEDS = range(20)
 
@@ -39,7 +40,9 @@ def test_a_seed_that_has_a_line_is_not_run_again(tmp_path):
     kept = tmp_path / "results.jsonl"
     append_line(kept, {"seed": 4, "faults": ["a"], "outcome": "broken", "problems": ["b"]})
     asked = [sys.executable, "-m", "tests.chaos", "--runs", "1", "--seed", "4", "--results", kept]
-    ended = subprocess.run(asked, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(
+        asked, cwd=REPOSITORY, capture_output=True, text=True, timeout=LIMIT_SECONDS
+    )
     assert ended.returncode == 1, ended.stderr
     assert "1 broken of 1 runs" in ended.stdout
     assert "1 runs, `make chaos RUNS=1 SEED=4`: 1 broken" in table(read_lines(kept))
@@ -47,7 +50,7 @@ def test_a_seed_that_has_a_line_is_not_run_again(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_twenty_runs_end_whole(tmp_path):
     kept = tmp_path / "results.jsonl"
     asked = [

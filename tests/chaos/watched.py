@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 
 from tests.command import Ended, kill_session, start
+from tests.waiting import LIMIT_SECONDS
 
-LIMIT_SECONDS = 300
 _LOOK_SECONDS = 0.25
 
 

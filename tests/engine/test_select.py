@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.command import environment
+from tests.waiting import LIMIT_SECONDS
 
 _LOADED = """
 import sys
@@ -22,6 +23,6 @@ def test_choosing_an_engine_loads_heavy_libraries_before_there_is_work(name):
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_SECONDS,
     )
     assert (ended.stdout, ended.stderr) == ("[]\n", "")

@@ -41,14 +41,14 @@ def test_lambda_is_swept_over_two_networks_without_labelling_again(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(main_job):
     ended = distill(
         "run",
         REPOSITORY / "jobs" / "digits_study.toml",
         "--root",
         main_job.root,
-        limit_seconds=1500,
+        limit_seconds=6000,
     )
     assert ended.code == 0, ended.output
     assert "labelled now" not in ended.output

@@ -9,7 +9,6 @@ from tests.jobs.test_examples import run_job
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_student_of_text_knows_topics_that_its_teacher_never_saw(tmp_path):
     output, evaluation = run_job("topics", tmp_path)
     assert "made a model of" in output

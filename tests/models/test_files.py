@@ -12,6 +12,7 @@ from distill.models import files
 from distill.models.files import ModelFiles, identify_model, local_model
 from distill.storage.base import ObjectMeta
 from distill.storage.open import open_storage
+from tests.waiting import LIMIT_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +118,7 @@ def test_each_actor_fetches_the_model_again(s3_root, monkeypatch):
     folder.put("model.safetensors", b"weights")
     folder.put("1_Pooling/config.json", b"{}")
     folder.put("pytorch_model.bin", b"never fetched")
-    fetched, together = [], threading.Barrier(4, timeout=20)
+    fetched, together = [], threading.Barrier(4, timeout=LIMIT_SECONDS)
     real = files._fetch_objects
     monkeypatch.setattr(files, "_fetch_objects", lambda *told: (fetched.append(1), real(*told)))
 

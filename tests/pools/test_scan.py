@@ -4,7 +4,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,6 +17,7 @@ from distill.spec.pools import Pool
 from distill.storage.local import LocalStorage
 from distill.storage.open import open_storage
 from tests.tiny import write_pool
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 RELABEL = Pool(path="pool", on_change="relabel")
 
@@ -260,19 +260,17 @@ def test_two_processes_that_list_a_growing_pool_at_once_number_each_file_once(tm
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for run in runs:
         assert run.stdout.readline() == "ready\n"
-    root, until = open_storage(str(tmp_path / "root")), time.monotonic() + 60
+    root = open_storage(str(tmp_path / "root"))
 
     def segments():
         stored = read_inventory(root, "unlabelled", str(tmp_path / "pool"))
         return stored.segments if stored else 0
 
     for listed, start in enumerate(range(1, len(files), 12)):
-        while segments() <= listed:  # so that it grows while both list
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_until(lambda listed=listed: segments() > listed)  # so that it grows while both list
         for file in files[start : start + 12]:
             file.rename(tmp_path / "pool" / file.name)
-    assert [run.wait(60) for run in runs] == [0, 0]
+    assert [run.wait(LIMIT_SECONDS) for run in runs] == [0, 0]
     for run in runs:
         run.stdout.close()
     inventory = read_inventory(root, "unlabelled", str(tmp_path / "pool"))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -10,6 +9,7 @@ from distill.plan.load import load_job
 from distill.stages import make_models as module
 from tests.resolved import make_models, prepare_labels
 from tests.tiny import tiny_job, write_job
+from tests.waiting import wait_until
 
 JOB = """
     root = "root"
@@ -25,6 +25,11 @@ def model(folder):
     (folder / "deep").mkdir()
     (folder / "deep" / "weights.safetensors").write_bytes(b"1234")
     (folder / "modules.json").write_text("[]")
+"""
+WAITS = """
+    import pathlib, time
+    while not pathlib.Path(__file__).with_name("go").exists():
+        time.sleep(0.01)
 """
 KEPT = ["_made.json", "_making.json", "deep/weights.safetensors", "modules.json"]
 
@@ -62,15 +67,15 @@ def test_what_a_killed_making_left_passes_for_a_model_or_joins_the_next_one(tmp_
 
 
 def test_a_second_run_makes_it_meanwhile(tmp_path):
-    (tmp_path / "make.py").write_text(MAKE + "    import time; time.sleep(1)\n", "utf-8")
+    (tmp_path / "make.py").write_text(MAKE + WAITS, "utf-8")
     job = tiny_job(tmp_path, JOB)
     first = threading.Thread(target=make_models, args=(job, ["near"]))
     first.start()
     lease = tmp_path / "root" / "making"
-    while not list(lease.rglob("lease.json")):
-        time.sleep(0.01)
+    wait_until(lambda: list(lease.rglob("lease.json")))
     with pytest.raises(BusyError, match=r"the model of labels\.near\.labeler\.made_by"):
         make_models(load_job(tmp_path / "job.toml"), ["near"])
+    (tmp_path / "go").touch()
     first.join()
     assert files(tmp_path / "root" / "models" / "tiny") == KEPT
 

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from distill.core.errors import JobError, PoolError
 from distill.storage.open import open_storage
 from tests.resolved import make_pool, open_pool
 from tests.tiny import tiny_job
+from tests.waiting import wait_until
 
 JOB = """
     root = "runs"
@@ -55,10 +55,7 @@ def test_a_making_that_was_killed_is_made_again_and_whole(tmp_path):
     )
     command = "import sys; from distill.plan.load import load_job; from tests.resolved import make_pool; make_pool(load_job(sys.argv[1]), 'made')"
     with subprocess.Popen([sys.executable, "-c", command, tmp_path / "job.toml"]) as making:
-        until = time.monotonic() + 60
-        while not (tmp_path / "runs/pool/part-00001.parquet").exists():
-            assert time.monotonic() < until, "nothing was made"
-            time.sleep(0.02)
+        wait_until((tmp_path / "runs/pool/part-00001.parquet").exists, making)
         os.kill(making.pid, signal.SIGKILL)
     job = job_in(tmp_path)
     assert make_pool(job, "made") is True

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from distill.core.errors import StorageError
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMissingError, is_hidden
 from distill.storage.open import open_storage
+from tests.waiting import wait_until
 
 WRITERS = 16
 ROUNDS = 5
@@ -41,9 +42,9 @@ def test_a_reader_never_sees_half_of_a_conditional_put(store):
 
     with ThreadPoolExecutor(2) as threads:
         reading = threads.submit(read)
-        time.sleep(0.05)
+        wait_until(lambda: None in seen)
         assert store.put_if_absent("commit", content)
-        time.sleep(0.05)
+        wait_until(lambda: content in seen or reading.done())
         done.set()
         reading.result()
     assert seen <= {None, content}

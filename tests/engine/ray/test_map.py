@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import threading
 from contextlib import closing
 
 import pytest
@@ -84,16 +83,28 @@ def test_stopping_early_ends_the_actors_and_not_the_process(ray, tmp_path):
     require_free(ray)
 
 
+class Releasing(Bar):
+    """Lets `waiting` go on when it has said twice what is waited for, once it has a mark."""
+
+    mark = None
+
+    def waits(self, what: str) -> None:
+        super().waits(what)
+        if self.mark and len(self.waited) == 2:
+            self.mark.touch()
+
+
 def test_a_bar_that_moved_just_after_the_last_answer_still_says_in_time_what_is_waited_for(
     ray, tmp_path, monkeypatch
 ):
+    """Told once, when it could not say anything yet, it would wait for ever."""
     monkeypatch.setattr("distill.engine.ray.map.LINE_EVERY_SECONDS", 2.0)
-    config, bar = {"mark": str(tmp_path / "mark"), "fatal": -1}, Bar()
-    with closing(
-        map_fragments(waiting, config, [[{"number": 0}, {"number": 1}]], Compute(), bar)
-    ) as answers:
+    bar = Releasing()
+    groups = [[{"number": 0}, {"number": 1}]]
+    config = {"mark": str(tmp_path / "mark"), "fatal": -1}
+    with closing(map_fragments(waiting, config, groups, Compute(), bar)) as answers:
         next(answers)
         bar.waited.clear()
-        threading.Timer(2.7, (tmp_path / "mark").touch).start()
-        next(answers)
-    assert len(bar.waited) >= 2, "told once, when it could not say anything yet"
+        bar.mark = tmp_path / "mark"
+        assert next(answers) == {"number": 1}
+    assert len(bar.waited) >= 2

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from tests.command import environment
+from tests.waiting import LIMIT_SECONDS
 
 _NO_RAY = """
 from distill.engine.ray.fold import fold
@@ -44,7 +45,11 @@ for address in (None, "auto"):
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
     )
 
 

@@ -15,6 +15,7 @@ from distill.engine.ray.stream import RemoteStream
 from distill.spec.labels import Compute
 from tests.engine.here import require_free
 from tests.engine.working import Bar, counting, streaming
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.ray
 
@@ -22,8 +23,8 @@ stream = RemoteStream()
 
 
 def ended(pid):
-    """Whether a process ends within some seconds."""
-    until = time.monotonic() + 20
+    """Whether a process ends."""
+    until = time.monotonic() + LIMIT_SECONDS
     while Path(f"/proc/{pid}").exists() and Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
         if time.monotonic() > until:
             return False

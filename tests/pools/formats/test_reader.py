@@ -18,6 +18,7 @@ from distill.pools.formats.registry import read_rows
 from distill.pools.shard_id import shard_id
 from distill.storage.open import open_storage
 from tests.pools.formats.writing import file_of, table_file
+from tests.waiting import LIMIT_SECONDS
 
 ROWS = [{"id": n, "said": f"row {n}"} for n in range(10)]
 ENDINGS = {
@@ -211,6 +212,6 @@ def test_memory_grows_with_the_row_group(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=LIMIT_SECONDS,
     )
     assert int(run.stdout) < 90

@@ -92,7 +92,6 @@ def run_alone(python: Path, program: str, folder: Path) -> dict[str, np.ndarray]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "model", [MODELS["rnn"], MODELS["cnn"], BAG], ids=["rnn", "cnn", "ngram_bag"]
 )

@@ -20,6 +20,7 @@ from distill.run import verify_labels
 from tests.command import distill, kill_session, start
 from tests.resolved import label_set
 from tests.tiny import write_job, write_pool
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 pytestmark = pytest.mark.ray
 
@@ -61,11 +62,7 @@ def undisturbed(pool, tmp_path_factory) -> str:
 
 def kill_at(job: Path, place: str, number: int, marker: Path, *behind: str) -> None:
     process = start("label", job, *behind, DISTILL_FAILPOINT=f"{place}:{number}:{marker}")
-    until = time.monotonic() + 90
-    while not marker.exists():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < until, f"{place} was not reached"
-        time.sleep(0.05)
+    wait_until(marker.exists, process)
     kill_session(process.pid)
     process.communicate()
     time.sleep(
@@ -196,8 +193,18 @@ def test_another_revision_is_refused_with_the_way_out(pool, tmp_path):
 
 
 SLOW = LABELER.replace(
-    "import numpy as np\n", "import numpy as np\n        import time\n\n        time.sleep(0.5)\n"
+    "import numpy as np\n",
+    """import numpy as np
+        import pathlib
+        import time
+
+        folder = pathlib.Path(__file__).parent
+        while [*folder.glob("root/labels/*/*/*/commits/*.json")] and not (folder / "asked").exists():
+            time.sleep(0.05)
+        time.sleep(2)
+""",
 )
+"""Two seconds a call; once there is a commit, none ends before the test has asked for the end."""
 
 
 FIT = """\
@@ -230,14 +237,13 @@ def test_asked_to_end_it_commits_what_is_in_work_and_leaves(
         job.write_text(job.read_text("utf-8") + textwrap.dedent(FIT), "utf-8")
     commits = tmp_path / "job/root/labels/teacher/v1/rows/commits"
     process = start(command, job, *behind)
-    until = time.monotonic() + 120
-    while not (commits.exists() and list(commits.glob("*.json"))):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until(lambda: list(commits.glob("*.json")), process)
     process.send_signal(sent)
-    output, _ = process.communicate(timeout=60)
+    lines = iter(process.stdout.readline, "")
+    assert any("Finishing the fragments in work" in line for line in lines)
+    (tmp_path / "job" / "asked").touch()
+    output, _ = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 1, output
-    assert "Finishing the fragments in work" in output
     assert "Stopped. What was committed stays" in output
     assert "Traceback" not in output
     there = len(list(commits.glob("*.json")))

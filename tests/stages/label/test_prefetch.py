@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from distill.stages.label.prefetch import prefetch
+from tests.waiting import LIMIT_SECONDS
 
 
 def test_items_come_in_another_order_or_not_at_all():
@@ -50,7 +51,7 @@ def test_who_leaves_early_closes_a_generator_that_still_runs():
     source = slow()
     items = prefetch(source, 1)
     assert next(items) == 0
-    assert begun.wait(10)
+    assert begun.wait(LIMIT_SECONDS)
     threading.Timer(0.2, go.set).start()
     items.close()
     source.close()  # raises ValueError where it still runs

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from distill.stages.label.priority_lock import PriorityLock
+from tests.waiting import wait_until
 
 
 def test_a_younger_fragment_takes_the_device_before_an_older_one_that_waits():
@@ -19,10 +20,7 @@ def test_a_younger_fragment_takes_the_device_before_an_older_one_that_waits():
     with ThreadPoolExecutor(4) as threads, lock.hold(9):
         for number in (3, 1, 2):
             threads.submit(come, number)
-        until = time.monotonic() + 10
-        while len(lock._waiting) < 3:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_until(lambda: len(lock._waiting) == 3)
         assert order == []
     assert order == [1, 2, 3]
 

@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 DIES = (FOLDER / "die").exists()
 DIES_AT = 30
 TRAIN = 4
-WAITS_SECONDS = 120
+WAITS_SECONDS = 900
 TRIED = 2
 """Rows on which the driver tries a loss."""
 calls = itertools.count(1)

@@ -18,10 +18,9 @@ import uuid
 from pathlib import Path
 
 from tests.forkserver import REPOSITORY, Forked, fork_module
+from tests.waiting import LIMIT_SECONDS
 
 _MODULE = "tests.stages.train.ranks"
-_LIMIT_SECONDS = 600
-"""Ends a hang, and nothing that twenty others slow down: the slowest takes 5 s alone."""
 
 
 def train(
@@ -40,12 +39,12 @@ def train(
         ranks.append(begin(_MODULE, job, rank, workers, meeting, log, last_step))
     try:
         first = ranks[dying]
-        output, _ = first.communicate(timeout=_LIMIT_SECONDS)
+        output, _ = first.communicate(timeout=LIMIT_SECONDS)
         assert first.returncode == (0 if dies_at < 0 else -signal.SIGKILL), output
         for rank in ranks:
             if dies_at >= 0:
                 rank.kill()
-            output, _ = rank.communicate(timeout=_LIMIT_SECONDS)
+            output, _ = rank.communicate(timeout=LIMIT_SECONDS)
             assert dies_at >= 0 or rank.returncode == 0, output
     finally:
         for rank in ranks:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,13 +97,3 @@ def undisturbed(folder: Path, *, epochs: int) -> tuple[dict[int, dict[str, list[
     job = make(folder, epochs=epochs, workers=1)
     ranks.train(job, 1, folder / "log")
     return last_batches(job), weights(job)
-
-
-def wait_until(is_so, seconds: float, process=None):
-    """What `is_so` says as soon as it says something."""
-    until = time.monotonic() + seconds
-    while not (found := is_so()):
-        assert process is None or process.poll() is None, process.communicate()[0][-3_000:]
-        assert time.monotonic() < until, "it never came to that"
-        time.sleep(0.1)
-    return found

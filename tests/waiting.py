@@ -1,0 +1,28 @@
+"""How tests wait. A bound ends a hang and proves nothing: a machine under load 20 keeps it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+LIMIT_SECONDS = 900.0
+Found = TypeVar("Found")
+
+
+def wait_until(is_so: Callable[[], Found], process: Any = None) -> Found:
+    """Return what `is_so` returns as soon as it is something; `process`, if one is given, must not
+    end before."""
+    until = time.monotonic() + LIMIT_SECONDS
+    while not (found := is_so()):
+        assert process is None or process.poll() is None, str(process.communicate()[0])[-3_000:]
+        assert time.monotonic() < until, "it never came to that"
+        time.sleep(0.02)
+    return found
+
+
+def slowness() -> float:
+    """Return how many times longer than on a machine of its own a test may take now: for claims
+    that are about seconds."""
+    return max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
