@@ -131,6 +131,12 @@ def ray(shared_ray):
     shared_ray.give_back()
 
 
+@pytest.fixture
+def joining(ray, shared_ray):
+    """By what a command joins the shared Ray."""
+    return shared_ray.joining()
+
+
 def forget_client() -> None:
     """Let the next S3 call read the environment again."""
     from distill.storage import s3

@@ -81,13 +81,13 @@ def autoscaling_raylets(**more: str) -> contextlib.AbstractContextManager[Raylet
     return _raylets("autoscaling.yaml", 1, **more)
 
 
-def static_raylet(**more: str) -> contextlib.AbstractContextManager[Raylets]:
-    """A head that nothing makes larger."""
-    return _raylets("", 1, **more)
+def static_raylet(cpus: int = 1, **more: str) -> contextlib.AbstractContextManager[Raylets]:
+    """A head of so many CPUs that nothing makes larger."""
+    return _raylets("", 1, cpus, **more)
 
 
 @contextlib.contextmanager
-def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
+def _raylets(file: str, nodes: int, cpus: int = 1, **more: str) -> Iterator[Raylets]:
     """The cluster of one file, when so many nodes are there."""
     folder = ray_folder()
     port, raylets = _free_port(), None
@@ -104,7 +104,7 @@ def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
         (folder / file).write_text(yaml.safe_dump(config), "utf-8")
     with (folder / "ray-start.log").open("w") as log:
         head = subprocess.Popen(
-            _command(port, folder / file if file else None),
+            _command(port, folder / file if file else None, cpus),
             env={
                 **environment(),
                 **settings,
@@ -128,14 +128,14 @@ def _raylets(file: str, nodes: int, **more: str) -> Iterator[Raylets]:
             forget_ray_folder(folder)
 
 
-def _command(port: int, config: Path | None) -> list[str]:
+def _command(port: int, config: Path | None, cpus: int) -> list[str]:
     ray = str(Path(sys.executable).with_name("ray"))
     fixed = [
         "start",
         "--head",
         "--block",
         "--node-ip-address=127.0.0.1",
-        "--num-cpus=1",
+        f"--num-cpus={cpus}",
         "--include-dashboard=false",
     ]
     memory = [

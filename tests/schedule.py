@@ -14,11 +14,14 @@ REPOSITORY = Path(__file__).parents[1]
 
 @functools.cache
 def uses_shared_ray(file: Path) -> bool:
-    """Return whether a test or fixture in a file takes the fixture `ray`."""
-    functions = (
-        node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.FunctionDef)
-    )
-    return any(argument.arg == "ray" for each in functions for argument in each.args.args)
+    """Return whether a test or fixture in a file takes one of the fixtures of the shared Ray."""
+    taken = set[str]()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.arg):
+            taken.add(node.arg)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("usefixtures"):
+            taken.update(each.value for each in node.args if isinstance(each, ast.Constant))
+    return not {"ray", "shared_ray", "joining"}.isdisjoint(taken)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,6 +10,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.chaos.places import S3Server
 from tests.chaos.runs import Run
 from tests.command import distill
 from tests.conftest import has_ceph
+from tests.raylets import Raylets, static_raylet
 from tests.resolved import label_set
 
 Strike = Callable[[Run, str], None]
@@ -51,6 +53,8 @@ class Conductor:
         self.folder = folder
         self.server = S3Server(folder / "s3")
         self._undisturbed: dict[int, str] = {}
+        self._cluster: Raylets | None = None
+        self._end = ExitStack()
 
     def run(self, seed: int) -> dict[str, Any]:
         """The line that is kept of one seed."""
@@ -95,8 +99,17 @@ class Conductor:
         return line
 
     def end(self) -> None:
-        """Stop the S3 server."""
+        """Stop the Ray and the S3 server."""
+        self._end.close()
         self.server.stop()
+
+    def cluster(self) -> Raylets:
+        """A Ray of two CPUs, started when the first run joins it; its actors find the S3 server."""
+        if self._cluster is None:
+            if has_ceph():
+                self.server.bucket()
+            self._cluster = self._end.enter_context(static_raylet(cpus=2))
+        return self._cluster
 
     def _run(self, seed: int, case: Case, strike: Strike) -> Run:
         undisturbed = self._hash(case)
@@ -121,6 +134,7 @@ class Conductor:
             self.server,
             undisturbed,
             local=strike not in faults.ABOUT_RAY and not case.kind.prepare,
+            cluster=self.cluster,
         )
 
     def _hash(self, case: Case) -> str:
@@ -132,8 +146,11 @@ class Conductor:
                 pool.put(key, content)
             job = case.write_job(folder, pool=pool.uri, root=str(folder / "root"), seconds=0)
             # what prepares its rows on the cluster needs one
-            behind = () if case.kind.prepare else ("--local",)
-            ended = distill("label", job, *behind)
+            options, environment = ("--local",), {}
+            if case.kind.prepare:
+                raylets = self.cluster()
+                options, environment = ("--ray", raylets.address), raylets.environment
+            ended = distill("label", job, *options, **environment)
             assert ended.code == 0, ended.output
             self._undisturbed[case.number] = label_set(load_job(job), "teacher", "rows").label_hash
         return self._undisturbed[case.number]

@@ -74,9 +74,9 @@ def group_killed(run: Run, variant: str) -> None:
 def power_cut(run: Run, variant: str) -> None:
     """SIGKILL of every process at any moment: while Ray starts, in the middle, or with all
     fragments asked for."""
-    begun = run.start()
+    begun = run.start(own_ray=True)
     if variant == "starting":
-        begun.wait(lambda: "starting a Ray" in begun.output, "the start of Ray")
+        begun.wait(lambda: run.local or "starting a Ray" in begun.output, "the start of Ray")
         time.sleep(run.draw.uniform(0, 6))
     elif variant == "ending":
         due = run.calls() + run.case.fragments - run.commits()
@@ -92,7 +92,8 @@ def stopped_writer(run: Run, variant: str) -> None:
     its data written and its commit still to come, or driver and all in mid-batch."""
     marker = run.folder / "reached-stopped"
     place = f"label.after_data:{run.draw.randint(1, 4)}:{marker}"
-    begun = run.start(**({"DISTILL_FAILPOINT": place} if variant == "actor" else {}))
+    failpoint = {"DISTILL_FAILPOINT": place} if variant == "actor" else {}
+    begun = run.start(own_ray=True, **failpoint)
     if variant == "actor":
         begun.wait(lambda: marker.exists() and bool(marker.read_text()), place)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from tests.chaos.cases import Case
 from tests.chaos.places import S3Server
 from tests.chaos.watched import Watched
 from tests.command import Ended, distill, kill_session
+from tests.raylets import Raylets
 from tests.resolved import label_set
 from tests.waiting import slowness
 
@@ -42,6 +43,8 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     local: bool = False
     """Whether the commands work in their own process: where the fault is not about Ray."""
+    cluster: Callable[[], Raylets] | None = None
+    """The Ray that other commands join, unless they need one of their own."""
     happened: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     doubled: int = 0
@@ -71,10 +74,15 @@ class Run:
             )
             file.write_text(file.read_text("utf-8").replace(old, new), "utf-8")
 
-    def start(self, *options: str, **environment: str) -> Watched:
-        """Begin `distill label`."""
+    def start(self, *options: str, own_ray: bool = False, **environment: str) -> Watched:
+        """Begin `distill label`; `own_ray` is for a fault that kills or stops a whole Ray. An
+        environment reaches the actors of an own one alone."""
         if self.local:
             options = ("--local", *options)
+        elif self.cluster and not (own_ray or environment or "--ray" in options):
+            raylets = self.cluster()
+            options = ("--ray", raylets.address, *options)
+            environment = raylets.environment
         begun = Watched(
             self.commits, "label", self.job, *options, **{**self.environment, **environment}
         )

@@ -84,11 +84,8 @@ def test_a_missing_job_file_says_how_to_begin(tmp_path):
 
 
 @pytest.mark.ray
-def test_gpus_that_the_machine_does_not_have_are_refused_at_once(job):
-    ended = distill(
-        "fit",
-        job('on = "labelled"\ntraining = {', 'on = "labelled"\ntraining = { gpus = 1,'),
-        "large",
-    )
+def test_gpus_that_the_machine_does_not_have_are_refused_at_once(job, joining):
+    spoilt = job('on = "labelled"\ntraining = {', 'on = "labelled"\ntraining = { gpus = 1,')
+    ended = distill("fit", spoilt, "large", *joining.options, **joining.environment)
     assert ended.code == 2
     assert "training needs 1 GPU on one node, but the largest node has 0" in ended.output

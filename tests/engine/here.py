@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -18,6 +19,14 @@ from tests.summary import forget_ray_folder, ray_folder
 CPUS = 4
 """Logical ones, whatever the machine has: two teams of two training workers find room."""
 _FREE_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Joining:
+    """Options and environment of a command that works on a Ray which is there."""
+
+    options: tuple[str, ...]
+    environment: dict[str, str]
 
 
 class SharedRay:
@@ -33,6 +42,12 @@ class SharedRay:
             self._end.enter_context(_ray_here())
             self._runs = True
         return sys.modules["ray"]
+
+    def joining(self) -> Joining:
+        """Start it, and return by what a command joins it."""
+        address = self.start().get_runtime_context().gcs_address
+        settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+        return Joining(("--ray", address), settings)
 
     def end(self) -> None:
         """End it; the next who asks for one gets another."""

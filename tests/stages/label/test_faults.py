@@ -18,6 +18,7 @@ import pytest
 from distill.plan.load import load_job
 from distill.run import verify_labels
 from tests.command import distill, kill_session, start
+from tests.engine.here import Joining
 from tests.resolved import label_set
 from tests.tiny import write_job, write_pool
 from tests.waiting import LIMIT_SECONDS, wait_until
@@ -53,9 +54,10 @@ def make_job(folder: Path, pool: Path, labeler: str = LABELER) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(pool, tmp_path_factory) -> str:
+def undisturbed(pool, shared_ray, tmp_path_factory) -> str:
     job = make_job(tmp_path_factory.mktemp("undisturbed"), pool)
-    ended = distill("label", job)
+    joining = shared_ray.joining()
+    ended = distill("label", job, *joining.options, **joining.environment)
     assert ended.code == 0, ended.output
     return label_set(load_job(job), "teacher", "rows").label_hash
 
@@ -108,11 +110,13 @@ def test_one_process_instead_of_two_actors_gives_other_labels(pool, undisturbed,
     assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
 
 
-def test_rows_that_are_prepared_elsewhere_give_the_same_labels(pool, undisturbed, tmp_path):
+def test_rows_that_are_prepared_elsewhere_give_the_same_labels(
+    pool, undisturbed, joining, tmp_path
+):
     job = make_job(tmp_path / "job", pool)
     elsewhere = 'cpus = 0.5, prepare_on = "cluster", prepare_cpus = 0.5'
     job.write_text(job.read_text("utf-8").replace("max = 2", f"max = 2, {elsewhere}"), "utf-8")
-    ended = distill("label", job)
+    ended = distill("label", job, *joining.options, **joining.environment)
     assert ended.code == 0, ended.output
     assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
     (tmp_path / "broken").mkdir()
@@ -120,7 +124,7 @@ def test_rows_that_are_prepared_elsewhere_give_the_same_labels(pool, undisturbed
     job = make_job(tmp_path / "second", tmp_path / "broken")
     job.write_text(job.read_text("utf-8").replace("max = 2", f"max = 2, {elsewhere}"), "utf-8")
     damage_pages(tmp_path / "broken" / "part-00000.parquet")
-    ended = distill("label", job)
+    ended = distill("label", job, *joining.options, **joining.environment)
     assert ended.code == 1, ended.output
     assert "PoolError" in ended.output
     assert "cannot be read" in ended.output
@@ -220,23 +224,24 @@ FIT = """\
 
 
 @pytest.mark.parametrize(
-    ("command", "sent", "behind"),
+    ("command", "sent", "local"),
     [
-        ("label", signal.SIGTERM, ()),
-        ("run", signal.SIGINT, ()),
-        ("label", signal.SIGINT, ("--local",)),
-        ("label", signal.SIGTERM, ("--local",)),
+        ("label", signal.SIGTERM, False),
+        ("run", signal.SIGINT, False),
+        ("label", signal.SIGINT, True),
+        ("label", signal.SIGTERM, True),
     ],
 )
 def test_asked_to_end_it_commits_what_is_in_work_and_leaves(
-    command, sent, behind, pool, undisturbed, tmp_path
+    command, sent, local, pool, undisturbed, joining, tmp_path
 ):
     job = make_job(tmp_path / "job", pool, SLOW)
     if command == "run":  # Ray Train leaves a signal handler of its own behind
         write_pool(tmp_path / "job/known", [64])
         job.write_text(job.read_text("utf-8") + textwrap.dedent(FIT), "utf-8")
     commits = tmp_path / "job/root/labels/teacher/v1/rows/commits"
-    process = start(command, job, *behind)
+    engine = Joining(("--local",), {}) if local else joining
+    process = start(command, job, *engine.options, **engine.environment)
     wait_until(lambda: list(commits.glob("*.json")), process)
     process.send_signal(sent)
     lines = iter(process.stdout.readline, "")

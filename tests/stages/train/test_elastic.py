@@ -66,12 +66,14 @@ def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_wei
     for step in (first, last) if where == "s3" else (last,):
         (tmp_path / "die" / f"{draw.integers(2)}.{step}").touch()
     (tmp_path / "slow").touch()
-    with running("train", job) as driver:
-        wait_until(lambda: steps(job) >= driver_dies, driver)
-        os.kill(driver.pid, signal.SIGKILL)
-    (tmp_path / "slow").unlink()
-    torn, before = torn_checkpoint(job), seen(job)[-1].at
-    ended = distill("train", job)
+    with static_raylet(cpus=2) as raylets:
+        command = ("train", job, "--ray", raylets.address)
+        with running(*command, **raylets.environment) as driver:
+            wait_until(lambda: steps(job) >= driver_dies, driver)
+            os.kill(driver.pid, signal.SIGKILL)
+        (tmp_path / "slow").unlink()
+        torn, before = torn_checkpoint(job), seen(job)[-1].at
+        ended = distill(*command, **raylets.environment)
     assert ended.code == 0, ended.output
     assert not list((tmp_path / "die").iterdir()), "every rank that should die did"
     assert min(each.step for each in seen(job) if each.at > before) < torn
