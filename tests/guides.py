@@ -56,7 +56,7 @@ def format_rows() -> Iterable[str]:
     """The lines of the table of pool formats."""
     yield "| format | endings | |"
     yield "|---|---|---|"
-    for name, cls in POOL_FORMATS.items():
+    for name, cls in built_in(POOL_FORMATS).items():
         endings = ", ".join(f"`{ending}`" for ending in cls.endings)
         packed = "also `.gz`" if cls.may_be_gzipped else ""
         yield f'| `"{name}"` | {endings} | {packed} |'
@@ -68,14 +68,19 @@ def features() -> dict[str, type]:
     return {get_args(cls.model_fields["kind"].annotation)[0]: cls for cls in get_args(union)}
 
 
+def built_in(kinds: dict[str, type]) -> dict[str, type]:
+    """Those of distill itself: plugins that a test has loaded are in no guide."""
+    return {kind: cls for kind, cls in kinds.items() if cls.__module__.startswith("distill.")}
+
+
 def tables() -> dict[str, str]:
     """All tables, by the name in their marker."""
     return {
         "features": "\n".join(rows_of(features())),
         "formats": "\n".join(format_rows()),
-        "labelers": "\n".join(rows_of(LabelerTable.kinds(), extras=True)),
-        "networks": "\n".join(rows_of(Network.kinds())),
-        "losses": "\n".join(rows_of(Loss.kinds())),
+        "labelers": "\n".join(rows_of(built_in(LabelerTable.kinds()), extras=True)),
+        "networks": "\n".join(rows_of(built_in(Network.kinds()))),
+        "losses": "\n".join(rows_of(built_in(Loss.kinds()))),
     }
 
 

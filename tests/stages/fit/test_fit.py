@@ -89,7 +89,8 @@ def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_
 ):
     job = a_job(folder)
     names, rows = JobTables(job).descriptions("base")
-    attributes = class_attributes(rows, None)
+    uri = JobTables(job).model_uri(job.fit["base"].model.encoder)
+    attributes = class_attributes(rows, files.identify_model(uri, None, "encoder"))
     assert list(names) == list(TEXTS)
     np.testing.assert_allclose(np.linalg.norm(attributes, axis=1), 1, rtol=1e-5)
     write_rows(folder / "labelled", attributes, [names.index(name) for name in SEEN], 600)
