@@ -1,5 +1,5 @@
-"""The main job, end to end, and what a person does with it afterwards. The tests follow each other
-on one root."""
+"""The main job, end to end on Ray, and what a person does with it afterwards. The tests follow each
+other on one root; what is left to do is done by the local engine, to which the root means the same."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_lost_label_object_is_named_and_that_fragment_alone_is_mended(main_job
     assert broken.code == 1
     assert f"fragment {line.fragment}: " in broken.output
     assert broken.output.count("  fragment ") == 1
-    mended = distill("run", main_job.file, "--root", main_job.root)
+    mended = distill("run", main_job.file, "--root", main_job.root, "--local")
     assert mended.code == 0, mended.output
     assert "26 fragments (1 labelled now)" in mended.output
     assert "trained now" not in mended.output
@@ -134,7 +134,7 @@ def test_a_new_student_is_trained_without_labelling_again(main_job, tmp_path):
     job.write_text(text.replace("weight = 1.0 ", "weight = 0.5 "), "utf-8")
     for beside in ("digits_pools.py", "digit_attributes.csv"):
         (tmp_path / beside).write_bytes((main_job.file.parent / beside).read_bytes())
-    run = distill("run", job, "--root", main_job.root)
+    run = distill("run", job, "--root", main_job.root, "--local")
     assert run.code == 0, run.output
     assert "labelled now" not in run.output
     assert re.findall(r"students\.(\w+): .*trained now", run.output) == ["combined"]
