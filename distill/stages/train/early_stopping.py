@@ -8,7 +8,7 @@ W), as in training. A batch is one pass of the network in eval mode; its losses 
 float64, a lane adds up its batches in order, and every rank adds up all lanes in order: what others
 have is 0 on this one, so that what meets in the reduction is exact. With `gradients = "lanes"`,
 1, 2, 4, … workers therefore find the same best epoch and stop at the same one
-(tests/stages/train/test_early_stop.py).
+(tests/stages/train/test_early_stopping.py).
 
     measure = Σ w·ℓ / Σ w    over all held-out rows; w is 0 where a row was rejected or its target
                              is not known
