@@ -21,7 +21,7 @@ class MainJob:
 
 @pytest.fixture(scope="session")
 def main_job(tmp_path_factory) -> MainJob:
-    """`distill run jobs/digits.toml`, its root elsewhere."""
+    """`distill run jobs/digits.toml` on a Ray of its own, from a cold start; its root elsewhere."""
     root = tmp_path_factory.mktemp("digits")
     file = REPOSITORY / "jobs" / "digits.toml"
-    return MainJob(file, root, distill("run", file, "--root", root))
+    return MainJob(file, root, distill("run", file, "--root", root, cold=True))
