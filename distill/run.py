@@ -189,10 +189,10 @@ def verify_labels(job: Job, name: str | None = None, canaries: int = 0) -> list[
     plan = Plan(job)
     found = []
     for chosen in plan.tables.chosen_labels(name):
-        for step in plan.stored_labels(chosen):
+        for step in plan.verifications(chosen):
             verified = verify(step)
             if canaries and not verified.problems:
-                live = _canary_problems(plan, chosen, step.pool, canaries)
+                live = _canary_problems(plan, chosen, verified.pool, canaries)
                 verified = replace(verified, problems=tuple(live))
             found.append(verified)
     return found

@@ -1,7 +1,7 @@
 """What of a label set must be labelled again, and what in its folder no reader sees.
 
 A fragment is labelled again, in the next generation, where its data or rejects are gone or of
-another size (`find_lost`), where reading them shows damage (`find_damaged`), and where its commit
+another size (`find_lost`), where reading them shows damage (`find_problems`), and where its commit
 cannot be read (`LabelSetState.unreadable`).
 """
 
@@ -50,18 +50,18 @@ def lost_entries(labels: LabelSet) -> list[ManifestEntry]:
     return [entries[int(position)] for position in np.flatnonzero(~found)]
 
 
-def find_damaged(labels: LabelSet) -> Iterator[tuple[ManifestEntry, bool]]:
-    """Read every committed fragment whole, and say whether anything of it is damaged."""
+def find_problems(labels: LabelSet) -> Iterator[tuple[ManifestEntry, str | None]]:
+    """Read every committed fragment whole, and say what is wrong with it; None where nothing is."""
     contract = labels.contract
 
-    def is_damaged(entry: ManifestEntry) -> bool:
-        return integrity_problem(labels.folder, contract, entry) is not None
+    def problem(entry: ManifestEntry) -> str | None:
+        return integrity_problem(labels.folder, contract, entry)
 
     # Some at a time: a pool of threads would take all entries at once, as objects.
     entries = iter(labels.entries)
     with ThreadPoolExecutor(_READ_THREADS) as threads:
         while part := list(itertools.islice(entries, _CHECKED_AT_ONCE)):
-            yield from zip(part, threads.map(is_damaged, part), strict=True)
+            yield from zip(part, threads.map(problem, part), strict=True)
 
 
 def pending_fragments(

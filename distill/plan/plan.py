@@ -12,7 +12,7 @@ asked for, against what is stored then, and whoever runs a job asks for them in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from distill.core.errors import JobError, PoolError
 from distill.core.results import LabelSetResult
@@ -43,8 +43,9 @@ from distill.plan.steps import (
     PreviewStep,
     StoredLabelsStep,
     TrainStep,
+    VerifyStep,
 )
-from distill.plan.training import plan_fit, plan_student
+from distill.plan.training import TrainingPlan, plan_fit, plan_student
 from distill.plan.workspace import Workspace
 from distill.pools.file_stats import ReadFileStats
 from distill.pools.open_pool import OpenPool
@@ -139,27 +140,9 @@ class Plan:
         With `mending`, damaged commits are no error. Raises ContractError, PoolError.
         """
         self.workspace.forget_labels(name)
-        recipe, contract = prepare_labels(self.workspace, name)
-        spec = self.tables.labels[name]
-        parts = [
-            LabelPart(
-                self.workspace.pool(pool),
-                self.workspace.label_set_state(name, pool, mending=mending),
-            )
-            for pool in spec.over
-        ]
+        step = self._label_step(name, self.tables.labels[name].over, mending=mending)
         self.workspace.forget_labels(name)  # the step is about to change them
-        return LabelStep(
-            name=name,
-            root=self.tables.root_uri,
-            recipe=recipe,
-            contract=contract,
-            parts=tuple(parts),
-            fragment_rows=self.tables.fragment_rows,
-            compute=spec.compute,
-            max_rejected_fraction=spec.max_rejected_fraction,
-            strict=spec.deterministic == "strict",
-        )
+        return step
 
     def preview(self, name: str) -> PreviewStep:
         """Return a look at `labels.<name>` over its first pool, before any calibration."""
@@ -169,26 +152,32 @@ class Plan:
 
     def whole_labels(self, name: str, pool: str) -> LabelStep:
         """Return `labels.<name>` over one pool, all of it labelled. Raises ContractError else."""
-        step = self.labels(name)
-        part = next(part for part in step.parts if part.pool.name == pool)
+        step = self._label_step(name, (pool,))
+        (part,) = step.parts
         self.workspace.whole_labels(name, part.pool, step.contract)
-        return replace(step, parts=(part,))
+        return step
 
     def stored_labels(self, name: str) -> list[StoredLabelsStep]:
-        """Return the label sets of `labels.<name>` as they lie; opens none and lists no pool."""
+        """Return the label sets of `labels.<name>` as they lie; reads nothing."""
         spec = self.tables.labels[name]
         root = self.workspace.root
         return [
             StoredLabelsStep(
-                name,
-                spec.version,
-                pool,
-                label_set_folder(root, name, spec.version, pool).uri,
-                self.workspace.inventory(pool),
+                name, spec.version, pool, label_set_folder(root, name, spec.version, pool).uri
+            )
+            for pool in spec.over
+        ]
+
+    def verifications(self, name: str) -> list[VerifyStep]:
+        """Return what proves the label sets of `labels.<name>`; opens none and lists no pool."""
+        return [
+            VerifyStep(
+                stored,
+                self.workspace.inventory(stored.pool),
                 self.tables.fragment_rows,
                 self.tables.path,
             )
-            for pool in spec.over
+            for stored in self.stored_labels(name)
         ]
 
     def students(self, names: Sequence[str] | None = None) -> list[TrainStep]:
@@ -237,6 +226,28 @@ class Plan:
         """Return the exports of students: all, or those named. Raises JobError for a name that the
         job lacks, ContractError where a student is not trained."""
         return [self._export(variant) for variant in self.tables.job.chosen_variants(names)]
+
+    def _label_step(self, name: str, pools: Sequence[str], *, mending: bool = False) -> LabelStep:
+        recipe, contract = prepare_labels(self.workspace, name)
+        spec = self.tables.labels[name]
+        parts = [
+            LabelPart(
+                self.workspace.pool(pool),
+                self.workspace.label_set_state(name, pool, mending=mending),
+            )
+            for pool in pools
+        ]
+        return LabelStep(
+            name=name,
+            root=self.tables.root_uri,
+            recipe=recipe,
+            contract=contract,
+            parts=tuple(parts),
+            fragment_rows=self.tables.fragment_rows,
+            compute=spec.compute,
+            max_rejected_fraction=spec.max_rejected_fraction,
+            strict=spec.deterministic == "strict",
+        )
 
     def _fit(self, name: str, model: Eszsl) -> FitStep:
         folder = fit_folder(self.workspace, name)
@@ -290,10 +301,10 @@ class Plan:
         return tuple(results)
 
 
-def _train_step(name: str, found: object) -> TrainStep:
+def _train_step(name: str, found: TrainingPlan | ModelRecord) -> TrainStep:
     if isinstance(found, ModelRecord):
         return TrainStep(name, found, None)
-    return TrainStep(name, None, found)  # type: ignore[arg-type]
+    return TrainStep(name, None, found)
 
 
 def _evaluation_identity(

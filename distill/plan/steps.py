@@ -153,6 +153,13 @@ class StoredLabelsStep:
     version: int
     pool: str
     folder: str
+
+
+@dataclass(frozen=True)
+class VerifyStep:
+    """Prove one label set as it is stored."""
+
+    stored: StoredLabelsStep
     inventory: Inventory | None
     """None where the pool was never listed."""
     fragment_rows: int

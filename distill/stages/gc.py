@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from distill.core.progress import track
-from distill.labels.contract import read_contract
+from distill.labels.contract import CONTRACT
 from distill.labels.lease import hold_lease
 from distill.labels.repair import other_attempts, superseded_segments
 from distill.labels.state import LabelSetState, read_state
@@ -41,7 +41,7 @@ def collect_garbage(step: StoredLabelsStep, *, delete: bool) -> Garbage:
     """Find what may go of one label set, and delete it where asked to. Raises BusyError where
     somebody is at work on it."""
     folder = open_storage(step.folder)
-    if read_contract(folder) is None:  # nobody knows what lies there, so nothing may go
+    if folder.read_or_none(CONTRACT) is None:  # nobody knows what lies there, so nothing may go
         return Garbage(step.name, step.pool, folder, (), 0)
     where = f"{step.name} over {step.pool}"
     with hold_lease(folder, f"labels.{where}"):

@@ -9,23 +9,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from distill.core.errors import DistillError
 from distill.core.progress import track
-from distill.labels.contract import CONTRACT, Contract
-from distill.labels.integrity import integrity_problem
+from distill.labels.contract import CONTRACT
 from distill.labels.label_set import LabelSet
 from distill.labels.pending import find_misplaced
-from distill.labels.repair import pending_fragments
+from distill.labels.repair import find_problems, pending_fragments
 from distill.labels.state import LabelSetState, read_state
-from distill.plan.steps import StoredLabelsStep
+from distill.plan.steps import StoredLabelsStep, VerifyStep
 from distill.pools.inventory import Inventory
 from distill.storage.open import open_storage
-
-_THREADS = 16
-_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True)
@@ -41,26 +36,25 @@ class Verified:
     problems: tuple[str, ...]
 
 
-def verify_labels(step: StoredLabelsStep) -> Verified:
+def verify_labels(step: VerifyStep) -> Verified:
     """Prove the invariants of one label set. Opens no input and starts no Ray."""
-    inventory = step.inventory
+    stored, inventory = step.stored, step.inventory
     if inventory is None:
-        command = f"distill label {step.job_file} {step.name}"
-        return _unproven(step, 0, f"pools.{step.pool} was never listed. Run `{command}`.")
+        command = f"distill label {step.job_file} {stored.name}"
+        return _unproven(stored, 0, f"pools.{stored.pool} was never listed. Run `{command}`.")
     try:
-        state = read_state(open_storage(step.folder), step.name, step.version, inventory)
+        state = read_state(open_storage(stored.folder), stored.name, stored.version, inventory)
     except DistillError as error:
-        return _unproven(step, inventory.rows, str(error))
+        return _unproven(stored, inventory.rows, str(error))
     labels = state.labels
     if labels.stored is None:
-        return _unproven(step, inventory.rows, _without_contract(labels))
+        return _unproven(stored, inventory.rows, _without_contract(labels))
     coverage = _coverage(state, inventory, step.fragment_rows)
-    contents = _contents(labels, labels.contract, step.pool)
-    problems = (*coverage, *contents)
+    problems = (*coverage, *_contents(labels, stored.pool))
     rejected = labels.entries.rejected
     return Verified(
-        step.name,
-        step.pool,
+        stored.name,
+        stored.pool,
         len(labels.entries),
         inventory.rows,
         labels.entries.rows - rejected,
@@ -69,8 +63,8 @@ def verify_labels(step: StoredLabelsStep) -> Verified:
     )
 
 
-def _unproven(step: StoredLabelsStep, rows: int, problem: str) -> Verified:
-    return Verified(step.name, step.pool, 0, rows, 0, 0, (problem,))
+def _unproven(stored: StoredLabelsStep, rows: int, problem: str) -> Verified:
+    return Verified(stored.name, stored.pool, 0, rows, 0, 0, (problem,))
 
 
 def _without_contract(labels: LabelSet) -> str:
@@ -86,16 +80,15 @@ def _coverage(state: LabelSetState, inventory: Inventory, fragment_rows: int) ->
     labels = state.labels
     left = pending_fragments(state, inventory, fragment_rows)
     if len(left):
-        shown = ", ".join(claim.fragment for _, claim, _ in itertools.islice(left, 3)) + (
-            "…" if len(left) > 3 else ""
-        )
+        first = [intent.fragment for _, intent, _ in itertools.islice(left, 3)]
+        shown = ", ".join(first) + ("…" if len(left) > 3 else "")
         yield (
             f"{len(left)} of {len(left.cut)} fragments are missing under {labels.folder.uri}"
             f" ({shown}). Run the same job again; it labels only what is missing."
         )
-    for line in find_misplaced(labels.entries, inventory, fragment_rows):
+    for entry in find_misplaced(labels.entries, inventory, fragment_rows):
         yield (
-            f"fragment {line.fragment} was labelled from other rows than the inventory of"
+            f"fragment {entry.fragment} was labelled from other rows than the inventory of"
             f" pools.{inventory.pool} lists."
         )
     for segment in state.segments.damaged:
@@ -105,20 +98,12 @@ def _coverage(state: LabelSetState, inventory: Inventory, fragment_rows: int) ->
         )
 
 
-def _contents(labels: LabelSet, contract: Contract, pool: str) -> Iterator[str]:
-    rows, lines = labels.entries.rows, iter(labels.entries)
-    with (
-        track(f"verify {labels.name} over {pool}", rows) as bar,
-        ThreadPoolExecutor(_THREADS) as threads,
-    ):
-        while part := list(itertools.islice(lines, _AT_ONCE)):
-            problems = threads.map(
-                lambda line: integrity_problem(labels.folder, contract, line), part
-            )
-            for line, problem in zip(part, problems, strict=True):
-                bar.advance(line.rows)
-                if problem:
-                    yield (
-                        f"fragment {line.fragment}: {problem} `distill label --mend` labels it"
-                        " anew."
-                    )
+def _contents(labels: LabelSet, pool: str) -> Iterator[str]:
+    """Each data object and each of rejects is the one that its commit names."""
+    with track(f"verify {labels.name} over {pool}", labels.entries.rows) as bar:
+        for entry, problem in find_problems(labels):
+            bar.advance(entry.rows)
+            if problem:
+                yield (
+                    f"fragment {entry.fragment}: {problem} `distill label --mend` labels it anew."
+                )

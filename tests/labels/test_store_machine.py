@@ -33,8 +33,8 @@ from distill.labels.commit import Commit, WriteIntent
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import ManifestEntry
 from distill.labels.repair import (
-    find_damaged,
     find_lost,
+    find_problems,
     lost_entries,
     other_attempts,
     pending_fragments,
@@ -215,8 +215,8 @@ class StoreMachine(RuleBasedStateMachine):
         writer.begin(a_contract(), self.inventory, CUT)
         again = list(lost)
         if mending:
-            found = find_damaged(writer.snapshot())
-            again += [entry for entry, damaged in found if damaged and entry not in lost]
+            found = find_problems(writer.snapshot())
+            again += [entry for entry, problem in found if problem and entry not in lost]
         self.condemned |= {entry.data for entry in again}
         pending = pending_fragments(state, self.inventory, CUT, again)
         return Driver(writer, [intent for _, intent, _ in pending])
@@ -378,7 +378,7 @@ class StoreMachine(RuleBasedStateMachine):
         labels = read_state(self.disk, "teacher", 1, self.inventory).labels
         labels.require_complete(self.inventory)
         assert labels.label_hash == driver.writer.snapshot().label_hash
-        assert not any(damaged for _, damaged in find_damaged(labels))
+        assert not any(problem for _, problem in find_problems(labels))
         kept = {str(file.relative_to(self.path)) for file in self.path.glob("data/*/*")}
         assert {entry.data for entry in labels.entries} <= kept
 

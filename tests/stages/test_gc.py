@@ -51,6 +51,15 @@ def test_what_lost_stays_for_ever_or_what_won_goes(job):
     assert not verified.problems
 
 
+def test_garbage_stays_where_an_inventory_that_nobody_needs_is_damaged(job):
+    before = data(job)
+    attempt(job, 2)
+    for file in Path(job.root_uri, "inventories").rglob("*.*"):
+        file.write_bytes(b"damaged")
+    delete_garbage(job, "teacher")
+    assert data(job) == before
+
+
 def test_what_a_mend_replaced_stays_for_ever(job):
     old = label_set(job, "teacher", "rows").entries[1].data
     attempt(job, 1, generation=1)

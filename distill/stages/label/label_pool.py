@@ -15,7 +15,7 @@ from distill.labels.label_set import LabelSet
 from distill.labels.lease import hold_lease
 from distill.labels.manifest import ManifestEntry
 from distill.labels.pending import PendingFragments
-from distill.labels.repair import find_damaged, find_lost, pending_fragments
+from distill.labels.repair import find_lost, find_problems, pending_fragments
 from distill.labels.writer import LabelWriter
 from distill.plan.steps import LabelPart, LabelStep
 from distill.pools.open_pool import OpenPool
@@ -125,8 +125,8 @@ def _begin(step: LabelStep, part: LabelPart, *, mend: bool) -> _Part:
 def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:
     found = []
     with track(f"check {labels.name} over {pool}", len(labels.entries), "fragments") as bar:
-        for entry, is_damaged in find_damaged(labels):
-            if is_damaged:
+        for entry, problem in find_problems(labels):
+            if problem:
                 found.append(entry)
             bar.advance(1)
     return found

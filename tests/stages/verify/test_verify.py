@@ -99,3 +99,17 @@ def test_a_commit_that_the_manifest_has_but_storage_lost_is_named(job):
     (folder(job) / "commits/000000-000001.0.json").unlink()
     assert "fragment 000000-000001: " in broken(job)
     assert "is gone" in broken(job)
+
+
+def test_a_whole_set_is_called_broken_for_what_is_damaged_over_another_pool(tmp_path):
+    write_pool(tmp_path / "pool", [70])
+    write_pool(tmp_path / "other", [70])
+    (tmp_path / "labeler.py").write_text(LABELER, "utf-8")
+    other = '[pools.other]\npath = "other"\nfeatures = { kind = "vector", columns = ["pixels"] }\n'
+    job = tiny_job(tmp_path, JOB.replace('over = ["rows"]', 'over = ["rows", "other"]') + other)
+    label_by_worker(job, "teacher")
+    file = Path(job.root_uri, "labels/teacher/v1/other/commits/000000-000000.0.json")
+    file.write_text(file.read_text("utf-8").replace('"rows": 64', '"rows": 65'), "utf-8")
+    rows, other_rows = verify_labels(job, "teacher", canaries=2)
+    assert rows.problems == ()
+    assert f"{file} is damaged" in "\n".join(other_rows.problems)
