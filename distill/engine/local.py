@@ -2,7 +2,7 @@
 
 The user's code runs in the caller's thread and standard input and output are as they were, so
 breakpoints work in a labeler, a loss or a network. What only a cluster can give is refused by name
-before any work: GPUs, more than one worker, rows prepared elsewhere. The result is the one that
+when the stage that asks for it begins: GPUs, more than one worker, rows prepared elsewhere. The result is the one that
 Ray gives: the same groups in a fold (`grouping`), the same threads in BLAS (`threads`).
 """
 
@@ -99,7 +99,7 @@ class LocalEngine:
         _require_one_worker(workers)
         _require_no_gpus("training.gpus", gpus)
         parts = _Parts(bar)
-        context = WorkerContext(0, 1, _DEVICE, parts.show, parts.give_up)
+        context = WorkerContext(0, 1, _DEVICE, parts.show, parts.give_up, threads=False)
         import torch
 
         try:

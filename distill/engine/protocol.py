@@ -88,6 +88,8 @@ class WorkerContext:
     teams: int = 1
     group: ProcessGroup | None = None
     """In which the team communicates; None is torch's default one. One worker has none."""
+    threads: bool = True
+    """Whether the worker may run the user's code in threads beside its own, as `Stream.threads`."""
 
 
 Make = Callable[[Config, str, Stream], Callable[[Plain], Plain]]

@@ -25,13 +25,20 @@ def worker_threads(cpus: float) -> Iterator[None]:
 
     controller = ThreadpoolController()
     before = _torch_threads(controller)
+    most = max(1, int(cpus))
     try:
-        with controller.limit(limits=max(1, int(cpus))):
+        with controller.limit(limits=most):
+            # OpenMP is torch's pool too: a work that set itself fewer threads keeps them
+            _set_torch_threads(min(before, most))
             yield
     finally:
-        torch: Any = sys.modules.get("torch")
-        if torch is not None:
-            torch.set_num_threads(before)
+        _set_torch_threads(before)
+
+
+def _set_torch_threads(count: int) -> None:
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(count)
 
 
 def _torch_threads(controller: ThreadpoolController) -> int:

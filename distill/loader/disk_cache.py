@@ -57,7 +57,7 @@ class DiskCache:
         self._files: dict[tuple[int, Chunk], _ChunkFile] = {}
         self._lock = threading.Lock()
         self._warned = False
-        self._own = _make_own_folder(folder or _default_folder()) if most_bytes else None
+        self._own = _make_own_folder(folder or _default_folder())
 
     def get(self, dataset: int, chunk: Chunk) -> Arrays | None:
         """Return the arrays of one chunk of the process's `dataset`; None where they are not

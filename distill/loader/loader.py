@@ -33,14 +33,16 @@ class Loader:
         rank: int,
         workers: int,
         ahead: bool = True,
+        threads: bool = True,
         disk: DiskCache | None = None,
     ) -> None:
         """`ahead`: a thread gathers the next batch while one is used. Where the steps themselves
-        take the worker's core it takes time from them: 8 to 10% of a small network's step."""
+        take the worker's core it takes time from them: 8 to 10% of a small network's step.
+        `threads`: whether the user's code may read rows in threads (`WorkerContext.threads`)."""
         self.sampler = sampler
         self.cache = ChunkCache(dataset, disk)
         self.lanes = range(rank, sampler.lanes, workers)
-        self._reading = reading_threads(_THREADS, debuggable=workers == 1 and not ahead)
+        self._reading = reading_threads(_THREADS, debuggable=not threads)
         self._gathering = ThreadPoolExecutor(1) if ahead else None
 
     def batches(self, first_step: int = 0) -> Iterator[Arrays]:

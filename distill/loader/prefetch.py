@@ -1,9 +1,10 @@
-"""Reading ahead: the next item is made in a thread while one is used."""
+"""Reading ahead: items are made in a thread before they are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from distill.core.plugins import loaded_plugins
@@ -13,15 +14,27 @@ Item = TypeVar("Item")
 _END: Any = object()
 
 
-def prefetch(items: Iterator[Item], thread: Executor) -> Iterator[Item]:
-    """Yield the items; while one is used, the thread makes the next one."""
-    coming = thread.submit(next, items, _END)
-    while True:
-        item = coming.result()
-        if item is _END:
-            return
-        coming = thread.submit(next, items, _END)
-        yield item
+def prefetch(
+    items: Iterator[Item], thread: Executor, count: int = 1
+) -> Generator[Item, None, None]:
+    """Yield the items, up to `count` of them made ahead in the one thread.
+
+    Raises what `items` raise, after the items before it. Close it where it is not taken to its end:
+    then `items` does not run any more, and may be closed.
+    """
+    futures = deque(thread.submit(next, items, _END) for _ in range(count))
+    try:
+        while True:
+            item = futures.popleft().result()
+            if item is _END:
+                return
+            futures.append(thread.submit(next, items, _END))
+            yield item
+            # while the next is waited for, memory holds `count` items and not one more
+            del item
+    finally:
+        # what is cancelled is not waited for: an executor that was shut down never says it is done
+        wait([future for future in futures if not future.cancel()])
 
 
 def reading_threads(count: int, *, debuggable: bool) -> Executor:

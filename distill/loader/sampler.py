@@ -78,7 +78,7 @@ class Sampler:
         numbers = [np.array(chunks, np.int64).ravel(), np.array(settings, np.int64)]
         return hashlib.sha256(np.concatenate(numbers).tobytes()).hexdigest()
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Global batches until the longest lane has given all its rows."""
         longest = max(sum(chunk.rows for chunk in chunks) for chunks in self._lane_chunks)

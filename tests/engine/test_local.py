@@ -164,6 +164,17 @@ def test_a_bar_moves_only_when_a_fold_is_over(monkeypatch):
     assert bar.amount == 60
 
 
+def test_torch_works_on_more_threads_than_the_worker_set_as_it_was_built():
+    import torch
+
+    def worker(config, device, stream):
+        torch.set_num_threads(1)
+        return lambda _task: {"threads": torch.get_num_threads()}
+
+    results = ENGINE.map(worker, {}, tasks(1), Compute(cpus=2), Bar())
+    assert list(results) == [{"threads": 1}]
+
+
 class closing_bar:  # noqa: N801  a context manager
     def __init__(self, bar):
         self.bar = bar
@@ -178,6 +189,7 @@ class closing_bar:  # noqa: N801  a context manager
 def test_threads_or_torchs_random_numbers_stay_as_the_work_left_them():
     import torch
 
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(2)
     before = blas_threads()
 
@@ -199,6 +211,7 @@ def test_threads_or_torchs_random_numbers_stay_as_the_work_left_them():
     assert torch.equal(torch.get_rng_state(), drawn)
     assert torch.get_num_threads() == 2
     assert blas_threads() == before
+    torch.set_num_threads(threads_before)
 
 
 def test_a_worker_of_more_cpus_sums_on_one_thread_or_a_fold_on_many():

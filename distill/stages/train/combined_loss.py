@@ -24,7 +24,7 @@ class CombinedLoss:
     def __init__(self, terms: Sequence[TermPlan], device: str) -> None:
         self.terms = terms
         self.device = device
-        self.positions = [_positions(term, device) for term in terms]
+        self.positions = [positions_on(term, device) for term in terms]
         self.at(0.0)
 
     def at(self, done: float) -> None:
@@ -61,7 +61,8 @@ class CombinedLoss:
         return total, summed.detach()
 
 
-def _positions(term: TermPlan, device: str) -> Tensor | None:
+def positions_on(term: TermPlan, device: str) -> Tensor | None:
+    """Return where the source's classes stand in the head, (C,); None where they are the head's."""
     return None if term.positions is None else torch.tensor(term.positions, device=device)
 
 

@@ -38,7 +38,7 @@ from distill.loader.sampler import cut_chunks
 from distill.models.network import as_tensor
 from distill.plan.training import HeldOutPlan
 from distill.spec.models import EarlyStop, Training
-from distill.stages.train.combined_loss import row_losses
+from distill.stages.train.combined_loss import positions_on, row_losses
 from distill.stages.train.gradients import Forward
 from distill.stages.train.team import sum_over_team
 
@@ -63,10 +63,7 @@ class HeldOutMeasure:
         self.context = context
         self.forward = forward
         self._cache = ChunkCache(plan.source, disk)
-        positions = plan.term.positions
-        self._positions = (
-            torch.tensor(positions, device=context.device) if positions is not None else None
-        )
+        self._positions = positions_on(plan.term, context.device)
         chunks = cut_chunks(plan.source.groups, 1, min(BATCH_ROWS, training.batch_rows))
         self._batches = [
             (lane, chunk)
@@ -86,13 +83,13 @@ class HeldOutMeasure:
         loss, weight = (sum(column) for column in zip(*lane_sums.tolist(), strict=True))
         if not weight:
             raise UnlearnableError(
-                f"early_stop: {self.plan.term.said}: not one held-out row is known, so nothing can"
+                f"early_stop: {self.plan.term.text}: not one held-out row is known, so nothing can"
                 " be measured. Compare the target's values with the pool's classes, or look at the"
                 " label set's rejects."
             )
         if not math.isfinite(loss):
             raise UnlearnableError(
-                f"early_stop: {self.plan.term.said}: the measure is {loss}. Lower"
+                f"early_stop: {self.plan.term.text}: the measure is {loss}. Lower"
                 " training.learning_rate, or look at the held-out rows."
             )
         return float(loss / weight)
@@ -102,8 +99,7 @@ class HeldOutMeasure:
         context = self.context
         sums = torch.zeros(self.lanes, 2, dtype=torch.float64)
         loaded = ((lane, self._cache(chunk)) for lane, chunk in self._batches)
-        debuggable = context.workers == 1 and context.device == "cpu"
-        with reading_threads(1, debuggable=debuggable) as thread:
+        with reading_threads(1, debuggable=not context.threads) as thread:
             for lane, rows in prefetch(loaded, thread):
                 sums[lane] += self._batch_sums(rows)
         return sum_over_team(sums.to(context.device), context).cpu()

@@ -23,7 +23,7 @@ def require_rows(terms: Sequence[TermPlan], weights: Sequence[float]) -> None:
         trouble = "counts" if remedy else "is known to it"
         row_weight = f", or {remedy}, by which every row may weigh 0" if remedy else ""
         raise UnlearnableError(
-            f"{term.said}: not one row {trouble}, so nothing can be learned. Compare the target's"
+            f"{term.text}: not one row {trouble}, so nothing can be learned. Compare the target's"
             " values with the pool's classes, or look at the label set's rejects"
             f"{row_weight}."
         )
@@ -39,7 +39,7 @@ def require_numbers(
         return
     # not strict: the total is no term's
     pairs = zip(terms, losses, strict=False)
-    wrong = [term.said for term, loss in pairs if not math.isfinite(loss)]
+    wrong = [term.text for term, loss in pairs if not math.isfinite(loss)]
     trouble = f"the loss is no number by {wrong}" if wrong else "weights are no numbers"
     raise UnlearnableError(
         f"{when} {trouble}. Lower training.learning_rate, or look at the labels."

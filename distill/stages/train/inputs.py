@@ -40,7 +40,15 @@ def _loaders(setup: TrainingSetup, disk: DiskCache | None) -> list[Loader]:
     # on a CPU, a thread that gathers ahead takes time from the steps
     ahead = context.device != "cpu"
     return [
-        Loader(dataset, sampler, rank=context.rank, workers=context.workers, ahead=ahead, disk=disk)
+        Loader(
+            dataset,
+            sampler,
+            rank=context.rank,
+            workers=context.workers,
+            ahead=ahead,
+            threads=context.threads,
+            disk=disk,
+        )
         for dataset, sampler in zip(setup.plan.sources, setup.samplers, strict=True)
     ]
 

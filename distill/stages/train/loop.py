@@ -8,7 +8,8 @@ same through a training is its `TrainingSetup`, what moves is a `Position`, from
 checkpoint. Rank 0 keeps checkpoints, the metrics and, last, the export (`model_export`).
 
 On a CPU, networks and losses of the user's own run in the thread that calls `run_trainings`, their
-backward passes too: with one worker a breakpoint in them works.
+backward passes too, and so does a pool format where the engine allows no threads: with one worker a
+breakpoint in them works.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def export_network(setup: TrainingSetup, position: Position, seconds: float) -> 
         head_parameters=head_parameters(setup.network),
         plan=plan.plan.to_plain(),
         taught_by=plan.taught_by,
-        details={**plan.said, **_details(setup, position, seconds)},
+        details={**plan.description, **_details(setup, position, seconds)},
     )
     write_record(setup.folder, record, weights)
 

@@ -25,7 +25,7 @@ from distill.spec.models import EarlyStop
 from distill.stages.train.early_stopping import HeldOutMeasure, best_epoch, is_over, judge_epoch
 from distill.stages.train.loop import run_trainings
 from distill.storage.open import open_storage
-from tests.making import label_by_worker
+from tests.making import label_by_worker, train_here
 from tests.resolved import find_fit, find_student, plan_fit, plan_student
 from tests.stages.train.ranks import train
 from tests.tiny import DOUBLING, blur_kinds, write_job, write_pool
@@ -120,8 +120,7 @@ def job(pools, tmp_path):
 
 def taught(file):
     """The student's record and weights, taught in this process."""
-    loaded = load_job(file)
-    run_trainings([plan_student(loaded, loaded.variants[0])], WorkerContext(0, 1, "cpu"))
+    train_here(load_job(file))
     return kept(file)
 
 
@@ -306,7 +305,7 @@ def test_labels_are_measured_otherwise_than_a_target(job):
     loaded = load_job(file)
     assert loaded.students["small"].on == ("rows",)
     plan = plan_student(loaded, loaded.variants[0])
-    assert plan.held_out.term.said == "kl at T=2 to labels.teacher"
+    assert plan.held_out.term.text == "kl at T=2 to labels.teacher"
     record, stored, _ = taught(file)
     asked = [each for each in record.details["history"] if "held_out" in each]
     assert [each["epoch"] for each in asked] == [
@@ -385,7 +384,7 @@ def test_values_of_another_width_are_measured(job):
         plan_student(loaded, loaded.variants[0])
 
 
-def test_best_weights_are_lost_with_a_checkpoint(job, undisturbed):
+def test_best_weights_are_lost_with_a_checkpoint(undisturbed):
     """What a checkpoint holds is what was best when it was kept."""
     _, stored, folder = undisturbed
     held = open_storage(f"{folder.uri}/checkpoints")

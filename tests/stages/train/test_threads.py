@@ -1,5 +1,5 @@
-"""With one worker on a CPU nothing of the user's runs in another thread than the caller's, so that a
-breakpoint in it works."""
+"""With one worker on a CPU, and an engine that allows no threads, nothing of the user's runs in
+another thread than the caller's, so that a breakpoint in it works."""
 
 from __future__ import annotations
 
@@ -104,6 +104,6 @@ def test_a_network_or_a_loss_of_the_users_own_runs_in_another_thread(
         return load(dataset, chunk)
 
     monkeypatch.setattr(Dataset, "load", noted)
-    run_trainings([plan], WorkerContext(0, 1, "cpu"))
+    run_trainings([plan], WorkerContext(0, 1, "cpu", threads=False))
     what = {"network", "loss", "backward", "measure", "format"}
     assert threads == {threading.current_thread().name: what}
