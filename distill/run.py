@@ -257,7 +257,10 @@ def _label(plan: Plan, name: str, engine: Engine, *, mend: bool = False) -> list
     calibration = plan.calibration(name)
     if calibration is not None:
         calibrate.calibrate(calibration, engine)
-    return label.label_pool(plan.labels(name, mending=mend), engine, mend=mend)
+    summaries = label.label_pool(plan.labels(name, mending=mend), engine, mend=mend)
+    for summary in summaries:
+        plan.know_labels(summary.pool, summary.labels)
+    return summaries
 
 
 def _evaluate(plan: Plan, engine: Engine) -> tuple[Evaluation, Storage]:

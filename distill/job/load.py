@@ -38,10 +38,10 @@ def read_job(path: str | Path, *, root: str | None = None) -> Job:
         raise JobError(f"{path}: not TOML: {error}") from None
     if root is not None:
         tables["root"] = root
-    return parse_job(tables, file, text)
+    return _parse(tables, file, text)
 
 
-def parse_job(tables: dict[str, Any], file: Path, text: str = "") -> Job:
+def _parse(tables: dict[str, Any], file: Path, text: str) -> Job:
     """Return a resolved job from tables as TOML gives them. Raises JobError, with every problem
     found."""
     _load_plugins(tables.get("plugins"), file)

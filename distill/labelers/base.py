@@ -123,3 +123,12 @@ def _width_hint(labeler: Labeler, shape: tuple[int, ...], rows: int) -> str:
     if not has_values or len(shape) != 2 or shape[0] != rows:
         return ""
     return f". Declare `width = {shape[1]}` in the class."
+
+
+def log_sum_exp(values: Double, axis: int) -> Double:
+    """log Σ exp over an axis."""
+    largest = values.max(axis=axis, keepdims=True)
+    odds = np.exp(values - largest)
+    total = odds.sum(axis=axis)
+    log_total: Double = np.log(total) + largest.squeeze(axis)
+    return log_total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from distill.labelers.base import Inputs, Labeler, Matrix
@@ -29,15 +28,14 @@ class Embedding(ModelLabelerKind):
     """Scale each to length 1."""
 
     def build(self, runtime: Runtime) -> Labeler:
-        folder = runtime.local_model()
-        return EmbeddingLabeler(self, folder, runtime)
+        return EmbeddingLabeler(self, runtime)
 
 
 class EmbeddingLabeler:
     """The embeddings themselves, as values."""
 
-    def __init__(self, spec: Embedding, folder: Path, runtime: Runtime) -> None:
-        self.encoder = Encoder(folder, runtime)
+    def __init__(self, spec: Embedding, runtime: Runtime) -> None:
+        self.encoder = Encoder(runtime)
         self.normalize = spec.normalize
         require_width(spec.kind, spec.width, self.encoder.width)
 

@@ -24,10 +24,11 @@ _ROWS_AT_ONCE = 128
 class Encoder:
     """Text → embeddings (rows, width); the library sorts by length and puts back in order."""
 
-    def __init__(self, folder: Path, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         import torch
         from sentence_transformers import SentenceTransformer
 
+        folder = runtime.local_model()
         _refuse_code(folder)
         self.runtime = runtime
         # all files are here: nothing is asked of the hub, and no code of the folder is run

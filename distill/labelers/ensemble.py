@@ -34,6 +34,7 @@ from distill.labelers.base import (
     Predictions,
     checked_predictions,
     finish_batch,
+    log_sum_exp,
     prepare_batch,
 )
 from distill.labelers.recipe import Member
@@ -117,12 +118,12 @@ def _combination(outputs: Outputs) -> Callable[[Double, Double], Predictions]:
 
 
 def _exclusive_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
-    normalizer_MB = _log_sum(logits_MBC, axis=2)
+    normalizer_MB = log_sum_exp(logits_MBC, axis=2)
     log_p_MBC = logits_MBC - normalizer_MB[..., None]
     # in logarithms throughout: a probability may be smaller than float64 can hold
     log_shares_M = np.log(shares_M)
     weighted_MBC = log_p_MBC + log_shares_M[:, None, None]
-    log_mean_BC = _log_sum(weighted_MBC, axis=0)
+    log_mean_BC = log_sum_exp(weighted_MBC, axis=0)
     entropy_MB = _entropy(log_p_MBC).sum(axis=2)
     entropy_B = _entropy(log_mean_BC).sum(axis=1)
     apart_B = entropy_B - shares_M @ entropy_MB
@@ -135,7 +136,7 @@ def _independent_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
     log_p_MBC2 = -np.logaddexp(0, -both_MBC2)
     log_shares_M = np.log(shares_M)
     weighted_MBC2 = log_p_MBC2 + log_shares_M[:, None, None, None]
-    log_mean_BC2 = _log_sum(weighted_MBC2, axis=0)
+    log_mean_BC2 = log_sum_exp(weighted_MBC2, axis=0)
     entropy_MBC = _entropy(log_p_MBC2).sum(axis=3)
     entropy_MB = entropy_MBC.mean(axis=2)
     entropy_BC = _entropy(log_mean_BC2).sum(axis=2)
@@ -158,15 +159,6 @@ def _as_float32(outputs: Double, disagreement: Double) -> Predictions:
     disagreement = np.maximum(disagreement, 0)
     with np.errstate(over="ignore"):
         return Predictions(outputs.astype(np.float32), disagreement.astype(np.float32))
-
-
-def _log_sum(values: Double, axis: int) -> Double:
-    """log Σ exp over an axis."""
-    largest = values.max(axis=axis, keepdims=True)
-    odds = np.exp(values - largest)
-    total = odds.sum(axis=axis)
-    log_total: Double = np.log(total) + largest.squeeze(axis)
-    return log_total
 
 
 def _entropy(log_p: Double) -> Double:

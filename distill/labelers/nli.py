@@ -9,7 +9,6 @@ independent:   logit of a class = entailment − contradiction,
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import model_validator
@@ -53,15 +52,14 @@ class Nli(ModelLabelerKind):
         return self
 
     def build(self, runtime: Runtime) -> Labeler:
-        folder = runtime.local_model()
-        return NliLabeler(self, folder, runtime)
+        return NliLabeler(self, runtime)
 
 
 class NliLabeler:
     """Asks the model once a text and class."""
 
-    def __init__(self, spec: Nli, folder: Path, runtime: Runtime) -> None:
-        self.model = SequenceModel(folder, runtime, spec.max_tokens)
+    def __init__(self, spec: Nli, runtime: Runtime) -> None:
+        self.model = SequenceModel(runtime, spec.max_tokens)
         self.independent = spec.independent
         texts = spec.descriptions or spec.classes
         self.hypotheses = [spec.hypothesis.replace("{}", text) for text in texts]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from distill.labelers.base import Inputs, Labeler, Matrix
@@ -33,15 +32,14 @@ class SequenceClassifier(ModelLabelerKind):
     """A longer text is cut."""
 
     def build(self, runtime: Runtime) -> Labeler:
-        folder = runtime.local_model()
-        return SequenceClassifierLabeler(self, folder, runtime)
+        return SequenceClassifierLabeler(self, runtime)
 
 
 class SequenceClassifierLabeler:
     """The model's logits as they are."""
 
-    def __init__(self, spec: SequenceClassifier, folder: Path, runtime: Runtime) -> None:
-        self.model = SequenceModel(folder, runtime, spec.max_tokens)
+    def __init__(self, spec: SequenceClassifier, runtime: Runtime) -> None:
+        self.model = SequenceModel(runtime, spec.max_tokens)
         labels = self.model.labels
         if spec.class_names:
             require_classes(spec.kind, spec.class_names, labels)

@@ -11,7 +11,6 @@ Radford et al. 2021, eq. in fig. 3 and section 3.1.4 (ensembled prompts).
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -54,15 +53,14 @@ class Similarity(ModelLabelerKind):
         return self
 
     def build(self, runtime: Runtime) -> Labeler:
-        folder = runtime.local_model()
-        return SimilarityLabeler(self, folder, runtime)
+        return SimilarityLabeler(self, runtime)
 
 
 class SimilarityLabeler:
     """Cosine to every class."""
 
-    def __init__(self, spec: Similarity, folder: Path, runtime: Runtime) -> None:
-        self.encoder = Encoder(folder, runtime)
+    def __init__(self, spec: Similarity, runtime: Runtime) -> None:
+        self.encoder = Encoder(runtime)
         self.temperature = spec.temperature
         self.classes = _class_embeddings(self.encoder, spec)
         """(classes, width), each of length 1."""

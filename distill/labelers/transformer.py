@@ -8,7 +8,6 @@ in order; so a text's outputs depend on its batch alone, which the contract fixe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,11 @@ Tokens = list[dict[str, list[int]]]
 class SequenceModel:
     """A sequence classification model and its tokenizer, ready on a device."""
 
-    def __init__(self, folder: Path, runtime: Runtime, max_tokens: int) -> None:
+    def __init__(self, runtime: Runtime, max_tokens: int) -> None:
         import torch
         import transformers
 
+        folder = runtime.local_model()
         if not any(folder.glob("*.safetensors")):
             raise LabelerError(
                 f"{folder} has no *.safetensors file; others can run code and are not opened."

@@ -151,6 +151,11 @@ class Manifest(Sequence[ManifestEntry]):
         return int(self.column("rejected").sum())
 
     @property
+    def size_bytes(self) -> int:
+        """Of the data objects of all entries."""
+        return int(self.column("bytes").sum())
+
+    @property
     def made_on(self) -> list[str]:
         """The distinct devices and library versions."""
         # Not of all rows: what a mend replaced counts no more.

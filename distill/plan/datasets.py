@@ -61,5 +61,4 @@ def _column(workspace: Workspace, term: Term, pools: list[OpenPool]) -> LabelCol
     name = str(term.label_set)
     _, contract = prepare_labels(workspace, name)
     sets = tuple(workspace.whole_labels(name, pool, contract) for pool in pools)
-    temperature = getattr(term.loss, "temperature", None)
-    return LabelColumn(contract, sets, temperature, term.row_weight, balance)
+    return LabelColumn(contract, sets, term.loss.label_temperature, term.row_weight, balance)

@@ -22,6 +22,7 @@ from distill.job.sweep import Variant
 from distill.labelers.calibration import read_calibration
 from distill.labelers.kind import ModelLabelerKind
 from distill.labels.identity import label_set_folder
+from distill.labels.label_set import LabelSet
 from distill.loader.dataset import Dataset, TargetColumn
 from distill.models.files import identify_model
 from distill.models.record import ModelRecord, read_record
@@ -139,10 +140,13 @@ class Plan:
 
         With `mending`, damaged commits are no error. Raises ContractError, PoolError.
         """
-        self.workspace.forget_labels(name)
         step = self._label_step(name, self.tables.labels[name].over, mending=mending)
         self.workspace.forget_labels(name)  # the step is about to change them
         return step
+
+    def know_labels(self, pool: str, labels: LabelSet) -> None:
+        """Take a label set over a pool for what is stored: whoever wrote it knows."""
+        self.workspace.know_labels(pool, labels)
 
     def preview(self, name: str) -> PreviewStep:
         """Return a look at `labels.<name>` over its first pool, before any calibration."""
@@ -291,11 +295,16 @@ class Plan:
         results = []
         for name, spec in self.tables.labels.items():
             for pool in spec.over:
-                lines = self.workspace.label_set(name, pool).entries
-                size_bytes = int(lines.column("bytes").sum())
+                entries = self.workspace.label_set(name, pool).entries
                 results.append(
                     LabelSetResult(
-                        name, spec.version, pool, lines.rows, lines.rejected, len(lines), size_bytes
+                        name,
+                        spec.version,
+                        pool,
+                        entries.rows,
+                        entries.rejected,
+                        len(entries),
+                        entries.size_bytes,
                     )
                 )
         return tuple(results)

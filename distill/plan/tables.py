@@ -32,7 +32,6 @@ class JobTables:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.path = job.path
-        self.seed = job.seed
         self.fragment_rows = job.fragment_rows
         self.pools = job.pools
         self.fit = job.fit

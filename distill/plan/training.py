@@ -39,7 +39,7 @@ from distill.spec.students import MAIN, HeldOut, Ramp, RowWeight, Student, Term
 class TermPlan:
     """One term with its classes found among the head's."""
 
-    said: str
+    text: str
     """For people: `KL(T=4) to labels.large`."""
     column: str
     source: int
@@ -94,7 +94,7 @@ class TrainingPlan:
     seed: int
     taught_by: Mapping[str, str]
     most_chunk_rows: int
-    said: Mapping[str, object]
+    description: Mapping[str, object]
     """For people: kept in the record."""
     lane_rows: tuple[int, ...]
     """Rows that a lane gives to a step, by source."""
@@ -165,7 +165,7 @@ class _Subject:
 
 def _training_plan(workspace: Workspace, subject: _Subject) -> TrainingPlan:
     student = subject.variant.spec
-    tables = workspace.tables
+    assert student.seed is not None  # filled in as the job was read
     groups = pool_groups(student)
     datasets = tuple(group_dataset(workspace, student, group) for group in groups)
     widths = head_widths(workspace, student, subject.key)
@@ -182,10 +182,10 @@ def _training_plan(workspace: Workspace, subject: _Subject) -> TrainingPlan:
         terms=terms,
         sources=datasets,
         training=student.training,
-        seed=tables.seed if student.seed is None else student.seed,
+        seed=student.seed,
         taught_by=subject.pins,
-        most_chunk_rows=tables.fragment_rows,
-        said=_description(workspace, subject, terms, held_out),
+        most_chunk_rows=workspace.tables.fragment_rows,
+        description=_description(workspace, subject, terms, held_out),
         lane_rows=tuple(student.lane_rows(group) for group in groups),
         held_out=held_out,
     )
@@ -208,11 +208,11 @@ def _description(
     description: dict[str, object] = {
         "student": subject.variant.student,
         "changes": dict(subject.variant.changes),
-        "terms": [f"{term.weight:g} · {term.said}" for term in terms],
+        "terms": [f"{term.weight:g} · {term.text}" for term in terms],
     }
     if held_out is not None:
         pins = held_out_pins(workspace, held_out.stop)
-        description["early_stop"] = {"measure": held_out.term.said, "pins": pins}
+        description["early_stop"] = {"measure": held_out.term.text, "pins": pins}
     return description
 
 
@@ -250,7 +250,7 @@ def _term_plan(
     own = widths[term.head]
     if width == own:
         return plan
-    return replace(plan, projected=width, said=f"{plan.said}, projected from {own} to {width}")
+    return replace(plan, projected=width, text=f"{plan.text}, projected from {own} to {width}")
 
 
 def _bare_term_plan(
@@ -266,7 +266,7 @@ def _bare_term_plan(
         file = workspace.tables.custom_source(term.loss, f"terms.{number}.loss")
         custom = CustomLossCall(file, term.loss.name, text)
     return TermPlan(
-        said=text,
+        text=text,
         column=str(number),
         source=source,
         head=term.head,
@@ -283,7 +283,7 @@ def _bare_term_plan(
 def term_text(term: Term) -> str:
     """Say a term in words, such as "kl at T=4 to labels.large"."""
     text = term.loss.kind.replace("_", " ")
-    temperature = getattr(term.loss, "temperature", 1.0)
+    temperature = term.loss.label_temperature or 1.0
     if temperature != 1.0:
         text += f" at T={temperature:g}"
     text += f" to {term.learns}"

@@ -31,7 +31,8 @@ class Workspace:
     def __init__(self, job: Job) -> None:
         self.tables = JobTables(job)
         self._pools: dict[str, OpenPool] = {}
-        self._label_sets: dict[tuple[str, str], LabelSetState] = {}
+        self._inventories: dict[str, Inventory | None] = {}
+        self._label_sets: dict[tuple[str, str], LabelSet] = {}
         self._remembered: dict[tuple[str, str], Any] = {}
 
     @property
@@ -56,23 +57,27 @@ class Workspace:
         listing. Lists no pool."""
         if name in self._pools:
             return self._pools[name].inventory
-        return read_inventory(self.root, name, self.tables.pool_uri(name))
+        if name not in self._inventories:
+            uri = self.tables.pool_uri(name)
+            self._inventories[name] = read_inventory(self.root, name, uri)
+        return self._inventories[name]
 
     def label_set(self, name: str, pool: str) -> LabelSet:
-        """Read one label set, of live shards alone; the same object until `forget_labels`. Raises
-        ContractError, StorageError."""
-        return self.label_set_state(name, pool).labels
+        """Read one label set, of live shards alone, unless it is known. Raises ContractError,
+        StorageError."""
+        if (name, pool) not in self._label_sets:
+            self.label_set_state(name, pool)
+        return self._label_sets[name, pool]
 
     def label_set_state(self, name: str, pool: str, *, mending: bool = False) -> LabelSetState:
-        """Read what is stored of one label set; the same object until `forget_labels`. Raises
-        ContractError, StorageError."""
-        key = (name, pool)
-        if key not in self._label_sets:
-            version = self.tables.labels[name].version
-            folder = label_set_folder(self.root, name, version, pool)
-            inventory = self.inventory(pool)
-            self._label_sets[key] = read_state(folder, name, version, inventory, mending=mending)
-        return self._label_sets[key]
+        """Read anew what is stored of one label set, and know it from now on. Raises ContractError,
+        StorageError."""
+        version = self.tables.labels[name].version
+        folder = label_set_folder(self.root, name, version, pool)
+        inventory = self.inventory(pool)
+        state = read_state(folder, name, version, inventory, mending=mending)
+        self.know_labels(pool, state.labels)
+        return state
 
     def whole_labels(self, name: str, pool: OpenPool, contract: Contract) -> LabelSet:
         """Return one label set to learn from: it means what the job means, and covers every row of
@@ -83,6 +88,10 @@ class Workspace:
         if self.tables.labels[name].deterministic == "strict":
             labels.require_one_origin()
         return labels
+
+    def know_labels(self, pool: str, labels: LabelSet) -> None:
+        """Take a label set over a pool for what is stored."""
+        self._label_sets[labels.name, pool] = labels
 
     def forget_labels(self, name: str) -> None:
         """Read the label sets of `labels.<name>` anew when they are next asked for."""

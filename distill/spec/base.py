@@ -39,7 +39,6 @@ def repeated(names: Sequence[str]) -> list[str]:
 
 def require_distinct(classes: tuple[str, ...]) -> None:
     """Raise ValueError where a class stands twice, or none does."""
-    counts = Counter(classes)
-    twice = sorted(name for name, times in counts.items() if times > 1)
+    twice = repeated(classes)
     if twice or not classes:
         raise ValueError(f"classes must be distinct and at least one; twice: {twice}")

@@ -28,5 +28,5 @@ def class_attributes(rows: Sequence[Sequence[str]], encoder: ModelFiles | None) 
     Embedding.require_libraries()
     runtime = Runtime(files=encoder)
     texts = [row[0] for row in rows]
-    embeddings = Encoder(runtime.local_model(), runtime).embeddings(texts, normalize=True)
+    embeddings = Encoder(runtime).embeddings(texts, normalize=True)
     return embeddings.astype(np.float64)

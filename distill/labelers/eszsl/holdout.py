@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.core.errors import LabelerError
-from distill.labelers.base import Double
+from distill.labelers.base import Double, log_sum_exp
 from distill.labelers.eszsl.ridge import (
     attribute_side,
     blocks,
@@ -197,8 +197,8 @@ class Holdout:
             # calibration moves all seen classes together, so their normaliser and the others' are
             # taken once a scale, and joined for each calibration
             shift = scale * calibrations
-            seen_mass = _log_sum_exp(logits[:, ~unseen_class]) - shift
-            unseen_mass = _log_sum_exp(logits[:, unseen_class])
+            seen_mass = log_sum_exp(logits[:, ~unseen_class], axis=1) - shift
+            unseen_mass = log_sum_exp(logits[:, unseen_class], axis=1)
             normalizer = np.logaddexp(seen_mass, unseen_mass)
             of_target = logits[rows, target] - shift * ~unseen
             nll = (normalizer - of_target) * weights
@@ -234,12 +234,3 @@ class Holdout:
             scale=spec.scales[scale],
             held_out_nll=float(mean.min()),
         )
-
-
-def _log_sum_exp(logits: Double) -> Double:
-    """(rows, classes) → (rows,)."""
-    top = logits.max(axis=1)
-    odds = np.exp(logits - top[:, None])
-    total = odds.sum(axis=1)
-    log_total: Double = top + np.log(total)
-    return log_total

@@ -30,7 +30,7 @@ from distill.pools.features import decode_target
 from distill.pools.open_pool import OpenPool
 from distill.spec.outputs import Outputs
 from distill.stages.label.failures import RowFailure, error_text
-from distill.stages.label.inference import PREFETCH_BATCHES, InferenceLoop
+from distill.stages.label.inference import InferenceLoop
 from distill.stages.label.row_reader import RowRequest, read_chunks
 from distill.storage.open import open_storage
 
@@ -62,7 +62,7 @@ class CalibrationWorker:
             told.recipe,
             told.contract,
             device,
-            prefetch_batches=PREFETCH_BATCHES if stream.threads else 0,
+            threads=stream.threads,
         )
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:

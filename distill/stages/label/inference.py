@@ -5,7 +5,7 @@ ahead, in a thread, while one of its batches is on the device, and two fragments
 once, one encoding or writing while the other has the device. Batches are cut from a chunk's start
 at a fixed size, bad rows included (as zeros), so that the same rows always meet in the same batch.
 
-With `prefetch_batches = 0` nothing runs ahead: the calling thread reads, prepares, labels and
+Without `threads` nothing runs ahead: the calling thread reads, prepares, labels and
 finishes one batch after the other, so that a debugger stops in the user's own code. The predictions
 are the same.
 """
@@ -36,7 +36,7 @@ from distill.stages.label.prefetch import prefetch
 from distill.stages.label.priority_lock import PriorityLock
 from distill.stages.label.row_reader import RowChunk
 
-PREFETCH_BATCHES = 2
+_PREFETCH_BATCHES = 2
 """Batches of a fragment that wait prepared."""
 
 
@@ -88,13 +88,13 @@ class InferenceLoop:
         contract: Contract,
         device: str,
         *,
-        prefetch_batches: int = PREFETCH_BATCHES,
+        threads: bool,
     ) -> None:
         self.contract = contract
         self.build_error = ""
         """Why there is no labeler, in the user's own lines. It is told with each fragment, so that
         the failure policy decides."""
-        self._prefetch_batches = prefetch_batches
+        self._prefetch_batches = _PREFETCH_BATCHES if threads else 0
         self._ages = count()
         self._preparing = PriorityLock()
         self._device = PriorityLock()

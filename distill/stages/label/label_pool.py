@@ -37,20 +37,41 @@ log = logging.getLogger(__name__)
 class LabelSummary:
     """What one label set is after the stage: rows in = labelled + rejected."""
 
-    name: str
+    labels: LabelSet
     pool: str
     rows: int
-    rejected: int
-    fragments: int
     labelled_now: int
     """Fragments labelled in this run."""
-    bytes: int
-    label_hash: str
+
+    @property
+    def name(self) -> str:
+        """The label set's name in the job."""
+        return self.labels.name
+
+    @property
+    def rejected(self) -> int:
+        """Rows without labels."""
+        return self.labels.entries.rejected
 
     @property
     def labelled(self) -> int:
         """Rows with labels."""
         return self.rows - self.rejected
+
+    @property
+    def fragments(self) -> int:
+        """Fragments in all."""
+        return len(self.labels.entries)
+
+    @property
+    def bytes(self) -> int:
+        """Of all data objects."""
+        return self.labels.entries.size_bytes
+
+    @property
+    def label_hash(self) -> str:
+        """See `LabelSet.label_hash`."""
+        return self.labels.label_hash
 
 
 @dataclass
@@ -59,6 +80,8 @@ class _Part:
 
     pool: OpenPool
     labels: LabelWriter
+    before: LabelSet
+    """As it was when this run began."""
     label_set: str
     left: PendingFragments
     again: list[ManifestEntry]
@@ -104,22 +127,24 @@ def _too_many_rejected(step: LabelStep, rejected: int) -> RejectedError:
 def _begin(step: LabelStep, part: LabelPart, *, mend: bool) -> _Part:
     """Hold what is stored against the contract and the inventory. Raises ContractError."""
     pool, contract = part.pool, step.contract
+    known = part.stored.labels
+    if known.stored is not None:  # refused before anything of the data is listed
+        known.require(contract, pool.inventory, step.fragment_rows)
     state, again = find_lost(part.stored)
     labels = LabelWriter(state)
     if state.labels.stored is None:
         contract = replace(contract, in_features=pool.width)
     digest = labels.begin(contract, pool.inventory, step.fragment_rows)
+    before = labels.snapshot()
     where = f"labels.{step.name} over {pool.name}"
     _warn(f"{where}: lost the data", again)
     if mend:
         lost = {entry.fragment for entry in again}
-        damaged = [
-            entry for entry in _damaged(labels.snapshot(), pool.name) if entry.fragment not in lost
-        ]
+        damaged = [entry for entry in _damaged(before, pool.name) if entry.fragment not in lost]
         _warn(f"{where}: found damage in what is stored", damaged)
         again += damaged
     left = pending_fragments(state, pool.inventory, step.fragment_rows, again)
-    return _Part(pool, labels, digest, left, again)
+    return _Part(pool, labels, before, digest, left, again)
 
 
 def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:
@@ -147,7 +172,7 @@ def _label(step: LabelStep, parts: Sequence[_Part], engine: Engine) -> None:
     require_libraries_of(step.recipe)
     width = _width(step)
     for part in parts:
-        part.labels.snapshot().require_width(width)
+        part.before.require_width(width)
     config = LabelConfig(
         step.name,
         step.recipe,
@@ -181,7 +206,7 @@ def _width(step: LabelStep) -> int:
 
 def _pool_config(step: LabelStep, part: _Part) -> PoolPart:
     inventory = part.pool.inventory
-    made_on = part.labels.snapshot().entries.made_on
+    made_on = part.before.entries.made_on
     only = made_on[0] if made_on and step.strict else None
     return PoolPart(inventory.uri, part.labels.folder.uri, part.label_set, inventory.format, only)
 
@@ -193,7 +218,7 @@ def _label_left(
     policy = FailurePolicy(_allowed(step), sum(map(_rejected_before, parts)))
     rows = sum(part.left.rows for part in parts)
     groups = group_tasks(_tasks(parts))
-    made_on = {each for part in parts for each in part.labels.snapshot().entries.made_on}
+    made_on = {each for part in parts for each in part.before.entries.made_on}
     try:
         with (
             track(f"label {step.name}", rows) as bar,
@@ -223,7 +248,7 @@ def _label_left(
 
 def _rejected_before(part: _Part) -> int:
     """Rejected rows of fragments that are not labelled again."""
-    return part.labels.snapshot().entries.rejected - sum(entry.rejected for entry in part.again)
+    return part.before.entries.rejected - sum(entry.rejected for entry in part.again)
 
 
 def _tasks(parts: Sequence[_Part]) -> Iterator[FragmentTask]:
@@ -247,14 +272,4 @@ def _summary(step: LabelStep, part: _Part) -> LabelSummary:
     labels.require_complete(part.pool.inventory)
     if step.strict:
         labels.require_one_origin()
-    entries = labels.entries
-    return LabelSummary(
-        step.name,
-        part.pool.name,
-        part.pool.inventory.rows,
-        entries.rejected,
-        len(entries),
-        len(part.left),
-        int(entries.column("bytes").sum()),
-        labels.label_hash,
-    )
+    return LabelSummary(labels, part.pool.name, part.pool.inventory.rows, len(part.left))

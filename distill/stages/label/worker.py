@@ -3,7 +3,7 @@ knows no scheduler.
 
 Where rows are read (here or in a task on the cluster) is the engine's affair: they come as a stream
 of chunks, whole batches each, and `inference` predicts them batch by batch. Torch works on one
-thread, BLAS on as many as `compute.cpus` (Ray sets it), so more actors use more cores. So labels
+thread, BLAS on as many as `compute.cpus` (the engine sets it), so more actors use more cores. So labels
 are the same bytes on any number of workers.
 """
 
@@ -24,7 +24,7 @@ from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragmen
 from distill.labels.encoding import encode, storable
 from distill.labels.files import with_keys
 from distill.stages.label.failures import RowFailure, error_text
-from distill.stages.label.inference import PREFETCH_BATCHES, InferenceBatch, InferenceLoop
+from distill.stages.label.inference import InferenceBatch, InferenceLoop
 from distill.stages.label.messages import (
     Failure,
     FragmentResult,
@@ -58,7 +58,7 @@ class LabelWorker:
             config.recipe,
             config.contract,
             device,
-            prefetch_batches=PREFETCH_BATCHES if stream.threads else 0,
+            threads=stream.threads,
         )
         # one batch is encoded while the next one is on the device
         self._prefetch_predictions = 1 if stream.threads else 0
