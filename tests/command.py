@@ -77,6 +77,17 @@ def distill(
     return Ended(process.returncode, output)
 
 
+def run_code(code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in an interpreter of its own, to its end."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+    )
+
+
 def kill_session(session: int) -> None:
     """SIGKILL every process of a session that we started, as a power cut would."""
     while left := processes(session):

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from distill.core import plugins
+from distill.spec.pools import POOL_FORMATS
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 from tests import schedule, summary
@@ -30,6 +32,18 @@ settings.register_profile(
     "distill", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("distill")
+
+
+@pytest.fixture(autouse=True)
+def _plugins_end_with_their_test():
+    """What a test registers is unknown to the next one, whichever that is."""
+    yield
+    for file in plugins._loaded.values():
+        file.forget()
+    plugins._loaded.clear()
+    for name, cls in list(POOL_FORMATS.items()):
+        if not cls.__module__.startswith("distill."):
+            del POOL_FORMATS[name]
 
 
 def has_ceph() -> bool:

@@ -12,11 +12,12 @@ import pyarrow as pa
 import safetensors.torch
 
 from distill.core.schema import unseal
+from distill.engine.protocol import WorkerContext
 from distill.job.job import Job
 from distill.labels.columns import label_validity
 from distill.labels.commit import Provenance, WriteIntent, write_fragment
 from distill.labels.contract import Contract
-from distill.labels.encoding import encode
+from distill.labels.encoding import decode, encode
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import Manifest, ManifestEntry, entries_table
@@ -31,9 +32,10 @@ from distill.spec.networks import Network
 from distill.spec.outputs import Outputs
 from distill.stages.label.messages import FragmentResult, FragmentTask, LabelConfig, PoolPart
 from distill.stages.label.worker import LabelWorker
+from distill.stages.train.loop import run_trainings
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
-from tests.resolved import open_pool, prepare_labels
+from tests.resolved import open_pool, plan_student, prepare_labels
 
 LINEAR = Linear(kind="linear")
 ORIGIN = Provenance("set", "cpu", {"numpy": "2"})
@@ -139,6 +141,13 @@ def write_label_set(
     return labels.snapshot()
 
 
+def stored_outputs(labels: LabelSet) -> np.ndarray:
+    """What is stored of all rows, in (shard, row) order."""
+    return np.concatenate(
+        [decode(labels.read(entry), labels.contract).outputs for entry in labels.entries]
+    )
+
+
 def writer_of(labels: LabelSet) -> LabelWriter:
     """A writer that reads anew what is stored of `labels`."""
     return LabelWriter(read_state(labels.folder, labels.name, labels.version))
@@ -187,6 +196,12 @@ def label_by_worker(job: Job, name: str) -> dict[str, list[FragmentResult]]:
         ]
         for pool in told.pools
     }
+
+
+def train_here(job: Job) -> None:
+    """Train all students of the job, in this process, by one rank."""
+    plans = [plan_student(job, variant) for variant in job.variants]
+    run_trainings(plans, WorkerContext(0, 1, "cpu"))
 
 
 def keep_network(

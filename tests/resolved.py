@@ -32,11 +32,6 @@ def open_pool(job: Job, name: str):
     return Workspace(job).pool(name)
 
 
-def known_inventory(job: Job, name: str):
-    """A pool's inventory as it is stored."""
-    return Workspace(job).inventory(name)
-
-
 def check_pools(job: Job) -> None:
     """Refuse pools that lack what the job reads of them."""
     check_pool_files(Workspace(job))

@@ -13,8 +13,7 @@ import time
 import pytest
 
 from tests.forkserver import REPOSITORY, fork_module
-
-LIMIT_SECONDS = 600
+from tests.waiting import LIMIT_SECONDS
 
 
 def forked(what, **more):
@@ -61,11 +60,12 @@ def test_a_timeout_loses_what_was_said_or_a_signal_does_not_arrive():
     assert process.stdout.readline() == "waits\n"
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "interrupted\n"
     with pytest.raises(subprocess.TimeoutExpired):
         process.communicate(timeout=0.1)
     process.kill()
     output, _ = process.communicate(timeout=LIMIT_SECONDS)
-    assert process.returncode == -signal.SIGKILL
+    assert (process.returncode, output) == (-signal.SIGKILL, "goes on\n")
     assert process.communicate() == (output, None)
 
 
@@ -94,7 +94,8 @@ def _tell():
 
 
 def _wait():
-    signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
+    said = "interrupted\ngoes on\n"
+    signal.signal(signal.SIGINT, lambda *_: print(said, end="", flush=True))
     print("waits", flush=True)
     while True:
         time.sleep(60)

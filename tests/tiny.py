@@ -53,6 +53,11 @@ def write_pool(
     return pa.concat_tables(tables)
 
 
+def pixels(table: pa.Table) -> np.ndarray:
+    """The `pixels` of `write_pool`'s rows."""
+    return table["pixels"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+
+
 def blur_kinds(folder: Path, seed: int) -> None:
     """Let a pool's `kind` follow from its `pixels`, but only often: few rows are soon learned by
     heart, and a measure on others gets worse from then on."""

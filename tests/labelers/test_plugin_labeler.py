@@ -17,10 +17,9 @@ from distill.core.source import read_source
 from distill.labelers.base import predict
 from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler
-from distill.labels.encoding import decode
 from distill.plan.load import load_job
 from distill.spec.labels import Ensemble, Labels
-from tests.making import label_by_worker
+from tests.making import label_by_worker, stored_outputs
 from tests.resolved import label_set, prepare_labels
 from tests.tiny import write_job, write_pool
 
@@ -92,10 +91,7 @@ def test_a_plugin_labels_other_rows_than_a_job_names(tmp_path):
     contract = labels.contract
     assert contract.labeler == "constant"
     assert contract.revision == prepare_labels(job, "same")[1].revision
-    stored = np.concatenate(
-        [decode(labels.read(entry), contract).outputs for entry in labels.entries]
-    )
-    np.testing.assert_array_equal(stored, [[0.5, -1]] * 130)
+    np.testing.assert_array_equal(stored_outputs(labels), [[0.5, -1]] * 130)
 
 
 def test_a_job_that_names_a_kind_loads_torch_or_a_library_of_its_model():

@@ -1,24 +1,22 @@
 from __future__ import annotations
 
-import hashlib
 import json
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
 from distill.core.errors import LabelerError
 from distill.labelers.runtime import Runtime
 from distill.labelers.student import StudentLabeler
 from distill.models.files import ModelFiles
-from distill.models.network import build_network, parameter_count
 from distill.models.networks.mlp import Mlp
-from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record, write_record
+from distill.models.record import read_record
 from distill.spec.outputs import Outputs
 from distill.storage.open import open_storage
 from tests.labelers.asking import answers
 from tests.labelers.test_base import keep_eszsl
+from tests.making import keep_network
 
 HEADS = {"main": Outputs("logits", ("a", "b", "c")), "size": Outputs("value")}
 X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -27,26 +25,8 @@ X = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
 @pytest.fixture
 def kept(tmp_path):
     """A folder with an untrained two-headed network of one hidden layer, and the network."""
-    plan = NetworkPlan(
-        4,
-        Mlp(kind="mlp", hidden=(5,)),
-        {name: HeadPlan(len(o.classes) or 1) for name, o in HEADS.items()},
-    )
-    network = build_network(plan)
-    weights = safetensors.torch.save(dict(network.state_dict()))
-    record = ModelRecord(
-        name="small",
-        digest="d",
-        form="network",
-        in_features=4,
-        heads=HEADS,
-        widths={name: head.width for name, head in plan.heads.items()},
-        sha256=hashlib.sha256(weights).hexdigest(),
-        parameters=parameter_count(network),
-        plan=plan.to_plain(),
-    )
-    write_record(open_storage(str(tmp_path / "small")), record, weights)
-    return tmp_path / "small", network.eval()
+    _, network = keep_network(tmp_path / "small", HEADS, 4, model=Mlp(kind="mlp", hidden=(5,)))
+    return tmp_path / "small", network
 
 
 def labeler(folder, **more):

@@ -114,7 +114,7 @@ def test_rows_count_otherwise_than_by_their_class(job):
     np.testing.assert_allclose(targets["1.weight"], plain(known, 4, 1.0), rtol=1e-6)
     sums = [targets["1.weight"][known == each].sum() for each in range(3)]
     np.testing.assert_allclose(sums, (known >= 0).sum() / 4, rtol=1e-5)
-    assert "rows weighted by class balance" in lesson.terms[1].said
+    assert "rows weighted by class balance" in lesson.terms[1].text
 
 
 def test_the_mean_over_a_batch_is_another_than_the_weighted_one(job):

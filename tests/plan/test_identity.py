@@ -18,16 +18,8 @@ from tests.resolved import (
     student_folder,
     student_pins,
 )
-from tests.tiny import tiny_job, write_pool
+from tests.tiny import DOUBLING, tiny_job, write_pool
 
-LABELER = """
-class Labeler:
-    revision = "1"
-    classes = ("a", "b", "c")
-
-    def label(self, features):
-        return features[:, :3]
-"""
 JOB = """
     root = "root"
     fragment_rows = 64
@@ -60,7 +52,7 @@ JOB = """
 def folder(tmp_path):
     write_pool(tmp_path / "unlabelled", [100, 30])
     write_pool(tmp_path / "labelled", [70])
-    (tmp_path / "labeler.py").write_text(LABELER, "utf-8")
+    (tmp_path / "labeler.py").write_text(DOUBLING, "utf-8")
     label_by_worker(tiny_job(tmp_path, JOB), "teacher")
     return tmp_path
 
@@ -156,7 +148,7 @@ def test_other_labels_or_rows_leave_a_student_as_it_is(folder):
     assert grown != before
     assert fit_digest(folder) != fit_before
     (folder / "labeler.py").write_text(
-        LABELER.replace('"1"', '"2"').replace("[:, :3]", "[:, 1:]"), "utf-8"
+        DOUBLING.replace('"1"', '"2"').replace("[:, :3]", "[:, 1:]"), "utf-8"
     )
     text = changed('over = ["unlabelled"]', 'over = ["unlabelled"]\n    version = 2')
     label_by_worker(tiny_job(folder, text), "teacher")

@@ -141,7 +141,7 @@ def test_a_lesson_cuts_its_rows_without_asking_what_memory_holds(lesson, monkeyp
     source, lanes = lesson.sources[0], lesson.training.lanes
     order = lesson.order(0)
     assert order.block_rows == source.block_rows
-    assert order.digest == replace(lesson, said={}).order(0).digest
+    assert order.digest == replace(lesson, description={}).order(0).digest
     assert max(chunk.rows for chunk in order.chunks) > 2
     monkeypatch.setattr(source_module, "LOADER_BYTES", 2 * lanes * 12 * source.row_bytes)
     assert max(chunk.rows for chunk in lesson.order(0).chunks) == 2
@@ -162,7 +162,7 @@ def test_a_lesson_forgets_what_the_job_says(job, lesson):
     assert [term.weight for term in lesson.terms] == [0.5, 1.0, 1.0]
     assert [term.head for term in lesson.terms] == ["main", "main", "size"]
     assert (lesson.seed, lesson.training.batch_rows, lesson.most_chunk_rows) == (3, 16, 64)
-    assert lesson.said["terms"] == [
+    assert lesson.description["terms"] == [
         "0.5 · cross entropy to pools.labelled",
         "1 · kl at T=4 to labels.teacher",
         "1 · mse to labels.values",

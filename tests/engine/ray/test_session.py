@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-from tests.command import environment
-from tests.waiting import LIMIT_SECONDS
+from tests.command import run_code
 
 _NO_RAY = """
 from distill.engine.ray.fold import fold
@@ -43,25 +39,15 @@ for address in (None, "auto"):
 """
 
 
-def run(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-    )
-
-
 def test_a_stage_does_not_start_a_cluster_behind_the_callers_back():
-    ended = run(_NO_RAY)
+    ended = run_code(_NO_RAY)
     assert ended.returncode == 0, ended.stderr
     assert "call ray.init() first" in ended.stdout
 
 
 @pytest.mark.ray
 def test_a_local_ray_is_on_loopback_and_silent():
-    ended = run(_LISTENS)
+    ended = run_code(_LISTENS)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("127.0.0.1:")
     assert ended.stderr == ""
@@ -69,7 +55,7 @@ def test_a_local_ray_is_on_loopback_and_silent():
 
 def test_a_ray_that_does_not_start_is_a_traceback():
     """Ray raises a plain Exception where its node takes too long."""
-    here, there = run(_FAILS).stdout.splitlines()
+    here, there = run_code(_FAILS).stdout.splitlines()
     assert here.startswith(
         "no Ray could be started on this machine: The current node timed out during startup."
     )

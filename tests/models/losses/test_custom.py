@@ -12,7 +12,7 @@ from distill.engine.protocol import WorkerContext
 from distill.run import prepare_inputs
 from distill.stages.train.loop import run_trainings
 from tests.resolved import plan_student
-from tests.tiny import tiny_job, write_pool
+from tests.tiny import DOUBLING, tiny_job, write_pool
 
 JOB = """
     root = "root"
@@ -57,9 +57,7 @@ def job(tmp_path):
     write_pool(tmp_path / "rows", [64])
     write_pool(tmp_path / "held", [16])
     (tmp_path / "loss.py").write_text(LOSSES, "utf-8")
-    (tmp_path / "mine.py").write_text(
-        "class Labeler:\n    revision = '1'\n    classes = ('a', 'b', 'c')\n    def label(self, x):\n        return x[:, :3]\n"
-    )
+    (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
 
     def made(
         loss,

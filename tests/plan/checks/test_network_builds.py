@@ -6,9 +6,9 @@ import pytest
 
 from distill.core.errors import ContractError, JobError
 from distill.plan.checks import network_builds
-from tests.plan.test_identity import JOB, LABELER, OWN
+from tests.plan.test_identity import JOB, OWN
 from tests.resolved import check_networks_build
-from tests.tiny import tiny_job, write_pool
+from tests.tiny import DOUBLING, tiny_job, write_pool
 
 MODEL = '{ kind = "custom", file = "own.py" }'
 OWN_JOB = JOB.replace('{ kind = "linear" }', MODEL)
@@ -28,7 +28,7 @@ WRONG = OWN.replace(
 def folder(tmp_path):
     write_pool(tmp_path / "unlabelled", [100])
     write_pool(tmp_path / "labelled", [70])
-    (tmp_path / "labeler.py").write_text(LABELER, "utf-8")
+    (tmp_path / "labeler.py").write_text(DOUBLING, "utf-8")
     return tmp_path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,25 +36,8 @@ features = {{ kind = "vector", columns = ["a", "b"] }}
 
 
 @pytest.fixture
-def known():
-    """What is registered, as it is now and, afterwards, as it was."""
-    formats = dict(POOL_FORMATS)
-    loaded = dict(plugins._loaded)
-    modules = set(sys.modules)
-    yield POOL_FORMATS
-    POOL_FORMATS.clear()
-    POOL_FORMATS.update(formats)
-    plugins._loaded.clear()
-    plugins._loaded.update(loaded)
-    for name in set(sys.modules) - modules:
-        if name.startswith("lines_format_"):
-            del sys.modules[name]
-
-
-@pytest.fixture
-def numbers(known):
+def numbers():
     plugins.load_plugins([read_source(PLUGIN, "plugins")])
-    return known["numbers"]
 
 
 def write_job(folder: Path, format: str) -> Path:
@@ -64,7 +46,7 @@ def write_job(folder: Path, format: str) -> Path:
     return file
 
 
-def test_a_job_takes_another_name_than_those_that_are_registered(tmp_path, known):
+def test_a_job_takes_another_name_than_those_that_are_registered(tmp_path):
     expected = r"pools\.mine\.format = 'numbers': Input should be 'parquet', 'arrow', 'jsonl' or"
     with pytest.raises(JobError, match=rf"{expected} 'csv'\."):
         read_job(write_job(tmp_path, "numbers"))
@@ -82,7 +64,7 @@ def test_a_format_that_is_no_text_is_taken_or_breaks_the_check(tmp_path, value):
         read_job(file)
 
 
-def test_the_json_schema_of_a_job_lists_other_formats_than_are_registered(known):
+def test_the_json_schema_of_a_job_lists_other_formats_than_are_registered():
     def listed():
         kinds = Job.model_json_schema()["$defs"]["Pool"]["properties"]["format"]["anyOf"]
         assert kinds[1:] == [{"type": "null"}]
@@ -143,21 +125,21 @@ def test_a_root_with_a_format_whose_plugin_is_not_loaded_is_a_key_error():
         ("tsv", ".csv.gz", r"'\.csv\.gz' is an ending of csv"),
     ],
 )
-def test_two_formats_share_a_name_or_an_ending(known, name, ending, message):
+def test_two_formats_share_a_name_or_an_ending(name, ending, message):
     text = PLUGIN.read_text().replace('"numbers"', f'"{name}"').replace('".numbers"', f'"{ending}"')
     with pytest.raises(JobError, match=f"TypeError: NumbersShard: {message}"):
         plugins.load_plugins([PythonFile(str(PLUGIN), text)])
-    assert list(known) == BUILT_IN
+    assert list(POOL_FORMATS) == BUILT_IN
 
 
-def test_an_edited_plugin_is_refused_or_read_as_it_was(known, numbers):
+def test_an_edited_plugin_is_refused_or_read_as_it_was(numbers):
     edited = PLUGIN.read_text().replace('"Numbers"', '"Edited"')
     plugins.load_plugins([PythonFile(str(PLUGIN), edited)])
-    assert list(known) == [*BUILT_IN, "numbers"]
+    assert list(POOL_FORMATS) == [*BUILT_IN, "numbers"]
     assert format_named("numbers").title == "Edited"
 
 
-def test_a_library_that_is_missing_is_an_import_error(tmp_path, known):
+def test_a_library_that_is_missing_is_an_import_error(tmp_path):
     class Orc(ShardFile):
         name = "orc"
         title = "ORC"

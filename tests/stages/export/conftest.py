@@ -9,11 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.engine.protocol import WorkerContext
 from distill.plan.load import load_job
-from distill.stages.train.loop import run_trainings
-from tests.making import label_by_worker
-from tests.resolved import plan_student
+from tests.making import label_by_worker, train_here
 from tests.tiny import tiny_job, write_pool
 
 JOB = """
@@ -137,5 +134,4 @@ def _train(folder, text, is_text):
     job = tiny_job(folder, text)
     for name in job.labels:
         label_by_worker(job, name)
-    lessons = [plan_student(job, variant) for variant in job.variants]
-    run_trainings(lessons, WorkerContext(0, 1, "cpu"))
+    train_here(job)

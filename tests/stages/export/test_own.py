@@ -18,18 +18,15 @@ import safetensors.torch
 import torch
 
 from distill.core.errors import ExportError, LabelerError, PoolError
-from distill.engine.protocol import WorkerContext
 from distill.labelers.registry import build_labeler
-from distill.labels.encoding import decode
 from distill.models.record import ModelRecord
 from distill.plan.load import load_job
 from distill.spec.outputs import Outputs
 from distill.stages.export.onnx_file import onnx_file
 from distill.stages.predict import predict_files
-from distill.stages.train.loop import run_trainings
 from tests.command import distill
-from tests.making import label_by_worker
-from tests.resolved import export_students, find_student, label_set, plan_student, prepare_labels
+from tests.making import label_by_worker, stored_outputs, train_here
+from tests.resolved import export_students, find_student, label_set, prepare_labels
 from tests.stages.train.own_job import JOB, TRUNK, answered, labelled, names, pixels, trained
 from tests.tiny import write_job
 
@@ -151,10 +148,7 @@ def test_it_teaches_the_next_by_another_head_or_without_the_jobs_file(trained, t
     made = load_job(write_job(tmp_path / "job", text))
     outcomes = [label_by_worker(made, name) for name in ("next", "layer")]
     assert not [each.failure for some in outcomes for each in some["rows"] if each.failure]
-    labels = label_set(made, "next", "rows")
-    stored = np.concatenate(
-        [decode(labels.read(line), labels.contract).outputs for line in labels.entries]
-    )
+    stored = stored_outputs(label_set(made, "next", "rows"))
     rows = pixels(*sorted((trained.parent / "rows").iterdir()))
     np.testing.assert_allclose(stored, answered(trained, rows)["hard"], atol=1e-5)
 
@@ -240,7 +234,7 @@ def test_a_network_of_ones_own_sees_words_in_another_order(tmp_path):
     (tmp_path / "reads.py").write_text(READS, "utf-8")
     job = load_job(write_job(tmp_path, TEXT_JOB))
     label_by_worker(job, "teacher")
-    run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
+    train_here(job)
     (exported,) = export_students(job, None, ())
     (done,) = predict_files(
         exported.uri, str(tmp_path / "texts"), str(tmp_path / "out"), [tmp_path / "words.py"]

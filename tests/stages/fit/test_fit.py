@@ -13,12 +13,12 @@ import pytest
 import safetensors.numpy
 
 from distill.labelers.eszsl.attributes import class_attributes
-from distill.labels.encoding import decode
 from distill.models import files
 from distill.models.record import read_weights
 from distill.plan.load import load_job
 from distill.plan.tables import JobTables
 from distill.run import label_pool
+from tests.making import stored_outputs
 from tests.resolved import find_fit, fit_folder, fit_labeler, label_set
 from tests.tiny import tiny_job, write_job
 from tests.tiny_models import save_encoder
@@ -46,7 +46,6 @@ JOB = """
 PARTS = itertools.product(["team", "market", "film", "game"], ["good", "bad", "wins"])
 TEXTS = {f"{first}-{second}": f"{first} {second} {second} {first}" for first, second in PARTS}
 UNSEEN = ["market-good", "film-bad"]
-SEEN = ["team-down", "film-bad"]
 SEEN = [name for name in TEXTS if name not in UNSEEN]
 WIDTH = 12
 # random weights say nearly the same of every text
@@ -101,11 +100,8 @@ def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_
     (labelled,) = label_pool(job, "zero_shot")
     assert (labelled.labelled, labelled.rejected) == (400, 0)
     labels = label_set(job, "zero_shot", "unlabelled")
-    contract = labels.contract
-    assert contract.classes == names
-    said = np.concatenate(
-        [decode(labels.read(line), contract).outputs for line in labels.entries]
-    ).argmax(axis=1)
+    assert labels.contract.classes == names
+    said = stored_outputs(labels).argmax(axis=1)
     unseen = np.isin(target, [names.index(name) for name in UNSEEN])
     assert (said == target)[unseen].mean() > 0.7
     assert (said == target)[~unseen].mean() > 0.7

@@ -15,7 +15,7 @@ from distill.storage.open import open_storage
 from tests.engine.here import without_ray
 from tests.making import assignment, commit_labels, fragment_tasks, some_labels
 from tests.resolved import label_set, label_set_state, list_pools, open_pool
-from tests.tiny import tiny_job, write_pool
+from tests.tiny import DOUBLING, tiny_job, write_pool
 from tests.waiting import slowness
 
 JOB = """
@@ -27,16 +27,8 @@ JOB = """
 """
 LABELS = """
     [labels.teacher]
-    labeler = { kind = "custom", file = "mine.py", name = "Mine" }
+    labeler = { kind = "custom", file = "mine.py" }
     over = ["rows"]
-"""
-MINE = """
-class Mine:
-    revision = "1"
-    classes = ("a", "b", "c")
-
-    def label(self, features):
-        return 2 * features[:, :3]
 """
 
 
@@ -138,7 +130,7 @@ def test_after_a_relabel_only_the_changed_file_is_labelled_and_readers_see_live_
     tmp_path,
 ):
     write_pool(tmp_path / "rows", [100, 70, 30])
-    (tmp_path / "mine.py").write_text(MINE, "utf-8")
+    (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
     job = tiny_job(tmp_path, JOB + LABELS)
     every = label_what_is_left(job)
     assert [shard for shard, _ in groupby(every, key=lambda name: name[:6])] == [

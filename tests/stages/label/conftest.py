@@ -8,7 +8,7 @@ import pytest
 from distill.pools.features import decode_features
 from distill.pools.formats.registry import read_rows
 from tests.making import assignment, fragment_tasks
-from tests.tiny import tiny_job, write_pool
+from tests.tiny import DOUBLING, tiny_job, write_pool
 
 JOB = """
     root = "root"
@@ -22,14 +22,7 @@ JOB = """
     batch_rows = 10
     {encoding}
 """
-TWICE = """
-class Mine:
-    revision = "1"
-    classes = ("a", "b", "c")
-
-    def label(self, features):
-        return 2 * features[:, :3]
-"""
+TWICE = DOUBLING.replace("Labeler", "Mine")
 BAD = {4: None, 70: [0.0, float("nan"), 0.0, 0.0], 80: [0.0, 0.0, float("inf"), 0.0]}
 """Rows of the first shard that cannot be read."""
 

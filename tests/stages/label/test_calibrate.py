@@ -11,13 +11,13 @@ from scipy.special import log_softmax
 from distill.core.errors import ContractError, JobError, LabelerError
 from distill.engine.local import LocalEngine
 from distill.engine.protocol import StreamHere
-from distill.labels.encoding import decode
 from distill.plan.load import load_job
 from distill.run import label_pool, preview_labels
 from distill.stages.label.calibrate import CalibrationWorker
 from tests.engine.here import without_ray
+from tests.making import stored_outputs
 from tests.resolved import calibrate, check_canaries, label_set, prepare_labels
-from tests.tiny import write_job, write_pool
+from tests.tiny import DOUBLING, pixels, write_job, write_pool
 
 JOB = """
     root = "root"
@@ -35,16 +35,7 @@ JOB = """
     calibrate_on = "known"
     compute = { gpus = 0, min = 1, max = 2 }
 """
-SURE = """
-import numpy as np
-
-class Labeler:
-    revision = "1"
-    classes = ("a", "b", "c")
-
-    def label(self, features):
-        return 3 * features[:, :3]
-"""
+SURE = DOUBLING.replace("2 *", "3 *")
 
 
 @pytest.fixture
@@ -73,10 +64,6 @@ def write_known(folder, shard_rows):
     return table
 
 
-def pixels(table):
-    return table["pixels"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-
-
 def likeliest(table):
     """The temperature by a fine grid, plainly."""
     logits = 3 * pixels(table)[:, :3]
@@ -98,10 +85,7 @@ def test_labels_are_written_before_they_are_calibrated_or_with_another_temperatu
     _, contract = prepare_labels(job, "teacher")
     assert contract.calibration == pytest.approx(due, rel=0.005)
     assert due == pytest.approx(3, rel=0.2)
-    labels = label_set(job, "teacher", "rows")
-    stored = np.concatenate(
-        [decode(labels.read(line), contract).outputs for line in labels.entries]
-    )
+    stored = stored_outputs(label_set(job, "teacher", "rows"))
     shown = preview_labels(job, "teacher", 100)
     np.testing.assert_allclose(stored, shown.outputs / contract.calibration, rtol=1e-5)
     assert check_canaries(job, "teacher", "rows", 2) == []

@@ -132,7 +132,7 @@ def test_a_row_on_which_members_disagree_teaches_as_much_as_another(folder):
     job = tiny_job(folder, JOB.replace("ENCODING", ""))
     label_by_worker(job, "both")
     lesson = plan_student(job, job.variants[0])
-    assert "rows weighted by agreement" in lesson.terms[0].said
+    assert "rows weighted by agreement" in lesson.terms[0].text
     _, due = expected(folder)
     rows = lesson.sources[0].load(Chunk(0, 0, 0, 100))
     np.testing.assert_allclose(rows["0.weight"], np.exp(-due[:100] / 0.05), rtol=1e-4)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from distill.stages.label.priority_lock import PriorityLock
-from tests.waiting import wait_until
+from tests.waiting import LIMIT_SECONDS, wait_until
 
 
 def test_a_younger_fragment_takes_the_device_before_an_older_one_that_waits():
@@ -49,5 +49,5 @@ def test_who_raises_keeps_it():
         raise ValueError("mine")
     other = threading.Thread(target=lambda: lock.hold(1).__enter__(), daemon=True)
     other.start()
-    other.join(10)
+    other.join(LIMIT_SECONDS)
     assert not other.is_alive()

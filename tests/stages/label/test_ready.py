@@ -14,14 +14,13 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 
 from distill.core.errors import ContractError, JobError, MissingExtraError
-from distill.labels.encoding import decode
 from distill.models import files
 from distill.plan.load import load_job
 from distill.run import label_pool, preview_labels
 from tests.labelers.asking import log_softmax
-from tests.making import label_by_worker
+from tests.making import label_by_worker, stored_outputs
 from tests.resolved import label_set, prepare_labels
-from tests.tiny import write_job, write_pool
+from tests.tiny import pixels, write_job, write_pool
 
 JOB = """
     root = "root"
@@ -44,10 +43,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def pixels(table):
-    return table["pixels"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-
-
 def keep(folder, table, column, **options):
     fitted = LogisticRegression(**options).fit(pixels(table), table[column].to_pylist())
     skops.io.dump(fitted, folder / "model.skops")
@@ -60,14 +55,11 @@ def test_what_is_stored_is_not_what_the_library_says(folder):
     job = load_job(folder / "job.toml")
     label_by_worker(job, "teacher")
     labels = label_set(job, "teacher", "rows")
-    contract = labels.contract
-    stored = np.concatenate(
-        [decode(labels.read(line), contract).outputs for line in labels.entries]
-    )
+    stored = stored_outputs(labels)
     np.testing.assert_allclose(
         np.exp(log_softmax(stored)), fitted.predict_proba(pixels(table)), atol=1e-6
     )
-    assert {"scikit-learn", "skops"} <= contract.versions.keys()
+    assert {"scikit-learn", "skops"} <= labels.contract.versions.keys()
     shown = preview_labels(job, "teacher", 5)
     np.testing.assert_allclose(shown.outputs, stored[:5], atol=1e-6)
 

@@ -21,6 +21,7 @@ from distill.stages.label.row_reader import read_chunks
 from distill.stages.label.worker import LabelWorker
 from distill.storage.open import open_storage
 from tests.stages.label.conftest import BAD, TWICE, features
+from tests.waiting import LIMIT_SECONDS
 
 
 def run(tried, task):
@@ -283,7 +284,7 @@ def test_rows_are_not_prepared_while_the_device_works(tried):
     waits = PREPARING.replace(
         "PREPARE", "prepared.append(len(features)); ready.set() if len(prepared) > 1 else None"
     )
-    waits = waits.replace("LABEL", "assert ready.wait(20)").replace(
+    waits = waits.replace("LABEL", f"assert ready.wait({LIMIT_SECONDS})").replace(
         "class", "prepared, ready = [], threading.Event()\nclass", 1
     )
     tried = tried(waits)
@@ -339,7 +340,7 @@ NOTING = "import threading\nseen, both = [], threading.Event()\n"
 
 def test_the_device_is_held_while_an_answer_is_finished(tried):
     noted = "seen.append(threading.get_ident())\n        if len(set(seen)) == 2: both.set()\n        return features"
-    waits = "assert both.wait(20)\n        return 2"
+    waits = f"assert both.wait({LIMIT_SECONDS})\n        return 2"
     mine = tried(NOTING + FINISHING.replace("return features", noted).replace("return 2", waits))
     assert len(set(both_at_once(mine))) == 2
 

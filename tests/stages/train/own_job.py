@@ -10,12 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from distill.engine.protocol import WorkerContext
 from distill.labelers.network import load_network
 from distill.plan.load import load_job
-from distill.stages.train.loop import run_trainings
-from tests.making import label_by_worker
-from tests.resolved import find_student, plan_student, student_code
+from tests.making import label_by_worker, train_here
+from tests.resolved import find_student, student_code
 from tests.tiny import DOUBLING, write_job, write_pool
 
 TRUNK = '''
@@ -101,7 +99,7 @@ def copied(labelled, folder):
 def trained(labelled, tmp_path_factory):
     """The job file of a student that one worker taught to the end."""
     job = load_job(copied(labelled, tmp_path_factory.mktemp("trained") / "job"))
-    run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
+    train_here(job)
     return job.path
 
 

@@ -237,6 +237,7 @@ def test_data_parallel_workers_learn_otherwise_than_lanes(labelled, tmp_path):
     assert due.keys() == stored.keys()
     for name, value in stored.items():
         torch.testing.assert_close(value, due[name], rtol=1e-3, atol=1e-4)
-    for name, value in checkpoint.items():
-        if "projections" in name and name.startswith("network."):
-            torch.testing.assert_close(value, due_checkpoint[name], rtol=1e-3, atol=1e-4)
+    projections = [name for name in checkpoint if name.startswith("network.projections.")]
+    assert len(projections) == 4
+    for name in projections:
+        torch.testing.assert_close(checkpoint[name], due_checkpoint[name], rtol=1e-3, atol=1e-4)

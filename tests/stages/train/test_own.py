@@ -13,7 +13,6 @@ import torch
 from distill.core.errors import JobError
 from distill.engine.protocol import WorkerContext
 from distill.labelers.network import load_network
-from distill.labels.encoding import decode
 from distill.loader.dataset import Dataset, TargetColumn
 from distill.models.network import build_network
 from distill.models.record import NetworkPlan
@@ -21,7 +20,7 @@ from distill.plan.load import load_job
 from distill.stages.evaluate.evaluator import TARGET, Evaluator
 from distill.stages.evaluate.metrics import measures
 from distill.stages.train.loop import run_trainings
-from tests.making import label_by_worker
+from tests.making import label_by_worker, stored_outputs, train_here
 from tests.resolved import (
     check_inputs,
     find_candidates,
@@ -30,7 +29,6 @@ from tests.resolved import (
     label_set,
     open_pool,
     plan_fit,
-    plan_student,
     pool_outputs,
 )
 from tests.stages.train.own_job import (
@@ -125,7 +123,7 @@ def test_weights_that_a_network_has_under_two_names_cannot_be_kept(labelled, tmp
     (tmp_path / "job" / "trunk.py").write_text(
         TIED + "".join(TRUNK.partition("class Wide")[1:]), "utf-8"
     )
-    run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
+    train_here(job)
     _, network = loaded(job.path)
     assert torch.equal(network.trunk.back.weight, network.trunk.there.weight)
 
@@ -141,10 +139,7 @@ def test_a_fitted_network_of_ones_own_labels_otherwise_than_it_answers(labelled,
     job = load_job(write_job(tmp_path / "job", JOB + FIT + FITTED))
     run_trainings([plan_fit(job, "large")], WorkerContext(0, 1, "cpu"))
     assert not [each.failure for each in label_by_worker(job, "fitted")["rows"] if each.failure]
-    labels = label_set(job, "fitted", "rows")
-    stored = np.concatenate(
-        [decode(labels.read(line), labels.contract).outputs for line in labels.entries]
-    )
+    stored = stored_outputs(label_set(job, "fitted", "rows"))
     folder, record = find_fit(job, "large")
     rows = torch.from_numpy(pixels(*sorted((tmp_path / "job" / "rows").iterdir())))
     due = load_network(folder.uri, record, fit_code(job, "large"))(rows)["main"].detach()

@@ -22,7 +22,7 @@ from distill.plan.load import load_job
 from distill.plan.plan import Plan
 from distill.stages.train.loop import run_trainings
 from distill.stages.train.projection import with_projections
-from tests.making import label_by_worker
+from tests.making import label_by_worker, train_here
 from tests.resolved import export_students, find_candidates, find_student, open_pool, plan_student
 from tests.tiny import tiny_job, write_job, write_pool
 
@@ -113,7 +113,7 @@ def taught(labelled, tmp_path_factory):
     folder = tmp_path_factory.mktemp("taught") / "job"
     shutil.copytree(labelled, folder)
     job = load_job(folder / "job.toml")
-    run_trainings([plan_student(job, job.variants[0])], WorkerContext(0, 1, "cpu"))
+    train_here(job)
     return job.path
 
 
@@ -204,9 +204,7 @@ def test_hints_are_told_again_for_each_variant_or_look(labelled, tmp_path):
         '[sweep.seeds]\n    student = "small"\n    seed = [1, 2]\n    [students.small]\n',
     )
     job = tiny_job(tmp_path / "job", text)
-    run_trainings(
-        [plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu")
-    )
+    train_here(job)
     assert len(find_candidates(job, open_pool(job, "test"))) == 3
     plan = Plan(job)
     assert [plan.new_hints(), plan.new_hints()] == [["students.small.heads.hint"], []]

@@ -10,15 +10,13 @@ import pytest
 
 from distill.core import progress
 from distill.core.errors import TrainingError, UnlearnableError
-from distill.engine.protocol import WorkerContext
 from distill.models.record import read_weights
 from distill.plan.load import load_job
 from distill.run import train_students
 from distill.stages.train import assignment
-from distill.stages.train.loop import run_trainings
 from distill.stages.train.train_students import _rows
 from tests.engine.working import Bar
-from tests.making import label_by_worker
+from tests.making import label_by_worker, train_here
 from tests.resolved import find_student, plan_student
 from tests.stages.train import ranks
 from tests.tiny import DOUBLING, write_job, write_pool
@@ -112,9 +110,7 @@ def due(labelled, tmp_path_factory):
     for workers in (1, 2):
         job = copied(labelled, tmp_path_factory.mktemp("due") / "job", workers, wrong=False)
         if workers == 1:
-            run_trainings(
-                [plan_student(job, variant) for variant in job.variants], WorkerContext(0, 1, "cpu")
-            )
+            train_here(job)
         else:
             ranks.train(job.path, workers, job.path.with_name("log"))
         made[workers] = weights(job)
