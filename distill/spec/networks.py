@@ -90,9 +90,12 @@ class Network(FitModel):
     """A network that is trained by gradients: a student's trunk, or a head's own."""
 
     trial: ClassVar[Literal["none", "shape", "training"]] = "training"
-    """What is tried on the rows' width before any work: whether it can be built, or also
-    everything that training and loading take for granted of a module, which distill's own tests
-    show of its own networks."""
+    """What is tried on the rows' width before any work: `require_fit`, or also everything that
+    training and loading take for granted of a module, which distill's own tests show of its own
+    networks."""
+
+    def require_fit(self, given: NetworkInput) -> None:
+        """Raise JobError, by its key, where it does not fit the rows. Needs no torch."""
 
     @abstractmethod
     def build(self, given: NetworkInput) -> BuiltNetwork:

@@ -43,12 +43,15 @@ class Cnn(Network):
                 f" wide, with {channels} channels. Write {[channels, height, width]}."
             )
 
+    def require_fit(self, given: NetworkInput) -> None:
+        require_shape(self.shape, given)
+
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from torch import nn
 
         from distill.models.layers import dropout
 
-        require_shape(self.shape, given)
+        self.require_fit(given)
         channels, height, width = self.shape
         layers: list[nn.Module] = [nn.Unflatten(1, self.shape)]
         for after in self.channels:

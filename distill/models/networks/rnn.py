@@ -24,12 +24,15 @@ class Rnn(Network):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Between layers, and before the heads."""
 
+    def require_fit(self, given: NetworkInput) -> None:
+        require_shape(self.shape, given)
+
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from torch import nn
 
         from distill.models.layers import LastState, dropout
 
-        require_shape(self.shape, given)
+        self.require_fit(given)
         numbers = self.shape[1]
         between = self.dropout if self.layers > 1 else 0.0  # of one layer torch warns
         gru = nn.GRU(numbers, self.hidden, self.layers, batch_first=True, dropout=between)

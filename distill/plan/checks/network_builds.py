@@ -112,12 +112,20 @@ def _build_for(workspace: Workspace, build: _Build, pool: OpenPool) -> None:
 
 
 def check_network(plan: NetworkPlan, where: str) -> None:
-    """Build the plan's network, and hold its user's parts against what training takes for granted.
-    Raises JobError."""
-    from distill.models.network import build_network, require_custom_trainable
-
+    """Hold the plan's networks against the rows; where some are not distill's own, build it, and
+    hold those against what training takes for granted. Raises JobError."""
     try:
-        build_network(plan)
-        require_custom_trainable(plan)
+        for key, network in plan.networks.items():
+            network.require_fit(plan.input_of(key))
+        if any(network.trial == "training" for network in plan.networks.values()):
+            _check_trainable(plan)
     except JobError as error:
         raise JobError(f"{where}.{error}") from error
+
+
+def _check_trainable(plan: NetworkPlan) -> None:
+    # imported here alone, so that a job of distill's own networks is checked without torch
+    from distill.models.network import build_network, require_custom_trainable
+
+    build_network(plan)
+    require_custom_trainable(plan)

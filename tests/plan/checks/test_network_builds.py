@@ -6,6 +6,7 @@ import pytest
 
 from distill.core.errors import ContractError, JobError
 from distill.plan.checks import network_builds
+from tests.command import run_code
 from tests.plan.test_identity import JOB, OWN
 from tests.resolved import check_networks_build
 from tests.tiny import DOUBLING, tiny_job, write_pool
@@ -60,6 +61,19 @@ def test_a_shape_of_other_rows_is_found_out_once_the_labels_are_paid_for(folder,
     check_networks_build(
         tiny_job(folder, f"{before}{kind.replace('linear', 'rnn')}, shape = [2, 2]{after}")
     )
+
+
+def test_a_shape_is_held_against_the_rows_by_a_torch_that_is_loaded_for_it(folder):
+    job = JOB.replace('kind = "linear"', 'kind = "cnn", shape = [1, 2, 2]')
+    tiny_job(folder, job)
+    ended = run_code(
+        "import sys\nfrom distill.plan.load import load_job\n"
+        "from distill.plan.checks.network_builds import check_networks_build\n"
+        "from distill.plan.workspace import Workspace\n"
+        f"check_networks_build(Workspace(load_job({str(folder / 'job.toml')!r})))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_shape_that_does_not_hold_a_row_of_a_fit_is_refused_before_training(folder):
