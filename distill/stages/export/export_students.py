@@ -16,7 +16,7 @@ from typing import Any
 
 from distill.core.results import MethodResult
 from distill.core.schema import seal
-from distill.labelers.network import as_input, load_network
+from distill.labelers.network import as_input, network_of
 from distill.models.custom_source import Code
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
@@ -68,21 +68,25 @@ def _files(
     features = describe_features(pool.features, record.in_features, places)
     own_names = _own_files(code)
     own_expressions = _own_expressions(record, own_names)
-    network = load_network(step.folder, record, code)
+    weights = read_weights(open_storage(step.folder), record)
+    network = network_of(record, weights, code)
     source = torch_source(step.name, network, describe_heads(record), features, own_expressions)
     card = model_card(step.name, record, features, results, stopped_on=step.stopped_on, onnx=onnx)
     files: dict[str, bytes | None] = {}
     for key, file in code.items():
         files[own_names[key]] = file.text.encode()
-    files["weights.safetensors"] = read_weights(open_storage(step.folder), record)
+    files["weights.safetensors"] = weights
     files["model.py"] = source.encode()
     files[_ONNX] = _checked_onnx(step, network) if onnx else None
     files["README.md"] = card.encode()
-    files["model.json"] = seal(_model_json(record, pool, code))  # last: with it the export is whole
+    # last: with it the export is whole
+    files["model.json"] = seal(_model_json(record, pool, code, own_names))
     return files
 
 
-def _model_json(record: ModelRecord, pool: OpenPool, code: Code) -> dict[str, Any]:
+def _model_json(
+    record: ModelRecord, pool: OpenPool, code: Code, own_names: Mapping[str, str]
+) -> dict[str, Any]:
     """Return what `distill predict` needs to know."""
     body = {
         "record": asdict(record),
@@ -90,9 +94,8 @@ def _model_json(record: ModelRecord, pool: OpenPool, code: Code) -> dict[str, An
         "private": pool.spec.private,
     }
     if code:
-        names = _own_files(code)
         body["sources"] = {
-            key: {"file": names[key], "sha256": source.sha256} for key, source in code.items()
+            key: {"file": own_names[key], "sha256": source.sha256} for key, source in code.items()
         }
     return body
 
