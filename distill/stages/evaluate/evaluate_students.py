@@ -16,9 +16,8 @@ from distill.labelers.versions import library_versions
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.plan.candidates import Candidate
 from distill.plan.steps import EvaluateStep
-from distill.pools.open_pool import OpenPool
 from distill.spec.outputs import Outputs
-from distill.stages.evaluate.evaluator import TARGET, Evaluator
+from distill.stages.evaluate.evaluator import LEFT_OUT, TARGET, Evaluator
 from distill.stages.evaluate.latency import Stopwatch
 from distill.stages.evaluate.metrics import MetricSums, add_sums, measures, reliability
 from distill.storage.open import open_storage
@@ -39,8 +38,9 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
 
 def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     pool, truth, candidates = step.pool, step.truth, step.candidates
-    _require_widths(pool, truth, candidates)
-    target = TargetColumn(str(pool.spec.target), truth, width=pool.target_width(truth))
+    width = pool.target_width(truth)
+    _require_widths(pool.name, width, truth, candidates)
+    target = TargetColumn(str(pool.spec.target), truth, width=width)
     columns: dict[str, LabelColumn | TargetColumn] = {TARGET: target}
     columns |= {each.method.key: each.column for each in candidates if each.column is not None}
     dataset = Dataset((pool.inventory,), pool.features, pool.width, columns)
@@ -49,7 +49,7 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     chunks = dataset.chunks(_CHUNK_ROWS)
     sums = engine.fold("evaluate", evaluator, chunks, add_sums)
     timed = engine.call(Stopwatch(dataset, chunks[0], candidates))
-    left_out = int(sums[""]["left_out"][0])
+    left_out = int(sums[LEFT_OUT]["left_out"][0])
     if left_out == pool.inventory.rows:
         raise ContractError(
             f"pools.{pool.name}: no row has both a known target and labels, so nothing can be"
@@ -80,18 +80,15 @@ def _kind(truth: Outputs) -> str:
     return "exclusive" if truth.exclusive else "independent"
 
 
-def _require_widths(pool: OpenPool, truth: Outputs, candidates: Sequence[Candidate]) -> None:
+def _require_widths(pool: str, width: int, truth: Outputs, candidates: Sequence[Candidate]) -> None:
     """Refuse to judge values of one width by values of another. Raises ContractError."""
-    due = pool.target_width(truth)
-    wrong = [
-        candidate.name
-        for candidate in candidates
-        if truth.kind == "value" and candidate.width != due
-    ]
+    if truth.kind != "value":
+        return
+    wrong = [candidate.name for candidate in candidates if candidate.width != width]
     if wrong:
         raise ContractError(
-            f"pools.{pool.name}: its target has {due} numbers a row, but {wrong} answer with"
-            " others. Judge them elsewhere."
+            f"pools.{pool}: its target has {width} numbers a row, but {wrong} answer with others."
+            " Judge them elsewhere."
         )
 
 
