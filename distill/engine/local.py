@@ -32,6 +32,7 @@ from distill.engine.threads import worker_threads
 from distill.engine.training import failure_text, training_error
 from distill.spec.base import Gpus
 from distill.spec.labels import Compute
+from distill.spec.models import worker_range
 
 _DEVICE = "cpu"
 
@@ -155,7 +156,7 @@ def _require_one_actor(compute: Compute) -> None:
 def _require_one_worker(workers: Workers) -> None:
     if workers is None:
         return
-    fewest, most = (workers, workers) if isinstance(workers, int) else workers
+    fewest, most = worker_range(workers)
     if fewest > 1:
         number = fewest if fewest == most else [fewest, most]
         what = f"training.workers = {number}: more than one worker"

@@ -48,6 +48,14 @@ USUAL_WORKERS = 2
 """Data-parallel processes on Ray, where a job does not say how many."""
 
 
+def worker_range(workers: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Return the fewest and the most workers on Ray, of what a job says of them."""
+    if isinstance(workers, tuple):
+        return workers
+    number = workers or USUAL_WORKERS
+    return (number, number)
+
+
 class Training(Table):
     """How a network is trained by gradients."""
 
@@ -78,23 +86,15 @@ class Training(Table):
     checkpoint_steps: Positive | None = None
     """And one every so many steps, where an epoch is long."""
     workers: Positive | tuple[Positive, Positive] | None = None
-    """Default: 2 on Ray, 1 locally. Data-parallel processes, or `[min, max]` of them: as many as the cluster has room for, fewer
+    """Data-parallel processes, or `[min, max]` of them: as many as the cluster has room for, fewer
     when a node is lost, more when one comes. Each change goes on from the newest checkpoint
-    (`checkpoint_steps`). Not part of a student's digest."""
+    (`checkpoint_steps`). Not part of a student's digest. Default: 2 on Ray, 1 locally."""
     gpus: Gpus = "auto"
     """GPUs a worker."""
     cache_gb: Annotated[float, Field(ge=0)] = 10.0
     """Gigabytes of its own disk that a worker may fill with decoded rows of pools and label sets
     that lie elsewhere (`s3://`), so that later epochs read nothing there; 0 for none. Below
     `DISTILL_CACHE`, or else the machine's temporary folder. Not part of a student's digest."""
-
-    @property
-    def worker_range(self) -> tuple[int, int]:
-        """The fewest and the most workers."""
-        if isinstance(self.workers, tuple):
-            return self.workers
-        workers = self.workers or USUAL_WORKERS
-        return (workers, workers)
 
 
 class Learns(Table):

@@ -48,7 +48,7 @@ from distill.engine.ray.shipping import ship
 from distill.engine.ray.training_worker import run_worker
 from distill.engine.training import training_error
 from distill.spec.base import Gpus
-from distill.spec.models import USUAL_WORKERS
+from distill.spec.models import worker_range
 
 RESIZE_SECONDS = 20.0
 """As often as Ray's coordinator of resources looks at the nodes; each change of number costs a
@@ -121,8 +121,7 @@ def train_workers(
 def _group(ray: Any, workers: Workers, teams: int, gpus: Gpus) -> _Group:
     """Return the group for `workers`, with as many teams as the nodes have room for. Raises
     ResourceError."""
-    workers = workers or USUAL_WORKERS
-    fewest, most = (workers, workers) if isinstance(workers, int) else workers
+    fewest, most = worker_range(workers)
     group = _Group(fewest, most, gpus_each(ray, gpus))
     require_resources(ray, "training", Needs(fewest, 1, group.gpus))
     if group.elastic or teams == 1:

@@ -4,7 +4,7 @@ sources."""
 from __future__ import annotations
 
 from distill.plan.checks.problems import Problems
-from distill.spec.models import Training
+from distill.spec.models import Training, worker_range
 from distill.spec.students import Student
 
 _ROUNDING = 0.01
@@ -20,9 +20,15 @@ def check_training(training: Training, where: str) -> Problems:
             f"{where}.batch_rows = {training.batch_rows}: not a multiple of lanes = {lanes}."
             " Each lane gives the same share of a batch."
         )
-    fewest, most = training.worker_range
+    fewest, most = worker_range(training.workers)
     workers_range = f"{where}.workers = [{fewest}, {most}]"
-    if fewest > most:
+    if training.workers is None:
+        if lanes % most:
+            yield (
+                f"{where}.lanes = {lanes}: not a multiple of the workers; workers is left out,"
+                f" {most} on Ray. Say workers = 1."
+            )
+    elif fewest > most:
         yield f"{workers_range}: the fewest come first, then the most."
     elif most > lanes:
         yield (

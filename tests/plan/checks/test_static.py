@@ -106,6 +106,11 @@ from tests.job.right_job import refused
         ),
         (
             "hidden = [16] }",
+            "hidden = [16] }\n    training = { batch_rows = 9, lanes = 3 }",
+            ["fit.large.training.lanes = 3", "workers is left out, 2 on Ray. Say workers = 1."],
+        ),
+        (
+            "hidden = [16] }",
             "hidden = [16] }\n    training = { workers = [4, 2] }",
             ["fit.large.training.workers = [4, 2]", "the fewest come first"],
         ),
