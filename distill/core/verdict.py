@@ -12,7 +12,7 @@ from distill.core.results import LOWER_IS_BETTER, SHARES, Evaluation, Group, bes
 _MEASURED = {"accuracy": "accuracy over all rows", "mse": "mean squared error"}
 """The main measures, as a sentence names them."""
 _LEAST_SEEDS = 3
-_NOTABLE = 1.5
+NOTABLE = 1.5
 """From this factor on, a student is called smaller or faster than its teacher."""
 
 
@@ -84,11 +84,11 @@ def _size_and_speed(best: Group, evaluation: Evaluation) -> str:
         return ""
     smaller = teacher.parameters / student.parameters
     size = f"{1 / smaller:.2g}× the teacher's"
-    if smaller >= _NOTABLE:
+    if smaller >= NOTABLE:
         size = f"1/{smaller:.0f} of the teacher's"
     faster = teacher.milliseconds_per_row / student.milliseconds_per_row
     pace = f"takes {1 / faster:.2g}× the teacher's time a row"
-    if faster >= _NOTABLE:
+    if faster >= NOTABLE:
         pace = f"answers {faster:.0f}× as fast"
     return f"It has {student.parameters:,} parameters, {size}, and {pace} on one CPU thread."
 

@@ -32,10 +32,15 @@ class _Headed(Protocol):
     def model(self) -> Network | None: ...
 
 
+def networks_of(trunk: Network, heads: Mapping[str, _Headed]) -> dict[str, Network]:
+    """Return a trunk and the heads' own networks, by their keys."""
+    own = {head_key(name): head.model for name, head in heads.items() if head.model is not None}
+    return {TRUNK: trunk, **own}
+
+
 def custom_models(trunk: Network, heads: Mapping[str, _Headed]) -> dict[str, CustomModel]:
     """Return those networks that are the user's own, of a trunk and of heads, by their keys."""
-    own = {head_key(name): head.model for name, head in heads.items()}
-    networks = {TRUNK: trunk, **own}
+    networks = networks_of(trunk, heads)
     return {key: model for key, model in networks.items() if isinstance(model, CustomModel)}
 
 

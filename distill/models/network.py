@@ -21,7 +21,7 @@ from distill.models.trainable import require_trainable
 from distill.pools.features import writable
 from distill.spec.networks import BuiltNetwork, NetworkInput
 
-_HEAD = "head_"
+HEAD_PREFIX = "head_"
 """Before the names of heads in module dictionaries, where torch keeps its own attributes too: a
 head may be called `values` or `train`."""
 
@@ -43,10 +43,10 @@ class MultiHead(nn.Module):
         own = {}
         for name, head in plan.heads.items():
             if head.model is not None:
-                own[f"{_HEAD}{name}"], widths[name] = _built(plan, head_key(name))
+                own[f"{HEAD_PREFIX}{name}"], widths[name] = _built(plan, head_key(name))
         self.own = nn.ModuleDict(own)
         heads = {
-            f"{_HEAD}{name}": nn.Linear(widths[name], head.width)
+            f"{HEAD_PREFIX}{name}": nn.Linear(widths[name], head.width)
             for name, head in plan.heads.items()
         }
         self.heads = nn.ModuleDict(heads)
@@ -56,7 +56,7 @@ class MultiHead(nn.Module):
         outputs = {}
         for key, head in self.heads.items():
             seen_BH = self.own[key](x_BF) if key in self.own else shared_BH
-            outputs[key.removeprefix(_HEAD)] = head(seen_BH)
+            outputs[key.removeprefix(HEAD_PREFIX)] = head(seen_BH)
         return outputs
 
 
@@ -102,7 +102,7 @@ def head_parameters(network: MultiHead) -> dict[str, int]:
     shared = 0 if network.trunk is None else parameter_count(network.trunk)
     below = {key: parameter_count(own) for key, own in network.own.items()}
     return {
-        key.removeprefix(_HEAD): below.get(key, shared) + parameter_count(head)
+        key.removeprefix(HEAD_PREFIX): below.get(key, shared) + parameter_count(head)
         for key, head in network.heads.items()
     }
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from distill.core.errors import ContractError, StorageError
 from distill.core.schema import canonical, seal, unseal
 from distill.core.source import PythonFile
-from distill.models.custom_source import TRUNK, Code, custom_models, head_key, revision_of
+from distill.models.custom_source import Code, custom_models, networks_of, revision_of
 from distill.models.networks.custom import CustomModel
 from distill.spec.networks import Network, NetworkInput
 from distill.spec.outputs import Outputs
@@ -51,8 +51,7 @@ class NetworkPlan:
     @property
     def networks(self) -> dict[str, Network]:
         """The trunk and the heads' own networks, by their keys."""
-        own = {head_key(name): head.model for name, head in self.heads.items() if head.model}
-        return {TRUNK: self.model, **own}
+        return networks_of(self.model, self.heads)
 
     @property
     def own(self) -> dict[str, CustomModel]:

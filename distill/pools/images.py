@@ -54,7 +54,7 @@ def check_images(field: pa.Field, features: ImageFeatures) -> None:
 
 def _check_encoded(field: pa.Field, features: ImageFeatures) -> None:
     kind = field.type
-    if not _is_binary(kind) and not is_text(kind):
+    if not is_binary(kind) and not is_text(kind):
         raise PoolError(
             f"column {field.name!r} of type {kind} holds no encoded images."
             " Store their bytes as binary."
@@ -69,7 +69,7 @@ def _check_encoded(field: pa.Field, features: ImageFeatures) -> None:
 
 def _check_raw(field: pa.Field, features: ImageFeatures) -> None:
     kind = field.type
-    is_bytes = _is_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    is_bytes = is_binary(kind) or pa.types.is_fixed_size_binary(kind)
     is_list = is_any_list(kind) and pa.types.is_integer(kind.value_type)
     if not is_bytes and not is_list:
         raise PoolError(
@@ -150,7 +150,8 @@ def _any_size(kind: pa.DataType, features: ImageFeatures) -> ImageFeatures:
     return features.model_copy(update={"shape": (size, 1, 1)})
 
 
-def _is_binary(kind: pa.DataType) -> bool:
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether a type holds bytes of any length."""
     types = pa.types
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
@@ -158,7 +159,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 def _is_encoded(kind: pa.DataType, features: ImageFeatures) -> bool:
     if features.encoded is not None:
         return features.encoded
-    return _is_binary(kind) or is_text(kind)
+    return is_binary(kind) or is_text(kind)
 
 
 def _raw_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from distill.core.errors import PoolError
 from distill.pools.formats.base import is_text
 from distill.pools.formats.registry import pool_format, read_footer, read_rows
-from distill.pools.images import encoded_shape
-from distill.pools.numbers import are_numbers
+from distill.pools.images import encoded_shape, is_binary
+from distill.pools.numbers import are_numbers, is_any_list
 from distill.pools.scan import list_shards
 from distill.spec.uris import resolve_uri
 from distill.storage.open import open_storage
@@ -84,7 +84,7 @@ def job_template(pool: str) -> str:
     format = pool_format([shard.key for shard in shards], files.uri)
     footer = read_footer(files, key, format)
     rows = range(min(_LOOKED_AT_ROWS, sum(footer.row_groups)))
-    names = [field.name for field in footer.schema if _is_bytes(field.type) or is_text(field.type)]
+    names = [field.name for field in footer.schema if is_binary(field.type) or is_text(field.type)]
     first = read_rows(files, key, rows, names, format=format).table
     features = _features(footer.schema, first, files.url(key))
     columns = [f"#   {field.name}: {field.type}" for field in footer.schema]
@@ -152,7 +152,7 @@ def _toml(table: dict[str, object]) -> str:
 
 def _is_image(column: pa.ChunkedArray) -> bool:
     """Whether it holds PNG or JPEG that can be opened."""
-    if not _is_bytes(column.type):
+    if not is_binary(column.type):
         return False
     first = next((value for value in column.to_pylist() if value), b"")
     return first.startswith(_MAGIC) and encoded_shape(first) is not None
@@ -175,14 +175,8 @@ def _holds_numbers(field: pa.Field, first: pa.Table) -> bool:
 
 
 def _is_list_of_numbers(kind: pa.DataType) -> bool:
-    types = pa.types
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
-    return is_list and _is_number(kind.value_type)
+    return is_any_list(kind) and _is_number(kind.value_type)
 
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -34,7 +34,7 @@ def describe_features(features: Features, width: int, places: int | None) -> str
     if isinstance(features, TextFeatures):
         return (
             f"(rows, {places}) int32: the places of each text's n-grams,"
-            " as distill.pools.ngram_places makes them."
+            " as distill.pools.ngrams.ngram_places makes them."
         )
     assert isinstance(features, VectorFeatures)
     columns = ", ".join(features.columns)

@@ -10,7 +10,7 @@ from torch import nn
 from distill.core.errors import ExportError
 from distill.models.custom_source import TRUNK, head_key
 from distill.models.layers import LastState
-from distill.models.network import MultiHead
+from distill.models.network import HEAD_PREFIX, MultiHead
 from distill.models.networks.custom import CustomModel
 
 _FILE = '''"""{name}: a student taught by distill. Needs torch and safetensors alone.
@@ -49,7 +49,7 @@ class Student(nn.Module):
     def forward(self, features):
         hidden = features if self.trunk is None else self.trunk(features)
         return {{
-            key.removeprefix("head_"): head(self.own[key](features) if key in self.own else hidden)
+            key.removeprefix("{head_prefix}"): head(self.own[key](features) if key in self.own else hidden)
             for key, head in self.heads.items()
         }}
 
@@ -88,13 +88,14 @@ def torch_source(
     own = own or {}
     own_heads = {}
     for key, module in network.own.items():
-        custom = own.get(head_key(key.removeprefix("head_")))
+        custom = own.get(head_key(key.removeprefix(HEAD_PREFIX)))
         own_heads[key] = custom or _expression(module, 3)
     trunk = own.get(TRUNK) if network.trunk is not None else None
     return _FILE.format(
         name=_in_docstring(name),
         heads=_in_docstring(heads),
         features=_in_docstring(features),
+        head_prefix=HEAD_PREFIX,
         loader=_LOADER if own else "",
         trunk=trunk or _expression(network.trunk, 2),
         own=_module_dict(own_heads, 2),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from distill.core.results import SHARES, Evaluation, Group
-from distill.core.verdict import format_measure, verdict_sentences, what_terms_add
+from distill.core.verdict import NOTABLE, format_measure, verdict_sentences, what_terms_add
 from distill.stages.report.groups import (
     any_seeds,
     clipped,
@@ -23,8 +23,6 @@ from distill.stages.report.table import Line, table_heads, table_lines
 _KINDS = {"exclusive": "one class a row", "independent": "independent outputs", "value": "values"}
 _MOST_CLASSES = 24
 _FIRST_LINES = 16
-_NOTABLE = 1.5
-"""From this factor on, a student is called smaller or faster than its teacher."""
 
 
 @dataclass(frozen=True)
@@ -202,12 +200,12 @@ def _cards_beside_teacher(best: Group, teacher: Group) -> list[Card]:
     mine, its = best.first, teacher.first
     if mine.parameters and its.parameters:
         smaller = its.parameters / mine.parameters
-        text = f"1/{smaller:,.0f}" if smaller >= _NOTABLE else f"{1 / smaller:,.2g}×"
+        text = f"1/{smaller:,.0f}" if smaller >= NOTABLE else f"{1 / smaller:,.2g}×"
         note = f"{mine.parameters:,} of {its.parameters:,} parameters"
         cards.append(Card("Size beside the teacher", text, note))
     if mine.milliseconds_per_row:
         faster = its.milliseconds_per_row / mine.milliseconds_per_row
-        text = f"{faster:,.0f}×" if faster >= _NOTABLE else f"{faster:.2g}×"
+        text = f"{faster:,.0f}×" if faster >= NOTABLE else f"{faster:.2g}×"
         note = f"{mine.milliseconds_per_row:.3g} ms/row, teacher {its.milliseconds_per_row:.3g}"
         cards.append(Card("Speed beside the teacher", text, note))
     return cards

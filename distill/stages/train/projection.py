@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distill.models.network import MultiHead
+from distill.models.network import HEAD_PREFIX, MultiHead
 from distill.plan.training import TermPlan
 
 
@@ -49,7 +49,7 @@ def with_projections(network: MultiHead, terms: Sequence[TermPlan], seed: int) -
 
 
 def _make_projection(network: MultiHead, term: TermPlan, seed: int) -> nn.Linear:
-    head = network.heads[f"head_{term.head}"]
+    head = network.heads[f"{HEAD_PREFIX}{term.head}"]
     assert isinstance(head, nn.Linear)
     assert term.projected is not None
     sequence = np.random.SeedSequence([seed, int(term.column)])
