@@ -15,6 +15,7 @@ and the chunk is read from where it came from.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -41,9 +42,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _ChunkFile:
-    """One chunk's file: its path, its digest, and name, type and shape of each array."""
+    """One chunk's file: its path, its size, its digest, and name, type and shape of each array."""
 
     path: Path
+    size_bytes: int
     xxh3: bytes
     arrays: tuple[tuple[str, np.dtype[np.generic], tuple[int, ...]], ...]
 
@@ -72,9 +74,8 @@ class DiskCache:
             self._warn_once(f"{file.path}: {error.strerror}")
         if xxhash.xxh3_128_digest(content.data) != file.xxh3:
             self._warn_once(f"{file.path} is not what was written")
-            with self._lock:
-                # so that it is read from where it came from, and written anew
-                self._files.pop((dataset, chunk), None)
+            # so that it is read from where it came from, and written anew
+            self._drop(dataset, chunk, file)
             return None
         return _arrays(content, file)
 
@@ -106,6 +107,17 @@ class DiskCache:
             self._own.lock.release()
             self._own = None
 
+    def _drop(self, dataset: int, chunk: Chunk, file: _ChunkFile) -> None:
+        """Forget a file, and free its room."""
+        with self._lock:
+            # another thread may have found the same damage, and a third written the chunk anew
+            if self._files.get((dataset, chunk)) is not file:
+                return
+            del self._files[dataset, chunk]
+            self.used_bytes -= file.size_bytes
+        with contextlib.suppress(OSError):
+            file.path.unlink()
+
     def _write(self, path: Path, arrays: Arrays, size: int) -> _ChunkFile | None:
         """Write a chunk's file; None where the disk does not let us."""
         digest = xxhash.xxh3_128()
@@ -123,7 +135,7 @@ class DiskCache:
             self._warn_once(f"{path}: {error.strerror}")
             return None
         shapes = [(name, values.dtype, values.shape) for name, values in arrays.items()]
-        return _ChunkFile(path, digest.digest(), tuple(shapes))
+        return _ChunkFile(path, size, digest.digest(), tuple(shapes))
 
     def _warn_once(self, problem: str) -> None:
         if not self._warned:

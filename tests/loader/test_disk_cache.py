@@ -97,8 +97,10 @@ def test_a_damaged_file_is_believed(cache, tmp_path, caplog, harm):
     assert cache.get(0, CHUNK) is None
     assert cache.get(0, CHUNK) is None
     assert caplog.text.count("the cache on disk") == 1
+    assert (cache.used_bytes, files(tmp_path)) == (0, []), "its room is free again"
     cache.put(0, CHUNK, ARRAYS)
     same(cache.get(0, CHUNK), ARRAYS)
+    assert cache.used_bytes == SIZE
 
 
 def test_the_disk_holds_more_than_its_bound(tmp_path):

@@ -4,6 +4,7 @@ keep the temperature that fits them."""
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -36,14 +37,16 @@ from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
 
-_MOST_ROWS, _MOST_FRAGMENTS = 100_000, 400
+_MOST_ROWS = 100_000
 """One number is known well long before."""
+_MOST_FRAGMENTS = 400
+"""They share those rows, so that a sorted pool is not judged by its beginning."""
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What an actor is told once: the labeler, what the pool's rows say, and where the labeler has
-    the truth's classes."""
+class CalibrationConfig:
+    """What every actor is built with: the labeler, what the pool's rows say, and where the labeler
+    has the truth's classes."""
 
     recipe: Recipe
     contract: Contract
@@ -56,13 +59,13 @@ class Questions:
 class CalibrationWorker:
     """Built once an actor; called once a fragment."""
 
-    def __init__(self, told: Questions, device: str, stream: Stream = stream_here) -> None:
-        self.told, self.stream = told, stream
+    def __init__(
+        self, config: CalibrationConfig, device: str, stream: Stream = stream_here
+    ) -> None:
+        self.config = config
+        self.stream = stream
         self.inference = InferenceLoop(
-            told.recipe,
-            told.contract,
-            device,
-            threads=stream.threads,
+            config.recipe, config.contract, device, threads=stream.threads
         )
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
@@ -71,32 +74,28 @@ class CalibrationWorker:
         try:
             return {**plain, **self._sums(plain)}
         except RowFailure as found:
-            return {
-                **plain,
-                "failure": (
-                    f" raised on {plain['key']}, row {plain['start'] + found.row}:\n{found.trace}"
-                ),
-            }
+            row = plain["start"] + found.row
+            return {**plain, "failure": f" raised on {plain['key']}, row {row}:\n{found.trace}"}
         except Exception as error:  # noqa: BLE001  told with the fragment
-            return {
-                **plain,
-                "failure": f" could not be asked about {plain['key']}:\n{error_text(error)}",
-            }
+            trace = error_text(error)
+            return {**plain, "failure": f" could not be asked about {plain['key']}:\n{trace}"}
 
     def _sums(self, plain: dict[str, Any]) -> dict[str, Any]:
-        told, counted, nll = self.told, 0, np.zeros(len(GRID))
-        request = replace(
-            told.request, **{name: plain[name] for name in ("key", "shard_id", "start", "rows")}
-        )
+        config = self.config
+        columns = list(config.columns)
+        counted = 0
+        nll = np.zeros(len(GRID))
+        where = {name: plain[name] for name in ("key", "shard_id", "start", "rows")}
+        request = replace(config.request, **where)
         with (
             closing(self.stream(read_chunks, request)) as chunks,
             closing(self.inference.predict(chunks)) as predicted,
         ):
             for batch, (logits, _) in predicted:
-                truth = decode_target(batch.target, told.outputs)
-                known = storable(logits, told.contract)
+                truth = decode_target(batch.target, config.outputs)
+                known = storable(logits, config.contract)
                 known[[*batch.rejected, *truth.rejected]] = False
-                nll += nll_over_grid(logits[known][:, list(told.columns)], truth.values[known])
+                nll += nll_over_grid(logits[known][:, columns], truth.values[known])
                 counted += int(known.sum())
         return {"counted": counted, "nll": nll.tolist()}
 
@@ -159,7 +158,7 @@ def _ask(step: CalibrateStep, engine: Engine) -> dict[int, dict[str, Any]]:
         target=pool.spec.target,
     )
     columns = tuple(positions[each] for each in step.truth.classes)
-    config = Questions(step.recipe, contract, request, step.truth, columns)
+    config = CalibrationConfig(step.recipe, contract, request, step.truth, columns)
     tasks = list(_chosen(pool, step.fragment_rows))
     rows = sum(task["rows"] for task in tasks)
     groups = ([task] for task in tasks)
@@ -183,12 +182,9 @@ def _chosen(pool: OpenPool, fragment_rows: int) -> Iterator[dict[str, Any]]:
     """Of fragments evenly over the pool, the first rows: about so many as are needed, of whatever
     the pool is sorted by. Plain tasks."""
     table = pool.inventory.fragment_table(fragment_rows)
-    places = set(
-        np.unique(
-            np.linspace(0, len(table) - 1, min(len(table), _MOST_FRAGMENTS)).astype(int)
-        ).tolist()
-    )
-    each = -(-_MOST_ROWS // len(places))
+    count = min(len(table), _MOST_FRAGMENTS)
+    places = set(np.linspace(0, len(table) - 1, count).astype(int).tolist())
+    each = math.ceil(_MOST_ROWS / len(places))
     for place, fragment in enumerate(pool.inventory.fragments(fragment_rows)):
         if place in places:
             shard = fragment.shard

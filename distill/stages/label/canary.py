@@ -54,10 +54,10 @@ def check_canaries(step: LabelStep, part: LabelPart, fragments: int) -> list[str
 
 
 def _spread(labels: LabelSet, fragments: int) -> list[ManifestEntry]:
-    """Some fragments, evenly over the pool."""
+    """Return some fragments, evenly over the pool."""
     count = len(labels.entries)
-    places = np.linspace(0, count - 1, min(fragments, count)).astype(int)
-    return [labels.entries[int(place)] for place in np.unique(places)]
+    numbers = np.linspace(0, count - 1, min(fragments, count)).astype(int)
+    return [labels.entries[int(number)] for number in np.unique(numbers)]
 
 
 def _problem(
@@ -78,12 +78,12 @@ def _problem(
         )
         features = decode_features(taken.table, pool.features, pool.width)
         stored = labels.read(entry).slice(0, len(rows))
-        answered = predict(labeler, features.values, contract.width)
+        predictions = predict(labeler, features.values, contract.width)
     except DistillError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001  the user's own labeler
         return f"the labeler raised on its first batch:\n{own_lines(error)}"
-    far = largest_difference(answered, stored, contract)
+    far = largest_difference(predictions, stored, contract)
     if far <= contract.tolerance:
         return None
     return (
@@ -94,31 +94,31 @@ def _problem(
     )
 
 
-def largest_difference(said: Predictions, stored: pa.Table, contract: Contract) -> float:
-    """The largest difference of what is said of B rows from stored labels, as a share of the
+def largest_difference(predictions: Predictions, stored: pa.Table, contract: Contract) -> float:
+    """Return the largest difference of B rows' predictions from stored labels, as a share of the
     largest output in its row (or of 1); of an ensemble's disagreement too. What the encoding itself
     rounds away is no difference.
     """
-    answered = said.outputs
+    outputs = predictions.outputs
     temperature = contract.temperatures[0] if contract.temperatures else None
     soft = decode(stored, contract, temperature)
+    rounding = _ROUNDED[contract.dtype]
     if isinstance(soft, DenseLabels):
-        apart, rounded = (
-            np.abs(answered - soft.outputs),
-            _ROUNDED[contract.dtype] * np.abs(soft.outputs),
-        )
+        apart = np.abs(outputs - soft.outputs)
+        rounded = rounding * np.abs(soft.outputs)
     else:
         assert temperature is not None
-        live = np.take_along_axis(_log_softmax(answered / temperature), soft.index, axis=1)
+        live = np.take_along_axis(_log_softmax(outputs / temperature), soft.index, axis=1)
         below = (soft.log_probs[:, :1] - soft.log_probs) * temperature
         apart = np.where(soft.log_probs > _SEEN, np.abs(live - soft.log_probs) * temperature, 0)
-        rounded = np.maximum(_ROUNDED[contract.dtype] * below, 2 * _ROUNDED[contract.dtype])
-    share = np.maximum(apart - rounded, 0) / np.maximum(
-        np.abs(answered).max(axis=1, keepdims=True), 1
-    )
-    if said.disagreement is not None and soft.disagreement is not None:
-        apart = np.abs(said.disagreement - soft.disagreement) / np.maximum(said.disagreement, 1)
-        share = np.concatenate([share, apart[:, None]], axis=1)
+        rounded = np.maximum(rounding * below, 2 * rounding)
+    largest = np.abs(outputs).max(axis=1, keepdims=True)
+    share = np.maximum(apart - rounded, 0) / np.maximum(largest, 1)
+    live_disagreement = predictions.disagreement
+    if live_disagreement is not None and soft.disagreement is not None:
+        apart = np.abs(live_disagreement - soft.disagreement)
+        apart_share = apart / np.maximum(live_disagreement, 1)
+        share = np.concatenate([share, apart_share[:, None]], axis=1)
     return float(share[soft.labelled].max(initial=0))
 
 
