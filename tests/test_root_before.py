@@ -12,6 +12,8 @@ import pytest
 
 import distill.labels
 from distill.core.schema import unseal
+from distill.labels.state import read_state
+from distill.plan import workspace
 from distill.plan.load import load_job
 from distill.run import run_job, status, verify_labels
 
@@ -67,6 +69,18 @@ def test_a_finished_root_is_not_known_and_labelled_or_trained_again(folder):
     # what was found out about inputs is kept, and the report is not in the fixture
     new = {path for path in after.keys() - before.keys() if not path.startswith("runs/checks/")}
     assert new == {str(Path(finished.report).relative_to(folder))}
+
+
+def test_a_finished_run_reads_a_label_set_more_than_once(folder, monkeypatch):
+    read = []
+
+    def counted(where, *arguments, **options):
+        read.append(where.uri)
+        return read_state(where, *arguments, **options)
+
+    monkeypatch.setattr(workspace, "read_state", counted)
+    run_job(load_job(folder / "job.toml"), lambda _line: None, engine="local")
+    assert len(read) == len(set(read)) == len(label_hashes(folder))
 
 
 def test_an_old_root_is_not_whole_or_its_labeler_is_not_the_one_that_labelled(folder):
