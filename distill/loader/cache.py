@@ -11,6 +11,7 @@ from distill.loader.disk_cache import DiskCache
 from distill.loader.sampler import Chunk
 
 CACHE_BYTES = 256 << 20
+"""What the chunks of one dataset may take in memory, decoded."""
 
 _numbers = itertools.count()
 
@@ -29,6 +30,7 @@ class ChunkCache:
 
     def __call__(self, chunk: Chunk) -> Arrays:
         """Return the arrays of one chunk. Raises what `Dataset.load` raises."""
+        # without the lock: two threads that miss the same chunk both read it, and one is kept
         arrays = self.chunks.get(chunk)
         if arrays is None and self.disk is not None:
             arrays = self.disk.get(self._number, chunk)

@@ -69,6 +69,7 @@ class LabelColumn:
     def row_bytes(self) -> int:
         """What a row takes, decoded."""
         topk = self.contract.encoding == "topk"
+        # the weight, then an index (8) and a log-probability (4) each, or an output
         return 4 + (12 * self.contract.k if topk else 4 * self.contract.width)
 
     def load(self, chunk: Chunk, _: pa.Table) -> Arrays:
@@ -102,7 +103,7 @@ class TargetColumn:
         """What a row takes, decoded."""
         classes = len(self.outputs.classes)
         if classes and self.outputs.exclusive:
-            return 4 + 8
+            return 4 + 8  # the weight, and the number of the class
         return 4 + 4 * (classes or self.width)
 
     def load(self, _: Chunk, table: pa.Table) -> Arrays:
@@ -153,7 +154,7 @@ class Dataset:
         numbers = self.width if self.ngrams is None else self.ngrams.most
         number_bytes = 1 if isinstance(self.features, ImageFeatures) else 4
         columns = sum(column.row_bytes for column in self.columns.values())
-        return numbers * number_bytes + columns + 8
+        return numbers * number_bytes + columns + 8  # the row's number
 
     @property
     def block_rows(self) -> int:

@@ -144,6 +144,8 @@ class Sampler:
         return blocks
 
     def _generator(self, *position: int) -> np.random.Generator:
+        # one for each position: a worker draws for its own lanes alone, and a resumed training for
+        # none of the epochs before
         return np.random.default_rng([self.seed, *position])
 
 

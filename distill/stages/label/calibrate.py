@@ -111,6 +111,7 @@ def calibrate(step: CalibrateStep, engine: Engine) -> Calibration:
 def _find(step: CalibrateStep, engine: Engine) -> Calibration:
     pool = step.pool
     answers = _ask(step, engine)
+    # in the pool's order, since sums in the order of the answers would have other last bits
     known = [answers[place] for place in sorted(answers) if answers[place]["counted"]]
     rows = sum(answer["counted"] for answer in known)
     where = f"labels.{step.name}.calibrate_on"

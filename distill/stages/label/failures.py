@@ -26,6 +26,7 @@ class RowFailure(Exception):  # noqa: N818  it carries an error, it is not one
         self.row = row
         self.trace = own_lines(error)
         last = traceback.extract_tb(error.__traceback__)[-1]
+        # not by the message, which may name the row: it would be another one for each
         self.signature = f"{type(error).__name__} at {last.filename}:{last.lineno}"
 
 

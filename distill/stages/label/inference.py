@@ -103,6 +103,7 @@ class InferenceLoop:
             self.labeler = build_labeler(recipe, device)
         except Exception as error:  # noqa: BLE001  the user's own
             self.build_error = error_text(error)
+        # after the labeler, whose making may be what loads torch
         on_one_thread()
 
     def predict(
@@ -143,6 +144,7 @@ class InferenceLoop:
                 output = self.labeler.label(batch.prepared)
                 if not has_finish(self.labeler):
                     return self._checked_copy(output, batch)
+            # the device is another fragment's meanwhile
             with self._finishing.hold(age):
                 output = finish_batch(self.labeler, output)
                 return self._checked_copy(output, batch)

@@ -98,8 +98,10 @@ def label_pool(step: LabelStep, engine: Engine, *, mend: bool = False) -> list[L
     LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
     """
     parts = [_begin(step, part, mend=mend) for part in step.parts]
+    # a finished set takes no lease, needs no library of its labeler's and no engine
     if any(len(part.left) for part in parts):
         _label(step, parts, engine)
+    # also where nothing was left: a driver that was killed may have rolled up less than it committed
     for part in parts:
         part.labels.write_manifest()
         part.labels.tidy_manifest()
@@ -225,6 +227,7 @@ def _label_left(
             closing(engine.map(LabelWorker, config, groups, step.compute, bar)) as answers,
         ):
             for result in map(FragmentResult.from_plain, answers):
+                # before the decision: it is stored, whatever is decided
                 if result.commit is not None:
                     sets[result.pool].add(result.commit)
                 if policy.decide(result) is Decision.STOP:
@@ -238,6 +241,7 @@ def _label_left(
                     if sets[result.pool].manifest_due:
                         sets[result.pool].write_manifest()
     finally:
+        # else the next run would read each of these commits by itself
         for labels in sets.values():
             labels.write_manifest()
     if policy.stopped_by_rejects:

@@ -64,6 +64,7 @@ class HeldOutMeasure:
         self.forward = forward
         self._cache = ChunkCache(plan.source, disk)
         self._positions = positions_on(plan.term, context.device)
+        # as for one lane, so that the job's lanes move no border of a batch
         chunks = cut_chunks(plan.source.groups, 1, min(BATCH_ROWS, training.batch_rows))
         self._batches = [
             (lane, chunk)

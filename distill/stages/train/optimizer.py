@@ -33,6 +33,7 @@ def learning_rate(training: Training, step: int, steps: int) -> float:
     """Return the rate of one step of so many: it rises over the warm-up, then falls by the job's
     schedule."""
     warmup_steps = math.ceil(training.warmup_fraction * steps)
+    # + 1: the first step moves something, and the first one after the warm-up has the whole rate
     if step < warmup_steps:
         return training.learning_rate * (step + 1) / (warmup_steps + 1)
     done = (step - warmup_steps) / max(1, steps - warmup_steps)

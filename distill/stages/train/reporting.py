@@ -9,6 +9,7 @@ from distill.stages.train.early_stopping import best_epoch
 from distill.stages.train.training_setup import TrainingSetup
 
 _EVERY_SECONDS = 0.5
+"""On Ray a report is a call to another process."""
 
 
 class Reporter:

@@ -26,6 +26,7 @@ class TrainingStep:
         """Take one batch a dataset. Returns this worker's (terms, 4) sums (`CombinedLoss`)."""
         setup = self.setup
         training = setup.plan.training
+        # by the step's number, so that no checkpoint has to hold a scheduler's state
         for group in setup.optimizer.param_groups:
             group["lr"] = learning_rate(training, number, setup.total_steps)
         self.gradients.loss.at(number / setup.total_steps)

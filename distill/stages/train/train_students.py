@@ -50,6 +50,7 @@ def _train(plans: Sequence[TrainingPlan], engine: Engine) -> None:
 
 def _group(plan: TrainingPlan) -> tuple[str, str]:
     """What networks must have in common to be trained by one worker group."""
+    # as text, since numbers, ranges and None have no order to be sorted in
     return str(plan.training.workers), str(plan.training.gpus)
 
 
