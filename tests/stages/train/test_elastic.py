@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,6 +43,11 @@ def steps(job):
     return max((each.step for each in seen(job)), default=-1)
 
 
+def is_alive(pid):
+    """Whether a process of that number is there."""
+    return Path("/proc", str(pid)).exists()
+
+
 @contextlib.contextmanager
 def running(*command, **more):
     """`distill …` under way; nothing of it is left afterwards."""
@@ -71,6 +77,8 @@ def test_killed_ranks_a_killed_driver_or_a_torn_checkpoint_change_batches_or_wei
         with running(*command, **raylets.environment) as driver:
             wait_until(lambda: steps(job) >= driver_dies, driver)
             os.kill(driver.pid, signal.SIGKILL)
+        # its ranks live on until Ray sees that it is gone, and would go on to another checkpoint
+        wait_until(lambda: not any(is_alive(each.pid) for each in seen(job)))
         (tmp_path / "slow").unlink()
         torn, before = torn_checkpoint(job), seen(job)[-1].at
         ended = distill(*command, **raylets.environment)
