@@ -153,9 +153,9 @@ def joining(ray, shared_ray):
 
 def forget_client() -> None:
     """Let the next S3 call read the environment again."""
-    from distill.storage import s3
+    from distill.storage import remote
 
-    s3._client.cache_clear()
+    remote.forget_filesystems()
 
 
 def pytest_configure(config):

@@ -16,6 +16,7 @@ from distill.spec.labels import LabelerTable
 from distill.spec.losses import Loss
 from distill.spec.networks import Network
 from distill.spec.pools import POOL_FORMATS, Features
+from distill.spec.stores import StorageSettings
 from tests.command import REPOSITORY
 
 GUIDE = REPOSITORY / "jobs" / "README.md"
@@ -62,6 +63,15 @@ def format_rows() -> Iterable[str]:
         yield f'| `"{name}"` | {endings} | {packed} |'
 
 
+def store_rows() -> Iterable[str]:
+    """The lines of the table of stores."""
+    yield "| URI | what it is | settings | needs |"
+    yield "|---|---|---|---|"
+    for scheme, field in StorageSettings.model_fields.items():
+        cls = field.annotation
+        yield f"| `{scheme}://` | {first_paragraph(cls)} | {keys(cls)} | {needs(cls)} |"
+
+
 def features() -> dict[str, type]:
     """What a row may be seen as, by kind."""
     (union, *_) = get_args(Features)
@@ -80,6 +90,7 @@ def tables() -> dict[str, str]:
         "formats": "\n".join(format_rows()),
         "labelers": "\n".join(rows_of(built_in(LabelerTable.kinds()), extras=True)),
         "networks": "\n".join(rows_of(built_in(Network.kinds()))),
+        "stores": "\n".join(store_rows()),
         "losses": "\n".join(rows_of(built_in(Loss.kinds()))),
     }
 

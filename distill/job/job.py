@@ -16,6 +16,7 @@ from distill.spec.base import Name, Seed, Table
 from distill.spec.labels import Labels
 from distill.spec.models import Fit
 from distill.spec.pools import Pool
+from distill.spec.stores import StorageSettings
 from distill.spec.students import Evaluate, Student
 from distill.spec.uris import resolve_uri
 
@@ -24,7 +25,7 @@ class Job(Table):
     """One TOML file. Relative paths resolve against it."""
 
     root: str
-    """Folder or `s3://` prefix that keeps inventories, labels, fits, students and reports."""
+    """Folder, `s3://`, `gs://` or `abfs://` prefix that keeps inventories, labels, fits, students and reports."""
     plugins: tuple[str, ...] = ()
     """Python files, relative to the job file, whose classes bring kinds of their own: of losses,
     networks, labelers or formats of pools. They are shipped to the workers as source."""
@@ -32,6 +33,8 @@ class Job(Table):
     """Of everything that draws at random and names no seed of its own."""
     fragment_rows: Annotated[int, Field(ge=64, le=1_000_000)] = 50_000
     """Rows of a fragment: the unit of work, commit and resume."""
+    storage: StorageSettings = StorageSettings()
+    """Settings of stores that are no secret."""
     pools: Annotated[dict[Name, Pool], Field(min_length=1)]
     fit: dict[Name, Fit] = {}
     labels: dict[Name, Labels] = {}

@@ -41,6 +41,7 @@ class JobTables:
         self.evaluate = job.evaluate
 
         self.root_uri = job.root_uri
+        self.endpoints = job.storage.endpoints
         self.pool_uri = job.pool_uri
         self.beside = job.beside
 

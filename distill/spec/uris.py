@@ -16,7 +16,7 @@ def resolve_uri(path: str, folder: Path) -> str:
     return os.path.normpath(folder.absolute() / Path(path).expanduser())
 
 
-SCHEMES = ("file", "s3")
+SCHEMES = ("file", "s3", "gs", "abfs")
 CACHE = "DISTILL_CACHE"
 """Environment variable: the folder of what a machine keeps near. By default fetched models lie
 below `~/.cache/distill`, decoded rows where temporary files do."""
@@ -51,9 +51,9 @@ def wrong_uri(uri: str) -> str | None:
     if parts.scheme not in ("", *SCHEMES):
         return (
             f"{shown!r} has the scheme {parts.scheme!r}; distill reads and writes"
-            f" {' and '.join(SCHEMES)}."
+            f" {', '.join(SCHEMES)}."
         )
-    if parts.scheme == "s3" and (parts.query or parts.fragment):
+    if parts.scheme in SCHEMES and (parts.query or parts.fragment):
         return f"{shown!r} is followed by a query or a fragment. Leave it out."
     if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
         return (

@@ -1,4 +1,4 @@
-"""Objects behind a URI: the only module that knows the difference between a disk and S3.
+"""Objects behind a URI: the only module that knows one store from another.
 
 A `Storage` is a folder of objects. Keys are relative, with forward slashes. Two ways of writing
 exist, and the exactly-once protocol of `distill.labels` rests on the second:
@@ -18,12 +18,16 @@ Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's r
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from distill.core.errors import JobError
 from distill.spec.uris import wrong_uri
 from distill.storage.base import NotImplementedByStoreError, Storage
 from distill.storage.local import LocalStorage
+
+if TYPE_CHECKING:
+    from distill.storage.remote import RemoteStorage
 
 
 def is_remote(uri: str) -> bool:
@@ -50,7 +54,8 @@ def require_conditional_put(root: Storage) -> None:
 
 
 def open_storage(uri: str) -> Storage:
-    """Return the folder at `uri`: a path, `file://…` or `s3://bucket/prefix`. Nothing is read or made yet.
+    """Return the folder at `uri`: a path, `file://…`, `s3://bucket/prefix`, `gs://…` or
+    `abfs://container/…`. Nothing is read or made yet.
 
     Raises JobError for another scheme, or for credentials written into the URI.
     """
@@ -60,6 +65,19 @@ def open_storage(uri: str) -> Storage:
     parts = urlsplit(uri)
     if not is_remote(uri):
         return LocalStorage(parts.path if parts.scheme else uri)
+    return _remote(parts.scheme)(uri.rstrip("/"))
+
+
+def _remote(scheme: str) -> type[RemoteStorage]:
+    # a local job loads none of them
+    if scheme == "gs":
+        from distill.storage.gcs import GcsStorage
+
+        return GcsStorage
+    if scheme == "abfs":
+        from distill.storage.azure import AzureStorage
+
+        return AzureStorage
     from distill.storage.s3 import S3Storage
 
-    return S3Storage(parts.netloc + parts.path.rstrip("/"))
+    return S3Storage

@@ -1,32 +1,58 @@
 """A file whose bytes are fetched by range, for readers that seek.
 
-The object's last bytes are there from the start, where Parquet and Arrow IPC keep their index. A
-read of any place fetches exactly what is asked; a read that goes on where the last one ended
-fetches twice as much as the last fetch, up to 8 MiB, so that reading from front to back takes few
-requests and seeking takes few bytes. One thread at a time, like any file.
+The object's last bytes may be there from the start, where Parquet and Arrow IPC keep their index.
+Ranges that a reader knows beforehand are fetched at once (`prefetch`). A read of any other place
+fetches exactly what is asked; a read that goes on where the last one ended fetches twice as much as
+the last fetch, up to 8 MiB, so that reading from front to back takes few requests and seeking takes
+few bytes. One thread at a time, like any file.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from fsspec.utils import merge_offset_ranges
 
 TAIL_BYTES = 64 << 10
 _LONGEST_AHEAD_BYTES = 8 << 20
+_GAP_BYTES = 64 << 10
+"""Ranges that lie as near to each other are one request."""
+
+Range = tuple[int, int]
 
 
 class RangeReader(io.RawIOBase):
-    """`fetch(start, stop)` gives those bytes of an object of `size_bytes`, which ends in `tail`."""
+    """`fetch` gives the bytes of ranges of an object of `size_bytes`, which ends in `tail`."""
 
-    def __init__(self, fetch: Callable[[int, int], bytes], size_bytes: int, tail: bytes) -> None:
+    def __init__(
+        self, fetch: Callable[[Sequence[Range]], Sequence[bytes]], size_bytes: int, tail: bytes
+    ) -> None:
         self._fetch = fetch
         self._size_bytes = size_bytes
         self._at = 0
         self._ended = 0
         """Where the last read ended."""
         self._tail = (size_bytes - len(tail), tail)
+        self._prefetched: list[tuple[int, bytes]] = []
+        """First byte and content of each piece of the last `prefetch`."""
         self._fetched = (0, b"")
         """First byte and content of the last fetch, read ahead included."""
+
+    def prefetch(self, ranges: Sequence[Range]) -> None:
+        """Fetch `ranges` (first byte, byte after the last), near ones together, all at once; they
+        take the place of those prefetched before."""
+        tail_start, _ = self._tail
+        wanted = [each for each in ranges if each[0] < tail_start]
+        starts = [start for start, _ in wanted]
+        stops = [stop for _, stop in wanted]
+        names = [""] * len(wanted)
+        _, starts, stops = merge_offset_ranges(
+            names, starts, stops, max_gap=_GAP_BYTES, max_block=_LONGEST_AHEAD_BYTES
+        )
+        self._prefetched = []
+        contents = self._fetch(list(zip(starts, stops, strict=True)))
+        self._prefetched = list(zip(starts, contents, strict=True))
 
     def readable(self) -> bool:
         return True
@@ -61,13 +87,13 @@ class RangeReader(io.RawIOBase):
         return len(content)
 
     def _between(self, start: int, stop: int) -> bytes:
-        for first, content in (self._tail, self._fetched):
+        for first, content in (self._tail, self._fetched, *self._prefetched):
             if first <= start and stop <= first + len(content):
                 return content[start - first : stop - first]
         ahead = 0
         if start == self._ended:  # reading goes on
             ahead = min(2 * len(self._fetched[1]), _LONGEST_AHEAD_BYTES)
         end = min(max(stop, start + ahead), self._size_bytes)
-        content = self._fetch(start, end)
+        (content,) = self._fetch([(start, end)])
         self._fetched = (start, content) if len(content) <= _LONGEST_AHEAD_BYTES else (0, b"")
         return content[: stop - start]

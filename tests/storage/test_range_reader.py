@@ -13,10 +13,10 @@ CONTENT = bytes(range(251)) * 800  # about 3 tails
 def reader(content=CONTENT, tail=TAIL_BYTES):
     asked = []
 
-    def fetch(start, stop):
-        assert 0 <= start < stop <= len(content)
-        asked.append((start, stop))
-        return content[start:stop]
+    def fetch(ranges):
+        assert all(0 <= start < stop <= len(content) for start, stop in ranges)
+        asked.extend(ranges)
+        return [content[start:stop] for start, stop in ranges]
 
     return RangeReader(
         fetch, len(content), content[len(content) - min(tail, len(content)) :]
@@ -68,3 +68,18 @@ def test_lines_are_read_through_a_buffer():
     ranged, asked = reader(lines)
     assert list(io.BufferedReader(ranged)) == lines.splitlines(keepends=True)
     assert len(asked) < 12
+
+
+def test_ranges_known_beforehand_are_asked_for_once_and_near_ones_together():
+    ranged, asked = reader()
+    ranged.prefetch([(0, 100), (200, 300), (120_000, 120_100), (len(CONTENT) - 50, len(CONTENT))])
+    assert asked == [(0, 300), (120_000, 120_100)]
+    for start, stop in [
+        (0, 100),
+        (210, 290),
+        (120_000, 120_100),
+        (len(CONTENT) - 50, len(CONTENT)),
+    ]:
+        ranged.seek(start)
+        assert ranged.read(stop - start) == CONTENT[start:stop]
+    assert len(asked) == 2

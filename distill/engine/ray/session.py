@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from distill.core.errors import ResourceError
@@ -68,9 +68,12 @@ def is_connected() -> bool:
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
-def connect(address: str | None, *, verbose: bool = False) -> None:
+def connect(
+    address: str | None, variables: Mapping[str, str] | None = None, *, verbose: bool = False
+) -> None:
     """Start a Ray on this machine (None), or join the one at `address` ("HOST:PORT" or "auto") from
-    one of its nodes.
+    one of its nodes. Its workers get the environment `variables`; those of a Ray started here have
+    this process's.
 
     For the process edge alone, before anything else imports ray. Raises ResourceError where no Ray
     answers.
@@ -81,6 +84,8 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
     import ray
 
     options = _init_options(local=address is None, quiet=not verbose)
+    if address and variables:
+        options["runtime_env"] = {"env_vars": dict(variables)}
     try:
         with _hushed(verbose), keeping_signals():
             ray.init(address=address or "local", **options)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.spec.uris import is_hub, wrong_uri
+
+_ENDPOINT = re.compile(r"https?://[^/@?#\s]+(/[^@?#\s]*)?")
 
 
 def check_uris(tables: JobTables) -> Problems:
@@ -13,6 +17,13 @@ def check_uris(tables: JobTables) -> Problems:
     for name in tables.pools:
         uri = tables.pool_uri(name)
         yield from _check_uri(uri, f"pools.{name}.path")
+    for scheme, endpoint in tables.endpoints:
+        # without its value, which may be a secret
+        if not _ENDPOINT.fullmatch(endpoint):
+            yield (
+                f"storage.{scheme}.endpoint: is no address. Write http(s)://HOST:PORT, and leave"
+                " credentials to the environment."
+            )
 
 
 def check_model_uri(tables: JobTables, model: str, where: str) -> Problems:

@@ -46,6 +46,7 @@ def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
                 f"{where}: {kind.title} files need {error.name}, which is not installed."
                 f" Run: {kind.install}"
             ) from error
+        shard.prefetch = getattr(source, "prefetch", None)
         yield shard
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -37,6 +38,7 @@ class ParquetShard(ShardFile):
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         groups, around = self._groups(rows, columns)
+        self._prefetch(groups, columns)
         table = self._file.read_row_groups(groups, columns=list(columns), use_threads=False)
         return RowBatch(table.slice(rows.start - around.start, len(rows)))
 
@@ -48,18 +50,34 @@ class ParquetShard(ShardFile):
             file = pq.ParquetFile(
                 self._source, metadata=file.metadata, buffer_size=_BIT_BYTES, pre_buffer=False
             )
+        else:
+            self._prefetch(groups, columns)
         batches = file.iter_batches(
             part_rows, row_groups=groups, columns=list(columns), use_threads=False
         )
         return Streamed(around, (RowBatch(pa.Table.from_batches([batch])) for batch in batches))
 
+    def _prefetch(self, groups: Sequence[int], columns: Sequence[str]) -> None:
+        """Fetch all pages at once from a store; pyarrow asks for one column after the other."""
+        if self.prefetch is None:
+            return
+        ranges = []
+        for chunk in self._chunks(groups, columns):
+            start = chunk.data_page_offset
+            if chunk.has_dictionary_page:
+                start = min(start, chunk.dictionary_page_offset)
+            ranges.append((start, start + chunk.total_compressed_size))
+        self.prefetch(ranges)
+
     def _stored_bytes(self, groups: Sequence[int], columns: Sequence[str]) -> int:
         """Bytes of `columns` in those row groups, as they lie in the file."""
+        return sum(chunk.total_compressed_size for chunk in self._chunks(groups, columns))
+
+    def _chunks(self, groups: Sequence[int], columns: Sequence[str]) -> Iterator[Any]:
+        """Yield what the file says of `columns` in those row groups."""
         prefixes = tuple(f"{name}." for name in columns)
-        total = 0
         for group in map(self._file.metadata.row_group, groups):
             for chunk in map(group.column, range(group.num_columns)):
                 # a list column "x" is stored under the path "x.list.element"
                 if f"{chunk.path_in_schema}.".startswith(prefixes):
-                    total += chunk.total_compressed_size
-        return total
+                    yield chunk

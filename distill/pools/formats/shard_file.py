@@ -19,7 +19,7 @@ label. The others (JSONL, CSV) are one group, read whole.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -68,6 +68,9 @@ class ShardFile(ABC):
     it, so key columns are stored as text."""
     install: ClassVar[str] = ""
     """The command that installs a library which it imports and distill does not bring."""
+
+    prefetch: Callable[[Sequence[tuple[int, int]]], None] | None = None
+    """Fetches ranges (first byte, byte after the last) at once, where the file lies in a store."""
 
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         """Open the file that `source` reads; messages call it `where`."""

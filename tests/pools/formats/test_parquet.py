@@ -10,6 +10,7 @@ from distill.core.errors import PoolError
 from distill.pools.formats.base import check_columns
 from distill.pools.formats.registry import read_footer, read_rows
 from distill.storage.open import open_storage
+from distill.storage.request_counts import requests
 from tests.tiny import write_pool
 
 KEY = "part-00000.parquet"
@@ -110,3 +111,15 @@ def test_the_footer_says_what_the_file_holds(tmp_path):
     footer = read_footer(open_storage(str(tmp_path)), KEY, "parquet")
     assert footer.row_groups == (64, 64, 22)
     assert footer.schema.names == ["pixels", "kind", "size", "email"]
+
+
+def test_a_row_group_on_a_store_is_fetched_at_once_and_not_a_request_a_column(s3_root):
+    store = open_storage(s3_root)
+    columns = {f"c{number}": list(range(number, number + 60_000)) for number in range(12)}
+    pq.write_table(pa.table(columns), sink := pa.BufferOutputStream(), use_dictionary=False)
+    store.put(KEY, bytes(sink.getvalue()))
+    before = requests()
+    read = read_rows(store, KEY, range(60_000), list(columns), format="parquet").table
+    done = requests() - before
+    assert read.to_pydict() == columns
+    assert done.get < len(columns) / 2
