@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from distill.storage.answers import BrokenBodyError
-from distill.storage.remote import RemoteStorage
+from distill.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, RemoteStorage
 from distill.storage.request_counts import count
 
 
@@ -24,9 +24,13 @@ class AzureStorage(RemoteStorage):
     tokens = ("etag",)
 
     @classmethod
+    def options(cls) -> dict[str, Any]:
+        return {"connection_timeout": CONNECT_SECONDS, "read_timeout": ANSWER_SECONDS}
+
+    @classmethod
     def prepare(cls, filesystem: Any) -> None:
         # one HTTP request a call: the client's own repetitions make a winner a loser
-        filesystem._timeout_kwargs = {**filesystem._timeout_kwargs, "retry_total": 0}
+        filesystem.service_client._config.retry_policy.total_retries = 0
 
     async def _list(self) -> Mapping[str, Any]:
         found: Any = await super()._list()

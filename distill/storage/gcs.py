@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from distill.storage.remote import RemoteStorage
+import aiohttp
+
+from distill.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, RemoteStorage
 
 
 class GcsStorage(RemoteStorage):
@@ -26,6 +28,11 @@ class GcsStorage(RemoteStorage):
         from gcsfs.core import GCSFileSystem
 
         return GCSFileSystem
+
+    @classmethod
+    def options(cls) -> dict[str, Any]:
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
+        return {"requests_timeout": timeout}
 
     @classmethod
     def prepare(cls, filesystem: Any) -> None:

@@ -34,6 +34,10 @@ from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
 from distill.storage.range_reader import Range, RangeReader
 from distill.storage.request_counts import count
 
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
+"""Of silence on a line."""
+
 T = TypeVar("T")
 
 

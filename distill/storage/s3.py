@@ -29,14 +29,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from distill.storage import remote
 from distill.storage.answers import BrokenBodyError, status_of
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, ObjectMissingError
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import RemoteStorage
 from distill.storage.request_counts import count
 
-CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 20.0
 PATIENCE_SECONDS = 30.0
 SLOWEST_BYTES_PER_SECOND = 32_000
 _PIECE_BYTES = 1 << 20
@@ -58,8 +57,8 @@ class S3Storage(RemoteStorage):
     def options(cls) -> dict[str, Any]:
         config = {
             "retries": {"total_max_attempts": 1},
-            "connect_timeout": CONNECT_SECONDS,
-            "read_timeout": ANSWER_SECONDS,
+            "connect_timeout": remote.CONNECT_SECONDS,
+            "read_timeout": remote.ANSWER_SECONDS,
             "max_pool_connections": _CONNECTIONS,
             "response_checksum_validation": "when_required",  # `_body` holds bodies against ETags
         }

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 import uuid
+from functools import wraps
 from http import HTTPStatus
 from pathlib import Path
 
@@ -96,6 +97,7 @@ def know_generations(patch):
         except objects.NotFound:
             return "0"
 
+    @wraps(upload)
     def upload_if(request, response, storage):
         generation = stored(request, storage, request.data["meta"]["name"])
         if generation not in request.query.get("ifGenerationMatch", [generation]):

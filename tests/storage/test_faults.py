@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import StorageError
-from distill.storage import retry
+from distill.storage import remote, retry
 from distill.storage import s3 as client
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
@@ -38,7 +38,7 @@ def proxy(s3):
         proxy.trickle_seconds = 0.3
         patch.setenv("AWS_ENDPOINT_URL", proxy.url)
         patch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
-        patch.setattr(client, "ANSWER_SECONDS", 1.0)
+        patch.setattr(remote, "ANSWER_SECONDS", 1.0)
         forget_client()
         yield proxy
     forget_client()
