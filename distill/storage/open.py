@@ -49,7 +49,7 @@ def require_conditional_put(root: Storage) -> None:
     if not created or created_again or not is_first:
         raise JobError(
             f"{root.uri} has no conditional put (If-None-Match), which commits need. Keep the root"
-            " on another store."
+            " on another store, or in a bucket without versions (Ceph's with versions have none)."
         )
 
 

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from distill.core.errors import StorageError
+from distill.core.errors import JobError, StorageError
 from distill.storage import retry
 from distill.storage.base import ObjectMissingError
-from distill.storage.open import open_storage
+from distill.storage.open import open_storage, require_conditional_put
 from distill.storage.request_counts import requests
 from tests.conftest import forget_client
 
@@ -178,3 +178,23 @@ def test_a_forked_child_does_not_share_its_parents_line(s3_root):
     for child in children:
         child.join()
     assert [child.exitcode for child in children] == [0, 0, 0]
+
+
+def test_a_deleted_object_of_a_bucket_with_versions_is_listed_or_read(s3, s3_root):
+    import boto3
+
+    client = boto3.client("s3")
+    bucket = f"{s3.removeprefix('s3://')}-versions"
+    client.create_bucket(Bucket=bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    store = open_storage(f"s3://{bucket}/x")
+    store.put("a", b"one")
+    store.put("a", b"two")
+    assert store.read("a") == b"two"
+    store.delete("a")
+    assert store.list_objects() == []
+    assert store.read_or_none("a") is None
+    assert store.put_if_absent("a", b"three")
+    if store.put_if_absent("a", b"four"):  # Ceph: no condition is kept where versions are
+        with pytest.raises(JobError, match="without versions"):
+            require_conditional_put(store)
