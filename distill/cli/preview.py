@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
 
 import numpy as np
@@ -12,6 +13,8 @@ from distill.job.job import Job
 from distill.models.networks.cnn import Cnn
 from distill.spec.outputs import Outputs
 from distill.stages.label.preview import Preview
+
+log = logging.getLogger(__name__)
 
 _SHADES = " ░▒▓█"
 _SHOWN_NUMBERS = 6
@@ -30,6 +33,8 @@ def print_preview(job: Job, name: str, preview: Preview) -> None:
         rows.append([str(number), _features_text(features, job), _labels_text(preview, number)])
     title = f"labels.{name} on {preview.pool}, {preview.shard}"
     print_table(title, ["row", "features", "says"], rows)
+    for note in preview.notes:
+        log.warning("labels.%s: %s", name, note)
 
 
 def _features_text(features: str | npt.NDArray[np.generic], job: Job) -> str:

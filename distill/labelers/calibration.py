@@ -21,17 +21,8 @@ import numpy.typing as npt
 
 from distill.core.errors import StorageError
 from distill.core.schema import seal, unseal
-from distill.labelers.base import (
-    Double,
-    Inputs,
-    Labeler,
-    Matrix,
-    Predictions,
-    as_predictions,
-    finish_batch,
-    has_finish,
-    prepare_batch,
-)
+from distill.labelers.base import Double, Labeler, Matrix, Predictions, as_predictions
+from distill.labelers.converted import ConvertedLabeler
 from distill.storage.base import Storage
 
 _OCTAVE = 8
@@ -52,33 +43,15 @@ class Calibration:
     nll_after: float
 
 
-class CalibratedLabeler:
+class CalibratedLabeler(ConvertedLabeler):
     """Another labeler's logits over the temperature."""
 
     def __init__(self, labeler: Labeler, temperature: float) -> None:
-        self.labeler = labeler
+        super().__init__(labeler)
         self.temperature = temperature
 
-    def prepare(self, features: Inputs) -> Any:
-        """Prepare a batch as the other labeler does."""
-        return prepare_batch(self.labeler, features)
-
-    def label(self, features: Any) -> Any:
-        """Return what the other labeler returns; divided where it has nothing to finish."""
-        # with a `finish` of its own the result is not yet logits, which alone may be divided
-        raw = self.labeler.label(features)
-        if has_finish(self.labeler):
-            return raw
-        return self._divided(raw)
-
-    def finish(self, raw: Any) -> Predictions:
+    def convert(self, raw: Any) -> Predictions:
         """Return (rows, classes) logits."""
-        if not has_finish(self.labeler):
-            return as_predictions(raw)
-        finished = finish_batch(self.labeler, raw)
-        return self._divided(finished)
-
-    def _divided(self, raw: Any) -> Predictions:
         predictions = as_predictions(raw)
         logits = np.asarray(predictions.outputs, np.float32)
         divided = logits / np.float32(self.temperature)

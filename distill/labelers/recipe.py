@@ -15,6 +15,7 @@ from distill.labelers.kind import LabelerKind
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
+from distill.spec.labels import Answers
 from distill.spec.outputs import Outputs
 
 
@@ -41,7 +42,11 @@ class Recipe:
     """Its logits are divided by this: what calibration found."""
     members: tuple[Member, ...] = ()
     outputs: Outputs | None = None
-    """Of an ensemble."""
+    """What its answers mean; None where nobody holds them against it."""
+    answers: Answers = "logits"
+    """As what it gives them."""
+    columns: tuple[str, ...] = ()
+    """The pool's columns of features, in the order of the job; empty where a row is one object."""
     width: int = 0
     """Numbers in a row of an ensemble's outputs."""
 

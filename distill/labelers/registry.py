@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 
+from distill.labelers.answers import DeclaredLabeler, Tell, say_nothing
 from distill.labelers.base import Labeler
 from distill.labelers.calibration import CalibratedLabeler
 from distill.labelers.ensemble import EnsembleLabeler
@@ -15,19 +17,23 @@ from distill.labelers.recipe import Recipe
 from distill.labelers.runtime import Runtime
 
 
-def build_labeler(recipe: Recipe, device: str = "cpu") -> Labeler:
-    """Build the labeler, calibrated and ready on `device`. Raises what its constructor raises."""
-    labeler = _uncalibrated(recipe, device)
+def build_labeler(recipe: Recipe, device: str = "cpu", *, tell: Tell = say_nothing) -> Labeler:
+    """Build the labeler, calibrated and ready on `device`; `tell` takes what a person should know
+    of its first answer. Raises what its constructor raises."""
+    if recipe.form == "ensemble":
+        labeler = _build_ensemble(recipe, device, tell)
+    else:
+        labeler = _bare_labeler(recipe, device)
+        if recipe.outputs is not None:
+            labeler = DeclaredLabeler(labeler, recipe.outputs, recipe.answers, tell=tell)
     if recipe.temperature == 1:
         return labeler
     return CalibratedLabeler(labeler, recipe.temperature)
 
 
-def _uncalibrated(recipe: Recipe, device: str) -> Labeler:
+def _bare_labeler(recipe: Recipe, device: str) -> Labeler:
     if recipe.ready is not None:
         return _build_kind(recipe.ready, recipe, device)
-    if recipe.form == "ensemble":
-        return _build_ensemble(recipe, device)
     if recipe.form == "custom":
         assert recipe.source is not None
         labeler_class = recipe.source.load(recipe.name)
@@ -44,10 +50,17 @@ def _uncalibrated(recipe: Recipe, device: str) -> Labeler:
     )
 
 
-def _build_ensemble(recipe: Recipe, device: str) -> Labeler:
+def _build_ensemble(recipe: Recipe, device: str, tell: Tell) -> Labeler:
     assert recipe.outputs is not None
-    labelers = [build_labeler(member.recipe, device) for member in recipe.members]
+    labelers = []
+    for number, member in enumerate(recipe.members):
+        tell_of_member = partial(_tell_of_member, tell, f"member {number} ({member.name})")
+        labelers.append(build_labeler(member.recipe, device, tell=tell_of_member))
     return EnsembleLabeler(recipe.members, labelers, recipe.outputs, recipe.width)
+
+
+def _tell_of_member(tell: Tell, member: str, note: str) -> None:
+    tell(f"{member}: {note}")
 
 
 def _build_kind(kind: LabelerKind, recipe: Recipe, device: str) -> Labeler:
@@ -57,7 +70,9 @@ def _build_kind(kind: LabelerKind, recipe: Recipe, device: str) -> Labeler:
 
         # what is computed while it is built must not depend on compute.cpus
         torch.set_num_threads(1)
-    return kind.build(Runtime(device, recipe.precision, recipe.files, recipe.source))
+    return kind.build(
+        Runtime(device, recipe.precision, recipe.files, recipe.source, recipe.columns)
+    )
 
 
 def on_one_thread() -> None:

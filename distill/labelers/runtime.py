@@ -21,6 +21,8 @@ class Runtime:
     """The model that the table names."""
     source: PythonFile | None = None
     """The user's own part of the model, from beside the job."""
+    columns: tuple[str, ...] = ()
+    """The names of the pool's columns of numbers."""
 
     def local_model(self) -> Path:
         """Bring the model to this machine, and return its file or folder. Raises JobError where it

@@ -22,7 +22,7 @@ CONTRACT = "contract.json"
 _INLINE_CLASSES_BYTES = 1 << 16
 _SHOWN_CHARACTERS = 120
 """Of a value in a message."""
-_USUAL: Mapping[str, Any] = {"calibration": 1.0, "disagreement": False}
+_USUAL: Mapping[str, Any] = {"answers": "logits", "calibration": 1.0, "disagreement": False}
 """Fields that came later, and what they say of sets from before."""
 
 
@@ -54,6 +54,8 @@ class Contract:
     tolerance: float = field(compare=False)
     """How far an output may lie from this labeler's next answer, as a share of the largest in its
     row: what canaries allow. Recorded, and not part of the digest."""
+    answers: Literal["logits", "probabilities"] = "logits"
+    """As what the labeler gave its outputs; what is stored are logits."""
     calibration: float = 1.0
     """The labeler's logits were divided by this temperature, found on labelled rows."""
     disagreement: bool = False

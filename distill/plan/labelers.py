@@ -17,8 +17,9 @@ from distill.labels.contract import Contract
 from distill.plan.calibration import stored_temperature
 from distill.plan.identity import find_fit
 from distill.plan.workspace import Workspace
-from distill.spec.labels import Custom, Ensemble, Fitted, Labels, MemberTable, TopK
+from distill.spec.labels import Answers, Custom, Ensemble, Fitted, Labels, MemberTable, TopK
 from distill.spec.outputs import Outputs
+from distill.spec.pools import VectorFeatures
 
 _TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "float16": 2.0**-8}
 """A share of the row's largest output: what other hardware may make of the same weights. Two bits
@@ -39,8 +40,7 @@ def prepare_uncalibrated(workspace: Workspace, name: str) -> tuple[Recipe, Contr
     """The same, of the labeler as it came. Raises ContractError where its fit is not done."""
     labels = workspace.tables.labels[name]
     members = {
-        where: _member(workspace, table, where, labels.precision)
-        for where, table in labels.members(name)
+        where: _member(workspace, name, table, where) for where, table in labels.members(name)
     }
     if isinstance(labels.labeler, Ensemble):
         labeler = _ensemble(labels.labeler, members)
@@ -59,15 +59,30 @@ class _Labeler:
     outputs: Outputs
     width: int
     precision: str = "float32"
+    answers: Answers = "logits"
 
 
-def _member(workspace: Workspace, table: MemberTable, where: str, precision: str) -> _Labeler:
+def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> _Labeler:
+    """The labeler under `where`, and in its recipe what it declares of its answers."""
+    labels = workspace.tables.labels[name]
     if isinstance(table, Fitted):
-        return _fitted(workspace, table.fit, precision)
-    if isinstance(table, LabelerKind):
-        return _by_kind(workspace, table, where, precision)
-    assert isinstance(table, Custom)
-    return _custom(workspace, table, where)
+        labeler = _fitted(workspace, table.fit, labels.precision)
+    elif isinstance(table, LabelerKind):
+        labeler = _by_kind(workspace, table, where, labels.precision)
+    else:
+        assert isinstance(table, Custom)
+        labeler = _custom(workspace, table, where)
+    answers = workspace.tables.labeler_answers(table, where)
+    features = workspace.tables.pools[labels.over[0]].features
+    columns = features.columns if isinstance(features, VectorFeatures) else ()
+    recipe = replace(
+        labeler.recipe,
+        outputs=labeler.outputs,
+        width=labeler.width,
+        answers=answers,
+        columns=columns,
+    )
+    return replace(labeler, recipe=recipe, answers=answers)
 
 
 def _fitted(workspace: Workspace, fit: str, precision: str) -> _Labeler:
@@ -123,14 +138,16 @@ def _ensemble(spec: Ensemble, members: Mapping[str, _Labeler]) -> _Labeler:
     for member, share in zip(members.values(), spec.shares, strict=True):
         order = _order(first.outputs, member.outputs)
         parts.append(Member(member.name, member.recipe, share, order))
-        revisions.append((member.name, member.revision, share, list(member.outputs.classes)))
+        revision = [member.name, member.revision, share, list(member.outputs.classes)]
+        if member.answers != "logits":  # left out where usual: older digests stay
+            revision.append(member.answers)
+        revisions.append(revision)
         shown.append(f"{member.name} × {share:.3g}")
     name = f"ensemble of {', '.join(shown)}"
     recipe = Recipe(form="ensemble", members=tuple(parts), outputs=first.outputs, width=first.width)
     # a contract's tolerance must allow for the member whose numbers are the coarsest
     coarsest = max((member.precision for member in members.values()), key=_TOLERANCE.__getitem__)
-    revision = digest(revisions)
-    return _Labeler(recipe, name, revision, first.outputs, first.width, coarsest)
+    return _Labeler(recipe, name, digest(revisions), first.outputs, first.width, coarsest)
 
 
 def _order(first: Outputs, own: Outputs) -> tuple[int, ...] | None:
@@ -162,6 +179,7 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
         temperatures=temperatures,
         batch_rows=labels.batch_rows,
         precision=labeler.precision,
+        answers=labeler.answers,
         tolerance=_TOLERANCE[labeler.precision],
         disagreement=isinstance(labels.labeler, Ensemble),
         keys=first_pool.keys,

@@ -151,8 +151,11 @@ class Plan:
     def preview(self, name: str) -> PreviewStep:
         """Return a look at `labels.<name>` over its first pool, before any calibration."""
         recipe, contract = prepare_uncalibrated(self.workspace, name)
-        pool = self.workspace.pool(self.tables.labels[name].over[0])
-        return PreviewStep(name, recipe, contract.width, self.tables.label_outputs(name), pool)
+        labels = self.tables.labels[name]
+        pool = self.workspace.pool(labels.over[0])
+        outputs = self.tables.label_outputs(name)
+        strict = labels.deterministic == "strict"
+        return PreviewStep(name, recipe, contract, outputs, pool, strict)
 
     def whole_labels(self, name: str, pool: str) -> LabelStep:
         """Return `labels.<name>` over one pool, all of it labelled. Raises ContractError else."""

@@ -138,11 +138,12 @@ class PreviewStep:
 
     name: str
     recipe: Recipe
-    width: int
-    """Numbers in a row of its answers."""
+    contract: Contract
     outputs: Outputs
-    """What these mean."""
+    """What its answers mean."""
     pool: OpenPool
+    strict: bool
+    """As of a `LabelStep`."""
 
 
 @dataclass(frozen=True)

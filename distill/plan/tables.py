@@ -19,7 +19,15 @@ from distill.models.custom_source import TRUNK, Code, custom_models
 from distill.models.losses.custom import CustomLoss
 from distill.models.networks.custom import CustomModel
 from distill.plan.held_out import usual_loss
-from distill.spec.labels import Custom, Ensemble, Fitted, LabelerTable, MemberTable, Precision
+from distill.spec.labels import (
+    Answers,
+    Custom,
+    Ensemble,
+    Fitted,
+    LabelerTable,
+    MemberTable,
+    Precision,
+)
 from distill.spec.models import Eszsl
 from distill.spec.outputs import Outputs
 from distill.spec.students import HeldOut, Student, Term
@@ -146,6 +154,14 @@ class JobTables:
             declared = self.custom_source(labeler, where).load(labeler.name, where)
         return int(getattr(declared, "width", 1))
 
+    def labeler_answers(self, labeler: MemberTable, where: str) -> Answers:
+        """Return as what a labeler gives its outputs; `where` is its key. Raises JobError."""
+        if labeler.answers is not None or not isinstance(labeler, Custom):
+            return labeler.answers or "logits"
+        declared = self.custom_source(labeler, where).load(labeler.name, where)
+        answers: Answers = getattr(declared, "answers", "logits")
+        return answers
+
     def term_outputs(self, term: Term) -> Outputs:
         """Return what a term learns from says."""
         if term.label_set:
@@ -204,6 +220,12 @@ def _declared_outputs(source: PythonFile, labeler: Custom, where: str) -> Output
             " `classes` (distinct names in a tuple), "
             f'or `kind = "value"` and no classes; it has revision={revision!r}, kind={kind!r},'
             f" classes={classes!r}"
+        )
+    answers = getattr(declared, "answers", "logits")
+    if answers not in get_args(Answers) or (answers == "probabilities" and not classes):
+        raise JobError(
+            f"{where}: class {labeler.name} in {labeler.file} has answers={answers!r}: say"
+            ' "probabilities" of classes, or leave it out.'
         )
     known = get_args(Precision)
     if precision not in known:

@@ -15,6 +15,7 @@ from distill.spec.base import Gpus, Positive, Table
 from distill.spec.kinds import Kind
 
 Precision = Literal["float32", "bfloat16", "float16"]
+Answers = Literal["logits", "probabilities"]
 
 
 class LabelerTable(Kind):
@@ -26,6 +27,10 @@ class MemberTable(LabelerTable):
 
     own_precision: ClassVar[bool] = False
     """Whether it chooses its own precision: `precision` of the label set must then be left out."""
+
+    answers: Answers | None = None
+    """As what it gives its outputs: probabilities are turned into logits before anything else.
+    Default: what a class of the user's own says in its `answers`, else logits."""
 
 
 class Fitted(MemberTable):

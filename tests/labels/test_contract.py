@@ -37,6 +37,7 @@ OTHER = {
     "temperatures": (1.0, 4.0),
     "batch_rows": 32,
     "precision": "bfloat16",
+    "answers": "probabilities",
     "calibration": 2.0,
     "disagreement": True,
     "keys": ("id",),

@@ -16,6 +16,12 @@ def check_labelers(tables: JobTables, name: str) -> Problems:
     """Yield all problems of the labelers of `labels.<name>`, one by one."""
     labels = tables.labels[name]
     for key, labeler in labels.members(name):
+        has_classes = bool(tables.labeler_outputs(labeler, key).classes)
+        if labeler.answers == "probabilities" and not has_classes:
+            yield (
+                f'{key}.answers = "probabilities": this labeler has values, and no classes to be'
+                " likely. Leave it out."
+            )
         if isinstance(labeler, ModelLabelerKind):
             yield from _model(tables, labeler, key)
         if isinstance(labeler, LabelerKind):

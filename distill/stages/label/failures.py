@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from distill.core.errors import DistillError, LabelerError
 from distill.core.source import own_lines
+from distill.labelers.answers import Tell, say_nothing
 from distill.labelers.base import Labeler, raw_predict
 from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler
@@ -46,13 +47,13 @@ def locate_failure(
     return RowFailure(first_row, error)
 
 
-def make_labeler(name: str, recipe: Recipe) -> Labeler:
-    """Build the labeler of `labels.<name>` in this process.
+def make_labeler(name: str, recipe: Recipe, *, tell: Tell = say_nothing) -> Labeler:
+    """Build the labeler of `labels.<name>` in this process; `tell` as of `build_labeler`.
 
     Raises LabelerError with the user's own lines where it cannot be built.
     """
     try:
-        return build_labeler(recipe)
+        return build_labeler(recipe, tell=tell)
     except Exception as error:
         lines = own_lines(error)
         raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{lines}") from error

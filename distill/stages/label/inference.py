@@ -16,16 +16,18 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
+from distill.core.errors import LabelerError
 from distill.labelers.base import (
     Inputs,
     Predictions,
     checked_predictions,
     finish_batch,
     has_finish,
+    predict,
     prepare_batch,
 )
 from distill.labelers.recipe import Recipe
@@ -34,6 +36,7 @@ from distill.labels.contract import Contract
 from distill.stages.label.failures import RowFailure, error_text, locate_failure
 from distill.stages.label.prefetch import prefetch
 from distill.stages.label.priority_lock import PriorityLock
+from distill.stages.label.repeated import STRICT_REFUSES, repeat_problem
 from distill.stages.label.row_reader import RowChunk
 
 _PREFETCH_BATCHES = 2
@@ -52,6 +55,8 @@ class InferenceBatch:
     features: Inputs
     prepared: Any
     """The features as `labeler.prepare` returned them."""
+    again: Inputs | None = None
+    """A copy of the features, where the labeler is asked about them twice."""
 
     @property
     def rejected(self) -> dict[int, tuple[str, str]]:
@@ -89,8 +94,13 @@ class InferenceLoop:
         device: str,
         *,
         threads: bool,
+        repeat: Literal["told", "refused"] | None = None,
     ) -> None:
         self.contract = contract
+        self._repeat = repeat
+        """What becomes of a labeler that answers differently when it is asked twice; None once it
+        was found to answer alike."""
+        self._notes: list[str] = []
         self.build_error = ""
         """Why there is no labeler, in the user's own lines. It is told with each fragment, so that
         the failure policy decides."""
@@ -100,7 +110,7 @@ class InferenceLoop:
         self._device = PriorityLock()
         self._finishing = PriorityLock()
         try:
-            self.labeler = build_labeler(recipe, device)
+            self.labeler = build_labeler(recipe, device, tell=self._notes.append)
         except Exception as error:  # noqa: BLE001  the user's own
             self.build_error = error_text(error)
         # after the labeler, whose making may be what loads torch
@@ -119,6 +129,12 @@ class InferenceLoop:
             for batch in batches:
                 yield batch, self._infer(batch, age)
 
+    def take_notes(self) -> tuple[str, ...]:
+        """Return what was found since the last call that a person should know of the labeler."""
+        notes = tuple(self._notes)
+        del self._notes[: len(notes)]  # another thread may add one meanwhile
+        return notes
+
     def _batches(self, chunks: Iterator[RowChunk], age: int) -> Iterator[InferenceBatch]:
         chunk_first_row = 0
         for chunk in chunks:
@@ -131,14 +147,39 @@ class InferenceLoop:
 
     def _prepare(self, chunk: RowChunk, rows: slice, first_row: int, age: int) -> InferenceBatch:
         features: Inputs = chunk.rows.values[rows]
+        # copied before the labeler sees them, since it may write into what it is given
+        again = features.copy() if self._repeat and first_row == 0 else None
         try:
             with self._preparing.hold(age):
                 inputs = prepare_batch(self.labeler, features)
         except Exception as error:
             raise self._row_failure(error, features, first_row, age) from error
-        return InferenceBatch(chunk, rows, first_row, features, inputs)
+        return InferenceBatch(chunk, rows, first_row, features, inputs, again)
 
     def _infer(self, batch: InferenceBatch, age: int) -> Predictions:
+        predictions = self._infer_once(batch, age)
+        if batch.again is not None:
+            self._infer_again(batch, batch.again, predictions, age)
+        return predictions
+
+    def _infer_again(
+        self, batch: InferenceBatch, features: Inputs, first: Predictions, age: int
+    ) -> None:
+        """Ask about a batch a second time, and tell or refuse a labeler that answers differently.
+        Raises RowFailure."""
+        try:
+            with self._preparing.hold(age), self._device.hold(age), self._finishing.hold(age):
+                second = predict(self.labeler, features, self.contract.width)
+            problem = repeat_problem(first.outputs, second.outputs, self.contract)
+            if problem and self._repeat == "refused":
+                raise LabelerError(problem + STRICT_REFUSES)
+        except Exception as error:
+            raise RowFailure(batch.first_row, error) from error
+        if problem:
+            self._notes.append(problem)
+        self._repeat = None
+
+    def _infer_once(self, batch: InferenceBatch, age: int) -> Predictions:
         try:
             with self._device.hold(age):
                 output = self.labeler.label(batch.prepared)

@@ -182,6 +182,7 @@ def _label(step: LabelStep, parts: Sequence[_Part], engine: Engine) -> None:
         parts[0].pool.features,
         width,
         {part.pool.name: _pool_config(step, part) for part in parts},
+        step.strict,
     )
     require_conditional_put(open_storage(step.root))
     with ExitStack() as leases:
@@ -221,12 +222,14 @@ def _label_left(
     rows = sum(part.left.rows for part in parts)
     groups = group_tasks(_tasks(parts))
     made_on = {each for part in parts for each in part.before.entries.made_on}
+    notes: set[str] = set()
     try:
         with (
             track(f"label {step.name}", rows) as bar,
             closing(engine.map(LabelWorker, config, groups, step.compute, bar)) as answers,
         ):
             for result in map(FragmentResult.from_plain, answers):
+                _tell(step.name, result, notes)
                 # before the decision: it is stored, whatever is decided
                 if result.commit is not None:
                     sets[result.pool].add(result.commit)
@@ -248,6 +251,14 @@ def _label_left(
         raise _too_many_rejected(step, policy.rejected)
     if policy.failures:
         raise LabelerError(_failure_text(step.name, policy, sum(len(part.left) for part in parts)))
+
+
+def _tell(name: str, result: FragmentResult, told: set[str]) -> None:
+    """Tell once what the actors found of the labeler: each finds the same."""
+    for note in result.notes:
+        if note not in told:
+            log.warning("labels.%s: %s", name, note)
+            told.add(note)
 
 
 def _rejected_before(part: _Part) -> int:

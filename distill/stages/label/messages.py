@@ -38,6 +38,8 @@ class LabelConfig:
     features: Features
     width: int
     pools: Mapping[str, PoolPart]
+    strict: bool = False
+    """Whether a labeler that answers differently each time is refused."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class FragmentResult:
     fragment: str
     commit: Commit | None = None
     failure: Failure | None = None
+    notes: tuple[str, ...] = ()
+    """What a person should know of the labeler, found at its first batch."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -107,4 +111,4 @@ class FragmentResult:
         """Return the result of which `to_plain` made `plain`."""
         commit = Commit(**plain["commit"]) if plain["commit"] else None
         failure = Failure(**plain["failure"]) if plain["failure"] else None
-        return cls(plain["pool"], plain["fragment"], commit, failure)
+        return cls(plain["pool"], plain["fragment"], commit, failure, tuple(plain["notes"]))

@@ -15,6 +15,8 @@ from distill.pools.features import decode_features
 from distill.pools.formats.registry import read_rows
 from distill.spec.outputs import Outputs
 from distill.stages.label.failures import locate_failure, make_labeler
+from distill.stages.label.rejects import rejected_rows
+from distill.stages.label.repeated import STRICT_REFUSES, repeat_problem
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Preview:
     meaning: Outputs
     rejected: dict[int, tuple[str, str]]
     """Row → reason code and message."""
+    notes: tuple[str, ...]
+    """What a person should know of the labeler before it is paid for."""
 
 
 def preview_labels(step: PreviewStep, rows: int) -> Preview:
@@ -41,15 +45,28 @@ def preview_labels(step: PreviewStep, rows: int) -> Preview:
         pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format
     )
     decoded = decode_features(batch.table, pool.features, pool.width)
-    labeler = make_labeler(step.name, step.recipe)
+    notes: list[str] = []
+    labeler = make_labeler(step.name, step.recipe, tell=notes.append)
+    width = step.contract.width
     try:
-        predictions = predict(labeler, decoded.values, step.width)
+        # copies, since a labeler may write into what it is given
+        predictions = predict(labeler, decoded.values.copy(), width)
+        repeated = predict(labeler, decoded.values.copy(), width)
     except Exception as error:
         found = locate_failure(error, labeler, decoded.values, 0)
         raise LabelerError(
             f"labels.{step.name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"
         ) from error
-    rejected = decoded.rejected | batch.rejected
+    problem = repeat_problem(predictions.outputs, repeated.outputs, step.contract)
+    if problem:
+        notes.append(problem + STRICT_REFUSES if step.strict else problem)
+    unreadable = decoded.rejected | batch.rejected
     return Preview(
-        pool.name, shard.key, decoded.values, *predictions, meaning=step.outputs, rejected=rejected
+        pool.name,
+        shard.key,
+        decoded.values,
+        *predictions,
+        meaning=step.outputs,
+        rejected=rejected_rows(predictions.outputs, step.contract, unreadable),
+        notes=tuple(notes),
     )

@@ -21,7 +21,7 @@ from distill.engine.protocol import Stream, stream_here
 from distill.labelers.base import Predictions
 from distill.labelers.versions import library_versions
 from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragment
-from distill.labels.encoding import encode, storable
+from distill.labels.encoding import encode
 from distill.labels.files import with_keys
 from distill.stages.label.failures import RowFailure, error_text
 from distill.stages.label.inference import InferenceBatch, InferenceLoop
@@ -33,14 +33,13 @@ from distill.stages.label.messages import (
     PoolPart,
 )
 from distill.stages.label.prefetch import prefetch
+from distill.stages.label.rejects import rejected_rows
 from distill.stages.label.row_reader import RowRequest, read_chunks
 from distill.storage.base import ObjectMissingError, Storage
 from distill.storage.open import open_storage
 
 Rejected = dict[int, tuple[str, str]]
 """Offset of a row within its fragment → reason code and message."""
-
-_NOT_STORABLE = ("output", "the labeler's answer is NaN, infinite or too large for the encoding")
 
 
 class LabelWorker:
@@ -59,6 +58,7 @@ class LabelWorker:
             config.contract,
             device,
             threads=stream.threads,
+            repeat="refused" if config.strict else "told",
         )
         # one batch is encoded while the next one is on the device
         self._prefetch_predictions = 1 if stream.threads else 0
@@ -97,7 +97,7 @@ class LabelWorker:
                 contract=self.config.contract,
                 provenance=provenance,
             )
-        return FragmentResult(task.pool, intent.fragment, commit)
+        return FragmentResult(task.pool, intent.fragment, commit, notes=self.inference.take_notes())
 
     def _provenance(self, part: PoolPart) -> Provenance:
         """Return what the commit records. Raises ContractError where the labels must be made on
@@ -147,15 +147,12 @@ class LabelWorker:
         return pa.concat_tables(tables).combine_chunks(), rejected
 
     def _encode(self, batch: InferenceBatch, predictions: Predictions) -> tuple[pa.Table, Rejected]:
-        """Return a batch's labels, and which of its rows have none: of a row that could not be read
-        that is the reason, whatever the labeler says of the zeros in its place."""
+        """Return a batch's labels, and which of its rows have none."""
         contract = self.config.contract
         outputs, disagreement = predictions
-        labelled = storable(outputs, contract)
-        not_storable = np.flatnonzero(~labelled).tolist()
-        unreadable = batch.rejected
-        rejected = dict.fromkeys(not_storable, _NOT_STORABLE) | unreadable
-        labelled[list(unreadable)] = False
+        rejected = rejected_rows(outputs, contract, batch.rejected)
+        labelled = np.ones(len(outputs), bool)
+        labelled[list(rejected)] = False
         return encode(outputs, labelled, contract, disagreement), rejected
 
 

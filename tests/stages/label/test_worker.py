@@ -332,7 +332,7 @@ def both_at_once(mine):
     with ThreadPoolExecutor(2) as threads:
         made = list(threads.map(worker, [task.to_plain() for task in mine.tasks[:2]]))
     assert [FragmentResult.from_plain(plain).failure for plain in made] == [None, None]
-    return worker.inference.labeler.label.__func__.__globals__["seen"]
+    return worker.inference.labeler.labeler.label.__func__.__globals__["seen"]
 
 
 NOTING = "import threading\nseen, both = [], threading.Event()\n"
@@ -410,7 +410,7 @@ def test_without_threads_the_users_code_runs_in_another_thread_or_says_something
     due = [run(tried, task).commit for task in tried.tasks]
     shutil.rmtree(Path(tried.folder) / "commits")
     worker = LabelWorker(tried.assignment, "cpu", StreamHere(threads=False))
-    calls = worker.inference.labeler.label.__func__.__globals__["seen"]
+    calls = worker.inference.labeler.labeler.label.__func__.__globals__["seen"]
     calls.clear()
     for task, commit in zip(tried.tasks, due, strict=True):
         mine = FragmentResult.from_plain(worker(task.to_plain())).commit
