@@ -9,7 +9,6 @@ is found under the same name, which is what unpickling looks for.
 from __future__ import annotations
 
 import hashlib
-import linecache
 import os
 import sys
 import traceback
@@ -19,8 +18,10 @@ from types import ModuleType
 from typing import Any
 
 from distill.core.errors import JobError
+from distill.core.neighbours import Neighbour, builtins_for, find_neighbours, run_text
 
-_OURS = str(Path(__file__).parents[1]) + os.sep
+_OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib")
+"""Beginnings of files whose lines are not the user's."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,23 @@ class PythonFile:
 
     path: str
     text: str
+    neighbours: tuple[Neighbour, ...] = ()
+    """The files beside it that it imports."""
+
+    @property
+    def whole_text(self) -> str:
+        """The text, and after it that of each neighbour."""
+        return "\n".join([self.text, *(f"# {each.name}\n{each.text}" for each in self.neighbours)])
 
     @property
     def sha256(self) -> str:
-        """Of the text, in hex."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """Of the whole text, in hex."""
+        return hashlib.sha256(self.whole_text.encode()).hexdigest()
 
     @property
     def module_name(self) -> str:
         """The name of its module, on every machine."""
-        named = f"{self.path}\n{self.text}"
+        named = f"{self.path}\n{self.whole_text}"
         digest = hashlib.sha256(named.encode()).hexdigest()
         return f"{Path(self.path).stem}_{digest[:16]}"
 
@@ -73,15 +81,13 @@ def _module(file: PythonFile, where: str) -> ModuleType:
     module.__file__ = file.path
     # registered before it runs: dataclasses, pydantic and pickle look a class's module up
     sys.modules[name] = module
-    # a worker has no such file, and a traceback shows its lines all the same
-    lines = file.text.splitlines(keepends=True)
-    linecache.cache[file.path] = (len(file.text), None, lines, file.path)
+    scope = builtins_for(file.neighbours) if file.neighbours else None
     try:
-        exec(compile(file.text, file.path, "exec"), module.__dict__)  # noqa: S102  the user's own
+        run_text(module, file.path, file.text, scope)
     except Exception as error:
         del sys.modules[name]
-        shown = "".join(traceback.format_exception(error)[2:])
-        raise JobError(f"{where}: {file.path} raises when it is loaded:\n{shown}") from error
+        lines = own_lines(error)
+        raise JobError(f"{where}: {file.path} raises when it is loaded:\n{lines}") from error
     return module
 
 
@@ -99,7 +105,8 @@ def own_lines(error: BaseException) -> str:
 def read_source(path: Path, where: str) -> PythonFile:
     """Read the file at `path`; `where` is the key that names it. Raises JobError."""
     try:
-        return PythonFile(str(path), path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        return PythonFile(str(path), text, find_neighbours(text, path.parent))
     except UnicodeDecodeError:
         raise JobError(f"{where} = {str(path)!r}: is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:

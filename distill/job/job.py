@@ -43,6 +43,7 @@ class Job(Table):
     evaluate: Evaluate | None = None
 
     _path: Path = PrivateAttr(default=Path("job.toml"))
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _text: str = PrivateAttr(default="")
     _written: dict[str, Student] = PrivateAttr(default_factory=dict)
 
@@ -50,6 +51,11 @@ class Job(Table):
     def path(self) -> Path:
         """The job file."""
         return self._path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the job file, absolute: the user's code may change the current one."""
+        return self._folder
 
     @property
     def name(self) -> str:
@@ -64,7 +70,7 @@ class Job(Table):
     @property
     def root_uri(self) -> str:
         """The root, absolute."""
-        return resolve_uri(self.root, self._path.parent)
+        return resolve_uri(self.root, self._folder)
 
     @functools.cached_property
     def variants(self) -> tuple[Variant, ...]:
@@ -80,11 +86,11 @@ class Job(Table):
     def pool_uri(self, name: str) -> str:
         """Return where a pool lies, absolute."""
         path = self.pools[name].path.replace("{root}", self.root_uri)
-        return resolve_uri(path, self._path.parent)
+        return resolve_uri(path, self._folder)
 
     def beside(self, path: str) -> Path:
         """Return a file that the job names, absolute."""
-        return self._path.parent / path
+        return self._folder / path
 
     def chosen_variants(self, names: Sequence[str] | None) -> list[Variant]:
         """Return some variants: all of a student by its name, one by its own; or every one of the

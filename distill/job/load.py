@@ -44,7 +44,8 @@ def read_job(path: str | Path, *, root: str | None = None) -> Job:
 def _parse(tables: dict[str, Any], file: Path, text: str) -> Job:
     """Return a resolved job from tables as TOML gives them. Raises JobError, with every problem
     found."""
-    _load_plugins(tables.get("plugins"), file)
+    folder = file.parent.absolute()  # before any code of the user's, which may change the folder
+    _load_plugins(tables.get("plugins"), file, folder)
     try:
         # by way of JSON, since pydantic is strict and TOML's arrays are to become tuples
         job = Job.model_validate_json(json.dumps(tables, default=str))
@@ -52,15 +53,15 @@ def _parse(tables: dict[str, Any], file: Path, text: str) -> Job:
         lines = [f"{file}: {line}" for line in problem_lines(error, tables, Job)]
         raise JobError("\n".join(lines)) from None
     job._path = file
+    job._folder = folder
     job._text = text
     return _resolved(job)
 
 
-def _load_plugins(names: object, file: Path) -> None:
+def _load_plugins(names: object, file: Path, folder: Path) -> None:
     """Run the job's plugins, so that its tables can be validated by their kinds."""
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return  # refused with everything else that is wrong
-    folder = file.parent
     try:
         load_plugins(
             read_source(folder / name, f"plugins.{number}") for number, name in enumerate(names)
@@ -78,6 +79,7 @@ def _resolved(job: Job) -> Job:
     students = {name: job.completed(student) for name, student in job.students.items()}
     resolved = job.model_copy(update={"pools": _pools(job), "fit": fit, "students": students})
     resolved._path = job._path
+    resolved._folder = job._folder
     resolved._text = job._text
     resolved._written = job.students
     return resolved

@@ -169,7 +169,7 @@ def _stopped_by(workspace: Workspace, stop: HeldOut | None) -> list[dict[str, An
     pool = workspace.pool(str(stop.rows))
     loss_text = None
     if isinstance(term.loss, CustomLoss):
-        loss_text = tables.custom_source(term.loss, "early_stop.loss").text
+        loss_text = tables.custom_source(term.loss, "early_stop.loss").whole_text
     measured = [
         _plain_term(term),
         loss_text,
@@ -195,7 +195,7 @@ def _custom_losses(workspace: Workspace, student: Student) -> list[str]:
     """The text of each loss of the user's own."""
     losses = [term.loss for term in student.terms if isinstance(term.loss, CustomLoss)]
     sources = [workspace.tables.custom_source(loss, f"students.….{loss.name}") for loss in losses]
-    return [source.text for source in sources]
+    return [source.whole_text for source in sources]
 
 
 def _learned(training: Training) -> dict[str, Any]:
