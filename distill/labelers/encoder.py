@@ -11,7 +11,7 @@ import numpy as np
 from distill.core.errors import LabelerError
 from distill.labelers.base import Matrix
 from distill.labelers.runtime import Runtime, computing
-from distill.labelers.transformer import TEXT_LIBRARIES
+from distill.labelers.transformer import TEXT_LIBRARIES, UNLIMITED, position_limit, require_whole
 
 ENCODER_LIBRARIES = {"sentence_transformers": "sentence-transformers", **TEXT_LIBRARIES}
 """By the names that are imported, and those that are installed."""
@@ -39,6 +39,12 @@ class Encoder:
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True, "dtype": torch.float32},
         )
+        for number, path in enumerate(_module_paths(folder)):
+            _require_whole_module(self.model[number], path)
+        limit = position_limit(self.model)
+        longest = self.model.max_seq_length
+        if limit < UNLIMITED and (longest is None or longest > limit):
+            self.model.max_seq_length = limit
 
     @property
     def width(self) -> int:
@@ -71,8 +77,7 @@ def _refuse_code(folder: Path) -> None:
             f"{folder} has no modules.json, so it is no sentence-transformers model."
             " Save it by SentenceTransformer.save."
         )
-    text = listed.read_text("utf-8")
-    modules = json.loads(text)
+    modules = json.loads(listed.read_text("utf-8"))
     # weights first: a pickle runs code when it is opened, whatever class opens it
     for module in modules:
         weights = folder / module["path"]
@@ -87,6 +92,31 @@ def _refuse_code(folder: Path) -> None:
             f"{listed} names code that is not the library's own: {foreign}."
             " distill does not run it."
         )
+
+
+def _module_paths(folder: Path) -> list[Path]:
+    """Where each of the model's modules lies, in their order."""
+    modules = json.loads((folder / "modules.json").read_text("utf-8"))
+    return [folder / module["path"] for module in modules]
+
+
+def _require_whole_module(module: Any, path: Path) -> None:
+    """Refuse a module of transformers whose weights the library would draw. Raises LabelerError.
+
+    sentence-transformers keeps what was found of the loading to itself, so it is loaded once more.
+    """
+    network = getattr(module, "auto_model", None)
+    if network is None:  # others are refused by the library itself
+        return
+    _, loading = type(network).from_pretrained(
+        path,
+        config=network.config,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+    )
+    require_whole(loading, path)
 
 
 def _is_known(name: str) -> bool:

@@ -40,7 +40,8 @@ class Nli(ModelLabelerKind):
     independent: bool = False
     """Whether a text may have several classes: each is then entailment against contradiction."""
     max_tokens: Positive = 512
-    """A longer text is cut; the hypothesis never is."""
+    """A longer text is cut, to what the model has positions for, where these are fewer; the
+    hypothesis never is."""
 
     @model_validator(mode="after")
     def _template(self) -> Nli:

@@ -7,7 +7,8 @@ in order; so a text's outputs depend on its batch alone, which the contract fixe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,13 @@ import numpy as np
 from distill.core.errors import LabelerError
 from distill.labelers.base import Inputs, Matrix
 from distill.labelers.runtime import Runtime, computing
+from distill.labelers.validation import clipped
 
 TEXT_LIBRARIES = {"transformers": "transformers", "tokenizers": "tokenizers"}
 """By the names that are imported, and those that are installed."""
+_POSITION_TABLES = {"position_embeddings", "embed_positions", "positions_embed", "wpe"}
+UNLIMITED = 1 << 40
+"""Tokens of a model that has no table of positions."""
 _TOKENS_AT_ONCE = 16_384
 """Rows times the longest row's tokens: enough to fill a GPU, and far from its memory."""
 
@@ -43,17 +48,30 @@ class SequenceModel:
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-        self.model: Any = transformers.AutoModelForSequenceClassification.from_pretrained(
+        loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are refused by name, below
         )
+        self.model: Any = loaded[0]
+        require_whole(loaded[1], folder)
         self.model.to(runtime.device).eval()
         # a tokenizer that knows no limit has a huge one
         model_limit = int(self.tokenizer.model_max_length)
-        self.max_tokens = min(max_tokens, model_limit)
+        self.max_tokens = min(max_tokens, model_limit, position_limit(self.model))
+        self.pads = self.tokenizer.pad_token is not None
+        self._tell_padding()
+
+    def _tell_padding(self) -> None:
+        """Let a decoder know its padding, whose last token before it is the one that counts."""
+        config = self.model.config.get_text_config()
+        if getattr(config, "pad_token_id", None) is None:
+            # without padding a token that no text has, so that the last one counts
+            config.pad_token_id = self.tokenizer.pad_token_id if self.pads else -1
 
     @property
     def labels(self) -> list[str]:
@@ -75,25 +93,74 @@ class SequenceModel:
         outputs = np.empty((len(encoded), width), np.float32)
         lengths = [len(row["input_ids"]) for row in encoded]
         device = self.runtime.device
-        for rows in batches_by_length(lengths):
+        for rows in batches_by_length(lengths, alike=not self.pads):
             batch = [encoded[row] for row in rows]
-            padded = self.tokenizer.pad(batch, return_tensors="pt")
-            on_device = padded.to(device)
+            inputs = self._tensors(batch)
+            on_device = {name: tensor.to(device) for name, tensor in inputs.items()}
             with computing(device, self.runtime.precision):
                 logits = self.model(**on_device).logits
             # through float32, since numpy has no bfloat16
             outputs[rows] = logits.float().cpu().numpy()
         return outputs
 
+    def _tensors(self, batch: Tokens) -> Mapping[str, Any]:
+        """Return a batch as tensors, padded; without padding its rows are of one length."""
+        import torch
 
-def batches_by_length(lengths: list[int]) -> Iterator[list[int]]:
+        if self.pads:
+            padded: Mapping[str, Any] = self.tokenizer.pad(batch, return_tensors="pt")
+            return padded
+        return {name: torch.tensor([row[name] for row in batch]) for name in batch[0]}
+
+
+def require_whole(loading: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a model of which the library made weights up, or left some out, by what it says of the
+    loading. Raises LabelerError."""
+    missing = sorted(map(str, loading["missing_keys"]))
+    # of each its name, its shape in the file and in the model
+    mismatched = sorted(
+        f"{name} of {list(one)}, not {list(two)}" for name, one, two in loading["mismatched_keys"]
+    )
+    if not missing and not mismatched:
+        return
+    problems = []
+    if missing:
+        problems.append(f"lacks weights, which would be drawn at random: {clipped(missing)}")
+    if mismatched:
+        problems.append(f"has weights of other shapes: {clipped(mismatched)}")
+    raise LabelerError(
+        f"the model in {folder} {'; and it '.join(problems)}. Name a model that was trained with"
+        " this head, or save it whole."
+    )
+
+
+def position_limit(model: Any) -> int:
+    """Return how many tokens a model has positions for: the least of its tables of learned or
+    computed positions. One that computes them from distances has none, and no limit."""
+    import torch
+
+    limits = [UNLIMITED]
+    for name, module in model.named_modules():
+        last_name = name.rpartition(".")[2]
+        if isinstance(module, torch.nn.Embedding) and last_name in _POSITION_TABLES:
+            # RoBERTa's positions begin behind that of padding, BART's behind an offset
+            offset = getattr(module, "offset", 0)
+            begin = 0 if module.padding_idx is None else module.padding_idx + 1
+            limits.append(module.num_embeddings - max(offset, begin))
+    return min(limits)
+
+
+def batches_by_length(lengths: list[int], *, alike: bool = False) -> Iterator[list[int]]:
     """Yield the numbers of all items, longest first, so many at once that they hold
-    `_TOKENS_AT_ONCE` tokens with their padding."""
+    `_TOKENS_AT_ONCE` tokens with their padding; with `alike` only items of one length."""
     # stable: texts of one length stay in their order, and so in the same batch on every machine
     order = np.argsort(np.negative(lengths), kind="stable").tolist()
     while order:
         longest = lengths[order[0]]
         count = max(1, _TOKENS_AT_ONCE // max(1, longest))
+        if alike:
+            same = sum(lengths[row] == longest for row in order[:count])
+            count = min(count, same)
         yield order[:count]
         order = order[count:]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from distill.core.errors import LabelerError
 
-_SHOWN = 20  # of a thousand classes, in a message that a person reads
+_SHOWN = 20
 
 
 def require_classes(kind: str, declared: Sequence[str], own: Sequence[str]) -> None:
@@ -18,18 +18,21 @@ def require_classes(kind: str, declared: Sequence[str], own: Sequence[str]) -> N
     if sorted(declared) == sorted(own):
         difference = "the same in another order"
     raise LabelerError(
-        f"a labeler of kind {kind!r}: classes = {_clipped(declared)}, but the model's are"
-        f" {difference}: {_clipped(own)}. Write the model's."
+        f"a labeler of kind {kind!r}: classes = {clipped(declared)}, but the model's are"
+        f" {difference}: {clipped(own)}. Write the model's."
     )
 
 
-def require_width(kind: str, declared: int, own: int) -> None:
-    """Refuse a model whose rows have another number of numbers. Raises LabelerError."""
-    if declared != own:
-        raise LabelerError(
-            f"a labeler of kind {kind!r}: width = {declared}, but the model answers {own} numbers a"
-            f" row. Write width = {own}."
-        )
+def require_width(kind: str, declared: int, own: int, labels: Sequence[str] = ()) -> None:
+    """Refuse a model whose rows have another number of numbers, which may be those of `labels`.
+    Raises LabelerError."""
+    if declared == own:
+        return
+    hint = f" If they are logits of classes, write classes = {clipped(labels)}." if labels else ""
+    raise LabelerError(
+        f"a labeler of kind {kind!r}: width = {declared}, but the model answers {own} numbers a"
+        f" row. Write width = {own}.{hint}"
+    )
 
 
 def require_one_each(classes: Sequence[str], descriptions: Sequence[str] | None) -> None:
@@ -40,7 +43,8 @@ def require_one_each(classes: Sequence[str], descriptions: Sequence[str] | None)
         )
 
 
-def _clipped(names: Sequence[str]) -> str:
+def clipped(names: Sequence[str]) -> str:
+    """Return names as a list, the first of a thousand, for a message that a person reads."""
     shown = [repr(name) for name in names[:_SHOWN]]
     if len(names) > _SHOWN:
         shown.append("…")

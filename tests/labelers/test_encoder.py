@@ -22,3 +22,16 @@ def test_a_model_runs_code_that_its_folder_names(tmp_path):
         embedding(folder, width=16)
     with pytest.raises(LabelerError, match=r"has no modules\.json"):
         embedding(tmp_path, width=16)
+
+
+def test_weights_that_the_file_lacks_are_drawn_at_random(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = save_encoder(tmp_path / "model")
+    (file,) = folder.rglob("model.safetensors")
+    weights = load_file(file)
+    lost = next(name for name in weights if name.endswith("layer.1.output.dense.weight"))
+    del weights[lost]
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(LabelerError, match=rf"lacks weights.*{lost}"):
+        embedding(folder, width=16)

@@ -10,7 +10,7 @@ from distill.core.errors import LabelerError
 from distill.labelers import transformer
 from distill.labelers.sequence_classifier import SequenceClassifier
 from tests.labelers.asking import answers, as_features, build
-from tests.tiny_models import TEXTS, save_classifier
+from tests.tiny_models import TEXTS, WORDS, save_classifier, save_tokenizer
 
 LABELS = ["good", "bad", "neither"]
 
@@ -99,3 +99,108 @@ def test_pickled_weights_are_opened(model, tmp_path):
     torch.save(network.state_dict(), folder / "pytorch_model.bin")
     with pytest.raises(LabelerError, match=r"no \*\.safetensors file"):
         build(spec(classes=LABELS), folder)
+
+
+def change_weights(folder, change):
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    change(weights)
+    save_file(weights, file, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda weights: weights.pop("classifier.weight"), r"lacks .*\['classifier\.weight'\]"),
+        (
+            lambda weights: weights.pop("bert.encoder.layer.1.output.dense.bias"),
+            r"lacks .*layer\.1\.output\.dense\.bias",
+        ),
+        (
+            lambda weights: weights.update({"classifier.weight": torch.zeros(2, 16)}),
+            r"other shapes: \['classifier\.weight of \[2, 16\], not \[3, 16\]'\]",
+        ),
+    ],
+)
+def test_weights_that_the_file_lacks_are_drawn_at_random(tmp_path, change, named):
+    folder = save_classifier(tmp_path / "part", LABELS)
+    change_weights(folder, change)
+    with pytest.raises(LabelerError, match=named):
+        build(spec(classes=LABELS), folder)
+
+
+@pytest.mark.parametrize(
+    ("problem_type", "independent"),
+    [
+        ("multi_label_classification", False),
+        ("single_label_classification", True),
+        ("regression", False),
+    ],
+)
+def test_a_model_contradicts_its_job_in_silence(tmp_path, problem_type, independent):
+    folder = save_classifier(tmp_path / "model", LABELS, problem_type=problem_type)
+    with pytest.raises(LabelerError, match=rf"independent = .*problem_type is '{problem_type}'"):
+        build(spec(classes=LABELS, independent=independent), folder)
+    if problem_type != "regression":
+        build(spec(classes=LABELS, independent=not independent), folder)
+
+
+def without(folder, key):
+    """The tokenizer's file without a key."""
+    file = folder / "tokenizer_config.json"
+    config = json.loads(file.read_text("utf-8"))
+    del config[key]
+    file.write_text(json.dumps(config), "utf-8")
+
+
+def save_decoder(folder, **more):
+    from transformers import GPT2Config, GPT2ForSequenceClassification
+
+    names = dict(enumerate(LABELS))
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(WORDS) + 4,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        n_positions=32,
+        initializer_range=0.6,
+        id2label=names,
+        label2id={name: number for number, name in names.items()},
+        **more,
+    )
+    GPT2ForSequenceClassification(config).save_pretrained(folder)
+    save_tokenizer(folder)
+    return folder
+
+
+@pytest.mark.parametrize("pads", [True, False])
+def test_a_decoder_labels_one_text_at_a_time_or_its_padding(tmp_path, pads):
+    folder = save_decoder(tmp_path / "decoder", bos_token_id=3, eos_token_id=3)
+    if not pads:
+        without(folder, "pad_token")
+    texts = [text for text in TEXTS if text]
+    made = answers(build(spec(classes=LABELS), folder), as_features(texts), 3)
+    np.testing.assert_allclose(made, by_the_library(folder, texts), atol=1e-5)
+
+
+@pytest.mark.parametrize("save", [save_classifier, save_decoder])
+def test_a_text_longer_than_the_models_positions_raises(tmp_path, save):
+    if save is save_classifier:
+        folder = save(tmp_path / "short", LABELS)
+    else:
+        folder = save(tmp_path / "short", bos_token_id=3, eos_token_id=3)
+    without(folder, "model_max_length")
+    labeler = build(spec(classes=LABELS), folder)
+    assert labeler.model.max_tokens == 32
+    assert np.isfinite(answers(labeler, as_features(["a good film " * 40, "bad"]), 3)).all()
+
+
+def test_roberta_counts_positions_from_behind_its_padding(tmp_path):
+    from transformers import RobertaConfig, RobertaForSequenceClassification
+
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = RobertaConfig(vocab_size=30, max_position_embeddings=20, intermediate_size=16, **size)
+    assert transformer.position_limit(RobertaForSequenceClassification(config)) == 18
