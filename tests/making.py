@@ -175,7 +175,8 @@ def assignment(job: Job, name: str) -> LabelConfig:
         writer = LabelWriter(read_state(folder, name, 1))
         label_set = writer.begin(contract, pool.inventory, job.fragment_rows)
         parts[pool.name] = PoolPart(pool.files.uri, folder.uri, label_set, pool.inventory.format)
-    return LabelConfig(name, recipe, contract, pools[0].features, pools[0].width, parts)
+    strict = job.labels[name].deterministic == "strict"
+    return LabelConfig(name, recipe, contract, pools[0].features, pools[0].width, parts, strict)
 
 
 def fragment_tasks(job: Job, pool: str) -> list[FragmentTask]:

@@ -34,7 +34,8 @@ class Labeler(Protocol):
 
     A class of the user's own has `revision` and `classes` (or `kind = "value"` and `width`), and
     `precision` where it computes in half of the bits: other hardware may then answer less alike
-    (`tolerance` in the contract).
+    (`tolerance` in the contract). `answers = "probabilities"` says that it answers with these
+    instead of logits. What else than an array it may answer with is in `distill.labelers.answers`.
 
     A class may also have `prepare(features)`, whose result `label` is then given instead: what
     needs no device (cutting text into tokens), done ahead, while other rows are on the device. And

@@ -121,6 +121,11 @@ class ModelLabelerKind(LabelerKind):
     """`FILE.py:FUNCTION`, relative to the job file: writes the model into the folder (a `Path`)
     that it is given, where it is not made yet."""
 
+    def own_classes(self, uri: str, where: str) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the classes that the model at `uri` says to have, for a job that names none; empty
+        where it says none. Raises JobError, as `identify`."""
+        return ()
+
     def identify(self, uri: str, where: str) -> ModelFiles:
         """Return which model lies at `uri`, the absolute form of `model`; `where` is the key that
         names it. Raises JobError where there is none."""

@@ -14,7 +14,7 @@ from typing import get_args
 from distill.core.errors import JobError
 from distill.core.source import PythonFile, read_source
 from distill.job.job import Job
-from distill.labelers.kind import LabelerKind
+from distill.labelers.kind import LabelerKind, ModelLabelerKind
 from distill.models.custom_source import TRUNK, Code, custom_models
 from distill.models.losses.custom import CustomLoss
 from distill.models.networks.custom import CustomModel
@@ -48,6 +48,7 @@ class JobTables:
         self.sweep = job.sweep
         self.evaluate = job.evaluate
 
+        self._classes_of_models: dict[str, tuple[str, ...]] = {}
         self.root_uri = job.root_uri
         self.endpoints = job.storage.endpoints
         self.pool_uri = job.pool_uri
@@ -55,7 +56,7 @@ class JobTables:
 
     def model_uri(self, model: str) -> str:
         """Return where somebody's model lies, absolute."""
-        return resolve_uri(model.replace("{root}", self.root_uri), self.path.parent)
+        return resolve_uri(model.replace("{root}", self.root_uri), self.job.folder)
 
     def chosen_labels(self, name: str | None) -> tuple[str, ...]:
         """Return one label set by name, or all. Raises JobError for a name that the job lacks."""
@@ -139,9 +140,10 @@ class JobTables:
         if isinstance(labeler, Custom):
             return _declared_outputs(self.custom_source(labeler, where), labeler, where)
         assert isinstance(labeler, LabelerKind)
-        if not labeler.class_names:
+        classes = labeler.class_names or self._own_classes(labeler, where)
+        if not classes:
             return Outputs("value")
-        return Outputs("logits", labeler.class_names, labeler.exclusive)
+        return Outputs("logits", classes, labeler.exclusive)
 
     def labeler_width(self, labeler: MemberTable, where: str) -> int:
         """Return the numbers a row of a labeler's answers: one a class, or the width that it
@@ -185,6 +187,15 @@ class JobTables:
         else:
             source = self.pool_outputs(str(stop.pool))
         return Term(learns=stop.learns, loss=stop.loss or usual_loss(source), head=stop.head)
+
+    def _own_classes(self, labeler: LabelerKind, where: str) -> tuple[str, ...]:
+        """The classes that a labeler's model says to have; looked up once."""
+        if not isinstance(labeler, ModelLabelerKind):
+            return ()
+        if where not in self._classes_of_models:
+            uri = self.model_uri(labeler.model)
+            self._classes_of_models[where] = labeler.own_classes(uri, f"{where}.model")
+        return self._classes_of_models[where]
 
     def _ensemble_outputs(self, ensemble: Ensemble, where: str) -> Outputs:
         """What its first member says, and all others too, each in its own order of classes."""

@@ -3,9 +3,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import skops.io
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import LinearSVC
@@ -21,11 +24,11 @@ KIND = np.array(["cold", "mild", "warm"])[np.digitize(X[:, 0], [-0.5, 0.5])]
 NAMES = ["cold", "mild", "warm"]
 
 
-def labeler(tmp_path, estimator, **more):
+def labeler(tmp_path, estimator, *, columns=(), **more):
     file = tmp_path / "model.skops"
     skops.io.dump(estimator, file)
     table = json.dumps({"kind": "sklearn", "model": "m", **more})
-    return build(Sklearn.model_validate_json(table), file)
+    return build(Sklearn.model_validate_json(table), file, columns=columns)
 
 
 def test_a_classifiers_probabilities_are_not_what_its_logits_say(tmp_path):
@@ -79,3 +82,52 @@ def test_a_file_runs_code_that_nobody_trusts(tmp_path):
 
 def twice(x):
     return 2 * x
+
+
+def columns_model(names):
+    """A classifier of a table, in which only the column "height" counts."""
+    table = pd.DataFrame(X[:, : len(names)], columns=names)
+    return LogisticRegression().fit(table, np.where(table["height"] > 0, "tall", "short"))
+
+
+@pytest.mark.parametrize("columns", [("height", "age"), ("age", "height")])
+def test_columns_are_taken_by_position(tmp_path, columns):
+    estimator = columns_model(["height", "age"])
+    made = labeler(tmp_path, estimator, columns=columns, classes=["short", "tall"])
+    rows = np.array([[2.0, 0.0]], np.float32)
+    height = 2.0 if columns[0] == "height" else 0.0
+    due = estimator.predict_proba(pd.DataFrame([[height, 2.0 - height]], columns=["height", "age"]))
+    np.testing.assert_allclose(np.exp(log_softmax(made.label(rows))), due, atol=1e-6)
+
+
+def test_columns_of_other_names_are_taken_for_the_models(tmp_path):
+    estimator = columns_model(["height", "age"])
+    named = r"columns \['height', 'age'\], but the pool's features are \['height', 'weight'\]"
+    with pytest.raises(LabelerError, match=named):
+        labeler(tmp_path, estimator, columns=("height", "weight"), classes=["short", "tall"])
+    as_list = labeler(tmp_path, estimator, columns=("both",), classes=["short", "tall"])
+    assert as_list.label(X[:, :2]).argmax(axis=1).tolist() == (X[:, 0] > 0).astype(int).tolist()
+
+
+def test_a_transformer_that_picks_columns_by_name_raises(tmp_path):
+    table = pd.DataFrame(X[:, :2], columns=["height", "age"])
+    picks = ColumnTransformer([("one", StandardScaler(), ["height"])])
+    estimator = make_pipeline(picks, LogisticRegression()).fit(table, table["height"] > 0)
+    made = labeler(tmp_path, estimator, columns=("age", "height"), classes=["False", "True"])
+    assert made.label(X[:, 1::-1]).argmax(axis=1).tolist() == (X[:, 0] > 0).astype(int).tolist()
+
+
+def test_a_classifier_without_named_classes_answers_numbers(tmp_path, monkeypatch):
+    made = labeler(tmp_path, LogisticRegression().fit(X, KIND))
+    assert made.classes == ("cold", "mild", "warm")
+    assert made.label(X).shape == (80, 3)
+    monkeypatch.setattr("distill.labelers.sklearn.stored_classes", lambda _file: ())
+    with pytest.raises(LabelerError, match=r"names no classes\. Write classes = \['cold', 'mild"):
+        labeler(tmp_path, LogisticRegression().fit(X, KIND))
+
+
+def test_several_labels_of_a_row_are_taken_for_exclusive_ones(tmp_path):
+    both = np.stack([X[:, 0] > 0, X[:, 1] > 0], axis=1).astype(int)
+    estimator = OneVsRestClassifier(LogisticRegression()).fit(X, both)
+    with pytest.raises(LabelerError, match="A multi-label classifier needs a labeler of your own"):
+        labeler(tmp_path, estimator, classes=["0", "1"]).label(X)

@@ -112,3 +112,67 @@ def test_other_features_or_a_new_revision_keep_the_contract(folder):
     _, revised = prepare_labels(tiny_job(folder, JOB), "mine")
     assert revised.digest != before.digest
     assert revised.preprocessing == before.preprocessing
+
+
+def test_probabilities_are_not_in_the_contract_or_an_older_contract_changes(folder):
+    labels = (
+        JOB.partition("[labels.fitted]")[0] + "[labels.mine]" + JOB.partition("[labels.mine]")[2]
+    )
+    recipe, contract = prepare_labels(tiny_job(folder, labels), "mine")
+    assert "answers" not in contract.meaning
+    assert recipe.answers == "logits"
+    in_job = labels.replace('name = "Mine"', 'name = "Mine", answers = "probabilities"')
+    recipe, declared = prepare_labels(tiny_job(folder, in_job), "mine")
+    assert declared.meaning == {**contract.meaning, "answers": "probabilities"}
+    assert recipe.answers == "probabilities"
+    (folder / "mine.py").write_text(CLASSES + '    answers = "probabilities"\n', "utf-8")
+    recipe, in_class = prepare_labels(tiny_job(folder, labels), "mine")
+    assert (recipe.answers, in_class) == ("probabilities", declared)
+    (folder / "mine.py").write_text(CLASSES + '    answers = "percent"\n', "utf-8")
+    with pytest.raises(JobError, match=r"answers='percent': say \"probabilities\""):
+        tiny_job(folder, labels)
+    (folder / "mine.py").write_text(VALUE, "utf-8")
+    with pytest.raises(JobError, match=r'answers = "probabilities": this labeler has values'):
+        tiny_job(folder, in_job)
+
+
+def test_a_member_that_declares_probabilities_is_the_same_ensemble(folder):
+    member = '{ kind = "custom", file = "mine.py", name = "Mine" }'
+    ensemble = f'{{ kind = "ensemble", members = [{member}, {member}] }}'
+    text = JOB.partition("[fit.large]")[0] + f'[labels.mine]\nlabeler = {ensemble}\nover = ["rows"]'
+    _, before = prepare_labels(tiny_job(folder, text), "mine")
+    text = text.replace('"Mine" }]', '"Mine", answers = "probabilities" }]')
+    recipe, declared = prepare_labels(tiny_job(folder, text), "mine")
+    assert before.revision != declared.revision
+    assert [each.recipe.answers for each in recipe.members] == ["logits", "probabilities"]
+
+
+SKLEARN = """
+    root = "root"
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    [labels.mine]
+    labeler = { kind = "sklearn", model = "model.skops" }
+    over = ["rows"]
+"""
+
+
+def test_a_classifiers_own_classes_must_be_written_or_those_of_a_regressor_are_made_up(folder):
+    import numpy as np
+    import skops.io
+    from sklearn.linear_model import LogisticRegression, Ridge
+
+    numbers = np.random.default_rng(0).normal(size=(30, 4))
+    signs = np.where(numbers[:, 0] > 0, "tall", "short")
+    with pytest.raises(JobError, match=r"labels\.mine\.labeler\.model = .*no model lies there"):
+        tiny_job(folder, SKLEARN)
+    skops.io.dump(LogisticRegression().fit(numbers, signs), folder / "model.skops")
+    _, contract = prepare_labels(tiny_job(folder, SKLEARN), "mine")
+    assert (contract.kind, contract.classes, contract.width) == ("logits", ("short", "tall"), 2)
+    skops.io.dump(Ridge().fit(numbers, numbers[:, 0]), folder / "model.skops")
+    _, contract = prepare_labels(tiny_job(folder, SKLEARN), "mine")
+    assert (contract.kind, contract.classes, contract.width) == ("value", (), 1)
+    pinned = SKLEARN.replace("skops", f'skops", sha256 = "{"0" * 64}', 1)
+    (folder / "model.skops").unlink()
+    assert tiny_job(folder, pinned)

@@ -1,9 +1,9 @@
 """Whether a labeler answers the same when it is asked twice: dropout that was left on, or something
 drawn at random, makes labels that nobody can make again.
 
-One batch is asked about twice, before all others are paid for. It must be the same batch, since what
-stands beside a row changes its last bits. What a device may leave undecided (a sum in another order)
-lies within the contract's tolerance.
+One batch is asked about twice, before all others are paid for. It must be the same batch, since
+what stands beside a row changes its last bits. What a device may leave undecided (a sum in another
+order) lies within the contract's tolerance.
 """
 
 from __future__ import annotations

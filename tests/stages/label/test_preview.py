@@ -10,6 +10,7 @@ import json
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from distill.cli.preview import print_preview
@@ -130,3 +131,90 @@ def test_images_are_labelled_on_other_rows_or_channels(tmp_path, capsys):
     outputs, known, rejects = labelled(job)
     assert rejects == [(2, "undecodable"), (65, "undecodable"), (66, "null")]
     np.testing.assert_allclose(outputs[known], images.mean(axis=(1, 2))[known], rtol=1e-6)
+
+
+NUMBERS = """
+    root = "root"
+    fragment_rows = 64
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["x"] }
+    [labels.teacher]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["rows"]
+    deterministic = "DETERMINISTIC"
+"""
+ANSWERS = """
+import numpy as np
+class Labeler:
+    revision, classes = "1", ("cold", "warm")
+    def label(self, features):
+        warm = features[:, 0]
+        return ANSWER
+"""
+
+
+def numbers_job(folder, answer, deterministic="recorded"):
+    (folder / "rows").mkdir()
+    pq.write_table(pa.table({"x": [0.5, -1.0, 2.0, 0.25]}), folder / "rows" / "a.parquet")
+    (folder / "mine.py").write_text(ANSWERS.replace("ANSWER", answer), "utf-8")
+    return tiny_job(folder, NUMBERS.replace("DETERMINISTIC", deterministic))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "np.stack([-warm, np.where(warm < 0, np.nan, warm)], axis=1)",
+        "np.ma.masked_array(np.stack([-warm, warm], axis=1), np.stack([warm < 0] * 2, axis=1))",
+        "np.stack([-warm, np.where(warm < 0, np.inf, warm)], axis=1)",
+    ],
+)
+def test_show_has_a_row_that_label_rejects(tmp_path, capsys, answer):
+    job = numbers_job(tmp_path, answer)
+    shown = preview_labels(job, "teacher", 4)
+    assert shown.rejected.keys() == {1}
+    assert shown.notes == ()
+    print_preview(job, "teacher", shown)
+    printed = capsys.readouterr().out
+    assert "rejected (output)" in printed
+    assert "nan" not in printed
+    _, _, rejects = labelled(job)
+    assert rejects == [(1, "output")]
+
+
+DRAWN = "np.random.normal(size=(len(features), 2))"
+PROBABILITIES = "np.stack([1 - abs(warm) / 2, abs(warm) / 2], axis=1)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "deterministic", "says"),
+    [
+        (DRAWN, "recorded", "asked twice about the same rows"),
+        (DRAWN, "strict", '"strict" refuses that'),
+        (PROBABILITIES, "recorded", 'answers = "probabilities"'),
+    ],
+)
+def test_show_and_label_keep_to_themselves_what_is_odd(
+    tmp_path, capsys, caplog, answer, deterministic, says
+):
+    job = numbers_job(tmp_path, answer, deterministic)
+    shown = preview_labels(job, "teacher", 4)
+    (note,) = shown.notes
+    assert says in note
+    print_preview(job, "teacher", shown)
+    assert f"labels.teacher: {note}" in caplog.text
+    (outcome,) = label_by_worker(job, "teacher")["rows"]
+    if deterministic == "recorded":
+        assert outcome.notes == (note,)
+    else:
+        assert outcome.commit is None
+        assert note in outcome.failure.trace
+
+
+def test_a_labeler_that_writes_into_its_rows_is_told_to_answer_differently(tmp_path):
+    job = numbers_job(tmp_path, "np.stack([-warm, np.negative(warm, out=warm)], axis=1)")
+    shown = preview_labels(job, "teacher", 4)
+    assert shown.notes == ()
+    assert shown.features[2, 0] == 2
+    (outcome,) = label_by_worker(job, "teacher")["rows"]
+    assert outcome.notes == ()
