@@ -3,8 +3,8 @@ lies in the same folder.
 
 Python finds such files by the folder that it was started in or the script that it runs, and here it
 is neither; a worker on another machine has no such folder at all. So the files that a source
-imports travel with it as text. They become modules whose names nobody else has, since two sources may each
-have a `helper.py`: `import helper` in a source, or in one of its neighbours, means the file beside
+imports travel with it as text. They become modules whose names nobody else has, since two sources
+may each have a `helper.py`: in a source and in its neighbours `import helper` means the file beside
 it, and in no other module.
 
 As for a script, a neighbour goes before an installed package of its name, but not before Python's

@@ -6,8 +6,8 @@ probability of 0 counts as e⁻³⁰, since a label must be finite. Its classes 
 job that names them must name the same.
 
 An estimator that was fitted on a table with named columns (`feature_names_in_`) is given such a
-table, the pool's columns matched by name. A pool that holds a row as one list has no names to match,
-so its numbers are taken in their order.
+table, the pool's columns matched by name. A pool that holds a row as one list has no names to
+match, so its numbers are taken in their order.
 """
 
 from __future__ import annotations
