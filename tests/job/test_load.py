@@ -270,6 +270,7 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
         "plugins",
         "seed",
         "fragment_rows",
+        "storage",
         "pools",
         "fit",
         "labels",
