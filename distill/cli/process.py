@@ -17,7 +17,6 @@ from distill.core.errors import DistillError, InputError, JobError, StorageError
 from distill.core.progress import show_on
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 from distill.engine.stop import finish_and_stop
-from distill.storage.settings import settings_in_use
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def _offer_ray(address: str | None, *, verbose: bool) -> None:
             say(f"(joining the Ray at {from_environment}, from RAY_ADDRESS)")
         else:
             say("(starting a Ray on this machine)")
-        connect(address or from_environment, settings_in_use(), verbose=verbose)
+        connect(address or from_environment, verbose=verbose)
 
     start_ray_by(start)
 

@@ -23,5 +23,5 @@ def load_job(path: str | Path, *, root: str | None = None) -> Job:
     problems = list(check_job(JobTables(job)))
     if problems:
         raise JobError("\n".join(f"{job.path}: {problem}" for problem in problems))
-    use_settings(job.storage.environment())
+    use_settings(job.storage.options())
     return job

@@ -1,13 +1,9 @@
 """Settings of stores that are no secret, as a job says them: `[storage.s3]`, `[storage.gs]`,
 `[storage.abfs]`. Credentials never stand in a job; each client finds them where it always does.
-
-They travel as fsspec's own environment variables (`FSSPEC_S3` and its sisters hold the options of a
-filesystem as JSON), which a user may set as well as a job does.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
@@ -104,17 +100,18 @@ class StorageSettings(Table):
     @property
     def endpoints(self) -> tuple[tuple[str, str], ...]:
         """The addresses that were said, beside their schemes."""
-        said = (("s3", self.s3.endpoint), ("gs", self.gs.endpoint))
+        host = self.abfs.endpoint
+        said = (
+            ("s3", self.s3.endpoint),
+            ("gs", self.gs.endpoint),
+            ("abfs", None if host is None else f"https://{host}"),
+        )
         return tuple((scheme, endpoint) for scheme, endpoint in said if endpoint is not None)
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment variables that say the same to fsspec."""
-        options = {
-            "FSSPEC_S3": self.s3.options(),
-            "FSSPEC_GS": self.gs.options(),
-            "FSSPEC_ABFS": self.abfs.options(),
-        }
-        return {name: json.dumps(value) for name, value in options.items() if value}
+    def options(self) -> dict[str, dict[str, Any]]:
+        """Return what filesystems take, by scheme."""
+        said = {"s3": self.s3.options(), "gs": self.gs.options(), "abfs": self.abfs.options()}
+        return {scheme: options for scheme, options in said.items() if options}
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

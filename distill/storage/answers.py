@@ -52,13 +52,18 @@ _IDENTITY = {
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, gcloud's login or the service account",
     "abfs": "AZURE_STORAGE_ACCOUNT_NAME and _KEY, AZURE_STORAGE_CONNECTION_STRING or the identity",
 }
+_ELSEWHERE = (
+    "the bucket is in another region",
+    "Say which: [storage.s3] region, or AWS_DEFAULT_REGION.",
+)
 _ADVICE = {
     "NoSuchBucket": ("there is no such bucket", "Make it, or correct the address."),
     "ExpiredToken": ("the token has expired", "Renew it, then run the same command again."),
     "RequestTimeTooSkewed": ("this machine's clock is wrong", "Set it."),
     "InvalidObjectState": ("the object lies in an archive (Glacier)", "Restore it there first."),
-    "PermanentRedirect": ("the bucket is in another region", "Set AWS_REGION to it."),
-    "AuthorizationHeaderMalformed": ("the bucket is in another region", "Set AWS_REGION to it."),
+    "PermanentRedirect": _ELSEWHERE,
+    "AuthorizationHeaderMalformed": _ELSEWHERE,
+    "301": _ELSEWHERE,  # what a HEAD has for a code
 }
 """What is wrong and what to do, by S3's code."""
 
@@ -143,6 +148,11 @@ def _refused(error: Exception, where: str) -> StorageError:
     detail = without_secrets(error)
     if isinstance(error, _NO_CREDENTIALS):
         return StorageError(f"{where}: {detail}. Set {identity}.")
+    if code == "AccessDenied":
+        return StorageError(
+            f"{where}: who asks has no right to this (AccessDenied). Grant the right to list, read"
+            f" and write there, or check {identity}."
+        )
     if status in (401, 403) or code in ("InvalidAccessKeyId", "InvalidToken"):
         return StorageError(
             f"{where}: the store refused the credentials ({code or status}). Check {identity}."

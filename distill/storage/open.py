@@ -45,7 +45,8 @@ def require_conditional_put(root: Storage) -> None:
         is_first = root.read_or_none(key) == b"first"
     except NotImplementedByStoreError:
         created = False
-    root.delete(key)
+    finally:
+        root.delete(key)
     if not created or created_again or not is_first:
         raise JobError(
             f"{root.uri} has no conditional put (If-None-Match), which commits need. Keep the root"

@@ -54,6 +54,11 @@ class RangeReader(io.RawIOBase):
         contents = self._fetch(list(zip(starts, stops, strict=True)))
         self._prefetched = list(zip(starts, contents, strict=True))
 
+    def close(self) -> None:
+        self._fetched = (0, b"")
+        self._prefetched = []
+        super().close()
+
     def readable(self) -> bool:
         return True
 

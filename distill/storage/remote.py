@@ -1,13 +1,15 @@
 """Objects behind an fsspec filesystem: s3fs, gcsfs, adlfs, with the credentials, profiles,
 endpoints and configuration files that each of them knows.
 
-One filesystem a process and address, used by all threads: its requests run on fsspec's one event
-loop, and the calling thread waits. It does not survive a fork (two processes would share a line);
-the child makes its own. Listings are never cached: another worker may have committed a moment ago.
+One filesystem a process, address and job's settings, used by all threads: its requests run on
+fsspec's one event loop, and the calling thread waits. Listings are never cached (another worker may
+have committed a moment ago), and stream: one page is in memory at a time.
 
-What a store cannot do through fsspec alone, its own class does: `s3`, `gcs`, `azure`. Their parts
-are the coroutines `_info`, `_end`, `_fetch`, `_whole` and `_write`, each one request where the
-store allows it. They are asked again in one place (`answers.answered`).
+Each store's own class (`s3`, `gcs`, `azure`) has the coroutines `_page`, `_info`, `_end`, `_fetch`,
+`_whole`, `_write` and `_remove`, one HTTP request each where the store allows it. The clients' own
+repetitions are off: they would make the winner of a commit a loser (ENGINE_NOTES) and multiply the
+waits of `retry`, the one place that asks again. Nothing hangs: lines have time-outs, and a request
+that moves less than `SLOWEST_BYTES_PER_SECOND` is given up.
 
 **Conditional put.** A lost race after an unanswered request may be this writer's own object, stored
 before the line broke, so the object is read and compared.
@@ -19,8 +21,8 @@ is an error rather than a mixture of two. `RangeReader.prefetch` fetches many ra
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO, ClassVar, TypeVar, cast
@@ -28,39 +30,50 @@ from typing import Any, BinaryIO, ClassVar, TypeVar, cast
 import fsspec
 from fsspec.asyn import sync
 
-from distill.core.errors import MissingExtraError
+from distill.core.errors import MissingExtraError, StorageError
 from distill.storage.answers import BrokenBodyError, PreconditionError, answered
 from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
 from distill.storage.range_reader import Range, RangeReader
 from distill.storage.request_counts import count
+from distill.storage.settings import options_of
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 20.0
 """Of silence on a line."""
+PATIENCE_SECONDS = 30.0
+SLOWEST_BYTES_PER_SECOND = 32_000
+_LARGEST_BYTES = 64 << 20
+"""What a whole object of unknown size may hold, where its time is limited."""
 
 T = TypeVar("T")
 
+_filesystems: dict[tuple[object, ...], Any] = {}
+_lock = threading.Lock()
 
-@functools.cache
+
 def _filesystem(kind: type[RemoteStorage], address: tuple[tuple[str, str], ...]) -> Any:
     """Return the process's filesystem of a store; `address` is what its URIs say beside paths."""
-    said: dict[str, dict[str, Any]] = {}
-    # fsspec itself reads them once, when it is loaded
-    fsspec.config.set_conf_env(said)
-    options = {
-        **said.get(kind.scheme, {}),
-        "use_listings_cache": False,
-        "skip_instance_cache": True,
-        **kind.options(),
-    }
-    filesystem = kind.filesystem_class()(**options, **dict(address))
-    kind.prepare(filesystem)
-    return filesystem
+    settings = options_of(kind.scheme)
+    # not the parent's after a fork: two processes would share a line. Nor is that thrown away
+    # there, for what closes its lines would close the parent's
+    key = (os.getpid(), kind, address, repr(settings))
+    with _lock:
+        if key not in _filesystems:
+            options = {
+                "use_listings_cache": False,
+                "skip_instance_cache": True,
+                **dict(address),
+                **kind.options(settings),
+            }
+            _filesystems[key] = kind.filesystem_class()(**options)
+            kind.prepare(_filesystems[key])
+        return _filesystems[key]
 
 
-forget_filesystems = _filesystem.cache_clear
-"""Let the next request read the environment again."""
-os.register_at_fork(after_in_child=forget_filesystems)
+def forget_filesystems() -> None:
+    """Let the next request read the environment again."""
+    with _lock:
+        _filesystems.clear()
 
 
 class RemoteStorage(Storage):
@@ -70,18 +83,16 @@ class RemoteStorage(Storage):
     package: ClassVar[str]
     extra: ClassVar[str] = ""
     """The package that brings its filesystem, and the extra of distill that brings that."""
-    tokens: ClassVar[Sequence[str]]
-    """The first of these that a listing gives changes when the object does."""
 
     def __init__(self, uri: str) -> None:
         try:
             filesystem_class = self.filesystem_class()
         except ImportError as error:
-            raise MissingExtraError(
-                self.package, self.extra, f"{self.scheme}:// storage"
-            ) from error
+            purpose = f"{self.scheme}:// storage"
+            raise MissingExtraError(self.package, self.extra, purpose) from error
         self.uri = uri
         self.path = filesystem_class._strip_protocol(uri).rstrip("/")
+        self._bucket, _, self._prefix = self.path.partition("/")
         self._address = tuple(sorted(filesystem_class._get_kwargs_from_urls(uri).items()))
 
     @classmethod
@@ -90,9 +101,9 @@ class RemoteStorage(Storage):
         return fsspec.get_filesystem_class(cls.scheme)
 
     @classmethod
-    def options(cls) -> dict[str, Any]:
-        """Return what the filesystem is made with."""
-        return {}
+    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the filesystem is made with, where a job says `settings`."""
+        return dict(settings)
 
     @classmethod
     def prepare(cls, filesystem: Any) -> None:
@@ -102,52 +113,52 @@ class RemoteStorage(Storage):
         return type(self)("/".join([self.uri, *names]))
 
     def walk(self) -> Iterator[ObjectMeta]:
-        found: Mapping[str, Any] = {}
-        with suppress(ObjectMissingError):
-            found = self._ask(self.uri, "list", self._list)
-        for name, info in found.items():
-            if info["type"] == "file" and not name.endswith("/"):
-                key = name.removeprefix(f"{self.path}/") if name != self.path else self._own_name
-                yield self._meta(key, info)
+        below = f"{self._prefix}/" if self._prefix else ""
+        found = False
+        token: str | None = ""
+        while token is not None:
+            entries, token = self._list_page(below, token)
+            for entry in entries:
+                found = True
+                if not entry.key.endswith("/"):  # by such a one a console shows a folder
+                    key = entry.key.removeprefix(below)
+                    yield ObjectMeta(key, entry.size_bytes, entry.token)
+        if not found and self._prefix:
+            with suppress(ObjectMissingError):  # the folder may be one object
+                yield self.entry(self._own_name)
 
     def entry(self, key: str) -> ObjectMeta:
-        return self._found(
-            key, lambda path, where: self._ask(where, "get", lambda: self._info(path, key))
-        )
+        def ask(path: str, where: str) -> ObjectMeta:
+            found = self._ask(where, "get", lambda fs: self._info(fs, path))
+            return ObjectMeta(key, found.size_bytes, found.token)
+
+        return self._found(key, ask)
 
     def open(self, key: str) -> BinaryIO:
         return self._found(key, self._open)
 
     def read(self, key: str) -> bytes:
-        return self._found(
-            key, lambda path, where: self._ask(where, "get", lambda: self._whole(path))
-        )
+        def ask(path: str, where: str) -> bytes:
+            return self._ask(where, "get", lambda fs: self._whole(fs, path), _LARGEST_BYTES)
+
+        content = self._found(key, ask)
+        count("bytes_read", len(content))
+        return content
 
     def put(self, key: str, content: bytes) -> None:
         self._put(key, content, create=False)
 
     def create(self, key: str, content: bytes) -> bool:
-        tries = 0
-
-        async def write() -> None:
-            nonlocal tries
-            tries += 1
-            await self._write(self._path(key), content, create=True)
-
         try:
-            self._ask(self.url(key), "put", write)
-        except PreconditionError:
-            return tries > 1 and self.read_or_none(key) == content
-        count("bytes_written", len(content))
-        return True
+            tries = self._put(key, content, create=True)
+        except _LostError as error:
+            return error.tries > 1 and self.read_or_none(key) == content
+        return tries > 0
 
     def delete(self, key: str) -> None:
         with suppress(ObjectMissingError):
-            self._ask(self.url(key), "delete", lambda: self._fs._rm_file(self._path(key)))
-
-    @property
-    def _fs(self) -> Any:
-        return _filesystem(type(self), self._address)
+            path = self._path(key)
+            self._ask(self.url(key), "delete", lambda fs: self._remove(fs, path))
 
     @property
     def _own_name(self) -> str:
@@ -156,14 +167,37 @@ class RemoteStorage(Storage):
     def _path(self, key: str) -> str:
         return f"{self.path}/{key}"
 
-    def _ask(self, where: str, kind: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Return what `work` returns in the end; each try counts as a request of `kind`."""
+    def _ask(
+        self, where: str, kind: str, work: Callable[[Any], Awaitable[T]], size_bytes: int = 0
+    ) -> T:
+        """Return what `work(filesystem)` returns in the end; each try counts as a request of
+        `kind`, and has time for `size_bytes`."""
+        filesystem = _filesystem(type(self), self._address)
+        limit_seconds = PATIENCE_SECONDS + size_bytes / SLOWEST_BYTES_PER_SECOND
+
+        async def within_limit() -> tuple[T]:
+            return (await asyncio.wait_for(work(filesystem), limit_seconds),)
 
         def ask() -> T:
             count(kind)
-            return cast("T", sync(self._fs.loop, work))
+            boxed = sync(filesystem.loop, within_limit)
+            if boxed is None:  # what fsspec makes of a request that somebody cancelled
+                raise BrokenBodyError("the request was cancelled")
+            return cast("tuple[T]", boxed)[0]
 
         return answered(where, ask)
+
+    def _list_page(self, below: str, token: str) -> tuple[Sequence[ObjectMeta], str | None]:
+        try:
+            return self._ask(self.uri, "list", lambda fs: self._page(fs, below, token))
+        except ObjectMissingError as error:
+            raise self._no_bucket() from error
+
+    def _no_bucket(self) -> StorageError:
+        return StorageError(
+            f"{self.uri}: there is no such bucket or container, {self._bucket!r}. Make it, or"
+            " correct the address."
+        )
 
     def _found(self, key: str, get: Callable[[str, str], T]) -> T:
         """Return `get(path, where)` of the object, which may be this folder itself."""
@@ -175,7 +209,8 @@ class RemoteStorage(Storage):
             return get(self.path, self.uri)
 
     def _open(self, path: str, where: str) -> BinaryIO:
-        size_bytes, token, tail = self._ask(where, "get", lambda: self._end(path))
+        size_bytes, token, tail = self._ask(where, "get", lambda fs: self._end(fs, path))
+        count("bytes_read", len(tail))
 
         def fetch(ranges: Sequence[Range]) -> list[bytes]:
             return self._fetch_many(path, where, ranges, token)
@@ -188,75 +223,80 @@ class RemoteStorage(Storage):
         """Fetch ranges at once; after a fault those alone that have not come."""
         contents: dict[Range, bytes] = {}
 
-        async def work() -> None:
+        async def fetch(fs: Any, start: int, stop: int) -> None:
+            content = await self._fetch(fs, path, start, stop, token)
+            if len(content) != stop - start:
+                raise BrokenBodyError(f"{len(content):,} bytes of {stop - start:,} came")
+            count("bytes_read", len(content))
+            contents[start, stop] = content
+
+        async def work(fs: Any) -> None:
             missing = [each for each in ranges if each not in contents]
             # one request was counted for the call
             count("get", len(missing) - 1)
             results = await asyncio.gather(
-                *(self._fetch(path, start, stop, token) for start, stop in missing),
-                return_exceptions=True,
+                *(fetch(fs, start, stop) for start, stop in missing), return_exceptions=True
             )
-            failed = None
-            for each, result in zip(missing, results, strict=True):
-                if isinstance(result, BaseException):
-                    failed = result
-                else:
-                    contents[each] = result
-            if failed is not None:
-                raise failed
+            for result in results:
+                if result is not None:
+                    raise result
 
-        self._ask(where, "get", work)
+        size_bytes = sum(stop - start for start, stop in ranges)
+        self._ask(where, "get", work, size_bytes)
         return [contents[each] for each in ranges]
 
-    def _put(self, key: str, content: bytes, *, create: bool) -> None:
-        self._ask(
-            self.url(key), "put", lambda: self._write(self._path(key), content, create=create)
-        )
-        count("bytes_written", len(content))
+    def _put(self, key: str, content: bytes, *, create: bool) -> int:
+        """Write an object, and return how often that was tried. Raises _LostError."""
+        tries = 0
 
-    def _meta(self, key: str, info: Mapping[str, Any]) -> ObjectMeta:
-        token = next(info[name] for name in self.tokens if info.get(name))
-        return ObjectMeta(key, int(info["size"]), str(token).strip('"'))
+        async def write(fs: Any) -> None:
+            nonlocal tries
+            tries += 1
+            await self._write(fs, self._path(key), content, create=create)
 
-    async def _list(self) -> Mapping[str, Any]:
-        """Return what the store says of each object, by path."""
-        found: Mapping[str, Any] = await self._fs._find(self.path, detail=True)
-        return found
-
-    async def _info(self, path: str, key: str) -> ObjectMeta:
-        """Return what a listing says of an object."""
-        info = await self._fs._info(path)
-        if info["type"] != "file":
-            raise FileNotFoundError(path)
-        return self._meta(key, info)
-
-    async def _end(self, path: str) -> tuple[int, str, bytes]:
-        """Return an object's size, its token, and as many of its last bytes as cost no request."""
-        entry = await self._info(path, "")
-        return entry.size_bytes, entry.token, b""
-
-    async def _fetch(self, path: str, start: int, stop: int, token: str) -> bytes:
-        """Return these bytes of the version `token` of an object."""
         try:
-            content: bytes = await self._fs._cat_file(path, start, stop, **self._version(token))
-        except FileNotFoundError as error:
-            raise FileExistsError(path) from error  # in another version, that is
-        if len(content) != stop - start:
-            raise BrokenBodyError(f"{len(content):,} bytes of {stop - start:,} came")
-        count("bytes_read", len(content))
-        return content
+            self._ask(self.url(key), "put", write, len(content))
+        except PreconditionError as error:
+            raise _LostError(tries) from error
+        except ObjectMissingError as error:
+            raise self._no_bucket() from error
+        count("bytes_written", len(content))
+        return tries
 
-    def _version(self, token: str) -> dict[str, str]:
-        """Return the options by which `_cat_file` reads that version."""
+    async def _page(
+        self, fs: Any, below: str, token: str
+    ) -> tuple[Sequence[ObjectMeta], str | None]:
+        """Return up to 1,000 objects whose keys (in the bucket) begin with `below`, and the token
+        of the next page; the first one's is empty, after the last comes None."""
         raise NotImplementedError
 
-    async def _whole(self, path: str) -> bytes:
-        content: bytes = await self._fs._cat_file(path)
-        count("bytes_read", len(content))
-        return content
+    async def _info(self, fs: Any, path: str) -> ObjectMeta:
+        """Return what a listing says of an object; its key does not matter."""
+        raise NotImplementedError
 
-    async def _write(self, path: str, content: bytes, *, create: bool) -> None:
-        """Write a whole object; with `create` a PreconditionError, FileExistsError or 412 says that
-        one is there."""
-        mode = "create" if create else "overwrite"
-        await self._fs._pipe_file(path, content, mode=mode)
+    async def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
+        """Return an object's size, its token, and as many of its last bytes as cost no request."""
+        entry = await self._info(fs, path)
+        return entry.size_bytes, entry.token, b""
+
+    async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
+        """Return these bytes of the version `token` of an object."""
+        raise NotImplementedError
+
+    async def _whole(self, fs: Any, path: str) -> bytes:
+        return cast("bytes", await fs._cat_file(path))
+
+    async def _write(self, fs: Any, path: str, content: bytes, *, create: bool) -> None:
+        """Write a whole object; with `create` a FileExistsError or 412 says that one is there."""
+        await fs._pipe_file(path, content, mode="create" if create else "overwrite")
+
+    async def _remove(self, fs: Any, path: str) -> None:
+        await fs._rm_file(path)
+
+
+class _LostError(Exception):
+    """A conditional put was refused at its last try."""
+
+    def __init__(self, tries: int) -> None:
+        super().__init__(tries)
+        self.tries = tries

@@ -2,8 +2,7 @@
 AWS client reads them, other settings from fsspec's (`settings`).
 
 Of our own is what s3fs has not. Its requests are made by `S3FileSystem._call_s3`, one HTTP request
-a call: s3fs's and botocore's own repetitions are off, since theirs would make the winner of a
-commit a loser (ENGINE_NOTES) and multiply the waits of `retry`.
+a call.
 
 **A body is whole or an error.** Its length is compared with what the store announced, and one that
 trickles below `SLOWEST_BYTES_PER_SECOND` is given up and asked for again. A whole object of at most
@@ -15,29 +14,25 @@ own in commits; a pool's Parquet pages may.
 **Conditional put** is `If-None-Match: *`. **A reader** takes the last 64 KB with its first request,
 which tells size and ETag too: a Parquet file costs one request for its footer. All further requests
 carry `If-Match`.
-
-Listings stream: a page of 1,000 keys is in memory at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import fsspec
 from botocore.exceptions import ClientError
 
 from distill.storage import remote
 from distill.storage.answers import BrokenBodyError, status_of
-from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, ObjectMissingError
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import RemoteStorage
 from distill.storage.request_counts import count
 
-PATIENCE_SECONDS = 30.0
-SLOWEST_BYTES_PER_SECOND = 32_000
 _PIECE_BYTES = 1 << 20
 _CONNECTIONS = 64  # a thread beyond that waits for a line; s3fs's own limit is 10
 
@@ -47,67 +42,42 @@ class S3Storage(RemoteStorage):
 
     scheme = "s3"
     package = "s3fs"
-    tokens = ("ETag",)
-
-    def __init__(self, uri: str) -> None:
-        super().__init__(uri)
-        self._bucket, _, self._prefix = self.path.partition("/")
 
     @classmethod
-    def options(cls) -> dict[str, Any]:
+    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        said = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
         config = {
+            **said,
             "retries": {"total_max_attempts": 1},
             "connect_timeout": remote.CONNECT_SECONDS,
             "read_timeout": remote.ANSWER_SECONDS,
             "max_pool_connections": _CONNECTIONS,
-            "response_checksum_validation": "when_required",  # `_body` holds bodies against ETags
+            "response_checksum_validation": "when_required",  # bodies are held against ETags here
         }
-        return {"config_kwargs": config}
+        return {**settings, "config_kwargs": config}
 
     @classmethod
     def prepare(cls, filesystem: Any) -> None:
         filesystem.retries = 1
-        if filesystem.requester_pays:
-            filesystem.s3_additional_kwargs.setdefault("RequestPayer", "requester")
 
-    def walk(self) -> Iterator[ObjectMeta]:
-        below = f"{self._prefix}/" if self._prefix else ""
-        found = False
-        more: dict[str, str] = {}
-        while True:
-            page = self._page(below, more)
-            for info in page.get("Contents", ()):
-                found = True
-                if not info["Key"].endswith("/"):  # by such a one a console shows a folder
-                    yield self._listed(info["Key"].removeprefix(below), info)
-            if "NextContinuationToken" not in page:
-                break
-            more = {"ContinuationToken": page["NextContinuationToken"]}
-        if not found and self._prefix:
-            yield from self._itself()
+    async def _page(
+        self, fs: Any, below: str, token: str
+    ) -> tuple[Sequence[ObjectMeta], str | None]:
+        more = {"ContinuationToken": token} if token else {}
+        page = await fs._call_s3("list_objects_v2", Bucket=self._bucket, Prefix=below, **more)
+        entries = [
+            ObjectMeta(item["Key"], int(item["Size"]), item["ETag"].strip('"'))
+            for item in page.get("Contents", ())
+        ]
+        return entries, page.get("NextContinuationToken")
 
-    def _page(self, below: str, more: Mapping[str, str]) -> dict[str, Any]:
-        return self._ask(
-            self.uri,
-            "list",
-            lambda: self._fs._call_s3("list_objects_v2", Bucket=self._bucket, Prefix=below, **more),
-        )
+    async def _info(self, fs: Any, path: str) -> ObjectMeta:
+        answer = await _call(fs, "head_object", path)
+        return ObjectMeta(path, int(answer["ContentLength"]), answer["ETag"].strip('"'))
 
-    def _listed(self, key: str, info: Mapping[str, Any]) -> ObjectMeta:
-        return ObjectMeta(key, int(info["Size"]), info["ETag"].strip('"'))
-
-    def _itself(self) -> Iterator[ObjectMeta]:
-        """Yield the folder as one object, if it is that."""
-        with suppress(ObjectMissingError):
-            yield self.entry(self._own_name)
-
-    async def _info(self, path: str, key: str) -> ObjectMeta:
-        answer = await self._call("head_object", path)
-        return ObjectMeta(key, int(answer["ContentLength"]), answer["ETag"].strip('"'))
-
-    async def _end(self, path: str) -> tuple[int, str, bytes]:
+    async def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
         try:
-            answer, tail = await self._get(path, Range=f"bytes=-{TAIL_BYTES}")
+            answer, tail = await _get(fs, path, Range=f"bytes=-{TAIL_BYTES}")
         except OSError as error:
             if isinstance(error.__cause__, ClientError) and status_of(error.__cause__) == 416:
                 return 0, "", b""  # no range lies in an object without a byte
@@ -115,32 +85,38 @@ class S3Storage(RemoteStorage):
         content_range = answer.get("ContentRange", f"/{len(tail)}")
         return int(content_range.rpartition("/")[2]), answer["ETag"], tail
 
-    async def _fetch(self, path: str, start: int, stop: int, token: str) -> bytes:
-        _, content = await self._get(path, Range=f"bytes={start}-{stop - 1}", IfMatch=token)
+    async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
+        _, content = await _get(fs, path, Range=f"bytes={start}-{stop - 1}", IfMatch=token)
         return content
 
-    async def _whole(self, path: str) -> bytes:
-        answer, content = await self._get(path)
+    async def _whole(self, fs: Any, path: str) -> bytes:
+        answer, content = await _get(fs, path)
         if _digest_differs(answer, content):
             count("get")
-            _, again = await self._get(path, IfMatch=answer["ETag"])
+            _, again = await _get(fs, path, IfMatch=answer["ETag"])
             if again != content:
                 digest = hashlib.sha256(content).hexdigest()
                 raise BrokenBodyError(f"two reads differ: {digest[:12]}")
         return content
 
-    async def _write(self, path: str, content: bytes, *, create: bool) -> None:
+    async def _write(self, fs: Any, path: str, content: bytes, *, create: bool) -> None:
         condition = {"IfNoneMatch": "*"} if create else {}
-        await self._call("put_object", path, Body=content, **condition)
+        await _call(fs, "put_object", path, Body=content, **condition)
 
-    async def _get(self, path: str, **options: str) -> tuple[dict[str, Any], bytes]:
-        answer = await self._call("get_object", path, **options)
-        return answer, await _body(answer)
+    async def _remove(self, fs: Any, path: str) -> None:
+        await _call(fs, "delete_object", path)
 
-    async def _call(self, name: str, path: str, **options: Any) -> dict[str, Any]:
-        bucket, _, key = path.partition("/")
-        answer: dict[str, Any] = await self._fs._call_s3(name, Bucket=bucket, Key=key, **options)
-        return answer
+
+async def _call(fs: Any, name: str, path: str, **options: Any) -> dict[str, Any]:
+    # not by s3fs's own paths, in which a key may end in "?versionId="
+    bucket, _, key = path.partition("/")
+    answer: dict[str, Any] = await fs._call_s3(name, Bucket=bucket, Key=key, **options)
+    return answer
+
+
+async def _get(fs: Any, path: str, **options: str) -> tuple[dict[str, Any], bytes]:
+    answer = await _call(fs, "get_object", path, **options)
+    return answer, await _body(answer)
 
 
 async def _body(answer: dict[str, Any]) -> bytes:
@@ -155,13 +131,12 @@ async def _body(answer: dict[str, Any]) -> bytes:
             pieces.append(piece)
             read_bytes += len(piece)
             seconds = time.monotonic() - began
-            if seconds > PATIENCE_SECONDS + read_bytes / SLOWEST_BYTES_PER_SECOND:
+            if seconds > remote.PATIENCE_SECONDS + read_bytes / remote.SLOWEST_BYTES_PER_SECOND:
                 raise BrokenBodyError(
                     f"{read_bytes:,} of {announced:,} bytes came in {seconds:.0f} s"
                 )
     if read_bytes != announced:
         raise BrokenBodyError(f"the body broke off after {read_bytes:,} of {announced:,} bytes")
-    count("bytes_read", read_bytes)
     # a body of one piece is not copied
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

@@ -1,28 +1,27 @@
-"""The job's settings of stores, put where fsspec looks for them, here and on Ray's workers."""
+"""What a job says of its stores (`[storage.…]`), for this process and for its workers, which have
+it by the environment variable `VARIABLE`. What fsspec's own variables and files say counts beneath.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-import sys
 from collections.abc import Mapping
+from typing import Any
 
-_of_job: dict[str, str] = {}
-
-
-def use_settings(environment: Mapping[str, str]) -> None:
-    """Let this process's stores take these `FSSPEC_*` variables, those of a job before it
-    forgotten."""
-    for name in _of_job:
-        os.environ.pop(name, None)
-    _of_job.clear()
-    _of_job.update(environment)
-    os.environ.update(environment)
-    # a local job never loads it
-    remote = sys.modules.get("distill.storage.remote")
-    if remote is not None:
-        remote.forget_filesystems()
+VARIABLE = "DISTILL_STORAGE"
+"""Environment variable: JSON of the options of each kind of filesystem, by scheme."""
 
 
-def settings_in_use() -> dict[str, str]:
-    """Return the variables that the workers of a joined cluster have to be given."""
-    return dict(_of_job)
+def use_settings(options: Mapping[str, Mapping[str, Any]]) -> None:
+    """Let this process's stores, and workers that start from now on, take these options, by scheme,
+    and no job's before."""
+    os.environ.pop(VARIABLE, None)
+    if options:
+        os.environ[VARIABLE] = json.dumps(options, sort_keys=True)
+
+
+def options_of(scheme: str) -> dict[str, Any]:
+    """Return what the job says of a kind of store."""
+    options: dict[str, Any] = json.loads(os.environ.get(VARIABLE, "{}")).get(scheme, {})
+    return options

@@ -56,5 +56,7 @@ def test_a_store_without_conditional_put_is_taken_for_a_root(gs, monkeypatch):
 
 
 def test_a_bucket_that_is_not_there_is_written_to(gs):
-    with pytest.raises(StorageError, match="distill-no-such-bucket"):
+    with pytest.raises(StorageError, match="no such bucket or container, 'distill-no-such-bucket'"):
         open_storage("gs://distill-no-such-bucket/x").put("a", b"x")
+    with pytest.raises(StorageError, match="no such bucket"):
+        open_storage("gs://distill-no-such-bucket/x").list_objects()

@@ -26,7 +26,8 @@ def test_bytes_read_by_seeking_are_counted(store):
         file.seek(99_000)
         file.read(1000)
     done = requests() - before
-    assert done.get == 1
+    # Google's and Azure's stores are asked for the size before
+    assert done.get == (2 if store.uri.startswith(("gs:", "abfs:")) else 1)
     assert 1000 <= done.bytes_read < 100_000
 
 
@@ -42,4 +43,6 @@ def test_a_listing_counts_each_page_of_1000(store):
         list(threads.map(lambda number: store.put(f"{number}", b"x"), range(1001)))
     before = requests()
     assert len(store.list_objects()) == 1001
-    assert requests() - before == RequestCounts(list=2)
+    # Google's emulator knows no pages
+    pages = 1 if store.uri.startswith("gs:") else 2
+    assert requests() - before == RequestCounts(list=pages)

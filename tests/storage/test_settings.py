@@ -5,15 +5,15 @@ import pytest
 from distill.core.errors import JobError
 from distill.plan.load import load_job
 from distill.storage.open import open_storage
-from distill.storage.settings import settings_in_use, use_settings
-from tests.conftest import forget_client
+from distill.storage.remote import _filesystem
+from distill.storage.s3 import S3Storage
+from distill.storage.settings import options_of, use_settings
 
 
 @pytest.fixture(autouse=True)
 def _forgotten():
     yield
     use_settings({})
-    forget_client()
 
 
 def job_with(folder, storage):
@@ -34,11 +34,20 @@ def test_a_jobs_endpoint_is_where_its_store_is_found(s3_root, s3_server, tmp_pat
 
 def test_settings_of_one_job_are_not_those_of_the_next(tmp_path):
     load_job(job_with(tmp_path, '[storage.s3]\nrequester_pays = true\nregion = "eu-west-1"\n'))
-    assert settings_in_use() == {
-        "FSSPEC_S3": '{"client_kwargs": {"region_name": "eu-west-1"}, "requester_pays": true}'
-    }
+    settings = {"client_kwargs": {"region_name": "eu-west-1"}, "requester_pays": True}
+    assert options_of("s3") == settings
+    first = _filesystem(S3Storage, ())
+    assert first.requester_pays
+    assert first.client_kwargs == settings["client_kwargs"]
     load_job(job_with(tmp_path, ""))
-    assert settings_in_use() == {}
+    assert options_of("s3") == {}
+    assert not _filesystem(S3Storage, ()).requester_pays
+
+
+def test_a_secret_host_of_azure_is_taken_or_repeated(tmp_path):
+    with pytest.raises(JobError, match=r"storage\.abfs") as told:
+        load_job(job_with(tmp_path, '[storage.abfs]\nendpoint = "u:SEKRIT@h.example"\n'))
+    assert "SEKRIT" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,11 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from distill.core.errors import ResourceError
+from distill.storage.settings import VARIABLE
 
 _LOCAL = {
     "RAY_AUTH_MODE": "token",  # what Ray does anyway, without a warning
@@ -60,7 +61,20 @@ def require_ray() -> Any:
         raise ResourceError(
             "there is work to do and no Ray: call ray.init() first, or use the command `distill`."
         )
+    _require_same_stores(ray)
     return ray
+
+
+def _require_same_stores(ray: Any) -> None:
+    """Raise ResourceError where workers would not reach stores as the job says."""
+    wanted = os.environ.get(VARIABLE, "")
+    of_workers = ray.get_runtime_context().runtime_env.get("env_vars") or {}
+    if wanted != of_workers.get(VARIABLE, ""):
+        raise ResourceError(
+            "this Ray was started before the job was read, so that its workers do not know the"
+            f" job's [storage]. Give ray.init(runtime_env={{'env_vars': {{'{VARIABLE}': …}}}}) what"
+            f" stands in os.environ['{VARIABLE}'] once the job is read."
+        )
 
 
 def is_connected() -> bool:
@@ -68,12 +82,9 @@ def is_connected() -> bool:
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
-def connect(
-    address: str | None, variables: Mapping[str, str] | None = None, *, verbose: bool = False
-) -> None:
+def connect(address: str | None, *, verbose: bool = False) -> None:
     """Start a Ray on this machine (None), or join the one at `address` ("HOST:PORT" or "auto") from
-    one of its nodes. Its workers get the environment `variables`; those of a Ray started here have
-    this process's.
+    one of its nodes. Its workers reach stores as this process does (`storage.settings`).
 
     For the process edge alone, before anything else imports ray. Raises ResourceError where no Ray
     answers.
@@ -84,8 +95,8 @@ def connect(
     import ray
 
     options = _init_options(local=address is None, quiet=not verbose)
-    if address and variables:
-        options["runtime_env"] = {"env_vars": dict(variables)}
+    if VARIABLE in os.environ:
+        options["runtime_env"] = {"env_vars": {VARIABLE: os.environ[VARIABLE]}}
     try:
         with _hushed(verbose), keeping_signals():
             ray.init(address=address or "local", **options)

@@ -28,7 +28,7 @@ class ParquetShard(ShardFile):
 
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         super().__init__(source, where)
-        self._file = pq.ParquetFile(source, memory_map=False)
+        self._file = pq.ParquetFile(source, memory_map=False, pre_buffer=False)
 
     def footer(self) -> Footer:
         metadata = self._file.metadata

@@ -1,5 +1,6 @@
 """Rows by number: the same as a plain slice of the whole file, or an error that names the file."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -111,6 +112,17 @@ def test_the_footer_says_what_the_file_holds(tmp_path):
     footer = read_footer(open_storage(str(tmp_path)), KEY, "parquet")
     assert footer.row_groups == (64, 64, 22)
     assert footer.schema.names == ["pixels", "kind", "size", "email"]
+
+
+def test_a_large_row_group_on_a_store_is_fetched_twice(s3_root):
+    store = open_storage(s3_root)
+    columns = {f"c{number}": np.random.default_rng(number).random(400_000) for number in range(4)}
+    pq.write_table(pa.table(columns), sink := pa.BufferOutputStream(), use_dictionary=False)
+    store.put(KEY, bytes(sink.getvalue()))
+    before = requests()
+    read_rows(store, KEY, range(400_000), list(columns), format="parquet")
+    done = requests() - before
+    assert done.bytes_read < 1.1 * len(sink.getvalue())
 
 
 def test_a_row_group_on_a_store_is_fetched_at_once_and_not_a_request_a_column(s3_root):
