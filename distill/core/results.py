@@ -28,6 +28,8 @@ MEASURES = {
 """Measures in the order in which they are shown, with their column heads."""
 SHARES = frozenset({"accuracy", "accuracy_seen", "accuracy_unseen", "harmonic_mean", "agreement"})
 """Measures shown as percentages."""
+GroupKey = tuple[bool, str]
+"""Whether a group is a student, and its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,10 +136,10 @@ class Evaluation:
     @property
     def groups(self) -> list[Group]:
         """Methods that differ by their seed alone, taken together, in the order of the job."""
-        by_name: dict[str, list[MethodResult]] = {}
+        found: dict[GroupKey, list[MethodResult]] = {}
         for method in self.methods:
-            by_name.setdefault(method.group, []).append(method)
-        return [Group(name, tuple(methods)) for name, methods in by_name.items()]
+            found.setdefault(_group_key(method), []).append(method)
+        return [Group(name, tuple(methods)) for (_, name), methods in found.items()]
 
     @property
     def students(self) -> list[Group]:
@@ -161,6 +163,11 @@ class Group:
     def role(self) -> str:
         """The methods' role."""
         return self.first.role
+
+    @property
+    def key(self) -> GroupKey:
+        """What no other group of an evaluation has: a student may be named like a label set."""
+        return _group_key(self.first)
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -191,6 +198,10 @@ class Group:
 
     def _values(self, measure: str) -> list[float]:
         return [method.measures[measure] for method in self.methods if measure in method.measures]
+
+
+def _group_key(method: MethodResult) -> GroupKey:
+    return (method.role == "student", method.group)
 
 
 def best_first(groups: Sequence[Group], measure: str) -> list[Group]:

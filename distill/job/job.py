@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr
 import distill.job.kinds  # noqa: F401  the fields below take what is registered
 from distill.core.errors import JobError
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
-from distill.spec.base import Name, Seed, Table
+from distill.spec.base import Name, Place, Seed, Table
 from distill.spec.labels import Labels
 from distill.spec.models import Fit
 from distill.spec.pools import Pool
@@ -24,8 +24,9 @@ from distill.spec.uris import resolve_uri
 class Job(Table):
     """One TOML file. Relative paths resolve against it."""
 
-    root: str
-    """Folder, `s3://`, `gs://` or `abfs://` prefix that keeps inventories, labels, fits, students and reports."""
+    root: Place
+    """Folder, `s3://`, `gs://` or `abfs://` prefix that keeps inventories, labels, fits, students
+    and reports."""
     plugins: tuple[str, ...] = ()
     """Python files, relative to the job file, whose classes bring kinds of their own: of losses,
     networks, labelers or formats of pools. They are shipped to the workers as source."""

@@ -27,7 +27,7 @@ def read_job(path: str | Path, *, root: str | None = None) -> Job:
     """Read and resolve the job file at `path`; `root` replaces the file's own. Raises JobError."""
     file = Path(path)
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")
         tables = tomllib.loads(text)
     except OSError as error:
         raise JobError(

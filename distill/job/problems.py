@@ -1,41 +1,77 @@
 """What pydantic found wrong with a job file, a line a problem: the key as the file has it, the value
-and the way out."""
+and the way out. What is due is said in `wording`."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-Location = tuple[int | str, ...]
-"""Where a mistake stands, as pydantic says it."""
-Node = dict[str, Any]
-"""A part of the job file's JSON schema."""
+from distill.job.known_keys import Location, TableSchema
+from distill.job.wording import way_out, what_is_due, written
 
 _MOST_LETTERS = 80
 """Of a value that is quoted."""
+_OF_A_KEY = "[key]"
+"""Where pydantic says that the name of a table is wrong."""
 
 
 def problem_lines(
     error: ValidationError, tables: dict[str, Any], model: type[BaseModel]
 ) -> Iterator[str]:
     """Yield a line for each problem; `tables` are the file's, `model` is what refused them."""
+    schema = TableSchema(model)
     problems = error.errors()
     locations = [problem["loc"] for problem in problems]
+    for key, together in groupby(problems, lambda problem: _key(problem["loc"], tables)):
+        alternatives = [
+            problem
+            for problem in together
+            # pydantic counts only the items in which it found no mistake
+            if problem["type"] != "too_short" or not _has_within(problem["loc"], locations)
+        ]
+        yield from _lines(key, alternatives, schema)
+
+
+def _lines(key: str, problems: list[ErrorDetails], schema: TableSchema) -> Iterator[str]:
+    """Yield what is wrong at one key: a value that may be one of several things has a problem for
+    each of them."""
+    due = []
     for problem in problems:
-        location = problem["loc"]
-        key = ".".join(_keys(location, tables))
-        if problem["type"] == "too_short" and _has_within(location, locations):
-            continue  # pydantic counts only the items in which it found no mistake
-        if problem["type"] == "extra_forbidden":
-            yield f"{key}: unknown key.{_hint(location, model)}"
-        elif problem["type"] == "missing":
-            yield f"{key}: missing; it must be given."
+        line = _line(key, problem, schema)
+        if line is None:
+            due.append(problem)
         else:
-            message = problem["msg"].removeprefix("Value error, ")
-            yield f"{key or 'the job'} = {_quoted(problem['input'])}: {message}."
+            yield line
+    if due:
+        alternatives = dict.fromkeys(what_is_due(each, schema) for each in due)
+        way = way_out(due[0]) if len(due) == 1 else ""
+        yield f"{key} = {_quoted(due[0]['input'])}: must be {' or '.join(alternatives)}{way}."
+
+
+def _line(key: str, problem: ErrorDetails, schema: TableSchema) -> str | None:
+    """Return what is wrong, where that is not the value's type or size."""
+    location = problem["loc"]
+    value = _quoted(problem["input"])
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key.{schema.hint(location)}"
+    if problem["type"] == "missing" and isinstance(location[-1], int):
+        parent = key.rpartition(".")[0]
+        return f"{parent} = {value}: item {location[-1]} is missing{schema.meaning(location[:-1])}."
+    if problem["type"] == "missing":
+        return f"{key}: missing; it must be given{schema.meaning(location)}."
+    if problem["type"] == "value_error":
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{key or 'the job'} = {value}: {message}."
+    if location[-1] == _OF_A_KEY:
+        return (
+            f"{key}: is no name. A name begins with a letter, and has only letters, digits, '_'"
+            " and '-'."
+        )
+    return None
 
 
 def _has_within(outer: Location, locations: list[Location]) -> bool:
@@ -44,72 +80,33 @@ def _has_within(outer: Location, locations: list[Location]) -> bool:
     return any(len(each) > depth and each[:depth] == outer for each in locations)
 
 
-def _keys(location: Location, tables: Any) -> Iterator[str]:
-    """Yield the keys of a location as the file has them: pydantic adds the tag of a chosen
-    alternative, which is no key."""
+def _key(location: Location, tables: Any) -> str:
+    """Return a location as the file has it: pydantic adds the tag of a chosen alternative, which is
+    no key."""
+    keys = []
     for position, part in enumerate(location):
         is_last = position == len(location) - 1
         if _has_part(tables, part):
             tables = tables[part]
-            yield str(part)
-        elif is_last and isinstance(tables, dict) and tables.get("kind") != part:
-            yield str(part)  # a key that is missing
+            keys.append(str(part))
+        elif is_last and part != _OF_A_KEY and _may_lack(tables, part):
+            keys.append(str(part))
+    return ".".join(keys)
+
+
+def _may_lack(tables: Any, part: int | str) -> bool:
+    """Whether `part` is a key or an item that is missing, and no tag."""
+    if isinstance(tables, list):
+        return isinstance(part, int)
+    return isinstance(tables, dict) and tables.get("kind") != part
 
 
 def _has_part(tables: Any, part: int | str) -> bool:
     if isinstance(tables, list):
-        return isinstance(part, int)
+        return isinstance(part, int) and part < len(tables)
     return isinstance(tables, dict) and part in tables
 
 
-def _hint(location: Location, model: type[BaseModel]) -> str:
-    """Return the key that is nearest to the last of `location`, of those that its own table may
-    have."""
-    schema = model.model_json_schema()
-    defs = schema["$defs"]
-    *parents, unknown = location
-    nodes: list[Node] = [schema]
-    for part in parents:
-        nodes = [below for node in nodes for below in _below(node, part, defs)]
-    known: list[str] = []
-    for node in nodes:
-        for choice in _choices(node, defs):
-            known += choice.get("properties", ())
-    near = difflib.get_close_matches(str(unknown), known, n=1)
-    return f" Did you mean {near[0]!r}?" if near else " `distill schema` lists the known ones."
-
-
-def _below(node: Node, part: int | str, defs: Node) -> Iterator[Node]:
-    """Yield what a JSON schema says of the item, the key or the chosen alternative `part` of a
-    value."""
-    for choice in _choices(node, defs):
-        properties = choice.get("properties", {})
-        if isinstance(part, int):
-            if "items" in choice:
-                yield choice["items"]
-        elif part in properties:
-            yield properties[part]
-        elif "patternProperties" in choice:  # a table of the user's own names
-            yield from choice["patternProperties"].values()
-        elif isinstance(choice.get("additionalProperties"), dict):
-            yield choice["additionalProperties"]
-        elif properties.get("kind", {}).get("const") == part:
-            yield choice
-
-
-def _choices(node: Node, defs: Node) -> Iterator[Node]:
-    """Yield the alternatives of a schema, references followed."""
-    if "$ref" in node:
-        name = node["$ref"].rpartition("/")[2]
-        yield from _choices(defs[name], defs)
-        return
-    alternatives = [each for key in ("anyOf", "oneOf", "allOf") for each in node.get(key, ())]
-    if not alternatives:
-        yield node
-    for alternative in alternatives:
-        yield from _choices(alternative, defs)
-
-
 def _quoted(value: object) -> str:
-    text = repr(value)
+    text = written(value)
     return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 3] + "…"

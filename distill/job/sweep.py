@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from distill.job.known_keys import renamed
+from distill.job.problems import problem_lines
 from distill.spec.models import NOT_LEARNED
 from distill.spec.students import Student
 
@@ -117,9 +119,8 @@ def _changed(student: Student, changes: Mapping[str, Scalar], where: str) -> Stu
     try:
         return Student.model_validate_json(json.dumps(tables))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{where}: {key} = {first['input']!r}: {first['msg']}") from error
+        first = next(problem_lines(error, tables, Student))
+        raise ValueError(f"{where}: {first}") from error
 
 
 def _set(tables: Any, parts: list[str], value: Scalar, where: str) -> None:
@@ -140,5 +141,7 @@ def _key(tables: Any, part: str, where: str) -> int | str:
     elif isinstance(tables, dict):
         known = list(tables)
     if key not in known:
-        raise ValueError(f"{where}: the student has no {part!r} there; there is {known}")
+        near = renamed(part, list(map(str, known)))
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"{where}: the student has no {part!r} there; there is {known}.{hint}")
     return key

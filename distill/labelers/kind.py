@@ -32,7 +32,7 @@ from distill.core.schema import digest
 from distill.labelers.base import Labeler
 from distill.labelers.runtime import Runtime
 from distill.models.files import ModelFiles, identify_model
-from distill.spec.base import repeated
+from distill.spec.base import Place, repeated
 from distill.spec.labels import MemberTable
 
 Classes = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -112,7 +112,7 @@ class ModelLabelerKind(LabelerKind):
     """Whether the model is a folder of its library's files, which `made_by` can fill."""
     location_keys = frozenset({"model", "sha256", "made_by"})
 
-    model: str
+    model: Place
     """Folder or file that holds the model: a path relative to the job file, or a URI.
     `hf://ORGANISATION/NAME@REVISION` is one of the Hugging Face hub, at a commit, branch or tag."""
     sha256: str | None = None

@@ -39,7 +39,7 @@ class Similarity(ModelLabelerKind):
     """What is put for each class instead of its name."""
     templates: Annotated[tuple[str, ...], Field(min_length=1)] = ("{}",)
     """A class is the mean of its embeddings in all of these. Radford et al. 2021, 3.1.4."""
-    temperature: Annotated[float, Field(gt=0)] = 0.05
+    temperature: Annotated[float, Field(ge=1e-4, le=1e4)] = 0.05
     """Logits are cosines over this."""
 
     @model_validator(mode="after")

@@ -29,12 +29,25 @@ Gpus = Literal["auto"] | Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 """Names become folders and keys of modules."""
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**31)]
+"""How many of something. No machine has more of what a job counts."""
+Temperature = Annotated[float, Field(ge=1e-3, le=1e4)]
+"""What logits are divided by before a softmax. In float32, above this all classes are alike but for
+rounding, and the square of what is far above has no number; below it one class has everything."""
+Place = Annotated[str, Field(pattern=r"\S")]
+"""A folder, file or URI. An empty one would be the folder of the job file."""
 
 
 def repeated(names: Sequence[str]) -> list[str]:
     """Return the names that stand there more than once, sorted."""
     return sorted(name for name, count in Counter(names).items() if count > 1)
+
+
+def require_once(names: Sequence[str], key: str) -> None:
+    """Raise ValueError where a key lists a name more than once."""
+    twice = repeated(names)
+    if twice:
+        raise ValueError(f"{key} = {list(names)} names {twice} twice; name each once")
 
 
 def require_distinct(classes: tuple[str, ...]) -> None:

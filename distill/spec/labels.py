@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from distill.spec.base import Gpus, Positive, Table
+from distill.spec.base import Gpus, Place, Positive, Table, Temperature, require_once
 from distill.spec.kinds import Kind
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -46,7 +46,7 @@ class Custom(MemberTable):
     own_precision = True
 
     kind: Literal["custom"]
-    file: str
+    file: Place
     """Python file, relative to the job file. It is shipped to the workers as source."""
     name: str = "Labeler"
     """The class in that file. Its `revision` and `classes` stand in the contract, and its
@@ -60,7 +60,7 @@ class Ensemble(LabelerTable):
     kind: Literal["ensemble"]
     members: Annotated[tuple[MemberTable, ...], Field(min_length=2)]
     """All say the same classes, in whatever order, or values of the same width."""
-    weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    weights: tuple[Annotated[float, Field(gt=0, le=1e9)], ...] | None = None
     """One for each; what counts is their share of the sum. Default: all alike."""
 
     @model_validator(mode="after")
@@ -97,7 +97,7 @@ class TopK(Table):
     """How a kept logit is stored. `uint8` adds less than 1e-3 nats of KL to a row at temperatures
     from 0.5 to 20 (leaving the other classes out costs a student far more) and takes a third of
     float16's bytes for it: top-16 of 1,000 classes are 31 bytes a row, not 50."""
-    temperatures: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (1.0,)
+    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1)] = (1.0,)
 
 
 class Value(Table):
@@ -154,6 +154,11 @@ class Labels(Table):
     compute: Compute = Compute()
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.01
     """More rejected rows than this stop the job."""
+
+    @model_validator(mode="after")
+    def _each_pool_once(self) -> Labels:
+        require_once(self.over, "over")
+        return self
 
     def members(self, name: str) -> Iterator[tuple[str, MemberTable]]:
         """Yield the labelers that are asked, one or those of an ensemble, each with its key in the

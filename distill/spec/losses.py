@@ -12,17 +12,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from distill.core.source import PythonFile
 from distill.spec.kinds import Kind
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Temperature = Annotated[float, Field(gt=0)]
 
 Meaning = Literal["exclusive classes", "independent outputs", "values"]
 """The meaning of what is learned, in the words of messages."""

@@ -59,17 +59,17 @@ def worker_range(workers: int | tuple[int, int] | None) -> tuple[int, int]:
 class Training(Table):
     """How a network is trained by gradients."""
 
-    epochs: Positive = 20
+    epochs: Annotated[int, Field(ge=1, le=10_000_000)] = 20
     """Passes over the rows it learns from."""
     batch_rows: Positive = 256
     """Rows of a global batch, over all workers."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1e4)] = 1e-3
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     """How the learning rate falls, to 0, after the warm-up."""
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Of all steps: while it rises from 0."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1e4)] = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """The most that a step's whole gradient may measure; a larger one is scaled down to it."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -79,7 +79,7 @@ class Training(Table):
     weights to the last bit, and memory holds one lane."""
     compile: bool = False
     """Whether torch compiles the network first: some seconds that long trainings win back."""
-    lanes: Positive = 8
+    lanes: Annotated[int, Field(ge=1, le=65_536)] = 8
     """Fixed streams that make a global batch; a number of workers must divide it."""
     checkpoint_epochs: Positive = 10
     """A checkpoint every so many epochs."""

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from distill.spec.base import Positive, Table, repeated, require_distinct
+from distill.spec.base import Place, Positive, Table, require_distinct, require_once
 
 POOL_FORMATS: dict[str, type] = {}
 """The class that reads each format's files, by the format's name.
@@ -49,6 +55,15 @@ class VectorFeatures(Table):
     """Columns in the order in which the model sees them; their widths are added."""
     scale: float = 1.0
     """Every number is multiplied by this (1/255 for bytes)."""
+
+    @field_validator("scale")
+    @classmethod
+    def _tells_rows_apart(cls, value: float) -> float:
+        if not 1e-30 <= abs(value) <= 1e30:
+            raise ValueError(
+                "makes all numbers 0 or infinite in float32. Leave it out, or say what their unit is"
+            )
+        return value
 
 
 class ImageFeatures(Table):
@@ -97,7 +112,7 @@ Features = Annotated[VectorFeatures | ImageFeatures | TextFeatures, Field(discri
 class Pool(Table):
     """A named, sharded set of rows."""
 
-    path: str
+    path: Place
     """Folder, file or URI. Relative to the job file; `{root}` stands for the job's root."""
     format: Format | None = None
     """Default: told by the files' endings (.parquet; .arrow, .feather, .ipc; .jsonl, .ndjson; .csv;
@@ -147,8 +162,7 @@ class Pool(Table):
             raise ValueError(
                 "has independent outputs but no classes; name what each 0 or 1 of the target says"
             )
-        if repeated(self.keys):
-            raise ValueError(f"keys = {list(self.keys)} names a column twice; name each once")
+        require_once(self.keys, "keys")
         used = sorted(set(self.read_columns) & set(self.private))
         if used:
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from distill.spec.base import Name, Positive, Seed, Table, require_distinct
+from distill.spec.base import Name, Positive, Seed, Table, require_distinct, require_once
 from distill.spec.losses import Loss
 from distill.spec.models import EarlyStop, Learns, Training
 from distill.spec.networks import Network
@@ -34,7 +34,7 @@ class Confidence(Table):
 class Ramp(Table):
     """A term's weight moves evenly from `begin` to what it is, then stays."""
 
-    begin: Annotated[float, Field(ge=0)] = 0.0
+    begin: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     over: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of all steps that it takes."""
 
@@ -56,7 +56,7 @@ class Term(Learns):
 
     loss: Loss
     head: Name = MAIN
-    weight: Annotated[float, Field(ge=0)] = 1.0
+    weight: Annotated[float, Field(ge=0, le=1e9)] = 1.0
     """λ is one of these."""
     ramp: Ramp | None = None
     """How the weight is reached. Default: at once."""
@@ -123,6 +123,11 @@ class Student(Table):
     """Default: all epochs are trained, and the last one's weights kept."""
     seed: Seed | None = None
     """Default: the job's."""
+
+    @model_validator(mode="after")
+    def _each_pool_once(self) -> Student:
+        require_once(self.on, "on")
+        return self
 
     @property
     def pools(self) -> tuple[str, ...]:

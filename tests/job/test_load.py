@@ -129,12 +129,12 @@ def test_a_wrong_key_of_a_nested_table_has_no_hint(tmp_path, old, new, said):
         (
             "fragment_rows = 500",
             'fragment_rows = "500"',
-            ["fragment_rows = '500': Input should be a valid integer"],
+            ["fragment_rows = '500': must be a whole number, without quotes: write 500."],
         ),
         (
             "fragment_rows = 500",
             "fragment_rows = 63",
-            ["fragment_rows = 63", "greater than or equal to 64"],
+            ["fragment_rows = 63", "must be at least 64"],
         ),
         ("hidden = [16]", "hidden = [16, 0]", ["fit.large.model.hidden.1 = 0"]),
         ("hidden = [16]", "hidden = []", ["fit.large.model.hidden = []"]),

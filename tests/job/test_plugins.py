@@ -19,7 +19,12 @@ def test_a_plugin_that_cannot_be_loaded_is_told_without_its_key(tmp_path, conten
     refused(tmp_path, 'root = "runs"', 'root = "runs"\n    plugins = ["own.py"]', *said)
 
 
-@pytest.mark.parametrize("wrong", ['"own.py"', "[3]"])
-def test_plugins_of_another_type_are_told_otherwise_than_any_wrong_value(tmp_path, wrong):
-    said = refused(tmp_path, 'root = "runs"', f'root = "runs"\n    plugins = {wrong}', "plugins")
-    assert "Input should be a valid" in said
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ('"own.py"', "plugins = 'own.py': must be a list: write [\"own.py\"]."),
+        ("[3]", "plugins.0 = 3: must be text in quotes."),
+    ],
+)
+def test_plugins_of_another_type_are_told_otherwise_than_any_wrong_value(tmp_path, wrong, said):
+    refused(tmp_path, 'root = "runs"', f'root = "runs"\n    plugins = {wrong}', said)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from distill.models.losses.divergence import Divergence
-from distill.spec.losses import EXCLUSIVE, LossRows, Temperature
+from distill.spec.base import Temperature
+from distill.spec.losses import EXCLUSIVE, LossRows
 
 if TYPE_CHECKING:
     from torch import Tensor

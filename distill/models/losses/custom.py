@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from distill.core.errors import TrainingError
 from distill.core.source import own_lines
+from distill.spec.base import Place
 from distill.spec.losses import ANY_MEANING, CustomLossCall, Loss, LossRows
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class CustomLoss(Loss):
     needs_every_output = True
 
     kind: Literal["custom"]
-    file: str
+    file: Place
     """Python file, relative to the job file. It is shipped to the workers as source; another text
     of it is another student."""
     name: str = "loss"

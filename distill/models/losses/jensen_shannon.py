@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from distill.models.losses.divergence import Divergence, divergence
-from distill.spec.losses import Temperature
+from distill.spec.base import Temperature
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from distill.models.losses.divergence import Divergence, divergence
-from distill.spec.losses import LossRows, Temperature
+from distill.spec.base import Temperature
+from distill.spec.losses import LossRows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from distill.models.losses.divergence import Divergence, divergence
-from distill.spec.losses import Temperature
+from distill.spec.base import Temperature
 
 if TYPE_CHECKING:
     from torch import Tensor

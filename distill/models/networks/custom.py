@@ -9,6 +9,7 @@ from pydantic import JsonValue, field_validator
 
 from distill.core.errors import JobError
 from distill.core.source import own_lines
+from distill.spec.base import Place
 from distill.spec.networks import BuiltNetwork, Network, NetworkInput, Ngrams
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class CustomModel(Network):
     """
 
     kind: Literal["custom"]
-    file: str
+    file: Place
     """Python file, relative to the job file. It is shipped to the workers as source, and never run
     from storage."""
     name: str = "Trunk"

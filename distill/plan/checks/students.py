@@ -34,6 +34,7 @@ def check_students(tables: JobTables) -> Problems:
 
 def _student(tables: JobTables, student: Student, where: str) -> Problems:
     yield from check_training(student.training, f"{where}.training")
+    yield from _weights(student, where)
     yield from check_shares(student, where)
     yield from _rows(tables, student, where)
     yield from check_networks(tables, student, where)
@@ -41,6 +42,14 @@ def _student(tables: JobTables, student: Student, where: str) -> Problems:
     for number, term in enumerate(student.terms):
         yield from check_term(tables, student, term, f"{where}.terms.{number}")
     yield from check_stop(tables, student, f"{where}.early_stop")
+
+
+def _weights(student: Student, where: str) -> Problems:
+    """Whether any term counts at any step."""
+    if any(term.weight > 0 or (term.ramp and term.ramp.begin > 0) for term in student.terms):
+        return
+    keys = ", ".join(f"terms.{number}.weight" for number in range(len(student.terms)))
+    yield f"{where}: {keys} are all 0, so it learns nothing. Give one term a weight above 0."
 
 
 def _rows(tables: JobTables, student: Student, where: str) -> Problems:

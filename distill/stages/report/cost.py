@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill.core.results import Evaluation, Group
+from distill.core.results import Evaluation, Group, GroupKey
 from distill.stages.report.drawing import GREY, MARKERS, Chart, Mark, as_svg, log_x, new_axes
 from distill.stages.report.groups import short_name
 from distill.stages.report.measure import axis_name, describe, full_name, scale
@@ -14,7 +14,7 @@ _PARAMETERS = "parameters"
 _MILLISECONDS = "ms/row"
 
 
-def draw_cost(evaluation: Evaluation, colours: Mapping[str, str]) -> Chart | None:
+def draw_cost(evaluation: Evaluation, colours: Mapping[GroupKey, str]) -> Chart | None:
     """Draw one point a group; None where fewer than two have a cost."""
     measure = evaluation.main_measure
     groups = [group for group in evaluation.groups if group.mean(measure) is not None]
@@ -27,8 +27,8 @@ def draw_cost(evaluation: Evaluation, colours: Mapping[str, str]) -> Chart | Non
     log_x(axes, min(amounts), max(amounts))
     axes.margins(0.12)
     # those with a colour last, so that they lie above the grey ones
-    for group in sorted(points, key=lambda group: group.name in colours):
-        _draw_point(axes, group, measure, cost, colours.get(group.name, GREY))
+    for group in sorted(points, key=lambda group: group.key in colours):
+        _draw_point(axes, group, measure, cost, colours.get(group.key, GREY))
     name = full_name(measure)
     title = f"{name[0].upper()}{name[1:]} against {cost}"
     described = [_describe(group, measure, cost) for group in points]
@@ -58,9 +58,9 @@ def _describe(group: Group, measure: str, cost: str) -> str:
     return f"{describe(group, [measure])} at {_amount(group, cost):,.4g} {cost}"
 
 
-def _legend(points: Sequence[Group], colours: Mapping[str, str]) -> list[Mark]:
-    coloured = [group for group in points if group.name in colours]
-    legend = [Mark(short_name(group), colours[group.name]) for group in coloured]
+def _legend(points: Sequence[Group], colours: Mapping[GroupKey, str]) -> list[Mark]:
+    coloured = [group for group in points if group.key in colours]
+    legend = [Mark(short_name(group), colours[group.key]) for group in coloured]
     others = len(points) - len(coloured)
     if others:
         legend.append(Mark(f"{others} others", GREY))

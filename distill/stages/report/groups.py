@@ -32,8 +32,8 @@ def select_groups(evaluation: Evaluation, limit: int) -> list[Group]:
     most_label_sets = max(limit // 2, limit - len(students))
     label_sets = label_sets[:most_label_sets]
     students = students[: limit - len(label_sets)]
-    names = {group.name for group in [*label_sets, *students]}
-    return [group for group in evaluation.groups if group.name in names]
+    keys = {group.key for group in [*label_sets, *students]}
+    return [group for group in evaluation.groups if group.key in keys]
 
 
 def selection_note(evaluation: Evaluation, shown: Sequence[Group]) -> str:

@@ -95,8 +95,8 @@ class Page:
     @property
     def first_lines(self) -> list[Line]:
         """Those of the comparison that one looks at first."""
-        names = {group.name for group in select_groups(self.evaluation, _FIRST_LINES)}
-        return [line for line in self.lines if line.group.name in names]
+        keys = {group.key for group in select_groups(self.evaluation, _FIRST_LINES)}
+        return [line for line in self.lines if line.group.key in keys]
 
     @property
     def table_note(self) -> str:

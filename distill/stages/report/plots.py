@@ -7,7 +7,7 @@ figures in words beside it.
 
 from __future__ import annotations
 
-from distill.core.results import Evaluation
+from distill.core.results import Evaluation, GroupKey
 from distill.stages.report.comparison import draw_comparison
 from distill.stages.report.confusion import draw_confusions
 from distill.stages.report.cost import draw_cost
@@ -33,7 +33,7 @@ def draw_charts(evaluation: Evaluation) -> list[Chart]:
     return [chart for chart in charts if chart is not None]
 
 
-def _colours(evaluation: Evaluation) -> dict[str, str]:
+def _colours(evaluation: Evaluation) -> dict[GroupKey, str]:
     """Return one colour a group, the same in every chart; groups beyond them are grey."""
     groups = select_groups(evaluation, len(COLOURS))
-    return {group.name: colour for group, colour in zip(groups, COLOURS, strict=False)}
+    return {group.key: colour for group, colour in zip(groups, COLOURS, strict=False)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distill.core.results import Evaluation, Group
+from distill.core.results import Evaluation, Group, GroupKey
 from distill.stages.report.drawing import GREY, MARKERS, Chart, Mark, as_svg, new_axes
 from distill.stages.report.groups import any_seeds, select_groups, selection_note, short_name
 from distill.stages.report.measure import describe_all
@@ -13,7 +13,7 @@ from distill.stages.report.measure import describe_all
 _MOST_GROUPS = 6
 
 
-def draw_reliability(evaluation: Evaluation, colours: Mapping[str, str]) -> Chart | None:
+def draw_reliability(evaluation: Evaluation, colours: Mapping[GroupKey, str]) -> Chart | None:
     """Draw one line a group; None where no method has calibration bins."""
     selected = select_groups(evaluation, _MOST_GROUPS)
     groups = [group for group in selected if group.first.reliability]
@@ -22,7 +22,7 @@ def draw_reliability(evaluation: Evaluation, colours: Mapping[str, str]) -> Char
     axes = new_axes(4.2, xlabel="confidence, %", ylabel="accuracy, %")
     axes.plot([0, 100], [0, 100], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     for group in groups:
-        _draw_line(axes, group, colours[group.name])
+        _draw_line(axes, group, colours[group.key])
     axes.set_xlim(-2, 102)
     axes.set_ylim(-2, 102)
     title = "How far confidence can be trusted"
@@ -32,7 +32,7 @@ def draw_reliability(evaluation: Evaluation, colours: Mapping[str, str]) -> Char
     return Chart(
         title=title,
         svg=as_svg(axes.figure, title=title, description=description),
-        legend=[Mark(short_name(group), colours[group.name]) for group in groups],
+        legend=[Mark(short_name(group), colours[group.key]) for group in groups],
         caption=(
             "On the dashed line, confidence is right; below it, too high."
             f" {first_seed}{selection_note(evaluation, groups)}"

@@ -52,7 +52,7 @@ def test_a_private_column_is_not_read_by_way_of_another_pools_features(tmp_path)
 @pytest.mark.parametrize(
     ("new", "said"),
     [
-        ('keys = ["id", "id"]', "names a column twice"),
+        ('keys = ["id", "id"]', "keys = ['id', 'id'] names ['id'] twice"),
         ('keys = ["email"]', "private columns ['email'] are used"),
         ('format = "orc"', "'parquet', 'arrow', 'jsonl' or 'csv'"),
     ],

@@ -47,12 +47,12 @@ def write_job(folder: Path, format: str) -> Path:
 
 
 def test_a_job_takes_another_name_than_those_that_are_registered(tmp_path):
-    expected = r"pools\.mine\.format = 'numbers': Input should be 'parquet', 'arrow', 'jsonl' or"
+    expected = r"pools\.mine\.format = 'numbers': must be 'parquet', 'arrow', 'jsonl' or"
     with pytest.raises(JobError, match=rf"{expected} 'csv'\."):
         read_job(write_job(tmp_path, "numbers"))
     plugins.load_plugins([read_source(PLUGIN, "plugins")])
     assert read_job(write_job(tmp_path, "numbers")).pools["mine"].format == "numbers"
-    with pytest.raises(JobError, match=r"'orc': Input .* 'jsonl', 'csv' or 'numbers'\."):
+    with pytest.raises(JobError, match=r"'orc': must be .* 'jsonl', 'csv' or 'numbers'\."):
         read_job(write_job(tmp_path, "orc"))
 
 
@@ -60,7 +60,7 @@ def test_a_job_takes_another_name_than_those_that_are_registered(tmp_path):
 def test_a_format_that_is_no_text_is_taken_or_breaks_the_check(tmp_path, value):
     file = write_job(tmp_path, "csv")
     file.write_text(file.read_text().replace('"csv"', str(value)))
-    with pytest.raises(JobError, match=r"pools\.mine\.format = .*: Input should be 'parquet', "):
+    with pytest.raises(JobError, match=r"pools\.mine\.format = .*: must be 'parquet', "):
         read_job(file)
 
 
