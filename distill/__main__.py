@@ -1,5 +1,26 @@
-"""`python -m distill` is the command `distill`."""
+"""The command `distill`, also as `python -m distill`: how its process begins and ends.
 
-from distill.cli.commands import main
+Nothing is imported before Ctrl-C is silent, since a person may press it in the first second.
+"""
 
-main()
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the command that the arguments name, and end the process."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # until the process edge handles it: without a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from distill.cli.ending import end_process, run_to_end
+    from distill.cli.terminal import write_anywhere
+
+    write_anywhere()
+    from distill.cli.commands import app
+
+    end_process(run_to_end(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -351,7 +351,3 @@ def init(
 
         typer.echo(job_template(pool), nl=False)
 
-
-def main() -> None:
-    """Run the command that the arguments name."""
-    app()

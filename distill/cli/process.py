@@ -1,5 +1,5 @@
-"""What is around every command: logging, where Ray comes from, progress, Ctrl-C, and errors as
-messages with an exit code."""
+"""What is around every command: logging, where Ray comes from, progress, signals, and errors as
+messages with an exit code (`distill.cli.ending`)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from distill.cli.ending import STOPPED
 from distill.cli.terminal import TerminalDisplay, console, say
 from distill.core.errors import DistillError, InputError, JobError, StorageError
 from distill.core.progress import show_on
+from distill.core.source import own_lines
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 from distill.engine.stop import finish_and_stop
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a scheduler's notice, and a terminal that is closed."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,8 @@ def process_edge(
     display = TerminalDisplay()
     show_on(display)
     _offer_ray(address, verbose=verbose)
-    _handle_signals(_interrupt)
+    stop = _Stop()
+    _handle_signals(stop)
     try:
         if local and address:
             raise JobError("--local and --ray exclude each other. Leave one out.")
@@ -48,7 +55,11 @@ def process_edge(
         sys.exit(_exit_code(error, display))
     except KeyboardInterrupt:
         say("Stopped. What was committed stays; run the same command again to go on.")
-        sys.exit(1)
+        sys.exit(STOPPED + stop.signal)
+    except SystemExit as error:  # no exit of ours: it is the user's code that calls it
+        lines = own_lines(error)
+        say(f"Code that the job names ends the process. Take sys.exit out of it:\n{lines}")
+        sys.exit(1 if display.worked else 2)
     finally:
         disconnect()
 
@@ -61,19 +72,36 @@ def _exit_code(error: DistillError, display: TerminalDisplay) -> int:
     return 2 if wrong_input or no_store else 1
 
 
+class _Stop:
+    """What signals do: let fragments in work be committed, then leave. A second one, or one outside
+    labelling, leaves at once."""
+
+    signal = signal.SIGINT
+    """The latest; Ray Train takes Ctrl-C to itself."""
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+        _handle_signals(signal.default_int_handler)
+        if number == signal.SIGHUP:
+            _leave_terminal()
+        if not finish_and_stop():
+            raise KeyboardInterrupt
+        say("Finishing the fragments in work. Ctrl-C again leaves at once.")
+
+
 def _handle_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Have SIGINT (Ctrl-C) and SIGTERM (a scheduler's notice) handled alike."""
-    signal.signal(signal.SIGINT, handler)
-    signal.signal(signal.SIGTERM, handler)
+    """Have all that ask to stop handled alike, but those that are to be ignored (`nohup`)."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    """Let fragments in work be committed, then leave. A second signal, or one outside labelling,
-    leaves at once."""
-    _handle_signals(signal.default_int_handler)
-    if not finish_and_stop():
-        raise KeyboardInterrupt
-    say("Finishing the fragments in work. Ctrl-C again leaves at once.")
+def _leave_terminal() -> None:
+    """Write to nowhere what would go to a terminal that is no more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream.isatty():
+            os.dup2(nowhere, stream.fileno())
 
 
 def _offer_ray(address: str | None, *, verbose: bool) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,10 +30,59 @@ if TYPE_CHECKING:
     from distill.core.results import Evaluation
 
 _PIPE_WIDTH = 160
+_IN_ASCII = {
+    "–": "-",
+    "—": "-",
+    "…": "...",
+    "·": "-",
+    "×": "x",
+    "²": "^2",
+    "→": "->",
+    "►": ">",
+    "←": "<-",
+    "↑": "^",
+    "↓": "v",
+    "≥": ">=",
+    "≤": "<=",
+    "±": "+-",
+    "λ": "lambda",
+    "θ": "theta",
+    "Σ": "sum",
+    "\u00a0": " ",
+    "░": ".",
+    "▒": "+",
+    "▓": "x",
+    "█": "#",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+}
+"""Signs that we print, for terminals and logs that have no such signs."""
 
 console = Console(highlight=False)
 if not console.is_terminal:
     console = Console(highlight=False, width=_PIPE_WIDTH)
+
+
+def write_anywhere() -> None:
+    """Have the standard streams take every text, also where they are no UTF-8 (`LC_ALL=C`, old
+    containers, code pages): by signs that they have, and letters as escapes."""
+    codecs.register_error("distill.ascii", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="distill.ascii")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    escaped = [_IN_ASCII.get(sign) or _escaped(sign) for sign in text]
+    return "".join(escaped), error.end
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("ascii", "backslashreplace").decode("ascii")
 
 
 class _Rate(ProgressColumn):
@@ -82,7 +134,7 @@ class _TerminalBar:
         self.unit = unit
         self.done = 0.0
         self.progress = Progress(
-            SpinnerColumn(),
+            SpinnerColumn("line" if console.options.ascii_only else "dots"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             _Rate(),

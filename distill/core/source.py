@@ -20,6 +20,8 @@ from typing import Any
 from distill.core.errors import JobError
 from distill.core.neighbours import Neighbour, builtins_for, find_neighbours, run_text
 
+RAISED: tuple[type[BaseException], ...] = (Exception, SystemExit)
+"""What the user's code raises: its sys.exit() is not to end our process."""
 _OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib")
 """Beginnings of files whose lines are not the user's."""
 
@@ -84,6 +86,12 @@ def _module(file: PythonFile, where: str) -> ModuleType:
     scope = builtins_for(file.neighbours) if file.neighbours else None
     try:
         run_text(module, file.path, file.text, scope)
+    except SystemExit as error:
+        del sys.modules[name]
+        raise JobError(
+            f"{where}: {file.path} ends the process when it is loaded (sys.exit):"
+            f"\n{own_lines(error)}\nPut what runs it alone below `if __name__ == \"__main__\":`."
+        ) from error
     except Exception as error:
         del sys.modules[name]
         lines = own_lines(error)

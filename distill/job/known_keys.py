@@ -73,7 +73,7 @@ class TableSchema:
     def kinds(self, location: Location) -> list[str]:
         """Return what `kind` may say in the table that is due at a location; none where it has no
         kind."""
-        found = []
+        found: list[str] = []
         for choice in self._choices_at(location):
             kind = choice.get("properties", {}).get("kind", {})
             found += [kind["const"]] if "const" in kind else kind.get("enum", [])
