@@ -350,4 +350,3 @@ def init(
         from distill.stages.init import job_template
 
         typer.echo(job_template(pool), nl=False)
-

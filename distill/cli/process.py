@@ -20,7 +20,6 @@ from distill.core.source import own_lines
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 from distill.engine.stop import finish_and_stop
 
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a scheduler's notice, and a terminal that is closed."""
 

@@ -90,7 +90,7 @@ def _module(file: PythonFile, where: str) -> ModuleType:
         del sys.modules[name]
         raise JobError(
             f"{where}: {file.path} ends the process when it is loaded (sys.exit):"
-            f"\n{own_lines(error)}\nPut what runs it alone below `if __name__ == \"__main__\":`."
+            f'\n{own_lines(error)}\nPut what runs it alone below `if __name__ == "__main__":`.'
         ) from error
     except Exception as error:
         del sys.modules[name]

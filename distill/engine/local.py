@@ -16,6 +16,7 @@ from typing import Any
 
 from distill.core.errors import DistillError, LabelerError, ResourceError
 from distill.core.progress import Bar, track
+from distill.core.source import RAISED
 from distill.engine.grouping import fixed_groups, fold_group
 from distill.engine.protocol import (
     Config,
@@ -107,7 +108,7 @@ class LocalEngine:
             # the work draws from torch's one generator, which it seeds for each step
             with worker_threads(1), torch.random.fork_rng(devices=[]):
                 result = work(config, context)
-        except Exception as error:
+        except RAISED as error:
             raise training_error(failure_text(error, rank=0), parts.given_up) from error
         if parts.given_up:
             raise training_error("", parts.given_up)
@@ -139,7 +140,7 @@ def _build(make: Make[Config], config: Config) -> Callable[[Plain], Plain]:
         return make(config, _DEVICE, StreamHere(threads=False))
     except DistillError as error:
         raise LabelerError(f"the labeler's worker cannot be built: {error}") from error
-    except Exception as error:
+    except RAISED as error:
         trace = traceback.format_exc()
         raise LabelerError(f"the labeler's worker cannot be built:\n{trace}") from error
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from distill.core.errors import DistillError, TrainingError, UnlearnableError
 
 
-def failure_text(error: Exception, rank: int) -> str:
+def failure_text(error: BaseException, rank: int) -> str:
     """Return a DistillError's own message, of any other error the traceback. Call it while the
     error is handled."""
     if isinstance(error, DistillError):

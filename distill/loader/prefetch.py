@@ -8,6 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from distill.core.plugins import loaded_plugins
+from distill.core.source import RAISED
 
 Item = TypeVar("Item")
 
@@ -57,7 +58,7 @@ class CallingThread(Executor):
         future: Future[Item] = Future()
         try:
             result = fn(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001  as a thread has it: `result` raises it
+        except RAISED as error:  # as a thread has it: `result` raises it
             future.set_exception(error)
         else:
             future.set_result(result)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.core.errors import JobError
-from distill.core.source import own_lines
+from distill.core.source import RAISED, own_lines
 from distill.spec.networks import BuiltNetwork, Network, NetworkInput
 
 _ROWS = 2
@@ -70,7 +70,7 @@ class _Trial:
         try:
             with torch.set_grad_enabled(learning):
                 answer = module(self.rows)
-        except Exception as error:
+        except RAISED as error:
             raise JobError(
                 f"{self.where}: {self.name} raises when it is asked about"
                 f" {_described(self.rows)}:\n{own_lines(error)}"

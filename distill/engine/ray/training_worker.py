@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from distill.core.source import RAISED
 from distill.engine.protocol import WorkerContext
 from distill.engine.ray.resources import device_of_worker
 from distill.engine.ray.shipping import unpack
@@ -28,7 +29,7 @@ def run_worker(loop_config: dict[str, Any]) -> Any:
         work, config = unpack(loop_config["shipped"])
         context = _context(rank, workers, loop_config["team"] or workers, monitor)
         return work(config, context) if context.team < context.teams else None
-    except Exception as error:
+    except RAISED as error:
         # a lost peer is Ray Train's affair: it starts the group again
         if not _is_lost_peer(error):
             ray.get(monitor.fail.remote(failure_text(error, rank)))
@@ -63,7 +64,7 @@ def _context(rank: int, workers: int, team_workers: int, monitor: Any) -> Worker
     )
 
 
-def _is_lost_peer(error: Exception) -> bool:
+def _is_lost_peer(error: BaseException) -> bool:
     """Return whether a collective failed because another rank is gone (gloo says so in a plain
     RuntimeError), or Ray Train took the process group away, as it does from the teams that still
     work when another one has lost a worker."""

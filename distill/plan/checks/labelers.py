@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distill.labelers.kind import LabelerKind, ModelLabelerKind
+from distill.plan.checks.custom_labelers import check_custom_labeler
 from distill.plan.checks.files import check_file, check_maker, check_model_uri
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
+from distill.spec.labels import Custom
 from distill.spec.pools import TextFeatures
 from distill.spec.uris import is_hub
 
@@ -24,6 +26,8 @@ def check_labelers(tables: JobTables, name: str) -> Problems:
             )
         if isinstance(labeler, ModelLabelerKind):
             yield from _model(tables, labeler, key)
+        if isinstance(labeler, Custom):
+            yield from check_custom_labeler(tables, labeler, key)
         if isinstance(labeler, LabelerKind):
             yield from _features(tables, labeler, labels.over, key)
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from distill.core.errors import DistillError
 from distill.core.progress import track
-from distill.core.source import own_lines
+from distill.core.source import RAISED, own_lines
 from distill.labelers.base import Labeler, Predictions, predict
 from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
@@ -81,7 +81,7 @@ def _problem(
         predictions = predict(labeler, features.values, contract.width)
     except DistillError as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001  the user's own labeler
+    except RAISED as error:  # the user's own labeler
         return f"the labeler raised on its first batch:\n{own_lines(error)}"
     far = largest_difference(predictions, stored, contract)
     if far <= contract.tolerance:

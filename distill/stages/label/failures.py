@@ -12,7 +12,7 @@ from typing import Any
 import numpy.typing as npt
 
 from distill.core.errors import DistillError, LabelerError
-from distill.core.source import own_lines
+from distill.core.source import RAISED, own_lines
 from distill.labelers.answers import Tell, say_nothing
 from distill.labelers.base import Labeler, raw_predict
 from distill.labelers.recipe import Recipe
@@ -32,7 +32,7 @@ class RowFailure(Exception):  # noqa: N818  it carries an error, it is not one
 
 
 def locate_failure(
-    error: Exception, labeler: Labeler, batch: npt.NDArray[Any], first_row: int
+    error: BaseException, labeler: Labeler, batch: npt.NDArray[Any], first_row: int
 ) -> RowFailure:
     """Find the row of `batch` on which the labeler raised `error`.
 
@@ -42,7 +42,7 @@ def locate_failure(
         row = batch[offset : offset + 1]
         try:
             raw_predict(labeler, row)
-        except Exception as row_error:  # noqa: BLE001  whatever it is, it is what we look for
+        except RAISED as row_error:  # whatever it is, it is what we look for
             return RowFailure(first_row + offset, row_error)
     return RowFailure(first_row, error)
 
@@ -54,12 +54,12 @@ def make_labeler(name: str, recipe: Recipe, *, tell: Tell = say_nothing) -> Labe
     """
     try:
         return build_labeler(recipe, tell=tell)
-    except Exception as error:
+    except RAISED as error:
         lines = own_lines(error)
         raise LabelerError(f"labels.{name}: the labeler cannot be made:\n{lines}") from error
 
 
-def error_text(error: Exception) -> str:
+def error_text(error: BaseException) -> str:
     """Return an error as the terminal shows it: ours by its message, a user's by its own lines."""
     if isinstance(error, DistillError):
         return f"{type(error).__name__}: {error}"

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from distill.core.errors import LabelerError
+from distill.core.source import RAISED
 from distill.labelers.base import (
     Inputs,
     Predictions,
@@ -111,7 +112,7 @@ class InferenceLoop:
         self._finishing = PriorityLock()
         try:
             self.labeler = build_labeler(recipe, device, tell=self._notes.append)
-        except Exception as error:  # noqa: BLE001  the user's own
+        except RAISED as error:  # the user's own
             self.build_error = error_text(error)
         # after the labeler, whose making may be what loads torch
         on_one_thread()
@@ -152,7 +153,7 @@ class InferenceLoop:
         try:
             with self._preparing.hold(age):
                 inputs = prepare_batch(self.labeler, features)
-        except Exception as error:
+        except RAISED as error:
             raise self._row_failure(error, features, first_row, age) from error
         return InferenceBatch(chunk, rows, first_row, features, inputs, again)
 
@@ -173,7 +174,7 @@ class InferenceLoop:
             problem = repeat_problem(first.outputs, second.outputs, self.contract)
             if problem and self._repeat == "refused":
                 raise LabelerError(problem + STRICT_REFUSES)
-        except Exception as error:
+        except RAISED as error:
             raise RowFailure(batch.first_row, error) from error
         if problem:
             self._notes.append(problem)
@@ -189,7 +190,7 @@ class InferenceLoop:
             with self._finishing.hold(age):
                 output = finish_batch(self.labeler, output)
                 return self._checked_copy(output, batch)
-        except Exception as error:
+        except RAISED as error:
             raise self._row_failure(error, batch.features, batch.first_row, age) from error
 
     def _checked_copy(self, output: Any, batch: InferenceBatch) -> Predictions:
@@ -200,7 +201,7 @@ class InferenceLoop:
         return predictions._replace(outputs=predictions.outputs.copy())
 
     def _row_failure(
-        self, error: Exception, features: Inputs, first_row: int, age: int
+        self, error: BaseException, features: Inputs, first_row: int, age: int
     ) -> RowFailure:
         # it prepares and labels rows one by one, so it needs both to itself
         with self._preparing.hold(age), self._device.hold(age):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.core.errors import LabelerError
+from distill.core.source import RAISED
 from distill.labelers.base import predict
 from distill.plan.steps import PreviewStep
 from distill.pools.features import decode_features
@@ -52,7 +53,7 @@ def preview_labels(step: PreviewStep, rows: int) -> Preview:
         # copies, since a labeler may write into what it is given
         predictions = predict(labeler, decoded.values.copy(), width)
         repeated = predict(labeler, decoded.values.copy(), width)
-    except Exception as error:
+    except RAISED as error:
         found = locate_failure(error, labeler, decoded.values, 0)
         raise LabelerError(
             f"labels.{step.name}: the labeler raised at {shard.key}, row {found.row}:\n{found.trace}"

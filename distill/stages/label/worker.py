@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import ContractError, StorageError
+from distill.core.source import RAISED
 from distill.engine.protocol import Stream, stream_here
 from distill.labelers.base import Predictions
 from distill.labelers.versions import library_versions
@@ -68,7 +69,7 @@ class LabelWorker:
         task = FragmentTask.from_plain(plain)
         try:
             result = self.label(task)
-        except Exception as error:  # noqa: BLE001  told with the fragment, so that the policy decides
+        except RAISED as error:  # told with the fragment, so that the policy decides
             failure = _failure(task, error)
             result = FragmentResult(task.pool, task.intent.fragment, failure=failure)
         return result.to_plain()
@@ -193,7 +194,7 @@ def _data_is_whole(folder: Storage, commit: Commit) -> bool:
     return size_bytes == commit.bytes
 
 
-def _failure(task: FragmentTask, error: Exception) -> Failure:
+def _failure(task: FragmentTask, error: BaseException) -> Failure:
     if isinstance(error, RowFailure):
         row = task.intent.start + error.row
         return Failure(f"{task.key}, row {row}", error.signature, error.trace)
