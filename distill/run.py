@@ -9,7 +9,7 @@ process alone), or an engine of your own. Importing it loads neither torch nor r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,7 @@ def run_job(job: Job, say: Say = print, *, engine: EngineChoice = "ray") -> Fini
     for trained in _fit(plan, None, chosen):
         say(trained_line(trained))
     for name in job.labels:
-        for summary in _label(plan, name, chosen):
+        for summary in _label(plan, name, chosen, trains=True):
             say(labels_line(summary))
     for trained in train_networks(plan.students(), chosen):
         say(trained_line(trained))
@@ -253,11 +253,21 @@ def _fit(plan: Plan, names: Sequence[str] | None, engine: Engine) -> list[Traine
     return networks + [fit_labeler(step, engine) for step in plan.fits(names)]
 
 
-def _label(plan: Plan, name: str, engine: Engine, *, mend: bool = False) -> list[LabelSummary]:
+def _label(
+    plan: Plan, name: str, engine: Engine, *, mend: bool = False, trains: bool = False
+) -> list[LabelSummary]:
+    """Label what is missing; where the same command `trains` on it, not before it is sure that the
+    engine can."""
     calibration = plan.calibration(name)
     if calibration is not None:
         calibrate.calibrate(calibration, engine)
-    summaries = label.label_pool(plan.labels(name, mending=mend), engine, mend=mend)
+
+    def require_trainings(pools: Collection[str]) -> None:
+        for needs in plan.later_trainings(name, pools):
+            engine.require(needs)
+
+    begin = require_trainings if trains else None
+    summaries = label.label_pool(plan.labels(name, mending=mend), engine, mend=mend, begin=begin)
     for summary in summaries:
         plan.know_labels(summary.pool, summary.labels)
     return summaries

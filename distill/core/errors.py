@@ -7,7 +7,7 @@ DistillError
 │   ├── PoolError         a pool: unreachable, changed, a missing column
 │   ├── ContractError     labels that do not mean what the job says they mean
 │   ├── ResourceError     the cluster can never give what the job asks for
-│   ├── BusyError         another driver is at work on the same label set
+│   ├── BusyError         another driver is at work on the same label set or student
 │   └── MissingExtraError an optional library is not installed
 └── WorkError             failed after work began (exit code 1)
     ├── LabelerError      a labeler raised: its own traceback, shard and row
@@ -46,7 +46,7 @@ class ResourceError(InputError):
 
 
 class BusyError(InputError):
-    """Another driver is at work on the same label set."""
+    """Another driver is at work on the same label set or student."""
 
 
 class MissingExtraError(InputError):

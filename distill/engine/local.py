@@ -18,6 +18,7 @@ from distill.core.errors import DistillError, LabelerError, ResourceError
 from distill.core.progress import Bar, track
 from distill.core.source import RAISED
 from distill.engine.grouping import fixed_groups, fold_group
+from distill.engine.memory import machine_memory
 from distill.engine.protocol import (
     Config,
     Item,
@@ -25,6 +26,7 @@ from distill.engine.protocol import (
     Plain,
     State,
     StreamHere,
+    TrainingNeeds,
     WorkerContext,
     Workers,
 )
@@ -86,6 +88,14 @@ class LocalEngine:
         """Run a function here. See `Engine.call`."""
         with worker_threads(1):
             return function()
+
+    def require(self, needs: TrainingNeeds) -> None:
+        """Refuse more than one worker, GPUs, and more memory than there is. See `Engine.require`."""
+        _require_one_worker(needs.workers)
+        _require_no_gpus("training.gpus", needs.gpus)
+        has_bytes = machine_memory()
+        if needs.memory_bytes > has_bytes:
+            raise ResourceError(needs.too_large("this machine", has_bytes))
 
     def train(
         self,

@@ -92,6 +92,31 @@ class WorkerContext:
     """Whether the worker may run the user's code in threads beside its own, as `Stream.threads`."""
 
 
+@dataclass(frozen=True)
+class TrainingNeeds:
+    """What a training will ask of its engine."""
+
+    key: str
+    """`students.NAME` or `fit.NAME`."""
+    workers: Workers
+    gpus: Gpus
+    weights: int
+    memory_bytes: int
+    """Of a worker, at the least."""
+
+    def too_large(self, there: str, has_bytes: float) -> str:
+        """Say that a worker does not fit, where `there` has so many bytes."""
+        return (
+            f"{self.key}.model: a worker needs {_gigabytes(self.memory_bytes)} of memory to train"
+            f" its {self.weights:,} weights, but {there} has {_gigabytes(has_bytes)}. Make its"
+            f" layers narrower (hidden), or {self.key}.training.batch_rows smaller."
+        )
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:,.3g} GB" if size < 1e11 else f"{size / 1e9:,.0f} GB"
+
+
 Make = Callable[[Config, str, Stream], Callable[[Plain], Plain]]
 """Builds a worker from its configuration, its device and the way to run what feeds it."""
 
@@ -131,6 +156,10 @@ class Engine(Protocol):
 
     def call(self, function: Callable[[], State]) -> State:
         """Run a function once, on one CPU, and return its result. Raises what it raises."""
+
+    def require(self, needs: TrainingNeeds) -> None:
+        """Raise ResourceError where the engine can never give what a training will ask for: before
+        the labels that it learns from are paid for."""
 
     def train(
         self,

@@ -1,5 +1,5 @@
-"""An advisory lease: a second driver on the same label set is refused by name. Correctness does not
-rest on it, but on commits.
+"""An advisory lease: a second driver on the same label set or training is refused by name.
+Correctness does not rest on it, but on commits.
 
 The holder writes `lease.json` and beats: it writes it anew every `BEAT_SECONDS`. Whoever finds one
 looks at the holder, not at clocks: a process of this machine is alive or it is not; a lease of
@@ -42,7 +42,7 @@ Body = dict[str, Any]
 
 @contextlib.contextmanager
 def hold_lease(folder: Storage, what: str) -> Iterator[None]:
-    """Hold the lease of the label set in `folder`; `what` names it in messages.
+    """Hold the lease of what lies in `folder`; `what` names it in messages.
 
     Raises BusyError where somebody else holds it.
     """

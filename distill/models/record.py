@@ -58,6 +58,23 @@ class NetworkPlan:
         """Those networks whose class is in a file of the user's own, by their keys."""
         return custom_models(self.model, self.heads)
 
+    @property
+    def weights(self) -> int:
+        """Numbers that it learns, heads included, without those of networks that only building
+        them tells."""
+        trunk = self.model.size(self.in_features)
+        total = 0
+        if trunk is not None and any(head.model is None for head in self.heads.values()):
+            total = trunk.weights
+        for head in self.heads.values():
+            own = trunk if head.model is None else head.model.size(self.in_features)
+            if own is None:
+                continue
+            total += own.width * head.width
+            if head.model is not None:
+                total += own.weights
+        return total
+
     def input_of(self, key: str) -> NetworkInput:
         """What the network under `key` is built for."""
         return NetworkInput(self.in_features, key, self.code.get(key))

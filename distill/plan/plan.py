@@ -11,12 +11,13 @@ asked for, against what is stored then, and whoever runs a job asks for them in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from distill.core.errors import JobError, PoolError
 from distill.core.results import LabelSetResult
 from distill.core.schema import digest
+from distill.engine.protocol import TrainingNeeds
 from distill.job.job import Job
 from distill.job.sweep import Variant
 from distill.labelers.calibration import read_calibration
@@ -31,6 +32,7 @@ from distill.plan.candidates import Candidate, find_candidates, hints
 from distill.plan.checks.stored import check_inputs
 from distill.plan.identity import find_student, fit_folder
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
+from distill.plan.needs import later_trainings
 from distill.plan.steps import (
     CalibrateStep,
     EvaluateStep,
@@ -143,6 +145,10 @@ class Plan:
         step = self._label_step(name, self.tables.labels[name].over, mending=mending)
         self.workspace.forget_labels(name)  # the step is about to change them
         return step
+
+    def later_trainings(self, name: str, pools: Collection[str]) -> Iterator[TrainingNeeds]:
+        """Yield what the students ask for that learn from `labels.<name>` over those pools."""
+        return later_trainings(self.workspace, name, pools)
 
     def know_labels(self, pool: str, labels: LabelSet) -> None:
         """Take a label set over a pool for what is stored: whoever wrote it knows."""

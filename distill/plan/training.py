@@ -84,6 +84,8 @@ class HeldOutPlan:
 class TrainingPlan:
     """Everything a training worker needs."""
 
+    key: str
+    """Its table in the job file."""
     name: str
     folder: str
     plan: NetworkPlan
@@ -175,6 +177,7 @@ def _training_plan(workspace: Workspace, subject: _Subject) -> TrainingPlan:
     )
     held_out = _held_out_plan(workspace, student, subject.heads)
     return TrainingPlan(
+        key=subject.key,
         name=subject.variant.name,
         folder=subject.folder,
         plan=_network_plan(subject, datasets[0].width, widths),

@@ -86,6 +86,15 @@ class BuiltNetwork(NamedTuple):
     """H."""
 
 
+class NetworkSize(NamedTuple):
+    """How large a module is, by its table alone."""
+
+    weights: int
+    """Numbers that it learns."""
+    width: int
+    """H."""
+
+
 class Network(FitModel):
     """A network that is trained by gradients: a student's trunk, or a head's own."""
 
@@ -96,6 +105,11 @@ class Network(FitModel):
 
     def require_fit(self, given: NetworkInput) -> None:
         """Raise JobError, by its key, where it does not fit the rows. Needs no torch."""
+
+    def size(self, in_features: int) -> NetworkSize | None:  # noqa: ARG002  each has its own
+        """Return how large it is for rows of F numbers, without building it; None where only
+        building it tells."""
+        return None
 
     @abstractmethod
     def build(self, given: NetworkInput) -> BuiltNetwork:

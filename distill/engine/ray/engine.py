@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from distill.engine.ray.fold import call_remotely, fold
 from distill.engine.ray.map import map_fragments
-from distill.engine.ray.train import train_workers
+from distill.engine.ray.train import require_training, train_workers
 
 
 class RayEngine:
@@ -16,4 +16,5 @@ class RayEngine:
     map = staticmethod(map_fragments)
     fold = staticmethod(fold)
     call = staticmethod(call_remotely)
+    require = staticmethod(require_training)
     train = staticmethod(train_workers)

@@ -24,6 +24,8 @@ from distill.spec.base import Gpus
 _LOOK_SECONDS = 2.0
 _RELEASE_SECONDS = 3.0
 _POLL_SECONDS = 0.1
+_FREE_SHARE = 2.0
+"""A node may have had half of its memory in use when Ray looked."""
 ANY = sys.maxsize
 """Of processes: as many as are wanted may come."""
 
@@ -76,6 +78,14 @@ def require_resources(ray: Any, what: str, needs: Needs, *, reserved_cpus: float
             )
     fitting = (_most(ray, "CPU") - reserved_cpus) / needs.cpus
     return int(min(fitting, ANY))
+
+
+def largest_memory(ray: Any) -> float:
+    """Return the bytes that a process may have at most: infinitely many where nodes come on demand."""
+    if _most(ray, "memory") > _present(ray, "memory"):
+        return math.inf
+    # Ray counts what was free when a node began, beside its object store
+    return _FREE_SHARE * _largest_node(ray, "memory")
 
 
 def room_now(ray: Any, needs: Needs) -> int:

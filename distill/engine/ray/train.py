@@ -33,12 +33,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from distill.core.errors import ResourceError
 from distill.core.progress import Bar
-from distill.engine.protocol import Config, WorkerContext, Workers
+from distill.engine.protocol import Config, TrainingNeeds, WorkerContext, Workers
 from distill.engine.ray.monitor import monitored
 from distill.engine.ray.resources import (
     Needs,
     gpus_each,
+    largest_memory,
     look_at_nodes,
     require_resources,
     room_now,
@@ -116,6 +118,18 @@ def train_workers(
     if failure or given_up:
         raise training_error(failure, given_up)
     return result
+
+
+def require_training(needs: TrainingNeeds) -> None:
+    """Refuse more than the cluster can give. See `Engine.require`."""
+    ray = require_ray()
+    try:
+        group = _group(ray, needs.workers, 1, needs.gpus)
+    except ResourceError as error:
+        raise ResourceError(f"{needs.key}.training: {error}") from error
+    has_bytes = largest_memory(ray)
+    if not group.gpus and needs.memory_bytes > has_bytes:
+        raise ResourceError(needs.too_large("the largest node", has_bytes))
 
 
 def _group(ray: Any, workers: Workers, teams: int, gpus: Gpus) -> _Group:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from distill.models.networks.shape import require_shape
 from distill.spec.base import Positive
-from distill.spec.networks import BuiltNetwork, Network, NetworkInput
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput, NetworkSize
 from distill.spec.pools import Features, ImageFeatures
 
 if TYPE_CHECKING:
@@ -45,6 +46,17 @@ class Cnn(Network):
 
     def require_fit(self, given: NetworkInput) -> None:
         require_shape(self.shape, given)
+
+    def size(self, in_features: int) -> NetworkSize:  # noqa: ARG002  the shape says it
+        first, height, width = self.shape
+        layers = pairwise((first, *self.channels))
+        weights = sum(9 * before * after for before, after in layers)
+        for _ in self.channels:
+            if min(height, width) >= _POOLED_FROM:
+                height //= 2
+                width //= 2
+        weights += self.channels[-1] * height * width * self.hidden
+        return NetworkSize(weights, self.hidden)
 
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from torch import nn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from distill.spec.networks import BuiltNetwork, Network, NetworkInput
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput, NetworkSize
 
 
 class Linear(Network):
@@ -13,6 +13,9 @@ class Linear(Network):
     trial = "none"
 
     kind: Literal["linear"]
+
+    def size(self, in_features: int) -> NetworkSize:
+        return NetworkSize(0, in_features)
 
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from torch import nn

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from distill.spec.base import Positive
-from distill.spec.networks import BuiltNetwork, Network, NetworkInput
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput, NetworkSize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +23,11 @@ class Mlp(Network):
     hidden: Annotated[tuple[Positive, ...], Field(min_length=1)]
     """Width of each hidden layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def size(self, in_features: int) -> NetworkSize:
+        layers = pairwise((in_features, *self.hidden))
+        weights = sum((before + 1) * after for before, after in layers)
+        return NetworkSize(weights, self.hidden[-1])
 
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from torch import nn

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from distill.spec.base import Positive
-from distill.spec.networks import BuiltNetwork, Network, NetworkInput, Ngrams
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput, NetworkSize, Ngrams
 
 
 class NgramBag(Ngrams, Network):
@@ -25,6 +25,9 @@ class NgramBag(Ngrams, Network):
     @property
     def text_hashing(self) -> Ngrams:
         return self
+
+    def size(self, in_features: int) -> NetworkSize:  # noqa: ARG002  any text fits
+        return NetworkSize((self.buckets + 1) * self.hidden, self.hidden)
 
     def build(self, given: NetworkInput) -> BuiltNetwork:  # noqa: ARG002  any text fits
         """Build the mean over a text's n-grams, zeros where it has none; drawn as fastText does."""

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from distill.models.networks.shape import require_shape
 from distill.spec.base import Positive
-from distill.spec.networks import BuiltNetwork, Network, NetworkInput
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput, NetworkSize
 
 
 class Rnn(Network):
@@ -26,6 +26,12 @@ class Rnn(Network):
 
     def require_fit(self, given: NetworkInput) -> None:
         require_shape(self.shape, given)
+
+    def size(self, in_features: int) -> NetworkSize:  # noqa: ARG002  the shape says it
+        numbers = self.shape[1]
+        weights = 3 * self.hidden * (numbers + self.hidden)
+        weights += (self.layers - 1) * 6 * self.hidden**2
+        return NetworkSize(weights, self.hidden)
 
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from torch import nn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
@@ -88,18 +88,27 @@ class _Part:
     """Committed fragments that are labelled again."""
 
 
-def label_pool(step: LabelStep, engine: Engine, *, mend: bool = False) -> list[LabelSummary]:
+def label_pool(
+    step: LabelStep,
+    engine: Engine,
+    *,
+    mend: bool = False,
+    begin: Callable[[Collection[str]], None] | None = None,
+) -> list[LabelSummary]:
     """Label what is missing of a label set over all its pools.
 
     With `mend`, all that is stored is read first, and what is damaged is labelled anew in the next
-    generation.
+    generation. `begin` is called before any work, with the pools that have some.
 
     Raises ContractError for another contract, BusyError where another driver is at work on it,
     LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
     """
     parts = [_begin(step, part, mend=mend) for part in step.parts]
     # a finished set takes no lease, needs no library of its labeler's and no engine
-    if any(len(part.left) for part in parts):
+    pools = {part.pool.name for part in parts if len(part.left)}
+    if pools:
+        if begin is not None:
+            begin(pools)
         _label(step, parts, engine)
     # also where nothing was left: a driver that was killed may have rolled up less than it committed
     for part in parts:

@@ -4,12 +4,15 @@ which as many are trained side by side as there is room for."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import groupby
 
 from distill.core.errors import UnlearnableError
 from distill.core.progress import track
 from distill.engine.protocol import Engine
+from distill.labels.lease import hold_lease
 from distill.models.record import Trained, read_record
+from distill.plan.needs import training_needs
 from distill.plan.steps import TrainStep
 from distill.plan.training import TrainingPlan
 from distill.storage.open import open_storage
@@ -56,8 +59,12 @@ def _group(plan: TrainingPlan) -> tuple[str, str]:
 
 def _train_together(plans: Sequence[TrainingPlan], engine: Engine) -> None:
     first = plans[0]
+    for plan in plans:
+        engine.require(training_needs(plan.key, plan.plan, plan.training))
     title = f"train {first.name}" if len(plans) == 1 else f"train {len(plans)} networks"
-    with track(title, sum(map(_rows, plans))) as bar:
+    with ExitStack() as leases, track(title, sum(map(_rows, plans))) as bar:
+        for plan in plans:
+            leases.enter_context(hold_lease(open_storage(plan.folder), f"training {plan.name}"))
         # torch is loaded here, where something is trained
         from distill.stages.train.loop import run_trainings
 
