@@ -196,10 +196,12 @@ def _head(plain: Mapping[str, Any]) -> HeadPlan:
 
 def _network(plain: Mapping[str, Any]) -> Network:
     try:
-        return Network.model_validate_json(canonical(plain))
+        network: Network = Network.model_validate_json(canonical(plain))
     except ValidationError as error:
         first = error.errors()[0]
         raise ContractError(
             f"a stored network {plain} is not one that this process knows: {first['msg']}. Name"
             " the file that has its kind, as it was then, in the job's `plugins`."
         ) from error
+    # what was stored before words were a key keeps the words that it learned
+    return network.with_words("letters") if network.words_are_unsaid else network

@@ -22,8 +22,9 @@ from distill.models.networks.custom import CustomModel
 from distill.models.record import ModelRecord, read_record
 from distill.plan.held_out import fit_stop
 from distill.plan.workspace import Workspace
-from distill.spec.models import NOT_LEARNED, Eszsl, Training
-from distill.spec.students import HeldOut, Student, Term
+from distill.spec.models import NOT_LEARNED, Eszsl, Fit, Training
+from distill.spec.networks import FitModel
+from distill.spec.students import Head, HeldOut, Student, Term
 from distill.storage.base import Storage
 
 _USUAL: Mapping[str, Any] = {
@@ -42,10 +43,30 @@ _USUAL: Mapping[str, Any] = {
 from before."""
 
 
+_LETTERS = {"words": "letters"}
+"""What was a word to every network before that was a key."""
+
+
 def fit_folder(workspace: Workspace, name: str) -> Storage:
     """Return where `fit.<name>` lies under the job as it is now. Lists the labelled pool."""
+    fit = workspace.tables.fit[name]
+    folder = _fit_folder(workspace, name, fit)
+    if not fit.model.words_are_unsaid:
+        return folder
+    before = fit.model_copy(update={"model": fit.model.with_words("letters")})
+    return _finished(folder, _fit_folder(workspace, name, before))
+
+
+def _finished(folder: Storage, before: Storage) -> Storage:
+    """Return the folder of before where a model was finished there and none was since: what is
+    trained stays."""
+    if read_record(folder) is None and read_record(before) is not None:
+        return before
+    return folder
+
+
+def _fit_folder(workspace: Workspace, name: str, fit: Fit) -> Storage:
     tables = workspace.tables
-    fit = tables.fit[name]
     pool = workspace.pool(fit.on)
     outputs = tables.pool_outputs(fit.on)
     described = None
@@ -56,7 +77,7 @@ def fit_folder(workspace: Workspace, name: str) -> Storage:
         learned = _learned(fit.training)
     stop = fit_stop(fit.early_stop) if fit.early_stop else None
     identity = [
-        _plain_fit_model(workspace, name),
+        _plain_fit_model(workspace, name, fit.model),
         learned,
         [fit.seed, tables.fragment_rows],
         pool.inventory.content,
@@ -109,11 +130,29 @@ def held_out_pins(workspace: Workspace, stop: HeldOut) -> dict[str, str]:
 def student_folder(workspace: Workspace, variant: Variant, pins: Mapping[str, str]) -> Storage:
     """Return where a student lies, given what it learns from."""
     student = variant.spec
+    folder = _student_folder(workspace, variant.student, student, pins)
+    if not student.model.words_are_unsaid:
+        return folder
+    heads = {name: _head_before(head) for name, head in student.heads.items()}
+    model = student.model.with_words("letters")
+    before = student.model_copy(update={"model": model, "heads": heads})
+    return _finished(folder, _student_folder(workspace, variant.student, before, pins))
+
+
+def _head_before(head: Head) -> Head:
+    if head.model is None:
+        return head
+    return head.model_copy(update={"model": head.model.with_words("letters")})
+
+
+def _student_folder(
+    workspace: Workspace, name: str, student: Student, pins: Mapping[str, str]
+) -> Storage:
     tables = workspace.tables
     features = [tables.pools[pool].features for pool in student.taught_on]
     targets = [tables.pools[term.pool].target if term.pool else None for term in student.terms]
     identity = [
-        [_plain_student(workspace, student, f"students.{variant.student}"), tables.fragment_rows],
+        [_plain_student(workspace, student, f"students.{name}"), tables.fragment_rows],
         _learned(student.training),
         dict(pins),
         [each.model_dump(mode="json") for each in features if each],
@@ -124,7 +163,7 @@ def student_folder(workspace: Workspace, variant: Variant, pins: Mapping[str, st
     if losses:  # what came later is left out where it says nothing: older digests stay
         identity.append(losses)
     identity += _stopped_by(workspace, student.early_stop)
-    return workspace.root.folder("students", variant.student, digest(identity)[:16])
+    return workspace.root.folder("students", name, digest(identity)[:16])
 
 
 def find_student(workspace: Workspace, variant: Variant) -> tuple[Storage, ModelRecord]:
@@ -141,12 +180,20 @@ def find_student(workspace: Workspace, variant: Variant) -> tuple[Storage, Model
     return folder, record
 
 
-def _plain_fit_model(workspace: Workspace, name: str) -> dict[str, Any]:
-    model = workspace.tables.fit[name].model
+def _plain_fit_model(workspace: Workspace, name: str, model: FitModel) -> dict[str, Any]:
     if not isinstance(model, CustomModel):
-        return model.model_dump(mode="json", exclude={"encoder"})
+        return _plain_network(model.model_dump(mode="json", exclude={"encoder"}))
     source = workspace.tables.fit_code(name)[TRUNK]
-    return identity_of(model, source, f"fit.{name}.{TRUNK}")
+    return _plain_network(identity_of(model, source, f"fit.{name}.{TRUNK}"))
+
+
+def _plain_network(plain: dict[str, Any]) -> dict[str, Any]:
+    """What a network's table says, as it was before a word had more than letters where it means
+    that."""
+    plain = without_usual(plain, _LETTERS)
+    if isinstance(plain.get("text"), dict):
+        plain["text"] = without_usual(plain["text"], _LETTERS)
+    return plain
 
 
 def _described(workspace: Workspace, name: str, model: Eszsl) -> list[Any]:
@@ -211,9 +258,10 @@ def _plain_student(workspace: Workspace, student: Student, where: str) -> dict[s
     own = {key: identity_of(model, code[key], f"{where}.{key}") for key, model in models.items()}
     plain = student.model_dump(mode="json", exclude={"training", "terms", "early_stop"})
     plain = without_usual(plain, _USUAL)
-    plain["model"] = own.get(TRUNK, plain["model"])
+    plain["model"] = _plain_network(own.get(TRUNK, plain["model"]))
     for name, head in plain["heads"].items():
-        head["model"] = own.get(head_key(name), head["model"])
+        head_model = own.get(head_key(name), head["model"])
+        head["model"] = None if head_model is None else _plain_network(head_model)
         plain["heads"][name] = without_usual(head, _USUAL)
     plain["terms"] = [_plain_term(term) for term in student.terms]
     return plain

@@ -1,7 +1,9 @@
 """Text as numbers for students that run at CPU speed: its words, and runs of them, as indices of a
 table of fixed size.
 
-    words      runs of letters and digits, in lower case
+    words      runs of letters and digits with the marks that belong to them (vowels of Hindi, Tamil,
+               Thai and Arabic, accents), composed (NFC) and in lower case; joiners within a word
+               stay. Of a student from before, `words = "letters"`: marks divide words
     n-gram     n words in a row; its index is 1 + h mod buckets, with h mixed from the words'
                XXH3-64 (seed 0); index 0 stands for nothing
 
@@ -23,19 +25,23 @@ import pyarrow.compute as pc
 import xxhash
 
 from distill.pools.hashing import GOLDEN, Hashes, mixed
-from distill.spec.networks import Ngrams
+from distill.spec.networks import Ngrams, Words
 
 Places = npt.NDArray[np.int32]
 Numbers = npt.NDArray[np.int64]
 
-_BETWEEN = r"[^\p{L}\p{N}]+"
+_BETWEEN_LETTERS = r"[^\p{L}\p{N}]+"
+_IN_A_WORD = r"\p{M}\x{200c}\x{200d}"
+_BETWEEN = rf"[^\p{{L}}\p{{N}}{_IN_A_WORD}]+"
+_MARKS_ALONE = rf"(^|[^\p{{L}}\p{{N}}{_IN_A_WORD}])[{_IN_A_WORD}]+"
+"""Marks that follow no letter: what makes a picture of a sign is no word."""
 _ODD = np.uint64(GOLDEN)
 
 
 def ngram_places(texts: npt.NDArray[np.generic], spec: Ngrams) -> Places:
     """Return the table indices (B, most) of texts (B,) of str: each text's first n-grams, in the
     order in which they begin, then zeros."""
-    words, text_of_word = _words(texts)
+    words, text_of_word = _words(texts, spec.words)
     hashes, valid = _grams(words, text_of_word, spec.ngrams)
     places = (hashes % np.uint64(spec.buckets)).astype(np.int32) + 1
     places = places[valid]
@@ -50,10 +56,9 @@ def ngram_places(texts: npt.NDArray[np.generic], spec: Ngrams) -> Places:
     return table
 
 
-def _words(texts: npt.NDArray[np.generic]) -> tuple[Hashes, Numbers]:
+def _words(texts: npt.NDArray[np.generic], kind: Words) -> tuple[Hashes, Numbers]:
     """The hash of every word, and the number of its text."""
-    lower = pc.utf8_lower(pa.array(texts, pa.large_string()))
-    lists = pc.split_pattern_regex(lower, _BETWEEN)
+    lists = _split(pa.array(texts, pa.large_string()), kind)
     words = pc.list_flatten(lists)
     text_of_word = pc.list_parent_indices(lists).to_numpy()
     # a text that begins or ends between words is split into an empty one there
@@ -63,6 +68,16 @@ def _words(texts: npt.NDArray[np.generic]) -> tuple[Hashes, Numbers]:
     hashes = np.array([xxhash.xxh3_64_intdigest(word) for word in spelled], np.uint64)
     mask = there.to_numpy(zero_copy_only=False)
     return hashes[distinct.indices.to_numpy()], text_of_word[mask]
+
+
+def _split(texts: pa.Array, kind: Words) -> pa.Array:
+    """The words of each text, and empty ones where it begins or ends between words."""
+    if kind == "letters":
+        return pc.split_pattern_regex(pc.utf8_lower(texts), _BETWEEN_LETTERS)
+    if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
+        composed = pc.utf8_normalize(texts, "NFC")
+        texts = pc.replace_substring_regex(composed, _MARKS_ALONE, r"\1")
+    return pc.split_pattern_regex(pc.utf8_lower(texts), _BETWEEN)
 
 
 def _grams(

@@ -22,6 +22,10 @@ from distill.spec.pools import Features, TextFeatures
 
 if TYPE_CHECKING:
     from torch import nn
+    from typing_extensions import Self
+
+
+Words = Literal["unicode", "letters"]
 
 
 class Ngrams(Table):
@@ -34,6 +38,14 @@ class Ngrams(Table):
     """Words in a row that count together: 2 is words and pairs of them."""
     most: Positive = 256
     """N-grams of a text that count: its first ones."""
+    words: Words = "unicode"
+    """What a word is. `unicode`: letters and digits with the marks that belong to them, whatever the
+    script. `letters`: marks divide words, as of students that were trained before this was a key:
+    their vowels are lost in Hindi, Tamil, Thai and pointed Arabic."""
+
+    def with_words(self, words: Words) -> Self:
+        """Return the same with other words."""
+        return self.model_copy(update={"words": words})
 
 
 class FitModel(Kind):
@@ -43,6 +55,16 @@ class FitModel(Kind):
     def text_hashing(self) -> Ngrams | None:
         """How its texts become numbers; None where it reads numbers."""
         return None
+
+    @property
+    def words_are_unsaid(self) -> bool:
+        """Whether it reads text, and its table does not say what a word is."""
+        ngrams = self.text_hashing
+        return ngrams is not None and "words" not in ngrams.model_fields_set
+
+    def with_words(self, words: Words) -> Self:  # noqa: ARG002  of text alone
+        """Return the same model, reading words so where it reads text."""
+        return self
 
     @property
     def text_key(self) -> str:

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import io
+import sys
+
+import pytest
+
 from distill.cli import terminal
 from distill.core import progress
 
@@ -17,3 +22,23 @@ def test_work_on_a_pipe_is_silent_while_it_goes_on(monkeypatch, capsys):
     moving = [line for line in lines if "rows/s" in line and "s left" in line]
     assert 3 <= len(moving) <= 12
     assert any(line.strip() == "label teacher: waits for nodes to come" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", "7 x 3 - 2^2 ... \\xe9 \\u0915"),
+        ("latin-1", "7 × 3 - 2² ... é \\u0915"),
+        ("cp1252", "7 × 3 – 2² … é \\u0915"),
+        ("utf-8", "7 × 3 – 2² … é क"),
+    ],
+)
+def test_a_terminal_without_a_sign_ends_the_command(monkeypatch, encoding, shown):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", stream)
+    terminal.write_anywhere()
+    monkeypatch.setattr(terminal, "console", terminal.Console(width=60, highlight=False))
+    terminal.say("7 × 3 – 2² … é क")
+    terminal.print_table("head – of", ["name", "all"], [["é", "–"]])
+    written = stream.buffer.getvalue().decode(encoding)
+    assert written.splitlines()[0] == shown

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from distill.cli.process import _handle_signals, _interrupt
+from distill.cli.process import _SIGNALS, _handle_signals, _Stop
 from distill.engine.local import LocalEngine
 from distill.engine.stop import finish_and_stop, stop_requested, stoppable
 from distill.spec.labels import Compute
@@ -15,8 +15,8 @@ from tests.engine.working import Bar
 @pytest.fixture
 def handled():
     """Signals as in a command."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    _handle_signals(_interrupt)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    _handle_signals(_Stop())
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -66,6 +66,17 @@ def test_a_second_ctrl_c_waits_for_the_fragment_too():
 def test_ctrl_c_outside_labelling_waits_for_fragments():
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_command_under_nohup_is_ended_by_a_closed_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        _handle_signals(_Stop())
+        os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        _handle_signals(signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_stop_of_one_labelling_ends_the_next():

@@ -10,7 +10,7 @@ from pydantic import JsonValue, field_validator
 from distill.core.errors import JobError
 from distill.core.source import RAISED, own_lines
 from distill.spec.base import Place
-from distill.spec.networks import BuiltNetwork, Network, NetworkInput, Ngrams
+from distill.spec.networks import BuiltNetwork, Network, NetworkInput, Ngrams, Words
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,6 +54,11 @@ class CustomModel(Network):
     @property
     def text_hashing(self) -> Ngrams | None:
         return self.text
+
+    def with_words(self, words: Words) -> CustomModel:
+        if self.text is None:
+            return self
+        return self.model_copy(update={"text": self.text.with_words(words)})
 
     @property
     def text_key(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distill.plan.checks.early_stop import check_fit_stop
 from distill.plan.checks.evaluation import is_judged_on
-from distill.plan.checks.networks import check_custom_network, check_readable
+from distill.plan.checks.networks import check_custom_network, check_readable, check_size
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.training import check_training
 from distill.plan.checks.zero_shot import check_descriptions
@@ -28,6 +28,7 @@ def _fit(tables: JobTables, name: str) -> Problems:
     if is_judged_on(tables, fit.on):
         yield f"{on}: students are judged on that pool. Fit it on another one."
     yield from check_readable(tables, (fit.on,), fit.model, where)
+    yield from check_size(fit.model, f"{where}.model")
     yield from check_custom_network(tables, fit.model, f"{where}.model")
     yield from check_fit_stop(tables, name)
     if isinstance(fit.model, Eszsl):

@@ -13,6 +13,10 @@ from distill.plan.tables import JobTables
 from distill.spec.networks import FitModel, Network
 from distill.spec.students import Student
 
+_MOST_WEIGHTS = 10**11
+_WIDTHS = ("shape", "channels", "hidden", "layers", "buckets")
+"""Keys that decide how many weights a network of distill's has."""
+
 
 def check_same_features(tables: JobTables, pools: Sequence[str], where: str) -> Problems:
     """Yield where one model would see pools of different features; `where` is the key of who sees
@@ -48,14 +52,30 @@ def check_custom_network(tables: JobTables, model: object, where: str) -> Proble
         yield str(error)
 
 
+def check_size(model: FitModel, where: str) -> Problems:
+    """Yield where a network has more weights than any machine trains, whatever the rows; `where` is
+    its key."""
+    size = model.size(1) if isinstance(model, Network) else None
+    if size is None or size.weights <= _MOST_WEIGHTS:
+        return
+    table = model.model_dump(mode="json")
+    widths = [f"{key} = {table[key]}" for key in _WIDTHS if key in table]
+    yield (
+        f"{where}: {', '.join(widths)} make {size.weights:,} weights at the least, where no worker"
+        f" trains more than {_MOST_WEIGHTS:,} (1.6 TB of memory). Correct the widths."
+    )
+
+
 def check_networks(tables: JobTables, student: Student, where: str) -> Problems:
     """Yield where the trunk or the heads' own networks cannot see its pools, or not alike, where
     the user's own are missing, and where a width stands that may not; `where` is its key."""
     yield from check_readable(tables, student.pools, student.model, where)
+    yield from check_size(student.model, f"{where}.model")
     for key, own in custom_models(student.model, student.heads).items():
         yield from check_custom_network(tables, own, f"{where}.{key}")
     for name, head in student.heads.items():
         if head.model is not None:
+            yield from check_size(head.model, f"{where}.heads.{name}.model")
             yield from _head_network(tables, student, name, head.model, where)
         if head.width is not None:
             yield from _head_width(tables, student, name, head.width, where)
@@ -71,19 +91,19 @@ def _head_network(
         yield (
             f"{kind}: does not see rows as the student's own network, {trunk_kind!r}, does."
             ' Text is read by "ngram_bag" or a custom network with `text` alone,'
-            " with the same buckets, ngrams and most in all heads."
+            " with the same buckets, ngrams, most and words in all heads."
         )
         return
     yield from check_readable(tables, student.pools, network, f"{where}.heads.{head}")
 
 
-def _hashing(model: Network) -> tuple[int, int, int] | None:
+def _hashing(model: Network) -> tuple[int, int, int, str] | None:
     """What decides which numbers a text becomes; a network may be its own `Ngrams`, with more
     keys."""
     ngrams = model.text_hashing
     if ngrams is None:
         return None
-    return (ngrams.buckets, ngrams.ngrams, ngrams.most)
+    return (ngrams.buckets, ngrams.ngrams, ngrams.most, ngrams.words)
 
 
 def _head_width(tables: JobTables, student: Student, head: str, width: int, where: str) -> Problems:

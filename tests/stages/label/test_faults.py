@@ -228,6 +228,7 @@ FIT = """\
         ("run", signal.SIGINT, False),
         ("label", signal.SIGINT, True),
         ("label", signal.SIGTERM, True),
+        ("label", signal.SIGHUP, True),
     ],
 )
 def test_asked_to_end_it_commits_what_is_in_work_and_leaves(
@@ -246,7 +247,7 @@ def test_asked_to_end_it_commits_what_is_in_work_and_leaves(
     assert any("Finishing the fragments in work" in line for line in lines)
     (tmp_path / "job" / "asked").touch()
     output, _ = process.communicate(timeout=LIMIT_SECONDS)
-    assert process.returncode == 1, output
+    assert process.returncode == 128 + sent, output
     assert "Stopped. What was committed stays" in output
     assert "Traceback" not in output
     there = len(list(commits.glob("*.json")))

@@ -1,0 +1,173 @@
+"""Slips of the hand: each is refused as the job is read, with its key, its value and what to write,
+and in no words of the library that validates."""
+
+from __future__ import annotations
+
+import pytest
+
+from distill.core.errors import JobError
+from tests.job.right_job import JOB, refused
+from tests.tiny import DOUBLING, tiny_job
+
+LIBRARY = ("input", "discriminator", "validation", "valid array", "tag", "pydantic", "should")
+MODEL = 'model = { kind = "linear" }'
+FEATURES = '{ kind = "vector", columns = ["pixels"] }'
+LABELER = '{ kind = "fitted", fit = "large" }'
+OVER = 'over = ["unlabelled", "test"]'
+LOSS = '{ kind = "kl", temperature = 4 }'
+ROOT = 'root = "runs"'
+ENCODING = "k = 3, temperatures = [1, 4]"
+TRAINING = MODEL + "\n    training = "
+SWEEP = '[sweep.s]\n    student = "combined"\n    {}\n    [evaluate]'
+KINDS_OF_FEATURES = 'a table { kind = "…", … } whose kind is one of "vector", "image", "text".'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (FEATURES, '"pixels"', f"features = 'pixels': must be {KINDS_OF_FEATURES}"),
+        (FEATURES, '{ columns = ["pixels"] }', f"must be {KINDS_OF_FEATURES}"),
+        (FEATURES, '{ kind = "vectr", columns = [] }', 'must be a table { kind = "vector", … }'),
+        (FEATURES, '{ kind = "vector" }', "columns: missing; it must be given (Columns in"),
+        (FEATURES, '{ kind = "vector", columns = "x" }', 'must be a list: write ["x"].'),
+        (FEATURES, '{ kind = "image", column = "x", shape = [8, 8] }', "item 2 is missing (Height"),
+        (FEATURES, '{ kind = "vector", columns = ["x"], scale = 0 }', "makes all numbers 0"),
+        (OVER, "over = []", "must be a list of at least 1 item (Pools to label)."),
+        (OVER, 'over = "test"', "labels.large.over = 'test': must be a list: write [\"test\"]."),
+        (OVER, 'over = ["test", "test"]', "names ['test'] twice; name each once"),
+        (MODEL, MODEL + '\n    on = ["test", "test"]', "names ['test'] twice; name each once"),
+        (LOSS, '"kl"', 'must be a table { kind = "kl", … }'),
+        (LOSS, "{ temperature = 4 }", "whose kind is one of"),
+        (LOSS, '{ kind = "KL" }', 'whose kind is one of "kl", "reverse_kl"'),
+        (LOSS, '{ kind = "kl", temperature = 0 }', "temperature = 0: must be at least 0.001."),
+        (LOSS, '{ kind = "kl", temperature = 1e200 }', "must be at most 10,000."),
+        (LOSS, '{ kind = "kl", temperature = "4" }', "must be a number, without quotes: write 4."),
+        (LOSS, '{ kind = "kl", temperature = nan }', "must be a finite number."),
+        (ENCODING, "k = 3, temperatures = [1, 4e9]", "temperatures.1 = 4000000000.0: must be at"),
+        (ENCODING, "k = 3, temperatures = []", "must be a list of at least 1 item"),
+        (ROOT, 'root = ""', "root = '': must be text that is not empty (Folder"),
+        (ROOT, 'root = "  "', "root = '  ': must be text that is not empty"),
+        (ROOT, "root = 3", "root = 3: must be text in quotes."),
+        ('path = "test/"', 'path = ""', "pools.test.path = '': must be text that is not empty"),
+        (ROOT, ROOT + "\n    seed = 1.5", "seed = 1.5: must be a whole number."),
+        (ROOT, ROOT + "\n    plugins = true", "plugins = true: must be a list"),
+        ("[16]", "16", "fit.large.model.hidden = 16: must be a list: write [16]."),
+        ("[16]", "[1000000000000]", "hidden.0 = 1000000000000: must be less than 2,147,483,648."),
+        ("[16]", "[1000000, 1000000]", "fit.large.model: hidden = [1000000, 1000000] make"),
+        ("[16]", '["16"]', "hidden.0 = '16': must be a whole number, without quotes: write 16."),
+        (MODEL, 'model = "linear"', 'must be a table { kind = "linear", … }'),
+        (MODEL, TRAINING + "{ epochs = 0 }", "epochs = 0: must be at least 1."),
+        (MODEL, TRAINING + "{ epochs = 1000000000 }", "must be at most 10,000,000."),
+        (MODEL, TRAINING + "{ epochs = true }", "epochs = true: must be a whole number."),
+        (MODEL, TRAINING + "{ gpus = -1 }", "gpus = -1: must be 'auto' or at least 0."),
+        (MODEL, TRAINING + '{ workers = "2" }', "must be a whole number or a list."),
+        (MODEL, TRAINING + "{ learning_rate = 1e9 }", "must be at most 10,000."),
+        (MODEL, TRAINING + '{ compile = "yes" }', "must be true or false."),
+        (MODEL, TRAINING + "3", "students.combined.training = 3: must be a table."),
+        ("[students.combined]", "[[students.combined]]", "must be one table ([[ ]] begins a list"),
+        ("[pools.test]", '[pools."my test"]', "is no name. A name begins with a letter"),
+        ("weight = 0.5", "weight = -1", "weight = -1: must be at least 0."),
+        ("weight = 0.5", "weight = 1e300", "must be at most 1,000,000,000."),
+        (LABELER, '"large"', "whose kind is one of"),
+        (LABELER, '{ kind = "custom", file = "" }', "file = '': must be text that is not empty"),
+        ("[evaluate]", SWEEP.format('"terms.0.loss.temperature" = [1e200]'), "must be at most"),
+        ("[evaluate]", SWEEP.format('"training.lr" = [0.1]'), "Did you mean 'learning_rate'?"),
+        ("[evaluate]", SWEEP.format('"terms.0.loss" = ["kl"]'), 'a table { kind = "kl", … }'),
+    ],
+)
+def test_a_slip_is_taken_or_told_in_a_librarys_words(tmp_path, old, new, said):
+    text = refused(tmp_path, old, new, said).replace(str(tmp_path), "")
+    assert not [word for word in LIBRARY if word in text.lower()]
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "meant"),
+    [
+        (TRAINING + "{ %s = 1 }", "lr", "learning_rate"),
+        (TRAINING + "{ %s = 1 }", "batch_size", "batch_rows"),
+        (TRAINING + "{ %s = 1 }", "num_epochs", "epochs"),
+        (TRAINING + "{ %s = 1 }", "max_grad_norm", "clip_norm"),
+        (TRAINING + "{ %s = 1 }", "wd", "weight_decay"),
+        (TRAINING + "{ %s = 1 }", "num_workers", "workers"),
+        (TRAINING + "{ %s = 1 }", "fp16", "precision"),
+        (MODEL + "\n    %s = 1", "lr", "training.learning_rate"),
+        (MODEL + "\n    %s = 1", "losses", "terms"),
+        (MODEL + "\n    %s = 1", "early_stopping", "early_stop"),
+    ],
+)
+def test_a_key_of_another_trainer_is_not_known(tmp_path, table, key, meant):
+    refused(tmp_path, MODEL, table % key, f"{key}: unknown key. Did you mean {meant!r}?")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "meant"),
+    [
+        (LOSS, '{ kind = "kl", T = 4 }', "'temperature'?"),
+        (LOSS, '{ kind = "kl", alpha = 0.5 }', "'weight', in the table that has this one?"),
+        ("weight = 0.5", "alpha = 0.5", "'weight'?"),
+        ("weight = 0.5", "temperature = 4", "'loss.temperature'?"),
+        ("[16]", "[16], dropout_rate = 0.1", "'dropout'?"),
+        (OVER, 'datasets = ["test"]', "'over'?"),
+        (ROOT, 'output_dir = "runs"', "'root'?"),
+        ('target = "digit"', 'label_column = "digit"', "'target'?"),
+    ],
+)
+def test_another_name_of_a_key_is_not_known(tmp_path, old, new, meant):
+    refused(tmp_path, old, new, f"unknown key. Did you mean {meant}")
+
+
+@pytest.mark.parametrize("weights", [("0", "0"), ("0.0", "0")])
+def test_a_student_that_learns_nothing_is_trained(tmp_path, weights):
+    first = f"loss = {LOSS}\n    weight = {weights[0]}"
+    job = JOB.replace(f"loss = {LOSS}", first).replace("weight = 0.5", f"weight = {weights[1]}")
+    with pytest.raises(JobError, match=r"students\.combined: terms\.0\.weight, terms\.1\.weight"):
+        tiny_job(tmp_path, job)
+
+
+def test_a_term_that_ramps_down_to_0_counts_as_nothing(tmp_path):
+    down = "weight = 0\n    ramp = { begin = 1.0 }"
+    job = JOB.replace(f"loss = {LOSS}", f"loss = {LOSS}\n    weight = 0")
+    assert tiny_job(tmp_path, job.replace("weight = 0.5", down)).students["combined"]
+
+
+OWN = JOB.replace(LABELER, '{ kind = "custom", file = "own.py" }').replace(
+    'encoding = { kind = "topk", k = 3, temperatures = [1, 4] }', ""
+)
+LABEL = "def label(self, features):"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (LABEL, "def predict(self, features):", ["no method `label", "it has ['predict']"]),
+        (LABEL, "label = None\n    def ask(self, features):", ["no method `label", "['ask']"]),
+        (LABEL, "async def label(self, features):", ["`label` is `async`"]),
+        (LABEL, "def label(self):", ["`label` is called with one batch", "def label(self, f"]),
+        (LABEL, "def label(self, features, more):", ["missing a required argument: 'more'"]),
+        (LABEL, "def __init__(self, path): ...\n    " + LABEL, ["Labeler()", "'path'"]),
+        (LABEL, "def prepare(self): ...\n    " + LABEL, ["`prepare` is called with one batch"]),
+        ("class Labeler:", "import sys; sys.exit()\nclass Labeler:", ["own.py", "sys.exit"]),
+        ("class Labeler:", "exit(0)\nclass Labeler:", ["own.py", "line 2"]),
+    ],
+)
+def test_a_class_that_cannot_be_asked_is_found_out_by_a_fragment(tmp_path, old, new, said):
+    text = DOUBLING.replace('"a", "b", "c"', '"a", "b", "c", "d"')
+    (tmp_path / "own.py").write_text(text.replace(old, new), "utf-8")
+    with pytest.raises(JobError) as told:
+        tiny_job(tmp_path, OWN)
+    for part in ("job.toml: labels.large.labeler", *said):
+        assert part in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        "def label(self, features, more=1):",
+        "def __init__(self, path='x'): ...\n    " + LABEL,
+        "def label(self, *rest):",
+    ],
+)
+def test_a_class_that_can_be_asked_is_refused(tmp_path, new):
+    text = DOUBLING.replace('"a", "b", "c"', '"a", "b", "c", "d"')
+    (tmp_path / "own.py").write_text(text.replace(LABEL, new), "utf-8")
+    assert tiny_job(tmp_path, OWN).labels["large"]
