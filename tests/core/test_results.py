@@ -76,3 +76,13 @@ def test_a_swept_value_is_taken_for_a_head(name, student, head):
     before = {key: value for key, value in plain.items() if key not in ("student", "head")}
     read = MethodResult.from_plain(before)
     assert (read.student, read.head) == (student, head)
+
+
+def test_a_student_named_like_its_labels_is_one_method_with_them():
+    mine = evaluation(TEACHER, method(TEACHER.name, accuracy=0.5))
+    assert [(group.role, group.name) for group in mine.groups] == [
+        ("teacher", TEACHER.name),
+        ("student", TEACHER.name),
+    ]
+    assert len({group.key for group in mine.groups}) == 2
+    assert TEACHER.name in verdict(mine)

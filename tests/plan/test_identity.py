@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import ContractError
@@ -8,6 +12,7 @@ from distill.models.losses.cross_entropy import CrossEntropy
 from distill.plan.identity import _learned, _plain_student, _plain_term
 from distill.plan.workspace import Workspace
 from distill.spec.models import Training
+from distill.spec.outputs import Outputs
 from distill.spec.students import Term
 from tests.making import keep_network, label_by_worker
 from tests.resolved import (
@@ -251,3 +256,39 @@ def test_networks_of_ones_own_and_widths_teach_older_students_again(folder):
     assert sorted(plain) == ["heads", "model", "on", "seed", "terms"]
     assert plain["model"] == {"kind": "linear"}
     assert plain["heads"] == {"main": {"classes": ["a", "b", "c"], "model": {"kind": "linear"}}}
+
+
+TEXTS = """
+    root = "root"
+    [pools.labelled]
+    path = "texts"
+    features = { kind = "text", column = "text" }
+    target = "kind"
+    classes = ["a", "b"]
+    [fit.large]
+    model = { kind = "ngram_bag", hidden = 4 }
+    on = "labelled"
+    [students.small]
+    model = { kind = "ngram_bag", hidden = 4 }
+    heads = { main = { model = { kind = "ngram_bag", hidden = 2 } } }
+    [[students.small.terms]]
+    learns = "pools.labelled"
+    loss = { kind = "cross_entropy" }
+"""
+
+
+@pytest.mark.parametrize("folder_of", [fit_digest, student_digest])
+def test_what_learned_other_words_is_trained_again_or_taken_for_what_is_asked(tmp_path, folder_of):
+    (tmp_path / "texts").mkdir()
+    rows = pa.table({"text": ["a b", "c"], "kind": ["a", "b"]})
+    pq.write_table(rows, tmp_path / "texts" / "part.parquet")
+    letters = TEXTS.replace("hidden", 'words = "letters", hidden')
+    said = TEXTS.replace("hidden", 'words = "unicode", hidden')
+    new, old = folder_of(tmp_path, TEXTS), folder_of(tmp_path, letters)
+    assert new != old
+    outputs = {"main": Outputs("logits", ("a", "b"))}
+    keep_network(Path(old), outputs, 4)
+    assert folder_of(tmp_path, TEXTS) == old, "what was trained before stays"
+    assert folder_of(tmp_path, said) == new, "but not where the job says what a word is"
+    keep_network(Path(new), outputs, 4)
+    assert folder_of(tmp_path, TEXTS) == new

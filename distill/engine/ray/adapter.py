@@ -5,16 +5,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
-from distill.engine.protocol import Stream, stream_here
+from distill.core.errors import LabelerError
+from distill.engine.journal import journaling
+from distill.engine.protocol import Plain, Stream, stream_here
 from distill.engine.ray.hand_out import POLL_SECONDS
+from distill.engine.ray.kv_journal import KvJournal
 from distill.engine.ray.resources import device_of_worker
 from distill.engine.ray.shipping import unpack
 from distill.engine.ray.stop_signal import StopSignal
 from distill.engine.ray.stream import RemoteStream
+
+_CAREFUL_TASKS = 16
+"""More than are handed to an actor at once: all that may have been in work when one died."""
+_BUILD = "build"
+_MOST_BUILDS = 3
+_PARENT_SECONDS = 2.0
 
 
 class MapActor:
@@ -24,9 +35,17 @@ class MapActor:
         """`shipped` is (make, config); `prepare_cpus` is 0 where rows are prepared in the actor."""
         import ray
 
+        self.journal = KvJournal(stop_signal)
+        self.careful_tasks = 0
+        """Tasks that are given out again, since one of them may be why the process before died."""
+        self.one_at_a_time = threading.Lock()
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            self.careful_tasks = _CAREFUL_TASKS
         make, config = unpack(shipped)
         stream: Stream = RemoteStream(prepare_cpus) if prepare_cpus else stream_here
-        self.work = make(config, device_of_worker(ray), stream)
+        with self._built_alive():
+            self.work = make(config, device_of_worker(ray), stream)
+        _leave_with(os.getppid())
         self.stop_signal = stop_signal
         self.stopped = False
         self.looked = -POLL_SECONDS
@@ -38,8 +57,30 @@ class MapActor:
         group = json.loads(batch["group"][0].as_py())
         for task in group:
             if not self._stops():
-                result = self.work(task)
+                result = self._careful(task) if self.careful_tasks > 0 else self.work(task)
                 yield pa.table({"result": [json.dumps(result)]})
+
+    def _careful(self, task: Plain) -> Plain:
+        """Do one task at a time, with a journal."""
+        with self.one_at_a_time, journaling(self.journal):
+            self.careful_tasks -= 1
+            return self.work(task)
+
+    @contextlib.contextmanager
+    def _built_alive(self) -> Iterator[None]:
+        """Note that the worker is built. Raises LabelerError where processes died of it."""
+        if not self.careful_tasks:
+            yield
+            return
+        entry = self.journal.read(_BUILD) or {"deaths": 0}
+        if entry["deaths"] >= _MOST_BUILDS:
+            raise LabelerError(
+                f"its process died {entry['deaths']} times while the labeler was made (out of"
+                " memory, or an exit in its code?). Try it with --local"
+            )
+        self.journal.write(_BUILD, {"deaths": entry["deaths"] + 1})
+        yield
+        self.journal.delete(_BUILD)
 
     def _stops(self) -> bool:
         import ray
@@ -51,3 +92,15 @@ class MapActor:
             with contextlib.suppress(ray.exceptions.RayError):
                 self.stopped = self.stop_signal.is_set()
         return self.stopped
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when its raylet has: threads that a labeler left behind would keep it, and
+    its GPU's memory, for ever (seen: twenty minutes after a driver was killed)."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

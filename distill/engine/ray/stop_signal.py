@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 
-_NAMESPACE = b"distill"
+NAMESPACE = b"distill"
 _STOPPED = -1
 
 
@@ -47,14 +47,15 @@ class StopSignal:
         """Nobody looks any more."""
         from ray.experimental import internal_kv
 
-        internal_kv._internal_kv_del(self.key, namespace=_NAMESPACE)
+        # by prefix, with the journal of the actors
+        internal_kv._internal_kv_del(self.key, del_by_prefix=True, namespace=NAMESPACE)
 
     def _write(self, number: int) -> None:
         from ray.experimental import internal_kv
 
-        internal_kv._internal_kv_put(self.key, str(number), namespace=_NAMESPACE)
+        internal_kv._internal_kv_put(self.key, str(number), namespace=NAMESPACE)
 
     def _read(self) -> int:
         from ray.experimental import internal_kv
 
-        return int(internal_kv._internal_kv_get(self.key, namespace=_NAMESPACE) or 0)
+        return int(internal_kv._internal_kv_get(self.key, namespace=NAMESPACE) or 0)

@@ -41,9 +41,12 @@ def check_targets(workspace: Workspace) -> None:
         found = _targets(workspace, pool, outputs)
         where = f"{workspace.tables.path}: pools.{name}.target = {pool.spec.target!r}"
         if found["rows"] and not found["known"]:
+            instead = (
+                f"Correct pools.{name}.classes." if outputs.classes else "Name another column."
+            )
             raise PoolError(
                 f"{where}: none of its {found['rows']:,} rows has a target that is"
-                f" {outputs.in_words}{_listed(found)}. Correct the column or pools.{name}.classes."
+                f" {outputs.in_words}{_listed(found)}. {instead}"
             )
         if found["unknown"]:
             log.warning(

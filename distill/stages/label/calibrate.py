@@ -31,6 +31,7 @@ from distill.plan.steps import CalibrateStep
 from distill.pools.features import decode_target
 from distill.pools.open_pool import OpenPool
 from distill.spec.outputs import Outputs
+from distill.stages.label.deadly_rows import deadly_rows
 from distill.stages.label.failures import RowFailure, error_text
 from distill.stages.label.inference import InferenceLoop
 from distill.stages.label.row_reader import RowRequest, read_chunks
@@ -88,9 +89,10 @@ class CalibrationWorker:
         nll = np.zeros(len(GRID))
         where = {name: plain[name] for name in ("key", "shard_id", "start", "rows")}
         request = replace(config.request, **where)
+        deadly = deadly_rows(f"{plain['key']}/{plain['start']}")
         with (
             closing(self.stream(read_chunks, request)) as chunks,
-            closing(self.inference.predict(chunks)) as predicted,
+            closing(self.inference.predict(chunks, deadly)) as predicted,
         ):
             for batch, (logits, _) in predicted:
                 truth = decode_target(batch.target, config.outputs)
@@ -98,6 +100,8 @@ class CalibrationWorker:
                 known[[*batch.rejected, *truth.rejected]] = False
                 nll += nll_over_grid(logits[known][:, columns], truth.values[known])
                 counted += int(known.sum())
+        if deadly:
+            deadly.over()
         return {"counted": counted, "nll": nll.tolist()}
 
 

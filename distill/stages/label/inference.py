@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any, Literal
 
@@ -30,10 +31,12 @@ from distill.labelers.base import (
     has_finish,
     predict,
     prepare_batch,
+    raw_predict,
 )
 from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler, on_one_thread
 from distill.labels.contract import Contract
+from distill.stages.label.deadly_rows import DeadlyRows, without_rows
 from distill.stages.label.failures import RowFailure, error_text, locate_failure
 from distill.stages.label.prefetch import prefetch
 from distill.stages.label.priority_lock import PriorityLock
@@ -42,6 +45,8 @@ from distill.stages.label.row_reader import RowChunk
 
 _PREFETCH_BATCHES = 2
 """Batches of a fragment that wait prepared."""
+DIED = ("died", "the labeler's process died on it, again and again")
+"""Why such a row is rejected."""
 
 
 @dataclass
@@ -118,17 +123,22 @@ class InferenceLoop:
         on_one_thread()
 
     def predict(
-        self, chunks: Iterator[RowChunk]
+        self, chunks: Iterator[RowChunk], deadly: DeadlyRows | None = None
     ) -> Generator[tuple[InferenceBatch, Predictions], None, None]:
         """Yield each batch of a fragment with its predictions, in order.
 
+        With `deadly` nothing runs ahead, and rows on which a process dies are found and rejected.
         Raises RowFailure where the labeler raises. Close it where it is not taken to its end.
         """
         age = next(self._ages)
-        prepared_batches = prefetch(self._batches(chunks, age), self._prefetch_batches)
+        ahead = 0 if deadly else self._prefetch_batches
+        prepared_batches = prefetch(self._batches(chunks, age, deadly), ahead)
         with closing(prepared_batches) as batches:
             for batch in batches:
-                yield batch, self._infer(batch, age)
+                predictions = self._infer(batch, age)
+                if deadly:
+                    deadly.elsewhere()
+                yield batch, predictions
 
     def take_notes(self) -> tuple[str, ...]:
         """Return what was found since the last call that a person should know of the labeler."""
@@ -136,18 +146,27 @@ class InferenceLoop:
         del self._notes[: len(notes)]  # another thread may add one meanwhile
         return notes
 
-    def _batches(self, chunks: Iterator[RowChunk], age: int) -> Iterator[InferenceBatch]:
+    def _batches(
+        self, chunks: Iterator[RowChunk], age: int, deadly: DeadlyRows | None
+    ) -> Iterator[InferenceBatch]:
         chunk_first_row = 0
         for chunk in chunks:
             chunk_rows = len(chunk.rows.values)
             for start in range(0, chunk_rows, self.contract.batch_rows):
                 stop = min(start + self.contract.batch_rows, chunk_rows)
                 first_row = chunk_first_row + start
-                yield self._prepare(chunk, slice(start, stop), first_row, age)
+                yield self._prepare(chunk, slice(start, stop), first_row, age, deadly)
             chunk_first_row += chunk_rows
 
-    def _prepare(self, chunk: RowChunk, rows: slice, first_row: int, age: int) -> InferenceBatch:
+    def _prepare(
+        self, chunk: RowChunk, rows: slice, first_row: int, age: int, deadly: DeadlyRows | None
+    ) -> InferenceBatch:
         features: Inputs = chunk.rows.values[rows]
+        if deadly:
+            found = deadly.find(features, first_row, partial(raw_predict, self.labeler))
+            features = without_rows(features, found)
+            for offset in found:
+                chunk.rows.rejected[rows.start + offset] = DIED
         # copied before the labeler sees them, since it may write into what it is given
         again = features.copy() if self._repeat and first_row == 0 else None
         try:

@@ -24,6 +24,7 @@ from distill.labelers.versions import library_versions
 from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragment
 from distill.labels.encoding import encode
 from distill.labels.files import with_keys
+from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows
 from distill.stages.label.failures import RowFailure, error_text
 from distill.stages.label.inference import InferenceBatch, InferenceLoop
 from distill.stages.label.messages import (
@@ -87,9 +88,10 @@ class LabelWorker:
         part = self.config.pools[task.pool]
         folder = open_storage(part.folder)
         intent, commit = _settle(folder, task.intent)
+        deadly = deadly_rows(f"{task.pool}/{intent.fragment}")
         if commit is None:
             provenance = self._provenance(part)
-            labels, rejected = self._labels(self._request(task))
+            labels, rejected = self._labels(self._request(task), deadly)
             commit = write_fragment(
                 folder,
                 intent,
@@ -98,7 +100,11 @@ class LabelWorker:
                 contract=self.config.contract,
                 provenance=provenance,
             )
-        return FragmentResult(task.pool, intent.fragment, commit, notes=self.inference.take_notes())
+        notes = self.inference.take_notes()
+        if deadly:
+            deadly.over()
+            notes += _named(task, deadly)
+        return FragmentResult(task.pool, intent.fragment, commit, notes=notes)
 
     def _provenance(self, part: PoolPart) -> Provenance:
         """Return what the commit records. Raises ContractError where the labels must be made on
@@ -129,15 +135,18 @@ class LabelWorker:
             keys=contract.keys,
         )
 
-    def _labels(self, request: RowRequest) -> tuple[pa.Table, Rejected]:
+    def _labels(
+        self, request: RowRequest, deadly: DeadlyRows | None = None
+    ) -> tuple[pa.Table, Rejected]:
         """Return keys and labels of all rows, and which rows have none. Memory holds some chunks of
         rows and a batch of logits."""
         tables: list[pa.Table] = []
         rejected: Rejected = {}
+        ahead = 0 if deadly else self._prefetch_predictions
         with (
             closing(self.stream(read_chunks, request)) as chunks,
-            closing(self.inference.predict(chunks)) as predicted,
-            closing(prefetch(predicted, self._prefetch_predictions)) as predicted_ahead,
+            closing(self.inference.predict(chunks, deadly)) as predicted,
+            closing(prefetch(predicted, ahead)) as predicted_ahead,
         ):
             for batch, predictions in predicted_ahead:
                 labels, batch_rejected = self._encode(batch, predictions)
@@ -155,6 +164,13 @@ class LabelWorker:
         labelled = np.ones(len(outputs), bool)
         labelled[list(rejected)] = False
         return encode(outputs, labelled, contract, disagreement), rejected
+
+
+def _named(task: FragmentTask, deadly: DeadlyRows) -> tuple[str, ...]:
+    return tuple(
+        f"its process died on {task.key}, {row}, again and again; it is rejected"
+        for row in deadly.rejected
+    )
 
 
 def _rejects(task: FragmentTask, rejected: Rejected) -> list[dict[str, Any]]:

@@ -1,0 +1,120 @@
+"""Rows on which the labeler's process dies: found by the journal of the processes that died, and
+rejected, so that a labelling ends.
+
+A batch on which a process died `_TRIES` times is asked about row by row, each noted before. The row
+that is noted when the process dies once more is one of those that are looked for; it is rejected,
+and a zero stands in its place in the batch, as for a row that cannot be read. Where no row dies
+alone, or too many do, the whole batch is rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.core.errors import LabelerError
+from distill.core.source import RAISED
+from distill.engine.journal import Journal, current_journal
+
+_TRIES = 2
+"""Deaths on one batch, beside the first, of which nothing is known."""
+_MOST_ALONE = 8
+"""Rows of a batch that are looked for, each at the cost of a process."""
+_ELSEWHERE = "elsewhere"
+
+Features = npt.NDArray[Any]
+
+
+class DeadlyRows:
+    """Of one fragment. What it does next is noted in a journal: `at` is the newest note, `deaths`
+    the processes that died at each."""
+
+    def __init__(self, journal: Journal, fragment: str) -> None:
+        """Raises LabelerError where processes die neither on a batch nor on a row."""
+        self.journal = journal
+        self.fragment = fragment
+        entry = journal.read(fragment) or {}
+        self.deaths: dict[str, int] = entry.get("deaths", {})
+        died_at = entry.get("at")
+        if died_at is not None:
+            self.deaths[died_at] = self.deaths.get(died_at, 0) + 1
+        self.rejected: list[str] = []
+        """In words, for the person at the terminal."""
+        if self.deaths.get(_ELSEWHERE, 0) > _TRIES:
+            journal.delete(fragment)
+            raise LabelerError(
+                f"the labeler's process died {self.deaths[_ELSEWHERE]} times while rows were read"
+                " or labels written (out of memory?). Look into Ray's logs, or run with --local."
+            )
+        self.elsewhere()
+
+    def elsewhere(self) -> None:
+        """Note that no batch is in work."""
+        self._note(_ELSEWHERE)
+
+    def over(self) -> None:
+        """Forget the fragment."""
+        self.journal.delete(self.fragment)
+
+    def find(self, features: Features, first_row: int, ask: Callable[[Features], Any]) -> list[int]:
+        """Return the offsets of the rows of a batch on which the process dies, and note that the
+        batch is asked about without them; `ask` takes some rows."""
+        batch = f"{first_row}+{len(features)}"
+        if self.deaths.get(batch, 0) < _TRIES:
+            self._note(batch)
+            return []
+        found: list[int] = []
+        for offset in range(len(features)):
+            if len(found) <= _MOST_ALONE and self._dies(features, offset, first_row, ask):
+                found.append(offset)
+        rest = f"{batch} without"
+        if self.deaths.get(rest, 0) > _TRIES:
+            self.over()
+            raise LabelerError(
+                f"the labeler's process dies on rows {first_row} to"
+                f" {first_row + len(features) - 1}, and on zeros in their place."
+            )
+        if not found or len(found) > _MOST_ALONE or rest in self.deaths:
+            found = list(range(len(features)))
+        self._note(rest)
+        rows = [first_row + offset for offset in found]
+        if len(found) == len(features) > 1:
+            self.rejected.append(f"rows {rows[0]} to {rows[-1]}")
+        else:
+            self.rejected += [f"row {row}" for row in rows]
+        return found
+
+    def _dies(
+        self, features: Features, offset: int, first_row: int, ask: Callable[[Features], Any]
+    ) -> bool:
+        row = f"{first_row + offset} alone"
+        if row in self.deaths:
+            return True
+        self._note(row)
+        try:
+            ask(features[offset : offset + 1])
+        except RAISED:
+            return False  # no death; the batch will raise it
+        return False
+
+    def _note(self, at: str) -> None:
+        self.journal.write(self.fragment, {"at": at, "deaths": self.deaths})
+
+
+def deadly_rows(fragment: str) -> DeadlyRows | None:
+    """Return what finds them in a fragment; None where no process died. Raises LabelerError."""
+    journal = current_journal()
+    return None if journal is None else DeadlyRows(journal, fragment)
+
+
+def without_rows(features: Features, offsets: list[int]) -> Features:
+    """Return a batch in which nothing stands in place of some rows, as of those that cannot be
+    read."""
+    if not offsets:
+        return features
+    rest = features.copy()
+    rest[offsets] = "" if rest.dtype.kind in "OU" else np.zeros((), rest.dtype)
+    return rest

@@ -1,0 +1,103 @@
+"""Rows on which the labeler's process dies are found and rejected, and a labelling ends, whichever
+rows they are. A process is an exception here, and the journal a dictionary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distill.core.errors import LabelerError
+from distill.engine.journal import current_journal, journaling
+from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows, without_rows
+
+BATCH = 8
+
+
+class Died(BaseException):
+    """The end of a process."""
+
+
+class Notes(dict):
+    """A journal."""
+
+    read = dict.get
+    write = dict.__setitem__
+
+    def delete(self, task):
+        self.pop(task, None)
+
+
+def label(journal, rows, dies):
+    """One process: offsets of the rejected rows of each batch. Raises Died."""
+
+    def ask(features):
+        if dies(features):
+            raise Died
+
+    found = deadly_rows("fragment")
+    rejected = []
+    for start in range(0, len(rows), BATCH):
+        features = rows[start : start + BATCH]
+        offsets = found.find(features, start, ask)
+        ask(without_rows(features, offsets))
+        rejected += [start + offset for offset in offsets]
+        found.elsewhere()
+    found.over()
+    return rejected, found.rejected
+
+
+def label_to_its_end(rows, dies, most_deaths=60):
+    journal = Notes()
+    with journaling(journal):
+        for deaths in range(most_deaths):
+            try:
+                rejected, told = label(journal, rows, dies)
+            except Died:
+                continue
+            assert not journal
+            return rejected, told, deaths
+    raise AssertionError("it never ends")
+
+
+@given(st.sets(st.integers(1, 31), max_size=6))
+def test_another_row_than_those_it_dies_on_is_rejected_or_it_never_ends(deadly):
+    rows = np.arange(32, dtype=np.float32)[:, None]
+    rejected, told, deaths = label_to_its_end(rows, lambda some: bool(deadly & set(some[:, 0])))
+    assert set(rejected) == deadly
+    assert told == [f"row {row}" for row in sorted(deadly)]
+    assert deaths <= 3 * len(deadly)
+
+
+def test_rows_that_kill_only_together_are_taken_for_ones_that_kill_alone():
+    rows = np.arange(16, dtype=np.float32)[:, None]
+    rejected, told, _ = label_to_its_end(rows, lambda some: {9, 12} <= set(some[:, 0]))
+    assert rejected == list(range(8, 16))
+    assert told == ["rows 8 to 15"]
+
+
+def test_texts_are_left_in_place_of_those_that_kill():
+    texts = np.array(["a", "bad", "c"], object)
+    rejected, _, _ = label_to_its_end(texts, lambda some: "bad" in some)
+    assert rejected == [1]
+    assert without_rows(texts, [1]).tolist() == ["a", "", "c"]
+
+
+def test_a_labeler_that_always_dies_is_made_anew_without_end():
+    rows = np.zeros((8, 1), np.float32)
+    with pytest.raises(LabelerError, match="on rows 0 to 7, and on zeros in their place"):
+        label_to_its_end(rows, lambda _some: True)
+
+
+def test_a_process_that_dies_elsewhere_is_made_anew_without_end():
+    journal = Notes()
+    for _ in range(3):
+        DeadlyRows(journal, "fragment")
+    with pytest.raises(LabelerError, match="died 3 times while rows were read"):
+        DeadlyRows(journal, "fragment")
+
+
+def test_rows_are_looked_for_where_no_process_died():
+    assert current_journal() is None
+    assert deadly_rows("fragment") is None
