@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
 import sys
 from collections.abc import Sequence
@@ -71,7 +72,10 @@ def write_anywhere() -> None:
     codecs.register_error("distill.ascii", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="distill.ascii")
+            with contextlib.suppress(
+                OSError
+            ):  # a pipe that was taken over cannot be asked where it is
+                stream.reconfigure(errors="distill.ascii")
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

@@ -28,8 +28,8 @@ JOB = """
     labeler = { kind = "custom", file = "mine.py", name = "Mine" }
     over = ["rows"]
 """
-CLASSES = 'class Mine:\n    revision = "7"\n    classes = ("x", "y")\n    exclusive = False\n'
-VALUE = 'class Mine:\n    revision = "7"\n    kind = "value"\n    width = 5\n'
+CLASSES = 'class Mine:\n    revision = "7"\n    classes = ("x", "y")\n    exclusive = False\n    def label(self, features): ...\n'
+VALUE = 'class Mine:\n    revision = "7"\n    kind = "value"\n    width = 5\n    def label(self, features): ...\n'
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ CUSTOM = JOB.replace('{ kind = "fitted", fit = "large" }', '{ kind = "custom", f
 
 
 def custom(folder, body, encoding='{ kind = "topk", k = 3, temperatures = [1, 4] }', job=CUSTOM):
-    (folder / "mine.py").write_text(f"class Labeler:\n    {body}\n")
+    (folder / "mine.py").write_text(
+        f"class Labeler:\n    {body}\n    def label(self, features): ...\n"
+    )
     return tiny_job(
         folder, job.replace('{ kind = "topk", k = 3, temperatures = [1, 4] }', encoding)
     )

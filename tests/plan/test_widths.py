@@ -47,8 +47,10 @@ AGAIN = """
 MINE = """
 class Two:
     revision, kind, width = "1", "value", 2
+    def label(self, features): ...
 class Three:
     revision, kind, width = "1", "value", 3
+    def label(self, features): ...
 """
 HINT = "[students.small.heads.main]\n    width = 4\n"
 

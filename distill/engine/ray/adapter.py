@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from distill.engine.journal import journaling
 from distill.engine.protocol import Plain, Stream, stream_here
 from distill.engine.ray.hand_out import POLL_SECONDS
 from distill.engine.ray.kv_journal import KvJournal
+from distill.engine.ray.process_hygiene import end_with_parent, let_forks_be_ended
 from distill.engine.ray.resources import device_of_worker
 from distill.engine.ray.shipping import unpack
 from distill.engine.ray.stop_signal import StopSignal
@@ -25,7 +25,6 @@ _CAREFUL_TASKS = 16
 """More than are handed to an actor at once: all that may have been in work when one died."""
 _BUILD = "build"
 _MOST_BUILDS = 3
-_PARENT_SECONDS = 2.0
 
 
 class MapActor:
@@ -41,11 +40,12 @@ class MapActor:
         self.one_at_a_time = threading.Lock()
         if ray.get_runtime_context().was_current_actor_reconstructed:
             self.careful_tasks = _CAREFUL_TASKS
+        let_forks_be_ended()
+        end_with_parent()
         make, config = unpack(shipped)
         stream: Stream = RemoteStream(prepare_cpus) if prepare_cpus else stream_here
         with self._built_alive():
             self.work = make(config, device_of_worker(ray), stream)
-        _leave_with(os.getppid())
         self.stop_signal = stop_signal
         self.stopped = False
         self.looked = -POLL_SECONDS
@@ -92,15 +92,3 @@ class MapActor:
             with contextlib.suppress(ray.exceptions.RayError):
                 self.stopped = self.stop_signal.is_set()
         return self.stopped
-
-
-def _leave_with(parent: int) -> None:
-    """End this process when its raylet has: threads that a labeler left behind would keep it, and
-    its GPU's memory, for ever (seen: twenty minutes after a driver was killed)."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_PARENT_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -18,7 +18,8 @@ def test_topk_of_independent_outputs_is_refused(tmp_path):
 @pytest.mark.parametrize("classes", ['("a", "b", "a")', '{"a", "b"}', "(1, 2)"])
 def test_classes_of_a_custom_labeler_are_distinct_and_in_order(tmp_path, classes):
     (tmp_path / "mine.py").write_text(
-        f"class Labeler:\n    revision = '1'\n    classes = {classes}\n", "utf-8"
+        f"class Labeler:\n    revision = '1'\n    classes = {classes}\n    def label(self, features): ...\n",
+        "utf-8",
     )
     refused(
         tmp_path,
@@ -30,7 +31,8 @@ def test_classes_of_a_custom_labeler_are_distinct_and_in_order(tmp_path, classes
 
 def test_a_teacher_of_one_class_teaches_that_all_rows_are_of_it(tmp_path):
     (tmp_path / "mine.py").write_text(
-        "class Labeler:\n    revision = '1'\n    classes = ('a',)\n", "utf-8"
+        "class Labeler:\n    revision = '1'\n    classes = ('a',)\n    def label(self, features): ...\n",
+        "utf-8",
     )
     refused(
         tmp_path,

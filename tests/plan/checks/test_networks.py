@@ -34,7 +34,7 @@ def test_a_student_or_fit_on_text_fails_only_when_it_trains(tmp_path):
     student = student.replace(
         '{ kind = "fitted", fit = "large" }', '{ kind = "custom", file = "mine.py" }'
     )
-    mine = 'class Labeler:\n    revision = "1"\n    classes = ("a", "b", "c", "d")\n'
+    mine = 'class Labeler:\n    revision = "1"\n    classes = ("a", "b", "c", "d")\n    def label(self, features): ...\n'
     (tmp_path / "mine.py").write_text(mine)
     with pytest.raises(
         JobError,

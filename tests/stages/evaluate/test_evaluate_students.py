@@ -37,7 +37,8 @@ def job(tmp_path):
     write_pool(tmp_path / "test", [10])
     write_pool(tmp_path / "unlabelled", [10])
     (tmp_path / "mine.py").write_text(
-        "class Labeler:\n    revision = '1'\n    classes = ('a', 'b')\n", "utf-8"
+        "class Labeler:\n    revision = '1'\n    classes = ('a', 'b')\n    def label(self, features): ...\n",
+        "utf-8",
     )
     return tiny_job(tmp_path, JOB)
 
