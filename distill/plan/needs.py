@@ -8,7 +8,7 @@ from distill.engine.protocol import TrainingNeeds
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.plan.widths import head_widths
 from distill.plan.workspace import Workspace
-from distill.spec.models import Training
+from distill.spec.models import Training, worker_range
 from distill.spec.students import Student
 
 _FLOAT_BYTES = 4
@@ -31,7 +31,7 @@ def later_trainings(
 
 def training_needs(key: str, plan: NetworkPlan, training: Training) -> TrainingNeeds:
     """Return what the training of a network asks for; `key` is its table."""
-    _, workers = training.worker_range
+    _, workers = worker_range(training.workers)
     # with `lanes` memory holds one lane at a time, else a worker's share of a batch
     parts = training.lanes if training.gradients == "lanes" else workers
     batch = training.batch_rows // parts * plan.in_features
