@@ -31,6 +31,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 """Names become folders and keys of modules."""
 Positive = Annotated[int, Field(ge=1, lt=2**31)]
 """How many of something. No machine has more of what a job counts."""
+BatchRows = Annotated[int, Field(ge=1, le=2**24)]
+"""Rows that are in memory together."""
 Temperature = Annotated[float, Field(ge=1e-3, le=1e4)]
 """What logits are divided by before a softmax. In float32, above this all classes are alike but for
 rounding, and the square of what is far above has no number; below it one class has everything."""

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from distill.spec.base import Gpus, Place, Positive, Table, Temperature, require_once
+from distill.spec.base import BatchRows, Gpus, Place, Positive, Table, Temperature, require_once
 from distill.spec.kinds import Kind
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -141,7 +141,7 @@ class Labels(Table):
     """Of the data files. Arrow is faster; Parquet is for lakes whose other readers expect it."""
     version: Positive = 1
     """Raise it where the contract changed on purpose: the labels then live in `v2`."""
-    batch_rows: Positive = 256
+    batch_rows: BatchRows = 256
     """Rows a call of the labeler; part of the contract, since it changes the last bits."""
     precision: Precision = "float32"
     """In which numbers a network computes; a custom labeler says it in its class."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from distill.spec.base import Gpus, Positive, Seed, Table
+from distill.spec.base import BatchRows, Gpus, Positive, Seed, Table
 from distill.spec.networks import FitModel
 
 Candidates = Annotated[tuple[float, ...], Field(min_length=1)]
@@ -61,7 +61,7 @@ class Training(Table):
 
     epochs: Annotated[int, Field(ge=1, le=10_000_000)] = 20
     """Passes over the rows it learns from."""
-    batch_rows: Positive = 256
+    batch_rows: BatchRows = 256
     """Rows of a global batch, over all workers."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=1e4)] = 1e-3

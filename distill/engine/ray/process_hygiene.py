@@ -17,15 +17,16 @@ def let_forks_be_ended() -> None:
     Ray's worker handles SIGTERM in Python. A process that was just forked has that handler too, and
     drops what came before it runs (`PyOS_AfterFork_Child`): a `multiprocessing.Pool` that is closed
     at once then waits for ever for a process that it has ended (seen after some ten pools). So the
-    signal is held back until the new process has no handler.
+    signal is held back until the new process has no handler. Such processes end with this one: of
+    a pool whose owner is killed, each would wait for work for ever.
     """
     os.register_at_fork(
-        before=_hold_back, after_in_child=_end_by_signal, after_in_parent=_let_through
+        before=_hold_back, after_in_child=_begin_child, after_in_parent=_let_through
     )
 
 
 def end_with_parent() -> None:
-    """End this process when its raylet has ended: threads that a labeler left behind would keep it,
+    """End this process when the one that began it has ended, as an actor's raylet: threads that a labeler left behind would keep it,
     and its GPU's memory, for ever (seen: twenty minutes after a driver was killed)."""
     parent = os.getppid()
 
@@ -45,6 +46,7 @@ def _let_through() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _end_by_signal() -> None:
+def _begin_child() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _let_through()
+    end_with_parent()

@@ -59,12 +59,13 @@ def _group(plan: TrainingPlan) -> tuple[str, str]:
 
 def _train_together(plans: Sequence[TrainingPlan], engine: Engine) -> None:
     first = plans[0]
-    for plan in plans:
-        engine.require(training_needs(plan.key, plan.plan, plan.training))
     title = f"train {first.name}" if len(plans) == 1 else f"train {len(plans)} networks"
-    with ExitStack() as leases, track(title, sum(map(_rows, plans))) as bar:
+    with ExitStack() as held:
         for plan in plans:
-            leases.enter_context(hold_lease(open_storage(plan.folder), f"training {plan.name}"))
+            held.enter_context(hold_lease(open_storage(plan.folder), f"training {plan.name}"))
+        for plan in plans:
+            engine.require(training_needs(plan.key, plan.plan, plan.training))
+        bar = held.enter_context(track(title, sum(map(_rows, plans))))
         # torch is loaded here, where something is trained
         from distill.stages.train.loop import run_trainings
 

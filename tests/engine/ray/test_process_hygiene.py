@@ -34,6 +34,16 @@ if os.fork():
 process_hygiene.end_with_parent()
 threading.Thread(target=time.sleep, args=(1000,)).start()
 """
+_CHILDREN = """
+import multiprocessing, os, signal, time
+from distill.engine.ray import process_hygiene
+
+process_hygiene._PARENT_SECONDS = 0.05
+process_hygiene.let_forks_be_ended()
+pool = multiprocessing.get_context("fork").Pool(2)
+pool.map(abs, [1, 2])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_pools_of_processes_hang_or_take_the_handler_away():
@@ -41,6 +51,13 @@ def test_pools_of_processes_hang_or_take_the_handler_away():
         [sys.executable, "-c", _POOLS], capture_output=True, text=True, timeout=90, check=True
     )
     assert ended.stdout == "the worker's own handler\n"
+
+
+def test_a_pool_outlives_its_owner():
+    ended = subprocess.run(
+        [sys.executable, "-c", _CHILDREN], capture_output=True, timeout=60, check=False
+    )
+    assert ended.returncode == -9
 
 
 def test_a_process_outlives_the_one_that_began_it():

@@ -58,6 +58,7 @@ KINDS_OF_FEATURES = 'a table { kind = "…", … } whose kind is one of "vector"
         (MODEL, 'model = "linear"', 'must be a table { kind = "linear", … }'),
         (MODEL, TRAINING + "{ epochs = 0 }", "epochs = 0: must be at least 1."),
         (MODEL, TRAINING + "{ epochs = 1000000000 }", "must be at most 10,000,000."),
+        (MODEL, TRAINING + "{ batch_rows = 1000000000 }", "must be at most 16,777,216."),
         (MODEL, TRAINING + "{ epochs = true }", "epochs = true: must be a whole number."),
         (MODEL, TRAINING + "{ gpus = -1 }", "gpus = -1: must be 'auto' or at least 0."),
         (MODEL, TRAINING + '{ workers = "2" }', "must be a whole number or a list."),
