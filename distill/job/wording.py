@@ -21,6 +21,8 @@ _TYPES = {
     "none_required": "left out",
 }
 _UNQUOTED = {"int_type", "float_type", "bool_type"}
+_LONG = 1e12
+"""A number that is not written out."""
 _LISTS = {"tuple_type", "list_type", "set_type", "frozen_set_type"}
 _TABLES = {
     "dict_type",
@@ -104,7 +106,7 @@ def _table(problem: ErrorDetails, schema: TableSchema) -> str:
 
 
 def _number(limit: float) -> str:
-    return f"{int(limit):,}" if limit == int(limit) else str(limit)
+    return f"{int(limit):,}" if limit == int(limit) and limit < _LONG else f"{limit:g}"
 
 
 def _items(count: int) -> str:

@@ -64,12 +64,12 @@ class Training(Table):
     batch_rows: BatchRows = 256
     """Rows of a global batch, over all workers."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0, le=1e4)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=3.4e38)] = 1e-3
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     """How the learning rate falls, to 0, after the warm-up."""
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Of all steps: while it rises from 0."""
-    weight_decay: Annotated[float, Field(ge=0, le=1e4)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=3.4e38)] = 0.0
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """The most that a step's whole gradient may measure; a larger one is scaled down to it."""
     precision: Literal["float32", "bfloat16"] = "float32"

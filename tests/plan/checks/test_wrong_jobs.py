@@ -62,7 +62,7 @@ KINDS_OF_FEATURES = 'a table { kind = "…", … } whose kind is one of "vector"
         (MODEL, TRAINING + "{ epochs = true }", "epochs = true: must be a whole number."),
         (MODEL, TRAINING + "{ gpus = -1 }", "gpus = -1: must be 'auto' or at least 0."),
         (MODEL, TRAINING + '{ workers = "2" }', "must be a whole number or a list."),
-        (MODEL, TRAINING + "{ learning_rate = 1e9 }", "must be at most 10,000."),
+        (MODEL, TRAINING + "{ learning_rate = 1e200 }", "must be at most 3.4e+38."),
         (MODEL, TRAINING + '{ compile = "yes" }', "must be true or false."),
         (MODEL, TRAINING + "3", "students.combined.training = 3: must be a table."),
         ("[students.combined]", "[[students.combined]]", "must be one table ([[ ]] begins a list"),
