@@ -89,7 +89,7 @@ class CalibrationWorker:
         nll = np.zeros(len(GRID))
         where = {name: plain[name] for name in ("key", "shard_id", "start", "rows")}
         request = replace(config.request, **where)
-        deadly = deadly_rows(f"{plain['key']}/{plain['start']}")
+        deadly = deadly_rows(f"{plain['key']}/{plain['start']}", plain["start"])
         with (
             closing(self.stream(read_chunks, request)) as chunks,
             closing(self.inference.predict(chunks, deadly)) as predicted,

@@ -32,10 +32,11 @@ class DeadlyRows:
     """Of one fragment. What it does next is noted in a journal: `at` is the newest note, `deaths`
     the processes that died at each."""
 
-    def __init__(self, journal: Journal, fragment: str) -> None:
-        """Raises LabelerError where processes die neither on a batch nor on a row."""
+    def __init__(self, journal: Journal, fragment: str, start: int = 0) -> None:
+        """`start` is the fragment's first row within its shard. Raises LabelerError where processes die neither on a batch nor on a row."""
         self.journal = journal
         self.fragment = fragment
+        self.start = start
         entry = journal.read(fragment) or {}
         self.deaths: dict[str, int] = entry.get("deaths", {})
         died_at = entry.get("at")
@@ -74,13 +75,13 @@ class DeadlyRows:
         if self.deaths.get(rest, 0) > _TRIES:
             self.over()
             raise LabelerError(
-                f"the labeler's process dies on rows {first_row} to"
-                f" {first_row + len(features) - 1}, and on zeros in their place."
+                f"the labeler's process dies on rows {self.start + first_row} to"
+                f" {self.start + first_row + len(features) - 1}, and on zeros in their place."
             )
         if not found or len(found) > _MOST_ALONE or rest in self.deaths:
             found = list(range(len(features)))
         self._note(rest)
-        rows = [first_row + offset for offset in found]
+        rows = [self.start + first_row + offset for offset in found]
         if len(found) == len(features) > 1:
             self.rejected.append(f"rows {rows[0]} to {rows[-1]}")
         else:
@@ -104,10 +105,11 @@ class DeadlyRows:
         self.journal.write(self.fragment, {"at": at, "deaths": self.deaths})
 
 
-def deadly_rows(fragment: str) -> DeadlyRows | None:
-    """Return what finds them in a fragment; None where no process died. Raises LabelerError."""
+def deadly_rows(fragment: str, start: int) -> DeadlyRows | None:
+    """Return what finds them in a fragment that begins at row `start` of its shard; None where no
+    process died. Raises LabelerError."""
     journal = current_journal()
-    return None if journal is None else DeadlyRows(journal, fragment)
+    return None if journal is None else DeadlyRows(journal, fragment, start)
 
 
 def without_rows(features: Features, offsets: list[int]) -> Features:

@@ -88,7 +88,7 @@ class LabelWorker:
         part = self.config.pools[task.pool]
         folder = open_storage(part.folder)
         intent, commit = _settle(folder, task.intent)
-        deadly = deadly_rows(f"{task.pool}/{intent.fragment}")
+        deadly = deadly_rows(f"{task.pool}/{intent.fragment}", intent.start)
         if commit is None:
             provenance = self._provenance(part)
             labels, rejected = self._labels(self._request(task), deadly)

@@ -36,7 +36,7 @@ def label(journal, rows, dies):
         if dies(features):
             raise Died
 
-    found = deadly_rows("fragment")
+    found = deadly_rows("fragment", 100)
     rejected = []
     for start in range(0, len(rows), BATCH):
         features = rows[start : start + BATCH]
@@ -66,7 +66,7 @@ def test_another_row_than_those_it_dies_on_is_rejected_or_it_never_ends(deadly):
     rows = np.arange(32, dtype=np.float32)[:, None]
     rejected, told, deaths = label_to_its_end(rows, lambda some: bool(deadly & set(some[:, 0])))
     assert set(rejected) == deadly
-    assert told == [f"row {row}" for row in sorted(deadly)]
+    assert told == [f"row {100 + row}" for row in sorted(deadly)]
     assert deaths <= 3 * len(deadly)
 
 
@@ -74,7 +74,7 @@ def test_rows_that_kill_only_together_are_taken_for_ones_that_kill_alone():
     rows = np.arange(16, dtype=np.float32)[:, None]
     rejected, told, _ = label_to_its_end(rows, lambda some: {9, 12} <= set(some[:, 0]))
     assert rejected == list(range(8, 16))
-    assert told == ["rows 8 to 15"]
+    assert told == ["rows 108 to 115"]
 
 
 def test_texts_are_left_in_place_of_those_that_kill():
@@ -86,7 +86,7 @@ def test_texts_are_left_in_place_of_those_that_kill():
 
 def test_a_labeler_that_always_dies_is_made_anew_without_end():
     rows = np.zeros((8, 1), np.float32)
-    with pytest.raises(LabelerError, match="on rows 0 to 7, and on zeros in their place"):
+    with pytest.raises(LabelerError, match="on rows 100 to 107, and on zeros in their place"):
         label_to_its_end(rows, lambda _some: True)
 
 
@@ -100,4 +100,4 @@ def test_a_process_that_dies_elsewhere_is_made_anew_without_end():
 
 def test_rows_are_looked_for_where_no_process_died():
     assert current_journal() is None
-    assert deadly_rows("fragment") is None
+    assert deadly_rows("fragment", 100) is None
