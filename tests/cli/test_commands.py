@@ -37,6 +37,7 @@ def test_schema_describes_every_table_of_a_job():
         "sweep",
         "evaluate",
         "plugins",
+        "storage",
     }
     assert "unit of work" in schema["properties"]["fragment_rows"]["description"]
 

@@ -131,9 +131,9 @@ HINT_TERM = """
 
 
 def test_a_hint_is_judged_against_classes(tmp_path):
-    (tmp_path / "hints.py").write_text(
-        'class Labeler:\n    revision = "1"\n    kind = "value"\n    width = 8\n', "utf-8"
-    )
+    hints = 'class Labeler:\n    revision = "1"\n    kind = "value"\n    width = 8\n'
+    hints += "    def label(self, features): ...\n"
+    (tmp_path / "hints.py").write_text(hints, "utf-8")
     text = JOB.replace("[evaluate]", HINT_TERM + "    [evaluate]") + HINT
     with pytest.raises(
         JobError, match=r"heads\.hint: answers with a value, but pools\.test, which it is judged on"

@@ -98,7 +98,7 @@ def test_what_is_wrong_with_a_plugins_table_is_told_otherwise_than_with_one_of_o
         ("delta =", "delt =", r"terms\.0\.loss\.delt: unknown key. Did you mean 'delta'\?"),
         ("hidden = 6", "hiden = 6", r"model\.hiden: unknown key. Did you mean 'hidden'\?"),
         ("delta = 0.5", "delta = 0", r"terms\.0\.loss\.delta = 0: .*greater than 0"),
-        ('"huber", delta = 0.5', '"hubber"', r"terms\.0\.loss = .*'kl', .*'custom', .*'huber'"),
+        ('"huber", delta = 0.5', '"hubber"', r'terms\.0\.loss = .*"kl", .*"custom", "huber"\.'),
         (
             'learns = "labels.teacher"',
             'learns = "pools.rows"',
