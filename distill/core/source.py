@@ -113,7 +113,7 @@ def own_lines(error: BaseException) -> str:
 def read_source(path: Path, where: str) -> PythonFile:
     """Read the file at `path`; `where` is the key that names it. Raises JobError."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
         return PythonFile(str(path), text, find_neighbours(text, path.parent))
     except UnicodeDecodeError:
         raise JobError(f"{where} = {str(path)!r}: is not UTF-8 text. Save it as UTF-8.") from None

@@ -104,7 +104,7 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
     file = job.beside(pool.classes)
     where = f"{job.path}: pools.{name}.classes = {str(file)!r}"
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = file.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise JobError(f"{where}: is not UTF-8 text. Save it as UTF-8.") from None
     except OSError as error:

@@ -15,7 +15,7 @@ from typing import Any
 from distill.core.errors import JobError
 from distill.core.schema import seal
 from distill.core.source import read_source
-from distill.pools.scan import MAKING_MARKER
+from distill.pools.listing import MAKING_MARKER
 from distill.storage.base import Storage, is_hidden
 
 

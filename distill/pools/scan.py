@@ -21,18 +21,16 @@ from distill.core.schema import INVENTORY, table_bytes
 from distill.pools.file_stats import ReadFileStats, read_file_stats, require_readable
 from distill.pools.formats.registry import pool_format
 from distill.pools.inventory import Inventory, read_inventory, segment_key
+from distill.pools.listing import Listing, list_pool
 from distill.pools.shard_id import shard_id
 from distill.spec.pools import Pool
-from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, Storage, is_hidden
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, Storage
 from distill.storage.open import require_conditional_put
 
 log = logging.getLogger(__name__)
 
-MADE_MARKER = "_made.json"
-"""Written last by the making of a pool that its job makes."""
-MAKING_MARKER = "_making.json"
-"""Written first by it."""
-_OUR_MARKERS = (MAKING_MARKER, MADE_MARKER)
+_MOST_NAMED = 5
+"""Files that are left out."""
 _TRIES = 20
 """Claims lost to other drivers, each of which has written a segment then."""
 
@@ -97,19 +95,15 @@ class _Scan:
     def take(self, *, first: bool) -> Inventory | None:
         """Compare, and write what is new; None where another driver came first."""
         stored = read_inventory(self._root, self._pool, self._files.uri)
-        found, hidden = _walk(self._files, self._pool)
+        listing = list_pool(self._files, self._pool)
+        found = listing.shards
         format = self._format(stored, found)
         changes = _changes(stored.known if stored else {}, found)
         _refuse(self._pool, self._files, self._spec, changes)
         if stored and not changes:
             return _with_rows(stored, len(found))
-        if hidden and first:
-            log.info(
-                "pools.%s: %d files under %s start with _ or . and are no shards",
-                self._pool,
-                hidden,
-                self._files.uri,
-            )
+        if first:
+            self._tell_left_out(listing)
         self._read_groups(changes.unlisted, format)
         rows = self._rows(stored, changes, format)
         if not self._write(stored, rows):
@@ -117,6 +111,19 @@ class _Scan:
         written = read_inventory(self._root, self._pool, self._files.uri)
         assert written is not None
         return _with_rows(written, len(found))
+
+    def _tell_left_out(self, listing: Listing) -> None:
+        if listing.hidden:
+            log.info(
+                "pools.%s: %d files under %s start with _ or . and are no shards",
+                self._pool,
+                listing.hidden,
+                self._files.uri,
+            )
+        if listing.side_files:
+            names = ", ".join(listing.side_files[:_MOST_NAMED])
+            more = ", …" if len(listing.side_files) > _MOST_NAMED else ""
+            log.info("pools.%s: left out as no shards: %s%s", self._pool, names, more)
 
     def _format(self, stored: Inventory | None, found: Sequence[ObjectMeta]) -> str:
         keys = [entry.key for entry in found]
@@ -165,34 +172,6 @@ class _Scan:
         folder = self._root.folder("inventories", self._pool)
         segments = stored.segments if stored else 0
         return _append(folder, segments, table)
-
-
-def list_shards(files: Storage) -> list[ObjectMeta]:
-    """List the files of a folder that no job calls a pool, by key. Raises PoolError where there is
-    none."""
-    found, _ = _walk(files)
-    return found
-
-
-def _walk(files: Storage, pool: str = "") -> tuple[list[ObjectMeta], int]:
-    """The files by key, and how many are hidden; `pool` is their name in a job."""
-    everything = files.list_objects()
-    markers = {entry.key for entry in everything} & set(_OUR_MARKERS)
-    if markers == {MAKING_MARKER}:
-        where = f"pools.{pool}: " if pool else ""
-        raise PoolError(
-            f"{where}the making of {files.uri} was cut off, so rows are missing."
-            " Run `distill run`; it makes the rest."
-        )
-    found = [entry for entry in everything if not is_hidden(entry.key)]
-    if not found and pool:
-        raise PoolError(
-            f"pools.{pool}.path: no file lies at {files.uri}."
-            " Check the path, or say in `made_by` what makes it."
-        )
-    if not found:
-        raise PoolError(f"no file lies at {files.uri}. Check the path.")
-    return found, len(everything) - len(found) - len(markers)
 
 
 def _changes(known: Mapping[str, tuple[int, str]], found: Sequence[ObjectMeta]) -> _Changes:

@@ -14,8 +14,8 @@ from distill.core.errors import PoolError
 from distill.pools.formats.base import is_text
 from distill.pools.formats.registry import pool_format, read_footer, read_rows
 from distill.pools.images import encoded_shape, is_binary
+from distill.pools.listing import list_shards
 from distill.pools.numbers import are_numbers, is_any_list
-from distill.pools.scan import list_shards
 from distill.spec.uris import resolve_uri
 from distill.storage.open import open_storage
 

@@ -18,7 +18,7 @@ from distill.core.schema import digest, seal, unseal
 from distill.labels.lease import hold_lease
 from distill.plan.steps import MakeModelStep
 from distill.pools.claim import claim_folder, delete_stale, maker
-from distill.pools.scan import MADE_MARKER
+from distill.pools.listing import MADE_MARKER
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 

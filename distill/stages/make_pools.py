@@ -17,7 +17,7 @@ from distill.core.schema import seal
 from distill.plan.steps import MakePoolStep
 from distill.pools.claim import claim_folder, delete_stale, maker
 from distill.pools.inventory import read_inventory
-from distill.pools.scan import MADE_MARKER, MAKING_MARKER
+from distill.pools.listing import MADE_MARKER, MAKING_MARKER
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 

@@ -34,7 +34,7 @@ from distill.pools.features import decode_features
 from distill.pools.formats.base import Copied, Rejected, RowBatch, check_columns
 from distill.pools.formats.reader import RowReader
 from distill.pools.formats.registry import pool_format, read_footer, read_rows, without_ending
-from distill.pools.scan import list_shards
+from distill.pools.listing import list_shards
 from distill.spec.outputs import Outputs
 from distill.spec.uris import resolve_uri
 from distill.stages.exported_student import ExportedStudent, column_names, load_student

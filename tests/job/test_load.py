@@ -5,6 +5,7 @@ import json
 import pytest
 
 from distill.core.errors import JobError
+from distill.core.source import read_source
 from distill.job.job import Job
 from distill.models.networks.linear import Linear
 from distill.models.networks.mlp import Mlp
@@ -232,6 +233,19 @@ def test_classes_come_from_a_file_in_its_order(tmp_path):
     (tmp_path / "classes.txt").write_text("d\nc\n\nb\na\n")
     job = tiny_job(tmp_path, JOB.replace('["a", "b", "c", "d"]', '"classes.txt"', 1))
     assert job.pools["labelled"].class_names == ("d", "c", "b", "a")
+
+
+def test_a_byte_order_mark_is_part_of_a_text(tmp_path):
+    """Editors on Windows write it."""
+    mark = "\ufeff"
+    plugin = "from distill.spec.losses import Loss\n"
+    (tmp_path / "classes.txt").write_text(f"{mark}d\nc\nb\na\n")
+    (tmp_path / "plugin.py").write_text(mark + plugin)
+    text = JOB.replace('["a", "b", "c", "d"]', '"classes.txt"', 1)
+    job = tiny_job(tmp_path, f'{mark}plugins = ["plugin.py"]\n{text}')
+    assert job.pools["labelled"].class_names == ("d", "c", "b", "a")
+    assert not job.text.startswith(mark)
+    assert read_source(tmp_path / "plugin.py", "plugins.0").text == plugin
 
 
 @pytest.mark.parametrize(
