@@ -15,6 +15,7 @@ caller nulls its label and writes down the reason.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,9 +30,12 @@ from distill.pools.numbers import (
     Matrix,
     check_numbers,
     column_width,
+    flat_lists,
     is_open_list,
+    leaf_type,
     null_rows,
     number_column,
+    one_array,
     reject_rows,
     value_width,
 )
@@ -82,8 +86,8 @@ def writable(features: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int:
     """Return how many numbers a row has once it is a matrix (a text has 1, itself).
 
-    For a list of any length, as many as the first of the rows `first` that has any. Raises
-    PoolError.
+    For a list of any length, as many as most of the rows `first` have that have any: a damaged
+    row at the head of a file is one odd row, as it would be elsewhere. Raises PoolError.
     """
     if isinstance(features, ImageFeatures):
         check_images(schema.field(features.column), features)
@@ -108,14 +112,17 @@ def _vector_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
     name = features.columns[0]
     if len(features.columns) > 1 or not is_open_list(schema.field(name).type):
         return sum(column_width(schema, column) for column in features.columns)
-    lengths = pc.list_value_length(first[name]).to_pylist()
-    width = next((length for length in lengths if length), None)
-    if width is None:
+    value_width(leaf_type(schema.field(name).type))
+    _, shapes = flat_lists(one_array(first[name]))
+    whole = (shapes > 0).all(axis=1)
+    lengths = shapes[whole].prod(axis=1).tolist()
+    if not lengths:
         raise PoolError(
             f"column {name!r}: the first {len(first)} rows are null or empty, so its width is"
             " unknown. Use a fixed-size list."
         )
-    return int(width)
+    ((width, _),) = Counter(lengths).most_common(1)
+    return width
 
 
 def decode_target(column: pa.ChunkedArray, outputs: Outputs, width: int = 1) -> Rows:

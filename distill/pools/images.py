@@ -1,5 +1,8 @@
 """Images as (height, width, channels) of bytes: PNG and JPEG by pillow, or raw bytes as they are.
 
+They stand in a column of binary, of lists of bytes, or in the struct of `bytes` and `path` that
+Hugging Face's `datasets` writes.
+
 Whoever wrote the file may be hostile: no other format is opened, and pixels are counted before they
 are unpacked. A JPEG's bytes depend on the decoder, so commits record pillow's version.
 """
@@ -20,7 +23,18 @@ import pyarrow.compute as pc
 
 from distill.core.errors import MissingExtraError, PoolError
 from distill.pools.formats.base import UNDECODABLE, Rejected, is_text
-from distill.pools.numbers import is_any_list, null_rows
+from distill.pools.image_columns import (
+    content_type,
+    flat_images,
+    image_content,
+    shape_message,
+)
+from distill.pools.numbers import (
+    is_any_list,
+    leaf_type,
+    null_rows,
+    reject_rows,
+)
 from distill.spec.pools import ImageFeatures
 
 if TYPE_CHECKING:
@@ -46,6 +60,7 @@ def check_images(field: pa.Field, features: ImageFeatures) -> None:
 
     Raises PoolError, MissingExtraError.
     """
+    field = field.with_type(content_type(field.type))
     if _is_encoded(field.type, features):
         _check_encoded(field, features)
     else:
@@ -70,7 +85,7 @@ def _check_encoded(field: pa.Field, features: ImageFeatures) -> None:
 def _check_raw(field: pa.Field, features: ImageFeatures) -> None:
     kind = field.type
     is_bytes = is_binary(kind) or pa.types.is_fixed_size_binary(kind)
-    is_list = is_any_list(kind) and pa.types.is_integer(kind.value_type)
+    is_list = is_any_list(kind) and pa.types.is_integer(leaf_type(kind))
     if not is_bytes and not is_list:
         raise PoolError(
             f"column {field.name!r} of type {kind} holds no images."
@@ -89,12 +104,18 @@ def decode_images(column: pa.ChunkedArray, features: ImageFeatures) -> tuple[Byt
     """Decode a column into (B, H, W, C) uint8, and the rows that are none, which are zeros. Raises
     PoolError for a column of another type."""
     rejected: Rejected = {}
+    if pa.types.is_struct(column.type):
+        column = image_content(column, features.column, rejected)
     nulls = null_rows(column, features.column, rejected)
     values = np.zeros((len(column), *features.shape), np.uint8)
     if pa.types.is_null(column.type):
         return values, rejected
     field = pa.field(features.column, column.type)
     check_images(field, _any_size(column.type, features))
+    if is_any_list(column.type) and is_any_list(column.type.value_type):
+        column, others = flat_images(column, features)
+        reject_rows(rejected, others & ~nulls, "shape", shape_message(features))
+        nulls |= others
     encoded = _is_encoded(column.type, features)
     if not encoded and not nulls.any():
         pixels = _raw_at_once(column, math.prod(features.shape))
@@ -137,7 +158,8 @@ def _fixed_size(kind: pa.DataType) -> int | None:
     if pa.types.is_fixed_size_binary(kind):
         return int(kind.byte_width)
     if pa.types.is_fixed_size_list(kind):
-        return int(kind.list_size)
+        inner = _fixed_size(kind.value_type) if is_any_list(kind.value_type) else 1
+        return None if inner is None else int(kind.list_size) * inner
     return None
 
 

@@ -16,6 +16,8 @@ from distill.pools.formats.base import UNDECODABLE, Rejected, is_text
 
 Matrix = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Lengths = npt.NDArray[np.int64]
+Shapes = npt.NDArray[np.int64]
 _NUMBER = r"^(?i:[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?nan|[+-]?inf(inity)?)$"
 """What pyarrow casts from text to a number."""
 
@@ -29,15 +31,16 @@ def column_width(schema: pa.Schema, name: str) -> int:
 
 
 def value_width(kind: pa.DataType) -> int:
-    """Return how many numbers one value of a type is; text counts as one.
+    """Return how many numbers one value of a type is; text counts as one, and so does the type of a
+    column that is null throughout.
 
     Raises PoolError for what holds no numbers.
     """
     types = pa.types
     if types.is_fixed_size_list(kind):
-        return int(kind.list_size)
-    is_number = types.is_integer(kind) or types.is_floating(kind)
-    if is_number or types.is_boolean(kind) or is_text(kind):
+        return int(kind.list_size) * value_width(kind.value_type)
+    is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    if is_number or types.is_boolean(kind) or types.is_null(kind) or is_text(kind):
         return 1
     raise PoolError(
         f"a column of type {kind} holds no numbers of a fixed count."
@@ -50,8 +53,8 @@ def check_numbers(first: pa.Table, name: str) -> None:
     column = first[name]
     if not is_text(column.type) or not len(column):
         return
-    if not pc.any(are_numbers(column)).as_py():
-        example = next((text for text in column.to_pylist() if text), None)
+    example = next((text for text in column.to_pylist() if text), None)
+    if example is not None and not pc.any(are_numbers(column)).as_py():
         raise PoolError(
             f"column {name!r}: holds no numbers in its first {len(column)} rows, but text such as"
             f" {example!r}. Use `text` features, or another column."
@@ -80,7 +83,9 @@ def are_numbers(texts: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array
 
 
 def is_open_list(kind: pa.DataType) -> bool:
-    """Whether a type holds lists of any length."""
+    """Whether a type holds lists of any length, or lists of such."""
+    if pa.types.is_fixed_size_list(kind):
+        return is_open_list(kind.value_type)
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
@@ -89,15 +94,55 @@ def is_any_list(kind: pa.DataType) -> bool:
     return is_open_list(kind) or bool(pa.types.is_fixed_size_list(kind))
 
 
+def leaf_type(kind: pa.DataType) -> pa.DataType:
+    """Return what lists, and lists of lists, hold in the end."""
+    return leaf_type(kind.value_type) if is_any_list(kind) else kind
+
+
+def flat_lists(array: pa.Array) -> tuple[pa.Array, Shapes]:
+    """Return lists of lists as one list a row, and each row's shape (B, depth): -1 stands where its
+    inner lists differ in length."""
+    lengths = _list_lengths(array)
+    sides = [lengths]
+    items = array.flatten()
+    while is_any_list(items.type):
+        inner_lengths = _list_lengths(items)
+        sides.append(_shared_length(inner_lengths, lengths))
+        row = np.repeat(np.arange(len(array)), lengths)
+        lengths = np.bincount(row, inner_lengths, minlength=len(array)).astype(np.int64)
+        items = items.flatten()
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return pa.LargeListArray.from_arrays(offsets, items), np.stack(sides, axis=1)
+
+
+def _list_lengths(lists: pa.Array) -> Lengths:
+    """The length of each list, 0 of null."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    return lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _shared_length(inner_lengths: Lengths, counts: Lengths) -> Lengths:
+    """The length that all inner lists of a row have, of which there are `counts`; 0 where there are
+    none, -1 where they differ."""
+    filled = np.flatnonzero(counts)
+    starts = np.cumsum(counts)[filled] - counts[filled]
+    shared = np.zeros(len(counts), np.int64)
+    shared[filled] = inner_lengths[starts]
+    row = np.repeat(np.arange(len(counts)), counts)
+    shared[row[inner_lengths != shared[row]]] = -1
+    return shared
+
+
 def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) -> Matrix:
     """Return one column as (B, width), which may be the table's own memory; bad rows are zeros and
     named in `rejected`. Raises PoolError where its type holds no numbers."""
-    array = _one_array(table[name])
+    array = one_array(table[name])
     bad = null_rows(array, name, rejected)
     if is_text(array.type):
         array, bad = _from_text(array, name, bad, rejected)
     if is_any_list(array.type):
-        bad |= _of_another_length(array, name, width, bad, rejected)
+        array, wrong = _lists_of(array, name, width, bad, rejected)
+        bad |= wrong
     elif width != 1:  # in another shard they are lists
         message = f"column {name!r} has one value, of type {array.type}, not {width} numbers"
         reject_rows(rejected, ~bad, "shape", message)
@@ -135,27 +180,39 @@ def reject_rows(rejected: Rejected, rows: npt.ArrayLike, code: str, message: str
         rejected.setdefault(row, (code, message))
 
 
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
+def one_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return the chunks of a column as one array."""
     combined = column.combine_chunks()
     # of some types pyarrow gives one chunk in place of an array
     return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
 
 
-def _of_another_length(
+def _lists_of(
     lists: pa.Array, name: str, width: int, bad: Mask, rejected: Rejected
-) -> Mask:
-    """Which rows do not hold `width` numbers; those that are not `bad` yet are rejected for it."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
-    wrong: Mask = lengths != width
-    for row in np.flatnonzero(wrong & ~bad).tolist():
+) -> tuple[pa.Array, Mask]:
+    """One list of numbers a row, and which rows do not hold `width` of them; those that are not
+    `bad` yet are rejected for it."""
+    wrong = np.zeros(len(lists), np.bool_)
+    if is_any_list(lists.type.value_type):
+        lists, shapes = flat_lists(lists)
+        wrong |= (shapes < 0).any(axis=1)
+        message = f"column {name!r} holds lists of several lengths in one row"
+        reject_rows(rejected, wrong & ~bad, "shape", message)
+    if pa.types.is_fixed_size_list(lists.type) and lists.type.list_size == width:
+        return lists, wrong
+    lengths = _list_lengths(lists)
+    is_other = lengths != width
+    for row in np.flatnonzero(is_other & ~bad & ~wrong).tolist():
         message = f"column {name!r} has {lengths[row]} numbers, not {width}"
         rejected.setdefault(row, ("shape", message))
-    return wrong
+    return lists, wrong | is_other
 
 
 def _as_matrix(array: pa.Array, width: int) -> Matrix:
     """An array of numbers, or of lists of `width` numbers each, as (B, width)."""
     flat = array.flatten() if is_any_list(array.type) else array
+    if pa.types.is_decimal(flat.type):
+        flat = pc.cast(flat, pa.float64())  # the direct way to float32 rounds 0.09 wrongly
     numbers = pc.cast(flat, pa.float32(), safe=False)
     matrix: Matrix = numbers.to_numpy(zero_copy_only=False).reshape(-1, width)
     return matrix

@@ -1,13 +1,14 @@
 """A listed pool as a stage meets it: `OpenPool` puts the job's words beside the inventory.
 
 What only the files can tell (the schema, the width of a list of any length) is read from the first
-shard that has rows, when it is first needed. The other shards are checked where they are decoded
+shard that has rows and tells it, when it is first needed. The other shards are checked where they are decoded
 (`features`), so a pool of 100,000 files is opened at the cost of one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,11 +21,15 @@ from distill.pools.formats.registry import read_footer, read_rows
 from distill.pools.inventory import Inventory, Shard
 from distill.pools.numbers import check_flags, check_numbers, column_width
 from distill.spec.outputs import Outputs
-from distill.spec.pools import Features, Pool
+from distill.spec.pools import Features, Pool, VectorFeatures
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 _LOOKED_AT_ROWS = 64
+_MEASURED_ROWS = 1_024
+"""Of lists, whose most frequent length is the width."""
+_MOST_SHARDS = 64
+"""That are opened where the first ones have a column of nothing but nulls."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +54,42 @@ class OpenPool:
     @property
     def first_shard(self) -> Shard:
         """The first shard that has rows."""
-        return next(shard for shard in self.inventory.shards if shard.rows)
+        return next(self._filled_shards)
+
+    @property
+    def _filled_shards(self) -> Iterator[Shard]:
+        return (shard for shard in self.inventory.shards if shard.rows)
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The schema of its first shard that has rows. Raises PoolError."""
-        return read_footer(self.files, self.first_shard.key, self.inventory.format).schema
+        """The schema of the first shard that tells it. Raises PoolError."""
+        _, schema = self._telling
+        return schema
+
+    @cached_property
+    def _telling(self) -> tuple[Shard, pa.Schema]:
+        """The first shard that has rows and no feature or target that is null throughout, and its
+        schema; the very first where there is none such."""
+        found = None
+        for shard in itertools.islice(self._filled_shards, _MOST_SHARDS):
+            schema = read_footer(self.files, shard.key, self.inventory.format).schema
+            found = found or (shard, schema)
+            if not self._has_nulls_alone(schema):
+                return shard, schema
+        assert found is not None
+        return found
+
+    def _has_nulls_alone(self, schema: pa.Schema) -> bool:
+        names = [*self.features.columns, self.spec.target]
+        return any(field.name in names and pa.types.is_null(field.type) for field in schema)
 
     @cached_property
     def width(self) -> int:
         """Numbers in a row's features once they are a matrix; 1 for text. Raises PoolError."""
-        return feature_width(self.schema, self.features, self._first_rows(self.features.columns))
+        is_vector = isinstance(self.features, VectorFeatures)
+        most = _MEASURED_ROWS if is_vector else _LOOKED_AT_ROWS
+        first = self._first_rows(self.features.columns, most)
+        return feature_width(self.schema, self.features, first)
 
     def target_width(self, outputs: Outputs) -> int:
         """Return how many numbers a head must give for this pool's target. Raises PoolError."""
@@ -78,8 +108,8 @@ class OpenPool:
         table = self._first_rows(self.features.columns)
         return decode_features(table, self.features, self.width).values
 
-    def _first_rows(self, columns: Sequence[str]) -> pa.Table:
-        shard = self.first_shard
-        rows = range(min(_LOOKED_AT_ROWS, shard.rows))
+    def _first_rows(self, columns: Sequence[str], most: int = _LOOKED_AT_ROWS) -> pa.Table:
+        shard, _ = self._telling
+        rows = range(min(most, shard.rows))
         format = self.inventory.format
         return read_rows(self.files, shard.key, rows, columns, format=format).table

@@ -148,6 +148,78 @@ def test_the_width_is_that_of_the_first_row_that_has_any():
         feature_width(table.schema, features("x"), table.slice(0, 2))
 
 
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
+def test_a_damaged_row_at_the_head_sets_the_width(lengths):
+    column = pa.array([[1.0] * length for length in lengths], pa.list_(pa.float32()))
+    table = pa.table({"x": column})
+    counts = {length: lengths.count(length) for length in lengths if length}
+    if not counts:
+        return
+    width = feature_width(table.schema, features("x"), table)
+    assert counts[width] == max(counts.values())
+    rejected = decode_features(table, features("x"), width).rejected
+    assert set(rejected) == {row for row, length in enumerate(lengths) if length != width}
+
+
+def nested(values, fixed):
+    """(B, R, C) as lists of lists."""
+    inner = pa.list_(pa.float32(), values.shape[2]) if fixed else pa.list_(pa.float32())
+    outer = pa.list_(inner, values.shape[1]) if fixed else pa.large_list(inner)
+    return pa.array(values.tolist(), outer)
+
+
+@given(
+    hnp.arrays(
+        np.float32, hnp.array_shapes(min_dims=3, max_dims=3), elements=st.floats(-9, 9, width=32)
+    ),
+    st.booleans(),
+)
+def test_lists_of_lists_are_not_their_numbers_in_order(values, fixed):
+    table = pa.table({"x": nested(values, fixed)})
+    width = feature_width(table.schema, features("x"), table)
+    rows = decode_features(table.slice(1), features("x"), width)
+    assert not rows.rejected
+    np.testing.assert_array_equal(rows.values, values.reshape(len(values), -1)[1:])
+
+
+def test_ragged_lists_of_lists_are_folded_into_rows():
+    rows = [[[1, 2], [3, 4]], [[1, 2, 3], [4]], [[1, 2]], None, [[1, 2], None], [[1, 2], [3, None]]]
+    table = pa.table({"x": pa.array(rows, pa.list_(pa.list_(pa.float32())))})
+    taken = decode_features(table, features("x"), 4)
+    codes = {row: code for row, (code, _) in taken.rejected.items()}
+    assert codes == {1: "shape", 2: "shape", 3: "null", 4: "shape", 5: "not_finite"}
+    assert "several lengths" in taken.rejected[1][1]
+    assert taken.values.tolist() == [[1, 2, 3, 4], *[[0] * 4] * 5]
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("s"), pa.binary(), pa.struct([("a", pa.int8())])])
+def test_lists_of_no_numbers_are_found_only_while_labelling(kind):
+    table = pa.table({"x": pa.array([[None]], pa.list_(kind))})
+    with pytest.raises(PoolError, match="holds no numbers"):
+        feature_width(table.schema, features("x"), table)
+
+
+@given(
+    st.lists(st.none() | st.decimals(-1000, 1000, places=2), min_size=1),
+    st.sampled_from([pa.decimal128(10, 2), pa.decimal256(50, 2)]),
+)
+def test_a_decimal_is_no_number(values, kind):
+    table = pa.table({"x": pa.array(values, kind), "y": pa.array([2.5] * len(values))})
+    rows = decode_features(table, features("x", "y"), 2)
+    assert set(rows.rejected) == {row for row, value in enumerate(values) if value is None}
+    for row, value in enumerate(values):
+        due = [0, 0] if value is None else [np.float32(value), 2.5]
+        assert rows.values[row].tolist() == due
+
+
+@pytest.mark.parametrize("columns", [("x",), ("x", "y")])
+def test_a_file_in_which_a_column_is_all_null_is_an_error(columns):
+    table = pa.table({"x": pa.nulls(3), "y": [1.0, 2.0, 3.0]})
+    rows = decode_features(table, features(*columns), len(columns))
+    assert rows.rejected == dict.fromkeys(range(3), ("null", "column 'x' is null"))
+    assert not rows.values.any()
+
+
 def test_the_widths_of_several_columns_are_added():
     schema = pa.schema([("x", pa.list_(pa.float32(), 5)), ("y", pa.int8())])
     assert feature_width(schema, features("x", "y"), schema.empty_table()) == 6

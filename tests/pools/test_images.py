@@ -34,6 +34,12 @@ def decoded(column, spec=None):
     return decode_features(pa.table({"x": column}), spec or features(), 60)
 
 
+def as_struct(contents, kind=pa.binary()):  # noqa: B008
+    """As Hugging Face's `datasets` writes images."""
+    fields = pa.struct([("bytes", kind), ("path", pa.string())])
+    return pa.array([{"bytes": content, "path": "a.png"} for content in contents], fields)
+
+
 PNGS = [packed(image) for image in DRAWN]
 FLAT = [image.tobytes() for image in DRAWN]
 
@@ -48,6 +54,11 @@ FLAT = [image.tobytes() for image in DRAWN]
         (pa.array(FLAT), {"encoded": False}),
         (pa.array([list(flat) for flat in FLAT], pa.list_(pa.uint8(), 60)), {}),
         (pa.array([list(flat) for flat in FLAT], pa.list_(pa.int64())), {}),
+        (as_struct(PNGS), {}),
+        (as_struct(PNGS, pa.large_binary()), {}),
+        (as_struct(FLAT), {"encoded": False}),
+        (pa.array(DRAWN.tolist(), pa.list_(pa.list_(pa.list_(pa.uint8())))), {}),
+        (pa.array(DRAWN.tolist(), pa.list_(pa.list_(pa.list_(pa.uint8(), 3), 4), 5)), {}),
     ],
 )
 def test_a_way_of_storing_changes_the_image(column, options):
@@ -172,3 +183,42 @@ def test_a_column_that_cannot_be_the_image_is_told_only_row_by_row(kind, spec, s
 def test_the_width_is_not_that_of_the_matrix():
     schema = pa.schema([("x", pa.binary())])
     assert feature_width(schema, features(), schema.empty_table()) == 60
+
+
+def test_an_image_that_is_only_named_is_a_null_without_a_word():
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    rows = [{"bytes": PNGS[0], "path": None}, {"bytes": None, "path": "b.png"}, None]
+    taken = decoded(pa.array(rows, kind))
+    assert taken.rejected == {
+        1: ("undecodable", "column 'x' names the file 'b.png' and lacks its bytes"),
+        2: ("null", "column 'x' is null"),
+    }
+    np.testing.assert_array_equal(taken.values[0], DRAWN[0])
+
+
+def test_a_struct_of_something_else_is_taken_for_an_image():
+    with pytest.raises(PoolError, match=r"of type struct.* holds no images"):
+        decoded(pa.array([{"a": 1}]))
+
+
+def test_lists_of_another_shape_are_folded_into_the_image():
+    """As many bytes, channels first or ragged: rows that never were."""
+    kind = pa.list_(pa.list_(pa.list_(pa.int64())))
+    ragged = DRAWN[0].tolist()
+    ragged[0], ragged[1] = ragged[0][:3], [*ragged[1], ragged[0][3]]
+    rows = [DRAWN[0].tolist(), DRAWN[1].transpose(2, 0, 1).tolist(), ragged, None]
+    taken = decoded(pa.array(rows, kind))
+    assert {row: code for row, (code, _) in taken.rejected.items()} == {
+        1: "shape",
+        2: "shape",
+        3: "null",
+    }
+    np.testing.assert_array_equal(taken.values[0], DRAWN[0])
+
+
+def test_grey_lists_need_a_channel():
+    grey = pa.array(DRAWN[:, :, :, 0].tolist(), pa.list_(pa.list_(pa.uint8())))
+    taken = decoded(grey, features((5, 4, 1)))
+    assert taken.rejected == {}
+    np.testing.assert_array_equal(taken.values[..., 0], DRAWN[..., 0])
+    assert len(decoded(grey, features((5, 2, 2))).rejected) == 3

@@ -19,23 +19,20 @@ def folder(tmp_path, *keys):
     return store
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["README.md", "readme", "README.txt", "LICENSE", "licence.txt", "NOTICE", "CITATION.cff"]
-    + ["dataset_info.json", "state.json", "dataset_infos.json", "notes.MD", "SHA256SUMS"]
-    + ["a.parquet.crc", "sub/README.md", "Thumbs.db"],
-)
+SIDE_FILES = """README.md readme README.txt LICENSE licence.txt NOTICE CITATION.cff notes.MD Thumbs.db
+    dataset_info.json dataset_infos.json state.json SHA256SUMS a.parquet.crc sub/README.md"""
+SHARDS = """readme.csv license.parquet license-plates.dat readme_texts.txt states.json rows.json
+    cache-0.arrow notices.txt"""
+
+
+@pytest.mark.parametrize("name", SIDE_FILES.split())
 def test_a_file_without_rows_is_a_shard_or_goes_untold(tmp_path, name):
     listing = list_pool(folder(tmp_path, "a.parquet", name, "_SUCCESS", ".gitattributes"))
     assert [entry.key for entry in listing.shards] == ["a.parquet"]
     assert (listing.side_files, listing.hidden) == ([name], 2)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["readme.csv", "license.parquet", "license-plates.dat", "readme_texts.txt", "states.json"]
-    + ["rows.json", "cache-0.arrow", "notices.txt"],
-)
+@pytest.mark.parametrize("name", SHARDS.split())
 def test_a_shard_is_left_out_for_its_name(tmp_path, name):
     assert [entry.key for entry in list_shards(folder(tmp_path, name))] == [name]
 
