@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import get_args
 
 import distill.job.kinds  # noqa: F401  registers them
+from distill.pools.formats.whole_file import PACKED_ENDINGS
 from distill.spec.labels import LabelerTable
 from distill.spec.losses import Loss
 from distill.spec.networks import Network
@@ -55,11 +56,12 @@ def rows_of(kinds: dict[str, type], *, extras: bool = False) -> Iterable[str]:
 
 def format_rows() -> Iterable[str]:
     """The lines of the table of pool formats."""
+    packings = ", ".join(f"`{ending}`" for ending in PACKED_ENDINGS)
     yield "| format | endings | |"
     yield "|---|---|---|"
     for name, cls in built_in(POOL_FORMATS).items():
         endings = ", ".join(f"`{ending}`" for ending in cls.endings)
-        packed = "also `.gz`" if cls.may_be_gzipped else ""
+        packed = f"also packed: {packings}" if cls.may_be_packed else ""
         yield f'| `"{name}"` | {endings} | {packed} |'
 
 

@@ -1,15 +1,18 @@
-"""Arrow IPC files (Feather V2); its record batches are the row groups. The streaming form has no
-index and is no such file.
+"""Arrow IPC: files (Feather V2) and streams, which `datasets.save_to_disk` writes; their record
+batches are the row groups.
 
 The rows of a batch stand before its body, and pyarrow tells them only by reading a column, so the
-footer reads the cheapest one (measured: 7% of a file of 8-byte numbers and 100-byte images), once a
-process and file. What is read is validated before it is used: offsets in a damaged or hostile file
-would point outside it.
+footer of a file reads the cheapest one (measured: 7% of a file of 8-byte numbers and 100-byte
+images), once a process and file. A stream has no index: it is read through once, for the rows and
+the place of each batch, and then a batch is read from its place. What is read is validated before
+it is used: offsets in a damaged or hostile file would point outside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -17,13 +20,28 @@ from distill.core.errors import PoolError
 from distill.pools.formats.base import RowBatch, is_text
 from distill.pools.formats.shard_file import Footer, ShardFile, Streamed
 
+_FILE_MAGIC = b"ARROW1"
+_STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
 _KNOWN_FILES = 1_000
-_known_sizes: dict[tuple[str, int], tuple[int, ...]] = {}
-"""Rows of each batch by URL and size of a file; what is read is checked against it."""
+
+ReadBatch = Callable[[int], pa.RecordBatch]
+"""Reads a record batch by its number."""
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """Rows of each record batch, and of a stream the place of each."""
+
+    rows: tuple[int, ...]
+    places: tuple[int, ...] = ()
+
+
+_known_batches: dict[tuple[str, int], _Batches] = {}
+"""By URL and size of a file; what is read is checked against it."""
 
 
 class ArrowShard(ShardFile):
-    """One Arrow IPC file. Raises Arrow's own errors for a file that is none."""
+    """One file of Arrow IPC. Raises Arrow's own errors for a file that is none."""
 
     name = "arrow"
     title = "Arrow IPC"
@@ -33,55 +51,137 @@ class ArrowShard(ShardFile):
 
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         super().__init__(source, where)
-        self._schema: pa.Schema = pa.ipc.open_file(source).schema
+        is_file = source.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+        source.seek(0)
+        self._form = _File(source) if is_file else _Stream(source, where)
 
     def footer(self) -> Footer:
-        return Footer(self._sizes(), self._schema)
+        return Footer(self._batches().rows, self._form.schema)
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         groups, around = self._groups(rows, columns)
-        table = self._decode(self._reader_of(columns), groups)
+        table = self._decode(self._reader(columns), groups, columns)
         return RowBatch(table.slice(rows.start - around.start, len(rows)))
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:  # noqa: ARG002  a batch is the least that can be read
         groups, around = self._groups(rows, columns)
-        reader = self._reader_of(columns)  # once: each opening reads every dictionary
-        return Streamed(around, (RowBatch(self._decode(reader, [group])) for group in groups))
+        read = self._reader(columns)  # once: each opening of a file reads every dictionary
+        parts = (RowBatch(self._decode(read, [group], columns)) for group in groups)
+        return Streamed(around, parts)
 
-    def _reader_of(self, columns: Sequence[str]) -> pa.RecordBatchFileReader:
-        return self._open([self._schema.get_field_index(name) for name in columns])
+    def _reader(self, columns: Sequence[str]) -> ReadBatch:
+        return self._form.reader(columns, self._batches())
 
-    def _decode(self, reader: pa.RecordBatchFileReader, groups: Sequence[int]) -> pa.Table:
-        sizes = self._sizes()
-        batches = [reader.get_batch(number) for number in groups]
+    def _decode(self, read: ReadBatch, groups: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        expected = self._batches().rows
+        batches = [read(number) for number in groups]
         rows = [batch.num_rows for batch in batches]
-        if rows != [sizes[number] for number in groups]:
+        if rows != [expected[number] for number in groups]:
             raise PoolError(
                 f"{self._where}: changed while it was read. Restore the file as it was listed."
             )
-        table = pa.Table.from_batches(batches, reader.schema)
+        schema = pa.schema([self._form.schema.field(name) for name in columns])
+        table = pa.Table.from_batches([batch.select(list(columns)) for batch in batches], schema)
         for column in table.columns:
             # as binary, so that text that is no UTF-8 passes: it rejects its row, not the file
             checked = column.cast(pa.large_binary()) if is_text(column.type) else column
             checked.validate(full=True)
         return table
 
-    def _sizes(self) -> tuple[int, ...]:
-        """Rows of each batch."""
+    def _batches(self) -> _Batches:
         file = (self._where, self._source.size())
-        if file not in _known_sizes:
-            if len(_known_sizes) >= _KNOWN_FILES:
-                _known_sizes.clear()
-            _known_sizes[file] = self._read_sizes()
-        return _known_sizes[file]
+        if file not in _known_batches:
+            if len(_known_batches) >= _KNOWN_FILES:
+                _known_batches.clear()
+            _known_batches[file] = self._form.batches()
+        return _known_batches[file]
 
-    def _read_sizes(self) -> tuple[int, ...]:
-        types = [field.type for field in self._schema]
+
+class _Form(ABC):
+    """One of the two forms of Arrow IPC."""
+
+    schema: pa.Schema
+
+    @abstractmethod
+    def batches(self) -> _Batches:
+        """Look through the file for its record batches."""
+
+    @abstractmethod
+    def reader(self, columns: Sequence[str], batches: _Batches) -> ReadBatch:
+        """Return what reads a batch with `columns` at least."""
+
+
+class _File(_Form):
+    """The form with an index."""
+
+    def __init__(self, source: pa.NativeFile) -> None:
+        self._source = source
+        self.schema = pa.ipc.open_file(source).schema
+
+    def batches(self) -> _Batches:
+        types = [field.type for field in self.schema]
         cheap = [number for number, kind in enumerate(types) if pa.types.is_primitive(kind)]
         reader = self._open(cheap[:1] or [0])
-        batches = map(reader.get_batch, range(reader.num_record_batches))
-        return tuple(batch.num_rows for batch in batches)
+        read = map(reader.get_batch, range(reader.num_record_batches))
+        return _Batches(tuple(batch.num_rows for batch in read))
+
+    def reader(self, columns: Sequence[str], batches: _Batches) -> ReadBatch:  # noqa: ARG002  it has an index of its own
+        read: ReadBatch = self._open(
+            [self.schema.get_field_index(name) for name in columns]
+        ).get_batch
+        return read
 
     def _open(self, fields: Sequence[int]) -> pa.RecordBatchFileReader:
         options = pa.ipc.IpcReadOptions(use_threads=False, included_fields=list(fields))
         return pa.ipc.open_file(self._source, options=options)
+
+
+class _Stream(_Form):
+    """The form without an index."""
+
+    def __init__(self, source: pa.NativeFile, where: str) -> None:
+        self._source = source
+        self._where = where
+        self.schema = self._open().schema
+
+    def batches(self) -> _Batches:
+        reader = self._open()
+        rows = []
+        places = [self._source.tell()]
+        for batch in reader:
+            rows.append(batch.num_rows)
+            places.append(self._source.tell())
+        # pyarrow takes the end of a file for that of the stream, and would lose rows without a word
+        self._source.seek(self._source.size() - len(_STREAM_END))
+        if self._source.read() != _STREAM_END:
+            raise PoolError(
+                f"{self._where}: is cut off: no end of the stream is marked."
+                " Replace the file, or move it out of the pool."
+            )
+        return _Batches(tuple(rows), tuple(places))
+
+    def reader(self, columns: Sequence[str], batches: _Batches) -> ReadBatch:  # noqa: ARG002  a batch is read whole
+        if any(map(_holds_dictionary, self.schema.types)):
+            return self._read_through().__getitem__
+
+        def read(number: int) -> pa.RecordBatch:
+            self._source.seek(batches.places[number])
+            message = pa.ipc.read_message(self._source)
+            return pa.ipc.read_record_batch(message, self.schema)
+
+        return read
+
+    def _read_through(self) -> list[pa.RecordBatch]:
+        """All batches: those of dictionaries mean something only behind what came before them."""
+        return list(self._open())
+
+    def _open(self) -> pa.RecordBatchStreamReader:
+        self._source.seek(0)
+        return pa.ipc.open_stream(self._source)
+
+
+def _holds_dictionary(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return True
+    fields = [kind.field(number) for number in range(kind.num_fields)]
+    return any(_holds_dictionary(part.type) for part in fields)

@@ -32,7 +32,7 @@ class CsvShard(ShardFile):
     name = "csv"
     title = "CSV"
     endings = (".csv",)
-    may_be_gzipped = True
+    may_be_packed = True
 
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         super().__init__(source, where)

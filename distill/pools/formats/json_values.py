@@ -2,38 +2,82 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 UNNAMED = pa.struct([])
 """The type of objects and of lists that hold no numbers, which nothing reads."""
+FLOAT_LIMIT = 10**15
+"""Integers below it are the same as floats, and written the same."""
 _INT64 = range(-(2**63), 2**63)
+_MOST_DEPTH = 4
+"""Of lists of lists."""
 
 
-def column_type(values: Iterable[Any]) -> pa.DataType:
-    """Return the type of what most values of a column are; integers only where all its numbers are
-    such."""
+def column_type(values: Iterable[Any]) -> tuple[str, pa.DataType]:
+    """Return what most values of a column are, as messages call it, and a type that holds them.
+
+    Numbers are integers where all of them are. Where floats would change an integer's digits, they
+    are text as JSON writes them: an id keeps its digits, and text is read as numbers where numbers
+    are meant.
+    """
     present = [value for value in values if value is not None]
     if not present:
-        return pa.null()
+        return "nothing", pa.null()
     kinds = [kind_of(value) for value in present]
     usual = Counter(kinds).most_common(1)[0][0]
     chosen = [value for value, kind in zip(present, kinds, strict=True) if kind == usual]
     if usual == "numbers":
-        return _number_type(chosen)
-    if usual == "lists of numbers":
-        return pa.list_(_number_type(itertools.chain.from_iterable(chosen)))
-    return {"text": pa.string(), "true or false": pa.bool_()}.get(usual, UNNAMED)
+        return usual, _number_type(chosen)
+    if usual.endswith("of numbers"):
+        kind = _item_type(chosen)
+        for _ in range(usual.count("lists")):
+            kind = pa.list_(kind)
+        return usual, kind
+    if usual == "text":
+        return usual, pa.string()
+    if usual == "true or false":
+        return usual, pa.bool_()
+    return "no kind", UNNAMED
 
 
-def _number_type(values: Iterable[int | float | None]) -> pa.DataType:
-    numbers = (value for value in values if value is not None)
-    are_int64 = all(isinstance(value, int) and value in _INT64 for value in numbers)
-    return pa.int64() if are_int64 else pa.float64()
+def _number_type(numbers: Sequence[float]) -> pa.DataType:
+    whole = _whole_type(numbers)
+    if whole is not None:
+        return whole
+    return pa.string() if any(map(is_changed_by_floats, numbers)) else pa.float64()
+
+
+def _item_type(lists: Sequence[Any]) -> pa.DataType:
+    return _whole_type(list(leaves(lists))) or pa.float64()
+
+
+def _whole_type(numbers: Sequence[float]) -> pa.DataType | None:
+    """The type of numbers that are all integers of 64 bits; None of others."""
+    if not all(isinstance(number, int) for number in numbers):
+        return None
+    smallest = min(numbers, default=0)
+    largest = max(numbers, default=0)
+    if smallest in _INT64 and largest in _INT64:
+        return pa.int64()
+    return pa.uint64() if smallest >= 0 and largest < 2**64 else None
+
+
+def is_changed_by_floats(number: float) -> bool:
+    """Whether an integer would be rounded as a float, or written otherwise."""
+    return isinstance(number, int) and abs(number) >= FLOAT_LIMIT
+
+
+def leaves(lists: Iterable[Any]) -> Iterator[float]:
+    """Yield the numbers that lists, and lists of lists, hold."""
+    for item in lists:
+        if isinstance(item, list):
+            yield from leaves(item)
+        elif item is not None:
+            yield item
 
 
 def kind_of(value: Any) -> str:
@@ -44,17 +88,20 @@ def kind_of(value: Any) -> str:
         return "numbers"
     if isinstance(value, str):
         return "text" if _is_unicode(value) else "broken text"
-    if isinstance(value, list) and all(item is None or _is_number(item) for item in value):
-        return "lists of numbers"
-    return "objects"
+    depth = _list_depth(value, _MOST_DEPTH)
+    return "lists of " * depth + "numbers" if depth else "objects"
 
 
-def kind_of_type(kind: pa.DataType) -> str:
-    """Return what `kind_of` says of the values that a column of that type is made of."""
-    if pa.types.is_list(kind):
-        return "lists of numbers"
-    others = {pa.string(): "text", pa.bool_(): "true or false", UNNAMED: "no kind"}
-    return others.get(kind, "numbers")
+def _list_depth(value: Any, most: int) -> int:
+    """How deep lists are nested that hold numbers alone; 0 of other values, and beyond `most`."""
+    if not isinstance(value, list) or not most:
+        return 0
+    items = [item for item in value if item is not None]
+    if all(map(_is_number, items)):
+        return 1
+    depths = {_list_depth(item, most - 1) for item in items}
+    inner = depths.pop()
+    return 0 if depths or not inner else 1 + inner
 
 
 def _is_number(value: Any) -> bool:

@@ -1,5 +1,5 @@
 """JSON lines: a row is a line that is not blank and holds an object; a field that an object lacks
-is null.
+is null. A file that is one JSON array of objects has a row for each of them.
 
 The types of the first lines are an explicit schema for pyarrow's reader. Where that does not fit
 every line, the file is read line by line: a broken line keeps its slot, and so does a value of
@@ -13,16 +13,24 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json
 
 from distill.core.errors import PoolError
 from distill.pools.formats.base import UNDECODABLE, Copied, Rejected, RowBatch, check_columns
-from distill.pools.formats.json_values import UNNAMED, column_type, kind_of, kind_of_type
+from distill.pools.formats.json_values import (
+    FLOAT_LIMIT,
+    UNNAMED,
+    column_type,
+    is_changed_by_floats,
+    kind_of,
+    leaves,
+)
 from distill.pools.formats.shard_file import Footer, ShardFile
 from distill.pools.formats.whole_file import read_whole
 
@@ -36,15 +44,20 @@ class JsonlShard(ShardFile):
 
     name = "jsonl"
     title = "JSON lines"
-    endings = (".jsonl", ".ndjson")
-    may_be_gzipped = True
+    endings = (".jsonl", ".ndjson", ".json")
+    may_be_packed = True
 
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         super().__init__(source, where)
         self._content = read_whole(source, where)
+        lines = _array_lines(self._content)
+        if lines is not None:
+            self._content = b"\n".join(lines)
         self._lines = [line for line in self._content.split(b"\n") if line.strip(_BLANK)]
 
     def footer(self) -> Footer:
+        if self._lines and not self._objects:
+            raise self._no_lines()
         groups = (len(self._lines),) if self._lines else ()
         return Footer(groups, self._head)
 
@@ -53,16 +66,34 @@ class JsonlShard(ShardFile):
         return batch.cut(rows.start, len(rows))
 
     @cached_property
+    def _objects(self) -> list[dict[str, Any]]:
+        """What the first lines hold, broken ones left out."""
+        values = map(_parsed, self._lines[:_HEAD_ROWS])
+        return [value for value in values if isinstance(value, dict)]
+
+    @cached_property
     def _head(self) -> pa.Schema:
         """The schema that the first lines have."""
-        values = map(_parsed, self._lines[:_HEAD_ROWS])
-        objects = [value for value in values if isinstance(value, dict)]
-        names = dict.fromkeys(itertools.chain.from_iterable(objects))
+        names = dict.fromkeys(itertools.chain.from_iterable(self._objects))
         fields = []
         for name in names:
-            column = [row.get(name) for row in objects]
-            fields.append((name, column_type(column)))
+            _, kind = column_type(row.get(name) for row in self._objects)
+            fields.append((name, kind))
         return pa.schema(fields)
+
+    def _no_lines(self) -> PoolError:
+        """The error of a file whose first lines are no objects."""
+        first = self._lines[0].strip()
+        advice = "Replace the file, or correct the pool's format."
+        if first.startswith(b"["):
+            advice = "It begins as a JSON array, and is no whole one of objects. Write it anew."
+        elif first.startswith(b"{"):
+            advice = "If an object takes several lines, `jq -c . FILE` writes each on one."
+        count = min(_HEAD_ROWS, len(self._lines))
+        return PoolError(
+            f"{self._where}: of its first {count} lines none is a JSON object: {_clipped(first)}."
+            f" {advice}"
+        )
 
     def _fast(self, columns: Sequence[str]) -> RowBatch | None:
         """None where the slow way must decide."""
@@ -81,7 +112,7 @@ class JsonlShard(ShardFile):
             )
         except (pa.ArrowException, UnicodeDecodeError):
             return None
-        if len(table) != len(self._lines):
+        if len(table) != len(self._lines) or any(map(_may_be_rounded, table.columns, columns)):
             return None
         return RowBatch(table.select(list(columns)))
 
@@ -116,11 +147,10 @@ class JsonlShard(ShardFile):
 
     def _array(self, name: str, values: list[Any], rejected: Rejected) -> pa.Array:
         """One column; what is of another kind than most of it becomes null and is rejected."""
-        kind = column_type(values)
-        usual = kind_of_type(kind)
+        usual, kind = column_type(values)
         present = [(row, value) for row, value in enumerate(values) if value is not None]
         others = [(row, value) for row, value in present if kind_of(value) != usual]
-        if isinstance(name, Copied) and others:
+        if isinstance(name, Copied) and (others or _rounds_lists(values, kind)):
             return _copied(name, values, rejected)
         if kind == UNNAMED:
             raise PoolError(
@@ -137,13 +167,32 @@ class JsonlShard(ShardFile):
 def _as_type(value: Any, kind: pa.DataType) -> Any:
     """`value` as `pa.array` takes it for a column of `kind`; it takes no integer beyond 2**53 for a
     float."""
-    if value is None:
-        return None
-    if kind == pa.float64():
-        return _float(value)
-    if kind == pa.list_(pa.float64()):
-        return [None if item is None else _float(item) for item in value]
-    return value
+    if isinstance(value, list):
+        return [_as_type(item, kind.value_type) for item in value]
+    if value is None or isinstance(value, str):
+        return value
+    if kind == pa.string():
+        return json.dumps(value)
+    return _float(value) if kind == pa.float64() else value
+
+
+def _may_be_rounded(column: pa.ChunkedArray, name: str) -> bool:
+    """Whether floats hold numbers so large that integers among them may have lost digits."""
+    if pa.types.is_list(column.type) and isinstance(name, Copied):
+        column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        while pa.types.is_list(column.type):
+            column = column.flatten()
+    if column.type != pa.float64():
+        return False
+    return bool(pc.any(pc.greater_equal(pc.abs(column), FLOAT_LIMIT)).as_py())
+
+
+def _rounds_lists(values: Iterable[Any], kind: pa.DataType) -> bool:
+    """Whether a type holds lists of floats, and integers among `values` would lose digits."""
+    is_list = pa.types.is_list(kind)
+    while pa.types.is_list(kind):
+        kind = kind.value_type
+    return is_list and kind == pa.float64() and any(map(is_changed_by_floats, leaves(values)))
 
 
 def _float(number: float) -> float:
@@ -167,6 +216,16 @@ def _copied(name: str, values: list[Any], rejected: Rejected) -> pa.Array:
             rejected.setdefault(row, (UNDECODABLE, message))
             texts.append(None)
     return pa.array(texts, pa.string())
+
+
+def _array_lines(content: bytes) -> list[bytes] | None:
+    """The objects of a JSON array as a line each; None of what is no whole array of objects."""
+    if not content.lstrip().startswith(b"["):
+        return None
+    items = _parsed(content)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        return None
+    return [json.dumps(item).encode() for item in items]
 
 
 def _parsed(line: bytes) -> Any:

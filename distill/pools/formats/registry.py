@@ -9,6 +9,7 @@ that names it, and never fewer rows.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from distill.pools.formats.open import (
     plain_columns,
     unreadable,
 )
-from distill.pools.formats.shard_file import FORMATS, Footer
+from distill.pools.formats.shard_file import FORMATS, Footer, ShardFile
 from distill.pools.shard_id import require_listed
 from distill.storage.base import Storage
 
@@ -38,7 +39,7 @@ def pool_format(keys: Iterable[str], where: str, declared: str | None = None) ->
         first.setdefault(formats.get(_ending(key, formats)), key)
     if None in first:
         key = first[None]
-        known = ", ".join(formats)
+        known = ", ".join(ending for each in FORMATS.values() for ending in each.endings)
         raise PoolError(
             f"{where}: the ending of {key!r} tells no format ({known})."
             " Say `format`, or move the file out."
@@ -58,16 +59,23 @@ def without_ending(key: str) -> str:
     return key[: len(key) - len(ending)]
 
 
-def _ending(key: str, endings: Iterable[str]) -> str:
-    """The one of `endings` that a key has, in lower case; none where it has none."""
+def _ending(key: str, longest_first: Iterable[str]) -> str:
+    """The longest ending that a key has, in lower case; none where it has none."""
     lower = key.lower()
-    matching = [ending for ending in endings if lower.endswith(ending)]
-    return max(matching, key=len, default="")
+    return next((ending for ending in longest_first if lower.endswith(ending)), "")
 
 
 def _formats_by_ending() -> dict[str, str]:
-    """Names of formats by ending. Made anew each time: a plugin may have come since."""
-    return {ending: known.name for known in FORMATS.values() for ending in known.all_endings()}
+    """Names of formats by ending, of all that are registered by now."""
+    return _longest_first(tuple(FORMATS.values()))
+
+
+@functools.lru_cache(maxsize=16)
+def _longest_first(formats: tuple[type[ShardFile], ...]) -> dict[str, str]:
+    """Names of formats by ending, the longest ending first; sorted once, not for each file."""
+    found = [(ending, each.name) for each in formats for ending in each.all_endings()]
+    found.sort(key=lambda pair: len(pair[0]), reverse=True)
+    return dict(found)
 
 
 def read_footer(files: Storage, key: str, format: str) -> Footer:

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, cast
 import pyarrow as pa
 
 from distill.pools.formats.base import RowBatch, check_columns, groups_of
+from distill.pools.formats.whole_file import PACKED_ENDINGS
 from distill.spec.pools import POOL_FORMATS
 
 
@@ -59,8 +60,9 @@ class ShardFile(ABC):
     """What messages call it."""
     endings: ClassVar[tuple[str, ...]]
     """Endings of its files' names, in lower case, with their dot."""
-    may_be_gzipped: ClassVar[bool] = False
-    """Whether its files may also end in `.gz`. The class unpacks them (`whole_file.read_whole`)."""
+    may_be_packed: ClassVar[bool] = False
+    """Whether its files may also end in one of `PACKED_ENDINGS`, such as `.gz`. The class unpacks
+    them (`whole_file.read_whole`)."""
     indexed: ClassVar[bool] = False
     """Whether a run of rows is read alone. Of the others a shard is one fragment."""
     typed: ClassVar[bool] = False
@@ -85,8 +87,10 @@ class ShardFile(ABC):
     @classmethod
     def all_endings(cls) -> tuple[str, ...]:
         """Return the endings of its files, packed ones included."""
-        packed = [f"{ending}.gz" for ending in cls.endings]
-        return (*cls.endings, *packed) if cls.may_be_gzipped else cls.endings
+        if not cls.may_be_packed:
+            return cls.endings
+        packed = [f"{ending}{packing}" for ending in cls.endings for packing in PACKED_ENDINGS]
+        return (*cls.endings, *packed)
 
     @abstractmethod
     def footer(self) -> Footer:

@@ -1,11 +1,16 @@
-"""The bytes of a file that has no index: read whole, unpacked where it is gzip'ed. A file that is
-cut off is an error, never fewer rows."""
+"""The bytes of a file that has no index: read whole, and unpacked where it is packed. A file that is
+cut off is an error, never fewer rows; packed bytes are never taken for text."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 
@@ -15,18 +20,76 @@ LARGEST_BYTES = 1 << 31
 """Unpacked. It keeps a small hostile file from filling the memory; larger shards should be several.
 """
 _PART_BYTES = 1 << 24
-_GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_LOOKED_AT_BYTES = 1_024
+"""Text holds no zero byte, and what is packed or binary has one near its head."""
 
 
-def read_whole(source: pa.NativeFile, where: str) -> bytes:
+@dataclass(frozen=True)
+class _Packing:
+    """One way in which files are packed."""
+
+    name: str
+    magic: bytes
+    open: Callable[[BinaryIO], BinaryIO]
+
+
+def _open_zstd(packed: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", pa.CompressedInputStream(packed, "zstd"))
+
+
+_PACKINGS = {
+    ".gz": _Packing(
+        "gzip", b"\x1f\x8b", lambda file: cast("BinaryIO", gzip.GzipFile(fileobj=file))
+    ),
+    ".zst": _Packing("zstd", b"\x28\xb5\x2f\xfd", _open_zstd),
+    ".bz2": _Packing("bzip2", b"BZh91AY&SY", bz2.open),
+    ".xz": _Packing("xz", b"\xfd7zXZ\x00", lzma.open),
+}
+PACKED_ENDINGS = tuple(_PACKINGS)
+"""Endings of packed files, in lower case, with their dot."""
+
+
+def read_whole(source: pa.NativeFile, where: str, encoding: str = "utf-8") -> bytes:
     """Read the content as UTF-8 without a byte-order mark. Raises PoolError."""
     if source.size() > LARGEST_BYTES:
         raise _too_large(where)
     content: bytes = source.read()
-    if content.startswith(_GZIP) or where.endswith(".gz"):
-        content = _unpacked(content, where)
+    packing = _packing(content, where)
+    if packing is not None:
+        content = _unpacked(content, where, packing)
+    if encoding != "utf-8":
+        return _as_utf8(content, where, encoding)
+    if content.startswith(_UTF16_MARKS):
+        raise PoolError(
+            f"{where}: is UTF-16 text. Save it as UTF-8; of CSV files the pool may say"
+            ' csv = { encoding = "utf-16" }.'
+        )
+    if b"\0" in content[:_LOOKED_AT_BYTES]:
+        raise PoolError(
+            f"{where}: is no text, but binary or packed in a way that is not known here"
+            f" ({', '.join(PACKED_ENDINGS)}). Unpack it, or correct the pool's format."
+        )
     return content.removeprefix(_BYTE_ORDER_MARK)
+
+
+def _packing(content: bytes, where: str) -> _Packing | None:
+    """How the file is packed, by its content or its name."""
+    for ending, packing in _PACKINGS.items():
+        if content.startswith(packing.magic) or where.lower().endswith(ending):
+            return packing
+    return None
+
+
+def _as_utf8(content: bytes, where: str, encoding: str) -> bytes:
+    try:
+        text = content.decode(encoding)
+    except UnicodeError as error:
+        raise PoolError(
+            f"{where}: is no text in {encoding}: {error}. Correct the pool's csv.encoding."
+        ) from None
+    return text.removeprefix("\ufeff").encode("utf-8", "surrogatepass")
 
 
 def _too_large(where: str) -> PoolError:
@@ -36,19 +99,21 @@ def _too_large(where: str) -> PoolError:
     )
 
 
-def _unpacked(packed: bytes, where: str) -> bytes:
+def _unpacked(packed: bytes, where: str, packing: _Packing) -> bytes:
     try:
         if not packed:
             raise EOFError("it is empty")
-        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+        with packing.open(io.BytesIO(packed)) as file:
             return _read_at_most(file, where)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    # OSError: there is no disk below, so it tells damage
+    except (EOFError, zlib.error, lzma.LZMAError, OSError) as error:
         raise PoolError(
-            f"{where}: is no whole gzip file: {error}. Replace it, or move it out of the pool."
+            f"{where}: is no whole {packing.name} file: {error}. Replace it, or move it out of the"
+            " pool."
         ) from None
 
 
-def _read_at_most(file: gzip.GzipFile, where: str) -> bytes:
+def _read_at_most(file: BinaryIO, where: str) -> bytes:
     """All that a packed file holds, in parts, so that one of terabytes is left at the limit."""
     parts: list[bytes] = []
     while part := file.read(_PART_BYTES):

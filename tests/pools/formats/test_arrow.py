@@ -11,7 +11,8 @@ import pytest
 from distill.core.errors import PoolError
 from distill.pools.formats import arrow
 from distill.pools.formats.arrow import ArrowShard
-from distill.pools.formats.registry import read_footer
+from distill.pools.formats.reader import RowReader
+from distill.pools.formats.registry import read_footer, read_rows
 from distill.storage.open import open_storage
 from tests.pools.formats.writing import read, table_file
 
@@ -67,6 +68,60 @@ def test_a_file_that_was_written_anew_with_other_batches_gives_other_rows(tmp_pa
             due + 1,
         ]
     shard = ArrowShard(pa.BufferReader(first), "here")
-    arrow._known_sizes["here", len(first)] = (5, 3)
+    arrow._known_batches["here", len(first)] = arrow._Batches((5, 3))
     with pytest.raises(PoolError, match="here: changed while it was read"):
         shard.read(range(2), ["x"])
+
+
+def stream_of(table: pa.Table, group_rows: int) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=group_rows)
+    return bytes(sink.getvalue())
+
+
+TABLE = pa.table(
+    {
+        "x": np.arange(10),
+        "s": [None if n == 4 else f"text {n}" for n in range(10)],
+        "image": [bytes([n] * 100) for n in range(10)],
+        "kind": pa.array(list("abcabcabca")).dictionary_encode(),
+    }
+)
+
+
+@pytest.mark.parametrize("columns", [["s", "x"], ["x", "kind"], ["image"]])
+@pytest.mark.parametrize("table", [TABLE, TABLE.drop(["kind"])], ids=["dictionary", "plain"])
+def test_a_stream_is_read_as_other_rows_than_a_file(store, table, columns):
+    """The form that `datasets.save_to_disk` writes."""
+    columns = [name for name in columns if name in table.column_names]
+    store.put("a.arrow", stream_of(table, 4))
+    assert read_footer(store, "a.arrow", "arrow").row_groups == (4, 4, 2)
+    assert read_footer(store, "a.arrow", "arrow").schema == table.schema
+    plain = table.select(columns).to_pylist()
+    for rows in (range(10), range(3, 9), range(9, 10), range(0)):
+        taken = read_rows(store, "a.arrow", rows, columns, format="arrow")
+        assert taken.table.to_pylist() == plain[rows.start : rows.stop]
+        reader = RowReader(store, "a.arrow", rows, columns, format="arrow", part_rows=3)
+        parts = [reader.take(range(row, row + 1)).table for row in rows]
+        assert [row for part in parts for row in part.to_pylist()] == plain[rows.start : rows.stop]
+        reader.close()
+
+
+def test_a_batch_of_a_stream_is_read_by_way_of_those_before_it():
+    table = pa.table({"image": [bytes(1000)] * 400, "x": np.arange(400)})
+    content = stream_of(table, 100)
+    file = _Counted(content)
+    shard = ArrowShard(pa.PythonFile(file, "r"), "a stream")
+    assert shard.footer().row_groups == (100, 100, 100, 100)
+    file.taken = 0
+    assert shard.read(range(320, 380), ["x"]).table["x"].to_pylist() == list(range(320, 380))
+    assert file.taken < 0.35 * len(content)
+
+
+def test_a_stream_that_was_cut_off_gives_fewer_rows(tmp_path):
+    store, content = open_storage(str(tmp_path)), stream_of(TABLE.drop(["kind"]), 2)
+    for length in range(0, len(content), 8):
+        store.put("part", content[:length])
+        with pytest.raises(PoolError, match=r"part: is (no readable Arrow IPC file|cut off)"):
+            read_footer(store, "part", "arrow")

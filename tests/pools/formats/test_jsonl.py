@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
@@ -13,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.core.errors import PoolError
+from distill.pools.features import decode_features
 from distill.pools.formats.base import Copied
 from distill.pools.formats.jsonl import JsonlShard
+from distill.pools.formats.registry import pool_format, read_footer, read_rows
+from distill.spec.pools import VectorFeatures
 from distill.storage.open import open_storage
 from tests.pools.formats.writing import read
 
@@ -82,7 +86,8 @@ def test_a_broken_line_moves_the_rows_behind_it(lines, data):
     assert sum(shard(lines).footer().row_groups) == len(taken.table) == len(full)
     for row, (line, value) in enumerate(zip(full, taken.table["n"].to_pylist(), strict=True)):
         if line == '{"i": 5, "n": 0.5}':
-            assert value == 0.5 or row in taken.rejected  # most rows may hold text
+            # most rows may hold text; beside large integers, numbers are their text
+            assert value in (0.5, "0.5") or row in taken.rejected
         if row in taken.rejected:
             assert value is None
             assert taken.rejected[row][0] == "undecodable"
@@ -138,3 +143,93 @@ def test_deep_nesting_that_is_only_copied_stops_the_file():
     for row, said in enumerate(taken.table["x"].to_pylist()):
         assert (said is None) == (row in taken.rejected)
         assert said is None or json.loads(lines[row])["x"] == json.loads(said)
+
+
+IDS = st.integers(-(2**70), 2**70)
+FRACTIONS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@settings(max_examples=150)
+@given(st.lists(st.none() | IDS | FRACTIONS, min_size=1, max_size=8), st.integers(0, 1100))
+def test_an_integer_loses_digits_beside_others(values, small):
+    lines = ['{"x": 1}'] * small + [json.dumps({"x": value}) for value in values]
+    mine = shard(lines)
+    for taken in (mine.read(range(len(lines)), ["x"]), mine.read(range(len(lines)), [Copied("x")])):
+        assert not taken.rejected
+        for value, found in zip(values, taken.table["x"].to_pylist()[small:], strict=True):
+            if isinstance(value, int):
+                assert str(found) == str(value) or (abs(value) < 10**15 and found == value)
+            elif value is not None:
+                assert float(found) == value
+
+
+@given(st.lists(st.lists(IDS | FRACTIONS, min_size=2, max_size=2), min_size=1, max_size=4))
+def test_integers_in_a_list_that_is_only_copied_lose_digits(rows):
+    lines = [json.dumps({"x": row}) for row in rows]
+    for found, row in zip(
+        shard(lines).read(range(len(rows)), [Copied("x")]).table["x"].to_pylist(), rows, strict=True
+    ):
+        back = json.loads(found) if isinstance(found, str) else found
+        assert back == row
+    numbers = shard(lines).read(range(len(rows)), ["x"]).table["x"].to_pylist()
+    np.testing.assert_array_equal(np.array(numbers, np.float64), np.array(rows, np.float64))
+
+
+def test_large_integers_of_features_are_no_numbers():
+    lines = ['{"x": 9007199254740993}', '{"x": 0.5}', '{"x": 1e3}']
+    table = shard(lines).read(range(3), ["x"]).table
+    rows = decode_features(table, VectorFeatures(kind="vector", columns=("x",)), 1)
+    assert rows.values.tolist() == [[float(2**53)], [0.5], [1000.0]]
+    assert not rows.rejected
+
+
+@given(
+    st.lists(
+        st.lists(st.lists(NUMBERS, min_size=2, max_size=2), min_size=3, max_size=3),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_lists_of_lists_are_objects(rows):
+    lines = [json.dumps({"x": row}) for row in rows]
+    mine = shard(lines)
+    for taken in (mine._fast(["x"]), mine._slow(["x"])):
+        assert taken.table["x"].to_pylist() == rows
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("ending", ["json", "jsonl", "json.gz"])
+def test_a_json_array_is_no_rows(tmp_path, indent, ending):
+    rows = [{"x": 1, "id": 2**60 + 1, "s": "a\nb"}, {"x": 0.5, "id": 7}]
+    content = json.dumps(rows, indent=indent).encode()
+    store = open_storage(str(tmp_path))
+    key = f"part.{ending}"
+    store.put(key, gzip.compress(content) if ending.endswith("gz") else content)
+    assert pool_format([key], "here") == "jsonl"
+    assert read_footer(store, key, "jsonl").row_groups == (2,)
+    taken = read_rows(store, key, range(2), ["x", "id", "s"], format="jsonl")
+    assert taken.table.to_pylist() == [{"s": None} | row for row in rows]
+
+
+def test_an_empty_array_is_an_error(tmp_path):
+    store = open_storage(str(tmp_path))
+    store.put("a.json", b"[]\n")
+    assert read_footer(store, "a.json", "jsonl").row_groups == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b'[{"x": 1},\n{"x": 2},\n', "begins as a JSON array, and is no whole one"),
+        (b"[1, 2]", "begins as a JSON array"),
+        (b'{\n  "x": 1\n}\n', r"`jq -c \. FILE`"),
+        (b"x,y\n1,2\n", "of its first 2 lines none is a JSON object"),
+        (b"\xff\xfe{\x00", "is UTF-16 text"),
+        (b"\x04\x22\x4d\x18\x00\x00", "is no text, but binary or packed"),
+    ],
+)
+def test_a_file_that_holds_no_lines_is_told_row_by_row(tmp_path, content, said):
+    store = open_storage(str(tmp_path))
+    store.put("a.jsonl", content)
+    with pytest.raises(PoolError, match=rf"a\.jsonl: .*{said}"):
+        read_footer(store, "a.jsonl", "jsonl")

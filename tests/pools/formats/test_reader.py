@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import PoolError
+from distill.pools.formats import arrow
 from distill.pools.formats.arrow import ArrowShard
 from distill.pools.formats.parquet import ParquetShard
 from distill.pools.formats.reader import RowReader
@@ -173,9 +174,9 @@ def test_every_batch_of_an_arrow_file_opens_it_anew(tmp_path, monkeypatch):
     store, opened = open_storage(str(tmp_path)), []
     table = pa.table({"id": pa.array([f"text {n % 3}" for n in range(100)]).dictionary_encode()})
     store.put("part.arrow", table_file(table, "arrow", 5))
-    real = ArrowShard._open
+    real = arrow._File._open
     monkeypatch.setattr(
-        ArrowShard, "_open", lambda self, fields: opened.append(1) or real(self, fields)
+        arrow._File, "_open", lambda self, fields: opened.append(1) or real(self, fields)
     )
     mine = reader(store, "part.arrow", range(100))
     few = len(opened)

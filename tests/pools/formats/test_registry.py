@@ -7,9 +7,14 @@ import pytest
 
 from distill.core.errors import PoolError
 from distill.pools.formats.base import check_keys
-from distill.pools.formats.registry import pool_format, read_footer, read_rows
+from distill.pools.formats.registry import (
+    pool_format,
+    read_footer,
+    read_rows,
+    without_ending,
+)
 from distill.storage.open import open_storage
-from tests.pools.formats.writing import file_of, read, table_file
+from tests.pools.formats.writing import PACK, file_of, read, table_file
 
 ROWS = [{"id": n, "x": n / 4, "said": f"row {n},\n“{n}”"} for n in range(10)]
 ENDINGS = {
@@ -39,18 +44,37 @@ def test_a_format_or_a_store_reads_other_rows_than_were_written(store, ending, f
         read_rows(store, f"part.{ending}", range(1), ["y"], format=format)
 
 
-@pytest.mark.parametrize("ending", ["jsonl.gz", "csv.gz"])
-def test_a_gzip_file_that_was_cut_off_gives_fewer_rows(tmp_path, ending):
-    store, whole = open_storage(str(tmp_path)), file_of(ROWS * 20, ending)
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+@pytest.mark.parametrize("packing", PACK)
+def test_a_packed_file_that_was_cut_off_gives_fewer_rows(tmp_path, format, packing):
+    key = f"part.{format}.{packing}"
+    store, whole = open_storage(str(tmp_path)), file_of(ROWS * 20, f"{format}.{packing}")
+    store.put(key, whole)
+    assert pool_format([key], "here") == format
+    assert without_ending(f"a/{key}") == "a/part"
+    assert read_footer(store, key, format).row_groups == (200,)
     for length in range(0, len(whole), 23):
-        store.put(f"part.{ending}", whole[:length])
-        with pytest.raises(PoolError, match=r"part\.\w+\.gz: is no whole gzip file"):
-            read_footer(store, f"part.{ending}", ENDINGS[ending])
+        store.put(key, whole[:length])
+        with pytest.raises(PoolError, match=rf"part\.\w+\.{packing}: is no whole \w+ file"):
+            read_footer(store, key, format)
 
 
-def test_gzip_without_its_ending_is_read_as_text(tmp_path):
-    taken = read(open_storage(str(tmp_path)), file_of(ROWS, "jsonl.gz"), ["id"], range(10), "jsonl")
+@pytest.mark.parametrize("packing", PACK)
+def test_packed_bytes_without_their_ending_are_read_as_text(tmp_path, packing):
+    content = file_of(ROWS, f"jsonl.{packing}")
+    taken = read(open_storage(str(tmp_path)), content, ["id"], range(10), "jsonl")
     assert taken.table["id"].to_pylist() == list(range(10))
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    "content", [table_file(pa.table({"x": [1]}), "parquet"), b"PK\3\4\x14\0\0\0"]
+)
+def test_binary_content_is_taken_for_lines(tmp_path, format, content):
+    store = open_storage(str(tmp_path))
+    store.put("part", content)
+    with pytest.raises(PoolError, match=r"part: is no text, but binary or packed .*\.gz, \.zst"):
+        read_footer(store, "part", format)
 
 
 @pytest.mark.parametrize("format", ["arrow", "jsonl", "csv", "parquet"])

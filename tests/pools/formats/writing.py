@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,11 +16,19 @@ from distill.pools.formats.base import RowBatch
 from distill.pools.formats.registry import read_rows
 from distill.storage.base import Storage
 
+PACK = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
+}
+
 
 def file_of(rows: list[dict], ending: str) -> bytes:
     """`rows` as a file of the format that `ending` names, in row groups of 4."""
-    if ending.endswith(".gz"):
-        return gzip.compress(file_of(rows, ending.removesuffix(".gz")))
+    plain, _, packing = ending.rpartition(".")
+    if packing in PACK:
+        return PACK[packing](file_of(rows, plain))
     if ending == "jsonl":
         return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
     if ending == "csv":
