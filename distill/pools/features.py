@@ -115,7 +115,7 @@ def _vector_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
     value_width(leaf_type(schema.field(name).type))
     _, shapes = flat_lists(one_array(first[name]))
     whole = (shapes > 0).all(axis=1)
-    lengths = shapes[whole].prod(axis=1).tolist()
+    lengths: list[int] = shapes[whole].prod(axis=1).tolist()
     if not lengths:
         raise PoolError(
             f"column {name!r}: the first {len(first)} rows are null or empty, so its width is"

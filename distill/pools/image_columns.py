@@ -38,7 +38,7 @@ def flat_images(column: pa.ChunkedArray, features: ImageFeatures) -> tuple[pa.Ch
     Their levels are height, width and channels; a grey image may leave out the last.
     """
     lists, shapes = flat_lists(one_array(column))
-    shape = features.shape
+    shape: tuple[int, ...] = features.shape
     if shapes.shape[1] == 2 and shape[2] == 1:
         shape = shape[:2]
     if shapes.shape[1] != len(shape):

@@ -117,8 +117,9 @@ def flat_lists(array: pa.Array) -> tuple[pa.Array, Shapes]:
 
 def _list_lengths(lists: pa.Array) -> Lengths:
     """The length of each list, 0 of null."""
-    lengths = pc.fill_null(pc.list_value_length(lists), 0)
-    return lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    filled = pc.fill_null(pc.list_value_length(lists), 0)
+    lengths: Lengths = filled.to_numpy(zero_copy_only=False).astype(np.int64)
+    return lengths
 
 
 def _shared_length(inner_lengths: Lengths, counts: Lengths) -> Lengths:

@@ -80,7 +80,7 @@ def read_chunk(inventory: Inventory, shard: int, rows: range, columns: tuple[str
     groups, around = groups_of(sizes, rows)
     if len(groups) > 1 or rows == around:
         return read(rows)
-    key = (inventory.uri, found.id, groups[0], columns)
+    key = (inventory.uri, format, found.id, groups[0], columns)
     group = _rows.get(key, lambda: read(around), _size_bytes)
     return group.cut(rows.start - around.start, len(rows))
 

@@ -13,12 +13,15 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import pyarrow as pa
 
 from distill.core.errors import PoolError
 from distill.core.schema import INVENTORY, table_bytes
 from distill.pools.file_stats import ReadFileStats, read_file_stats, require_readable
+from distill.pools.formats.csv import CsvShard
+from distill.pools.formats.options import with_options
 from distill.pools.formats.registry import pool_format
 from distill.pools.inventory import Inventory, read_inventory, segment_key
 from distill.pools.listing import Listing, list_pool
@@ -128,7 +131,8 @@ class _Scan:
     def _format(self, stored: Inventory | None, found: Sequence[ObjectMeta]) -> str:
         keys = [entry.key for entry in found]
         where = f"pools.{self._pool}: {self._files.uri}"
-        format = pool_format(keys, where, self._spec.format)
+        name = pool_format(keys, where, self._spec.format)
+        format = with_options(name, self._options(name))
         if stored and stored.format != format:
             raise PoolError(
                 f"pools.{self._pool}.format: its files were listed as {stored.format}, and are"
@@ -136,6 +140,15 @@ class _Scan:
                 " set it back, or use another root for the new pool."
             )
         return format
+
+    def _options(self, name: str) -> dict[str, Any]:
+        """How files of that format are read, where not in the usual way."""
+        if self._spec.csv is None:
+            return {}
+        if name != CsvShard.name:
+            raise PoolError(f"pools.{self._pool}.csv: its files are {name}. Leave it out.")
+        dialect = self._spec.csv.model_dump(mode="json", exclude_defaults=True)
+        return {CsvShard.name: dialect} if dialect else {}
 
     def _read_groups(self, entries: Sequence[ObjectMeta], format: str) -> None:
         unread = [entry for entry in entries if shard_id(entry) not in self._groups]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -44,7 +45,48 @@ def _known_format(name: Any) -> Any:
 
 
 Format = Annotated[str, _NameOfFormat()]
-"""How files hold rows; jsonl and csv may be gzip'ed."""
+"""How files hold rows; jsonl and csv may be packed."""
+
+_Mark = Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x2f:-@\[-`{-\x7e]$")]
+"""One character of ASCII that is no letter, digit or line break."""
+
+
+class CsvDialect(Table):
+    """How CSV files are written, where not in the usual way."""
+
+    delimiter: _Mark | None = None
+    """What stands between cells. Default: a comma; in .tsv files a tab."""
+    quote: _Mark | Literal[""] = '"'
+    """What stands around cells that hold delimiters, line breaks or (doubled) quotes; "" for none."""
+    escape: _Mark | None = None
+    """What stands before a letter that is to be taken as it is, such as a backslash."""
+    encoding: str = "utf-8"
+    """How letters are stored, as Python names it: "cp1252", "utf-16", …"""
+    nulls: tuple[str, ...] = ("",)
+    """Cells without quotes that say nothing, such as "NA"."""
+    header: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Names of the columns, where the files have no row that names them."""
+
+    @model_validator(mode="after")
+    def _combinations(self) -> CsvDialect:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark]
+        if repeated(marks):
+            raise ValueError("delimiter, quote and escape must be three different letters")
+        if self.header is not None and repeated(self.header):
+            raise ValueError(f"header = {list(self.header)} names a column twice")
+        escaped = [null for null in self.nulls if self.escape and null.startswith(self.escape)]
+        if escaped:
+            raise ValueError(
+                f"nulls = {escaped} begin with the escape, which is taken out before cells are"
+                " compared; name what is left of them, or leave the escape out"
+            )
+        try:
+            is_text = codecs.lookup(self.encoding)._is_text_encoding
+        except LookupError:
+            is_text = False
+        if not is_text:
+            raise ValueError(f"encoding = {self.encoding!r} is none that Python knows")
+        return self
 
 
 class VectorFeatures(Table):
@@ -115,8 +157,10 @@ class Pool(Table):
     path: Place
     """Folder, file or URI. Relative to the job file; `{root}` stands for the job's root."""
     format: Format | None = None
-    """Default: told by the files' endings (.parquet; .arrow, .feather, .ipc; .jsonl, .ndjson; .csv;
-    the latter two also with .gz)."""
+    """Default: told by the files' endings (.parquet; .arrow, .feather, .ipc; .jsonl, .ndjson,
+    .json; .csv, .tsv; the latter two formats also packed: .gz, .zst, .bz2, .xz)."""
+    csv: CsvDialect | None = None
+    """How CSV files are written, where not in the usual way: `{ delimiter = ";" }`."""
     on_change: Literal["refuse", "relabel"] = "refuse"
     """What becomes of a listed file that changed or vanished: an error, or it is retired with its
     labels, and labelled anew as it is now."""
@@ -158,6 +202,8 @@ class Pool(Table):
             raise ValueError("has classes but no target; name the target column too")
         if isinstance(self.classes, tuple):
             require_distinct(self.classes)
+        if self.csv is not None and self.format not in (None, "csv"):
+            raise ValueError(f"says how CSV is written, but format = {self.format!r}; drop one")
         if self.outputs == "independent" and self.classes is None:
             raise ValueError(
                 "has independent outputs but no classes; name what each 0 or 1 of the target says"

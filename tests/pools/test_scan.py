@@ -12,6 +12,7 @@ from distill.core.errors import PoolError
 from distill.core.schema import table_bytes
 from distill.pools import scan
 from distill.pools.inventory import read_inventory
+from distill.pools.row_cache import read_chunk
 from distill.pools.scan import take_inventory
 from distill.spec.pools import Pool
 from distill.storage.local import LocalStorage
@@ -130,6 +131,26 @@ def test_files_listed_in_another_format_are_refused(pool, monkeypatch):
         take_inventory(root, "unlabelled", files)
 
 
+def test_a_listed_pool_is_read_in_another_dialect(tmp_path):
+    files = open_storage(str(tmp_path / "pool"))
+    files.put("a.csv", b"a;b\n1;2\n")
+    spec = Pool.model_validate_json('{"path": "pool", "csv": {"delimiter": ";"}}')
+    root = open_storage(str(tmp_path / "root"))
+    listed = take_inventory(root, "mine", files, spec=spec)
+    assert listed.format == 'csv {"csv":{"delimiter":";"}}'
+    assert read_chunk(listed, 0, range(1), ("b",)).table.to_pylist() == [{"b": "2"}]
+    assert take_inventory(root, "mine", files, spec=spec) == listed
+    with pytest.raises(PoolError, match=r"pools\.mine\.format: its files were listed as csv \{"):
+        take_inventory(root, "mine", files)
+    usual = Pool.model_validate_json('{"path": "pool", "csv": {"quote": "\\""}}')
+    files.put("a.csv", b"a,b\n1,2\n")
+    other = open_storage(str(tmp_path / "other"))
+    assert take_inventory(other, "mine", files, spec=usual).format == "csv"
+    write_pool(tmp_path / "table", [1])
+    with pytest.raises(PoolError, match=r"pools\.mine\.csv: its files are parquet"):
+        take_inventory(other, "mine", open_storage(str(tmp_path / "table")), spec=spec)
+
+
 def test_hidden_files_are_no_shards_and_are_counted_aloud_once(pool, caplog):
     root, files = pool
     for name in ("_SUCCESS", ".part-00000.parquet.crc", "_temporary/part-9.parquet", "_made.json"):
@@ -238,6 +259,7 @@ def test_a_driver_that_cuts_segments_elsewhere_does_not_list_files_twice(
 
 TAKE = """
 import pathlib, sys, time
+from distill.pools.row_cache import read_chunk
 from distill.pools.scan import take_inventory
 from distill.storage.open import open_storage
 from distill.storage.local import LocalStorage

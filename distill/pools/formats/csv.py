@@ -2,16 +2,19 @@
 "007" stays what it is.
 
 A row is a line that is not blank; quoted cells may hold line breaks. An empty cell is null, a
-quoted empty one is empty text. A row with more or fewer cells than the header keeps its slot.
-pyarrow numbers such rows itself when it reads on one thread, so there is one way of reading and
-nothing to disagree with. A last row of our own tells a quote that is never closed, which would
-swallow all rows behind it.
+quoted empty one is empty text. A row with more or fewer cells than the header keeps its slot, and
+so does one whose quotes are wrong (`csv_quotes`). pyarrow numbers such rows itself when it reads on
+one thread, so there is one way of reading and nothing to disagree with. A last row of our own tells
+a quote that is never closed, which would swallow all rows behind it.
+
+Files of another dialect are read as the pool's `csv` says; `.tsv` has tabs between its cells.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +22,18 @@ import pyarrow.csv
 
 from distill.core.errors import PoolError
 from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, check_columns
+from distill.pools.formats.csv_quotes import CsvMarks, misquoted_rows
 from distill.pools.formats.shard_file import Footer, ShardFile
 from distill.pools.formats.whole_file import read_whole
+from distill.spec.pools import CsvDialect
 
 _LARGEST_ROW_BYTES = 1 << 24
-_END = "distill's last row"
+_HEADER_BYTES = 1 << 16
+"""In which a header ends, as a rule: pyarrow parses all of it that it is given."""
+_END = "distillsLastRow"
+"""Letters alone, so that it is one cell in every dialect."""
+_TABS = ".tsv"
+_OTHER_DELIMITERS = ";\t|"
 
 
 class CsvShard(ShardFile):
@@ -31,14 +41,30 @@ class CsvShard(ShardFile):
 
     name = "csv"
     title = "CSV"
-    endings = (".csv",)
+    endings = (".csv", _TABS)
     may_be_packed = True
 
-    def __init__(self, source: pa.NativeFile, where: str) -> None:
+    def __init__(
+        self, source: pa.NativeFile, where: str, dialect: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(source, where)
-        self._content = read_whole(source, where)
+        self._dialect = CsvDialect.model_validate(dialect or {}, strict=False)
+        self._content = read_whole(source, where, self._dialect.encoding)
+        self._marks = CsvMarks(
+            self._delimiter.encode(),
+            self._dialect.quote.encode(),
+            (self._dialect.escape or "").encode(),
+        )
+
+    @property
+    def _delimiter(self) -> str:
+        if self._dialect.delimiter is not None:
+            return self._dialect.delimiter
+        name = self._where.rpartition("/")[2].lower()
+        return "\t" if name.endswith(_TABS) or f"{_TABS}." in name else ","
 
     def footer(self) -> Footer:
+        self._require_delimiter()
         rows = len(self._parse(self._schema.names[:1]).table)
         groups = (rows,) if rows else ()
         return Footer(groups, self._schema)
@@ -50,65 +76,109 @@ class CsvShard(ShardFile):
     @cached_property
     def _schema(self) -> pa.Schema:
         """The header's names, each of text."""
+        if self._dialect.header is not None:
+            return pa.schema([(name, pa.string()) for name in self._dialect.header])
         if not self._content.strip():
             raise PoolError(
                 f"{self._where}: has no header row. Its first row must name the columns."
             )
-        content = pa.BufferReader(self._content + b"\n")
-        options = _parse_options({})
-        reader = pa.csv.open_csv(content, read_options=_read_options(), parse_options=options)
-        return pa.schema([(name, pa.string()) for name in reader.schema.names])
+        # whole lines, since half a header would pass for one
+        lines = self._content[: self._content.rfind(b"\n", 0, _HEADER_BYTES) + 1]
+        names = self._header(lines or self._content)
+        return pa.schema([(name, pa.string()) for name in names])
+
+    def _header(self, content: bytes) -> list[str]:
+        source = pa.BufferReader(content + b"\n")
+        options = self._parse_options({})
+        reader = pa.csv.open_csv(source, read_options=self._read_options, parse_options=options)
+        names: list[str] = reader.schema.names
+        return names
+
+    def _require_delimiter(self) -> None:
+        """Refuse a header that is one cell only because another delimiter stands in it."""
+        if len(self._schema) != 1 or self._dialect.delimiter or self._dialect.header:
+            return
+        (name,) = self._schema.names
+        others = [other for other in _OTHER_DELIMITERS if other in name]
+        if others:
+            raise PoolError(
+                f"{self._where}: its header is one cell, {name!r}, which looks like several with"
+                f" another delimiter. Say csv = {{ delimiter = {_toml(others[0])} }} for the pool"
+                f" (or {_toml(self._delimiter)}, if it is one column)."
+            )
 
     def _parse(self, columns: Sequence[str]) -> RowBatch:
         rejected: Rejected = {}
         table = pa.csv.read_csv(
             self._with_end(),
-            read_options=_read_options(),
-            parse_options=_parse_options(rejected),
-            convert_options=_convert_options(columns),
+            read_options=self._read_options,
+            parse_options=self._parse_options(rejected),
+            convert_options=self._convert_options(columns),
         )
         last = table.column(0)[-1].as_py() if len(table) else None
         if last != _END.encode():
             raise PoolError(
                 f"{self._where}: a quote is opened and never closed."
-                " Close it, or double quotes within cells."
+                f" Close it, or double quotes within cells{self._escape_hint}."
             )
         texts = [_as_text(column) for column in table.columns]
-        rows = pa.table(texts, list(columns))
-        return _with_slots(rows.slice(0, len(rows) - 1), rejected)
+        rows = pa.table(texts, list(columns)).slice(0, len(table) - 1)
+        header_rows = 0 if self._dialect.header else 1
+        misquoted = misquoted_rows(
+            self._content,
+            self._marks,
+            len(self._schema),
+            header_rows=header_rows,
+            rows=len(rows) + len(rejected) + header_rows,
+        )
+        return _with_slots(rows, rejected, misquoted)
+
+    @property
+    def _escape_hint(self) -> str:
+        if self._dialect.escape is None and b'\\"' in self._content:
+            return "; if a backslash escapes quotes, say csv = { escape = '\\' } for the pool"
+        return ""
 
     def _with_end(self) -> pa.BufferReader:
         """The content with a row of `_END` behind it."""
-        end = ",".join([_END] * len(self._schema.names))
+        end = self._delimiter.join([_END] * len(self._schema.names))
         return pa.BufferReader(b"".join([self._content, b"\n", end.encode(), b"\n"]))
 
-
-def _read_options() -> pa.csv.ReadOptions:
-    return pa.csv.ReadOptions(use_threads=False, block_size=_LARGEST_ROW_BYTES)
-
-
-def _parse_options(rejected: Rejected) -> pa.csv.ParseOptions:
-    """Options that write rows with another number of cells into `rejected`."""
-
-    def skip(row: pa.csv.InvalidRow) -> str:
-        message = (
-            f"the row has {row.actual_columns} cells, where the header has {row.expected_columns}"
+    @property
+    def _read_options(self) -> pa.csv.ReadOptions:
+        return pa.csv.ReadOptions(
+            use_threads=False, block_size=_LARGEST_ROW_BYTES, column_names=self._dialect.header
         )
-        rejected[row.number - 2] = (UNDECODABLE, message)  # pyarrow counts from 1, and the header
-        return "skip"
 
-    return pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip)
+    def _parse_options(self, rejected: Rejected) -> pa.csv.ParseOptions:
+        """Options that write rows with another number of cells into `rejected`."""
+        before = 1 if self._dialect.header else 2  # pyarrow counts from 1, and the header
 
+        def skip(row: pa.csv.InvalidRow) -> str:
+            message = (
+                f"the row has {row.actual_columns} cells, where the header has"
+                f" {row.expected_columns}"
+            )
+            rejected[row.number - before] = (UNDECODABLE, message)
+            return "skip"
 
-def _convert_options(columns: Sequence[str]) -> pa.csv.ConvertOptions:
-    return pa.csv.ConvertOptions(
-        include_columns=list(columns),
-        # not as text: a cell that is no UTF-8 would stop the file, and is one row's trouble
-        column_types=dict.fromkeys(columns, pa.binary()),
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
+        return pa.csv.ParseOptions(
+            delimiter=self._delimiter,
+            quote_char=self._dialect.quote or False,
+            escape_char=self._dialect.escape or False,
+            newlines_in_values=True,
+            invalid_row_handler=skip,
+        )
+
+    def _convert_options(self, columns: Sequence[str]) -> pa.csv.ConvertOptions:
+        return pa.csv.ConvertOptions(
+            include_columns=list(columns),
+            # not as text: a cell that is no UTF-8 would stop the file, and is one row's trouble
+            column_types=dict.fromkeys(columns, pa.binary()),
+            null_values=list(self._dialect.nulls),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        )
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -117,11 +187,18 @@ def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, pa.string())
 
 
-def _with_slots(table: pa.Table, rejected: Rejected) -> RowBatch:
-    """The rows that were skipped put back, as nulls."""
+def _with_slots(table: pa.Table, skipped: Rejected, misquoted: Rejected) -> RowBatch:
+    """All rows: those that were skipped put back, and those that are misquoted, as nulls."""
+    rejected = skipped | misquoted
     if not rejected:
         return RowBatch(table)
-    skipped = np.zeros(len(table) + len(rejected), np.bool_)
-    skipped[list(rejected)] = True
-    numbers = np.cumsum(~skipped) - 1
-    return RowBatch(table.take(pa.array(numbers, mask=skipped)), rejected)
+    is_skipped = np.zeros(len(table) + len(skipped), np.bool_)
+    is_skipped[list(skipped)] = True
+    is_null = is_skipped.copy()
+    is_null[list(misquoted)] = True
+    numbers = np.cumsum(~is_skipped) - 1
+    return RowBatch(table.take(pa.array(numbers, mask=is_null)), rejected)
+
+
+def _toml(letter: str) -> str:
+    return '"\\t"' if letter == "\t" else f'"{letter}"'

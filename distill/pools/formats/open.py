@@ -10,12 +10,15 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError, StorageError
 from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, is_text, value_type
+from distill.pools.formats.options import format_name, format_options
 from distill.pools.formats.shard_file import FORMATS, ShardFile
 from distill.storage.base import ObjectMissingError, Storage
 
 
-def format_named(name: str) -> type[ShardFile]:
-    """Return the class of a format. Raises PoolError where it is of a plugin that is not loaded."""
+def format_named(format: str) -> type[ShardFile]:
+    """Return the class of a format, whatever its options. Raises PoolError where it is of a plugin
+    that is not loaded."""
+    name = format_name(format)
     if name not in FORMATS:
         raise PoolError(
             f"the pool format {name!r} is not known here, only {', '.join(FORMATS)}."
@@ -35,8 +38,9 @@ def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
         raise PoolError(f"{where} is not there. Restore it as it was listed.") from None
     with source:
         file = source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, "r")
+        dialect = format_options(format).get(kind.name)
         try:
-            shard = kind(file, where)
+            shard = kind(file, where) if dialect is None else kind(file, where, dialect)
         except (pa.ArrowException, OSError) as error:
             raise unreadable(error, where, format) from error
         except ImportError as error:

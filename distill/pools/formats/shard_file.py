@@ -19,7 +19,7 @@ label. The others (JSONL, CSV) are one group, read whole.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -74,8 +74,16 @@ class ShardFile(ABC):
     prefetch: Callable[[Sequence[tuple[int, int]]], None] | None = None
     """Fetches ranges (first byte, byte after the last) at once, where the file lies in a store."""
 
-    def __init__(self, source: pa.NativeFile, where: str) -> None:
-        """Open the file that `source` reads; messages call it `where`."""
+    def __init__(
+        self,
+        source: pa.NativeFile,
+        where: str,
+        dialect: Mapping[str, Any] | None = None,  # noqa: ARG002  of formats that have several
+    ) -> None:
+        """Open the file that `source` reads; messages call it `where`.
+
+        A format of several dialects is given what the pool says of its own, where it says something.
+        """
         self._source = source
         self._where = where
 

@@ -35,17 +35,27 @@ class _Packing:
     open: Callable[[BinaryIO], BinaryIO]
 
 
-def _open_zstd(packed: BinaryIO) -> BinaryIO:
+def _zstd(packed: BinaryIO) -> BinaryIO:
     return cast("BinaryIO", pa.CompressedInputStream(packed, "zstd"))
 
 
+def _gzip(packed: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", gzip.GzipFile(fileobj=packed))
+
+
+def _bzip2(packed: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", bz2.BZ2File(packed))
+
+
+def _xz(packed: BinaryIO) -> BinaryIO:
+    return cast("BinaryIO", lzma.LZMAFile(packed))
+
+
 _PACKINGS = {
-    ".gz": _Packing(
-        "gzip", b"\x1f\x8b", lambda file: cast("BinaryIO", gzip.GzipFile(fileobj=file))
-    ),
-    ".zst": _Packing("zstd", b"\x28\xb5\x2f\xfd", _open_zstd),
-    ".bz2": _Packing("bzip2", b"BZh91AY&SY", bz2.open),
-    ".xz": _Packing("xz", b"\xfd7zXZ\x00", lzma.open),
+    ".gz": _Packing("gzip", b"\x1f\x8b", _gzip),
+    ".zst": _Packing("zstd", b"\x28\xb5\x2f\xfd", _zstd),
+    ".bz2": _Packing("bzip2", b"BZh91AY&SY", _bzip2),
+    ".xz": _Packing("xz", b"\xfd7zXZ\x00", _xz),
 }
 PACKED_ENDINGS = tuple(_PACKINGS)
 """Endings of packed files, in lower case, with their dot."""

@@ -1,0 +1,35 @@
+"""A format and how a pool's files are read in it as one text, which inventories pin and workers are
+sent: `csv`, or `csv {"csv":{"delimiter":";"}}`.
+
+Labels are addressed by row, and another dialect makes other rows of the same bytes. So what is read
+otherwise is another format, and a pool that was listed keeps the one that it was listed with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from distill.core.schema import canonical
+
+Options = Mapping[str, Any]
+"""By format, what its class takes beside a file; and by `TYPES`, what types columns are brought to."""
+
+TYPES = "types"
+
+
+def with_options(name: str, options: Options) -> str:
+    """Return the text of a format that is read with `options`; of none its name alone."""
+    return f"{name} {canonical(options).decode()}" if options else name
+
+
+def format_name(format: str) -> str:
+    """Return the name in such a text."""
+    return format.partition(" ")[0]
+
+
+def format_options(format: str) -> dict[str, Any]:
+    """Return the options in such a text."""
+    _, _, options = format.partition(" ")
+    return json.loads(options) if options else {}
