@@ -135,7 +135,9 @@ def _predict_file(
     url = files.url(key)
     footer = read_footer(files, key, format)
     rows = sum(footer.row_groups)
-    names = footer.schema.names
+    # what stands in the path alone is in the output's path too
+    in_path = set(footer.path_columns) - set(student.features.columns)
+    names = [name for name in footer.schema.names if name not in in_path]
     if rows or names:  # an empty file of JSON lines names no columns, and lacks none
         check_columns(footer.schema, student.features.columns, url)
     _require_free_names(names, url)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from distill.core.errors import PoolError, StorageError
 from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, is_text, value_type
 from distill.pools.formats.options import format_name, format_options
+from distill.pools.formats.path_columns import PathShard, path_columns
 from distill.pools.formats.shard_file import FORMATS, ShardFile
 from distill.storage.base import ObjectMissingError, Storage
 
@@ -51,7 +52,8 @@ def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
                 f" Run: {kind.install}"
             ) from error
         shard.prefetch = getattr(source, "prefetch", None)
-        yield shard
+        columns = path_columns(key)
+        yield PathShard(shard, where, columns) if columns else shard
 
 
 @contextmanager

@@ -37,6 +37,8 @@ class Footer:
 
     row_groups: tuple[int, ...]
     schema: pa.Schema
+    path_columns: tuple[str, ...] = ()
+    """Columns of the schema that stand in the file's path alone (`path_columns`)."""
 
 
 @dataclass(frozen=True)
