@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from distill.core.errors import PoolError
 from distill.pools.formats.base import Rejected, is_text, value_type
-from distill.pools.images import check_images, decode_images
+from distill.pools.images import check_image_type, check_images, decode_images
 from distill.pools.numbers import (
     Matrix,
     check_numbers,
@@ -83,6 +83,25 @@ def writable(features: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return features if features.flags.writeable else features.copy()
 
 
+def check_feature_types(schema: pa.Schema, features: Features, where: str) -> None:
+    """Refuse columns that cannot hold such features, whatever their width. Raises PoolError,
+    MissingExtraError."""
+    for name in features.columns:
+        field = schema.field(name)
+        kind = value_type(field.type)
+        if pa.types.is_null(kind):
+            continue
+        try:
+            if isinstance(features, VectorFeatures):
+                value_width(leaf_type(kind))
+            elif isinstance(features, TextFeatures):
+                check_text(field)
+            else:
+                check_image_type(field, features)
+        except PoolError as error:
+            raise PoolError(f"{where}: column {name!r}: {error}") from None
+
+
 def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int:
     """Return how many numbers a row has once it is a matrix (a text has 1, itself).
 
@@ -93,13 +112,17 @@ def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int
         check_images(schema.field(features.column), features)
         return math.prod(features.shape)
     if isinstance(features, TextFeatures):
-        kind = schema.field(features.column).type
-        if not is_text(value_type(kind)):
-            raise _no_text(features.column, kind)
+        check_text(schema.field(features.column))
         return 1
     for column in features.columns:
         check_numbers(first, column)
     return _vector_width(schema, features, first)
+
+
+def check_text(field: pa.Field) -> None:
+    """Refuse a column that holds no text. Raises PoolError."""
+    if not is_text(value_type(field.type)):
+        raise _no_text(field.name, field.type)
 
 
 def _no_text(name: str, kind: pa.DataType) -> PoolError:

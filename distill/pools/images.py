@@ -67,6 +67,11 @@ def check_images(field: pa.Field, features: ImageFeatures) -> None:
         _check_raw(field, features)
 
 
+def check_image_type(field: pa.Field, features: ImageFeatures) -> None:
+    """Refuse a column that holds no images of any shape. Raises PoolError, MissingExtraError."""
+    check_images(field, _any_size(field.type, features))
+
+
 def _check_encoded(field: pa.Field, features: ImageFeatures) -> None:
     kind = field.type
     if not is_binary(kind) and not is_text(kind):

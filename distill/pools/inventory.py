@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 from distill.core.errors import StorageError
 from distill.core.schema import INVENTORY, bytes_table, digest
 from distill.pools.formats.open import format_named
+from distill.pools.formats.options import with_types
 from distill.pools.fragments import WHOLE, FragmentTable, cut_fragments, fragment_id
 from distill.storage.base import Storage
 
@@ -186,10 +187,10 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
         _require_order(tables, where)
     if not tables:
         return None
-    first = tables[0]
-    format = first["format"][0].as_py()
+    # growth may bring files of other types, and never takes a type back
+    format = tables[-1]["format"][0].as_py()
     shards = pa.concat_tables(tables).select(_COLUMNS)
-    return Inventory(pool, uri, format, _identity(first), len(tables), shards.combine_chunks())
+    return Inventory(pool, uri, format, _identity(tables[0]), len(tables), shards.combine_chunks())
 
 
 def segment_key(number: int) -> str:
@@ -207,7 +208,7 @@ def _require_order(tables: list[pa.Table], where: str) -> None:
     retires_itself = pc.greater_equal(newest["retires"], newest["number"])
     retires_only_before = not pc.any(retires_itself).as_py()
     both = pa.concat_tables([tables[0], newest])
-    formats = pc.unique(both["format"])
+    formats = {with_types(format, {}) for format in pc.unique(both["format"]).to_pylist()}
     if not len(newest) or not follows or not retires_only_before or len(formats) != 1:
         raise StorageError(
             f"{where} does not follow from the segments before it. Restore the folder from a copy."

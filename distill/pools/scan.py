@@ -19,10 +19,13 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError
 from distill.core.schema import INVENTORY, table_bytes
+from distill.pools.column_types import check_schemas, grown_types, pinned_types
 from distill.pools.file_stats import ReadFileStats, read_file_stats, require_readable
 from distill.pools.formats.csv import CsvShard
-from distill.pools.formats.options import with_options
-from distill.pools.formats.registry import pool_format
+from distill.pools.formats.open import format_named
+from distill.pools.formats.options import MIXED, column_types, with_options, with_types
+from distill.pools.formats.registry import pool_format, read_footer
+from distill.pools.formats.shard_file import Footer
 from distill.pools.inventory import Inventory, read_inventory, segment_key
 from distill.pools.listing import Listing, list_pool
 from distill.pools.shard_id import shard_id
@@ -92,8 +95,8 @@ class _Scan:
         self._files = files
         self._spec = spec
         self._read = read
-        self._groups: dict[str, tuple[int, ...]] = {}
-        """Rows of each row group by shard id: a lost claim does not open the files again."""
+        self._footers: dict[str, Footer] = {}
+        """By shard id: a lost claim does not open the files again."""
 
     def take(self, *, first: bool) -> Inventory | None:
         """Compare, and write what is new; None where another driver came first."""
@@ -107,7 +110,8 @@ class _Scan:
             return _with_rows(stored, len(found))
         if first:
             self._tell_left_out(listing)
-        self._read_groups(changes.unlisted, format)
+        self._read_footers(changes.unlisted, format)
+        format = self._with_types(stored, changes.unlisted, format)
         rows = self._rows(stored, changes, format)
         if not self._write(stored, rows):
             return None
@@ -128,12 +132,18 @@ class _Scan:
             more = ", …" if len(listing.side_files) > _MOST_NAMED else ""
             log.info("pools.%s: left out as no shards: %s%s", self._pool, names, more)
 
+    def _tell_types(self, types: Mapping[str, str]) -> None:
+        for name in self._spec.read_columns:
+            if types.get(name, MIXED) != MIXED:
+                what = "pools.%s: column %r differs between files and is read as %s in all"
+                log.info(what, self._pool, name, types[name])
+
     def _format(self, stored: Inventory | None, found: Sequence[ObjectMeta]) -> str:
         keys = [entry.key for entry in found]
         where = f"pools.{self._pool}: {self._files.uri}"
         name = pool_format(keys, where, self._spec.format)
         format = with_options(name, self._options(name))
-        if stored and stored.format != format:
+        if stored and with_types(stored.format, {}) != format:
             raise PoolError(
                 f"pools.{self._pool}.format: its files were listed as {stored.format}, and are"
                 f" {format} now. Labels are addressed by row:"
@@ -150,14 +160,35 @@ class _Scan:
         dialect = self._spec.csv.model_dump(mode="json", exclude_defaults=True)
         return {CsvShard.name: dialect} if dialect else {}
 
-    def _read_groups(self, entries: Sequence[ObjectMeta], format: str) -> None:
-        unread = [entry for entry in entries if shard_id(entry) not in self._groups]
+    def _read_footers(self, entries: Sequence[ObjectMeta], format: str) -> None:
+        unread = [entry for entry in entries if shard_id(entry) not in self._footers]
         if not unread:
             return
         title = f"list {self._pool}"
         stats = self._read(title, self._files.uri, unread, format)
-        groups = require_readable(self._pool, stats)
-        self._groups |= zip(map(shard_id, unread), groups, strict=True)
+        footers = require_readable(self._pool, stats)
+        self._footers |= zip(map(shard_id, unread), footers, strict=True)
+
+    def _with_types(
+        self, stored: Inventory | None, entries: Sequence[ObjectMeta], format: str
+    ) -> str:
+        """The format with the types of columns in which files differ. Raises PoolError."""
+        if not format_named(format).typed:
+            return format
+        examples: dict[pa.Schema, str] = {}
+        for entry in entries:
+            footer = self._footers[shard_id(entry)]
+            if sum(footer.row_groups):
+                examples.setdefault(footer.schema, self._files.url(entry.key))
+        check_schemas(examples, self._spec, self._pool)
+        first = next((shard for shard in stored.shards if shard.rows), None) if stored else None
+        if stored is None or first is None:
+            types = pinned_types(examples, self._spec, self._pool)
+            self._tell_types(types)
+            return with_types(format, types)
+        listed = read_footer(self._files, first.key, stored.format).schema.remove_metadata()
+        types = grown_types(listed, examples, self._spec, self._pool)
+        return with_types(stored.format, column_types(stored.format) | types)
 
     def _rows(self, stored: Inventory | None, changes: _Changes, format: str) -> list[Row]:
         """What is to be appended: the files by key, then those that are gone."""
@@ -166,7 +197,7 @@ class _Scan:
         rows: list[Row] = []
         for entry in sorted(changes.unlisted, key=lambda entry: entry.key):
             id = shard_id(entry)
-            groups = self._groups[id]
+            groups = self._footers[id].row_groups
             row: Row = {"key": entry.key, "id": id, "bytes": entry.size_bytes}
             row |= {"rows": sum(groups), "row_groups": list(groups)}
             rows.append(row | {"format": format, "retires": numbers.get(entry.key)})

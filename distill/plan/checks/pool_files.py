@@ -7,7 +7,9 @@ from functools import partial
 
 from distill.core.errors import PoolError
 from distill.plan.workspace import Workspace
+from distill.pools.column_types import require_pinned
 from distill.pools.formats.base import check_columns, check_keys
+from distill.pools.formats.options import column_types
 from distill.pools.open_pool import OpenPool
 
 
@@ -40,6 +42,7 @@ def _look(workspace: Workspace, pool: OpenPool) -> None:
     shard = pool.files.url(pool.first_shard.key)
     where = f"pools.{pool.name}: {shard}"
     check_columns(pool.schema, pool.spec.read_columns, where)
+    require_pinned(column_types(pool.inventory.format), pool.spec.keys, f"pools.{pool.name}")
     check_keys(pool.schema, pool.spec.keys, where)
     try:
         _ = pool.width

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError, StorageError
 from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, is_text, value_type
-from distill.pools.formats.options import format_name, format_options
+from distill.pools.formats.options import MIXED, column_types, format_name, format_options
 from distill.pools.formats.path_columns import PathShard, path_columns
 from distill.pools.formats.shard_file import FORMATS, ShardFile
 from distill.storage.base import ObjectMissingError, Storage
@@ -88,20 +88,30 @@ def _named(error: Exception, where: str, what: str) -> PoolError | StorageError:
     return PoolError(f"{where}: {what}: {error}. Replace the file, or move it out of the pool.")
 
 
-def plain_columns(batch: RowBatch, columns: Sequence[str]) -> RowBatch:
-    """Return `columns` in their order, dictionaries unpacked; text that is no UTF-8 rejects its
-    row."""
+def plain_columns(batch: RowBatch, columns: Sequence[str], format: str) -> RowBatch:
+    """Return `columns` in their order, dictionaries unpacked, of the types that the format pins;
+    text that is no UTF-8 rejects its row."""
     rejected = dict(batch.rejected)
+    pinned = pinned_types(format)
     arrays = []
     for name in columns:
         column = batch.table[name]
-        kind = value_type(column.type)
+        kind = pinned.get(name, value_type(column.type))
         if kind != column.type:
             column = column.cast(kind)
         if is_text(kind):
             column = _valid_text(column, name, rejected)
         arrays.append(column)
     return RowBatch(pa.table(arrays, list(columns)), rejected)
+
+
+def pinned_types(format: str) -> dict[str, pa.DataType]:
+    """Return the types that a format brings columns to, by their names."""
+    pinned = {}
+    for name, kind in column_types(format).items():
+        if kind != MIXED:
+            pinned[name] = pa.type_for_alias(kind)
+    return pinned
 
 
 def _valid_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:

@@ -17,6 +17,8 @@ Options = Mapping[str, Any]
 """By format, what its class takes beside a file; and by `TYPES`, what types columns are brought to."""
 
 TYPES = "types"
+MIXED = "mixed"
+"""In place of a type: what the files have cannot be brought to one."""
 
 
 def with_options(name: str, options: Options) -> str:
@@ -33,3 +35,15 @@ def format_options(format: str) -> dict[str, Any]:
     """Return the options in such a text."""
     _, _, options = format.partition(" ")
     return json.loads(options) if options else {}
+
+
+def column_types(format: str) -> dict[str, str]:
+    """Return the types that columns are brought to, by their names."""
+    types: dict[str, str] = format_options(format).get(TYPES, {})
+    return types
+
+
+def with_types(format: str, types: Mapping[str, str]) -> str:
+    """Return a format that brings columns to `types` and no others."""
+    options = {key: value for key, value in format_options(format).items() if key != TYPES}
+    return with_options(format_name(format), options | ({TYPES: dict(types)} if types else {}))

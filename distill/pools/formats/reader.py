@@ -44,6 +44,7 @@ class RowReader:
         self._files = files
         self._key = key
         self._listed = listed
+        self._format = format
         self._closing = ExitStack()
         self._is_open = False
         self._parts: Iterator[RowBatch]
@@ -77,7 +78,7 @@ class RowReader:
             for _ in self._next(range(self.at, rows.start)):
                 pass  # decoded on the way to `rows`
             parts = list(self._next(rows))
-            batch = plain_columns(_joined(parts), self._columns)
+            batch = plain_columns(_joined(parts), self._columns, self._format)
             if last:
                 self._require_listed()
         return batch

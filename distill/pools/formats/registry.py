@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -20,6 +21,7 @@ from distill.pools.formats.open import (
     errors_of_reading,
     missing_rows,
     open_shard,
+    pinned_types,
     plain_columns,
     unreadable,
 )
@@ -82,9 +84,15 @@ def read_footer(files: Storage, key: str, format: str) -> Footer:
     """Read the footer of one shard. Raises PoolError where it is no readable file of its format."""
     with open_shard(files, key, format) as shard:
         try:
-            return shard.footer()
+            footer = shard.footer()
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise unreadable(error, files.url(key), format) from error
+    schema = footer.schema
+    for name, kind in pinned_types(format).items():
+        number = schema.get_field_index(name)  # -1 also where it stands twice
+        if number >= 0:
+            schema = schema.set(number, schema.field(number).with_type(kind))
+    return replace(footer, schema=schema)
 
 
 def read_rows(
@@ -109,4 +117,4 @@ def read_rows(
         raise missing_rows(where, rows)
     if listed is not None:
         require_listed(files, key, listed)
-    return plain_columns(batch, columns)
+    return plain_columns(batch, columns, format)
