@@ -16,7 +16,7 @@ from dataclasses import asdict
 
 from distill.core.errors import JobError, PoolError
 from distill.core.results import LabelSetResult
-from distill.core.schema import digest
+from distill.core.schema import digest, without_usual
 from distill.engine.protocol import TrainingNeeds
 from distill.job.job import Job
 from distill.job.sweep import Variant
@@ -333,4 +333,5 @@ def _evaluation_identity(
         [candidate.method.key, candidate.pin, asdict(candidate.method.outputs)]
         for candidate in candidates
     ]
-    return digest([pool.inventory.content, pool.spec.model_dump(mode="json"), judged, teacher])
+    spec = without_usual(pool.spec.model_dump(mode="json"), {"csv": None})
+    return digest([pool.inventory.content, spec, judged, teacher])
