@@ -125,7 +125,7 @@ def _refuse_tables(files: Storage, keys: Sequence[str], where: str) -> None:
     for uri, key in [*_log_keys(files.uri, keys), *_log_keys_above(files, keys)]:
         kind = next(kind for kind, log in _TABLE_LOGS.items() if log.search(key))
         raise PoolError(
-            f"{where}{uri} is a {kind} table: its log ({key.rpartition('/')[0]}/) says which of its"
+            f"{where}{uri} is a table of {kind}: its log ({key.rpartition('/')[0]}/) says which of its"
             " rows are live, and distill does not read it. Write the live rows out as plain Parquet"
             " and name that folder, or yield them from a function that `made_by` names."
         )

@@ -90,7 +90,7 @@ class CsvDialect(Table):
 
 
 class VectorFeatures(Table):
-    """Numbers: one list column, or several scalar columns side by side."""
+    """Numbers: one list column (lists of lists are flattened), or several scalar columns side by side."""
 
     kind: Literal["vector"]
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -118,8 +118,8 @@ class ImageFeatures(Table):
 
     kind: Literal["image"]
     column: str
-    """PNG or JPEG (binary, or text in base64), or the raw bytes of [height, width, channels]
-    (fixed-size binary, or lists of numbers)."""
+    """PNG or JPEG (binary, Hugging Face's struct of bytes and path, or text in base64), or the raw
+    bytes of [height, width, channels] (fixed-size binary, or lists of numbers)."""
     shape: tuple[Positive, Positive, Positive]
     """Height, width, channels. Encoded images are brought to 1 (grey), 3 (RGB) or 4 (RGBA)
     channels."""

@@ -63,7 +63,9 @@ def test_files_of_a_table_are_read_without_its_log(tmp_path, kind, part):
     store = folder(tmp_path, f"sales/{LOGS[kind]}", shard)
     for key in ("", "sales", f"sales/{part}", shard):
         uri = os.path.normpath(f"{store.uri}/{key}")
-        with pytest.raises(PoolError, match=rf"pools\.mine: .* is a {kind} table: .*plain Parquet"):
+        with pytest.raises(
+            PoolError, match=rf"pools\.mine: .* is a table of {kind}: .*plain Parquet"
+        ):
             list_pool(open_storage(uri), "mine")
 
 

@@ -363,3 +363,17 @@ def test_a_column_that_the_student_reads_is_copied_as_text(tmp_path):
         "undecodable: column 'pixels' holds 'dark', where most rows hold lists of numbers",
         "undecodable: column 'pixels' holds {'b': 1}, where most rows hold lists of numbers",
     ]
+
+
+def test_columns_of_a_path_are_copied_into_the_file_or_integers_lose_digits(tmp_path):
+    """The output's path has them too, and readers of Hive's folders refuse a column twice."""
+    pool = tmp_path / "in" / "day=1"
+    pool.mkdir(parents=True)
+    ids = [2**53 + 1, 0.5]
+    lines = [json.dumps({"pixels": [1, 2, 3, 4], "id": each, "deep": [each]}) for each in ids]
+    (pool / "a.jsonl").write_text("\n".join(lines))
+    predict_files(export(tmp_path), str(tmp_path / "in"), str(tmp_path / "out"))
+    table = pq.ParquetFile(tmp_path / "out" / "day=1" / "a.parquet").read()
+    assert "day" not in table.column_names
+    assert table["id"].to_pylist() == [str(each) for each in ids]
+    assert table["deep"].to_pylist() == [f"[{each}]" for each in ids]

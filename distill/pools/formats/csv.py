@@ -91,7 +91,13 @@ class CsvShard(ShardFile):
         source = pa.BufferReader(content + b"\n")
         options = self._parse_options({})
         reader = pa.csv.open_csv(source, read_options=self._read_options, parse_options=options)
-        names: list[str] = reader.schema.names
+        try:
+            names: list[str] = reader.schema.names
+        except UnicodeDecodeError as error:
+            raise PoolError(
+                f"{self._where}: its header is no UTF-8: {error}."
+                ' Say how it is stored, as csv = { encoding = "cp1252" } for the pool.'
+            ) from None
         return names
 
     def _require_delimiter(self) -> None:

@@ -153,13 +153,14 @@ def test_a_header_with_another_delimiter_is_one_column_without_a_hint(tmp_path, 
     ("content", "dialect", "said"),
     [
         ("a,b\n1,ä\n".encode("utf-16"), {}, r'UTF-16 text\. .* csv = \{ encoding = "utf-16" \}'),
+        ("ä,b\n1,2\n".encode("cp1252"), {}, r'.*its header is no UTF-8.* encoding = "cp1252"'),
         ("a,b\n1,ä\n".encode("cp1252"), {"encoding": "ascii"}, r"no text in ascii.*csv\.encoding"),
     ],
 )
 def test_another_encoding_is_no_text_without_a_hint(tmp_path, content, dialect, said):
     store = open_storage(str(tmp_path))
     store.put("part.csv", content)
-    with pytest.raises(PoolError, match=rf"part\.csv: is {said}"):
+    with pytest.raises(PoolError, match=rf"part\.csv: (is )?{said}"):
         read_footer(store, "part.csv", with_options("csv", {"csv": dialect} if dialect else {}))
 
 
