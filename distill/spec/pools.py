@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
-from distill.spec.base import Place, Positive, Table, require_distinct, require_once
+from distill.spec.base import Place, Positive, Table, repeated, require_distinct, require_once
 
 POOL_FORMATS: dict[str, type] = {}
 """The class that reads each format's files, by the format's name.
