@@ -118,10 +118,10 @@ def test_rows_that_are_prepared_elsewhere_give_the_same_labels(
     assert ended.code == 0, ended.output
     assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
     (tmp_path / "broken").mkdir()
-    write_pool(tmp_path / "broken", [100])
+    write_pool(tmp_path / "broken", [100, 100])  # the first is looked at before
     job = make_job(tmp_path / "second", tmp_path / "broken")
     job.write_text(job.read_text("utf-8").replace("max = 2", f"max = 2, {elsewhere}"), "utf-8")
-    damage_pages(tmp_path / "broken" / "part-00000.parquet")
+    damage_pages(tmp_path / "broken" / "part-00001.parquet")
     ended = distill("label", job, *joining.options, **joining.environment)
     assert ended.code == 1, ended.output
     assert "PoolError" in ended.output
