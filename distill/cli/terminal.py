@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     from distill.core.progress import Bar
     from distill.core.results import Evaluation
 
+
+class _Console(Console):
+    """One that leaves it to the command how it ends where nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 _PIPE_WIDTH = 160
 _IN_ASCII = {
     "–": "-",
@@ -61,9 +69,9 @@ _IN_ASCII = {
 }
 """Signs that we print, for terminals and logs that have no such signs."""
 
-console = Console(highlight=False)
+console = _Console(highlight=False)
 if not console.is_terminal:
-    console = Console(highlight=False, width=_PIPE_WIDTH)
+    console = _Console(highlight=False, width=_PIPE_WIDTH)
 
 
 def write_anywhere() -> None:

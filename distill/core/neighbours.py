@@ -78,8 +78,12 @@ def _files(name: str, folder: Path) -> Iterator[Neighbour]:
         yield _neighbour(name, folder / f"{name}.py")
     elif is_regular or (package.is_dir() and not _is_installed(name, folder)):
         files = sorted(package.rglob("*.py"))
-        if not is_regular and files:
-            yield Neighbour(name, str(package), "", is_package=True)
+        # folders between may have no file of their own
+        for above in sorted(
+            {parent for file in files for parent in file.relative_to(folder).parents}
+        ):
+            if above.parts and not (folder / above / "__init__.py").is_file():
+                yield Neighbour(".".join(above.parts), str(folder / above), "", is_package=True)
         for file in files:
             *parents, last = file.relative_to(folder).with_suffix("").parts
             dotted = parents if last == "__init__" else [*parents, last]
@@ -97,11 +101,11 @@ def _is_installed(name: str, folder: Path) -> bool:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return False
-    return (
-        spec is not None
-        and spec.origin is not None
-        and folder.absolute() not in Path(spec.origin).parents
-    )
+    if spec is None:
+        return False
+    # a package without `__init__.py` has no origin
+    places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+    return any(folder.absolute() not in Path(place).parents for place in places)
 
 
 def builtins_for(neighbours: Sequence[Neighbour]) -> dict[str, Any]:

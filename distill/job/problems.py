@@ -5,16 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_core.core_schema import ErrorType
 
 from distill.job.known_keys import Location, TableSchema
 from distill.job.wording import way_out, what_is_due, written
 
 _MOST_LETTERS = 80
 """Of a value that is quoted."""
+_OWN_WORDS = ("value_error", "assertion_error")
+"""Kinds of problems that a validator of ours, or of a plugin, says in words of its own; so it does
+where pydantic does not know the kind."""
+_OF_PYDANTIC = frozenset(get_args(ErrorType))
 _OF_A_KEY = "[key]"
 """Where pydantic says that the name of a table is wrong."""
 
@@ -63,8 +68,8 @@ def _line(key: str, problem: ErrorDetails, schema: TableSchema) -> str | None:
         return f"{parent} = {value}: item {location[-1]} is missing{schema.meaning(location[:-1])}."
     if problem["type"] == "missing":
         return f"{key}: missing; it must be given{schema.meaning(location)}."
-    if problem["type"] == "value_error":
-        message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in _OWN_WORDS or problem["type"] not in _OF_PYDANTIC:
+        message = problem["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         return f"{key or 'the job'} = {value}: {message}."
     if location[-1] == _OF_A_KEY:
         return (

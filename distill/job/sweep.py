@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from distill.job.known_keys import renamed
 from distill.job.problems import problem_lines
 from distill.spec.models import NOT_LEARNED
+from distill.spec.networks import Network
 from distill.spec.students import Student
 
 Scalar = bool | int | float | str
@@ -117,10 +118,23 @@ def _changed(student: Student, changes: Mapping[str, Scalar], where: str) -> Stu
             )
         _set(tables, parts, value, f"{where}.{path}")
     try:
-        return Student.model_validate_json(json.dumps(tables))
+        changed = Student.model_validate_json(json.dumps(tables))
     except ValidationError as error:
         first = next(problem_lines(error, tables, Student))
         raise ValueError(f"{where}: {first}") from error
+    if not any(path.endswith(".words") for path in changes):
+        _leave_words_unsaid(student, changed)
+    return changed
+
+
+def _leave_words_unsaid(student: Student, changed: Student) -> None:
+    """Have a variant say what a word is only where its student does: what was trained before that
+    was a key is found by its being left out (`plan.identity`)."""
+    pairs: list[tuple[Network | None, Network | None]] = [(student.model, changed.model)]
+    pairs += [(head.model, changed.heads[name].model) for name, head in student.heads.items()]
+    for before, after in pairs:
+        if before and after and before.words_are_unsaid and after.text_hashing:
+            after.text_hashing.model_fields_set.discard("words")
 
 
 def _set(tables: Any, parts: list[str], value: Scalar, where: str) -> None:

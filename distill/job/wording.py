@@ -85,6 +85,10 @@ def _limit(problem: ErrorDetails, schema: TableSchema) -> str:
     if kind in _LIMITS:
         words, limit = _LIMITS[kind]
         return f"{words} {_number(context[limit])}"
+    if kind == "multiple_of":
+        return f"a multiple of {_number(context['multiple_of'])}"
+    if kind == "string_too_long":
+        return f"text of at most {context['max_length']} letters"
     if kind == "too_short":
         count = _items(context["min_length"])
         return f"a list of at least {count}{schema.meaning(problem['loc'])}"

@@ -176,10 +176,11 @@ def _require_row_order(answer: Any) -> None:
     if index is None or callable(index):  # a list's method
         return
     numbers = np.asarray(index)
-    rows = np.arange(len(numbers))
-    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or np.array_equal(numbers, rows):
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iuf":
         return
-    if np.array_equal(np.sort(numbers), rows):
+    in_order = np.unique(numbers)
+    # what stands there twice numbers no rows
+    if len(in_order) == len(numbers) and not np.array_equal(numbers, in_order):
         raise ValueError(
             f"label() answered with a {type(answer).__name__} whose index says that its rows are in"
             " another order than the features. Sort it by its index, or answer an array."
@@ -224,7 +225,7 @@ def _is_array(row: Any) -> bool:
 
 def _filled(masked: np.ma.MaskedArray[Any, Any]) -> Array:
     """NaN where the mask is: what lies under it is not meant."""
-    if masked.dtype.kind not in "biuf":
+    if masked.dtype.kind not in "biuf" and not masked.dtype.name.startswith("bfloat"):
         return np.asarray(masked.data)
     wide = np.asarray(masked.data, np.float64)
     return np.where(np.ma.getmaskarray(masked), np.nan, wide)

@@ -26,6 +26,10 @@ HUB = "hf://"
 _HUB_MODEL = re.compile(r"hf://[\w.-]+/[\w.-]+@[\w./-]+")
 
 
+_CONTAINER = re.compile(r"[a-z0-9-]+@[a-z0-9]+\.(dfs|blob)\.core\.[\w.]+")
+"""CONTAINER@ACCOUNT.HOST, as Azure writes an address."""
+
+
 def is_hub(uri: str) -> bool:
     """Whether it names a model of the Hugging Face hub, as `hf://ORGANISATION/NAME@REVISION`."""
     return bool(_HUB_MODEL.fullmatch(uri))
@@ -36,11 +40,13 @@ def wrong_uri(uri: str) -> str | None:
     where nothing is."""
     parts = urlsplit(uri)
     rest = uri.partition("://")[2]
-    if "@" in parts.netloc or (
-        ":" in parts.netloc and "@" in rest
+    is_container = parts.scheme == "abfs" and _CONTAINER.fullmatch(parts.netloc)
+    if not is_container and (
+        "@" in parts.netloc or (":" in parts.netloc and "@" in rest)
     ):  # a secret may hold a slash, which ends the netloc
+        shown = re.split(r"[?#]", rest.rsplit("@", 1)[1])[0]
         return (
-            f"'{parts.scheme}://…@{rest.rsplit('@', 1)[1]}' carries credentials. Leave them to the"
+            f"'{parts.scheme}://…@{shown}' carries credentials. Leave them to the"
             " environment or to an instance role."
         )
     shown = uri.partition("?")[0].partition("#")[0]

@@ -94,3 +94,14 @@ def test_a_neighbour_that_raises_hides_its_line(tmp_path):
     with pytest.raises(JobError, match=r"(?s)broken\.py\", line 2.*ZeroDivisionError") as refused:
         (read_source(tmp_path / "mine.py", "key")).run("key")
     assert "importlib" not in str(refused.value)
+
+
+def test_a_folder_below_a_package_has_no_file_of_its_own_and_is_not_found(tmp_path):
+    files = {
+        "mine.py": "from lib.models.net import said\nfrom p.r.s import said as other",
+        "lib/models/net.py": "said = 1",
+        "p/__init__.py": "",
+        "p/r/s.py": "said = 2",
+    }
+    file = read_source(write(tmp_path, files) / "mine.py", "labels.teacher.labeler")
+    assert (file.load("said"), file.load("other")) == (1, 2)

@@ -111,3 +111,29 @@ def test_a_path_or_value_that_does_not_fit_the_student_is_named(tmp_path, line, 
         f'[sweep.s]\n    student = "combined"\n    {line}\n    [evaluate]',
         *said,
     )
+
+
+TEXT = """
+    root = "runs"
+    [pools.texts]
+    path = "texts"
+    features = { kind = "text", column = "text" }
+    target = "topic"
+    classes = ["a", "b"]
+    [students.small]
+    model = { kind = "ngram_bag", hidden = 8WORDS }
+    training = { epochs = 1 }
+    [[students.small.terms]]
+    learns = "pools.texts"
+    loss = { kind = "cross_entropy" }
+    [sweep.s]
+    student = "small"
+    seed = [1, 2]
+"""
+
+
+@pytest.mark.parametrize(("said", "unsaid"), [("", True), (', words = "unicode"', False)])
+def test_a_swept_text_student_that_was_trained_before_is_not_found(tmp_path, said, unsaid):
+    """It is found by what its table leaves out."""
+    (variant, *_) = tiny_job(tmp_path, TEXT.replace("WORDS", said)).variants
+    assert variant.spec.model.words_are_unsaid == unsaid

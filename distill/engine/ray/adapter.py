@@ -57,14 +57,17 @@ class MapActor:
         group = json.loads(batch["group"][0].as_py())
         for task in group:
             if not self._stops():
-                result = self._careful(task) if self.careful_tasks > 0 else self.work(task)
-                yield pa.table({"result": [json.dumps(result)]})
+                yield pa.table({"result": [json.dumps(self._do(task))]})
 
-    def _careful(self, task: Plain) -> Plain:
-        """Do one task at a time, with a journal."""
-        with self.one_at_a_time, journaling(self.journal):
-            self.careful_tasks -= 1
-            return self.work(task)
+    def _do(self, task: Plain) -> Plain:
+        """Do a task; with a journal, and nothing beside it, where that has to be found out."""
+        # a plain task waits for the last careful one: its death would be taken for that one's
+        with self.one_at_a_time:
+            if self.careful_tasks:
+                self.careful_tasks -= 1
+                with journaling(self.journal):
+                    return self.work(task)
+        return self.work(task)
 
     @contextlib.contextmanager
     def _built_alive(self) -> Iterator[None]:

@@ -9,6 +9,8 @@ import threading
 import time
 
 _PARENT_SECONDS = 2.0
+_of_thread = threading.local()
+"""The signals that were held back before a fork."""
 
 
 def let_forks_be_ended() -> None:
@@ -26,8 +28,9 @@ def let_forks_be_ended() -> None:
 
 
 def end_with_parent() -> None:
-    """End this process when the one that began it has ended, as an actor's raylet: threads that a labeler left behind would keep it,
-    and its GPU's memory, for ever (seen: twenty minutes after a driver was killed)."""
+    """End this process when the one that began it has ended, as an actor's raylet: threads that a
+    labeler left behind would keep it, and its GPU's memory, for ever (seen: twenty minutes after a
+    driver was killed)."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -39,11 +42,11 @@ def end_with_parent() -> None:
 
 
 def _hold_back() -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    _of_thread.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
 
 def _let_through() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_SETMASK, _of_thread.mask)
 
 
 def _begin_child() -> None:

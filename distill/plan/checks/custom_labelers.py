@@ -31,7 +31,9 @@ def check_custom_labeler(tables: JobTables, labeler: Custom, where: str) -> Prob
             f"{what} is made as {labeler.name}(), but its `__init__` says: {lacking}."
             " Give its arguments defaults."
         )
-    if not callable(getattr(declared, "label", None)):
+    # `__init__` may set it (`torch.compile`), and then it is looked for when it is made
+    may_be_set = declared.__init__ is not object.__init__ or hasattr(declared, "__getattr__")
+    if not may_be_set and not callable(getattr(declared, "label", None)):
         there = [name for name in vars(declared) if callable(getattr(declared, name))]
         public = [name for name in there if not name.startswith("_")]
         yield (
@@ -61,7 +63,8 @@ def _step(declared: Any, step: str, what: str) -> Problems:
 def _cannot_be_called(function: Any, *arguments: object) -> str:
     """Return why a function takes no such arguments; "" where it does, or nobody can tell."""
     try:
-        signature = inspect.signature(function)
+        # a decorator may supply what the function that it wraps asks for
+        signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
         return ""
     try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,37 +26,43 @@ _LOOKED_AT_ROWS = 100_000
 """More only as long as none of them has a known target."""
 _SHOWN_VALUES = 5
 
-Targets = dict[str, Any]
+_SHOWN_LETTERS = 40
+"""Of a value: what stands in a column is the user's, so little of it is shown and none is kept."""
+
+Targets = dict[str, int]
 """Of the rows that were looked at, how many there are in all, with a known class (`known`) and with
-another value (`unknown`); and the most frequent of these `values` with their counts."""
+another value (`unknown`)."""
 
 
 def check_targets(workspace: Workspace) -> None:
     """Tell which targets have no class, of all pools whose target is used. Raises PoolError where a
     pool has no others."""
     for name in _used(workspace):
-        pool = workspace.pool(name)
-        outputs = workspace.tables.pool_outputs(name)
-        found = _targets(workspace, pool, outputs)
-        where = f"{workspace.tables.path}: pools.{name}.target = {pool.spec.target!r}"
-        if found["rows"] and not found["known"]:
-            instead = (
-                f"Correct pools.{name}.classes." if outputs.classes else "Name another column."
-            )
-            raise PoolError(
-                f"{where}: none of its {found['rows']:,} rows has a target that is"
-                f" {outputs.in_words}{_listed(found)}. {instead}"
-            )
-        if found["unknown"]:
-            log.warning(
-                "%s: %s of %s rows have values that are none of its classes%s. They are left out;"
-                " add them to pools.%s.classes, or spell them alike.",
-                where,
-                f"{found['unknown']:,}",
-                f"{found['rows']:,}",
-                _listed(found),
-                name,
-            )
+        _check(workspace, name)
+
+
+def _check(workspace: Workspace, name: str) -> None:
+    pool = workspace.pool(name)
+    outputs = workspace.tables.pool_outputs(name)
+    where = f"{workspace.tables.path}: pools.{name}.target = {pool.spec.target!r}"
+    values: Counter[str] = Counter()
+    found = _targets(workspace, pool, outputs, where, values)
+    if found["rows"] and not found["known"]:
+        instead = f"Correct pools.{name}.classes." if outputs.classes else "Name another column."
+        raise PoolError(
+            f"{where}: none of its {found['rows']:,} rows has a target that is"
+            f" {outputs.in_words}{_listed(values)}. {instead}"
+        )
+    if found["unknown"]:
+        log.warning(
+            "%s: %s of %s rows have values that are none of its classes%s. They are left out;"
+            " add them to pools.%s.classes, or spell them alike.",
+            where,
+            f"{found['unknown']:,}",
+            f"{found['rows']:,}",
+            _listed(values),
+            name,
+        )
 
 
 def _used(workspace: Workspace) -> list[str]:
@@ -75,46 +80,66 @@ def _used(workspace: Workspace) -> list[str]:
     return [name for name in tables.pools if name in names and tables.pools[name].target]
 
 
-def _targets(workspace: Workspace, pool: OpenPool, outputs: Outputs) -> Targets:
+def _targets(
+    workspace: Workspace, pool: OpenPool, outputs: Outputs, where: str, values: Counter[str]
+) -> Targets:
+    """Return the counts, and fill in the values that have no class, where they are looked at now."""
     spec = pool.spec.model_dump(mode="json", include={"target", "format"})
     looked_for = [spec, outputs.kind, list(outputs.classes), outputs.exclusive]
-    inputs = ["targets", pool.inventory.content, looked_for]
-    found: Targets = workspace.remember("checks", inputs, lambda: _look(workspace, pool, outputs))
+    inputs = ["known targets", pool.inventory.content, looked_for]
+
+    def look() -> Targets:
+        try:
+            return _look(workspace, pool, outputs, values)
+        except PoolError as error:
+            raise PoolError(f"{where}: {error}") from error
+
+    found: Targets = workspace.remember("checks", inputs, look)
     return found
 
 
-def _look(workspace: Workspace, pool: OpenPool, outputs: Outputs) -> Targets:
+def _look(workspace: Workspace, pool: OpenPool, outputs: Outputs, values: Counter[str]) -> Targets:
     target = str(pool.spec.target)
-    rows = 0
-    known = 0
-    unknown: Counter[str] = Counter()
+    found = Counter(rows=0, known=0, unknown=0)
     for fragment in pool.inventory.fragments(workspace.tables.fragment_rows):
-        if known and rows >= _LOOKED_AT_ROWS:
+        if found["known"] and found["rows"] >= _LOOKED_AT_ROWS:
             break
         chosen = range(fragment.start, fragment.start + fragment.rows)
         column = read_chunk(pool.inventory, fragment.shard.number, chosen, (target,)).table[target]
-        rejected = decode_target(column, outputs, pool.target_width(outputs)).rejected
-        rows += len(column)
-        known += len(column) - len(rejected)
+        found["rows"] += len(column)
         if outputs.classes and outputs.exclusive:
-            unknown += _values(column.take(pa.array(list(rejected), pa.int64())))
-    values = unknown.most_common(_SHOWN_VALUES + 1)
-    return {"rows": rows, "known": known, "unknown": unknown.total(), "values": values}
+            others = _without_class(column, outputs.classes)
+            found["known"] += len(column) - column.null_count - others.total()
+            found["unknown"] += others.total()
+            values += others
+        else:
+            rejected = decode_target(column, outputs, pool.target_width(outputs)).rejected
+            found["known"] += len(column) - len(rejected)
+    return dict(found)
 
 
-def _values(column: pa.ChunkedArray) -> Counter[str]:
-    """How often each value stands there; nulls are no value."""
-    counted = pc.value_counts(pc.cast(column.drop_null(), pa.string()))
+def _without_class(column: pa.ChunkedArray, classes: tuple[str, ...]) -> Counter[str]:
+    """How often each value stands there that is no class; nulls are no value. Raises PoolError."""
+    try:
+        names = pc.cast(column.drop_null(), pa.string())
+    except pa.ArrowException:
+        raise PoolError(f"a column of type {column.type} holds no names of classes.") from None
+    others = names.filter(pc.invert(pc.is_in(names, pa.array(classes))))
+    counted = pc.value_counts(others)
     pairs = zip(
         counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True
     )
     return Counter(dict(pairs))
 
 
-def _listed(found: Targets) -> str:
+def _listed(values: Counter[str]) -> str:
     """Return ": 'hot' 10, 'cool' 10, …"; "" where no value is there."""
-    shown = [f"{value!r} {count:,}" for value, count in found["values"][:_SHOWN_VALUES]]
+    shown = [f"{_clipped(value)!r} {count:,}" for value, count in values.most_common(_SHOWN_VALUES)]
     if not shown:
         return ""
-    more = ", …" if len(found["values"]) > _SHOWN_VALUES else ""
+    more = ", …" if len(values) > _SHOWN_VALUES else ""
     return f": {', '.join(shown)}{more}"
+
+
+def _clipped(value: str) -> str:
+    return value if len(value) <= _SHOWN_LETTERS else f"{value[:_SHOWN_LETTERS]}…"

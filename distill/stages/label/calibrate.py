@@ -89,8 +89,8 @@ class CalibrationWorker:
         nll = np.zeros(len(GRID))
         where = {name: plain[name] for name in ("key", "shard_id", "start", "rows")}
         request = replace(config.request, **where)
-        deadly = deadly_rows(f"{plain['key']}/{plain['start']}", plain["start"])
         with (
+            deadly_rows(f"{plain['key']}/{plain['start']}", plain["start"]) as deadly,
             closing(self.stream(read_chunks, request)) as chunks,
             closing(self.inference.predict(chunks, deadly)) as predicted,
         ):
@@ -100,8 +100,6 @@ class CalibrationWorker:
                 known[[*batch.rejected, *truth.rejected]] = False
                 nll += nll_over_grid(logits[known][:, columns], truth.values[known])
                 counted += int(known.sum())
-        if deadly:
-            deadly.over()
         return {"counted": counted, "nll": nll.tolist()}
 
 

@@ -1,15 +1,18 @@
 """Rows on which the labeler's process dies: found by the journal of the processes that died, and
 rejected, so that a labelling ends.
 
-A batch on which a process died `_TRIES` times is asked about row by row, each noted before. The row
-that is noted when the process dies once more is one of those that are looked for; it is rejected,
-and a zero stands in its place in the batch, as for a row that cannot be read. Where no row dies
-alone, or too many do, the whole batch is rejected.
+A batch on which a process died `_TRIES` times is asked about row by row, each noted before. A row
+at which `_TRIES` processes die is one of those that are looked for; it is rejected, and a zero
+stands in its place in the batch, as for a row that cannot be read. One death is not enough: nodes
+are taken away, and other processes use up memory. Where no row dies alone and the batch goes on to
+die, or too many rows do, the whole batch is rejected. What is raised is no death: it is told as
+ever, and the fragment's notes are forgotten.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,7 +36,8 @@ class DeadlyRows:
     the processes that died at each."""
 
     def __init__(self, journal: Journal, fragment: str, start: int = 0) -> None:
-        """`start` is the fragment's first row within its shard. Raises LabelerError where processes die neither on a batch nor on a row."""
+        """`start` is the fragment's first row within its shard. Raises LabelerError where processes
+        die neither on a batch nor on a row."""
         self.journal = journal
         self.fragment = fragment
         self.start = start
@@ -78,7 +82,7 @@ class DeadlyRows:
                 f"the labeler's process dies on rows {self.start + first_row} to"
                 f" {self.start + first_row + len(features) - 1}, and on zeros in their place."
             )
-        if not found or len(found) > _MOST_ALONE or rest in self.deaths:
+        if len(found) > _MOST_ALONE or self.deaths.get(rest, 0) >= _TRIES:
             found = list(range(len(features)))
         self._note(rest)
         rows = [self.start + first_row + offset for offset in found]
@@ -92,7 +96,7 @@ class DeadlyRows:
         self, features: Features, offset: int, first_row: int, ask: Callable[[Features], Any]
     ) -> bool:
         row = f"{first_row + offset} alone"
-        if row in self.deaths:
+        if self.deaths.get(row, 0) >= _TRIES:
             return True
         self._note(row)
         try:
@@ -105,11 +109,20 @@ class DeadlyRows:
         self.journal.write(self.fragment, {"at": at, "deaths": self.deaths})
 
 
-def deadly_rows(fragment: str, start: int) -> DeadlyRows | None:
-    """Return what finds them in a fragment that begins at row `start` of its shard; None where no
-    process died. Raises LabelerError."""
+@contextmanager
+def deadly_rows(fragment: str, start: int) -> Iterator[DeadlyRows | None]:
+    """Give what finds them in a fragment that begins at row `start` of its shard; None where no
+    process died. The fragment is forgotten at the end, however it ends, unless the process dies.
+    Raises LabelerError."""
     journal = current_journal()
-    return None if journal is None else DeadlyRows(journal, fragment, start)
+    if journal is None:
+        yield None
+        return
+    deadly = DeadlyRows(journal, fragment, start)
+    try:
+        yield deadly
+    finally:
+        deadly.over()
 
 
 def without_rows(features: Features, offsets: list[int]) -> Features:

@@ -88,21 +88,20 @@ class LabelWorker:
         part = self.config.pools[task.pool]
         folder = open_storage(part.folder)
         intent, commit = _settle(folder, task.intent)
-        deadly = deadly_rows(f"{task.pool}/{intent.fragment}", intent.start)
-        if commit is None:
-            provenance = self._provenance(part)
-            labels, rejected = self._labels(self._request(task), deadly)
-            commit = write_fragment(
-                folder,
-                intent,
-                labels,
-                rejects=_rejects(task, rejected),
-                contract=self.config.contract,
-                provenance=provenance,
-            )
+        with deadly_rows(f"{task.pool}/{intent.fragment}", intent.start) as deadly:
+            if commit is None:
+                provenance = self._provenance(part)
+                labels, rejected = self._labels(self._request(task), deadly)
+                commit = write_fragment(
+                    folder,
+                    intent,
+                    labels,
+                    rejects=_rejects(task, rejected),
+                    contract=self.config.contract,
+                    provenance=provenance,
+                )
         notes = self.inference.take_notes()
         if deadly:
-            deadly.over()
             notes += _named(task, deadly)
         return FragmentResult(task.pool, intent.fragment, commit, notes=notes)
 

@@ -44,7 +44,22 @@ def test_values_that_no_class_has_are_left_out_in_silence(tmp_path, caplog):
     assert "'hot' 20, 'cool' 10" in line
     caplog.clear()
     check_inputs(tiny_job(tmp_path, JOB))
-    assert caplog.messages == [line], "told at each run, though the pool is read once"
+    (again,) = caplog.messages
+    assert "30 of 60 rows have values" in again, "told at each run, though the pool is read once"
+
+
+def test_what_stands_in_a_column_is_written_under_the_root_or_whole_into_the_log(tmp_path, caplog):
+    check(tmp_path, ["warm", "Patient John Doe, " + "long " * 100])
+    stored = [file.read_bytes() for file in (tmp_path / "runs").rglob("checks/*")]
+    assert stored
+    assert not any(b"John Doe" in each for each in stored)
+    assert len(caplog.messages[0]) < 600
+
+
+def test_targets_of_another_type_are_told_in_arrows_words(tmp_path):
+    with pytest.raises(PoolError, match=r"pools\.labelled\.target = 'kind': .*struct") as told:
+        check(tmp_path, [{"a": 1}, {"a": 2}])
+    assert "cast" not in str(told.value)
 
 
 def test_many_values_flood_the_terminal(tmp_path, caplog):
