@@ -8,7 +8,6 @@ import shutil
 import signal
 import statistics
 import time
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -72,8 +71,10 @@ def label(job: str) -> dict[str, Any]:
     ended = time.time()
     (verified,) = verify_labels(loaded, "teacher")
     return {
-        **asdict(summary),
+        "rows": summary.rows,
         "labelled": summary.labelled,
+        "rejected": summary.rejected,
+        "label_hash": summary.label_hash,
         "problems": verified.problems,
         "began": began,
         "ray_start_seconds": began - start,
