@@ -27,7 +27,10 @@ _PART_BYTES = 1 << 24
 _LINE_FEED = 10
 _RETURN = 13
 _NEWLINES = b"\r\n"
-_WHOLE_NUMBER = re.compile(rb'"?[+-]?\d+"?')
+_TELLING_COLUMNS = 3
+"""From which on lines of text do not have a row's number of delimiters by chance."""
+_NUMBER_OR_DATE = re.compile(rb'"?[+-]?\d[\d.:/eTZ+ -]*"?')
+_LINE_BREAK = re.compile(rb"\r\n|\r|\n")
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,13 @@ def misquoted_rows(
         return {}
     letters = np.frombuffer(content, np.uint8)
     is_strict = _is_strict(letters, marks)
-    lines = 1 + content.rstrip(_NEWLINES).count(b"\n")
+    text = content.rstrip(_NEWLINES)
+    lines = 1 + text.count(b"\n") + text.count(b"\r") - text.count(b"\r\n")
     if is_strict and lines <= rows:
         return {}
     newlines = _newlines(letters)
     if is_strict:
-        starts, ends = _rows_of_many_lines(letters, newlines, marks)
+        starts, ends = _rows_of_many_lines(letters, newlines, marks, columns)
         found = {start: _row(content, start, marks, columns)[1] for start in starts}
     else:
         found, ends = _rows_with_quotes(content, letters, newlines, marks, columns)
@@ -137,10 +141,11 @@ def _row_numbers(letters: Letters, ends: Numbers, starts: Sequence[int]) -> Numb
 
 
 def _rows_of_many_lines(
-    letters: Letters, newlines: Numbers, marks: CsvMarks
+    letters: Letters, newlines: Numbers, marks: CsvMarks, columns: int
 ) -> tuple[list[int], Numbers]:
-    """Where rows begin, of which a cell has a line break and either quotes that are no pairs, or a
-    line that begins with a digit; and where all rows end. Of a strict file."""
+    """Where rows begin, of which a cell has a line break and either quotes that are no pairs, a
+    line that begins with a number, or one with as many delimiters as a row; and where all rows end.
+    Of a strict file."""
     quotes = _quotes(letters, slice(0, None), marks)
     following = np.searchsorted(quotes, newlines)
     is_inside = following % 2 == 1
@@ -154,8 +159,14 @@ def _rows_of_many_lines(
     breaks = newlines[is_inside]
     is_odd = has_odd[cell[following[is_inside] // 2]]
     next_letter = letters[np.minimum(breaks + 1, len(letters) - 1)]
-    is_digit = (next_letter >= ord("0")) & (next_letter <= ord("9"))
-    suspects = breaks[is_odd | is_digit]
+    is_number = np.isin(next_letter, list(b"+-0123456789"))
+    is_suspect = is_odd | is_number
+    if columns >= _TELLING_COLUMNS:
+        delimiters = np.flatnonzero(letters == ord(marks.delimiter))
+        ends_of_lines = np.append(newlines[1:], len(letters))[is_inside]
+        counts = np.searchsorted(delimiters, ends_of_lines) - np.searchsorted(delimiters, breaks)
+        is_suspect |= counts == columns - 1
+    suspects = breaks[is_suspect]
     row = np.unique(np.searchsorted(ends, suspects))
     starts = np.concatenate([[0], ends + 1])[row]
     return starts.tolist(), ends
@@ -206,7 +217,7 @@ def _stray_message(content: bytes, cell: re.Match[bytes]) -> str:
     advice = "Double quotes within cells"
     if content[cell.end(1) - 1 : cell.end(1)] == b"\\":
         advice = "If a backslash escapes quotes, say csv = { escape = '\\' } for the pool"
-    lines = cell.group().rstrip(_NEWLINES).count(b"\n") + 1
+    lines = len(_LINE_BREAK.split(cell.group().rstrip(_NEWLINES)))
     span = f", which is {lines} lines long" if lines > 1 else ""
     return f"a quote is closed before its cell ends{span}: {_shown(cell.group())}. {advice}"
 
@@ -214,28 +225,44 @@ def _stray_message(content: bytes, cell: re.Match[bytes]) -> str:
 def _holds_rows(
     content: bytes, cell: re.Match[bytes], start: int, marks: CsvMarks, columns: int
 ) -> bool:
-    """Whether a line within a cell is likely to be a row: it has as many cells, and either the
-    quotes within are no pairs, or both the line and its row begin with a whole number."""
+    """Whether lines within a cell are likely to be rows: one has as many cells and the quotes
+    within are no pairs; or the first and the last have as many cells, and both the row and a line
+    begin with a number or a date; or all lines have as many cells.
+
+    Two columns do not tell the last: a line of text has one comma often. A delimiter with a space
+    behind it is taken for a comma of text, unless it has one in the first line too.
+    """
     if columns < 2:
         return False
-    begin, end = cell.span(1)
-    doubled = content.count(marks.quote * 2, begin, end)
+    first, *inner = _lines_around(content, cell, start)
+    full = [line for line in inner if line.count(marks.delimiter) == columns - 1]
+    doubled = content.count(marks.quote * 2, *cell.span(1))
+    if full and doubled % 2:
+        return True
+    if not full or first.count(marks.delimiter) != columns - 1 or full[-1] is not inner[-1]:
+        return False
+    spaced = marks.delimiter + b" "
+    if spaced not in first and any(spaced in line for line in full):
+        return False
     begins_with_number = _begins_with_number(content, start, marks)
-    at = content.find(b"\n", begin, end)
-    while at >= 0:
-        stop = content.find(b"\n", at + 1)
-        line = content[at + 1 : stop if stop >= 0 else len(content)]
-        if line.count(marks.delimiter) == columns - 1:
-            is_like = begins_with_number and _begins_with_number(line, 0, marks)
-            if doubled % 2 or is_like:
-                return True
-        at = content.find(b"\n", at + 1, end)
-    return False
+    if begins_with_number and any(_begins_with_number(line, 0, marks) for line in full):
+        return True
+    return columns >= _TELLING_COLUMNS and len(full) == len(inner)
+
+
+def _lines_around(content: bytes, cell: re.Match[bytes], start: int) -> list[bytes]:
+    """The lines that a cell of the row from `start` has a part in, whole."""
+    begin, end = cell.span(1)
+    before = max(content.rfind(b"\n", start, begin), content.rfind(b"\r", start, begin))
+    line_break = _LINE_BREAK.search(content, end)
+    stop = line_break.start() if line_break else len(content)
+    lines = _LINE_BREAK.split(content[max(before + 1, start) : stop])
+    return [line for line in lines if line]
 
 
 def _begins_with_number(content: bytes, start: int, marks: CsvMarks) -> bool:
     end = content.find(marks.delimiter, start)
-    return end >= 0 and _WHOLE_NUMBER.fullmatch(content[start:end]) is not None
+    return end >= 0 and _NUMBER_OR_DATE.fullmatch(content[start:end]) is not None
 
 
 def _shown(text: bytes) -> str:

@@ -157,3 +157,38 @@ def test_an_escape_that_is_declared_is_not_taken_out():
     batch = mine.read(range(2), ["b"])
     assert batch.table["b"].to_pylist() == ['say "hi" now', 'a "b, c" d']
     assert not batch.rejected
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'ann,"tall,1\nbob,short",2\ncal,ok,3\n',
+        'ann,"tall,1\neve,x,y\nbob,short",2\ncal,ok,3\n',
+        '2020-01-02,"tall,1\n2020-01-03,short",2\n2020-01-04,ok,3\n',
+        '12,"tall,1\nb7,short",2\nc9,ok,3\n',
+        '1.5,"tall,1\n2.5,short",2\n3.5,ok,3\n',
+        '-1,"tall,1\n-2,short",2\n-3,ok,3\n',
+        'x,"tall,1\ny,short",2\nz,ok,3\n',
+        'tall,"1,ann\nshort,2",bob\nok,3,cal\n',
+    ],
+)
+def test_rows_without_whole_numbers_are_swallowed_without_a_word(rows, newline):
+    content = f"a,b,c\n{rows}".replace("\n", newline).encode()
+    found = told(content)
+    assert list(found) == [0]
+    assert "look like rows" in found[0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'a,b\n12,"Ingredients\n1, egg\n2, milk"\n13,x\n',
+        'a,b,c\n12,"Ingredients\n1, egg\n2, milk",x\n13,x,y\n',
+        'a,b,c\n12,"Ingredients\n1,egg\n2,milk",x\n13,x,y\n',
+        'a,b,c\nann,"Dear all\nyes, no, maybe",x\nbob,x,y\n',
+        'a,b\nann,"Main street 1\nBerlin,Germany"\nbob,x\n',
+    ],
+)
+def test_a_list_within_a_cell_is_taken_for_swallowed_rows(content):
+    assert told(content.encode()) == {}
