@@ -22,7 +22,7 @@ import pyarrow.csv
 
 from distill.core.errors import PoolError
 from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, check_columns
-from distill.pools.formats.csv_quotes import CsvMarks, misquoted_rows
+from distill.pools.formats.csv_quotes import CsvMarks, header_damage, misquoted_rows
 from distill.pools.formats.shard_file import Footer, ShardFile
 from distill.pools.formats.whole_file import read_whole
 from distill.spec.pools import CsvDialect
@@ -85,6 +85,7 @@ class CsvShard(ShardFile):
         # whole lines, since half a header would pass for one
         lines = self._content[: self._content.rfind(b"\n", 0, _HEADER_BYTES) + 1]
         names = self._header(lines or self._content)
+        self._require_quotes(len(names))
         return pa.schema([(name, pa.string()) for name in names])
 
     def _header(self, content: bytes) -> list[str]:
@@ -99,6 +100,14 @@ class CsvShard(ShardFile):
                 ' Say how it is stored, as csv = { encoding = "cp1252" } for the pool.'
             ) from None
         return names
+
+    def _require_quotes(self, columns: int) -> None:
+        """Refuse a header whose quotes are wrong: rows behind it may be lost in its names."""
+        damage = header_damage(self._content, self._marks, columns) if self._marks.quote else ""
+        if damage:
+            raise PoolError(
+                f"{self._where}: its header is misquoted: {damage}. Correct the file's first line."
+            )
 
     def _require_delimiter(self) -> None:
         """Refuse a header that is one cell only because another delimiter stands in it."""

@@ -89,6 +89,19 @@ def misquoted_rows(
     }
 
 
+def header_damage(content: bytes, marks: CsvMarks, columns: int) -> str:
+    """Return what is wrong with the quotes of the header, "" if nothing is: a line break within a
+    name is suspect where each of its lines has as many cells as the header."""
+    start = len(content) - len(content.lstrip(_NEWLINES))
+    stop, message = _row(content, start, marks, columns)
+    lines = _LINE_BREAK.split(content[start:stop].rstrip(_NEWLINES))
+    are_rows = all(line.count(marks.delimiter) == columns - 1 for line in lines)
+    if not message and columns > 1 and len(lines) > 1 and are_rows:
+        shown = _shown(content[start:stop])
+        message = f"it is {len(lines)} lines long, which look like rows of their own: {shown}"
+    return message
+
+
 def _is_strict(letters: Letters, marks: CsvMarks) -> bool:
     """Whether every other quote stands at the begin of a cell, and those between at the end of one,
     or beside the next: a doubled quote ends and begins one."""

@@ -192,3 +192,25 @@ def test_rows_without_whole_numbers_are_swallowed_without_a_word(rows, newline):
 )
 def test_a_list_within_a_cell_is_taken_for_swallowed_rows(content):
     assert told(content.encode()) == {}
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('x,"note\n1,a"\n2,b\n3,c\n', "2 lines long"),
+        ('x,"note,z\n1,a",2\n2,b,3\n', "look like rows"),
+        ('\nx,"no"te\n1,a\n', "closed before its cell ends"),
+    ],
+)
+def test_a_misquoted_header_swallows_rows(content, message, newline):
+    content = content.replace("\n", newline).encode()
+    with pytest.raises(PoolError, match=rf"here\.csv: its header is misquoted: .*{message}"):
+        shard(content).footer()
+
+
+@pytest.mark.parametrize("header", ['x,"weight\n(kg)",z', '"x","no ""te"', "x", '"x\ny"'])
+def test_a_header_with_a_line_break_is_taken_for_misquoted(header):
+    columns = header.count(",") + 1
+    row = ",".join("abc"[:columns])
+    assert shard(f"{header}\n{row}\n".encode()).footer().row_groups == (1,)
