@@ -65,13 +65,24 @@ class CsvShard(ShardFile):
 
     def footer(self) -> Footer:
         self._require_delimiter()
-        rows = len(self._parse(self._schema.names[:1]).table)
+        rejected: Rejected = {}
+        rows = len(self._parse(self._schema.names[:1], rejected)) + len(rejected)
         groups = (rows,) if rows else ()
         return Footer(groups, self._schema)
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         check_columns(self._schema, columns, self._where)
-        return self._parse(columns).cut(rows.start, len(rows))
+        rejected: Rejected = {}
+        table = self._parse(columns, rejected)
+        header_rows = 0 if self._dialect.header else 1
+        misquoted = misquoted_rows(
+            self._content,
+            self._marks,
+            len(self._schema),
+            header_rows=header_rows,
+            rows=len(table) + len(rejected) + header_rows,
+        )
+        return _with_slots(table, rejected, misquoted).cut(rows.start, len(rows))
 
     @cached_property
     def _schema(self) -> pa.Schema:
@@ -122,8 +133,8 @@ class CsvShard(ShardFile):
                 f" (or {_toml(self._delimiter)}, if it is one column)."
             )
 
-    def _parse(self, columns: Sequence[str]) -> RowBatch:
-        rejected: Rejected = {}
+    def _parse(self, columns: Sequence[str], rejected: Rejected) -> pa.Table:
+        """All rows but those with another number of cells, which are written into `rejected`."""
         table = pa.csv.read_csv(
             self._with_end(),
             read_options=self._read_options,
@@ -137,16 +148,7 @@ class CsvShard(ShardFile):
                 f" Close it, or double quotes within cells{self._escape_hint}."
             )
         texts = [_as_text(column) for column in table.columns]
-        rows = pa.table(texts, list(columns)).slice(0, len(table) - 1)
-        header_rows = 0 if self._dialect.header else 1
-        misquoted = misquoted_rows(
-            self._content,
-            self._marks,
-            len(self._schema),
-            header_rows=header_rows,
-            rows=len(rows) + len(rejected) + header_rows,
-        )
-        return _with_slots(rows, rejected, misquoted)
+        return pa.table(texts, list(columns)).slice(0, len(table) - 1)
 
     @property
     def _escape_hint(self) -> str:

@@ -11,6 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from distill.core.errors import PoolError
+from distill.pools.formats import csv as ours
 from distill.pools.formats.csv import CsvShard
 
 
@@ -214,3 +215,10 @@ def test_a_header_with_a_line_break_is_taken_for_misquoted(header):
     columns = header.count(",") + 1
     row = ",".join("abc"[:columns])
     assert shard(f"{header}\n{row}\n".encode()).footer().row_groups == (1,)
+
+
+def test_a_footer_looks_for_damage_that_reading_finds_anyway(monkeypatch):
+    content = b'a,b\n1,"5" disk\n2\n\n3,"5 disk\n4,6 disk"\n'
+    assert told(content).keys() == {0, 1, 2}
+    monkeypatch.setattr(ours, "misquoted_rows", None)
+    assert shard(content).footer().row_groups == (3,)
