@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from distill.job.known_keys import TableSchema
+from distill.spec.pools import MARK_PATTERN
 
 _TYPES = {
     "int_type": "a whole number",
@@ -50,6 +51,8 @@ def what_is_due(problem: ErrorDetails, schema: TableSchema) -> str:
         return "a list"
     if kind in _TYPES:
         return _TYPES[kind]
+    if problem.get("ctx", {}).get("pattern") == MARK_PATTERN:
+        return "one ASCII character that is no letter, digit or line break"
     if kind in ("string_too_short", "string_pattern_mismatch"):
         return f"text that is not empty{schema.meaning(problem['loc'])}"
     return _limit(problem, schema)

@@ -47,7 +47,8 @@ def _known_format(name: Any) -> Any:
 Format = Annotated[str, _NameOfFormat()]
 """How files hold rows; jsonl and csv may be packed."""
 
-_Mark = Annotated[str, Field(pattern=r"^[\x01-\x09\x0b\x0c\x0e-\x2f:-@\[-`{-\x7e]$")]
+MARK_PATTERN = r"^[\x01-\x09\x0b\x0c\x0e-\x2f:-@\[-`{-\x7e]$"
+_Mark = Annotated[str, Field(pattern=MARK_PATTERN)]
 """One character of ASCII that is no letter, digit or line break."""
 
 

@@ -16,6 +16,8 @@ LABELER = '{ kind = "fitted", fit = "large" }'
 OVER = 'over = ["unlabelled", "test"]'
 LOSS = '{ kind = "kl", temperature = 4 }'
 ROOT = 'root = "runs"'
+TEST_PATH = 'path = "test/"'
+MARK = "must be one ASCII character that is no letter, digit or line break"
 ENCODING = "k = 3, temperatures = [1, 4]"
 TRAINING = MODEL + "\n    training = "
 SWEEP = '[sweep.s]\n    student = "combined"\n    {}\n    [evaluate]'
@@ -47,6 +49,9 @@ KINDS_OF_FEATURES = 'a table { kind = "…", … } whose kind is one of "vector"
         (ENCODING, "k = 3, temperatures = []", "must be a list of at least 1 item"),
         (ROOT, 'root = ""', "root = '': must be text that is not empty (Folder"),
         (ROOT, 'root = "  "', "root = '  ': must be text that is not empty"),
+        (TEST_PATH, TEST_PATH + '\n    csv.delimiter = "||"', f"delimiter = '||': {MARK}."),
+        (TEST_PATH, TEST_PATH + '\n    csv.escape = "a"', f"escape = 'a': {MARK}."),
+        (TEST_PATH, TEST_PATH + '\n    csv.quote = "ab"', f"quote = 'ab': {MARK} or ''."),
         (ROOT, "root = 3", "root = 3: must be text in quotes."),
         ('path = "test/"', 'path = ""', "pools.test.path = '': must be text that is not empty"),
         (ROOT, ROOT + "\n    seed = 1.5", "seed = 1.5: must be a whole number."),
