@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from distill.core.errors import PoolError, StorageError
@@ -59,9 +59,10 @@ def list_shards(files: Storage) -> list[ObjectMeta]:
     return list_pool(files).shards
 
 
-def list_pool(files: Storage, pool: str = "") -> Listing:
-    """List a folder; `pool` is its name in a job. Raises PoolError where there is no shard, and
-    where its files cannot be taken as they lie there."""
+def list_pool(files: Storage, pool: str = "", listed: Collection[str] = ()) -> Listing:
+    """List a folder; `pool` is its name in a job, and `listed` are keys that are shards whatever
+    their names. Raises PoolError where there is no shard, and where its files cannot be taken as
+    they lie there."""
     where = f"pools.{pool}: " if pool else ""
     everything = files.list_objects()
     keys = [entry.key for entry in everything]
@@ -73,7 +74,7 @@ def list_pool(files: Storage, pool: str = "") -> Listing:
         )
     _refuse_tables(files, keys, where)
     visible = [entry for entry in everything if not is_hidden(entry.key)]
-    side_files = _side_files(files, [entry.key for entry in visible])
+    side_files = _side_files(files, [entry.key for entry in visible]).difference(listed)
     shards = [entry for entry in visible if entry.key not in side_files]
     if not shards:
         raise _no_shards(files, pool, side_files)

@@ -101,10 +101,11 @@ class _Scan:
     def take(self, *, first: bool) -> Inventory | None:
         """Compare, and write what is new; None where another driver came first."""
         stored = read_inventory(self._root, self._pool, self._files.uri)
-        listing = list_pool(self._files, self._pool)
+        known = stored.known if stored else {}
+        listing = list_pool(self._files, self._pool, known)
         found = listing.shards
         format = self._format(stored, found)
-        changes = _changes(stored.known if stored else {}, found)
+        changes = _changes(known, found)
         _refuse(self._pool, self._files, self._spec, changes)
         if stored and not changes:
             return _with_rows(stored, len(found))

@@ -1,6 +1,7 @@
 """Files held against the list: never renumbered, never silently other."""
 
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from distill.core.errors import PoolError
 from distill.core.schema import table_bytes
-from distill.pools import scan
+from distill.pools import listing, scan
 from distill.pools.inventory import read_inventory
 from distill.pools.row_cache import read_chunk
 from distill.pools.scan import take_inventory
@@ -318,3 +319,15 @@ def test_a_listed_pool_costs_two_listings_and_a_read_a_segment(pool, tmp_path, m
         )
     take_inventory(root, "unlabelled", files)
     assert sorted(asked) == ["open", "open", "walk", "walk"]
+
+
+def test_a_shard_that_was_listed_vanishes_for_its_name(pool, tmp_path, monkeypatch):
+    root, files = pool
+    (tmp_path / "pool" / "part-00002.parquet").rename(tmp_path / "pool" / "b.md")
+    spec = Pool(path="pool", format="parquet")
+    with monkeypatch.context() as before:  # such names were not left out
+        before.setattr(listing, "_SIDE_FILES", re.compile("(?!)"))
+        listed = take_inventory(root, "unlabelled", files, spec=spec)
+    assert listed.rows == 170
+    (tmp_path / "pool" / "c.md").write_text("# No shard")
+    assert take_inventory(root, "unlabelled", files, spec=spec) == listed
