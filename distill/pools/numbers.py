@@ -6,6 +6,8 @@ it says.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -199,6 +201,8 @@ def _lists_of(
         wrong |= (shapes < 0).any(axis=1)
         message = f"column {name!r} holds lists of several lengths in one row"
         reject_rows(rejected, wrong & ~bad, "shape", message)
+        fits = ~bad & ~wrong & (shapes.prod(axis=1) == width)
+        wrong |= _other_shapes(shapes, fits, name, rejected)
     if pa.types.is_fixed_size_list(lists.type) and lists.type.list_size == width:
         return lists, wrong
     lengths = _list_lengths(lists)
@@ -207,6 +211,22 @@ def _lists_of(
         message = f"column {name!r} has {lengths[row]} numbers, not {width}"
         rejected.setdefault(row, ("shape", message))
     return lists, wrong | is_other
+
+
+def _other_shapes(shapes: Shapes, fits: Mask, name: str, rejected: Rejected) -> Mask:
+    """Which of the rows that `fits` marks have another shape than most of them; they are rejected:
+    2 × 3 numbers are not in the order of 3 × 2."""
+    fitting = shapes[fits]
+    if not len(fitting) or (fitting == fitting[0]).all():
+        return np.zeros(len(shapes), np.bool_)
+    ((usual, _),) = Counter(map(tuple, fitting.tolist())).most_common(1)
+    wrong: Mask = fits & (shapes != usual).any(axis=1)
+    for row in np.flatnonzero(wrong).tolist():
+        found = " × ".join(map(str, shapes[row]))
+        due = " × ".join(map(str, usual))
+        message = f"column {name!r} holds {found} numbers, where most rows hold {due}"
+        rejected.setdefault(row, ("shape", message))
+    return wrong
 
 
 def _as_matrix(array: pa.Array, width: int) -> Matrix:

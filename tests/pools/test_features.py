@@ -395,3 +395,17 @@ def test_numbers_whose_sum_overflows_are_rejected_or_one_that_is_none_is_kept():
         good = [row for row in range(4) if row not in bad]
         np.testing.assert_array_equal(decoded.values[good], values[good])
         assert not decoded.values[bad].any()
+
+
+def test_lists_of_another_shape_and_as_many_numbers_are_mixed():
+    wide = [[1, 2, 3], [4, 5, 6]]
+    tall = [[1, 2], [3, 4], [5, 6]]
+    table = pa.table({"x": [wide, tall, None, [[1, 2, 3]], wide]})
+    decoded = decode_features(table, features("x"), 6)
+    assert decoded.rejected == {
+        1: ("shape", "column 'x' holds 3 × 2 numbers, where most rows hold 2 × 3"),
+        2: ("null", "column 'x' is null"),
+        3: ("shape", "column 'x' has 3 numbers, not 6"),
+    }
+    assert decoded.values[[0, 4]].tolist() == [[1, 2, 3, 4, 5, 6]] * 2
+    assert not decoded.values[1].any()
