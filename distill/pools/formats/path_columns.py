@@ -50,20 +50,37 @@ class PathShard(ShardFile):
         return self._footer
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
-        return self._with_path(self._shard.read(rows, self._own(columns)), columns)
+        own = self._own(columns)
+        if not own:
+            return self._path_alone(self._clipped(rows), columns)
+        return self._with_path(self._shard.read(rows, own), columns)
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
-        streamed = self._shard.stream(rows, self._own(columns), part_rows)
+        own = self._own(columns)
+        if not own:
+            clipped = self._clipped(rows)
+            return Streamed(clipped, iter([self._path_alone(clipped, columns)]))
+        streamed = self._shard.stream(rows, own, part_rows)
         return Streamed(streamed.rows, (self._with_path(part, columns) for part in streamed.parts))
 
     def _own(self, columns: Sequence[str]) -> list[str]:
-        """The columns that the file itself is to give: one at least, which says how many rows."""
+        """The columns that the file itself is to give. Raises PoolError where neither it nor its
+        path has one."""
         if not self._columns.keys() & set(columns):
             return list(columns)
         check_columns(self._footer.schema, columns, self._where)
-        added = self._footer.path_columns
-        names = [name for name in self._footer.schema.names if name not in added]
-        return [name for name in columns if name not in added] or names[:1]
+        return [name for name in columns if name not in self._footer.path_columns]
+
+    def _clipped(self, rows: range) -> range:
+        """Those of `rows` that the file has."""
+        return range(sum(self._footer.row_groups))[rows.start : rows.stop]
+
+    def _path_alone(self, rows: range, columns: Sequence[str]) -> RowBatch:
+        """Rows of nothing but the path's columns: none of the file is read for them, since any
+        could be private."""
+        values = [pa.scalar(self._columns[name], pa.string()) for name in columns]
+        arrays = [pa.repeat(value, len(rows)) for value in values]
+        return RowBatch(pa.table(arrays, list(columns)))
 
     def _with_path(self, batch: RowBatch, columns: Sequence[str]) -> RowBatch:
         table = batch.table

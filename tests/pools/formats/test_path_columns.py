@@ -10,6 +10,7 @@ from distill.pools.features import decode_features
 from distill.pools.formats.path_columns import path_columns
 from distill.pools.formats.reader import RowReader
 from distill.pools.formats.registry import read_footer, read_rows
+from distill.pools.formats.shard_file import FORMATS
 from distill.spec.pools import VectorFeatures
 from distill.storage.open import open_storage
 from tests.pools.formats.writing import file_of, table_file
@@ -65,3 +66,20 @@ def test_a_number_in_the_path_is_no_feature(tmp_path):
     table = read_rows(store, "year=2023/a.parquet", range(2), ["x", "year"], format="parquet").table
     rows = decode_features(table, VectorFeatures(kind="vector", columns=("x", "year")), 2)
     assert rows.values.tolist() == [[1.5, 2023], [2.5, 2023]]
+
+
+@pytest.mark.parametrize("format", ["parquet", "arrow", "jsonl", "csv"])
+def test_a_private_column_is_read_for_a_column_of_the_path(store, format, monkeypatch):
+    key = f"year=2023/a.{format}"
+    store.put(key, file_of([{"private": n} for n in range(10)], format))
+    kind = FORMATS[format]
+    for method in ("read", "stream"):
+        monkeypatch.setattr(kind, method, None)
+    taken = read_rows(store, key, range(3, 6), ["year"], format=format)
+    assert taken.table.to_pydict() == {"year": ["2023"] * 3}
+    reader = RowReader(store, key, range(2, 9), ["year"], format=format, part_rows=2)
+    assert reader.take(range(2, 5)).table.to_pydict() == {"year": ["2023"] * 3}
+    assert reader.take(range(5, 9)).table.to_pydict() == {"year": ["2023"] * 4}
+    reader.close()
+    with pytest.raises(PoolError, match="has no rows 9–10 any more"):
+        read_rows(store, key, range(9, 11), ["year"], format=format)
