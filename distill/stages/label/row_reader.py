@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from distill.pools.features import Rows, decode_features
+from distill.pools.formats.base import check_keys
 from distill.pools.formats.open import format_named
 from distill.pools.formats.reader import RowReader
 from distill.spec.pools import Features, TextFeatures
@@ -89,10 +90,12 @@ def read_chunks(request: RowRequest) -> Iterator[RowChunk]:
 
 def _keys(part: pa.Table, request: RowRequest) -> pa.Table:
     """Return the key columns; as text where the format has no types of its own, and two files could
-    differ."""
+    differ. Raises PoolError for a key that is neither text nor an integer in this file."""
     keys = part.select(request.keys)
     if format_named(request.format).typed:
         return keys
+    filled = [field.name for field in keys.schema if not pa.types.is_null(field.type)]
+    check_keys(keys.schema, filled, open_storage(request.files).url(request.key))
     as_text = pa.schema([(name, pa.string()) for name in keys.column_names])
     return keys.cast(as_text)
 
