@@ -53,10 +53,13 @@ def value_width(kind: pa.DataType) -> int:
 def check_numbers(first: pa.Table, name: str) -> None:
     """Refuse a column of text of whose first rows none is a number. Raises PoolError."""
     column = first[name]
-    if not is_text(column.type) or not len(column):
+    if not is_text(leaf_type(column.type)) or not len(column):
         return
-    example = next((text for text in column.to_pylist() if text), None)
-    if example is not None and not pc.any(are_numbers(column)).as_py():
+    texts = column
+    while is_any_list(texts.type):
+        texts = pc.list_flatten(texts)
+    example = next((text for text in texts.to_pylist() if text), None)
+    if example is not None and not pc.any(are_numbers(texts)).as_py():
         raise PoolError(
             f"column {name!r}: holds no numbers in its first {len(column)} rows, but text such as"
             f" {example!r}. Use `text` features, or another column."
@@ -146,6 +149,8 @@ def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) ->
     if is_any_list(array.type):
         array, wrong = _lists_of(array, name, width, bad, rejected)
         bad |= wrong
+        array, wrong = _with_numbers(array, name, bad, rejected)
+        bad |= wrong
     elif width != 1:  # in another shard they are lists
         message = f"column {name!r} has one value, of type {array.type}, not {width} numbers"
         reject_rows(rejected, ~bad, "shape", message)
@@ -227,6 +232,31 @@ def _other_shapes(shapes: Shapes, fits: Mask, name: str, rejected: Rejected) -> 
         message = f"column {name!r} holds {found} numbers, where most rows hold {due}"
         rejected.setdefault(row, ("shape", message))
     return wrong
+
+
+def _with_numbers(
+    lists: pa.Array, name: str, bad: Mask, rejected: Rejected
+) -> tuple[pa.Array, Mask]:
+    """Lists of texts as the lists of numbers that they write, others as they are; and which rows
+    have a text that is no number: those that are not `bad` yet are rejected for it."""
+    wrong = np.zeros(len(lists), np.bool_)
+    if not is_text(lists.type.value_type):
+        return lists, wrong
+    texts = lists.flatten()
+    is_other = ~are_numbers(texts).to_numpy(zero_copy_only=False)
+    is_other &= texts.is_valid().to_numpy(zero_copy_only=False)
+    lengths = _list_lengths(lists)
+    row_of = np.repeat(np.arange(len(lists)), lengths)
+    for item in np.flatnonzero(is_other).tolist():
+        row = row_of[item]
+        wrong[row] = True
+        if not bad[row]:
+            message = f"column {name!r} holds {texts[item].as_py()!r:.80}, which is no number"
+            rejected.setdefault(int(row), (UNDECODABLE, message))
+    written = pc.if_else(pa.array(~is_other), pc.utf8_trim_whitespace(texts), None)
+    numbers = pc.cast(written, pa.float64())
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return pa.LargeListArray.from_arrays(offsets, numbers), wrong
 
 
 def _as_matrix(array: pa.Array, width: int) -> Matrix:

@@ -130,8 +130,23 @@ def test_a_fixed_list_of_another_width_rejects_every_row_of_that_shard():
 
 
 def test_text_is_refused_with_its_column():
+    table = pa.table({"x": pa.array([["a"]], pa.list_(pa.string()))})
     with pytest.raises(PoolError, match="column 'x'"):
-        decode_features(pa.table({"x": pa.array([["a"]], pa.list_(pa.string()))}), features("x"), 1)
+        feature_width(table.schema, features("x"), table)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.string()), pa.list_(pa.string(), 2), pa.large_list(pa.large_string())]
+)
+def test_one_text_in_a_list_that_is_no_number_stops_the_shard(kind):
+    rows = [["1", " 2.5"], ["a", "b"], None, ["3", None], ["4", "5"]]
+    table = pa.table({"x": pa.array(rows, kind)})
+    assert feature_width(table.schema, features("x"), table) == 2
+    decoded = decode_features(table, features("x"), 2)
+    codes = {row: code for row, (code, _) in decoded.rejected.items()}
+    assert codes == {1: "undecodable", 2: "null", 3: "not_finite"}
+    assert decoded.rejected[1][1] == "column 'x' holds 'a', which is no number"
+    assert decoded.values.tolist() == [[1, 2.5], [0, 0], [0, 0], [0, 0], [4, 5]]
 
 
 def test_a_scale_that_overflows_rejects_the_row_and_teaches_no_infinity():
