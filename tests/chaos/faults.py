@@ -164,7 +164,7 @@ def raylet_killed(run: Run, variant: str) -> None:
             begun.signal(signal.SIGINT)
             begun.wait(lambda: "Finishing the fragments" in begun.output, "the answer to Ctrl-C")
             begun.signal(signal.SIGINT)
-        run.expect(begun.end(), (0, 1))
+        run.expect(begun.end(), (0, 128 + signal.SIGINT))
 
 
 def _worker_raylets(session: int) -> list[int]:
@@ -182,8 +182,9 @@ def asked_to_end(run: Run, variant: str) -> None:
     """SIGTERM (two minutes' notice) or Ctrl-C: what is in work is committed, the rest is left."""
     begun = run.start()
     run.in_the_middle(begun)
-    begun.signal(signal.Signals[variant])
-    run.expect(begun.end(), NAMED, "Stopped. What was committed stays")
+    number = signal.Signals[variant]
+    begun.signal(number)
+    run.expect(begun.end(), (0, 128 + number), "Stopped. What was committed stays")
 
 
 def too_few_resources(run: Run, variant: str) -> None:
