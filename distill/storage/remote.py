@@ -25,6 +25,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, BinaryIO, ClassVar, TypeVar, cast
 
 import fsspec
@@ -121,8 +122,7 @@ class RemoteStorage(Storage):
             for entry in entries:
                 found = True
                 if not entry.key.endswith("/"):  # by such a one a console shows a folder
-                    key = entry.key.removeprefix(below)
-                    yield ObjectMeta(key, entry.size_bytes, entry.token)
+                    yield replace(entry, key=entry.key.removeprefix(below))
         if not found and self._prefix:
             with suppress(ObjectMissingError):  # the folder may be one object
                 yield self.entry(self._own_name)
@@ -130,7 +130,7 @@ class RemoteStorage(Storage):
     def entry(self, key: str) -> ObjectMeta:
         def ask(path: str, where: str) -> ObjectMeta:
             found = self._ask(where, "get", lambda fs: self._info(fs, path))
-            return ObjectMeta(key, found.size_bytes, found.token)
+            return replace(found, key=key)
 
         return self._found(key, ask)
 
@@ -146,14 +146,21 @@ class RemoteStorage(Storage):
         return content
 
     def put(self, key: str, content: bytes) -> None:
-        self._put(key, content, create=False)
+        self._put(key, content, lambda fs: self._write(fs, self._path(key), content, create=False))
 
     def create(self, key: str, content: bytes) -> bool:
+        tries = 0
+
+        async def write(fs: Any) -> None:
+            nonlocal tries
+            tries += 1
+            await self._write(fs, self._path(key), content, create=True)
+
         try:
-            tries = self._put(key, content, create=True)
-        except _LostError as error:
-            return error.tries > 1 and self.read_or_none(key) == content
-        return tries > 0
+            self._put(key, content, write)
+        except PreconditionError:
+            return tries > 1 and self.read_or_none(key) == content
+        return True
 
     def delete(self, key: str) -> None:
         with suppress(ObjectMissingError):
@@ -245,23 +252,12 @@ class RemoteStorage(Storage):
         self._ask(where, "get", work, size_bytes)
         return [contents[each] for each in ranges]
 
-    def _put(self, key: str, content: bytes, *, create: bool) -> int:
-        """Write an object, and return how often that was tried. Raises _LostError."""
-        tries = 0
-
-        async def write(fs: Any) -> None:
-            nonlocal tries
-            tries += 1
-            await self._write(fs, self._path(key), content, create=create)
-
+    def _put(self, key: str, content: bytes, write: Callable[[Any], Awaitable[None]]) -> None:
         try:
             self._ask(self.url(key), "put", write, len(content))
-        except PreconditionError as error:
-            raise _LostError(tries) from error
         except ObjectMissingError as error:
             raise self._no_bucket() from error
         count("bytes_written", len(content))
-        return tries
 
     async def _page(
         self, fs: Any, below: str, token: str
@@ -292,11 +288,3 @@ class RemoteStorage(Storage):
 
     async def _remove(self, fs: Any, path: str) -> None:
         await fs._rm_file(path)
-
-
-class _LostError(Exception):
-    """A conditional put was refused at its last try."""
-
-    def __init__(self, tries: int) -> None:
-        super().__init__(tries)
-        self.tries = tries
