@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from pathlib import Path
 from typing import get_args
 
 from distill.core.errors import JobError
@@ -48,6 +49,7 @@ class JobTables:
         self.sweep = job.sweep
         self.evaluate = job.evaluate
 
+        self._sources: dict[Path, PythonFile] = {}
         self._classes_of_models: dict[str, tuple[str, ...]] = {}
         self.root_uri = job.root_uri
         self.endpoints = job.storage.endpoints
@@ -79,7 +81,11 @@ class JobTables:
     def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
         """Read the source of a labeler, loss or network of the user's own; `where` is the key that
         names it. Raises JobError."""
-        return read_source(self.beside(custom.file), f"{where}.file")
+        file = self.beside(custom.file)
+        # once a plan: several ask for it, and its neighbours are looked for
+        if file not in self._sources:
+            self._sources[file] = read_source(file, f"{where}.file")
+        return self._sources[file]
 
     def student_code(self, student: Student, where: str) -> Code:
         """Read the sources of a student's own networks; `where` is its key. Raises JobError."""
