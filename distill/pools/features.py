@@ -165,15 +165,21 @@ def decode_target(column: pa.ChunkedArray, outputs: Outputs, width: int = 1) -> 
     return Rows(_zeroed(values, rejected), rejected)
 
 
+def class_names(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a target column's values as text, as classes are written. Raises PoolError."""
+    try:
+        return pc.cast(column, pa.string())
+    except pa.ArrowException:
+        raise PoolError(
+            f"the target column of type {column.type} holds no names of classes."
+            " Name a column of text or of numbers."
+        ) from None
+
+
 def _class_numbers(
     column: pa.ChunkedArray, classes: tuple[str, ...], rejected: Rejected
 ) -> npt.NDArray[np.int64]:
-    try:
-        names = pc.cast(column, pa.string())
-    except pa.ArrowException as error:
-        raise PoolError(
-            f"the target column of type {column.type} holds no names of classes: {error}"
-        ) from None
+    names = class_names(column)
     found = pc.index_in(names, pa.array(classes))
     filled = pc.fill_null(found, -1)
     numbers: npt.NDArray[np.int64] = filled.to_numpy().astype(np.int64)

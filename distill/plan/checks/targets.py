@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from distill.core.errors import PoolError
 from distill.plan.workspace import Workspace
-from distill.pools.features import decode_target
+from distill.pools.features import class_names, decode_target
 from distill.pools.open_pool import OpenPool
 from distill.pools.row_cache import read_chunk
 from distill.spec.outputs import Outputs
@@ -83,7 +83,8 @@ def _used(workspace: Workspace) -> list[str]:
 def _targets(
     workspace: Workspace, pool: OpenPool, outputs: Outputs, where: str, values: Counter[str]
 ) -> Targets:
-    """Return the counts, and fill in the values that have no class, where they are looked at now."""
+    """Return the counts, and fill in the values that have no class, where they are looked at
+    now."""
     spec = pool.spec.model_dump(mode="json", include={"target", "format"})
     looked_for = [spec, outputs.kind, list(outputs.classes), outputs.exclusive]
     inputs = ["known targets", pool.inventory.content, looked_for]
@@ -120,10 +121,7 @@ def _look(workspace: Workspace, pool: OpenPool, outputs: Outputs, values: Counte
 
 def _without_class(column: pa.ChunkedArray, classes: tuple[str, ...]) -> Counter[str]:
     """How often each value stands there that is no class; nulls are no value. Raises PoolError."""
-    try:
-        names = pc.cast(column.drop_null(), pa.string())
-    except pa.ArrowException:
-        raise PoolError(f"a column of type {column.type} holds no names of classes.") from None
+    names = class_names(column.drop_null())
     others = names.filter(pc.invert(pc.is_in(names, pa.array(classes))))
     counted = pc.value_counts(others)
     pairs = zip(
