@@ -80,9 +80,8 @@ def write_anywhere() -> None:
     codecs.register_error("distill.ascii", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            with contextlib.suppress(
-                OSError
-            ):  # a pipe that was taken over cannot be asked where it is
+            # a pipe that was taken over cannot be asked where it is
+            with contextlib.suppress(OSError):
                 stream.reconfigure(errors="distill.ascii")
 
 

@@ -2,8 +2,9 @@
 
 The user's code runs in the caller's thread and standard input and output are as they were, so
 breakpoints work in a labeler, a loss or a network. What only a cluster can give is refused by name
-when the stage that asks for it begins: GPUs, more than one worker, rows prepared elsewhere. The result is the one that
-Ray gives: the same groups in a fold (`grouping`), the same threads in BLAS (`threads`).
+when the stage that asks for it begins: GPUs, more than one worker, rows prepared elsewhere. The
+result is the one that Ray gives: the same groups in a fold (`grouping`), the same threads in BLAS
+(`threads`).
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class LocalEngine:
             return function()
 
     def require(self, needs: TrainingNeeds) -> None:
-        """Refuse more than one worker, GPUs, and more memory than there is. See `Engine.require`."""
+        """Refuse more than one worker, GPUs, and more memory than there is. See
+        `Engine.require`."""
         _require_one_worker(needs.workers)
         _require_no_gpus("training.gpus", needs.gpus)
         has_bytes = machine_memory()

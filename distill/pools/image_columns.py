@@ -1,4 +1,5 @@
-"""Columns of images that are not plain bytes: Hugging Face's struct, and lists of lists of bytes."""
+"""Columns of images that are not plain bytes: Hugging Face's struct, and lists of lists of
+bytes."""
 
 from __future__ import annotations
 

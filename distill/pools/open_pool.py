@@ -1,8 +1,8 @@
 """A listed pool as a stage meets it: `OpenPool` puts the job's words beside the inventory.
 
 What only the files can tell (the schema, the width of a list of any length) is read from the first
-shard that has rows and tells it, when it is first needed. The other shards are checked where they are decoded
-(`features`), so a pool of 100,000 files is opened at the cost of one.
+shard that has rows and tells it, when it is first needed. The other shards are checked where they
+are decoded (`features`), so a pool of 100,000 files is opened at the cost of one.
 """
 
 from __future__ import annotations

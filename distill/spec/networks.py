@@ -39,8 +39,8 @@ class Ngrams(Table):
     most: Positive = 256
     """N-grams of a text that count: its first ones."""
     words: Words = "unicode"
-    """What a word is. `unicode`: letters and digits with the marks that belong to them, whatever the
-    script. `letters`: marks divide words, as of students that were trained before this was a key:
+    """What a word is. `unicode`: letters and digits with the marks that belong to them, whatever
+    the script. `letters`: marks divide words, as of students that were trained before this was a key:
     their vowels are lost in Hindi, Tamil, Thai and pointed Arabic."""
 
     def with_words(self, words: Words) -> Self:

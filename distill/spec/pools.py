@@ -58,7 +58,8 @@ class CsvDialect(Table):
     delimiter: _Mark | None = None
     """What stands between cells. Default: a comma; in .tsv files a tab."""
     quote: _Mark | Literal[""] = '"'
-    """What stands around cells that hold delimiters, line breaks or (doubled) quotes; "" for none."""
+    """What stands around cells that hold delimiters, line breaks or (doubled) quotes; "" for
+    none."""
     escape: _Mark | None = None
     """What stands before a letter that is to be taken as it is, such as a backslash."""
     encoding: str = "utf-8"
@@ -91,7 +92,8 @@ class CsvDialect(Table):
 
 
 class VectorFeatures(Table):
-    """Numbers: one list column (lists of lists are flattened), or several scalar columns side by side."""
+    """Numbers: one list column (lists of lists are flattened), or several scalar columns side by
+    side."""
 
     kind: Literal["vector"]
     columns: Annotated[tuple[str, ...], Field(min_length=1)]

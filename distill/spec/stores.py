@@ -44,8 +44,8 @@ class S3Settings(Table):
 
 
 class GcsSettings(Table):
-    """Google Cloud Storage, by gcsfs. Credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's login or
-    the machine's service account."""
+    """Google Cloud Storage, by gcsfs. Credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's login
+    or the machine's service account."""
 
     extra: ClassVar[str] = "gcs"
 

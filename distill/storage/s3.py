@@ -1,5 +1,5 @@
-"""A prefix of an S3 bucket, by s3fs. Endpoint, region, profile and credentials come from where every
-AWS client reads them, other settings from fsspec's (`settings`).
+"""A prefix of an S3 bucket, by s3fs. Endpoint, region, profile and credentials come from where
+every AWS client reads them, or from the job (`settings`), other settings from fsspec's own.
 
 Of our own is what s3fs has not. Its requests are made by `S3FileSystem._call_s3`, one HTTP request
 a call.

@@ -81,7 +81,8 @@ def require_resources(ray: Any, what: str, needs: Needs, *, reserved_cpus: float
 
 
 def largest_memory(ray: Any) -> float:
-    """Return the bytes that a process may have at most: infinitely many where nodes come on demand."""
+    """Return the bytes that a process may have at most: infinitely many where nodes come on
+    demand."""
     if _most(ray, "memory") > _present(ray, "memory"):
         return math.inf
     # Ray counts what was free when a node began, beside its object store

@@ -3,8 +3,8 @@ quote behind which a cell goes on (`"5" disk`), and takes lines for text that st
 quotes which do not belong together.
 
 A cell that does not begin with a quote may hold quotes; they are text. Most files need one pass of
-numpy, which sees that every quote begins a cell, ends one or is doubled. Only rows that numpy cannot
-clear are gone through cell by cell (some 3 µs a cell).
+numpy, which sees that every quote begins a cell, ends one or is doubled. Only rows that numpy
+cannot clear are gone through cell by cell (some 3 µs a cell).
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from typing import Any
 from distill.core.schema import canonical
 
 Options = Mapping[str, Any]
-"""By format, what its class takes beside a file; and by `TYPES`, what types columns are brought to."""
+"""By format, what its class takes beside a file; and by `TYPES`, what types columns are brought
+to."""
 
 TYPES = "types"
 MIXED = "mixed"

@@ -1,7 +1,8 @@
 """Columns that stand in a file's path alone, as Hive and Spark write them: `year=2023/a.parquet`.
 
-Their values are text in every file, as the cells of CSV are: what one means is for features, targets
-and keys to say, so "01" stays what it is. A column that the file has itself counts before the path.
+Their values are text in every file, as the cells of CSV are: what one means is for features,
+targets and keys to say, so "01" stays what it is. A column that the file has itself counts before
+the path.
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ class ShardFile(ABC):
     ) -> None:
         """Open the file that `source` reads; messages call it `where`.
 
-        A format of several dialects is given what the pool says of its own, where it says something.
+        A format of several dialects is given what the pool says of its own, where it says
+        something.
         """
         self._source = source
         self._where = where

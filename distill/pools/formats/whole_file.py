@@ -1,5 +1,5 @@
-"""The bytes of a file that has no index: read whole, and unpacked where it is packed. A file that is
-cut off is an error, never fewer rows; packed bytes are never taken for text."""
+"""The bytes of a file that has no index: read whole, and unpacked where it is packed. A file that
+is cut off is an error, never fewer rows; packed bytes are never taken for text."""
 
 from __future__ import annotations
 

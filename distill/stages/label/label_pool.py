@@ -110,7 +110,7 @@ def label_pool(
         if begin is not None:
             begin(pools)
         _label(step, parts, engine)
-    # also where nothing was left: a driver that was killed may have rolled up less than it committed
+    # also where nothing was left: a killed driver may have rolled up less than it committed
     for part in parts:
         part.labels.write_manifest()
         part.labels.tidy_manifest()

@@ -3,8 +3,8 @@ knows no scheduler.
 
 Where rows are read (here or in a task on the cluster) is the engine's affair: they come as a stream
 of chunks, whole batches each, and `inference` predicts them batch by batch. Torch works on one
-thread, BLAS on as many as `compute.cpus` (the engine sets it), so more actors use more cores. So labels
-are the same bytes on any number of workers.
+thread, BLAS on as many as `compute.cpus` (the engine sets it), so more actors use more cores. So
+labels are the same bytes on any number of workers.
 """
 
 from __future__ import annotations
