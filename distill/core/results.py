@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from distill.core.structure_results import StructureResult
+
 LOWER_IS_BETTER = frozenset({"nll", "calibration_error", "mse", "mae", "mse_to_teacher"})
 MEASURES = {
     "accuracy": "all",
@@ -110,17 +112,24 @@ class Evaluation:
     methods: Sequence[MethodResult]
     label_sets: Sequence[LabelSetResult]
     versions: Mapping[str, str]
+    structures: Sequence[StructureResult] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self)
+        plain = asdict(self)
+        # a job without structures has the same page as before there were any
+        if not plain["structures"]:
+            del plain["structures"]
+        return plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
         """Return the evaluation of which `to_plain` made `plain`, now or in an earlier version."""
         methods = tuple(MethodResult.from_plain(each) for each in plain["methods"])
         label_sets = tuple(LabelSetResult(**each) for each in plain["label_sets"])
-        return cls(**{**plain, "methods": methods, "label_sets": label_sets})
+        structures = tuple(StructureResult.from_plain(each) for each in plain.get("structures", ()))
+        nested = {"methods": methods, "label_sets": label_sets, "structures": structures}
+        return cls(**{**plain, **nested})
 
     @property
     def main_measure(self) -> str:

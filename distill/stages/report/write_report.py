@@ -61,6 +61,7 @@ def _render(evaluation: Evaluation, mark: str) -> str:
 
     from distill.stages.report.page import Page
     from distill.stages.report.plots import draw_charts
+    from distill.stages.report.structure_section import structure_sections
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -68,4 +69,7 @@ def _render(evaluation: Evaluation, mark: str) -> str:
     source = files("distill.stages.report").joinpath("page.html.jinja").read_text("utf-8")
     template = environment.from_string(source)
     charts = draw_charts(evaluation)
-    return template.render(page=Page(evaluation), evaluation=evaluation, charts=charts, mark=mark)
+    sections = structure_sections(evaluation)
+    return template.render(
+        page=Page(evaluation), evaluation=evaluation, charts=charts, sections=sections, mark=mark
+    )

@@ -1,0 +1,102 @@
+"""What is seen of a fitted structure over one pool, as plain values: the report draws it.
+
+Everything here is bounded: a sample of rows for the map of the pool, a few clusters with a few rows
+each. Values of private columns are never in it, since no reader reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleRow:
+    """One row that stands for its cluster."""
+
+    shard: str
+    row: int
+    text: str = ""
+    """Of a text pool, cut to its first characters."""
+    png: str = ""
+    """Of an image pool, in base64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """One cluster, or one unit of a map."""
+
+    number: int
+    rows: int
+    classes: Mapping[str, int]
+    """Rows by the pool's target, where it has one; the most frequent first."""
+    nearest: Sequence[ExampleRow] = ()
+    """The rows nearest to its centre, the nearest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Rows drawn from the pool, in two dimensions: the first two principal axes of the centres."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    cluster: Sequence[int]
+    target: Sequence[int]
+    """Number of the row's class; −1 where it is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """The map of a SOM, row by row."""
+
+    rows: int
+    columns: int
+    hexagonal: bool
+    distances: Sequence[float]
+    """U-matrix: mean distance of a unit to its neighbours."""
+    hits: Sequence[int]
+    """Rows of the pool whose nearest unit it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StructureResult:
+    """One structure over one pool."""
+
+    name: str
+    kind: str
+    """`pca`, `kmeans` or `som`."""
+    of: str
+    """What it was fitted on."""
+    pool: str
+    rows: int
+    left_out: int
+    """Rows that could not be read as numbers."""
+    measures: Mapping[str, float]
+    """`silhouette` (on the sample), `davies_bouldin`, `inertia`, `quantisation_error`,
+    `topographic_error`, `explained`, as far as the kind has them."""
+    explained: Sequence[float] = ()
+    """Share of the variance of each principal component."""
+    passes: Sequence[Mapping[str, float]] = ()
+    """Measures of each pass of the fit."""
+    clusters: Sequence[Cluster] = ()
+    """The largest first."""
+    all_clusters: int = 0
+    classes: Sequence[str] = ()
+    sample: Sample | None = None
+    grid: Grid | None = None
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> StructureResult:
+        """Return the result of which `asdict` made `plain`."""
+        nested = {
+            "clusters": tuple(_cluster(each) for each in plain["clusters"]),
+            "sample": Sample(**plain["sample"]) if plain["sample"] else None,
+            "grid": Grid(**plain["grid"]) if plain["grid"] else None,
+        }
+        return cls(**{**plain, **nested})
+
+
+def _cluster(plain: Mapping[str, Any]) -> Cluster:
+    nearest = tuple(ExampleRow(**each) for each in plain["nearest"])
+    return Cluster(**{**plain, "nearest": nearest})
