@@ -131,7 +131,6 @@ def _sample_chart(
         svg=as_svg(axes.figure, title=title, description=description),
         legend=legend,
         caption=f"{text}, on the two principal axes of the centres.",
-        paired=True,
     )
 
 
@@ -222,7 +221,7 @@ def _map_chart(
     title = f"{result.name}: {what}"
     description = f"Map of {grid.rows} × {grid.columns} units, {what}. {note}"
     svg = as_svg(axes.figure, title=title, description=description)
-    return Chart(title=title, svg=svg, legend=legend, caption=note, paired=True)
+    return Chart(title=title, svg=svg, legend=legend, caption=note)
 
 
 def _hexagons(grid: Grid) -> list[Patch]:
