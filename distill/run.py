@@ -9,7 +9,7 @@ process alone), or an engine of your own. Importing it loads neither torch nor r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -62,11 +62,9 @@ def run_job(job: Job, say: Say = print, *, engine: EngineChoice = "ray") -> Fini
         report.require_report_extra()
     chosen, plan = engine_of(engine), Plan(job)
     _prepare(plan, chosen, job.labels)
-    for trained in _fit(plan, None, chosen):
-        say(trained_line(trained))
-    for name in job.labels:
-        for summary in _label(plan, name, chosen, trains=True):
-            say(labels_line(summary))
+    for batch in plan.working_order():
+        for line in _WORK[batch.kind](plan, batch.names, chosen):
+            say(line)
     for trained in train_networks(plan.students(), chosen):
         say(trained_line(trained))
     if job.evaluate is None:
@@ -246,6 +244,22 @@ def _prepare(plan: Plan, engine: Engine, labels: Iterable[str] = ()) -> None:
     plan.check_inputs()
     for model in plan.models_to_make(labels):
         make_model(model)
+
+
+def _fit_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[str]:
+    yield from map(trained_line, _fit(plan, names, engine))
+
+
+def _label_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[str]:
+    for name in names:
+        yield from map(labels_line, _label(plan, name, engine, trains=True))
+
+
+_WORK: Mapping[str, Callable[[Plan, Sequence[str], Engine], Iterator[str]]] = {
+    "fit": _fit_lines,
+    "labels": _label_lines,
+}
+"""How `run_job` makes things of one kind, by the first part of their keys; a line for each."""
 
 
 def _fit(plan: Plan, names: Sequence[str] | None, engine: Engine) -> list[Trained]:

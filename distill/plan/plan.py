@@ -4,8 +4,9 @@ A step can be resolved when what it builds on is there: a label set's contract n
 weights, a student's digest needs its labels' hashes. So a `Plan` resolves each step when it is
 asked for, against what is stored then, and whoever runs a job asks for them in order:
 
-    inputs ► checks ► models ► fits ► (calibration ► labels) for each label set ► students ► evaluation
+    inputs ► checks ► models ► fits, structures, (calibration ► labels) ► students ► evaluation
 
+Fits, structures and label sets come each after what it needs (`distill.plan.order`).
 `run`, `status`, `verify`, `gc` and the Python functions all go over these.
 """
 
@@ -33,6 +34,7 @@ from distill.plan.checks.stored import check_inputs
 from distill.plan.identity import find_student, fit_folder
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.needs import later_trainings
+from distill.plan.order import Batch, working_order
 from distill.plan.steps import (
     CalibrateStep,
     EvaluateStep,
@@ -102,6 +104,10 @@ class Plan:
             for where, labeler in members
             if isinstance(labeler, ModelLabelerKind) and labeler.made_by is not None
         ]
+
+    def working_order(self) -> list[Batch]:
+        """Return what the job makes before its students, each after what it needs."""
+        return working_order(self.tables)
 
     def fits(self, names: Sequence[str] | None = None) -> Iterator[FitStep]:
         """Yield the fits by passes among those named, all by default. Raises JobError."""
