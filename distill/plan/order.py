@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from distill.core.errors import JobError
 from distill.plan.tables import JobTables
-from distill.spec.labels import Fitted
+from distill.spec.labels import Fitted, Structured
 
 
 class Batch(NamedTuple):
@@ -70,7 +70,7 @@ def _append(tables: JobTables, key: str, waiting: tuple[str, ...], order: dict[s
 def _tables(tables: JobTables) -> dict[str, Mapping[str, object]]:
     """What a job makes, by kind and name; kinds in the order in which they are made where nothing
     else decides."""
-    return {"fit": tables.fit, "labels": tables.labels}
+    return {"fit": tables.fit, "structure": tables.structure, "labels": tables.labels}
 
 
 def _fit_needs(tables: JobTables, name: str) -> Iterator[str]:
@@ -80,11 +80,18 @@ def _fit_needs(tables: JobTables, name: str) -> Iterator[str]:
         yield pool_key(fit.early_stop.pool)
 
 
+def _structure_needs(tables: JobTables, name: str) -> Iterator[str]:
+    table = tables.structure[name]
+    yield pool_key(table.pool) if table.pool else table.of
+
+
 def _label_needs(tables: JobTables, name: str) -> Iterator[str]:
     labels = tables.labels[name]
     for _, labeler in labels.members(name):
         if isinstance(labeler, Fitted):
             yield f"fit.{labeler.fit}"
+        if isinstance(labeler, Structured):
+            yield f"structure.{labeler.structure}"
     yield from map(pool_key, labels.over)
     if labels.calibrate_on is not None:
         yield pool_key(labels.calibrate_on)
@@ -92,6 +99,7 @@ def _label_needs(tables: JobTables, name: str) -> Iterator[str]:
 
 _NEEDS: dict[str, Callable[[JobTables, str], Iterator[str]]] = {
     "fit": _fit_needs,
+    "structure": _structure_needs,
     "labels": _label_needs,
 }
 """Yield the keys of what one thing of a kind needs, pools too."""
