@@ -237,6 +237,8 @@ def trained_line(trained: Trained) -> str:
     line = f"{trained.name}: {trained.record.parameters:,} parameters, {when}"
     if details.get("best_epoch"):
         line += f", stopped after epoch {details['epochs']}, epoch {details['best_epoch']} is kept"
+    if details.get("left_out"):
+        line += f", {details['left_out']:,} unusable rows left out"
     history = details.get("history") or [{}]
     unknown = max((1 - share for share in history[-1].get("known", [])), default=0.0)
     if unknown > 0:
