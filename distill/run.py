@@ -33,6 +33,7 @@ from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
 from distill.stages.report import write_report as report
 from distill.stages.structure.fit_structure import fit_structure
+from distill.stages.structure.look import look_at
 from distill.stages.train.train_students import train_networks
 from distill.stages.verify import Verified
 from distill.stages.verify import verify_labels as verify
@@ -316,7 +317,9 @@ def _evaluate(plan: Plan, engine: Engine) -> tuple[Evaluation, Storage]:
     step = plan.evaluation()
     for hint in plan.new_hints():
         log.info("%s: a width of its own makes a head a hint, which is not judged", hint)
-    return evaluate.evaluate_students(step, engine), open_storage(step.folder)
+    evaluation = evaluate.evaluate_students(step, engine)
+    structures = tuple(look_at(look, engine) for look in plan.looks())
+    return replace(evaluation, structures=structures), open_storage(step.folder)
 
 
 def _canary_problems(plan: Plan, name: str, pool: str, fragments: int) -> list[str]:

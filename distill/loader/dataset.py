@@ -216,6 +216,16 @@ class Dataset:
         is_usable = _ones_but(features.rejected | batch.rejected, chunk.rows) > 0
         return features.values[is_usable], self._row_numbers(chunk)[is_usable]
 
+    def chunk_of(self, row: int) -> Chunk:
+        """Return the one row of that number as a chunk."""
+        for pool, first_rows in enumerate(self._first_rows):
+            # of shards without rows, which begin where the next one does, the last one has the row
+            shard = int(np.searchsorted(first_rows, row, side="right")) - 1
+            start = row - int(first_rows[shard])
+            if start < self.inventories[pool].shard_rows[shard]:
+                return Chunk(pool, shard, start, 1)
+        raise IndexError(f"row {row} of {self.rows}")
+
     def _read(self, chunk: Chunk) -> tuple[RowBatch, Rows]:
         """The columns of the pool that a chunk needs, and the features decoded."""
         columns = self.columns.values()

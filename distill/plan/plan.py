@@ -45,6 +45,7 @@ from distill.plan.steps import (
     FitStep,
     LabelPart,
     LabelStep,
+    LookStep,
     MakeModelStep,
     MakePoolStep,
     PreviewStep,
@@ -53,7 +54,7 @@ from distill.plan.steps import (
     TrainStep,
     VerifyStep,
 )
-from distill.plan.structures import structure_step
+from distill.plan.structures import look_step, structure_step
 from distill.plan.training import TrainingPlan, plan_fit, plan_student
 from distill.plan.workspace import Workspace
 from distill.pools.file_stats import ReadFileStats
@@ -132,6 +133,10 @@ class Plan:
         """Return the fit of `structure.<name>`. Raises ContractError where what it is fitted on is
         missing."""
         return structure_step(self.workspace, name)
+
+    def looks(self) -> list[LookStep]:
+        """Return looks at all structures. Raises ContractError where one is not fitted."""
+        return [look_step(self.workspace, name) for name in self.tables.structure]
 
     def calibration(self, name: str) -> CalibrateStep | None:
         """Return how `labels.<name>` is calibrated; None where the job asks for none."""

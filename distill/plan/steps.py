@@ -114,6 +114,30 @@ class StructureInputs:
 
 
 @dataclass(frozen=True)
+class LookStep:
+    """Look at a fitted structure over the rows that it was fitted on, for people."""
+
+    name: str
+    of: str
+    pool: str
+    """Names of its pools."""
+    folder: str
+    recipe: Recipe
+    dataset: Dataset
+    """Its rows as the lowest structure of its chain sees them, with the target as a column where
+    the pools have one and the same."""
+    shown: Dataset
+    """The same rows as their pools have them."""
+    classes: tuple[str, ...]
+    """Of the target; empty without one."""
+    rows: int
+    """Rows that it was fitted on."""
+    left_out: int
+    identity: str
+    """Digest of all that the look depends on."""
+
+
+@dataclass(frozen=True)
 class TrainStep:
     """Train one network by gradients; `record` says that it is done, `plan` how to train it."""
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from distill.loader.dataset import Dataset
+from collections.abc import Sequence
+from dataclasses import replace
+
+from distill.core.schema import digest
+from distill.loader.dataset import Dataset, TargetColumn
 from distill.models.record import read_record
 from distill.plan.label_values import label_values
-from distill.plan.steps import StructureInputs, StructureStep
+from distill.plan.steps import LookStep, StructureInputs, StructureStep
 from distill.plan.structure_identity import (
     below_gives,
+    find_structure,
     structure_folder,
     structure_pins,
     structure_pools,
@@ -60,3 +65,47 @@ def structure_dataset(workspace: Workspace, name: str) -> Dataset:
         return Dataset(inventories, values, values.width)
     (pool,) = pools
     return Dataset(inventories, pool.features, pool.width)
+
+
+def look_step(workspace: Workspace, name: str) -> LookStep:
+    """Return a look at `structure.<name>`. Raises ContractError where it is not fitted."""
+    tables = workspace.tables
+    folder, record = find_structure(workspace, name)
+    recipe = structure_recipe(workspace, name, tables.structure[name].model.features)
+    dataset = structure_dataset(workspace, name)
+    pools = structure_pools(workspace, name)
+    target = _common_target(workspace, pools)
+    columns = {"target": target} if target else {}
+    left_out = int(record.details["left_out"])
+    targets = [tables.pools[pool].target for pool in pools]
+    return LookStep(
+        name=name,
+        of=tables.structure[name].of,
+        pool=", ".join(pools),
+        folder=folder.uri,
+        recipe=recipe,
+        dataset=replace(dataset, columns=columns),
+        shown=_as_pools_have_it(workspace, pools),
+        classes=target.outputs.classes if target else (),
+        rows=int(record.details["rows"][0]),
+        left_out=left_out,
+        identity=digest([record.sha256, structure_pins(workspace, name), targets]),
+    )
+
+
+def _common_target(workspace: Workspace, pools: Sequence[str]) -> TargetColumn | None:
+    """The target of classes that all the pools have, under one name; None where there is none."""
+    found = set()
+    for pool in pools:
+        outputs = workspace.tables.pool_outputs(pool)
+        found.add((workspace.tables.pools[pool].target, outputs))
+    name, outputs = found.pop()
+    if found or name is None or not outputs.classes or not outputs.exclusive:
+        return None
+    return TargetColumn(name, outputs)
+
+
+def _as_pools_have_it(workspace: Workspace, pools: Sequence[str]) -> Dataset:
+    opened = [workspace.pool(pool) for pool in pools]
+    inventories = tuple(pool.inventory for pool in opened)
+    return Dataset(inventories, opened[0].features, opened[0].width)

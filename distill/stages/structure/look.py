@@ -1,0 +1,101 @@
+"""The stage's other half: look at a fitted structure, for people.
+
+One fold over rows of the pool gathers what a picture needs, and nothing that grows with the pool: a
+sample of rows, the rows nearest to the centres of the largest clusters, and which classes clusters
+hold where the pool has a target. Of a large pool it goes over chunks that lie evenly in it, some
+`MOST_ROWS` rows, since a picture of more says nothing else; sizes and measures are the fit's own,
+over all rows.
+
+The result is one sealed JSON beside the structure, so that a finished job looks again at nothing.
+Rows that stand for a cluster are read again at the end, a few of them: their text or image is shown
+as a reader of features sees it, so private columns are never in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from distill.core.schema import seal, unseal
+from distill.core.structure_results import StructureResult
+from distill.engine.protocol import Engine
+from distill.labelers.structure.base import FittedStructure
+from distill.labelers.structure.labeler import StructureLabeler
+from distill.loader.dataset import Dataset
+from distill.loader.sampler import Chunk
+from distill.plan.steps import LookStep
+from distill.stages.structure.look_result import (
+    clusters_of,
+    grid_of,
+    measures_of,
+    passes_of,
+    plane_of,
+)
+from distill.stages.structure.look_sums import Groups, Look, Seen
+from distill.storage.open import open_storage
+
+MOST_ROWS = 500_000
+_CHUNK_ROWS = 8_192
+
+
+def look_at(step: LookStep, engine: Engine) -> StructureResult:
+    """Look at a fitted structure, unless that is done. Raises PoolError, StorageError."""
+    folder = open_storage(step.folder)
+    key = f"look-{step.identity[:16]}.json"
+    stored = folder.read_or_none(key)
+    if stored is None:
+        folder.put(key, seal(asdict(_result(step, engine))))
+        stored = folder.read(key)
+    return StructureResult.from_plain(unseal(stored, folder.url(key)))
+
+
+def _result(step: LookStep, engine: Engine) -> StructureResult:
+    chain = StructureLabeler.load(step.recipe).chain
+    structure, _ = chain[-1]
+    before = StructureLabeler(chain[:-1])
+    groups = _groups(structure)
+    look = Look(step.dataset, before, groups, len(step.classes))
+    seen = engine.fold(
+        f"look at structure.{step.name}",
+        look,
+        _spread(step.dataset),
+        Seen.merge,
+        unit="rows",
+        size=lambda chunk: chunk.rows,
+    )
+    details: Mapping[str, Any] = structure.plain["details"]
+    clusters = clusters_of(step, groups, seen) if groups else ()
+    return StructureResult(
+        name=step.name,
+        kind=str(structure.plain["kind"]),
+        of=step.of,
+        pool=step.pool,
+        rows=step.rows,
+        left_out=step.left_out,
+        measures=measures_of(details, step.rows),
+        explained=tuple(details.get("explained_variance_ratio", ())),
+        passes=passes_of(details),
+        clusters=clusters,
+        all_clusters=len(groups.sizes) if groups else 0,
+        classes=step.classes,
+        sample=plane_of(structure, groups, seen.sample),
+        grid=grid_of(structure, groups),
+    )
+
+
+def _spread(dataset: Dataset) -> Sequence[Chunk]:
+    """Chunks that lie evenly in the pool, `MOST_ROWS` rows or a little more."""
+    chunks = dataset.chunks(_CHUNK_ROWS)
+    step = max(1, dataset.rows // MOST_ROWS)
+    return chunks[::step]
+
+
+def _groups(structure: FittedStructure) -> Groups | None:
+    kind = structure.plain["kind"]
+    arrays = structure.arrays
+    if kind == "kmeans":
+        return Groups(structure, "cluster", arrays["centres"], arrays["counts"])
+    if kind == "som":
+        return Groups(structure, "unit", arrays["units"], arrays["hits"])
+    return None
