@@ -62,6 +62,7 @@ class _Pass:
     state: State
 
     def __call__(self, chunk: Chunk) -> _Gathered:
+        reach("structure.chunk")
         values, row = self._usable(chunk)
         statistic = self.fit.partial(self.state, values, row)
         return _Gathered(statistic, len(row))
