@@ -18,7 +18,8 @@ from distill.loader.sampler import Chunk
 MOST_BYTES = 256 << 20
 
 Rows = tuple[Matrix, Int64]
-"""Usable rows of a chunk, and their numbers in the dataset."""
+"""Usable rows of a chunk, and their numbers in the dataset. Nobody writes to them: the next pass
+sees them again. (They are not marked so, since torch warns of arrays that are.)"""
 
 
 class SeenRows:
@@ -37,8 +38,6 @@ class SeenRows:
         if chunk in self._chunks:
             return self._chunks[chunk]
         values, row = read()
-        # the next pass sees them again
-        values.flags.writeable = False
         size = values.nbytes + row.nbytes
         if self._bytes + size <= MOST_BYTES:
             self._chunks[chunk] = values, row

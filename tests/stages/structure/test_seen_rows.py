@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from distill.loader.sampler import Chunk
+from distill.run import fit_structures
 from distill.stages.structure import seen_rows
 from distill.stages.structure.seen_rows import SeenRows
 
@@ -41,7 +42,22 @@ def test_more_is_kept_than_may_be_or_the_oldest_is_dropped_in_each_pass(monkeypa
     assert read == [0, 10, 20, 30, 40] + 2 * [20, 30, 40]
 
 
-def test_a_fit_changes_what_its_next_pass_sees():
-    values, _ = SeenRows().get("a", CHUNKS[0], lambda: rows_of(CHUNKS[0]))
-    with pytest.raises(ValueError, match="read-only"):
-        values += 1
+@pytest.mark.parametrize(
+    "model", ['{ kind = "pca", components = 2 }', '{ kind = "kmeans", k = 3 }']
+)
+def test_a_fit_changes_what_its_next_pass_sees(structure_job, monkeypatch, model):
+    table = f'[structure.more]\n    of = "pools.rows"\n    model = {model}'
+    job, values = structure_job(table)
+    kept = []
+    get = SeenRows.get
+
+    def recorded(this, fit, chunk, read):
+        rows, row = get(this, fit, chunk, read)
+        kept.append((rows, row))
+        return rows, row
+
+    monkeypatch.setattr(SeenRows, "get", recorded)
+    fit_structures(job, "more", engine="local")
+    assert kept
+    for rows, row in kept:
+        np.testing.assert_array_equal(rows, values[row])
