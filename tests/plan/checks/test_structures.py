@@ -62,6 +62,7 @@ UNLABELLED = """path = "pool/"
         ("k = 4", "n_clusters = 4", "unknown key. Did you mean 'k'?"),
         ("k = 4", "k = 1", "must be at least 2"),
         (SOFT, SOFT + '\n    calibrate_on = "labelled"', "has no truth to calibrate by"),
+        (SOFT, 'gives = "soft", answers = "logits" }', "is known by `gives`. Leave it out"),
         (SOFT, SOFT + '\n    precision = "bfloat16"', "chooses its own precision"),
         (
             SOFT,
