@@ -19,6 +19,20 @@ import pyarrow as pa
 FOLDER = "/usr/share/datasets/fashion-mnist"
 SHARD_ROWS = 10_000
 PIXELS = 28 * 28
+KINDS = np.array(
+    [
+        "T-shirt",
+        "trouser",
+        "pullover",
+        "dress",
+        "coat",
+        "sandal",
+        "shirt",
+        "sneaker",
+        "bag",
+        "ankle boot",
+    ]
+)
 _IDX_OF_BYTES = 0x08
 """The third byte of an idx file whose numbers are unsigned bytes; the fourth is its dimensions."""
 
@@ -39,7 +53,7 @@ def _shards(part: str) -> Iterator[pa.Table]:
     for start in range(0, len(images), SHARD_ROWS):
         rows = slice(start, start + SHARD_ROWS)
         pixels = pa.FixedSizeListArray.from_arrays(pa.array(images[rows].ravel()), PIXELS)
-        yield pa.table({"pixels": pixels, "kind": pa.array(kinds[rows].astype(np.int64))})
+        yield pa.table({"pixels": pixels, "kind": pa.array(KINDS[kinds[rows]])})
 
 
 def _read(name: str) -> np.ndarray:

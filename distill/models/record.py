@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
 from pydantic import ValidationError
 
 from distill.core.errors import ContractError, StorageError
@@ -157,6 +160,14 @@ def write_record(folder: Storage, record: ModelRecord, weights: bytes) -> ModelR
     stored = read_record(folder)
     assert stored is not None
     return stored
+
+
+def weights_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """Return numpy's arrays as safetensors."""
+    # safetensors writes memory as it lies, without a look at strides: a transposed array would come
+    # back scrambled
+    in_rows = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return safetensors.numpy.save(in_rows)
 
 
 def read_weights(folder: Storage, record: ModelRecord) -> bytes:

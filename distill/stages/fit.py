@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 import numpy as np
-import safetensors.numpy
 
 from distill.engine.protocol import Engine
 from distill.labelers.base import Matrix
@@ -19,7 +18,7 @@ from distill.labelers.eszsl.fit import EszslFit, Statistic
 from distill.labelers.eszsl.holdout import Constants
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.models.record import ModelRecord, Trained, write_record
+from distill.models.record import ModelRecord, Trained, weights_bytes, write_record
 from distill.plan.steps import FitInputs, FitStep
 from distill.pools.features import as_matrix
 from distill.spec.outputs import Outputs
@@ -56,7 +55,7 @@ def fit_labeler(step: FitStep, engine: Engine) -> Trained:
     seen = np.array([inputs.classes.index(each) for each in inputs.seen])
     fit = EszslFit(inputs.model, attributes, seen)
     fitted = _fit_rows(step.name, fit, inputs, engine)
-    content = safetensors.numpy.save(fitted.weights)
+    content = weights_bytes(fitted.weights)
     folder = open_storage(step.folder)
     record = ModelRecord(
         name=step.name,

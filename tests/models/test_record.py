@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from distill.core.errors import StorageError
@@ -12,7 +14,14 @@ from distill.models.network import build_network
 from distill.models.networks.cnn import Cnn
 from distill.models.networks.linear import Linear
 from distill.models.networks.mlp import Mlp
-from distill.models.record import HeadPlan, NetworkPlan, read_record, read_weights, write_record
+from distill.models.record import (
+    HeadPlan,
+    NetworkPlan,
+    read_record,
+    read_weights,
+    weights_bytes,
+    write_record,
+)
 from distill.spec.outputs import Outputs
 from distill.storage.open import open_storage
 from tests.making import keep_network
@@ -87,3 +96,9 @@ def test_a_second_writer_replaces_a_finished_model(tmp_path):
     kept = write_record(folder, replace(first, sha256="0" * 64), b"other weights")
     assert kept == first
     assert read_weights(folder, kept) != b"other weights"
+
+
+def test_a_transposed_array_comes_back_as_it_was() -> None:
+    turned = np.arange(6.0).reshape(2, 3).T
+    (again,) = safetensors.numpy.load(weights_bytes({"turned": turned})).values()
+    np.testing.assert_array_equal(again, turned)

@@ -96,8 +96,9 @@ def _samples(result: StructureResult) -> Iterator[Chart]:
     if sample is None:
         return
     largest = [cluster.number for cluster in result.clusters]
-    clusters = {number: f"cluster {number}" for number in largest}
-    yield _sample_chart(result, "clusters", sample.cluster, clusters)
+    if largest:
+        clusters = {number: f"cluster {number}" for number in largest}
+        yield _sample_chart(result, "clusters", sample.cluster, clusters)
     if not result.classes:
         return
     classes = dict(enumerate(result.classes))
@@ -125,12 +126,13 @@ def _sample_chart(
     if others:
         legend.append(Mark(f"{others} others", GREY))
     text = f"{len(points):,} rows drawn from {result.pool}"
+    axes_of = "of the centres" if result.clusters else "of the pool"
     description = f"{text}, in two dimensions, coloured by {what}"
     return Chart(
         title=title,
         svg=as_svg(axes.figure, title=title, description=description),
         legend=legend,
-        caption=f"{text}, on the two principal axes of the centres.",
+        caption=f"{text}, on the first two principal axes {axes_of}.",
     )
 
 

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import safetensors.numpy
 
 from distill.core.errors import PoolError
 from distill.core.failpoints import reach
@@ -32,7 +31,7 @@ from distill.labelers.structure.kind import fit_of
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.models.record import ModelRecord, Trained, write_record
+from distill.models.record import ModelRecord, Trained, weights_bytes, write_record
 from distill.plan.steps import StructureInputs, StructureStep
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
@@ -191,7 +190,7 @@ class _Driver:
 
     def record(self, fitted: FittedStructure, rows: int) -> tuple[ModelRecord, bytes]:
         """Return the record of what was fitted on so many usable rows, and its weights."""
-        content = safetensors.numpy.save(dict(fitted.arrays))
+        content = weights_bytes(fitted.arrays)
         model = self.inputs.model
         gives = model.output(model.features)
         left_out = self.inputs.dataset.rows - rows

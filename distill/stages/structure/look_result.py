@@ -113,9 +113,9 @@ def plane_of(
         return None
     values = sample.values[:, :-1]
     target = sample.values[:, -1].astype(int)
+    cluster = np.full(len(values), -1)
     if groups is None:
         plane = structure.transform(values, "coordinates")
-        cluster = np.zeros(len(values), int)
     else:
         plane = _plane(values, groups)
         cluster = groups.of(values)
@@ -134,7 +134,7 @@ def _plane(values: Matrix, groups: Groups) -> Double:
     middle = weights @ groups.centres
     weighed = (groups.centres - middle) * np.sqrt(weights)[:, None]
     _, _, axes = np.linalg.svd(weighed, full_matrices=False)
-    plane: Double = (values - middle) @ axes[:2].T
+    plane: Double = (values.astype(np.float64) - middle) @ axes[:2].T
     return plane
 
 

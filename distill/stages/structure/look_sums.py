@@ -102,7 +102,7 @@ class Look:
         is_known = arrays["target.weight"] > 0  # type: ignore[operator]
         target = np.where(is_known, arrays["target.target"], _UNKNOWN).astype(np.int64)
         first = arrays["row"][0]
-        found: Int64 = target[row - first]  # type: ignore[operator]
+        found: Int64 = target[row - first]
         return found
 
     def _nearest(self, groups: Groups, values: Matrix, row: Int64, group: Int64) -> drawn.Sample:

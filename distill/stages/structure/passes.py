@@ -20,6 +20,7 @@ import safetensors.numpy
 from distill.core.errors import StorageError
 from distill.core.schema import seal, unseal
 from distill.labelers.structure.base import State
+from distill.models.record import weights_bytes
 from distill.storage.base import Storage
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def keep_pass(folder: Storage, done: Pass) -> Pass:
     """Store a pass; return what is stored in its place: the first writer wins."""
     state = done.state
     passes = folder.folder("passes")
-    content = safetensors.numpy.save(dict(state.arrays))
+    content = weights_bytes(state.arrays)
     sha256 = hashlib.sha256(content).hexdigest()
     key = f"{state.passes:06d}{_RECORD}"
     passes.put(_arrays_key(sha256), content)
