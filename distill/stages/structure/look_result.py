@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from distill.core.structure_results import Cluster, ExampleRow, Grid, Sample
 from distill.labelers.base import Double, Matrix
@@ -113,6 +114,7 @@ def plane_of(
         return None
     values = sample.values[:, :-1]
     target = sample.values[:, -1].astype(int)
+    plane: npt.NDArray[Any]
     cluster = np.full(len(values), -1)
     if groups is None:
         plane = structure.transform(values, "coordinates")
