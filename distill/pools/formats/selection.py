@@ -289,9 +289,7 @@ class SelectionShard(ShardFile):
                 if found != len(rows):
                     raise missing_rows(where, wanted)
 
-    def _plain(
-        self, part: RowBatch, offsets: Numbers, columns: list[str], where: str
-    ) -> RowBatch:
+    def _plain(self, part: RowBatch, offsets: Numbers, columns: list[str], where: str) -> RowBatch:
         """Rows of a base shard, of the types that all of its shards are read as."""
         table = part.table.take(pa.array(offsets))
         rejected = {

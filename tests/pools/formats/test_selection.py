@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -66,7 +68,7 @@ CHOSEN = [(0, 0), (0, 1), (0, 17), (0, 29), (1, 5), (2, 3), (2, 4), (2, 28)]
 
 @pytest.mark.parametrize("ending", ["parquet", "arrow", "jsonl", "csv", "jsonl.gz"])
 def test_an_address_is_read_as_another_row(store, ending):
-    base, folder, key = _selection(store, CHOSEN, ending)
+    _, folder, key = _selection(store, CHOSEN, ending)
     footer = read_footer(folder, key, "selection")
     assert footer.row_groups == (len(CHOSEN),)
     assert footer.schema.names == ["id", "x", "selected_shard", "selected_row"]
@@ -87,12 +89,12 @@ def test_parts_of_another_size_are_other_rows(tmp_path, part_rows):
     rows = range(len(CHOSEN))
     reader = RowReader(folder, key, rows, ["id"], format="selection", part_rows=part_rows)
     found = [reader.take(range(n, n + 2)).table["id"].to_pylist() for n in range(0, 8, 2)]
-    assert sum(found, []) == [100 * shard + row for shard, row in CHOSEN]
+    assert list(chain.from_iterable(found)) == [100 * shard + row for shard, row in CHOSEN]
 
 
 def test_a_private_column_is_read_through_a_selection(tmp_path):
     _, folder, key = _selection(open_storage(str(tmp_path)), CHOSEN)
-    with pytest.raises(PoolError, match="no column 'email'. It has: id, x"):
+    with pytest.raises(PoolError, match=r"no column 'email'\. It has: id, x"):
         read_rows(folder, key, range(2), ["email"], format="selection")
 
 
