@@ -9,7 +9,7 @@ process alone), or an engine of your own. Importing it loads neither torch nor r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from distill.stages.label.preview import Preview
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
 from distill.stages.report import write_report as report
+from distill.stages.structure.fit_structure import fit_structure
 from distill.stages.train.train_students import train_networks
 from distill.stages.verify import Verified
 from distill.stages.verify import verify_labels as verify
@@ -62,11 +63,9 @@ def run_job(job: Job, say: Say = print, *, engine: EngineChoice = "ray") -> Fini
         report.require_report_extra()
     chosen, plan = engine_of(engine), Plan(job)
     _prepare(plan, chosen, job.labels)
-    for trained in _fit(plan, None, chosen):
-        say(trained_line(trained))
-    for name in job.labels:
-        for summary in _label(plan, name, chosen, trains=True):
-            say(labels_line(summary))
+    for batch in plan.working_order():
+        for line in _WORK[batch.kind](plan, batch.names, chosen):
+            say(line)
     for trained in train_networks(plan.students(), chosen):
         say(trained_line(trained))
     if job.evaluate is None:
@@ -89,6 +88,22 @@ def fit_labelers(
     chosen, plan = engine_of(engine), Plan(job)
     _prepare(plan, chosen)
     return _fit(plan, names, chosen)
+
+
+def fit_structures(
+    job: Job, name: str | None = None, *, engine: EngineChoice = "ray"
+) -> Iterator[Trained]:
+    """Fit one structure by name, or all, those first that others stand on; yield each when it is
+    there. Raises JobError for a name that the job lacks, ContractError where what it is fitted on
+    is missing, PoolError for rows that have no such structure."""
+    chosen, plan = engine_of(engine), Plan(job)
+    names = plan.tables.chosen_structures(name)
+    _prepare(plan, chosen)
+    for batch in plan.working_order():
+        if batch.kind == "structure":
+            wanted = [each for each in batch.names if each in names]
+            for each in wanted:
+                yield fit_structure(plan.structure(each), chosen)
 
 
 def label_pool(
@@ -246,6 +261,28 @@ def _prepare(plan: Plan, engine: Engine, labels: Iterable[str] = ()) -> None:
     plan.check_inputs()
     for model in plan.models_to_make(labels):
         make_model(model)
+
+
+def _fit_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[str]:
+    yield from map(trained_line, _fit(plan, names, engine))
+
+
+def _structure_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[str]:
+    for name in names:
+        yield trained_line(fit_structure(plan.structure(name), engine))
+
+
+def _label_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[str]:
+    for name in names:
+        yield from map(labels_line, _label(plan, name, engine, trains=True))
+
+
+_WORK: Mapping[str, Callable[[Plan, Sequence[str], Engine], Iterator[str]]] = {
+    "fit": _fit_lines,
+    "structure": _structure_lines,
+    "labels": _label_lines,
+}
+"""How `run_job` makes things of one kind, by the first part of their keys; a line for each."""
 
 
 def _fit(plan: Plan, names: Sequence[str] | None, engine: Engine) -> list[Trained]:

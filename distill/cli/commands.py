@@ -107,6 +107,24 @@ def fit(
 
 
 @app.command()
+def structure(
+    job: JobFile,
+    name: Name = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find structures in rows without labels: components, clusters, maps."""
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import fit_structures, trained_line
+
+        for fitted in fit_structures(_load(job, root), name, engine=process.engine):
+            say(trained_line(fitted))
+
+
+@app.command()
 def label(
     job: JobFile,
     name: Name = None,

@@ -17,6 +17,7 @@ from distill.spec.labels import Labels
 from distill.spec.models import Fit
 from distill.spec.pools import Pool
 from distill.spec.stores import StorageSettings
+from distill.spec.structures import Structure
 from distill.spec.students import Evaluate, Student
 from distill.spec.uris import resolve_uri
 
@@ -25,8 +26,8 @@ class Job(Table):
     """One TOML file. Relative paths resolve against it."""
 
     root: Place
-    """Folder, `s3://`, `gs://` or `abfs://` prefix that keeps inventories, labels, fits, students
-    and reports."""
+    """Folder, `s3://`, `gs://` or `abfs://` prefix that keeps inventories, labels, fits,
+    structures, students and reports."""
     plugins: tuple[str, ...] = ()
     """Python files, relative to the job file, whose classes bring kinds of their own: of losses,
     networks, labelers or formats of pools. They are shipped to the workers as source."""
@@ -38,6 +39,7 @@ class Job(Table):
     """Settings of stores that are no secret."""
     pools: Annotated[dict[Name, Pool], Field(min_length=1)]
     fit: dict[Name, Fit] = {}
+    structure: dict[Name, Structure] = {}
     labels: dict[Name, Labels] = {}
     students: dict[Name, Student] = {}
     sweep: dict[Name, Sweep] = {}

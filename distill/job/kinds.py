@@ -2,6 +2,7 @@
 validated; it loads no torch."""
 
 import distill.labelers.kinds
+import distill.labelers.structure
 import distill.models.losses
 import distill.models.networks
 import distill.pools.formats  # noqa: F401

@@ -76,8 +76,13 @@ def _resolved(job: Job) -> Job:
     for name, spec in job.fit.items():
         seed = job.seed if spec.seed is None else spec.seed
         fit[name] = spec.model_copy(update={"seed": seed})
+    structure = {}
+    for name, table in job.structure.items():
+        seed = job.seed if table.seed is None else table.seed
+        structure[name] = table.model_copy(update={"seed": seed})
     students = {name: job.completed(student) for name, student in job.students.items()}
-    resolved = job.model_copy(update={"pools": _pools(job), "fit": fit, "students": students})
+    filled_in = {"pools": _pools(job), "fit": fit, "structure": structure, "students": students}
+    resolved = job.model_copy(update=filled_in)
     resolved._path = job._path
     resolved._folder = job._folder
     resolved._text = job._text

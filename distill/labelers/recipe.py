@@ -23,12 +23,16 @@ from distill.spec.outputs import Outputs
 class Recipe:
     """How to build a labeler on the machine where it works."""
 
-    form: Literal["network", "eszsl", "custom", "ready", "ensemble"]
+    form: Literal["network", "eszsl", "structure", "custom", "ready", "ensemble"]
     folder: str = ""
     """URI of a trained model's folder."""
     record: ModelRecord | None = None
     code: Code = field(default_factory=dict)
     """Sources of what the user wrote of a trained network."""
+    gives: str = ""
+    """What a structure gives of a row."""
+    before: Recipe | None = None
+    """The structure that one on top of another sees rows through."""
     source: PythonFile | None = None
     """The user's own labeler, or the user's own part of the model that `ready` names."""
     name: str = ""
@@ -51,8 +55,11 @@ class Recipe:
     """Numbers in a row of an ensemble's outputs."""
 
     def parts(self) -> Iterator[Recipe]:
-        """Yield the recipes that ask a model: this one, or those of the members."""
-        if self.form != "ensemble":
+        """Yield the recipes that are given rows: this one, those of the members, or of structures on
+        top of each other the lowest."""
+        if self.before is not None:
+            yield from self.before.parts()
+        elif self.form != "ensemble":
             yield self
         for member in self.members:
             yield member.recipe

@@ -15,6 +15,7 @@ from distill.labelers.eszsl.labeler import EszslLabeler
 from distill.labelers.kind import LabelerKind
 from distill.labelers.recipe import Recipe
 from distill.labelers.runtime import Runtime
+from distill.labelers.structure.labeler import StructureLabeler
 
 
 def build_labeler(recipe: Recipe, device: str = "cpu", *, tell: Tell = say_nothing) -> Labeler:
@@ -39,6 +40,8 @@ def _bare_labeler(recipe: Recipe, device: str) -> Labeler:
         labeler_class = recipe.source.load(recipe.name)
         labeler: Labeler = labeler_class()
         return labeler
+    if recipe.form == "structure":
+        return StructureLabeler.load(recipe)
     assert recipe.record is not None
     if recipe.form == "eszsl":
         return EszslLabeler.load(recipe.folder, recipe.record)

@@ -12,13 +12,14 @@ A chunk is a dictionary of arrays with one entry a row:
     <column>.weight       (B,) float32: 0 where the row was rejected, by the labeler or by the
                           reader, else 1 or what the term's `row_weight` says
 
-There is a column for each term that learns. `as_matrix` and `models.network.as_tensor` make numbers
+Features may also be a label set's values (`LabelValues`); no file of the pool is then opened for
+them. There is a column for each term that learns. `as_matrix` and `models.network.as_tensor` make numbers
 of images where they are used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -30,6 +31,7 @@ from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
 from distill.labels.label_set import LabelSet
 from distill.loader.label_rows import read_label_rows
+from distill.loader.label_values import LabelValues
 from distill.loader.sample_weight import row_weights
 from distill.loader.sampler import WINDOW_CHUNKS, Chunk
 from distill.pools.features import Rows, decode_features, decode_target
@@ -122,7 +124,7 @@ class Dataset:
     """Pools whose rows are seen together, and what is learned on them."""
 
     inventories: tuple[Inventory, ...]
-    features: Features
+    features: Features | LabelValues
     width: int
     columns: Mapping[str, LabelColumn | TargetColumn] = field(default_factory=dict)
     ngrams: Ngrams | None = None
@@ -137,6 +139,8 @@ class Dataset:
     def remote(self) -> bool:
         """Whether any of it is read from elsewhere than this machine's disk."""
         uris = [inventory.uri for inventory in self.inventories]
+        if isinstance(self.features, LabelValues):
+            uris += self.features.uris
         for column in self.columns.values():
             if isinstance(column, LabelColumn):
                 uris += [labels.folder.uri for labels in column.sets]
@@ -205,14 +209,28 @@ class Dataset:
         _, features = self._read(chunk)
         return features.values
 
+    def usable(self, chunk: Chunk) -> tuple[Array, npt.NDArray[np.int64]]:
+        """Read the features of those rows of a chunk that the reader does not reject, and their
+        numbers in the dataset. Raises as `load` does."""
+        batch, features = self._read(chunk)
+        is_usable = _ones_but(features.rejected | batch.rejected, chunk.rows) > 0
+        return features.values[is_usable], self._row_numbers(chunk)[is_usable]
+
     def _read(self, chunk: Chunk) -> tuple[RowBatch, Rows]:
         """The columns of the pool that a chunk needs, and the features decoded."""
         columns = self.columns.values()
         targets = [column.name for column in columns if isinstance(column, TargetColumn)]
-        wanted = (*self.features.columns, *targets)
-        rows = range(chunk.start, chunk.start + chunk.rows)
-        batch = read_chunk(self.inventories[chunk.pool], chunk.shard, rows, wanted)
+        if isinstance(self.features, LabelValues):
+            return self._columns(chunk, targets), self.features.read(chunk)
+        batch = self._columns(chunk, [*self.features.columns, *targets])
         return batch, decode_features(batch.table, self.features, self.width)
+
+    def _columns(self, chunk: Chunk, names: Sequence[str]) -> RowBatch:
+        """Columns of the pool. Where none is asked for, no file is opened."""
+        if not names:
+            return RowBatch(pa.table({}))
+        rows = range(chunk.start, chunk.start + chunk.rows)
+        return read_chunk(self.inventories[chunk.pool], chunk.shard, rows, tuple(names))
 
     def _as_seen(self, features: Array) -> Array:
         """The features as the student sees them: text as its n-grams."""

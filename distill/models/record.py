@@ -104,7 +104,7 @@ class ModelRecord:
     name: str
     digest: str
     form: str
-    """`network` or `eszsl`: which labeler reads the weights."""
+    """`network`, `eszsl` or `structure`: which labeler reads the weights."""
     in_features: int
     heads: Mapping[str, Outputs]
     widths: Mapping[str, int]
@@ -115,7 +115,7 @@ class ModelRecord:
     head_parameters: Mapping[str, int] = field(default_factory=dict)
     """Of the part of a network that answers one head."""
     plan: Mapping[str, Any] | None = None
-    """For networks: `NetworkPlan.to_plain()`."""
+    """For networks: `NetworkPlan.to_plain()`. Of a structure the plain values beside its arrays."""
     taught_by: Mapping[str, str] = field(default_factory=dict)
     """Label set or target → the digest that was pinned."""
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from distill.loader.dataset import LabelColumn
 from distill.models.custom_source import Code
 from distill.models.record import ModelRecord
 from distill.plan.identity import find_student
+from distill.plan.judged import judged_heads, judged_labels
 from distill.plan.labelers import prepare_labels
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
@@ -63,10 +64,8 @@ def find_candidates(workspace: Workspace, pool: OpenPool) -> list[Candidate]:
     """Find all of a job. Raises ContractError where a student is not trained, or labels are missing
     or mean something else."""
     teacher = teacher_of(workspace, pool.name)
-    found = []
-    for name, spec in workspace.tables.labels.items():
-        if pool.name in spec.over:
-            found.append(_label_set(workspace, name, pool, teacher=name == teacher))
+    judged = judged_labels(workspace.tables, pool.name)
+    found = [_label_set(workspace, name, pool, teacher=name == teacher) for name in judged]
     for variant in workspace.tables.job.variants:
         found.extend(_heads(workspace, variant))
     return found
@@ -78,7 +77,7 @@ def hints(workspace: Workspace) -> list[str]:
         f"students.{variant.student}.heads.{head}"
         for variant in workspace.tables.job.variants
         for head in variant.spec.head_names
-        if head not in variant.spec.judged_heads
+        if head not in judged_heads(workspace.tables, variant.spec)
     ]
     return list(dict.fromkeys(found))
 
@@ -89,10 +88,8 @@ def teacher_of(workspace: Workspace, pool: str) -> str | None:
     evaluate = workspace.tables.evaluate
     if evaluate and evaluate.teacher:
         return evaluate.teacher
-    for name, labels in workspace.tables.labels.items():
-        if pool in labels.over:
-            return name
-    return None
+    judged = judged_labels(workspace.tables, pool)
+    return judged[0] if judged else None
 
 
 def _label_set(workspace: Workspace, name: str, pool: OpenPool, *, teacher: bool) -> Candidate:
@@ -120,11 +117,14 @@ def _heads(workspace: Workspace, variant: Variant) -> list[Candidate]:
     folder, record = find_student(workspace, variant)
     code = workspace.tables.student_code(variant.spec, f"students.{variant.student}")
     recipe = Recipe(form="network", folder=folder.uri, record=record, code=code)
-    return [_head(variant, recipe, record, head) for head in variant.spec.judged_heads]
+    judged = judged_heads(workspace.tables, variant.spec)
+    return [_head(variant, recipe, record, head, judged) for head in judged]
 
 
-def _head(variant: Variant, recipe: Recipe, record: ModelRecord, head: str) -> Candidate:
-    one_head = len(variant.spec.judged_heads) == 1
+def _head(
+    variant: Variant, recipe: Recipe, record: ModelRecord, head: str, judged: Sequence[str]
+) -> Candidate:
+    one_head = len(judged) == 1
     suffix = "" if one_head else f" · {head}"
     changes = {path: value for path, value in variant.changes.items() if path != "seed"}
     group = Variant(variant.student, variant.spec, changes).name
@@ -139,21 +139,23 @@ def _head(variant: Variant, recipe: Recipe, record: ModelRecord, head: str) -> C
         recipe=recipe,
         student=variant.name,
         group=group + suffix,
-        taught_by=_taught_by(variant.spec, record, head),
+        taught_by=_taught_by(variant.spec, record, head, judged),
         changes=variant.changes,
         parameters=record.head_parameters.get(head, record.parameters),
         history=_history(record),
     )
 
 
-def _taught_by(student: Student, record: ModelRecord, head: str) -> tuple[str, ...]:
+def _taught_by(
+    student: Student, record: ModelRecord, head: str, judged: Sequence[str]
+) -> tuple[str, ...]:
     """The terms of a head; of one on the trunk, those of hints on it too, since they teach it and
     stand nowhere else."""
     own_network = {name for name, head in student.heads.items() if head.model is not None}
     on_trunk = set(student.head_names) - own_network
     counted = {head}
     if head in on_trunk:
-        counted |= on_trunk.difference(student.judged_heads)
+        counted |= on_trunk.difference(judged)
     terms = zip(record.details["terms"], student.terms, strict=True)
     return tuple(text for text, term in terms if term.head in counted)
 

@@ -3,9 +3,9 @@ labeler, and its contract."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from distill.core.errors import ContractError
 from distill.core.schema import digest
@@ -16,8 +16,18 @@ from distill.labelers.versions import library_versions
 from distill.labels.contract import Contract
 from distill.plan.calibration import stored_temperature
 from distill.plan.identity import find_fit
+from distill.plan.structure_identity import structure_recipe
 from distill.plan.workspace import Workspace
-from distill.spec.labels import Answers, Custom, Ensemble, Fitted, Labels, MemberTable, TopK
+from distill.spec.labels import (
+    Answers,
+    Custom,
+    Ensemble,
+    Fitted,
+    Labels,
+    MemberTable,
+    Structured,
+    TopK,
+)
 from distill.spec.outputs import Outputs
 from distill.spec.pools import VectorFeatures
 
@@ -67,6 +77,8 @@ def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> 
     labels = workspace.tables.labels[name]
     if isinstance(table, Fitted):
         labeler = _fitted(workspace, table.fit, labels.precision)
+    elif isinstance(table, Structured):
+        labeler = _structured(workspace, table, where)
     elif isinstance(table, LabelerKind):
         labeler = _by_kind(workspace, table, where, labels.precision)
     else:
@@ -93,6 +105,22 @@ def _fitted(workspace: Workspace, fit: str, precision: str) -> _Labeler:
     width = next(iter(record.widths.values()))
     recipe = Recipe(form=form, folder=folder.uri, record=record, code=code, precision=precision)
     return _Labeler(recipe, f"fitted:{fit}", record.sha256, outputs, width, precision)
+
+
+def _structured(workspace: Workspace, table: Structured, where: str) -> _Labeler:
+    recipe = structure_recipe(workspace, table.structure, table.gives)
+    revision = digest([table.gives, *_chain_digests(recipe)])
+    outputs = workspace.tables.labeler_outputs(table, where)
+    width = workspace.tables.labeler_width(table, where)
+    return _Labeler(recipe, f"structure:{table.structure}", revision, outputs, width)
+
+
+def _chain_digests(recipe: Recipe | None) -> Iterator[str]:
+    """The weights of a structure and of those that it stands on."""
+    while recipe is not None:
+        assert recipe.record is not None
+        yield recipe.record.sha256
+        recipe = recipe.before
 
 
 def _by_kind(workspace: Workspace, kind: LabelerKind, where: str, precision: str) -> _Labeler:
@@ -162,13 +190,10 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
     outputs = labeler.outputs
     kind, dtype, k, temperatures = _encoding(labels, outputs)
     first_pool = workspace.tables.pools[labels.over[0]]
-    assert first_pool.features is not None
-    # without defaults, so that a key that came later changes no digest of before
-    features = first_pool.features.model_dump(mode="json", exclude_defaults=True)
     return Contract(
         labeler=labeler.name,
         revision=labeler.revision,
-        preprocessing=digest(features),
+        preprocessing=digest(_preprocessing(workspace, name)),
         kind=outputs.kind,
         classes=outputs.classes,
         exclusive=outputs.exclusive,
@@ -186,6 +211,19 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
         format=labels.format,
         versions=library_versions(labeler.recipe),
     )
+
+
+def _preprocessing(workspace: Workspace, name: str) -> dict[str, Any]:
+    """What decides the features that the labeler sees, as plain values."""
+    values_of = workspace.tables.values_of(name)
+    if values_of is not None:
+        _, contract = prepare_labels(workspace, values_of)
+        return {"values of": contract.digest}
+    labels = workspace.tables.labels[name]
+    features = workspace.tables.pools[labels.over[0]].features
+    assert features is not None
+    # without defaults, so that a key that came later changes no digest of before
+    return features.model_dump(mode="json", exclude_defaults=True)
 
 
 def _encoding(

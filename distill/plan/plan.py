@@ -4,8 +4,9 @@ A step can be resolved when what it builds on is there: a label set's contract n
 weights, a student's digest needs its labels' hashes. So a `Plan` resolves each step when it is
 asked for, against what is stored then, and whoever runs a job asks for them in order:
 
-    inputs ► checks ► models ► fits ► (calibration ► labels) for each label set ► students ► evaluation
+    inputs ► checks ► models ► fits, structures, (calibration ► labels) ► students ► evaluation
 
+Fits, structures and label sets come each after what it needs (`distill.plan.order`).
 `run`, `status`, `verify`, `gc` and the Python functions all go over these.
 """
 
@@ -25,14 +26,17 @@ from distill.labelers.kind import ModelLabelerKind
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
 from distill.loader.dataset import Dataset, TargetColumn
+from distill.loader.label_values import LabelValues
 from distill.models.files import identify_model
 from distill.models.record import ModelRecord, read_record
 from distill.plan.calibration import calibration_folder
 from distill.plan.candidates import Candidate, find_candidates, hints
 from distill.plan.checks.stored import check_inputs
 from distill.plan.identity import find_student, fit_folder
+from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.needs import later_trainings
+from distill.plan.order import Batch, working_order
 from distill.plan.steps import (
     CalibrateStep,
     EvaluateStep,
@@ -45,9 +49,11 @@ from distill.plan.steps import (
     MakePoolStep,
     PreviewStep,
     StoredLabelsStep,
+    StructureStep,
     TrainStep,
     VerifyStep,
 )
+from distill.plan.structures import structure_step
 from distill.plan.training import TrainingPlan, plan_fit, plan_student
 from distill.plan.workspace import Workspace
 from distill.pools.file_stats import ReadFileStats
@@ -103,6 +109,10 @@ class Plan:
             if isinstance(labeler, ModelLabelerKind) and labeler.made_by is not None
         ]
 
+    def working_order(self) -> list[Batch]:
+        """Return what the job makes before its students, each after what it needs."""
+        return working_order(self.tables)
+
     def fits(self, names: Sequence[str] | None = None) -> Iterator[FitStep]:
         """Yield the fits by passes among those named, all by default. Raises JobError."""
         for name in self.tables.chosen_fits(names):
@@ -117,6 +127,11 @@ class Plan:
             for name in self.tables.chosen_fits(names)
             if not isinstance(self.tables.fit[name].model, Eszsl)
         ]
+
+    def structure(self, name: str) -> StructureStep:
+        """Return the fit of `structure.<name>`. Raises ContractError where what it is fitted on is
+        missing."""
+        return structure_step(self.workspace, name)
 
     def calibration(self, name: str) -> CalibrateStep | None:
         """Return how `labels.<name>` is calibrated; None where the job asks for none."""
@@ -161,7 +176,8 @@ class Plan:
         pool = self.workspace.pool(labels.over[0])
         outputs = self.tables.label_outputs(name)
         strict = labels.deterministic == "strict"
-        return PreviewStep(name, recipe, contract, outputs, pool, strict)
+        values = self._values(name, pool.name)
+        return PreviewStep(name, recipe, contract, outputs, pool, strict, values)
 
     def whole_labels(self, name: str, pool: str) -> LabelStep:
         """Return `labels.<name>` over one pool, all of it labelled. Raises ContractError else."""
@@ -247,6 +263,7 @@ class Plan:
             LabelPart(
                 self.workspace.pool(pool),
                 self.workspace.label_set_state(name, pool, mending=mending),
+                self._values(name, pool),
             )
             for pool in pools
         ]
@@ -261,6 +278,11 @@ class Plan:
             max_rejected_fraction=spec.max_rejected_fraction,
             strict=spec.deterministic == "strict",
         )
+
+    def _values(self, name: str, pool: str) -> LabelValues | None:
+        """What the labeler of `labels.<name>` sees in place of the pool's features, if it does."""
+        values_of = self.tables.values_of(name)
+        return label_values(self.workspace, values_of, (pool,)) if values_of else None
 
     def _fit(self, name: str, model: Eszsl) -> FitStep:
         folder = fit_folder(self.workspace, name)

@@ -11,6 +11,7 @@ from distill.job.sweep import Variant
 from distill.labels.repair import find_lost
 from distill.models.record import read_record
 from distill.plan.identity import fit_folder, student_folder, student_pins
+from distill.plan.structure_identity import structure_folder, structure_pools
 from distill.plan.workspace import Workspace
 from distill.storage.base import Storage
 
@@ -32,11 +33,15 @@ class StatusLine:
 
 
 def job_status(workspace: Workspace) -> Iterator[StatusLine]:
-    """Yield fits, label sets and students of a job, in the order in which they are made."""
+    """Yield fits, structures, label sets and students of a job, in this order."""
     tables = workspace.tables
     for name, fit in tables.fit.items():
         folder = partial(fit_folder, workspace, name)
         yield _model(workspace, f"fit.{name}", (fit.on,), folder, "fitted")
+    for name in tables.structure:
+        pools = structure_pools(workspace, name)
+        folder = partial(structure_folder, workspace, name)
+        yield _model(workspace, f"structure.{name}", pools, folder, "fitted")
     for name, labels in tables.labels.items():
         for pool in labels.over:
             yield _labels(workspace, name, pool)

@@ -17,6 +17,7 @@ from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
 from distill.labels.state import LabelSetState
 from distill.loader.dataset import Dataset
+from distill.loader.label_values import LabelValues
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
@@ -28,6 +29,8 @@ from distill.spec.labels import Compute
 from distill.spec.models import Eszsl
 from distill.spec.networks import Ngrams
 from distill.spec.outputs import Outputs
+from distill.spec.pools import Features
+from distill.spec.structures import StructureModel
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,33 @@ class FitInputs:
 
 
 @dataclass(frozen=True)
+class StructureStep:
+    """Fit a structure by passes over rows; `record` says that it is done."""
+
+    name: str
+    folder: str
+    record: ModelRecord | None
+    inputs: StructureInputs | None = None
+    """None where it is done."""
+
+
+@dataclass(frozen=True)
+class StructureInputs:
+    """What a structure is fitted on."""
+
+    model: StructureModel
+    seed: int
+    dataset: Dataset
+    before: Recipe | None
+    """The structure that it sees rows through."""
+    width: int
+    """Numbers in a row that it sees."""
+    most_rows: int
+    """Rows of a chunk, at most."""
+    taught_by: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class TrainStep:
     """Train one network by gradients; `record` says that it is done, `plan` how to train it."""
 
@@ -114,6 +144,18 @@ class LabelPart:
 
     pool: OpenPool
     stored: LabelSetState
+    values: LabelValues | None = None
+    """What its labeler sees in place of the pool's features: another label set's values."""
+
+    @property
+    def features(self) -> Features | LabelValues:
+        """What its labeler sees of a row."""
+        return self.values or self.pool.features
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row of them. Raises PoolError."""
+        return self.values.width if self.values else self.pool.width
 
 
 @dataclass(frozen=True)
@@ -144,6 +186,8 @@ class PreviewStep:
     pool: OpenPool
     strict: bool
     """As of a `LabelStep`."""
+    values: LabelValues | None = None
+    """As of a `LabelPart`."""
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,11 @@ from distill.spec.labels import (
     LabelerTable,
     MemberTable,
     Precision,
+    Structured,
 )
 from distill.spec.models import Eszsl
 from distill.spec.outputs import Outputs
+from distill.spec.structures import Structure, StructureOutput
 from distill.spec.students import HeldOut, Student, Term
 from distill.spec.uris import resolve_uri
 
@@ -44,6 +46,7 @@ class JobTables:
         self.fragment_rows = job.fragment_rows
         self.pools = job.pools
         self.fit = job.fit
+        self.structure = job.structure
         self.labels = job.labels
         self.students = job.students
         self.sweep = job.sweep
@@ -77,6 +80,31 @@ class JobTables:
             there = ", ".join(self.fit) or "none"
             raise JobError(f"{self.path}: there is no fit {unknown[0]!r}. There is: {there}.")
         return chosen
+
+    def chosen_structures(self, name: str | None) -> tuple[str, ...]:
+        """Return one structure by name, or all. Raises JobError for a name that the job lacks."""
+        if name is None:
+            return tuple(self.structure)
+        if name not in self.structure:
+            there = ", ".join(self.structure) or "none"
+            raise JobError(f"{self.path}: there is no structure {name!r}. There is: {there}.")
+        return (name,)
+
+    def structure_source(self, name: str) -> Structure:
+        """Return the structure at the bottom of the chain that `structure.<name>` stands on: the one
+        that sees a pool or a label set."""
+        table = self.structure[name]
+        while table.structure is not None:
+            table = self.structure[table.structure]
+        return table
+
+    def values_of(self, name: str) -> str | None:
+        """Return the label set whose values `labels.<name>` is made from; None where its labelers
+        see the pool's own features."""
+        for _, labeler in self.labels[name].members(name):
+            if isinstance(labeler, Structured):
+                return self.structure_source(labeler.structure).label_set
+        return None
 
     def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
         """Read the source of a labeler, loss or network of the user's own; `where` is the key that
@@ -143,6 +171,9 @@ class JobTables:
             return self._ensemble_outputs(labeler, where)
         if isinstance(labeler, Fitted):
             return self.fit_outputs(labeler.fit)
+        if isinstance(labeler, Structured):
+            classes = self._structure_output(labeler).classes
+            return Outputs("logits" if classes else "value", classes)
         if isinstance(labeler, Custom):
             return _declared_outputs(self.custom_source(labeler, where), labeler, where)
         assert isinstance(labeler, LabelerKind)
@@ -157,6 +188,8 @@ class JobTables:
         classes = self.labeler_outputs(labeler, where).classes
         if classes:
             return len(classes)
+        if isinstance(labeler, Structured):
+            return self._structure_output(labeler).width
         declared: object = labeler
         if isinstance(labeler, Custom):
             declared = self.custom_source(labeler, where).load(labeler.name, where)
@@ -193,6 +226,9 @@ class JobTables:
         else:
             source = self.pool_outputs(str(stop.pool))
         return Term(learns=stop.learns, loss=stop.loss or usual_loss(source), head=stop.head)
+
+    def _structure_output(self, labeler: Structured) -> StructureOutput:
+        return self.structure[labeler.structure].model.output(labeler.gives)
 
     def _own_classes(self, labeler: LabelerKind, where: str) -> tuple[str, ...]:
         """The classes that a labeler's model says to have; looked up once."""

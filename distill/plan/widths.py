@@ -65,12 +65,32 @@ def term_width(workspace: Workspace, term: Term) -> int:
         return len(classes)
     if term.label_set is None:
         return _target_width(workspace, str(term.pool))
-    labels = workspace.tables.labels[term.label_set]
-    where, first = next(labels.members(term.label_set))
-    if isinstance(first, Fitted):
+    return label_width(workspace, term.label_set)
+
+
+def label_width(workspace: Workspace, name: str) -> int:
+    """Return the numbers a row of `labels.<name>`. Raises PoolError."""
+    labels = workspace.tables.labels[name]
+    where, first = next(labels.members(name))
+    if isinstance(first, Fitted) and not workspace.tables.label_outputs(name).classes:
         fit = workspace.tables.fit[first.fit]
         return _target_width(workspace, fit.on)
     return workspace.tables.labeler_width(first, where)
+
+
+def structure_width(workspace: Workspace, name: str) -> int:
+    """Return the numbers a row that `structure.<name>` sees. Raises PoolError."""
+    tables = workspace.tables
+    table = tables.structure[name]
+    if table.structure is not None:
+        below = tables.structure[table.structure].model
+        return below.output(below.features).width
+    if table.label_set is not None:
+        return label_width(workspace, table.label_set)
+    pool = workspace.pool(str(table.pool))
+    features = pool.features.model_dump(mode="json")
+    inputs = ["width", pool.inventory.content, [features, pool.inventory.format]]
+    return int(workspace.remember("checks", inputs, lambda: pool.width))
 
 
 def _target_width(workspace: Workspace, pool: str) -> int:

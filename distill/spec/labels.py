@@ -40,6 +40,19 @@ class Fitted(MemberTable):
     fit: str
 
 
+class Structured(MemberTable):
+    """What `[structure.NAME]` found, told of each row that it sees."""
+
+    own_precision = True
+
+    kind: Literal["structure"]
+    structure: str
+    gives: str
+    """Of a row: `coordinates` (pca), `cluster`, `soft` or `distances` (kmeans), `unit` or
+    `position` (som). `soft` are logits over the clusters, named by their numbers; all others are
+    values."""
+
+
 class Custom(MemberTable):
     """A class of the user's own."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from distill.plan.checks.problems import Problems
+from distill.plan.judged import judged_heads, judged_labels
 from distill.plan.tables import JobTables
 from distill.spec.labels import TopK
 from distill.spec.outputs import Outputs
@@ -28,7 +29,7 @@ def check_evaluation(tables: JobTables) -> Problems:
 
 def _temperatures(tables: JobTables, on: str) -> Problems:
     """Whether the judged label sets can be read at temperature 1."""
-    for name in _judged_labels(tables, on):
+    for name in judged_labels(tables, on):
         encoding = tables.labels[name].encoding
         if isinstance(encoding, TopK) and 1.0 not in encoding.temperatures:
             key = f"labels.{name}.encoding.temperatures"
@@ -39,9 +40,9 @@ def _temperatures(tables: JobTables, on: str) -> Problems:
 def _anything(tables: JobTables, on: str) -> Problems:
     """Whether anything is judged, where there are students."""
     variants = tables.job.variants
-    if _judged_labels(tables, on) or not variants:
+    if judged_labels(tables, on) or not variants:
         return
-    if not any(variant.spec.judged_heads for variant in variants):
+    if not any(judged_heads(tables, variant.spec) for variant in variants):
         yield (
             f"evaluate.on = {on!r}: no label set covers it, and hints (heads with a width of their"
             " own) are not judged. Take [evaluate] out, or judge another head."
@@ -51,12 +52,12 @@ def _anything(tables: JobTables, on: str) -> Problems:
 def _meanings(tables: JobTables, on: str) -> Problems:
     """Whether all that are judged speak of what the pool's target says."""
     truth = tables.pool_outputs(on)
-    for name in _judged_labels(tables, on):
+    for name in judged_labels(tables, on):
         outputs = tables.label_outputs(name)
         yield from _comparable(outputs, truth, f"labels.{name}.over", on)
     for variant in tables.job.variants:
         heads = f"students.{variant.student}.heads"
-        for head in variant.spec.judged_heads:
+        for head in judged_heads(tables, variant.spec):
             outputs = tables.head_outputs(variant.spec, head)
             yield from _comparable(outputs, truth, f"{heads}.{head}", on)
 
@@ -77,12 +78,8 @@ def _comparable(outputs: Outputs, truth: Outputs, where: str, on: str) -> Proble
 
 
 def _teacher(tables: JobTables, on: str, teacher: str | None) -> Problems:
-    if teacher is not None and teacher not in _judged_labels(tables, on):
+    if teacher is not None and teacher not in judged_labels(tables, on):
         yield (
             f"evaluate.teacher = {teacher!r}: it does not label pools.{on}."
             f" Add {on!r} to labels.{teacher}.over."
         )
-
-
-def _judged_labels(tables: JobTables, on: str) -> list[str]:
-    return [name for name, labels in tables.labels.items() if on in labels.over]

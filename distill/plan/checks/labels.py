@@ -8,8 +8,9 @@ from distill.plan.checks.evaluation import is_judged_on
 from distill.plan.checks.labelers import check_labelers
 from distill.plan.checks.networks import check_same_features
 from distill.plan.checks.problems import Problems
+from distill.plan.checks.structures import check_structure_labels
 from distill.plan.tables import JobTables
-from distill.spec.labels import Fitted, Labels, TopK
+from distill.spec.labels import Fitted, Labels, Structured, TopK
 from distill.spec.labels import Value as ValueEncoding
 from distill.spec.outputs import Outputs
 
@@ -52,11 +53,12 @@ def _label_set(tables: JobTables, name: str) -> Problems:
     yield from _precision(labels, where)
     yield from _calibration(tables, labels, outputs, where)
     yield from check_labelers(tables, name)
+    yield from check_structure_labels(tables, name)
 
 
 def _seen_pools(tables: JobTables, labels: Labels) -> list[str]:
     """The pools that its labelers see: fitted on, labelled, calibrated on."""
-    fitted_on = _fitted_on(tables, labels)
+    fitted_on = [*_fitted_on(tables, labels), *_found_in(tables, labels)]
     calibrated = [labels.calibrate_on] if labels.calibrate_on else []
     return [*fitted_on, *labels.over, *calibrated]
 
@@ -64,6 +66,15 @@ def _seen_pools(tables: JobTables, labels: Labels) -> list[str]:
 def _fitted_on(tables: JobTables, labels: Labels) -> list[str]:
     members = [labeler for _, labeler in labels.members("")]
     return [tables.fit[each.fit].on for each in members if isinstance(each, Fitted)]
+
+
+def _found_in(tables: JobTables, labels: Labels) -> list[str]:
+    """The pools that its structures are fitted on; none where those are a label set's values."""
+    members = [labeler for _, labeler in labels.members("")]
+    sources = [
+        tables.structure_source(each.structure) for each in members if isinstance(each, Structured)
+    ]
+    return [source.pool for source in sources if source.pool is not None]
 
 
 def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:

@@ -1,4 +1,4 @@
-"""Whether every pool, fit, label set, student and head that a job names is there."""
+"""Whether every pool, fit, structure, label set, student and head that a job names is there."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
-from distill.spec.labels import Fitted
+from distill.spec.labels import Fitted, Structured
 from distill.spec.students import HeldOut, Student
 
 
 def check_names(tables: JobTables) -> Problems:
     """Yield every name that nothing has."""
     yield from _fits(tables)
+    yield from _structures(tables)
     yield from _labels(tables)
     for name, student in tables.students.items():
         yield from check_student_names(tables, student, f"students.{name}")
@@ -53,11 +54,33 @@ def _fits(tables: JobTables) -> Problems:
             yield from _pool(tables, fit.early_stop.pool, f"fit.{name}.early_stop.learns")
 
 
+def _structures(tables: JobTables) -> Problems:
+    for name, table in tables.structure.items():
+        of = f"structure.{name}.of"
+        yield from _pool(tables, table.pool, of)
+        yield from _label_set(tables, table.label_set, of)
+        yield from _known(table.structure, tables.structure, of, "structure")
+
+
+def _structured(tables: JobTables, labeler: Structured, where: str) -> Problems:
+    yield from _known(labeler.structure, tables.structure, f"{where}.structure", "structure")
+    if labeler.structure not in tables.structure:
+        return
+    model = tables.structure[labeler.structure].model
+    if labeler.gives not in model.gives:
+        yield (
+            f"{where}.gives = {labeler.gives!r}: structure.{labeler.structure} is a {model.kind},"
+            f" which gives {' or '.join(map(repr, model.gives))}. Use one of those."
+        )
+
+
 def _labels(tables: JobTables) -> Problems:
     for name, labels in tables.labels.items():
         for key, labeler in labels.members(name):
             if isinstance(labeler, Fitted):
                 yield from _known(labeler.fit, tables.fit, f"{key}.fit", "fit")
+            if isinstance(labeler, Structured):
+                yield from _structured(tables, labeler, key)
         for pool in labels.over:
             yield from _pool(tables, pool, f"labels.{name}.over")
         yield from _pool(tables, labels.calibrate_on, f"labels.{name}.calibrate_on")

@@ -12,16 +12,20 @@ from distill.plan.checks.files import check_uris
 from distill.plan.checks.fits import check_fits
 from distill.plan.checks.labels import check_labels
 from distill.plan.checks.names import check_names
+from distill.plan.checks.order import check_order
 from distill.plan.checks.pools import check_pools
 from distill.plan.checks.problems import Problems
+from distill.plan.checks.structures import check_structures
 from distill.plan.checks.students import check_students, check_sweeps
 from distill.plan.tables import JobTables
 
 _CHECKS: tuple[Callable[[JobTables], Problems], ...] = (
     check_uris,  # first, so that no later message shows a secret
     check_names,  # second, since all others look names up
+    check_order,  # third, since others follow what needs what
     check_pools,
     check_fits,
+    check_structures,
     check_labels,
     check_sweeps,
     check_students,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distill.plan.checks.files import check_file
 from distill.plan.checks.problems import Problems
+from distill.plan.judged import is_of_structure
 from distill.plan.tables import JobTables
 from distill.spec.labels import Ensemble, TopK
 from distill.spec.losses import EXCLUSIVE, INDEPENDENT, VALUES, Meaning
@@ -54,6 +55,12 @@ def _head(tables: JobTables, student: Student, term: Term, where: str) -> Proble
         yield (
             f"{where}.head = {term.head!r}: another term teaches it {head.in_words}, this one"
             f" {source.in_words}. Give one of them a head of its own."
+        )
+    others = {each.learns for each in student.terms_of(term.head)} - {term.learns}
+    if others and is_of_structure(tables, term) and source.classes:
+        yield (
+            f"{where}.head = {term.head!r}: {term.learns} says clusters by number, which are no"
+            " classes of another term's, whatever their names. Give it a head of its own."
         )
     lacking = [name for name in source.classes if name not in head.positions]
     if lacking:

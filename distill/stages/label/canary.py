@@ -24,9 +24,8 @@ from distill.labels.encoding import DenseLabels, decode
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import ManifestEntry
 from distill.plan.steps import LabelPart, LabelStep
-from distill.pools.features import decode_features
-from distill.pools.formats.registry import read_rows
 from distill.stages.label.failures import make_labeler
+from distill.stages.label.row_reader import read_first
 
 Float = npt.NDArray[np.float32]
 
@@ -68,15 +67,7 @@ def _problem(
     rows = range(entry.start, entry.start + min(contract.batch_rows, entry.rows))
     shard = pool.inventory.shard(entry.shard)
     try:
-        taken = read_rows(
-            pool.files,
-            shard.key,
-            rows,
-            pool.features.columns,
-            format=pool.inventory.format,
-            listed=shard.id,
-        )
-        features = decode_features(taken.table, pool.features, pool.width)
+        features = read_first(pool, shard, rows, part.values)
         stored = labels.read(entry).slice(0, len(rows))
         predictions = predict(labeler, features.values, contract.width)
     except DistillError as error:

@@ -78,7 +78,7 @@ class LabelSummary:
 class _Part:
     """One pool of the labelling while it is under way."""
 
-    pool: OpenPool
+    resolved: LabelPart
     labels: LabelWriter
     before: LabelSet
     """As it was when this run began."""
@@ -86,6 +86,11 @@ class _Part:
     left: PendingFragments
     again: list[ManifestEntry]
     """Committed fragments that are labelled again."""
+
+    @property
+    def pool(self) -> OpenPool:
+        """The pool."""
+        return self.resolved.pool
 
 
 def label_pool(
@@ -144,7 +149,7 @@ def _begin(step: LabelStep, part: LabelPart, *, mend: bool) -> _Part:
     state, again = find_lost(part.stored)
     labels = LabelWriter(state)
     if state.labels.stored is None:
-        contract = replace(contract, in_features=pool.width)
+        contract = replace(contract, in_features=part.width)
     digest = labels.begin(contract, pool.inventory, step.fragment_rows)
     before = labels.snapshot()
     where = f"labels.{step.name} over {pool.name}"
@@ -155,7 +160,7 @@ def _begin(step: LabelStep, part: LabelPart, *, mend: bool) -> _Part:
         _warn(f"{where}: found damage in what is stored", damaged)
         again += damaged
     left = pending_fragments(state, pool.inventory, step.fragment_rows, again)
-    return _Part(pool, labels, before, digest, left, again)
+    return _Part(part, labels, before, digest, left, again)
 
 
 def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:
@@ -203,7 +208,7 @@ def _label(step: LabelStep, parts: Sequence[_Part], engine: Engine) -> None:
 
 def _width(step: LabelStep) -> int:
     """Numbers in a row, the same in all pools and what the labeler was fitted on. Raises PoolError."""
-    widths = {part.pool.name: part.pool.width for part in step.parts}
+    widths = {part.pool.name: part.width for part in step.parts}
     due = {part.record.in_features for part in step.recipe.parts() if part.record}
     if not due:
         due = {next(iter(widths.values()))}
@@ -220,7 +225,14 @@ def _pool_config(step: LabelStep, part: _Part) -> PoolPart:
     inventory = part.pool.inventory
     made_on = part.before.entries.made_on
     only = made_on[0] if made_on and step.strict else None
-    return PoolPart(inventory.uri, part.labels.folder.uri, part.label_set, inventory.format, only)
+    return PoolPart(
+        inventory.uri,
+        part.labels.folder.uri,
+        part.label_set,
+        inventory.format,
+        only,
+        part.resolved.values,
+    )
 
 
 def _label_left(

@@ -11,6 +11,7 @@ from typing import Any
 from distill.labelers.recipe import Recipe
 from distill.labels.commit import Commit, WriteIntent
 from distill.labels.contract import Contract
+from distill.loader.label_values import LabelValues
 from distill.spec.pools import Features
 
 
@@ -25,6 +26,8 @@ class PoolPart:
     format: str
     made_on: str | None = None
     """The one device and libraries that labels may be made on; None where any will do."""
+    values: LabelValues | None = None
+    """What the labeler sees in place of the pool's features: another label set's values."""
 
 
 @dataclass(frozen=True)

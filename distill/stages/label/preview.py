@@ -12,12 +12,11 @@ from distill.core.errors import LabelerError
 from distill.core.source import RAISED
 from distill.labelers.base import predict
 from distill.plan.steps import PreviewStep
-from distill.pools.features import decode_features
-from distill.pools.formats.registry import read_rows
 from distill.spec.outputs import Outputs
 from distill.stages.label.failures import locate_failure, make_labeler
 from distill.stages.label.rejects import rejected_rows
 from distill.stages.label.repeated import STRICT_REFUSES, repeat_problem
+from distill.stages.label.row_reader import read_first
 
 
 @dataclass(frozen=True)
@@ -42,10 +41,7 @@ def preview_labels(step: PreviewStep, rows: int) -> Preview:
     pool = step.pool
     shard = pool.first_shard
     wanted = range(min(rows, shard.rows))
-    batch = read_rows(
-        pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format
-    )
-    decoded = decode_features(batch.table, pool.features, pool.width)
+    decoded = read_first(pool, shard, wanted, step.values)
     notes: list[str] = []
     labeler = make_labeler(step.name, step.recipe, tell=notes.append)
     width = step.contract.width
@@ -61,13 +57,12 @@ def preview_labels(step: PreviewStep, rows: int) -> Preview:
     problem = repeat_problem(predictions.outputs, repeated.outputs, step.contract)
     if problem:
         notes.append(problem + STRICT_REFUSES if step.strict else problem)
-    unreadable = decoded.rejected | batch.rejected
     return Preview(
         pool.name,
         shard.key,
         decoded.values,
         *predictions,
         meaning=step.outputs,
-        rejected=rejected_rows(predictions.outputs, step.contract, unreadable),
+        rejected=rejected_rows(predictions.outputs, step.contract, decoded.rejected),
         notes=tuple(notes),
     )

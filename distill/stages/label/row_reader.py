@@ -3,7 +3,8 @@ labeler's actor, or in a task on the cluster.
 
 A chunk is whole batches, counted from the fragment's start, and some megabytes: decoding a chunk
 costs less than decoding its batches one by one, and memory holds chunks and not a fragment. Chunks
-are the same wherever they are made. A file is read as chunks are asked for, and a thread that
+are the same wherever they are made. Features that are a label set's values (`LabelValues`) are read
+there; the file is then opened for keys and a target alone, if at all. A file is read as chunks are asked for, and a thread that
 stopped within a row group goes on there, so the fragments of a large one decode it once.
 """
 
@@ -15,10 +16,15 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from distill.loader.label_values import LabelValues
+from distill.loader.sampler import Chunk
 from distill.pools.features import Rows, decode_features
-from distill.pools.formats.base import check_keys
+from distill.pools.formats.base import RowBatch, check_keys
 from distill.pools.formats.open import format_named
 from distill.pools.formats.reader import RowReader
+from distill.pools.formats.registry import read_rows
+from distill.pools.inventory import Shard
+from distill.pools.open_pool import OpenPool
 from distill.spec.pools import Features, TextFeatures
 from distill.storage.open import open_storage
 
@@ -40,12 +46,14 @@ class RowRequest:
     shard_id: str
     start: int
     rows: int
-    features: Features
+    features: Features | LabelValues
     width: int
     batch_rows: int
     format: str
     keys: tuple[str, ...] = ()
     target: str | None = None
+    shard: int = 0
+    """Number of the shard, by which `LabelValues` are read."""
 
     @property
     def chunk_rows(self) -> int:
@@ -58,9 +66,10 @@ class RowRequest:
 
     @property
     def columns(self) -> list[str]:
-        """Every column that is read."""
+        """Every column of the pool that is read."""
+        features = () if isinstance(self.features, LabelValues) else self.features.columns
         target = [self.target] if self.target else []
-        return [*self.features.columns, *self.keys, *target]
+        return [*features, *self.keys, *target]
 
 
 @dataclass
@@ -73,26 +82,49 @@ class RowChunk:
     target: pa.ChunkedArray | None
 
 
+def read_first(
+    pool: OpenPool, shard: Shard, rows: range, values: LabelValues | None = None
+) -> Rows:
+    """Read some rows of a shard at once, as a labeler sees them: the pool's features, or `values`
+    in their place. Raises PoolError, StorageError."""
+    if values is not None:
+        return values.read(Chunk(0, shard.number, rows.start, len(rows)))
+    names = pool.features.columns
+    format = pool.inventory.format
+    batch = read_rows(pool.files, shard.key, rows, names, format=format, listed=shard.id)
+    found = decode_features(batch.table, pool.features, pool.width)
+    found.rejected |= batch.rejected
+    return found
+
+
 def read_chunks(request: RowRequest) -> Iterator[RowChunk]:
     """Yield all rows of the request, in order. Raises PoolError, StorageError."""
-    reader = _reader(request)
+    reader = _reader(request) if request.columns else None
     stop = request.start + request.rows
     for start in range(request.start, stop, request.chunk_rows):
-        chunk_stop = min(stop, start + request.chunk_rows)
-        part = reader.take(range(start, chunk_stop), last=chunk_stop == stop)
-        rows = decode_features(part.table, request.features, request.width)
+        taken = range(start, min(stop, start + request.chunk_rows))
+        part = RowBatch(pa.table({}))
+        if reader is not None:
+            part = reader.take(taken, last=taken.stop == stop)
+        rows = _features(part.table, taken, request)
         rows.rejected |= part.rejected
         target = part.table[request.target] if request.target else None
         yield RowChunk(rows, _keys(part.table, request), target)
-    if reader.at == reader.end:
+    if reader is not None and reader.at == reader.end:
         reader.close()
+
+
+def _features(table: pa.Table, taken: range, request: RowRequest) -> Rows:
+    if isinstance(request.features, LabelValues):
+        return request.features.read(Chunk(0, request.shard, taken.start, len(taken)))
+    return decode_features(table, request.features, request.width)
 
 
 def _keys(part: pa.Table, request: RowRequest) -> pa.Table:
     """Return the key columns; as text where the format has no types of its own, and two files could
     differ. Raises PoolError for a key that is neither text nor an integer in this file."""
     keys = part.select(request.keys)
-    if format_named(request.format).typed:
+    if not request.keys or format_named(request.format).typed:
         return keys
     filled = [field.name for field in keys.schema if not pa.types.is_null(field.type)]
     check_keys(keys.schema, filled, open_storage(request.files).url(request.key))

@@ -24,6 +24,8 @@ from distill.labelers.versions import library_versions
 from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragment
 from distill.labels.encoding import encode
 from distill.labels.files import with_keys
+from distill.loader.label_values import LabelValues
+from distill.spec.pools import Features
 from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows
 from distill.stages.label.failures import RowFailure, error_text
 from distill.stages.label.inference import InferenceBatch, InferenceLoop
@@ -121,17 +123,24 @@ class LabelWorker:
     def _request(self, task: FragmentTask) -> RowRequest:
         contract = self.config.contract
         part = self.config.pools[task.pool]
+        intent = task.intent
+        features: Features | LabelValues = self.config.features
+        if part.values is not None:
+            features = part.values.within(
+                intent.shard, range(intent.start, intent.start + intent.rows)
+            )
         return RowRequest(
             part.files,
             task.key,
-            task.intent.shard_id,
-            task.intent.start,
-            task.intent.rows,
-            features=self.config.features,
+            intent.shard_id,
+            intent.start,
+            intent.rows,
+            features=features,
             width=self.config.width,
             batch_rows=contract.batch_rows,
             format=part.format,
             keys=contract.keys,
+            shard=intent.shard,
         )
 
     def _labels(

@@ -1,0 +1,197 @@
+"""The stage `structure`: fit a structure by passes over rows, each a fold of the engine, and keep
+what was fitted.
+
+    state ◄ begin, or the last pass that is stored
+    until it is done:   fold(partial, merge) over all chunks ► update ► store
+    finish ► weights and done.json
+
+A pass is the unit of work: one that was killed is gone over again from the state before it, and
+gives the same state. Rows that the reader rejects (NaN, nulls, damage, or rejected by the label set
+whose values they are) are left out and counted. Memory holds chunks and a statistic, whatever the
+number of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import safetensors.numpy
+
+from distill.core.errors import PoolError
+from distill.core.failpoints import reach
+from distill.engine.protocol import Engine
+from distill.labelers.base import Matrix
+from distill.labelers.structure.base import FittedStructure, Int64, PassFit, State, Statistic
+from distill.labelers.structure.kind import fit_of
+from distill.labelers.structure.labeler import StructureLabeler
+from distill.loader.dataset import Dataset
+from distill.loader.sampler import Chunk
+from distill.models.record import ModelRecord, Trained, write_record
+from distill.plan.steps import StructureInputs, StructureStep
+from distill.spec.outputs import Outputs
+from distill.spec.students import MAIN
+from distill.stages.structure.passes import keep_pass, last_pass
+from distill.storage.base import Storage
+from distill.storage.open import open_storage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """What a pass has of some rows."""
+
+    statistic: Statistic
+    rows: int
+    """Rows that were usable."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One pass over any chunks; what travels to the workers."""
+
+    source: Dataset
+    before: StructureLabeler
+    fit: PassFit
+    state: State
+
+    def __call__(self, chunk: Chunk) -> _Gathered:
+        values, row = self._usable(chunk)
+        statistic = self.fit.partial(self.state, values, row)
+        return _Gathered(statistic, len(row))
+
+    def _usable(self, chunk: Chunk) -> tuple[Matrix, Int64]:
+        features, row = self.source.usable(chunk)
+        values = self.before.label(features)
+        if not self.before.chain:
+            return values, row
+        # numbers near the largest of float32 may have no finite image
+        finite = np.isfinite(values).all(axis=1)
+        if finite.all():
+            return values, row
+        return values[finite], row[finite]
+
+    def merge(self, first: _Gathered, second: _Gathered) -> _Gathered:
+        """Return what it has of both's rows."""
+        merged = self.fit.merge(first.statistic, second.statistic)
+        return _Gathered(merged, first.rows + second.rows)
+
+
+def fit_structure(step: StructureStep, engine: Engine) -> Trained:
+    """Fit a structure by passes, unless it is done. Raises PoolError for rows that have no such
+    structure, StorageError."""
+    name = f"structure.{step.name}"
+    if step.record is not None:
+        return Trained(name, step.record, now=False)
+    assert step.inputs is not None
+    folder = open_storage(step.folder)
+    driver = _Driver(name, folder, step.inputs, engine)
+    record, content = driver.record(driver.fitted())
+    return Trained(name, write_record(folder, record, content), now=True)
+
+
+class _Driver:
+    """One fit while it is under way."""
+
+    def __init__(self, name: str, folder: Storage, inputs: StructureInputs, engine: Engine) -> None:
+        self.name = name
+        self.folder = folder
+        self.inputs = inputs
+        self.engine = engine
+        self.fit = fit_of(inputs.model, inputs.seed, name)
+        self.chunks: Sequence[Chunk] = inputs.dataset.chunks(inputs.most_rows)
+        self.before = StructureLabeler(())
+        if inputs.before is not None:
+            self.before = StructureLabeler.load(inputs.before)
+
+    def fitted(self) -> FittedStructure:
+        """Go on from the last stored pass to the end."""
+        state = last_pass(self.folder)
+        if state is None:
+            state = self.fit.begin(self.inputs.width, self.inputs.dataset.rows)
+        elif not state.done:
+            log.info("%s: goes on after %d stored passes", self.name, state.passes)
+        while not state.done:
+            state = keep_pass(self.folder, self._next(state))
+            reach("structure.after_pass")
+        return self.engine.call(partial(self.fit.finish, state))
+
+    def _next(self, state: State) -> State:
+        """Go over all rows once."""
+        begun = time.monotonic()
+        number = state.passes + 1
+        this_pass = _Pass(self.inputs.dataset, self.before, self.fit, state)
+        gathered = self.engine.fold(
+            f"{self.name}, pass {number} ({state.phase})",
+            this_pass,
+            self.chunks,
+            this_pass.merge,
+            unit="rows",
+            size=lambda chunk: chunk.rows,
+        )
+        self._require_enough(gathered.rows)
+        new = self.engine.call(partial(self.fit.update, state, gathered.statistic))
+        self._tell(new, gathered.rows, time.monotonic() - begun)
+        return new
+
+    def _require_enough(self, rows: int) -> None:
+        """Refuse a structure that the usable rows are too few for, as `misfits` does for all."""
+        dataset = self.inputs.dataset
+        left_out = dataset.rows - rows
+        for problem in self.inputs.model.misfits(self.inputs.width, rows):
+            raise PoolError(
+                f"{self.name}.model.{problem} Of {dataset.rows:,} rows {left_out:,} could not be"
+                " used and were left out."
+            )
+        if not rows:
+            raise PoolError(
+                f"{self.name}: none of its {dataset.rows:,} rows can be used: each has nulls, NaN"
+                " or damage. Mend the rows."
+            )
+
+    def _tell(self, state: State, rows: int, seconds: float) -> None:
+        measure = dict(state.measures[-1])
+        phase = measure.pop("phase")
+        numbers = [
+            f"{key} {value:.6g}"
+            for key, value in measure.items()
+            if key != "rows" and isinstance(value, float)
+        ]
+        left_out = self.inputs.dataset.rows - rows
+        if left_out:
+            numbers.append(f"{left_out:,} rows left out")
+        log.info(
+            "%s: pass %d (%s): %s rows, %s rows/s%s",
+            self.name,
+            state.passes,
+            phase,
+            f"{rows:,}",
+            f"{rows / max(seconds, 1e-9):,.0f}",
+            "".join(f", {each}" for each in numbers),
+        )
+
+    def record(self, fitted: FittedStructure) -> tuple[ModelRecord, bytes]:
+        """Return the record of what was fitted, and its weights."""
+        content = safetensors.numpy.save(dict(fitted.arrays))
+        model = self.inputs.model
+        gives = model.output(model.features)
+        record = ModelRecord(
+            name=self.name.partition(".")[2],
+            digest=self.folder.uri.rsplit("/", 1)[1],
+            form="structure",
+            in_features=self.inputs.width,
+            heads={MAIN: Outputs("value")},
+            widths={MAIN: gives.width},
+            sha256=hashlib.sha256(content).hexdigest(),
+            parameters=sum(values.size for values in fitted.arrays.values()),
+            plan=dict(fitted.plain),
+            taught_by=self.inputs.taught_by,
+            details={"kind": model.kind, "rows": [self.inputs.dataset.rows]},
+        )
+        return record, content
