@@ -32,6 +32,7 @@ from distill.stages.label.preview import Preview
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
 from distill.stages.report import write_report as report
+from distill.stages.select.select_rows import Selected, select_rows
 from distill.stages.structure.fit_structure import fit_structure
 from distill.stages.train.train_students import train_networks
 from distill.stages.verify import Verified
@@ -104,6 +105,22 @@ def fit_structures(
             wanted = [each for each in batch.names if each in names]
             for each in wanted:
                 yield fit_structure(plan.structure(each), chosen)
+
+
+def select_pool_rows(
+    job: Job, name: str | None = None, *, engine: EngineChoice = "ray"
+) -> Iterator[Selected]:
+    """Choose the rows of one selection by name, or of all, those first that others come after;
+    yield each when it is there. Raises JobError for a name that the job lacks, ContractError where
+    what it is chosen by is missing or another choice is stored, PoolError for too few rows."""
+    chosen, plan = engine_of(engine), Plan(job)
+    names = plan.tables.chosen_selections(name)
+    _prepare(plan, chosen)
+    for batch in plan.working_order():
+        if batch.kind == "select":
+            for each in batch.names:
+                if each in names:
+                    yield _select(plan, each, chosen)
 
 
 def label_pool(
@@ -244,6 +261,18 @@ def trained_line(trained: Trained) -> str:
     return line
 
 
+def selection_line(selected: Selected) -> str:
+    """Say one selection in a line; near-duplicates that were left out are told."""
+    record = selected.record
+    when = "chosen now" if selected.now else "done before"
+    line = (
+        f"select.{selected.name}: {record.rows:,} of {selected.pool_rows:,} rows by"
+        f" {record.method['kind']}, {when}"
+    )
+    duplicates = record.counts["duplicates"]
+    return f"{line}, {duplicates:,} near-duplicates left out" if duplicates else line
+
+
 def labels_line(summary: LabelSummary) -> str:
     """Say one finished label set in a line that reconciles its rows."""
     now = f"{summary.labelled_now} labelled now" if summary.labelled_now else "done before"
@@ -272,6 +301,17 @@ def _structure_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterat
         yield trained_line(fit_structure(plan.structure(name), engine))
 
 
+def _select_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[str]:
+    for name in names:
+        yield selection_line(_select(plan, name, engine))
+
+
+def _select(plan: Plan, name: str, engine: Engine) -> Selected:
+    selected = select_rows(plan.selection(name), engine)
+    plan.know_selection(name)
+    return selected
+
+
 def _label_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[str]:
     for name in names:
         yield from map(labels_line, _label(plan, name, engine, trains=True))
@@ -280,6 +320,7 @@ def _label_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[s
 _WORK: Mapping[str, Callable[[Plan, Sequence[str], Engine], Iterator[str]]] = {
     "fit": _fit_lines,
     "structure": _structure_lines,
+    "select": _select_lines,
     "labels": _label_lines,
 }
 """How `run_job` makes things of one kind, by the first part of their keys; a line for each."""

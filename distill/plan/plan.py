@@ -37,6 +37,7 @@ from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
+from distill.plan.selections import select_step
 from distill.plan.steps import (
     CalibrateStep,
     EvaluateStep,
@@ -48,6 +49,7 @@ from distill.plan.steps import (
     MakeModelStep,
     MakePoolStep,
     PreviewStep,
+    SelectStep,
     StoredLabelsStep,
     StructureStep,
     TrainStep,
@@ -59,6 +61,7 @@ from distill.plan.workspace import Workspace
 from distill.pools.file_stats import ReadFileStats
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import Eszsl
+from distill.spec.selections import SELECT
 
 
 class Plan:
@@ -81,7 +84,7 @@ class Plan:
     def list_pools(self, read: ReadFileStats) -> None:
         """Take the inventories of all pools; `read` reads new files. Raises PoolError."""
         problems = []
-        for name in self.tables.pools:
+        for name in self.workspace.listed_pools:
             try:
                 self.workspace.pool(name, read=read)
             except PoolError as error:
@@ -132,6 +135,16 @@ class Plan:
         """Return the fit of `structure.<name>`. Raises ContractError where what it is fitted on is
         missing."""
         return structure_step(self.workspace, name)
+
+    def selection(self, name: str) -> SelectStep:
+        """Return the choice of `select.<name>`. Raises ContractError, PoolError."""
+        self.workspace.forget_selection(name)
+        return select_step(self.workspace, name)
+
+    def know_selection(self, name: str) -> None:
+        """List the rows of `select.<name>` from now on: they were just chosen. Raises PoolError."""
+        self.workspace.forget_selection(name)
+        self.workspace.pool(f"{SELECT}{name}")
 
     def calibration(self, name: str) -> CalibrateStep | None:
         """Return how `labels.<name>` is calibrated; None where the job asks for none."""

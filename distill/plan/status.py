@@ -42,6 +42,8 @@ def job_status(workspace: Workspace) -> Iterator[StatusLine]:
         pools = structure_pools(workspace, name)
         folder = partial(structure_folder, workspace, name)
         yield _model(workspace, f"structure.{name}", pools, folder, "fitted")
+    for name in tables.select:
+        yield _selection(workspace, name)
     for name, labels in tables.labels.items():
         for pool in labels.over:
             yield _labels(workspace, name, pool)
@@ -73,6 +75,23 @@ def _model(
         note = f"{name} is not {done} yet under {workspace.tables.root_uri}"
         return StatusLine(name, 0, 1, "model", note)
     return StatusLine(name, 1, 1, "model", f"{record.parameters:,} parameters")
+
+
+def _selection(workspace: Workspace, name: str) -> StatusLine:
+    title = f"select.{name}"
+    total = workspace.tables.select[name].rows
+    try:
+        rounds = workspace.rounds(name)
+    except DistillError as error:
+        return StatusLine(title, 0, total, "rows", str(error))
+    if not rounds:
+        note = f"not chosen yet under {workspace.tables.root_uri}"
+        return StatusLine(title, 0, total, "rows", note)
+    note = f"by {rounds[-1].method['kind']}"
+    duplicates = rounds[-1].counts["duplicates"]
+    if duplicates:
+        note += f", {duplicates:,} near-duplicates left out"
+    return StatusLine(title, sum(each.rows for each in rounds), total, "rows", note)
 
 
 def _labels(workspace: Workspace, name: str, pool: str) -> StatusLine:

@@ -15,6 +15,7 @@ from distill.core.results import LabelSetResult
 from distill.labelers.calibration import Calibration
 from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
+from distill.labels.label_set import LabelSet
 from distill.labels.state import LabelSetState
 from distill.loader.dataset import Dataset
 from distill.loader.label_values import LabelValues
@@ -23,6 +24,7 @@ from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
 from distill.plan.candidates import Candidate
 from distill.plan.training import TrainingPlan
+from distill.pools.chosen import ChosenRound
 from distill.pools.inventory import Inventory
 from distill.pools.open_pool import OpenPool
 from distill.spec.labels import Compute
@@ -30,6 +32,7 @@ from distill.spec.models import Eszsl
 from distill.spec.networks import Ngrams
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features
+from distill.spec.selections import SelectBy
 from distill.spec.structures import StructureModel
 
 
@@ -111,6 +114,42 @@ class StructureInputs:
     most_rows: int
     """Rows of a chunk, at most."""
     taught_by: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SelectStep:
+    """Choose rows of a pool; `rounds` are those that are chosen."""
+
+    name: str
+    folder: str
+    pool_rows: int
+    rounds: tuple[ChosenRound, ...]
+    inputs: SelectInputs | None = None
+    """None where it is done."""
+
+
+@dataclass(frozen=True)
+class SelectInputs:
+    """What rows are chosen from, and how."""
+
+    by: SelectBy
+    rows: int
+    seed: int
+    without_duplicates: float | None
+    pool: OpenPool
+    dataset: Dataset
+    """The pool's rows, as the lowest structure sees them; where there is none, nobody reads them."""
+    structure: Recipe | None
+    """What says the clusters, or alone what is seen of a row."""
+    has_clusters: bool
+    labels: LabelSet | None
+    """Of which the least sure rows are chosen."""
+    former: tuple[str, ...]
+    """Folders of the selections that it comes after."""
+    most_rows: int
+    """Rows of a chunk, at most."""
+    asked: str
+    pins: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from distill.plan.checks.custom_losses import check_custom_losses
 from distill.plan.checks.network_builds import check_networks_build
 from distill.plan.checks.pool_files import check_pool_files
+from distill.plan.checks.selections import check_selection_sizes
 from distill.plan.checks.structures import check_structures_fit
 from distill.plan.checks.targets import check_targets
 from distill.plan.widths import head_widths
@@ -21,6 +22,7 @@ def check_inputs(workspace: Workspace) -> None:
     check_pool_files(workspace)
     check_targets(workspace)
     check_structures_fit(workspace)
+    check_selection_sizes(workspace)
     check_networks_build(workspace)
     for variant in workspace.tables.job.variants:
         where = f"students.{variant.student}"

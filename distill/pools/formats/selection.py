@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from distill.core.errors import PoolError, StorageError
+from distill.core.errors import StorageError
 from distill.core.schema import bytes_table, table_bytes, table_note
 from distill.pools.formats.base import Rejected, RowBatch, check_columns
 from distill.pools.formats.open import errors_of_reading, missing_rows, open_shard, plain_columns
@@ -184,7 +184,7 @@ class SelectionShard(ShardFile):
             tables.append(part.table)
         if not tables:
             return RowBatch(self._schema(columns).empty_table())
-        return RowBatch(pa.concat_tables(tables), rejected)
+        return RowBatch(pa.concat_tables(tables, promote_options="permissive"), rejected)
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
         """Read exactly `rows`, not their whole row groups: nothing is saved by reading more."""
@@ -283,13 +283,13 @@ class SelectionShard(ShardFile):
                     stop = start + len(part.table)
                     picked = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
                     if len(picked):
-                        yield _Picked(picked, self._plain(part, picked - start, columns, where))
+                        yield _Picked(picked, self._plain(part, picked - start, columns))
                     found += len(picked)
                     start = stop
                 if found != len(rows):
                     raise missing_rows(where, wanted)
 
-    def _plain(self, part: RowBatch, offsets: Numbers, columns: list[str], where: str) -> RowBatch:
+    def _plain(self, part: RowBatch, offsets: Numbers, columns: list[str]) -> RowBatch:
         """Rows of a base shard, of the types that all of its shards are read as."""
         table = part.table.take(pa.array(offsets))
         rejected = {
@@ -300,11 +300,9 @@ class SelectionShard(ShardFile):
         batch = plain_columns(RowBatch(table, rejected), columns, self._base.format)
         try:
             return RowBatch(batch.table.cast(self._schema(columns)), batch.rejected)
-        except pa.ArrowException as error:
-            raise PoolError(
-                f"{where}: its columns are of other types than those of the pool's first file:"
-                f" {error}. Store them alike."
-            ) from None
+        except pa.ArrowException:
+            # a file without types may say another one than the first: as it is, if it must be
+            return batch
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labelers.base import Matrix
-from distill.pools.hashing import GOLDEN, Hashes, mixed
+from distill.pools.hashing import GOLDEN, mixed
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -34,6 +34,9 @@ class Candidates:
     """(m, d): what the structure sees of them."""
     is_former: Bool
     """(m,): whether a former selection has the row. It is seen, and not chosen again."""
+    priority: Float64
+    """(m,): which stay where memory cannot hold all, the smallest first: as drawn, or those that
+    labels are least sure of."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -41,7 +44,7 @@ class Candidates:
     @property
     def nbytes(self) -> int:
         """Bytes of its arrays."""
-        arrays = (self.row, self.cluster, self.values, self.is_former)
+        arrays = (self.row, self.cluster, self.values, self.is_former, self.priority)
         return sum(array.nbytes for array in arrays)
 
     def take(self, positions: Int64) -> Candidates:
@@ -51,6 +54,7 @@ class Candidates:
             self.cluster[positions],
             self.values[positions],
             self.is_former[positions],
+            self.priority[positions],
         )
 
 
@@ -66,11 +70,13 @@ class Choice:
     """A code each: the method, and the cluster where it goes by clusters."""
 
 
-def row_hashes(seed: int, row: Int64) -> Hashes:
-    """Return a number a row that looks drawn; no two rows have the same."""
+def drawn(seed: int, row: Int64) -> Float64:
+    """Return a number in 0..1 for each row that looks drawn."""
     offset = np.uint64((seed * _SEEDS) & _64_BITS)
     spread = row.astype(np.uint64) * np.uint64(GOLDEN)
-    return mixed(spread + offset)
+    # as many bits as a float has
+    bits = mixed(spread + offset) >> np.uint64(11)
+    return bits.astype(np.float64) * 2.0**-53
 
 
 def squared_distances(one: Matrix, other: Matrix) -> Float64:
@@ -79,7 +85,8 @@ def squared_distances(one: Matrix, other: Matrix) -> Float64:
     right = other.astype(np.float64)
     left_norms = np.einsum("ij,ij->i", left, left)
     right_norms = np.einsum("ij,ij->i", right, right)
-    found = left_norms[:, None] - 2.0 * (left @ right.T)
+    found: Float64 = left_norms[:, None] - 2.0 * (left @ right.T)
     found += right_norms
     # of equal rows rounding may leave less than nothing
-    return np.maximum(found, 0.0, out=found)
+    np.maximum(found, 0.0, out=found)
+    return found

@@ -150,17 +150,17 @@ def test_many_base_shards_of_a_store_are_read_out_of_order(s3_root):
 
 
 def test_shards_whose_types_differ_cannot_be_put_together(tmp_path):
-    base, folder, key = _selection(open_storage(str(tmp_path)), [(0, 1)])
-    wide = file_of([{"id": n, "x": [n]} for n in range(30)], "parquet")
-    base.put("part-0.parquet", wide)
-    pool = BasePool(base.uri, "parquet", pa.schema([("id", pa.int32()), ("x", pa.float64())]))
-    ((key, content),) = address_files(pool, _addresses(base, [(0, 7)], "parquet"), 0).items()
+    base = _base(open_storage(str(tmp_path / "base")), "jsonl")
+    others = [{"id": f"n{n}", "x": 1.5 if n else 2} for n in range(30)]
+    base.put("part-1.jsonl", file_of(others, "jsonl"))
+    pool = BasePool(base.uri, "jsonl", pa.schema([("id", pa.string()), ("x", pa.int64())]))
+    addresses = _addresses(base, [(0, 3), (0, 4), (1, 0), (1, 7)], "jsonl")
+    ((key, content),) = address_files(pool, addresses, 0).items()
+    folder = open_storage(str(tmp_path / "selection"))
     folder.put(key, content)
-    assert read_rows(folder, key, range(1), ["id"], format="selection").table["id"].to_pylist() == [
-        7
-    ]
-    with pytest.raises(PoolError, match="of other types than those of the pool's first file"):
-        read_rows(folder, key, range(1), ["x"], format="selection")
+    found = read_rows(folder, key, range(4), ["id", "x"], format="selection").table
+    assert found["id"].to_pylist() == ["3", "4", "n0", "n7"]
+    assert found["x"].to_pylist() == [0.75, 1.0, 2.0, 1.5]
 
 
 def test_a_selection_is_cut_into_files_that_no_store_writes_conditionally(tmp_path):

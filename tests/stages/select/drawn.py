@@ -17,4 +17,6 @@ def drawn(rows: int, clusters: int = 4, width: int = 3, former: int = 0, seed: i
     is_former = np.zeros(rows, bool)
     is_former[draw.permutation(rows)[:former]] = True
     number = np.sort(draw.choice(10 * rows, rows, replace=False))
-    return Candidates(number, cluster.astype(np.int64), values.astype(np.float32), is_former)
+    priority = draw.random(rows)
+    values = values.astype(np.float32)
+    return Candidates(number, cluster.astype(np.int64), values, is_former, priority)

@@ -36,11 +36,13 @@ def test_other_rows_are_duplicates_than_the_authors_say(threshold, rows):
 def test_a_row_that_is_bought_is_bought_again_in_another_copy():
     values = np.array([[1, 0], [1, 0.001], [0, 1]], np.float32)
     is_former = np.array([False, True, False])
-    candidates = Candidates(np.arange(3), np.zeros(3, np.int64), values, is_former)
+    candidates = Candidates(np.arange(3), np.zeros(3, np.int64), values, is_former, np.zeros(3))
     assert find_duplicates(candidates, 0.99).tolist() == [True, False, False]
 
 
 def test_rows_of_zeros_or_of_other_clusters_are_alike():
     values = np.array([[0, 0], [0, 0], [1, 2], [1, 2]], np.float32)
-    candidates = Candidates(np.arange(4), np.array([0, 0, 1, 2]), values, np.zeros(4, bool))
+    candidates = Candidates(
+        np.arange(4), np.array([0, 0, 1, 2]), values, np.zeros(4, bool), np.zeros(4)
+    )
     assert not find_duplicates(candidates, 0.9).any()

@@ -14,14 +14,13 @@ from distill.stages.select.candidates import (
     Candidates,
     Choice,
     Float64,
-    row_hashes,
     squared_distances,
 )
 
 _BLOCK_ROWS = 256
 
 
-def choose_novel(candidates: Candidates, rows: int, seed: int) -> Choice:
+def choose_novel(candidates: Candidates, rows: int) -> Choice:
     """Choose `rows` candidates, or as many as there are; the score is how far each lay from what
     was chosen before it."""
     values = candidates.values
@@ -36,7 +35,7 @@ def choose_novel(candidates: Candidates, rows: int, seed: int) -> Choice:
     scores = np.empty(most)
     for number in range(most):
         if number == 0 and not len(former):
-            best = int(np.argmin(row_hashes(seed, candidates.row)))
+            best = int(np.argmin(candidates.priority))
         else:
             best = int(np.argmax(np.where(is_free, nearest, -1.0)))
         found[number] = best
@@ -49,4 +48,5 @@ def choose_novel(candidates: Candidates, rows: int, seed: int) -> Choice:
 
 
 def _distances(values: Matrix, position: int) -> Float64:
-    return squared_distances(values[position : position + 1], values)[0]
+    found: Float64 = squared_distances(values[position : position + 1], values)[0]
+    return found

@@ -34,9 +34,13 @@ def uncertainty(
         if not isinstance(labels, DenseLabels):
             rest = 1.0 - probabilities.sum(axis=1, keepdims=True)
             probabilities = np.concatenate([probabilities, rest], axis=1)
-        return _surprise(probabilities).sum(axis=1)
-    both = _surprise(probabilities) + _surprise(1.0 - probabilities)
-    return both.sum(axis=1)
+        return _sums(_surprise(probabilities))
+    return _sums(_surprise(probabilities) + _surprise(1.0 - probabilities))
+
+
+def _sums(numbers: Float64) -> Float64:
+    found: Float64 = numbers.sum(axis=1)
+    return found
 
 
 def _surprise(probabilities: Float64) -> Float64:
@@ -47,7 +51,8 @@ def _surprise(probabilities: Float64) -> Float64:
 
 def _margin(probabilities: Float64, *, exclusive: bool) -> Float64:
     if not exclusive:
-        return 1.0 - np.abs(2.0 * probabilities - 1.0).min(axis=1)
+        surest: Float64 = np.abs(2.0 * probabilities - 1.0).min(axis=1)
+        return 1.0 - surest
     if probabilities.shape[1] < 2:
         # a set that keeps the likeliest class alone: the second may have all of the rest
         return np.minimum(1.0, 2.0 * (1.0 - probabilities[:, 0]))

@@ -23,21 +23,20 @@ def plain(candidates, rows, first):
 
 def test_a_row_nearer_to_what_is_labelled_comes_before_a_further_one():
     candidates = drawn(300, former=300 // 5)
-    choice = choose_novel(candidates, 40, seed=3)
+    choice = choose_novel(candidates, 40)
     assert choice.position.tolist() == plain(candidates, 40, [])
     assert (np.diff(choice.score) <= 1e-9).all()
 
 
 def test_without_a_former_selection_the_first_row_is_always_the_same():
     candidates = drawn(300)
-    choice = choose_novel(candidates, 30, seed=3)
+    choice = choose_novel(candidates, 30)
     first = int(choice.position[0])
     assert choice.position.tolist() == plain(candidates, 30, [first])
-    firsts = {int(choose_novel(candidates, 1, seed).position[0]) for seed in range(20)}
-    assert len(firsts) > 10
+    assert first == candidates.priority.argmin()
 
 
 def test_more_are_chosen_than_there_are():
     candidates = drawn(20, former=6)
-    choice = choose_novel(candidates, 100, seed=0)
+    choice = choose_novel(candidates, 100)
     assert sorted(choice.position.tolist()) == np.flatnonzero(~candidates.is_former).tolist()

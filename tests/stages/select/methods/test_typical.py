@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from distill.stages.select.candidates import Candidates
 from distill.stages.select.methods.typical import choose_typical
 from tests.stages.select.drawn import drawn
 
@@ -48,7 +49,7 @@ def test_clusters_that_nobody_has_rows_of_wait():
     candidates = drawn(200, clusters=5)
     is_former = candidates.cluster != 2
     is_former &= np.random.default_rng(1).random(200) < 0.2
-    candidates = Candidates(candidates.row, candidates.cluster, candidates.values, is_former)
+    candidates = replace(candidates, is_former=is_former)
     sizes = np.bincount(candidates.cluster, minlength=5)
     choice = choose_typical(candidates, 1, 20, sizes)
     assert candidates.cluster[choice.position].tolist() == [2]
