@@ -93,18 +93,15 @@ def fit_labelers(
 
 def fit_structures(
     job: Job, name: str | None = None, *, engine: EngineChoice = "ray"
-) -> Iterator[Trained]:
-    """Fit one structure by name, or all, those first that others stand on; yield each when it is
-    there. Raises JobError for a name that the job lacks, ContractError where what it is fitted on
-    is missing, PoolError for rows that have no such structure."""
+) -> list[Trained]:
+    """Fit one structure by name, or all, those first that others stand on. Raises JobError for a
+    name that the job lacks, ContractError where what it is fitted on is missing, PoolError for rows
+    that have no such structure."""
     chosen, plan = engine_of(engine), Plan(job)
     names = plan.tables.chosen_structures(name)
     _prepare(plan, chosen)
-    for batch in plan.working_order():
-        if batch.kind == "structure":
-            wanted = [each for each in batch.names if each in names]
-            for each in wanted:
-                yield fit_structure(plan.structure(each), chosen)
+    in_order = [each for batch in plan.working_order() for each in batch.names_of("structure")]
+    return [fit_structure(plan.structure(each), chosen) for each in in_order if each in names]
 
 
 def select_pool_rows(
@@ -254,6 +251,8 @@ def trained_line(trained: Trained) -> str:
     line = f"{trained.name}: {trained.record.parameters:,} parameters, {when}"
     if details.get("best_epoch"):
         line += f", stopped after epoch {details['epochs']}, epoch {details['best_epoch']} is kept"
+    if details.get("left_out"):
+        line += f", {details['left_out']:,} unusable rows left out"
     history = details.get("history") or [{}]
     unknown = max((1 - share for share in history[-1].get("known", [])), default=0.0)
     if unknown > 0:

@@ -18,6 +18,7 @@ from distill.spec.losses import Loss
 from distill.spec.networks import Network
 from distill.spec.pools import POOL_FORMATS, Features
 from distill.spec.stores import StorageSettings
+from distill.spec.structures import StructureModel
 from tests.command import REPOSITORY
 
 GUIDE = REPOSITORY / "jobs" / "README.md"
@@ -65,6 +66,15 @@ def format_rows() -> Iterable[str]:
         yield f'| `"{name}"` | {endings} | {packed} |'
 
 
+def structure_rows() -> Iterable[str]:
+    """The lines of the table of structures."""
+    yield "| kind | what it is | gives | keys |"
+    yield "|---|---|---|---|"
+    for kind, cls in built_in(StructureModel.kinds()).items():
+        gives = ", ".join(f"`{each}`" for each in cls.gives)
+        yield f'| `"{kind}"` | {first_paragraph(cls)} | {gives} | {keys(cls)} |'
+
+
 def store_rows() -> Iterable[str]:
     """The lines of the table of stores."""
     yield "| URI | what it is | settings | needs |"
@@ -91,6 +101,7 @@ def tables() -> dict[str, str]:
         "features": "\n".join(rows_of(features())),
         "formats": "\n".join(format_rows()),
         "labelers": "\n".join(rows_of(built_in(LabelerTable.kinds()), extras=True)),
+        "structures": "\n".join(structure_rows()),
         "networks": "\n".join(rows_of(built_in(Network.kinds()))),
         "stores": "\n".join(store_rows()),
         "losses": "\n".join(rows_of(built_in(Loss.kinds()))),

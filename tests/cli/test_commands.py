@@ -32,6 +32,7 @@ def test_schema_describes_every_table_of_a_job():
         "fragment_rows",
         "pools",
         "fit",
+        "structure",
         "labels",
         "students",
         "sweep",

@@ -287,6 +287,7 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
         "storage",
         "pools",
         "fit",
+        "structure",
         "labels",
         "students",
         "sweep",

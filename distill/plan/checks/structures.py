@@ -62,6 +62,11 @@ def check_structure_labels(tables: JobTables, name: str) -> Problems:
                 f"labels.{name}.calibrate_on = {labels.calibrate_on!r}: what a structure finds has"
                 " no truth to calibrate by. Leave it out."
             )
+        if labeler.answers is not None:
+            yield (
+                f"{where}.answers = {labeler.answers!r}: what a structure gives is known by `gives`."
+                " Leave it out."
+            )
         yield from _covered(tables, name)
         yield from _numbers(tables, name, labeler)
 

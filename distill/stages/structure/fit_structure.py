@@ -36,7 +36,7 @@ from distill.models.record import ModelRecord, Trained, write_record
 from distill.plan.steps import StructureInputs, StructureStep
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
-from distill.stages.structure.passes import keep_pass, last_pass
+from distill.stages.structure.passes import Pass, keep_pass, last_pass
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
@@ -92,7 +92,9 @@ def fit_structure(step: StructureStep, engine: Engine) -> Trained:
     assert step.inputs is not None
     folder = open_storage(step.folder)
     driver = _Driver(name, folder, step.inputs, engine)
-    record, content = driver.record(driver.fitted())
+    last = driver.last_pass()
+    fitted = engine.call(partial(driver.fit.finish, last.state))
+    record, content = driver.record(fitted, last.rows)
     return Trained(name, write_record(folder, record, content), now=True)
 
 
@@ -110,19 +112,25 @@ class _Driver:
         if inputs.before is not None:
             self.before = StructureLabeler.load(inputs.before)
 
-    def fitted(self) -> FittedStructure:
-        """Go on from the last stored pass to the end."""
-        state = last_pass(self.folder)
-        if state is None:
-            state = self.fit.begin(self.inputs.width, self.inputs.dataset.rows)
-        elif not state.done:
-            log.info("%s: goes on after %d stored passes", self.name, state.passes)
-        while not state.done:
-            state = keep_pass(self.folder, self._next(state))
-            reach("structure.after_pass")
-        return self.engine.call(partial(self.fit.finish, state))
+    def last_pass(self) -> Pass:
+        """Go on from the last stored pass to the end; return the last one."""
+        last = last_pass(self.folder)
+        if last is None:
+            first = self.fit.begin(self.inputs.width, self.inputs.dataset.rows)
+            last = self._keep(first)
+        elif not last.state.done:
+            log.info("%s: goes on after %d stored passes", self.name, last.state.passes)
+        while not last.state.done:
+            last = self._keep(last.state)
+        return last
 
-    def _next(self, state: State) -> State:
+    def _keep(self, state: State) -> Pass:
+        """Go over all rows once, and store the pass."""
+        done = keep_pass(self.folder, self._next(state))
+        reach("structure.after_pass")
+        return done
+
+    def _next(self, state: State) -> Pass:
         """Go over all rows once."""
         begun = time.monotonic()
         number = state.passes + 1
@@ -138,21 +146,21 @@ class _Driver:
         self._require_enough(gathered.rows)
         new = self.engine.call(partial(self.fit.update, state, gathered.statistic))
         self._tell(new, gathered.rows, time.monotonic() - begun)
-        return new
+        return Pass(new, gathered.rows)
 
     def _require_enough(self, rows: int) -> None:
         """Refuse a structure that the usable rows are too few for, as `misfits` does for all."""
         dataset = self.inputs.dataset
+        if not rows:
+            raise PoolError(
+                f"{self.name}: none of its {dataset.rows:,} rows can be used: each has nulls, NaN"
+                " or damage. Mend the rows."
+            )
         left_out = dataset.rows - rows
         for problem in self.inputs.model.misfits(self.inputs.width, rows):
             raise PoolError(
                 f"{self.name}.model.{problem} Of {dataset.rows:,} rows {left_out:,} could not be"
                 " used and were left out."
-            )
-        if not rows:
-            raise PoolError(
-                f"{self.name}: none of its {dataset.rows:,} rows can be used: each has nulls, NaN"
-                " or damage. Mend the rows."
             )
 
     def _tell(self, state: State, rows: int, seconds: float) -> None:
@@ -176,11 +184,12 @@ class _Driver:
             "".join(f", {each}" for each in numbers),
         )
 
-    def record(self, fitted: FittedStructure) -> tuple[ModelRecord, bytes]:
-        """Return the record of what was fitted, and its weights."""
+    def record(self, fitted: FittedStructure, rows: int) -> tuple[ModelRecord, bytes]:
+        """Return the record of what was fitted on so many usable rows, and its weights."""
         content = safetensors.numpy.save(dict(fitted.arrays))
         model = self.inputs.model
         gives = model.output(model.features)
+        left_out = self.inputs.dataset.rows - rows
         record = ModelRecord(
             name=self.name.partition(".")[2],
             digest=self.folder.uri.rsplit("/", 1)[1],
@@ -192,6 +201,6 @@ class _Driver:
             parameters=sum(values.size for values in fitted.arrays.values()),
             plan=dict(fitted.plain),
             taught_by=self.inputs.taught_by,
-            details={"kind": model.kind, "rows": [self.inputs.dataset.rows]},
+            details={"kind": model.kind, "rows": [rows], "left_out": left_out},
         )
         return record, content

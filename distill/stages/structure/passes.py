@@ -1,7 +1,7 @@
 """What is stored of a structure between its passes, so that a killed fit goes on after its last
 whole one.
 
-    <folder>/passes/<n>.json                    plain values after n passes, and the arrays' sha256
+    <folder>/passes/<n>.json                    the state after n passes, its arrays by sha256
     <folder>/passes/<sha256>.safetensors        the arrays
 
 The JSON is put where none is, last, and so makes a pass exist. Arrays lie apart since stores ignore
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import dataclass
 
 import safetensors.numpy
 
@@ -26,8 +27,16 @@ log = logging.getLogger(__name__)
 _RECORD = ".json"
 
 
-def last_pass(folder: Storage) -> State | None:
-    """Read the state after the last pass that is whole; None where there is none."""
+@dataclass(frozen=True)
+class Pass:
+    """One whole pass: the state after it, and how many rows it could use."""
+
+    state: State
+    rows: int
+
+
+def last_pass(folder: Storage) -> Pass | None:
+    """Read the last pass that is whole; None where there is none."""
     passes = folder.folder("passes")
     records = [each.key for each in passes.list_objects() if each.key.endswith(_RECORD)]
     for key in reversed(records):
@@ -38,21 +47,25 @@ def last_pass(folder: Storage) -> State | None:
     return None
 
 
-def keep_pass(folder: Storage, state: State) -> State:
-    """Store the state after a pass; return what is stored of that pass: the first writer wins."""
+def keep_pass(folder: Storage, done: Pass) -> Pass:
+    """Store a pass; return what is stored in its place: the first writer wins."""
+    state = done.state
     passes = folder.folder("passes")
     content = safetensors.numpy.save(dict(state.arrays))
     sha256 = hashlib.sha256(content).hexdigest()
-    # by number of passes, in as many digits as sort
     key = f"{state.passes:06d}{_RECORD}"
     passes.put(_arrays_key(sha256), content)
-    record = seal({"arrays": sha256, "plain": dict(state.plain)})
+    record = seal({"arrays": sha256, "plain": dict(state.plain), "rows": done.rows})
     if passes.put_if_absent(key, record):
-        return state
-    return _read(passes, key)
+        return done
+    try:
+        return _read(passes, key)
+    except StorageError as error:
+        log.warning("%s What was just found is gone on with.", error)
+        return done
 
 
-def _read(passes: Storage, key: str) -> State:
+def _read(passes: Storage, key: str) -> Pass:
     record = unseal(passes.read(key), passes.url(key))
     sha256 = record["arrays"]
     content = passes.read(_arrays_key(sha256))
@@ -61,7 +74,8 @@ def _read(passes: Storage, key: str) -> State:
             f"{passes.url(_arrays_key(sha256))} is damaged: its sha256 is not the one that {key}"
             " pins. Delete the folder and run again."
         )
-    return State(safetensors.numpy.load(content), record["plain"])
+    state = State(safetensors.numpy.load(content), record["plain"])
+    return Pass(state, record["rows"])
 
 
 def _arrays_key(sha256: str) -> str:
