@@ -32,6 +32,7 @@ from distill.stages.label.preview import Preview
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
 from distill.stages.report import write_report as report
+from distill.stages.select.measure_round import measure_line, measure_round
 from distill.stages.select.select_rows import Selected, select_rows
 from distill.stages.structure.fit_structure import fit_structure
 from distill.stages.train.train_students import train_networks
@@ -64,15 +65,32 @@ def run_job(job: Job, say: Say = print, *, engine: EngineChoice = "ray") -> Fini
         report.require_report_extra()
     chosen, plan = engine_of(engine), Plan(job)
     _prepare(plan, chosen, job.labels)
-    for batch in plan.working_order():
-        for line in _WORK[batch.kind](plan, batch.names, chosen):
-            say(line)
-    for trained in train_networks(plan.students(), chosen):
-        say(trained_line(trained))
-    if job.evaluate is None:
+    judged = _run_once(plan, say, chosen)
+    while judged is not None and _next_round(plan, judged[0], say):
+        plan = Plan(job)  # pools have grown
+        _prepare(plan, chosen)
+        judged = _run_once(plan, say, chosen)
+    if judged is None:
         return Finished(None, None)
-    evaluation, folder = _evaluate(plan, chosen)
+    evaluation, folder = judged
     return Finished(evaluation, report.write_report(folder, evaluation))
+
+
+def _run_once(plan: Plan, say: Say, engine: Engine) -> tuple[Evaluation, Storage] | None:
+    """Make and train all, and judge it where the job says on which rows."""
+    for batch in plan.working_order():
+        for line in _WORK[batch.kind](plan, batch.names, engine):
+            say(line)
+    for trained in train_networks(plan.students(), engine):
+        say(trained_line(trained))
+    return None if plan.tables.evaluate is None else _evaluate(plan, engine)
+
+
+def _next_round(plan: Plan, evaluation: Evaluation, say: Say) -> bool:
+    """Keep what the rounds of selections were worth; whether any is to have another one."""
+    for step in plan.rounds_to_measure():
+        say(measure_line(step, measure_round(step, evaluation)))
+    return plan.has_round_due()
 
 
 def prepare_inputs(job: Job, labels: Iterable[str] = (), *, engine: EngineChoice = "ray") -> None:
@@ -262,13 +280,13 @@ def trained_line(trained: Trained) -> str:
 
 def selection_line(selected: Selected) -> str:
     """Say one selection in a line; near-duplicates that were left out are told."""
-    record = selected.record
+    method = selected.rounds[-1].method["kind"]
     when = "chosen now" if selected.now else "done before"
     line = (
-        f"select.{selected.name}: {record.rows:,} of {selected.pool_rows:,} rows by"
-        f" {record.method['kind']}, {when}"
+        f"select.{selected.name}: {selected.rows:,} of {selected.pool_rows:,} rows by {method},"
+        f" {when}"
     )
-    duplicates = record.counts["duplicates"]
+    duplicates = selected.duplicates
     return f"{line}, {duplicates:,} near-duplicates left out" if duplicates else line
 
 

@@ -37,7 +37,7 @@ from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
-from distill.plan.selections import select_step
+from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.steps import (
     CalibrateStep,
     EvaluateStep,
@@ -48,6 +48,7 @@ from distill.plan.steps import (
     LabelStep,
     MakeModelStep,
     MakePoolStep,
+    MeasureStep,
     PreviewStep,
     SelectStep,
     StoredLabelsStep,
@@ -140,6 +141,14 @@ class Plan:
         """Return the choice of `select.<name>`. Raises ContractError, PoolError."""
         self.workspace.forget_selection(name)
         return select_step(self.workspace, name)
+
+    def rounds_to_measure(self) -> list[MeasureStep]:
+        """Return the rounds of selections that were labelled and learned from, but not measured."""
+        return measure_steps(self.workspace)
+
+    def has_round_due(self) -> bool:
+        """Whether any selection is to have another round."""
+        return any(round_due(self.workspace, name) for name in self.tables.select)
 
     def know_selection(self, name: str) -> None:
         """List the rows of `select.<name>` from now on: they were just chosen. Raises PoolError."""

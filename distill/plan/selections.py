@@ -8,17 +8,21 @@ done is made from what there is now.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from distill.core.errors import ContractError, PoolError
 from distill.core.schema import digest
 from distill.loader.dataset import Dataset
 from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels
-from distill.plan.steps import SelectInputs, SelectStep
+from distill.plan.steps import MeasureStep, SelectInputs, SelectStep
 from distill.plan.structure_identity import find_structure, structure_recipe
+from distill.plan.tables import JobTables
 from distill.plan.workspace import Workspace
 from distill.pools.chosen import chosen_addresses, selection_folder
 from distill.pools.formats.selection import SELECTED_SHARD
 from distill.pools.open_pool import OpenPool
+from distill.spec.selections import SELECT
 
 CLUSTERS = ("cluster", "unit")
 """What structures give that is a cluster's number."""
@@ -32,12 +36,54 @@ def select_step(workspace: Workspace, name: str) -> SelectStep:
     pool = workspace.pool(tables.select[name].pool)
     folder = selection_folder(workspace.root, name)
     rounds = tuple(workspace.rounds(name))
-    if not rounds:
+    inputs = None
+    if rounds:
+        _require_same(workspace, name)
+        require_live(workspace, name)
+    if round_due(workspace, name):
         inputs = _inputs(workspace, name, pool)
-        return SelectStep(name, folder.uri, pool.inventory.rows, (), inputs)
-    _require_same(workspace, name)
-    require_live(workspace, name)
-    return SelectStep(name, folder.uri, pool.inventory.rows, rounds)
+    return SelectStep(name, folder.uri, pool.inventory.rows, rounds, inputs)
+
+
+def round_due(workspace: Workspace, name: str) -> bool:
+    """Whether a round is to be chosen: the first, or one more where all before it are measured and
+    promise enough."""
+    table = workspace.tables.select[name]
+    done = len(workspace.rounds(name))
+    if done in (0, table.rounds):
+        return done == 0
+    measures = workspace.measures(name)
+    is_measured = len(measures) == done < table.rounds
+    return is_measured and not measures[-1].promises_less(table.stop_below)
+
+
+def measure_steps(workspace: Workspace) -> list[MeasureStep]:
+    """Return the rounds that students have learned from and that are not measured yet."""
+    found = []
+    for name, table in workspace.tables.select.items():
+        rounds = workspace.rounds(name)
+        if table.rounds == 1 or len(workspace.measures(name)) == len(rounds):
+            continue
+        step = MeasureStep(
+            name=name,
+            folder=selection_folder(workspace.root, name).uri,
+            number=len(rounds) - 1,
+            rounds=table.rounds,
+            rows=sum(each.rows for each in rounds),
+            next_rows=table.later_rows,
+            students=tuple(learners(workspace.tables, name)),
+            stop_below=table.stop_below,
+            seed=rounds[0].seed,
+        )
+        found.append(step)
+    return found
+
+
+def learners(tables: JobTables, name: str) -> Iterator[str]:
+    """Yield the names of the students that learn from a selection, every variant."""
+    for variant in tables.job.variants:
+        if f"{SELECT}{name}" in variant.spec.taught_on:
+            yield variant.name
 
 
 def require_live(workspace: Workspace, name: str) -> None:
@@ -76,7 +122,8 @@ def asked_for(workspace: Workspace, name: str) -> str:
     table = tables.select[name]
     pool = workspace.pool(table.pool)
     # without defaults, so that a key that came later changes no digest of before
-    plain = table.model_dump(mode="json", exclude_defaults=True)
+    later = {"rounds", "per_round", "stop_below"}  # say nothing of rounds that are done
+    plain = table.model_dump(mode="json", exclude_defaults=True, exclude=later)
     return digest([plain, pool.inventory.digest])
 
 
@@ -117,9 +164,11 @@ def _inputs(workspace: Workspace, name: str, pool: OpenPool) -> SelectInputs:
     former = tables.former_selections(name)
     for each in former:
         _require_former(workspace, name, each)
+    rounds = workspace.rounds(name)
     return SelectInputs(
         by=table.by,
-        rows=table.rows,
+        number=len(rounds),
+        rows=table.later_rows if rounds else table.rows,
         seed=table.seed,
         without_duplicates=table.without_duplicates,
         pool=pool,
@@ -127,7 +176,7 @@ def _inputs(workspace: Workspace, name: str, pool: OpenPool) -> SelectInputs:
         structure=structure,
         has_clusters=has_clusters,
         labels=labels,
-        former=tuple(selection_folder(workspace.root, each).uri for each in former),
+        former=tuple(selection_folder(workspace.root, each).uri for each in [name, *former]),
         most_rows=tables.fragment_rows,
         asked=asked_for(workspace, name),
         pins=pins,

@@ -79,7 +79,8 @@ def _model(
 
 def _selection(workspace: Workspace, name: str) -> StatusLine:
     title = f"select.{name}"
-    total = workspace.tables.select[name].rows
+    table = workspace.tables.select[name]
+    total = table.rows
     try:
         rounds = workspace.rounds(name)
     except DistillError as error:
@@ -91,7 +92,14 @@ def _selection(workspace: Workspace, name: str) -> StatusLine:
     duplicates = rounds[-1].counts["duplicates"]
     if duplicates:
         note += f", {duplicates:,} near-duplicates left out"
-    return StatusLine(title, sum(each.rows for each in rounds), total, "rows", note)
+    done = sum(each.rows for each in rounds)
+    if table.rounds == 1:
+        return StatusLine(title, done, done, "rows", note)
+    measures = workspace.measures(name)
+    note += f", {len(rounds)} of {table.rounds} rounds, {len(measures)} measured"
+    if measures and measures[-1].promises_less(table.stop_below):
+        return StatusLine(title, done, done, "rows", f"{note}, no more is worth it")
+    return StatusLine(title, done, table.most_rows, "rows", note)
 
 
 def _labels(workspace: Workspace, name: str, pool: str) -> StatusLine:

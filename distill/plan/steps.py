@@ -133,6 +133,8 @@ class SelectInputs:
     """What rows are chosen from, and how."""
 
     by: SelectBy
+    number: int
+    """Of the round."""
     rows: int
     seed: int
     without_duplicates: float | None
@@ -145,11 +147,30 @@ class SelectInputs:
     labels: LabelSet | None
     """Of which the least sure rows are chosen."""
     former: tuple[str, ...]
-    """Folders of the selections that it comes after."""
+    """Folders of its own former rounds, and of the selections that it comes after."""
     most_rows: int
     """Rows of a chunk, at most."""
     asked: str
     pins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class MeasureStep:
+    """Keep what the last round of a selection was worth, and what the next one will be."""
+
+    name: str
+    folder: str
+    number: int
+    """Of the round."""
+    rounds: int
+    """Of which there may be so many."""
+    rows: int
+    """Of all rounds up to it."""
+    next_rows: int
+    students: tuple[str, ...]
+    """Variants that learned from it."""
+    stop_below: float | None
+    seed: int
 
 
 @dataclass(frozen=True)

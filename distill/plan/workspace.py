@@ -18,7 +18,13 @@ from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
 from distill.labels.state import LabelSetState, read_state
 from distill.plan.tables import JobTables
-from distill.pools.chosen import ChosenRound, read_rounds, selection_folder
+from distill.pools.chosen import (
+    ChosenRound,
+    RoundMeasure,
+    read_measures,
+    read_rounds,
+    selection_folder,
+)
 from distill.pools.file_stats import ReadFileStats, read_file_stats
 from distill.pools.inventory import Inventory, read_inventory
 from distill.pools.open_pool import OpenPool
@@ -81,13 +87,17 @@ class Workspace:
         selection = selection_name(name)
         if selection is None or self.rounds(selection):
             return self.pool(name).inventory.rows
-        return self.tables.select[selection].rows
+        return self.tables.select[selection].most_rows
 
     def rounds(self, selection: str) -> list[ChosenRound]:
         """Read what was chosen in `select.<selection>`, if anything. Raises StorageError."""
         if selection not in self._rounds:
             self._rounds[selection] = read_rounds(selection_folder(self.root, selection))
         return self._rounds[selection]
+
+    def measures(self, selection: str) -> list[RoundMeasure]:
+        """Read what the rounds of `select.<selection>` were measured at. Raises StorageError."""
+        return read_measures(selection_folder(self.root, selection))
 
     def forget_selection(self, name: str) -> None:
         """Read `select.<name>` anew when it is next asked for."""

@@ -3,6 +3,7 @@ count.
 
     selections/<name>/v1/rows/<round>-<part>-<content>.selection     (`pools.formats.selection`)
     selections/<name>/v1/rounds/<round>.json
+    selections/<name>/v1/measures/<round>.json                       where a job measures rounds
 
 The files of a round are written first, each under its content's own key by conditional put; the
 record, put last where none is, makes the round exist. So a killed choice leaves files that nobody
@@ -26,6 +27,7 @@ from distill.storage.base import Storage
 
 ROWS = "rows"
 _ROUNDS = "rounds"
+_MEASURES = "measures"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,32 @@ class ChosenRound:
         return cls(**{**body, "files": tuple(body["files"])})
 
 
+@dataclass(frozen=True, kw_only=True)
+class RoundMeasure:
+    """What the students were worth that learned from all rows up to a round."""
+
+    number: int
+    rows: int
+    """Of all rounds up to this one."""
+    student: str
+    pool: str
+    """That it was judged on."""
+    score: float
+    """Its accuracy there, the mean over its seeds."""
+    error: float
+    """Standard error of the score."""
+    next_rows: int
+    """Rows of the next round."""
+    points: float | None
+    """What the learning curve promises of these; None before it has points enough."""
+    margin: float | None
+    """Half of the interval about it."""
+
+    def promises_less(self, points: float | None) -> bool:
+        """Whether the next round is not worth so many points."""
+        return points is not None and self.points is not None and self.points < points
+
+
 def selection_folder(root: Storage, name: str) -> Storage:
     """Return where `select.<name>` lies."""
     return root.folder(*_path(name))
@@ -69,18 +97,39 @@ def _path(name: str) -> tuple[str, ...]:
 def read_rounds(folder: Storage) -> list[ChosenRound]:
     """Read the rounds of a selection that are done, in order. Raises StorageError where one is
     damaged or missing."""
-    records = folder.folder(_ROUNDS)
-    rounds: list[ChosenRound] = []
+    return [ChosenRound.from_body(body) for body in _read_records(folder.folder(_ROUNDS))]
+
+
+def read_measures(folder: Storage) -> list[RoundMeasure]:
+    """Read what the rounds of a selection were measured at, in order. Raises StorageError where one
+    is damaged or missing."""
+    return [RoundMeasure(**body) for body in _read_records(folder.folder(_MEASURES))]
+
+
+def write_measure(folder: Storage, measure: RoundMeasure) -> RoundMeasure:
+    """Store what a round was measured at; return it, or what another driver stored first."""
+    records = folder.folder(_MEASURES)
+    return RoundMeasure(**_put_record(records, measure.number, asdict(measure)))
+
+
+def _read_records(records: Storage) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     for entry in records.list_objects():
-        key = _round_key(len(rounds))
+        key = _round_key(len(found))
         if entry.key != key:
             raise StorageError(
                 f"{records.url(key)} is missing, but later rounds are there. Restore it from a"
                 " copy."
             )
-        body = unseal(records.read(key), records.url(key))
-        rounds.append(ChosenRound.from_body(body))
-    return rounds
+        found.append(unseal(records.read(key), records.url(key)))
+    return found
+
+
+def _put_record(records: Storage, number: int, body: dict[str, Any]) -> dict[str, Any]:
+    key = _round_key(number)
+    records.put_if_absent(key, seal(body))
+    # whoever was first, it is read back: what is stored decides
+    return unseal(records.read(key), records.url(key))
 
 
 def write_round(
@@ -95,11 +144,7 @@ def write_round(
             raise StorageError(f"{rows.url(key)} holds something else. Move it away.")
         reach("select.after_file")
     body = {**asdict(record), "files": list(files), "rows": len(addresses)}
-    records = folder.folder(_ROUNDS)
-    key = _round_key(record.number)
-    records.put_if_absent(key, seal(body))
-    # whoever was first, it is read back: what is stored decides
-    return ChosenRound.from_body(unseal(records.read(key), records.url(key)))
+    return ChosenRound.from_body(_put_record(folder.folder(_ROUNDS), record.number, body))
 
 
 def chosen_addresses(folder: Storage, rounds: list[ChosenRound]) -> pa.Table:

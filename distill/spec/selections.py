@@ -124,7 +124,14 @@ class Select(Table):
     by: SelectBy
     """How."""
     rows: Positive
-    """How many."""
+    """How many, in the first round."""
+    rounds: Positive = 1
+    """`distill run` chooses, labels, trains and measures so often; each round adds rows."""
+    per_round: Positive | None = None
+    """Rows of each later round. Default: as many as `rows`."""
+    stop_below: Annotated[float, Field(ge=0)] | None = None
+    """No further round is begun where the learning curve promises less than so many points of its
+    rows."""
     after: str | None = None
     """`select.OTHER`: rows of that selection, and of those that it comes after, are not chosen
     again."""
@@ -150,7 +157,21 @@ class Select(Table):
     def _combinations(self) -> Select:
         if self.without_duplicates is None and self.duplicates_within is not None:
             raise ValueError("has duplicates_within but no without_duplicates; say how alike")
+        if self.rounds == 1 and (self.per_round or self.stop_below is not None):
+            raise ValueError(
+                "has one round, which per_round and stop_below say nothing of; say rounds"
+            )
         return self
+
+    @property
+    def later_rows(self) -> int:
+        """Rows of each round but the first."""
+        return self.per_round or self.rows
+
+    @property
+    def most_rows(self) -> int:
+        """Rows of all rounds."""
+        return self.rows + self.later_rows * (self.rounds - 1)
 
     @property
     def pool(self) -> str:

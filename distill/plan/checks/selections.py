@@ -5,12 +5,12 @@ from __future__ import annotations
 from distill.core.errors import JobError, PoolError
 from distill.plan.checks.networks import check_same_features
 from distill.plan.checks.problems import Problems
-from distill.plan.selections import CLUSTERS
+from distill.plan.selections import CLUSTERS, learners, require_live
 from distill.plan.tables import JobTables
 from distill.plan.workspace import Workspace
 from distill.pools.formats.selection import ADDRESS_KEYS
 from distill.spec.labels import Ensemble
-from distill.spec.selections import Novel, Select, Uncertain, selection_name
+from distill.spec.selections import SELECT, Novel, Select, Uncertain, selection_name
 
 
 def check_selections(tables: JobTables) -> Problems:
@@ -21,13 +21,14 @@ def check_selections(tables: JobTables) -> Problems:
         yield from _structure(tables, table, where)
         yield from _labels(tables, table, where)
         yield from _former(tables, name, where)
+        yield from _rounds(tables, name, where)
 
 
 def _pool(tables: JobTables, table: Select, where: str) -> Problems:
     if selection_name(table.pool) is not None:
         yield (
             f"{where}.of = {table.of!r}: a selection is chosen of a pool. Name that pool; to leave"
-            f" out what was chosen say after = {table.pool!r}."
+            f" out what was chosen before say after = {table.pool!r}."
         )
         return
     taken = set(ADDRESS_KEYS).intersection(tables.pools[table.pool].read_columns)
@@ -129,21 +130,50 @@ def _former(tables: JobTables, name: str, where: str) -> Problems:
             )
 
 
-def check_selection_sizes(workspace: Workspace) -> None:
-    """Refuse selections of more rows than there are, or than former ones leave. Raises
-    PoolError."""
+def _rows(table: Select) -> str:
+    """The keys that say how many rows are chosen."""
+    if table.rounds == 1:
+        return f"rows = {table.rows}"
+    return f"rounds = {table.rounds} (of {table.rows} and then {table.later_rows} rows)"
+
+
+def _rounds(tables: JobTables, name: str, where: str) -> Problems:
+    """Whether rounds can be measured, and nothing else changes with them."""
+    table = tables.select[name]
+    if table.rounds == 1:
+        return
+    key = f"{where}.rounds = {table.rounds}"
+    if tables.evaluate is None or not tables.pool_outputs(tables.evaluate.on).classes:
+        yield f"{key}: a round is measured by accuracy. Add [evaluate] on a pool with classes."
+    if not list(learners(tables, name)):
+        yield f"{key}: no student learns from it, by which a round is measured. Teach one on it."
+    pool = f"{SELECT}{name}"
+    users = [f"fit.{fit}" for fit, spec in tables.fit.items() if spec.on == pool]
+    users += [f"structure.{each}" for each, spec in tables.structure.items() if spec.pool == pool]
+    users += [f"{SELECT}{each}" for each, spec in tables.select.items() if spec.former == name]
+    if users:
+        yield (
+            f"{key}: {users[0]} is made of its rows, and would be another after each round."
+            " Make it of a selection of one round."
+        )
+
+
+def check_stored_selections(workspace: Workspace) -> None:
+    """Refuse selections of more rows than there are, or than former ones leave, and those that have
+    rows of files which changed since. Raises PoolError."""
     tables = workspace.tables
     problems = []
     for name, table in tables.select.items():
         if workspace.rounds(name):
+            require_live(workspace, name)
             continue
         there = workspace.pool(table.pool).inventory.rows
         former = tables.former_selections(name)
-        taken = sum(tables.select[each].rows for each in former)
-        if table.rows > there - taken:
+        taken = sum(tables.select[each].most_rows for each in former)
+        if table.most_rows > there - taken:
             left = f", of which former selections take {taken:,}" if taken else ""
             problems.append(
-                f"{tables.path}: select.{name}.rows = {table.rows}: pools.{table.pool} has"
+                f"{tables.path}: select.{name}.{_rows(table)}: pools.{table.pool} has"
                 f" {there:,} rows{left}. Choose at most {max(0, there - taken):,}."
             )
     if problems:

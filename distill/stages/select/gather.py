@@ -136,6 +136,8 @@ class Gather:
         of the smallest priority first."""
         most = self.need.rows(candidates.values.shape[1])
         free = np.flatnonzero(~candidates.is_former)
+        if len(free) <= min(most, self.need.most_of_cluster):
+            return candidates
         cluster = candidates.cluster[free]
         if self.drawn_alike:
             cluster = np.zeros_like(cluster)

@@ -41,16 +41,26 @@ class Selected:
 
     name: str
     pool_rows: int
-    record: ChosenRound
+    rounds: tuple[ChosenRound, ...]
     now: bool
-    """Whether it was chosen in this run."""
+    """Whether the last of them was chosen in this run."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all rounds."""
+        return sum(each.rows for each in self.rounds)
+
+    @property
+    def duplicates(self) -> int:
+        """Near-duplicates that the last round left out."""
+        return self.rounds[-1].counts["duplicates"]
 
 
 def select_rows(step: SelectStep, engine: Engine) -> Selected:
     """Choose rows, unless it is done. Raises PoolError where there are fewer than were asked for,
     StorageError."""
     if step.inputs is None:
-        return Selected(step.name, step.pool_rows, step.rounds[-1], now=False)
+        return Selected(step.name, step.pool_rows, step.rounds, now=False)
     inputs = step.inputs
     inventory = inputs.pool.inventory
     former = _former_rows(inputs)
@@ -73,7 +83,7 @@ def select_rows(step: SelectStep, engine: Engine) -> Selected:
     _require_enough(step, chosen, counts)
     reach("select.before_files")
     record = ChosenRound(
-        number=0,
+        number=inputs.number,
         asked=inputs.asked,
         method=inputs.by.model_dump(mode="json"),
         seed=inputs.seed,
@@ -85,7 +95,7 @@ def select_rows(step: SelectStep, engine: Engine) -> Selected:
     addresses = _addresses(inventory, chosen.rows, chosen.choice)
     folder = open_storage(step.folder)
     stored = write_round(folder, base_pool(inputs.pool), addresses, record)
-    return Selected(step.name, step.pool_rows, stored, now=True)
+    return Selected(step.name, step.pool_rows, (*step.rounds, stored), now=True)
 
 
 @dataclass(frozen=True)
@@ -124,7 +134,7 @@ def _parents(gather: Gather) -> Int64 | None:
     if not gather.has_clusters:
         return None
     structure, _ = gather.structure.chain[-1]
-    parents = structure.arrays.get("parents")
+    parents = structure.arrays.get("parent")
     return None if parents is None else parents.astype(np.int64)
 
 
