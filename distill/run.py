@@ -32,6 +32,8 @@ from distill.stages.label.preview import Preview
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
 from distill.stages.report import write_report as report
+from distill.stages.select.measure_round import measure_line, measure_round
+from distill.stages.select.select_rows import Selected, select_rows
 from distill.stages.structure.fit_structure import fit_structure
 from distill.stages.structure.look import look_at
 from distill.stages.train.train_students import train_networks
@@ -64,15 +66,32 @@ def run_job(job: Job, say: Say = print, *, engine: EngineChoice = "ray") -> Fini
         report.require_report_extra()
     chosen, plan = engine_of(engine), Plan(job)
     _prepare(plan, chosen, job.labels)
-    for batch in plan.working_order():
-        for line in _WORK[batch.kind](plan, batch.names, chosen):
-            say(line)
-    for trained in train_networks(plan.students(), chosen):
-        say(trained_line(trained))
-    if job.evaluate is None:
+    judged = _run_once(plan, say, chosen)
+    while judged is not None and _next_round(plan, judged[0], say):
+        plan = Plan(job)  # pools have grown
+        _prepare(plan, chosen)
+        judged = _run_once(plan, say, chosen)
+    if judged is None:
         return Finished(None, None)
-    evaluation, folder = _evaluate(plan, chosen)
+    evaluation, folder = judged
     return Finished(evaluation, report.write_report(folder, evaluation))
+
+
+def _run_once(plan: Plan, say: Say, engine: Engine) -> tuple[Evaluation, Storage] | None:
+    """Make and train all, and judge it where the job says on which rows."""
+    for batch in plan.working_order():
+        for line in _WORK[batch.kind](plan, batch.names, engine):
+            say(line)
+    for trained in train_networks(plan.students(), engine):
+        say(trained_line(trained))
+    return None if plan.tables.evaluate is None else _evaluate(plan, engine)
+
+
+def _next_round(plan: Plan, evaluation: Evaluation, say: Say) -> bool:
+    """Keep what the rounds of selections were worth; whether any is to have another one."""
+    for step in plan.rounds_to_measure():
+        say(measure_line(step, measure_round(step, evaluation)))
+    return plan.has_round_due()
 
 
 def prepare_inputs(job: Job, labels: Iterable[str] = (), *, engine: EngineChoice = "ray") -> None:
@@ -102,6 +121,22 @@ def fit_structures(
     _prepare(plan, chosen)
     in_order = [each for batch in plan.working_order() for each in batch.names_of("structure")]
     return [fit_structure(plan.structure(each), chosen) for each in in_order if each in names]
+
+
+def select_pool_rows(
+    job: Job, name: str | None = None, *, engine: EngineChoice = "ray"
+) -> Iterator[Selected]:
+    """Choose the rows of one selection by name, or of all, those first that others come after;
+    yield each when it is there. Raises JobError for a name that the job lacks, ContractError where
+    what it is chosen by is missing or another choice is stored, PoolError for too few rows."""
+    chosen, plan = engine_of(engine), Plan(job)
+    names = plan.tables.chosen_selections(name)
+    _prepare(plan, chosen)
+    for batch in plan.working_order():
+        if batch.kind == "select":
+            for each in batch.names:
+                if each in names:
+                    yield _select(plan, each, chosen)
 
 
 def label_pool(
@@ -244,6 +279,18 @@ def trained_line(trained: Trained) -> str:
     return line
 
 
+def selection_line(selected: Selected) -> str:
+    """Say one selection in a line; near-duplicates that were left out are told."""
+    method = selected.rounds[-1].method["kind"]
+    when = "chosen now" if selected.now else "done before"
+    line = (
+        f"select.{selected.name}: {selected.rows:,} of {selected.pool_rows:,} rows by {method},"
+        f" {when}"
+    )
+    duplicates = selected.duplicates
+    return f"{line}, {duplicates:,} near-duplicates left out" if duplicates else line
+
+
 def labels_line(summary: LabelSummary) -> str:
     """Say one finished label set in a line that reconciles its rows."""
     now = f"{summary.labelled_now} labelled now" if summary.labelled_now else "done before"
@@ -272,6 +319,17 @@ def _structure_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterat
         yield trained_line(fit_structure(plan.structure(name), engine))
 
 
+def _select_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[str]:
+    for name in names:
+        yield selection_line(_select(plan, name, engine))
+
+
+def _select(plan: Plan, name: str, engine: Engine) -> Selected:
+    selected = select_rows(plan.selection(name), engine)
+    plan.know_selection(name)
+    return selected
+
+
 def _label_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[str]:
     for name in names:
         yield from map(labels_line, _label(plan, name, engine, trains=True))
@@ -280,6 +338,7 @@ def _label_lines(plan: Plan, names: Sequence[str], engine: Engine) -> Iterator[s
 _WORK: Mapping[str, Callable[[Plan, Sequence[str], Engine], Iterator[str]]] = {
     "fit": _fit_lines,
     "structure": _structure_lines,
+    "select": _select_lines,
     "labels": _label_lines,
 }
 """How `run_job` makes things of one kind, by the first part of their keys; a line for each."""

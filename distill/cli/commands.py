@@ -125,6 +125,24 @@ def structure(
 
 
 @app.command()
+def select(
+    job: JobFile,
+    name: Name = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+) -> None:
+    """Choose which rows of a pool are labelled."""
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import select_pool_rows, selection_line
+
+        for selected in select_pool_rows(_load(job, root), name, engine=process.engine):
+            say(selection_line(selected))
+
+
+@app.command()
 def label(
     job: JobFile,
     name: Name = None,

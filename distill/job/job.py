@@ -16,6 +16,7 @@ from distill.spec.base import Name, Place, Seed, Table
 from distill.spec.labels import Labels
 from distill.spec.models import Fit
 from distill.spec.pools import Pool
+from distill.spec.selections import Select
 from distill.spec.stores import StorageSettings
 from distill.spec.structures import Structure
 from distill.spec.students import Evaluate, Student
@@ -40,6 +41,7 @@ class Job(Table):
     pools: Annotated[dict[Name, Pool], Field(min_length=1)]
     fit: dict[Name, Fit] = {}
     structure: dict[Name, Structure] = {}
+    select: dict[Name, Select] = {}
     labels: dict[Name, Labels] = {}
     students: dict[Name, Student] = {}
     sweep: dict[Name, Sweep] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from distill.core.plugins import load_plugins
 from distill.core.source import read_source
 from distill.job.job import Job
 from distill.job.problems import problem_lines
+from distill.pools.chosen import rows_path
+from distill.pools.formats.selection import ADDRESS_KEYS, SelectionShard
 from distill.spec.pools import Pool
+from distill.spec.selections import SELECT
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -80,8 +84,15 @@ def _resolved(job: Job) -> Job:
     for name, table in job.structure.items():
         seed = job.seed if table.seed is None else table.seed
         structure[name] = table.model_copy(update={"seed": seed})
+    select = {}
+    for name, choice in job.select.items():
+        seed = job.seed if choice.seed is None else choice.seed
+        select[name] = choice.model_copy(update={"seed": seed})
+    pools = _pools(job)
+    pools |= _selections(job, pools)
+    job = job.model_copy(update={"pools": pools})
     students = {name: job.completed(student) for name, student in job.students.items()}
-    filled_in = {"pools": _pools(job), "fit": fit, "structure": structure, "students": students}
+    filled_in = {"fit": fit, "structure": structure, "select": select, "students": students}
     resolved = job.model_copy(update=filled_in)
     resolved._path = job._path
     resolved._folder = job._folder
@@ -100,6 +111,26 @@ def _pools(job: Job) -> dict[str, Pool]:
     (features,) = declared
     update = {"features": features}
     return {name: pool.model_copy(update=update) for name, pool in pools.items()}
+
+
+def _selections(job: Job, pools: Mapping[str, Pool]) -> dict[str, Pool]:
+    """Return the pools that selections make, under their names: rows of another pool, with their
+    addresses in it as keys."""
+    found = {}
+    for name, select in job.select.items():
+        base = pools.get(select.pool)
+        if base is None:
+            continue  # refused with all other names that nothing has
+        made = {
+            "path": f"{{root}}/{rows_path(name)}",
+            "format": SelectionShard.name,
+            "csv": None,
+            "made_by": None,
+            "on_change": "refuse",
+            "keys": (*base.keys, *ADDRESS_KEYS),
+        }
+        found[f"{SELECT}{name}"] = base.model_copy(update=made)
+    return found
 
 
 def _with_classes(job: Job, name: str, pool: Pool) -> Pool:

@@ -189,7 +189,7 @@ class Dataset:
         usable = _ones_but(features.rejected | batch.rejected, chunk.rows)
         arrays: Arrays = {
             "features": self._as_seen(features.values),
-            "row": self._row_numbers(chunk),
+            "row": self.row_numbers(chunk),
         }
         for name, column in self.columns.items():
             learned = column.load(chunk, batch.table)
@@ -214,7 +214,7 @@ class Dataset:
         numbers in the dataset. Raises as `load` does."""
         batch, features = self._read(chunk)
         is_usable = _ones_but(features.rejected | batch.rejected, chunk.rows) > 0
-        return features.values[is_usable], self._row_numbers(chunk)[is_usable]
+        return features.values[is_usable], self.row_numbers(chunk)[is_usable]
 
     def chunk_of(self, row: int) -> Chunk:
         """Return the one row of that number as a chunk."""
@@ -248,7 +248,8 @@ class Dataset:
             return features
         return ngram_places(features, self.ngrams)
 
-    def _row_numbers(self, chunk: Chunk) -> npt.NDArray[np.int64]:
+    def row_numbers(self, chunk: Chunk) -> npt.NDArray[np.int64]:
+        """Return the numbers of a chunk's rows in the dataset."""
         first = int(self._first_rows[chunk.pool][chunk.shard]) + chunk.start
         return np.arange(first, first + chunk.rows)
 

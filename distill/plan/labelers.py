@@ -189,7 +189,6 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
     labels = workspace.tables.labels[name]
     outputs = labeler.outputs
     kind, dtype, k, temperatures = _encoding(labels, outputs)
-    first_pool = workspace.tables.pools[labels.over[0]]
     return Contract(
         labeler=labeler.name,
         revision=labeler.revision,
@@ -207,7 +206,7 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
         answers=labeler.answers,
         tolerance=_TOLERANCE[labeler.precision],
         disagreement=isinstance(labels.labeler, Ensemble),
-        keys=first_pool.keys,
+        keys=workspace.tables.label_keys(name),
         format=labels.format,
         versions=library_versions(labeler.recipe),
     )

@@ -57,5 +57,5 @@ def _network_plan(workspace: Workspace, student: Student, where: str) -> Network
         own = student.heads[name].model if name in student.heads else None
         heads[name] = HeadPlan(widths[name], own)
     ngrams = student.model.text_hashing
-    in_features = ngrams.most if ngrams else workspace.pool(student.pools[0]).width
+    in_features = ngrams.most if ngrams else workspace.pool_like(student.pools[0]).width
     return NetworkPlan(in_features, student.model, heads)

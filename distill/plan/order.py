@@ -74,7 +74,12 @@ def _append(tables: JobTables, key: str, waiting: tuple[str, ...], order: dict[s
 def _tables(tables: JobTables) -> dict[str, Mapping[str, object]]:
     """What a job makes, by kind and name; kinds in the order in which they are made where nothing
     else decides."""
-    return {"fit": tables.fit, "structure": tables.structure, "labels": tables.labels}
+    return {
+        "fit": tables.fit,
+        "structure": tables.structure,
+        "select": tables.select,
+        "labels": tables.labels,
+    }
 
 
 def _fit_needs(tables: JobTables, name: str) -> Iterator[str]:
@@ -87,6 +92,16 @@ def _fit_needs(tables: JobTables, name: str) -> Iterator[str]:
 def _structure_needs(tables: JobTables, name: str) -> Iterator[str]:
     table = tables.structure[name]
     yield pool_key(table.pool) if table.pool else table.of
+
+
+def _select_needs(tables: JobTables, name: str) -> Iterator[str]:
+    table = tables.select[name]
+    if table.structure is not None:
+        yield f"structure.{table.structure}"
+    if table.by.by_labels is not None:
+        yield f"labels.{table.by.by_labels}"
+    if table.after is not None:
+        yield table.after
 
 
 def _label_needs(tables: JobTables, name: str) -> Iterator[str]:
@@ -104,6 +119,7 @@ def _label_needs(tables: JobTables, name: str) -> Iterator[str]:
 _NEEDS: dict[str, Callable[[JobTables, str], Iterator[str]]] = {
     "fit": _fit_needs,
     "structure": _structure_needs,
+    "select": _select_needs,
     "labels": _label_needs,
 }
 """Yield the keys of what one thing of a kind needs, pools too."""

@@ -37,6 +37,7 @@ from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
+from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.steps import (
     CalibrateStep,
     EvaluateStep,
@@ -48,7 +49,9 @@ from distill.plan.steps import (
     LookStep,
     MakeModelStep,
     MakePoolStep,
+    MeasureStep,
     PreviewStep,
+    SelectStep,
     StoredLabelsStep,
     StructureStep,
     TrainStep,
@@ -60,6 +63,7 @@ from distill.plan.workspace import Workspace
 from distill.pools.file_stats import ReadFileStats
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import Eszsl
+from distill.spec.selections import SELECT
 
 
 class Plan:
@@ -82,7 +86,7 @@ class Plan:
     def list_pools(self, read: ReadFileStats) -> None:
         """Take the inventories of all pools; `read` reads new files. Raises PoolError."""
         problems = []
-        for name in self.tables.pools:
+        for name in self.workspace.listed_pools:
             try:
                 self.workspace.pool(name, read=read)
             except PoolError as error:
@@ -137,6 +141,24 @@ class Plan:
     def looks(self) -> list[LookStep]:
         """Return looks at all structures. Raises ContractError where one is not fitted."""
         return [look_step(self.workspace, name) for name in self.tables.structure]
+
+    def selection(self, name: str) -> SelectStep:
+        """Return the choice of `select.<name>`. Raises ContractError, PoolError."""
+        self.workspace.forget_selection(name)
+        return select_step(self.workspace, name)
+
+    def rounds_to_measure(self) -> list[MeasureStep]:
+        """Return the rounds of selections that were labelled and learned from, but not measured."""
+        return measure_steps(self.workspace)
+
+    def has_round_due(self) -> bool:
+        """Whether any selection is to have another round."""
+        return any(round_due(self.workspace, name) for name in self.tables.select)
+
+    def know_selection(self, name: str) -> None:
+        """List the rows of `select.<name>` from now on: they were just chosen. Raises PoolError."""
+        self.workspace.forget_selection(name)
+        self.workspace.pool(f"{SELECT}{name}")
 
     def calibration(self, name: str) -> CalibrateStep | None:
         """Return how `labels.<name>` is calibrated; None where the job asks for none."""

@@ -42,6 +42,8 @@ def job_status(workspace: Workspace) -> Iterator[StatusLine]:
         pools = structure_pools(workspace, name)
         folder = partial(structure_folder, workspace, name)
         yield _model(workspace, f"structure.{name}", pools, folder, "fitted")
+    for name in tables.select:
+        yield _selection(workspace, name)
     for name, labels in tables.labels.items():
         for pool in labels.over:
             yield _labels(workspace, name, pool)
@@ -73,6 +75,31 @@ def _model(
         note = f"{name} is not {done} yet under {workspace.tables.root_uri}"
         return StatusLine(name, 0, 1, "model", note)
     return StatusLine(name, 1, 1, "model", f"{record.parameters:,} parameters")
+
+
+def _selection(workspace: Workspace, name: str) -> StatusLine:
+    title = f"select.{name}"
+    table = workspace.tables.select[name]
+    total = table.rows
+    try:
+        rounds = workspace.rounds(name)
+    except DistillError as error:
+        return StatusLine(title, 0, total, "rows", str(error))
+    if not rounds:
+        note = f"not chosen yet under {workspace.tables.root_uri}"
+        return StatusLine(title, 0, total, "rows", note)
+    note = f"by {rounds[-1].method['kind']}"
+    duplicates = rounds[-1].counts["duplicates"]
+    if duplicates:
+        note += f", {duplicates:,} near-duplicates left out"
+    done = sum(each.rows for each in rounds)
+    if table.rounds == 1:
+        return StatusLine(title, done, done, "rows", note)
+    measures = workspace.measures(name)
+    note += f", {len(rounds)} of {table.rounds} rounds, {len(measures)} measured"
+    if measures and measures[-1].promises_less(table.stop_below):
+        return StatusLine(title, done, done, "rows", f"{note}, no more is worth it")
+    return StatusLine(title, done, table.most_rows, "rows", note)
 
 
 def _labels(workspace: Workspace, name: str, pool: str) -> StatusLine:

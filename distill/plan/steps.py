@@ -15,6 +15,7 @@ from distill.core.results import LabelSetResult
 from distill.labelers.calibration import Calibration
 from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
+from distill.labels.label_set import LabelSet
 from distill.labels.state import LabelSetState
 from distill.loader.dataset import Dataset
 from distill.loader.label_values import LabelValues
@@ -23,6 +24,7 @@ from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
 from distill.plan.candidates import Candidate
 from distill.plan.training import TrainingPlan
+from distill.pools.chosen import ChosenRound
 from distill.pools.inventory import Inventory
 from distill.pools.open_pool import OpenPool
 from distill.spec.labels import Compute
@@ -30,6 +32,7 @@ from distill.spec.models import Eszsl
 from distill.spec.networks import Ngrams
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features
+from distill.spec.selections import SelectBy
 from distill.spec.structures import StructureModel
 
 
@@ -135,6 +138,63 @@ class LookStep:
     left_out: int
     identity: str
     """Digest of all that the look depends on."""
+
+
+@dataclass(frozen=True)
+class SelectStep:
+    """Choose rows of a pool; `rounds` are those that are chosen."""
+
+    name: str
+    folder: str
+    pool_rows: int
+    rounds: tuple[ChosenRound, ...]
+    inputs: SelectInputs | None = None
+    """None where it is done."""
+
+
+@dataclass(frozen=True)
+class SelectInputs:
+    """What rows are chosen from, and how."""
+
+    by: SelectBy
+    number: int
+    """Of the round."""
+    rows: int
+    seed: int
+    without_duplicates: float | None
+    pool: OpenPool
+    dataset: Dataset
+    """The pool's rows, as the lowest structure sees them; where there is none, nobody reads them."""
+    structure: Recipe | None
+    """What says the clusters, or alone what is seen of a row."""
+    has_clusters: bool
+    labels: LabelSet | None
+    """Of which the least sure rows are chosen."""
+    former: tuple[str, ...]
+    """Folders of its own former rounds, and of the selections that it comes after."""
+    most_rows: int
+    """Rows of a chunk, at most."""
+    asked: str
+    pins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class MeasureStep:
+    """Keep what the last round of a selection was worth, and what the next one will be."""
+
+    name: str
+    folder: str
+    number: int
+    """Of the round."""
+    rounds: int
+    """Of which there may be so many."""
+    rows: int
+    """Of all rounds up to it."""
+    next_rows: int
+    students: tuple[str, ...]
+    """Variants that learned from it."""
+    stop_below: float | None
+    seed: int
 
 
 @dataclass(frozen=True)

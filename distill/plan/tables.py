@@ -32,6 +32,7 @@ from distill.spec.labels import (
 )
 from distill.spec.models import Eszsl
 from distill.spec.outputs import Outputs
+from distill.spec.selections import selection_name
 from distill.spec.structures import Structure, StructureOutput
 from distill.spec.students import HeldOut, Student, Term
 from distill.spec.uris import resolve_uri
@@ -47,6 +48,7 @@ class JobTables:
         self.pools = job.pools
         self.fit = job.fit
         self.structure = job.structure
+        self.select = job.select
         self.labels = job.labels
         self.students = job.students
         self.sweep = job.sweep
@@ -89,6 +91,39 @@ class JobTables:
             there = ", ".join(self.structure) or "none"
             raise JobError(f"{self.path}: there is no structure {name!r}. There is: {there}.")
         return (name,)
+
+    def chosen_selections(self, name: str | None) -> tuple[str, ...]:
+        """Return one selection by name, or all. Raises JobError for a name that the job lacks."""
+        if name is None:
+            return tuple(self.select)
+        if name not in self.select:
+            there = ", ".join(self.select) or "none"
+            raise JobError(f"{self.path}: there is no selection {name!r}. There is: {there}.")
+        return (name,)
+
+    def former_selections(self, name: str) -> list[str]:
+        """Return the selections that `select.<name>` comes after, the nearest first. Raises JobError
+        for a circle."""
+        found: list[str] = []
+        former = self.select[name].former
+        while former is not None:
+            if former in (name, *found):
+                circle = " after select.".join([name, *found, former])
+                raise JobError(f"select.{circle}: a circle. Let one come after none.")
+            found.append(former)
+            former = self.select[former].former
+        return found
+
+    def base_pool(self, pool: str) -> str:
+        """Return the pool whose rows a pool has: of a selection the one that it was chosen of."""
+        name = selection_name(pool)
+        return pool if name is None else self.select[name].pool
+
+    def label_keys(self, name: str) -> tuple[str, ...]:
+        """Return the columns that are copied beside `labels.<name>`; of selections also where a row
+        lies in the pool that it was chosen of."""
+        keys = [self.pools[pool].keys for pool in self.labels[name].over]
+        return max(keys, key=len)  # those of selections have two more
 
     def structure_source(self, name: str) -> Structure:
         """Return the structure at the bottom of the chain that `structure.<name>` stands on: the one

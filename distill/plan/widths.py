@@ -87,14 +87,14 @@ def structure_width(workspace: Workspace, name: str) -> int:
         return below.output(below.features).width
     if table.label_set is not None:
         return label_width(workspace, table.label_set)
-    pool = workspace.pool(str(table.pool))
+    pool = workspace.pool_like(str(table.pool))
     features = pool.features.model_dump(mode="json")
     inputs = ["width", pool.inventory.content, [features, pool.inventory.format]]
     return int(workspace.remember("checks", inputs, lambda: pool.width))
 
 
 def _target_width(workspace: Workspace, pool: str) -> int:
-    opened = workspace.pool(pool)
+    opened = workspace.pool_like(pool)
     spec = opened.spec.model_dump(mode="json", include={"target", "format"})
     inputs = ["target width", opened.inventory.content, spec]
     outputs = workspace.tables.pool_outputs(pool)

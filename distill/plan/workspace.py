@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from distill.core.errors import ContractError
 from distill.core.schema import digest, seal, unseal
 from distill.job.job import Job
 from distill.labels.contract import Contract
@@ -17,10 +18,18 @@ from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
 from distill.labels.state import LabelSetState, read_state
 from distill.plan.tables import JobTables
+from distill.pools.chosen import (
+    ChosenRound,
+    RoundMeasure,
+    read_measures,
+    read_rounds,
+    selection_folder,
+)
 from distill.pools.file_stats import ReadFileStats, read_file_stats
 from distill.pools.inventory import Inventory, read_inventory
 from distill.pools.open_pool import OpenPool
 from distill.pools.scan import take_inventory
+from distill.spec.selections import SELECT, selection_name
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
@@ -31,6 +40,7 @@ class Workspace:
     def __init__(self, job: Job) -> None:
         self.tables = JobTables(job)
         self._pools: dict[str, OpenPool] = {}
+        self._rounds: dict[str, list[ChosenRound]] = {}
         self._inventories: dict[str, Inventory | None] = {}
         self._label_sets: dict[tuple[str, str], LabelSet] = {}
         self._remembered: dict[tuple[str, str], Any] = {}
@@ -47,10 +57,67 @@ class Workspace:
         """
         if name not in self._pools:
             spec = self.tables.pools[name]
+            chosen = self._chosen_files(name)
             files = open_storage(self.tables.pool_uri(name))
-            inventory = take_inventory(self.root, name, files, spec=spec, read=read)
+            inventory = take_inventory(self.root, name, files, spec=spec, read=read, only=chosen)
             self._pools[name] = OpenPool(name, spec, inventory)
         return self._pools[name]
+
+    @property
+    def listed_pools(self) -> list[str]:
+        """Names of the pools that can be listed now: not of selections that are not chosen yet."""
+        found = []
+        for name in self.tables.pools:
+            selection = selection_name(name)
+            if selection is None or self.rounds(selection):
+                found.append(name)
+        return found
+
+    def pool_like(self, name: str) -> OpenPool:
+        """Return a pool, for what its columns alone decide: in place of a selection that is not
+        chosen yet the pool that it will be of, which has the same. Raises PoolError."""
+        selection = selection_name(name)
+        if selection is None or self.rounds(selection):
+            return self.pool(name)
+        base = self.pool(self.tables.base_pool(name))
+        return OpenPool(base.name, base.spec, base.inventory)
+
+    def pool_rows(self, name: str) -> int:
+        """Return how many rows a pool has, or a selection will have. Raises PoolError."""
+        selection = selection_name(name)
+        if selection is None or self.rounds(selection):
+            return self.pool(name).inventory.rows
+        return self.tables.select[selection].most_rows
+
+    def rounds(self, selection: str) -> list[ChosenRound]:
+        """Read what was chosen in `select.<selection>`, if anything. Raises StorageError."""
+        if selection not in self._rounds:
+            self._rounds[selection] = read_rounds(selection_folder(self.root, selection))
+        return self._rounds[selection]
+
+    def measures(self, selection: str) -> list[RoundMeasure]:
+        """Read what the rounds of `select.<selection>` were measured at. Raises StorageError."""
+        return read_measures(selection_folder(self.root, selection))
+
+    def forget_selection(self, name: str) -> None:
+        """Read `select.<name>` anew when it is next asked for."""
+        self._rounds.pop(name, None)
+        self._pools.pop(f"{SELECT}{name}", None)
+
+    def _chosen_files(self, pool: str) -> frozenset[str] | None:
+        """Keys of the files of a selection's rounds; None of another pool. Raises ContractError
+        where nothing is chosen yet."""
+        name = selection_name(pool)
+        if name is None:
+            return None
+        self.pool(self.tables.base_pool(pool))  # which refuses what changed of it
+        rounds = self.rounds(name)
+        if not rounds:
+            raise ContractError(
+                f"select.{name} is not chosen yet under {self.tables.root_uri}."
+                f" Run `distill select {self.tables.path} {name}`."
+            )
+        return frozenset(key for each in rounds for key in each.files)
 
     def inventory(self, name: str) -> Inventory | None:
         """Return the inventory as it was opened, or else as it is stored; None before the first

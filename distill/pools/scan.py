@@ -10,7 +10,7 @@ who knows all before it, and no file is listed twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -67,13 +67,16 @@ def take_inventory(
     *,
     spec: Pool | None = None,
     read: ReadFileStats = read_file_stats,
+    only: Collection[str] | None = None,
 ) -> Inventory:
-    """Read the pool's inventory, with new segments for what was not there before.
+    """Read the pool's inventory, with new segments for what was not there before. Of a selection
+    `only` those files count that its rounds name.
 
     Raises PoolError for a pool without files or rows, for files that cannot be read, and for those
     that changed or vanished.
     """
     scan = _Scan(root, pool, files, spec or Pool(path=files.uri), read)
+    scan.only = only
     for attempt in range(_TRIES):
         inventory = scan.take(first=attempt == 0)
         if inventory is not None:
@@ -97,6 +100,8 @@ class _Scan:
         self._read = read
         self._footers: dict[str, Footer] = {}
         """By shard id: a lost claim does not open the files again."""
+        self.only: Collection[str] | None = None
+        """Keys of the files that count; all where that is None."""
 
     def take(self, *, first: bool) -> Inventory | None:
         """Compare, and write what is new; None where another driver came first."""
@@ -104,6 +109,8 @@ class _Scan:
         known = stored.known if stored else {}
         listing = list_pool(self._files, self._pool, known)
         found = listing.shards
+        if self.only is not None:
+            found = [entry for entry in found if entry.key in self.only]
         format = self._format(stored, found)
         changes = _changes(known, found)
         _refuse(self._pool, self._files, self._spec, changes)

@@ -10,8 +10,11 @@ from distill.spec.outputs import Outputs
 
 
 def is_judged_on(tables: JobTables, pool: str | None) -> bool:
-    """Whether students are judged on this pool."""
-    return tables.evaluate is not None and tables.evaluate.on == pool
+    """Whether students are judged on this pool, or on the one that a selection is of."""
+    if tables.evaluate is None or pool is None:
+        return False
+    judged_on = tables.base_pool(tables.evaluate.on)
+    return judged_on == tables.base_pool(pool)
 
 
 def check_evaluation(tables: JobTables) -> Problems:

@@ -10,9 +10,11 @@ from distill.plan.checks.networks import check_same_features
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.structures import check_structure_labels
 from distill.plan.tables import JobTables
+from distill.pools.formats.selection import ADDRESS_KEYS
 from distill.spec.labels import Fitted, Labels, Structured, TopK
 from distill.spec.labels import Value as ValueEncoding
 from distill.spec.outputs import Outputs
+from distill.spec.pools import Pool
 
 _LABEL_COLUMNS = {
     "shard",
@@ -78,7 +80,7 @@ def _found_in(tables: JobTables, labels: Labels) -> list[str]:
 
 
 def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:
-    keys = {pool: tables.pools[pool].keys for pool in labels.over}
+    keys = {pool: _own_keys(tables.pools[pool]) for pool in labels.over}
     if len(set(keys.values())) > 1:
         yield (
             f"{where}: the pools keep different keys, {keys},"
@@ -91,6 +93,11 @@ def _keys(tables: JobTables, labels: Labels, where: str) -> Problems:
             f"{where}: its pools keep {taken} as keys, but label sets have columns of that name."
             " Rename them in the pool."
         )
+
+
+def _own_keys(pool: Pool) -> tuple[str, ...]:
+    """The keys that the job names; an address is told of rows of any pool."""
+    return tuple(key for key in pool.keys if key not in ADDRESS_KEYS)
 
 
 def _is_label_column(name: str) -> bool:

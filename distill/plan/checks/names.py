@@ -1,4 +1,4 @@
-"""Whether every pool, fit, structure, label set, student and head that a job names is there."""
+"""Whether every pool, fit, structure, selection, label set, student and head that a job names is there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def check_names(tables: JobTables) -> Problems:
     """Yield every name that nothing has."""
     yield from _fits(tables)
     yield from _structures(tables)
+    yield from _selections(tables)
     yield from _labels(tables)
     for name, student in tables.students.items():
         yield from check_student_names(tables, student, f"students.{name}")
@@ -60,6 +61,19 @@ def _structures(tables: JobTables) -> Problems:
         yield from _pool(tables, table.pool, of)
         yield from _label_set(tables, table.label_set, of)
         yield from _known(table.structure, tables.structure, of, "structure")
+
+
+def _selections(tables: JobTables) -> Problems:
+    for name, table in tables.select.items():
+        where = f"select.{name}"
+        yield from _pool(tables, table.pool, f"{where}.of")
+        if table.by.by_structure is not None:
+            by = f"{where}.by.structure"
+            yield from _known(table.by.by_structure, tables.structure, by, "structure")
+        within = f"{where}.duplicates_within"
+        yield from _known(table.duplicates_within, tables.structure, within, "structure")
+        yield from _label_set(tables, table.by.by_labels, f"{where}.by.labels")
+        yield from _known(table.former, tables.select, f"{where}.after", "selection")
 
 
 def _structured(tables: JobTables, labeler: Structured, where: str) -> Problems:

@@ -73,7 +73,7 @@ def _student_build(workspace: Workspace, student: Student, where: str) -> _Build
 
 def _check_widths(workspace: Workspace, build: _Build) -> None:
     """Refuse pools of different widths, which one network cannot see. Raises ContractError."""
-    pools = [workspace.pool(name) for name in dict.fromkeys(build.pools)]
+    pools = [workspace.pool_like(name) for name in dict.fromkeys(build.pools)]
     if len(pools) < 2:
         return
     contents = [[pool.inventory.content, _features(pool)] for pool in pools]
@@ -97,7 +97,7 @@ def _may_not_fit(plan: NetworkPlan) -> bool:
 
 
 def _check_build(workspace: Workspace, build: _Build) -> None:
-    pool = workspace.pool(build.pools[0])  # the others are of its width
+    pool = workspace.pool_like(build.pools[0])  # the others are of its width
     inputs = ["own", pool.inventory.content, _features(pool), build.plan.to_plain()]
     workspace.remember("checks", inputs, partial(_build_for, workspace, build, pool))
 

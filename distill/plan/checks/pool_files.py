@@ -17,7 +17,7 @@ def check_pool_files(workspace: Workspace) -> None:
     """Refuse pools that cannot be reached or lack what the job reads of them, all at once. Raises
     PoolError, JobError."""
     problems = []
-    for name in workspace.tables.pools:
+    for name in workspace.listed_pools:
         try:
             _check(workspace, name)
         except PoolError as error:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from distill.plan.checks.files import check_maker
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
+from distill.spec.selections import selection_name
 
 
 def check_pools(tables: JobTables) -> Problems:
     """Yield all problems of pools that the job file shows."""
     for name in tables.pools:
+        if selection_name(name) is not None:
+            continue  # all that it says is said of the pool that it is of
         yield from _columns(tables, name)
         yield from _root(tables, name)
         yield from _classes(tables, name)

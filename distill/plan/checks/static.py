@@ -15,6 +15,7 @@ from distill.plan.checks.names import check_names
 from distill.plan.checks.order import check_order
 from distill.plan.checks.pools import check_pools
 from distill.plan.checks.problems import Problems
+from distill.plan.checks.selections import check_selections
 from distill.plan.checks.structures import check_structures
 from distill.plan.checks.students import check_students, check_sweeps
 from distill.plan.tables import JobTables
@@ -26,6 +27,7 @@ _CHECKS: tuple[Callable[[JobTables], Problems], ...] = (
     check_pools,
     check_fits,
     check_structures,
+    check_selections,
     check_labels,
     check_sweeps,
     check_students,

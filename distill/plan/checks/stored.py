@@ -9,6 +9,7 @@ from __future__ import annotations
 from distill.plan.checks.custom_losses import check_custom_losses
 from distill.plan.checks.network_builds import check_networks_build
 from distill.plan.checks.pool_files import check_pool_files
+from distill.plan.checks.selections import check_stored_selections
 from distill.plan.checks.structures import check_structures_fit
 from distill.plan.checks.targets import check_targets
 from distill.plan.widths import head_widths
@@ -16,8 +17,9 @@ from distill.plan.workspace import Workspace
 
 
 def check_inputs(workspace: Workspace) -> None:
-    """Refuse pools that cannot be read, structures and networks that do not fit them, heads whose terms have other
+    """Refuse selections of rows that are not there, pools that cannot be read, structures and networks that do not fit them, heads whose terms have other
     widths, targets without a known one, and losses that do not answer. Raises InputError."""
+    check_stored_selections(workspace)
     check_pool_files(workspace)
     check_targets(workspace)
     check_structures_fit(workspace)

@@ -103,7 +103,7 @@ def check_structures_fit(workspace: Workspace) -> None:
     problems = []
     for name, table in tables.structure.items():
         pools = structure_pools(workspace, name)
-        rows = sum(workspace.pool(pool).inventory.rows for pool in pools)
+        rows = sum(map(workspace.pool_rows, pools))
         width = structure_width(workspace, name)
         model = f"{tables.path}: structure.{name}.model"
         problems += [f"{model}.{problem}" for problem in table.model.misfits(width, rows)]

@@ -42,7 +42,7 @@ def check_targets(workspace: Workspace) -> None:
 
 
 def _check(workspace: Workspace, name: str) -> None:
-    pool = workspace.pool(name)
+    pool = workspace.pool_like(name)
     outputs = workspace.tables.pool_outputs(name)
     where = f"{workspace.tables.path}: pools.{name}.target = {pool.spec.target!r}"
     values: Counter[str] = Counter()

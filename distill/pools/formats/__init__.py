@@ -9,4 +9,5 @@ Another format is one more such class, here or in a plugin's file (`shard_file.S
 import distill.pools.formats.parquet
 import distill.pools.formats.arrow
 import distill.pools.formats.jsonl
-import distill.pools.formats.csv  # noqa: F401
+import distill.pools.formats.csv
+import distill.pools.formats.selection  # noqa: F401

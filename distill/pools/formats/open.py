@@ -12,7 +12,7 @@ from distill.core.errors import PoolError, StorageError
 from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, is_text, value_type
 from distill.pools.formats.options import MIXED, column_types, format_name, format_options
 from distill.pools.formats.path_columns import PathShard, path_columns
-from distill.pools.formats.shard_file import FORMATS, ShardFile
+from distill.pools.formats.shard_file import FORMATS, UNDECLARED, ShardFile
 from distill.storage.base import ObjectMissingError, Storage
 
 
@@ -20,6 +20,8 @@ def format_named(format: str) -> type[ShardFile]:
     """Return the class of a format, whatever its options. Raises PoolError where it is of a plugin
     that is not loaded."""
     name = format_name(format)
+    if name in UNDECLARED:
+        return UNDECLARED[name]
     if name not in FORMATS:
         raise PoolError(
             f"the pool format {name!r} is not known here, only {', '.join(FORMATS)}."

@@ -132,5 +132,7 @@ def _joined(parts: Sequence[RowBatch]) -> RowBatch:
     for part in parts:
         rejected |= {first + row: reason for row, reason in part.rejected.items()}
         first += len(part.table)
-    table = pa.concat_tables([part.table for part in parts])
+    tables = [part.table for part in parts]
+    # a selection's rows are of several files, which may differ where no type is pinned
+    table = pa.concat_tables(tables, promote_options="permissive")
     return RowBatch(table, rejected)

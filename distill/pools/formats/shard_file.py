@@ -70,6 +70,8 @@ class ShardFile(ABC):
     typed: ClassVar[bool] = False
     """Whether the files say what type a column has. Where they do not, two files could differ in
     it, so key columns are stored as text."""
+    declared: ClassVar[bool] = True
+    """Whether a job may name it. One that may not is read where distill itself says so."""
     install: ClassVar[str] = ""
     """The command that installs a library which it imports and distill does not bring."""
 
@@ -129,9 +131,16 @@ FORMATS = cast("dict[str, type[ShardFile]]", POOL_FORMATS)
 """Each format's class by its name, in the order of their definition."""
 
 
+UNDECLARED: dict[str, type[ShardFile]] = {}
+"""Those that no job names and no ending tells, by name."""
+
+
 def _register(defined: type[ShardFile]) -> None:
     """Raises TypeError for a name or an ending of another format: which of the two reads a file
     would depend on which is defined last."""
+    if not defined.declared:
+        UNDECLARED[defined.name] = defined
+        return
     for known in FORMATS.values():
         # a plugin's file that was edited defines its class anew
         if known.name == defined.name and known.__qualname__ == defined.__qualname__:

@@ -23,6 +23,12 @@ from distill.pools.formats.base import RowBatch, check_keys
 from distill.pools.formats.open import format_named
 from distill.pools.formats.reader import RowReader
 from distill.pools.formats.registry import read_rows
+from distill.pools.formats.selection import (
+    ADDRESS_KEYS,
+    SELECTED_ROW,
+    SELECTED_SHARD,
+    SelectionShard,
+)
 from distill.pools.inventory import Shard
 from distill.pools.open_pool import OpenPool
 from distill.spec.pools import Features, TextFeatures
@@ -69,7 +75,14 @@ class RowRequest:
         """Every column of the pool that is read."""
         features = () if isinstance(self.features, LabelValues) else self.features.columns
         target = [self.target] if self.target else []
-        return [*features, *self.keys, *target]
+        return [*features, *self.read_keys, *target]
+
+    @property
+    def read_keys(self) -> tuple[str, ...]:
+        """The keys that are columns of the pool: a selection's addresses too."""
+        if format_named(self.format) is SelectionShard:
+            return self.keys
+        return tuple(key for key in self.keys if key not in ADDRESS_KEYS)
 
 
 @dataclass
@@ -109,7 +122,8 @@ def read_chunks(request: RowRequest) -> Iterator[RowChunk]:
         rows = _features(part.table, taken, request)
         rows.rejected |= part.rejected
         target = part.table[request.target] if request.target else None
-        yield RowChunk(rows, _keys(part.table, request), target)
+        keys = _with_addresses(_keys(part.table, request), taken, request)
+        yield RowChunk(rows, keys, target)
     if reader is not None and reader.at == reader.end:
         reader.close()
 
@@ -123,13 +137,24 @@ def _features(table: pa.Table, taken: range, request: RowRequest) -> Rows:
 def _keys(part: pa.Table, request: RowRequest) -> pa.Table:
     """Return the key columns; as text where the format has no types of its own, and two files could
     differ. Raises PoolError for a key that is neither text nor an integer in this file."""
-    keys = part.select(request.keys)
-    if not request.keys or format_named(request.format).typed:
+    keys = part.select(request.read_keys)
+    if not request.read_keys or format_named(request.format).typed:
         return keys
     filled = [field.name for field in keys.schema if not pa.types.is_null(field.type)]
     check_keys(keys.schema, filled, open_storage(request.files).url(request.key))
     as_text = pa.schema([(name, pa.string()) for name in keys.column_names])
     return keys.cast(as_text)
+
+
+def _with_addresses(keys: pa.Table, taken: range, request: RowRequest) -> pa.Table:
+    """Return the keys in their order; where other pools of the label set are selections, also the
+    addresses of rows of a pool that is none."""
+    if request.keys == request.read_keys:
+        return keys
+    columns = {name: keys[name] for name in keys.column_names}
+    columns[SELECTED_SHARD] = pa.repeat(request.key, len(taken))
+    columns[SELECTED_ROW] = pa.array(taken, pa.int64())
+    return pa.table({name: columns[name] for name in request.keys})
 
 
 def _reader(request: RowRequest) -> RowReader:

@@ -1,0 +1,345 @@
+"""Selections: files of addresses that are read as shards of the rows that they name.
+
+A selection (`[select.NAME]`) is stored as a pool. Row i of one of its files is the row of the base
+pool that address i names, read from the base pool's own shard, with two more columns: the key of
+that shard and the row's number in it. So all that works on a pool (inventory, labelling, joining,
+training, verifying) works on a selection as it is, and each label has its address in the base pool
+beside it.
+
+A file is a sealed Arrow table (`core.schema.table_bytes`) of `ADDRESSES`, sorted by shard and row;
+its note says where the base pool lies, how its files are read, and which columns they have.
+Columns that the job calls private are not among them, so no reader of the selection can ask for
+one.
+
+Reading costs what the base pool's rows cost: each base shard is opened once a call, and of an
+indexed format only the row groups that hold a wanted row are decoded, a part at a time. Where the
+base pool lies in a store and few rows of each shard are wanted, several shards are read at once.
+A base shard that is gone, damaged or no longer the one that was chosen from is refused by name.
+
+Jobs cannot name this format, and no ending tells it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from distill.core.errors import StorageError
+from distill.core.schema import bytes_table, table_bytes, table_note
+from distill.pools.formats.base import Rejected, RowBatch, check_columns
+from distill.pools.formats.open import errors_of_reading, missing_rows, open_shard, plain_columns
+from distill.pools.formats.shard_file import Footer, ShardFile, Streamed
+from distill.pools.shard_id import require_listed
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Storage
+from distill.storage.open import is_remote, open_storage
+
+SELECTED_SHARD = "selected_shard"
+"""Key of the base pool's shard in which a row lies."""
+SELECTED_ROW = "selected_row"
+"""Its number in that shard."""
+ADDRESS_KEYS = (SELECTED_SHARD, SELECTED_ROW)
+
+_SHARD_ID = "shard_id"
+ADDRESSES = pa.schema(
+    [
+        pa.field(SELECTED_SHARD, pa.string(), nullable=False),
+        pa.field(_SHARD_ID, pa.binary(16), nullable=False),
+        pa.field(SELECTED_ROW, pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+    ]
+)
+"""One row an address: shard key, the id that the shard had, row number, why it was chosen."""
+
+ENDING = ".selection"
+FILE_ROWS = 20_000
+"""Addresses of a file: of usual keys they stay below the limit of a conditional put."""
+_GROUP_ROWS = 1_024
+"""Addresses of a row group, the least that is read at once where a training caches decoded rows."""
+_SHARDS_AT_ONCE = 8
+"""Of a base pool in a store: opening one is all waiting."""
+_KNOWN_FILES = 8
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BasePool:
+    """The pool whose rows a selection names."""
+
+    uri: str
+    format: str
+    schema: pa.Schema
+    """Columns that may be read of its rows."""
+
+    def to_note(self) -> str:
+        """Return what a file of addresses says of it."""
+        serialized = self.schema.remove_metadata().serialize().to_pybytes()
+        # compressed: thousands of columns are not to fill a file that is written conditionally
+        packed = base64.b64encode(zlib.compress(serialized)).decode()
+        return json.dumps({"uri": self.uri, "format": self.format, "schema": packed})
+
+    @classmethod
+    def from_note(cls, note: str) -> BasePool:
+        """Return the pool of which `to_note` made `note`."""
+        plain = json.loads(note)
+        serialized = zlib.decompress(base64.b64decode(plain["schema"]))
+        schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+        return cls(plain["uri"], plain["format"], schema)
+
+
+def address_files(base: BasePool, addresses: pa.Table, chosen_in: int) -> dict[str, bytes]:
+    """Return the files of one round's addresses, by key.
+
+    `addresses` has the columns `ADDRESSES`, sorted by shard and row, and `chosen_in` is the number
+    of the round. A key names its content, so two choices never share a file.
+    """
+    note = base.to_note()
+    contents: list[bytes] = []
+    for start in range(0, len(addresses), FILE_ROWS):
+        contents.extend(_contents(addresses.slice(start, FILE_ROWS), note))
+    files = {}
+    for number, content in enumerate(contents):
+        name = hashlib.sha256(content).hexdigest()[:12]
+        files[f"{chosen_in:03d}-{number:05d}-{name}{ENDING}"] = content
+    return files
+
+
+def _contents(addresses: pa.Table, note: str) -> Iterator[bytes]:
+    """Sealed files of some addresses, each small enough for a conditional put."""
+    content = table_bytes(addresses, note)
+    if len(content) <= CONDITIONAL_LIMIT_BYTES or len(addresses) == 1:
+        yield content
+        return
+    half = len(addresses) // 2
+    yield from _contents(addresses.slice(0, half), note)
+    yield from _contents(addresses.slice(half), note)
+
+
+def read_addresses(folder: Storage, key: str) -> pa.Table:
+    """Read one file of addresses. Raises StorageError where it is lost or damaged."""
+    return bytes_table(folder.read(key), ADDRESSES, folder.url(key))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Consecutive addresses of one base shard."""
+
+    key: str
+    shard_id: str
+    rows: Numbers
+    """Their rows, sorted."""
+
+
+_known_files: dict[tuple[str, int], pa.Table] = {}
+"""The files that were read last, by URL and size: whoever reads rows for training opens one again
+for each chunk, and checks afterwards that it did not change."""
+
+
+class SelectionShard(ShardFile):
+    """One file of addresses, read as the rows that they name. Raises StorageError for a damaged
+    file."""
+
+    name = "selection"
+    title = "selection"
+    endings = ()
+    declared = False
+    indexed = True
+    typed = True
+
+    def __init__(self, source: pa.NativeFile, where: str) -> None:
+        super().__init__(source, where)
+        file = (where, source.size())
+        if file not in _known_files:
+            if len(_known_files) >= _KNOWN_FILES:
+                _known_files.clear()
+            _known_files[file] = bytes_table(source.read(), ADDRESSES, where)
+        self._addresses = _known_files[file]
+
+    def footer(self) -> Footer:
+        rows = len(self._addresses)
+        starts = range(0, rows, _GROUP_ROWS)
+        groups = tuple(min(_GROUP_ROWS, rows - start) for start in starts)
+        own = [ADDRESSES.field(name) for name in ADDRESS_KEYS]
+        return Footer(groups, pa.schema([*self._base.schema, *own]))
+
+    def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
+        streamed = self.stream(rows, columns, max(1, len(rows)))
+        tables: list[pa.Table] = []
+        rejected: Rejected = {}
+        start = 0
+        for part in streamed.parts:
+            rejected |= {start + row: reason for row, reason in part.rejected.items()}
+            start += len(part.table)
+            tables.append(part.table)
+        if not tables:
+            return RowBatch(self._schema(columns).empty_table())
+        return RowBatch(pa.concat_tables(tables, promote_options="permissive"), rejected)
+
+    def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
+        """Read exactly `rows`, not their whole row groups: nothing is saved by reading more."""
+        check_columns(self.footer().schema, columns, self._where)
+        clipped = range(len(self._addresses))[rows.start : rows.stop]
+        return Streamed(clipped, self._parts(clipped, columns, part_rows))
+
+    @cached_property
+    def _base(self) -> BasePool:
+        note = table_note(self._addresses)
+        try:
+            return BasePool.from_note(note)
+        except (ValueError, KeyError, zlib.error, pa.ArrowException) as error:
+            raise StorageError(
+                f"{self._where} does not say of which pool its addresses are: {error}."
+                " Restore it from a copy."
+            ) from None
+
+    @cached_property
+    def _files(self) -> Storage:
+        return open_storage(self._base.uri)
+
+    def _schema(self, columns: Sequence[str]) -> pa.Schema:
+        every = self.footer().schema
+        return pa.schema([every.field(name) for name in columns])
+
+    def _parts(self, rows: range, columns: Sequence[str], part_rows: int) -> Iterator[RowBatch]:
+        own = [name for name in columns if name not in ADDRESS_KEYS]
+        addresses = self._addresses.slice(rows.start, len(rows))
+        if not own:  # nothing of the base pool is read for them
+            yield RowBatch(addresses.select(list(columns)))
+            return
+        for runs in self._gathered(_runs(addresses), part_rows):
+            for run, part in self._read_runs(runs, own, part_rows):
+                yield _with_address(part, run, columns)
+
+    def _gathered(self, runs: Iterator[_Run], part_rows: int) -> Iterator[list[_Run]]:
+        """Runs that are read at once: one, or of a pool in a store several short ones."""
+        most = _SHARDS_AT_ONCE if is_remote(self._base.uri) else 1
+        gathered: list[_Run] = []
+        for run in runs:
+            rows = sum(len(each.rows) for each in gathered) + len(run.rows)
+            if gathered and (len(gathered) == most or rows > part_rows):
+                yield gathered
+                gathered = []
+            gathered.append(run)
+        if gathered:
+            yield gathered
+
+    def _read_runs(
+        self, runs: list[_Run], columns: list[str], part_rows: int
+    ) -> Iterator[tuple[_Run, _Picked]]:
+        if len(runs) == 1:
+            (run,) = runs
+            for part in self._read_run(run, columns, part_rows):
+                yield run, part
+            return
+
+        def read(run: _Run) -> list[_Picked]:
+            return list(self._read_run(run, columns, part_rows))
+
+        with ThreadPoolExecutor(len(runs)) as threads:
+            for run, parts in zip(runs, threads.map(read, runs), strict=True):
+                for part in parts:
+                    yield run, part
+
+    def _read_run(self, run: _Run, columns: list[str], part_rows: int) -> Iterator[_Picked]:
+        """The rows of a run, in order, in parts. The last part is given when the shard is known to
+        be the one that was chosen from: nobody asks after it. Raises PoolError."""
+        last: _Picked | None = None
+        try:
+            for part in self._picked(run, columns, part_rows):
+                if last is not None:
+                    yield last
+                last = part
+        except Exception:
+            require_listed(self._files, run.key, run.shard_id)  # it explains everything else
+            raise
+        require_listed(self._files, run.key, run.shard_id)
+        assert last is not None
+        yield last
+
+    def _picked(self, run: _Run, columns: list[str], part_rows: int) -> Iterator[_Picked]:
+        where = self._files.url(run.key)
+        span = range(int(run.rows[0]), int(run.rows[-1]) + 1)
+        with (
+            open_shard(self._files, run.key, self._base.format) as shard,
+            errors_of_reading(where, span),
+        ):
+            for rows in _without_gaps(shard.footer().row_groups, run.rows):
+                wanted = range(int(rows[0]), int(rows[-1]) + 1)
+                streamed = shard.stream(wanted, columns, part_rows)
+                start = streamed.rows.start
+                found = 0
+                for part in streamed.parts:
+                    stop = start + len(part.table)
+                    picked = rows[np.searchsorted(rows, start) : np.searchsorted(rows, stop)]
+                    if len(picked):
+                        yield _Picked(picked, self._plain(part, picked - start, columns))
+                    found += len(picked)
+                    start = stop
+                if found != len(rows):
+                    raise missing_rows(where, wanted)
+
+    def _plain(self, part: RowBatch, offsets: Numbers, columns: list[str]) -> RowBatch:
+        """Rows of a base shard, of the types that all of its shards are read as."""
+        table = part.table.take(pa.array(offsets))
+        rejected = {
+            number: part.rejected[offset]
+            for number, offset in enumerate(offsets.tolist())
+            if offset in part.rejected
+        }
+        batch = plain_columns(RowBatch(table, rejected), columns, self._base.format)
+        try:
+            return RowBatch(batch.table.cast(self._schema(columns)), batch.rejected)
+        except pa.ArrowException:
+            # a file without types may say another one than the first: as it is, if it must be
+            return batch
+
+
+@dataclass(frozen=True)
+class _Picked:
+    """Some rows of a run."""
+
+    rows: Numbers
+    batch: RowBatch
+
+
+def _runs(addresses: pa.Table) -> Iterator[_Run]:
+    """The addresses of each base shard."""
+    rows = addresses[SELECTED_ROW].to_numpy()
+    keys = addresses[SELECTED_SHARD].combine_chunks().dictionary_encode()
+    numbers = keys.indices.to_numpy()
+    borders = np.flatnonzero(np.diff(numbers)) + 1
+    starts = [0, *borders.tolist()] if len(rows) else []
+    stops = [*borders.tolist(), len(rows)]
+    for start, stop in zip(starts, stops, strict=False):
+        key = keys.dictionary[int(numbers[start])].as_py()
+        shard_id = addresses[_SHARD_ID][start].as_py().hex()
+        yield _Run(key, shard_id, rows[start:stop])
+
+
+def _without_gaps(groups: Sequence[int], rows: Numbers) -> Iterator[Numbers]:
+    """Cut the wanted rows of a shard where whole row groups lie between two of them."""
+    stops = np.cumsum(groups)
+    group = np.searchsorted(stops, rows, side="right")
+    borders = np.flatnonzero(np.diff(group) > 1) + 1
+    yield from np.split(rows, borders)
+
+
+def _with_address(part: _Picked, run: _Run, columns: Sequence[str]) -> RowBatch:
+    """The columns in the order in which they were asked for, those of the address too."""
+    table = part.batch.table
+    if SELECTED_SHARD in columns:
+        table = table.append_column(SELECTED_SHARD, pa.repeat(run.key, len(table)))
+    if SELECTED_ROW in columns:
+        table = table.append_column(SELECTED_ROW, pa.array(part.rows))
+    return RowBatch(table.select(list(columns)), part.batch.rejected)

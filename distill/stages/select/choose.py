@@ -1,0 +1,103 @@
+"""Which rows of the candidates each method chooses, and what it needs of the pool for that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from distill.spec.selections import (
+    Balanced,
+    Cover,
+    Novel,
+    Random,
+    SelectBy,
+    Typical,
+    Uncertain,
+)
+from distill.stages.select.candidates import Candidates, Choice, Int64
+from distill.stages.select.gather import Need
+from distill.stages.select.methods.balanced import shares_by_level
+from distill.stages.select.methods.cover import choose_cover, pure_radius
+from distill.stages.select.methods.novel import choose_novel
+from distill.stages.select.methods.typical import choose_typical
+
+_MANY = 1 << 40
+_OF_CLUSTER = 4_096
+"""Of these the distances within a cluster are 128 MiB."""
+_COVERING = 32_768
+"""Of these who covers whom is 128 MiB."""
+_SPARE = 4
+"""Candidates a row that is chosen, where some may be duplicates."""
+_LEAST_CANDIDATES = 100_000
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The clusters of the whole pool."""
+
+    sizes: Int64
+    """(k,): rows of each."""
+    parents: Int64 | None
+    """(k,): clusters of the level above, where there is one."""
+
+
+def need_of(by: SelectBy, rows: int, *, duplicates: bool) -> Need:
+    """Return what a method needs of a pool to choose so many rows."""
+    some = max(_SPARE * rows, _LEAST_CANDIDATES) if duplicates else rows
+    if isinstance(by, Random | Uncertain):
+        return Need(values=duplicates, most=some, most_of_cluster=_MANY)
+    if isinstance(by, Balanced):
+        return Need(values=duplicates, most=_MANY, most_of_cluster=_MANY)
+    if isinstance(by, Typical):
+        return Need(values=True, most=_MANY, most_of_cluster=_OF_CLUSTER)
+    if isinstance(by, Cover):
+        return Need(values=True, most=_COVERING, most_of_cluster=_MANY)
+    return Need(values=True, most=_MANY, most_of_cluster=_MANY)
+
+
+def is_drawn_alike(by: SelectBy) -> bool:
+    """Whether candidates are drawn of all rows alike, and not of each cluster."""
+    return not isinstance(by, Typical | Balanced)
+
+
+def choose(by: SelectBy, candidates: Candidates, seen: Seen, rows: int, seed: int) -> Choice:
+    """Choose `rows` candidates, or as many as there are."""
+    if isinstance(by, Random | Uncertain):
+        return _first(by, candidates, rows)
+    if isinstance(by, Typical):
+        return choose_typical(candidates, rows, by.neighbours, seen.sizes)
+    if isinstance(by, Cover):
+        radius = by.radius or pure_radius(candidates, by.purity)
+        return choose_cover(candidates, rows, radius)
+    if isinstance(by, Balanced):
+        return _balanced(candidates, seen, rows)
+    if isinstance(by, Novel):
+        return choose_novel(candidates, rows)
+    position, score = by.choose(
+        candidates.values, candidates.cluster, candidates.is_former, rows, seed
+    )
+    return Choice(position, score, [by.kind] * len(position))
+
+
+def _first(by: SelectBy, candidates: Candidates, rows: int) -> Choice:
+    """Those of the smallest priority."""
+    free = np.flatnonzero(~candidates.is_former)
+    order = np.lexsort((candidates.row[free], candidates.priority[free]))
+    position = free[order[:rows]]
+    reason = by.measure if isinstance(by, Uncertain) else by.kind
+    return Choice(position, -candidates.priority[position], [reason] * len(position))
+
+
+def _balanced(candidates: Candidates, seen: Seen, rows: int) -> Choice:
+    free = np.flatnonzero(~candidates.is_former)
+    cluster = candidates.cluster[free]
+    available = np.bincount(cluster, minlength=len(seen.sizes))
+    quota = shares_by_level(available, seen.parents, rows)
+    order = np.lexsort((candidates.row[free], candidates.priority[free], cluster))
+    ordered = cluster[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    chosen = order[rank < quota[ordered]]
+    reason = [f"balanced, cluster {each}" for each in cluster[chosen].tolist()]
+    share = quota[cluster[chosen]] / np.maximum(1, seen.sizes[cluster[chosen]])
+    return Choice(free[chosen], share, reason)

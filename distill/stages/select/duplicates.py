@@ -1,0 +1,52 @@
+"""Near-duplicates within clusters (SemDeDup, Abbas et al. 2023, alg. 1).
+
+Rows of a cluster are put in order, those furthest from its centre by cosine first (the paper keeps
+the least prototypical row of each group). A row is a duplicate where its cosine with any row before
+it is above the threshold. Rows of former selections come first of all: what is alike to one of them
+is not bought again.
+
+Memory: cosines of a block of rows with all of its cluster.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from distill.stages.select.candidates import Bool, Candidates, Float64, Int64
+
+_BLOCK_ROWS = 512
+
+
+def find_duplicates(candidates: Candidates, threshold: float) -> Bool:
+    """Find the rows (m,) that are more alike than `threshold` to a row that stays."""
+    found = np.zeros(len(candidates), bool)
+    order = np.argsort(candidates.cluster, kind="stable")
+    borders = np.flatnonzero(np.diff(candidates.cluster[order])) + 1
+    for members in np.split(order, borders):
+        if len(members) > 1:
+            found[members] = _of_cluster(candidates, members, threshold)
+    return found & ~candidates.is_former
+
+
+def _of_cluster(candidates: Candidates, members: Int64, threshold: float) -> Bool:
+    rows = _unit(candidates.values[members].astype(np.float64))
+    centre = _unit(candidates.values[members].mean(axis=0, dtype=np.float64)[None])[0]
+    order = np.lexsort((members, rows @ centre, ~candidates.is_former[members]))
+    ordered = rows[order]
+    repeats = np.zeros(len(members), bool)
+    for start in range(0, len(ordered), _BLOCK_ROWS):
+        block = ordered[start : start + _BLOCK_ROWS]
+        cosines = block @ ordered[: start + len(block)].T
+        # a row is compared with those before it alone
+        before = np.tri(len(block), start + len(block), start - 1, dtype=bool)
+        repeats[start : start + len(block)] = ((cosines > threshold) & before).any(axis=1)
+    found = np.empty_like(repeats)
+    found[order] = repeats
+    return found
+
+
+def _unit(rows: Float64) -> Float64:
+    """Rows of length 1; of nothing but zeros as they are."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    found: Float64 = rows / np.where(lengths > 0, lengths, 1.0)
+    return found

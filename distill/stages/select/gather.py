@@ -1,0 +1,176 @@
+"""The pass over a pool that finds the candidates of a choice, by the engine's fold.
+
+Of each chunk the rows are seen through the structure, and those stay that the method may need: at
+most so many a cluster and in all, by priority. Priorities are drawn by the row's number, or say how
+little sure labels are of it, so what stays is a sample, or the least sure rows, whatever the
+chunks. Rows of former selections stay all: a method looks at what there is already.
+
+Memory of a `Gathered`, of which `merge` holds some at once: the candidates (`Need.most` rows, at
+most `SAMPLE_BYTES` of them), the rows of former selections, and 8 bytes a cluster. Nothing else
+grows with the pool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from distill.labelers.base import Matrix
+from distill.labelers.structure.labeler import StructureLabeler
+from distill.labels.encoding import decode
+from distill.labels.label_set import LabelSet
+from distill.loader.dataset import Dataset
+from distill.loader.label_rows import read_label_rows
+from distill.loader.sampler import Chunk
+from distill.spec.selections import SelectBy, Uncertain
+from distill.stages.select.candidates import Bool, Candidates, Float64, Int64, drawn
+from distill.stages.select.methods.uncertain import uncertainty
+
+SAMPLE_BYTES = 256 << 20
+_ROW_BYTES = 25
+"""Of a candidate, beside its values."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a method needs of a pool."""
+
+    values: bool
+    """Whether it looks at rows, and not only at their clusters."""
+    most: int
+    """Candidates in all."""
+    most_of_cluster: int
+    """Candidates of a cluster."""
+
+    def rows(self, width: int) -> int:
+        """Return how many candidates of `width` numbers are held at the most."""
+        numbers = width if self.values else 0
+        row_bytes = _ROW_BYTES + 4 * numbers
+        return min(self.most, SAMPLE_BYTES // row_bytes)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the pass has of some rows."""
+
+    candidates: Candidates
+    sizes: Int64
+    """(k,): usable rows of each cluster, former ones too."""
+
+
+@dataclass(frozen=True)
+class Gather:
+    """The pass over any chunks; what travels to the workers."""
+
+    source: Dataset
+    structure: StructureLabeler
+    """Its last link says the clusters, where there are any."""
+    has_clusters: bool
+    drawn_alike: bool
+    """Whether candidates are the first of all rows, and not the first of each cluster."""
+    labels: LabelSet | None
+    by: SelectBy
+    seed: int
+    former: Int64
+    """Numbers of rows that former selections have, sorted."""
+    need: Need
+
+    def __call__(self, chunk: Chunk) -> Gathered:
+        values, cluster, row = self._seen(chunk)
+        priority = drawn(self.seed, row)
+        if self.labels is not None:
+            sureness = self._sureness(self.labels, chunk, row)
+            known = np.flatnonzero(~np.isnan(sureness))
+            values, cluster, row = values[known], cluster[known], row[known]
+            priority = sureness[known]
+        is_former = np.isin(row, self.former, assume_unique=True)
+        if not self.need.values:
+            values = values[:, :0]
+        candidates = Candidates(row, cluster, values, is_former, priority)
+        return Gathered(self._trimmed(candidates), np.bincount(cluster).astype(np.int64))
+
+    def merge(self, first: Gathered, second: Gathered) -> Gathered:
+        """Return what it has of both's rows."""
+        parts = (first.candidates, second.candidates)
+        arrays = [
+            np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(Candidates)
+        ]
+        sizes = np.zeros(max(len(first.sizes), len(second.sizes)), np.int64)
+        for part in (first, second):
+            sizes[: len(part.sizes)] += part.sizes
+        return Gathered(self._trimmed(Candidates(*arrays)), sizes)
+
+    def _seen(self, chunk: Chunk) -> tuple[Matrix, Int64, Int64]:
+        """What is seen of the usable rows of a chunk, their clusters, and their numbers."""
+        if not self.structure.chain:
+            row = self.source.row_numbers(chunk)
+            nothing = np.zeros((len(row), 0), np.float32)
+            return nothing, np.zeros(len(row), np.int64), row
+        features, row = self.source.usable(chunk)
+        if not self.has_clusters:
+            values = self.structure.label(features)
+            cluster = np.zeros(len(row), np.int64)
+        else:
+            *below, (last, gives) = self.structure.chain
+            values = StructureLabeler(below).label(features)
+            cluster = last.transform(values, gives)[:, 0].astype(np.int64)
+        finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+        return values[finite], cluster[finite], row[finite]
+
+    def _sureness(self, labels: LabelSet, chunk: Chunk, row: Int64) -> Float64:
+        """Minus how little sure the labels are of rows of a chunk; NaN where they are rejected."""
+        assert isinstance(self.by, Uncertain)
+        contract = labels.contract
+        topk = contract.encoding == "topk"
+        temperature = self.by.temperature
+        soft = decode(read_label_rows(labels, chunk), contract, temperature if topk else None)
+        found = uncertainty(soft, self.by.measure, temperature, exclusive=contract.exclusive)
+        found[~soft.labelled] = np.nan
+        first = int(self.source.row_numbers(chunk)[0])
+        return -found[row - first]
+
+    def _trimmed(self, candidates: Candidates) -> Candidates:
+        """The candidates that stay: so many in all, as many of each cluster as of the others, those
+        of the smallest priority first."""
+        most = self.need.rows(candidates.values.shape[1])
+        free = np.flatnonzero(~candidates.is_former)
+        if len(free) <= min(most, self.need.most_of_cluster):
+            return candidates
+        cluster = candidates.cluster[free]
+        if self.drawn_alike:
+            cluster = np.zeros_like(cluster)
+        rank = _rank(cluster, candidates.priority[free], candidates.row[free])
+        stays = rank < _fitting(rank, most, self.need.most_of_cluster)
+        if stays.all():
+            return candidates
+        kept: Bool = candidates.is_former.copy()
+        kept[free[stays]] = True
+        return candidates.take(np.flatnonzero(kept))
+
+
+def in_order(gathered: Gathered) -> Gathered:
+    """Return the same with candidates in order of their rows."""
+    order = np.argsort(gathered.candidates.row)
+    return replace(gathered, candidates=gathered.candidates.take(order))
+
+
+def _rank(cluster: Int64, priority: Float64, row: Int64) -> Int64:
+    """Where each row stands among those of its cluster."""
+    order = np.lexsort((row, priority, cluster))
+    ordered = cluster[order]
+    starts = np.searchsorted(ordered, ordered)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order)) - starts
+    return rank
+
+
+def _fitting(rank: Int64, most: int, most_of_cluster: int) -> int:
+    """The most rows of a cluster of which all clusters' together are no more than `most`; one at
+    the least."""
+    if not len(rank):
+        return most_of_cluster
+    rows = np.cumsum(np.bincount(rank))
+    fitting = int(np.searchsorted(rows, most, side="right"))
+    return max(1, min(fitting, most_of_cluster))

@@ -1,0 +1,222 @@
+"""The stage `select`: which rows of a pool are chosen, and what is kept of the choice.
+
+    former selections ► one pass over the pool (`gather`) ► duplicates left out ► the method
+    ► addresses and their record (`pools.chosen`)
+
+The pass and the method are the same for any number of workers, so a choice that was killed before
+its record is made again, the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from distill.core.errors import PoolError
+from distill.core.failpoints import reach
+from distill.engine.protocol import Engine
+from distill.labelers.structure.labeler import StructureLabeler
+from distill.plan.steps import SelectInputs, SelectStep
+from distill.pools.chosen import ChosenRound, chosen_addresses, read_rounds, write_round
+from distill.pools.formats.open import format_named
+from distill.pools.formats.selection import ADDRESSES, SELECTED_ROW, SELECTED_SHARD, BasePool
+from distill.pools.inventory import Inventory
+from distill.pools.open_pool import OpenPool
+from distill.stages.select.candidates import Choice, Int64
+from distill.stages.select.choose import Seen, choose, is_drawn_alike, need_of
+from distill.stages.select.duplicates import find_duplicates
+from distill.stages.select.gather import Gather, Gathered, in_order
+from distill.storage.open import open_storage
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a selection is after the stage."""
+
+    name: str
+    pool_rows: int
+    rounds: tuple[ChosenRound, ...]
+    now: bool
+    """Whether the last of them was chosen in this run."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all rounds."""
+        return sum(each.rows for each in self.rounds)
+
+    @property
+    def duplicates(self) -> int:
+        """Near-duplicates that the last round left out."""
+        return self.rounds[-1].counts["duplicates"]
+
+
+def select_rows(step: SelectStep, engine: Engine) -> Selected:
+    """Choose rows, unless it is done. Raises PoolError where there are fewer than were asked for,
+    StorageError."""
+    if step.inputs is None:
+        return Selected(step.name, step.pool_rows, step.rounds, now=False)
+    inputs = step.inputs
+    inventory = inputs.pool.inventory
+    former = _former_rows(inputs)
+    gather = _gather(inputs, former)
+    gathered = engine.fold(
+        f"select {step.name}, rows of {inputs.pool.name}",
+        gather,
+        inputs.dataset.chunks(inputs.most_rows),
+        gather.merge,
+        unit="rows",
+        size=lambda chunk: chunk.rows,
+    )
+    chosen = engine.call(partial(_choose, inputs, in_order(gathered), _parents(gather)))
+    counts = {
+        "pool": inventory.rows,
+        "usable": int(gathered.sizes.sum()),
+        "former": len(former),
+        "duplicates": chosen.duplicates,
+    }
+    _require_enough(step, chosen, counts)
+    reach("select.before_files")
+    record = ChosenRound(
+        number=inputs.number,
+        asked=inputs.asked,
+        method=inputs.by.model_dump(mode="json"),
+        seed=inputs.seed,
+        rows=inputs.rows,
+        files=(),
+        pins=inputs.pins,
+        counts=counts,
+    )
+    addresses = _addresses(inventory, chosen.rows, chosen.choice)
+    folder = open_storage(step.folder)
+    stored = write_round(folder, base_pool(inputs.pool), addresses, record)
+    return Selected(step.name, step.pool_rows, (*step.rounds, stored), now=True)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What the method chose."""
+
+    choice: Choice
+    rows: Int64
+    """Numbers of the chosen rows within the pool."""
+    duplicates: int
+    candidates: int
+    """Rows that it could choose from."""
+
+
+def _gather(inputs: SelectInputs, former: Int64) -> Gather:
+    structure = StructureLabeler(())
+    if inputs.structure is not None:
+        structure = StructureLabeler.load(inputs.structure)
+    duplicates = inputs.without_duplicates is not None
+    need = need_of(inputs.by, inputs.rows, duplicates=duplicates)
+    return Gather(
+        inputs.dataset,
+        structure,
+        inputs.has_clusters,
+        is_drawn_alike(inputs.by),
+        inputs.labels,
+        inputs.by,
+        inputs.seed,
+        former,
+        need,
+    )
+
+
+def _parents(gather: Gather) -> Int64 | None:
+    """The clusters above each cluster, where the structure has two levels."""
+    if not gather.has_clusters:
+        return None
+    structure, _ = gather.structure.chain[-1]
+    parents = structure.arrays.get("parent")
+    return None if parents is None else parents.astype(np.int64)
+
+
+def _choose(inputs: SelectInputs, gathered: Gathered, parents: Int64 | None) -> _Chosen:
+    candidates = gathered.candidates
+    duplicates = 0
+    if inputs.without_duplicates is not None:
+        repeated = find_duplicates(candidates, inputs.without_duplicates)
+        duplicates = int(repeated.sum())
+        candidates = candidates.take(np.flatnonzero(~repeated))
+    seen = Seen(gathered.sizes, parents)
+    choice = choose(inputs.by, candidates, seen, inputs.rows, inputs.seed)
+    free = int((~candidates.is_former).sum())
+    return _Chosen(choice, candidates.row[choice.position], duplicates, free)
+
+
+def _require_enough(step: SelectStep, chosen: _Chosen, counts: dict[str, int]) -> None:
+    inputs = step.inputs
+    assert inputs is not None
+    if len(chosen.rows) == inputs.rows:
+        return
+    raise PoolError(
+        f"select.{step.name}.rows = {inputs.rows}: only {chosen.candidates:,} can be chosen. Of"
+        f" {counts['pool']:,} rows of pools.{inputs.pool.name} {counts['usable']:,} are usable,"
+        f" {counts['former']:,} are in former selections and {counts['duplicates']:,} are"
+        " near-duplicates; and memory holds a sample where rows are many and wide. Choose fewer,"
+        " go on with another selection `after` this one, or look through a pca of fewer"
+        " components."
+    )
+
+
+def _former_rows(inputs: SelectInputs) -> Int64:
+    """Numbers of the rows that former selections have, sorted."""
+    inventory = inputs.pool.inventory
+    known = inventory.known
+    first_rows = _first_rows(inventory)
+    found = [np.empty(0, np.int64)]
+    for uri in inputs.former:
+        folder = open_storage(uri)
+        addresses = chosen_addresses(folder, read_rounds(folder))
+        keys = addresses[SELECTED_SHARD].combine_chunks().dictionary_encode()
+        numbers = np.array([known[key][0] for key in keys.dictionary.to_pylist()], np.int64)
+        shard = numbers[keys.indices.to_numpy()]
+        found.append(first_rows[shard] + addresses[SELECTED_ROW].to_numpy())
+    return np.unique(np.concatenate(found))
+
+
+def _first_rows(inventory: Inventory) -> Int64:
+    """The number of each shard's first row within the pool."""
+    first: Int64 = np.cumsum(inventory.shard_rows) - inventory.shard_rows
+    return first
+
+
+def _addresses(inventory: Inventory, rows: Int64, choice: Choice) -> pa.Table:
+    """Addresses of rows of a pool by their numbers, sorted."""
+    order = np.argsort(rows)
+    ordered = rows[order]
+    ends = np.cumsum(inventory.shard_rows)
+    shard = np.searchsorted(ends, ordered, side="right")
+    used, indices = np.unique(shard, return_inverse=True)
+    listed = inventory.table.take(pa.array(used))
+    ids = [bytes.fromhex(each) for each in listed["id"].to_pylist()]
+    columns = [
+        listed["key"].combine_chunks().take(pa.array(indices)),
+        pa.array(ids, pa.binary(16)).take(pa.array(indices)),
+        pa.array(ordered - _first_rows(inventory)[shard]),
+        pa.array([choice.reason[each] for each in order.tolist()]),
+        pa.array(choice.score[order]),
+    ]
+    return pa.table(columns, ADDRESSES)
+
+
+def base_pool(pool: OpenPool) -> BasePool:
+    """Return what a selection's files say of the pool that it is of: all its columns but private
+    ones. Keys of a format without types are text, as everywhere."""
+    format = pool.inventory.format
+    schema = pool.schema
+    for name in pool.spec.private:
+        if name in schema.names:
+            schema = schema.remove(schema.get_field_index(name))
+    if not format_named(format).typed:
+        for name in pool.spec.keys:
+            number = schema.get_field_index(name)
+            schema = schema.set(number, pa.field(name, pa.string()))
+    return BasePool(pool.inventory.uri, format, schema)

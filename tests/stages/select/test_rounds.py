@@ -1,0 +1,142 @@
+"""Choose, label, train and measure, round after round, in one job that may be killed anywhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from distill.core.errors import JobError, PoolError
+from distill.pools.chosen import read_measures, selection_folder
+from distill.run import run_job, status, verify_labels
+from distill.storage.open import open_storage
+from tests.engine.here import without_ray
+from tests.stages.select.test_select_rows import STUDENT, addresses, pairs
+
+ROUNDS = """
+    [select.first]
+    of = "pools.rows"
+    by = {{ kind = "typical", structure = "groups" }}
+    rows = 20
+    rounds = {rounds}
+    per_round = 30
+    {more}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_ray():
+    with without_ray():
+        yield
+
+
+def rounds_job(selecting, rounds=3, more=""):
+    tables = ROUNDS.format(rounds=rounds, more=more)
+    return selecting.job(tables, more=STUDENT.format(on='["select.first"]'))
+
+
+def measures(job):
+    return read_measures(selection_folder(open_storage(job.root_uri), "first"))
+
+
+def test_a_round_is_not_measured_or_a_row_is_bought_twice(selecting):
+    job = rounds_job(selecting)
+    lines = []
+    finished = run_job(job, lines.append, engine="local")
+    found = measures(job)
+    assert [each.rows for each in found] == [20, 50, 80]
+    assert [each.points is None for each in found] == [True, True, False]
+    assert finished.evaluation.students[0].mean("accuracy") == found[-1].score
+    told = [line for line in lines if ": round " in line]
+    assert told[0].startswith("select.first: round 1 of 3, 20 rows: students.small ")
+    assert "the next 30 rows buy " in told[2]
+    chosen = pairs(addresses(job))
+    assert len(set(chosen)) == 80
+    # each round is less than a batch, and the first batch of a run is asked about twice
+    assert selecting.counted == 2 * 80
+    (proven,) = verify_labels(job)
+    assert (proven.rows, proven.problems) == (80, ())
+    again = []
+    run_job(job, again.append, engine="local")
+    assert measures(job) == found
+    assert selecting.counted == 2 * 80
+    assert all(line.left == 0 for line in status(job))
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("work", ["select", "labels", "train", "evaluate", "measure"])
+def test_a_killed_job_begins_its_rounds_anew(selecting, monkeypatch, work):
+    undisturbed = rounds_job(selecting)
+    run_job(undisturbed, lambda _: None, engine="local")
+    expected = measures(undisturbed)
+    counted = selecting.counted
+    selecting.counter.unlink()
+    from distill import run
+    from distill.plan.load import load_job
+
+    job = load_job(undisturbed.path, root=str(selecting.folder / "killed"))
+    calls = 0
+
+    def dying(function):
+        def call(*args, **options):
+            nonlocal calls
+            calls += 1
+            result = function(*args, **options)
+            if calls == 2:  # in the second round, after the work was done
+                raise Killed
+            return result
+
+        return call
+
+    names = {
+        "select": "select_rows",
+        "labels": "_label",
+        "train": "train_networks",
+        "evaluate": "_evaluate",
+        "measure": "measure_round",
+    }
+    # fits are trained too, though there are none
+    with monkeypatch.context() as patch:
+        patch.setattr(run, names[work], dying(getattr(run, names[work])))
+        with pytest.raises(Killed):
+            run_job(job, lambda _: None, engine="local")
+    run_job(job, lambda _: None, engine="local")
+    assert measures(job) == expected
+    assert addresses(job).equals(addresses(undisturbed))
+    assert selecting.counted == counted
+
+
+def test_rounds_go_on_that_promise_nothing(selecting):
+    job = rounds_job(selecting, rounds=6, more="stop_below = 90.0")
+    lines = []
+    run_job(job, lines.append, engine="local")
+    assert len(measures(job)) == 3  # a curve needs three points
+    assert any("less than 90: no round more" in line for line in lines)
+    assert all(line.left == 0 for line in status(job))
+    # more rounds are bought when the job asks for them again
+    job = rounds_job(selecting, rounds=4)
+    run_job(job, lambda _: None, engine="local")
+    assert len(measures(job)) == 4
+
+
+def test_more_is_asked_for_than_all_rounds_can_have(selecting):
+    with pytest.raises(PoolError, match=r"rounds = 78 \(of 20 and then 30 rows\): .* 2,300"):
+        run_job(rounds_job(selecting, rounds=78), lambda _: None, engine="local")
+
+
+def test_rounds_that_nobody_measures(selecting):
+    tables = ROUNDS.format(rounds=2, more="")
+    with pytest.raises(JobError, match="measured by accuracy"):
+        selecting.job(tables)
+    after = """
+    [select.second]
+    of = "pools.rows"
+    by = { kind = "random" }
+    rows = 1
+    after = "select.first"
+    """
+    with pytest.raises(JobError, match=r"select\.second is made of its rows"):
+        selecting.job(tables + after, more=STUDENT.format(on='["select.first"]'))
+    with pytest.raises(JobError, match="has one round"):
+        selecting.job(ROUNDS.format(rounds=1, more=""))
