@@ -73,7 +73,7 @@ class StructureResult:
     left_out: int
     """Rows that could not be read as numbers."""
     measures: Mapping[str, float]
-    """`silhouette` (on the sample), `davies_bouldin`, `inertia`, `quantisation_error`,
+    """`silhouette` (on the sample), `davies_bouldin`, `inertia`, `quantization_error`,
     `topographic_error`, `explained`, as far as the kind has them."""
     explained: Sequence[float] = ()
     """Share of the variance of each principal component."""

@@ -117,7 +117,7 @@ def choose(distribution: str, classes: int) -> tuple[Chosen, dict[int, float], n
 
 
 def added(chosen: Chosen, classes: int, k: int, temperature: float) -> tuple[float, float, float]:
-    """KL by quantisation (mean, worst row) and by truncation (mean)."""
+    """KL by quantization (mean, worst row) and by truncation (mean)."""
     exact = chosen.below[:, :k].astype(np.float64) / temperature
     read = -to_logits(to_gaps(chosen.below[:, :k]), temperature).astype(np.float64)
     total, kept = chosen.sums[temperature], np.exp(-exact).sum(axis=1)
@@ -246,7 +246,7 @@ def markdown(results: list[dict]) -> str:
     case = ["classes", "distribution", "k"]
     return "\n\n".join(
         [
-            "Bytes a row. KL at T: mean and worst row by quantisation / mean by truncation.",
+            "Bytes a row. KL at T: mean and worst row by quantization / mean by truncation.",
             table(
                 [
                     *case,

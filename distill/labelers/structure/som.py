@@ -7,9 +7,9 @@ self-organizing map*).
     map …      each row's unit, and the one after it; each unit then moves to the mean of all rows,
                weighed by a Gaussian of the distance from their units on the grid. Its radius falls
                by one factor a pass
-    measure    quantisation error, topographic error and rows of each unit, of the final map
+    measure    quantization error, topographic error and rows of each unit, of the final map
 
-A pass's quantisation error is the mean distance of a row to its unit, its topographic error the
+A pass's quantization error is the mean distance of a row to its unit, its topographic error the
 share of rows whose two nearest units are no neighbours, both of the map before it moves.
 
 Memory of a statistic: 8·u·(d + 1) bytes for u units; the move of a pass takes 8·u² twice.

@@ -23,7 +23,7 @@ _MEASURES = {
     "silhouette": ("Silhouette", "from −1 to 1, higher is better; on drawn rows"),
     "davies_bouldin": ("Davies–Bouldin", "lower is better"),
     "inertia": ("Inertia a row", "mean squared distance to the nearest centre"),
-    "quantisation_error": ("Quantisation error", "mean distance to the nearest unit"),
+    "quantization_error": ("Quantization error", "mean distance to the nearest unit"),
     "topographic_error": ("Topographic error", "rows whose two nearest units are no neighbours"),
 }
 """Head and note of each measure, in the order of the page."""

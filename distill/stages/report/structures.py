@@ -28,7 +28,7 @@ from distill.stages.report.drawing import (
 )
 from distill.stages.report.groups import clipped
 
-_PASS_MEASURES = {"inertia": "inertia a row", "quantisation_error": "quantisation error"}
+_PASS_MEASURES = {"inertia": "inertia a row", "quantization_error": "quantization error"}
 """What a fit lowers, pass by pass, and how an axis calls it."""
 _NAME_CHARACTERS = 24
 _HEX_HEIGHT = 3**0.5 / 2

@@ -21,7 +21,7 @@ from distill.stages.structure.look_sums import SHOWN_CLUSTERS, Groups, Seen
 _TEXT_CHARACTERS = 160
 _IMAGE_PIXELS = 96
 """Of the longer side of an example."""
-_SHARES = ("quantisation_error", "topographic_error", "silhouette", "davies_bouldin")
+_SHARES = ("quantization_error", "topographic_error", "silhouette", "davies_bouldin")
 
 
 def measures_of(details: Mapping[str, Any], rows: int) -> dict[str, float]:
@@ -148,6 +148,6 @@ def grid_of(structure: FittedStructure, groups: Groups | None) -> Grid | None:
         rows=plain["rows"],
         columns=plain["columns"],
         hexagonal=plain["grid"] == "hexagonal",
-        distances=plain["details"]["distances"],
+        distances=structure.arrays["u_matrix"].tolist(),
         hits=groups.sizes.tolist(),
     )
