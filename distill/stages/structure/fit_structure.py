@@ -37,6 +37,7 @@ from distill.plan.steps import StructureInputs, StructureStep
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
 from distill.stages.structure.passes import Pass, keep_pass, last_pass
+from distill.stages.structure.seen_rows import seen_rows
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
@@ -56,13 +57,16 @@ class _Gathered:
 class _Pass:
     """One pass over any chunks; what travels to the workers."""
 
+    folder: str
+    """Of the structure: which fit it is."""
     source: Dataset
     before: StructureLabeler
     fit: PassFit
     state: State
 
     def __call__(self, chunk: Chunk) -> _Gathered:
-        values, row = self._usable(chunk)
+        reach("structure.chunk")
+        values, row = seen_rows.get(self.folder, chunk, partial(self._usable, chunk))
         statistic = self.fit.partial(self.state, values, row)
         return _Gathered(statistic, len(row))
 
@@ -93,6 +97,7 @@ def fit_structure(step: StructureStep, engine: Engine) -> Trained:
     folder = open_storage(step.folder)
     driver = _Driver(name, folder, step.inputs, engine)
     last = driver.last_pass()
+    seen_rows.forget()
     fitted = engine.call(partial(driver.fit.finish, last.state))
     record, content = driver.record(fitted, last.rows)
     return Trained(name, write_record(folder, record, content), now=True)
@@ -134,7 +139,7 @@ class _Driver:
         """Go over all rows once."""
         begun = time.monotonic()
         number = state.passes + 1
-        this_pass = _Pass(self.inputs.dataset, self.before, self.fit, state)
+        this_pass = _Pass(self.folder.uri, self.inputs.dataset, self.before, self.fit, state)
         gathered = self.engine.fold(
             f"{self.name}, pass {number} ({state.phase})",
             this_pass,

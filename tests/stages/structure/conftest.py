@@ -8,6 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distill.labelers.structure.labeler import read_structure
+from distill.plan.structure_identity import find_structure
+from distill.plan.workspace import Workspace
 from tests.tiny import tiny_job
 
 CENTRE = """
@@ -135,3 +138,15 @@ def structure_job(tmp_path):
         return tiny_job(tmp_path, JOB.format(more=more)), values
 
     return make
+
+
+def arrays(job, name):
+    """What is stored of a structure."""
+    folder, record = find_structure(Workspace(job), name)
+    return read_structure(folder, record).arrays
+
+
+def sha256_of(job, name):
+    """The digest of what is stored of a structure."""
+    _, record = find_structure(Workspace(job), name)
+    return record.sha256

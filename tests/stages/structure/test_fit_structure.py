@@ -12,15 +12,14 @@ import pytest
 
 from distill.core.errors import ContractError, PoolError
 from distill.engine.local import LocalEngine
-from distill.labelers.structure.labeler import read_structure
 from distill.plan.plan import Plan
-from distill.plan.structure_identity import find_structure
 from distill.plan.workspace import Workspace
 from distill.pools.row_cache import read_chunk
 from distill.run import fit_structures, label_pool, run_job, verify_labels
 from distill.stages.structure import fit_structure as stage
 from tests.making import stored_outputs
 from tests.resolved import label_set
+from tests.stages.structure.conftest import arrays
 
 LOOSE = "max_rejected_fraction = 0.9"
 AGAIN = """
@@ -45,11 +44,6 @@ EMBEDDED = """
 
 def fit(job, name=None, engine="local"):
     return {each.name: each for each in fit_structures(job, name, engine=engine)}
-
-
-def arrays(job, name):
-    folder, record = find_structure(Workspace(job), name)
-    return read_structure(folder, record).arrays
 
 
 def centred(values):
