@@ -28,6 +28,7 @@ GUIDES = [
 JOBS = GUIDE.read_text("utf-8")
 RUN_HERE = {
     "show": ("teacher",),
+    "structure": ("--local",),
     "run": ("--local",),
     "status": (),
     "verify": (),
@@ -54,7 +55,7 @@ def write_pool(folder: Path, rows: int, *, target: bool) -> None:
 
 @pytest.fixture(scope="module")
 def guide_job(tmp_path_factory):
-    """The guide's job as it is printed, with a second student of its own network."""
+    """The guide's job as it is printed, with a second student of its own network, and structures."""
     folder = tmp_path_factory.mktemp("guide")
     for name in ("teacher.py", "trunk.py", "job.toml"):
         (folder / name).write_text(block(name), "utf-8")
@@ -66,7 +67,8 @@ def guide_job(tmp_path_factory):
     own = small.replace("students.small", "students.own").replace(
         'model = { kind = "linear" }', model
     )
-    (folder / "job.toml").write_text(f"{job}[students.own]{own}", "utf-8")
+    text = f"{job}[students.own]{own}{block('structure.toml')}"
+    (folder / "job.toml").write_text(text, "utf-8")
     return folder / "job.toml"
 
 

@@ -119,6 +119,9 @@ class Job(Table):
             for term in student.terms
             if term.label_set in self.labels
         ]
+        seen = student.features
+        if covered and seen is not None and seen.label_set in self.labels:
+            covered.append(set(self.labels[seen.label_set].over))
         if not covered:
             shared = {str(term.pool) for term in student.terms}
         else:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distill.job.sweep import Variant
@@ -14,6 +14,7 @@ from distill.models.custom_source import Code
 from distill.models.record import ModelRecord
 from distill.plan.identity import find_student
 from distill.plan.judged import judged_heads, judged_labels
+from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
@@ -33,6 +34,8 @@ class Method:
     head: str = ""
     code: Code = field(default_factory=dict)
     """Sources of what the user wrote of the student's network."""
+    features: str = ""
+    """The column of the dataset that it sees in place of the pool's features, if it does."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Candidate:
     recipe: Recipe
     """How to ask it now, to time it."""
     column: LabelColumn | None = None
+    seen: LabelColumn | None = None
+    """Labels that it sees in place of the pool's features: the column `method.features`."""
     student: str = ""
     """The variant's name; empty for a label set."""
     group: str = ""
@@ -67,7 +72,7 @@ def find_candidates(workspace: Workspace, pool: OpenPool) -> list[Candidate]:
     judged = judged_labels(workspace.tables, pool.name)
     found = [_label_set(workspace, name, pool, teacher=name == teacher) for name in judged]
     for variant in workspace.tables.job.variants:
-        found.extend(_heads(workspace, variant))
+        found.extend(_heads(workspace, variant, pool))
     return found
 
 
@@ -98,7 +103,7 @@ def _label_set(workspace: Workspace, name: str, pool: OpenPool, *, teacher: bool
     record = recipe.record
     outputs = workspace.tables.label_outputs(name)
     judged_at = 1.0 if contract.kind == "logits" else None
-    return Candidate(
+    candidate = Candidate(
         method=Method(f"labels.{name}", outputs),
         name=name,
         role="teacher" if teacher else "labeler",
@@ -111,14 +116,31 @@ def _label_set(workspace: Workspace, name: str, pool: OpenPool, *, teacher: bool
         parameters=record.parameters if record else None,
         history=_history(record),
     )
+    return _seeing(workspace, candidate, workspace.tables.values_of(name), pool)
 
 
-def _heads(workspace: Workspace, variant: Variant) -> list[Candidate]:
+def _heads(workspace: Workspace, variant: Variant, pool: OpenPool) -> list[Candidate]:
     folder, record = find_student(workspace, variant)
     code = workspace.tables.student_code(variant.spec, f"students.{variant.student}")
     recipe = Recipe(form="network", folder=folder.uri, record=record, code=code)
     judged = judged_heads(workspace.tables, variant.spec)
-    return [_head(variant, recipe, record, head, judged) for head in judged]
+    heads = [_head(variant, recipe, record, head, judged) for head in judged]
+    features = variant.spec.features
+    values_of = features.label_set if features else None
+    return [_seeing(workspace, candidate, values_of, pool) for candidate in heads]
+
+
+def _seeing(
+    workspace: Workspace, candidate: Candidate, values_of: str | None, pool: OpenPool
+) -> Candidate:
+    """The candidate, which sees the values of `labels.<values_of>` in place of features."""
+    if values_of is None:
+        return candidate
+    values = label_values(workspace, values_of, (pool.name,))
+    seen = LabelColumn(values.contract, values.sets, None)
+    method = replace(candidate.method, features=f"features labels.{values_of}")
+    pin = f"{candidate.pin} {seen.sets[0].label_hash}"
+    return replace(candidate, method=method, pin=pin, seen=seen)
 
 
 def _head(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.plan.class_balance import class_weights
+from distill.plan.label_values import features_of
 from distill.plan.labelers import prepare_labels
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
@@ -46,8 +47,8 @@ def dataset_of(
     """Return rows of pools as a student sees them, with what terms learn of them, by column."""
     columns = {name: _column(workspace, term, pools) for name, term in terms.items()}
     inventories = tuple(pool.inventory for pool in pools)
-    first = pools[0]
-    return Dataset(inventories, first.features, first.width, columns, student.model.text_hashing)
+    features, width = features_of(workspace, student.features, pools)
+    return Dataset(inventories, features, width, columns, student.model.text_hashing)
 
 
 def _column(workspace: Workspace, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:

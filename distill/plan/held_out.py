@@ -29,6 +29,7 @@ def fit_student(fit: Fit, loss: Loss) -> Student:
     return Student(
         model=fit.model,
         terms=(term,),
+        features=fit.features,
         on=(fit.on,),
         training=fit.training,
         seed=fit.seed,

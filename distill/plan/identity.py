@@ -8,7 +8,7 @@ evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,7 +22,7 @@ from distill.models.networks.custom import CustomModel
 from distill.models.record import ModelRecord, read_record
 from distill.plan.held_out import fit_stop
 from distill.plan.workspace import Workspace
-from distill.spec.models import NOT_LEARNED, Eszsl, Fit, Training
+from distill.spec.models import NOT_LEARNED, Eszsl, Fit, LabelFeatures, Training
 from distill.spec.networks import FitModel
 from distill.spec.students import Head, HeldOut, Student, Term
 from distill.storage.base import Storage
@@ -38,6 +38,7 @@ _USUAL: Mapping[str, Any] = {
     "ramp": None,
     "width": None,
     "batch_share": {},
+    "features": None,
 }
 """Options of a training, a head, a term or its loss that came later, and what they say of models
 from before."""
@@ -84,8 +85,10 @@ def _fit_folder(workspace: Workspace, name: str, fit: Fit) -> Storage:
         pool.features.model_dump(mode="json"),
         [pool.spec.target, outputs.kind, list(outputs.classes), outputs.exclusive],
         described,
-        *_stopped_by(workspace, stop),
+        *_stopped_by(workspace, stop, fit.features),
     ]
+    if fit.features is not None:  # what came later is left out where it says nothing
+        identity.append(value_pins(workspace, fit.features, (fit.on,)))
     return workspace.root.folder("fits", name, digest(identity)[:16])
 
 
@@ -102,6 +105,20 @@ def find_fit(workspace: Workspace, name: str) -> tuple[Storage, ModelRecord]:
     return folder, record
 
 
+def value_pins(
+    workspace: Workspace, features: LabelFeatures | None, pools: Sequence[str]
+) -> dict[str, str]:
+    """Return the labels that are seen in place of some pools' features, by digest; none where the
+    pools' own are."""
+    if features is None:
+        return {}
+    name = features.label_set
+    return {
+        f"features {features.of} over {pool}": workspace.label_set(name, pool).label_hash
+        for pool in pools
+    }
+
+
 def student_pins(workspace: Workspace, student: Student) -> dict[str, str]:
     """Return what a student learns from, by digest: label hashes and pool contents."""
     pins = {}
@@ -113,13 +130,15 @@ def student_pins(workspace: Workspace, student: Student) -> dict[str, str]:
             pins[f"{term.learns} over {pool}"] = labels.label_hash
     for pool in student.taught_on:
         pins[f"pools.{pool}"] = workspace.pool(pool).inventory.content
-    return pins
+    return pins | value_pins(workspace, student.features, student.taught_on)
 
 
-def held_out_pins(workspace: Workspace, stop: HeldOut) -> dict[str, str]:
+def held_out_pins(
+    workspace: Workspace, stop: HeldOut, features: LabelFeatures | None = None
+) -> dict[str, str]:
     """Return the rows and labels that a training is stopped by, by digest."""
     pool = str(stop.rows)
-    pins = {}
+    pins = value_pins(workspace, features, (pool,))
     if stop.label_set:
         labels = workspace.label_set(stop.label_set, pool)
         pins[f"{stop.learns} over {pool}"] = labels.label_hash
@@ -162,7 +181,7 @@ def _student_folder(
     losses = _custom_losses(workspace, student)
     if losses:  # what came later is left out where it says nothing: older digests stay
         identity.append(losses)
-    identity += _stopped_by(workspace, student.early_stop)
+    identity += _stopped_by(workspace, student.early_stop, student.features)
     return workspace.root.folder("students", name, digest(identity)[:16])
 
 
@@ -206,7 +225,9 @@ def _described(workspace: Workspace, name: str, model: Eszsl) -> list[Any]:
     return described
 
 
-def _stopped_by(workspace: Workspace, stop: HeldOut | None) -> list[dict[str, Any]]:
+def _stopped_by(
+    workspace: Workspace, stop: HeldOut | None, features: LabelFeatures | None
+) -> list[dict[str, Any]]:
     """What decides when a training stops and which epoch is kept: nothing where it trains to the
     end."""
     if stop is None:
@@ -233,7 +254,7 @@ def _stopped_by(workspace: Workspace, stop: HeldOut | None) -> list[dict[str, An
             "early_stop": stopping,
             "measured": measured,
             "target": pool.spec.target,
-            "pins": held_out_pins(workspace, stop),
+            "pins": held_out_pins(workspace, stop, features),
         }
     ]
 

@@ -1,5 +1,6 @@
 """What is held against the target of the test pool: label sets over it and students' heads, but
-what tells of a structure. Its clusters are numbered, whatever the classes are called."""
+neither what tells of a structure, whose clusters are numbered whatever the classes are called, nor
+embeddings that are there to be seen."""
 
 from __future__ import annotations
 
@@ -10,11 +11,23 @@ from distill.spec.students import Student, Term
 
 def judged_labels(tables: JobTables, on: str) -> list[str]:
     """Return the label sets over the test pool that are judged."""
+    over = {name: labels for name, labels in tables.labels.items() if on in labels.over}
     return [
         name
-        for name, labels in tables.labels.items()
-        if on in labels.over and not isinstance(labels.labeler, Structured)
+        for name, labels in over.items()
+        if not isinstance(labels.labeler, Structured) and not _is_embedding(tables, name, on)
     ]
+
+
+def _is_embedding(tables: JobTables, name: str, on: str) -> bool:
+    """Whether a label set says something else than the test pool's target, and a model of the job
+    sees its values."""
+    students = [variant.spec.features for variant in tables.job.variants]
+    fits = [fit.features for fit in tables.fit.values()]
+    seen = {features.label_set for features in (*students, *fits) if features}
+    seen |= {str(table.label_set) for table in tables.structure.values()}
+    truth = tables.pool_outputs(on)
+    return name in seen and not tables.label_outputs(name).is_like(truth)
 
 
 def judged_heads(tables: JobTables, student: Student) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from distill.engine.protocol import TrainingNeeds
 from distill.models.record import HeadPlan, NetworkPlan
-from distill.plan.widths import head_widths
+from distill.plan.widths import head_widths, seen_width
 from distill.plan.workspace import Workspace
 from distill.spec.models import Training, worker_range
 from distill.spec.students import Student
@@ -43,6 +43,8 @@ def _pools_read(student: Student, labels: str) -> set[str]:
     pools: set[str] = set()
     if any(term.label_set == labels for term in student.terms):
         pools.update(student.on)
+    if student.features is not None and student.features.label_set == labels:
+        pools.update(student.pools)
     stop = student.early_stop
     if stop is not None and stop.label_set == labels:
         pools.add(str(stop.over))
@@ -57,5 +59,5 @@ def _network_plan(workspace: Workspace, student: Student, where: str) -> Network
         own = student.heads[name].model if name in student.heads else None
         heads[name] = HeadPlan(widths[name], own)
     ngrams = student.model.text_hashing
-    in_features = ngrams.most if ngrams else workspace.pool_like(student.pools[0]).width
+    in_features = ngrams.most if ngrams else seen_width(workspace, student)
     return NetworkPlan(in_features, student.model, heads)

@@ -85,6 +85,8 @@ def _tables(tables: JobTables) -> dict[str, Mapping[str, object]]:
 def _fit_needs(tables: JobTables, name: str) -> Iterator[str]:
     fit = tables.fit[name]
     yield pool_key(fit.on)
+    if fit.features is not None:
+        yield fit.features.of
     if fit.early_stop is not None and fit.early_stop.pool is not None:
         yield pool_key(fit.early_stop.pool)
 

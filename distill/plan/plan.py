@@ -33,7 +33,7 @@ from distill.plan.calibration import calibration_folder
 from distill.plan.candidates import Candidate, find_candidates, hints
 from distill.plan.checks.stored import check_inputs
 from distill.plan.identity import find_student, fit_folder
-from distill.plan.label_values import label_values
+from distill.plan.label_values import features_of, label_values
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
@@ -174,6 +174,7 @@ class Plan:
             recipe,
             contract,
             self.workspace.pool(labels.calibrate_on),
+            self._values(name, labels.calibrate_on),
             self.tables.pool_outputs(labels.calibrate_on),
             self.tables.fragment_rows,
             labels.compute,
@@ -324,9 +325,11 @@ class Plan:
         if model.encoder is not None:
             where = f"fit.{name}.model.encoder"
             encoder = identify_model(self.tables.model_uri(model.encoder), None, where)
+        seen = self.tables.fit[name].features
+        features, width = features_of(self.workspace, seen, [pool])
         inputs = FitInputs(
             model=model,
-            dataset=Dataset((pool.inventory,), pool.features, pool.width, {"target": column}),
+            dataset=Dataset((pool.inventory,), features, width, {"target": column}),
             most_rows=self.tables.fragment_rows,
             classes=classes,
             descriptions=descriptions,
@@ -337,8 +340,14 @@ class Plan:
         return FitStep(name, folder.uri, None, inputs)
 
     def _export(self, variant: Variant) -> ExportStep:
-        folder, record = find_student(self.workspace, variant)
         student = variant.spec
+        if student.features is not None:
+            raise JobError(
+                f"{self.tables.path}: students.{variant.name} sees {student.features.of}, and not"
+                " what its pool has: its weights alone are no model that others could use. Export"
+                " students of pools' features."
+            )
+        folder, record = find_student(self.workspace, variant)
         return ExportStep(
             variant.name,
             folder.uri,

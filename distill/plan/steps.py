@@ -217,6 +217,8 @@ class CalibrateStep:
     recipe: Recipe
     contract: Contract
     pool: OpenPool
+    values: LabelValues | None
+    """What the labeler sees in place of the pool's features."""
     truth: Outputs
     fragment_rows: int
     compute: Compute

@@ -134,11 +134,18 @@ class JobTables:
         return table
 
     def values_of(self, name: str) -> str | None:
-        """Return the label set whose values `labels.<name>` is made from; None where its labelers
+        """Return the label set whose values the labelers of `labels.<name>` see; None where they
         see the pool's own features."""
-        for _, labeler in self.labels[name].members(name):
-            if isinstance(labeler, Structured):
-                return self.structure_source(labeler.structure).label_set
+        _, first = next(self.labels[name].members(name))
+        return self.seen_by(first)
+
+    def seen_by(self, labeler: MemberTable) -> str | None:
+        """Return the label set whose values one labeler sees, as above."""
+        if isinstance(labeler, Structured):
+            return self.structure_source(labeler.structure).label_set
+        if isinstance(labeler, Fitted):
+            features = self.fit[labeler.fit].features
+            return features.label_set if features else None
         return None
 
     def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:

@@ -214,7 +214,7 @@ def _description(
         "terms": [f"{term.weight:g} · {term.text}" for term in terms],
     }
     if held_out is not None:
-        pins = held_out_pins(workspace, held_out.stop)
+        pins = held_out_pins(workspace, held_out.stop, subject.variant.spec.features)
         description["early_stop"] = {"measure": held_out.term.text, "pins": pins}
     return description
 

@@ -78,6 +78,14 @@ def label_width(workspace: Workspace, name: str) -> int:
     return workspace.tables.labeler_width(first, where)
 
 
+def seen_width(workspace: Workspace, student: Student) -> int:
+    """Return the numbers a row that a student sees, of text that is not hashed 1. Raises
+    PoolError."""
+    if student.features is not None:
+        return label_width(workspace, student.features.label_set)
+    return workspace.pool_like(student.pools[0]).width
+
+
 def structure_width(workspace: Workspace, name: str) -> int:
     """Return the numbers a row that `structure.<name>` sees. Raises PoolError."""
     tables = workspace.tables

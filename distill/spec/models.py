@@ -134,12 +134,35 @@ class EarlyStop(Learns):
     """It is measured after every so many epochs, and after the last."""
 
 
+class LabelFeatures(Table):
+    """The numbers that a label set has of a row, in place of the pool's own columns: an embedding is
+    paid for once, and taught as often as one likes."""
+
+    kind: Literal["labels"]
+    of: str
+    """`labels.NAME`."""
+
+    @field_validator("of")
+    @classmethod
+    def _label_set(cls, value: str) -> str:
+        if not value.removeprefix("labels.") or not value.startswith("labels."):
+            raise ValueError(f"{value!r} is not 'labels.NAME'")
+        return value
+
+    @property
+    def label_set(self) -> str:
+        """The label set."""
+        return self.of.removeprefix("labels.")
+
+
 class Fit(Table):
     """`[fit.NAME]`: train a labeler before it labels."""
 
     model: FitModel
     on: str
     """The labelled pool."""
+    features: LabelFeatures | None = None
+    """What it sees of a row. Default: the pool's features."""
     training: Training = Training()
     """For networks."""
     early_stop: EarlyStop | None = None

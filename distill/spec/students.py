@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from distill.spec.base import Name, Positive, Seed, Table, require_distinct, require_once
 from distill.spec.losses import Loss
-from distill.spec.models import EarlyStop, Learns, Training
+from distill.spec.models import EarlyStop, LabelFeatures, Learns, Training
 from distill.spec.networks import Network
 
 MAIN = "main"
@@ -111,6 +111,8 @@ class Student(Table):
     terms: Annotated[tuple[Term, ...], Field(min_length=1)]
     heads: dict[Name, Head] = {}
     """Only heads with classes, a width or a network of their own need to be named."""
+    features: LabelFeatures | None = None
+    """What it sees of a row. Default: the pool's features."""
     on: tuple[str, ...] = ()
     """Pools whose rows it sees with label sets. Default: all that its label sets share, except
     those it is judged or stopped on."""

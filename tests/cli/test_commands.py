@@ -33,6 +33,7 @@ def test_schema_describes_every_table_of_a_job():
         "pools",
         "fit",
         "structure",
+        "select",
         "labels",
         "students",
         "sweep",

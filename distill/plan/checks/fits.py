@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distill.plan.checks.early_stop import check_fit_stop
 from distill.plan.checks.evaluation import is_judged_on
-from distill.plan.checks.networks import check_custom_network, check_readable, check_size
+from distill.plan.checks.networks import check_custom_network, check_seen, check_size
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.training import check_training
 from distill.plan.checks.zero_shot import check_descriptions
@@ -27,7 +27,10 @@ def _fit(tables: JobTables, name: str) -> Problems:
         return
     if is_judged_on(tables, fit.on):
         yield f"{on}: students are judged on that pool. Fit it on another one."
-    yield from check_readable(tables, (fit.on,), fit.model, where)
+    pools = [fit.on]
+    if fit.early_stop is not None and fit.early_stop.pool is not None:
+        pools.append(fit.early_stop.pool)
+    yield from check_seen(tables, pools, fit.model, fit.features, where)
     yield from check_size(fit.model, f"{where}.model")
     yield from check_custom_network(tables, fit.model, f"{where}.model")
     yield from check_fit_stop(tables, name)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from distill.core.errors import JobError
 from distill.plan.checks.evaluation import is_judged_on
 from distill.plan.checks.labelers import check_labelers
-from distill.plan.checks.networks import check_same_features
+from distill.plan.checks.networks import check_same_features, check_values
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.structures import check_structure_labels
 from distill.plan.tables import JobTables
@@ -56,6 +56,24 @@ def _label_set(tables: JobTables, name: str) -> Problems:
     yield from _calibration(tables, labels, outputs, where)
     yield from check_labelers(tables, name)
     yield from check_structure_labels(tables, name)
+    yield from _values(tables, name)
+
+
+def _values(tables: JobTables, name: str) -> Problems:
+    """Whether its labelers see the same, and a label set whose values they see has all its pools."""
+    labels = tables.labels[name]
+    where = f"labels.{name}.labeler"
+    seen = {tables.seen_by(labeler) for _, labeler in labels.members(name)}
+    if len(seen) > 1:
+        yield (
+            f"{where}.members: some see values of a label set, others the pool's features or another"
+            " one's, and rows are read once. Write a label set of each."
+        )
+        return
+    (values_of,) = seen
+    if values_of is not None:
+        pools = [*labels.over, *([labels.calibrate_on] if labels.calibrate_on else [])]
+        yield from check_values(tables, values_of, pools, f"{where}, which sees labels.{values_of}")
 
 
 def _seen_pools(tables: JobTables, labels: Labels) -> list[str]:

@@ -33,6 +33,8 @@ def check_student_names(tables: JobTables, student: Student, where: str) -> Prob
         learns = f"{where}.terms.{number}.learns"
         yield from _label_set(tables, term.label_set, learns)
         yield from _pool(tables, term.pool, learns)
+    if student.features:
+        yield from _label_set(tables, student.features.label_set, f"{where}.features.of")
     for pool in student.on:
         yield from _pool(tables, pool, f"{where}.on")
     if student.early_stop:
@@ -51,6 +53,8 @@ def _early_stop(tables: JobTables, stop: HeldOut, where: str) -> Problems:
 def _fits(tables: JobTables) -> Problems:
     for name, fit in tables.fit.items():
         yield from _pool(tables, fit.on, f"fit.{name}.on")
+        if fit.features:
+            yield from _label_set(tables, fit.features.label_set, f"fit.{name}.features.of")
         if fit.early_stop:
             yield from _pool(tables, fit.early_stop.pool, f"fit.{name}.early_stop.learns")
 

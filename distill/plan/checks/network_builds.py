@@ -14,7 +14,7 @@ from functools import partial
 from distill.core.errors import ContractError, JobError
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.plan.held_out import fit_student, usual_loss
-from distill.plan.widths import common_width
+from distill.plan.widths import common_width, seen_width
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import Fit
@@ -32,6 +32,8 @@ class _Build:
     """Pools that it sees."""
     plan: NetworkPlan
     """As far as the job alone tells: widths are not known yet."""
+    student: Student
+    """Whose network it is; a fit as one."""
 
 
 def check_networks_build(workspace: Workspace) -> None:
@@ -57,7 +59,7 @@ def _fit_build(workspace: Workspace, name: str, fit: Fit, model: Network) -> _Bu
     student = fit_student(fit, usual_loss(outputs))
     code = workspace.tables.fit_code(name)
     plan = NetworkPlan(0, model, {"": HeadPlan(1)}, code)
-    return _Build(f"fit.{name}", student.pools, plan)
+    return _Build(f"fit.{name}", student.pools, plan, student)
 
 
 def _student_build(workspace: Workspace, student: Student, where: str) -> _Build:
@@ -68,13 +70,14 @@ def _student_build(workspace: Workspace, student: Student, where: str) -> _Build
     own = {name: HeadPlan(1, head.model) for name, head in student.heads.items()}
     code = workspace.tables.student_code(student, where)
     plan = NetworkPlan(0, student.model, {"": HeadPlan(1), **own}, code)
-    return _Build(where, pools, plan)
+    return _Build(where, pools, plan, student)
 
 
 def _check_widths(workspace: Workspace, build: _Build) -> None:
     """Refuse pools of different widths, which one network cannot see. Raises ContractError."""
     pools = [workspace.pool_like(name) for name in dict.fromkeys(build.pools)]
-    if len(pools) < 2:
+    # a label set has one width over all its pools
+    if len(pools) < 2 or build.student.features is not None:
         return
     contents = [[pool.inventory.content, _features(pool)] for pool in pools]
     where = f"{workspace.tables.path}: {build.where}"
@@ -97,17 +100,22 @@ def _may_not_fit(plan: NetworkPlan) -> bool:
 
 
 def _check_build(workspace: Workspace, build: _Build) -> None:
+    if build.student.features is not None:
+        width = seen_width(workspace, build.student)
+        inputs = ["own", width, build.plan.to_plain()]
+        workspace.remember("checks", inputs, partial(_build_for, workspace, build, width))
+        return
     pool = workspace.pool_like(build.pools[0])  # the others are of its width
     inputs = ["own", pool.inventory.content, _features(pool), build.plan.to_plain()]
-    workspace.remember("checks", inputs, partial(_build_for, workspace, build, pool))
+    workspace.remember("checks", inputs, lambda: _build_for(workspace, build, pool.width))
 
 
 def _features(pool: OpenPool) -> object:
     return pool.features.model_dump(mode="json")
 
 
-def _build_for(workspace: Workspace, build: _Build, pool: OpenPool) -> None:
-    plan = replace(build.plan, in_features=pool.width)
+def _build_for(workspace: Workspace, build: _Build, width: int) -> None:
+    plan = replace(build.plan, in_features=width)
     check_network(plan, f"{workspace.tables.path}: {build.where}")
 
 

@@ -10,6 +10,8 @@ from distill.models.custom_source import custom_models, head_key, revision_of
 from distill.models.networks.custom import CustomModel
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
+from distill.spec.labels import TopK
+from distill.spec.models import LabelFeatures
 from distill.spec.networks import FitModel, Network
 from distill.spec.students import Student
 
@@ -38,6 +40,38 @@ def check_readable(
         features = tables.pools[pool].features
         for problem in model.misread(features, pool):
             yield f"{where}.model.{problem}"
+
+
+def check_seen(
+    tables: JobTables,
+    pools: Sequence[str],
+    model: FitModel,
+    features: LabelFeatures | None,
+    where: str,
+) -> Problems:
+    """Yield why a model cannot read what it sees of pools, their own features or a label set's
+    values; `where` is the table that has the model."""
+    if features is None:
+        yield from check_readable(tables, pools, model, where)
+        return
+    of = f"{where}.features.of = {features.of!r}"
+    if isinstance(model, Network) and model.text_hashing is not None:
+        yield f"{of}: has numbers, and {where}.model reads text. Use another network."
+    yield from check_values(tables, features.label_set, pools, of)
+
+
+def check_values(tables: JobTables, name: str, pools: Sequence[str], where: str) -> Problems:
+    """Yield why the values of `labels.<name>` cannot be seen of all of some pools; `where` is the
+    key that names it, and its value."""
+    labels = tables.labels[name]
+    if isinstance(labels.encoding, TopK):
+        yield (
+            f"{where}: it keeps its top {labels.encoding.k} alone, where every number is needed."
+            " Encode it dense."
+        )
+    lacking = [pool for pool in dict.fromkeys(pools) if pool not in labels.over]
+    if lacking:
+        yield f"{where}: it does not cover {lacking}. Add them to labels.{name}.over."
 
 
 def check_custom_network(tables: JobTables, model: object, where: str) -> Problems:
@@ -69,7 +103,10 @@ def check_size(model: FitModel, where: str) -> Problems:
 def check_networks(tables: JobTables, student: Student, where: str) -> Problems:
     """Yield where the trunk or the heads' own networks cannot see its pools, or not alike, where
     the user's own are missing, and where a width stands that may not; `where` is its key."""
-    yield from check_readable(tables, student.pools, student.model, where)
+    pools = list(student.pools)
+    if tables.evaluate and student.features is not None:
+        pools.append(tables.evaluate.on)
+    yield from check_seen(tables, pools, student.model, student.features, where)
     yield from check_size(student.model, f"{where}.model")
     for key, own in custom_models(student.model, student.heads).items():
         yield from check_custom_network(tables, own, f"{where}.{key}")
@@ -94,7 +131,8 @@ def _head_network(
             " with the same buckets, ngrams, most and words in all heads."
         )
         return
-    yield from check_readable(tables, student.pools, network, f"{where}.heads.{head}")
+    if student.features is None:
+        yield from check_readable(tables, student.pools, network, f"{where}.heads.{head}")
 
 
 def _hashing(model: Network) -> tuple[int, int, int, str] | None:

@@ -4,12 +4,13 @@ it."""
 from __future__ import annotations
 
 from distill.core.errors import PoolError
+from distill.plan.checks.networks import check_values
 from distill.plan.checks.problems import Problems
 from distill.plan.structure_identity import structure_pools
 from distill.plan.tables import JobTables
 from distill.plan.widths import structure_width
 from distill.plan.workspace import Workspace
-from distill.spec.labels import Ensemble, Structured, TopK, Value
+from distill.spec.labels import Ensemble, Structured, Value
 from distill.spec.pools import TextFeatures
 from distill.spec.structures import Structure
 
@@ -32,12 +33,8 @@ def _source(tables: JobTables, table: Structure, of: str) -> Problems:
         )
     if table.label_set is None:
         return
+    yield from check_values(tables, table.label_set, (), of)
     labels = tables.labels[table.label_set]
-    if isinstance(labels.encoding, TopK):
-        yield (
-            f"{of}: it keeps its top {labels.encoding.k} alone, and a structure sees every number."
-            " Encode it dense."
-        )
     judged_on = tables.evaluate.on if tables.evaluate else None
     if set(labels.over) == {judged_on}:
         yield (
@@ -67,22 +64,7 @@ def check_structure_labels(tables: JobTables, name: str) -> Problems:
                 f"{where}.answers = {labeler.answers!r}: what a structure gives is known by `gives`."
                 " Leave it out."
             )
-        yield from _covered(tables, name)
         yield from _numbers(tables, name, labeler)
-
-
-def _covered(tables: JobTables, name: str) -> Problems:
-    """Whether the label set whose values it sees has all of its pools."""
-    values_of = tables.values_of(name)
-    if values_of is None:
-        return
-    covered = tables.labels[values_of].over
-    lacking = [pool for pool in tables.labels[name].over if pool not in covered]
-    if lacking:
-        yield (
-            f"labels.{name}.over: its structure sees values of labels.{values_of}, which does not"
-            f" cover {lacking}. Add them to labels.{values_of}.over."
-        )
 
 
 def _numbers(tables: JobTables, name: str, labeler: Structured) -> Problems:

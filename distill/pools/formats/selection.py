@@ -298,11 +298,9 @@ class SelectionShard(ShardFile):
             if offset in part.rejected
         }
         batch = plain_columns(RowBatch(table, rejected), columns, self._base.format)
-        try:
-            return RowBatch(batch.table.cast(self._schema(columns)), batch.rejected)
-        except pa.ArrowException:
-            # a file without types may say another one than the first: as it is, if it must be
-            return batch
+        due = self._schema(columns)
+        plain = [_as_type(batch.table[name], due.field(name).type) for name in columns]
+        return RowBatch(pa.table(plain, columns), batch.rejected)
 
 
 @dataclass(frozen=True)
@@ -333,6 +331,17 @@ def _without_gaps(groups: Sequence[int], rows: Numbers) -> Iterator[Numbers]:
     group = np.searchsorted(stops, rows, side="right")
     borders = np.flatnonzero(np.diff(group) > 1) + 1
     yield from np.split(rows, borders)
+
+
+def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """A column as the first file has it; as it is where that cannot hold it, since files of a format
+    without types may differ."""
+    if column.type == kind:
+        return column
+    try:
+        return column.cast(kind)
+    except pa.ArrowException:
+        return column
 
 
 def _with_address(part: _Picked, run: _Run, columns: Sequence[str]) -> RowBatch:

@@ -43,6 +43,7 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     target = TargetColumn(str(pool.spec.target), truth, width=width)
     columns: dict[str, LabelColumn | TargetColumn] = {TARGET: target}
     columns |= {each.method.key: each.column for each in candidates if each.column is not None}
+    columns |= {each.method.features: each.seen for each in candidates if each.seen is not None}
     dataset = Dataset((pool.inventory,), pool.features, pool.width, columns)
     methods = tuple(candidate.method for candidate in candidates)
     evaluator = Evaluator(dataset, truth, methods, step.teacher)

@@ -101,7 +101,8 @@ def _outputs(method: Method, rows: Arrays) -> Array:
     if method.record is None:
         return rows[f"{method.key}.outputs"].astype(np.float64)
     labeler = _load(method)
-    features = labeler.prepare(rows["features"])
+    seen = f"{method.features}.outputs" if method.features else "features"
+    features = labeler.prepare(rows[seen])
     return labeler.label(features).astype(np.float64)
 
 

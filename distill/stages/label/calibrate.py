@@ -87,7 +87,7 @@ class CalibrationWorker:
         columns = list(config.columns)
         counted = 0
         nll = np.zeros(len(GRID))
-        where = {name: plain[name] for name in ("key", "shard_id", "start", "rows")}
+        where = {name: plain[name] for name in ("key", "shard_id", "start", "rows", "shard")}
         request = replace(config.request, **where)
         with (
             deadly_rows(f"{plain['key']}/{plain['start']}", plain["start"]) as deadly,
@@ -155,8 +155,8 @@ def _ask(step: CalibrateStep, engine: Engine) -> dict[int, dict[str, Any]]:
         "",
         0,
         0,
-        features=pool.features,
-        width=pool.width,
+        features=step.values or pool.features,
+        width=step.values.width if step.values else pool.width,
         batch_rows=contract.batch_rows,
         format=pool.inventory.format,
         target=pool.spec.target,
@@ -196,6 +196,7 @@ def _chosen(pool: OpenPool, fragment_rows: int) -> Iterator[dict[str, Any]]:
                 "place": place,
                 "key": shard.key,
                 "shard_id": shard.id,
+                "shard": shard.number,
                 "start": fragment.start,
                 "rows": min(fragment.rows, each),
             }

@@ -56,7 +56,7 @@ UNLABELLED = """path = "pool/"
         (OF, 'of = "labels.lab"', "structure.groups.of = 'lab': there is no such label set"),
         (OF, 'of = "structure.lab"', "structure.groups.of = 'lab': there is no such structure"),
         (OF, 'of = "unlabelled"', "is none of 'pools.NAME', 'labels.NAME' and 'structure.NAME'"),
-        (OF, 'of = "labels.large"', "it keeps its top 3 alone, and a structure sees every number"),
+        (OF, 'of = "labels.large"', "it keeps its top 3 alone, where every number is needed"),
         ('structure = "groups"', 'structure = "group"', "there is no such structure"),
         (SOFT, 'gives = "hard" }', "is a kmeans, which gives 'cluster' or 'soft' or 'distances'"),
         ("k = 4", "n_clusters = 4", "unknown key. Did you mean 'k'?"),
@@ -108,7 +108,7 @@ def test_clusters_of_the_test_pool_are_judged(tmp_path):
 
 
 def test_values_are_missing_of_a_pool(tmp_path):
-    with pytest.raises(JobError, match=r"sees values of labels\.values.*not cover \['test'\]"):
+    with pytest.raises(JobError, match=r"which sees labels\.values: it does not cover \['test'\]"):
         tiny_job(tmp_path, JOB + KMEANS + VALUES)
 
 

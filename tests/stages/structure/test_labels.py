@@ -20,12 +20,17 @@ TABLES = """
     [structure.groups]
     of = "structure.axes"
     model = { kind = "kmeans", k = 3 }
+    [structure.map]
+    of = "pools.rows"
+    model = { kind = "som", rows = 2, columns = 3, passes = 3 }
 """
 GIVEN = {
     "coordinates": "axes",
     "cluster": "groups",
     "soft": "groups",
     "distances": "groups",
+    "unit": "map",
+    "position": "map",
 }
 LABELS = """
     [labels.{gives}]
@@ -50,7 +55,7 @@ def labelled(structure_job):
 def test_a_label_set_says_something_else_than_its_structure(labelled):
     job, values = labelled
     axes = fitted(job, "axes").transform(values, "coordinates")
-    seen = {"axes": values, "groups": axes}
+    seen = {"axes": values, "groups": axes, "map": values}
     for gives, name in GIVEN.items():
         labels = label_set(job, gives, "rows")
         assert labels.entries.rejected == 2
@@ -71,5 +76,5 @@ def test_a_finished_job_of_structures_makes_anything_again(labelled):
     job, _ = labelled
     told = []
     run_job(job, told.append, engine="local")
-    assert len(told) == 3 + len(GIVEN)
+    assert len(told) == 4 + len(GIVEN)
     assert all("done before" in line for line in told)
