@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.core.results import LabelSetResult
+from distill.core.structure_results import StructureResult
 from distill.labelers.calibration import Calibration
 from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
@@ -118,13 +119,25 @@ class StructureInputs:
 
 @dataclass(frozen=True)
 class LookStep:
-    """Look at a fitted structure over the rows that it was fitted on, for people."""
+    """Look at a fitted structure over the rows that it was fitted on, for people; `result` says
+    that it is done."""
 
     name: str
+    folder: str
+    key: str
+    """Of the result in the folder: its name says what was looked at."""
+    result: StructureResult | None
+    inputs: LookInputs | None = None
+    """None where it is done."""
+
+
+@dataclass(frozen=True)
+class LookInputs:
+    """What a look at a structure needs."""
+
     of: str
     pool: str
     """Names of its pools."""
-    folder: str
     recipe: Recipe
     dataset: Dataset
     """Its rows as the lowest structure of its chain sees them, with the target as a column where
@@ -136,8 +149,6 @@ class LookStep:
     rows: int
     """Rows that it was fitted on."""
     left_out: int
-    identity: str
-    """Digest of all that the look depends on."""
 
 
 @dataclass(frozen=True)

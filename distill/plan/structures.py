@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from distill.core.schema import digest
+from distill.core.schema import digest, unseal
+from distill.core.structure_results import StructureResult
 from distill.loader.dataset import Dataset, TargetColumn
-from distill.models.record import read_record
+from distill.models.record import ModelRecord, read_record
 from distill.plan.label_values import label_values
-from distill.plan.steps import LookStep, StructureInputs, StructureStep
+from distill.plan.steps import LookInputs, LookStep, StructureInputs, StructureStep
 from distill.plan.structure_identity import (
     below_gives,
     find_structure,
@@ -68,28 +69,35 @@ def structure_dataset(workspace: Workspace, name: str) -> Dataset:
 
 
 def look_step(workspace: Workspace, name: str) -> LookStep:
-    """Return a look at `structure.<name>`. Raises ContractError where it is not fitted."""
-    tables = workspace.tables
+    """Return a look at `structure.<name>`, or what it showed where it is done. Raises ContractError
+    where it is not fitted."""
     folder, record = find_structure(workspace, name)
-    recipe = structure_recipe(workspace, name, tables.structure[name].model.features)
-    dataset = structure_dataset(workspace, name)
     pools = structure_pools(workspace, name)
+    targets = [workspace.tables.pools[pool].target for pool in pools]
+    identity = digest([record.sha256, structure_pins(workspace, name), targets])
+    key = f"look-{identity[:16]}.json"
+    stored = folder.read_or_none(key)
+    if stored is not None:
+        result = StructureResult.from_plain(unseal(stored, folder.url(key)))
+        return LookStep(name, folder.uri, key, result)
+    return LookStep(name, folder.uri, key, None, _look_inputs(workspace, name, record, pools))
+
+
+def _look_inputs(
+    workspace: Workspace, name: str, record: ModelRecord, pools: Sequence[str]
+) -> LookInputs:
+    table = workspace.tables.structure[name]
     target = _common_target(workspace, pools)
     columns = {"target": target} if target else {}
-    left_out = int(record.details["left_out"])
-    targets = [tables.pools[pool].target for pool in pools]
-    return LookStep(
-        name=name,
-        of=tables.structure[name].of,
+    return LookInputs(
+        of=table.of,
         pool=", ".join(pools),
-        folder=folder.uri,
-        recipe=recipe,
-        dataset=replace(dataset, columns=columns),
+        recipe=structure_recipe(workspace, name, table.model.features),
+        dataset=replace(structure_dataset(workspace, name), columns=columns),
         shown=_as_pools_have_it(workspace, pools),
         classes=target.outputs.classes if target else (),
         rows=int(record.details["rows"][0]),
-        left_out=left_out,
-        identity=digest([record.sha256, structure_pins(workspace, name), targets]),
+        left_out=int(record.details["left_out"]),
     )
 
 

@@ -42,9 +42,7 @@ class StructureSection:
     def lead(self) -> str:
         """What it is, and of what."""
         result = self.result
-        text = (
-            f"{_KINDS[result.kind]} of {result.of}, seen over {result.pool}: {result.rows:,} rows"
-        )
+        text = f"{_KINDS.get(result.kind, result.kind)} of {result.of}, seen over {result.pool}: {result.rows:,} rows"
         text = text[0].upper() + text[1:]
         if result.left_out:
             text += f", {result.left_out:,} more could not be read"

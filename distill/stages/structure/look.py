@@ -17,14 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from distill.core.schema import seal, unseal
+from distill.core.schema import seal
 from distill.core.structure_results import StructureResult
 from distill.engine.protocol import Engine
 from distill.labelers.structure.base import FittedStructure
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.plan.steps import LookStep
+from distill.plan.steps import LookInputs, LookStep
 from distill.stages.structure.look_result import (
     clusters_of,
     grid_of,
@@ -41,45 +41,44 @@ _CHUNK_ROWS = 8_192
 
 def look_at(step: LookStep, engine: Engine) -> StructureResult:
     """Look at a fitted structure, unless that is done. Raises PoolError, StorageError."""
+    if step.result is not None:
+        return step.result
+    assert step.inputs is not None
+    result = _result(step.name, step.inputs, engine)
     folder = open_storage(step.folder)
-    key = f"look-{step.identity[:16]}.json"
-    stored = folder.read_or_none(key)
-    if stored is None:
-        folder.put(key, seal(asdict(_result(step, engine))))
-        stored = folder.read(key)
-    return StructureResult.from_plain(unseal(stored, folder.url(key)))
+    folder.put(step.key, seal(asdict(result)))
+    return result
 
 
-def _result(step: LookStep, engine: Engine) -> StructureResult:
-    chain = StructureLabeler.load(step.recipe).chain
-    structure, _ = chain[-1]
+def _result(name: str, inputs: LookInputs, engine: Engine) -> StructureResult:
+    chain = StructureLabeler.load(inputs.recipe).chain
+    structure, gives = chain[-1]
     before = StructureLabeler(chain[:-1])
     groups = _groups(structure)
-    look = Look(step.dataset, before, groups, len(step.classes))
+    look = Look(inputs.dataset, before, groups, len(inputs.classes))
     seen = engine.fold(
-        f"look at structure.{step.name}",
+        f"look at structure.{name}",
         look,
-        _spread(step.dataset),
+        _spread(inputs.dataset),
         Seen.merge,
         unit="rows",
         size=lambda chunk: chunk.rows,
     )
     details: Mapping[str, Any] = structure.plain["details"]
-    clusters = clusters_of(step, groups, seen) if groups else ()
     return StructureResult(
-        name=step.name,
+        name=name,
         kind=str(structure.plain["kind"]),
-        of=step.of,
-        pool=step.pool,
-        rows=step.rows,
-        left_out=step.left_out,
-        measures=measures_of(details, step.rows),
+        of=inputs.of,
+        pool=inputs.pool,
+        rows=inputs.rows,
+        left_out=inputs.left_out,
+        measures=measures_of(details, inputs.rows),
         explained=tuple(details.get("explained_variance_ratio", ())),
         passes=passes_of(details),
-        clusters=clusters,
+        clusters=clusters_of(inputs, groups, seen) if groups else (),
         all_clusters=len(groups.sizes) if groups else 0,
-        classes=step.classes,
-        sample=plane_of(structure, groups, seen.sample),
+        classes=inputs.classes,
+        sample=plane_of(structure, gives, groups, seen.sample),
         grid=grid_of(structure, groups),
     )
 

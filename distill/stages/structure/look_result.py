@@ -14,7 +14,7 @@ from distill.core.structure_results import Cluster, ExampleRow, Grid, Sample
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure import rows as drawn
 from distill.labelers.structure.base import FittedStructure, Int64
-from distill.plan.steps import LookStep
+from distill.plan.steps import LookInputs
 from distill.spec.pools import ImageFeatures, TextFeatures
 from distill.stages.structure.look_sums import SHOWN_CLUSTERS, Groups, Seen
 
@@ -45,16 +45,16 @@ def passes_of(details: Mapping[str, Any]) -> tuple[dict[str, float], ...]:
     return tuple(found)
 
 
-def clusters_of(step: LookStep, groups: Groups, seen: Seen) -> tuple[Cluster, ...]:
+def clusters_of(inputs: LookInputs, groups: Groups, seen: Seen) -> tuple[Cluster, ...]:
     """The largest with examples; of a map all units that have rows."""
-    examples = _examples(step, groups, seen)
+    examples = _examples(inputs, groups, seen)
     order = np.argsort(-groups.sizes, kind="stable")
     most = len(order) if groups.gives == "unit" else SHOWN_CLUSTERS
     return tuple(
         Cluster(
             number=int(number),
             rows=int(groups.sizes[number]),
-            classes=_classes(step.classes, seen.counts, int(number)),
+            classes=_classes(inputs.classes, seen.counts, int(number)),
             nearest=examples.get(int(number), ()),
         )
         for number in order[:most]
@@ -70,27 +70,27 @@ def _classes(names: Sequence[str], counts: Int64 | None, number: int) -> dict[st
     return {names[each]: int(of_cluster[each]) for each in order if of_cluster[each]}
 
 
-def _examples(step: LookStep, groups: Groups, seen: Seen) -> dict[int, tuple[ExampleRow, ...]]:
+def _examples(inputs: LookInputs, groups: Groups, seen: Seen) -> dict[int, tuple[ExampleRow, ...]]:
     """The nearest rows of each cluster that is shown, read again."""
     assert seen.nearest is not None
     found: dict[int, list[ExampleRow]] = {}
     for place, row in zip(seen.nearest.group, seen.nearest.row, strict=True):
         number = int(groups.shown[place])
-        example = _example(step, int(row))
+        example = _example(inputs, int(row))
         found.setdefault(number, []).append(example)
     return {number: tuple(rows) for number, rows in found.items()}
 
 
-def _example(step: LookStep, row: int) -> ExampleRow:
-    chunk = step.shown.chunk_of(row)
-    inventory = step.shown.inventories[chunk.pool]
+def _example(inputs: LookInputs, row: int) -> ExampleRow:
+    chunk = inputs.shown.chunk_of(row)
+    inventory = inputs.shown.inventories[chunk.pool]
     key = inventory.shard(chunk.shard).key
-    (value,) = step.shown.seen(chunk)
+    (value,) = inputs.shown.seen(chunk)
     text = ""
     png = ""
-    if isinstance(step.shown.features, TextFeatures):
+    if isinstance(inputs.shown.features, TextFeatures):
         text = str(value)[:_TEXT_CHARACTERS]
-    if isinstance(step.shown.features, ImageFeatures):
+    if isinstance(inputs.shown.features, ImageFeatures):
         png = _png(value)
     return ExampleRow(shard=key, row=chunk.start, text=text, png=png)
 
@@ -107,7 +107,7 @@ def _png(image: Any) -> str:
 
 
 def plane_of(
-    structure: FittedStructure, groups: Groups | None, sample: drawn.Sample
+    structure: FittedStructure, gives: str, groups: Groups | None, sample: drawn.Sample
 ) -> Sample | None:
     """The drawn rows in two dimensions. A map is a picture of the pool itself."""
     if groups is not None and groups.gives == "unit":
@@ -117,7 +117,7 @@ def plane_of(
     plane: npt.NDArray[Any]
     cluster = np.full(len(values), -1)
     if groups is None:
-        plane = structure.transform(values, "coordinates")
+        plane = structure.transform(values, gives)
     else:
         plane = _plane(values, groups)
         cluster = groups.of(values)
