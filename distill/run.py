@@ -34,6 +34,7 @@ from distill.stages.make_pools import make_pool
 from distill.stages.report import write_report as report
 from distill.stages.select.measure_round import measure_line, measure_round
 from distill.stages.select.select_rows import Selected, select_rows
+from distill.stages.structure.drift import drift_line, measure_drift
 from distill.stages.structure.fit_structure import fit_structure
 from distill.stages.structure.look import look_at
 from distill.stages.train.train_students import train_networks
@@ -57,6 +58,8 @@ class Finished:
     evaluation: Evaluation | None
     report: str | None
     """URL of the report."""
+    beyond: tuple[str, ...] = ()
+    """What came out beyond a limit that the job sets, a sentence each."""
 
 
 def run_job(job: Job, say: Say = print, *, engine: EngineChoice = "ray") -> Finished:
@@ -71,10 +74,21 @@ def run_job(job: Job, say: Say = print, *, engine: EngineChoice = "ray") -> Fini
         plan = Plan(job)  # pools have grown
         _prepare(plan, chosen)
         judged = _run_once(plan, say, chosen)
+    beyond = tuple(_drifts(plan, say, chosen))
     if judged is None:
-        return Finished(None, None)
+        return Finished(None, None, beyond)
     evaluation, folder = judged
-    return Finished(evaluation, report.write_report(folder, evaluation))
+    return Finished(evaluation, report.write_report(folder, evaluation), beyond)
+
+
+def _drifts(plan: Plan, say: Say, engine: Engine) -> Iterator[str]:
+    """Tell how far watched pools drifted, and yield what of it is too far."""
+    for step in plan.drifts():
+        drift = measure_drift(step, engine)
+        line = drift_line(step, drift)
+        say(line)
+        if step.most is not None and drift.index > step.most:
+            yield f"{line}. Look at those rows, and fit the structure on rows like them."
 
 
 def _run_once(plan: Plan, say: Say, engine: Engine) -> tuple[Evaluation, Storage] | None:

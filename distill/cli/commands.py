@@ -12,6 +12,7 @@ import typer
 
 from distill.cli.process import process_edge
 from distill.cli.terminal import print_comparison, print_table, say
+from distill.core.errors import LimitError
 
 if TYPE_CHECKING:
     from distill.job.job import Job
@@ -85,6 +86,8 @@ def run(
             say("Nothing was left to do: no Ray was started, nothing was labelled or trained.")
         if finished.report:
             say(f"Report: {finished.report}")
+        if finished.beyond:
+            raise LimitError("\n".join(finished.beyond))
 
 
 @app.command()

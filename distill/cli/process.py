@@ -14,7 +14,7 @@ from types import FrameType
 
 from distill.cli.ending import STOPPED
 from distill.cli.terminal import TerminalDisplay, console, say
-from distill.core.errors import DistillError, InputError, JobError, StorageError
+from distill.core.errors import DistillError, InputError, JobError, LimitError, StorageError
 from distill.core.progress import show_on
 from distill.core.source import own_lines
 from distill.engine.ray.session import connect, disconnect, start_ray_by
@@ -65,7 +65,9 @@ def process_edge(
 
 def _exit_code(error: DistillError, display: TerminalDisplay) -> int:
     """Return 2 as long as no work was done: a wrong input, or a store that could not be reached
-    before there was any; else 1."""
+    before there was any; 3 where all was done, and a limit is passed; else 1."""
+    if isinstance(error, LimitError):
+        return 3
     wrong_input = isinstance(error, InputError) and not display.worked
     no_store = isinstance(error, StorageError) and not display.begun
     return 2 if wrong_input or no_store else 1

@@ -9,6 +9,7 @@ DistillError
 │   ├── ResourceError     the cluster can never give what the job asks for
 │   ├── BusyError         another driver is at work on the same label set or student
 │   └── MissingExtraError an optional library is not installed
+├── LimitError            a limit that the job sets is passed; all work is done (exit code 3)
 └── WorkError             failed after work began (exit code 1)
     ├── LabelerError      a labeler raised: its own traceback, shard and row
     ├── StorageError      an object is lost, damaged or cannot be written
@@ -62,6 +63,10 @@ class MissingExtraError(InputError):
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
         # it travels from a worker by pickle, which would call the class with the message alone
         return type(self), self._arguments
+
+
+class LimitError(DistillError):
+    """All work is done, and what came of it is beyond a limit that the job sets."""
 
 
 class WorkError(DistillError):

@@ -97,6 +97,39 @@ class StructureResult:
         return cls(**{**plain, **nested})
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClusterDrift:
+    """One cluster's part of a drift."""
+
+    number: int
+    before: float
+    """Share of the rows that the structure was fitted on."""
+    now: float
+    """Share of the pool's rows."""
+    index: float
+    """Its summand of the population stability index."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftResult:
+    """A pool held against the rows that a structure was fitted on."""
+
+    name: str
+    pool: str
+    rows: int
+    left_out: int
+    index: float
+    """Population stability index: Σ (now − before)·ln(now / before) over the clusters."""
+    worst: Sequence[ClusterDrift]
+    """The clusters that add most to it, the worst first."""
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> DriftResult:
+        """Return the result of which `asdict` made `plain`."""
+        worst = tuple(ClusterDrift(**each) for each in plain["worst"])
+        return cls(**{**plain, "worst": worst})
+
+
 def _cluster(plain: Mapping[str, Any]) -> Cluster:
     nearest = tuple(ExampleRow(**each) for each in plain["nearest"])
     return Cluster(**{**plain, "nearest": nearest})

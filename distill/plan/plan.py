@@ -40,6 +40,7 @@ from distill.plan.order import Batch, working_order
 from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.steps import (
     CalibrateStep,
+    DriftStep,
     EvaluateStep,
     ExportStep,
     FitInputs,
@@ -57,7 +58,7 @@ from distill.plan.steps import (
     TrainStep,
     VerifyStep,
 )
-from distill.plan.structures import look_step, structure_step
+from distill.plan.structures import drift_steps, look_step, structure_step
 from distill.plan.training import TrainingPlan, plan_fit, plan_student
 from distill.plan.workspace import Workspace
 from distill.pools.file_stats import ReadFileStats
@@ -159,6 +160,12 @@ class Plan:
         """List the rows of `select.<name>` from now on: they were just chosen. Raises PoolError."""
         self.workspace.forget_selection(name)
         self.workspace.pool(f"{SELECT}{name}")
+
+    def drifts(self) -> list[DriftStep]:
+        """Return how all structures hold the pools that they watch against their own rows. Raises
+        ContractError where one is not fitted."""
+        names = self.tables.structure
+        return [step for name in names for step in drift_steps(self.workspace, name)]
 
     def calibration(self, name: str) -> CalibrateStep | None:
         """Return how `labels.<name>` is calibrated; None where the job asks for none."""

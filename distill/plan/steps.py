@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.core.results import LabelSetResult
-from distill.core.structure_results import StructureResult
+from distill.core.structure_results import DriftResult, StructureResult
 from distill.labelers.calibration import Calibration
 from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
@@ -149,6 +149,31 @@ class LookInputs:
     rows: int
     """Rows that it was fitted on."""
     left_out: int
+
+
+@dataclass(frozen=True)
+class DriftStep:
+    """Hold a pool against the rows that a structure was fitted on; `result` says that it is done."""
+
+    name: str
+    pool: str
+    folder: str
+    key: str
+    """Of the result in the folder: its name says what was compared."""
+    most: float | None
+    """The limit that the job sets."""
+    result: DriftResult | None
+    inputs: DriftInputs | None = None
+    """None where it is done."""
+
+
+@dataclass(frozen=True)
+class DriftInputs:
+    """What it takes to hold a pool against a structure."""
+
+    recipe: Recipe
+    dataset: Dataset
+    """The pool's rows as the lowest structure of its chain sees them."""
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from distill.core.schema import digest, unseal
-from distill.core.structure_results import StructureResult
+from distill.core.structure_results import DriftResult, StructureResult
 from distill.loader.dataset import Dataset, TargetColumn
 from distill.models.record import ModelRecord, read_record
 from distill.plan.label_values import label_values
-from distill.plan.steps import LookInputs, LookStep, StructureInputs, StructureStep
+from distill.plan.steps import (
+    DriftInputs,
+    DriftStep,
+    LookInputs,
+    LookStep,
+    StructureInputs,
+    StructureStep,
+)
 from distill.plan.structure_identity import (
     below_gives,
     find_structure,
@@ -57,7 +64,11 @@ def _inputs(workspace: Workspace, name: str) -> StructureInputs:
 def structure_dataset(workspace: Workspace, name: str) -> Dataset:
     """Return the rows that a structure is fitted on, as the lowest one of its chain sees them.
     Raises ContractError where they are a label set's that is not whole."""
-    names = structure_pools(workspace, name)
+    return _dataset_of(workspace, name, structure_pools(workspace, name))
+
+
+def _dataset_of(workspace: Workspace, name: str, names: Sequence[str]) -> Dataset:
+    """Rows of those pools as the lowest structure of its chain sees them."""
     pools = [workspace.pool(pool) for pool in names]
     inventories = tuple(pool.inventory for pool in pools)
     label_set = workspace.tables.structure_source(name).label_set
@@ -99,6 +110,28 @@ def _look_inputs(
         rows=int(record.details["rows"][0]),
         left_out=int(record.details["left_out"]),
     )
+
+
+def drift_steps(workspace: Workspace, name: str) -> Iterator[DriftStep]:
+    """Yield how `structure.<name>` holds each pool that it watches against its own rows. Raises
+    ContractError where it is not fitted."""
+    table = workspace.tables.structure[name]
+    for pool in table.watch:
+        folder, record = find_structure(workspace, name)
+        content = workspace.pool(pool).inventory.content
+        label_set = workspace.tables.structure_source(name).label_set
+        hashes = workspace.label_set(label_set, pool).label_hash if label_set else None
+        identity = digest([record.sha256, pool, content, hashes])
+        key = f"drift-{identity[:16]}.json"
+        stored = folder.read_or_none(key)
+        result = None
+        inputs = None
+        if stored is not None:
+            result = DriftResult.from_plain(unseal(stored, folder.url(key)))
+        else:
+            recipe = structure_recipe(workspace, name, table.model.features)
+            inputs = DriftInputs(recipe, _dataset_of(workspace, name, (pool,)))
+        yield DriftStep(name, pool, folder.uri, key, table.most_drift, result, inputs)
 
 
 def _common_target(workspace: Workspace, pools: Sequence[str]) -> TargetColumn | None:

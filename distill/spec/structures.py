@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
-from distill.spec.base import Seed, Table
+from distill.spec.base import Seed, Table, require_once
 from distill.spec.kinds import Kind
 
 _SOURCES = ("pools", "labels", "structure")
@@ -53,6 +53,12 @@ class Structure(Table):
     model: StructureModel
     seed: Seed | None = None
     """Default: the job's."""
+    watch: tuple[str, ...] = ()
+    """Pools whose rows are held against those that it was fitted on, cluster by cluster: whether
+    what comes in is still like what was learned from."""
+    most_drift: Annotated[float, Field(gt=0)] | None = None
+    """A run whose watched rows drifted further ends with exit code 3, when all else is done. It is
+    the population stability index: up to 0.1 is little, from 0.25 on much."""
 
     @field_validator("of")
     @classmethod
@@ -63,6 +69,13 @@ class Structure(Table):
                 f"{value!r} is none of 'pools.NAME', 'labels.NAME' and 'structure.NAME'"
             )
         return value
+
+    @model_validator(mode="after")
+    def _watched(self) -> Structure:
+        require_once(self.watch, "watch")
+        if self.most_drift is not None and not self.watch:
+            raise ValueError("has most_drift but watches no pool; name some in watch")
+        return self
 
     @property
     def pool(self) -> str | None:

@@ -65,6 +65,8 @@ def _structures(tables: JobTables) -> Problems:
         yield from _pool(tables, table.pool, of)
         yield from _label_set(tables, table.label_set, of)
         yield from _known(table.structure, tables.structure, of, "structure")
+        for pool in table.watch:
+            yield from _pool(tables, pool, f"structure.{name}.watch")
 
 
 def _selections(tables: JobTables) -> Problems:

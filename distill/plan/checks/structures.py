@@ -22,6 +22,7 @@ def check_structures(tables: JobTables) -> Problems:
     """Yield all problems of structures, whose names exist."""
     for name, table in tables.structure.items():
         yield from _source(tables, table, f"structure.{name}.of = {table.of!r}")
+        yield from _watched(tables, name)
 
 
 def _source(tables: JobTables, table: Structure, of: str) -> Problems:
@@ -41,6 +42,26 @@ def _source(tables: JobTables, table: Structure, of: str) -> Problems:
             f"{of}: it covers pools.{judged_on} alone, which students are judged on."
             " Let it label another pool too."
         )
+
+
+def _watched(tables: JobTables, name: str) -> Problems:
+    """Whether drift can be told of the pools that it watches."""
+    table = tables.structure[name]
+    if not table.watch:
+        return
+    where = f"structure.{name}.watch"
+    if not {*_NUMBERS} & {*table.model.gives}:
+        yield (
+            f"{where}: drift is told cluster by cluster, and a {table.model.kind} has none. Watch a"
+            " kmeans or som on top of it."
+        )
+    source = tables.structure_source(name)
+    for pool in table.watch:
+        if source.label_set is not None and pool not in tables.labels[source.label_set].over:
+            yield (
+                f"{where}: {pool} is not labelled by labels.{source.label_set}, whose values the"
+                " structure sees. Add it to `over` there."
+            )
 
 
 def check_structure_labels(tables: JobTables, name: str) -> Problems:

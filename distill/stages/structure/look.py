@@ -20,7 +20,6 @@ from typing import Any
 from distill.core.schema import seal
 from distill.core.structure_results import StructureResult
 from distill.engine.protocol import Engine
-from distill.labelers.structure.base import FittedStructure
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
@@ -32,7 +31,7 @@ from distill.stages.structure.look_result import (
     passes_of,
     plane_of,
 )
-from distill.stages.structure.look_sums import Groups, Look, Seen
+from distill.stages.structure.look_sums import Look, Seen, groups_of
 from distill.storage.open import open_storage
 
 MOST_ROWS = 500_000
@@ -54,7 +53,7 @@ def _result(name: str, inputs: LookInputs, engine: Engine) -> StructureResult:
     chain = StructureLabeler.load(inputs.recipe).chain
     structure, gives = chain[-1]
     before = StructureLabeler(chain[:-1])
-    groups = _groups(structure)
+    groups = groups_of(structure)
     look = Look(inputs.dataset, before, groups, len(inputs.classes))
     seen = engine.fold(
         f"look at structure.{name}",
@@ -88,13 +87,3 @@ def _spread(dataset: Dataset) -> Sequence[Chunk]:
     chunks = dataset.chunks(_CHUNK_ROWS)
     step = max(1, dataset.rows // MOST_ROWS)
     return chunks[::step]
-
-
-def _groups(structure: FittedStructure) -> Groups | None:
-    kind = structure.plain["kind"]
-    arrays = structure.arrays
-    if kind == "kmeans":
-        return Groups(structure, "cluster", arrays["centres"], arrays["counts"])
-    if kind == "som":
-        return Groups(structure, "unit", arrays["units"], arrays["hits"])
-    return None

@@ -72,6 +72,17 @@ class Groups:
         return self.structure.transform(values, self.gives)[:, 0].astype(np.int64)
 
 
+def groups_of(structure: FittedStructure) -> Groups | None:
+    """Return the groups that a structure puts rows into; None where it has none."""
+    kind = structure.plain["kind"]
+    arrays = structure.arrays
+    if kind == "kmeans":
+        return Groups(structure, "cluster", arrays["centres"], arrays["counts"])
+    if kind == "som":
+        return Groups(structure, "unit", arrays["units"], arrays["hits"])
+    return None
+
+
 @dataclass(frozen=True)
 class Look:
     """What travels to the workers."""
