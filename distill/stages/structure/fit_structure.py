@@ -96,8 +96,10 @@ def fit_structure(step: StructureStep, engine: Engine) -> Trained:
     assert step.inputs is not None
     folder = open_storage(step.folder)
     driver = _Driver(name, folder, step.inputs, engine)
-    last = driver.last_pass()
-    seen_rows.forget()
+    try:
+        last = driver.last_pass()
+    finally:
+        seen_rows.forget()
     fitted = engine.call(partial(driver.fit.finish, last.state))
     record, content = driver.record(fitted, last.rows)
     return Trained(name, write_record(folder, record, content), now=True)
