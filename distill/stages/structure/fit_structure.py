@@ -141,6 +141,7 @@ class _Driver:
         """Go over all rows once."""
         begun = time.monotonic()
         number = state.passes + 1
+        # one object, shipped once a pass: the state, and the structures below
         this_pass = _Pass(self.folder.uri, self.inputs.dataset, self.before, self.fit, state)
         gathered = self.engine.fold(
             f"{self.name}, pass {number} ({state.phase})",
@@ -151,6 +152,7 @@ class _Driver:
             size=lambda chunk: chunk.rows,
         )
         self._require_enough(gathered.rows)
+        # by the engine, where BLAS has one thread: an update has the same bits on each
         new = self.engine.call(partial(self.fit.update, state, gathered.statistic))
         self._tell(new, gathered.rows, time.monotonic() - begun)
         return Pass(new, gathered.rows)

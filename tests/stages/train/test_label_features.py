@@ -1,5 +1,5 @@
-"""Embed once, teach many: students and fits that see a label set's values learn what they would learn
-of a pool that holds the same numbers."""
+"""Embed once, teach many: students and fits that see a label set's values learn what they would
+learn of a pool that holds the same numbers."""
 
 from __future__ import annotations
 
