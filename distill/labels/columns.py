@@ -67,6 +67,7 @@ def pack(values: npt.NDArray[np.generic], labelled: Bool, kind: pa.DataType) -> 
         content = pa.py_buffer(np.ascontiguousarray(values))
         return pa.Array.from_buffers(kind, len(labelled), [None, content])
     shape = (len(labelled), *values.shape[1:])
+    # zeros, so that the bytes of null rows are the same whatever stood there
     spread = np.zeros(shape, values.dtype)
     spread[labelled] = values
     bits = np.packbits(labelled, bitorder="little")
@@ -106,6 +107,7 @@ def _widths(contract: Contract) -> dict[str, int]:
 
 
 def _topk_widths(contract: Contract) -> dict[str, int]:
+    # index and value columns apart, each of one kind of byte, which zstd shrinks most
     widths = dict.fromkeys(plane_names(contract), contract.k)
     logit_bytes = 1 if contract.dtype == "uint8" else 2
     widths[topk_name(contract)] = contract.k * logit_bytes

@@ -6,8 +6,7 @@ by conditional put.
     commits/<fragment>.<generation>.json
 
 The first commit of a generation wins; a loser's data is garbage that no reader sees, a zombie's
-write included. Mending never overwrites: generation g+1 names the sha256 that it replaces, and the
-highest generation is the one that counts.
+write included. The highest generation is the one that counts.
 """
 
 from __future__ import annotations
@@ -56,6 +55,7 @@ class Commit(ManifestEntry):
     classes."""
     device: str
     versions: dict[str, str] = field(default_factory=dict)
+    # mending never overwrites: a commit of the next generation stands beside what it replaces
     replaces: str | None = None
     """sha256 of the data of an earlier generation."""
 
@@ -153,6 +153,7 @@ def write_fragment(
         format=contract.format,
         rejected=len(rejects),
         bytes=len(content),
+        # for `verify`; readers check xxh3 (`read_labels`)
         sha256=hashlib.sha256(content).hexdigest(),
         xxh3=xxhash.xxh3_128_hexdigest(content),
         columns_sha256=columns_sha256(labels),
@@ -162,6 +163,8 @@ def write_fragment(
     reach("label.after_commit")
     if won:
         return commit
+    # not an error: of two attempts at the same rows one is enough, and it may even be this
+    # attempt's own put, tried again when the line broke
     return Commit.from_bytes(folder.read(commit.key), folder.url(commit.key))
 
 

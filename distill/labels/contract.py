@@ -1,10 +1,8 @@
 """What the labels mean. A label set is read only by who expects exactly this.
 
-The digest covers the meaning. Library versions are recorded beside it, here and in each commit, and
-are no part of it: an upgrade must not orphan a billion labels.
-
-`contract.json` is written by conditional put, so it stays small: class names beyond 64 KiB lie
-beside it in an object that is named by their digest, `classes-<sha256>.json`, written before it.
+The digest covers the meaning. `contract.json` is written by conditional put, so it stays small:
+class names beyond 64 KiB lie beside it in an object that is named by their digest,
+`classes-<sha256>.json`, written before it.
 """
 
 from __future__ import annotations
@@ -75,9 +73,11 @@ class Contract:
     def meaning(self) -> dict[str, Any]:
         """All that decides what labels say, as plain values: neither versions nor tolerance."""
         plain = asdict(self)
+        # recorded beside it: an upgrade of a library must not orphan a billion labels
         for name in ("versions", "tolerance", "in_features"):
             del plain[name]
         plain["classes"] = list(self.classes)
+        # 1 and 1.0 are the same temperature, and would have two digests
         plain["temperatures"] = [float(value) for value in self.temperatures]
         plain["keys"] = list(self.keys)
         return without_usual(plain, _USUAL)
@@ -214,6 +214,7 @@ def _put_classes(folder: Storage, classes: list[str]) -> dict[str, Any]:
     """Write class names as an object of their own; return what the contract says instead."""
     sha256 = digest(classes)
     key = _classes_key(sha256)
+    # what lies under this name has these contents, whoever wrote it
     if folder.read_or_none(key) is None:
         folder.put(key, seal({"classes": classes}))
     return {"count": len(classes), "sha256": sha256}

@@ -14,14 +14,8 @@ read a label set. FORMAT.md says the same for readers without us.
     each    disagreement    one float32, where the labeler is an ensemble
 
 From `topk`, log p_T(c) = logit_c / T − log_normalizer_T at declared temperatures; unknown at
-others, and refused there. The sum takes the k logits as they are *stored* and the others as they
-were, so that what is read back is a proper distribution.
-
-Why so (top-16 of 1,000 classes, bytes a row after zstd; tests/benchmarks/results/encoding.md):
-class numbers take 24 as uint16 and 19 as byte planes, since zstd codes bytes and a high byte says
-little; packing them to 10 bits by hand takes 20 and is slow. Logits take 26 as float16, 13 as
-codes, 7 as gaps. The normaliser's 4 bytes do not shrink; 16 bits of it would break the
-distribution.
+others, and refused there. Bytes a row in comments are of the top 16 of 1,000 classes, after zstd
+(tests/benchmarks/results/encoding.md).
 """
 
 from __future__ import annotations
@@ -85,6 +79,7 @@ SoftLabels = DenseLabels | TopKLabels
 
 def storable(outputs: Float, contract: Contract) -> Bool:
     """Find which rows (B,) the encoding can hold: finite, and within the dtype's range."""
+    # `topk` stores how far a logit lies below the largest, and has a least value for what is beyond
     halves = contract.dtype == "float16" and contract.encoding != "topk"
     limit = np.finfo(np.float16 if halves else np.float32).max
     # A NaN is neither, so its row is not storable.
@@ -166,12 +161,15 @@ def keep_largest(logits: Float, contract: Contract) -> tuple[Index, npt.NDArray[
     top = np.take_along_axis(below, index, axis=1)
     stored: npt.NDArray[np.generic]
     if contract.dtype == "uint8":
+        # 7 bytes a row; the codes themselves take 13, float16 takes 26
         stored = to_gaps(-top)
         read_back = to_logits(stored, 1.0)
     else:
         lowest = np.finfo(np.float16).min
         stored = np.maximum(top, lowest).astype("<f2")
         read_back = stored.astype(np.float32)
+    # the sum takes the k logits as they are stored and the others as they were, so that what is
+    # read back is a proper distribution
     np.put_along_axis(below, index, read_back, axis=1)
     return index, stored, _log_normalizers(below, contract)
 
@@ -183,6 +181,7 @@ def _log_normalizers(below: Float, contract: Contract) -> Float:
         scaled = below / np.float32(temperature)
         sums.append(np.exp(scaled).sum(axis=1))
     total = np.stack(sums, axis=1)
+    # these 4 bytes a temperature do not shrink; 16 bits of it would break the distribution
     normalizers: Float = np.log(total).astype("<f4")
     return normalizers
 
@@ -193,6 +192,8 @@ def topk_columns(
     """Name the columns of what `keep_largest` found, class numbers byte by byte."""
     narrow = index.astype(np.uint32)
     columns: Columns = {}
+    # 19 bytes a row, where uint16 takes 24: zstd codes bytes, and a high byte says little (10 bits,
+    # packed by hand, take 20 and are slow)
     for number, name in enumerate(plane_names(contract)):
         shifted = narrow >> np.uint8(8 * number)
         columns[name] = shifted.astype(np.uint8)

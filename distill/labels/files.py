@@ -2,9 +2,7 @@
 says.
 
 The columns and their digest are the same in both. Arrow is faster (no pages, no levels) and the
-default; Parquet is for lakes, with a checksum on each page that is verified when it is read. zstd
-at level 1: on these bytes, levels up to 9 save at most 3% and take 4 to 10 times as long (level 3
-saves nothing).
+default; Parquet is for lakes, with a checksum on each page that is verified when it is read.
 
 Nothing that is read is executed: extension types, whose deserialisers are code, are looked for in
 the footer before Arrow sees it, and files whose schema is not the contract's are refused.
@@ -21,6 +19,7 @@ from distill.core.errors import StorageError
 from distill.labels.columns import label_schema
 from distill.labels.contract import Contract
 
+# on these bytes, levels up to 9 save at most 3% and take 4 to 10 times as long (3 saves nothing)
 _ZSTD_LEVEL = 1
 _FOOTERS: Mapping[str, tuple[int, bytes]] = {
     "arrow": (10, b"ARROW:extension"),
@@ -33,6 +32,7 @@ types beyond the plain ones."""
 def data_bytes(labels: pa.Table, contract: Contract) -> bytes:
     """Write label columns, the pool's keys beside them, as a data file. The same columns give the
     same bytes under the same pyarrow."""
+    # one record batch: the same columns give the same bytes, however they were gathered
     table = labels.combine_chunks()
     sink = pa.BufferOutputStream()
     if contract.format == "parquet":

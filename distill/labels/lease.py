@@ -2,10 +2,8 @@
 Correctness does not rest on it, but on commits.
 
 The holder writes `lease.json` and beats: it writes it anew every `BEAT_SECONDS`. Whoever finds one
-looks at the holder, not at clocks: a process of this machine is alive or it is not; a lease of
-another machine is watched for `WATCH_SECONDS`, and only one that did not beat meanwhile is taken
-over. So a driver that was killed may be started again at once where it ran, and after a minute
-elsewhere.
+looks at the holder, not at clocks, so a driver that was killed may be started again at once where
+it ran, and after a minute elsewhere.
 """
 
 from __future__ import annotations
@@ -121,6 +119,8 @@ class _Lease:
         found = self._parsed(content)
         if found is None:
             return
+        # a process of this machine is alive or it is not; another machine's shows by its beats
+        # alone
         if found["machine"] == self.mine["machine"]:
             if found["started"] == _start_time(found["pid"]):
                 raise self._busy(found)

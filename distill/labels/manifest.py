@@ -1,10 +1,8 @@
 """The committed fragments of one label set, in columns: the highest generation of each, in (shard,
 row) order.
 
-A `ManifestEntry` is an object of half a kilobyte; two hundred thousand of them would be a hundred
-megabytes. So entries live in an Arrow table (about 190 bytes each) and become objects only while
-somebody looks at them. A fragment is known by one integer, its *code*: shard · 2²⁴ + its number
-within the shard.
+Entries live in an Arrow table (about 190 bytes each) and become objects only while somebody looks
+at them. A fragment is known by one integer, its *code*: shard · 2²⁴ + its number within the shard.
 """
 
 from __future__ import annotations
@@ -105,6 +103,7 @@ class Manifest(Sequence[ManifestEntry]):
         return len(self._order)
 
     def __iter__(self) -> Iterator[ManifestEntry]:
+        # an entry is an object of half a kilobyte: 200,000 of them would be a hundred megabytes
         for start in range(0, len(self), _ENTRIES_AT_ONCE):
             yield from self[start : start + _ENTRIES_AT_ONCE]
 
@@ -190,6 +189,7 @@ class Manifest(Sequence[ManifestEntry]):
         for name in ("shard", "start", "rows"):
             hashed[name] = self.column(name)
         if len(self):
+            # a view as 32-byte values needs a row's bytes side by side
             digests = np.ascontiguousarray(self.digests("columns_sha256"))
             hashed["columns"] = digests.view("V32")[:, 0]
         return hashlib.sha256(hashed.data).hexdigest()

@@ -38,6 +38,7 @@ def newer_commits(folder: Storage, entries: Manifest) -> Iterator[tuple[str, int
         positions = entries.positions(_codes(page))
         for listed, position in zip(page, positions.tolist(), strict=True):
             generation = int(listed.detail)
+            # a later generation is a mend that no segment has yet
             if position < 0 or generations[position] < generation:
                 yield listed.fragment, generation
 

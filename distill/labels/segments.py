@@ -4,10 +4,8 @@ put.
 A long job writes a segment a minute, so a finished one would be read in many small pieces;
 `SegmentWriter.replace` then writes its entries in few, and the last of these says instead of which
 earlier ones they stand. What was written stays (only gc deletes), and a reader, who begins with the
-newest, passes over what a later segment stands for. That one is written last, and it never speaks
-for a segment that its writer had not read: so a kill between two writes, or a second driver, loses
-nothing. A damaged segment is as good as none, since the commits say the same; `replace` stands in
-for it too.
+newest, passes over what a later segment stands for: a kill between two writes, or a second driver,
+loses nothing.
 """
 
 from __future__ import annotations
@@ -103,7 +101,8 @@ class SegmentWriter:
     def replace(self, entries: Manifest) -> None:
         """Write `entries`, all that was read or written here, in as few segments as hold them."""
         known = self._present | self._superseded
-        # A number that is missing may be another driver's segment, which was not read.
+        # A number that is missing may be another driver's segment, which was not read, so that
+        # these must not stand for it.
         first_gap = 0
         while first_gap in known:
             first_gap += 1
@@ -119,6 +118,7 @@ class SegmentWriter:
 
     def _write(self, entries: pa.Table, note: str) -> None:
         content = table_bytes(entries, note)
+        # beyond those that gc took, too: readers pass over a segment of such a number
         number = max(self._present | self._superseded, default=-1) + 1
         while not self._folder.put_if_absent(_segment_key(number), content):
             number += 1
@@ -149,6 +149,7 @@ def _newest_first(
             raise
         except StorageError as error:
             damaged.append(where)
+            # as good as none, since the commits say the same
             log.warning(
                 "%s Its commits are read instead; the next `distill label` writes it anew.", error
             )

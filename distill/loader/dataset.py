@@ -137,6 +137,7 @@ class Dataset:
     def remote(self) -> bool:
         """Whether any of it is read from elsewhere than this machine's disk."""
         uris = [inventory.uri for inventory in self.inventories]
+        # labels may lie under another root than the pools do
         for column in self.columns.values():
             if isinstance(column, LabelColumn):
                 uris += [labels.folder.uri for labels in column.sets]
@@ -152,6 +153,7 @@ class Dataset:
     def row_bytes(self) -> int:
         """About what a row takes, decoded; of text that is not hashed, not how long it is."""
         numbers = self.width if self.ngrams is None else self.ngrams.most
+        # images stay bytes until they are used
         number_bytes = 1 if isinstance(self.features, ImageFeatures) else 4
         columns = sum(column.row_bytes for column in self.columns.values())
         return numbers * number_bytes + columns + 8  # the row's number
@@ -229,6 +231,7 @@ class Dataset:
         """The number of each shard's first row among all rows of the dataset."""
         pools = [inventory.shard_rows for inventory in self.inventories]
         sizes = np.concatenate(pools)
+        # the numbers go on from pool to pool, so that each row of the dataset has its own
         pool_ends = np.cumsum([len(pool) for pool in pools])
         return np.split(np.cumsum(sizes) - sizes, pool_ends[:-1])
 

@@ -41,6 +41,7 @@ class Loader:
         `threads`: whether the user's code may read rows in threads (`WorkerContext.threads`)."""
         self.sampler = sampler
         self.cache = ChunkCache(dataset, disk)
+        # worker r of W takes the lanes ≡ r (mod W): the rows of a batch are the same for any W
         self.lanes = range(rank, sampler.lanes, workers)
         self._reading = reading_threads(_THREADS, debuggable=not threads)
         self._gathering = ThreadPoolExecutor(1) if ahead else None

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  torch's own habit
 
 _CACHED_NUMBERS = 1 << 17
-"""Of one array; some arrays of so many stay in a core's cache."""
+"""Of one array, 512 KiB in float32; some arrays of so many stay in a core's cache."""
 
 
 def dense_kl(logits_BS: Tensor, teacher_BS: Tensor, temperature: float) -> Tensor:
@@ -38,6 +38,8 @@ class _DenseKl(torch.autograd.Function):
         # parts are views: what is written into them stands in the whole
         parts = (torch.split(each, rows) for each in (logits_BS, teacher_BS, loss_B, slope_BS))
         for logits, teacher, loss, slope in zip(*parts, strict=True):
+            # the derivative too is made here, while both distributions are in the cache: backward
+            # is one product
             log_p = F.log_softmax(teacher / temperature, dim=1)
             log_q = F.log_softmax(logits / temperature, dim=1)
             p = log_p.exp()
@@ -48,6 +50,7 @@ class _DenseKl(torch.autograd.Function):
         return loss_B.mul_(temperature**2)
 
     @staticmethod
+    # the slope is saved as plain numbers, which a second derivative would take for constants
     @once_differentiable
     def backward(ctx: Any, gradient_B: Tensor) -> tuple[Tensor, None, None]:
         (slope_BS,) = ctx.saved_tensors

@@ -49,6 +49,7 @@ class MultiHead(nn.Module):
             f"{HEAD_PREFIX}{name}": nn.Linear(widths[name], head.width)
             for name, head in plan.heads.items()
         }
+        # after all networks' weights, and each in the job's order: a seed gives these very weights
         self.heads = nn.ModuleDict(heads)
 
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
@@ -78,6 +79,7 @@ def as_tensor(features: npt.NDArray[np.generic], device: str) -> Tensor:
 def build_network(plan: NetworkPlan, seed: int = 0) -> MultiHead:
     """Build a network, its initial weights drawn from `seed`. The caller's random state is left as
     it was. Raises JobError where it does not fit the rows."""
+    # no devices: weights are drawn on the CPU, and to ask for each GPU's state would start it
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MultiHead(plan)

@@ -63,6 +63,7 @@ def topk_outcomes(
     log_q_BS = F.log_softmax(logits_BS / student_temperature, dim=1)
     log_q_Bk = log_q_BS.gather(1, index_Bk)
     k = index_Bk.shape[1]
+    # nothing is left over: a rest of no mass would add rounding alone
     if k == logits_BS.shape[1]:
         return Outcomes(log_p_Bk, log_q_Bk, k)
     return Outcomes(_with_rest(log_p_Bk), _with_rest(log_q_Bk), k)
@@ -70,6 +71,7 @@ def topk_outcomes(
 
 def one_against_others(log_p_BO: Tensor, chosen_B1: Tensor) -> Tensor:
     """Return the log-probabilities of the chosen outcome and of all others together, (B, 2)."""
+    # finite, since −inf − (−inf) is NaN
     least = torch.finfo(log_p_BO.dtype).min
     others_B1 = log_p_BO.scatter(1, chosen_B1, least).logsumexp(dim=1, keepdim=True)
     return torch.cat([log_p_BO.gather(1, chosen_B1), others_B1], dim=1)
@@ -78,6 +80,7 @@ def one_against_others(log_p_BO: Tensor, chosen_B1: Tensor) -> Tensor:
 def among_heard(log_p_BO: Tensor, silent_BO: Tensor) -> Tensor:
     """Return the log-probabilities of the outcomes that are not silent among themselves, (B, O),
     and no mass for the silent ones."""
+    # the least finite number and not −inf, of which two make NaN, gradients included
     heard_BO = log_p_BO.masked_fill(silent_BO, torch.finfo(log_p_BO.dtype).min)
     return F.log_softmax(heard_BO, dim=1).masked_fill(silent_BO, _NOTHING)
 

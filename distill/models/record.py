@@ -152,8 +152,10 @@ def record_from_plain(body: Mapping[str, Any]) -> ModelRecord:
 def write_record(folder: Storage, record: ModelRecord, weights: bytes) -> ModelRecord:
     """Store a trained model: weights first, then the record that makes it exist. Return what is
     stored: the first writer wins."""
+    # in this order: who finds done.json finds the weights that it pins
     folder.put(_weights_key(record), weights)
     folder.put_if_absent(DONE, seal(asdict(record)))
+    # two drivers may have trained it at once: both go on with what the first one stored
     stored = read_record(folder)
     assert stored is not None
     return stored

@@ -35,6 +35,7 @@ class DecoupledKl(Divergence):
 
         p_BO, q_BO, classes = outcomes
         chosen_B1 = p_BO[:, :classes].argmax(dim=1, keepdim=True)
+        # the chosen class is none of the others
         silent_BO = unknown_rests(outcomes).scatter(1, chosen_B1, value=True)
         target_B = divergence(
             one_against_others(p_BO, chosen_B1), one_against_others(q_BO, chosen_B1)

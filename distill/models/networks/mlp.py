@@ -26,6 +26,7 @@ class Mlp(Network):
 
     def size(self, in_features: int) -> NetworkSize:
         layers = pairwise((in_features, *self.hidden))
+        # + 1, the bias
         weights = sum((before + 1) * after for before, after in layers)
         return NetworkSize(weights, self.hidden[-1])
 

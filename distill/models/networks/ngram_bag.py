@@ -36,6 +36,7 @@ class NgramBag(Ngrams, Network):
 
         from distill.models.layers import dropout
 
+        # + 1: place 0 is padding, which the mean leaves out
         bag = nn.EmbeddingBag(self.buckets + 1, self.hidden, mode="mean", padding_idx=0)
         with torch.no_grad():
             bag.weight.uniform_(-1 / self.hidden, 1 / self.hidden)
