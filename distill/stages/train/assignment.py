@@ -16,6 +16,7 @@ def assign_to_teams(plans: Sequence[TrainingPlan], teams: int) -> list[list[Trai
     assigned: list[list[TrainingPlan]] = [[] for _ in range(teams)]
     loads = [0] * teams
     costs = _costs(plans)
+    # the short ones then fill the gaps: a long one that came last would leave the other teams idle
     longest_first = sorted(range(len(plans)), key=lambda number: -costs[number])
     for number in longest_first:
         team = loads.index(min(loads))

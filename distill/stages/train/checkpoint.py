@@ -56,6 +56,8 @@ def save_checkpoint(
     digest = hashlib.sha256(content).hexdigest()
     # padded, so that a listing is in the order of steps
     key = f"step_{position.step:09d}"
+    # named by its digest: a run that takes the same step again overwrites no tensors that a stored
+    # JSON names
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
     body = {
         "step": position.step,
@@ -77,6 +79,7 @@ def newest_checkpoint(folder: Storage, order: str) -> str | None:
     Those of another order are deleted: an older distill made them, and none can go on from them.
     """
     keys = [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
+    # keys are listed in order, so the newest is the last
     for key in reversed(keys):
         try:
             body = _read_body(folder, key)
@@ -130,6 +133,7 @@ def _require_same_parameters(
     own = _parameters(network)
     if stored is None or stored == own:
         return
+    # a class may have changed under the same `revision`, which is all that is known of it
     other = [name for name, shape in stored if [name, shape] not in own]
     raise ContractError(
         f"{where} was taken of a network that trained other parameters:"
@@ -141,6 +145,7 @@ def _require_same_parameters(
 def _delete_old(folder: Storage) -> None:
     """Delete all but the newest checkpoints. All parts of one begin with its step."""
     steps = {entry.key: entry.key.partition(".")[0] for entry in folder.list_objects()}
+    # by step and not by object: tensors without a JSON are of a checkpoint that was torn
     old = sorted(set(steps.values()))[:-KEPT]
     for key, step in steps.items():
         if step in old:

@@ -14,8 +14,8 @@
            them there. So weights are **bit-equal** for any W of at most as many workers as lanes on
            CPU (tests/stages/train/test_gradients.py), dropout included, which is drawn by (seed,
            step, lane); not tried on GPUs. Memory holds one lane's activations, so it is gradient
-           accumulation too. It costs 12% at 4,096 rows a batch, and 84% at 512
-           (tests/benchmarks/results/train_cost.md), so it is not the default.
+           accumulation too. Not the default, for what it costs: 12% at 4,096 rows a batch, and 84%
+           at 512 (tests/benchmarks/results/train_cost.md).
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class WorkerGradients:
         self.context = context
         model = network
         if context.workers > 1:
+            # it sums while the backward pass still runs, bucket by bucket
             model = DistributedDataParallel(network, process_group=context.group)
         self.forward = make_forward(model)
 
@@ -134,10 +135,12 @@ class LaneGradients:
             return _tree_sum(
                 range(self.total), lambda lane: gathered[lane % workers][lane // workers]
             )
+        # a worker's lanes are a subtree of the whole where W is a power of two
         total = _tree_sum(numbers, compute)
         distance = workers // 2
         while distance:
             partner = self.context.rank ^ distance
+            # both partners add the same two: a + b is b + a to the last bit
             total = total + _exchange(total, partner, self.context.group)
             distance //= 2
         return total
@@ -169,6 +172,7 @@ def _outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, Tenso
     features = [batch["features"] for batch in batches]
     if len(features) == 1:
         return [dict(forward(features[0]))]
+    # DDP wants one forward pass for each backward pass
     outputs = forward(torch.cat(features))
     sizes = [len(batch["row"]) for batch in batches]
     by_head = {head: torch.split(values, sizes) for head, values in outputs.items()}
@@ -198,6 +202,7 @@ def _exchange(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> 
         dist.P2POp(dist.isend, values.contiguous(), group=group, group_peer=partner),
         dist.P2POp(dist.irecv, theirs, group=group, group_peer=partner),
     ]
+    # as one batch: NCCL has a lone send wait for its receive, which the partner has not begun
     for request in dist.batch_isend_irecv(operations):
         request.wait()
     return theirs

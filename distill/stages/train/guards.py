@@ -34,6 +34,7 @@ def require_numbers(
 ) -> None:
     """Refuse losses or weights of the network that are no numbers; `losses` has the terms', and may
     have the total last. Raises UnlearnableError."""
+    # the losses first: they are few, and the weights many
     losses_are_finite = all(math.isfinite(loss) for loss in losses)
     if losses_are_finite and all(bool(each.isfinite().all()) for each in weights):
         return

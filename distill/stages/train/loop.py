@@ -113,7 +113,7 @@ class EpochLoop:
             sums += self.step(number, [next(batches) for batches in self.inputs.batches])
             self.pace.count_step()
             self.reporter.report_step(number + 1)
-        # once, not in every step: nobody needs the losses before
+        # once, and not in every step, where it would be one more wait: nobody needs the losses before
         sums = sum_over_team(sums, self.context)
         if last % self.setup.steps_per_epoch == 0:
             return self._end_epoch(position, last, sums)
@@ -153,6 +153,7 @@ class EpochLoop:
         best = position.best
         if line.get("better") and self.context.rank == 0:
             weights = self.setup.network.state_dict()
+            # a copy, since the next steps move the weights in place
             best = apart(weights)
         ended = Position(step, [*position.history, line], best=best)
         self.pace.restart()

@@ -4,8 +4,7 @@ A hint of W numbers cannot be held against a head of H ≠ W, so each such term 
 its own, H → W, trained with the student and thrown away after the last step (Romero et al. 2015,
 FitNets, eq. 3: a regressor on top of the guided layer). It is part of the optimiser, of the norm
 that is clipped and of checkpoints; not of the exported weights, of `parameters` or of the
-evaluation. Its first weights are drawn by (seed, number of the term), so that the student itself
-begins as it would without it.
+evaluation.
 """
 
 from __future__ import annotations
@@ -52,6 +51,8 @@ def _make_projection(network: MultiHead, term: TermPlan, seed: int) -> nn.Linear
     head = network.heads[f"{HEAD_PREFIX}{term.head}"]
     assert isinstance(head, nn.Linear)
     assert term.projected is not None
+    # by the seed and the term's number: the student itself begins as it would without it, and other
+    # terms' projections too
     sequence = np.random.SeedSequence([seed, int(term.column)])
     # the caller's random state is left as it was
     with torch.random.fork_rng(devices=[]):

@@ -32,6 +32,7 @@ class TrainingStep:
         self.gradients.loss.at(number / setup.total_steps)
         sums = self.gradients.backward(setup.plan.seed, number, batches)
         if training.clip_norm is not None:
+            # over all workers' gradient, which by now is the same on each
             nn.utils.clip_grad_norm_(setup.trained.parameters(), training.clip_norm)
         setup.optimizer.step()
         return sums
@@ -59,6 +60,7 @@ def forward_maker(training: Training, device: str) -> Callable[[nn.Module], Forw
         def forward(features: Tensor) -> dict[str, Tensor]:
             with torch.autocast(device_kind, torch.bfloat16, enabled=is_bfloat16):
                 outputs = model(features)
+            # losses are taken in float32: bfloat16 has two to three digits
             return {head: values.float() for head, values in outputs.items()}
 
         return forward

@@ -62,6 +62,7 @@ def _train_together(plans: Sequence[TrainingPlan], engine: Engine) -> None:
     title = f"train {first.name}" if len(plans) == 1 else f"train {len(plans)} networks"
     with ExitStack() as held:
         for plan in plans:
+            # before the engine is asked for anything: a second driver is refused at once
             held.enter_context(hold_lease(open_storage(plan.folder), f"training {plan.name}"))
         for plan in plans:
             engine.require(training_needs(plan.key, plan.plan, plan.training))
