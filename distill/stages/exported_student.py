@@ -97,6 +97,7 @@ def _own_code(
             f"--source {own[0]}: the student at {folder.uri} has no network of its author's own."
             " Leave it out."
         )
+    # resolved, so that a link into the export is not taken for a copy
     export = Path(folder.uri).resolve()
     for file in own:
         if file.resolve().is_relative_to(export):

@@ -22,6 +22,7 @@ from distill.stages.evaluate.latency import Stopwatch
 from distill.stages.evaluate.metrics import MetricSums, add_sums, measures, reliability
 from distill.storage.open import open_storage
 
+_KEY = "evaluation.json"
 _CHUNK_ROWS = 8_192
 
 
@@ -29,11 +30,14 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
     """Judge every label set over the test pool and every student, unless it is done. Raises
     ContractError where nothing can be judged."""
     folder = open_storage(step.folder)
-    stored = folder.read_or_none("evaluation.json")
+    stored = folder.read_or_none(_KEY)
     if stored is None:
-        folder.put("evaluation.json", seal(_evaluate(step, engine).to_plain()))
-        stored = folder.read("evaluation.json")
-    return Evaluation.from_plain(unseal(stored, folder.url("evaluation.json")))
+        evaluation = _evaluate(step, engine)
+        folder.put(_KEY, seal(evaluation.to_plain()))
+        # read back: whoever finds it finished gets the very same
+        stored = folder.read(_KEY)
+    plain = unseal(stored, folder.url(_KEY))
+    return Evaluation.from_plain(plain)
 
 
 def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
@@ -94,15 +98,11 @@ def _require_widths(pool: str, width: int, truth: Outputs, candidates: Sequence[
 
 def _seen(truth: Outputs, candidates: Sequence[Candidate], teacher: str | None) -> list[bool]:
     """Which of the truth's classes the teacher can say; all of them without a teacher."""
-    said = next(
-        (
-            candidate.method.outputs.classes
-            for candidate in candidates
-            if candidate.method.key == teacher
-        ),
-        truth.classes,
-    )
-    return [name in said for name in truth.classes]
+    named = truth.classes
+    for candidate in candidates:
+        if candidate.method.key == teacher:
+            named = candidate.method.outputs.classes
+    return [name in named for name in truth.classes]
 
 
 def _result(

@@ -66,6 +66,7 @@ class Evaluator:
             return sum_values(predicted, truth.astype(np.float64), teacher)
         if not self.truth.exclusive:
             return sum_independent(predicted, truth.astype(np.float64), teacher)
+        # agreement is on the class, and not on how probable it is
         teacher_classes = None if teacher is None else teacher.argmax(axis=1)
         return sum_classes(predicted, truth.astype(np.int64), teacher_classes)
 
@@ -110,6 +111,7 @@ def _probabilities(outputs: Array, meaning: Outputs) -> Array:
         return outputs
     if not meaning.exclusive:
         return 1 / (1 + np.exp(-outputs))
+    # less the largest, so that no exponential overflows
     odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     probabilities: Array = odds / odds.sum(axis=1, keepdims=True)
     return probabilities
@@ -123,6 +125,7 @@ def _topk_probabilities(rows: Arrays, method: Method) -> Array:
     probs_Bk = np.exp(log_probs_Bk)
     classes = len(method.outputs.classes)
     others = max(classes - index_Bk.shape[1], 1)
+    # at least 0, where the sum of what was stored rounds above 1
     missing_B1 = np.maximum(1 - probs_Bk.sum(axis=1, keepdims=True), 0)
     probs_BC = np.repeat(missing_B1 / others, classes, axis=1)
     np.put_along_axis(probs_BC, index_Bk, probs_Bk, axis=1)

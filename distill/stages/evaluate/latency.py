@@ -19,10 +19,10 @@ from distill.plan.candidates import Candidate
 
 ROUNDS = 15
 ROWS = 256
+# a model of somebody else's may take seconds a row on one thread: it is given fewer rows, and no
+# further round after so long
 READY_ROWS = 8
 MOST_SECONDS = 20.0
-"""A model of somebody else's may take seconds a row on one thread: it is given fewer rows, and no
-further round after so long."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Stopwatch:
 
         torch.set_num_threads(1)
         rows = self.source.seen(self.chunk)
+        # of few rows some stand there again and again: time is measured over as many rows in each
+        # pool
         batch = np.resize(rows, (ROWS, *rows.shape[1:]))
         labelers: dict[str, Labeler] = {}
         batch_rows: dict[str, int] = {}

@@ -162,6 +162,7 @@ def _accuracy_of(sums: MetricSums, classes: npt.NDArray[np.bool_]) -> float:
 
 def _bins(confidence: Array, right: Array) -> Array:
     """Return (K, 3): rows, Σ confidence, Σ right."""
+    # the last bin has its upper border too: a confidence of 1 is none beyond it
     numbers = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     ones = np.ones_like(right)
     columns = [np.bincount(numbers, each, minlength=BINS) for each in (ones, confidence, right)]

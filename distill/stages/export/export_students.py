@@ -1,11 +1,7 @@
 """The stage `export`: a finished student's folder gets its `export/`, which is what was asked for,
 no less and no more.
 
-Everything is made and checked before the first file is written. A student's folder is of one set of
-weights, but somebody who deletes its `done.json` and trains it on other machines may have other
-last bits under the same digest; so an export without ONNX takes an earlier `model.onnx` away,
-rather than leave one that nobody held against these weights. It names its weights (`weights_sha256`
-of its metadata).
+Everything is made and checked before the first file is written.
 """
 
 from __future__ import annotations
@@ -51,6 +47,8 @@ def export_student(
     files = _files(step, mine, onnx=onnx)
     export = open_storage(step.folder).folder("export")
     for key, content in files.items():
+        # whoever deletes a student's `done.json` and trains it on other machines may have other last
+        # bits under the same digest: an earlier model.onnx, held against other weights, goes
         if content is None:
             export.delete(key)
         else:

@@ -134,6 +134,7 @@ def _expression(module: nn.Module | None, depth: int) -> str:
     if isinstance(module, nn.ModuleDict):
         parts = {key: _expression(part, depth + 1) for key, part in module.items()}
         return _module_dict(parts, depth)
+    # torch's layers name their own arguments, so their `repr` makes them again
     return f"nn.{module!r}"
 
 

@@ -31,6 +31,7 @@ def draw_comparison(evaluation: Evaluation) -> Chart | None:
     if len(measures) > 1:
         title = "All, seen and unseen classes"
         names = [MEASURES[measure] for measure in measures]
+        # there are more colours than measures
         legend = [Mark(name, colour) for name, colour in zip(names, COLOURS, strict=False)]
     description = describe_all(groups, measures)
     return Chart(

@@ -50,6 +50,7 @@ def _telling_cost(groups: Sequence[Group]) -> str:
 
 def _amount(group: Group, cost: str) -> float:
     if cost == _PARAMETERS:
+        # unknown is 0, which a logarithmic axis has no place for: the group is left out
         return float(group.first.parameters or 0)
     return group.first.milliseconds_per_row
 

@@ -50,6 +50,7 @@ def _trainings(evaluation: Evaluation) -> list[Group]:
     for group in [*label_sets, *ranked_students(evaluation)]:
         histories = [method.history for method in group.methods]
         if any(len(history) > 1 for history in histories):
+            # by its text, since lists of dictionaries have no hash
             by_history.setdefault(repr(histories), group)
     return list(by_history.values())
 

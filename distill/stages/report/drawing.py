@@ -79,6 +79,7 @@ def house_style() -> Iterator[None]:
     with mpl.rc_context(), warnings.catch_warnings():
         # the browser's fonts have what matplotlib's lack
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        # whatever the caller has set would change the drawing, and the bytes of the page
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         yield
@@ -127,6 +128,7 @@ def short_number(value: float) -> str:
 def as_svg(figure: Any, *, title: str, description: str) -> str:
     """Return the figure as an `<svg>` for HTML; `description` is for those who do not see it."""
     drawn = io.StringIO()
+    # with the date, no two runs would write the same page
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     # by this salt, ids differ between charts of one page and never between runs
     with mpl.rc_context({"svg.hashsalt": title}):

@@ -80,4 +80,5 @@ def student_name(group: Group) -> str:
     """Return the job's name of the student, without what a sweep changed."""
     if not group.changes:
         return group.name
+    # `combined[terms.1.weight=0.3]`
     return re.sub(r"\[.*\]", "", group.name)

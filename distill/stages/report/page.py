@@ -226,6 +226,7 @@ def _sampling_note(evaluation: Evaluation, best: Group | None) -> list[str]:
     share = best.mean("accuracy") if best else None
     if evaluation.kind != "exclusive" or share is None or not evaluation.rows:
         return []
+    # 1.96 standard errors, in points of a hundred
     points = 196 * math.sqrt(share * (1 - share) / evaluation.rows)
     return [
         f"{evaluation.rows:,} test rows alone leave about ± {points:.1g} points (95%)"

@@ -47,6 +47,7 @@ def _most_varied_number(groups: Sequence[Group], paths: frozenset[str]) -> str |
 
 
 def _is_number(value: object) -> bool:
+    # true and false are integers in Python
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

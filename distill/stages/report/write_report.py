@@ -2,7 +2,6 @@
 
 The page stands alone: no script, no file and no address outside it. It carries the digest of what
 it was made from, so that a finished job finds it again and imports neither matplotlib nor jinja2.
-Names come from users: everything but our own SVG is escaped.
 """
 
 from __future__ import annotations
@@ -62,6 +61,8 @@ def _render(evaluation: Evaluation, mark: str) -> str:
     from distill.stages.report.page import Page
     from distill.stages.report.plots import draw_charts
 
+    # names come from users: everything but our own SVG is escaped; a misspelt variable is no empty
+    # text
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
