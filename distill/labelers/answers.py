@@ -113,9 +113,10 @@ def logits_of(probabilities: Array, *, exclusive: bool) -> Array:
             f"row {row} of the answer has no probabilities {due}: {_shown(probabilities[row])}"
         )
     log_p = np.log(np.maximum(probabilities, _LEAST))
-    if exclusive:
+    if exclusive:  # the softmax of log p is p
         return np.asarray(log_p)
-    return np.asarray(log_p - np.log(np.maximum(1 - probabilities, _LEAST)))
+    log_not_p = np.log(np.maximum(1 - probabilities, _LEAST))
+    return np.asarray(log_p - log_not_p)
 
 
 def look_like_probabilities(numbers: Array, *, exclusive: bool) -> bool:
@@ -128,6 +129,7 @@ def look_like_probabilities(numbers: Array, *, exclusive: bool) -> bool:
         return finite.size >= _FEWEST_NUMBERS and bool(finite.max() <= 1)
     sums = finite.sum(axis=1)
     far_from = [np.abs(sums / whole - 1).max() for whole in (1, 100)]
+    # of one class alone the sum is the number itself, which may lie near 1 by chance
     return numbers.shape[1] > 1 and bool(min(far_from) < _LOOKS_TOLERANCE)
 
 

@@ -155,7 +155,7 @@ def _mean_value(values_MBW: Double, shares_M: Double) -> Predictions:
 
 
 def _as_float32(outputs: Double, disagreement: Double) -> Predictions:
-    # rounding may leave a disagreement of nothing just below 0
+    # rounding may leave a disagreement of nothing just below 0, of which a weight would be above 1
     disagreement = np.maximum(disagreement, 0)
     with np.errstate(over="ignore"):
         return Predictions(outputs.astype(np.float32), disagreement.astype(np.float32))

@@ -1,9 +1,8 @@
 """A scikit-learn estimator as a labeler, loaded by skops: types that it does not know are refused
 by name, and nothing is unpickled.
 
-A classifier's logits are the logarithms of `predict_proba`: their softmax is what it predicted. A
-probability of 0 counts as e⁻³⁰, since a label must be finite. Its classes are its own `classes_`; a
-job that names them must name the same.
+A classifier's logits are the logarithms of `predict_proba`: their softmax is what it predicted. Its
+classes are its own `classes_`; a job that names them must name the same.
 
 An estimator that was fitted on a table with named columns (`feature_names_in_`) is given such a
 table, the pool's columns matched by name. A pool that holds a row as one list has no names to

@@ -1,9 +1,5 @@
 """What labelers by Hugging Face transformers share: the model from safetensors, text cut into
-tokens, and batches of about the same length.
-
-A batch of texts is sorted by length, cut where padding begins to cost, and its outputs are put back
-in order; so a text's outputs depend on its batch alone, which the contract fixes.
-"""
+tokens, and batches of about the same length."""
 
 from __future__ import annotations
 
@@ -93,6 +89,8 @@ class SequenceModel:
         outputs = np.empty((len(encoded), width), np.float32)
         lengths = [len(row["input_ids"]) for row in encoded]
         device = self.runtime.device
+        # within this batch, never beyond it: a text's outputs then depend on its batch alone, which
+        # the contract fixes
         for rows in batches_by_length(lengths, alike=not self.pads):
             batch = [encoded[row] for row in rows]
             inputs = self._tensors(batch)
