@@ -12,6 +12,7 @@ from functools import reduce
 
 from distill.engine.protocol import Item, State
 
+# a number of the fold and not of the cluster: it decides the order of the sums
 _GROUPS = 256
 
 

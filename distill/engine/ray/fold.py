@@ -1,8 +1,4 @@
-"""Sums over chunks of rows: partial ► merge in Ray tasks, a group of items each (`grouping`).
-
-A group's state is merged as soon as those before it are, and released: this process holds one sum,
-and what waits for its turn lies in Ray's object store.
-"""
+"""Sums over chunks of rows: partial ► merge in Ray tasks, a group of items each (`grouping`)."""
 
 from __future__ import annotations
 
@@ -31,6 +27,7 @@ def fold(
 ) -> State:
     """Return merge(…, partial(item)) over all items. See `Engine.fold`."""
     ray = require_ray()
+    # put once: as arguments of each task they would be sent with every one
     shared = ray.put(ship((partial, merge)))
     task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_fold_group)
     pending: dict[Any, int] = {}
@@ -38,6 +35,8 @@ def fold(
         reference = task.remote(shared, ship(list(group)))
         pending[reference] = sum(map(size, group))
     with track(title, sum(pending.values()), unit) as bar:
+        # merged as they come in order, and released: here lies one sum, the rest in Ray's object
+        # store
         states = _in_order(ray, pending, bar, unit)
         return reduce(merge, states)
 

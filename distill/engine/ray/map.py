@@ -5,10 +5,9 @@ that Ray may change about blocks, and the framework's cost is paid a fragment an
 and results travel as JSON text: plain values. `hand_out` brings tasks to the actors, and results
 come back one by one, since no block may hold two rows.
 
-A group is worked on by one actor, one task after the other. Two calls an actor run at once, so that
-one fragment is read or written while another holds the device. An actor that dies is replaced by
-Ray and its groups are given out again; the commit protocol makes that harmless. A call that is
-given out again makes the same blocks in the same order, as Ray's streams need.
+A group is worked on by one actor, one task after the other. An actor that dies is replaced by Ray
+and its groups are given out again; the commit protocol makes that harmless. A call that is given
+out again makes the same blocks in the same order, as Ray's streams need.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from distill.engine.ray.stop_signal import StopSignal
 from distill.engine.stop import stop_requested, stoppable
 from distill.spec.labels import Compute
 
+# of an actor: one fragment is read or written while another holds the device
 _CALLS_AT_ONCE = 2
 _JOIN_SECONDS = 5
 """A head node that is gone lets a thread wait for ever."""

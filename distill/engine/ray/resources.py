@@ -1,10 +1,8 @@
 """What the cluster has, what it could have, and what it can never give.
 
 On a cluster that nothing makes larger, what is there now is the maximum. One with an autoscaler may
-tell its configured maxima; Ray 2.60's own autoscaler does not
-(`get_max_resources_from_cluster_config()` is None with it too), so there any number may come, and
-what does not come is reported each minute. Which of the two a cluster is, the types of its nodes
-tell: an autoscaler's are named by its configuration, all others after the node's id.
+tell its configured maxima; where it does not, any number may come, and what does not come is
+reported each minute.
 """
 
 from __future__ import annotations
@@ -167,12 +165,14 @@ def _configured(name: str) -> float:
     """Return what an autoscaler tells as its maximum; 0 where none tells."""
     from ray._private.state import state
 
+    # None on a static cluster, and with Ray 2.60's own autoscaler too
     maxima = state.get_max_resources_from_cluster_config() or {}
     return float(maxima.get(name, 0))
 
 
 def _autoscales(ray: Any) -> bool:
     """Return whether an autoscaler may bring nodes."""
+    # an autoscaler's types are named by its configuration, all others after the node's id
     return any(kind and not kind.startswith("node_") for kind in _node_types(ray))
 
 

@@ -1,9 +1,9 @@
 """A generator that runs in a process of its own somewhere on the cluster; what it yields comes here
 one by one.
 
-It runs one item ahead of its consumer and no further, so memory holds two. Ray begins it again,
-from its start, where its process or machine dies, and drops what was handed over already; so it
-must yield the same each time. Nothing of it is left running when the consumer stops early or dies.
+Ray begins it again, from its start, where its process or machine dies, and drops what was handed
+over already; so it must yield the same each time. Nothing of it is left running when the consumer
+stops early or dies.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from distill.core.errors import LabelerError
 from distill.engine.ray.shipping import ship, unpack
 
+# items ahead of the consumer, so memory holds two
 _AHEAD = 1
 _RETRIES = 3
 

@@ -41,6 +41,7 @@ def _context(rank: int, workers: int, team_workers: int, monitor: Any) -> Worker
     import ray
     import torch.distributed
 
+    # nothing is communicated between teams, so that one may end long before another
     team, rank_in_team = divmod(rank, team_workers)
     teams = workers // team_workers
     group = None
