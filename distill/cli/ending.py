@@ -34,6 +34,7 @@ def run_to_end(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return STOPPED + signal.SIGINT
     except BrokenPipeError:  # nobody reads any more, as of `distill … | head`
+        # else Python's own flush at the end meets the broken pipe again, and prints a traceback
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STOPPED + signal.SIGPIPE
     return 0

@@ -80,6 +80,7 @@ class _Stop:
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
+        # from here on any of them raises KeyboardInterrupt, wherever the process is
         _handle_signals(signal.default_int_handler)
         if number == signal.SIGHUP:
             _leave_terminal()

@@ -38,6 +38,7 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+# a pipe has no width, and rich would fold tables at 80
 _PIPE_WIDTH = 160
 _IN_ASCII = {
     "–": "-",

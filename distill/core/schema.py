@@ -113,6 +113,7 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
         raise StorageError(
             f"{where} is damaged: not a sealed control object. Restore it from a copy."
         ) from None
+    # before the content: what another version digests may be something else
     if version != VERSION:
         raise _other_version(where, version)
     if found != stored:

@@ -48,6 +48,7 @@ def _parse(tables: dict[str, Any], file: Path, text: str) -> Job:
     _load_plugins(tables.get("plugins"), file, folder)
     try:
         # by way of JSON, since pydantic is strict and TOML's arrays are to become tuples
+        # dates as text, since JSON has none: they are refused with everything else that is wrong
         job = Job.model_validate_json(json.dumps(tables, default=str))
     except ValidationError as error:
         lines = [f"{file}: {line}" for line in problem_lines(error, tables, Job)]

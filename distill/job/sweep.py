@@ -118,6 +118,7 @@ def _changed(student: Student, changes: Mapping[str, Scalar], where: str) -> Stu
             )
         _set(tables, parts, value, f"{where}.{path}")
     try:
+        # by way of JSON, since the tables are strict and its lists are to become tuples
         changed = Student.model_validate_json(json.dumps(tables))
     except ValidationError as error:
         first = next(problem_lines(error, tables, Student))

@@ -204,6 +204,7 @@ def _decode_texts(column: pa.ChunkedArray, name: str) -> Rows:
     rejected: Rejected = {}
     null_rows(column, name, rejected)
     texts = pc.fill_null(column.cast(pa.string()), "")
+    # objects: an array of text would have room for the longest in every row
     values = np.empty(len(column), object)
     values[:] = texts.to_pylist()
     return Rows(values, rejected)

@@ -3,8 +3,7 @@
 They stand in a column of binary, of lists of bytes, or in the struct of `bytes` and `path` that
 Hugging Face's `datasets` writes.
 
-Whoever wrote the file may be hostile: no other format is opened, and pixels are counted before they
-are unpacked. A JPEG's bytes depend on the decoder, so commits record pillow's version.
+A JPEG's bytes depend on the decoder, so commits record pillow's version.
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ Bytes = npt.NDArray[np.uint8]
 
 MOST_PIXELS = 1 << 26
 """64 million: beyond any photograph that a model sees, and 256 MB unpacked."""
+# whoever wrote the file may be hostile: none of pillow's other decoders is opened
 _FORMATS = ("PNG", "JPEG")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _KNOWN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -201,6 +201,7 @@ def _raw_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:
     flat = np.frombuffer(array.buffers()[1], np.uint8)
     start = array.offset * size
     rows = flat[start : start + len(array) * size]
+    # a copy, since Arrow's memory cannot be written to
     return rows.reshape(-1, size).copy()
 
 
@@ -258,6 +259,7 @@ def _decoded(content: bytes | str, features: ImageFeatures) -> Bytes:
 def _require_sound(image: Image.Image, features: ImageFeatures) -> None:
     """Refuse an image by its head, before its pixels are unpacked."""
     width, height = image.size
+    # counted before they are unpacked: a few bytes may declare gigabytes
     if width * height > MOST_PIXELS:
         message = f"has {width} × {height} pixels, more than {MOST_PIXELS:,}"
         raise _BadImageError(UNDECODABLE, message)

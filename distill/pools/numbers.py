@@ -179,6 +179,7 @@ def null_rows(array: pa.Array | pa.ChunkedArray, name: str, rejected: Rejected) 
         return np.zeros(len(array), np.bool_)
     nulls: Mask = array.is_null().to_numpy(zero_copy_only=False)
     reject_rows(rejected, nulls, "null", f"column {name!r} is null")
+    # callers add to the mask, and Arrow's memory cannot be written to
     return nulls.copy()
 
 
