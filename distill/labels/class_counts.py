@@ -42,7 +42,8 @@ def class_counts(labels: LabelSet, contract: Contract) -> Integers:
 def _fragment_counts(labels: LabelSet, contract: Contract, entry: ManifestEntry) -> Integers:
     commit = read_commit(labels.folder, entry.fragment, entry.generation)
     if not commit.histogram and entry.rejected < entry.rows:
-        best = best_class(labels.read(entry), contract)
+        table = labels.read(entry)
+        best = best_class(table, contract)
         labelled = best[best >= 0]
         counts = np.bincount(labelled, minlength=contract.width)
         return counts.astype(np.int64)

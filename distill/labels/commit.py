@@ -143,7 +143,8 @@ def write_fragment(
     folder.put(data_key(intent.fragment, attempt, contract.format), content)
     if rejects:
         table = pa.Table.from_pylist(rejects, REJECTS)
-        folder.put(rejects_key(intent.fragment, attempt), table_bytes(table))
+        content = table_bytes(table)
+        folder.put(rejects_key(intent.fragment, attempt), content)
     reach("label.after_data")
     commit = Commit(
         **asdict(intent),
@@ -165,7 +166,8 @@ def write_fragment(
         return commit
     # not an error: of two attempts at the same rows one is enough, and it may even be this
     # attempt's own put, tried again when the line broke
-    return Commit.from_bytes(folder.read(commit.key), folder.url(commit.key))
+    winner = folder.read(commit.key)
+    return Commit.from_bytes(winner, folder.url(commit.key))
 
 
 def read_commit(folder: Storage, fragment: str, generation: int = 0) -> Commit:
@@ -201,7 +203,8 @@ def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa
 
 def read_rejects(folder: Storage, key: str) -> pa.Table:
     """Read shard, row, reason and message of each rejected row."""
-    return bytes_table(folder.read(key), REJECTS, folder.url(key))
+    content = folder.read(key)
+    return bytes_table(content, REJECTS, folder.url(key))
 
 
 def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:

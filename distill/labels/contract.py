@@ -102,7 +102,8 @@ class Contract:
             "fragment_rows": fragment_rows,
             "label_set": label_set,
         }
-        return folder.put_if_absent(CONTRACT, seal(body))
+        sealed = seal(body)
+        return folder.put_if_absent(CONTRACT, sealed)
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any], folder: Storage) -> Contract:
@@ -148,7 +149,8 @@ def read_contract(folder: Storage) -> StoredContract | None:
     content = folder.read_or_none(CONTRACT)
     if content is None:
         return None
-    body = unseal(content, folder.url(CONTRACT))
+    where = folder.url(CONTRACT)
+    body = unseal(content, where)
     contract = Contract.from_body(body, folder)
     return StoredContract(contract, body["fragment_rows"], body["label_set"])
 
@@ -166,7 +168,8 @@ def _differences(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str
         before = stored.get(name)
         now = mine.get(name)
         if before != now:
-            found.append(_difference(name, before, now))
+            difference = _difference(name, before, now)
+            found.append(difference)
     return found
 
 
@@ -216,7 +219,8 @@ def _put_classes(folder: Storage, classes: list[str]) -> dict[str, Any]:
     key = _classes_key(sha256)
     # what lies under this name has these contents, whoever wrote it
     if folder.read_or_none(key) is None:
-        folder.put(key, seal({"classes": classes}))
+        sealed = seal({"classes": classes})
+        folder.put(key, sealed)
     return {"count": len(classes), "sha256": sha256}
 
 

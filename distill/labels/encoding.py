@@ -100,7 +100,8 @@ def encode(
         columns = _encode_topk(good, contract)
     else:
         # A copy: the labeler may write its next answer into the same array.
-        columns = {dense_name(contract): good.astype(float_type(contract))}
+        packed = good.astype(float_type(contract))
+        columns = {dense_name(contract): packed}
     if disagreement is not None:
         numbers = disagreement[labelled].astype("<f4")
         columns[DISAGREEMENT] = numbers[:, None]
@@ -126,7 +127,8 @@ def decode(table: pa.Table, contract: Contract, temperature: float | None = None
             f" {list(contract.temperatures)}, not {temperature}."
         )
     log_probs = _log_probs(table, contract, temperature)
-    return TopKLabels(_topk_index(table, contract), log_probs, labelled, disagreement)
+    index = _topk_index(table, contract)
+    return TopKLabels(index, log_probs, labelled, disagreement)
 
 
 def best_class(table: pa.Table, contract: Contract) -> Index:
@@ -135,11 +137,13 @@ def best_class(table: pa.Table, contract: Contract) -> Index:
         best = _topk_index(table, contract)[:, 0]
     else:
         best = _dense_outputs(table, contract).argmax(axis=1)
-    return np.where(label_validity(table, contract), best, -1)
+    labelled = label_validity(table, contract)
+    return np.where(labelled, best, -1)
 
 
 def _dense_outputs(table: pa.Table, contract: Contract) -> npt.NDArray[np.floating]:
-    return unpack(table[dense_name(contract)], float_type(contract))
+    name = dense_name(contract)
+    return unpack(table[name], float_type(contract))
 
 
 def _encode_topk(logits: Float, contract: Contract) -> Columns:
@@ -195,7 +199,8 @@ def topk_columns(
     # 19 bytes a row, where uint16 takes 24: zstd codes bytes, and a high byte says little (10 bits,
     # packed by hand, take 20 and are slow)
     for number, name in enumerate(plane_names(contract)):
-        shifted = narrow >> np.uint8(8 * number)
+        bits = np.uint8(8 * number)
+        shifted = narrow >> bits
         columns[name] = shifted.astype(np.uint8)
     columns[topk_name(contract)] = stored
     columns[LOG_NORMALIZER] = normalizers
@@ -218,7 +223,8 @@ def _topk_index(table: pa.Table, contract: Contract) -> Index:
 def _log_probs(table: pa.Table, contract: Contract, temperature: float) -> Float:
     column = table[topk_name(contract)]
     if contract.dtype == "uint8":
-        log_probs = to_logits(unpack(column, np.uint8), temperature)
+        gaps = unpack(column, np.uint8)
+        log_probs = to_logits(gaps, temperature)
     else:
         log_probs = unpack(column, np.float16).astype(np.float32)
         log_probs /= np.float32(temperature)

@@ -54,7 +54,8 @@ def read_data(content: bytes, contract: Contract, where: str = "a data file") ->
             f"{where} is damaged, or no {contract.format} file: {error}. Restore it from a copy."
         ) from None
     found = table.schema.remove_metadata()
-    due = label_schema(contract, _key_types(found, contract))
+    key_types = _key_types(found, contract)
+    due = label_schema(contract, key_types)
     if found != due:
         raise StorageError(
             f"{where} has the columns\n{found}\nwhere\n{due}\nare due by its contract."
@@ -70,7 +71,8 @@ def with_keys(labels: pa.Table, keys: pa.Table, contract: Contract) -> pa.Table:
     columns = {name: _plain_key(name, keys[name]) for name in contract.keys}
     types = {name: column.type for name, column in columns.items()}
     arrays = [*columns.values(), *labels.columns]
-    return pa.table(arrays, schema=label_schema(contract, types))
+    schema = label_schema(contract, types)
+    return pa.table(arrays, schema=schema)
 
 
 def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream) -> None:

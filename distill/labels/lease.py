@@ -68,10 +68,12 @@ class _Lease:
     def take(self) -> None:
         if self.folder.put_if_absent(LEASE, self._content(0)):
             return
-        self._require_abandoned(self.folder.read_or_none(LEASE))
+        content = self.folder.read_or_none(LEASE)
+        self._require_abandoned(content)
         # Not conditionally, since one is there: of two that take it over, who finds the other's
         # gives way.
-        self.folder.put(LEASE, self._content(0))
+        content = self._content(0)
+        self.folder.put(LEASE, content)
         if not self._is_mine():
             raise BusyError(
                 f"{self.what}: another driver took {self.folder.url(LEASE)} at the same moment."
@@ -90,7 +92,8 @@ class _Lease:
                         self.what,
                     )
                     return
-                self.folder.put(LEASE, self._content(number))
+                content = self._content(number)
+                self.folder.put(LEASE, content)
             except StorageError as error:
                 log.warning("%s: the lease could not be renewed: %s", self.what, error)
 
@@ -104,14 +107,16 @@ class _Lease:
         return seal({**self.mine, "beat": beat})
 
     def _is_mine(self, *, or_nobodys: bool = False) -> bool:
-        found = self._parsed(self.folder.read_or_none(LEASE))
+        content = self.folder.read_or_none(LEASE)
+        found = self._parsed(content)
         return or_nobodys if found is None else found["holder"] == self.mine["holder"]
 
     def _parsed(self, content: bytes | None) -> Body | None:
         """The body of a lease; None where there is none or it is damaged, which binds nobody."""
         if content is not None:
             with contextlib.suppress(StorageError):
-                return unseal(content, self.folder.url(LEASE))
+                where = self.folder.url(LEASE)
+                return unseal(content, where)
         return None
 
     def _require_abandoned(self, content: bytes | None) -> None:

@@ -32,7 +32,8 @@ _HEX_COLUMNS = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_
 
 def _in_memory(field: pa.Field) -> pa.Field:
     if pa.types.is_string(field.type):
-        return field.with_type(pa.dictionary(pa.int32(), pa.string()))
+        texts = pa.dictionary(pa.int32(), pa.string())
+        return field.with_type(texts)
     return field
 
 
@@ -88,7 +89,8 @@ class Manifest(Sequence[ManifestEntry]):
         """`table` under `MANIFEST`, in any order, generations of a fragment side by side or not."""
         self._table = join_entries([table])
         shard = self._integers("shard")
-        codes = fragment_codes(shard, self._integers("number"))
+        numbers = self._integers("number")
+        codes = fragment_codes(shard, numbers)
         generation = self._integers("generation")
         order = np.lexsort((generation, codes))
         ordered = codes[order]
@@ -142,24 +144,29 @@ class Manifest(Sequence[ManifestEntry]):
     @property
     def rows(self) -> int:
         """Of all entries, labelled or rejected."""
-        return int(self.column("rows").sum())
+        rows = self.column("rows")
+        return int(rows.sum())
 
     @property
     def rejected(self) -> int:
         """Rejected rows of all entries."""
-        return int(self.column("rejected").sum())
+        rejected = self.column("rejected")
+        return int(rejected.sum())
 
     @property
     def size_bytes(self) -> int:
         """Of the data objects of all entries."""
-        return int(self.column("bytes").sum())
+        sizes = self.column("bytes")
+        return int(sizes.sum())
 
     @property
     def made_on(self) -> list[str]:
         """The distinct devices and library versions."""
         # Not of all rows: what a mend replaced counts no more.
-        column = self._table["made_on"].take(pa.array(self._order))
-        return sorted(column.unique().to_pylist())
+        chosen = pa.array(self._order)
+        column = self._table["made_on"].take(chosen)
+        distinct = column.unique()
+        return sorted(distinct.to_pylist())
 
     def positions(self, codes: Integers) -> Integers:
         """Find the positions of fragments; −1 for one that has no entry."""
@@ -190,12 +197,14 @@ class Manifest(Sequence[ManifestEntry]):
             hashed[name] = self.column(name)
         if len(self):
             # a view as 32-byte values needs a row's bytes side by side
-            digests = np.ascontiguousarray(self.digests("columns_sha256"))
+            columns = self.digests("columns_sha256")
+            digests = np.ascontiguousarray(columns)
             hashed["columns"] = digests.view("V32")[:, 0]
         return hashlib.sha256(hashed.data).hexdigest()
 
     def _entries(self, rows: Integers) -> list[ManifestEntry]:
-        return table_entries(self._table.take(pa.array(rows)))
+        chosen = self._table.take(pa.array(rows))
+        return table_entries(chosen)
 
     def _integers(self, name: str) -> Integers:
         return np.asarray(self._table[name].to_numpy(), np.int64)

@@ -75,4 +75,5 @@ def to_logits(gaps: npt.NDArray[np.generic], temperature: float) -> npt.NDArray[
     for column in range(1, len(codes)):
         codes[column] += codes[column - 1]
     scaled = (-BELOW / temperature).astype(np.float32)
-    return scaled.take(np.ascontiguousarray(codes.T))
+    by_row = np.ascontiguousarray(codes.T)
+    return scaled.take(by_row)

@@ -42,10 +42,12 @@ def lost_entries(labels: LabelSet) -> list[ManifestEntry]:
     """Find entries whose data or rejects do not lie in the folder in the committed size."""
     folder = labels.folder
     entries = labels.entries
-    found = found_attempts(folder.folder("data"), entries, entries.column("bytes"))
+    data = folder.folder("data")
+    found = found_attempts(data, entries, entries.column("bytes"))
     rejected = entries.column("rejected") > 0
     if rejected.any():  # a set without any needs no second LIST
-        rejects_found = found_attempts(folder.folder("rejects"), entries)
+        rejects = folder.folder("rejects")
+        rejects_found = found_attempts(rejects, entries)
         found &= ~rejected | rejects_found
     return [entries[int(position)] for position in np.flatnonzero(~found)]
 

@@ -113,7 +113,8 @@ class SegmentWriter:
             table = entries.table(start, start + _MOST_ENTRIES)
             # Until the last one is there, a reader goes on reading what it replaces.
             self._write(table, note if part == last else "")
-        self._superseded.update(range(first_gap))
+        replaced = range(first_gap)
+        self._superseded.update(replaced)
         self._damaged = False
 
     def _write(self, entries: pa.Table, note: str) -> None:
@@ -144,7 +145,8 @@ def _newest_first(
             continue
         where = folder.url(segment.key)
         try:
-            table = bytes_table(folder.read(segment.key), MANIFEST, where)
+            content = folder.read(segment.key)
+            table = bytes_table(content, MANIFEST, where)
         except ObjectMissingError:
             raise
         except StorageError as error:
@@ -154,15 +156,18 @@ def _newest_first(
                 "%s Its commits are read instead; the next `distill label` writes it anew.", error
             )
             continue
-        superseded.update(_stands_for(table_note(table)))
-        yield join_entries([table.replace_schema_metadata(None)])
+        note = table_note(table)
+        superseded.update(_stands_for(note))
+        plain = table.replace_schema_metadata(None)
+        yield join_entries([plain])
 
 
 def _list_segments(folder: Storage) -> Iterator[Segment]:
     for meta in folder.walk():
         match = _KEY.fullmatch(meta.key)
         if match:
-            yield Segment(int(match[1]), meta.size_bytes)
+            number = int(match[1])
+            yield Segment(number, meta.size_bytes)
 
 
 def _stands_for(note: str) -> range:

@@ -184,7 +184,8 @@ class Dataset:
         """Read the arrays of one chunk, not to be written to. Raises PoolError, StorageError,
         ContractError."""
         batch, features = self._read(chunk)
-        usable = _ones_but(features.rejected | batch.rejected, chunk.rows)
+        rejected = features.rejected | batch.rejected
+        usable = _ones_but(rejected, chunk.rows)
         arrays: Arrays = {
             "features": self._as_seen(features.values),
             "row": self._row_numbers(chunk),
@@ -212,7 +213,8 @@ class Dataset:
         columns = self.columns.values()
         targets = [column.name for column in columns if isinstance(column, TargetColumn)]
         wanted = (*self.features.columns, *targets)
-        rows = range(chunk.start, chunk.start + chunk.rows)
+        stop = chunk.start + chunk.rows
+        rows = range(chunk.start, stop)
         batch = read_chunk(self.inventories[chunk.pool], chunk.shard, rows, wanted)
         return batch, decode_features(batch.table, self.features, self.width)
 

@@ -177,14 +177,16 @@ def _borders(groups: Sequence[int], chunk_rows: int, lanes: int) -> list[int]:
     gathered = 0
     for rows in groups:
         if gathered and gathered + rows > chunk_rows:
-            borders.append(borders[-1] + gathered)
+            border = borders[-1] + gathered
+            borders.append(border)
             gathered = 0
         gathered += rows
         if gathered > chunk_rows:
             borders += [borders[-1] + end for end in _near_equal(gathered, chunk_rows, lanes)]
             gathered = 0
     if gathered:
-        borders.append(borders[-1] + gathered)
+        border = borders[-1] + gathered
+        borders.append(border)
     return borders
 
 

@@ -89,7 +89,8 @@ def unknown_rests(outcomes: Outcomes) -> Tensor:
     """Return where the teacher's rest is below 1,024 units of rounding (1.2e-4 in float32), too
     little to be known well, (B, O)."""
     eps = torch.finfo(outcomes.teacher.dtype).eps
-    known = math.log(_KNOWN_EPS * eps)
+    least = _KNOWN_EPS * eps
+    known = math.log(least)
     rests = outcomes.teacher[:, outcomes.classes :]
     return F.pad(rests < known, (outcomes.classes, 0))
 

@@ -37,9 +37,11 @@ class DecoupledKl(Divergence):
         chosen_B1 = p_BO[:, :classes].argmax(dim=1, keepdim=True)
         # the chosen class is none of the others
         silent_BO = unknown_rests(outcomes).scatter(1, chosen_B1, value=True)
-        target_B = divergence(
-            one_against_others(p_BO, chosen_B1), one_against_others(q_BO, chosen_B1)
-        )
-        others_B = divergence(among_heard(p_BO, silent_BO), among_heard(q_BO, silent_BO))
+        p_target_B2 = one_against_others(p_BO, chosen_B1)
+        q_target_B2 = one_against_others(q_BO, chosen_B1)
+        target_B = divergence(p_target_B2, q_target_B2)
+        p_others_BO = among_heard(p_BO, silent_BO)
+        q_others_BO = among_heard(q_BO, silent_BO)
+        others_B = divergence(p_others_BO, q_others_BO)
         weighted_B = self.target_weight * target_B + self.others_weight * others_B
         return self.temperature**2 * weighted_B

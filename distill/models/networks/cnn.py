@@ -73,6 +73,8 @@ class Cnn(Network):
                 layers.append(nn.MaxPool2d(2))
                 height //= 2
                 width //= 2
-        hidden = nn.Linear(channels * height * width, self.hidden)
+        pixels = height * width
+        hidden = nn.Linear(channels * pixels, self.hidden)
         layers += [nn.Flatten(), hidden, nn.ReLU(), *dropout(self.dropout)]
-        return BuiltNetwork(nn.Sequential(*layers), self.hidden)
+        module = nn.Sequential(*layers)
+        return BuiltNetwork(module, self.hidden)

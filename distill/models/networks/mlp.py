@@ -38,4 +38,5 @@ class Mlp(Network):
         layers: list[nn.Module] = []
         for before, after in pairwise((given.in_features, *self.hidden)):
             layers += [nn.Linear(before, after), nn.ReLU(), *dropout(self.dropout)]
-        return BuiltNetwork(nn.Sequential(*layers), self.hidden[-1])
+        module = nn.Sequential(*layers)
+        return BuiltNetwork(module, self.hidden[-1])

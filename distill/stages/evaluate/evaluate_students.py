@@ -33,10 +33,12 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
     stored = folder.read_or_none(_KEY)
     if stored is None:
         evaluation = _evaluate(step, engine)
-        folder.put(_KEY, seal(evaluation.to_plain()))
+        plain = evaluation.to_plain()
+        folder.put(_KEY, seal(plain))
         # read back: whoever finds it finished gets the very same
         stored = folder.read(_KEY)
-    plain = unseal(stored, folder.url(_KEY))
+    where = folder.url(_KEY)
+    plain = unseal(stored, where)
     return Evaluation.from_plain(plain)
 
 
@@ -52,7 +54,8 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     evaluator = Evaluator(dataset, truth, methods, step.teacher)
     chunks = dataset.chunks(_CHUNK_ROWS)
     sums = engine.fold("evaluate", evaluator, chunks, add_sums)
-    timed = engine.call(Stopwatch(dataset, chunks[0], candidates))
+    stopwatch = Stopwatch(dataset, chunks[0], candidates)
+    timed = engine.call(stopwatch)
     left_out = int(sums[LEFT_OUT]["left_out"][0])
     if left_out == pool.inventory.rows:
         raise ContractError(

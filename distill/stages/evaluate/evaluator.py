@@ -55,7 +55,8 @@ class Evaluator:
         sums: dict[str, MetricSums] = {}
         for key, predicted in predictions.items():
             sums[key] = self._sums(predicted, truth, teacher)
-        left_out = float((~judged).sum())
+        others = ~judged
+        left_out = float(others.sum())
         sums[LEFT_OUT] = {"left_out": np.array([left_out])}
         return sums
 
@@ -63,19 +64,24 @@ class Evaluator:
         self, predicted: Array, truth: npt.NDArray[np.generic], teacher: Array | None
     ) -> MetricSums:
         if self.truth.kind == "value":
-            return sum_values(predicted, truth.astype(np.float64), teacher)
+            values = truth.astype(np.float64)
+            return sum_values(predicted, values, teacher)
         if not self.truth.exclusive:
-            return sum_independent(predicted, truth.astype(np.float64), teacher)
+            flags = truth.astype(np.float64)
+            return sum_independent(predicted, flags, teacher)
         # agreement is on the class, and not on how probable it is
         teacher_classes = None if teacher is None else teacher.argmax(axis=1)
-        return sum_classes(predicted, truth.astype(np.int64), teacher_classes)
+        numbers = truth.astype(np.int64)
+        return sum_classes(predicted, numbers, teacher_classes)
 
     def _predictions(self, method: Method, rows: Arrays) -> Array:
         """Return probabilities of the truth's classes (B, C), or values (B, W)."""
         if f"{method.key}.index" in rows:
-            return self._by_truth(_topk_probabilities(rows, method), method.outputs)
+            probabilities = _topk_probabilities(rows, method)
+            return self._by_truth(probabilities, method.outputs)
         outputs = _outputs(method, rows)
-        return self._by_truth(_probabilities(outputs, method.outputs), method.outputs)
+        probabilities = _probabilities(outputs, method.outputs)
+        return self._by_truth(probabilities, method.outputs)
 
     def _by_truth(self, predicted: Array, outputs: Outputs) -> Array:
         """Return the columns moved to the truth's classes; a class that the method lacks gets 0."""

@@ -38,7 +38,8 @@ def sum_classes(
     chosen = np.where(confidence > 0, chosen, -1)  # −1: no class of the truth was named
     right = (chosen == truth).astype(np.float64)
     true_probabilities = probabilities[np.arange(rows), truth]
-    nll = -np.log(np.maximum(true_probabilities, FLOOR))
+    floored = np.maximum(true_probabilities, FLOOR)
+    nll = -np.log(floored)
     sums: dict[str, Array] = {
         "rows": _by_class(truth, classes),
         "right": _by_class(truth, classes, right),
@@ -83,7 +84,8 @@ def sum_values(values: Array, truth: Array, teacher: Array | None) -> MetricSums
         "truth": _moments(truth),
     }
     if teacher is not None:
-        sums["to_teacher"] = _row_means(np.square(values - teacher))
+        squares = np.square(values - teacher)
+        sums["to_teacher"] = _row_means(squares)
     return sums
 
 
@@ -121,7 +123,8 @@ def measures(sums: MetricSums, seen: Sequence[bool]) -> dict[str, float]:
         made["harmonic_mean"] = 2 * seen_accuracy * unseen_accuracy / max(both, 1e-12)
     if "agreed" in sums:
         agreed, total = sums["agreed"]
-        made["agreement"] = float(agreed / total)
+        share = agreed / total
+        made["agreement"] = float(share)
     return made
 
 
@@ -180,7 +183,8 @@ def _moments(values: Array) -> Array:
     # from the first row on, so that what does not move has a spread of exactly 0
     first = values[:1].sum(axis=0)
     mean = first + (values - first).sum(axis=0) / max(len(values), 1)
-    spread = np.square(values - mean).sum(axis=0)
+    squares = np.square(values - mean)
+    spread = squares.sum(axis=0)
     return np.stack([mean, spread])
 
 

@@ -66,9 +66,11 @@ def _files(
     features = describe_features(pool.features, record.in_features, places)
     own_names = _own_files(code)
     own_expressions = _own_expressions(record, own_names)
-    weights = read_weights(open_storage(step.folder), record)
+    folder = open_storage(step.folder)
+    weights = read_weights(folder, record)
     network = network_of(record, weights, code)
-    source = torch_source(step.name, network, describe_heads(record), features, own_expressions)
+    heads = describe_heads(record)
+    source = torch_source(step.name, network, heads, features, own_expressions)
     card = model_card(step.name, record, features, results, stopped_on=step.stopped_on, onnx=onnx)
     files: dict[str, bytes | None] = {}
     for key, file in code.items():
@@ -78,7 +80,8 @@ def _files(
     files[_ONNX] = _checked_onnx(step, network) if onnx else None
     files["README.md"] = card.encode()
     # last: with it the export is whole
-    files["model.json"] = seal(_model_json(record, pool, code, own_names))
+    body = _model_json(record, pool, code, own_names)
+    files["model.json"] = seal(body)
     return files
 
 
@@ -99,7 +102,8 @@ def _model_json(
 
 
 def _checked_onnx(step: ExportStep, network: MultiHead) -> bytes:
-    features = as_tensor(as_input(network, step.pool.first_seen()), "cpu")
+    seen = as_input(network, step.pool.first_seen())
+    features = as_tensor(seen, "cpu")
     return onnx_file(f"students.{step.name}", step.record, network, features)
 
 

@@ -160,7 +160,8 @@ class _Exported(nn.Module):
         for module in list(self.network.modules()):
             for name, part in list(module.named_children()):
                 if isinstance(part, nn.EmbeddingBag):
-                    setattr(module, name, _MeanOfPlaces(part))
+                    mean = _MeanOfPlaces(part)
+                    setattr(module, name, mean)
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         outputs = self.network(features)

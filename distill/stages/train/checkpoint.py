@@ -107,8 +107,10 @@ def load_checkpoint(
     body = _read_body(folder, key)
     _require_same_parameters(body.get("parameters"), network, folder.url(key))
     tensors = _read_tensors(folder, key, body["sha256"])
-    network.load_state_dict(_below(tensors, "network."))
-    _load_optimizer(optimizer, _below(tensors, "optimizer."))
+    weights = _below(tensors, "network.")
+    network.load_state_dict(weights)
+    state = _below(tensors, "optimizer.")
+    _load_optimizer(optimizer, state)
     return Position(
         body["step"],
         body["history"],
@@ -167,7 +169,8 @@ class _TornError(StorageError):
 def _read_body(folder: Storage, key: str) -> dict[str, Any]:
     content = folder.read(key)
     try:
-        return unseal(content, folder.url(key))
+        where = folder.url(key)
+        return unseal(content, where)
     except StorageError as error:
         raise _TornError(str(error)) from None
 

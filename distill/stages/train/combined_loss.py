@@ -54,7 +54,8 @@ class CombinedLoss:
             loss = (loss_B * weight_B).sum()
             counted = (weight_B > 0).sum()
             rows = (batch["row"] >= 0).sum()
-            sums.append(torch.stack([loss, weight_B.sum(), counted, rows]))
+            weight = weight_B.sum()
+            sums.append(torch.stack([loss, weight, counted, rows]))
         summed = torch.stack(sums)
         # a term that nobody knows a row of adds 0, not 0 / 0
         divisor = torch.where(known > 0, known, 1.0)

@@ -119,7 +119,8 @@ class HeldOutMeasure:
         weight_B = batch[f"{term.column}.weight"].double()
         # a row that is not known may have a loss that is no number
         weighted_B = torch.where(weight_B > 0, loss_B * weight_B, 0.0)
-        return torch.stack([weighted_B.sum(), weight_B.sum()]).cpu()
+        weight = weight_B.sum()
+        return torch.stack([weighted_B.sum(), weight]).cpu()
 
 
 def judge_epoch(

@@ -122,7 +122,8 @@ class LaneGradients:
             sums.append(lane_sums)
             return _flat_gradient(self.network)
 
-        _set_gradient(self._sum_over_lanes(gradient), self.network)
+        total = self._sum_over_lanes(gradient)
+        _set_gradient(total, self.network)
         return torch.stack(sums).sum(dim=0)
 
     def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
@@ -171,9 +172,11 @@ def _outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, Tenso
     """Each dataset's outputs by head, from one pass over the rows of all."""
     features = [batch["features"] for batch in batches]
     if len(features) == 1:
-        return [dict(forward(features[0]))]
+        only = forward(features[0])
+        return [dict(only)]
     # DDP wants one forward pass for each backward pass
-    outputs = forward(torch.cat(features))
+    joined = torch.cat(features)
+    outputs = forward(joined)
     sizes = [len(batch["row"]) for batch in batches]
     by_head = {head: torch.split(values, sizes) for head, values in outputs.items()}
     return [

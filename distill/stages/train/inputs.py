@@ -33,7 +33,8 @@ def open_inputs(setup: TrainingSetup, first_step: int) -> Iterator[Inputs]:
             stack.enter_context(closing(disk))
         loaders = [stack.enter_context(closing(loader)) for loader in _loaders(setup, disk)]
         batches = [loader.batches(first_step) for loader in loaders]
-        yield Inputs(batches, _held_out_measure(setup, disk))
+        measure = _held_out_measure(setup, disk)
+        yield Inputs(batches, measure)
 
 
 def _loaders(setup: TrainingSetup, disk: DiskCache | None) -> list[Loader]:

@@ -57,7 +57,8 @@ def run_trainings(plans: Sequence[TrainingPlan], context: WorkerContext) -> None
             position = train_network(setup, reporter)
         except UnlearnableError as error:
             reporter.report(setup.total_steps, "given up")
-            context.give_up(plan.name, str(error))
+            reason = str(error)
+            context.give_up(plan.name, reason)
             continue
         if plan is not assigned[-1]:
             # steps that an early end saves count as done: nobody else does them
@@ -73,7 +74,8 @@ def train_network(setup: TrainingSetup, reporter: Reporter) -> Position:
     with open_inputs(setup, position.step) as inputs:
         position = EpochLoop(setup, inputs, reporter).run(position)
     if setup.context.rank == 0:
-        export_network(setup, position, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        export_network(setup, position, seconds)
     wait_for_team(setup.context)
     return position
 
@@ -112,7 +114,8 @@ class EpochLoop:
         for number in range(position.step, last):
             sums += self.step(number, [next(batches) for batches in self.inputs.batches])
             self.pace.count_step()
-            self.reporter.report_step(number + 1)
+            taken = number + 1
+            self.reporter.report_step(taken)
         # once, and not in every step, where it would be one more wait: nobody needs the losses before
         sums = sum_over_team(sums, self.context)
         if last % self.setup.steps_per_epoch == 0:
@@ -138,7 +141,8 @@ class EpochLoop:
     def _pause_epoch(self, position: Position, step: int, sums: Tensor) -> Position:
         """Keep a checkpoint within an epoch."""
         epoch = step // self.setup.steps_per_epoch + 1
-        self._require_numbers(f"in epoch {epoch}", sums[:, 0].tolist())
+        losses = sums[:, 0].tolist()
+        self._require_numbers(f"in epoch {epoch}", losses)
         paused = replace(position, step=step, sums=sums.tolist())
         self._keep(paused)
         return paused
@@ -169,7 +173,8 @@ class EpochLoop:
         means = (loss / weight).tolist()
         total_steps = self.setup.total_steps
         last_step = step - 1
-        weights = [term.weight_at(last_step / total_steps) for term in self.terms]
+        done = last_step / total_steps
+        weights = [term.weight_at(done) for term in self.terms]
         total = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
         self._require_numbers(f"after epoch {epoch}", [*means, total])
         return {

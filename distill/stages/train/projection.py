@@ -53,8 +53,10 @@ def _make_projection(network: MultiHead, term: TermPlan, seed: int) -> nn.Linear
     assert term.projected is not None
     # by the seed and the term's number: the student itself begins as it would without it, and other
     # terms' projections too
-    sequence = np.random.SeedSequence([seed, int(term.column)])
+    number = int(term.column)
+    sequence = np.random.SeedSequence([seed, number])
     # the caller's random state is left as it was
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        drawn = sequence.generate_state(1)[0]
+        torch.manual_seed(int(drawn))
         return nn.Linear(head.out_features, term.projected)

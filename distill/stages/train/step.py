@@ -29,11 +29,13 @@ class TrainingStep:
         # by the step's number, so that no checkpoint has to hold a scheduler's state
         for group in setup.optimizer.param_groups:
             group["lr"] = learning_rate(training, number, setup.total_steps)
-        self.gradients.loss.at(number / setup.total_steps)
+        done = number / setup.total_steps
+        self.gradients.loss.at(done)
         sums = self.gradients.backward(setup.plan.seed, number, batches)
         if training.clip_norm is not None:
             # over all workers' gradient, which by now is the same on each
-            nn.utils.clip_grad_norm_(setup.trained.parameters(), training.clip_norm)
+            parameters = setup.trained.parameters()
+            nn.utils.clip_grad_norm_(parameters, training.clip_norm)
         setup.optimizer.step()
         return sums
 
