@@ -143,8 +143,7 @@ def write_fragment(
     folder.put(data_key(intent.fragment, attempt, contract.format), content)
     if rejects:
         table = pa.Table.from_pylist(rejects, REJECTS)
-        content = table_bytes(table)
-        folder.put(rejects_key(intent.fragment, attempt), content)
+        folder.put(rejects_key(intent.fragment, attempt), table_bytes(table))
     reach("label.after_data")
     commit = Commit(
         **asdict(intent),
