@@ -283,7 +283,8 @@ def verify(
     with process_edge(None):
         from distill.run import verify_labels
 
-        found = verify_labels(_load(job, root), name, canaries)
+        loaded = _load(job, root)
+        found = verify_labels(loaded, name, canaries)
         for each in found:
             say(_verified_line(each))
             for problem in each.problems:
@@ -349,4 +350,5 @@ def init(
     with process_edge(None):
         from distill.stages.init import job_template
 
-        typer.echo(job_template(pool), nl=False)
+        template = job_template(pool)
+        typer.echo(template, nl=False)

@@ -44,10 +44,13 @@ def _features_text(features: str | npt.NDArray[np.generic], job: Job) -> str:
         return _folded(features)
     numbers = features.astype(np.float32)
     if numbers.ndim == 3:
-        return _shaded(numbers.mean(axis=2))
-    shape = _grey_image_shape(job, len(numbers))
+        grey = numbers.mean(axis=2)
+        return _shaded(grey)
+    width = len(numbers)
+    shape = _grey_image_shape(job, width)
     if shape is not None:
-        return _shaded(numbers.reshape(shape))
+        grey = numbers.reshape(shape)
+        return _shaded(grey)
     text = " ".join(f"{value:.3g}" for value in numbers[:_SHOWN_NUMBERS])
     if len(numbers) > _SHOWN_NUMBERS:
         text += f" … ({len(numbers)} numbers)"
@@ -103,6 +106,7 @@ def _folded(text: str) -> str:
 
 
 def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    odds = np.exp(logits - logits.max())
+    below = logits - logits.max()
+    odds = np.exp(below)
     shares: npt.NDArray[np.float64] = odds / odds.sum()
     return shares

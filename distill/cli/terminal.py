@@ -187,7 +187,8 @@ def print_comparison(evaluation: Evaluation) -> None:
         title += f"; {count} left out, without a known target or without labels"
     measures = [MEASURES[measure] for measure in evaluation.shown]
     heads = ["method", *measures, "parameters", "ms/row"]
-    print_table(title, heads, _comparison_rows(evaluation))
+    rows = _comparison_rows(evaluation)
+    print_table(title, heads, rows)
     for line in [verdict(evaluation), *what_terms_add(evaluation)]:
         say(line)
 

@@ -27,6 +27,7 @@ def reach(name: str) -> None:
     if failpoint != name or next(_arrivals) != int(number):
         return
     file = Path(marker)
-    file.write_text(str(os.getpid()), "utf-8")
+    pid = str(os.getpid())
+    file.write_text(pid, "utf-8")
     while file.exists():
         time.sleep(_POLL_SECONDS)

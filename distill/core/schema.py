@@ -91,7 +91,8 @@ def without_usual(plain: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[st
 
 def digest(content: Any) -> str:
     """Return the sha256 of the canonical JSON, in hex."""
-    return hashlib.sha256(canonical(content)).hexdigest()
+    content_bytes = canonical(content)
+    return hashlib.sha256(content_bytes).hexdigest()
 
 
 def seal(body: dict[str, Any]) -> bytes:
@@ -131,13 +132,15 @@ def columns_sha256(table: pa.Table) -> str:
     """
     total = hashlib.sha256()
     for name in table.column_names:
-        total.update(name.encode() + b"\0")
+        head = name.encode() + b"\0"
+        total.update(head)
         _digest_column(total, table[name])
     return total.hexdigest()
 
 
 def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
-    total.update(column.is_valid().to_numpy())
+    is_valid = column.is_valid()
+    total.update(is_valid.to_numpy())
     # the slots of nulls hold whatever the writer left there
     chunks = [chunk for chunk in column.drop_null().chunks if len(chunk)]
     if pa.types.is_string(column.type):

@@ -42,7 +42,8 @@ class PythonFile:
     @property
     def sha256(self) -> str:
         """Of the whole text, in hex."""
-        return hashlib.sha256(self.whole_text.encode()).hexdigest()
+        content = self.whole_text.encode()
+        return hashlib.sha256(content).hexdigest()
 
     @property
     def module_name(self) -> str:

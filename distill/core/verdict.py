@@ -47,7 +47,8 @@ def verdict_sentences(evaluation: Evaluation) -> list[str]:
 
 def verdict(evaluation: Evaluation) -> str:
     """Return `verdict_sentences` as one text."""
-    return " ".join(verdict_sentences(evaluation))
+    sentences = verdict_sentences(evaluation)
+    return " ".join(sentences)
 
 
 def _figure(group: Group, measure: str) -> str:
@@ -118,7 +119,8 @@ def _added_term(shorter: Group, longer: Group) -> str | None:
     more_terms = Counter(longer.first.taught_by)
     if not terms < more_terms:
         return None
-    added = list((more_terms - terms).elements())
+    difference = more_terms - terms
+    added = list(difference.elements())
     return added[0] if len(added) == 1 else None
 
 
@@ -131,7 +133,8 @@ def _addition(term: str, shorter: Group, longer: Group, measure: str) -> str:
     better = sum(sign * gain > 0 for gain in gains)
     mean = statistics.fmean(gains)
     plus = "+" if mean > 0 else ""
-    change = format_measure(measure, mean, statistics.stdev(gains))
+    spread = statistics.stdev(gains)
+    change = format_measure(measure, mean, spread)
     points = " points" if measure in SHARES else ""
     unclear = "" if better in (0, len(gains)) else ": no clear difference"
     return (

@@ -45,11 +45,13 @@ def _parse(tables: dict[str, Any], file: Path, text: str) -> Job:
     """Return a resolved job from tables as TOML gives them. Raises JobError, with every problem
     found."""
     folder = file.parent.absolute()  # before any code of the user's, which may change the folder
-    _load_plugins(tables.get("plugins"), file, folder)
+    plugins = tables.get("plugins")
+    _load_plugins(plugins, file, folder)
     try:
         # by way of JSON, since pydantic is strict and TOML's arrays are to become tuples
         # dates as text, since JSON has none: they are refused with everything else that is wrong
-        job = Job.model_validate_json(json.dumps(tables, default=str))
+        plain = json.dumps(tables, default=str)
+        job = Job.model_validate_json(plain)
     except ValidationError as error:
         lines = [f"{file}: {line}" for line in problem_lines(error, tables, Job)]
         raise JobError("\n".join(lines)) from None

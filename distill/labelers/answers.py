@@ -107,12 +107,14 @@ def logits_of(probabilities: Array, *, exclusive: bool) -> Array:
         sums = probabilities.sum(axis=1)
         is_wrong |= np.abs(sums - 1) > _SUM_TOLERANCE
     if is_wrong.any():
-        row = int(np.argmax(is_wrong))
+        first = np.argmax(is_wrong)
+        row = int(first)
         due = "that sum to 1" if exclusive else "in 0..1"
         raise ValueError(
             f"row {row} of the answer has no probabilities {due}: {_shown(probabilities[row])}"
         )
-    log_p = np.log(np.maximum(probabilities, _LEAST))
+    positive = np.maximum(probabilities, _LEAST)
+    log_p = np.log(positive)
     if exclusive:  # the softmax of log p is p
         return np.asarray(log_p)
     log_not_p = np.log(np.maximum(1 - probabilities, _LEAST))
@@ -162,7 +164,8 @@ def _names_due(columns: Sequence[str], outputs: Outputs, table: str) -> Sequence
         )
     if sorted(columns) != sorted(outputs.classes):
         due = Outputs("logits", outputs.classes).in_words
-        found = Outputs("logits", tuple(columns)).in_words
+        named = tuple(columns)
+        found = Outputs("logits", named).in_words
         raise ValueError(
             f"label() answered with a {table} whose columns are not the classes: it has"
             f" {found.removeprefix('exclusive classes ')}, where {due.removeprefix('exclusive ')}"
@@ -215,7 +218,8 @@ def _plain_array(answer: Any) -> Array:
     rows_are_arrays = isinstance(answer, list | tuple) and any(map(_is_array, answer))
     if rows_are_arrays:
         # one by one, since numpy would drop masks and does not know each tensor
-        return np.stack([_as_array(row) for row in answer])
+        arrays = [_as_array(row) for row in answer]
+        return np.stack(arrays)
     return np.asarray(answer)
 
 

@@ -59,7 +59,8 @@ def predict(labeler: Labeler, features: Inputs, width: int) -> Predictions:
     """Label a batch, `width` numbers a row. Raises what the labeler raises, and ValueError where
     its outputs have another shape."""
     raw = raw_predict(labeler, features)
-    return checked_predictions(labeler, raw, len(features), width)
+    rows = len(features)
+    return checked_predictions(labeler, raw, rows, width)
 
 
 def raw_predict(labeler: Labeler, features: Inputs) -> Any:
@@ -115,7 +116,8 @@ def checked_predictions(labeler: Labeler, raw: object, rows: int, width: int) ->
         raise ValueError(
             f"label() answered with shape {outputs.shape} for {rows} rows, where {due} is due{hint}"
         )
-    return Predictions(outputs.reshape(due), predictions.disagreement)
+    matrix = outputs.reshape(due)
+    return Predictions(matrix, predictions.disagreement)
 
 
 def _width_hint(labeler: Labeler, shape: tuple[int, ...], rows: int) -> str:

@@ -105,14 +105,16 @@ def read_calibration(folder: Storage) -> Calibration | None:
         return None
     url = folder.url(_DONE)
     try:
-        return Calibration(**unseal(content, url))
+        plain = unseal(content, url)
+        return Calibration(**plain)
     except TypeError as error:
         raise StorageError(f"{url} is no calibration: {error}. Delete it, and run again.") from None
 
 
 def keep_calibration(folder: Storage, found: Calibration) -> Calibration:
     """Store a calibration, and return the stored one; the first writer wins."""
-    folder.put_if_absent(_DONE, seal(asdict(found)))
+    sealed = seal(asdict(found))
+    folder.put_if_absent(_DONE, sealed)
     stored = read_calibration(folder)
     assert stored is not None
     return stored

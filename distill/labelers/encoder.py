@@ -77,7 +77,8 @@ def _refuse_code(folder: Path) -> None:
             f"{folder} has no modules.json, so it is no sentence-transformers model."
             " Save it by SentenceTransformer.save."
         )
-    modules = json.loads(listed.read_text("utf-8"))
+    text = listed.read_text("utf-8")
+    modules = json.loads(text)
     # weights first: a pickle runs code when it is opened, whatever class opens it
     for module in modules:
         weights = folder / module["path"]

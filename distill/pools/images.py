@@ -60,7 +60,8 @@ def check_images(field: pa.Field, features: ImageFeatures) -> None:
 
     Raises PoolError, MissingExtraError.
     """
-    field = field.with_type(content_type(field.type))
+    kind = content_type(field.type)
+    field = field.with_type(kind)
     if _is_encoded(field.type, features):
         _check_encoded(field, features)
     else:
@@ -69,7 +70,8 @@ def check_images(field: pa.Field, features: ImageFeatures) -> None:
 
 def check_image_type(field: pa.Field, features: ImageFeatures) -> None:
     """Refuse a column that holds no images of any shape. Raises PoolError, MissingExtraError."""
-    check_images(field, _any_size(field.type, features))
+    any_size = _any_size(field.type, features)
+    check_images(field, any_size)
 
 
 def _check_encoded(field: pa.Field, features: ImageFeatures) -> None:
@@ -116,21 +118,24 @@ def decode_images(column: pa.ChunkedArray, features: ImageFeatures) -> tuple[Byt
     if pa.types.is_null(column.type):
         return values, rejected
     field = pa.field(features.column, column.type)
-    check_images(field, _any_size(column.type, features))
+    any_size = _any_size(column.type, features)
+    check_images(field, any_size)
     if is_any_list(column.type) and is_any_list(column.type.value_type):
         column, others = flat_images(column, features)
         reject_rows(rejected, others & ~nulls, "shape", shape_message(features))
         nulls |= others
     encoded = _is_encoded(column.type, features)
     if not encoded and not nulls.any():
-        pixels = _raw_at_once(column, math.prod(features.shape))
+        size = math.prod(features.shape)
+        pixels = _raw_at_once(column, size)
         if pixels is not None:
             return pixels.reshape(values.shape), rejected
     for row in np.flatnonzero(~nulls).tolist():
         content = column[row]
         try:
             if encoded:
-                values[row] = _decoded(content.as_py(), features)
+                packed = content.as_py()
+                values[row] = _decoded(packed, features)
             else:
                 values[row] = _raw(content, features.shape)
         except _BadImageError as error:
@@ -206,7 +211,8 @@ def _raw_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:
 
 
 def _lists_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:
-    of_size = pc.equal(pc.list_value_length(column), size)
+    lengths = pc.list_value_length(column)
+    of_size = pc.equal(lengths, size)
     if not pc.all(of_size).as_py():
         return None
     numbers = pc.list_flatten(column)
@@ -220,14 +226,16 @@ def _lists_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:
 def _raw(content: pa.Scalar, shape: Sequence[int]) -> Bytes:
     flat = _flat_bytes(content)
     if len(flat) != math.prod(shape):
-        due = " × ".join(map(str, shape))
+        sides = map(str, shape)
+        due = " × ".join(sides)
         raise _BadImageError("shape", f"has {len(flat)} bytes, not {due}")
     return flat.reshape(shape)
 
 
 def _flat_bytes(content: pa.Scalar) -> Bytes:
     if not isinstance(content, pa.ListScalar):
-        return np.frombuffer(content.as_buffer(), np.uint8)
+        packed = content.as_buffer()
+        return np.frombuffer(packed, np.uint8)
     numbers = content.values
     smallest = pc.min(numbers).as_py()
     largest = pc.max(numbers).as_py()

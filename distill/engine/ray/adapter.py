@@ -45,7 +45,8 @@ class MapActor:
         make, config = unpack(shipped)
         stream: Stream = RemoteStream(prepare_cpus) if prepare_cpus else stream_here
         with self._built_alive():
-            self.work = make(config, device_of_worker(ray), stream)
+            device = device_of_worker(ray)
+            self.work = make(config, device, stream)
         self.stop_signal = stop_signal
         self.stopped = False
         self.looked = -POLL_SECONDS

@@ -50,12 +50,14 @@ def _in_order(ray: Any, pending: dict[Any, int], bar: Bar, unit: str) -> Iterato
         ready, _ = ray.wait(list(pending), num_returns=1, timeout=LINE_EVERY_SECONDS)
         for reference in ready:
             _get(ray, reference)
-            bar.advance(pending.pop(reference))
+            size = pending.pop(reference)
+            bar.advance(size)
             done.add(reference)
         if not ready:
             bar.waits(f"{unit} to be done")
         while turn and turn[0] in done:
             done.remove(turn[0])
+            # not by a name, which would keep the state in the store while it is merged
             yield _get(ray, turn.popleft())
 
 
@@ -63,7 +65,8 @@ def call_remotely(function: Callable[[], State]) -> State:
     """Run a function once on the cluster, on one CPU. See `Engine.call`."""
     ray = require_ray()
     task = ray.remote(num_cpus=1)(_call)
-    return _get(ray, task.remote(ship(function)))
+    reference = task.remote(ship(function))
+    return _get(ray, reference)
 
 
 def _call(shipped: Any) -> Any:
@@ -73,7 +76,8 @@ def _call(shipped: Any) -> Any:
 
 def _fold_group(shared: Any, items: Any) -> Any:
     partial, merge = unpack(shared)
-    return fold_group(partial, merge, unpack(items))
+    group = unpack(items)
+    return fold_group(partial, merge, group)
 
 
 def _get(ray: Any, reference: Any) -> Any:

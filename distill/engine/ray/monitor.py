@@ -120,7 +120,8 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
         looked = 0.0
         while not over.wait(_POLL_SECONDS):
             with contextlib.suppress(ray.exceptions.RayError):
-                progress = ray.get(monitor.current.remote())
+                asked = monitor.current.remote()
+                progress = ray.get(asked)
                 shown.show(progress)
                 lost = elastic and not progress.workers
                 if lost and time.monotonic() - looked >= _LOOK_SECONDS:

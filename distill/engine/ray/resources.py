@@ -94,7 +94,8 @@ def room_now(ray: Any, needs: Needs) -> int:
     while True:
         whole_nodes = [node["Resources"] for node in _living_nodes(ray)]
         if_all_were_free = _fitting(whole_nodes, needs)
-        room = _fitting(_free_of_nodes(), needs)
+        free = _free_of_nodes()
+        room = _fitting(free, needs)
         if room >= if_all_were_free or time.monotonic() >= until:
             return room
         time.sleep(_POLL_SECONDS)
@@ -151,7 +152,8 @@ def _largest_node(ray: Any, name: str) -> float:
 
 
 def _present(ray: Any, name: str) -> float:
-    return float(ray.cluster_resources().get(name, 0))
+    present = ray.cluster_resources()
+    return float(present.get(name, 0))
 
 
 def _most(ray: Any, name: str) -> float:
@@ -182,7 +184,8 @@ def _node_types(ray: Any) -> list[str]:
     from ray.experimental.internal_kv import _internal_kv_get
 
     if is_autoscaler_v2():
-        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        address = ray.get_runtime_context().gcs_address
+        status = get_cluster_status(address)
         return [node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)]
     status = json.loads(_internal_kv_get("__autoscaling_status") or "{}")
     report = status.get("autoscaler_report") or {}

@@ -188,7 +188,8 @@ def _hushed(verbose: bool) -> Iterator[None]:
             yield
         except BaseException:
             sink.seek(0)
-            os.write(stderr, sink.read())
+            printed = sink.read()
+            os.write(stderr, printed)
             raise
         finally:
             os.dup2(stderr, 2)

@@ -30,7 +30,8 @@ def ship(value: Any) -> Any:
     from ray import cloudpickle
 
     # as bytes: Ray Train's controller unpickles what it hands on, and has not run the files
-    return Shipment(plugins, cloudpickle.dumps(value))
+    pickled = cloudpickle.dumps(value)
+    return Shipment(plugins, pickled)
 
 
 def unpack(shipped: Any) -> Any:

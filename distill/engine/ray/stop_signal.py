@@ -53,7 +53,8 @@ class StopSignal:
     def _write(self, number: int) -> None:
         from ray.experimental import internal_kv
 
-        internal_kv._internal_kv_put(self.key, str(number), namespace=NAMESPACE)
+        text = str(number)
+        internal_kv._internal_kv_put(self.key, text, namespace=NAMESPACE)
 
     def _read(self) -> int:
         from ray.experimental import internal_kv

@@ -39,7 +39,8 @@ class RemoteStream:
         task = ray.remote(num_cpus=self.cpus, max_retries=_RETRIES)(_run)
         # the one private name: without it the task would run to its end and fill the object store
         ahead = task.options(num_returns="streaming", _generator_backpressure_num_objects=_AHEAD)
-        items = ahead.remote(ship((function, args)))
+        shipped = ship((function, args))
+        items = ahead.remote(shipped)
         try:
             for item in items:
                 yield ray.get(item)

@@ -127,7 +127,8 @@ def _group(ray: Any, workers: Workers, teams: int, gpus: Gpus) -> _Group:
     """Return the group for `workers`, with as many teams as the nodes have room for. Raises
     ResourceError."""
     fewest, most = worker_range(workers)
-    group = _Group(fewest, most, gpus_each(ray, gpus))
+    gpus_of_each = gpus_each(ray, gpus)
+    group = _Group(fewest, most, gpus_of_each)
     require_resources(ray, "training", Needs(fewest, 1, group.gpus))
     if group.elastic or teams == 1:
         return group
@@ -135,7 +136,8 @@ def _group(ray: Any, workers: Workers, teams: int, gpus: Gpus) -> _Group:
     # a range too, from one team on: with a node less there are fewer teams, and workers that make
     # up none end at once
     fitting_teams = max(1, room // fewest)
-    return replace(group, most=fewest * fitting_teams, team=fewest)
+    room_for = fewest * fitting_teams
+    return replace(group, most=room_for, team=fewest)
 
 
 def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:

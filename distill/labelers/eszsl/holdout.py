@@ -132,7 +132,8 @@ class Holdout:
         # on one core, 64 splits take 0.6 s each at d = 1,024 and 40 classes, 2.3 s at d = 256 and
         # 1,000
         affordable = PAIRS * _NARROW**2 // width**2
-        count = max(GROUPS, min(PAIRS, affordable))
+        most = min(PAIRS, affordable)
+        count = max(GROUPS, most)
         return pairs[:count]
 
     def score(self, split: Split) -> list[Score]:
@@ -217,7 +218,8 @@ class Holdout:
             # of a pair without rows of its classes one mean is missing, and half would decide
             if np.all(count > 0):
                 mean_loss = loss / count[:, None, None, None, None]
-                means.append(mean_loss.mean(axis=0))
+                pair_mean = mean_loss.mean(axis=0)
+                means.append(pair_mean)
         if not means:
             raise LabelerError(
                 f"{len(self.sample)} labelled rows are too few to hold out classes and rows."
@@ -226,7 +228,8 @@ class Holdout:
         # by likelihood: on digits it chose the same constants on every split, where the harmonic
         # mean of accuracies did not
         mean = np.mean(means, axis=0)
-        lowest = np.unravel_index(mean.argmin(), mean.shape)
+        flat = mean.argmin()
+        lowest = np.unravel_index(flat, mean.shape)
         feature_ridge, attribute_ridge, calibration, scale = lowest
         spec = self.spec
         return Constants(

@@ -86,7 +86,8 @@ class RowSampler:
         order = np.lexsort((hashes, target))
         ordered = target[order]
         class_starts = np.searchsorted(ordered, ordered)
-        within_class = np.arange(len(order)) - class_starts
+        positions = np.arange(len(order))
+        within_class = positions - class_starts
         chosen: Numbers = order[within_class < each_class]
         if len(chosen) <= most:
             return chosen
@@ -98,4 +99,5 @@ class RowSampler:
         # a bijection of row numbers (splitmix64, Steele et al. 2014), so no two rows tie
         offset = (self.seed * _SEEDS) & _64_BITS
         spread = row.astype(np.uint64) * np.uint64(GOLDEN)
-        return mixed(spread + np.uint64(offset))
+        shifted = spread + np.uint64(offset)
+        return mixed(shifted)

@@ -100,7 +100,8 @@ def new_axes(height_inches: float, *, xlabel: str, ylabel: str) -> Any:
 
 def few_ticks(axis: Any, count: int, *, whole: bool = False) -> None:
     """Set at most `count` ticks, at whole numbers where asked."""
-    axis.set_major_locator(MaxNLocator(count, integer=whole))
+    few = MaxNLocator(count, integer=whole)
+    axis.set_major_locator(few)
 
 
 def log_x(axes: Any, low: float, high: float) -> None:
@@ -108,9 +109,11 @@ def log_x(axes: Any, low: float, high: float) -> None:
     axes.set_xscale("log")
     ratio = high / low
     between = (1.0,) if ratio > 300 else (1.0, 3.0)
-    axes.xaxis.set_major_locator(LogLocator(subs=between))
+    decades = LogLocator(subs=between)
+    axes.xaxis.set_major_locator(decades)
     if ratio < 8:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        few = MaxNLocator(4)
+        axes.xaxis.set_major_locator(few)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     # matplotlib's own labels are mathtext, which the page shows as it stands

@@ -136,8 +136,10 @@ class Page:
             ("Output", self._output),
         ]
         if self.unseen:
-            facts.append(("Seen classes", _some_of(evaluation.seen)))
-            facts.append(("Unseen classes", _some_of(self.unseen)))
+            seen = _some_of(evaluation.seen)
+            facts.append(("Seen classes", seen))
+            unseen = _some_of(self.unseen)
+            facts.append(("Unseen classes", unseen))
         if evaluation.teacher:
             facts.append(("Agreement is with", evaluation.teacher))
         if "nll" in evaluation.shown:
@@ -186,7 +188,8 @@ class Page:
 
 def _figure_card(head: str, measure: str, group: Group) -> Card:
     unit = "%" if measure in SHARES else ""
-    value = format_measure(measure, group.mean(measure))
+    mean = group.mean(measure)
+    value = format_measure(measure, mean)
     both = format_measure(measure, group.mean(measure), group.spread(measure))
     if value == both:
         return Card(head, value + unit, short_name(group))
@@ -202,12 +205,14 @@ def _cards_beside_teacher(best: Group, teacher: Group) -> list[Card]:
         smaller = its.parameters / mine.parameters
         text = f"1/{smaller:,.0f}" if smaller >= NOTABLE else f"{1 / smaller:,.2g}×"
         note = f"{mine.parameters:,} of {its.parameters:,} parameters"
-        cards.append(Card("Size beside the teacher", text, note))
+        card = Card("Size beside the teacher", text, note)
+        cards.append(card)
     if mine.milliseconds_per_row:
         faster = its.milliseconds_per_row / mine.milliseconds_per_row
         text = f"{faster:,.0f}×" if faster >= NOTABLE else f"{faster:.2g}×"
         note = f"{mine.milliseconds_per_row:.3g} ms/row, teacher {its.milliseconds_per_row:.3g}"
-        cards.append(Card("Speed beside the teacher", text, note))
+        card = Card("Speed beside the teacher", text, note)
+        cards.append(card)
     return cards
 
 

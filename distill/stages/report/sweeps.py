@@ -30,7 +30,8 @@ def draw_sweeps(evaluation: Evaluation) -> list[Chart]:
     for (student, paths), groups in sweeps.items():
         path = _most_varied_number(groups, paths)
         if path is not None and len(charts) < _MOST_CHARTS:
-            charts.append(_chart(evaluation, student, path, groups))
+            chart = _chart(evaluation, student, path, groups)
+            charts.append(chart)
     return charts
 
 
@@ -107,7 +108,8 @@ def _legend(names: Sequence[str], measures: Sequence[str]) -> list[Mark]:
     if len(names) > 1:
         legend = [Mark(name, colour) for name, colour in zip(names, COLOURS, strict=False)]
         if len(measures) > 1:
-            legend.append(Mark("unseen", "currentColor", dashed=True))
+            unseen = Mark("unseen", "currentColor", dashed=True)
+            legend.append(unseen)
         return legend
     if len(measures) == 1:
         return []
