@@ -20,8 +20,8 @@ _SHADES = " ░▒▓█"
 _SHOWN_NUMBERS = 6
 _SHOWN_CLASSES = 3
 _SHOWN_LETTERS = 200
+# each takes two letters, so that a row fits a terminal of 80
 _SHOWN_PIXELS = 20
-"""Each takes two letters, so that a row fits a terminal of 80."""
 _LINE_LETTERS = 28
 
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from distill.core.errors import StorageError
 
+# raised when anything stored changes its form; another version is refused by name
 VERSION = 2
-"""Raised when anything stored changes its form; another version is refused by name."""
 
 INVENTORY = pa.schema(
     [

@@ -18,8 +18,8 @@ from typing import Any
 from distill.core.errors import JobError
 from distill.core.neighbours import Neighbour, builtins_for, find_neighbours, run_text
 
+# what the user's code raises: its sys.exit() is not to end our process
 RAISED: tuple[type[BaseException], ...] = (Exception, SystemExit)
-"""What the user's code raises: its sys.exit() is not to end our process."""
 _OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib")
 """Beginnings of files whose lines are not the user's."""
 

@@ -34,13 +34,13 @@ def say_nothing(_note: str) -> None:
     """Take a note that nobody asked for."""
 
 
+# what a probability of 0 counts as, since a label must be finite
 _LEAST = np.exp(-30.0)
-"""What a probability of 0 counts as, since a label must be finite."""
+# how far the probabilities of a row may be from 1 together: float16 has three digits
 _SUM_TOLERANCE = 0.01
-"""How far the probabilities of a row may be from 1 together: float16 has three digits."""
 _LOOKS_TOLERANCE = 1e-3
+# independent logits lie in 0..1 by chance where there are fewer
 _FEWEST_NUMBERS = 8
-"""Independent logits lie in 0..1 by chance where there are fewer."""
 _DUE = "where real numbers are due, a row of them for each row of features"
 
 

@@ -40,9 +40,9 @@ from distill.labelers.base import (
 from distill.labelers.recipe import Member
 from distill.spec.outputs import Outputs
 
+# outputs of all members that are worked on at once: some MB with the copies that it takes, whatever
+# the number of classes
 _BLOCK_NUMBERS = 1 << 18
-"""Outputs of all members that are worked on at once: some MB with the copies that it takes,
-whatever the number of classes."""
 
 
 class EnsembleLabeler:

@@ -19,8 +19,8 @@ TEXT_LIBRARIES = {"transformers": "transformers", "tokenizers": "tokenizers"}
 _POSITION_TABLES = {"position_embeddings", "embed_positions", "positions_embed", "wpe"}
 UNLIMITED = 1 << 40
 """Tokens of a model that has no table of positions."""
+# rows times the longest row's tokens: enough to fill a GPU, and far from its memory
 _TOKENS_AT_ONCE = 16_384
-"""Rows times the longest row's tokens: enough to fill a GPU, and far from its memory."""
 
 Tokens = list[dict[str, list[int]]]
 """A text's or a pair's tokens, by the names of the model's inputs."""

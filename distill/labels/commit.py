@@ -38,10 +38,10 @@ from distill.labels.manifest import ManifestEntry, commit_key, data_key, rejects
 from distill.pools.fragments import fragment_id
 from distill.storage.base import Storage
 
+# Sets of more classes have commits without a histogram: it would be most of the object.
 _HISTOGRAM_CLASSES = 4_096
-"""Sets of more classes have commits without a histogram: it would be most of the object."""
+# The built-in: in `Commit`, `bytes` is a field.
 Content = bytes
-"""The built-in: in `Commit`, `bytes` is a field."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,9 +48,9 @@ Float = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[np.generic]]
 
+# Logits that are worked on at once: 4 MiB, so that 128,000 classes a row need no second copy of the
+# batch, and the cache serves.
 _BLOCK_NUMBERS = 1 << 20
-"""Logits that are worked on at once: 4 MiB, so that 128,000 classes a row need no second copy of
-the batch, and the cache serves."""
 
 
 @dataclass

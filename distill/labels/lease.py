@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 LEASE = "lease.json"
 BEAT_SECONDS = 15.0
+# Three beats, so that one which comes late does not cost its holder the lease.
 WATCH_SECONDS = 50.0
-"""Three beats, so that one which comes late does not cost its holder the lease."""
 _LOOK_SECONDS = 2.0
 
 Body = dict[str, Any]

@@ -22,8 +22,8 @@ from distill.pools.fragments import fragment_id
 
 Integers = npt.NDArray[np.int64]
 
+# Fragments of a shard that a code has room for: 16.8 million, of at least one row each.
 _NUMBER_BITS = 24
-"""Fragments of a shard that a code has room for: 16.8 million, of at least one row each."""
 _ENTRIES_AT_ONCE = 2_000
 """Objects that an iteration makes at once."""
 _HEX_COLUMNS = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_binary(field.type))

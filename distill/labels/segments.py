@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 SEGMENT_ENTRIES = 1_000
 """While labelling, a segment is written at the latest after so many commits."""
+# About 130 bytes an entry; a segment must stay under the 1 MiB of a conditional put.
 _MOST_ENTRIES = 6_000
-"""About 130 bytes an entry; a segment must stay under the 1 MiB of a conditional put."""
 _MANY = 4
 """Segments more than are needed, from which on they are written anew."""
+# Readings of a folder from which gc may delete meanwhile.
 _TRIES = 3
-"""Readings of a folder from which gc may delete meanwhile."""
 _KEY = re.compile(r"(\d{6,})\.arrow")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 

@@ -33,8 +33,8 @@ from distill.labels.segments import StoredSegments, read_segments
 from distill.pools.inventory import Inventory
 from distill.storage.base import Storage
 
+# Commits are small objects, so reading many is all waiting.
 _READ_THREADS = 32
-"""Commits are small objects, so reading many is all waiting."""
 
 
 @dataclass(frozen=True)

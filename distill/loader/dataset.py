@@ -47,8 +47,8 @@ CHUNK_BYTES = 32 << 20
 """What a decoded chunk may take."""
 LOADER_BYTES = 2 << 30
 """What the chunks of all lanes may take together; a worker holds those of its lanes."""
+# the most that a lane holds: the window that is used, and two that are read ahead (`shuffle`)
 _LANE_CHUNKS = 3 * WINDOW_CHUNKS
-"""The most that a lane holds: the window that is used, and two that are read ahead (`shuffle`)."""
 
 Array = npt.NDArray[np.generic]
 Arrays = dict[str, Array]

@@ -30,8 +30,8 @@ import numpy as np
 import numpy.typing as npt
 
 WINDOW_CHUNKS = 4
+# chunks that a lane has at least, if there are rows enough: fewer would be shuffled little
 _LANE_CHUNKS = 8
-"""Chunks that a lane has at least, if there are rows enough: fewer would be shuffled little."""
 
 
 @dataclass(frozen=True)

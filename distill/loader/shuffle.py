@@ -19,8 +19,8 @@ import numpy.typing as npt
 from distill.loader.dataset import Arrays
 from distill.loader.sampler import WINDOW_CHUNKS, Chunk, Sampler, Window
 
+# the one that is used next, and one more; `dataset.LOADER_BYTES` counts on it
 _WINDOWS_AHEAD = 2
-"""The one that is used next, and one more; `dataset.LOADER_BYTES` counts on it."""
 
 Rows = npt.NDArray[np.int64]
 Share = list[tuple[Arrays, Rows]]

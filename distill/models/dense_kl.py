@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812  torch's own habit
 
+# of one array, 512 KiB in float32; some arrays of so many stay in a core's cache
 _CACHED_NUMBERS = 1 << 17
-"""Of one array, 512 KiB in float32; some arrays of so many stay in a core's cache."""
 
 
 def dense_kl(logits_BS: Tensor, teacher_BS: Tensor, temperature: float) -> Tensor:

@@ -21,9 +21,9 @@ from distill.models.trainable import require_trainable
 from distill.pools.features import writable
 from distill.spec.networks import BuiltNetwork, NetworkInput
 
+# before the names of heads in module dictionaries, where torch keeps its own attributes too: a head
+# may be called `values` or `train`
 HEAD_PREFIX = "head_"
-"""Before the names of heads in module dictionaries, where torch keeps its own attributes too: a
-head may be called `values` or `train`."""
 
 
 class MultiHead(nn.Module):

@@ -21,11 +21,11 @@ from torch.nn import functional as F  # noqa: N812  torch's own habit
 
 from distill.spec.losses import LossRows
 
+# the logarithm of no mass: its exponential is 0, and twice the same differ by 0
 _NOTHING = -1e4
-"""The logarithm of no mass: its exponential is 0, and twice the same differ by 0."""
+# a teacher's rest of fewer units of rounding is not known well: 1 − Σ p was off by up to 6 (top 16
+# of 1,000 classes, float32)
 _KNOWN_EPS = 1024
-"""A teacher's rest of fewer units of rounding is not known well: 1 − Σ p was off by up to 6 (top 16
-of 1,000 classes, float32)."""
 
 
 class Outcomes(NamedTuple):

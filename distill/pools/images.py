@@ -41,13 +41,13 @@ if TYPE_CHECKING:
 
 Bytes = npt.NDArray[np.uint8]
 
+# 64 million: beyond any photograph that a model sees, and 256 MB unpacked
 MOST_PIXELS = 1 << 26
-"""64 million: beyond any photograph that a model sees, and 256 MB unpacked."""
 # whoever wrote the file may be hostile: none of pillow's other decoders is opened
 _FORMATS = ("PNG", "JPEG")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+# eight bits a channel: pillow would clip deeper ones
 _KNOWN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Eight bits a channel: pillow would clip deeper ones."""
 
 
 class _BadImageError(Exception):

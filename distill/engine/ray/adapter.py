@@ -21,8 +21,8 @@ from distill.engine.ray.shipping import unpack
 from distill.engine.ray.stop_signal import StopSignal
 from distill.engine.ray.stream import RemoteStream
 
+# more than are handed to an actor at once: all that may have been in work when one died
 _CAREFUL_TASKS = 16
-"""More than are handed to an actor at once: all that may have been in work when one died."""
 _BUILD = "build"
 _MOST_BUILDS = 3
 

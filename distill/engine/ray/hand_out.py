@@ -20,8 +20,8 @@ from distill.engine.ray.stop_signal import StopSignal
 POLL_SECONDS = 0.2
 """As often as a process looks at the stop signal."""
 _PACK_GROUPS = 128
+# tasks let out ahead of the results; a stop waits for them to pass by, at some 4 ms each
 _MOST_AHEAD = 512
-"""Tasks let out ahead of the results; a stop waits for them to pass by, at some 4 ms each."""
 _AHEAD_OF_ACTOR = 8
 
 

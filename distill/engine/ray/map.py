@@ -35,8 +35,8 @@ from distill.spec.labels import Compute
 
 # of an actor: one fragment is read or written while another holds the device
 _CALLS_AT_ONCE = 2
+# a head node that is gone lets a thread wait for ever
 _JOIN_SECONDS = 5
-"""A head node that is gone lets a thread wait for ever."""
 _MOST_CHARACTERS = 1_500
 """Of what Ray says of its actors."""
 

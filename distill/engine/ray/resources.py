@@ -22,8 +22,8 @@ from distill.spec.base import Gpus
 _LOOK_SECONDS = 2.0
 _RELEASE_SECONDS = 3.0
 _POLL_SECONDS = 0.1
+# a node may have had half of its memory in use when Ray looked
 _FREE_SHARE = 2.0
-"""A node may have had half of its memory in use when Ray looked."""
 ANY = sys.maxsize
 """Of processes: as many as are wanted may come."""
 

@@ -38,8 +38,8 @@ _QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+# rows never pass through Ray's object store, so a local one may be small
 _OBJECT_STORE_BYTES = 200_000_000
-"""Rows never pass through Ray's object store, so a local one may be small."""
 _LISTENER_SECONDS = 5
 
 _starter: Callable[[], None] | None = None

@@ -43,9 +43,9 @@ from distill.engine.training import training_error
 from distill.spec.base import Gpus
 from distill.spec.models import worker_range
 
+# as often as Ray's coordinator of resources looks at the nodes; each change of number costs a start
+# and the steps since the newest checkpoint
 RESIZE_SECONDS = 20.0
-"""As often as Ray's coordinator of resources looks at the nodes; each change of number costs a
-start and the steps since the newest checkpoint."""
 _SETTINGS = {
     # 2 by default: the end of every training waits for it
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 WIDTH_INCHES = 6.0
+# told apart on white and on black
 COLOURS = ("#3b74d9", "#d9822b", "#1f9e78", "#b5489f", "#7a6ff0", "#c94f4f", "#2a9db5", "#8a8f3c")
-"""Told apart on white and on black."""
 GREY = "#8b95a5"
 MARKERS = {"teacher": "s", "labeler": "D", "student": "o"}
 

@@ -15,11 +15,11 @@ from distill.core.schema import digest
 from distill.storage.base import Storage
 
 KEY = "report.html"
+# raised when the page changes, so that older ones are rendered anew
 FORM = 2
-"""Raised when the page changes, so that older ones are rendered anew."""
+# of a method, which its name says already: a page from before there were these fields is found
+# again
 _NOT_SHOWN = ("student", "head")
-"""Of a method, which its name says already: a page from before there were these fields is found
-again."""
 
 
 def write_report(folder: Storage, evaluation: Evaluation) -> str:

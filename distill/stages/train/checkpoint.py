@@ -21,8 +21,8 @@ from distill.core.schema import seal, unseal
 from distill.models.network import apart
 from distill.storage.base import Storage
 
+# checkpoints of one training: the newest, and one more in case it is torn
 KEPT = 2
-"""Checkpoints of one training: the newest, and one more in case it is torn."""
 
 log = logging.getLogger(__name__)
 

@@ -37,9 +37,9 @@ from distill.stages.train.combined_loss import positions_on, row_losses
 from distill.stages.train.gradients import Forward
 from distill.stages.train.team import sum_over_team
 
+# the most rows that the network sees at once, or `batch_rows` where that is less, which memory
+# holds. Part of the measure's last bits.
 BATCH_ROWS = 1_024
-"""The most rows that the network sees at once, or `batch_rows` where that is less, which memory
-holds. Part of the measure's last bits."""
 
 
 class HeldOutMeasure:

@@ -8,8 +8,8 @@ from distill.stages.train.checkpoint import Position
 from distill.stages.train.early_stopping import best_epoch
 from distill.stages.train.training_setup import TrainingSetup
 
+# on Ray a report is a call to another process
 _EVERY_SECONDS = 0.5
-"""On Ray a report is a call to another process."""
 
 
 class Reporter:
