@@ -1,12 +1,9 @@
 """How the process of a command ends: with an exit code, whatever is still at work in it.
 
-    0    done
-    1    failed, after work began
-    2    refused, before any work
-    130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP: 128 + the number of the signal
-
-Threads and processes that a labeler has left behind (a client's keep-alive, a pool) would keep a
-Python process for ever.
+0    done
+1    failed, after work began
+2    refused, before any work
+130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP: 128 + the number of the signal
 """
 
 from __future__ import annotations
@@ -48,6 +45,7 @@ def end_process(code: int) -> None:
     children = _children()
     if not threads and not children:
         sys.exit(code)
+    # what a labeler has left behind (a client's keep-alive, a pool) keeps a Python process for ever
     for child in children:
         child.kill()
     sys.stdout.flush()

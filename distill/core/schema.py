@@ -2,9 +2,8 @@
 how things are digested.
 
 Control objects (inventory and manifest segments, contracts, commits, done-markers) carry a digest
-of their own content, so that a flipped bit or a truncation is an error and never a wrong value.
-Digests are sha256, over canonical JSON (sorted keys, no spaces) or over the values of columns
-(`columns_sha256`), which no library upgrade, chunking or file format changes.
+of their own content. Digests are sha256, over canonical JSON (sorted keys, no spaces) or over the
+values of columns (`columns_sha256`).
 """
 
 from __future__ import annotations
@@ -97,6 +96,7 @@ def digest(content: Any) -> str:
 
 def seal(body: dict[str, Any]) -> bytes:
     """Return a JSON control object: the body and its digest."""
+    # a flipped bit or a truncation is then an error, and never a wrong value
     sealed = {"version": VERSION, "digest": digest(body), "body": body}
     return json.dumps(sealed, ensure_ascii=False).encode()
 
@@ -130,6 +130,7 @@ def columns_sha256(table: pa.Table) -> str:
     the valid rows the values as they stand, little-endian. Of strings and lists all lengths
     (int64), then all bytes (UTF-8), or the items as a column.
     """
+    # over values and not over the file, which an upgrade of the library, chunks and formats change
     total = hashlib.sha256()
     for name in table.column_names:
         head = name.encode() + b"\0"

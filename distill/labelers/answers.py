@@ -1,14 +1,12 @@
 """From whatever a labeler answers to float32 outputs in the order of its classes, or a refusal.
 
-    array, tensor, rows in a list     by position; of whatever real type, on whatever device
-    table                             by the names of its columns, as the classes are called:
-                                      pandas, Polars, Arrow, a dict of columns, a structured array
-    masked numbers, nulls of a table  NaN, so that the row is rejected when it is encoded
-    text, complex numbers, objects    ValueError: a cast would make numbers that nobody meant
-    probabilities, where declared     log p; of independent outputs log p − log (1 − p)
+array, tensor, rows in a list     by position; of whatever real type, on whatever device
+table                             by the names of its columns, as the classes are called:
+                                  pandas, Polars, Arrow, a dict of columns, a structured array
+masked numbers, nulls of a table  NaN, so that the row is rejected when it is encoded
+text, complex numbers, objects    ValueError: a cast would make numbers that nobody meant
+probabilities, where declared     log p; of independent outputs log p − log (1 − p)
 
-Probabilities that nobody declared cannot be told from logits with certainty, so they are taken as
-they are and the first batch that looks like them is told.
 """
 
 from __future__ import annotations
@@ -64,6 +62,7 @@ class DeclaredLabeler(ConvertedLabeler):
         has_rows_of_classes = numbers.ndim == 2 and self.outputs.kind == "logits"
         if has_rows_of_classes and self.answers == "probabilities":
             numbers = logits_of(numbers, exclusive=self.outputs.exclusive)
+        # undeclared ones cannot be told from logits with certainty: taken as they are, and told of
         elif has_rows_of_classes and self._is_first:
             self._tell_of_probabilities(numbers)
         self._is_first = False

@@ -102,13 +102,11 @@ def _module_paths(folder: Path) -> list[Path]:
 
 
 def _require_whole_module(module: Any, path: Path) -> None:
-    """Refuse a module of transformers whose weights the library would draw. Raises LabelerError.
-
-    sentence-transformers keeps what was found of the loading to itself, so it is loaded once more.
-    """
+    """Refuse a module of transformers whose weights the library would draw. Raises LabelerError."""
     network = getattr(module, "auto_model", None)
     if network is None:  # others are refused by the library itself
         return
+    # once more, since sentence-transformers keeps what was found of the loading to itself
     _, loading = type(network).from_pretrained(
         path,
         config=network.config,

@@ -28,11 +28,12 @@ _CHECKED_AT_ONCE = 1_000
 def find_lost(state: LabelSetState) -> tuple[LabelSetState, list[ManifestEntry]]:
     """Find committed fragments whose data or rejects are gone or of another size.
 
-    Returns them and the state in which they are lost: where any are and commits were not looked
-    for, these are read first, since a mend may be committed that no segment has. One LIST of data.
+    Returns them and the state in which they are lost. One LIST of data; where any are and commits
+    were not looked for, one of these too.
     """
     lost = lost_entries(state.labels)
     if lost and not state.commits_listed:
+        # a mend may be committed that no segment has
         state = list_commits(state)
         lost = lost_entries(state.labels)
     return state, lost

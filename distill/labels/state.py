@@ -1,9 +1,7 @@
 """What is stored of a label set, read from its folder.
 
-Commits decide; the manifest says again what they say, in few objects (`segments`). Commits are
-listed only as long as the manifest does not cover the pool, so a finished set is read with a
-request for some thousand fragments, and data is never listed. State is O(fragments), in columns
-(`manifest`).
+Commits decide; the manifest says again what they say, in few objects (`segments`). Data is never
+listed. State is O(fragments), in columns (`manifest`).
 """
 
 from __future__ import annotations
@@ -86,7 +84,8 @@ def read_state(
     entries = visible_entries(segments.table, live)
     labels = LabelSet(folder, name, version, read_contract(folder), entries)
     state = LabelSetState(labels, mending, segments, live)
-    # A mend that no segment has is then not seen, until `repair.find_lost` misses what it replaced.
+    # A finished set is read with a request for some thousand fragments. A mend that no segment has
+    # is then not seen, until `repair.find_lost` misses what it replaced.
     if inventory is not None and covered_rows(entries, inventory) == inventory.rows:
         return state
     return list_commits(state)

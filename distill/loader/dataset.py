@@ -160,8 +160,8 @@ class Dataset:
 
     @property
     def block_rows(self) -> int:
-        """Rows of a block (`Sampler`): about half of those whose row groups `pools.row_cache` keeps
-        decoded, since lanes do not end a block together."""
+        """Rows of a block (`Sampler`)."""
+        # half of what `pools.row_cache` keeps decoded, since lanes do not end a block together
         return max(1, CACHE_BYTES // 2 // self.row_bytes)
 
     def fitting(self, rows: int, lanes: int = 1) -> int:

@@ -19,11 +19,7 @@ _CACHED_NUMBERS = 1 << 17
 
 def dense_kl(logits_BS: Tensor, teacher_BS: Tensor, temperature: float) -> Tensor:
     """Return T² · KL(teacher ‖ student), (B,), whose derivative is T·(student − teacher). Both are
-    logits of one shape and dtype; the teacher gets no gradient.
-
-    On a CPU rows are taken some at a time, so that what is passed over again and again stays in its
-    cache: 25 ms instead of 59 at B = 4,096, S = 1,000.
-    """
+    logits of one shape and dtype; the teacher gets no gradient."""
     return _DenseKl.apply(logits_BS, teacher_BS, temperature)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -31,6 +27,8 @@ class _DenseKl(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits_BS: Tensor, teacher_BS: Tensor, temperature: float) -> Tensor:
         rows = len(logits_BS)
+        # some at a time, so that what is passed over again and again stays in the cache: 25 ms
+        # instead of 59 at B = 4,096, S = 1,000
         if logits_BS.device.type == "cpu":
             rows = max(1, _CACHED_NUMBERS // logits_BS.shape[1])
         loss_B = logits_BS.new_empty(len(logits_BS))

@@ -48,13 +48,11 @@ class ModelFiles:
 
 def identify_model(uri: str, pinned: str | None, where: str) -> ModelFiles:
     """Return which model lies at `uri`; `where` is the key that names it. Raises JobError where
-    there is none.
-
-    One that is `pinned` is believed, so that labels can be read where the model is not; whoever
-    opens it holds it against the pin.
-    """
+    there is none, and it is not `pinned`."""
     if is_hub(uri):
         uri = _at_commit(uri)
+    # believed, so that labels can be read where the model is not; whoever opens it holds it against
+    # the pin
     if pinned:
         return ModelFiles(uri, pinned)
     _, sha256 = _near_model(uri, where)

@@ -115,8 +115,9 @@ def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to this side, so that they share no memory with each other (safetensors wants
-    that, and a module may have one tensor under two names) or with what trains on."""
+    """Copy tensors to this side, so that they share no memory with each other or with what trains
+    on."""
+    # safetensors refuses shared memory, and a module may have one tensor under two names
     return {
         name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
     }

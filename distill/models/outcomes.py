@@ -96,8 +96,8 @@ def unknown_rests(outcomes: Outcomes) -> Tensor:
 
 
 def _with_rest(log_p_Bk: Tensor) -> Tensor:
-    """And log(1 − Σ p), of one unit of rounding at least, so that it is finite where Σ p reaches 1.
-    Made alike on both sides: equal ones stay equal."""
+    """And log(1 − Σ p), of one unit of rounding at least."""
+    # so that it is finite where Σ p reaches 1; made alike on both sides, so equal ones stay equal
     eps = torch.finfo(log_p_Bk.dtype).eps
     kept_B1 = log_p_Bk.logsumexp(dim=1, keepdim=True).clamp_max(-eps)
     rest_B1 = torch.log(-torch.expm1(kept_B1))

@@ -105,8 +105,8 @@ def check_feature_types(schema: pa.Schema, features: Features, where: str) -> No
 def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int:
     """Return how many numbers a row has once it is a matrix (a text has 1, itself).
 
-    For a list of any length, as many as most of the rows `first` have that have any: a damaged
-    row at the head of a file is one odd row, as it would be elsewhere. Raises PoolError.
+    For a list of any length, as many as most of the rows `first` have that have any. Raises
+    PoolError.
     """
     if isinstance(features, ImageFeatures):
         field = schema.field(features.column)
@@ -147,6 +147,7 @@ def _vector_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
             f"column {name!r}: the first {len(first)} rows are null or empty, so its width is"
             " unknown. Use a fixed-size list."
         )
+    # not those of the first row: a damaged one at the head of a file is one odd row, as elsewhere
     ((width, _),) = Counter(lengths).most_common(1)
     return width
 

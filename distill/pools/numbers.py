@@ -1,8 +1,4 @@
-"""Columns of numbers as float32, and for each row that holds none, the reason.
-
-Text is read as numbers too, since CSV has nothing else: a cell that is no number is told with what
-it says.
-"""
+"""Columns of numbers as float32, and for each row that holds none, the reason."""
 
 from __future__ import annotations
 
@@ -148,6 +144,7 @@ def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) ->
     named in `rejected`. Raises PoolError where its type holds no numbers."""
     array = one_array(table[name])
     bad = null_rows(array, name, rejected)
+    # CSV has nothing but text
     if is_text(array.type):
         array, bad = _from_text(array, name, bad, rejected)
     if is_any_list(array.type):

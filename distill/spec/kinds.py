@@ -146,9 +146,10 @@ def _file_of(cls: type[Kind]) -> str:
     return str(file)
 
 
+# building one takes milliseconds
 @functools.lru_cache(maxsize=64)
 def _union(classes: tuple[type[Kind], ...]) -> TypeAdapter[Any]:
-    """What validates a table by its kind. Cached, since building one takes milliseconds."""
+    """What validates a table by its kind."""
     if len(classes) == 1:  # no union, so nothing to tell apart
         return TypeAdapter(classes[0])
     union: Any = Union[classes]  # noqa: UP007  of as many as there are

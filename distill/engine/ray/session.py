@@ -156,10 +156,11 @@ def keeping_signals() -> Iterator[None]:
 
 
 def _require_listener(address: str) -> None:
-    """Raise ResourceError where nothing listens: Ray itself would block there for minutes."""
+    """Raise ResourceError where nothing listens."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         return  # "auto"
+    # Ray itself would block here for minutes
     try:
         socket.create_connection((host, int(port)), _LISTENER_SECONDS).close()
     except OSError as error:

@@ -1,10 +1,9 @@
 """`custom`: a function of the student's and the teacher's numbers in a file beside the job, one
 number a row.
 
-It is called for rows that count alone: padding and rejected rows hold zeros, of which a relative
-error makes no number, and 0 · NaN is NaN. It is tried on two rows before any work, so that a wrong
-name, or a loss that teaches nothing, is not found once the labels are paid for. Values are tried as
-ones: a number that a logarithm, a quotient, a probability and a count all take.
+It is tried on two rows before any work, so that a wrong name, or a loss that teaches nothing, is
+not found once the labels are paid for. Values are tried as ones: a number that a logarithm, a
+quotient, a probability and a count all take.
 """
 
 from __future__ import annotations
@@ -46,6 +45,8 @@ class CustomLoss(Loss):
     def row_losses(self, rows: LossRows) -> Tensor:
         assert rows.own is not None
         mine_BS = rows.student
+        # padding and rejected rows hold zeros, of which a relative error makes no number, and 0 ·
+        # NaN is NaN
         counts_B = rows.weight > 0
         if not counts_B.any():
             # 0 a row, and still of the student's numbers, for backward

@@ -27,13 +27,14 @@ class DecoupledKl(Divergence):
     def compare(self, outcomes: Outcomes) -> Tensor:
         """Return T² · (α·KL of the target against all others + β·KL among the others), (B,).
 
-        The target is the class that the teacher prefers, since an unlabelled row has no other. α =
-        1, β = 1 − p(target) would be `kl`. Where the teacher's rest is not known well enough to
-        stand among the others, it counts on both sides in their mass alone.
+        The target is the class that the teacher prefers. α = 1, β = 1 − p(target) would be `kl`.
+        Where the teacher's rest is not known well enough to stand among the others, it counts on
+        both sides in their mass alone.
         """
         from distill.models.outcomes import among_heard, one_against_others, unknown_rests
 
         p_BO, q_BO, classes = outcomes
+        # an unlabelled row has no other target
         chosen_B1 = p_BO[:, :classes].argmax(dim=1, keepdim=True)
         # the chosen class is none of the others
         silent_BO = unknown_rests(outcomes).scatter(1, chosen_B1, value=True)

@@ -1,7 +1,6 @@
 """The stage `evaluate`: label sets and students judged on the same rows of one test pool.
 
-The result is one sealed JSON, `reports/<job>/<digest>/evaluation.json`. Its digest covers what was
-judged (weights, labels, test rows), so a finished evaluation is found again without starting Ray.
+The result is one sealed JSON, `reports/<job>/<digest>/evaluation.json`.
 """
 
 from __future__ import annotations
@@ -30,6 +29,8 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
     """Judge every label set over the test pool and every student, unless it is done. Raises
     ContractError where nothing can be judged."""
     folder = open_storage(step.folder)
+    # the folder's digest covers what is judged (weights, labels, test rows), so a finished
+    # evaluation is found again without starting Ray
     stored = folder.read_or_none(_KEY)
     if stored is None:
         evaluation = _evaluate(step, engine)

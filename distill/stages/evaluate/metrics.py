@@ -5,8 +5,7 @@ Shapes: B rows, C classes of the truth, K calibration bins, W width of a value.
 
     accuracy             also by class: seen and unseen are the rows whose class the teacher can and
                          cannot say; harmonic mean of the two (Xian et al. 2017)
-    nll                  mean −log p(truth), p floored at `FLOOR` since a method that lacks a class
-                         gives it none
+    nll                  mean −log p(truth), p floored at `FLOOR`
     calibration_error    expected calibration error, `BINS` equal bins of the largest probability
                          (Guo et al. 2017, eq. 3)
     agreement            share of rows where the method and the teacher name the same class
@@ -23,6 +22,7 @@ Array = npt.NDArray[np.float64]
 MetricSums = Mapping[str, Array]
 
 BINS = 15
+# a method that lacks a class gives it no probability, of which the logarithm is infinite
 FLOOR = 1e-6
 CONFUSION_CLASSES = 100
 
@@ -189,8 +189,8 @@ def _moments(values: Array) -> Array:
 
 
 def _joined_moments(first: MetricSums, second: MetricSums) -> Array:
-    """Return the moments of two sets of rows (Chan, Golub & LeVeque 1979, eq. 2.1), which
-    E[y²] − E[y]² would lose where the mean is far from 0."""
+    """Return the moments of two sets of rows (Chan, Golub & LeVeque 1979, eq. 2.1)."""
+    # E[y²] − E[y]² would lose them where the mean is far from 0
     first_mean, first_spread = first["truth"]
     second_mean, second_spread = second["truth"]
     share = second["rows"] / np.maximum(first["rows"] + second["rows"], 1)

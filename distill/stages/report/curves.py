@@ -16,8 +16,8 @@ _HELD_OUT_COLOUR = COLOURS[1]
 
 
 def draw_curves(evaluation: Evaluation) -> Chart | None:
-    """Draw small multiples, since losses of other terms are other quantities; None where nothing
-    was trained over several epochs."""
+    """Draw small multiples; None where nothing was trained over several epochs."""
+    # a panel each, since losses of other terms are other quantities
     trainings = _trainings(evaluation)
     groups = trainings[:_MOST_PANELS]
     if not groups:

@@ -1,8 +1,7 @@
 """One look for all charts: matplotlib figures as SVG that takes its ink from the page.
 
-Text stays text (set in the page's font, found by search), and ink and grid are CSS colours, so that
-a chart follows light, dark and paper. Legends are left to the page, which wraps and escapes them
-better. Names are never read as mathtext.
+Ink and grid are CSS colours, so that a chart follows light, dark and paper. Legends are left to the
+page, which wraps and escapes them better.
 """
 
 from __future__ import annotations
@@ -42,8 +41,10 @@ _STYLE = {
     "axes.titlesize": 9,
     "grid.color": _GRID,
     "grid.linewidth": 0.6,
+    # text stays text: set in the page's font, found by search
     "svg.fonttype": "none",
     "text.color": _INK,
+    # a name may have dollar signs
     "text.parse_math": False,
     "xtick.color": _INK,
     "ytick.color": _INK,

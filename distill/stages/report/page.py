@@ -226,9 +226,9 @@ def _some_of(names: Sequence[str]) -> str:
 
 
 def _sampling_note(evaluation: Evaluation, best: Group | None) -> list[str]:
-    """Return the 95% normal interval of the best accuracy; nothing for independent outputs, since
-    the outputs of one row are not independent draws."""
+    """Return the 95% normal interval of the best accuracy, of exclusive classes."""
     share = best.mean("accuracy") if best else None
+    # the independent outputs of one row are no independent draws
     if evaluation.kind != "exclusive" or share is None or not evaluation.rows:
         return []
     # 1.96 standard errors, in points of a hundred

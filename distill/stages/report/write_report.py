@@ -1,7 +1,6 @@
 """The stage `report`: an `Evaluation` rendered as `report.html` beside it.
 
-The page stands alone: no script, no file and no address outside it. It carries the digest of what
-it was made from, so that a finished job finds it again and imports neither matplotlib nor jinja2.
+The page stands alone: no script, no file and no address outside it.
 """
 
 from __future__ import annotations
@@ -29,6 +28,8 @@ def write_report(folder: Storage, evaluation: Evaluation) -> str:
     """
     mark = _mark(evaluation)
     stored = folder.read_or_none(KEY)
+    # the page carries the digest of what it was made from: a finished job finds it again, and
+    # imports neither matplotlib nor jinja2
     if stored is None or f'content="{mark}"'.encode() not in stored:
         page = _render(evaluation, mark)
         folder.put(KEY, page.encode())

@@ -1,8 +1,7 @@
 """Where training goes on after a kill: weights, those of the best epoch, optimiser and position, in
 safetensors and one sealed JSON written last.
 
-The newest checkpoint whose parts are whole is taken; a torn one is passed over. One rank chooses
-and all load what it chose, so that ranks never go on from different steps.
+The newest checkpoint whose parts are whole is taken; a torn one is passed over.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ def require_numbers(
 
 
 def _row_weight_remedy(term: TermPlan) -> str:
-    """What to change of row weights that can all be 0, since float32 holds nothing below 1e-45; a
-    balance of classes cannot."""
+    """What to change of row weights that can all be 0."""
+    # float32 holds nothing below 1e-45, as a power or an exponential may be; a balance never is
     if isinstance(term.row_weight, Confidence):
         return f"lower row_weight.power = {term.row_weight.power:g}"
     if isinstance(term.row_weight, Agreement):

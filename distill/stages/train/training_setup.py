@@ -74,6 +74,7 @@ def restore_position(setup: TrainingSetup) -> Position:
     newest = None
     if setup.context.rank == 0:
         newest = newest_checkpoint(setup.checkpoints, setup.order)
+    # one rank chooses and all load what it chose, so that ranks never go on from different steps
     chosen = from_rank_0(newest, setup.context)
     if chosen is None:
         return Position()
