@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from distill.cli.terminal import print_table
 from distill.job.job import Job
+from distill.labelers.base import probabilities_of
 from distill.models.networks.cnn import Cnn
 from distill.spec.outputs import Outputs
 from distill.stages.label.preview import Preview
@@ -96,17 +97,10 @@ def _labels_text(preview: Preview, number: int) -> str:
 def _outputs_text(outputs: npt.NDArray[np.float64], meaning: Outputs) -> str:
     if meaning.kind == "value":
         return " ".join(f"{value:.4g}" for value in outputs[:_SHOWN_NUMBERS])
-    shares = _softmax(outputs) if meaning.exclusive else 1 / (1 + np.exp(-outputs))
+    (shares,) = probabilities_of(outputs[None], meaning)
     best = np.argsort(-shares)[:_SHOWN_CLASSES]
     return "\n".join(f"{meaning.classes[each]}  {100 * shares[each]:5.1f}%" for each in best)
 
 
 def _folded(text: str) -> str:
     return textwrap.fill(text, _LINE_LETTERS)
-
-
-def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    below = logits - logits.max()
-    odds = np.exp(below)
-    shares: npt.NDArray[np.float64] = odds / odds.sum()
-    return shares

@@ -170,6 +170,7 @@ class _TerminalBar:
 
 def say(line: str) -> None:
     """Print one line, as it is."""
+    # no markup: the brackets of combined[seed=1] would be one
     console.print(line, markup=False, soft_wrap=True)
 
 

@@ -115,6 +115,7 @@ def what_terms_add(evaluation: Evaluation) -> list[str]:
 def _added_term(shorter: Group, longer: Group) -> str | None:
     """Return the one term that `longer` is taught by and `shorter` is not; None where they differ
     otherwise."""
+    # counted, since two terms may learn from one label set
     terms = Counter(shorter.first.taught_by)
     more_terms = Counter(longer.first.taught_by)
     if not terms < more_terms:

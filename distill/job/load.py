@@ -115,7 +115,8 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
             f"{where}: {error.strerror}. Give names, or a file with one a line."
         ) from None
     classes = tuple(line.strip() for line in lines if line.strip())
-    distinct = len(set(classes))
+    names = set(classes)
+    distinct = len(names)
     if not classes or distinct != len(classes):
         raise JobError(
             f"{where}: {len(classes)} names, {distinct} distinct. Each class stands once."

@@ -98,6 +98,7 @@ def resolve_sweeps(
         if not own:
             spec = complete(student)
             variants.append(Variant(name, spec))
+        # a list, since a table that holds dictionaries has no hash
         specs: list[Student] = []
         for sweep_name, sweep in own.items():
             for changes in sweep.grid:

@@ -64,7 +64,8 @@ def pack(values: npt.NDArray[np.generic], labelled: Bool, kind: pa.DataType) -> 
     """Make a column of the labelled rows' values, (labelled, n), and nulls (of zero bytes) between
     them."""
     if labelled.all():
-        content = pa.py_buffer(np.ascontiguousarray(values))
+        in_order = np.ascontiguousarray(values)
+        content = pa.py_buffer(in_order)
         return pa.Array.from_buffers(kind, len(labelled), [None, content])
     shape = (len(labelled), *values.shape[1:])
     # zeros, so that the bytes of null rows are the same whatever stood there

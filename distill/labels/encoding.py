@@ -85,7 +85,8 @@ def storable(outputs: Float, contract: Contract) -> Bool:
     # A NaN is neither, so its row is not storable.
     below = outputs.max(axis=1) <= limit
     above = outputs.min(axis=1) >= -limit
-    return np.asarray(below & above)
+    is_within = below & above
+    return np.asarray(is_within)
 
 
 def encode(
@@ -208,7 +209,8 @@ def topk_columns(
 
 
 def _topk_index(table: pa.Table, contract: Contract) -> Index:
-    names = reversed(plane_names(contract))
+    planes = plane_names(contract)
+    names = reversed(planes)
     highest, *lower = [unpack(table[name], np.uint8) for name in names]
     if not lower:
         return highest.astype(np.int64)

@@ -55,7 +55,8 @@ def to_gaps(below: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     codes = bits.astype(np.uint8)
     codes -= linear.view(np.uint8) << np.uint8(_MANTISSA_BITS)
     # codes of a row never fall, so their differences are small: zstd takes half the bytes for them
-    return _differences(np.ascontiguousarray(codes))
+    in_order = np.ascontiguousarray(codes)
+    return _differences(in_order)
 
 
 def _differences(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -142,6 +142,7 @@ def _numbers(soft: SoftLabels, contract: Contract) -> Columns:
 
 
 def _lists(values: npt.NDArray[np.generic], labelled: Bool) -> pa.Array:
-    flat = pa.array(values.ravel())
+    numbers = values.ravel()
+    flat = pa.array(numbers)
     rejected = None if labelled.all() else pa.array(~labelled)
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=rejected)

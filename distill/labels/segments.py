@@ -157,7 +157,8 @@ def _newest_first(
             )
             continue
         note = table_note(table)
-        superseded.update(_stands_for(note))
+        replaced = _stands_for(note)
+        superseded.update(replaced)
         plain = table.replace_schema_metadata(None)
         yield join_entries([plain])
 

@@ -128,7 +128,8 @@ def visible_entries(table: pa.Table, live: Integers | None) -> Manifest:
     visible = np.isin(shards, live)
     if visible.all():
         return Manifest(table)
-    chosen = table.filter(pa.array(visible))
+    mask = pa.array(visible)
+    chosen = table.filter(mask)
     return Manifest(chosen)
 
 

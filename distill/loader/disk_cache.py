@@ -178,7 +178,8 @@ def _make_own_folder(parent: Path) -> _OwnFolder | None:
         with FileLock(parent / "lock", timeout=60):
             _delete_abandoned(parent)
             folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-            lock = FileLock(folder / "lock")
+            path = folder / "lock"
+            lock = FileLock(path)
             lock.acquire(timeout=0)
     except (OSError, Timeout, NotImplementedError) as error:
         log.warning("nothing is cached on disk: %s: %s", parent, error)
@@ -191,7 +192,8 @@ def _delete_abandoned(parent: Path) -> None:
     for folder in parent.iterdir():
         if not folder.is_dir():
             continue
-        lock = FileLock(folder / "lock")
+        path = folder / "lock"
+        lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
         except (Timeout, OSError):  # in use, or another user's

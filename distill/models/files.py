@@ -89,7 +89,8 @@ def _near_model(uri: str, where: str) -> tuple[Path, str]:
     # one actor of a machine reads the model; the others wait for what it finds
     with FileLock(f"{remembered}.lock"):
         if not remembered.is_file():
-            _write(remembered, _digest_of(path, files))
+            found = _digest_of(path, files)
+            _write(remembered, found)
         return path, remembered.read_text("ascii")
 
 

@@ -42,7 +42,8 @@ def require_trainable(
     trial.require_same_weights(first, again)
     # else something that it draws is neither parameter nor buffer
     trial.require_loadable(first, other)
-    trial.require_steady(again.train(), width)
+    learning = again.train()
+    trial.require_steady(learning, width)
 
 
 class _Trial:

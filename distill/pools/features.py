@@ -174,7 +174,8 @@ def decode_target(column: pa.ChunkedArray, outputs: Outputs, width: int = 1) -> 
 def class_names(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a target column's values as text, as classes are written. Raises PoolError."""
     try:
-        return pc.cast(column, pa.string())
+        text = pa.string()
+        return pc.cast(column, text)
     except pa.ArrowException:
         raise PoolError(
             f"the target column of type {column.type} holds no names of classes."

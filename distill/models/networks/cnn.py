@@ -70,7 +70,8 @@ class Cnn(Network):
             layers += [nn.Conv2d(channels, after, 3, padding=1), nn.ReLU()]
             channels = after
             if min(height, width) >= _POOLED_FROM:
-                layers.append(nn.MaxPool2d(2))
+                halved = nn.MaxPool2d(2)
+                layers.append(halved)
                 height //= 2
                 width //= 2
         pixels = height * width

@@ -35,7 +35,8 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
     if stored is None:
         evaluation = _evaluate(step, engine)
         plain = evaluation.to_plain()
-        folder.put(_KEY, seal(plain))
+        sealed = seal(plain)
+        folder.put(_KEY, sealed)
         # read back: whoever finds it finished gets the very same
         stored = folder.read(_KEY)
     where = folder.url(_KEY)
@@ -44,7 +45,9 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
 
 
 def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
-    pool, truth, candidates = step.pool, step.truth, step.candidates
+    pool = step.pool
+    truth = step.truth
+    candidates = step.candidates
     width = pool.target_width(truth)
     _require_widths(pool.name, width, truth, candidates)
     target = TargetColumn(str(pool.spec.target), truth, width=width)

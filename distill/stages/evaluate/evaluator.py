@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from distill.labelers.base import probabilities_of
 from distill.loader.dataset import Arrays, Dataset
 from distill.loader.sampler import Chunk
 from distill.plan.candidates import Method
@@ -56,7 +57,8 @@ class Evaluator:
         for key, predicted in predictions.items():
             sums[key] = self._sums(predicted, truth, teacher)
         others = ~judged
-        left_out = float(others.sum())
+        count = others.sum()
+        left_out = float(count)
         sums[LEFT_OUT] = {"left_out": np.array([left_out])}
         return sums
 
@@ -80,7 +82,7 @@ class Evaluator:
             probabilities = _topk_probabilities(rows, method)
             return self._by_truth(probabilities, method.outputs)
         outputs = _outputs(method, rows)
-        probabilities = _probabilities(outputs, method.outputs)
+        probabilities = probabilities_of(outputs, method.outputs)
         return self._by_truth(probabilities, method.outputs)
 
     def _by_truth(self, predicted: Array, outputs: Outputs) -> Array:
@@ -110,17 +112,6 @@ def _outputs(method: Method, rows: Arrays) -> Array:
     labeler = _load(method)
     features = labeler.prepare(rows["features"])
     return labeler.label(features).astype(np.float64)
-
-
-def _probabilities(outputs: Array, meaning: Outputs) -> Array:
-    if meaning.kind == "value":
-        return outputs
-    if not meaning.exclusive:
-        return 1 / (1 + np.exp(-outputs))
-    # less the largest, so that no exponential overflows
-    odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    probabilities: Array = odds / odds.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 def _topk_probabilities(rows: Arrays, method: Method) -> Array:

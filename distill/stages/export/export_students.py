@@ -61,7 +61,9 @@ def _files(
 ) -> Mapping[str, bytes | None]:
     """Return content by name, in the order in which it is written; None for what must not be
     there."""
-    record, code, pool = step.record, step.code, step.pool
+    record = step.record
+    code = step.code
+    pool = step.pool
     places = step.ngrams.most if step.ngrams else None
     features = describe_features(pool.features, record.in_features, places)
     own_names = _own_files(code)

@@ -51,6 +51,7 @@ def _axes(groups: Sequence[Group], measures: Sequence[str]) -> Any:
         _draw_bars(axes, groups, measure, number, total)
     names = [short_name(group, between="\n", characters=30) for group in groups]
     axes.set_yticks(range(len(groups)), names, fontsize=8)
+    # from above downwards, in the order of the job
     axes.set_ylim(len(groups) - 0.45, -0.55)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)

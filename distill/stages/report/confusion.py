@@ -70,6 +70,7 @@ def _name_classes(axes: Any, classes: Sequence[str]) -> None:
     places = range(count)
     axes.set_yticks(places, names, fontsize=size)
     axes.set_xlim(-0.5, count - 0.5)
+    # downwards, as one reads a matrix
     axes.set_ylim(count - 0.5, -0.5)
     axes.set_aspect("equal")
     axes.grid(visible=False)

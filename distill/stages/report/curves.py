@@ -64,6 +64,7 @@ def _figure(groups: Sequence[Group]) -> Any:
     height = 0.5 + row_inches * rows
     figure = new_figure(height)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    # the last row may have more panels than there are groups
     for panel, group in zip(panels, groups, strict=False):
         _draw_panel(panel, group)
     for panel in panels[len(groups) :]:

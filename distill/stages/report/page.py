@@ -107,7 +107,8 @@ class Page:
         if len(self._students) > 1:
             note += "Bold: the best student of each column. "
         note += "Arrows point to better."
-        shown, total = len(self.first_lines), len(self.lines)
+        shown = len(self.first_lines)
+        total = len(self.lines)
         if shown < total:
             note += f" {shown} of {total} methods; all of them are below."
         return note
@@ -200,7 +201,8 @@ def _figure_card(head: str, measure: str, group: Group) -> Card:
 def _cards_beside_teacher(best: Group, teacher: Group) -> list[Card]:
     """Return size and speed; the first seed stands for all, as in the verdict."""
     cards = []
-    mine, its = best.first, teacher.first
+    mine = best.first
+    its = teacher.first
     if mine.parameters and its.parameters:
         smaller = its.parameters / mine.parameters
         text = f"1/{smaller:,.0f}" if smaller >= NOTABLE else f"{1 / smaller:,.2g}×"

@@ -65,6 +65,7 @@ def _chart(evaluation: Evaluation, student: str, path: str, groups: Sequence[Gro
     values = [float(group.changes[path]) for group in groups]
     low = min(values)
     high = max(values)
+    # λ is often swept from 0, which no logarithmic axis has
     if low > 0 and high / low >= _LOG_RATIO:
         log_x(axes, low, high)
     title = f"{student} by {path}"

@@ -107,7 +107,8 @@ class LaneGradients:
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
-        numbers = range(len(self.lanes))
+        count = len(self.lanes)
+        numbers = range(count)
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         lanes = [[_part(batch, number, len(numbers)) for batch in tensors] for number in numbers]
         known = self._sum_over_lanes(lambda number: self.loss.known(lanes[number]))
@@ -129,7 +130,8 @@ class LaneGradients:
     def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
         """The sum over the lanes of all workers, `compute`d from the number of each of mine."""
         workers = self.context.workers
-        numbers = range(len(self.lanes))
+        count = len(self.lanes)
+        numbers = range(count)
         is_power_of_two = not workers & (workers - 1)
         if not is_power_of_two:
             gathered = self._gather(torch.stack([compute(number) for number in numbers]))

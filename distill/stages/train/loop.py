@@ -169,7 +169,8 @@ class EpochLoop:
         """The epoch's losses as `metrics.jsonl` has them. Raises UnlearnableError for what is no
         number."""
         loss, weight, known_rows, rows = sums.unbind(dim=1)
-        require_rows(self.terms, weight.tolist())
+        weight_sums = weight.tolist()
+        require_rows(self.terms, weight_sums)
         means = (loss / weight).tolist()
         total_steps = self.setup.total_steps
         last_step = step - 1

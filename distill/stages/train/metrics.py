@@ -54,4 +54,5 @@ def write_metrics(folder: Storage, history: Sequence[Mapping[str, Any]]) -> None
     lines = [json.dumps(each, ensure_ascii=False, allow_nan=False) for each in history]
     text = "".join(f"{line}\n" for line in lines)
     # a store cannot append, so the whole of it: one small put with each checkpoint
-    folder.put(METRICS, text.encode())
+    content = text.encode()
+    folder.put(METRICS, content)
