@@ -40,7 +40,7 @@ def _problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str |
         rejected = read_rejects(folder, entry.rejects)
         rejects = len(rejected)
     if commit.entry != entry:
-        return f"{folder.url(key)} and the manifest do not say the same."
+        return f"{commit_url} and the manifest do not say the same."
     # Readers check the fast digest alone, which somebody who means harm could meet.
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         return f"{where} is damaged."

@@ -66,14 +66,15 @@ class _Lease:
     mine: Body
 
     def take(self) -> None:
-        if self.folder.put_if_absent(LEASE, self._content(0)):
+        folder = self.folder
+        mine = self._content(0)
+        if folder.put_if_absent(LEASE, mine):
             return
-        content = self.folder.read_or_none(LEASE)
-        self._require_abandoned(content)
+        found = folder.read_or_none(LEASE)
+        self._require_abandoned(found)
         # Not conditionally, since one is there: of two that take it over, who finds the other's
         # gives way.
-        content = self._content(0)
-        self.folder.put(LEASE, content)
+        folder.put(LEASE, mine)
         if not self._is_mine():
             raise BusyError(
                 f"{self.what}: another driver took {self.folder.url(LEASE)} at the same moment."

@@ -143,9 +143,10 @@ def _newest_first(
     for segment in reversed(listed):
         if segment.number in superseded:
             continue
-        where = folder.url(segment.key)
+        key = segment.key
+        where = folder.url(key)
         try:
-            content = folder.read(segment.key)
+            content = folder.read(key)
             table = bytes_table(content, MANIFEST, where)
         except ObjectMissingError:
             raise

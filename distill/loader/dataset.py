@@ -213,8 +213,8 @@ class Dataset:
         columns = self.columns.values()
         targets = [column.name for column in columns if isinstance(column, TargetColumn)]
         wanted = (*self.features.columns, *targets)
-        stop = chunk.start + chunk.rows
-        rows = range(chunk.start, stop)
+        start = chunk.start
+        rows = range(start, start + chunk.rows)
         batch = read_chunk(self.inventories[chunk.pool], chunk.shard, rows, wanted)
         return batch, decode_features(batch.table, self.features, self.width)
 

@@ -49,7 +49,6 @@ class MultiHead(nn.Module):
             f"{HEAD_PREFIX}{name}": nn.Linear(widths[name], head.width)
             for name, head in plan.heads.items()
         }
-        # after all networks' weights, and each in the job's order: a seed gives these very weights
         self.heads = nn.ModuleDict(heads)
 
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:

@@ -78,12 +78,13 @@ class Evaluator:
 
     def _predictions(self, method: Method, rows: Arrays) -> Array:
         """Return probabilities of the truth's classes (B, C), or values (B, W)."""
+        meaning = method.outputs
         if f"{method.key}.index" in rows:
             probabilities = _topk_probabilities(rows, method)
-            return self._by_truth(probabilities, method.outputs)
-        outputs = _outputs(method, rows)
-        probabilities = probabilities_of(outputs, method.outputs)
-        return self._by_truth(probabilities, method.outputs)
+        else:
+            outputs = _outputs(method, rows)
+            probabilities = probabilities_of(outputs, meaning)
+        return self._by_truth(probabilities, meaning)
 
     def _by_truth(self, predicted: Array, outputs: Outputs) -> Array:
         """Return the columns moved to the truth's classes; a class that the method lacks gets 0."""

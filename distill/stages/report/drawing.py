@@ -110,15 +110,14 @@ def log_x(axes: Any, low: float, high: float) -> None:
     axes.set_xscale("log")
     ratio = high / low
     between = (1.0,) if ratio > 300 else (1.0, 3.0)
-    decades = LogLocator(subs=between)
-    axes.xaxis.set_major_locator(decades)
+    x = axes.xaxis
+    x.set_major_locator(LogLocator(subs=between))
     if ratio < 8:
-        few = MaxNLocator(4)
-        axes.xaxis.set_major_locator(few)
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+        x.set_major_locator(MaxNLocator(4))
+    x.set_minor_locator(NullLocator())
+    x.set_minor_formatter(NullFormatter())
     # matplotlib's own labels are mathtext, which the page shows as it stands
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    x.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
 
 def short_number(value: float) -> str:

@@ -53,16 +53,17 @@ def run_trainings(plans: Sequence[TrainingPlan], context: WorkerContext) -> None
     for plan in assigned:
         setup = prepare_training(plan, context)
         reporter = Reporter(setup)
+        all_steps = setup.total_steps
         try:
             position = train_network(setup, reporter)
         except UnlearnableError as error:
-            reporter.report(setup.total_steps, "given up")
             reason = str(error)
+            reporter.report(all_steps, "given up")
             context.give_up(plan.name, reason)
             continue
         if plan is not assigned[-1]:
             # steps that an early end saves count as done: nobody else does them
-            reporter.report_end(setup.total_steps, position)
+            reporter.report_end(all_steps, position)
 
 
 def train_network(setup: TrainingSetup, reporter: Reporter) -> Position:
