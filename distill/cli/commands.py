@@ -68,11 +68,7 @@ def _load(file: Path, root: str | None) -> Job:
 
 @app.command()
 def run(
-    job: JobFile,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
+    job: JobFile, root: Root = None, ray: Ray = None, local: Local = False, verbose: Verbose = False
 ) -> None:
     """All stages, in order, doing only what is unfinished."""
     with process_edge(ray, local=local, verbose=verbose) as process:
@@ -152,11 +148,7 @@ def train(
 
 @app.command()
 def evaluate(
-    job: JobFile,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
+    job: JobFile, root: Root = None, ray: Ray = None, local: Local = False, verbose: Verbose = False
 ) -> None:
     """Judge students against teacher, truth and each other."""
     with process_edge(ray, local=local, verbose=verbose) as process:
@@ -167,11 +159,7 @@ def evaluate(
 
 @app.command()
 def report(
-    job: JobFile,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
+    job: JobFile, root: Root = None, ray: Ray = None, local: Local = False, verbose: Verbose = False
 ) -> None:
     """Write the evaluation as one HTML file."""
     with process_edge(ray, local=local, verbose=verbose) as process:
@@ -341,8 +329,7 @@ def init(
     pool: Annotated[
         str,
         typer.Argument(
-            metavar="POOL",
-            help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV.",
+            metavar="POOL", help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV."
         ),
     ],
 ) -> None:

@@ -12,13 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labels.commit import WriteIntent
-from distill.labels.manifest import (
-    Integers,
-    Manifest,
-    ManifestEntry,
-    fragment_code,
-    fragment_codes,
-)
+from distill.labels.manifest import Integers, Manifest, ManifestEntry, fragment_code, fragment_codes
 from distill.pools.fragments import WHOLE, FragmentTable
 from distill.pools.inventory import Inventory, Shard
 
@@ -81,10 +75,7 @@ class PendingFragments:
 
 
 def find_pending(
-    entries: Manifest,
-    inventory: Inventory,
-    fragment_rows: int,
-    replaced: Mapping[int, Replaced],
+    entries: Manifest, inventory: Inventory, fragment_rows: int, replaced: Mapping[int, Replaced]
 ) -> PendingFragments:
     """Find the fragments of `inventory` that have no entry, or whose commit is `replaced`."""
     cut = inventory.fragment_table(fragment_rows)

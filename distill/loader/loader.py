@@ -78,12 +78,7 @@ class Loader:
     def _epoch(self, epoch: int, first_step: int) -> Iterator[list[Share]]:
         """Each step's shares, one of each lane."""
         windows = WindowPrefetcher(
-            self.sampler,
-            epoch,
-            self.lanes,
-            first_step,
-            load=self.cache,
-            threads=self._reading,
+            self.sampler, epoch, self.lanes, first_step, load=self.cache, threads=self._reading
         )
         lanes = [self._lane(windows, number) for number in range(len(self.lanes))]
         for _ in range(first_step, self.sampler.steps_per_epoch):

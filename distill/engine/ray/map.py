@@ -42,11 +42,7 @@ _MOST_CHARACTERS = 1_500
 
 
 def map_fragments(
-    make: Make[Config],
-    config: Config,
-    groups: Iterable[list[Plain]],
-    compute: Compute,
-    bar: Bar,
+    make: Make[Config], config: Config, groups: Iterable[list[Plain]], compute: Compute, bar: Bar
 ) -> Generator[Plain, None, None]:
     """Yield the results of all tasks, in no order; what feeds a worker runs where
     compute.prepare_on says. See `Engine.map`."""
