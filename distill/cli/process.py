@@ -125,7 +125,6 @@ def _offer_ray(address: str | None, *, verbose: bool) -> None:
 
 
 def _log(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(message)s", force=True
-    )
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", force=True)
     logging.getLogger("distill").setLevel(logging.INFO)

@@ -57,7 +57,8 @@ def dense_name(contract: Contract) -> str:
 
 def float_type(contract: Contract) -> np.dtype[np.floating]:
     """Return the type of a number in a dense column."""
-    return np.dtype("<f2" if contract.dtype == "float16" else "<f4")
+    name = "<f2" if contract.dtype == "float16" else "<f4"
+    return np.dtype(name)
 
 
 def pack(values: npt.NDArray[np.generic], labelled: Bool, kind: pa.DataType) -> pa.Array:

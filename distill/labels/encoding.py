@@ -81,7 +81,8 @@ def storable(outputs: Float, contract: Contract) -> Bool:
     """Find which rows (B,) the encoding can hold: finite, and within the dtype's range."""
     # `topk` stores how far a logit lies below the largest, and has a least value for what is beyond
     halves = contract.dtype == "float16" and contract.encoding != "topk"
-    limit = np.finfo(np.float16 if halves else np.float32).max
+    kind = np.float16 if halves else np.float32
+    limit = np.finfo(kind).max
     # A NaN is neither, so its row is not storable.
     below = outputs.max(axis=1) <= limit
     above = outputs.min(axis=1) >= -limit

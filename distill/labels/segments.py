@@ -112,7 +112,8 @@ class SegmentWriter:
             start = part * _MOST_ENTRIES
             table = entries.table(start, start + _MOST_ENTRIES)
             # Until the last one is there, a reader goes on reading what it replaces.
-            self._write(table, note if part == last else "")
+            part_note = note if part == last else ""
+            self._write(table, part_note)
         replaced = range(first_gap)
         self._superseded.update(replaced)
         self._damaged = False

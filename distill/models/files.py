@@ -112,8 +112,12 @@ def _belongs(name: str) -> bool:
 
 
 def _digest_of(path: Path, names: Iterable[str]) -> str:
-    each = {name: _sha256(path / name if name else path) for name in names}
-    return each[""] if "" in each else digest(sorted(each.items()))
+    # of a path that is a file, the one name is ""
+    if path.is_file():
+        return _sha256(path)
+    each = {name: _sha256(path / name) for name in names}
+    in_order = sorted(each.items())
+    return digest(in_order)
 
 
 def _sha256(file: Path) -> str:

@@ -83,10 +83,11 @@ def _pool(compute: Compute, groups: int, most: int) -> Any:
     from ray import data as ray_data
 
     size = max(compute.min, min(compute.max, groups, most))
+    # where nodes come on demand, all actors are requested at once: Ray's pools grow one by one, and
+    # a job may end before they have
+    fewest = size if most == ANY else compute.min
     return ray_data.ActorPoolStrategy(
-        # where nodes come on demand, all actors are requested at once: Ray's pools grow one by one,
-        # and a job may end before they have
-        min_size=size if most == ANY else compute.min,
+        min_size=fewest,
         max_size=size,
         max_tasks_in_flight_per_actor=2 * _CALLS_AT_ONCE,
         # both: otherwise calls are unpacked side by side, and worked on one by one
@@ -144,8 +145,10 @@ class _Watch:
         if time.monotonic() - self.newest >= LINE_EVERY_SECONDS:
             # told at every look from then on: a bar prints no more than a line a minute
             missing = self.lacks()
-            actors = "labeler actors to start or to answer"
-            self.bar.waits(f"nodes to come: it needs {missing}" if missing else actors)
+            awaited = "labeler actors to start or to answer"
+            if missing:
+                awaited = f"nodes to come: it needs {missing}"
+            self.bar.waits(awaited)
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[None]:

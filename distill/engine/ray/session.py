@@ -210,7 +210,8 @@ def _silence_libraries() -> None:
         to_files = [each for each in logger.handlers if type(each).__name__ == "SessionFileHandler"]
         logger.handlers = to_files
         logger.propagate = False
-        logger.setLevel(logging.INFO if to_files else logging.CRITICAL + 1)
+        level = logging.INFO if to_files else logging.CRITICAL + 1
+        logger.setLevel(level)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False

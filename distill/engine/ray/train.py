@@ -145,16 +145,19 @@ def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     resources = {"CPU": 1.0}
+    backend = "gloo"
     if group.gpus:
         resources["GPU"] = group.gpus
+        backend = "nccl"
+    # any number of a range will do: lanes are dealt round, and sums over a global batch do not
+    # depend on who has which rows
+    workers = (group.fewest, group.most) if group.elastic else group.most
     return TorchTrainer(
         run_worker,
         train_loop_config=loop_config,
-        torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
+        torch_config=TorchConfig(backend=backend),
         scaling_config=ScalingConfig(
-            # any number of the range will do: lanes are dealt round, and sums over a global batch do
-            # not depend on who has which rows
-            num_workers=(group.fewest, group.most) if group.elastic else group.most,
+            num_workers=workers,
             use_gpu=bool(group.gpus),
             resources_per_worker=resources,
             elastic_resize_monitor_interval_s=RESIZE_SECONDS,

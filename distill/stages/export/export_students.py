@@ -115,7 +115,8 @@ def _own_files(code: Code) -> dict[str, str]:
     names: dict[str, str] = {}
     for source in code.values():
         number = len(names) + 1
-        names.setdefault(source.text, "own.py" if number == 1 else f"own_{number}.py")
+        name = "own.py" if number == 1 else f"own_{number}.py"
+        names.setdefault(source.text, name)
     return {key: names[source.text] for key, source in code.items()}
 
 

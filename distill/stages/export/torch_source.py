@@ -92,12 +92,13 @@ def torch_source(
         custom = own.get(own_key)
         own_heads[key] = custom or _expression(module, 3)
     trunk = own.get(TRUNK) if network.trunk is not None else None
+    loader = _LOADER if own else ""
     return _FILE.format(
         name=_in_docstring(name),
         heads=_in_docstring(heads),
         features=_in_docstring(features),
         head_prefix=HEAD_PREFIX,
-        loader=_LOADER if own else "",
+        loader=loader,
         trunk=trunk or _expression(network.trunk, 2),
         own=_module_dict(own_heads, 2),
         heads_built=_expression(network.heads, 2),

@@ -65,9 +65,10 @@ def _name_classes(axes: Any, classes: Sequence[str]) -> None:
     names = [clipped(name, _NAME_CHARACTERS) for name in classes]
     size = 8 if count <= _MOST_FIGURED else 6.5
     longest = max(map(len, names))
-    steep = longest * count > _ROOM_CHARACTERS
-    axes.set_xticks(range(count), names, rotation=90 if steep else 0, fontsize=size)
+    is_steep = longest * count > _ROOM_CHARACTERS
+    rotation = 90 if is_steep else 0
     places = range(count)
+    axes.set_xticks(places, names, rotation=rotation, fontsize=size)
     axes.set_yticks(places, names, fontsize=size)
     axes.set_xlim(-0.5, count - 0.5)
     # downwards, as one reads a matrix

@@ -90,12 +90,13 @@ def _draw_line(
     axes: Any, groups: Sequence[Group], path: str, measure: str, *, colour: str, dashed: bool
 ) -> None:
     known = [group for group in groups if group.mean(measure) is not None]
+    style = _DASHED if dashed else "-"
     axes.errorbar(
         [group.changes[path] for group in known],
         [(group.mean(measure) or 0) * scale(measure) for group in known],
         yerr=[(group.spread(measure) or 0) * scale(measure) for group in known],
         color=colour,
-        linestyle=_DASHED if dashed else "-",
+        linestyle=style,
         marker="o",
         markersize=4,
         linewidth=1.5,

@@ -24,7 +24,8 @@ class Reporter:
         """Report so many steps, with a note."""
         plan = self.setup.plan
         rows = steps * plan.training.batch_rows
-        self.setup.context.say(plan.name, rows, f"{plan.name}: {note}" if note else plan.name)
+        text = f"{plan.name}: {note}" if note else plan.name
+        self.setup.context.say(plan.name, rows, text)
 
     def report_step(self, steps: int) -> None:
         """Report so many steps now and then, and the last one."""
