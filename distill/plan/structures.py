@@ -75,6 +75,7 @@ def _dataset_of(workspace: Workspace, name: str, names: Sequence[str]) -> Datase
     if label_set is not None:
         values = label_values(workspace, label_set, names)
         return Dataset(inventories, values, values.width)
+    # of pools a structure names one, since two may have other features
     (pool,) = pools
     return Dataset(inventories, pool.features, pool.width)
 
