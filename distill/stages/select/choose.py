@@ -30,6 +30,10 @@ _COVERING = 32_768
 _SPARE = 4
 """Candidates a row that is chosen, where some may be duplicates."""
 _LEAST_CANDIDATES = 100_000
+_BALANCING = 16
+"""Candidates a row that is chosen: as many of each cluster as of any, so more than any gives, but
+where a cluster of the upper level has few within it."""
+_LEAST_BALANCING = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ def need_of(by: SelectBy, rows: int, *, duplicates: bool) -> Need:
     if isinstance(by, Random | Uncertain):
         return Need(values=duplicates, most=some, most_of_cluster=_MANY)
     if isinstance(by, Balanced):
-        return Need(values=duplicates, most=_MANY, most_of_cluster=_MANY)
+        most = max(_BALANCING * rows, _LEAST_BALANCING)
+        return Need(values=duplicates, most=most, most_of_cluster=_MANY)
     if isinstance(by, Typical):
         return Need(values=True, most=_MANY, most_of_cluster=_OF_CLUSTER)
     if isinstance(by, Cover):
