@@ -101,8 +101,12 @@ def _balanced(candidates: Candidates, seen: Seen, rows: int) -> Choice:
     quota = shares_by_level(available, seen.parents, rows)
     order = np.lexsort((candidates.row[free], candidates.priority[free], cluster))
     ordered = cluster[order]
-    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    chosen = order[rank < quota[ordered]]
+    starts = np.searchsorted(ordered, ordered)
+    rank = np.arange(len(order)) - starts
+    is_chosen = rank < quota[ordered]
+    chosen = order[is_chosen]
     reason = [f"balanced, cluster {each}" for each in cluster[chosen].tolist()]
-    share = quota[cluster[chosen]] / np.maximum(1, seen.sizes[cluster[chosen]])
+    sizes = seen.sizes[cluster[chosen]]
+    # the share of its cluster that was taken: its inverse weighs the row as the pool would
+    share = quota[cluster[chosen]] / np.maximum(1, sizes)
     return Choice(free[chosen], share, reason)

@@ -84,12 +84,15 @@ class Gather:
         priority = drawn(self.seed, row)
         if self.labels is not None:
             sureness = self._sureness(self.labels, chunk, row)
+            # rejected rows have no labels to be unsure of
             known = np.flatnonzero(~np.isnan(sureness))
-            values, cluster, row = values[known], cluster[known], row[known]
+            values = values[known]
+            cluster = cluster[known]
+            row = row[known]
             priority = sureness[known]
         is_former = np.isin(row, self.former, assume_unique=True)
         if not self.need.values:
-            values = values[:, :0]
+            values = values[:, :0]  # they would be most of what travels
         candidates = Candidates(row, cluster, values, is_former, priority)
         sizes = np.bincount(cluster).astype(np.int64)
         return self._trimmed(candidates, sizes, self.need.most_of_cluster)
@@ -101,7 +104,9 @@ class Gather:
             np.concatenate([getattr(part, field.name) for part in parts])
             for field in fields(Candidates)
         ]
-        sizes = np.zeros(max(len(first.sizes), len(second.sizes)), np.int64)
+        # a chunk counts up to its largest cluster number
+        clusters = max(len(first.sizes), len(second.sizes))
+        sizes = np.zeros(clusters, np.int64)
         for part in (first, second):
             sizes[: len(part.sizes)] += part.sizes
         return self._trimmed(Candidates(*arrays), sizes, min(first.cut, second.cut))
@@ -109,6 +114,7 @@ class Gather:
     def _seen(self, chunk: Chunk) -> tuple[Matrix, Int64, Int64]:
         """What is seen of the usable rows of a chunk, their clusters, and their numbers."""
         if not self.structure.chain:
+            # no file is opened to draw rows: the labeler finds out which of them are damaged
             row = self.source.row_numbers(chunk)
             nothing = np.zeros((len(row), 0), np.float32)
             return nothing, np.zeros(len(row), np.int64), row
@@ -120,7 +126,9 @@ class Gather:
             *below, (last, gives) = self.structure.chain
             values = StructureLabeler(below).label(features)
             cluster = last.transform(values, gives)[:, 0].astype(np.int64)
-        finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+        # numbers near the largest of float32 may have no finite image
+        is_finite = np.isfinite(values).all(axis=1)
+        finite = np.flatnonzero(is_finite)
         return values[finite], cluster[finite], row[finite]
 
     def _sureness(self, labels: LabelSet, chunk: Chunk, row: Int64) -> Float64:
