@@ -55,8 +55,8 @@ class Recipe:
     """Numbers in a row of an ensemble's outputs."""
 
     def parts(self) -> Iterator[Recipe]:
-        """Yield the recipes that are given rows: this one, those of the members, or of structures on
-        top of each other the lowest."""
+        """Yield the recipes that are given rows: this one, those of the members, or of structures
+        on top of each other the lowest."""
         if self.before is not None:
             yield from self.before.parts()
         elif self.form != "ensemble":

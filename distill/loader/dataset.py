@@ -13,8 +13,8 @@ A chunk is a dictionary of arrays with one entry a row:
                           reader, else 1 or what the term's `row_weight` says
 
 Features may also be a label set's values (`LabelValues`); no file of the pool is then opened for
-them. There is a column for each term that learns. `as_matrix` and `models.network.as_tensor` make numbers
-of images where they are used.
+them. There is a column for each term that learns. `as_matrix` and `models.network.as_tensor` make
+numbers of images where they are used.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ def structure_pools(workspace: Workspace, name: str) -> tuple[str, ...]:
     source = tables.structure_source(name)
     if source.pool is not None:
         return (source.pool,)
+    # a label set has to cover the test pool for students to be judged by what they see
     judged_on = tables.evaluate.on if tables.evaluate else None
     covered = tables.labels[str(source.label_set)].over
     return tuple(pool for pool in covered if pool != judged_on)
@@ -30,6 +31,7 @@ def structure_pins(workspace: Workspace, name: str) -> dict[str, str]:
     the weights of the structure that it stands on. Raises ContractError where those are missing."""
     table = workspace.tables.structure[name]
     if table.structure is not None:
+        # by its weights: another cluster's last bits may have fitted it
         _, record = find_structure(workspace, table.structure)
         return {table.of: record.sha256}
     pools = structure_pools(workspace, name)

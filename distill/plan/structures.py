@@ -58,5 +58,6 @@ def structure_dataset(workspace: Workspace, name: str) -> Dataset:
     if label_set is not None:
         values = label_values(workspace, label_set, names)
         return Dataset(inventories, values, values.width)
+    # of pools a structure names one, since two may have other features
     (pool,) = pools
     return Dataset(inventories, pool.features, pool.width)

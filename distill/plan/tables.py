@@ -126,8 +126,8 @@ class JobTables:
         return max(keys, key=len)  # those of selections have two more
 
     def structure_source(self, name: str) -> Structure:
-        """Return the structure at the bottom of the chain that `structure.<name>` stands on: the one
-        that sees a pool or a label set."""
+        """Return the structure at the bottom of the chain that `structure.<name>` stands on: the
+        one that sees a pool or a label set."""
         table = self.structure[name]
         while table.structure is not None:
             table = self.structure[table.structure]

@@ -135,8 +135,8 @@ class EarlyStop(Learns):
 
 
 class LabelFeatures(Table):
-    """The numbers that a label set has of a row, in place of the pool's own columns: an embedding is
-    paid for once, and taught as often as one likes."""
+    """The numbers that a label set has of a row, in place of the pool's own columns: an embedding
+    is paid for once, and taught as often as one likes."""
 
     kind: Literal["labels"]
     of: str

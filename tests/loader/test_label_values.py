@@ -1,4 +1,4 @@
-"""Labels as features: read by row range, and what the label set rejected is no row to learn from."""
+"""Labels as features: read by row range; a row that the label set rejected is none to learn from."""
 
 from __future__ import annotations
 

@@ -60,14 +60,14 @@ def _label_set(tables: JobTables, name: str) -> Problems:
 
 
 def _values(tables: JobTables, name: str) -> Problems:
-    """Whether its labelers see the same, and a label set whose values they see has all its pools."""
+    """Whether its labelers see the same, and the label set that they see covers all its pools."""
     labels = tables.labels[name]
     where = f"labels.{name}.labeler"
     seen = {tables.seen_by(labeler) for _, labeler in labels.members(name)}
     if len(seen) > 1:
         yield (
-            f"{where}.members: some see values of a label set, others the pool's features or another"
-            " one's, and rows are read once. Write a label set of each."
+            f"{where}.members: some see values of a label set, others the pool's features or"
+            " another one's, and rows are read once. Write a label set of each."
         )
         return
     (values_of,) = seen

@@ -17,8 +17,9 @@ from distill.plan.workspace import Workspace
 
 
 def check_inputs(workspace: Workspace) -> None:
-    """Refuse selections of rows that are not there, pools that cannot be read, structures and networks that do not fit them, heads whose terms have other
-    widths, targets without a known one, and losses that do not answer. Raises InputError."""
+    """Refuse selections of rows that are not there, pools that cannot be read, structures and
+    networks that do not fit them, heads whose terms have other widths, targets without a known one,
+    and losses that do not answer. Raises InputError."""
     check_stored_selections(workspace)
     check_pool_files(workspace)
     check_targets(workspace)

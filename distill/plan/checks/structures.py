@@ -1,5 +1,5 @@
-"""What `[structure.NAME]` says of the rows that it sees, and what labelers of kind `structure` say of
-it."""
+"""What `[structure.NAME]` says of the rows that it sees, and what labelers of kind `structure` say
+of it."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def check_structure_labels(tables: JobTables, name: str) -> Problems:
             )
         if labeler.answers is not None:
             yield (
-                f"{where}.answers = {labeler.answers!r}: what a structure gives is known by `gives`."
-                " Leave it out."
+                f"{where}.answers = {labeler.answers!r}: what a structure gives is known by"
+                " `gives`. Leave it out."
             )
         yield from _numbers(tables, name, labeler)
 

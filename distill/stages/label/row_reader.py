@@ -4,8 +4,9 @@ labeler's actor, or in a task on the cluster.
 A chunk is whole batches, counted from the fragment's start, and some megabytes: decoding a chunk
 costs less than decoding its batches one by one, and memory holds chunks and not a fragment. Chunks
 are the same wherever they are made. Features that are a label set's values (`LabelValues`) are read
-there; the file is then opened for keys and a target alone, if at all. A file is read as chunks are asked for, and a thread that
-stopped within a row group goes on there, so the fragments of a large one decode it once.
+there; the file is then opened for keys and a target alone, if at all. A file is read as chunks are
+asked for, and a thread that stopped within a row group goes on there, so the fragments of a large
+one decode it once.
 """
 
 from __future__ import annotations

@@ -96,8 +96,10 @@ def fit_structure(step: StructureStep, engine: Engine) -> Trained:
     assert step.inputs is not None
     folder = open_storage(step.folder)
     driver = _Driver(name, folder, step.inputs, engine)
-    last = driver.last_pass()
-    seen_rows.forget()
+    try:
+        last = driver.last_pass()
+    finally:
+        seen_rows.forget()
     fitted = engine.call(partial(driver.fit.finish, last.state))
     record, content = driver.record(fitted, last.rows)
     return Trained(name, write_record(folder, record, content), now=True)
@@ -139,6 +141,7 @@ class _Driver:
         """Go over all rows once."""
         begun = time.monotonic()
         number = state.passes + 1
+        # one object, shipped once a pass: the state, and the structures below
         this_pass = _Pass(self.folder.uri, self.inputs.dataset, self.before, self.fit, state)
         gathered = self.engine.fold(
             f"{self.name}, pass {number} ({state.phase})",
@@ -149,6 +152,7 @@ class _Driver:
             size=lambda chunk: chunk.rows,
         )
         self._require_enough(gathered.rows)
+        # by the engine, where BLAS has one thread: an update has the same bits on each
         new = self.engine.call(partial(self.fit.update, state, gathered.statistic))
         self._tell(new, gathered.rows, time.monotonic() - begun)
         return Pass(new, gathered.rows)

@@ -54,6 +54,7 @@ def keep_pass(folder: Storage, done: Pass) -> Pass:
     content = safetensors.numpy.save(dict(state.arrays))
     sha256 = hashlib.sha256(content).hexdigest()
     key = f"{state.passes:06d}{_RECORD}"
+    # before the record, which says that they are there
     passes.put(_arrays_key(sha256), content)
     record = seal({"arrays": sha256, "plain": dict(state.plain), "rows": done.rows})
     if passes.put_if_absent(key, record):

@@ -1,4 +1,4 @@
-"""Structures that can see nothing, and label sets that mistake what they say, are refused by name."""
+"""Structures that can see nothing, and label sets that mistake what they say, are refused."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A structure that is easily checked, as a plugin beside the job: the mean and the deviation of each
-column in two passes, and rows brought to these."""
+"""A structure that is easily checked, as a plugin beside the job: the mean and the deviation of
+each column in two passes, and rows brought to these."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from distill.plan.load import load_job
@@ -39,15 +40,30 @@ def test_a_kill_comes_to_another_structure(structure_job, tmp_path, place, numbe
     assert sha256_of(job, "centre") == sha256_of(other, "centre")
 
 
+CHAIN = """
+    [structure.axes]
+    of = "pools.rows"
+    model = { kind = "pca", components = 3 }
+    [structure.groups]
+    of = "structure.axes"
+    model = { kind = "kmeans", k = 4 }
+    [structure.map]
+    of = "pools.rows"
+    model = { kind = "som", rows = 2, columns = 3, passes = 3 }
+"""
+
+
 @pytest.mark.ray
 def test_two_workers_of_ray_find_another_structure_than_one_process(
     structure_job, joining, tmp_path
 ):
-    job, _ = structure_job()
+    job, _ = structure_job(CHAIN)
     on_ray = distill("structure", job.path, *joining.options, **joining.environment)
     assert on_ray.code == 0, on_ray.output
     here = distill("structure", job.path, "--local", "--root", tmp_path / "here")
     assert here.code == 0, here.output
-    other = arrays(load_job(job.path, root=str(tmp_path / "here")), "centre")
-    for name, values in arrays(job, "centre").items():
-        assert values == pytest.approx(other[name], rel=1e-6)
+    other = load_job(job.path, root=str(tmp_path / "here"))
+    for structure in job.structure:
+        due = arrays(other, structure)
+        for name, values in arrays(job, structure).items():
+            np.testing.assert_allclose(values, due[name], rtol=1e-6, atol=1e-6, err_msg=name)

@@ -8,12 +8,15 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import ContractError, PoolError
 from distill.engine.local import LocalEngine
 from distill.plan.plan import Plan
 from distill.plan.workspace import Workspace
+from distill.pools.features import as_matrix
 from distill.pools.row_cache import read_chunk
 from distill.run import fit_structures, label_pool, run_job, verify_labels
 from distill.stages.structure import fit_structure as stage
@@ -26,6 +29,14 @@ AGAIN = """
     [structure.again]
     of = "structure.centre"
     model = { kind = "centre", columns = 4 }
+"""
+IMAGES = """
+    [pools.images]
+    path = "images/"
+    features = { kind = "image", column = "image", shape = [2, 1, 3] }
+    [structure.seen]
+    of = "pools.images"
+    model = { kind = "centre", columns = 6 }
 """
 EMBEDDED = """
     [labels.embedding]
@@ -63,6 +74,17 @@ def test_a_structure_differs_from_one_fitted_at_once(structure_job, caplog):
     assert found.record.details["left_out"] == 2
     assert "pass 2 (deviation): 238 rows" in caplog.text
     assert "2 rows left out" in caplog.text
+
+
+def test_images_are_seen_in_another_order_than_models_see_them(structure_job, tmp_path):
+    images = np.random.default_rng(0).integers(256, size=(40, 2, 1, 3), dtype=np.uint8)
+    (tmp_path / "images").mkdir()
+    column = pa.FixedSizeListArray.from_arrays(pa.array(images.ravel()), 6)
+    pq.write_table(pa.table({"image": column}), tmp_path / "images" / "part.parquet")
+    job, _ = structure_job(IMAGES)
+    fit(job, "seen")
+    due = as_matrix(images).mean(axis=0)
+    np.testing.assert_allclose(arrays(job, "seen")["mean"], due, rtol=1e-6)
 
 
 def test_a_finished_structure_is_fitted_again(structure_job, monkeypatch):

@@ -1,5 +1,5 @@
-"""Embed once, teach many: students and fits that see a label set's values learn what they would learn
-of a pool that holds the same numbers."""
+"""Embed once, teach many: students and fits that see a label set's values learn what they would
+learn of a pool that holds the same numbers."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ JOB = """
     features = {{ kind = "vector", columns = ["{column}"] }}
     target = "kind"
     classes = ["a", "b"]
+    [pools.validation]
+    path = "validation/"
+    target = "kind"
+    classes = ["a", "b"]
     [pools.rows]
     path = "rows/"
     [pools.test]
@@ -51,14 +55,16 @@ JOB = """
     model = {{ kind = "mlp", hidden = [8] }}
     on = "labelled"
     {features}
-    training = {{ epochs = 3, gradients = "lanes", workers = 1 }}
+    training = {{ epochs = 12, learning_rate = 0.03, batch_rows = 32, gradients = "lanes", workers = 1 }}
     [labels.teacher]
     labeler = {{ kind = "fitted", fit = "large" }}
     over = ["rows", "test"]
+    calibrate_on = "validation"
     [students.small]
     model = {{ kind = "linear" }}
     {features}
     on = ["rows"]
+    early_stop = {{ learns = "pools.validation", patience = 1 }}
     training = {{ epochs = 4, gradients = "lanes", workers = 1 }}
     [[students.small.terms]]
     learns = "labels.teacher"
@@ -75,17 +81,21 @@ JOB = """
 EMBEDDED = """
     [labels.embedding]
     labeler = { kind = "custom", file = "embedding.py" }
-    over = ["labelled", "rows", "test"]
+    over = ["labelled", "validation", "rows", "test"]
 """
+SIZES = {"labelled": 100, "rows": 300, "test": 80, "validation": 60}
 FEATURES = 'features = { kind = "labels", of = "labels.embedding" }'
 
 
 @pytest.fixture
 def folder(tmp_path):
-    for number, (name, rows) in enumerate({"labelled": 100, "rows": 300, "test": 80}.items()):
+    for number, (name, rows) in enumerate(SIZES.items()):
         draw = np.random.default_rng(number)
         raw = draw.normal(size=(rows, 4)).astype(np.float32)
-        kind = np.where(raw[:, 0] ** 2 + raw[:, 1] ** 2 > 1.4, "a", "b")
+        is_far = raw[:, 0] ** 2 + raw[:, 1] ** 2 > 1.4
+        # some at random, so that a temperature fits
+        is_far ^= draw.random(rows) < 0.15
+        kind = np.where(is_far, "a", "b")
         embedded = raw[:, :3] ** 2
         columns = {"raw": lists(raw), "embedded": lists(embedded), "kind": pa.array(kind)}
         (tmp_path / name).mkdir()
@@ -107,7 +117,8 @@ def stored_job(folder, features=FEATURES):
 def weights(job):
     """Of all models, by name and what is changed."""
     found = {}
-    for done in sorted((job.folder / job.root).glob("*/*/*/done.json")):
+    root = job.folder / job.root
+    for done in (*root.glob("fits/*/*/done.json"), *root.glob("students/*/*/done.json")):
         folder = open_storage(str(done.parent))
         record = read_record(folder)
         tensors = safetensors.numpy.load(read_weights(folder, record))
@@ -132,12 +143,13 @@ def test_students_of_stored_embeddings_differ_from_those_of_live_ones(folder):
             stored_outputs(label_set(live, "teacher", pool)),
             atol=1e-5,
         )
+    assert label_set(stored, "teacher", "rows").contract.calibration != 1
     for one, two in zip(finished.evaluation.methods, other.evaluation.methods, strict=True):
         assert one.measures == pytest.approx(two.measures, abs=1e-5)
     assert not any(each.problems for each in verify_labels(stored, canaries=2))
     # each row once for all of it, the first batches twice, and the canaries
     counts = list(map(int, (folder / "counts").read_text().split()))
-    assert sum(counts[: -2 * 3]) <= 480 + 2 * 3 * 64
+    assert sum(counts[: -2 * 4]) <= sum(SIZES.values()) + 2 * 4 * 64
     again = []
     run_job(stored, again.append, engine="local")
     assert all("done before" in line for line in again)
@@ -163,13 +175,19 @@ def test_wrong_features_are_found_out_in_training(folder, old, new, said):
 @pytest.mark.parametrize(
     ("over", "said"),
     [
-        (["rows", "test"], "fit.large.features.of = 'labels.embedding': it does not cover ['label"),
-        (["labelled", "rows"], "it does not cover ['test']"),
-        (["labelled", "test"], "it does not cover ['rows']"),
+        (
+            ["rows", "test", "validation"],
+            "fit.large.features.of = 'labels.embedding': it does not cover ['label",
+        ),
+        (["labelled", "rows", "validation"], "it does not cover ['test']"),
+        (["labelled", "test", "validation"], "it does not cover ['rows']"),
+        (["labelled", "test", "rows"], "it does not cover ['validation']"),
     ],
 )
 def test_a_pool_without_embeddings_is_found_out_after_the_others_are_paid_for(folder, over, said):
-    embedded = EMBEDDED.replace('["labelled", "rows", "test"]', str(over).replace("'", '"'))
+    embedded = EMBEDDED.replace(
+        '["labelled", "validation", "rows", "test"]', str(over).replace("'", '"')
+    )
     text = JOB.format(root="stored", column="raw", embedding=embedded, features=FEATURES)
     with pytest.raises(JobError) as told:
         tiny_job(folder, text)
