@@ -28,7 +28,7 @@ class Job(Table):
 
     root: Place
     """Folder, `s3://`, `gs://` or `abfs://` prefix that keeps inventories, labels, fits,
-    structures, students and reports."""
+    structures, selections, students and reports."""
     plugins: tuple[str, ...] = ()
     """Python files, relative to the job file, whose classes bring kinds of their own: of losses,
     networks, labelers or formats of pools. They are shipped to the workers as source."""

@@ -61,10 +61,11 @@ from distill.plan.steps import (
 from distill.plan.structures import drift_steps, look_step, structure_step
 from distill.plan.training import TrainingPlan, plan_fit, plan_student
 from distill.plan.workspace import Workspace
+from distill.pools.chosen import selection_folder
 from distill.pools.file_stats import ReadFileStats
 from distill.pools.open_pool import OpenPool
 from distill.spec.models import Eszsl
-from distill.spec.selections import SELECT
+from distill.spec.selections import SELECT, selection_name
 
 
 class Plan:
@@ -240,6 +241,7 @@ class Plan:
                 self.workspace.inventory(stored.pool),
                 self.tables.fragment_rows,
                 self.tables.path,
+                self._selection(stored.pool),
             )
             for stored in self.stored_labels(name)
         ]
@@ -313,6 +315,11 @@ class Plan:
             max_rejected_fraction=spec.max_rejected_fraction,
             strict=spec.deterministic == "strict",
         )
+
+    def _selection(self, pool: str) -> str | None:
+        """The folder of the selection that a pool is, if it is one."""
+        name = selection_name(pool)
+        return None if name is None else selection_folder(self.workspace.root, name).uri
 
     def _values(self, name: str, pool: str) -> LabelValues | None:
         """What the labeler of `labels.<name>` sees in place of the pool's features, if it does."""

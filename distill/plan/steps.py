@@ -331,6 +331,8 @@ class VerifyStep:
     """None where the pool was never listed."""
     fragment_rows: int
     job_file: Path
+    selection: str | None = None
+    """Folder of the selection that the pool is, if it is one."""
 
 
 @dataclass(frozen=True)

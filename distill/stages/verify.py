@@ -2,7 +2,8 @@
 
 Every row of the pool is covered exactly once, labelled or rejected; every commit is whole and says
 what the manifest says; every data object has the sha256 that its commit names and the columns that
-its contract says.
+its contract says. Of a label set over a selection, also that each address of it is whole and stands
+there once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from distill.core.errors import DistillError
+from distill.core.errors import DistillError, StorageError
 from distill.core.progress import track
 from distill.labels.contract import CONTRACT
 from distill.labels.label_set import LabelSet
@@ -19,6 +20,8 @@ from distill.labels.pending import find_misplaced
 from distill.labels.repair import find_problems, pending_fragments
 from distill.labels.state import LabelSetState, read_state
 from distill.plan.steps import StoredLabelsStep, VerifyStep
+from distill.pools.chosen import chosen_addresses, read_rounds
+from distill.pools.formats.selection import SELECTED_ROW, SELECTED_SHARD
 from distill.pools.inventory import Inventory
 from distill.storage.open import open_storage
 
@@ -50,7 +53,8 @@ def verify_labels(step: VerifyStep) -> Verified:
     if labels.stored is None:
         return _unproven(stored, inventory.rows, _without_contract(labels))
     coverage = _coverage(state, inventory, step.fragment_rows)
-    problems = (*coverage, *_contents(labels, stored.pool))
+    chosen = _selection(step.selection, inventory) if step.selection else ()
+    problems = (*coverage, *_contents(labels, stored.pool), *chosen)
     rejected = labels.entries.rejected
     return Verified(
         stored.name,
@@ -95,6 +99,26 @@ def _coverage(state: LabelSetState, inventory: Inventory, fragment_rows: int) ->
         yield (
             f"{segment} is damaged; the commits were read instead. Run the same job again; it is"
             " written anew."
+        )
+
+
+def _selection(uri: str, inventory: Inventory) -> Iterator[str]:
+    """Each row of a selection is one address, whole, and no address is twice there."""
+    folder = open_storage(uri)
+    try:
+        addresses = chosen_addresses(folder, read_rounds(folder))
+    except StorageError as error:
+        yield str(error)
+        return
+    if len(addresses) != inventory.rows:
+        yield (
+            f"{folder.uri} has {len(addresses):,} addresses, and {inventory.rows:,} rows of"
+            f" pools.{inventory.pool} are listed. Restore it from a copy."
+        )
+    once = addresses.group_by([SELECTED_SHARD, SELECTED_ROW], use_threads=False).aggregate([])
+    if len(once) != len(addresses):
+        yield (
+            f"{folder.uri} names {len(addresses) - len(once):,} rows twice. Restore it from a copy."
         )
 
 

@@ -149,13 +149,21 @@ def _rounds(tables: JobTables, name: str, where: str) -> Problems:
         yield f"{key}: no student learns from it, by which a round is measured. Teach one on it."
     pool = f"{SELECT}{name}"
     users = [f"fit.{fit}" for fit, spec in tables.fit.items() if spec.on == pool]
-    users += [f"structure.{each}" for each, spec in tables.structure.items() if spec.pool == pool]
+    users += [f"structure.{each}" for each in tables.structure if pool in _fitted_on(tables, each)]
     users += [f"{SELECT}{each}" for each, spec in tables.select.items() if spec.former == name]
     if users:
         yield (
             f"{key}: {users[0]} is made of its rows, and would be another after each round."
             " Make it of a selection of one round."
         )
+
+
+def _fitted_on(tables: JobTables, structure: str) -> tuple[str, ...]:
+    """The pools whose rows, or labels of rows, a structure is fitted on."""
+    source = tables.structure_source(structure)
+    if source.label_set is not None:
+        return tables.labels[source.label_set].over
+    return (str(source.pool),)
 
 
 def check_stored_selections(workspace: Workspace) -> None:

@@ -30,6 +30,10 @@ _COVERING = 32_768
 _SPARE = 4
 """Candidates a row that is chosen, where some may be duplicates."""
 _LEAST_CANDIDATES = 100_000
+_BALANCING = 16
+"""Candidates a row that is chosen: as many of each cluster as of any, so more than any gives, but
+where a cluster of the upper level has few within it."""
+_LEAST_BALANCING = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ def need_of(by: SelectBy, rows: int, *, duplicates: bool) -> Need:
     if isinstance(by, Random | Uncertain):
         return Need(values=duplicates, most=some, most_of_cluster=_MANY)
     if isinstance(by, Balanced):
-        return Need(values=duplicates, most=_MANY, most_of_cluster=_MANY)
+        most = max(_BALANCING * rows, _LEAST_BALANCING)
+        return Need(values=duplicates, most=most, most_of_cluster=_MANY)
     if isinstance(by, Typical):
         return Need(values=True, most=_MANY, most_of_cluster=_OF_CLUSTER)
     if isinstance(by, Cover):
@@ -96,8 +101,12 @@ def _balanced(candidates: Candidates, seen: Seen, rows: int) -> Choice:
     quota = shares_by_level(available, seen.parents, rows)
     order = np.lexsort((candidates.row[free], candidates.priority[free], cluster))
     ordered = cluster[order]
-    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    chosen = order[rank < quota[ordered]]
+    starts = np.searchsorted(ordered, ordered)
+    rank = np.arange(len(order)) - starts
+    is_chosen = rank < quota[ordered]
+    chosen = order[is_chosen]
     reason = [f"balanced, cluster {each}" for each in cluster[chosen].tolist()]
-    share = quota[cluster[chosen]] / np.maximum(1, seen.sizes[cluster[chosen]])
+    sizes = seen.sizes[cluster[chosen]]
+    # the share of its cluster that was taken: its inverse weighs the row as the pool would
+    share = quota[cluster[chosen]] / np.maximum(1, sizes)
     return Choice(free[chosen], share, reason)

@@ -5,7 +5,7 @@ the least prototypical row of each group). A row is a duplicate where its cosine
 it is above the threshold. Rows of former selections come first of all: what is alike to one of them
 is not bought again.
 
-Memory: cosines of a block of rows with all of its cluster.
+Memory: the cluster in float64 and the cosines of a block of its rows, 64 MiB.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from distill.stages.select.candidates import Bool, Candidates, Float64, Int64
 
 _BLOCK_ROWS = 512
+_BLOCK_NUMBERS = 1 << 23
 
 
 def find_duplicates(candidates: Candidates, threshold: float) -> Bool:
@@ -34,8 +35,9 @@ def _of_cluster(candidates: Candidates, members: Int64, threshold: float) -> Boo
     order = np.lexsort((members, rows @ centre, ~candidates.is_former[members]))
     ordered = rows[order]
     repeats = np.zeros(len(members), bool)
-    for start in range(0, len(ordered), _BLOCK_ROWS):
-        block = ordered[start : start + _BLOCK_ROWS]
+    block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_NUMBERS // len(ordered)))
+    for start in range(0, len(ordered), block_rows):
+        block = ordered[start : start + block_rows]
         cosines = block @ ordered[: start + len(block)].T
         # a row is compared with those before it alone
         before = np.tri(len(block), start + len(block), start - 1, dtype=bool)

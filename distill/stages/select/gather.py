@@ -57,6 +57,9 @@ class Gathered:
     candidates: Candidates
     sizes: Int64
     """(k,): usable rows of each cluster, former ones too."""
+    cut: int
+    """Of a cluster no more than its first so many candidates are here. It never grows: what was
+    left out of some rows is left out of all, so that the chunks do not decide what stays."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,18 @@ class Gather:
         priority = drawn(self.seed, row)
         if self.labels is not None:
             sureness = self._sureness(self.labels, chunk, row)
+            # rejected rows have no labels to be unsure of
             known = np.flatnonzero(~np.isnan(sureness))
-            values, cluster, row = values[known], cluster[known], row[known]
+            values = values[known]
+            cluster = cluster[known]
+            row = row[known]
             priority = sureness[known]
         is_former = np.isin(row, self.former, assume_unique=True)
         if not self.need.values:
-            values = values[:, :0]
+            values = values[:, :0]  # they would be most of what travels
         candidates = Candidates(row, cluster, values, is_former, priority)
-        return Gathered(self._trimmed(candidates), np.bincount(cluster).astype(np.int64))
+        sizes = np.bincount(cluster).astype(np.int64)
+        return self._trimmed(candidates, sizes, self.need.most_of_cluster)
 
     def merge(self, first: Gathered, second: Gathered) -> Gathered:
         """Return what it has of both's rows."""
@@ -97,14 +104,17 @@ class Gather:
             np.concatenate([getattr(part, field.name) for part in parts])
             for field in fields(Candidates)
         ]
-        sizes = np.zeros(max(len(first.sizes), len(second.sizes)), np.int64)
+        # a chunk counts up to its largest cluster number
+        clusters = max(len(first.sizes), len(second.sizes))
+        sizes = np.zeros(clusters, np.int64)
         for part in (first, second):
             sizes[: len(part.sizes)] += part.sizes
-        return Gathered(self._trimmed(Candidates(*arrays)), sizes)
+        return self._trimmed(Candidates(*arrays), sizes, min(first.cut, second.cut))
 
     def _seen(self, chunk: Chunk) -> tuple[Matrix, Int64, Int64]:
         """What is seen of the usable rows of a chunk, their clusters, and their numbers."""
         if not self.structure.chain:
+            # no file is opened to draw rows: the labeler finds out which of them are damaged
             row = self.source.row_numbers(chunk)
             nothing = np.zeros((len(row), 0), np.float32)
             return nothing, np.zeros(len(row), np.int64), row
@@ -116,7 +126,9 @@ class Gather:
             *below, (last, gives) = self.structure.chain
             values = StructureLabeler(below).label(features)
             cluster = last.transform(values, gives)[:, 0].astype(np.int64)
-        finite = np.flatnonzero(np.isfinite(values).all(axis=1))
+        # numbers near the largest of float32 may have no finite image
+        is_finite = np.isfinite(values).all(axis=1)
+        finite = np.flatnonzero(is_finite)
         return values[finite], cluster[finite], row[finite]
 
     def _sureness(self, labels: LabelSet, chunk: Chunk, row: Int64) -> Float64:
@@ -131,23 +143,22 @@ class Gather:
         first = int(self.source.row_numbers(chunk)[0])
         return -found[row - first]
 
-    def _trimmed(self, candidates: Candidates) -> Candidates:
-        """The candidates that stay: so many in all, as many of each cluster as of the others, those
-        of the smallest priority first."""
+    def _trimmed(self, candidates: Candidates, sizes: Int64, cut: int) -> Gathered:
+        """Those that stay: so many in all, as many of each cluster as of the others, the ones of the
+        smallest priority."""
         most = self.need.rows(candidates.values.shape[1])
         free = np.flatnonzero(~candidates.is_former)
-        if len(free) <= min(most, self.need.most_of_cluster):
-            return candidates
+        if len(free) <= min(most, cut):
+            return Gathered(candidates, sizes, cut)
         cluster = candidates.cluster[free]
         if self.drawn_alike:
             cluster = np.zeros_like(cluster)
         rank = _rank(cluster, candidates.priority[free], candidates.row[free])
-        stays = rank < _fitting(rank, most, self.need.most_of_cluster)
-        if stays.all():
-            return candidates
-        kept: Bool = candidates.is_former.copy()
-        kept[free[stays]] = True
-        return candidates.take(np.flatnonzero(kept))
+        if len(free) > most:
+            cut = min(cut, _fitting(rank, most))
+        stays: Bool = candidates.is_former.copy()
+        stays[free[rank < cut]] = True
+        return Gathered(candidates.take(np.flatnonzero(stays)), sizes, cut)
 
 
 def in_order(gathered: Gathered) -> Gathered:
@@ -166,11 +177,8 @@ def _rank(cluster: Int64, priority: Float64, row: Int64) -> Int64:
     return rank
 
 
-def _fitting(rank: Int64, most: int, most_of_cluster: int) -> int:
+def _fitting(rank: Int64, most: int) -> int:
     """The most rows of a cluster of which all clusters' together are no more than `most`; one at
     the least."""
-    if not len(rank):
-        return most_of_cluster
     rows = np.cumsum(np.bincount(rank))
-    fitting = int(np.searchsorted(rows, most, side="right"))
-    return max(1, min(fitting, most_of_cluster))
+    return max(1, int(np.searchsorted(rows, most, side="right")))

@@ -58,7 +58,7 @@ class LearningCurve:
 
     def score(self, rows: int) -> float:
         """Return the score that so many rows are expected to give."""
-        return float(_scores(self.law, rows))
+        return float(_scores(self.law, float(rows)))
 
     def gain(self, more_rows: int) -> Gain:
         """Return what `more_rows` beyond the most that were measured buy."""
@@ -77,46 +77,56 @@ def fit_curve(
         return None
     counts = np.asarray(rows, np.float64)
     measured = np.asarray(scores, np.float64)
-    law = _fit(counts, measured)
-    fitted = law[0] - law[1] * counts ** -law[2]
+    law = _fit(counts, measured[None])[0]
+    fitted = _scores(law, counts)
+    # three numbers are fitted, so three points leave no residual
     freedom = max(1, len(counts) - 3)
-    residual = np.sqrt(((measured - fitted) ** 2).sum() / freedom)
+    squares = ((measured - fitted) ** 2).sum()
+    residual = np.sqrt(squares / freedom)
     spread = np.maximum(np.asarray(errors, np.float64), residual)
     noise = np.random.default_rng(seed).normal(size=(_DRAWS, len(counts)))
-    drawn = [_fit(counts, fitted + spread * each) for each in noise]
-    return LearningCurve(int(counts.max()), law, np.array(drawn))
+    drawn = _fit(counts, fitted + spread * noise)
+    return LearningCurve(int(counts.max()), law, drawn)
 
 
 def _fit(rows: Float64, scores: Float64) -> Float64:
-    """The law of the least squares: a, b, c."""
-    coarse = _best(rows, scores, _POWERS)
-    return _best(rows, scores, coarse[2] * _FINER)
+    """The laws of the least squares of D sets of scores (D, n): a, b, c of each (D, 3)."""
+    every = np.broadcast_to(_POWERS, (len(scores), len(_POWERS)))
+    coarse = _best(rows, scores, every)
+    return _best(rows, scores, coarse[:, 2:] * _FINER)
 
 
 def _best(rows: Float64, scores: Float64, powers: Float64) -> Float64:
-    """The best law of those powers."""
-    power = rows[:, None] ** -powers  # (n, powers)
-    mean = power.mean(axis=0)
-    centred = power - mean
-    scale = -(centred * scores[:, None]).sum(axis=0) / (centred**2).sum(axis=0)
-    scale = np.maximum(scale, 0.0)
-    limit = scores.mean() + scale * mean
-    # a share is never above 1
-    above = limit > 1.0
-    through_one = ((1.0 - scores[:, None]) * power).sum(axis=0) / (power**2).sum(axis=0)
-    limit = np.where(above, 1.0, limit)
-    scale = np.where(above, through_one, scale)
-    squares = ((limit - scale * power - scores[:, None]) ** 2).sum(axis=0)
-    best = int(squares.argmin())
-    return np.array([limit[best], scale[best], powers[best]])
+    """The best law of each set of scores (D, n) among those of its powers (D, P)."""
+    power = rows[:, None] ** -powers[:, None]  # (D, n, P)
+    score = scores[:, :, None]
+    mean = power.mean(axis=1, keepdims=True)
+    away = power - mean
+    slope = (away * score).sum(axis=1) / (away**2).sum(axis=1)
+    # more rows never cost accuracy, by this law
+    scale = np.maximum(-slope, 0.0)
+    limit = scores.mean(axis=1, keepdims=True) + scale * mean[:, 0]
+    # a share is never above 1: where it would be, the law goes through 1
+    missing = (1.0 - score) * power
+    through_one = missing.sum(axis=1) / (power**2).sum(axis=1)
+    scale = np.where(limit > 1.0, through_one, scale)
+    limit = np.minimum(limit, 1.0)
+    fitted = limit[:, None] - scale[:, None] * power
+    squares = ((fitted - score) ** 2).sum(axis=1)
+    best = squares.argmin(axis=1)
+    law = np.stack([limit, scale, powers])
+    found: Float64 = law[:, np.arange(len(scores)), best].T
+    return found
 
 
-def _scores(law: Float64, rows: int) -> Float64:
+def _scores(law: Float64, rows: Float64 | float) -> Float64:
+    """What a law, or each of some, gives of so many rows."""
     limit, scale, power = np.moveaxis(law, -1, 0)
-    found: Float64 = limit - scale * float(rows) ** -power
+    found: Float64 = limit - scale * rows**-power
     return found
 
 
 def _gains(law: Float64, rows: int, more_rows: int) -> Float64:
     """Points that more rows buy."""
-    return 100.0 * (_scores(law, rows + more_rows) - _scores(law, rows))
+    more = _scores(law, float(rows + more_rows))
+    return 100.0 * (more - _scores(law, float(rows)))

@@ -176,9 +176,11 @@ def _former_rows(inputs: SelectInputs) -> Int64:
         folder = open_storage(uri)
         addresses = chosen_addresses(folder, read_rounds(folder))
         keys = addresses[SELECTED_SHARD].combine_chunks().dictionary_encode()
-        numbers = np.array([known[key][0] for key in keys.dictionary.to_pylist()], np.int64)
+        used = keys.dictionary.to_pylist()
+        numbers = np.array([known[key][0] for key in used], np.int64)
         shard = numbers[keys.indices.to_numpy()]
-        found.append(first_rows[shard] + addresses[SELECTED_ROW].to_numpy())
+        row = addresses[SELECTED_ROW].to_numpy()
+        found.append(first_rows[shard] + row)
     return np.unique(np.concatenate(found))
 
 
@@ -196,12 +198,17 @@ def _addresses(inventory: Inventory, rows: Int64, choice: Choice) -> pa.Table:
     shard = np.searchsorted(ends, ordered, side="right")
     used, indices = np.unique(shard, return_inverse=True)
     listed = inventory.table.take(pa.array(used))
+    keys = listed["key"].combine_chunks()
     ids = [bytes.fromhex(each) for each in listed["id"].to_pylist()]
+    # each shard's key and id once, and then an index a row
+    of_row = pa.array(indices)
+    first_rows = _first_rows(inventory)[shard]
+    reasons = [choice.reason[each] for each in order.tolist()]
     columns = [
-        listed["key"].combine_chunks().take(pa.array(indices)),
-        pa.array(ids, pa.binary(16)).take(pa.array(indices)),
-        pa.array(ordered - _first_rows(inventory)[shard]),
-        pa.array([choice.reason[each] for each in order.tolist()]),
+        keys.take(of_row),
+        pa.array(ids, pa.binary(16)).take(of_row),
+        pa.array(ordered - first_rows),
+        pa.array(reasons, pa.string()),
         pa.array(choice.score[order]),
     ]
     return pa.table(columns, ADDRESSES)
@@ -212,6 +219,7 @@ def base_pool(pool: OpenPool) -> BasePool:
     ones. Keys of a format without types are text, as everywhere."""
     format = pool.inventory.format
     schema = pool.schema
+    # what is not there can never be read through the selection
     for name in pool.spec.private:
         if name in schema.names:
             schema = schema.remove(schema.get_field_index(name))

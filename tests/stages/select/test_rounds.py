@@ -138,5 +138,12 @@ def test_rounds_that_nobody_measures(selecting):
     """
     with pytest.raises(JobError, match=r"select\.second is made of its rows"):
         selecting.job(tables + after, more=STUDENT.format(on='["select.first"]'))
+    mapped = """
+    [structure.map]
+    of = "labels.teacher"
+    model = { kind = "pca", components = 2 }
+    """
+    with pytest.raises(JobError, match=r"structure\.map is made of its rows"):
+        selecting.job(tables + mapped, more=STUDENT.format(on='["select.first"]'))
     with pytest.raises(JobError, match="has one round"):
         selecting.job(ROUNDS.format(rounds=1, more=""))

@@ -13,6 +13,7 @@ from distill.plan.load import load_job
 from distill.pools.chosen import chosen_addresses, read_rounds, selection_folder
 from distill.run import label_pools, run_job, select_pool_rows, status, verify_labels
 from distill.storage.open import open_storage
+from tests.command import distill as distill_command
 from tests.engine.here import without_ray
 from tests.stages.select.conftest import BATCH_ROWS, Selecting
 from tests.tiny import tiny_job
@@ -73,6 +74,16 @@ def test_a_method_chooses_other_rows_twice_or_rows_that_are_not_there(selecting,
     assert addresses(elsewhere).equals(chosen)
     (again,) = select(job)
     assert not again.now
+
+
+def test_the_command_chooses_without_saying_what(selecting):
+    job = selecting.job(first(METHODS["random"]))
+    ended = distill_command("select", job.path, "first", "--local")
+    assert ended.code == 0, ended.output
+    assert "select.first: 60 of 2,300 rows by random, chosen now" in ended.output
+    ended = distill_command("select", job.path, "nobody", "--local")
+    assert ended.code == 2
+    assert "there is no selection 'nobody'. There is: first." in ended.output.replace("\n", " ")
 
 
 def test_a_teacher_computes_rows_that_were_not_chosen(tmp_path):

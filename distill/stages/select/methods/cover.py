@@ -25,6 +25,8 @@ from distill.stages.select.candidates import Bool, Candidates, Choice, Int64, sq
 Bits = npt.NDArray[np.uint8]
 
 _BLOCK_ROWS = 512
+_ONES = np.array([number.bit_count() for number in range(256)], np.uint8)
+"""Bits that are set in a byte."""
 _ROUNDING = 1e-9
 """1 − 0.9 is a little less than 0.1."""
 
@@ -71,9 +73,10 @@ def _covers(values: Matrix, radius: float) -> Bits:
     blocks = []
     for start in range(0, len(values), _BLOCK_ROWS):
         block = values[start : start + _BLOCK_ROWS]
-        near = np.sqrt(squared_distances(block, values)) < radius
+        near = squared_distances(block, values) < radius**2
         own = np.arange(len(block))
-        near[own, start + own] = True  # whatever rounding says
+        # a row covers itself, whatever rounding says of a tiny radius
+        near[own, start + own] = True
         blocks.append(np.packbits(near, axis=1))
     return np.concatenate(blocks)
 
@@ -109,7 +112,9 @@ def _newly(covers: Bits, positions: Int64, open_bits: Bits) -> Int64:
     """How many rows that are not covered yet each of those would cover."""
     counts = np.empty(len(positions), np.int64)
     for start in range(0, len(positions), _BLOCK_ROWS):
-        block = covers[positions[start : start + _BLOCK_ROWS]] & open_bits
-        bits = np.unpackbits(block, axis=1)
-        counts[start : start + _BLOCK_ROWS] = bits.sum(axis=1, dtype=np.int64)
+        stop = start + _BLOCK_ROWS
+        newly = covers[positions[start:stop]] & open_bits
+        # an eighth of the work of unpacking the bits
+        ones = _ONES[newly]
+        counts[start:stop] = ones.sum(axis=1, dtype=np.int64)
     return counts
