@@ -21,27 +21,36 @@ _BLOCK_NUMBERS = 1 << 23
 def find_duplicates(candidates: Candidates, threshold: float) -> Bool:
     """Find the rows (m,) that are more alike than `threshold` to a row that stays."""
     found = np.zeros(len(candidates), bool)
+    # stable, so that rows of a cluster stay in their order
     order = np.argsort(candidates.cluster, kind="stable")
-    borders = np.flatnonzero(np.diff(candidates.cluster[order])) + 1
-    for members in np.split(order, borders):
+    ordered = candidates.cluster[order]
+    last = np.flatnonzero(np.diff(ordered))
+    for members in np.split(order, last + 1):
         if len(members) > 1:
             found[members] = _of_cluster(candidates, members, threshold)
     return found & ~candidates.is_former
 
 
 def _of_cluster(candidates: Candidates, members: Int64, threshold: float) -> Bool:
-    rows = _unit(candidates.values[members].astype(np.float64))
-    centre = _unit(candidates.values[members].mean(axis=0, dtype=np.float64)[None])[0]
-    order = np.lexsort((members, rows @ centre, ~candidates.is_former[members]))
+    values = candidates.values[members].astype(np.float64)
+    centre = values.mean(axis=0)
+    rows = _unit(values)
+    # its length changes no order, so the centre needs no unit length
+    likeness = rows @ centre
+    is_new = ~candidates.is_former[members]
+    # the last key counts first
+    order = np.lexsort((members, likeness, is_new))
     ordered = rows[order]
     repeats = np.zeros(len(members), bool)
     block_rows = max(1, min(_BLOCK_ROWS, _BLOCK_NUMBERS // len(ordered)))
     for start in range(0, len(ordered), block_rows):
         block = ordered[start : start + block_rows]
-        cosines = block @ ordered[: start + len(block)].T
+        stop = start + len(block)
+        cosines = block @ ordered[:stop].T
         # a row is compared with those before it alone
-        before = np.tri(len(block), start + len(block), start - 1, dtype=bool)
-        repeats[start : start + len(block)] = ((cosines > threshold) & before).any(axis=1)
+        before = np.tri(len(block), stop, start - 1, dtype=bool)
+        is_alike = (cosines > threshold) & before
+        repeats[start:stop] = is_alike.any(axis=1)
     found = np.empty_like(repeats)
     found[order] = repeats
     return found
@@ -50,5 +59,6 @@ def _of_cluster(candidates: Candidates, members: Int64, threshold: float) -> Boo
 def _unit(rows: Float64) -> Float64:
     """Rows of length 1; of nothing but zeros as they are."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    found: Float64 = rows / np.where(lengths > 0, lengths, 1.0)
+    lengths[lengths == 0] = 1.0
+    found: Float64 = rows / lengths
     return found

@@ -125,7 +125,8 @@ class Gather:
         else:
             *below, (last, gives) = self.structure.chain
             values = StructureLabeler(below).label(features)
-            cluster = last.transform(values, gives)[:, 0].astype(np.int64)
+            numbers = last.transform(values, gives)
+            cluster = numbers[:, 0].astype(np.int64)
         # numbers near the largest of float32 may have no finite image
         is_finite = np.isfinite(values).all(axis=1)
         finite = np.flatnonzero(is_finite)
@@ -137,11 +138,15 @@ class Gather:
         contract = labels.contract
         topk = contract.encoding == "topk"
         temperature = self.by.temperature
-        soft = decode(read_label_rows(labels, chunk), contract, temperature if topk else None)
+        table = read_label_rows(labels, chunk)
+        # a set that keeps the largest logits is read at a temperature, another one as it is
+        soft = decode(table, contract, temperature if topk else None)
         found = uncertainty(soft, self.by.measure, temperature, exclusive=contract.exclusive)
         found[~soft.labelled] = np.nan
-        first = int(self.source.row_numbers(chunk)[0])
-        return -found[row - first]
+        first, *_ = self.source.row_numbers(chunk)
+        offset = row - first
+        sureness: Float64 = -found[offset]
+        return sureness
 
     def _trimmed(self, candidates: Candidates, sizes: Int64, cut: int) -> Gathered:
         """Those that stay: so many in all, as many of each cluster as of the others, the ones of the

@@ -26,8 +26,8 @@ _POWERS = np.geomspace(0.02, 3.0, 60)
 _FINER = np.geomspace(0.9, 1.0 / 0.9, 61)
 """Factors of the best power of the grid."""
 _DRAWS = 500
-_TAIL = 2.5
-"""Percent on each side of the interval."""
+_TAILS = (2.5, 97.5)
+"""Percentiles at which the interval begins and ends."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ class LearningCurve:
         """Return what `more_rows` beyond the most that were measured buy."""
         points = _gains(self.law, self.rows, more_rows)
         drawn = _gains(self.drawn, self.rows, more_rows)
-        low, high = np.percentile(drawn, [_TAIL, 100.0 - _TAIL])
-        return Gain(more_rows, float(points), float(high - low) / 2)
+        low, high = np.percentile(drawn, _TAILS)
+        margin = (high - low) / 2
+        return Gain(more_rows, float(points), float(margin))
 
 
 def fit_curve(
@@ -81,12 +82,14 @@ def fit_curve(
     fitted = _scores(law, counts)
     # three numbers are fitted, so three points leave no residual
     freedom = max(1, len(counts) - 3)
-    squares = ((measured - fitted) ** 2).sum()
-    residual = np.sqrt(squares / freedom)
-    spread = np.maximum(np.asarray(errors, np.float64), residual)
-    noise = np.random.default_rng(seed).normal(size=(_DRAWS, len(counts)))
+    squares = (measured - fitted) ** 2
+    residual = np.sqrt(squares.sum() / freedom)
+    spread = np.maximum(errors, residual)
+    draw = np.random.default_rng(seed)
+    noise = draw.normal(size=(_DRAWS, len(counts)))
     drawn = _fit(counts, fitted + spread * noise)
-    return LearningCurve(int(counts.max()), law, drawn)
+    most = int(counts.max())
+    return LearningCurve(most, law, drawn)
 
 
 def _fit(rows: Float64, scores: Float64) -> Float64:
@@ -102,20 +105,24 @@ def _best(rows: Float64, scores: Float64, powers: Float64) -> Float64:
     score = scores[:, :, None]
     mean = power.mean(axis=1, keepdims=True)
     away = power - mean
-    slope = (away * score).sum(axis=1) / (away**2).sum(axis=1)
+    together = (away * score).sum(axis=1)
+    alone = (away**2).sum(axis=1)
+    slope = together / alone
     # more rows never cost accuracy, by this law
     scale = np.maximum(-slope, 0.0)
-    limit = scores.mean(axis=1, keepdims=True) + scale * mean[:, 0]
+    mean_score = scores.mean(axis=1, keepdims=True)
+    limit = mean_score + scale * mean[:, 0]
     # a share is never above 1: where it would be, the law goes through 1
-    missing = (1.0 - score) * power
-    through_one = missing.sum(axis=1) / (power**2).sum(axis=1)
+    missing = ((1.0 - score) * power).sum(axis=1)
+    through_one = missing / (power**2).sum(axis=1)
     scale = np.where(limit > 1.0, through_one, scale)
     limit = np.minimum(limit, 1.0)
     fitted = limit[:, None] - scale[:, None] * power
-    squares = ((fitted - score) ** 2).sum(axis=1)
-    best = squares.argmin(axis=1)
-    law = np.stack([limit, scale, powers])
-    found: Float64 = law[:, np.arange(len(scores)), best].T
+    squares = (fitted - score) ** 2
+    best = squares.sum(axis=1).argmin(axis=1)
+    laws = np.stack([limit, scale, powers], axis=2)  # (D, P, 3)
+    every = np.arange(len(scores))
+    found: Float64 = laws[every, best]
     return found
 
 

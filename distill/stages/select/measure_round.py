@@ -21,14 +21,15 @@ def measure_round(step: MeasureStep, evaluation: Evaluation) -> RoundMeasure:
     group = _learner(step, evaluation)
     score = group.mean(_MEASURE)
     assert score is not None
-    error = math.sqrt(score * (1 - score) / max(1, evaluation.rows))
+    # of a share over so many rows
+    variance = score * (1 - score) / max(1, evaluation.rows)
+    error = math.sqrt(variance)
     before = read_measures(folder)
-    gain = _gain(
-        [*(each.rows for each in before), step.rows],
-        [*(each.score for each in before), score],
-        [*(each.error for each in before), error],
-        step,
-    )
+    rows = [*(each.rows for each in before), step.rows]
+    scores = [*(each.score for each in before), score]
+    errors = [*(each.error for each in before), error]
+    curve = fit_curve(rows, scores, errors, step.seed)
+    gain = None if curve is None else curve.gain(step.next_rows)
     measure = RoundMeasure(
         number=step.number,
         rows=step.rows,
@@ -63,10 +64,3 @@ def _learner(step: MeasureStep, evaluation: Evaluation) -> Group:
         if group.first.student in step.students and group.mean(_MEASURE) is not None:
             return group
     raise AssertionError("checks refuse rounds that nobody learns from")
-
-
-def _gain(
-    rows: list[int], scores: list[float], errors: list[float], step: MeasureStep
-) -> Gain | None:
-    curve = fit_curve(rows, scores, errors, step.seed % 2**32)
-    return None if curve is None else curve.gain(step.next_rows)

@@ -15,6 +15,7 @@ Memory: who covers whom, m²/8 bytes (128 MiB at 32,768 candidates), and blocks 
 from __future__ import annotations
 
 import heapq
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -60,12 +61,14 @@ def pure_radius(candidates: Candidates, purity: float) -> float:
     for start in range(0, len(candidates), _BLOCK_ROWS):
         stop = start + _BLOCK_ROWS
         distances = squared_distances(values[start:stop], values)
-        distances[cluster[start:stop, None] == cluster] = np.inf
+        is_own = cluster[start:stop, None] == cluster
+        distances[is_own] = np.inf
         nearest[start:stop] = distances.min(axis=1)
     nearest.sort()
     # at the radius of the r-th smallest all but r neighbourhoods are pure
-    impure = int((1.0 - purity) * len(nearest) + _ROUNDING)
-    return float(np.sqrt(nearest[impure]))
+    share = 1.0 - purity
+    impure = int(share * len(nearest) + _ROUNDING)
+    return math.sqrt(nearest[impure])
 
 
 def _covers(values: Matrix, radius: float) -> Bits:
@@ -91,13 +94,15 @@ def _greedy(covers: Bits, uncovered: Bool, free: Bool, most: int) -> list[tuple[
     covers."""
     open_bits = np.packbits(uncovered)
     positions = np.flatnonzero(free)
-    counts = _newly(covers, positions, open_bits)
-    heap = list(zip((-counts).tolist(), positions.tolist(), strict=True))
+    # negative, since the heap gives the smallest first; then the first of equals
+    counts = -_newly(covers, positions, open_bits)
+    heap = list(zip(counts.tolist(), positions.tolist(), strict=True))
     heapq.heapify(heap)
     found: list[tuple[int, int]] = []
     while heap and len(found) < most:
         count, position = heapq.heappop(heap)
-        now = -int(_newly(covers, np.array([position]), open_bits)[0])
+        (newly,) = _newly(covers, np.array([position]), open_bits).tolist()
+        now = -newly
         if now != count:
             heapq.heappush(heap, (now, position))
             continue

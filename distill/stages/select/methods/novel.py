@@ -31,7 +31,9 @@ def choose_novel(candidates: Candidates, rows: int) -> Choice:
     block_rows = max(1, _BLOCK_NUMBERS // max(1, len(values)))
     for start in range(0, len(former), block_rows):
         block = former[start : start + block_rows]
-        squares = norms[block, None] + norms - 2 * (values[block] @ values.T)
+        products = values[block] @ values.T
+        squares = norms[block, None] + norms
+        squares -= 2 * products
         nearest = np.minimum(nearest, squares.min(axis=0))
     if not len(former):
         nearest[:] = _FAR
@@ -49,10 +51,14 @@ def choose_novel(candidates: Candidates, rows: int) -> Choice:
         nearest[best] = -np.inf
     if most and not len(former):
         scores[0] = 0.0  # far from nothing
-    return Choice(found, np.sqrt(np.maximum(scores, 0.0)), ["novel"] * most)
+    # of equal rows rounding may leave less than nothing
+    distances = np.sqrt(np.maximum(scores, 0.0))
+    return Choice(found, distances, ["novel"] * most)
 
 
 def _squares(values: Matrix, norms: Matrix, row: int) -> Matrix:
     """Squared distances of all rows to one of them."""
-    found: Matrix = norms + norms[row] - 2 * (values @ values[row])
+    products = values @ values[row]
+    found: Matrix = norms + norms[row]
+    found -= 2 * products
     return found

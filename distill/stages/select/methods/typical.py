@@ -30,22 +30,27 @@ def choose_typical(candidates: Candidates, rows: int, neighbours: int, sizes: In
     in the whole pool."""
     free = ~candidates.is_former
     clusters = len(sizes)
-    available = np.bincount(candidates.cluster[free], minlength=clusters)
-    former = np.bincount(candidates.cluster[~free], minlength=clusters)
+    cluster_of = candidates.cluster
+    available = np.bincount(cluster_of[free], minlength=clusters)
+    former = np.bincount(cluster_of[~free], minlength=clusters)
     turns = list(_turns(available, former, sizes, rows))
-    picks = np.bincount(np.array(turns, np.int64), minlength=clusters)
+    chosen_of = np.array(turns, np.int64)
+    picks = np.bincount(chosen_of, minlength=clusters)
     found: dict[int, Iterator[tuple[int, float]]] = {}
     # cluster by cluster, and not in turns: memory then holds the distances within one
     for cluster in np.flatnonzero(picks).tolist():
-        is_member = candidates.cluster == cluster
+        is_member = cluster_of == cluster
         members = np.flatnonzero(free & is_member)
+        values = candidates.values[members]
         most = int(picks[cluster])
-        offsets, scores = _most_typical(candidates.values[members], most, neighbours)
-        found[cluster] = zip(members[offsets].tolist(), scores.tolist(), strict=True)
+        offsets, scores = _most_typical(values, most, neighbours)
+        positions = members[offsets].tolist()
+        found[cluster] = zip(positions, scores.tolist(), strict=True)
     chosen = [next(found[cluster]) for cluster in turns]
     position = np.array([each for each, _ in chosen], np.int64)
     score = np.array([each for _, each in chosen], np.float64)
-    return Choice(position, score, [f"typical of cluster {cluster}" for cluster in turns])
+    reason = [f"typical of cluster {cluster}" for cluster in turns]
+    return Choice(position, score, reason)
 
 
 def _turns(available: Int64, former: Int64, sizes: Int64, rows: int) -> Iterator[int]:
@@ -56,7 +61,8 @@ def _turns(available: Int64, former: Int64, sizes: Int64, rows: int) -> Iterator
     for group in (order[~is_small], order[is_small]):
         turn = 0
         while left:
-            has_more = group[available[group] > turn][:left]
+            has_row = available[group] > turn
+            has_more = group[has_row][:left]
             if not len(has_more):
                 break
             yield from has_more.tolist()
@@ -66,7 +72,8 @@ def _turns(available: Int64, former: Int64, sizes: Int64, rows: int) -> Iterator
 
 def _most_typical(values: Matrix, most: int, neighbours: int) -> tuple[Int64, Float64]:
     """The most typical rows of one cluster, one after the other, and how typical each was."""
-    distances = np.sqrt(squared_distances(values, values))
+    squares = squared_distances(values, values)
+    distances = np.sqrt(squares, out=squares)
     np.fill_diagonal(distances, np.inf)
     left = len(values)
     used = 0

@@ -32,8 +32,9 @@ def uncertainty(
         return _margin(probabilities, exclusive=exclusive)
     if exclusive:
         if not isinstance(labels, DenseLabels):
-            rest = 1.0 - probabilities.sum(axis=1, keepdims=True)
-            probabilities = np.concatenate([probabilities, rest], axis=1)
+            known = probabilities.sum(axis=1, keepdims=True)
+            parts = [probabilities, 1.0 - known]
+            probabilities = np.concatenate(parts, axis=1)
         return _sums(_surprise(probabilities))
     return _sums(_surprise(probabilities) + _surprise(1.0 - probabilities))
 
@@ -51,22 +52,28 @@ def _surprise(probabilities: Float64) -> Float64:
 
 def _margin(probabilities: Float64, *, exclusive: bool) -> Float64:
     if not exclusive:
-        surest: Float64 = np.abs(2.0 * probabilities - 1.0).min(axis=1)
-        return 1.0 - surest
+        sureness = np.abs(2.0 * probabilities - 1.0)
+        least: Float64 = sureness.min(axis=1)
+        return 1.0 - least
     if probabilities.shape[1] < 2:
         # a set that keeps the likeliest class alone: the second may have all of the rest
-        return np.minimum(1.0, 2.0 * (1.0 - probabilities[:, 0]))
+        rest = 1.0 - probabilities[:, 0]
+        return np.minimum(1.0, 2.0 * rest)
     likeliest = np.sort(probabilities, axis=1)[:, -2:]
     gap: Float64 = likeliest[:, 1] - likeliest[:, 0]
     return 1.0 - gap
 
 
 def _softmax(logits: Float64) -> Float64:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: Float64 = powers / powers.sum(axis=1, keepdims=True)
+    largest = logits.max(axis=1, keepdims=True)
+    powers = np.exp(logits - largest)
+    total = powers.sum(axis=1, keepdims=True)
+    found: Float64 = powers / total
     return found
 
 
 def _sigmoid(logits: Float64) -> Float64:
-    found: Float64 = 0.5 * (1.0 + np.tanh(0.5 * logits))
+    # as a tangent, which overflows nowhere
+    tangent = np.tanh(0.5 * logits)
+    found: Float64 = 0.5 * (1.0 + tangent)
     return found
