@@ -4,6 +4,11 @@ Stages meet as objects in storage alone. A plan says what each has to do (`disti
 module decides their order, hands each its step and an engine, and nothing else. The functions are
 what the command calls and what a program may call; `engine` is "ray" (the default), "local" (this
 process alone), or an engine of your own. Importing it loads neither torch nor ray.
+
+With a `part`, this process is one of several drivers that share nothing but the root
+(`distill.labels.parts`). Of what is to be done once, pools, inventories, models, fits and
+calibrations are made by the driver that comes first, while the others wait; all label, until every
+fragment is committed; students, evaluation and report are part 0's, and the others leave.
 """
 
 from __future__ import annotations
@@ -13,11 +18,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from distill.core.errors import DistillError
+from distill.core.errors import DistillError, JobError
 from distill.core.results import Evaluation, MethodResult
 from distill.engine.protocol import Engine
 from distill.engine.select import EngineChoice, engine_of
 from distill.job.job import Job
+from distill.labels.lease import go_first_or_wait, wait_while_busy
+from distill.labels.parts import Part
+from distill.labels.roll_up import roll_up
 from distill.models.record import Trained
 from distill.plan.plan import Plan
 from distill.plan.status import StatusLine, job_status
@@ -55,18 +63,24 @@ class Finished:
     """URL of the report."""
 
 
-def run_job(job: Job, say: Say = print, *, engine: EngineChoice = "ray") -> Finished:
-    """Run all stages, in order; `say` gets a line for each thing that is there. Raises
-    DistillError."""
+def run_job(
+    job: Job, say: Say = print, *, engine: EngineChoice = "ray", part: Part | None = None
+) -> Finished:
+    """Run all stages, in order; `say` gets a line for each thing that is there. As the driver of a
+    `part` other than the first, leave when all is labelled. Raises DistillError."""
     if job.evaluate is not None:
         report.require_report_extra()
     chosen, plan = engine_of(engine), Plan(job)
-    _prepare(plan, chosen, job.labels)
-    for trained in _fit(plan, None, chosen):
+    _prepare(plan, chosen, job.labels, part)
+    for trained in _fit(plan, None, chosen, part):
         say(trained_line(trained))
+    trains = part is None or part.is_first
     for name in job.labels:
-        for summary in _label(plan, name, chosen, trains=True):
+        for summary in _label(plan, name, chosen, trains=trains, part=part):
             say(labels_line(summary))
+    if not trains:
+        say(f"Part {part} is done: students, evaluation and report are part 0's.")
+        return Finished(None, None)
     for trained in train_networks(plan.students(), chosen):
         say(trained_line(trained))
     if job.evaluate is None:
@@ -92,26 +106,43 @@ def fit_labelers(
 
 
 def label_pool(
-    job: Job, name: str, *, mend: bool = False, engine: EngineChoice = "ray"
+    job: Job,
+    name: str,
+    *,
+    mend: bool = False,
+    engine: EngineChoice = "ray",
+    part: Part | None = None,
 ) -> list[LabelSummary]:
     """Write `labels.<name>` over all its pools, doing only what is missing.
 
     With `mend`, all that is stored is read first, and what is damaged is labelled anew in the next
-    generation. Raises ContractError for another contract, BusyError where another driver is at work
-    on it, LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
+    generation. With a `part`, this is one of several drivers, and returns when all of them together
+    are done. Raises ContractError for another contract, BusyError where another driver is at work
+    on it (or on the same part), LabelerError where the labeler raises, RejectedError over the job's
+    budget of bad rows, JobError for `mend` with a `part`.
     """
-    return list(label_pools(job, name, mend=mend, engine=engine))
+    return list(label_pools(job, name, mend=mend, engine=engine, part=part))
 
 
 def label_pools(
-    job: Job, name: str | None = None, *, mend: bool = False, engine: EngineChoice = "ray"
+    job: Job,
+    name: str | None = None,
+    *,
+    mend: bool = False,
+    engine: EngineChoice = "ray",
+    part: Part | None = None,
 ) -> Iterator[LabelSummary]:
     """Write one label set by name, or all, as `label_pool` does; yield each when it is there."""
+    if mend and part is not None:
+        raise JobError(
+            "--mend reads all that is stored, and every part would do so. Run `distill label"
+            " --mend` without --part, when no part is at work."
+        )
     chosen, plan = engine_of(engine), Plan(job)
     names = plan.tables.chosen_labels(name)
-    _prepare(plan, chosen, names)
+    _prepare(plan, chosen, names, part)
     for each in names:
-        yield from _label(plan, each, chosen, mend=mend)
+        yield from _label(plan, each, chosen, mend=mend, part=part)
 
 
 def train_students(
@@ -239,22 +270,45 @@ def labels_line(summary: LabelSummary) -> str:
     )
 
 
-def _prepare(plan: Plan, engine: Engine, labels: Iterable[str] = ()) -> None:
-    for pool in plan.pools_to_make():
-        make_pool(pool)
-    plan.list_pools(file_stats_reader(engine))
-    plan.check_inputs()
-    for model in plan.models_to_make(labels):
-        make_model(model)
+def _prepare(
+    plan: Plan, engine: Engine, labels: Iterable[str] = (), part: Part | None = None
+) -> None:
+    names = list(labels)
+
+    def prepare() -> None:
+        for pool in plan.pools_to_make():
+            make_pool(pool)
+        plan.list_pools(file_stats_reader(engine))
+        plan.check_inputs()
+        for model in plan.models_to_make(names):
+            make_model(model)
+
+    if part is None:
+        prepare()
+    else:
+        # else each part reads the footers of all files
+        lease = plan.workspace.root.folder("making", "inputs")
+        go_first_or_wait(lease, "listing the pools", prepare)
 
 
-def _fit(plan: Plan, names: Sequence[str] | None, engine: Engine) -> list[Trained]:
-    networks = train_networks(plan.trained_fits(names), engine)
+def _fit(
+    plan: Plan, names: Sequence[str] | None, engine: Engine, part: Part | None = None
+) -> list[Trained]:
+    def train() -> list[Trained]:
+        return train_networks(plan.trained_fits(names), engine)
+
+    networks = train() if part is None else wait_while_busy(train)
     return networks + [fit_labeler(step, engine) for step in plan.fits(names)]
 
 
 def _label(
-    plan: Plan, name: str, engine: Engine, *, mend: bool = False, trains: bool = False
+    plan: Plan,
+    name: str,
+    engine: Engine,
+    *,
+    mend: bool = False,
+    trains: bool = False,
+    part: Part | None = None,
 ) -> list[LabelSummary]:
     """Label what is missing; where the same command `trains` on it, not before it is sure that the
     engine can."""
@@ -267,10 +321,22 @@ def _label(
             engine.require(needs)
 
     begin = require_trainings if trains else None
-    summaries = label.label_pool(plan.labels(name, mending=mend), engine, mend=mend, begin=begin)
+    if part is not None:
+        _roll_up(plan, name)
+    step = plan.labels(name, mending=mend)
+    summaries = label.label_pool(step, engine, mend=mend, begin=begin, part=part)
     for summary in summaries:
         plan.know_labels(summary.pool, summary.labels)
     return summaries
+
+
+def _roll_up(plan: Plan, name: str) -> None:
+    """Have one driver read the commits that no manifest has, before all read what is stored."""
+    for stored in plan.stored_labels(name):
+        folder = open_storage(stored.folder)
+        inventory = plan.workspace.inventory(stored.pool)
+        what = f"labels.{name} over {stored.pool}"
+        roll_up(folder, name, stored.version, inventory, what=what)
 
 
 def _evaluate(plan: Plan, engine: Engine) -> tuple[Evaluation, Storage]:
