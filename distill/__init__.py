@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distill.job.job import Job
+    from distill.labels.parts import Part
     from distill.plan.load import load_job
     from distill.run import (
         evaluate_students,
@@ -30,6 +31,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Job",
+    "Part",
     "evaluate_students",
     "export_students",
     "fit_labelers",
@@ -45,7 +47,11 @@ __all__ = [
 ]
 
 _HOME = dict.fromkeys(__all__, "distill.run")
-_HOME |= {"Job": "distill.job.job", "load_job": "distill.plan.load"}
+_HOME |= {
+    "Job": "distill.job.job",
+    "Part": "distill.labels.parts",
+    "load_job": "distill.plan.load",
+}
 
 
 def __getattr__(name: str) -> Any:

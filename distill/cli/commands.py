@@ -16,6 +16,7 @@ from distill.core.errors import LimitError
 
 if TYPE_CHECKING:
     from distill.job.job import Job
+    from distill.labels.parts import Part
     from distill.stages.verify import Verified
 
 app = typer.Typer(
@@ -57,6 +58,17 @@ Onnx = Annotated[
     bool,
     typer.Option("--onnx", help="Also as an ONNX file, held against torch by ONNX Runtime first."),
 ]
+PartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--part",
+        metavar="N/COUNT",
+        help=(
+            "Be one of COUNT drivers that share nothing but the root, N from 0; `auto` where Slurm,"
+            " Kubernetes or SkyPilot numbers them."
+        ),
+    ),
+]
 
 _SHOWN_KEYS = 20
 
@@ -67,15 +79,28 @@ def _load(file: Path, root: str | None) -> Job:
     return load_job(file, root=root)
 
 
+def _part(text: str | None) -> Part | None:
+    from distill.labels.parts import parse_part
+
+    return None if text is None else parse_part(text)
+
+
 @app.command()
 def run(
-    job: JobFile, root: Root = None, ray: Ray = None, local: Local = False, verbose: Verbose = False
+    job: JobFile,
+    part: PartOption = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
 ) -> None:
     """All stages, in order, doing only what is unfinished."""
     with process_edge(ray, local=local, verbose=verbose) as process:
         from distill.run import run_job
 
-        finished = run_job(_load(job, root), say, engine=process.engine)
+        mine = _part(part)
+        finished = run_job(_load(job, root), say, engine=process.engine, part=mine)
         if finished.evaluation:
             print_comparison(finished.evaluation)
         if not process.display.begun:
@@ -142,7 +167,7 @@ def select(
 
 
 @app.command()
-def label(
+def label(  # noqa: PLR0913  an option of the command each
     job: JobFile,
     name: Name = None,
     *,
@@ -152,6 +177,7 @@ def label(
             "--mend", help="Read all that is stored first, and label what is damaged anew."
         ),
     ] = False,
+    part: PartOption = None,
     root: Root = None,
     ray: Ray = None,
     local: Local = False,
@@ -161,8 +187,10 @@ def label(
     with process_edge(ray, local=local, verbose=verbose) as process:
         from distill.run import label_pools, labels_line
 
+        mine = _part(part)
         loaded = _load(job, root)
-        for summary in label_pools(loaded, name, mend=mend, engine=process.engine):
+        summaries = label_pools(loaded, name, mend=mend, engine=process.engine, part=mine)
+        for summary in summaries:
             say(labels_line(summary))
 
 

@@ -83,6 +83,20 @@ class LineBar:
         self.say(self.title, line)
 
 
+class WaitLine:
+    """Says what is waited for outside a piece of work: at once, and then once a minute."""
+
+    def __init__(self) -> None:
+        self._last = -LINE_EVERY_SECONDS
+
+    def tell(self, what: str) -> None:
+        """Log `what`, unless a line was logged within the minute."""
+        now = time.monotonic()
+        if now - self._last >= LINE_EVERY_SECONDS:
+            log.info("%s", what)
+            self._last = now
+
+
 class _LogDisplay:
     def begin(self, title: str, total: float, unit: str) -> Bar:
         return LineBar(title, total, unit, self._log)

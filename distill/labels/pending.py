@@ -22,6 +22,7 @@ _NO_FILE = "0" * 32
 
 Replaced = tuple[int, str | None]
 """Generation of the commit that counts no more, and the sha256 of its data where that is known."""
+_NOTHING: Replaced = (-1, None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,7 @@ class PendingFragments:
     inventory: Inventory
     cut: FragmentTable
     positions: Integers
-    """In `cut`, ascending."""
+    """In `cut`, in the order of work: ascending, unless somebody chose another."""
     replaced: Mapping[int, Replaced]
     """Commits of fragments that are labelled again, by code."""
 
@@ -44,9 +45,14 @@ class PendingFragments:
         rows = self.cut.rows[self.positions]
         return int(rows.sum())
 
+    def generation(self, code: int) -> int:
+        """Return the generation in which a fragment is labelled."""
+        before, _ = self.replaced.get(code, _NOTHING)
+        return before + 1
+
     def __iter__(self) -> Iterator[tuple[Shard, WriteIntent, int | None]]:
-        """Return shard, intent and large row group of each, in (shard, row) order; those labelled
-        again in the next generation."""
+        """Return shard, intent and large row group of each, in the order of `positions`; those
+        labelled again in the next generation."""
         shard: Shard | None = None
         for shard_number, number, start, rows, group in self._cut_rows():
             # A shard has many fragments in a row, and looking one up takes a slice of the table.
@@ -70,8 +76,9 @@ class PendingFragments:
 
     def _intent(self, shard: Shard, number: int, start: int, rows: int) -> WriteIntent:
         code = fragment_code(shard.number, number)
-        generation, sha256 = self.replaced.get(code, (-1, None))
-        return WriteIntent(shard.number, number, shard.id, start, rows, generation + 1, sha256)
+        _, sha256 = self.replaced.get(code, _NOTHING)
+        generation = self.generation(code)
+        return WriteIntent(shard.number, number, shard.id, start, rows, generation, sha256)
 
 
 def find_pending(

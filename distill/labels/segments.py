@@ -123,7 +123,9 @@ class SegmentWriter:
         # beyond those that gc took, too: readers pass over a segment of such a number
         number = max(self._present | self._superseded, default=-1) + 1
         while not self._folder.put_if_absent(_segment_key(number), content):
-            number += 1
+            # not one by one: other drivers may have written thousands since this one read them
+            numbers = (segment.number for segment in _list_segments(self._folder))
+            number = max(numbers, default=number) + 1
         self._present.add(number)
 
 

@@ -20,14 +20,15 @@ from distill.labels.state import LabelSetState, visible_entries
 from distill.pools.inventory import Inventory
 
 _SEGMENT_SECONDS = 60.0
-"""While labelling, a segment is written at the latest after so long."""
+"""While labelling, a segment is written at the latest after so long, by all drivers together."""
 
 
 class LabelWriter:
-    """Adds to what `state` found in a label set's folder."""
+    """Adds to what `state` found in a label set's folder, as one of so many drivers."""
 
-    def __init__(self, state: LabelSetState) -> None:
+    def __init__(self, state: LabelSetState, drivers: int = 1) -> None:
         self.folder = state.labels.folder
+        self._drivers = drivers
         self._labels = state.labels
         self._segments = SegmentWriter(state.segments)
         self._live = state.live
@@ -71,10 +72,14 @@ class LabelWriter:
         """Whether commits are many enough, or old enough, to be rolled up."""
         seconds = time.monotonic() - self._rolled_at
         waiting = len(self._unrolled)
-        return waiting >= SEGMENT_ENTRIES or (waiting > 0 and seconds >= _SEGMENT_SECONDS)
+        is_old = seconds >= self._drivers * _SEGMENT_SECONDS
+        return waiting >= SEGMENT_ENTRIES or (waiting > 0 and is_old)
 
-    def write_manifest(self) -> None:
-        """Roll up the commits that no segment has; another driver's is never overwritten."""
+    def write_manifest(self, fewest: int = 1) -> None:
+        """Roll up the commits that no segment has, unless they are fewer than `fewest`; another
+        driver's segment is never overwritten."""
+        if len(self._unrolled) < fewest:
+            return
         for start in range(0, len(self._unrolled), SEGMENT_ENTRIES):
             part = entries_table(self._unrolled[start : start + SEGMENT_ENTRIES])
             self._segments.append(part)

@@ -28,10 +28,6 @@ class Batch(NamedTuple):
     """`fit`, `structure`, `select` or `labels`: the first part of their keys."""
     names: tuple[str, ...]
 
-    def names_of(self, kind: str) -> tuple[str, ...]:
-        """Return its names, if it is of that kind."""
-        return self.names if self.kind == kind else ()
-
 
 def working_order(tables: JobTables) -> list[Batch]:
     """Return all that a job makes before its students, each after what it needs. Raises JobError

@@ -120,6 +120,11 @@ class Plan:
         """Return what the job makes before its students, each after what it needs."""
         return working_order(self.tables)
 
+    def in_order(self, kind: str) -> list[str]:
+        """Return the names of one kind, each after those that it needs."""
+        batches = self.working_order()
+        return [name for batch in batches if batch.kind == kind for name in batch.names]
+
     def fits(self, names: Sequence[str] | None = None) -> Iterator[FitStep]:
         """Yield the fits by passes among those named, all by default. Raises JobError."""
         for name in self.tables.chosen_fits(names):

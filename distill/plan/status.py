@@ -8,12 +8,16 @@ from functools import partial
 
 from distill.core.errors import DistillError
 from distill.job.sweep import Variant
+from distill.labels.part_leases import parts_at_work
 from distill.labels.repair import find_lost
 from distill.models.record import read_record
 from distill.plan.identity import fit_folder, student_folder, student_pins
 from distill.plan.structure_identity import structure_folder, structure_pools
 from distill.plan.workspace import Workspace
 from distill.storage.base import Storage
+
+_MOST_NAMED = 8
+"""Parts of a label set."""
 
 
 @dataclass(frozen=True)
@@ -119,4 +123,16 @@ def _labels(workspace: Workspace, name: str, pool: str) -> StatusLine:
     note = f"{rows - rejected:,} rows labelled, {rejected:,} rejected"
     if lost:
         note += f", {lost} lost"
+    if len(entries) - lost < total:  # a finished set costs no look at who is at work
+        note += _at_work(state.labels.folder)
     return StatusLine(title, len(entries) - lost, total, "fragments", note)
+
+
+def _at_work(folder: Storage) -> str:
+    """Which parts of a label set drivers are at work on."""
+    parts = parts_at_work(folder)
+    if not parts:
+        return ""
+    named = ", ".join(parts[:_MOST_NAMED])
+    more = f" and {len(parts) - _MOST_NAMED} more" if len(parts) > _MOST_NAMED else ""
+    return f", parts at work: {named}{more}"

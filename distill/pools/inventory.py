@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,8 @@ class Inventory:
     segments: int
     table: pa.Table
     """Some columns of `INVENTORY`, one row a shard number, retired ones included."""
+    segment_starts: tuple[int, ...] = (0,)
+    """Number of the first shard of each segment."""
 
     @property
     def shards(self) -> Iterator[Shard]:
@@ -189,8 +192,9 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
         return None
     # growth may bring files of other types, and never takes a type back
     format = tables[-1]["format"][0].as_py()
-    shards = pa.concat_tables(tables).select(_COLUMNS)
-    return Inventory(pool, uri, format, _identity(tables[0]), len(tables), shards.combine_chunks())
+    shards = pa.concat_tables(tables).select(_COLUMNS).combine_chunks()
+    starts = tuple(accumulate(map(len, tables[:-1]), initial=0))
+    return Inventory(pool, uri, format, _identity(tables[0]), len(tables), shards, starts)
 
 
 def segment_key(number: int) -> str:

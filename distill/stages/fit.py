@@ -16,13 +16,15 @@ from distill.labelers.base import Matrix
 from distill.labelers.eszsl.attributes import class_attributes
 from distill.labelers.eszsl.fit import EszslFit, Statistic
 from distill.labelers.eszsl.holdout import Constants
+from distill.labels.lease import make_once
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.models.record import ModelRecord, Trained, weights_bytes, write_record
+from distill.models.record import ModelRecord, Trained, read_record, weights_bytes, write_record
 from distill.plan.steps import FitInputs, FitStep
 from distill.pools.features import as_matrix
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
+from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
@@ -46,9 +48,20 @@ class _PartialSums:
 
 
 def fit_labeler(step: FitStep, engine: Engine) -> Trained:
-    """Fit a labeler by passes, unless it is done. Raises PoolError, StorageError."""
+    """Fit a labeler by passes, unless it is done, or wait for another driver that does. Raises
+    PoolError, StorageError."""
     if step.record is not None:
         return Trained(f"fit.{step.name}", step.record, now=False)
+    folder = open_storage(step.folder)
+
+    def find() -> Trained | None:
+        record = read_record(folder)
+        return None if record is None else Trained(f"fit.{step.name}", record, now=False)
+
+    return make_once(folder, f"fit.{step.name}", find, lambda: _fit(step, folder, engine))
+
+
+def _fit(step: FitStep, folder: Storage, engine: Engine) -> Trained:
     inputs = step.inputs
     assert inputs is not None
     attributes = class_attributes(inputs.descriptions, inputs.encoder)
@@ -56,7 +69,6 @@ def fit_labeler(step: FitStep, engine: Engine) -> Trained:
     fit = EszslFit(inputs.model, attributes, seen)
     fitted = _fit_rows(step.name, fit, inputs, engine)
     content = weights_bytes(fitted.weights)
-    folder = open_storage(step.folder)
     record = ModelRecord(
         name=step.name,
         digest=folder.uri.rsplit("/", 1)[1],

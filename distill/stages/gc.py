@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from distill.core.progress import track
 from distill.labels.contract import CONTRACT
-from distill.labels.lease import hold_lease
+from distill.labels.part_leases import hold_label_set
 from distill.labels.repair import other_attempts, superseded_segments
 from distill.labels.state import LabelSetState, read_state
 from distill.labels.writer import LabelWriter
@@ -44,7 +44,7 @@ def collect_garbage(step: StoredLabelsStep, *, delete: bool) -> Garbage:
     if folder.read_or_none(CONTRACT) is None:  # nobody knows what lies there, so nothing may go
         return Garbage(step.name, step.pool, folder, (), 0)
     where = f"{step.name} over {step.pool}"
-    with hold_lease(folder, f"labels.{where}"):
+    with hold_label_set(folder, f"labels.{where}"):
         # else a reader of the manifest would miss what a mend stands for
         state = read_state(folder, step.name, step.version)
         LabelWriter(state).write_manifest()

@@ -10,6 +10,7 @@ import pytest
 from distill.labels.manifest import Manifest, ManifestEntry, entries_table
 from distill.labels.segments import SegmentWriter, read_segments
 from distill.storage.open import open_storage
+from distill.storage.request_counts import requests
 
 
 def some_entries(count: int, first: int = 0) -> list[ManifestEntry]:
@@ -136,6 +137,20 @@ def test_drivers_that_claim_the_same_number_lose_one_segment(folder):
     second.append(entries_table(entries[3:]))
     assert names(folder) == ["000000.arrow", "000001.arrow"]
     assert read(folder) == entries
+
+
+def test_a_driver_tries_every_number_that_others_have_written(folder):
+    late = writer_of(folder)
+    early = writer_of(folder)
+    entries = some_entries(40)
+    for entry in entries[:-1]:
+        early.append(entries_table([entry]))
+    before = requests()
+    late.append(entries_table(entries[-1:]))
+    spent = requests() - before
+    assert spent.put + spent.get + spent.list <= 5
+    assert read(folder) == entries
+    assert len(names(folder)) == 40
 
 
 def test_a_damaged_replacement_hides_what_it_stands_for(folder, caplog):

@@ -23,10 +23,12 @@ from distill.labelers.calibration import (
     best_temperature,
     keep_calibration,
     nll_over_grid,
+    read_calibration,
 )
 from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
 from distill.labels.encoding import storable
+from distill.labels.lease import make_once
 from distill.plan.steps import CalibrateStep
 from distill.pools.features import decode_target
 from distill.pools.open_pool import OpenPool
@@ -104,11 +106,17 @@ class CalibrationWorker:
 
 
 def calibrate(step: CalibrateStep, engine: Engine) -> Calibration:
-    """Find the temperature of a label set's logits unless it is known. Raises LabelerError,
-    PoolError."""
+    """Find the temperature of a label set's logits unless it is known, or wait for another driver
+    that does. Raises LabelerError, PoolError."""
     if step.found is not None:
         return step.found
-    return keep_calibration(open_storage(step.folder), _find(step, engine))
+    folder = open_storage(step.folder)
+    return make_once(
+        folder,
+        f"calibrating labels.{step.name}",
+        lambda: read_calibration(folder),
+        lambda: keep_calibration(folder, _find(step, engine)),
+    )
 
 
 def _find(step: CalibrateStep, engine: Engine) -> Calibration:

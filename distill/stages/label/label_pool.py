@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from distill.core.errors import LabelerError, PoolError, RejectedError
+from distill.core.errors import PoolError
 from distill.core.progress import track
 from distill.engine.protocol import Engine
 from distill.labelers.registry import require_libraries_of
 from distill.labels.label_set import LabelSet
-from distill.labels.lease import hold_lease
 from distill.labels.manifest import ManifestEntry
-from distill.labels.pending import PendingFragments
+from distill.labels.part_leases import hold_label_set
+from distill.labels.parts import Part
 from distill.labels.repair import find_lost, find_problems, pending_fragments
+from distill.labels.roll_up import finish_manifest
 from distill.labels.writer import LabelWriter
 from distill.plan.steps import LabelPart, LabelStep
-from distill.pools.open_pool import OpenPool
-from distill.stages.label.failure_policy import Decision, FailurePolicy
-from distill.stages.label.messages import (
-    FragmentResult,
-    FragmentTask,
-    LabelConfig,
-    PoolPart,
-    group_tasks,
+from distill.stages.label.label_parts import label_part
+from distill.stages.label.labelling import (
+    Labelling,
+    PoolLabels,
+    allowed_rejects,
+    clipped,
+    too_many_rejected,
 )
-from distill.stages.label.worker import LabelWorker
+from distill.stages.label.messages import LabelConfig, PoolPart
 from distill.storage.open import open_storage, require_conditional_put
 
 log = logging.getLogger(__name__)
@@ -74,82 +74,62 @@ class LabelSummary:
         return self.labels.label_hash
 
 
-@dataclass
-class _Part:
-    """One pool of the labelling while it is under way."""
-
-    resolved: LabelPart
-    labels: LabelWriter
-    before: LabelSet
-    """As it was when this run began."""
-    label_set: str
-    left: PendingFragments
-    again: list[ManifestEntry]
-    """Committed fragments that are labelled again."""
-
-    @property
-    def pool(self) -> OpenPool:
-        """The pool."""
-        return self.resolved.pool
-
-
 def label_pool(
     step: LabelStep,
     engine: Engine,
     *,
     mend: bool = False,
     begin: Callable[[Collection[str]], None] | None = None,
+    part: Part | None = None,
 ) -> list[LabelSummary]:
     """Label what is missing of a label set over all its pools.
 
     With `mend`, all that is stored is read first, and what is damaged is labelled anew in the next
-    generation. `begin` is called before any work, with the pools that have some.
+    generation. `begin` is called before any work, with the pools that have some. The driver of a
+    `part` of several returns when all of them together are done.
 
     Raises ContractError for another contract, BusyError where another driver is at work on it,
     LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
     """
-    parts = [_begin(step, part, mend=mend) for part in step.parts]
+    pools = [_begin(step, each, mend=mend, part=part) for each in step.parts]
     # a finished set takes no lease, needs no library of its labeler's and no engine
-    pools = {part.pool.name for part in parts if len(part.left)}
-    if pools:
+    due = {each.pool.name for each in pools if len(each.left)}
+    computed: Mapping[str, int] = {}
+    if due:
         if begin is not None:
-            begin(pools)
-        _label(step, parts, engine)
+            begin(due)
+        computed = _label(step, pools, engine, part)
     # also where nothing was left: a killed driver may have rolled up less than it committed
-    for part in parts:
-        part.labels.write_manifest()
-        part.labels.tidy_manifest()
-    summaries = [_summary(step, part) for part in parts]
+    for each in pools:
+        if part is None:
+            each.labels.write_manifest()
+            each.labels.tidy_manifest()
+        else:
+            where = _where(step, each)
+            each.labels = finish_manifest(each.before, each.pool.inventory, where)
+    summaries = [_summary(step, each, computed.get(each.pool.name, 0)) for each in pools]
     rejected = sum(summary.rejected for summary in summaries)
-    if rejected > _allowed(step):
-        raise _too_many_rejected(step, rejected)
+    if rejected > allowed_rejects(step):
+        raise too_many_rejected(step, rejected)
     return summaries
 
 
-def _allowed(step: LabelStep) -> float:
-    """Rows that may be rejected, over all pools together."""
-    return step.max_rejected_fraction * sum(part.pool.inventory.rows for part in step.parts)
+def _where(step: LabelStep, pool: PoolLabels) -> str:
+    return f"labels.{step.name} over {pool.pool.name}"
 
 
-def _too_many_rejected(step: LabelStep, rejected: int) -> RejectedError:
-    rejects = ", ".join(part.stored.labels.folder.url("rejects") for part in step.parts)
-    return RejectedError(
-        f"labels.{step.name}: {rejected:,} rows were rejected, more than max_rejected_fraction ="
-        f" {step.max_rejected_fraction} allows. Their reasons lie under {rejects}. Mend"
-        " the rows, or raise the limit."
-    )
-
-
-def _begin(step: LabelStep, part: LabelPart, *, mend: bool) -> _Part:
+def _begin(step: LabelStep, stored: LabelPart, *, mend: bool, part: Part | None) -> PoolLabels:
     """Hold what is stored against the contract and the inventory. Raises ContractError."""
-    pool, contract = part.pool, step.contract
-    known = part.stored.labels
+    pool = stored.pool
+    contract = step.contract
+    known = stored.stored.labels
     if known.stored is not None:  # refused before anything of the data is listed
         known.require(contract, pool.inventory, step.fragment_rows)
-    state, again = find_lost(part.stored)
-    labels = LabelWriter(state)
+    state, again = find_lost(stored.stored)
+    drivers = 1 if part is None else part.count
+    labels = LabelWriter(state, drivers)
     if state.labels.stored is None:
-        contract = replace(contract, in_features=part.width)
+        contract = replace(contract, in_features=stored.width)
     digest = labels.begin(contract, pool.inventory, step.fragment_rows)
     before = labels.snapshot()
     where = f"labels.{step.name} over {pool.name}"
@@ -160,7 +140,7 @@ def _begin(step: LabelStep, part: LabelPart, *, mend: bool) -> _Part:
         _warn(f"{where}: found damage in what is stored", damaged)
         again += damaged
     left = pending_fragments(state, pool.inventory, step.fragment_rows, again)
-    return _Part(part, labels, before, digest, left, again)
+    return PoolLabels(stored, labels, before, digest, left, again)
 
 
 def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:
@@ -175,35 +155,39 @@ def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:
 
 def _warn(what: str, entries: Sequence[ManifestEntry]) -> None:
     if entries:
-        named = _clipped([entry.fragment for entry in entries], ", ")
+        named = clipped([entry.fragment for entry in entries], ", ")
         log.warning("%s of %d fragments (%s); labelling them anew", what, len(entries), named)
 
 
-def _clipped(names: Sequence[str], joint: str) -> str:
-    return joint.join(names[:3]) + ("…" if len(names) > 3 else "")
-
-
-def _label(step: LabelStep, parts: Sequence[_Part], engine: Engine) -> None:
-    """Label what is left while holding the sets' leases."""
+def _label(
+    step: LabelStep, pools: Sequence[PoolLabels], engine: Engine, part: Part | None
+) -> Mapping[str, int]:
+    """Label what is left while holding the sets' leases; return the fragments that were labelled
+    here, by pool."""
     require_libraries_of(step.recipe)
     width = _width(step)
-    for part in parts:
-        part.before.require_width(width)
+    for each in pools:
+        each.before.require_width(width)
     config = LabelConfig(
         step.name,
         step.recipe,
         step.contract,
-        parts[0].pool.features,
+        pools[0].pool.features,
         width,
-        {part.pool.name: _pool_config(step, part) for part in parts},
+        {each.pool.name: _pool_config(step, each) for each in pools},
         step.strict,
     )
     require_conditional_put(open_storage(step.root))
+    labelling = Labelling(step, config, pools, engine, is_part=part is not None)
+    if part is not None:
+        label_part(labelling, part)
+        return labelling.computed
     with ExitStack() as leases:
-        for part in parts:
-            where = f"labels.{step.name} over {part.pool.name}"
-            leases.enter_context(hold_lease(part.labels.folder, where))
-        _label_left(step, config, parts, engine)
+        for each in pools:
+            leases.enter_context(hold_label_set(each.labels.folder, _where(step, each)))
+        labelling.label({each.pool.name: each.left for each in pools}, f"label {step.name}")
+        labelling.require_none_failed()
+    return {each.pool.name: len(each.left) for each in pools}
 
 
 def _width(step: LabelStep) -> int:
@@ -221,91 +205,23 @@ def _width(step: LabelStep) -> int:
     return due.pop()
 
 
-def _pool_config(step: LabelStep, part: _Part) -> PoolPart:
-    inventory = part.pool.inventory
-    made_on = part.before.entries.made_on
+def _pool_config(step: LabelStep, pool: PoolLabels) -> PoolPart:
+    inventory = pool.pool.inventory
+    made_on = pool.before.entries.made_on
     only = made_on[0] if made_on and step.strict else None
     return PoolPart(
         inventory.uri,
-        part.labels.folder.uri,
-        part.label_set,
+        pool.labels.folder.uri,
+        pool.label_set,
         inventory.format,
         only,
-        part.resolved.values,
+        pool.resolved.values,
     )
 
 
-def _label_left(
-    step: LabelStep, config: LabelConfig, parts: Sequence[_Part], engine: Engine
-) -> None:
-    sets = {part.pool.name: part.labels for part in parts}
-    policy = FailurePolicy(_allowed(step), sum(map(_rejected_before, parts)))
-    rows = sum(part.left.rows for part in parts)
-    groups = group_tasks(_tasks(parts))
-    made_on = {each for part in parts for each in part.before.entries.made_on}
-    notes: set[str] = set()
-    try:
-        with (
-            track(f"label {step.name}", rows) as bar,
-            closing(engine.map(LabelWorker, config, groups, step.compute, bar)) as answers,
-        ):
-            for result in map(FragmentResult.from_plain, answers):
-                _tell(step.name, result, notes)
-                # before the decision: it is stored, whatever is decided
-                if result.commit is not None:
-                    sets[result.pool].add(result.commit)
-                if policy.decide(result) is Decision.STOP:
-                    break
-                if result.commit is not None:
-                    note = f"{policy.rejected} rejected" if policy.rejected else ""
-                    bar.advance(result.commit.rows, note)
-                    if step.strict and result.commit.made_on not in made_on:
-                        made_on.add(result.commit.made_on)
-                        sets[result.pool].snapshot().require_one_origin()
-                    if sets[result.pool].manifest_due:
-                        sets[result.pool].write_manifest()
-    finally:
-        # else the next run would read each of these commits by itself
-        for labels in sets.values():
-            labels.write_manifest()
-    if policy.stopped_by_rejects:
-        raise _too_many_rejected(step, policy.rejected)
-    if policy.failures:
-        raise LabelerError(_failure_text(step.name, policy, sum(len(part.left) for part in parts)))
-
-
-def _tell(name: str, result: FragmentResult, told: set[str]) -> None:
-    """Tell once what the actors found of the labeler: each finds the same."""
-    for note in result.notes:
-        if note not in told:
-            log.warning("labels.%s: %s", name, note)
-            told.add(note)
-
-
-def _rejected_before(part: _Part) -> int:
-    """Rejected rows of fragments that are not labelled again."""
-    return part.before.entries.rejected - sum(entry.rejected for entry in part.again)
-
-
-def _tasks(parts: Sequence[_Part]) -> Iterator[FragmentTask]:
-    """What is left, made as it is handed over."""
-    for part in parts:
-        for shard, intent, group in part.left:
-            yield FragmentTask(part.pool.name, shard.key, intent, group)
-
-
-def _failure_text(name: str, policy: FailurePolicy, fragments: int) -> str:
-    wheres = _clipped([failure.where for failure in policy.failures], "; ")
-    return (
-        f"labels.{name}: {len(policy.failures)} of {fragments} fragments could not be labelled, at"
-        f" {wheres}.\n{policy.failures[0].trace}\nWhat was committed stays. Mend it and run the"
-        " same command again; only what is missing is labelled."
-    )
-
-
-def _summary(step: LabelStep, part: _Part) -> LabelSummary:
-    labels = part.labels.snapshot()
-    labels.require_complete(part.pool.inventory)
+def _summary(step: LabelStep, pool: PoolLabels, computed: int) -> LabelSummary:
+    labels = pool.labels.snapshot()
+    labels.require_complete(pool.pool.inventory)
     if step.strict:
         labels.require_one_origin()
-    return LabelSummary(labels, part.pool.name, part.pool.inventory.rows, len(part.left))
+    return LabelSummary(labels, pool.pool.name, pool.pool.inventory.rows, computed)

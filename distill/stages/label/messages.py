@@ -104,6 +104,8 @@ class FragmentResult:
     failure: Failure | None = None
     notes: tuple[str, ...] = ()
     """What a person should know of the labeler, found at its first batch."""
+    was_there: bool = False
+    """Whether it was committed before this task began, so that nothing was computed."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -114,4 +116,7 @@ class FragmentResult:
         """Return the result of which `to_plain` made `plain`."""
         commit = Commit(**plain["commit"]) if plain["commit"] else None
         failure = Failure(**plain["failure"]) if plain["failure"] else None
-        return cls(plain["pool"], plain["fragment"], commit, failure, tuple(plain["notes"]))
+        notes = tuple(plain["notes"])
+        return cls(
+            plain["pool"], plain["fragment"], commit, failure, notes, was_there=plain["was_there"]
+        )

@@ -90,6 +90,7 @@ class LabelWorker:
         part = self.config.pools[task.pool]
         folder = open_storage(part.folder)
         intent, commit = _settle(folder, task.intent)
+        was_there = commit is not None
         with deadly_rows(f"{task.pool}/{intent.fragment}", intent.start) as deadly:
             if commit is None:
                 provenance = self._provenance(part)
@@ -105,7 +106,7 @@ class LabelWorker:
         notes = self.inference.take_notes()
         if deadly:
             notes += _named(task, deadly)
-        return FragmentResult(task.pool, intent.fragment, commit, notes=notes)
+        return FragmentResult(task.pool, intent.fragment, commit, notes=notes, was_there=was_there)
 
     def _provenance(self, part: PoolPart) -> Provenance:
         """Return what the commit records. Raises ContractError where the labels must be made on

@@ -20,6 +20,7 @@ from distill.core.errors import PoolError
 from distill.core.failpoints import reach
 from distill.engine.protocol import Engine
 from distill.labelers.structure.labeler import StructureLabeler
+from distill.labels.lease import make_once
 from distill.plan.steps import SelectInputs, SelectStep
 from distill.pools.chosen import ChosenRound, chosen_addresses, read_rounds, write_round
 from distill.pools.formats.open import format_named
@@ -57,10 +58,24 @@ class Selected:
 
 
 def select_rows(step: SelectStep, engine: Engine) -> Selected:
-    """Choose rows, unless it is done. Raises PoolError where there are fewer than were asked for,
-    StorageError."""
+    """Choose rows, unless it is done, or wait for another driver that does. Raises PoolError where
+    there are fewer than were asked for, StorageError."""
     if step.inputs is None:
         return Selected(step.name, step.pool_rows, step.rounds, now=False)
+    folder = open_storage(step.folder)
+    number = step.inputs.number
+
+    def find() -> Selected | None:
+        rounds = read_rounds(folder)
+        if len(rounds) <= number:
+            return None
+        return Selected(step.name, step.pool_rows, tuple(rounds), now=False)
+
+    return make_once(folder, f"select.{step.name}", find, lambda: _select(step, engine))
+
+
+def _select(step: SelectStep, engine: Engine) -> Selected:
+    assert step.inputs is not None
     inputs = step.inputs
     inventory = inputs.pool.inventory
     former = _former_rows(inputs)

@@ -29,9 +29,10 @@ from distill.labelers.base import Matrix
 from distill.labelers.structure.base import FittedStructure, Int64, PassFit, State, Statistic
 from distill.labelers.structure.kind import fit_of
 from distill.labelers.structure.labeler import StructureLabeler
+from distill.labels.lease import make_once
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.models.record import ModelRecord, Trained, weights_bytes, write_record
+from distill.models.record import ModelRecord, Trained, read_record, weights_bytes, write_record
 from distill.plan.steps import StructureInputs, StructureStep
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
@@ -87,13 +88,22 @@ class _Pass:
 
 
 def fit_structure(step: StructureStep, engine: Engine) -> Trained:
-    """Fit a structure by passes, unless it is done. Raises PoolError for rows that have no such
-    structure, StorageError."""
+    """Fit a structure by passes, unless it is done, or wait for another driver that does. Raises
+    PoolError for rows that have no such structure, StorageError."""
     name = f"structure.{step.name}"
     if step.record is not None:
         return Trained(name, step.record, now=False)
-    assert step.inputs is not None
     folder = open_storage(step.folder)
+
+    def find() -> Trained | None:
+        record = read_record(folder)
+        return None if record is None else Trained(name, record, now=False)
+
+    return make_once(folder, name, find, lambda: _fit(name, folder, step, engine))
+
+
+def _fit(name: str, folder: Storage, step: StructureStep, engine: Engine) -> Trained:
+    assert step.inputs is not None
     driver = _Driver(name, folder, step.inputs, engine)
     try:
         last = driver.last_pass()

@@ -1,0 +1,46 @@
+"""What is said of what came out: a line each, for the terminal and the log."""
+
+from __future__ import annotations
+
+from distill.models.record import Trained
+from distill.stages.label.label_pool import LabelSummary
+from distill.stages.select.select_rows import Selected
+
+
+def trained_line(trained: Trained) -> str:
+    """Say one finished model in a line; rows that one of its terms does not know (rejected ones)
+    are told."""
+    details = trained.record.details
+    when = "trained now" if trained.now else "done before"
+    line = f"{trained.name}: {trained.record.parameters:,} parameters, {when}"
+    if details.get("best_epoch"):
+        line += f", stopped after epoch {details['epochs']}, epoch {details['best_epoch']} is kept"
+    if details.get("left_out"):
+        line += f", {details['left_out']:,} unusable rows left out"
+    history = details.get("history") or [{}]
+    unknown = max((1 - share for share in history[-1].get("known", [])), default=0.0)
+    if unknown > 0:
+        line += f", {100 * unknown:.2g}% of rows unknown to a term"
+    return line
+
+
+def selection_line(selected: Selected) -> str:
+    """Say one selection in a line; near-duplicates that were left out are told."""
+    method = selected.rounds[-1].method["kind"]
+    when = "chosen now" if selected.now else "done before"
+    line = (
+        f"select.{selected.name}: {selected.rows:,} of {selected.pool_rows:,} rows by {method},"
+        f" {when}"
+    )
+    duplicates = selected.duplicates
+    return f"{line}, {duplicates:,} near-duplicates left out" if duplicates else line
+
+
+def labels_line(summary: LabelSummary) -> str:
+    """Say one finished label set in a line that reconciles its rows."""
+    now = f"{summary.labelled_now} labelled now" if summary.labelled_now else "done before"
+    return (
+        f"labels.{summary.name} over {summary.pool}: {summary.rows:,} rows in ="
+        f" {summary.labelled:,} labelled + {summary.rejected:,} rejected;"
+        f" {summary.fragments} fragments ({now}), {summary.bytes / summary.rows:.1f} bytes a row"
+    )
