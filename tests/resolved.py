@@ -15,7 +15,7 @@ from distill.plan.plan import Plan
 from distill.plan.status import job_status as _job_status
 from distill.plan.tables import JobTables
 from distill.plan.workspace import Workspace
-from distill.run import _canary_problems
+from distill.run.stages import _canary_problems
 from distill.stages.evaluate.evaluate_students import evaluate_students as _evaluate
 from distill.stages.export.export_students import export_student
 from distill.stages.fit import fit_labeler as _fit_labeler
