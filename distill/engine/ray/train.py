@@ -42,6 +42,7 @@ from distill.engine.ray.resources import (
     gpus_each,
     largest_memory,
     look_at_nodes,
+    most_gpus,
     require_resources,
     room_now,
 )
@@ -137,6 +138,10 @@ def _group(ray: Any, workers: Workers, teams: int, gpus: Gpus) -> _Group:
     ResourceError."""
     fewest, most = worker_range(workers)
     group = _Group(fewest, most, gpus_each(ray, gpus))
+    if workers is None and gpus == "auto" and group.gpus:
+        # nobody chose either number: a machine with one GPU has room for one worker
+        fewest = max(1, int(min(most_gpus(ray), most)))
+        group = replace(group, fewest=fewest, most=fewest)
     require_resources(ray, "training", Needs(fewest, 1, group.gpus))
     if group.elastic or teams == 1:
         return group
