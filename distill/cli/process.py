@@ -10,15 +10,26 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from types import FrameType
 
 from distill.cli.ending import STOPPED
+from distill.cli.json_log import JsonFormatter, write_event
 from distill.cli.terminal import TerminalDisplay, console, say
 from distill.core.errors import DistillError, InputError, JobError, StorageError
+from distill.core.events import forget, observe, tell
 from distill.core.progress import show_on
 from distill.core.source import own_lines
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 from distill.engine.stop import finish_and_stop
+
+
+class LogFormat(str, Enum):
+    """What is written to standard error."""
+
+    text = "text"
+    json = "json"
+
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a scheduler's notice, and a terminal that is closed."""
@@ -35,11 +46,15 @@ class Process:
 
 @contextmanager
 def process_edge(
-    address: str | None, *, local: bool = False, verbose: bool = False
+    address: str | None,
+    *,
+    local: bool = False,
+    verbose: bool = False,
+    log_format: LogFormat = LogFormat.text,
 ) -> Iterator[Process]:
     """Run a command's body: a DistillError becomes its message and exit code, everything else
     passes."""
-    _log(verbose)
+    _log(log_format, verbose=verbose)
     display = TerminalDisplay()
     show_on(display)
     _offer_ray(address, verbose=verbose)
@@ -51,6 +66,7 @@ def process_edge(
         yield Process(display, "local" if local else "ray")
     except DistillError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
+        tell("error", kind=type(error).__name__, message=str(error))
         sys.exit(_exit_code(error, display))
     except KeyboardInterrupt:
         say("Stopped. What was committed stays; run the same command again to go on.")
@@ -60,6 +76,7 @@ def process_edge(
         say(f"Code that the job names ends the process. Take sys.exit out of it:\n{lines}")
         sys.exit(1 if display.worked else 2)
     finally:
+        forget(write_event)
         disconnect()
 
 
@@ -119,8 +136,11 @@ def _offer_ray(address: str | None, *, verbose: bool) -> None:
     start_ray_by(start)
 
 
-def _log(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(message)s", force=True
-    )
+def _log(log_format: LogFormat, *, verbose: bool) -> None:
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", force=True)
+    if log_format is LogFormat.json:
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter())
+        observe(write_event)
     logging.getLogger("distill").setLevel(logging.INFO)

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from distill.core.errors import ResourceError
+from distill.core.events import forget, observe
+from distill.engine.ray.metrics import RayMetrics
 from distill.storage.settings import VARIABLE
 
 _LOCAL = {
@@ -43,6 +45,8 @@ _OBJECT_STORE_BYTES = 200_000_000
 _LISTENER_SECONDS = 5
 
 _starter: Callable[[], None] | None = None
+_metrics: list[RayMetrics] = []
+"""That watch this process's Ray."""
 
 
 def start_ray_by(starter: Callable[[], None] | None) -> None:
@@ -109,6 +113,9 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
         ) from error
     if not verbose:
         _silence_libraries()
+    metrics = RayMetrics()
+    _metrics.append(metrics)
+    observe(metrics)
 
 
 def _set_environment(*, local: bool, quiet: bool) -> None:
@@ -168,6 +175,8 @@ def _require_listener(address: str) -> None:
 
 def disconnect() -> None:
     """End what `connect` began. For the process edge alone."""
+    while _metrics:
+        forget(_metrics.pop())
     if is_connected():
         import ray
 

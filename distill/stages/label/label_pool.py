@@ -19,6 +19,7 @@ from distill.labels.repair import find_lost, find_problems, pending_fragments
 from distill.labels.writer import LabelWriter
 from distill.plan.steps import LabelPart, LabelStep
 from distill.pools.open_pool import OpenPool
+from distill.stages.label.events import LabellingEvents
 from distill.stages.label.failure_policy import Decision, FailurePolicy
 from distill.stages.label.messages import (
     FragmentResult,
@@ -232,6 +233,9 @@ def _label_left(
     groups = group_tasks(_tasks(parts))
     made_on = {each for part in parts for each in part.before.entries.made_on}
     notes: set[str] = set()
+    events = LabellingEvents(step.name)
+    fragments = sum(len(part.left) for part in parts)
+    events.begin(fragments, rows, policy.rejected, _allowed(step))
     try:
         with (
             track(f"label {step.name}", rows) as bar,
@@ -242,6 +246,7 @@ def _label_left(
                 # before the decision: it is stored, whatever is decided
                 if result.commit is not None:
                     sets[result.pool].add(result.commit)
+                events.result(result)
                 if policy.decide(result) is Decision.STOP:
                     break
                 if result.commit is not None:
@@ -253,13 +258,14 @@ def _label_left(
                     if sets[result.pool].manifest_due:
                         sets[result.pool].write_manifest()
     finally:
+        events.end()
         # else the next run would read each of these commits by itself
         for labels in sets.values():
             labels.write_manifest()
     if policy.stopped_by_rejects:
         raise _too_many_rejected(step, policy.rejected)
     if policy.failures:
-        raise LabelerError(_failure_text(step.name, policy, sum(len(part.left) for part in parts)))
+        raise LabelerError(_failure_text(step.name, policy, fragments))
 
 
 def _tell(name: str, result: FragmentResult, told: set[str]) -> None:

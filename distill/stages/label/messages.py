@@ -4,7 +4,7 @@ know them."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import count, groupby
 from typing import Any
 
@@ -101,6 +101,10 @@ class FragmentResult:
     failure: Failure | None = None
     notes: tuple[str, ...] = ()
     """What a person should know of the labeler, found at its first batch."""
+    worker: str = field(default="", compare=False)
+    """Host and process id of who did it."""
+    busy_seconds: float = field(default=0.0, compare=False)
+    """In which the worker's labeler was at work, since its result before this one."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -111,4 +115,6 @@ class FragmentResult:
         """Return the result of which `to_plain` made `plain`."""
         commit = Commit(**plain["commit"]) if plain["commit"] else None
         failure = Failure(**plain["failure"]) if plain["failure"] else None
-        return cls(plain["pool"], plain["fragment"], commit, failure, tuple(plain["notes"]))
+        notes = tuple(plain["notes"])
+        of_worker = (plain["worker"], plain["busy_seconds"])
+        return cls(plain["pool"], plain["fragment"], commit, failure, notes, *of_worker)
