@@ -10,6 +10,7 @@ has `message`, and `error` where something was raised.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -56,8 +57,10 @@ def write_event(event: Event) -> None:
         "worker": event.worker,
         **event.figures,
     }
-    sys.stderr.write(f"{_line(line)}\n")
-    sys.stderr.flush()
+    # a run goes on where nobody reads its log any more
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(f"{_line(line)}\n")
+        sys.stderr.flush()
 
 
 def _when(seconds: float) -> str:

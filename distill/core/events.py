@@ -17,11 +17,14 @@ where everything that workers do arrives as results.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+log = logging.getLogger(__name__)
 
 Figure = float | str
 
@@ -86,7 +89,11 @@ def tell(
         return
     event = Event(name, time.time(), _job, step, fragment, worker, figures)
     for observer in _observers:
-        observer(event)
+        try:
+            observer(event)
+        except Exception:
+            forget(observer)
+            log.warning("what watches this run failed, and watches no more", exc_info=True)
 
 
 def this_worker() -> str:

@@ -60,3 +60,14 @@ def test_a_bar_that_nobody_watches_is_wrapped(monkeypatch):
     monkeypatch.setattr(events, "_observers", ())
     with progress.track("train small", 100) as bar:
         assert isinstance(bar, progress.LineBar)
+
+
+def test_a_watcher_that_fails_ends_the_run(seen, caplog):
+    def fail(_event):
+        raise KeyError("rows")
+
+    observe(fail)
+    tell("committed", rows=64)
+    tell("committed", rows=64)
+    assert len(seen) == 2
+    assert caplog.text.count("watches no more") == 1

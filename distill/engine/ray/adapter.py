@@ -39,11 +39,11 @@ class MapActor:
         self.careful_tasks = 0
         """Tasks that are given out again, since one of them may be why the process before died."""
         self.one_at_a_time = threading.Lock()
-        self.restarted = ""
+        self.restarted: list[str] = []
         """Who this is, until the driver was told that it stands in a dead process's place."""
         if ray.get_runtime_context().was_current_actor_reconstructed:
             self.careful_tasks = _CAREFUL_TASKS
-            self.restarted = this_worker()
+            self.restarted.append(this_worker())
         let_forks_be_ended()
         end_with_parent()
         make, config = unpack(shipped)
@@ -62,8 +62,14 @@ class MapActor:
         for task in group:
             if not self._stops():
                 result = json.dumps(self._do(task))
-                yield pa.table({"result": [result], "restarted": [self.restarted]})
-                self.restarted = ""
+                yield pa.table({"result": [result], "restarted": [self._take_restarted()]})
+
+    def _take_restarted(self) -> str:
+        # of the calls that run at once, one tells it
+        try:
+            return self.restarted.pop()
+        except IndexError:
+            return ""
 
     def _do(self, task: Plain) -> Plain:
         """Do a task; with a journal, and nothing beside it, where that has to be found out."""

@@ -23,20 +23,26 @@ nobody asks the port. All have the tags `job_name` and `step`.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from distill.core.events import Event
 
 _RECENT_SECONDS = 600.0
-_TAGS = ("job_name", "step")
-"""Not `job`: Prometheus has a label of that name, and would rename ours."""
+_Tags = tuple[tuple[str, str], ...]
+_Key = tuple[str, _Tags]
 
 
 class RayMetrics:
-    """An observer of events. Make it where Ray is connected."""
+    """An observer of events. What it is told before there is a Ray, as that labelling begins, waits
+    for one."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_connected: Callable[[], bool]) -> None:
+        self._is_connected = is_connected
         self._metrics: dict[str, Any] = {}
+        self._amounts: dict[_Key, float] = {}
+        """Of counters, and values of gauges, that Ray was not given yet."""
+        self._values: dict[_Key, float] = {}
         self._left: dict[str, float] = {}
         """Of the label set in work: fragments, rows; and how many are rejected."""
         self._commits: dict[str, float] = {}
@@ -50,6 +56,8 @@ class RayMetrics:
             # the engine's own threads tell of lost nodes
             with self._lock:
                 count(event)
+                if self._is_connected():
+                    self._deliver()
 
     def _labelling(self, event: Event) -> None:
         for name in ("fragments_left", "rows_left", "rejected"):
@@ -63,19 +71,20 @@ class RayMetrics:
 
     def _committed(self, event: Event) -> None:
         rows = float(event.figures["rows"])
-        self._left["fragments_left"] -= 1
-        self._left["rows_left"] -= rows
-        self._left["rejected"] += float(event.figures["rejected"])
         self._add("distill_rows", rows, event)
         self._add("distill_fragments", 1, event)
         self._add("distill_busy_seconds", float(event.figures["busy_seconds"]), event)
         self._set("distill_last_commit_seconds", event.time, event)
         self._commits[event.worker] = event.time
-        self._show_left(event)
+        if self._left:
+            self._left["fragments_left"] -= 1
+            self._left["rows_left"] -= rows
+            self._left["rejected"] += float(event.figures["rejected"])
+            self._show_left(event)
 
     def _labelled(self, event: Event) -> None:
         # nothing is waited for any more, whether all is done or the run was stopped
-        self._left = dict.fromkeys(("fragments_left", "rows_left"), 0.0)
+        self._left.clear()
         self._commits.clear()
         self._set("distill_fragments_left", 0, event)
         self._set("distill_rows_left", 0, event)
@@ -110,20 +119,32 @@ class RayMetrics:
         self._set("distill_workers", len(recent), event)
 
     def _add(self, name: str, amount: float, event: Event, **tags: str) -> None:
-        from ray.util.metrics import Counter
-
-        if amount > 0:
-            counter = self._metric(Counter, name, tags)
-            counter.inc(amount, {"job_name": event.job, "step": event.step, **tags})
+        key = _key(name, event, tags)
+        self._amounts[key] = self._amounts.get(key, 0.0) + amount
 
     def _set(self, name: str, value: float, event: Event, **tags: str) -> None:
-        from ray.util.metrics import Gauge
+        self._values[_key(name, event, tags)] = value
 
-        gauge = self._metric(Gauge, name, tags)
-        gauge.set(value, {"job_name": event.job, "step": event.step, **tags})
+    def _deliver(self) -> None:
+        from ray.util.metrics import Counter, Gauge
 
-    def _metric(self, kind: Any, name: str, tags: dict[str, str]) -> Any:
+        for (name, tags), amount in self._amounts.items():
+            if amount > 0:
+                self._metric(Counter, name, tags).inc(amount, dict(tags))
+        for (name, tags), value in self._values.items():
+            self._metric(Gauge, name, tags).set(value, dict(tags))
+        self._amounts.clear()
+        self._values.clear()
+
+    def _metric(self, kind: Any, name: str, tags: _Tags) -> Any:
         if name not in self._metrics:
             description = f"See distill.engine.ray.metrics: {name}"
-            self._metrics[name] = kind(name, description, tag_keys=(*_TAGS, *tags))
+            keys = tuple(key for key, _ in tags)
+            self._metrics[name] = kind(name, description, tag_keys=keys)
         return self._metrics[name]
+
+
+def _key(name: str, event: Event, tags: dict[str, str]) -> _Key:
+    # not `job`: Prometheus has a label of that name, and would rename ours
+    usual = {"job_name": event.job, "step": event.step}
+    return name, tuple({**usual, **tags}.items())

@@ -45,14 +45,15 @@ _OBJECT_STORE_BYTES = 200_000_000
 _LISTENER_SECONDS = 5
 
 _starter: Callable[[], None] | None = None
-_metrics: list[RayMetrics] = []
-"""That watch this process's Ray."""
 
 
 def start_ray_by(starter: Callable[[], None] | None) -> None:
     """Register how Ray is started when there is first work for it; for the process edge."""
     global _starter  # noqa: PLW0603  the one setting of a process
     _starter = starter
+    if starter is not None:
+        # before there is a Ray: it is started after a stage has said what is left
+        _watch()
 
 
 def require_ray() -> Any:
@@ -86,6 +87,15 @@ def is_connected() -> bool:
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
+_metrics = RayMetrics(is_connected)
+
+
+def _watch() -> None:
+    """Give Ray's metrics what the run is told of, once."""
+    forget(_metrics)
+    observe(_metrics)
+
+
 def connect(address: str | None, *, verbose: bool = False) -> None:
     """Start a Ray on this machine (None), or join the one at `address` ("HOST:PORT" or "auto") from
     one of its nodes. Its workers reach stores as this process does (`storage.settings`).
@@ -113,9 +123,7 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
         ) from error
     if not verbose:
         _silence_libraries()
-    metrics = RayMetrics()
-    _metrics.append(metrics)
-    observe(metrics)
+    _watch()
 
 
 def _set_environment(*, local: bool, quiet: bool) -> None:
@@ -175,8 +183,7 @@ def _require_listener(address: str) -> None:
 
 def disconnect() -> None:
     """End what `connect` began. For the process edge alone."""
-    while _metrics:
-        forget(_metrics.pop())
+    forget(_metrics)
     if is_connected():
         import ray
 

@@ -68,21 +68,22 @@ def _whole(figures):
 
 
 @pytest.fixture
-def counted(monkeypatch):
+def counted():
     """A `RayMetrics` without a Ray, and what it says: (metric, tags but job and step) → value."""
-    values = {}
-    ours = RayMetrics()
+    ours = RayMetrics(lambda: False)
 
-    def add(name, amount, _event, **tags):
-        key = (name, *tags.values())
-        values[key] = values.get(key, 0) + amount
+    class Values:
+        def __getitem__(self, key):
+            return self.all()[key]
 
-    def put(name, value, _event, **tags):
-        values[(name, *tags.values())] = value
+        def all(self):
+            waiting = {**ours._amounts, **ours._values}
+            return {
+                (name, *(tag for _, tag in tags[2:])): each
+                for (name, tags), each in waiting.items()
+            }
 
-    monkeypatch.setattr(ours, "_add", add)
-    monkeypatch.setattr(ours, "_set", put)
-    return ours, values
+    return ours, Values()
 
 
 def event(name, at=0.0, worker="", **figures):
@@ -138,9 +139,44 @@ def test_losses_are_not_counted_by_their_kind(counted):
         event("something new"),
     ):
         ours(each)
-    assert values == {
+    assert values.all() == {
         ("distill_retries", "worker"): 1,
         ("distill_retries", "training group"): 1,
         ("distill_nodes_lost", "spot", "preempted"): 2,
         ("distill_failed_fragments",): 1,
     }
+
+
+def test_what_was_told_before_there_was_a_ray_is_lost_or_given_twice(monkeypatch):
+    given = []
+
+    class Metric:
+        def __init__(self, name, _description, tag_keys):
+            self.name = name
+            assert tag_keys == ("job_name", "step")
+
+        def inc(self, amount, tags):
+            given.append((self.name, amount, tags["step"]))
+
+        set = inc
+
+    monkeypatch.setattr("ray.util.metrics.Counter", Metric)
+    monkeypatch.setattr("ray.util.metrics.Gauge", Metric)
+    connected = []
+    ours = RayMetrics(lambda: bool(connected))
+    ours(begin())
+    ours(commit(5, "a:1"))
+    assert given == []
+    connected.append(True)
+    ours(commit(6, "a:1"))
+    ours(event("labelled", 9))
+    assert given.count(("distill_rows", 128.0, "labels.teacher")) == 1
+    assert ("distill_fragments_left", 8.0, "labels.teacher") in given
+    assert ("distill_rejected_rows_allowed", 6.4, "labels.teacher") in given
+    assert given[-1][1] == 0
+
+
+def test_a_commit_of_a_labelling_that_was_not_told_ends_the_run(counted):
+    ours, values = counted
+    ours(commit(5, "a:1"))
+    assert values[("distill_rows",)] == 64
