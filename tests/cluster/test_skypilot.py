@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import jsonschema
 import pytest
 
@@ -40,7 +38,7 @@ def test_a_part_does_not_fit_the_machines_of_its_pool():
     assert "pool" not in part
     for key in ("accelerators", "cpus", "memory", "use_spot"):
         assert pool["resources"][key] == part["resources"][key]
-    assert re.search(r"--part .*SKYPILOT_JOB_RANK \+ 1.*/\$SKYPILOT_NUM_JOBS", part["run"])
+    assert "--part auto " in part["run"], "its rank and their number are SkyPilot's to tell"
 
 
 def test_a_token_is_written_into_the_file():

@@ -40,7 +40,7 @@ def test_an_option_is_none_of_slurms():
 
 def test_the_parts_are_not_those_of_the_array():
     last = re.fullmatch(r"1-(\d+)%\d+", files.sbatch_options(SCRIPT.name)["array"])[1]
-    assert f'--part "$SLURM_ARRAY_TASK_ID/{last}"' in SCRIPT.read_text("utf-8")
+    assert f"--part auto/{last} " in SCRIPT.read_text("utf-8")
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_signal_does_not_reach_the_driver_or_the_task_is_not_queued_again(be
     process.send_signal(signal.SIGTERM)
     assert process.wait(LIMIT_SECONDS) == 143
     assert (tmp_path / "asked").read_text("utf-8").split() == [
-        "run", "job.toml", "--part", "3/64", "--log-format", "json",
+        "run", "job.toml", "--part", "auto/64", "--log-format", "json",
     ]  # fmt: skip
     assert (tmp_path / "scontrol").read_text("utf-8").split() == ["requeue", "71_3"]
     assert not os.path.exists((tmp_path / "ray").read_text("utf-8").strip())
