@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distill.cli.process import process_edge
+from distill.cli.process import LogFormat, process_edge
 from distill.cli.terminal import print_comparison, print_table, say
 from distill.core.errors import LimitError
 
@@ -54,6 +54,12 @@ Local = Annotated[
     ),
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Show what Ray and the libraries say.")]
+Format = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format", help="json: what happens, on standard error, an object a line as well."
+    ),
+]
 Onnx = Annotated[
     bool,
     typer.Option("--onnx", help="Also as an ONNX file, held against torch by ONNX Runtime first."),
@@ -74,8 +80,10 @@ _SHOWN_KEYS = 20
 
 
 def _load(file: Path, root: str | None) -> Job:
+    from distill.core.events import name_job
     from distill.plan.load import load_job
 
+    name_job(file.stem)
     return load_job(file, root=root)
 
 
@@ -94,9 +102,10 @@ def run(
     ray: Ray = None,
     local: Local = False,
     verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """All stages, in order, doing only what is unfinished."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         from distill.run import run_job
 
         mine = _part(part)
@@ -120,9 +129,10 @@ def fit(
     ray: Ray = None,
     local: Local = False,
     verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Train labelers before they label."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         from distill.run import fit_labelers, trained_line
 
         names = [name] if name else None
@@ -167,7 +177,7 @@ def select(
 
 
 @app.command()
-def label(  # noqa: PLR0913  an option of the command each
+def label(
     job: JobFile,
     name: Name = None,
     *,
@@ -182,9 +192,10 @@ def label(  # noqa: PLR0913  an option of the command each
     ray: Ray = None,
     local: Local = False,
     verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Write label sets over their pools, exactly once."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         from distill.run import label_pools, labels_line
 
         mine = _part(part)
@@ -203,9 +214,10 @@ def train(
     ray: Ray = None,
     local: Local = False,
     verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Teach students from stored labels."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         from distill.run import train_students, trained_line
 
         names = [name] if name else None
@@ -215,10 +227,16 @@ def train(
 
 @app.command()
 def evaluate(
-    job: JobFile, root: Root = None, ray: Ray = None, local: Local = False, verbose: Verbose = False
+    job: JobFile,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Judge students against teacher, truth and each other."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         from distill.run import evaluate_students
 
         print_comparison(evaluate_students(_load(job, root), engine=process.engine))
@@ -226,10 +244,16 @@ def evaluate(
 
 @app.command()
 def report(
-    job: JobFile, root: Root = None, ray: Ray = None, local: Local = False, verbose: Verbose = False
+    job: JobFile,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Write the evaluation as one HTML file."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         from distill.run import write_report
 
         say(f"Report: {write_report(_load(job, root), engine=process.engine)}")
@@ -245,9 +269,10 @@ def export(
     ray: Ray = None,
     local: Local = False,
     verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Students as files that need nothing of distill's: safetensors, a Python file, a model card."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         from distill.run import export_students
 
         names = [name] if name else None

@@ -10,15 +10,26 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from types import FrameType
 
 from distill.cli.ending import STOPPED
+from distill.cli.json_log import JsonFormatter, write_event
 from distill.cli.terminal import TerminalDisplay, console, say
 from distill.core.errors import DistillError, InputError, JobError, LimitError, StorageError
+from distill.core.events import forget, observe, tell
 from distill.core.progress import show_on
 from distill.core.source import own_lines
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 from distill.engine.stop import finish_and_stop
+
+
+class LogFormat(str, Enum):
+    """What is written to standard error."""
+
+    text = "text"
+    json = "json"
+
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a scheduler's notice, and a terminal that is closed."""
@@ -35,11 +46,15 @@ class Process:
 
 @contextmanager
 def process_edge(
-    address: str | None, *, local: bool = False, verbose: bool = False
+    address: str | None,
+    *,
+    local: bool = False,
+    verbose: bool = False,
+    log_format: LogFormat = LogFormat.text,
 ) -> Iterator[Process]:
     """Run a command's body: a DistillError becomes its message and exit code, everything else
     passes."""
-    _log(verbose)
+    _log(log_format, verbose=verbose)
     display = TerminalDisplay()
     show_on(display)
     _offer_ray(address, verbose=verbose)
@@ -53,6 +68,7 @@ def process_edge(
     except DistillError as error:
         message = str(error)
         console.print(message, style="red", markup=False, soft_wrap=True)
+        tell("error", kind=type(error).__name__, message=message)
         code = _exit_code(error, display)
         sys.exit(code)
     except KeyboardInterrupt:
@@ -64,6 +80,7 @@ def process_edge(
         code = 1 if display.worked else 2
         sys.exit(code)
     finally:
+        forget(write_event)
         disconnect()
 
 
@@ -126,7 +143,11 @@ def _offer_ray(address: str | None, *, verbose: bool) -> None:
     start_ray_by(start)
 
 
-def _log(verbose: bool) -> None:
+def _log(log_format: LogFormat, *, verbose: bool) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", force=True)
+    if log_format is LogFormat.json:
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(JsonFormatter())
+        observe(write_event)
     logging.getLogger("distill").setLevel(logging.INFO)

@@ -2,6 +2,7 @@
 minute.
 
 Nobody but `cli` installs a display; a stage says only `with track(...) as bar: bar.advance(rows)`.
+Where a run is watched (`distill.core.events`), bars are told as events too.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from distill.core.events import is_observed, tell
+
 log = logging.getLogger(__name__)
 
 # below a minute: a line is due within the minute, and whoever waits looks at the time only now and
 # then
 LINE_EVERY_SECONDS = 55.0
+_EVENT_EVERY_SECONDS = 5.0
 FILES = "files"
 """The unit of looking at what is there: what is found wrong by it was wrong before any work."""
 
@@ -118,11 +122,49 @@ def show_on(display: Display) -> None:
     _display = display
 
 
+class _WatchedBar:
+    """A bar that is told as events too."""
+
+    def __init__(self, bar: Bar, title: str, total: float, unit: str) -> None:
+        self.bar = bar
+        self.title = title
+        self.total = total
+        self.unit = unit
+        self.done = 0.0
+        self._told = time.monotonic()
+        self._tell("begins")
+
+    def advance(self, amount: float, note: str = "") -> None:
+        self.bar.advance(amount, note)
+        self.done += amount
+        if self._is_due():
+            self._tell("progress", note)
+
+    def waits(self, what: str) -> None:
+        self.bar.waits(what)
+        if self._is_due():
+            self._tell("progress", f"waits for {what}")
+
+    def end(self) -> None:
+        """Tell how far the work came."""
+        self._tell("ends")
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._told >= _EVENT_EVERY_SECONDS
+
+    def _tell(self, name: str, note: str = "") -> None:
+        self._told = time.monotonic()
+        tell(name, step=self.title, done=self.done, total=self.total, unit=self.unit, note=note)
+
+
 @contextmanager
 def track(title: str, total: float, unit: str = "rows") -> Iterator[Bar]:
     """Show a bar for work of `total` units."""
     bar = _display.begin(title, total, unit)
+    watched = _WatchedBar(bar, title, total, unit) if is_observed() else None
     try:
-        yield bar
+        yield watched or bar
     finally:
+        if watched:
+            watched.end()
         _display.end(bar)

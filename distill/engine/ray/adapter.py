@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from distill.core.errors import LabelerError
+from distill.core.events import this_worker
 from distill.engine.journal import journaling
 from distill.engine.protocol import Plain, Stream, stream_here
 from distill.engine.ray.hand_out import POLL_SECONDS
@@ -38,8 +39,11 @@ class MapActor:
         self.careful_tasks = 0
         """Tasks that are given out again, since one of them may be why the process before died."""
         self.one_at_a_time = threading.Lock()
+        self.restarted: list[str] = []
+        """Who this is, until the driver was told that it stands in a dead process's place."""
         if ray.get_runtime_context().was_current_actor_reconstructed:
             self.careful_tasks = _CAREFUL_TASKS
+            self.restarted.append(this_worker())
         let_forks_be_ended()
         end_with_parent()
         make, config = unpack(shipped)
@@ -58,7 +62,15 @@ class MapActor:
         group = json.loads(batch["group"][0].as_py())
         for task in group:
             if not self._stops():
-                yield pa.table({"result": [json.dumps(self._do(task))]})
+                result = json.dumps(self._do(task))
+                yield pa.table({"result": [result], "restarted": [self._take_restarted()]})
+
+    def _take_restarted(self) -> str:
+        # of the calls that run at once, one tells it
+        try:
+            return self.restarted.pop()
+        except IndexError:
+            return ""
 
     def _do(self, task: Plain) -> Plain:
         """Do a task; with a journal, and nothing beside it, where that has to be found out."""

@@ -22,10 +22,12 @@ from functools import partial
 from typing import Any
 
 from distill.core.errors import LabelerError
+from distill.core.events import tell
 from distill.core.progress import LINE_EVERY_SECONDS, Bar
 from distill.engine.protocol import Config, Make, Plain
 from distill.engine.ray.adapter import MapActor
 from distill.engine.ray.hand_out import POLL_SECONDS, group_blocks
+from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import ANY, Needs, gpus_each, require_resources, what_lacks
 from distill.engine.ray.session import require_ray
 from distill.engine.ray.shipping import ship
@@ -65,7 +67,7 @@ def map_fragments(
         num_cpus=needs.cpus,
         num_gpus=needs.gpus,
     )
-    watch = _Watch(stop_signal, bar, partial(what_lacks, ray, needs))
+    watch = _Watch(stop_signal, bar, partial(what_lacks, ray, needs), LostNodes(ray))
     with stoppable():
         with watch.in_thread():
             trouble = yield from _results(ray, dataset, watch)
@@ -102,6 +104,8 @@ def _results(ray: Any, dataset: Any, watch: _Watch) -> Generator[Plain, None, st
     try:
         for batch in batches:
             watch.count(len(batch))
+            for worker in filter(None, batch["restarted"].to_pylist()):
+                tell("worker_restarted", worker=worker)
             yield from map(json.loads, batch["result"].to_pylist())
     except GeneratorExit:
         # not simply let go: Ray's core aborts the process when a stream is dropped while it is
@@ -120,10 +124,17 @@ class _Watch:
     """Beside the driver's wait for results: tells the actors how many came and whether to stop, and
     the bar, once a minute, that none came."""
 
-    def __init__(self, stop_signal: StopSignal, bar: Bar, lacks: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        stop_signal: StopSignal,
+        bar: Bar,
+        lacks: Callable[[], str | None],
+        lost_nodes: LostNodes,
+    ) -> None:
         self.stop_signal = stop_signal
         self.bar = bar
         self.lacks = lacks
+        self.lost_nodes = lost_nodes
         self.results = 0
         self.counted = 0
         """Results that the actors know of."""
@@ -142,6 +153,7 @@ class _Watch:
             self.counted = results
         if stop_requested():
             self.stop_signal.set()
+        self.lost_nodes.look()
         if time.monotonic() - self.newest >= LINE_EVERY_SECONDS:
             # told at every look from then on: a bar prints no more than a line a minute
             missing = self.lacks()

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from distill.core.events import tell
 from distill.core.progress import Bar
+from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import look_at_nodes
 
 LOST_GROUPS = 8
@@ -116,10 +118,13 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
     over = threading.Event()
     shown = _ShownProgress(bar)
 
+    lost_nodes = LostNodes(ray)
+
     def poll() -> None:
         looked = 0.0
         while not over.wait(_POLL_SECONDS):
             with contextlib.suppress(ray.exceptions.RayError):
+                lost_nodes.look()
                 asked = monitor.current.remote()
                 progress = ray.get(asked)
                 shown.show(progress)
@@ -172,6 +177,7 @@ class _ShownProgress:
         if progress.groups > self.last.groups > 0:
             log.info("training goes on with %s, from its newest checkpoint", workers)
         elif self.last.workers and not progress.workers:
+            tell("workers_lost", workers=self.last.workers)
             log.info("training lost workers; it waits for others")
         if not progress.workers:
             self.bar.waits("training workers to start")

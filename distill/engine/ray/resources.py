@@ -51,6 +51,12 @@ def gpus_each(ray: Any, gpus: Gpus) -> float:
     return 1.0 if has_any else 0.0
 
 
+def most_gpus(ray: Any) -> float:
+    """Return the GPUs that the cluster has or may get: infinitely many where nodes come on
+    demand."""
+    return _most(ray, "GPU")
+
+
 def require_resources(ray: Any, what: str, needs: Needs, *, reserved_cpus: float = 0.0) -> int:
     """Return the most processes that fit, `ANY` where nodes come on demand. Raises ResourceError,
     with names and numbers, for what the cluster can never give.

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from distill.core.errors import ResourceError
+from distill.core.events import forget, observe
+from distill.engine.ray.metrics import RayMetrics
 from distill.storage.settings import VARIABLE
 
 _LOCAL = {
@@ -49,6 +51,9 @@ def start_ray_by(starter: Callable[[], None] | None) -> None:
     """Register how Ray is started when there is first work for it; for the process edge."""
     global _starter  # noqa: PLW0603  the one setting of a process
     _starter = starter
+    if starter is not None:
+        # before there is a Ray: it is started after a stage has said what is left
+        _watch()
 
 
 def require_ray() -> Any:
@@ -82,6 +87,15 @@ def is_connected() -> bool:
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
 
 
+_metrics = RayMetrics(is_connected)
+
+
+def _watch() -> None:
+    """Give Ray's metrics what the run is told of, once."""
+    forget(_metrics)
+    observe(_metrics)
+
+
 def connect(address: str | None, *, verbose: bool = False) -> None:
     """Start a Ray on this machine (None), or join the one at `address` ("HOST:PORT" or "auto") from
     one of its nodes. Its workers reach stores as this process does (`storage.settings`).
@@ -109,6 +123,7 @@ def connect(address: str | None, *, verbose: bool = False) -> None:
         ) from error
     if not verbose:
         _silence_libraries()
+    _watch()
 
 
 def _set_environment(*, local: bool, quiet: bool) -> None:
@@ -169,6 +184,7 @@ def _require_listener(address: str) -> None:
 
 def disconnect() -> None:
     """End what `connect` began. For the process edge alone."""
+    forget(_metrics)
     if is_connected():
         import ray
 

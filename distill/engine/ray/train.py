@@ -33,6 +33,7 @@ from distill.engine.ray.resources import (
     gpus_each,
     largest_memory,
     look_at_nodes,
+    most_gpus,
     require_resources,
     room_now,
 )
@@ -129,6 +130,11 @@ def _group(ray: Any, workers: Workers, teams: int, gpus: Gpus) -> _Group:
     fewest, most = worker_range(workers)
     gpus_of_each = gpus_each(ray, gpus)
     group = _Group(fewest, most, gpus_of_each)
+    if workers is None and gpus == "auto" and group.gpus:
+        # nobody chose either number: a machine with one GPU has room for one worker
+        room = int(min(most_gpus(ray), most))
+        fewest = max(1, room)
+        group = replace(group, fewest=fewest, most=fewest)
     require_resources(ray, "training", Needs(fewest, 1, group.gpus))
     if group.elastic or teams == 1:
         return group

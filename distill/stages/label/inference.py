@@ -36,6 +36,7 @@ from distill.labelers.base import (
 from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler, on_one_thread
 from distill.labels.contract import Contract
+from distill.stages.label.busy_clock import BusyClock
 from distill.stages.label.deadly_rows import DeadlyRows, without_rows
 from distill.stages.label.failures import RowFailure, error_text, locate_failure
 from distill.stages.label.prefetch import prefetch
@@ -115,6 +116,7 @@ class InferenceLoop:
         self._preparing = PriorityLock()
         self._device = PriorityLock()
         self._finishing = PriorityLock()
+        self.busy = BusyClock()
         try:
             self.labeler = build_labeler(recipe, device, tell=self._notes.append)
         except RAISED as error:  # the user's own
@@ -201,12 +203,12 @@ class InferenceLoop:
 
     def _infer_once(self, batch: InferenceBatch, age: int) -> Predictions:
         try:
-            with self._device.hold(age):
+            with self._device.hold(age), self.busy.running():
                 output = self.labeler.label(batch.prepared)
                 if not has_finish(self.labeler):
                     return self._checked_copy(output, batch)
             # the device is another fragment's meanwhile
-            with self._finishing.hold(age):
+            with self._finishing.hold(age), self.busy.running():
                 output = finish_batch(self.labeler, output)
                 return self._checked_copy(output, batch)
         except RAISED as error:

@@ -19,6 +19,7 @@ from distill.labels.pending import PendingFragments
 from distill.labels.writer import LabelWriter
 from distill.plan.steps import LabelPart, LabelStep
 from distill.pools.open_pool import OpenPool
+from distill.stages.label.events import LabellingEvents
 from distill.stages.label.failure_policy import Decision, FailurePolicy
 from distill.stages.label.messages import FragmentResult, FragmentTask, LabelConfig, group_tasks
 from distill.stages.label.worker import LabelWorker
@@ -73,14 +74,17 @@ class Labelling:
         self._policy = FailurePolicy(allowed_rejects(step), sum(map(_rejected_before, pools)))
         self._made_on = {each for pool in pools for each in pool.before.entries.made_on}
         self._notes: set[str] = set()
+        self._events = LabellingEvents(step.name)
         self._fragments = 0
 
     def label(self, left: Mapping[str, PendingFragments], title: str) -> None:
         """Label those fragments, by pool. Raises RejectedError over the job's budget of bad rows,
         LabelerError after the same mistake on some fragments."""
         rows = sum(each.rows for each in left.values())
-        self._fragments += sum(map(len, left.values()))
+        fragments = sum(map(len, left.values()))
+        self._fragments += fragments
         groups = group_tasks(_tasks(left))
+        self._events.begin(fragments, rows, self._policy.rejected, allowed_rejects(self.step))
         try:
             with (
                 track(title, rows) as bar,
@@ -92,6 +96,7 @@ class Labelling:
                     if self._take(result, bar) is Decision.STOP:
                         break
         finally:
+            self._events.end()
             # else the next run would read each of these commits by itself
             for each in self.pools.values():
                 each.labels.write_manifest(self._fewest)
@@ -111,6 +116,7 @@ class Labelling:
         # before the decision: it is stored, whatever is decided
         if result.commit is not None:
             pool.labels.add(result.commit)
+        self._events.result(result)
         decision = self._policy.decide(result)
         if result.commit is None:
             self.failed.add((result.pool, parsed_code(result.fragment)))

@@ -4,7 +4,7 @@ know them."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import count, groupby
 from typing import Any
 
@@ -106,6 +106,10 @@ class FragmentResult:
     """What a person should know of the labeler, found at its first batch."""
     was_there: bool = False
     """Whether it was committed before this task began, so that nothing was computed."""
+    worker: str = field(default="", compare=False)
+    """Host and process id of who did it."""
+    busy_seconds: float = field(default=0.0, compare=False)
+    """In which the worker's labeler was at work, since its result before this one."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -118,5 +122,12 @@ class FragmentResult:
         failure = Failure(**plain["failure"]) if plain["failure"] else None
         notes = tuple(plain["notes"])
         return cls(
-            plain["pool"], plain["fragment"], commit, failure, notes, was_there=plain["was_there"]
+            plain["pool"],
+            plain["fragment"],
+            commit,
+            failure,
+            notes,
+            was_there=plain["was_there"],
+            worker=plain["worker"],
+            busy_seconds=plain["busy_seconds"],
         )

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import ContractError, StorageError
+from distill.core.events import this_worker
 from distill.core.source import RAISED
 from distill.engine.protocol import Stream, stream_here
 from distill.labelers.base import Predictions
@@ -75,7 +76,8 @@ class LabelWorker:
         except RAISED as error:  # told with the fragment, so that the policy decides
             failure = _failure(task, error)
             result = FragmentResult(task.pool, task.intent.fragment, failure=failure)
-        return result.to_plain()
+        busy_seconds = self.inference.busy.take_seconds()
+        return replace(result, worker=this_worker(), busy_seconds=busy_seconds).to_plain()
 
     def label(self, task: FragmentTask) -> FragmentResult:
         """Label and commit one fragment.

@@ -4,6 +4,7 @@ from contextlib import closing
 
 import pytest
 
+from distill.core import events
 from distill.core.errors import LabelerError, ResourceError
 from distill.engine.ray.map import map_fragments
 from distill.spec.labels import Compute
@@ -15,13 +16,18 @@ pytestmark = pytest.mark.ray
 TWO = Compute(min=2, max=2)
 
 
-def test_every_task_is_answered_once_though_an_actor_is_killed(ray, tmp_path):
+def test_every_task_is_answered_once_though_an_actor_is_killed(ray, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(events, "_observers", (seen.append,))
     tasks = [[{"number": number}] for number in range(12)]
     config = {"mark": str(tmp_path / "mark"), "fatal": 5}
     answers = list(map_fragments(doubling, config, tasks, TWO, Bar()))
     assert sorted(answer["twice"] for answer in answers) == [2 * number for number in range(12)]
     assert (tmp_path / "mark").exists()
     assert len({answer["pid"] for answer in answers}) >= 2
+    restarted = [each.worker for each in seen if each.name == "worker_restarted"]
+    assert len(restarted) == 1
+    assert restarted[0].rpartition(":")[2] in {str(answer["pid"]) for answer in answers}
 
 
 def test_tasks_beyond_those_let_out_at_once_are_all_answered(ray, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from distill.core.errors import ResourceError, TrainingError
+from distill.engine.ray import train
 from distill.engine.ray.resources import Needs, room_now
 from distill.engine.ray.train import train_workers
 from tests.engine.working import Bar, raise_on_one_rank, settings_seen, sum_over_workers
@@ -62,3 +63,16 @@ def test_processes_that_hold_cpus_are_counted_as_room(ray):
     ray.get(holder.waits.remote("here"))
     assert room_now(ray, Needs(most, 1, 0)) == most - 1
     ray.kill(holder)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "group"), [(1, None, 1), (4, None, 2), (0, None, 2), (1, 2, 2)]
+)
+def test_a_machine_with_one_gpu_is_refused_a_training_that_chose_no_workers(
+    monkeypatch, gpus, workers, group
+):
+    monkeypatch.setattr(train, "gpus_each", lambda _ray, _gpus: min(1.0, gpus))
+    monkeypatch.setattr(train, "most_gpus", lambda _ray: float(gpus))
+    monkeypatch.setattr(train, "require_resources", lambda *_: None)
+    found = train._group(None, workers, 1, "auto")
+    assert (found.fewest, found.most) == (group, group)

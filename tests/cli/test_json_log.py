@@ -1,0 +1,94 @@
+"""`--log-format json`: what machines read, on standard error alone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from datetime import datetime
+
+import pytest
+
+from distill.cli.json_log import JsonFormatter
+from tests.command import REPOSITORY, environment
+from tests.tiny import DOUBLING, write_job, write_pool
+
+JOB = """
+    root = "root"
+    fragment_rows = 64
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    [labels.teacher]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["rows"]
+    batch_rows = 16
+"""
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """`ended(options)`: a labelling of two fragments as a process, its two streams apart."""
+
+    def run(*options, labeler=DOUBLING):
+        folder = tmp_path_factory.mktemp("job")
+        write_pool(folder / "rows", [100])
+        (folder / "mine.py").write_text(labeler, "utf-8")
+        job = write_job(folder, JOB, "mine.toml")
+        return subprocess.run(
+            [sys.executable, "-m", "distill", "label", job, "--local", *options],
+            env=environment(),
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+def test_a_line_of_standard_error_is_no_json_or_lacks_who_and_where(ended):
+    process = ended("--log-format", "json")
+    assert process.returncode == 0, process.stdout
+    lines = [json.loads(line) for line in process.stderr.splitlines()]
+    assert {line["job"] for line in lines} == {"mine"}
+    committed = [line for line in lines if line["event"] == "committed"]
+    assert len(committed) == 2
+    for line in committed:
+        assert line["step"] == "labels.teacher"
+        assert line["fragment"].startswith("rows/")
+        assert line["worker"].count(":") == 1
+        assert line["level"] == "info"
+        assert datetime.fromisoformat(line["time"].replace("Z", "+00:00"))
+    assert sum(line["rows"] for line in committed) == 100
+
+
+def test_what_a_person_reads_changes(ended):
+    plain = ended()
+    as_json = ended("--log-format", "json")
+    assert plain.stderr == ""
+    assert plain.stdout.splitlines()[-1] == as_json.stdout.splitlines()[-1]
+
+
+def test_an_error_is_on_standard_output_alone(ended):
+    process = ended("--log-format", "json", labeler="class Labeler:\n    pass\n")
+    assert process.returncode == 2
+    last = json.loads(process.stderr.splitlines()[-1])
+    assert (last["event"], last["level"], last["kind"]) == ("error", "error", "JobError")
+    assert "revision" in last["message"]
+    assert "revision" in process.stdout
+
+
+def test_another_format_is_taken_for_text(ended):
+    assert ended("--log-format", "xml").returncode == 2
+
+
+def test_a_log_record_that_raised_is_many_lines():
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        record = logging.LogRecord("ray", logging.ERROR, "", 0, "it %s", ("broke",), sys.exc_info())
+    (line,) = JsonFormatter().format(record).splitlines()
+    fields = json.loads(line)
+    assert (fields["message"], fields["level"], fields["logger"]) == ("it broke", "error", "ray")
+    assert "ValueError" in fields["error"]

@@ -1,0 +1,116 @@
+"""A node that is lost is told once; one that was sent away, never."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from distill.core import events
+from distill.engine.ray import lost_nodes
+from distill.engine.ray.lost_nodes import LostNodes
+from tests.command import REPOSITORY, environment
+from tests.raylets import static_raylet
+
+
+class Ray:
+    """Says which nodes there are."""
+
+    def __init__(self) -> None:
+        self.table = [node("old", alive=False, reason=2), node("a"), node("b"), node("c")]
+
+    def nodes(self):
+        return self.table
+
+
+def node(name, *, alive=True, reason=0):
+    return {
+        "NodeID": name,
+        "Alive": alive,
+        "NodeManagerHostname": f"host-{name}",
+        "DeathReason": reason,
+        "Labels": {"ray.io/market-type": "spot"},
+    }
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    monkeypatch.setattr(lost_nodes, "_LOOK_SECONDS", -1.0)
+    monkeypatch.setattr(events, "_observers", ())
+    told = []
+    events.observe(told.append)
+    return told
+
+
+def test_a_lost_node_is_told_twice_or_an_idle_one_that_was_ended_is(seen):
+    ray = Ray()
+    watch = LostNodes(ray)
+    watch.look()
+    assert seen == []
+    ray.table[1:] = [
+        node("a", alive=False, reason=3),
+        node("b", alive=False, reason=4),
+        node("c", alive=False, reason=2),
+    ]
+    watch.look()
+    watch.look()
+    assert [(each.worker, each.figures["why"]) for each in seen] == [
+        ("host-a", "preempted"),
+        ("host-c", "died"),
+    ]
+    assert {each.figures["market"] for each in seen} == {"spot"}
+
+
+def test_the_numbers_are_not_rays():
+    from ray.core.generated import common_pb2
+
+    reasons = common_pb2.NodeDeathInfo.Reason
+    assert {
+        reasons.Value("UNEXPECTED_TERMINATION"): "died",
+        reasons.Value("AUTOSCALER_DRAIN_PREEMPTED"): "preempted",
+    } == lost_nodes._WHY
+
+
+WATCHING = """
+import sys
+import time
+from distill.core import events
+from distill.engine.ray.lost_nodes import LostNodes
+from distill.engine.ray.session import connect, disconnect
+
+connect(sys.argv[1])
+import ray
+
+while len(ray.nodes()) < 2:
+    time.sleep(0.1)
+seen = []
+events.observe(seen.append)
+lost = LostNodes(ray)
+print("both nodes are there", flush=True)
+while not seen:
+    time.sleep(0.1)
+    lost.look()
+print(seen[0].name, seen[0].figures["why"], flush=True)
+disconnect()
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_raylet_that_is_killed_is_not_told():
+    with static_raylet() as raylets:
+        joined = raylets.join()
+        driver = subprocess.Popen(
+            [sys.executable, "-c", WATCHING, raylets.address],
+            env={**environment(), **raylets.environment},
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert driver.stdout.readline() == "both nodes are there\n"
+        time.sleep(0.5)
+        raylets.kill_raylet(joined)
+        assert driver.stdout.readline() == "node_lost died\n"
+        assert driver.wait() == 0
