@@ -94,7 +94,7 @@ def test_the_cluster_names_every_file_that_cannot_be_read(ray, tmp_path):
         list_pools(tiny_job(tmp_path, JOB))
     assert "part-00007.parquet" in str(told.value)
     assert "… and 1 more" in str(told.value)
-    assert not (tmp_path / "root").exists()
+    assert not (tmp_path / "root" / "inventories").exists()
 
 
 def test_few_new_files_need_no_ray_and_a_listed_pool_opens_none(tmp_path, shown):
