@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
 
 from distill.core.errors import PoolError
-from distill.core.schema import INVENTORY, table_bytes
+from distill.core.schema import INVENTORY, table_bytes, table_note, with_note
 from distill.pools.changes import Changes, find_changes, refuse_changes
 from distill.pools.column_types import check_schemas, grown_types, pinned_types
 from distill.pools.file_stats import ReadFileStats, read_file_stats, require_readable
@@ -27,13 +28,13 @@ from distill.pools.formats.open import format_named
 from distill.pools.formats.options import MIXED, column_types, with_options, with_types
 from distill.pools.formats.registry import pool_format, read_footer
 from distill.pools.formats.shard_file import Footer
-from distill.pools.inventory import Inventory, read_inventory, segment_key
+from distill.pools.inventory import Inventory, pin_note, read_inventory, segment_key
 from distill.pools.listing import Listing, list_pool
 from distill.pools.saved_footers import SavedFooters
 from distill.pools.shard_id import shard_id
 from distill.spec.pools import Pool
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, Storage
-from distill.storage.open import require_conditional_put
+from distill.storage.open import open_storage, require_conditional_put
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class _Scan:
     ) -> None:
         self._root = root
         self._pool = pool
+        self._uri = files.uri
         self._files = files
         self._spec = spec
         self._read = read
@@ -88,7 +90,11 @@ class _Scan:
 
     def take(self, *, first: bool) -> Inventory | None:
         """Compare, and write what is new; None where another driver came first."""
-        stored = read_inventory(self._root, self._pool, self._files.uri)
+        stored = read_inventory(self._root, self._pool, self._uri)
+        if stored and stored.uri != self._uri:
+            self._files = open_storage(stored.uri)
+        else:
+            self._files = self._files.pinned()
         known = stored.known if stored else {}
         listing = list_pool(self._files, self._pool, known)
         found = listing.shards
@@ -96,7 +102,7 @@ class _Scan:
         changes = find_changes(known, found)
         refuse_changes(self._pool, self._files, self._spec, changes)
         if stored and not changes:
-            return _with_rows(stored, len(found))
+            return _with_rows(replace(stored, uri=self._files.uri), len(found))
         if first:
             self._tell_left_out(listing)
         self._read_footers(changes.unlisted, format)
@@ -104,7 +110,7 @@ class _Scan:
         rows = self._rows(stored, changes, format)
         if not self._write(stored, rows):
             return None
-        written = read_inventory(self._root, self._pool, self._files.uri)
+        written = read_inventory(self._root, self._pool, self._uri)
         assert written is not None
         return _with_rows(written, len(found))
 
@@ -207,6 +213,9 @@ class _Scan:
         start = len(stored.table) if stored else 0
         numbered = [row | {"number": start + offset} for offset, row in enumerate(rows)]
         table = pa.Table.from_pylist(numbered, INVENTORY)
+        note = pin_note(self._uri, self._files.uri)
+        if note:
+            table = with_note(table, note)
         if stored is None:
             require_conditional_put(self._root)
         folder = self._root.folder("inventories", self._pool)
@@ -234,7 +243,7 @@ def _append(folder: Storage, number: int, table: pa.Table) -> bool:
 
 def _segments(table: pa.Table, folder: Storage) -> Iterator[bytes]:
     """Sealed segments, as few as the limit of a conditional put allows."""
-    content = table_bytes(table)
+    content = table_bytes(table, table_note(table))
     if len(content) <= CONDITIONAL_LIMIT_BYTES:
         yield content
         return

@@ -55,8 +55,9 @@ def require_conditional_put(root: Storage) -> None:
 
 
 def open_storage(uri: str) -> Storage:
-    """Return the folder at `uri`: a path, `file://…`, `s3://bucket/prefix`, `gs://…` or
-    `abfs://container/…`. Nothing is read or made yet.
+    """Return the folder at `uri`: a path, `file://…`, `s3://bucket/prefix`, `gs://…`,
+    `abfs://container/…`, or for reading alone `hf://datasets/…` or `http(s)://…`. Nothing is read
+    or made yet.
 
     Raises JobError for another scheme, or for credentials written into the URI.
     """
@@ -79,6 +80,14 @@ def _remote(scheme: str) -> type[RemoteStorage]:
         from distill.storage.azure import AzureStorage
 
         return AzureStorage
+    if scheme == "hf":
+        from distill.storage.hub import HubStorage
+
+        return HubStorage
+    if scheme in ("http", "https"):
+        from distill.storage.http import HttpStorage
+
+        return HttpStorage
     from distill.storage.s3 import S3Storage
 
     return S3Storage

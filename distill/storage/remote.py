@@ -23,7 +23,16 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, BinaryIO, ClassVar, TypeVar, cast
@@ -43,6 +52,7 @@ ANSWER_SECONDS = 20.0
 """Of silence on a line."""
 PATIENCE_SECONDS = 30.0
 SLOWEST_BYTES_PER_SECOND = 32_000
+_PIECE_BYTES = 1 << 20
 _LARGEST_BYTES = 64 << 20
 """What a whole object of unknown size may hold, where its time is limited."""
 
@@ -241,12 +251,7 @@ class RemoteStorage(Storage):
             missing = [each for each in ranges if each not in contents]
             # one request was counted for the call
             count("get", len(missing) - 1)
-            results = await asyncio.gather(
-                *(fetch(fs, start, stop) for start, stop in missing), return_exceptions=True
-            )
-            for result in results:
-                if result is not None:
-                    raise result
+            await in_parallel(fetch(fs, start, stop) for start, stop in missing)
 
         size_bytes = sum(stop - start for start, stop in ranges)
         self._ask(where, "get", work, size_bytes)
@@ -288,3 +293,32 @@ class RemoteStorage(Storage):
 
     async def _remove(self, fs: Any, path: str) -> None:
         await fs._rm_file(path)
+
+
+async def in_parallel(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all at once, to the end. Raises the first error."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if result is not None:
+            raise result
+
+
+async def whole_body(stream: Any, announced: int | None) -> bytes:
+    """Return the whole body of an answer, of `announced` bytes where it says. Raises
+    BrokenBodyError where it breaks off, or comes too slowly."""
+    began = time.monotonic()
+    pieces = []
+    read_bytes = 0
+    # it gives what has come, so that a trickle is seen
+    while piece := await stream.read(_PIECE_BYTES):
+        pieces.append(piece)
+        read_bytes += len(piece)
+        seconds = time.monotonic() - began
+        if seconds > PATIENCE_SECONDS + read_bytes / SLOWEST_BYTES_PER_SECOND:
+            raise BrokenBodyError(
+                f"{read_bytes:,} of {announced or 0:,} bytes came in {seconds:.0f} s"
+            )
+    if announced is not None and read_bytes != announced:
+        raise BrokenBodyError(f"the body broke off after {read_bytes:,} of {announced:,} bytes")
+    # a body of one piece is not copied
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

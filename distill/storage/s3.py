@@ -19,7 +19,6 @@ carry `If-Match`.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,10 +29,9 @@ from distill.storage import remote
 from distill.storage.answers import BrokenBodyError, status_of
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta
 from distill.storage.range_reader import TAIL_BYTES
-from distill.storage.remote import RemoteStorage
+from distill.storage.remote import RemoteStorage, whole_body
 from distill.storage.request_counts import count
 
-_PIECE_BYTES = 1 << 20
 _CONNECTIONS = 64  # a thread beyond that waits for a line; s3fs's own limit is 10
 
 
@@ -116,29 +114,8 @@ async def _call(fs: Any, name: str, path: str, **options: Any) -> dict[str, Any]
 
 async def _get(fs: Any, path: str, **options: str) -> tuple[dict[str, Any], bytes]:
     answer = await _call(fs, "get_object", path, **options)
-    return answer, await _body(answer)
-
-
-async def _body(answer: dict[str, Any]) -> bytes:
-    """Return the whole body. Raises BrokenBodyError."""
-    announced = int(answer["ContentLength"])
-    began = time.monotonic()
-    pieces = []
-    read_bytes = 0
     async with answer["Body"] as stream:
-        # it gives what has come, so that a trickle is seen
-        while piece := await stream.read(_PIECE_BYTES):
-            pieces.append(piece)
-            read_bytes += len(piece)
-            seconds = time.monotonic() - began
-            if seconds > remote.PATIENCE_SECONDS + read_bytes / remote.SLOWEST_BYTES_PER_SECOND:
-                raise BrokenBodyError(
-                    f"{read_bytes:,} of {announced:,} bytes came in {seconds:.0f} s"
-                )
-    if read_bytes != announced:
-        raise BrokenBodyError(f"the body broke off after {read_bytes:,} of {announced:,} bytes")
-    # a body of one piece is not copied
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return answer, await whole_body(stream, int(answer["ContentLength"]))
 
 
 def _digest_differs(answer: dict[str, Any], content: bytes) -> bool:
