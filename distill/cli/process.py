@@ -19,6 +19,7 @@ from distill.core.progress import show_on
 from distill.core.source import own_lines
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 from distill.engine.stop import finish_and_stop
+from distill.storage.open import close_stores
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a scheduler's notice, and a terminal that is closed."""
@@ -65,6 +66,7 @@ def process_edge(
         sys.exit(code)
     finally:
         disconnect()
+        close_stores()
 
 
 def _exit_code(error: DistillError, display: TerminalDisplay) -> int:

@@ -57,6 +57,11 @@ class AzureStorage(RemoteStorage):
         )
         return cast("bytes", await stream.readall())
 
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
+        stream = await _blob(fs, path).download_blob()
+        md5 = stream.properties.content_settings.content_md5 or b""
+        return await stream.readall(), bytes(md5).hex()
+
 
 def _blob(fs: Any, path: str) -> Any:
     container, _, blob = path.partition("/")

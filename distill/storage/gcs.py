@@ -6,6 +6,7 @@ Its conditional put is `ifGenerationMatch=0`; a reader asks for the generation t
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -62,3 +63,11 @@ class GcsStorage(RemoteStorage):
             return cast("bytes", await fs._cat_file(path, start, stop, generation=token))
         except FileNotFoundError as error:
             raise FileExistsError(path) from error  # in another version, that is
+
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
+        headers, content = await fs._call("GET", fs.url(path))
+        hashes = str(headers.get("x-goog-hash", "")).split(",")
+        stored = next((each for each in hashes if each.strip().startswith("md5=")), "")
+        is_as_stored = headers.get("x-goog-stored-content-encoding", "identity") == "identity"
+        md5 = stored.partition("=")[2] if is_as_stored else ""
+        return content, b64decode(md5).hex()

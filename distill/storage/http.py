@@ -107,9 +107,9 @@ class ReadOnlyStorage(RemoteStorage):
                 raise _without_ranges(path)
             return await whole_body(answer.content, stop - start)
 
-    async def _whole(self, fs: Any, path: str) -> bytes:
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
         async with request(fs, "GET", path) as answer:
-            return await whole_body(answer.content, answer.content_length)
+            return await whole_body(answer.content, answer.content_length), ""
 
 
 class HttpStorage(ReadOnlyStorage):
@@ -128,7 +128,7 @@ class HttpStorage(ReadOnlyStorage):
         if not self._is_list:
             yield self.entry(self._own_name)
             return
-        listed = self._ask(self.uri, "get", lambda fs: self._whole(fs, self.uri))
+        listed, _ = self._ask(self.uri, "get", lambda fs: self._whole(fs, self.uri))
         keys = _keys(listed.decode("utf-8", "replace"), self.uri)
         for start in range(0, len(keys), _AT_ONCE):
             yield from self._entries(keys[start : start + _AT_ONCE])

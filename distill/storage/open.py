@@ -17,6 +17,8 @@ Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's r
 
 from __future__ import annotations
 
+import gc
+import sys
 import uuid
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -68,6 +70,16 @@ def open_storage(uri: str) -> Storage:
     if not is_remote(uri):
         return LocalStorage(parts.path if parts.scheme else uri)
     return _remote(parts.scheme)(uri.rstrip("/"))
+
+
+def close_stores() -> None:
+    """Close this process's lines to all stores; whoever asks again opens others."""
+    # a local job has loaded none of them
+    remote = sys.modules.get("distill.storage.remote")
+    if remote is not None:
+        remote.forget_filesystems()
+        # fsspec's close their lines when they are collected, and they lie in circles
+        gc.collect()
 
 
 def _remote(scheme: str) -> type[RemoteStorage]:

@@ -14,6 +14,12 @@ that moves less than `SLOWEST_BYTES_PER_SECOND` is given up.
 **Conditional put.** A lost race after an unanswered request may be this writer's own object, stored
 before the line broke, so the object is read and compared.
 
+**A body is whole or an error.** Its length is compared with what the store announced, and one that
+trickles below `SLOWEST_BYTES_PER_SECOND` is given up and asked for again. A whole object of at most
+1 MiB (every control object) is also compared with the MD5 that the store says of it: bytes that
+differ are read again, and believed when they come the same twice, since what a few stores say is no
+MD5. Larger objects carry digests of their own in commits; a pool's Parquet pages may.
+
 **A reader** (`open`) knows the object's version, and asks for no other: a file replaced meanwhile
 is an error rather than a mixture of two. `RangeReader.prefetch` fetches many ranges at once.
 """
@@ -21,6 +27,7 @@ is an error rather than a mixture of two. `RangeReader.prefetch` fetches many ra
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import threading
 import time
@@ -42,7 +49,7 @@ from fsspec.asyn import sync
 
 from distill.core.errors import MissingExtraError, StorageError
 from distill.storage.answers import BrokenBodyError, PreconditionError, answered
-from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, ObjectMissingError, Storage
 from distill.storage.range_reader import Range, RangeReader
 from distill.storage.request_counts import count
 from distill.storage.settings import options_of
@@ -149,7 +156,7 @@ class RemoteStorage(Storage):
 
     def read(self, key: str) -> bytes:
         def ask(path: str, where: str) -> bytes:
-            return self._ask(where, "get", lambda fs: self._whole(fs, path), _LARGEST_BYTES)
+            return self._ask(where, "get", lambda fs: self._checked(fs, path), _LARGEST_BYTES)
 
         content = self._found(key, ask)
         count("bytes_read", len(content))
@@ -284,8 +291,20 @@ class RemoteStorage(Storage):
         """Return these bytes of the version `token` of an object."""
         raise NotImplementedError
 
-    async def _whole(self, fs: Any, path: str) -> bytes:
-        return cast("bytes", await fs._cat_file(path))
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
+        """Return a whole object, and its MD5 in hex where the store says one."""
+        raise NotImplementedError
+
+    async def _checked(self, fs: Any, path: str) -> bytes:
+        content, md5 = await self._whole(fs, path)
+        is_small = len(content) <= CONDITIONAL_LIMIT_BYTES
+        if md5 and is_small and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+            count("get")
+            again, _ = await self._whole(fs, path)
+            if again != content:
+                digest = hashlib.sha256(content).hexdigest()
+                raise BrokenBodyError(f"two reads differ: {digest[:12]}")
+        return content
 
     async def _write(self, fs: Any, path: str, content: bytes, *, create: bool) -> None:
         """Write a whole object; with `create` a FileExistsError or 412 says that one is there."""

@@ -4,13 +4,6 @@ every AWS client reads them, or from the job (`settings`), other settings from f
 Of our own is what s3fs has not. Its requests are made by `S3FileSystem._call_s3`, one HTTP request
 a call.
 
-**A body is whole or an error.** Its length is compared with what the store announced, and one that
-trickles below `SLOWEST_BYTES_PER_SECOND` is given up and asked for again. A whole object of at most
-1 MiB (every control object) is also compared with the store's MD5 (the ETag of such objects, unless
-encrypted with keys of KMS or of the customer): bytes that differ are read again, and believed when
-they come the same twice, since a few stores' ETag is no MD5. Larger objects carry digests of their
-own in commits; a pool's Parquet pages may.
-
 **Conditional put** is `If-None-Match: *`. **A reader** takes the last 64 KB with its first request,
 which tells size and ETag too: a Parquet file costs one request for its footer. All further requests
 carry `If-Match`.
@@ -18,7 +11,6 @@ carry `If-Match`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,11 +18,10 @@ import fsspec
 from botocore.exceptions import ClientError
 
 from distill.storage import remote
-from distill.storage.answers import BrokenBodyError, status_of
-from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta
+from distill.storage.answers import status_of
+from distill.storage.base import ObjectMeta
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import RemoteStorage, whole_body
-from distill.storage.request_counts import count
 
 _CONNECTIONS = 64  # a thread beyond that waits for a line; s3fs's own limit is 10
 
@@ -87,15 +78,9 @@ class S3Storage(RemoteStorage):
         _, content = await _get(fs, path, Range=f"bytes={start}-{stop - 1}", IfMatch=token)
         return content
 
-    async def _whole(self, fs: Any, path: str) -> bytes:
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
         answer, content = await _get(fs, path)
-        if _digest_differs(answer, content):
-            count("get")
-            _, again = await _get(fs, path, IfMatch=answer["ETag"])
-            if again != content:
-                digest = hashlib.sha256(content).hexdigest()
-                raise BrokenBodyError(f"two reads differ: {digest[:12]}")
-        return content
+        return content, _md5(answer)
 
     async def _write(self, fs: Any, path: str, content: bytes, *, create: bool) -> None:
         condition = {"IfNoneMatch": "*"} if create else {}
@@ -118,12 +103,9 @@ async def _get(fs: Any, path: str, **options: str) -> tuple[dict[str, Any], byte
         return answer, await whole_body(stream, int(answer["ContentLength"]))
 
 
-def _digest_differs(answer: dict[str, Any], content: bytes) -> bool:
-    """Whether a small object's ETag says other bytes; large ones, parts ("…-3") and encrypted ones
-    say nothing."""
+def _md5(answer: dict[str, Any]) -> str:
+    """What an ETag says of the bytes; that of parts ("…-3") and of encrypted ones says nothing."""
     etag = str(answer["ETag"]).strip('"')
     by_store = str(answer.get("ServerSideEncryption", ""))
     encrypted = "SSECustomerAlgorithm" in answer or by_store.startswith("aws:kms")
-    if len(content) > CONDITIONAL_LIMIT_BYTES or len(etag) != 32 or encrypted:
-        return False
-    return hashlib.md5(content, usedforsecurity=False).hexdigest() != etag
+    return "" if encrypted or len(etag) != 32 else etag
