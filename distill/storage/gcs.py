@@ -7,14 +7,13 @@ Its conditional put is `ifGenerationMatch=0`; a reader asks for the generation t
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
-import aiohttp
-
 from distill.storage.base import ObjectMeta
-from distill.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, RemoteStorage
+from distill.storage.remote import Page, RemoteStorage
+from distill.storage.transfers import client_timeout
 
 
 class GcsStorage(RemoteStorage):
@@ -33,8 +32,7 @@ class GcsStorage(RemoteStorage):
 
     @classmethod
     def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
-        return {**settings, "requests_timeout": timeout}
+        return {**settings, "requests_timeout": client_timeout()}
 
     @classmethod
     def prepare(cls, filesystem: Any) -> None:
@@ -42,9 +40,7 @@ class GcsStorage(RemoteStorage):
         once = type(filesystem)._request.__wrapped__
         filesystem._request = partial(once, filesystem)
 
-    async def _page(
-        self, fs: Any, below: str, token: str
-    ) -> tuple[Sequence[ObjectMeta], str | None]:
+    async def _page(self, fs: Any, below: str, token: str) -> Page:
         said = {"prefix": below, "pageToken": token or None, "maxResults": 1000}
         page = await fs._call("GET", "b/{}/o", self._bucket, json_out=True, **said)
         entries = [

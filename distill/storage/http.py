@@ -22,14 +22,9 @@ import aiohttp
 from distill.core.errors import StorageError
 from distill.storage.base import ObjectMeta, Storage
 from distill.storage.range_reader import TAIL_BYTES
-from distill.storage.remote import (
-    ANSWER_SECONDS,
-    CONNECT_SECONDS,
-    RemoteStorage,
-    in_parallel,
-    whole_body,
-)
+from distill.storage.remote import RemoteStorage
 from distill.storage.request_counts import count
+from distill.storage.transfers import client_timeout, in_parallel, whole_body
 
 _LIST_ENDING = ".txt"
 _AT_ONCE = 32
@@ -47,8 +42,7 @@ class ReadOnlyStorage(RemoteStorage):
 
     @classmethod
     def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
-        return {**settings, "client_kwargs": {"timeout": timeout}}
+        return {**settings, "client_kwargs": {"timeout": client_timeout()}}
 
     def put(self, key: str, content: bytes) -> None:  # noqa: ARG002
         raise self._refusal(key)

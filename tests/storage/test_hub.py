@@ -6,12 +6,14 @@ from distill.core.errors import JobError, PoolError, StorageError
 from distill.pools.inventory import read_inventory
 from distill.pools.row_cache import read_chunk
 from distill.pools.scan import take_inventory
+from distill.run import label_pool, verify_labels
 from distill.spec.pools import Pool
 from distill.storage.open import open_storage
 from distill.storage.remote import forget_filesystems
 from distill.storage.request_counts import requests
 from tests.storage.test_http import parquet
 from tests.storage.web_server import HubServer, WebServer, serving
+from tests.tiny import DOUBLING, tiny_job, write_pool
 
 URI = "hf://datasets/org/rows@main/data"
 FIRST, SECOND = "a" * 40, "b" * 40
@@ -75,6 +77,33 @@ def test_a_branch_that_moves_on_changes_no_listed_pool(hub, tmp_path):
     rows = read_chunk(again, 1, range(3), ("x",)).table["x"].to_pylist()
     assert rows == [50, 51, 52]
     assert len(root.list_objects()) == 1
+
+
+JOB = f"""
+    root = "root"
+    fragment_rows = 64
+    [pools.rows]
+    path = "{URI}"
+    features = {{ kind = "vector", columns = ["pixels"] }}
+    [labels.teacher]
+    labeler = {{ kind = "custom", file = "mine.py" }}
+    over = ["rows"]
+"""
+
+
+def test_a_branch_that_moves_between_two_runs_stops_them(hub, tmp_path):
+    write_pool(tmp_path / "pool", [100, 70])
+    parts = sorted((tmp_path / "pool").iterdir())
+    hub.trees[FIRST] = {f"data/{part.name}": part.read_bytes() for part in parts}
+    (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
+    (first,) = label_pool(tiny_job(tmp_path, JOB), "teacher", engine="local")
+    assert first.rows == 170
+    move(hub, **{"part-00000": b"other rows"})
+    job = tiny_job(tmp_path, JOB)
+    (again,) = label_pool(job, "teacher", engine="local")
+    assert again.rows == 170
+    (verified,) = verify_labels(job, "teacher")
+    assert (verified.rows, verified.problems) == (170, ())
 
 
 def test_a_newer_commit_is_growth_once_the_job_names_it(hub, tmp_path):
