@@ -1,8 +1,8 @@
-"""A line on loopback to a real store that delivers everything late by the same time: the latency of a
-store far away, at the full speed of one nearby.
+"""A line on loopback to a real store that delivers everything late by the same time: the latency
+of a store far away, at the full speed of one nearby.
 
-Each request's answer comes `seconds` later than it would; answers on different lines do not wait for
-each other. A process of its own, so that it shares nothing with what is measured:
+Each request's answer comes `seconds` later than it would; answers on different lines do not wait
+for each other. A process of its own, so that it shares nothing with what is measured:
 
     with late_store(os.environ["AWS_ENDPOINT_URL"], 0.05) as url: ...
     python -m tests.late_store URL SECONDS

@@ -1,6 +1,6 @@
-"""Files behind `http(s)://`, for reading pools: the URL of one file, or of a text file (`.txt`) that
-lists files, one URL a line, relative to it or whole. Empty lines and what follows a `#` are left
-out; nothing can be written.
+"""Files behind `http(s)://`, for reading pools: the URL of one file, or of a text file (`.txt`)
+that lists files, one URL a line, relative to it or whole. Empty lines and what follows a `#` are
+left out; nothing can be written.
 
 A file's key is its line. Its token is the server's ETag, or where there is none the date of its
 last change; a server that says neither is refused, since nobody could tell another file from it.

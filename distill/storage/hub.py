@@ -1,10 +1,11 @@
 """Data sets of the Hugging Face hub, for reading pools: `hf://datasets/ORG/NAME@REVISION/PATH`.
 
 A revision may move, so it is resolved to a commit once (`pinned`), and a pool's inventory stores
-which: files are listed and read at that commit until the job names another revision. huggingface_hub's filesystem lists them,
-with its credentials (HF_TOKEN, `hf auth login`) and its address (HF_ENDPOINT). They are read by
-ranges of `…/resolve/COMMIT/PATH` like any other file behind https, since that filesystem's own
-reader asks again by itself. A file's token is its sha256, or git's id of it where it is small.
+which: files are listed and read at that commit until the job names another revision.
+huggingface_hub's filesystem lists them, with its credentials (HF_TOKEN, `hf auth login`) and its
+address (HF_ENDPOINT). They are read by ranges of `…/resolve/COMMIT/PATH` like any other file behind
+https, since that filesystem's own reader asks again by itself. A file's token is its sha256, or
+git's id of it where it is small.
 
 Tested against a server on loopback that speaks what is used of the hub: the revision's commit, the
 tree by pages, and `resolve` with its redirect to another host. The hub itself was out of reach.

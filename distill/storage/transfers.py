@@ -1,4 +1,4 @@
-"""How long stores may take, and their answers' bodies: nothing hangs, and nothing trickles for ever."""
+"""How long stores may take, and the bodies of their answers: nothing hangs or trickles for ever."""
 
 from __future__ import annotations
 

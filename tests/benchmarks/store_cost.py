@@ -2,13 +2,13 @@
 tests.benchmarks.store_cost`.
 
 Three places: a local folder; Ceph on loopback; and Ceph by a line that delivers every answer 50 ms
-late (`tests.late_store`), as a store elsewhere does. Two questions, each run in a process of its own
-and in turns:
+late (`tests.late_store`), as a store elsewhere does. Two questions, each run in a process of its
+own and in turns:
 
-    label   seconds a row of `label_pool` by a labeler of 50 µs a row: the slope between two sizes of
-            pool, as in `label_cost`, so that Ray's start and the store's first answers do not count
+    label   seconds a row of `label_pool` by a labeler of 50 µs a row: the slope between two sizes
+            of pool, as in `label_cost`, so that Ray's start and first answers do not count
     feed    seconds and CPU seconds a row of an epoch of the training loader, whose step is a
-            computation of `--step-microseconds` a row, which is what reading ahead has to hide under
+            computation of `--step-microseconds` a row, under which reading ahead has to hide
 
 The server computes on the same CPUs, so its CPU time is part of what S3 costs here; `CPU` is that
 of the measured session alone. Requests a fragment are counted in a run of one process, without Ray.
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--feed-rows", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--only", choices=("label", "feed"), help="one of the two questions")
     told = parser.parse_args(arguments)
     if told.quick:
         told.fragment_rows, told.fragments, told.rounds = 1_024, [2, 6], 1
@@ -55,16 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         near = os.environ["AWS_ENDPOINT_URL"]
         with late_store(near, LATE_SECONDS) as late:
             places = {"disk": (folder, near), "s3": (bucket, near), "s3, late": (bucket, late)}
-            labelled = measure_labels(Path(folder), places, told)
-            fed = measure_feed(places, told)
+            labelled = fed = None
+            if told.only != "feed":
+                labelled = measure_labels(Path(folder), places, told)
+            if told.only != "label":
+                fed = measure_feed(places, told)
     parts = [
-        f"`fragment_rows` = {told.fragment_rows:,}; pools of {told.fragments} fragments; a labeler of"
-        f" {told.microseconds:g} µs a row, a step of {told.step_microseconds:g}; {told.cores} cores;"
-        f" {told.rounds} rounds; late is {1e3 * LATE_SECONDS:.0f} ms.",
-        label_table(labelled["runs"], told),
-        request_table(labelled["requests"], max(told.fragments)),
-        feed_table(fed),
+        f"`fragment_rows` = {told.fragment_rows:,}; pools of {told.fragments} fragments, or of"
+        f" {told.feed_rows:,} rows to feed; a labeler of {told.microseconds:g} µs a row, a step of"
+        f" {told.step_microseconds:g}; {told.cores} cores; {told.rounds} rounds; late is"
+        f" {1e3 * LATE_SECONDS:.0f} ms."
     ]
+    if labelled:
+        parts.append(label_table(labelled["runs"], told))
+        parts.append(request_table(labelled["requests"], max(told.fragments)))
+    if fed:
+        parts.append(feed_table(fed))
     show(told, "What a store costs beside a disk", parts, {"label": labelled, "feed": fed})
 
 
