@@ -43,16 +43,13 @@ class GcsStorage(RemoteStorage):
     async def _page(self, fs: Any, below: str, token: str) -> Page:
         said = {"prefix": below, "pageToken": token or None, "maxResults": 1000}
         page = await fs._call("GET", "b/{}/o", self._bucket, json_out=True, **said)
-        entries = [
-            ObjectMeta(item["name"], int(item["size"]), str(item["generation"]))
-            for item in page.get("items", ())
-        ]
+        entries = [_meta(item) for item in page.get("items", ())]
         return entries, page.get("nextPageToken")
 
     async def _info(self, fs: Any, path: str) -> ObjectMeta:
         bucket, _, key = path.partition("/")
         item = await fs._call("GET", "b/{}/o/{}", bucket, key, json_out=True)
-        return ObjectMeta(key, int(item["size"]), str(item["generation"]))
+        return _meta(item)
 
     async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
         try:
@@ -67,3 +64,7 @@ class GcsStorage(RemoteStorage):
         is_as_stored = headers.get("x-goog-stored-content-encoding", "identity") == "identity"
         md5 = stored.partition("=")[2] if is_as_stored else ""
         return content, b64decode(md5).hex()
+
+
+def _meta(item: Mapping[str, Any]) -> ObjectMeta:
+    return ObjectMeta(item["name"], int(item["size"]), str(item["generation"]))

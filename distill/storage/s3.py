@@ -36,12 +36,12 @@ class S3Storage(RemoteStorage):
     def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         said = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
         config = {
+            "user_agent": "distill",  # botocore's own is 5% of a request's CPU time
             **said,
             "retries": {"total_max_attempts": 1},
             "connect_timeout": transfers.CONNECT_SECONDS,
             "read_timeout": transfers.ANSWER_SECONDS,
             "max_pool_connections": _CONNECTIONS,
-            "user_agent": "distill",  # else botocore describes itself, 5% of a request's CPU time
             "response_checksum_validation": "when_required",  # bodies are held against ETags here
         }
         return {**settings, "config_kwargs": config}
