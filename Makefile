@@ -54,7 +54,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,vision,text,onnx,gcs,azure,cluster,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,vision,text,onnx,gcs,azure,hf,cluster,dev]'
 # what our losses are held against; alone, since the torchvision that PyPI has for it does not load beside a torch without CUDA
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps torchdistill
 	touch $@

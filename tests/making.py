@@ -113,7 +113,7 @@ def claim_of(part: Fragment) -> WriteIntent:
     )
 
 
-def list_pool(root: Path, pool: Path, name: str = "pool") -> Inventory:
+def list_pool(root: Path | str, pool: Path | str, name: str = "pool") -> Inventory:
     """The pool's inventory, kept under `root`."""
     return take_inventory(open_storage(str(root)), name, open_storage(str(pool)))
 

@@ -22,6 +22,7 @@ from distill.core.progress import show_on
 from distill.core.source import own_lines
 from distill.engine.ray.session import connect, disconnect, start_ray_by
 from distill.engine.stop import finish_and_stop
+from distill.storage.open import close_stores
 
 
 class LogFormat(str, Enum):
@@ -82,6 +83,7 @@ def process_edge(
     finally:
         forget(write_event)
         disconnect()
+        close_stores()
 
 
 def _exit_code(error: DistillError, display: TerminalDisplay) -> int:

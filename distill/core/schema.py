@@ -190,8 +190,13 @@ def table_bytes(table: pa.Table, note: str = "") -> bytes:
     return bytes(sink.getvalue())
 
 
+def with_note(table: pa.Table, note: str) -> pa.Table:
+    """Return the table with a note for `table_note` and `table_bytes`."""
+    return table.replace_schema_metadata({_NOTE: note.encode()})
+
+
 def table_note(table: pa.Table) -> str:
-    """Return the note of a table that `bytes_table` gave."""
+    """Return the note of a table that `bytes_table` or `with_note` gave."""
     metadata = table.schema.metadata or {}
     return str(metadata.get(_NOTE, b"").decode(errors="replace"))
 

@@ -1,11 +1,13 @@
 """The footers of new files, each opened once.
 
 All files that cannot be read are named at once. Who reads them is the caller's choice: threads
-here, or, for very many, the whole cluster (`distill.stages.inventory`).
+here, or, for very many, the whole cluster (`distill.stages.inventory`). Either stores what it has
+read now and then (`saved_footers`), so that a kill loses some hundreds at most.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,26 +17,36 @@ from distill.core.errors import PoolError
 from distill.core.progress import FILES, track
 from distill.pools.formats.registry import read_footer
 from distill.pools.formats.shard_file import Footer
+from distill.pools.saved_footers import FileStats, SaveFooters
 from distill.storage.base import ObjectMeta, Storage
 from distill.storage.open import open_storage
 
 _THREADS = 16
 _MOST_NAMED = 3
+_SAVED_FILES = 256
+_SAVED_SECONDS = 5.0
+"""As many files, or as long a time, are stored together."""
 
-FileStats = Footer | str
-"""What a file says of its rows and columns, or what is wrong with it."""
-ReadFileStats = Callable[[str, str, Sequence[ObjectMeta], str], Sequence[FileStats]]
-"""(title, URI of the pool, files, format) → the stats of each file, in order."""
+ReadFileStats = Callable[[str, str, Sequence[ObjectMeta], str, SaveFooters], Sequence[FileStats]]
+"""(title, URI of the pool, files, format, save) → the stats of each file, in order."""
 
 
 def read_file_stats(
-    title: str, uri: str, entries: Sequence[ObjectMeta], format: str
+    title: str, uri: str, entries: Sequence[ObjectMeta], format: str, save: SaveFooters
 ) -> list[FileStats]:
-    """Read the stats of files in threads of this process, with a bar."""
+    """Read the stats of files in threads of this process, with a bar. All but the last few are
+    saved on the way."""
     keys = [entry.key for entry in entries]
-    read = []
+    read: list[FileStats] = []
+    saved = 0
+    saved_at = time.monotonic()
     with track(title, len(keys), FILES) as bar:
         for stats in stats_of_files(uri, keys, format):
+            is_due = time.monotonic() - saved_at >= _SAVED_SECONDS and len(read) > saved
+            if is_due or len(read) - saved >= _SAVED_FILES:
+                save(entries[saved : len(read)], read[saved:])
+                saved = len(read)
+                saved_at = time.monotonic()
             read.append(stats)
             bar.advance(1)
     return read

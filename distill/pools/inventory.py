@@ -7,12 +7,16 @@ new numbers and never a renumbering. A row may retire an earlier one: the file c
 is what it is now, or (with a null id) the file is gone. Retired shards keep their number and their
 labels, which nobody sees any more. `distill.pools.scan` writes the segments.
 
+Where an address may come to mean other files (a branch of the Hugging Face hub), a segment notes
+which ones it meant (`pin_note`), and the inventory's `uri` is that of those.
+
 Columnar inside: 100,000 shards are about 12 MB, and objects are made of them only where one is
 looked at.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distill.core.errors import StorageError
-from distill.core.schema import INVENTORY, bytes_table, digest
+from distill.core.schema import INVENTORY, bytes_table, digest, table_note
 from distill.pools.formats.open import format_named
 from distill.pools.formats.options import with_types
 from distill.pools.fragments import WHOLE, FragmentTable, cut_fragments, fragment_id
@@ -178,6 +182,7 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
     """
     folder = root.folder("inventories", pool)
     tables: list[pa.Table] = []
+    pins: dict[str, str] = {}
     for entry in folder.list_objects():
         key = segment_key(len(tables))
         where = folder.url(key)
@@ -186,6 +191,7 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
                 f"{where} is missing, but later segments are there. Restore it from a copy."
             )
         table = bytes_table(folder.read(key), INVENTORY, where)
+        pins |= json.loads(table_note(table) or "{}")
         tables.append(table.replace_schema_metadata(None))
         _require_order(tables, where)
     if not tables:
@@ -193,8 +199,14 @@ def read_inventory(root: Storage, pool: str, uri: str) -> Inventory | None:
     # growth may bring files of other types, and never takes a type back
     format = tables[-1]["format"][0].as_py()
     shards = pa.concat_tables(tables).select(_COLUMNS).combine_chunks()
+    pinned = pins.get(uri, uri)
     starts = tuple(accumulate(map(len, tables[:-1]), initial=0))
-    return Inventory(pool, uri, format, _identity(tables[0]), len(tables), shards, starts)
+    return Inventory(pool, pinned, format, _identity(tables[0]), len(tables), shards, starts)
+
+
+def pin_note(uri: str, pinned: str) -> str:
+    """Return what a segment notes where the address `uri` meant the files at `pinned`."""
+    return json.dumps({uri: pinned}) if pinned != uri else ""
 
 
 def segment_key(number: int) -> str:

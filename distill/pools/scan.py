@@ -4,21 +4,23 @@ are refused or retired.
 Two drivers may do so at once. What is stored is read first, then the files are listed, so that
 nothing looks vanished that was only listed too early; a segment is claimed under the number after
 those that were read, and who loses a claim reads and lists again. So each segment is written by one
-who knows all before it, and no file is listed twice.
+who knows all before it, and no file is listed twice. Footers that were read are kept meanwhile
+(`saved_footers`), so that a scan that is killed goes on without reading them again.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
 
 from distill.core.errors import PoolError
-from distill.core.schema import INVENTORY, table_bytes
+from distill.core.schema import INVENTORY, table_bytes, table_note, with_note
+from distill.pools.changes import Changes, find_changes, refuse_changes
 from distill.pools.column_types import check_schemas, grown_types, pinned_types
 from distill.pools.file_stats import ReadFileStats, read_file_stats, require_readable
 from distill.pools.formats.csv import CsvShard
@@ -26,12 +28,13 @@ from distill.pools.formats.open import format_named
 from distill.pools.formats.options import MIXED, column_types, with_options, with_types
 from distill.pools.formats.registry import pool_format, read_footer
 from distill.pools.formats.shard_file import Footer
-from distill.pools.inventory import Inventory, read_inventory, segment_key
+from distill.pools.inventory import Inventory, pin_note, read_inventory, segment_key
 from distill.pools.listing import Listing, list_pool
+from distill.pools.saved_footers import SavedFooters
 from distill.pools.shard_id import shard_id
 from distill.spec.pools import Pool
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, Storage
-from distill.storage.open import require_conditional_put
+from distill.storage.open import open_storage, require_conditional_put
 
 log = logging.getLogger(__name__)
 
@@ -41,23 +44,6 @@ _TRIES = 20
 """Claims lost to other drivers, each of which has written a segment then."""
 
 Row = dict[str, object]
-
-
-@dataclass(frozen=True)
-class _Changes:
-    """What a listing has and the inventory does not say."""
-
-    new: list[ObjectMeta]
-    changed: list[ObjectMeta]
-    vanished: list[str]
-
-    @property
-    def unlisted(self) -> list[ObjectMeta]:
-        """The files that the inventory does not have as they are now."""
-        return [*self.new, *self.changed]
-
-    def __bool__(self) -> bool:
-        return bool(self.new or self.changed or self.vanished)
 
 
 def take_inventory(
@@ -80,6 +66,8 @@ def take_inventory(
     for attempt in range(_TRIES):
         inventory = scan.take(first=attempt == 0)
         if inventory is not None:
+            if scan.saved_footers is not None:
+                scan.saved_footers.delete()
             return inventory
     raise PoolError(
         f"pools.{pool}: other runs keep listing {files.uri} at the same time."
@@ -95,6 +83,7 @@ class _Scan:
     ) -> None:
         self._root = root
         self._pool = pool
+        self._uri = files.uri
         self._files = files
         self._spec = spec
         self._read = read
@@ -102,20 +91,25 @@ class _Scan:
         """By shard id: a lost claim does not open the files again."""
         self.only: Collection[str] | None = None
         """Keys of the files that count; all where that is None."""
+        self.saved_footers: SavedFooters | None = None
 
     def take(self, *, first: bool) -> Inventory | None:
         """Compare, and write what is new; None where another driver came first."""
-        stored = read_inventory(self._root, self._pool, self._files.uri)
+        stored = read_inventory(self._root, self._pool, self._uri)
+        if stored and stored.uri != self._uri:
+            self._files = open_storage(stored.uri)
+        else:
+            self._files = self._files.pinned()
         known = stored.known if stored else {}
         listing = list_pool(self._files, self._pool, known)
         found = listing.shards
         if self.only is not None:
             found = [entry for entry in found if entry.key in self.only]
         format = self._format(stored, found)
-        changes = _changes(known, found)
-        _refuse(self._pool, self._files, self._spec, changes)
+        changes = find_changes(known, found)
+        refuse_changes(self._pool, self._files, self._spec, changes)
         if stored and not changes:
-            return _with_rows(stored, len(found))
+            return _with_rows(replace(stored, uri=self._files.uri), len(found))
         if first:
             self._tell_left_out(listing)
         self._read_footers(changes.unlisted, format)
@@ -123,7 +117,7 @@ class _Scan:
         rows = self._rows(stored, changes, format)
         if not self._write(stored, rows):
             return None
-        written = read_inventory(self._root, self._pool, self._files.uri)
+        written = read_inventory(self._root, self._pool, self._uri)
         assert written is not None
         return _with_rows(written, len(found))
 
@@ -169,13 +163,20 @@ class _Scan:
         return {CsvShard.name: dialect} if dialect else {}
 
     def _read_footers(self, entries: Sequence[ObjectMeta], format: str) -> None:
-        unread = [entry for entry in entries if shard_id(entry) not in self._footers]
+        saved = SavedFooters.of(self._root, self._pool, self._files.uri, format)
+        unread = self._unread(entries)
+        if unread and self.saved_footers is None:
+            self.saved_footers = saved
+            self._footers |= saved.load({shard_id(entry) for entry in unread})
+            unread = self._unread(entries)
         if not unread:
             return
-        title = f"list {self._pool}"
-        stats = self._read(title, self._files.uri, unread, format)
+        stats = self._read(f"list {self._pool}", self._files.uri, unread, format, saved.save)
         footers = require_readable(self._pool, stats)
         self._footers |= zip(map(shard_id, unread), footers, strict=True)
+
+    def _unread(self, entries: Sequence[ObjectMeta]) -> list[ObjectMeta]:
+        return [entry for entry in entries if shard_id(entry) not in self._footers]
 
     def _with_types(
         self, stored: Inventory | None, entries: Sequence[ObjectMeta], format: str
@@ -198,7 +199,7 @@ class _Scan:
         types = grown_types(listed, examples, self._spec, self._pool)
         return with_types(stored.format, column_types(stored.format) | types)
 
-    def _rows(self, stored: Inventory | None, changes: _Changes, format: str) -> list[Row]:
+    def _rows(self, stored: Inventory | None, changes: Changes, format: str) -> list[Row]:
         """What is to be appended: the files by key, then those that are gone."""
         known = stored.known if stored else {}
         numbers = {key: number for key, (number, _) in known.items()}
@@ -219,42 +220,14 @@ class _Scan:
         start = len(stored.table) if stored else 0
         numbered = [row | {"number": start + offset} for offset, row in enumerate(rows)]
         table = pa.Table.from_pylist(numbered, INVENTORY)
+        note = pin_note(self._uri, self._files.uri)
+        if note:
+            table = with_note(table, note)
         if stored is None:
             require_conditional_put(self._root)
         folder = self._root.folder("inventories", self._pool)
         segments = stored.segments if stored else 0
         return _append(folder, segments, table)
-
-
-def _changes(known: Mapping[str, tuple[int, str]], found: Sequence[ObjectMeta]) -> _Changes:
-    new = []
-    changed = []
-    for entry in found:
-        if entry.key not in known:
-            new.append(entry)
-        elif known[entry.key][1] != shard_id(entry):
-            changed.append(entry)
-    there = {entry.key for entry in found}
-    return _Changes(new, changed, sorted(known.keys() - there))
-
-
-def _refuse(pool: str, files: Storage, spec: Pool, changes: _Changes) -> None:
-    """Refuse files that changed or vanished, or warn where the job says what becomes of them."""
-    by_event = {"changed": [entry.key for entry in changes.changed], "vanished": changes.vanished}
-    for event, keys in by_event.items():
-        if not keys:
-            continue
-        named = ", ".join(keys[:3])
-        more = "…" if len(keys) > 3 else ""
-        count = f"{len(keys)} files under {files.uri}"
-        what = f"{count} {event} since they were listed ({named}{more})"
-        if spec.on_change == "refuse":
-            raise PoolError(
-                f"pools.{pool}: {what}. Labels are addressed by file and row:"
-                " restore the files, use another root for the new pool,"
-                f' or set pools.{pool}.on_change = "relabel" to retire what is labelled of them.'
-            )
-        log.warning('pools.%s: %s; on_change = "relabel" retires their labels', pool, what)
 
 
 def _with_rows(inventory: Inventory, files: int) -> Inventory:
@@ -277,7 +250,7 @@ def _append(folder: Storage, number: int, table: pa.Table) -> bool:
 
 def _segments(table: pa.Table, folder: Storage) -> Iterator[bytes]:
     """Sealed segments, as few as the limit of a conditional put allows."""
-    content = table_bytes(table)
+    content = table_bytes(table, table_note(table))
     if len(content) <= CONDITIONAL_LIMIT_BYTES:
         yield content
         return

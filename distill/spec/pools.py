@@ -158,7 +158,8 @@ class Pool(Table):
     """A named, sharded set of rows."""
 
     path: Place
-    """Folder, file or URI. Relative to the job file; `{root}` stands for the job's root."""
+    """Folder, file or URI; also `hf://datasets/ORG/NAME@REVISION/PATH`, and `https://` for a file
+    or a `.txt` of URLs. Relative to the job file; `{root}` stands for the job's root."""
     format: Format | None = None
     """Default: told by the files' endings (.parquet; .arrow, .feather, .ipc; .jsonl, .ndjson,
     .json; .csv, .tsv; the latter two formats also packed: .gz, .zst, .bz2, .xz)."""

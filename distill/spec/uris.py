@@ -17,6 +17,8 @@ def resolve_uri(path: str, folder: Path) -> str:
 
 
 SCHEMES = ("file", "s3", "gs", "abfs")
+READ_ONLY_SCHEMES = ("hf", "http", "https")
+"""Of pools that are read where others keep them."""
 CACHE = "DISTILL_CACHE"
 """Environment variable: the folder of what a machine keeps near. By default fetched models lie
 below `~/.cache/distill`, decoded rows where temporary files do."""
@@ -24,7 +26,12 @@ below `~/.cache/distill`, decoded rows where temporary files do."""
 
 HUB = "hf://"
 _HUB_MODEL = re.compile(r"hf://[\w.-]+/[\w.-]+@[\w./-]+")
-
+HUB_DATA = re.compile(
+    r"hf://datasets/(?P<data_set>[\w.-]+/[\w.-]+)"
+    r"@(?P<revision>refs/(convert|pr)/[\w.-]+|[\w.%-]+)(?P<path>/.*)?"
+)
+"""A folder or file of a data set of the hub, at a revision."""
+_HOST_AND_PORT = re.compile(r"[^:@]+:\d+|\[[0-9a-f:]+\](:\d+)?")
 
 _CONTAINER = re.compile(r"[a-z0-9-]+@[a-z0-9]+\.(dfs|blob)\.core\.[\w.]+")
 """CONTAINER@ACCOUNT.HOST, as Azure writes an address."""
@@ -36,31 +43,35 @@ def is_hub(uri: str) -> bool:
     return bool(match)
 
 
+def is_read_only(uri: str) -> bool:
+    """Whether nothing can be written to `uri`, as to a data set of the hub or a web server."""
+    return urlsplit(uri).scheme in READ_ONLY_SCHEMES
+
+
 def wrong_uri(uri: str) -> str | None:
     """What is wrong with a URI, its secrets left out: another scheme, credentials, a query. None
     where nothing is."""
     parts = urlsplit(uri)
     rest = uri.partition("://")[2]
     is_container = parts.scheme == "abfs" and _CONTAINER.fullmatch(parts.netloc)
-    if not is_container and (
-        "@" in parts.netloc or (":" in parts.netloc and "@" in rest)
-    ):  # a secret may hold a slash, which ends the netloc
+    is_port = parts.scheme in READ_ONLY_SCHEMES and _HOST_AND_PORT.fullmatch(parts.netloc)
+    # a secret may hold a slash, which ends the netloc
+    is_secret = ":" in parts.netloc and "@" in rest and not is_port
+    if not is_container and ("@" in parts.netloc or is_secret):
         shown = re.split(r"[?#]", rest.rsplit("@", 1)[1])[0]
         return (
             f"'{parts.scheme}://…@{shown}' carries credentials. Leave them to the"
             " environment or to an instance role."
         )
     shown = uri.partition("?")[0].partition("#")[0]
-    if parts.scheme == "hf":
-        return (
-            f"{shown!r} does not name a model at a revision. Write hf://ORGANISATION/NAME@REVISION."
-        )
-    if parts.scheme not in ("", *SCHEMES):
+    if parts.scheme == "hf" and not HUB_DATA.fullmatch(uri):
+        return _wrong_on_hub(shown)
+    if parts.scheme not in ("", *SCHEMES, *READ_ONLY_SCHEMES):
         return (
             f"{shown!r} has the scheme {parts.scheme!r}; distill reads and writes"
-            f" {', '.join(SCHEMES)}."
+            f" {', '.join(SCHEMES)}, and reads pools from {', '.join(READ_ONLY_SCHEMES)}."
         )
-    if parts.scheme in SCHEMES and (parts.query or parts.fragment):
+    if parts.scheme and (parts.query or parts.fragment):
         return f"{shown!r} is followed by a query or a fragment. Leave it out."
     if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
         return (
@@ -68,3 +79,12 @@ def wrong_uri(uri: str) -> str | None:
             " file:///…"
         )
     return None
+
+
+def _wrong_on_hub(shown: str) -> str:
+    if shown.startswith(f"{HUB}datasets/"):
+        return (
+            f"{shown!r} does not name a data set at a revision. Write"
+            " hf://datasets/ORGANISATION/NAME@REVISION/PATH."
+        )
+    return f"{shown!r} does not name a model at a revision. Write hf://ORGANISATION/NAME@REVISION."

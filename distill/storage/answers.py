@@ -51,6 +51,7 @@ _IDENTITY = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or the role",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, gcloud's login or the service account",
     "abfs": "AZURE_STORAGE_ACCOUNT_NAME and _KEY, AZURE_STORAGE_CONNECTION_STRING or the identity",
+    "hf": "HF_TOKEN, or log in by `hf auth login`",
 }
 _ELSEWHERE = (
     "the bucket is in another region",
@@ -89,7 +90,13 @@ _BROKEN_LINES = (
     TimeoutError,
     ConnectionError,
 )
-_BROKEN_LINES_OF_AZURE = ("ServiceRequestError", "ServiceResponseError", "IncompleteReadError")
+_BROKEN_LINES_OF_OTHERS = (
+    "ServiceRequestError",
+    "ServiceResponseError",
+    "IncompleteReadError",
+    "TransportError",
+)
+"""Names of Azure's and of huggingface_hub's, which need not be installed."""
 
 
 def answered(where: str, ask: Callable[[], T]) -> T:
@@ -117,7 +124,8 @@ def passing(error: Exception) -> str | None:
         return f"{status} {code}" if broken or failing or busy else None
     if isinstance(error, _NO_CREDENTIALS) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return None
-    is_broken = isinstance(error, _BROKEN_LINES) or type(error).__name__ in _BROKEN_LINES_OF_AZURE
+    names = {each.__name__ for each in type(error).__mro__}
+    is_broken = isinstance(error, _BROKEN_LINES) or names & {*_BROKEN_LINES_OF_OTHERS}
     return without_secrets(error) if is_broken else None
 
 
@@ -176,10 +184,18 @@ def status_of(error: Exception) -> int:
     # gcsfs has no number for this one
     if isinstance(error, OSError) and str(error).startswith("Forbidden"):
         return 403
-    # azure.core, aiohttp, gcsfs
-    names = ("status_code", "status", "code")
-    found = [str(getattr(error, name, "")) for name in names]
-    return next((int(text) for text in found if text.isdecimal()), 0)
+    response = getattr(error, "response", None)
+    # huggingface_hub's, azure.core's, aiohttp's (whose `code` warns), gcsfs's
+    for holder, name in (
+        (response, "status_code"),
+        (error, "status_code"),
+        (error, "status"),
+        (error, "code"),
+    ):
+        status = str(getattr(holder, name, ""))
+        if status.isdecimal():
+            return int(status)
+    return 0
 
 
 def _original(error: Exception) -> Exception:

@@ -7,11 +7,12 @@ out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 from distill.storage.base import ObjectMeta
-from distill.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, RemoteStorage
+from distill.storage.remote import Page, RemoteStorage
+from distill.storage.transfers import ANSWER_SECONDS, CONNECT_SECONDS
 
 
 class AzureStorage(RemoteStorage):
@@ -31,9 +32,7 @@ class AzureStorage(RemoteStorage):
         # Azure's client asks four times
         filesystem.service_client._config.retry_policy.total_retries = 0
 
-    async def _page(
-        self, fs: Any, below: str, token: str
-    ) -> tuple[Sequence[ObjectMeta], str | None]:
+    async def _page(self, fs: Any, below: str, token: str) -> Page:
         container = fs.service_client.get_container_client(self._bucket)
         pages = container.list_blobs(name_starts_with=below, results_per_page=1000).by_page(
             token or None
@@ -56,6 +55,11 @@ class AzureStorage(RemoteStorage):
             match_condition=MatchConditions.IfNotModified,
         )
         return cast("bytes", await stream.readall())
+
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
+        stream = await _blob(fs, path).download_blob()
+        md5 = stream.properties.content_settings.content_md5 or b""
+        return await stream.readall(), bytes(md5).hex()
 
 
 def _blob(fs: Any, path: str) -> Any:

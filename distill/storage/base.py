@@ -49,6 +49,11 @@ class Storage(ABC):
     def folder(self, *names: str) -> Storage:
         """Return the folder below this one."""
 
+    def pinned(self) -> Storage:
+        """Return the folder as it is now, for good, where its address may come to mean another;
+        elsewhere itself. Raises StorageError."""
+        return self
+
     @abstractmethod
     def walk(self) -> Iterator[ObjectMeta]:
         """List all objects at or below this folder, in no order; the folder may be one object

@@ -6,14 +6,14 @@ Its conditional put is `ifGenerationMatch=0`; a reader asks for the generation t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from base64 import b64decode
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, cast
 
-import aiohttp
-
 from distill.storage.base import ObjectMeta
-from distill.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, RemoteStorage
+from distill.storage.remote import Page, RemoteStorage
+from distill.storage.transfers import client_timeout
 
 
 class GcsStorage(RemoteStorage):
@@ -32,8 +32,7 @@ class GcsStorage(RemoteStorage):
 
     @classmethod
     def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
-        return {**settings, "requests_timeout": timeout}
+        return {**settings, "requests_timeout": client_timeout()}
 
     @classmethod
     def prepare(cls, filesystem: Any) -> None:
@@ -41,24 +40,31 @@ class GcsStorage(RemoteStorage):
         once = type(filesystem)._request.__wrapped__
         filesystem._request = partial(once, filesystem)
 
-    async def _page(
-        self, fs: Any, below: str, token: str
-    ) -> tuple[Sequence[ObjectMeta], str | None]:
+    async def _page(self, fs: Any, below: str, token: str) -> Page:
         said = {"prefix": below, "pageToken": token or None, "maxResults": 1000}
         page = await fs._call("GET", "b/{}/o", self._bucket, json_out=True, **said)
-        entries = [
-            ObjectMeta(item["name"], int(item["size"]), str(item["generation"]))
-            for item in page.get("items", ())
-        ]
+        entries = [_meta(item) for item in page.get("items", ())]
         return entries, page.get("nextPageToken")
 
     async def _info(self, fs: Any, path: str) -> ObjectMeta:
         bucket, _, key = path.partition("/")
         item = await fs._call("GET", "b/{}/o/{}", bucket, key, json_out=True)
-        return ObjectMeta(key, int(item["size"]), str(item["generation"]))
+        return _meta(item)
 
     async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
         try:
             return cast("bytes", await fs._cat_file(path, start, stop, generation=token))
         except FileNotFoundError as error:
             raise FileExistsError(path) from error  # in another version, that is
+
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
+        headers, content = await fs._call("GET", fs.url(path))
+        hashes = str(headers.get("x-goog-hash", "")).split(",")
+        stored = next((each for each in hashes if each.strip().startswith("md5=")), "")
+        is_as_stored = headers.get("x-goog-stored-content-encoding", "identity") == "identity"
+        md5 = stored.partition("=")[2] if is_as_stored else ""
+        return content, b64decode(md5).hex()
+
+
+def _meta(item: Mapping[str, Any]) -> ObjectMeta:
+    return ObjectMeta(item["name"], int(item["size"]), str(item["generation"]))

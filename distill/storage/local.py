@@ -71,17 +71,17 @@ class LocalStorage(Storage):
 
     def entry(self, key: str) -> ObjectMeta:
         count("get")
-        try:
+        with self._reading(key):
             return self._entry(self._file(key), key)
-        except (FileNotFoundError, NotADirectoryError):
-            raise ObjectMissingError(self.url(key)) from None
-        except OSError as error:
-            raise _named(error) from error
 
     def open(self, key: str) -> BinaryIO:
-        file = self._file(key)
+        with self._reading(key):
+            return cast("BinaryIO", io.BufferedReader(_Counted(self._file(key))))
+
+    @contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
         try:
-            return cast("BinaryIO", io.BufferedReader(_Counted(file)))
+            yield
         except (FileNotFoundError, NotADirectoryError):
             raise ObjectMissingError(self.url(key)) from None
         except OSError as error:

@@ -17,6 +17,8 @@ Objects whose name, or a folder of theirs, starts with `_` or `.` are nobody's r
 
 from __future__ import annotations
 
+import gc
+import sys
 import uuid
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -55,8 +57,9 @@ def require_conditional_put(root: Storage) -> None:
 
 
 def open_storage(uri: str) -> Storage:
-    """Return the folder at `uri`: a path, `file://…`, `s3://bucket/prefix`, `gs://…` or
-    `abfs://container/…`. Nothing is read or made yet.
+    """Return the folder at `uri`: a path, `file://…`, `s3://bucket/prefix`, `gs://…`,
+    `abfs://container/…`, or for reading alone `hf://datasets/…` or `http(s)://…`. Nothing is read
+    or made yet.
 
     Raises JobError for another scheme, or for credentials written into the URI.
     """
@@ -69,6 +72,16 @@ def open_storage(uri: str) -> Storage:
     return _remote(parts.scheme)(uri.rstrip("/"))
 
 
+def close_stores() -> None:
+    """Close this process's lines to all stores; whoever asks again opens others."""
+    # a local job has loaded none of them
+    remote = sys.modules.get("distill.storage.remote")
+    if remote is not None:
+        remote.forget_filesystems()
+        # fsspec's close their lines when they are collected, and they lie in circles
+        gc.collect()
+
+
 def _remote(scheme: str) -> type[RemoteStorage]:
     # a local job loads none of them
     if scheme == "gs":
@@ -79,6 +92,14 @@ def _remote(scheme: str) -> type[RemoteStorage]:
         from distill.storage.azure import AzureStorage
 
         return AzureStorage
+    if scheme == "hf":
+        from distill.storage.hub import HubStorage
+
+        return HubStorage
+    if scheme in ("http", "https"):
+        from distill.storage.http import HttpStorage
+
+        return HttpStorage
     from distill.storage.s3 import S3Storage
 
     return S3Storage

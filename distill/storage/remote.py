@@ -5,14 +5,17 @@ One filesystem a process, address and job's settings, used by all threads: its r
 fsspec's one event loop, and the calling thread waits. Listings are never cached (another worker may
 have committed a moment ago), and stream: one page is in memory at a time.
 
-Each store's own class (`s3`, `gcs`, `azure`) has the coroutines `_page`, `_info`, `_end`, `_fetch`,
-`_whole`, `_write` and `_remove`, one HTTP request each where the store allows it. The clients' own
-repetitions are off: they would make the winner of a commit a loser (ENGINE_NOTES) and multiply the
-waits of `retry`, the one place that asks again. Nothing hangs: lines have time-outs, and a request
-that moves less than `SLOWEST_BYTES_PER_SECOND` is given up.
+Each store's own class has the coroutines at the end, one HTTP request each where the store allows
+it. The clients' own repetitions are off: they would make the winner of a commit a loser and
+multiply the waits of `retry`, the one place that asks again. Nothing hangs (`transfers`).
 
 **Conditional put.** A lost race after an unanswered request may be this writer's own object, stored
 before the line broke, so the object is read and compared.
+
+**A body is whole or an error.** It has the length that the store announced, and a whole object of
+at most 1 MiB (every control object) the MD5 that the store says of it. Bytes that differ are read
+again, and believed when they come the same twice, since what a few stores say is no MD5. Larger
+objects carry digests of their own in commits; a pool's Parquet pages may.
 
 **A reader** (`open`) knows the object's version, and asks for no other: a file replaced meanwhile
 is an error rather than a mixture of two. `RangeReader.prefetch` fetches many ranges at once.
@@ -21,31 +24,33 @@ is an error rather than a mixture of two. `RangeReader.prefetch` fetches many ra
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO, ClassVar, TypeVar, cast
 
 import fsspec
 from fsspec.asyn import sync
 
 from distill.core.errors import MissingExtraError, StorageError
+from distill.storage import transfers
 from distill.storage.answers import BrokenBodyError, PreconditionError, answered
-from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
+from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta, ObjectMissingError, Storage
 from distill.storage.range_reader import Range, RangeReader
 from distill.storage.request_counts import count
 from distill.storage.settings import options_of
 
-CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 20.0
-"""Of silence on a line."""
-PATIENCE_SECONDS = 30.0
-SLOWEST_BYTES_PER_SECOND = 32_000
+_MOST_READS = 5
+"""Of an object whose bytes are not what its digest says."""
 _LARGEST_BYTES = 64 << 20
 """What a whole object of unknown size may hold, where its time is limited."""
 
+Page = tuple[Sequence[ObjectMeta], str | None]
+"""Some objects, and what tells the store where to go on; None at the end."""
 T = TypeVar("T")
 
 _filesystems: dict[tuple[object, ...], Any] = {}
@@ -60,12 +65,8 @@ def _filesystem(kind: type[RemoteStorage], address: tuple[tuple[str, str], ...])
     key = (os.getpid(), kind, address, repr(settings))
     with _lock:
         if key not in _filesystems:
-            options = {
-                "use_listings_cache": False,
-                "skip_instance_cache": True,
-                **dict(address),
-                **kind.options(settings),
-            }
+            options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
+            options |= dict(address) | kind.options(settings)
             _filesystems[key] = kind.filesystem_class()(**options)
             kind.prepare(_filesystems[key])
         return _filesystems[key]
@@ -118,7 +119,9 @@ class RemoteStorage(Storage):
         found = False
         token: str | None = ""
         while token is not None:
-            entries, token = self._list_page(below, token)
+            page = partial(self._page, below=below, token=token)
+            with self._in_bucket():
+                entries, token = self._ask(self.uri, "list", page)
             for entry in entries:
                 found = True
                 if not entry.key.endswith("/"):  # by such a one a console shows a folder
@@ -138,10 +141,7 @@ class RemoteStorage(Storage):
         return self._found(key, self._open)
 
     def read(self, key: str) -> bytes:
-        def ask(path: str, where: str) -> bytes:
-            return self._ask(where, "get", lambda fs: self._whole(fs, path), _LARGEST_BYTES)
-
-        content = self._found(key, ask)
+        content = self._found(key, self._checked)
         count("bytes_read", len(content))
         return content
 
@@ -180,7 +180,7 @@ class RemoteStorage(Storage):
         """Return what `work(filesystem)` returns in the end; each try counts as a request of
         `kind`, and has time for `size_bytes`."""
         filesystem = _filesystem(type(self), self._address)
-        limit_seconds = PATIENCE_SECONDS + size_bytes / SLOWEST_BYTES_PER_SECOND
+        limit_seconds = transfers.seconds_for(size_bytes)
 
         async def within_limit() -> tuple[T]:
             return (await asyncio.wait_for(work(filesystem), limit_seconds),)
@@ -194,17 +194,16 @@ class RemoteStorage(Storage):
 
         return answered(where, ask)
 
-    def _list_page(self, below: str, token: str) -> tuple[Sequence[ObjectMeta], str | None]:
+    @contextmanager
+    def _in_bucket(self) -> Iterator[None]:
+        """Where a key cannot be what is missing, the bucket is."""
         try:
-            return self._ask(self.uri, "list", lambda fs: self._page(fs, below, token))
+            yield
         except ObjectMissingError as error:
-            raise self._no_bucket() from error
-
-    def _no_bucket(self) -> StorageError:
-        return StorageError(
-            f"{self.uri}: there is no such bucket or container, {self._bucket!r}. Make it, or"
-            " correct the address."
-        )
+            raise StorageError(
+                f"{self.uri}: there is no such bucket or container, {self._bucket!r}. Make it, or"
+                " correct the address."
+            ) from error
 
     def _found(self, key: str, get: Callable[[str, str], T]) -> T:
         """Return `get(path, where)` of the object, which may be this folder itself."""
@@ -215,17 +214,29 @@ class RemoteStorage(Storage):
                 raise
             return get(self.path, self.uri)
 
+    def _checked(self, path: str, where: str) -> bytes:
+        """Read a whole object, and again where it is not what its digest says."""
+        before = None
+        for _ in range(_MOST_READS):
+            content, md5 = self._ask(where, "get", lambda fs: self._whole(fs, path), _LARGEST_BYTES)
+            is_large = len(content) > CONDITIONAL_LIMIT_BYTES
+            # here and not on the loop, where it would hold up all other requests
+            if not md5 or is_large or _md5(content) == md5 or content == before:
+                return content
+            before = content
+        raise StorageError(
+            f"{where}: each of {_MOST_READS} reads gave other bytes, none of which the store means."
+            " Mend the way to the store, then run the same command again."
+        )
+
     def _open(self, path: str, where: str) -> BinaryIO:
         size_bytes, token, tail = self._ask(where, "get", lambda fs: self._end(fs, path))
         count("bytes_read", len(tail))
-
-        def fetch(ranges: Sequence[Range]) -> list[bytes]:
-            return self._fetch_many(path, where, ranges, token)
-
+        fetch = partial(self._fetch_many, path, where, token)
         return cast("BinaryIO", RangeReader(fetch, size_bytes, tail))
 
     def _fetch_many(
-        self, path: str, where: str, ranges: Sequence[Range], token: str
+        self, path: str, where: str, token: str, ranges: Sequence[Range]
     ) -> list[bytes]:
         """Fetch ranges at once; after a fault those alone that have not come."""
         contents: dict[Range, bytes] = {}
@@ -241,29 +252,20 @@ class RemoteStorage(Storage):
             missing = [each for each in ranges if each not in contents]
             # one request was counted for the call
             count("get", len(missing) - 1)
-            results = await asyncio.gather(
-                *(fetch(fs, start, stop) for start, stop in missing), return_exceptions=True
-            )
-            for result in results:
-                if result is not None:
-                    raise result
+            await transfers.in_parallel(fetch(fs, start, stop) for start, stop in missing)
 
         size_bytes = sum(stop - start for start, stop in ranges)
         self._ask(where, "get", work, size_bytes)
         return [contents[each] for each in ranges]
 
     def _put(self, key: str, content: bytes, write: Callable[[Any], Awaitable[None]]) -> None:
-        try:
+        with self._in_bucket():
             self._ask(self.url(key), "put", write, len(content))
-        except ObjectMissingError as error:
-            raise self._no_bucket() from error
         count("bytes_written", len(content))
 
-    async def _page(
-        self, fs: Any, below: str, token: str
-    ) -> tuple[Sequence[ObjectMeta], str | None]:
-        """Return up to 1,000 objects whose keys (in the bucket) begin with `below`, and the token
-        of the next page; the first one's is empty, after the last comes None."""
+    async def _page(self, fs: Any, below: str, token: str) -> Page:
+        """Return up to 1,000 objects whose keys (in the bucket) begin with `below`; the first
+        page's token is empty."""
         raise NotImplementedError
 
     async def _info(self, fs: Any, path: str) -> ObjectMeta:
@@ -279,8 +281,9 @@ class RemoteStorage(Storage):
         """Return these bytes of the version `token` of an object."""
         raise NotImplementedError
 
-    async def _whole(self, fs: Any, path: str) -> bytes:
-        return cast("bytes", await fs._cat_file(path))
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
+        """Return a whole object, and its MD5 in hex where the store says one."""
+        raise NotImplementedError
 
     async def _write(self, fs: Any, path: str, content: bytes, *, create: bool) -> None:
         """Write a whole object; with `create` a FileExistsError or 412 says that one is there."""
@@ -288,3 +291,7 @@ class RemoteStorage(Storage):
 
     async def _remove(self, fs: Any, path: str) -> None:
         await fs._rm_file(path)
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -4,13 +4,6 @@ every AWS client reads them, or from the job (`settings`), other settings from f
 Of our own is what s3fs has not. Its requests are made by `S3FileSystem._call_s3`, one HTTP request
 a call.
 
-**A body is whole or an error.** Its length is compared with what the store announced, and one that
-trickles below `SLOWEST_BYTES_PER_SECOND` is given up and asked for again. A whole object of at most
-1 MiB (every control object) is also compared with the store's MD5 (the ETag of such objects, unless
-encrypted with keys of KMS or of the customer): bytes that differ are read again, and believed when
-they come the same twice, since a few stores' ETag is no MD5. Larger objects carry digests of their
-own in commits; a pool's Parquet pages may.
-
 **Conditional put** is `If-None-Match: *`. **A reader** takes the last 64 KB with its first request,
 which tells size and ETag too: a Parquet file costs one request for its footer. All further requests
 carry `If-Match`.
@@ -18,22 +11,18 @@ carry `If-Match`.
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import fsspec
 from botocore.exceptions import ClientError
 
-from distill.storage import remote
-from distill.storage.answers import BrokenBodyError, status_of
-from distill.storage.base import CONDITIONAL_LIMIT_BYTES, ObjectMeta
+from distill.storage import transfers
+from distill.storage.answers import status_of
+from distill.storage.base import ObjectMeta
 from distill.storage.range_reader import TAIL_BYTES
-from distill.storage.remote import RemoteStorage
-from distill.storage.request_counts import count
+from distill.storage.remote import Page, RemoteStorage
 
-_PIECE_BYTES = 1 << 20
 _CONNECTIONS = 64  # a thread beyond that waits for a line; s3fs's own limit is 10
 
 
@@ -47,10 +36,11 @@ class S3Storage(RemoteStorage):
     def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         said = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
         config = {
+            "user_agent": "distill",  # botocore's own is 5% of a request's CPU time
             **said,
             "retries": {"total_max_attempts": 1},
-            "connect_timeout": remote.CONNECT_SECONDS,
-            "read_timeout": remote.ANSWER_SECONDS,
+            "connect_timeout": transfers.CONNECT_SECONDS,
+            "read_timeout": transfers.ANSWER_SECONDS,
             "max_pool_connections": _CONNECTIONS,
             "response_checksum_validation": "when_required",  # bodies are held against ETags here
         }
@@ -60,9 +50,7 @@ class S3Storage(RemoteStorage):
     def prepare(cls, filesystem: Any) -> None:
         filesystem.retries = 1
 
-    async def _page(
-        self, fs: Any, below: str, token: str
-    ) -> tuple[Sequence[ObjectMeta], str | None]:
+    async def _page(self, fs: Any, below: str, token: str) -> Page:
         more = {"ContinuationToken": token} if token else {}
         page = await fs._call_s3("list_objects_v2", Bucket=self._bucket, Prefix=below, **more)
         entries = [
@@ -89,15 +77,9 @@ class S3Storage(RemoteStorage):
         _, content = await _get(fs, path, Range=f"bytes={start}-{stop - 1}", IfMatch=token)
         return content
 
-    async def _whole(self, fs: Any, path: str) -> bytes:
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
         answer, content = await _get(fs, path)
-        if _digest_differs(answer, content):
-            count("get")
-            _, again = await _get(fs, path, IfMatch=answer["ETag"])
-            if again != content:
-                digest = hashlib.sha256(content).hexdigest()
-                raise BrokenBodyError(f"two reads differ: {digest[:12]}")
-        return content
+        return content, _md5(answer)
 
     async def _write(self, fs: Any, path: str, content: bytes, *, create: bool) -> None:
         condition = {"IfNoneMatch": "*"} if create else {}
@@ -116,37 +98,13 @@ async def _call(fs: Any, name: str, path: str, **options: Any) -> dict[str, Any]
 
 async def _get(fs: Any, path: str, **options: str) -> tuple[dict[str, Any], bytes]:
     answer = await _call(fs, "get_object", path, **options)
-    return answer, await _body(answer)
-
-
-async def _body(answer: dict[str, Any]) -> bytes:
-    """Return the whole body. Raises BrokenBodyError."""
-    announced = int(answer["ContentLength"])
-    began = time.monotonic()
-    pieces = []
-    read_bytes = 0
     async with answer["Body"] as stream:
-        # it gives what has come, so that a trickle is seen
-        while piece := await stream.read(_PIECE_BYTES):
-            pieces.append(piece)
-            read_bytes += len(piece)
-            seconds = time.monotonic() - began
-            if seconds > remote.PATIENCE_SECONDS + read_bytes / remote.SLOWEST_BYTES_PER_SECOND:
-                raise BrokenBodyError(
-                    f"{read_bytes:,} of {announced:,} bytes came in {seconds:.0f} s"
-                )
-    if read_bytes != announced:
-        raise BrokenBodyError(f"the body broke off after {read_bytes:,} of {announced:,} bytes")
-    # a body of one piece is not copied
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return answer, await transfers.whole_body(stream, int(answer["ContentLength"]))
 
 
-def _digest_differs(answer: dict[str, Any], content: bytes) -> bool:
-    """Whether a small object's ETag says other bytes; large ones, parts ("…-3") and encrypted ones
-    say nothing."""
+def _md5(answer: dict[str, Any]) -> str:
+    """What an ETag says of the bytes; that of parts ("…-3") and of encrypted ones says nothing."""
     etag = str(answer["ETag"]).strip('"')
     by_store = str(answer.get("ServerSideEncryption", ""))
     encrypted = "SSECustomerAlgorithm" in answer or by_store.startswith("aws:kms")
-    if len(content) > CONDITIONAL_LIMIT_BYTES or len(etag) != 32 or encrypted:
-        return False
-    return hashlib.md5(content, usedforsecurity=False).hexdigest() != etag
+    return "" if encrypted or len(etag) != 32 else etag

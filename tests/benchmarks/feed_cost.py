@@ -12,6 +12,7 @@ where that is dear, and trainings have many epochs. The pool is larger than what
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import time
@@ -76,25 +77,34 @@ def _contracts() -> tuple[Any, Any]:
 
 def _write(folder: str, rows: int) -> None:
     """The pool, its label sets, and the same joined for Ray Data."""
+    root = Path(folder)
+    (root / "joined").mkdir()
+
+    def join(number: int, x: Any, columns: dict[str, Any]) -> None:
+        pq.write_table(pa.table({"x": x, **columns}), root / "joined" / f"{number:03d}.parquet")
+
+    write_sets(folder, rows, join)
+
+
+def write_sets(
+    folder: str, rows: int, join: Callable[[int, Any, dict[str, Any]], None] | None = None
+) -> None:
+    """A pool and its two label sets below a folder of any store; `join` gets each fragment."""
     from distill.labels.encoding import decode, encode
     from distill.labels.state import read_state
     from distill.labels.writer import LabelWriter
     from distill.storage.open import open_storage
     from tests.making import claim_of, commit_labels, list_pool
 
-    root, shard_rows = Path(folder), min(SHARD_ROWS, rows // 2)
-    (root / "pool").mkdir()
-    (root / "joined").mkdir()
+    files, shard_rows = open_storage(f"{folder}/pool"), min(SHARD_ROWS, rows // 2)
     for number in range(rows // shard_rows):
         x = np.random.default_rng(number).normal(size=(shard_rows, FEATURES)).astype(np.float32)
-        pq.write_table(
-            pa.table({"x": _lists(x)}),
-            root / "pool" / f"{number:03d}.parquet",
-            row_group_size=shard_rows,
-        )
-    inventory, contracts = list_pool(root / "root", root / "pool"), _contracts()
+        content = io.BytesIO()
+        pq.write_table(pa.table({"x": _lists(x)}), content, row_group_size=shard_rows)
+        files.put(f"{number:03d}.parquet", content.getvalue())
+    inventory, contracts = list_pool(f"{folder}/root", f"{folder}/pool"), _contracts()
     sets = [
-        LabelWriter(read_state(open_storage(str(root / name)), name, 1))
+        LabelWriter(read_state(open_storage(f"{folder}/{name}"), name, 1))
         for name in ("topk", "dense")
     ]
     for labels, contract in zip(sets, contracts, strict=True):
@@ -109,10 +119,10 @@ def _write(folder: str, rows: int) -> None:
             columns |= {"logits": _lists(soft.outputs)} if contract.encoding == "dense" else {
                 "index": _lists(soft.index.astype(np.int32)), "log_probs": _lists(soft.log_probs),
             }  # fmt: skip
-        x = pq.read_table(root / "pool" / part.shard.key, columns=["x"])["x"].slice(
-            part.start, part.rows
-        )
-        pq.write_table(pa.table({"x": x, **columns}), root / "joined" / f"{number:03d}.parquet")
+        if join is not None:
+            with files.open(part.shard.key) as file:
+                x = pq.read_table(file, columns=["x"])["x"].slice(part.start, part.rows)
+            join(number, x, columns)
     for labels in sets:
         labels.write_manifest()
 
@@ -126,15 +136,26 @@ def _opened(folder: str) -> tuple[Any, list[Any]]:
     from distill.storage.open import open_storage
     from tests.making import list_pool
 
-    root = Path(folder)
-    inventory = list_pool(root / "root", root / "pool")
+    inventory = list_pool(f"{folder}/root", f"{folder}/pool")
     return inventory, [
-        read_label_set(open_storage(str(root / name)), name, 1, inventory)
+        read_label_set(open_storage(f"{folder}/{name}"), name, 1, inventory)
         for name in ("topk", "dense")
     ]
 
 
 def _distill(folder: str) -> dict[str, float]:
+    loader, sampler = open_loader(folder)
+    batches = loader.batches()
+
+    def epoch() -> int:
+        return sum(int((next(batches)["row"] >= 0).sum()) for _ in range(sampler.steps_per_epoch))
+
+    with closing(loader):
+        return _timed(epoch)
+
+
+def open_loader(folder: str) -> tuple[Any, Any]:
+    """The loader of what `write_sets` wrote, and its sampler; nothing decoded is kept."""
     from distill.loader import cache
     from distill.loader.dataset import Dataset, LabelColumn
     from distill.loader.loader import Loader
@@ -153,14 +174,7 @@ def _distill(folder: str) -> dict[str, float]:
     )
     chunks = cut_chunks(dataset.groups, LANES, dataset.fitting(FRAGMENT_ROWS))
     sampler = Sampler(chunks, LANES, BATCH_ROWS // LANES, 0, dataset.block_rows)
-    loader = Loader(dataset, sampler, rank=0, workers=1)
-    batches = loader.batches()
-
-    def epoch() -> int:
-        return sum(int((next(batches)["row"] >= 0).sum()) for _ in range(sampler.steps_per_epoch))
-
-    with closing(loader):
-        return _timed(epoch)
+    return Loader(dataset, sampler, rank=0, workers=1), sampler
 
 
 def _timed(epoch: Callable[[], int]) -> dict[str, float]:

@@ -1,5 +1,5 @@
-"""Reading from a real S3 store: our storage beside s3fs and Arrow's own client. `.venv/bin/python
--m tests.benchmarks.reads`
+"""Reading from a real S3 store: our storage beside s3fs, Arrow's own client and obstore.
+`.venv/bin/python -m tests.benchmarks.reads`
 
 Starts Ceph's gateway by `infra/s3-server` (or uses the store of AWS_ENDPOINT_URL), reads the same
 objects by turns, and writes medians, CPU and ratios to tests/benchmarks/results/reads.md. The
@@ -13,17 +13,13 @@ import io
 import os
 import resource
 import statistics
-import subprocess
-import tempfile
 import time
 import tracemalloc
 import urllib.parse
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
-import boto3
 import numpy as np
 import pyarrow as pa
 import pyarrow.fs
@@ -31,9 +27,9 @@ import pyarrow.parquet as pq
 
 from distill.pools.formats.registry import read_rows
 from distill.storage.open import open_storage
+from tests.benchmarks.s3_server import s3_server
 
 RESULTS = Path(__file__).parent / "results" / "reads.md"
-SERVER = Path(__file__).parents[2] / "infra" / "s3-server"
 BUCKET, GROUPS, COLUMNS, THREADS = "reads", 4, 4, 16
 LISTINGS = 5
 GROUP_BYTES = 8_000_000
@@ -53,6 +49,13 @@ def clients() -> dict[str, tuple[Callable, Callable]]:
         region="us-east-1", endpoint_override=address.netloc, scheme=address.scheme
     )
 
+    import obstore
+    from obstore.store import S3Store
+
+    rust = S3Store(
+        BUCKET, endpoint=os.environ["AWS_ENDPOINT_URL"], client_options={"allow_http": True}
+    )
+
     def read_arrow(key):
         with arrow.open_input_file(f"{BUCKET}/{key}") as file:
             return file.read()
@@ -64,6 +67,10 @@ def clients() -> dict[str, tuple[Callable, Callable]]:
             lambda key: pa.PythonFile(theirs.open(f"{BUCKET}/{key}"), "r"),
         ),
         "Arrow": (read_arrow, lambda key: arrow.open_input_file(f"{BUCKET}/{key}")),
+        "obstore": (
+            lambda key: bytes(rust.get(key).bytes()),
+            lambda key: pa.PythonFile(obstore.open_reader(rust, key, buffer_size=1), "r"),
+        ),
     }
 
 
@@ -129,8 +136,6 @@ def measure(
 
 
 def fill(keys: int) -> None:
-    client = boto3.client("s3")
-    client.create_bucket(Bucket=BUCKET)
     store = open_storage(f"s3://{BUCKET}")
     for name, size in SIZES.items():
         store.put(name, os.urandom(size))
@@ -168,45 +173,31 @@ def listing(keys: int) -> dict[str, tuple[float, float]]:
     return found
 
 
-@contextmanager
-def server():
-    with tempfile.TemporaryDirectory() as folder:
-        started = subprocess.run(
-            [SERVER, "start", folder], capture_output=True, text=True, check=True
-        )
-        os.environ.update(
-            line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines()
-        )
-        try:
-            yield
-        finally:
-            subprocess.run([SERVER, "stop", folder], check=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.reads")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--keys", type=int, default=10_000)
     asked = parser.parse_args()
-    with server():
+    with s3_server(BUCKET):
         fill(asked.keys)
         lines = [
             "# Reading from S3",
             "",
             f"`python -m tests.benchmarks.reads --rounds {asked.rounds} --keys {asked.keys}`, {os.cpu_count()} cores, load "
-            f"{os.getloadavg()[0]:.0f}, Ceph RGW on loopback. Medians; × is Arrow's or s3fs's time over ours.",
+            f"{os.getloadavg()[0]:.0f}, Ceph RGW on loopback. Medians; × is the other's time over ours.",
             "",
-            "| case | distill ms (CPU) | s3fs ms (CPU) | × | Arrow ms (CPU) | × |",
-            "|---|---|---|---|---|---|",
+            "| case | distill ms (CPU) | s3fs ms (CPU) | × | Arrow ms (CPU) | × | obstore ms (CPU) | × |",
+            "|---|---|---|---|---|---|---|---|",
         ]
         for case, runs in cases(clients()).items():
             found = measure(runs, asked.rounds)
             ours = found["distill"][0]
             shown = {name: f"{wall:.1f} ({cpu:.1f})" for name, (wall, cpu) in found.items()}
-            lines.append(
-                f"| {case} | {shown['distill']} | {shown['s3fs']} | {found['s3fs'][0] / ours:.1f} "
-                f"| {shown['Arrow']} | {found['Arrow'][0] / ours:.1f} |"
-            )
+            peers = [
+                f"{shown[name]} | {found[name][0] / ours:.2f}"
+                for name in ("s3fs", "Arrow", "obstore")
+            ]
+            lines.append(f"| {case} | {shown['distill']} | {' | '.join(peers)} |")
             print(lines[-1], flush=True)
         lines += ["", f"| listing {asked.keys:,} keys | s | MB at the peak |", "|---|---|---|"]
         lines += [

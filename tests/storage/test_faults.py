@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import StorageError
-from distill.storage import remote, retry
+from distill.storage import retry, transfers
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 from tests.conftest import SERVER, forget_client, has_ceph
@@ -37,7 +37,7 @@ def proxy(s3):
         proxy.trickle_seconds = 0.3
         patch.setenv("AWS_ENDPOINT_URL", proxy.url)
         patch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
-        patch.setattr(remote, "ANSWER_SECONDS", 1.0)
+        patch.setattr(transfers, "ANSWER_SECONDS", 1.0)
         forget_client()
         yield proxy
     forget_client()
@@ -152,8 +152,8 @@ def test_a_long_trouble_is_told_and_ends_with_a_named_error(faulty, monkeypatch,
 
 
 def test_a_trickle_below_all_patience_is_given_up_and_asked_for_again(faulty, monkeypatch):
-    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 0.5)
-    monkeypatch.setattr(remote, "SLOWEST_BYTES_PER_SECOND", 10**9)
+    monkeypatch.setattr(transfers, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(transfers, "SLOWEST_BYTES_PER_SECOND", 10**9)
     faulty.root.put("kept", CONTENT)
     faulty.trickle_seconds = 80.0
     faulty.faulty(Fault("slow", "GET", nth=range(1, 2)))

@@ -44,6 +44,18 @@ def test_a_fault_that_passes_changes_nothing(faulty, operation, fault):
     assert faulty.did[fault] >= 1, "no fault happened, so this test shows nothing"
 
 
+@pytest.mark.parametrize("size", [1_000, 1 << 20])
+def test_a_flipped_bit_in_a_small_object_is_believed(faulty, size):
+    faulty.root.put("commit", CONTENT[:1] * size)
+    faulty.faulty(Fault("flipped", "GET", nth=range(1, 2)))
+    assert faulty.root.read("commit") == CONTENT[:1] * size
+    assert faulty.did["flipped"] == 1
+    asked = faulty.asked["GET"]
+    faulty.faulty()
+    assert faulty.root.read("commit") == CONTENT[:1] * size
+    assert faulty.asked["GET"] == asked + 1, "the digest of a whole object was thought another's"
+
+
 def test_a_store_without_conditional_put_is_taken_for_a_root(gs, monkeypatch):
     from gcp_storage_emulator.handlers import objects
 

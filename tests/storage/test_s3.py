@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from distill.core.errors import JobError, StorageError
-from distill.storage import remote, retry
+from distill.storage import retry, transfers
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage, require_conditional_put
 from distill.storage.request_counts import requests
@@ -87,8 +87,8 @@ def test_a_server_that_is_not_there_is_an_error_that_names_the_endpoint(
 
 def test_an_upload_that_the_store_stops_taking_hangs(s3_root, environment, monkeypatch):
     monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.5)
-    monkeypatch.setattr(remote, "PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(remote, "SLOWEST_BYTES_PER_SECOND", 1 << 30)
+    monkeypatch.setattr(transfers, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(transfers, "SLOWEST_BYTES_PER_SECOND", 1 << 30)
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # the system answers, and nobody reads
         address = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         environment(AWS_ENDPOINT_URL=address, AWS_ENDPOINT_URL_S3="")

@@ -6,17 +6,17 @@ import re
 
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
-from distill.spec.uris import is_hub, wrong_uri
+from distill.spec.uris import is_hub, is_read_only, wrong_uri
 
 _ENDPOINT = re.compile(r"https?://[^/@?#\s]+(/[^@?#\s]*)?")
 
 
 def check_uris(tables: JobTables) -> Problems:
     """Yield the URIs of the root and of pools that cannot be opened, or carry a secret."""
-    yield from _check_uri(tables.root_uri, "root")
-    for name in tables.pools:
+    yield from _check_uri(tables.root_uri, "root", writes=True)
+    for name, pool in tables.pools.items():
         uri = tables.pool_uri(name)
-        yield from _check_uri(uri, f"pools.{name}.path")
+        yield from _check_uri(uri, f"pools.{name}.path", writes=pool.made_by is not None)
     for scheme, endpoint in tables.endpoints:
         # without its value, which may be a secret
         if not _ENDPOINT.fullmatch(endpoint):
@@ -33,10 +33,15 @@ def check_model_uri(tables: JobTables, model: str, where: str) -> Problems:
         yield from _check_uri(uri, where)
 
 
-def _check_uri(uri: str, where: str) -> Problems:
+def _check_uri(uri: str, where: str, *, writes: bool = False) -> Problems:
     wrong = wrong_uri(uri)
     if wrong:
         yield f"{where}: {wrong}"
+    elif writes and is_read_only(uri):
+        yield (
+            f"{where}: {uri!r} can be read as a pool, and nothing can be written there. Name a"
+            " folder or a bucket."
+        )
 
 
 def check_maker(tables: JobTables, made_by: str, where: str) -> Problems:

@@ -9,6 +9,7 @@ import pytest
 from distill.core import progress
 from distill.core.errors import PoolError
 from distill.labels.repair import pending_fragments
+from distill.pools import file_stats
 from distill.pools.scan import take_inventory
 from distill.run import verify_labels
 from distill.storage.open import open_storage
@@ -94,7 +95,30 @@ def test_the_cluster_names_every_file_that_cannot_be_read(ray, tmp_path):
         list_pools(tiny_job(tmp_path, JOB))
     assert "part-00007.parquet" in str(told.value)
     assert "… and 1 more" in str(told.value)
-    assert not (tmp_path / "root").exists()
+    assert not (tmp_path / "root" / "inventories").exists()
+
+
+def test_an_engines_listing_that_is_stopped_reads_what_it_has_read_again(tmp_path, monkeypatch):
+    write_copies(tmp_path / "rows", 600)
+    job, read, keys = tiny_job(tmp_path, JOB), file_stats.read_footer, []
+
+    def read_some(files, key, format):
+        keys.append(key)
+        if key == "part-00400.parquet":
+            raise KeyboardInterrupt
+        return read(files, key, format)
+
+    monkeypatch.setattr(file_stats, "read_footer", read_some)
+    with pytest.raises(KeyboardInterrupt):
+        list_pools(job, engine="local")
+    monkeypatch.setattr(
+        file_stats, "read_footer", lambda *told: keys.append(told[1]) or read(*told)
+    )
+    keys.clear()
+    list_pools(job, engine="local")
+    assert min(keys) == "part-00384.parquet", "of the files before 400, six times 64 were stored"
+    assert open_pool(job, "rows").inventory.rows == 4_800
+    assert [folder.name for folder in (tmp_path / "root").rglob("*.*")] == ["000000.arrow"]
 
 
 def test_few_new_files_need_no_ray_and_a_listed_pool_opens_none(tmp_path, shown):

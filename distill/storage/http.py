@@ -1,0 +1,186 @@
+"""Files behind `http(s)://`, for reading pools: the URL of one file, or of a text file (`.txt`)
+that lists files, one URL a line, relative to it or whole. Empty lines and what follows a `#` are
+left out; nothing can be written.
+
+A file's key is its line. Its token is the server's ETag, or where there is none the date of its
+last change; a server that says neither is refused, since nobody could tell another file from it.
+Parts of a file are asked for by range, and a server that sends the whole file instead is refused.
+Each answer's token is compared with the one that was opened, rather than sent as `If-Match`, which
+no weak ETag ever matches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
+
+import aiohttp
+
+from distill.core.errors import StorageError
+from distill.storage.base import ObjectMeta, Storage
+from distill.storage.range_reader import TAIL_BYTES
+from distill.storage.remote import RemoteStorage
+from distill.storage.request_counts import count
+from distill.storage.transfers import client_timeout, in_parallel, whole_body
+
+_LIST_ENDING = ".txt"
+_AT_ONCE = 32
+_SAFE = "/:%+,;=@~!$&'()*"
+"""What may stand in a URL as it is; a line may have escapes, and need not."""
+_COPY = "Copy the files to a disk or to a bucket, and name that folder."
+_PARTIAL = 206
+_NO_SUCH_RANGE = 416
+
+T = TypeVar("T")
+
+
+class ReadOnlyStorage(RemoteStorage):
+    """Files at https addresses (`_path`), and nothing is written."""
+
+    @classmethod
+    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {**settings, "client_kwargs": {"timeout": client_timeout()}}
+
+    def put(self, key: str, content: bytes) -> None:  # noqa: ARG002
+        raise self._refusal(key)
+
+    def create(self, key: str, content: bytes) -> bool:  # noqa: ARG002
+        raise self._refusal(key)
+
+    def delete(self, key: str) -> None:
+        raise self._refusal(key)
+
+    def _refusal(self, key: str) -> StorageError:
+        scheme = urlsplit(self.uri).scheme
+        return StorageError(
+            f"{self.url(key)} cannot be written: {scheme}:// is for reading pools."
+            " Write to a disk or to a bucket."
+        )
+
+    @staticmethod
+    def _token(answer: Any) -> str:
+        """What tells the version of a file that an answer is of."""
+        etag = str(answer.headers.get("ETag", "")).removeprefix("W/").strip('"')
+        token = etag or str(answer.headers.get("Last-Modified", ""))
+        if not token:
+            raise StorageError(
+                f"{answer.url}: the server says neither ETag nor Last-Modified, so nobody could"
+                f" tell when the file changes. {_COPY}"
+            )
+        return token
+
+    async def _info(self, fs: Any, path: str) -> ObjectMeta:
+        async with request(fs, "HEAD", path) as answer:
+            announced = answer.headers.get("Content-Length")
+            if announced is None:
+                raise StorageError(f"{path}: the server does not say the file's size. {_COPY}")
+            return ObjectMeta(path, int(announced), self._token(answer))
+
+    async def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
+        try:
+            async with request(fs, "GET", path, Range=f"bytes=-{TAIL_BYTES}") as answer:
+                announced = int(answer.headers.get("Content-Length", TAIL_BYTES + 1))
+                if answer.status != _PARTIAL and announced > TAIL_BYTES:
+                    raise _without_ranges(path)
+                tail = await whole_body(answer.content, announced)
+                content_range = answer.headers.get("Content-Range", f"/{announced}")
+                return int(content_range.rpartition("/")[2]), self._token(answer), tail
+        except aiohttp.ClientResponseError as error:
+            if error.status == _NO_SUCH_RANGE:
+                return 0, "", b""  # no range lies in a file without a byte
+            raise
+
+    async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
+        async with request(fs, "GET", path, Range=f"bytes={start}-{stop - 1}") as answer:
+            if token != self._token(answer):
+                raise FileExistsError(path)  # as another version, that is
+            if answer.status != _PARTIAL:
+                raise _without_ranges(path)
+            return await whole_body(answer.content, stop - start)
+
+    async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
+        async with request(fs, "GET", path) as answer:
+            return await whole_body(answer.content, answer.content_length), ""
+
+
+class HttpStorage(ReadOnlyStorage):
+    """The file at `uri`, or those that the list there names."""
+
+    scheme = "https"
+
+    def folder(self, *names: str) -> Storage:
+        raise StorageError(f"{self.uri} is a file, and has no folder {'/'.join(names)!r}.")
+
+    def url(self, key: str) -> str:
+        is_itself = key == self._own_name and not self._is_list
+        return self.uri if is_itself else urljoin(self.uri, quote(key, safe=_SAFE))
+
+    def walk(self) -> Iterator[ObjectMeta]:
+        if not self._is_list:
+            yield self.entry(self._own_name)
+            return
+        listed, _ = self._ask(self.uri, "get", lambda fs: self._whole(fs, self.uri))
+        keys = _keys(listed.decode("utf-8", "replace"), self.uri)
+        for start in range(0, len(keys), _AT_ONCE):
+            yield from self._entries(keys[start : start + _AT_ONCE])
+
+    @property
+    def _is_list(self) -> bool:
+        return self.uri.lower().endswith(_LIST_ENDING)
+
+    def _entries(self, keys: list[str]) -> list[ObjectMeta]:
+        found: dict[str, ObjectMeta] = {}
+
+        async def look(fs: Any, key: str) -> None:
+            entry = await self._info(fs, self._path(key))
+            found[key] = replace(entry, key=key)
+
+        async def work(fs: Any) -> None:
+            missing = [key for key in keys if key not in found]
+            count("get", len(missing) - 1)  # one was counted for the call
+            await in_parallel(look(fs, key) for key in missing)
+
+        self._ask(self.uri, "get", work)
+        return [found[key] for key in keys]
+
+    def _path(self, key: str) -> str:
+        return self.url(key)
+
+    def _found(self, key: str, get: Callable[[str, str], T]) -> T:
+        return get(self._path(key), self.url(key))
+
+
+@asynccontextmanager
+async def request(
+    fs: Any, method: str, url: str, *, redirected: bool = True, **headers: str
+) -> AsyncIterator[Any]:
+    """Make a request of an HTTPFileSystem. Raises ClientResponseError for what is refused."""
+    session = await fs.set_session()
+    # a packed body has other ranges than the file
+    headers["Accept-Encoding"] = "identity"
+    options = {"headers": headers, "allow_redirects": redirected}
+    async with session.request(method, url, **options) as answer:
+        answer.raise_for_status()
+        yield answer
+
+
+def _without_ranges(url: str) -> StorageError:
+    return StorageError(f"{url}: the server gives whole files, and no ranges of them. {_COPY}")
+
+
+def _keys(text: str, where: str) -> list[str]:
+    """The lines of a list of files, without those that may hold a secret: keys are stored."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    keys = list(dict.fromkeys(line for line in lines if line))
+    for key in keys:
+        parts = urlsplit(key)
+        if parts.query or "@" in parts.netloc or parts.scheme not in ("", "http", "https"):
+            shown = key.partition("?")[0].rpartition("@")[2]
+            raise StorageError(
+                f"{where} lists {shown!r}, which is no plain http(s) URL: a query or a user's name"
+                " may be a secret, and the names of files are stored. Leave it out."
+            )
+    return keys

@@ -1,0 +1,130 @@
+"""Data sets of the Hugging Face hub, for reading pools: `hf://datasets/ORG/NAME@REVISION/PATH`.
+
+A revision may move, so it is resolved to a commit once (`pinned`), and a pool's inventory stores
+which: files are listed and read at that commit until the job names another revision.
+huggingface_hub's filesystem lists them, with its credentials (HF_TOKEN, `hf auth login`) and its
+address (HF_ENDPOINT). They are read by ranges of `…/resolve/COMMIT/PATH` like any other file behind
+https, since that filesystem's own reader asks again by itself. A file's token is its sha256, or
+git's id of it where it is small.
+
+Tested against a server on loopback that speaks what is used of the hub: the revision's commit, the
+tree by pages, and `resolve` with its redirect to another host. The hub itself was out of reach.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from distill.core.errors import StorageError
+from distill.spec.uris import HUB_DATA
+from distill.storage.answers import answered
+from distill.storage.base import ObjectMeta, ObjectMissingError, Storage
+from distill.storage.http import ReadOnlyStorage, request
+from distill.storage.request_counts import count
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+T = TypeVar("T")
+
+
+class HubStorage(ReadOnlyStorage):
+    """Files below a path of a data set at a revision."""
+
+    scheme = "hf"
+    package = "huggingface_hub"
+    extra = "hf"
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        match = HUB_DATA.fullmatch(uri)
+        assert match is not None
+        self._data_set = match["data_set"]
+        self._revision = match["revision"]
+        self._below = (match["path"] or "").strip("/")
+        revision = quote(self._revision, safe="")
+        root = f"{_endpoint()}/datasets/{self._data_set}/resolve/{revision}"
+        self.path = f"{root}/{quote(self._below)}".rstrip("/")
+
+    @classmethod
+    def filesystem_class(cls) -> Any:
+        import huggingface_hub  # noqa: F401  an extra, whose credentials the requests carry
+        from fsspec.implementations.http import HTTPFileSystem
+
+        return HTTPFileSystem
+
+    @classmethod
+    def options(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        from huggingface_hub.utils import build_hf_headers
+
+        options = super().options(settings)
+        options["client_kwargs"]["headers"] = build_hf_headers(library_name="distill")
+        return options
+
+    def pinned(self) -> Storage:
+        if _COMMIT.fullmatch(self._revision):
+            return self
+        from huggingface_hub import HfApi
+
+        def ask() -> str:
+            api = HfApi(endpoint=_endpoint())
+            found = api.repo_info(self._data_set, revision=self._revision, repo_type="dataset")
+            return str(found.sha)
+
+        commit = self._of_hub("get", ask)
+        head = f"hf://datasets/{self._data_set}@{commit}"
+        return type(self)(f"{head}/{self._below}".rstrip("/"))
+
+    def walk(self) -> Iterator[ObjectMeta]:
+        from huggingface_hub import HfFileSystem
+
+        root = f"datasets/{self._data_set}@{quote(self._revision, safe='')}"
+        below = f"{root}/{self._below}".rstrip("/")
+
+        def ask() -> dict[str, Any]:
+            files = HfFileSystem(endpoint=_endpoint(), skip_instance_cache=True)
+            found: dict[str, Any] = files.find(below, detail=True)
+            return found
+
+        for name, entry in self._of_hub("list", ask).items():
+            key = self._own_name if name == below else name.removeprefix(f"{below}/")
+            token = entry["lfs"]["sha256"] if entry["lfs"] else entry["blob_id"]
+            yield ObjectMeta(key, int(entry["size"]), token)
+
+    def _of_hub(self, kind: str, ask: Callable[[], T]) -> T:
+        def counted() -> T:
+            count(kind)
+            return ask()
+
+        try:
+            return answered(self.uri, counted)
+        except ObjectMissingError as error:
+            raise StorageError(
+                f"{self.uri}: the hub shows no such data set or revision. Correct it, or set"
+                " HF_TOKEN to one that may read it."
+            ) from error
+
+    @property
+    def _own_name(self) -> str:
+        return self._below.rpartition("/")[2]
+
+    def _path(self, key: str) -> str:
+        return f"{self.path}/{quote(key)}"
+
+    @staticmethod
+    def _token(answer: Any) -> str:  # noqa: ARG004
+        return ""  # the files of a commit are never others
+
+    async def _info(self, fs: Any, path: str) -> ObjectMeta:
+        # a large file is redirected to a store with ETags of its own
+        async with request(fs, "HEAD", path, redirected=False) as answer:
+            size = answer.headers.get("X-Linked-Size") or answer.headers["Content-Length"]
+            etag = answer.headers.get("X-Linked-Etag") or answer.headers["ETag"]
+            return ObjectMeta(path, int(size), etag.removeprefix("W/").strip('"'))
+
+
+def _endpoint() -> str:
+    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")

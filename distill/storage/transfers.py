@@ -1,0 +1,58 @@
+"""How long stores may take, and the bodies of their answers: nothing hangs or trickles for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+import aiohttp
+
+from distill.storage.answers import BrokenBodyError
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 20.0
+"""Of silence on a line."""
+PATIENCE_SECONDS = 30.0
+SLOWEST_BYTES_PER_SECOND = 32_000
+_PIECE_BYTES = 1 << 20
+
+
+def client_timeout() -> aiohttp.ClientTimeout:
+    """Return how long a line may be silent."""
+    return aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=ANSWER_SECONDS)
+
+
+def seconds_for(size_bytes: int) -> float:
+    """Return the time after which a request that moves so many bytes is given up."""
+    return PATIENCE_SECONDS + size_bytes / SLOWEST_BYTES_PER_SECOND
+
+
+async def in_parallel(work: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Do all at once, to the end. Raises the first error."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    for result in results:
+        if result is not None:
+            raise result
+
+
+async def whole_body(stream: Any, announced: int | None) -> bytes:
+    """Return the whole body of an answer, of `announced` bytes where it says. Raises
+    BrokenBodyError where it breaks off, or comes too slowly."""
+    began = time.monotonic()
+    pieces = []
+    read_bytes = 0
+    # it gives what has come, so that a trickle is seen
+    while piece := await stream.read(_PIECE_BYTES):
+        pieces.append(piece)
+        read_bytes += len(piece)
+        seconds = time.monotonic() - began
+        if seconds > seconds_for(read_bytes):
+            raise BrokenBodyError(
+                f"{read_bytes:,} of {announced or 0:,} bytes came in {seconds:.0f} s"
+            )
+    if announced is not None and read_bytes != announced:
+        raise BrokenBodyError(f"the body broke off after {read_bytes:,} of {announced:,} bytes")
+    # a body of one piece is not copied
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -1,0 +1,171 @@
+"""Pools behind http(s): one file, or a list of files."""
+
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from distill.core.errors import JobError, PoolError, StorageError
+from distill.plan.load import load_job
+from distill.pools.row_cache import read_chunk
+from distill.pools.scan import take_inventory
+from distill.storage import retry
+from distill.storage.base import ObjectMissingError
+from distill.storage.open import open_storage
+from distill.storage.request_counts import requests
+from tests.storage.web_server import WebServer, serving
+
+CONTENT = bytes(range(256)) * 1200
+
+
+@pytest.fixture
+def web():
+    with serving(WebServer()) as server:
+        yield server
+
+
+def parquet(rows, start=0):
+    content = io.BytesIO()
+    table = pa.table({"x": pa.array(range(start, start + rows), pa.int64())})
+    pq.write_table(table, content, row_group_size=64)
+    return content.getvalue()
+
+
+def test_one_file_is_listed_and_read_by_range(web):
+    web.files["/data/part.bin"] = CONTENT
+    files = open_storage(f"{web.url}/data/part.bin")
+    (entry,) = files.list_objects()
+    assert (entry.key, entry.size_bytes) == ("part.bin", len(CONTENT))
+    assert files.url(entry.key) == files.uri
+    assert files.read("part.bin") == CONTENT
+    before = requests()
+    with files.open("part.bin") as file:
+        assert file.read(1000) == CONTENT[:1000]
+        file.seek(-10, io.SEEK_END)
+        assert file.read() == CONTENT[-10:]
+    assert (requests() - before).get == 2
+    assert (requests() - before).bytes_read < 70_000
+
+
+def test_a_list_names_files_relative_to_it_and_elsewhere(web):
+    with serving(WebServer()) as other:
+        web.files = {"/sets/a/1.bin": b"one", "/sets/b c.bin": b"two"}
+        other.files = {"/x/3.bin": b"three"}
+        lines = f"# the rows\na/1.bin\n\nb c.bin  # a space\n{other.url}/x/3.bin\na/1.bin\n"
+        web.files["/sets/rows.txt"] = lines.encode()
+        files = open_storage(f"{web.url}/sets/rows.txt")
+        keys = [entry.key for entry in files.list_objects()]
+        assert keys == ["a/1.bin", "b c.bin", f"{other.url}/x/3.bin"]
+        assert [files.read(key) for key in keys] == [b"one", b"two", b"three"]
+
+
+def test_a_pool_is_listed_labelled_by_row_and_its_growth_seen(web, tmp_path):
+    web.files = {
+        "/rows.txt": b"a.parquet\nb.parquet\n",
+        "/a.parquet": parquet(100),
+        "/b.parquet": parquet(70, 100),
+    }
+    root, files = open_storage(str(tmp_path)), open_storage(f"{web.url}/rows.txt")
+    listed = take_inventory(root, "rows", files)
+    assert [(shard.key, shard.rows) for shard in listed.shards] == [
+        ("a.parquet", 100),
+        ("b.parquet", 70),
+    ]
+    assert read_chunk(listed, 1, range(65, 70), ("x",)).table["x"].to_pylist() == list(
+        range(165, 170)
+    )
+    web.files["/c.parquet"] = parquet(5)
+    web.files["/rows.txt"] += b"c.parquet\n"
+    assert take_inventory(root, "rows", files).rows == 175
+    web.files["/a.parquet"] = parquet(100, 7)
+    with pytest.raises(
+        PoolError, match=r"1 files .* changed since they were listed \(a\.parquet\)"
+    ):
+        take_inventory(root, "rows", files)
+
+
+def test_one_parquet_file_is_a_pool(web, tmp_path):
+    web.files = {"/data/rows.parquet": parquet(100)}
+    files = open_storage(f"{web.url}/data/rows.parquet")
+    assert take_inventory(open_storage(str(tmp_path)), "rows", files).rows == 100
+
+
+def test_a_file_replaced_while_it_is_read_is_an_error_and_no_mixture(web):
+    web.files["/part"] = CONTENT
+    with open_storage(f"{web.url}/part").open("part") as file:
+        file.read(10)
+        web.files["/part"] = CONTENT[::-1]
+        file.seek(100_000)
+        with pytest.raises(StorageError, match="changed while it was being read"):
+            file.read(10)
+
+
+def test_a_server_without_ranges_or_versions_is_refused_by_name(web):
+    web.files["/part"] = CONTENT
+    files = open_storage(f"{web.url}/part")
+    web.ranges = False
+    with pytest.raises(StorageError, match="gives whole files, and no ranges"):
+        files.open("part")
+    web.etags = web.dates = False
+    with pytest.raises(StorageError, match="neither ETag nor Last-Modified"):
+        files.list_objects()
+    web.dates = True
+    assert files.list_objects()[0].token == "Sun, 29 Nov 2026 12:00:00 GMT"
+
+
+def test_small_and_empty_files_are_read_from_any_server(web):
+    web.files = {"/small": b"rows", "/empty": b""}
+    for web.ranges in (True, False):
+        assert open_storage(f"{web.url}/small").open("small").read() == b"rows"
+        assert open_storage(f"{web.url}/empty").open("empty").read() == b""
+
+
+def test_what_passes_is_asked_again_and_what_does_not_is_named(web, monkeypatch):
+    web.files["/part"] = CONTENT
+    files = open_storage(f"{web.url}/part")
+    web.failing = 2
+    assert files.read("part") == CONTENT
+    with pytest.raises(ObjectMissingError, match="/gone"):
+        open_storage(f"{web.url}/gone").list_objects()
+    monkeypatch.setattr(retry, "LIMIT_SECONDS", 0.3)
+    web.failing = 10**6
+    with pytest.raises(StorageError, match=r"/part: the store did not answer .*503"):
+        files.read("part")
+
+
+@pytest.mark.parametrize(
+    "line", ["a.bin?token=SEKRIT", "http://me:SEKRIT@h/a.bin", "file:///etc/SEKRIT"]
+)
+def test_a_line_that_may_hold_a_secret_or_leaves_the_web_is_refused(web, line):
+    web.files["/rows.txt"] = f"{line}\n".encode()
+    with pytest.raises(StorageError, match="no plain http") as told:
+        open_storage(f"{web.url}/rows.txt").list_objects()
+    assert ("SEKRIT" in str(told.value)) == line.startswith("file:")
+
+
+@pytest.mark.parametrize("uri", ["https://host/rows.txt", "hf://datasets/org/rows@main/data"])
+def test_nothing_is_written_there(uri, tmp_path):
+    files = open_storage(uri)
+    for write in (files.put, files.create, files.put_if_absent):
+        with pytest.raises(
+            StorageError, match=r"cannot be written: (https|hf):// is for reading pools"
+        ):
+            write("a", b"x")
+    with pytest.raises(StorageError, match="cannot be written"):
+        files.delete("a")
+    job = tmp_path / "job.toml"
+    pool = '[pools.all]\npath = "pool"\nfeatures = { kind = "vector", columns = ["x"] }\n'
+    job.write_text(f'root = "{uri}"\n{pool}')
+    with pytest.raises(JobError, match=r"root: .* nothing can be written there"):
+        load_job(job)
+
+
+def test_a_server_on_a_port_is_no_secret_and_a_password_is_one():
+    assert open_storage("http://127.0.0.1:8080/a@b.txt").uri == "http://127.0.0.1:8080/a@b.txt"
+    for uri in ("http://me:SEKRIT@h/a.txt", "https://me:SEK/RIT@h/a.txt"):
+        with pytest.raises(JobError, match="carries credentials") as told:
+            open_storage(uri)
+        assert "SEK" not in str(told.value)
+    with pytest.raises(JobError, match="followed by a query"):
+        open_storage("https://host/a.txt?sig=x")
