@@ -1,0 +1,84 @@
+"""`[structure.NAME]`: what is found in rows without labels, and of which rows.
+
+A new structure is one class in one file that derives from
+`distill.labelers.structure.kind.StructureKind`, which adds the fit to what stands here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
+
+from pydantic import field_validator
+
+from distill.spec.base import Seed, Table
+from distill.spec.kinds import Kind
+
+_SOURCES = ("pools", "labels", "structure")
+
+
+class StructureOutput(NamedTuple):
+    """What a structure gives of a row."""
+
+    width: int
+    classes: tuple[str, ...] = ()
+    """Where the numbers are logits: of these exclusive classes, in order. Empty for values."""
+
+
+class StructureModel(Kind):
+    """What `[structure.NAME]` can fit, by passes over rows."""
+
+    gives: ClassVar[tuple[str, ...]]
+    """What it can give of a row: the values of the labeler's `gives`."""
+    features: ClassVar[str]
+    """The one of them that another structure sees."""
+
+    @abstractmethod
+    def output(self, gives: str) -> StructureOutput:
+        """Return how one of `gives` looks, which the table alone decides."""
+
+    def misfits(self, width: int, rows: int) -> Iterator[str]:  # noqa: ARG002  each has its own
+        """Yield why rows of `width` numbers, `rows` at the most, have no such structure; each
+        begins with one of its keys."""
+        yield from ()
+
+
+class Structure(Table):
+    """`[structure.NAME]`."""
+
+    of: str
+    """`pools.NAME` for that pool's features, `labels.NAME` for a label set's values, or
+    `structure.NAME` for what that one gives of what it sees."""
+    model: StructureModel
+    seed: Seed | None = None
+    """Default: the job's."""
+
+    @field_validator("of")
+    @classmethod
+    def _source(cls, value: str) -> str:
+        kind, _, name = value.partition(".")
+        if kind not in _SOURCES or not name:
+            raise ValueError(
+                f"{value!r} is none of 'pools.NAME', 'labels.NAME' and 'structure.NAME'"
+            )
+        return value
+
+    @property
+    def pool(self) -> str | None:
+        """The pool whose features it sees, if it does."""
+        return self._named("pools")
+
+    @property
+    def label_set(self) -> str | None:
+        """The label set whose values it sees, if it does."""
+        return self._named("labels")
+
+    @property
+    def structure(self) -> str | None:
+        """The structure that it is put on top of, if it is."""
+        return self._named("structure")
+
+    def _named(self, source: str) -> str | None:
+        kind, _, name = self.of.partition(".")
+        return name if kind == source else None
