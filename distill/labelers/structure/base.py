@@ -32,8 +32,18 @@ Int64 = npt.NDArray[np.int64]
 Arrays = Mapping[str, Array]
 Plain = Mapping[str, Any]
 """Values that JSON has."""
-Statistic = dict[str, Array]
-"""What a pass gathers of some rows, by name. Nobody but the fit looks into it."""
+
+
+class Part(Protocol):
+    """Something that a pass gathers of rows (`distill.labelers.structure.parts`)."""
+
+    def merge(self, other: Any) -> Any:
+        """Return the same of both's rows. Neither is changed: they may lie in memory that is read
+        only."""
+
+
+Statistic = Mapping[str, Any]
+"""What a pass gathers of some rows: a `Part` a name. Nobody but the fit looks into it."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,7 @@ class PassFit(Protocol):
         numbers within the dataset (B,)."""
 
     def merge(self, first: Statistic, second: Statistic) -> Statistic:
-        """Return the statistic of both's rows. It may use up `first`."""
+        """Return the statistic of both's rows."""
 
     def update(self, state: State, statistic: Statistic) -> State:
         """Return the state one pass later, given the statistic of all rows. Raises PoolError where

@@ -1,19 +1,39 @@
-"""`kmeans`."""
+"""`kmeans`: clusters of rows around k centres.
+
+    look                  what the rows are like             `kmeans_start`
+    start …, weigh        where centres begin                `kmeans_start`
+    means …               each moves to its rows' mean       `kmeans_means`
+    measure               inertia, sizes, separation         `kmeans_fitted`
+
+With two levels, `start` to `means` find about √k coarse centres, and before `measure` come
+
+    cells, split          where fine centres begin           `kmeans_split`
+    fine means …          each moves to its rows' mean
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import Field
 
-from distill.labelers.structure.base import Arrays, FittedStructure, PassFit, Plain
+from distill.labelers.structure.base import Arrays, Plain, State, first_state
 from distill.labelers.structure.kind import StructureKind
+from distill.labelers.structure.kmeans_fitted import FittedKmeans, Measure, fitted_kmeans
+from distill.labelers.structure.kmeans_means import Means
+from distill.labelers.structure.kmeans_rows import RowChoice
+from distill.labelers.structure.kmeans_split import CountCells, Split
+from distill.labelers.structure.kmeans_start import Look, Start, Weigh
+from distill.labelers.structure.phases import Phase, PhasedFit
 from distill.spec.base import Positive
 from distill.spec.structures import StructureOutput
 
 TWO_LEVELS_FROM = 10_000
 """Clusters from which they are found by two levels, where the table does not say."""
+_COARSE_PASSES = 10
 
 
 class Kmeans(StructureKind):
@@ -62,9 +82,55 @@ class Kmeans(StructureKind):
                 " add rows."
             )
 
-    def fit(self, seed: int, where: str) -> PassFit:
-        raise NotImplementedError
+    def fit(self, seed: int, where: str) -> KmeansFit:
+        return KmeansFit(self, seed, where)
 
     @classmethod
-    def load(cls, arrays: Arrays, plain: Plain) -> FittedStructure:
-        raise NotImplementedError
+    def load(cls, arrays: Arrays, plain: Plain) -> FittedKmeans:
+        return FittedKmeans(arrays, plain)
+
+
+@dataclass(frozen=True)
+class KmeansFit(PhasedFit):
+    """The fit of `kmeans`. See `PassFit`."""
+
+    model: Kmeans
+    seed: int
+    where: str
+
+    def begin(self, width: int, rows: int) -> State:
+        """Return the state before the first pass. Raises JobError."""
+        self.require_fit(width, rows)
+        return first_state("look")
+
+    @property
+    def phases(self) -> Mapping[str, Phase]:
+        """By name."""
+        choice = RowChoice(self.seed, self.model.spherical)
+        k = self._first_clusters
+        is_random = self.model.start == "random"
+        is_two_level = self.model.is_two_level
+        passes = min(_COARSE_PASSES, self.model.passes) if is_two_level else self.model.passes
+        return {
+            "look": Look(choice, k, self.model.k, is_random, self.where),
+            "start": Start(choice, k, self.where),
+            "weigh": Weigh(choice, k, self.where),
+            "means": self._means(choice, passes, "cells" if is_two_level else "measure"),
+            "cells": CountCells(choice, self.model.k),
+            "split": Split(choice),
+            "fine means": self._means(choice, self.model.passes, "measure"),
+            "measure": Measure(choice),
+        }
+
+    def finish(self, state: State) -> FittedKmeans:
+        """Return the clusters."""
+        return fitted_kmeans(state, self.model.spherical)
+
+    @property
+    def _first_clusters(self) -> int:
+        """Clusters that are found first."""
+        return round(np.sqrt(self.model.k)) if self.model.is_two_level else self.model.k
+
+    def _means(self, choice: RowChoice, passes: int, then: str) -> Means:
+        model = self.model
+        return Means(choice, passes, model.tolerance, model.sample_fraction, then, self.where)
