@@ -220,7 +220,7 @@ class FittedPca(FittedStructure):
     def transform(self, values: Matrix, gives: str) -> Matrix:  # noqa: ARG002  it gives one thing
         """Return coordinates (B, c). Whitened, a component without variance is 0."""
         projection, mean, offset = self._projection
-        centred = values - mean
+        centred: Matrix = values - mean
         coordinates: Matrix = centred @ projection
         coordinates -= offset
         return coordinates
@@ -228,11 +228,12 @@ class FittedPca(FittedStructure):
     @cached_property
     def _projection(self) -> tuple[Matrix, Matrix, Matrix]:
         """The projection (d, c), the mean in float32, and what that rounding moves coordinates by."""
-        scale = np.ones(len(self.arrays["components"]))
+        scale: Double = np.ones(len(self.arrays["components"]))
         if self.plain["whiten"]:
             variance = self.arrays["variance"]
             is_flat = variance == 0
-            scale = np.where(is_flat, 0.0, 1 / np.sqrt(np.where(is_flat, 1.0, variance)))
+            deviation = np.sqrt(np.where(is_flat, 1.0, variance))
+            scale = np.where(is_flat, 0.0, 1 / deviation)
         projection = self.arrays["components"].T * scale
         mean = self.arrays["mean"].astype(np.float32)
         offset = (self.arrays["mean"] - mean) @ projection
