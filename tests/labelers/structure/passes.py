@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from distill.engine.threads import worker_threads
 from distill.labelers.structure.kind import fit_of
 
 KEY = "structure.groups"
@@ -16,9 +17,11 @@ def fitted(model, x, ends=(), seed=0):
     """What comes of all passes over the rows of `x`, whose chunks end at `ends`."""
     fit = fit_of(model, seed, KEY)
     state = fit.begin(x.shape[1], len(x))
-    while not state.done:
-        state = next_state(fit, state, x, ends)
-    return fit.finish(state)
+    # as an engine does
+    with worker_threads(1):
+        while not state.done:
+            state = next_state(fit, state, x, ends)
+        return fit.finish(state)
 
 
 def next_state(fit, state, x, ends=()):
