@@ -65,9 +65,10 @@ class Som(StructureKind):
     """After the one that the start is drawn from."""
     radius: Annotated[float, Field(gt=0)] | None = None
     """How far a row moves units around its own at first, in units of the grid: the standard
-    deviation of a Gaussian. Default: half of the longer side."""
-    last_radius: Annotated[float, Field(gt=0)] = 0.5
-    """The same in the last pass; between them it falls by one factor a pass."""
+    deviation of a Gaussian. Default: a quarter of the longer side, and 1 at the least."""
+    last_radius: Annotated[float, Field(gt=0)] = 0.55
+    """The same in the last pass; between them it falls by one factor a pass. Less brings units
+    nearer to rows, more keeps neighbours alike."""
 
     @model_validator(mode="after")
     def _units(self) -> Som:
@@ -92,7 +93,9 @@ class Som(StructureKind):
 
     def radius_of(self, number: int) -> float:
         """Return the radius of the pass of this number, from 0."""
-        first = self.radius or max(1.0, max(self.rows, self.columns) / 2)
+        # units begin in order, on a plane, so no wide radius has to bring them into it: a quarter
+        # of the side had less of both errors than a half in most of 16 cases beside torchsom
+        first = self.radius or max(1.0, max(self.rows, self.columns) / 4)
         if self.passes == 1:
             return first
         gone = number / (self.passes - 1)
