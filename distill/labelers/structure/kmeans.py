@@ -97,6 +97,8 @@ class KmeansFit(PhasedFit):
     model: Kmeans
     seed: int
     where: str
+    device: str = "cpu"
+    """Where the passes of `means` compute: a GPU by torch's name for it, `cuda`."""
 
     def begin(self, width: int, rows: int) -> State:
         """Return the state before the first pass. Raises JobError."""
@@ -133,4 +135,12 @@ class KmeansFit(PhasedFit):
 
     def _means(self, choice: RowChoice, passes: int, then: str) -> Means:
         model = self.model
-        return Means(choice, passes, model.tolerance, model.sample_fraction, then, self.where)
+        return Means(
+            choice=choice,
+            passes=passes,
+            tolerance=model.tolerance,
+            fraction=model.sample_fraction,
+            then=then,
+            where=self.where,
+            device=self.device,
+        )

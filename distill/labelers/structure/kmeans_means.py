@@ -13,13 +13,13 @@ Memory of a statistic: 8·k·(d + 1) bytes, and while centres have no rows up to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Array, Int64, State, Statistic
-from distill.labelers.structure.centres import exact_squares, group_sums
+from distill.labelers.structure.centres import Centres, exact_squares, group_sums
+from distill.labelers.structure.device import sums_on_device
 from distill.labelers.structure.kmeans_levels import TwoLevels
 from distill.labelers.structure.kmeans_rows import (
     PASS_ROWS,
@@ -50,25 +50,30 @@ class Means:
     then: str
     """The phase after it."""
     where: str
+    device: str = "cpu"
+    """Or a GPU, by torch's name for it. With two levels it is not used."""
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:
         draw = PASS_ROWS + state.passes
         rows = self.choice.share(values, row, self.fraction, draw)
         centres = centres_of(state)
         shifted = centres.shifted(rows.values)
-        nearest = centres.nearest(shifted)
-        k = len(centres.offsets)
-        counts = np.bincount(nearest, minlength=k)
-        gathered: dict[str, Any] = {
-            "sums": Total(group_sums(shifted, nearest, k)),
-            "counts": Total(counts),
-        }
+        sums, counts = self._sums(centres, shifted)
+        gathered = {"sums": Total(sums), "counts": Total(counts)}
         if self.fraction < 1:
             square = squared_lengths(shifted).sum(dtype=np.float64)
             gathered["square"] = Total(np.array([square]))
         if state.plain.get("vacant"):
             return {**gathered, "furthest": _furthest(centres, shifted, rows.row)}
         return gathered
+
+    def _sums(self, centres: Nearest, shifted: Matrix) -> tuple[Double, Int64]:
+        """Return the sum of the rows of each centre, (k, d), and their number, (k,)."""
+        if self.device != "cpu" and isinstance(centres, Centres):
+            return sums_on_device(shifted, centres.offsets, self.device)
+        nearest = centres.nearest(shifted)
+        k = len(centres.offsets)
+        return group_sums(shifted, nearest, k), np.bincount(nearest, minlength=k)
 
     def update(self, state: State, statistic: Statistic) -> State:
         counts = statistic["counts"].values

@@ -7,6 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from distill.labelers.structure.centres import Centres, group_sums, shift_of
+from distill.labelers.structure.device import sums_on_device
 from distill.labelers.structure.kmeans_levels import TwoLevels, shared_out
 
 
@@ -80,3 +81,13 @@ def test_clusters_are_shared_out_by_rows(rows):
     assert (given <= rows).all()
     assert (given[rows > 0] >= 1).all()
     assert rows[given.argmax()] == rows.max()
+
+
+def test_a_pass_on_a_device_is_that_of_the_cpu():
+    """Of torch's own CPU, which is no GPU but the same program."""
+    x, c = rows_and_centres()
+    centres = Centres(c, np.zeros(11, np.float32))
+    nearest = centres.nearest(x)
+    sums, counts = sums_on_device(x, c, "cpu")
+    assert_allclose(sums, group_sums(x, nearest, len(c)), rtol=1e-5, atol=1e-4)
+    assert_array_equal(counts, np.bincount(nearest, minlength=len(c)))
