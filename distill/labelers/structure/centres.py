@@ -7,9 +7,9 @@ rows lie far from the origin: squares of large numbers would lose what tells row
 
 Per row and thread, at d = 256 and k = 100 (CPU time, AMD EPYC, numpy 2.4 with OpenBLAS): the product
 takes 570 ns, the largest 27. Taking ½‖c‖² from scores in a step of its own made a pass 3% (at 1,024
-centres) to 10% (at 100 of 64 numbers) slower than the copy of (x, 1) does. `numpy.argmax` takes a fifth of `torch.argmax`'s time,
-numpy's product is as fast as torch's or faster. But numpy has no fast sum by groups: `reduceat` takes
-600 ns a row, torch's `embedding_bag` 16.
+centres) to 10% (at 100 of 64 numbers) slower than the copy of (x, 1) does. `numpy.argmax` takes a
+fifth of `torch.argmax`'s time, numpy's product is as fast as torch's or faster. But numpy has no
+fast sum by groups: `reduceat` takes 600 ns a row, torch's `embedding_bag` 16.
 """
 
 from __future__ import annotations
