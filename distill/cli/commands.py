@@ -68,11 +68,7 @@ def _load(file: Path, root: str | None) -> Job:
 
 @app.command()
 def run(
-    job: JobFile,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
+    job: JobFile, root: Root = None, ray: Ray = None, local: Local = False, verbose: Verbose = False
 ) -> None:
     """All stages, in order, doing only what is unfinished."""
     with process_edge(ray, local=local, verbose=verbose) as process:
@@ -188,11 +184,7 @@ def train(
 
 @app.command()
 def evaluate(
-    job: JobFile,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
+    job: JobFile, root: Root = None, ray: Ray = None, local: Local = False, verbose: Verbose = False
 ) -> None:
     """Judge students against teacher, truth and each other."""
     with process_edge(ray, local=local, verbose=verbose) as process:
@@ -203,11 +195,7 @@ def evaluate(
 
 @app.command()
 def report(
-    job: JobFile,
-    root: Root = None,
-    ray: Ray = None,
-    local: Local = False,
-    verbose: Verbose = False,
+    job: JobFile, root: Root = None, ray: Ray = None, local: Local = False, verbose: Verbose = False
 ) -> None:
     """Write the evaluation as one HTML file."""
     with process_edge(ray, local=local, verbose=verbose) as process:
@@ -319,7 +307,8 @@ def verify(
     with process_edge(None):
         from distill.run import verify_labels
 
-        found = verify_labels(_load(job, root), name, canaries)
+        loaded = _load(job, root)
+        found = verify_labels(loaded, name, canaries)
         for each in found:
             say(_verified_line(each))
             for problem in each.problems:
@@ -376,8 +365,7 @@ def init(
     pool: Annotated[
         str,
         typer.Argument(
-            metavar="POOL",
-            help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV.",
+            metavar="POOL", help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV."
         ),
     ],
 ) -> None:
@@ -385,4 +373,5 @@ def init(
     with process_edge(None):
         from distill.stages.init import job_template
 
-        typer.echo(job_template(pool), nl=False)
+        template = job_template(pool)
+        typer.echo(template, nl=False)

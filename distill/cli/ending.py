@@ -1,12 +1,9 @@
 """How the process of a command ends: with an exit code, whatever is still at work in it.
 
-    0    done
-    1    failed, after work began
-    2    refused, before any work
-    130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP: 128 + the number of the signal
-
-Threads and processes that a labeler has left behind (a client's keep-alive, a pool) would keep a
-Python process for ever.
+0    done
+1    failed, after work began
+2    refused, before any work
+130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP: 128 + the number of the signal
 """
 
 from __future__ import annotations
@@ -34,6 +31,7 @@ def run_to_end(command: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return STOPPED + signal.SIGINT
     except BrokenPipeError:  # nobody reads any more, as of `distill … | head`
+        # else Python's own flush at the end meets the broken pipe again, and prints a traceback
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return STOPPED + signal.SIGPIPE
     return 0
@@ -47,6 +45,7 @@ def end_process(code: int) -> None:
     children = _children()
     if not threads and not children:
         sys.exit(code)
+    # what a labeler has left behind (a client's keep-alive, a pool) keeps a Python process for ever
     for child in children:
         child.kill()
     sys.stdout.flush()

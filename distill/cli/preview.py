@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from distill.cli.terminal import print_table
 from distill.job.job import Job
+from distill.labelers.base import probabilities_of
 from distill.models.networks.cnn import Cnn
 from distill.spec.outputs import Outputs
 from distill.stages.label.preview import Preview
@@ -20,8 +21,8 @@ _SHADES = " ░▒▓█"
 _SHOWN_NUMBERS = 6
 _SHOWN_CLASSES = 3
 _SHOWN_LETTERS = 200
+# each takes two letters, so that a row fits a terminal of 80
 _SHOWN_PIXELS = 20
-"""Each takes two letters, so that a row fits a terminal of 80."""
 _LINE_LETTERS = 28
 
 
@@ -44,10 +45,13 @@ def _features_text(features: str | npt.NDArray[np.generic], job: Job) -> str:
         return _folded(features)
     numbers = features.astype(np.float32)
     if numbers.ndim == 3:
-        return _shaded(numbers.mean(axis=2))
-    shape = _grey_image_shape(job, len(numbers))
+        grey = numbers.mean(axis=2)
+        return _shaded(grey)
+    width = len(numbers)
+    shape = _grey_image_shape(job, width)
     if shape is not None:
-        return _shaded(numbers.reshape(shape))
+        grey = numbers.reshape(shape)
+        return _shaded(grey)
     text = " ".join(f"{value:.3g}" for value in numbers[:_SHOWN_NUMBERS])
     if len(numbers) > _SHOWN_NUMBERS:
         text += f" … ({len(numbers)} numbers)"
@@ -93,16 +97,10 @@ def _labels_text(preview: Preview, number: int) -> str:
 def _outputs_text(outputs: npt.NDArray[np.float64], meaning: Outputs) -> str:
     if meaning.kind == "value":
         return " ".join(f"{value:.4g}" for value in outputs[:_SHOWN_NUMBERS])
-    shares = _softmax(outputs) if meaning.exclusive else 1 / (1 + np.exp(-outputs))
+    (shares,) = probabilities_of(outputs[None], meaning)
     best = np.argsort(-shares)[:_SHOWN_CLASSES]
     return "\n".join(f"{meaning.classes[each]}  {100 * shares[each]:5.1f}%" for each in best)
 
 
 def _folded(text: str) -> str:
     return textwrap.fill(text, _LINE_LETTERS)
-
-
-def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    odds = np.exp(logits - logits.max())
-    shares: npt.NDArray[np.float64] = odds / odds.sum()
-    return shares

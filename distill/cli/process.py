@@ -48,17 +48,21 @@ def process_edge(
     try:
         if local and address:
             raise JobError("--local and --ray exclude each other. Leave one out.")
-        yield Process(display, "local" if local else "ray")
+        engine = "local" if local else "ray"
+        yield Process(display, engine)
     except DistillError as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(_exit_code(error, display))
+        message = str(error)
+        console.print(message, style="red", markup=False, soft_wrap=True)
+        code = _exit_code(error, display)
+        sys.exit(code)
     except KeyboardInterrupt:
         say("Stopped. What was committed stays; run the same command again to go on.")
         sys.exit(STOPPED + stop.signal)
     except SystemExit as error:  # no exit of ours: it is the user's code that calls it
         lines = own_lines(error)
         say(f"Code that the job names ends the process. Take sys.exit out of it:\n{lines}")
-        sys.exit(1 if display.worked else 2)
+        code = 1 if display.worked else 2
+        sys.exit(code)
     finally:
         disconnect()
 
@@ -80,6 +84,7 @@ class _Stop:
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
+        # from here on any of them raises KeyboardInterrupt, wherever the process is
         _handle_signals(signal.default_int_handler)
         if number == signal.SIGHUP:
             _leave_terminal()
@@ -120,7 +125,6 @@ def _offer_ray(address: str | None, *, verbose: bool) -> None:
 
 
 def _log(verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(message)s", force=True
-    )
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s", force=True)
     logging.getLogger("distill").setLevel(logging.INFO)

@@ -38,6 +38,7 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+# a pipe has no width, and rich would fold tables at 80
 _PIPE_WIDTH = 160
 _IN_ASCII = {
     "–": "-",
@@ -169,6 +170,7 @@ class _TerminalBar:
 
 def say(line: str) -> None:
     """Print one line, as it is."""
+    # no markup: the brackets of combined[seed=1] would be one
     console.print(line, markup=False, soft_wrap=True)
 
 
@@ -186,7 +188,8 @@ def print_comparison(evaluation: Evaluation) -> None:
         title += f"; {count} left out, without a known target or without labels"
     measures = [MEASURES[measure] for measure in evaluation.shown]
     heads = ["method", *measures, "parameters", "ms/row"]
-    print_table(title, heads, _comparison_rows(evaluation))
+    rows = _comparison_rows(evaluation)
+    print_table(title, heads, rows)
     for line in [verdict(evaluation), *what_terms_add(evaluation)]:
         say(line)
 

@@ -14,9 +14,9 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
+# below a minute: a line is due within the minute, and whoever waits looks at the time only now and
+# then
 LINE_EVERY_SECONDS = 55.0
-"""Below a minute: a line is due within the minute, and whoever waits looks at the time only now and
-then."""
 FILES = "files"
 """The unit of looking at what is there: what is found wrong by it was wrong before any work."""
 

@@ -2,9 +2,8 @@
 how things are digested.
 
 Control objects (inventory and manifest segments, contracts, commits, done-markers) carry a digest
-of their own content, so that a flipped bit or a truncation is an error and never a wrong value.
-Digests are sha256, over canonical JSON (sorted keys, no spaces) or over the values of columns
-(`columns_sha256`), which no library upgrade, chunking or file format changes.
+of their own content. Digests are sha256, over canonical JSON (sorted keys, no spaces) or over the
+values of columns (`columns_sha256`).
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import pyarrow as pa
 
 from distill.core.errors import StorageError
 
+# raised when anything stored changes its form; another version is refused by name
 VERSION = 2
-"""Raised when anything stored changes its form; another version is refused by name."""
 
 INVENTORY = pa.schema(
     [
@@ -91,11 +90,13 @@ def without_usual(plain: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[st
 
 def digest(content: Any) -> str:
     """Return the sha256 of the canonical JSON, in hex."""
-    return hashlib.sha256(canonical(content)).hexdigest()
+    content_bytes = canonical(content)
+    return hashlib.sha256(content_bytes).hexdigest()
 
 
 def seal(body: dict[str, Any]) -> bytes:
     """Return a JSON control object: the body and its digest."""
+    # a flipped bit or a truncation is then an error, and never a wrong value
     sealed = {"version": VERSION, "digest": digest(body), "body": body}
     return json.dumps(sealed, ensure_ascii=False).encode()
 
@@ -113,6 +114,7 @@ def unseal(content: bytes, where: str) -> dict[str, Any]:
         raise StorageError(
             f"{where} is damaged: not a sealed control object. Restore it from a copy."
         ) from None
+    # before the content: what another version digests may be something else
     if version != VERSION:
         raise _other_version(where, version)
     if found != stored:
@@ -128,15 +130,18 @@ def columns_sha256(table: pa.Table) -> str:
     the valid rows the values as they stand, little-endian. Of strings and lists all lengths
     (int64), then all bytes (UTF-8), or the items as a column.
     """
+    # over values and not over the file, which an upgrade of the library, chunks and formats change
     total = hashlib.sha256()
     for name in table.column_names:
-        total.update(name.encode() + b"\0")
+        head = name.encode() + b"\0"
+        total.update(head)
         _digest_column(total, table[name])
     return total.hexdigest()
 
 
 def _digest_column(total: hashlib._Hash, column: pa.ChunkedArray) -> None:
-    total.update(column.is_valid().to_numpy())
+    is_valid = column.is_valid()
+    total.update(is_valid.to_numpy())
     # the slots of nulls hold whatever the writer left there
     chunks = [chunk for chunk in column.drop_null().chunks if len(chunk)]
     if pa.types.is_string(column.type):

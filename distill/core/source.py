@@ -1,9 +1,7 @@
 """Python files that a job names: the user's own code, run from its text and shipped to workers as
 text, never imported by name.
 
-A file becomes a module whose name is a digest of its path and text. So two files of one name do not
-meet, an edited file is another module, and on every machine that runs the same text a class of it
-is found under the same name, which is what unpickling looks for.
+A file becomes a module whose name is a digest of its path and text.
 """
 
 from __future__ import annotations
@@ -20,8 +18,8 @@ from typing import Any
 from distill.core.errors import JobError
 from distill.core.neighbours import Neighbour, builtins_for, find_neighbours, run_text
 
+# what the user's code raises: its sys.exit() is not to end our process
 RAISED: tuple[type[BaseException], ...] = (Exception, SystemExit)
-"""What the user's code raises: its sys.exit() is not to end our process."""
 _OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib")
 """Beginnings of files whose lines are not the user's."""
 
@@ -44,11 +42,14 @@ class PythonFile:
     @property
     def sha256(self) -> str:
         """Of the whole text, in hex."""
-        return hashlib.sha256(self.whole_text.encode()).hexdigest()
+        content = self.whole_text.encode()
+        return hashlib.sha256(content).hexdigest()
 
     @property
     def module_name(self) -> str:
         """The name of its module, on every machine."""
+        # path and text: two files of one name do not meet, an edited file is another module, and
+        # unpickling finds a class under the same name on every machine that runs the same text
         named = f"{self.path}\n{self.whole_text}"
         digest = hashlib.sha256(named.encode()).hexdigest()
         return f"{Path(self.path).stem}_{digest[:16]}"
@@ -113,6 +114,7 @@ def own_lines(error: BaseException) -> str:
 def read_source(path: Path, where: str) -> PythonFile:
     """Read the file at `path`; `where` is the key that names it. Raises JobError."""
     try:
+        # some editors begin UTF-8 with a mark, which Python's own parser takes off too
         text = path.read_text("utf-8-sig")
         return PythonFile(str(path), text, find_neighbours(text, path.parent))
     except UnicodeDecodeError:

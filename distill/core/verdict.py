@@ -47,7 +47,8 @@ def verdict_sentences(evaluation: Evaluation) -> list[str]:
 
 def verdict(evaluation: Evaluation) -> str:
     """Return `verdict_sentences` as one text."""
-    return " ".join(verdict_sentences(evaluation))
+    sentences = verdict_sentences(evaluation)
+    return " ".join(sentences)
 
 
 def _figure(group: Group, measure: str) -> str:
@@ -114,11 +115,13 @@ def what_terms_add(evaluation: Evaluation) -> list[str]:
 def _added_term(shorter: Group, longer: Group) -> str | None:
     """Return the one term that `longer` is taught by and `shorter` is not; None where they differ
     otherwise."""
+    # counted, since two terms may learn from one label set
     terms = Counter(shorter.first.taught_by)
     more_terms = Counter(longer.first.taught_by)
     if not terms < more_terms:
         return None
-    added = list((more_terms - terms).elements())
+    difference = more_terms - terms
+    added = list(difference.elements())
     return added[0] if len(added) == 1 else None
 
 
@@ -131,7 +134,8 @@ def _addition(term: str, shorter: Group, longer: Group, measure: str) -> str:
     better = sum(sign * gain > 0 for gain in gains)
     mean = statistics.fmean(gains)
     plus = "+" if mean > 0 else ""
-    change = format_measure(measure, mean, statistics.stdev(gains))
+    spread = statistics.stdev(gains)
+    change = format_measure(measure, mean, spread)
     points = " points" if measure in SHARES else ""
     unclear = "" if better in (0, len(gains)) else ": no clear difference"
     return (

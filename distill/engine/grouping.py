@@ -12,6 +12,7 @@ from functools import reduce
 
 from distill.engine.protocol import Item, State
 
+# a number of the fold and not of the cluster: it decides the order of the sums
 _GROUPS = 256
 
 
@@ -25,4 +26,5 @@ def fold_group(
     partial: Callable[[Item], State], merge: Callable[[State, State], State], items: Iterable[Item]
 ) -> State:
     """Return merge(…, partial(item)) over one group, holding two states at most."""
-    return reduce(merge, map(partial, items))
+    states = map(partial, items)
+    return reduce(merge, states)

@@ -74,7 +74,8 @@ class LocalEngine:
         size: Callable[[Item], int] = lambda _item: 1,
     ) -> State:
         """Fold group by group. See `Engine.fold`."""
-        total = sum(map(size, items))
+        sizes = map(size, items)
+        total = sum(sizes)
         with worker_threads(1), track(title, total, unit) as bar:
 
             def partial_of(item: Item) -> State:
@@ -149,7 +150,8 @@ class _Parts:
 
 def _build(make: Make[Config], config: Config) -> Callable[[Plain], Plain]:
     try:
-        return make(config, _DEVICE, StreamHere(threads=False))
+        stream = StreamHere(threads=False)
+        return make(config, _DEVICE, stream)
     except DistillError as error:
         raise LabelerError(f"the labeler's worker cannot be built: {error}") from error
     except RAISED as error:

@@ -1,8 +1,7 @@
 """Ctrl-C while labelling: fragments in work are committed, and no other is begun.
 
 The process edge's signal handler calls `finish_and_stop`. An engine's `map` runs inside `stoppable`
-and looks at `stop_requested` before it begins another task. This is state of the module, since a
-signal reaches a process and not an engine.
+and looks at `stop_requested` before it begins another task.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# state of the module, since a signal reaches a process and not an engine
 _in_work = threading.Event()
 _requested = threading.Event()
 

@@ -1,8 +1,7 @@
 """The threads of numerical libraries while this process is the worker.
 
-Ray gives a worker of n CPUs `OMP_NUM_THREADS` = n. BLAS sums in another order on another number of
-threads: of numpy 2.3's OpenBLAS, 11 of 40 products and factorisations had other last bits on two
-threads than on one. So one process that is to give the same labels and fits has to do as Ray does.
+Ray gives a worker of n CPUs `OMP_NUM_THREADS` = n, so one process that is to give the same labels
+and fits has to do as Ray does.
 """
 
 from __future__ import annotations
@@ -27,6 +26,8 @@ def worker_threads(cpus: float) -> Iterator[None]:
     before = _torch_threads(controller)
     most = max(1, int(cpus))
     try:
+        # BLAS sums in another order on another number of threads: of numpy 2.3's OpenBLAS, 11 of 40
+        # products and factorisations had other last bits on two threads than on one
         with controller.limit(limits=most):
             # OpenMP is torch's pool too: a work that set itself fewer threads keeps them
             _set_torch_threads(min(before, most))

@@ -49,10 +49,13 @@ def _parse(tables: dict[str, Any], file: Path, text: str) -> Job:
     """Return a resolved job from tables as TOML gives them. Raises JobError, with every problem
     found."""
     folder = file.parent.absolute()  # before any code of the user's, which may change the folder
-    _load_plugins(tables.get("plugins"), file, folder)
+    plugins = tables.get("plugins")
+    _load_plugins(plugins, file, folder)
     try:
         # by way of JSON, since pydantic is strict and TOML's arrays are to become tuples
-        job = Job.model_validate_json(json.dumps(tables, default=str))
+        # dates as text, since JSON has none: they are refused with everything else that is wrong
+        plain = json.dumps(tables, default=str)
+        job = Job.model_validate_json(plain)
     except ValidationError as error:
         lines = [f"{file}: {line}" for line in problem_lines(error, tables, Job)]
         raise JobError("\n".join(lines)) from None
@@ -148,7 +151,8 @@ def _with_classes(job: Job, name: str, pool: Pool) -> Pool:
             f"{where}: {error.strerror}. Give names, or a file with one a line."
         ) from None
     classes = tuple(line.strip() for line in lines if line.strip())
-    distinct = len(set(classes))
+    names = set(classes)
+    distinct = len(names)
     if not classes or distinct != len(classes):
         raise JobError(
             f"{where}: {len(classes)} names, {distinct} distinct. Each class stands once."

@@ -31,6 +31,7 @@ def problem_lines(
     schema = TableSchema(model)
     problems = error.errors()
     locations = [problem["loc"] for problem in problems]
+    # pydantic tells of all alternatives of a value one after another
     for key, together in groupby(problems, lambda problem: _key(problem["loc"], tables)):
         alternatives = [
             problem

@@ -50,7 +50,8 @@ class Sweep(BaseModel):
     def grid(self) -> Iterator[dict[str, Scalar]]:
         """Every combination of values, by path."""
         for combination in itertools.product(*self.values.values()):
-            yield dict(zip(self.values, combination, strict=True))
+            pairs = zip(self.values, combination, strict=True)
+            yield dict(pairs)
 
     @model_validator(mode="after")
     def _check_values(self) -> Sweep:
@@ -95,14 +96,17 @@ def resolve_sweeps(
     for name, student in students.items():
         own = {sweep_name: sweep for sweep_name, sweep in sweeps.items() if name in sweep.students}
         if not own:
-            variants.append(Variant(name, complete(student)))
+            spec = complete(student)
+            variants.append(Variant(name, spec))
+        # a list, since a table that holds dictionaries has no hash
         specs: list[Student] = []
         for sweep_name, sweep in own.items():
             for changes in sweep.grid:
                 spec = complete(_changed(student, changes, f"sweep.{sweep_name}"))
                 if spec not in specs:
                     specs.append(spec)
-                    variants.append(Variant(name, spec, changes))
+                    variant = Variant(name, spec, changes)
+                    variants.append(variant)
     return tuple(variants)
 
 
@@ -118,9 +122,12 @@ def _changed(student: Student, changes: Mapping[str, Scalar], where: str) -> Stu
             )
         _set(tables, parts, value, f"{where}.{path}")
     try:
-        changed = Student.model_validate_json(json.dumps(tables))
+        # by way of JSON, since the tables are strict and its lists are to become tuples
+        text = json.dumps(tables)
+        changed = Student.model_validate_json(text)
     except ValidationError as error:
-        first = next(problem_lines(error, tables, Student))
+        problems = problem_lines(error, tables, Student)
+        first = next(problems)
         raise ValueError(f"{where}: {first}") from error
     if not any(path.endswith(".words") for path in changes):
         _leave_words_unsaid(student, changed)
@@ -150,7 +157,8 @@ def _key(tables: Any, part: str, where: str) -> int | str:
     known: list[int] | list[str] = []
     key: int | str = part
     if isinstance(tables, list):
-        known = list(range(len(tables)))
+        numbers = range(len(tables))
+        known = list(numbers)
         key = int(part) if part.isdigit() else part
     elif isinstance(tables, dict):
         known = list(tables)

@@ -97,7 +97,8 @@ def _limit(problem: ErrorDetails, schema: TableSchema) -> str:
         return f"a list of at least {count}{schema.meaning(problem['loc'])}"
     if kind == "too_long":
         return f"a list of at most {_items(context['max_length'])}"
-    return str(context.get("expected", "another value"))
+    expected = context.get("expected", "another value")
+    return str(expected)
 
 
 def _table(problem: ErrorDetails, schema: TableSchema) -> str:

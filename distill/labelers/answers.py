@@ -1,14 +1,12 @@
 """From whatever a labeler answers to float32 outputs in the order of its classes, or a refusal.
 
-    array, tensor, rows in a list     by position; of whatever real type, on whatever device
-    table                             by the names of its columns, as the classes are called:
-                                      pandas, Polars, Arrow, a dict of columns, a structured array
-    masked numbers, nulls of a table  NaN, so that the row is rejected when it is encoded
-    text, complex numbers, objects    ValueError: a cast would make numbers that nobody meant
-    probabilities, where declared     log p; of independent outputs log p − log (1 − p)
+array, tensor, rows in a list     by position; of whatever real type, on whatever device
+table                             by the names of its columns, as the classes are called:
+                                  pandas, Polars, Arrow, a dict of columns, a structured array
+masked numbers, nulls of a table  NaN, so that the row is rejected when it is encoded
+text, complex numbers, objects    ValueError: a cast would make numbers that nobody meant
+probabilities, where declared     log p; of independent outputs log p − log (1 − p)
 
-Probabilities that nobody declared cannot be told from logits with certainty, so they are taken as
-they are and the first batch that looks like them is told.
 """
 
 from __future__ import annotations
@@ -34,13 +32,13 @@ def say_nothing(_note: str) -> None:
     """Take a note that nobody asked for."""
 
 
+# what a probability of 0 counts as, since a label must be finite
 _LEAST = np.exp(-30.0)
-"""What a probability of 0 counts as, since a label must be finite."""
+# how far the probabilities of a row may be from 1 together: float16 has three digits
 _SUM_TOLERANCE = 0.01
-"""How far the probabilities of a row may be from 1 together: float16 has three digits."""
 _LOOKS_TOLERANCE = 1e-3
+# independent logits lie in 0..1 by chance where there are fewer
 _FEWEST_NUMBERS = 8
-"""Independent logits lie in 0..1 by chance where there are fewer."""
 _DUE = "where real numbers are due, a row of them for each row of features"
 
 
@@ -64,6 +62,7 @@ class DeclaredLabeler(ConvertedLabeler):
         has_rows_of_classes = numbers.ndim == 2 and self.outputs.kind == "logits"
         if has_rows_of_classes and self.answers == "probabilities":
             numbers = logits_of(numbers, exclusive=self.outputs.exclusive)
+        # undeclared ones cannot be told from logits with certainty: taken as they are, and told of
         elif has_rows_of_classes and self._is_first:
             self._tell_of_probabilities(numbers)
         self._is_first = False
@@ -107,15 +106,18 @@ def logits_of(probabilities: Array, *, exclusive: bool) -> Array:
         sums = probabilities.sum(axis=1)
         is_wrong |= np.abs(sums - 1) > _SUM_TOLERANCE
     if is_wrong.any():
-        row = int(np.argmax(is_wrong))
+        first = np.argmax(is_wrong)
+        row = int(first)
         due = "that sum to 1" if exclusive else "in 0..1"
         raise ValueError(
             f"row {row} of the answer has no probabilities {due}: {_shown(probabilities[row])}"
         )
-    log_p = np.log(np.maximum(probabilities, _LEAST))
-    if exclusive:
+    positive = np.maximum(probabilities, _LEAST)
+    log_p = np.log(positive)
+    if exclusive:  # the softmax of log p is p
         return np.asarray(log_p)
-    return np.asarray(log_p - np.log(np.maximum(1 - probabilities, _LEAST)))
+    log_not_p = np.log(np.maximum(1 - probabilities, _LEAST))
+    return np.asarray(log_p - log_not_p)
 
 
 def look_like_probabilities(numbers: Array, *, exclusive: bool) -> bool:
@@ -128,6 +130,7 @@ def look_like_probabilities(numbers: Array, *, exclusive: bool) -> bool:
         return finite.size >= _FEWEST_NUMBERS and bool(finite.max() <= 1)
     sums = finite.sum(axis=1)
     far_from = [np.abs(sums / whole - 1).max() for whole in (1, 100)]
+    # of one class alone the sum is the number itself, which may lie near 1 by chance
     return numbers.shape[1] > 1 and bool(min(far_from) < _LOOKS_TOLERANCE)
 
 
@@ -160,7 +163,8 @@ def _names_due(columns: Sequence[str], outputs: Outputs, table: str) -> Sequence
         )
     if sorted(columns) != sorted(outputs.classes):
         due = Outputs("logits", outputs.classes).in_words
-        found = Outputs("logits", tuple(columns)).in_words
+        named = tuple(columns)
+        found = Outputs("logits", named).in_words
         raise ValueError(
             f"label() answered with a {table} whose columns are not the classes: it has"
             f" {found.removeprefix('exclusive classes ')}, where {due.removeprefix('exclusive ')}"
@@ -213,7 +217,8 @@ def _plain_array(answer: Any) -> Array:
     rows_are_arrays = isinstance(answer, list | tuple) and any(map(_is_array, answer))
     if rows_are_arrays:
         # one by one, since numpy would drop masks and does not know each tensor
-        return np.stack([_as_array(row) for row in answer])
+        arrays = [_as_array(row) for row in answer]
+        return np.stack(arrays)
     return np.asarray(answer)
 
 

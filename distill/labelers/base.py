@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.pools.features import writable
+from distill.spec.outputs import Outputs
 
 Matrix = npt.NDArray[np.float32]
 Double = npt.NDArray[np.float64]
@@ -59,7 +60,8 @@ def predict(labeler: Labeler, features: Inputs, width: int) -> Predictions:
     """Label a batch, `width` numbers a row. Raises what the labeler raises, and ValueError where
     its outputs have another shape."""
     raw = raw_predict(labeler, features)
-    return checked_predictions(labeler, raw, len(features), width)
+    rows = len(features)
+    return checked_predictions(labeler, raw, rows, width)
 
 
 def raw_predict(labeler: Labeler, features: Inputs) -> Any:
@@ -115,7 +117,8 @@ def checked_predictions(labeler: Labeler, raw: object, rows: int, width: int) ->
         raise ValueError(
             f"label() answered with shape {outputs.shape} for {rows} rows, where {due} is due{hint}"
         )
-    return Predictions(outputs.reshape(due), predictions.disagreement)
+    matrix = outputs.reshape(due)
+    return Predictions(matrix, predictions.disagreement)
 
 
 def _width_hint(labeler: Labeler, shape: tuple[int, ...], rows: int) -> str:
@@ -124,6 +127,18 @@ def _width_hint(labeler: Labeler, shape: tuple[int, ...], rows: int) -> str:
     if not has_values or len(shape) != 2 or shape[0] != rows:
         return ""
     return f". Declare `width = {shape[1]}` in the class."
+
+
+def probabilities_of(outputs: Double, meaning: Outputs) -> Double:
+    """Return the probabilities that logits (rows, classes) mean; values as they are."""
+    if meaning.kind == "value":
+        return outputs
+    if not meaning.exclusive:
+        return 1 / (1 + np.exp(-outputs))
+    # less the largest, so that no exponential overflows
+    odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    probabilities: Double = odds / odds.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def log_sum_exp(values: Double, axis: int) -> Double:

@@ -5,10 +5,7 @@ recorded in the contract.
     T = argmin −Σ log sigmoid(± z / T)            where outputs are independent
 
 Guo et al. 2017, section 4.2. An overconfident teacher's soft labels are nearly hard, and how well
-it is calibrated decides much of what a student learns (arXiv 2508.20224). The sum is taken at
-`GRID` at once, so rows of any number are labelled once and in any order; it is convex in 1/T, and a
-parabola through the lowest three of the grid's points, which stand a twelfth apart, finds T to a
-few parts in a thousand.
+it is calibrated decides much of what a student learns (arXiv 2508.20224).
 """
 
 from __future__ import annotations
@@ -61,6 +58,7 @@ class CalibratedLabeler(ConvertedLabeler):
 def nll_over_grid(logits: Matrix, truth: npt.NDArray[Any]) -> Double:
     """Sum the negative log-likelihood over rows, at each temperature of `GRID`. `logits` (B, C);
     `truth` (B,) class numbers, or (B, C) of 0 and 1 where independent."""
+    # at all temperatures at once, so rows of any number are labelled once and in any order
     z = logits.astype(np.float64)
     if truth.ndim == 2:
         return _independent_nll(z, truth)
@@ -88,6 +86,8 @@ def best_temperature(nll: Double) -> float:
     # at an end the labeler is always right or knows nothing: no temperature is the likeliest
     if lowest in (0, len(nll) - 1):
         raise ValueError(f"the likelihood still grows at temperature {GRID[lowest]:.3g}")
+    # the sum is convex in 1/T: a parabola through the lowest three points, which stand a twelfth
+    # apart, finds T to a few parts in a thousand
     left, middle, right = nll[lowest - 1 : lowest + 2]
     bend = left - 2 * middle + right
     shift = 0.0
@@ -105,14 +105,16 @@ def read_calibration(folder: Storage) -> Calibration | None:
         return None
     url = folder.url(_DONE)
     try:
-        return Calibration(**unseal(content, url))
+        plain = unseal(content, url)
+        return Calibration(**plain)
     except TypeError as error:
         raise StorageError(f"{url} is no calibration: {error}. Delete it, and run again.") from None
 
 
 def keep_calibration(folder: Storage, found: Calibration) -> Calibration:
     """Store a calibration, and return the stored one; the first writer wins."""
-    folder.put_if_absent(_DONE, seal(asdict(found)))
+    sealed = seal(asdict(found))
+    folder.put_if_absent(_DONE, sealed)
     stored = read_calibration(folder)
     assert stored is not None
     return stored

@@ -77,7 +77,8 @@ def _refuse_code(folder: Path) -> None:
             f"{folder} has no modules.json, so it is no sentence-transformers model."
             " Save it by SentenceTransformer.save."
         )
-    modules = json.loads(listed.read_text("utf-8"))
+    text = listed.read_text("utf-8")
+    modules = json.loads(text)
     # weights first: a pickle runs code when it is opened, whatever class opens it
     for module in modules:
         weights = folder / module["path"]
@@ -101,13 +102,11 @@ def _module_paths(folder: Path) -> list[Path]:
 
 
 def _require_whole_module(module: Any, path: Path) -> None:
-    """Refuse a module of transformers whose weights the library would draw. Raises LabelerError.
-
-    sentence-transformers keeps what was found of the loading to itself, so it is loaded once more.
-    """
+    """Refuse a module of transformers whose weights the library would draw. Raises LabelerError."""
     network = getattr(module, "auto_model", None)
     if network is None:  # others are refused by the library itself
         return
+    # once more, since sentence-transformers keeps what was found of the loading to itself
     _, loading = type(network).from_pretrained(
         path,
         config=network.config,

@@ -40,9 +40,9 @@ from distill.labelers.base import (
 from distill.labelers.recipe import Member
 from distill.spec.outputs import Outputs
 
+# outputs of all members that are worked on at once: some MB with the copies that it takes, whatever
+# the number of classes
 _BLOCK_NUMBERS = 1 << 18
-"""Outputs of all members that are worked on at once: some MB with the copies that it takes,
-whatever the number of classes."""
 
 
 class EnsembleLabeler:
@@ -79,7 +79,8 @@ class EnsembleLabeler:
         with np.errstate(invalid="ignore", divide="ignore"):
             for block in self._blocks(len(raw[0])):
                 stacked = np.stack([outputs[block] for outputs in raw])
-                part = combine(stacked.astype(np.float64), shares)
+                exact = stacked.astype(np.float64)
+                part = combine(exact, shares)
                 parts.append(part)
         joined = [np.concatenate(each) for each in zip(*parts, strict=True)]
         return Predictions(*joined)
@@ -89,7 +90,8 @@ class EnsembleLabeler:
         numbers = len(self.members) * self.width
         step = max(1, _BLOCK_NUMBERS // numbers)
         for start in range(0, rows, step):
-            yield slice(start, start + step)
+            stop = start + step
+            yield slice(start, stop)
 
     def _outputs(self, number: int, prepared: Any, rows: int) -> Matrix:
         """Return one member's outputs, in the ensemble's order of classes. Raises ValueError that
@@ -148,14 +150,16 @@ def _independent_mixture(logits_MBC: Double, shares_M: Double) -> Predictions:
 
 def _mean_value(values_MBW: Double, shares_M: Double) -> Predictions:
     mean_BW = np.tensordot(shares_M, values_MBW, 1)
-    squares_MBW = np.square(values_MBW - mean_BW)
+    gaps_MBW = values_MBW - mean_BW
+    squares_MBW = np.square(gaps_MBW)
     spread_BW = np.tensordot(shares_M, squares_MBW, 1)
     spread_B = spread_BW.mean(axis=1)
-    return _as_float32(mean_BW, np.sqrt(spread_B))
+    deviation_B = np.sqrt(spread_B)
+    return _as_float32(mean_BW, deviation_B)
 
 
 def _as_float32(outputs: Double, disagreement: Double) -> Predictions:
-    # rounding may leave a disagreement of nothing just below 0
+    # rounding may leave a disagreement of nothing just below 0, of which a weight would be above 1
     disagreement = np.maximum(disagreement, 0)
     with np.errstate(over="ignore"):
         return Predictions(outputs.astype(np.float32), disagreement.astype(np.float32))

@@ -58,6 +58,7 @@ class LayerLabeler:
             self.network(rows)
         # a network may run a layer several times: the last counts
         last = self._outputs.pop()
-        embeddings = as_answer(last.flatten(1))
+        flat = last.flatten(1)
+        embeddings = as_answer(flat)
         require_width("student", self.width, embeddings.shape[1])
         return embeddings

@@ -103,7 +103,8 @@ def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) ->
         _require_trained_revision(record, plan, key)
     network = MultiHead(plan)
     try:
-        network.load_state_dict(safetensors.torch.load(weights))
+        tensors = safetensors.torch.load(weights)
+        network.load_state_dict(tensors)
     except RuntimeError as error:
         # names or shapes of parameters that differ: of ours a mistake in distill, not of the user
         if not plan.own:

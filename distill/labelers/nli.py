@@ -82,7 +82,8 @@ class NliLabeler:
         logits: Matrix = outputs[:, self.entailment]
         if self.independent:
             logits = logits - outputs[:, self.contradiction]
-        return logits.reshape(-1, len(self.hypotheses))
+        classes = len(self.hypotheses)
+        return logits.reshape(-1, classes)
 
     def _contradiction(self) -> int:
         """Of a model of two outputs, the other one, whatever it is called."""

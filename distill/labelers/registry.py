@@ -58,7 +58,8 @@ def _build_ensemble(recipe: Recipe, device: str, tell: Tell) -> Labeler:
     labelers = []
     for number, member in enumerate(recipe.members):
         tell_of_member = partial(_tell_of_member, tell, f"member {number} ({member.name})")
-        labelers.append(build_labeler(member.recipe, device, tell=tell_of_member))
+        labeler = build_labeler(member.recipe, device, tell=tell_of_member)
+        labelers.append(labeler)
     return EnsembleLabeler(recipe.members, labelers, recipe.outputs, recipe.width)
 
 

@@ -1,9 +1,8 @@
 """A scikit-learn estimator as a labeler, loaded by skops: types that it does not know are refused
 by name, and nothing is unpickled.
 
-A classifier's logits are the logarithms of `predict_proba`: their softmax is what it predicted. A
-probability of 0 counts as e⁻³⁰, since a label must be finite. Its classes are its own `classes_`; a
-job that names them must name the same.
+A classifier's logits are the logarithms of `predict_proba`: their softmax is what it predicted. Its
+classes are its own `classes_`; a job that names them must name the same.
 
 An estimator that was fitted on a table with named columns (`feature_names_in_`) is given such a
 table, the pool's columns matched by name. A pool that holds a row as one list has no names to
@@ -96,7 +95,8 @@ class EstimatorLabeler:
         if not self.classes:
             values: Matrix = self.estimator.predict(rows)
             return values
-        probabilities = np.asarray(self.estimator.predict_proba(rows))
+        predicted = self.estimator.predict_proba(rows)
+        probabilities = np.asarray(predicted)
         try:
             logits: Matrix = logits_of(probabilities, exclusive=True)
         except ValueError as error:
@@ -131,14 +131,16 @@ def _named_columns(rows: Matrix, columns: dict[str, int]) -> Any:
     except ModuleNotFoundError:
         raise MissingExtraError("pandas", "sklearn", "an estimator fitted on a table") from None
     ordered = rows[:, list(columns.values())]
-    return pandas.DataFrame(ordered, columns=list(columns))
+    names = list(columns)
+    return pandas.DataFrame(ordered, columns=names)
 
 
 def _require_no_classes(estimator: Any) -> None:
     """Refuse a classifier whose classes nobody knows. Raises LabelerError."""
     own_classes = getattr(estimator, "classes_", None)
     if own_classes is not None:
-        named = clipped([str(name) for name in own_classes])
+        names = [str(name) for name in own_classes]
+        named = clipped(names)
         raise LabelerError(
             f"{type(estimator).__name__} is a classifier, and the job names no classes. Write"
             f" classes = {named}."

@@ -25,7 +25,8 @@ def stored_classes(file: Path) -> tuple[str, ...]:
     keeps them where only its own code finds them."""
     try:
         with zipfile.ZipFile(file) as archive:
-            schema = json.loads(archive.read(_SCHEMA))
+            text = archive.read(_SCHEMA)
+            schema = json.loads(text)
             return _classes(schema, archive)
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError):
         return ()  # whoever opens the file as an estimator says what is wrong with it

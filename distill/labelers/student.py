@@ -85,12 +85,7 @@ class StudentLabeler(ModelLabelerKind):
         from distill.labelers.network import NetworkLabeler
 
         return NetworkLabeler.load(
-            folder,
-            record,
-            code=code,
-            device=runtime.device,
-            precision=runtime.precision,
-            head=head,
+            folder, record, code=code, device=runtime.device, precision=runtime.precision, head=head
         )
 
     def _require_head(self, folder: str, record: ModelRecord, head: str) -> None:

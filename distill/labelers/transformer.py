@@ -1,9 +1,5 @@
 """What labelers by Hugging Face transformers share: the model from safetensors, text cut into
-tokens, and batches of about the same length.
-
-A batch of texts is sorted by length, cut where padding begins to cost, and its outputs are put back
-in order; so a text's outputs depend on its batch alone, which the contract fixes.
-"""
+tokens, and batches of about the same length."""
 
 from __future__ import annotations
 
@@ -23,8 +19,8 @@ TEXT_LIBRARIES = {"transformers": "transformers", "tokenizers": "tokenizers"}
 _POSITION_TABLES = {"position_embeddings", "embed_positions", "positions_embed", "wpe"}
 UNLIMITED = 1 << 40
 """Tokens of a model that has no table of positions."""
+# rows times the longest row's tokens: enough to fill a GPU, and far from its memory
 _TOKENS_AT_ONCE = 16_384
-"""Rows times the longest row's tokens: enough to fill a GPU, and far from its memory."""
 
 Tokens = list[dict[str, list[int]]]
 """A text's or a pair's tokens, by the names of the model's inputs."""
@@ -93,6 +89,8 @@ class SequenceModel:
         outputs = np.empty((len(encoded), width), np.float32)
         lengths = [len(row["input_ids"]) for row in encoded]
         device = self.runtime.device
+        # within this batch, never beyond it: a text's outputs then depend on its batch alone, which
+        # the contract fixes
         for rows in batches_by_length(lengths, alike=not self.pads):
             batch = [encoded[row] for row in rows]
             inputs = self._tensors(batch)

@@ -18,10 +18,10 @@ from distill.labels.encoding import best_class
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import Integers, ManifestEntry
 
+# Commits are small objects, so a count of many is all waiting.
 _THREADS = 16
-"""Commits are small objects, so a count of many is all waiting."""
+# Counts that may wait for their turn: (fragments, C) of memory.
 _FRAGMENTS_AT_ONCE = 1_000
-"""Counts that may wait for their turn: (fragments, C) of memory."""
 
 
 def class_counts(labels: LabelSet, contract: Contract) -> Integers:
@@ -42,7 +42,8 @@ def class_counts(labels: LabelSet, contract: Contract) -> Integers:
 def _fragment_counts(labels: LabelSet, contract: Contract, entry: ManifestEntry) -> Integers:
     commit = read_commit(labels.folder, entry.fragment, entry.generation)
     if not commit.histogram and entry.rejected < entry.rows:
-        best = best_class(labels.read(entry), contract)
+        table = labels.read(entry)
+        best = best_class(table, contract)
         labelled = best[best >= 0]
         counts = np.bincount(labelled, minlength=contract.width)
         return counts.astype(np.int64)

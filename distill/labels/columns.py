@@ -57,16 +57,19 @@ def dense_name(contract: Contract) -> str:
 
 def float_type(contract: Contract) -> np.dtype[np.floating]:
     """Return the type of a number in a dense column."""
-    return np.dtype("<f2" if contract.dtype == "float16" else "<f4")
+    name = "<f2" if contract.dtype == "float16" else "<f4"
+    return np.dtype(name)
 
 
 def pack(values: npt.NDArray[np.generic], labelled: Bool, kind: pa.DataType) -> pa.Array:
     """Make a column of the labelled rows' values, (labelled, n), and nulls (of zero bytes) between
     them."""
     if labelled.all():
-        content = pa.py_buffer(np.ascontiguousarray(values))
+        in_order = np.ascontiguousarray(values)
+        content = pa.py_buffer(in_order)
         return pa.Array.from_buffers(kind, len(labelled), [None, content])
     shape = (len(labelled), *values.shape[1:])
+    # zeros, so that the bytes of null rows are the same whatever stood there
     spread = np.zeros(shape, values.dtype)
     spread[labelled] = values
     bits = np.packbits(labelled, bitorder="little")
@@ -106,6 +109,7 @@ def _widths(contract: Contract) -> dict[str, int]:
 
 
 def _topk_widths(contract: Contract) -> dict[str, int]:
+    # index and value columns apart, each of one kind of byte, which zstd shrinks most
     widths = dict.fromkeys(plane_names(contract), contract.k)
     logit_bytes = 1 if contract.dtype == "uint8" else 2
     widths[topk_name(contract)] = contract.k * logit_bytes

@@ -6,8 +6,7 @@ by conditional put.
     commits/<fragment>.<generation>.json
 
 The first commit of a generation wins; a loser's data is garbage that no reader sees, a zombie's
-write included. Mending never overwrites: generation g+1 names the sha256 that it replaces, and the
-highest generation is the one that counts.
+write included. The highest generation is the one that counts.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from distill.labels.manifest import ManifestEntry, commit_key, data_key, rejects
 from distill.pools.fragments import fragment_id
 from distill.storage.base import Storage
 
+# Sets of more classes have commits without a histogram: it would be most of the object.
 _HISTOGRAM_CLASSES = 4_096
-"""Sets of more classes have commits without a histogram: it would be most of the object."""
+# The built-in: in `Commit`, `bytes` is a field.
 Content = bytes
-"""The built-in: in `Commit`, `bytes` is a field."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +55,7 @@ class Commit(ManifestEntry):
     classes."""
     device: str
     versions: dict[str, str] = field(default_factory=dict)
+    # mending never overwrites: a commit of the next generation stands beside what it replaces
     replaces: str | None = None
     """sha256 of the data of an earlier generation."""
 
@@ -153,6 +153,7 @@ def write_fragment(
         format=contract.format,
         rejected=len(rejects),
         bytes=len(content),
+        # for `verify`; readers check xxh3 (`read_labels`)
         sha256=hashlib.sha256(content).hexdigest(),
         xxh3=xxhash.xxh3_128_hexdigest(content),
         columns_sha256=columns_sha256(labels),
@@ -162,7 +163,10 @@ def write_fragment(
     reach("label.after_commit")
     if won:
         return commit
-    return Commit.from_bytes(folder.read(commit.key), folder.url(commit.key))
+    # not an error: of two attempts at the same rows one is enough, and it may even be this
+    # attempt's own put, tried again when the line broke
+    winner = folder.read(commit.key)
+    return Commit.from_bytes(winner, folder.url(commit.key))
 
 
 def read_commit(folder: Storage, fragment: str, generation: int = 0) -> Commit:
@@ -198,7 +202,8 @@ def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa
 
 def read_rejects(folder: Storage, key: str) -> pa.Table:
     """Read shard, row, reason and message of each rejected row."""
-    return bytes_table(folder.read(key), REJECTS, folder.url(key))
+    content = folder.read(key)
+    return bytes_table(content, REJECTS, folder.url(key))
 
 
 def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:

@@ -1,10 +1,8 @@
 """What the labels mean. A label set is read only by who expects exactly this.
 
-The digest covers the meaning. Library versions are recorded beside it, here and in each commit, and
-are no part of it: an upgrade must not orphan a billion labels.
-
-`contract.json` is written by conditional put, so it stays small: class names beyond 64 KiB lie
-beside it in an object that is named by their digest, `classes-<sha256>.json`, written before it.
+The digest covers the meaning. `contract.json` is written by conditional put, so it stays small:
+class names beyond 64 KiB lie beside it in an object that is named by their digest,
+`classes-<sha256>.json`, written before it.
 """
 
 from __future__ import annotations
@@ -75,9 +73,11 @@ class Contract:
     def meaning(self) -> dict[str, Any]:
         """All that decides what labels say, as plain values: neither versions nor tolerance."""
         plain = asdict(self)
+        # recorded beside it: an upgrade of a library must not orphan a billion labels
         for name in ("versions", "tolerance", "in_features"):
             del plain[name]
         plain["classes"] = list(self.classes)
+        # 1 and 1.0 are the same temperature, and would have two digests
         plain["temperatures"] = [float(value) for value in self.temperatures]
         plain["keys"] = list(self.keys)
         return without_usual(plain, _USUAL)
@@ -102,7 +102,8 @@ class Contract:
             "fragment_rows": fragment_rows,
             "label_set": label_set,
         }
-        return folder.put_if_absent(CONTRACT, seal(body))
+        sealed = seal(body)
+        return folder.put_if_absent(CONTRACT, sealed)
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any], folder: Storage) -> Contract:
@@ -148,7 +149,8 @@ def read_contract(folder: Storage) -> StoredContract | None:
     content = folder.read_or_none(CONTRACT)
     if content is None:
         return None
-    body = unseal(content, folder.url(CONTRACT))
+    where = folder.url(CONTRACT)
+    body = unseal(content, where)
     contract = Contract.from_body(body, folder)
     return StoredContract(contract, body["fragment_rows"], body["label_set"])
 
@@ -166,7 +168,8 @@ def _differences(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> list[str
         before = stored.get(name)
         now = mine.get(name)
         if before != now:
-            found.append(_difference(name, before, now))
+            difference = _difference(name, before, now)
+            found.append(difference)
     return found
 
 
@@ -214,8 +217,10 @@ def _put_classes(folder: Storage, classes: list[str]) -> dict[str, Any]:
     """Write class names as an object of their own; return what the contract says instead."""
     sha256 = digest(classes)
     key = _classes_key(sha256)
+    # what lies under this name has these contents, whoever wrote it
     if folder.read_or_none(key) is None:
-        folder.put(key, seal({"classes": classes}))
+        sealed = seal({"classes": classes})
+        folder.put(key, sealed)
     return {"count": len(classes), "sha256": sha256}
 
 

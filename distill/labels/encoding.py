@@ -14,14 +14,8 @@ read a label set. FORMAT.md says the same for readers without us.
     each    disagreement    one float32, where the labeler is an ensemble
 
 From `topk`, log p_T(c) = logit_c / T − log_normalizer_T at declared temperatures; unknown at
-others, and refused there. The sum takes the k logits as they are *stored* and the others as they
-were, so that what is read back is a proper distribution.
-
-Why so (top-16 of 1,000 classes, bytes a row after zstd; tests/benchmarks/results/encoding.md):
-class numbers take 24 as uint16 and 19 as byte planes, since zstd codes bytes and a high byte says
-little; packing them to 10 bits by hand takes 20 and is slow. Logits take 26 as float16, 13 as
-codes, 7 as gaps. The normaliser's 4 bytes do not shrink; 16 bits of it would break the
-distribution.
+others, and refused there. Bytes a row in comments are of the top 16 of 1,000 classes, after zstd
+(tests/benchmarks/results/encoding.md).
 """
 
 from __future__ import annotations
@@ -54,9 +48,9 @@ Float = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[np.generic]]
 
+# Logits that are worked on at once: 4 MiB, so that 128,000 classes a row need no second copy of the
+# batch, and the cache serves.
 _BLOCK_NUMBERS = 1 << 20
-"""Logits that are worked on at once: 4 MiB, so that 128,000 classes a row need no second copy of
-the batch, and the cache serves."""
 
 
 @dataclass
@@ -85,12 +79,15 @@ SoftLabels = DenseLabels | TopKLabels
 
 def storable(outputs: Float, contract: Contract) -> Bool:
     """Find which rows (B,) the encoding can hold: finite, and within the dtype's range."""
+    # `topk` stores how far a logit lies below the largest, and has a least value for what is beyond
     halves = contract.dtype == "float16" and contract.encoding != "topk"
-    limit = np.finfo(np.float16 if halves else np.float32).max
+    kind = np.float16 if halves else np.float32
+    limit = np.finfo(kind).max
     # A NaN is neither, so its row is not storable.
     below = outputs.max(axis=1) <= limit
     above = outputs.min(axis=1) >= -limit
-    return np.asarray(below & above)
+    is_within = below & above
+    return np.asarray(is_within)
 
 
 def encode(
@@ -105,7 +102,8 @@ def encode(
         columns = _encode_topk(good, contract)
     else:
         # A copy: the labeler may write its next answer into the same array.
-        columns = {dense_name(contract): good.astype(float_type(contract))}
+        packed = good.astype(float_type(contract))
+        columns = {dense_name(contract): packed}
     if disagreement is not None:
         numbers = disagreement[labelled].astype("<f4")
         columns[DISAGREEMENT] = numbers[:, None]
@@ -131,7 +129,8 @@ def decode(table: pa.Table, contract: Contract, temperature: float | None = None
             f" {list(contract.temperatures)}, not {temperature}."
         )
     log_probs = _log_probs(table, contract, temperature)
-    return TopKLabels(_topk_index(table, contract), log_probs, labelled, disagreement)
+    index = _topk_index(table, contract)
+    return TopKLabels(index, log_probs, labelled, disagreement)
 
 
 def best_class(table: pa.Table, contract: Contract) -> Index:
@@ -140,11 +139,13 @@ def best_class(table: pa.Table, contract: Contract) -> Index:
         best = _topk_index(table, contract)[:, 0]
     else:
         best = _dense_outputs(table, contract).argmax(axis=1)
-    return np.where(label_validity(table, contract), best, -1)
+    labelled = label_validity(table, contract)
+    return np.where(labelled, best, -1)
 
 
 def _dense_outputs(table: pa.Table, contract: Contract) -> npt.NDArray[np.floating]:
-    return unpack(table[dense_name(contract)], float_type(contract))
+    name = dense_name(contract)
+    return unpack(table[name], float_type(contract))
 
 
 def _encode_topk(logits: Float, contract: Contract) -> Columns:
@@ -166,12 +167,15 @@ def keep_largest(logits: Float, contract: Contract) -> tuple[Index, npt.NDArray[
     top = np.take_along_axis(below, index, axis=1)
     stored: npt.NDArray[np.generic]
     if contract.dtype == "uint8":
+        # 7 bytes a row; the codes themselves take 13, float16 takes 26
         stored = to_gaps(-top)
         read_back = to_logits(stored, 1.0)
     else:
         lowest = np.finfo(np.float16).min
         stored = np.maximum(top, lowest).astype("<f2")
         read_back = stored.astype(np.float32)
+    # the sum takes the k logits as they are stored and the others as they were, so that what is
+    # read back is a proper distribution
     np.put_along_axis(below, index, read_back, axis=1)
     return index, stored, _log_normalizers(below, contract)
 
@@ -183,6 +187,7 @@ def _log_normalizers(below: Float, contract: Contract) -> Float:
         scaled = below / np.float32(temperature)
         sums.append(np.exp(scaled).sum(axis=1))
     total = np.stack(sums, axis=1)
+    # these 4 bytes a temperature do not shrink; 16 bits of it would break the distribution
     normalizers: Float = np.log(total).astype("<f4")
     return normalizers
 
@@ -193,8 +198,11 @@ def topk_columns(
     """Name the columns of what `keep_largest` found, class numbers byte by byte."""
     narrow = index.astype(np.uint32)
     columns: Columns = {}
+    # 19 bytes a row, where uint16 takes 24: zstd codes bytes, and a high byte says little (10 bits,
+    # packed by hand, take 20 and are slow)
     for number, name in enumerate(plane_names(contract)):
-        shifted = narrow >> np.uint8(8 * number)
+        bits = np.uint8(8 * number)
+        shifted = narrow >> bits
         columns[name] = shifted.astype(np.uint8)
     columns[topk_name(contract)] = stored
     columns[LOG_NORMALIZER] = normalizers
@@ -202,7 +210,8 @@ def topk_columns(
 
 
 def _topk_index(table: pa.Table, contract: Contract) -> Index:
-    names = reversed(plane_names(contract))
+    planes = plane_names(contract)
+    names = reversed(planes)
     highest, *lower = [unpack(table[name], np.uint8) for name in names]
     if not lower:
         return highest.astype(np.int64)
@@ -217,7 +226,8 @@ def _topk_index(table: pa.Table, contract: Contract) -> Index:
 def _log_probs(table: pa.Table, contract: Contract, temperature: float) -> Float:
     column = table[topk_name(contract)]
     if contract.dtype == "uint8":
-        log_probs = to_logits(unpack(column, np.uint8), temperature)
+        gaps = unpack(column, np.uint8)
+        log_probs = to_logits(gaps, temperature)
     else:
         log_probs = unpack(column, np.float16).astype(np.float32)
         log_probs /= np.float32(temperature)

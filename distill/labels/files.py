@@ -2,9 +2,7 @@
 says.
 
 The columns and their digest are the same in both. Arrow is faster (no pages, no levels) and the
-default; Parquet is for lakes, with a checksum on each page that is verified when it is read. zstd
-at level 1: on these bytes, levels up to 9 save at most 3% and take 4 to 10 times as long (level 3
-saves nothing).
+default; Parquet is for lakes, with a checksum on each page that is verified when it is read.
 
 Nothing that is read is executed: extension types, whose deserialisers are code, are looked for in
 the footer before Arrow sees it, and files whose schema is not the contract's are refused.
@@ -21,6 +19,7 @@ from distill.core.errors import StorageError
 from distill.labels.columns import label_schema
 from distill.labels.contract import Contract
 
+# on these bytes, levels up to 9 save at most 3% and take 4 to 10 times as long (3 saves nothing)
 _ZSTD_LEVEL = 1
 _FOOTERS: Mapping[str, tuple[int, bytes]] = {
     "arrow": (10, b"ARROW:extension"),
@@ -33,6 +32,7 @@ types beyond the plain ones."""
 def data_bytes(labels: pa.Table, contract: Contract) -> bytes:
     """Write label columns, the pool's keys beside them, as a data file. The same columns give the
     same bytes under the same pyarrow."""
+    # one record batch: the same columns give the same bytes, however they were gathered
     table = labels.combine_chunks()
     sink = pa.BufferOutputStream()
     if contract.format == "parquet":
@@ -54,7 +54,8 @@ def read_data(content: bytes, contract: Contract, where: str = "a data file") ->
             f"{where} is damaged, or no {contract.format} file: {error}. Restore it from a copy."
         ) from None
     found = table.schema.remove_metadata()
-    due = label_schema(contract, _key_types(found, contract))
+    key_types = _key_types(found, contract)
+    due = label_schema(contract, key_types)
     if found != due:
         raise StorageError(
             f"{where} has the columns\n{found}\nwhere\n{due}\nare due by its contract."
@@ -70,7 +71,8 @@ def with_keys(labels: pa.Table, keys: pa.Table, contract: Contract) -> pa.Table:
     columns = {name: _plain_key(name, keys[name]) for name in contract.keys}
     types = {name: column.type for name, column in columns.items()}
     arrays = [*columns.values(), *labels.columns]
-    return pa.table(arrays, schema=label_schema(contract, types))
+    schema = label_schema(contract, types)
+    return pa.table(arrays, schema=schema)
 
 
 def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream) -> None:

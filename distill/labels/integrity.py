@@ -32,13 +32,15 @@ def integrity_problem(folder: Storage, contract: Contract, entry: ManifestEntry)
 def _problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str | None:
     key = commit_key(entry.fragment, entry.generation)
     where = folder.url(entry.data)
-    commit = Commit.from_bytes(folder.read(key), folder.url(key))
+    commit_url = folder.url(key)
+    commit = Commit.from_bytes(folder.read(key), commit_url)
     content = folder.read(entry.data)
     rejects = 0
     if entry.rejects:
-        rejects = len(read_rejects(folder, entry.rejects))
+        rejected = read_rejects(folder, entry.rejects)
+        rejects = len(rejected)
     if commit.entry != entry:
-        return f"{folder.url(key)} and the manifest do not say the same."
+        return f"{commit_url} and the manifest do not say the same."
     # Readers check the fast digest alone, which somebody who means harm could meet.
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         return f"{where} is damaged."
@@ -51,6 +53,7 @@ def _problem(folder: Storage, contract: Contract, entry: ManifestEntry) -> str |
 
 
 def _as_committed(table: pa.Table, contract: Contract, entry: ManifestEntry) -> bool:
-    labelled = np.count_nonzero(label_validity(table, contract))
+    is_labelled = label_validity(table, contract)
+    labelled = np.count_nonzero(is_labelled)
     rejected = len(table) - labelled
     return rejected == entry.rejected and columns_sha256(table) == entry.columns_sha256

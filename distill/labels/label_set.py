@@ -41,11 +41,9 @@ class LabelSet:
 
     @property
     def label_hash(self) -> str:
-        """Digest of the decoded columns in (shard, row) order.
-
-        A student pins it, and not the manifest's own digest: a mended fragment has the same
-        columns, so it retrains nobody.
-        """
+        """Digest of the decoded columns in (shard, row) order."""
+        # a student pins this and not the manifest's own digest: a mended fragment has the same
+        # columns, so it retrains nobody
         return self.entries.label_hash
 
     @property

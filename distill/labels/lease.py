@@ -2,10 +2,8 @@
 Correctness does not rest on it, but on commits.
 
 The holder writes `lease.json` and beats: it writes it anew every `BEAT_SECONDS`. Whoever finds one
-looks at the holder, not at clocks: a process of this machine is alive or it is not; a lease of
-another machine is watched for `WATCH_SECONDS`, and only one that did not beat meanwhile is taken
-over. So a driver that was killed may be started again at once where it ran, and after a minute
-elsewhere.
+looks at the holder, not at clocks, so a driver that was killed may be started again at once where
+it ran, and after a minute elsewhere.
 """
 
 from __future__ import annotations
@@ -32,8 +30,8 @@ log = logging.getLogger(__name__)
 
 LEASE = "lease.json"
 BEAT_SECONDS = 15.0
+# Three beats, so that one which comes late does not cost its holder the lease.
 WATCH_SECONDS = 50.0
-"""Three beats, so that one which comes late does not cost its holder the lease."""
 _LOOK_SECONDS = 2.0
 
 Body = dict[str, Any]
@@ -68,12 +66,15 @@ class _Lease:
     mine: Body
 
     def take(self) -> None:
-        if self.folder.put_if_absent(LEASE, self._content(0)):
+        folder = self.folder
+        mine = self._content(0)
+        if folder.put_if_absent(LEASE, mine):
             return
-        self._require_abandoned(self.folder.read_or_none(LEASE))
+        found = folder.read_or_none(LEASE)
+        self._require_abandoned(found)
         # Not conditionally, since one is there: of two that take it over, who finds the other's
         # gives way.
-        self.folder.put(LEASE, self._content(0))
+        folder.put(LEASE, mine)
         if not self._is_mine():
             raise BusyError(
                 f"{self.what}: another driver took {self.folder.url(LEASE)} at the same moment."
@@ -92,7 +93,8 @@ class _Lease:
                         self.what,
                     )
                     return
-                self.folder.put(LEASE, self._content(number))
+                content = self._content(number)
+                self.folder.put(LEASE, content)
             except StorageError as error:
                 log.warning("%s: the lease could not be renewed: %s", self.what, error)
 
@@ -106,14 +108,16 @@ class _Lease:
         return seal({**self.mine, "beat": beat})
 
     def _is_mine(self, *, or_nobodys: bool = False) -> bool:
-        found = self._parsed(self.folder.read_or_none(LEASE))
+        content = self.folder.read_or_none(LEASE)
+        found = self._parsed(content)
         return or_nobodys if found is None else found["holder"] == self.mine["holder"]
 
     def _parsed(self, content: bytes | None) -> Body | None:
         """The body of a lease; None where there is none or it is damaged, which binds nobody."""
         if content is not None:
             with contextlib.suppress(StorageError):
-                return unseal(content, self.folder.url(LEASE))
+                where = self.folder.url(LEASE)
+                return unseal(content, where)
         return None
 
     def _require_abandoned(self, content: bytes | None) -> None:
@@ -121,6 +125,8 @@ class _Lease:
         found = self._parsed(content)
         if found is None:
             return
+        # a process of this machine is alive or it is not; another machine's shows by its beats
+        # alone
         if found["machine"] == self.mine["machine"]:
             if found["started"] == _start_time(found["pid"]):
                 raise self._busy(found)

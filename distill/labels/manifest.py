@@ -1,10 +1,8 @@
 """The committed fragments of one label set, in columns: the highest generation of each, in (shard,
 row) order.
 
-A `ManifestEntry` is an object of half a kilobyte; two hundred thousand of them would be a hundred
-megabytes. So entries live in an Arrow table (about 190 bytes each) and become objects only while
-somebody looks at them. A fragment is known by one integer, its *code*: shard · 2²⁴ + its number
-within the shard.
+Entries live in an Arrow table (about 190 bytes each) and become objects only while somebody looks
+at them. A fragment is known by one integer, its *code*: shard · 2²⁴ + its number within the shard.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ from distill.pools.fragments import fragment_id
 
 Integers = npt.NDArray[np.int64]
 
+# Fragments of a shard that a code has room for: 16.8 million, of at least one row each.
 _NUMBER_BITS = 24
-"""Fragments of a shard that a code has room for: 16.8 million, of at least one row each."""
 _ENTRIES_AT_ONCE = 2_000
 """Objects that an iteration makes at once."""
 _HEX_COLUMNS = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_binary(field.type))
@@ -34,7 +32,8 @@ _HEX_COLUMNS = tuple(field.name for field in MANIFEST if pa.types.is_fixed_size_
 
 def _in_memory(field: pa.Field) -> pa.Field:
     if pa.types.is_string(field.type):
-        return field.with_type(pa.dictionary(pa.int32(), pa.string()))
+        texts = pa.dictionary(pa.int32(), pa.string())
+        return field.with_type(texts)
     return field
 
 
@@ -90,7 +89,8 @@ class Manifest(Sequence[ManifestEntry]):
         """`table` under `MANIFEST`, in any order, generations of a fragment side by side or not."""
         self._table = join_entries([table])
         shard = self._integers("shard")
-        codes = fragment_codes(shard, self._integers("number"))
+        numbers = self._integers("number")
+        codes = fragment_codes(shard, numbers)
         generation = self._integers("generation")
         order = np.lexsort((generation, codes))
         ordered = codes[order]
@@ -105,6 +105,7 @@ class Manifest(Sequence[ManifestEntry]):
         return len(self._order)
 
     def __iter__(self) -> Iterator[ManifestEntry]:
+        # an entry is an object of half a kilobyte: 200,000 of them would be a hundred megabytes
         for start in range(0, len(self), _ENTRIES_AT_ONCE):
             yield from self[start : start + _ENTRIES_AT_ONCE]
 
@@ -143,24 +144,29 @@ class Manifest(Sequence[ManifestEntry]):
     @property
     def rows(self) -> int:
         """Of all entries, labelled or rejected."""
-        return int(self.column("rows").sum())
+        rows = self.column("rows")
+        return int(rows.sum())
 
     @property
     def rejected(self) -> int:
         """Rejected rows of all entries."""
-        return int(self.column("rejected").sum())
+        rejected = self.column("rejected")
+        return int(rejected.sum())
 
     @property
     def size_bytes(self) -> int:
         """Of the data objects of all entries."""
-        return int(self.column("bytes").sum())
+        sizes = self.column("bytes")
+        return int(sizes.sum())
 
     @property
     def made_on(self) -> list[str]:
         """The distinct devices and library versions."""
         # Not of all rows: what a mend replaced counts no more.
-        column = self._table["made_on"].take(pa.array(self._order))
-        return sorted(column.unique().to_pylist())
+        chosen = pa.array(self._order)
+        column = self._table["made_on"].take(chosen)
+        distinct = column.unique()
+        return sorted(distinct.to_pylist())
 
     def positions(self, codes: Integers) -> Integers:
         """Find the positions of fragments; −1 for one that has no entry."""
@@ -190,12 +196,15 @@ class Manifest(Sequence[ManifestEntry]):
         for name in ("shard", "start", "rows"):
             hashed[name] = self.column(name)
         if len(self):
-            digests = np.ascontiguousarray(self.digests("columns_sha256"))
+            # a view as 32-byte values needs a row's bytes side by side
+            columns = self.digests("columns_sha256")
+            digests = np.ascontiguousarray(columns)
             hashed["columns"] = digests.view("V32")[:, 0]
         return hashlib.sha256(hashed.data).hexdigest()
 
     def _entries(self, rows: Integers) -> list[ManifestEntry]:
-        return table_entries(self._table.take(pa.array(rows)))
+        chosen = self._table.take(pa.array(rows))
+        return table_entries(chosen)
 
     def _integers(self, name: str) -> Integers:
         return np.asarray(self._table[name].to_numpy(), np.int64)

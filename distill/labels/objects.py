@@ -35,9 +35,11 @@ def newer_commits(folder: Storage, entries: Manifest) -> Iterator[tuple[str, int
     """Find the fragment and generation of commits in `folder` that `entries` do not have."""
     generations = entries.column("generation")
     for page in _pages(folder, _COMMIT):
-        positions = entries.positions(_codes(page))
+        codes = _codes(page)
+        positions = entries.positions(codes)
         for listed, position in zip(page, positions.tolist(), strict=True):
             generation = int(listed.detail)
+            # a later generation is a mend that no segment has yet
             if position < 0 or generations[position] < generation:
                 yield listed.fragment, generation
 
@@ -49,7 +51,8 @@ def found_attempts(
     found = np.zeros(len(entries), np.bool_)
     attempts = entries.digests("attempt")
     for page in _pages(folder, _ATTEMPT):
-        positions = entries.positions(_codes(page))
+        codes = _codes(page)
+        positions = entries.positions(codes)
         page_sizes = np.array([listed.meta.size_bytes for listed in page])
         known = positions >= 0
         positions = positions[known]
@@ -65,7 +68,8 @@ def list_other_attempts(folder: Storage, entries: Manifest) -> Iterator[ObjectMe
     """Find attempts in `folder` at fragments that are committed under another attempt."""
     attempts = entries.digests("attempt")
     for page in _pages(folder, _ATTEMPT):
-        positions = entries.positions(_codes(page))
+        codes = _codes(page)
+        positions = entries.positions(codes)
         for listed, position in zip(page, positions.tolist(), strict=True):
             if position >= 0 and attempts[position].tobytes().hex() != listed.detail:
                 yield listed.meta
@@ -92,5 +96,6 @@ def _codes(page: list[_Listed]) -> Integers:
 def _attempts(page: list[_Listed]) -> npt.NDArray[np.uint8]:
     """The attempts' ids: (objects, 16)."""
     digits = "".join(listed.detail for listed in page)
-    attempts = np.frombuffer(bytes.fromhex(digits), np.uint8)
+    packed = bytes.fromhex(digits)
+    attempts = np.frombuffer(packed, np.uint8)
     return attempts.reshape(len(page), -1)

@@ -12,13 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labels.commit import WriteIntent
-from distill.labels.manifest import (
-    Integers,
-    Manifest,
-    ManifestEntry,
-    fragment_code,
-    fragment_codes,
-)
+from distill.labels.manifest import Integers, Manifest, ManifestEntry, fragment_code, fragment_codes
 from distill.pools.fragments import WHOLE, FragmentTable
 from distill.pools.inventory import Inventory, Shard
 
@@ -47,7 +41,8 @@ class PendingFragments:
     @property
     def rows(self) -> int:
         """Of all those fragments."""
-        return int(self.cut.rows[self.positions].sum())
+        rows = self.cut.rows[self.positions]
+        return int(rows.sum())
 
     def __iter__(self) -> Iterator[tuple[Shard, WriteIntent, int | None]]:
         """Return shard, intent and large row group of each, in (shard, row) order; those labelled
@@ -80,17 +75,16 @@ class PendingFragments:
 
 
 def find_pending(
-    entries: Manifest,
-    inventory: Inventory,
-    fragment_rows: int,
-    replaced: Mapping[int, Replaced],
+    entries: Manifest, inventory: Inventory, fragment_rows: int, replaced: Mapping[int, Replaced]
 ) -> PendingFragments:
     """Find the fragments of `inventory` that have no entry, or whose commit is `replaced`."""
     cut = inventory.fragment_table(fragment_rows)
     codes = fragment_codes(cut.shard, cut.number)
     missing = entries.positions(codes) < 0
-    again = np.isin(codes, list(replaced))
-    positions = np.flatnonzero(missing | again)
+    replaced_codes = list(replaced)
+    again = np.isin(codes, replaced_codes)
+    pending = missing | again
+    positions = np.flatnonzero(pending)
     return PendingFragments(inventory, cut, positions, replaced)
 
 
@@ -141,9 +135,11 @@ def _shard_limits(inventory: Inventory, shard: Integers) -> Integers:
 
 def _of_listed_files(entries: Manifest, inventory: Inventory) -> npt.NDArray[np.bool_]:
     """Which entries are of the file that the inventory lists under their shard's number."""
+    # a retired shard has no id: its entries are of no file that is listed
     ids = inventory.table["id"].fill_null(_NO_FILE).to_pylist()
     ids.append(_NO_FILE)  # of shards that are not listed
-    packed = bytes.fromhex("".join(ids))
+    digits = "".join(ids)
+    packed = bytes.fromhex(digits)
     listed = np.frombuffer(packed, np.uint8).reshape(len(ids), -1)
     shard = np.minimum(entries.column("shard"), len(ids) - 1)
     equal = listed[shard] == entries.digests("shard_id")

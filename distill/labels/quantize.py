@@ -7,13 +7,7 @@
 
 A logit's error then shrinks with its probability: half a step is at most 1/32 nat up to 4 nats, and
 1/64 of the distance beyond. To second order the KL added is half the error's variance under p.
-Measured (tests/benchmarks/results/encoding.md): below 4e-4 in every row, at T = 1 and 4. Equal
-steps of 1/16 end at 16 nats and add up to 0.2 at T = 4, where what lies deeper still has weight;
-half the relative step (2 exponent bits) takes 5 to 20% more bytes, gains nothing that a student
-could see, and ends at 32 nats.
-
-Codes of a row never fall, so their differences are stored: they are small, and zstd takes half the
-bytes for them.
+Measured (tests/benchmarks/results/encoding.md): below 4e-4 in every row, at T = 1 and 4.
 """
 
 from __future__ import annotations
@@ -24,10 +18,14 @@ import numpy.typing as npt
 _CODES = np.arange(256)
 _LINEAR = 32
 """Codes below this have equal steps."""
+# equal steps of 1/16 would end at 16 nats and add a KL of up to 0.2 at T = 4, where what lies
+# deeper still has weight
 _OCTAVES = (_LINEAR + _CODES % _LINEAR) * 2.0 ** (_CODES // _LINEAR - 1)
 BELOW = np.where(_CODES < _LINEAR, _CODES, _OCTAVES) / 16
 """How far below the largest logit each code stands, in nats."""
 
+# a sixth (and two of the exponent) takes 5 to 20% more bytes, gains nothing that a student could
+# see, and ends at 32 nats
 _MANTISSA_BITS = 5
 _DROPPED_BITS = 23 - _MANTISSA_BITS
 """Of float32's mantissa."""
@@ -42,20 +40,23 @@ def to_gaps(below: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Turn distances below the row's largest logit (B, k), growing from 0 along each row, into
     differences of codes (B, k).
 
-    In the bits of a float32, adding half a step carries from the mantissa into the exponent, which
-    rounds to the nearest code across octaves. What lies below 2 has the steps of 2 to 4, so it is
-    moved there and back. (By float16, which is cast number by number, and with the differences
-    taken row by row: three times as long.)
+    (By float16, which is cast number by number, and with the differences taken row by row: three
+    times as long.)
     """
+    # what lies below 2 has the steps of 2 to 4, so it is moved there and back
     linear = below < 2
     moved = below + linear * np.float32(2)
     bits = moved.view(np.uint32)
+    # half a step more carries from the mantissa into the exponent, which rounds to the nearest code
+    # across octaves
     bits += _TO_CODE
     bits >>= _DROPPED_BITS
     np.minimum(bits, 255, out=bits)
     codes = bits.astype(np.uint8)
     codes -= linear.view(np.uint8) << np.uint8(_MANTISSA_BITS)
-    return _differences(np.ascontiguousarray(codes))
+    # codes of a row never fall, so their differences are small: zstd takes half the bytes for them
+    in_order = np.ascontiguousarray(codes)
+    return _differences(in_order)
 
 
 def _differences(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -75,4 +76,5 @@ def to_logits(gaps: npt.NDArray[np.generic], temperature: float) -> npt.NDArray[
     for column in range(1, len(codes)):
         codes[column] += codes[column - 1]
     scaled = (-BELOW / temperature).astype(np.float32)
-    return scaled.take(np.ascontiguousarray(codes.T))
+    by_row = np.ascontiguousarray(codes.T)
+    return scaled.take(by_row)

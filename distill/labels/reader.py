@@ -94,7 +94,8 @@ class StoredLabels:
             soft = decode(fragment, contract, temperature)
             table = fragment.drop_columns(stored)
             for name, values in _numbers(soft, contract).items():
-                table = table.append_column(name, _lists(values, soft.labelled))
+                lists = _lists(values, soft.labelled)
+                table = table.append_column(name, lists)
             if soft.disagreement is not None:
                 numbers = pa.array(soft.disagreement, mask=~soft.labelled)
                 table = table.append_column(DISAGREEMENT, numbers)
@@ -115,7 +116,8 @@ def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> Store
     name, version, pool = parts[-3:]
     root = open_storage("/".join(parts[:-_LEVELS]) or ".")
     inventory = read_inventory(root, pool, "")
-    folder = open_storage("/".join(parts))
+    uri = "/".join(parts)
+    folder = open_storage(uri)
     labels = read_label_set(folder, name, int(version.removeprefix("v")), inventory)
     if labels.stored is None or inventory is None:
         gone = CONTRACT if labels.stored is None else f"inventories/{pool}"
@@ -140,6 +142,7 @@ def _numbers(soft: SoftLabels, contract: Contract) -> Columns:
 
 
 def _lists(values: npt.NDArray[np.generic], labelled: Bool) -> pa.Array:
-    flat = pa.array(values.ravel())
+    numbers = values.ravel()
+    flat = pa.array(numbers)
     rejected = None if labelled.all() else pa.array(~labelled)
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=rejected)

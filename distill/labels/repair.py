@@ -28,11 +28,12 @@ _CHECKED_AT_ONCE = 1_000
 def find_lost(state: LabelSetState) -> tuple[LabelSetState, list[ManifestEntry]]:
     """Find committed fragments whose data or rejects are gone or of another size.
 
-    Returns them and the state in which they are lost: where any are and commits were not looked
-    for, these are read first, since a mend may be committed that no segment has. One LIST of data.
+    Returns them and the state in which they are lost. One LIST of data; where any are and commits
+    were not looked for, one of these too.
     """
     lost = lost_entries(state.labels)
     if lost and not state.commits_listed:
+        # a mend may be committed that no segment has
         state = list_commits(state)
         lost = lost_entries(state.labels)
     return state, lost
@@ -42,10 +43,12 @@ def lost_entries(labels: LabelSet) -> list[ManifestEntry]:
     """Find entries whose data or rejects do not lie in the folder in the committed size."""
     folder = labels.folder
     entries = labels.entries
-    found = found_attempts(folder.folder("data"), entries, entries.column("bytes"))
+    data = folder.folder("data")
+    found = found_attempts(data, entries, entries.column("bytes"))
     rejected = entries.column("rejected") > 0
     if rejected.any():  # a set without any needs no second LIST
-        rejects_found = found_attempts(folder.folder("rejects"), entries)
+        rejects = folder.folder("rejects")
+        rejects_found = found_attempts(rejects, entries)
         found &= ~rejected | rejects_found
     return [entries[int(position)] for position in np.flatnonzero(~found)]
 

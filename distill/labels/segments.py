@@ -4,10 +4,8 @@ put.
 A long job writes a segment a minute, so a finished one would be read in many small pieces;
 `SegmentWriter.replace` then writes its entries in few, and the last of these says instead of which
 earlier ones they stand. What was written stays (only gc deletes), and a reader, who begins with the
-newest, passes over what a later segment stands for. That one is written last, and it never speaks
-for a segment that its writer had not read: so a kill between two writes, or a second driver, loses
-nothing. A damaged segment is as good as none, since the commits say the same; `replace` stands in
-for it too.
+newest, passes over what a later segment stands for: a kill between two writes, or a second driver,
+loses nothing.
 """
 
 from __future__ import annotations
@@ -28,12 +26,12 @@ log = logging.getLogger(__name__)
 
 SEGMENT_ENTRIES = 1_000
 """While labelling, a segment is written at the latest after so many commits."""
+# About 130 bytes an entry; a segment must stay under the 1 MiB of a conditional put.
 _MOST_ENTRIES = 6_000
-"""About 130 bytes an entry; a segment must stay under the 1 MiB of a conditional put."""
 _MANY = 4
 """Segments more than are needed, from which on they are written anew."""
+# Readings of a folder from which gc may delete meanwhile.
 _TRIES = 3
-"""Readings of a folder from which gc may delete meanwhile."""
 _KEY = re.compile(r"(\d{6,})\.arrow")
 _RANGE = re.compile(r"(\d+)-(\d+)")
 
@@ -103,7 +101,8 @@ class SegmentWriter:
     def replace(self, entries: Manifest) -> None:
         """Write `entries`, all that was read or written here, in as few segments as hold them."""
         known = self._present | self._superseded
-        # A number that is missing may be another driver's segment, which was not read.
+        # A number that is missing may be another driver's segment, which was not read, so that
+        # these must not stand for it.
         first_gap = 0
         while first_gap in known:
             first_gap += 1
@@ -113,12 +112,15 @@ class SegmentWriter:
             start = part * _MOST_ENTRIES
             table = entries.table(start, start + _MOST_ENTRIES)
             # Until the last one is there, a reader goes on reading what it replaces.
-            self._write(table, note if part == last else "")
-        self._superseded.update(range(first_gap))
+            part_note = note if part == last else ""
+            self._write(table, part_note)
+        replaced = range(first_gap)
+        self._superseded.update(replaced)
         self._damaged = False
 
     def _write(self, entries: pa.Table, note: str) -> None:
         content = table_bytes(entries, note)
+        # beyond those that gc took, too: readers pass over a segment of such a number
         number = max(self._present | self._superseded, default=-1) + 1
         while not self._folder.put_if_absent(_segment_key(number), content):
             number += 1
@@ -142,26 +144,33 @@ def _newest_first(
     for segment in reversed(listed):
         if segment.number in superseded:
             continue
-        where = folder.url(segment.key)
+        key = segment.key
+        where = folder.url(key)
         try:
-            table = bytes_table(folder.read(segment.key), MANIFEST, where)
+            content = folder.read(key)
+            table = bytes_table(content, MANIFEST, where)
         except ObjectMissingError:
             raise
         except StorageError as error:
             damaged.append(where)
+            # as good as none, since the commits say the same
             log.warning(
                 "%s Its commits are read instead; the next `distill label` writes it anew.", error
             )
             continue
-        superseded.update(_stands_for(table_note(table)))
-        yield join_entries([table.replace_schema_metadata(None)])
+        note = table_note(table)
+        replaced = _stands_for(note)
+        superseded.update(replaced)
+        plain = table.replace_schema_metadata(None)
+        yield join_entries([plain])
 
 
 def _list_segments(folder: Storage) -> Iterator[Segment]:
     for meta in folder.walk():
         match = _KEY.fullmatch(meta.key)
         if match:
-            yield Segment(int(match[1]), meta.size_bytes)
+            number = int(match[1])
+            yield Segment(number, meta.size_bytes)
 
 
 def _stands_for(note: str) -> range:

@@ -1,9 +1,7 @@
 """What is stored of a label set, read from its folder.
 
-Commits decide; the manifest says again what they say, in few objects (`segments`). Commits are
-listed only as long as the manifest does not cover the pool, so a finished set is read with a
-request for some thousand fragments, and data is never listed. State is O(fragments), in columns
-(`manifest`).
+Commits decide; the manifest says again what they say, in few objects (`segments`). Data is never
+listed. State is O(fragments), in columns (`manifest`).
 """
 
 from __future__ import annotations
@@ -33,8 +31,8 @@ from distill.labels.segments import StoredSegments, read_segments
 from distill.pools.inventory import Inventory
 from distill.storage.base import Storage
 
+# Commits are small objects, so reading many is all waiting.
 _READ_THREADS = 32
-"""Commits are small objects, so reading many is all waiting."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +77,15 @@ def read_state(
     With `mending`, damaged commits are `unreadable`; without, they raise StorageError. Raises
     ContractError for commits of another label set.
     """
-    segments = read_segments(folder.folder("manifest"))
+    manifest = folder.folder("manifest")
+    segments = read_segments(manifest)
     # Not the shards that another driver has listed since: the caller knows nothing of their rows.
     live = None if inventory is None else inventory.live
     entries = visible_entries(segments.table, live)
     labels = LabelSet(folder, name, version, read_contract(folder), entries)
     state = LabelSetState(labels, mending, segments, live)
-    # A mend that no segment has is then not seen, until `repair.find_lost` misses what it replaced.
+    # A finished set is read with a request for some thousand fragments. A mend that no segment has
+    # is then not seen, until `repair.find_lost` misses what it replaced.
     if inventory is not None and covered_rows(entries, inventory) == inventory.rows:
         return state
     return list_commits(state)
@@ -94,7 +94,8 @@ def read_state(
 def list_commits(state: LabelSetState) -> LabelSetState:
     """Read the commits that the manifest lacks too: one LIST. Raises as `read_state` does."""
     folder = state.labels.folder
-    found = _read_newer(folder, Manifest(state.segments.table))
+    rolled = Manifest(state.segments.table)
+    found = _read_newer(folder, rolled)
     stored = state.labels.stored
     if stored is None and found.keys:
         stored = read_contract(folder)  # it was begun since
@@ -104,7 +105,8 @@ def list_commits(state: LabelSetState) -> LabelSetState:
     joined = join_entries([state.segments.table, newer])
     unreadable = _unreadable(found.damaged, joined)
     if unreadable and not state.mending:
-        error = next(iter(unreadable.values())).error
+        first = next(iter(unreadable.values()))
+        error = first.error
         raise StorageError(
             f"{error} Without a copy: `distill label --mend` labels its fragment anew."
         )
@@ -122,10 +124,13 @@ def visible_entries(table: pa.Table, live: Integers | None) -> Manifest:
     """Return the entries of `live` shards; of all where that is None."""
     if live is None:
         return Manifest(table)
-    visible = np.isin(table["shard"].to_numpy(), live)
+    shards = table["shard"].to_numpy()
+    visible = np.isin(shards, live)
     if visible.all():
         return Manifest(table)
-    return Manifest(table.filter(pa.array(visible)))
+    mask = pa.array(visible)
+    chosen = table.filter(mask)
+    return Manifest(chosen)
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,8 @@ def _read_newer(folder: Storage, rolled: Manifest) -> _NewerCommits:
             return _DamagedCommit(fragment, generation, error)
 
     with ThreadPoolExecutor(_READ_THREADS) as threads:
-        newer = newer_commits(folder.folder("commits"), rolled)
+        commits = folder.folder("commits")
+        newer = newer_commits(commits, rolled)
         for commit in threads.map(read, newer):
             if isinstance(commit, _DamagedCommit):
                 found.damaged.append(commit)

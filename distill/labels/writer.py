@@ -51,7 +51,8 @@ class LabelWriter:
                 )
             # Whoever was first, it is read back: what is stored decides, not what was put.
             contract.put(self.folder, fragment_rows=fragment_rows, label_set=digest)
-            self._labels = replace(labels, stored=read_contract(self.folder))
+            stored = read_contract(self.folder)
+            self._labels = replace(labels, stored=stored)
         self._labels.require(contract, inventory, fragment_rows)
         return digest
 
@@ -61,7 +62,8 @@ class LabelWriter:
 
     def snapshot(self) -> LabelSet:
         """Return the set as it is with what was added."""
-        table = join_entries([self._rolled, entries_table(self._unrolled)])
+        unrolled = entries_table(self._unrolled)
+        table = join_entries([self._rolled, unrolled])
         return replace(self._labels, entries=visible_entries(table, self._live))
 
     @property
@@ -83,4 +85,5 @@ class LabelWriter:
     def tidy_manifest(self) -> None:
         """Write the manifest in few segments where it lies in many, or where one is damaged."""
         if self._segments.are_many(len(self._rolled)):
-            self._segments.replace(Manifest(self._rolled))
+            entries = Manifest(self._rolled)
+            self._segments.replace(entries)

@@ -21,6 +21,7 @@ class ChunkCache:
 
     def __init__(self, dataset: Dataset, disk: DiskCache | None = None) -> None:
         self.dataset = dataset
+        # of a dataset on this machine's disk it would be a copy beside the original
         self.disk = disk if dataset.remote else None
         self.chunks: dict[Chunk, Arrays] = {}
         self._bytes = 0
@@ -37,7 +38,8 @@ class ChunkCache:
         if arrays is not None:
             return arrays
         arrays = self.dataset.load(chunk)
-        if not self._keep(chunk, arrays) and self.disk is not None:
+        is_kept = self._keep(chunk, arrays)
+        if not is_kept and self.disk is not None:
             self.disk.put(self._number, chunk, arrays)
         return arrays
 

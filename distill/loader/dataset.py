@@ -49,8 +49,8 @@ CHUNK_BYTES = 32 << 20
 """What a decoded chunk may take."""
 LOADER_BYTES = 2 << 30
 """What the chunks of all lanes may take together; a worker holds those of its lanes."""
+# the most that a lane holds: the window that is used, and two that are read ahead (`shuffle`)
 _LANE_CHUNKS = 3 * WINDOW_CHUNKS
-"""The most that a lane holds: the window that is used, and two that are read ahead (`shuffle`)."""
 
 Array = npt.NDArray[np.generic]
 Arrays = dict[str, Array]
@@ -141,6 +141,7 @@ class Dataset:
         uris = [inventory.uri for inventory in self.inventories]
         if isinstance(self.features, LabelValues):
             uris += self.features.uris
+        # labels may lie under another root than the pools do
         for column in self.columns.values():
             if isinstance(column, LabelColumn):
                 uris += [labels.folder.uri for labels in column.sets]
@@ -156,14 +157,15 @@ class Dataset:
     def row_bytes(self) -> int:
         """About what a row takes, decoded; of text that is not hashed, not how long it is."""
         numbers = self.width if self.ngrams is None else self.ngrams.most
+        # images stay bytes until they are used
         number_bytes = 1 if isinstance(self.features, ImageFeatures) else 4
         columns = sum(column.row_bytes for column in self.columns.values())
         return numbers * number_bytes + columns + 8  # the row's number
 
     @property
     def block_rows(self) -> int:
-        """Rows of a block (`Sampler`): about half of those whose row groups `pools.row_cache` keeps
-        decoded, since lanes do not end a block together."""
+        """Rows of a block (`Sampler`)."""
+        # half of what `pools.row_cache` keeps decoded, since lanes do not end a block together
         return max(1, CACHE_BYTES // 2 // self.row_bytes)
 
     def fitting(self, rows: int, lanes: int = 1) -> int:
@@ -186,7 +188,8 @@ class Dataset:
         """Read the arrays of one chunk, not to be written to. Raises PoolError, StorageError,
         ContractError."""
         batch, features = self._read(chunk)
-        usable = _ones_but(features.rejected | batch.rejected, chunk.rows)
+        rejected = features.rejected | batch.rejected
+        usable = _ones_but(rejected, chunk.rows)
         arrays: Arrays = {
             "features": self._as_seen(features.values),
             "row": self.row_numbers(chunk),
@@ -248,6 +251,7 @@ class Dataset:
         """The number of each shard's first row among all rows of the dataset."""
         pools = [inventory.shard_rows for inventory in self.inventories]
         sizes = np.concatenate(pools)
+        # the numbers go on from pool to pool, so that each row of the dataset has its own
         pool_ends = np.cumsum([len(pool) for pool in pools])
         return np.split(np.cumsum(sizes) - sizes, pool_ends[:-1])
 

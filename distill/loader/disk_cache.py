@@ -4,10 +4,9 @@ reads them here.
     <folder>/<one a process>/lock  0  1  2 …
 
 The folder is `distill-chunks-<user>` below `DISTILL_CACHE`, or else where this machine keeps
-temporary files (`TMPDIR`). A file is the bytes of a chunk's arrays, end to end; what they are, and
-their digest, the process keeps to itself, so that no file is believed for what it says. The process
-holds the lock of its own folder; a folder whose lock nobody holds was left by a process that was
-killed, and the next one deletes it.
+temporary files (`TMPDIR`). A file is the bytes of a chunk's arrays, end to end. The process holds
+the lock of its own folder; a folder whose lock nobody holds was left by a process that was killed,
+and the next one deletes it.
 
 It never fails a training: a disk that is full, or a file that is gone or damaged, is logged once,
 and the chunk is read from where it came from.
@@ -72,6 +71,7 @@ class DiskCache:
         except OSError as error:
             content = np.empty(0, np.uint8)
             self._warn_once(f"{file.path}: {error.strerror}")
+        # this process alone keeps the digests, so no file is believed for what it says
         if xxhash.xxh3_128_digest(content.data) != file.xxh3:
             self._warn_once(f"{file.path} is not what was written")
             # so that it is read from where it came from, and written anew
@@ -125,6 +125,7 @@ class DiskCache:
             if shutil.disk_usage(path.parent).free - size < LEFT_FREE_BYTES:
                 self._warn_once(f"{path.parent} has little room left")
                 return None
+            # no name twice: a file that another thread reads is never written again
             with path.open("xb") as opened:
                 for values in arrays.values():
                     flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
@@ -171,12 +172,14 @@ def _make_own_folder(parent: Path) -> _OwnFolder | None:
     """Make a folder of this process's own, and delete what killed processes left; None where the
     disk does not let us."""
     try:
+        # the user's alone, since temporary folders are everybody's and labels need not be
         parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # nobody deletes while another process has a folder and no lock yet
         with FileLock(parent / "lock", timeout=60):
             _delete_abandoned(parent)
             folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=parent))
-            lock = FileLock(folder / "lock")
+            path = folder / "lock"
+            lock = FileLock(path)
             lock.acquire(timeout=0)
     except (OSError, Timeout, NotImplementedError) as error:
         log.warning("nothing is cached on disk: %s: %s", parent, error)
@@ -189,7 +192,8 @@ def _delete_abandoned(parent: Path) -> None:
     for folder in parent.iterdir():
         if not folder.is_dir():
             continue
-        lock = FileLock(folder / "lock")
+        path = folder / "lock"
+        lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
         except (Timeout, OSError):  # in use, or another user's

@@ -20,7 +20,8 @@ def read_label_rows(labels: LabelSet, chunk: Chunk) -> pa.Table:
     parts: list[pa.Table] = []
     for entry in labels.entries.of_shard(chunk.shard):
         start = max(entry.start, chunk.start)
-        stop = min(entry.start + entry.rows, chunk_stop)
+        entry_stop = entry.start + entry.rows
+        stop = min(entry_stop, chunk_stop)
         if start < stop:
             # a fragment that other chunks have no part of needs no place in the cache
             is_whole = stop - start == entry.rows

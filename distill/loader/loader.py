@@ -41,6 +41,7 @@ class Loader:
         `threads`: whether the user's code may read rows in threads (`WorkerContext.threads`)."""
         self.sampler = sampler
         self.cache = ChunkCache(dataset, disk)
+        # worker r of W takes the lanes ≡ r (mod W): the rows of a batch are the same for any W
         self.lanes = range(rank, sampler.lanes, workers)
         self._reading = reading_threads(_THREADS, debuggable=not threads)
         self._gathering = ThreadPoolExecutor(1) if ahead else None
@@ -77,12 +78,7 @@ class Loader:
     def _epoch(self, epoch: int, first_step: int) -> Iterator[list[Share]]:
         """Each step's shares, one of each lane."""
         windows = WindowPrefetcher(
-            self.sampler,
-            epoch,
-            self.lanes,
-            first_step,
-            load=self.cache,
-            threads=self._reading,
+            self.sampler, epoch, self.lanes, first_step, load=self.cache, threads=self._reading
         )
         lanes = [self._lane(windows, number) for number in range(len(self.lanes))]
         for _ in range(first_step, self.sampler.steps_per_epoch):

@@ -39,12 +39,9 @@ def prefetch(
 
 
 def reading_threads(count: int, *, debuggable: bool) -> Executor:
-    """Return so many threads to read rows in.
-
-    Reading runs the user's code only where a plugin brings a pool format. Where such code shall be
-    `debuggable`, it runs in the calling thread: a breakpoint in another one meets whatever the
-    others do.
-    """
+    """Return so many threads to read rows in; the calling one where a plugin may bring a pool
+    format whose code is to be `debuggable`."""
+    # a breakpoint in another thread meets whatever the others do
     if debuggable and loaded_plugins():
         return CallingThread()
     return ThreadPoolExecutor(count)

@@ -64,6 +64,7 @@ def _largest_probability(soft: SoftLabels, temperature: float) -> Weights:
         # the first of the top k is the largest
         largest: Weights = np.exp(soft.log_probs[:, 0])
         return largest
+    # 1 / Σ exp(z − max) is the softmax at the maximum, and no exponential overflows
     below_BC = soft.outputs - soft.outputs.max(axis=1, keepdims=True)
     odds_BC = np.exp(below_BC / np.float32(temperature))
     probabilities: Weights = 1 / odds_BC.sum(axis=1)
@@ -73,6 +74,7 @@ def _largest_probability(soft: SoftLabels, temperature: float) -> Weights:
 def _mean_certainty(soft: SoftLabels) -> Weights:
     """The mean over independent outputs of the larger of p and 1 − p."""
     assert isinstance(soft, DenseLabels)
+    # σ(|z|) is the larger of σ(z) and 1 − σ(z)
     larger_BC = 1 / (1 + np.exp(-np.abs(soft.outputs)))
     means: Weights = larger_BC.mean(axis=1)
     return means

@@ -2,17 +2,13 @@
 same for any number of workers.
 
 A global batch is L fixed *lanes*. A dataset's rows are cut into near-equal chunks, each given to
-the lane with the fewest rows, so that all lanes end together and all rows weigh alike; each epoch a
-lane permutes its chunks, and rows within windows of a few chunks, so every chunk is read once an
-epoch with bounded memory. Worker r of W takes the lanes ≡ r (mod W). A lane that ends early gives
-padding (row −1), so that every batch has the same shape.
+one lane; each epoch a lane permutes its chunks, and rows within windows of a few chunks, so every
+chunk is read once an epoch with bounded memory. Worker r of W takes the lanes ≡ r (mod W). A lane
+that ends early gives padding (row −1), so that every batch has the same shape.
 
-Chunks follow row groups, so that none is decoded for two of them where there are many. A row group
-that is larger than a chunk is decoded for all its chunks at once: each epoch permutes the row
-groups, the same for all lanes, and takes them in *blocks* of about `block_rows` rows, which memory
-holds decoded; within a block a lane permutes its chunks freely. So a worker decodes each of them
-about once an epoch, not once a chunk (16 groups of 8 chunks each, where memory holds two: 16–17
-decoded an epoch, 94–104 without blocks), and a pool that fits is one block.
+A row group that is larger than a chunk is decoded for all its chunks at once: each epoch permutes
+the row groups, the same for all lanes, and takes them in *blocks* of about `block_rows` rows, which
+memory holds decoded; within a block a lane permutes its chunks freely.
 """
 
 from __future__ import annotations
@@ -30,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 WINDOW_CHUNKS = 4
+# chunks that a lane has at least, if there are rows enough: fewer would be shuffled little
 _LANE_CHUNKS = 8
-"""Chunks that a lane has at least, if there are rows enough: fewer would be shuffled little."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +105,8 @@ class Sampler:
         lanes: list[list[Chunk]] = [[] for _ in range(self.lanes)]
         fewest = [(0, lane) for lane in range(self.lanes)]
         for chunk in self.chunks:
-            # among equals the lane of the lowest number, so that all workers do the same
+            # to the lane with the fewest rows, so that all end together and all rows weigh alike;
+            # among equals that of the lowest number, so that all workers do the same
             rows, lane = heapq.heappop(fewest)
             lanes[lane].append(chunk)
             heapq.heappush(fewest, (rows + chunk.rows, lane))
@@ -139,6 +136,8 @@ class Sampler:
         shuffled = self._generator(epoch, self.lanes, 0).permutation(len(self._group_rows))
         rows = self._group_rows[shuffled]
         rows_before = np.cumsum(rows) - rows
+        # a worker then decodes each group about once an epoch, not once a chunk: of 16 groups of 8
+        # chunks each, where memory holds two, 16–17 are decoded, and 94–104 without blocks
         blocks = np.empty_like(shuffled)
         blocks[shuffled] = rows_before // self.block_rows
         return blocks
@@ -164,6 +163,7 @@ def cut_chunks(
     for pool, shards in enumerate(groups):
         for shard, sizes in enumerate(shards):
             group_starts = [0, *accumulate(sizes)][:-1]
+            # along row groups: where there are many, none is decoded for two chunks
             for start, stop in pairwise(_borders(sizes, chunk_rows, lanes)):
                 group = bisect_right(group_starts, start) - 1
                 chunks.append(Chunk(pool, shard, start, stop - start, group))
@@ -177,14 +177,16 @@ def _borders(groups: Sequence[int], chunk_rows: int, lanes: int) -> list[int]:
     gathered = 0
     for rows in groups:
         if gathered and gathered + rows > chunk_rows:
-            borders.append(borders[-1] + gathered)
+            border = borders[-1] + gathered
+            borders.append(border)
             gathered = 0
         gathered += rows
         if gathered > chunk_rows:
             borders += [borders[-1] + end for end in _near_equal(gathered, chunk_rows, lanes)]
             gathered = 0
     if gathered:
-        borders.append(borders[-1] + gathered)
+        border = borders[-1] + gathered
+        borders.append(border)
     return borders
 
 

@@ -1,9 +1,5 @@
-"""The windows of a worker's lanes, read ahead.
-
-All lanes go from window to window at about the same time. So the first chunks of all lanes' windows
-are read first, then the second ones, and so on: in a block (`sampler`) they are parts of the same
-row groups, of which memory then holds few decoded at a time.
-"""
+"""The windows of a worker's lanes, read ahead. All lanes go from window to window at about the same
+time."""
 
 from __future__ import annotations
 
@@ -19,8 +15,8 @@ import numpy.typing as npt
 from distill.loader.dataset import Arrays
 from distill.loader.sampler import WINDOW_CHUNKS, Chunk, Sampler, Window
 
+# the one that is used next, and one more; `dataset.LOADER_BYTES` counts on it
 _WINDOWS_AHEAD = 2
-"""The one that is used next, and one more; `dataset.LOADER_BYTES` counts on it."""
 
 Rows = npt.NDArray[np.int64]
 Share = list[tuple[Arrays, Rows]]
@@ -86,6 +82,8 @@ class WindowPrefetcher:
 
     def _read_chunks(self, parts: dict[int, _WindowPart]) -> dict[int, list[Future[Arrays]]]:
         """Begin to read the first chunks of all lanes' windows, then the second ones, and so on."""
+        # not lane by lane: in a block (`sampler`) these chunks are parts of the same row groups, of
+        # which memory then holds few decoded at a time
         coming: dict[int, list[Future[Arrays]]] = {lane: [] for lane in parts}
         for number in range(WINDOW_CHUNKS):
             for lane, part in parts.items():
@@ -109,8 +107,6 @@ def _shares(part: _WindowPart, coming: Sequence[Future[Arrays]], lane_rows: int)
     """Which rows of the window's chunks make each share of `lane_rows` rows; the lane's rows are
     cut, so the first and the last share may be parts of one.
 
-    A share is in the order of its chunks, which the sum over a batch does not ask for: rows are
-    copied as memory has them.
     """
     chunks = [each.result() for each in coming]
     window = part.window
@@ -118,7 +114,8 @@ def _shares(part: _WindowPart, coming: Sequence[Future[Arrays]], lane_rows: int)
     first_row = part.rows_before + part.start
     share_of_row = np.arange(first_row, part.rows_before + rows) // lane_rows
     share_of_row -= share_of_row[0]
-    # one sort by (share, chunk, row): a share's rows are the numbers of its own range of `rows`
+    # one sort by (share, chunk, row): a share's rows are the numbers of its own range of `rows`. In
+    # that order they are copied as memory has them, and the sum over a batch asks for no other
     keys = np.sort(share_of_row * rows + window.positions[part.start :])
     chunk_starts = np.cumsum([0, *(chunk.rows for chunk in window.chunks)])
     share_starts = np.arange(share_of_row[-1] + 1) * rows

@@ -59,5 +59,7 @@ def revision_of(model: CustomModel, source: PythonFile, where: str) -> str:
 
 def identity_of(model: CustomModel, source: PythonFile, where: str) -> dict[str, Any]:
     """Return what says which network this is: everything but where its file lies."""
+    # the revision says what the class means: a file may be moved, and a comment changed, for the
+    # same student
     plain = model.model_dump(mode="json", exclude={"file"})
     return {**plain, "revision": revision_of(model, source, where)}

@@ -2,10 +2,8 @@
 machine that needs it.
 
 It is known by the sha256 of what is in it, wherever it lies. The driver takes that once
-(`identify_model`); it is remembered by names, sizes and times, since a large model takes minutes to
-read. A labeler's machine brings it near (`local_model`): a path is used where it is, everything
-else is fetched once a machine, under a lock, and not once an actor. Files that were swapped in
-between are refused.
+(`identify_model`). A labeler's machine brings it near (`local_model`): a path is used where it is,
+everything else is fetched once a machine. Files that were swapped in between are refused.
 
 Only formats that hold no code are ever opened: safetensors, JSON, tokenizers' text, and skops files
 by their declared types.
@@ -50,13 +48,11 @@ class ModelFiles:
 
 def identify_model(uri: str, pinned: str | None, where: str) -> ModelFiles:
     """Return which model lies at `uri`; `where` is the key that names it. Raises JobError where
-    there is none.
-
-    One that is `pinned` is believed, so that labels can be read where the model is not; whoever
-    opens it holds it against the pin.
-    """
+    there is none, and it is not `pinned`."""
     if is_hub(uri):
         uri = _at_commit(uri)
+    # believed, so that labels can be read where the model is not; whoever opens it holds it against
+    # the pin
     if pinned:
         return ModelFiles(uri, pinned)
     _, sha256 = _near_model(uri, where)
@@ -88,11 +84,13 @@ def _near_model(uri: str, where: str) -> tuple[Path, str]:
     statuses = [
         [str(path), name, status.st_size, status.st_mtime_ns] for name, status in files.items()
     ]
+    # by names, sizes and times: to read a large model takes minutes
     remembered = _cache("digests") / digest(statuses)
     # one actor of a machine reads the model; the others wait for what it finds
     with FileLock(f"{remembered}.lock"):
         if not remembered.is_file():
-            _write(remembered, _digest_of(path, files))
+            found = _digest_of(path, files)
+            _write(remembered, found)
         return path, remembered.read_text("ascii")
 
 
@@ -101,6 +99,7 @@ def _files_below(path: Path) -> dict[str, os.stat_result]:
     run when they are opened. Of a path that is a file: itself, named ""."""
     if path.is_file():
         return {"": path.stat()}
+    # sorted, since a file system lists them in any order and the digest is over them in this one
     names = sorted(str(each.relative_to(path)) for each in path.rglob("*") if each.is_file())
     return {name: (path / name).stat() for name in names if _belongs(name)}
 
@@ -113,8 +112,12 @@ def _belongs(name: str) -> bool:
 
 
 def _digest_of(path: Path, names: Iterable[str]) -> str:
-    each = {name: _sha256(path / name if name else path) for name in names}
-    return each[""] if "" in each else digest(sorted(each.items()))
+    # of a path that is a file, the one name is ""
+    if path.is_file():
+        return _sha256(path)
+    each = {name: _sha256(path / name) for name in names}
+    in_order = sorted(each.items())
+    return digest(in_order)
 
 
 def _sha256(file: Path) -> str:
@@ -132,6 +135,7 @@ def _fetched(uri: str) -> Path:
     if not is_remote(uri):
         return Path(uri)
     objects = _list_model(uri)
+    # with their tokens: a model that was replaced in its place is fetched into another folder
     listed = [[each.key, each.size_bytes, each.token] for each in objects]
     name = digest([uri, *listed])
     folder = _fetched_once(name, lambda folder: _fetch_objects(uri, objects, folder))
@@ -150,11 +154,13 @@ def _fetched_once(name: str, fetch: Callable[[Path], None]) -> Path:
     if folder.is_dir():
         return folder
     with FileLock(f"{folder}.lock"):
+        # once more: who held the lock may have filled it
         if not folder.is_dir():
             part = folder.with_name(f"{name}.part")
             shutil.rmtree(part, ignore_errors=True)  # of a fetch that was killed
             part.mkdir()
             fetch(part)
+            # what has this name is whole: readers above ask for no lock
             part.rename(folder)
     return folder
 
@@ -163,6 +169,7 @@ def _fetch_objects(uri: str, objects: list[ObjectMeta], folder: Path) -> None:
     storage = open_storage(uri)
     for each in objects:
         target = folder / each.key
+        # a store takes any key, "../" in it too
         if not target.resolve().is_relative_to(folder.resolve()):
             raise StorageError(
                 f"{storage.url(each.key)} would be written outside the model's folder. Rename it."

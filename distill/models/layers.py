@@ -22,5 +22,6 @@ class LastState(nn.Module):
 
 
 def dropout(rate: float) -> list[nn.Module]:
-    """Return the layer, or nothing: a layer that does nothing would stand in the exported file."""
+    """Return the layer, or nothing."""
+    # one that does nothing would stand in the exported file
     return [nn.Dropout(rate)] if rate else []

@@ -21,9 +21,9 @@ from distill.models.trainable import require_trainable
 from distill.pools.features import writable
 from distill.spec.networks import BuiltNetwork, NetworkInput
 
+# before the names of heads in module dictionaries, where torch keeps its own attributes too: a head
+# may be called `values` or `train`
 HEAD_PREFIX = "head_"
-"""Before the names of heads in module dictionaries, where torch keeps its own attributes too: a
-head may be called `values` or `train`."""
 
 
 class MultiHead(nn.Module):
@@ -78,6 +78,7 @@ def as_tensor(features: npt.NDArray[np.generic], device: str) -> Tensor:
 def build_network(plan: NetworkPlan, seed: int = 0) -> MultiHead:
     """Build a network, its initial weights drawn from `seed`. The caller's random state is left as
     it was. Raises JobError where it does not fit the rows."""
+    # no devices: weights are drawn on the CPU, and to ask for each GPU's state would start it
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return MultiHead(plan)
@@ -113,8 +114,9 @@ def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
 
 
 def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors to this side, so that they share no memory with each other (safetensors wants
-    that, and a module may have one tensor under two names) or with what trains on."""
+    """Copy tensors to this side, so that they share no memory with each other or with what trains
+    on."""
+    # safetensors refuses shared memory, and a module may have one tensor under two names
     return {
         name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()
     }

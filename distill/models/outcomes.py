@@ -21,11 +21,11 @@ from torch.nn import functional as F  # noqa: N812  torch's own habit
 
 from distill.spec.losses import LossRows
 
+# the logarithm of no mass: its exponential is 0, and twice the same differ by 0
 _NOTHING = -1e4
-"""The logarithm of no mass: its exponential is 0, and twice the same differ by 0."""
+# a teacher's rest of fewer units of rounding is not known well: 1 − Σ p was off by up to 6 (top 16
+# of 1,000 classes, float32)
 _KNOWN_EPS = 1024
-"""A teacher's rest of fewer units of rounding is not known well: 1 − Σ p was off by up to 6 (top 16
-of 1,000 classes, float32)."""
 
 
 class Outcomes(NamedTuple):
@@ -63,6 +63,7 @@ def topk_outcomes(
     log_q_BS = F.log_softmax(logits_BS / student_temperature, dim=1)
     log_q_Bk = log_q_BS.gather(1, index_Bk)
     k = index_Bk.shape[1]
+    # nothing is left over: a rest of no mass would add rounding alone
     if k == logits_BS.shape[1]:
         return Outcomes(log_p_Bk, log_q_Bk, k)
     return Outcomes(_with_rest(log_p_Bk), _with_rest(log_q_Bk), k)
@@ -70,6 +71,7 @@ def topk_outcomes(
 
 def one_against_others(log_p_BO: Tensor, chosen_B1: Tensor) -> Tensor:
     """Return the log-probabilities of the chosen outcome and of all others together, (B, 2)."""
+    # finite, since −inf − (−inf) is NaN
     least = torch.finfo(log_p_BO.dtype).min
     others_B1 = log_p_BO.scatter(1, chosen_B1, least).logsumexp(dim=1, keepdim=True)
     return torch.cat([log_p_BO.gather(1, chosen_B1), others_B1], dim=1)
@@ -78,6 +80,7 @@ def one_against_others(log_p_BO: Tensor, chosen_B1: Tensor) -> Tensor:
 def among_heard(log_p_BO: Tensor, silent_BO: Tensor) -> Tensor:
     """Return the log-probabilities of the outcomes that are not silent among themselves, (B, O),
     and no mass for the silent ones."""
+    # the least finite number and not −inf, of which two make NaN, gradients included
     heard_BO = log_p_BO.masked_fill(silent_BO, torch.finfo(log_p_BO.dtype).min)
     return F.log_softmax(heard_BO, dim=1).masked_fill(silent_BO, _NOTHING)
 
@@ -86,14 +89,15 @@ def unknown_rests(outcomes: Outcomes) -> Tensor:
     """Return where the teacher's rest is below 1,024 units of rounding (1.2e-4 in float32), too
     little to be known well, (B, O)."""
     eps = torch.finfo(outcomes.teacher.dtype).eps
-    known = math.log(_KNOWN_EPS * eps)
+    least = _KNOWN_EPS * eps
+    known = math.log(least)
     rests = outcomes.teacher[:, outcomes.classes :]
     return F.pad(rests < known, (outcomes.classes, 0))
 
 
 def _with_rest(log_p_Bk: Tensor) -> Tensor:
-    """And log(1 − Σ p), of one unit of rounding at least, so that it is finite where Σ p reaches 1.
-    Made alike on both sides: equal ones stay equal."""
+    """And log(1 − Σ p), of one unit of rounding at least."""
+    # so that it is finite where Σ p reaches 1; made alike on both sides, so equal ones stay equal
     eps = torch.finfo(log_p_Bk.dtype).eps
     kept_B1 = log_p_Bk.logsumexp(dim=1, keepdim=True).clamp_max(-eps)
     rest_B1 = torch.log(-torch.expm1(kept_B1))

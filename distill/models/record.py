@@ -77,7 +77,8 @@ class NetworkPlan:
 
     def input_of(self, key: str) -> NetworkInput:
         """What the network under `key` is built for."""
-        return NetworkInput(self.in_features, key, self.code.get(key))
+        code = self.code.get(key)
+        return NetworkInput(self.in_features, key, code)
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON; of code its revisions and digests."""
@@ -137,7 +138,8 @@ def read_record(folder: Storage) -> ModelRecord | None:
     content = folder.read_or_none(DONE)
     if content is None:
         return None
-    return record_from_plain(unseal(content, folder.url(DONE)))
+    body = unseal(content, folder.url(DONE))
+    return record_from_plain(body)
 
 
 def record_from_plain(body: Mapping[str, Any]) -> ModelRecord:
@@ -152,8 +154,12 @@ def record_from_plain(body: Mapping[str, Any]) -> ModelRecord:
 def write_record(folder: Storage, record: ModelRecord, weights: bytes) -> ModelRecord:
     """Store a trained model: weights first, then the record that makes it exist. Return what is
     stored: the first writer wins."""
-    folder.put(_weights_key(record), weights)
-    folder.put_if_absent(DONE, seal(asdict(record)))
+    # in this order: who finds done.json finds the weights that it pins
+    key = _weights_key(record)
+    folder.put(key, weights)
+    sealed = seal(asdict(record))
+    folder.put_if_absent(DONE, sealed)
+    # two drivers may have trained it at once: both go on with what the first one stored
     stored = read_record(folder)
     assert stored is not None
     return stored

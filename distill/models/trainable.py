@@ -1,18 +1,5 @@
 """Modules that distill's own tests do not know, held before any work against what training and
-loading take for granted.
-
-Other ranks, lanes, restarts and readers must have the very same network, so `require_trainable`
-refuses a module
-
-- that two constructions under one seed make differently: ranks would start from other weights;
-- that answers otherwise once another one's weights are loaded into it: something that it drew is
-  neither parameter nor buffer;
-- whose buffers move in training, such as BatchNorm's running statistics: each worker and each lane
-  sees other rows and would keep other numbers, so that what is kept would depend on how many there
-  were, against what `gradients = "lanes"` promises;
-- with parameters that no answer depends on: data-parallel workers would wait for their gradients;
-- that answers a row of zeros with what is no number, or has such gradients there: padded and
-  rejected rows are zeros, and though their losses weigh 0, 0 · NaN is NaN.
+loading take for granted: other ranks, lanes, restarts and readers must have the very same network.
 
 Only what a call shows can be seen: state that Python code keeps beside the tensors is the user's
 own care.
@@ -51,9 +38,12 @@ def require_trainable(
     again = build(0).module
     other = build(1).module
     trial.require_tensors(first)
+    # else ranks would start from other weights
     trial.require_same_weights(first, again)
+    # else something that it draws is neither parameter nor buffer
     trial.require_loadable(first, other)
-    trial.require_steady(again.train(), width)
+    learning = again.train()
+    trial.require_steady(learning, width)
 
 
 class _Trial:
@@ -76,6 +66,7 @@ class _Trial:
                 f" {_described(self.rows)}:\n{own_lines(error)}"
             ) from error
         is_matrix = isinstance(answer, Tensor) and answer.ndim == 2
+        # another dtype would pass here, and fail at the heads' float32 weights
         if not is_matrix or len(answer) != _ROWS or answer.dtype != torch.float32:
             raise JobError(
                 f"{self.where}: {self.name} answers {_described(self.rows)} with"
@@ -127,11 +118,15 @@ class _Trial:
                 f"{self.where}: {self.name} answers with rows of {answer.shape[1]} numbers, where"
                 f" its class says {width}. Correct what `build` returns."
             )
+        # BatchNorm's statistics move so: each lane sees other rows, and what is kept would depend
+        # on how many there are, against what `gradients = "lanes"` promises
         buffers = module.named_buffers()
         self._require_still(name for name, value in buffers if not _same(value, before.get(name)))
         learned = {name: value for name, value in module.named_parameters() if value.requires_grad}
         gradients = _gradients(answer, list(learned.values()))
+        # padded and rejected rows are zeros: their losses weigh 0, but 0 · NaN is NaN
         self._require_finite([answer, *gradients])
+        # data-parallel workers would wait for the gradients of what no answer depends on
         pairs = zip(learned, gradients, strict=True)
         self._require_used(name for name, gradient in pairs if gradient is None)
 
@@ -170,6 +165,7 @@ def _some_rows(model: Network, given: NetworkInput) -> Tensor:
     if hashing is not None:
         places = torch.tensor([[0], [hashing.buckets]], dtype=torch.int32)
         return places.expand(_ROWS, hashing.most)
+    # of a generator of its own: the global one's draws are the weights'
     drawn = torch.randn(_ROWS, given.in_features, generator=torch.Generator().manual_seed(0))
     drawn[-1] = 0
     return drawn

@@ -105,14 +105,16 @@ def check_feature_types(schema: pa.Schema, features: Features, where: str) -> No
 def feature_width(schema: pa.Schema, features: Features, first: pa.Table) -> int:
     """Return how many numbers a row has once it is a matrix (a text has 1, itself).
 
-    For a list of any length, as many as most of the rows `first` have that have any: a damaged
-    row at the head of a file is one odd row, as it would be elsewhere. Raises PoolError.
+    For a list of any length, as many as most of the rows `first` have that have any. Raises
+    PoolError.
     """
     if isinstance(features, ImageFeatures):
-        check_images(schema.field(features.column), features)
+        field = schema.field(features.column)
+        check_images(field, features)
         return math.prod(features.shape)
     if isinstance(features, TextFeatures):
-        check_text(schema.field(features.column))
+        field = schema.field(features.column)
+        check_text(field)
         return 1
     for column in features.columns:
         check_numbers(first, column)
@@ -135,7 +137,8 @@ def _vector_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
     name = features.columns[0]
     if len(features.columns) > 1 or not is_open_list(schema.field(name).type):
         return sum(column_width(schema, column) for column in features.columns)
-    value_width(leaf_type(schema.field(name).type))
+    leaf = leaf_type(schema.field(name).type)
+    value_width(leaf)
     _, shapes = flat_lists(one_array(first[name]))
     whole = (shapes > 0).all(axis=1)
     lengths: list[int] = shapes[whole].prod(axis=1).tolist()
@@ -144,6 +147,7 @@ def _vector_width(schema: pa.Schema, features: VectorFeatures, first: pa.Table) 
             f"column {name!r}: the first {len(first)} rows are null or empty, so its width is"
             " unknown. Use a fixed-size list."
         )
+    # not those of the first row: a damaged one at the head of a file is one odd row, as elsewhere
     ((width, _),) = Counter(lengths).most_common(1)
     return width
 
@@ -154,7 +158,8 @@ def decode_target(column: pa.ChunkedArray, outputs: Outputs, width: int = 1) -> 
     rejected: Rejected = {}
     are_classes = outputs.kind == "logits"
     if are_classes and outputs.exclusive:
-        return Rows(_class_numbers(column, outputs.classes, rejected), rejected)
+        numbers = _class_numbers(column, outputs.classes, rejected)
+        return Rows(numbers, rejected)
     table = pa.table({"target": column})
     values = number_column(table, "target", len(outputs.classes) or width, rejected)
     if are_classes:
@@ -162,13 +167,15 @@ def decode_target(column: pa.ChunkedArray, outputs: Outputs, width: int = 1) -> 
         for row in np.flatnonzero(~is_flag.all(axis=1)).tolist():
             message = f"{values[row].tolist()} is not 0 or 1 for each class"
             rejected.setdefault(row, ("target", message))
-    return Rows(_zeroed(values, rejected), rejected)
+    values = _zeroed(values, rejected)
+    return Rows(values, rejected)
 
 
 def class_names(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a target column's values as text, as classes are written. Raises PoolError."""
     try:
-        return pc.cast(column, pa.string())
+        text = pa.string()
+        return pc.cast(column, text)
     except pa.ArrowException:
         raise PoolError(
             f"the target column of type {column.type} holds no names of classes."
@@ -180,7 +187,8 @@ def _class_numbers(
     column: pa.ChunkedArray, classes: tuple[str, ...], rejected: Rejected
 ) -> npt.NDArray[np.int64]:
     names = class_names(column)
-    found = pc.index_in(names, pa.array(classes))
+    known = pa.array(classes)
+    found = pc.index_in(names, known)
     filled = pc.fill_null(found, -1)
     numbers: npt.NDArray[np.int64] = filled.to_numpy().astype(np.int64)
     for row in np.flatnonzero(numbers < 0).tolist():
@@ -204,6 +212,7 @@ def _decode_texts(column: pa.ChunkedArray, name: str) -> Rows:
     rejected: Rejected = {}
     null_rows(column, name, rejected)
     texts = pc.fill_null(column.cast(pa.string()), "")
+    # objects: an array of text would have room for the longest in every row
     values = np.empty(len(column), object)
     values[:] = texts.to_pylist()
     return Rows(values, rejected)
@@ -219,7 +228,8 @@ def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Ro
         values = np.zeros((len(values), width), np.float32)
     if features.scale != 1.0:
         values = _scaled(values, features.scale, rejected)
-    return Rows(_zeroed(values, rejected), rejected)
+    values = _zeroed(values, rejected)
+    return Rows(values, rejected)
 
 
 def _numbers(table: pa.Table, columns: tuple[str, ...], width: int, rejected: Rejected) -> Matrix:
@@ -229,7 +239,8 @@ def _numbers(table: pa.Table, columns: tuple[str, ...], width: int, rejected: Re
     parts = []
     for name in columns:
         part_width = value_width(table.schema.field(name).type)
-        parts.append(number_column(table, name, part_width, rejected))
+        part = number_column(table, name, part_width, rejected)
+        parts.append(part)
     return np.hstack(parts)
 
 

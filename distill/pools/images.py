@@ -3,8 +3,7 @@
 They stand in a column of binary, of lists of bytes, or in the struct of `bytes` and `path` that
 Hugging Face's `datasets` writes.
 
-Whoever wrote the file may be hostile: no other format is opened, and pixels are counted before they
-are unpacked. A JPEG's bytes depend on the decoder, so commits record pillow's version.
+A JPEG's bytes depend on the decoder, so commits record pillow's version.
 """
 
 from __future__ import annotations
@@ -23,18 +22,8 @@ import pyarrow.compute as pc
 
 from distill.core.errors import MissingExtraError, PoolError
 from distill.pools.formats.base import UNDECODABLE, Rejected, is_text
-from distill.pools.image_columns import (
-    content_type,
-    flat_images,
-    image_content,
-    shape_message,
-)
-from distill.pools.numbers import (
-    is_any_list,
-    leaf_type,
-    null_rows,
-    reject_rows,
-)
+from distill.pools.image_columns import content_type, flat_images, image_content, shape_message
+from distill.pools.numbers import is_any_list, leaf_type, null_rows, reject_rows
 from distill.spec.pools import ImageFeatures
 
 if TYPE_CHECKING:
@@ -42,12 +31,13 @@ if TYPE_CHECKING:
 
 Bytes = npt.NDArray[np.uint8]
 
+# 64 million: beyond any photograph that a model sees, and 256 MB unpacked
 MOST_PIXELS = 1 << 26
-"""64 million: beyond any photograph that a model sees, and 256 MB unpacked."""
+# whoever wrote the file may be hostile: none of pillow's other decoders is opened
 _FORMATS = ("PNG", "JPEG")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+# eight bits a channel: pillow would clip deeper ones
 _KNOWN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Eight bits a channel: pillow would clip deeper ones."""
 
 
 class _BadImageError(Exception):
@@ -60,7 +50,8 @@ def check_images(field: pa.Field, features: ImageFeatures) -> None:
 
     Raises PoolError, MissingExtraError.
     """
-    field = field.with_type(content_type(field.type))
+    kind = content_type(field.type)
+    field = field.with_type(kind)
     if _is_encoded(field.type, features):
         _check_encoded(field, features)
     else:
@@ -69,7 +60,8 @@ def check_images(field: pa.Field, features: ImageFeatures) -> None:
 
 def check_image_type(field: pa.Field, features: ImageFeatures) -> None:
     """Refuse a column that holds no images of any shape. Raises PoolError, MissingExtraError."""
-    check_images(field, _any_size(field.type, features))
+    any_size = _any_size(field.type, features)
+    check_images(field, any_size)
 
 
 def _check_encoded(field: pa.Field, features: ImageFeatures) -> None:
@@ -116,21 +108,24 @@ def decode_images(column: pa.ChunkedArray, features: ImageFeatures) -> tuple[Byt
     if pa.types.is_null(column.type):
         return values, rejected
     field = pa.field(features.column, column.type)
-    check_images(field, _any_size(column.type, features))
+    any_size = _any_size(column.type, features)
+    check_images(field, any_size)
     if is_any_list(column.type) and is_any_list(column.type.value_type):
         column, others = flat_images(column, features)
         reject_rows(rejected, others & ~nulls, "shape", shape_message(features))
         nulls |= others
     encoded = _is_encoded(column.type, features)
     if not encoded and not nulls.any():
-        pixels = _raw_at_once(column, math.prod(features.shape))
+        size = math.prod(features.shape)
+        pixels = _raw_at_once(column, size)
         if pixels is not None:
             return pixels.reshape(values.shape), rejected
     for row in np.flatnonzero(~nulls).tolist():
         content = column[row]
         try:
             if encoded:
-                values[row] = _decoded(content.as_py(), features)
+                packed = content.as_py()
+                values[row] = _decoded(packed, features)
             else:
                 values[row] = _raw(content, features.shape)
         except _BadImageError as error:
@@ -201,11 +196,13 @@ def _raw_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:
     flat = np.frombuffer(array.buffers()[1], np.uint8)
     start = array.offset * size
     rows = flat[start : start + len(array) * size]
+    # a copy, since Arrow's memory cannot be written to
     return rows.reshape(-1, size).copy()
 
 
 def _lists_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:
-    of_size = pc.equal(pc.list_value_length(column), size)
+    lengths = pc.list_value_length(column)
+    of_size = pc.equal(lengths, size)
     if not pc.all(of_size).as_py():
         return None
     numbers = pc.list_flatten(column)
@@ -219,14 +216,16 @@ def _lists_at_once(column: pa.ChunkedArray, size: int) -> Bytes | None:
 def _raw(content: pa.Scalar, shape: Sequence[int]) -> Bytes:
     flat = _flat_bytes(content)
     if len(flat) != math.prod(shape):
-        due = " × ".join(map(str, shape))
+        sides = map(str, shape)
+        due = " × ".join(sides)
         raise _BadImageError("shape", f"has {len(flat)} bytes, not {due}")
     return flat.reshape(shape)
 
 
 def _flat_bytes(content: pa.Scalar) -> Bytes:
     if not isinstance(content, pa.ListScalar):
-        return np.frombuffer(content.as_buffer(), np.uint8)
+        packed = content.as_buffer()
+        return np.frombuffer(packed, np.uint8)
     numbers = content.values
     smallest = pc.min(numbers).as_py()
     largest = pc.max(numbers).as_py()
@@ -258,6 +257,7 @@ def _decoded(content: bytes | str, features: ImageFeatures) -> Bytes:
 def _require_sound(image: Image.Image, features: ImageFeatures) -> None:
     """Refuse an image by its head, before its pixels are unpacked."""
     width, height = image.size
+    # counted before they are unpacked: a few bytes may declare gigabytes
     if width * height > MOST_PIXELS:
         message = f"has {width} × {height} pixels, more than {MOST_PIXELS:,}"
         raise _BadImageError(UNDECODABLE, message)

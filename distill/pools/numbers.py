@@ -1,8 +1,4 @@
-"""Columns of numbers as float32, and for each row that holds none, the reason.
-
-Text is read as numbers too, since CSV has nothing else: a cell that is no number is told with what
-it says.
-"""
+"""Columns of numbers as float32, and for each row that holds none, the reason."""
 
 from __future__ import annotations
 
@@ -27,7 +23,8 @@ _NUMBER = r"^(?i:[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?nan|[+-]?inf(inity)?)$"
 def column_width(schema: pa.Schema, name: str) -> int:
     """Return the `value_width` of one column. Raises PoolError, which names the column."""
     try:
-        return value_width(schema.field(name).type)
+        field = schema.field(name)
+        return value_width(field.type)
     except PoolError as error:
         raise PoolError(f"column {name!r}: {error}") from None
 
@@ -84,7 +81,8 @@ def check_flags(schema: pa.Schema, name: str, classes: int) -> None:
 def are_numbers(texts: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
     """Tell which texts are numbers; null is none."""
     trimmed = pc.utf8_trim_whitespace(texts)
-    return pc.fill_null(pc.match_substring_regex(trimmed, _NUMBER), False)
+    matches = pc.match_substring_regex(trimmed, _NUMBER)
+    return pc.fill_null(matches, False)
 
 
 def is_open_list(kind: pa.DataType) -> bool:
@@ -112,7 +110,8 @@ def flat_lists(array: pa.Array) -> tuple[pa.Array, Shapes]:
     items = array.flatten()
     while is_any_list(items.type):
         inner_lengths = _list_lengths(items)
-        sides.append(_shared_length(inner_lengths, lengths))
+        shared = _shared_length(inner_lengths, lengths)
+        sides.append(shared)
         row = np.repeat(np.arange(len(array)), lengths)
         lengths = np.bincount(row, inner_lengths, minlength=len(array)).astype(np.int64)
         items = items.flatten()
@@ -122,7 +121,8 @@ def flat_lists(array: pa.Array) -> tuple[pa.Array, Shapes]:
 
 def _list_lengths(lists: pa.Array) -> Lengths:
     """The length of each list, 0 of null."""
-    filled = pc.fill_null(pc.list_value_length(lists), 0)
+    lengths_or_null = pc.list_value_length(lists)
+    filled = pc.fill_null(lengths_or_null, 0)
     lengths: Lengths = filled.to_numpy(zero_copy_only=False).astype(np.int64)
     return lengths
 
@@ -144,6 +144,7 @@ def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) ->
     named in `rejected`. Raises PoolError where its type holds no numbers."""
     array = one_array(table[name])
     bad = null_rows(array, name, rejected)
+    # CSV has nothing but text
     if is_text(array.type):
         array, bad = _from_text(array, name, bad, rejected)
     if is_any_list(array.type):
@@ -179,6 +180,7 @@ def null_rows(array: pa.Array | pa.ChunkedArray, name: str, rejected: Rejected) 
         return np.zeros(len(array), np.bool_)
     nulls: Mask = array.is_null().to_numpy(zero_copy_only=False)
     reject_rows(rejected, nulls, "null", f"column {name!r} is null")
+    # callers add to the mask, and Arrow's memory cannot be written to
     return nulls.copy()
 
 
@@ -205,7 +207,8 @@ def _lists_of(
         lists, shapes = flat_lists(lists)
         wrong |= (shapes < 0).any(axis=1)
         message = f"column {name!r} holds lists of several lengths in one row"
-        reject_rows(rejected, wrong & ~bad, "shape", message)
+        is_new = wrong & ~bad
+        reject_rows(rejected, is_new, "shape", message)
         fits = ~bad & ~wrong & (shapes.prod(axis=1) == width)
         wrong |= _other_shapes(shapes, fits, name, rejected)
     if pa.types.is_fixed_size_list(lists.type) and lists.type.list_size == width:
@@ -228,7 +231,8 @@ def _other_shapes(shapes: Shapes, fits: Mask, name: str, rejected: Rejected) -> 
     wrong: Mask = fits & (shapes != usual).any(axis=1)
     for row in np.flatnonzero(wrong).tolist():
         found = " × ".join(map(str, shapes[row]))
-        due = " × ".join(map(str, usual))
+        sides = map(str, usual)
+        due = " × ".join(sides)
         message = f"column {name!r} holds {found} numbers, where most rows hold {due}"
         rejected.setdefault(row, ("shape", message))
     return wrong

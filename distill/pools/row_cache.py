@@ -2,8 +2,8 @@
 is used: a row group, a file of a format without an index (which is read whole), a fragment of
 labels.
 
-Chunks follow row groups where a pool has many of them, and then nothing is cached. Where it has
-few, each is cut into many chunks; all of them together are then small, and fit.
+Where a pool has few row groups, each is cut into many chunks; all of them together are then small,
+and fit.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class RowCache(Generic[Value]):
         """Forget the oldest beyond the limit; who uses one keeps it alive."""
         with self._lock:
             total = sum(slot.bytes for slot in self._slots.values())
+            # the one that is used now stays, however large it is
             while total > self.most_bytes and len(self._slots) > 1:
                 _, oldest = self._slots.popitem(last=False)
                 total -= oldest.bytes
@@ -78,6 +79,7 @@ def read_chunk(inventory: Inventory, shard: int, rows: range, columns: tuple[str
 
     sizes = found.row_groups if format_named(format).indexed else (found.rows,)
     groups, around = groups_of(sizes, rows)
+    # chunks follow row groups where there are many: no other chunk needs whole ones again
     if len(groups) > 1 or rows == around:
         return read(rows)
     key = (inventory.uri, format, found.id, groups[0], columns)

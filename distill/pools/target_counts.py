@@ -16,9 +16,9 @@ from distill.pools.row_cache import read_chunk
 from distill.spec.outputs import Outputs
 
 _THREADS = 4
+# fragments that are given to the threads together: a pool may have hundreds of thousands, and each
+# thread's result waits until the bar has come to it
 _AT_ONCE = 64
-"""Fragments that are given to the threads together: a pool may have hundreds of thousands, and each
-thread's result waits until the bar has come to it."""
 
 Counts = npt.NDArray[np.int64]
 

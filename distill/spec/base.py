@@ -26,6 +26,7 @@ class Table(BaseModel):
 Gpus = Literal["auto"] | Annotated[float, Field(ge=0)]
 """GPUs for one process: a number, or "auto": one where the cluster has any, else none."""
 
+# the order of rows is digested as int64 (`Sampler.digest`), its seed too
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")]
 """Names become folders and keys of modules."""

@@ -102,7 +102,8 @@ class Kind(Table):
         union = _union(tuple(cls.kinds().values()))
         if info.mode == "json":
             # as JSON again: only there does a strict table take a list for a tuple
-            return union.validate_json(json.dumps(value))
+            text = json.dumps(value)
+            return union.validate_json(text)
         return union.validate_python(value)
 
 
@@ -110,7 +111,8 @@ def _tree(cls: type[Kind]) -> list[type[Kind]]:
     """The class and all below it, each before its own subclasses."""
     found = [cls]
     for each in cls.__subclasses__():
-        found.extend(_tree(each))
+        below = _tree(each)
+        found.extend(below)
     return found
 
 
@@ -140,13 +142,16 @@ def _is_loaded(cls: type[Kind]) -> bool:
 
 def _file_of(cls: type[Kind]) -> str:
     module = sys.modules.get(cls.__module__)
-    return str(getattr(module, "__file__", cls.__module__))
+    file = getattr(module, "__file__", cls.__module__)
+    return str(file)
 
 
+# building one takes milliseconds
 @functools.lru_cache(maxsize=64)
 def _union(classes: tuple[type[Kind], ...]) -> TypeAdapter[Any]:
-    """What validates a table by its kind. Cached, since building one takes milliseconds."""
+    """What validates a table by its kind."""
     if len(classes) == 1:  # no union, so nothing to tell apart
         return TypeAdapter(classes[0])
     union: Any = Union[classes]  # noqa: UP007  of as many as there are
-    return TypeAdapter(Annotated[union, Field(discriminator="kind")])
+    told_apart = Annotated[union, Field(discriminator="kind")]
+    return TypeAdapter(told_apart)

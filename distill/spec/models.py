@@ -64,6 +64,7 @@ class Training(Table):
     batch_rows: BatchRows = 256
     """Rows of a global batch, over all workers."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    # 3.4e38: what float32 can hold
     learning_rate: Annotated[float, Field(gt=0, le=3.4e38)] = 1e-3
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     """How the learning rate falls, to 0, after the warm-up."""

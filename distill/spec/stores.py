@@ -101,17 +101,17 @@ class StorageSettings(Table):
     def endpoints(self) -> tuple[tuple[str, str], ...]:
         """The addresses that were said, beside their schemes."""
         host = self.abfs.endpoint
-        said = (
-            ("s3", self.s3.endpoint),
-            ("gs", self.gs.endpoint),
-            ("abfs", None if host is None else f"https://{host}"),
-        )
-        return tuple((scheme, endpoint) for scheme, endpoint in said if endpoint is not None)
+        addresses = {
+            "s3": self.s3.endpoint,
+            "gs": self.gs.endpoint,
+            "abfs": None if host is None else f"https://{host}",
+        }
+        return tuple(given(addresses).items())
 
     def options(self) -> dict[str, dict[str, Any]]:
         """Return what filesystems take, by scheme."""
-        said = {"s3": self.s3.options(), "gs": self.gs.options(), "abfs": self.abfs.options()}
-        return {scheme: options for scheme, options in said.items() if options}
+        by_scheme = {"s3": self.s3.options(), "gs": self.gs.options(), "abfs": self.abfs.options()}
+        return {scheme: options for scheme, options in by_scheme.items() if options}
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:

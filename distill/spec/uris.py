@@ -32,7 +32,8 @@ _CONTAINER = re.compile(r"[a-z0-9-]+@[a-z0-9]+\.(dfs|blob)\.core\.[\w.]+")
 
 def is_hub(uri: str) -> bool:
     """Whether it names a model of the Hugging Face hub, as `hf://ORGANISATION/NAME@REVISION`."""
-    return bool(_HUB_MODEL.fullmatch(uri))
+    match = _HUB_MODEL.fullmatch(uri)
+    return bool(match)
 
 
 def wrong_uri(uri: str) -> str | None:

@@ -50,7 +50,8 @@ def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
             f"{folder.uri} is no export: it has no model.json."
             " Give the folder that `distill export` names."
         )
-    body = unseal(content, folder.url("model.json"))
+    where = folder.url("model.json")
+    body = unseal(content, where)
     record = record_from_plain(body["record"])
     _require_distinct_columns(record, folder.uri)
     weights = folder.read("weights.safetensors")
@@ -59,8 +60,10 @@ def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
             f"{folder.url('weights.safetensors')} is damaged: not what model.json pins."
             " Export it again."
         )
-    features = _FEATURES.validate_json(canonical(body["features"]))
-    code = _own_code(folder, body.get("sources", {}), own)
+    plain = canonical(body["features"])
+    features = _FEATURES.validate_json(plain)
+    sources = body.get("sources", {})
+    code = _own_code(folder, sources, own)
     network = network_of(record, weights, code)
     return ExportedStudent(record, features, body["private"], network)
 
@@ -97,6 +100,7 @@ def _own_code(
             f"--source {own[0]}: the student at {folder.uri} has no network of its author's own."
             " Leave it out."
         )
+    # resolved, so that a link into the export is not taken for a copy
     export = Path(folder.uri).resolve()
     for file in own:
         if file.resolve().is_relative_to(export):

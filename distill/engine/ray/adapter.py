@@ -21,8 +21,8 @@ from distill.engine.ray.shipping import unpack
 from distill.engine.ray.stop_signal import StopSignal
 from distill.engine.ray.stream import RemoteStream
 
+# more than are handed to an actor at once: all that may have been in work when one died
 _CAREFUL_TASKS = 16
-"""More than are handed to an actor at once: all that may have been in work when one died."""
 _BUILD = "build"
 _MOST_BUILDS = 3
 
@@ -45,7 +45,8 @@ class MapActor:
         make, config = unpack(shipped)
         stream: Stream = RemoteStream(prepare_cpus) if prepare_cpus else stream_here
         with self._built_alive():
-            self.work = make(config, device_of_worker(ray), stream)
+            device = device_of_worker(ray)
+            self.work = make(config, device, stream)
         self.stop_signal = stop_signal
         self.stopped = False
         self.looked = -POLL_SECONDS

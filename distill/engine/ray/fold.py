@@ -1,8 +1,4 @@
-"""Sums over chunks of rows: partial ► merge in Ray tasks, a group of items each (`grouping`).
-
-A group's state is merged as soon as those before it are, and released: this process holds one sum,
-and what waits for its turn lies in Ray's object store.
-"""
+"""Sums over chunks of rows: partial ► merge in Ray tasks, a group of items each (`grouping`)."""
 
 from __future__ import annotations
 
@@ -31,6 +27,7 @@ def fold(
 ) -> State:
     """Return merge(…, partial(item)) over all items. See `Engine.fold`."""
     ray = require_ray()
+    # put once: as arguments of each task they would be sent with every one
     shared = ray.put(ship((partial, merge)))
     task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_fold_group)
     pending: dict[Any, int] = {}
@@ -38,6 +35,8 @@ def fold(
         reference = task.remote(shared, ship(list(group)))
         pending[reference] = sum(map(size, group))
     with track(title, sum(pending.values()), unit) as bar:
+        # merged as they come in order, and released: here lies one sum, the rest in Ray's object
+        # store
         states = _in_order(ray, pending, bar, unit)
         return reduce(merge, states)
 
@@ -51,12 +50,14 @@ def _in_order(ray: Any, pending: dict[Any, int], bar: Bar, unit: str) -> Iterato
         ready, _ = ray.wait(list(pending), num_returns=1, timeout=LINE_EVERY_SECONDS)
         for reference in ready:
             _get(ray, reference)
-            bar.advance(pending.pop(reference))
+            size = pending.pop(reference)
+            bar.advance(size)
             done.add(reference)
         if not ready:
             bar.waits(f"{unit} to be done")
         while turn and turn[0] in done:
             done.remove(turn[0])
+            # not by a name, which would keep the state in the store while it is merged
             yield _get(ray, turn.popleft())
 
 
@@ -64,7 +65,8 @@ def call_remotely(function: Callable[[], State]) -> State:
     """Run a function once on the cluster, on one CPU. See `Engine.call`."""
     ray = require_ray()
     task = ray.remote(num_cpus=1)(_call)
-    return _get(ray, task.remote(ship(function)))
+    reference = task.remote(ship(function))
+    return _get(ray, reference)
 
 
 def _call(shipped: Any) -> Any:
@@ -74,7 +76,8 @@ def _call(shipped: Any) -> Any:
 
 def _fold_group(shared: Any, items: Any) -> Any:
     partial, merge = unpack(shared)
-    return fold_group(partial, merge, unpack(items))
+    group = unpack(items)
+    return fold_group(partial, merge, group)
 
 
 def _get(ray: Any, reference: Any) -> Any:

@@ -5,10 +5,9 @@ that Ray may change about blocks, and the framework's cost is paid a fragment an
 and results travel as JSON text: plain values. `hand_out` brings tasks to the actors, and results
 come back one by one, since no block may hold two rows.
 
-A group is worked on by one actor, one task after the other. Two calls an actor run at once, so that
-one fragment is read or written while another holds the device. An actor that dies is replaced by
-Ray and its groups are given out again; the commit protocol makes that harmless. A call that is
-given out again makes the same blocks in the same order, as Ray's streams need.
+A group is worked on by one actor, one task after the other. An actor that dies is replaced by Ray
+and its groups are given out again; the commit protocol makes that harmless. A call that is given
+out again makes the same blocks in the same order, as Ray's streams need.
 """
 
 from __future__ import annotations
@@ -34,19 +33,16 @@ from distill.engine.ray.stop_signal import StopSignal
 from distill.engine.stop import stop_requested, stoppable
 from distill.spec.labels import Compute
 
+# of an actor: one fragment is read or written while another holds the device
 _CALLS_AT_ONCE = 2
+# a head node that is gone lets a thread wait for ever
 _JOIN_SECONDS = 5
-"""A head node that is gone lets a thread wait for ever."""
 _MOST_CHARACTERS = 1_500
 """Of what Ray says of its actors."""
 
 
 def map_fragments(
-    make: Make[Config],
-    config: Config,
-    groups: Iterable[list[Plain]],
-    compute: Compute,
-    bar: Bar,
+    make: Make[Config], config: Config, groups: Iterable[list[Plain]], compute: Compute, bar: Bar
 ) -> Generator[Plain, None, None]:
     """Yield the results of all tasks, in no order; what feeds a worker runs where
     compute.prepare_on says. See `Engine.map`."""
@@ -87,10 +83,11 @@ def _pool(compute: Compute, groups: int, most: int) -> Any:
     from ray import data as ray_data
 
     size = max(compute.min, min(compute.max, groups, most))
+    # where nodes come on demand, all actors are requested at once: Ray's pools grow one by one, and
+    # a job may end before they have
+    fewest = size if most == ANY else compute.min
     return ray_data.ActorPoolStrategy(
-        # where nodes come on demand, all actors are requested at once: Ray's pools grow one by one,
-        # and a job may end before they have
-        min_size=size if most == ANY else compute.min,
+        min_size=fewest,
         max_size=size,
         max_tasks_in_flight_per_actor=2 * _CALLS_AT_ONCE,
         # both: otherwise calls are unpacked side by side, and worked on one by one
@@ -148,8 +145,10 @@ class _Watch:
         if time.monotonic() - self.newest >= LINE_EVERY_SECONDS:
             # told at every look from then on: a bar prints no more than a line a minute
             missing = self.lacks()
-            actors = "labeler actors to start or to answer"
-            self.bar.waits(f"nodes to come: it needs {missing}" if missing else actors)
+            awaited = "labeler actors to start or to answer"
+            if missing:
+                awaited = f"nodes to come: it needs {missing}"
+            self.bar.waits(awaited)
 
     @contextlib.contextmanager
     def in_thread(self) -> Iterator[None]:

@@ -1,11 +1,9 @@
 """The monitor of a training: an actor that workers report to, and a thread of the driver that shows
 what it knows on a bar. (`fit` blocks, and tells nothing itself.)
 
-Workers report how far each part of the work is, never how much they added: what is done again after
-a restart moves the bar back, and is not counted twice, whichever team does it then. The bar shows
-the sum over the parts. The monitor also decides when a training that loses workers is given up:
-after `LOST_GROUPS` groups in a row that came no further than those before, so that a training which
-lives through many lost nodes is not ended by their number.
+The bar shows the sum over the parts of the work. The monitor also decides when a training that
+loses workers is given up: after `LOST_GROUPS` groups in a row that came no further than those
+before.
 """
 
 from __future__ import annotations
@@ -68,6 +66,8 @@ class Monitor:
 
     def report(self, part: str, done: float, note: str) -> None:
         """So much of one part of the work is done."""
+        # how far it is, never how much was added: what is done again after a restart moves the bar
+        # back, and is not counted twice, whichever team does it then
         self.parts[part] = done
         self.progress.done = sum(self.parts.values())
         self.progress.note = note
@@ -88,6 +88,8 @@ class Monitor:
         """A group is lost. Return why the training shall end, "" where it goes on."""
         self.progress.workers = 0
         self.fruitless += 1
+        # in a row, so that a training that lives through many lost nodes is not ended by their
+        # number
         if self.fruitless > LOST_GROUPS:
             self.fail(
                 f"training lost workers {self.fruitless} times without coming further and was given"
@@ -118,7 +120,8 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
         looked = 0.0
         while not over.wait(_POLL_SECONDS):
             with contextlib.suppress(ray.exceptions.RayError):
-                progress = ray.get(monitor.current.remote())
+                asked = monitor.current.remote()
+                progress = ray.get(asked)
                 shown.show(progress)
                 lost = elastic and not progress.workers
                 if lost and time.monotonic() - looked >= _LOOK_SECONDS:

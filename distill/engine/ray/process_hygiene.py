@@ -14,23 +14,21 @@ _of_thread = threading.local()
 
 
 def let_forks_be_ended() -> None:
-    """Have SIGTERM end the processes that are forked from this one, from their first moment.
-
-    Ray's worker handles SIGTERM in Python. A process that was just forked has that handler too, and
-    drops what came before it runs (`PyOS_AfterFork_Child`): a `multiprocessing.Pool` that is closed
-    at once then waits for ever for a process that it has ended (seen after some ten pools). So the
-    signal is held back until the new process has no handler. Such processes end with this one: of
-    a pool whose owner is killed, each would wait for work for ever.
-    """
+    """Have SIGTERM end the processes that are forked from this one, from their first moment, and
+    let them end with this one."""
+    # Ray's worker handles SIGTERM in Python. A process that was just forked has that handler too,
+    # and drops what came before it runs (`PyOS_AfterFork_Child`): a `multiprocessing.Pool` that is
+    # closed at once then waits for ever for a process that it has ended (seen after some ten pools).
+    # So the signal is held back until the new process has no handler.
     os.register_at_fork(
         before=_hold_back, after_in_child=_begin_child, after_in_parent=_let_through
     )
 
 
 def end_with_parent() -> None:
-    """End this process when the one that began it has ended, as an actor's raylet: threads that a
-    labeler left behind would keep it, and its GPU's memory, for ever (seen: twenty minutes after a
-    driver was killed)."""
+    """End this process when the one that began it has ended, as an actor's raylet."""
+    # threads that a labeler left behind would keep it, and its GPU's memory, for ever (seen: twenty
+    # minutes after a driver was killed); processes of a pool would wait for work
     parent = os.getppid()
 
     def watch() -> None:

@@ -1,10 +1,8 @@
 """What the cluster has, what it could have, and what it can never give.
 
 On a cluster that nothing makes larger, what is there now is the maximum. One with an autoscaler may
-tell its configured maxima; Ray 2.60's own autoscaler does not
-(`get_max_resources_from_cluster_config()` is None with it too), so there any number may come, and
-what does not come is reported each minute. Which of the two a cluster is, the types of its nodes
-tell: an autoscaler's are named by its configuration, all others after the node's id.
+tell its configured maxima; where it does not, any number may come, and what does not come is
+reported each minute.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ from distill.spec.base import Gpus
 _LOOK_SECONDS = 2.0
 _RELEASE_SECONDS = 3.0
 _POLL_SECONDS = 0.1
+# a node may have had half of its memory in use when Ray looked
 _FREE_SHARE = 2.0
-"""A node may have had half of its memory in use when Ray looked."""
 ANY = sys.maxsize
 """Of processes: as many as are wanted may come."""
 
@@ -96,7 +94,8 @@ def room_now(ray: Any, needs: Needs) -> int:
     while True:
         whole_nodes = [node["Resources"] for node in _living_nodes(ray)]
         if_all_were_free = _fitting(whole_nodes, needs)
-        room = _fitting(_free_of_nodes(), needs)
+        free = _free_of_nodes()
+        room = _fitting(free, needs)
         if room >= if_all_were_free or time.monotonic() >= until:
             return room
         time.sleep(_POLL_SECONDS)
@@ -153,7 +152,8 @@ def _largest_node(ray: Any, name: str) -> float:
 
 
 def _present(ray: Any, name: str) -> float:
-    return float(ray.cluster_resources().get(name, 0))
+    present = ray.cluster_resources()
+    return float(present.get(name, 0))
 
 
 def _most(ray: Any, name: str) -> float:
@@ -167,12 +167,14 @@ def _configured(name: str) -> float:
     """Return what an autoscaler tells as its maximum; 0 where none tells."""
     from ray._private.state import state
 
+    # None on a static cluster, and with Ray 2.60's own autoscaler too
     maxima = state.get_max_resources_from_cluster_config() or {}
     return float(maxima.get(name, 0))
 
 
 def _autoscales(ray: Any) -> bool:
     """Return whether an autoscaler may bring nodes."""
+    # an autoscaler's types are named by its configuration, all others after the node's id
     return any(kind and not kind.startswith("node_") for kind in _node_types(ray))
 
 
@@ -182,7 +184,8 @@ def _node_types(ray: Any) -> list[str]:
     from ray.experimental.internal_kv import _internal_kv_get
 
     if is_autoscaler_v2():
-        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        address = ray.get_runtime_context().gcs_address
+        status = get_cluster_status(address)
         return [node.ray_node_type_name for node in (*status.active_nodes, *status.idle_nodes)]
     status = json.loads(_internal_kv_get("__autoscaling_status") or "{}")
     report = status.get("autoscaler_report") or {}

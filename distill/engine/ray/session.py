@@ -38,8 +38,8 @@ _QUIET = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+# rows never pass through Ray's object store, so a local one may be small
 _OBJECT_STORE_BYTES = 200_000_000
-"""Rows never pass through Ray's object store, so a local one may be small."""
 _LISTENER_SECONDS = 5
 
 _starter: Callable[[], None] | None = None
@@ -156,10 +156,11 @@ def keeping_signals() -> Iterator[None]:
 
 
 def _require_listener(address: str) -> None:
-    """Raise ResourceError where nothing listens: Ray itself would block there for minutes."""
+    """Raise ResourceError where nothing listens."""
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         return  # "auto"
+    # Ray itself would block here for minutes
     try:
         socket.create_connection((host, int(port)), _LISTENER_SECONDS).close()
     except OSError as error:
@@ -188,7 +189,8 @@ def _hushed(verbose: bool) -> Iterator[None]:
             yield
         except BaseException:
             sink.seek(0)
-            os.write(stderr, sink.read())
+            printed = sink.read()
+            os.write(stderr, printed)
             raise
         finally:
             os.dup2(stderr, 2)
@@ -208,7 +210,8 @@ def _silence_libraries() -> None:
         to_files = [each for each in logger.handlers if type(each).__name__ == "SessionFileHandler"]
         logger.handlers = to_files
         logger.propagate = False
-        logger.setLevel(logging.INFO if to_files else logging.CRITICAL + 1)
+        level = logging.INFO if to_files else logging.CRITICAL + 1
+        logger.setLevel(level)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_operator_progress_bars = False

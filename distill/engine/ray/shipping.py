@@ -2,8 +2,7 @@
 
 A plugin's class pickles by the name of its module, which no worker can import: the file has to be
 run there first (`distill.core.plugins`). So a shipment holds the files' source and the pickled
-value, and stays closed wherever it passes through: Ray Train's controller unpickles what it hands
-on, and has not run the files. Without plugins there is no shipment, and the value travels as it is.
+value. Without plugins there is no shipment, and the value travels as it is.
 """
 
 from __future__ import annotations
@@ -30,7 +29,9 @@ def ship(value: Any) -> Any:
         return value
     from ray import cloudpickle
 
-    return Shipment(plugins, cloudpickle.dumps(value))
+    # as bytes: Ray Train's controller unpickles what it hands on, and has not run the files
+    pickled = cloudpickle.dumps(value)
+    return Shipment(plugins, pickled)
 
 
 def unpack(shipped: Any) -> Any:

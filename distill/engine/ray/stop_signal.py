@@ -1,9 +1,7 @@
 """Whether workers are to begin another fragment: the driver sets it, and workers look.
 
 It is one number in `internal_kv`, the key-value table that Ray keeps in its head node and that
-Ray's own libraries use so: how many tasks have results, or −1 once no other task is to begin. (As
-an actor it was one more process to start, 0.35 s of a core, and a hundredth of a core for as long
-as it lived.)
+Ray's own libraries use so: how many tasks have results, or −1 once no other task is to begin.
 """
 
 from __future__ import annotations
@@ -14,6 +12,8 @@ NAMESPACE = b"distill"
 _STOPPED = -1
 
 
+# no actor, which was one more process to start (0.35 s of a core), and took a hundredth of a core
+# for as long as it lived
 class StopSignal:
     """Of one labelling; it travels to the workers by its key. All methods but `__init__` raise
     RayError where the head node does not answer."""
@@ -53,7 +53,8 @@ class StopSignal:
     def _write(self, number: int) -> None:
         from ray.experimental import internal_kv
 
-        internal_kv._internal_kv_put(self.key, str(number), namespace=NAMESPACE)
+        text = str(number)
+        internal_kv._internal_kv_put(self.key, text, namespace=NAMESPACE)
 
     def _read(self) -> int:
         from ray.experimental import internal_kv

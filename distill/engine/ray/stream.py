@@ -1,9 +1,9 @@
 """A generator that runs in a process of its own somewhere on the cluster; what it yields comes here
 one by one.
 
-It runs one item ahead of its consumer and no further, so memory holds two. Ray begins it again,
-from its start, where its process or machine dies, and drops what was handed over already; so it
-must yield the same each time. Nothing of it is left running when the consumer stops early or dies.
+Ray begins it again, from its start, where its process or machine dies, and drops what was handed
+over already; so it must yield the same each time. Nothing of it is left running when the consumer
+stops early or dies.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from distill.core.errors import LabelerError
 from distill.engine.ray.shipping import ship, unpack
 
+# items ahead of the consumer, so memory holds two
 _AHEAD = 1
 _RETRIES = 3
 
@@ -38,7 +39,8 @@ class RemoteStream:
         task = ray.remote(num_cpus=self.cpus, max_retries=_RETRIES)(_run)
         # the one private name: without it the task would run to its end and fill the object store
         ahead = task.options(num_returns="streaming", _generator_backpressure_num_objects=_AHEAD)
-        items = ahead.remote(ship((function, args)))
+        shipped = ship((function, args))
+        items = ahead.remote(shipped)
         try:
             for item in items:
                 yield ray.get(item)

@@ -1,26 +1,17 @@
 """A group of data-parallel training workers, by Ray Train: the process groups, restarts after lost
 workers, another number of them, and progress.
 
-We keep our own checkpoints (Ray's latest is the latest *polled*, and a killed driver's run resumes
-from an older one than storage holds), so nothing is reported to Ray Train and its storage path
-stays a temporary folder. Ray Train starts the group again after a lost process, but cannot tell
-that from a mistake in the code it runs. So a worker that raises first tells the monitor
-(`monitor`), and so does the controller of a group that is lost: it ends where the monitor says so.
-(Restarts of our own by a new `fit()` were tried: a worker lost while its group starts leaves its
-placement group reserved for ever.)
+We keep our own checkpoints, and nothing is reported to Ray Train. It starts the group again after a
+lost process, but cannot tell that from a mistake in the code it runs. So a worker that raises first
+tells the monitor (`monitor`), and so does the controller of a group that is lost: it ends where the
+monitor says so.
 
 With a range of workers Ray Train starts as many as there is room for now, and looks every
-`RESIZE_SECONDS` whether there is room for another number. It may start any number of the range.
-That is as well: lanes are dealt round, and sums over a global batch do not depend on who has which
-rows (`stages.train.gradients`), so no number leaves a worker idle unless some lanes would wait for
-it anyway.
+`RESIZE_SECONDS` whether there is room for another number.
 
 A fixed number of workers is a *team*. Where the work has parts enough and the nodes have room, one
-group holds several: ranks 0 … W−1 are the first team, and so on. Each has a process group of its
-own, and nothing is communicated between teams, so that one may end long before another. One start
-and one controller serve all; a lost worker starts all teams again. Such a group is a range too,
-from one team to as many as there was room for: with a node less there are fewer teams, and workers
-that make up no team end at once.
+group holds several: ranks 0 … W−1 are the first team, and so on. One start and one controller serve
+all; a lost worker starts all teams again.
 """
 
 from __future__ import annotations
@@ -52,9 +43,9 @@ from distill.engine.training import training_error
 from distill.spec.base import Gpus
 from distill.spec.models import worker_range
 
+# as often as Ray's coordinator of resources looks at the nodes; each change of number costs a start
+# and the steps since the newest checkpoint
 RESIZE_SECONDS = 20.0
-"""As often as Ray's coordinator of resources looks at the nodes; each change of number costs a
-start and the steps since the newest checkpoint."""
 _SETTINGS = {
     # 2 by default: the end of every training waits for it
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
@@ -136,13 +127,17 @@ def _group(ray: Any, workers: Workers, teams: int, gpus: Gpus) -> _Group:
     """Return the group for `workers`, with as many teams as the nodes have room for. Raises
     ResourceError."""
     fewest, most = worker_range(workers)
-    group = _Group(fewest, most, gpus_each(ray, gpus))
+    gpus_of_each = gpus_each(ray, gpus)
+    group = _Group(fewest, most, gpus_of_each)
     require_resources(ray, "training", Needs(fewest, 1, group.gpus))
     if group.elastic or teams == 1:
         return group
     room = room_now(ray, Needs(fewest * teams, 1, group.gpus))
+    # a range too, from one team on: with a node less there are fewer teams, and workers that make
+    # up none end at once
     fitting_teams = max(1, room // fewest)
-    return replace(group, most=fewest * fitting_teams, team=fewest)
+    room_for = fewest * fitting_teams
+    return replace(group, most=room_for, team=fewest)
 
 
 def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
@@ -150,22 +145,32 @@ def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     resources = {"CPU": 1.0}
+    backend = "gloo"
     if group.gpus:
         resources["GPU"] = group.gpus
+        backend = "nccl"
+    # any number of a range will do: lanes are dealt round, and sums over a global batch do not
+    # depend on who has which rows
+    workers = (group.fewest, group.most) if group.elastic else group.most
     return TorchTrainer(
         run_worker,
         train_loop_config=loop_config,
-        torch_config=TorchConfig(backend="nccl" if group.gpus else "gloo"),
+        torch_config=TorchConfig(backend=backend),
         scaling_config=ScalingConfig(
-            num_workers=(group.fewest, group.most) if group.elastic else group.most,
+            num_workers=workers,
             use_gpu=bool(group.gpus),
             resources_per_worker=resources,
             elastic_resize_monitor_interval_s=RESIZE_SECONDS,
         ),
         run_config=RunConfig(
+            # a name that was used before would resume the old run
             name=uuid.uuid4().hex,
+            # for none of ours: Ray's latest checkpoint is the latest polled, and a killed driver's
+            # run resumes from an older one than storage holds
             storage_path=scratch,
-            failure_config=FailureConfig(max_failures=-1),  # the monitor decides
+            # the monitor decides. No new `fit()` in place of a restart: a worker that was lost while
+            # its group started left its placement group reserved for ever
+            failure_config=FailureConfig(max_failures=-1),
             callbacks=[_lost_groups(loop_config["monitor"])],
         ),
     )

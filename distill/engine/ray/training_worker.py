@@ -41,12 +41,14 @@ def _context(rank: int, workers: int, team_workers: int, monitor: Any) -> Worker
     import ray
     import torch.distributed
 
+    # nothing is communicated between teams, so that one may end long before another
     team, rank_in_team = divmod(rank, team_workers)
     teams = workers // team_workers
     group = None
     if 1 < team_workers < workers and team < teams:
         first = rank - rank_in_team
-        ranks = range(first, first + team_workers)
+        stop = first + team_workers
+        ranks = range(first, stop)
         # local synchronization: else all wait for all, team by team
         group = torch.distributed.new_group(ranks, use_local_synchronization=True)
 
@@ -56,7 +58,8 @@ def _context(rank: int, workers: int, team_workers: int, monitor: Any) -> Worker
 
     def give_up(part: str, reason: str) -> None:
         if rank_in_team == 0:
-            ray.get(monitor.give_up.remote(part, reason))
+            given_up = monitor.give_up.remote(part, reason)
+            ray.get(given_up)
 
     device = device_of_worker(ray)
     return WorkerContext(

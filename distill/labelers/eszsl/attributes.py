@@ -1,7 +1,5 @@
-"""The attributes of the classes of an ESZSL fit: numbers, or a text a class that an encoder embeds.
-
-Embeddings have length 1, so that the ridges mean the same whatever encoder made them.
-"""
+"""The attributes of the classes of an ESZSL fit: numbers, or a text a class that an encoder
+embeds."""
 
 from __future__ import annotations
 
@@ -28,5 +26,6 @@ def class_attributes(rows: Sequence[Sequence[str]], encoder: ModelFiles | None) 
     Embedding.require_libraries()
     runtime = Runtime(files=encoder)
     texts = [row[0] for row in rows]
+    # of length 1, so that the ridges mean the same whatever encoder made them
     embeddings = Encoder(runtime).embeddings(texts, normalize=True)
     return embeddings.astype(np.float64)

@@ -63,11 +63,13 @@ class EszslFit:
 
     @property
     def _sampler(self) -> RowSampler:
-        return RowSampler(len(self.seen), self.spec.seed)
+        classes = len(self.seen)
+        return RowSampler(classes, self.spec.seed)
 
     def partial(self, features: Matrix, target: Numbers, row: Numbers) -> Statistic:
         """Gather some rows. `target` numbers the seen classes, `row` the rows within the pool."""
-        once = np.ones(len(self.seen))
+        classes = len(self.seen)
+        once = np.ones(classes)
         gram, sums = moments(features, target, once)
         sample = self._sampler.take(features, target, row)
         return Statistic(gram, sums, sample)
@@ -84,7 +86,8 @@ class EszslFit:
         where a class has no row."""
         rows = statistic.sums[:, -1]
         classes = len(self.seen)
-        empty = int(np.sum(rows == 0))
+        is_empty = rows == 0
+        empty = int(np.sum(is_empty))
         if empty:
             raise LabelerError(
                 f"{empty} of the {classes} seen classes have no usable row. Compare the target's"
@@ -92,6 +95,8 @@ class EszslFit:
             )
         sample = statistic.sample
         sampled = np.bincount(sample.target, minlength=classes)
+        # a class beyond its share of the sample is drawn in part, and each row stands for more of
+        # it
         rows_for_one = rows / np.maximum(sampled, 1)
         known = self.attributes[self.seen]
         return Holdout(self.spec, known, sample, rows_for_one)
@@ -104,7 +109,8 @@ class EszslFit:
         (right,) = attribute_side(known, self.attributes, [constants.attribute_ridge])
         # calibrated stacking and the scale do not depend on x, so they go into the weights
         weight = left @ right * constants.scale
-        bias = np.zeros(len(self.attributes))
+        described = len(self.attributes)
+        bias = np.zeros(described)
         bias[self.seen] = -constants.calibration
         bias *= constants.scale
         return {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}

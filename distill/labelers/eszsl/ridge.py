@@ -19,13 +19,15 @@ def blocks(rows: int, width: int) -> Iterator[slice]:
     row_bytes = 8 * width
     step = max(1, _BLOCK_BYTES // row_bytes)
     for start in range(0, rows, step):
-        yield slice(start, start + step)
+        stop = start + step
+        yield slice(start, stop)
 
 
 def with_constant(features: Matrix) -> Double:
     """Return rows with a constant 1 at their end: (n, d) → (n, d + 1)."""
     rows = features.astype(np.float64)
-    ones = np.ones((len(rows), 1))
+    shape = (len(rows), 1)
+    ones = np.ones(shape)
     return np.hstack([rows, ones])
 
 

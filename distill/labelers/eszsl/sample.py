@@ -3,11 +3,10 @@ with the smallest hash of their number.
 
 A bottom-k sketch (Cohen & Kaplan 2007): the sample of two samples put together is the sample of the
 union of their rows, so chunks may be merged in any order and by any number of workers, and a sample
-never grows beyond its bound. The hash is a bijection of row numbers (splitmix64, Steele et al.
-2014), so no two rows tie. All numbers are those of the pool: the same seed draws the same rows.
+never grows beyond its bound. All numbers are those of the pool: the same seed draws the same rows.
 
-The bound is shared evenly by the classes, rare ones being taken whole. With more classes than rows
-in the bound, each gives its first row, and of these the smallest hashes stay.
+The bound is shared evenly by the classes. With more classes than rows in the bound, each gives its
+first row, and of these the smallest hashes stay.
 """
 
 from __future__ import annotations
@@ -81,12 +80,14 @@ class RowSampler:
         """Return the positions of the rows that stay, in order of class, then hash."""
         row_bytes = 4 * width
         most = max(1, min(SAMPLE_ROWS, SAMPLE_BYTES // row_bytes))
+        # the same for each, so that rare classes are taken whole
         each_class = max(1, most // self.classes)
         hashes = self._hashes(row)
         order = np.lexsort((hashes, target))
         ordered = target[order]
         class_starts = np.searchsorted(ordered, ordered)
-        within_class = np.arange(len(order)) - class_starts
+        positions = np.arange(len(order))
+        within_class = positions - class_starts
         chosen: Numbers = order[within_class < each_class]
         if len(chosen) <= most:
             return chosen
@@ -95,6 +96,8 @@ class RowSampler:
         return chosen[np.sort(smallest)]
 
     def _hashes(self, row: Numbers) -> Hashes:
+        # a bijection of row numbers (splitmix64, Steele et al. 2014), so no two rows tie
         offset = (self.seed * _SEEDS) & _64_BITS
         spread = row.astype(np.uint64) * np.uint64(GOLDEN)
-        return mixed(spread + np.uint64(offset))
+        shifted = spread + np.uint64(offset)
+        return mixed(shifted)

@@ -23,6 +23,8 @@ class BinaryCrossEntropy(Loss):
         from torch.nn import functional
 
         p_BS = rows.taught.sigmoid() if rows.target is None else rows.target
+        # from logits: log σ of a large one is not rounded to 0 or −inf, as the logarithm of σ would
+        # be
         losses_BS = functional.binary_cross_entropy_with_logits(
             rows.student, p_BS, reduction="none"
         )

@@ -1,10 +1,9 @@
 """`custom`: a function of the student's and the teacher's numbers in a file beside the job, one
 number a row.
 
-It is called for rows that count alone: padding and rejected rows hold zeros, of which a relative
-error makes no number, and 0 · NaN is NaN. It is tried on two rows before any work, so that a wrong
-name, or a loss that teaches nothing, is not found once the labels are paid for. Values are tried as
-ones: a number that a logarithm, a quotient, a probability and a count all take.
+It is tried on two rows before any work, so that a wrong name, or a loss that teaches nothing, is
+not found once the labels are paid for. Values are tried as ones: a number that a logarithm, a
+quotient, a probability and a count all take.
 """
 
 from __future__ import annotations
@@ -46,12 +45,15 @@ class CustomLoss(Loss):
     def row_losses(self, rows: LossRows) -> Tensor:
         assert rows.own is not None
         mine_BS = rows.student
+        # padding and rejected rows hold zeros, of which a relative error makes no number, and 0 ·
+        # NaN is NaN
         counts_B = rows.weight > 0
         if not counts_B.any():
             # 0 a row, and still of the student's numbers, for backward
             return mine_BS.flatten(1).sum(dim=1) * 0
         counted = call_custom_loss(rows.own, mine_BS[counts_B], rows.taught[counts_B])
-        return counted.new_zeros(len(mine_BS)).masked_scatter(counts_B, counted)
+        losses_B = counted.new_zeros(len(mine_BS))
+        return losses_B.masked_scatter(counts_B, counted)
 
 
 def call_custom_loss(loss: CustomLossCall, mine: Tensor, taught: Tensor) -> Tensor:

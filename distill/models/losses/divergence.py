@@ -32,7 +32,8 @@ class Divergence(Loss):
         from distill.models.outcomes import outcomes_of
 
         temperature = self.label_temperature or 1.0
-        return self.compare(outcomes_of(rows, temperature, self.student_temperature))
+        outcomes = outcomes_of(rows, temperature, self.student_temperature)
+        return self.compare(outcomes)
 
 
 def divergence(log_p_BO: Tensor, log_q_BO: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ class JensenShannon(Divergence):
         of the teacher's share β, (B,)."""
         p, q, _ = outcomes
         shares = p.new_tensor([self.teacher_share, 1 - self.teacher_share]).log()
+        # the mixture in logarithms: in float32 small probabilities would be 0, and their logarithm
+        # −inf
         log_m = (p + shares[0]).logaddexp(q + shares[1])
         from_teacher = self.teacher_share * divergence(p, log_m)
         from_student = (1 - self.teacher_share) * divergence(q, log_m)

@@ -21,4 +21,5 @@ class ReverseKl(Divergence):
     temperature: Temperature = 1.0
 
     def compare(self, outcomes: Outcomes) -> Tensor:
+        # T², as in `kl`
         return self.temperature**2 * divergence(outcomes.student, outcomes.teacher)

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
 def paired_values(loss: Loss, rows: LossRows) -> tuple[Tensor, Tensor]:
     """Return the student's values and the taught ones, both (B, W). Raises ValueError where their
-    shapes differ: torch would broadcast one of them without a word."""
+    shapes differ."""
     mine_BW = rows.student
     taught_BW = rows.taught
+    # torch would broadcast one of them without a word
     if mine_BW.shape != taught_BW.shape:
         raise ValueError(
             f"{loss.kind} of values of shape {tuple(mine_BW.shape)} against"

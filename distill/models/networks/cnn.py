@@ -70,9 +70,12 @@ class Cnn(Network):
             layers += [nn.Conv2d(channels, after, 3, padding=1), nn.ReLU()]
             channels = after
             if min(height, width) >= _POOLED_FROM:
-                layers.append(nn.MaxPool2d(2))
+                halved = nn.MaxPool2d(2)
+                layers.append(halved)
                 height //= 2
                 width //= 2
-        hidden = nn.Linear(channels * height * width, self.hidden)
+        pixels = height * width
+        hidden = nn.Linear(channels * pixels, self.hidden)
         layers += [nn.Flatten(), hidden, nn.ReLU(), *dropout(self.dropout)]
-        return BuiltNetwork(nn.Sequential(*layers), self.hidden)
+        module = nn.Sequential(*layers)
+        return BuiltNetwork(module, self.hidden)

@@ -58,7 +58,8 @@ class CustomModel(Network):
     def with_words(self, words: Words) -> CustomModel:
         if self.text is None:
             return self
-        return self.model_copy(update={"text": self.text.with_words(words)})
+        text = self.text.with_words(words)
+        return self.model_copy(update={"text": text})
 
     @property
     def text_key(self) -> str:
@@ -73,7 +74,8 @@ class CustomModel(Network):
         from distill.models.trainable import answer_width
 
         module = self._make(given)
-        return BuiltNetwork(module, answer_width(module, self, given))
+        width = answer_width(module, self, given)
+        return BuiltNetwork(module, width)
 
     def _make(self, given: NetworkInput) -> nn.Module:
         from torch import nn

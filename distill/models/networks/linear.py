@@ -20,4 +20,5 @@ class Linear(Network):
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from torch import nn
 
-        return BuiltNetwork(nn.Identity(), given.in_features)
+        identity = nn.Identity()
+        return BuiltNetwork(identity, given.in_features)

@@ -26,6 +26,7 @@ class Mlp(Network):
 
     def size(self, in_features: int) -> NetworkSize:
         layers = pairwise((in_features, *self.hidden))
+        # + 1, the bias
         weights = sum((before + 1) * after for before, after in layers)
         return NetworkSize(weights, self.hidden[-1])
 
@@ -37,4 +38,5 @@ class Mlp(Network):
         layers: list[nn.Module] = []
         for before, after in pairwise((given.in_features, *self.hidden)):
             layers += [nn.Linear(before, after), nn.ReLU(), *dropout(self.dropout)]
-        return BuiltNetwork(nn.Sequential(*layers), self.hidden[-1])
+        module = nn.Sequential(*layers)
+        return BuiltNetwork(module, self.hidden[-1])

@@ -27,7 +27,8 @@ class NgramBag(Ngrams, Network):
         return self
 
     def size(self, in_features: int) -> NetworkSize:  # noqa: ARG002  any text fits
-        return NetworkSize((self.buckets + 1) * self.hidden, self.hidden)
+        weights = (self.buckets + 1) * self.hidden
+        return NetworkSize(weights, self.hidden)
 
     def build(self, given: NetworkInput) -> BuiltNetwork:  # noqa: ARG002  any text fits
         """Build the mean over a text's n-grams, zeros where it has none; drawn as fastText does."""
@@ -36,8 +37,11 @@ class NgramBag(Ngrams, Network):
 
         from distill.models.layers import dropout
 
+        # + 1: place 0 is padding, which the mean leaves out
         bag = nn.EmbeddingBag(self.buckets + 1, self.hidden, mode="mean", padding_idx=0)
         with torch.no_grad():
-            bag.weight.uniform_(-1 / self.hidden, 1 / self.hidden)
+            most = 1 / self.hidden
+            bag.weight.uniform_(-most, most)
             bag.weight[0] = 0  # the place of nothing; never taught, as padding
-        return BuiltNetwork(nn.Sequential(bag, *dropout(self.dropout)), self.hidden)
+        module = nn.Sequential(bag, *dropout(self.dropout))
+        return BuiltNetwork(module, self.hidden)

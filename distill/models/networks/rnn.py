@@ -29,6 +29,7 @@ class Rnn(Network):
 
     def size(self, in_features: int) -> NetworkSize:  # noqa: ARG002  the shape says it
         numbers = self.shape[1]
+        # a GRU has three gates, each over the step and the state; layers above see states alone
         weights = 3 * self.hidden * (numbers + self.hidden)
         weights += (self.layers - 1) * 6 * self.hidden**2
         return NetworkSize(weights, self.hidden)

@@ -1,7 +1,6 @@
 """The stage `evaluate`: label sets and students judged on the same rows of one test pool.
 
-The result is one sealed JSON, `reports/<job>/<digest>/evaluation.json`. Its digest covers what was
-judged (weights, labels, test rows), so a finished evaluation is found again without starting Ray.
+The result is one sealed JSON, `reports/<job>/<digest>/evaluation.json`.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from distill.stages.evaluate.latency import Stopwatch
 from distill.stages.evaluate.metrics import MetricSums, add_sums, measures, reliability
 from distill.storage.open import open_storage
 
+_KEY = "evaluation.json"
 _CHUNK_ROWS = 8_192
 
 
@@ -29,15 +29,25 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
     """Judge every label set over the test pool and every student, unless it is done. Raises
     ContractError where nothing can be judged."""
     folder = open_storage(step.folder)
-    stored = folder.read_or_none("evaluation.json")
+    # the folder's digest covers what is judged (weights, labels, test rows), so a finished
+    # evaluation is found again without starting Ray
+    stored = folder.read_or_none(_KEY)
     if stored is None:
-        folder.put("evaluation.json", seal(_evaluate(step, engine).to_plain()))
-        stored = folder.read("evaluation.json")
-    return Evaluation.from_plain(unseal(stored, folder.url("evaluation.json")))
+        evaluation = _evaluate(step, engine)
+        plain = evaluation.to_plain()
+        sealed = seal(plain)
+        folder.put(_KEY, sealed)
+        # read back: whoever finds it finished gets the very same
+        stored = folder.read(_KEY)
+    where = folder.url(_KEY)
+    plain = unseal(stored, where)
+    return Evaluation.from_plain(plain)
 
 
 def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
-    pool, truth, candidates = step.pool, step.truth, step.candidates
+    pool = step.pool
+    truth = step.truth
+    candidates = step.candidates
     width = pool.target_width(truth)
     _require_widths(pool.name, width, truth, candidates)
     target = TargetColumn(str(pool.spec.target), truth, width=width)
@@ -49,7 +59,8 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     evaluator = Evaluator(dataset, truth, methods, step.teacher)
     chunks = dataset.chunks(_CHUNK_ROWS)
     sums = engine.fold("evaluate", evaluator, chunks, add_sums)
-    timed = engine.call(Stopwatch(dataset, chunks[0], candidates))
+    stopwatch = Stopwatch(dataset, chunks[0], candidates)
+    timed = engine.call(stopwatch)
     left_out = int(sums[LEFT_OUT]["left_out"][0])
     if left_out == pool.inventory.rows:
         raise ContractError(
@@ -95,15 +106,11 @@ def _require_widths(pool: str, width: int, truth: Outputs, candidates: Sequence[
 
 def _seen(truth: Outputs, candidates: Sequence[Candidate], teacher: str | None) -> list[bool]:
     """Which of the truth's classes the teacher can say; all of them without a teacher."""
-    said = next(
-        (
-            candidate.method.outputs.classes
-            for candidate in candidates
-            if candidate.method.key == teacher
-        ),
-        truth.classes,
-    )
-    return [name in said for name in truth.classes]
+    named = truth.classes
+    for candidate in candidates:
+        if candidate.method.key == teacher:
+            named = candidate.method.outputs.classes
+    return [name in named for name in truth.classes]
 
 
 def _result(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from distill.labelers.base import probabilities_of
 from distill.loader.dataset import Arrays, Dataset
 from distill.loader.sampler import Chunk
 from distill.plan.candidates import Method
@@ -55,7 +56,9 @@ class Evaluator:
         sums: dict[str, MetricSums] = {}
         for key, predicted in predictions.items():
             sums[key] = self._sums(predicted, truth, teacher)
-        left_out = float((~judged).sum())
+        others = ~judged
+        count = others.sum()
+        left_out = float(count)
         sums[LEFT_OUT] = {"left_out": np.array([left_out])}
         return sums
 
@@ -63,18 +66,25 @@ class Evaluator:
         self, predicted: Array, truth: npt.NDArray[np.generic], teacher: Array | None
     ) -> MetricSums:
         if self.truth.kind == "value":
-            return sum_values(predicted, truth.astype(np.float64), teacher)
+            values = truth.astype(np.float64)
+            return sum_values(predicted, values, teacher)
         if not self.truth.exclusive:
-            return sum_independent(predicted, truth.astype(np.float64), teacher)
+            flags = truth.astype(np.float64)
+            return sum_independent(predicted, flags, teacher)
+        # agreement is on the class, and not on how probable it is
         teacher_classes = None if teacher is None else teacher.argmax(axis=1)
-        return sum_classes(predicted, truth.astype(np.int64), teacher_classes)
+        numbers = truth.astype(np.int64)
+        return sum_classes(predicted, numbers, teacher_classes)
 
     def _predictions(self, method: Method, rows: Arrays) -> Array:
         """Return probabilities of the truth's classes (B, C), or values (B, W)."""
+        meaning = method.outputs
         if f"{method.key}.index" in rows:
-            return self._by_truth(_topk_probabilities(rows, method), method.outputs)
-        outputs = _outputs(method, rows)
-        return self._by_truth(_probabilities(outputs, method.outputs), method.outputs)
+            probabilities = _topk_probabilities(rows, method)
+        else:
+            outputs = _outputs(method, rows)
+            probabilities = probabilities_of(outputs, meaning)
+        return self._by_truth(probabilities, meaning)
 
     def _by_truth(self, predicted: Array, outputs: Outputs) -> Array:
         """Return the columns moved to the truth's classes; a class that the method lacks gets 0."""
@@ -106,16 +116,6 @@ def _outputs(method: Method, rows: Arrays) -> Array:
     return labeler.label(features).astype(np.float64)
 
 
-def _probabilities(outputs: Array, meaning: Outputs) -> Array:
-    if meaning.kind == "value":
-        return outputs
-    if not meaning.exclusive:
-        return 1 / (1 + np.exp(-outputs))
-    odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    probabilities: Array = odds / odds.sum(axis=1, keepdims=True)
-    return probabilities
-
-
 def _topk_probabilities(rows: Arrays, method: Method) -> Array:
     """Return the stored probabilities in their places; what they lack of 1 is spread evenly over
     the classes that were not stored."""
@@ -124,6 +124,7 @@ def _topk_probabilities(rows: Arrays, method: Method) -> Array:
     probs_Bk = np.exp(log_probs_Bk)
     classes = len(method.outputs.classes)
     others = max(classes - index_Bk.shape[1], 1)
+    # at least 0, where the sum of what was stored rounds above 1
     missing_B1 = np.maximum(1 - probs_Bk.sum(axis=1, keepdims=True), 0)
     probs_BC = np.repeat(missing_B1 / others, classes, axis=1)
     np.put_along_axis(probs_BC, index_Bk, probs_Bk, axis=1)

@@ -20,10 +20,10 @@ from distill.plan.candidates import Candidate
 
 ROUNDS = 15
 ROWS = 256
+# a model of somebody else's may take seconds a row on one thread: it is given fewer rows, and no
+# further round after so long
 READY_ROWS = 8
 MOST_SECONDS = 20.0
-"""A model of somebody else's may take seconds a row on one thread: it is given fewer rows, and no
-further round after so long."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Stopwatch:
 
 
 def _batch(rows: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    # of few rows some stand there again and again: time is measured over as many rows in each pool
     return np.resize(rows, (ROWS, *rows.shape[1:]))
 
 

@@ -5,8 +5,7 @@ Shapes: B rows, C classes of the truth, K calibration bins, W width of a value.
 
     accuracy             also by class: seen and unseen are the rows whose class the teacher can and
                          cannot say; harmonic mean of the two (Xian et al. 2017)
-    nll                  mean −log p(truth), p floored at `FLOOR` since a method that lacks a class
-                         gives it none
+    nll                  mean −log p(truth), p floored at `FLOOR`
     calibration_error    expected calibration error, `BINS` equal bins of the largest probability
                          (Guo et al. 2017, eq. 3)
     agreement            share of rows where the method and the teacher name the same class
@@ -22,7 +21,9 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 MetricSums = Mapping[str, Array]
 
+# as many as in Guo et al. 2017
 BINS = 15
+# a method that lacks a class gives it no probability, of which the logarithm is infinite
 FLOOR = 1e-6
 CONFUSION_CLASSES = 100
 
@@ -38,7 +39,8 @@ def sum_classes(
     chosen = np.where(confidence > 0, chosen, -1)  # −1: no class of the truth was named
     right = (chosen == truth).astype(np.float64)
     true_probabilities = probabilities[np.arange(rows), truth]
-    nll = -np.log(np.maximum(true_probabilities, FLOOR))
+    floored = np.maximum(true_probabilities, FLOOR)
+    nll = -np.log(floored)
     sums: dict[str, Array] = {
         "rows": _by_class(truth, classes),
         "right": _by_class(truth, classes, right),
@@ -83,7 +85,8 @@ def sum_values(values: Array, truth: Array, teacher: Array | None) -> MetricSums
         "truth": _moments(truth),
     }
     if teacher is not None:
-        sums["to_teacher"] = _row_means(np.square(values - teacher))
+        squares = np.square(values - teacher)
+        sums["to_teacher"] = _row_means(squares)
     return sums
 
 
@@ -121,7 +124,8 @@ def measures(sums: MetricSums, seen: Sequence[bool]) -> dict[str, float]:
         made["harmonic_mean"] = 2 * seen_accuracy * unseen_accuracy / max(both, 1e-12)
     if "agreed" in sums:
         agreed, total = sums["agreed"]
-        made["agreement"] = float(agreed / total)
+        share = agreed / total
+        made["agreement"] = float(share)
     return made
 
 
@@ -162,6 +166,7 @@ def _accuracy_of(sums: MetricSums, classes: npt.NDArray[np.bool_]) -> float:
 
 def _bins(confidence: Array, right: Array) -> Array:
     """Return (K, 3): rows, Σ confidence, Σ right."""
+    # the last bin has its upper border too: a confidence of 1 is none beyond it
     numbers = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     ones = np.ones_like(right)
     columns = [np.bincount(numbers, each, minlength=BINS) for each in (ones, confidence, right)]
@@ -179,13 +184,14 @@ def _moments(values: Array) -> Array:
     # from the first row on, so that what does not move has a spread of exactly 0
     first = values[:1].sum(axis=0)
     mean = first + (values - first).sum(axis=0) / max(len(values), 1)
-    spread = np.square(values - mean).sum(axis=0)
+    squares = np.square(values - mean)
+    spread = squares.sum(axis=0)
     return np.stack([mean, spread])
 
 
 def _joined_moments(first: MetricSums, second: MetricSums) -> Array:
-    """Return the moments of two sets of rows (Chan, Golub & LeVeque 1979, eq. 2.1), which
-    E[y²] − E[y]² would lose where the mean is far from 0."""
+    """Return the moments of two sets of rows (Chan, Golub & LeVeque 1979, eq. 2.1)."""
+    # E[y²] − E[y]² would lose them where the mean is far from 0
     first_mean, first_spread = first["truth"]
     second_mean, second_spread = second["truth"]
     share = second["rows"] / np.maximum(first["rows"] + second["rows"], 1)

@@ -1,11 +1,7 @@
 """The stage `export`: a finished student's folder gets its `export/`, which is what was asked for,
 no less and no more.
 
-Everything is made and checked before the first file is written. A student's folder is of one set of
-weights, but somebody who deletes its `done.json` and trains it on other machines may have other
-last bits under the same digest; so an export without ONNX takes an earlier `model.onnx` away,
-rather than leave one that nobody held against these weights. It names its weights (`weights_sha256`
-of its metadata).
+Everything is made and checked before the first file is written.
 """
 
 from __future__ import annotations
@@ -51,6 +47,8 @@ def export_student(
     files = _files(step, mine, onnx=onnx)
     export = open_storage(step.folder).folder("export")
     for key, content in files.items():
+        # whoever deletes a student's `done.json` and trains it on other machines may have other last
+        # bits under the same digest: an earlier model.onnx, held against other weights, goes
         if content is None:
             export.delete(key)
         else:
@@ -63,14 +61,18 @@ def _files(
 ) -> Mapping[str, bytes | None]:
     """Return content by name, in the order in which it is written; None for what must not be
     there."""
-    record, code, pool = step.record, step.code, step.pool
+    record = step.record
+    code = step.code
+    pool = step.pool
     places = step.ngrams.most if step.ngrams else None
     features = describe_features(pool.features, record.in_features, places)
     own_names = _own_files(code)
     own_expressions = _own_expressions(record, own_names)
-    weights = read_weights(open_storage(step.folder), record)
+    folder = open_storage(step.folder)
+    weights = read_weights(folder, record)
     network = network_of(record, weights, code)
-    source = torch_source(step.name, network, describe_heads(record), features, own_expressions)
+    heads = describe_heads(record)
+    source = torch_source(step.name, network, heads, features, own_expressions)
     card = model_card(step.name, record, features, results, stopped_on=step.stopped_on, onnx=onnx)
     files: dict[str, bytes | None] = {}
     for key, file in code.items():
@@ -80,7 +82,8 @@ def _files(
     files[_ONNX] = _checked_onnx(step, network) if onnx else None
     files["README.md"] = card.encode()
     # last: with it the export is whole
-    files["model.json"] = seal(_model_json(record, pool, code, own_names))
+    body = _model_json(record, pool, code, own_names)
+    files["model.json"] = seal(body)
     return files
 
 
@@ -101,7 +104,8 @@ def _model_json(
 
 
 def _checked_onnx(step: ExportStep, network: MultiHead) -> bytes:
-    features = as_tensor(as_input(network, step.pool.first_seen()), "cpu")
+    seen = as_input(network, step.pool.first_seen())
+    features = as_tensor(seen, "cpu")
     return onnx_file(f"students.{step.name}", step.record, network, features)
 
 
@@ -111,7 +115,8 @@ def _own_files(code: Code) -> dict[str, str]:
     names: dict[str, str] = {}
     for source in code.values():
         number = len(names) + 1
-        names.setdefault(source.text, "own.py" if number == 1 else f"own_{number}.py")
+        name = "own.py" if number == 1 else f"own_{number}.py"
+        names.setdefault(source.text, name)
     return {key: names[source.text] for key, source in code.items()}
 
 

@@ -11,11 +11,8 @@ torch's exporter translates a copy of the network. Two things of it are ours:
 
 No translation is trusted (onnxscript 0.7.0's GRU differed by 8% from torch's): the bytes that will
 be written are opened by ONNX Runtime and predict rows of the student's pool, and one with nothing
-in it, in batches of several sizes, beside the network itself.
-
-Weights lie within the file, so it is below 2 GiB, as Protocol Buffers have it. A batch has one row
-at least: ONNX Runtime 1.32 aborts the process when the GRU is given none. torch's exporter walks
-through a GRU step by step, 0.05 s a step and layer; in the file it is one operation.
+in it, in batches of several sizes, beside the network itself. torch's exporter walks through a GRU
+step by step, 0.05 s a step and layer; in the file it is one operation.
 """
 
 from __future__ import annotations
@@ -39,11 +36,13 @@ from distill.models.record import ModelRecord
 
 GIVEN = "features"
 """What the file calls its input."""
+# how far ONNX Runtime may be from torch, as a share of the head's largest output: 3·10⁻⁵. The same
+# float32 numbers added in another order: 6·10⁻⁶ for a sum over 150,528 features, below 10⁻⁶ for
+# most students.
 TOLERANCE = 2.0**-15
-"""How far ONNX Runtime may be from torch, as a share of the head's largest output: 3·10⁻⁵. The same
-float32 numbers added in another order: 6·10⁻⁶ for a sum over 150,528 features, below 10⁻⁶ for most
-students."""
+# no empty one: ONNX Runtime 1.32 aborts the process when the GRU is given no row
 _BATCHES = (1, 2, 7)
+# weights lie within the file, which Protocol Buffers keep below 2 GiB
 _MOST_BYTES = (1 << 31) - (1 << 20)
 """Of weights; the rest is for the graph."""
 
@@ -112,7 +111,8 @@ def check_answers(where: str, content: bytes, network: MultiHead, rows: Tensor) 
             due = network(batch)
             predicted = session.run(list(due), {GIVEN: batch.numpy()})
             for (head, values), onnx_values in zip(due.items(), predicted, strict=True):
-                difference = float((torch.from_numpy(onnx_values) - values).abs().max())
+                differences = (torch.from_numpy(onnx_values) - values).abs()
+                difference = float(differences.max())
                 # not `>`: a NaN must not pass
                 if not difference <= TOLERANCE * largest[head]:
                     raise _difference_error(where, head, len(batch), difference, largest[head])
@@ -154,12 +154,14 @@ class _Exported(nn.Module):
 
     def __init__(self, network: MultiHead, heads: list[str]) -> None:
         super().__init__()
+        # the caller's network goes on with its own layers
         self.network = copy.deepcopy(network)
         self.names = heads
         for module in list(self.network.modules()):
             for name, part in list(module.named_children()):
                 if isinstance(part, nn.EmbeddingBag):
-                    setattr(module, name, _MeanOfPlaces(part))
+                    mean = _MeanOfPlaces(part)
+                    setattr(module, name, mean)
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         outputs = self.network(features)
@@ -175,6 +177,7 @@ class _MeanOfPlaces(nn.Module):
         self.weight = bag.weight
 
     def forward(self, places_BL: Tensor) -> Tensor:
+        # `nn.EmbeddingBag` would be a loop over rows in ONNX
         is_used_BL1 = (places_BL != 0).to(self.weight.dtype)[:, :, None]
         total_BH = (F.embedding(places_BL, self.weight) * is_used_BL1).sum(1)
         count_B1 = is_used_BL1.sum(1).clamp_min(1)
@@ -197,6 +200,7 @@ def _rename(model: Any, heads: list[str]) -> None:
     for value, head in zip(graph.outputs, heads, strict=True):
         value.name = head
     for each in (model, graph, *graph, *graph.inputs, *values, *constants):
+        # torch's notes name files of this machine, so the same weights would be other bytes
         each.metadata_props.clear()
 
 

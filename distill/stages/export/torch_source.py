@@ -88,15 +88,17 @@ def torch_source(
     own = own or {}
     own_heads = {}
     for key, module in network.own.items():
-        custom = own.get(head_key(key.removeprefix(HEAD_PREFIX)))
+        own_key = head_key(key.removeprefix(HEAD_PREFIX))
+        custom = own.get(own_key)
         own_heads[key] = custom or _expression(module, 3)
     trunk = own.get(TRUNK) if network.trunk is not None else None
+    loader = _LOADER if own else ""
     return _FILE.format(
         name=_in_docstring(name),
         heads=_in_docstring(heads),
         features=_in_docstring(features),
         head_prefix=HEAD_PREFIX,
-        loader=_LOADER if own else "",
+        loader=loader,
         trunk=trunk or _expression(network.trunk, 2),
         own=_module_dict(own_heads, 2),
         heads_built=_expression(network.heads, 2),
@@ -134,6 +136,7 @@ def _expression(module: nn.Module | None, depth: int) -> str:
     if isinstance(module, nn.ModuleDict):
         parts = {key: _expression(part, depth + 1) for key, part in module.items()}
         return _module_dict(parts, depth)
+    # torch's layers name their own arguments, so their `repr` makes them again
     return f"nn.{module!r}"
 
 

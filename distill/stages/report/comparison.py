@@ -31,6 +31,7 @@ def draw_comparison(evaluation: Evaluation) -> Chart | None:
     if len(measures) > 1:
         title = "All, seen and unseen classes"
         names = [MEASURES[measure] for measure in measures]
+        # there are more colours than measures
         legend = [Mark(name, colour) for name, colour in zip(names, COLOURS, strict=False)]
     description = describe_all(groups, measures)
     return Chart(
@@ -46,17 +47,21 @@ def _axes(groups: Sequence[Group], measures: Sequence[str]) -> Any:
     height = 0.7 + len(groups) * row_inches
     axes = new_axes(height, xlabel=axis_name(measures[0]), ylabel="")
     for number, measure in enumerate(measures):
-        _draw_bars(axes, groups, measure, number, len(measures))
+        total = len(measures)
+        _draw_bars(axes, groups, measure, number, total)
     names = [short_name(group, between="\n", characters=30) for group in groups]
     axes.set_yticks(range(len(groups)), names, fontsize=8)
+    # from above downwards, in the order of the job
     axes.set_ylim(len(groups) - 0.45, -0.55)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     longest = max(text.xy[0] for text in axes.texts)
-    axes.set_xlim(0, longest * 1.14 or 1)  # room for the figures at the ends of the bars
+    right = longest * 1.14 or 1
+    axes.set_xlim(0, right)  # room for the figures at the ends of the bars
     if measures[0] in SHARES:
-        axes.set_xticks(range(0, 101, 20))
+        percents = range(0, 101, 20)
+        axes.set_xticks(percents)
     return axes
 
 

@@ -65,10 +65,13 @@ def _name_classes(axes: Any, classes: Sequence[str]) -> None:
     names = [clipped(name, _NAME_CHARACTERS) for name in classes]
     size = 8 if count <= _MOST_FIGURED else 6.5
     longest = max(map(len, names))
-    steep = longest * count > _ROOM_CHARACTERS
-    axes.set_xticks(range(count), names, rotation=90 if steep else 0, fontsize=size)
-    axes.set_yticks(range(count), names, fontsize=size)
+    is_steep = longest * count > _ROOM_CHARACTERS
+    rotation = 90 if is_steep else 0
+    places = range(count)
+    axes.set_xticks(places, names, rotation=rotation, fontsize=size)
+    axes.set_yticks(places, names, fontsize=size)
     axes.set_xlim(-0.5, count - 0.5)
+    # downwards, as one reads a matrix
     axes.set_ylim(count - 0.5, -0.5)
     axes.set_aspect("equal")
     axes.grid(visible=False)
@@ -91,7 +94,8 @@ def _draw_cells(axes: Any, counts: Counts) -> None:
             if len(counts) <= _MOST_FIGURED:
                 ink = {"color": "#ffffff"} if share > 0.5 else {}
                 axes.text(chosen, truth, f"{count}", ha="center", va="center", fontsize=7.5, **ink)
-    axes.add_collection(PatchCollection(patches, facecolors=colours, linewidths=0))
+    cells = PatchCollection(patches, facecolors=colours, linewidths=0)
+    axes.add_collection(cells)
 
 
 def _most_frequent_mistake(classes: Sequence[str], counts: Counts) -> str:

@@ -50,6 +50,7 @@ def _telling_cost(groups: Sequence[Group]) -> str:
 
 def _amount(group: Group, cost: str) -> float:
     if cost == _PARAMETERS:
+        # unknown is 0, which a logarithmic axis has no place for: the group is left out
         return float(group.first.parameters or 0)
     return group.first.milliseconds_per_row
 
@@ -71,13 +72,15 @@ def _draw_point(axes: Any, group: Group, measure: str, cost: str, colour: str) -
     mean = group.mean(measure)
     spread = group.spread(measure)
     assert mean is not None
+    error = None if spread is None else spread * scale(measure)
+    size = 5 if colour == GREY else 8
     axes.errorbar(
         _amount(group, cost),
         mean * scale(measure),
-        yerr=None if spread is None else spread * scale(measure),
+        yerr=error,
         fmt=MARKERS.get(group.role, "o"),
         color=colour,
-        markersize=5 if colour == GREY else 8,
+        markersize=size,
         elinewidth=1,
         alpha=0.9,
     )

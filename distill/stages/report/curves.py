@@ -16,8 +16,8 @@ _HELD_OUT_COLOUR = COLOURS[1]
 
 
 def draw_curves(evaluation: Evaluation) -> Chart | None:
-    """Draw small multiples, since losses of other terms are other quantities; None where nothing
-    was trained over several epochs."""
+    """Draw small multiples; None where nothing was trained over several epochs."""
+    # a panel each, since losses of other terms are other quantities
     trainings = _trainings(evaluation)
     groups = trainings[:_MOST_PANELS]
     if not groups:
@@ -38,7 +38,8 @@ def draw_curves(evaluation: Evaluation) -> Chart | None:
         caption += "One line a seed. "
     if len(groups) > 1:
         caption += "Scales are not alike, since losses are not."
-    svg = as_svg(_figure(groups), title=title, description=description)
+    figure = _figure(groups)
+    svg = as_svg(figure, title=title, description=description)
     return Chart(title=title, svg=svg, legend=legend, caption=caption)
 
 
@@ -50,7 +51,9 @@ def _trainings(evaluation: Evaluation) -> list[Group]:
     for group in [*label_sets, *ranked_students(evaluation)]:
         histories = [method.history for method in group.methods]
         if any(len(history) > 1 for history in histories):
-            by_history.setdefault(repr(histories), group)
+            # by its text, since lists of dictionaries have no hash
+            key = repr(histories)
+            by_history.setdefault(key, group)
     return list(by_history.values())
 
 
@@ -58,8 +61,10 @@ def _figure(groups: Sequence[Group]) -> Any:
     columns = min(len(groups), _MOST_COLUMNS)
     rows = -(-len(groups) // columns)
     row_inches = 1.5 if columns > 1 else 2.6
-    figure = new_figure(0.5 + row_inches * rows)
+    height = 0.5 + row_inches * rows
+    figure = new_figure(height)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    # the last row may have more panels than there are groups
     for panel, group in zip(panels, groups, strict=False):
         _draw_panel(panel, group)
     for panel in panels[len(groups) :]:
@@ -90,7 +95,8 @@ def _describe(group: Group) -> str:
 def _draw_panel(panel: Any, group: Group) -> None:
     for method in group.methods:
         _draw_training(panel, method)
-    panel.set_title(short_name(group, between="\n", characters=26), fontsize=7.5)
+    name = short_name(group, between="\n", characters=26)
+    panel.set_title(name, fontsize=7.5)
     panel.tick_params(labelsize=7)
     few_ticks(panel.xaxis, 4, whole=True)
     few_ticks(panel.yaxis, 4)

@@ -1,8 +1,7 @@
 """One look for all charts: matplotlib figures as SVG that takes its ink from the page.
 
-Text stays text (set in the page's font, found by search), and ink and grid are CSS colours, so that
-a chart follows light, dark and paper. Legends are left to the page, which wraps and escapes them
-better. Names are never read as mathtext.
+Ink and grid are CSS colours, so that a chart follows light, dark and paper. Legends are left to the
+page, which wraps and escapes them better.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 WIDTH_INCHES = 6.0
+# told apart on white and on black
 COLOURS = ("#3b74d9", "#d9822b", "#1f9e78", "#b5489f", "#7a6ff0", "#c94f4f", "#2a9db5", "#8a8f3c")
-"""Told apart on white and on black."""
 GREY = "#8b95a5"
 MARKERS = {"teacher": "s", "labeler": "D", "student": "o"}
 
@@ -42,8 +41,10 @@ _STYLE = {
     "axes.titlesize": 9,
     "grid.color": _GRID,
     "grid.linewidth": 0.6,
+    # text stays text: set in the page's font, found by search
     "svg.fonttype": "none",
     "text.color": _INK,
+    # a name may have dollar signs
     "text.parse_math": False,
     "xtick.color": _INK,
     "ytick.color": _INK,
@@ -79,6 +80,7 @@ def house_style() -> Iterator[None]:
     with mpl.rc_context(), warnings.catch_warnings():
         # the browser's fonts have what matplotlib's lack
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        # whatever the caller has set would change the drawing, and the bytes of the page
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         yield
@@ -99,7 +101,8 @@ def new_axes(height_inches: float, *, xlabel: str, ylabel: str) -> Any:
 
 def few_ticks(axis: Any, count: int, *, whole: bool = False) -> None:
     """Set at most `count` ticks, at whole numbers where asked."""
-    axis.set_major_locator(MaxNLocator(count, integer=whole))
+    few = MaxNLocator(count, integer=whole)
+    axis.set_major_locator(few)
 
 
 def log_x(axes: Any, low: float, high: float) -> None:
@@ -107,13 +110,14 @@ def log_x(axes: Any, low: float, high: float) -> None:
     axes.set_xscale("log")
     ratio = high / low
     between = (1.0,) if ratio > 300 else (1.0, 3.0)
-    axes.xaxis.set_major_locator(LogLocator(subs=between))
+    x = axes.xaxis
+    x.set_major_locator(LogLocator(subs=between))
     if ratio < 8:
-        axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+        x.set_major_locator(MaxNLocator(4))
+    x.set_minor_locator(NullLocator())
+    x.set_minor_formatter(NullFormatter())
     # matplotlib's own labels are mathtext, which the page shows as it stands
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
+    x.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
 
 
 def short_number(value: float) -> str:
@@ -127,6 +131,7 @@ def short_number(value: float) -> str:
 def as_svg(figure: Any, *, title: str, description: str) -> str:
     """Return the figure as an `<svg>` for HTML; `description` is for those who do not see it."""
     drawn = io.StringIO()
+    # with the date, no two runs would write the same page
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     # by this salt, ids differ between charts of one page and never between runs
     with mpl.rc_context({"svg.hashsalt": title}):

@@ -29,6 +29,7 @@ def select_groups(evaluation: Evaluation, limit: int) -> list[Group]:
     # the teacher first, so that it is never crowded out
     label_sets.sort(key=lambda group: group.role != "teacher")
     students = ranked_students(evaluation)
+    # more than half where few students leave room
     most_label_sets = max(limit // 2, limit - len(students))
     label_sets = label_sets[:most_label_sets]
     students = students[: limit - len(label_sets)]
@@ -80,4 +81,5 @@ def student_name(group: Group) -> str:
     """Return the job's name of the student, without what a sweep changed."""
     if not group.changes:
         return group.name
+    # `combined[terms.1.weight=0.3]`
     return re.sub(r"\[.*\]", "", group.name)

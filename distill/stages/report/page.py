@@ -107,7 +107,8 @@ class Page:
         if len(self._students) > 1:
             note += "Bold: the best student of each column. "
         note += "Arrows point to better."
-        shown, total = len(self.first_lines), len(self.lines)
+        shown = len(self.first_lines)
+        total = len(self.lines)
         if shown < total:
             note += f" {shown} of {total} methods; all of them are below."
         return note
@@ -136,8 +137,10 @@ class Page:
             ("Output", self._output),
         ]
         if self.unseen:
-            facts.append(("Seen classes", _some_of(evaluation.seen)))
-            facts.append(("Unseen classes", _some_of(self.unseen)))
+            seen = _some_of(evaluation.seen)
+            facts.append(("Seen classes", seen))
+            unseen = _some_of(self.unseen)
+            facts.append(("Unseen classes", unseen))
         if evaluation.teacher:
             facts.append(("Agreement is with", evaluation.teacher))
         if "nll" in evaluation.shown:
@@ -186,7 +189,8 @@ class Page:
 
 def _figure_card(head: str, measure: str, group: Group) -> Card:
     unit = "%" if measure in SHARES else ""
-    value = format_measure(measure, group.mean(measure))
+    mean = group.mean(measure)
+    value = format_measure(measure, mean)
     both = format_measure(measure, group.mean(measure), group.spread(measure))
     if value == both:
         return Card(head, value + unit, short_name(group))
@@ -197,17 +201,20 @@ def _figure_card(head: str, measure: str, group: Group) -> Card:
 def _cards_beside_teacher(best: Group, teacher: Group) -> list[Card]:
     """Return size and speed; the first seed stands for all, as in the verdict."""
     cards = []
-    mine, its = best.first, teacher.first
+    mine = best.first
+    its = teacher.first
     if mine.parameters and its.parameters:
         smaller = its.parameters / mine.parameters
         text = f"1/{smaller:,.0f}" if smaller >= NOTABLE else f"{1 / smaller:,.2g}×"
         note = f"{mine.parameters:,} of {its.parameters:,} parameters"
-        cards.append(Card("Size beside the teacher", text, note))
+        card = Card("Size beside the teacher", text, note)
+        cards.append(card)
     if mine.milliseconds_per_row:
         faster = its.milliseconds_per_row / mine.milliseconds_per_row
         text = f"{faster:,.0f}×" if faster >= NOTABLE else f"{faster:.2g}×"
         note = f"{mine.milliseconds_per_row:.3g} ms/row, teacher {its.milliseconds_per_row:.3g}"
-        cards.append(Card("Speed beside the teacher", text, note))
+        card = Card("Speed beside the teacher", text, note)
+        cards.append(card)
     return cards
 
 
@@ -221,11 +228,12 @@ def _some_of(names: Sequence[str]) -> str:
 
 
 def _sampling_note(evaluation: Evaluation, best: Group | None) -> list[str]:
-    """Return the 95% normal interval of the best accuracy; nothing for independent outputs, since
-    the outputs of one row are not independent draws."""
+    """Return the 95% normal interval of the best accuracy, of exclusive classes."""
     share = best.mean("accuracy") if best else None
+    # the independent outputs of one row are no independent draws
     if evaluation.kind != "exclusive" or share is None or not evaluation.rows:
         return []
+    # 1.96 standard errors, in points of a hundred
     points = 196 * math.sqrt(share * (1 - share) / evaluation.rows)
     return [
         f"{evaluation.rows:,} test rows alone leave about ± {points:.1g} points (95%)"

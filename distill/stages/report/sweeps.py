@@ -30,7 +30,8 @@ def draw_sweeps(evaluation: Evaluation) -> list[Chart]:
     for (student, paths), groups in sweeps.items():
         path = _most_varied_number(groups, paths)
         if path is not None and len(charts) < _MOST_CHARTS:
-            charts.append(_chart(evaluation, student, path, groups))
+            chart = _chart(evaluation, student, path, groups)
+            charts.append(chart)
     return charts
 
 
@@ -47,6 +48,7 @@ def _most_varied_number(groups: Sequence[Group], paths: frozenset[str]) -> str |
 
 
 def _is_number(value: object) -> bool:
+    # true and false are integers in Python
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -63,6 +65,7 @@ def _chart(evaluation: Evaluation, student: str, path: str, groups: Sequence[Gro
     values = [float(group.changes[path]) for group in groups]
     low = min(values)
     high = max(values)
+    # λ is often swept from 0, which no logarithmic axis has
     if low > 0 and high / low >= _LOG_RATIO:
         log_x(axes, low, high)
     title = f"{student} by {path}"
@@ -87,12 +90,13 @@ def _draw_line(
     axes: Any, groups: Sequence[Group], path: str, measure: str, *, colour: str, dashed: bool
 ) -> None:
     known = [group for group in groups if group.mean(measure) is not None]
+    style = _DASHED if dashed else "-"
     axes.errorbar(
         [group.changes[path] for group in known],
         [(group.mean(measure) or 0) * scale(measure) for group in known],
         yerr=[(group.spread(measure) or 0) * scale(measure) for group in known],
         color=colour,
-        linestyle=_DASHED if dashed else "-",
+        linestyle=style,
         marker="o",
         markersize=4,
         linewidth=1.5,
@@ -106,7 +110,8 @@ def _legend(names: Sequence[str], measures: Sequence[str]) -> list[Mark]:
     if len(names) > 1:
         legend = [Mark(name, colour) for name, colour in zip(names, COLOURS, strict=False)]
         if len(measures) > 1:
-            legend.append(Mark("unseen", "currentColor", dashed=True))
+            unseen = Mark("unseen", "currentColor", dashed=True)
+            legend.append(unseen)
         return legend
     if len(measures) == 1:
         return []

@@ -68,6 +68,7 @@ def _measure_column(measure: str) -> _Column:
     unit = " %" if measure in SHARES else ""
     arrow = "↑" if higher_is_better else "↓"
     return _Column(
+        # no line breaks before an arrow
         f"{full_name(measure)}{unit}\u00a0{arrow}",
         lambda group: group.mean(measure),
         lambda group: format_group_measure(group, measure),

@@ -1,8 +1,6 @@
 """The stage `report`: an `Evaluation` rendered as `report.html` beside it.
 
-The page stands alone: no script, no file and no address outside it. It carries the digest of what
-it was made from, so that a finished job finds it again and imports neither matplotlib nor jinja2.
-Names come from users: everything but our own SVG is escaped.
+The page stands alone: no script, no file and no address outside it.
 """
 
 from __future__ import annotations
@@ -16,11 +14,11 @@ from distill.core.schema import digest
 from distill.storage.base import Storage
 
 KEY = "report.html"
+# raised when the page changes, so that older ones are rendered anew
 FORM = 2
-"""Raised when the page changes, so that older ones are rendered anew."""
+# of a method, which its name says already: a page from before there were these fields is found
+# again
 _NOT_SHOWN = ("student", "head")
-"""Of a method, which its name says already: a page from before there were these fields is found
-again."""
 
 
 def write_report(folder: Storage, evaluation: Evaluation) -> str:
@@ -30,6 +28,8 @@ def write_report(folder: Storage, evaluation: Evaluation) -> str:
     """
     mark = _mark(evaluation)
     stored = folder.read_or_none(KEY)
+    # the page carries the digest of what it was made from: a finished job finds it again, and
+    # imports neither matplotlib nor jinja2
     if stored is None or f'content="{mark}"'.encode() not in stored:
         page = _render(evaluation, mark)
         folder.put(KEY, page.encode())
@@ -62,6 +62,8 @@ def _render(evaluation: Evaluation, mark: str) -> str:
     from distill.stages.report.page import Page
     from distill.stages.report.plots import draw_charts
 
+    # names come from users: everything but our own SVG is escaped; a misspelt variable is no empty
+    # text
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -16,9 +16,11 @@ def assign_to_teams(plans: Sequence[TrainingPlan], teams: int) -> list[list[Trai
     assigned: list[list[TrainingPlan]] = [[] for _ in range(teams)]
     loads = [0] * teams
     costs = _costs(plans)
+    # the short ones then fill the gaps: a long one that came last would leave the other teams idle
     longest_first = sorted(range(len(plans)), key=lambda number: -costs[number])
     for number in longest_first:
-        team = loads.index(min(loads))
+        least = min(loads)
+        team = loads.index(least)
         assigned[team].append(plans[number])
         loads[team] += costs[number]
     return assigned
@@ -32,7 +34,8 @@ def _costs(plans: Sequence[TrainingPlan]) -> list[int]:
     for plan in plans:
         network = str(plan.plan)
         if network not in parameters:
-            parameters[network] = parameter_count(build_network(plan.plan))
+            built = build_network(plan.plan)
+            parameters[network] = parameter_count(built)
         rows = plan.training.epochs * plan.sources[0].rows
         costs.append(rows * parameters[network])
     return costs

@@ -1,8 +1,7 @@
 """Where training goes on after a kill: weights, those of the best epoch, optimiser and position, in
 safetensors and one sealed JSON written last.
 
-The newest checkpoint whose parts are whole is taken; a torn one is passed over. One rank chooses
-and all load what it chose, so that ranks never go on from different steps.
+The newest checkpoint whose parts are whole is taken; a torn one is passed over.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from distill.core.schema import seal, unseal
 from distill.models.network import apart
 from distill.storage.base import Storage
 
+# checkpoints of one training: the newest, and one more in case it is torn
 KEPT = 2
-"""Checkpoints of one training: the newest, and one more in case it is torn."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,8 @@ def save_checkpoint(
     digest = hashlib.sha256(content).hexdigest()
     # padded, so that a listing is in the order of steps
     key = f"step_{position.step:09d}"
+    # named by its digest: a run that takes the same step again overwrites no tensors that a stored
+    # JSON names
     folder.put(f"{key}.{digest[:8]}.safetensors", content)
     body = {
         "step": position.step,
@@ -77,6 +78,7 @@ def newest_checkpoint(folder: Storage, order: str) -> str | None:
     Those of another order are deleted: an older distill made them, and none can go on from them.
     """
     keys = [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
+    # keys are listed in order, so the newest is the last
     for key in reversed(keys):
         try:
             body = _read_body(folder, key)
@@ -104,8 +106,10 @@ def load_checkpoint(
     body = _read_body(folder, key)
     _require_same_parameters(body.get("parameters"), network, folder.url(key))
     tensors = _read_tensors(folder, key, body["sha256"])
-    network.load_state_dict(_below(tensors, "network."))
-    _load_optimizer(optimizer, _below(tensors, "optimizer."))
+    weights = _below(tensors, "network.")
+    network.load_state_dict(weights)
+    state = _below(tensors, "optimizer.")
+    _load_optimizer(optimizer, state)
     return Position(
         body["step"],
         body["history"],
@@ -130,6 +134,7 @@ def _require_same_parameters(
     own = _parameters(network)
     if stored is None or stored == own:
         return
+    # a class may have changed under the same `revision`, which is all that is known of it
     other = [name for name, shape in stored if [name, shape] not in own]
     raise ContractError(
         f"{where} was taken of a network that trained other parameters:"
@@ -141,6 +146,7 @@ def _require_same_parameters(
 def _delete_old(folder: Storage) -> None:
     """Delete all but the newest checkpoints. All parts of one begin with its step."""
     steps = {entry.key: entry.key.partition(".")[0] for entry in folder.list_objects()}
+    # by step and not by object: tensors without a JSON are of a checkpoint that was torn
     old = sorted(set(steps.values()))[:-KEPT]
     for key, step in steps.items():
         if step in old:
@@ -162,7 +168,8 @@ class _TornError(StorageError):
 def _read_body(folder: Storage, key: str) -> dict[str, Any]:
     content = folder.read(key)
     try:
-        return unseal(content, folder.url(key))
+        where = folder.url(key)
+        return unseal(content, where)
     except StorageError as error:
         raise _TornError(str(error)) from None
 

@@ -1,9 +1,5 @@
-"""L(θ) = Σ_t weight_t · mean over the rows that t knows of ℓ_t, over the *global* batch.
-
-The rows' weights are summed over the whole batch first (`known`), so that rejected and padding
-rows, of which workers and lanes have different numbers, do not bend the mean; then any part of the
-batch gives its share of L, and the shares add up.
-"""
+"""L(θ) = Σ_t weight_t · mean over the rows that t knows of ℓ_t, over the *global* batch: any part
+of it gives its share of L, and the shares add up."""
 
 from __future__ import annotations
 
@@ -36,9 +32,13 @@ class CombinedLoss:
     def known(self, batches: Sequence[Batch]) -> Tensor:
         """Return Σ w of each term over these rows, (terms,), to be summed over the global batch.
         One batch a source."""
-        return torch.stack(
-            [batches[term.source][f"{term.column}.weight"].sum() for term in self.terms]
-        )
+        # before any loss: workers and lanes have different numbers of rejected and padding rows,
+        # which would bend a mean of their means
+        sums = []
+        for term in self.terms:
+            weight_B = batches[term.source][f"{term.column}.weight"]
+            sums.append(weight_B.sum())
+        return torch.stack(sums)
 
     def __call__(
         self, outputs: Sequence[Mapping[str, Tensor]], batches: Sequence[Batch], known: Tensor
@@ -50,10 +50,12 @@ class CombinedLoss:
             batch = batches[term.source]
             answered = outputs[term.source][term.answer]
             weight_B = batch[f"{term.column}.weight"]
-            loss = (row_losses(term, answered, batch, positions) * weight_B).sum()
+            loss_B = row_losses(term, answered, batch, positions)
+            loss = (loss_B * weight_B).sum()
             counted = (weight_B > 0).sum()
             rows = (batch["row"] >= 0).sum()
-            sums.append(torch.stack([loss, weight_B.sum(), counted, rows]))
+            weight = weight_B.sum()
+            sums.append(torch.stack([loss, weight, counted, rows]))
         summed = torch.stack(sums)
         # a term that nobody knows a row of adds 0, not 0 / 0
         divisor = torch.where(known > 0, known, 1.0)

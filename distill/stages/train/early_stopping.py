@@ -2,13 +2,8 @@
 same on every rank.
 
 **The same to the last bit for any number of workers**, or the workers would decide what is learned.
-So rows are taken in the order in which they are stored, in batches whose borders nothing of the
-cluster moves; batch number n belongs to lane n mod L, and worker r of W takes the lanes ≡ r (mod
-W), as in training. A batch is one pass of the network in eval mode; its losses are summed in
-float64, a lane adds up its batches in order, and every rank adds up all lanes in order: what others
-have is 0 on this one, so that what meets in the reduction is exact. With `gradients = "lanes"`,
-1, 2, 4, … workers therefore find the same best epoch and stop at the same one
-(tests/stages/train/test_early_stopping.py).
+With `gradients = "lanes"`, 1, 2, 4, … workers therefore find the same best epoch and stop at the
+same one (tests/stages/train/test_early_stopping.py).
 
     measure = Σ w·ℓ / Σ w    over all held-out rows; w is 0 where a row was rejected or its target
                              is not known
@@ -42,9 +37,9 @@ from distill.stages.train.combined_loss import positions_on, row_losses
 from distill.stages.train.gradients import Forward
 from distill.stages.train.team import sum_over_team
 
+# the most rows that the network sees at once, or `batch_rows` where that is less, which memory
+# holds. Part of the measure's last bits.
 BATCH_ROWS = 1_024
-"""The most rows that the network sees at once, or `batch_rows` where that is less, which memory
-holds. Part of the measure's last bits."""
 
 
 class HeldOutMeasure:
@@ -64,8 +59,11 @@ class HeldOutMeasure:
         self.forward = forward
         self._cache = ChunkCache(plan.source, disk)
         self._positions = positions_on(plan.term, context.device)
-        # as for one lane, so that the job's lanes move no border of a batch
-        chunks = cut_chunks(plan.source.groups, 1, min(BATCH_ROWS, training.batch_rows))
+        # in stored order, and as for one lane: nothing of the cluster, nor the job's lanes, moves
+        # the border of a batch, and with it the last bits of a product of matrices
+        chunk_rows = min(BATCH_ROWS, training.batch_rows)
+        chunks = cut_chunks(plan.source.groups, 1, chunk_rows)
+        # batch n is lane n mod L's, and a lane one worker's, as in training
         self._batches = [
             (lane, chunk)
             for lane in range(context.rank, self.lanes, context.workers)
@@ -98,11 +96,13 @@ class HeldOutMeasure:
     def _lane_sums(self) -> Tensor:
         """Σ w·ℓ and Σ w of each lane, (lanes, 2)."""
         context = self.context
+        # a lane adds up its batches in order, in float64
         sums = torch.zeros(self.lanes, 2, dtype=torch.float64)
         loaded = ((lane, self._cache(chunk)) for lane, chunk in self._batches)
         with reading_threads(1, debuggable=not context.threads) as thread:
             for lane, rows in prefetch(loaded, thread):
                 sums[lane] += self._batch_sums(rows)
+        # a lane's sum is 0 on all workers but its own: what meets in the reduction is exact
         return sum_over_team(sums.to(context.device), context).cpu()
 
     def _batch_sums(self, rows: Arrays) -> Tensor:
@@ -119,7 +119,8 @@ class HeldOutMeasure:
         weight_B = batch[f"{term.column}.weight"].double()
         # a row that is not known may have a loss that is no number
         weighted_B = torch.where(weight_B > 0, loss_B * weight_B, 0.0)
-        return torch.stack([weighted_B.sum(), weight_B.sum()]).cpu()
+        weight = weight_B.sum()
+        return torch.stack([weighted_B.sum(), weight]).cpu()
 
 
 def judge_epoch(
@@ -128,6 +129,8 @@ def judge_epoch(
     """Return what the history says of an epoch: its measure, and whether it is better than all
     before."""
     before = [each["held_out"] for each in history if each.get("better")]
+    # against the last better epoch and not the last one: many steps of less than `least` are
+    # progress
     is_better = not before or measure < before[-1] - stop.least
     return {"held_out": measure, "better": is_better}
 
@@ -142,5 +145,6 @@ def is_over(history: Sequence[Mapping[str, Any]], stop: EarlyStop | None) -> boo
     best = best_epoch(history)
     if stop is None or best is None:
         return False
+    # read from what checkpoints hold, so a resumed training decides as it would have
     measured = [int(each["epoch"]) for each in history if "held_out" in each]
     return measured[-1] - best >= stop.patience

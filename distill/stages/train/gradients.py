@@ -14,8 +14,8 @@
            them there. So weights are **bit-equal** for any W of at most as many workers as lanes on
            CPU (tests/stages/train/test_gradients.py), dropout included, which is drawn by (seed,
            step, lane); not tried on GPUs. Memory holds one lane's activations, so it is gradient
-           accumulation too. It costs 12% at 4,096 rows a batch, and 84% at 512
-           (tests/benchmarks/results/train_cost.md), so it is not the default.
+           accumulation too. Not the default, for what it costs: 12% at 4,096 rows a batch, and 84%
+           at 512 (tests/benchmarks/results/train_cost.md).
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class WorkerGradients:
         self.context = context
         model = network
         if context.workers > 1:
+            # it sums while the backward pass still runs, bucket by bucket
             model = DistributedDataParallel(network, process_group=context.group)
         self.forward = make_forward(model)
 
@@ -106,7 +107,8 @@ class LaneGradients:
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
-        numbers = range(len(self.lanes))
+        count = len(self.lanes)
+        numbers = range(count)
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         lanes = [[_part(batch, number, len(numbers)) for batch in tensors] for number in numbers]
         known = self._sum_over_lanes(lambda number: self.loss.known(lanes[number]))
@@ -121,23 +123,27 @@ class LaneGradients:
             sums.append(lane_sums)
             return _flat_gradient(self.network)
 
-        _set_gradient(self._sum_over_lanes(gradient), self.network)
+        total = self._sum_over_lanes(gradient)
+        _set_gradient(total, self.network)
         return torch.stack(sums).sum(dim=0)
 
     def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
         """The sum over the lanes of all workers, `compute`d from the number of each of mine."""
         workers = self.context.workers
-        numbers = range(len(self.lanes))
+        count = len(self.lanes)
+        numbers = range(count)
         is_power_of_two = not workers & (workers - 1)
         if not is_power_of_two:
             gathered = self._gather(torch.stack([compute(number) for number in numbers]))
             return _tree_sum(
                 range(self.total), lambda lane: gathered[lane % workers][lane // workers]
             )
+        # a worker's lanes are a subtree of the whole where W is a power of two
         total = _tree_sum(numbers, compute)
         distance = workers // 2
         while distance:
             partner = self.context.rank ^ distance
+            # both partners add the same two: a + b is b + a to the last bit
             total = total + _exchange(total, partner, self.context.group)
             distance //= 2
         return total
@@ -168,8 +174,11 @@ def _outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, Tenso
     """Each dataset's outputs by head, from one pass over the rows of all."""
     features = [batch["features"] for batch in batches]
     if len(features) == 1:
-        return [dict(forward(features[0]))]
-    outputs = forward(torch.cat(features))
+        only = forward(features[0])
+        return [dict(only)]
+    # DDP wants one forward pass for each backward pass
+    joined = torch.cat(features)
+    outputs = forward(joined)
     sizes = [len(batch["row"]) for batch in batches]
     by_head = {head: torch.split(values, sizes) for head, values in outputs.items()}
     return [
@@ -198,6 +207,7 @@ def _exchange(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> 
         dist.P2POp(dist.isend, values.contiguous(), group=group, group_peer=partner),
         dist.P2POp(dist.irecv, theirs, group=group, group_peer=partner),
     ]
+    # as one batch: NCCL has a lone send wait for its receive, which the partner has not begun
     for request in dist.batch_isend_irecv(operations):
         request.wait()
     return theirs

@@ -34,6 +34,7 @@ def require_numbers(
 ) -> None:
     """Refuse losses or weights of the network that are no numbers; `losses` has the terms', and may
     have the total last. Raises UnlearnableError."""
+    # the losses first: they are few, and the weights many
     losses_are_finite = all(math.isfinite(loss) for loss in losses)
     if losses_are_finite and all(bool(each.isfinite().all()) for each in weights):
         return
@@ -47,8 +48,8 @@ def require_numbers(
 
 
 def _row_weight_remedy(term: TermPlan) -> str:
-    """What to change of row weights that can all be 0, since float32 holds nothing below 1e-45; a
-    balance of classes cannot."""
+    """What to change of row weights that can all be 0."""
+    # float32 holds nothing below 1e-45, as a power or an exponential may be; a balance never is
     if isinstance(term.row_weight, Confidence):
         return f"lower row_weight.power = {term.row_weight.power:g}"
     if isinstance(term.row_weight, Agreement):

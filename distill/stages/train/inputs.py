@@ -29,10 +29,12 @@ def open_inputs(setup: TrainingSetup, first_step: int) -> Iterator[Inputs]:
     with ExitStack() as stack:
         disk = _disk_cache(setup.plan)
         if disk is not None:
+            # entered first, so closed last: the loaders' threads may write to it till then
             stack.enter_context(closing(disk))
         loaders = [stack.enter_context(closing(loader)) for loader in _loaders(setup, disk)]
         batches = [loader.batches(first_step) for loader in loaders]
-        yield Inputs(batches, _held_out_measure(setup, disk))
+        measure = _held_out_measure(setup, disk)
+        yield Inputs(batches, measure)
 
 
 def _loaders(setup: TrainingSetup, disk: DiskCache | None) -> list[Loader]:

@@ -53,15 +53,17 @@ def run_trainings(plans: Sequence[TrainingPlan], context: WorkerContext) -> None
     for plan in assigned:
         setup = prepare_training(plan, context)
         reporter = Reporter(setup)
+        all_steps = setup.total_steps
         try:
             position = train_network(setup, reporter)
         except UnlearnableError as error:
-            reporter.report(setup.total_steps, "given up")
-            context.give_up(plan.name, str(error))
+            reason = str(error)
+            reporter.report(all_steps, "given up")
+            context.give_up(plan.name, reason)
             continue
         if plan is not assigned[-1]:
             # steps that an early end saves count as done: nobody else does them
-            reporter.report_end(setup.total_steps, position)
+            reporter.report_end(all_steps, position)
 
 
 def train_network(setup: TrainingSetup, reporter: Reporter) -> Position:
@@ -73,7 +75,8 @@ def train_network(setup: TrainingSetup, reporter: Reporter) -> Position:
     with open_inputs(setup, position.step) as inputs:
         position = EpochLoop(setup, inputs, reporter).run(position)
     if setup.context.rank == 0:
-        export_network(setup, position, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        export_network(setup, position, seconds)
     wait_for_team(setup.context)
     return position
 
@@ -112,8 +115,9 @@ class EpochLoop:
         for number in range(position.step, last):
             sums += self.step(number, [next(batches) for batches in self.inputs.batches])
             self.pace.count_step()
-            self.reporter.report_step(number + 1)
-        # once, not in every step: nobody needs the losses before
+            taken = number + 1
+            self.reporter.report_step(taken)
+        # once, and not in every step, where it would be one more wait: nobody needs the losses before
         sums = sum_over_team(sums, self.context)
         if last % self.setup.steps_per_epoch == 0:
             return self._end_epoch(position, last, sums)
@@ -138,7 +142,8 @@ class EpochLoop:
     def _pause_epoch(self, position: Position, step: int, sums: Tensor) -> Position:
         """Keep a checkpoint within an epoch."""
         epoch = step // self.setup.steps_per_epoch + 1
-        self._require_numbers(f"in epoch {epoch}", sums[:, 0].tolist())
+        losses = sums[:, 0].tolist()
+        self._require_numbers(f"in epoch {epoch}", losses)
         paused = replace(position, step=step, sums=sums.tolist())
         self._keep(paused)
         return paused
@@ -153,6 +158,7 @@ class EpochLoop:
         best = position.best
         if line.get("better") and self.context.rank == 0:
             weights = self.setup.network.state_dict()
+            # a copy, since the next steps move the weights in place
             best = apart(weights)
         ended = Position(step, [*position.history, line], best=best)
         self.pace.restart()
@@ -164,11 +170,13 @@ class EpochLoop:
         """The epoch's losses as `metrics.jsonl` has them. Raises UnlearnableError for what is no
         number."""
         loss, weight, known_rows, rows = sums.unbind(dim=1)
-        require_rows(self.terms, weight.tolist())
+        weight_sums = weight.tolist()
+        require_rows(self.terms, weight_sums)
         means = (loss / weight).tolist()
         total_steps = self.setup.total_steps
         last_step = step - 1
-        weights = [term.weight_at(last_step / total_steps) for term in self.terms]
+        done = last_step / total_steps
+        weights = [term.weight_at(done) for term in self.terms]
         total = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
         self._require_numbers(f"after epoch {epoch}", [*means, total])
         return {

@@ -5,11 +5,10 @@ trains.
      "known": [share of each term's rows with weight], "learning_rate": …, "rows_per_second": …,
      "seconds": …, "held_out": …, "better": true}
 
-A store cannot append, so the whole file is written with each checkpoint and at the end: one small
-put. The lines are the history that checkpoints hold, so that of a resumed training is whole.
-`weights` and `learning_rate` are those of the epoch's last step; `seconds` are those of its steps
-since it began, or went on after a restart, without measuring; `rows_per_second` are rows of batches
-in that time, over all workers, padding included.
+The lines are the history that checkpoints hold, so that of a resumed training is whole. `weights`
+and `learning_rate` are those of the epoch's last step; `seconds` are those of its steps since it
+began, or went on after a restart, without measuring; `rows_per_second` are rows of batches in that
+time, over all workers, padding included.
 """
 
 from __future__ import annotations
@@ -53,4 +52,7 @@ class Pace:
 def write_metrics(folder: Storage, history: Sequence[Mapping[str, Any]]) -> None:
     """Write the file as it is now."""
     lines = [json.dumps(each, ensure_ascii=False, allow_nan=False) for each in history]
-    folder.put(METRICS, "".join(f"{line}\n" for line in lines).encode())
+    text = "".join(f"{line}\n" for line in lines)
+    # a store cannot append, so the whole of it: one small put with each checkpoint
+    content = text.encode()
+    folder.put(METRICS, content)

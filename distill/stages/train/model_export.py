@@ -17,7 +17,8 @@ from distill.stages.train.training_setup import TrainingSetup
 def export_network(setup: TrainingSetup, position: Position, seconds: float) -> None:
     """Write the last weights, or those of the best epoch where a measure says which it is."""
     plan = setup.plan
-    weights = safetensors.torch.save(position.best or apart(setup.network.state_dict()))
+    tensors = position.best or apart(setup.network.state_dict())
+    weights = safetensors.torch.save(tensors)
     record = ModelRecord(
         name=plan.name,
         digest=plan.folder.rsplit("/", 1)[1],

@@ -4,8 +4,7 @@ A hint of W numbers cannot be held against a head of H ≠ W, so each such term 
 its own, H → W, trained with the student and thrown away after the last step (Romero et al. 2015,
 FitNets, eq. 3: a regressor on top of the guided layer). It is part of the optimiser, of the norm
 that is clipped and of checkpoints; not of the exported weights, of `parameters` or of the
-evaluation. Its first weights are drawn by (seed, number of the term), so that the student itself
-begins as it would without it.
+evaluation.
 """
 
 from __future__ import annotations
@@ -52,8 +51,12 @@ def _make_projection(network: MultiHead, term: TermPlan, seed: int) -> nn.Linear
     head = network.heads[f"{HEAD_PREFIX}{term.head}"]
     assert isinstance(head, nn.Linear)
     assert term.projected is not None
-    sequence = np.random.SeedSequence([seed, int(term.column)])
+    # by the seed and the term's number: the student itself begins as it would without it, and other
+    # terms' projections too
+    number = int(term.column)
+    sequence = np.random.SeedSequence([seed, number])
     # the caller's random state is left as it was
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        drawn = sequence.generate_state(1)[0]
+        torch.manual_seed(int(drawn))
         return nn.Linear(head.out_features, term.projected)

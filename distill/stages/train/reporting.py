@@ -8,8 +8,8 @@ from distill.stages.train.checkpoint import Position
 from distill.stages.train.early_stopping import best_epoch
 from distill.stages.train.training_setup import TrainingSetup
 
+# on Ray a report is a call to another process
 _EVERY_SECONDS = 0.5
-"""On Ray a report is a call to another process."""
 
 
 class Reporter:
@@ -24,7 +24,8 @@ class Reporter:
         """Report so many steps, with a note."""
         plan = self.setup.plan
         rows = steps * plan.training.batch_rows
-        self.setup.context.say(plan.name, rows, f"{plan.name}: {note}" if note else plan.name)
+        text = f"{plan.name}: {note}" if note else plan.name
+        self.setup.context.say(plan.name, rows, text)
 
     def report_step(self, steps: int) -> None:
         """Report so many steps now and then, and the last one."""

@@ -29,10 +29,13 @@ class TrainingStep:
         # by the step's number, so that no checkpoint has to hold a scheduler's state
         for group in setup.optimizer.param_groups:
             group["lr"] = learning_rate(training, number, setup.total_steps)
-        self.gradients.loss.at(number / setup.total_steps)
+        done = number / setup.total_steps
+        self.gradients.loss.at(done)
         sums = self.gradients.backward(setup.plan.seed, number, batches)
         if training.clip_norm is not None:
-            nn.utils.clip_grad_norm_(setup.trained.parameters(), training.clip_norm)
+            # over all workers' gradient, which by now is the same on each
+            parameters = setup.trained.parameters()
+            nn.utils.clip_grad_norm_(parameters, training.clip_norm)
         setup.optimizer.step()
         return sums
 
@@ -59,6 +62,7 @@ def forward_maker(training: Training, device: str) -> Callable[[nn.Module], Forw
         def forward(features: Tensor) -> dict[str, Tensor]:
             with torch.autocast(device_kind, torch.bfloat16, enabled=is_bfloat16):
                 outputs = model(features)
+            # losses are taken in float32: bfloat16 has two to three digits
             return {head: values.float() for head, values in outputs.items()}
 
         return forward

@@ -31,7 +31,8 @@ def _trained(step: TrainStep) -> Trained:
     if step.plan is None:
         assert step.record is not None
         return Trained(step.name, step.record, now=False)
-    record = read_record(open_storage(step.plan.folder))
+    folder = open_storage(step.plan.folder)
+    record = read_record(folder)
     assert record is not None  # rank 0 wrote it, or training raised
     return Trained(step.name, record, now=True)
 
@@ -62,10 +63,13 @@ def _train_together(plans: Sequence[TrainingPlan], engine: Engine) -> None:
     title = f"train {first.name}" if len(plans) == 1 else f"train {len(plans)} networks"
     with ExitStack() as held:
         for plan in plans:
+            # before the engine is asked for anything: a second driver is refused at once
             held.enter_context(hold_lease(open_storage(plan.folder), f"training {plan.name}"))
         for plan in plans:
-            engine.require(training_needs(plan.key, plan.plan, plan.training))
-        bar = held.enter_context(track(title, sum(map(_rows, plans))))
+            needs = training_needs(plan.key, plan.plan, plan.training)
+            engine.require(needs)
+        rows = sum(map(_rows, plans))
+        bar = held.enter_context(track(title, rows))
         # torch is loaded here, where something is trained
         from distill.stages.train.loop import run_trainings
 

@@ -59,6 +59,7 @@ class TrainingSetup:
 def prepare_training(plan: TrainingPlan, context: WorkerContext) -> TrainingSetup:
     """Build what a plan says, with its first weights."""
     network = build_network(plan.plan, plan.seed).to(context.device)
+    # projections on the device too, before the optimiser keeps hold of the parameters
     trained = with_projections(network, plan.terms, plan.seed).to(context.device)
     optimizer = make_optimizer(plan.training, trained)
     samplers = tuple(plan.order(number) for number in range(len(plan.sources)))
@@ -73,6 +74,7 @@ def restore_position(setup: TrainingSetup) -> Position:
     newest = None
     if setup.context.rank == 0:
         newest = newest_checkpoint(setup.checkpoints, setup.order)
+    # one rank chooses and all load what it chose, so that ranks never go on from different steps
     chosen = from_rank_0(newest, setup.context)
     if chosen is None:
         return Position()
