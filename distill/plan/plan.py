@@ -4,7 +4,8 @@ A step can be resolved when what it builds on is there: a label set's contract n
 weights, a student's digest needs its labels' hashes. So a `Plan` resolves each step when it is
 asked for, against what is stored then, and whoever runs a job asks for them in order:
 
-    inputs ► checks ► models ► fits, structures, (calibration ► labels) ► students ► evaluation
+    inputs ► checks ► models ► fits, structures, selections, (calibration ► labels) ►
+    students ► evaluation ► another round of a selection, where one is due
 
 Fits, structures and label sets come each after what it needs (`distill.plan.order`).
 `run`, `status`, `verify`, `gc` and the Python functions all go over these.

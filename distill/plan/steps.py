@@ -200,7 +200,7 @@ class SelectInputs:
     without_duplicates: float | None
     pool: OpenPool
     dataset: Dataset
-    """The pool's rows, as the lowest structure sees them; where there is none, nobody reads them."""
+    """The pool's rows, as the lowest structure sees them; without one nobody reads them."""
     structure: Recipe | None
     """What says the clusters, or alone what is seen of a row."""
     has_clusters: bool

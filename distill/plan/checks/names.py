@@ -1,4 +1,5 @@
-"""Whether every pool, fit, structure, selection, label set, student and head that a job names is there."""
+"""Whether every pool, fit, structure, selection, label set, student and head that a job names is
+there."""
 
 from __future__ import annotations
 
