@@ -213,12 +213,24 @@ def predict(
             ),
         ),
     ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help=(
+                "How CSV is written, as a pool says it: '{ delimiter = \";\" }'."
+                " Default: as where the student was taught."
+            ),
+        ),
+    ] = None,
 ) -> None:
     """Label files with an exported student."""
     with process_edge(None):
+        from distill.job.load import read_dialect
         from distill.stages.predict import predict_files
 
-        for each in predict_files(export, source, target, own or ()):
+        dialect = None if csv is None else read_dialect(csv, "--csv")
+        for each in predict_files(export, source, target, own or (), csv=dialect):
             labelled = each.rows - each.rejected
             say(
                 f"{each.url}: {each.rows:,} rows in = {labelled:,} labelled +"
