@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from distill.core.errors import PoolError
 from distill.core.schema import INVENTORY, table_bytes
+from distill.pools.column_names import check_names, tell_path_columns
 from distill.pools.column_types import check_schemas, grown_types, pinned_types
 from distill.pools.file_stats import ReadFileStats, read_file_stats, require_readable
 from distill.pools.formats.csv import CsvShard
@@ -112,6 +113,7 @@ class _Scan:
         if first:
             self._tell_left_out(listing)
         self._read_footers(changes.unlisted, format)
+        self._check_names(changes.unlisted, format)
         format = self._with_types(stored, changes.unlisted, format)
         rows = self._rows(stored, changes, format)
         if not self._write(stored, rows):
@@ -169,6 +171,13 @@ class _Scan:
         stats = self._read(title, self._files.uri, unread, format)
         footers = require_readable(self._pool, stats)
         self._footers |= zip(map(shard_id, unread), footers, strict=True)
+
+    def _check_names(self, entries: Sequence[ObjectMeta], format: str) -> None:
+        footers = {entry.key: self._footers[shard_id(entry)] for entry in entries}
+        columns = self._spec.read_columns
+        if not format_named(format).typed:  # of others the schemas are checked, each once
+            check_names(footers, self._files, columns, format, self._pool)
+        tell_path_columns(footers, self._files, columns, format, self._pool)
 
     def _with_types(
         self, stored: Inventory | None, entries: Sequence[ObjectMeta], format: str
