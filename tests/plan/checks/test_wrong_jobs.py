@@ -153,6 +153,7 @@ LABEL = "def label(self, features):"
         (LABEL, "def __init__(self, path): ...\n    " + LABEL, ["Labeler()", "'path'"]),
         (LABEL, "def prepare(self): ...\n    " + LABEL, ["`prepare` is called with one batch"]),
         ("class Labeler:", "import sys; sys.exit()\nclass Labeler:", ["own.py", "sys.exit"]),
+        ("class Labeler:", "import os; os._exit(0)\nclass Labeler:", ["own.py", "os._exit"]),
         ("class Labeler:", "exit(0)\nclass Labeler:", ["own.py", "line 2"]),
     ],
 )
