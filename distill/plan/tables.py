@@ -2,7 +2,8 @@
 pool, fit, labeler, term and head answers, as far as the job file alone tells.
 
 That is enough to refuse a wrong job before any work (`distill.plan.checks`), and what every
-resolver of the plan begins with. Nothing is read but files beside the job.
+resolver of the plan begins with. Nothing is read but files beside the job and, of a labeler that
+brings its own classes, the contract that it has begun.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from distill.core.errors import JobError
 from distill.core.source import PythonFile, read_source
 from distill.job.job import Job
 from distill.labelers.kind import LabelerKind, ModelLabelerKind
+from distill.labels.contract import Contract, read_contract
+from distill.labels.identity import label_set_folder
 from distill.models.custom_source import TRUNK, Code, custom_models
 from distill.models.losses.custom import CustomLoss
 from distill.models.networks.custom import CustomModel
@@ -33,10 +36,11 @@ from distill.spec.models import Eszsl
 from distill.spec.outputs import Outputs
 from distill.spec.students import HeldOut, Student, Term
 from distill.spec.uris import resolve_uri
+from distill.storage.open import open_storage
 
 
 class JobTables:
-    """What a job says, resolved; storage is not asked."""
+    """What a job says, resolved."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -199,9 +203,29 @@ class JobTables:
         if not isinstance(labeler, ModelLabelerKind):
             return ()
         if where not in self._classes_of_models:
-            uri = self.model_uri(labeler.model)
-            self._classes_of_models[where] = labeler.own_classes(uri, f"{where}.model")
+            classes = labeler.own_classes(self.model_uri(labeler.model), f"{where}.model")
+            begun = self._begun_by(labeler, where)
+            # a pinned model that is not there says none, and of one that says some, values were
+            # stored before distill asked it
+            if begun is not None and (begun.kind == "value" or not classes):
+                classes = begun.classes
+            self._classes_of_models[where] = classes
         return self._classes_of_models[where]
+
+    def _begun_by(self, labeler: ModelLabelerKind, where: str) -> Contract | None:
+        """What is stored of the label set that a labeler has alone, where it is by this one."""
+        for name, spec in self.labels.items():
+            if where != f"labels.{name}.labeler":
+                continue
+            root = open_storage(self.root_uri)
+            folder = label_set_folder(root, name, spec.version, spec.over[0])
+            stored = read_contract(folder)
+            if stored is None:
+                return None
+            files = labeler.identify(self.model_uri(labeler.model), f"{where}.model")
+            is_same = stored.contract.revision == labeler.contract_revision(files)
+            return stored.contract if is_same else None
+        return None
 
     def _ensemble_outputs(self, ensemble: Ensemble, where: str) -> Outputs:
         """What its first member says, and all others too, each in its own order of classes."""
