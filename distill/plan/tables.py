@@ -11,14 +11,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from distill.core.errors import JobError
 from distill.core.source import PythonFile, read_source
 from distill.job.job import Job
 from distill.labelers.kind import LabelerKind, ModelLabelerKind
-from distill.labels.contract import Contract, read_contract
-from distill.labels.identity import label_set_folder
 from distill.models.custom_source import TRUNK, Code, custom_models
 from distill.models.losses.custom import CustomLoss
 from distill.models.networks.custom import CustomModel
@@ -36,7 +34,9 @@ from distill.spec.models import Eszsl
 from distill.spec.outputs import Outputs
 from distill.spec.students import HeldOut, Student, Term
 from distill.spec.uris import resolve_uri
-from distill.storage.open import open_storage
+
+if TYPE_CHECKING:
+    from distill.labels.contract import Contract
 
 
 class JobTables:
@@ -214,6 +214,11 @@ class JobTables:
 
     def _begun_by(self, labeler: ModelLabelerKind, where: str) -> Contract | None:
         """What is stored of the label set that a labeler has alone, where it is by this one."""
+        # imported here: most jobs are refused, or go on, without a look into the root
+        from distill.labels.contract import read_contract
+        from distill.labels.identity import label_set_folder
+        from distill.storage.open import open_storage
+
         for name, spec in self.labels.items():
             if where != f"labels.{name}.labeler":
                 continue
