@@ -30,7 +30,7 @@ from distill.cli.commands import app
 try:
     app({})
 except SystemExit as ended:
-    heavy = {{'torch', 'ray', 'distill.run', 'distill.spec.described'}} & set(sys.modules)
+    heavy = {{'torch', 'ray', 'distill.run'}} & set(sys.modules)
     sys.exit(f'loads {{heavy}}' if heavy else ended.code)
 """
 
