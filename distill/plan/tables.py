@@ -253,14 +253,22 @@ def _without_order(outputs: Outputs) -> tuple[str, bool, list[str]]:
 def _declared_outputs(source: PythonFile, labeler: Custom, where: str) -> Outputs:
     """What a class of the user's own says of itself. Raises JobError."""
     declared = source.load(labeler.name, where)
+    if not isinstance(declared, type):
+        raise JobError(
+            f"{where}: {labeler.name} in {labeler.file} is no class."
+            " Write a class that has `label(self, features)`."
+        )
     kind = getattr(declared, "kind", "logits")
     classes = getattr(declared, "classes", ())
     revision = getattr(declared, "revision", "")
     precision = getattr(declared, "precision", "float32")
     ordered = isinstance(classes, tuple | list) and all(isinstance(each, str) for each in classes)
     distinct = ordered and len(set(classes)) == len(classes)
-    fits_kind = kind in ("logits", "value") and (kind == "logits") == bool(classes)
-    if not distinct or not fits_kind or not revision:
+    has_classes = not ordered or bool(classes)  # an array's truth is none
+    fits_kind = kind in ("logits", "value") and (kind == "logits") == has_classes
+    # a method's text has its address, so that each run would be of another revision
+    is_text = isinstance(revision, str | int | float) and bool(revision)
+    if not distinct or not fits_kind or not is_text:
         raise JobError(
             f"{where}: class {labeler.name} in {labeler.file} must have a `revision` (text) and"
             " `classes` (distinct names in a tuple), "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -18,6 +19,7 @@ Lengths = npt.NDArray[np.int64]
 Shapes = npt.NDArray[np.int64]
 _NUMBER = r"^(?i:[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?nan|[+-]?inf(inity)?)$"
 """What pyarrow casts from text to a number."""
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
 
 
 def column_width(schema: pa.Schema, name: str) -> int:
@@ -57,9 +59,12 @@ def check_numbers(first: pa.Table, name: str) -> None:
         texts = pc.list_flatten(texts)
     example = next((text for text in texts.to_pylist() if text), None)
     if example is not None and not pc.any(are_numbers(texts)).as_py():
+        advice = "Use `text` features, or another column."
+        if _DECIMAL_COMMA.fullmatch(example):
+            advice = "Write numbers with a decimal point."
         raise PoolError(
             f"column {name!r}: holds no numbers in its first {len(column)} rows, but text such as"
-            f" {example!r}. Use `text` features, or another column."
+            f" {example!r}. {advice}"
         )
 
 

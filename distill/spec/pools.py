@@ -101,6 +101,12 @@ class VectorFeatures(Table):
     scale: float = 1.0
     """Every number is multiplied by this (1/255 for bytes)."""
 
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        require_once(value, "columns")
+        return value
+
     @field_validator("scale")
     @classmethod
     def _tells_rows_apart(cls, value: float) -> float:

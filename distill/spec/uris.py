@@ -55,10 +55,12 @@ def wrong_uri(uri: str) -> str | None:
         return (
             f"{shown!r} does not name a model at a revision. Write hf://ORGANISATION/NAME@REVISION."
         )
-    if parts.scheme not in ("", *SCHEMES):
+    is_known = parts.scheme in ("", *SCHEMES)
+    if not is_known or (parts.scheme and not uri[len(parts.scheme) :].startswith("://")):
+        slashes = f", as {parts.scheme}://…" if is_known else ""
         return (
             f"{shown!r} has the scheme {parts.scheme!r}; distill reads and writes"
-            f" {', '.join(SCHEMES)}."
+            f" {', '.join(SCHEMES)}{slashes}."
         )
     if parts.scheme in SCHEMES and (parts.query or parts.fragment):
         return f"{shown!r} is followed by a query or a fragment. Leave it out."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 
-from distill.core.errors import LabelerError, PoolError, RejectedError
+from distill.core.errors import LabelerError, PoolError
 from distill.core.progress import track
 from distill.engine.protocol import Engine
 from distill.labelers.registry import require_libraries_of
@@ -27,6 +27,7 @@ from distill.stages.label.messages import (
     PoolPart,
     group_tasks,
 )
+from distill.stages.label.rejects import too_many_rejected
 from distill.stages.label.worker import LabelWorker
 from distill.storage.open import open_storage, require_conditional_put
 
@@ -117,22 +118,13 @@ def label_pool(
     summaries = [_summary(step, part) for part in parts]
     rejected = sum(summary.rejected for summary in summaries)
     if rejected > _allowed(step):
-        raise _too_many_rejected(step, rejected)
+        raise too_many_rejected(step, rejected)
     return summaries
 
 
 def _allowed(step: LabelStep) -> float:
     """Rows that may be rejected, over all pools together."""
     return step.max_rejected_fraction * sum(part.pool.inventory.rows for part in step.parts)
-
-
-def _too_many_rejected(step: LabelStep, rejected: int) -> RejectedError:
-    rejects = ", ".join(part.stored.labels.folder.url("rejects") for part in step.parts)
-    return RejectedError(
-        f"labels.{step.name}: {rejected:,} rows were rejected, more than max_rejected_fraction ="
-        f" {step.max_rejected_fraction} allows. Their reasons lie under {rejects}. Mend"
-        " the rows, or raise the limit."
-    )
 
 
 def _begin(step: LabelStep, part: LabelPart, *, mend: bool) -> _Part:
@@ -257,7 +249,7 @@ def _label_left(
         for labels in sets.values():
             labels.write_manifest()
     if policy.stopped_by_rejects:
-        raise _too_many_rejected(step, policy.rejected)
+        raise too_many_rejected(step, policy.rejected)
     if policy.failures:
         raise LabelerError(_failure_text(step.name, policy, sum(len(part.left) for part in parts)))
 
