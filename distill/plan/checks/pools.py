@@ -27,7 +27,8 @@ def _columns(tables: JobTables, name: str) -> Problems:
             f"pools.{name}.features: missing, and the job's pools do not share one."
             " Say what a model sees of a row."
         )
-    elif pool.target in pool.features.columns:
+    # values may be: a network that is to reproduce what it sees
+    elif pool.classes and pool.outputs == "exclusive" and pool.target in pool.features.columns:
         yield (
             f"pools.{name}.target = {pool.target!r}: is among its features, so a model would see what"
             " it is to find out. Take it out of one of the two."
