@@ -47,7 +47,9 @@ def dataset_of(
     columns = {name: _column(workspace, term, pools) for name, term in terms.items()}
     inventories = tuple(pool.inventory for pool in pools)
     first = pools[0]
-    return Dataset(inventories, first.features, first.width, columns, student.model.text_hashing)
+    return Dataset(
+        inventories, first.seen_features, first.width, columns, student.model.text_hashing
+    )
 
 
 def _column(workspace: Workspace, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:

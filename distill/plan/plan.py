@@ -277,7 +277,7 @@ class Plan:
             encoder = identify_model(self.tables.model_uri(model.encoder), None, where)
         inputs = FitInputs(
             model=model,
-            dataset=Dataset((pool.inventory,), pool.features, pool.width, {"target": column}),
+            dataset=Dataset((pool.inventory,), pool.seen_features, pool.width, {"target": column}),
             most_rows=self.tables.fragment_rows,
             classes=classes,
             descriptions=descriptions,

@@ -220,7 +220,7 @@ def _decode_texts(column: pa.ChunkedArray, name: str) -> Rows:
 
 def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Rows:
     rejected: Rejected = {}
-    values = _numbers(table, features.columns, width, rejected)
+    values = _numbers(table, features, width, rejected)
     found = values.shape[1]
     if found != width:
         message = f"columns {list(features.columns)} have {found} numbers together, not {width}"
@@ -232,12 +232,12 @@ def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Ro
     return Rows(values, rejected)
 
 
-def _numbers(table: pa.Table, columns: tuple[str, ...], width: int, rejected: Rejected) -> Matrix:
+def _numbers(table: pa.Table, features: VectorFeatures, width: int, rejected: Rejected) -> Matrix:
     """One column of `width` numbers, or several as wide as their types say, side by side."""
-    if len(columns) == 1:
-        return number_column(table, columns[0], width, rejected)
+    if len(features.columns) == 1:
+        return number_column(table, features.columns[0], width, rejected, features.sides)
     parts = []
-    for name in columns:
+    for name in features.columns:
         part_width = value_width(table.schema.field(name).type)
         part = number_column(table, name, part_width, rejected)
         parts.append(part)

@@ -102,6 +102,11 @@ def is_any_list(kind: pa.DataType) -> bool:
     return is_open_list(kind) or bool(pa.types.is_fixed_size_list(kind))
 
 
+def is_lists_of_lists(kind: pa.DataType) -> bool:
+    """Whether a type holds lists of lists."""
+    return is_any_list(kind) and is_any_list(kind.value_type)
+
+
 def leaf_type(kind: pa.DataType) -> pa.DataType:
     """Return what lists, and lists of lists, hold in the end."""
     return leaf_type(kind.value_type) if is_any_list(kind) else kind
@@ -144,16 +149,20 @@ def _shared_length(inner_lengths: Lengths, counts: Lengths) -> Lengths:
     return shared
 
 
-def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) -> Matrix:
+def number_column(
+    table: pa.Table, name: str, width: int, rejected: Rejected, sides: tuple[int, ...] = ()
+) -> Matrix:
     """Return one column as (B, width), which may be the table's own memory; bad rows are zeros and
-    named in `rejected`. Raises PoolError where its type holds no numbers."""
+    named in `rejected`: of lists of lists also those of other `sides` than are due, or, where they
+    are not known, than most of these rows have. Raises PoolError where its type holds no
+    numbers."""
     array = one_array(table[name])
     bad = null_rows(array, name, rejected)
     # CSV has nothing but text
     if is_text(array.type):
         array, bad = _from_text(array, name, bad, rejected)
     if is_any_list(array.type):
-        array, wrong = _lists_of(array, name, width, bad, rejected)
+        array, wrong = _lists_of(array, name, width, bad, rejected, sides=sides)
         bad |= wrong
         array, wrong = _with_numbers(array, name, bad, rejected)
         bad |= wrong
@@ -203,19 +212,25 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _lists_of(
-    lists: pa.Array, name: str, width: int, bad: Mask, rejected: Rejected
+    lists: pa.Array,
+    name: str,
+    width: int,
+    bad: Mask,
+    rejected: Rejected,
+    *,
+    sides: tuple[int, ...],
 ) -> tuple[pa.Array, Mask]:
     """One list of numbers a row, and which rows do not hold `width` of them; those that are not
     `bad` yet are rejected for it."""
     wrong = np.zeros(len(lists), np.bool_)
-    if is_any_list(lists.type.value_type):
+    if is_lists_of_lists(lists.type):
         lists, shapes = flat_lists(lists)
         wrong |= (shapes < 0).any(axis=1)
         message = f"column {name!r} holds lists of several lengths in one row"
         is_new = wrong & ~bad
         reject_rows(rejected, is_new, "shape", message)
         fits = ~bad & ~wrong & (shapes.prod(axis=1) == width)
-        wrong |= _other_shapes(shapes, fits, name, rejected)
+        wrong |= _other_shapes(shapes, fits, sides or _usual_sides(shapes[fits]), name, rejected)
     if pa.types.is_fixed_size_list(lists.type) and lists.type.list_size == width:
         return lists, wrong
     lengths = _list_lengths(lists)
@@ -226,13 +241,29 @@ def _lists_of(
     return lists, wrong | is_other
 
 
-def _other_shapes(shapes: Shapes, fits: Mask, name: str, rejected: Rejected) -> Mask:
-    """Which of the rows that `fits` marks have another shape than most of them; they are rejected:
-    2 × 3 numbers are not in the order of 3 × 2."""
-    fitting = shapes[fits]
-    if not len(fitting) or (fitting == fitting[0]).all():
+def list_sides(array: pa.Array, width: int) -> tuple[int, ...]:
+    """Return the sides that most rows of `width` numbers have; empty of what are no lists of
+    lists."""
+    if not is_lists_of_lists(array.type):
+        return ()
+    _, shapes = flat_lists(array)
+    return _usual_sides(shapes[(shapes > 0).all(axis=1) & (shapes.prod(axis=1) == width)])
+
+
+def _usual_sides(shapes: Shapes) -> tuple[int, ...]:
+    if not len(shapes) or (shapes == shapes[0]).all():  # the usual case, without a look at each
+        return tuple(shapes[0].tolist()) if len(shapes) else ()
+    ((usual, _),) = Counter(map(tuple, shapes.tolist())).most_common(1)
+    return usual
+
+
+def _other_shapes(
+    shapes: Shapes, fits: Mask, usual: tuple[int, ...], name: str, rejected: Rejected
+) -> Mask:
+    """Which of the rows that `fits` marks have other sides than are usual; they are rejected: 2 × 3
+    numbers are not in the order of 3 × 2."""
+    if not usual:
         return np.zeros(len(shapes), np.bool_)
-    ((usual, _),) = Counter(map(tuple, fitting.tolist())).most_common(1)
     wrong: Mask = fits & (shapes != usual).any(axis=1)
     for row in np.flatnonzero(wrong).tolist():
         found = " × ".join(map(str, shapes[row]))

@@ -155,7 +155,7 @@ def _ask(step: CalibrateStep, engine: Engine) -> dict[int, dict[str, Any]]:
         "",
         0,
         0,
-        features=pool.features,
+        features=pool.seen_features,
         width=pool.width,
         batch_rows=contract.batch_rows,
         format=pool.inventory.format,

@@ -76,7 +76,7 @@ def _problem(
             format=pool.inventory.format,
             listed=shard.id,
         )
-        features = decode_features(taken.table, pool.features, pool.width)
+        features = decode_features(taken.table, pool.seen_features, pool.width)
         stored = labels.read(entry).slice(0, len(rows))
         predictions = predict(labeler, features.values, contract.width)
     except DistillError as error:

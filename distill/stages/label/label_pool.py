@@ -180,7 +180,7 @@ def _label(step: LabelStep, parts: Sequence[_Part], engine: Engine) -> None:
         step.name,
         step.recipe,
         step.contract,
-        parts[0].pool.features,
+        parts[0].pool.seen_features,
         width,
         {part.pool.name: _pool_config(step, part) for part in parts},
         step.strict,

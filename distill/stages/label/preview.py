@@ -45,7 +45,7 @@ def preview_labels(step: PreviewStep, rows: int) -> Preview:
     batch = read_rows(
         pool.files, shard.key, wanted, pool.features.columns, format=pool.inventory.format
     )
-    decoded = decode_features(batch.table, pool.features, pool.width)
+    decoded = decode_features(batch.table, pool.seen_features, pool.width)
     notes: list[str] = []
     labeler = make_labeler(step.name, step.recipe, tell=notes.append)
     width = step.contract.width
