@@ -22,8 +22,8 @@ from distill.storage.base import Storage
 log = logging.getLogger(__name__)
 
 _MOST_NAMED = 3
+# files whose own columns are held against their paths: a writer does the same in all
 _MOST_OPENED = 16
-"""Files whose own columns are held against their paths: a writer does the same in all."""
 _LOOKED_AT_ROWS = 64
 
 Footers = Mapping[str, Footer]

@@ -29,8 +29,8 @@ from distill.engine.journal import Journal, current_journal
 _TRIES = 2
 """Deaths on one batch, beside the first, of which nothing is known."""
 _PARTS = 16
+# rows of a batch that are looked for, each at the cost of some processes
 _MOST_ALONE = 8
-"""Rows of a batch that are looked for, each at the cost of some processes."""
 _ELSEWHERE = "elsewhere"
 
 Features = npt.NDArray[Any]
