@@ -26,13 +26,11 @@ import pyarrow.compute as pc
 from distill.core.errors import PoolError
 from distill.pools.formats.base import Rejected, is_text, value_type
 from distill.pools.images import check_image_type, check_images, decode_images
+from distill.pools.nested_lists import flat_lists, is_open_list, leaf_type
 from distill.pools.numbers import (
     Matrix,
     check_numbers,
     column_width,
-    flat_lists,
-    is_open_list,
-    leaf_type,
     null_rows,
     number_column,
     one_array,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +11,19 @@ import pyarrow.compute as pc
 
 from distill.core.errors import PoolError
 from distill.pools.formats.base import UNDECODABLE, Rejected, is_text
+from distill.pools.nested_lists import (
+    Shapes,
+    flat_lists,
+    is_any_list,
+    is_lists_of_lists,
+    is_open_list,
+    leaf_type,
+    list_lengths,
+    usual_sides,
+)
 
 Matrix = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Lengths = npt.NDArray[np.int64]
-Shapes = npt.NDArray[np.int64]
 _NUMBER = r"^(?i:[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?nan|[+-]?inf(inity)?)$"
 """What pyarrow casts from text to a number."""
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
@@ -88,65 +95,6 @@ def are_numbers(texts: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array
     trimmed = pc.utf8_trim_whitespace(texts)
     matches = pc.match_substring_regex(trimmed, _NUMBER)
     return pc.fill_null(matches, False)
-
-
-def is_open_list(kind: pa.DataType) -> bool:
-    """Whether a type holds lists of any length, or lists of such."""
-    if pa.types.is_fixed_size_list(kind):
-        return is_open_list(kind.value_type)
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
-
-
-def is_any_list(kind: pa.DataType) -> bool:
-    """Whether a type holds lists, of any length or of one."""
-    return is_open_list(kind) or bool(pa.types.is_fixed_size_list(kind))
-
-
-def is_lists_of_lists(kind: pa.DataType) -> bool:
-    """Whether a type holds lists of lists."""
-    return is_any_list(kind) and is_any_list(kind.value_type)
-
-
-def leaf_type(kind: pa.DataType) -> pa.DataType:
-    """Return what lists, and lists of lists, hold in the end."""
-    return leaf_type(kind.value_type) if is_any_list(kind) else kind
-
-
-def flat_lists(array: pa.Array) -> tuple[pa.Array, Shapes]:
-    """Return lists of lists as one list a row, and each row's shape (B, depth): -1 stands where its
-    inner lists differ in length."""
-    lengths = _list_lengths(array)
-    sides = [lengths]
-    items = array.flatten()
-    while is_any_list(items.type):
-        inner_lengths = _list_lengths(items)
-        shared = _shared_length(inner_lengths, lengths)
-        sides.append(shared)
-        row = np.repeat(np.arange(len(array)), lengths)
-        lengths = np.bincount(row, inner_lengths, minlength=len(array)).astype(np.int64)
-        items = items.flatten()
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return pa.LargeListArray.from_arrays(offsets, items), np.stack(sides, axis=1)
-
-
-def _list_lengths(lists: pa.Array) -> Lengths:
-    """The length of each list, 0 of null."""
-    lengths_or_null = pc.list_value_length(lists)
-    filled = pc.fill_null(lengths_or_null, 0)
-    lengths: Lengths = filled.to_numpy(zero_copy_only=False).astype(np.int64)
-    return lengths
-
-
-def _shared_length(inner_lengths: Lengths, counts: Lengths) -> Lengths:
-    """The length that all inner lists of a row have, of which there are `counts`; 0 where there are
-    none, -1 where they differ."""
-    filled = np.flatnonzero(counts)
-    starts = np.cumsum(counts)[filled] - counts[filled]
-    shared = np.zeros(len(counts), np.int64)
-    shared[filled] = inner_lengths[starts]
-    row = np.repeat(np.arange(len(counts)), counts)
-    shared[row[inner_lengths != shared[row]]] = -1
-    return shared
 
 
 def number_column(
@@ -230,31 +178,15 @@ def _lists_of(
         is_new = wrong & ~bad
         reject_rows(rejected, is_new, "shape", message)
         fits = ~bad & ~wrong & (shapes.prod(axis=1) == width)
-        wrong |= _other_shapes(shapes, fits, sides or _usual_sides(shapes[fits]), name, rejected)
+        wrong |= _other_shapes(shapes, fits, sides or usual_sides(shapes[fits]), name, rejected)
     if pa.types.is_fixed_size_list(lists.type) and lists.type.list_size == width:
         return lists, wrong
-    lengths = _list_lengths(lists)
+    lengths = list_lengths(lists)
     is_other = lengths != width
     for row in np.flatnonzero(is_other & ~bad & ~wrong).tolist():
         message = f"column {name!r} has {lengths[row]} numbers, not {width}"
         rejected.setdefault(row, ("shape", message))
     return lists, wrong | is_other
-
-
-def list_sides(array: pa.Array, width: int) -> tuple[int, ...]:
-    """Return the sides that most rows of `width` numbers have; empty of what are no lists of
-    lists."""
-    if not is_lists_of_lists(array.type):
-        return ()
-    _, shapes = flat_lists(array)
-    return _usual_sides(shapes[(shapes > 0).all(axis=1) & (shapes.prod(axis=1) == width)])
-
-
-def _usual_sides(shapes: Shapes) -> tuple[int, ...]:
-    if not len(shapes) or (shapes == shapes[0]).all():  # the usual case, without a look at each
-        return tuple(shapes[0].tolist()) if len(shapes) else ()
-    ((usual, _),) = Counter(map(tuple, shapes.tolist())).most_common(1)
-    return usual
 
 
 def _other_shapes(
@@ -285,7 +217,7 @@ def _with_numbers(
     texts = lists.flatten()
     is_other = ~are_numbers(texts).to_numpy(zero_copy_only=False)
     is_other &= texts.is_valid().to_numpy(zero_copy_only=False)
-    lengths = _list_lengths(lists)
+    lengths = list_lengths(lists)
     row_of = np.repeat(np.arange(len(lists)), lengths)
     for item in np.flatnonzero(is_other).tolist():
         row = row_of[item]

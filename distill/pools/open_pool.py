@@ -19,14 +19,8 @@ import pyarrow as pa
 from distill.pools.features import decode_features, feature_width
 from distill.pools.formats.registry import read_footer, read_rows
 from distill.pools.inventory import Inventory, Shard
-from distill.pools.numbers import (
-    check_flags,
-    check_numbers,
-    column_width,
-    is_lists_of_lists,
-    list_sides,
-    one_array,
-)
+from distill.pools.nested_lists import is_lists_of_lists, list_sides
+from distill.pools.numbers import check_flags, check_numbers, column_width, one_array
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features, Pool, VectorFeatures
 from distill.storage.base import Storage

@@ -18,7 +18,8 @@ from distill.pools.formats.options import with_options
 from distill.pools.formats.registry import pool_format, read_footer, read_rows
 from distill.pools.images import encoded_shape, is_binary
 from distill.pools.listing import list_shards
-from distill.pools.numbers import are_numbers, is_any_list
+from distill.pools.nested_lists import is_any_list
+from distill.pools.numbers import are_numbers
 from distill.spec.uris import resolve_uri
 from distill.storage.base import Storage
 from distill.storage.open import open_storage

@@ -80,8 +80,9 @@ def _shared_files(tables: JobTables, name: str) -> Problems:
         if other == name:
             return
         other_uri = tables.pool_uri(other)
-        both = _real(uri), _real(other_uri)
-        if _lies_in(*both) or _lies_in(*reversed(both)):
+        real = _real(uri)
+        other_real = _real(other_uri)
+        if _lies_in(real, other_real) or _lies_in(other_real, real):
             yield (
                 f"{path}: its files lie in pools.{other} too ({other_uri!r})."
                 " Give each pool a folder of its own."

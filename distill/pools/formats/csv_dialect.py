@@ -67,7 +67,8 @@ def _encoding(content: bytes) -> str:
         if content.startswith(mark):
             return encoding
     head = content[:_LOOKED_AT_BYTES]
-    even, odd = head[0::2].count(0), head[1::2].count(0)
+    even = head[0::2].count(0)
+    odd = head[1::2].count(0)
     if max(even, odd) > len(head) // 4:  # Latin letters have a zero byte each
         return "utf-16-be" if even > odd else "utf-16-le"
     if even or odd:
