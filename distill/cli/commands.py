@@ -106,10 +106,10 @@ def run(
 ) -> None:
     """All stages, in order, doing only what is unfinished."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = _load(job, root)
         from distill.run import run_job
 
-        mine = _part(part)
-        finished = run_job(_load(job, root), say, engine=process.engine, part=mine)
+        finished = run_job(loaded, say, engine=process.engine, part=_part(part))
         if finished.evaluation:
             print_comparison(finished.evaluation)
         if not process.display.begun:
@@ -133,10 +133,11 @@ def fit(
 ) -> None:
     """Train labelers before they label."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = _load(job, root)
         from distill.run import fit_labelers, trained_line
 
         names = [name] if name else None
-        for trained in fit_labelers(_load(job, root), names, engine=process.engine):
+        for trained in fit_labelers(loaded, names, engine=process.engine):
             say(trained_line(trained))
 
 
@@ -196,10 +197,10 @@ def label(
 ) -> None:
     """Write label sets over their pools, exactly once."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = _load(job, root)
         from distill.run import label_pools, labels_line
 
         mine = _part(part)
-        loaded = _load(job, root)
         summaries = label_pools(loaded, name, mend=mend, engine=process.engine, part=mine)
         for summary in summaries:
             say(labels_line(summary))
@@ -218,10 +219,11 @@ def train(
 ) -> None:
     """Teach students from stored labels."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = _load(job, root)
         from distill.run import train_students, trained_line
 
         names = [name] if name else None
-        for trained in train_students(_load(job, root), names, engine=process.engine):
+        for trained in train_students(loaded, names, engine=process.engine):
             say(trained_line(trained))
 
 
@@ -237,9 +239,10 @@ def evaluate(
 ) -> None:
     """Judge students against teacher, truth and each other."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = _load(job, root)
         from distill.run import evaluate_students
 
-        print_comparison(evaluate_students(_load(job, root), engine=process.engine))
+        print_comparison(evaluate_students(loaded, engine=process.engine))
 
 
 @app.command()
@@ -254,9 +257,10 @@ def report(
 ) -> None:
     """Write the evaluation as one HTML file."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = _load(job, root)
         from distill.run import write_report
 
-        say(f"Report: {write_report(_load(job, root), engine=process.engine)}")
+        say(f"Report: {write_report(loaded, engine=process.engine)}")
 
 
 @app.command()
@@ -273,10 +277,10 @@ def export(
 ) -> None:
     """Students as files that need nothing of distill's: safetensors, a Python file, a model card."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = _load(job, root)
         from distill.run import export_students
 
         names = [name] if name else None
-        loaded = _load(job, root)
         for each in export_students(loaded, names, onnx=onnx, engine=process.engine):
             say(f"students.{each.name}: {each.uri}")
 
@@ -305,12 +309,24 @@ def predict(
             ),
         ),
     ] = None,
+    csv: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TABLE",
+            help=(
+                "How CSV is written, as a pool says it: '{ delimiter = \";\" }'."
+                " Default: as where the student was taught."
+            ),
+        ),
+    ] = None,
 ) -> None:
     """Label files with an exported student."""
     with process_edge(None):
+        from distill.job.load import read_dialect
         from distill.stages.predict import predict_files
 
-        for each in predict_files(export, source, target, own or ()):
+        dialect = None if csv is None else read_dialect(csv, "--csv")
+        for each in predict_files(export, source, target, own or (), csv=dialect):
             labelled = each.rows - each.rejected
             say(
                 f"{each.url}: {each.rows:,} rows in = {labelled:,} labelled +"
@@ -327,10 +343,10 @@ def show(
 ) -> None:
     """A few rows and what the labeler says of them, in this process, before paying."""
     with process_edge(None) as process:
+        loaded = _load(job, root)
         from distill.cli.preview import print_preview
         from distill.run import preview_labels
 
-        loaded = _load(job, root)
         print_preview(loaded, name, preview_labels(loaded, name, rows, engine=process.engine))
 
 
@@ -338,11 +354,12 @@ def show(
 def status(job: JobFile, root: Root = None) -> None:
     """What is done and what is left."""
     with process_edge(None):
+        loaded = _load(job, root)
         from distill.run import status as job_status
 
         rows = [
             [line.name, f"{line.done:,} of {line.total:,} {line.unit}", f"{line.left:,}", line.note]
-            for line in job_status(_load(job, root))
+            for line in job_status(loaded)
         ]
         print_table("", ["", "done", "left", ""], rows)
 
@@ -361,9 +378,9 @@ def verify(
 ) -> None:
     """Prove the invariants on what is stored; exit 1 where one is broken."""
     with process_edge(None):
+        loaded = _load(job, root)
         from distill.run import verify_labels
 
-        loaded = _load(job, root)
         found = verify_labels(loaded, name, canaries)
         for each in found:
             say(_verified_line(each))
@@ -393,10 +410,11 @@ def gc(
 ) -> None:
     """What may go of label sets: attempts that lost, and manifest segments that others stand for."""
     with process_edge(None):
+        loaded = _load(job, root)
         from distill.run import garbage
 
         verb = "deleted" if delete else "may go"
-        for each in garbage(_load(job, root), name, delete=delete):
+        for each in garbage(loaded, name, delete=delete):
             say(
                 f"labels.{each.name} over {each.pool}: {len(each.keys):,} objects,"
                 f" {each.bytes:,} bytes {verb}"

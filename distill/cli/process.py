@@ -3,6 +3,7 @@ messages with an exit code (`distill.cli.ending`)."""
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import signal
@@ -56,6 +57,7 @@ def process_edge(
     """Run a command's body: a DistillError becomes its message and exit code, everything else
     passes."""
     _log(log_format, verbose=verbose)
+    _tell_crashes()
     display = TerminalDisplay()
     show_on(display)
     _offer_ray(address, verbose=verbose)
@@ -143,6 +145,12 @@ def _offer_ray(address: str | None, *, verbose: bool) -> None:
         connect(address or from_environment, verbose=verbose)
 
     start_ray_by(start)
+
+
+def _tell_crashes() -> None:
+    """Have a crash within a library tell the lines that led there."""
+    if sys.__stderr__ is not None:
+        faulthandler.enable(sys.__stderr__)
 
 
 def _log(log_format: LogFormat, *, verbose: bool) -> None:

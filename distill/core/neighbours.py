@@ -7,25 +7,30 @@ imports travel with it as text. They become modules whose names nobody else has,
 may each have a `helper.py`: in a source and in its neighbours `import helper` means the file beside
 it, and in no other module.
 
+`importlib.import_module("helper")` and `__import__("helper")` find them too. Where a call does not
+tell what it imports, all files of the folder travel: their modules, but no packages.
+
 As for a script, a neighbour goes before an installed package of its name, but not before Python's
 own library. A folder without `__init__.py` is a package too, where none is installed by its name.
 """
 
 from __future__ import annotations
 
-import ast
 import builtins
 import hashlib
 import importlib.abc
 import importlib.util
 import linecache
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from distill.core.imported_names import ANY, imported_names
 
 _NEVER = sys.stdlib_module_names | {__name__.partition(".")[0]}
 
@@ -44,30 +49,24 @@ def find_neighbours(text: str, folder: Path) -> tuple[Neighbour, ...]:
     """Return the files in `folder` that a source imports, and those that they import; all files of
     a package that one of them imports. Ordered by name."""
     found: dict[str, Neighbour] = {}
-    waiting = _imported(text)
+    waiting = imported_names(text)
     while waiting:
         name = waiting.pop()
+        if name == ANY:
+            waiting |= _all_names(folder)
+            continue
         if name in found or name in _NEVER:
             continue
         for each in _files(name, folder):
             found[each.name] = each
-            waiting |= _imported(each.text)
+            waiting |= imported_names(each.text)
     return tuple(found[name] for name in sorted(found))
 
 
-def _imported(text: str) -> set[str]:
-    """The first names of all modules that a text imports, wherever in it."""
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):  # told where it is run
-        return set()
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.extend(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.append(node.module)
-    return {name.partition(".")[0] for name in names}
+def _all_names(folder: Path) -> set[str]:
+    """The modules beside a source, packages left out."""
+    stems = {file.stem for file in folder.glob("*.py")}
+    return {stem for stem in stems if stem.isidentifier()}
 
 
 def _files(name: str, folder: Path) -> Iterator[Neighbour]:
@@ -115,6 +114,12 @@ def builtins_for(neighbours: Sequence[Neighbour]) -> dict[str, Any]:
     unique = {each.name: _unique(each.name, suffix) for each in neighbours}
     scope = {**vars(builtins)}
 
+    def own_name(name: str) -> str:
+        first, _, _ = name.partition(".")
+        return _unique(name, suffix) if first in unique else name
+
+    importing = _importlib_for(own_name)
+
     def import_neighbour(
         name: str,
         globals: Mapping[str, Any] | None = None,
@@ -122,15 +127,27 @@ def builtins_for(neighbours: Sequence[Neighbour]) -> dict[str, Any]:
         fromlist: Sequence[str] = (),
         level: int = 0,
     ) -> ModuleType:
-        first, _, _ = name.partition(".")
-        if level == 0 and first in unique:
-            name = _unique(name, suffix)
-        return builtins.__import__(name, globals, locals, fromlist, level)
+        if level == 0:
+            name = own_name(name)
+        module = builtins.__import__(name, globals, locals, fromlist, level)
+        return importing if module is importlib else module
 
     scope["__import__"] = import_neighbour
     for each in neighbours:
         _FINDER.files[unique[each.name]] = (each, scope)
     return scope
+
+
+def _importlib_for(own_name: Callable[[str], str]) -> ModuleType:
+    """Return importlib as a module sees it whose imports find other files first."""
+
+    def import_module(name: str, package: str | None = None) -> ModuleType:
+        return importlib.import_module(own_name(name), package)
+
+    seen = ModuleType("importlib")
+    vars(seen)["__getattr__"] = partial(getattr, importlib)
+    vars(seen)["import_module"] = import_module
+    return seen
 
 
 def _unique(name: str, suffix: str) -> str:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from distill.core.errors import JobError
 from distill.core.neighbours import Neighbour, builtins_for, find_neighbours, run_text
@@ -86,11 +89,12 @@ def _module(file: PythonFile, where: str) -> ModuleType:
     sys.modules[name] = module
     scope = builtins_for(file.neighbours) if file.neighbours else None
     try:
-        run_text(module, file.path, file.text, scope)
+        with _exits_raised():
+            run_text(module, file.path, file.text, scope)
     except SystemExit as error:
         del sys.modules[name]
         raise JobError(
-            f"{where}: {file.path} ends the process when it is loaded (sys.exit):"
+            f"{where}: {file.path} ends the process when it is loaded (sys.exit, os._exit):"
             f'\n{own_lines(error)}\nPut what runs it alone below `if __name__ == "__main__":`.'
         ) from error
     except Exception as error:
@@ -98,6 +102,30 @@ def _module(file: PythonFile, where: str) -> ModuleType:
         lines = own_lines(error)
         raise JobError(f"{where}: {file.path} raises when it is loaded:\n{lines}") from error
     return module
+
+
+@contextmanager
+def _exits_raised() -> Iterator[None]:
+    """Have `os._exit` raise SystemExit here, so that it can be told.
+
+    A process of its own for the first import would find crashes of libraries too, but imports all
+    that the file does twice: a second for torch, of each command. The line of a crash is told by
+    faulthandler.
+    """
+    leave = os._exit
+    here = (os.getpid(), threading.get_ident())
+
+    def raise_exit(status: int) -> NoReturn:
+        # processes that the file forks are to end, and so is all for another thread
+        if here != (os.getpid(), threading.get_ident()):
+            leave(status)
+        raise SystemExit(status)
+
+    os._exit = raise_exit
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def own_lines(error: BaseException) -> str:

@@ -9,11 +9,15 @@ result is the one that Ray gives: the same groups in a fold (`grouping`), the sa
 
 from __future__ import annotations
 
+import sys
 import traceback
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from itertools import chain
 from typing import Any
+
+import numpy as np
 
 from distill.core.errors import DistillError, LabelerError, ResourceError
 from distill.core.progress import Bar, track
@@ -39,6 +43,13 @@ from distill.spec.labels import Compute
 from distill.spec.models import worker_range
 
 _DEVICE = "cpu"
+_NUMPY_ERRORS: Mapping[str, Any] = {
+    "divide": "warn",
+    "over": "warn",
+    "under": "ignore",
+    "invalid": "warn",
+}
+"""What numpy begins with."""
 
 
 class LocalEngine:
@@ -76,7 +87,7 @@ class LocalEngine:
         """Fold group by group. See `Engine.fold`."""
         sizes = map(size, items)
         total = sum(sizes)
-        with worker_threads(1), track(title, total, unit) as bar:
+        with _own_process(), track(title, total, unit) as bar:
 
             def partial_of(item: Item) -> State:
                 state = partial(item)
@@ -88,7 +99,7 @@ class LocalEngine:
 
     def call(self, function: Callable[[], State]) -> State:
         """Run a function here. See `Engine.call`."""
-        with worker_threads(1):
+        with _own_process():
             return function()
 
     def require(self, needs: TrainingNeeds) -> None:
@@ -119,13 +130,29 @@ class LocalEngine:
 
         try:
             # the work draws from torch's one generator, which it seeds for each step
-            with worker_threads(1), torch.random.fork_rng(devices=[]):
+            with _own_process(), torch.random.fork_rng(devices=[]):
                 result = work(config, context)
         except RAISED as error:
             raise training_error(failure_text(error, rank=0), parts.given_up) from error
         if parts.given_up:
             raise training_error("", parts.given_up)
         return result
+
+
+@contextmanager
+def _own_process() -> Iterator[None]:
+    """Work as in a process of its own, as on Ray: a labeler in this one may have set how numbers
+    are computed for all of it."""
+    torch: Any = sys.modules.get("torch")
+    dtype = torch.get_default_dtype() if torch else None
+    try:
+        with worker_threads(1), np.errstate(**_NUMPY_ERRORS):
+            if torch:
+                torch.set_default_dtype(torch.float32)
+            yield
+    finally:
+        if torch:
+            torch.set_default_dtype(dtype)
 
 
 class _Parts:

@@ -104,10 +104,15 @@ class TrainingNeeds:
     memory_bytes: int
     """Of a worker, at the least."""
 
+    @property
+    def memory(self) -> str:
+        """The memory of a worker, in words."""
+        return _gigabytes(self.memory_bytes)
+
     def too_large(self, there: str, has_bytes: float) -> str:
         """Say that a worker does not fit, where `there` has so many bytes."""
         return (
-            f"{self.key}.model: a worker needs {_gigabytes(self.memory_bytes)} of memory to train"
+            f"{self.key}.model: a worker needs {self.memory} of memory to train"
             f" its {self.weights:,} weights, but {there} has {_gigabytes(has_bytes)}. Make its"
             f" layers narrower (hidden), or {self.key}.training.batch_rows smaller."
         )

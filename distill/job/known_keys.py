@@ -6,9 +6,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from distill.spec.described import DescribedSchema
 
 Location = tuple[int | str, ...]
 """Where a mistake stands, as pydantic says it."""
@@ -73,9 +77,24 @@ _OTHER_NAMES = {
 class TableSchema:
     """The JSON schema of a job's tables, by locations in them."""
 
-    def __init__(self, model: type[BaseModel]) -> None:
-        self._schema = model.model_json_schema()
-        self._defs = self._schema.get("$defs", {})
+    def __init__(
+        self, model: type[BaseModel], generator: type[GenerateJsonSchema] = GenerateJsonSchema
+    ) -> None:
+        self._model = model
+        self._generator = generator
+
+    @cached_property
+    def _schema(self) -> Node:
+        return self._model.model_json_schema(schema_generator=self._generator)
+
+    @property
+    def _defs(self) -> Node:
+        defs: Node = self._schema.get("$defs", {})
+        return defs
+
+    @cached_property
+    def _described(self) -> TableSchema:
+        return TableSchema(self._model, DescribedSchema)
 
     def kinds(self, location: Location) -> list[str]:
         """Return what `kind` may say in the table that is due at a location; none where it has no
@@ -89,7 +108,7 @@ class TableSchema:
     def meaning(self, location: Location) -> str:
         """Return the first sentence that describes a key, in brackets after a blank; "" where there
         is none."""
-        for node in self._nodes(location):
+        for node in self._described._nodes(location):
             if "description" in node:
                 words = node["description"].split(". ")[0].rstrip(".").split()
                 return f" ({' '.join(words)})"

@@ -18,7 +18,7 @@ from distill.job.job import Job
 from distill.job.problems import problem_lines
 from distill.pools.chosen import rows_path
 from distill.pools.formats.selection import ADDRESS_KEYS, SelectionShard
-from distill.spec.pools import Pool
+from distill.spec.pools import CsvDialect, Pool
 from distill.spec.selections import SELECT
 
 if sys.version_info >= (3, 11):
@@ -43,6 +43,22 @@ def read_job(path: str | Path, *, root: str | None = None) -> Job:
     if root is not None:
         tables["root"] = root
     return _parse(tables, file, text)
+
+
+def read_dialect(text: str, where: str) -> CsvDialect:
+    """Read what a pool's `csv` would say, from a text that `where` gives. Raises JobError."""
+    try:
+        pool = {"path": ".", "csv": tomllib.loads(f"csv = {text}")["csv"]}
+        read = Pool.model_validate_json(json.dumps(pool, default=str)).csv
+        assert read is not None
+        return read
+    except tomllib.TOMLDecodeError:
+        raise JobError(
+            f"{where} {text!r}: is no table of TOML. Write as in a job: '{{ delimiter = \";\" }}'."
+        ) from None
+    except ValidationError as error:
+        lines = [f"{where}: {line}" for line in problem_lines(error, pool, Pool)]
+        raise JobError("\n".join(lines)) from None
 
 
 def _parse(tables: dict[str, Any], file: Path, text: str) -> Job:

@@ -29,9 +29,7 @@ class Sweep(BaseModel):
     """Every key but `student` is a path into the student, such as `"terms.1.weight"`, with its list
     of values."""
 
-    model_config = ConfigDict(
-        extra="allow", frozen=True, strict=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     student: str | tuple[str, ...]
     """One student, or several that are swept alike."""

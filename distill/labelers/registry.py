@@ -74,9 +74,10 @@ def _build_kind(kind: LabelerKind, recipe: Recipe, device: str) -> Labeler:
 
         # what is computed while it is built must not depend on compute.cpus
         torch.set_num_threads(1)
-    return kind.build(
-        Runtime(device, recipe.precision, recipe.files, recipe.source, recipe.columns)
+    runtime = Runtime(
+        device, recipe.precision, recipe.files, recipe.source, recipe.columns, recipe.outputs
     )
+    return kind.build(runtime)
 
 
 def on_one_thread() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from distill.core.source import PythonFile
 from distill.models.files import ModelFiles, local_model
+from distill.spec.outputs import Outputs
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Runtime:
     """The user's own part of the model, from beside the job."""
     columns: tuple[str, ...] = ()
     """The names of the pool's columns of numbers."""
+    outputs: Outputs | None = None
+    """What is expected of its answers."""
 
     def local_model(self) -> Path:
         """Bring the model to this machine, and return its file or folder. Raises JobError where it

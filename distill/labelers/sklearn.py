@@ -52,6 +52,9 @@ class Sklearn(ModelLabelerKind):
         file = runtime.local_model()
         estimator = _load(file, self.trusted)
         classes = self.class_names or stored_classes(file)
+        if runtime.outputs is not None and runtime.outputs.kind == "value" and classes:
+            # a set that was begun before classes were asked for: numbers, as `predict` has them
+            return EstimatorLabeler(estimator, (), runtime.columns, as_values=True)
         return EstimatorLabeler(estimator, classes, runtime.columns)
 
     def own_classes(self, uri: str, where: str) -> tuple[str, ...]:
@@ -69,14 +72,20 @@ class EstimatorLabeler:
     """`predict_proba` of an estimator with classes, else `predict`."""
 
     def __init__(
-        self, estimator: Any, classes: tuple[str, ...], columns: tuple[str, ...] = ()
+        self,
+        estimator: Any,
+        classes: tuple[str, ...],
+        columns: tuple[str, ...] = (),
+        *,
+        as_values: bool = False,
     ) -> None:
         self.estimator = estimator
         self.classes = classes
         self.columns = _column_order(estimator, columns)
         """Names of the estimator's columns, each with where the pool has it; None without names."""
         if not classes:
-            _require_no_classes(estimator)
+            if not as_values:
+                _require_no_classes(estimator)
             return
         if not hasattr(estimator, "predict_proba"):
             raise LabelerError(

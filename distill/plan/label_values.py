@@ -18,7 +18,7 @@ def features_of(
     """Return what a student or a fit sees of pools, and the numbers in a row of it. Raises
     ContractError, PoolError."""
     if features is None:
-        return pools[0].features, pools[0].width
+        return pools[0].seen_features, pools[0].width
     names = [pool.name for pool in pools]
     values = label_values(workspace, features.label_set, names)
     return values, values.width

@@ -187,7 +187,7 @@ def _seen(workspace: Workspace, structure: str, pool: OpenPool) -> Dataset:
     """The rows of a pool as the lowest structure of a chain sees them."""
     source = workspace.tables.structure_source(structure)
     if source.label_set is None:
-        return Dataset((pool.inventory,), pool.features, pool.width)
+        return Dataset((pool.inventory,), pool.seen_features, pool.width)
     values = label_values(workspace, source.label_set, (pool.name,))
     return Dataset((pool.inventory,), values, values.width)
 

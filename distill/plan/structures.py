@@ -77,7 +77,7 @@ def _dataset_of(workspace: Workspace, name: str, names: Sequence[str]) -> Datase
         return Dataset(inventories, values, values.width)
     # of pools a structure names one, since two may have other features
     (pool,) = pools
-    return Dataset(inventories, pool.features, pool.width)
+    return Dataset(inventories, pool.seen_features, pool.width)
 
 
 def look_step(workspace: Workspace, name: str) -> LookStep:

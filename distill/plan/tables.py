@@ -2,7 +2,8 @@
 pool, fit, labeler, term and head answers, as far as the job file alone tells.
 
 That is enough to refuse a wrong job before any work (`distill.plan.checks`), and what every
-resolver of the plan begins with. Nothing is read but files beside the job.
+resolver of the plan begins with. Nothing is read but files beside the job and, of a labeler that
+brings its own classes, the contract that it has begun.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from distill.core.errors import JobError
 from distill.core.source import PythonFile, read_source
@@ -37,9 +38,12 @@ from distill.spec.structures import Structure, StructureOutput
 from distill.spec.students import HeldOut, Student, Term
 from distill.spec.uris import resolve_uri
 
+if TYPE_CHECKING:
+    from distill.labels.contract import Contract
+
 
 class JobTables:
-    """What a job says, resolved; storage is not asked."""
+    """What a job says, resolved."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -277,9 +281,34 @@ class JobTables:
         if not isinstance(labeler, ModelLabelerKind):
             return ()
         if where not in self._classes_of_models:
-            uri = self.model_uri(labeler.model)
-            self._classes_of_models[where] = labeler.own_classes(uri, f"{where}.model")
+            classes = labeler.own_classes(self.model_uri(labeler.model), f"{where}.model")
+            begun = self._begun_by(labeler, where)
+            # a pinned model that is not there says none, and of one that says some, values were
+            # stored before distill asked it
+            if begun is not None and (begun.kind == "value" or not classes):
+                classes = begun.classes
+            self._classes_of_models[where] = classes
         return self._classes_of_models[where]
+
+    def _begun_by(self, labeler: ModelLabelerKind, where: str) -> Contract | None:
+        """What is stored of the label set that a labeler has alone, where it is by this one."""
+        # imported here: most jobs are refused, or go on, without a look into the root
+        from distill.labels.contract import read_contract
+        from distill.labels.identity import label_set_folder
+        from distill.storage.open import open_storage
+
+        for name, spec in self.labels.items():
+            if where != f"labels.{name}.labeler":
+                continue
+            root = open_storage(self.root_uri)
+            folder = label_set_folder(root, name, spec.version, spec.over[0])
+            stored = read_contract(folder)
+            if stored is None:
+                return None
+            files = labeler.identify(self.model_uri(labeler.model), f"{where}.model")
+            is_same = stored.contract.revision == labeler.contract_revision(files)
+            return stored.contract if is_same else None
+        return None
 
     def _ensemble_outputs(self, ensemble: Ensemble, where: str) -> Outputs:
         """What its first member says, and all others too, each in its own order of classes."""
@@ -302,14 +331,22 @@ def _without_order(outputs: Outputs) -> tuple[str, bool, list[str]]:
 def _declared_outputs(source: PythonFile, labeler: Custom, where: str) -> Outputs:
     """What a class of the user's own says of itself. Raises JobError."""
     declared = source.load(labeler.name, where)
+    if not isinstance(declared, type):
+        raise JobError(
+            f"{where}: {labeler.name} in {labeler.file} is no class."
+            " Write a class that has `label(self, features)`."
+        )
     kind = getattr(declared, "kind", "logits")
     classes = getattr(declared, "classes", ())
     revision = getattr(declared, "revision", "")
     precision = getattr(declared, "precision", "float32")
     ordered = isinstance(classes, tuple | list) and all(isinstance(each, str) for each in classes)
     distinct = ordered and len(set(classes)) == len(classes)
-    fits_kind = kind in ("logits", "value") and (kind == "logits") == bool(classes)
-    if not distinct or not fits_kind or not revision:
+    has_classes = not ordered or bool(classes)  # an array's truth is none
+    fits_kind = kind in ("logits", "value") and (kind == "logits") == has_classes
+    # a method's text has its address, so that each run would be of another revision
+    is_text = isinstance(revision, str | int | float) and bool(revision)
+    if not distinct or not fits_kind or not is_text:
         raise JobError(
             f"{where}: class {labeler.name} in {labeler.file} must have a `revision` (text) and"
             " `classes` (distinct names in a tuple), "

@@ -26,13 +26,11 @@ import pyarrow.compute as pc
 from distill.core.errors import PoolError
 from distill.pools.formats.base import Rejected, is_text, value_type
 from distill.pools.images import check_image_type, check_images, decode_images
+from distill.pools.nested_lists import flat_lists, is_open_list, leaf_type
 from distill.pools.numbers import (
     Matrix,
     check_numbers,
     column_width,
-    flat_lists,
-    is_open_list,
-    leaf_type,
     null_rows,
     number_column,
     one_array,
@@ -220,7 +218,7 @@ def _decode_texts(column: pa.ChunkedArray, name: str) -> Rows:
 
 def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Rows:
     rejected: Rejected = {}
-    values = _numbers(table, features.columns, width, rejected)
+    values = _numbers(table, features, width, rejected)
     found = values.shape[1]
     if found != width:
         message = f"columns {list(features.columns)} have {found} numbers together, not {width}"
@@ -232,12 +230,12 @@ def _decode_vectors(table: pa.Table, features: VectorFeatures, width: int) -> Ro
     return Rows(values, rejected)
 
 
-def _numbers(table: pa.Table, columns: tuple[str, ...], width: int, rejected: Rejected) -> Matrix:
+def _numbers(table: pa.Table, features: VectorFeatures, width: int, rejected: Rejected) -> Matrix:
     """One column of `width` numbers, or several as wide as their types say, side by side."""
-    if len(columns) == 1:
-        return number_column(table, columns[0], width, rejected)
+    if len(features.columns) == 1:
+        return number_column(table, features.columns[0], width, rejected, features.sides)
     parts = []
-    for name in columns:
+    for name in features.columns:
         part_width = value_width(table.schema.field(name).type)
         part = number_column(table, name, part_width, rejected)
         parts.append(part)

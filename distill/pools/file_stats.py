@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -64,7 +65,7 @@ def stats_of_files(uri: str, keys: Sequence[str], format: str) -> Iterator[FileS
                 continue
             # as one object where they are alike: of 100,000 files that is megabytes, not gigabytes
             schema = schemas.setdefault(stats.schema, stats.schema)
-            yield Footer(stats.row_groups, schema)
+            yield replace(stats, schema=schema)
 
 
 def _stats_of_file(files: Storage, key: str, format: str) -> FileStats:
@@ -72,7 +73,7 @@ def _stats_of_file(files: Storage, key: str, format: str) -> FileStats:
         footer = read_footer(files, key, format)
     except PoolError as error:
         return str(error)
-    return Footer(footer.row_groups, footer.schema.remove_metadata())
+    return replace(footer, schema=footer.schema.remove_metadata())
 
 
 def require_readable(pool: str, stats: Sequence[FileStats]) -> list[Footer]:

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from distill.pools.formats.base import UNDECODABLE, Rejected
-from distill.pools.numbers import Mask, flat_lists, one_array
+from distill.pools.nested_lists import flat_lists
+from distill.pools.numbers import Mask, one_array
 from distill.spec.pools import ImageFeatures
 
 

@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 from distill.core.errors import MissingExtraError, PoolError
 from distill.pools.formats.base import UNDECODABLE, Rejected, is_text
 from distill.pools.image_columns import content_type, flat_images, image_content, shape_message
-from distill.pools.numbers import is_any_list, leaf_type, null_rows, reject_rows
+from distill.pools.nested_lists import is_any_list, leaf_type
+from distill.pools.numbers import null_rows, reject_rows
 from distill.spec.pools import ImageFeatures
 
 if TYPE_CHECKING:

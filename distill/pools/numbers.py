@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +11,22 @@ import pyarrow.compute as pc
 
 from distill.core.errors import PoolError
 from distill.pools.formats.base import UNDECODABLE, Rejected, is_text
+from distill.pools.nested_lists import (
+    Shapes,
+    flat_lists,
+    is_any_list,
+    is_lists_of_lists,
+    is_open_list,
+    leaf_type,
+    list_lengths,
+    usual_sides,
+)
 
 Matrix = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Lengths = npt.NDArray[np.int64]
-Shapes = npt.NDArray[np.int64]
 _NUMBER = r"^(?i:[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?nan|[+-]?inf(inity)?)$"
 """What pyarrow casts from text to a number."""
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+\s*")
 
 
 def column_width(schema: pa.Schema, name: str) -> int:
@@ -57,9 +66,12 @@ def check_numbers(first: pa.Table, name: str) -> None:
         texts = pc.list_flatten(texts)
     example = next((text for text in texts.to_pylist() if text), None)
     if example is not None and not pc.any(are_numbers(texts)).as_py():
+        advice = "Use `text` features, or another column."
+        if _DECIMAL_COMMA.fullmatch(example):
+            advice = "Write numbers with a decimal point."
         raise PoolError(
             f"column {name!r}: holds no numbers in its first {len(column)} rows, but text such as"
-            f" {example!r}. Use `text` features, or another column."
+            f" {example!r}. {advice}"
         )
 
 
@@ -85,70 +97,20 @@ def are_numbers(texts: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array
     return pc.fill_null(matches, False)
 
 
-def is_open_list(kind: pa.DataType) -> bool:
-    """Whether a type holds lists of any length, or lists of such."""
-    if pa.types.is_fixed_size_list(kind):
-        return is_open_list(kind.value_type)
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
-
-
-def is_any_list(kind: pa.DataType) -> bool:
-    """Whether a type holds lists, of any length or of one."""
-    return is_open_list(kind) or bool(pa.types.is_fixed_size_list(kind))
-
-
-def leaf_type(kind: pa.DataType) -> pa.DataType:
-    """Return what lists, and lists of lists, hold in the end."""
-    return leaf_type(kind.value_type) if is_any_list(kind) else kind
-
-
-def flat_lists(array: pa.Array) -> tuple[pa.Array, Shapes]:
-    """Return lists of lists as one list a row, and each row's shape (B, depth): -1 stands where its
-    inner lists differ in length."""
-    lengths = _list_lengths(array)
-    sides = [lengths]
-    items = array.flatten()
-    while is_any_list(items.type):
-        inner_lengths = _list_lengths(items)
-        shared = _shared_length(inner_lengths, lengths)
-        sides.append(shared)
-        row = np.repeat(np.arange(len(array)), lengths)
-        lengths = np.bincount(row, inner_lengths, minlength=len(array)).astype(np.int64)
-        items = items.flatten()
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return pa.LargeListArray.from_arrays(offsets, items), np.stack(sides, axis=1)
-
-
-def _list_lengths(lists: pa.Array) -> Lengths:
-    """The length of each list, 0 of null."""
-    lengths_or_null = pc.list_value_length(lists)
-    filled = pc.fill_null(lengths_or_null, 0)
-    lengths: Lengths = filled.to_numpy(zero_copy_only=False).astype(np.int64)
-    return lengths
-
-
-def _shared_length(inner_lengths: Lengths, counts: Lengths) -> Lengths:
-    """The length that all inner lists of a row have, of which there are `counts`; 0 where there are
-    none, -1 where they differ."""
-    filled = np.flatnonzero(counts)
-    starts = np.cumsum(counts)[filled] - counts[filled]
-    shared = np.zeros(len(counts), np.int64)
-    shared[filled] = inner_lengths[starts]
-    row = np.repeat(np.arange(len(counts)), counts)
-    shared[row[inner_lengths != shared[row]]] = -1
-    return shared
-
-
-def number_column(table: pa.Table, name: str, width: int, rejected: Rejected) -> Matrix:
+def number_column(
+    table: pa.Table, name: str, width: int, rejected: Rejected, sides: tuple[int, ...] = ()
+) -> Matrix:
     """Return one column as (B, width), which may be the table's own memory; bad rows are zeros and
-    named in `rejected`. Raises PoolError where its type holds no numbers."""
+    named in `rejected`: of lists of lists also those of other `sides` than are due, or, where they
+    are not known, than most of these rows have. Raises PoolError where its type holds no
+    numbers."""
     array = one_array(table[name])
     bad = null_rows(array, name, rejected)
     # CSV has nothing but text
     if is_text(array.type):
         array, bad = _from_text(array, name, bad, rejected)
     if is_any_list(array.type):
-        array, wrong = _lists_of(array, name, width, bad, rejected)
+        array, wrong = _lists_of(array, name, width, bad, rejected, sides=sides)
         bad |= wrong
         array, wrong = _with_numbers(array, name, bad, rejected)
         bad |= wrong
@@ -198,22 +160,28 @@ def one_array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _lists_of(
-    lists: pa.Array, name: str, width: int, bad: Mask, rejected: Rejected
+    lists: pa.Array,
+    name: str,
+    width: int,
+    bad: Mask,
+    rejected: Rejected,
+    *,
+    sides: tuple[int, ...],
 ) -> tuple[pa.Array, Mask]:
     """One list of numbers a row, and which rows do not hold `width` of them; those that are not
     `bad` yet are rejected for it."""
     wrong = np.zeros(len(lists), np.bool_)
-    if is_any_list(lists.type.value_type):
+    if is_lists_of_lists(lists.type):
         lists, shapes = flat_lists(lists)
         wrong |= (shapes < 0).any(axis=1)
         message = f"column {name!r} holds lists of several lengths in one row"
         is_new = wrong & ~bad
         reject_rows(rejected, is_new, "shape", message)
         fits = ~bad & ~wrong & (shapes.prod(axis=1) == width)
-        wrong |= _other_shapes(shapes, fits, name, rejected)
+        wrong |= _other_shapes(shapes, fits, sides or usual_sides(shapes[fits]), name, rejected)
     if pa.types.is_fixed_size_list(lists.type) and lists.type.list_size == width:
         return lists, wrong
-    lengths = _list_lengths(lists)
+    lengths = list_lengths(lists)
     is_other = lengths != width
     for row in np.flatnonzero(is_other & ~bad & ~wrong).tolist():
         message = f"column {name!r} has {lengths[row]} numbers, not {width}"
@@ -221,13 +189,13 @@ def _lists_of(
     return lists, wrong | is_other
 
 
-def _other_shapes(shapes: Shapes, fits: Mask, name: str, rejected: Rejected) -> Mask:
-    """Which of the rows that `fits` marks have another shape than most of them; they are rejected:
-    2 × 3 numbers are not in the order of 3 × 2."""
-    fitting = shapes[fits]
-    if not len(fitting) or (fitting == fitting[0]).all():
+def _other_shapes(
+    shapes: Shapes, fits: Mask, usual: tuple[int, ...], name: str, rejected: Rejected
+) -> Mask:
+    """Which of the rows that `fits` marks have other sides than are usual; they are rejected: 2 × 3
+    numbers are not in the order of 3 × 2."""
+    if not usual:
         return np.zeros(len(shapes), np.bool_)
-    ((usual, _),) = Counter(map(tuple, fitting.tolist())).most_common(1)
     wrong: Mask = fits & (shapes != usual).any(axis=1)
     for row in np.flatnonzero(wrong).tolist():
         found = " × ".join(map(str, shapes[row]))
@@ -249,7 +217,7 @@ def _with_numbers(
     texts = lists.flatten()
     is_other = ~are_numbers(texts).to_numpy(zero_copy_only=False)
     is_other &= texts.is_valid().to_numpy(zero_copy_only=False)
-    lengths = _list_lengths(lists)
+    lengths = list_lengths(lists)
     row_of = np.repeat(np.arange(len(lists)), lengths)
     for item in np.flatnonzero(is_other).tolist():
         row = row_of[item]

@@ -19,7 +19,8 @@ import pyarrow as pa
 from distill.pools.features import decode_features, feature_width
 from distill.pools.formats.registry import read_footer, read_rows
 from distill.pools.inventory import Inventory, Shard
-from distill.pools.numbers import check_flags, check_numbers, column_width
+from distill.pools.nested_lists import is_lists_of_lists, list_sides
+from distill.pools.numbers import check_flags, check_numbers, column_width, one_array
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features, Pool, VectorFeatures
 from distill.storage.base import Storage
@@ -90,6 +91,19 @@ class OpenPool:
         most = _MEASURED_ROWS if is_vector else _LOOKED_AT_ROWS
         first = self._first_rows(self.features.columns, most)
         return feature_width(self.schema, self.features, first)
+
+    @cached_property
+    def seen_features(self) -> Features:
+        """The features with the sides of lists of lists, so that odd rows are rejected wherever they
+        stand. Raises PoolError."""
+        features = self.features
+        if not isinstance(features, VectorFeatures) or len(features.columns) > 1:
+            return features
+        (name,) = features.columns
+        if not is_lists_of_lists(self.schema.field(name).type):
+            return features
+        first = self._first_rows(features.columns, _MEASURED_ROWS)
+        return features.with_sides(list_sides(one_array(first[name]), self.width))
 
     def target_width(self, outputs: Outputs) -> int:
         """Return how many numbers a head must give for this pool's target. Raises PoolError."""

@@ -21,6 +21,7 @@ import pyarrow as pa
 from distill.core.errors import PoolError
 from distill.core.schema import INVENTORY, table_bytes, table_note, with_note
 from distill.pools.changes import Changes, find_changes, refuse_changes
+from distill.pools.column_names import check_names, tell_path_columns
 from distill.pools.column_types import check_schemas, grown_types, pinned_types
 from distill.pools.file_stats import ReadFileStats, read_file_stats, require_readable
 from distill.pools.formats.csv import CsvShard
@@ -113,6 +114,7 @@ class _Scan:
         if first:
             self._tell_left_out(listing)
         self._read_footers(changes.unlisted, format)
+        self._check_names(changes.unlisted, format)
         format = self._with_types(stored, changes.unlisted, format)
         rows = self._rows(stored, changes, format)
         if not self._write(stored, rows):
@@ -177,6 +179,13 @@ class _Scan:
 
     def _unread(self, entries: Sequence[ObjectMeta]) -> list[ObjectMeta]:
         return [entry for entry in entries if shard_id(entry) not in self._footers]
+
+    def _check_names(self, entries: Sequence[ObjectMeta], format: str) -> None:
+        footers = {entry.key: self._footers[shard_id(entry)] for entry in entries}
+        columns = self._spec.read_columns
+        if not format_named(format).typed:  # of others the schemas are checked, each once
+            check_names(footers, self._files, columns, format, self._pool)
+        tell_path_columns(footers, self._files, columns, format, self._pool)
 
     def _with_types(
         self, stored: Inventory | None, entries: Sequence[ObjectMeta], format: str

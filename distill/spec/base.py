@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,9 +18,16 @@ class Table(BaseModel):
         frozen=True,
         strict=True,
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         protected_namespaces=(),
     )
+
+    @classmethod
+    def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Return the JSON schema, with what stands below each key in the code."""
+        from distill.spec.described import DescribedSchema
+
+        options.setdefault("schema_generator", DescribedSchema)
+        return super().model_json_schema(*arguments, **options)
 
 
 Gpus = Literal["auto"] | Annotated[float, Field(ge=0)]

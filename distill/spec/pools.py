@@ -9,6 +9,7 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    PrivateAttr,
     field_validator,
     model_validator,
 )
@@ -100,6 +101,26 @@ class VectorFeatures(Table):
     """Columns in the order in which the model sees them; their widths are added."""
     scale: float = 1.0
     """Every number is multiplied by this (1/255 for bytes)."""
+
+    _sides: tuple[int, ...] = PrivateAttr(default=())
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """How many lists of how many numbers a row of lists of lists is, the same in all rows; empty
+        where that is not known. No job says it: it is found in the pool."""
+        return self._sides
+
+    def with_sides(self, sides: tuple[int, ...]) -> VectorFeatures:
+        """Return the same features, of rows with those sides."""
+        features = self.model_copy()
+        features._sides = sides
+        return features
+
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        require_once(value, "columns")
+        return value
 
     @field_validator("scale")
     @classmethod

@@ -66,10 +66,12 @@ def wrong_uri(uri: str) -> str | None:
     shown = uri.partition("?")[0].partition("#")[0]
     if parts.scheme == "hf" and not HUB_DATA.fullmatch(uri):
         return _wrong_on_hub(shown)
-    if parts.scheme not in ("", *SCHEMES, *READ_ONLY_SCHEMES):
+    is_known = parts.scheme in ("", *SCHEMES, *READ_ONLY_SCHEMES)
+    if not is_known or (parts.scheme and not uri[len(parts.scheme) :].startswith("://")):
+        slashes = f", as {parts.scheme}://…" if is_known else ""
         return (
             f"{shown!r} has the scheme {parts.scheme!r}; distill reads and writes"
-            f" {', '.join(SCHEMES)}, and reads pools from {', '.join(READ_ONLY_SCHEMES)}."
+            f" {', '.join(SCHEMES)}, and reads pools from {', '.join(READ_ONLY_SCHEMES)}{slashes}."
         )
     if parts.scheme and (parts.query or parts.fragment):
         return f"{shown!r} is followed by a query or a fragment. Leave it out."

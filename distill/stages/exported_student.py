@@ -37,6 +37,8 @@ class ExportedStudent:
     private: Sequence[str]
     """Columns that are never read."""
     network: MultiHead
+    format: str | None = None
+    """Of the pool that it was taught on, where that says how its files are written."""
 
 
 def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
@@ -65,7 +67,7 @@ def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
     sources = body.get("sources", {})
     code = _own_code(folder, sources, own)
     network = network_of(record, weights, code)
-    return ExportedStudent(record, features, body["private"], network)
+    return ExportedStudent(record, features, body["private"], network, body.get("format"))
 
 
 def column_names(head: str, outputs: Outputs) -> tuple[str, ...]:

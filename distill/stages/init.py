@@ -12,11 +12,16 @@ import pyarrow.compute as pc
 
 from distill.core.errors import PoolError
 from distill.pools.formats.base import is_text
+from distill.pools.formats.csv import CsvShard
+from distill.pools.formats.csv_dialect import recognise_dialect
+from distill.pools.formats.options import with_options
 from distill.pools.formats.registry import pool_format, read_footer, read_rows
 from distill.pools.images import encoded_shape, is_binary
 from distill.pools.listing import list_shards
-from distill.pools.numbers import are_numbers, is_any_list
+from distill.pools.nested_lists import is_any_list
+from distill.pools.numbers import are_numbers
 from distill.spec.uris import resolve_uri
+from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 _LOOKED_AT_ROWS = 64
@@ -33,7 +38,7 @@ fragment_rows = 50_000                     # rows of a fragment: the unit of wor
 {columns}
 [pools.unlabelled]
 path = {path}
-features = {features}   # what a model sees of a row
+{csv}features = {features}   # what a model sees of a row
 # keys = ["id"]                            # columns that are copied beside the labels
 # private = ["email"]                      # columns that are never read
 """
@@ -42,13 +47,13 @@ _REST = """\
 # Rows with a known target, to train the teacher on. Another folder than the pool's.
 [pools.labelled]
 path = "labelled/"
-target = "label"
+{csv}target = "label"
 classes = ["a", "b"]                       # names in order; leave out for a number
 
 # Rows to judge by. Nothing is ever trained on them.
 [pools.test]
 path = "test/"
-target = "label"
+{csv}target = "label"
 classes = ["a", "b"]
 
 [fit.large]                                # the teacher; or bring your own: labeler = {{ kind = "custom", file = "teacher.py" }}
@@ -74,6 +79,8 @@ weight = 0.5                               # λ
 on = "test"
 """
 
+_CSV = "csv = {}   # how the files are written, as far as the first one shows it\n"
+
 
 def job_template(pool: str) -> str:
     """Return a job file for the pool at `pool` (a folder, a file or a URI). Raises PoolError where
@@ -82,19 +89,30 @@ def job_template(pool: str) -> str:
     shards = list_shards(files)
     key = shards[0].key
     format = pool_format([shard.key for shard in shards], files.uri)
+    dialect = _dialect(files, key, format)
+    if dialect:
+        format = with_options(format, {format: dialect})
     footer = read_footer(files, key, format)
     rows = range(min(_LOOKED_AT_ROWS, sum(footer.row_groups)))
     names = [field.name for field in footer.schema if is_binary(field.type) or is_text(field.type)]
     first = read_rows(files, key, rows, names, format=format).table
     features = _features(footer.schema, first, files.url(key))
-    columns = [f"#   {field.name}: {field.type}" for field in footer.schema]
+    columns = [f"#   {_one_line(field.name)}: {field.type}" for field in footer.schema]
     return (_HEAD + _REST).format(
         shards=len(shards),
         columns="\n".join(columns),
         path=json.dumps(files.uri),
+        csv=_CSV.format(_toml(dialect)) if dialect else "",
         features=_toml(features),
         **_models(features),
     )
+
+
+def _dialect(files: Storage, key: str, format: str) -> dict[str, object]:
+    """Return what a pool must say of how its files are written; nothing of the usual way."""
+    if format != CsvShard.name:
+        return {}
+    return recognise_dialect(files, key).model_dump(mode="json", exclude_defaults=True)
 
 
 def _features(schema: pa.Schema, first: pa.Table, where: str) -> dict[str, object]:
@@ -148,6 +166,10 @@ def _toml(table: dict[str, object]) -> str:
     """Return an inline table."""
     items = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items()]
     return f"{{ {', '.join(items)} }}"
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
 
 
 def _is_image(column: pa.ChunkedArray) -> bool:

@@ -13,9 +13,10 @@ that none of a file's first 1,000 lines has is left out.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,13 @@ from distill.labelers.runtime import computing
 from distill.models.network import as_tensor
 from distill.pools.features import decode_features
 from distill.pools.formats.base import Copied, Rejected, RowBatch, check_columns
+from distill.pools.formats.csv import CsvShard
+from distill.pools.formats.options import format_name, format_options, with_options
 from distill.pools.formats.reader import RowReader
 from distill.pools.formats.registry import pool_format, read_footer, read_rows, without_ending
 from distill.pools.listing import list_shards
 from distill.spec.outputs import Outputs
+from distill.spec.pools import CsvDialect
 from distill.spec.uris import resolve_uri
 from distill.stages.exported_student import ExportedStudent, column_names, load_student
 from distill.storage.base import Storage
@@ -59,10 +63,16 @@ class Predicted:
 
 
 def predict_files(
-    export: str, source: str, target: str, own: Sequence[Path] = ()
+    export: str,
+    source: str,
+    target: str,
+    own: Sequence[Path] = (),
+    *,
+    csv: CsvDialect | None = None,
 ) -> list[Predicted]:
     """Label the files at `source` (a folder, a file or a URI) into the folder `target`; `own` are
-    the user's copies of its own networks' sources.
+    the user's copies of its own networks' sources. CSV is read as `csv` says, by default as the
+    pool that the student was taught on.
 
     Raises PoolError, StorageError, JobError, and RejectedError where no row at all could be
     labelled.
@@ -72,7 +82,7 @@ def predict_files(
     files = open_storage(resolve_uri(source, here))
     output = open_storage(resolve_uri(target, here))
     keys = [shard.key for shard in list_shards(files)]
-    format = pool_format(keys, files.uri)
+    format = _format(student, keys, files.uri, csv)
     _require_apart(files, keys, output)
     done = []
     with track("predict", len(keys), "files") as bar:
@@ -82,6 +92,21 @@ def predict_files(
             bar.advance(1)
     _require_predictions(done, files, output)
     return done
+
+
+def _format(
+    student: ExportedStudent, keys: Sequence[str], where: str, csv: CsvDialect | None
+) -> str:
+    """Return how files are read: what their endings do not tell is as it was where the student was
+    taught. Raises PoolError."""
+    taught = student.format or ""
+    name = pool_format(keys, where, otherwise=format_name(taught) or None)
+    options = {key: value for key, value in format_options(taught).items() if key == name}
+    if csv is not None:
+        if name != CsvShard.name:
+            raise PoolError(f"--csv: the files at {where} are {name}. Leave it out.")
+        options = {name: csv.model_dump(mode="json", exclude_defaults=True)}
+    return with_options(name, options)
 
 
 def _require_apart(files: Storage, keys: Sequence[str], output: Storage) -> None:
@@ -133,13 +158,14 @@ def _predict_file(
     student: ExportedStudent, files: Storage, key: str, format: str, output: Storage
 ) -> Predicted:
     url = files.url(key)
-    footer = read_footer(files, key, format)
-    rows = sum(footer.row_groups)
-    # what stands in the path alone is in the output's path too
-    in_path = set(footer.path_columns) - set(student.features.columns)
-    names = [name for name in footer.schema.names if name not in in_path]
-    if rows or names:  # an empty file of JSON lines names no columns, and lacks none
-        check_columns(footer.schema, student.features.columns, url)
+    with _hint_at_dialect(format):
+        footer = read_footer(files, key, format)
+        rows = sum(footer.row_groups)
+        # what stands in the path alone is in the output's path too
+        in_path = set(footer.path_columns) - set(student.features.columns)
+        names = [name for name in footer.schema.names if name not in in_path]
+        if rows or names:  # an empty file of JSON lines names no columns, and lacks none
+            check_columns(footer.schema, student.features.columns, url)
     _require_free_names(names, url)
     columns = _columns_to_read(student, names)
     rejected = 0
@@ -159,6 +185,20 @@ def _predict_file(
     target = _target(key)
     output.put(target, bytes(sink.getvalue()))
     return Predicted(output.url(target), rows, rejected, why)
+
+
+@contextmanager
+def _hint_at_dialect(format: str) -> Iterator[None]:
+    """Say of a CSV file that cannot be read how it was read, and how to say another dialect."""
+    try:
+        yield
+    except PoolError as error:
+        if format_name(format) != CsvShard.name:
+            raise
+        dialect = json.dumps(format_options(format).get(CsvShard.name, {}))
+        raise PoolError(
+            f"{error} It was read by csv = {dialect}; say by `--csv` if it is written otherwise."
+        ) from None
 
 
 def _require_free_names(names: Sequence[str], url: str) -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 import tomllib
 
-from tests.command import distill
+from tests.command import distill, run_code
 from tests.tiny import write_pool
 
 _LOADED = "import sys\n{}\nheavy = sorted({{'ray', 'torch', 'pyarrow', 'numpy'}} & set(sys.modules))\nsys.exit(f'loads {{heavy}}' if heavy else 0)"
@@ -22,6 +22,26 @@ def test_import_and_help_load_nothing_heavy(statement):
         [sys.executable, "-c", _LOADED.format(statement)], capture_output=True, text=True
     )
     assert ended.returncode == 0, ended.stderr
+
+
+REFUSED = """
+import sys
+from distill.cli.commands import app
+try:
+    app({})
+except SystemExit as ended:
+    heavy = {{'torch', 'ray', 'distill.run'}} & set(sys.modules)
+    sys.exit(f'loads {{heavy}}' if heavy else ended.code)
+"""
+
+
+@pytest.mark.parametrize("words", [["run"], ["label"], ["show", "l"]])
+def test_a_refusal_loads_what_only_work_needs(tmp_path, words):
+    (tmp_path / "job.toml").write_text('root = "x"\nrooot = 3\n[pools.p]\npath = "p"')
+    command, *rest = words
+    ended = run_code(REFUSED.format([command, str(tmp_path / "job.toml"), *rest]))
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "rooot: unknown key. Did you mean 'root'?" in ended.stdout + ended.stderr
 
 
 def test_schema_describes_every_table_of_a_job():

@@ -3,6 +3,8 @@ way out, and no traceback."""
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.command import REPOSITORY, distill
@@ -81,6 +83,14 @@ def test_a_missing_job_file_says_how_to_begin(tmp_path):
     ended = distill("run", tmp_path / "none.toml")
     assert ended.code == 2
     assert "`distill init POOL` writes one" in ended.output
+
+
+def test_a_crash_within_a_library_is_told_without_the_users_line(tmp_path):
+    (tmp_path / "crash.py").write_text("import ctypes\nctypes.string_at(0)\n")
+    (tmp_path / "job.toml").write_text('root = "root"\nplugins = ["crash.py"]\n')
+    ended = distill("run", tmp_path / "job.toml")
+    assert ended.code == -signal.SIGSEGV
+    assert f'File "{tmp_path}/crash.py", line 2 in <module>' in ended.output
 
 
 @pytest.mark.ray

@@ -105,3 +105,49 @@ def test_a_folder_below_a_package_has_no_file_of_its_own_and_is_not_found(tmp_pa
     }
     file = read_source(write(tmp_path, files) / "mine.py", "labels.teacher.labeler")
     assert (file.load("said"), file.load("other")) == (1, 2)
+
+
+WAYS = {
+    "import_module": 'import importlib\nsaid = importlib.import_module("helper").said',
+    "renamed": 'import importlib as i\nsaid = i.import_module("helper").said',
+    "from": 'from importlib import import_module\nsaid = import_module(name="helper").said',
+    "__import__": 'said = __import__("helper").said',
+    "variable": 'import importlib\nname = "helper"\nsaid = importlib.import_module(name).said',
+    "f-string": 'import importlib\nn = "helper"\nsaid = importlib.import_module(f"{n}").said',
+    "package": 'import importlib\nn = "a"\nsaid = importlib.import_module(f"kinds.{n}").said',
+    "joined": 'import importlib\nsaid = importlib.import_module("kinds." + "a").said',
+    "relative": 'import importlib\nsaid = importlib.import_module("kinds.b").said',
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_neighbour_is_found_by_statements_alone(tmp_path, way):
+    files = {
+        "mine.py": WAYS[way],
+        "helper.py": "said = 1",
+        "kinds/a.py": "said = 1",
+        "kinds/b.py": 'import importlib\nsaid = importlib.import_module(".a", __package__).said',
+    }
+    file = read_source(write(tmp_path / "here", files) / "mine.py", "key")
+    (tmp_path / "here").rename(tmp_path / "elsewhere")
+    assert file.load("said") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import importlib.util, importlib.metadata as m\nimport helper\nsaid = m.version('numpy')",
+        "import helper, importlib\nsaid = importlib.util and importlib.import_module('json').dumps",
+        "import helper\nfrom importlib import resources, reload\nsaid = resources.files",
+    ],
+)
+def test_importlib_is_another_beside_a_neighbour(tmp_path, text):
+    (tmp_path / "helper.py").write_text("")
+    (tmp_path / "mine.py").write_text(text)
+    assert read_source(tmp_path / "mine.py", "key").load("said")
+
+
+def test_a_call_that_names_its_module_takes_the_whole_folder_along(tmp_path):
+    text = "import importlib\nimportlib.import_module('json')\nimportlib.metadata.version('numpy')"
+    write(tmp_path, {"mine.py": text, "helper.py": "", "broken.py": "def"})
+    assert read_source(tmp_path / "mine.py", "key").neighbours == ()

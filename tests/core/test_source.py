@@ -1,5 +1,6 @@
 """Files that a job names are run from beside it, and shown in tracebacks as the user wrote them."""
 
+import os
 import sys
 import traceback
 
@@ -46,3 +47,20 @@ def test_a_file_that_cannot_be_read_is_told_with_its_key(tmp_path, content, said
         (tmp_path / "code.py").write_bytes(content)
     with pytest.raises(JobError, match=rf"labels\.x\.labeler\.file = .*code\.py.*{said}"):
         read_source(tmp_path / "code.py", "labels.x.labeler.file")
+
+
+@pytest.mark.parametrize("code", ["import os\nos._exit(3)", "from os import _exit\n_exit(0)"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_file_that_ends_the_process_is_not_told(tmp_path, code, beside):
+    (tmp_path / "mine.py").write_text("import helper" if beside else code)
+    (tmp_path / "helper.py").write_text(code)
+    leave = os._exit
+    with pytest.raises(JobError, match=r"labels\.x: .*mine\.py ends the process.*_exit") as told:
+        read_source(tmp_path / "mine.py", "labels.x").run("labels.x")
+    assert code.splitlines()[1] in str(told.value)
+    assert os._exit is leave
+
+
+def test_a_process_that_a_file_forks_goes_on_as_the_command(tmp_path):
+    code = "import os\npid = os.fork()\nif not pid: os._exit(7)\nstatus = os.waitpid(pid, 0)[1]"
+    assert PythonFile(str(tmp_path / "forks.py"), code).load("status") >> 8 == 7

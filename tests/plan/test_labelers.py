@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from distill.core.errors import ContractError, JobError
 from distill.labelers.versions import library_versions
+from distill.labels.commit import read_labels
+from distill.labels.encoding import decode
+from distill.labels.identity import label_set_digest, label_set_folder
+from distill.models.files import identify_model
+from distill.plan.workspace import Workspace
+from distill.run import label_pool, verify_labels
+from distill.storage.open import open_storage
 from tests.making import keep_network
 from tests.resolved import fit_folder, prepare_labels
-from tests.tiny import tiny_job, write_pool
+from tests.tiny import pixels, tiny_job, write_pool
 
 JOB = """
     root = "root"
@@ -176,3 +187,50 @@ def test_a_classifiers_own_classes_must_be_written_or_those_of_a_regressor_are_m
     pinned = SKLEARN.replace("skops", f'skops", sha256 = "{"0" * 64}', 1)
     (folder / "model.skops").unlink()
     assert tiny_job(folder, pinned)
+
+
+def numeric_classifier(folder):
+    import numpy as np
+    import skops.io
+    from sklearn.linear_model import LogisticRegression
+
+    numbers = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    estimator = LogisticRegression().fit(numbers, np.digitize(numbers[:, 0], [0]) + 3)
+    skops.io.dump(estimator, folder / "model.skops")
+    return estimator
+
+
+def test_a_set_that_was_begun_with_a_classifiers_numbers_is_refused_or_has_classes_now(folder):
+    """As distill wrote them before it asked estimators for their classes."""
+    estimator = numeric_classifier(folder)
+    job = tiny_job(folder, SKLEARN)
+    _, contract = prepare_labels(job, "mine")
+    assert contract.classes == ("3", "4")
+    values = replace(contract, kind="value", classes=(), width=1, encoding="value")
+    inventory = Workspace(job).pool("rows").inventory
+    label_set = label_set_digest(values, inventory, job.fragment_rows)
+    stored = label_set_folder(open_storage(str(folder / "root")), "mine", 1, "rows")
+    assert values.put(stored, fragment_rows=job.fragment_rows, label_set=label_set)
+    job = tiny_job(folder, SKLEARN)
+    assert prepare_labels(job, "mine")[1].meaning == values.meaning
+    (summary,) = label_pool(job, "mine", engine="local")
+    assert (summary.labelled, summary.rejected) == (30, 0)
+    labels = pa.concat_tables(
+        read_labels(stored, entry.data, entry.xxh3, values) for entry in summary.labels.entries
+    )
+    rows = pixels(pq.read_table(folder / "rows" / "part-00000.parquet"))
+    assert decode(labels, values).outputs.ravel().tolist() == estimator.predict(rows).tolist()
+    newer = SKLEARN.replace('over = ["rows"]', 'over = ["rows"]\n    version = 2')
+    assert prepare_labels(tiny_job(folder, newer), "mine")[1].classes == ("3", "4")
+
+
+def test_labels_of_a_pinned_classifier_that_is_gone_are_of_another_contract(folder):
+    numeric_classifier(folder)
+    sha256 = identify_model(str(folder / "model.skops"), None, "the test's").sha256
+    text = SKLEARN.replace("skops", f'skops", sha256 = "{sha256}', 1)
+    job = tiny_job(folder, text)
+    label_pool(job, "mine", engine="local")
+    (folder / "model.skops").unlink()
+    contract = prepare_labels(tiny_job(folder, text), "mine")[1]
+    assert contract.classes == ("3", "4")
+    assert verify_labels(tiny_job(folder, text), "mine")[0].problems == ()

@@ -78,3 +78,26 @@ def test_a_pool_without_anything_to_see_gets_a_job(tmp_path):
         PoolError, match="no column holds numbers, lists of numbers, text, PNG or JPEG"
     ):
         job_template(str(file))
+
+
+@pytest.mark.parametrize(
+    ("content", "csv", "columns"),
+    [
+        ("name;x;y\nJosé;1;2\nb;3;4\n", {"delimiter": ";", "encoding": "cp1252"}, ["x", "y"]),
+        ("1\t2\n3\t4\n", {"delimiter": "\t", "header": ["column_1", "column_2"]}, None),
+        ("x,y\n1,2\n", None, ["x", "y"]),
+    ],
+)
+def test_a_pool_of_another_dialect_gets_a_job_that_cannot_read_it(tmp_path, content, csv, columns):
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "a.csv").write_text(content, "cp1252")
+    text = job_template(str(tmp_path / "pool"))
+    pools = tomllib.loads(text)["pools"]
+    assert [pool.get("csv") for pool in pools.values()] == [csv] * 3
+    assert pools["unlabelled"]["features"]["columns"] == (columns or csv["header"])
+    assert tiny_job(tmp_path, text).pools["unlabelled"].csv or not csv
+
+
+def test_a_name_of_two_lines_breaks_the_job(tmp_path):
+    (tmp_path / "a.csv").write_text('"x\ny",z\n1,2\n')
+    assert tomllib.loads(job_template(str(tmp_path / "a.csv")))["pools"]

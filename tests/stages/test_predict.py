@@ -22,6 +22,7 @@ from distill.pools.formats.base import RowBatch
 from distill.pools.formats.csv import CsvShard
 from distill.pools.formats.jsonl import JsonlShard
 from distill.spec.outputs import Outputs
+from distill.spec.pools import CsvDialect
 from distill.stages.predict import predict_files
 from tests.command import distill
 from tests.making import keep_network
@@ -33,10 +34,10 @@ HEADS = {"main": Outputs("logits", ("a", "b", "c"), exclusive=True), "size": Out
 
 
 def export(
-    folder: Path, *, features=PIXELS, times: float = 1.0, width: int = 1, heads=HEADS
+    folder: Path, *, features=PIXELS, times: float = 1.0, width: int = 1, heads=HEADS, format=None
 ) -> str:
     """As `distill export` writes it, the network's weights multiplied; its value is `width`
-    numbers."""
+    numbers. Exports of usual pools say no format."""
     record, network = keep_network(folder / "kept", heads, 4, width=width)
     weights = safetensors.numpy.save(
         {name: each.numpy() * np.float32(times) for name, each in network.state_dict().items()}
@@ -45,9 +46,9 @@ def export(
     made = folder / "export"
     made.mkdir()
     (made / "weights.safetensors").write_bytes(weights)
-    (made / "model.json").write_bytes(
-        seal({"record": asdict(record), "features": features, "private": []})
-    )
+    body = {"record": asdict(record), "features": features, "private": []}
+    body |= {"format": format} if format else {}
+    (made / "model.json").write_bytes(seal(body))
     return str(made)
 
 
@@ -377,3 +378,74 @@ def test_columns_of_a_path_are_copied_into_the_file_or_integers_lose_digits(tmp_
     assert "day" not in table.column_names
     assert table["id"].to_pylist() == [str(each) for each in ids]
     assert table["deep"].to_pylist() == [f"[{each}]" for each in ids]
+
+
+COLUMNS = {"kind": "vector", "columns": list("abcd")}
+GERMAN = 'csv {"csv":{"delimiter":";"}}'
+
+
+def csv_file(folder: Path, content: str, name: str = "a.csv") -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(content)
+    return str(folder)
+
+
+def predicted(folder: Path, files: str, format: str | None, **options) -> list:
+    made = export(folder, features=COLUMNS, format=format)
+    (done,) = predict_files(made, files, str(folder / "out"), **options)
+    return pq.read_table(done.url)["predicted_main"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "content", "csv"),
+    [
+        (GERMAN, "a.csv", "a;b;c;d\n1;2;3;4\n", None),
+        (GERMAN, "a.tsv", "a\tb\tc\td\n1\t2\t3\t4\n", {}),
+        (GERMAN, "a.csv", "a|b|c|d\n1|2|3|4\n", {"delimiter": "|"}),
+        (GERMAN, "a.jsonl", '{"a": 1, "b": 2, "c": 3, "d": 4}\n', None),
+        ("csv", "a.txt", "a,b,c,d\n1,2,3,4\n", None),
+        (None, "a.csv", "1;2;3;4\n", {"delimiter": ";", "header": list("abcd")}),
+        (None, "a.csv", "a,b,c,d\n1,2,3,4\n", None),
+    ],
+)
+def test_files_are_read_in_another_dialect_than_the_students_pool(
+    tmp_path, format, name, content, csv
+):
+    given = None if csv is None else CsvDialect.model_validate(csv, strict=False)
+    files = csv_file(tmp_path / "in", content, name)
+    assert len(set(predicted(tmp_path, files, format, csv=given))) == 1
+
+
+@pytest.mark.parametrize(
+    ("format", "content", "said"),
+    [
+        (GERMAN, "a,b,c,d\n1,2,3,4\n", r'no column \'a\'.*It was read by csv = {"delimiter": ";"}'),
+        (None, "a;b;c;d\n1;2;3;4\n", r"another delimiter.*It was read by csv = {}; say by `--csv`"),
+    ],
+)
+def test_a_file_in_another_dialect_is_told_as_one_without_columns(tmp_path, format, content, said):
+    with pytest.raises(PoolError, match=said):
+        predicted(tmp_path, csv_file(tmp_path / "in", content), format)
+
+
+def test_a_dialect_is_given_for_files_that_are_no_csv(tmp_path):
+    write_pool(tmp_path / "in", [5])
+    with pytest.raises(PoolError, match=r"--csv: the files at .*/in are parquet\. Leave it out\."):
+        predict_files(
+            export(tmp_path), str(tmp_path / "in"), str(tmp_path / "out"), csv=CsvDialect()
+        )
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (";", "is no table of TOML. Write as in a job"),
+        ("3", "csv = 3: must be a table."),
+        ('{ delim = ";" }', "csv.delim: unknown key. Did you mean 'delimiter'?"),
+    ],
+)
+def test_the_dialect_of_an_option_is_refused_in_no_words_of_a_job(tmp_path, given, said):
+    files = csv_file(tmp_path / "in", "a,b\n1,2\n")
+    ended = distill("predict", export(tmp_path), files, tmp_path / "out", "--csv", given)
+    assert ended.code == 2, ended.output
+    assert said in ended.output

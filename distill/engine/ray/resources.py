@@ -22,8 +22,6 @@ from distill.spec.base import Gpus
 _LOOK_SECONDS = 2.0
 _RELEASE_SECONDS = 3.0
 _POLL_SECONDS = 0.1
-# a node may have had half of its memory in use when Ray looked
-_FREE_SHARE = 2.0
 ANY = sys.maxsize
 """Of processes: as many as are wanted may come."""
 
@@ -84,21 +82,12 @@ def require_resources(ray: Any, what: str, needs: Needs, *, reserved_cpus: float
     return int(min(fitting, ANY))
 
 
-def largest_memory(ray: Any) -> float:
-    """Return the bytes that a process may have at most: infinitely many where nodes come on
-    demand."""
-    if _most(ray, "memory") > _present(ray, "memory"):
-        return math.inf
-    # Ray counts what was free when a node began, beside its object store
-    return _FREE_SHARE * _largest_node(ray, "memory")
-
-
 def room_now(ray: Any, needs: Needs) -> int:
     """Return how many of the processes fit on the nodes beside what runs there. What just ended is
     given `_RELEASE_SECONDS` to release its resources."""
     until = time.monotonic() + _RELEASE_SECONDS
     while True:
-        whole_nodes = [node["Resources"] for node in _living_nodes(ray)]
+        whole_nodes = [node["Resources"] for node in living_nodes(ray)]
         if_all_were_free = _fitting(whole_nodes, needs)
         free = _free_of_nodes()
         room = _fitting(free, needs)
@@ -148,12 +137,13 @@ def _free_of_nodes() -> Iterable[Mapping[str, float]]:
     return available_resources_per_node().values()
 
 
-def _living_nodes(ray: Any) -> list[Any]:
+def living_nodes(ray: Any) -> list[Any]:
+    """Return the nodes that are there."""
     return [node for node in ray.nodes() if node["Alive"]]
 
 
 def _largest_node(ray: Any, name: str) -> float:
-    sizes = (float(node["Resources"].get(name, 0)) for node in _living_nodes(ray))
+    sizes = (float(node["Resources"].get(name, 0)) for node in living_nodes(ray))
     return max(sizes, default=0.0)
 
 
@@ -166,7 +156,7 @@ def _most(ray: Any, name: str) -> float:
     configured = _configured(name)
     if configured:
         return configured
-    return math.inf if _autoscales(ray) else _present(ray, name)
+    return math.inf if autoscales(ray) else _present(ray, name)
 
 
 def _configured(name: str) -> float:
@@ -178,7 +168,7 @@ def _configured(name: str) -> float:
     return float(maxima.get(name, 0))
 
 
-def _autoscales(ray: Any) -> bool:
+def autoscales(ray: Any) -> bool:
     """Return whether an autoscaler may bring nodes."""
     # an autoscaler's types are named by its configuration, all others after the node's id
     return any(kind and not kind.startswith("node_") for kind in _node_types(ray))

@@ -17,6 +17,8 @@ all; a lost worker starts all teams again.
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import os
 import tempfile
 import uuid
@@ -27,11 +29,11 @@ from typing import Any
 from distill.core.errors import ResourceError
 from distill.core.progress import Bar
 from distill.engine.protocol import Config, TrainingNeeds, WorkerContext, Workers
+from distill.engine.ray.memory import largest_gpu_memory, largest_memory
 from distill.engine.ray.monitor import monitored
 from distill.engine.ray.resources import (
     Needs,
     gpus_each,
-    largest_memory,
     look_at_nodes,
     most_gpus,
     require_resources,
@@ -44,9 +46,13 @@ from distill.engine.training import training_error
 from distill.spec.base import Gpus
 from distill.spec.models import worker_range
 
+log = logging.getLogger(__name__)
+
 # as often as Ray's coordinator of resources looks at the nodes; each change of number costs a start
 # and the steps since the newest checkpoint
 RESIZE_SECONDS = 20.0
+# less than what any node or GPU has on which somebody trains
+_WORTH_TELLING_BYTES = 4 << 30
 _SETTINGS = {
     # 2 by default: the end of every training waits for it
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
@@ -119,9 +125,13 @@ def require_training(needs: TrainingNeeds) -> None:
         group = _group(ray, needs.workers, 1, needs.gpus)
     except ResourceError as error:
         raise ResourceError(f"{needs.key}.training: {error}") from error
-    has_bytes = largest_memory(ray)
-    if not group.gpus and needs.memory_bytes > has_bytes:
-        raise ResourceError(needs.too_large("the largest node", has_bytes))
+    where = "the largest GPU" if group.gpus else "the largest node"
+    has_bytes = largest_gpu_memory(ray) if group.gpus else largest_memory(ray)
+    if needs.memory_bytes > has_bytes:
+        raise ResourceError(needs.too_large(where, has_bytes))
+    if needs.memory_bytes > _WORTH_TELLING_BYTES and has_bytes == math.inf:
+        what = "%s: a worker needs %s of memory to train; nobody tells how much %s has"
+        log.warning(what, needs.key, needs.memory, where)
 
 
 def _group(ray: Any, workers: Workers, teams: int, gpus: Gpus) -> _Group:

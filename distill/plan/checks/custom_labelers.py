@@ -22,9 +22,9 @@ def check_custom_labeler(tables: JobTables, labeler: Custom, where: str) -> Prob
         yield str(error)
         return
     what = f"{where}: {labeler.name} in {labeler.file}"
-    if not inspect.isclass(declared):
-        yield f"{what} is no class. Write a class that has `label(self, features)`."
-        return
+    if inspect.isabstract(declared):
+        missing = sorted(declared.__abstractmethods__)
+        yield f"{what} is abstract: it lacks {missing}. Write them."
     lacking = _cannot_be_called(declared)
     if lacking:
         yield (

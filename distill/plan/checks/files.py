@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.spec.uris import is_hub, is_read_only, wrong_uri
 
+_VARIABLE = re.compile(r"\$\w|\$\{")
 _ENDPOINT = re.compile(r"https?://[^/@?#\s]+(/[^@?#\s]*)?")
 
 
 def check_uris(tables: JobTables) -> Problems:
     """Yield the URIs of the root and of pools that cannot be opened, or carry a secret."""
     yield from _check_uri(tables.root_uri, "root", writes=True)
+    if os.path.isfile(tables.root_uri):
+        yield f"root = {tables.root_uri!r}: is a file. Name a folder, which need not be there yet."
     for name, pool in tables.pools.items():
         uri = tables.pool_uri(name)
         yield from _check_uri(uri, f"pools.{name}.path", writes=pool.made_by is not None)
@@ -34,7 +38,7 @@ def check_model_uri(tables: JobTables, model: str, where: str) -> Problems:
 
 
 def _check_uri(uri: str, where: str, *, writes: bool = False) -> Problems:
-    wrong = wrong_uri(uri)
+    wrong = wrong_uri(uri) or _no_plain_path(uri)
     if wrong:
         yield f"{where}: {wrong}"
     elif writes and is_read_only(uri):
@@ -42,6 +46,19 @@ def _check_uri(uri: str, where: str, *, writes: bool = False) -> Problems:
             f"{where}: {uri!r} can be read as a pool, and nothing can be written there. Name a"
             " folder or a bucket."
         )
+
+
+def _no_plain_path(uri: str) -> str | None:
+    """What a shell would have replaced in a path of which nothing is there."""
+    if os.path.exists(uri):
+        return None
+    if _VARIABLE.search(uri):
+        return f"{uri!r} names a variable, which nobody replaces here. Write the path out."
+    if "*" in uri:
+        return (
+            f"{uri!r} is a pattern, and a path is due. Name the folder: all files in it are read."
+        )
+    return None
 
 
 def check_maker(tables: JobTables, made_by: str, where: str) -> Problems:

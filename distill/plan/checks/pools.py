@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from distill.plan.checks.files import check_maker
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.spec.selections import selection_name
+from distill.storage.open import is_remote
 
 
 def check_pools(tables: JobTables) -> Problems:
@@ -27,6 +30,12 @@ def _columns(tables: JobTables, name: str) -> Problems:
             f"pools.{name}.features: missing, and the job's pools do not share one."
             " Say what a model sees of a row."
         )
+    # values may be: a network that is to reproduce what it sees
+    elif pool.classes and pool.outputs == "exclusive" and pool.target in pool.features.columns:
+        yield (
+            f"pools.{name}.target = {pool.target!r}: is among its features, so a model would see what"
+            " it is to find out. Take it out of one of the two."
+        )
     # a pool alone is checked in its table; these features may come from another one
     used = set(pool.private).intersection(pool.read_columns)
     if used:
@@ -39,7 +48,7 @@ def _columns(tables: JobTables, name: str) -> Problems:
 
 def _root(tables: JobTables, name: str) -> Problems:
     uri = tables.pool_uri(name)
-    if _lies_in(tables.root_uri, uri):
+    if _lies_in(_real(tables.root_uri), _real(uri)):
         root = f"root = {tables.root_uri!r}"
         yield (
             f"{root}: lies in pools.{name} ({uri!r}), whose files it would join. Keep it elsewhere."
@@ -74,11 +83,18 @@ def _shared_files(tables: JobTables, name: str) -> Problems:
         if other == name:
             return
         other_uri = tables.pool_uri(other)
-        if _lies_in(uri, other_uri) or _lies_in(other_uri, uri):
+        real = _real(uri)
+        other_real = _real(other_uri)
+        if _lies_in(real, other_real) or _lies_in(other_real, real):
             yield (
                 f"{path}: its files lie in pools.{other} too ({other_uri!r})."
                 " Give each pool a folder of its own."
             )
+
+
+def _real(uri: str) -> str:
+    """Where it really lies, whatever links lead there."""
+    return uri if is_remote(uri) else os.path.realpath(uri)
 
 
 def _lies_in(inner: str, outer: str) -> bool:

@@ -36,6 +36,12 @@ _TABS = ".tsv"
 _OTHER_DELIMITERS = ";\t|"
 
 
+def usual_delimiter(where: str) -> str:
+    """Return what stands between the cells of a file by its name."""
+    name = where.rpartition("/")[2].lower()
+    return "\t" if name.endswith(_TABS) or f"{_TABS}." in name else ","
+
+
 class CsvShard(ShardFile):
     """One CSV file."""
 
@@ -58,10 +64,7 @@ class CsvShard(ShardFile):
 
     @property
     def _delimiter(self) -> str:
-        if self._dialect.delimiter is not None:
-            return self._dialect.delimiter
-        name = self._where.rpartition("/")[2].lower()
-        return "\t" if name.endswith(_TABS) or f"{_TABS}." in name else ","
+        return self._dialect.delimiter or usual_delimiter(self._where)
 
     def footer(self) -> Footer:
         self._require_delimiter()

@@ -26,10 +26,13 @@ Mask = npt.NDArray[np.bool_]
 _PART_BYTES = 1 << 24
 _LINE_FEED = 10
 _RETURN = 13
+_SPACE = 32
 _NEWLINES = b"\r\n"
 _TELLING_COLUMNS = 3
 """From which on lines of text do not have a row's number of delimiters by chance."""
-_NUMBER_OR_DATE = re.compile(rb'"?[+-]?\d[\d.:/eTZ+ -]*"?')
+_NUMBER_OR_DATE = re.compile(rb"[+-]?\d[\d.:/eTZ+ -]*")
+_WORD = re.compile(rb"[!-~]+")
+_WITH_DIGIT = re.compile(rb"[A-Za-z]*\d[A-Za-z0-9]*")
 _LINE_BREAK = re.compile(rb"\r\n|\r|\n")
 
 
@@ -174,11 +177,16 @@ def _rows_of_many_lines(
     next_letter = letters[np.minimum(breaks + 1, len(letters) - 1)]
     is_number = np.isin(next_letter, list(b"+-0123456789"))
     is_suspect = is_odd | is_number
-    if columns >= _TELLING_COLUMNS:
+    if columns > 1:
         delimiters = np.flatnonzero(letters == ord(marks.delimiter))
         ends_of_lines = np.append(newlines[1:], len(letters))[is_inside]
-        counts = np.searchsorted(delimiters, ends_of_lines) - np.searchsorted(delimiters, breaks)
-        is_suspect |= counts == columns - 1
+        first = np.searchsorted(delimiters, breaks)
+        is_full = np.searchsorted(delimiters, ends_of_lines) - first == columns - 1
+        if columns < _TELLING_COLUMNS:
+            # almost every comma of text has a space behind it
+            behind = np.minimum(delimiters[first[is_full]] + 1, len(letters) - 1)
+            is_full[is_full] = letters[behind] != _SPACE
+        is_suspect |= is_full
     suspects = breaks[is_suspect]
     row = np.unique(np.searchsorted(ends, suspects))
     starts = np.concatenate([[0], ends + 1])[row]
@@ -242,25 +250,33 @@ def _holds_rows(
     within are no pairs; or the first and the last have as many cells, and both the row and a line
     begin with a number or a date; or all lines have as many cells.
 
-    Two columns do not tell the last: a line of text has one comma often. A delimiter with a space
-    behind it is taken for a comma of text, unless it has one in the first line too.
+    Of two columns the last tells little, since a line of text has one comma often: all must begin
+    with a word of ASCII too, as a key is, and be two lines or have keys that look alike (`doc-17`).
+    A delimiter with a space behind it is taken for a comma of text, unless the first line has one.
     """
     if columns < 2:
         return False
-    first, *inner = _lines_around(content, cell, start)
+    line, *inner = _lines_around(content, cell, start)
     full = [line for line in inner if line.count(marks.delimiter) == columns - 1]
     doubled = content.count(marks.quote * 2, *cell.span(1))
     if full and doubled % 2:
         return True
-    if not full or first.count(marks.delimiter) != columns - 1 or full[-1] is not inner[-1]:
+    if not full or line.count(marks.delimiter) != columns - 1 or full[-1] is not inner[-1]:
         return False
     spaced = marks.delimiter + b" "
-    if spaced not in first and any(spaced in line for line in full):
+    if spaced not in line and any(spaced in each for each in full):
         return False
-    begins_with_number = _begins_with_number(content, start, marks)
-    if begins_with_number and any(_begins_with_number(line, 0, marks) for line in full):
+    keys = [_first_cell(content, start, marks), *(_first_cell(line, 0, marks) for line in full)]
+    first_is_number, *are_numbers = map(_NUMBER_OR_DATE.fullmatch, keys)
+    if first_is_number and any(are_numbers):
         return True
-    return columns >= _TELLING_COLUMNS and len(full) == len(inner)
+    return len(full) == len(inner) and (columns >= _TELLING_COLUMNS or _are_keys(keys))
+
+
+def _are_keys(cells: Sequence[bytes]) -> bool:
+    shapes = {_WITH_DIGIT.sub(b"0", cell) for cell in cells}
+    are_alike = len(shapes) == 1 and b"0" in shapes.pop()
+    return all(map(_WORD.fullmatch, cells)) and (are_alike or len(cells) > 2)
 
 
 def _lines_around(content: bytes, cell: re.Match[bytes], start: int) -> list[bytes]:
@@ -273,9 +289,10 @@ def _lines_around(content: bytes, cell: re.Match[bytes], start: int) -> list[byt
     return [line for line in lines if line]
 
 
-def _begins_with_number(content: bytes, start: int, marks: CsvMarks) -> bool:
+def _first_cell(content: bytes, start: int, marks: CsvMarks) -> bytes:
+    """What stands before the first delimiter of a row, without quotes; empty where there is none."""
     end = content.find(marks.delimiter, start)
-    return end >= 0 and _NUMBER_OR_DATE.fullmatch(content[start:end]) is not None
+    return content[start : max(end, start)].strip(marks.quote)
 
 
 def _shown(text: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import pyarrow as pa
 
@@ -40,7 +41,7 @@ def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
     except ObjectMissingError:
         raise PoolError(f"{where} is not there. Restore it as it was listed.") from None
     with source:
-        file = source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, "r")
+        file = native_file(source)
         dialect = format_options(format).get(kind.name)
         try:
             shard = kind(file, where) if dialect is None else kind(file, where, dialect)
@@ -56,6 +57,11 @@ def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
         shard.prefetch = getattr(source, "prefetch", None)
         columns = path_columns(key)
         yield PathShard(shard, where, columns) if columns else shard
+
+
+def native_file(source: BinaryIO) -> pa.NativeFile:
+    """Return an open file as Arrow reads it."""
+    return source if isinstance(source, pa.NativeFile) else pa.PythonFile(source, "r")
 
 
 @contextmanager

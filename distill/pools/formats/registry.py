@@ -30,15 +30,17 @@ from distill.pools.shard_id import require_listed
 from distill.storage.base import Storage
 
 
-def pool_format(keys: Iterable[str], where: str, declared: str | None = None) -> str:
-    """Return the name of the format that a pool's files have by their endings, unless it is
-    declared. Raises PoolError for none or several."""
+def pool_format(
+    keys: Iterable[str], where: str, declared: str | None = None, otherwise: str | None = None
+) -> str:
+    """Return the name of the format that a pool's files have by their endings, `otherwise` where
+    those tell none, unless it is declared. Raises PoolError for none or several."""
     if declared is not None:
         return declared
     formats = _formats_by_ending()
     first: dict[str | None, str] = {}
     for key in keys:
-        first.setdefault(formats.get(_ending(key, formats)), key)
+        first.setdefault(formats.get(_ending(key, formats), otherwise), key)
     if None in first:
         key = first[None]
         known = ", ".join(ending for each in FORMATS.values() for ending in each.endings)

@@ -63,12 +63,7 @@ PACKED_ENDINGS = tuple(_PACKINGS)
 
 def read_whole(source: pa.NativeFile, where: str, encoding: str = "utf-8") -> bytes:
     """Read the content as UTF-8 without a byte-order mark. Raises PoolError."""
-    if source.size() > LARGEST_BYTES:
-        raise _too_large(where)
-    content: bytes = source.read()
-    packing = _packing(content, where)
-    if packing is not None:
-        content = _unpacked(content, where, packing)
+    content = read_unpacked(source, where)
     if encoding != "utf-8":
         return _as_utf8(content, where, encoding)
     if content.startswith(_UTF16_MARKS):
@@ -82,6 +77,15 @@ def read_whole(source: pa.NativeFile, where: str, encoding: str = "utf-8") -> by
             f" ({', '.join(PACKED_ENDINGS)}). Unpack it, or correct the pool's format."
         )
     return content.removeprefix(_BYTE_ORDER_MARK)
+
+
+def read_unpacked(source: pa.NativeFile, where: str) -> bytes:
+    """Read the content as it is stored, unpacked. Raises PoolError."""
+    if source.size() > LARGEST_BYTES:
+        raise _too_large(where)
+    content: bytes = source.read()
+    packing = _packing(content, where)
+    return content if packing is None else _unpacked(content, where, packing)
 
 
 def _packing(content: bytes, where: str) -> _Packing | None:

@@ -54,7 +54,7 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     columns: dict[str, LabelColumn | TargetColumn] = {TARGET: target}
     columns |= {each.method.key: each.column for each in candidates if each.column is not None}
     columns |= {each.method.features: each.seen for each in candidates if each.seen is not None}
-    dataset = Dataset((pool.inventory,), pool.features, pool.width, columns)
+    dataset = Dataset((pool.inventory,), pool.seen_features, pool.width, columns)
     methods = tuple(candidate.method for candidate in candidates)
     evaluator = Evaluator(dataset, truth, methods, step.teacher)
     chunks = dataset.chunks(_CHUNK_ROWS)

@@ -17,6 +17,7 @@ from distill.models.custom_source import Code
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
 from distill.plan.steps import ExportStep
+from distill.pools.formats.options import with_types
 from distill.pools.open_pool import OpenPool
 from distill.stages.export.model_card import describe_features, describe_heads, model_card
 from distill.stages.export.onnx_file import onnx_file
@@ -96,6 +97,8 @@ def _model_json(
         "features": pool.features.model_dump(mode="json"),
         "private": pool.spec.private,
     }
+    if pool.spec.csv or pool.spec.format:
+        body["format"] = with_types(pool.inventory.format, {})
     if code:
         body["sources"] = {
             key: {"file": own_names[key], "sha256": source.sha256} for key, source in code.items()

@@ -163,7 +163,7 @@ def _ask(step: CalibrateStep, engine: Engine) -> dict[int, dict[str, Any]]:
         "",
         0,
         0,
-        features=step.values or pool.features,
+        features=step.values or pool.seen_features,
         width=step.values.width if step.values else pool.width,
         batch_rows=contract.batch_rows,
         format=pool.inventory.format,

@@ -1,18 +1,22 @@
 """Rows on which the labeler's process dies: found by the journal of the processes that died, and
 rejected, so that a labelling ends.
 
-A batch on which a process died `_TRIES` times is asked about row by row, each noted before. A row
-at which `_TRIES` processes die is one of those that are looked for; it is rejected, and a zero
-stands in its place in the batch, as for a row that cannot be read. One death is not enough: nodes
-are taken away, and other processes use up memory. Where no row dies alone and the batch goes on to
-die, or too many rows do, the whole batch is rejected. What is raised is no death: it is told as
-ever, and the fragment's notes are forgotten.
+A batch on which a process died `_TRIES` times is asked about in `_PARTS` parts, each noted before,
+and a part on which one died in as many again, down to single rows. So one row of a batch costs a
+death for each factor of 16 in its length, where asking about row after row would cost thousands of
+asks and halves many more deaths. A row at which `_TRIES` processes die is one of those that are
+looked for; it is rejected, and a zero stands in its place in the batch, as for a row that cannot be
+read. One death is not enough: nodes are taken away, and other processes use up memory. Where no row
+dies alone and the batch goes on to die, or too many rows do, the whole batch is rejected. What is
+raised is no death: it is told as ever, and the fragment's notes are forgotten.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -24,8 +28,9 @@ from distill.engine.journal import Journal, current_journal
 
 _TRIES = 2
 """Deaths on one batch, beside the first, of which nothing is known."""
+_PARTS = 16
+# rows of a batch that are looked for, each at the cost of some processes
 _MOST_ALONE = 8
-"""Rows of a batch that are looked for, each at the cost of a process."""
 _ELSEWHERE = "elsewhere"
 
 Features = npt.NDArray[Any]
@@ -71,10 +76,8 @@ class DeadlyRows:
         if self.deaths.get(batch, 0) < _TRIES:
             self._note(batch)
             return []
-        found: list[int] = []
-        for offset in range(len(features)):
-            if len(found) <= _MOST_ALONE and self._dies(features, offset, first_row, ask):
-                found.append(offset)
+        search = self._search(range(len(features)), first_row, lambda part: ask(features[part]))
+        found = list(itertools.islice(search, _MOST_ALONE + 1))
         rest = f"{batch} without"
         if self.deaths.get(rest, 0) > _TRIES:
             self.over()
@@ -92,18 +95,21 @@ class DeadlyRows:
             self.rejected += [f"row {row}" for row in rows]
         return found
 
-    def _dies(
-        self, features: Features, offset: int, first_row: int, ask: Callable[[Features], Any]
-    ) -> bool:
-        row = f"{first_row + offset} alone"
-        if self.deaths.get(row, 0) >= _TRIES:
-            return True
-        self._note(row)
-        try:
-            ask(features[offset : offset + 1])
-        except RAISED:
-            return False  # no death; the batch will raise it
-        return False
+    def _search(self, rows: range, first_row: int, ask: Callable[[slice], Any]) -> Iterator[int]:
+        """Yield the offsets among `rows` on which processes die alone."""
+        size = math.ceil(len(rows) / _PARTS)
+        for start in range(rows.start, rows.stop, size):
+            part = range(start, min(start + size, rows.stop))
+            name = f"{first_row + start}+{len(part)} alone"
+            deaths = self.deaths.get(name, 0)
+            if deaths and len(part) > 1:
+                yield from self._search(part, first_row, ask)
+            elif deaths >= _TRIES:
+                yield start
+            else:
+                self._note(name)
+                with suppress(*RAISED):  # no death; the batch will raise it
+                    ask(slice(part.start, part.stop))
 
     def _note(self, at: str) -> None:
         self.journal.write(self.fragment, {"at": at, "deaths": self.deaths})

@@ -25,9 +25,9 @@ from distill.stages.label.labelling import (
     PoolLabels,
     allowed_rejects,
     clipped,
-    too_many_rejected,
 )
 from distill.stages.label.messages import LabelConfig, PoolPart
+from distill.stages.label.rejects import too_many_rejected
 from distill.storage.open import open_storage, require_conditional_put
 
 log = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ def _label(
         step.name,
         step.recipe,
         step.contract,
-        pools[0].pool.features,
+        pools[0].pool.seen_features,
         width,
         {each.pool.name: _pool_config(step, each) for each in pools},
         step.strict,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
-from distill.core.errors import LabelerError, RejectedError
+from distill.core.errors import LabelerError
 from distill.core.progress import Bar, track
 from distill.engine.protocol import Engine
 from distill.labels.label_set import LabelSet
@@ -22,6 +22,7 @@ from distill.pools.open_pool import OpenPool
 from distill.stages.label.events import LabellingEvents
 from distill.stages.label.failure_policy import Decision, FailurePolicy
 from distill.stages.label.messages import FragmentResult, FragmentTask, LabelConfig, group_tasks
+from distill.stages.label.rejects import too_many_rejected
 from distill.stages.label.worker import LabelWorker
 
 log = logging.getLogger(__name__)
@@ -145,16 +146,6 @@ class Labelling:
 def allowed_rejects(step: LabelStep) -> float:
     """Return how many rows may be rejected, over all pools together."""
     return step.max_rejected_fraction * sum(part.pool.inventory.rows for part in step.parts)
-
-
-def too_many_rejected(step: LabelStep, rejected: int) -> RejectedError:
-    """Return the error that says so, and where the reasons lie."""
-    rejects = ", ".join(part.stored.labels.folder.url("rejects") for part in step.parts)
-    return RejectedError(
-        f"labels.{step.name}: {rejected:,} rows were rejected, more than max_rejected_fraction ="
-        f" {step.max_rejected_fraction} allows. Their reasons lie under {rejects}. Mend"
-        " the rows, or raise the limit."
-    )
 
 
 def clipped(names: Sequence[str], joint: str) -> str:

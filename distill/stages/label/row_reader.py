@@ -106,7 +106,7 @@ def read_first(
     names = pool.features.columns
     format = pool.inventory.format
     batch = read_rows(pool.files, shard.key, rows, names, format=format, listed=shard.id)
-    found = decode_features(batch.table, pool.features, pool.width)
+    found = decode_features(batch.table, pool.seen_features, pool.width)
     found.rejected |= batch.rejected
     return found
 

@@ -3,9 +3,12 @@ and in no words of the library that validates."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
-from distill.core.errors import JobError
+from distill.core.errors import JobError, PoolError, RejectedError
+from distill.run import label_pool, prepare_inputs, train_students
 from tests.job.right_job import JOB, refused
 from tests.tiny import DOUBLING, tiny_job
 
@@ -53,6 +56,23 @@ KINDS_OF_FEATURES = 'a table { kind = "…", … } whose kind is one of "vector"
         (TEST_PATH, TEST_PATH + '\n    csv.escape = "a"', f"escape = 'a': {MARK}."),
         (TEST_PATH, TEST_PATH + '\n    csv.quote = "ab"', f"quote = 'ab': {MARK} or ''."),
         (ROOT, "root = 3", "root = 3: must be text in quotes."),
+        (ROOT, 'root = "$HOME/runs"', "/$HOME/runs' names a variable, which nobody replaces here."),
+        (ROOT, 'root = "${SCRATCH}"', "names a variable, which nobody replaces here. Write the"),
+        (ROOT, 'root = "s3:/bucket/runs"', "reads and writes file, s3, gs, abfs, as s3://…"),
+        (ROOT, 'root = "job.toml"', "/job.toml': is a file. Name a folder, which need not be"),
+        (ROOT, ROOT + "\n    seed = 99999999999999999999", "must be less than 9.22337e+18."),
+        (TEST_PATH, 'path = "test/*.parquet"', "is a pattern, and a path is due. Name the folder"),
+        (TEST_PATH, 'path = "x/../pool"', "its files lie in pools.unlabelled too"),
+        (TEST_PATH, 'path = "https://a.org/b.csv"', "has the scheme 'https'; distill reads and"),
+        ('target = "digit"', 'target = "pixels"', "'pixels': is among its features, so a model"),
+        (
+            FEATURES,
+            '{ kind = "vector", columns = ["x", "x"] }',
+            "names ['x'] twice; name each once",
+        ),
+        ('on = "test"', 'on = "unlabelled"', "that pool has no target to judge by. Name its"),
+        (OVER, 'over = ["unlabelled", "tset"]', "'tset': there is no such pool. There is: unlab"),
+        ('learns = "labels.large"', 'learns = "large"', "is neither 'labels.NAME' nor 'pools.NAME"),
         ('path = "test/"', 'path = ""', "pools.test.path = '': must be text that is not empty"),
         (ROOT, ROOT + "\n    seed = 1.5", "seed = 1.5: must be a whole number."),
         (ROOT, ROOT + "\n    plugins = true", "plugins = true: must be a list"),
@@ -153,12 +173,28 @@ LABEL = "def label(self, features):"
         (LABEL, "def __init__(self, path): ...\n    " + LABEL, ["Labeler()", "'path'"]),
         (LABEL, "def prepare(self): ...\n    " + LABEL, ["`prepare` is called with one batch"]),
         ("class Labeler:", "import sys; sys.exit()\nclass Labeler:", ["own.py", "sys.exit"]),
-        ("class Labeler:", "exit(0)\nclass Labeler:", ["own.py", "line 2"]),
+        (
+            "class Labeler:",
+            "import abc\nclass Labeler(abc.ABC):\n    @abc.abstractmethod\n    def a(self): ...",
+            ["is abstract: it lacks ['a']"],
+        ),
+        ("class Labeler:", "def Labeler(): ...\nclass Other:", ["Labeler in own.py is no class"]),
+        ("class Labeler:", "Labeler = 3\nclass Other:", ["Labeler in own.py is no class"]),
+        ('revision = "1"', "def revision(self): return 1", ["must have a `revision` (text)"]),
+        ('revision = "1"', "revision = property(str)", ["must have a `revision` (text)"]),
+        ('("a", "b", "c", "d")', 'np.array(["a", "b"])', ["(distinct names in a tuple)", "array"]),
+        ('("a", "b", "c", "d")', '{"a", "b"}', ["(distinct names in a tuple)"]),
+        ('("a", "b", "c", "d")', '"abcd"', ["(distinct names in a tuple)", "classes='abcd'"]),
+        ('("a", "b", "c", "d")', "(0, 1, 2, 3)", ["(distinct names in a tuple)"]),
+        ("class Labeler:", "import os; os._exit(0)\nclass Labeler:", ["own.py", "os._exit"]),
+        ("class Labeler:", "exit(0)\nclass Labeler:", ["own.py", "line 3"]),
     ],
 )
 def test_a_class_that_cannot_be_asked_is_found_out_by_a_fragment(tmp_path, old, new, said):
     text = DOUBLING.replace('"a", "b", "c"', '"a", "b", "c", "d"')
-    (tmp_path / "own.py").write_text(text.replace(old, new), "utf-8")
+    assert old in text
+    text = f"import numpy as np\n{text.replace(old, new)}"
+    (tmp_path / "own.py").write_text(text, "utf-8")
     with pytest.raises(JobError) as told:
         tiny_job(tmp_path, OWN)
     for part in ("job.toml: labels.large.labeler", *said):
@@ -177,3 +213,124 @@ def test_a_class_that_can_be_asked_is_refused(tmp_path, new):
     text = DOUBLING.replace('"a", "b", "c"', '"a", "b", "c", "d"')
     (tmp_path / "own.py").write_text(text.replace(LABEL, new), "utf-8")
     assert tiny_job(tmp_path, OWN).labels["large"]
+
+
+def test_a_pool_that_is_a_link_to_another_is_judged_on(tmp_path):
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "test").symlink_to("pool")
+    with pytest.raises(
+        JobError, match=r"pools\.test\.path = .*its files lie in pools\.unlabelled too"
+    ):
+        tiny_job(tmp_path, JOB)
+
+
+LOOKED_AT = """
+    root = "runs"
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["x", "z"] }
+    target = "y"
+    classes = ["a", "b"]
+    [fit.large]
+    model = { kind = "linear" }
+    on = "rows"
+"""
+RIGHT_CSV = "x,z,y\n1,2,a\n3,4,b\n"
+RIGHT_JSON = '{"x": 1, "z": 2, "y": "a"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", RIGHT_CSV, None),
+        ("a.csv", RIGHT_CSV.replace("\n", "\r"), None),
+        ("a.csv", RIGHT_CSV.replace("\n", ",\n"), None),
+        ("a.csv", "\ufeff" + RIGHT_CSV, None),
+        ("a.csv", RIGHT_CSV.replace(",", ", "), "no column 'z'. It has: x,  z,  y."),
+        ("a.csv", RIGHT_CSV.replace(",", ";"), 'Say csv = { delimiter = ";" } for the pool'),
+        ("a.csv", "x,z,x\n1,2,3\n", "2 columns 'x'. It has: x, z, x. Correct the job"),
+        ("a.csv", "# made today\n" + RIGHT_CSV, "no column 'x'. It has: # made today."),
+        ("a.csv", "x,z,y\n", "hold no rows. Put rows there"),
+        ("a.csv", 'x,z,y\n"1,5","2,5",a\n', "such as '1,5'. Write numbers with a decimal point."),
+        ("a.csv", "x,z,y\n5%,3%,a\n", "such as '5%'. Use `text` features, or another column."),
+        ("a.csv", "x,z,y\n1,2,A\n", "none of its 1 rows has a target"),
+        ("a.csv", "x,z,y\n1,2,a \n", "'a ' 1. Correct pools.rows.classes."),
+        ("a.csv", "PAR1\0\0", "is no text, but binary or packed in a way"),
+        ("a.parquet", RIGHT_CSV, "a.parquet: is no readable Parquet file"),
+        ("a.parquet", "", "Parquet file size is 0 bytes"),
+        ("a.zip", "PK", "the ending of 'a.zip' tells no format"),
+        ("a.jsonl", RIGHT_JSON, None),
+        ("a.jsonl", RIGHT_JSON * 2, "`jq -c . FILE` writes each on one."),
+        ("a.json", f'{{"data": [{RIGHT_JSON}]}}', "no column 'x'. It has: data. Correct the job"),
+        (
+            "a.json",
+            '{"x": [1, 2], "z": [3, 4], "y": ["a", "b"]}',
+            "column 'x': a column of type list",
+        ),
+        ("a.jsonl", '{"f": {"x": 1}}', "no column 'x'. It has: f."),
+    ],
+)
+def test_a_wrong_file_is_found_later_than_when_it_is_listed(tmp_path, name, content, said):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / name).write_text(content, "utf-8")
+    job = tiny_job(tmp_path, LOOKED_AT)
+    if said is None:
+        prepare_inputs(job, engine="local")
+        return
+    with pytest.raises(PoolError) as told:
+        prepare_inputs(job, engine="local")
+    assert f"{tmp_path}/job.toml: pools.rows" in str(told.value)
+    assert said in str(told.value)
+
+
+def test_too_many_rejected_rows_are_told_without_one_of_them(tmp_path):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "a.csv").write_text("x,z,y\n1,2,a\n1,2,a,\n")
+    (tmp_path / "own.py").write_text(DOUBLING.replace('"a", "b", "c"', '"a", "b"'))
+    own = '[labels.large]\n    labeler = { kind = "custom", file = "own.py" }\n    over = ["rows"]'
+    job = tiny_job(tmp_path, LOOKED_AT.partition("[fit")[0] + own)
+    with pytest.raises(RejectedError) as told:
+        label_pool(job, "large", engine="local")
+    assert "allows, such as a.csv, row 1 (undecodable): the row has 4 cells" in str(told.value)
+
+
+POLLUTING = """
+import numpy as np, torch, warnings
+torch.set_default_dtype(torch.float64)
+np.seterr(all="raise")
+class Labeler:
+    revision = "1"
+    classes = ("a", "b")
+    def label(self, features):
+        torch.set_default_dtype(torch.float64)
+        return np.asarray(features, np.float32)
+"""
+
+
+def test_what_a_labeler_sets_for_its_process_breaks_the_training(tmp_path):
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "a.csv").write_text("x,z,y\n" + "1,2,a\n3,1,b\n" * 20)
+    (tmp_path / "own.py").write_text(POLLUTING)
+    text = (
+        LOOKED_AT.partition("[fit")[0]
+        + """
+    [labels.large]
+    labeler = { kind = "custom", file = "own.py" }
+    over = ["rows"]
+    [students.small]
+    model = { kind = "linear" }
+    training = { epochs = 1 }
+    [[students.small.terms]]
+    learns = "labels.large"
+    loss = { kind = "kl", temperature = 2 }
+    """
+    )
+    before = np.geterr(), torch.get_default_dtype()
+    try:
+        job = tiny_job(tmp_path, text)
+        label_pool(job, "large", engine="local")
+        (trained,) = train_students(job, engine="local")
+    finally:
+        np.seterr(**before[0])
+        torch.set_default_dtype(before[1])
+    assert trained.now

@@ -181,9 +181,28 @@ def test_rows_without_whole_numbers_are_swallowed_without_a_word(rows, newline):
     assert "look like rows" in found[0]
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'doc-17,"tall\ndoc-18,short"\ndoc-19,ok\n',
+        'b7,"tall\nc9,short"\nd1,ok\n',
+        'ann,"tall\nbob,short\ncal,ok"\neve,x\n',
+        '"ann","tall\n"bob",short\n"cal",ok"\n"eve",x\n',
+    ],
+)
+def test_rows_of_a_key_and_a_text_are_swallowed_without_a_word(rows, newline):
+    assert list(told(f"a,b\n{rows}".replace("\n", newline).encode())) == [0]
+
+
 @pytest.mark.parametrize(
     "content",
     [
+        'a,b\nann 1,"Rome\nParis,France\nBerlin,Germany"\nbob,x\n',
+        'a,b\n诗,"床前明月光,疑是地上霜\n举头望明月,低头思故乡"\nbob,x\n',
+        'a,b\nd1,"床\n床前明月光,疑是地上霜\n举头望明月,低头思故乡"\nbob,x\n',
+        'a,b\nd1,"Dear d2,\nwrite soon, and well\nyours,d1"\nd2,x\n',
+        'a,b\nd1,"Rome\nParis,France"\nd2,x\n',
         'a,b\n12,"Ingredients\n1, egg\n2, milk"\n13,x\n',
         'a,b,c\n12,"Ingredients\n1, egg\n2, milk",x\n13,x,y\n',
         'a,b,c\n12,"Ingredients\n1,egg\n2,milk",x\n13,x,y\n',

@@ -14,7 +14,7 @@ from distill.core.errors import ContractError, PoolError
 from distill.core.results import MethodResult
 from distill.labelers.network import NetworkLabeler
 from distill.stages.predict import predict_files
-from tests.making import label_by_worker
+from tests.making import label_by_worker, train_here
 from tests.resolved import export_students, find_student
 from tests.stages.export.conftest import MINE, MODELS, job_text
 from tests.tiny import tiny_job, write_pool
@@ -127,6 +127,25 @@ def test_an_untrained_student_is_exported(tmp_path):
         label_by_worker(job, name)
     with pytest.raises(ContractError, match=r"students\.small is not trained yet"):
         export_students(job, None, ())
+
+
+@pytest.mark.parametrize("declared", ["", 'format = "csv"'])
+def test_an_export_forgets_how_the_pools_files_are_written(tmp_path, declared):
+    rows = tmp_path / "rows"
+    rows.mkdir()
+    name = "a.data" if declared else "a.csv"
+    lines = [f"{n};{n / 2};{n % 3};1" for n in range(40)]
+    (rows / name).write_text("\n".join(["a;b;c;d", *lines]))
+    (tmp_path / "mine.py").write_text(MINE, "utf-8")
+    path = f'path = "rows"\n    csv = {{ delimiter = ";" }}\n    {declared}'
+    text = job_text(MODELS["linear"]).replace('path = "rows"', path).replace('"email"', "")
+    job = tiny_job(tmp_path, text.replace('["pixels"]', '["a", "b", "c", "d"]'))
+    for each in job.labels:
+        label_by_worker(job, each)
+    train_here(job)
+    (exported,) = export_students(job, None, ())
+    (done,) = predict_files(exported.uri, str(rows / name), str(tmp_path / "out"))
+    assert (done.rows, done.rejected) == (40, 0)
 
 
 def test_predictions_are_others_or_stand_beside_another_row(taught, tmp_path):

@@ -3,9 +3,11 @@ rows they are. A process is an exception here, and the journal a dictionary."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distill.core.errors import LabelerError
@@ -29,7 +31,7 @@ class Notes(dict):
         self.pop(task, None)
 
 
-def label(journal, rows, dies):
+def label(journal, rows, dies, batch=BATCH):
     """One process: offsets of the rejected rows of each batch. Raises Died."""
 
     def ask(features):
@@ -38,8 +40,8 @@ def label(journal, rows, dies):
 
     found = DeadlyRows(current_journal(), "fragment", 100)
     rejected = []
-    for start in range(0, len(rows), BATCH):
-        features = rows[start : start + BATCH]
+    for start in range(0, len(rows), batch):
+        features = rows[start : start + batch]
         offsets = found.find(features, start, ask)
         ask(without_rows(features, offsets))
         rejected += [start + offset for offset in offsets]
@@ -48,12 +50,12 @@ def label(journal, rows, dies):
     return rejected, found.rejected
 
 
-def label_to_its_end(rows, dies, most_deaths=60):
+def label_to_its_end(rows, dies, most_deaths=60, batch=BATCH):
     journal = Notes()
     with journaling(journal):
         for deaths in range(most_deaths):
             try:
-                rejected, told = label(journal, rows, dies)
+                rejected, told = label(journal, rows, dies, batch)
             except Died:
                 continue
             assert not journal
@@ -68,6 +70,33 @@ def test_another_row_than_those_it_dies_on_is_rejected_or_it_never_ends(deadly):
     assert set(rejected) == deadly
     assert told == [f"row {100 + row}" for row in sorted(deadly)]
     assert deaths <= 5 * len(deadly)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data(), st.sampled_from([1, 2, 15, 16, 17, 100, 256, 1_000, 4_096]))
+def test_a_row_of_a_large_batch_costs_as_many_processes_as_it_has_rows(data, batch):
+    deadly = data.draw(st.integers(0, batch - 1))
+    rows = np.arange(batch, dtype=np.float32)[:, None] + 1
+    asks = []
+
+    def dies(some):
+        asks.append(len(some))
+        return deadly + 1 in some[:, 0]
+
+    rejected, told, deaths = label_to_its_end(rows, dies, batch=batch)
+    assert (rejected, told) == ([deadly], [f"row {100 + deadly}"])
+    assert deaths <= 4 + max(1, math.log2(batch) / 3)
+    assert len(asks) <= 60 * deaths
+
+
+def test_several_rows_of_a_large_batch_are_not_all_found():
+    deadly = {1, 2, 700, 4_000}
+    rows = np.arange(4_096, dtype=np.float32)[:, None]
+    rejected, _, deaths = label_to_its_end(
+        rows, lambda some: bool(deadly & set(some[:, 0])), batch=4_096
+    )
+    assert set(rejected) == deadly
+    assert deaths <= 20
 
 
 def test_rows_that_kill_only_together_are_taken_for_ones_that_kill_alone():

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distill.engine.journal import journaling
 from distill.engine.protocol import StreamHere
 from distill.labels.commit import read_labels, read_rejects
 from distill.labels.encoding import decode
@@ -21,6 +22,7 @@ from distill.stages.label.row_reader import read_chunks
 from distill.stages.label.worker import LabelWorker
 from distill.storage.open import open_storage
 from tests.stages.label.conftest import BAD, TWICE, features
+from tests.stages.label.test_deadly_rows import Notes
 from tests.waiting import LIMIT_SECONDS
 
 
@@ -212,6 +214,18 @@ def test_a_shard_that_vanished_kills_the_worker(tried, pool):
     assert failure.where == "part-00001.parquet"
     assert "PoolError" in failure.trace
     assert "is not there" in failure.trace
+
+
+def test_a_file_on_which_processes_die_is_not_named(tried):
+    tried = tried()
+    task = tried.tasks[0]
+    name = f"{task.pool}/{task.intent.fragment}"
+    journal = Notes({name: {"at": "elsewhere", "deaths": {"elsewhere": 2}}})
+    with journaling(journal):
+        failure = run(tried, task).failure
+    assert failure.where == task.key
+    assert "died 3 times while rows were read" in failure.trace
+    assert not journal
 
 
 def test_rows_of_a_file_that_was_replaced_since_it_was_listed_are_labelled(tried, pool):
