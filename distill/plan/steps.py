@@ -272,7 +272,7 @@ class LabelPart:
     @property
     def features(self) -> Features | LabelValues:
         """What its labeler sees of a row."""
-        return self.values or self.pool.features
+        return self.values or self.pool.seen_features
 
     @property
     def width(self) -> int:
