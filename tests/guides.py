@@ -17,6 +17,7 @@ from distill.spec.labels import LabelerTable
 from distill.spec.losses import Loss
 from distill.spec.networks import Network
 from distill.spec.pools import POOL_FORMATS, Features
+from distill.spec.selections import SelectBy
 from distill.spec.stores import StorageSettings
 from distill.spec.structures import StructureModel
 from tests.command import REPOSITORY
@@ -75,6 +76,11 @@ def structure_rows() -> Iterable[str]:
         yield f'| `"{kind}"` | {first_paragraph(cls)} | {gives} | {keys(cls)} |'
 
 
+def selection_rows() -> Iterable[str]:
+    """The lines of the table of ways to choose rows."""
+    yield from rows_of(built_in(SelectBy.kinds()))
+
+
 def store_rows() -> Iterable[str]:
     """The lines of the table of stores."""
     yield "| URI | what it is | settings | needs |"
@@ -102,6 +108,7 @@ def tables() -> dict[str, str]:
         "formats": "\n".join(format_rows()),
         "labelers": "\n".join(rows_of(built_in(LabelerTable.kinds()), extras=True)),
         "structures": "\n".join(structure_rows()),
+        "selections": "\n".join(selection_rows()),
         "networks": "\n".join(rows_of(built_in(Network.kinds()))),
         "stores": "\n".join(store_rows()),
         "losses": "\n".join(rows_of(built_in(Loss.kinds()))),

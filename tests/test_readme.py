@@ -29,6 +29,7 @@ JOBS = GUIDE.read_text("utf-8")
 RUN_HERE = {
     "show": ("teacher",),
     "structure": ("--local",),
+    "select": ("--local",),
     "run": ("--local",),
     "status": (),
     "verify": (),
@@ -67,7 +68,7 @@ def guide_job(tmp_path_factory):
     own = small.replace("students.small", "students.own").replace(
         'model = { kind = "linear" }', model
     )
-    text = f"{job}[students.own]{own}{block('structure.toml')}"
+    text = f"{job}[students.own]{own}{block('structure.toml')}{block('select.toml')}"
     (folder / "job.toml").write_text(text, "utf-8")
     return folder / "job.toml"
 
