@@ -1,0 +1,222 @@
+"""The commands that do what a job says: all of it, or one stage.
+
+Each loads the job, calls one function of `distill.run`, and shows what it returns. Nothing heavy is
+imported before a command needs it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from distill.cli.options import (
+    Format,
+    JobFile,
+    Local,
+    Name,
+    Onnx,
+    PartOption,
+    Ray,
+    Root,
+    Verbose,
+    load,
+    part_of,
+)
+from distill.cli.process import LogFormat, process_edge
+from distill.cli.terminal import print_comparison, say
+from distill.core.errors import LimitError
+
+commands = typer.Typer()
+
+
+@commands.command()
+def run(
+    job: JobFile,
+    part: PartOption = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
+) -> None:
+    """All stages, in order, doing only what is unfinished."""
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = load(job, root)
+        from distill.run import run_job
+
+        finished = run_job(loaded, say, engine=process.engine, part=part_of(part))
+        if finished.evaluation:
+            print_comparison(finished.evaluation)
+        if not process.display.begun:
+            say("Nothing was left to do: no Ray was started, nothing was labelled or trained.")
+        if finished.report:
+            say(f"Report: {finished.report}")
+        if finished.beyond:
+            raise LimitError("\n".join(finished.beyond))
+
+
+@commands.command()
+def fit(
+    job: JobFile,
+    name: Name = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
+) -> None:
+    """Train labelers before they label."""
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = load(job, root)
+        from distill.run import fit_labelers, trained_line
+
+        names = [name] if name else None
+        for trained in fit_labelers(loaded, names, engine=process.engine):
+            say(trained_line(trained))
+
+
+@commands.command()
+def structure(
+    job: JobFile,
+    name: Name = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find structures in rows without labels: components, clusters, maps."""
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import fit_structures, trained_line
+
+        for fitted in fit_structures(load(job, root), name, engine=process.engine):
+            say(trained_line(fitted))
+
+
+@commands.command()
+def select(
+    job: JobFile,
+    name: Name = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+) -> None:
+    """Choose which rows of a pool are labelled."""
+    with process_edge(ray, local=local, verbose=verbose) as process:
+        from distill.run import select_pool_rows, selection_line
+
+        for selected in select_pool_rows(load(job, root), name, engine=process.engine):
+            say(selection_line(selected))
+
+
+@commands.command()
+def label(
+    job: JobFile,
+    name: Name = None,
+    *,
+    mend: Annotated[
+        bool,
+        typer.Option(
+            "--mend", help="Read all that is stored first, and label what is damaged anew."
+        ),
+    ] = False,
+    part: PartOption = None,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
+) -> None:
+    """Write label sets over their pools, exactly once."""
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = load(job, root)
+        from distill.run import label_pools, labels_line
+
+        mine = part_of(part)
+        summaries = label_pools(loaded, name, mend=mend, engine=process.engine, part=mine)
+        for summary in summaries:
+            say(labels_line(summary))
+
+
+@commands.command()
+def train(
+    job: JobFile,
+    name: Name = None,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
+) -> None:
+    """Teach students from stored labels."""
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = load(job, root)
+        from distill.run import train_students, trained_line
+
+        names = [name] if name else None
+        for trained in train_students(loaded, names, engine=process.engine):
+            say(trained_line(trained))
+
+
+@commands.command()
+def evaluate(
+    job: JobFile,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
+) -> None:
+    """Judge students against teacher, truth and each other."""
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = load(job, root)
+        from distill.run import evaluate_students
+
+        print_comparison(evaluate_students(loaded, engine=process.engine))
+
+
+@commands.command()
+def report(
+    job: JobFile,
+    *,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
+) -> None:
+    """Write the evaluation as one HTML file."""
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = load(job, root)
+        from distill.run import write_report
+
+        say(f"Report: {write_report(loaded, engine=process.engine)}")
+
+
+@commands.command()
+def export(
+    job: JobFile,
+    name: Name = None,
+    *,
+    onnx: Onnx = False,
+    root: Root = None,
+    ray: Ray = None,
+    local: Local = False,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
+) -> None:
+    """Students as files that need nothing of distill's: safetensors, a Python file, a model card."""
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = load(job, root)
+        from distill.run import export_students
+
+        names = [name] if name else None
+        for each in export_students(loaded, names, onnx=onnx, engine=process.engine):
+            say(f"students.{each.name}: {each.uri}")
