@@ -40,7 +40,7 @@ from distill.labelers.structure.centres import Centres, group_sums, shift_of
 from distill.labelers.structure.eigen import orthonormal, principal_through
 from distill.labelers.structure.grid import Grid, neighbours, positions, squared_distances
 from distill.labelers.structure.kind import StructureKind
-from distill.labelers.structure.looks import column_details, require_differing
+from distill.labelers.structure.looks import column_details, require_differing, require_squares
 from distill.labelers.structure.parts import Columns, Scatter, Total, columns_of, scatter_of
 from distill.labelers.structure.phases import Phase, PhasedFit
 from distill.spec.base import Positive
@@ -181,6 +181,7 @@ class _Look:
     def update(self, state: State, statistic: Statistic) -> State:
         columns: Columns = statistic["columns"]
         require_differing(columns, self.fit.where)
+        require_squares(columns, self.fit.where)
         variance = float(columns.square.sum() / columns.rows)
         shift = shift_of(columns.mean, variance)
         plane = self._plane(state, statistic["scatter"])
