@@ -140,7 +140,8 @@ class Start:
         offsets = np.concatenate([before, new])
         measure = {
             "rows": int(statistic["rows"].values[0]),
-            "inertia": float(statistic["inertia"].values[0]),
+            # of candidates, of which there are more than clusters: no inertia of these
+            "candidate_inertia": float(statistic["inertia"].values[0]),
             "candidates": len(offsets),
         }
         arrays = {**state.arrays, "offsets": offsets}
