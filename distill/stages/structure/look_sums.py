@@ -14,6 +14,7 @@ from distill.labelers.structure.kmeans_rows import unit_length
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
+from distill.stages.structure.usable_rows import usable_rows
 
 _SAMPLE_ROWS = 1_500
 SHOWN_CLUSTERS = 12
@@ -101,8 +102,7 @@ class Look:
     classes: int
 
     def __call__(self, chunk: Chunk) -> Seen:
-        features, row = self.dataset.usable(chunk)
-        values = self.before.label(features)
+        values, row = usable_rows(self.dataset, self.before, chunk)
         target = self._targets(chunk, row)
         key = drawn.uniform(0, _DRAW, row)
         with_target = np.concatenate([values, target[:, None].astype(np.float32)], axis=1)
