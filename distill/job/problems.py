@@ -92,6 +92,8 @@ def _key(location: Location, tables: Any) -> str:
     keys = []
     for position, part in enumerate(location):
         is_last = position == len(location) - 1
+        if not is_last and _is_tag(tables, part):
+            continue
         if _has_part(tables, part):
             tables = tables[part]
             keys.append(str(part))
@@ -100,11 +102,16 @@ def _key(location: Location, tables: Any) -> str:
     return ".".join(keys)
 
 
+def _is_tag(tables: Any, part: int | str) -> bool:
+    """Whether `part` is the kind that a table says, which another of its keys may be called."""
+    return isinstance(tables, dict) and tables.get("kind") == part
+
+
 def _may_lack(tables: Any, part: int | str) -> bool:
     """Whether `part` is a key or an item that is missing, and no tag."""
     if isinstance(tables, list):
         return isinstance(part, int)
-    return isinstance(tables, dict) and tables.get("kind") != part
+    return isinstance(tables, dict) and not _is_tag(tables, part)
 
 
 def _has_part(tables: Any, part: int | str) -> bool:

@@ -85,7 +85,8 @@ def look_step(workspace: Workspace, name: str) -> LookStep:
     where it is not fitted."""
     folder, record = find_structure(workspace, name)
     pools = structure_pools(workspace, name)
-    targets = [workspace.tables.pools[pool].target for pool in pools]
+    tables = workspace.tables
+    targets = [[tables.pools[pool].target, tables.pool_outputs(pool).classes] for pool in pools]
     identity = digest([record.sha256, structure_pins(workspace, name), targets])
     key = f"look-{identity[:16]}.json"
     stored = folder.read_or_none(key)
@@ -119,10 +120,11 @@ def drift_steps(workspace: Workspace, name: str) -> Iterator[DriftStep]:
     table = workspace.tables.structure[name]
     for pool in table.watch:
         folder, record = find_structure(workspace, name)
-        content = workspace.pool(pool).inventory.content
+        opened = workspace.pool(pool)
         label_set = workspace.tables.structure_source(name).label_set
         hashes = workspace.label_set(label_set, pool).label_hash if label_set else None
-        identity = digest([record.sha256, pool, content, hashes])
+        features = None if label_set else opened.features.model_dump(mode="json")
+        identity = digest([record.sha256, pool, opened.inventory.content, hashes, features])
         key = f"drift-{identity[:16]}.json"
         stored = folder.read_or_none(key)
         result = None

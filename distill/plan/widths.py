@@ -95,7 +95,12 @@ def structure_width(workspace: Workspace, name: str) -> int:
         return below.output(below.features).width
     if table.label_set is not None:
         return label_width(workspace, table.label_set)
-    pool = workspace.pool_like(str(table.pool))
+    return pool_width(workspace, str(table.pool))
+
+
+def pool_width(workspace: Workspace, name: str) -> int:
+    """Return the numbers a row of a pool's features. Raises PoolError."""
+    pool = workspace.pool_like(name)
     features = pool.features.model_dump(mode="json")
     inputs = ["width", pool.inventory.content, [features, pool.inventory.format]]
     return int(workspace.remember("checks", inputs, lambda: pool.width))

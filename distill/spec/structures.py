@@ -65,8 +65,9 @@ class Structure(Table):
     def _source(cls, value: str) -> str:
         kind, _, name = value.partition(".")
         if kind not in _SOURCES or not name:
+            hint = f"; the rows of a selection are 'pools.{value}'" if kind == "select" else ""
             raise ValueError(
-                f"{value!r} is none of 'pools.NAME', 'labels.NAME' and 'structure.NAME'"
+                f"{value!r} is none of 'pools.NAME', 'labels.NAME' and 'structure.NAME'{hint}"
             )
         return value
 

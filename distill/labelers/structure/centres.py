@@ -115,7 +115,7 @@ def shift_of(mean: Double, variance: float) -> Matrix:
     return mean.astype(np.float32)
 
 
-def exact_squares(shifted: Matrix, offsets: Matrix) -> Double:
+def exact_squares(shifted: Array, offsets: Array) -> Double:
     """Return the squared distance of each row to the centre beside it, both (B, d): exactly 0 where
     they are equal."""
     apart = shifted.astype(np.float64) - offsets

@@ -25,14 +25,25 @@ def positions(rows: int, columns: int, grid: Grid) -> Double:
 
 def squared_distances(position: Double) -> Double:
     """Return squared distances of all pairs of units, (u, u)."""
-    apart = position[:, None] - position
-    squares: Double = np.einsum("ijk,ijk->ij", apart, apart)
+    squares = _squared_differences(position[:, 0])
+    squares += _squared_differences(position[:, 1])
     return squares
 
 
 def neighbours(position: Double, grid: Grid) -> npt.NDArray[np.bool_]:
-    """Return which pairs of units are neighbours, (u, u): six of a hexagonal grid, and of a
+    """Return which of all pairs of units are neighbours, (u, u)."""
+    return are_adjacent(squared_distances(position), grid)
+
+
+def are_adjacent(squares: Double, grid: Grid) -> npt.NDArray[np.bool_]:
+    """Return which squared distances are those of neighbours: six of a hexagonal grid, and of a
     rectangular one eight, as others count them in the topographic error."""
     reach = 1.0 if grid == "hexagonal" else _DIAGONAL
-    squares = squared_distances(position)
     return (squares > 0) & (squares < (reach + 0.01) ** 2)
+
+
+def _squared_differences(numbers: Double) -> Double:
+    # in place: of 10,000 units this takes 800 MB
+    apart: Double = np.subtract.outer(numbers, numbers)
+    apart *= apart
+    return apart

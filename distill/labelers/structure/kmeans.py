@@ -116,7 +116,7 @@ class KmeansFit(PhasedFit):
         return {
             "look": Look(choice, k, self.model.k, is_random, self.where),
             "start": Start(choice, k, self.where),
-            "weigh": Weigh(choice, k, self.where),
+            "weigh": Weigh(choice, k),
             "means": self._means(choice, passes, "cells" if is_two_level else "measure"),
             "cells": CountCells(choice, self.model.k),
             "split": Split(choice),

@@ -34,6 +34,8 @@ from distill.labelers.structure.rows import Sample, sample_of, squared_lengths
 
 _FURTHEST = 1_024
 _FURTHEST_NUMBERS = 4 << 20
+_EQUAL = (32 * float(np.finfo(np.float32).eps)) ** 2
+"""Of a row's squared length: a centre that is nearer is the row itself, but for rounding."""
 _ONE_ROW = 0.5
 """Of a centre's weight: a centre that weighs less has no rows."""
 
@@ -126,6 +128,8 @@ class Means:
         rows = np.unique(furthest.values, axis=0)
         nearest, _ = centres.nearest_and_squares(rows)
         squares = exact_squares(rows, centres.offsets[nearest])
+        # the mean of equal rows is not always these rows to the last bit
+        squares[squares <= _EQUAL * squared_lengths(rows)] = 0
         if not squares.any() and self.fraction == 1:
             require_distinct_rows(len(offsets) - len(vacant), len(offsets), self.where)
         chosen = _far_apart(rows, squares, len(vacant))

@@ -71,9 +71,10 @@ class RowChoice(NamedTuple):
 
 def unit_length(values: Array) -> Array:
     """Return rows of length 1; a row of zeros stays as it is."""
-    lengths = np.linalg.norm(values, axis=1)
+    # in float64, since squares of large numbers have no float32
+    lengths = np.sqrt(np.einsum("ij,ij->i", values, values, dtype=np.float64))
     lengths[lengths == 0] = 1
-    scaled: Array = values / lengths[:, None]
+    scaled: Array = values / lengths[:, None].astype(values.dtype)
     return scaled
 
 

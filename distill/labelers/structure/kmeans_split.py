@@ -11,7 +11,7 @@ from distill.labelers.structure.base import Int64, State, Statistic
 from distill.labelers.structure.centres import Centres
 from distill.labelers.structure.kmeans_levels import shared_out
 from distill.labelers.structure.kmeans_rows import SPLIT_ROWS, RowChoice
-from distill.labelers.structure.kmeans_start import chosen_of
+from distill.labelers.structure.kmeans_start import chosen_of, filled_up
 from distill.labelers.structure.parts import Total
 from distill.labelers.structure.rows import Sample, sample_of_groups, uniform
 
@@ -70,12 +70,11 @@ class Split:
         return state.after(arrays, {"rows": len(sample)}, phase="fine means")
 
     def _chosen(self, rows: Matrix, count: int) -> Matrix:
-        """Return `count` centres of some rows. Where fewer of these are distinct, the first stands
-        for the rest, which `means` finds to be without rows of its own."""
+        """Return `count` centres of some rows, of which fewer may be distinct."""
         distinct, weights = np.unique(rows, axis=0, return_counts=True)
         found = min(count, len(distinct))
         centres = chosen_of(distinct, weights.astype(np.float64), found, self.choice.seed)
-        return np.concatenate([centres, np.repeat(centres[:1], count - found, axis=0)])
+        return filled_up(centres, count)
 
 
 def _cells(state: State, values: Matrix) -> Int64:

@@ -39,7 +39,7 @@ from distill.labelers.structure.kmeans_rows import (
     RowChoice,
     centres_of,
 )
-from distill.labelers.structure.looks import column_details, require_differing
+from distill.labelers.structure.looks import column_details, require_differing, require_squares
 from distill.labelers.structure.parts import Columns, Total, columns_of
 from distill.labelers.structure.rows import Sample, sample_of, uniform
 
@@ -47,6 +47,8 @@ ROUNDS = 3
 """Of `start`."""
 ROWS_A_CLUSTER = 128
 """Rows that the start looks at, for each cluster."""
+_ONE_WAY = 1e-12
+"""Variance of rows of length 1 that is rounding alone."""
 _CANDIDATE_PASSES = 10
 _TRIES = 4
 _TRIES_PRODUCTS = 1 << 32
@@ -78,7 +80,9 @@ class Look:
         self._require_rows(columns)
         variance = float(columns.square.sum() / columns.rows)
         shift = shift_of(columns.mean, variance)
-        arrays = {"shift": shift, "offsets": self._distinct(first.values - shift)}
+        distinct = np.unique(first.values - shift, axis=0)
+        offsets = filled_up(distinct, len(first))
+        arrays = {"shift": shift, "offsets": offsets}
         away = np.sum((columns.mean - shift) ** 2)
         known = {
             "columns": column_details(columns),
@@ -92,18 +96,18 @@ class Look:
 
     def _require_rows(self, columns: Columns) -> None:
         require_differing(columns, self.where)
+        require_squares(columns, self.where)
+        variance = columns.square.sum() / columns.rows
+        if self.choice.spherical and variance <= _ONE_WAY:
+            raise PoolError(
+                f"{self.where}: brought to length 1, all {columns.rows:,} rows are equal. Set"
+                " spherical = false."
+            )
         if columns.rows < self.all_k:
             raise PoolError(
                 f"{self.where}: k = {self.all_k:,}, but only {columns.rows:,} rows are usable. Set"
                 " it to fewer, or add rows."
             )
-
-    def _distinct(self, rows: Matrix) -> Matrix:
-        """Return distinct rows, as many as there were: what is missing is the first one again,
-        which `means` finds to be without rows of its own."""
-        distinct = np.unique(rows, axis=0)
-        missing = len(rows) - len(distinct)
-        return np.concatenate([distinct, np.repeat(distinct[:1], missing, axis=0)])
 
 
 @dataclass(frozen=True)
@@ -136,11 +140,13 @@ class Start:
         offsets = np.concatenate([before, new])
         measure = {
             "rows": int(statistic["rows"].values[0]),
-            "inertia": float(statistic["inertia"].values[0]),
+            # of candidates, of which there are more than clusters: no inertia of these
+            "candidate_inertia": float(statistic["inertia"].values[0]),
             "candidates": len(offsets),
         }
         arrays = {**state.arrays, "offsets": offsets}
-        if not len(new):
+        # a share of the rows may hold fewer distinct ones than all rows do
+        if not len(new) and state.plain["share"] >= 1:
             require_distinct_rows(len(offsets), self.k, self.where)
         # the first pass was no round
         is_last = state.passes >= ROUNDS or not len(new)
@@ -153,7 +159,6 @@ class Weigh:
 
     choice: RowChoice
     k: int
-    where: str
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:
         rows = self.choice.share(values, row, state.plain["share"], START_ROWS)
@@ -166,11 +171,12 @@ class Weigh:
         counts = statistic["counts"].values
         is_near = counts > 0
         candidates = state.arrays["offsets"][is_near]
-        require_distinct_rows(len(candidates), self.k, self.where)
         weights = counts[is_near].astype(np.float64)
-        offsets = chosen_of(candidates, weights, self.k, self.choice.seed)
+        found = min(self.k, len(candidates))
+        chosen = chosen_of(candidates, weights, found, self.choice.seed)
+        arrays = {**state.arrays, "offsets": filled_up(chosen, self.k)}
         measure = {"rows": int(counts.sum()), "candidates": len(candidates)}
-        return state.after({**state.arrays, "offsets": offsets}, measure, phase="means")
+        return state.after(arrays, measure, phase="means", vacant=self.k - found)
 
 
 def require_distinct_rows(distinct: int, k: int, where: str) -> None:
@@ -180,6 +186,13 @@ def require_distinct_rows(distinct: int, k: int, where: str) -> None:
             f"{where}: k = {k:,}, but there are only {distinct:,} distinct rows. Set it to"
             f" {distinct:,} or fewer, or leave duplicates out of the pool."
         )
+
+
+def filled_up(centres: Matrix, k: int) -> Matrix:
+    """Return k centres: what is missing is the first one again, which `means` finds to be without
+    rows of its own, and moves."""
+    missing = k - len(centres)
+    return np.concatenate([centres, np.repeat(centres[:1], missing, axis=0)])
 
 
 def chosen_of(points: Matrix, weights: Double, k: int, seed: int) -> Matrix:

@@ -11,6 +11,9 @@ from distill.core.errors import PoolError
 from distill.labelers.structure.parts import Columns
 
 _NAMED = 20
+_MOST_SQUARE = float(np.finfo(np.float32).max) / 16
+_LEAST_VARIANCE = 1e-30
+"""Float32 has numbers down to 1e-38; squares that tell rows apart are smaller than the variance."""
 
 
 def require_differing(columns: Columns, where: str) -> None:
@@ -25,6 +28,20 @@ def require_differing(columns: Columns, where: str) -> None:
             f"{where}: {number} equal in all {len(columns.mean):,} columns, so nothing can be"
             " found in them. Compare `of` with the columns that the pool's features name."
         )
+
+
+def require_squares(columns: Columns, where: str) -> None:
+    """Raise PoolError where squared distances of rows have no float32, in which rows are compared:
+    they would all seem equal."""
+    largest = np.maximum(np.abs(columns.low), np.abs(columns.high)).astype(np.float64)
+    variance = columns.square.sum() / columns.rows
+    if np.sum(largest**2) < _MOST_SQUARE and variance > _LEAST_VARIANCE:
+        return
+    raise PoolError(
+        f"{where}: numbers up to {largest.max():.3g}, with a standard deviation of"
+        f" {np.sqrt(variance):.3g} in all, have no squares in float32. Bring them nearer to 1, or"
+        ' put it on a structure { kind = "pca", whiten = true } of them.'
+    )
 
 
 def column_details(columns: Columns) -> dict[str, Any]:

@@ -207,8 +207,10 @@ class _Turn:
         if state.passes + 1 >= self.fit.model.passes:
             found = principal_through(basis, product, self.fit.model.components)
             return self.fit.ended(state, found, measure)
-        seen = np.trace(basis.T @ product) / (measure["rows"] - 1)
-        measure["explained"] = float(seen / state.plain["total_variance"])
+        # of as many directions as there will be components, though the basis has more
+        seen = np.linalg.eigvalsh(basis.T @ product)[-self.fit.model.components :]
+        variance = seen.sum() / (measure["rows"] - 1)
+        measure["explained"] = float(variance / state.plain["total_variance"])
         arrays = {"mean": state.arrays["mean"], "basis": orthonormal(product)}
         return state.after(arrays, measure)
 

@@ -27,7 +27,6 @@ from pydantic import Field, model_validator
 
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import (
-    Array,
     Arrays,
     FittedStructure,
     Int64,
@@ -36,11 +35,17 @@ from distill.labelers.structure.base import (
     Statistic,
     first_state,
 )
-from distill.labelers.structure.centres import Centres, group_sums, shift_of
+from distill.labelers.structure.centres import Centres, exact_squares, group_sums, shift_of
 from distill.labelers.structure.eigen import orthonormal, principal_through
-from distill.labelers.structure.grid import Grid, neighbours, positions, squared_distances
+from distill.labelers.structure.grid import (
+    Grid,
+    are_adjacent,
+    neighbours,
+    positions,
+    squared_distances,
+)
 from distill.labelers.structure.kind import StructureKind
-from distill.labelers.structure.looks import column_details, require_differing
+from distill.labelers.structure.looks import column_details, require_differing, require_squares
 from distill.labelers.structure.parts import Columns, Scatter, Total, columns_of, scatter_of
 from distill.labelers.structure.phases import Phase, PhasedFit
 from distill.spec.base import Positive
@@ -127,11 +132,6 @@ class SomFit(PhasedFit):
         """(u, 2): of each unit."""
         return positions(self.model.rows, self.model.columns, self.model.grid)
 
-    @cached_property
-    def are_neighbours(self) -> Array:
-        """(u, u): of each two units."""
-        return neighbours(self.position, self.model.grid)
-
     def finish(self, state: State) -> FittedSom:
         """Return the map."""
         shift = state.arrays["shift"]
@@ -156,15 +156,19 @@ class SomFit(PhasedFit):
     def errors_of(self, shifted: Matrix, nearest: Int64, second: Int64, squares: Matrix) -> Total:
         """Return the rows, the sum of their distances to their units, and how many have two nearest
         units that are no neighbours."""
-        apart = np.count_nonzero(~self.are_neighbours[nearest, second])
+        # of these pairs alone: a table of all pairs would be each worker's
+        between = exact_squares(self.position[nearest], self.position[second])
+        apart = np.count_nonzero(~are_adjacent(between, self.model.grid))
         distances = np.sqrt(squares).sum(dtype=np.float64)
         return Total(np.array([len(shifted), distances, apart]))
 
     def _u_matrix(self, offsets: Matrix) -> Double:
         """Return the mean distance of each unit to its neighbours, (u,) (Ultsch & Siemon 1990)."""
-        squares = Centres(offsets, np.zeros_like(offsets[0])).squares(offsets)
-        apart = np.sqrt(squares, dtype=np.float64) * self.are_neighbours
-        mean: Double = apart.sum(axis=1) / self.are_neighbours.sum(axis=1)
+        is_near = neighbours(self.position, self.model.grid)
+        apart = Centres(offsets, np.zeros_like(offsets[0])).squares(offsets)
+        np.sqrt(apart, out=apart)
+        apart *= is_near
+        mean: Double = apart.sum(axis=1, dtype=np.float64) / is_near.sum(axis=1)
         return mean
 
 
@@ -181,6 +185,7 @@ class _Look:
     def update(self, state: State, statistic: Statistic) -> State:
         columns: Columns = statistic["columns"]
         require_differing(columns, self.fit.where)
+        require_squares(columns, self.fit.where)
         variance = float(columns.square.sum() / columns.rows)
         shift = shift_of(columns.mean, variance)
         plane = self._plane(state, statistic["scatter"])
@@ -238,8 +243,9 @@ class _Map:
     def _moved(self, state: State, statistic: Statistic, radius: float) -> Matrix:
         """Return the units after the pass: w_j = Σ_i h_ij·(sum of rows of i) / Σ_i h_ij·(rows of i),
         h being the Gaussian."""
-        apart = squared_distances(self.fit.position)
-        weights = np.exp(apart / (-2 * radius**2))
+        weights = squared_distances(self.fit.position)
+        weights /= -2 * radius**2
+        np.exp(weights, out=weights)
         sums = weights @ statistic["sums"].values
         rows = weights @ statistic["hits"].values
         moved: Matrix = state.arrays["offsets"].copy()

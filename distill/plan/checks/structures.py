@@ -8,7 +8,7 @@ from distill.plan.checks.networks import check_values
 from distill.plan.checks.problems import Problems
 from distill.plan.structure_identity import structure_pools
 from distill.plan.tables import JobTables
-from distill.plan.widths import structure_width
+from distill.plan.widths import pool_width, structure_width
 from distill.plan.workspace import Workspace
 from distill.spec.labels import Ensemble, Structured, Value
 from distill.spec.pools import TextFeatures
@@ -57,11 +57,24 @@ def _watched(tables: JobTables, name: str) -> Problems:
         )
     source = tables.structure_source(name)
     for pool in table.watch:
+        if source.pool is not None:
+            yield from _of_one_kind(tables, where, pool, source.pool)
         if source.label_set is not None and pool not in tables.labels[source.label_set].over:
             yield (
                 f"{where}: {pool} is not labelled by labels.{source.label_set}, whose values the"
                 " structure sees. Add it to `over` there."
             )
+
+
+def _of_one_kind(tables: JobTables, where: str, watched: str, source: str) -> Problems:
+    """Whether a watched pool's features are what the structure sees of its own pool."""
+    theirs = tables.pools[watched].features
+    ours = tables.pools[source].features
+    if theirs and ours and theirs.kind != ours.kind:
+        yield (
+            f"{where}: {watched} has features of kind {theirs.kind!r}, and the structure sees"
+            f" {ours.kind!r} of pools.{source}. Watch a pool of the same."
+        )
 
 
 def check_structure_labels(tables: JobTables, name: str) -> Problems:
@@ -110,5 +123,22 @@ def check_structures_fit(workspace: Workspace) -> None:
         width = structure_width(workspace, name)
         model = f"{tables.path}: structure.{name}.model"
         problems += [f"{model}.{problem}" for problem in table.model.misfits(width, rows)]
+        problems += _other_widths(workspace, name)
     if problems:
         raise PoolError("\n".join(problems))
+
+
+def _other_widths(workspace: Workspace, name: str) -> Problems:
+    """Yield which watched pools have other rows than the structure sees."""
+    tables = workspace.tables
+    source = tables.structure_source(name).pool
+    if source is None:
+        return
+    due = pool_width(workspace, source)
+    for pool in tables.structure[name].watch:
+        width = pool_width(workspace, pool)
+        if width != due:
+            yield (
+                f"{tables.path}: structure.{name}.watch: a row of {pool} has {width} numbers, and"
+                f" one of {source}, which the structure sees, {due}. Watch a pool of the same."
+            )

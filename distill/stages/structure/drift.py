@@ -25,6 +25,7 @@ from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
 from distill.plan.steps import DriftInputs, DriftStep
 from distill.stages.structure.look_sums import Groups, groups_of
+from distill.stages.structure.usable_rows import usable_rows
 from distill.storage.open import open_storage
 
 _CHUNK_ROWS = 8_192
@@ -41,8 +42,8 @@ class _Sizes:
 
     def __call__(self, chunk: Chunk) -> Int64:
         """Return the rows of each cluster."""
-        features, _ = self.dataset.usable(chunk)
-        group = self.groups.of(self.before.label(features))
+        values, _ = usable_rows(self.dataset, self.before, chunk)
+        group = self.groups.of(values)
         sizes: Int64 = np.bincount(group, minlength=len(self.groups.sizes))
         return sizes
 

@@ -20,13 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from distill.core.errors import PoolError
 from distill.core.failpoints import reach
 from distill.engine.protocol import Engine
-from distill.labelers.base import Matrix
-from distill.labelers.structure.base import FittedStructure, Int64, PassFit, State, Statistic
+from distill.labelers.structure.base import FittedStructure, PassFit, State, Statistic
 from distill.labelers.structure.kind import fit_of
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.labels.lease import make_once
@@ -38,6 +35,7 @@ from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
 from distill.stages.structure.passes import Pass, keep_pass, last_pass
 from distill.stages.structure.seen_rows import seen_rows
+from distill.stages.structure.usable_rows import usable_rows
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
@@ -66,20 +64,10 @@ class _Pass:
 
     def __call__(self, chunk: Chunk) -> _Gathered:
         reach("structure.chunk")
-        values, row = seen_rows.get(self.folder, chunk, partial(self._usable, chunk))
+        read = partial(usable_rows, self.source, self.before, chunk)
+        values, row = seen_rows.get(self.folder, chunk, read)
         statistic = self.fit.partial(self.state, values, row)
         return _Gathered(statistic, len(row))
-
-    def _usable(self, chunk: Chunk) -> tuple[Matrix, Int64]:
-        features, row = self.source.usable(chunk)
-        values = self.before.label(features)
-        if not self.before.chain:
-            return values, row
-        # numbers near the largest of float32 may have no finite image
-        finite = np.isfinite(values).all(axis=1)
-        if finite.all():
-            return values, row
-        return values[finite], row[finite]
 
     def merge(self, first: _Gathered, second: _Gathered) -> _Gathered:
         """Return what it has of both's rows."""

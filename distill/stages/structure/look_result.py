@@ -136,7 +136,8 @@ def _plane(values: Matrix, groups: Groups) -> Double:
     middle = weights @ groups.centres
     weighed = (groups.centres - middle) * np.sqrt(weights)[:, None]
     _, _, axes = np.linalg.svd(weighed, full_matrices=False)
-    plane: Double = (values.astype(np.float64) - middle) @ axes[:2].T
+    away = groups.compared(values).astype(np.float64) - middle
+    plane: Double = away @ axes[:2].T
     return plane
 
 

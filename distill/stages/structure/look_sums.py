@@ -10,9 +10,11 @@ import numpy as np
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure import rows as drawn
 from distill.labelers.structure.base import FittedStructure, Int64
+from distill.labelers.structure.kmeans_rows import unit_length
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
+from distill.stages.structure.usable_rows import usable_rows
 
 _SAMPLE_ROWS = 1_500
 SHOWN_CLUSTERS = 12
@@ -59,6 +61,8 @@ class Groups:
     """(k, d)."""
     sizes: Int64
     """(k,): rows of all the pool."""
+    spherical: bool = False
+    """Whether rows of length 1 are compared with the centres."""
 
     @cached_property
     def shown(self) -> Int64:
@@ -66,6 +70,10 @@ class Groups:
         order = np.argsort(-self.sizes, kind="stable")[:SHOWN_CLUSTERS]
         largest: Int64 = order[self.sizes[order] > 0]
         return largest
+
+    def compared(self, values: Matrix) -> Matrix:
+        """Return rows as they are compared with the centres."""
+        return unit_length(values) if self.spherical else values
 
     def of(self, values: Matrix) -> Int64:
         """Return the group of each row."""
@@ -77,7 +85,8 @@ def groups_of(structure: FittedStructure) -> Groups | None:
     kind = structure.plain["kind"]
     arrays = structure.arrays
     if kind == "kmeans":
-        return Groups(structure, "cluster", arrays["centres"], arrays["counts"])
+        spherical = bool(structure.plain["spherical"])
+        return Groups(structure, "cluster", arrays["centres"], arrays["counts"], spherical)
     if kind == "som":
         return Groups(structure, "unit", arrays["units"], arrays["hits"])
     return None
@@ -93,8 +102,7 @@ class Look:
     classes: int
 
     def __call__(self, chunk: Chunk) -> Seen:
-        features, row = self.dataset.usable(chunk)
-        values = self.before.label(features)
+        values, row = usable_rows(self.dataset, self.before, chunk)
         target = self._targets(chunk, row)
         key = drawn.uniform(0, _DRAW, row)
         with_target = np.concatenate([values, target[:, None].astype(np.float32)], axis=1)
@@ -122,7 +130,7 @@ class Look:
         place[groups.shown] = np.arange(len(groups.shown))
         shown = place[group]
         is_shown = shown >= 0
-        away = values[is_shown] - groups.centres[group[is_shown]]
+        away = groups.compared(values[is_shown]) - groups.centres[group[is_shown]]
         squares = np.einsum("ij,ij->i", away, away)
         most = np.full(len(groups.shown), _SHOWN_ROWS)
         nothing = np.zeros((len(squares), 0), np.float32)

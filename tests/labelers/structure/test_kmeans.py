@@ -206,6 +206,48 @@ def test_fewer_distinct_rows_than_clusters_are_refused_by_number(blobs, start):
         fitted(kmeans(9, start=start), rows, ends=(50, 100))
 
 
+@pytest.mark.parametrize("levels", [1, 2])
+def test_clusters_beyond_the_distinct_rows_are_refused_although_means_are_rounded(levels):
+    distinct = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    rows = np.repeat(distinct, 10, axis=0)
+    with pytest.raises(PoolError, match=f"{KEY}: k = 100, but there are only 90 distinct rows"):
+        fitted(kmeans(100, levels=levels, start="random"), rows)
+
+
+def test_rare_rows_that_no_sample_has_are_found_among_many_equal_ones():
+    """The start looks at 1,024 of 20,000 rows, which are all equal."""
+    rows = np.full((20_000, 4), 7, np.float32)
+    rows[-30:] = np.random.default_rng(0).normal(size=(30, 4))
+    details = details_of(kmeans(8), rows, ends=(9_000,))
+    assert details["empty_clusters"] == 0
+
+
+def test_rows_of_very_uneven_frequency_are_each_a_centre():
+    """Three rounds of k rows each draw the frequent ones time and again."""
+    distinct = np.random.default_rng(0).normal(size=(10, 3)).astype(np.float32)
+    rows = np.repeat(distinct, 3 ** np.arange(10), axis=0)
+    structure = fitted(kmeans(10), rows, ends=(9_000,))
+    assert_array_equal(np.sort(structure.arrays["counts"]), 3 ** np.arange(10))
+
+
+@pytest.mark.parametrize("factor", [1e25, 1e-25])
+def test_numbers_without_squares_in_float32_are_refused_by_name(blobs, factor):
+    with pytest.raises(PoolError, match=f"{KEY}: numbers up to .* have no squares in float32"):
+        fitted(kmeans(3), blobs * np.float32(factor))
+
+
+def test_large_numbers_are_brought_to_length_1(blobs):
+    near = fitted(kmeans(3, spherical=True), blobs - 500)
+    far = fitted(kmeans(3, spherical=True), (blobs - 500) * np.float32(2.0**90))
+    assert_array_equal(far.arrays["counts"], near.arrays["counts"])
+
+
+def test_rows_of_one_direction_are_refused_where_lengths_do_not_count():
+    rows = np.outer(np.arange(1, 300), np.arange(1, 7)).astype(np.float32)
+    with pytest.raises(PoolError, match=f"{KEY}: brought to length 1, all 299 rows are equal"):
+        fitted(kmeans(3, spherical=True), rows)
+
+
 @pytest.mark.parametrize("keys", [{}, {"start": "random"}, {"levels": 2}])
 def test_as_many_distinct_rows_as_clusters_are_each_a_centre(blobs, keys):
     rows = np.repeat(blobs[:9], 30, axis=0)

@@ -56,6 +56,8 @@ UNLABELLED = """path = "pool/"
         (OF, 'of = "labels.lab"', "structure.groups.of = 'lab': there is no such label set"),
         (OF, 'of = "structure.lab"', "structure.groups.of = 'lab': there is no such structure"),
         (OF, 'of = "unlabelled"', "is none of 'pools.NAME', 'labels.NAME' and 'structure.NAME'"),
+        (OF, 'of = "select.first"', "the rows of a selection are 'pools.select.first'"),
+        (', gives = "soft" }', " }", "labels.groups.labeler.gives: missing; it must be given"),
         (OF, 'of = "labels.large"', "it keeps its top 3 alone, where every number is needed"),
         ('structure = "groups"', 'structure = "group"', "there is no such structure"),
         (SOFT, 'gives = "hard" }', "is a kmeans, which gives 'cluster' or 'soft' or 'distances'"),

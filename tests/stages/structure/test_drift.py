@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.core.errors import JobError
+from distill.core.errors import JobError, PoolError
 from distill.engine.select import engine_of
 from distill.plan.plan import Plan
 from distill.run import run_job
@@ -93,3 +93,35 @@ def test_a_limit_without_a_pool_is_refused(tmp_path) -> None:
     text = JOB.format(more="most_drift = 0.1").replace('watch = ["alike", "other"]', "")
     with pytest.raises(JobError, match="watches no pool"):
         tiny_job(tmp_path, text)
+
+
+def with_features(**of_pools):
+    """The job, with features of its pools `alike` and `other`."""
+    text = JOB.format(more="")
+    for pool in ("alike", "other"):
+        features = of_pools.get(pool, '{ kind = "vector", columns = ["x", "y"] }')
+        path = f'path = "{pool}/"'
+        text = text.replace(path, f"{path}\n    features = {features}")
+    return text
+
+
+def test_a_pool_of_other_rows_is_refused_before_work(tmp_path, corners) -> None:
+    job = tiny_job(tmp_path, with_features(other='{ kind = "vector", columns = ["x"] }'))
+    with pytest.raises(PoolError, match=r"groups\.watch: a row of other has 1 numbers, and one of"):
+        run_job(job, say=[].append, engine="local")
+    assert not (tmp_path / "runs" / "structures").exists()
+
+
+def test_a_pool_of_another_kind_cannot_be_watched(tmp_path, corners) -> None:
+    with pytest.raises(JobError, match="other has features of kind 'text', and the structure sees"):
+        tiny_job(tmp_path, with_features(other='{ kind = "text", column = "x" }'))
+
+
+def test_other_columns_of_a_watched_pool_are_measured_again(tmp_path, corners) -> None:
+    found = []
+    for columns in ('"x", "y"', '"y", "x"'):
+        features = f'{{ kind = "vector", columns = [{columns}] }}'
+        job = tiny_job(tmp_path, with_features(alike=features))
+        run_job(job, say=[].append, engine="local")
+        found.append({step.key for step in Plan(job).drifts() if step.pool == "alike"})
+    assert found[0].isdisjoint(found[1])

@@ -14,11 +14,14 @@ from PIL import Image
 
 from distill.engine.select import engine_of
 from distill.job.job import Job
+from distill.labelers.structure.labeler import read_structure
 from distill.plan.plan import Plan
+from distill.plan.structure_identity import find_structure
+from distill.plan.workspace import Workspace
 from distill.run import fit_structures
 from distill.stages.structure import look
 from distill.stages.structure.look import look_at
-from tests.tiny import tiny_job
+from tests.tiny import pixels, tiny_job, write_pool
 
 ROWS = 60
 JOB = """
@@ -136,3 +139,48 @@ def test_a_large_pool_is_looked_at_in_part(job: Job, monkeypatch: pytest.MonkeyP
     assert groups.sample is not None
     assert 40 <= len(groups.sample.x) <= 80
     assert [cluster.rows for cluster in groups.clusters] == [80, 40]  # the fit's own
+
+
+SPHERICAL = """
+    root = "runs"
+    [pools.rows]
+    path = "rows/"
+    features = { kind = "vector", columns = ["pixels"] }
+    [structure.groups]
+    of = "pools.rows"
+    model = { kind = "kmeans", k = 3, spherical = true }
+"""
+
+
+def test_of_spherical_clusters_examples_are_the_nearest_by_their_cosine(tmp_path) -> None:
+    write_pool(tmp_path / "rows", [200])
+    job = tiny_job(tmp_path, SPHERICAL)
+    list(fit_structures(job, engine="local"))
+    values = pixels(pq.read_table(tmp_path / "rows"))
+    folder, record = find_structure(Workspace(job), "groups")
+    structure = read_structure(folder, record)
+    cluster = structure.transform(values, "cluster")[:, 0]
+    apart = structure.transform(values, "distances")
+    found = looks(job)["groups"]
+    for each in found.clusters:
+        distance = np.where(cluster == each.number, apart[:, each.number], np.inf)
+        expected = np.argsort(distance)[:10].tolist()
+        assert [example.row for example in each.nearest] == expected
+    assert found.sample is not None
+    assert np.abs(found.sample.x).max() <= 2  # of rows of length 1
+
+
+def test_other_names_of_classes_are_looked_at_again(job: Job, tmp_path) -> None:
+    looks(job)
+    other = tiny_job(tmp_path, JOB.replace('"low", "high"', '"high", "low"'))
+    low, _ = looks(other)["groups"].clusters
+    assert low.classes == {"low": 72}
+    assert list(looks(other)["groups"].classes) == ["high", "low"]
+
+
+def test_what_a_fit_lowers_is_no_distance_of_candidates(job: Job) -> None:
+    """The start has more candidates than there are clusters, so its distances are shorter."""
+    inertia = [each["inertia"] for each in looks(job)["groups"].passes if "inertia" in each]
+    assert inertia == sorted(inertia, reverse=True)
+    passes = looks(job)["groups"].passes
+    assert len([each for each in passes if "candidate_inertia" in each]) >= 1
