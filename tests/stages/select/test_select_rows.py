@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -282,6 +284,22 @@ def test_a_pool_that_grew_is_chosen_from_anew(selecting):
     (again,) = select(job)
     assert not again.now
     assert addresses(job).equals(before)
+
+
+def test_a_moved_root_looks_for_rows_where_they_lay(selecting):
+    job = selecting.job(first(METHODS["typical"]), more=STUDENT.format(on='["select.first"]'))
+    run_job(job, lambda _: None, engine="local")
+    moved = selecting.folder / "moved"
+    for name in ("rows", "test", "root"):
+        shutil.move(selecting.folder / name, moved / name)
+    for name in ("job.toml", "teacher.py"):
+        shutil.copy(selecting.folder / name, moved / name)
+    job = load_job(moved / "job.toml")
+    (proven,) = verify_labels(job, canaries=1)
+    assert proven.problems == ()
+    again = tiny_job(moved, job.path.read_text("utf-8").replace("students.small", "students.other"))
+    finished = run_job(again, lambda _: None, engine="local")
+    assert finished.evaluation.rows == 200
 
 
 def test_a_file_that_changed_gives_the_rows_that_were_chosen(selecting):
