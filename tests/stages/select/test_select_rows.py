@@ -348,7 +348,10 @@ def test_rows_that_cannot_be_used_are_missing_without_a_word(selecting):
     nulls = pa.nulls(len(table), table["pixels"].type)
     pq.write_table(table.set_column(0, "pixels", nulls), shard)
     job = selecting.job(first(METHODS["balanced"], rows=2_100))
-    with pytest.raises(PoolError, match=r"only 2,000 can be chosen\. Of 2,300 .* 2,000 are usable"):
+    message = (
+        r"only 2,000 can be chosen\. Of 2,300 .* 2,000 are usable, .* near-duplicates\. Choose"
+    )
+    with pytest.raises(PoolError, match=message):
         run_job(job, lambda _: None, engine="local")
 
 
@@ -388,6 +391,18 @@ def test_a_wrong_selection_is_found_out_late(selecting, table, message):
     """
     with pytest.raises(JobError, match=message):
         selecting.job(tables, over='["select.tested"]')
+
+
+@pytest.mark.parametrize("of", ["select.first", "pools.select.first"])
+def test_a_selection_is_chosen_of_another_one(selecting, of):
+    second = f"""
+    [select.second]
+    of = "{of}"
+    by = {{ kind = "random" }}
+    rows = 10
+    """
+    with pytest.raises(JobError, match=r"Name that pool; .* say after = 'select\.first'"):
+        selecting.job(first(METHODS["random"]) + second)
 
 
 def test_a_selection_of_the_test_pool_teaches(selecting):
