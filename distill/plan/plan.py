@@ -368,11 +368,13 @@ class Plan:
                 " students of pools' features."
             )
         folder, record = find_student(self.workspace, variant)
+        # rows of a selection are read as those of its pool, and so are others of their kind
+        pool = self.tables.base_pool(student.taught_on[0])
         return ExportStep(
             variant.name,
             folder.uri,
             record,
-            self.workspace.pool(student.taught_on[0]),
+            self.workspace.pool(pool),
             student.model.text_hashing,
             self.tables.student_code(student, f"students.{variant.student}"),
             student.early_stop.rows if student.early_stop else None,

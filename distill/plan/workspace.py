@@ -8,6 +8,7 @@ kept under the root (`remember`), so that a finished job opens no input.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from distill.core.errors import ContractError
@@ -26,6 +27,7 @@ from distill.pools.chosen import (
     selection_folder,
 )
 from distill.pools.file_stats import ReadFileStats, read_file_stats
+from distill.pools.formats.selection import of_pool_at
 from distill.pools.inventory import Inventory, read_inventory
 from distill.pools.open_pool import OpenPool
 from distill.pools.scan import take_inventory
@@ -60,6 +62,10 @@ class Workspace:
             chosen = self._chosen_files(name)
             files = open_storage(self.tables.pool_uri(name))
             inventory = take_inventory(self.root, name, files, spec=spec, read=read, only=chosen)
+            if chosen is not None:
+                base = self.pool(self.tables.base_pool(name)).inventory
+                format = of_pool_at(base.uri, inventory.format)
+                inventory = replace(inventory, format=format)
             self._pools[name] = OpenPool(name, spec, inventory)
         return self._pools[name]
 

@@ -146,6 +146,11 @@ class Select(Table):
     @field_validator("of")
     @classmethod
     def _pool(cls, value: str) -> str:
+        if selection_name(value) is not None:
+            raise ValueError(
+                "a selection is chosen of a pool. Name that pool; to leave out what was"
+                f" chosen before say after = {value!r}"
+            )
         return _named(value, "pools")
 
     @field_validator("after")

@@ -7,7 +7,8 @@ training, verifying) works on a selection as it is, and each label has its addre
 beside it.
 
 A file is a sealed Arrow table (`core.schema.table_bytes`) of `ADDRESSES`, sorted by shard and row;
-its note says where the base pool lies, how its files are read, and which columns they have.
+its note says where the base pool lay, how its files are read, and which columns they have. Where
+the pool lies now is the format's option `uri` (`of_pool_at`): a root and its pools may be moved.
 Columns that the job calls private are not among them, so no reader of the selection can ask for
 one.
 
@@ -25,10 +26,11 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +40,7 @@ from distill.core.errors import StorageError
 from distill.core.schema import bytes_table, table_bytes, table_note
 from distill.pools.formats.base import Rejected, RowBatch, check_columns
 from distill.pools.formats.open import errors_of_reading, missing_rows, open_shard, plain_columns
+from distill.pools.formats.options import format_name, format_options, with_options
 from distill.pools.formats.shard_file import Footer, ShardFile, Streamed
 from distill.pools.shard_id import require_listed
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES, Storage
@@ -157,8 +160,11 @@ class SelectionShard(ShardFile):
     indexed = True
     typed = True
 
-    def __init__(self, source: pa.NativeFile, where: str) -> None:
+    def __init__(
+        self, source: pa.NativeFile, where: str, dialect: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(source, where)
+        self._uri: str | None = dialect["uri"] if dialect else None
         file = (where, source.size())
         if file not in _known_files:
             if len(_known_files) >= _KNOWN_FILES:
@@ -196,12 +202,13 @@ class SelectionShard(ShardFile):
     def _base(self) -> BasePool:
         note = table_note(self._addresses)
         try:
-            return BasePool.from_note(note)
+            base = BasePool.from_note(note)
         except (ValueError, KeyError, zlib.error, pa.ArrowException) as error:
             raise StorageError(
                 f"{self._where} does not say of which pool its addresses are: {error}."
                 " Restore it from a copy."
             ) from None
+        return base if self._uri is None else replace(base, uri=self._uri)
 
     @cached_property
     def _files(self) -> Storage:
@@ -301,6 +308,12 @@ class SelectionShard(ShardFile):
         due = self._schema(columns)
         plain = [_as_type(batch.table[name], due.field(name).type) for name in columns]
         return RowBatch(pa.table(plain, columns), batch.rejected)
+
+
+def of_pool_at(uri: str, format: str) -> str:
+    """Return the format of a selection whose base pool lies at `uri` now, whatever its files say."""
+    name = format_name(format)
+    return with_options(name, format_options(format) | {name: {"uri": uri}})
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,9 @@ def _first(by: SelectBy, candidates: Candidates, rows: int) -> Choice:
 def _balanced(candidates: Candidates, seen: Seen, rows: int) -> Choice:
     free = np.flatnonzero(~candidates.is_former)
     cluster = candidates.cluster[free]
-    available = np.bincount(cluster, minlength=len(seen.sizes))
+    # the pool may have no row of the last clusters, which have parents all the same
+    clusters = len(seen.sizes) if seen.parents is None else len(seen.parents)
+    available = np.bincount(cluster, minlength=clusters)
     quota = shares_by_level(available, seen.parents, rows)
     order = np.lexsort((candidates.row[free], candidates.priority[free], cluster))
     ordered = cluster[order]

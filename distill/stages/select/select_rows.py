@@ -171,14 +171,20 @@ def _require_enough(step: SelectStep, chosen: _Chosen, counts: dict[str, int]) -
     assert inputs is not None
     if len(chosen.rows) == inputs.rows:
         return
-    raise PoolError(
+    message = (
         f"select.{step.name}.rows = {inputs.rows}: only {chosen.candidates:,} can be chosen. Of"
         f" {counts['pool']:,} rows of pools.{inputs.pool.name} {counts['usable']:,} are usable,"
         f" {counts['former']:,} are in former selections and {counts['duplicates']:,} are"
-        " near-duplicates; and memory holds a sample where rows are many and wide. Choose fewer,"
-        " go on with another selection `after` this one, or look through a pca of fewer"
-        " components."
+        " near-duplicates"
     )
+    left = counts["usable"] - counts["former"] - counts["duplicates"]
+    if chosen.candidates < left:
+        raise PoolError(
+            f"{message}; and memory holds a sample where rows are many and wide. Choose fewer, go"
+            " on with another selection `after` this one, or look through a pca of fewer"
+            " components."
+        )
+    raise PoolError(f"{message}. Choose fewer.")
 
 
 def _former_rows(inputs: SelectInputs) -> Int64:

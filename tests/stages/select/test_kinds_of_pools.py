@@ -16,7 +16,14 @@ from distill.engine.local import LocalEngine
 from distill.plan.load import load_job
 from distill.plan.plan import Plan
 from distill.plan.selections import _inputs
-from distill.run import fit_structures, run_job, select_pool_rows, verify_labels
+from distill.run import (
+    export_students,
+    fit_structures,
+    run_job,
+    select_pool_rows,
+    verify_labels,
+)
+from distill.stages.predict import predict_files
 from distill.stages.select.select_rows import _gather, _parents
 from tests.engine.here import without_ray
 from tests.stages.select.test_select_rows import METHODS, addresses, first, pairs
@@ -143,6 +150,40 @@ def test_clusters_within_clusters_are_taken_for_one_level(selecting):
     cluster = [int(each.rpartition(" ")[2]) for each in addresses(job)["reason"].to_pylist()]
     of_parent = np.bincount(parents[cluster])
     assert of_parent[of_parent > 0].min() >= 120 // (parents.max() + 1) - 1
+
+
+def test_an_export_forgets_how_the_files_of_a_selections_pool_are_written(tmp_path):
+    (tmp_path / "rows").mkdir()
+    lines = [f"{n};{n / 2};{'abc'[n % 3]}" for n in range(40)]
+    (tmp_path / "rows" / "part.csv").write_text("\n".join(["x;y;kind", *lines]))
+    job = tiny_job(
+        tmp_path,
+        """
+        root = "root"
+        [pools.rows]
+        path = "rows"
+        csv = { delimiter = ";" }
+        features = { kind = "vector", columns = ["x", "y"] }
+        target = "kind"
+        classes = ["a", "b", "c"]
+        [select.first]
+        of = "pools.rows"
+        by = { kind = "random" }
+        rows = 20
+        [students.small]
+        model = { kind = "linear" }
+        on = ["select.first"]
+        training = { epochs = 1, workers = 1 }
+        [[students.small.terms]]
+        learns = "pools.select.first"
+        loss = { kind = "cross_entropy" }
+        """,
+    )
+    with without_ray():
+        run_job(job, lambda _: None, engine="local")
+        (exported,) = export_students(job, engine="local")
+    (done,) = predict_files(exported.uri, str(tmp_path / "rows"), str(tmp_path / "out"))
+    assert (done.rows, done.rejected) == (40, 0)
 
 
 @pytest.mark.ray

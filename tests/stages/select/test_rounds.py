@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from distill.core.errors import JobError, PoolError
+from distill.plan.load import load_job
 from distill.pools.chosen import read_measures, selection_folder
-from distill.run import run_job, status, verify_labels
+from distill.run import run_job, status, verify_labels, whole_job
+from distill.run.driver import Driver
 from distill.storage.open import open_storage
 from tests.engine.here import without_ray
 from tests.stages.select.test_select_rows import STUDENT, addresses, pairs
@@ -65,16 +67,13 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("work", ["select", "labels", "train", "evaluate", "measure"])
+@pytest.mark.parametrize("work", ["select", "label", "train", "evaluate", "measure"])
 def test_a_killed_job_begins_its_rounds_anew(selecting, monkeypatch, work):
     undisturbed = rounds_job(selecting)
     run_job(undisturbed, lambda _: None, engine="local")
     expected = measures(undisturbed)
     counted = selecting.counted
     selecting.counter.unlink()
-    from distill import run
-    from distill.plan.load import load_job
-
     job = load_job(undisturbed.path, root=str(selecting.folder / "killed"))
     calls = 0
 
@@ -89,16 +88,10 @@ def test_a_killed_job_begins_its_rounds_anew(selecting, monkeypatch, work):
 
         return call
 
-    names = {
-        "select": "select_rows",
-        "labels": "_label",
-        "train": "train_networks",
-        "evaluate": "_evaluate",
-        "measure": "measure_round",
-    }
-    # fits are trained too, though there are none
+    # of a round each driver does each once
+    where = (whole_job, "measure_round") if work == "measure" else (Driver, work)
     with monkeypatch.context() as patch:
-        patch.setattr(run, names[work], dying(getattr(run, names[work])))
+        patch.setattr(*where, dying(getattr(*where)))
         with pytest.raises(Killed):
             run_job(job, lambda _: None, engine="local")
     run_job(job, lambda _: None, engine="local")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -284,6 +286,22 @@ def test_a_pool_that_grew_is_chosen_from_anew(selecting):
     assert addresses(job).equals(before)
 
 
+def test_a_moved_root_looks_for_rows_where_they_lay(selecting):
+    job = selecting.job(first(METHODS["typical"]), more=STUDENT.format(on='["select.first"]'))
+    run_job(job, lambda _: None, engine="local")
+    moved = selecting.folder / "moved"
+    for name in ("rows", "test", "root"):
+        shutil.move(selecting.folder / name, moved / name)
+    for name in ("job.toml", "teacher.py"):
+        shutil.copy(selecting.folder / name, moved / name)
+    job = load_job(moved / "job.toml")
+    (proven,) = verify_labels(job, canaries=1)
+    assert proven.problems == ()
+    again = tiny_job(moved, job.path.read_text("utf-8").replace("students.small", "students.other"))
+    finished = run_job(again, lambda _: None, engine="local")
+    assert finished.evaluation.rows == 200
+
+
 def test_a_file_that_changed_gives_the_rows_that_were_chosen(selecting):
     job = selecting.job(first(METHODS["random"]))
     select(job)
@@ -330,7 +348,10 @@ def test_rows_that_cannot_be_used_are_missing_without_a_word(selecting):
     nulls = pa.nulls(len(table), table["pixels"].type)
     pq.write_table(table.set_column(0, "pixels", nulls), shard)
     job = selecting.job(first(METHODS["balanced"], rows=2_100))
-    with pytest.raises(PoolError, match=r"only 2,000 can be chosen\. Of 2,300 .* 2,000 are usable"):
+    message = (
+        r"only 2,000 can be chosen\. Of 2,300 .* 2,000 are usable, .* near-duplicates\. Choose"
+    )
+    with pytest.raises(PoolError, match=message):
         run_job(job, lambda _: None, engine="local")
 
 
@@ -370,6 +391,18 @@ def test_a_wrong_selection_is_found_out_late(selecting, table, message):
     """
     with pytest.raises(JobError, match=message):
         selecting.job(tables, over='["select.tested"]')
+
+
+@pytest.mark.parametrize("of", ["select.first", "pools.select.first"])
+def test_a_selection_is_chosen_of_another_one(selecting, of):
+    second = f"""
+    [select.second]
+    of = "{of}"
+    by = {{ kind = "random" }}
+    rows = 10
+    """
+    with pytest.raises(JobError, match=r"Name that pool; .* say after = 'select\.first'"):
+        selecting.job(first(METHODS["random"]) + second)
 
 
 def test_a_selection_of_the_test_pool_teaches(selecting):

@@ -35,6 +35,8 @@ _ROUNDING = 1e-9
 def choose_cover(candidates: Candidates, rows: int, radius: float) -> Choice:
     """Choose `rows` candidates, or as many as there are; the score is how many rows each newly
     covers, as a share of all candidates."""
+    if candidates.is_former.all():
+        return Choice(np.empty(0, np.int64), np.empty(0), [])
     covers = _covers(candidates.values, radius)
     free = ~candidates.is_former
     uncovered = ~_covered_by(covers, candidates.is_former)
@@ -54,7 +56,9 @@ def choose_cover(candidates: Candidates, rows: int, radius: float) -> Choice:
 
 def pure_radius(candidates: Candidates, purity: float) -> float:
     """Return the largest radius at which `purity` of the candidates have rows of their own cluster
-    alone nearer than that; infinity where there is one cluster."""
+    alone nearer than that; infinity where there is one cluster, or nobody."""
+    if not len(candidates):
+        return math.inf
     values = candidates.values
     cluster = candidates.cluster
     nearest = np.empty(len(candidates))

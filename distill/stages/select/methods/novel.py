@@ -22,6 +22,8 @@ _FAR = np.finfo(np.float32).max
 def choose_novel(candidates: Candidates, rows: int) -> Choice:
     """Choose `rows` candidates, or as many as there are; the score is how far each lay from what
     was chosen before it."""
+    if candidates.is_former.all():
+        return Choice(np.empty(0, np.int64), np.empty(0), [])
     # around the mean, so that float32 loses little where squares are subtracted
     values = candidates.values - candidates.values.mean(axis=0)
     norms = np.einsum("ij,ij->i", values, values)
