@@ -87,12 +87,14 @@ def structure(
     ray: Ray = None,
     local: Local = False,
     verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Find structures in rows without labels: components, clusters, maps."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = load(job, root)
         from distill.run import fit_structures, trained_line
 
-        for fitted in fit_structures(load(job, root), name, engine=process.engine):
+        for fitted in fit_structures(loaded, name, engine=process.engine):
             say(trained_line(fitted))
 
 
@@ -105,12 +107,14 @@ def select(
     ray: Ray = None,
     local: Local = False,
     verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """Choose which rows of a pool are labelled."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
+        loaded = load(job, root)
         from distill.run import select_pool_rows, selection_line
 
-        for selected in select_pool_rows(load(job, root), name, engine=process.engine):
+        for selected in select_pool_rows(loaded, name, engine=process.engine):
             say(selection_line(selected))
 
 

@@ -90,6 +90,8 @@ _BROKEN_LINES = (
     TimeoutError,
     ConnectionError,
 )
+_WRONG_REDIRECTS = (aiohttp.InvalidURL, aiohttp.RedirectClientError, aiohttp.TooManyRedirects)
+"""To what is no http(s) address, or in a circle."""
 _BROKEN_LINES_OF_OTHERS = (
     "ServiceRequestError",
     "ServiceResponseError",
@@ -124,6 +126,8 @@ def passing(error: Exception) -> str | None:
         return f"{status} {code}" if broken or failing or busy else None
     if isinstance(error, _NO_CREDENTIALS) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return None
+    if isinstance(error, _WRONG_REDIRECTS):
+        return None
     names = {each.__name__ for each in type(error).__mro__}
     is_broken = isinstance(error, _BROKEN_LINES) or names & {*_BROKEN_LINES_OF_OTHERS}
     return without_secrets(error) if is_broken else None
@@ -141,6 +145,11 @@ def as_storage_error(error: Exception, where: str) -> StorageError:
     if status == 501:
         return NotImplementedByStoreError(
             f"{where}: the store does not know this request ({code}). Use another store."
+        )
+    if isinstance(error, _WRONG_REDIRECTS):
+        return StorageError(
+            f"{where}: the server redirects to where no file is ({without_secrets(error)})."
+            " Correct the address."
         )
     if isinstance(error, FileExistsError) or status == 412:
         return PreconditionError(
@@ -172,9 +181,11 @@ def _refused(error: Exception, where: str) -> StorageError:
 
 
 def without_secrets(error: Exception) -> str:
-    """Return an error's words; whoever writes a password into an endpoint shall not find it in a
-    log."""
-    return re.sub(r"//[^/@\s]*@", "//…@", str(error)) or type(error).__name__
+    """Return an error's words; whoever writes a password into an endpoint, or is redirected to an
+    address with a signature, shall not find it in a log."""
+    words = re.sub(r"//[^/@\s]*@", "//…@", str(error))
+    words = re.sub(r"(https?://[^\s?'\"]*)\?[^\s'\"]+", r"\1?…", words)
+    return words or type(error).__name__
 
 
 def status_of(error: Exception) -> int:

@@ -6,11 +6,13 @@ A file's key is its line. Its token is the server's ETag, or where there is none
 last change; a server that says neither is refused, since nobody could tell another file from it.
 Parts of a file are asked for by range, and a server that sends the whole file instead is refused.
 Each answer's token is compared with the one that was opened, rather than sent as `If-Match`, which
-no weak ETag ever matches.
+no weak ETag ever matches. So is the range that it says it gives, since some servers answer "the last
+64 KiB" with the first, or with none at all.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -33,6 +35,7 @@ _SAFE = "/:%+,;=@~!$&'()*"
 _COPY = "Copy the files to a disk or to a bucket, and name that folder."
 _PARTIAL = 206
 _NO_SUCH_RANGE = 416
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 T = TypeVar("T")
 
@@ -66,32 +69,36 @@ class ReadOnlyStorage(RemoteStorage):
         etag = str(answer.headers.get("ETag", "")).removeprefix("W/").strip('"')
         token = etag or str(answer.headers.get("Last-Modified", ""))
         if not token:
+            where = str(answer.url.with_query(None))  # a query may be a signature
             raise StorageError(
-                f"{answer.url}: the server says neither ETag nor Last-Modified, so nobody could"
+                f"{where}: the server says neither ETag nor Last-Modified, so nobody could"
                 f" tell when the file changes. {_COPY}"
             )
         return token
 
     async def _info(self, fs: Any, path: str) -> ObjectMeta:
         async with request(fs, "HEAD", path) as answer:
-            announced = answer.headers.get("Content-Length")
-            if announced is None:
-                raise StorageError(f"{path}: the server does not say the file's size. {_COPY}")
-            return ObjectMeta(path, int(announced), self._token(answer))
+            return ObjectMeta(path, _size(answer, path), self._token(answer))
 
     async def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
         try:
             async with request(fs, "GET", path, Range=f"bytes=-{TAIL_BYTES}") as answer:
                 announced = int(answer.headers.get("Content-Length", TAIL_BYTES + 1))
-                if answer.status != _PARTIAL and announced > TAIL_BYTES:
+                token = self._token(answer)
+                if answer.status == _PARTIAL:
+                    start, stop, size_bytes = _given_range(answer, path)
+                    if stop != size_bytes or stop - start != announced:
+                        raise _another_range(path)
+                    return size_bytes, token, await whole_body(answer.content, announced)
+                if announced > TAIL_BYTES:
                     raise _without_ranges(path)
-                tail = await whole_body(answer.content, announced)
-                content_range = answer.headers.get("Content-Range", f"/{announced}")
-                return int(content_range.rpartition("/")[2]), self._token(answer), tail
+                return announced, token, await whole_body(answer.content, announced)
         except aiohttp.ClientResponseError as error:
-            if error.status == _NO_SUCH_RANGE:
-                return 0, "", b""  # no range lies in a file without a byte
-            raise
+            if error.status != _NO_SUCH_RANGE:
+                raise
+        # of a file without a byte, and by servers that know no range from the end
+        async with request(fs, "HEAD", path) as answer:
+            return _size(answer, path), self._token(answer), b""
 
     async def _fetch(self, fs: Any, path: str, start: int, stop: int, token: str) -> bytes:
         async with request(fs, "GET", path, Range=f"bytes={start}-{stop - 1}") as answer:
@@ -99,6 +106,9 @@ class ReadOnlyStorage(RemoteStorage):
                 raise FileExistsError(path)  # as another version, that is
             if answer.status != _PARTIAL:
                 raise _without_ranges(path)
+            first, last, _ = _given_range(answer, path)
+            if (first, last) != (start, stop):
+                raise _another_range(path)
             return await whole_body(answer.content, stop - start)
 
     async def _whole(self, fs: Any, path: str) -> tuple[bytes, str]:
@@ -165,6 +175,26 @@ async def request(
     async with session.request(method, url, **options) as answer:
         answer.raise_for_status()
         yield answer
+
+
+def _size(answer: Any, url: str) -> int:
+    announced = answer.headers.get("Content-Length")
+    if announced is None:
+        raise StorageError(f"{url}: the server does not say the file's size. {_COPY}")
+    return int(announced)
+
+
+def _given_range(answer: Any, url: str) -> tuple[int, int, int]:
+    """First byte, byte after the last, and size of the file, as a partial answer says them."""
+    match = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if match is None:
+        raise _another_range(url)
+    first, last, size_bytes = map(int, match.groups())
+    return first, last + 1, size_bytes
+
+
+def _another_range(url: str) -> StorageError:
+    return StorageError(f"{url}: the server gives another range than it is asked for. {_COPY}")
 
 
 def _without_ranges(url: str) -> StorageError:

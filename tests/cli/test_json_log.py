@@ -10,6 +10,7 @@ from datetime import datetime
 
 import pytest
 
+from distill.cli.commands import app
 from distill.cli.json_log import JsonFormatter
 from tests.command import REPOSITORY, environment
 from tests.tiny import DOUBLING, write_job, write_pool
@@ -92,3 +93,14 @@ def test_a_log_record_that_raised_is_many_lines():
     fields = json.loads(line)
     assert (fields["message"], fields["level"], fields["logger"]) == ("it broke", "error", "ray")
     assert "ValueError" in fields["error"]
+
+
+def test_every_command_that_may_start_ray_has_the_option():
+    """Whoever follows a cluster's logs follows each stage alike."""
+    options = {
+        each.callback.__name__: set(each.callback.__annotations__)
+        for each in app.registered_commands
+    }
+    stages = {name for name, names in options.items() if "ray" in names}
+    assert {"run", "structure", "select", "label", "train"} <= stages
+    assert {name for name in stages if "log_format" not in options[name]} == set()

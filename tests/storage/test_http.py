@@ -1,6 +1,8 @@
 """Pools behind http(s): one file, or a list of files."""
 
+import hashlib
 import io
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -169,3 +171,78 @@ def test_a_server_on_a_port_is_no_secret_and_a_password_is_one():
         assert "SEK" not in str(told.value)
     with pytest.raises(JobError, match="followed by a query"):
         open_storage("https://host/a.txt?sig=x")
+
+
+def test_a_server_that_knows_no_range_from_the_end_does_not_make_a_file_empty(web):
+    def odd(handler):
+        if "bytes=-" in handler.headers.get("Range", ""):
+            handler.send(416, b"", {"Content-Range": f"bytes */{len(CONTENT)}"})
+            return True
+        return False
+
+    web.files["/part"] = CONTENT
+    web.odd = odd
+    with open_storage(f"{web.url}/part").open("part") as file:
+        assert file.read() == CONTENT
+
+
+@pytest.mark.parametrize("said", ["bytes 0-{last}/{size}", "bytes {first}-{end}/*", ""])
+def test_another_range_than_was_asked_for_is_refused(web, said):
+    """Some servers take the last n bytes for the first."""
+
+    def odd(handler):
+        count = int(handler.headers.get("Range", "0").removeprefix("bytes=-"))
+        if count:
+            size = len(CONTENT)
+            numbers = {"last": count - 1, "first": size - count, "end": size - 1, "size": size}
+            headers = {"ETag": '"1"'} | ({"Content-Range": said.format(**numbers)} if said else {})
+            handler.send(206, CONTENT[:count], headers)
+        return count > 0
+
+    web.files["/part"] = CONTENT
+    web.odd = odd
+    with pytest.raises(StorageError, match="gives another range than it is asked for"):
+        open_storage(f"{web.url}/part").open("part")
+
+
+def test_a_shifted_range_is_refused(web):
+    web.files["/part"] = CONTENT
+    with open_storage(f"{web.url}/part").open("part") as file:
+
+        def odd(handler):
+            etag = hashlib.md5(CONTENT).hexdigest()
+            headers = {"ETag": f'"{etag}"', "Content-Range": f"bytes 7-106/{len(CONTENT)}"}
+            handler.send(206, CONTENT[7:107], headers)
+            return True
+
+        web.odd = odd
+        with pytest.raises(StorageError, match="gives another range than it is asked for"):
+            file.read(100)
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "/part"])
+def test_a_redirect_to_no_file_is_told_at_once(web, target):
+    def odd(handler):
+        handler.send(302, b"", {"Location": target})
+        return True
+
+    web.odd = odd
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="redirects to where no file is"):
+        open_storage(f"{web.url}/part").list_objects()
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404])
+def test_no_signature_of_a_redirect_stands_in_an_error(web, status):
+    def odd(handler):
+        if handler.path != "/part":
+            handler.send(status, b"", {})
+        else:
+            handler.send(302, b"", {"Location": "/store/part?X-Sig=SECRET&e=1"})
+        return True
+
+    web.odd = odd
+    with pytest.raises(StorageError) as caught:
+        open_storage(f"{web.url}/part").list_objects()
+    assert "SECRET" not in str(caught.value)
