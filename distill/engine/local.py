@@ -17,8 +17,6 @@ from functools import reduce
 from itertools import chain
 from typing import Any
 
-import numpy as np
-
 from distill.core.errors import DistillError, LabelerError, ResourceError
 from distill.core.progress import Bar, track
 from distill.core.source import RAISED
@@ -143,6 +141,9 @@ class LocalEngine:
 def _own_process() -> Iterator[None]:
     """Work as in a process of its own, as on Ray: a labeler in this one may have set how numbers
     are computed for all of it."""
+    # here, since an engine is chosen before there is work
+    import numpy as np
+
     torch: Any = sys.modules.get("torch")
     dtype = torch.get_default_dtype() if torch else None
     try:

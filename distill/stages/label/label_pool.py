@@ -19,6 +19,7 @@ from distill.labels.repair import find_lost, find_problems, pending_fragments
 from distill.labels.roll_up import finish_manifest
 from distill.labels.writer import LabelWriter
 from distill.plan.steps import LabelPart, LabelStep
+from distill.spec.pools import Features
 from distill.stages.label.label_parts import label_part
 from distill.stages.label.labelling import (
     Labelling,
@@ -172,7 +173,7 @@ def _label(
         step.name,
         step.recipe,
         step.contract,
-        pools[0].pool.seen_features,
+        _features(pools[0]),
         width,
         {each.pool.name: _pool_config(step, each) for each in pools},
         step.strict,
@@ -188,6 +189,14 @@ def _label(
         labelling.label({each.pool.name: each.left for each in pools}, f"label {step.name}")
         labelling.require_none_failed()
     return {each.pool.name: len(each.left) for each in pools}
+
+
+def _features(first: PoolLabels) -> Features:
+    """What the labeler sees of a row of the pools, which are alike in that. Where it sees another
+    label set's values, no file of a pool is opened to find it out."""
+    if first.resolved.values is not None:
+        return first.pool.features
+    return first.pool.seen_features
 
 
 def _width(step: LabelStep) -> int:
