@@ -6,6 +6,7 @@ where everything that workers do arrives as results.
 
     labelling        a label set begins: what is left, and how many rows may be rejected
     committed        a fragment's labels exist
+    found            they did before: another part's driver made them, or a worker that died then
     failed           a fragment could not be labelled
     labelled         a label set's work is over, well or not
     begins, ends     a piece of work that has a bar

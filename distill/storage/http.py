@@ -26,9 +26,16 @@ from distill.storage.base import ObjectMeta, Storage
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import RemoteStorage
 from distill.storage.request_counts import count
-from distill.storage.transfers import client_timeout, in_parallel, whole_body
+from distill.storage.transfers import (
+    BodyTooLongError,
+    client_timeout,
+    in_parallel,
+    whole_body,
+)
 
 _LIST_ENDING = ".txt"
+_LONGEST_LIST_BYTES = 64 << 20
+"""Hundreds of thousands of lines. What is longer is rather text to learn from."""
 _AT_ONCE = 32
 _SAFE = "/:%+,;=@~!$&'()*"
 """What may stand in a URL as it is; a line may have escapes, and need not."""
@@ -132,7 +139,7 @@ class HttpStorage(ReadOnlyStorage):
         if not self._is_list:
             yield self.entry(self._own_name)
             return
-        listed, _ = self._ask(self.uri, "get", lambda fs: self._whole(fs, self.uri))
+        listed = self._ask(self.uri, "get", self._list, _LONGEST_LIST_BYTES)
         keys = _keys(listed.decode("utf-8", "replace"), self.uri)
         for start in range(0, len(keys), _AT_ONCE):
             yield from self._entries(keys[start : start + _AT_ONCE])
@@ -140,6 +147,19 @@ class HttpStorage(ReadOnlyStorage):
     @property
     def _is_list(self) -> bool:
         return self.uri.lower().endswith(_LIST_ENDING)
+
+    async def _list(self, fs: Any) -> bytes:
+        async with request(fs, "GET", self.uri) as answer:
+            try:
+                return await whole_body(
+                    answer.content, answer.content_length, most_bytes=_LONGEST_LIST_BYTES
+                )
+            except BodyTooLongError as error:
+                raise StorageError(
+                    f"{self.uri} has more than {_LONGEST_LIST_BYTES:,} bytes, and should be a list"
+                    " of files, since it ends in .txt. Give rows another ending, or list fewer"
+                    " files at a time."
+                ) from error
 
     def _entries(self, keys: list[str]) -> list[ObjectMeta]:
         found: dict[str, ObjectMeta] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Coroutine, Iterable
 from typing import Any
@@ -37,9 +38,16 @@ async def in_parallel(work: Iterable[Coroutine[Any, Any, None]]) -> None:
             raise result
 
 
-async def whole_body(stream: Any, announced: int | None) -> bytes:
+class BodyTooLongError(Exception):
+    """A body is longer than anybody wants to hold."""
+
+
+async def whole_body(stream: Any, announced: int | None, *, most_bytes: float = math.inf) -> bytes:
     """Return the whole body of an answer, of `announced` bytes where it says. Raises
-    BrokenBodyError where it breaks off, or comes too slowly."""
+    BrokenBodyError where it breaks off, or comes too slowly, BodyTooLongError beyond
+    `most_bytes`."""
+    if (announced or 0) > most_bytes:
+        raise BodyTooLongError
     began = time.monotonic()
     pieces = []
     read_bytes = 0
@@ -47,6 +55,8 @@ async def whole_body(stream: Any, announced: int | None) -> bytes:
     while piece := await stream.read(_PIECE_BYTES):
         pieces.append(piece)
         read_bytes += len(piece)
+        if read_bytes > most_bytes:
+            raise BodyTooLongError
         seconds = time.monotonic() - began
         if seconds > seconds_for(read_bytes):
             raise BrokenBodyError(

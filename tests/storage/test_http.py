@@ -1,5 +1,6 @@
 """Pools behind http(s): one file, or a list of files."""
 
+import contextlib
 import hashlib
 import io
 import time
@@ -12,7 +13,7 @@ from distill.core.errors import JobError, PoolError, StorageError
 from distill.plan.load import load_job
 from distill.pools.row_cache import read_chunk
 from distill.pools.scan import take_inventory
-from distill.storage import retry
+from distill.storage import http, retry
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
@@ -246,3 +247,26 @@ def test_no_signature_of_a_redirect_stands_in_an_error(web, status):
     with pytest.raises(StorageError) as caught:
         open_storage(f"{web.url}/part").list_objects()
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_text_to_learn_from_is_not_read_to_its_end_as_a_list(web, monkeypatch, is_announced):
+    monkeypatch.setattr(http, "_LONGEST_LIST_BYTES", 5_000)
+    sent = 0
+
+    def odd(handler):
+        nonlocal sent
+        handler.send_response(200)
+        if is_announced:
+            handler.send_header("Content-Length", "100000000")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(10_000):
+                sent += handler.wfile.write(b"once upon a time\n" * 100)
+        handler.close_connection = True
+        return True
+
+    web.odd = odd
+    with pytest.raises(StorageError, match=r"should be a list of files, since it ends in \.txt"):
+        open_storage(f"{web.url}/corpus.txt").list_objects()
+    assert sent < 16_000_000

@@ -70,15 +70,18 @@ class RayMetrics:
         self._show_left(event)
 
     def _committed(self, event: Event) -> None:
-        rows = float(event.figures["rows"])
-        self._add("distill_rows", rows, event)
+        self._add("distill_rows", float(event.figures["rows"]), event)
         self._add("distill_fragments", 1, event)
         self._add("distill_busy_seconds", float(event.figures["busy_seconds"]), event)
         self._set("distill_last_commit_seconds", event.time, event)
         self._commits[event.worker] = event.time
+        self._found(event)
+
+    def _found(self, event: Event) -> None:
+        # no row of this run's: drivers of parts would count some of each other's
         if self._left:
             self._left["fragments_left"] -= 1
-            self._left["rows_left"] -= rows
+            self._left["rows_left"] -= float(event.figures["rows"])
             self._left["rejected"] += float(event.figures["rejected"])
             self._show_left(event)
 

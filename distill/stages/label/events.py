@@ -37,7 +37,7 @@ class LabellingEvents:
             )
         if result.commit is not None:
             tell(
-                "committed",
+                "found" if result.was_there else "committed",
                 step=self.step,
                 fragment=fragment,
                 worker=result.worker,

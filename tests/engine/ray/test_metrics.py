@@ -112,6 +112,17 @@ def test_what_is_left_is_not_what_there_was_less_what_came(counted):
     assert values[("distill_last_commit_seconds",)] == 6
 
 
+def test_what_another_part_has_committed_counts_as_this_runs(counted):
+    ours, values = counted
+    found = event("found", 6, "a:1", rows=64, rejected=0, busy_seconds=0.0)
+    for each in (begin(), commit(5, "a:1"), found):
+        ours(each)
+    assert values[("distill_rows_left",)] == 512
+    assert values[("distill_rows",)] == 64
+    assert values[("distill_fragments",)] == 1
+    assert values[("distill_last_commit_seconds",)] == 5
+
+
 def test_a_worker_that_is_gone_counts_for_ever(counted):
     ours, values = counted
     late = metrics._RECENT_SECONDS + 10

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from distill.core import events
 from distill.core.errors import LabelerError
 from distill.run import label_pools
+from distill.stages.label.events import LabellingEvents
+from distill.stages.label.messages import FragmentResult
 from tests.engine.here import without_ray
 from tests.tiny import DOUBLING, tiny_job, write_pool
 
@@ -73,3 +77,16 @@ def test_a_labeler_that_raises_is_not_told_or_its_end_is_not(told):
     assert "row 0" in failed[0].figures["where"]
     assert seen[-1] is None
     assert [each.name for each in seen[:-1]].count("labelled") == 1
+
+
+@pytest.mark.parametrize(("was_there", "name"), [(False, "committed"), (True, "found")])
+def test_what_another_part_has_committed_counts_twice(monkeypatch, was_there, name):
+    """The events of all drivers together have each row once, as their counters do."""
+    monkeypatch.setattr(events, "_observers", ())
+    seen = []
+    events.observe(seen.append)
+    commit = SimpleNamespace(rows=64, rejected=0, bytes=100)
+    LabellingEvents("teacher").result(
+        FragmentResult("rows", "000000-000000", commit, was_there=was_there)
+    )
+    assert [each.name for each in seen] == [name]
