@@ -393,6 +393,32 @@ def test_a_wrong_selection_is_found_out_late(selecting, table, message):
         selecting.job(tables, over='["select.tested"]')
 
 
+HELD_OUT = """
+    [students.small]
+    model = {{ kind = "linear" }}
+    on = ["{on}"]
+    training = {{ epochs = 2, workers = 1 }}
+    early_stop = {{ learns = "pools.{held_out}", patience = 1 }}
+    [[students.small.terms]]
+    learns = "pools.{on}"
+    loss = {{ kind = "cross_entropy" }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("on", "held_out"),
+    [("select.first", "rows"), ("rows", "select.first"), ("select.first", "select.other")],
+)
+def test_rows_are_held_out_that_are_trained_on(selecting, on, held_out):
+    other = first(METHODS["random"]).replace("select.first", "select.other")
+    tables = first(METHODS["random"]) + other
+    with pytest.raises(JobError, match=f"measures on pools.{held_out}, which may have rows"):
+        selecting.job(tables, more=HELD_OUT.format(on=on, held_out=held_out))
+    later = first(METHODS["random"]) + other + 'after = "select.first"'
+    selecting.job(later, more=HELD_OUT.format(on="select.first", held_out="select.other"))
+    selecting.job(later, more=HELD_OUT.format(on="select.other", held_out="select.first"))
+
+
 @pytest.mark.parametrize("of", ["select.first", "pools.select.first"])
 def test_a_selection_is_chosen_of_another_one(selecting, of):
     second = f"""
