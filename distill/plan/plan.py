@@ -88,12 +88,12 @@ class Plan:
 
     def list_pools(self, read: ReadFileStats) -> None:
         """Take the inventories of all pools; `read` reads new files. Raises PoolError."""
-        problems = []
+        problems: dict[str, None] = {}  # a pool's are its selections' too
         for name in self.workspace.listed_pools:
             try:
                 self.workspace.pool(name, read=read)
             except PoolError as error:
-                problems.append(f"{self.tables.path}: {error}")
+                problems[f"{self.tables.path}: {error}"] = None
         if problems:
             raise PoolError("\n".join(problems))
 

@@ -123,6 +123,18 @@ class JobTables:
         name = selection_name(pool)
         return pool if name is None else self.select[name].pool
 
+    def may_share_rows(self, one: str, other: str) -> bool:
+        """Whether two pools may have rows in common: a selection with its pool, and with another
+        selection of that, unless one of them comes after the other."""
+        if self.base_pool(one) != self.base_pool(other):
+            return False
+        first = selection_name(one)
+        second = selection_name(other)
+        if one == other or first is None or second is None:
+            return True
+        is_later = second in self.former_selections(first)
+        return not is_later and first not in self.former_selections(second)
+
     def label_keys(self, name: str) -> tuple[str, ...]:
         """Return the columns that are copied beside `labels.<name>`; of selections also where a row
         lies in the pool that it was chosen of."""

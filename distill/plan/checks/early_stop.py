@@ -76,6 +76,13 @@ def _held_out(tables: JobTables, student: Student, pool: str, where: str) -> Pro
             f"{where}: measures on pools.{pool}, which it is trained on."
             " Hold out a pool of its own."
         )
+        return
+    shared = [each for each in student.taught_on if tables.may_share_rows(each, pool)]
+    if shared:
+        yield (
+            f"{where}: measures on pools.{pool}, which may have rows of pools.{shared[0]}, which it"
+            " is trained on. Hold out another pool, or a selection that comes `after` that one."
+        )
     if is_judged_on(tables, pool):
         yield (
             f"{where}: measures on pools.{pool}, which students are judged on:"

@@ -181,7 +181,8 @@ def _calibration(tables: JobTables, labels: Labels, outputs: Outputs, where: str
             f"{calibrate_on}: the labeler lacks its classes {lacking}."
             " Calibrate on rows whose classes it knows."
         )
-    if on in _fitted_on(tables, labels):
+    fitted_on = _fitted_on(tables, labels)
+    if any(tables.may_share_rows(on, pool) for pool in fitted_on):
         yield (
             f"{calibrate_on}: the labeler is fitted on those rows, where it is surer than it should"
             " be. Name labelled rows that it has not seen."

@@ -166,22 +166,37 @@ def _fitted_on(tables: JobTables, structure: str) -> tuple[str, ...]:
     return (str(source.pool),)
 
 
+def _rows_due(workspace: Workspace, name: str) -> int:
+    """Rows of the rounds that are still to come."""
+    table = workspace.tables.select[name]
+    rounds = workspace.rounds(name)
+    if not rounds:
+        return table.most_rows
+    measures = workspace.measures(name)
+    if measures and measures[-1].promises_less(table.stop_below):
+        return 0
+    return max(0, table.rounds - len(rounds)) * table.later_rows
+
+
 def check_stored_selections(workspace: Workspace) -> None:
     """Refuse selections of more rows than there are, or than former ones leave, and those that have
     rows of files which changed since. Raises PoolError."""
     tables = workspace.tables
     problems = []
     for name, table in tables.select.items():
-        if workspace.rounds(name):
+        rounds = workspace.rounds(name)
+        if rounds:
             require_live(workspace, name)
-            continue
         there = workspace.pool(table.pool).inventory.rows
         former = tables.former_selections(name)
         taken = sum(tables.select[each].most_rows for each in former)
-        if table.most_rows > there - taken:
+        done = sum(each.rows for each in rounds)
+        due = _rows_due(workspace, name)
+        if due > there - taken - done:
             left = f", of which former selections take {taken:,}" if taken else ""
+            own = f", {done:,} of them done" if done else ""
             problems.append(
-                f"{tables.path}: select.{name}.{_rows(table)}: pools.{table.pool} has"
+                f"{tables.path}: select.{name}.{_rows(table)}{own}: pools.{table.pool} has"
                 f" {there:,} rows{left}. Choose at most {max(0, there - taken):,}."
             )
     if problems:

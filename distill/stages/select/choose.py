@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distill.core.errors import JobError
 from distill.spec.selections import (
     Balanced,
     Cover,
@@ -82,7 +83,20 @@ def choose(by: SelectBy, candidates: Candidates, seen: Seen, rows: int, seed: in
     position, score = by.choose(
         candidates.values, candidates.cluster, candidates.is_former, rows, seed
     )
+    _require_free(by, candidates, position)
     return Choice(position, score, [by.kind] * len(position))
+
+
+def _require_free(by: SelectBy, candidates: Candidates, position: Int64) -> None:
+    """Refuse what a kind from outside chose where it is none of the free rows, or one twice: the
+    teacher would be asked about it again. Raises JobError."""
+    free = np.flatnonzero(~candidates.is_former)
+    once = np.unique(position)
+    if len(once) < len(position) or not np.isin(once, free).all():
+        raise JobError(
+            f"by = {by.kind!r}: `choose` returned positions twice, or such as are none of the"
+            f" {len(candidates):,} candidates or are `chosen` already. Return each free one once."
+        )
 
 
 def _first(by: SelectBy, candidates: Candidates, rows: int) -> Choice:

@@ -24,7 +24,13 @@ def measure_round(step: MeasureStep, evaluation: Evaluation) -> RoundMeasure:
     # of a share over so many rows
     variance = score * (1 - score) / max(1, evaluation.rows)
     error = math.sqrt(variance)
-    before = read_measures(folder)
+    student = group.first.student
+    # a curve through what others were worth, or elsewhere, says nothing of this one
+    before = [
+        each
+        for each in read_measures(folder)
+        if (each.student, each.pool) == (student, evaluation.pool)
+    ]
     rows = [*(each.rows for each in before), step.rows]
     scores = [*(each.score for each in before), score]
     errors = [*(each.error for each in before), error]
@@ -33,7 +39,7 @@ def measure_round(step: MeasureStep, evaluation: Evaluation) -> RoundMeasure:
     measure = RoundMeasure(
         number=step.number,
         rows=step.rows,
-        student=group.first.student,
+        student=student,
         pool=evaluation.pool,
         score=score,
         error=error,

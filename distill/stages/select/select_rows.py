@@ -171,8 +171,12 @@ def _require_enough(step: SelectStep, chosen: _Chosen, counts: dict[str, int]) -
     assert inputs is not None
     if len(chosen.rows) == inputs.rows:
         return
+    # each later round has `per_round` rows, or as many as the first
+    key = f".rows = {inputs.rows}"
+    if inputs.number:
+        key = f", round {inputs.number + 1} of {inputs.rows:,} rows"
     message = (
-        f"select.{step.name}.rows = {inputs.rows}: only {chosen.candidates:,} can be chosen. Of"
+        f"select.{step.name}{key}: only {chosen.candidates:,} can be chosen. Of"
         f" {counts['pool']:,} rows of pools.{inputs.pool.name} {counts['usable']:,} are usable,"
         f" {counts['former']:,} are in former selections and {counts['duplicates']:,} are"
         " near-duplicates"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from distill.core.errors import JobError
 from distill.spec.selections import Balanced, Cover, Novel, SelectBy, Typical
 from distill.stages.select.choose import Seen, choose
 from tests.stages.select.drawn import drawn
@@ -26,6 +27,27 @@ def test_a_pool_without_a_free_row_ends_in_a_traceback(by: SelectBy, rows):
     candidates = replace(candidates, is_former=np.ones(rows, bool))
     seen = Seen(np.bincount(candidates.cluster), None)
     assert len(choose(by, candidates, seen, 3, seed=0).position) == 0
+
+
+class Outside:
+    """As a class of a plugin, which would stay registered."""
+
+    kind = "outside"
+
+    def __init__(self, position: list[int]) -> None:
+        self.position = position
+
+    def choose(self, *_):
+        return np.array(self.position), np.zeros(len(self.position))
+
+
+@pytest.mark.parametrize("position", [[1, 1], [0, 1], [-1, 2], [2, 9]])
+def test_a_way_from_outside_buys_a_row_twice_or_one_that_is_not_there(position):
+    candidates = drawn(9)
+    candidates = replace(candidates, is_former=np.arange(9) == 0)
+    seen = Seen(np.bincount(candidates.cluster), None)
+    with pytest.raises(JobError, match="Return each free one once"):
+        choose(Outside(position), candidates, seen, 2, seed=0)
 
 
 def test_a_pool_without_rows_of_the_last_clusters_has_no_upper_level():

@@ -118,6 +118,20 @@ def test_more_is_asked_for_than_all_rounds_can_have(selecting):
         run_job(rounds_job(selecting, rounds=78), lambda _: None, engine="local")
 
 
+def test_more_rounds_are_begun_than_the_pool_has_rows_for(selecting):
+    run_job(rounds_job(selecting, rounds=2), lambda _: None, engine="local")
+    counted = selecting.counted
+    with pytest.raises(PoolError, match=r"rounds = 78 .*, 50 of them done: .* has 2,300 rows"):
+        run_job(rounds_job(selecting, rounds=78), lambda _: None, engine="local")
+    assert selecting.counted == counted
+    # what ended is not asked for any more
+    ended = rounds_job(selecting, rounds=3, more="stop_below = 90.0")
+    run_job(ended, lambda _: None, engine="local")
+    run_job(
+        rounds_job(selecting, rounds=78, more="stop_below = 90.0"), lambda _: None, engine="local"
+    )
+
+
 def test_rounds_that_nobody_measures(selecting):
     tables = ROUNDS.format(rounds=2, more="")
     with pytest.raises(JobError, match="measured by accuracy"):
