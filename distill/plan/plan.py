@@ -14,11 +14,8 @@ Fits, structures and label sets come each after what it needs (`distill.plan.ord
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict
 
 from distill.core.errors import JobError, PoolError
-from distill.core.results import LabelSetResult
-from distill.core.schema import digest, without_usual
 from distill.engine.protocol import TrainingNeeds
 from distill.job.job import Job
 from distill.job.sweep import Variant
@@ -26,45 +23,40 @@ from distill.labelers.calibration import read_calibration
 from distill.labelers.kind import ModelLabelerKind
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
-from distill.loader.dataset import Dataset, TargetColumn
 from distill.loader.label_values import LabelValues
-from distill.models.files import identify_model
-from distill.models.record import ModelRecord, read_record
+from distill.models.record import ModelRecord
 from distill.plan.calibration import calibration_folder
-from distill.plan.candidates import Candidate, find_candidates, hints
+from distill.plan.candidates import hints
 from distill.plan.checks.stored import check_inputs
-from distill.plan.identity import find_student, fit_folder
-from distill.plan.label_values import features_of, label_values
+from distill.plan.evaluation import evaluate_step
+from distill.plan.fits import fit_step
+from distill.plan.identity import find_student
+from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
+from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.steps import (
     CalibrateStep,
-    DriftStep,
     EvaluateStep,
     ExportStep,
-    FitInputs,
     FitStep,
     LabelPart,
     LabelStep,
-    LookStep,
     MakeModelStep,
     MakePoolStep,
-    MeasureStep,
     PreviewStep,
-    SelectStep,
     StoredLabelsStep,
-    StructureStep,
     TrainStep,
     VerifyStep,
 )
+from distill.plan.structure_steps import DriftStep, LookStep, StructureStep
 from distill.plan.structures import drift_steps, look_step, structure_step
 from distill.plan.training import TrainingPlan, plan_fit, plan_student
 from distill.plan.workspace import Workspace
 from distill.pools.chosen import selection_folder
 from distill.pools.file_stats import ReadFileStats
-from distill.pools.open_pool import OpenPool
 from distill.spec.models import Eszsl
 from distill.spec.selections import SELECT, selection_name
 
@@ -131,7 +123,7 @@ class Plan:
         for name in self.tables.chosen_fits(names):
             model = self.tables.fit[name].model
             if isinstance(model, Eszsl):
-                yield self._fit(name, model)
+                yield fit_step(self.workspace, name, model)
 
     def trained_fits(self, names: Sequence[str] | None = None) -> list[TrainStep]:
         """Return the fits by gradients among those named, all by default. Raises JobError."""
@@ -263,30 +255,7 @@ class Plan:
     def evaluation(self) -> EvaluateStep:
         """Return the evaluation. Raises JobError without `[evaluate]`, ContractError where a
         student or a label set is not there."""
-        evaluate = self.tables.evaluate
-        if evaluate is None:
-            raise JobError(
-                f"{self.tables.path}: no [evaluate] table. Add one: `[evaluate]` and"
-                ' `on = "POOL"`, a pool with a target.'
-            )
-        pool = self.workspace.pool(evaluate.on)
-        truth = self.tables.pool_outputs(evaluate.on)
-        candidates = find_candidates(self.workspace, pool)
-        teachers = [each.method.key for each in candidates if each.role == "teacher"]
-        teacher = teachers[0] if teachers else None
-        identity = _evaluation_identity(pool, candidates, teacher)
-        job = self.tables.job
-        folder = self.workspace.root.folder("reports", job.name, identity[:16])
-        return EvaluateStep(
-            folder.uri,
-            job.name,
-            job.text,
-            pool,
-            truth,
-            tuple(candidates),
-            teacher,
-            self._label_set_results(),
-        )
+        return evaluate_step(self.workspace)
 
     def new_hints(self) -> list[str]:
         """Name the heads that nobody judges; nothing when asked again."""
@@ -332,33 +301,6 @@ class Plan:
         values_of = self.tables.values_of(name)
         return label_values(self.workspace, values_of, (pool,)) if values_of else None
 
-    def _fit(self, name: str, model: Eszsl) -> FitStep:
-        folder = fit_folder(self.workspace, name)
-        record = read_record(folder)
-        if record is not None:
-            return FitStep(name, folder.uri, record)
-        pool = self.workspace.pool(self.tables.fit[name].on)
-        target = self.tables.pool_outputs(pool.name)
-        column = TargetColumn(str(pool.spec.target), target)
-        classes, descriptions = self.tables.descriptions(name)
-        encoder = None
-        if model.encoder is not None:
-            where = f"fit.{name}.model.encoder"
-            encoder = identify_model(self.tables.model_uri(model.encoder), None, where)
-        seen = self.tables.fit[name].features
-        features, width = features_of(self.workspace, seen, [pool])
-        inputs = FitInputs(
-            model=model,
-            dataset=Dataset((pool.inventory,), features, width, {"target": column}),
-            most_rows=self.tables.fragment_rows,
-            classes=classes,
-            descriptions=descriptions,
-            encoder=encoder,
-            seen=target.classes,
-            taught_by={f"pools.{pool.name}": pool.inventory.content},
-        )
-        return FitStep(name, folder.uri, None, inputs)
-
     def _export(self, variant: Variant) -> ExportStep:
         student = variant.spec
         if student.features is not None:
@@ -380,38 +322,8 @@ class Plan:
             student.early_stop.rows if student.early_stop else None,
         )
 
-    def _label_set_results(self) -> tuple[LabelSetResult, ...]:
-        results = []
-        for name, spec in self.tables.labels.items():
-            for pool in spec.over:
-                entries = self.workspace.label_set(name, pool).entries
-                results.append(
-                    LabelSetResult(
-                        name,
-                        spec.version,
-                        pool,
-                        entries.rows,
-                        entries.rejected,
-                        len(entries),
-                        entries.size_bytes,
-                    )
-                )
-        return tuple(results)
-
 
 def _train_step(name: str, found: TrainingPlan | ModelRecord) -> TrainStep:
     if isinstance(found, ModelRecord):
         return TrainStep(name, found, None)
     return TrainStep(name, None, found)
-
-
-def _evaluation_identity(
-    pool: OpenPool, candidates: Sequence[Candidate], teacher: str | None
-) -> str:
-    """Digest of what is judged: a finished evaluation is found again by it."""
-    judged = [
-        [candidate.method.key, candidate.pin, asdict(candidate.method.outputs)]
-        for candidate in candidates
-    ]
-    spec = without_usual(pool.spec.model_dump(mode="json"), {"csv": None})
-    return digest([pool.inventory.content, spec, judged, teacher])

@@ -15,7 +15,7 @@ from distill.core.schema import digest
 from distill.loader.dataset import Dataset
 from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels
-from distill.plan.steps import MeasureStep, SelectInputs, SelectStep
+from distill.plan.selection_steps import MeasureStep, SelectInputs, SelectStep
 from distill.plan.structure_identity import find_structure, structure_recipe
 from distill.plan.tables import JobTables
 from distill.plan.workspace import Workspace

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.core.results import LabelSetResult
-from distill.core.structure_results import DriftResult, StructureResult
 from distill.labelers.calibration import Calibration
 from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
-from distill.labels.label_set import LabelSet
 from distill.labels.state import LabelSetState
 from distill.loader.dataset import Dataset
 from distill.loader.label_values import LabelValues
@@ -25,7 +23,6 @@ from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
 from distill.plan.candidates import Candidate
 from distill.plan.training import TrainingPlan
-from distill.pools.chosen import ChosenRound
 from distill.pools.inventory import Inventory
 from distill.pools.open_pool import OpenPool
 from distill.spec.labels import Compute
@@ -33,8 +30,6 @@ from distill.spec.models import Eszsl
 from distill.spec.networks import Ngrams
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features
-from distill.spec.selections import SelectBy
-from distill.spec.structures import StructureModel
 
 
 @dataclass(frozen=True)
@@ -88,149 +83,6 @@ class FitInputs:
     seen: tuple[str, ...]
     """Classes that have labelled rows."""
     taught_by: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class StructureStep:
-    """Fit a structure by passes over rows; `record` says that it is done."""
-
-    name: str
-    folder: str
-    record: ModelRecord | None
-    inputs: StructureInputs | None = None
-    """None where it is done."""
-
-
-@dataclass(frozen=True)
-class StructureInputs:
-    """What a structure is fitted on."""
-
-    model: StructureModel
-    seed: int
-    dataset: Dataset
-    before: Recipe | None
-    """The structure that it sees rows through."""
-    width: int
-    """Numbers in a row that it sees."""
-    most_rows: int
-    """Rows of a chunk, at most."""
-    taught_by: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class LookStep:
-    """Look at a fitted structure over the rows that it was fitted on, for people; `result` says
-    that it is done."""
-
-    name: str
-    folder: str
-    key: str
-    """Of the result in the folder: its name says what was looked at."""
-    result: StructureResult | None
-    inputs: LookInputs | None = None
-    """None where it is done."""
-
-
-@dataclass(frozen=True)
-class LookInputs:
-    """What a look at a structure needs."""
-
-    of: str
-    pool: str
-    """Names of its pools."""
-    recipe: Recipe
-    dataset: Dataset
-    """Its rows as the lowest structure of its chain sees them, with the target as a column where
-    the pools have one and the same."""
-    shown: Dataset
-    """The same rows as their pools have them."""
-    classes: tuple[str, ...]
-    """Of the target; empty without one."""
-    rows: int
-    """Rows that it was fitted on."""
-    left_out: int
-
-
-@dataclass(frozen=True)
-class DriftStep:
-    """Hold a pool against the rows that a structure was fitted on; `result` says that it is done."""
-
-    name: str
-    pool: str
-    folder: str
-    key: str
-    """Of the result in the folder: its name says what was compared."""
-    most: float | None
-    """The limit that the job sets."""
-    result: DriftResult | None
-    inputs: DriftInputs | None = None
-    """None where it is done."""
-
-
-@dataclass(frozen=True)
-class DriftInputs:
-    """What it takes to hold a pool against a structure."""
-
-    recipe: Recipe
-    dataset: Dataset
-    """The pool's rows as the lowest structure of its chain sees them."""
-
-
-@dataclass(frozen=True)
-class SelectStep:
-    """Choose rows of a pool; `rounds` are those that are chosen."""
-
-    name: str
-    folder: str
-    pool_rows: int
-    rounds: tuple[ChosenRound, ...]
-    inputs: SelectInputs | None = None
-    """None where it is done."""
-
-
-@dataclass(frozen=True)
-class SelectInputs:
-    """What rows are chosen from, and how."""
-
-    by: SelectBy
-    number: int
-    """Of the round."""
-    rows: int
-    seed: int
-    without_duplicates: float | None
-    pool: OpenPool
-    dataset: Dataset
-    """The pool's rows, as the lowest structure sees them; without one nobody reads them."""
-    structure: Recipe | None
-    """What says the clusters, or alone what is seen of a row."""
-    has_clusters: bool
-    labels: LabelSet | None
-    """Of which the least sure rows are chosen."""
-    former: tuple[str, ...]
-    """Folders of its own former rounds, and of the selections that it comes after."""
-    most_rows: int
-    """Rows of a chunk, at most."""
-    asked: str
-    pins: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class MeasureStep:
-    """Keep what the last round of a selection was worth, and what the next one will be."""
-
-    name: str
-    folder: str
-    number: int
-    """Of the round."""
-    rounds: int
-    """Of which there may be so many."""
-    rows: int
-    """Of all rounds up to it."""
-    next_rows: int
-    students: tuple[str, ...]
-    """Variants that learned from it."""
-    stop_below: float | None
-    seed: int
 
 
 @dataclass(frozen=True)

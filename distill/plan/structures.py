@@ -10,14 +10,6 @@ from distill.core.structure_results import DriftResult, StructureResult
 from distill.loader.dataset import Dataset, TargetColumn
 from distill.models.record import ModelRecord, read_record
 from distill.plan.label_values import label_values
-from distill.plan.steps import (
-    DriftInputs,
-    DriftStep,
-    LookInputs,
-    LookStep,
-    StructureInputs,
-    StructureStep,
-)
 from distill.plan.structure_identity import (
     below_gives,
     find_structure,
@@ -25,6 +17,14 @@ from distill.plan.structure_identity import (
     structure_pins,
     structure_pools,
     structure_recipe,
+)
+from distill.plan.structure_steps import (
+    DriftInputs,
+    DriftStep,
+    LookInputs,
+    LookStep,
+    StructureInputs,
+    StructureStep,
 )
 from distill.plan.workspace import Workspace
 

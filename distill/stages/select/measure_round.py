@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from distill.core.results import Evaluation, Group
-from distill.plan.steps import MeasureStep
+from distill.plan.selection_steps import MeasureStep
 from distill.pools.chosen import RoundMeasure, read_measures, write_measure
 from distill.stages.select.learning_curve import Gain, fit_curve
 from distill.storage.open import open_storage

@@ -21,7 +21,7 @@ from distill.core.failpoints import reach
 from distill.engine.protocol import Engine
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.labels.lease import make_once
-from distill.plan.steps import SelectInputs, SelectStep
+from distill.plan.selection_steps import SelectInputs, SelectStep
 from distill.pools.chosen import ChosenRound, chosen_addresses, read_rounds, write_round
 from distill.pools.formats.open import format_named
 from distill.pools.formats.selection import ADDRESSES, SELECTED_ROW, SELECTED_SHARD, BasePool

@@ -23,7 +23,7 @@ from distill.labelers.structure.base import Int64
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.plan.steps import DriftInputs, DriftStep
+from distill.plan.structure_steps import DriftInputs, DriftStep
 from distill.stages.structure.look_sums import Groups, groups_of
 from distill.stages.structure.usable_rows import usable_rows
 from distill.storage.open import open_storage

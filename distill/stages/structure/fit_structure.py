@@ -30,7 +30,7 @@ from distill.labels.lease import make_once
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
 from distill.models.record import ModelRecord, Trained, read_record, weights_bytes, write_record
-from distill.plan.steps import StructureInputs, StructureStep
+from distill.plan.structure_steps import StructureInputs, StructureStep
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
 from distill.stages.structure.passes import Pass, keep_pass, last_pass

@@ -23,7 +23,7 @@ from distill.engine.protocol import Engine
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.plan.steps import LookInputs, LookStep
+from distill.plan.structure_steps import LookInputs, LookStep
 from distill.stages.structure.look_result import (
     clusters_of,
     grid_of,

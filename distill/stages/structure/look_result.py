@@ -14,7 +14,7 @@ from distill.core.structure_results import Cluster, ExampleRow, Grid, Sample
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure import rows as drawn
 from distill.labelers.structure.base import FittedStructure, Int64
-from distill.plan.steps import LookInputs
+from distill.plan.structure_steps import LookInputs
 from distill.spec.pools import ImageFeatures, TextFeatures
 from distill.stages.structure.look_sums import SHOWN_CLUSTERS, Groups, Seen
 

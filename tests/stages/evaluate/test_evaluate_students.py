@@ -6,7 +6,7 @@ import pytest
 
 from distill.labelers.recipe import Recipe
 from distill.plan.candidates import Candidate, Method, teacher_of
-from distill.plan.plan import _evaluation_identity
+from distill.plan.evaluation import _evaluation_identity
 from distill.plan.workspace import Workspace
 from distill.spec.outputs import Outputs
 from tests.resolved import open_pool

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from distill.plan.steps import MeasureStep
+from distill.plan.selection_steps import MeasureStep
 from distill.stages.select.measure_round import measure_round
 
 
