@@ -9,6 +9,7 @@ import sys
 from datetime import datetime
 
 import pytest
+import typer
 
 from distill.cli.commands import app
 from distill.cli.json_log import JsonFormatter
@@ -97,9 +98,10 @@ def test_a_log_record_that_raised_is_many_lines():
 
 def test_every_command_that_may_start_ray_has_the_option():
     """Whoever follows a cluster's logs follows each stage alike."""
+    command = typer.main.get_command(app)
     options = {
-        each.callback.__name__: set(each.callback.__annotations__)
-        for each in app.registered_commands
+        name: {parameter.name for parameter in each.params}
+        for name, each in command.commands.items()
     }
     stages = {name for name, names in options.items() if "ray" in names}
     assert {"run", "structure", "select", "label", "train"} <= stages
