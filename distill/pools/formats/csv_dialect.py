@@ -7,7 +7,7 @@ what was recognised, and corrects it.
                 more numbers (1,5;2,5), and else the usual one
     escape      a backslash, where a quote behind one ends no cell, or rows are whole by it alone
     header      no names stand in a first line that has a number where all below have one, or
-                a cell that stands in it twice or in its column again
+                a cell that stands in its column again, or twice in it and above no numbers
 
 Labelling never guesses: it reads files as the pool says.
 """
@@ -122,13 +122,14 @@ def _is_header(rows: Sequence[Row]) -> bool:
     first, *others = rows
     if not first[0]:
         return True  # pandas writes its index so
+    below = [row for row in others if len(row) == len(first)]
     if len(set(first)) < len(first):
-        return False
+        # a name that stands there twice is refused when the file is listed, by name
+        return any(_names_numbers(*column) for column in zip(first, *below, strict=True))
     numbers = [float(cell) for cell in first if cell.strip().isdecimal()]
     steps = {later - earlier for earlier, later in itertools.pairwise(numbers)}
     if len(numbers) >= _COUNTED and steps == {1.0}:
         return True
-    below = [row for row in others if len(row) == len(first)]
     for cell, *column in zip(first, *below, strict=True):
         filled = [each for each in column if each.strip()]
         if cell.strip() and cell in filled:
@@ -136,6 +137,12 @@ def _is_header(rows: Sequence[Row]) -> bool:
         if filled and _is_number(cell) and all(map(_is_number, filled)):
             return False
     return True
+
+
+def _names_numbers(cell: str, *column: str) -> bool:
+    """Whether a cell is no number and all filled ones below are."""
+    filled = [each for each in column if each.strip()]
+    return bool(filled) and not _is_number(cell) and all(map(_is_number, filled))
 
 
 def _is_number(cell: str) -> bool:

@@ -69,6 +69,7 @@ def test_a_file_is_read_otherwise_than_it_was_written(
         ),
         ("yes,2\nno,3\nyes,4\n", {"header": ["column_1", "column_2"]}),
         ("good,good\nbad,x\n", {"header": ["column_1", "column_2"]}),
+        ("text,x,x\na,1,2\nb,3,4\n", {}),  # a header with a name twice, which listing refuses
         ("0,1,2\n5,6,7\n", {}),
         (",0,1\n0,5,6\n", {}),
         ("land,2019,2020,2021\na,1,2,3\n", {}),
