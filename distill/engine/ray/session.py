@@ -213,6 +213,14 @@ def _hushed(verbose: bool) -> Iterator[None]:
             os.close(stderr)
 
 
+def _as_ascii(record: logging.LogRecord) -> bool:
+    """Bring a record's message to ASCII, other letters as escapes."""
+    message = record.getMessage()
+    record.msg = message.encode("ascii", "backslashreplace").decode("ascii")
+    record.args = ()
+    return True
+
+
 def _silence_libraries() -> None:
     """Keep what Ray's libraries log from the terminal; it stays in their log files."""
     import ray.data
@@ -225,6 +233,9 @@ def _silence_libraries() -> None:
         # by name: importing the class from Ray's private module is no better
         to_files = [each for each in logger.handlers if type(each).__name__ == "SessionFileHandler"]
         logger.handlers = to_files
+        for handler in to_files:
+            # Ray opens these files in the terminal's encoding, which may not have its signs
+            handler.addFilter(_as_ascii)
         logger.propagate = False
         level = logging.INFO if to_files else logging.CRITICAL + 1
         logger.setLevel(level)

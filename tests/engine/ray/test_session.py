@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 
+from distill.engine.ray.session import _as_ascii
 from tests.command import run_code
 
 _NO_RAY = """
@@ -61,3 +64,9 @@ def test_a_ray_that_does_not_start_is_a_traceback():
     )
     assert "Run the same command again" in here
     assert there.startswith("no Ray answers at auto: ")
+
+
+def test_a_sign_that_a_log_file_cannot_hold_is_a_traceback_at_the_terminal():
+    record = logging.LogRecord("ray.data", logging.INFO, "", 0, "%s Dataset – done", ("✔",), None)
+    assert _as_ascii(record)
+    assert record.getMessage() == r"\u2714 Dataset \u2013 done"
