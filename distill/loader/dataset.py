@@ -219,6 +219,13 @@ class Dataset:
         is_usable = _ones_but(features.rejected | batch.rejected, chunk.rows) > 0
         return features.values[is_usable], self.row_numbers(chunk)[is_usable]
 
+    def learned(self, chunk: Chunk, name: str) -> Arrays:
+        """Read what one column learns of a chunk, by the last part of the arrays' names; features
+        are not decoded for it. Raises as `load` does."""
+        column = self.columns[name]
+        names = [column.name] if isinstance(column, TargetColumn) else []
+        return column.load(chunk, self._columns(chunk, names).table)
+
     def chunk_of(self, row: int) -> Chunk:
         """Return the one row of that number as a chunk."""
         for pool, first_rows in enumerate(self._first_rows):

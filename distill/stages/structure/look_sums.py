@@ -117,10 +117,10 @@ class Look:
         """The class of each usable row; −1 where it is not known."""
         if not self.classes:
             return np.full(len(row), _UNKNOWN)
-        arrays = self.dataset.load(chunk)
-        is_known = arrays["target.weight"] > 0  # type: ignore[operator]
-        target = np.where(is_known, arrays["target.target"], _UNKNOWN).astype(np.int64)
-        first = arrays["row"][0]
+        arrays = self.dataset.learned(chunk, "target")
+        is_known = arrays["weight"] > 0  # type: ignore[operator]
+        target = np.where(is_known, arrays["target"], _UNKNOWN).astype(np.int64)
+        first = self.dataset.row_numbers(chunk)[0]
         found: Int64 = target[row - first]
         return found
 
