@@ -59,14 +59,16 @@ class Driver:
 
     def make(self, kind: str, names: Sequence[str]) -> Iterator[str]:
         """Make things of one kind, the first part of their keys; yield a line for each."""
-        if kind == "fit":
+        if kind == "fit":  # together: networks share one group of workers
             yield from map(trained_line, self.fit(names))
-        for name in names if kind == "structure" else ():
-            yield trained_line(self.structure(name))
-        for name in names if kind == "select" else ():
-            yield selection_line(self.select(name))
-        for name in names if kind == "labels" else ():
-            yield from map(labels_line, self.label(name, trains=self.trains))
+            return
+        for name in names:
+            if kind == "structure":
+                yield trained_line(self.structure(name))
+            elif kind == "select":
+                yield selection_line(self.select(name))
+            else:
+                yield from map(labels_line, self.label(name, trains=self.trains))
 
     def fit(self, names: Sequence[str] | None) -> list[Trained]:
         """Fit labelers: networks by gradients, in one worker group; the others by passes."""
