@@ -15,6 +15,7 @@ Intervals are 95%, Student's t over the seeds; differences are paired by seed.
 from __future__ import annotations
 
 import math
+import runpy
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -28,18 +29,7 @@ from distill.run import run_job
 from tests.benchmarks.tables import markdown, options, show
 
 MADE_BY = Path(__file__).parents[2] / "jobs" / "fashion_pools.py"
-KINDS = (
-    "T-shirt",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-)
+KINDS = runpy.run_path(str(MADE_BY))["KINDS"].tolist()
 METHODS = {"random": "random", "typical": "typical", "mixed": "typical, uncertain"}
 _HEAD = """
 root = "{root}"
@@ -142,7 +132,7 @@ def _job_text(work: Path, seed: int, sizes: Sequence[int], epochs: int) -> str:
         "root": work / f"root{seed}",
         "pools": work / "pools",
         "made_by": MADE_BY,
-        "classes": list(KINDS),
+        "classes": KINDS,
         "seed": seed,
     }
     text = _HEAD.format(**common)
