@@ -145,6 +145,13 @@ def read_record(folder: Storage) -> ModelRecord | None:
     return record_from_plain(body)
 
 
+def read_trained(folder: Storage, name: str) -> Trained | None:
+    """Return the model in `folder` as one that was there before this run; None before it is done.
+    Raises StorageError where its record is damaged."""
+    record = read_record(folder)
+    return None if record is None else Trained(name, record, now=False)
+
+
 def record_from_plain(body: Mapping[str, Any]) -> ModelRecord:
     """Return the record that `asdict` made these values of."""
     heads = {

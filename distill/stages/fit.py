@@ -19,7 +19,7 @@ from distill.labelers.eszsl.holdout import Constants
 from distill.labels.lease import make_once
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.models.record import ModelRecord, Trained, read_record, weights_bytes, write_record
+from distill.models.record import ModelRecord, Trained, read_trained, weights_bytes, write_record
 from distill.plan.steps import FitInputs, FitStep
 from distill.pools.features import as_matrix
 from distill.spec.outputs import Outputs
@@ -50,15 +50,12 @@ class _PartialSums:
 def fit_labeler(step: FitStep, engine: Engine) -> Trained:
     """Fit a labeler by passes, unless it is done, or wait for another driver that does. Raises
     PoolError, StorageError."""
+    name = f"fit.{step.name}"
     if step.record is not None:
-        return Trained(f"fit.{step.name}", step.record, now=False)
+        return Trained(name, step.record, now=False)
     folder = open_storage(step.folder)
-
-    def find() -> Trained | None:
-        record = read_record(folder)
-        return None if record is None else Trained(f"fit.{step.name}", record, now=False)
-
-    return make_once(folder, f"fit.{step.name}", find, lambda: _fit(step, folder, engine))
+    find = partial(read_trained, folder, name)
+    return make_once(folder, name, find, lambda: _fit(step, folder, engine))
 
 
 def _fit(step: FitStep, folder: Storage, engine: Engine) -> Trained:

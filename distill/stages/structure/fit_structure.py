@@ -29,7 +29,7 @@ from distill.labelers.structure.labeler import StructureLabeler
 from distill.labels.lease import make_once
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
-from distill.models.record import ModelRecord, Trained, read_record, weights_bytes, write_record
+from distill.models.record import ModelRecord, Trained, read_trained, weights_bytes, write_record
 from distill.plan.structure_steps import StructureInputs, StructureStep
 from distill.spec.outputs import Outputs
 from distill.spec.students import MAIN
@@ -82,11 +82,7 @@ def fit_structure(step: StructureStep, engine: Engine) -> Trained:
     if step.record is not None:
         return Trained(name, step.record, now=False)
     folder = open_storage(step.folder)
-
-    def find() -> Trained | None:
-        record = read_record(folder)
-        return None if record is None else Trained(name, record, now=False)
-
+    find = partial(read_trained, folder, name)
     return make_once(folder, name, find, lambda: _fit(name, folder, step, engine))
 
 
