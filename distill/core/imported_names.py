@@ -6,6 +6,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from distill.core.syntax import parse_python
+
 ANY = "*"
 """In place of a name: a call imports what only it knows, such as what a variable says."""
 _CALLS = ("import_module", "__import__")
@@ -15,7 +17,7 @@ def imported_names(text: str) -> set[str]:
     """Return the first names of all modules that a text imports, wherever in it; `ANY` among them
     where a call does not tell."""
     try:
-        tree = ast.parse(text)
+        tree = parse_python(text)
     except (SyntaxError, ValueError):  # told where it is run
         return set()
     names: set[str] = set()

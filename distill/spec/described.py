@@ -17,6 +17,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import ModelSchema
 
+from distill.core.syntax import parse_python
+
 Docs = dict[str, str]
 """By key, what stands below it."""
 
@@ -50,7 +52,7 @@ def _docs_in(module: str) -> dict[str, Docs]:
         source = inspect.getsource(importlib.import_module(module))
     except (OSError, TypeError, ImportError):  # made in a shell, or its file is gone
         return {}
-    return {name: _docs_of(each) for name, each in _classes(ast.parse(source), "")}
+    return {name: _docs_of(each) for name, each in _classes(parse_python(source), "")}
 
 
 def _classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
