@@ -57,6 +57,7 @@ $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[report,sklearn,vision,text,onnx,gcs,azure,hf,cluster,dev]'
 # what our losses are held against; alone, since the torchvision that PyPI has for it does not load beside a torch without CUDA
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps torchdistill
+	$(BIN)/python tests/torchvision_cpu.py  # says why
 	touch $@
 
 clean:  ## forget the environment and what the jobs made
