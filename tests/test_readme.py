@@ -68,8 +68,11 @@ def guide_job(tmp_path_factory):
     own = small.replace("students.small", "students.own").replace(
         'model = { kind = "linear" }', model
     )
-    text = f"{job}[students.own]{own}{block('structure.toml')}{block('select.toml')}"
+    text = f"{job}[students.own]{own}{block('structure.toml')}{block('select.toml')}{block('consensus.toml')}"
     (folder / "job.toml").write_text(text, "utf-8")
+    party = folder / "party.toml"
+    party.write_text(job.partition("[students.small]")[0].replace("runs/mine", "parties"), "utf-8")
+    assert distill("label", party, "teacher", "--local").code == 0
     return folder / "job.toml"
 
 

@@ -15,7 +15,7 @@ from distill.labelers.kind import LabelerKind
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
-from distill.spec.labels import Answers
+from distill.spec.labels import Answers, Merge
 from distill.spec.outputs import Outputs
 
 
@@ -23,7 +23,7 @@ from distill.spec.outputs import Outputs
 class Recipe:
     """How to build a labeler on the machine where it works."""
 
-    form: Literal["network", "eszsl", "structure", "custom", "ready", "ensemble"]
+    form: Literal["network", "eszsl", "structure", "custom", "ready", "ensemble", "merge"]
     folder: str = ""
     """URI of a trained model's folder."""
     record: ModelRecord | None = None
@@ -41,6 +41,8 @@ class Recipe:
     """The table of a labeler that the job file describes by itself, which builds it."""
     files: ModelFiles | None = None
     """The model that it names."""
+    merge: Merge | None = None
+    """How the labels of several parties become one."""
     precision: str = "float32"
     temperature: float = 1.0
     """Its logits are divided by this: what calibration found."""

@@ -13,6 +13,7 @@ from distill.labelers.calibration import CalibratedLabeler
 from distill.labelers.ensemble import EnsembleLabeler
 from distill.labelers.eszsl.labeler import EszslLabeler
 from distill.labelers.kind import LabelerKind
+from distill.labelers.merge import MergeLabeler
 from distill.labelers.recipe import Recipe
 from distill.labelers.runtime import Runtime
 from distill.labelers.structure.labeler import StructureLabeler
@@ -40,6 +41,9 @@ def _bare_labeler(recipe: Recipe, device: str) -> Labeler:
         labeler_class = recipe.source.load(recipe.name)
         labeler: Labeler = labeler_class()
         return labeler
+    if recipe.merge is not None:
+        assert recipe.outputs is not None
+        return MergeLabeler(recipe.merge, recipe.outputs, recipe.width)
     if recipe.form == "structure":
         return StructureLabeler.load(recipe)
     assert recipe.record is not None

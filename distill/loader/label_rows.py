@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 
 from distill.core.errors import ContractError
@@ -13,11 +15,10 @@ from distill.pools.row_cache import CACHE_BYTES, RowCache
 _fragments: RowCache[pa.Table] = RowCache(CACHE_BYTES)
 
 
-def read_label_rows(labels: LabelSet, chunk: Chunk) -> pa.Table:
-    """Read the label columns of a chunk's rows. Raises ContractError where some are not labelled,
-    StorageError for lost or damaged data."""
+def label_row_parts(labels: LabelSet, chunk: Chunk) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the label columns of a chunk's rows, each part with the first of its rows within the
+    chunk; nothing for rows that are not labelled. Raises StorageError for lost or damaged data."""
     chunk_stop = chunk.start + chunk.rows
-    parts: list[pa.Table] = []
     for entry in labels.entries.of_shard(chunk.shard):
         start = max(entry.start, chunk.start)
         entry_stop = entry.start + entry.rows
@@ -26,10 +27,16 @@ def read_label_rows(labels: LabelSet, chunk: Chunk) -> pa.Table:
             # a fragment that other chunks have no part of needs no place in the cache
             is_whole = stop - start == entry.rows
             table = labels.read(entry) if is_whole else _read_shared(labels, entry)
-            parts.append(table.slice(start - entry.start, stop - start))
+            yield start - chunk.start, table.slice(start - entry.start, stop - start)
+
+
+def read_label_rows(labels: LabelSet, chunk: Chunk) -> pa.Table:
+    """Read the label columns of a chunk's rows. Raises ContractError where some are not labelled,
+    StorageError for lost or damaged data."""
+    parts = [part for _, part in label_row_parts(labels, chunk)]
     if sum(len(part) for part in parts) != chunk.rows:
         raise ContractError(
-            f"labels.{labels.name}: rows {chunk.start}–{chunk_stop - 1} of shard {chunk.shard} are"
+            f"labels.{labels.name}: rows {chunk.start}–{chunk.start + chunk.rows - 1} of shard {chunk.shard} are"
             " not all labelled. Run `distill label`."
         )
     return pa.concat_tables(parts)

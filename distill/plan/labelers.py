@@ -16,6 +16,7 @@ from distill.labelers.versions import library_versions
 from distill.labels.contract import Contract
 from distill.plan.calibration import stored_temperature
 from distill.plan.identity import find_fit
+from distill.plan.merges import merge_revision, merged_values
 from distill.plan.structure_identity import structure_recipe
 from distill.plan.workspace import Workspace
 from distill.spec.labels import (
@@ -25,6 +26,7 @@ from distill.spec.labels import (
     Fitted,
     Labels,
     MemberTable,
+    Merge,
     Structured,
     TopK,
 )
@@ -79,6 +81,8 @@ def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> 
         labeler = _fitted(workspace, table.fit, labels.precision)
     elif isinstance(table, Structured):
         labeler = _structured(workspace, table, where)
+    elif isinstance(table, Merge):
+        labeler = _merge(workspace, name, table, where)
     elif isinstance(table, LabelerKind):
         labeler = _by_kind(workspace, table, where, labels.precision)
     else:
@@ -113,6 +117,17 @@ def _structured(workspace: Workspace, table: Structured, where: str) -> _Labeler
     outputs = workspace.tables.labeler_outputs(table, where)
     width = workspace.tables.labeler_width(table, where)
     return _Labeler(recipe, f"structure:{table.structure}", revision, outputs, width)
+
+
+def _merge(workspace: Workspace, name: str, table: Merge, where: str) -> _Labeler:
+    outputs = workspace.tables.labeler_outputs(table, where)
+    width = workspace.tables.labeler_width(table, where)
+    pools = workspace.tables.labels[name].over
+    seen = [merged_values(workspace, name, table, pool) for pool in pools]
+    recipe = Recipe(form="merge", merge=table)
+    revision = digest(merge_revision(table, seen))
+    shown = f"{table.by} of {', '.join(table.of)}"
+    return _Labeler(recipe, shown, revision, outputs, width)
 
 
 def _chain_digests(recipe: Recipe | None) -> Iterator[str]:
@@ -205,7 +220,7 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
         precision=labeler.precision,
         answers=labeler.answers,
         tolerance=_TOLERANCE[labeler.precision],
-        disagreement=isinstance(labels.labeler, Ensemble),
+        disagreement=labels.has_disagreement,
         keys=workspace.tables.label_keys(name),
         format=labels.format,
         versions=library_versions(labeler.recipe),
@@ -214,6 +229,8 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
 
 def _preprocessing(workspace: Workspace, name: str) -> dict[str, Any]:
     """What decides the features that the labeler sees, as plain values."""
+    if workspace.tables.labels[name].merge is not None:
+        return {"labels of": "parties"}  # which, stands in the revision
     values_of = workspace.tables.values_of(name)
     if values_of is not None:
         _, contract = prepare_labels(workspace, values_of)

@@ -109,6 +109,8 @@ def _label_needs(tables: JobTables, name: str) -> Iterator[str]:
             yield f"fit.{labeler.fit}"
         if isinstance(labeler, Structured):
             yield f"structure.{labeler.structure}"
+    if labels.merge is not None:
+        yield from (f"labels.{own}" for own in labels.merge.own)
     yield from map(pool_key, labels.over)
     if labels.calibrate_on is not None:
         yield pool_key(labels.calibrate_on)

@@ -23,7 +23,7 @@ from distill.labelers.calibration import read_calibration
 from distill.labelers.kind import ModelLabelerKind
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
-from distill.loader.label_values import LabelValues
+from distill.loader.merged_values import StoredValues
 from distill.models.record import ModelRecord
 from distill.plan.calibration import calibration_folder
 from distill.plan.candidates import hints
@@ -33,6 +33,7 @@ from distill.plan.fits import fit_step
 from distill.plan.identity import find_student
 from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
+from distill.plan.merges import merged_values
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
 from distill.plan.selection_steps import MeasureStep, SelectStep
@@ -296,8 +297,11 @@ class Plan:
         name = selection_name(pool)
         return None if name is None else selection_folder(self.workspace.root, name).uri
 
-    def _values(self, name: str, pool: str) -> LabelValues | None:
+    def _values(self, name: str, pool: str) -> StoredValues | None:
         """What the labeler of `labels.<name>` sees in place of the pool's features, if it does."""
+        merge = self.tables.labels[name].merge
+        if merge is not None:
+            return merged_values(self.workspace, name, merge, pool)
         values_of = self.tables.values_of(name)
         return label_values(self.workspace, values_of, (pool,)) if values_of else None
 

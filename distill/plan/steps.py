@@ -17,7 +17,7 @@ from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
 from distill.labels.state import LabelSetState
 from distill.loader.dataset import Dataset
-from distill.loader.label_values import LabelValues
+from distill.loader.merged_values import StoredValues
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
@@ -105,7 +105,7 @@ class CalibrateStep:
     recipe: Recipe
     contract: Contract
     pool: OpenPool
-    values: LabelValues | None
+    values: StoredValues | None
     """What the labeler sees in place of the pool's features."""
     truth: Outputs
     fragment_rows: int
@@ -118,11 +118,11 @@ class LabelPart:
 
     pool: OpenPool
     stored: LabelSetState
-    values: LabelValues | None = None
+    values: StoredValues | None = None
     """What its labeler sees in place of the pool's features: another label set's values."""
 
     @property
-    def features(self) -> Features | LabelValues:
+    def features(self) -> Features | StoredValues:
         """What its labeler sees of a row."""
         return self.values or self.pool.seen_features
 
@@ -160,7 +160,7 @@ class PreviewStep:
     pool: OpenPool
     strict: bool
     """As of a `LabelStep`."""
-    values: LabelValues | None = None
+    values: StoredValues | None = None
     """As of a `LabelPart`."""
 
 

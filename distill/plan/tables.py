@@ -28,6 +28,7 @@ from distill.spec.labels import (
     Fitted,
     LabelerTable,
     MemberTable,
+    Merge,
     Precision,
     Structured,
 )
@@ -60,6 +61,7 @@ class JobTables:
 
         self._sources: dict[Path, PythonFile] = {}
         self._classes_of_models: dict[str, tuple[str, ...]] = {}
+        self._merges: dict[str, tuple[Outputs, int]] = {}
         self.root_uri = job.root_uri
         self.endpoints = job.storage.endpoints
         self.pool_uri = job.pool_uri
@@ -232,17 +234,18 @@ class JobTables:
         if isinstance(labeler, Structured):
             classes = self._structure_output(labeler).classes
             return Outputs("logits" if classes else "value", classes)
+        if isinstance(labeler, Merge):
+            return self._merged(labeler, where)[0]
         if isinstance(labeler, Custom):
             return _declared_outputs(self.custom_source(labeler, where), labeler, where)
         assert isinstance(labeler, LabelerKind)
-        classes = labeler.class_names or self._own_classes(labeler, where)
-        if not classes:
-            return Outputs("value")
-        return Outputs("logits", classes, labeler.exclusive)
+        return self._ready_outputs(labeler, where)
 
     def labeler_width(self, labeler: MemberTable, where: str) -> int:
         """Return the numbers a row of a labeler's answers: one a class, or the width that it
         declares; `where` is its key. Raises JobError."""
+        if isinstance(labeler, Merge):
+            return self._merged(labeler, where)[1]
         classes = self.labeler_outputs(labeler, where).classes
         if classes:
             return len(classes)
@@ -287,6 +290,21 @@ class JobTables:
 
     def _structure_output(self, labeler: Structured) -> StructureOutput:
         return self.structure[labeler.structure].model.output(labeler.gives)
+
+    def _ready_outputs(self, labeler: LabelerKind, where: str) -> Outputs:
+        classes = labeler.class_names or self._own_classes(labeler, where)
+        if not classes:
+            return Outputs("value")
+        return Outputs("logits", classes, labeler.exclusive)
+
+    def _merged(self, labeler: Merge, where: str) -> tuple[Outputs, int]:
+        """What the parties of a merge say, and the numbers of a row; looked up once."""
+        # imported here: most jobs have none, and need no look into another root
+        from distill.plan.merges import merge_outputs
+
+        if where not in self._merges:
+            self._merges[where] = merge_outputs(self, labeler, where)
+        return self._merges[where]
 
     def _own_classes(self, labeler: LabelerKind, where: str) -> tuple[str, ...]:
         """The classes that a labeler's model says to have; looked up once."""

@@ -18,6 +18,10 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Answers = Literal["logits", "probabilities"]
 
 
+OWN = "labels."
+"""How a key begins that names a label set of the job."""
+
+
 class LabelerTable(Kind):
     """`labeler` of a label set."""
 
@@ -64,6 +68,38 @@ class Custom(MemberTable):
     name: str = "Labeler"
     """The class in that file. Its `revision` and `classes` stand in the contract, and its
     `precision` where it is not float32."""
+
+
+class Merge(MemberTable):
+    """Label sets that several have written over the same files, made one row by row: parties label
+    a public pool by their own models under their own roots, and neither data nor weights travel."""
+
+    own_precision = True
+
+    kind: Literal["merge"]
+    of: Annotated[tuple[Place, ...], Field(min_length=2)]
+    """`labels.NAME` of this job, or where another root keeps one: `ROOT/labels/NAME/vN`. Their
+    classes are the same, in whatever order, or their values of one width."""
+    by: Literal["mean", "median", "trimmed"] = "mean"
+    """Of the parties' probabilities, or values, each number by itself. `median` and `trimmed` are
+    bounded whatever one party writes."""
+    trim: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
+    """Share of the parties that `trimmed` leaves out at either end."""
+    missing: Literal["refuse", "leave_out"] = "refuse"
+    """What a party is that has not labelled all rows: an error, or left out where it has not."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Merge:
+        require_once(self.of, "of")
+        if self.answers is not None:
+            raise ValueError("answers: each party's contract says what it wrote; leave it out")
+        return self
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The label sets of this job among them."""
+        own = [each for each in self.of if each.startswith(OWN)]
+        return tuple(each.removeprefix(OWN) for each in own)
 
 
 class Ensemble(LabelerTable):
@@ -172,6 +208,16 @@ class Labels(Table):
     def _each_pool_once(self) -> Labels:
         require_once(self.over, "over")
         return self
+
+    @property
+    def merge(self) -> Merge | None:
+        """Its labeler, where that makes one of several label sets."""
+        return self.labeler if isinstance(self.labeler, Merge) else None
+
+    @property
+    def has_disagreement(self) -> bool:
+        """Whether how far labelers disagree stands beside each row."""
+        return isinstance(self.labeler, (Ensemble, Merge))
 
     def members(self, name: str) -> Iterator[tuple[str, MemberTable]]:
         """Yield the labelers that are asked, one or those of an ensemble, each with its key in the

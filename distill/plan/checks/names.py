@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
-from distill.spec.labels import Fitted, Structured
+from distill.spec.labels import Fitted, Merge, Structured
 from distill.spec.students import HeldOut, Student
 
 
@@ -102,6 +102,9 @@ def _labels(tables: JobTables) -> Problems:
                 yield from _known(labeler.fit, tables.fit, f"{key}.fit", "fit")
             if isinstance(labeler, Structured):
                 yield from _structured(tables, labeler, key)
+            if isinstance(labeler, Merge):
+                for own in labeler.own:
+                    yield from _label_set(tables, own, f"{key}.of")
         for pool in labels.over:
             yield from _pool(tables, pool, f"labels.{name}.over")
         yield from _pool(tables, labels.calibrate_on, f"labels.{name}.calibrate_on")

@@ -9,7 +9,6 @@ from distill.plan.selections import CLUSTERS, learners, require_live
 from distill.plan.tables import JobTables
 from distill.plan.workspace import Workspace
 from distill.pools.formats.selection import ADDRESS_KEYS
-from distill.spec.labels import Ensemble
 from distill.spec.selections import SELECT, Novel, Select, Uncertain, selection_name
 
 
@@ -101,7 +100,7 @@ def _labels(tables: JobTables, table: Select, where: str) -> Problems:
     except JobError:
         return  # said of the label set
     if by.measure == "disagreement":
-        if not isinstance(labels.labeler, Ensemble):
+        if not labels.has_disagreement:
             yield f"{key}: one labeler alone does not disagree. Say measure = 'entropy'."
     elif outputs.kind == "value":
         yield f"{key}: says {outputs.in_words}, which is not sure or unsure. Name one of classes."

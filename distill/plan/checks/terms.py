@@ -6,7 +6,7 @@ from distill.plan.checks.files import check_file
 from distill.plan.checks.problems import Problems
 from distill.plan.judged import is_of_structure
 from distill.plan.tables import JobTables
-from distill.spec.labels import Ensemble, TopK
+from distill.spec.labels import TopK
 from distill.spec.losses import EXCLUSIVE, INDEPENDENT, VALUES, Meaning
 from distill.spec.outputs import Outputs
 from distill.spec.students import Agreement, ClassBalance, Confidence, Student, Term
@@ -132,8 +132,7 @@ def _row_weight(tables: JobTables, term: Term, where: str) -> Problems:
             " Leave it out."
         )
     elif isinstance(row_weight, Agreement):
-        labeler = tables.labels[term.label_set].labeler
-        if not isinstance(labeler, Ensemble):
+        if not tables.labels[term.label_set].has_disagreement:
             yield (
                 f"{kind}: {term.learns} comes from one labeler, which agrees with itself."
                 " Use an ensemble, or leave it out."

@@ -11,7 +11,7 @@ from typing import Any
 from distill.labelers.recipe import Recipe
 from distill.labels.commit import Commit, WriteIntent
 from distill.labels.contract import Contract
-from distill.loader.label_values import LabelValues
+from distill.loader.merged_values import StoredValues
 from distill.spec.pools import Features
 
 
@@ -26,7 +26,7 @@ class PoolPart:
     format: str
     made_on: str | None = None
     """The one device and libraries that labels may be made on; None where any will do."""
-    values: LabelValues | None = None
+    values: StoredValues | None = None
     """What the labeler sees in place of the pool's features: another label set's values."""
 
 

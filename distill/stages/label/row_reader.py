@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from distill.loader.label_values import LabelValues
+from distill.loader.merged_values import StoredValues
 from distill.loader.sampler import Chunk
 from distill.pools.features import Rows, decode_features
 from distill.pools.formats.base import RowBatch, check_keys
@@ -53,7 +53,7 @@ class RowRequest:
     shard_id: str
     start: int
     rows: int
-    features: Features | LabelValues
+    features: Features | StoredValues
     width: int
     batch_rows: int
     format: str
@@ -74,7 +74,7 @@ class RowRequest:
     @property
     def columns(self) -> list[str]:
         """Every column of the pool that is read."""
-        features = () if isinstance(self.features, LabelValues) else self.features.columns
+        features = () if isinstance(self.features, StoredValues) else self.features.columns
         target = [self.target] if self.target else []
         return [*features, *self.read_keys, *target]
 
@@ -97,7 +97,7 @@ class RowChunk:
 
 
 def read_first(
-    pool: OpenPool, shard: Shard, rows: range, values: LabelValues | None = None
+    pool: OpenPool, shard: Shard, rows: range, values: StoredValues | None = None
 ) -> Rows:
     """Read some rows of a shard at once, as a labeler sees them: the pool's features, or `values`
     in their place. Raises PoolError, StorageError."""
@@ -130,7 +130,7 @@ def read_chunks(request: RowRequest) -> Iterator[RowChunk]:
 
 
 def _features(table: pa.Table, taken: range, request: RowRequest) -> Rows:
-    if isinstance(request.features, LabelValues):
+    if isinstance(request.features, StoredValues):
         return request.features.read(Chunk(0, request.shard, taken.start, len(taken)))
     return decode_features(table, request.features, request.width)
 

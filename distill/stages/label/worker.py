@@ -25,7 +25,7 @@ from distill.labelers.versions import library_versions
 from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragment
 from distill.labels.encoding import encode
 from distill.labels.files import with_keys
-from distill.loader.label_values import LabelValues
+from distill.loader.merged_values import StoredValues
 from distill.spec.pools import Features
 from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows
 from distill.stages.label.failures import RowFailure, error_text
@@ -127,7 +127,7 @@ class LabelWorker:
         contract = self.config.contract
         part = self.config.pools[task.pool]
         intent = task.intent
-        features: Features | LabelValues = self.config.features
+        features: Features | StoredValues = self.config.features
         if part.values is not None:
             features = part.values.within(
                 intent.shard, range(intent.start, intent.start + intent.rows)
