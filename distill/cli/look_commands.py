@@ -181,10 +181,14 @@ def init(
             metavar="POOL", help="A folder, file or s3:// URI of Parquet, Arrow, JSON lines or CSV."
         ),
     ],
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of the files, where neither ending nor content tells."),
+    ] = None,
 ) -> None:
     """A commented job for a pool, on standard output."""
     with process_edge(None):
         from distill.stages.init import job_template
 
-        template = job_template(pool)
+        template = job_template(pool, format)
         typer.echo(template, nl=False)

@@ -4,7 +4,7 @@ paths and classes in it are the user's own."""
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import cast
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from distill.pools.formats.base import is_text
 from distill.pools.formats.csv import CsvShard
 from distill.pools.formats.csv_dialect import recognise_dialect
 from distill.pools.formats.options import with_options
-from distill.pools.formats.registry import pool_format, read_footer, read_rows
+from distill.pools.formats.registry import pool_format, read_footer, read_rows, recognised_format
 from distill.pools.images import encoded_shape, is_binary
 from distill.pools.listing import list_shards
 from distill.pools.nested_lists import is_any_list
@@ -79,16 +79,20 @@ weight = 0.5                               # λ
 on = "test"
 """
 
+_FORMAT = "format = {}   # the files' endings do not tell it\n"
 _CSV = "csv = {}   # how the files are written, as far as the first one shows it\n"
 
 
-def job_template(pool: str) -> str:
-    """Return a job file for the pool at `pool` (a folder, a file or a URI). Raises PoolError where
-    nothing readable lies there."""
+def job_template(pool: str, format: str | None = None) -> str:
+    """Return a job file for the pool at `pool` (a folder, a file or a URI), whose files are of that
+    format: by default as their endings tell, or how they begin. Raises PoolError where nothing
+    readable lies there."""
     files = open_storage(resolve_uri(pool, Path.cwd()))
     shards = list_shards(files)
     key = shards[0].key
-    format = pool_format([shard.key for shard in shards], files.uri)
+    keys = [shard.key for shard in shards]
+    unnamed = _unnamed_format(files, keys) if format is None else format
+    format = pool_format(keys, files.uri, declared=unnamed)
     dialect = _dialect(files, key, format)
     if dialect:
         format = with_options(format, {format: dialect})
@@ -102,10 +106,23 @@ def job_template(pool: str) -> str:
         shards=len(shards),
         columns="\n".join(columns),
         path=json.dumps(files.uri),
-        csv=_CSV.format(_toml(dialect)) if dialect else "",
+        csv=_format_lines(unnamed, dialect),
         features=_toml(features),
         **_models(features),
     )
+
+
+def _unnamed_format(files: Storage, keys: list[str]) -> str | None:
+    """The format of files whose endings tell none, as Spark writes them; None where they tell."""
+    if any(PurePosixPath(key).suffix for key in keys):
+        return None
+    return recognised_format(files, keys[0])
+
+
+def _format_lines(format: str | None, dialect: dict[str, object]) -> str:
+    """What a pool must say of its files that their endings do not tell."""
+    named = "" if format is None else _FORMAT.format(json.dumps(format))
+    return named + (_CSV.format(_toml(dialect)) if dialect else "")
 
 
 def _dialect(files: Storage, key: str, format: str) -> dict[str, object]:

@@ -101,3 +101,27 @@ def test_a_pool_of_another_dialect_gets_a_job_that_cannot_read_it(tmp_path, cont
 def test_a_name_of_two_lines_breaks_the_job(tmp_path):
     (tmp_path / "a.csv").write_text('"x\ny",z\n1,2\n')
     assert tomllib.loads(job_template(str(tmp_path / "a.csv")))["pools"]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "arrow", "jsonl", "csv"])
+def test_files_without_an_ending_cannot_be_looked_at(tmp_path, ending):
+    rows = pa.table({"x": [1.0, 2.0], "y": [3.0, 4.0]})
+    content = table_file(rows, ending) if ending in ("parquet", "arrow") else None
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "part-00000").write_bytes(content or file_of(NUMBERS, ending))
+    pool = str(tmp_path / "pool")
+    if ending == "csv":  # which has no mark
+        with pytest.raises(PoolError, match=r"part-00000.*Say `format`"):
+            job_template(pool)
+        text = job_template(pool, "csv")
+    else:
+        text = job_template(pool)
+    job = tiny_job(tmp_path, text)
+    assert job.pools["unlabelled"].format == ending
+    assert job.pools["unlabelled"].features.columns == ("x", "y")
+
+
+def test_a_format_that_is_not_known_ends_in_a_traceback(tmp_path):
+    (tmp_path / "part-00000").write_bytes(b"x")
+    with pytest.raises(PoolError, match=r"'parket'.*parquet"):
+        job_template(str(tmp_path), "parket")

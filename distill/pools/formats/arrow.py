@@ -49,6 +49,11 @@ class ArrowShard(ShardFile):
     indexed = True
     typed = True
 
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        """Whether a file that begins so is one."""
+        return head.startswith((b"ARROW1", b"\xff\xff\xff\xff"))  # of a file, of a stream
+
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         super().__init__(source, where)
         is_file = source.read(len(_FILE_MAGIC)) == _FILE_MAGIC

@@ -47,6 +47,11 @@ class JsonlShard(ShardFile):
     endings = (".jsonl", ".ndjson", ".json")
     may_be_packed = True
 
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        """Whether a file that begins so is one."""
+        return head.lstrip().startswith((b"{", b"["))
+
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         super().__init__(source, where)
         self._content = read_whole(source, where)

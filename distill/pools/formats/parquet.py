@@ -26,6 +26,11 @@ class ParquetShard(ShardFile):
     indexed = True
     typed = True
 
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:
+        """Whether a file that begins so is one."""
+        return head.startswith(b"PAR1")
+
     def __init__(self, source: pa.NativeFile, where: str) -> None:
         super().__init__(source, where)
         self._file = pq.ParquetFile(source, memory_map=False, pre_buffer=False)

@@ -29,6 +29,9 @@ from distill.pools.formats.shard_file import FORMATS, Footer, ShardFile
 from distill.pools.shard_id import require_listed
 from distill.storage.base import Storage
 
+_HEAD_BYTES = 64
+"""By which a file's format is recognised."""
+
 
 def pool_format(
     keys: Iterable[str], where: str, declared: str | None = None, otherwise: str | None = None
@@ -55,6 +58,13 @@ def pool_format(
             f"{where}: files of several formats: {found}. Give each format a pool of its own."
         )
     return next(format for format in first if format)
+
+
+def recognised_format(files: Storage, key: str) -> str | None:
+    """Return the format of a file by how it begins; None where that is no format's mark."""
+    with files.open(key) as source:
+        head = source.read(_HEAD_BYTES)
+    return next((name for name, each in FORMATS.items() if each.recognises(head)), None)
 
 
 def without_ending(key: str) -> str:

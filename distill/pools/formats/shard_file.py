@@ -105,6 +105,11 @@ class ShardFile(ABC):
         packed = [f"{ending}{packing}" for ending in cls.endings for packing in PACKED_ENDINGS]
         return (*cls.endings, *packed)
 
+    @classmethod
+    def recognises(cls, head: bytes) -> bool:  # noqa: ARG003  a format may have no mark
+        """Whether a file that begins so is one, where its name does not tell."""
+        return False
+
     @abstractmethod
     def footer(self) -> Footer:
         """Return its row groups and schema."""
