@@ -12,6 +12,9 @@ Exclusive classes are brought to a sum of 1 again, and logits = log p. Whatever 
 the parties write, the median of a number lies within what the others say of it; so does the trimmed
 mean while they are no more than ⌊trim · n⌋. The mean moves by as much as one party wants.
 
+By `dawid_skene` logits are the logarithms of what the parties' votes make of each class
+(`annotators`), whatever else they said.
+
 The disagreement of a row is that of an ensemble whose members weigh alike.
 
 Shapes: M parties, B rows, W numbers of a row; NaN where a party did not label the row.
@@ -22,10 +25,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import safetensors.numpy
 
+from distill.labelers.annotators import Annotators, votes_of
 from distill.labelers.base import Double, Inputs, Predictions
+from distill.labelers.recipe import Recipe
+from distill.models.record import read_weights
 from distill.spec.labels import Merge
 from distill.spec.outputs import Outputs
+from distill.storage.open import open_storage
 
 _LEAST = np.finfo(np.float32).tiny
 """In place of a probability of 0, whose logarithm would be no number that is stored."""
@@ -38,6 +46,19 @@ class MergeLabeler:
     table: Merge
     outputs: Outputs
     width: int
+    annotators: Annotators | None = None
+
+    @classmethod
+    def load(cls, recipe: Recipe) -> MergeLabeler:
+        """Build it, with what was found of its parties. Raises StorageError."""
+        assert recipe.merge is not None
+        assert recipe.outputs is not None
+        known = None
+        if recipe.record is not None:
+            content = read_weights(open_storage(recipe.folder), recipe.record)
+            arrays = safetensors.numpy.load(content)
+            known = Annotators(arrays["prior"], arrays["errors"])
+        return cls(recipe.merge, recipe.outputs, recipe.width, known)
 
     def label(self, features: Inputs) -> Predictions:
         """Return the consensus (B, W) and the parties' disagreement (B,), of (B, M · W)."""
@@ -49,6 +70,9 @@ class MergeLabeler:
             return _as_float32(agreed_BW, _spread(said_MBW))
         p_MBW = _probabilities(said_MBW, exclusive=self.outputs.exclusive)
         agreed_BW = self._combined(p_MBW)
+        if self.annotators is not None:
+            log_agreed_BW, _ = self.annotators.log_posterior(votes_of(said_MBW))
+            agreed_BW = np.exp(log_agreed_BW)
         if self.outputs.exclusive:
             agreed_BW = agreed_BW / agreed_BW.sum(axis=1, keepdims=True)
         logits_BW = _log(agreed_BW)

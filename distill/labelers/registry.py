@@ -42,8 +42,7 @@ def _bare_labeler(recipe: Recipe, device: str) -> Labeler:
         labeler: Labeler = labeler_class()
         return labeler
     if recipe.merge is not None:
-        assert recipe.outputs is not None
-        return MergeLabeler(recipe.merge, recipe.outputs, recipe.width)
+        return MergeLabeler.load(recipe)
     if recipe.form == "structure":
         return StructureLabeler.load(recipe)
     assert recipe.record is not None

@@ -31,7 +31,7 @@ from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
 from distill.labels.label_set import LabelSet
 from distill.loader.label_rows import read_label_rows
-from distill.loader.label_values import LabelValues
+from distill.loader.merged_values import StoredValues
 from distill.loader.sample_weight import row_weights
 from distill.loader.sampler import WINDOW_CHUNKS, Chunk
 from distill.pools.features import Rows, decode_features, decode_target
@@ -124,7 +124,7 @@ class Dataset:
     """Pools whose rows are seen together, and what is learned on them."""
 
     inventories: tuple[Inventory, ...]
-    features: Features | LabelValues
+    features: Features | StoredValues
     width: int
     columns: Mapping[str, LabelColumn | TargetColumn] = field(default_factory=dict)
     ngrams: Ngrams | None = None
@@ -139,7 +139,7 @@ class Dataset:
     def remote(self) -> bool:
         """Whether any of it is read from elsewhere than this machine's disk."""
         uris = [inventory.uri for inventory in self.inventories]
-        if isinstance(self.features, LabelValues):
+        if isinstance(self.features, StoredValues):
             uris += self.features.uris
         # labels may lie under another root than the pools do
         for column in self.columns.values():
@@ -240,7 +240,7 @@ class Dataset:
         """The columns of the pool that a chunk needs, and the features decoded."""
         columns = self.columns.values()
         targets = [column.name for column in columns if isinstance(column, TargetColumn)]
-        if isinstance(self.features, LabelValues):
+        if isinstance(self.features, StoredValues):
             return self._columns(chunk, targets), self.features.read(chunk)
         batch = self._columns(chunk, [*self.features.columns, *targets])
         return batch, decode_features(batch.table, self.features, self.width)

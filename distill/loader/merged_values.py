@@ -9,7 +9,7 @@ a row that none of them labelled stays rejected.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,6 +84,11 @@ class MergedValues:
     def width(self) -> int:
         """Numbers in a row."""
         return len(self.parties) * self.party_width
+
+    @property
+    def uris(self) -> Sequence[str]:
+        """Where the label sets lie."""
+        return [party.labels.folder.uri for party in self.parties]
 
     def read(self, chunk: Chunk) -> Rows:
         """Read the rows of a chunk: (B, width) float32. Raises StorageError for lost or damaged

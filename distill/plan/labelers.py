@@ -14,9 +14,10 @@ from distill.labelers.kind import LabelerKind, ModelLabelerKind
 from distill.labelers.recipe import Member, Recipe
 from distill.labelers.versions import library_versions
 from distill.labels.contract import Contract
+from distill.models.record import read_record
 from distill.plan.calibration import stored_temperature
 from distill.plan.identity import find_fit
-from distill.plan.merges import merge_revision, merged_values
+from distill.plan.merges import annotators_folder, merge_revision, merged_values
 from distill.plan.structure_identity import structure_recipe
 from distill.plan.workspace import Workspace
 from distill.spec.labels import (
@@ -125,6 +126,15 @@ def _merge(workspace: Workspace, name: str, table: Merge, where: str) -> _Labele
     pools = workspace.tables.labels[name].over
     seen = [merged_values(workspace, name, table, pool) for pool in pools]
     recipe = Recipe(form="merge", merge=table)
+    if table.by == "dawid_skene":
+        folder = annotators_folder(workspace, name, table, seen)
+        record = read_record(folder)
+        if record is None:
+            raise ContractError(
+                f"labels.{name}: its parties are not fitted yet. Run `distill label"
+                f" {workspace.tables.path} {name}`."
+            )
+        recipe = replace(recipe, folder=folder.uri, record=record)
     revision = digest(merge_revision(table, seen))
     shown = f"{table.by} of {', '.join(table.of)}"
     return _Labeler(recipe, shown, revision, outputs, width)

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distill.core.errors import ContractError, JobError
+from distill.core.schema import digest
 from distill.labels.contract import read_contract
 from distill.labels.identity import label_set_folder
 from distill.labels.state import read_label_set
@@ -25,6 +27,9 @@ from distill.spec.labels import OWN, Merge
 from distill.spec.outputs import Outputs
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
+
+_MOST_COUNTS = 1 << 24
+"""Numbers that a pass of Dawid and Skene adds up: 128 MB."""
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +81,24 @@ def merge_outputs(tables: JobTables, merge: Merge, where: str) -> tuple[Outputs,
             f"{where}.of: none of {', '.join(merge.of)} has labels over pools.{pool}. Label there"
             " first, or correct them."
         )
+    if merge.by == "dawid_skene":
+        _require_votes(first, len(merge.of), where)
     return first.outputs, first.width
+
+
+def _require_votes(says: _Says, parties: int, where: str) -> None:
+    """Refuse what nobody votes on, or what is too much to count. Raises JobError."""
+    if says.outputs.kind == "value" or not says.outputs.exclusive:
+        raise JobError(
+            f"{where}.by = 'dawid_skene': parties say {says.outputs.in_words}, and it counts votes"
+            " for one of several classes. Use mean, median or trimmed."
+        )
+    if parties * says.width**2 > _MOST_COUNTS:
+        raise JobError(
+            f"{where}.by = 'dawid_skene': {parties} parties and {says.width:,} classes are"
+            f" {parties * says.width**2:,} counts a pass, more than {_MOST_COUNTS:,}. Use mean,"
+            " median or trimmed."
+        )
 
 
 def merged_values(workspace: Workspace, name: str, merge: Merge, pool: str) -> MergedValues:
@@ -96,7 +118,15 @@ def merged_values(workspace: Workspace, name: str, merge: Merge, pool: str) -> M
     return MergedValues(tuple(parties), width)
 
 
-def merge_revision(merge: Merge, values: list[MergedValues]) -> list[object]:
+def annotators_folder(
+    workspace: Workspace, name: str, merge: Merge, values: Sequence[MergedValues]
+) -> Storage:
+    """Return where it is kept how often the parties of `labels.<name>` err."""
+    identity = digest(merge_revision(merge, values))
+    return workspace.root.folder("annotators", name, identity[:16])
+
+
+def merge_revision(merge: Merge, values: Sequence[MergedValues]) -> list[object]:
     """Return what decides the outputs of a merge, plain as JSON."""
     how = merge.model_dump(mode="json", exclude={"of", "missing", "kind"}, exclude_defaults=True)
     wrote = [

@@ -25,6 +25,7 @@ from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
 from distill.loader.merged_values import StoredValues
 from distill.models.record import ModelRecord
+from distill.plan.annotators import annotators_step
 from distill.plan.calibration import calibration_folder
 from distill.plan.candidates import hints
 from distill.plan.checks.stored import check_inputs
@@ -39,6 +40,7 @@ from distill.plan.order import Batch, working_order
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.steps import (
+    AnnotatorsStep,
     CalibrateStep,
     EvaluateStep,
     ExportStep,
@@ -186,6 +188,11 @@ class Plan:
             self.tables.fragment_rows,
             labels.compute,
         )
+
+    def annotators(self, name: str) -> AnnotatorsStep | None:
+        """Return how the parties of the merge `labels.<name>` are known; None where it is none, or
+        does not ask."""
+        return annotators_step(self.workspace, name)
 
     def labels(self, name: str, *, mending: bool = False) -> LabelStep:
         """Return the labelling `labels.<name>`, calibrated, what is stored of it read anew.

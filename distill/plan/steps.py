@@ -17,7 +17,7 @@ from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
 from distill.labels.state import LabelSetState
 from distill.loader.dataset import Dataset
-from distill.loader.merged_values import StoredValues
+from distill.loader.merged_values import MergedValues, StoredValues
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
@@ -110,6 +110,22 @@ class CalibrateStep:
     truth: Outputs
     fragment_rows: int
     compute: Compute
+
+
+@dataclass(frozen=True)
+class AnnotatorsStep:
+    """Find how often each party of a merge errs; `found` says that it is done."""
+
+    name: str
+    folder: str
+    found: ModelRecord | None
+    parties: tuple[str, ...]
+    values: tuple[MergedValues, ...]
+    """What they wrote over each pool."""
+    inventories: tuple[Inventory, ...]
+    outputs: Outputs
+    passes: int
+    tolerance: float
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from distill.stages.evaluate.evaluate_students import evaluate_students
 from distill.stages.fit import fit_labeler
 from distill.stages.inventory import file_stats_reader
 from distill.stages.label.calibrate import calibrate
+from distill.stages.label.fit_annotators import fit_annotators
 from distill.stages.label.label_pool import LabelSummary, label_pool
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
@@ -92,6 +93,9 @@ class Driver:
     def label(self, name: str, *, mend: bool = False, trains: bool = False) -> list[LabelSummary]:
         """Label what is missing; where the same command `trains` on it, not before it is sure that
         the engine can."""
+        annotators = self.plan.annotators(name)
+        if annotators is not None:
+            fit_annotators(annotators, self.engine)
         calibration = self.plan.calibration(name)
         if calibration is not None:
             calibrate(calibration, self.engine)

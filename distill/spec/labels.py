@@ -80,11 +80,16 @@ class Merge(MemberTable):
     of: Annotated[tuple[Place, ...], Field(min_length=2)]
     """`labels.NAME` of this job, or where another root keeps one: `ROOT/labels/NAME/vN`. Their
     classes are the same, in whatever order, or their values of one width."""
-    by: Literal["mean", "median", "trimmed"] = "mean"
+    by: Literal["mean", "median", "trimmed", "dawid_skene"] = "mean"
     """Of the parties' probabilities, or values, each number by itself. `median` and `trimmed` are
-    bounded whatever one party writes."""
+    bounded whatever one party writes. `dawid_skene` weighs the parties' votes by how often each
+    errs, which it finds from the votes alone."""
     trim: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
     """Share of the parties that `trimmed` leaves out at either end."""
+    passes: Positive = 100
+    """Over all rows, at the most, by `dawid_skene`."""
+    tolerance: Annotated[float, Field(ge=0)] = 1e-5
+    """It ends where a pass makes a row's votes likelier by less than this, in nats."""
     missing: Literal["refuse", "leave_out"] = "refuse"
     """What a party is that has not labelled all rows: an error, or left out where it has not."""
 

@@ -1,5 +1,7 @@
 """Label sets of several roots as one: three parties, one public pool, real stores on disk."""
 
+import logging
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,8 +11,11 @@ import distill.labels
 from distill.core.errors import ContractError, JobError
 from distill.plan.load import load_job
 from distill.run import label_pool, run_job, status, verify_labels
+from distill.storage.request_counts import requests
 
 LABELER = """
+import logging
+
 import numpy as np
 
 class Labeler:
@@ -252,3 +257,43 @@ row_weight = { kind = "agreement" }
     run_job(load_job(public / "all.toml"), engine="local")
     kinds = {line.name: line.done for line in status(load_job(public / "all.toml"))}
     assert all(kinds.values())
+
+
+def test_parties_are_weighed_alike_whatever_they_get_wrong(public, caplog):
+    caplog.set_level(logging.INFO, "distill")
+    guess = "outputs = np.roll(outputs, 1, axis=1) * (np.arange(len(outputs)) % 5 > 1)[:, None]"
+    of = [party(public, "a"), party(public, "b"), party(public, "c")]
+    of += [party(public, "guess", then=guess), party(public, "guess2", then=guess)]
+    job = consensus(public, of, more=', by = "dawid_skene"')
+    summary, outputs, _ = merged(job, public)
+    truth = expected(public, "a")[0].argmax(1)
+    right = (outputs.argmax(1) == truth).mean()
+    _, mean, _ = merged(consensus(public, of, name="m"), public, "m")
+    assert right > (mean.argmax(1) == truth).mean()
+    assert right > 0.9
+    assert "root_guess/labels/own/v1 and root_guess2/labels/own/v1 are wrong in the same way" in (
+        caplog.text
+    )
+    before = requests().put
+    (again,) = label_pool(job, "agreed", engine="local")
+    assert (again.labelled_now, again.label_hash) == (0, summary.label_hash)
+    assert requests().put == before  # what is known of the parties is not found again
+
+
+def test_votes_are_counted_of_what_nobody_votes_on(public):
+    of = [party(public, "a"), party(public, "b")]
+    for root in of:
+        assert (public / root).is_dir()
+    (public / "v.py").write_text(
+        "class Labeler:\n    revision = '1'\n    kind = 'value'\n    width = 2\n"
+        "    def label(self, features):\n        return features\n"
+    )
+    (public / "values.toml").write_text(
+        PUBLIC.format(root="root_v", fragment_rows=64)
+        + '[labels.one]\nlabeler = { kind = "custom", file = "v.py" }\nover = ["public"]\n'
+        + '[labels.two]\nlabeler = { kind = "custom", file = "v.py" }\nover = ["public"]\n'
+        + "[labels.agreed]\nover = ['public']\n"
+        + 'labeler = { kind = "merge", of = ["labels.one", "labels.two"], by = "dawid_skene" }\n'
+    )
+    with pytest.raises(JobError, match=r"dawid_skene.*counts votes.*mean, median or trimmed"):
+        run_job(load_job(public / "values.toml"), engine="local")
