@@ -180,10 +180,10 @@ def assignment(job: Job, name: str) -> LabelConfig:
 
 
 def fragment_tasks(job: Job, pool: str) -> list[FragmentTask]:
-    """All fragments of a pool as tasks."""
+    """All fragments of a pool as tasks, as of the first pool of a label set."""
     return [
-        FragmentTask(pool, part.shard.key, claim_of(part))
-        for part in open_pool(job, pool).inventory.fragments(job.fragment_rows)
+        FragmentTask(pool, part.shard.key, claim_of(part), ask_again=0 if number else 8)
+        for number, part in enumerate(open_pool(job, pool).inventory.fragments(job.fragment_rows))
     ]
 
 

@@ -147,17 +147,15 @@ def gc(
     ] = False,
     root: Root = None,
 ) -> None:
-    """What may go of label sets: attempts that lost, and manifest segments that others stand for."""
+    """What may go of label sets: attempts that lost, and manifest segments that others stand for;
+    of structures the passes of finished fits, and of inventories what a killed scan had read."""
     with process_edge(None):
         loaded = load(job, root)
         from distill.run import garbage
 
         verb = "deleted" if delete else "may go"
         for each in garbage(loaded, name, delete=delete):
-            say(
-                f"labels.{each.name} over {each.pool}: {len(each.keys):,} objects,"
-                f" {each.bytes:,} bytes {verb}"
-            )
+            say(f"{each.what}: {len(each.keys):,} objects, {each.bytes:,} bytes {verb}")
             shown = () if delete else each.keys[:_SHOWN_KEYS]
             for key in shown:
                 say(f"  {each.folder.url(key)}")

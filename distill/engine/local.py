@@ -81,8 +81,10 @@ class LocalEngine:
         *,
         unit: str = "chunks",
         size: Callable[[Item], int] = lambda _item: 1,
+        gpus: Gpus = 0,
     ) -> State:
         """Fold group by group. See `Engine.fold`."""
+        _require_no_gpus("compute.gpus", gpus)
         sizes = map(size, items)
         total = sum(sizes)
         with _own_process(), track(title, total, unit) as bar:

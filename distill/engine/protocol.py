@@ -154,10 +154,12 @@ class Engine(Protocol):
         *,
         unit: str = "chunks",
         size: Callable[[Item], int] = lambda _item: 1,
+        gpus: Gpus = 0,
     ) -> State:
         """Return merge(…, partial(item)) over all items, in item order within fixed groups, the
-        same to the last bit on every engine. An item is `size` units of progress. Raises what
-        `partial` raises."""
+        same to the last bit on every engine's CPUs. An item is `size` units of progress. A task
+        takes so many `gpus`, and its partial learns of it by `distill.engine.device`. Raises what
+        `partial` raises, ResourceError for what the engine can never give."""
 
     def call(self, function: Callable[[], State]) -> State:
         """Run a function once, on one CPU, and return its result. Raises what it raises."""

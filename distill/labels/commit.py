@@ -121,6 +121,33 @@ class Provenance:
         return " ".join([self.device, *versions])
 
 
+@dataclass(frozen=True)
+class AttemptNote:
+    """What a commit needs beside the data file, kept in its metadata: so a killed run's data can be
+    committed by the next one (`distill.labels.written`). It names no attempt, since the same labels
+    made on the same device are the same bytes."""
+
+    intent: WriteIntent
+    provenance: Provenance
+    rejected: int
+    columns_sha256: str
+
+    def to_bytes(self) -> Content:
+        """Seal it."""
+        return seal(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, content: Content, where: str) -> AttemptNote:
+        """Read a sealed note. Raises StorageError where it is damaged."""
+        body = unseal(content, where)
+        try:
+            intent = WriteIntent(**body.pop("intent"))
+            provenance = Provenance(**body.pop("provenance"))
+            return cls(intent, provenance, **body)
+        except (KeyError, TypeError) as error:
+            raise StorageError(f"{where} has another note than distill writes: {error}.") from None
+
+
 def write_fragment(
     folder: Storage,
     intent: WriteIntent,
@@ -137,26 +164,42 @@ def write_fragment(
     """
     # A key of its own, so that an attempt which was given up and still runs overwrites nothing.
     attempt = uuid.uuid4().hex
-    content = data_bytes(labels, contract)
+    note = AttemptNote(intent, provenance, len(rejects), columns_sha256(labels))
+    content = data_bytes(labels, contract, note.to_bytes())
     reach("label.before_data")
-    # Before the commit, which never names what is not there.
-    folder.put(data_key(intent.fragment, attempt, contract.format), content)
+    # Before the data, so that whoever finds data without a commit finds its rejects too.
     if rejects:
         table = pa.Table.from_pylist(rejects, REJECTS)
         folder.put(rejects_key(intent.fragment, attempt), table_bytes(table))
+    # Before the commit, which never names what is not there.
+    folder.put(data_key(intent.fragment, attempt, contract.format), content)
     reach("label.after_data")
+    return commit_attempt(folder, attempt, note, content=content, labels=labels, contract=contract)
+
+
+def commit_attempt(
+    folder: Storage,
+    attempt: str,
+    note: AttemptNote,
+    *,
+    content: Content,
+    labels: pa.Table,
+    contract: Contract,
+) -> Commit:
+    """Commit what an attempt has written: `labels`, in a data file of that `content`. Returns the
+    commit that won, which may be another attempt's. Raises StorageError."""
     commit = Commit(
-        **asdict(intent),
-        **asdict(provenance),
+        **asdict(note.intent),
+        **asdict(note.provenance),
         attempt=attempt,
-        made_on=provenance.made_on,
+        made_on=note.provenance.made_on,
         format=contract.format,
-        rejected=len(rejects),
+        rejected=note.rejected,
         bytes=len(content),
         # for `verify`; readers check xxh3 (`read_labels`)
         sha256=hashlib.sha256(content).hexdigest(),
         xxh3=xxhash.xxh3_128_hexdigest(content),
-        columns_sha256=columns_sha256(labels),
+        columns_sha256=note.columns_sha256,
         histogram=_histogram(labels, contract),
     )
     won = folder.put_if_absent(commit.key, commit.to_bytes())

@@ -21,6 +21,7 @@ from distill.labels.contract import Contract
 
 # on these bytes, levels up to 9 save at most 3% and take 4 to 10 times as long (3 saves nothing)
 _ZSTD_LEVEL = 1
+_NOTE = b"distill.attempt"
 _FOOTERS: Mapping[str, tuple[int, bytes]] = {
     "arrow": (10, b"ARROW:extension"),
     "parquet": (8, b"ARROW:schema"),
@@ -29,11 +30,13 @@ _FOOTERS: Mapping[str, tuple[int, bytes]] = {
 types beyond the plain ones."""
 
 
-def data_bytes(labels: pa.Table, contract: Contract) -> bytes:
+def data_bytes(labels: pa.Table, contract: Contract, note: bytes | None = None) -> bytes:
     """Write label columns, the pool's keys beside them, as a data file. The same columns give the
-    same bytes under the same pyarrow."""
+    same bytes under the same pyarrow. A `note` stands in the file's metadata (`read_note`)."""
     # one record batch: the same columns give the same bytes, however they were gathered
     table = labels.combine_chunks()
+    if note is not None:
+        table = table.replace_schema_metadata({_NOTE: note})
     sink = pa.BufferOutputStream()
     if contract.format == "parquet":
         _write_parquet(table, sink)
@@ -53,7 +56,8 @@ def read_data(content: bytes, contract: Contract, where: str = "a data file") ->
         raise StorageError(
             f"{where} is damaged, or no {contract.format} file: {error}. Restore it from a copy."
         ) from None
-    found = table.schema.remove_metadata()
+    table = table.replace_schema_metadata(None)
+    found = table.schema
     key_types = _key_types(found, contract)
     due = label_schema(contract, key_types)
     if found != due:
@@ -61,6 +65,14 @@ def read_data(content: bytes, contract: Contract, where: str = "a data file") ->
             f"{where} has the columns\n{found}\nwhere\n{due}\nare due by its contract."
         )
     return table
+
+
+def read_note(content: bytes, contract: Contract) -> bytes | None:
+    """Return the note in the metadata of a data file that `read_data` could read; None where it was
+    written without one."""
+    metadata = _read(content, contract.format).schema.metadata or {}
+    note: bytes | None = metadata.get(_NOTE)
+    return note
 
 
 def with_keys(labels: pa.Table, keys: pa.Table, contract: Contract) -> pa.Table:
@@ -77,17 +89,21 @@ def with_keys(labels: pa.Table, keys: pa.Table, contract: Contract) -> pa.Table:
 
 def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream) -> None:
     # Packed bytes have no order that statistics could use, and a reader needs no Arrow schema.
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
-        row_group_size=max(1, len(table)),
+        table.schema,
         compression="zstd",
         compression_level=_ZSTD_LEVEL,
         use_dictionary=False,
         write_statistics=False,
         store_schema=False,
         write_page_checksum=True,
-    )
+    ) as writer:
+        writer.write_table(table, row_group_size=max(1, len(table)))
+        # by itself: without the Arrow schema, what stands in its metadata is not written either
+        metadata = table.schema.metadata
+        if metadata:
+            writer.add_key_value_metadata(metadata)
 
 
 def _write_arrow(table: pa.Table, sink: pa.BufferOutputStream) -> None:

@@ -22,6 +22,16 @@ _ATTEMPT = re.compile(r"(\d{6,}-\d{6,})/([0-9a-f]{32})\.[a-z]+")
 
 
 @dataclass(frozen=True)
+class FoundAttempts:
+    """What a listing of data or rejects has of some entries, and beside them."""
+
+    found: npt.NDArray[np.bool_]
+    """Which entries' own attempts lie there."""
+    others: frozenset[int]
+    """Codes of fragments of which an attempt lies there that no entry names."""
+
+
+@dataclass(frozen=True)
 class _Listed:
     """One object, and what its name says."""
 
@@ -46,9 +56,11 @@ def newer_commits(folder: Storage, entries: Manifest) -> Iterator[tuple[str, int
 
 def found_attempts(
     folder: Storage, entries: Manifest, sizes: Integers | None = None
-) -> npt.NDArray[np.bool_]:
-    """Find which entries' attempts lie in `folder`, in the size of `sizes` if given."""
+) -> FoundAttempts:
+    """Find which entries' attempts lie in `folder`, in the size of `sizes` if given, and of which
+    fragments others lie there."""
     found = np.zeros(len(entries), np.bool_)
+    others: set[int] = set()
     attempts = entries.digests("attempt")
     for page in _pages(folder, _ATTEMPT):
         codes = _codes(page)
@@ -58,10 +70,12 @@ def found_attempts(
         positions = positions[known]
         equal = attempts[positions] == _attempts(page)[known]
         same = equal.all(axis=1)
+        others.update(codes[~known].tolist())
+        others.update(codes[known][~same].tolist())
         if sizes is not None:
             same &= sizes[positions] == page_sizes[known]
         found[positions[same]] = True
-    return found
+    return FoundAttempts(found, frozenset(others))
 
 
 def list_other_attempts(folder: Storage, entries: Manifest) -> Iterator[ObjectMeta]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,29 +29,38 @@ _CHECKED_AT_ONCE = 1_000
 def find_lost(state: LabelSetState) -> tuple[LabelSetState, list[ManifestEntry]]:
     """Find committed fragments whose data or rejects are gone or of another size.
 
-    Returns them and the state in which they are lost. One LIST of data; where any are and commits
-    were not looked for, one of these too.
+    Returns them and the state in which they are lost, which also knows of which fragments other
+    data is `written`. One LIST of data; where any are lost and commits were not looked for, one of
+    these too.
     """
-    lost = lost_entries(state.labels)
+    lost, written = _held_against_listing(state.labels)
     if lost and not state.commits_listed:
         # a mend may be committed that no segment has
         state = list_commits(state)
-        lost = lost_entries(state.labels)
-    return state, lost
+        lost, written = _held_against_listing(state.labels)
+    return replace(state, written=written), lost
 
 
 def lost_entries(labels: LabelSet) -> list[ManifestEntry]:
     """Find entries whose data or rejects do not lie in the folder in the committed size."""
+    lost, _ = _held_against_listing(labels)
+    return lost
+
+
+def _held_against_listing(labels: LabelSet) -> tuple[list[ManifestEntry], frozenset[int]]:
+    """Return the lost entries, and the codes of fragments with data that no entry names."""
     folder = labels.folder
     entries = labels.entries
     data = folder.folder("data")
-    found = found_attempts(data, entries, entries.column("bytes"))
+    listed = found_attempts(data, entries, entries.column("bytes"))
+    found = listed.found
     rejected = entries.column("rejected") > 0
     if rejected.any():  # a set without any needs no second LIST
         rejects = folder.folder("rejects")
-        rejects_found = found_attempts(rejects, entries)
-        found &= ~rejected | rejects_found
-    return [entries[int(position)] for position in np.flatnonzero(~found)]
+        rejects_listed = found_attempts(rejects, entries)
+        found &= ~rejected | rejects_listed.found
+    lost = [entries[int(position)] for position in np.flatnonzero(~found)]
+    return lost, listed.others
 
 
 def find_problems(labels: LabelSet) -> Iterator[tuple[ManifestEntry, str | None]]:

@@ -52,6 +52,9 @@ class LabelSetState:
     """Entries of commits that no segment has."""
     unreadable: Mapping[int, Replaced] = field(default_factory=dict)
     """Damaged commits that no other stands for, by fragment code."""
+    written: frozenset[int] = frozenset()
+    """Codes of fragments of which data lies there that no entry names: what a killed run wrote and
+    did not commit, beside garbage. Known once the data was listed (`repair.find_lost`)."""
 
 
 def read_label_set(

@@ -9,7 +9,11 @@ from distill.core.structure_results import DriftResult, StructureResult
 from distill.labelers.recipe import Recipe
 from distill.loader.dataset import Dataset
 from distill.models.record import ModelRecord
+from distill.spec.base import Gpus
 from distill.spec.structures import StructureModel
+
+PASSES = "passes"
+"""Folder of the passes of a fit, beside its record."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class StructureInputs:
     most_rows: int
     """Rows of a chunk, at most."""
     taught_by: Mapping[str, str]
+    gpus: Gpus = 0
+    """Of one task of a pass."""
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,7 @@ def _inputs(workspace: Workspace, name: str) -> StructureInputs:
         width=width,
         most_rows=tables.fragment_rows,
         taught_by=structure_pins(workspace, name),
+        gpus=table.compute.gpus,
     )
 
 

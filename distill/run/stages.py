@@ -15,7 +15,7 @@ from distill.models.record import Trained
 from distill.plan.plan import Plan
 from distill.plan.status import StatusLine, job_status
 from distill.run.driver import Driver
-from distill.stages.gc import Garbage, collect_garbage
+from distill.stages.gc import Garbage, collect_garbage, collect_leftovers
 from distill.stages.label import canary, preview
 from distill.stages.label.label_pool import LabelSummary
 from distill.stages.label.preview import Preview
@@ -200,14 +200,19 @@ def status(job: Job) -> list[StatusLine]:
 
 
 def garbage(job: Job, name: str | None = None, *, delete: bool = False) -> list[Garbage]:
-    """Find what may go of stored label sets, one or all, and delete it where asked to. Raises
-    BusyError where somebody is at work on one."""
+    """Find what may go of stored label sets, one or all, and with all of them of structures and
+    inventories; delete it where asked to. Raises BusyError where somebody is at work on one."""
     plan = Plan(job)
-    return [
+    found = [
         collect_garbage(step, delete=delete)
         for chosen in plan.tables.chosen_labels(name)
         for step in plan.stored_labels(chosen)
     ]
+    if name is None:
+        root = plan.workspace.root
+        left = collect_leftovers(root, tuple(job.structure), tuple(job.pools), delete=delete)
+        found += [each for each in left if each.keys]
+    return found
 
 
 def _canary_problems(plan: Plan, name: str, pool: str, fragments: int) -> list[str]:

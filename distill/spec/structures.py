@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from distill.spec.base import Seed, Table, require_once
+from distill.spec.base import Gpus, Seed, Table, require_once
 from distill.spec.kinds import Kind
 
 _SOURCES = ("pools", "labels", "structure")
@@ -33,6 +33,10 @@ class StructureModel(Kind):
     """What it can give of a row: the values of the labeler's `gives`."""
     features: ClassVar[str]
     """The one of them that another structure sees."""
+    has_groups: ClassVar[bool] = False
+    """Whether it puts rows into groups, which what was fitted then tells (`groups`)."""
+    on_gpu: ClassVar[bool] = False
+    """Whether its passes can compute on a GPU."""
 
     @abstractmethod
     def output(self, gives: str) -> StructureOutput:
@@ -44,6 +48,14 @@ class StructureModel(Kind):
         yield from ()
 
 
+class StructureCompute(Table):
+    """What one task of a pass may take."""
+
+    gpus: Gpus = 0.0
+    """A pass of `pca` and `kmeans` computes there; it is worth it where products outweigh reading:
+    from some thousand centres, or some hundred columns of a covariance, on."""
+
+
 class Structure(Table):
     """`[structure.NAME]`."""
 
@@ -53,6 +65,7 @@ class Structure(Table):
     model: StructureModel
     seed: Seed | None = None
     """Default: the job's."""
+    compute: StructureCompute = StructureCompute()
     watch: tuple[str, ...] = ()
     """Pools whose rows are held against those that it was fitted on, cluster by cluster: whether
     what comes in is still like what was learned from."""

@@ -1,10 +1,14 @@
 """`distill gc`: what may go, and on request goes. The one place where labels, or what tells of
-them, are ever deleted.
+them, are ever deleted. Beside labels: what stages keep only until they are done.
 
 Garbage is what no reader can see: data and rejects that an attempt wrote for a fragment which is
 committed under another attempt, and manifest segments that others stand for. Labels of retired
 shards and of older versions are not garbage: somebody may go back to them. The set's lease is held
 meanwhile, so that no driver is mending the fragments that are looked at.
+
+The passes of a structure serve a fit that is killed; once its record is there, nobody reads them.
+Footers of files serve a scan that is killed, until the inventory has what they say; a driver that
+is listing the same pool anew does without them.
 """
 
 from __future__ import annotations
@@ -19,7 +23,9 @@ from distill.labels.part_leases import hold_label_set
 from distill.labels.repair import other_attempts, superseded_segments
 from distill.labels.state import LabelSetState, read_state
 from distill.labels.writer import LabelWriter
+from distill.models.record import DONE
 from distill.plan.steps import StoredLabelsStep
+from distill.plan.structure_steps import PASSES
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
@@ -28,10 +34,10 @@ _THREADS = 16
 
 @dataclass(frozen=True)
 class Garbage:
-    """What may go of one label set."""
+    """What may go of one thing that is stored."""
 
-    name: str
-    pool: str
+    what: str
+    """`labels.NAME over POOL`, or what else it is of."""
     folder: Storage
     keys: tuple[str, ...]
     bytes: int
@@ -41,18 +47,52 @@ def collect_garbage(step: StoredLabelsStep, *, delete: bool) -> Garbage:
     """Find what may go of one label set, and delete it where asked to. Raises BusyError where
     somebody is at work on it."""
     folder = open_storage(step.folder)
+    where = f"labels.{step.name} over {step.pool}"
     if folder.read_or_none(CONTRACT) is None:  # nobody knows what lies there, so nothing may go
-        return Garbage(step.name, step.pool, folder, (), 0)
-    where = f"{step.name} over {step.pool}"
-    with hold_label_set(folder, f"labels.{where}"):
+        return Garbage(where, folder, (), 0)
+    with hold_label_set(folder, where):
         # else a reader of the manifest would miss what a mend stands for
         state = read_state(folder, step.name, step.version)
         LabelWriter(state).write_manifest()
         found = list(_garbage(state))
-        keys = tuple(key for key, _ in found)
-        if delete:
-            _delete(folder, keys, f"gc {where}")
-    return Garbage(step.name, step.pool, folder, keys, sum(size for _, size in found))
+        return _garbage_of(where, folder, found, delete=delete)
+
+
+def collect_leftovers(
+    root: Storage, structures: Sequence[str], pools: Sequence[str], *, delete: bool
+) -> Iterator[Garbage]:
+    """Find what may go of structures and of pools' inventories, by their names in the job, whatever
+    version of the job made it; delete it where asked to."""
+    for name in structures:
+        folder = root.folder("structures", name)
+        found = _passes_of_finished(folder)
+        yield _garbage_of(f"passes of structure.{name}", folder, found, delete=delete)
+    for name in pools:
+        folder = root.folder("footers", name)
+        is_listed = next(root.folder("inventories", name).walk(), None) is not None
+        found = [(each.key, each.size_bytes) for each in folder.walk()] if is_listed else []
+        yield _garbage_of(f"footers of pools.{name}", folder, found, delete=delete)
+
+
+def _passes_of_finished(folder: Storage) -> list[tuple[str, int]]:
+    """Keys and sizes of the passes of those fits of a structure that have their record."""
+    listed = [(each.key, each.size_bytes) for each in folder.walk()]
+    done = {key.removesuffix(DONE) for key, _ in listed if key.endswith(f"/{DONE}")}
+    passes = []
+    for key, size in listed:
+        fit, is_pass, _ = key.partition(f"{PASSES}/")
+        if is_pass and fit in done:
+            passes.append((key, size))
+    return passes
+
+
+def _garbage_of(
+    what: str, folder: Storage, found: Sequence[tuple[str, int]], *, delete: bool
+) -> Garbage:
+    keys = tuple(key for key, _ in found)
+    if delete and keys:
+        _delete(folder, keys, f"gc {what}")
+    return Garbage(what, folder, keys, sum(size for _, size in found))
 
 
 def _delete(folder: Storage, keys: Sequence[str], title: str) -> None:

@@ -7,8 +7,9 @@
     memory   the most that a process holds over what it had before, of rows that come in chunks and are never held together, at 1 × and 16 × the rows
 
 Time is CPU time of one thread, as a worker has, on one core; ways alternate, ratios are of each round's pair. Rows are in memory, and distill sees them
-in chunks of 16,384 as a fold gives them, partial sums merged. `--device cuda` measures, in place of all that, a pass of k-means over rows that lie on
-the GPU (10 million × 256, k = 4,096) beside the matrix product alone that it cannot do without; `--device cpu` shows that this works.
+in chunks of 16,384 as a fold gives them, partial sums merged. `--device cuda` measures, in place of all that, passes over rows that lie on the GPU beside
+the matrix product alone that they cannot do without: one of k-means (10 million × 256, k = 4,096; float32) and one of PCA (4 million × 1,024; float64, all
+columns: what `exact` sums). `--device cpu --quick` shows that this works.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = options(__doc__)
     parser.add_argument("--rows", type=int, default=131_072)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--device", help="measure a pass of k-means there, and nothing else")
+    parser.add_argument("--device", help="measure passes there, and nothing else")
     told = parser.parse_args(arguments)
     if told.device:
         measured = in_child(_on_device, device=told.device, quick=told.quick)
-        show(told, "A pass of k-means on a device", [_device_table(measured)], measured)
+        show(told, "Passes on a device", [_device_table(measured)], measured)
         return
     rows, rounds = (4_096, 2) if told.quick else (told.rows, told.rounds)
     seconds = {"pca": in_child(_pca, rows=rows, rounds=rounds)}
@@ -88,9 +89,14 @@ def _memory_table(memory: dict[str, Any], rows: int) -> str:
     return markdown(["structure", f"{rows:,} rows of 64", f"{16 * rows:,} rows"], lines)
 
 
-def _device_table(measured: dict[str, float]) -> str:
-    lines = [[name.replace("_", " "), f"{value:,.4g}"] for name, value in measured.items()]
-    return markdown(["what", "value"], lines)
+def _device_table(measured: dict[str, dict[str, float]]) -> str:
+    """A column a structure."""
+    names = list(next(iter(measured.values())))
+    lines = [
+        [name.replace("_", " "), *(f"{each[name]:,.4g}" for each in measured.values())]
+        for name in names
+    ]
+    return markdown(["what", *measured], lines)
 
 
 def _pca(rows: int, rounds: int) -> dict[str, Any]:
@@ -259,8 +265,12 @@ def _peak(kind: str, rows: int) -> int:
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
 
 
-def _on_device(device: str, quick: bool) -> dict[str, float]:
-    """A pass over rows on a device, and the product alone, in seconds."""
+def _on_device(device: str, quick: bool) -> dict[str, dict[str, float]]:
+    """Passes over rows on a device, and their product alone, in seconds."""
+    return {"k-means": _kmeans_on(device, quick), "pca": _pca_on(device, quick)}
+
+
+def _kmeans_on(device: str, quick: bool) -> dict[str, float]:
     import torch
 
     from distill.labelers.structure.device import sums_on_device
@@ -279,7 +289,32 @@ def _on_device(device: str, quick: bool) -> dict[str, float]:
 
     seconds = _least_seconds(lambda: sums_on_device(x, offsets, device), device)
     least = _least_seconds(products, device)
-    operations = 2.0 * rows * width * k
+    return _shares(rows, 2.0 * rows * width * k, seconds, least)
+
+
+def _pca_on(device: str, quick: bool) -> dict[str, float]:
+    import torch
+
+    from distill.labelers.structure.device import moments_on_device
+
+    rows, width = (20_000, 64) if quick else (4_000_000, 1_024)
+    torch.manual_seed(0)
+    x = torch.randn(rows, width, device=device)
+    numbers = np.arange(rows)
+    step = min(rows, (1 << 27) // width)
+
+    def products() -> None:
+        doubles = x[:step].double()
+        out = torch.zeros(width, width, dtype=torch.float64, device=device)
+        for _ in range(0, rows - step + 1, step):
+            out.addmm_(doubles.T, doubles)
+
+    seconds = _least_seconds(lambda: moments_on_device(x, numbers, device), device)
+    least = _least_seconds(products, device)
+    return _shares(rows, 2.0 * rows * width * width, seconds, least)
+
+
+def _shares(rows: int, operations: float, seconds: float, least: float) -> dict[str, float]:
     return {
         "rows": rows,
         "pass_seconds": seconds,

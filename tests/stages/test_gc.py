@@ -10,11 +10,12 @@ from distill.labels.commit import read_commit
 from distill.labels.lease import hold_lease
 from distill.labels.state import read_state
 from distill.labels.writer import LabelWriter
-from distill.run import verify_labels
+from distill.run import fit_structures, garbage, verify_labels
 from distill.storage.open import open_storage
 from tests.making import commit_labels, some_labels
 from tests.resolved import delete_garbage, find_garbage, label_set
 from tests.stages.verify.test_verify import folder, job
+from tests.tiny import tiny_job, write_pool
 
 __all__ = ["job"]
 
@@ -102,3 +103,39 @@ def test_a_set_that_was_never_begun_is_made_by_looking(job):
     shutil.rmtree(folder(job))
     assert find_garbage(job, "teacher")[0].keys == ()
     assert not Path(folder(job)).exists()
+
+
+STRUCTURE = """
+    root = "runs"
+    [pools.rows]
+    path = "rows/"
+    features = { kind = "vector", columns = ["pixels"] }
+    [structure.groups]
+    of = "pools.rows"
+    model = { kind = "kmeans", k = 3 }
+"""
+
+
+def test_passes_of_a_finished_fit_stay_for_ever_or_those_of_a_killed_one_go(tmp_path):
+    write_pool(tmp_path / "rows", [80])
+    job = tiny_job(tmp_path, STRUCTURE)
+    fit_structures(job, engine="local")
+    root = open_storage(job.root_uri)
+    (fit,) = {each.key.split("/")[0] for each in root.folder("structures", "groups").walk()}
+    structure = root.folder("structures", "groups")
+    structure.put("0123456789abcdef/passes/000001.json", b"of a fit that was killed")
+    root.put("footers/rows/0123456789abcdef/0.json", b"of a scan that was killed")
+    root.put("footers/elsewhere/0123456789abcdef/0.json", b"of another job")
+    found = {each.what: each for each in garbage(job)}
+    assert set(found) == {"passes of structure.groups", "footers of pools.rows"}
+    assert all(key.startswith(f"{fit}/passes/") for key in found["passes of structure.groups"].keys)
+    assert found["footers of pools.rows"].bytes == 25
+    deleted = {each.what: each.keys for each in garbage(job, delete=True)}
+    assert deleted == {what: each.keys for what, each in found.items()}
+    left = [each.key for each in structure.walk() if "/passes/" in each.key]
+    assert left == ["0123456789abcdef/passes/000001.json"]
+    assert [each.key for each in root.folder("footers").walk()] == [
+        "elsewhere/0123456789abcdef/0.json"
+    ]
+    assert garbage(job) == []
+    assert [each.now for each in fit_structures(job, engine="local")] == [False]

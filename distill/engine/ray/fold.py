@@ -8,10 +8,13 @@ from functools import reduce
 from typing import Any
 
 from distill.core.progress import LINE_EVERY_SECONDS, Bar, track
+from distill.engine.device import on_device
 from distill.engine.grouping import fixed_groups, fold_group
 from distill.engine.protocol import Item, State
+from distill.engine.ray.resources import Needs, device_of_worker, gpus_each, require_resources
 from distill.engine.ray.session import require_ray
 from distill.engine.ray.shipping import ship, unpack
+from distill.spec.base import Gpus
 
 _RETRIES = 3
 
@@ -24,12 +27,17 @@ def fold(
     *,
     unit: str = "chunks",
     size: Callable[[Item], int] = lambda _item: 1,
+    gpus: Gpus = 0,
 ) -> State:
     """Return merge(…, partial(item)) over all items. See `Engine.fold`."""
     ray = require_ray()
+    needs = Needs(1, 1, gpus_each(ray, gpus))
+    if needs.gpus:
+        require_resources(ray, f"{title}: a task", needs)
     # put once: as arguments of each task they would be sent with every one
     shared = ray.put(ship((partial, merge)))
-    task = ray.remote(num_cpus=1, max_retries=_RETRIES)(_fold_group)
+    options = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "max_retries": _RETRIES}
+    task = ray.remote(**options)(_fold_group)
     pending: dict[Any, int] = {}
     for group in fixed_groups(items):
         reference = task.remote(shared, ship(list(group)))
@@ -75,9 +83,12 @@ def _call(shipped: Any) -> Any:
 
 
 def _fold_group(shared: Any, items: Any) -> Any:
+    import ray
+
     partial, merge = unpack(shared)
     group = unpack(items)
-    return fold_group(partial, merge, group)
+    with on_device(device_of_worker(ray)):
+        return fold_group(partial, merge, group)
 
 
 def _get(ray: Any, reference: Any) -> Any:

@@ -20,12 +20,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from distill.labelers.base import Matrix
+
+if TYPE_CHECKING:
+    from distill.labelers.structure.groups import Groups
 
 Array = npt.NDArray[Any]
 Int64 = npt.NDArray[np.int64]
@@ -103,9 +106,18 @@ class FittedStructure:
         `StructureModel.output` says. The same rows give the same numbers, whatever is beside them,
         to rounding."""
 
+    def groups(self) -> Groups | None:
+        """Return the groups that it puts rows into; None where it has none. The report shows them,
+        and drift is told by them. A kind whose structures have some says so by `has_groups`."""
+        return None
+
 
 class PassFit(Protocol):
-    """A fit by passes over rows."""
+    """A fit by passes over rows.
+
+    One whose kind is `on_gpu` also has `on(device)`, which returns the fit whose `partial` computes
+    there; all else stays on a CPU.
+    """
 
     def begin(self, width: int, rows: int) -> State:
         """Return the state before the first pass, for rows of `width` numbers. `rows` is how many

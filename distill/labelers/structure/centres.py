@@ -22,6 +22,7 @@ import numpy as np
 
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import Array, Int64
+from distill.labelers.structure.device import nearest_on_device
 from distill.labelers.structure.rows import squared_lengths
 
 _SCORES = 1 << 20
@@ -41,6 +42,8 @@ class Centres:
     """(k, d): the centres, less the shift."""
     shift: Matrix
     """(d,)."""
+    device: str = "cpu"
+    """Where `nearest` and `nearest_and_squares` compute: a GPU by torch's name for it, `cuda`."""
 
     @cached_property
     def _across(self) -> Matrix:
@@ -57,6 +60,8 @@ class Centres:
 
     def nearest(self, shifted: Matrix) -> Int64:
         """Return the nearest centre of each row, (B,): of equals the first."""
+        if self.device != "cpu":
+            return nearest_on_device(shifted, self.offsets, self.device)[0]
         nearest = np.empty(len(shifted), np.int64)
         for block, scores in self._scores(shifted):
             np.argmax(scores, axis=1, out=nearest[block])
@@ -78,6 +83,9 @@ class Centres:
 
     def nearest_and_squares(self, shifted: Matrix) -> tuple[Int64, Matrix]:
         """Return the nearest centre of each row, and the squared distance to it, (B,)."""
+        if self.device != "cpu":
+            found, score = nearest_on_device(shifted, self.offsets, self.device)
+            return found, _squares(shifted, score)
         nearest = np.empty(len(shifted), np.int64)
         best = np.empty(len(shifted), np.float32)
         for block, scores in self._scores(shifted):

@@ -30,6 +30,15 @@ def fit_of(model: StructureModel, seed: int, where: str) -> PassFit:
     return model.fit(seed, where)
 
 
+def fit_on(fit: PassFit, device: str) -> PassFit:
+    """Return the fit whose passes compute on a device, if its kind can."""
+    on = getattr(fit, "on", None)
+    if device == "cpu" or on is None:
+        return fit
+    moved: PassFit = on(device)
+    return moved
+
+
 def load_structure(arrays: Arrays, plain: Plain) -> FittedStructure:
     """Build a fitted structure of what was stored of it. Raises ContractError for a kind that is
     not known here."""

@@ -14,7 +14,7 @@ With two levels, `start` to `means` find about √k coarse centres, and before `
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -41,6 +41,8 @@ class Kmeans(StructureKind):
 
     gives = ("cluster", "soft", "distances")
     features = "distances"
+    on_gpu = True
+    has_groups = True
 
     kind: Literal["kmeans"]
     k: Annotated[int, Field(ge=2, le=10_000_000)]
@@ -98,7 +100,11 @@ class KmeansFit(PhasedFit):
     seed: int
     where: str
     device: str = "cpu"
-    """Where the passes of `means` compute: a GPU by torch's name for it, `cuda`."""
+    """Where passes compute: a GPU by torch's name for it, `cuda`."""
+
+    def on(self, device: str) -> KmeansFit:
+        """Return the fit whose passes compute there."""
+        return replace(self, device=device)
 
     def begin(self, width: int, rows: int) -> State:
         """Return the state before the first pass. Raises JobError."""
@@ -108,7 +114,7 @@ class KmeansFit(PhasedFit):
     @property
     def phases(self) -> Mapping[str, Phase]:
         """By name."""
-        choice = RowChoice(self.seed, self.model.spherical)
+        choice = RowChoice(self.seed, self.model.spherical, self.device)
         k = self._first_clusters
         is_random = self.model.start == "random"
         is_two_level = self.model.is_two_level
@@ -142,5 +148,4 @@ class KmeansFit(PhasedFit):
             fraction=model.sample_fraction,
             then=then,
             where=self.where,
-            device=self.device,
         )

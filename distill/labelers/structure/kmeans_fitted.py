@@ -20,6 +20,7 @@ import numpy as np
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure.base import FittedStructure, Int64, State, Statistic
 from distill.labelers.structure.centres import Centres
+from distill.labelers.structure.groups import Groups
 from distill.labelers.structure.kmeans_rows import (
     SILHOUETTE_ROWS,
     Nearest,
@@ -48,7 +49,7 @@ class Measure:
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:
         rows = self.choice.all(values, row)
-        centres = centres_of(state)
+        centres = self.choice.centres(state)
         shifted = centres.shifted(rows.values)
         nearest, squares = centres.nearest_and_squares(shifted)
         k = len(centres.offsets)
@@ -149,6 +150,11 @@ class FittedKmeans(FittedStructure):
             return np.sqrt(squares, out=squares)
         logits: Matrix = squares * np.float32(-1 / self.plain["scale"])
         return logits
+
+    def groups(self) -> Groups:
+        """Return its clusters."""
+        spherical = bool(self.plain["spherical"])
+        return Groups(self, "cluster", self.arrays["centres"], self.arrays["counts"], spherical)
 
     @cached_property
     def _centres(self) -> Nearest:

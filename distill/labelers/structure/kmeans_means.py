@@ -52,13 +52,11 @@ class Means:
     then: str
     """The phase after it."""
     where: str
-    device: str = "cpu"
-    """Or a GPU, by torch's name for it. With two levels it is not used."""
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:
         draw = PASS_ROWS + state.passes
         rows = self.choice.share(values, row, self.fraction, draw)
-        centres = centres_of(state)
+        centres = self.choice.centres(state)
         shifted = centres.shifted(rows.values)
         sums, counts = self._sums(centres, shifted)
         gathered = {"sums": Total(sums), "counts": Total(counts)}
@@ -71,8 +69,8 @@ class Means:
 
     def _sums(self, centres: Nearest, shifted: Matrix) -> tuple[Double, Int64]:
         """Return the sum of the rows of each centre, (k, d), and their number, (k,)."""
-        if self.device != "cpu" and isinstance(centres, Centres):
-            return sums_on_device(shifted, centres.offsets, self.device)
+        if isinstance(centres, Centres) and centres.device != "cpu":
+            return sums_on_device(shifted, centres.offsets, centres.device)
         nearest = centres.nearest(shifted)
         k = len(centres.offsets)
         return group_sums(shifted, nearest, k), np.bincount(nearest, minlength=k)

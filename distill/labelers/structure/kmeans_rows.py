@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from distill.labelers.base import Matrix
 from distill.labelers.structure.base import Array, Arrays, Int64, State
 from distill.labelers.structure.centres import Centres
+from distill.labelers.structure.device import columns_on_device
 from distill.labelers.structure.kmeans_levels import TwoLevels
+from distill.labelers.structure.parts import Columns, columns_of
 from distill.labelers.structure.rows import uniform
 
 # numbers of draws: those of the start, then one a round or a pass
@@ -50,10 +53,27 @@ class Rows(NamedTuple):
 
 
 class RowChoice(NamedTuple):
-    """How rows are brought to the form in which they are compared, and which of them count."""
+    """How rows are brought to the form in which they are compared, where that is done, and which of
+    them count."""
 
     seed: int
     spherical: bool
+    device: str = "cpu"
+    """Where rows are compared with centres: a GPU by torch's name for it, `cuda`."""
+
+    def centres(self, state: State) -> Nearest:
+        """Return the centres of a state, on the device. Those of two levels are compared on a CPU,
+        cell by cell."""
+        centres = centres_of(state)
+        if isinstance(centres, Centres):
+            return replace(centres, device=self.device)
+        return centres
+
+    def columns(self, rows: Rows) -> Columns:
+        """Return what rows say of their columns."""
+        if self.device != "cpu":
+            return columns_on_device(rows.values, rows.row, self.device)
+        return columns_of(rows.values, rows.row)
 
     def all(self, values: Matrix, row: Int64) -> Rows:
         """Return all rows."""

@@ -37,10 +37,9 @@ from distill.labelers.structure.kmeans_rows import (
     START_ROUNDS,
     START_ROWS,
     RowChoice,
-    centres_of,
 )
 from distill.labelers.structure.looks import column_details, require_differing, require_squares
-from distill.labelers.structure.parts import Columns, Total, columns_of
+from distill.labelers.structure.parts import Columns, Total
 from distill.labelers.structure.rows import Sample, sample_of, uniform
 
 ROUNDS = 3
@@ -72,7 +71,7 @@ class Look:
         most = self.k if self.is_random else 1
         key = uniform(self.choice.seed, FIRST_ROWS, row)
         first = sample_of(most, rows.values, row, key)
-        return {"columns": columns_of(rows.values, row), "first": first}
+        return {"columns": self.choice.columns(rows), "first": first}
 
     def update(self, state: State, statistic: Statistic) -> State:
         columns: Columns = statistic["columns"]
@@ -120,7 +119,7 @@ class Start:
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:
         rows = self.choice.share(values, row, state.plain["share"], START_ROWS)
-        centres = centres_of(state)
+        centres = self.choice.centres(state)
         shifted = centres.shifted(rows.values)
         _, squares = centres.nearest_and_squares(shifted)
         drawn = uniform(self.choice.seed, START_ROUNDS + state.passes, rows.row)
@@ -162,7 +161,7 @@ class Weigh:
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:
         rows = self.choice.share(values, row, state.plain["share"], START_ROWS)
-        centres = centres_of(state)
+        centres = self.choice.centres(state)
         nearest = centres.nearest(centres.shifted(rows.values))
         counts = np.bincount(nearest, minlength=len(centres.offsets))
         return {"counts": Total(counts)}

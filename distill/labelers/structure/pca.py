@@ -11,7 +11,7 @@ Memory of a statistic: 8·d² bytes of `exact` (512 MiB at the widest row that i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -28,6 +28,11 @@ from distill.labelers.structure.base import (
     State,
     Statistic,
     first_state,
+)
+from distill.labelers.structure.device import (
+    columns_on_device,
+    moments_on_device,
+    scatter_on_device,
 )
 from distill.labelers.structure.eigen import (
     Principal,
@@ -52,6 +57,7 @@ class Pca(StructureKind):
 
     gives = ("coordinates",)
     features = "coordinates"
+    on_gpu = True
 
     kind: Literal["pca"]
     components: Positive
@@ -100,6 +106,30 @@ class PcaFit(PhasedFit):
     model: Pca
     seed: int
     where: str
+    device: str = "cpu"
+    """Where passes compute: a GPU by torch's name for it, `cuda`."""
+
+    def on(self, device: str) -> PcaFit:
+        """Return the fit whose passes compute there."""
+        return replace(self, device=device)
+
+    def columns(self, values: Matrix, row: Int64) -> Columns:
+        """Return what rows say of their columns."""
+        if self.device != "cpu":
+            return columns_on_device(values, row, self.device)
+        return columns_of(values, row)
+
+    def moments(self, values: Matrix, row: Int64) -> tuple[Columns, Scatter]:
+        """Return what rows say of their columns, and their scatter, whole."""
+        if self.device != "cpu":
+            return moments_on_device(values, row, self.device)
+        return columns_of(values, row), scatter_of(values)
+
+    def scatter(self, values: Matrix, directions: Double) -> Scatter:
+        """Return the scatter of rows by directions."""
+        if self.device != "cpu":
+            return scatter_on_device(values, directions, self.device)
+        return scatter_of(values, directions)
 
     def begin(self, width: int, rows: int) -> State:
         """Return the state before the first pass. Raises JobError."""
@@ -150,10 +180,10 @@ class _Look:
         return self.fit.model.solver == "exact"
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:  # noqa: ARG002
-        columns = {"columns": columns_of(values, row)}
-        if self.is_exact:
-            return {**columns, "scatter": scatter_of(values)}
-        return columns
+        if not self.is_exact:
+            return {"columns": self.fit.columns(values, row)}
+        columns, scatter = self.fit.moments(values, row)
+        return {"columns": columns, "scatter": scatter}
 
     def update(self, state: State, statistic: Statistic) -> State:
         columns: Columns = statistic["columns"]
@@ -194,7 +224,7 @@ class _Turn:
     fit: PcaFit
 
     def partial(self, state: State, values: Matrix, row: Int64) -> Statistic:  # noqa: ARG002
-        about = scatter_of(values, state.arrays["basis"])
+        about = self.fit.scatter(values, state.arrays["basis"])
         # the mean is known, so all workers' products are about the same one
         away = about.mean - state.arrays["mean"]
         between = np.outer(away * about.rows, away @ state.arrays["basis"])

@@ -44,6 +44,7 @@ from distill.labelers.structure.grid import (
     positions,
     squared_distances,
 )
+from distill.labelers.structure.groups import Groups
 from distill.labelers.structure.kind import StructureKind
 from distill.labelers.structure.looks import column_details, require_differing, require_squares
 from distill.labelers.structure.parts import Columns, Scatter, Total, columns_of, scatter_of
@@ -61,6 +62,7 @@ class Som(StructureKind):
 
     gives = ("position", "unit")
     features = "position"
+    has_groups = True
 
     kind: Literal["som"]
     rows: _Side
@@ -301,6 +303,10 @@ class FittedSom(FittedStructure):
             return nearest[:, None].astype(np.float32)
         position: Matrix = self.arrays["position"][nearest].astype(np.float32)
         return position
+
+    def groups(self) -> Groups:
+        """Return its units."""
+        return Groups(self, "unit", self.arrays["units"], self.arrays["hits"])
 
     @cached_property
     def _units(self) -> Centres:

@@ -23,6 +23,7 @@ def check_structures(tables: JobTables) -> Problems:
     for name, table in tables.structure.items():
         yield from _source(tables, table, f"structure.{name}.of = {table.of!r}")
         yield from _watched(tables, name)
+        yield from _computed(table, f"structure.{name}.compute.gpus")
 
 
 def _source(tables: JobTables, table: Structure, of: str) -> Problems:
@@ -44,13 +45,23 @@ def _source(tables: JobTables, table: Structure, of: str) -> Problems:
         )
 
 
+def _computed(table: Structure, where: str) -> Problems:
+    """Whether its passes can use the GPUs that it asks for."""
+    gpus = table.compute.gpus
+    if gpus in {"auto", 0} or table.model.on_gpu:
+        return
+    yield (
+        f"{where} = {gpus:g}: passes of a {table.model.kind} compute on CPUs alone. Leave it out."
+    )
+
+
 def _watched(tables: JobTables, name: str) -> Problems:
     """Whether drift can be told of the pools that it watches."""
     table = tables.structure[name]
     if not table.watch:
         return
     where = f"structure.{name}.watch"
-    if not {*_NUMBERS} & {*table.model.gives}:
+    if not table.model.has_groups:
         yield (
             f"{where}: drift is told cluster by cluster, and a {table.model.kind} has none. Watch a"
             " kmeans or som on top of it."

@@ -29,7 +29,6 @@ from distill.labelers.base import (
     checked_predictions,
     finish_batch,
     has_finish,
-    predict,
     prepare_batch,
     raw_predict,
 )
@@ -41,7 +40,7 @@ from distill.stages.label.deadly_rows import DeadlyRows, without_rows
 from distill.stages.label.failures import RowFailure, error_text, locate_failure
 from distill.stages.label.prefetch import prefetch
 from distill.stages.label.priority_lock import PriorityLock
-from distill.stages.label.repeated import STRICT_REFUSES, repeat_problem
+from distill.stages.label.repeated import STRICT_REFUSES, Again, ask_again
 from distill.stages.label.row_reader import RowChunk
 
 _PREFETCH_BATCHES = 2
@@ -62,8 +61,8 @@ class InferenceBatch:
     features: Inputs
     prepared: Any
     """The features as `labeler.prepare` returned them."""
-    again: Inputs | None = None
-    """A copy of the features, where the labeler is asked about them twice."""
+    again: Again | None = None
+    """What the labeler is asked a second time."""
 
     @property
     def rejected(self) -> dict[int, tuple[str, str]]:
@@ -87,6 +86,15 @@ class InferenceBatch:
         return self.chunk.target.slice(self.rows.start, len(self.features))
 
 
+@dataclass(frozen=True)
+class _Fragment:
+    """What the batches of a fragment share."""
+
+    age: int
+    deadly: DeadlyRows | None
+    ask_again: int
+
+
 class InferenceLoop:
     """Built once an actor; used by several threads, a fragment each.
 
@@ -101,12 +109,11 @@ class InferenceLoop:
         device: str,
         *,
         threads: bool,
-        repeat: Literal["told", "refused"] | None = None,
+        repeat: Literal["told", "refused"] = "told",
     ) -> None:
         self.contract = contract
         self._repeat = repeat
-        """What becomes of a labeler that answers differently when it is asked twice; None once it
-        was found to answer alike."""
+        """What becomes of a labeler that answers differently when it is asked twice."""
         self._notes: list[str] = []
         self.build_error = ""
         """Why there is no labeler, in the user's own lines. It is told with each fragment, so that
@@ -125,19 +132,20 @@ class InferenceLoop:
         on_one_thread()
 
     def predict(
-        self, chunks: Iterator[RowChunk], deadly: DeadlyRows | None = None
+        self, chunks: Iterator[RowChunk], deadly: DeadlyRows | None = None, ask_again: int = 0
     ) -> Generator[tuple[InferenceBatch, Predictions], None, None]:
         """Yield each batch of a fragment with its predictions, in order.
 
         With `deadly` nothing runs ahead, and rows on which a process dies are found and rejected.
-        Raises RowFailure where the labeler raises. Close it where it is not taken to its end.
+        Of the first batch some `ask_again` rows are asked about a second time. Raises RowFailure
+        where the labeler raises. Close it where it is not taken to its end.
         """
-        age = next(self._ages)
+        fragment = _Fragment(next(self._ages), deadly, ask_again)
         ahead = 0 if deadly else self._prefetch_batches
-        prepared_batches = prefetch(self._batches(chunks, age, deadly), ahead)
+        prepared_batches = prefetch(self._batches(chunks, fragment), ahead)
         with closing(prepared_batches) as batches:
             for batch in batches:
-                predictions = self._infer(batch, age)
+                predictions = self._infer(batch, fragment.age)
                 if deadly:
                     deadly.elsewhere()
                 yield batch, predictions
@@ -148,35 +156,36 @@ class InferenceLoop:
         del self._notes[: len(notes)]  # another thread may add one meanwhile
         return notes
 
-    def _batches(
-        self, chunks: Iterator[RowChunk], age: int, deadly: DeadlyRows | None
-    ) -> Iterator[InferenceBatch]:
+    def _batches(self, chunks: Iterator[RowChunk], fragment: _Fragment) -> Iterator[InferenceBatch]:
         chunk_first_row = 0
         for chunk in chunks:
             chunk_rows = len(chunk.rows.values)
             for start in range(0, chunk_rows, self.contract.batch_rows):
                 stop = min(start + self.contract.batch_rows, chunk_rows)
                 first_row = chunk_first_row + start
-                yield self._prepare(chunk, slice(start, stop), first_row, age, deadly)
+                yield self._prepare(chunk, slice(start, stop), first_row, fragment)
             chunk_first_row += chunk_rows
 
     def _prepare(
-        self, chunk: RowChunk, rows: slice, first_row: int, age: int, deadly: DeadlyRows | None
+        self, chunk: RowChunk, rows: slice, first_row: int, fragment: _Fragment
     ) -> InferenceBatch:
         features: Inputs = chunk.rows.values[rows]
+        age = fragment.age
+        deadly = fragment.deadly
         if deadly:
             found = deadly.find(features, first_row, partial(raw_predict, self.labeler))
             features = without_rows(features, found)
             for offset in found:
                 chunk.rows.rejected[rows.start + offset] = DIED
-        # copied before the labeler sees them, since it may write into what it is given
-        again = features.copy() if self._repeat and first_row == 0 else None
+        batch = InferenceBatch(chunk, rows, first_row, features, None)
+        if fragment.ask_again and first_row == 0:
+            batch.again = Again.of(features, batch.rejected, fragment.ask_again)
         try:
             with self._preparing.hold(age):
-                inputs = prepare_batch(self.labeler, features)
+                batch.prepared = prepare_batch(self.labeler, features)
         except RAISED as error:
             raise self._row_failure(error, features, first_row, age) from error
-        return InferenceBatch(chunk, rows, first_row, features, inputs, again)
+        return batch
 
     def _infer(self, batch: InferenceBatch, age: int) -> Predictions:
         predictions = self._infer_once(batch, age)
@@ -185,21 +194,19 @@ class InferenceLoop:
         return predictions
 
     def _infer_again(
-        self, batch: InferenceBatch, features: Inputs, first: Predictions, age: int
+        self, batch: InferenceBatch, again: Again, first: Predictions, age: int
     ) -> None:
-        """Ask about a batch a second time, and tell or refuse a labeler that answers differently.
-        Raises RowFailure."""
+        """Ask about rows of a batch a second time, and tell or refuse a labeler that answers
+        differently. Raises RowFailure."""
         try:
             with self._preparing.hold(age), self._device.hold(age), self._finishing.hold(age):
-                second = predict(self.labeler, features, self.contract.width)
-            problem = repeat_problem(first.outputs, second.outputs, self.contract)
+                problem = ask_again(self.labeler, again, first.outputs, self.contract)
             if problem and self._repeat == "refused":
                 raise LabelerError(problem + STRICT_REFUSES)
         except RAISED as error:
             raise RowFailure(batch.first_row, error) from error
         if problem:
             self._notes.append(problem)
-        self._repeat = None
 
     def _infer_once(self, batch: InferenceBatch, age: int) -> Predictions:
         try:

@@ -120,7 +120,8 @@ class _Others:
                 # of two that chose at once, the later at least sees the other
                 if not meets(mine, [each for each in at_work if each not in known]):
                     log.info("%s: takes over %s", name, _counted(chosen))
-                    self._labelling.label({key: chosen}, f"{name}, taken over")
+                    title = f"{name}, taken over"
+                    self._labelling.label({key: chosen}, title, taken_over=True)
                     return True
             self._pause_a_little()
             return True

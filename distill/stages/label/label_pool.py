@@ -141,7 +141,7 @@ def _begin(step: LabelStep, stored: LabelPart, *, mend: bool, part: Part | None)
         _warn(f"{where}: found damage in what is stored", damaged)
         again += damaged
     left = pending_fragments(state, pool.inventory, step.fragment_rows, again)
-    return PoolLabels(stored, labels, before, digest, left, again)
+    return PoolLabels(stored, labels, before, digest, left, again, state.written)
 
 
 def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:

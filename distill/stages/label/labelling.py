@@ -18,11 +18,13 @@ from distill.labels.manifest import ManifestEntry, parsed_code
 from distill.labels.pending import PendingFragments
 from distill.labels.writer import LabelWriter
 from distill.plan.steps import LabelPart, LabelStep
+from distill.pools.fragments import fragment_id
 from distill.pools.open_pool import OpenPool
 from distill.stages.label.events import LabellingEvents
 from distill.stages.label.failure_policy import Decision, FailurePolicy
 from distill.stages.label.messages import FragmentResult, FragmentTask, LabelConfig, group_tasks
 from distill.stages.label.rejects import too_many_rejected
+from distill.stages.label.repeated import rows_to_ask_again
 from distill.stages.label.worker import LabelWorker
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ class PoolLabels:
     left: PendingFragments
     again: list[ManifestEntry]
     """Committed fragments that are labelled again."""
+    written: frozenset[int] = frozenset()
+    """Codes of fragments that a killed run may have written without committing them."""
 
     @property
     def pool(self) -> OpenPool:
@@ -71,20 +75,27 @@ class Labelling:
         """Pool and code of fragments that could not be labelled here."""
         self.computed: Counter[str] = Counter()
         """Fragments labelled by this driver, by pool."""
+        self._written = 0
+        """Fragments that an earlier attempt wrote and this driver committed."""
         self._fewest = FEWEST_OF_A_PART if is_part else 1
         self._policy = FailurePolicy(allowed_rejects(step), sum(map(_rejected_before, pools)))
         self._made_on = {each for pool in pools for each in pool.before.entries.made_on}
         self._notes: set[str] = set()
+        rows = sum(each.pool.inventory.rows for each in pools)
+        self._ask_again = rows_to_ask_again(rows, step.contract.batch_rows)
         self._events = LabellingEvents(step.name)
         self._fragments = 0
 
-    def label(self, left: Mapping[str, PendingFragments], title: str) -> None:
-        """Label those fragments, by pool. Raises RejectedError over the job's budget of bad rows,
-        LabelerError after the same mistake on some fragments."""
+    def label(
+        self, left: Mapping[str, PendingFragments], title: str, *, taken_over: bool = False
+    ) -> None:
+        """Label those fragments, by pool; what is `taken_over` another driver may have written
+        without committing it. Raises RejectedError over the job's budget of bad rows, LabelerError
+        after the same mistake on some fragments."""
         rows = sum(each.rows for each in left.values())
         fragments = sum(map(len, left.values()))
         self._fragments += fragments
-        groups = group_tasks(_tasks(left))
+        groups = group_tasks(self._tasks(left, taken_over=taken_over))
         self._events.begin(fragments, rows, self._policy.rejected, allowed_rejects(self.step))
         try:
             with (
@@ -101,6 +112,14 @@ class Labelling:
             # else the next run would read each of these commits by itself
             for each in self.pools.values():
                 each.labels.write_manifest(self._fewest)
+        if self._written:
+            log.info(
+                "labels.%s: %d fragments were written by a run that was killed before it committed"
+                " them: committed now, and the labeler is not asked about them again",
+                self.step.name,
+                self._written,
+            )
+            self._written = 0
         if self._policy.stopped_by_rejects:
             raise too_many_rejected(self.step, self._policy.rejected)
         if self._policy.stopped_by_failures:
@@ -110,6 +129,20 @@ class Labelling:
         """Raise LabelerError where a fragment could not be labelled."""
         if self._policy.failures:
             raise LabelerError(_failure_text(self.step.name, self._policy, self._fragments))
+
+    def _tasks(
+        self, left: Mapping[str, PendingFragments], *, taken_over: bool
+    ) -> Iterator[FragmentTask]:
+        """What is to be labelled, made as it is handed over."""
+        first_pool = next(iter(self.pools))
+        for pool, fragments in left.items():
+            written = self.pools[pool].written
+            first = _first_fragment(fragments) if pool == first_pool else None
+            for shard, intent, group in fragments:
+                is_first = intent.fragment == first and intent.generation == 0
+                ask_again = self._ask_again if is_first else 0
+                may_be_written = taken_over or parsed_code(intent.fragment) in written
+                yield FragmentTask(pool, shard.key, intent, group, ask_again, may_be_written)
 
     def _take(self, result: FragmentResult, bar: Bar) -> Decision:
         self._tell(result)
@@ -125,6 +158,7 @@ class Labelling:
         if decision is Decision.STOP:
             return decision
         self.computed[result.pool] += not result.was_there
+        self._written += result.was_written
         rejected = self._policy.rejected
         note = f"{rejected} rejected" if rejected else ""
         bar.advance(result.commit.rows, note)
@@ -158,11 +192,13 @@ def _rejected_before(pool: PoolLabels) -> int:
     return pool.before.entries.rejected - sum(entry.rejected for entry in pool.again)
 
 
-def _tasks(left: Mapping[str, PendingFragments]) -> Iterator[FragmentTask]:
-    """What is to be labelled, made as it is handed over."""
-    for pool, fragments in left.items():
-        for shard, intent, group in fragments:
-            yield FragmentTask(pool, shard.key, intent, group)
+def _first_fragment(fragments: PendingFragments) -> str | None:
+    """The fragment that a label set over the pool begins with, whether it is left or not: one that
+    all drivers agree on."""
+    cut = fragments.cut
+    if not len(cut):
+        return None
+    return fragment_id(int(cut.shard[0]), int(cut.number[0]))
 
 
 def _failure_text(name: str, policy: FailurePolicy, fragments: int) -> str:

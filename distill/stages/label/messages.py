@@ -55,6 +55,10 @@ class FragmentTask:
     intent: WriteIntent
     group: int | None = None
     """The row group that it is a part of; None where it is whole ones."""
+    ask_again: int = 0
+    """About so many rows of its first batch the labeler is asked a second time."""
+    may_be_written: bool = False
+    """Whether an earlier attempt may have written it without committing it."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -65,7 +69,7 @@ class FragmentTask:
     def from_plain(cls, plain: Mapping[str, Any]) -> FragmentTask:
         """Return the task of which `to_plain` made `plain`."""
         intent = WriteIntent(**plain["intent"])
-        return cls(plain["pool"], plain["key"], intent, plain["group"])
+        return cls(**{**plain, "intent": intent})
 
 
 def group_tasks(tasks: Iterable[FragmentTask]) -> Iterator[list[dict[str, Any]]]:
@@ -106,6 +110,8 @@ class FragmentResult:
     """What a person should know of the labeler, found at its first batch."""
     was_there: bool = False
     """Whether it was committed before this task began, so that nothing was computed."""
+    was_written: bool = False
+    """Whether an earlier attempt's data was committed, so that nothing was computed either."""
     worker: str = field(default="", compare=False)
     """Host and process id of who did it."""
     busy_seconds: float = field(default=0.0, compare=False)
@@ -128,6 +134,7 @@ class FragmentResult:
             failure,
             notes,
             was_there=plain["was_there"],
+            was_written=plain["was_written"],
             worker=plain["worker"],
             busy_seconds=plain["busy_seconds"],
         )

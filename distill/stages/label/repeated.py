@@ -1,19 +1,72 @@
 """Whether a labeler answers the same when it is asked twice: dropout that was left on, or something
 drawn at random, makes labels that nobody can make again.
 
-One batch is asked about twice, before all others are paid for. It must be the same batch, since
-what stands beside a row changes its last bits. What a device may leave undecided (a sum in another
-order) lies within the contract's tolerance.
+Rows of the first batch are asked about twice, once a label set, before all others are paid for. A
+teacher may cost money a row, so a hundredth of the rows is enough, up to that whole batch: of 1,000
+rows 10, of 25,600 and more a batch of 256. What a device may leave undecided (a sum in another
+order) and what other rows beside a row change of its last bits lie within the contract's tolerance.
+Where some rows alone differ by more, the whole batch is asked about again, and decides: a labeler
+may see a batch as one (a scale that is taken from all its rows) and still say the same each time.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
 
-from distill.labelers.base import Matrix
+import numpy as np
+import numpy.typing as npt
+
+from distill.core.source import RAISED
+from distill.labelers.base import Inputs, Labeler, Matrix, predict
 from distill.labels.contract import Contract
 
 STRICT_REFUSES = ' deterministic = "strict" refuses that.'
+_SHARE = 0.01
+# dropout changes each of them; an answer that is drawn may come out alike on one or two
+_FEWEST = 8
+
+
+@dataclass(frozen=True)
+class Again:
+    """A first batch as the labeler saw it, and which of its rows it is asked about again."""
+
+    features: Inputs
+    rows: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, features: Inputs, unusable: Collection[int], count: int) -> Again:
+        """Copy a batch, since a labeler may write into what it is given; choose about `count` of
+        its rows, evenly, none of the `unusable` ones."""
+        usable = np.setdiff1d(np.arange(len(features)), list(unusable))
+        count = min(count, len(usable))
+        chosen = np.linspace(0, len(usable) - 1, count).astype(int)
+        return cls(features.copy(), usable[chosen])
+
+
+def rows_to_ask_again(rows: int, batch_rows: int) -> int:
+    """Return about how many rows of its first batch a labeler of so many rows is asked about a
+    second time."""
+    enough = math.ceil(_SHARE * rows)
+    return min(batch_rows, max(_FEWEST, enough))
+
+
+def ask_again(labeler: Labeler, again: Again, first: Matrix, contract: Contract) -> str | None:
+    """Say what is wrong where a labeler answers differently than `first`, its answer (rows, width)
+    about the batch. Raises what the labeler raises."""
+    rows = again.rows
+    if not len(rows):
+        return None
+    if len(rows) < len(again.features):
+        # whatever it raises about some rows alone, the whole batch decides
+        with suppress(*RAISED):
+            some = predict(labeler, again.features[rows], contract.width)
+            if repeat_problem(first[rows], some.outputs, contract) is None:
+                return None
+    second = predict(labeler, again.features, contract.width)
+    return repeat_problem(first, second.outputs, contract)
 
 
 def repeat_problem(first: Matrix, second: Matrix, contract: Contract) -> str | None:

@@ -25,6 +25,7 @@ from distill.labelers.versions import library_versions
 from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragment
 from distill.labels.encoding import encode
 from distill.labels.files import with_keys
+from distill.labels.written import commit_written
 from distill.loader.merged_values import StoredValues
 from distill.spec.pools import Features
 from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows
@@ -93,10 +94,16 @@ class LabelWorker:
         folder = open_storage(part.folder)
         intent, commit = _settle(folder, task.intent)
         was_there = commit is not None
+        was_written = False
         with deadly_rows(f"{task.pool}/{intent.fragment}", intent.start) as deadly:
             if commit is None:
                 provenance = self._provenance(part)
-                labels, rejected = self._labels(self._request(task), deadly)
+                # a task is given out again where its process died, maybe with its data written
+                if task.may_be_written or deadly:
+                    commit = self._commit_written(folder, intent, provenance)
+                    was_written = commit is not None
+            if commit is None:
+                labels, rejected = self._labels(self._request(task), task.ask_again, deadly)
                 commit = write_fragment(
                     folder,
                     intent,
@@ -108,7 +115,22 @@ class LabelWorker:
         notes = self.inference.take_notes()
         if deadly:
             notes += _named(task, deadly)
-        return FragmentResult(task.pool, intent.fragment, commit, notes=notes, was_there=was_there)
+        return FragmentResult(
+            task.pool,
+            intent.fragment,
+            commit,
+            notes=notes,
+            was_there=was_there,
+            was_written=was_written,
+        )
+
+    def _commit_written(
+        self, folder: Storage, intent: WriteIntent, provenance: Provenance
+    ) -> Commit | None:
+        config = self.config
+        return commit_written(
+            folder, intent, config.contract, provenance, same_origin=config.strict
+        )
 
     def _provenance(self, part: PoolPart) -> Provenance:
         """Return what the commit records. Raises ContractError where the labels must be made on
@@ -147,7 +169,7 @@ class LabelWorker:
         )
 
     def _labels(
-        self, request: RowRequest, deadly: DeadlyRows | None = None
+        self, request: RowRequest, ask_again: int, deadly: DeadlyRows | None
     ) -> tuple[pa.Table, Rejected]:
         """Return keys and labels of all rows, and which rows have none. Memory holds some chunks of
         rows and a batch of logits."""
@@ -156,7 +178,7 @@ class LabelWorker:
         ahead = 0 if deadly else self._prefetch_predictions
         with (
             closing(self.stream(read_chunks, request)) as chunks,
-            closing(self.inference.predict(chunks, deadly)) as predicted,
+            closing(self.inference.predict(chunks, deadly, ask_again)) as predicted,
             closing(prefetch(predicted, ahead)) as predicted_ahead,
         ):
             for batch, predictions in predicted_ahead:

@@ -14,17 +14,17 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from distill.core.errors import PoolError
+from distill.core.errors import ContractError, PoolError
 from distill.core.schema import seal
 from distill.core.structure_results import ClusterDrift, DriftResult
 from distill.engine.protocol import Engine
 from distill.labelers.base import Double
 from distill.labelers.structure.base import Int64
+from distill.labelers.structure.groups import Groups
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
 from distill.plan.structure_steps import DriftInputs, DriftStep
-from distill.stages.structure.look_sums import Groups, groups_of
 from distill.stages.structure.usable_rows import usable_rows
 from distill.storage.open import open_storage
 
@@ -72,8 +72,13 @@ def drift_line(step: DriftStep, result: DriftResult) -> str:
 def _result(step: DriftStep, inputs: DriftInputs, engine: Engine) -> DriftResult:
     chain = StructureLabeler.load(inputs.recipe).chain
     structure, _ = chain[-1]
-    groups = groups_of(structure)
-    assert groups is not None, "checked before work"
+    groups = structure.groups()
+    if groups is None:
+        kind = structure.plain["kind"]
+        raise ContractError(
+            f"structure.{step.name}.watch: a {kind} says by `has_groups` that it has groups, and"
+            " what was fitted returns None from `groups`. Mend the file that has the kind."
+        )
     sizes = engine.fold(
         f"drift of {step.pool} from structure.{step.name}",
         _Sizes(inputs.dataset, StructureLabeler(chain[:-1]), groups),

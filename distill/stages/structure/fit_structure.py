@@ -22,9 +22,10 @@ from functools import partial
 
 from distill.core.errors import PoolError
 from distill.core.failpoints import reach
+from distill.engine.device import current_device
 from distill.engine.protocol import Engine
 from distill.labelers.structure.base import FittedStructure, PassFit, State, Statistic
-from distill.labelers.structure.kind import fit_of
+from distill.labelers.structure.kind import fit_of, fit_on
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.labels.lease import make_once
 from distill.loader.dataset import Dataset
@@ -66,7 +67,8 @@ class _Pass:
         reach("structure.chunk")
         read = partial(usable_rows, self.source, self.before, chunk)
         values, row = seen_rows.get(self.folder, chunk, read)
-        statistic = self.fit.partial(self.state, values, row)
+        fit = fit_on(self.fit, current_device())
+        statistic = fit.partial(self.state, values, row)
         return _Gathered(statistic, len(row))
 
     def merge(self, first: _Gathered, second: _Gathered) -> _Gathered:
@@ -143,6 +145,7 @@ class _Driver:
             this_pass.merge,
             unit="rows",
             size=lambda chunk: chunk.rows,
+            gpus=self.inputs.gpus,
         )
         self._require_enough(gathered.rows)
         # by the engine, where BLAS has one thread: an update has the same bits on each

@@ -31,7 +31,7 @@ from distill.stages.structure.look_result import (
     passes_of,
     plane_of,
 )
-from distill.stages.structure.look_sums import Look, Seen, groups_of
+from distill.stages.structure.look_sums import Look, Seen
 from distill.storage.open import open_storage
 
 MOST_ROWS = 500_000
@@ -53,7 +53,7 @@ def _result(name: str, inputs: LookInputs, engine: Engine) -> StructureResult:
     chain = StructureLabeler.load(inputs.recipe).chain
     structure, gives = chain[-1]
     before = StructureLabeler(chain[:-1])
-    groups = groups_of(structure)
+    groups = structure.groups()
     look = Look(inputs.dataset, before, groups, len(inputs.classes))
     seen = engine.fold(
         f"look at structure.{name}",

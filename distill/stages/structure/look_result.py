@@ -14,9 +14,10 @@ from distill.core.structure_results import Cluster, ExampleRow, Grid, Sample
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure import rows as drawn
 from distill.labelers.structure.base import FittedStructure, Int64
+from distill.labelers.structure.groups import SHOWN_GROUPS, Groups
 from distill.plan.structure_steps import LookInputs
 from distill.spec.pools import ImageFeatures, TextFeatures
-from distill.stages.structure.look_sums import SHOWN_CLUSTERS, Groups, Seen
+from distill.stages.structure.look_sums import Seen
 
 _TEXT_CHARACTERS = 160
 _IMAGE_PIXELS = 96
@@ -49,7 +50,7 @@ def clusters_of(inputs: LookInputs, groups: Groups, seen: Seen) -> tuple[Cluster
     """The largest with examples; of a map all units that have rows."""
     examples = _examples(inputs, groups, seen)
     order = np.argsort(-groups.sizes, kind="stable")
-    most = len(order) if groups.gives == "unit" else SHOWN_CLUSTERS
+    most = len(order) if groups.gives == "unit" else SHOWN_GROUPS
     return tuple(
         Cluster(
             number=int(number),

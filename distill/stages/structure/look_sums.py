@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
-from distill.labelers.base import Double, Matrix
+from distill.labelers.base import Matrix
 from distill.labelers.structure import rows as drawn
-from distill.labelers.structure.base import FittedStructure, Int64
-from distill.labelers.structure.kmeans_rows import unit_length
+from distill.labelers.structure.base import Int64
+from distill.labelers.structure.groups import Groups
 from distill.labelers.structure.labeler import StructureLabeler
 from distill.loader.dataset import Dataset
 from distill.loader.sampler import Chunk
 from distill.stages.structure.usable_rows import usable_rows
 
 _SAMPLE_ROWS = 1_500
-SHOWN_CLUSTERS = 12
 _SHOWN_ROWS = 10
 _MOST_COUNTS = 1 << 20
 """Of clusters × classes; beyond it classes are not counted."""
@@ -48,48 +46,6 @@ class Seen:
             counts = self.counts + other.counts
         rows = self.rows + other.rows
         return Seen(rows, self.sample.merge(other.sample), nearest, counts)
-
-
-@dataclass(frozen=True)
-class Groups:
-    """The clusters of a k-means, or the units of a map."""
-
-    structure: FittedStructure
-    gives: str
-    """What tells a row's group."""
-    centres: Double
-    """(k, d)."""
-    sizes: Int64
-    """(k,): rows of all the pool."""
-    spherical: bool = False
-    """Whether rows of length 1 are compared with the centres."""
-
-    @cached_property
-    def shown(self) -> Int64:
-        """The largest that have rows, the largest first."""
-        order = np.argsort(-self.sizes, kind="stable")[:SHOWN_CLUSTERS]
-        largest: Int64 = order[self.sizes[order] > 0]
-        return largest
-
-    def compared(self, values: Matrix) -> Matrix:
-        """Return rows as they are compared with the centres."""
-        return unit_length(values) if self.spherical else values
-
-    def of(self, values: Matrix) -> Int64:
-        """Return the group of each row."""
-        return self.structure.transform(values, self.gives)[:, 0].astype(np.int64)
-
-
-def groups_of(structure: FittedStructure) -> Groups | None:
-    """Return the groups that a structure puts rows into; None where it has none."""
-    kind = structure.plain["kind"]
-    arrays = structure.arrays
-    if kind == "kmeans":
-        spherical = bool(structure.plain["spherical"])
-        return Groups(structure, "cluster", arrays["centres"], arrays["counts"], spherical)
-    if kind == "som":
-        return Groups(structure, "unit", arrays["units"], arrays["hits"])
-    return None
 
 
 @dataclass(frozen=True)

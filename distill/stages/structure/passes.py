@@ -21,6 +21,7 @@ from distill.core.errors import StorageError
 from distill.core.schema import seal, unseal
 from distill.labelers.structure.base import State
 from distill.models.record import weights_bytes
+from distill.plan.structure_steps import PASSES
 from distill.storage.base import Storage
 
 log = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Pass:
 
 def last_pass(folder: Storage) -> Pass | None:
     """Read the last pass that is whole; None where there is none."""
-    passes = folder.folder("passes")
+    passes = folder.folder(PASSES)
     records = [each.key for each in passes.list_objects() if each.key.endswith(_RECORD)]
     for key in reversed(records):
         try:
@@ -51,7 +52,7 @@ def last_pass(folder: Storage) -> Pass | None:
 def keep_pass(folder: Storage, done: Pass) -> Pass:
     """Store a pass; return what is stored in its place: the first writer wins."""
     state = done.state
-    passes = folder.folder("passes")
+    passes = folder.folder(PASSES)
     content = weights_bytes(state.arrays)
     sha256 = hashlib.sha256(content).hexdigest()
     key = f"{state.passes:06d}{_RECORD}"

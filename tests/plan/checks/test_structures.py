@@ -87,6 +87,13 @@ def test_a_wrong_structure_is_found_out_after_it_is_paid_for(tmp_path, old, new,
     assert said in str(told.value)
 
 
+def test_a_map_is_fitted_without_the_gpu_that_was_asked_for(tmp_path):
+    som = KMEANS.replace('"kmeans", k = 4', '"som", rows = 2, columns = 2')
+    som += "\n    compute = { gpus = 0.5 }\n"
+    with pytest.raises(JobError, match=r"compute\.gpus = 0\.5: passes of a som compute on CPUs"):
+        tiny_job(tmp_path, JOB + som)
+
+
 def test_texts_have_no_clusters(tmp_path):
     features = 'features = { kind = "vector", columns = ["pixels"] }'
     job = JOB.replace('target = "digit"', features + '\n    target = "digit"')

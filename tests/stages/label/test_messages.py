@@ -15,8 +15,11 @@ def through_json(plain):
 
 
 def test_a_task_changes_on_its_way_to_an_actor():
-    task = FragmentTask("rows", "part-0.parquet", CLAIM)
-    assert FragmentTask.from_plain(through_json(task.to_plain())) == task
+    for task in (
+        FragmentTask("rows", "part-0.parquet", CLAIM),
+        FragmentTask("rows", "part-0.parquet", CLAIM, 3, ask_again=10, may_be_written=True),
+    ):
+        assert FragmentTask.from_plain(through_json(task.to_plain())) == task
 
 
 def test_parts_of_one_row_group_are_scattered_or_whole_ones_kept_together():
@@ -37,6 +40,7 @@ def test_an_outcome_changes_on_its_way_back(tmp_path):
     )
     for outcome in (
         FragmentResult("rows", CLAIM.fragment, commit),
+        FragmentResult("rows", CLAIM.fragment, commit, was_written=True),
         FragmentResult(
             "rows",
             CLAIM.fragment,

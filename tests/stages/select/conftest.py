@@ -87,7 +87,7 @@ class Selecting:
 
     @property
     def counted(self) -> int:
-        """Rows that the teacher was asked about, the first batch of each run once."""
+        """Rows that the teacher was asked about."""
         if not self.counter.exists():
             return 0
         return sum(map(int, self.counter.read_text("utf-8").split()))

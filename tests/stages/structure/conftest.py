@@ -19,6 +19,7 @@ from typing import Literal
 import numpy as np
 
 from distill.labelers.structure.base import FittedStructure, State, first_state
+from distill.labelers.structure.groups import Groups
 from distill.labelers.structure.kind import StructureKind
 from distill.spec.structures import StructureOutput
 
@@ -30,6 +31,10 @@ class Centred(FittedStructure):
         shown["soft"] = centred
         return shown[gives].astype(np.float32)
 
+    def groups(self):
+        centres = np.diag(self.arrays["deviation"]) + self.arrays["mean"]
+        return Groups(self, "cluster", centres, np.full(len(centres), 60))
+
 
 class Centre(StructureKind):
     kind: Literal["centre"]
@@ -39,6 +44,7 @@ class Centre(StructureKind):
 
     gives = ("coordinates", "cluster", "soft")
     features = "coordinates"
+    has_groups = True
 
     def output(self, gives):
         if gives == "cluster":

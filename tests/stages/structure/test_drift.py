@@ -7,12 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.core.errors import JobError, PoolError
+from distill.core.errors import ContractError, JobError, PoolError
 from distill.engine.select import engine_of
+from distill.labelers.structure.kmeans_fitted import FittedKmeans
 from distill.plan.plan import Plan
 from distill.run import run_job
 from distill.stages.structure.drift import measure_drift
 from tests.command import distill
+from tests.stages.structure.conftest import write_rows
 from tests.tiny import tiny_job, write_job
 
 JOB = """
@@ -125,3 +127,25 @@ def test_other_columns_of_a_watched_pool_are_measured_again(tmp_path, corners) -
         run_job(job, say=[].append, engine="local")
         found.append({step.key for step in Plan(job).drifts() if step.pool == "alike"})
     assert found[0].isdisjoint(found[1])
+
+
+WATCHED = """
+    watch = ["more"]
+    [pools.more]
+    path = "more/"
+"""
+
+
+def test_a_structure_from_outside_cannot_be_watched(structure_job, tmp_path):
+    write_rows(tmp_path / "more", [40], spoilt=())
+    job, _ = structure_job(WATCHED)
+    lines = []
+    run_job(job, lines.append, engine="local")
+    (line,) = [each for each in lines if "drifted" in each]
+    assert line.startswith("structure.centre: more drifted by ")
+
+
+def test_what_promises_groups_and_tells_none_ends_in_a_bare_error(tmp_path, corners, monkeypatch):
+    monkeypatch.setattr(FittedKmeans, "groups", lambda _: None)
+    with pytest.raises(ContractError, match="watch: a kmeans says by `has_groups`"):
+        run_job(tiny_job(tmp_path, JOB.format(more="")), say=[].append, engine="local")

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from distill.core.errors import ContractError, PoolError
+from distill.core.errors import ContractError, PoolError, ResourceError
 from distill.engine.local import LocalEngine
+from distill.labelers.structure import kmeans_means
 from distill.plan.plan import Plan
 from distill.plan.workspace import Workspace
 from distill.pools.features import as_matrix
@@ -245,3 +246,46 @@ def test_a_pool_without_a_usable_row_has_a_structure(structure_job):
     job, _ = structure_job(shard_rows=(30,), spoilt=range(30))
     with pytest.raises(PoolError, match="none of its 30 rows can be used"):
         fit(job)
+
+
+CLUSTERS = """
+    [structure.groups]
+    of = "pools.rows"
+    model = { kind = "kmeans", k = 3 }
+    compute = { gpus = GPUS }
+"""
+
+
+def test_a_fit_computes_elsewhere_than_the_engine_says(structure_job, monkeypatch):
+    job, _ = structure_job(CLUSTERS.replace("GPUS", '"auto"'))
+    fit(job, "groups")
+    due = arrays(job, "groups")
+    assert not called_on(monkeypatch)
+    other = job.model_copy(update={"root": f"{job.root_uri}-there"})
+    other._folder = job.folder
+    monkeypatch.setattr(stage, "current_device", lambda: "cpu:0")
+    devices = called_on(monkeypatch)
+    fit(other, "groups")
+    assert set(devices) == {"cpu:0"}
+    found = arrays(other, "groups")
+    np.testing.assert_array_equal(found["counts"], due["counts"])
+    np.testing.assert_allclose(found["centres"], due["centres"], rtol=1e-5, atol=1e-6)
+
+
+def called_on(monkeypatch):
+    """The devices on which sums by centre are computed from now on."""
+    devices = []
+    real = kmeans_means.sums_on_device
+
+    def noting(shifted, offsets, device):
+        devices.append(device)
+        return real(shifted, offsets, device)
+
+    monkeypatch.setattr(kmeans_means, "sums_on_device", noting)
+    return devices
+
+
+def test_one_process_fits_without_the_gpu_that_was_asked_for(structure_job):
+    job, _ = structure_job(CLUSTERS.replace("GPUS", "1"))
+    with pytest.raises(ResourceError, match=r"compute\.gpus = 1: a GPU is what only Ray gives"):
+        fit(job, "groups")

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from distill.labels import commit as commit_module
+from distill.labels.commit import Commit, WriteIntent, read_labels
+from distill.labels.written import commit_written
+from distill.storage.open import open_storage
+from tests.making import ORIGIN, a_contract, commit_labels, some_labels
+
+CLAIM = WriteIntent(0, 0, "5a" * 16, 0, 20)
+MENDED = replace(CLAIM, generation=1, replaces="f" * 64)
+COMMIT = "commits/000000-000000.0.json"
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture(params=["arrow", "parquet"])
+def contract(request):
+    return a_contract(format=request.param)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return open_storage(str(tmp_path / "labels"))
+
+
+def write_and_die(folder, contract, monkeypatch, *, claim=CLAIM, origin=ORIGIN, seed=0):
+    """An attempt that ends between its data and its commit; returns its labels."""
+
+    def die(name):
+        if name == "label.after_data":
+            raise Killed
+
+    labels = some_labels(20, contract, seed=seed, rejected=[3])
+    with monkeypatch.context() as patch:
+        patch.setattr(commit_module, "reach", die)
+        with pytest.raises(Killed):
+            commit_labels(folder, claim, labels, contract, origin=origin)
+    return labels
+
+
+def found(folder, contract, *, claim=CLAIM, origin=ORIGIN, same_origin=False):
+    return commit_written(folder, claim, contract, origin, same_origin=same_origin)
+
+
+def test_written_data_is_bought_again_or_committed_otherwise(folder, contract, monkeypatch):
+    labels = write_and_die(folder, contract, monkeypatch)
+    assert folder.read_or_none(COMMIT) is None
+    commit = found(folder, contract)
+    assert Commit.from_bytes(folder.read(COMMIT), COMMIT) == commit
+    assert read_labels(folder, commit.data, commit.xxh3, contract).equals(labels)
+    # what the attempt itself would have committed of the same labels
+    elsewhere = open_storage(folder.uri + "-2")
+    undisturbed = commit_labels(elsewhere, CLAIM, labels, contract)
+    assert replace(undisturbed, attempt=commit.attempt) == commit
+
+
+def test_two_that_commit_one_attempt_do_not_both_win_or_lose_it(folder, contract, monkeypatch):
+    """The process was not dead after all: it commits after the one that took it for dead."""
+    taken = []
+
+    def take(name):
+        if name == "label.after_data":
+            taken.append(found(folder, contract))
+
+    monkeypatch.setattr(commit_module, "reach", take)
+    own = commit_labels(folder, CLAIM, some_labels(20, contract), contract)
+    assert [own] == taken
+    assert len(folder.folder("data").list_objects()) == 1
+
+
+def test_another_attempt_was_committed_first_and_is_overwritten(folder, contract, monkeypatch):
+    write_and_die(folder, contract, monkeypatch, seed=1)
+    winner = commit_labels(folder, CLAIM, some_labels(20, contract, seed=2), contract)
+    assert found(folder, contract) == winner
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"claim": replace(CLAIM, shard_id="77" * 16)},
+        {"claim": replace(CLAIM, start=64)},
+        {"claim": replace(CLAIM, rows=19)},
+        {"claim": MENDED},
+        {"origin": replace(ORIGIN, label_set="another")},
+        {"origin": replace(ORIGIN, device="cuda"), "same_origin": True},
+        {"origin": replace(ORIGIN, versions={"numpy": "3"}), "same_origin": True},
+    ],
+)
+def test_data_of_other_rows_or_another_set_is_committed(folder, contract, monkeypatch, changed):
+    write_and_die(folder, contract, monkeypatch)
+    assert found(folder, contract, **changed) is None
+    assert folder.read_or_none(COMMIT) is None
+
+
+def test_labels_made_on_another_device_are_bought_again_where_any_will_do(
+    folder, contract, monkeypatch
+):
+    write_and_die(folder, contract, monkeypatch)
+    commit = found(folder, contract, origin=replace(ORIGIN, device="cuda"))
+    assert commit.device == ORIGIN.device
+
+
+def test_a_killed_mend_is_bought_again(folder, contract, monkeypatch):
+    commit_labels(folder, CLAIM, some_labels(20, contract, seed=1), contract)
+    write_and_die(folder, contract, monkeypatch, claim=MENDED)
+    commit = found(folder, contract, claim=MENDED)
+    assert (commit.generation, commit.replaces) == (1, MENDED.replaces)
+
+
+def test_a_damaged_or_unfinished_attempt_is_committed(folder, contract, monkeypatch):
+    write_and_die(folder, contract, monkeypatch)
+    (rejects,) = folder.folder("rejects").list_objects()
+    (data,) = folder.folder("data").list_objects()
+    key = f"rejects/{rejects.key}"
+    content = folder.read(key)
+    folder.delete(key)
+    assert found(folder, contract) is None
+    folder.put(key, content)
+    key = f"data/{data.key}"
+    whole = folder.read(key)
+    for broken in (whole[:-1], whole[: len(whole) // 2], b""):
+        folder.delete(key)
+        folder.put(key, broken)
+        assert found(folder, contract) is None
+    folder.delete(key)
+    folder.put(key, whole)
+    assert found(folder, contract) is not None
+
+
+def test_data_of_before_attempts_had_notes_is_an_error(folder, contract, monkeypatch):
+    from distill.labels.files import data_bytes
+    from distill.labels.manifest import data_key
+
+    content = data_bytes(some_labels(20, contract), contract)
+    folder.put(data_key(CLAIM.fragment, "ab" * 16, contract.format), content)
+    assert found(folder, contract) is None
+    write_and_die(folder, contract, monkeypatch)
+    assert found(folder, contract) is not None
