@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from distill.cli import look_commands, work_commands
+from distill.cli import look_commands, submit_commands, work_commands
 
 app = typer.Typer(
     name="distill",
@@ -16,3 +16,4 @@ app = typer.Typer(
 )
 app.add_typer(work_commands.commands)
 app.add_typer(look_commands.commands)
+app.add_typer(submit_commands.commands)

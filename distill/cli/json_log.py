@@ -26,6 +26,7 @@ _LEVELS = {
     "workers_lost": "warning",
 }
 _LEVELS["node_lost"] = "warning"
+_LEVELS["node_drains"] = "warning"
 
 
 class JsonFormatter(logging.Formatter):

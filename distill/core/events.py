@@ -13,6 +13,7 @@ where everything that workers do arrives as results.
     progress         how far it is, every few seconds
     worker_restarted a labelling worker's process died, and another is in its place
     workers_lost     a training has lost its group of workers
+    node_drains      a node will be taken away in some seconds
     node_lost        a node is gone that nobody sent away
 """
 

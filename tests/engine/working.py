@@ -136,3 +136,42 @@ def squares(item):
     """XᵀX of some rows."""
     rows = np.random.default_rng(item).standard_normal((777, 333))
     return rows.T @ rows
+
+
+def traced(config, device, stream):
+    """A worker whose tasks wait for the file `go`; each leaves the node on which it was begun, a
+    line each time, and is found where it was done before."""
+    import ray
+
+    folder = Path(config["folder"])
+    node = ray.get_runtime_context().get_node_id()
+
+    def work(task):
+        number = task["number"]
+        done = folder / f"{number}.done"
+        if not done.exists():
+            with (folder / f"{number}.begun").open("a") as trace:
+                trace.write(f"{node}\n")
+            while not (folder / "go").exists():
+                time.sleep(0.05)
+            time.sleep(0.2)
+            done.touch()
+        return {"number": number}
+
+    return work
+
+
+def asked_to_end(config, device, stream):
+    """A worker whose process is sent SIGTERM once, within a task, and takes a while for it."""
+
+    def work(task):
+        mark = Path(config["mark"])
+        if task["number"] == config["fatal"] and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1.0)
+        with mark.with_name("done").open("a") as trace:
+            trace.write(f"{task['number']}\n")
+        return {"number": task["number"], "pid": os.getpid()}
+
+    return work

@@ -14,6 +14,7 @@ from distill.core.errors import LabelerError
 from distill.core.events import this_worker
 from distill.engine.journal import journaling
 from distill.engine.protocol import Plain, Stream, stream_here
+from distill.engine.ray.draining import Leaving
 from distill.engine.ray.hand_out import POLL_SECONDS
 from distill.engine.ray.kv_journal import KvJournal
 from distill.engine.ray.process_hygiene import end_with_parent, let_forks_be_ended
@@ -41,7 +42,9 @@ class MapActor:
         self.one_at_a_time = threading.Lock()
         self.restarted: list[str] = []
         """Who this is, until the driver was told that it stands in a dead process's place."""
-        if ray.get_runtime_context().was_current_actor_reconstructed:
+        self.leaving = Leaving(stop_signal, self.journal)
+        reconstructed = ray.get_runtime_context().was_current_actor_reconstructed
+        if reconstructed and not self.leaving.take_left():
             self.careful_tasks = _CAREFUL_TASKS
             self.restarted.append(this_worker())
         let_forks_be_ended()
@@ -51,6 +54,7 @@ class MapActor:
         with self._built_alive():
             device = device_of_worker(ray)
             self.work = make(config, device, stream)
+        self.leaving.begin()
         self.stop_signal = stop_signal
         self.stopped = False
         self.looked = -POLL_SECONDS
@@ -61,7 +65,10 @@ class MapActor:
 
         group = json.loads(batch["group"][0].as_py())
         for task in group:
-            if not self._stops():
+            if self._stops():
+                continue
+            # around the result too: it is sent before the process may end
+            with self.leaving.task():
                 result = json.dumps(self._do(task))
                 yield pa.table({"result": [result], "restarted": [self._take_restarted()]})
 

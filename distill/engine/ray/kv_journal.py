@@ -13,6 +13,9 @@ class KvJournal:
 
     def __init__(self, stop_signal: StopSignal) -> None:
         self.prefix = f"{stop_signal.key}/"
+        self.open: set[str] = set()
+        """Tasks with an entry of this process's."""
+        self.closed = False
 
     def read(self, task: str) -> Plain | None:
         """See `Journal.read`."""
@@ -25,6 +28,9 @@ class KvJournal:
         """See `Journal.write`."""
         from ray.experimental import internal_kv
 
+        if self.closed:
+            return
+        self.open.add(task)
         text = json.dumps(entry)
         internal_kv._internal_kv_put(self.prefix + task, text, namespace=NAMESPACE)
 
@@ -32,4 +38,12 @@ class KvJournal:
         """See `Journal.delete`."""
         from ray.experimental import internal_kv
 
+        self.open.discard(task)
         internal_kv._internal_kv_del(self.prefix + task, namespace=NAMESPACE)
+
+    def close(self) -> None:
+        """Forget the tasks of this process, and write no more: if it ends now, that is not their
+        doing."""
+        self.closed = True
+        for task in list(self.open):
+            self.delete(task)

@@ -26,6 +26,7 @@ from distill.core.events import tell
 from distill.core.progress import LINE_EVERY_SECONDS, Bar
 from distill.engine.protocol import Config, Make, Plain
 from distill.engine.ray.adapter import MapActor
+from distill.engine.ray.draining import DrainingNodes
 from distill.engine.ray.hand_out import POLL_SECONDS, group_blocks
 from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import ANY, Needs, gpus_each, require_resources, what_lacks
@@ -67,7 +68,8 @@ def map_fragments(
         num_cpus=needs.cpus,
         num_gpus=needs.gpus,
     )
-    watch = _Watch(stop_signal, bar, partial(what_lacks, ray, needs), LostNodes(ray))
+    lacks = partial(what_lacks, ray, needs)
+    watch = _Watch(stop_signal, bar, lacks, LostNodes(ray), DrainingNodes(ray, stop_signal))
     with stoppable():
         with watch.in_thread():
             trouble = yield from _results(ray, dataset, watch)
@@ -130,11 +132,13 @@ class _Watch:
         bar: Bar,
         lacks: Callable[[], str | None],
         lost_nodes: LostNodes,
+        draining_nodes: DrainingNodes,
     ) -> None:
         self.stop_signal = stop_signal
         self.bar = bar
         self.lacks = lacks
         self.lost_nodes = lost_nodes
+        self.draining_nodes = draining_nodes
         self.results = 0
         self.counted = 0
         """Results that the actors know of."""
@@ -154,6 +158,7 @@ class _Watch:
         if stop_requested():
             self.stop_signal.set()
         self.lost_nodes.look()
+        self.draining_nodes.look()
         if time.monotonic() - self.newest >= LINE_EVERY_SECONDS:
             # told at every look from then on: a bar prints no more than a line a minute
             missing = self.lacks()

@@ -18,6 +18,7 @@ from typing import Any
 
 from distill.core.events import tell
 from distill.core.progress import Bar
+from distill.engine.ray.draining import DrainingNodes
 from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import look_at_nodes
 
@@ -86,10 +87,12 @@ class Monitor:
         self.failure = self.failure or reason
         self.progress.failed = True
 
-    def lose(self, reason: str) -> str:
-        """A group is lost. Return why the training shall end, "" where it goes on."""
+    def lose(self, reason: str, preempted: bool = False) -> str:
+        """A group is lost, or its node was taken away. Return why the training shall end, "" where
+        it goes on."""
         self.progress.workers = 0
-        self.fruitless += 1
+        # a node that is taken away is nothing that the training could be given up for
+        self.fruitless += not preempted
         # in a row, so that a training that lives through many lost nodes is not ended by their
         # number
         if self.fruitless > LOST_GROUPS:
@@ -119,12 +122,14 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
     shown = _ShownProgress(bar)
 
     lost_nodes = LostNodes(ray)
+    draining_nodes = DrainingNodes(ray)
 
     def poll() -> None:
         looked = 0.0
         while not over.wait(_POLL_SECONDS):
             with contextlib.suppress(ray.exceptions.RayError):
                 lost_nodes.look()
+                draining_nodes.look()
                 asked = monitor.current.remote()
                 progress = ray.get(asked)
                 shown.show(progress)

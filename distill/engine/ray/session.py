@@ -23,6 +23,7 @@ from typing import Any
 from distill.core.errors import ResourceError
 from distill.core.events import forget, observe
 from distill.engine.ray.metrics import RayMetrics
+from distill.engine.ray.submission.environment import delete_environment
 from distill.storage.settings import VARIABLE
 
 _LOCAL = {
@@ -185,6 +186,7 @@ def _require_listener(address: str) -> None:
 def disconnect() -> None:
     """End what `connect` began. For the process edge alone."""
     forget(_metrics)
+    delete_environment()
     if is_connected():
         import ray
 

@@ -205,12 +205,20 @@ def _lost_groups(monitor: Any) -> Any:
             worker_exceptions: dict[int, Exception],
         ) -> None:
             reasons = [f"rank {rank}: {error}" for rank, error in worker_exceptions.items()]
-            failure = ray.get(monitor.lose.remote("; ".join(reasons)))
+            preempted = any(map(_is_preempted, worker_exceptions.values()))
+            failure = ray.get(monitor.lose.remote("; ".join(reasons), preempted))
             if failure:
                 raise RuntimeError(failure)
             look_at_nodes(ray)
 
     return LostGroups()
+
+
+def _is_preempted(error: Exception) -> bool:
+    """Return whether a worker's node was taken away, as Ray Train itself tells it."""
+    # what its health check met is wrapped
+    cause = getattr(error, "health_check_failure", error)
+    return bool(getattr(cause, "preempted", False))
 
 
 @contextlib.contextmanager

@@ -1,0 +1,231 @@
+"""The commands that work on a cluster from outside, by Ray's job API: submit a job, look at those
+that were submitted, follow one, stop one.
+
+A submitted job is `distill run` on the cluster's head node, so submitting it again is how it goes
+on: what is committed is not done again, and a driver beside a living one is refused by the lease.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from distill.cli.ending import STOPPED
+from distill.cli.options import Format, JobFile, Root, Verbose, load
+from distill.cli.process import LogFormat, process_edge
+from distill.cli.terminal import print_table, say
+from distill.core.errors import JobError
+
+if TYPE_CHECKING:
+    from distill.engine.ray.submission.client import JobClient, SubmittedJob
+    from distill.job.job import Job
+
+_SIGINT = 2
+_POLL_SECONDS = 1.0
+_LINE_SECONDS = 55.0
+_USUAL = "http://127.0.0.1:8265"
+
+Address = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="URL",
+        envvar="RAY_API_SERVER_ADDRESS",
+        help="Of the cluster's dashboard: https, or http at a tunnel's end on this machine.",
+    ),
+]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="As `distill jobs` names it.")]
+
+commands = typer.Typer()
+
+
+@commands.command()
+def submit(
+    job: JobFile,
+    *,
+    address: Address = _USUAL,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Do not follow it: say its id, and leave.")
+    ] = False,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--env",
+            metavar="NAME",
+            help="A variable of this environment that the job is given; its value is not printed.",
+        ),
+    ] = None,
+    package: Annotated[
+        bool,
+        typer.Option(
+            help="Send this distill along; without it, that of the cluster's image works."
+        ),
+    ] = True,
+    root: Root = None,
+    verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
+) -> None:
+    """Run a job on a cluster: send it with its folder, follow it, end with its exit code."""
+    with process_edge(None, verbose=verbose, log_format=log_format):
+        client = _client(address)
+        loaded = load(job, root)
+        elsewhere = _require_shared(loaded)
+        from distill.engine.ray.submission.environment import pack_environment
+        from distill.engine.ray.submission.package import pack_job
+        from distill.engine.ray.submission.request import job_request
+
+        packed = pack_job(job, elsewhere=elsewhere, with_package=package)
+        environment_uri, environment = None, b""
+        if env:
+            environment_uri, environment = pack_environment(env)
+        options = _run_options(root, verbose=verbose, log_format=log_format)
+        request = job_request(packed, loaded.name, options, environment_uri)
+        # before anything of the job is sent: whether this is a Ray, and takes the token
+        version = client.ray_version()
+        is_new = not client.has(packed.uri)
+        if is_new:
+            client.store(packed.uri, packed.content)
+        if environment_uri is not None:
+            client.store(environment_uri, environment)
+        id = client.submit(request)
+        sent = f"{len(packed.content) / 1e6:,.1f} MB sent" if is_new else "sent before"
+        say(f"Submitted {id} to Ray {version}: {packed.files} files of {loaded.folder}, {sent}.")
+        code = 0
+        if detach:
+            say(f"Follow it with `distill logs {id}`, stop it with `distill stop {id}`.")
+        else:
+            code = _follow(client, id)
+    raise typer.Exit(code)
+
+
+@commands.command()
+def jobs(address: Address = _USUAL) -> None:
+    """The jobs that a cluster was sent, and how they ended."""
+    with process_edge(None):
+        rows = [_row(each) for each in _client(address).jobs()]
+        print_table("", ["id", "job", "state", "exit code", "began (UTC)", "took"], rows)
+
+
+@commands.command()
+def logs(id: JobId, address: Address = _USUAL) -> None:
+    """Follow a submitted job from the beginning of its log; end with its exit code."""
+    with process_edge(None):
+        code = _follow(_client(address), id)
+    raise typer.Exit(code)
+
+
+@commands.command()
+def stop(id: JobId, address: Address = _USUAL) -> None:
+    """Have a submitted job commit the fragments in work, and leave."""
+    with process_edge(None):
+        client = _client(address)
+        if client.stop(id):
+            say(f"{id} finishes the fragments in work.")
+        found = _await_end(client, id)
+        say(f"{id}: {found.state}, exit code {found.exit_code}.")
+
+
+def _client(address: str) -> JobClient:
+    """Raises JobError where nothing may be sent there."""
+    from distill.engine.ray.submission.client import JobClient
+    from distill.engine.ray.submission.dashboard import find_dashboard
+
+    return JobClient(find_dashboard(address))
+
+
+def _require_shared(job: Job) -> list[Path]:
+    """Return the folders that the job's places are, which stay where they are. Raises JobError for
+    places that are beside the job file: each node would have one of its own."""
+    written = {"root": job.root}
+    for name, pool in job.pools.items():
+        written[f"pools.{name}.path"] = pool.path
+    folders = []
+    relative = []
+    for key, place in written.items():
+        if place.startswith("{root}") or _has_scheme(place):
+            continue
+        folder = Path(place.removeprefix("file://")).expanduser()
+        if folder.is_absolute():
+            folders.append(folder)
+        else:
+            relative.append(f"{job.path}: {key} = {place!r}")
+    if relative:
+        lines = "\n".join(relative)
+        raise JobError(
+            f"{lines}\nis beside the job file, where no node of a cluster finds it. Give s3://, gs://"
+            " or abfs://, or the absolute path of a folder that all nodes share; the root also as"
+            " --root s3://BUCKET/PREFIX."
+        )
+    if folders:
+        named = ", ".join(map(str, folders))
+        say(f"(every node of the cluster has to share {named})")
+    return folders
+
+
+def _has_scheme(place: str) -> bool:
+    return urlsplit(place).scheme not in ("", "file")
+
+
+def _run_options(root: str | None, *, verbose: bool, log_format: LogFormat) -> list[str]:
+    """Return what `distill run` is told there."""
+    options = []
+    if root is not None:
+        options += ["--root", root]
+    if verbose:
+        options.append("--verbose")
+    if log_format is not LogFormat.text:
+        options += ["--log-format", log_format.value]
+    return options
+
+
+def _follow(client: JobClient, id: str) -> int:
+    """Print a job's log until it is over; return its exit code, or that of Ctrl-C, which ends the
+    following alone."""
+    try:
+        found = client.follow(id, _write)
+    except KeyboardInterrupt:
+        say(f"{id} goes on: `distill logs {id}` follows it again, `distill stop {id}` stops it.")
+        return STOPPED + _SIGINT
+    code = found.exit_code
+    assert code is not None
+    say(f"{id}: {found.state}, exit code {code}.")
+    # a driver's own last lines are in its log; what is said here is of one that never began
+    if code and "exit code" not in found.message:
+        say(found.message)
+    return code
+
+
+def _write(text: str) -> None:
+    """Pass a log on as it is: it is one already."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _await_end(client: JobClient, id: str) -> SubmittedJob:
+    """Return a job when it is over; say once a minute that it is not."""
+    told = time.monotonic()
+    found = client.job(id)
+    while not found.is_over:
+        time.sleep(_POLL_SECONDS)
+        if time.monotonic() - told >= _LINE_SECONDS:
+            told = time.monotonic()
+            say(f"{id} is at work on its fragments still.")
+        found = client.job(id)
+    return found
+
+
+def _row(job: SubmittedJob) -> list[str]:
+    code = "" if job.exit_code is None else str(job.exit_code)
+    until = time.time() if job.ended is None else job.ended
+    took = f"{until - job.began:,.0f} s"
+    return [job.id, job.job, job.state, code, _moment(job.began), took]
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,272 @@
+"""Ray's job API over HTTP: submit, look, follow, stop.
+
+Ray's own client is left aside for what it does with the token. It takes another address from the
+environment (`RAY_ADDRESS`, `RAY_API_SERVER_ADDRESS`) than it is given, follows redirects wherever
+they lead, and asks whichever proxy and `.netrc` it finds; and it imports all of Ray, which takes
+longer than most of these commands. Here one connection goes where the address says.
+
+Exit codes: of a driver that ended Ray stores the code (`driver_exit_code`); one that a signal ended
+has its negative number there, and one that was stopped has none, which was by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from distill.core.errors import InputError, JobError, WorkError
+from distill.engine.ray.submission.dashboard import Dashboard
+
+_SIGNALLED = 128
+_TERMINATED = _SIGNALLED + 15
+_OVER = ("STOPPED", "SUCCEEDED", "FAILED")
+_NOT_BEGUN = "RUNTIME_ENV_SETUP_FAILURE"
+_CONNECT_SECONDS = 10
+_SILENT_SECONDS = 120
+_HEARTBEAT_SECONDS = 30.0
+# a head that restarts is back after some seconds, a laptop that slept after longer
+_AWAY_SECONDS = 180.0
+_PAUSE_SECONDS = 1.0
+_MOST_LETTERS = 2_000
+
+
+@dataclass(frozen=True)
+class SubmittedJob:
+    """What the cluster knows of a job that it was sent."""
+
+    id: str
+    job: str
+    """The job file's name, where it was sent by `distill submit`."""
+    state: str
+    """PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED."""
+    exit_code: int | None
+    """As a shell tells it; None as long as it is not over."""
+    message: str
+    began: float
+    """Seconds since 1970."""
+    ended: float | None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in _OVER
+
+
+class JobClient:
+    """Speaks to one dashboard. All methods raise JobError for what is refused (a token, an unknown
+    job), InputError where nothing answers."""
+
+    def __init__(self, dashboard: Dashboard) -> None:
+        self.dashboard = dashboard
+
+    def ray_version(self) -> str:
+        """Return the cluster's version of Ray."""
+        answer = self._ask("GET", "/api/version")
+        return str(answer["ray_version"])
+
+    def has(self, uri: str) -> bool:
+        """Return whether the cluster has what lies under a URI. Ray deletes it some minutes later,
+        also where it is stored only afterwards, unless a job needs it as a package by then."""
+        status, _ = asyncio.run(self._send("GET", _package_path(uri)))
+        return status == 200
+
+    def store(self, uri: str, content: bytes) -> None:
+        """Store something under a URI."""
+        self._ask("PUT", _package_path(uri), content=content)
+
+    def submit(self, request: Mapping[str, Any]) -> str:
+        """Submit a job; return its id."""
+        answer = self._ask("POST", "/api/jobs/", json=request)
+        return str(answer["submission_id"])
+
+    def job(self, id: str) -> SubmittedJob:
+        """Return what is known of a job."""
+        return _submitted_job(self._ask("GET", f"/api/jobs/{id}"))
+
+    def jobs(self) -> list[SubmittedJob]:
+        """Return all jobs that were submitted, the oldest first."""
+        answers = self._ask("GET", "/api/jobs/")
+        found = [_submitted_job(each) for each in answers if each.get("submission_id")]
+        return sorted(found, key=lambda each: each.began)
+
+    def stop(self, id: str) -> bool:
+        """Ask a job to stop; return whether it was at work."""
+        answer = self._ask("POST", f"/api/jobs/{id}/stop")
+        return bool(answer["stopped"])
+
+    def follow(self, id: str, write: Callable[[str], None]) -> SubmittedJob:
+        """Write a job's log from its beginning, as it comes, until the job is over. A line that
+        breaks is taken up where it was. Raises WorkError where it stays broken."""
+        return asyncio.run(_follow(self, id, write))
+
+    def _ask(self, method: str, path: str, **sent: Any) -> Any:
+        return asyncio.run(self.ask(method, path, **sent))
+
+    async def ask(
+        self, method: str, path: str, *, content: bytes | None = None, json: Any = None
+    ) -> Any:
+        """Send one request, and return the JSON of its answer; None where it has none."""
+        status, answer = await self._send(method, path, content=content, json=json)
+        if status >= 300:
+            raise _refusal(self.dashboard, status, path, answer)
+        return answer
+
+    async def _send(
+        self, method: str, path: str, *, content: bytes | None = None, json: Any = None
+    ) -> tuple[int, Any]:
+        """Return status and answer. Raises what the status of a refused token means."""
+        url = self.dashboard.url + path
+        try:
+            async with (
+                self.session() as session,
+                session.request(
+                    method, url, data=content, json=json, allow_redirects=False
+                ) as response,
+            ):
+                await _require_token(self.dashboard, response.status)
+                if response.content_type == "application/json":
+                    return response.status, await response.json()
+                return response.status, await response.text()
+        except (aiohttp.ClientConnectionError, TimeoutError) as error:
+            raise _silence(self.dashboard, error) from None
+
+    def session(self) -> aiohttp.ClientSession:
+        """Return a session that sends the token, through no proxy."""
+        token = self.dashboard.token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS
+        )
+        return aiohttp.ClientSession(headers=headers, timeout=timeout, trust_env=False)
+
+
+def _package_path(uri: str) -> str:
+    return "/api/packages/" + uri.replace("://", "/")
+
+
+def _submitted_job(answer: Mapping[str, Any]) -> SubmittedJob:
+    metadata = answer.get("metadata") or {}
+    ended = answer.get("end_time")
+    return SubmittedJob(
+        id=str(answer["submission_id"]),
+        job=metadata.get("distill_job", ""),
+        state=answer["status"],
+        exit_code=_exit_code(answer),
+        message=answer.get("message") or "",
+        began=(answer.get("start_time") or 0) / 1000,
+        ended=ended / 1000 if ended else None,
+    )
+
+
+def _exit_code(answer: Mapping[str, Any]) -> int | None:
+    """Return the driver's exit code as a shell would tell it; None as long as it works."""
+    state = answer["status"]
+    if state not in _OVER:
+        return None
+    if state == "STOPPED":
+        return _TERMINATED
+    code = answer.get("driver_exit_code")
+    if code is None:
+        # the driver never was, or was lost with its node
+        of_failure = 2 if answer.get("error_type") == _NOT_BEGUN else 1
+        return 0 if state == "SUCCEEDED" else of_failure
+    return _SIGNALLED - code if code < 0 else int(code)
+
+
+async def _follow(client: JobClient, id: str, write: Callable[[str], None]) -> SubmittedJob:
+    log = _Log(write)
+    heard = time.monotonic()
+    while True:
+        lost = ""
+        try:
+            came = log.letters
+            whole = await _tail(client, id, log)
+            if whole or log.letters > came:
+                heard = time.monotonic()
+            found = _submitted_job(await client.ask("GET", f"/api/jobs/{id}"))
+            if whole and found.is_over:
+                return found
+        except JobError:
+            raise
+        except (aiohttp.ClientError, InputError, OSError) as error:
+            lost = str(error)
+        if time.monotonic() - heard > _AWAY_SECONDS:
+            raise WorkError(
+                f"the log of {id} broke off, and {client.dashboard.url} did not give it again for"
+                f" {_AWAY_SECONDS:.0f} s: {lost or 'the connection is closed at once'}. The job"
+                f" goes on; `distill logs {id}` follows it again."
+            )
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+class _Log:
+    """What was written of a log that is sent from its beginning each time."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write = write
+        self.letters = 0
+        """Written so far."""
+        self.repeated = 0
+        """Of those, how many this connection has sent once more."""
+
+    def take(self, text: str) -> None:
+        """Write what is new of a text."""
+        known = min(len(text), self.letters - self.repeated)
+        self.repeated += len(text)
+        new = text[known:]
+        if new:
+            self.write(new)
+            self.letters += len(new)
+
+
+async def _tail(client: JobClient, id: str, log: _Log) -> bool:
+    """Take a job's log until the connection ends; return whether the cluster ended it."""
+    url = f"{client.dashboard.url}/api/jobs/{id}/logs/tail"
+    log.repeated = 0
+    async with client.session() as session:
+        try:
+            connection = await session.ws_connect(url, heartbeat=_HEARTBEAT_SECONDS, max_msg_size=0)
+        except aiohttp.WSServerHandshakeError as error:
+            await _require_token(client.dashboard, error.status)
+            raise
+        async for message in connection:
+            log.take(str(message.data))
+        return connection.close_code == aiohttp.WSCloseCode.OK
+
+
+async def _require_token(dashboard: Dashboard, status: int) -> None:
+    """Raise JobError where the status says that the token is not the cluster's."""
+    if status == 401:
+        raise JobError(
+            f"{dashboard.url} asks for a token, and none was sent: {dashboard.token_from}. Set"
+            " RAY_AUTH_TOKEN_PATH to the file that the cluster was started with, or RAY_AUTH_TOKEN."
+        )
+    if status == 403:
+        raise JobError(
+            f"{dashboard.url} does not take the token from {dashboard.token_from}. Give the one"
+            " that the cluster was started with."
+        )
+
+
+def _refusal(dashboard: Dashboard, status: int, path: str, answer: Any) -> InputError:
+    if status == 404:
+        missing = path.rstrip("/").removesuffix("/stop").rpartition("/")[2]
+        return JobError(
+            f"{dashboard.url} knows of no {missing!r}. `distill jobs` names those that it knows;"
+            " a cluster that was started anew knows none of those before: submit again, which goes"
+            " on from what is committed."
+        )
+    text = str(answer)[-_MOST_LETTERS:]
+    return InputError(f"{dashboard.url}{path}: answers {status}: {text}")
+
+
+def _silence(dashboard: Dashboard, error: Exception) -> InputError:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return InputError(
+        f"no dashboard answers at {dashboard.url}: {reason}. Is the cluster"
+        " up, with `--include-dashboard` and the extra distill[cluster], and the tunnel open?"
+    )
