@@ -24,8 +24,9 @@ _LEVELS = {
     "failed": "error",
     "worker_restarted": "warning",
     "workers_lost": "warning",
+    "node_lost": "warning",
+    "head_silent": "warning",
 }
-_LEVELS["node_lost"] = "warning"
 
 
 class JsonFormatter(logging.Formatter):

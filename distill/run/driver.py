@@ -15,6 +15,7 @@ from distill.labels.roll_up import roll_up
 from distill.models.record import Trained
 from distill.plan.plan import Plan
 from distill.run.lines import labels_line, selection_line, trained_line
+from distill.run.recording import Recorder
 from distill.stages.evaluate.evaluate_students import evaluate_students
 from distill.stages.fit import fit_labeler
 from distill.stages.inventory import file_stats_reader
@@ -35,11 +36,19 @@ log = logging.getLogger(__name__)
 class Driver:
     """One command on one job."""
 
-    def __init__(self, job: Job, engine: EngineChoice, part: Part | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        engine: EngineChoice,
+        part: Part | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.job = job
         self.engine = engine_of(engine)
         self.part = part
         self.plan = Plan(job)
+        self.recorder = recorder or Recorder(lambda: self.plan.workspace.root, job.name, part)
+        """Of the run that this is a round of."""
 
     @property
     def trains(self) -> bool:
@@ -74,7 +83,8 @@ class Driver:
         """Fit labelers: networks by gradients, in one worker group; the others by passes."""
 
         def train() -> list[Trained]:
-            return train_networks(self.plan.trained_fits(names), self.engine)
+            with self.recorder.recording():
+                return train_networks(self.plan.trained_fits(names), self.engine)
 
         networks = train() if self.part is None else wait_while_busy(train)
         return networks + [fit_labeler(step, self.engine) for step in self.plan.fits(names)]
@@ -104,14 +114,16 @@ class Driver:
         if self.part is not None:
             self._roll_up(name)
         step = self.plan.labels(name, mending=mend)
-        summaries = label_pool(step, self.engine, mend=mend, begin=begin, part=self.part)
+        with self.recorder.recording():
+            summaries = label_pool(step, self.engine, mend=mend, begin=begin, part=self.part)
         for summary in summaries:
             self.plan.know_labels(summary.pool, summary.labels)
         return summaries
 
     def train(self, names: Sequence[str] | None = None) -> list[Trained]:
         """Train students: those named, all by default."""
-        return train_networks(self.plan.students(names), self.engine)
+        with self.recorder.recording():
+            return train_networks(self.plan.students(names), self.engine)
 
     def evaluate(self) -> tuple[Evaluation, Storage]:
         """Judge label sets and students, and look at structures; return where the report goes."""

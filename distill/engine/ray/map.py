@@ -27,6 +27,8 @@ from distill.core.progress import LINE_EVERY_SECONDS, Bar
 from distill.engine.protocol import Config, Make, Plain
 from distill.engine.ray.adapter import MapActor
 from distill.engine.ray.hand_out import POLL_SECONDS, group_blocks
+from distill.engine.ray.head import Head
+from distill.engine.ray.living import LivingWorkers
 from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import ANY, Needs, gpus_each, require_resources, what_lacks
 from distill.engine.ray.session import require_ray
@@ -67,7 +69,7 @@ def map_fragments(
         num_cpus=needs.cpus,
         num_gpus=needs.gpus,
     )
-    watch = _Watch(stop_signal, bar, partial(what_lacks, ray, needs), LostNodes(ray))
+    watch = _Watch(ray, stop_signal, bar, partial(what_lacks, ray, needs))
     with stoppable():
         with watch.in_thread():
             trouble = yield from _results(ray, dataset, watch)
@@ -125,16 +127,14 @@ class _Watch:
     the bar, once a minute, that none came."""
 
     def __init__(
-        self,
-        stop_signal: StopSignal,
-        bar: Bar,
-        lacks: Callable[[], str | None],
-        lost_nodes: LostNodes,
+        self, ray: Any, stop_signal: StopSignal, bar: Bar, lacks: Callable[[], str | None]
     ) -> None:
         self.stop_signal = stop_signal
         self.bar = bar
         self.lacks = lacks
-        self.lost_nodes = lost_nodes
+        self.head = Head(ray)
+        self.lost_nodes = LostNodes(ray)
+        self.workers = LivingWorkers(ray, MapActor.__name__)
         self.results = 0
         self.counted = 0
         """Results that the actors know of."""
@@ -147,6 +147,8 @@ class _Watch:
 
     def look(self) -> None:
         """Say what is to be said now. Raises RayError where the head node does not answer."""
+        if not self.head.answers():
+            return
         results = self.results
         if results != self.counted:
             self.stop_signal.count(results)
@@ -154,6 +156,7 @@ class _Watch:
         if stop_requested():
             self.stop_signal.set()
         self.lost_nodes.look()
+        self.workers.look()
         if time.monotonic() - self.newest >= LINE_EVERY_SECONDS:
             # told at every look from then on: a bar prints no more than a line a minute
             missing = self.lacks()
@@ -185,6 +188,7 @@ class _Watch:
         finally:
             over.set()
             thread.join(_JOIN_SECONDS)
+            self.workers.end()
 
 
 def _tail(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 from distill.core.events import tell
 from distill.core.progress import Bar
+from distill.engine.ray.head import Head
 from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import look_at_nodes
 
@@ -118,12 +119,15 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
     over = threading.Event()
     shown = _ShownProgress(bar)
 
+    head = Head(ray)
     lost_nodes = LostNodes(ray)
 
     def poll() -> None:
         looked = 0.0
         while not over.wait(_POLL_SECONDS):
             with contextlib.suppress(ray.exceptions.RayError):
+                if not head.answers():
+                    continue
                 lost_nodes.look()
                 asked = monitor.current.remote()
                 progress = ray.get(asked)
@@ -142,6 +146,7 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
         thread.join()
         with contextlib.suppress(ray.exceptions.RayError):
             shown.show(ray.get(monitor.current.remote()))
+        tell("workers", workers=0)
         ray.kill(monitor)
 
 
@@ -168,6 +173,8 @@ class _ShownProgress:
         if progress.done != self.last.done:
             self.bar.advance(progress.done - self.last.done, progress.note)
             self.moved = time.monotonic()
+        if progress.workers != self.last.workers:
+            tell("workers", workers=progress.workers)
         if not progress.failed:
             self._show_group(progress)
         self.last = progress
@@ -175,6 +182,7 @@ class _ShownProgress:
     def _show_group(self, progress: TrainingProgress) -> None:
         workers = _counted(progress.workers)
         if progress.groups > self.last.groups > 0:
+            tell("training_resumed", workers=progress.workers)
             log.info("training goes on with %s, from its newest checkpoint", workers)
         elif self.last.workers and not progress.workers:
             tell("workers_lost", workers=self.last.workers)
