@@ -16,6 +16,8 @@ from distill.core.losses import named_losses
 from distill.core.timeline import Mark, Point, RunRecord
 
 _SUMS = ("rows", "commits", "lost", "worker_hours", "dollars")
+_UNITS = ((172_800.0, 86_400.0, "days"), (7_200.0, 3_600.0, "hours"), (120.0, 60.0, "minutes"))
+"""From so many seconds on, seconds of a unit, and its name."""
 _BINS = 120
 _SILENT_SECONDS = 300.0
 """A run whose newest record is older, and that is not over, was ended from outside."""
@@ -67,6 +69,13 @@ class Fleet:
     def most_workers(self) -> int:
         """The most workers that there were at a time."""
         return max(point.workers for point in self.points)
+
+    @property
+    def workers_in_words(self) -> str:
+        """How many workers there were, and how long in all."""
+        most = self.most_workers
+        workers = "1 worker" if most == 1 else f"up to {most:,.0f} workers"
+        return f"{workers}, {in_words(3600 * self.worker_hours)} of workers' time"
 
     @property
     def lost(self) -> Counter[str]:
@@ -129,6 +138,20 @@ class Fleet:
         if chosen[-1] is not points[-1]:
             chosen.append(points[-1])
         return chosen
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """Return the unit in which so many seconds are read best: its seconds, and its name."""
+    for least, size, name in _UNITS:
+        if seconds >= least:
+            return size, name
+    return 1.0, "seconds"
+
+
+def in_words(seconds: float) -> str:
+    """Return `12.3 seconds`, `4.1 minutes`, `2.5 hours`."""
+    size, unit = time_unit(seconds)
+    return f"{seconds / size:,.3g} {unit}"
 
 
 def fleets(records: Sequence[RunRecord]) -> list[Fleet]:

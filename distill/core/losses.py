@@ -13,13 +13,12 @@ NODE = "node"
 WORKER = "worker"
 GROUP = "training group"
 HEAD = "head"
-KINDS = (NODE, WORKER, GROUP, HEAD)
 _NAMES = {
-    NODE: "node",
-    WORKER: "labelling worker",
-    GROUP: "group of training workers",
-    HEAD: "answer of the head node",
+    NODE: ("node", "nodes"),
+    WORKER: ("labelling worker", "labelling workers"),
+    GROUP: ("group of training workers", "groups of training workers"),
 }
+"""Of one, and of many."""
 _EVENTS = {
     "node_lost": NODE,
     "worker_restarted": WORKER,
@@ -73,13 +72,15 @@ class Losses:
 def named_losses(counts: Mapping[str, int], how: Mapping[str, int]) -> str:
     """Return `2 nodes (2 preempted, spot), 1 labelling worker`; "nothing" where all is 0."""
     names = []
-    for kind in KINDS:
+    for kind, (one, many) in _NAMES.items():
         count = counts.get(kind, 0)
         if count:
-            name = _NAMES[kind] if count == 1 else _plural(kind)
+            name = one if count == 1 else many
             names.append(f"{count:,} {name}")
             if kind == NODE and any(how):
                 names[-1] += f" ({_named_ways(how)})"
+    if HEAD in counts:
+        names.append(f"the head node's answer {_times(counts[HEAD])}")
     return ", ".join(names) or "nothing"
 
 
@@ -89,14 +90,12 @@ def what_was_done(counts: Mapping[str, int], resumed: int) -> str:
     if counts.get(NODE) or counts.get(WORKER):
         done.append("Fragments that were in work there were given out again.")
     if resumed:
-        times = "once" if resumed == 1 else f"{resumed} times"
-        done.append(f"Training went on {times} from its newest checkpoint.")
+        done.append(f"Training went on {_times(resumed)} from its newest checkpoint.")
     return " ".join(done)
 
 
-def _plural(kind: str) -> str:
-    first, _, rest = _NAMES[kind].partition(" of ")
-    return f"{first}s of {rest}" if rest else f"{first}s"
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _named_ways(how: Mapping[str, int]) -> str:

@@ -14,6 +14,7 @@ from distill.labels.parts import Part
 from distill.labels.roll_up import roll_up
 from distill.models.record import Trained
 from distill.plan.plan import Plan
+from distill.plan.timelines import read_records
 from distill.run.lines import labels_line, selection_line, trained_line
 from distill.run.recording import Recorder
 from distill.stages.evaluate.evaluate_students import evaluate_students
@@ -23,6 +24,7 @@ from distill.stages.label.calibrate import calibrate
 from distill.stages.label.label_pool import LabelSummary, label_pool
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
+from distill.stages.report.write_report import write_report
 from distill.stages.select.select_rows import Selected, select_rows
 from distill.stages.structure.fit_structure import fit_structure
 from distill.stages.structure.look import look_at
@@ -133,6 +135,11 @@ class Driver:
         evaluation = evaluate_students(step, self.engine)
         structures = tuple(look_at(look, self.engine) for look in self.plan.looks())
         return replace(evaluation, structures=structures), open_storage(step.folder)
+
+    def report(self, evaluation: Evaluation, folder: Storage) -> str:
+        """Write the evaluation as a page, with the job's runs so far; return its URL."""
+        runs = read_records(self.plan.workspace.root, self.job.name)
+        return write_report(folder, evaluation, runs)
 
     def _prepare(self, labels: Iterable[str]) -> None:
         for pool in self.plan.pools_to_make():

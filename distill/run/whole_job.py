@@ -13,7 +13,7 @@ from distill.labels.parts import Part
 from distill.run.driver import Driver
 from distill.run.lines import trained_line
 from distill.run.recording import Recorder
-from distill.stages.report.write_report import require_report_extra, write_report
+from distill.stages.report.write_report import require_report_extra
 from distill.stages.select.measure_round import measure_line, measure_round
 from distill.stages.structure.drift import drift_line, measure_drift
 from distill.storage.base import Storage
@@ -54,7 +54,7 @@ def run_job(
     if judged is None:
         return Finished(None, None, beyond)
     evaluation, folder = judged
-    return Finished(evaluation, write_report(folder, evaluation), beyond)
+    return Finished(evaluation, driver.report(evaluation, folder), beyond)
 
 
 def _refuse_rounds_in_parts(job: Job, part: Part | None) -> None:
