@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_a_record_grows_with_the_run_or_forgets_its_sums():
     assert (got.last.rows, got.last.commits) == (64 * 20_000, 20_000)
     seconds = [point.seconds for point in got.points]
     assert seconds == sorted(seconds)
-    gaps = [after - before for before, after in zip(seconds, seconds[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(seconds)]
     assert max(gaps) < 10_000 / MOST_POINTS * 2.5
     assert len(json.dumps(got.to_plain())) < 16_000, "some KB"
 
