@@ -76,9 +76,9 @@ def two_raylets(**more: str) -> contextlib.AbstractContextManager[Raylets]:
     return _raylets("local.yaml", 2, **more)
 
 
-def autoscaling_raylets(**more: str) -> contextlib.AbstractContextManager[Raylets]:
-    """A head; two nodes with a pretended GPU each may come."""
-    return _raylets("autoscaling.yaml", 1, **more)
+def autoscaling_raylets(most: int = 2, **more: str) -> contextlib.AbstractContextManager[Raylets]:
+    """A head; so many nodes with a pretended GPU each may come."""
+    return _raylets("autoscaling.yaml", 1, most=most, **more)
 
 
 def static_raylet(cpus: int = 1, **more: str) -> contextlib.AbstractContextManager[Raylets]:
@@ -87,7 +87,9 @@ def static_raylet(cpus: int = 1, **more: str) -> contextlib.AbstractContextManag
 
 
 @contextlib.contextmanager
-def _raylets(file: str, nodes: int, cpus: int = 1, **more: str) -> Iterator[Raylets]:
+def _raylets(
+    file: str, nodes: int, cpus: int = 1, most: int = 0, **more: str
+) -> Iterator[Raylets]:
     """The cluster of one file, when so many nodes are there."""
     folder = ray_folder()
     port, raylets = _free_port(), None
@@ -101,6 +103,9 @@ def _raylets(file: str, nodes: int, cpus: int = 1, **more: str) -> Iterator[Rayl
     if file:
         config = yaml.safe_load((REPOSITORY / "cluster" / file).read_text("utf-8"))
         config["provider"]["gcs_address"] = f"127.0.0.1:{port}"
+        if most:
+            config["max_workers"] = most
+            config["available_node_types"]["gpu.worker"]["max_workers"] = most
         (folder / file).write_text(yaml.safe_dump(config), "utf-8")
     with (folder / "ray-start.log").open("w") as log:
         head = subprocess.Popen(

@@ -20,6 +20,7 @@ from distill.stages.report.drawing import (
     few_ticks,
     house_style,
     new_figure,
+    short_number,
 )
 
 _MOST_RUNS = 8
@@ -136,6 +137,7 @@ def _draw_rates(axes: Any, fleet: Fleet, size: float) -> None:
     values = [rate for _, rate in rates]
     axes.stairs(values, times, color=_ROWS_COLOUR, linewidth=1.4)
     axes.stairs(values, times, color=_ROWS_COLOUR, alpha=0.15, fill=True)
+    axes.yaxis.set_major_formatter(lambda value, _: short_number(value))
     axes.set_ylabel("rows/s")
 
 
