@@ -87,9 +87,7 @@ def static_raylet(cpus: int = 1, **more: str) -> contextlib.AbstractContextManag
 
 
 @contextlib.contextmanager
-def _raylets(
-    file: str, nodes: int, cpus: int = 1, most: int = 0, **more: str
-) -> Iterator[Raylets]:
+def _raylets(file: str, nodes: int, cpus: int = 1, most: int = 0, **more: str) -> Iterator[Raylets]:
     """The cluster of one file, when so many nodes are there."""
     folder = ray_folder()
     port, raylets = _free_port(), None

@@ -22,6 +22,8 @@ from typing import Any
 
 from tests.benchmarks.child import in_child
 from tests.benchmarks.pools import write_job, write_pool
+from tests.benchmarks.simulation.costs import read_costs
+from tests.benchmarks.simulation.model import Case, simulate
 from tests.benchmarks.tables import markdown, options, paired_ratio, show
 
 LIMIT_RATIO = 0.95
@@ -116,17 +118,33 @@ def _table(runs: Sequence[Mapping[str, Any]], told: Any) -> str:
         f" each; {told.rounds} rounds. Rate a worker with {many} workers over that with {few}:"
         f" **{mean:.3f}** (95%: {low:.3f} to {high:.3f}). Aim: ≥ {LIMIT_RATIO}."
     )
-    heads = ["round", "workers", "fragments/s", "of what sleep alone allows"]
-    rows = [
-        [
-            run["round"],
-            run["workers"],
-            f"{run['rate']:.3f}",
-            f"{run['rate'] * told.seconds / run['workers']:.3f}",
-        ]
-        for run in runs
+    heads = [
+        "round",
+        "workers",
+        "fragments/s",
+        "of what sleep alone allows",
+        "of what is simulated",
     ]
+    rows = []
+    for run in runs:
+        workers = run["workers"]
+        alone = workers / told.seconds
+        shares = [f"{run['rate'] / due:.3f}" for due in (alone, _simulated(workers, told))]
+        rows.append([run["round"], workers, f"{run['rate']:.3f}", *shares])
     return f"{said}\n\n{markdown(heads, rows)}"
+
+
+def _simulated(workers: int, told: Any) -> float:
+    """The steady rate that `simulate` predicts."""
+    fragments = 50 * workers
+    case = Case(
+        rows=fragments * told.fragment_rows,
+        fragment_rows=told.fragment_rows,
+        gpus=workers,
+        rows_a_second=told.fragment_rows / told.seconds,
+        cpus=1.0,
+    )
+    return fragments / simulate(case, read_costs()).seconds
 
 
 if __name__ == "__main__":

@@ -108,8 +108,8 @@ class _Driver:
     left: int = 0
     """Fragments that nobody has in work."""
     commits: int = 0
-    idle: deque[_Worker] = field(default_factory=deque)
-    """Workers for which there was no task, with their life."""
+    idle: deque[tuple[_Worker, int]] = field(default_factory=deque)
+    """Workers for which there was no task, each with its life then."""
 
 
 @dataclass
@@ -184,8 +184,16 @@ class _Simulation:
         if self.case.losses_an_hour:
             hours = self.draw.expovariate(self.case.losses_an_hour)
             self._at(now + 3_600 * hours, self._lose, worker, worker.life)
-        for _ in range(_QUEUE):
-            self._hand_out(now, worker)
+        self._fill(now, worker, worker.life, _QUEUE)
+
+    def _fill(self, now: float, worker: _Worker, life: int, tasks: int) -> None:
+        """Hand out so many tasks, one a round: who came at the same time has one each before any
+        has two."""
+        if life != worker.life:
+            return
+        self._hand_out(now, worker)
+        if tasks > 1:
+            self._at(now, self._fill, worker, life, tasks - 1)
 
     def _lose(self, now: float, worker: _Worker, life: int) -> None:
         if life != worker.life:
@@ -196,22 +204,34 @@ class _Simulation:
         worker.life += 1
         worker.queued = worker.calls = 0
         worker.cpu.free_at = worker.gpu.free_at = now
-        driver = worker.driver
-        driver.left += in_work
         self._at(now + self.case.replaced_seconds, self._begin, worker)
-        for _ in range(min(in_work, len(driver.idle))):
-            self._hand_out(now, driver.idle.popleft())
+        self._return(now, worker.driver, in_work)
 
     def _hand_out(self, now: float, worker: _Worker) -> None:
         """The driver gives a worker a task, where it has one."""
         driver = worker.driver
         if not driver.left:
-            driver.idle.append(worker)
+            driver.idle.append((worker, worker.life))
             return
         driver.left -= 1
+        done = driver.server.serve(now, self.costs.driver_fragment_seconds)
+        self._at(done, self._receive, worker, worker.life)
+
+    def _receive(self, now: float, worker: _Worker, life: int) -> None:
+        if life != worker.life:
+            self._return(now, worker.driver, 1)
+            return
         worker.queued += 1
-        # what a task costs is counted at its result; the first ones are there at once
-        self._at(now, self._take, worker, worker.life)
+        self._take(now, worker, life)
+
+    def _return(self, now: float, driver: _Driver, tasks: int) -> None:
+        """Tasks of a lost worker are the driver's again."""
+        driver.left += tasks
+        waiting = list(driver.idle)
+        driver.idle.clear()
+        for worker, life in waiting:
+            if worker.life == life:
+                self._hand_out(now, worker)
 
     def _take(self, now: float, worker: _Worker, life: int) -> None:
         """A free call takes a task from the worker's queue."""
@@ -247,15 +267,9 @@ class _Simulation:
         self._take(now, worker, life)
         driver = worker.driver
         driver.commits += 1
-        seconds = self.costs.driver_fragment_seconds
         if driver.commits % SEGMENT_COMMITS == 0:
-            seconds += self.costs.driver_segment_seconds
-        self._at(driver.server.serve(now, seconds), self._answer, worker, life)
-
-    def _answer(self, now: float, worker: _Worker, life: int) -> None:
-        """The driver has taken a result, and gives the next task."""
-        if life == worker.life:
-            self._hand_out(now, worker)
+            driver.server.serve(now, self.costs.driver_segment_seconds)
+        self._hand_out(now, worker)
 
     def _prefix(self, prefixes: list[_Server]) -> _Server:
         # keys of fragments spread evenly over prefixes, if there are several
