@@ -24,6 +24,14 @@ from tests.waiting import LIMIT_SECONDS
 START_SECONDS = LIMIT_SECONDS
 
 
+@dataclass(frozen=True)
+class Head:
+    """How the head's control service was started."""
+
+    command: list[bytes]
+    variables: dict[bytes, bytes]
+
+
 @dataclass
 class Raylets:
     """A running cluster: its address, the environment in which drivers find it, and the session of
@@ -63,6 +71,36 @@ class Raylets:
             if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet"
         ]
         os.kill(raylet, signal.SIGKILL)
+
+    def kill_head(self) -> Head:
+        """SIGKILL the head's control service alone. Returns how it is started again."""
+        # `ray start --block` ends all that it started where one of them dies
+        os.kill(self.session, signal.SIGSTOP)
+        sessions = [self.session, *(each.pid for each in self.joined)]
+        (service,) = [
+            pid
+            for session in sessions
+            for pid in processes(session)
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "gcs_server"
+        ]
+        command = Path(f"/proc/{service}/cmdline").read_bytes().split(b"\0")[:-1]
+        lines = Path(f"/proc/{service}/environ").read_bytes().split(b"\0")
+        variables = dict(line.split(b"=", 1) for line in lines if b"=" in line)
+        os.kill(service, signal.SIGKILL)
+        return Head(command, variables)
+
+    def restart(self, head: Head) -> None:
+        """Start the head's control service again, with what it had kept."""
+        self.joined.append(
+            subprocess.Popen(
+                head.command,
+                env=head.variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
 
     def end(self) -> None:
         """Kill whatever is left of the joined nodes."""

@@ -80,7 +80,8 @@ def named_losses(counts: Mapping[str, int], how: Mapping[str, int]) -> str:
             if kind == NODE and any(how):
                 names[-1] += f" ({_named_ways(how)})"
     if HEAD in counts:
-        names.append(f"the head node's answer {_times(counts[HEAD])}")
+        times = "" if counts[HEAD] == 1 else f" ({_times(counts[HEAD])})"
+        names.append(f"the head node for a time{times}")
     return ", ".join(names) or "nothing"
 
 

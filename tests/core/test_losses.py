@@ -34,4 +34,4 @@ def test_a_training_that_was_given_up_is_said_to_have_gone_on():
 
 
 def test_a_silent_head_is_no_loss():
-    assert line(event("head_silent", 1)) == "Lost on the way: the head node's answer once."
+    assert line(event("head_silent", 1)) == "Lost on the way: the head node for a time."

@@ -27,7 +27,7 @@ from distill.core.progress import LINE_EVERY_SECONDS, Bar
 from distill.engine.protocol import Config, Make, Plain
 from distill.engine.ray.adapter import MapActor
 from distill.engine.ray.hand_out import POLL_SECONDS, group_blocks
-from distill.engine.ray.head import Head
+from distill.engine.ray.head import Head, watched_head
 from distill.engine.ray.living import LivingWorkers
 from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import ANY, Needs, gpus_each, require_resources, what_lacks
@@ -69,8 +69,8 @@ def map_fragments(
         num_cpus=needs.cpus,
         num_gpus=needs.gpus,
     )
-    watch = _Watch(ray, stop_signal, bar, partial(what_lacks, ray, needs))
-    with stoppable():
+    with stoppable(), watched_head(ray) as head:
+        watch = _Watch(ray, head, stop_signal, bar, partial(what_lacks, ray, needs))
         with watch.in_thread():
             trouble = yield from _results(ray, dataset, watch)
         if trouble:
@@ -127,12 +127,17 @@ class _Watch:
     the bar, once a minute, that none came."""
 
     def __init__(
-        self, ray: Any, stop_signal: StopSignal, bar: Bar, lacks: Callable[[], str | None]
+        self,
+        ray: Any,
+        head: Head,
+        stop_signal: StopSignal,
+        bar: Bar,
+        lacks: Callable[[], str | None],
     ) -> None:
         self.stop_signal = stop_signal
         self.bar = bar
         self.lacks = lacks
-        self.head = Head(ray)
+        self.head = head
         self.lost_nodes = LostNodes(ray)
         self.workers = LivingWorkers(ray, MapActor.__name__)
         self.results = 0
@@ -147,7 +152,7 @@ class _Watch:
 
     def look(self) -> None:
         """Say what is to be said now. Raises RayError where the head node does not answer."""
-        if not self.head.answers():
+        if not self.head.answers:
             return
         results = self.results
         if results != self.counted:

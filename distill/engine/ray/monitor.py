@@ -18,7 +18,7 @@ from typing import Any
 
 from distill.core.events import tell
 from distill.core.progress import Bar
-from distill.engine.ray.head import Head
+from distill.engine.ray.head import Head, watched_head
 from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import look_at_nodes
 
@@ -118,16 +118,14 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
     monitor = _start(ray)
     over = threading.Event()
     shown = _ShownProgress(bar)
-
-    head = Head(ray)
     lost_nodes = LostNodes(ray)
 
-    def poll() -> None:
+    def poll(head: Head) -> None:
         looked = 0.0
         while not over.wait(_POLL_SECONDS):
+            if not head.answers:
+                continue
             with contextlib.suppress(ray.exceptions.RayError):
-                if not head.answers():
-                    continue
                 lost_nodes.look()
                 asked = monitor.current.remote()
                 progress = ray.get(asked)
@@ -137,17 +135,18 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
                     look_at_nodes(ray)
                     looked = time.monotonic()
 
-    thread = threading.Thread(target=poll, daemon=True)
-    thread.start()
-    try:
-        yield monitor
-    finally:
-        over.set()
-        thread.join()
-        with contextlib.suppress(ray.exceptions.RayError):
-            shown.show(ray.get(monitor.current.remote()))
-        tell("workers", workers=0)
-        ray.kill(monitor)
+    with watched_head(ray) as head:
+        thread = threading.Thread(target=poll, args=(head,), daemon=True)
+        thread.start()
+        try:
+            yield monitor
+        finally:
+            over.set()
+            thread.join()
+            with contextlib.suppress(ray.exceptions.RayError):
+                shown.show(ray.get(monitor.current.remote()))
+            tell("workers", workers=0)
+            ray.kill(monitor)
 
 
 def _start(ray: Any) -> Any:
