@@ -24,6 +24,14 @@ from tests.waiting import LIMIT_SECONDS
 START_SECONDS = LIMIT_SECONDS
 
 
+@dataclass(frozen=True)
+class Head:
+    """How the head's control service was started."""
+
+    command: list[bytes]
+    variables: dict[bytes, bytes]
+
+
 @dataclass
 class Raylets:
     """A running cluster: its address, the environment in which drivers find it, and the session of
@@ -64,6 +72,36 @@ class Raylets:
         ]
         os.kill(raylet, signal.SIGKILL)
 
+    def kill_head(self) -> Head:
+        """SIGKILL the head's control service alone. Returns how it is started again."""
+        # `ray start --block` ends all that it started where one of them dies
+        os.kill(self.session, signal.SIGSTOP)
+        sessions = [self.session, *(each.pid for each in self.joined)]
+        (service,) = [
+            pid
+            for session in sessions
+            for pid in processes(session)
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "gcs_server"
+        ]
+        command = Path(f"/proc/{service}/cmdline").read_bytes().split(b"\0")[:-1]
+        lines = Path(f"/proc/{service}/environ").read_bytes().split(b"\0")
+        variables = dict(line.split(b"=", 1) for line in lines if b"=" in line)
+        os.kill(service, signal.SIGKILL)
+        return Head(command, variables)
+
+    def restart(self, head: Head) -> None:
+        """Start the head's control service again, with what it had kept."""
+        self.joined.append(
+            subprocess.Popen(
+                head.command,
+                env=head.variables,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        )
+
     def end(self) -> None:
         """Kill whatever is left of the joined nodes."""
         for node in self.joined:
@@ -76,9 +114,9 @@ def two_raylets(**more: str) -> contextlib.AbstractContextManager[Raylets]:
     return _raylets("local.yaml", 2, **more)
 
 
-def autoscaling_raylets(**more: str) -> contextlib.AbstractContextManager[Raylets]:
-    """A head; two nodes with a pretended GPU each may come."""
-    return _raylets("autoscaling.yaml", 1, **more)
+def autoscaling_raylets(most: int = 2, **more: str) -> contextlib.AbstractContextManager[Raylets]:
+    """A head; so many nodes with a pretended GPU each may come."""
+    return _raylets("autoscaling.yaml", 1, most=most, **more)
 
 
 def static_raylet(cpus: int = 1, **more: str) -> contextlib.AbstractContextManager[Raylets]:
@@ -87,7 +125,7 @@ def static_raylet(cpus: int = 1, **more: str) -> contextlib.AbstractContextManag
 
 
 @contextlib.contextmanager
-def _raylets(file: str, nodes: int, cpus: int = 1, **more: str) -> Iterator[Raylets]:
+def _raylets(file: str, nodes: int, cpus: int = 1, most: int = 0, **more: str) -> Iterator[Raylets]:
     """The cluster of one file, when so many nodes are there."""
     folder = ray_folder()
     port, raylets = _free_port(), None
@@ -101,6 +139,9 @@ def _raylets(file: str, nodes: int, cpus: int = 1, **more: str) -> Iterator[Rayl
     if file:
         config = yaml.safe_load((REPOSITORY / "cluster" / file).read_text("utf-8"))
         config["provider"]["gcs_address"] = f"127.0.0.1:{port}"
+        if most:
+            config["max_workers"] = most
+            config["available_node_types"]["gpu.worker"]["max_workers"] = most
         (folder / file).write_text(yaml.safe_dump(config), "utf-8")
     with (folder / "ray-start.log").open("w") as log:
         head = subprocess.Popen(

@@ -24,9 +24,10 @@ _LEVELS = {
     "failed": "error",
     "worker_restarted": "warning",
     "workers_lost": "warning",
+    "node_drains": "warning",
+    "node_lost": "warning",
+    "head_silent": "warning",
 }
-_LEVELS["node_lost"] = "warning"
-_LEVELS["node_drains"] = "warning"
 
 
 class JsonFormatter(logging.Formatter):

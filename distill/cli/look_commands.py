@@ -90,10 +90,19 @@ def show(
 
 
 @commands.command()
-def status(job: JobFile, root: Root = None) -> None:
-    """What is done and what is left."""
+def status(
+    job: JobFile,
+    timeline: Annotated[
+        bool,
+        typer.Option("--timeline", help="The last run's workers, rows and losses over time too."),
+    ] = False,
+    root: Root = None,
+) -> None:
+    """What is done and what is left; what the last run took, and what it lost."""
     with process_edge(None):
         loaded = load(job, root)
+        from distill.cli.runs import last_run_line, print_timeline
+        from distill.run import last_runs
         from distill.run import status as job_status
 
         rows = [
@@ -101,6 +110,11 @@ def status(job: JobFile, root: Root = None) -> None:
             for line in job_status(loaded)
         ]
         print_table("", ["", "done", "left", ""], rows)
+        runs = last_runs(loaded)
+        if runs:
+            say(last_run_line(runs[-1]))
+            if timeline:
+                print_timeline(runs[-1])
 
 
 @commands.command()

@@ -19,6 +19,7 @@ from distill.cli.json_log import JsonFormatter, write_event
 from distill.cli.terminal import TerminalDisplay, console, say
 from distill.core.errors import DistillError, InputError, JobError, LimitError, StorageError
 from distill.core.events import forget, observe, tell
+from distill.core.losses import Losses
 from distill.core.progress import show_on
 from distill.core.source import own_lines
 from distill.engine.ray.session import connect, disconnect, start_ray_by
@@ -63,6 +64,8 @@ def process_edge(
     _offer_ray(address, verbose=verbose)
     stop = _Stop()
     _handle_signals(stop)
+    losses = Losses()
+    observe(losses)
     try:
         if local and address:
             raise JobError("--local and --ray exclude each other. Leave one out.")
@@ -83,6 +86,9 @@ def process_edge(
         code = 1 if display.worked else 2
         sys.exit(code)
     finally:
+        forget(losses)
+        if losses.line:
+            say(losses.line)
         forget(write_event)
         disconnect()
         close_stores()

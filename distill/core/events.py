@@ -11,10 +11,15 @@ where everything that workers do arrives as results.
     labelled         a label set's work is over, well or not
     begins, ends     a piece of work that has a bar
     progress         how far it is, every few seconds
+    workers          so many there are now: labelling, or training
+    priced           what an hour of one of them costs
     worker_restarted a labelling worker's process died, and another is in its place
     workers_lost     a training has lost its group of workers
     node_drains      a node will be taken away in some seconds
+    training_resumed and goes on with another
     node_lost        a node is gone that nobody sent away
+    head_silent      Ray's head node does not answer
+    head_back        it answers again
 """
 
 from __future__ import annotations

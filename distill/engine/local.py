@@ -18,6 +18,7 @@ from itertools import chain
 from typing import Any
 
 from distill.core.errors import DistillError, LabelerError, ResourceError
+from distill.core.events import tell
 from distill.core.progress import Bar, track
 from distill.core.source import RAISED
 from distill.engine.grouping import fixed_groups, fold_group
@@ -63,7 +64,7 @@ class LocalEngine:
     ) -> Generator[Plain, None, None]:
         """Run all tasks in order, each when its result is asked for. See `Engine.map`."""
         _require_one_actor(compute)
-        with stoppable(), worker_threads(compute.cpus):
+        with stoppable(), _told_worker(), worker_threads(compute.cpus):
             worker = _build(make, config)
             # once more: building it may have loaded libraries
             with worker_threads(compute.cpus):
@@ -130,13 +131,23 @@ class LocalEngine:
 
         try:
             # the work draws from torch's one generator, which it seeds for each step
-            with _own_process(), torch.random.fork_rng(devices=[]):
+            with _told_worker(), _own_process(), torch.random.fork_rng(devices=[]):
                 result = work(config, context)
         except RAISED as error:
             raise training_error(failure_text(error, rank=0), parts.given_up) from error
         if parts.given_up:
             raise training_error("", parts.given_up)
         return result
+
+
+@contextmanager
+def _told_worker() -> Iterator[None]:
+    """Tell that there is one worker, this process, for as long as the block runs."""
+    tell("workers", workers=1)
+    try:
+        yield
+    finally:
+        tell("workers", workers=0)
 
 
 @contextmanager

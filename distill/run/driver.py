@@ -14,7 +14,9 @@ from distill.labels.parts import Part
 from distill.labels.roll_up import roll_up
 from distill.models.record import Trained
 from distill.plan.plan import Plan
+from distill.plan.timelines import read_records
 from distill.run.lines import labels_line, selection_line, trained_line
+from distill.run.recording import Recorder
 from distill.stages.evaluate.evaluate_students import evaluate_students
 from distill.stages.fit import fit_labeler
 from distill.stages.inventory import file_stats_reader
@@ -23,6 +25,7 @@ from distill.stages.label.fit_annotators import fit_annotators
 from distill.stages.label.label_pool import LabelSummary, label_pool
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
+from distill.stages.report.write_report import write_report
 from distill.stages.select.select_rows import Selected, select_rows
 from distill.stages.structure.fit_structure import fit_structure
 from distill.stages.structure.look import look_at
@@ -36,11 +39,19 @@ log = logging.getLogger(__name__)
 class Driver:
     """One command on one job."""
 
-    def __init__(self, job: Job, engine: EngineChoice, part: Part | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        engine: EngineChoice,
+        part: Part | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.job = job
         self.engine = engine_of(engine)
         self.part = part
         self.plan = Plan(job)
+        self.recorder = recorder or Recorder(lambda: self.plan.workspace.root, job.name, part)
+        """Of the run that this is a round of."""
 
     @property
     def trains(self) -> bool:
@@ -75,7 +86,8 @@ class Driver:
         """Fit labelers: networks by gradients, in one worker group; the others by passes."""
 
         def train() -> list[Trained]:
-            return train_networks(self.plan.trained_fits(names), self.engine)
+            with self.recorder.recording():
+                return train_networks(self.plan.trained_fits(names), self.engine)
 
         networks = train() if self.part is None else wait_while_busy(train)
         return networks + [fit_labeler(step, self.engine) for step in self.plan.fits(names)]
@@ -108,14 +120,16 @@ class Driver:
         if self.part is not None:
             self._roll_up(name)
         step = self.plan.labels(name, mending=mend)
-        summaries = label_pool(step, self.engine, mend=mend, begin=begin, part=self.part)
+        with self.recorder.recording():
+            summaries = label_pool(step, self.engine, mend=mend, begin=begin, part=self.part)
         for summary in summaries:
             self.plan.know_labels(summary.pool, summary.labels)
         return summaries
 
     def train(self, names: Sequence[str] | None = None) -> list[Trained]:
         """Train students: those named, all by default."""
-        return train_networks(self.plan.students(names), self.engine)
+        with self.recorder.recording():
+            return train_networks(self.plan.students(names), self.engine)
 
     def evaluate(self) -> tuple[Evaluation, Storage]:
         """Judge label sets and students, and look at structures; return where the report goes."""
@@ -125,6 +139,11 @@ class Driver:
         evaluation = evaluate_students(step, self.engine)
         structures = tuple(look_at(look, self.engine) for look in self.plan.looks())
         return replace(evaluation, structures=structures), open_storage(step.folder)
+
+    def report(self, evaluation: Evaluation, folder: Storage) -> str:
+        """Write the evaluation as a page, with the job's runs so far; return its URL."""
+        runs = read_records(self.plan.workspace.root, self.job.name)
+        return write_report(folder, evaluation, runs)
 
     def _prepare(self, labels: Iterable[str]) -> None:
         for pool in self.plan.pools_to_make():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from distill.core.errors import DistillError, JobError
+from distill.core.fleet import Fleet, fleets
 from distill.core.results import Evaluation, MethodResult
 from distill.engine.select import EngineChoice
 from distill.job.job import Job
@@ -14,12 +15,12 @@ from distill.labels.parts import Part
 from distill.models.record import Trained
 from distill.plan.plan import Plan
 from distill.plan.status import StatusLine, job_status
+from distill.plan.timelines import read_records
 from distill.run.driver import Driver
 from distill.stages.gc import Garbage, collect_garbage, collect_leftovers
 from distill.stages.label import canary, preview
 from distill.stages.label.label_pool import LabelSummary
 from distill.stages.label.preview import Preview
-from distill.stages.report import write_report as report
 from distill.stages.select.select_rows import Selected
 from distill.stages.verify import Verified
 from distill.stages.verify import verify_labels as verify
@@ -140,8 +141,8 @@ def evaluate_students(job: Job, *, engine: EngineChoice = "ray") -> Evaluation:
 def write_report(job: Job, *, engine: EngineChoice = "ray") -> str:
     """Write the evaluation as one HTML file; return its URL. Raises as `evaluate_students`, and
     MissingExtraError where the extra `report` is not installed."""
-    evaluation, folder = Driver(job, engine).evaluate()
-    return report.write_report(folder, evaluation)
+    driver = Driver(job, engine)
+    return driver.report(*driver.evaluate())
 
 
 def export_students(
@@ -192,6 +193,13 @@ def verify_labels(job: Job, name: str | None = None, canaries: int = 0) -> list[
                 verified = replace(verified, problems=tuple(live))
             found.append(verified)
     return found
+
+
+def last_runs(job: Job) -> list[Fleet]:
+    """Return the runs that did something for the job, the oldest first: what they took, and what
+    they lost. Drivers of parts that worked side by side are one."""
+    root = Plan(job).workspace.root
+    return fleets(read_records(root, job.name))
 
 
 def status(job: Job) -> list[StatusLine]:

@@ -12,7 +12,8 @@ from distill.job.job import Job
 from distill.labels.parts import Part
 from distill.run.driver import Driver
 from distill.run.lines import trained_line
-from distill.stages.report.write_report import require_report_extra, write_report
+from distill.run.recording import Recorder
+from distill.stages.report.write_report import require_report_extra
 from distill.stages.select.measure_round import measure_line, measure_round
 from distill.stages.structure.drift import drift_line, measure_drift
 from distill.storage.base import Storage
@@ -46,14 +47,14 @@ def run_job(
         return Finished(None, None)
     judged = _train_and_judge(driver, say)
     while judged is not None and _next_round(driver, judged[0], say):
-        driver = _begin(job, engine, part)  # pools have grown
+        driver = _begin(job, engine, part, driver.recorder)  # pools have grown
         _make_all(driver, say)
         judged = _train_and_judge(driver, say)
     beyond = tuple(_drifts(driver, say))
     if judged is None:
         return Finished(None, None, beyond)
     evaluation, folder = judged
-    return Finished(evaluation, write_report(folder, evaluation), beyond)
+    return Finished(evaluation, driver.report(evaluation, folder), beyond)
 
 
 def _refuse_rounds_in_parts(job: Job, part: Part | None) -> None:
@@ -66,8 +67,10 @@ def _refuse_rounds_in_parts(job: Job, part: Part | None) -> None:
             )
 
 
-def _begin(job: Job, engine: EngineChoice, part: Part | None) -> Driver:
-    driver = Driver(job, engine, part)
+def _begin(
+    job: Job, engine: EngineChoice, part: Part | None, recorder: Recorder | None = None
+) -> Driver:
+    driver = Driver(job, engine, part, recorder)
     driver.prepare(job.labels)
     return driver
 

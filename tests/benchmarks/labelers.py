@@ -62,3 +62,14 @@ class Echo:
             os.write(log, line)
             os.close(log)
         return features[:, :2]
+
+
+class Copy:
+    """Answers 100 numbers made of the features, at next to no cost: what is left is distill's."""
+
+    revision = "1"
+    classes = tuple(map(str, range(CLASSES)))
+
+    def label(self, features):
+        noise = features[:, 2:]  # the first two say a row's id, and are large
+        return np.concatenate([noise, noise], axis=1)[:, :CLASSES]

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from distill.plan.load import load_job
-from distill.run import verify_labels
-from tests.command import kill_session, start
+from distill.run import last_runs, verify_labels
+from tests.command import distill, kill_session, start
 from tests.raylets import autoscaling_raylets, static_raylet
 from tests.tiny import write_job, write_pool
 from tests.waiting import LIMIT_SECONDS, slowness, wait_until
@@ -28,7 +28,7 @@ JOB = """
     labeler = { kind = "custom", file = "slow.py" }
     over = ["rows"]
     batch_rows = 64
-    compute = { gpus = 1, min = 1, max = 2 }
+    compute = { gpus = 1, min = 1, max = NODES }
 """
 SLOW = '''
 import os
@@ -39,7 +39,7 @@ import numpy as np
 
 
 class Labeler:
-    """Half a second a fragment, once there are two; notes who it is and where it works."""
+    """Half a second a fragment, once all nodes have come; notes who it is and where it works."""
 
     revision = "1"
     classes = ("a", "b")
@@ -49,10 +49,11 @@ class Labeler:
 
         self.node = ray.get_runtime_context().get_node_id()
         self.actors = Path(__file__).parent / "actors"
-        (self.actors / f"{os.getpid()} {self.node}").touch()
+        # a worker's parent is its node's raylet
+        (self.actors / f"{os.getpid()} {self.node} {os.getppid()}").touch()
 
     def label(self, features):
-        while len({each.name.split()[1] for each in self.actors.iterdir()}) < 2:
+        while len({each.name.split()[1] for each in self.actors.iterdir()}) < NODES:
             time.sleep(0.1)
         time.sleep(0.5)
         return np.stack([features[:, 0], features[:, 1]], axis=1)
@@ -60,36 +61,57 @@ class Labeler:
 
 
 def actors(folder):
-    """Process id and node of every actor that ever began."""
+    """Process id, node and raylet of every actor that ever began."""
     return [tuple(each.name.split()) for each in (folder / "actors").iterdir()]
 
 
 @pytest.fixture
-def job(tmp_path):
-    write_pool(tmp_path / "rows", [64 * FRAGMENTS])
-    (tmp_path / "actors").mkdir()
-    (tmp_path / "slow.py").write_text(SLOW, "utf-8")
-    return write_job(tmp_path, JOB)
+def make_job(tmp_path):
+    """`make_job(nodes)`: a job whose labeler waits for so many nodes."""
+
+    def make(nodes=2):
+        write_pool(tmp_path / "rows", [64 * FRAGMENTS])
+        (tmp_path / "actors").mkdir()
+        (tmp_path / "slow.py").write_text(SLOW.replace("NODES", str(nodes)), "utf-8")
+        return write_job(tmp_path, JOB.replace("NODES", str(nodes)))
+
+    return make
 
 
-def test_labelling_from_no_gpu_node_never_starts_or_stays_at_one_actor_or_keeps_the_nodes(job):
+@pytest.mark.parametrize("nodes", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_no_gpu_node_comes_or_half_of_them_lost_double_rows_or_any_is_kept(make_job, nodes):
+    """Labelling begins with no GPU node; nodes come until the pool has its maximum; half of them
+    are SIGKILLed; the job ends, and the nodes go. Prints what `status --timeline` says."""
+    job = make_job(nodes)
     folder = job.parent
-    with autoscaling_raylets() as raylets:
+    with autoscaling_raylets(nodes) as raylets:
         assert not any("GPU" in node for node in raylets.nodes())
         process = start("label", job, "--ray", raylets.address, **raylets.environment)
-        wait_until(lambda: len({node for _, node in actors(folder)}) == 2, process)
+        wait_until(lambda: len({node for _, node, _ in actors(folder)}) == nodes, process)
         commits = folder / "root/labels/teacher/v1/rows/commits"
-        wait_until(lambda: len(list(commits.glob("*.json"))) >= 3, process)
-        os.kill(int(actors(folder)[0][0]), signal.SIGKILL)
+        wait_until(lambda: len(list(commits.glob("*.json"))) >= FRAGMENTS // 4, process)
+        first = sorted({raylet for _, _, raylet in actors(folder)})
+        for raylet in first[: nodes // 2]:
+            os.kill(int(raylet), signal.SIGKILL)
         output, _ = process.communicate(timeout=LIMIT_SECONDS)
         assert process.returncode == 0, output
         wait_until(lambda: not any("GPU" in node for node in raylets.nodes()))
-    assert len(actors(folder)) >= 3, "the killed actor was replaced"
-    (verified,) = verify_labels(load_job(job), "teacher")
+    loaded = load_job(job)
+    (verified,) = verify_labels(loaded, "teacher")
     assert (verified.problems, verified.rows) == ((), 64 * FRAGMENTS)
+    (run,) = last_runs(loaded)
+    assert run.points[0].workers == 0
+    assert run.most_workers == nodes
+    assert (run.rows, run.commits) == (64 * FRAGMENTS, FRAGMENTS)
+    assert run.lost["node"] == nodes // 2
+    assert f"Lost on the way: {run.losses}." in output
+    shown = distill("status", job, "--timeline").output
+    print(shown)
+    assert shown.count("node: ") == nodes // 2
 
 
-def test_gpus_that_a_static_cluster_can_never_give_are_waited_for(job):
+def test_gpus_that_a_static_cluster_can_never_give_are_waited_for(make_job):
+    job = make_job()
     with static_raylet() as raylets:
         process = start("label", job, "--ray", raylets.address, **raylets.environment)
         try:

@@ -75,8 +75,8 @@ def test_a_panel_is_of_a_figure_that_no_run_has_or_hides_another():
         place = panel["gridPos"]
         places.add((place["x"], place["y"]))
         assert place["x"] + place["w"] <= 24
-    assert len(panels()) == len(places) == 10
-    assert len({panel["id"] for panel in panels()}) == 10
+    assert len(panels()) == len(places) == 11
+    assert len({panel["id"] for panel in panels()}) == 11
     shown = set().union(
         *(used(target["expr"]) for panel in panels() for target in panel["targets"])
     )

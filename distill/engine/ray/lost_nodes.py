@@ -3,12 +3,16 @@ dead."""
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 from distill.core.events import tell
 
+log = logging.getLogger(__name__)
+
 _LOOK_SECONDS = 5.0
+_MOST_NAMED = 3
 _MARKET = "ray.io/market-type"
 _WHY = {2: "died", 3: "preempted"}
 """Ray's `NodeDeathInfo.Reason`; the others are nodes that were ended on purpose, as idle ones."""
@@ -29,14 +33,24 @@ class LostNodes:
         if time.monotonic() - self.looked < _LOOK_SECONDS:
             return
         self.looked = time.monotonic()
+        lost = []
         for node in self.ray.nodes():
             if not node["Alive"] and node["NodeID"] not in self.known:
                 self.known.add(node["NodeID"])
-                self._tell(node)
+                lost += self._tell(node)
+        if lost:
+            named = ", ".join(lost[:_MOST_NAMED])
+            more = ", …" if len(lost) > _MOST_NAMED else ""
+            log.info("lost %d of the nodes: %s%s", len(lost), named, more)
 
     @staticmethod
-    def _tell(node: dict[str, Any]) -> None:
+    def _tell(node: dict[str, Any]) -> list[str]:
+        """Tell of a node that is lost; return its name and how, if it is not one sent away."""
         why = _WHY.get(int(node.get("DeathReason", 0)))
-        if why is not None:
-            market = node.get("Labels", {}).get(_MARKET, "")
-            tell("node_lost", worker=node["NodeManagerHostname"], market=market, why=why)
+        if why is None:
+            return []
+        host = node["NodeManagerHostname"]
+        market = node.get("Labels", {}).get(_MARKET, "")
+        tell("node_lost", worker=host, market=market, why=why)
+        how = ", ".join(filter(None, [why, market]))
+        return [f"{host} ({how})"]

@@ -28,6 +28,8 @@ from distill.engine.protocol import Config, Make, Plain
 from distill.engine.ray.adapter import MapActor
 from distill.engine.ray.draining import DrainingNodes
 from distill.engine.ray.hand_out import POLL_SECONDS, group_blocks
+from distill.engine.ray.head import Head, watched_head
+from distill.engine.ray.living import LivingWorkers
 from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import ANY, Needs, gpus_each, require_resources, what_lacks
 from distill.engine.ray.session import require_ray
@@ -68,9 +70,8 @@ def map_fragments(
         num_cpus=needs.cpus,
         num_gpus=needs.gpus,
     )
-    lacks = partial(what_lacks, ray, needs)
-    watch = _Watch(stop_signal, bar, lacks, LostNodes(ray), DrainingNodes(ray, stop_signal))
-    with stoppable():
+    with stoppable(), watched_head(ray) as head:
+        watch = _Watch(ray, head, stop_signal, bar, partial(what_lacks, ray, needs))
         with watch.in_thread():
             trouble = yield from _results(ray, dataset, watch)
         if trouble:
@@ -128,17 +129,19 @@ class _Watch:
 
     def __init__(
         self,
+        ray: Any,
+        head: Head,
         stop_signal: StopSignal,
         bar: Bar,
         lacks: Callable[[], str | None],
-        lost_nodes: LostNodes,
-        draining_nodes: DrainingNodes,
     ) -> None:
         self.stop_signal = stop_signal
         self.bar = bar
         self.lacks = lacks
-        self.lost_nodes = lost_nodes
-        self.draining_nodes = draining_nodes
+        self.head = head
+        self.lost_nodes = LostNodes(ray)
+        self.draining_nodes = DrainingNodes(ray, stop_signal)
+        self.workers = LivingWorkers(ray, MapActor.__name__)
         self.results = 0
         self.counted = 0
         """Results that the actors know of."""
@@ -151,6 +154,8 @@ class _Watch:
 
     def look(self) -> None:
         """Say what is to be said now. Raises RayError where the head node does not answer."""
+        if not self.head.answers:
+            return
         results = self.results
         if results != self.counted:
             self.stop_signal.count(results)
@@ -159,6 +164,7 @@ class _Watch:
             self.stop_signal.set()
         self.lost_nodes.look()
         self.draining_nodes.look()
+        self.workers.look()
         if time.monotonic() - self.newest >= LINE_EVERY_SECONDS:
             # told at every look from then on: a bar prints no more than a line a minute
             missing = self.lacks()
@@ -190,6 +196,7 @@ class _Watch:
         finally:
             over.set()
             thread.join(_JOIN_SECONDS)
+            self.workers.end()
 
 
 def _tail(text: str) -> str:

@@ -13,7 +13,9 @@ nobody asks the port. All have the tags `job_name` and `step`.
 | `distill_rejected_rows_allowed` | gauge | above it the job stops |
 | `distill_failed_fragments` | counter | fragments whose labeler or file raised |
 | `distill_busy_seconds` | counter | in which labelers were at work, summed over workers |
-| `distill_workers` | gauge | workers that committed in the last ten minutes |
+| `distill_workers` | gauge | workers that there are: labelling, or training |
+| `distill_worker_hours` | gauge | how long workers were there in this run, summed over them |
+| `distill_cost_dollars` | gauge | what that costs, where the job says what an hour does |
 | `distill_retries` | counter | workers and worker groups that were begun again, by `kind` |
 | `distill_nodes_lost` | counter | nodes that nobody sent away, by `market` and `why` |
 | `distill_last_commit_seconds` | gauge | when the last commit was, in seconds since 1970 |
@@ -23,12 +25,14 @@ nobody asks the port. All have the tags `job_name` and `step`.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from distill.core.events import Event
+from distill.core.timeline import WorkerHours
 
-_RECENT_SECONDS = 600.0
 _Tags = tuple[tuple[str, str], ...]
 _Key = tuple[str, _Tags]
 
@@ -45,8 +49,9 @@ class RayMetrics:
         self._values: dict[_Key, float] = {}
         self._left: dict[str, float] = {}
         """Of the label set in work: fragments, rows; and how many are rejected."""
-        self._commits: dict[str, float] = {}
-        """Worker → when it committed last."""
+        self._hours = WorkerHours(time.time())
+        self._step = ""
+        """What workers are counted for."""
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
@@ -55,6 +60,7 @@ class RayMetrics:
         if count is not None:
             # the engine's own threads tell of lost nodes
             with self._lock:
+                self._count_hours(event)
                 count(event)
                 if self._is_connected():
                     self._deliver()
@@ -62,7 +68,7 @@ class RayMetrics:
     def _labelling(self, event: Event) -> None:
         for name in ("fragments_left", "rows_left", "rejected"):
             self._left[name] = float(event.figures[name])
-        self._commits.clear()
+        self._step = event.step
         allowed = float(event.figures["rejects_allowed"])
         self._set("distill_rejected_rows_allowed", allowed, event)
         # a run that never commits is late from its start
@@ -74,7 +80,6 @@ class RayMetrics:
         self._add("distill_fragments", 1, event)
         self._add("distill_busy_seconds", float(event.figures["busy_seconds"]), event)
         self._set("distill_last_commit_seconds", event.time, event)
-        self._commits[event.worker] = event.time
         self._found(event)
 
     def _found(self, event: Event) -> None:
@@ -88,10 +93,16 @@ class RayMetrics:
     def _labelled(self, event: Event) -> None:
         # nothing is waited for any more, whether all is done or the run was stopped
         self._left.clear()
-        self._commits.clear()
         self._set("distill_fragments_left", 0, event)
         self._set("distill_rows_left", 0, event)
         self._set("distill_workers", 0, event)
+
+    def _workers(self, event: Event) -> None:
+        counted = replace(event, step=self._step)
+        self._set("distill_workers", self._hours.workers, counted)
+
+    def _priced(self, event: Event) -> None:
+        """All is counted by `_count_hours`."""
 
     def _failed(self, event: Event) -> None:
         self._add("distill_failed_fragments", 1, event)
@@ -107,6 +118,8 @@ class RayMetrics:
         self._add("distill_nodes_lost", 1, event, **tags)
 
     def _begins(self, event: Event) -> None:
+        if not self._left:
+            self._step = event.step
         unit = str(event.figures["unit"])
         self._set("distill_work_done", float(event.figures["done"]), event, unit=unit)
         self._set("distill_work_total", float(event.figures["total"]), event, unit=unit)
@@ -115,11 +128,17 @@ class RayMetrics:
     _ends = _begins
 
     def _show_left(self, event: Event) -> None:
-        recent = [each for each in self._commits.values() if each > event.time - _RECENT_SECONDS]
         self._set("distill_fragments_left", self._left["fragments_left"], event)
         self._set("distill_rows_left", self._left["rows_left"], event)
         self._set("distill_rejected_rows", self._left["rejected"], event)
-        self._set("distill_workers", len(recent), event)
+
+    def _count_hours(self, event: Event) -> None:
+        self._hours.observe(event)
+        of_the_run = replace(event, step="")
+        if self._hours.hours:
+            self._set("distill_worker_hours", self._hours.hours, of_the_run)
+        if self._hours.dollars_an_hour is not None:
+            self._set("distill_cost_dollars", self._hours.dollars, of_the_run)
 
     def _add(self, name: str, amount: float, event: Event, **tags: str) -> None:
         key = _key(name, event, tags)

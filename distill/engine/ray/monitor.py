@@ -19,6 +19,7 @@ from typing import Any
 from distill.core.events import tell
 from distill.core.progress import Bar
 from distill.engine.ray.draining import DrainingNodes
+from distill.engine.ray.head import Head, watched_head
 from distill.engine.ray.lost_nodes import LostNodes
 from distill.engine.ray.resources import look_at_nodes
 
@@ -120,13 +121,14 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
     monitor = _start(ray)
     over = threading.Event()
     shown = _ShownProgress(bar)
-
     lost_nodes = LostNodes(ray)
     draining_nodes = DrainingNodes(ray)
 
-    def poll() -> None:
+    def poll(head: Head) -> None:
         looked = 0.0
         while not over.wait(_POLL_SECONDS):
+            if not head.answers:
+                continue
             with contextlib.suppress(ray.exceptions.RayError):
                 lost_nodes.look()
                 draining_nodes.look()
@@ -138,16 +140,18 @@ def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
                     look_at_nodes(ray)
                     looked = time.monotonic()
 
-    thread = threading.Thread(target=poll, daemon=True)
-    thread.start()
-    try:
-        yield monitor
-    finally:
-        over.set()
-        thread.join()
-        with contextlib.suppress(ray.exceptions.RayError):
-            shown.show(ray.get(monitor.current.remote()))
-        ray.kill(monitor)
+    with watched_head(ray) as head:
+        thread = threading.Thread(target=poll, args=(head,), daemon=True)
+        thread.start()
+        try:
+            yield monitor
+        finally:
+            over.set()
+            thread.join()
+            with contextlib.suppress(ray.exceptions.RayError):
+                shown.show(ray.get(monitor.current.remote()))
+            tell("workers", workers=0)
+            ray.kill(monitor)
 
 
 def _start(ray: Any) -> Any:
@@ -173,6 +177,8 @@ class _ShownProgress:
         if progress.done != self.last.done:
             self.bar.advance(progress.done - self.last.done, progress.note)
             self.moved = time.monotonic()
+        if progress.workers != self.last.workers:
+            tell("workers", workers=progress.workers)
         if not progress.failed:
             self._show_group(progress)
         self.last = progress
@@ -180,6 +186,7 @@ class _ShownProgress:
     def _show_group(self, progress: TrainingProgress) -> None:
         workers = _counted(progress.workers)
         if progress.groups > self.last.groups > 0:
+            tell("training_resumed", workers=progress.workers)
             log.info("training goes on with %s, from its newest checkpoint", workers)
         elif self.last.workers and not progress.workers:
             tell("workers_lost", workers=self.last.workers)

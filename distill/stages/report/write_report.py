@@ -5,12 +5,14 @@ The page stands alone: no script, no file and no address outside it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 
 from distill.core.errors import MissingExtraError
 from distill.core.results import Evaluation
 from distill.core.schema import digest
+from distill.core.timeline import RunRecord
 from distill.storage.base import Storage
 
 KEY = "report.html"
@@ -21,28 +23,30 @@ FORM = 2
 _NOT_SHOWN = ("student", "head")
 
 
-def write_report(folder: Storage, evaluation: Evaluation) -> str:
-    """Render the page into `folder` unless it is there already; return its URL.
+def write_report(folder: Storage, evaluation: Evaluation, runs: Sequence[RunRecord] = ()) -> str:
+    """Render the page into `folder` unless it is there already; return its URL. `runs` are those
+    of the job, the oldest first.
 
     Raises MissingExtraError where the extra `report` is not installed.
     """
-    mark = _mark(evaluation)
+    mark = _mark(evaluation, runs)
     stored = folder.read_or_none(KEY)
     # the page carries the digest of what it was made from: a finished job finds it again, and
     # imports neither matplotlib nor jinja2
     if stored is None or f'content="{mark}"'.encode() not in stored:
-        page = _render(evaluation, mark)
+        page = _render(evaluation, runs, mark)
         folder.put(KEY, page.encode())
     return folder.url(KEY)
 
 
-def _mark(evaluation: Evaluation) -> str:
+def _mark(evaluation: Evaluation, runs: Sequence[RunRecord]) -> str:
     """Return the digest of what the page shows."""
     plain = evaluation.to_plain()
     for method in plain["methods"]:
         for name in _NOT_SHOWN:
             del method[name]
-    return digest([FORM, plain])
+    # a root from before runs were recorded keeps its page
+    return digest([FORM, plain, *(record.to_plain() for record in runs)])
 
 
 def require_report_extra() -> None:
@@ -55,13 +59,14 @@ def require_report_extra() -> None:
             raise MissingExtraError(library, "report", "the report")
 
 
-def _render(evaluation: Evaluation, mark: str) -> str:
+def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str:
     require_report_extra()
     import jinja2
 
     from distill.stages.report.page import Page
     from distill.stages.report.plots import draw_charts
     from distill.stages.report.structure_section import structure_sections
+    from distill.stages.report.timeline import run_section
 
     # names come from users: everything but our own SVG is escaped; a misspelt variable is no empty
     # text
@@ -73,5 +78,10 @@ def _render(evaluation: Evaluation, mark: str) -> str:
     charts = draw_charts(evaluation)
     sections = structure_sections(evaluation)
     return template.render(
-        page=Page(evaluation), evaluation=evaluation, charts=charts, sections=sections, mark=mark
+        page=Page(evaluation),
+        evaluation=evaluation,
+        charts=charts,
+        sections=sections,
+        runs=run_section(runs),
+        mark=mark,
     )

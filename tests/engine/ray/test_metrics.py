@@ -11,7 +11,6 @@ import pytest
 
 from distill.core import events
 from distill.core.events import Event
-from distill.engine.ray import metrics
 from distill.engine.ray.metrics import RayMetrics
 from distill.run import label_pools
 from tests.tiny import DOUBLING, tiny_job, write_pool
@@ -95,6 +94,10 @@ def begin(**figures):
     return event("labelling", **{**usual, **figures})
 
 
+def workers(at, count):
+    return event("workers", at, workers=count)
+
+
 def commit(at, worker, rejected=0):
     return event("committed", at, worker, rows=64, rejected=rejected, busy_seconds=0.5)
 
@@ -108,7 +111,6 @@ def test_what_is_left_is_not_what_there_was_less_what_came(counted):
     assert values[("distill_rejected_rows",)] == 5
     assert values[("distill_rows",)] == 128
     assert values[("distill_busy_seconds",)] == 1.0
-    assert values[("distill_workers",)] == 2
     assert values[("distill_last_commit_seconds",)] == 6
 
 
@@ -125,15 +127,33 @@ def test_what_another_part_has_committed_counts_as_this_runs(counted):
 
 def test_a_worker_that_is_gone_counts_for_ever(counted):
     ours, values = counted
-    late = metrics._RECENT_SECONDS + 10
-    for each in (begin(), commit(0, "a:1"), commit(late, "b:1")):
+    for each in (begin(), workers(1, 2), commit(2, "a:1"), commit(3, "b:1"), workers(4, 1)):
         ours(each)
     assert values[("distill_workers",)] == 1
 
 
+def test_hours_of_workers_that_are_gone_cost_money_or_those_of_others_do_not(counted):
+    ours, values = counted
+    start = ours._hours._counted
+    priced = event("priced", start, dollars_an_hour=3.0)
+    for each in (priced, workers(start, 2), workers(start + 3600, 1), workers(start + 5400, 0)):
+        ours(each)
+    ours(commit(start + 9000, "a:1"))
+    assert values[("distill_worker_hours",)] == pytest.approx(2.5)
+    assert values[("distill_cost_dollars",)] == pytest.approx(7.5)
+
+
+def test_a_price_is_shown_that_nobody_gave(counted):
+    ours, values = counted
+    start = ours._hours._counted
+    for each in (workers(start, 2), workers(start + 3600, 0)):
+        ours(each)
+    assert ("distill_cost_dollars",) not in values.all()
+
+
 def test_a_run_that_ended_is_waited_for_by_an_alert(counted):
     ours, values = counted
-    for each in (begin(), commit(5, "a:1"), event("labelled", 9)):
+    for each in (begin(), workers(1, 1), commit(5, "a:1"), event("labelled", 9)):
         ours(each)
     assert values[("distill_fragments_left",)] == 0
     assert values[("distill_workers",)] == 0

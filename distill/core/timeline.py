@@ -1,0 +1,213 @@
+"""The course of a run: how many workers there were, what came of it, what was lost, and what it
+cost so far.
+
+A `Timeline` is an observer of events that can be asked for a `RunRecord` at any time. A record
+holds the whole run so far in at most `MOST_POINTS` points: whoever has the newest needs no other.
+Points are a second apart at first; when there are too many, every other one goes, and their
+distance doubles.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from distill.core.events import Event
+from distill.core.losses import Losses, how_lost, lost_kind, named_losses
+
+MOST_POINTS = 240
+_FIRST_SECONDS = 1.0
+_MOST_MARKS = 60
+"""Losses that have a time of their own; all are counted."""
+_NUMBER_DIGITS = 4
+
+
+@dataclass(frozen=True)
+class Point:
+    """How far a run was. All but `workers` are sums since it began."""
+
+    seconds: float
+    """Since the run began."""
+    workers: int
+    rows: int
+    commits: int
+    lost: int
+    """Nodes, workers and groups of them."""
+    worker_hours: float
+    dollars: float
+    """0 where nobody said what an hour costs."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One thing that was lost."""
+
+    seconds: float
+    """Since the run began."""
+    kind: str
+    """See `distill.core.losses`."""
+    what: str
+    """Host, and how."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One driver's run, as far as it was when this was taken."""
+
+    run: str
+    job: str
+    part: str
+    """`3/64` where several drivers worked on the job; else ""."""
+    began: float
+    """Seconds since 1970."""
+    is_over: bool
+    """Whether nothing was under way any more."""
+    priced: bool
+    points: Sequence[Point] = ()
+    marks: Sequence[Mark] = ()
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """By kind."""
+    how: Mapping[str, int] = field(default_factory=dict)
+    """Nodes by how they were lost."""
+
+    @property
+    def last(self) -> Point:
+        """The newest point."""
+        return self.points[-1]
+
+    @property
+    def end(self) -> float:
+        """When the newest point was, in seconds since 1970."""
+        return self.began + self.last.seconds
+
+    @property
+    def most_workers(self) -> int:
+        """The most that there were at a time."""
+        return max(point.workers for point in self.points)
+
+    @property
+    def losses(self) -> str:
+        """What was lost, in words."""
+        return named_losses(self.lost, self.how)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values for JSON: points as columns, which takes a third of the bytes."""
+        plain = asdict(replace(self, points=()))
+        names = Point.__dataclass_fields__
+        plain["points"] = {name: [getattr(each, name) for each in self.points] for name in names}
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> RunRecord:
+        """Return the record of which `to_plain` made `plain`."""
+        columns = plain["points"]
+        rows = zip(*columns.values(), strict=True)
+        points = tuple(Point(**dict(zip(columns, row, strict=True))) for row in rows)
+        marks = tuple(Mark(**each) for each in plain["marks"])
+        return cls(**{**plain, "points": points, "marks": marks})
+
+
+class WorkerHours:
+    """How long workers were there, summed over them, and what that costs."""
+
+    def __init__(self, now: float) -> None:
+        self.workers = 0
+        self.hours = 0.0
+        self.dollars = 0.0
+        self.dollars_an_hour: float | None = None
+        """Of one worker; None where nobody said."""
+        self._counted = now
+
+    def count(self, now: float) -> None:
+        """Count the workers' time up to now."""
+        hours = self.workers * max(now - self._counted, 0.0) / 3600
+        self.hours += hours
+        self.dollars += hours * (self.dollars_an_hour or 0.0)
+        self._counted = now
+
+    def observe(self, event: Event) -> None:
+        """Count up to an event, and take what it says of workers and their price."""
+        self.count(event.time)
+        if event.name == "workers":
+            self.workers = int(event.figures["workers"])
+        elif event.name == "priced":
+            self.dollars_an_hour = float(event.figures["dollars_an_hour"])
+
+
+class Timeline:
+    """The record of a run while it is made; an observer of events, of any thread."""
+
+    def __init__(self, run: str, job: str, part: str, began: float) -> None:
+        self.run = run
+        self.job = job
+        self.part = part
+        self.began = began
+        self._hours = WorkerHours(self.began)
+        self._losses = Losses()
+        self._totals: Counter[str] = Counter()
+        self._points: list[Point] = []
+        self._marks: list[Mark] = []
+        self._distance = _FIRST_SECONDS
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        with self._lock:
+            self._hours.observe(event)
+            self._losses(event)
+            if event.name == "committed":
+                self._totals["commits"] += 1
+                self._totals["rows"] += int(event.figures["rows"])
+            kind = lost_kind(event)
+            if kind and len(self._marks) < _MOST_MARKS:
+                what = ", ".join(filter(None, [event.worker, how_lost(event)]))
+                self._marks.append(Mark(self._seconds(event.time), kind, what))
+            # a change of workers is a corner of the curve, wherever the next point would be
+            self._add_point(event.time, is_corner=event.name == "workers" or kind is not None)
+
+    def record(self, *, is_over: bool, now: float | None = None) -> RunRecord:
+        """Return the run up to now."""
+        with self._lock:
+            self._add_point(time.time() if now is None else now, is_corner=True)
+            return RunRecord(
+                run=self.run,
+                job=self.job,
+                part=self.part,
+                began=round(self.began, 3),
+                is_over=is_over,
+                priced=self._hours.dollars_an_hour is not None,
+                points=tuple(self._points),
+                marks=tuple(self._marks),
+                lost=dict(self._losses.counts),
+                how=dict(self._losses.how),
+            )
+
+    def _seconds(self, now: float) -> float:
+        return round(max(now - self.began, 0.0), 2)
+
+    def _add_point(self, now: float, *, is_corner: bool = False) -> None:
+        seconds = self._seconds(now)
+        if self._points:
+            since = seconds - self._points[-1].seconds
+            if since < (0 if is_corner else self._distance):
+                return
+        self._hours.count(now)
+        point = Point(
+            seconds=seconds,
+            workers=self._hours.workers,
+            rows=self._totals["rows"],
+            commits=self._totals["commits"],
+            lost=self._losses.counts.total(),
+            worker_hours=round(self._hours.hours, _NUMBER_DIGITS + 2),
+            dollars=round(self._hours.dollars, _NUMBER_DIGITS),
+        )
+        if self._points and self._points[-1].seconds == seconds:
+            self._points.pop()
+        self._points.append(point)
+        if len(self._points) > MOST_POINTS:
+            self._points = self._points[::2]
+            self._distance *= 2
