@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from distill.cli import look_commands, work_commands
+from distill.cli import look_commands, plan_command, work_commands
 
 app = typer.Typer(
     name="distill",
@@ -15,4 +15,5 @@ app = typer.Typer(
     help="Label once, teach many.",
 )
 app.add_typer(work_commands.commands)
+app.add_typer(plan_command.commands)
 app.add_typer(look_commands.commands)

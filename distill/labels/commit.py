@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -58,6 +59,9 @@ class Commit(ManifestEntry):
     # mending never overwrites: a commit of the next generation stands beside what it replaces
     replaces: str | None = None
     """sha256 of the data of an earlier generation."""
+    # commits from before it was written down have none
+    work: dict[str, float] = field(default_factory=dict)
+    """What it took, by `distill.core.work`."""
 
     @property
     def entry(self) -> ManifestEntry:
@@ -129,11 +133,13 @@ def write_fragment(
     rejects: list[dict[str, Any]],
     contract: Contract,
     provenance: Provenance,
+    work: Callable[[], dict[str, float]] = dict,
 ) -> Commit:
     """Write the labels of one fragment and commit them. Returns the commit that won, which may be
     another attempt's.
 
-    `labels` has `intent.rows` rows under `label_schema(contract)`. Raises StorageError.
+    `labels` has `intent.rows` rows under `label_schema(contract)`. `work` is asked what it took
+    when the data is written. Raises StorageError.
     """
     # A key of its own, so that an attempt which was given up and still runs overwrites nothing.
     attempt = uuid.uuid4().hex
@@ -158,6 +164,7 @@ def write_fragment(
         xxh3=xxhash.xxh3_128_hexdigest(content),
         columns_sha256=columns_sha256(labels),
         histogram=_histogram(labels, contract),
+        work=work(),
     )
     won = folder.put_if_absent(commit.key, commit.to_bytes())
     reach("label.after_commit")
