@@ -30,6 +30,7 @@ RUN_HERE = {
     "show": ("teacher",),
     "structure": ("--local",),
     "select": ("--local",),
+    "plan": ("--local",),
     "run": ("--local",),
     "status": (),
     "verify": (),
@@ -68,7 +69,7 @@ def guide_job(tmp_path_factory):
     own = small.replace("students.small", "students.own").replace(
         'model = { kind = "linear" }', model
     )
-    text = f"{job}[students.own]{own}{block('structure.toml')}{block('select.toml')}"
+    text = f"{job}[students.own]{own}{block('structure.toml')}{block('select.toml')}{block('money.toml')}"
     (folder / "job.toml").write_text(text, "utf-8")
     return folder / "job.toml"
 

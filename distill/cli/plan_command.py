@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distill.cli.options import JobFile, Local, Ray, Root, Verbose, load
-from distill.cli.process import process_edge
+from distill.cli.options import Format, JobFile, Local, Ray, Root, Verbose, load
+from distill.cli.process import LogFormat, process_edge
 from distill.cli.terminal import print_table, say
 from distill.core.amounts import UNKNOWN, amount, duration, money, size
 
@@ -44,9 +44,10 @@ def plan(
     ray: Ray = None,
     local: Local = False,
     verbose: Verbose = False,
+    log_format: Format = LogFormat.text,
 ) -> None:
     """What is left and what it will take, as ranges: hours, GPU-hours, money, bytes, requests."""
-    with process_edge(ray, local=local, verbose=verbose) as process:
+    with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         loaded = load(job, root)
         from distill.run import plan_costs
 

@@ -51,7 +51,7 @@ def plan_costs(
     if pilot:
         driver.prepare(job.labels)
     else:
-        _list_unlisted(driver)
+        driver.plan.workspace.take_as_stored()
     setting = Setting(
         driver.plan.workspace,
         runs=(),
@@ -71,14 +71,6 @@ def plan_costs(
     plan = estimate_costs(setting, labelled)
     keep_costs(driver.plan.workspace.root, plan)
     return plan
-
-
-def _list_unlisted(driver: Driver) -> None:
-    """List pools that never were: footers of their files are read once."""
-    workspace = driver.plan.workspace
-    for pool in workspace.listed_pools:
-        if workspace.inventory(pool) is None:
-            workspace.pool(pool)
 
 
 def _pilot(driver: Driver, setting: Setting, name: str, say: Say) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from distill.core.errors import BudgetError, StorageError, UnlearnableError
+from distill.core.errors import BudgetError, BusyError, StorageError, UnlearnableError
 from distill.core.events import Event, forget, observe
 from distill.engine.stop import finish_and_stop
 from distill.job.job import Job
@@ -72,6 +72,9 @@ class Meter:
 
             try:
                 yield begin
+            except BusyError:  # nothing was done; who waits comes again
+                begun.clear()
+                raise
             except KeyboardInterrupt:
                 if self.passed:
                     raise self._stopped(self.passed) from None
@@ -84,6 +87,7 @@ class Meter:
                 watch.close()
                 if begun:
                     self._end_step(time.time() - begun[0])
+                self._group = None
 
     def __call__(self, event: Event) -> None:
         """Count a commit of the step in work."""

@@ -2,8 +2,8 @@
 answer a million rows, as it was evaluated, or else by a trial.
 
 A trial has no labels and no reader, so its range is wide: from its fastest step to half as much again
-as its slowest, each row read once an epoch beside, and each worker's process started. It is made on one CPU thread, as a training
-worker works there; of a GPU it says nothing.
+as its slowest, each row read once an epoch beside, and each worker's process started. It is made on
+one CPU thread, as a training worker works there; of a GPU it says nothing.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _training_cost(
     cost = _with_size(setting, cost, student, where)
     seconds = _seconds(setting, key, student, rows, steps)
     if seconds is None or gpus:
-        return replace(cost, note=_ON_A_GPU if gpus else cost.note or _NOT_TRIED)
+        return replace(cost, note=_ON_A_GPU if gpus else _NOT_TRIED)
     worker_hours = seconds.times(1 / HOUR)
     return replace(
         cost,
@@ -152,16 +152,15 @@ def _rows_and_steps(setting: Setting, student: Student) -> tuple[int, int]:
 
 
 def _with_size(setting: Setting, cost: StepCost, student: Student, where: str) -> StepCost:
-    """The cost with the bytes that the model takes, in memory and stored."""
-    try:
-        plan = network_plan(setting.workspace, student, where)
-    except DistillError as error:
-        return replace(cost, note=str(error))
+    """The cost with the bytes that the model takes, in memory and stored; they are known where it
+    was tried."""
+    weights = setting.tried.parameters.get(cost.step)
+    if weights is None:
+        return cost
     training = student.training
-    tried = setting.tried.parameters.get(cost.step)
-    weights = plan.weights if tried is None else tried
     model = float(weights * _FLOAT_BYTES)
     checkpoints = _CHECKPOINTS * model * (1 + _MOMENTS.get(training.optimizer, 2))
+    plan = network_plan(setting.workspace, student, where)
     needs = training_needs(where, plan, training)
     stored = Range(model, model + checkpoints)
     return replace(cost, memory_bytes=float(needs.memory_bytes), bytes=stored)

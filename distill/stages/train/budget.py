@@ -3,7 +3,7 @@ at the same step."""
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 
 from distill.core.errors import UnlearnableError
 from distill.engine.protocol import WorkerContext
@@ -17,14 +17,14 @@ class BudgetWatch:
     def __init__(self, allowance: Allowance | None, context: WorkerContext) -> None:
         self._allowance = allowance
         self._context = context
-        self._began = time.monotonic()
+        self._began = monotonic()
 
     def is_spent(self) -> bool:
         """Whether this training is to end here; rank 0 decides for its team."""
         if self._allowance is None:
             return False
         context = self._context
-        seconds = time.monotonic() - self._began
+        seconds = monotonic() - self._began
         workers = context.workers * context.teams
         spent = self._allowance.is_spent(seconds, workers, context.device)
         return from_rank_0(spent, context)
