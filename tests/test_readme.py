@@ -30,6 +30,7 @@ RUN_HERE = {
     "show": ("teacher",),
     "structure": ("--local",),
     "select": ("--local",),
+    "plan": ("--local",),
     "run": ("--local",),
     "status": (),
     "verify": (),
@@ -68,7 +69,8 @@ def guide_job(tmp_path_factory):
     own = small.replace("students.small", "students.own").replace(
         'model = { kind = "linear" }', model
     )
-    text = f"{job}[students.own]{own}{block('structure.toml')}{block('select.toml')}{block('consensus.toml')}"
+    blocks = ("structure.toml", "select.toml", "consensus.toml", "money.toml")
+    text = "".join([job, "[students.own]", own, *map(block, blocks)])
     (folder / "job.toml").write_text(text, "utf-8")
     party = folder / "party.toml"
     party.write_text(job.partition("[students.small]")[0].replace("runs/mine", "parties"), "utf-8")

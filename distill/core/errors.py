@@ -10,6 +10,7 @@ DistillError
 │   ├── BusyError         another driver is at work on the same label set or student
 │   └── MissingExtraError an optional library is not installed
 ├── LimitError            a limit that the job sets is passed; all work is done (exit code 3)
+│   └── BudgetError       the budget is spent; what is left is not begun
 └── WorkError             failed after work began (exit code 1)
     ├── LabelerError      a labeler raised: its own traceback, shard and row
     ├── StorageError      an object is lost, damaged or cannot be written
@@ -67,6 +68,10 @@ class MissingExtraError(InputError):
 
 class LimitError(DistillError):
     """All work is done, and what came of it is beyond a limit that the job sets."""
+
+
+class BudgetError(LimitError):
+    """The budget is spent: what was done is stored, and what is left is not begun."""
 
 
 class WorkError(DistillError):

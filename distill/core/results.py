@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from distill.core.costs import StepActual
 from distill.core.structure_results import StructureResult
 
 LOWER_IS_BETTER = frozenset({"nll", "calibration_error", "mse", "mae", "mse_to_teacher"})
@@ -113,13 +114,16 @@ class Evaluation:
     label_sets: Sequence[LabelSetResult]
     versions: Mapping[str, str]
     structures: Sequence[StructureResult] = ()
+    costs: Sequence[StepActual] = ()
+    """Estimates beside what was spent; nothing where no plan of costs was made."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         plain = asdict(self)
-        # a job without structures has the same page as before there were any
-        if not plain["structures"]:
-            del plain["structures"]
+        # a job without them has the same page as before there were any
+        for later in ("structures", "costs"):
+            if not plain[later]:
+                del plain[later]
         return plain
 
     @classmethod
@@ -128,7 +132,13 @@ class Evaluation:
         methods = tuple(MethodResult.from_plain(each) for each in plain["methods"])
         label_sets = tuple(LabelSetResult(**each) for each in plain["label_sets"])
         structures = tuple(StructureResult.from_plain(each) for each in plain.get("structures", ()))
-        nested = {"methods": methods, "label_sets": label_sets, "structures": structures}
+        costs = tuple(StepActual.from_plain(each) for each in plain.get("costs", ()))
+        nested = {
+            "methods": methods,
+            "label_sets": label_sets,
+            "structures": structures,
+            "costs": costs,
+        }
         return cls(**{**plain, **nested})
 
     @property

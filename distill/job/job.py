@@ -13,9 +13,11 @@ import distill.job.kinds  # noqa: F401  the fields below take what is registered
 from distill.core.errors import JobError
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 from distill.spec.base import Name, Place, Seed, Table
+from distill.spec.budget import Budget
 from distill.spec.labels import Labels
 from distill.spec.models import Fit
 from distill.spec.pools import Pool
+from distill.spec.prices import Prices
 from distill.spec.selections import Select
 from distill.spec.stores import StorageSettings
 from distill.spec.structures import Structure
@@ -46,6 +48,10 @@ class Job(Table):
     students: dict[Name, Student] = {}
     sweep: dict[Name, Sweep] = {}
     evaluate: Evaluate | None = None
+    prices: Prices | None = None
+    """What machines cost, for `distill plan` and a budget of money. Default: nothing has a price."""
+    budget: Budget | None = None
+    """What all runs of this root may spend together. Default: no limit."""
 
     _path: Path = PrivateAttr(default=Path("job.toml"))
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

@@ -19,6 +19,7 @@ from distill.job.problems import problem_lines
 from distill.pools.chosen import rows_path
 from distill.pools.formats.selection import ADDRESS_KEYS, SelectionShard
 from distill.spec.pools import CsvDialect, Pool
+from distill.spec.prices import Prices
 from distill.spec.selections import SELECT
 
 if sys.version_info >= (3, 11):
@@ -111,13 +112,40 @@ def _resolved(job: Job) -> Job:
     pools |= _selections(job, pools)
     job = job.model_copy(update={"pools": pools})
     students = {name: job.completed(student) for name, student in job.students.items()}
-    filled_in = {"fit": fit, "structure": structure, "select": select, "students": students}
+    filled_in: dict[str, Any] = {
+        "fit": fit,
+        "structure": structure,
+        "select": select,
+        "students": students,
+    }
+    if job.prices is not None and job.prices.file is not None:
+        filled_in["prices"] = _prices_of(job, job.prices.file)
     resolved = job.model_copy(update=filled_in)
     resolved._path = job._path
     resolved._folder = job._folder
     resolved._text = job._text
     resolved._written = job.students
     return resolved
+
+
+def _prices_of(job: Job, name: str) -> Prices:
+    """Read the prices that lie in a file of their own. Raises JobError."""
+    file = job.beside(name)
+    where = f"{job.path}: prices.file = {str(file)!r}"
+    try:
+        tables = tomllib.loads(file.read_text("utf-8-sig"))
+    except OSError as error:
+        raise JobError(f"{where}: {error.strerror}. Give a TOML file of prices.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise JobError(f"{where}: not TOML: {error}") from None
+    try:
+        prices = Prices.model_validate_json(json.dumps(tables, default=str))
+    except ValidationError as error:
+        lines = [f"{file}: {line}" for line in problem_lines(error, tables, Prices)]
+        raise JobError("\n".join(lines)) from None
+    if prices.file is not None:
+        raise JobError(f"{where}: names another file. Write the prices themselves there.")
+    return prices
 
 
 def _pools(job: Job) -> dict[str, Pool]:

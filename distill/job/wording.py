@@ -20,6 +20,10 @@ _TYPES = {
     "string_type": "text in quotes",
     "bool_type": "true or false",
     "none_required": "left out",
+    "date_type": "a day without quotes, such as 2026-11-29",
+    "date_parsing": "a day without quotes, such as 2026-11-29",
+    "date_from_datetime_parsing": "a day without quotes, such as 2026-11-29",
+    "date_from_datetime_inexact": "a day without a time, such as 2026-11-29",
 }
 _UNQUOTED = {"int_type", "float_type", "bool_type"}
 _LONG = 1e12

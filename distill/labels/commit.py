@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -58,6 +59,9 @@ class Commit(ManifestEntry):
     # mending never overwrites: a commit of the next generation stands beside what it replaces
     replaces: str | None = None
     """sha256 of the data of an earlier generation."""
+    # commits from before it was written down have none
+    work: dict[str, float] = field(default_factory=dict)
+    """What it took, by `distill.core.work`."""
 
     @property
     def entry(self) -> ManifestEntry:
@@ -156,11 +160,13 @@ def write_fragment(
     rejects: list[dict[str, Any]],
     contract: Contract,
     provenance: Provenance,
+    work: Callable[[], dict[str, float]] = dict,
 ) -> Commit:
     """Write the labels of one fragment and commit them. Returns the commit that won, which may be
     another attempt's.
 
-    `labels` has `intent.rows` rows under `label_schema(contract)`. Raises StorageError.
+    `labels` has `intent.rows` rows under `label_schema(contract)`. `work` is asked what it took
+    when the data is written. Raises StorageError.
     """
     # A key of its own, so that an attempt which was given up and still runs overwrites nothing.
     attempt = uuid.uuid4().hex
@@ -174,7 +180,9 @@ def write_fragment(
     # Before the commit, which never names what is not there.
     folder.put(data_key(intent.fragment, attempt, contract.format), content)
     reach("label.after_data")
-    return commit_attempt(folder, attempt, note, content=content, labels=labels, contract=contract)
+    return commit_attempt(
+        folder, attempt, note, content=content, labels=labels, contract=contract, work=work()
+    )
 
 
 def commit_attempt(
@@ -185,9 +193,10 @@ def commit_attempt(
     content: Content,
     labels: pa.Table,
     contract: Contract,
+    work: dict[str, float] | None = None,
 ) -> Commit:
-    """Commit what an attempt has written: `labels`, in a data file of that `content`. Returns the
-    commit that won, which may be another attempt's. Raises StorageError."""
+    """Commit what an attempt has written: `labels`, in a data file of that `content`. `work` is
+    what it took, where the process that labelled still knows. Returns the commit that won, which may be another attempt's. Raises StorageError."""
     commit = Commit(
         **asdict(note.intent),
         **asdict(note.provenance),
@@ -201,6 +210,7 @@ def commit_attempt(
         xxh3=xxhash.xxh3_128_hexdigest(content),
         columns_sha256=note.columns_sha256,
         histogram=_histogram(labels, contract),
+        work=work or {},
     )
     won = folder.put_if_absent(commit.key, commit.to_bytes())
     reach("label.after_commit")

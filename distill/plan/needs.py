@@ -25,7 +25,7 @@ def later_trainings(
         student = variant.spec
         if not _pools_read(student, labels).isdisjoint(pools):
             key = f"students.{variant.student}"
-            plan = _network_plan(workspace, student, key)
+            plan = network_plan(workspace, student, key)
             yield training_needs(key, plan, student.training)
 
 
@@ -51,8 +51,9 @@ def _pools_read(student: Student, labels: str) -> set[str]:
     return pools
 
 
-def _network_plan(workspace: Workspace, student: Student, where: str) -> NetworkPlan:
-    """The network as it will be built, without the code of the user's own."""
+def network_plan(workspace: Workspace, student: Student, where: str) -> NetworkPlan:
+    """Return the network as it will be built, without the code of the user's own; `where` is its
+    key. Raises ContractError, PoolError."""
     widths = head_widths(workspace, student, where)
     heads = {}
     for name in student.head_names:

@@ -135,6 +135,16 @@ class Workspace:
             self._inventories[name] = read_inventory(self.root, name, uri)
         return self._inventories[name]
 
+    def take_as_stored(self) -> None:
+        """Take all pools that were listed before as their inventories have them: files that came
+        or changed since are not seen, and none is opened. Raises PoolError."""
+        for name in self.listed_pools:
+            inventory = self.inventory(name)
+            if inventory is None:
+                self.pool(name)
+            else:
+                self._pools[name] = OpenPool(name, self.tables.pools[name], inventory)
+
     def label_set(self, name: str, pool: str) -> LabelSet:
         """Read one label set, of live shards alone, unless it is known. Raises ContractError,
         StorageError."""

@@ -8,6 +8,8 @@ process alone), or an engine of your own. Importing it loads neither torch nor r
     whole_job   everything, in order
     stages      one stage each
     driver      the work of both
+    costs       what is left and what it will take
+    meter       what one command spends, against the job's budget
     lines       what is said of what came out
 
 With a `part`, this process is one of several drivers that share nothing but the root
@@ -17,6 +19,7 @@ wait; all label, until every fragment is committed; students, evaluation and rep
 and the others leave.
 """
 
+from distill.run.costs import plan_costs
 from distill.run.lines import labels_line, selection_line, trained_line
 from distill.run.stages import (
     evaluate_students,
@@ -49,6 +52,7 @@ __all__ = [
     "label_pools",
     "labels_line",
     "last_runs",
+    "plan_costs",
     "prepare_inputs",
     "preview_labels",
     "run_job",

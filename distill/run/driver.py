@@ -7,22 +7,30 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from distill.core.results import Evaluation
+from distill.engine.local import LocalEngine
 from distill.engine.select import EngineChoice, engine_of
 from distill.job.job import Job
 from distill.labels.lease import go_first_or_wait, wait_while_busy
 from distill.labels.parts import Part
 from distill.labels.roll_up import roll_up
 from distill.models.record import Trained
+from distill.plan.costs.sampling import Drawn
+from distill.plan.costs.stored import estimate_beside_actual
 from distill.plan.plan import Plan
+from distill.plan.steps import TrainStep
 from distill.plan.timelines import read_records
 from distill.run.lines import labels_line, selection_line, trained_line
+from distill.run.meter import Meter
 from distill.run.recording import Recorder
-from distill.stages.evaluate.evaluate_students import evaluate_students
+from distill.spec.base import Gpus
+from distill.spec.models import worker_range
+from distill.stages.evaluate.evaluate_students import evaluate_students, is_evaluated
 from distill.stages.fit import fit_labeler
 from distill.stages.inventory import file_stats_reader
 from distill.stages.label.calibrate import calibrate
 from distill.stages.label.fit_annotators import fit_annotators
 from distill.stages.label.label_pool import LabelSummary, label_pool
+from distill.stages.label.pilot import label_pilot
 from distill.stages.make_models import make_model
 from distill.stages.make_pools import make_pool
 from distill.stages.report.write_report import write_report
@@ -52,6 +60,7 @@ class Driver:
         self.plan = Plan(job)
         self.recorder = recorder or Recorder(lambda: self.plan.workspace.root, job.name, part)
         """Of the run that this is a round of."""
+        self.meter = Meter(job, self.plan.workspace.root, shares=part is not None)
 
     @property
     def trains(self) -> bool:
@@ -86,59 +95,77 @@ class Driver:
         """Fit labelers: networks by gradients, in one worker group; the others by passes."""
 
         def train() -> list[Trained]:
-            with self.recorder.recording():
-                return train_networks(self.plan.trained_fits(names), self.engine)
+            return self._train(self.plan.trained_fits(names))
 
-        networks = train() if self.part is None else wait_while_busy(train)
-        return networks + [fit_labeler(step, self.engine) for step in self.plan.fits(names)]
+        fitted = train() if self.part is None else wait_while_busy(train)
+        for step in self.plan.fits(names):
+            with self.meter.step(f"fit.{step.name}") as begin:
+                if step.record is None:
+                    begin()
+                fitted.append(fit_labeler(step, self.engine))
+        return fitted
 
     def structure(self, name: str) -> Trained:
         """Fit a structure."""
-        return fit_structure(self.plan.structure(name), self.engine)
+        step = self.plan.structure(name)
+        with self.meter.step(f"structure.{name}") as begin:
+            if step.record is None:
+                begin()
+            return fit_structure(step, self.engine)
 
     def select(self, name: str) -> Selected:
         """Choose rows."""
-        selected = select_rows(self.plan.selection(name), self.engine)
+        step = self.plan.selection(name)
+        with self.meter.step(f"select.{name}") as begin:
+            if step.inputs is not None:
+                begin()
+            selected = select_rows(step, self.engine)
         self.plan.know_selection(name)
         return selected
 
     def label(self, name: str, *, mend: bool = False, trains: bool = False) -> list[LabelSummary]:
         """Label what is missing; where the same command `trains` on it, not before it is sure that
         the engine can."""
-        annotators = self.plan.annotators(name)
-        if annotators is not None:
-            fit_annotators(annotators, self.engine)
-        calibration = self.plan.calibration(name)
-        if calibration is not None:
-            calibrate(calibration, self.engine)
-
-        def require_trainings(pools: Collection[str]) -> None:
-            for needs in self.plan.later_trainings(name, pools):
-                self.engine.require(needs)
-
-        begin = require_trainings if trains else None
+        self._calibrate(name)
         if self.part is not None:
             self._roll_up(name)
         step = self.plan.labels(name, mending=mend)
-        with self.recorder.recording():
+        with self.meter.step(f"labels.{name}") as begin_step, self.recorder.recording():
+
+            def begin(pools: Collection[str]) -> None:
+                if trains:
+                    for needs in self.plan.later_trainings(name, pools):
+                        self.engine.require(needs)
+                begin_step()
+
             summaries = label_pool(step, self.engine, mend=mend, begin=begin, part=self.part)
         for summary in summaries:
             self.plan.know_labels(summary.pool, summary.labels)
         return summaries
 
+    def pilot(self, name: str, chosen: Sequence[Drawn]) -> int:
+        """Label some fragments of a label set, which stay; return how many were labelled now."""
+        self._calibrate(name)
+        step = self.plan.labels(name)
+        with self.meter.step(f"labels.{name}") as begin:
+            return label_pilot(step, self.engine, chosen, begin)
+
     def train(self, names: Sequence[str] | None = None) -> list[Trained]:
         """Train students: those named, all by default."""
-        with self.recorder.recording():
-            return train_networks(self.plan.students(names), self.engine)
+        return self._train(self.plan.students(names))
 
     def evaluate(self) -> tuple[Evaluation, Storage]:
         """Judge label sets and students, and look at structures; return where the report goes."""
         step = self.plan.evaluation()
         for hint in self.plan.new_hints():
             log.info("%s: a width of its own makes a head a hint, which is not judged", hint)
-        evaluation = evaluate_students(step, self.engine)
+        with self.meter.step("evaluate") as begin:
+            if not is_evaluated(step):
+                begin()
+            evaluation = evaluate_students(step, self.engine)
         structures = tuple(look_at(look, self.engine) for look in self.plan.looks())
-        return replace(evaluation, structures=structures), open_storage(step.folder)
+        costs = estimate_beside_actual(self.plan.workspace)
+        return replace(evaluation, structures=structures, costs=costs), open_storage(step.folder)
 
     def report(self, evaluation: Evaluation, folder: Storage) -> str:
         """Write the evaluation as a page, with the job's runs so far; return its URL."""
@@ -152,6 +179,43 @@ class Driver:
         self.plan.check_inputs()
         for model in self.plan.models_to_make(labels):
             make_model(model)
+
+    def _calibrate(self, name: str) -> None:
+        annotators = self.plan.annotators(name)
+        if annotators is not None:
+            fit_annotators(annotators, self.engine)
+        calibration = self.plan.calibration(name)
+        if calibration is not None:
+            calibrate(calibration, self.engine)
+
+    def _train(self, steps: Sequence[TrainStep]) -> list[Trained]:
+        """Train networks, together within what the budget leaves."""
+        plans = [step.plan for step in steps if step.plan is not None]
+        name = plans[0].key if len({plan.key for plan in plans}) == 1 else "training"
+        with self.meter.step(name) as begin, self.recorder.recording():
+            if not plans:
+                return train_networks(steps, self.engine)
+            begin()
+            gpus = max(self._gpus(plan.training.gpus) for plan in plans)
+            fewest = 1
+            if not self._is_local:
+                fewest = min(worker_range(plan.training.workers)[0] for plan in plans)
+            self.meter.training(fewest, gpus)
+            trained = train_networks(steps, self.engine, self.meter.allowance(gpus))
+            self.meter.trained(list(zip(steps, trained, strict=True)))
+            return trained
+
+    def _gpus(self, gpus: Gpus) -> float:
+        """What a worker is counted with until it has said on what it works."""
+        if gpus != "auto":
+            return float(gpus)
+        prices = self.job.prices
+        may_have = prices is None or any(each.gpus for each in prices.instances)
+        return 0.0 if self._is_local or not may_have else 1.0
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self.engine, LocalEngine)
 
     def _roll_up(self, name: str) -> None:
         """Have one driver read the commits that no manifest has, before all read what is stored."""

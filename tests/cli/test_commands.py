@@ -58,6 +58,8 @@ def test_schema_describes_every_table_of_a_job():
         "students",
         "sweep",
         "evaluate",
+        "prices",
+        "budget",
         "plugins",
         "storage",
     }

@@ -19,6 +19,7 @@ from distill.spec.outputs import Outputs
 from distill.stages.evaluate.evaluator import LEFT_OUT, TARGET, Evaluator
 from distill.stages.evaluate.latency import Stopwatch
 from distill.stages.evaluate.metrics import MetricSums, add_sums, measures, reliability
+from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 
 _KEY = "evaluation.json"
@@ -42,6 +43,15 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
     where = folder.url(_KEY)
     plain = unseal(stored, where)
     return Evaluation.from_plain(plain)
+
+
+def is_evaluated(step: EvaluateStep) -> bool:
+    """Return whether it is done."""
+    try:
+        open_storage(step.folder).entry(_KEY)
+    except ObjectMissingError:
+        return False
+    return True
 
 
 def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:

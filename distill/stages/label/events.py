@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from distill.core.events import tell
 from distill.stages.label.messages import FragmentResult
 
@@ -45,8 +47,15 @@ class LabellingEvents:
                 rejected=result.commit.rejected,
                 bytes=result.commit.bytes,
                 busy_seconds=result.busy_seconds,
+                device=result.commit.device,
+                worker_seconds=_worker_seconds(result.commit.work),
             )
 
     def end(self) -> None:
         """No more of it is labelled by this run."""
         tell("labelled", step=self.step)
+
+
+def _worker_seconds(work: Mapping[str, float]) -> float:
+    """Of one worker, its start too."""
+    return work.get("seconds", 0.0) + work.get("startup_seconds", 0.0)

@@ -92,14 +92,14 @@ def label_pool(
     Raises ContractError for another contract, BusyError where another driver is at work on it,
     LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
     """
-    pools = [_begin(step, each, mend=mend, part=part) for each in step.parts]
+    pools = [begin_labels(step, each, mend=mend, part=part) for each in step.parts]
     # a finished set takes no lease, needs no library of its labeler's and no engine
     due = {each.pool.name for each in pools if len(each.left)}
     computed: Mapping[str, int] = {}
     if due:
         if begin is not None:
             begin(due)
-        computed = _label(step, pools, engine, part)
+        computed = label_left(step, pools, engine, part)
     # also where nothing was left: a killed driver may have rolled up less than it committed
     for each in pools:
         if part is None:
@@ -119,7 +119,9 @@ def _where(step: LabelStep, pool: PoolLabels) -> str:
     return f"labels.{step.name} over {pool.pool.name}"
 
 
-def _begin(step: LabelStep, stored: LabelPart, *, mend: bool, part: Part | None) -> PoolLabels:
+def begin_labels(
+    step: LabelStep, stored: LabelPart, *, mend: bool = False, part: Part | None = None
+) -> PoolLabels:
     """Hold what is stored against the contract and the inventory. Raises ContractError."""
     pool = stored.pool
     contract = step.contract
@@ -160,8 +162,8 @@ def _warn(what: str, entries: Sequence[ManifestEntry]) -> None:
         log.warning("%s of %d fragments (%s); labelling them anew", what, len(entries), named)
 
 
-def _label(
-    step: LabelStep, pools: Sequence[PoolLabels], engine: Engine, part: Part | None
+def label_left(
+    step: LabelStep, pools: Sequence[PoolLabels], engine: Engine, part: Part | None = None
 ) -> Mapping[str, int]:
     """Label what is left while holding the sets' leases; return the fragments that were labelled
     here, by pool."""

@@ -41,6 +41,7 @@ from distill.stages.label.messages import (
 from distill.stages.label.prefetch import prefetch
 from distill.stages.label.rejects import rejected_rows
 from distill.stages.label.row_reader import RowRequest, read_chunks
+from distill.stages.label.work_clock import WorkClock
 from distill.storage.base import ObjectMissingError, Storage
 from distill.storage.open import open_storage
 
@@ -59,13 +60,15 @@ class LabelWorker:
         self.config = config
         self.device = device
         self.stream = stream
-        self.inference = InferenceLoop(
-            config.recipe,
-            config.contract,
-            device,
-            threads=stream.threads,
-            repeat="refused" if config.strict else "told",
-        )
+        self.clock = WorkClock()
+        with self.clock.building():
+            self.inference = InferenceLoop(
+                config.recipe,
+                config.contract,
+                device,
+                threads=stream.threads,
+                repeat="refused" if config.strict else "told",
+            )
         # one batch is encoded while the next one is on the device
         self._prefetch_predictions = 1 if stream.threads else 0
         self._versions = library_versions(config.recipe)
@@ -95,7 +98,10 @@ class LabelWorker:
         intent, commit = _settle(folder, task.intent)
         was_there = commit is not None
         was_written = False
-        with deadly_rows(f"{task.pool}/{intent.fragment}", intent.start) as deadly:
+        with (
+            deadly_rows(f"{task.pool}/{intent.fragment}", intent.start) as deadly,
+            self.clock.working() as clock,
+        ):
             if commit is None:
                 provenance = self._provenance(part)
                 # a task is given out again where its process died, maybe with its data written
@@ -111,6 +117,7 @@ class LabelWorker:
                     rejects=_rejects(task, rejected),
                     contract=self.config.contract,
                     provenance=provenance,
+                    work=clock.take,
                 )
         notes = self.inference.take_notes()
         if deadly:

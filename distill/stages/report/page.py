@@ -9,6 +9,7 @@ from functools import cached_property
 
 from distill.core.results import SHARES, Evaluation, Group
 from distill.core.verdict import NOTABLE, format_measure, verdict_sentences, what_terms_add
+from distill.stages.report.estimates import CostLine, cost_lines
 from distill.stages.report.groups import (
     any_seeds,
     clipped,
@@ -112,6 +113,11 @@ class Page:
         if shown < total:
             note += f" {shown} of {total} methods; all of them are below."
         return note
+
+    @property
+    def costs(self) -> list[CostLine]:
+        """What was planned beside what was spent."""
+        return cost_lines(self.evaluation)
 
     @staticmethod
     def size_of(count: int) -> str:

@@ -25,8 +25,10 @@ from torch import Tensor
 from distill.core.errors import UnlearnableError
 from distill.engine.protocol import WorkerContext
 from distill.models.network import apart
+from distill.plan.costs.limits import Allowance
 from distill.plan.training import TrainingPlan
 from distill.stages.train.assignment import assign_to_teams
+from distill.stages.train.budget import BudgetWatch
 from distill.stages.train.checkpoint import Position, save_checkpoint
 from distill.stages.train.early_stopping import is_over, judge_epoch
 from distill.stages.train.guards import require_numbers, require_rows
@@ -40,22 +42,25 @@ from distill.stages.train.team import sum_over_team, wait_for_team
 from distill.stages.train.training_setup import TrainingSetup, prepare_training, restore_position
 
 
-def run_trainings(plans: Sequence[TrainingPlan], context: WorkerContext) -> None:
+def run_trainings(
+    plans: Sequence[TrainingPlan], context: WorkerContext, allowance: Allowance | None = None
+) -> None:
     """Train the network of each plan that this worker's team is assigned, or go on with it where
-    its newest checkpoint is.
+    its newest checkpoint is; all together within an `allowance`, where there is a budget.
 
     A training that cannot be learned is given up at the same point by all ranks of the team, and is
     in nobody's way.
     """
     # a worker has one core, and sums over threads have other last bits
     torch.set_num_threads(1)
+    watch = BudgetWatch(allowance, context)
     assigned = assign_to_teams(plans, context.teams)[context.team]
     for plan in assigned:
         setup = prepare_training(plan, context)
         reporter = Reporter(setup)
         all_steps = setup.total_steps
         try:
-            position = train_network(setup, reporter)
+            position = train_network(setup, reporter, watch)
         except UnlearnableError as error:
             reason = str(error)
             reporter.report(all_steps, "given up")
@@ -66,14 +71,14 @@ def run_trainings(plans: Sequence[TrainingPlan], context: WorkerContext) -> None
             reporter.report_end(all_steps, position)
 
 
-def train_network(setup: TrainingSetup, reporter: Reporter) -> Position:
+def train_network(setup: TrainingSetup, reporter: Reporter, watch: BudgetWatch) -> Position:
     """Take all steps that are left, then export the network. Returns where the training ended.
-    Raises UnlearnableError."""
+    Raises UnlearnableError, also where the budget is spent before."""
     position = restore_position(setup)
     began = time.monotonic()
     reporter.report(position.step)
     with open_inputs(setup, position.step) as inputs:
-        position = EpochLoop(setup, inputs, reporter).run(position)
+        position = EpochLoop(setup, inputs, reporter).run(position, watch)
     if setup.context.rank == 0:
         seconds = time.monotonic() - began
         export_network(setup, position, seconds)
@@ -97,10 +102,16 @@ class EpochLoop:
         self.step = TrainingStep(setup, gradients)
         self.pace = Pace(plan.training.batch_rows)
 
-    def run(self, position: Position) -> Position:
-        """Take the steps from a position on. Returns where they end."""
+    def run(self, position: Position, watch: BudgetWatch) -> Position:
+        """Take the steps from a position on. Returns where they end. Raises UnlearnableError where
+        the budget is spent before, with a checkpoint of where that is."""
         self.setup.trained.train()
+        first_step = position.step
         while not self._is_finished(position):
+            if watch.is_spent():
+                if position.step > first_step:
+                    self._keep(position)
+                raise watch.stop(position.step)
             position = self._advance(position)
         self.reporter.report_end(position.step, position)
         return position

@@ -46,6 +46,9 @@ def _details(setup: TrainingSetup, position: Position, seconds: float) -> dict[s
     details["steps"] = position.step
     details["rows"] = [dataset.rows for dataset in setup.plan.sources]
     details["seconds"] = round(seconds, 3)
+    # what it cost: seconds of so many workers
+    details["workers"] = setup.context.workers
+    details["device"] = setup.context.device
     details["history"] = position.history
     # projections are no part of the model
     thrown_away = parameter_count(setup.trained) - parameter_count(setup.network)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import groupby
 
 from distill.core.errors import UnlearnableError
@@ -12,18 +13,22 @@ from distill.core.progress import track
 from distill.engine.protocol import Engine
 from distill.labels.lease import hold_lease
 from distill.models.record import Trained, read_record
+from distill.plan.costs.limits import Allowance
 from distill.plan.needs import training_needs
 from distill.plan.steps import TrainStep
 from distill.plan.training import TrainingPlan
 from distill.storage.open import open_storage
 
 
-def train_networks(steps: Sequence[TrainStep], engine: Engine) -> list[Trained]:
+def train_networks(
+    steps: Sequence[TrainStep], engine: Engine, allowance: Allowance | None = None
+) -> list[Trained]:
     """Train the networks that are not trained yet; return all of them, in order.
 
-    Raises TrainingError; UnlearnableError, when all others are trained, for those that cannot be.
+    Raises TrainingError; UnlearnableError, when all others are trained, for those that cannot be,
+    or for which the `allowance` is too small.
     """
-    _train([step.plan for step in steps if step.plan is not None], engine)
+    _train([step.plan for step in steps if step.plan is not None], engine, allowance)
     return [_trained(step) for step in steps]
 
 
@@ -37,12 +42,12 @@ def _trained(step: TrainStep) -> Trained:
     return Trained(step.name, record, now=True)
 
 
-def _train(plans: Sequence[TrainingPlan], engine: Engine) -> None:
+def _train(plans: Sequence[TrainingPlan], engine: Engine, allowance: Allowance | None) -> None:
     given_up = []
     for _, together in groupby(sorted(plans, key=_group), key=_group):
         mine = list(together)
         try:
-            _train_together(mine, engine)
+            _train_together(mine, engine, allowance)
         except UnlearnableError as error:
             given_up.append(str(error))
     if not given_up:
@@ -58,7 +63,9 @@ def _group(plan: TrainingPlan) -> tuple[str, str]:
     return str(plan.training.workers), str(plan.training.gpus)
 
 
-def _train_together(plans: Sequence[TrainingPlan], engine: Engine) -> None:
+def _train_together(
+    plans: Sequence[TrainingPlan], engine: Engine, allowance: Allowance | None
+) -> None:
     first = plans[0]
     title = f"train {first.name}" if len(plans) == 1 else f"train {len(plans)} networks"
     with ExitStack() as held:
@@ -73,8 +80,10 @@ def _train_together(plans: Sequence[TrainingPlan], engine: Engine) -> None:
         # torch is loaded here, where something is trained
         from distill.stages.train.loop import run_trainings
 
+        # without a budget the function itself travels
+        work = partial(run_trainings, allowance=allowance) if allowance else run_trainings
         engine.train(
-            run_trainings,
+            work,
             plans,
             workers=first.training.workers,
             teams=len(plans),

@@ -85,7 +85,7 @@ def test_what_another_part_has_committed_counts_twice(monkeypatch, was_there, na
     monkeypatch.setattr(events, "_observers", ())
     seen = []
     events.observe(seen.append)
-    commit = SimpleNamespace(rows=64, rejected=0, bytes=100)
+    commit = SimpleNamespace(rows=64, rejected=0, bytes=100, device="cpu", work={})
     LabellingEvents("teacher").result(
         FragmentResult("rows", "000000-000000", commit, was_there=was_there)
     )

@@ -1,0 +1,186 @@
+"""What a job will cost, as plain values: what `distill plan` shows and keeps, and what the report
+sets beside what was spent.
+
+Amounts are ranges. Where only what was done so far bounds one, it has no end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Range:
+    """From the least to the most that is to be expected; `high` is None where nothing says it."""
+
+    low: float
+    high: float | None
+
+    def __add__(self, other: Range) -> Range:
+        high = None
+        if self.high is not None and other.high is not None:
+            high = self.high + other.high
+        return Range(self.low + other.low, high)
+
+    def times(self, factor: float) -> Range:
+        """Return so many times as much."""
+        return Range(self.low * factor, None if self.high is None else self.high * factor)
+
+    def holds(self, amount: float) -> bool:
+        """Whether an amount lies within."""
+        return self.low <= amount and (self.high is None or amount <= self.high)
+
+    @classmethod
+    def exactly(cls, amount: float) -> Range:
+        """Return the range of what is known."""
+        return cls(amount, amount)
+
+
+NOTHING = Range(0.0, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepCost:
+    """What is left of one step, and what it will take. None: nobody can say before it is begun."""
+
+    step: str
+    """Its key: `labels.teacher`, `students.small`, `evaluate`."""
+    rows: int
+    """That it sees in all, over all epochs or passes."""
+    rows_left: int
+    cpus: float = 1.0
+    """Of one worker."""
+    gpus: float = 0.0
+    """Of one worker."""
+    memory_bytes: float = 0.0
+    """Of one worker; 0 where nobody knows."""
+    worker_hours: Range | None = None
+    """Of what is left, summed over workers."""
+    hours: Mapping[str, Range] = field(default_factory=dict)
+    """Of what is left, by number of workers."""
+    gpu_hours: Range | None = None
+    bytes: Range | None = None
+    """That what is left will store."""
+    requests: Range | None = None
+    """To stores, of what is left."""
+    dollars: Mapping[str, Range] = field(default_factory=dict)
+    """Of what is left, by instance and market; empty without prices."""
+    spent_worker_hours: float = 0.0
+    """By all runs until now."""
+    spent_bytes: float = 0.0
+    """Stored already."""
+    note: str = ""
+
+    @property
+    def whole_worker_hours(self) -> Range | None:
+        """Of the whole step: spent and left."""
+        if self.worker_hours is None:
+            return None
+        return self.worker_hours + Range.exactly(self.spent_worker_hours)
+
+    @property
+    def whole_bytes(self) -> Range | None:
+        """Of the whole step: stored and left."""
+        return None if self.bytes is None else self.bytes + Range.exactly(self.spent_bytes)
+
+
+@dataclass(frozen=True)
+class RowCost:
+    """What a teacher or student takes to answer rows."""
+
+    name: str
+    role: str
+    """`teacher` or `student`."""
+    seconds_a_million: Range
+    """Of one worker, for a million rows."""
+    dollars_a_million: Mapping[str, Range]
+    """By instance and market; empty without prices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostPlan:
+    """What is left of a job, and what it will take."""
+
+    job: str
+    planned: float
+    """When: seconds since 1970."""
+    prices_on: str
+    """The day of the prices; "" without them."""
+    pilot: int
+    """Fragments that were labelled for it now."""
+    steps: tuple[StepCost, ...]
+    a_million_rows: tuple[RowCost, ...]
+
+    @property
+    def worker_hours(self) -> Range:
+        """Of all steps; without an end where one has none."""
+        return _sum(step.worker_hours for step in self.steps if step.rows_left)
+
+    @property
+    def bytes(self) -> Range:
+        """That all that is left will store."""
+        return _sum(step.bytes for step in self.steps if step.rows_left)
+
+    def dollars(self, price: str) -> Range:
+        """Of all that is left and has room on one instance."""
+        return _sum(step.dollars.get(price) for step in self.steps if step.rows_left)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> CostPlan:
+        """Return the plan of which `to_plain` made `plain`."""
+        steps = tuple(_step(each) for each in plain["steps"])
+        rows = tuple(_row_cost(each) for each in plain["a_million_rows"])
+        return cls(**{**plain, "steps": steps, "a_million_rows": rows})
+
+
+@dataclass(frozen=True)
+class StepActual:
+    """What a step was to take, by the newest plan, and what all runs took."""
+
+    step: str
+    worker_hours: Range | None
+    """As planned."""
+    spent_worker_hours: float
+    bytes: Range | None
+    """As planned."""
+    spent_bytes: float
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> StepActual:
+        """Return what `asdict` made plain."""
+        ranges = {name: _range(plain[name]) for name in ("worker_hours", "bytes")}
+        return cls(**{**plain, **ranges})
+
+
+def _sum(ranges: Iterable[Range | None]) -> Range:
+    total = NOTHING
+    for each in ranges:
+        total += Range(0.0, None) if each is None else each
+    return total
+
+
+def _range(plain: Mapping[str, Any] | None) -> Range | None:
+    return None if plain is None else Range(**plain)
+
+
+def _ranges(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Range]:
+    return {name: Range(**each) for name, each in plain.items()}
+
+
+def _step(plain: Mapping[str, Any]) -> StepCost:
+    amounts = ("worker_hours", "gpu_hours", "bytes", "requests")
+    single = {name: _range(plain[name]) for name in amounts}
+    several = {name: _ranges(plain[name]) for name in ("hours", "dollars")}
+    return StepCost(**{**plain, **single, **several})
+
+
+def _row_cost(plain: Mapping[str, Any]) -> RowCost:
+    dollars = _ranges(plain["dollars_a_million"])
+    seconds = Range(**plain["seconds_a_million"])
+    return RowCost(plain["name"], plain["role"], seconds, dollars)

@@ -1,0 +1,187 @@
+"""What trainings will take, by a trial of some steps on random numbers; and what a student takes to
+answer a million rows, as it was evaluated, or else by a trial.
+
+A trial has no labels and no reader, so its range is wide: from its fastest step to half as much again
+as its slowest, each row read once an epoch beside, and each worker's process started. It is made on
+one CPU thread, as a training worker works there; of a GPU it says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+from distill.core.costs import NOTHING, Range, RowCost, StepCost
+from distill.core.errors import DistillError
+from distill.job.sweep import Variant
+from distill.models.record import ModelRecord, read_record
+from distill.plan.costs.money import HOUR, WorkerKind
+from distill.plan.costs.ranges import COLD_SECONDS
+from distill.plan.costs.setting import Setting
+from distill.plan.costs.trials import NetworkTrial, network_trial
+from distill.plan.datasets import pool_groups
+from distill.plan.held_out import fit_student, usual_loss
+from distill.plan.identity import fit_folder, student_folder, student_pins
+from distill.plan.needs import network_plan, training_needs
+from distill.spec.base import Gpus
+from distill.spec.models import Eszsl, worker_range
+from distill.spec.students import Student
+from distill.storage.base import Storage
+
+_SLOWER = 1.5
+"""What a step of a training takes beside one of a trial, at the most: losses, optimiser, waiting."""
+_MILLION = 1e6
+_FLOAT_BYTES = 4
+_CHECKPOINTS = 2
+_MOMENTS = {"adamw": 2, "sgd": 0}
+_ON_A_GPU = "a trial of it on a GPU is not made"
+_NOT_TRIED = "no trial of it was made"
+
+
+def training_trials(setting: Setting) -> Iterator[NetworkTrial]:
+    """Yield the networks that are not trained yet, or not judged; those alone that can be built
+    now."""
+    workspace = setting.workspace
+    for key, student, where, folder in _trainings(setting):
+        if _record(folder) is not None and key.startswith("fit."):
+            continue
+        try:
+            is_fit = key.startswith("fit.")
+            yield network_trial(workspace, key, student, where, is_fit=is_fit)
+        except DistillError:
+            continue  # what it sees is not there yet: its line says so
+
+
+def training_costs(setting: Setting) -> Iterator[StepCost]:
+    """Yield what is left of fits by gradients and of students."""
+    for key, student, where, folder in _trainings(setting):
+        yield _training_cost(setting, key, student, where, folder)
+
+
+def student_rows(setting: Setting) -> Iterator[RowCost]:
+    """Yield what a million rows take of each student, on one CPU."""
+    tables = setting.workspace.tables
+    for variant in tables.job.variants:
+        judged = [
+            each.milliseconds_per_row
+            for each in setting.evaluated
+            if each.role == "student" and each.student == variant.name
+        ]
+        rounds = setting.tried.rows.get(f"students.{variant.name}", ())
+        seconds = [each / 1000 for each in judged] or list(rounds)
+        if not seconds:
+            continue
+        a_million = Range(min(seconds), max(seconds)).times(_MILLION)
+        dollars = setting.dollars(a_million.times(1 / HOUR), WorkerKind())
+        yield RowCost(f"students.{variant.name}", "student", a_million, dollars)
+
+
+def _trainings(
+    setting: Setting,
+) -> Iterator[tuple[str, Student, str, Callable[[], Storage]]]:
+    """Key, table, key in the job file and folder of all that is trained by gradients."""
+    workspace = setting.workspace
+    tables = workspace.tables
+    for name, fit in tables.fit.items():
+        if not isinstance(fit.model, Eszsl):
+            student = fit_student(fit, usual_loss(tables.pool_outputs(fit.on)))
+            key = f"fit.{name}"
+            yield key, student, key, partial(fit_folder, workspace, name)
+    for variant in tables.job.variants:
+        where = f"students.{variant.student}"
+        folder = partial(_student_folder, setting, variant)
+        yield f"students.{variant.name}", variant.spec, where, folder
+
+
+def _student_folder(setting: Setting, variant: Variant) -> Storage:
+    pins = student_pins(setting.workspace, variant.spec)
+    return student_folder(setting.workspace, variant, pins)
+
+
+def _record(folder: Callable[[], Storage]) -> ModelRecord | None:
+    try:
+        return read_record(folder())
+    except DistillError:  # what it learns is not there yet
+        return None
+
+
+def _training_cost(
+    setting: Setting, key: str, student: Student, where: str, folder: Callable[[], Storage]
+) -> StepCost:
+    try:
+        rows, steps = _rows_and_steps(setting, student)
+    except DistillError as error:
+        return StepCost(step=key, rows=0, rows_left=0, note=str(error))
+    record = _record(folder)
+    gpus = _held(student.training.gpus)
+    spent = setting.spent.get(key)
+    cost = StepCost(
+        step=key,
+        rows=rows,
+        rows_left=0 if record else rows,
+        gpus=gpus,
+        spent_worker_hours=spent.worker_seconds / HOUR if spent else 0.0,
+    )
+    if record is not None:
+        return replace(cost, worker_hours=NOTHING, gpu_hours=NOTHING, bytes=NOTHING)
+    cost = _with_size(setting, cost, student, where)
+    seconds = _seconds(setting, key, student, rows, steps)
+    if seconds is None or gpus:
+        return replace(cost, note=_ON_A_GPU if gpus else _NOT_TRIED)
+    worker_hours = seconds.times(1 / HOUR)
+    return replace(
+        cost,
+        worker_hours=worker_hours,
+        hours={str(number): worker_hours.times(1 / number) for number in _numbers(student)},
+        gpu_hours=NOTHING,
+        dollars=setting.dollars(worker_hours, WorkerKind(1.0, gpus, cost.memory_bytes)),
+    )
+
+
+def _rows_and_steps(setting: Setting, student: Student) -> tuple[int, int]:
+    """Rows that all steps together see, and how many steps there are: about as many, since lanes do
+    not end together."""
+    first, *others = pool_groups(student)
+    rows = sum(map(setting.workspace.pool_rows, first))
+    lanes = student.training.lanes
+    step_rows = lanes * student.lane_rows(first)
+    steps = student.training.epochs * max(1, -(-rows // step_rows))
+    all_rows = step_rows + sum(lanes * student.lane_rows(group) for group in others)
+    return steps * all_rows, steps
+
+
+def _with_size(setting: Setting, cost: StepCost, student: Student, where: str) -> StepCost:
+    """The cost with the bytes that the model takes, in memory and stored; they are known where it
+    was tried."""
+    weights = setting.tried.parameters.get(cost.step)
+    if weights is None:
+        return cost
+    training = student.training
+    model = float(weights * _FLOAT_BYTES)
+    checkpoints = _CHECKPOINTS * model * (1 + _MOMENTS.get(training.optimizer, 2))
+    plan = network_plan(setting.workspace, student, where)
+    needs = training_needs(where, plan, training)
+    stored = Range(model, model + checkpoints)
+    return replace(cost, memory_bytes=float(needs.memory_bytes), bytes=stored)
+
+
+def _seconds(setting: Setting, key: str, student: Student, rows: int, steps: int) -> Range | None:
+    """Seconds of all workers together, as one CPU takes them."""
+    tried = setting.tried
+    rounds = tried.steps.get(key)
+    if not rounds:
+        return None
+    a_row = [max(tried.reading.get(pool, (0.0,))) for pool in student.taught_on]
+    reading = max(a_row, default=0.0) * rows
+    slowest = _SLOWER * max(rounds) * steps
+    most = min(student.training.lanes, max(worker_range(student.training.workers)))
+    return Range(min(rounds) * steps, slowest + reading + most * COLD_SECONDS)
+
+
+def _numbers(student: Student) -> Sequence[int]:
+    return sorted(set(worker_range(student.training.workers)))
+
+
+def _held(gpus: Gpus) -> float:
+    return 0.0 if gpus == "auto" else float(gpus)

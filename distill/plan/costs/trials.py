@@ -1,0 +1,62 @@
+"""What a short trial of a network, or of reading, is asked and says. `distill.stages.trials` does
+it; a plan without one knows of trainings only what was trained before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from distill.loader.dataset import Dataset
+from distill.models.record import NetworkPlan
+from distill.plan.needs import network_plan
+from distill.plan.workspace import Workspace
+from distill.spec.students import Student
+
+
+@dataclass(frozen=True)
+class NetworkTrial:
+    """A network to be tried on random numbers."""
+
+    key: str
+    """Of the student or fit that has it."""
+    plan: NetworkPlan
+    batch_rows: int
+    """Rows of a step."""
+    optimizer: str
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What trials took, in seconds, each round for itself."""
+
+    steps: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Of a training step, by the network's key."""
+    rows: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Of a row that is answered, by the network's key."""
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    """By the network's key."""
+    reading: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Of a row that is read and decoded, by the pool."""
+
+
+def network_trial(
+    workspace: Workspace, key: str, student: Student, where: str, *, is_fit: bool = False
+) -> NetworkTrial:
+    """Return the trial of one student's or fit's network. Raises DistillError where it cannot be
+    built before what it sees is there."""
+    tables = workspace.tables
+    plan = network_plan(workspace, student, where)
+    code = tables.fit_code(where.removeprefix("fit.")) if is_fit else None
+    if code is None:
+        code = tables.student_code(student, where)
+    plan = NetworkPlan(plan.in_features, plan.model, plan.heads, code)
+    training = student.training
+    return NetworkTrial(key, plan, training.batch_rows, training.optimizer)
+
+
+def reading_trials(workspace: Workspace, pools: Sequence[str]) -> Iterator[tuple[str, Dataset]]:
+    """Yield what is read of each pool that was listed, as a network sees it."""
+    for name in pools:
+        pool = workspace.pool(name)
+        if pool.inventory.rows:
+            yield name, Dataset((pool.inventory,), pool.seen_features, pool.width)

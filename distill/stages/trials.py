@@ -1,0 +1,136 @@
+"""Short trials for `distill plan`: some training steps and answers of each network, on random numbers
+and one CPU thread, and some reading of each pool. What cannot be tried has no trial."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from distill.core.source import RAISED
+from distill.loader.dataset import Dataset
+from distill.plan.costs.trials import NetworkTrial, Tried
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+_ROUNDS = 5
+_ANSWERED_ROWS = 256
+_READ_ROWS = 4_096
+_MOST_SECONDS = 20.0
+"""Of one network: a large one has fewer rounds."""
+
+
+@dataclass(frozen=True)
+class Trials:
+    """`trials()` → what was tried, on the machine where it is called."""
+
+    networks: Sequence[NetworkTrial]
+    reading: Sequence[tuple[str, Dataset]]
+
+    def __call__(self) -> Tried:
+        found = {trial.key: _try_network(trial) for trial in self.networks}
+        networks = {key: each for key, each in found.items() if each is not None}
+        return Tried(
+            steps={key: each.steps for key, each in networks.items()},
+            rows={key: each.rows for key, each in networks.items()},
+            parameters={key: each.parameters for key, each in networks.items()},
+            reading={pool: _try_reading(dataset) for pool, dataset in self.reading},
+        )
+
+
+class _TriedNetwork(NamedTuple):
+    steps: list[float]
+    """Seconds of each."""
+    rows: list[float]
+    """Seconds a row of each round of answers."""
+    parameters: int
+
+
+def _try_network(trial: NetworkTrial) -> _TriedNetwork | None:
+    """What was tried of one network; None where it cannot be."""
+    import torch
+
+    from distill.models.network import build_network, parameter_count
+
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(trial.plan)
+            step = _step(network, trial)
+            steps = _rounds(step)
+            few = _inputs(trial, _ANSWERED_ROWS)
+            network.eval()
+            with torch.inference_mode():
+                answers = _rounds(lambda: network(few))
+    except RAISED as error:
+        log.info("%s is not tried: %s", trial.key, error)
+        return None
+    rows = [each / _ANSWERED_ROWS for each in answers]
+    return _TriedNetwork(steps, rows, parameter_count(network))
+
+
+def _step(network: Any, trial: NetworkTrial) -> Callable[[], None]:
+    """One training step on rows that are always the same."""
+    import torch
+
+    weights = [each for each in network.parameters() if each.requires_grad]
+    optimizer: Any = torch.optim.SGD(weights, lr=0.0)
+    if trial.optimizer != "sgd":
+        optimizer = torch.optim.AdamW(weights, lr=0.0)
+    rows = _inputs(trial, trial.batch_rows)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        answers = network(rows)
+        losses = [answer.float().logsumexp(dim=1).mean() for answer in answers.values()]
+        loss: Any = torch.stack(losses).sum()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def _inputs(trial: NetworkTrial, rows: int) -> Tensor:
+    """Random rows as the network sees them."""
+    import torch
+
+    draw = np.random.default_rng(0)
+    ngrams = trial.plan.model.text_hashing
+    if ngrams is not None:
+        places = draw.integers(1, ngrams.buckets + 1, size=(rows, ngrams.most))
+        return torch.from_numpy(places.astype(np.int32))
+    numbers = draw.random((rows, trial.plan.in_features), np.float32)
+    return torch.from_numpy(numbers)
+
+
+def _rounds(work: Callable[[], object]) -> list[float]:
+    """Seconds of some rounds, but of the first, which warms up."""
+    work()
+    began = time.perf_counter()
+    seconds = []
+    for _ in range(_ROUNDS):
+        round_began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - round_began)
+        if time.perf_counter() - began > _MOST_SECONDS:
+            break
+    return seconds
+
+
+def _try_reading(dataset: Dataset) -> list[float]:
+    """Seconds a row of reading some chunks, spread over the pool."""
+    chunks = dataset.chunks(_READ_ROWS)
+    stride = max(1, len(chunks) // _ROUNDS)
+    seconds = []
+    for chunk in chunks[::stride][:_ROUNDS]:
+        began = time.perf_counter()
+        dataset.seen(chunk)
+        seconds.append((time.perf_counter() - began) / chunk.rows)
+    return seconds

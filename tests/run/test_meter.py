@@ -1,0 +1,163 @@
+"""A budget stops a run where it is passed, with everything committed, and a larger one goes on."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from distill.core.errors import BudgetError, JobError
+from distill.core.schema import unseal
+from distill.engine.stop import stop_requested
+from distill.plan.costs.ledger import RunSpent, StepSpent, read_spent, write_spent
+from distill.run import label_pool, run_job, status
+from distill.stages.train import budget as train_budget
+from distill.storage.open import open_storage
+from distill.storage.request_counts import requests
+from tests.engine.here import without_ray
+from tests.run.declared import clock, declared_job, write_rows
+from tests.tiny import tiny_job, write_pool
+
+__all__ = ["clock"]
+
+PRICES = """
+[prices]
+on = 2026-11-29
+[[prices.instances]]
+instance = "m7.large"
+dollars = 3.6
+cpus = 1
+"""
+TRAINING = """
+    root = "root"
+    [pools.rows]
+    path = "rows"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    features = { kind = "vector", columns = ["pixels"] }
+    [students.small]
+    model = { kind = "linear" }
+    training = { epochs = 6, batch_rows = 64, checkpoint_epochs = 100 }
+    [[students.small.terms]]
+    learns = "pools.rows"
+    loss = { kind = "cross_entropy" }
+"""
+
+
+def budget(**limits: float) -> str:
+    return "[budget]\n" + "\n".join(f"{name} = {limit}" for name, limit in limits.items())
+
+
+def committed(job) -> int:
+    return sum(line.done for line in status(job) if line.name.startswith("labels."))
+
+
+def stopped(job, work=None) -> str:
+    with without_ray(), pytest.raises(BudgetError) as told:
+        (work or (lambda: label_pool(job, "teacher", engine="local")))()
+    return str(told.value)
+
+
+def test_a_tenth_of_the_money_is_passed_or_is_not_enough_to_go_on(tmp_path, clock):
+    """20 fragments of 64 dollars each, at a dollar a thousand seconds."""
+    write_rows(tmp_path / "rows", [64 * 20], [1000.0])
+    tenth = declared_job(tmp_path, fragment_rows=64, more=PRICES + budget(money=2 * 64.0))
+    said = stopped(tenth)
+    # whose second fragment passes it; the first one's first batch is asked twice
+    assert committed(tenth) == 1
+    assert "the budget is spent (money: $128.00 of $128.00" in said
+    assert "labels.teacher over rows, 19 of 20 fragments" in said
+    assert "Raise it in [budget] and run the same command again" in said
+    assert str(tenth.path) in said
+    before = clock.now
+    assert "19 of 20 fragments" in stopped(tenth)  # what former runs spent counts
+    assert clock.now == before
+    raised = declared_job(tmp_path, fragment_rows=64, more=PRICES + budget(money=20_000))
+    with without_ray():
+        (summary,) = label_pool(raised, "teacher", engine="local")
+    assert summary.labelled_now == 19
+    assert not stop_requested()
+
+
+def test_a_finished_job_is_refused_because_its_budget_is_spent(tmp_path, clock):
+    write_rows(tmp_path / "rows", [128], [1000.0])
+    job = declared_job(tmp_path, fragment_rows=64)
+    with without_ray():
+        label_pool(job, "teacher", engine="local")
+        spent = declared_job(tmp_path, fragment_rows=64, more=PRICES + budget(money=1))
+        (summary,) = label_pool(spent, "teacher", engine="local")
+    assert summary.labelled_now == 0
+
+
+def test_gpu_hours_count_where_no_gpu_is(tmp_path, clock):
+    write_rows(tmp_path / "rows", [64 * 4], [1000.0])
+    job = declared_job(tmp_path, fragment_rows=64, more=budget(gpu_hours=0.001))
+    with without_ray():
+        (summary,) = label_pool(job, "teacher", engine="local")
+    assert summary.labelled_now == 4
+
+
+def test_hours_of_former_runs_are_forgotten(tmp_path, clock):
+    write_rows(tmp_path / "rows", [64 * 4], [0.0])
+    job = declared_job(tmp_path, fragment_rows=64, more=budget(hours=2))
+    former = RunSpent("1", "other", 0.0, 2.5 * 3600, {"labels.other": StepSpent()})
+    write_spent(open_storage(job.root_uri), former)
+    said = stopped(job)
+    assert "hours: 2.5 of 2" in said
+    assert committed(job) == 0
+
+
+def weights_of(folder) -> str:
+    (done,) = (folder / "root" / "students" / "small").glob("*/done.json")
+    return unseal(done.read_bytes(), str(done))["sha256"]
+
+
+def test_a_training_does_not_stop_or_begins_anew(tmp_path, monkeypatch):
+    write_pool(tmp_path / "rows", [640])
+    whole = tiny_job(tmp_path / "whole", TRAINING.replace('"rows"\n', '"../rows"\n'))
+    with without_ray():
+        run_job(whole, lambda _line: None, engine="local")
+    hours = count(0, 40)
+    monkeypatch.setattr(train_budget, "monotonic", lambda: 3600.0 * next(hours))
+    job = tiny_job(tmp_path, TRAINING + "[budget]\nhours = 100\n")
+    said = stopped(job, lambda: run_job(job, lambda _line: None, engine="local"))
+    assert "students.small, 1 of 1 model" in said
+    (folder,) = (tmp_path / "root" / "students" / "small").iterdir()
+    # at the third look two epochs of eleven steps were taken, and no checkpoint was due by itself
+    assert [each.stem for each in folder.glob("checkpoints/*.json")] == ["step_000000022"]
+    monkeypatch.undo()
+    with without_ray():
+        run_job(tiny_job(tmp_path, TRAINING), lambda _line: None, engine="local")
+    assert weights_of(tmp_path) == weights_of(tmp_path / "whole")
+
+
+def test_a_training_begins_with_nothing_left(tmp_path):
+    write_pool(tmp_path / "rows", [64])
+    job = tiny_job(tmp_path, TRAINING + "[budget]\nhours = 1\n")
+    root = open_storage(job.root_uri)
+    write_spent(root, RunSpent("1", "other", 0.0, 3600.0))
+    said = stopped(job, lambda: run_job(job, lambda _line: None, engine="local"))
+    assert "hours: 1 of 1" in said
+    assert not (tmp_path / "root" / "students").exists()
+
+
+def test_a_job_without_a_budget_reads_what_was_spent(tmp_path, clock):
+    """One small object is written when a step ends, and nothing is read."""
+    write_rows(tmp_path / "rows", [128], [0.0])
+    job = declared_job(tmp_path, fragment_rows=64)
+    with without_ray():
+        label_pool(job, "teacher", engine="local")
+        (run,) = read_spent(open_storage(job.root_uri))
+        assert run.steps["labels.teacher"].fragments == 2
+        before = requests()
+        label_pool(job, "teacher", engine="local")
+        again = requests() - before
+    assert again.put == 0  # nothing was left, so nothing was spent
+    assert read_spent(open_storage(job.root_uri)) == [run]
+
+
+def test_a_budget_of_money_without_prices_counts_nothing(tmp_path):
+    write_pool(tmp_path / "rows", [64])
+    with pytest.raises(JobError) as told:
+        tiny_job(tmp_path, TRAINING + "[budget]\nmoney = 3\n")
+    assert "budget.money = 3: the job has no [prices]" in str(told.value)
