@@ -95,5 +95,5 @@ def answers(network: MultiHead, texts: list[str], width: int | None = None) -> t
 
 def require_same(found: torch.Tensor, due: torch.Tensor, most: float = 1e-6) -> None:
     """Hold answers to another batch's, or another library's: to 1e-6 of the largest."""
-    largest = max(1.0, float(due.abs().max()))
+    largest = max(1.0, float(due.detach().abs().max()))
     torch.testing.assert_close(found, due, atol=most * largest, rtol=0)
