@@ -36,6 +36,7 @@ from distill.spec.networks import BuiltNetwork, NetworkInput
 
 if TYPE_CHECKING:
     from distill.models.networks.encoder import EncoderNetwork
+    from distill.models.networks.pretrained import PretrainedNetwork
 
 FILES = "files"
 """The buffer that has the model's text files."""
@@ -46,9 +47,10 @@ _TOKENS_AT_ONCE = 16_384
 class EncoderModule(nn.Module):
     """A transformer, and the pooling of its states."""
 
-    def __init__(self, body: Body, table: EncoderNetwork) -> None:
+    def __init__(self, body: Body, table: EncoderNetwork, above: nn.Module | None) -> None:
         super().__init__()
         self.body = body.model
+        self.above = above
         self.pooling = table.pooling
         self.normalize = table.normalize
         self.head = body.head
@@ -66,8 +68,10 @@ class EncoderModule(nn.Module):
         if not is_fixed:
             ids_BL = without_padding(ids_BL)
         if is_fixed or torch.is_grad_enabled() or ids_BL.numel() <= _TOKENS_AT_ONCE:
-            return self._pooled(ids_BL)
-        return self._in_parts(ids_BL)
+            pooled_BH = self._pooled(ids_BL)
+        else:
+            pooled_BH = self._in_parts(ids_BL)
+        return pooled_BH if self.above is None else self.above(pooled_BH)
 
     def train(self, mode: bool = True) -> EncoderModule:
         """Set training or evaluation; what is frozen draws no dropout."""
@@ -119,9 +123,21 @@ def build_encoder(table: EncoderNetwork, given: NetworkInput) -> BuiltNetwork:
     else:
         files = from_bytes(given.stored[FILES])
         body = empty_body(files, table.pooling)
-    module = EncoderModule(body, table)
+    above, width = build_above(table, body.width, given)
+    module = EncoderModule(body, table, above)
     _require_positions(module, given.key)
-    return BuiltNetwork(module, body.width)
+    return BuiltNetwork(module, width)
+
+
+def build_above(
+    table: PretrainedNetwork, width: int, given: NetworkInput
+) -> tuple[nn.Module | None, int]:
+    """Build what stands on top of the pretrained part, and return what the heads see. Raises
+    JobError."""
+    if table.above is None:
+        return None, width
+    built = table.above.build(NetworkInput(width, f"{given.key}.above"))
+    return built.module, built.width
 
 
 def without_padding(ids_BL: Tensor) -> Tensor:

@@ -16,11 +16,16 @@ from distill.labelers.network import as_input, network_of
 from distill.models.custom_source import Code
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
+from distill.models.text_tokens import ModelTokens
 from distill.plan.steps import ExportStep
 from distill.pools.formats.options import with_types
 from distill.pools.open_pool import OpenPool
+from distill.stages.export.all_forms import describe_forms, forms_of
+from distill.stages.export.form_card import form_card
+from distill.stages.export.forms import Form, TextStudent
 from distill.stages.export.model_card import describe_features, describe_heads, model_card
 from distill.stages.export.onnx_file import onnx_file
+from distill.stages.export.tokenizer_files import tokenizer_json
 from distill.stages.export.torch_source import own_expression, torch_source
 from distill.storage.open import open_storage
 
@@ -65,27 +70,49 @@ def _files(
     record = step.record
     code = step.code
     pool = step.pool
-    places = step.ngrams.most if step.ngrams else None
-    features = describe_features(pool.features, record.in_features, places)
     own_names = _own_files(code)
     own_expressions = _own_expressions(record, own_names)
     folder = open_storage(step.folder)
     weights = read_weights(folder, record)
     network = network_of(record, weights, code)
+    places = step.ngrams.most if step.ngrams else None
+    tokens = network.tokens.most if network.tokens else None
+    features = describe_features(pool.features, record.in_features, places, tokens)
     heads = describe_heads(record)
-    source = torch_source(step.name, network, heads, features, own_expressions)
+    source = torch_source(
+        step.name, network, heads, features, own_expressions, outputs=record.heads
+    )
+    student = TextStudent(step.name, record, network)
+    forms, refused = forms_of(student)
     card = model_card(step.name, record, features, results, stopped_on=step.stopped_on, onnx=onnx)
+    card += describe_forms(forms, refused)
     files: dict[str, bytes | None] = {}
     for key, file in code.items():
         files[own_names[key]] = file.text.encode()
     files["weights.safetensors"] = weights
     files["model.py"] = source.encode()
     files[_ONNX] = _checked_onnx(step, network) if onnx else None
+    if isinstance(network.tokens, ModelTokens):
+        files["tokenizer.json"] = tokenizer_json(network.tokens)
     files["README.md"] = card.encode()
-    # last: with it the export is whole
     body = _model_json(record, pool, code, own_names)
+    for form in forms:
+        form_readme = form_card(student, form, card, results)
+        files |= _form_files(form, student, body, form_readme)
+    # last: with it the export is whole
     files["model.json"] = seal(body)
     return files
+
+
+def _form_files(
+    form: Form, student: TextStudent, body: Mapping[str, Any], card: bytes
+) -> dict[str, bytes]:
+    """Return the files of a folder that another library loads."""
+    files = {**form.files, "README.md": card}
+    files |= {name: weights.content for name, weights in form.weights.items()}
+    said = {**body, "form": form.body(student.trunk.text_files)}
+    files["model.json"] = seal(said)
+    return {f"{form.folder}/{name}": content for name, content in files.items()}
 
 
 def _model_json(

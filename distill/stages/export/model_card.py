@@ -23,13 +23,20 @@ A batch has one row or more. On the first rows of the pool that taught the stude
 largest answer."""
 
 
-def describe_features(features: Features, width: int, places: int | None) -> str:
-    """Return what the network takes, in words."""
+def describe_features(
+    features: Features, width: int, places: int | None, tokens: int | None = None
+) -> str:
+    """Return what the network takes, in words; of text that is so many places or tokens at most."""
     if isinstance(features, ImageFeatures):
         height, across, channels = features.shape
         return (
             f"(rows, {width}) float32: images of {height} × {across} × {channels},"
             " channel by channel, bytes over 255."
+        )
+    if isinstance(features, TextFeatures) and tokens is not None:
+        return (
+            f"(rows, tokens) int32: each text's tokens, {tokens} at most, behind them -1;"
+            " or a list of texts."
         )
     if isinstance(features, TextFeatures):
         return (
