@@ -17,6 +17,10 @@ _MAKERS: Mapping[str, Callable[[TextStudent, str, str], Form | Refused]] = {
     "model2vec": model2vec_form,
 }
 """By the name of the folder."""
+_CUT = (
+    "These libraries cut the end of a longer text off, of which this student reads head and tail;"
+    ' taught with `long_texts = "head"`, it reads what they do.'
+)
 
 
 def forms_of(student: TextStudent) -> tuple[list[Form], list[Refused]]:
@@ -38,11 +42,16 @@ def forms_of(student: TextStudent) -> tuple[list[Form], list[Refused]]:
     return forms, list(refused)
 
 
-def describe_forms(forms: Sequence[Form], refused: Sequence[Refused]) -> str:
-    """Return what the card says of them; nothing where there is none to speak of."""
+def describe_forms(
+    forms: Sequence[Form], refused: Sequence[Refused], *, cuts_middle: bool = False
+) -> str:
+    """Return what the card says of them; nothing where there is none to speak of. `cuts_middle`
+    says that the student reads a long text's head and tail."""
     if not forms and not refused:
         return ""
     lines = ["", "## Elsewhere", ""]
     lines += [f"- `{form.folder}/`, head {form.head}: {form.library} loads it." for form in forms]
     lines += [f"- Not for {each.library}: {each.why}." for each in refused]
+    if forms and cuts_middle:
+        lines += ["", _CUT]
     return "\n".join(lines) + "\n"
