@@ -20,6 +20,7 @@ from distill.engine.protocol import TrainingNeeds
 from distill.job.job import Job
 from distill.job.sweep import Variant
 from distill.labelers.calibration import read_calibration
+from distill.labelers.embedding import Embedding
 from distill.labelers.kind import ModelLabelerKind
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
@@ -37,6 +38,7 @@ from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.merges import merged_values
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
+from distill.plan.pretrained import pretrained_of_job
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.steps import (
@@ -50,6 +52,7 @@ from distill.plan.steps import (
     MakeModelStep,
     MakePoolStep,
     PreviewStep,
+    SeenEncoder,
     StoredLabelsStep,
     TrainStep,
     VerifyStep,
@@ -111,6 +114,19 @@ class Plan:
             for where, labeler in members
             if isinstance(labeler, ModelLabelerKind) and labeler.made_by is not None
         ]
+
+    def networks_to_make(self) -> list[MakeModelStep]:
+        """Return the models that networks of fits and students begin as and the job makes
+        itself, each place once."""
+        tables = self.tables
+        found: dict[str, MakeModelStep] = {}
+        for where, network in pretrained_of_job(tables):
+            uri = tables.model_uri(network.model)
+            if network.made_by is not None:
+                key = f"{where}.made_by"
+                step = MakeModelStep(key, uri, tables.root_uri, network.made_by, tables.path)
+                found.setdefault(uri, step)
+        return list(found.values())
 
     def working_order(self) -> list[Batch]:
         """Return what the job makes before its students, each after what it needs."""
@@ -314,12 +330,9 @@ class Plan:
 
     def _export(self, variant: Variant) -> ExportStep:
         student = variant.spec
+        seen = None
         if student.features is not None:
-            raise JobError(
-                f"{self.tables.path}: students.{variant.name} sees {student.features.of}, and not"
-                " what its pool has: its weights alone are no model that others could use. Export"
-                " students of pools' features."
-            )
+            seen = self._seen_encoder(student.features.label_set, f"students.{variant.name}")
         folder, record = find_student(self.workspace, variant)
         # rows of a selection are read as those of its pool, and so are others of their kind
         pool = self.tables.base_pool(student.taught_on[0])
@@ -331,7 +344,22 @@ class Plan:
             student.model.text_hashing,
             self.tables.student_code(student, f"students.{variant.student}"),
             student.early_stop.rows if student.early_stop else None,
+            seen,
         )
+
+    def _seen_encoder(self, name: str, student: str) -> SeenEncoder:
+        """The model that wrote a label set whose values a student saw."""
+        labeler = self.tables.labels[name].labeler
+        if not isinstance(labeler, Embedding):
+            raise JobError(
+                f"{self.tables.path}: {student} sees labels.{name}, and not what its pool has: its"
+                " weights alone are no model that others could use. With a labeler of kind"
+                f' "embedding", and not {labeler.kind!r}, both are exported as one; or export'
+                " students of pools' features."
+            )
+        where = f"labels.{name}.labeler"
+        files = labeler.identify(self.tables.model_uri(labeler.model), f"{where}.model")
+        return SeenEncoder(where, files, labeler.normalize)
 
 
 def _train_step(name: str, found: TrainingPlan | ModelRecord) -> TrainStep:
