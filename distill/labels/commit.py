@@ -196,7 +196,8 @@ def commit_attempt(
     work: dict[str, float] | None = None,
 ) -> Commit:
     """Commit what an attempt has written: `labels`, in a data file of that `content`. `work` is
-    what it took, where the process that labelled still knows. Returns the commit that won, which may be another attempt's. Raises StorageError."""
+    what it took, where the process that labelled still knows. Returns the commit that won, which
+    may be another attempt's. Raises StorageError."""
     commit = Commit(
         **asdict(note.intent),
         **asdict(note.provenance),
