@@ -27,7 +27,6 @@ from filelock import FileLock
 
 from distill.core.errors import JobError, MissingExtraError, StorageError
 from distill.core.schema import digest
-from distill.models.record import METRICS
 from distill.spec.uris import CACHE, HUB, is_hub
 from distill.storage.base import ObjectMeta, is_hidden
 from distill.storage.open import is_remote, open_storage
@@ -35,6 +34,8 @@ from distill.storage.open import is_remote, open_storage
 # formats that hold code, which runs when they are opened
 _UNSAFE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".msgpack", ".py")
 _CHUNK_BYTES = 1 << 22
+METRICS = "metrics.jsonl"
+"""Beside a trained model, of how it was trained: no part of it."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 

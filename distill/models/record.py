@@ -28,8 +28,6 @@ from distill.storage.base import Storage
 
 DONE = "done.json"
 WEIGHTS = "weights.safetensors"
-METRICS = "metrics.jsonl"
-"""Beside them, of how it was trained: no part of the model."""
 
 
 @dataclass(frozen=True)

@@ -7,4 +7,5 @@ import distill.models.networks.mlp
 import distill.models.networks.cnn
 import distill.models.networks.rnn
 import distill.models.networks.ngram_bag
+import distill.models.networks.timm
 import distill.models.networks.custom  # noqa: F401

@@ -16,6 +16,7 @@ from distill.labelers.network import as_input, network_of
 from distill.models.custom_source import Code
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
+from distill.models.timm_module import TimmTrunk
 from distill.plan.steps import ExportStep
 from distill.pools.formats.options import with_types
 from distill.pools.open_pool import OpenPool
@@ -81,6 +82,7 @@ def _files(
     files["weights.safetensors"] = weights
     files["model.py"] = source.encode()
     files[_ONNX] = _checked_onnx(step, network) if onnx else None
+    files |= _timm_files(step, network)
     files["README.md"] = card.encode()
     # last: with it the export is whole
     body = _model_json(record, pool, code, own_names)
@@ -104,6 +106,17 @@ def _model_json(
             key: {"file": own_names[key], "sha256": source.sha256} for key, source in code.items()
         }
     return body
+
+
+def _timm_files(step: ExportStep, network: MultiHead) -> dict[str, bytes]:
+    """What timm alone loads, of a student on a network of its."""
+    if not any(isinstance(module, TimmTrunk) for module in network.modules()):
+        return {}
+    # imported here, since it is for these alone
+    from distill.stages.export.timm_folder import timm_files
+
+    rows = as_tensor(as_input(network, step.pool.first_seen()), "cpu")
+    return timm_files(step.record, network, step.pool.features, rows)
 
 
 def _checked_onnx(step: ExportStep, network: MultiHead) -> bytes:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distill.models.record import METRICS
+from distill.models.files import METRICS
 from distill.storage.base import Storage
 
 
