@@ -16,6 +16,7 @@ from distill.labelers.runtime import computing
 from distill.models.custom_source import Code, revision_of
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
+from distill.models.text_tokens import padded
 from distill.pools.ngrams import ngram_places
 from distill.storage.open import open_storage
 
@@ -49,7 +50,8 @@ class NetworkLabeler:
         return cls(network, head=head or first_head, device=device, precision=precision)
 
     def prepare(self, features: Inputs) -> Inputs:
-        """Return text as the buckets of its n-grams; numbers and images as they are."""
+        """Return text as the buckets of its n-grams or as tokens; numbers and images as they
+        are."""
         return as_input(self.network, features)
 
     def label(self, features: Inputs) -> Matrix:
@@ -64,10 +66,13 @@ def as_input(network: MultiHead, features: Inputs) -> Inputs:
     """Return features as `as_tensor` takes them for this network. Raises LabelerError where it
     reads text and they are none, or the other way."""
     if features.dtype == object:
+        if network.tokens is not None:
+            texts = features.tolist()
+            return padded(network.tokens.encode(texts))
         if network.ngrams is None:
             raise _wrong_features("numbers", "text")
         return ngram_places(features, network.ngrams)
-    if network.ngrams is not None:
+    if network.ngrams is not None or network.tokens is not None:
         raise _wrong_features("text", "numbers")
     return features
 
@@ -101,9 +106,9 @@ def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) ->
     # before it is built: what a class of another revision raises there would mislead
     for key in plan.own:
         _require_trained_revision(record, plan, key)
-    network = MultiHead(plan)
+    tensors = safetensors.torch.load(weights)
+    network = MultiHead(plan, tensors)
     try:
-        tensors = safetensors.torch.load(weights)
         network.load_state_dict(tensors)
     except RuntimeError as error:
         # names or shapes of parameters that differ: of ours a mistake in distill, not of the user

@@ -21,8 +21,8 @@ class ChunkCache:
 
     def __init__(self, dataset: Dataset, disk: DiskCache | None = None) -> None:
         self.dataset = dataset
-        # of a dataset on this machine's disk it would be a copy beside the original
-        self.disk = disk if dataset.remote else None
+        # of another dataset on this machine's disk it would be a copy beside the original
+        self.disk = disk if dataset.is_kept_near else None
         self.chunks: dict[Chunk, Arrays] = {}
         self._bytes = 0
         self._number = next(_numbers)

@@ -3,7 +3,8 @@
 A chunk is a dictionary of arrays with one entry a row:
 
     features              vectors (B, F) float32; images (B, H, W, C) uint8; text (B, L) int32, the
-                          places of its n-grams, or (B,) object of str where it is not hashed
+                          places of its n-grams, or its tokens, behind them -1; or (B,) object of
+                          str where a network reads neither
     row                   (B,) int64, the row's number in the dataset
     <column>.outputs      (B, S) float32, logits or values
     <column>.index        (B, k) int64 and
@@ -34,12 +35,13 @@ from distill.loader.label_rows import read_label_rows
 from distill.loader.label_values import LabelValues
 from distill.loader.sample_weight import row_weights
 from distill.loader.sampler import WINDOW_CHUNKS, Chunk
+from distill.models.text_tokens import padded
 from distill.pools.features import Rows, decode_features, decode_target
 from distill.pools.formats.base import RowBatch
 from distill.pools.inventory import Inventory
 from distill.pools.ngrams import ngram_places
 from distill.pools.row_cache import CACHE_BYTES, read_chunk
-from distill.spec.networks import Ngrams
+from distill.spec.networks import Ngrams, TextTokens
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features, ImageFeatures, TextFeatures
 from distill.spec.students import RowWeight
@@ -129,6 +131,8 @@ class Dataset:
     columns: Mapping[str, LabelColumn | TargetColumn] = field(default_factory=dict)
     ngrams: Ngrams | None = None
     """How text is hashed."""
+    tokens: TextTokens | None = None
+    """How text is cut into tokens."""
 
     @property
     def rows(self) -> int:
@@ -148,6 +152,22 @@ class Dataset:
         return any(is_remote(uri) for uri in uris)
 
     @property
+    def is_kept_near(self) -> bool:
+        """Whether its chunks are kept on this machine's disk, so that no later epoch makes them
+        again: they come from elsewhere, or are text that was cut into tokens."""
+        return self.tokens is not None or self.remote
+
+    @property
+    def cut_texts(self) -> int:
+        """How many texts were longer than is read of them, of the chunks that were loaded here."""
+        return sum(self._cut.values())
+
+    @cached_property
+    def _cut(self) -> dict[Chunk, int]:
+        """The same by chunk: some are loaded more than once."""
+        return {}
+
+    @property
     def groups(self) -> list[list[list[int]]]:
         """Rows of each row group of each shard of each pool, as `cut_chunks` takes them; none of a
         retired shard."""
@@ -156,7 +176,11 @@ class Dataset:
     @cached_property
     def row_bytes(self) -> int:
         """About what a row takes, decoded; of text that is not hashed, not how long it is."""
-        numbers = self.width if self.ngrams is None else self.ngrams.most
+        numbers = self.width
+        if self.tokens is not None:
+            numbers = self.tokens.most
+        elif self.ngrams is not None:
+            numbers = self.ngrams.most
         # images stay bytes until they are used
         number_bytes = 1 if isinstance(self.features, ImageFeatures) else 4
         columns = sum(column.row_bytes for column in self.columns.values())
@@ -191,7 +215,7 @@ class Dataset:
         rejected = features.rejected | batch.rejected
         usable = _ones_but(rejected, chunk.rows)
         arrays: Arrays = {
-            "features": self._as_seen(features.values),
+            "features": self._as_seen(features.values, chunk),
             "row": self.row_numbers(chunk),
         }
         for name, column in self.columns.items():
@@ -252,11 +276,16 @@ class Dataset:
         rows = range(chunk.start, chunk.start + chunk.rows)
         return read_chunk(self.inventories[chunk.pool], chunk.shard, rows, tuple(names))
 
-    def _as_seen(self, features: Array) -> Array:
-        """The features as the student sees them: text as its n-grams."""
-        if self.ngrams is None or not isinstance(self.features, TextFeatures):
+    def _as_seen(self, features: Array, chunk: Chunk) -> Array:
+        """The features as the student sees them: text as its n-grams or its tokens."""
+        if not isinstance(self.features, TextFeatures):
             return features
-        return ngram_places(features, self.ngrams)
+        if self.tokens is not None:
+            texts = features.tolist()
+            encoded, cut = self.tokens.encode_counted(texts)
+            self._cut[chunk] = cut
+            return padded(encoded, self.tokens.most)
+        return features if self.ngrams is None else ngram_places(features, self.ngrams)
 
     def row_numbers(self, chunk: Chunk) -> npt.NDArray[np.int64]:
         """Return the numbers of a chunk's rows in the dataset."""

@@ -2,12 +2,13 @@
 (θ beside θ_S). Which networks there are is no matter here: each is a class of its own
 (`distill.models.networks`). Heads are affine maps.
 
-Shapes: B rows, F numbers of a row, L n-grams of a text, H numbers that a head sees.
+Shapes: B rows, F numbers of a row, L n-grams or tokens of a text, H numbers that a head sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,37 +20,44 @@ from distill.models.custom_source import TRUNK, head_key
 from distill.models.record import NetworkPlan
 from distill.models.trainable import require_trainable
 from distill.pools.features import writable
-from distill.spec.networks import BuiltNetwork, NetworkInput
+from distill.spec.networks import BuiltNetwork, NetworkInput, TextTokens
 
 # before the names of heads in module dictionaries, where torch keeps its own attributes too: a head
 # may be called `values` or `train`
 HEAD_PREFIX = "head_"
+Tensors = Mapping[str, Tensor]
+"""Weights by their names."""
 
 
 class MultiHead(nn.Module):
-    """`forward(x_BF)` answers every head: name → (B, width). Text comes as places of its n-grams,
-    (B, L) int32."""
+    """`forward(x_BF)` answers every head: name → (B, width). Text comes as places of its n-grams or
+    as tokens, (B, L) int32."""
 
-    def __init__(self, plan: NetworkPlan) -> None:
+    def __init__(self, plan: NetworkPlan, stored: Tensors | None = None) -> None:
+        """`stored` are the weights that it will be given, of a network that was trained before:
+        what it began as is then not opened."""
         super().__init__()
         self.ngrams = plan.model.text_hashing
-        """How its texts are hashed; None where it sees numbers."""
+        """How its texts are hashed; None where it sees numbers or tokens."""
         self.trunk: nn.Module | None = None
         widths = {}
         # weights are drawn in this order, whatever the order of the heads
         if any(head.model is None for head in plan.heads.values()):
-            self.trunk, trunk_width = _built(plan, TRUNK)
+            self.trunk, trunk_width = _built(plan, TRUNK, "trunk.", stored)
             widths = dict.fromkeys(plan.heads, trunk_width)
         own = {}
         for name, head in plan.heads.items():
             if head.model is not None:
-                own[f"{HEAD_PREFIX}{name}"], widths[name] = _built(plan, head_key(name))
+                key = f"{HEAD_PREFIX}{name}"
+                own[key], widths[name] = _built(plan, head_key(name), f"own.{key}.", stored)
         self.own = nn.ModuleDict(own)
         heads = {
             f"{HEAD_PREFIX}{name}": nn.Linear(widths[name], head.width)
             for name, head in plan.heads.items()
         }
         self.heads = nn.ModuleDict(heads)
+        self.tokens: TextTokens | None = _tokens_of(self)
+        """How its texts become tokens; None where it sees something else."""
 
     def forward(self, x_BF: Tensor) -> dict[str, Tensor]:
         shared_BH = x_BF if self.trunk is None else self.trunk(x_BF)
@@ -62,7 +70,7 @@ class MultiHead(nn.Module):
 
 def as_tensor(features: npt.NDArray[np.generic], device: str) -> Tensor:
     """Move a pool's features to `device` as a network takes them, (B, F) float32; places of n-grams
-    stay integers (B, L).
+    and tokens stay integers (B, L).
 
     Images travel as bytes (B, height, width, channels) and become there what
     `distill.pools.features.as_matrix` makes of them, on a CPU to the last bit.
@@ -122,9 +130,27 @@ def apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _built(plan: NetworkPlan, key: str) -> BuiltNetwork:
+def _built(
+    plan: NetworkPlan, key: str, prefix: str = "", stored: Tensors | None = None
+) -> BuiltNetwork:
     given: NetworkInput = plan.input_of(key)
+    if stored is not None:
+        own = {
+            name.removeprefix(prefix): value
+            for name, value in stored.items()
+            if name.startswith(prefix)
+        }
+        given = replace(given, stored=own)
     return plan.networks[key].build(given)
+
+
+def _tokens_of(network: nn.Module) -> TextTokens | None:
+    """How the first of its modules that reads tokens does so."""
+    for module in network.modules():
+        tokens: TextTokens | None = getattr(module, "tokens", None)
+        if tokens is not None and module is not network:
+            return tokens
+    return None
 
 
 def _seeded(plan: NetworkPlan, key: str, seed: int) -> BuiltNetwork:

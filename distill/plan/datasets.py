@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
+from distill.models.custom_source import TRUNK
 from distill.plan.class_balance import class_weights
 from distill.plan.label_values import features_of
 from distill.plan.labelers import prepare_labels
+from distill.plan.pretrained import network_with_files
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.spec.students import ClassBalance, Student, Term
@@ -48,7 +50,8 @@ def dataset_of(
     columns = {name: _column(workspace, term, pools) for name, term in terms.items()}
     inventories = tuple(pool.inventory for pool in pools)
     features, width = features_of(workspace, student.features, pools)
-    return Dataset(inventories, features, width, columns, student.model.text_hashing)
+    model = network_with_files(workspace.tables, student.model, TRUNK)
+    return Dataset(inventories, features, width, columns, model.text_hashing, model.text_tokens)
 
 
 def _column(workspace: Workspace, term: Term, pools: list[OpenPool]) -> LabelColumn | TargetColumn:

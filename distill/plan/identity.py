@@ -19,8 +19,10 @@ from distill.models.custom_source import TRUNK, custom_models, head_key, identit
 from distill.models.files import identify_model
 from distill.models.losses.custom import CustomLoss
 from distill.models.networks.custom import CustomModel
+from distill.models.networks.pretrained import PretrainedNetwork
 from distill.models.record import ModelRecord, read_record
 from distill.plan.held_out import fit_stop
+from distill.plan.pretrained import network_with_files, pretrained_networks, student_with_files
 from distill.plan.workspace import Workspace
 from distill.spec.models import NOT_LEARNED, Eszsl, Fit, LabelFeatures, Training
 from distill.spec.networks import FitModel
@@ -200,10 +202,20 @@ def find_student(workspace: Workspace, variant: Variant) -> tuple[Storage, Model
 
 
 def _plain_fit_model(workspace: Workspace, name: str, model: FitModel) -> dict[str, Any]:
+    model = network_with_files(workspace.tables, model, f"fit.{name}.{TRUNK}")
+    if isinstance(model, PretrainedNetwork):
+        return _plain_pretrained(model)
     if not isinstance(model, CustomModel):
         return _plain_network(model.model_dump(mode="json", exclude={"encoder"}))
     source = workspace.tables.fit_code(name)[TRUNK]
     return _plain_network(identity_of(model, source, f"fit.{name}.{TRUNK}"))
+
+
+def _plain_pretrained(model: PretrainedNetwork) -> dict[str, Any]:
+    """What says which network this is: everything but where its model lies."""
+    # without defaults, so that a key that comes later changes no digest of before
+    exclude = set(model.location_keys)
+    return model.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
 
 
 def _plain_network(plain: dict[str, Any]) -> dict[str, Any]:
@@ -275,8 +287,10 @@ def _learned(training: Training) -> dict[str, Any]:
 def _plain_student(workspace: Workspace, student: Student, where: str) -> dict[str, Any]:
     """What a student's table says, without its training."""
     code = workspace.tables.student_code(student, where)
+    student = student_with_files(workspace.tables, student, where)
     models = custom_models(student.model, student.heads)
     own = {key: identity_of(model, code[key], f"{where}.{key}") for key, model in models.items()}
+    own |= {key: _plain_pretrained(each) for key, each in pretrained_networks(student).items()}
     plain = student.model_dump(mode="json", exclude={"training", "terms", "early_stop"})
     plain = without_usual(plain, _USUAL)
     plain["model"] = _plain_network(own.get(TRUNK, plain["model"]))

@@ -35,6 +35,7 @@ from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
+from distill.plan.pretrained import pretrained_of_job
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.steps import (
@@ -108,6 +109,19 @@ class Plan:
             for where, labeler in members
             if isinstance(labeler, ModelLabelerKind) and labeler.made_by is not None
         ]
+
+    def networks_to_make(self) -> list[MakeModelStep]:
+        """Return the models that networks of fits and students begin as and the job makes
+        itself, each place once."""
+        tables = self.tables
+        found: dict[str, MakeModelStep] = {}
+        for where, network in pretrained_of_job(tables):
+            uri = tables.model_uri(network.model)
+            if network.made_by is not None:
+                key = f"{where}.made_by"
+                step = MakeModelStep(key, uri, tables.root_uri, network.made_by, tables.path)
+                found.setdefault(uri, step)
+        return list(found.values())
 
     def working_order(self) -> list[Batch]:
         """Return what the job makes before its students, each after what it needs."""

@@ -27,6 +27,7 @@ from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_recor
 from distill.plan.datasets import PoolGroup, dataset_of, group_dataset, pool_groups, pools_of
 from distill.plan.held_out import fit_student, usual_loss
 from distill.plan.identity import fit_folder, held_out_pins, student_folder, student_pins
+from distill.plan.pretrained import student_with_files
 from distill.plan.widths import head_widths, term_width
 from distill.plan.workspace import Workspace
 from distill.spec.losses import CustomLossCall, Loss
@@ -119,6 +120,7 @@ def plan_fit(workspace: Workspace, name: str) -> TrainingPlan | ModelRecord:
         return done
     outputs = tables.pool_outputs(fit.on)
     student = fit_student(fit, usual_loss(outputs))
+    student = student_with_files(tables, student, f"fit.{name}")
     subject = _Subject(
         key=f"fit.{name}",
         variant=Variant(name, student),
@@ -141,9 +143,10 @@ def plan_student(workspace: Workspace, variant: Variant) -> TrainingPlan | Model
     if done is not None:
         return done
     key = f"students.{variant.student}"
+    ready = student_with_files(tables, student, key)
     subject = _Subject(
         key=key,
-        variant=variant,
+        variant=replace(variant, spec=ready),
         folder=folder.uri,
         heads={head: tables.head_outputs(student, head) for head in student.head_names},
         code=tables.student_code(student, key),

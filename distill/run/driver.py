@@ -126,6 +126,9 @@ class Driver:
         for pool in self.plan.pools_to_make():
             make_pool(pool)
         self.plan.list_pools(file_stats_reader(self.engine))
+        # before the checks, which hold networks against their models
+        for model in self.plan.networks_to_make():
+            make_model(model)
         self.plan.check_inputs()
         for model in self.plan.models_to_make(labels):
             make_model(model)

@@ -9,10 +9,12 @@ Shapes: B rows, F numbers of a row, L n-grams of a text, H numbers that the head
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from distill.core.source import PythonFile
@@ -21,8 +23,30 @@ from distill.spec.kinds import Kind
 from distill.spec.pools import Features, TextFeatures
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from typing_extensions import Self
+
+
+TokenIds = npt.NDArray[np.int32]
+"""The tokens of one text."""
+
+
+class TextTokens(Protocol):
+    """How texts become tokens; small, so that it travels with each dataset."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the tokenizer's files and of all that decides which tokens a text becomes."""
+
+    @property
+    def most(self) -> int:
+        """Tokens of a text, at most."""
+
+    def encode(self, texts: Sequence[str]) -> list[TokenIds]:
+        """Return the tokens of each text; of one that is too long, as many as there may be."""
+
+    def encode_counted(self, texts: Sequence[str]) -> tuple[list[TokenIds], int]:
+        """Return the same, and how many of the texts were too long."""
 
 
 Words = Literal["unicode", "letters"]
@@ -57,6 +81,17 @@ class FitModel(Kind):
         return None
 
     @property
+    def text_tokens(self) -> TextTokens | None:
+        """How its texts become tokens; None where it reads none. Of a network whose model's files
+        were identified."""
+        return None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it reads text."""
+        return self.text_hashing is not None
+
+    @property
     def words_are_unsaid(self) -> bool:
         """Whether it reads text, and its table does not say what a word is."""
         ngrams = self.text_hashing
@@ -74,13 +109,14 @@ class FitModel(Kind):
     def misread(self, features: Features | None, pool: str) -> Iterator[str]:
         """Yield why it cannot read the features of a pool, each beginning with one of its keys."""
         has_text = isinstance(features, TextFeatures)
-        if has_text and self.text_hashing is None:
-            advice = "Add it." if self.text_key == "text" else "Use that."
+        if has_text and not self.reads_text:
+            advice = "Add it." if self.text_key == "text" else "Use one of these."
             yield (
                 f"kind = {self.kind!r}: pools.{pool} has features of text, which only"
-                f' "ngram_bag" reads, or a custom one with `text`. {advice}'
+                ' "ngram_bag", "encoder" and "static" read, or a custom one with `text`.'
+                f" {advice}"
             )
-        if self.text_hashing is not None and not has_text:
+        if self.reads_text and not has_text:
             yield (
                 f"{self.text_key}: reads text, but pools.{pool} has features of numbers. Use"
                 " another network."
@@ -97,13 +133,17 @@ class NetworkInput:
     """The network's key, for messages."""
     code: PythonFile | None = None
     """The file beside the job that has its class, if one has."""
+    stored: Mapping[str, Tensor] | None = None
+    """The tensors that it will be given, of a network that was trained before: it opens no other
+    files."""
 
 
 class BuiltNetwork(NamedTuple):
     """A torch module, and what the heads see of it."""
 
     module: nn.Module
-    """(B, F) float32 → (B, H) float32; of text (B, L) int32, places of 0 to `buckets`."""
+    """(B, F) float32 → (B, H) float32; of text (B, L) int32: places of n-grams, 0 to `buckets`, or
+    tokens, padded by -1."""
     width: int
     """H."""
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from distill.plan.checks.early_stop import check_fit_stop
 from distill.plan.checks.evaluation import is_judged_on
-from distill.plan.checks.networks import check_custom_network, check_seen, check_size
+from distill.plan.checks.networks import (
+    check_custom_network,
+    check_pretrained,
+    check_seen,
+    check_size,
+)
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.training import check_training
 from distill.plan.checks.zero_shot import check_descriptions
@@ -33,6 +38,7 @@ def _fit(tables: JobTables, name: str) -> Problems:
     yield from check_seen(tables, pools, fit.model, fit.features, where)
     yield from check_size(fit.model, f"{where}.model")
     yield from check_custom_network(tables, fit.model, f"{where}.model")
+    yield from check_pretrained(tables, fit.model, f"{where}.model")
     yield from check_fit_stop(tables, name)
     if isinstance(fit.model, Eszsl):
         yield from check_descriptions(tables, name, fit.model)

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from distill.core.errors import ContractError, JobError
+from distill.models.custom_source import TRUNK
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.plan.held_out import fit_student, usual_loss
+from distill.plan.pretrained import network_with_files, student_with_files
 from distill.plan.widths import common_width, seen_width
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
@@ -57,6 +59,7 @@ def _builds(workspace: Workspace) -> Iterator[_Build]:
 def _fit_build(workspace: Workspace, name: str, fit: Fit, model: Network) -> _Build:
     outputs = workspace.tables.pool_outputs(fit.on)
     student = fit_student(fit, usual_loss(outputs))
+    model = network_with_files(workspace.tables, model, f"fit.{name}.{TRUNK}")
     code = workspace.tables.fit_code(name)
     plan = NetworkPlan(0, model, {"": HeadPlan(1)}, code)
     return _Build(f"fit.{name}", student.pools, plan, student)
@@ -67,6 +70,7 @@ def _student_build(workspace: Workspace, student: Student, where: str) -> _Build
     evaluate = workspace.tables.evaluate
     if evaluate:
         pools = (*pools, evaluate.on)
+    student = student_with_files(workspace.tables, student, where)
     own = {name: HeadPlan(1, head.model) for name, head in student.heads.items()}
     code = workspace.tables.student_code(student, where)
     plan = NetworkPlan(0, student.model, {"": HeadPlan(1), **own}, code)

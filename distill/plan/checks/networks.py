@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from distill.core.errors import JobError
 from distill.models.custom_source import custom_models, head_key, revision_of
 from distill.models.networks.custom import CustomModel
+from distill.models.networks.pretrained import PretrainedNetwork
+from distill.plan.checks.files import check_maker, check_model_uri
 from distill.plan.checks.problems import Problems
+from distill.plan.pretrained import pretrained_networks
 from distill.plan.tables import JobTables
 from distill.spec.labels import TopK
 from distill.spec.models import LabelFeatures
 from distill.spec.networks import FitModel, Network
 from distill.spec.students import Student
+from distill.spec.uris import is_hub
 
 _MOST_WEIGHTS = 10**11
 _WIDTHS = ("shape", "channels", "hidden", "layers", "buckets")
@@ -55,7 +59,7 @@ def check_seen(
         yield from check_readable(tables, pools, model, where)
         return
     of = f"{where}.features.of = {features.of!r}"
-    if isinstance(model, Network) and model.text_hashing is not None:
+    if model.reads_text:
         yield f"{of}: has numbers, and {where}.model reads text. Use another network."
     yield from check_values(tables, features.label_set, pools, of)
 
@@ -86,6 +90,22 @@ def check_custom_network(tables: JobTables, model: object, where: str) -> Proble
         yield str(error)
 
 
+def check_pretrained(tables: JobTables, model: object, where: str) -> Problems:
+    """Yield why the model that a network begins as cannot lie, or be made, where the job says;
+    `where` is the network's key. Other networks have no problem."""
+    if not isinstance(model, PretrainedNetwork):
+        return
+    yield from check_model_uri(tables, model.model, f"{where}.model")
+    if model.made_by is None:
+        return
+    yield from check_maker(tables, model.made_by, f"{where}.made_by")
+    if is_hub(model.model):
+        yield (
+            f"{where}.made_by: {model.model} is the hub's, where nothing is made."
+            " Leave it out, or keep the model elsewhere."
+        )
+
+
 def check_size(model: FitModel, where: str) -> Problems:
     """Yield where a network has more weights than any machine trains, whatever the rows; `where` is
     its key."""
@@ -108,6 +128,8 @@ def check_networks(tables: JobTables, student: Student, where: str) -> Problems:
         pools.append(tables.evaluate.on)
     yield from check_seen(tables, pools, student.model, student.features, where)
     yield from check_size(student.model, f"{where}.model")
+    for key, begun in pretrained_networks(student).items():
+        yield from check_pretrained(tables, begun, f"{where}.{key}")
     for key, own in custom_models(student.model, student.heads).items():
         yield from check_custom_network(tables, own, f"{where}.{key}")
     for name, head in student.heads.items():
@@ -122,22 +144,26 @@ def _head_network(
     tables: JobTables, student: Student, head: str, network: Network, where: str
 ) -> Problems:
     # a batch holds each row once, so all networks of a student take the same numbers of a text
-    if _hashing(network) != _hashing(student.model):
+    if _reading(network) != _reading(student.model):
         kind = f"{where}.{head_key(head)}.kind = {network.kind!r}"
         trunk_kind = student.model.kind
         yield (
             f"{kind}: does not see rows as the student's own network, {trunk_kind!r}, does."
-            ' Text is read by "ngram_bag" or a custom network with `text` alone,'
-            " with the same buckets, ngrams, most and words in all heads."
+            ' Text is read by "ngram_bag" or a custom network with `text`, with the same buckets,'
+            ' ngrams, most and words in all heads; or by "encoder" or "static", with the same model,'
+            " max_tokens and long_texts."
         )
         return
     if student.features is None:
         yield from check_readable(tables, student.pools, network, f"{where}.heads.{head}")
 
 
-def _hashing(model: Network) -> tuple[int, int, int, str] | None:
+def _reading(model: Network) -> tuple[object, ...] | None:
     """What decides which numbers a text becomes; a network may be its own `Ngrams`, with more
     keys."""
+    if isinstance(model, PretrainedNetwork):
+        # only an encoder has long texts to be cut in a way of its own
+        return (model.kind, model.model, model.max_tokens, getattr(model, "long_texts", None))
     ngrams = model.text_hashing
     if ngrams is None:
         return None

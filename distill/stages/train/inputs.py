@@ -56,13 +56,13 @@ def _loaders(setup: TrainingSetup, disk: DiskCache | None) -> list[Loader]:
 
 
 def _disk_cache(plan: TrainingPlan) -> DiskCache | None:
-    """Where rows from elsewhere are kept near."""
+    """Where rows from elsewhere, and tokens, are kept near."""
     datasets = list(plan.sources)
     if plan.held_out is not None:
         datasets.append(plan.held_out.source)
     most_bytes = int(plan.training.cache_gb * 1e9)
-    is_remote = any(dataset.remote for dataset in datasets)
-    return DiskCache(most_bytes) if is_remote and most_bytes else None
+    is_used = any(dataset.is_kept_near for dataset in datasets)
+    return DiskCache(most_bytes) if is_used and most_bytes else None
 
 
 def _held_out_measure(setup: TrainingSetup, disk: DiskCache | None) -> HeldOutMeasure | None:

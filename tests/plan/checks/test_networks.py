@@ -26,7 +26,9 @@ def test_one_model_that_would_see_two_kinds_of_rows_is_refused(tmp_path, other):
 
 
 def test_a_student_or_fit_on_text_fails_only_when_it_trains(tmp_path):
-    reads_none = 'pools.labelled has features of text, which only "ngram_bag" reads'
+    reads_none = (
+        'pools.labelled has features of text, which only "ngram_bag", "encoder" and "static" read'
+    )
     refused(tmp_path, VECTOR, TEXT, f"fit.large.model.kind = 'mlp': {reads_none}")
     student = JOB.replace(
         '[fit.large]\n    model = { kind = "mlp", hidden = [16] }\n    on = "labelled"', ""

@@ -1,0 +1,43 @@
+"""`static`: a table of token vectors, for the speed of a CPU."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from distill.models.networks.pretrained import PretrainedNetwork
+from distill.models.text_tokens import ModelTokens
+from distill.spec.base import Positive
+from distill.spec.networks import BuiltNetwork, NetworkInput
+
+
+class StaticNetwork(PretrainedNetwork):
+    """The mean of a text's token vectors, each with a weight that is learned: from a folder of
+    model2vec, of wordllama or of an encoder, whose own table it then is. Some 100 times as fast as
+    an encoder on a CPU."""
+
+    kind: Literal["static"]
+    max_tokens: Positive = 512
+    """Of a text; a longer one is cut, as model2vec cuts it."""
+    freeze: bool = False
+    """Whether the table stays as it was; its tokens' weights are learned all the same."""
+    normalize: bool = False
+    """Scale the mean to length 1."""
+    hidden: tuple[Positive, ...] = ()
+    """Widths of layers on top of it, ReLU between."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def text_tokens(self) -> ModelTokens:
+        return ModelTokens(self.files, self.max_tokens, "static")
+
+    def require_fit(self, given: NetworkInput) -> None:
+        from distill.models.static_table import require_static_files
+
+        require_static_files(self, given.key)
+
+    def build(self, given: NetworkInput) -> BuiltNetwork:
+        from distill.models.static_module import build_static
+
+        return build_static(self, given)
