@@ -73,10 +73,8 @@ def build_trunk(network: TimmNetwork, given: NetworkInput) -> BuiltNetwork:
     trunk = TimmTrunk(body, network.shape, normalization, source)
     width = _width(trunk, network, given.key)
     # of a network that was trained before, the weights come from where it is kept
-    is_stored = getattr(given, "stored", None) is not None
-    files = network.files
-    if files is not None and not is_stored:
-        _load_start(body, files, network, given.key)
+    if network.model is not None and given.stored is None:
+        _load_start(body, network.files, network, given.key)
     return BuiltNetwork(trunk, width)
 
 

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from distill.core.errors import JobError
 from distill.models.files import ModelFiles
 from distill.models.image_config import TIMM_CONFIG, timm_config, timm_normalization
+from distill.models.networks.pretrained import BegunNetwork
 from distill.models.networks.shape import require_shape
-from distill.spec.base import Place, Positive
-from distill.spec.networks import BuiltNetwork, Network, NetworkInput
+from distill.spec.base import Positive
+from distill.spec.networks import BuiltNetwork, NetworkInput
 from distill.spec.pools import Features, ImageFeatures
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Channels = tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
 _SET_BY_SHAPE = ("in_chans", "img_size", "num_classes", "pretrained")
 
 
-class TimmNetwork(Network):
+class TimmNetwork(BegunNetwork):
     """An image network of timm's, without its classifier: by `name`, its weights drawn; or from
     `model`, safetensors alone, to be tuned with its heads."""
 
@@ -28,13 +32,8 @@ class TimmNetwork(Network):
     shape: tuple[Positive, Positive, Positive]
     """Channels, height, width of the images."""
     name: str | None = None
-    """What timm calls it, such as "mobilenetv3_small_050". Default: what `model` says."""
-    model: Place | None = None
-    """Folder that holds the model as timm saves it, `model.safetensors` and `config.json`: a path
-    relative to the job file, or a URI. `hf://ORGANISATION/NAME@REVISION` is one of the Hugging Face
-    hub. Default: weights are drawn."""
-    sha256: str | None = None
-    """Refuse any other model: the digest that an error and the stored network say."""
+    """What timm calls it, such as "mobilenetv3_small_050". Default: what the `config.json` of
+    `model` says. Without a model, weights are drawn."""
     options: dict[str, JsonValue] = {}
     """What timm makes it with beside, such as `{ drop_path_rate = 0.1 }`."""
     mean: Channels | None = None
@@ -84,15 +83,7 @@ class TimmNetwork(Network):
     def require_fit(self, given: NetworkInput) -> None:
         require_shape(self.shape, given)
 
-    @property
-    def files(self) -> ModelFiles | None:
-        """The model's files, once they were identified; None where weights are drawn."""
-        if self.model is None:
-            return None
-        assert self.sha256 is not None
-        return ModelFiles(self.model, self.sha256)
-
-    def with_files(self, files: ModelFiles, where: str = "model") -> TimmNetwork:
+    def with_files(self, files: ModelFiles, where: str = "model") -> Self:
         """Return the same network with its model's files as they were identified, and what their
         `config.json` says of it, so that it is built again without them; `where` is its key. Raises
         JobError."""
