@@ -200,13 +200,13 @@ def _normalization(network: TimmNetwork, body: nn.Module) -> Normalization:
     own = timm_normalization(getattr(body, "pretrained_cfg", {}))
     channels = network.shape[0]
     return Normalization(
-        _of_channels(network.mean or own.mean, channels),
-        _of_channels(network.std or own.std, channels),
+        of_channels(network.mean or own.mean, channels),
+        of_channels(network.std or own.std, channels),
     )
 
 
-def _of_channels(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
-    """One number a channel: the mean of a model's own where it has other channels."""
+def of_channels(numbers: Sequence[float], channels: int) -> tuple[float, ...]:
+    """Return one number a channel: the mean of a model's own where it has other channels."""
     if len(numbers) == channels:
         return tuple(numbers)
     return (sum(numbers) / len(numbers),) * channels
