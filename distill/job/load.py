@@ -18,9 +18,10 @@ from distill.job.job import Job
 from distill.job.problems import problem_lines
 from distill.pools.chosen import rows_path
 from distill.pools.formats.selection import ADDRESS_KEYS, SelectionShard
-from distill.spec.pools import CsvDialect, Pool
+from distill.spec.pools import CsvDialect, ImageFeatures, Pool
 from distill.spec.prices import Prices
 from distill.spec.selections import SELECT
+from distill.spec.uris import resolve_uri
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -152,12 +153,31 @@ def _pools(job: Job) -> dict[str, Pool]:
     """Return the pools with their classes; all with the features that one of them declares, where
     only one declaration is there."""
     pools = {name: _with_classes(job, name, pool) for name, pool in job.pools.items()}
+    pools = {name: _with_preprocess(job, name, pool) for name, pool in pools.items()}
     declared = {pool.features: None for pool in pools.values() if pool.features}
     if len(declared) != 1:
         return pools
     (features,) = declared
     update = {"features": features}
     return {name: pool.model_copy(update=update) for name, pool in pools.items()}
+
+
+def _with_preprocess(job: Job, name: str, pool: Pool) -> Pool:
+    """Return the pool with what a model's own files say of the images that it wants."""
+    features = pool.features
+    if not isinstance(features, ImageFeatures) or features.preprocess is None:
+        return pool
+    preprocess = features.preprocess
+    if preprocess.of is None:
+        return pool
+    # imported here, since few jobs need it
+    from distill.models.image_config import resolve_preprocess
+
+    uri = resolve_uri(preprocess.of.replace("{root}", job.root_uri), job.folder)
+    where = f"{job.path}: pools.{name}.features.preprocess.of"
+    resolved = resolve_preprocess(preprocess, uri, features.shape, where)
+    seen = features.model_copy(update={"preprocess": resolved})
+    return pool.model_copy(update={"features": seen})
 
 
 def _selections(job: Job, pools: Mapping[str, Pool]) -> dict[str, Pool]:

@@ -21,7 +21,7 @@ that a row may have several of them. Without `classes` the outputs are values, `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Annotated, ClassVar, Literal
 
@@ -34,6 +34,7 @@ from distill.labelers.runtime import Runtime
 from distill.models.files import ModelFiles, identify_model
 from distill.spec.base import Place, repeated
 from distill.spec.labels import MemberTable
+from distill.spec.pools import Features
 
 Classes = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -41,8 +42,8 @@ Classes = Annotated[tuple[str, ...], Field(min_length=1)]
 class LabelerKind(MemberTable):
     """A labeler that the job file describes by itself: no other table or file of the user's own."""
 
-    reads: ClassVar[Literal["text", "numbers"] | None] = None
-    """Which features of a pool it takes, images being numbers; None where the job alone cannot
+    reads: ClassVar[Literal["text", "numbers", "images"] | None] = None
+    """Which features of a pool it takes, images being numbers too; None where the job alone cannot
     tell."""
     libraries: ClassVar[Mapping[str, str]] = {}
     """What it needs beside torch and numpy: libraries by the names that are imported, and those
@@ -125,6 +126,11 @@ class ModelLabelerKind(LabelerKind):
         """Return the classes that the model at `uri` says to have, for a job that names none; empty
         where it says none. Raises JobError, as `identify`."""
         return ()
+
+    def misread(self, features: Features | None, uri: str) -> Iterator[str]:  # noqa: ARG002
+        """Yield why the model at `uri` cannot read a pool of these features, as its own files say
+        it."""
+        yield from ()
 
     def identify(self, uri: str, where: str) -> ModelFiles:
         """Return which model lies at `uri`, the absolute form of `model`; `where` is the key that

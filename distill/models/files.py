@@ -72,6 +72,21 @@ def local_model(files: ModelFiles) -> Path:
     return path
 
 
+def read_model_file(uri: str, name: str) -> bytes | None:
+    """Read one small file of the model folder at `uri`, without fetching its weights; None where it
+    has none of that name. Raises JobError where the hub cannot be reached, StorageError."""
+    if not is_hub(uri):
+        return open_storage(uri).read_or_none(name)
+    repository, _, revision = uri.removeprefix(HUB).partition("@")
+    hub = _hub()
+    with _hub_errors(uri):
+        try:
+            file = hub.hf_hub_download(repository, name, revision=revision)
+        except hub.errors.EntryNotFoundError:
+            return None
+    return Path(file).read_bytes()
+
+
 def _near_model(uri: str, where: str) -> tuple[Path, str]:
     """A model's path on this machine and its sha256: of one file its own, of a folder's over their
     names and digests."""

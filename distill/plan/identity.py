@@ -19,7 +19,7 @@ from distill.models.custom_source import TRUNK, custom_models, head_key, identit
 from distill.models.files import identify_model
 from distill.models.losses.custom import CustomLoss
 from distill.models.networks.custom import CustomModel
-from distill.models.networks.pretrained import PretrainedNetwork
+from distill.models.networks.pretrained import BegunNetwork
 from distill.models.record import ModelRecord, read_record
 from distill.plan.held_out import fit_stop
 from distill.plan.pretrained import network_with_files, pretrained_networks, student_with_files
@@ -203,7 +203,7 @@ def find_student(workspace: Workspace, variant: Variant) -> tuple[Storage, Model
 
 def _plain_fit_model(workspace: Workspace, name: str, model: FitModel) -> dict[str, Any]:
     model = network_with_files(workspace.tables, model, f"fit.{name}.{TRUNK}")
-    if isinstance(model, PretrainedNetwork):
+    if isinstance(model, BegunNetwork):
         return _plain_pretrained(model)
     if not isinstance(model, CustomModel):
         return _plain_network(model.model_dump(mode="json", exclude={"encoder"}))
@@ -211,7 +211,7 @@ def _plain_fit_model(workspace: Workspace, name: str, model: FitModel) -> dict[s
     return _plain_network(identity_of(model, source, f"fit.{name}.{TRUNK}"))
 
 
-def _plain_pretrained(model: PretrainedNetwork) -> dict[str, Any]:
+def _plain_pretrained(model: BegunNetwork) -> dict[str, Any]:
     """What says which network this is: everything but where its model lies."""
     # without defaults, so that a key that comes later changes no digest of before
     exclude = set(model.location_keys)

@@ -121,7 +121,7 @@ class Plan:
         tables = self.tables
         found: dict[str, MakeModelStep] = {}
         for where, network in pretrained_of_job(tables):
-            uri = tables.model_uri(network.model)
+            uri = tables.model_uri(str(network.model))
             if network.made_by is not None:
                 key = f"{where}.made_by"
                 step = MakeModelStep(key, uri, tables.root_uri, network.made_by, tables.path)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from distill.models.custom_source import TRUNK, head_key
 from distill.models.files import identify_model
-from distill.models.networks.pretrained import PretrainedNetwork
+from distill.models.networks.pretrained import BegunNetwork
 from distill.plan.tables import JobTables
 from distill.spec.networks import FitModel
 from distill.spec.students import Student
@@ -19,11 +19,11 @@ Model = TypeVar("Model", bound=FitModel)
 def network_with_files(tables: JobTables, model: Model, where: str) -> Model:
     """Return a network whose files are identified; `where` is its key. Others have none. Raises
     JobError where no model lies there."""
-    if not isinstance(model, PretrainedNetwork):
+    if not isinstance(model, BegunNetwork) or model.model is None:
         return model
     uri = tables.model_uri(model.model)
     files = identify_model(uri, model.sha256, f"{where}.model")
-    return model.with_files(files)
+    return model.with_files(files, where)
 
 
 def student_with_files(tables: JobTables, student: Student, where: str) -> Student:
@@ -41,20 +41,24 @@ def student_with_files(tables: JobTables, student: Student, where: str) -> Stude
     return student.model_copy(update={"model": model, "heads": heads})
 
 
-def pretrained_of_job(tables: JobTables) -> Iterator[tuple[str, PretrainedNetwork]]:
+def pretrained_of_job(tables: JobTables) -> Iterator[tuple[str, BegunNetwork]]:
     """Yield such networks of a job's fits and students, sweeps resolved, with their keys."""
     for name, fit in tables.fit.items():
-        if isinstance(fit.model, PretrainedNetwork):
+        if isinstance(fit.model, BegunNetwork) and fit.model.model is not None:
             yield f"fit.{name}.{TRUNK}", fit.model
     for variant in tables.job.variants:
         for key, network in pretrained_networks(variant.spec).items():
             yield f"students.{variant.student}.{key}", network
 
 
-def pretrained_networks(student: Student) -> dict[str, PretrainedNetwork]:
+def pretrained_networks(student: Student) -> dict[str, BegunNetwork]:
     """Return those networks of a student that begin as a model of the user's, by their keys."""
     networks = {TRUNK: student.model}
     for name, head in student.heads.items():
         if head.model is not None:
             networks[head_key(name)] = head.model
-    return {key: each for key, each in networks.items() if isinstance(each, PretrainedNetwork)}
+    return {
+        key: each
+        for key, each in networks.items()
+        if isinstance(each, BegunNetwork) and each.model is not None
+    }

@@ -1,4 +1,4 @@
-"""Images as (height, width, channels) of bytes: PNG and JPEG by pillow, or raw bytes as they are.
+"""Images as (height, width, channels) of bytes: encoded ones (`image_files`), or raw bytes as they are.
 
 They stand in a column of binary, of lists of bytes, or in the struct of `bytes` and `path` that
 Hugging Face's `datasets` writes.
@@ -8,41 +8,23 @@ A JPEG's bytes depend on the decoder, so commits record pillow's version.
 
 from __future__ import annotations
 
-import base64
-import importlib.util
-import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distill.core.errors import MissingExtraError, PoolError
+from distill.core.errors import PoolError
 from distill.pools.formats.base import UNDECODABLE, Rejected, is_text
 from distill.pools.image_columns import content_type, flat_images, image_content, shape_message
+from distill.pools.image_files import MODES, BadImageError, decode_image, require_pillow
 from distill.pools.nested_lists import is_any_list, leaf_type
 from distill.pools.numbers import null_rows, reject_rows
 from distill.spec.pools import ImageFeatures
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 Bytes = npt.NDArray[np.uint8]
-
-# 64 million: beyond any photograph that a model sees, and 256 MB unpacked
-MOST_PIXELS = 1 << 26
-# whoever wrote the file may be hostile: none of pillow's other decoders is opened
-_FORMATS = ("PNG", "JPEG")
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-# eight bits a channel: pillow would clip deeper ones
-_KNOWN_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-
-
-class _BadImageError(Exception):
-    """What is wrong with one image: its arguments are reason code and message."""
 
 
 def check_images(field: pa.Field, features: ImageFeatures) -> None:
@@ -72,12 +54,12 @@ def _check_encoded(field: pa.Field, features: ImageFeatures) -> None:
             f"column {field.name!r} of type {kind} holds no encoded images."
             " Store their bytes as binary."
         )
-    if features.shape[2] not in _MODES:
+    if features.shape[2] not in MODES:
         raise PoolError(
             f"shape = {list(features.shape)}: encoded images have 1, 3 or 4 channels."
             " Correct the shape."
         )
-    _require_pillow()
+    require_pillow()
 
 
 def _check_raw(field: pa.Field, features: ImageFeatures) -> None:
@@ -88,6 +70,11 @@ def _check_raw(field: pa.Field, features: ImageFeatures) -> None:
         raise PoolError(
             f"column {field.name!r} of type {kind} holds no images."
             " Store PNG, JPEG or raw bytes as binary."
+        )
+    if features.preprocess is not None:
+        raise PoolError(
+            f"column {field.name!r} of type {kind} holds raw bytes, which are seen as they are, but"
+            " the pool has `preprocess`. Leave it out, or store encoded images."
         )
     declared = math.prod(features.shape)
     found = _fixed_size(kind)
@@ -126,32 +113,13 @@ def decode_images(column: pa.ChunkedArray, features: ImageFeatures) -> tuple[Byt
         try:
             if encoded:
                 packed = content.as_py()
-                values[row] = _decoded(packed, features)
+                values[row] = decode_image(packed, features)
             else:
                 values[row] = _raw(content, features.shape)
-        except _BadImageError as error:
+        except BadImageError as error:
             code, message = error.args
             rejected[row] = (code, f"column {features.column!r} {message}")
     return values, rejected
-
-
-def encoded_shape(content: bytes) -> tuple[int, int, int] | None:
-    """Return height, width and channels as the head of a PNG or JPEG says them; None where it is
-    none. Raises MissingExtraError."""
-    _require_pillow()
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            channels = 1 if image.mode in ("1", "L", "LA") else 3
-            return image.height, image.width, channels
-    except Exception:  # noqa: BLE001  whatever pillow says of a damaged image, it tells no shape
-        return None
-
-
-def _require_pillow() -> None:
-    if importlib.util.find_spec("PIL") is None:
-        raise MissingExtraError("pillow", "vision", "decoding PNG and JPEG")
 
 
 def _fixed_size(kind: pa.DataType) -> int | None:
@@ -219,7 +187,7 @@ def _raw(content: pa.Scalar, shape: Sequence[int]) -> Bytes:
     if len(flat) != math.prod(shape):
         sides = map(str, shape)
         due = " × ".join(sides)
-        raise _BadImageError("shape", f"has {len(flat)} bytes, not {due}")
+        raise BadImageError("shape", f"has {len(flat)} bytes, not {due}")
     return flat.reshape(shape)
 
 
@@ -233,55 +201,6 @@ def _flat_bytes(content: pa.Scalar) -> Bytes:
     wrong = [number for number in (smallest, largest) if number not in range(256)]
     if numbers.null_count or wrong:
         example = wrong[0] if wrong else None
-        raise _BadImageError(UNDECODABLE, f"holds {example}, which is no byte")
+        raise BadImageError(UNDECODABLE, f"holds {example}, which is no byte")
     flat: Bytes = pc.cast(numbers, pa.uint8()).to_numpy(zero_copy_only=False)
     return flat
-
-
-def _decoded(content: bytes | str, features: ImageFeatures) -> Bytes:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        packed = base64.b64decode(content, validate=True) if isinstance(content, str) else content
-        with Image.open(io.BytesIO(packed), formats=_FORMATS) as image:
-            _require_sound(image, features)
-            return _pixels(image, features)
-    except (_BadImageError, MemoryError):
-        raise
-    except UnidentifiedImageError:
-        raise _BadImageError(UNDECODABLE, "holds neither PNG nor JPEG") from None
-    except Exception as error:  # noqa: BLE001  whatever pillow says of a damaged image, it is one row's trouble
-        message = f"cannot be decoded: {type(error).__name__}: {error}"
-        raise _BadImageError(UNDECODABLE, message) from None
-
-
-def _require_sound(image: Image.Image, features: ImageFeatures) -> None:
-    """Refuse an image by its head, before its pixels are unpacked."""
-    width, height = image.size
-    # counted before they are unpacked: a few bytes may declare gigabytes
-    if width * height > MOST_PIXELS:
-        message = f"has {width} × {height} pixels, more than {MOST_PIXELS:,}"
-        raise _BadImageError(UNDECODABLE, message)
-    if image.mode not in _KNOWN_MODES:
-        message = f"has pixels of mode {image.mode}, not 8 bits a channel"
-        raise _BadImageError(UNDECODABLE, message)
-    due_height, due_width, _ = features.shape
-    if image.size != (due_width, due_height) and features.resize is None:
-        message = (
-            f"is {width} wide and {height} high, not {due_width} and {due_height};"
-            " `resize` would bring it there"
-        )
-        raise _BadImageError("shape", message)
-
-
-def _pixels(image: Image.Image, features: ImageFeatures) -> Bytes:
-    from PIL import Image
-
-    height, width, channels = features.shape
-    # a palette's transparent colour survives only by way of RGBA
-    whole = image.convert("RGBA") if "transparency" in image.info else image
-    converted = whole.convert(_MODES[channels])
-    if converted.size != (width, height):
-        method = Image.Resampling[str(features.resize).upper()]
-        converted = converted.resize((width, height), method)
-    return np.asarray(converted, np.uint8).reshape(features.shape)

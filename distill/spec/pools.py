@@ -10,12 +10,15 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from distill.spec.base import Place, Positive, Table, repeated, require_distinct, require_once
+from distill.spec.preprocess import Preprocess
 
 POOL_FORMATS: dict[str, type] = {}
 """The class that reads each format's files, by the format's name.
@@ -137,27 +140,55 @@ class ImageFeatures(Table):
     channels × height × width numbers in 0..1, the shape of a `cnn` with [channels, height, width],
     by everything that distill trains.
 
-    EXIF orientation is not applied, and transparency is dropped where there is no fourth channel.
+    Transparency is dropped where there is no fourth channel. EXIF orientation is applied by
+    `preprocess` alone.
     """
 
     kind: Literal["image"]
     column: str
-    """PNG or JPEG (binary, Hugging Face's struct of bytes and path, or text in base64), or the raw
-    bytes of [height, width, channels] (fixed-size binary, or lists of numbers)."""
+    """PNG, JPEG or WebP (binary, Hugging Face's struct of bytes and path, or text in base64), or
+    the raw bytes of [height, width, channels] (fixed-size binary, or lists of numbers)."""
     shape: tuple[Positive, Positive, Positive]
     """Height, width, channels. Encoded images are brought to 1 (grey), 3 (RGB) or 4 (RGBA)
     channels."""
     resize: Literal["bilinear", "bicubic"] | None = None
     """Bring encoded images of another size to the shape, stretched where the sides differ. Without
-    it such rows are rejected."""
+    it and `preprocess` such rows are rejected."""
     encoded: bool | None = None
-    """Whether the column holds PNG or JPEG. Default: told by its type; raw bytes in a column of
-    plain binary need `false`."""
+    """Whether the column holds PNG, JPEG or WebP. Default: told by its type; raw bytes in a column
+    of plain binary need `false`."""
+    preprocess: Preprocess | None = None
+    """How images of any size become one of the shape, as a model wants them."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that are read."""
         return (self.column,)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> ImageFeatures:
+        if self.preprocess is None:
+            return self
+        if self.resize is not None:
+            raise ValueError(
+                f"has resize = {self.resize!r} and preprocess, which says how images are scaled;"
+                " drop resize"
+            )
+        colours = len(self.preprocess.fill)
+        if colours not in (1, self.shape[2]):
+            raise ValueError(
+                f"has images of {self.shape[2]} channels, but preprocess.fill has {colours}"
+                " numbers; give one, or one for each channel"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain: dict[str, Any] = handler(self)
+        # what came later is left out where it says nothing: older digests stay
+        if plain.get("preprocess") is None:
+            plain.pop("preprocess", None)
+        return plain
 
 
 class TextFeatures(Table):

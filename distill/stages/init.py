@@ -16,7 +16,8 @@ from distill.pools.formats.csv import CsvShard
 from distill.pools.formats.csv_dialect import recognise_dialect
 from distill.pools.formats.options import with_options
 from distill.pools.formats.registry import pool_format, read_footer, read_rows, recognised_format
-from distill.pools.images import encoded_shape, is_binary
+from distill.pools.image_files import encoded_shape
+from distill.pools.images import is_binary
 from distill.pools.listing import list_shards
 from distill.pools.nested_lists import is_any_list
 from distill.pools.numbers import are_numbers

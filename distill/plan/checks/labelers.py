@@ -10,7 +10,7 @@ from distill.plan.checks.files import check_file, check_maker, check_model_uri
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.spec.labels import Custom
-from distill.spec.pools import TextFeatures
+from distill.spec.pools import Features, ImageFeatures, TextFeatures
 from distill.spec.uris import is_hub
 
 
@@ -59,12 +59,21 @@ def _features(tables: JobTables, labeler: LabelerKind, over: Sequence[str], wher
     """Whether the labeler can read the pools, where its kind alone says what it reads."""
     if labeler.reads is None:
         return
-    reads_text = labeler.reads == "text"
     for pool in over:
         features = tables.pools[pool].features
-        if isinstance(features, TextFeatures) != reads_text:
+        if not _is_read(labeler, features):
             kind = features.kind if features else None
             yield (
                 f"{where}.kind = {labeler.kind!r}: it reads {labeler.reads},"
                 f" but pools.{pool} has features of kind {kind!r}. Use another one."
             )
+        elif isinstance(labeler, ModelLabelerKind):
+            uri = tables.model_uri(labeler.model)
+            for problem in labeler.misread(features, uri):
+                yield f"{where}.model: over pools.{pool}: {problem}"
+
+
+def _is_read(labeler: LabelerKind, features: Features | None) -> bool:
+    if labeler.reads == "images":
+        return isinstance(features, ImageFeatures)
+    return isinstance(features, TextFeatures) == (labeler.reads == "text")

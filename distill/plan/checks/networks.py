@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from distill.core.errors import JobError
 from distill.models.custom_source import custom_models, head_key, revision_of
 from distill.models.networks.custom import CustomModel
-from distill.models.networks.pretrained import PretrainedNetwork
+from distill.models.networks.pretrained import BegunNetwork, PretrainedNetwork
 from distill.plan.checks.files import check_maker, check_model_uri
 from distill.plan.checks.problems import Problems
 from distill.plan.pretrained import pretrained_networks
@@ -93,7 +93,7 @@ def check_custom_network(tables: JobTables, model: object, where: str) -> Proble
 def check_pretrained(tables: JobTables, model: object, where: str) -> Problems:
     """Yield why the model that a network begins as cannot lie, or be made, where the job says;
     `where` is the network's key. Other networks have no problem."""
-    if not isinstance(model, PretrainedNetwork):
+    if not isinstance(model, BegunNetwork) or model.model is None:
         return
     yield from check_model_uri(tables, model.model, f"{where}.model")
     if model.made_by is None:

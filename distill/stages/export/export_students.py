@@ -17,6 +17,7 @@ from distill.models.custom_source import Code
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
 from distill.models.text_tokens import ModelTokens
+from distill.models.timm_module import TimmTrunk
 from distill.plan.steps import ExportStep
 from distill.pools.formats.options import with_types
 from distill.pools.open_pool import OpenPool
@@ -115,6 +116,7 @@ def _files(
     files[_ONNX] = _checked_onnx(step, model) if onnx else None
     if model.tokens is not None:
         files["tokenizer.json"] = tokenizer_json(model.tokens)
+    files |= _timm_files(step, model.network)
     files["README.md"] = card.encode()
     body = _model_json(model.record, step.pool, code, own_names)
     for form in forms:
@@ -167,6 +169,17 @@ def _model_json(
             key: {"file": own_names[key], "sha256": source.sha256} for key, source in code.items()
         }
     return body
+
+
+def _timm_files(step: ExportStep, network: MultiHead) -> dict[str, bytes]:
+    """What timm alone loads, of a student on a network of its."""
+    if not any(isinstance(module, TimmTrunk) for module in network.modules()):
+        return {}
+    # imported here, since it is for these alone
+    from distill.stages.export.timm_folder import timm_files
+
+    rows = as_tensor(as_input(network, step.pool.first_seen()), "cpu")
+    return timm_files(step.record, network, step.pool.features, rows)
 
 
 def _checked_onnx(step: ExportStep, model: _Model) -> bytes:

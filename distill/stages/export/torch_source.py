@@ -14,6 +14,7 @@ from distill.models.layers import LastState
 from distill.models.network import HEAD_PREFIX, MultiHead
 from distill.models.networks.custom import CustomModel
 from distill.models.static_module import StaticModule
+from distill.models.timm_module import TimmTrunk
 from distill.spec.outputs import Outputs
 from distill.stages.export.text_source import (
     imports_of,
@@ -45,7 +46,7 @@ class LastState(nn.Module):
     def forward(self, steps):
         return self.gru(steps)[1][-1]
 
-{loader}
+{timm}{loader}
 class Student(nn.Module):
     """A trunk, and heads on it; a head may have a network of its own."""
 
@@ -93,6 +94,25 @@ def load(path="weights.safetensors"):
     """The student with its weights, ready to answer."""
     {load}
     return student.eval()
+'''
+
+_TIMM = '''
+class TimmTrunk(nn.Module):
+    """A network of timm's without its classifier, which subtracts a mean of its own."""
+
+    def __init__(self, name, shape, mean, std, **options):
+        super().__init__()
+        import timm
+
+        self.shape = shape
+        self.body = timm.create_model(name, num_classes=0, **options)
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1), persistent=False)
+
+    def forward(self, features):
+        images = features.reshape(-1, *self.shape)
+        return self.body((images - self.mean) / self.std)
+
 '''
 
 _LOADER = '''
@@ -156,6 +176,7 @@ def torch_source(
         head: (list(each.classes), each.kind == "logits" and each.exclusive)
         for head, each in (outputs or {}).items()
     }
+    has_timm = any(isinstance(module, TimmTrunk) for module in network.modules())
     return _FILE.format(
         name=_in_docstring(name),
         needs=_needs(reads),
@@ -169,6 +190,7 @@ def torch_source(
         load=_LOAD_TEXT if is_text else _LOAD,
         head_prefix=HEAD_PREFIX,
         loader=loader,
+        timm=_TIMM if has_timm else "",
         trunk=trunk or _expression(reads, 2),
         own=_module_dict(own_heads, 2),
         heads_built=_expression(network.heads, 2),
@@ -209,6 +231,8 @@ def _expression(module: nn.Module | None, depth: int) -> str:
         return "None"
     if isinstance(module, LastState):
         return f"LastState({_expression(module.gru, depth)})"
+    if isinstance(module, TimmTrunk):
+        return module.source
     if not type(module).__module__.startswith("torch."):
         raise ExportError(
             f"the network has a {type(module).__name__} of {type(module).__module__}, and model.py"
