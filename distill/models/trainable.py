@@ -82,7 +82,7 @@ class _Trial:
         odd += [name for name, value in module.named_parameters() if value.dtype != torch.float32]
         if odd:
             raise JobError(
-                f"{self.where}: {_clipped(odd)} of {self.name} cannot be trained and kept:"
+                f"{self.where}: {clipped(odd)} of {self.name} cannot be trained and kept:"
                 " parameters are float32, and what a module keeps are tensors."
                 " `training.precision` says in which numbers it computes."
             )
@@ -94,7 +94,7 @@ class _Trial:
         differ = [name for name in mine | theirs if not _same(mine.get(name), theirs.get(name))]
         if differ:
             raise JobError(
-                f"{self.where}: two {self.name} made under one seed differ in {_clipped(differ)}."
+                f"{self.where}: two {self.name} made under one seed differ in {clipped(differ)}."
                 " Draw by torch alone, which distill seeds."
             )
 
@@ -134,7 +134,7 @@ class _Trial:
         names = list(moved)
         if names:
             raise JobError(
-                f"{self.where}: the buffers {_clipped(names)} of {self.name} change in training,"
+                f"{self.where}: the buffers {clipped(names)} of {self.name} change in training,"
                 " and every worker and lane would keep others. Use what sees one row alone, such"
                 " as LayerNorm or GroupNorm."
             )
@@ -153,7 +153,7 @@ class _Trial:
         if names:
             raise JobError(
                 f"{self.where}: no answer of {self.name} depends on its parameters"
-                f" {_clipped(names)}. Use them, leave them out, or freeze them (requires_grad ="
+                f" {clipped(names)}. Use them, leave them out, or freeze them (requires_grad ="
                 " False)."
             )
 
@@ -200,5 +200,6 @@ def _described(value: object) -> str:
     return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
 
 
-def _clipped(names: list[str]) -> str:
+def clipped(names: list[str]) -> str:
+    """Say names, the first of many."""
     return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

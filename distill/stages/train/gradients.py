@@ -33,6 +33,8 @@ from distill.engine.protocol import WorkerContext
 from distill.loader.dataset import Arrays
 from distill.models.network import as_tensor, trained_parameters
 from distill.stages.train.combined_loss import Batch, CombinedLoss
+from distill.stages.train.table_rows import TableRows, find_tables
+from distill.stages.train.team import sum_over_team
 
 Forward = Callable[[Tensor], Mapping[str, Tensor]]
 """Features of all datasets → every head's outputs."""
@@ -42,6 +44,10 @@ class Gradients(Protocol):
     """Leaves the gradient of a step in the parameters."""
 
     loss: CombinedLoss
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What has a gradient after a step: parameters, and the step's rows of tables."""
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Take one batch a dataset, this worker's lanes laid end to end. Returns this worker's
@@ -66,6 +72,12 @@ class WorkerGradients:
             # it sums while the backward pass still runs, bucket by bucket
             model = DistributedDataParallel(network, process_group=context.group)
         self.forward = make_forward(model)
+        self.tables = list(find_tables(network).values())
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """See `Gradients`."""
+        return _with_rows(self.network, self.tables)
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
@@ -73,17 +85,20 @@ class WorkerGradients:
         _seed_draws(self.context.device, seed, step, self.context.rank)
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
+        _take_rows(self.tables, tensors, self.context)
         # summed over the workers while the network computes
         summing = None
         if workers > 1:
             summing = dist.all_reduce(known, group=self.context.group, async_op=True)
-        _clear_gradients(self.network)
+        _clear_gradients(self.parameters)
         outputs = _outputs(self.forward, tensors)
         if summing is not None:
             summing.wait()
         loss, sums = self.loss(outputs, tensors, known)
         # times the workers, since DDP averages
         (loss * workers).backward()  # type: ignore[no-untyped-call]
+        for rows in self.tables:
+            _mean_over_team(rows, self.context)
         return sums
 
 
@@ -102,8 +117,14 @@ class LaneGradients:
         self.loss = loss
         self.context = context
         self.forward = make_forward(network)
+        self.tables = list(find_tables(network).values())
         self.total = lanes
         self.lanes = range(context.rank, lanes, context.workers)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """See `Gradients`."""
+        return _with_rows(self.network, self.tables)
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
@@ -112,19 +133,21 @@ class LaneGradients:
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         lanes = [[_part(batch, number, len(numbers)) for batch in tensors] for number in numbers]
         known = self._sum_over_lanes(lambda number: self.loss.known(lanes[number]))
+        _take_rows(self.tables, tensors, self.context)
+        moved = self.parameters
         sums: list[Tensor] = []
 
         def gradient(number: int) -> Tensor:
             _seed_draws(self.context.device, seed, step, self.lanes[number])
-            _clear_gradients(self.network)
+            _clear_gradients(moved)
             outputs = _outputs(self.forward, lanes[number])
             loss, lane_sums = self.loss(outputs, lanes[number], known)
             loss.backward()  # type: ignore[no-untyped-call]
             sums.append(lane_sums)
-            return _flat_gradient(self.network)
+            return _flat_gradient(moved)
 
         total = self._sum_over_lanes(gradient)
-        _set_gradient(total, self.network)
+        _set_gradient(total, moved)
         return torch.stack(sums).sum(dim=0)
 
     def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
@@ -213,24 +236,42 @@ def _exchange(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> 
     return theirs
 
 
-def _flat_gradient(network: nn.Module) -> Tensor:
+def _take_rows(
+    tables: Sequence[TableRows], batches: Sequence[Batch], context: WorkerContext
+) -> None:
+    """Make ready the rows that this step's texts have."""
+    for rows in tables:
+        rows.take([batch["features"] for batch in batches], context)
+
+
+def _with_rows(network: nn.Module, tables: Sequence[TableRows]) -> list[Tensor]:
+    return [*trained_parameters(network), *(rows.weight for rows in tables)]
+
+
+def _mean_over_team(rows: TableRows, context: WorkerContext) -> None:
+    """The mean of a table's gradients, as DDP has that of others."""
+    if context.workers > 1:
+        if rows.weight.grad is None:
+            rows.weight.grad = torch.zeros_like(rows.weight)
+        sum_over_team(rows.weight.grad, context).div_(context.workers)
+
+
+def _flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
     """All gradients end to end; zeros where there is none."""
-    parameters = trained_parameters(network)
     # a head that no term of this lane learns has none
     gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def _set_gradient(flat: Tensor, network: nn.Module) -> None:
+def _set_gradient(flat: Tensor, parameters: Sequence[Tensor]) -> None:
     """The inverse of `_flat_gradient`."""
-    parameters = trained_parameters(network)
     parts = torch.split(flat, [each.numel() for each in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter)
 
 
-def _clear_gradients(network: nn.Module) -> None:
-    for parameter in network.parameters():
+def _clear_gradients(parameters: Sequence[Tensor]) -> None:
+    for parameter in parameters:
         parameter.grad = None
 
 

@@ -157,9 +157,8 @@ class EpochLoop:
         line |= self._judged(epoch, position)
         best = position.best
         if line.get("better") and self.context.rank == 0:
-            weights = self.setup.network.state_dict()
             # a copy, since the next steps move the weights in place
-            best = apart(weights)
+            best = apart(self.setup.weights())
         ended = Position(step, [*position.history, line], best=best)
         self.pace.restart()
         if self._is_finished(ended) or self._is_checkpoint_due(epoch, step):
@@ -215,5 +214,5 @@ class EpochLoop:
             write_metrics(setup.folder, position.history)
 
     def _require_numbers(self, when: str, losses: Sequence[float]) -> None:
-        weights = self.setup.trained.parameters()
-        require_numbers(self.terms, when, losses, weights)
+        moved = self.setup.optimizer.moved(self.setup.trained)
+        require_numbers(self.terms, when, losses, moved)

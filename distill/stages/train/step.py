@@ -11,7 +11,6 @@ from distill.loader.dataset import Arrays
 from distill.spec.models import Training
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import Forward, Gradients, LaneGradients, WorkerGradients
-from distill.stages.train.optimizer import learning_rate
 from distill.stages.train.training_setup import TrainingSetup
 
 
@@ -26,17 +25,13 @@ class TrainingStep:
         """Take one batch a dataset. Returns this worker's (terms, 4) sums (`CombinedLoss`)."""
         setup = self.setup
         training = setup.plan.training
-        # by the step's number, so that no checkpoint has to hold a scheduler's state
-        for group in setup.optimizer.param_groups:
-            group["lr"] = learning_rate(training, number, setup.total_steps)
         done = number / setup.total_steps
         self.gradients.loss.at(done)
         sums = self.gradients.backward(setup.plan.seed, number, batches)
         if training.clip_norm is not None:
             # over all workers' gradient, which by now is the same on each
-            parameters = setup.trained.parameters()
-            nn.utils.clip_grad_norm_(parameters, training.clip_norm)
-        setup.optimizer.step()
+            nn.utils.clip_grad_norm_(self.gradients.parameters, training.clip_norm)
+        setup.optimizer.step(number)
         return sums
 
 
