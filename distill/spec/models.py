@@ -117,9 +117,9 @@ class Training(Table):
     """Whether layers are computed again on the way back, where the network's modules offer that, so
     that memory need not hold what is between them. Not part of a student's digest."""
     batch_norm: Literal["sync", "frozen"] | None = None
-    """Of networks with BatchNorm: statistics over a whole step's rows, those of all workers, or as
-    they are when the training begins. Rows that no term learns are in none. By `lanes`, see
-    `distill/models/batch_norm.py`. Default: such networks are refused."""
+    """Of networks with BatchNorm: statistics of a whole step's rows, all workers' together (with
+    `gradients = "lanes"`: of each lane's rows, so that any number of workers gives the same), or
+    `frozen` as they are when the training begins. Default: such networks are refused."""
     tokens: Positive | None = None
     """For text: the most tokens, or n-grams, that a lane gives to a step, padding counted; its texts
     are then of like length, and as many as fit, up to its rows of `batch_rows`."""

@@ -20,8 +20,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from torch.nn.parallel import DistributedDataParallel
 from distill.engine.protocol import WorkerContext
 from distill.loader.dataset import Arrays
 from distill.models.network import as_tensor, trained_parameters
+from distill.stages.train.batch_norms import BatchNorms
 from distill.stages.train.combined_loss import Batch, CombinedLoss
 from distill.stages.train.table_rows import TableRows, find_tables
 from distill.stages.train.team import sum_over_team
@@ -63,26 +65,36 @@ class WorkerGradients:
         loss: CombinedLoss,
         context: WorkerContext,
         make_forward: Callable[[nn.Module], Forward],
+        *,
+        parts: int = 1,
+        norms: BatchNorms | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.context = context
+        self.parts = parts
+        self.norms = norms
+        self._unsummed: Callable[[], AbstractContextManager[Any]] = nullcontext
         model = network
         if context.workers > 1:
-            # it sums while the backward pass still runs, bucket by bucket
-            model = DistributedDataParallel(network, process_group=context.group)
+            # it sums while the backward pass still runs, bucket by bucket; buffers are the same on
+            # all workers
+            model = DistributedDataParallel(
+                network, process_group=context.group, broadcast_buffers=False
+            )
+            self._unsummed = model.no_sync
         self.forward = make_forward(model)
         self.tables = list(find_tables(network).values())
+        self.trained = trained_parameters(network)
 
     @property
     def parameters(self) -> list[Tensor]:
         """See `Gradients`."""
-        return _with_rows(self.network, self.tables)
+        return [*self.trained, *(rows.weight for rows in self.tables)]
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
         workers = self.context.workers
-        _seed_draws(self.context.device, seed, step, self.context.rank)
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
         _take_rows(self.tables, tensors, self.context)
@@ -91,15 +103,25 @@ class WorkerGradients:
         if workers > 1:
             summing = dist.all_reduce(known, group=self.context.group, async_op=True)
         _clear_gradients(self.parameters)
-        outputs = _outputs(self.forward, tensors)
-        if summing is not None:
-            summing.wait()
-        loss, sums = self.loss(outputs, tensors, known)
-        # times the workers, since DDP averages
-        (loss * workers).backward()  # type: ignore[no-untyped-call]
+        sums = []
+        for number in range(self.parts):
+            position = (seed, step, self.context.rank, number)
+            # the first one's draws are those of a batch in one part
+            _seed_draws(self.context.device, *position[: 4 if number else 3])
+            part = [_part(batch, number, self.parts) for batch in tensors]
+            is_last = number + 1 == self.parts
+            with nullcontext() if is_last else self._unsummed():
+                with normalising(self.norms, part):
+                    outputs = _outputs(self.forward, part)
+                if summing is not None and not number:
+                    summing.wait()
+                loss, part_sums = self.loss(outputs, part, known)
+                # times the workers, since DDP averages
+                (loss * workers).backward()  # type: ignore[no-untyped-call]
+            sums.append(part_sums)
         for rows in self.tables:
             _mean_over_team(rows, self.context)
-        return sums
+        return torch.stack(sums).sum(dim=0)
 
 
 class LaneGradients:
@@ -112,19 +134,23 @@ class LaneGradients:
         context: WorkerContext,
         make_forward: Callable[[nn.Module], Forward],
         lanes: int,
+        *,
+        norms: BatchNorms | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.context = context
+        self.norms = norms
         self.forward = make_forward(network)
         self.tables = list(find_tables(network).values())
+        self.trained = trained_parameters(network)
         self.total = lanes
         self.lanes = range(context.rank, lanes, context.workers)
 
     @property
     def parameters(self) -> list[Tensor]:
         """See `Gradients`."""
-        return _with_rows(self.network, self.tables)
+        return [*self.trained, *(rows.weight for rows in self.tables)]
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
@@ -140,14 +166,21 @@ class LaneGradients:
         def gradient(number: int) -> Tensor:
             _seed_draws(self.context.device, seed, step, self.lanes[number])
             _clear_gradients(moved)
-            outputs = _outputs(self.forward, lanes[number])
+            with normalising(self.norms, lanes[number]):
+                outputs = _outputs(self.forward, lanes[number])
             loss, lane_sums = self.loss(outputs, lanes[number], known)
             loss.backward()  # type: ignore[no-untyped-call]
             sums.append(lane_sums)
-            return _flat_gradient(moved)
+            flat = _flat_gradient(moved)
+            if self.norms is None:
+                return flat
+            return torch.cat([flat, self.norms.lane_statistics()])
 
         total = self._sum_over_lanes(gradient)
-        _set_gradient(total, moved)
+        numbers_moved = sum(each.numel() for each in moved)
+        _set_gradient(total[:numbers_moved], moved)
+        if self.norms is not None:
+            self.norms.move(total[numbers_moved:])
         return torch.stack(sums).sum(dim=0)
 
     def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
@@ -210,9 +243,23 @@ def _outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, Tenso
 
 
 def _part(batch: Batch, number: int, parts: int) -> Batch:
-    rows = len(batch["row"]) // parts
-    start = number * rows
-    return {name: values[start : start + rows] for name, values in batch.items()}
+    """One of so many near-equal parts of a batch."""
+    if parts == 1:
+        return batch
+    rows = len(batch["row"])
+    start = rows * number // parts
+    stop = rows * (number + 1) // parts
+    return {name: values[start:stop] for name, values in batch.items()}
+
+
+@contextmanager
+def normalising(norms: BatchNorms | None, batches: Sequence[Batch]) -> Iterator[None]:
+    """While it lasts, the network's BatchNorm layers normalise by these rows."""
+    if norms is None:
+        yield
+        return
+    with norms.over(batches):
+        yield
 
 
 def _tree_sum(numbers: Sequence[int], compute: Callable[[int], Tensor]) -> Tensor:
@@ -242,10 +289,6 @@ def _take_rows(
     """Make ready the rows that this step's texts have."""
     for rows in tables:
         rows.take([batch["features"] for batch in batches], context)
-
-
-def _with_rows(network: nn.Module, tables: Sequence[TableRows]) -> list[Tensor]:
-    return [*trained_parameters(network), *(rows.weight for rows in tables)]
 
 
 def _mean_over_team(rows: TableRows, context: WorkerContext) -> None:

@@ -26,6 +26,7 @@ from distill.core.errors import UnlearnableError
 from distill.engine.protocol import WorkerContext
 from distill.models.network import apart
 from distill.plan.training import TrainingPlan
+from distill.stages.train.activations import compute_again
 from distill.stages.train.assignment import assign_to_teams
 from distill.stages.train.checkpoint import Position, save_checkpoint
 from distill.stages.train.early_stopping import is_over, judge_epoch
@@ -69,6 +70,8 @@ def run_trainings(plans: Sequence[TrainingPlan], context: WorkerContext) -> None
 def train_network(setup: TrainingSetup, reporter: Reporter) -> Position:
     """Take all steps that are left, then export the network. Returns where the training ended.
     Raises UnlearnableError."""
+    if setup.plan.training.activation_checkpoints:
+        compute_again(setup.network)
     position = restore_position(setup)
     began = time.monotonic()
     reporter.report(position.step)

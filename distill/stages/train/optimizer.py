@@ -23,7 +23,7 @@ from distill.stages.train.parameter_groups import (
     rate_share,
 )
 from distill.stages.train.row_rules import AdamWRows, RowRule, SgdRows
-from distill.stages.train.table_rows import TableRows, put_tables
+from distill.stages.train.table_rows import find_tables, put_tables
 
 _MOST_DECAY = {"adamw": 0.5, "sgd": 0.002}
 """The most that one step's decay may be for rows to be moved by themselves: beyond it their closed
@@ -37,7 +37,8 @@ class Optimizer:
         names = [name for name, each in network.named_parameters() if each.requires_grad]
         self.training = training
         self.total_steps = total_steps
-        self.tables = make_tables(training, network, total_steps)
+        _put_tables(training, network, total_steps)
+        self.tables = find_tables(network)
         self.rest = make_optimizer(training, network)
         # numbers as they are of an optimiser of all parameters, which checkpoints have
         self._table_numbers = {names.index(name): rows for name, rows in self.tables.items()}
@@ -56,18 +57,16 @@ class Optimizer:
 
     def weights(self, network: nn.Module) -> dict[str, Tensor]:
         """Return the network's weights, plain tables among them."""
-        plain = {id(rows.settled): rows for rows in self.tables.values()}
-        weights = network.state_dict(keep_vars=True)
-        return {
-            name: plain[id(value)].weights() if id(value) in plain else value.detach()
-            for name, value in weights.items()
-        }
+        weights = dict(network.state_dict())
+        for name, rows in find_tables(network).items():
+            weights[name] = rows.weights()
+        return weights
 
     def moved(self, network: nn.Module) -> Iterator[tuple[str, Tensor]]:
         """Yield what moved since this was last asked for, by name."""
-        plain = {id(rows.settled): rows for rows in self.tables.values()}
+        tables = find_tables(network)
         for name, value in network.named_parameters():
-            yield name, plain[id(value)].moved() if id(value) in plain else value
+            yield name, tables[name].moved() if name in tables else value
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` goes on from, in the form of torch's optimisers."""
@@ -88,13 +87,12 @@ class Optimizer:
             rows.load(stored["step"], state.get(number, {}))
 
 
-def make_tables(training: Training, network: nn.Module, total_steps: int) -> dict[str, TableRows]:
-    """Return the tables of a network that are moved row by row, by their parameters' names; from
-    here on these parameters ask for no gradient."""
+def _put_tables(training: Training, network: nn.Module, total_steps: int) -> None:
+    """Have the network's tables moved row by row, where their rule allows it."""
     step_decay = training.learning_rate * training.weight_decay
     # a compiled network would be compiled anew for each number of rows
     if training.compile or step_decay > _MOST_DECAY[training.optimizer]:
-        return {}
+        return
     layers = layers_above(network)
 
     def make_rule(name: str) -> RowRule:
@@ -104,7 +102,7 @@ def make_tables(training: Training, network: nn.Module, total_steps: int) -> dic
             return SgdRows(rate, training.weight_decay)
         return AdamWRows(rate, training.weight_decay)
 
-    return put_tables(network, make_rule)
+    put_tables(network, make_rule)
 
 
 def make_optimizer(training: Training, network: nn.Module) -> torch.optim.Optimizer:

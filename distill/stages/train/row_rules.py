@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.optim.adamw import adamw
 
 HORIZON = 200
 """Steps after which a momentum has faded: 0.9^200 = 7e-10."""
@@ -66,7 +67,7 @@ class RowRule(Protocol):
 
     def settle(self, step: int, weights: Tensor, moments: Moments) -> Tensor:
         """Return where rows come to rest, whose weights and moments after `step` steps these are;
-        of the moments, in place, what is kept."""
+        in place, and of the moments too what is kept."""
 
 
 class AdamWRows:
@@ -88,33 +89,43 @@ class AdamWRows:
         square *= torch.pow(_BETA_2, gap).to(mean.dtype)[:, None]
         if self.decay:
             settled *= self._kept.product(last, step).to(mean.dtype)[:, None]
-        return settled + self._drift(step, mean, square)
+        return self._add_drift(step, settled, moments, 1.0)
 
     def move(self, step: int, weights: Tensor, gradient: Tensor, moments: Moments) -> None:
         """Do as `RowRule` says."""
         mean, square = moments
-        rate = self.rate(step)
-        if self.decay:
-            weights *= 1 - rate * self.decay
-        mean.lerp_(gradient, 1 - _BETA_1)
-        square.mul_(_BETA_2).addcmul_(gradient, gradient, value=1 - _BETA_2)
-        taken = step + 1
-        unbiased = square.sqrt().div_(math.sqrt(1 - _BETA_2**taken))
-        weights.addcdiv_(mean, unbiased.add_(_EPSILON), value=-rate / (1 - _BETA_1**taken))
+        taken = torch.tensor(float(step))
+        adamw(
+            [weights],
+            [gradient],
+            [mean],
+            [square],
+            [],
+            [taken],
+            fused=True,
+            amsgrad=False,
+            beta1=_BETA_1,
+            beta2=_BETA_2,
+            lr=self.rate(step),
+            weight_decay=self.decay,
+            eps=_EPSILON,
+            maximize=False,
+        )
 
     def settle(self, step: int, weights: Tensor, moments: Moments) -> Tensor:
         """Do as `RowRule` says."""
-        return weights - self._drift(step, *moments)
+        return self._add_drift(step, weights, moments, -1.0)
 
-    def _drift(self, step: int, mean: Tensor, square: Tensor) -> Tensor:
-        """How far rows (U, H) still go, with the sign of their momentum, which is against it."""
+    def _add_drift(self, step: int, rows: Tensor, moments: Moments, sign: float) -> Tensor:
+        """Add to rows (U, H), in place, how far they still go against their momentum."""
         if not step:
-            return torch.zeros_like(mean)
+            return rows
+        mean, square = moments
         root = square.sqrt()
-        total = torch.zeros_like(mean)
+        epsilon = root.new_tensor(_EPSILON)
         for node, weight in zip(*self._nodes_at(step), strict=True):
-            total.addcdiv_(mean, root.mul(node).add_(_EPSILON), value=weight)
-        return total
+            rows.addcdiv_(mean, torch.add(epsilon, root, alpha=node), value=sign * weight)
+        return rows
 
     def _nodes_at(self, step: int) -> tuple[list[float], list[float]]:
         start = step // _BLOCK * _BLOCK
@@ -191,7 +202,7 @@ class SgdRows:
     def settle(self, step: int, weights: Tensor, moments: Moments) -> Tensor:
         """Do as `RowRule` says."""
         (momentum,) = moments
-        settled = weights.sub(momentum, alpha=self._reach(step))
+        settled = weights.sub_(momentum, alpha=self._reach(step))
         if self.decay:
             momentum.sub_(settled, alpha=self._slope(step))
         return settled

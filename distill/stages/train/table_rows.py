@@ -37,10 +37,9 @@ class RowTable(nn.Module):
 
     def __init__(self, bag: nn.EmbeddingBag, rule: RowRule) -> None:
         super().__init__()
-        # under its own name; what it holds from here on is settled rows, and asks for no gradient
-        self.weight = bag.weight
-        self.weight.requires_grad = False
-        self.rows = TableRows(self.weight, rule)
+        self.rows = TableRows(bag.weight.detach(), rule)
+        # under the bag's own name; it holds settled rows, and asks for no gradient
+        self.weight = nn.Parameter(self.rows.settled, requires_grad=False)
 
     def forward(self, places_BL: Tensor) -> Tensor:
         places_BL = _without_padding(places_BL)
@@ -54,14 +53,17 @@ class RowTable(nn.Module):
 class TableRows:
     """The rows of one table while it is trained."""
 
-    def __init__(self, settled: Tensor, rule: RowRule) -> None:
-        self.settled = settled
+    def __init__(self, weights: Tensor, rule: RowRule) -> None:
         self.rule = rule
         self.step = 0
         """Steps taken."""
-        self.moments = {name: torch.zeros_like(self.settled) for name in rule.names}
-        device = self.settled.device
-        self.last = torch.zeros(len(self.settled), dtype=torch.int32, device=device)
+        # a row beside its moments: what a step reads and writes of it is then in one page of memory
+        parts = weights.new_zeros(len(weights), 1 + len(rule.names), weights.shape[1])
+        self.settled, *moments = parts.unbind(1)
+        self.settled.copy_(weights)
+        self.moments = dict(zip(rule.names, moments, strict=True))
+        device = weights.device
+        self.last = torch.zeros(len(weights), dtype=torch.int32, device=device)
         """Steps taken when each row was settled."""
         self.weight = torch.empty(0, device=device)
         """Of the rows that were taken last, (U, H); it has their gradient."""
@@ -74,9 +76,8 @@ class TableRows:
     def take(self, places: Sequence[Tensor], context: WorkerContext) -> None:
         """Make ready the rows of these places, of all workers, for one step."""
         joined = torch.cat([each.flatten() for each in places])
-        distinct = _distinct(joined)
-        rows = union_over_team(distinct, context).long()
-        self._numbers[rows] = torch.arange(len(rows), dtype=torch.int32, device=rows.device)
+        rows = union_over_team(_distinct(joined), context).long()
+        _put(self._numbers, rows, torch.arange(len(rows), dtype=torch.int32, device=rows.device))
         weights, self._row_moments = self._read(rows)
         self._rows = rows
         self.weight = weights.requires_grad_()
@@ -89,14 +90,15 @@ class TableRows:
         weights = self.weight.detach()
         self.rule.move(self.step, weights, gradient, self._row_moments)
         self.step += 1
-        self.settled[self._rows] = self.rule.settle(self.step, weights, self._row_moments)
+        _put(self.settled, self._rows, self.rule.settle(self.step, weights, self._row_moments))
         for moment, moved in zip(self.moments.values(), self._row_moments, strict=True):
-            moment[self._rows] = moved
-        self.last[self._rows] = self.step
+            _put(moment, self._rows, moved)
+        _put(self.last, self._rows, torch.full_like(self._rows, self.step, dtype=torch.int32))
 
     def of_step(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows of the step under way, and where these places stand among them."""
-        return self.weight, self._numbers[places]
+        numbers = self._numbers.index_select(0, places.flatten())
+        return self.weight, numbers.view_as(places)
 
     def of_any(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows of any places as they are by now, and where these stand among them."""
@@ -134,27 +136,25 @@ class TableRows:
         # of an older distill, whose checkpoints hold plain tables
         self.last.fill_(step)
         moments = list(self.moments.values())
-        self.settled.copy_(self.rule.settle(step, self.settled, moments))
+        self.rule.settle(step, self.settled, moments)
 
     def _read(self, rows: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Weights and moments of some rows as they are by now."""
-        moments = [moment[rows] for moment in self.moments.values()]
-        weights = self.rule.read(self.step, self.last[rows], self.settled[rows], moments)
-        return weights, moments
+        # index_select and `_put`: brackets take three to six times as long on a CPU
+        moments = [moment.index_select(0, rows) for moment in self.moments.values()]
+        settled = self.settled.index_select(0, rows)
+        last = self.last.index_select(0, rows)
+        return self.rule.read(self.step, last, settled, moments), moments
 
 
-def put_tables(network: nn.Module, make_rule: Callable[[str], RowRule]) -> dict[str, TableRows]:
+def put_tables(network: nn.Module, make_rule: Callable[[str], RowRule]) -> None:
     """Let the bags of a network that read places be moved row by row; `make_rule(name)` makes the
-    rule of a parameter. Returns their rows by their parameters' names."""
-    tables = {}
+    rule of a parameter."""
     for prefix, parent in list(network.named_modules()):
         for name, bag in list(parent.named_children()):
             if getattr(bag, "reads_places", False) and bag.weight.requires_grad:
                 key = f"{prefix}.{name}.weight".removeprefix(".")
-                table = RowTable(bag, make_rule(key))
-                setattr(parent, name, table)
-                tables[key] = table.rows
-    return tables
+                setattr(parent, name, RowTable(bag, make_rule(key)))
 
 
 def find_tables(network: nn.Module) -> dict[str, TableRows]:
@@ -167,14 +167,24 @@ def find_tables(network: nn.Module) -> dict[str, TableRows]:
 
 
 def _distinct(places: Tensor) -> Tensor:
-    """The distinct places in order, and place 0 first."""
-    if places.device.type == "cpu":
-        # sorted in a quarter of the time that torch.unique takes
-        distinct = torch.from_numpy(np.unique(places.numpy()))
+    """The distinct places (N,) in order, and place 0 first."""
+    with_padding = torch.cat([places.new_zeros(1), places])
+    if places.device.type != "cpu":
+        distinct: Tensor = torch.unique(with_padding)
+        return distinct
+    # a fifth of the time that torch.unique or np.unique take
+    ordered = np.sort(with_padding.numpy())
+    is_new = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
+    return torch.from_numpy(ordered[is_new])
+
+
+def _put(table: Tensor, rows: Tensor, values: Tensor) -> None:
+    """Write distinct rows of a table."""
+    if table.device.type == "cpu":
+        table.numpy()[rows.numpy()] = values.numpy()
     else:
-        distinct = torch.unique(places)
-    zero = distinct.new_zeros(1)
-    return distinct if len(distinct) and not distinct[0] else torch.cat([zero, distinct])
+        table.index_copy_(0, rows, values)
 
 
 def _without_padding(places_BL: Tensor) -> Tensor:

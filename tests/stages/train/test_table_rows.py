@@ -167,7 +167,7 @@ def test_a_step_touches_rows_that_no_text_has(monkeypatch):
         before = rows.settled.clone()
         steps(told, network, optimizer, range(5), buckets)
         places = np.unique([batch(step, buckets)["features"] for step in range(5)])
-        assert torch.equal(rows.last.nonzero()[:, 0], torch.from_numpy(places[0:]).long())
+        assert torch.equal(rows.last.nonzero()[:, 0], torch.from_numpy(places).long())
         others = torch.ones(len(before), dtype=torch.bool)
         others[torch.from_numpy(places).long()] = False
         assert torch.equal(rows.settled[others], before[others])
