@@ -14,6 +14,7 @@ _ROUNDING = 0.01
 def check_training(training: Training, where: str) -> Problems:
     """Yield where a batch is not whole lanes, or lanes are not whole workers; `where` is its
     key."""
+    yield from _ways(training, where)
     lanes = training.lanes
     if training.batch_rows % lanes:
         yield (
@@ -38,6 +39,30 @@ def check_training(training: Training, where: str) -> Problems:
         yield (
             f"{where}.workers = {most}: does not divide lanes = {lanes}."
             " Each worker takes whole lanes."
+        )
+
+
+def _ways(training: Training, where: str) -> Problems:
+    """Where two keys do not go together."""
+    parts = training.accumulate_batches
+    if parts > 1 and training.gradients == "lanes":
+        yield (
+            f'{where}.accumulate_batches = {parts}: with gradients = "lanes" memory holds one lane'
+            " already. Leave it out."
+        )
+    if training.batch_norm is None:
+        return
+    norm = f"{where}.batch_norm = {training.batch_norm!r}"
+    if training.compile or training.activation_checkpoints:
+        other = "compile" if training.compile else "activation_checkpoints"
+        yield (
+            f"{norm}: not with {other}, by which layers are computed where their statistics are not"
+            f" looked after. Leave {other} out."
+        )
+    if parts > 1 and training.batch_norm == "sync":
+        yield (
+            f"{norm}: statistics are those of a whole step's rows, but accumulate_batches = {parts}"
+            ' takes them in parts. Say gradients = "lanes", or batch_norm = "frozen".'
         )
 
 

@@ -20,8 +20,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -32,7 +33,10 @@ from torch.nn.parallel import DistributedDataParallel
 from distill.engine.protocol import WorkerContext
 from distill.loader.dataset import Arrays
 from distill.models.network import as_tensor, trained_parameters
+from distill.stages.train.batch_norms import BatchNorms
 from distill.stages.train.combined_loss import Batch, CombinedLoss
+from distill.stages.train.table_rows import TableRows, find_tables
+from distill.stages.train.team import sum_over_team
 
 Forward = Callable[[Tensor], Mapping[str, Tensor]]
 """Features of all datasets → every head's outputs."""
@@ -42,6 +46,10 @@ class Gradients(Protocol):
     """Leaves the gradient of a step in the parameters."""
 
     loss: CombinedLoss
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What has a gradient after a step: parameters, and the step's rows of tables."""
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Take one batch a dataset, this worker's lanes laid end to end. Returns this worker's
@@ -57,34 +65,63 @@ class WorkerGradients:
         loss: CombinedLoss,
         context: WorkerContext,
         make_forward: Callable[[nn.Module], Forward],
+        *,
+        parts: int = 1,
+        norms: BatchNorms | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.context = context
+        self.parts = parts
+        self.norms = norms
+        self._unsummed: Callable[[], AbstractContextManager[Any]] = nullcontext
         model = network
         if context.workers > 1:
-            # it sums while the backward pass still runs, bucket by bucket
-            model = DistributedDataParallel(network, process_group=context.group)
+            # it sums while the backward pass still runs, bucket by bucket; buffers are the same on
+            # all workers
+            model = DistributedDataParallel(
+                network, process_group=context.group, broadcast_buffers=False
+            )
+            self._unsummed = model.no_sync
         self.forward = make_forward(model)
+        self.tables = list(find_tables(network).values())
+        self.trained = trained_parameters(network)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """See `Gradients`."""
+        return [*self.trained, *(rows.weight for rows in self.tables)]
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
         workers = self.context.workers
-        _seed_draws(self.context.device, seed, step, self.context.rank)
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
+        _take_rows(self.tables, tensors, self.context)
         # summed over the workers while the network computes
         summing = None
         if workers > 1:
             summing = dist.all_reduce(known, group=self.context.group, async_op=True)
-        _clear_gradients(self.network)
-        outputs = _outputs(self.forward, tensors)
-        if summing is not None:
-            summing.wait()
-        loss, sums = self.loss(outputs, tensors, known)
-        # times the workers, since DDP averages
-        (loss * workers).backward()  # type: ignore[no-untyped-call]
-        return sums
+        _clear_gradients(self.parameters)
+        sums = []
+        for number in range(self.parts):
+            position = (seed, step, self.context.rank, number)
+            # the first one's draws are those of a batch in one part
+            _seed_draws(self.context.device, *position[: 4 if number else 3])
+            part = [_part(batch, number, self.parts) for batch in tensors]
+            is_last = number + 1 == self.parts
+            with nullcontext() if is_last else self._unsummed():
+                with normalising(self.norms, part):
+                    outputs = _outputs(self.forward, part)
+                if summing is not None and not number:
+                    summing.wait()
+                loss, part_sums = self.loss(outputs, part, known)
+                # times the workers, since DDP averages
+                (loss * workers).backward()  # type: ignore[no-untyped-call]
+            sums.append(part_sums)
+        for rows in self.tables:
+            _mean_over_team(rows, self.context)
+        return torch.stack(sums).sum(dim=0)
 
 
 class LaneGradients:
@@ -97,13 +134,23 @@ class LaneGradients:
         context: WorkerContext,
         make_forward: Callable[[nn.Module], Forward],
         lanes: int,
+        *,
+        norms: BatchNorms | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.context = context
+        self.norms = norms
         self.forward = make_forward(network)
+        self.tables = list(find_tables(network).values())
+        self.trained = trained_parameters(network)
         self.total = lanes
         self.lanes = range(context.rank, lanes, context.workers)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """See `Gradients`."""
+        return [*self.trained, *(rows.weight for rows in self.tables)]
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
@@ -112,19 +159,28 @@ class LaneGradients:
         tensors = [_on_device(batch, self.context.device) for batch in batches]
         lanes = [[_part(batch, number, len(numbers)) for batch in tensors] for number in numbers]
         known = self._sum_over_lanes(lambda number: self.loss.known(lanes[number]))
+        _take_rows(self.tables, tensors, self.context)
+        moved = self.parameters
         sums: list[Tensor] = []
 
         def gradient(number: int) -> Tensor:
             _seed_draws(self.context.device, seed, step, self.lanes[number])
-            _clear_gradients(self.network)
-            outputs = _outputs(self.forward, lanes[number])
+            _clear_gradients(moved)
+            with normalising(self.norms, lanes[number]):
+                outputs = _outputs(self.forward, lanes[number])
             loss, lane_sums = self.loss(outputs, lanes[number], known)
             loss.backward()  # type: ignore[no-untyped-call]
             sums.append(lane_sums)
-            return _flat_gradient(self.network)
+            flat = _flat_gradient(moved)
+            if self.norms is None:
+                return flat
+            return torch.cat([flat, self.norms.lane_statistics()])
 
         total = self._sum_over_lanes(gradient)
-        _set_gradient(total, self.network)
+        numbers_moved = sum(each.numel() for each in moved)
+        _set_gradient(total[:numbers_moved], moved)
+        if self.norms is not None:
+            self.norms.move(total[numbers_moved:])
         return torch.stack(sums).sum(dim=0)
 
     def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
@@ -187,9 +243,23 @@ def _outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, Tenso
 
 
 def _part(batch: Batch, number: int, parts: int) -> Batch:
-    rows = len(batch["row"]) // parts
-    start = number * rows
-    return {name: values[start : start + rows] for name, values in batch.items()}
+    """One of so many near-equal parts of a batch."""
+    if parts == 1:
+        return batch
+    rows = len(batch["row"])
+    start = rows * number // parts
+    stop = rows * (number + 1) // parts
+    return {name: values[start:stop] for name, values in batch.items()}
+
+
+@contextmanager
+def normalising(norms: BatchNorms | None, batches: Sequence[Batch]) -> Iterator[None]:
+    """While it lasts, the network's BatchNorm layers normalise by these rows."""
+    if norms is None:
+        yield
+        return
+    with norms.over(batches):
+        yield
 
 
 def _tree_sum(numbers: Sequence[int], compute: Callable[[int], Tensor]) -> Tensor:
@@ -213,24 +283,38 @@ def _exchange(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> 
     return theirs
 
 
-def _flat_gradient(network: nn.Module) -> Tensor:
+def _take_rows(
+    tables: Sequence[TableRows], batches: Sequence[Batch], context: WorkerContext
+) -> None:
+    """Make ready the rows that this step's texts have."""
+    for rows in tables:
+        rows.take([batch["features"] for batch in batches], context)
+
+
+def _mean_over_team(rows: TableRows, context: WorkerContext) -> None:
+    """The mean of a table's gradients, as DDP has that of others."""
+    if context.workers > 1:
+        if rows.weight.grad is None:
+            rows.weight.grad = torch.zeros_like(rows.weight)
+        sum_over_team(rows.weight.grad, context).div_(context.workers)
+
+
+def _flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
     """All gradients end to end; zeros where there is none."""
-    parameters = trained_parameters(network)
     # a head that no term of this lane learns has none
     gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def _set_gradient(flat: Tensor, network: nn.Module) -> None:
+def _set_gradient(flat: Tensor, parameters: Sequence[Tensor]) -> None:
     """The inverse of `_flat_gradient`."""
-    parameters = trained_parameters(network)
     parts = torch.split(flat, [each.numel() for each in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter)
 
 
-def _clear_gradients(network: nn.Module) -> None:
-    for parameter in network.parameters():
+def _clear_gradients(parameters: Sequence[Tensor]) -> None:
+    for parameter in parameters:
         parameter.grad = None
 
 

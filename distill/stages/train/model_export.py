@@ -17,7 +17,7 @@ from distill.stages.train.training_setup import TrainingSetup
 def export_network(setup: TrainingSetup, position: Position, seconds: float) -> None:
     """Write the last weights, or those of the best epoch where a measure says which it is."""
     plan = setup.plan
-    tensors = position.best or apart(setup.network.state_dict())
+    tensors = position.best or apart(setup.weights())
     weights = safetensors.torch.save(tensors)
     record = ModelRecord(
         name=plan.name,
