@@ -13,13 +13,14 @@ import distill.job.kinds  # noqa: F401  the fields below take what is registered
 from distill.core.errors import JobError
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 from distill.spec.base import Name, Place, Seed, Table
+from distill.spec.evaluation import Evaluate, Gate
 from distill.spec.labels import Labels
 from distill.spec.models import Fit
 from distill.spec.pools import Pool
 from distill.spec.selections import Select
 from distill.spec.stores import StorageSettings
 from distill.spec.structures import Structure
-from distill.spec.students import Evaluate, Student
+from distill.spec.students import Student
 from distill.spec.uris import resolve_uri
 
 
@@ -46,6 +47,7 @@ class Job(Table):
     students: dict[Name, Student] = {}
     sweep: dict[Name, Sweep] = {}
     evaluate: Evaluate | None = None
+    gate: Gate | None = None
 
     _path: Path = PrivateAttr(default=Path("job.toml"))
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -128,6 +130,9 @@ class Job(Table):
             shared = set.intersection(*covered)
             if self.evaluate:
                 shared.discard(self.evaluate.on)
+                powered = self.evaluate.prediction_powered
+                if powered:
+                    shared.discard(powered.over)
             if student.early_stop:
                 shared.discard(str(student.early_stop.rows))
         return tuple(name for name in self.pools if name in shared)

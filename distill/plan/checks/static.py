@@ -10,6 +10,7 @@ from collections.abc import Callable
 from distill.plan.checks.evaluation import check_evaluation
 from distill.plan.checks.files import check_uris
 from distill.plan.checks.fits import check_fits
+from distill.plan.checks.judging import check_judging
 from distill.plan.checks.labels import check_labels
 from distill.plan.checks.names import check_names
 from distill.plan.checks.order import check_order
@@ -32,6 +33,7 @@ _CHECKS: tuple[Callable[[JobTables], Problems], ...] = (
     check_sweeps,
     check_students,
     check_evaluation,
+    check_judging,
 )
 
 

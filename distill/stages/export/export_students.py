@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from distill.core.results import MethodResult
+from distill.core.results import Evaluation, MethodResult
 from distill.core.schema import seal
 from distill.labelers.network import as_input, network_of
 from distill.models.custom_source import Code
@@ -19,6 +19,7 @@ from distill.models.record import ModelRecord, NetworkPlan, read_weights
 from distill.plan.steps import ExportStep
 from distill.pools.formats.options import with_types
 from distill.pools.open_pool import OpenPool
+from distill.stages.export.judged import Judged
 from distill.stages.export.model_card import describe_features, describe_heads, model_card
 from distill.stages.export.onnx_file import onnx_file
 from distill.stages.export.torch_source import own_expression, torch_source
@@ -37,15 +38,20 @@ class Exported:
 
 
 def export_student(
-    step: ExportStep, results: Sequence[MethodResult], *, onnx: bool = False
+    step: ExportStep,
+    results: Sequence[MethodResult],
+    *,
+    onnx: bool = False,
+    evaluation: Evaluation | None = None,
 ) -> Exported:
-    """Export a student; `results` are what is known of how well it does.
+    """Export a student; `results` are what is known of how well it does, `evaluation` what they
+    are part of.
 
     With `onnx`, raises MissingExtraError, JobError for a student that cannot be one ONNX file,
     ExportError where ONNX Runtime answers otherwise than torch.
     """
     mine = [result for result in results if result.student == step.name]
-    files = _files(step, mine, onnx=onnx)
+    files = _files(step, Judged(mine, evaluation), onnx=onnx)
     export = open_storage(step.folder).folder("export")
     for key, content in files.items():
         # whoever deletes a student's `done.json` and trains it on other machines may have other last
@@ -57,9 +63,7 @@ def export_student(
     return Exported(step.name, export.uri)
 
 
-def _files(
-    step: ExportStep, results: Sequence[MethodResult], *, onnx: bool
-) -> Mapping[str, bytes | None]:
+def _files(step: ExportStep, judged: Judged, *, onnx: bool) -> Mapping[str, bytes | None]:
     """Return content by name, in the order in which it is written; None for what must not be
     there."""
     record = step.record
@@ -74,7 +78,7 @@ def _files(
     network = network_of(record, weights, code)
     heads = describe_heads(record)
     source = torch_source(step.name, network, heads, features, own_expressions)
-    card = model_card(step.name, record, features, results, stopped_on=step.stopped_on, onnx=onnx)
+    card = model_card(step.name, record, features, judged, stopped_on=step.stopped_on, onnx=onnx)
     files: dict[str, bytes | None] = {}
     for key, file in code.items():
         files[own_names[key]] = file.text.encode()

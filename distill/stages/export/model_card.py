@@ -3,11 +3,11 @@ prove it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from distill.core.results import MEASURES, SHARES, MethodResult
 from distill.models.record import ModelRecord
 from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeatures
+from distill.stages.export.judged import Judged, judged_sections, model_index
 from distill.stages.export.onnx_file import TOLERANCE
 
 _ONNX = f"""`model.onnx` holds the network and its weights, and needs onnxruntime alone:
@@ -51,7 +51,7 @@ def model_card(
     name: str,
     record: ModelRecord,
     features: str,
-    results: Sequence[MethodResult],
+    judged: Judged,
     *,
     stopped_on: str | None = None,
     onnx: bool = False,
@@ -63,6 +63,7 @@ def model_card(
     """
     terms = [f"- {term}" for term in record.details.get("terms", [])]
     parts = [
+        model_index(name, judged),
         f"# {name}",
         f"A student of {record.parameters:,} parameters, taught by distill.",
         f"**Sees** {features}",
@@ -73,9 +74,7 @@ def model_card(
     ]
     if stopped_on is not None:
         parts += ["## Stopped by", *_stopped_by(record, stopped_on)]
-    scores = [line for result in results for line in _score_lines(result)]
-    if scores:
-        parts += ["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])]
+    parts += judged_sections(judged)
     parts += ["## Use", _use(record)]
     if onnx:
         parts.append(_ONNX)
@@ -114,13 +113,3 @@ def _use(record: ModelRecord) -> str:
         " `from model import load; load('weights.safetensors')(features)`."
         f" `distill predict FOLDER IN OUT{source}` labels files with it{own_copy}."
     )
-
-
-def _score_lines(result: MethodResult) -> list[str]:
-    lines = []
-    for measure, title in MEASURES.items():
-        if measure in result.measures:
-            value = result.measures[measure]
-            figure = f"{100 * value:.1f}%" if measure in SHARES else f"{value:.3g}"
-            lines.append(f"| {result.name} | {title} | {figure} |")
-    return lines
