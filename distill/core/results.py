@@ -72,6 +72,9 @@ SHARES = frozenset(
     }
 )
 """Measures shown as percentages."""
+_SINCE_INTERVALS = ("form", "level", "slices", "pairs", "comparisons", "powered", "gate")
+_SINCE_INTERVALS_OF_METHODS = ("key", "intervals", "errors")
+"""Fields that `FORM` 1 does not have: what it became is found again by its digest."""
 GroupKey = tuple[bool, str]
 """Whether a group is a student, and its name."""
 
@@ -181,6 +184,12 @@ class Evaluation:
         # a job without structures has the same page as before there were any
         if not plain["structures"]:
             del plain["structures"]
+        if self.form == 1:
+            for name in _SINCE_INTERVALS:
+                del plain[name]
+            for method in plain["methods"]:
+                for name in _SINCE_INTERVALS_OF_METHODS:
+                    del method[name]
         return plain
 
     @classmethod
