@@ -49,6 +49,13 @@ Onnx = Annotated[
     bool,
     typer.Option("--onnx", help="Also as an ONNX file, held against torch by ONNX Runtime first."),
 ]
+DespiteGate = Annotated[
+    bool,
+    typer.Option(
+        "--despite-gate",
+        help="Export students that the job's gate does not let pass; their cards say so.",
+    ),
+]
 PartOption = Annotated[
     str | None,
     typer.Option(

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from distill.core.errors import LimitError
 from distill.core.progress import FILES, LineBar
 
 if TYPE_CHECKING:
@@ -192,6 +193,16 @@ def print_comparison(evaluation: Evaluation) -> None:
     print_table(title, heads, rows)
     for line in [verdict(evaluation), *what_terms_add(evaluation)]:
         say(line)
+
+
+def refuse_by_gate(evaluation: Evaluation) -> None:
+    """End the command with exit code 3 where the job's gate does not let its students pass. Raises
+    LimitError."""
+    from distill.core.judgement import gate_sentences
+
+    sentences = gate_sentences(evaluation.gate) if evaluation.gate else []
+    if sentences:
+        raise LimitError("\n".join(sentences))
 
 
 def _comparison_rows(evaluation: Evaluation) -> list[list[str]]:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from distill.cli.options import (
+    DespiteGate,
     Format,
     JobFile,
     Local,
@@ -24,7 +25,7 @@ from distill.cli.options import (
     part_of,
 )
 from distill.cli.process import LogFormat, process_edge
-from distill.cli.terminal import print_comparison, say
+from distill.cli.terminal import print_comparison, refuse_by_gate, say
 from distill.core.errors import LimitError
 
 commands = typer.Typer()
@@ -183,7 +184,9 @@ def evaluate(
         loaded = load(job, root)
         from distill.run import evaluate_students
 
-        print_comparison(evaluate_students(loaded, engine=process.engine))
+        evaluation = evaluate_students(loaded, engine=process.engine)
+        print_comparison(evaluation)
+        refuse_by_gate(evaluation)
 
 
 @commands.command()
@@ -210,6 +213,7 @@ def export(
     name: Name = None,
     *,
     onnx: Onnx = False,
+    despite_gate: DespiteGate = False,
     root: Root = None,
     ray: Ray = None,
     local: Local = False,
@@ -222,5 +226,8 @@ def export(
         from distill.run import export_students
 
         names = [name] if name else None
-        for each in export_students(loaded, names, onnx=onnx, engine=process.engine):
+        exported = export_students(
+            loaded, names, onnx=onnx, despite_gate=despite_gate, engine=process.engine
+        )
+        for each in exported:
             say(f"students.{each.name}: {each.uri}")

@@ -8,13 +8,23 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from distill.core.costs import StepActual
+from distill.core.intervals import LEVEL
+from distill.core.judgement import (
+    Comparison,
+    GateResult,
+    PairsResult,
+    PoweredResult,
+    SliceResult,
+)
 from distill.core.structure_results import StructureResult
 
-LOWER_IS_BETTER = frozenset({"nll", "calibration_error", "mse", "mae", "mse_to_teacher"})
+FORM = 2
+"""Of what is stored of an evaluation; 1 had no intervals, slices, comparisons and gate."""
+LOWER_IS_BETTER = frozenset({"nll", "calibration_error", "brier", "mse", "mae", "mse_to_teacher"})
 MEASURES = {
     "accuracy": "all",
     "accuracy_seen": "seen",
@@ -27,10 +37,45 @@ MEASURES = {
     "mae": "MAE",
     "r2": "R²",
     "mse_to_teacher": "MSE to teacher",
+    "balanced_accuracy": "balanced",
+    "f1_macro": "F1 macro",
+    "f1_weighted": "F1 weighted",
+    "top_3": "top 3",
+    "top_5": "top 5",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "brier": "Brier",
+    "rank_correlation": "Spearman",
+    "retrieval_recall": "recall@10",
 }
 """Measures in the order in which they are shown, with their column heads."""
-SHARES = frozenset({"accuracy", "accuracy_seen", "accuracy_unseen", "harmonic_mean", "agreement"})
+FIRST_MEASURES = tuple(MEASURES)[:11]
+"""Those of the first comparison; all others stand in a table of their own."""
+ROW_MEASURES = {
+    "exclusive": ("accuracy", "nll"),
+    "independent": ("accuracy", "nll"),
+    "value": ("mse", "mae"),
+}
+"""Measures that are means over rows, by the kind of an evaluation: those that slices have."""
+SHARES = frozenset(
+    {
+        "accuracy",
+        "accuracy_seen",
+        "accuracy_unseen",
+        "harmonic_mean",
+        "agreement",
+        "balanced_accuracy",
+        "f1_macro",
+        "f1_weighted",
+        "top_3",
+        "top_5",
+        "retrieval_recall",
+    }
+)
 """Measures shown as percentages."""
+_SINCE_INTERVALS = ("form", "level", "slices", "pairs", "comparisons", "powered", "gate")
+_SINCE_INTERVALS_OF_METHODS = ("key", "intervals", "errors")
+"""Fields that `FORM` 1 does not have: what it became is found again by its digest."""
 GroupKey = tuple[bool, str]
 """Whether a group is a student, and its name."""
 
@@ -60,6 +105,14 @@ class MethodResult:
     """Bins of confidence: `confidence`, `accuracy`, `rows`."""
     history: Sequence[Mapping[str, Any]]
     """What the training recorded of each epoch."""
+    key: str = ""
+    """What no other method of the evaluation has: `labels.NAME` or `students.VARIANT.HEAD`; empty in
+    what was stored before there were slices."""
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """By measure: the lower and the upper end, at the evaluation's level. The draw of the test rows
+    is in it, and not that of the training."""
+    errors: Mapping[str, float] = field(default_factory=dict)
+    """By measure: how far it may be off since a large pool's scores were put into bins."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> MethodResult:
@@ -116,6 +169,17 @@ class Evaluation:
     structures: Sequence[StructureResult] = ()
     costs: Sequence[StepActual] = ()
     """Estimates beside what was spent; nothing where no plan of costs was made."""
+    form: int = 1
+    """`FORM`, when it was stored."""
+    level: float = LEVEL
+    """Of all intervals."""
+    slices: Sequence[SliceResult] = ()
+    """Of each slicing the worst first."""
+    pairs: PairsResult | None = None
+    comparisons: Sequence[Comparison] = ()
+    """Students held against each other, their teacher and a former student."""
+    powered: Sequence[PoweredResult] = ()
+    gate: GateResult | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -124,6 +188,12 @@ class Evaluation:
         for later in ("structures", "costs"):
             if not plain[later]:
                 del plain[later]
+        if self.form == 1:
+            for name in _SINCE_INTERVALS:
+                del plain[name]
+            for method in plain["methods"]:
+                for name in _SINCE_INTERVALS_OF_METHODS:
+                    del method[name]
         return plain
 
     @classmethod
@@ -133,11 +203,18 @@ class Evaluation:
         label_sets = tuple(LabelSetResult(**each) for each in plain["label_sets"])
         structures = tuple(StructureResult.from_plain(each) for each in plain.get("structures", ()))
         costs = tuple(StepActual.from_plain(each) for each in plain.get("costs", ()))
+        pairs = plain.get("pairs")
+        gate = plain.get("gate")
         nested = {
             "methods": methods,
             "label_sets": label_sets,
             "structures": structures,
             "costs": costs,
+            "slices": tuple(SliceResult.from_plain(each) for each in plain.get("slices", ())),
+            "pairs": PairsResult(**pairs) if pairs else None,
+            "comparisons": tuple(Comparison(**each) for each in plain.get("comparisons", ())),
+            "powered": tuple(PoweredResult(**each) for each in plain.get("powered", ())),
+            "gate": GateResult.from_plain(gate) if gate else None,
         }
         return cls(**{**plain, **nested})
 
@@ -148,6 +225,11 @@ class Evaluation:
 
     @property
     def shown(self) -> list[str]:
+        """First measures that any method has, in their order."""
+        return [name for name in self.all_shown if name in FIRST_MEASURES]
+
+    @property
+    def all_shown(self) -> list[str]:
         """Measures that any method has, in their order."""
         measured = {name for method in self.methods for name in method.measures}
         return [name for name in MEASURES if name in measured]
@@ -214,6 +296,18 @@ class Group:
         """Return the standard deviation over seeds (n − 1); None for a single one."""
         values = self._values(measure)
         return statistics.stdev(values) if len(values) > 1 else None
+
+    def interval(self, measure: str) -> tuple[float, float] | None:
+        """Return the interval of the mean over seeds, which are judged on the same rows: the mean of
+        theirs, as if they were off together. None where one has none."""
+        found = [
+            method.intervals[measure] for method in self.methods if measure in method.intervals
+        ]
+        if not found or len(found) < len(self._values(measure)):
+            return None
+        lows = [low for low, _ in found]
+        highs = [high for _, high in found]
+        return statistics.fmean(lows), statistics.fmean(highs)
 
     def _values(self, measure: str) -> list[float]:
         return [method.measures[measure] for method in self.methods if measure in method.measures]

@@ -14,6 +14,7 @@ from distill.core.errors import JobError
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 from distill.spec.base import Name, Place, Seed, Table
 from distill.spec.budget import Budget
+from distill.spec.evaluation import Evaluate, Gate
 from distill.spec.labels import Labels
 from distill.spec.models import Fit
 from distill.spec.pools import Pool
@@ -21,7 +22,7 @@ from distill.spec.prices import Prices
 from distill.spec.selections import Select
 from distill.spec.stores import StorageSettings
 from distill.spec.structures import Structure
-from distill.spec.students import Evaluate, Student
+from distill.spec.students import Student
 from distill.spec.uris import resolve_uri
 
 
@@ -52,6 +53,7 @@ class Job(Table):
     """What machines cost, for `distill plan` and a budget of money. Default: nothing has a price."""
     budget: Budget | None = None
     """What all runs of this root may spend together. Default: no limit."""
+    gate: Gate | None = None
 
     _path: Path = PrivateAttr(default=Path("job.toml"))
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -134,6 +136,9 @@ class Job(Table):
             shared = set.intersection(*covered)
             if self.evaluate:
                 shared.discard(self.evaluate.on)
+                powered = self.evaluate.prediction_powered
+                if powered:
+                    shared.discard(powered.over)
             if student.early_stop:
                 shared.discard(str(student.early_stop.rows))
         return tuple(name for name in self.pools if name in shared)

@@ -16,6 +16,7 @@ from distill.plan.identity import find_student
 from distill.plan.judged import judged_heads, judged_labels
 from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels
+from distill.plan.tables import JobTables
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.spec.outputs import Outputs
@@ -76,6 +77,15 @@ def find_candidates(workspace: Workspace, pool: OpenPool) -> list[Candidate]:
     return found
 
 
+def powered_candidates(workspace: Workspace, teacher: str, pool: OpenPool) -> list[Candidate]:
+    """Find the teacher and all students over another pool than the test pool. Raises as
+    `find_candidates`."""
+    found = [_label_set(workspace, teacher, pool, teacher=True)]
+    for variant in workspace.tables.job.variants:
+        found.extend(_heads(workspace, variant, pool))
+    return found
+
+
 def hints(workspace: Workspace) -> list[str]:
     """Name the heads that nobody judges, once a student whatever its variants."""
     found = [
@@ -90,10 +100,16 @@ def hints(workspace: Workspace) -> list[str]:
 def teacher_of(workspace: Workspace, pool: str) -> str | None:
     """Name the label set that agreement is measured against: the job's word, or its first one over
     the test pool."""
-    evaluate = workspace.tables.evaluate
+    return first_teacher(workspace.tables, pool)
+
+
+def first_teacher(tables: JobTables, pool: str) -> str | None:
+    """Name it by the job file alone."""
+    evaluate = tables.evaluate
     if evaluate and evaluate.teacher:
         return evaluate.teacher
-    judged = judged_labels(workspace.tables, pool)
+    former = evaluate.former if evaluate else None
+    judged = [name for name in judged_labels(tables, pool) if name != former]
     return judged[0] if judged else None
 
 

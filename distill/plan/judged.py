@@ -1,6 +1,6 @@
 """What is held against the target of the test pool: label sets over it and students' heads, but
 neither what tells of a structure, whose clusters are numbered whatever the classes are called, nor
-embeddings that are there to be seen."""
+embeddings that are there to be seen, nor what only tells rows apart."""
 
 from __future__ import annotations
 
@@ -15,8 +15,21 @@ def judged_labels(tables: JobTables, on: str) -> list[str]:
     return [
         name
         for name, labels in over.items()
-        if not isinstance(labels.labeler, Structured) and not _is_embedding(tables, name, on)
+        if not isinstance(labels.labeler, Structured)
+        and not _is_embedding(tables, name, on)
+        and not _only_slices(tables, name, on)
     ]
+
+
+def _only_slices(tables: JobTables, name: str, on: str) -> bool:
+    """Whether a label set says something else than the test pool's target, and rows are told apart
+    by it."""
+    evaluate = tables.evaluate
+    if evaluate is None:
+        return False
+    powered = evaluate.prediction_powered
+    slicing = {*evaluate.sliced_labels, powered.strata if powered else None}
+    return name in slicing and not tables.label_outputs(name).is_like(tables.pool_outputs(on))
 
 
 def _is_embedding(tables: JobTables, name: str, on: str) -> bool:

@@ -22,9 +22,11 @@ from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
 from distill.plan.candidates import Candidate
+from distill.plan.slicing import LabelSlicing, Slicing
 from distill.plan.training import TrainingPlan
 from distill.pools.inventory import Inventory
 from distill.pools.open_pool import OpenPool
+from distill.spec.evaluation import Gate
 from distill.spec.labels import Compute
 from distill.spec.models import Eszsl
 from distill.spec.networks import Ngrams
@@ -204,6 +206,31 @@ class VerifyStep:
 
 
 @dataclass(frozen=True)
+class PoweredPlan:
+    """Rows that the teacher alone labelled, to judge students by beside those of people."""
+
+    pool: OpenPool
+    candidates: tuple[Candidate, ...]
+    """The teacher and the students, over that pool."""
+    strata: LabelSlicing | None
+    """Over the test pool."""
+    other_strata: LabelSlicing | None
+    """Over that pool."""
+    same_pool: bool
+    """Whether it is the test pool: then it means those of its rows that have no target."""
+
+
+@dataclass(frozen=True)
+class GatePlan:
+    """Rules, and the keys of who is held against them and beside whom."""
+
+    gate: Gate
+    students: tuple[str, ...]
+    teacher: str | None
+    former: str | None
+
+
+@dataclass(frozen=True)
 class EvaluateStep:
     """Judge label sets and students on the rows of one test pool."""
 
@@ -216,6 +243,11 @@ class EvaluateStep:
     teacher: str | None
     """Key of the method that agreement is measured against."""
     label_sets: tuple[LabelSetResult, ...]
+    former: str | None = None
+    """Key of the former student that others are held against."""
+    slicings: tuple[Slicing, ...] = ()
+    powered: PoweredPlan | None = None
+    gate: GatePlan | None = None
 
 
 @dataclass(frozen=True)

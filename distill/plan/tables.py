@@ -58,6 +58,7 @@ class JobTables:
         self.students = job.students
         self.sweep = job.sweep
         self.evaluate = job.evaluate
+        self.gate = job.gate
 
         self._sources: dict[Path, PythonFile] = {}
         self._classes_of_models: dict[str, tuple[str, ...]] = {}

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from distill.core.errors import DistillError, JobError
+from distill.core.errors import DistillError, JobError, LimitError
 from distill.core.fleet import Fleet, fleets
-from distill.core.results import Evaluation, MethodResult
+from distill.core.judgement import PASSED, GateResult, gate_sentences
+from distill.core.results import Evaluation
 from distill.engine.select import EngineChoice
 from distill.job.job import Job
 from distill.labels.parts import Part
@@ -150,12 +151,15 @@ def export_students(
     names: Sequence[str] | None = None,
     *,
     onnx: bool = False,
+    despite_gate: bool = False,
     engine: EngineChoice = "ray",
 ) -> list[Exported]:
     """Export students, all by default, with how well they do where the job judges them; with `onnx`
     also for ONNX Runtime.
 
-    Raises JobError for a name that the job lacks, ContractError where a student is not trained.
+    Raises JobError for a name that the job lacks, ContractError where a student is not trained,
+    LimitError, before anything is written, for students that the gate does not let pass, unless
+    they are to leave `despite_gate`.
     """
     # they load torch
     from distill.stages.export.export_students import export_student
@@ -164,11 +168,29 @@ def export_students(
     if onnx:
         require_onnx_extra()
     driver = Driver(job, engine)
-    methods: Sequence[MethodResult] = ()
+    evaluation = None
     if job.evaluate is not None:
         evaluation, _ = driver.evaluate()
-        methods = evaluation.methods
-    return [export_student(step, methods, onnx=onnx) for step in driver.plan.exports(names)]
+    steps = driver.plan.exports(names)
+    if evaluation is not None and not despite_gate:
+        _require_passed(evaluation, [step.name for step in steps])
+    methods = evaluation.methods if evaluation else ()
+    return [export_student(step, methods, onnx=onnx, evaluation=evaluation) for step in steps]
+
+
+def _require_passed(evaluation: Evaluation, students: Sequence[str]) -> None:
+    """Refuse students that the gate does not let pass. Raises LimitError."""
+    gate = evaluation.gate
+    if gate is None:
+        return
+    keys = [each.key for each in evaluation.methods if each.student in students]
+    mine = GateResult(confidence=gate.confidence, results=gate.of(keys))
+    if mine.state != PASSED:
+        lines = [
+            *gate_sentences(mine),
+            "Nothing was exported; --despite-gate exports it all the same.",
+        ]
+        raise LimitError("\n".join(lines))
 
 
 def preview_labels(job: Job, name: str, rows: int, *, engine: EngineChoice = "ray") -> Preview:

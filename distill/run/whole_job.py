@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from distill.core.errors import JobError
+from distill.core.judgement import gate_sentences
 from distill.core.results import Evaluation
 from distill.engine.select import EngineChoice
 from distill.job.job import Job
@@ -50,11 +51,12 @@ def run_job(
         driver = _begin(job, engine, part, driver.recorder)  # pools have grown
         _make_all(driver, say)
         judged = _train_and_judge(driver, say)
-    beyond = tuple(_drifts(driver, say))
+    drifts = tuple(_drifts(driver, say))
     if judged is None:
-        return Finished(None, None, beyond)
+        return Finished(None, None, drifts)
     evaluation, folder = judged
-    return Finished(evaluation, driver.report(evaluation, folder), beyond)
+    refused = gate_sentences(evaluation.gate) if evaluation.gate else []
+    return Finished(evaluation, driver.report(evaluation, folder), (*refused, *drifts))
 
 
 def _refuse_rounds_in_parts(job: Job, part: Part | None) -> None:

@@ -28,6 +28,13 @@ class Outputs:
         """Whether all rows get the same: the softmax of one class is 1."""
         return self.exclusive and len(self.classes) == 1
 
+    @property
+    def judged_as(self) -> str:
+        """How it is judged: `exclusive`, `independent` or `value`."""
+        if self.kind == "value":
+            return "value"
+        return "exclusive" if self.exclusive else "independent"
+
     def is_like(self, other: Outputs) -> bool:
         """Whether both are values, or logits of classes that exclude each other in both or in
         neither."""

@@ -166,13 +166,3 @@ class Student(Table):
     def terms_of(self, head: str) -> tuple[Term, ...]:
         """Return the terms that teach one head."""
         return tuple(term for term in self.terms if term.head == head)
-
-
-class Evaluate(Table):
-    """`[evaluate]`: students and labelers judged on the same rows."""
-
-    on: str
-    """A pool with a target."""
-    teacher: str | None = None
-    """The label set that agreement is measured against and whose classes count as seen. Default:
-    the job's first."""

@@ -26,6 +26,15 @@ def check_names(tables: JobTables) -> Problems:
     if evaluate:
         yield from _pool(tables, evaluate.on, "evaluate.on")
         yield from _label_set(tables, evaluate.teacher, "evaluate.teacher")
+        yield from _label_set(tables, evaluate.former, "evaluate.former")
+        for name in evaluate.sliced_labels:
+            yield from _label_set(tables, name, "evaluate.slices")
+        powered = evaluate.prediction_powered
+        if powered:
+            yield from _pool(tables, powered.over, "evaluate.prediction_powered.over")
+            yield from _label_set(tables, powered.strata, "evaluate.prediction_powered.strata")
+    for name in tables.gate.students if tables.gate else ():
+        yield from _known(name, tables.students, "gate.students", "student")
 
 
 def check_student_names(tables: JobTables, student: Student, where: str) -> Problems:

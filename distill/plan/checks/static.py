@@ -11,6 +11,7 @@ from distill.plan.checks.budget import check_budget
 from distill.plan.checks.evaluation import check_evaluation
 from distill.plan.checks.files import check_uris
 from distill.plan.checks.fits import check_fits
+from distill.plan.checks.judging import check_judging
 from distill.plan.checks.labels import check_labels
 from distill.plan.checks.names import check_names
 from distill.plan.checks.order import check_order
@@ -34,6 +35,7 @@ _CHECKS: tuple[Callable[[JobTables], Problems], ...] = (
     check_students,
     check_evaluation,
     check_budget,
+    check_judging,
 )
 
 

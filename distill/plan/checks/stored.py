@@ -7,6 +7,7 @@ command that would begin work goes through both.
 from __future__ import annotations
 
 from distill.plan.checks.custom_losses import check_custom_losses
+from distill.plan.checks.judging import check_sliced_columns
 from distill.plan.checks.network_builds import check_networks_build
 from distill.plan.checks.pool_files import check_pool_files
 from distill.plan.checks.selections import check_stored_selections
@@ -23,6 +24,7 @@ def check_inputs(workspace: Workspace) -> None:
     check_stored_selections(workspace)
     check_pool_files(workspace)
     check_targets(workspace)
+    check_sliced_columns(workspace)
     check_structures_fit(workspace)
     check_networks_build(workspace)
     for variant in workspace.tables.job.variants:

@@ -7,18 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from distill.core.errors import ContractError
-from distill.core.results import Evaluation, MethodResult
+from distill.core.results import FORM, Evaluation, MethodResult
 from distill.core.schema import seal, unseal
 from distill.engine.protocol import Engine
 from distill.labelers.versions import library_versions
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
+from distill.loader.sampler import Chunk
 from distill.plan.candidates import Candidate
 from distill.plan.steps import EvaluateStep
 from distill.spec.outputs import Outputs
-from distill.stages.evaluate.evaluator import LEFT_OUT, TARGET, Evaluator
+from distill.stages.evaluate.comparisons import compare, paired_keys, pairs_result
+from distill.stages.evaluate.evaluator import TARGET, Evaluator
+from distill.stages.evaluate.gate import hold
+from distill.stages.evaluate.judged_sums import JudgedSums
 from distill.stages.evaluate.latency import Stopwatch
-from distill.stages.evaluate.metrics import MetricSums, add_sums, measures, reliability
+from distill.stages.evaluate.measure_intervals import errors
+from distill.stages.evaluate.metrics import add_sums, reliability
+from distill.stages.evaluate.powered import judge_by_teacher
+from distill.stages.evaluate.resampling import REPLICATES
+from distill.stages.evaluate.slice_results import slice_results
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 
@@ -60,46 +70,85 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     candidates = step.candidates
     width = pool.target_width(truth)
     _require_widths(pool.name, width, truth, candidates)
-    target = TargetColumn(str(pool.spec.target), truth, width=width)
-    columns: dict[str, LabelColumn | TargetColumn] = {TARGET: target}
-    columns |= {each.method.key: each.column for each in candidates if each.column is not None}
-    columns |= {each.method.features: each.seen for each in candidates if each.seen is not None}
-    dataset = Dataset((pool.inventory,), pool.seen_features, pool.width, columns)
-    methods = tuple(candidate.method for candidate in candidates)
-    evaluator = Evaluator(dataset, truth, methods, step.teacher)
+    dataset = _dataset(step, width)
     chunks = dataset.chunks(_CHUNK_ROWS)
+    evaluator = _evaluator(step, dataset, chunks[0])
     sums = engine.fold("evaluate", evaluator, chunks, add_sums)
     stopwatch = Stopwatch(dataset, chunks[0], candidates)
     timed = engine.call(stopwatch)
-    left_out = int(sums[LEFT_OUT]["left_out"][0])
-    if left_out == pool.inventory.rows:
+    seen = _seen(truth, candidates, step.teacher)
+    kind = truth.judged_as
+    judged = JudgedSums(
+        sums, candidates, kind, seen, evaluator.paired, evaluator.beside, pool.inventory.rows
+    )
+    if not judged.rows:
         raise ContractError(
             f"pools.{pool.name}: no row has both a known target and labels, so nothing can be"
             " judged. Look at its target and rejects."
         )
-    seen = _seen(truth, candidates, step.teacher)
     return Evaluation(
         job=step.job_name,
         job_text=step.job_text,
         pool=pool.name,
-        rows=pool.inventory.rows - left_out,
-        left_out=left_out,
-        kind=_kind(truth),
+        rows=judged.rows,
+        left_out=judged.left_out,
+        kind=kind,
         classes=truth.classes,
         seen=tuple(name for name, known in zip(truth.classes, seen, strict=True) if known),
         teacher=step.teacher,
-        methods=tuple(
-            _result(candidate, sums[candidate.method.key], seen, timed) for candidate in candidates
-        ),
+        methods=tuple(_result(each, judged, timed) for each in candidates),
         label_sets=step.label_sets,
         versions=library_versions(),
+        form=FORM,
+        slices=slice_results(evaluator, judged, engine),
+        pairs=pairs_result(judged),
+        comparisons=compare(judged, step.teacher, step.former),
+        powered=judge_by_teacher(step, judged, engine),
+        gate=hold(step.gate, judged) if step.gate is not None else None,
     )
 
 
-def _kind(truth: Outputs) -> str:
-    if truth.kind == "value":
-        return "value"
-    return "exclusive" if truth.exclusive else "independent"
+def _dataset(step: EvaluateStep, width: int) -> Dataset:
+    pool = step.pool
+    candidates = step.candidates
+    target = TargetColumn(str(pool.spec.target), step.truth, width=width)
+    columns: dict[str, LabelColumn | TargetColumn] = {TARGET: target}
+    columns |= {each.method.key: each.column for each in candidates if each.column is not None}
+    columns |= {each.method.features: each.seen for each in candidates if each.seen is not None}
+    return Dataset((pool.inventory,), pool.seen_features, pool.width, columns)
+
+
+def _evaluator(step: EvaluateStep, dataset: Dataset, first: Chunk) -> Evaluator:
+    powered: tuple[str, ...] = ()
+    strata = None
+    if step.powered is not None:
+        powered = tuple(each.method.key for each in step.candidates if each.role == "student")
+        strata = step.powered.strata
+    references = dict.fromkeys(each for each in (step.teacher, step.former) if each is not None)
+    return Evaluator(
+        dataset=dataset,
+        truth=step.truth,
+        methods=tuple(candidate.method for candidate in step.candidates),
+        teacher=step.teacher,
+        replicates=REPLICATES,
+        paired=paired_keys(step.candidates, step.teacher, step.former),
+        slicings=step.slicings,
+        beside=tuple(references),
+        powered=powered,
+        strata=strata,
+        offset=_offset(step.truth, dataset, first),
+    )
+
+
+def _offset(truth: Outputs, dataset: Dataset, first: Chunk) -> tuple[float, ...] | None:
+    """Return a value near the truth's: replicates keep the digits of what differs from it."""
+    if truth.kind != "value":
+        return None
+    learned = dataset.learned(first, TARGET)
+    known = learned["weight"] > 0  # type: ignore[operator]
+    values = learned["target"][known].astype(np.float64)
+    means = values.mean(axis=0) if len(values) else np.zeros(values.shape[1])
+    return tuple(means.tolist())
 
 
 def _require_widths(pool: str, width: int, truth: Outputs, candidates: Sequence[Candidate]) -> None:
@@ -123,9 +172,9 @@ def _seen(truth: Outputs, candidates: Sequence[Candidate], teacher: str | None) 
     return [name in named for name in truth.classes]
 
 
-def _result(
-    candidate: Candidate, tally: MetricSums, seen: list[bool], timed: Mapping[str, float]
-) -> MethodResult:
+def _result(candidate: Candidate, judged: JudgedSums, timed: Mapping[str, float]) -> MethodResult:
+    key = candidate.method.key
+    tally = judged.sums[key]
     confusion = tally["confusion"].astype(int).tolist() if "confusion" in tally else None
     return MethodResult(
         name=candidate.name,
@@ -136,9 +185,12 @@ def _result(
         taught_by=candidate.taught_by,
         changes=dict(candidate.changes),
         parameters=candidate.parameters,
-        milliseconds_per_row=timed[candidate.method.key],
-        measures=measures(tally, seen),
+        milliseconds_per_row=timed[key],
+        measures=judged.measures[key],
         confusion=confusion,
         reliability=reliability(tally),
         history=candidate.history,
+        key=key,
+        intervals={name: list(ends) for name, ends in judged.intervals(key).items()},
+        errors=errors(tally),
     )

@@ -1,21 +1,20 @@
 """One chunk of the test pool, judged by every method at once: its rows are read once.
 
-Shapes: B rows, C classes of the truth, W width of a value, k classes that a top-k label keeps.
+Shapes: B rows, C classes of the truth, W width of a value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from distill.labelers.base import probabilities_of
 from distill.loader.dataset import Arrays, Dataset
 from distill.loader.sampler import Chunk
 from distill.plan.candidates import Method
+from distill.plan.slicing import LabelSlicing, Slicing
 from distill.spec.outputs import Outputs
 from distill.stages.evaluate.metrics import (
     Array,
@@ -24,81 +23,171 @@ from distill.stages.evaluate.metrics import (
     sum_independent,
     sum_values,
 )
-
-if TYPE_CHECKING:
-    from distill.labelers.network import NetworkLabeler
+from distill.stages.evaluate.pairs import pair_classes, pair_independent, pair_values
+from distill.stages.evaluate.prediction_powered import people_table
+from distill.stages.evaluate.predictions import predictions_of
+from distill.stages.evaluate.resampling import Draws, draw
+from distill.stages.evaluate.row_scores import row_scores, said_by
+from distill.stages.evaluate.slice_sums import SliceSums
+from distill.stages.evaluate.slicings import ChunkRows, label_values, slice_values
 
 TARGET = "target"
 """Key of the truth's column in the dataset."""
 LEFT_OUT = ""
 """Key of the sums that are no method's: `left_out`, how many rows nobody is judged on."""
+PAIRS = " pairs"
+SLICES = " slices"
+STRATA = " strata"
+"""Keys of what is summed over pairs of methods, by slices, and by strata. No method has such."""
+EVERYWHERE = "all"
+"""The stratum of all rows, where there are no others."""
+
+Predictions = Mapping[str, Array]
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """`evaluator(chunk)` → sums by method, and those of `LEFT_OUT`. The dataset has the target and,
-    as columns, each label set."""
+    """`evaluator(chunk)` → sums by method, and those of `LEFT_OUT`, `PAIRS`, `SLICES` and `STRATA`.
+    The dataset has the target and, as columns, each label set."""
 
     dataset: Dataset
     truth: Outputs
     methods: tuple[Method, ...]
     teacher: str | None
     """Key of the method that agreement is measured against."""
+    replicates: int = 0
+    """Of the bootstrap."""
+    paired: tuple[str, ...] = ()
+    """Keys of the methods that are held against each other."""
+    slicings: tuple[Slicing, ...] = ()
+    beside: tuple[str, ...] = ()
+    """Keys of the methods that slices of others are held against."""
+    powered: tuple[str, ...] = ()
+    """Keys of the methods that the teacher's labels help to judge."""
+    strata: LabelSlicing | None = None
+    offset: tuple[float, ...] | None = None
+    """Near the values of the truth."""
 
     def __call__(self, chunk: Chunk) -> Mapping[str, MetricSums]:
         rows = self.dataset.load(chunk)
-        judged = _judged(rows)
+        judged = judged_rows(rows)
         truth = rows[f"{TARGET}.target"][judged]
+        row = rows["row"][judged].astype(np.int64)
         predictions = {}
         for method in self.methods:
-            predictions[method.key] = self._predictions(method, rows)[judged]
-        teacher = predictions.get(self.teacher) if self.teacher else None
+            predictions[method.key] = predictions_of(method, rows, self.truth)[judged]
+        # the same draws for all, so that methods differ by what they say and not by their rows
+        draws = draw(row, self.replicates) if self.replicates else None
         sums: dict[str, MetricSums] = {}
         for key, predicted in predictions.items():
-            sums[key] = self._sums(predicted, truth, teacher)
-        others = ~judged
-        count = others.sum()
-        left_out = float(count)
+            sums[key] = self._sums(predicted, truth, predictions, draws, row)
+        left_out = float((~judged).sum())
         sums[LEFT_OUT] = {"left_out": np.array([left_out])}
+        if len(self.paired) > 1:
+            sums[PAIRS] = self._pairs(predictions, truth)
+        if self.slicings:
+            seen = self._chunk_rows(chunk, rows, judged, truth, predictions)
+            sums[SLICES] = self._slices(seen, predictions, row)
+        if self.powered:
+            sums[STRATA] = {"people": self._strata(chunk, judged, truth, predictions, row)}
         return sums
 
     def _sums(
-        self, predicted: Array, truth: npt.NDArray[np.generic], teacher: Array | None
+        self,
+        predicted: Array,
+        truth: npt.NDArray[np.generic],
+        predictions: Predictions,
+        draws: Draws | None,
+        row: npt.NDArray[np.int64],
     ) -> MetricSums:
+        teacher = predictions.get(self.teacher) if self.teacher else None
         if self.truth.kind == "value":
             values = truth.astype(np.float64)
-            return sum_values(predicted, values, teacher)
+            offset = None if self.offset is None else np.array(self.offset)
+            return sum_values(predicted, values, teacher, draws, row=row, offset=offset)
         if not self.truth.exclusive:
             flags = truth.astype(np.float64)
-            return sum_independent(predicted, flags, teacher)
+            return sum_independent(predicted, flags, teacher, draws)
         # agreement is on the class, and not on how probable it is
         teacher_classes = None if teacher is None else teacher.argmax(axis=1)
         numbers = truth.astype(np.int64)
-        return sum_classes(predicted, numbers, teacher_classes)
+        return sum_classes(predicted, numbers, teacher_classes, draws)
 
-    def _predictions(self, method: Method, rows: Arrays) -> Array:
-        """Return probabilities of the truth's classes (B, C), or values (B, W)."""
-        meaning = method.outputs
-        if f"{method.key}.index" in rows:
-            probabilities = _topk_probabilities(rows, method)
-        else:
-            outputs = _outputs(method, rows)
-            probabilities = probabilities_of(outputs, meaning)
-        return self._by_truth(probabilities, meaning)
+    def _pairs(self, predictions: Predictions, truth: npt.NDArray[np.generic]) -> MetricSums:
+        predicted = [predictions[key] for key in self.paired]
+        if self.truth.kind == "value":
+            return pair_values(predicted)
+        if not self.truth.exclusive:
+            return pair_independent(predicted, truth.astype(np.float64))
+        return pair_classes(predicted, truth.astype(np.int64))
 
-    def _by_truth(self, predicted: Array, outputs: Outputs) -> Array:
-        """Return the columns moved to the truth's classes; a class that the method lacks gets 0."""
-        if outputs.kind == "value" or outputs.classes == self.truth.classes:
-            return predicted
-        positions = self.truth.positions
-        moved = np.zeros((len(predicted), len(self.truth.classes)))
-        for column, name in enumerate(outputs.classes):
-            if name in positions:
-                moved[:, positions[name]] = predicted[:, column]
-        return moved
+    def _chunk_rows(
+        self,
+        chunk: Chunk,
+        rows: Arrays,
+        judged: npt.NDArray[np.bool_],
+        truth: npt.NDArray[np.generic],
+        predictions: Predictions,
+    ) -> ChunkRows:
+        return ChunkRows(
+            chunk=chunk,
+            inventory=self.dataset.inventories[chunk.pool],
+            judged=judged,
+            features=rows["features"][judged],
+            truth=truth,
+            outputs=self.truth,
+            teacher=predictions.get(self.teacher) if self.teacher else None,
+        )
+
+    def _slices(
+        self, seen: ChunkRows, predictions: Predictions, row: npt.NDArray[np.int64]
+    ) -> MetricSums:
+        """Sum up by slice: rows, then of each method and row measure Σ x and Σ x², then of each
+        method that others are held against Σ (x − its x)²."""
+        truth = seen.truth
+        kind = self.truth.judged_as
+        by_method = [row_scores(kind, each, truth) for each in predictions.values()]
+        scores = np.stack(by_method, axis=1)
+        blocks = [scores, np.square(scores)]
+        keys = list(predictions)
+        for key in self.beside:
+            reference = scores[:, [keys.index(key)]]
+            blocks.append(np.square(scores - reference))
+        ones = np.ones((len(row), 1))
+        flat = [block.reshape(len(row), -1) for block in blocks]
+        table = np.concatenate([ones, *flat], axis=1)
+        students = [place for place, key in enumerate(keys) if key.startswith("students.")]
+        shown = students or list(range(len(keys)))
+        # the loss that stands for how far off a method is
+        loss = 0 if kind == "value" else 1
+        off = scores[:, shown, loss].mean(axis=1)
+        return {
+            slicing.name: SliceSums.of(slice_values(slicing, seen), table, row, off)
+            for slicing in self.slicings
+        }
+
+    def _strata(
+        self,
+        chunk: Chunk,
+        judged: npt.NDArray[np.bool_],
+        truth: npt.NDArray[np.generic],
+        predictions: Predictions,
+        row: npt.NDArray[np.int64],
+    ) -> SliceSums:
+        assert self.teacher is not None
+        kind = self.truth.judged_as
+        teacher = said_by(kind, predictions[self.teacher])
+        tables = []
+        for key in self.powered:
+            by_people = row_scores(kind, predictions[key], truth)
+            by_teacher = row_scores(kind, predictions[key], teacher)
+            columns = zip(by_people.T, by_teacher.T, strict=True)
+            tables += [people_table(people, proxy) for people, proxy in columns]
+        values = strata_of(self.strata, chunk)[judged]
+        return SliceSums.of(values, np.concatenate(tables, axis=1), row, np.zeros(len(row)))
 
 
-def _judged(rows: Arrays) -> npt.NDArray[np.bool_]:
+def judged_rows(rows: Arrays) -> npt.NDArray[np.bool_]:
     """Return (B,): rows that every label set labelled and whose target is known. All methods are
     judged on the same rows."""
     weights = [values for name, values in rows.items() if name.endswith(".weight")]
@@ -106,47 +195,8 @@ def _judged(rows: Arrays) -> npt.NDArray[np.bool_]:
     return judged
 
 
-def _outputs(method: Method, rows: Arrays) -> Array:
-    """Return a method's own outputs: stored ones, or what the network computes now."""
-    if method.record is None:
-        return rows[f"{method.key}.outputs"].astype(np.float64)
-    labeler = _load(method)
-    seen = f"{method.features}.outputs" if method.features else "features"
-    features = labeler.prepare(rows[seen])
-    return labeler.label(features).astype(np.float64)
-
-
-def _topk_probabilities(rows: Arrays, method: Method) -> Array:
-    """Return the stored probabilities in their places; what they lack of 1 is spread evenly over
-    the classes that were not stored."""
-    index_Bk = rows[f"{method.key}.index"].astype(np.int64)
-    log_probs_Bk = rows[f"{method.key}.log_probs"].astype(np.float64)
-    probs_Bk = np.exp(log_probs_Bk)
-    classes = len(method.outputs.classes)
-    others = max(classes - index_Bk.shape[1], 1)
-    # at least 0, where the sum of what was stored rounds above 1
-    missing_B1 = np.maximum(1 - probs_Bk.sum(axis=1, keepdims=True), 0)
-    probs_BC = np.repeat(missing_B1 / others, classes, axis=1)
-    np.put_along_axis(probs_BC, index_Bk, probs_Bk, axis=1)
-    return probs_BC
-
-
-_loaded: dict[tuple[str, str], NetworkLabeler] = {}
-"""Models that this process has loaded, by folder and head: a folder is named after what decides the
-model."""
-
-
-def _load(method: Method) -> NetworkLabeler:
-    import torch
-
-    from distill.labelers.network import NetworkLabeler
-
-    assert method.record is not None
-    key = (method.folder, method.head)
-    if key not in _loaded:
-        # as when it labels: other numbers of threads may change the last bits
-        torch.set_num_threads(1)
-        _loaded[key] = NetworkLabeler.load(
-            method.folder, method.record, code=method.code, head=method.head
-        )
-    return _loaded[key]
+def strata_of(strata: LabelSlicing | None, chunk: Chunk) -> npt.NDArray[np.object_]:
+    """Return (B,): the stratum of each row. Raises ContractError, StorageError."""
+    if strata is None:
+        return np.full(chunk.rows, EVERYWHERE, object)
+    return label_values(strata, chunk)

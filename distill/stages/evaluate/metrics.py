@@ -1,92 +1,198 @@
 """Measures as sums over rows, so that a test pool of any size is judged in one fold: sum up chunks,
 add the sums, then divide.
 
-Shapes: B rows, C classes of the truth, K calibration bins, W width of a value.
+Shapes: B rows, C classes of the truth, K calibration bins, W width of a value, R replicates of the
+bootstrap (`resampling`).
 
     accuracy             also by class: seen and unseen are the rows whose class the teacher can and
                          cannot say; harmonic mean of the two (Xian et al. 2017)
+    top_3, top_5         share of rows whose class is among so many most probable ones; of classes
+                         as probable the first is taken first, as in accuracy
+    balanced_accuracy    mean over the classes of the truth of the share of their rows named right
+    f1_macro, f1_weighted  mean F1 over classes that the truth or the method names, and weighed by
+                         the truth's rows
+    roc_auc, pr_auc      each class against all others, mean over classes with rows of both kinds
+                         (`score_table`: exact, or within a bound that is told)
     nll                  mean −log p(truth), p floored at `FLOOR`
+    brier                mean Σ_c (p_c − [truth = c])² (Brier 1950); of independent outputs the mean
+                         over them
     calibration_error    expected calibration error, `BINS` equal bins of the largest probability
                          (Guo et al. 2017, eq. 3)
     agreement            share of rows where the method and the teacher name the same class
+    rank_correlation     Spearman's, mean over at most `RANKED_WIDTH` values a row (`ranks`)
+    retrieval_recall     of values of `EMBEDDING_WIDTH` numbers or more (`retrieval`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from distill.core.intervals import LEVEL
+from distill.stages.evaluate.class_measures import class_measures, independent_measures
+from distill.stages.evaluate.moments import Moments
+from distill.stages.evaluate.ranks import RankPairs
+from distill.stages.evaluate.replicates import Replicates
+from distill.stages.evaluate.resampling import Draws, row_hashes
+from distill.stages.evaluate.retrieval import EmbeddedSample
+from distill.stages.evaluate.score_table import ScoreTable
+
 Array = npt.NDArray[np.float64]
-MetricSums = Mapping[str, Array]
+MetricSums = Mapping[str, Any]
+"""Sums by name: arrays, or tables that are added like them."""
 
 # as many as in Guo et al. 2017
 BINS = 15
 # a method that lacks a class gives it no probability, of which the logarithm is infinite
 FLOOR = 1e-6
 CONFUSION_CLASSES = 100
+"""Of more classes neither their confusion nor resamples by class are kept."""
+SCORED_CLASSES = 1_000
+"""Of more classes no curves are drawn."""
+TOP = (3, 5)
+RANKED_WIDTH = 8
+EMBEDDING_WIDTH = 16
 
 
 def sum_classes(
-    probabilities: Array, truth: npt.NDArray[np.int64], teacher: npt.NDArray[np.int64] | None
+    probabilities: Array,
+    truth: npt.NDArray[np.int64],
+    teacher: npt.NDArray[np.int64] | None,
+    draws: Draws | None = None,
 ) -> MetricSums:
     """Sum up exclusive classes: probabilities (B, C), true class numbers (B,), the teacher's
-    choices (B,)."""
+    choices (B,), and how often each row counts in each replicate (B, R)."""
     rows, classes = probabilities.shape
-    confidence = probabilities.max(axis=1)
-    chosen = probabilities.argmax(axis=1)
-    chosen = np.where(confidence > 0, chosen, -1)  # −1: no class of the truth was named
+    chosen = choices(probabilities)
     right = (chosen == truth).astype(np.float64)
     true_probabilities = probabilities[np.arange(rows), truth]
-    floored = np.maximum(true_probabilities, FLOOR)
-    nll = -np.log(floored)
-    sums: dict[str, Array] = {
+    nll = negative_log(true_probabilities)
+    squares = np.square(probabilities).sum(axis=1)
+    brier = squares - 2 * true_probabilities + 1
+    named = chosen >= 0
+    numbers, confidence = _bin_numbers(probabilities.max(axis=1))
+    sums: dict[str, Any] = {
         "rows": _by_class(truth, classes),
         "right": _by_class(truth, classes, right),
+        "chosen": _by_class(chosen[named], classes),
         "nll": _by_class(truth, classes, nll),
-        "bins": _bins(confidence, right),
+        "brier": brier.sum(keepdims=True),
+        "bins": _bins(numbers, confidence, right),
     }
+    flags = _among_top(probabilities, truth, true_probabilities)
+    if flags is not None:
+        sums["top"] = flags.sum(axis=0)
+    if classes <= SCORED_CLASSES:
+        sums["scores"] = ScoreTable.of(probabilities, _one_hot(truth, classes) > 0)
     if classes <= CONFUSION_CLASSES:
-        named = chosen >= 0
         cells = truth[named] * classes + chosen[named]
         sums["confusion"] = _by_class(cells, classes * classes).reshape(classes, classes)
     if teacher is not None:
         sums["agreed"] = _count_of(chosen == teacher)
+    if draws is not None:
+        few = classes <= CONFUSION_CLASSES
+        of_truth = _one_hot(truth, classes) if few else np.ones((rows, 1))
+        blocks = {
+            "rows": of_truth,
+            "right": of_truth * right[:, None],
+            "nll": nll,
+            "brier": brier,
+            "bins": _bin_blocks(numbers, confidence, right),
+        }
+        if few:
+            blocks["chosen"] = _one_hot(chosen, classes)
+        if flags is not None:
+            blocks["top"] = flags
+        if teacher is not None:
+            blocks["agreed"] = _count_blocks(chosen == teacher)
+        sums["replicates"] = Replicates.of(draws, blocks)
     return sums
 
 
-def sum_independent(probabilities: Array, truth: Array, teacher: Array | None) -> MetricSums:
+def sum_independent(
+    probabilities: Array, truth: Array, teacher: Array | None, draws: Draws | None = None
+) -> MetricSums:
     """Sum up independent outputs: probabilities, truth (0 or 1) and the teacher's probabilities,
-    all (B, C)."""
+    all (B, C), and how often each row counts in each replicate (B, R)."""
     rows, classes = truth.shape
     chosen = probabilities > 0.5
-    right = (chosen == (truth > 0.5)).astype(np.float64)
+    true = truth > 0.5
+    right = (chosen == true).astype(np.float64)
     floored = np.clip(probabilities, FLOOR, 1 - FLOOR)
     nll = -(truth * np.log(floored) + (1 - truth) * np.log(1 - floored))
-    confidence = np.where(chosen, probabilities, 1 - probabilities)
-    sums: dict[str, Array] = {
-        "rows": np.full(classes, float(rows)),
+    brier = np.square(probabilities - truth).mean(axis=1)
+    numbers, confidence = _bin_numbers(np.where(chosen, probabilities, 1 - probabilities))
+    hits = (chosen & true).astype(np.float64)
+    sums: dict[str, Any] = {
+        "cells": np.full(classes, float(rows)),
         "right": right.sum(axis=0),
         "nll": nll.sum(axis=0),
-        "bins": _bins(confidence.ravel(), right.ravel()),
+        "brier": brier.sum(keepdims=True),
+        "bins": _bins(numbers.ravel(), confidence.ravel(), right.ravel()),
+        "true": true.sum(axis=0, dtype=np.float64),
+        "chosen": chosen.sum(axis=0, dtype=np.float64),
+        "hits": hits.sum(axis=0),
     }
+    if classes <= SCORED_CLASSES:
+        sums["scores"] = ScoreTable.of(probabilities, true)
     if teacher is not None:
         sums["agreed"] = _count_of(chosen == (teacher > 0.5))
+    if draws is not None:
+        blocks = {
+            "cells": np.full((rows, 1), float(classes)),
+            "right": right.sum(axis=1),
+            "nll": nll.sum(axis=1),
+            "brier": brier,
+            "bins": _bin_blocks(numbers, confidence, right),
+        }
+        if classes <= CONFUSION_CLASSES:
+            by_output = {"true": true, "chosen": chosen, "hits": hits}
+            blocks |= {name: each.astype(np.float64) for name, each in by_output.items()}
+        if teacher is not None:
+            blocks["agreed"] = _count_blocks(chosen == (teacher > 0.5))
+        sums["replicates"] = Replicates.of(draws, blocks)
     return sums
 
 
-def sum_values(values: Array, truth: Array, teacher: Array | None) -> MetricSums:
-    """Sum up values, truth and the teacher's values, all (B, W)."""
-    sums: dict[str, Array] = {
+def sum_values(
+    values: Array,
+    truth: Array,
+    teacher: Array | None,
+    draws: Draws | None = None,
+    *,
+    row: npt.NDArray[np.int64] | None = None,
+    offset: Array | None = None,
+) -> MetricSums:
+    """Sum up values, truth and the teacher's values, all (B, W), how often each row counts in each
+    replicate (B, R), and the rows' numbers (B,). Near `offset` (W,) truths keep their digits."""
+    squared = np.square(values - truth).mean(axis=1)
+    absolute = np.abs(values - truth).mean(axis=1)
+    width = truth.shape[1]
+    sums: dict[str, Any] = {
         "rows": np.array([float(len(truth))]),
-        "squared": _row_means(np.square(values - truth)),
-        "absolute": _row_means(np.abs(values - truth)),
-        "truth": _moments(truth),
+        "squared": squared.sum(keepdims=True),
+        "absolute": absolute.sum(keepdims=True),
+        "truth": Moments.of(truth),
     }
+    if width <= RANKED_WIDTH:
+        for number in range(width):
+            pairs = RankPairs.of(values[:, number], truth[:, number])
+            sums[f"ranks {number}"] = pairs
+    if width >= EMBEDDING_WIDTH and row is not None:
+        sums["sample"] = EmbeddedSample.of(row_hashes(row), truth, values)
+    blocks = {"rows": np.ones(len(truth)), "squared": squared, "absolute": absolute}
     if teacher is not None:
-        squares = np.square(values - teacher)
-        sums["to_teacher"] = _row_means(squares)
+        to_teacher = np.square(values - teacher).mean(axis=1)
+        sums["to_teacher"] = to_teacher.sum(keepdims=True)
+        blocks["to_teacher"] = to_teacher
+    if draws is not None:
+        if width <= RANKED_WIDTH and offset is not None:
+            near = truth - offset
+            blocks |= {"near": near, "near_squares": np.square(near)}
+        sums["replicates"] = Replicates.of(draws, blocks)
     return sums
 
 
@@ -98,35 +204,35 @@ def add_sums(
 
 
 def _add(first: MetricSums, second: MetricSums) -> MetricSums:
-    added = {name: first[name] + second[name] for name in first}
-    if "truth" in first:
-        added["truth"] = _joined_moments(first, second)
-    return added
+    return {name: first[name] + second[name] for name in first}
 
 
 def measures(sums: MetricSums, seen: Sequence[bool]) -> dict[str, float]:
     """Return measures by name; `seen` says of each class whether the teacher can say it."""
+    made = {name: float(value) for name, value in measured(sums, seen).items()}
+    if "scores" in sums:
+        made |= sums["scores"].measures()
+    recall = sums["sample"].recall(LEVEL) if "sample" in sums else None
+    if recall is not None:
+        made["retrieval_recall"], _ = recall
+    ranks = ranks_of(sums)
+    if ranks:
+        made["rank_correlation"] = float(np.mean([each.correlation for each in ranks]))
+    return made
+
+
+def measured(sums: MetricSums, seen: Sequence[bool]) -> dict[str, Array]:
+    """Return the measures that follow from sums alone: numbers, or (R,) of each replicate's sums."""
     if "squared" in sums:
         return _value_measures(sums)
-    rows = sums["rows"].sum()
-    made = {
-        "accuracy": float(sums["right"].sum() / rows),
-        "nll": float(sums["nll"].sum() / rows),
-        "calibration_error": _calibration_error(sums["bins"]),
-    }
-    is_seen = np.array(seen)
-    if not is_seen.all():
-        seen_accuracy = _accuracy_of(sums, is_seen)
-        unseen_accuracy = _accuracy_of(sums, ~is_seen)
-        both = seen_accuracy + unseen_accuracy
-        made["accuracy_seen"] = seen_accuracy
-        made["accuracy_unseen"] = unseen_accuracy
-        made["harmonic_mean"] = 2 * seen_accuracy * unseen_accuracy / max(both, 1e-12)
-    if "agreed" in sums:
-        agreed, total = sums["agreed"]
-        share = agreed / total
-        made["agreement"] = float(share)
-    return made
+    if "cells" in sums:
+        return independent_measures(sums, len(seen))
+    return class_measures(sums, np.array(seen))
+
+
+def ranks_of(sums: MetricSums) -> list[RankPairs]:
+    """Return the pairs of ranks of each value of a row."""
+    return [cast(RankPairs, each) for name, each in sums.items() if name.startswith("ranks ")]
 
 
 def reliability(sums: MetricSums) -> list[dict[str, float]]:
@@ -141,9 +247,46 @@ def reliability(sums: MetricSums) -> list[dict[str, float]]:
     return bins
 
 
+def choices(probabilities: Array) -> npt.NDArray[np.int64]:
+    """Return (B,) the likeliest class; −1 where no class of the truth was named."""
+    chosen = probabilities.argmax(axis=1)
+    return np.where(probabilities.max(axis=1) > 0, chosen, -1)
+
+
+def negative_log(probabilities: Array) -> Array:
+    """Return −log of probabilities, none of them below `FLOOR`."""
+    floored = np.maximum(probabilities, FLOOR)
+    loss: Array = -np.log(floored)
+    return loss
+
+
 def _by_class(numbers: npt.NDArray[np.int64], classes: int, weights: Array | None = None) -> Array:
     """Return (classes,): rows of each class, or the sum of their weights."""
     return np.bincount(numbers, weights, minlength=classes).astype(np.float64)
+
+
+def _one_hot(numbers: npt.NDArray[np.int64], classes: int) -> Array:
+    """Return (B, classes): 1 at each row's number, nothing at −1."""
+    hot: Array = (numbers[:, None] == np.arange(classes)).astype(np.float64)
+    return hot
+
+
+def _among_top(
+    probabilities: Array, truth: npt.NDArray[np.int64], true_probabilities: Array
+) -> Array | None:
+    """Return (B, T): whether the truth is among the likeliest classes, for each of `TOP` that is
+    fewer than there are; None where none is."""
+    sizes = [size for size in TOP if size < probabilities.shape[1]]
+    if not sizes:
+        return None
+    likelier = probabilities > true_probabilities[:, None]
+    before = np.arange(probabilities.shape[1]) < truth[:, None]
+    as_likely = (probabilities == true_probabilities[:, None]) & before
+    rank = (likelier | as_likely).sum(axis=1)
+    # a class that the method lacks is not named, however few it has
+    rank = np.where(true_probabilities > 0, rank, len(probabilities[0]))
+    flags: Array = (rank[:, None] < np.array(sizes)).astype(np.float64)
+    return flags
 
 
 def _count_of(are: npt.NDArray[np.bool_]) -> Array:
@@ -151,66 +294,56 @@ def _count_of(are: npt.NDArray[np.bool_]) -> Array:
     return np.array([float(are.sum()), float(are.size)])
 
 
-def _row_means(values: Array) -> Array:
-    """Return (1,): the sum over rows of the means over (B, W)."""
-    total: Array = values.mean(axis=1).sum(keepdims=True)
-    return total
+def _count_blocks(are: npt.NDArray[np.bool_]) -> Array:
+    """Return (B, 2): how many of each row are true, of how many."""
+    by_row = are.reshape(len(are), -1).astype(np.float64)
+    sizes = np.full(len(by_row), float(by_row.shape[1]))
+    return np.stack([by_row.sum(axis=1), sizes], axis=1)
 
 
-def _accuracy_of(sums: MetricSums, classes: npt.NDArray[np.bool_]) -> float:
-    """Return the accuracy over the rows of some classes; 0 where there are none."""
-    right = sums["right"][classes].sum()
-    rows = sums["rows"][classes].sum()
-    return float(right / max(rows, 1))
-
-
-def _bins(confidence: Array, right: Array) -> Array:
-    """Return (K, 3): rows, Σ confidence, Σ right."""
+def _bin_numbers(confidence: Array) -> tuple[npt.NDArray[np.int64], Array]:
+    """Return the bin of each confidence, and the confidence."""
     # the last bin has its upper border too: a confidence of 1 is none beyond it
-    numbers = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1), confidence
+
+
+def _bins(numbers: npt.NDArray[np.int64], confidence: Array, right: Array) -> Array:
+    """Return (K, 3): rows, Σ confidence, Σ right."""
     ones = np.ones_like(right)
     columns = [np.bincount(numbers, each, minlength=BINS) for each in (ones, confidence, right)]
     return np.stack(columns, axis=1)
 
 
-def _calibration_error(bins: Array) -> float:
-    rows, confidence, right = bins.T
-    gaps = np.abs(confidence - right)
-    return float(gaps.sum() / max(rows.sum(), 1))
+def _bin_blocks(numbers: npt.NDArray[np.int64], confidence: Array, right: Array) -> Array:
+    """Return (B, K, 3): what each row adds to each bin, through all its outputs."""
+    rows = len(numbers)
+    blocks = np.zeros((rows, BINS, 3))
+    row = np.arange(rows).reshape(rows, *([1] * (numbers.ndim - 1)))
+    what = np.stack([np.ones_like(right), confidence, right], axis=-1)
+    np.add.at(blocks, (np.broadcast_to(row, numbers.shape), numbers), what)
+    return blocks
 
 
-def _moments(values: Array) -> Array:
-    """Return (2, W) of (B, W): the mean, and Σ (value − mean)²."""
-    # from the first row on, so that what does not move has a spread of exactly 0
-    first = values[:1].sum(axis=0)
-    mean = first + (values - first).sum(axis=0) / max(len(values), 1)
-    squares = np.square(values - mean)
-    spread = squares.sum(axis=0)
-    return np.stack([mean, spread])
-
-
-def _joined_moments(first: MetricSums, second: MetricSums) -> Array:
-    """Return the moments of two sets of rows (Chan, Golub & LeVeque 1979, eq. 2.1)."""
-    # E[y²] − E[y]² would lose them where the mean is far from 0
-    first_mean, first_spread = first["truth"]
-    second_mean, second_spread = second["truth"]
-    share = second["rows"] / np.maximum(first["rows"] + second["rows"], 1)
-    gap = second_mean - first_mean
-    mean = first_mean + gap * share
-    spread = first_spread + second_spread + np.square(gap) * share * first["rows"]
-    return np.stack([mean, spread])
-
-
-def _value_measures(sums: MetricSums) -> dict[str, float]:
-    rows = float(sums["rows"][0])
-    _, spread = sums["truth"]
-    variance = float(spread.sum()) / rows / len(spread)
-    mse = float(sums["squared"][0]) / rows
-    made = {
-        "mse": mse,
-        "mae": float(sums["absolute"][0]) / rows,
-        "r2": 1 - mse / variance if variance else 0.0,
-    }
+def _value_measures(sums: MetricSums) -> dict[str, Array]:
+    rows = sums["rows"].sum(axis=-1)
+    mse = sums["squared"].sum(axis=-1) / np.maximum(rows, 1)
+    made = {"mse": mse, "mae": sums["absolute"].sum(axis=-1) / np.maximum(rows, 1)}
+    variance = _variance(sums, rows)
+    if variance is not None:
+        made["r2"] = np.where(variance > 0, 1 - mse / np.where(variance > 0, variance, 1), 0.0)
     if "to_teacher" in sums:
-        made["mse_to_teacher"] = float(sums["to_teacher"][0]) / rows
+        made["mse_to_teacher"] = sums["to_teacher"].sum(axis=-1) / np.maximum(rows, 1)
     return made
+
+
+def _variance(sums: MetricSums, rows: Array) -> Array | None:
+    """Return the mean variance of the truth; None of replicates that did not keep it."""
+    if "truth" in sums:
+        spread = sums["truth"].spread
+        return np.asarray(spread.sum() / rows / len(spread))
+    if "near" not in sums:
+        return None
+    count = np.maximum(rows, 1)[..., None]
+    means = sums["near"] / count
+    variance: Array = (sums["near_squares"] / count - np.square(means)).mean(axis=-1)
+    return variance

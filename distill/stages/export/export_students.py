@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from distill.core.results import MethodResult
+from distill.core.results import Evaluation, MethodResult
 from distill.core.schema import seal
 from distill.labelers.network import as_input, network_of
 from distill.models.custom_source import Code
@@ -25,6 +25,7 @@ from distill.stages.export.all_forms import describe_forms, forms_of
 from distill.stages.export.form_card import form_card
 from distill.stages.export.forms import Form, TextStudent
 from distill.stages.export.joined import joined_with_encoder
+from distill.stages.export.judged import Judged, front_matter
 from distill.stages.export.model_card import describe_features, describe_heads, model_card
 from distill.stages.export.onnx_file import onnx_file
 from distill.stages.export.tokenizer_files import tokenizer_json
@@ -44,15 +45,20 @@ class Exported:
 
 
 def export_student(
-    step: ExportStep, results: Sequence[MethodResult], *, onnx: bool = False
+    step: ExportStep,
+    results: Sequence[MethodResult],
+    *,
+    onnx: bool = False,
+    evaluation: Evaluation | None = None,
 ) -> Exported:
-    """Export a student; `results` are what is known of how well it does.
+    """Export a student; `results` are what is known of how well it does, `evaluation` what they
+    are part of.
 
     With `onnx`, raises MissingExtraError, JobError for a student that cannot be one ONNX file,
     ExportError where ONNX Runtime answers otherwise than torch.
     """
     mine = [result for result in results if result.student == step.name]
-    files = _files(step, mine, onnx=onnx)
+    files = _files(step, Judged(mine, evaluation), onnx=onnx)
     export = open_storage(step.folder).folder("export")
     for key, content in files.items():
         # whoever deletes a student's `done.json` and trains it on other machines may have other last
@@ -87,9 +93,7 @@ def _model(step: ExportStep) -> _Model:
     return _Model(record, weights, network_of(record, weights, step.code))
 
 
-def _files(
-    step: ExportStep, results: Sequence[MethodResult], *, onnx: bool
-) -> Mapping[str, bytes | None]:
+def _files(step: ExportStep, judged: Judged, *, onnx: bool) -> Mapping[str, bytes | None]:
     """Return content by name, in the order in which it is written; None for what must not be
     there."""
     code = step.code
@@ -102,7 +106,7 @@ def _files(
         step.name,
         model.record,
         features,
-        results,
+        judged,
         stopped_on=step.stopped_on,
         onnx=onnx,
         tokens=model.tokens.reading if model.tokens else None,
@@ -117,10 +121,11 @@ def _files(
     if model.tokens is not None:
         files["tokenizer.json"] = tokenizer_json(model.tokens)
     files |= _timm_files(step, model.network)
-    files["README.md"] = card.encode()
+    front = front_matter(step.name, judged)
+    files["README.md"] = "\n\n".join(filter(None, [front, card])).encode()
     body = _model_json(model.record, step.pool, code, own_names)
     for form in forms:
-        form_readme = form_card(student, form, card, results)
+        form_readme = form_card(student, form, card, judged)
         files |= _form_files(form, student, body, form_readme)
     # last: with it the export is whole
     files["model.json"] = seal(body)

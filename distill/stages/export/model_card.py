@@ -3,12 +3,12 @@ prove it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from distill.core.results import MEASURES, SHARES, MethodResult
 from distill.models.record import ModelRecord
 from distill.models.text_tokens import Reading
 from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeatures
+from distill.stages.export.judged import Judged, judged_sections
 from distill.stages.export.onnx_file import TOLERANCE
 
 _ONNX = """`model.onnx` holds the network and its weights, and needs onnxruntime alone:
@@ -68,13 +68,13 @@ def model_card(
     name: str,
     record: ModelRecord,
     features: str,
-    results: Sequence[MethodResult],
+    judged: Judged,
     *,
     stopped_on: str | None = None,
     onnx: bool = False,
     tokens: Reading | None = None,
 ) -> str:
-    """Return the text of README.md.
+    """Return the text of README.md, without what stands before it for machines (`front_matter`).
 
     `stopped_on` is the pool by whose rows the kept epoch was chosen; `onnx` says that the folder
     has `model.onnx`; `tokens` how texts are read, where they are read by tokens.
@@ -91,9 +91,7 @@ def model_card(
     ]
     if stopped_on is not None:
         parts += ["## Stopped by", *_stopped_by(record, stopped_on)]
-    scores = [line for result in results for line in _score_lines(result)]
-    if scores:
-        parts += ["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])]
+    parts += judged_sections(judged)
     parts += ["## Use", _use(record, tokens)]
     if onnx:
         parts.append(_onnx(tokens))
@@ -143,13 +141,3 @@ def _use(record: ModelRecord, tokens: Reading | None) -> str:
         " `from model import load; load('weights.safetensors')(features)`."
         f" `distill predict FOLDER IN OUT{source}` labels files with it{own_copy}."
     )
-
-
-def _score_lines(result: MethodResult) -> list[str]:
-    lines = []
-    for measure, title in MEASURES.items():
-        if measure in result.measures:
-            value = result.measures[measure]
-            figure = f"{100 * value:.1f}%" if measure in SHARES else f"{value:.3g}"
-            lines.append(f"| {result.name} | {title} | {figure} |")
-    return lines

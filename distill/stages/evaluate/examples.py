@@ -1,0 +1,95 @@
+"""Some rows of the test pool, read again to be shown: what a reader of features sees of them, so
+that no private column is among it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.core.judgement import Example
+from distill.loader.dataset import Dataset
+from distill.plan.candidates import Method
+from distill.spec.outputs import Outputs
+from distill.spec.pools import ImageFeatures, TextFeatures
+from distill.stages.evaluate.evaluator import TARGET
+from distill.stages.evaluate.predictions import predictions_of
+
+_TEXT_CHARACTERS = 160
+_IMAGE_PIXELS = 96
+"""Of the longer side."""
+_SHOWN_NUMBERS = 4
+
+
+@dataclass(frozen=True)
+class ReadExamples:
+    """`read()` → examples by the rows' numbers, where the method can be asked."""
+
+    dataset: Dataset
+    truth: Outputs
+    method: Method
+    rows: tuple[int, ...]
+
+    def __call__(self) -> dict[int, Example]:
+        return {row: self._example(row) for row in self.rows}
+
+    def _example(self, row: int) -> Example:
+        chunk = self.dataset.chunk_of(row)
+        inventory = self.dataset.inventories[chunk.pool]
+        rows = self.dataset.load(chunk)
+        (predicted,) = predictions_of(self.method, rows, self.truth)
+        (seen,) = rows["features"]
+        (truth,) = rows[f"{TARGET}.target"]
+        text = ""
+        png = ""
+        if isinstance(self.dataset.features, TextFeatures):
+            text = str(seen)[:_TEXT_CHARACTERS]
+        if isinstance(self.dataset.features, ImageFeatures):
+            png = _png(seen)
+        return Example(
+            shard=inventory.shard(chunk.shard).key,
+            row=chunk.start,
+            truth=self._true(truth),
+            said=self._said(predicted),
+            text=text,
+            png=png,
+        )
+
+    def _true(self, truth: Any) -> str:
+        if self.truth.kind == "value":
+            return _numbers(np.atleast_1d(truth))
+        if self.truth.exclusive:
+            return self.truth.classes[int(truth)]
+        return self._flagged(np.asarray(truth) > 0.5)
+
+    def _said(self, predicted: npt.NDArray[np.float64]) -> str:
+        if self.truth.kind == "value":
+            return _numbers(predicted)
+        if self.truth.exclusive:
+            best = int(predicted.argmax())
+            return f"{self.truth.classes[best]} ({100 * predicted[best]:.0f}%)"
+        return self._flagged(predicted > 0.5)
+
+    def _flagged(self, flags: npt.NDArray[np.bool_]) -> str:
+        named = [name for name, flag in zip(self.truth.classes, flags, strict=True) if flag]
+        return ", ".join(named) or "none"
+
+
+def _numbers(values: npt.NDArray[Any]) -> str:
+    shown = ", ".join(f"{value:.4g}" for value in values[:_SHOWN_NUMBERS].tolist())
+    return f"{shown}, …" if len(values) > _SHOWN_NUMBERS else shown
+
+
+def _png(image: Any) -> str:
+    from PIL import Image
+
+    pixels = image[:, :, 0] if image.shape[2] == 1 else image
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((_IMAGE_PIXELS, _IMAGE_PIXELS))
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()

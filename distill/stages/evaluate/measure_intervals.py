@@ -1,0 +1,103 @@
+"""An interval for every measure of one method: in closed form where there is one, else from the
+bootstrap's replicates.
+
+Shares of rows have Wilson's interval, which has a width even where all rows are right; the areas
+under curves, rank correlations and recalls have those of their tables; all else has percentiles of
+the replicates. The calibration error is the exception: a resample is worse calibrated than its rows
+by chance alone, so its percentiles lie too high, and its replicates give the width alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.core.intervals import LEVEL, Interval, rank_interval, share_interval, z_of
+from distill.stages.evaluate.metrics import MetricSums, measured, measures, ranks_of
+from distill.stages.evaluate.resampling import percentiles
+
+Array = npt.NDArray[np.float64]
+
+_BIASED = frozenset({"calibration_error"})
+
+
+def replicated(sums: MetricSums, seen: Sequence[bool]) -> dict[str, Array]:
+    """Return (R,) of each measure that replicates tell; nothing where none were drawn."""
+    if "replicates" not in sums:
+        return {}
+    return dict(measured(sums["replicates"].sums(), seen))
+
+
+def intervals(
+    sums: MetricSums,
+    seen: Sequence[bool],
+    *,
+    exclusive: bool,
+    level: float = LEVEL,
+    corrected: bool = False,
+) -> dict[str, Interval]:
+    """Return an interval by measure; those of which none is known are left out. Shares may be
+    `corrected` for continuity, where something is to be decided by them."""
+    values = measures(sums, seen)
+    found = {}
+    for name, replicates in replicated(sums, seen).items():
+        if name in _BIASED:
+            half = z_of(level) * float(replicates.std(ddof=1))
+            found[name] = (max(0.0, values[name] - half), min(1.0, values[name] + half))
+        else:
+            found[name] = percentiles(replicates, level)
+    if exclusive:
+        found |= _shares(sums, seen, values, level, corrected=corrected)
+    if "scores" in sums:
+        found |= sums["scores"].intervals(level)
+    recall = sums["sample"].recall(level) if "sample" in sums else None
+    if recall is not None:
+        _, found["retrieval_recall"] = recall
+    ranks = ranks_of(sums)
+    if ranks:
+        rows = float(ranks[0].rows.sum())
+        # the values of a row are no independent draws: together they tell no more than one
+        found["rank_correlation"] = rank_interval(values["rank_correlation"], rows, level)
+    return found
+
+
+def errors(sums: MetricSums) -> dict[str, float]:
+    """Return by how much measures may be off since scores or ranks were put together; exact ones
+    are left out."""
+    found: dict[str, float] = {}
+    if "scores" in sums:
+        found |= sums["scores"].errors()
+    lost = [each.error for each in ranks_of(sums)]
+    if any(lost):
+        found["rank_correlation"] = max(lost)
+    return found
+
+
+def _shares(
+    sums: MetricSums,
+    seen: Sequence[bool],
+    values: Mapping[str, float],
+    level: float,
+    *,
+    corrected: bool,
+) -> dict[str, Interval]:
+    """Return the intervals of shares of rows."""
+    rows = sums["rows"]
+    is_seen = np.array(seen, np.bool_)
+    counted = {
+        "accuracy": rows.sum(),
+        "top_3": rows.sum(),
+        "top_5": rows.sum(),
+        "agreement": rows.sum(),
+        "accuracy_seen": rows[is_seen].sum(),
+        "accuracy_unseen": rows[~is_seen].sum(),
+    }
+    found = {}
+    for name, count in counted.items():
+        if name in values:
+            total = float(count)
+            right = values[name] * total
+            found[name] = share_interval(right, total, level, corrected=corrected)
+    return found

@@ -1,0 +1,165 @@
+"""Prediction-powered inference: how good a method is by few labels of people and many of a teacher.
+
+Of n rows that people labelled, Y is what the method scores by their label and f what it would score
+by the teacher's; of N other rows only f is known. Stratum by stratum, w being its share of all rows,
+
+    θ = Σ w [ mean Y + λ (mean_N f − mean_n f) ],    λ = Cov(Y, f) / Var f · N / (n + N)
+
+(Angelopoulos et al. 2023, prediction-powered inference; the power tuning λ of Angelopoulos, Duchi &
+Zrnic 2023, under which many teacher's labels never make it less certain than people's alone; by
+strata, Fisch et al. 2024.) The teacher may be wrong as often as it likes: that makes the interval
+wide, and not false. Both sets of rows have to be draws from the same source, and the method must
+have learned from neither.
+
+Variances take n − 1 and the strata's shares count as estimated, so that the interval is not too
+narrow; the quantile is Student's. A stratum with fewer than `LEAST_ROWS` labels of people is put
+together with the other small ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.core.intervals import LEVEL, Interval, t_of, wilson
+
+Array = npt.NDArray[np.float64]
+
+LEAST_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean by both kinds of labels, and by people's alone."""
+
+    value: float
+    interval: Interval
+    people_value: float
+    people_interval: Interval
+    people_rows: int
+    teacher_rows: int
+    strata: int
+
+
+def people_table(by_people: Array, by_teacher: Array) -> Array:
+    """Return (B, 6): what is summed of rows that people labelled, both (B,)."""
+    ones = np.ones_like(by_people)
+    products = by_people * by_teacher
+    squares = [np.square(by_people), np.square(by_teacher)]
+    return np.stack([ones, by_people, by_teacher, *squares, products], axis=1)
+
+
+def teacher_table(by_teacher: Array) -> Array:
+    """Return (B, 3): what is summed of rows that the teacher alone labelled."""
+    ones = np.ones_like(by_teacher)
+    return np.stack([ones, by_teacher, np.square(by_teacher)], axis=1)
+
+
+def estimate(
+    people: Array, teacher: Array, *, share: bool, level: float = LEVEL
+) -> Estimate | None:
+    """Return the estimate by the sums of each stratum, (S, 6) and (S, 3), of a `share` of rows or of
+    another mean; None where fewer than `LEAST_ROWS` rows have labels of people or of the
+    teacher."""
+    rows = float(people[:, 0].sum())
+    others = float(teacher[:, 0].sum())
+    if rows < LEAST_ROWS or others < LEAST_ROWS:
+        return None
+    people, teacher = _merged(people, teacher)
+    alone = float(people[:, 1].sum()) / rows
+    alone_variance = _spread(people[:, 1].sum(), people[:, 3].sum(), rows) / rows
+    shares = (people[:, 0] + teacher[:, 0]) / (rows + others)
+    parts = [_stratum(*both) for both in zip(people, teacher, strict=True)]
+    means = np.array([mean for mean, _ in parts])
+    variances = np.array([variance for _, variance in parts])
+    value = float(shares @ means)
+    # the shares themselves are known no better than so many rows tell them
+    between = float(shares @ np.square(means - value)) / (rows + others)
+    variance = float(np.square(shares) @ variances) + between
+    interval = _interval(value, variance, t_of(level, rows - len(parts)), rows, share=share)
+    return Estimate(
+        value=value,
+        interval=interval,
+        people_value=alone,
+        people_interval=_interval(alone, alone_variance, t_of(level, rows - 1), rows, share=share),
+        people_rows=int(rows),
+        teacher_rows=int(others),
+        strata=len(parts),
+    )
+
+
+def _interval(value: float, variance: float, t: float, rows: float, *, share: bool) -> Interval:
+    """Return the interval of a mean: of a share Wilson's at the number of rows that would have this
+    variance, since near 0 and 1 the normal one is too narrow."""
+    inside = min(max(value, 0.0), 1.0)
+    if not share:
+        half = t * math.sqrt(variance)
+        return value - half, value + half
+    # where all rows agree, the variance says nothing: people's rows are what there is
+    effective = rows
+    if variance > 0 and 0 < inside < 1:
+        effective = inside * (1 - inside) / variance
+    return wilson(inside, effective, t)
+
+
+def _merged(people: Array, teacher: Array) -> tuple[Array, Array]:
+    """Put strata together that have too few rows of either kind."""
+    few = (people[:, 0] < LEAST_ROWS) | (teacher[:, 0] < LEAST_ROWS)
+    if not few.any():
+        return people, teacher
+    large_people = people[~few]
+    large_teacher = teacher[~few]
+    small_people = people[few].sum(axis=0, keepdims=True)
+    small_teacher = teacher[few].sum(axis=0, keepdims=True)
+    if len(large_people) and min(small_people[0, 0], small_teacher[0, 0]) < LEAST_ROWS:
+        # together they are still too few: they go to the smallest of the others
+        smallest = int(large_people[:, 0].argmin())
+        large_people[smallest] += small_people[0]
+        large_teacher[smallest] += small_teacher[0]
+        return large_people, large_teacher
+    return (
+        np.concatenate([large_people, small_people]),
+        np.concatenate([large_teacher, small_teacher]),
+    )
+
+
+def _stratum(people: Array, teacher: Array) -> tuple[float, float]:
+    """Return the mean of one stratum and the variance of that mean."""
+    rows, scores, proxies, score_squares, proxy_squares, products = people.tolist()
+    others, other_proxies, other_squares = teacher.tolist()
+    score_variance = _spread(scores, score_squares, rows)
+    all_rows = rows + others
+    proxy_variance = _spread(proxies + other_proxies, proxy_squares + other_squares, all_rows)
+    covariance = (products - scores * proxies / rows) / (rows - 1)
+    power = 0.0
+    if proxy_variance > 0:
+        power = covariance / proxy_variance * others / all_rows
+    mean = scores / rows + power * (other_proxies / others - proxies / rows)
+    own_proxy_variance = _spread(proxies, proxy_squares, rows)
+    rectified = score_variance - 2 * power * covariance + power**2 * own_proxy_variance
+    other_variance = _spread(other_proxies, other_squares, others)
+    variance = max(0.0, rectified) / rows + power**2 * other_variance / others
+    # λ was chosen on the same rows: one degree of freedom
+    return mean, variance * (rows - 1) / max(1.0, rows - 2)
+
+
+def _spread(total: float, squares: float, rows: float) -> float:
+    """Return the variance by Σ x and Σ x², over n − 1."""
+    return max(0.0, float(squares) - float(total) ** 2 / rows) / max(1.0, rows - 1)
+
+
+def aligned(
+    values: Sequence[str], sums: Array, others: Sequence[str], more: Array
+) -> tuple[Array, Array]:
+    """Return both tables with a line for each stratum that either has."""
+    names = sorted({*values, *others})
+    line_of = {name: line for line, name in enumerate(names)}
+    mine = np.zeros((len(names), sums.shape[1]))
+    its = np.zeros((len(names), more.shape[1]))
+    mine[[line_of[name] for name in values]] = sums
+    its[[line_of[name] for name in others]] = more
+    return mine, its

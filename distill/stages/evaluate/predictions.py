@@ -1,0 +1,90 @@
+"""What a method says of rows, in the order of the truth's classes.
+
+Shapes: B rows, C classes of the truth, W width of a value, k classes that a top-k label keeps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from distill.labelers.base import probabilities_of
+from distill.loader.dataset import Arrays
+from distill.plan.candidates import Method
+from distill.spec.outputs import Outputs
+
+if TYPE_CHECKING:
+    from distill.labelers.network import NetworkLabeler
+
+Array = npt.NDArray[np.float64]
+
+
+def predictions_of(method: Method, rows: Arrays, truth: Outputs) -> Array:
+    """Return probabilities of the truth's classes (B, C), or values (B, W)."""
+    meaning = method.outputs
+    if f"{method.key}.index" in rows:
+        probabilities = _topk_probabilities(rows, method)
+    else:
+        outputs = _outputs(method, rows)
+        probabilities = probabilities_of(outputs, meaning)
+    return _by_truth(probabilities, meaning, truth)
+
+
+def _by_truth(predicted: Array, outputs: Outputs, truth: Outputs) -> Array:
+    """Return the columns moved to the truth's classes; a class that the method lacks gets 0."""
+    if outputs.kind == "value" or outputs.classes == truth.classes:
+        return predicted
+    positions = truth.positions
+    moved = np.zeros((len(predicted), len(truth.classes)))
+    for column, name in enumerate(outputs.classes):
+        if name in positions:
+            moved[:, positions[name]] = predicted[:, column]
+    return moved
+
+
+def _outputs(method: Method, rows: Arrays) -> Array:
+    """Return a method's own outputs: stored ones, or what the network computes now."""
+    if method.record is None:
+        return rows[f"{method.key}.outputs"].astype(np.float64)
+    labeler = _load(method)
+    seen = f"{method.features}.outputs" if method.features else "features"
+    features = labeler.prepare(rows[seen])
+    return labeler.label(features).astype(np.float64)
+
+
+def _topk_probabilities(rows: Arrays, method: Method) -> Array:
+    """Return the stored probabilities in their places; what they lack of 1 is spread evenly over
+    the classes that were not stored."""
+    index_Bk = rows[f"{method.key}.index"].astype(np.int64)
+    log_probs_Bk = rows[f"{method.key}.log_probs"].astype(np.float64)
+    probs_Bk = np.exp(log_probs_Bk)
+    classes = len(method.outputs.classes)
+    others = max(classes - index_Bk.shape[1], 1)
+    # at least 0, where the sum of what was stored rounds above 1
+    missing_B1 = np.maximum(1 - probs_Bk.sum(axis=1, keepdims=True), 0)
+    probs_BC = np.repeat(missing_B1 / others, classes, axis=1)
+    np.put_along_axis(probs_BC, index_Bk, probs_Bk, axis=1)
+    return probs_BC
+
+
+_loaded: dict[tuple[str, str], NetworkLabeler] = {}
+"""Models that this process has loaded, by folder and head: a folder is named after what decides the
+model."""
+
+
+def _load(method: Method) -> NetworkLabeler:
+    import torch
+
+    from distill.labelers.network import NetworkLabeler
+
+    assert method.record is not None
+    key = (method.folder, method.head)
+    if key not in _loaded:
+        # as when it labels: other numbers of threads may change the last bits
+        torch.set_num_threads(1)
+        _loaded[key] = NetworkLabeler.load(
+            method.folder, method.record, code=method.code, head=method.head
+        )
+    return _loaded[key]
