@@ -12,8 +12,8 @@ are the same.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -44,6 +44,7 @@ from distill.stages.label.priority_lock import PriorityLock
 from distill.stages.label.repeated import STRICT_REFUSES, repeat_problem
 from distill.stages.label.row_reader import RowChunk
 
+Once = Callable[[], AbstractContextManager[None]]
 _PREFETCH_BATCHES = 2
 """Batches of a fragment that wait prepared."""
 DIED = ("died", "the labeler's process died on it, again and again")
@@ -102,8 +103,11 @@ class InferenceLoop:
         *,
         threads: bool,
         repeat: Literal["told", "refused"] | None = None,
+        once: Once = nullcontext,
     ) -> None:
         self.contract = contract
+        self._once = once
+        """Around what is done once a worker, and costs no other fragment anything."""
         self._repeat = repeat
         """What becomes of a labeler that answers differently when it is asked twice; None once it
         was found to answer alike."""
@@ -181,7 +185,8 @@ class InferenceLoop:
     def _infer(self, batch: InferenceBatch, age: int) -> Predictions:
         predictions = self._infer_once(batch, age)
         if batch.again is not None:
-            self._infer_again(batch, batch.again, predictions, age)
+            with self._once():
+                self._infer_again(batch, batch.again, predictions, age)
         return predictions
 
     def _infer_again(
