@@ -3,7 +3,7 @@
 0    done
 1    failed, after work began
 2    refused, before any work
-3    done, but beyond a limit that the job sets
+3    done, but beyond a limit that the job sets; or stopped where its budget is spent
 130  stopped by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP: 128 + the number of the signal
 """
 

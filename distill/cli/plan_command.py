@@ -10,7 +10,7 @@ import typer
 
 from distill.cli.options import Format, JobFile, Local, Ray, Root, Verbose, load
 from distill.cli.process import LogFormat, process_edge
-from distill.cli.terminal import print_table, say
+from distill.cli.terminal import console, print_table, say
 from distill.core.amounts import UNKNOWN, amount, duration, money, size
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def plan(
         list[int] | None,
         typer.Option(min=1, help="Say the hours of so many workers; may be given several times."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The same as JSON alone.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The same as JSON, alone on standard output.")
+    ] = False,
     root: Root = None,
     ray: Ray = None,
     local: Local = False,
@@ -47,13 +49,14 @@ def plan(
     log_format: Format = LogFormat.text,
 ) -> None:
     """What is left and what it will take, as ranges: hours, GPU-hours, money, bytes, requests."""
+    # what is for people goes beside the JSON
+    console.stderr = as_json
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         loaded = load(job, root)
         from distill.run import plan_costs
 
-        tell = _say_nothing if as_json else say
         found = plan_costs(
-            loaded, tell, pilot=pilot, workers=tuple(workers or ()), engine=process.engine
+            loaded, say, pilot=pilot, workers=tuple(workers or ()), engine=process.engine
         )
         if as_json:
             typer.echo(json.dumps(found.to_plain(), indent=1, ensure_ascii=False))
@@ -62,62 +65,71 @@ def plan(
 
 
 def print_costs(plan: CostPlan) -> None:
-    """Print a plan of costs: its steps, and what a million rows cost of teacher and student."""
-    prices = list(dict.fromkeys(name for step in plan.steps for name in step.dollars))
-    prices += [
-        name
-        for each in plan.a_million_rows
-        for name in each.dollars_a_million
-        if name not in prices
-    ]
-    heads = [
-        "left",
-        "rows",
-        "worker time",
-        "by workers",
-        "GPU time",
-        "stored",
-        "requests",
-        "memory",
-    ]
-    rows = [[*_step_cells(step), *_dollars(step, prices)] for step in plan.steps]
-    total = [
-        "all of it",
-        "",
-        amount(plan.worker_hours, duration),
-        "",
-        "",
-        amount(plan.bytes, size),
-        "",
-        "",
-        *(amount(plan.dollars(name), money) for name in prices),
-    ]
-    print_table("", [*heads, *prices], [*rows, total])
+    """Print a plan of costs: what is left, its money, and what a million rows cost of teacher and
+    student."""
+    _print_left(plan)
+    prices = _prices(plan)
+    if prices:
+        _print_money(plan, prices)
     if plan.a_million_rows:
         lines = [_row_cells(each, prices) for each in plan.a_million_rows]
         print_table("A million rows", ["", "", "worker time", *prices], lines)
     for step in plan.steps:
-        if step.note and step.rows_left:
+        if step.note and _is_left(step):
             say(f"{step.step}: {step.note}")
     if plan.prices_on:
         say(f"Prices of {plan.prices_on}, of machines that are full of workers.")
     else:
         say(_NO_PRICES)
     say(
-        "A teacher's time is to read, label and write; a student's to answer on one CPU. Ranges hold"
-        " 95% of what the pilot's spread allows; ≥ has no upper end."
+        "A teacher's time is to read, label and write; a student's to answer on one CPU. Ranges are"
+        " meant to hold in 19 of 20 runs, by the pilot's spread; ≥ has no upper end."
     )
 
 
-def _step_cells(step: StepCost) -> list[str]:
-    if not step.rows_left and step.rows:
-        return [step.step, "done", "", "", "", "", "", ""]
-    by_workers = [f"{number}: {amount(each, duration)}" for number, each in step.hours.items()]
+def _print_left(plan: CostPlan) -> None:
+    numbers = dict.fromkeys(number for step in plan.steps for number in step.hours)
+    workers = sorted(numbers, key=int)
+    heads = [f"on {number}" for number in workers]
+    rows = [_step_cells(step, workers) for step in plan.steps]
+    total = amount(plan.worker_hours, duration)
+    stored = amount(plan.bytes, size)
+    rows.append(["all of it", "", total, *("" for _ in workers), "", stored, "", ""])
+    print_table(
+        "What is left",
+        ["", "rows", "worker time", *heads, "GPU time", "stored", "requests", "memory"],
+        rows,
+    )
+
+
+def _print_money(plan: CostPlan, prices: Sequence[str]) -> None:
+    left = [step for step in plan.steps if _is_left(step)]
+    rows = [
+        [step.step, *(amount(step.dollars.get(name), money) for name in prices)] for step in left
+    ]
+    total = [amount(plan.dollars(name), money) for name in prices]
+    print_table("Its money", ["", *prices], [*rows, ["all of it", *total]])
+
+
+def _prices(plan: CostPlan) -> list[str]:
+    """The machines that anything has a price on."""
+    of_steps = [name for step in plan.steps for name in step.dollars]
+    of_rows = [name for each in plan.a_million_rows for name in each.dollars_a_million]
+    return list(dict.fromkeys([*of_steps, *of_rows]))
+
+
+def _is_left(step: StepCost) -> bool:
+    return bool(step.rows_left or not step.rows)
+
+
+def _step_cells(step: StepCost, workers: Sequence[str]) -> list[str]:
+    if not _is_left(step):
+        return [step.step, "done", "", *("" for _ in workers), "", "", "", ""]
     return [
         step.step,
         f"{step.rows_left:,}",
         amount(step.worker_hours, duration),
-        "; ".join(by_workers) or UNKNOWN,
+        *(amount(step.hours.get(number), duration) for number in workers),
         amount(step.gpu_hours, duration) if step.gpus else "0",
         amount(step.bytes, size),
         amount(step.requests, lambda each: f"{each:,.0f}"),
@@ -125,17 +137,7 @@ def _step_cells(step: StepCost) -> list[str]:
     ]
 
 
-def _dollars(step: StepCost, prices: Sequence[str]) -> list[str]:
-    if not step.rows_left and step.rows:
-        return ["" for _ in prices]
-    return [amount(step.dollars.get(name), money) for name in prices]
-
-
 def _row_cells(each: RowCost, prices: Sequence[str]) -> list[str]:
     hours = each.seconds_a_million.times(1 / 3600)
     dollars = [amount(each.dollars_a_million.get(name), money) for name in prices]
     return [each.name, each.role, amount(hours, duration), *dollars]
-
-
-def _say_nothing(_line: str) -> None:
-    pass

@@ -2,7 +2,7 @@
 process says of itself.
 
     seconds          of one worker: its share of the time in which the worker had it in work
-    startup_seconds  in which the worker was built, in the first commit that it made
+    startup_seconds  of what is done once a worker, as to build it; in the first commit that it made
     reads, writes    requests to stores: GET and HEAD; PUT and LIST
     memory_bytes     the most that the worker's process held until then
 

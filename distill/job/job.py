@@ -50,7 +50,8 @@ class Job(Table):
     sweep: dict[Name, Sweep] = {}
     evaluate: Evaluate | None = None
     prices: Prices | None = None
-    """What machines cost, for `distill plan` and a budget of money. Default: nothing has a price."""
+    """What machines cost: for `distill plan` and a budget of money. Default: nothing has a price.
+    """
     budget: Budget | None = None
     """What all runs of this root may spend together. Default: no limit."""
     gate: Gate | None = None

@@ -41,9 +41,9 @@ def plan_costs(
     """Return what is left of a job and what it will take: rows, hours, GPU-hours, money, bytes,
     requests, memory, as ranges.
 
-    With a `pilot`, some fragments of each label set are labelled first, and short trials of networks
-    are made; what was labelled, and fits that labelers need, stay as of a run. Without, all is said
-    by what is stored: no file of a pool that was listed before is opened. Hours are said for
+    With a `pilot`, some fragments of each label set are labelled first, and short trials of
+    networks are made; what was labelled, and fits that labelers need, stay as of a run. Without, all
+    is said by what is stored: no file of a pool that was listed before is opened. Hours are said for
     `workers`, or else for the fewest and most of the job. `say` gets a line for each thing that was
     done. Raises DistillError; BudgetError where the budget is spent by the pilot.
     """

@@ -1,11 +1,11 @@
-"""What one command spends, counted while it works: kept under the root about once a minute, and held
-against the budget of the job.
+"""What one command spends, counted while it works: kept under the root about once a minute, and
+held against the budget of the job.
 
-The meter watches the run's events (`distill.core.events`), so no stage knows of it. Where a limit is
-passed it asks the engine to stop as Ctrl-C does: no other fragment is handed out, and what is in work
-is committed. A training is told at its start what it may spend (`Allowance`), and leaves between two
-checkpoints. Passes over a pool (structures, selections, evaluation) are short beside both and are
-not stopped within; none is begun when the budget is spent.
+The meter watches the run's events (`distill.core.events`), so no stage knows of it. Where a limit
+is passed it asks the engine to stop as Ctrl-C does: no other fragment is handed out, and what is in
+work is committed. A training is told at its start what it may spend (`Allowance`), and leaves
+between two checkpoints. Passes over a pool (structures, selections, evaluation) are short beside
+both and are not stopped within; none is begun when the budget is spent.
 """
 
 from __future__ import annotations

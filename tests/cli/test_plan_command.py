@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from distill.core.amounts import amount, duration, money, size
 from distill.core.costs import CostPlan, Range
-from tests.command import distill
+from tests.command import distill, environment
 from tests.tiny import DOUBLING, write_job, write_pool
 
 JOB = """
@@ -54,15 +56,16 @@ def test_teacher_and_student_do_not_stand_beside_each_other(job):
     lines = ended.output.splitlines()
     (million,) = [number for number, line in enumerate(lines) if "A million rows" in line]
     head = next(line for line in lines[million:] if "worker time" in line)
+    assert head.count("m7 spot") == 1
     assert "m7 spot" in head
     teacher, student = lines[million + 4 : million + 6]
     assert "labels.teacher" in teacher
     assert "students.small" in student
     assert "$" in teacher
     assert "$" in student
-    (labels,) = [line for line in lines[:million] if line.lstrip().startswith("labels.teacher ")]
+    labels = next(line for line in lines if line.lstrip().startswith("labels.teacher "))
     assert "512" in labels  # of 640 rows two fragments are labelled
-    assert "4: " in labels
+    assert " on 4 " in ended.output
     assert "pilot of 2 fragments, 2 of them labelled now" in ended.output
     assert "Prices of 2026-11-29" in ended.output
 
@@ -76,10 +79,11 @@ def test_money_is_said_without_prices_or_nobody_says_how_to_give_them(job):
 
 
 def test_json_is_mixed_with_lines_for_people(job):
-    ended = distill("plan", write_job(job, JOB + PRICES), "--local", "--json")
-    assert ended.code == 0, ended.output
-    begin = ended.output.index("{")
-    plan = CostPlan.from_plain(json.JSONDecoder().raw_decode(ended.output[begin:])[0])
+    file = write_job(job, JOB + PRICES)
+    command = [sys.executable, "-m", "distill", "plan", file, "--local", "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+    plan = CostPlan.from_plain(json.loads(ended.stdout))
+    assert "pilot of 2 fragments" in ended.stderr
     assert plan.pilot == 2
     assert {step.step for step in plan.steps} == {"labels.teacher", "students.small"}
 

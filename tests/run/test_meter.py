@@ -10,13 +10,15 @@ from distill.core.errors import BudgetError, JobError
 from distill.core.schema import unseal
 from distill.engine.stop import stop_requested
 from distill.plan.costs.ledger import RunSpent, StepSpent, read_spent, write_spent
+from distill.plan.load import load_job
 from distill.run import label_pool, run_job, status
 from distill.stages.train import budget as train_budget
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
+from tests.command import distill
 from tests.engine.here import without_ray
 from tests.run.declared import clock, declared_job, write_rows
-from tests.tiny import tiny_job, write_pool
+from tests.tiny import tiny_job, write_job, write_pool
 
 __all__ = ["clock"]
 
@@ -161,3 +163,59 @@ def test_a_budget_of_money_without_prices_counts_nothing(tmp_path):
     with pytest.raises(JobError) as told:
         tiny_job(tmp_path, TRAINING + "[budget]\nmoney = 3\n")
     assert "budget.money = 3: the job has no [prices]" in str(told.value)
+
+
+SLEEPS = """
+import time
+
+
+class Labeler:
+    revision = "1"
+    classes = ("a", "b", "c")
+
+    def label(self, features):
+        time.sleep(0.5)
+        return features[:, :3]
+"""
+ON_RAY = """
+    root = "root"
+    fragment_rows = 64
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    [labels.teacher]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["rows"]
+    compute = { max = 2 }
+"""
+
+
+@pytest.mark.parametrize("where", ["local", pytest.param("ray", marks=pytest.mark.ray)])
+def test_a_command_ends_otherwise_than_by_3_or_does_not_go_on(tmp_path, where, request):
+    """20 fragments of at least half a second each, at a dollar a second: two dollars are a tenth or
+    less, wherever it works."""
+    options, more = ("--local",), {}
+    if where == "ray":
+        joining = request.getfixturevalue("joining")
+        options, more = joining.options, joining.environment
+    write_pool(tmp_path / "rows", [64] * 20)
+    (tmp_path / "mine.py").write_text(SLEEPS, "utf-8")
+    prices = PRICES.replace("3.6", "3600")
+    limit = budget(money=2)
+    text = "".join(f"    {line}\n" for line in (prices + limit).splitlines())
+    file = write_job(tmp_path, ON_RAY + text)
+    ended = distill("run", file, *options, **more)
+    assert ended.code == 3, ended.output
+    assert "the budget is spent (money: $" in ended.output
+    job = load_job(file)
+    done = committed(job)
+    # those in work when it was passed are committed too: two workers have two each
+    assert 1 <= done <= 10
+    assert f"labels.teacher over rows, {20 - done} of 20 fragments" in ended.output
+    again = distill("run", file, *options, **more)
+    assert again.code == 3, again.output
+    assert committed(job) == done
+    file.write_text(file.read_text("utf-8").replace("money = 2", "money = 20000"), "utf-8")
+    finished = distill("run", file, *options, **more)
+    assert finished.code == 0, finished.output
+    assert f"20 fragments ({20 - done} labelled now)" in finished.output

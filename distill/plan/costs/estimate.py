@@ -1,5 +1,5 @@
-"""What is left of a job and will take, step by step, from what is stored alone: nothing is labelled,
-trained or read here, and the work is O(fragments).
+"""What is left of a job and will take, step by step, from what is stored alone: nothing is
+labelled, trained or read here, and the work is O(fragments).
 
 Fits by passes, structures, selections and the evaluation have no trial: their rows are said, and
 their hours where one of them has run before.

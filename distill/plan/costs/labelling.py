@@ -1,8 +1,8 @@
 """What is left of a label set and will take, by what commits say of the fragments that are there.
 
-Those drawn for the pilot count, which every row had the same chance to be among; where fewer of them
-are committed, some others do too. State is O(fragments): no file of a pool is opened, and of the
-commits only those that count are read.
+Those drawn for the pilot count, which every row had the same chance to be among; where fewer of
+them are committed, some others do too. State is O(fragments): no file of a pool is opened, and of
+the commits only those that count are read.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distill.core.costs import NOTHING, Range, RowCost, StepCost
+from distill.core.costs import NOTHING, RowCost, StepCost
 from distill.core.errors import DistillError
 from distill.labels.commit import Commit, read_commit
+from distill.labels.files import empty_bytes
 from distill.labels.label_set import LabelSet
+from distill.plan.costs.ledger import StepSpent
+from distill.plan.costs.measured import Measured
 from distill.plan.costs.money import HOUR, WorkerKind, gpus_held
-from distill.plan.costs.ranges import COLD_SECONDS, total_range
+from distill.plan.costs.ranges import total_range
 from distill.plan.costs.sampling import Drawn, draw_fragments
 from distill.plan.costs.setting import Setting
 from distill.pools.inventory import Inventory
-from distill.spec.labels import Compute
+from distill.spec.labels import Compute, Structured
 
 _READ_THREADS = 32
 _MILLION = 1_000_000
-_FEW = 2
-"""Fragments that are needed for a spread."""
 _NOT_ASKED = "nothing is labelled yet: a pilot says what it takes"
 _OLD = "its commits are of an older distill, which did not write down what they took"
 
@@ -61,107 +62,49 @@ def draw_pilot(setting: Setting, name: str) -> list[Drawn]:
 
 def label_cost(setting: Setting, name: str) -> tuple[StepCost, RowCost | None]:
     """Return what is left of `labels.<name>` over all its pools, and what a million rows take."""
-    workspace = setting.workspace
     key = f"labels.{name}"
-    compute = workspace.tables.labels[name].compute
+    spec = setting.workspace.tables.labels[name]
     try:
         stored = list(_stored(setting, name))
-        rows = sum(map(workspace.pool_rows, workspace.tables.labels[name].over))
-    except DistillError as error:
+        rows = sum(map(setting.workspace.pool_rows, spec.over))
+    except DistillError as error:  # as damage that a mend is for; the other steps are planned
         return StepCost(step=key, rows=0, rows_left=0, note=str(error)), None
-    rows_left = rows - sum(each.labels.entries.rows for each in stored)
     sample = _sample(setting, name, stored)
     known = [commit for commit in sample if commit.work.get("seconds")]
-    spent = setting.spent.get(key)
+    spent = setting.spent.get(key, StepSpent())
+    entries = [each.labels.entries for each in stored]
+    labelled = sum(each.rows for each in entries)
+    size_bytes = sum(each.size_bytes for each in entries)
+    compute = spec.compute
     cost = StepCost(
         step=key,
         rows=rows,
-        rows_left=rows_left,
+        rows_left=rows - labelled,
         cpus=compute.cpus,
         gpus=_gpus(compute, sample),
-        spent_worker_hours=spent.worker_seconds / HOUR if spent else 0.0,
-        spent_bytes=float(sum(each.labels.entries.size_bytes for each in stored)),
+        spent_worker_hours=spent.worker_seconds / HOUR,
+        spent_bytes=float(size_bytes),
     )
-    if not rows_left:
+    if not cost.rows_left:
         return _finished(cost), _row_cost(setting, cost, known)
     if not known:
-        return replace(cost, note=_OLD if sample else _NOT_ASKED), None
-    fragments_left = sum(each.fragments - len(each.labels.entries) for each in stored)
-    measured = _Measured(setting, known, rows_left, max(1, fragments_left), compute)
+        note = _OLD if sample else _why_unasked(setting, name)
+        return replace(cost, note=note), None
+    fragments = sum(each.fragments for each in stored)
+    # a selection that is not chosen yet has rows to label, and no fragments
+    fragments_left = max(1, fragments - sum(map(len, entries)))
+    contracts = [each.labels.stored.contract for each in stored if each.labels.stored]
+    # small fragments at the ends of files would else seem to have long rows
+    file_bytes = min(map(empty_bytes, contracts), default=0)
+    measured = Measured(
+        setting,
+        known,
+        compute,
+        rows_left=cost.rows_left,
+        fragments_left=fragments_left,
+        file_bytes=file_bytes,
+    )
     return measured.cost(cost), _row_cost(setting, cost, known)
-
-
-class _Measured:
-    """Ranges of what is left, by what some commits took."""
-
-    def __init__(
-        self,
-        setting: Setting,
-        known: Sequence[Commit],
-        rows_left: int,
-        fragments_left: int,
-        compute: Compute,
-    ) -> None:
-        self.setting = setting
-        self.known = known
-        self.rows_left = rows_left
-        self.fragments_left = fragments_left
-        self.compute = compute
-        self.seconds = self.left([commit.work["seconds"] for commit in known])
-        starts = [commit.work.get("startup_seconds", 0.0) for commit in known]
-        self.startup = max(starts)
-        """The longest start of a worker."""
-        slowest = max(commit.work["seconds"] for commit in known)
-        self.longest = slowest
-        """Seconds of a fragment, after which the last worker ends."""
-
-    def left(self, amounts: Sequence[float]) -> Range:
-        """Return what is left, where each known commit took one of `amounts`."""
-        per_row = [amount / commit.rows for amount, commit in zip(amounts, self.known, strict=True)]
-        return total_range(per_row, self.rows_left, self.fragments_left)
-
-    def cost(self, cost: StepCost) -> StepCost:
-        """Return the cost with all that is known."""
-        most = min(self.compute.max, self.fragments_left)
-        starts = Range(0.0, (self.startup + COLD_SECONDS) * most)
-        worker_hours = (self.seconds + starts).times(1 / HOUR)
-        memory = max(commit.work.get("memory_bytes", 0.0) for commit in self.known)
-        kind = WorkerKind(cost.cpus, cost.gpus, memory)
-        reads = self.left([commit.work.get("reads", 0.0) for commit in self.known])
-        writes = self.left([commit.work.get("writes", 0.0) for commit in self.known])
-        note = ""
-        if len(self.known) < _FEW:
-            note = "of one fragment, so from half to twice of it"
-        return replace(
-            cost,
-            memory_bytes=memory,
-            worker_hours=worker_hours,
-            hours={str(workers): self._hours(workers) for workers in self._numbers()},
-            gpu_hours=worker_hours.times(cost.gpus),
-            bytes=self.left([float(commit.bytes) for commit in self.known]),
-            requests=reads + writes,
-            dollars=self.setting.dollars(worker_hours, kind, self._request_dollars(reads, writes)),
-            note=note,
-        )
-
-    def _numbers(self) -> list[int]:
-        """Numbers of workers that hours are said for."""
-        return sorted(set(self.setting.workers or (self.compute.min, self.compute.max)))
-
-    def _hours(self, workers: int) -> Range:
-        at_work = min(workers, self.fragments_left)
-        each = self.seconds.times(1 / at_work)
-        # the others are done while the last one is still at its last fragment
-        tail = self.longest if at_work > 1 else 0.0
-        start = self.startup + COLD_SECONDS
-        return (each + Range(0.0, start + tail)).times(1 / HOUR)
-
-    def _request_dollars(self, reads: Range, writes: Range) -> Range | None:
-        prices = self.setting.workspace.tables.job.prices
-        if prices is None or prices.requests is None:
-            return None
-        read = reads.times(prices.requests.read / 1000)
-        return read + writes.times(prices.requests.write / 1000)
 
 
 def _stored(setting: Setting, name: str) -> Iterator[_Stored]:
@@ -207,6 +150,19 @@ def _gpus(compute: Compute, sample: Sequence[Commit]) -> float:
     if devices:
         return gpus_held(compute.gpus, devices[0])
     return 0.0 if compute.gpus == "auto" else float(compute.gpus)
+
+
+def _why_unasked(setting: Setting, name: str) -> str:
+    """Why no commit says what a label set takes."""
+    tables = setting.workspace.tables
+    labels = tables.labels[name]
+    unlisted = [pool for pool in labels.over if setting.workspace.inventory(pool) is None]
+    if unlisted:
+        return f"rows of {unlisted[0]} are not there yet: plan again when they are"
+    members = [labeler for _, labeler in labels.members(name)]
+    if tables.values_of(name) or any(isinstance(each, Structured) for each in members):
+        return "it stands on what is made before it: plan again when that is there"
+    return _NOT_ASKED
 
 
 def _finished(cost: StepCost) -> StepCost:

@@ -1,8 +1,8 @@
-"""Which fragments of a label set a pilot labels: drawn by a seed from all of its pools together, the
-same whenever they are drawn, so that a pilot is never paid for twice.
+"""Which fragments of a label set a pilot labels: drawn by a seed from all of its pools together,
+the same whenever they are drawn, so that a pilot is never paid for twice.
 
-Fragments are laid out by the size of their shard, and in random order among equal ones. The whole is
-cut into as many equal runs of rows as fragments are wanted, and of each run the fragment of one
+Fragments are laid out by the size of their shard, and in random order among equal ones. All of it
+is cut into as many equal runs of rows as fragments are wanted, and of each run the fragment of one
 random row is taken. So every row has the same chance, large and small shards come in their
 proportion, and the draw takes O(fragments) however many rows there are.
 """
@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from distill.labels.manifest import fragment_codes
+from distill.labels.manifest import Integers, fragment_codes
 from distill.pools.inventory import Inventory
 
 _SHARE = 4
@@ -27,7 +26,7 @@ class Drawn:
     """Fragments of one pool."""
 
     pool: str
-    codes: npt.NDArray[np.int64]
+    codes: Integers
     """As the manifest numbers them, ascending."""
 
 
@@ -40,27 +39,56 @@ def draw_fragments(
     pools: Sequence[tuple[str, Inventory]], fragment_rows: int, asked: int, seed: int
 ) -> list[Drawn]:
     """Draw up to `asked` fragments of some pools together."""
-    tables = [inventory.fragment_table(fragment_rows) for _, inventory in pools]
-    rows = np.concatenate([table.rows for table in tables])
-    if not len(rows):
-        return [Drawn(name, np.zeros(0, np.int64)) for name, _ in pools]
-    sizes = [
-        inventory.shard_rows[table.shard]
-        for (_, inventory), table in zip(pools, tables, strict=True)
-    ]
-    codes = [fragment_codes(table.shard, table.number) for table in tables]
-    pool_numbers = np.repeat(np.arange(len(pools)), [len(each) for each in codes])
-    all_codes = np.concatenate(codes)
-    draw = np.random.default_rng([seed, len(rows)])
-    shuffled = draw.permutation(len(rows))
-    order = shuffled[np.argsort(np.concatenate(sizes)[shuffled], kind="stable")]
-    ends = np.cumsum(rows[order])
-    count = pilot_size(asked, len(rows))
-    points = (np.arange(count) + draw.random(count)) / count * ends[-1]
-    found = np.searchsorted(ends, points, side="right")
-    chosen = np.unique(order[np.minimum(found, len(rows) - 1)])
+    cut = [_Cut.of(name, inventory, fragment_rows) for name, inventory in pools]
+    rows = np.concatenate([each.rows for each in cut])
+    sizes = np.concatenate([each.shard_rows for each in cut])
+    chosen = _draw(rows, sizes, asked, seed)
     drawn = []
-    for number, (name, _) in enumerate(pools):
-        mine = chosen[pool_numbers[chosen] == number]
-        drawn.append(Drawn(name, np.sort(all_codes[mine])))
+    first = 0
+    for each in cut:
+        end = first + len(each.rows)
+        is_mine = (chosen >= first) & (chosen < end)
+        mine = chosen[is_mine] - first
+        codes = np.sort(each.codes[mine])
+        drawn.append(Drawn(each.pool, codes))
+        first = end
     return drawn
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The fragments of one pool, in columns."""
+
+    pool: str
+    codes: Integers
+    rows: Integers
+    shard_rows: Integers
+    """Of the shard that each is of."""
+
+    @classmethod
+    def of(cls, pool: str, inventory: Inventory, fragment_rows: int) -> _Cut:
+        table = inventory.fragment_table(fragment_rows)
+        codes = fragment_codes(table.shard, table.number)
+        shard_rows = inventory.shard_rows[table.shard]
+        return cls(pool, codes, table.rows, shard_rows)
+
+
+def _draw(rows: Integers, sizes: Integers, asked: int, seed: int) -> Integers:
+    """Positions of the fragments that are drawn, ascending, each once."""
+    total = len(rows)
+    if not total:
+        return np.zeros(0, np.int64)
+    draw = np.random.default_rng([seed, total])
+    # shuffled first, so that equal shards stand in no order that means anything
+    shuffled = draw.permutation(total)
+    by_size = np.argsort(sizes[shuffled], kind="stable")
+    order = shuffled[by_size]
+    ends = np.cumsum(rows[order])
+    count = pilot_size(asked, total)
+    within = draw.random(count)
+    shares = (np.arange(count) + within) / count
+    places = np.searchsorted(ends, shares * ends[-1], side="right")
+    # a share that rounds up to the whole is beyond the last one
+    places = np.minimum(places, total - 1)
+    # a fragment that is larger than a run of rows may be found twice
+    return np.unique(order[places])

@@ -1,5 +1,5 @@
-"""Plans of costs as they are kept, `costs/<job>/<time>.json`, and the newest one beside what all runs
-took since and before."""
+"""Plans of costs as they are kept, `costs/<job>/<time>.json`, and the newest one beside what all
+runs took, before it and since."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ _FOLDER = "costs"
 
 def keep_costs(root: Storage, plan: CostPlan) -> None:
     """Keep a plan of costs for the report."""
-    key = f"{int(plan.planned):011d}-{uuid.uuid4().hex[:8]}.json"
-    root.folder(_FOLDER, plan.job).put(key, seal(plan.to_plain()))
+    second = int(plan.planned)
+    # keys in the order of time; of two plans in one second either is the newest
+    key = f"{second:011d}-{uuid.uuid4().hex[:8]}.json"
+    plain = plan.to_plain()
+    root.folder(_FOLDER, plan.job).put(key, seal(plain))
 
 
 def newest_costs(root: Storage, job: str) -> CostPlan | None:
@@ -27,7 +30,10 @@ def newest_costs(root: Storage, job: str) -> CostPlan | None:
     keys = [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
     if not keys:
         return None
-    return CostPlan.from_plain(unseal(folder.read(keys[-1]), folder.url(keys[-1])))
+    newest = keys[-1]
+    content = folder.read(newest)
+    plain = unseal(content, folder.url(newest))
+    return CostPlan.from_plain(plain)
 
 
 def estimate_beside_actual(workspace: Workspace) -> tuple[StepActual, ...]:
@@ -36,12 +42,14 @@ def estimate_beside_actual(workspace: Workspace) -> tuple[StepActual, ...]:
     plan = newest_costs(workspace.root, workspace.tables.job.name)
     if plan is None:
         return ()
-    spent = step_totals(read_spent(workspace.root))
-    return tuple(
-        _beside(workspace, step, spent.get(step.step, StepSpent()))
-        for step in plan.steps
-        if step.whole_worker_hours is not None
-    )
+    runs = read_spent(workspace.root)
+    spent = step_totals(runs)
+    found = []
+    for step in plan.steps:
+        if step.whole_worker_hours is not None:
+            took = spent.get(step.step, StepSpent())
+            found.append(_beside(workspace, step, took))
+    return tuple(found)
 
 
 def _beside(workspace: Workspace, step: StepCost, spent: StepSpent) -> StepActual:

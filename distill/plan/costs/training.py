@@ -1,9 +1,9 @@
 """What trainings will take, by a trial of some steps on random numbers; and what a student takes to
 answer a million rows, as it was evaluated, or else by a trial.
 
-A trial has no labels and no reader, so its range is wide: from its fastest step to half as much again
-as its slowest, each row read once an epoch beside, and each worker's process started. It is made on
-one CPU thread, as a training worker works there; of a GPU it says nothing.
+A trial has no labels and no reader, so its range is wide: from its fastest step to half as much
+again as its slowest, each row read once an epoch beside, and each worker's process started. It is
+made on one CPU thread, as a training worker works there; of a GPU it says nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from distill.spec.students import Student
 from distill.storage.base import Storage
 
 _SLOWER = 1.5
-"""What a step of a training takes beside one of a trial, at the most: losses, optimiser, waiting."""
+"""By how much a step of a training takes longer than one of a trial: losses, labels, waiting."""
 _MILLION = 1e6
 _FLOAT_BYTES = 4
 _CHECKPOINTS = 2
@@ -44,10 +44,10 @@ def training_trials(setting: Setting) -> Iterator[NetworkTrial]:
     now."""
     workspace = setting.workspace
     for key, student, where, folder in _trainings(setting):
-        if _record(folder) is not None and key.startswith("fit."):
+        is_fit = key.startswith("fit.")
+        if is_fit and _record(folder) is not None:
             continue
         try:
-            is_fit = key.startswith("fit.")
             yield network_trial(workspace, key, student, where, is_fit=is_fit)
         except DistillError:
             continue  # what it sees is not there yet: its line says so
@@ -63,18 +63,17 @@ def student_rows(setting: Setting) -> Iterator[RowCost]:
     """Yield what a million rows take of each student, on one CPU."""
     tables = setting.workspace.tables
     for variant in tables.job.variants:
-        judged = [
-            each.milliseconds_per_row
-            for each in setting.evaluated
-            if each.role == "student" and each.student == variant.name
-        ]
-        rounds = setting.tried.rows.get(f"students.{variant.name}", ())
-        seconds = [each / 1000 for each in judged] or list(rounds)
+        key = f"students.{variant.name}"
+        mine = [each for each in setting.evaluated if each.student == variant.name]
+        judged = [each.milliseconds_per_row / 1000 for each in mine]
+        # on the same rows and beside the teacher: better than any trial
+        seconds = judged or list(setting.tried.rows.get(key, ()))
         if not seconds:
             continue
-        a_million = Range(min(seconds), max(seconds)).times(_MILLION)
+        a_row = Range(min(seconds), max(seconds))
+        a_million = a_row.times(_MILLION)
         dollars = setting.dollars(a_million.times(1 / HOUR), WorkerKind())
-        yield RowCost(f"students.{variant.name}", "student", a_million, dollars)
+        yield RowCost(key, "student", a_million, dollars)
 
 
 def _trainings(
@@ -133,7 +132,9 @@ def _training_cost(
     return replace(
         cost,
         worker_hours=worker_hours,
-        hours={str(number): worker_hours.times(1 / number) for number in _numbers(student)},
+        hours={
+            str(number): worker_hours.times(1 / number) for number in _numbers(setting, student)
+        },
         gpu_hours=NOTHING,
         dollars=setting.dollars(worker_hours, WorkerKind(1.0, gpus, cost.memory_bytes)),
     )
@@ -179,8 +180,11 @@ def _seconds(setting: Setting, key: str, student: Student, rows: int, steps: int
     return Range(min(rounds) * steps, slowest + reading + most * COLD_SECONDS)
 
 
-def _numbers(student: Student) -> Sequence[int]:
-    return sorted(set(worker_range(student.training.workers)))
+def _numbers(setting: Setting, student: Student) -> Sequence[int]:
+    """Numbers of workers that hours are said for: of those that may train it."""
+    training = student.training
+    numbers = set(setting.workers or worker_range(training.workers))
+    return sorted(number for number in numbers if number <= training.lanes)
 
 
 def _held(gpus: Gpus) -> float:

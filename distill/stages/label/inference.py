@@ -12,8 +12,8 @@ are the same.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -43,6 +43,7 @@ from distill.stages.label.priority_lock import PriorityLock
 from distill.stages.label.repeated import STRICT_REFUSES, Again, ask_again
 from distill.stages.label.row_reader import RowChunk
 
+Once = Callable[[], AbstractContextManager[None]]
 _PREFETCH_BATCHES = 2
 """Batches of a fragment that wait prepared."""
 DIED = ("died", "the labeler's process died on it, again and again")
@@ -110,8 +111,11 @@ class InferenceLoop:
         *,
         threads: bool,
         repeat: Literal["told", "refused"] = "told",
+        once: Once = nullcontext,
     ) -> None:
         self.contract = contract
+        self._once = once
+        """Around what is done once a worker, and costs no other fragment anything."""
         self._repeat = repeat
         """What becomes of a labeler that answers differently when it is asked twice."""
         self._notes: list[str] = []
@@ -190,7 +194,8 @@ class InferenceLoop:
     def _infer(self, batch: InferenceBatch, age: int) -> Predictions:
         predictions = self._infer_once(batch, age)
         if batch.again is not None:
-            self._infer_again(batch, batch.again, predictions, age)
+            with self._once():
+                self._infer_again(batch, batch.again, predictions, age)
         return predictions
 
     def _infer_again(

@@ -27,6 +27,21 @@ class WorkClock:
         self._numbers = 0
 
     @contextmanager
+    def once(self) -> Iterator[None]:
+        """Count the block, within fragments in work, as the worker's start: it is done once, and
+        costs no later fragment anything."""
+        began = monotonic()
+        try:
+            yield
+        finally:
+            seconds = monotonic() - began
+            with self._lock:
+                self._move()
+                self._startup_seconds += seconds
+                for number in self._seconds:
+                    self._seconds[number] -= seconds / len(self._seconds)
+
+    @contextmanager
     def building(self) -> Iterator[None]:
         """Count the block as the worker's start."""
         began = monotonic()

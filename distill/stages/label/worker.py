@@ -68,6 +68,7 @@ class LabelWorker:
                 device,
                 threads=stream.threads,
                 repeat="refused" if config.strict else "told",
+                once=self.clock.once,
             )
         # one batch is encoded while the next one is on the device
         self._prefetch_predictions = 1 if stream.threads else 0

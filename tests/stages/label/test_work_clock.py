@@ -56,3 +56,14 @@ def test_a_fragment_that_fails_is_free(now):
     with clock.working() as next_one:
         now[0] = 4.0
         assert next_one.take()["seconds"] == 4.0
+
+
+def test_what_is_done_once_counts_for_every_fragment(now):
+    clock = WorkClock()
+    with clock.working() as first:
+        now[0] = 2.0
+        with clock.once():
+            now[0] = 5.0
+        now[0] = 6.0
+        work = first.take()
+    assert (work["startup_seconds"], work["seconds"]) == (3.0, 3.0)
