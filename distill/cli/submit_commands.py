@@ -7,6 +7,8 @@ on: what is committed is not done again, and a driver beside a living one is ref
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from datetime import datetime, timezone
@@ -21,15 +23,14 @@ from distill.cli.options import Format, JobFile, Root, Verbose, load
 from distill.cli.process import LogFormat, process_edge
 from distill.cli.terminal import print_table, say
 from distill.core.errors import JobError
+from distill.core.progress import LINE_EVERY_SECONDS
+from distill.engine.ray.submission.dashboard import USUAL_ADDRESS
 
 if TYPE_CHECKING:
     from distill.engine.ray.submission.client import JobClient, SubmittedJob
     from distill.job.job import Job
 
-_SIGINT = 2
 _POLL_SECONDS = 1.0
-_LINE_SECONDS = 55.0
-_USUAL = "http://127.0.0.1:8265"
 
 Address = Annotated[
     str,
@@ -49,7 +50,7 @@ commands = typer.Typer()
 def submit(
     job: JobFile,
     *,
-    address: Address = _USUAL,
+    address: Address = USUAL_ADDRESS,
     detach: Annotated[
         bool, typer.Option("--detach", help="Do not follow it: say its id, and leave.")
     ] = False,
@@ -76,26 +77,13 @@ def submit(
         client = _client(address)
         loaded = load(job, root)
         elsewhere = _require_shared(loaded)
-        from distill.engine.ray.submission.environment import pack_environment
         from distill.engine.ray.submission.package import pack_job
-        from distill.engine.ray.submission.request import job_request
+        from distill.engine.ray.submission.request import submit_package
 
         packed = pack_job(job, elsewhere=elsewhere, with_package=package)
-        environment_uri, environment = None, b""
-        if env:
-            environment_uri, environment = pack_environment(env)
         options = _run_options(root, verbose=verbose, log_format=log_format)
-        request = job_request(packed, loaded.name, options, environment_uri)
-        # before anything of the job is sent: whether this is a Ray, and takes the token
-        version = client.ray_version()
-        is_new = not client.has(packed.uri)
-        if is_new:
-            client.store(packed.uri, packed.content)
-        if environment_uri is not None:
-            client.store(environment_uri, environment)
-        id = client.submit(request)
-        sent = f"{len(packed.content) / 1e6:,.1f} MB sent" if is_new else "sent before"
-        say(f"Submitted {id} to Ray {version}: {packed.files} files of {loaded.folder}, {sent}.")
+        id = submit_package(client, packed, loaded.name, options, env or ())
+        say(f"Submitted {id} with {packed.files} files of {loaded.folder}.")
         code = 0
         if detach:
             say(f"Follow it with `distill logs {id}`, stop it with `distill stop {id}`.")
@@ -105,7 +93,7 @@ def submit(
 
 
 @commands.command()
-def jobs(address: Address = _USUAL) -> None:
+def jobs(address: Address = USUAL_ADDRESS) -> None:
     """The jobs that a cluster was sent, and how they ended."""
     with process_edge(None):
         rows = [_row(each) for each in _client(address).jobs()]
@@ -113,7 +101,7 @@ def jobs(address: Address = _USUAL) -> None:
 
 
 @commands.command()
-def logs(id: JobId, address: Address = _USUAL) -> None:
+def logs(id: JobId, address: Address = USUAL_ADDRESS) -> None:
     """Follow a submitted job from the beginning of its log; end with its exit code."""
     with process_edge(None):
         code = _follow(_client(address), id)
@@ -121,7 +109,7 @@ def logs(id: JobId, address: Address = _USUAL) -> None:
 
 
 @commands.command()
-def stop(id: JobId, address: Address = _USUAL) -> None:
+def stop(id: JobId, address: Address = USUAL_ADDRESS) -> None:
     """Have a submitted job commit the fragments in work, and leave."""
     with process_edge(None):
         client = _client(address)
@@ -150,9 +138,10 @@ def _require_shared(job: Job) -> list[Path]:
     for key, place in written.items():
         if place.startswith("{root}") or _has_scheme(place):
             continue
-        folder = Path(place.removeprefix("file://")).expanduser()
-        if folder.is_absolute():
-            folders.append(folder)
+        # no ~, which is another folder on the cluster
+        folder = os.path.normpath(place.removeprefix("file://"))
+        if os.path.isabs(folder):
+            folders.append(Path(folder))
         else:
             relative.append(f"{job.path}: {key} = {place!r}")
     if relative:
@@ -163,8 +152,8 @@ def _require_shared(job: Job) -> list[Path]:
             " --root s3://BUCKET/PREFIX."
         )
     if folders:
-        named = ", ".join(map(str, folders))
-        say(f"(every node of the cluster has to share {named})")
+        named = [str(folder) for folder in folders]
+        say(f"(every node of the cluster has to share {', '.join(named)})")
     return folders
 
 
@@ -187,11 +176,13 @@ def _run_options(root: str | None, *, verbose: bool, log_format: LogFormat) -> l
 def _follow(client: JobClient, id: str) -> int:
     """Print a job's log until it is over; return its exit code, or that of Ctrl-C, which ends the
     following alone."""
+    from distill.engine.ray.submission.follow import follow_job
+
     try:
-        found = client.follow(id, _write)
+        found = follow_job(client, id, _write)
     except KeyboardInterrupt:
         say(f"{id} goes on: `distill logs {id}` follows it again, `distill stop {id}` stops it.")
-        return STOPPED + _SIGINT
+        return STOPPED + signal.SIGINT
     code = found.exit_code
     assert code is not None
     say(f"{id}: {found.state}, exit code {code}.")
@@ -213,7 +204,7 @@ def _await_end(client: JobClient, id: str) -> SubmittedJob:
     found = client.job(id)
     while not found.is_over:
         time.sleep(_POLL_SECONDS)
-        if time.monotonic() - told >= _LINE_SECONDS:
+        if time.monotonic() - told >= LINE_EVERY_SECONDS:
             told = time.monotonic()
             say(f"{id} is at work on its fragments still.")
         found = client.job(id)

@@ -4,13 +4,16 @@ says."""
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 from aiohttp import web
 
-from tests.command import distill
+from tests.command import distill, start
 from tests.engine.ray.submission.test_client import answer, dashboard
 from tests.tiny import DOUBLING, write_job
+from tests.waiting import LIMIT_SECONDS
 
 JOB = """
     root = "{root}"
@@ -88,10 +91,10 @@ def test_the_log_or_the_exit_code_is_not_the_jobs(tmp_path, run):
 
 def test_a_package_that_the_cluster_has_is_sent_again(tmp_path, run):
     cluster = Cluster()
-    for said in ("MB sent.", "sent before."):
+    for _ in range(2):
         ended = run(cluster, "submit", job(tmp_path), "--detach")
         assert ended.code == 0, ended.output
-        assert said in ended.output
+        assert f"with 2 files of {tmp_path}." in ended.output
         assert "distill logs job-" in ended.output
     assert len([each for each in cluster.paths if each.startswith("PUT")]) == 1
     assert not [each for each in cluster.paths if "logs" in each]
@@ -123,6 +126,7 @@ def test_a_job_is_not_listed_or_stopped(run):
     ("places", "says"),
     [
         ({"root": "../runs/x"}, "root = '../runs/x'"),
+        ({"root": "~/runs/x"}, "root = '~/runs/x'"),
         ({"pool": "pools/p"}, "pools.p.path = 'pools/p'"),
     ],
 )
@@ -137,6 +141,30 @@ def test_places_beside_the_job_are_sent_to_a_cluster(tmp_path, run, places, says
         again = run(cluster, "submit", job(tmp_path, **places), "--root", "s3://b/r")
         assert again.code == 0, again.output
         assert cluster.submitted["entrypoint"].endswith("--root s3://b/r")
+
+
+class Endless(Cluster):
+    """Its job says something, and is at work for ever."""
+
+    async def __call__(self, request):
+        if not request.path.endswith("/logs/tail"):
+            return await super().__call__(request)
+        connection = web.WebSocketResponse()
+        await connection.prepare(request)
+        await connection.send_str("it works\n")
+        async for _ in connection:
+            pass
+        return connection
+
+
+def test_ctrl_c_ends_the_job_or_not_the_following():
+    with dashboard(Endless()) as found:
+        process = start("logs", "digits-1", "--address", found.url)
+        assert process.stdout.readline() == "it works\n"
+        os.kill(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode == 130
+    assert "digits-1 goes on: `distill logs digits-1` follows it again" in output
 
 
 def test_a_wrong_job_or_address_is_sent(tmp_path, run):

@@ -49,12 +49,13 @@ class MapActor:
             self.restarted.append(this_worker())
         let_forks_be_ended()
         end_with_parent()
+        # before it is built: nothing is in work then, and it leaves at once
+        self.leaving.begin()
         make, config = unpack(shipped)
         stream: Stream = RemoteStream(prepare_cpus) if prepare_cpus else stream_here
         with self._built_alive():
             device = device_of_worker(ray)
             self.work = make(config, device, stream)
-        self.leaving.begin()
         self.stop_signal = stop_signal
         self.stopped = False
         self.looked = -POLL_SECONDS

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,12 +17,11 @@ from distill.engine.ray.draining import DrainingNodes
 from distill.engine.ray.kv_journal import KvJournal
 from distill.engine.ray.map import map_fragments
 from distill.engine.ray.monitor import LOST_GROUPS, Monitor
-from distill.engine.ray.train import _is_preempted
 from distill.spec.labels import Compute
-from tests.command import REPOSITORY, environment
+from tests.command import REPOSITORY, environment, run_code
 from tests.engine.working import Bar, asked_to_end
 from tests.raylets import static_raylet
-from tests.waiting import LIMIT_SECONDS, wait_until
+from tests.waiting import LIMIT_SECONDS, slowness, wait_until
 
 
 class Ray:
@@ -60,15 +60,17 @@ class Signal:
 
 @pytest.fixture
 def kv(monkeypatch):
-    """Ray's table of keys and values, without a Ray."""
-    from ray.experimental import internal_kv
-
+    """Ray's table of keys and values. A Ray that is imported before one is started here would take
+    its settings from then on."""
     table = {}
-    monkeypatch.setattr(
-        internal_kv, "_internal_kv_put", lambda key, value, **_: table.update({key: value})
+    internal_kv = SimpleNamespace(
+        _internal_kv_put=lambda key, value, **_: table.update({key: value}),
+        _internal_kv_get=lambda key, **_: table.get(key),
+        _internal_kv_del=lambda key, **_: table.pop(key, None),
     )
-    monkeypatch.setattr(internal_kv, "_internal_kv_get", lambda key, **_: table.get(key))
-    monkeypatch.setattr(internal_kv, "_internal_kv_del", lambda key, **_: table.pop(key, None))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace())
+    experimental = SimpleNamespace(internal_kv=internal_kv)
+    monkeypatch.setitem(sys.modules, "ray.experimental", experimental)
     return table
 
 
@@ -92,16 +94,23 @@ def test_a_training_is_given_up_for_nodes_that_were_taken_away():
     assert "was given up" in monitor.lose("killed")
 
 
-def test_what_ray_train_says_of_a_preempted_node_is_not_understood():
-    from ray.exceptions import ActorDiedError, RayActorError
-    from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+PREEMPTED = """
+from distill.engine.ray.train import _is_preempted
+from ray.exceptions import ActorDiedError, RayActorError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
-    preempted = RayActorError(preempted=True)
-    assert _is_preempted(preempted)
-    assert _is_preempted(WorkerHealthCheckFailedError("lost", preempted))
-    assert not _is_preempted(ActorDiedError())
-    assert not _is_preempted(WorkerHealthCheckFailedError("lost", ActorDiedError()))
-    assert not _is_preempted(RuntimeError("gloo"))
+preempted = RayActorError(preempted=True)
+assert _is_preempted(preempted)
+assert _is_preempted(WorkerHealthCheckFailedError("lost", preempted))
+assert not _is_preempted(ActorDiedError())
+assert not _is_preempted(WorkerHealthCheckFailedError("lost", ActorDiedError()))
+assert not _is_preempted(RuntimeError("gloo"))
+"""
+
+
+def test_what_ray_train_says_of_a_preempted_node_is_not_understood():
+    ended = run_code(PREEMPTED)
+    assert ended.returncode == 0, ended.stderr
 
 
 @pytest.mark.ray
@@ -146,6 +155,7 @@ def begun(folder):
 def test_what_is_in_work_on_a_node_that_goes_is_lost_or_other_work_is_begun_there(tmp_path):
     with static_raylet() as raylets:
         raylets.join()
+        wait_until(lambda: len(raylets.nodes()) == 2)
         surroundings = {**environment(), **raylets.environment}
         driver = subprocess.Popen(
             [sys.executable, "-c", MAPPING, raylets.address, str(tmp_path)],
@@ -170,7 +180,7 @@ def test_what_is_in_work_on_a_node_that_goes_is_lost_or_other_work_is_begun_ther
                 break
         assert lines[-1] == "event node_drains", lines
         # the actor looks some seconds later; until then it has nothing to begin, since all wait
-        time.sleep(3 * draining._LOOK_SECONDS)
+        time.sleep(3 * draining._LOOK_SECONDS + slowness() / 2)
         (tmp_path / "go").touch()
         there = {number for number, each in begun(tmp_path).items() if going in each}
         said, _ = notice.communicate(timeout=LIMIT_SECONDS)

@@ -1,4 +1,4 @@
-"""Ray's job API over HTTP: submit, look, follow, stop.
+"""Ray's job API over HTTP: submit, look, stop; `follow` follows.
 
 Ray's own client is left aside for what it does with the token. It takes another address from the
 environment (`RAY_ADDRESS`, `RAY_API_SERVER_ADDRESS`) than it is given, follows redirects wherever
@@ -12,14 +12,13 @@ has its negative number there, and one that was stopped has none, which was by S
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
-from distill.core.errors import InputError, JobError, WorkError
+from distill.core.errors import InputError, JobError
 from distill.engine.ray.submission.dashboard import Dashboard
 
 _SIGNALLED = 128
@@ -28,10 +27,6 @@ _OVER = ("STOPPED", "SUCCEEDED", "FAILED")
 _NOT_BEGUN = "RUNTIME_ENV_SETUP_FAILURE"
 _CONNECT_SECONDS = 10
 _SILENT_SECONDS = 120
-_HEARTBEAT_SECONDS = 30.0
-# a head that restarts is back after some seconds, a laptop that slept after longer
-_AWAY_SECONDS = 180.0
-_PAUSE_SECONDS = 1.0
 _MOST_LETTERS = 2_000
 
 
@@ -98,11 +93,6 @@ class JobClient:
         answer = self._ask("POST", f"/api/jobs/{id}/stop")
         return bool(answer["stopped"])
 
-    def follow(self, id: str, write: Callable[[str], None]) -> SubmittedJob:
-        """Write a job's log from its beginning, as it comes, until the job is over. A line that
-        breaks is taken up where it was. Raises WorkError where it stays broken."""
-        return asyncio.run(_follow(self, id, write))
-
     def _ask(self, method: str, path: str, **sent: Any) -> Any:
         return asyncio.run(self.ask(method, path, **sent))
 
@@ -127,7 +117,7 @@ class JobClient:
                     method, url, data=content, json=json, allow_redirects=False
                 ) as response,
             ):
-                await _require_token(self.dashboard, response.status)
+                require_token(self.dashboard, response.status)
                 if response.content_type == "application/json":
                     return response.status, await response.json()
                 return response.status, await response.text()
@@ -150,14 +140,16 @@ def _package_path(uri: str) -> str:
 
 def _submitted_job(answer: Mapping[str, Any]) -> SubmittedJob:
     metadata = answer.get("metadata") or {}
+    # in milliseconds
+    began = answer.get("start_time") or 0
     ended = answer.get("end_time")
     return SubmittedJob(
-        id=str(answer["submission_id"]),
+        id=answer["submission_id"],
         job=metadata.get("distill_job", ""),
         state=answer["status"],
         exit_code=_exit_code(answer),
         message=answer.get("message") or "",
-        began=(answer.get("start_time") or 0) / 1000,
+        began=began / 1000,
         ended=ended / 1000 if ended else None,
     )
 
@@ -169,76 +161,16 @@ def _exit_code(answer: Mapping[str, Any]) -> int | None:
         return None
     if state == "STOPPED":
         return _TERMINATED
-    code = answer.get("driver_exit_code")
+    if state == "SUCCEEDED":
+        return 0
+    code: int | None = answer.get("driver_exit_code")
     if code is None:
         # the driver never was, or was lost with its node
-        of_failure = 2 if answer.get("error_type") == _NOT_BEGUN else 1
-        return 0 if state == "SUCCEEDED" else of_failure
-    return _SIGNALLED - code if code < 0 else int(code)
+        return 2 if answer.get("error_type") == _NOT_BEGUN else 1
+    return code if code >= 0 else _SIGNALLED - code
 
 
-async def _follow(client: JobClient, id: str, write: Callable[[str], None]) -> SubmittedJob:
-    log = _Log(write)
-    heard = time.monotonic()
-    while True:
-        lost = ""
-        try:
-            came = log.letters
-            whole = await _tail(client, id, log)
-            if whole or log.letters > came:
-                heard = time.monotonic()
-            found = _submitted_job(await client.ask("GET", f"/api/jobs/{id}"))
-            if whole and found.is_over:
-                return found
-        except JobError:
-            raise
-        except (aiohttp.ClientError, InputError, OSError) as error:
-            lost = str(error)
-        if time.monotonic() - heard > _AWAY_SECONDS:
-            raise WorkError(
-                f"the log of {id} broke off, and {client.dashboard.url} did not give it again for"
-                f" {_AWAY_SECONDS:.0f} s: {lost or 'the connection is closed at once'}. The job"
-                f" goes on; `distill logs {id}` follows it again."
-            )
-        await asyncio.sleep(_PAUSE_SECONDS)
-
-
-class _Log:
-    """What was written of a log that is sent from its beginning each time."""
-
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self.write = write
-        self.letters = 0
-        """Written so far."""
-        self.repeated = 0
-        """Of those, how many this connection has sent once more."""
-
-    def take(self, text: str) -> None:
-        """Write what is new of a text."""
-        known = min(len(text), self.letters - self.repeated)
-        self.repeated += len(text)
-        new = text[known:]
-        if new:
-            self.write(new)
-            self.letters += len(new)
-
-
-async def _tail(client: JobClient, id: str, log: _Log) -> bool:
-    """Take a job's log until the connection ends; return whether the cluster ended it."""
-    url = f"{client.dashboard.url}/api/jobs/{id}/logs/tail"
-    log.repeated = 0
-    async with client.session() as session:
-        try:
-            connection = await session.ws_connect(url, heartbeat=_HEARTBEAT_SECONDS, max_msg_size=0)
-        except aiohttp.WSServerHandshakeError as error:
-            await _require_token(client.dashboard, error.status)
-            raise
-        async for message in connection:
-            log.take(str(message.data))
-        return connection.close_code == aiohttp.WSCloseCode.OK
-
-
-async def _require_token(dashboard: Dashboard, status: int) -> None:
+def require_token(dashboard: Dashboard, status: int) -> None:
     """Raise JobError where the status says that the token is not the cluster's."""
     if status == 401:
         raise JobError(

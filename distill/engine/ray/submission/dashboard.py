@@ -47,27 +47,36 @@ def find_dashboard(address: str) -> Dashboard:
 
 def _checked_url(address: str) -> str:
     """Return the address as a URL; HOST:PORT is plain http. Raises JobError."""
-    written = address if "://" in address else f"http://{address}"
-    try:
-        parts = urlsplit(written.rstrip("/"))
-        host = parts.hostname
-        port = parts.port
-    except ValueError:
-        parts, host, port = urlsplit(""), None, None
     if "@" in address:
         # not repeated: what stands before the @ may be a password
         raise JobError(
             "--address: names a user or a password. Give http(s)://HOST:PORT, and the token in"
             f" {_TOKEN} or in a file that {_TOKEN_FILE} names."
         )
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+    written = address if "://" in address else f"http://{address}"
+    parts = _split(written.rstrip("/"))
+    if parts is None or parts.scheme not in ("http", "https"):
         raise JobError(
             f"--address {address!r}: is no address of a dashboard. Give the one of Ray's job API,"
             f" {USUAL_ADDRESS} at the end of a tunnel, or https://HOST."
         )
+    host = str(parts.hostname)
     if parts.scheme == "http" and not _is_this_machine(host):
-        raise JobError(_plain(parts, host, port))
+        usual_port = parts.port or 8265
+        raise JobError(_plain(f"http://{parts.netloc}", host, usual_port))
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+
+def _split(url: str) -> SplitResult | None:
+    """Return the parts of a URL; None where it has no host, or what no dashboard's has."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return None
+    if not parts.hostname or parts.query or parts.fragment:
+        return None
+    return parts
 
 
 def _is_this_machine(host: str) -> bool:
@@ -80,13 +89,13 @@ def _is_this_machine(host: str) -> bool:
         return False
 
 
-def _plain(parts: SplitResult, host: str, port: int | None) -> str:
-    usual_port = port or 8265
+def _plain(url: str, host: str, port: int) -> str:
+    tunnel = f"ssh -L 8265:127.0.0.1:{port} {host}"
     return (
-        f"--address {parts.scheme}://{parts.netloc}: is plain http to another machine, where the"
+        f"--address {url}: is plain http to another machine, where the"
         " job and the token could be read on their way; nothing was sent. Make a tunnel"
-        f" (`ray dashboard FILE`, `kubectl port-forward`, `ssh -L 8265:127.0.0.1:{usual_port}"
-        f" {host}`) and give --address {USUAL_ADDRESS}, or give an https address."
+        f" (`ray dashboard FILE`, `kubectl port-forward`, `{tunnel}`) and give --address"
+        f" {USUAL_ADDRESS}, or give an https address."
     )
 
 

@@ -17,6 +17,7 @@ import json
 import os
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from distill.core.errors import JobError
 
@@ -25,9 +26,17 @@ VARIABLE = "DISTILL_ENVIRONMENT"
 SETUP_HOOK = f"{__name__}.take_environment"
 
 
-def pack_environment(names: Sequence[str]) -> tuple[str, bytes]:
-    """Return a URI that nothing has, and the values of the variables to store there. Raises
-    JobError where one is not set."""
+@dataclass(frozen=True)
+class PackedEnvironment:
+    """Values of variables, and the URI under which they are stored."""
+
+    uri: str
+    content: bytes = field(repr=False)
+
+
+def pack_environment(names: Sequence[str]) -> PackedEnvironment:
+    """Return the values of variables of this process, and a URI that nothing has. Raises JobError
+    where one is not set."""
     values = {}
     for name in names:
         if "=" in name:
@@ -42,7 +51,8 @@ def pack_environment(names: Sequence[str]) -> tuple[str, bytes]:
             )
         values[name] = os.environ[name]
     uri = f"gcs://_ray_pkg_{uuid.uuid4().hex}.zip"
-    return uri, json.dumps(values).encode()
+    text = json.dumps(values)
+    return PackedEnvironment(uri, text.encode())
 
 
 def take_environment() -> None:

@@ -17,6 +17,7 @@ in the folder stay: they are read where they are.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import io
 import os
 import zipfile
@@ -89,18 +90,20 @@ def _folder_files(folder: Path, elsewhere: Collection[Path]) -> Iterator[tuple[s
     ignored = _read_ignored(folder)
     for here, folders, names in os.walk(folder):
         inside = Path(here).relative_to(folder)
+
+        def goes_along(name: str, ending: str = "", inside: Path = inside) -> bool:
+            path = inside / name
+            return not ignored.match_file(f"{path.as_posix()}{ending}")
+
         # in place: what is left out here is not walked through
         folders[:] = [
-            name
-            for name in folders
-            if Path(here, name) not in elsewhere
-            and not ignored.match_file(f"{(inside / name).as_posix()}/")
+            name for name in folders if Path(here, name) not in elsewhere and goes_along(name, "/")
         ]
         for name in names:
-            path = (inside / name).as_posix()
             file = Path(here, name)
-            if file.is_file() and not ignored.match_file(path):
-                yield path, file
+            # no socket and no dangling link
+            if file.is_file() and goes_along(name):
+                yield (inside / name).as_posix(), file
 
 
 def _read_ignored(folder: Path) -> Any:
@@ -125,14 +128,18 @@ def _require_small(folder: Path, files: dict[str, Path]) -> None:
     total = sum(sizes.values())
     if total <= MOST_BYTES:
         return
-    largest = sorted(sizes, key=lambda name: -sizes[name])[:_SHOWN_FILES]
-    named = ", ".join(f"{name} ({sizes[name] / 1e6:,.1f} MB)" for name in largest)
+    largest = heapq.nlargest(_SHOWN_FILES, sizes, key=sizes.__getitem__)
+    named = [f"{name} ({_megabytes(sizes[name])})" for name in largest]
     raise JobError(
-        f"{folder}: {len(files):,} files of {total / 1e6:,.1f} MB would go along with the job,"
-        f" and {MOST_BYTES / 1e6:,.0f} MB may. The largest: {named}. Name what the job does not"
-        f" need in {folder / IGNORE_FILE}; put pools and models where every node reads them"
+        f"{folder}: {len(files):,} files of {_megabytes(total)} would go along with the job, and"
+        f" {_megabytes(MOST_BYTES)} may. The largest: {', '.join(named)}. Name what the job does"
+        f" not need in {folder / IGNORE_FILE}; put pools and models where every node reads them"
         " (s3://)."
     )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
 
 
 def _package_files() -> Iterator[tuple[str, Path]]:

@@ -12,13 +12,38 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from distill.engine.ray.submission.environment import SETUP_HOOK, VARIABLE
+from distill.engine.ray.submission.client import JobClient
+from distill.engine.ray.submission.environment import SETUP_HOOK, VARIABLE, pack_environment
 from distill.engine.ray.submission.package import Package
 
 STOP_SECONDS = 120
 """From SIGTERM, with which a driver lets the fragments in work be committed, to SIGKILL. Ray's own
 3 are too few for any fragment."""
 _STRANGE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def submit_package(
+    client: JobClient,
+    package: Package,
+    job: str,
+    options: Sequence[str],
+    variables: Sequence[str] = (),
+) -> str:
+    """Send a package, the values of some variables of this environment, and what is to be run;
+    return the id that the cluster knows it by. Raises what the client raises, JobError for a
+    variable that is not set."""
+    # before anything is sent: a variable may not be set
+    environment = pack_environment(variables) if variables else None
+    environment_uri = environment.uri if environment else None
+    request = job_request(package, job, options, environment_uri)
+    # also where nothing is left to send: a Ray answers, and takes the token
+    client.ray_version()
+    if not client.has(package.uri):
+        client.store(package.uri, package.content)
+    if environment:
+        # never looked for before, which would have Ray delete it under the job
+        client.store(environment.uri, environment.content)
+    return client.submit(request)
 
 
 def job_request(

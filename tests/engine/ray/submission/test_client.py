@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from distill.core.errors import InputError, JobError, WorkError
-from distill.engine.ray.submission import client as client_module
+from distill.core.errors import InputError, JobError
 from distill.engine.ray.submission.client import JobClient, _exit_code
 from distill.engine.ray.submission.dashboard import Dashboard
+from distill.engine.ray.submission.follow import follow_job
+from tests.command import distill
 
 
 @contextmanager
-def dashboard(handler, token="right") -> Iterator[Dashboard]:
+def dashboard(handler, token="right", tls=None) -> Iterator[Dashboard]:
     """A server whose every request goes to `handler`."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -26,13 +33,14 @@ def dashboard(handler, token="right") -> Iterator[Dashboard]:
 
     async def start():
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         return runner.addresses[0][1]
 
     port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
     try:
-        yield Dashboard(f"http://127.0.0.1:{port}", token, "a test")
+        scheme = "https" if tls else "http"
+        yield Dashboard(f"{scheme}://127.0.0.1:{port}", token, "a test")
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
@@ -109,6 +117,50 @@ def test_a_proxy_is_asked_or_netrc_replaces_the_token(monkeypatch, tmp_path):
     assert seen == ["Bearer right"]
 
 
+def certificate(folder):
+    """A certificate that this machine gives itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(timezone.utc)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(private)
+    (folder / "certificate.pem").write_bytes(made.public_bytes(pem))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    return context
+
+
+def test_a_token_goes_to_a_certificate_that_nobody_signed(tmp_path):
+    seen = []
+
+    async def handler(request):
+        seen.append(request.headers["Authorization"])
+        return web.json_response([answer()])
+
+    with dashboard(handler, tls=certificate(tmp_path)) as found:
+        with pytest.raises(InputError, match="certificate verify failed"):
+            JobClient(found).jobs()
+        assert seen == []
+        # whose authority is no public one
+        known = {"SSL_CERT_FILE": str(tmp_path / "certificate.pem"), "RAY_AUTH_TOKEN": "right"}
+        ended = distill("jobs", "--address", found.url, cold=True, **known)
+        assert ended.code == 0, ended.output
+        assert "digits-1" in ended.output
+    assert seen == ["Bearer right"]
+
+
 @pytest.mark.parametrize(("status", "says"), [(401, "asks for a token"), (403, "does not take")])
 def test_a_refused_token_is_a_traceback(status, says):
     async def handler(request):
@@ -118,7 +170,7 @@ def test_a_refused_token_is_a_traceback(status, says):
         with pytest.raises(JobError, match=says) as caught:
             JobClient(found).jobs()
         with pytest.raises(JobError, match=says):
-            JobClient(found).follow("x", [].append)
+            follow_job(JobClient(found), "x", [].append)
     assert "right" not in str(caught.value)
 
 
@@ -159,44 +211,3 @@ def test_variables_are_stored_so_that_ray_deletes_them_under_the_job():
     with dashboard(handler) as found:
         JobClient(found).store("gcs://_ray_pkg_1.zip", b"values")
     assert seen == [("PUT", "/api/packages/gcs/_ray_pkg_1.zip", b"values")]
-
-
-class Broken:
-    """A log of which the first connections send parts, and break."""
-
-    def __init__(self, *parts):
-        self.parts = list(parts)
-
-    async def __call__(self, request):
-        if not request.path.endswith("/logs/tail"):
-            over = not self.parts
-            details = {"status": "FAILED", "driver_exit_code": 3} if over else {}
-            return web.json_response(answer(**details))
-        connection = web.WebSocketResponse()
-        await connection.prepare(request)
-        for text in self.parts.pop(0):
-            await connection.send_str(text)
-        if self.parts:
-            request.transport.abort()
-        return connection
-
-
-def test_a_log_that_breaks_off_is_lost_or_repeated(monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSE_SECONDS", 0.01)
-    log = Broken(["one\n", "tw"], [], ["one\ntwo\n"], ["on", "e\ntwo\nthree\n"])
-    written = []
-    with dashboard(log) as found:
-        ended = JobClient(found).follow("digits-1", written.append)
-    assert "".join(written) == "one\ntwo\nthree\n"
-    assert ended.exit_code == 3
-
-
-def test_a_log_that_stays_broken_is_followed_for_ever(monkeypatch):
-    monkeypatch.setattr(client_module, "_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(client_module, "_AWAY_SECONDS", 0.3)
-
-    async def handler(request):
-        return web.Response(status=502, text="the tunnel is gone")
-
-    with dashboard(handler) as found, pytest.raises(WorkError, match="distill logs digits-1"):
-        JobClient(found).follow("digits-1", [].append)

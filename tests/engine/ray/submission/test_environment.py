@@ -16,12 +16,13 @@ PACKAGE = Package(b"", "gcs://_ray_pkg_1.zip", "job/my job.toml", 1)
 
 def test_a_value_stands_in_what_ray_logs(monkeypatch):
     monkeypatch.setenv("CANARY", "hush")
-    uri, content = pack_environment(["CANARY"])
-    assert json.loads(content) == {"CANARY": "hush"}
-    request = job_request(PACKAGE, "my job", [], uri)
+    packed = pack_environment(["CANARY"])
+    assert json.loads(packed.content) == {"CANARY": "hush"}
+    assert "hush" not in repr(packed)
+    request = job_request(PACKAGE, "my job", [], packed.uri)
     assert "hush" not in json.dumps(request)
-    assert uri in json.dumps(request)
-    assert pack_environment(["CANARY"])[0] != uri
+    assert packed.uri in json.dumps(request)
+    assert pack_environment(["CANARY"]).uri != packed.uri
 
 
 def test_variables_go_along_that_nobody_names(monkeypatch):

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from tests.command import REPOSITORY, environment
 from tests.engine.ray.submission.cluster import dashboard_cluster
 from tests.tiny import DOUBLING, write_job, write_pool
-from tests.waiting import LIMIT_SECONDS, wait_until
+from tests.waiting import LIMIT_SECONDS, slowness, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -50,6 +51,20 @@ JOB = """
     compute = {{ max = 1 }}
 """
 FRAGMENTS = 12
+TAUGHT = """
+    [pools.test]
+    path = "{pool}/../test"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [students.small]
+    model = {{ kind = "linear" }}
+    training = {{ epochs = 1, batch_rows = 64 }}
+    [[students.small.terms]]
+    learns = "labels.l"
+    loss = {{ kind = "kl" }}
+    [evaluate]
+    on = "test"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +133,15 @@ def test_a_token_is_not_looked_at(cluster, tmp_path):
 
 
 def test_a_secret_is_written_anywhere(cluster, job, tmp_path):
+    write_pool(tmp_path / "test", [100])
+    taught = (JOB + TAUGHT).format(root=tmp_path / "root", pool=tmp_path / "pool")
+    write_job(job.parent, taught, job.name)
     ended = cluster.distill("submit", job, "--env", "CANARY", "--verbose", "--log-format", "json")
     # the worker holds it against its own spelling, so labels are there where it came
     assert ended.code == 0, ended.output
     assert len(commits(job)) == FRAGMENTS
     assert "768 rows in = 768 labelled + 0 rejected" in ended.output
+    assert list((tmp_path / "root").glob("reports/**/*.html"))
     listed = cluster.distill("jobs")
     assert "SUCCEEDED" in listed.output
     without = cluster.distill("submit", job, "--root", tmp_path / "other")
@@ -183,6 +202,8 @@ def test_a_stopped_job_leaves_what_is_in_work(cluster, job, tmp_path):
     stopping = cluster.start("stop", id)
     wait_until(lambda: "Finishing the fragments in work" in driver_log(cluster, id), stopping)
     held = len(commits(job))
+    # the driver passes it on to the actors a little later
+    time.sleep(3 + slowness() / 2)
     hold.unlink()
     output, _ = stopping.communicate()
     assert f"{id}: STOPPED, exit code 143." in output

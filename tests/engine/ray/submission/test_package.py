@@ -93,7 +93,7 @@ def test_too_much_is_sent_or_refused_without_naming_it(job, monkeypatch):
     with pytest.raises(JobError) as caught:
         pack_job(job)
     text = str(caught.value)
-    assert "6 files of 1.2 MB would go along with the job, and 1 MB may" in text
+    assert "6 files of 1.2 MB would go along with the job, and 1.0 MB may" in text
     assert text.index("words/weights.bin (0.9 MB)") < text.index("pool.csv (0.3 MB)")
     assert ".distillignore" in text
     write(job.parent, **{".distillignore": "*.bin"})
