@@ -68,7 +68,10 @@ def guide_job(tmp_path_factory):
     own = small.replace("students.small", "students.own").replace(
         'model = { kind = "linear" }', model
     )
-    text = f"{job}[students.own]{own}{block('structure.toml')}{block('select.toml')}"
+    made, _, _ = job.partition("[evaluate]")
+    judged = block("judge.toml")
+    others = f"{block('structure.toml')}{block('select.toml')}"
+    text = f"{made}[students.own]{own}{others}{judged}"
     (folder / "job.toml").write_text(text, "utf-8")
     return folder / "job.toml"
 

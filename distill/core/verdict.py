@@ -27,6 +27,16 @@ def format_measure(measure: str, value: float | None, spread: float | None = Non
     return f"{value:.3g}{plus_minus}"
 
 
+def format_interval(group: Group, measure: str) -> str:
+    """Return a group's interval without its unit, such as `92.0 to 94.1`; nothing where none is
+    known."""
+    interval = group.interval(measure)
+    if interval is None:
+        return ""
+    low, high = interval
+    return f"{format_measure(measure, low)} to {format_measure(measure, high)}"
+
+
 def verdict_sentences(evaluation: Evaluation) -> list[str]:
     """Return which student won by what, and after it what else there is to say of the best ones."""
     measure = evaluation.main_measure
@@ -39,7 +49,7 @@ def verdict_sentences(evaluation: Evaluation) -> list[str]:
     best = students[0]
     compared = [_named_figure(group, measure) for group in [*students[1:2], *others[:2]]]
     against = f", against {', '.join(compared)}" if compared else ""
-    figure = _figure(best, measure)
+    figure = _figure(best, measure) + _in_interval(best, measure, evaluation.level)
     winner = f"{best.name} is the best student by {_MEASURED[measure]}: {figure}{against}."
     sentences = [winner, _unseen_classes(evaluation.students), _size_and_speed(best, evaluation)]
     return [sentence for sentence in sentences if sentence]
@@ -54,6 +64,11 @@ def verdict(evaluation: Evaluation) -> str:
 def _figure(group: Group, measure: str) -> str:
     figure = format_measure(measure, group.mean(measure), group.spread(measure))
     return f"{figure}%" if measure in SHARES else figure
+
+
+def _in_interval(group: Group, measure: str, level: float) -> str:
+    interval = format_interval(group, measure)
+    return f" ({level:.0%} interval {interval})" if interval else ""
 
 
 def _named_figure(group: Group, measure: str) -> str:

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from distill.core.results import SHARES, Evaluation, Group
-from distill.core.verdict import NOTABLE, format_measure, verdict_sentences, what_terms_add
+from distill.core.verdict import (
+    NOTABLE,
+    format_interval,
+    format_measure,
+    verdict_sentences,
+    what_terms_add,
+)
+from distill.stages.report.card import Card
 from distill.stages.report.groups import (
     any_seeds,
     clipped,
@@ -17,22 +24,13 @@ from distill.stages.report.groups import (
     short_name,
     teacher_of,
 )
+from distill.stages.report.judging import gate_card
 from distill.stages.report.measure import full_name
 from distill.stages.report.table import Line, table_heads, table_lines
 
 _KINDS = {"exclusive": "one class a row", "independent": "independent outputs", "value": "values"}
 _MOST_CLASSES = 24
 _FIRST_LINES = 16
-
-
-@dataclass(frozen=True)
-class Card:
-    """One key figure."""
-
-    head: str
-    value: str
-    note: str
-    spread: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,15 @@ class Page:
                 cards.append(_figure_card(f"{head}, {full_name(measure)}", measure, group))
         if self.best and teacher:
             cards += _cards_beside_teacher(self.best, teacher)
+        if self.evaluation.gate is not None:
+            cards.append(gate_card(self.evaluation.gate))
         return cards
+
+    @property
+    def taught(self) -> str:
+        """What taught the best student, in a line."""
+        terms = self.best.first.taught_by if self.best else ()
+        return f"{self.best.name} was taught by {'; '.join(terms)}." if self.best and terms else ""
 
     @property
     def heads(self) -> list[str]:
@@ -107,6 +113,8 @@ class Page:
         if len(self._students) > 1:
             note += "Bold: the best student of each column. "
         note += "Arrows point to better."
+        if any(group.interval(self.evaluation.main_measure) for group in self.evaluation.groups):
+            note += " Small: 95% intervals, of the draw of the test rows."
         shown = len(self.first_lines)
         total = len(self.lines)
         if shown < total:
@@ -192,10 +200,14 @@ def _figure_card(head: str, measure: str, group: Group) -> Card:
     mean = group.mean(measure)
     value = format_measure(measure, mean)
     both = format_measure(measure, group.mean(measure), group.spread(measure))
+    interval = format_interval(group, measure)
+    note = short_name(group)
+    if interval:
+        note += f"; 95% interval {interval}{unit}"
     if value == both:
-        return Card(head, value + unit, short_name(group))
+        return Card(head, value + unit, note)
     spread = both.removeprefix(value).lstrip()
-    return Card(head, value, short_name(group), spread + unit)
+    return Card(head, value, note, spread + unit)
 
 
 def _cards_beside_teacher(best: Group, teacher: Group) -> list[Card]:
@@ -213,6 +225,8 @@ def _cards_beside_teacher(best: Group, teacher: Group) -> list[Card]:
         faster = its.milliseconds_per_row / mine.milliseconds_per_row
         text = f"{faster:,.0f}×" if faster >= NOTABLE else f"{faster:.2g}×"
         note = f"{mine.milliseconds_per_row:.3g} ms/row, teacher {its.milliseconds_per_row:.3g}"
+        if "row_milliseconds_p99" in mine.pace:
+            note += f"; one row alone within {mine.pace['row_milliseconds_p99']:.2g} ms (p99)"
         card = Card("Speed beside the teacher", text, note)
         cards.append(card)
     return cards

@@ -8,9 +8,9 @@ from functools import cached_property
 
 from distill.core.results import Evaluation
 from distill.core.structure_results import Cluster, ExampleRow, StructureResult
+from distill.stages.report.card import Card
 from distill.stages.report.drawing import Chart
 from distill.stages.report.groups import clipped
-from distill.stages.report.page import Card
 from distill.stages.report.structures import draw_structure
 
 _KINDS = {

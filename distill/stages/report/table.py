@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from distill.core.results import LOWER_IS_BETTER, SHARES, Evaluation, Group
+from distill.core.verdict import format_interval
 from distill.stages.report.groups import changes_text, student_name
 from distill.stages.report.measure import format_group_measure, full_name
 
@@ -18,6 +19,8 @@ class Cell:
 
     text: str
     best: bool
+    interval: str = ""
+    """Of the draw of the test rows."""
 
 
 @dataclass(frozen=True)
@@ -37,17 +40,21 @@ class _Column:
     value: Callable[[Group], float | None]
     text: Callable[[Group], str]
     higher_is_better: bool = False
+    interval: Callable[[Group], str] = lambda _group: ""
 
 
-def table_heads(evaluation: Evaluation) -> list[str]:
+def table_heads(evaluation: Evaluation, measures: Sequence[str] | None = None) -> list[str]:
     """Return the heads of the columns, with unit and the better direction."""
-    return [column.head for column in _columns(evaluation)]
+    return [column.head for column in _columns(evaluation, measures)]
 
 
-def table_lines(evaluation: Evaluation, winner: Group | None) -> list[Line]:
-    """Return one line a group, in the order of the job."""
+def table_lines(
+    evaluation: Evaluation, winner: Group | None, measures: Sequence[str] | None = None
+) -> list[Line]:
+    """Return one line a group, in the order of the job: of some measures alone, or of the first
+    ones, size and speed."""
     groups = evaluation.groups
-    columns = [_cells(groups, column) for column in _columns(evaluation)]
+    columns = [_cells(groups, column) for column in _columns(evaluation, measures)]
     lines = []
     for number, group in enumerate(groups):
         cells = [column[number] for column in columns]
@@ -56,11 +63,13 @@ def table_lines(evaluation: Evaluation, winner: Group | None) -> list[Line]:
     return lines
 
 
-def _columns(evaluation: Evaluation) -> list[_Column]:
-    measures = [_measure_column(measure) for measure in evaluation.shown]
+def _columns(evaluation: Evaluation, measures: Sequence[str] | None) -> list[_Column]:
+    if measures is not None:
+        return [_measure_column(measure) for measure in measures]
+    first = [_measure_column(measure) for measure in evaluation.shown]
     parameters = _Column("parameters ↓", _parameters, _parameters_text)
     milliseconds = _Column("ms/row ↓", _milliseconds, _milliseconds_text)
-    return [*measures, parameters, milliseconds]
+    return [*first, parameters, milliseconds]
 
 
 def _measure_column(measure: str) -> _Column:
@@ -73,6 +82,7 @@ def _measure_column(measure: str) -> _Column:
         lambda group: group.mean(measure),
         lambda group: format_group_measure(group, measure),
         higher_is_better,
+        lambda group: format_interval(group, measure),
     )
 
 
@@ -86,7 +96,7 @@ def _cells(groups: Sequence[Group], column: _Column) -> list[Cell]:
     cells = []
     for group in groups:
         is_best = best is not None and group.role == "student" and column.value(group) == best
-        cells.append(Cell(column.text(group), is_best))
+        cells.append(Cell(column.text(group), is_best, column.interval(group)))
     return cells
 
 

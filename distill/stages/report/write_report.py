@@ -59,6 +59,7 @@ def _render(evaluation: Evaluation, mark: str) -> str:
     require_report_extra()
     import jinja2
 
+    from distill.stages.report.judging import Judging
     from distill.stages.report.page import Page
     from distill.stages.report.plots import draw_charts
     from distill.stages.report.structure_section import structure_sections
@@ -70,8 +71,16 @@ def _render(evaluation: Evaluation, mark: str) -> str:
     )
     source = files("distill.stages.report").joinpath("page.html.jinja").read_text("utf-8")
     template = environment.from_string(source)
+    page = Page(evaluation)
     charts = draw_charts(evaluation)
+    parts = files("distill.stages.report").joinpath("judging.html.jinja").read_text("utf-8")
+    judging = environment.from_string(parts).render(view=Judging(evaluation, page.best))
     sections = structure_sections(evaluation)
     return template.render(
-        page=Page(evaluation), evaluation=evaluation, charts=charts, sections=sections, mark=mark
+        page=page,
+        evaluation=evaluation,
+        charts=charts,
+        judging=judging,
+        sections=sections,
+        mark=mark,
     )

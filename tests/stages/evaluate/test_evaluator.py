@@ -12,7 +12,13 @@ from distill.plan.candidates import Method
 from distill.spec.outputs import Outputs
 from distill.spec.pools import VectorFeatures
 from distill.stages.evaluate.evaluator import Evaluator
-from distill.stages.evaluate.metrics import add_sums, sum_classes, sum_independent, sum_values
+from distill.stages.evaluate.metrics import (
+    add_sums,
+    measures,
+    sum_classes,
+    sum_independent,
+    sum_values,
+)
 from tests.making import (
     a_contract,
     a_topk_contract,
@@ -42,7 +48,12 @@ def judged(judge, chunks=CHUNKS):
 def same(tally, due):
     assert tally.keys() == due.keys()
     for name, values in due.items():
-        np.testing.assert_allclose(tally[name], values, rtol=1e-6, atol=1e-9, err_msg=name)
+        if isinstance(values, np.ndarray):
+            np.testing.assert_allclose(tally[name], values, rtol=1e-6, atol=1e-9, err_msg=name)
+    # tables of scores and ranks are held by what follows from them
+    classes = len(due.get("rows", due.get("cells")))
+    made, expected = (measures(each, [True] * classes) for each in (tally, due))
+    assert made == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.fixture
