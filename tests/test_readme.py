@@ -69,8 +69,9 @@ def guide_job(tmp_path_factory):
     own = small.replace("students.small", "students.own").replace(
         'model = { kind = "linear" }', model
     )
-    blocks = ("structure.toml", "select.toml", "consensus.toml", "money.toml")
-    text = "".join([job, "[students.own]", own, *map(block, blocks)])
+    made, _, _ = job.partition("[evaluate]")
+    blocks = ("structure.toml", "select.toml", "consensus.toml", "money.toml", "judge.toml")
+    text = "".join([made, "[students.own]", own, *map(block, blocks)])
     (folder / "job.toml").write_text(text, "utf-8")
     party = folder / "party.toml"
     party.write_text(job.partition("[students.small]")[0].replace("runs/mine", "parties"), "utf-8")

@@ -168,6 +168,20 @@ class GateResult:
         return [each for each in self.results if each.student in keys]
 
 
+def judgement_from_plain(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of an evaluation that stand here, of its plain values; nothing of one that
+    was stored before there were any."""
+    pairs = plain.get("pairs")
+    gate = plain.get("gate")
+    return {
+        "slices": tuple(SliceResult.from_plain(each) for each in plain.get("slices", ())),
+        "pairs": PairsResult(**pairs) if pairs else None,
+        "comparisons": tuple(Comparison(**each) for each in plain.get("comparisons", ())),
+        "powered": tuple(PoweredResult(**each) for each in plain.get("powered", ())),
+        "gate": GateResult.from_plain(gate) if gate else None,
+    }
+
+
 def worst_state(results: Sequence[RuleResult]) -> str:
     """Return the worst state of some results; passed without any."""
     states = [each.state for each in results]

@@ -5,7 +5,6 @@ What is said of it in sentences stands in `core.verdict`.
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,7 +18,9 @@ from distill.core.judgement import (
     PairsResult,
     PoweredResult,
     SliceResult,
+    judgement_from_plain,
 )
+from distill.core.stored_results import student_and_head, without_intervals
 from distill.core.structure_results import StructureResult
 
 FORM = 2
@@ -113,25 +114,16 @@ class MethodResult:
     is in it, and not that of the training."""
     errors: Mapping[str, float] = field(default_factory=dict)
     """By measure: how far it may be off since a large pool's scores were put into bins."""
+    pace: Mapping[str, float] = field(default_factory=dict)
+    """`rows_per_second` in batches of `batch_rows`, and the median and 99th percentile of the
+    milliseconds that a batch and a single row take, on one CPU thread."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> MethodResult:
         """Return the result of which `asdict` made `plain`."""
         if plain["role"] == "student" and "student" not in plain:
-            plain = {**plain, **_student_and_head(plain["name"])}
+            plain = {**plain, **student_and_head(plain["name"])}
         return cls(**plain)
-
-
-_STUDENT_AND_HEAD = re.compile(r"(?P<student>[\w-]+(\[.*\])?)( · (?P<head>[\w-]+))?", re.DOTALL)
-
-
-def _student_and_head(name: str) -> dict[str, str]:
-    """Return both from the name of a result stored before they were fields: `combined[seed=1] ·
-    main`. The head of a student with one head was not written down."""
-    found = _STUDENT_AND_HEAD.fullmatch(name)
-    if found is None:
-        return {"student": name}
-    return {"student": found["student"], "head": found["head"] or ""}
 
 
 @dataclass(frozen=True)
@@ -188,13 +180,7 @@ class Evaluation:
         for later in ("structures", "costs"):
             if not plain[later]:
                 del plain[later]
-        if self.form == 1:
-            for name in _SINCE_INTERVALS:
-                del plain[name]
-            for method in plain["methods"]:
-                for name in _SINCE_INTERVALS_OF_METHODS:
-                    del method[name]
-        return plain
+        return without_intervals(plain) if self.form == 1 else plain
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
@@ -203,18 +189,12 @@ class Evaluation:
         label_sets = tuple(LabelSetResult(**each) for each in plain["label_sets"])
         structures = tuple(StructureResult.from_plain(each) for each in plain.get("structures", ()))
         costs = tuple(StepActual.from_plain(each) for each in plain.get("costs", ()))
-        pairs = plain.get("pairs")
-        gate = plain.get("gate")
         nested = {
             "methods": methods,
             "label_sets": label_sets,
             "structures": structures,
             "costs": costs,
-            "slices": tuple(SliceResult.from_plain(each) for each in plain.get("slices", ())),
-            "pairs": PairsResult(**pairs) if pairs else None,
-            "comparisons": tuple(Comparison(**each) for each in plain.get("comparisons", ())),
-            "powered": tuple(PoweredResult(**each) for each in plain.get("powered", ())),
-            "gate": GateResult.from_plain(gate) if gate else None,
+            **judgement_from_plain(plain),
         }
         return cls(**{**plain, **nested})
 

@@ -23,11 +23,11 @@ from distill.stages.evaluate.comparisons import compare, paired_keys, pairs_resu
 from distill.stages.evaluate.evaluator import TARGET, Evaluator
 from distill.stages.evaluate.gate import hold
 from distill.stages.evaluate.judged_sums import JudgedSums
-from distill.stages.evaluate.latency import Stopwatch
+from distill.stages.evaluate.latency import Pace, Stopwatch
 from distill.stages.evaluate.measure_intervals import errors
 from distill.stages.evaluate.metrics import add_sums, reliability
 from distill.stages.evaluate.powered import judge_by_teacher
-from distill.stages.evaluate.resampling import REPLICATES
+from distill.stages.evaluate.resampling import replicates_of
 from distill.stages.evaluate.slice_results import slice_results
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
@@ -130,7 +130,7 @@ def _evaluator(step: EvaluateStep, dataset: Dataset, first: Chunk) -> Evaluator:
         truth=step.truth,
         methods=tuple(candidate.method for candidate in step.candidates),
         teacher=step.teacher,
-        replicates=REPLICATES,
+        replicates=replicates_of(len(step.candidates), len(step.truth.classes)),
         paired=paired_keys(step.candidates, step.teacher, step.former),
         slicings=step.slicings,
         beside=tuple(references),
@@ -172,7 +172,7 @@ def _seen(truth: Outputs, candidates: Sequence[Candidate], teacher: str | None) 
     return [name in named for name in truth.classes]
 
 
-def _result(candidate: Candidate, judged: JudgedSums, timed: Mapping[str, float]) -> MethodResult:
+def _result(candidate: Candidate, judged: JudgedSums, timed: Mapping[str, Pace]) -> MethodResult:
     key = candidate.method.key
     tally = judged.sums[key]
     confusion = tally["confusion"].astype(int).tolist() if "confusion" in tally else None
@@ -185,7 +185,7 @@ def _result(candidate: Candidate, judged: JudgedSums, timed: Mapping[str, float]
         taught_by=candidate.taught_by,
         changes=dict(candidate.changes),
         parameters=candidate.parameters,
-        milliseconds_per_row=timed[key],
+        milliseconds_per_row=timed[key].milliseconds_per_row,
         measures=judged.measures[key],
         confusion=confusion,
         reliability=reliability(tally),
@@ -193,4 +193,5 @@ def _result(candidate: Candidate, judged: JudgedSums, timed: Mapping[str, float]
         key=key,
         intervals={name: list(ends) for name, ends in judged.intervals(key).items()},
         errors=errors(tally),
+        pace=timed[key].details,
     )

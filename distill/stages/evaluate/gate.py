@@ -33,14 +33,16 @@ from distill.core.judgement import (
     RuleResult,
     worst_first,
 )
-from distill.core.results import ROW_MEASURES
+from distill.core.results import ROW_MEASURES, SHARES
 from distill.plan.candidates import Candidate
 from distill.plan.steps import GatePlan
 from distill.spec.evaluation import Rule
 from distill.stages.evaluate.judged_sums import JudgedSums, SliceTable
 from distill.stages.evaluate.resampling import percentiles
 
-_MOST_ROWS_TOLD = 1e9
+_LARGEST = 1e9
+"""Bounds beyond are none."""
+_LEAST_HALF = 1e-6
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,12 @@ class _Gate:
         its = self.judged.replicates[reference].get(rule.measure)
         if mine is None or its is None:
             return None
-        interval = percentiles(mine - its, level)
-        return _Found(difference, interval, interval)
+        low, high = percentiles(mine - its, level)
+        if low == high and rule.measure in SHARES:
+            # no resample differs where no row does, and other rows may
+            below, above = difference_interval(0, 0, self.judged.rows, level)
+            low, high = difference + below, difference + above
+        return _Found(difference, (low, high), (low, high))
 
     def _slice(self, rule: Rule, key: str, table: SliceTable, line: int) -> _Found | None:
         confidence = self.plan.gate.confidence
@@ -152,9 +158,9 @@ class _Gate:
         state, why = self._state(rule, rows.count, found)
         distance = 0.0
         if found is not None:
-            half = max((found.near[1] - found.near[0]) / 2, 1e-12)
+            half = max((found.near[1] - found.near[0]) / 2, _LEAST_HALF)
             distance = _beyond(rule, found.value) / half
-        known = found is not None and all(abs(end) < _MOST_ROWS_TOLD for end in found.near)
+        known = found is not None and all(abs(end) < _LARGEST for end in found.near)
         return RuleResult(
             rule=rule.in_words,
             student=candidate.method.key,

@@ -9,6 +9,7 @@ by chance alone, so its percentiles lie too high, and its replicates give the wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -48,6 +49,8 @@ def intervals(
             found[name] = (max(0.0, values[name] - half), min(1.0, values[name] + half))
         else:
             found[name] = percentiles(replicates, level)
+    if exclusive and "balanced_accuracy" in found:
+        found["balanced_accuracy"] = _mean_of_shares(sums, values["balanced_accuracy"], level)
     if exclusive:
         found |= _shares(sums, seen, values, level, corrected=corrected)
     if "scores" in sums:
@@ -73,6 +76,25 @@ def errors(sums: MetricSums) -> dict[str, float]:
     if any(lost):
         found["rank_correlation"] = max(lost)
     return found
+
+
+def _mean_of_shares(sums: MetricSums, value: float, level: float) -> Interval:
+    """Return the interval of the mean over classes of the share of their rows named right, by those
+    of the shares (MOVER, Zou & Donner 2008): it has a width even where a share is 0 or 1, of which
+    no resample differs."""
+    below = 0.0
+    above = 0.0
+    classes = 0
+    for rows, right in zip(sums["rows"].tolist(), sums["right"].tolist(), strict=True):
+        if rows:
+            low, high = share_interval(right, rows, level)
+            share = right / rows
+            below += (share - low) ** 2
+            above += (high - share) ** 2
+            classes += 1
+    reach_below = math.sqrt(below) / max(classes, 1)
+    reach_above = math.sqrt(above) / max(classes, 1)
+    return max(0.0, value - reach_below), min(1.0, value + reach_above)
 
 
 def _shares(

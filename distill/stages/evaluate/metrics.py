@@ -38,21 +38,28 @@ from distill.stages.evaluate.ranks import RankPairs
 from distill.stages.evaluate.replicates import Replicates
 from distill.stages.evaluate.resampling import Draws, row_hashes
 from distill.stages.evaluate.retrieval import EmbeddedSample
+from distill.stages.evaluate.row_blocks import (
+    among_top,
+    bin_blocks,
+    bin_numbers,
+    bins,
+    by_class,
+    count_blocks,
+    count_of,
+    one_hot,
+)
 from distill.stages.evaluate.score_table import ScoreTable
 
 Array = npt.NDArray[np.float64]
 MetricSums = Mapping[str, Any]
 """Sums by name: arrays, or tables that are added like them."""
 
-# as many as in Guo et al. 2017
-BINS = 15
 # a method that lacks a class gives it no probability, of which the logarithm is infinite
 FLOOR = 1e-6
 CONFUSION_CLASSES = 100
 """Of more classes neither their confusion nor resamples by class are kept."""
 SCORED_CLASSES = 1_000
 """Of more classes no curves are drawn."""
-TOP = (3, 5)
 RANKED_WIDTH = 8
 EMBEDDING_WIDTH = 16
 
@@ -73,41 +80,41 @@ def sum_classes(
     squares = np.square(probabilities).sum(axis=1)
     brier = squares - 2 * true_probabilities + 1
     named = chosen >= 0
-    numbers, confidence = _bin_numbers(probabilities.max(axis=1))
+    numbers, confidence = bin_numbers(probabilities.max(axis=1))
     sums: dict[str, Any] = {
-        "rows": _by_class(truth, classes),
-        "right": _by_class(truth, classes, right),
-        "chosen": _by_class(chosen[named], classes),
-        "nll": _by_class(truth, classes, nll),
+        "rows": by_class(truth, classes),
+        "right": by_class(truth, classes, right),
+        "chosen": by_class(chosen[named], classes),
+        "nll": by_class(truth, classes, nll),
         "brier": brier.sum(keepdims=True),
-        "bins": _bins(numbers, confidence, right),
+        "bins": bins(numbers, confidence, right),
     }
-    flags = _among_top(probabilities, truth, true_probabilities)
+    flags = among_top(probabilities, truth, true_probabilities)
     if flags is not None:
         sums["top"] = flags.sum(axis=0)
     if classes <= SCORED_CLASSES:
-        sums["scores"] = ScoreTable.of(probabilities, _one_hot(truth, classes) > 0)
+        sums["scores"] = ScoreTable.of(probabilities, one_hot(truth, classes) > 0)
     if classes <= CONFUSION_CLASSES:
         cells = truth[named] * classes + chosen[named]
-        sums["confusion"] = _by_class(cells, classes * classes).reshape(classes, classes)
+        sums["confusion"] = by_class(cells, classes * classes).reshape(classes, classes)
     if teacher is not None:
-        sums["agreed"] = _count_of(chosen == teacher)
+        sums["agreed"] = count_of(chosen == teacher)
     if draws is not None:
         few = classes <= CONFUSION_CLASSES
-        of_truth = _one_hot(truth, classes) if few else np.ones((rows, 1))
+        of_truth = one_hot(truth, classes) if few else np.ones((rows, 1))
         blocks = {
             "rows": of_truth,
             "right": of_truth * right[:, None],
             "nll": nll,
             "brier": brier,
-            "bins": _bin_blocks(numbers, confidence, right),
+            "bins": bin_blocks(numbers, confidence, right),
         }
         if few:
-            blocks["chosen"] = _one_hot(chosen, classes)
+            blocks["chosen"] = one_hot(chosen, classes)
         if flags is not None:
             blocks["top"] = flags
         if teacher is not None:
-            blocks["agreed"] = _count_blocks(chosen == teacher)
+            blocks["agreed"] = count_blocks(chosen == teacher)
         sums["replicates"] = Replicates.of(draws, blocks)
     return sums
 
@@ -124,14 +131,14 @@ def sum_independent(
     floored = np.clip(probabilities, FLOOR, 1 - FLOOR)
     nll = -(truth * np.log(floored) + (1 - truth) * np.log(1 - floored))
     brier = np.square(probabilities - truth).mean(axis=1)
-    numbers, confidence = _bin_numbers(np.where(chosen, probabilities, 1 - probabilities))
+    numbers, confidence = bin_numbers(np.where(chosen, probabilities, 1 - probabilities))
     hits = (chosen & true).astype(np.float64)
     sums: dict[str, Any] = {
         "cells": np.full(classes, float(rows)),
         "right": right.sum(axis=0),
         "nll": nll.sum(axis=0),
         "brier": brier.sum(keepdims=True),
-        "bins": _bins(numbers.ravel(), confidence.ravel(), right.ravel()),
+        "bins": bins(numbers.ravel(), confidence.ravel(), right.ravel()),
         "true": true.sum(axis=0, dtype=np.float64),
         "chosen": chosen.sum(axis=0, dtype=np.float64),
         "hits": hits.sum(axis=0),
@@ -139,20 +146,20 @@ def sum_independent(
     if classes <= SCORED_CLASSES:
         sums["scores"] = ScoreTable.of(probabilities, true)
     if teacher is not None:
-        sums["agreed"] = _count_of(chosen == (teacher > 0.5))
+        sums["agreed"] = count_of(chosen == (teacher > 0.5))
     if draws is not None:
         blocks = {
             "cells": np.full((rows, 1), float(classes)),
             "right": right.sum(axis=1),
             "nll": nll.sum(axis=1),
             "brier": brier,
-            "bins": _bin_blocks(numbers, confidence, right),
+            "bins": bin_blocks(numbers, confidence, right),
         }
         if classes <= CONFUSION_CLASSES:
             by_output = {"true": true, "chosen": chosen, "hits": hits}
             blocks |= {name: each.astype(np.float64) for name, each in by_output.items()}
         if teacher is not None:
-            blocks["agreed"] = _count_blocks(chosen == (teacher > 0.5))
+            blocks["agreed"] = count_blocks(chosen == (teacher > 0.5))
         sums["replicates"] = Replicates.of(draws, blocks)
     return sums
 
@@ -258,70 +265,6 @@ def negative_log(probabilities: Array) -> Array:
     floored = np.maximum(probabilities, FLOOR)
     loss: Array = -np.log(floored)
     return loss
-
-
-def _by_class(numbers: npt.NDArray[np.int64], classes: int, weights: Array | None = None) -> Array:
-    """Return (classes,): rows of each class, or the sum of their weights."""
-    return np.bincount(numbers, weights, minlength=classes).astype(np.float64)
-
-
-def _one_hot(numbers: npt.NDArray[np.int64], classes: int) -> Array:
-    """Return (B, classes): 1 at each row's number, nothing at −1."""
-    hot: Array = (numbers[:, None] == np.arange(classes)).astype(np.float64)
-    return hot
-
-
-def _among_top(
-    probabilities: Array, truth: npt.NDArray[np.int64], true_probabilities: Array
-) -> Array | None:
-    """Return (B, T): whether the truth is among the likeliest classes, for each of `TOP` that is
-    fewer than there are; None where none is."""
-    sizes = [size for size in TOP if size < probabilities.shape[1]]
-    if not sizes:
-        return None
-    likelier = probabilities > true_probabilities[:, None]
-    before = np.arange(probabilities.shape[1]) < truth[:, None]
-    as_likely = (probabilities == true_probabilities[:, None]) & before
-    rank = (likelier | as_likely).sum(axis=1)
-    # a class that the method lacks is not named, however few it has
-    rank = np.where(true_probabilities > 0, rank, len(probabilities[0]))
-    flags: Array = (rank[:, None] < np.array(sizes)).astype(np.float64)
-    return flags
-
-
-def _count_of(are: npt.NDArray[np.bool_]) -> Array:
-    """Return (2,): how many are true, of how many."""
-    return np.array([float(are.sum()), float(are.size)])
-
-
-def _count_blocks(are: npt.NDArray[np.bool_]) -> Array:
-    """Return (B, 2): how many of each row are true, of how many."""
-    by_row = are.reshape(len(are), -1).astype(np.float64)
-    sizes = np.full(len(by_row), float(by_row.shape[1]))
-    return np.stack([by_row.sum(axis=1), sizes], axis=1)
-
-
-def _bin_numbers(confidence: Array) -> tuple[npt.NDArray[np.int64], Array]:
-    """Return the bin of each confidence, and the confidence."""
-    # the last bin has its upper border too: a confidence of 1 is none beyond it
-    return np.minimum((confidence * BINS).astype(np.int64), BINS - 1), confidence
-
-
-def _bins(numbers: npt.NDArray[np.int64], confidence: Array, right: Array) -> Array:
-    """Return (K, 3): rows, Σ confidence, Σ right."""
-    ones = np.ones_like(right)
-    columns = [np.bincount(numbers, each, minlength=BINS) for each in (ones, confidence, right)]
-    return np.stack(columns, axis=1)
-
-
-def _bin_blocks(numbers: npt.NDArray[np.int64], confidence: Array, right: Array) -> Array:
-    """Return (B, K, 3): what each row adds to each bin, through all its outputs."""
-    rows = len(numbers)
-    blocks = np.zeros((rows, BINS, 3))
-    row = np.arange(rows).reshape(rows, *([1] * (numbers.ndim - 1)))
-    what = np.stack([np.ones_like(right), confidence, right], axis=-1)
-    np.add.at(blocks, (np.broadcast_to(row, numbers.shape), numbers), what)
-    return blocks
 
 
 def _value_measures(sums: MetricSums) -> dict[str, Array]:

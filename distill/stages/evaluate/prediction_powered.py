@@ -11,8 +11,9 @@ strata, Fisch et al. 2024.) The teacher may be wrong as often as it likes: that 
 wide, and not false. Both sets of rows have to be draws from the same source, and the method must
 have learned from neither.
 
-Variances take n − 1 and the strata's shares count as estimated, so that the interval is not too
-narrow; the quantile is Student's. A stratum with fewer than `LEAST_ROWS` labels of people is put
+Variances take n − 1, the strata's shares count as estimated, of a share one row more is taken to
+have been got wrong by one of the two, and the quantile is Student's, so that the interval is not
+too narrow. A stratum with fewer than `LEAST_ROWS` labels of people is put
 together with the other small ones.
 """
 
@@ -29,7 +30,7 @@ from distill.core.intervals import LEVEL, Interval, t_of, wilson
 
 Array = npt.NDArray[np.float64]
 
-LEAST_ROWS = 20
+LEAST_ROWS = 30
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ def estimate(
     alone = float(people[:, 1].sum()) / rows
     alone_variance = _spread(people[:, 1].sum(), people[:, 3].sum(), rows) / rows
     shares = (people[:, 0] + teacher[:, 0]) / (rows + others)
-    parts = [_stratum(*both) for both in zip(people, teacher, strict=True)]
+    # of few rows none may show how a teacher errs: one more row is taken for having shown it
+    doubts = people[:, 0] / rows if share else np.zeros(len(people))
+    parts = [_stratum(*each) for each in zip(people, teacher, doubts, strict=True)]
     means = np.array([mean for mean, _ in parts])
     variances = np.array([variance for _, variance in parts])
     value = float(shares @ means)
@@ -127,8 +130,9 @@ def _merged(people: Array, teacher: Array) -> tuple[Array, Array]:
     )
 
 
-def _stratum(people: Array, teacher: Array) -> tuple[float, float]:
-    """Return the mean of one stratum and the variance of that mean."""
+def _stratum(people: Array, teacher: Array, doubt: float) -> tuple[float, float]:
+    """Return the mean of one stratum and the variance of that mean; `doubt` is its part of the row
+    that nobody saw."""
     rows, scores, proxies, score_squares, proxy_squares, products = people.tolist()
     others, other_proxies, other_squares = teacher.tolist()
     score_variance = _spread(scores, score_squares, rows)
@@ -141,8 +145,9 @@ def _stratum(people: Array, teacher: Array) -> tuple[float, float]:
     mean = scores / rows + power * (other_proxies / others - proxies / rows)
     own_proxy_variance = _spread(proxies, proxy_squares, rows)
     rectified = score_variance - 2 * power * covariance + power**2 * own_proxy_variance
+    rectified = max(0.0, rectified) + doubt / rows
     other_variance = _spread(other_proxies, other_squares, others)
-    variance = max(0.0, rectified) / rows + power**2 * other_variance / others
+    variance = rectified / rows + power**2 * other_variance / others
     # λ was chosen on the same rows: one degree of freedom
     return mean, variance * (rows - 1) / max(1.0, rows - 2)
 

@@ -22,6 +22,13 @@ Array = npt.NDArray[np.float64]
 Draws = npt.NDArray[np.float32]
 
 REPLICATES = 1_000
+LEAST_REPLICATES = 200
+_MOST_NUMBERS = 8_000_000
+"""Of all methods' replicates together, 64 MB; a worker holds two of such states."""
+_CLASS_NUMBERS = 4
+_OTHER_NUMBERS = 50
+"""About how many numbers a method's replicate has, of each class and beside them."""
+_MOST_CLASSES = 100
 SEED = 0x6A75646765
 _PARTS = 4
 """Draws from one 64-bit hash, 16 bits each: the mean of a draw is off by less than 2e-5."""
@@ -38,6 +45,13 @@ def _poisson_table() -> npt.NDArray[np.uint8]:
 
 
 _POISSON = _poisson_table()
+
+
+def replicates_of(methods: int, classes: int) -> int:
+    """Return how many replicates memory is meant to hold of so many methods."""
+    numbers = _CLASS_NUMBERS * min(classes, _MOST_CLASSES) + _OTHER_NUMBERS
+    fitting = _MOST_NUMBERS // (numbers * max(methods, 1))
+    return max(LEAST_REPLICATES, min(REPLICATES, fitting))
 
 
 def hashed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

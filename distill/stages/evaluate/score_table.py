@@ -20,13 +20,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from distill.core.intervals import LEVEL, Interval, z_of
+from distill.core.intervals import LEVEL, Interval, share_interval, z_of
 
 Array = npt.NDArray[np.float64]
 
 MOST_LINES = 1 << 18
 """Of all classes of a method together: 6 MiB."""
-_BITS = 64
+LEAST_LINES = 256
+"""Of a class."""
 _RESAMPLES = 200
 _RESAMPLED_LINES = 2_048
 
@@ -103,6 +104,13 @@ class Scores:
         gained = positive / positive.sum()
         return float(gained @ np.maximum(best - worst, 0))
 
+    def perfect_reach(self, level: float) -> float:
+        """Return how far below a perfect order, in which resamples never differ, the truth may lie:
+        as far as of a share of the rarer kind's rows."""
+        rows = float(min(self.positive.sum(), self.negative.sum()))
+        low, _ = share_interval(rows, rows, level)
+        return 1 - low
+
     def spreads(self, generator: np.random.Generator) -> tuple[float, float]:
         """Return the standard errors of both areas: lines are resampled, since a sum of Poisson(1)
         draws over the rows of a line is Poisson(rows)."""
@@ -172,7 +180,7 @@ class ScoreTable:
     @classmethod
     def of(cls, scores: Array, positive: npt.NDArray[np.bool_]) -> ScoreTable:
         """Return the table of one chunk, scores and positives (B, C)."""
-        most = max(256, MOST_LINES // max(1, scores.shape[1]))
+        most = max(LEAST_LINES, MOST_LINES // max(1, scores.shape[1]))
         columns = zip(scores.T, positive.T, strict=True)
         tables = [Scores.of(np.ascontiguousarray(each), are, most) for each, are in columns]
         return cls(tuple(tables), most)
@@ -212,8 +220,13 @@ class ScoreTable:
         """
         generator = np.random.default_rng(0)
         spreads = [each.spreads(generator) for each in self._judged]
+        z = z_of(level)
         found = {}
         for number, (name, value) in enumerate(self.measures().items()):
-            half = z_of(level) * float(np.mean([each[number] for each in spreads]))
+            halves = [
+                z * spread[number] or each.perfect_reach(level)
+                for each, spread in zip(self._judged, spreads, strict=True)
+            ]
+            half = float(np.mean(halves))
             found[name] = (max(0.0, value - half), min(1.0, value + half))
         return found

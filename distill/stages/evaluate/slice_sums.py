@@ -40,13 +40,13 @@ class SliceSums:
     ) -> SliceSums:
         """Return the sums of one chunk: the value of each row (B,), its numbers (B, K), its own
         number and its score (B,)."""
+        if not len(values):
+            return cls((), table[:0], *_none(0))
         names, place = np.unique(values, return_inverse=True)
         # the highest score of each value first; of equals the row that comes first
         order = np.lexsort((row, -score, place))
         starts = np.searchsorted(place[order], np.arange(len(names)))
-        sums = np.zeros((len(names), table.shape[1]))
-        if len(names):
-            sums = np.add.reduceat(table[order], starts, axis=0)
+        sums = np.add.reduceat(table[order], starts, axis=0)
         ends = np.append(starts[1:], len(order))
         kept_rows, kept_scores = _none(len(names))
         for line, (start, end) in enumerate(zip(starts, ends, strict=True)):

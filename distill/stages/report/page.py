@@ -231,6 +231,8 @@ def _cards_beside_teacher(best: Group, teacher: Group) -> list[Card]:
         faster = its.milliseconds_per_row / mine.milliseconds_per_row
         text = f"{faster:,.0f}×" if faster >= NOTABLE else f"{faster:.2g}×"
         note = f"{mine.milliseconds_per_row:.3g} ms/row, teacher {its.milliseconds_per_row:.3g}"
+        if "row_milliseconds_p99" in mine.pace:
+            note += f"; one row alone within {mine.pace['row_milliseconds_p99']:.2g} ms (p99)"
         card = Card("Speed beside the teacher", text, note)
         cards.append(card)
     return cards

@@ -8,7 +8,6 @@ import pytest
 from sklearn import metrics
 
 from distill.stages.evaluate.metrics import (
-    BINS,
     FLOOR,
     add_sums,
     measures,
@@ -17,6 +16,7 @@ from distill.stages.evaluate.metrics import (
     sum_independent,
     sum_values,
 )
+from distill.stages.evaluate.row_blocks import BINS
 
 ROWS, CLASSES = 300, 4
 
