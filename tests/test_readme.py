@@ -68,7 +68,8 @@ def guide_job(tmp_path_factory):
     own = small.replace("students.small", "students.own").replace(
         'model = { kind = "linear" }', model
     )
-    text = f"{job}[students.own]{own}{block('structure.toml')}{block('select.toml')}"
+    found = [block(name) for name in ("structure.toml", "select.toml", "smaller.toml")]
+    text = f"{job}[students.own]{own}{''.join(found)}"
     (folder / "job.toml").write_text(text, "utf-8")
     return folder / "job.toml"
 

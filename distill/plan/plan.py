@@ -35,6 +35,7 @@ from distill.plan.label_values import label_values
 from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
+from distill.plan.overlaps import shared_rows
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.steps import (
@@ -289,6 +290,7 @@ class Plan:
             compute=spec.compute,
             max_rejected_fraction=spec.max_rejected_fraction,
             strict=spec.deterministic == "strict",
+            shared_rows=tuple(shared_rows(self.workspace, name, pools)),
         )
 
     def _selection(self, pool: str) -> str | None:
