@@ -70,8 +70,8 @@ def guide_job(tmp_path_factory):
         'model = { kind = "linear" }', model
     )
     made, _, _ = job.partition("[evaluate]")
-    blocks = ("structure.toml", "select.toml", "consensus.toml", "money.toml", "judge.toml")
-    text = "".join([made, "[students.own]", own, *map(block, blocks)])
+    names = ("structure", "select", "smaller", "consensus", "money", "judge")
+    text = "".join([made, "[students.own]", own, *(block(f"{name}.toml") for name in names)])
     (folder / "job.toml").write_text(text, "utf-8")
     party = folder / "party.toml"
     party.write_text(job.partition("[students.small]")[0].replace("runs/mine", "parties"), "utf-8")

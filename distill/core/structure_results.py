@@ -85,6 +85,9 @@ class StructureResult:
     classes: Sequence[str] = ()
     sample: Sample | None = None
     grid: Grid | None = None
+    elbow: Sequence[Sequence[float]] = ()
+    """Of a k-means: numbers of clusters, each with the inertia a row that drawn rows have with so
+    many."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> StructureResult:

@@ -31,6 +31,7 @@ import pyarrow as pa
 from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
 from distill.labels.label_set import LabelSet
+from distill.loader.group_weights import GroupWeights
 from distill.loader.label_rows import read_label_rows
 from distill.loader.merged_values import StoredValues
 from distill.loader.sample_weight import row_weights
@@ -68,6 +69,8 @@ class LabelColumn:
     row_weight: RowWeight | None = None
     class_weights: tuple[float, ...] | None = None
     """How much a row counts by its class, where `row_weight` is class balance."""
+    groups: GroupWeights | None = None
+    """How much a row counts by its group, where `row_weight` is cluster balance."""
 
     @property
     def row_bytes(self) -> int:
@@ -86,6 +89,8 @@ class LabelColumn:
             weight *= row_weights(
                 soft, self.row_weight, self.contract, self.temperature, self.class_weights
             )
+        if self.groups is not None:
+            weight *= self.groups.of(chunk)
         if isinstance(soft, DenseLabels):
             return {"outputs": soft.outputs, "weight": weight}
         return {"index": soft.index, "log_probs": soft.log_probs, "weight": weight}
@@ -101,6 +106,8 @@ class TargetColumn:
     """How much a row counts by its class."""
     width: int = 1
     """Numbers of a value."""
+    groups: GroupWeights | None = None
+    """How much a row counts by its group."""
 
     @property
     def row_bytes(self) -> int:
@@ -110,7 +117,7 @@ class TargetColumn:
             return 4 + 8  # the weight, and the number of the class
         return 4 + 4 * (classes or self.width)
 
-    def load(self, _: Chunk, table: pa.Table) -> Arrays:
+    def load(self, chunk: Chunk, table: pa.Table) -> Arrays:
         """Decode what is learned of a chunk from its rows of the pool, by the last part of the
         arrays' names. Raises PoolError."""
         target = decode_target(table[self.name], self.outputs, self.width)
@@ -118,6 +125,8 @@ class TargetColumn:
         if self.class_weights is not None:
             by_class = np.asarray(self.class_weights, np.float32)
             weight *= by_class[target.values.astype(np.int64)]
+        if self.groups is not None:
+            weight *= self.groups.of(chunk)
         return {"target": target.values, "weight": weight}
 
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.models.custom_source import TRUNK
 from distill.plan.class_balance import class_weights
+from distill.plan.group_balance import group_weights
 from distill.plan.label_values import features_of
 from distill.plan.labelers import prepare_labels
 from distill.plan.pretrained import network_with_files
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
-from distill.spec.students import ClassBalance, Student, Term
+from distill.spec.students import ClassBalance, ClusterBalance, Student, Term
 
 PoolGroup = tuple[str, ...]
 """Names of pools whose rows are seen together."""
@@ -58,11 +59,18 @@ def _column(workspace: Workspace, term: Term, pools: list[OpenPool]) -> LabelCol
     balance = None
     if isinstance(term.row_weight, ClassBalance):
         balance = class_weights(workspace, term, pools)
+    groups = None
+    if isinstance(term.row_weight, ClusterBalance):
+        groups = group_weights(workspace, term.row_weight, pools)
     if term.pool:
         truth = workspace.tables.pool_outputs(term.pool)
         first = pools[0]
-        return TargetColumn(str(first.spec.target), truth, balance, first.target_width(truth))
+        width = first.target_width(truth)
+        return TargetColumn(str(first.spec.target), truth, balance, width, groups)
     name = str(term.label_set)
     _, contract = prepare_labels(workspace, name)
     sets = tuple(workspace.whole_labels(name, pool, contract) for pool in pools)
-    return LabelColumn(contract, sets, term.loss.label_temperature, term.row_weight, balance)
+    temperature = term.loss.label_temperature
+    if groups is not None:
+        return LabelColumn(contract, sets, temperature, groups=groups)
+    return LabelColumn(contract, sets, temperature, term.row_weight, balance)

@@ -26,7 +26,7 @@ from distill.plan.pretrained import network_with_files, pretrained_networks, stu
 from distill.plan.workspace import Workspace
 from distill.spec.models import NOT_LEARNED, USUAL_TRAINING, Eszsl, Fit, LabelFeatures, Training
 from distill.spec.networks import FitModel
-from distill.spec.students import Head, HeldOut, Student, Term
+from distill.spec.students import ClusterBalance, Head, HeldOut, Student, Term
 from distill.storage.base import Storage
 
 _USUAL: Mapping[str, Any] = {
@@ -126,9 +126,24 @@ def student_pins(workspace: Workspace, student: Student) -> dict[str, str]:
         for pool in student.on:
             labels = workspace.label_set(term.label_set, pool)
             pins[f"{term.learns} over {pool}"] = labels.label_hash
+    pins |= _group_pins(workspace, student)
     for pool in student.taught_on:
         pins[f"pools.{pool}"] = workspace.pool(pool).inventory.content
     return pins | value_pins(workspace, student.features, student.taught_on)
+
+
+def _group_pins(workspace: Workspace, student: Student) -> dict[str, str]:
+    """What says the groups that rows are weighed by, by digest."""
+    pins = {}
+    for term in student.terms:
+        if isinstance(term.row_weight, ClusterBalance):
+            name = term.row_weight.labels
+            pools = student.on if term.label_set else (str(term.pool),)
+            for pool in pools:
+                pins[f"groups labels.{name} over {pool}"] = workspace.label_set(
+                    name, pool
+                ).label_hash
+    return pins
 
 
 def held_out_pins(

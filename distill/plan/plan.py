@@ -38,6 +38,7 @@ from distill.plan.labelers import prepare_labels, prepare_uncalibrated
 from distill.plan.merges import merged_values
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
+from distill.plan.overlaps import shared_rows
 from distill.plan.pretrained import pretrained_of_job
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
@@ -313,6 +314,7 @@ class Plan:
             compute=spec.compute,
             max_rejected_fraction=spec.max_rejected_fraction,
             strict=spec.deterministic == "strict",
+            shared_rows=tuple(shared_rows(self.workspace, name, pools)),
         )
 
     def _selection(self, pool: str) -> str | None:

@@ -146,7 +146,10 @@ def _inputs(workspace: Workspace, name: str, pool: OpenPool) -> SelectInputs:
     pins = {f"pools.{pool.name}": pool.inventory.content}
     structure = None
     has_clusters = False
-    dataset = Dataset((pool.inventory,), pool.features, 1)
+    # rows alone are counted, unless those that were drawn are to be looked at
+    is_read = table.by.is_blind and table.structure is None
+    width = pool.width if is_read else 1
+    dataset = Dataset((pool.inventory,), pool.seen_features if is_read else pool.features, width)
     if table.structure is not None:
         model = tables.structure[table.structure].model
         clusters = [each for each in model.gives if each in CLUSTERS]

@@ -164,6 +164,8 @@ class LabelStep:
     max_rejected_fraction: float
     strict: bool
     """Whether labels made on several kinds of devices or libraries are refused."""
+    shared_rows: tuple[str, ...] = ()
+    """Which rows it covers twice, a sentence for each pair of pools."""
 
 
 @dataclass(frozen=True)

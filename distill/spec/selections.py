@@ -8,7 +8,7 @@ what each computes in `distill.stages.select.methods`, one file each. One from o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,6 +30,9 @@ def selection_name(pool: str) -> str | None:
 
 class SelectBy(Kind):
     """`by` of a selection."""
+
+    is_blind: ClassVar[bool] = False
+    """Whether it looks at no row that it chooses."""
 
     @property
     def by_structure(self) -> str | None:
@@ -58,6 +61,8 @@ class SelectBy(Kind):
 
 class Random(SelectBy):
     """Each row with the same chance."""
+
+    is_blind = True
 
     kind: Literal["random"]
 

@@ -48,7 +48,22 @@ class ClassBalance(Table):
     """1: all classes count alike; less is between that and all rows alike."""
 
 
-RowWeight = Annotated[Agreement | Confidence | ClassBalance, Field(discriminator="kind")]
+class ClusterBalance(Table):
+    """Rows of small groups count more: (n / (G · n_g)) to a power, where n_g of n rows lie in the
+    row's group, of G that have any. Another label set says the group: the cluster or unit that a
+    structure puts the row into, or its most probable class. A row that it rejected counts 0."""
+
+    kind: Literal["cluster_balance"]
+    labels: str
+    """That label set, over every pool whose rows the term sees: of `gives = "cluster"` or
+    `"unit"`, or of exclusive classes."""
+    power: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """1: all groups count alike; less is between that and all rows alike."""
+
+
+RowWeight = Annotated[
+    Agreement | Confidence | ClassBalance | ClusterBalance, Field(discriminator="kind")
+]
 
 
 class Term(Learns):

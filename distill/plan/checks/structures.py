@@ -14,7 +14,7 @@ from distill.spec.labels import Ensemble, Structured, Value
 from distill.spec.pools import TextFeatures
 from distill.spec.structures import Structure
 
-_NUMBERS = ("cluster", "unit")
+NUMBERS = ("cluster", "unit")
 """What is told by its number."""
 
 
@@ -116,7 +116,7 @@ def _numbers(tables: JobTables, name: str, labeler: Structured) -> Problems:
     """Whether the number of a cluster or a unit is stored as it is."""
     encoding = tables.labels[name].encoding
     is_half = isinstance(encoding, Value) and encoding.dtype == "float16"
-    if is_half and labeler.gives in _NUMBERS:
+    if is_half and labeler.gives in NUMBERS:
         yield (
             f"labels.{name}.encoding.dtype = 'float16': not every number of a {labeler.gives} above"
             " 2,048 is one of float16. Leave it out."

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from distill.plan.checks.files import check_file
 from distill.plan.checks.problems import Problems
+from distill.plan.checks.structures import NUMBERS
 from distill.plan.judged import is_of_structure
 from distill.plan.tables import JobTables
-from distill.spec.labels import TopK
+from distill.spec.labels import Structured, TopK
 from distill.spec.losses import EXCLUSIVE, INDEPENDENT, VALUES, Meaning
 from distill.spec.outputs import Outputs
-from distill.spec.students import Agreement, ClassBalance, Confidence, Student, Term
+from distill.spec.students import (
+    Agreement,
+    ClassBalance,
+    ClusterBalance,
+    Confidence,
+    Student,
+    Term,
+)
 
 
 def check_term(tables: JobTables, student: Student, term: Term, where: str) -> Problems:
@@ -29,7 +39,8 @@ def check_term(tables: JobTables, student: Student, term: Term, where: str) -> P
     yield from _head(tables, student, term, where)
     yield from _loss(tables, term, where)
     yield from _label_temperature(tables, term, where)
-    yield from _row_weight(tables, term, f"{where}.row_weight")
+    pools = student.on if term.label_set else (str(term.pool),)
+    yield from _row_weight(tables, term, pools, f"{where}.row_weight")
 
 
 def _meaning(outputs: Outputs) -> Meaning:
@@ -113,14 +124,41 @@ def _label_temperature(tables: JobTables, term: Term, where: str) -> Problems:
         yield f"{key}: a target has no temperature. Leave it out."
 
 
-def _row_weight(tables: JobTables, term: Term, where: str) -> Problems:
+def _groups(
+    tables: JobTables, row_weight: ClusterBalance, pools: Sequence[str], where: str
+) -> Problems:
+    """Whether a label set says a group of every row that a term sees."""
+    if row_weight.labels not in tables.labels:
+        there = ", ".join(tables.labels)
+        yield f"{where}: there is no such label set. There is: {there}."
+        return
+    labels = tables.labels[row_weight.labels]
+    outputs = tables.label_outputs(row_weight.labels)
+    labeler = labels.labeler
+    is_number = isinstance(labeler, Structured) and labeler.gives in NUMBERS
+    if not is_number and _meaning(outputs) != EXCLUSIVE:
+        yield (
+            f"{where}: says {outputs.in_words}, which are no groups. Name a label set of"
+            " gives = 'cluster' or 'unit', or one of classes."
+        )
+    missing = [pool for pool in pools if pool not in labels.over]
+    if missing:
+        yield (
+            f"{where}: it covers {list(labels.over)}, and the term sees rows of {missing} too. Add"
+            f" them to labels.{row_weight.labels}.over."
+        )
+
+
+def _row_weight(tables: JobTables, term: Term, pools: Sequence[str], where: str) -> Problems:
     """Whether the source says what rows are weighted by."""
     row_weight = term.row_weight
     if row_weight is None:
         return
     source = tables.term_outputs(term)
     kind = f"{where}.kind = {row_weight.kind!r}"
-    if isinstance(row_weight, ClassBalance):
+    if isinstance(row_weight, ClusterBalance):
+        yield from _groups(tables, row_weight, pools, f"{where}.labels = {row_weight.labels!r}")
+    elif isinstance(row_weight, ClassBalance):
         if _meaning(source) != EXCLUSIVE:
             yield (
                 f"{kind}: {term.learns} says {source.in_words}, where a row has no one class to"

@@ -97,6 +97,8 @@ def label_pool(
     due = {each.pool.name for each in pools if len(each.left)}
     computed: Mapping[str, int] = {}
     if due:
+        for sentence in step.shared_rows:
+            log.warning("labels.%s: %s", step.name, sentence)
         if begin is not None:
             begin(due)
         computed = label_left(step, pools, engine, part)

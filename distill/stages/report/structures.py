@@ -43,6 +43,7 @@ def draw_structure(result: StructureResult) -> list[Chart]:
         charts = [
             _explained(result),
             _passes(result),
+            _elbow(result),
             *_samples(result),
             *_maps(result),
         ]
@@ -88,6 +89,30 @@ def _pass_chart(result: StructureResult, name: str, values: Sequence[float]) -> 
     text = f"{name.capitalize()} {values[0]:.4g} at first, {values[-1]:.4g} at the end"
     svg = as_svg(axes.figure, title=title, description=text)
     return Chart(title=title, svg=svg, caption=f"{text}, in {len(values)} passes.")
+
+
+def _elbow(result: StructureResult) -> Chart | None:
+    """Inertia over the number of clusters; None but of a k-means."""
+    if len(result.elbow) < 2:
+        return None
+    numbers = [each[0] for each in result.elbow]
+    inertia = [each[1] for each in result.elbow]
+    axes = new_axes(2.6, xlabel="clusters", ylabel="inertia a row")
+    axes.plot(numbers, inertia, color=COLOURS[0], marker="o", markersize=3)
+    axes.set_ylim(0, None)
+    legend = []
+    if result.all_clusters <= numbers[-1]:
+        axes.axvline(result.all_clusters, color=COLOURS[1], linewidth=1.2)
+        legend.append(Mark(f"the {result.all_clusters:,} of this structure", COLOURS[1]))
+    title = f"{result.name}: inertia over the number of clusters"
+    text = f"Inertia {inertia[0]:.4g} of one cluster, {inertia[-1]:.4g} of {numbers[-1]:,.0f}"
+    return Chart(
+        title=title,
+        svg=as_svg(axes.figure, title=title, description=text),
+        legend=legend,
+        caption=f"{text}, on rows drawn from {result.pool}. Where the line bends, more clusters"
+        " stop to tell rows apart.",
+    )
 
 
 def _samples(result: StructureResult) -> Iterator[Chart]:

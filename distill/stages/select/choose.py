@@ -30,6 +30,9 @@ _COVERING = 32_768
 """Of these who covers whom is 128 MiB."""
 _SPARE = 4
 """Candidates a row that is chosen, where some may be duplicates."""
+_LEAST_SPARE = 64
+_SPARE_SHARE = 20
+"""Drawn rows that cannot be used are replaced by some that were drawn with them."""
 _LEAST_CANDIDATES = 100_000
 _BALANCING = 16
 """Candidates a row that is chosen: as many of each cluster as of any, so more than any gives, but
@@ -50,6 +53,8 @@ class Seen:
 def need_of(by: SelectBy, rows: int, *, duplicates: bool) -> Need:
     """Return what a method needs of a pool to choose so many rows."""
     some = max(_SPARE * rows, _LEAST_CANDIDATES) if duplicates else rows
+    if isinstance(by, Random) and not duplicates:
+        some = rows + max(_LEAST_SPARE, rows // _SPARE_SHARE)
     if isinstance(by, Random | Uncertain):
         return Need(values=duplicates, most=some, most_of_cluster=_MANY)
     if isinstance(by, Balanced):

@@ -10,7 +10,7 @@ its record is made again, the same.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -31,9 +31,13 @@ from distill.stages.select.candidates import Choice, Int64
 from distill.stages.select.choose import Seen, choose, is_drawn_alike, need_of
 from distill.stages.select.duplicates import find_duplicates
 from distill.stages.select.gather import Gather, Gathered, in_order
+from distill.stages.select.readable import usable_candidates
 from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
+
+_MORE_DRAWN = 4
+"""Times as many rows are drawn anew where too many of them cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -80,18 +84,14 @@ def _select(step: SelectStep, engine: Engine) -> Selected:
     inventory = inputs.pool.inventory
     former = _former_rows(inputs)
     gather = _gather(inputs, former)
-    gathered = engine.fold(
-        f"select {step.name}, rows of {inputs.pool.name}",
-        gather,
-        inputs.dataset.chunks(inputs.most_rows),
-        gather.merge,
-        unit="rows",
-        size=lambda chunk: chunk.rows,
-    )
-    chosen = engine.call(partial(_choose, inputs, in_order(gathered), _parents(gather)))
+    gathered = _gathered(step.name, gather, inputs, engine)
+    unusable = 0
+    if inputs.by.is_blind and inputs.structure is None:
+        gathered, unusable = _usable(step.name, gather, gathered, inputs, engine)
+    chosen = engine.call(partial(_choose, inputs, gathered, _parents(gather)))
     counts = {
         "pool": inventory.rows,
-        "usable": int(gathered.sizes.sum()),
+        "usable": int(gathered.sizes.sum()) - unusable,
         "former": len(former),
         "duplicates": chosen.duplicates,
     }
@@ -111,6 +111,37 @@ def _select(step: SelectStep, engine: Engine) -> Selected:
     folder = open_storage(step.folder)
     stored = write_round(folder, base_pool(inputs.pool), addresses, record)
     return Selected(step.name, step.pool_rows, (*step.rounds, stored), now=True)
+
+
+def _gathered(name: str, gather: Gather, inputs: SelectInputs, engine: Engine) -> Gathered:
+    """The candidates, in order of their rows."""
+    found = engine.fold(
+        f"select {name}, rows of {inputs.pool.name}",
+        gather,
+        inputs.dataset.chunks(inputs.most_rows),
+        gather.merge,
+        unit="rows",
+        size=lambda chunk: chunk.rows,
+    )
+    return in_order(found)
+
+
+def _usable(
+    name: str, gather: Gather, gathered: Gathered, inputs: SelectInputs, engine: Engine
+) -> tuple[Gathered, int]:
+    """The candidates that can be used, more of them drawn where they are too few; and how many were
+    found that cannot."""
+    while True:
+        drawn = len(gathered.candidates)
+        is_all = drawn == gathered.sizes.sum()
+        title = f"select {name}, look at {drawn:,} rows of {inputs.pool.name}"
+        usable = usable_candidates(title, inputs.dataset, inputs.most_rows, gathered, engine)
+        free = np.count_nonzero(~usable.candidates.is_former)
+        if is_all or free >= inputs.rows:
+            return usable, drawn - len(usable.candidates)
+        need = replace(gather.need, most=_MORE_DRAWN * gather.need.most)
+        gather = replace(gather, need=need)
+        gathered = _gathered(name, gather, inputs, engine)
 
 
 @dataclass(frozen=True)

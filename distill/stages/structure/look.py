@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from distill.core.schema import seal
@@ -26,6 +27,7 @@ from distill.loader.sampler import Chunk
 from distill.plan.structure_steps import LookInputs, LookStep
 from distill.stages.structure.look_result import (
     clusters_of,
+    elbow_of,
     grid_of,
     measures_of,
     passes_of,
@@ -79,6 +81,8 @@ def _result(name: str, inputs: LookInputs, engine: Engine) -> StructureResult:
         classes=inputs.classes,
         sample=plane_of(structure, gives, groups, seen.sample),
         grid=grid_of(structure, groups),
+        # by the engine, where BLAS has one thread: the same points on each
+        elbow=engine.call(partial(elbow_of, groups, seen.sample)),
     )
 
 

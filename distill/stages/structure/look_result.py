@@ -14,6 +14,7 @@ from distill.core.structure_results import Cluster, ExampleRow, Grid, Sample
 from distill.labelers.base import Double, Matrix
 from distill.labelers.structure import rows as drawn
 from distill.labelers.structure.base import FittedStructure, Int64
+from distill.labelers.structure.elbow import elbow
 from distill.labelers.structure.groups import SHOWN_GROUPS, Groups
 from distill.plan.structure_steps import LookInputs
 from distill.spec.pools import ImageFeatures, TextFeatures
@@ -140,6 +141,14 @@ def _plane(values: Matrix, groups: Groups) -> Double:
     away = groups.compared(values).astype(np.float64) - middle
     plane: Double = away @ axes[:2].T
     return plane
+
+
+def elbow_of(groups: Groups | None, sample: drawn.Sample) -> tuple[tuple[int, float], ...]:
+    """The inertia of drawn rows over the number of clusters; empty but of a k-means."""
+    if groups is None or groups.structure.plain["kind"] != "kmeans":
+        return ()
+    values = groups.compared(sample.values[:, :-1])
+    return tuple(elbow(values, len(groups.sizes)))
 
 
 def grid_of(structure: FittedStructure, groups: Groups | None) -> Grid | None:

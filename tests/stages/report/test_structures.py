@@ -117,6 +117,17 @@ def test_a_pool_without_a_target_is_drawn_without_classes(kmeans: StructureResul
     assert not [chart for chart in charts if "class" in chart.title]
 
 
+@pytest.mark.parametrize("most", [4, 4_000])
+def test_an_elbow_is_not_drawn_or_marked_where_it_does_not_reach(
+    kmeans: StructureResult, most: int
+) -> None:
+    elbow = ((1, 9.0), (2, 3.5), (most, 1.25))
+    charts = draw_structure(replace(kmeans, elbow=elbow, all_clusters=7))
+    (chart,) = [each for each in charts if "number of clusters" in each.title]
+    assert [mark.name for mark in chart.legend] == ["the 7 of this structure"] * (most > 7)
+    assert f"Inertia 9 of one cluster, 1.25 of {most:,}" in chart.caption
+
+
 def test_a_map_without_a_hit_and_of_one_unit_is_drawn(som: StructureResult) -> None:
     grid = Grid(rows=1, columns=1, hexagonal=False, distances=[0.0], hits=[0])
     charts = draw_structure(replace(som, grid=grid, clusters=()))

@@ -494,3 +494,67 @@ class Longest(SelectBy):
         ]
     )
     assert chosen["score"].to_numpy().min() == pytest.approx(np.sort(lengths)[-60], rel=1e-5)
+
+
+def spoil(folder, rows):
+    """Let those rows of the first shard of the pool be none that can be used."""
+    file = folder / "rows" / "part-00000.parquet"
+    table = pq.read_table(file)
+    pixels = table["pixels"].to_pylist()
+    for row in rows:
+        pixels[row] = [float("nan")] * 4
+    column = pa.array(pixels, pa.list_(pa.float32(), 4))
+    pq.write_table(table.set_column(0, "pixels", column), file, row_group_size=256)
+
+
+@pytest.mark.parametrize("spoilt", [range(0, 900, 3), range(890)])
+@pytest.mark.parametrize("rows", [20, 600])
+def test_rows_are_drawn_that_nobody_can_label(tmp_path, spoilt, rows):
+    """Few of them, so that more have to be drawn, and so many that chunks are read whole."""
+    selecting = Selecting(tmp_path, [900, 60, 140])
+    undisturbed = selecting.job(first(METHODS["random"], rows=rows))
+    if rows == 20:
+        select(undisturbed)
+        before = pairs(addresses(undisturbed))
+        shutil.rmtree(tmp_path / "root")
+    spoil(tmp_path, spoilt)
+    job = selecting.job(first(METHODS["random"], rows=rows))
+    if rows > 1_100 - len(spoilt):
+        with pytest.raises(PoolError, match=r"only 210 can be chosen. Of 1,100 rows .* 210 are us"):
+            select(job)
+        return
+    select(job)
+    chosen = pairs(addresses(job))
+    assert len(set(chosen)) == rows
+    bad = {("part-00000.parquet", row) for row in spoilt}
+    assert not bad & set(chosen)
+    if rows == 20:
+        assert set(before) - bad <= set(chosen)  # the others are those that were drawn before
+
+
+@pytest.mark.parametrize(
+    ("over", "more", "rows"),
+    [
+        (["select.first", "select.second"], "seed = 8", None),
+        (["select.first", "select.second"], 'after = "select.first"', 0),
+        (["rows", "select.first"], "", 60),
+        (["test", "select.first"], "", 0),
+    ],
+)
+def test_rows_are_labelled_twice_and_nobody_is_told(selecting, caplog, over, more, rows):
+    second = first(METHODS["random"], rows=500).replace("select.first", "select.second") + more
+    job = selecting.job(first(METHODS["random"]) + second, over=str(over).replace("'", '"'))
+    list(select_pool_rows(job, engine="local"))
+    list(label_pools(job, "teacher", engine="local"))
+    told = [each.getMessage() for each in caplog.records if "labelled twice" in each.getMessage()]
+    if rows is None:
+        rows = len(set(pairs(addresses(job))) & set(pairs(addresses(job, "second"))))
+        assert rows > 0
+    if rows:
+        assert [each.split(" rows")[0] for each in told] == [f"labels.teacher: {rows}"]
+        assert f"{rows} rows are both in {over[0]} and in {over[1]}" in told[0]
+    else:
+        assert not told
+    caplog.clear()
+    list(label_pools(job, "teacher", engine="local"))
+    assert "labelled twice" not in caplog.text  # it is done
