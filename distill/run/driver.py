@@ -14,6 +14,7 @@ from distill.labels.lease import go_first_or_wait, wait_while_busy
 from distill.labels.parts import Part
 from distill.labels.roll_up import roll_up
 from distill.models.record import Trained
+from distill.plan.costs.money import WorkerKind, counted_dollars
 from distill.plan.costs.sampling import Drawn
 from distill.plan.costs.stored import estimate_beside_actual
 from distill.plan.plan import Plan
@@ -130,7 +131,11 @@ class Driver:
         if self.part is not None:
             self._roll_up(name)
         step = self.plan.labels(name, mending=mend)
-        with self.meter.step(f"labels.{name}") as begin_step, self.recorder.recording():
+        dollars = self._dollars(step.compute.cpus, self._gpus(step.compute.gpus))
+        with (
+            self.meter.step(f"labels.{name}") as begin_step,
+            self.recorder.recording(dollars),
+        ):
 
             def begin(pools: Collection[str]) -> None:
                 if trains:
@@ -195,11 +200,12 @@ class Driver:
         """Train networks, together within what the budget leaves."""
         plans = [step.plan for step in steps if step.plan is not None]
         name = plans[0].key if len({plan.key for plan in plans}) == 1 else "training"
-        with self.meter.step(name) as begin, self.recorder.recording():
+        gpus = max((self._gpus(plan.training.gpus) for plan in plans), default=0.0)
+        dollars = self._dollars(1.0, gpus)
+        with self.meter.step(name) as begin, self.recorder.recording(dollars):
             if not plans:
                 return train_networks(steps, self.engine)
             begin()
-            gpus = max(self._gpus(plan.training.gpus) for plan in plans)
             fewest = 1
             if not self._is_local:
                 fewest = min(worker_range(plan.training.workers)[0] for plan in plans)
@@ -215,6 +221,10 @@ class Driver:
         prices = self.job.prices
         may_have = prices is None or any(each.gpus for each in prices.instances)
         return 0.0 if self._is_local or not may_have else 1.0
+
+    def _dollars(self, cpus: float, gpus: float) -> float | None:
+        """What an hour of such a worker costs; None where the job gives no price that fits."""
+        return counted_dollars(self.job.prices, WorkerKind(cpus, gpus))
 
     @property
     def _is_local(self) -> bool:
