@@ -65,19 +65,19 @@ def test_a_tenth_of_the_money_is_passed_or_is_not_enough_to_go_on(tmp_path, cloc
     write_rows(tmp_path / "rows", [64 * 20], [1000.0])
     tenth = declared_job(tmp_path, fragment_rows=64, more=PRICES + budget(money=2 * 64.0))
     said = stopped(tenth)
-    # whose second fragment passes it; the first one's first batch is asked twice
-    assert committed(tenth) == 1
-    assert "the budget is spent (money: $128.00 of $128.00" in said
-    assert "labels.teacher over rows, 19 of 20 fragments" in said
+    # whose second fragment passes it; 13 of its rows are asked about twice
+    assert committed(tenth) == 2
+    assert "the budget is spent (money: $141.00 of $128.00" in said
+    assert "labels.teacher over rows, 18 of 20 fragments" in said
     assert "Raise it in [budget] and run the same command again" in said
     assert str(tenth.path) in said
     before = clock.now
-    assert "19 of 20 fragments" in stopped(tenth)  # what former runs spent counts
+    assert "18 of 20 fragments" in stopped(tenth)  # what former runs spent counts
     assert clock.now == before
     raised = declared_job(tmp_path, fragment_rows=64, more=PRICES + budget(money=20_000))
     with without_ray():
         (summary,) = label_pool(raised, "teacher", engine="local")
-    assert summary.labelled_now == 19
+    assert summary.labelled_now == 18
     assert not stop_requested()
 
 
