@@ -109,9 +109,10 @@ class EncoderModule(nn.Module):
 
     def _states_pooled(self, states_BLH: Tensor, mask_BL: Tensor) -> Tensor:
         if self.pooling == "last":
-            last_B = mask_BL.sum(1) - 1
-            rows_B = torch.arange(len(states_BLH), device=states_BLH.device)
-            return states_BLH[rows_B, last_B]
+            # gathered, since a graph that counts rows is one of so many rows
+            last_B11 = (mask_BL.sum(1) - 1)[:, None, None]
+            index_B1H = last_B11.expand(-1, 1, states_BLH.shape[2])
+            return states_BLH.gather(1, index_B1H)[:, 0]
         weight_BL1 = mask_BL[:, :, None].to(states_BLH.dtype)
         return (states_BLH * weight_BL1).sum(1) / weight_BL1.sum(1)
 

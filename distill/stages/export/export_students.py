@@ -109,7 +109,7 @@ def _files(step: ExportStep, judged: Judged, *, onnx: bool) -> Mapping[str, byte
         judged,
         stopped_on=step.stopped_on,
         onnx=onnx,
-        tokens=model.tokens.reading if model.tokens else None,
+        tokens=model.tokens,
     )
     card += describe_forms(forms, refused, cuts_middle=_cuts_middle(model.tokens))
     files: dict[str, bytes | None] = {}

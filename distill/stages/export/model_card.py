@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from distill.models.record import ModelRecord
-from distill.models.text_tokens import Reading
+from distill.models.text_tokens import ModelTokens
 from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeatures
 from distill.stages.export.judged import Judged, judged_sections
 from distill.stages.export.onnx_file import TOLERANCE
@@ -26,7 +26,8 @@ _ONNX_TEXTS = """ `features` are the ids that `tokenizer.json` gives, by the lib
 
 ```python
 rows = [each.ids for each in Tokenizer.from_file("tokenizer.json").encode_batch(texts, add_special_tokens={marks})]
-width = max(map(len, rows))
+rows = [{read} for row in rows]
+width = max([1, *map(len, rows)])
 features = numpy.array([row + [-1] * (width - len(row)) for row in rows], "int32")
 ```
 
@@ -72,7 +73,7 @@ def model_card(
     *,
     stopped_on: str | None = None,
     onnx: bool = False,
-    tokens: Reading | None = None,
+    tokens: ModelTokens | None = None,
 ) -> str:
     """Return the text of README.md, without what stands before it for machines (`front_matter`).
 
@@ -116,19 +117,22 @@ def _stopped_by(record: ModelRecord, pool: str) -> list[str]:
     return [text, _pins_table(early_stop["pins"])]
 
 
-def _onnx(tokens: Reading | None) -> str:
+def _onnx(tokens: ModelTokens | None) -> str:
     texts = ""
     if tokens is not None:
-        texts = _ONNX_TEXTS.replace("{marks}", str(tokens == "encoder"))
+        texts = _ONNX_TEXTS.replace("{marks}", str(tokens.reading == "encoder"))
+        unread = tokens.unread
+        read = "row" if unread is None else f"[token for token in row if token != {unread}]"
+        texts = texts.replace("{read}", read)
     return _ONNX.replace("{texts}", texts).replace("{tolerance}", f"{TOLERANCE:.2g}")
 
 
-def _use(record: ModelRecord, tokens: Reading | None) -> str:
+def _use(record: ModelRecord, tokens: ModelTokens | None) -> str:
     has_own_code = bool((record.plan or {}).get("code"))
     needs = "torch and safetensors alone"
     if tokens is not None:
         needs = "torch, safetensors and tokenizers"
-    if tokens == "encoder":
+    if tokens is not None and tokens.reading == "encoder":
         needs = "torch, safetensors, tokenizers and transformers"
     source = ""
     own_copy = ""
