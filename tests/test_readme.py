@@ -130,3 +130,24 @@ def test_a_guide_names_a_file_that_is_not_there():
 
 def test_the_tables_of_kinds_are_those_of_another_version():
     assert with_tables(JOBS) == JOBS, "run: .venv/bin/python -m tests.guides"
+
+
+def test_the_guides_job_of_texts_is_no_job(tmp_path):
+    from distill import run
+    from distill.plan.load import load_job
+    from tests.text_students import write_texts
+    from tests.tiny_models import save_classifier, save_word_vectors
+
+    (tmp_path / "texts.toml").write_text(block("texts.toml"), "utf-8")
+    write_texts(tmp_path / "labelled", 64)
+    write_texts(tmp_path / "unlabelled", 64, seed=1)
+    save_classifier(tmp_path / "models" / "encoder", ["x", "y"])
+    save_word_vectors(tmp_path / "models" / "table")
+    job = load_job(tmp_path / "texts.toml")
+    run.run_job(job, lambda _: None, engine="local")
+    forms = [form for each in run.export_students(job, engine="local") for form in folders(each)]
+    assert forms == ["transformers", "model2vec"]
+
+
+def folders(exported) -> list[str]:
+    return [each.parent.name for each in Path(exported.uri).glob("*/model.json")]

@@ -56,7 +56,7 @@ def write_texts(folder: Path, rows: int, *, seed: int = 0, longest: int = 20) ->
     bare = some_texts(rows, seed=seed, longest=longest)
     texts = [f"{word} {text}" for word, text in zip(known, bare, strict=True)]
     topics = [TOPICS[word] for word in known]
-    folder.mkdir()
+    folder.mkdir(parents=True)
     pq.write_table(pa.table({"text": texts, "topic": topics}), folder / "0.parquet")
     return texts
 

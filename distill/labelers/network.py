@@ -6,6 +6,8 @@ asks: the job, or the person at the terminal.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import safetensors.torch
 import torch
@@ -99,14 +101,21 @@ def load_network(folder: str, record: ModelRecord, code: Code | None = None) -> 
 
 
 def network_of(record: ModelRecord, weights: bytes, code: Code | None = None) -> MultiHead:
-    """Build a network from its record and the bytes of its safetensors. Raises LabelerError where
-    `code` is not what the record was trained with."""
+    """Build a network from its record and the bytes of its safetensors. Raises as
+    `network_of_tensors`."""
+    return network_of_tensors(record, safetensors.torch.load(weights), code)
+
+
+def network_of_tensors(
+    record: ModelRecord, tensors: Mapping[str, torch.Tensor], code: Code | None = None
+) -> MultiHead:
+    """Build a network from its record and its weights. Raises LabelerError where `code` is not what
+    the record was trained with."""
     assert record.plan is not None
     plan = NetworkPlan.from_plain(record.plan, code)
     # before it is built: what a class of another revision raises there would mislead
     for key in plan.own:
         _require_trained_revision(record, plan, key)
-    tensors = safetensors.torch.load(weights)
     network = MultiHead(plan, tensors)
     try:
         network.load_state_dict(tensors)

@@ -3,7 +3,7 @@ a layer."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
@@ -17,12 +17,19 @@ from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord, read_record
 from distill.spec.base import Positive
+from distill.storage.base import Storage
 from distill.storage.open import open_storage
+
+if TYPE_CHECKING:
+    from distill.labelers.export_folder import ExportFolder
+
+MODEL = "model.json"
+"""What an export says of itself."""
 
 
 class StudentLabeler(ModelLabelerKind):
     """A model that distill trained: yesterday's student teaches the next. `model` is its folder,
-    `<root>/students/<name>/<digest>`."""
+    `<root>/students/<name>/<digest>`, or what `distill export` wrote of it."""
 
     fills_folder = False
     location_keys = ModelLabelerKind.location_keys | {"file"}
@@ -57,19 +64,26 @@ class StudentLabeler(ModelLabelerKind):
         """Return which model lies at `uri`: by its record, which pins the weights. Raises JobError
         where there is none."""
         # a record is a few kB, where a digest of the folder would read all weights
-        record = None
-        if not self.sha256:
-            storage = open_storage(uri)
-            record = read_record(storage)
-        if record is None:
+        if self.sha256:
             return super().identify(uri, where)
-        return ModelFiles(uri, record.sha256)
+        storage = open_storage(uri)
+        record = read_record(storage)
+        if record is not None:
+            return ModelFiles(uri, record.sha256)
+        export = _export(storage)
+        if export is None:
+            return super().identify(uri, where)
+        return ModelFiles(uri, export.sha256)
 
     def build(self, runtime: Runtime) -> Labeler:
         """Build the labeler of the head or layer. Raises LabelerError where the model is not what
         the table says."""
         assert runtime.files is not None
         folder = runtime.files.uri
+        storage = open_storage(folder)
+        export = _export(storage)
+        if export is not None:
+            return self._of_export(export, runtime)
         record = _finished_record(runtime.files)
         code = _sources(record, runtime)
         if self.layer is not None:
@@ -86,6 +100,27 @@ class StudentLabeler(ModelLabelerKind):
 
         return NetworkLabeler.load(
             folder, record, code=code, device=runtime.device, precision=runtime.precision, head=head
+        )
+
+    def _of_export(self, export: ExportFolder, runtime: Runtime) -> Labeler:
+        """Build the labeler of an export's head. Raises LabelerError as `build` does."""
+        from distill.labelers.network import NetworkLabeler, network_of_tensors
+
+        assert runtime.files is not None
+        folder = runtime.files.uri
+        _require_sha256(folder, export.sha256, runtime.files.sha256)
+        if self.layer is not None:
+            raise LabelerError(
+                f"{folder} is an export, of which a head is asked. For a layer give the student's"
+                " own folder, <root>/students/<name>/<digest>."
+            )
+        record = export.record
+        head = self.head or next(iter(record.heads))
+        self._require_head(folder, record, head)
+        code = _sources(record, runtime)
+        network = network_of_tensors(record, export.tensors(), code)
+        return NetworkLabeler(
+            network, head=head, device=runtime.device, precision=runtime.precision
         )
 
     def _require_head(self, folder: str, record: ModelRecord, head: str) -> None:
@@ -114,12 +149,27 @@ def _finished_record(files: ModelFiles) -> ModelRecord:
             f"{files.uri} has no done.json, so no finished model of distill's lies there. Give"
             " <root>/students/<name>/<digest>."
         )
-    if record.sha256 != files.sha256:
+    _require_sha256(files.uri, record.sha256, files.sha256)
+    return record
+
+
+def _require_sha256(folder: str, found: str, due: str) -> None:
+    """Raises LabelerError where another model lies there."""
+    if found != due:
         raise LabelerError(
-            f"the model in {files.uri} has sha256 {record.sha256}, where {files.sha256} is due."
+            f"the model in {folder} has sha256 {found}, where {due} is due."
             " Restore it, or pin the one that is there."
         )
-    return record
+
+
+def _export(storage: Storage) -> ExportFolder | None:
+    """Return the export that lies there, if one does."""
+    # a few bytes first: to read one imports torch, which a job that is only read needs not
+    if storage.read_or_none(MODEL) is None:
+        return None
+    from distill.labelers.export_folder import read_export
+
+    return read_export(storage)
 
 
 def _sources(record: ModelRecord, runtime: Runtime) -> Code:

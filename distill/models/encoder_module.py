@@ -36,6 +36,7 @@ from distill.spec.networks import BuiltNetwork, NetworkInput
 
 if TYPE_CHECKING:
     from distill.models.networks.encoder import EncoderNetwork
+    from distill.models.networks.pretrained import PretrainedNetwork
 
 FILES = "files"
 """The buffer that has the model's text files."""
@@ -46,9 +47,10 @@ _TOKENS_AT_ONCE = 16_384
 class EncoderModule(nn.Module):
     """A transformer, and the pooling of its states."""
 
-    def __init__(self, body: Body, table: EncoderNetwork) -> None:
+    def __init__(self, body: Body, table: EncoderNetwork, above: nn.Module | None) -> None:
         super().__init__()
         self.body = body.model
+        self.above = above
         self.pooling = table.pooling
         self.normalize = table.normalize
         self.head = body.head
@@ -66,8 +68,10 @@ class EncoderModule(nn.Module):
         if not is_fixed:
             ids_BL = without_padding(ids_BL)
         if is_fixed or torch.is_grad_enabled() or ids_BL.numel() <= _TOKENS_AT_ONCE:
-            return self._pooled(ids_BL)
-        return self._in_parts(ids_BL)
+            pooled_BH = self._pooled(ids_BL)
+        else:
+            pooled_BH = self._in_parts(ids_BL)
+        return pooled_BH if self.above is None else self.above(pooled_BH)
 
     def train(self, mode: bool = True) -> EncoderModule:
         """Set training or evaluation; what is frozen draws no dropout."""
@@ -105,9 +109,10 @@ class EncoderModule(nn.Module):
 
     def _states_pooled(self, states_BLH: Tensor, mask_BL: Tensor) -> Tensor:
         if self.pooling == "last":
-            last_B = mask_BL.sum(1) - 1
-            rows_B = torch.arange(len(states_BLH), device=states_BLH.device)
-            return states_BLH[rows_B, last_B]
+            # gathered, since a graph that counts rows is one of so many rows
+            last_B11 = (mask_BL.sum(1) - 1)[:, None, None]
+            index_B1H = last_B11.expand(-1, 1, states_BLH.shape[2])
+            return states_BLH.gather(1, index_B1H)[:, 0]
         weight_BL1 = mask_BL[:, :, None].to(states_BLH.dtype)
         return (states_BLH * weight_BL1).sum(1) / weight_BL1.sum(1)
 
@@ -119,9 +124,21 @@ def build_encoder(table: EncoderNetwork, given: NetworkInput) -> BuiltNetwork:
     else:
         files = from_bytes(given.stored[FILES])
         body = empty_body(files, table.pooling)
-    module = EncoderModule(body, table)
+    above, width = build_above(table, body.width, given)
+    module = EncoderModule(body, table, above)
     _require_positions(module, given.key)
-    return BuiltNetwork(module, body.width)
+    return BuiltNetwork(module, width)
+
+
+def build_above(
+    table: PretrainedNetwork, width: int, given: NetworkInput
+) -> tuple[nn.Module | None, int]:
+    """Build what stands on top of the pretrained part, and return what the heads see. Raises
+    JobError."""
+    if table.above is None:
+        return None, width
+    built = table.above.build(NetworkInput(width, f"{given.key}.above"))
+    return built.module, built.width
 
 
 def without_padding(ids_BL: Tensor) -> Tensor:

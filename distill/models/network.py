@@ -92,12 +92,13 @@ def build_network(plan: NetworkPlan, seed: int = 0) -> MultiHead:
         return MultiHead(plan)
 
 
-def require_custom_trainable(plan: NetworkPlan) -> None:
-    """Refuse networks from outside distill that others would not have alike, before any work.
-    Raises JobError."""
+def require_custom_trainable(plan: NetworkPlan, *, batch_norm: bool = False) -> None:
+    """Refuse networks from outside distill that others would not have alike, before any work;
+    `batch_norm`: whether the job says how statistics of BatchNorm are kept. Raises JobError."""
     for key, model in plan.networks.items():
         if model.trial == "training":
-            require_trainable(partial(_seeded, plan, key), model, plan.input_of(key))
+            build = partial(_seeded, plan, key)
+            require_trainable(build, model, plan.input_of(key), batch_norm=batch_norm)
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -9,7 +9,6 @@ vector.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,9 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own habit
 
-from distill.models.encoder_module import FILES, as_bytes, from_bytes
+from distill.models.encoder_module import FILES, as_bytes, build_above, from_bytes
 from distill.models.files import local_model
-from distill.models.layers import dropout
 from distill.models.static_table import TokenTable, read_token_table
 from distill.models.text_tokens import ModelTokens
 from distill.spec.networks import BuiltNetwork, NetworkInput
@@ -29,9 +27,9 @@ if TYPE_CHECKING:
 
 
 class StaticModule(nn.Module):
-    """Token vectors and their weights, and layers on top."""
+    """Token vectors and their weights, and what stands on top."""
 
-    def __init__(self, found: TokenTable, table: StaticNetwork) -> None:
+    def __init__(self, found: TokenTable, table: StaticNetwork, above: nn.Module | None) -> None:
         super().__init__()
         vectors = torch.from_numpy(found.vectors)
         self.vectors = nn.Parameter(vectors, requires_grad=not table.freeze)
@@ -40,22 +38,14 @@ class StaticModule(nn.Module):
         self.text_files = found.files
         self.tokens = ModelTokens(found.files, table.max_tokens, "static")
         self.register_buffer(FILES, as_bytes(found.files))
-        widths = (vectors.shape[1], *table.hidden)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            layers += [nn.Linear(before, after), nn.ReLU(), *dropout(table.dropout)]
-        if not table.hidden:
-            layers = dropout(table.dropout)
-        self.layers = nn.Sequential(*layers)
-        self.width = widths[-1]
+        self.above = above
 
     def forward(self, ids_BL: Tensor) -> Tensor:
         # what is exported has no bags, whose number of tokens no graph knows
         mean_BH = self._masked(ids_BL) if torch.compiler.is_compiling() else self._bags(ids_BL)
         if self.normalize:
             mean_BH = F.normalize(mean_BH, dim=1)
-        hidden: Tensor = self.layers(mean_BH)
-        return hidden
+        return mean_BH if self.above is None else self.above(mean_BH)
 
     def _bags(self, ids_BL: Tensor) -> Tensor:
         """The mean without a look at padding."""
@@ -85,5 +75,5 @@ def build_static(table: StaticNetwork, given: NetworkInput) -> BuiltNetwork:
         vectors = np.zeros(tuple(given.stored["vectors"].shape), np.float32)
         weights = np.zeros(len(vectors), np.float32)
         found = TokenTable(vectors, weights, from_bytes(given.stored[FILES]))
-    module = StaticModule(found, table)
-    return BuiltNetwork(module, module.width)
+    above, width = build_above(table, found.vectors.shape[1], given)
+    return BuiltNetwork(StaticModule(found, table, above), width)

@@ -65,6 +65,11 @@ class ModelTokens:
             return self.max_tokens
         return min(self.max_tokens, self.files.most_tokens)
 
+    @property
+    def unread(self) -> int | None:
+        """The token that is left out, as it stands for what is unknown; None where none is."""
+        return _ready(self.source).unknown if self.reading == "static" else None
+
     def encode(self, texts: Sequence[str]) -> list[TokenIds]:
         """Return the tokens of each text."""
         encoded, _ = self.encode_counted(texts)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from distill.core.errors import JobError
 from distill.core.source import RAISED, own_lines
@@ -29,10 +30,14 @@ def answer_width(module: nn.Module, model: Network, given: NetworkInput) -> int:
 
 
 def require_trainable(
-    build: Callable[[int], BuiltNetwork], model: Network, given: NetworkInput
+    build: Callable[[int], BuiltNetwork],
+    model: Network,
+    given: NetworkInput,
+    *,
+    batch_norm: bool = False,
 ) -> None:
-    """Refuse a module that others would not have alike; `build(seed)` makes one. Raises
-    JobError."""
+    """Refuse a module that others would not have alike; `build(seed)` makes one. With `batch_norm`
+    the statistics of its BatchNorm layers may move. Raises JobError."""
     trial = _Trial(model, given)
     first, width = build(0)
     again = build(0).module
@@ -43,7 +48,7 @@ def require_trainable(
     # else something that it draws is neither parameter nor buffer
     trial.require_loadable(first, other)
     learning = again.train()
-    trial.require_steady(learning, width)
+    trial.require_steady(learning, width, batch_norm=batch_norm)
 
 
 class _Trial:
@@ -82,7 +87,7 @@ class _Trial:
         odd += [name for name, value in module.named_parameters() if value.dtype != torch.float32]
         if odd:
             raise JobError(
-                f"{self.where}: {_clipped(odd)} of {self.name} cannot be trained and kept:"
+                f"{self.where}: {clipped(odd)} of {self.name} cannot be trained and kept:"
                 " parameters are float32, and what a module keeps are tensors."
                 " `training.precision` says in which numbers it computes."
             )
@@ -94,7 +99,7 @@ class _Trial:
         differ = [name for name in mine | theirs if not _same(mine.get(name), theirs.get(name))]
         if differ:
             raise JobError(
-                f"{self.where}: two {self.name} made under one seed differ in {_clipped(differ)}."
+                f"{self.where}: two {self.name} made under one seed differ in {clipped(differ)}."
                 " Draw by torch alone, which distill seeds."
             )
 
@@ -109,7 +114,7 @@ class _Trial:
                 " let it draw nothing once it is in eval()."
             )
 
-    def require_steady(self, module: nn.Module, width: int) -> None:
+    def require_steady(self, module: nn.Module, width: int, *, batch_norm: bool) -> None:
         """Refuse a module that a step of training would break."""
         before = {name: value.clone() for name, value in module.named_buffers()}
         answer = self.answer(module, learning=True)
@@ -118,10 +123,14 @@ class _Trial:
                 f"{self.where}: {self.name} answers with rows of {answer.shape[1]} numbers, where"
                 f" its class says {width}. Correct what `build` returns."
             )
-        # BatchNorm's statistics move so: each lane sees other rows, and what is kept would depend
-        # on how many there are, against what `gradients = "lanes"` promises
-        buffers = module.named_buffers()
-        self._require_still(name for name, value in buffers if not _same(value, before.get(name)))
+        # each lane and worker sees other rows, and what is kept would depend on how many there are
+        moved = [
+            name for name, value in module.named_buffers() if not _same(value, before.get(name))
+        ]
+        statistics = _statistics(module)
+        if batch_norm:
+            moved = [name for name in moved if name not in statistics]
+        self._require_still(moved, are_statistics=statistics.issuperset(moved))
         learned = {name: value for name, value in module.named_parameters() if value.requires_grad}
         gradients = _gradients(answer, list(learned.values()))
         # padded and rejected rows are zeros: their losses weigh 0, but 0 · NaN is NaN
@@ -130,14 +139,20 @@ class _Trial:
         pairs = zip(learned, gradients, strict=True)
         self._require_used(name for name, gradient in pairs if gradient is None)
 
-    def _require_still(self, moved: Iterable[str]) -> None:
-        names = list(moved)
-        if names:
-            raise JobError(
-                f"{self.where}: the buffers {_clipped(names)} of {self.name} change in training,"
-                " and every worker and lane would keep others. Use what sees one row alone, such"
-                " as LayerNorm or GroupNorm."
+    def _require_still(self, names: list[str], *, are_statistics: bool) -> None:
+        if not names:
+            return
+        way_out = ""
+        if are_statistics:
+            way_out = (
+                ', or say how its statistics are kept: training = { batch_norm = "sync" }, over all'
+                ' workers\' rows, or "frozen"'
             )
+        raise JobError(
+            f"{self.where}: the buffers {clipped(names)} of {self.name} change in training,"
+            " and every worker and lane would keep others. Use what sees one row alone, such"
+            f" as LayerNorm or GroupNorm{way_out}."
+        )
 
     def _require_finite(self, numbers: Sequence[Tensor | None]) -> None:
         if not all(bool(each.isfinite().all()) for each in numbers if each is not None):
@@ -153,7 +168,7 @@ class _Trial:
         if names:
             raise JobError(
                 f"{self.where}: no answer of {self.name} depends on its parameters"
-                f" {_clipped(names)}. Use them, leave them out, or freeze them (requires_grad ="
+                f" {clipped(names)}. Use them, leave them out, or freeze them (requires_grad ="
                 " False)."
             )
 
@@ -169,6 +184,16 @@ def _some_rows(model: Network, given: NetworkInput) -> Tensor:
     drawn = torch.randn(_ROWS, given.in_features, generator=torch.Generator().manual_seed(0))
     drawn[-1] = 0
     return drawn
+
+
+def _statistics(module: nn.Module) -> set[str]:
+    """The names of what BatchNorm layers keep of the rows that they see."""
+    return {
+        f"{name}.{buffer}".removeprefix(".")
+        for name, layer in module.named_modules()
+        if isinstance(layer, _BatchNorm)
+        for buffer, _ in layer.named_buffers(recurse=False)
+    }
 
 
 def _takes(module: nn.Module, weights: dict[str, Tensor]) -> bool:
@@ -200,5 +225,6 @@ def _described(value: object) -> str:
     return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
 
 
-def _clipped(names: list[str]) -> str:
+def clipped(names: list[str]) -> str:
+    """Say names, the first of many."""
     return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")

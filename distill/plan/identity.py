@@ -24,17 +24,13 @@ from distill.models.record import ModelRecord, read_record
 from distill.plan.held_out import fit_stop
 from distill.plan.pretrained import network_with_files, pretrained_networks, student_with_files
 from distill.plan.workspace import Workspace
-from distill.spec.models import NOT_LEARNED, Eszsl, Fit, LabelFeatures, Training
+from distill.spec.models import NOT_LEARNED, USUAL_TRAINING, Eszsl, Fit, LabelFeatures, Training
 from distill.spec.networks import FitModel
 from distill.spec.students import Head, HeldOut, Student, Term
 from distill.storage.base import Storage
 
 _USUAL: Mapping[str, Any] = {
-    "warmup_fraction": 0.0,
-    "clip_norm": None,
-    "precision": "float32",
-    "gradients": "workers",
-    "compile": False,
+    **USUAL_TRAINING,
     "smoothing": 0.0,
     "row_weight": None,
     "ramp": None,

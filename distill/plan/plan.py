@@ -20,6 +20,7 @@ from distill.engine.protocol import TrainingNeeds
 from distill.job.job import Job
 from distill.job.sweep import Variant
 from distill.labelers.calibration import read_calibration
+from distill.labelers.embedding import Embedding
 from distill.labelers.kind import ModelLabelerKind
 from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
@@ -48,6 +49,7 @@ from distill.plan.steps import (
     MakeModelStep,
     MakePoolStep,
     PreviewStep,
+    SeenEncoder,
     StoredLabelsStep,
     TrainStep,
     VerifyStep,
@@ -317,12 +319,9 @@ class Plan:
 
     def _export(self, variant: Variant) -> ExportStep:
         student = variant.spec
+        seen = None
         if student.features is not None:
-            raise JobError(
-                f"{self.tables.path}: students.{variant.name} sees {student.features.of}, and not"
-                " what its pool has: its weights alone are no model that others could use. Export"
-                " students of pools' features."
-            )
+            seen = self._seen_encoder(student.features.label_set, f"students.{variant.name}")
         folder, record = find_student(self.workspace, variant)
         # rows of a selection are read as those of its pool, and so are others of their kind
         pool = self.tables.base_pool(student.taught_on[0])
@@ -334,7 +333,22 @@ class Plan:
             student.model.text_hashing,
             self.tables.student_code(student, f"students.{variant.student}"),
             student.early_stop.rows if student.early_stop else None,
+            seen,
         )
+
+    def _seen_encoder(self, name: str, student: str) -> SeenEncoder:
+        """The model that wrote a label set whose values a student saw."""
+        labeler = self.tables.labels[name].labeler
+        if not isinstance(labeler, Embedding):
+            raise JobError(
+                f"{self.tables.path}: {student} sees labels.{name}, and not what its pool has: its"
+                " weights alone are no model that others could use. With a labeler of kind"
+                f' "embedding", and not {labeler.kind!r}, both are exported as one; or export'
+                " students of pools' features."
+            )
+        where = f"labels.{name}.labeler"
+        files = labeler.identify(self.tables.model_uri(labeler.model), f"{where}.model")
+        return SeenEncoder(where, files, labeler.normalize)
 
 
 def _train_step(name: str, found: TrainingPlan | ModelRecord) -> TrainStep:

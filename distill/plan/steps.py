@@ -203,6 +203,17 @@ class EvaluateStep:
 
 
 @dataclass(frozen=True)
+class SeenEncoder:
+    """The model whose stored embeddings a student saw."""
+
+    where: str
+    """Key of its label set's labeler."""
+    files: ModelFiles
+    normalize: bool
+    """Whether its embeddings were scaled to length 1 when they were stored."""
+
+
+@dataclass(frozen=True)
 class ExportStep:
     """Write one finished student as files of its own."""
 
@@ -215,3 +226,5 @@ class ExportStep:
     code: Code
     stopped_on: str | None
     """The pool whose rows its training was stopped by."""
+    seen: SeenEncoder | None = None
+    """What it saw the embeddings of, in place of the pool's features."""

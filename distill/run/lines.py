@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from distill.models.record import Trained
 from distill.stages.label.label_pool import LabelSummary
 from distill.stages.select.select_rows import Selected
@@ -17,11 +19,22 @@ def trained_line(trained: Trained) -> str:
         line += f", stopped after epoch {details['epochs']}, epoch {details['best_epoch']} is kept"
     if details.get("left_out"):
         line += f", {details['left_out']:,} unusable rows left out"
+    line += _tokens_part(details.get("tokens"))
     history = details.get("history") or [{}]
     unknown = max((1 - share for share in history[-1].get("known", [])), default=0.0)
     if unknown > 0:
         line += f", {100 * unknown:.2g}% of rows unknown to a term"
     return line
+
+
+def _tokens_part(tokens: Mapping[str, int] | None) -> str:
+    """Say how many texts were longer than the student reads of one."""
+    if not tokens or not tokens["cut"]:
+        return ""
+    return (
+        f", {tokens['cut']:,} of {tokens['texts']:,} texts were longer than"
+        f" {tokens['most_tokens']} tokens and cut"
+    )
 
 
 def selection_line(selected: Selected) -> str:

@@ -3,10 +3,12 @@ labelers that are fitted by passes."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from distill.spec.augment import Augment
 from distill.spec.base import BatchRows, Gpus, Positive, Seed, Table
 from distill.spec.networks import FitModel
 
@@ -40,8 +42,32 @@ class Eszsl(FitModel):
     on, where there are too many for all."""
 
 
-NOT_LEARNED = frozenset({"workers", "gpus", "checkpoint_epochs", "checkpoint_steps", "cache_gb"})
+NOT_LEARNED = frozenset(
+    {
+        "workers",
+        "gpus",
+        "checkpoint_epochs",
+        "checkpoint_steps",
+        "cache_gb",
+        "accumulate_batches",
+        "activation_checkpoints",
+    }
+)
 """What of a training changes how it runs and not what is learned: not part of a digest."""
+USUAL_TRAINING: Mapping[str, Any] = {
+    "warmup_fraction": 0.0,
+    "clip_norm": None,
+    "precision": "float32",
+    "gradients": "workers",
+    "compile": False,
+    "head_learning_rate": None,
+    "layer_decay": 1.0,
+    "decayed": "all",
+    "batch_norm": None,
+    "tokens": None,
+    "augment": None,
+}
+"""Options of a training that came later, and what they say of models from before."""
 
 
 USUAL_WORKERS = 2
@@ -70,7 +96,15 @@ class Training(Table):
     """How the learning rate falls, to 0, after the warm-up."""
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Of all steps: while it rises from 0."""
+    head_learning_rate: Annotated[float, Field(gt=0, le=3.4e38)] | None = None
+    """Of heads, on whatever schedule; networks below them learn at `learning_rate`. Default: the
+    same."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Each layer below the heads learns at this share of the rate of the one above it (ELECTRA,
+    Clark et al. 2020), so that what a network knew is changed least where it is most general."""
     weight_decay: Annotated[float, Field(ge=0, le=3.4e38)] = 0.0
+    decayed: Literal["all", "matrices"] = "all"
+    """What `weight_decay` is for: all parameters, or none of biases and norms."""
     clip_norm: Annotated[float, Field(gt=0)] | None = None
     """The most that a step's whole gradient may measure; a larger one is scaled down to it."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -78,6 +112,24 @@ class Training(Table):
     gradients: Literal["workers", "lanes"] = "workers"
     """`lanes`: lane by lane, summed in a fixed order, so that any number of workers gives the same
     weights to the last bit, and memory holds one lane."""
+    accumulate_batches: Positive = 1
+    """Parts in which a worker takes its share of a batch, one after another, before it moves:
+    memory holds one. Not part of a student's digest; the last bits differ, as with other workers."""
+    activation_checkpoints: bool = False
+    """Whether layers are computed again on the way back, where the network's modules offer that, so
+    that memory need not hold what is between them. Not part of a student's digest."""
+    batch_norm: Literal["sync", "frozen"] | None = None
+    """Of networks with BatchNorm: statistics of a whole step's rows, all workers' together (with
+    `gradients = "lanes"`: of each lane's rows, so that any number of workers gives the same), or
+    `frozen` as they are when the training begins. Default: such networks are refused."""
+    tokens: Positive | None = None
+    """For text: the most tokens, or n-grams, of a lane that are computed at once, padding counted.
+    Texts of like length then come together, padded to the longest of them, and a batch of
+    `batch_rows` is computed in as many parts as that takes. Default: all texts are padded to the
+    most that the network reads."""
+    augment: Augment | None = None
+    """How images are altered while they are learned from, otherwise in each epoch, by seeds of
+    (seed, epoch, row); neither those that say when to stop nor those that judge. Default: not."""
     compile: bool = False
     """Whether torch compiles the network first: some seconds that long trainings win back."""
     lanes: Annotated[int, Field(ge=1, le=65_536)] = 8
@@ -96,6 +148,12 @@ class Training(Table):
     """Gigabytes of its own disk that a worker may fill with decoded rows of pools and label sets
     that lie elsewhere (`s3://`), so that later epochs read nothing there; 0 for none. Below
     `DISTILL_CACHE`, or else the machine's temporary folder. Not part of a student's digest."""
+
+    @property
+    def is_one_group(self) -> bool:
+        """Whether all parameters learn at one rate and with one decay."""
+        same_rate = self.head_learning_rate is None and self.layer_decay == 1
+        return same_rate and self.decayed == "all"
 
 
 class Learns(Table):

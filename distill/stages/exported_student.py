@@ -7,7 +7,6 @@ copy of one's own, which must be the very text that the export was made with.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,13 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from distill.core.errors import PoolError
-from distill.core.schema import canonical, unseal
+from distill.core.schema import canonical
 from distill.core.source import read_source
-from distill.labelers.network import network_of
+from distill.labelers.export_folder import read_export
+from distill.labelers.network import network_of_tensors
 from distill.models.custom_source import Code
 from distill.models.network import MultiHead
-from distill.models.record import ModelRecord, record_from_plain
+from distill.models.record import ModelRecord
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features
 from distill.storage.base import Storage
@@ -46,27 +46,21 @@ def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
 
     Raises PoolError where it is no export, is damaged, or lacks a source.
     """
-    content = folder.read_or_none("model.json")
-    if content is None:
+    export = read_export(folder)
+    if export is None:
         raise PoolError(
             f"{folder.uri} is no export: it has no model.json."
             " Give the folder that `distill export` names."
         )
-    where = folder.url("model.json")
-    body = unseal(content, where)
-    record = record_from_plain(body["record"])
+    body = export.body
+    record = export.record
     _require_distinct_columns(record, folder.uri)
-    weights = folder.read("weights.safetensors")
-    if hashlib.sha256(weights).hexdigest() != record.sha256:
-        raise PoolError(
-            f"{folder.url('weights.safetensors')} is damaged: not what model.json pins."
-            " Export it again."
-        )
+    tensors = export.tensors()
     plain = canonical(body["features"])
     features = _FEATURES.validate_json(plain)
     sources = body.get("sources", {})
     code = _own_code(folder, sources, own)
-    network = network_of(record, weights, code)
+    network = network_of_tensors(record, tensors, code)
     return ExportedStudent(record, features, body["private"], network, body.get("format"))
 
 

@@ -62,7 +62,11 @@ def _made_files(step: MakeModelStep) -> dict[str, bytes]:
     make = maker(step.job_file.parent, step.made_by, step.where)
     with tempfile.TemporaryDirectory(prefix="distill-model-") as scratch:
         folder = Path(scratch)
-        make(folder)
+        try:
+            make(folder)
+        except ModuleNotFoundError as error:
+            # a maker says itself which package has the model, and how to get it
+            raise JobError(f"{step.where} = {step.made_by!r}: {error}") from error
         written = [file for file in folder.rglob("*") if file.is_file()]
         files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in written}
     if not files:

@@ -36,6 +36,28 @@ GROUP_BYTES = 8_000_000
 SIZES = {"50 KB": 50_000, "1 MB": 1_000_000, "8 MB": 8_000_000}
 
 
+class RustFile(io.RawIOBase):
+    """An obstore reader with what pyarrow asks of a file."""
+
+    def __init__(self, reader):
+        self.reader = reader
+
+    def readable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def seek(self, offset, whence=0):
+        return self.reader.seek(offset, whence)
+
+    def tell(self):
+        return self.reader.tell()
+
+    def read(self, size=-1):
+        return bytes(self.reader.read(None if size < 0 else size))
+
+
 def clients() -> dict[str, tuple[Callable, Callable]]:
     """Each client as (read a whole object, open one for pyarrow)."""
     import s3fs
@@ -69,7 +91,7 @@ def clients() -> dict[str, tuple[Callable, Callable]]:
         "Arrow": (read_arrow, lambda key: arrow.open_input_file(f"{BUCKET}/{key}")),
         "obstore": (
             lambda key: bytes(rust.get(key).bytes()),
-            lambda key: pa.PythonFile(obstore.open_reader(rust, key, buffer_size=1), "r"),
+            lambda key: pa.PythonFile(RustFile(obstore.open_reader(rust, key, buffer_size=1)), "r"),
         ),
     }
 

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from distill.core.errors import JobError
 from distill.models.files import identify_model
+from distill.models.networks.mlp import Mlp
 from distill.models.text_tokens import padded
 from distill.spec.networks import NetworkInput
 from tests.text_students import answers, built, require_same, some_texts, static
@@ -35,7 +36,7 @@ def test_the_mean_is_another_than_model2vecs(folder):
 
 
 def test_padding_changes_a_static_answer(folder):
-    network = built(static(folder, hidden=(8,), normalize=True))
+    network = built(static(folder, above=Mlp(kind="mlp", hidden=(8,)), normalize=True))
     texts = some_texts(30)
     alone = torch.cat([answers(network, [text]) for text in texts])
     for width in (None, 64):

@@ -20,7 +20,7 @@ class EncoderNetwork(PretrainedNetwork):
 
     kind: Literal["encoder"]
     pooling: Literal["mean", "cls", "last"] = "mean"
-    """What the heads see of a text. `mean`: the mean of its tokens' last states. `cls`: what the
+    """What is seen of a text. `mean`: the mean of its tokens' last states. `cls`: what the
     architecture's own classifier sees, its first token through the layer that stands before it;
     such a student is exported as a folder that `AutoModelForSequenceClassification` loads, the
     others as one of sentence-transformers. `last`: its last token's state."""
@@ -34,8 +34,6 @@ class EncoderNetwork(PretrainedNetwork):
     freeze: Literal["all", "embeddings"] | Positive | None = None
     """What stays as it was, without dropout: everything that the model brings, its embeddings, or
     these and its first so many layers."""
-    normalize: bool = False
-    """Scale what the heads see to length 1."""
 
     @field_validator("layers")
     @classmethod

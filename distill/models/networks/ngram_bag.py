@@ -39,6 +39,8 @@ class NgramBag(Ngrams, Network):
 
         # + 1: place 0 is padding, which the mean leaves out
         bag = nn.EmbeddingBag(self.buckets + 1, self.hidden, mode="mean", padding_idx=0)
+        # by this training knows that a step needs no other rows of it than its texts' places
+        bag.reads_places = True  # type: ignore[assignment]
         with torch.no_grad():
             most = 1 / self.hidden
             bag.weight.uniform_(-most, most)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from distill.models.files import ModelFiles
+from distill.models.networks.mlp import Mlp
 from distill.spec.base import Place, Positive
 from distill.spec.networks import Network
 
@@ -52,6 +53,12 @@ class PretrainedNetwork(BegunNetwork):
     URI. `hf://ORGANISATION/NAME@REVISION` is one of the Hugging Face hub."""
     max_tokens: Positive
     """Of a text, at most."""
+
+    normalize: bool = False
+    """Scale what is seen of a text to length 1."""
+    above: Mlp | None = None
+    """Layers on top of that, as `{ kind = "mlp", hidden = [64] }`, which the heads see. Default: the
+    heads see it."""
 
     @property
     def reads_text(self) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from distill.models.networks.pretrained import PretrainedNetwork
 from distill.models.text_tokens import ModelTokens
@@ -22,11 +20,6 @@ class StaticNetwork(PretrainedNetwork):
     """Of a text; a longer one is cut, as model2vec cuts it."""
     freeze: bool = False
     """Whether the table stays as it was; its tokens' weights are learned all the same."""
-    normalize: bool = False
-    """Scale the mean to length 1."""
-    hidden: tuple[Positive, ...] = ()
-    """Widths of layers on top of it, ReLU between."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @property
     def text_tokens(self) -> ModelTokens:

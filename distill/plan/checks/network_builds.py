@@ -106,11 +106,11 @@ def _may_not_fit(plan: NetworkPlan) -> bool:
 def _check_build(workspace: Workspace, build: _Build) -> None:
     if build.student.features is not None:
         width = seen_width(workspace, build.student)
-        inputs = ["own", width, build.plan.to_plain()]
+        inputs = ["own", width, build.plan.to_plain(), *_norms(build)]
         workspace.remember("checks", inputs, partial(_build_for, workspace, build, width))
         return
     pool = workspace.pool_like(build.pools[0])  # the others are of its width
-    inputs = ["own", pool.inventory.content, _features(pool), build.plan.to_plain()]
+    inputs = ["own", pool.inventory.content, _features(pool), build.plan.to_plain(), *_norms(build)]
     workspace.remember("checks", inputs, lambda: _build_for(workspace, build, pool.width))
 
 
@@ -120,24 +120,32 @@ def _features(pool: OpenPool) -> object:
 
 def _build_for(workspace: Workspace, build: _Build, width: int) -> None:
     plan = replace(build.plan, in_features=width)
-    check_network(plan, f"{workspace.tables.path}: {build.where}")
+    where = f"{workspace.tables.path}: {build.where}"
+    check_network(plan, where, batch_norm=bool(_norms(build)))
 
 
-def check_network(plan: NetworkPlan, where: str) -> None:
+def _norms(build: _Build) -> list[str]:
+    """How statistics of BatchNorm are kept; nothing where the job does not say."""
+    way = build.student.training.batch_norm
+    return [] if way is None else [way]
+
+
+def check_network(plan: NetworkPlan, where: str, *, batch_norm: bool = False) -> None:
     """Hold the plan's networks against the rows; where some are not distill's own, build it, and
-    hold those against what training takes for granted. Raises JobError."""
+    hold those against what training takes for granted; `batch_norm`: whether the job says how
+    statistics of BatchNorm are kept. Raises JobError."""
     try:
         for key, network in plan.networks.items():
             network.require_fit(plan.input_of(key))
         if any(network.trial == "training" for network in plan.networks.values()):
-            _check_trainable(plan)
+            _check_trainable(plan, batch_norm=batch_norm)
     except JobError as error:
         raise JobError(f"{where}.{error}") from error
 
 
-def _check_trainable(plan: NetworkPlan) -> None:
+def _check_trainable(plan: NetworkPlan, *, batch_norm: bool) -> None:
     # imported here alone, so that a job of distill's own networks is checked without torch
     from distill.models.network import build_network, require_custom_trainable
 
     build_network(plan)
-    require_custom_trainable(plan)
+    require_custom_trainable(plan, batch_norm=batch_norm)

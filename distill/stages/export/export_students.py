@@ -16,12 +16,18 @@ from distill.labelers.network import as_input, network_of
 from distill.models.custom_source import Code
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
+from distill.models.text_tokens import ModelTokens
 from distill.models.timm_module import TimmTrunk
 from distill.plan.steps import ExportStep
 from distill.pools.formats.options import with_types
 from distill.pools.open_pool import OpenPool
+from distill.stages.export.all_forms import describe_forms, forms_of
+from distill.stages.export.form_card import form_card
+from distill.stages.export.forms import Form, TextStudent
+from distill.stages.export.joined import joined_with_encoder
 from distill.stages.export.model_card import describe_features, describe_heads, model_card
 from distill.stages.export.onnx_file import onnx_file
+from distill.stages.export.tokenizer_files import tokenizer_json
 from distill.stages.export.torch_source import own_expression, torch_source
 from distill.storage.open import open_storage
 
@@ -58,36 +64,93 @@ def export_student(
     return Exported(step.name, export.uri)
 
 
+@dataclass(frozen=True)
+class _Model:
+    """What is exported: of a student that saw an encoder's embeddings both together."""
+
+    record: ModelRecord
+    weights: bytes
+    network: MultiHead
+
+    @property
+    def tokens(self) -> ModelTokens | None:
+        """How it reads tokens, if it does."""
+        tokens = self.network.tokens
+        return tokens if isinstance(tokens, ModelTokens) else None
+
+
+def _model(step: ExportStep) -> _Model:
+    record = step.record
+    weights = read_weights(open_storage(step.folder), record)
+    if step.seen is not None:
+        record, weights = joined_with_encoder(step, step.seen, record, weights)
+    return _Model(record, weights, network_of(record, weights, step.code))
+
+
 def _files(
     step: ExportStep, results: Sequence[MethodResult], *, onnx: bool
 ) -> Mapping[str, bytes | None]:
     """Return content by name, in the order in which it is written; None for what must not be
     there."""
-    record = step.record
     code = step.code
-    pool = step.pool
-    places = step.ngrams.most if step.ngrams else None
-    features = describe_features(pool.features, record.in_features, places)
+    model = _model(step)
     own_names = _own_files(code)
-    own_expressions = _own_expressions(record, own_names)
-    folder = open_storage(step.folder)
-    weights = read_weights(folder, record)
-    network = network_of(record, weights, code)
-    heads = describe_heads(record)
-    source = torch_source(step.name, network, heads, features, own_expressions)
-    card = model_card(step.name, record, features, results, stopped_on=step.stopped_on, onnx=onnx)
+    features = _described(step, model)
+    student = TextStudent(step.name, model.record, model.network)
+    forms, refused = forms_of(student)
+    card = model_card(
+        step.name,
+        model.record,
+        features,
+        results,
+        stopped_on=step.stopped_on,
+        onnx=onnx,
+        tokens=model.tokens,
+    )
+    card += describe_forms(forms, refused, cuts_middle=_cuts_middle(model.tokens))
     files: dict[str, bytes | None] = {}
     for key, file in code.items():
         files[own_names[key]] = file.text.encode()
-    files["weights.safetensors"] = weights
-    files["model.py"] = source.encode()
-    files[_ONNX] = _checked_onnx(step, network) if onnx else None
-    files |= _timm_files(step, network)
+    files["weights.safetensors"] = model.weights
+    files["model.py"] = _source(step, model, features, own_names)
+    files[_ONNX] = _checked_onnx(step, model) if onnx else None
+    if model.tokens is not None:
+        files["tokenizer.json"] = tokenizer_json(model.tokens)
+    files |= _timm_files(step, model)
     files["README.md"] = card.encode()
+    body = _model_json(model.record, step.pool, code, own_names)
+    for form in forms:
+        form_readme = form_card(student, form, card, results)
+        files |= _form_files(form, student, body, form_readme)
     # last: with it the export is whole
-    body = _model_json(record, pool, code, own_names)
     files["model.json"] = seal(body)
     return files
+
+
+def _described(step: ExportStep, model: _Model) -> str:
+    """What the student sees, in words."""
+    places = step.ngrams.most if step.ngrams else None
+    tokens = model.tokens.most if model.tokens else None
+    return describe_features(step.pool.features, model.record.in_features, places, tokens)
+
+
+def _source(step: ExportStep, model: _Model, features: str, own_names: Mapping[str, str]) -> bytes:
+    record = model.record
+    heads = describe_heads(record)
+    own = _own_expressions(record, own_names)
+    source = torch_source(step.name, model.network, heads, features, own, outputs=record.heads)
+    return source.encode()
+
+
+def _form_files(
+    form: Form, student: TextStudent, body: Mapping[str, Any], card: bytes
+) -> dict[str, bytes]:
+    """Return the files of a folder that another library loads."""
+    files = {**form.files, "README.md": card}
+    files |= {name: weights.content for name, weights in form.weights.items()}
+    said = {**body, "form": form.body(student.trunk.text_files)}
+    files["model.json"] = seal(said)
+    return {f"{form.folder}/{name}": content for name, content in files.items()}
 
 
 def _model_json(
@@ -108,21 +171,28 @@ def _model_json(
     return body
 
 
-def _timm_files(step: ExportStep, network: MultiHead) -> dict[str, bytes]:
+def _timm_files(step: ExportStep, model: _Model) -> dict[str, bytes]:
     """What timm alone loads, of a student on a network of its."""
-    if not any(isinstance(module, TimmTrunk) for module in network.modules()):
+    if not any(isinstance(module, TimmTrunk) for module in model.network.modules()):
         return {}
     # imported here, since it is for these alone
     from distill.stages.export.timm_folder import timm_files
 
-    rows = as_tensor(as_input(network, step.pool.first_seen()), "cpu")
-    return timm_files(step.record, network, step.pool.features, rows)
+    rows = as_tensor(as_input(model.network, step.pool.first_seen()), "cpu")
+    return timm_files(model.record, model.network, step.pool.features, rows)
 
 
-def _checked_onnx(step: ExportStep, network: MultiHead) -> bytes:
-    seen = as_input(network, step.pool.first_seen())
+def _checked_onnx(step: ExportStep, model: _Model) -> bytes:
+    seen = as_input(model.network, step.pool.first_seen())
     features = as_tensor(seen, "cpu")
-    return onnx_file(f"students.{step.name}", step.record, network, features)
+    return onnx_file(f"students.{step.name}", model.record, model.network, features)
+
+
+def _cuts_middle(tokens: ModelTokens | None) -> bool:
+    """Whether it reads a long text's head and tail."""
+    if tokens is None:
+        return False
+    return tokens.reading == "encoder" and tokens.long_texts == "head_tail"
 
 
 def _own_files(code: Code) -> dict[str, str]:

@@ -7,29 +7,47 @@ from collections.abc import Mapping, Sequence
 
 from distill.core.results import MEASURES, SHARES, MethodResult
 from distill.models.record import ModelRecord
+from distill.models.text_tokens import ModelTokens
 from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeatures
 from distill.stages.export.onnx_file import TOLERANCE
 
-_ONNX = f"""`model.onnx` holds the network and its weights, and needs onnxruntime alone:
+_ONNX = """`model.onnx` holds the network and its weights, and needs onnxruntime alone:
 
 ```python
 import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
-outputs = dict(zip([head.name for head in session.get_outputs()], session.run(None, {{"features": features}})))
+outputs = dict(zip([head.name for head in session.get_outputs()], session.run(None, {"features": features})))
 ```
 
-A batch has one row or more. On the first rows of the pool that taught the student, it answered as torch does, within {TOLERANCE:.2g} of a head's
+A batch has one row or more.{texts} On the first rows of the pool that taught the student, it answered as torch does, within {tolerance} of a head's
 largest answer."""
+_ONNX_TEXTS = """ `features` are the ids that `tokenizer.json` gives, by the library `tokenizers` alone, filled up with -1:
+
+```python
+rows = [each.ids for each in Tokenizer.from_file("tokenizer.json").encode_batch(texts, add_special_tokens={marks})]
+rows = [{read} for row in rows]
+width = max([1, *map(len, rows)])
+features = numpy.array([row + [-1] * (width - len(row)) for row in rows], "int32")
+```
+
+"""
 
 
-def describe_features(features: Features, width: int, places: int | None) -> str:
-    """Return what the network takes, in words."""
+def describe_features(
+    features: Features, width: int, places: int | None, tokens: int | None = None
+) -> str:
+    """Return what the network takes, in words; of text that is so many places or tokens at most."""
     if isinstance(features, ImageFeatures):
         height, across, channels = features.shape
         return (
             f"(rows, {width}) float32: images of {height} × {across} × {channels},"
             " channel by channel, bytes over 255."
+        )
+    if isinstance(features, TextFeatures) and tokens is not None:
+        return (
+            f"(rows, tokens) int32: each text's tokens, {tokens} at most, behind them -1;"
+            " or a list of texts."
         )
     if isinstance(features, TextFeatures):
         return (
@@ -55,11 +73,12 @@ def model_card(
     *,
     stopped_on: str | None = None,
     onnx: bool = False,
+    tokens: ModelTokens | None = None,
 ) -> str:
     """Return the text of README.md.
 
     `stopped_on` is the pool by whose rows the kept epoch was chosen; `onnx` says that the folder
-    has `model.onnx`.
+    has `model.onnx`; `tokens` how texts are read, where they are read by tokens.
     """
     terms = [f"- {term}" for term in record.details.get("terms", [])]
     parts = [
@@ -76,9 +95,9 @@ def model_card(
     scores = [line for result in results for line in _score_lines(result)]
     if scores:
         parts += ["## Judged", "\n".join(["| head | measure | |", "|---|---|---|", *scores])]
-    parts += ["## Use", _use(record)]
+    parts += ["## Use", _use(record, tokens)]
     if onnx:
-        parts.append(_ONNX)
+        parts.append(_onnx(tokens))
     parts.append(f"Weights: sha256 `{record.sha256}`. Student: digest `{record.digest}`.")
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -100,9 +119,23 @@ def _stopped_by(record: ModelRecord, pool: str) -> list[str]:
     return [text, _pins_table(early_stop["pins"])]
 
 
-def _use(record: ModelRecord) -> str:
+def _onnx(tokens: ModelTokens | None) -> str:
+    texts = ""
+    if tokens is not None:
+        texts = _ONNX_TEXTS.replace("{marks}", str(tokens.reading == "encoder"))
+        unread = tokens.unread
+        read = "row" if unread is None else f"[token for token in row if token != {unread}]"
+        texts = texts.replace("{read}", read)
+    return _ONNX.replace("{texts}", texts).replace("{tolerance}", f"{TOLERANCE:.2g}")
+
+
+def _use(record: ModelRecord, tokens: ModelTokens | None) -> str:
     has_own_code = bool((record.plan or {}).get("code"))
     needs = "torch and safetensors alone"
+    if tokens is not None:
+        needs = "torch, safetensors and tokenizers"
+    if tokens is not None and tokens.reading == "encoder":
+        needs = "torch, safetensors, tokenizers and transformers"
     source = ""
     own_copy = ""
     if has_own_code:

@@ -65,7 +65,8 @@ def onnx_file(where: str, record: ModelRecord, network: MultiHead, seen: Tensor)
     """
     require_onnx_extra()
     _require_one_file(where, record, network)
-    empty_row = torch.zeros_like(seen[:1])  # of texts: one without n-grams
+    nothing = 0 if network.tokens is None else -1
+    empty_row = torch.full_like(seen[:1], nothing)  # of texts: one without n-grams or tokens
     rows = torch.cat([empty_row, seen])
     try:
         content = translate(record, network, rows[:2])
@@ -85,7 +86,7 @@ def translate(record: ModelRecord, network: MultiHead, seen: Tensor) -> bytes:
             _Exported(network, heads).eval(),
             (seen,),
             input_names=[GIVEN],
-            dynamic_shapes=({0: torch.export.Dim("rows")},),
+            dynamic_shapes=(_dynamic(network),),
             dynamo=True,
             verbose=False,
         )
@@ -95,6 +96,12 @@ def translate(record: ModelRecord, network: MultiHead, seen: Tensor) -> bytes:
         program.model.metadata_props.update(identity)
         content: bytes = program.model_proto.SerializeToString()
     return content
+
+
+def _dynamic(network: MultiHead) -> dict[int, Any]:
+    """The sides of what goes in that are of any length: rows, and tokens of the longest text."""
+    rows = {0: torch.export.Dim("rows")}
+    return rows if network.tokens is None else {**rows, 1: torch.export.Dim("tokens")}
 
 
 def check_answers(where: str, content: bytes, network: MultiHead, rows: Tensor) -> None:

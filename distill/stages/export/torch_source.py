@@ -9,22 +9,31 @@ from torch import nn
 
 from distill.core.errors import ExportError
 from distill.models.custom_source import TRUNK, head_key
+from distill.models.encoder_module import EncoderModule
 from distill.models.layers import LastState
 from distill.models.network import HEAD_PREFIX, MultiHead
 from distill.models.networks.custom import CustomModel
+from distill.models.static_module import StaticModule
 from distill.models.timm_module import TimmTrunk
+from distill.spec.outputs import Outputs
+from distill.stages.export.text_source import (
+    imports_of,
+    reader_source,
+    trunk_expression,
+    trunk_source,
+)
 
-_FILE = '''"""{name}: a student taught by distill. Needs torch and safetensors alone.
+_FILE = '''"""{name}: a student taught by distill. Needs {needs}.
 
     student = load("weights.safetensors")
-    outputs = student(features)    # head → (rows, numbers): {heads}
+    outputs = student(features)                 # head → (rows, numbers): {heads}
+    classes = student.predict(features)         # of its first head; of another: head=…
+    shares = student.predict_proba(features)    # (rows, classes)
 
 `features` is {features}
 """
 
-import torch
-from safetensors.torch import load_file
-from torch import nn
+{imports}
 
 
 class LastState(nn.Module):
@@ -41,8 +50,11 @@ class LastState(nn.Module):
 class Student(nn.Module):
     """A trunk, and heads on it; a head may have a network of its own."""
 
-    def __init__(self):
-        super().__init__()
+    outputs = {outputs}
+    """By head: the names of its classes, none where it gives values, and whether a row has one."""
+
+    def __init__(self{given}):
+        super().__init__(){read}
         self.trunk = {trunk}
         self.own = {own}
         self.heads = {heads_built}
@@ -54,11 +66,33 @@ class Student(nn.Module):
             for key, head in self.heads.items()
         }}
 
+    @torch.inference_mode()
+    def predict_proba(self, features, head=None):
+        """(rows, classes), how probable each class is; of a head of values, the values."""
+        head, classes, is_exclusive = self._asked(head)
+        numbers = self({seen})[head].float()
+        if not classes:
+            return numbers
+        return numbers.softmax(1) if is_exclusive else numbers.sigmoid()
+
+    def predict(self, features, head=None):
+        """A class a row; the list of those that a row has where it may have several; or values."""
+        head, classes, is_exclusive = self._asked(head)
+        shares = self.predict_proba(features, head)
+        if not classes:
+            return shares
+        if is_exclusive:
+            return [classes[best] for best in shares.argmax(1).tolist()]
+        return [[name for name, share in zip(classes, row) if share > 0.5] for row in shares.tolist()]
+
+    def _asked(self, head):
+        head = head or next(iter(self.outputs))
+        return head, *self.outputs[head]
+
 
 def load(path="weights.safetensors"):
     """The student with its weights, ready to answer."""
-    student = Student()
-    student.load_state_dict(load_file(path))
+    {load}
     return student.eval()
 '''
 
@@ -97,13 +131,32 @@ def own(file, name):
 '''
 
 
+_IMPORTS = """import torch
+from safetensors.torch import load_file
+from torch import nn
+"""
+_LOAD = """student = Student()
+    student.load_state_dict(load_file(path))"""
+_LOAD_TEXT = """tensors = load_file(path)
+    files = json.loads(bytes(tensors.pop("trunk.files").tolist()))
+    student = Student(files)
+    student.load_state_dict(tensors)"""
+_SEEN_TEXT = "self.read(features) if isinstance(features[0], str) else features"
+
+
 def torch_source(
-    name: str, network: MultiHead, heads: str, features: str, own: Mapping[str, str] | None = None
+    name: str,
+    network: MultiHead,
+    heads: str,
+    features: str,
+    own: Mapping[str, str] | None = None,
+    *,
+    outputs: Mapping[str, Outputs] | None = None,
 ) -> str:
     """Return the text of `model.py`.
 
     `heads` and `features` are for its docstring; `own` has the expressions that make the user's own
-    networks, by their keys.
+    networks, by their keys; `outputs` say what each head gives.
     """
     own = own or {}
     own_heads = {}
@@ -113,18 +166,52 @@ def torch_source(
         own_heads[key] = custom or _expression(module, 3)
     trunk = own.get(TRUNK) if network.trunk is not None else None
     loader = _LOADER if own else ""
+    reads = network.trunk
+    is_text = isinstance(reads, EncoderModule | StaticModule)
+    if isinstance(reads, EncoderModule | StaticModule):
+        loader = reader_source(reads) + trunk_source(reads)
+        above = _expression(reads.above, 2)
+        trunk = trunk_expression(reads, above)
     has_timm = any(isinstance(module, TimmTrunk) for module in network.modules())
+    meanings = {
+        head: (list(each.classes), each.kind == "logits" and each.exclusive)
+        for head, each in (outputs or {}).items()
+    }
     return _FILE.format(
         name=_in_docstring(name),
+        needs=_needs(reads),
         heads=_in_docstring(heads),
         features=_in_docstring(features),
+        imports=_imports(reads),
+        outputs=repr(meanings),
+        given=", files" if is_text else "",
+        read="\n        self.read = Reader(files)" if is_text else "",
+        seen=_SEEN_TEXT if is_text else "features",
+        load=_LOAD_TEXT if is_text else _LOAD,
         head_prefix=HEAD_PREFIX,
         loader=loader,
         timm=_TIMM if has_timm else "",
-        trunk=trunk or _expression(network.trunk, 2),
+        trunk=trunk or _expression(reads, 2),
         own=_module_dict(own_heads, 2),
         heads_built=_expression(network.heads, 2),
     )
+
+
+def _imports(trunk: nn.Module | None) -> str:
+    if not isinstance(trunk, EncoderModule | StaticModule):
+        return _IMPORTS
+    standard = "import json\nfrom statistics import median\n\n"
+    return f"{standard}{_IMPORTS}{imports_of(trunk)}\n"
+
+
+def _needs(trunk: nn.Module | None) -> str:
+    if isinstance(trunk, EncoderModule):
+        return "torch, safetensors, tokenizers and transformers"
+    if isinstance(trunk, StaticModule):
+        return "torch, safetensors and tokenizers"
+    if isinstance(trunk, TimmTrunk):
+        return "torch, safetensors and timm"
+    return "torch and safetensors alone"
 
 
 def own_expression(model: CustomModel, in_features: int, file: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import safetensors.torch
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from distill.core.errors import ContractError, StorageError
 from distill.core.schema import seal, unseal
 from distill.models.network import apart
+from distill.stages.train.table_rows import find_tables
 from distill.storage.base import Storage
 
 # checkpoints of one training: the newest, and one more in case it is torn
@@ -38,12 +39,22 @@ class Position:
     """The weights of the best epoch so far, where a measure says which that is."""
 
 
+class Resumable(Protocol):
+    """What of an optimiser a checkpoint needs, as torch's have it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return `state`, by the number of each parameter, and `param_groups`."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Go on from that state, after `step` steps."""
+
+
 def save_checkpoint(
     folder: Storage,
     position: Position,
     order: str,
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Resumable,
 ) -> None:
     """Keep the state after `position.step` steps through rows in that order (`Sampler.digest`)."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
@@ -99,7 +110,7 @@ def newest_checkpoint(folder: Storage, order: str) -> str | None:
 
 
 def load_checkpoint(
-    folder: Storage, key: str, network: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Storage, key: str, network: nn.Module, optimizer: Resumable
 ) -> Position:
     """Put one checkpoint's state into `network` and `optimizer`. Raises StorageError, and
     ContractError where it is of another network."""
@@ -109,7 +120,7 @@ def load_checkpoint(
     weights = _below(tensors, "network.")
     network.load_state_dict(weights)
     state = _below(tensors, "optimizer.")
-    _load_optimizer(optimizer, state)
+    _load_optimizer(optimizer, body["step"], state)
     return Position(
         body["step"],
         body["history"],
@@ -120,9 +131,12 @@ def load_checkpoint(
 
 
 def _parameters(network: nn.Module) -> list[list[Any]]:
-    """Name and shape of each that is trained, in the optimiser's order."""
+    """Name and shape of each that is trained, in the network's order."""
+    by_rows = find_tables(network)
     return [
-        [name, list(each.shape)] for name, each in network.named_parameters() if each.requires_grad
+        [name, list(each.shape)]
+        for name, each in network.named_parameters()
+        if each.requires_grad or name in by_rows
     ]
 
 
@@ -191,11 +205,11 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _load_optimizer(optimizer: Resumable, step: int, tensors: dict[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, _, part = name.partition(".")
         state.setdefault(int(number), {})[part] = value
     # settings such as the rate are the job's, not the checkpoint's
     groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    optimizer.load_state_dict({"step": step, "state": state, "param_groups": groups})

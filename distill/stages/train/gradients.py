@@ -14,16 +14,20 @@
            them there. So weights are **bit-equal** for any W of at most as many workers as lanes on
            CPU (tests/stages/train/test_gradients.py), dropout included, which is drawn by (seed,
            step, lane); not tried on GPUs. Memory holds one lane's activations, so it is gradient
-           accumulation too. Not the default, for what it costs: 12% at 4,096 rows a batch, and 84%
-           at 512 (tests/benchmarks/results/train_cost.md).
+           accumulation too. BatchNorm then normalises a lane by its own rows (`batch_norms`), so
+           that all this holds with it as well. Not the default, for what it costs: 12% at 4,096
+           rows a batch, and 84% at 512 (tests/benchmarks/results/train_cost.md).
+
+Either takes a part of its rows after another where memory holds no more (`accumulate_batches`,
+`token_budget`), and of a table the rows that the step's texts have (`table_rows`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -31,17 +35,29 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distill.engine.protocol import WorkerContext
 from distill.loader.dataset import Arrays
-from distill.models.network import as_tensor, trained_parameters
+from distill.models.network import trained_parameters
+from distill.stages.train.batch_norms import BatchNorms, normalising
+from distill.stages.train.batches import (
+    Forward,
+    batch_part,
+    joint_outputs,
+    on_device,
+    seed_part,
+)
 from distill.stages.train.combined_loss import Batch, CombinedLoss
-
-Forward = Callable[[Tensor], Mapping[str, Tensor]]
-"""Features of all datasets → every head's outputs."""
+from distill.stages.train.table_rows import TableRows, find_tables
+from distill.stages.train.team import exchange_with, sum_over_team
+from distill.stages.train.token_budget import TokenBudget
 
 
 class Gradients(Protocol):
     """Leaves the gradient of a step in the parameters."""
 
     loss: CombinedLoss
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What has a gradient after a step: parameters, and the step's rows of tables."""
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Take one batch a dataset, this worker's lanes laid end to end. Returns this worker's
@@ -57,34 +73,73 @@ class WorkerGradients:
         loss: CombinedLoss,
         context: WorkerContext,
         make_forward: Callable[[nn.Module], Forward],
+        *,
+        parts: int = 1,
+        norms: BatchNorms | None = None,
+        budget: TokenBudget | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.context = context
+        self.parts = parts
+        self.norms = norms
+        self.budget = budget
+        self._unsummed: Callable[[], AbstractContextManager[Any]] = nullcontext
         model = network
         if context.workers > 1:
-            # it sums while the backward pass still runs, bucket by bucket
-            model = DistributedDataParallel(network, process_group=context.group)
+            # it sums while the backward pass still runs, bucket by bucket; buffers are the same on
+            # all workers
+            model = DistributedDataParallel(
+                network, process_group=context.group, broadcast_buffers=False
+            )
+            self._unsummed = model.no_sync
         self.forward = make_forward(model)
+        self.tables = list(find_tables(network).values())
+        self.trained = trained_parameters(network)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """See `Gradients`."""
+        return [*self.trained, *(rows.weight for rows in self.tables)]
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
         workers = self.context.workers
-        _seed_draws(self.context.device, seed, step, self.context.rank)
-        tensors = [_on_device(batch, self.context.device) for batch in batches]
+        tensors = [on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
+        _take_rows(self.tables, tensors, self.context)
         # summed over the workers while the network computes
         summing = None
         if workers > 1:
             summing = dist.all_reduce(known, group=self.context.group, async_op=True)
-        _clear_gradients(self.network)
-        outputs = _outputs(self.forward, tensors)
-        if summing is not None:
-            summing.wait()
-        loss, sums = self.loss(outputs, tensors, known)
-        # times the workers, since DDP averages
-        (loss * workers).backward()  # type: ignore[no-untyped-call]
-        return sums
+        _clear_gradients(self.parameters)
+        sums = []
+        parts = self._parts(tensors)
+        for number, part in enumerate(parts):
+            seed_part(self.context.device, number, seed, step, self.context.rank)
+            is_last = number + 1 == len(parts)
+            with nullcontext() if is_last else self._unsummed():
+                with normalising(self.norms, part):
+                    outputs = joint_outputs(self.forward, part)
+                if summing is not None and not number:
+                    summing.wait()
+                loss, part_sums = self.loss(outputs, part, known)
+                # times the workers, since DDP averages
+                (loss * workers).backward()  # type: ignore[no-untyped-call]
+            sums.append(part_sums)
+        for rows in self.tables:
+            _mean_over_team(rows, self.context)
+        return torch.stack(sums).sum(dim=0)
+
+    def _parts(self, batches: Sequence[Batch]) -> list[list[Batch]]:
+        """What is computed at once, one batch a dataset each."""
+        if self.budget is not None:
+            lanes = range(self.context.rank, self.budget.lanes, self.context.workers)
+            return self.budget.parts(batches, len(lanes))
+        return [
+            [batch_part(batch, number, self.parts) for batch in batches]
+            for number in range(self.parts)
+        ]
 
 
 class LaneGradients:
@@ -97,34 +152,60 @@ class LaneGradients:
         context: WorkerContext,
         make_forward: Callable[[nn.Module], Forward],
         lanes: int,
+        *,
+        norms: BatchNorms | None = None,
+        budget: TokenBudget | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.context = context
+        self.norms = norms
+        self.budget = budget
         self.forward = make_forward(network)
+        self.tables = list(find_tables(network).values())
+        self.trained = trained_parameters(network)
         self.total = lanes
         self.lanes = range(context.rank, lanes, context.workers)
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """See `Gradients`."""
+        return [*self.trained, *(rows.weight for rows in self.tables)]
 
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
         count = len(self.lanes)
         numbers = range(count)
-        tensors = [_on_device(batch, self.context.device) for batch in batches]
-        lanes = [[_part(batch, number, len(numbers)) for batch in tensors] for number in numbers]
+        tensors = [on_device(batch, self.context.device) for batch in batches]
+        lanes = [
+            [batch_part(batch, number, len(numbers)) for batch in tensors] for number in numbers
+        ]
         known = self._sum_over_lanes(lambda number: self.loss.known(lanes[number]))
+        _take_rows(self.tables, tensors, self.context)
+        moved = self.parameters
         sums: list[Tensor] = []
 
         def gradient(number: int) -> Tensor:
-            _seed_draws(self.context.device, seed, step, self.lanes[number])
-            _clear_gradients(self.network)
-            outputs = _outputs(self.forward, lanes[number])
-            loss, lane_sums = self.loss(outputs, lanes[number], known)
-            loss.backward()  # type: ignore[no-untyped-call]
-            sums.append(lane_sums)
-            return _flat_gradient(self.network)
+            _clear_gradients(moved)
+            lane = lanes[number]
+            parts = [lane] if self.budget is None else self.budget.parts(lane, 1)
+            for place, part in enumerate(parts):
+                seed_part(self.context.device, place, seed, step, self.lanes[number])
+                with normalising(self.norms, part):
+                    outputs = joint_outputs(self.forward, part)
+                loss, part_sums = self.loss(outputs, part, known)
+                loss.backward()  # type: ignore[no-untyped-call]
+                sums.append(part_sums)
+            flat = _flat_gradient(moved)
+            if self.norms is None:
+                return flat
+            return torch.cat([flat, self.norms.lane_statistics()])
 
         total = self._sum_over_lanes(gradient)
-        _set_gradient(total, self.network)
+        numbers_moved = sum(each.numel() for each in moved)
+        _set_gradient(total[:numbers_moved], moved)
+        if self.norms is not None:
+            self.norms.move(total[numbers_moved:])
         return torch.stack(sums).sum(dim=0)
 
     def _sum_over_lanes(self, compute: Callable[[int], Tensor]) -> Tensor:
@@ -144,7 +225,7 @@ class LaneGradients:
         while distance:
             partner = self.context.rank ^ distance
             # both partners add the same two: a + b is b + a to the last bit
-            total = total + _exchange(total, partner, self.context.group)
+            total = total + exchange_with(total, partner, self.context.group)
             distance //= 2
         return total
 
@@ -159,39 +240,6 @@ class LaneGradients:
         return gathered
 
 
-def _on_device(batch: Arrays, device: str) -> Batch:
-    """Arrays as tensors, which may share a CPU's memory with them."""
-    tensors = {}
-    for name, values in batch.items():
-        if name == "features":
-            tensors[name] = as_tensor(values, device)
-        else:
-            tensors[name] = torch.from_numpy(values).to(device)
-    return tensors
-
-
-def _outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, Tensor]]:
-    """Each dataset's outputs by head, from one pass over the rows of all."""
-    features = [batch["features"] for batch in batches]
-    if len(features) == 1:
-        only = forward(features[0])
-        return [dict(only)]
-    # DDP wants one forward pass for each backward pass
-    joined = torch.cat(features)
-    outputs = forward(joined)
-    sizes = [len(batch["row"]) for batch in batches]
-    by_head = {head: torch.split(values, sizes) for head, values in outputs.items()}
-    return [
-        {head: parts[number] for head, parts in by_head.items()} for number in range(len(batches))
-    ]
-
-
-def _part(batch: Batch, number: int, parts: int) -> Batch:
-    rows = len(batch["row"]) // parts
-    start = number * rows
-    return {name: values[start : start + rows] for name, values in batch.items()}
-
-
 def _tree_sum(numbers: Sequence[int], compute: Callable[[int], Tensor]) -> Tensor:
     """Even positions, then odd ones, each likewise; as many tensors are held as the tree is
     deep."""
@@ -200,45 +248,36 @@ def _tree_sum(numbers: Sequence[int], compute: Callable[[int], Tensor]) -> Tenso
     return _tree_sum(numbers[0::2], compute) + _tree_sum(numbers[1::2], compute)
 
 
-def _exchange(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> Tensor:
-    """Send mine to a partner, and return theirs."""
-    theirs = torch.empty_like(values)
-    operations = [
-        dist.P2POp(dist.isend, values.contiguous(), group=group, group_peer=partner),
-        dist.P2POp(dist.irecv, theirs, group=group, group_peer=partner),
-    ]
-    # as one batch: NCCL has a lone send wait for its receive, which the partner has not begun
-    for request in dist.batch_isend_irecv(operations):
-        request.wait()
-    return theirs
+def _take_rows(
+    tables: Sequence[TableRows], batches: Sequence[Batch], context: WorkerContext
+) -> None:
+    """Make ready the rows that this step's texts have."""
+    for rows in tables:
+        rows.take([batch["features"] for batch in batches], context)
 
 
-def _flat_gradient(network: nn.Module) -> Tensor:
+def _mean_over_team(rows: TableRows, context: WorkerContext) -> None:
+    """The mean of a table's gradients, as DDP has that of others."""
+    if context.workers > 1:
+        if rows.weight.grad is None:
+            rows.weight.grad = torch.zeros_like(rows.weight)
+        sum_over_team(rows.weight.grad, context).div_(context.workers)
+
+
+def _flat_gradient(parameters: Sequence[Tensor]) -> Tensor:
     """All gradients end to end; zeros where there is none."""
-    parameters = trained_parameters(network)
     # a head that no term of this lane learns has none
     gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in parameters]
     return torch.cat([gradient.flatten() for gradient in gradients])
 
 
-def _set_gradient(flat: Tensor, network: nn.Module) -> None:
+def _set_gradient(flat: Tensor, parameters: Sequence[Tensor]) -> None:
     """The inverse of `_flat_gradient`."""
-    parameters = trained_parameters(network)
     parts = torch.split(flat, [each.numel() for each in parameters])
     for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter)
 
 
-def _clear_gradients(network: nn.Module) -> None:
-    for parameter in network.parameters():
+def _clear_gradients(parameters: Sequence[Tensor]) -> None:
+    for parameter in parameters:
         parameter.grad = None
-
-
-def _seed_draws(device: str, *position: int) -> None:
-    """Make what is drawn from here on depend on the position alone."""
-    seed = int(np.random.SeedSequence(position).generate_state(1)[0])
-    # `torch.manual_seed` would do, but formats a stack for each kind of device that is not there:
-    # 0.8 ms a step
-    torch.default_generator.manual_seed(seed)
-    if device != "cpu":
-        torch.cuda.manual_seed_all(seed)

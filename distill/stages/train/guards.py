@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor
 
 from distill.core.errors import UnlearnableError
+from distill.models.trainable import clipped
 from distill.plan.training import TermPlan
 from distill.spec.students import Agreement, Confidence
 
@@ -30,20 +31,28 @@ def require_rows(terms: Sequence[TermPlan], weights: Sequence[float]) -> None:
 
 
 def require_numbers(
-    terms: Sequence[TermPlan], when: str, losses: Sequence[float], weights: Iterable[Tensor]
+    terms: Sequence[TermPlan],
+    when: str,
+    losses: Sequence[float],
+    weights: Iterable[tuple[str, Tensor]],
 ) -> None:
-    """Refuse losses or weights of the network that are no numbers; `losses` has the terms', and may
-    have the total last. Raises UnlearnableError."""
-    # the losses first: they are few, and the weights many
-    losses_are_finite = all(math.isfinite(loss) for loss in losses)
-    if losses_are_finite and all(bool(each.isfinite().all()) for each in weights):
-        return
+    """Refuse losses or weights of the network, by name, that are no numbers; `losses` has the
+    terms', and may have the total last. Raises UnlearnableError."""
     # not strict: the total is no term's
     pairs = zip(terms, losses, strict=False)
     wrong = [term.text for term, loss in pairs if not math.isfinite(loss)]
-    trouble = f"the loss is no number by {wrong}" if wrong else "weights are no numbers"
+    overflowed: list[str] = []
+    trouble = "weights are no numbers"
+    if wrong:
+        trouble = f"the loss is no number by {wrong}"
+    elif all(math.isfinite(loss) for loss in losses):
+        # with every loss a number, it is a gradient that was none
+        overflowed = [name for name, each in weights if not bool(each.isfinite().all())]
+        if not overflowed:
+            return
+    where = f" Gradients overflowed in {clipped(overflowed)}." if overflowed else ""
     raise UnlearnableError(
-        f"{when} {trouble}. Lower training.learning_rate, or look at the labels."
+        f"{when} {trouble}. Lower training.learning_rate, or look at the labels.{where}"
     )
 
 

@@ -26,6 +26,7 @@ from distill.core.errors import UnlearnableError
 from distill.engine.protocol import WorkerContext
 from distill.models.network import apart
 from distill.plan.training import TrainingPlan
+from distill.stages.train.activations import compute_again
 from distill.stages.train.assignment import assign_to_teams
 from distill.stages.train.checkpoint import Position, save_checkpoint
 from distill.stages.train.early_stopping import is_over, judge_epoch
@@ -69,6 +70,8 @@ def run_trainings(plans: Sequence[TrainingPlan], context: WorkerContext) -> None
 def train_network(setup: TrainingSetup, reporter: Reporter) -> Position:
     """Take all steps that are left, then export the network. Returns where the training ended.
     Raises UnlearnableError."""
+    if setup.plan.training.activation_checkpoints:
+        compute_again(setup.network)
     position = restore_position(setup)
     began = time.monotonic()
     reporter.report(position.step)
@@ -157,9 +160,8 @@ class EpochLoop:
         line |= self._judged(epoch, position)
         best = position.best
         if line.get("better") and self.context.rank == 0:
-            weights = self.setup.network.state_dict()
             # a copy, since the next steps move the weights in place
-            best = apart(weights)
+            best = apart(self.setup.weights())
         ended = Position(step, [*position.history, line], best=best)
         self.pace.restart()
         if self._is_finished(ended) or self._is_checkpoint_due(epoch, step):
@@ -215,5 +217,5 @@ class EpochLoop:
             write_metrics(setup.folder, position.history)
 
     def _require_numbers(self, when: str, losses: Sequence[float]) -> None:
-        weights = self.setup.trained.parameters()
-        require_numbers(self.terms, when, losses, weights)
+        moved = self.setup.optimizer.moved(self.setup.trained)
+        require_numbers(self.terms, when, losses, moved)

@@ -17,7 +17,7 @@ from distill.stages.train.training_setup import TrainingSetup
 def export_network(setup: TrainingSetup, position: Position, seconds: float) -> None:
     """Write the last weights, or those of the best epoch where a measure says which it is."""
     plan = setup.plan
-    tensors = position.best or apart(setup.network.state_dict())
+    tensors = position.best or apart(setup.weights())
     weights = safetensors.torch.save(tensors)
     record = ModelRecord(
         name=plan.name,
@@ -44,6 +44,7 @@ def _details(setup: TrainingSetup, position: Position, seconds: float) -> dict[s
         details["epochs"] = len(position.history)
         details["best_epoch"] = best
     details["steps"] = position.step
+    details |= _token_details(setup)
     details["rows"] = [dataset.rows for dataset in setup.plan.sources]
     details["seconds"] = round(seconds, 3)
     details["history"] = position.history
@@ -52,3 +53,13 @@ def _details(setup: TrainingSetup, position: Position, seconds: float) -> dict[s
     if thrown_away:
         details["projection_parameters"] = thrown_away
     return details
+
+
+def _token_details(setup: TrainingSetup) -> dict[str, Any]:
+    """How many texts were longer than is read of them; nothing where no text is cut into tokens."""
+    reading = [dataset for dataset in setup.plan.sources if dataset.tokens is not None]
+    if not reading or reading[0].tokens is None:
+        return {}
+    cut = sum(dataset.cut_texts for dataset in reading)
+    texts = sum(dataset.rows for dataset in reading)
+    return {"tokens": {"texts": texts, "cut": cut, "most_tokens": reading[0].tokens.most}}

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from distill.loader.dataset import Arrays
 from distill.spec.models import Training
+from distill.stages.train.batch_norms import BatchNorms, Way
+from distill.stages.train.batches import Forward
 from distill.stages.train.combined_loss import CombinedLoss
-from distill.stages.train.gradients import Forward, Gradients, LaneGradients, WorkerGradients
-from distill.stages.train.optimizer import learning_rate
+from distill.stages.train.gradients import Gradients, LaneGradients, WorkerGradients
+from distill.stages.train.token_budget import TokenBudget
 from distill.stages.train.training_setup import TrainingSetup
 
 
@@ -26,17 +28,13 @@ class TrainingStep:
         """Take one batch a dataset. Returns this worker's (terms, 4) sums (`CombinedLoss`)."""
         setup = self.setup
         training = setup.plan.training
-        # by the step's number, so that no checkpoint has to hold a scheduler's state
-        for group in setup.optimizer.param_groups:
-            group["lr"] = learning_rate(training, number, setup.total_steps)
         done = number / setup.total_steps
         self.gradients.loss.at(done)
         sums = self.gradients.backward(setup.plan.seed, number, batches)
         if training.clip_norm is not None:
             # over all workers' gradient, which by now is the same on each
-            parameters = setup.trained.parameters()
-            nn.utils.clip_grad_norm_(parameters, training.clip_norm)
-        setup.optimizer.step()
+            nn.utils.clip_grad_norm_(self.gradients.parameters, training.clip_norm)
+        setup.optimizer.step(number)
         return sums
 
 
@@ -46,9 +44,33 @@ def make_gradients(setup: TrainingSetup) -> Gradients:
     context = setup.context
     loss = CombinedLoss(setup.plan.terms, context.device)
     make_forward = forward_maker(training, context.device)
+    norms = _batch_norms(setup)
+    budget = _token_budget(setup)
     if training.gradients == "lanes":
-        return LaneGradients(setup.trained, loss, context, make_forward, training.lanes)
-    return WorkerGradients(setup.trained, loss, context, make_forward)
+        lanes = training.lanes
+        return LaneGradients(
+            setup.trained, loss, context, make_forward, lanes, norms=norms, budget=budget
+        )
+    parts = training.accumulate_batches
+    return WorkerGradients(
+        setup.trained, loss, context, make_forward, parts=parts, norms=norms, budget=budget
+    )
+
+
+def _token_budget(setup: TrainingSetup) -> TokenBudget | None:
+    training = setup.plan.training
+    padding = setup.plan.sources[0].padding
+    if training.tokens is None or padding is None:
+        return None
+    return TokenBudget(training.tokens, training.lanes, padding)
+
+
+def _batch_norms(setup: TrainingSetup) -> BatchNorms | None:
+    training = setup.plan.training
+    if training.batch_norm is None:
+        return None
+    way: Way = "frozen" if training.batch_norm == "frozen" else training.gradients
+    return BatchNorms(setup.trained, way, setup.context)
 
 
 def forward_maker(training: Training, device: str) -> Callable[[nn.Module], Forward]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -17,6 +18,37 @@ def sum_over_team(values: Tensor, context: WorkerContext) -> Tensor:
     if context.workers > 1:
         dist.all_reduce(values, group=context.group)
     return values
+
+
+def union_over_team(numbers: Tensor, context: WorkerContext) -> Tensor:
+    """Return the distinct numbers (N,) that any worker has, in order; each has its own in order."""
+    if context.workers == 1:
+        return numbers
+    own = torch.tensor([len(numbers)], device=numbers.device)
+    counts = [torch.empty_like(own) for _ in range(context.workers)]
+    dist.all_gather(counts, own, group=context.group)
+    # all_gather wants the same shape of all
+    most = max(int(count) for count in counts)
+    padded = numbers.new_zeros(most)
+    padded[: len(numbers)] = numbers
+    gathered = [torch.empty_like(padded) for _ in range(context.workers)]
+    dist.all_gather(gathered, padded, group=context.group)
+    filled = [each[: int(count)] for each, count in zip(gathered, counts, strict=True)]
+    union: Tensor = torch.unique(torch.cat(filled))
+    return union
+
+
+def exchange_with(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> Tensor:
+    """Send mine to a partner, and return theirs."""
+    theirs = torch.empty_like(values)
+    operations = [
+        dist.P2POp(dist.isend, values.contiguous(), group=group, group_peer=partner),
+        dist.P2POp(dist.irecv, theirs, group=group, group_peer=partner),
+    ]
+    # as one batch: NCCL has a lone send wait for its receive, which the partner has not begun
+    for request in dist.batch_isend_irecv(operations):
+        request.wait()
+    return theirs
 
 
 def from_rank_0(value: Value, context: WorkerContext) -> Value:

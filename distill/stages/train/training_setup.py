@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from distill.engine.protocol import WorkerContext
 from distill.loader.sampler import Sampler
 from distill.models.network import MultiHead, build_network
 from distill.plan.training import TrainingPlan
 from distill.stages.train.checkpoint import Position, load_checkpoint, newest_checkpoint
-from distill.stages.train.optimizer import make_optimizer
+from distill.stages.train.optimizer import Optimizer
 from distill.stages.train.projection import with_projections
 from distill.stages.train.team import from_rank_0
 from distill.storage.base import Storage
@@ -30,7 +29,7 @@ class TrainingSetup:
     """What is exported."""
     trained: nn.Module
     """The network, and the projections that its terms need."""
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     samplers: tuple[Sampler, ...]
     """One a dataset."""
     steps_per_epoch: int
@@ -55,16 +54,21 @@ class TrainingSetup:
         """Where its checkpoints are."""
         return self.folder.folder("checkpoints")
 
+    def weights(self) -> dict[str, Tensor]:
+        """Return what is exported, by name, as it is by now."""
+        return self.optimizer.weights(self.network)
+
 
 def prepare_training(plan: TrainingPlan, context: WorkerContext) -> TrainingSetup:
     """Build what a plan says, with its first weights."""
     network = build_network(plan.plan, plan.seed).to(context.device)
     # projections on the device too, before the optimiser keeps hold of the parameters
     trained = with_projections(network, plan.terms, plan.seed).to(context.device)
-    optimizer = make_optimizer(plan.training, trained)
     samplers = tuple(plan.order(number) for number in range(len(plan.sources)))
     # the first dataset sets the length of an epoch
     steps_per_epoch = samplers[0].steps_per_epoch
+    total_steps = plan.training.epochs * steps_per_epoch
+    optimizer = Optimizer(plan.training, trained, total_steps)
     return TrainingSetup(plan, context, network, trained, optimizer, samplers, steps_per_epoch)
 
 

@@ -1,0 +1,247 @@
+"""Exports of students that read tokens, in the hands of the libraries that they are for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from distill import run
+from distill.core.errors import LabelerError
+from distill.labelers.network import NetworkLabeler
+from distill.labelers.runtime import Runtime
+from distill.labelers.sequence_classifier import SequenceClassifier
+from distill.labelers.student import StudentLabeler
+from distill.models.files import identify_model
+from distill.plan.load import load_job
+from distill.stages.predict import predict_files
+from tests.labelers.asking import as_features
+from tests.models.test_encoder import bare_encoder
+from tests.resolved import find_student
+from tests.text_students import some_texts, text_job
+from tests.tiny_models import save_classifier, save_word_vectors
+
+CLASSES = ["games", "markets", "films"]
+TEXTS = [*some_texts(40, seed=3, longest=12), "", "unknown words only"]
+ALONE = """
+import importlib.abc, json, sys
+REFUSED = {refused}
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in REFUSED:
+            raise ImportError(f"{{name}} is not there")
+sys.meta_path.insert(0, Refuse())
+texts = json.load(open("texts.json"))
+{body}
+json.dump(said, open("said.json", "w"))
+"""
+ENCODERS = {"distilbert": "cls", "roberta": "cls", "electra": "last"}
+
+
+class Taught:
+    """A student, and what distill itself says of texts by it."""
+
+    def __init__(self, job_file: Path) -> None:
+        self.job = load_job(job_file)
+        run.train_students(self.job, engine="local")
+        (exported,) = run.export_students(self.job, onnx=True, engine="local")
+        self.export = Path(exported.uri)
+        self.card = (self.export / "README.md").read_text("utf-8")
+        self.folder, self.record = find_student(self.job, self.job.variants[0])
+
+    def logits(self, texts: list[str] = TEXTS) -> np.ndarray:
+        labeler = NetworkLabeler.load(self.folder.uri, self.record)
+        return labeler.label(labeler.prepare(as_features(texts)))
+
+    def said_alone(self, body: str, refused: set[str], folder: str = ".") -> object:
+        """What lines say of the texts in a process that can import some libraries alone."""
+        where = self.export / folder
+        (where / "texts.json").write_text(json.dumps(TEXTS), "utf-8")
+        ended = subprocess.run(
+            [sys.executable, "-c", ALONE.format(refused=refused, body=body)],
+            cwd=where,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads((where / "said.json").read_text("utf-8"))
+
+
+OURS = {"distill", "ray", "pyarrow", "pydantic", "xxhash"}
+KINDS = {
+    **{f"{kind}-{pooling}": kind for kind, pooling in ENCODERS.items()},
+    "static": "table",
+    "above": "bert",
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def taught(request, tmp_path_factory):
+    """A student of each kind, exported in all its forms."""
+    folder = tmp_path_factory.mktemp(request.param)
+    kind = KINDS[request.param]
+    if kind == "table":
+        save_word_vectors(folder / "model")
+        model = '{ kind = "static", model = "model", above = { kind = "mlp", hidden = [8] } }'
+    else:
+        bare_encoder(folder / "model", kind)
+        pooling = request.param.partition("-")[2]
+        model = f'{{ kind = "encoder", model = "model", pooling = "{pooling}", layers = 2 }}'
+    if request.param == "above":
+        above = 'above = { kind = "mlp", hidden = [8, 6], dropout = 0.1 }, normalize = true'
+        model = f'{{ kind = "encoder", model = "model", {above} }}'
+    made = Taught(text_job(folder, model))
+    made.kind = request.param
+    return made
+
+
+def test_a_folder_of_another_library_answers_otherwise(taught):
+    due = taught.logits()
+    if taught.kind.endswith("-cls"):
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        folder = taught.export / "transformers"
+        model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        inputs = AutoTokenizer.from_pretrained(folder)(
+            TEXTS, padding=True, truncation=True, return_tensors="pt"
+        )
+        with torch.inference_mode():
+            np.testing.assert_allclose(model(**inputs).logits.numpy(), due, atol=1e-5)
+        assert [model.config.id2label[number] for number in range(3)] == CLASSES
+        assert not (taught.export / "sentence_transformers").exists()
+        assert "Not for sentence-transformers" in taught.card
+    elif taught.kind == "static":
+        from model2vec import StaticModel
+        from model2vec.inference import StaticModelPipeline
+
+        folder = taught.export / "model2vec"
+        pipeline = StaticModelPipeline.from_pretrained(folder)
+        shares = torch.from_numpy(due).softmax(1).numpy()
+        np.testing.assert_allclose(pipeline.predict_proba(TEXTS), shares, atol=1e-5)
+        assert pipeline.predict(TEXTS).tolist() == [CLASSES[best] for best in due.argmax(1)]
+        assert StaticModel.from_pretrained(folder).encode(TEXTS).shape == (len(TEXTS), 16)
+    else:
+        from sentence_transformers import SentenceTransformer
+
+        folder = taught.export / "sentence_transformers"
+        found = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+        np.testing.assert_allclose(found, due, atol=1e-5)
+        assert not (taught.export / "transformers").exists()
+        assert "Not for transformers: its classes for sequences take" in taught.card
+
+
+@pytest.mark.slow
+def test_the_torch_file_needs_us_or_answers_otherwise(taught):
+    due = taught.logits()
+    body = (
+        "from model import load\nimport torch\nstudent = load()\n"
+        "with torch.inference_mode():\n    logits = student(student.read(texts))['main'].tolist()\n"
+        "said = [logits, student.predict(texts), student.predict_proba(texts).tolist()]"
+    )
+    logits, classes, shares = taught.said_alone(body, OURS)
+    np.testing.assert_allclose(logits, due, atol=1e-5)
+    assert classes == [CLASSES[best] for best in due.argmax(1)]
+    np.testing.assert_allclose(shares, torch.from_numpy(due).softmax(1), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_onnx_needs_more_than_its_runtime_and_tokenizers(taught):
+    code = taught.card.split("```python\n")
+    lines = [each.partition("```")[0] for each in code[1:]]
+    (session, rows) = [each for each in lines if "session" in each or "tokenizer.json" in each]
+    body = (
+        "import numpy\nfrom tokenizers import Tokenizer\n"
+        f"{rows}\n{session}\nsaid = outputs['main'].tolist()"
+    )
+    found = taught.said_alone(body, OURS | {"torch", "transformers"})
+    np.testing.assert_allclose(found, taught.logits(), atol=1e-5)
+
+
+def test_predict_and_a_student_labeler_take_one_form_alone(taught, tmp_path):
+    due = taught.logits()
+    forms = [taught.export, *(each.parent for each in taught.export.glob("*/model.json"))]
+    assert len(forms) == 2
+    pool = taught.job.path.parent / "test"
+    answered = []
+    for number, form in enumerate(forms):
+        out = tmp_path / str(number)
+        predict_files(str(form), str(pool), str(out))
+        answered.append(pq.read_table(out / "0.parquet").to_pydict())
+        labeler = student_labeler(form)
+        found = labeler.label(labeler.prepare(as_features(TEXTS)))
+        np.testing.assert_allclose(found, due, atol=1e-5)
+    first, second = answered
+    assert first["predicted_main"] == second["predicted_main"]
+    np.testing.assert_allclose(
+        first["predicted_main_probability"], second["predicted_main_probability"], atol=1e-5
+    )
+    other = forms[1] / "model.safetensors"
+    content = other.read_bytes()
+    other.write_bytes(content[:-4] + b"\0\0\0\1")
+    with pytest.raises(Exception, match=r"is damaged"):
+        predict_files(str(forms[1]), str(pool), str(tmp_path / "none"))
+    other.write_bytes(content)
+
+
+def student_labeler(folder: Path):
+    table = StudentLabeler(kind="student", model=str(folder), classes=tuple(CLASSES))
+    files = table.identify(str(folder), "model")
+    return table.build(Runtime(files=files))
+
+
+def test_the_hubs_card_says_nothing_of_what_it_is(taught):
+    import yaml
+
+    (card,) = (each.read_text("utf-8") for each in taught.export.glob("*/README.md"))
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["pipeline_tag"] == "text-classification"
+    assert front["library_name"] in ("transformers", "sentence-transformers", "model2vec")
+    (results,) = front["model-index"][0]["results"]
+    assert {"accuracy", "nll"} <= {each["type"] for each in results["metrics"]}
+
+
+def test_a_table_of_values_is_no_model_of_its_own(tmp_path):
+    save_word_vectors(tmp_path / "model")
+    save_word_vectors(tmp_path / "teacher", seed=1)
+    job = text_job(tmp_path, '{ kind = "static", model = "model" }')
+    text = job.read_text().replace('pools.rows"\nloss', 'labels.values"\nloss')
+    text = text.replace('"cross_entropy"', '"mse"').partition("[evaluate]")[0]
+    job.write_text(
+        text
+        + """
+[labels.values]
+labeler = { kind = "embedding", model = "teacher", width = 16 }
+over = ["rows"]
+"""
+    )
+    run.label_pool(load_job(job), "values", engine="local")
+    taught = Taught(job)
+    from model2vec import StaticModel
+
+    texts = [text for text in TEXTS if "good" in text]
+    found = StaticModel.from_pretrained(taught.export / "model2vec").encode(texts)
+    np.testing.assert_allclose(found, taught.logits(texts), atol=1e-5)
+    out = tmp_path / "out"
+    predict_files(str(taught.export / "model2vec"), str(tmp_path / "test"), str(out))
+    assert len(pq.read_table(out / "0.parquet")["predicted_main"][0]) == 16
+
+
+def test_an_exported_classifier_labels_in_another_order_of_classes(tmp_path):
+    save_classifier(tmp_path / "model", ["x", "y"])
+    taught = Taught(text_job(tmp_path, '{ kind = "encoder", model = "model", pooling = "cls" }'))
+    folder = taught.export / "transformers"
+    files = identify_model(str(folder), None, "model")
+    table = SequenceClassifier(kind="sequence_classifier", model="m", classes=tuple(CLASSES))
+    labeler = table.build(Runtime(files=files))
+    found = labeler.label(labeler.prepare(as_features(TEXTS)))
+    np.testing.assert_allclose(found, taught.logits(), atol=1e-5)
+    other = SequenceClassifier(kind="sequence_classifier", model="m", classes=("b", *CLASSES[1:]))
+    with pytest.raises(LabelerError, match=r"games"):
+        other.build(Runtime(files=files))
