@@ -36,12 +36,14 @@ from distill.loader.label_rows import read_label_rows
 from distill.loader.merged_values import StoredValues
 from distill.loader.sample_weight import row_weights
 from distill.loader.sampler import WINDOW_CHUNKS, Chunk
+from distill.models.augment import Augmentation, row_seeds
 from distill.models.text_tokens import padded
 from distill.pools.features import Rows, decode_features, decode_target
 from distill.pools.formats.base import RowBatch
 from distill.pools.inventory import Inventory
 from distill.pools.ngrams import ngram_places
 from distill.pools.row_cache import CACHE_BYTES, read_chunk
+from distill.spec.augment import Augment
 from distill.spec.networks import Ngrams, TextTokens
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Features, ImageFeatures, TextFeatures
@@ -142,6 +144,8 @@ class Dataset:
     """How text is hashed."""
     tokens: TextTokens | None = None
     """How text is cut into tokens."""
+    augment: Augment | None = None
+    """How images are altered before they are learned from."""
 
     @property
     def rows(self) -> int:
@@ -175,6 +179,14 @@ class Dataset:
     def _cut(self) -> dict[Chunk, int]:
         """The same by chunk: some are loaded more than once."""
         return {}
+
+    @property
+    def padding(self) -> int | None:
+        """What ends the rows of texts that are shorter than others: 0 places of n-grams, -1 tokens;
+        None where rows are no text."""
+        if not isinstance(self.features, TextFeatures):
+            return None
+        return -1 if self.ngrams is None else 0
 
     @property
     def groups(self) -> list[list[list[int]]]:
@@ -238,6 +250,20 @@ class Dataset:
             # many may use them: who works in place needs a copy
             values.flags.writeable = False
         return arrays
+
+    def alter(self, images: Array, rows: npt.NDArray[np.int64], seed: int, epoch: int) -> None:
+        """Alter images (B, H, W, C) in place, as they are learned from in an epoch; `rows` are
+        their numbers in the dataset, -1 of padding. Nothing is done where nothing is altered."""
+        if self._augmentation is None:
+            return
+        there = np.flatnonzero(rows >= 0)
+        pixels = images[there].astype(np.uint8, copy=False)
+        # of the row and not of its place in a batch: the same for any number of workers and lanes
+        images[there] = self._augmentation(pixels, row_seeds(seed, epoch, rows[there]))
+
+    @cached_property
+    def _augmentation(self) -> Augmentation | None:
+        return None if self.augment is None else Augmentation(self.augment)
 
     def seen(self, chunk: Chunk) -> Array:
         """Read the features of one chunk as a labeler is given them. Raises PoolError,

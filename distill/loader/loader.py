@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 
 import numpy as np
+import numpy.typing as npt
 
 from distill.loader.cache import ChunkCache
 from distill.loader.dataset import Arrays, Dataset
@@ -40,6 +41,7 @@ class Loader:
         take the worker's core it takes time from them: 8 to 10% of a small network's step.
         `threads`: whether the user's code may read rows in threads (`WorkerContext.threads`)."""
         self.sampler = sampler
+        self.padding = dataset.padding
         self.cache = ChunkCache(dataset, disk)
         # worker r of W takes the lanes ≡ r (mod W): the rows of a batch are the same for any W
         self.lanes = range(rank, sampler.lanes, workers)
@@ -71,6 +73,7 @@ class Loader:
                     buffers = cycle([self._empty_batch(shares) for _ in range(2)])
                 batch = next(buffers)
                 self._gather(shares, batch)
+                self._alter(batch, epoch)
                 yield batch
             epoch += 1
             epoch_step = 0
@@ -78,7 +81,13 @@ class Loader:
     def _epoch(self, epoch: int, first_step: int) -> Iterator[list[Share]]:
         """Each step's shares, one of each lane."""
         windows = WindowPrefetcher(
-            self.sampler, epoch, self.lanes, first_step, load=self.cache, threads=self._reading
+            self.sampler,
+            epoch,
+            self.lanes,
+            first_step,
+            load=self.cache,
+            threads=self._reading,
+            padding=self.padding,
         )
         lanes = [self._lane(windows, number) for number in range(len(self.lanes))]
         for _ in range(first_step, self.sampler.steps_per_epoch):
@@ -117,7 +126,19 @@ class Loader:
                 start = stop
             # padding, where the lane's rows are over
             for name, values in batch.items():
-                values[start:end] = -1 if name == "row" else 0
+                values[start:end] = self._padding_of(name)
+
+    def _alter(self, batch: Arrays, epoch: int) -> None:
+        """Alter the images of a batch as the epoch has it; the cache's stay as they are."""
+        rows: npt.NDArray[np.int64] = batch["row"]  # type: ignore[assignment]
+        self.cache.dataset.alter(batch["features"], rows, self.sampler.seed, epoch)
+
+    def _padding_of(self, name: str) -> int:
+        """What an array has in padding rows."""
+        if name == "row":
+            return -1
+        # a padding row of text has no words
+        return (self.padding or 0) if name == "features" else 0
 
     def _empty_batch(self, shares: Sequence[Share]) -> Arrays:
         """Arrays of a batch's shape, their numbers not set."""

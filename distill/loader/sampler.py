@@ -9,6 +9,10 @@ that ends early gives padding (row −1), so that every batch has the same shape
 A row group that is larger than a chunk is decoded for all its chunks at once: each epoch permutes
 the row groups, the same for all lanes, and takes them in *blocks* of about `block_rows` rows, which
 memory holds decoded; within a block a lane permutes its chunks freely.
+
+With `like_length` the texts that a lane gives to a step are of like length (`shuffle.like_length`):
+a window's rows are sorted by length, ties as they were drawn, cut into shares, and the shares
+permuted, for all lanes alike, so that their texts are of like length too.
 """
 
 from __future__ import annotations
@@ -62,6 +66,8 @@ class Sampler:
     seed: int
     block_rows: int = sys.maxsize
     """Rows that are decoded together."""
+    like_length: bool = False
+    """Whether a share has texts of like length."""
 
     @cached_property
     def digest(self) -> str:
@@ -71,6 +77,8 @@ class Sampler:
         ]
         # checkpoints hold it: other bytes here would throw trainings under way away
         settings = [self.lanes, self.lane_rows, self.seed, self.block_rows]
+        if self.like_length:
+            settings.append(1)
         numbers = [np.array(chunks, np.int64).ravel(), np.array(settings, np.int64)]
         return hashlib.sha256(np.concatenate(numbers).tobytes()).hexdigest()
 
@@ -89,6 +97,13 @@ class Sampler:
             # + 1, since 0 drew the order of the chunks
             positions = self._generator(epoch, lane, number + 1).permutation(rows)
             yield Window(tuple(chunks), positions)
+
+    def share_order(self, epoch: int, window: int, shares: int) -> npt.NDArray[np.int64]:
+        """Return the order in which the shares of a window come that are sorted by length; of two
+        lanes' windows, one a share longer, about the same."""
+        # no lane has the number `lanes + 1`, and these draws are the same for every lane
+        keys = self._generator(epoch, self.lanes + 1, window).random(shares)
+        return np.argsort(keys)
 
     def _shuffled(self, epoch: int, lane: int) -> list[Chunk]:
         """One lane's chunks of one epoch, block by block, permuted within each."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -32,6 +33,8 @@ class _WindowPart:
     """The lane's rows before the window."""
     start: int
     """The first of the window's rows that is wanted."""
+    number: int
+    """Of the window among the lane's."""
 
 
 class WindowPrefetcher:
@@ -46,7 +49,12 @@ class WindowPrefetcher:
         *,
         load: Callable[[Chunk], Arrays],
         threads: Executor,
+        padding: int | None = None,
     ) -> None:
+        """`padding` ends the rows of text that are shorter than others."""
+        self._sampler = sampler
+        self._epoch = epoch
+        self._padding = padding
         self._lane_rows = sampler.lane_rows
         self._load = load
         self._threads = threads
@@ -76,9 +84,18 @@ class WindowPrefetcher:
         chunks = self._read_chunks(parts)
         for lane, part in parts.items():
             # behind its chunks in the threads' queue, so it waits for none that has no thread
-            shares = self._threads.submit(_shares, part, chunks[lane], self._lane_rows)
+            shares = self._threads.submit(self._shares, part, chunks[lane])
             self._ahead[lane].append(shares)
         return bool(parts)
+
+    def _shares(self, part: _WindowPart, coming: Sequence[Future[Arrays]]) -> list[Share]:
+        chunks = [each.result() for each in coming]
+        positions = part.window.positions
+        if self._sampler.like_length and self._padding is not None:
+            lengths = np.concatenate([text_lengths(each, self._padding) for each in chunks])
+            order = partial(self._sampler.share_order, self._epoch, part.number)
+            positions = like_length(positions, lengths, part.rows_before, self._lane_rows, order)
+        return _shares(part, positions, chunks, self._lane_rows)
 
     def _read_chunks(self, parts: dict[int, _WindowPart]) -> dict[int, list[Future[Arrays]]]:
         """Begin to read the first chunks of all lanes' windows, then the second ones, and so on."""
@@ -96,27 +113,52 @@ class WindowPrefetcher:
 def _without_first(windows: Iterator[Window], skip: int) -> Iterator[_WindowPart]:
     """A lane's windows without its first `skip` rows."""
     before = 0
-    for window in windows:
+    for number, window in enumerate(windows):
         after = before + len(window.positions)
         if skip < after:
-            yield _WindowPart(window, before, max(0, skip - before))
+            yield _WindowPart(window, before, max(0, skip - before), number)
         before = after
 
 
-def _shares(part: _WindowPart, coming: Sequence[Future[Arrays]], lane_rows: int) -> list[Share]:
-    """Which rows of the window's chunks make each share of `lane_rows` rows; the lane's rows are
-    cut, so the first and the last share may be parts of one.
+def text_lengths(arrays: Arrays, padding: int) -> Rows:
+    """Return how many numbers of each row are no padding, (B,)."""
+    numbers: npt.NDArray[np.integer] = arrays["features"]  # type: ignore[assignment]
+    lengths: Rows = (numbers > padding).sum(axis=1)
+    return lengths
 
-    """
-    chunks = [each.result() for each in coming]
+
+def like_length(
+    positions: Rows,
+    lengths: Rows,
+    rows_before: int,
+    lane_rows: int,
+    order: Callable[[int], Rows],
+) -> Rows:
+    """Return a window's positions so that each share has rows of like length, by the lengths of the
+    rows that positions count; `order(n)` permutes n shares. Rows of a share that begins in the
+    window before, or ends in the next one, stay as they were drawn."""
+    head = -rows_before % lane_rows
+    shares = max(0, len(positions) - head) // lane_rows
+    tail = head + shares * lane_rows
+    middle = positions[head:tail]
+    by_length = middle[np.argsort(lengths[middle], kind="stable")]
+    permuted = by_length.reshape(shares, lane_rows)[order(shares)]
+    return np.concatenate([positions[:head], permuted.ravel(), positions[tail:]])
+
+
+def _shares(
+    part: _WindowPart, positions: Rows, chunks: Sequence[Arrays], lane_rows: int
+) -> list[Share]:
+    """Which rows of the window's chunks make each share of `lane_rows` rows; the lane's rows are
+    cut, so the first and the last share may be parts of one."""
     window = part.window
-    rows = len(window.positions)
+    rows = len(positions)
     first_row = part.rows_before + part.start
     share_of_row = np.arange(first_row, part.rows_before + rows) // lane_rows
     share_of_row -= share_of_row[0]
     # one sort by (share, chunk, row): a share's rows are the numbers of its own range of `rows`. In
     # that order they are copied as memory has them, and the sum over a batch asks for no other
-    keys = np.sort(share_of_row * rows + window.positions[part.start :])
+    keys = np.sort(share_of_row * rows + positions[part.start :])
     chunk_starts = np.cumsum([0, *(chunk.rows for chunk in window.chunks)])
     share_starts = np.arange(share_of_row[-1] + 1) * rows
     firsts = share_starts[:, None] + chunk_starts

@@ -79,9 +79,16 @@ def read_model_file(uri: str, name: str) -> bytes | None:
         return open_storage(uri).read_or_none(name)
     repository, _, revision = uri.removeprefix(HUB).partition("@")
     hub = _hub()
+    # a commit does not change: what is known of it, also that it lacks a file, needs no line
+    if _COMMIT.fullmatch(revision):
+        cached = hub.try_to_load_from_cache(repository, name, revision=revision)
+        if cached is not None:
+            return Path(cached).read_bytes() if isinstance(cached, str) else None
     with _hub_errors(uri):
         try:
             file = hub.hf_hub_download(repository, name, revision=revision)
+        except hub.errors.LocalEntryNotFoundError:
+            raise  # it could not be asked for, which says nothing of whether it is there
         except hub.errors.EntryNotFoundError:
             return None
     return Path(file).read_bytes()

@@ -16,6 +16,7 @@ from typing import Any
 from distill.core.errors import JobError
 from distill.models.files import read_model_file
 from distill.spec.preprocess import Preprocess
+from distill.spec.uris import is_hub, wrong_uri
 
 TIMM_CONFIG = "config.json"
 PROCESSOR_CONFIG = "preprocessor_config.json"
@@ -49,6 +50,9 @@ class Normalization:
 def resolve_preprocess(preprocess: Preprocess, uri: str, shape: Shape, where: str) -> Preprocess:
     """Return `preprocess` with what the model at `uri` says in place of its `of`, for images of
     `shape` (height, width, channels); `where` is the key that names it. Raises JobError."""
+    wrong = None if is_hub(uri) else wrong_uri(uri)
+    if wrong:
+        raise JobError(f"{where}: {wrong}")
     processor = _read_json(uri, PROCESSOR_CONFIG, where)
     if processor is not None:
         found = _of_processor(processor, shape, where)

@@ -48,7 +48,9 @@ class TimmTrunk(nn.Module):
         self.shape = shape
         self.source = source
         self.normalization = normalization
-        self.body = body
+        # convolutions by channel are trained three times as fast so on a CPU
+        # torch's types leave out this way to call it
+        self.body = body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # the network's table says them: they are no weights, and move to the device all the same
         for name in ("mean", "std"):
             numbers = torch.tensor(getattr(normalization, name))
@@ -57,6 +59,7 @@ class TimmTrunk(nn.Module):
     def forward(self, x_BF: Tensor) -> Tensor:
         images_BCHW = x_BF.reshape(-1, *self.shape)
         normal_BCHW = (images_BCHW - self.mean) / self.std
+        normal_BCHW = normal_BCHW.contiguous(memory_format=torch.channels_last)
         features_BN: Tensor = self.body(normal_BCHW)
         return features_BN
 

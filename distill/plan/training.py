@@ -107,7 +107,14 @@ class TrainingPlan:
         """In which order the rows of one source are seen."""
         rows, lanes = self.sources[source], self.training.lanes
         chunks = cut_chunks(rows.groups, lanes, rows.fitting(self.most_chunk_rows, lanes))
-        return Sampler(chunks, lanes, self.lane_rows[source], self.seed, rows.block_rows)
+        return Sampler(
+            chunks,
+            lanes,
+            self.lane_rows[source],
+            self.seed,
+            rows.block_rows,
+            like_length=self.training.tokens is not None,
+        )
 
 
 def plan_fit(workspace: Workspace, name: str) -> TrainingPlan | ModelRecord:
@@ -172,7 +179,10 @@ def _training_plan(workspace: Workspace, subject: _Subject) -> TrainingPlan:
     student = subject.variant.spec
     assert student.seed is not None  # filled in as the job was read
     groups = pool_groups(student)
-    datasets = tuple(group_dataset(workspace, student, group) for group in groups)
+    augment = student.training.augment
+    datasets = tuple(
+        replace(group_dataset(workspace, student, group), augment=augment) for group in groups
+    )
     widths = head_widths(workspace, student, subject.key)
     terms = tuple(
         _term_plan(workspace, subject, number, groups, widths)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from distill.spec.augment import Augment
 from distill.spec.base import BatchRows, Gpus, Positive, Seed, Table
 from distill.spec.networks import FitModel
 
@@ -64,6 +65,7 @@ USUAL_TRAINING: Mapping[str, Any] = {
     "decayed": "all",
     "batch_norm": None,
     "tokens": None,
+    "augment": None,
 }
 """Options of a training that came later, and what they say of models from before."""
 
@@ -111,8 +113,8 @@ class Training(Table):
     """`lanes`: lane by lane, summed in a fixed order, so that any number of workers gives the same
     weights to the last bit, and memory holds one lane."""
     accumulate_batches: Positive = 1
-    """Parts in which a worker takes its share of a batch, one after another, before it moves: memory
-    holds one. Not part of a student's digest; the last bits differ, as with other workers."""
+    """Parts in which a worker takes its share of a batch, one after another, before it moves:
+    memory holds one. Not part of a student's digest; the last bits differ, as with other workers."""
     activation_checkpoints: bool = False
     """Whether layers are computed again on the way back, where the network's modules offer that, so
     that memory need not hold what is between them. Not part of a student's digest."""
@@ -121,8 +123,13 @@ class Training(Table):
     `gradients = "lanes"`: of each lane's rows, so that any number of workers gives the same), or
     `frozen` as they are when the training begins. Default: such networks are refused."""
     tokens: Positive | None = None
-    """For text: the most tokens, or n-grams, that a lane gives to a step, padding counted; its texts
-    are then of like length, and as many as fit, up to its rows of `batch_rows`."""
+    """For text: the most tokens, or n-grams, of a lane that are computed at once, padding counted.
+    Texts of like length then come together, padded to the longest of them, and a batch of
+    `batch_rows` is computed in as many parts as that takes. Default: all texts are padded to the
+    most that the network reads."""
+    augment: Augment | None = None
+    """How images are altered while they are learned from, otherwise in each epoch, by seeds of
+    (seed, epoch, row); neither those that say when to stop nor those that judge. Default: not."""
     compile: bool = False
     """Whether torch compiles the network first: some seconds that long trainings win back."""
     lanes: Annotated[int, Field(ge=1, le=65_536)] = 8

@@ -155,6 +155,55 @@ def test_a_folder_without_any_config_is_taken(tmp_path):
         resolved(tmp_path, (32, 32, 3))
 
 
+COMMIT = "0123456789" * 4
+
+
+class Hub:
+    """A hub of one model, of which a machine knows some files."""
+
+    def __init__(self, monkeypatch, files, cached=()):
+        from huggingface_hub import errors
+
+        self.errors, self.files, self.cached, self.asked = errors, files, dict(cached), []
+        monkeypatch.setattr("distill.models.files._hub", lambda: self)
+
+    def try_to_load_from_cache(self, _, name, **__):
+        return self.cached.get(name)
+
+    def hf_hub_download(self, _, name, **__):
+        self.asked.append(name)
+        if self.files is None:
+            raise self.errors.LocalEntryNotFoundError("no line")
+        if name not in self.files:
+            raise self.errors.EntryNotFoundError("404")
+        return self.files[name]
+
+
+def of_hub(revision=COMMIT):
+    uri = f"hf://timm/resnet@{revision}"
+    return resolve_preprocess(Preprocess(of=uri), uri, (32, 32, 3), "of")
+
+
+def test_a_hub_that_cannot_be_reached_has_no_such_file(tmp_path, monkeypatch):
+    config = str(timm_folder(tmp_path / "model", crop_pct=0.5) / "config.json")
+    Hub(monkeypatch, {"config.json": config})
+    assert of_hub().sides == (64, 64)
+    Hub(monkeypatch, None)
+    with pytest.raises(JobError, match="cannot be had of the Hugging Face hub"):
+        of_hub()
+    # of a commit all is known already
+    known = Hub(monkeypatch, None, {"config.json": config, "preprocessor_config.json": object()})
+    assert of_hub().sides == (64, 64)
+    assert known.asked == []
+    with pytest.raises(JobError, match="cannot be had of the Hugging Face hub"):
+        of_hub("main")
+
+
+def test_a_model_that_is_no_address_is_looked_for():
+    with pytest.raises(JobError, match=r"^of: 'hf://timm/resnet' "):
+        resolve_preprocess(Preprocess(of="x"), "hf://timm/resnet", (32, 32, 3), "of")
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_a_photograph_lies_on_its_side(orientation, kind):

@@ -23,8 +23,8 @@ class CustomModel(Network):
     `x` is (B, in_features) float32; an image is its C·H·W numbers in 0..1, channel by channel. H is
     found by asking it. The class has a `revision` (text): with `options` it says which model this
     is, so change it when the class means something else. What it learns are parameters: buffers
-    that move in training, such as BatchNorm's statistics, are refused, since workers and lanes
-    would differ in them. Padded and rejected rows are zeros: its answers and gradients must be
+    that move in training are refused, since workers and lanes would differ in them, but for those of
+    BatchNorm where `training.batch_norm` says how they are kept. Padded and rejected rows are zeros: its answers and gradients must be
     finite there, so write x / x.norm().clamp_min(1e-6) and not x / x.norm().
     """
 

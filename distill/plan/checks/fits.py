@@ -11,7 +11,7 @@ from distill.plan.checks.networks import (
     check_size,
 )
 from distill.plan.checks.problems import Problems
-from distill.plan.checks.training import check_training
+from distill.plan.checks.training import check_augment, check_tokens, check_training
 from distill.plan.checks.zero_shot import check_descriptions
 from distill.plan.tables import JobTables
 from distill.spec.models import Eszsl
@@ -44,3 +44,6 @@ def _fit(tables: JobTables, name: str) -> Problems:
         yield from check_descriptions(tables, name, fit.model)
     else:
         yield from check_training(fit.training, f"{where}.training")
+        yield from check_tokens(fit.training, fit.model, f"{where}.training")
+        features = None if fit.features else tables.pools[fit.on].features
+        yield from check_augment(fit.training, {fit.on: features}, f"{where}.training")

@@ -8,8 +8,9 @@ from distill.plan.checks.names import check_student_names
 from distill.plan.checks.networks import check_networks, check_same_features
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.terms import check_term
-from distill.plan.checks.training import check_shares, check_training
+from distill.plan.checks.training import check_augment, check_shares, check_tokens, check_training
 from distill.plan.tables import JobTables
+from distill.spec.pools import Features
 from distill.spec.students import Student, Term
 
 
@@ -34,6 +35,8 @@ def check_students(tables: JobTables) -> Problems:
 
 def _student(tables: JobTables, student: Student, where: str) -> Problems:
     yield from check_training(student.training, f"{where}.training")
+    yield from check_tokens(student.training, student.model, f"{where}.training")
+    yield from check_augment(student.training, _seen(tables, student), f"{where}.training")
     yield from _weights(student, where)
     yield from check_shares(student, where)
     yield from _rows(tables, student, where)
@@ -42,6 +45,13 @@ def _student(tables: JobTables, student: Student, where: str) -> Problems:
     for number, term in enumerate(student.terms):
         yield from check_term(tables, student, term, f"{where}.terms.{number}")
     yield from check_stop(tables, student, f"{where}.early_stop")
+
+
+def _seen(tables: JobTables, student: Student) -> dict[str, Features | None]:
+    """What a student sees of each pool that it is taught on: no features of a label set's values."""
+    if student.features is not None:
+        return dict.fromkeys(student.taught_on)
+    return {pool: tables.pools[pool].features for pool in student.taught_on}
 
 
 def _weights(student: Student, where: str) -> Problems:

@@ -3,8 +3,12 @@ sources."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from distill.plan.checks.problems import Problems
 from distill.spec.models import Training, worker_range
+from distill.spec.networks import FitModel
+from distill.spec.pools import Features
 from distill.spec.students import Student
 
 _ROUNDING = 0.01
@@ -50,6 +54,11 @@ def _ways(training: Training, where: str) -> Problems:
             f'{where}.accumulate_batches = {parts}: with gradients = "lanes" memory holds one lane'
             " already. Leave it out."
         )
+    if parts > 1 and training.tokens is not None:
+        yield (
+            f"{where}.accumulate_batches = {parts}: tokens = {training.tokens} says how much is"
+            " computed at once. Leave one out."
+        )
     if training.batch_norm is None:
         return
     norm = f"{where}.batch_norm = {training.batch_norm!r}"
@@ -59,11 +68,33 @@ def _ways(training: Training, where: str) -> Problems:
             f"{norm}: not with {other}, by which layers are computed where their statistics are not"
             f" looked after. Leave {other} out."
         )
-    if parts > 1 and training.batch_norm == "sync":
+    in_parts = "tokens" if training.tokens is not None else f"accumulate_batches = {parts}"
+    if training.batch_norm == "sync" and (parts > 1 or training.tokens is not None):
         yield (
-            f"{norm}: statistics are those of a whole step's rows, but accumulate_batches = {parts}"
-            ' takes them in parts. Say gradients = "lanes", or batch_norm = "frozen".'
+            f"{norm}: statistics are those of a whole step's rows, but {in_parts} takes them in"
+            ' parts. Leave that out, or say batch_norm = "frozen".'
         )
+
+
+def check_tokens(training: Training, model: FitModel, where: str) -> Problems:
+    """Yield why texts of like length are not for this network; `where` is the training's key."""
+    if training.tokens is None:
+        return
+    key = f"{where}.tokens = {training.tokens}"
+    if model.kind == "custom":
+        yield f"{key}: a custom network is given `most` n-grams of each text. Leave it out."
+    elif model.text_hashing is None and not getattr(model, "reads_text", False):
+        yield f"{key}: {model.kind!r} reads no text. Leave it out."
+
+
+def check_augment(training: Training, seen: Mapping[str, Features | None], where: str) -> Problems:
+    """Yield why what is seen of pools, by the pool, cannot be altered as the training says; `where`
+    is its key."""
+    if training.augment is None:
+        return
+    for pool, features in seen.items():
+        for problem in training.augment.misfits(features, pool):
+            yield f"{where}.{problem}"
 
 
 def check_shares(student: Student, where: str) -> Problems:

@@ -120,7 +120,7 @@ def _files(step: ExportStep, judged: Judged, *, onnx: bool) -> Mapping[str, byte
     files[_ONNX] = _checked_onnx(step, model) if onnx else None
     if model.tokens is not None:
         files["tokenizer.json"] = tokenizer_json(model.tokens)
-    files |= _timm_files(step, model.network)
+    files |= _timm_files(step, model)
     front = front_matter(step.name, judged)
     files["README.md"] = "\n\n".join(filter(None, [front, card])).encode()
     body = _model_json(model.record, step.pool, code, own_names)
@@ -176,15 +176,15 @@ def _model_json(
     return body
 
 
-def _timm_files(step: ExportStep, network: MultiHead) -> dict[str, bytes]:
+def _timm_files(step: ExportStep, model: _Model) -> dict[str, bytes]:
     """What timm alone loads, of a student on a network of its."""
-    if not any(isinstance(module, TimmTrunk) for module in network.modules()):
+    if not any(isinstance(module, TimmTrunk) for module in model.network.modules()):
         return {}
     # imported here, since it is for these alone
     from distill.stages.export.timm_folder import timm_files
 
-    rows = as_tensor(as_input(network, step.pool.first_seen()), "cpu")
-    return timm_files(step.record, network, step.pool.features, rows)
+    rows = as_tensor(as_input(model.network, step.pool.first_seen()), "cpu")
+    return timm_files(model.record, model.network, step.pool.features, rows)
 
 
 def _checked_onnx(step: ExportStep, model: _Model) -> bytes:

@@ -172,11 +172,11 @@ def torch_source(
         loader = reader_source(reads) + trunk_source(reads)
         above = _expression(reads.above, 2)
         trunk = trunk_expression(reads, above)
+    has_timm = any(isinstance(module, TimmTrunk) for module in network.modules())
     meanings = {
         head: (list(each.classes), each.kind == "logits" and each.exclusive)
         for head, each in (outputs or {}).items()
     }
-    has_timm = any(isinstance(module, TimmTrunk) for module in network.modules())
     return _FILE.format(
         name=_in_docstring(name),
         needs=_needs(reads),
@@ -209,6 +209,8 @@ def _needs(trunk: nn.Module | None) -> str:
         return "torch, safetensors, tokenizers and transformers"
     if isinstance(trunk, StaticModule):
         return "torch, safetensors and tokenizers"
+    if isinstance(trunk, TimmTrunk):
+        return "torch, safetensors and timm"
     return "torch and safetensors alone"
 
 

@@ -7,23 +7,25 @@ from torch import nn
 
 from distill.core.errors import UnlearnableError
 
+_TIMM = "set_grad_checkpointing"
+# Hugging Face's, by its name of today, then by that of before
+_NAMES = ("activation_checkpointing_enable", "gradient_checkpointing_enable", _TIMM)
+
 
 def compute_again(network: nn.Module) -> None:
     """Ask each module for it that offers it. Raises UnlearnableError where none does."""
     is_offered = False
     for module in network.modules():
-        # Hugging Face's models, and timm's
-        enable = getattr(module, "gradient_checkpointing_enable", None)
-        switch = getattr(module, "set_grad_checkpointing", None)
-        if callable(enable):
-            # not the older way, which drops gradients where the input has none
-            enable({"use_reentrant": False})
-        elif callable(switch):
-            switch(True)
-        is_offered |= callable(enable) or callable(switch)
+        name = next((name for name in _NAMES if callable(getattr(module, name, None))), None)
+        if name is None:
+            continue
+        is_offered = True
+        # not torch's older way, which drops gradients where the input has none
+        told = True if name == _TIMM else {"use_reentrant": False}
+        getattr(module, name)(told)
     if not is_offered:
         raise UnlearnableError(
             "training.activation_checkpoints = true: no module of the network offers it, as Hugging"
-            " Face's do by `gradient_checkpointing_enable` and timm's by `set_grad_checkpointing`."
+            " Face's do by `activation_checkpointing_enable`, timm's by `set_grad_checkpointing`."
             " Leave it out, or take fewer rows at once by accumulate_batches."
         )

@@ -8,8 +8,8 @@
           lanes', summed in the lanes' tree: so weights and statistics are bit-equal for any number
           of workers, but others than those of `gradients = "workers"`.
 
-Rows of weight 0 to every term are in no statistics: padding, and what was rejected; where a step has
-no other, the running ones serve.
+Rows of weight 0 to every term are in no statistics: padding, and what was rejected; where a step
+has no other, the running ones serve.
 
 It is `torch.nn.functional.batch_norm` that is answered here while a network computes, so that every
 layer on it is covered, timm's with an activation within too. Layers, their parameters and buffers
@@ -183,6 +183,16 @@ class BatchNorms:
         layer.running_var.lerp_(variance, layer.momentum)
 
 
+@contextmanager
+def normalising(norms: BatchNorms | None, batches: Sequence[Batch]) -> Iterator[None]:
+    """While it lasts, the network's BatchNorm layers normalise by these rows."""
+    if norms is None:
+        yield
+        return
+    with norms.over(batches):
+        yield
+
+
 class _Answering(TorchFunctionMode):
     """Answers one function of torch while it is entered."""
 
@@ -239,7 +249,7 @@ def _tracked(layer: _BatchNorm) -> Tensor:
 
 
 def _momentum(layer: _BatchNorm) -> float:
-    """The share of a step's statistics in the running ones; of a layer without one, as of a mean."""
+    """The share of a step's statistics in the running ones; without one they are the mean so far."""
     return 1 / float(_tracked(layer)) if layer.momentum is None else layer.momentum
 
 

@@ -33,8 +33,8 @@ from distill.loader.sampler import cut_chunks
 from distill.models.network import as_tensor
 from distill.plan.training import HeldOutPlan
 from distill.spec.models import EarlyStop, Training
+from distill.stages.train.batches import Forward
 from distill.stages.train.combined_loss import positions_on, row_losses
-from distill.stages.train.gradients import Forward
 from distill.stages.train.team import sum_over_team
 
 # the most rows that the network sees at once, or `batch_rows` where that is less, which memory

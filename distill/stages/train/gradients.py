@@ -14,17 +14,20 @@
            them there. So weights are **bit-equal** for any W of at most as many workers as lanes on
            CPU (tests/stages/train/test_gradients.py), dropout included, which is drawn by (seed,
            step, lane); not tried on GPUs. Memory holds one lane's activations, so it is gradient
-           accumulation too. Not the default, for what it costs: 12% at 4,096 rows a batch, and 84%
-           at 512 (tests/benchmarks/results/train_cost.md).
+           accumulation too. BatchNorm then normalises a lane by its own rows (`batch_norms`), so
+           that all this holds with it as well. Not the default, for what it costs: 12% at 4,096
+           rows a batch, and 84% at 512 (tests/benchmarks/results/train_cost.md).
+
+Either takes a part of its rows after another where memory holds no more (`accumulate_batches`,
+`token_budget`), and of a table the rows that the step's texts have (`table_rows`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -32,14 +35,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from distill.engine.protocol import WorkerContext
 from distill.loader.dataset import Arrays
-from distill.models.network import as_tensor, trained_parameters
-from distill.stages.train.batch_norms import BatchNorms
+from distill.models.network import trained_parameters
+from distill.stages.train.batch_norms import BatchNorms, normalising
+from distill.stages.train.batches import (
+    Forward,
+    batch_part,
+    joint_outputs,
+    on_device,
+    seed_part,
+)
 from distill.stages.train.combined_loss import Batch, CombinedLoss
 from distill.stages.train.table_rows import TableRows, find_tables
-from distill.stages.train.team import sum_over_team
-
-Forward = Callable[[Tensor], Mapping[str, Tensor]]
-"""Features of all datasets → every head's outputs."""
+from distill.stages.train.team import exchange_with, sum_over_team
+from distill.stages.train.token_budget import TokenBudget
 
 
 class Gradients(Protocol):
@@ -68,12 +76,14 @@ class WorkerGradients:
         *,
         parts: int = 1,
         norms: BatchNorms | None = None,
+        budget: TokenBudget | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.context = context
         self.parts = parts
         self.norms = norms
+        self.budget = budget
         self._unsummed: Callable[[], AbstractContextManager[Any]] = nullcontext
         model = network
         if context.workers > 1:
@@ -95,7 +105,7 @@ class WorkerGradients:
     def backward(self, seed: int, step: int, batches: Sequence[Arrays]) -> Tensor:
         """Do as `Gradients` says."""
         workers = self.context.workers
-        tensors = [_on_device(batch, self.context.device) for batch in batches]
+        tensors = [on_device(batch, self.context.device) for batch in batches]
         known = self.loss.known(tensors)
         _take_rows(self.tables, tensors, self.context)
         # summed over the workers while the network computes
@@ -104,15 +114,13 @@ class WorkerGradients:
             summing = dist.all_reduce(known, group=self.context.group, async_op=True)
         _clear_gradients(self.parameters)
         sums = []
-        for number in range(self.parts):
-            position = (seed, step, self.context.rank, number)
-            # the first one's draws are those of a batch in one part
-            _seed_draws(self.context.device, *position[: 4 if number else 3])
-            part = [_part(batch, number, self.parts) for batch in tensors]
-            is_last = number + 1 == self.parts
+        parts = self._parts(tensors)
+        for number, part in enumerate(parts):
+            seed_part(self.context.device, number, seed, step, self.context.rank)
+            is_last = number + 1 == len(parts)
             with nullcontext() if is_last else self._unsummed():
                 with normalising(self.norms, part):
-                    outputs = _outputs(self.forward, part)
+                    outputs = joint_outputs(self.forward, part)
                 if summing is not None and not number:
                     summing.wait()
                 loss, part_sums = self.loss(outputs, part, known)
@@ -122,6 +130,16 @@ class WorkerGradients:
         for rows in self.tables:
             _mean_over_team(rows, self.context)
         return torch.stack(sums).sum(dim=0)
+
+    def _parts(self, batches: Sequence[Batch]) -> list[list[Batch]]:
+        """What is computed at once, one batch a dataset each."""
+        if self.budget is not None:
+            lanes = range(self.context.rank, self.budget.lanes, self.context.workers)
+            return self.budget.parts(batches, len(lanes))
+        return [
+            [batch_part(batch, number, self.parts) for batch in batches]
+            for number in range(self.parts)
+        ]
 
 
 class LaneGradients:
@@ -136,11 +154,13 @@ class LaneGradients:
         lanes: int,
         *,
         norms: BatchNorms | None = None,
+        budget: TokenBudget | None = None,
     ) -> None:
         self.network = network
         self.loss = loss
         self.context = context
         self.norms = norms
+        self.budget = budget
         self.forward = make_forward(network)
         self.tables = list(find_tables(network).values())
         self.trained = trained_parameters(network)
@@ -156,21 +176,26 @@ class LaneGradients:
         """Do as `Gradients` says."""
         count = len(self.lanes)
         numbers = range(count)
-        tensors = [_on_device(batch, self.context.device) for batch in batches]
-        lanes = [[_part(batch, number, len(numbers)) for batch in tensors] for number in numbers]
+        tensors = [on_device(batch, self.context.device) for batch in batches]
+        lanes = [
+            [batch_part(batch, number, len(numbers)) for batch in tensors] for number in numbers
+        ]
         known = self._sum_over_lanes(lambda number: self.loss.known(lanes[number]))
         _take_rows(self.tables, tensors, self.context)
         moved = self.parameters
         sums: list[Tensor] = []
 
         def gradient(number: int) -> Tensor:
-            _seed_draws(self.context.device, seed, step, self.lanes[number])
             _clear_gradients(moved)
-            with normalising(self.norms, lanes[number]):
-                outputs = _outputs(self.forward, lanes[number])
-            loss, lane_sums = self.loss(outputs, lanes[number], known)
-            loss.backward()  # type: ignore[no-untyped-call]
-            sums.append(lane_sums)
+            lane = lanes[number]
+            parts = [lane] if self.budget is None else self.budget.parts(lane, 1)
+            for place, part in enumerate(parts):
+                seed_part(self.context.device, place, seed, step, self.lanes[number])
+                with normalising(self.norms, part):
+                    outputs = joint_outputs(self.forward, part)
+                loss, part_sums = self.loss(outputs, part, known)
+                loss.backward()  # type: ignore[no-untyped-call]
+                sums.append(part_sums)
             flat = _flat_gradient(moved)
             if self.norms is None:
                 return flat
@@ -200,7 +225,7 @@ class LaneGradients:
         while distance:
             partner = self.context.rank ^ distance
             # both partners add the same two: a + b is b + a to the last bit
-            total = total + _exchange(total, partner, self.context.group)
+            total = total + exchange_with(total, partner, self.context.group)
             distance //= 2
         return total
 
@@ -215,72 +240,12 @@ class LaneGradients:
         return gathered
 
 
-def _on_device(batch: Arrays, device: str) -> Batch:
-    """Arrays as tensors, which may share a CPU's memory with them."""
-    tensors = {}
-    for name, values in batch.items():
-        if name == "features":
-            tensors[name] = as_tensor(values, device)
-        else:
-            tensors[name] = torch.from_numpy(values).to(device)
-    return tensors
-
-
-def _outputs(forward: Forward, batches: Sequence[Batch]) -> list[dict[str, Tensor]]:
-    """Each dataset's outputs by head, from one pass over the rows of all."""
-    features = [batch["features"] for batch in batches]
-    if len(features) == 1:
-        only = forward(features[0])
-        return [dict(only)]
-    # DDP wants one forward pass for each backward pass
-    joined = torch.cat(features)
-    outputs = forward(joined)
-    sizes = [len(batch["row"]) for batch in batches]
-    by_head = {head: torch.split(values, sizes) for head, values in outputs.items()}
-    return [
-        {head: parts[number] for head, parts in by_head.items()} for number in range(len(batches))
-    ]
-
-
-def _part(batch: Batch, number: int, parts: int) -> Batch:
-    """One of so many near-equal parts of a batch."""
-    if parts == 1:
-        return batch
-    rows = len(batch["row"])
-    start = rows * number // parts
-    stop = rows * (number + 1) // parts
-    return {name: values[start:stop] for name, values in batch.items()}
-
-
-@contextmanager
-def normalising(norms: BatchNorms | None, batches: Sequence[Batch]) -> Iterator[None]:
-    """While it lasts, the network's BatchNorm layers normalise by these rows."""
-    if norms is None:
-        yield
-        return
-    with norms.over(batches):
-        yield
-
-
 def _tree_sum(numbers: Sequence[int], compute: Callable[[int], Tensor]) -> Tensor:
     """Even positions, then odd ones, each likewise; as many tensors are held as the tree is
     deep."""
     if len(numbers) == 1:
         return compute(numbers[0])
     return _tree_sum(numbers[0::2], compute) + _tree_sum(numbers[1::2], compute)
-
-
-def _exchange(values: Tensor, partner: int, group: dist.ProcessGroup | None) -> Tensor:
-    """Send mine to a partner, and return theirs."""
-    theirs = torch.empty_like(values)
-    operations = [
-        dist.P2POp(dist.isend, values.contiguous(), group=group, group_peer=partner),
-        dist.P2POp(dist.irecv, theirs, group=group, group_peer=partner),
-    ]
-    # as one batch: NCCL has a lone send wait for its receive, which the partner has not begun
-    for request in dist.batch_isend_irecv(operations):
-        request.wait()
-    return theirs
 
 
 def _take_rows(
@@ -316,13 +281,3 @@ def _set_gradient(flat: Tensor, parameters: Sequence[Tensor]) -> None:
 def _clear_gradients(parameters: Sequence[Tensor]) -> None:
     for parameter in parameters:
         parameter.grad = None
-
-
-def _seed_draws(device: str, *position: int) -> None:
-    """Make what is drawn from here on depend on the position alone."""
-    seed = int(np.random.SeedSequence(position).generate_state(1)[0])
-    # `torch.manual_seed` would do, but formats a stack for each kind of device that is not there:
-    # 0.8 ms a step
-    torch.default_generator.manual_seed(seed)
-    if device != "cpu":
-        torch.cuda.manual_seed_all(seed)

@@ -77,7 +77,7 @@ class Optimizer:
         return {"state": state, "param_groups": plain["param_groups"]}
 
     def load_state_dict(self, stored: Mapping[str, Any]) -> None:
-        """Go on from the state after `stored["step"]` steps; the network has its weights already."""
+        """Go on from the state after `stored["step"]` steps; the network has its weights by now."""
         state = stored["state"]
         rest = {
             own: state[number] for own, number in enumerate(self._rest_numbers) if number in state

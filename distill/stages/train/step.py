@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from distill.loader.dataset import Arrays
 from distill.spec.models import Training
 from distill.stages.train.batch_norms import BatchNorms, Way
+from distill.stages.train.batches import Forward
 from distill.stages.train.combined_loss import CombinedLoss
-from distill.stages.train.gradients import Forward, Gradients, LaneGradients, WorkerGradients
+from distill.stages.train.gradients import Gradients, LaneGradients, WorkerGradients
+from distill.stages.train.token_budget import TokenBudget
 from distill.stages.train.training_setup import TrainingSetup
 
 
@@ -43,11 +45,24 @@ def make_gradients(setup: TrainingSetup) -> Gradients:
     loss = CombinedLoss(setup.plan.terms, context.device)
     make_forward = forward_maker(training, context.device)
     norms = _batch_norms(setup)
+    budget = _token_budget(setup)
     if training.gradients == "lanes":
         lanes = training.lanes
-        return LaneGradients(setup.trained, loss, context, make_forward, lanes, norms=norms)
+        return LaneGradients(
+            setup.trained, loss, context, make_forward, lanes, norms=norms, budget=budget
+        )
     parts = training.accumulate_batches
-    return WorkerGradients(setup.trained, loss, context, make_forward, parts=parts, norms=norms)
+    return WorkerGradients(
+        setup.trained, loss, context, make_forward, parts=parts, norms=norms, budget=budget
+    )
+
+
+def _token_budget(setup: TrainingSetup) -> TokenBudget | None:
+    training = setup.plan.training
+    padding = setup.plan.sources[0].padding
+    if training.tokens is None or padding is None:
+        return None
+    return TokenBudget(training.tokens, training.lanes, padding)
 
 
 def _batch_norms(setup: TrainingSetup) -> BatchNorms | None:

@@ -120,7 +120,7 @@ def test_a_finished_job_tries_its_networks_at_every_look(folder, monkeypatch):
     monkeypatch.setattr(
         network_builds,
         "check_network",
-        lambda plan, where: asked.append((where.rpartition(": ")[2], plan.in_features)),
+        lambda plan, where, **_: asked.append((where.rpartition(": ")[2], plan.in_features)),
     )
     check_networks_build(own(folder))
     assert asked == [("fit.large", 4), ("students.small", 4)]
