@@ -59,8 +59,10 @@ def make_gradients(setup: TrainingSetup) -> Gradients:
 
 def _token_budget(setup: TrainingSetup) -> TokenBudget | None:
     training = setup.plan.training
+    if training.tokens is None:
+        return None
     padding = setup.plan.sources[0].padding
-    if training.tokens is None or padding is None:
+    if padding is None:
         return None
     return TokenBudget(training.tokens, training.lanes, padding)
 
