@@ -31,7 +31,7 @@ from distill.plan.training import TermPlan
 from distill.spec.losses import Loss
 from distill.spec.models import Training
 from distill.stages.train.combined_loss import Batch, CombinedLoss
-from distill.stages.train.optimizer import make_optimizer
+from distill.stages.train.optimizer import Optimizer
 from distill.stages.train.step import TrainingStep, make_gradients
 from distill.stages.train.training_setup import TrainingSetup
 from tests.benchmarks.gpu_student_cases import (
@@ -200,7 +200,7 @@ def training_step(case: Case, training: Training, term: TermPlan, device: str) -
     optimiser and forward pass."""
     plan: Any = SimpleNamespace(training=training, terms=(term,), seed=0)
     network: Any = student_network(case).to(device)
-    optimizer = make_optimizer(training, network)
+    optimizer = Optimizer(training, network, training.epochs * _STEPS_PER_EPOCH)
     context = WorkerContext(0, 1, device)
     setup = TrainingSetup(plan, context, network, network, optimizer, (), _STEPS_PER_EPOCH)
     return TrainingStep(setup, make_gradients(setup))
