@@ -15,7 +15,7 @@ from distill.labelers.kind import LabelerKind
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
 from distill.models.record import ModelRecord
-from distill.spec.labels import Answers, Merge
+from distill.spec.labels import Answers, Merge, Pooled
 from distill.spec.outputs import Outputs
 
 
@@ -23,7 +23,7 @@ from distill.spec.outputs import Outputs
 class Recipe:
     """How to build a labeler on the machine where it works."""
 
-    form: Literal["network", "eszsl", "structure", "custom", "ready", "ensemble", "merge"]
+    form: Literal["network", "eszsl", "structure", "custom", "ready", "ensemble", "merge", "pooled"]
     folder: str = ""
     """URI of a trained model's folder."""
     record: ModelRecord | None = None
@@ -43,6 +43,8 @@ class Recipe:
     """The model that it names."""
     merge: Merge | None = None
     """How the labels of several parties become one."""
+    pooled: Pooled | None = None
+    """How rows of a group share their votes."""
     precision: str = "float32"
     temperature: float = 1.0
     """Its logits are divided by this: what calibration found."""

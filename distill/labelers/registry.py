@@ -4,7 +4,7 @@ built."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from distill.labelers.answers import DeclaredLabeler, Tell, say_nothing
@@ -14,6 +14,7 @@ from distill.labelers.ensemble import EnsembleLabeler
 from distill.labelers.eszsl.labeler import EszslLabeler
 from distill.labelers.kind import LabelerKind
 from distill.labelers.merge import MergeLabeler
+from distill.labelers.pooled import PooledLabeler
 from distill.labelers.recipe import Recipe
 from distill.labelers.runtime import Runtime
 from distill.labelers.structure.labeler import StructureLabeler
@@ -41,10 +42,8 @@ def _bare_labeler(recipe: Recipe, device: str) -> Labeler:
         labeler_class = recipe.source.load(recipe.name)
         labeler: Labeler = labeler_class()
         return labeler
-    if recipe.merge is not None:
-        return MergeLabeler.load(recipe)
-    if recipe.form == "structure":
-        return StructureLabeler.load(recipe)
+    if recipe.form in _LOADED:
+        return _LOADED[recipe.form](recipe)
     assert recipe.record is not None
     if recipe.form == "eszsl":
         return EszslLabeler.load(recipe.folder, recipe.record)
@@ -81,6 +80,14 @@ def _build_kind(kind: LabelerKind, recipe: Recipe, device: str) -> Labeler:
         device, recipe.precision, recipe.files, recipe.source, recipe.columns, recipe.outputs
     )
     return kind.build(runtime)
+
+
+_LOADED: dict[str, Callable[[Recipe], Labeler]] = {
+    "merge": MergeLabeler.load,
+    "pooled": PooledLabeler.load,
+    "structure": StructureLabeler.load,
+}
+"""Labelers without torch that a recipe alone describes, by its form."""
 
 
 def on_one_thread() -> None:

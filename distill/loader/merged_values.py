@@ -18,6 +18,7 @@ import numpy.typing as npt
 from distill.labels.encoding import DenseLabels, TopKLabels, decode
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import Manifest, entries_table
+from distill.loader.grouped_votes import GroupedVotes
 from distill.loader.label_rows import label_row_parts
 from distill.loader.label_values import LabelValues
 from distill.loader.sampler import Chunk
@@ -106,7 +107,7 @@ class MergedValues:
         return replace(self, parties=parties)
 
 
-StoredValues = LabelValues | MergedValues
+StoredValues = LabelValues | MergedValues | GroupedVotes
 """What a labeler may see in place of a pool's features."""
 
 

@@ -18,6 +18,7 @@ from distill.models.record import read_record
 from distill.plan.calibration import stored_temperature
 from distill.plan.identity import find_fit
 from distill.plan.merges import annotators_folder, merge_revision, merged_values
+from distill.plan.pooled import grouped_votes, pooled_folder, pooled_revision
 from distill.plan.structure_identity import structure_recipe
 from distill.plan.workspace import Workspace
 from distill.spec.labels import (
@@ -28,6 +29,7 @@ from distill.spec.labels import (
     Labels,
     MemberTable,
     Merge,
+    Pooled,
     Structured,
     TopK,
 )
@@ -82,6 +84,8 @@ def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> 
         labeler = _fitted(workspace, table.fit, labels.precision)
     elif isinstance(table, Structured):
         labeler = _structured(workspace, table, where)
+    elif isinstance(table, Pooled):
+        labeler = _pooled(workspace, name, table, where)
     elif isinstance(table, Merge):
         labeler = _merge(workspace, name, table, where)
     elif isinstance(table, LabelerKind):
@@ -118,6 +122,23 @@ def _structured(workspace: Workspace, table: Structured, where: str) -> _Labeler
     outputs = workspace.tables.labeler_outputs(table, where)
     width = workspace.tables.labeler_width(table, where)
     return _Labeler(recipe, f"structure:{table.structure}", revision, outputs, width)
+
+
+def _pooled(workspace: Workspace, name: str, table: Pooled, where: str) -> _Labeler:
+    outputs = workspace.tables.labeler_outputs(table, where)
+    width = workspace.tables.labeler_width(table, where)
+    values = grouped_votes(workspace, table, workspace.tables.labels[name].over)
+    folder = pooled_folder(workspace, name, values)
+    record = read_record(folder)
+    if record is None:
+        raise ContractError(
+            f"labels.{name}: its groups are not pooled yet. Run `distill label"
+            f" {workspace.tables.path} {name}`."
+        )
+    recipe = Recipe(form="pooled", pooled=table, folder=folder.uri, record=record)
+    revision = digest([table.own_share, pooled_revision(values)])
+    shown = f"{table.votes} within {table.groups}"
+    return _Labeler(recipe, shown, revision, outputs, width)
 
 
 def _merge(workspace: Workspace, name: str, table: Merge, where: str) -> _Labeler:
@@ -241,6 +262,8 @@ def _preprocessing(workspace: Workspace, name: str) -> dict[str, Any]:
     """What decides the features that the labeler sees, as plain values."""
     if workspace.tables.labels[name].merge is not None:
         return {"labels of": "parties"}  # which, stands in the revision
+    if isinstance(workspace.tables.labels[name].labeler, Pooled):
+        return {"votes in": "groups"}  # the same
     values_of = workspace.tables.values_of(name)
     if values_of is not None:
         _, contract = prepare_labels(workspace, values_of)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from distill.core.errors import JobError
 from distill.plan.tables import JobTables
-from distill.spec.labels import Fitted, Structured
+from distill.spec.labels import Fitted, Pooled, Structured
 
 
 class Batch(NamedTuple):
@@ -109,6 +109,9 @@ def _label_needs(tables: JobTables, name: str) -> Iterator[str]:
             yield f"fit.{labeler.fit}"
         if isinstance(labeler, Structured):
             yield f"structure.{labeler.structure}"
+    if isinstance(labels.labeler, Pooled):
+        yield labels.labeler.votes
+        yield labels.labeler.groups
     if labels.merge is not None:
         yield from (f"labels.{own}" for own in labels.merge.own)
     yield from map(pool_key, labels.over)

@@ -39,6 +39,8 @@ from distill.plan.merges import merged_values
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
 from distill.plan.overlaps import shared_rows
+from distill.plan.pooled import grouped_votes
+from distill.plan.pooled_step import pooled_step
 from distill.plan.pretrained import pretrained_of_job
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
@@ -52,6 +54,7 @@ from distill.plan.steps import (
     LabelStep,
     MakeModelStep,
     MakePoolStep,
+    PooledStep,
     PreviewStep,
     SeenEncoder,
     StoredLabelsStep,
@@ -64,6 +67,7 @@ from distill.plan.training import TrainingPlan, plan_fit, plan_student
 from distill.plan.workspace import Workspace
 from distill.pools.chosen import selection_folder
 from distill.pools.file_stats import ReadFileStats
+from distill.spec.labels import Pooled
 from distill.spec.models import Eszsl
 from distill.spec.selections import SELECT, selection_name
 
@@ -211,6 +215,10 @@ class Plan:
         does not ask."""
         return annotators_step(self.workspace, name)
 
+    def pooled(self, name: str) -> PooledStep | None:
+        """Return what finds the mean votes of `labels.<name>`'s groups; None where it pools none."""
+        return pooled_step(self.workspace, name)
+
     def labels(self, name: str, *, mending: bool = False) -> LabelStep:
         """Return the labelling `labels.<name>`, calibrated, what is stored of it read anew.
 
@@ -324,6 +332,9 @@ class Plan:
 
     def _values(self, name: str, pool: str) -> StoredValues | None:
         """What the labeler of `labels.<name>` sees in place of the pool's features, if it does."""
+        labeler = self.tables.labels[name].labeler
+        if isinstance(labeler, Pooled):
+            return grouped_votes(self.workspace, labeler, (pool,))
         merge = self.tables.labels[name].merge
         if merge is not None:
             return merged_values(self.workspace, name, merge, pool)

@@ -17,6 +17,7 @@ from distill.labelers.recipe import Recipe
 from distill.labels.contract import Contract
 from distill.labels.state import LabelSetState
 from distill.loader.dataset import Dataset
+from distill.loader.grouped_votes import GroupedVotes
 from distill.loader.merged_values import MergedValues, StoredValues
 from distill.models.custom_source import Code
 from distill.models.files import ModelFiles
@@ -128,6 +129,17 @@ class AnnotatorsStep:
     outputs: Outputs
     passes: int
     tolerance: float
+
+
+@dataclass(frozen=True)
+class PooledStep:
+    """Find the mean votes of each group; `found` says that it is done."""
+
+    name: str
+    folder: str
+    found: ModelRecord | None
+    values: GroupedVotes
+    inventories: tuple[Inventory, ...]
 
 
 @dataclass(frozen=True)

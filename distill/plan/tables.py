@@ -29,6 +29,7 @@ from distill.spec.labels import (
     LabelerTable,
     MemberTable,
     Merge,
+    Pooled,
     Precision,
     Structured,
 )
@@ -235,8 +236,8 @@ class JobTables:
         if isinstance(labeler, Structured):
             classes = self._structure_output(labeler).classes
             return Outputs("logits" if classes else "value", classes)
-        if isinstance(labeler, Merge):
-            return self._merged(labeler, where)[0]
+        if isinstance(labeler, (Merge, Pooled)):
+            return self._joined_outputs(labeler, where)
         if isinstance(labeler, Custom):
             return _declared_outputs(self.custom_source(labeler, where), labeler, where)
         assert isinstance(labeler, LabelerKind)
@@ -297,6 +298,11 @@ class JobTables:
         if not classes:
             return Outputs("value")
         return Outputs("logits", classes, labeler.exclusive)
+
+    def _joined_outputs(self, labeler: Merge | Pooled, where: str) -> Outputs:
+        if isinstance(labeler, Pooled):
+            return self.label_outputs(labeler.votes_of)
+        return self._merged(labeler, where)[0]
 
     def _merged(self, labeler: Merge, where: str) -> tuple[Outputs, int]:
         """What the parties of a merge say, and the numbers of a row; looked up once."""

@@ -30,6 +30,7 @@ from distill.stages.fit import fit_labeler
 from distill.stages.inventory import file_stats_reader
 from distill.stages.label.calibrate import calibrate
 from distill.stages.label.fit_annotators import fit_annotators
+from distill.stages.label.fit_pooled import fit_pooled
 from distill.stages.label.label_pool import LabelSummary, label_pool
 from distill.stages.label.pilot import label_pilot
 from distill.stages.make_models import make_model
@@ -192,6 +193,9 @@ class Driver:
         annotators = self.plan.annotators(name)
         if annotators is not None:
             fit_annotators(annotators, self.engine)
+        pooled = self.plan.pooled(name)
+        if pooled is not None:
+            fit_pooled(pooled, self.engine)
         calibration = self.plan.calibration(name)
         if calibration is not None:
             calibrate(calibration, self.engine)

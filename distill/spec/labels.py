@@ -107,6 +107,31 @@ class Merge(MemberTable):
         return tuple(each.removeprefix(OWN) for each in own)
 
 
+class Pooled(MemberTable):
+    """Votes that rows of a group share: what a label set says of a row, brought nearer to what it
+    says in the mean of the group that another one puts it into (zero-shot votes within clusters)."""
+
+    own_precision = True
+
+    kind: Literal["pooled"]
+    votes: Annotated[str, Field(pattern=r"^labels\..+")]
+    """`labels.NAME`, of exclusive classes, stored whole."""
+    groups: Annotated[str, Field(pattern=r"^labels\..+")]
+    """`labels.NAME` that gives a `cluster` or `unit`, or classes."""
+    own_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """How much of the row's own vote is kept."""
+
+    @property
+    def votes_of(self) -> str:
+        """The name in `votes`."""
+        return self.votes.removeprefix(OWN)
+
+    @property
+    def groups_of(self) -> str:
+        """The name in `groups`."""
+        return self.groups.removeprefix(OWN)
+
+
 class Ensemble(LabelerTable):
     """Several labelers asked about the same rows, which are read once: the mean of what they say,
     and how far they disagree, a row."""

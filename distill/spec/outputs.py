@@ -24,6 +24,11 @@ class Outputs:
         return {name: number for number, name in enumerate(self.classes)}
 
     @property
+    def is_exclusive(self) -> bool:
+        """Whether a row has one class of several."""
+        return self.kind == "logits" and self.exclusive
+
+    @property
     def says_nothing(self) -> bool:
         """Whether all rows get the same: the softmax of one class is 1."""
         return self.exclusive and len(self.classes) == 1

@@ -3,15 +3,18 @@ which rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from distill.core.errors import JobError
 from distill.plan.checks.evaluation import is_judged_on
+from distill.plan.checks.groups import check_groups
 from distill.plan.checks.labelers import check_labelers
 from distill.plan.checks.networks import check_same_features, check_values
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.structures import check_structure_labels
 from distill.plan.tables import JobTables
 from distill.pools.formats.selection import ADDRESS_KEYS
-from distill.spec.labels import Fitted, Labels, Structured, TopK
+from distill.spec.labels import Fitted, Labels, Pooled, Structured, TopK
 from distill.spec.labels import Value as ValueEncoding
 from distill.spec.outputs import Outputs
 from distill.spec.pools import Pool
@@ -57,6 +60,21 @@ def _label_set(tables: JobTables, name: str) -> Problems:
     yield from check_labelers(tables, name)
     yield from check_structure_labels(tables, name)
     yield from _values(tables, name)
+    if isinstance(labels.labeler, Pooled):
+        yield from _pooled(tables, labels.labeler, labels.over, f"{where}.labeler")
+
+
+def _pooled(tables: JobTables, labeler: Pooled, pools: Sequence[str], where: str) -> Problems:
+    votes = f"{where}.votes = {labeler.votes!r}"
+    outputs = tables.label_outputs(labeler.votes_of)
+    if not outputs.is_exclusive:
+        yield (
+            f"{votes}: says {outputs.in_words}, and votes are for one of several classes. Name"
+            " another label set."
+        )
+    yield from check_values(tables, labeler.votes_of, pools, votes)
+    key = f"{where}.groups = {labeler.groups!r}"
+    yield from check_groups(tables, labeler.groups_of, pools, key)
 
 
 def _values(tables: JobTables, name: str) -> Problems:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
-from distill.spec.labels import Fitted, Merge, Structured
+from distill.spec.labels import Fitted, Merge, Pooled, Structured
 from distill.spec.students import HeldOut, Student
 
 
@@ -111,6 +111,9 @@ def _labels(tables: JobTables) -> Problems:
                 yield from _known(labeler.fit, tables.fit, f"{key}.fit", "fit")
             if isinstance(labeler, Structured):
                 yield from _structured(tables, labeler, key)
+            if isinstance(labeler, Pooled):
+                yield from _label_set(tables, labeler.votes_of, f"{key}.votes")
+                yield from _label_set(tables, labeler.groups_of, f"{key}.groups")
             if isinstance(labeler, Merge):
                 for own in labeler.own:
                     yield from _label_set(tables, own, f"{key}.of")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distill.plan.checks.files import check_file
+from distill.plan.checks.groups import check_groups
 from distill.plan.checks.problems import Problems
-from distill.plan.checks.structures import NUMBERS
 from distill.plan.judged import is_of_structure
 from distill.plan.tables import JobTables
-from distill.spec.labels import Structured, TopK
+from distill.spec.labels import TopK
 from distill.spec.losses import EXCLUSIVE, INDEPENDENT, VALUES, Meaning
 from distill.spec.outputs import Outputs
 from distill.spec.students import (
@@ -124,31 +124,6 @@ def _label_temperature(tables: JobTables, term: Term, where: str) -> Problems:
         yield f"{key}: a target has no temperature. Leave it out."
 
 
-def _groups(
-    tables: JobTables, row_weight: ClusterBalance, pools: Sequence[str], where: str
-) -> Problems:
-    """Whether a label set says a group of every row that a term sees."""
-    if row_weight.labels not in tables.labels:
-        there = ", ".join(tables.labels)
-        yield f"{where}: there is no such label set. There is: {there}."
-        return
-    labels = tables.labels[row_weight.labels]
-    outputs = tables.label_outputs(row_weight.labels)
-    labeler = labels.labeler
-    is_number = isinstance(labeler, Structured) and labeler.gives in NUMBERS
-    if not is_number and _meaning(outputs) != EXCLUSIVE:
-        yield (
-            f"{where}: says {outputs.in_words}, which are no groups. Name a label set of"
-            " gives = 'cluster' or 'unit', or one of classes."
-        )
-    missing = [pool for pool in pools if pool not in labels.over]
-    if missing:
-        yield (
-            f"{where}: it covers {list(labels.over)}, and the term sees rows of {missing} too. Add"
-            f" them to labels.{row_weight.labels}.over."
-        )
-
-
 def _row_weight(tables: JobTables, term: Term, pools: Sequence[str], where: str) -> Problems:
     """Whether the source says what rows are weighted by."""
     row_weight = term.row_weight
@@ -157,7 +132,8 @@ def _row_weight(tables: JobTables, term: Term, pools: Sequence[str], where: str)
     source = tables.term_outputs(term)
     kind = f"{where}.kind = {row_weight.kind!r}"
     if isinstance(row_weight, ClusterBalance):
-        yield from _groups(tables, row_weight, pools, f"{where}.labels = {row_weight.labels!r}")
+        key = f"{where}.labels = {row_weight.labels!r}"
+        yield from check_groups(tables, row_weight.labels, pools, key)
     elif isinstance(row_weight, ClassBalance):
         if _meaning(source) != EXCLUSIVE:
             yield (

@@ -59,15 +59,7 @@ class Stopwatch:
             key = candidate.method.key
             labelers[key] = build_labeler(candidate.recipe)
             batch_rows[key] = READY_ROWS if _is_ready(candidate.recipe) else ROWS
-            batches[key] = batch
-            if candidate.seen is not None:
-                values = candidate.seen.load(self.chunk, pa.table({}))
-                batches[key] = _batch(values["outputs"])
-            merge = candidate.recipe.merge
-            if merge is not None:
-                # what its parties wrote, whose numbers do not change how long it takes
-                width = len(merge.of) * candidate.recipe.width
-                batches[key] = np.zeros((ROWS, width), np.float32)
+            batches[key] = self._seen_by(candidate, batch)
         seconds: dict[str, list[float]] = {key: [] for key in labelers}
         for _ in range(ROUNDS + 1):
             # interleaved, so that whatever slows the machine down slows all of them
@@ -80,6 +72,21 @@ class Stopwatch:
                 if sum(singles[key]) < MOST_SINGLE_SECONDS:
                     singles[key].append(_seconds(labeler, batches[key][:1]))
         return {key: _pace(seconds[key], singles[key], batch_rows[key]) for key in labelers}
+
+    def _seen_by(
+        self, candidate: Candidate, features: npt.NDArray[np.generic]
+    ) -> npt.NDArray[np.generic]:
+        """A batch as a candidate sees it; `features` are those of the pool."""
+        if candidate.seen is not None:
+            values = candidate.seen.load(self.chunk, pa.table({}))
+            return _batch(values["outputs"])
+        recipe = candidate.recipe
+        # of labels that were stored, whose numbers do not change how long it takes
+        if recipe.merge is not None:
+            return np.zeros((ROWS, len(recipe.merge.of) * recipe.width), np.float32)
+        if recipe.pooled is not None:
+            return np.zeros((ROWS, recipe.width + 1), np.float32)
+        return features
 
 
 def _batch(rows: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

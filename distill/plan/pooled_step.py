@@ -1,0 +1,22 @@
+"""The pass that finds the mean votes of groups, as a step."""
+
+from __future__ import annotations
+
+from distill.models.record import read_record
+from distill.plan.pooled import grouped_votes, pooled_folder
+from distill.plan.steps import PooledStep
+from distill.plan.workspace import Workspace
+from distill.spec.labels import Pooled
+
+
+def pooled_step(workspace: Workspace, name: str) -> PooledStep | None:
+    """Return what finds the means of `labels.<name>`; None where it pools nothing. Raises
+    ContractError, as `grouped_votes`."""
+    table = workspace.tables.labels[name].labeler
+    if not isinstance(table, Pooled):
+        return None
+    over = workspace.tables.labels[name].over
+    values = grouped_votes(workspace, table, over)
+    folder = pooled_folder(workspace, name, values)
+    inventories = tuple(workspace.pool(pool).inventory for pool in over)
+    return PooledStep(name, folder.uri, read_record(folder), values, inventories)
