@@ -124,10 +124,12 @@ class WorkerHours:
 
     def count(self, now: float) -> None:
         """Count the workers' time up to now."""
-        hours = self.workers * max(now - self._counted, 0.0) / 3600
+        # events of several threads may come a little out of their order
+        until = max(now, self._counted)
+        hours = self.workers * (until - self._counted) / 3600
         self.hours += hours
         self.dollars += hours * (self.dollars_an_hour or 0.0)
-        self._counted = now
+        self._counted = until
 
     def observe(self, event: Event) -> None:
         """Count up to an event, and take what it says of workers and their price."""

@@ -19,6 +19,11 @@ def test_workers_that_left_cost_on_or_those_that_came_cost_nothing():
     assert got.most_workers == 3
 
 
+def test_an_event_out_of_order_counts_hours_twice():
+    got = record(workers(0, 1), commit(3600), commit(1800), commit(7200), until=7200)
+    assert got.last.worker_hours == pytest.approx(2.0)
+
+
 def test_a_price_is_told_that_nobody_gave():
     assert not record(workers(0, 1), until=10).priced
 
