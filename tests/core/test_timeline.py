@@ -28,6 +28,15 @@ def test_a_price_is_told_that_nobody_gave():
     assert not record(workers(0, 1), until=10).priced
 
 
+def test_workers_without_a_price_cost_what_those_before_them_did():
+    labelling = (event("priced", 0, dollars_an_hour=2.0), workers(0, 1), workers(3600, 0))
+    training = (event("priced", 3600, dollars_an_hour=""), workers(3600, 4))
+    assert record(*labelling, until=3600).priced
+    got = record(*labelling, *training, until=7200)
+    assert got.last.dollars == pytest.approx(2.0)
+    assert not got.priced
+
+
 def test_a_record_grows_with_the_run_or_forgets_its_sums():
     commits = [commit(0.5 * number) for number in range(20_000)]
     got = record(workers(0, 2), *commits, until=10_000)
