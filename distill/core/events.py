@@ -12,7 +12,7 @@ where everything that workers do arrives as results.
     begins, ends     a piece of work that has a bar
     progress         how far it is, every few seconds
     workers          so many there are now: labelling, or training
-    priced           what an hour of one of them costs
+    priced           what an hour of one of them costs; "" where no price fits
     worker_restarted a labelling worker's process died, and another is in its place
     workers_lost     a training has lost its group of workers
     node_drains      a node will be taken away in some seconds

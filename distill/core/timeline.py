@@ -119,15 +119,26 @@ class WorkerHours:
         self.hours = 0.0
         self.dollars = 0.0
         self.dollars_an_hour: float | None = None
-        """Of one worker; None where nobody said."""
+        """Of one worker; None where no price fits it."""
+        self._is_partly_free = False
+        """Whether there were workers without a price."""
         self._counted = now
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether `dollars` is what all of them cost."""
+        return self.dollars_an_hour is not None and not self._is_partly_free
 
     def count(self, now: float) -> None:
         """Count the workers' time up to now."""
-        hours = self.workers * max(now - self._counted, 0.0) / 3600
+        # events of several threads may come a little out of their order
+        until = max(now, self._counted)
+        hours = self.workers * (until - self._counted) / 3600
         self.hours += hours
+        if hours and self.dollars_an_hour is None:
+            self._is_partly_free = True
         self.dollars += hours * (self.dollars_an_hour or 0.0)
-        self._counted = now
+        self._counted = until
 
     def observe(self, event: Event) -> None:
         """Count up to an event, and take what it says of workers and their price."""
@@ -135,7 +146,8 @@ class WorkerHours:
         if event.name == "workers":
             self.workers = int(event.figures["workers"])
         elif event.name == "priced":
-            self.dollars_an_hour = float(event.figures["dollars_an_hour"])
+            dollars = event.figures["dollars_an_hour"]
+            self.dollars_an_hour = None if dollars == "" else float(dollars)
 
 
 class Timeline:
@@ -179,7 +191,7 @@ class Timeline:
                 part=self.part,
                 began=round(self.began, 3),
                 is_over=is_over,
-                priced=self._hours.dollars_an_hour is not None,
+                priced=self._hours.is_priced,
                 points=tuple(self._points),
                 marks=tuple(self._marks),
                 lost=dict(self._losses.counts),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from distill.core.costs import CostPlan
-from distill.core.errors import DistillError
+from distill.core.errors import ContractError, DistillError
 from distill.core.results import Evaluation, MethodResult
 from distill.core.schema import unseal
 from distill.engine.select import EngineChoice
@@ -69,7 +69,9 @@ def plan_costs(
     # read last, so that the pilot is in it
     setting = replace(setting, runs=read_spent(driver.plan.workspace.root))
     plan = estimate_costs(setting, labelled)
-    keep_costs(driver.plan.workspace.root, plan)
+    # a plan of a finished job estimates nothing, and the report would show it for the newest one
+    if any(step.rows_left for step in plan.steps):
+        keep_costs(driver.plan.workspace.root, plan)
     return plan
 
 
@@ -85,7 +87,8 @@ def _pilot(driver: Driver, setting: Setting, name: str, say: Say) -> int:
             say(f"labels.{name}: no pilot before the rows that it is over are chosen")
             return 0
         labelled = driver.pilot(name, chosen)
-    except DistillError as error:
+    except ContractError as error:
+        # all else is a failure of the pilot itself: a labeler that raises, a budget that is spent
         if not _waits_for_others(driver, name):
             raise
         say(f"labels.{name}: no pilot before what it needs is there: {error}")

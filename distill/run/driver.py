@@ -153,7 +153,11 @@ class Driver:
         """Label some fragments of a label set, which stay; return how many were labelled now."""
         self._calibrate(name)
         step = self.plan.labels(name)
-        with self.meter.step(f"labels.{name}") as begin:
+        dollars = self._dollars(step.compute.cpus, self._gpus(step.compute.gpus))
+        with (
+            self.meter.step(f"labels.{name}") as begin,
+            self.recorder.recording(dollars),
+        ):
             return label_pilot(step, self.engine, chosen, begin)
 
     def train(self, names: Sequence[str] | None = None) -> list[Trained]:

@@ -37,6 +37,8 @@ class Recorder:
         self._timeline = Timeline(run, job, "" if part is None else str(part), began)
         self._lock = threading.Lock()
         self._has_work = False
+        self._dollars_an_hour: float | None = None
+        """As it was told last."""
         self._can_write = True
         self._due = began + WRITE_SECONDS
         self._number = 0
@@ -45,8 +47,10 @@ class Recorder:
     def recording(self, dollars_an_hour: float | None = None) -> Iterator[None]:
         """Record what happens inside the block; `dollars_an_hour` is what a worker costs."""
         observe(self)
-        if dollars_an_hour is not None:
-            tell("priced", dollars_an_hour=dollars_an_hour)
+        # also that there is none, where the step before had workers with one
+        if dollars_an_hour != self._dollars_an_hour:
+            self._dollars_an_hour = dollars_an_hour
+            tell("priced", dollars_an_hour="" if dollars_an_hour is None else dollars_an_hour)
         try:
             yield
         except StorageError:

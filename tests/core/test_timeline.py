@@ -19,8 +19,22 @@ def test_workers_that_left_cost_on_or_those_that_came_cost_nothing():
     assert got.most_workers == 3
 
 
+def test_an_event_out_of_order_counts_hours_twice():
+    got = record(workers(0, 1), commit(3600), commit(1800), commit(7200), until=7200)
+    assert got.last.worker_hours == pytest.approx(2.0)
+
+
 def test_a_price_is_told_that_nobody_gave():
     assert not record(workers(0, 1), until=10).priced
+
+
+def test_workers_without_a_price_cost_what_those_before_them_did():
+    labelling = (event("priced", 0, dollars_an_hour=2.0), workers(0, 1), workers(3600, 0))
+    training = (event("priced", 3600, dollars_an_hour=""), workers(3600, 4))
+    assert record(*labelling, until=3600).priced
+    got = record(*labelling, *training, until=7200)
+    assert got.last.dollars == pytest.approx(2.0)
+    assert not got.priced
 
 
 def test_a_record_grows_with_the_run_or_forgets_its_sums():

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 
 from distill.core.costs import CostPlan
+from distill.core.errors import BudgetError
 from distill.plan.costs.ledger import read_spent, step_totals
 from distill.plan.costs.stored import estimate_beside_actual, newest_costs
 from distill.plan.load import load_job
+from distill.plan.timelines import read_records
 from distill.plan.workspace import Workspace
-from distill.run import label_pool, plan_costs
+from distill.run import fit_structures, label_pool, plan_costs
 from distill.storage.open import open_storage
 from tests.command import REPOSITORY
 from tests.engine.here import without_ray
 from tests.resolved import make_pool
 from tests.run.declared import clock, declared_job, write_rows
-from tests.tiny import tiny_job
+from tests.tiny import tiny_job, write_pool
 
 __all__ = ["clock"]
 
@@ -171,6 +173,55 @@ def test_the_report_has_another_plan_or_another_cost(tmp_path, clock):
     assert beside.worker_hours == step_of(plan, "labels.teacher").whole_worker_hours
     assert beside.spent_worker_hours == pytest.approx(clock.now / 3600, rel=1e-3)
     assert beside.bytes.holds(beside.spent_bytes)
+
+
+def test_a_plan_of_a_finished_job_is_the_estimate_of_the_report(tmp_path, clock):
+    write_rows(tmp_path / "rows", [640], [0.01])
+    job = declared_job(tmp_path, fragment_rows=64)
+    with without_ray():
+        plan = plan_costs(job, engine="local")
+        label_pool(job, "teacher", engine="local")
+        plan_costs(job, engine="local")
+    assert newest_costs(open_storage(job.root_uri), job.name) == plan
+
+
+def test_a_pilot_is_no_part_of_the_runs_or_one_that_labels_nothing_is(tmp_path, clock):
+    write_rows(tmp_path / "rows", [640], [0.01])
+    job = declared_job(tmp_path, fragment_rows=64, more=PRICES)
+    with without_ray():
+        plan = plan_costs(job, engine="local")
+        plan_costs(job, engine="local")
+    (run,) = read_records(open_storage(job.root_uri), job.name)
+    assert run.last.commits == plan.pilot == 2
+    assert run.priced
+
+
+OF_A_STRUCTURE = """
+[structure.axes]
+of = "pools.rows"
+model = { kind = "pca", components = 1 }
+[labels.axes]
+labeler = { kind = "structure", structure = "axes", gives = "coordinates" }
+over = ["rows"]
+[budget]
+hours = 1e-9
+"""
+
+
+def test_a_spent_budget_is_told_as_something_that_is_not_there_yet(tmp_path):
+    write_pool(tmp_path / "rows", [200])
+    text = f"""
+root = "root"
+fragment_rows = 64
+[pools.rows]
+path = "rows"
+features = {{ kind = "vector", columns = ["pixels"] }}
+{OF_A_STRUCTURE}"""
+    job = tiny_job(tmp_path, text)
+    with without_ray():
+        fit_structures(job, engine="local")
+        with pytest.raises(BudgetError, match="hours"):
+            plan_costs(job, engine="local")
 
 
 def test_a_plan_is_not_the_same_after_json(tmp_path, clock):

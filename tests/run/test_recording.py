@@ -143,3 +143,14 @@ def test_a_failed_store_is_asked_for_the_course_too(tmp_path):
         fail()
     assert root.list_objects() == []
     recorder(Event("workers", 0.0, figures={"workers": 0}))
+
+
+def test_a_step_without_a_price_has_that_of_the_step_before(monkeypatch, tmp_path):
+    seen = []
+    events.observe(seen.append)
+    recorder = Recorder(lambda: LocalStorage(str(tmp_path)), "job", None)
+    for dollars in (None, 2.0, 2.0, None):
+        with recorder.recording(dollars):
+            pass
+    told = [each.figures["dollars_an_hour"] for each in seen if each.name == "priced"]
+    assert told == [2.0, ""]

@@ -84,6 +84,8 @@ def watched_head(ray: Any) -> Iterator[Head]:
 
 def _listens(address: str) -> bool:
     host, _, port = address.rpartition(":")
+    # an address of IPv6 stands in brackets before its port
+    host = host.strip("[]")
     try:
         socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
     except OSError:

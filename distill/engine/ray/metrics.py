@@ -137,7 +137,7 @@ class RayMetrics:
         of_the_run = replace(event, step="")
         if self._hours.hours:
             self._set("distill_worker_hours", self._hours.hours, of_the_run)
-        if self._hours.dollars_an_hour is not None:
+        if self._hours.is_priced:
             self._set("distill_cost_dollars", self._hours.dollars, of_the_run)
 
     def _add(self, name: str, amount: float, event: Event, **tags: str) -> None:

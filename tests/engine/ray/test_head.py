@@ -23,8 +23,8 @@ def seen(monkeypatch):
     return told
 
 
-def ray_at(port):
-    context = SimpleNamespace(gcs_address=f"127.0.0.1:{port}")
+def ray_at(port, host="127.0.0.1"):
+    context = SimpleNamespace(gcs_address=f"{host}:{port}")
     return SimpleNamespace(get_runtime_context=lambda: context)
 
 
@@ -68,3 +68,16 @@ def test_a_head_is_watched_when_nothing_runs_any_more(seen, monkeypatch):
     before = len(asked)
     time.sleep(0.1)
     assert len(asked) == before
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_a_head_with_an_address_of_ipv6_is_silent_for_ever(seen):
+    try:
+        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 on this machine's loopback")
+    with server:
+        ours = Head(ray_at(server.getsockname()[1], "[::1]"))
+        ours.look()
+    assert ours.answers
+    assert seen == []

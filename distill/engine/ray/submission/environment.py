@@ -13,6 +13,7 @@ Who may run code on the cluster may read them, there as anywhere in a process's 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 
 from distill.core.errors import JobError
 
+_DELETE_SECONDS = 10.0
 VARIABLE = "DISTILL_ENVIRONMENT"
 """Environment variable: the URI under which the values lie."""
 SETUP_HOOK = f"{__name__}.take_environment"
@@ -75,5 +77,7 @@ def delete_environment() -> None:
     # also by a driver that found nothing left to do, and so has no Ray
     import ray
 
-    client = ray._raylet.GcsClient(address=address)
-    client.internal_kv_del(uri.encode(), False, None)
+    # a head that is gone has lost them, and the driver's own end is what is to be told
+    with contextlib.suppress(ray.exceptions.RayError):
+        client = ray._raylet.GcsClient(address=address)
+        client.internal_kv_del(uri.encode(), False, None, timeout=_DELETE_SECONDS)

@@ -84,5 +84,7 @@ async def _tail(client: JobClient, id: str, log: _Log) -> bool:
             require_token(client.dashboard, error.status)
             raise
         async for message in connection:
-            log.take(str(message.data))
+            # also what went wrong comes as a message: a heartbeat without an answer
+            if message.type is aiohttp.WSMsgType.TEXT:
+                log.take(message.data)
         return connection.close_code == aiohttp.WSCloseCode.OK

@@ -55,3 +55,19 @@ def test_a_driver_that_was_given_none_asks_ray(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     delete_environment()
+
+
+def test_a_head_that_is_gone_hides_how_the_driver_ended(monkeypatch):
+    import ray
+
+    class Gone:
+        def __init__(self, address):
+            pass
+
+        def internal_kv_del(self, *_, **__):
+            raise ray.exceptions.RpcError("no answer")
+
+    monkeypatch.setenv(VARIABLE, "gcs://_ray_pkg_1.zip")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(ray._raylet, "GcsClient", Gone)
+    delete_environment()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiohttp import web
 
@@ -40,6 +42,33 @@ def test_a_log_that_breaks_off_is_lost_or_repeated(monkeypatch):
         ended = follow_job(JobClient(found), "digits-1", written.append)
     assert "".join(written) == "one\ntwo\nthree\n"
     assert ended.exit_code == 3
+
+
+def test_a_heartbeat_without_an_answer_is_a_line_of_the_log(monkeypatch):
+    """Or as many letters of the log are taken for known."""
+    monkeypatch.setattr(follow, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(follow, "_HEARTBEAT_SECONDS", 0.2)
+    connections = []
+
+    async def handler(request):
+        if not request.path.endswith("/logs/tail"):
+            return web.json_response(answer(status="SUCCEEDED"))
+        first = not connections
+        connections.append(request)
+        connection = web.WebSocketResponse(autoping=not first)
+        await connection.prepare(request)
+        await connection.send_str("one\n")
+        if first:
+            await connection.receive()  # the ping, which nobody answers
+            await asyncio.sleep(1)
+        await connection.send_str("two\n")
+        return connection
+
+    written = []
+    with dashboard(handler) as found:
+        follow_job(JobClient(found), "digits-1", written.append)
+    assert "".join(written) == "one\ntwo\n"
+    assert len(connections) == 2
 
 
 def test_a_log_that_stays_broken_is_followed_for_ever(monkeypatch):
