@@ -21,6 +21,9 @@ from distill.models.networks.timm import Channels
 from distill.spec.base import Positive
 from distill.spec.pools import Features, ImageFeatures
 
+_GIVEN = ("num_classes", "pretrained")
+"""What `make_body` tells timm itself."""
+
 
 class TimmClassifier(ModelLabelerKind):
     """A network of timm's, `model.safetensors` and `config.json`: image → logits of its classes, an
@@ -181,7 +184,9 @@ def _body(spec: TimmClassifier, config: Mapping[str, Any], folder: Path) -> tupl
             f"{folder} has no {TIMM_CONFIG} that says its architecture. Say it: name."
         )
     tensors = read_tensors(folder, where)
-    options = dict(config.get("model_args") or {})
+    # timm writes all that the network was made with; the classes are counted by the weights
+    arguments = config.get("model_args") or {}
+    options = {key: value for key, value in arguments.items() if key not in _GIVEN}
     options.setdefault("in_chans", _input_size(config)[0])
     probe = make_body(name, options, where)
     first, *_ = classifier_names(probe) or ("",)

@@ -74,7 +74,9 @@ def empty_body(files: TextFiles, pooling: str) -> Body:
     """Build an encoder by its stored configuration, for weights that come later."""
     require_text_extra("an encoder")
     with _quiet():
-        model = _class_of(pooling).from_config(_config_of(files.config, pooling))
+        config = _config_of(files.config, pooling)
+        # else in the precision that its configuration names, which rounds the weights to come
+        model = _class_of(pooling).from_config(config, dtype=torch.float32)
     head, last = _head_of(model, pooling, "")
     return _body(model, files, head, last, frozenset())
 

@@ -46,6 +46,9 @@ from distill.storage.base import Storage
 from distill.storage.open import is_remote, open_storage
 
 _PART_ROWS = 8_192
+"""Of the output's row groups; of images fewer are computed at once (`_part_rows`)."""
+_PART_NUMBERS = 1 << 25
+"""Numbers that a network sees at once, which it may hold many times over: 222 images of 224 × 224."""
 _NOT_FINITE = ("output", "the network's answer is NaN or infinite")
 _Outputs = dict[str, npt.NDArray[np.float64]]
 """By head, (rows, width)."""
@@ -172,14 +175,19 @@ def _predict_file(
     why = ""
     sink = pa.BufferOutputStream()
     writer: pq.ParquetWriter | None = None
-    for start, batch in _parts(files, key, format, columns, rows):
+    unwritten: list[pa.Table] = []
+    part_rows = _part_rows(student)
+    for start, batch in _parts(files, key, format, columns, rows, part_rows=part_rows):
         table, reasons = _predict_part(student, batch, url)
         if reasons and not rejected:
             first = min(reasons)
             why = f"{url}: row {start + first}: {': '.join(reasons[first])}"
         rejected += len(reasons)
         writer = writer or pq.ParquetWriter(sink, table.schema, compression="zstd")
-        writer.write_table(table)
+        unwritten.append(table)
+        if start + part_rows >= rows or sum(map(len, unwritten)) >= _PART_ROWS:
+            writer.write_table(pa.concat_tables(unwritten))
+            unwritten = []
     assert writer is not None
     writer.close()
     target = _target(key)
@@ -215,18 +223,23 @@ def _columns_to_read(student: ExportedStudent, names: Sequence[str]) -> list[str
     return [name if name in seen else Copied(name) for name in public]
 
 
+def _part_rows(student: ExportedStudent) -> int:
+    """Return how many rows are computed at once: a network's layers take memory of each."""
+    return max(1, min(_PART_ROWS, _PART_NUMBERS // max(1, student.record.in_features)))
+
+
 def _parts(
-    files: Storage, key: str, format: str, columns: Sequence[str], rows: int
+    files: Storage, key: str, format: str, columns: Sequence[str], rows: int, *, part_rows: int
 ) -> Iterator[tuple[int, RowBatch]]:
     """Yield all rows of a file, each decoded once, behind the number of a part's first. A file
     without rows is one part, which has columns too."""
     if not rows:
         yield 0, read_rows(files, key, range(0), columns, format=format)
         return
-    reader = RowReader(files, key, range(rows), columns, format=format, part_rows=_PART_ROWS)
+    reader = RowReader(files, key, range(rows), columns, format=format, part_rows=part_rows)
     with closing(reader):
-        for start in range(0, rows, _PART_ROWS):
-            stop = min(start + _PART_ROWS, rows)
+        for start in range(0, rows, part_rows):
+            stop = min(start + part_rows, rows)
             yield start, reader.take(range(start, stop))
 
 

@@ -1,5 +1,6 @@
 """Short trials for `distill plan`: some training steps and answers of each network, on random
-numbers and one CPU thread, and some reading of each pool. What cannot be tried has no trial."""
+numbers, or the tokens of some texts, and one CPU thread, and some reading of each pool. What cannot
+be tried has no trial."""
 
 from __future__ import annotations
 
@@ -7,16 +8,20 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from distill.core.source import RAISED
 from distill.loader.dataset import Dataset
+from distill.models.text_tokens import padded
 from distill.plan.costs.trials import NetworkTrial, Tried
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from distill.models.network import MultiHead
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +70,7 @@ def _try_network(trial: NetworkTrial) -> _TriedNetwork | None:
             network = build_network(trial.plan)
             step = _step(network, trial)
             steps = _rounds(step)
-            few = _inputs(trial, _ANSWERED_ROWS)
+            few = _inputs(network, trial, _ANSWERED_ROWS)
             network.eval()
             with torch.inference_mode():
                 answers = _rounds(lambda: network(few))
@@ -76,7 +81,7 @@ def _try_network(trial: NetworkTrial) -> _TriedNetwork | None:
     return _TriedNetwork(steps, rows, parameter_count(network))
 
 
-def _step(network: Any, trial: NetworkTrial) -> Callable[[], None]:
+def _step(network: MultiHead, trial: NetworkTrial) -> Callable[[], None]:
     """One training step on rows that are always the same."""
     import torch
 
@@ -84,7 +89,7 @@ def _step(network: Any, trial: NetworkTrial) -> Callable[[], None]:
     optimizer: Any = torch.optim.SGD(weights, lr=0.0)
     if trial.optimizer != "sgd":
         optimizer = torch.optim.AdamW(weights, lr=0.0)
-    rows = _inputs(trial, trial.batch_rows)
+    rows = _inputs(network, trial, trial.batch_rows)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -97,10 +102,13 @@ def _step(network: Any, trial: NetworkTrial) -> Callable[[], None]:
     return step
 
 
-def _inputs(trial: NetworkTrial, rows: int) -> Tensor:
-    """Random rows as the network sees them."""
+def _inputs(network: MultiHead, trial: NetworkTrial, rows: int) -> Tensor:
+    """Random rows as the network sees them; where it reads tokens, those of the pool's texts."""
     import torch
 
+    if network.tokens is not None:
+        texts = list(islice(cycle(trial.texts), rows))
+        return torch.from_numpy(padded(network.tokens.encode(texts)))
     draw = np.random.default_rng(0)
     ngrams = trial.plan.model.text_hashing
     if ngrams is not None:

@@ -64,6 +64,16 @@ def test_answers_differ_from_timms(model):
     assert np.ptp(due, axis=0).min() > 0.05
 
 
+def test_a_model_that_timm_saved_with_its_arguments_cannot_be_opened(tmp_path):
+    body = save(tmp_path / "saved")
+    arguments = {"num_classes": 3, "in_chans": 3}
+    timm.models.save_for_hf(body, tmp_path / "saved", model_args=arguments, safe_serialization=True)
+    config = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert config["model_args"]["num_classes"] == 3
+    labeler = build(spec(gives="embedding", width=512), tmp_path / "saved")
+    assert answers(labeler, IMAGES, 512).shape == (5, 512)
+
+
 def test_an_embedding_is_something_else_than_the_classifier_sees(model):
     folder, body = model
     labeler = build(spec(gives="embedding", width=512), folder)

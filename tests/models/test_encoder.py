@@ -131,6 +131,21 @@ def test_a_student_cannot_be_loaded_where_the_model_that_it_began_as_is_gone(fol
         shutil.move(tmp_path / "gone", moved)
 
 
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_student_of_a_model_in_half_precision_is_read_back_rounded(folder, tmp_path, precision):
+    half = tmp_path / "half"
+    shutil.copytree(folder, half)
+    config = json.loads((half / "config.json").read_text())
+    (half / "config.json").write_text(json.dumps({**config, "dtype": precision}))
+    network = encoder(half, pooling="cls")
+    first = built(network)
+    weights = first.state_dict()
+    again = MultiHead(NetworkPlan(1, network, {"main": HeadPlan(3)}), weights)
+    again.load_state_dict(weights)
+    assert {each.dtype for each in again.parameters()} == {torch.float32}
+    require_same(answers(again.eval(), TEXTS), answers(first, TEXTS))
+
+
 @pytest.mark.parametrize("kind", ARCHITECTURES)
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_an_architecture_is_known_by_one_name_alone(tmp_path, kind, pooling):

@@ -23,6 +23,7 @@ from distill.pools.formats.csv import CsvShard
 from distill.pools.formats.jsonl import JsonlShard
 from distill.spec.outputs import Outputs
 from distill.spec.pools import CsvDialect
+from distill.stages import predict
 from distill.stages.predict import predict_files
 from tests.command import distill
 from tests.making import keep_network
@@ -449,3 +450,25 @@ def test_the_dialect_of_an_option_is_refused_in_no_words_of_a_job(tmp_path, give
     ended = distill("predict", export(tmp_path), files, tmp_path / "out", "--csv", given)
     assert ended.code == 2, ended.output
     assert said in ended.output
+
+
+def test_all_rows_of_large_images_are_computed_at_once(tmp_path, monkeypatch):
+    rows = 1_000
+    pixels = np.random.default_rng(0).random((rows, 4), np.float32)
+    write(tmp_path / "in" / "a.parquet", pa.array(pixels.tolist(), pa.list_(pa.float32(), 4)))
+    made = export(tmp_path)
+    (whole,) = predict_files(made, str(tmp_path / "in"), str(tmp_path / "whole"))
+    monkeypatch.setattr(predict, "_PART_NUMBERS", 4 * 64)
+    computed = []
+
+    def counting(network, features, real=predict.as_input):
+        computed.append(len(features))
+        return real(network, features)
+
+    monkeypatch.setattr(predict, "as_input", counting)
+    (parts,) = predict_files(made, str(tmp_path / "in"), str(tmp_path / "parts"))
+    assert max(computed) == 64
+    assert sum(computed) == rows
+    assert pq.read_metadata(parts.url).num_row_groups == 1
+    labelled = [pq.read_table(each.url)["predicted_main"] for each in (whole, parts)]
+    assert labelled[0].equals(labelled[1])

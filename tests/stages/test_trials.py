@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import torch
 
+from distill.job.load import read_job
 from distill.models.networks.mlp import Mlp
 from distill.models.networks.ngram_bag import NgramBag
 from distill.models.record import HeadPlan, NetworkPlan
-from distill.plan.costs.trials import NetworkTrial, reading_trials
+from distill.plan.costs.trials import NetworkTrial, network_trial, reading_trials
 from distill.plan.workspace import Workspace
 from distill.stages.trials import Trials
 from tests.run.declared import declared_job, write_rows
+from tests.text_students import text_job
+from tests.tiny_models import save_classifier
 
 
 def trial(key: str, model, in_features: int = 4) -> NetworkTrial:
@@ -38,3 +41,14 @@ def test_reading_takes_all_rows(tmp_path):
     trials = Trials([], list(reading_trials(workspace, ["rows"])))
     (rounds,) = trials().reading.values()
     assert len(rounds) == 5
+
+
+def test_a_network_that_reads_tokens_has_no_trial(tmp_path):
+    model = save_classifier(tmp_path / "encoder", ["x", "y"])
+    job = read_job(
+        text_job(tmp_path, f'{{ kind = "encoder", model = "{model}", max_tokens = 16 }}')
+    )
+    student = job.students["small"]
+    tried_one = network_trial(Workspace(job), "students.small", student, "students.small")
+    tried = Trials([tried_one], [])()
+    assert set(tried.steps) == set(tried.rows) == {"students.small"}

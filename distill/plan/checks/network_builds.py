@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from distill.core.errors import ContractError, JobError
+from distill.models.augment import Augmentation
 from distill.models.custom_source import TRUNK
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.plan.held_out import fit_student, usual_loss
@@ -19,6 +20,7 @@ from distill.plan.pretrained import network_with_files, student_with_files
 from distill.plan.widths import common_width, seen_width
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
+from distill.spec.augment import Augment
 from distill.spec.models import Fit
 from distill.spec.networks import Network
 from distill.spec.students import Student
@@ -39,12 +41,21 @@ class _Build:
 
 
 def check_networks_build(workspace: Workspace) -> None:
-    """Refuse networks that do not fit their pools, and pools of different widths that one network
-    sees. Raises JobError, ContractError."""
+    """Refuse networks that do not fit their pools, pools of different widths that one network sees,
+    and what no library here computes. Raises JobError, ContractError, MissingExtraError."""
     for build in _builds(workspace):
+        augment = build.student.training.augment
+        if augment is not None:
+            # not first by a worker, when the teacher's labels are paid for
+            inputs = ["augment", augment.model_dump(mode="json")]
+            workspace.remember("checks", inputs, partial(_require_augmentation, augment))
         _check_widths(workspace, build)
         if _may_not_fit(build.plan):
             _check_build(workspace, build)
+
+
+def _require_augmentation(augment: Augment) -> None:
+    Augmentation(augment)
 
 
 def _builds(workspace: Workspace) -> Iterator[_Build]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from distill.loader.dataset import Dataset
 from distill.models.record import NetworkPlan
 from distill.plan.needs import network_plan
+from distill.plan.pretrained import student_with_files
 from distill.plan.workspace import Workspace
 from distill.spec.students import Student
 
@@ -23,6 +24,9 @@ class NetworkTrial:
     batch_rows: int
     """Rows of a step."""
     optimizer: str
+    texts: tuple[str, ...] = ()
+    """Some of the pool's, for a network that reads tokens: how long they are decides what a step
+    takes."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,18 @@ def network_trial(
     """Return the trial of one student's or fit's network. Raises DistillError where it cannot be
     built before what it sees is there."""
     tables = workspace.tables
+    student = student_with_files(tables, student, where)
     plan = network_plan(workspace, student, where)
     code = tables.fit_code(where.removeprefix("fit.")) if is_fit else None
     if code is None:
         code = tables.student_code(student, where)
     plan = NetworkPlan(plan.in_features, plan.model, plan.heads, code)
     training = student.training
-    return NetworkTrial(key, plan, training.batch_rows, training.optimizer)
+    texts: tuple[str, ...] = ()
+    if plan.model.text_tokens is not None:
+        pool = workspace.pool(tables.base_pool(student.taught_on[0]))
+        texts = tuple(pool.first_seen().tolist())
+    return NetworkTrial(key, plan, training.batch_rows, training.optimizer, texts)
 
 
 def reading_trials(workspace: Workspace, pools: Sequence[str]) -> Iterator[tuple[str, Dataset]]:

@@ -59,7 +59,7 @@ class Encoder(nn.Module):
         if config.pad_token_id is None:
             config.pad_token_id = 0
         self.pad = {pad}
-        self.body = {model}.from_config(config)
+        self.body = {model}.from_config(config, dtype=torch.float32)
         {without_head}
         self.above = above
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from distill.core.errors import ContractError, JobError
+from distill.core.errors import ContractError, JobError, MissingExtraError
 from distill.plan.checks import network_builds
 from tests.command import run_code
 from tests.plan.test_identity import JOB, OWN
@@ -130,3 +134,28 @@ def test_a_finished_job_tries_its_networks_at_every_look(folder, monkeypatch):
     assert len(asked) == 4
     check_networks_build(own(folder, job=JOB))
     assert len(asked) == 4
+
+
+def test_a_library_that_alters_images_is_missed_by_a_worker(tmp_path, monkeypatch):
+    text = """
+        root = "root"
+        [pools.rows]
+        path = "rows"
+        features = { kind = "image", column = "pixels", shape = [2, 2, 1] }
+        target = "kind"
+        classes = ["a", "b"]
+        [students.small]
+        model = { kind = "linear" }
+        training = { augment = { crop = {} } }
+        [[students.small.terms]]
+        learns = "pools.rows"
+        loss = { kind = "cross_entropy" }
+    """
+    (tmp_path / "rows").mkdir()
+    pixels = pa.array([bytes(4), bytes(4)], pa.binary(4))
+    pq.write_table(pa.table({"pixels": pixels, "kind": ["a", "b"]}), tmp_path / "rows/0.parquet")
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'distill\[vision\]'"):
+        check_networks_build(tiny_job(tmp_path, text))
+    monkeypatch.undo()
+    check_networks_build(tiny_job(tmp_path, text))
