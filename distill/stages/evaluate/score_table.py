@@ -174,6 +174,19 @@ def _coarsened(positive: Array, negative: Array) -> tuple[Array, Array]:
     return np.add.reduceat(positive, starts), np.add.reduceat(negative, starts)
 
 
+def _cut_to_fit(lines: npt.NDArray[np.uint64], most: int) -> int:
+    """Return how many last bits of sorted lines to leave out, as few as it takes to have so many."""
+    differing = lines[1:] ^ lines[:-1]
+    # by halves: a float holds 32 bits exactly, and its exponent is their length
+    high = (differing >> np.uint64(32)).astype(np.float64)
+    low = (differing & np.uint64(0xFFFFFFFF)).astype(np.float64)
+    length = np.where(high > 0, np.frexp(high)[1] + 32, np.frexp(low)[1])
+    # neighbours fall together where no bit in which they differ is left
+    apart = np.bincount(length, minlength=65)
+    left = 1 + apart.sum() - np.cumsum(apart)
+    return int(np.argmax(left <= most))
+
+
 def _fitting(
     shift: int, bits: npt.NDArray[np.uint64], positive: Array, negative: Array, most: int
 ) -> Scores:
@@ -181,10 +194,10 @@ def _fitting(
     lines, line = np.unique(bits, return_inverse=True)
     positive = np.bincount(line, positive, len(lines)).astype(np.float64)
     negative = np.bincount(line, negative, len(lines)).astype(np.float64)
-    # one bit after the other: no more is cut than it takes
-    while len(lines) > most:
-        shift += 1
-        lines = lines >> np.uint64(1)
+    if len(lines) > most:
+        cut = _cut_to_fit(lines, most)
+        shift += cut
+        lines = lines >> np.uint64(cut)
         # they are sorted: those that fell together stand side by side
         begins = np.ones(len(lines), np.bool_)
         begins[1:] = lines[1:] != lines[:-1]

@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from distill.stages.evaluate.score_table import ScoreTable
+from distill.stages.evaluate.score_table import ScoreTable, _cut_to_fit
 
 SETS = 200
 
@@ -35,3 +35,14 @@ def test_a_class_without_rows_of_both_kinds_has_a_curve():
     table = ScoreTable.of(scores, np.ones((8, 1), np.bool_))
     assert table.measures() == {}
     assert table.intervals() == {}
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 100, 255])
+def test_more_bits_are_cut_than_it_takes(most):
+    random = np.random.default_rng(4)
+    wide = random.integers(1 << 63, size=200, dtype=np.uint64)
+    near = np.float64(random.random(100)).view(np.uint64)
+    lines = np.unique(np.concatenate([wide, near, np.arange(9, dtype=np.uint64)]))
+    cut = _cut_to_fit(lines, most)
+    assert len(np.unique(lines >> np.uint64(cut))) <= most
+    assert len(np.unique(lines >> np.uint64(cut - 1))) > most
