@@ -4,7 +4,8 @@
                          continuity where it is to decide something (Newcombe 1998a, method 4)
     mean_interval        Student's t of a mean, by its sums
     difference_interval  of two shares on the same rows (Agresti & Min 2005: half a row is added to
-                         each of the four cells, so that no discordant rows leave some width)
+                         each of the four cells, so that no discordant rows leave some width), or,
+                         where it is to decide something, by those of its two shares
     mcnemar              whether two methods are right equally often: exact, and beyond
                          `_EXACT_ROWS` discordant rows normal (McNemar 1947; Edwards 1948)
     rank_interval        of a rank correlation, by Fisher's z (Fieller, Hartley & Pearson 1957)
@@ -94,16 +95,43 @@ def t_of(level: float, freedom: float) -> float:
     return z + first / freedom + second / freedom**2 + third / freedom**3 + fourth / freedom**4
 
 
-def difference_interval(gained: float, lost: float, rows: float, level: float = LEVEL) -> Interval:
+def difference_interval(
+    gained: float, lost: float, rows: float, level: float = LEVEL, *, corrected: bool = False
+) -> Interval:
     """Return the interval of the difference of two shares on the same rows, of which the one has
-    `gained` that the other lacks, and `lost` that the other has."""
+    `gained` that the other lacks, and `lost` that the other has.
+
+    `corrected` it is made of the corrected intervals of both (MOVER, Zou & Donner 2008) and never
+    narrower than it should be: of no discordant rows a bound at 95% confidence by Agresti and Min
+    is false in up to 13% of sets.
+    """
     if rows <= 0:
         return -1.0, 1.0
+    if corrected:
+        above = _reach(gained, lost, rows, level)
+        below = _reach(lost, gained, rows, level)
+        difference = (gained - lost) / rows
+        return max(-1.0, difference - below), min(1.0, difference + above)
     counted = rows + 2
     difference = (gained - lost) / counted
     discordant = (gained + lost + 1) / counted
     half = z_of(level) * math.sqrt(max(0.0, discordant - difference**2) / counted)
     return max(-1.0, difference - half), min(1.0, difference + half)
+
+
+def _reach(gained: float, lost: float, rows: float, level: float) -> float:
+    """Return how far the true difference may lie above the one found: more is gained, less lost."""
+    gain = gained / rows
+    loss = lost / rows
+    _, most_gain = share_interval(gained, rows, level, corrected=True)
+    least_loss, _ = share_interval(lost, rows, level, corrected=True)
+    more = most_gain - gain
+    less = loss - least_loss
+    correlation = 0.0
+    if gain < 1 and loss < 1:
+        # of two shares of the same rows, the larger the one the smaller the other
+        correlation = -math.sqrt(gain * loss / ((1 - gain) * (1 - loss)))
+    return math.sqrt(more**2 + less**2 - 2 * correlation * more * less)
 
 
 def mcnemar(gained: int, lost: int) -> float:

@@ -8,9 +8,10 @@ number over the n parties that labelled the row:
     median     the middle one, or the mean of the two middle ones
     trimmed    the mean without the ⌊trim · n⌋ smallest and largest (Yin et al. 2018, Definition 2)
 
-Exclusive classes are brought to a sum of 1 again, and logits = log p. Whatever fewer than half of
-the parties write, the median of a number lies within what the others say of it; so does the trimmed
-mean while they are no more than ⌊trim · n⌋. The mean moves by as much as one party wants.
+Exclusive classes are brought to a sum of 1 again, all alike where each has 0, and logits = log p.
+Whatever fewer than half of the parties write, the median of a number lies within what the others
+say of it; so does the trimmed mean while they are no more than ⌊trim · n⌋. The mean moves by as much
+as one party wants.
 
 By `dawid_skene` logits are the logarithms of what the parties' votes make of each class
 (`annotators`), whatever else they said.
@@ -74,6 +75,10 @@ class MergeLabeler:
             log_agreed_BW, _ = self.annotators.log_posterior(votes_of(said_MBW))
             agreed_BW = np.exp(log_agreed_BW)
         if self.outputs.exclusive:
+            total_B1 = agreed_BW.sum(axis=1, keepdims=True)
+            # parties that are each sure of another class have a median of 0 for all of them: they
+            # agree on nothing
+            agreed_BW = np.where(total_B1 > 0, agreed_BW, 1)
             agreed_BW = agreed_BW / agreed_BW.sum(axis=1, keepdims=True)
         logits_BW = _log(agreed_BW)
         apart_MBW = _entropy(p_MBW)

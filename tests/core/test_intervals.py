@@ -82,3 +82,26 @@ def test_a_difference_is_outside_of_its_interval_too_often():
     draws = np.random.default_rng(1).multinomial(200, [0.08, 0.05, 0.87], size=SETS)
     intervals = [difference_interval(gained, lost, 200) for gained, lost, _ in draws.tolist()]
     assert 0.93 <= covered(intervals, 0.03) <= 0.98
+
+
+@pytest.mark.parametrize("rows", [30, 100, 500])
+@pytest.mark.parametrize(("gained", "lost"), [(0, 1), (0, 2), (0, 3), (1, 3), (5, 5), (0, 9)])
+def test_a_bound_on_a_difference_holds_less_often_than_it_says(rows, gained, lost):
+    """Of few rows that differ above all: none seen is not none there."""
+    shares = [gained / rows, lost / rows, 1 - (gained + lost) / rows]
+    draws = np.random.default_rng(2).multinomial(rows, shares, size=4 * SETS)
+    seen, times = np.unique(draws[:, :2], axis=0, return_counts=True)
+    level = one_sided(0.95)
+    false = 0
+    for (more, less), count in zip(seen.tolist(), times.tolist(), strict=True):
+        low, high = difference_interval(more, less, rows, level, corrected=True)
+        mirrored = difference_interval(less, more, rows, level, corrected=True)
+        assert mirrored == pytest.approx((-high, -low))
+        false += count * (low > (gained - lost) / rows)
+    assert false / (4 * SETS) <= 0.055
+
+
+def test_a_corrected_difference_of_all_rows_is_no_number():
+    assert difference_interval(30, 0, 30, corrected=True)[1] == 1.0
+    assert difference_interval(0, 30, 30, corrected=True)[0] == -1.0
+    assert difference_interval(0, 0, 0, corrected=True) == (-1.0, 1.0)

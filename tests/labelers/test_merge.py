@@ -57,3 +57,12 @@ def test_a_probability_of_0_gives_a_logit_that_is_no_number():
     found = merged(sure, Outputs("logits", CLASSES))
     assert np.isfinite(found.outputs).all()
     assert found.disagreement == pytest.approx(0)
+
+
+@pytest.mark.parametrize("by", ["median", "trimmed"])
+def test_parties_that_are_each_sure_of_another_class_agree_on_no_number(by):
+    """Every class then has a median of 0: there is no sum to bring to 1."""
+    sure = np.where(np.eye(4)[:, None, :] > 0, 0, -2_000).astype(np.float32)
+    found = merged(sure, Outputs("logits", CLASSES), by=by, trim=0.25)
+    np.testing.assert_allclose(found.outputs, np.log(0.25), rtol=1e-6)
+    assert found.disagreement == pytest.approx(np.log(4))

@@ -105,9 +105,13 @@ def _gate(tables: JobTables, evaluate: Evaluate) -> Problems:
     if gate is None:
         return
     variants = tables.job.variants
-    judged = [each for each in variants if judged_heads(tables, each.spec)]
+    judged = {each.student for each in variants if judged_heads(tables, each.spec)}
     if not judged:
         yield "gate: the job has no student that is judged. Add one, or take [gate] out."
+    # nothing would be held against them, and nothing is not passed
+    unjudged = sorted(judged.union(gate.students) - judged)
+    if judged and unjudged:
+        yield f"gate.students: {unjudged} have no head that is judged. Take them out."
     for number, rule in enumerate(gate.rules):
         yield from _rule(tables, evaluate, rule, f"gate.rules.{number}")
 

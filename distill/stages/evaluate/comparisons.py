@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from distill.core.intervals import mcnemar
+from distill.core.intervals import difference_interval, mcnemar
 from distill.core.judgement import Comparison, PairsResult
 from distill.core.results import LOWER_IS_BETTER
 from distill.plan.candidates import Candidate
@@ -84,6 +84,9 @@ def _comparison(judged: JudgedSums, measure: str, first: str, second: str) -> Co
     flips = None
     if judged.kind == "exclusive":
         flips = judged.flips(first, second)
+    if flips == (0, 0):
+        # no resample differs where no row does, and other rows may
+        low, high = difference_interval(0, 0, judged.rows)
     return Comparison(
         first=first,
         second=second,

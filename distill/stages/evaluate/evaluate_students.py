@@ -79,7 +79,14 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     seen = _seen(truth, candidates, step.teacher)
     kind = truth.judged_as
     judged = JudgedSums(
-        sums, candidates, kind, seen, evaluator.paired, evaluator.beside, pool.inventory.rows
+        sums,
+        candidates,
+        kind,
+        seen,
+        evaluator.paired,
+        evaluator.beside,
+        pool.inventory.rows,
+        truth.classes,
     )
     if not judged.rows:
         raise ContractError(

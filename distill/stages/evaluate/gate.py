@@ -3,20 +3,22 @@
 A rule is *passed* where the measure keeps to the limit with the gate's confidence: the bound on the
 near side of it is still within. It is *failed* where even the bound on the far side is beyond, and
 otherwise *inconclusive*: so few rows may be either, and that is never a pass. Rows fewer than
-`least_rows` are inconclusive whatever they say.
+`least_rows` are inconclusive whatever they say, and so are classes without any row, and slices that
+are not told apart from each other.
 
 All slices of a rule must pass, so that a bad one passes by chance no more often than if it were
 alone. That one of many good ones fails by chance is held down by dividing what is left of the
 confidence by their number (Bonferroni).
 
-Bounds of shares are Wilson's, corrected for continuity; of differences of shares those of Agresti
-and Min; of other means over rows of a slice Student's; of all else the bootstrap's percentiles.
+Bounds of shares are Wilson's, corrected for continuity, and of differences of shares made of those;
+of other means over rows of a slice Student's; of all else the bootstrap's percentiles. Shares of
+which no row or no resample differs have those of shares, since other rows may differ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distill.core.intervals import (
     Interval,
@@ -39,6 +41,7 @@ from distill.plan.steps import GatePlan
 from distill.spec.evaluation import Rule
 from distill.stages.evaluate.judged_sums import JudgedSums, SliceTable
 from distill.stages.evaluate.resampling import percentiles
+from distill.stages.evaluate.slice_sums import OTHERS
 
 _LARGEST = 1e9
 """Bounds beyond are none."""
@@ -94,7 +97,15 @@ class _Gate:
         for line, value in enumerate(sums.values):
             rows = _Rows(int(table.rows[line]), slicing, value)
             found = self._slice(rule, candidate.method.key, table, line)
-            yield self._result(rule, candidate, rows, found)
+            result = self._result(rule, candidate, rows, found)
+            if value == OTHERS and result.state == PASSED:
+                why = "they are not told apart, so one of them may be beyond the limit"
+                result = replace(result, state=INCONCLUSIVE, why=why)
+            yield result
+        if slicing == "class" and OTHERS not in sums.values:
+            for name in self.judged.classes:
+                if name not in sums.values:
+                    yield self._result(rule, candidate, _Rows(0, slicing, name), None)
 
     def _reference(self, rule: Rule) -> str | None:
         if rule.beside is None:
@@ -115,7 +126,7 @@ class _Gate:
         flips = self.judged.flips(key, reference)
         if rule.measure == "accuracy" and self.judged.kind == "exclusive" and flips is not None:
             gained, lost = flips
-            interval = difference_interval(gained, lost, self.judged.rows, level)
+            interval = difference_interval(gained, lost, self.judged.rows, level, corrected=True)
             return _Found(difference, interval, interval)
         mine = self.judged.replicates[key].get(rule.measure)
         its = self.judged.replicates[reference].get(rule.measure)
@@ -123,9 +134,7 @@ class _Gate:
             return None
         low, high = percentiles(mine - its, level)
         if low == high and rule.measure in SHARES:
-            # no resample differs where no row does, and other rows may
-            below, above = difference_interval(0, 0, self.judged.rows, level)
-            low, high = difference + below, difference + above
+            low, high = _unvaried_difference(difference, self.judged.rows, level)
         return _Found(difference, (low, high), (low, high))
 
     def _slice(self, rule: Rule, key: str, table: SliceTable, line: int) -> _Found | None:
@@ -142,7 +151,10 @@ class _Gate:
             if is_share:
                 gained = (squares + total) / 2
                 lost = (squares - total) / 2
-                bounds = [difference_interval(gained, lost, rows, each) for each in (near, far)]
+                bounds = [
+                    difference_interval(gained, lost, rows, each, corrected=True)
+                    for each in (near, far)
+                ]
                 return _Found(total / rows, *bounds)
         else:
             total, squares = table.mean_sums(line, key, rule.measure)
@@ -150,6 +162,14 @@ class _Gate:
                 ends = [share_interval(total, rows, each, corrected=True) for each in (near, far)]
                 return _Found(total / rows, *ends)
         intervals = [mean_interval(total, squares, rows, each) for each in (near, far)]
+        low, high = intervals[0]
+        if rule.measure in SHARES and high - low < _LEAST_HALF:
+            if reference is None:
+                intervals = [
+                    share_interval(total, rows, each, corrected=True) for each in (near, far)
+                ]
+            else:
+                intervals = [_unvaried_difference(total / rows, rows, each) for each in (near, far)]
         return _Found(total / rows, *intervals)
 
     def _result(
@@ -179,16 +199,23 @@ class _Gate:
         )
 
     def _state(self, rule: Rule, rows: int, found: _Found | None) -> tuple[str, str]:
-        if found is None:
-            return INCONCLUSIVE, f"no interval is known of {rule.measure} here"
         least = self.plan.gate.least_rows
         if rows < least:
             return INCONCLUSIVE, f"{rows:,} rows are fewer than least_rows = {least}"
+        if found is None:
+            return INCONCLUSIVE, f"no interval is known of {rule.measure} here"
         if _keeps(rule, found.near):
             return PASSED, ""
         if _breaks(rule, found.far):
             return FAILED, ""
         return INCONCLUSIVE, _rows_needed(rule, rows, found)
+
+
+def _unvaried_difference(difference: float, rows: float, level: float) -> Interval:
+    """Return the interval of a difference of shares that is the same in all rows or resamples: other
+    rows may differ."""
+    below, above = difference_interval(0, 0, rows, level, corrected=True)
+    return difference + below, difference + above
 
 
 def _keeps(rule: Rule, interval: Interval) -> bool:

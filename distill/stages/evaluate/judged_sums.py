@@ -34,6 +34,8 @@ class JudgedSums:
     beside: tuple[str, ...]
     """Keys of the methods that slices of others are held against."""
     pool_rows: int
+    classes: tuple[str, ...] = ()
+    """Of the truth."""
 
     @property
     def rows(self) -> int:

@@ -3,7 +3,8 @@ bootstrap's replicates.
 
 Shares of rows have Wilson's interval, which has a width even where all rows are right; the areas
 under curves, rank correlations and recalls have those of their tables; all else has percentiles of
-the replicates. The calibration error is the exception: a resample is worse calibrated than its rows
+the replicates, or, of a share of which no replicate differs, what shares of so many rows have: other
+rows may differ. The calibration error is the exception: a resample is worse calibrated than its rows
 by chance alone, so its percentiles lie too high, and its replicates give the width alone.
 """
 
@@ -16,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.core.intervals import LEVEL, Interval, rank_interval, share_interval, z_of
+from distill.core.results import SHARES
 from distill.stages.evaluate.metrics import MetricSums, measured, measures, ranks_of
 from distill.stages.evaluate.resampling import percentiles
 
 Array = npt.NDArray[np.float64]
 
 _BIASED = frozenset({"calibration_error"})
+_NONE = np.zeros(1)
 
 
 def replicated(sums: MetricSums, seen: Sequence[bool]) -> dict[str, Array]:
@@ -49,10 +52,13 @@ def intervals(
             found[name] = (max(0.0, values[name] - half), min(1.0, values[name] + half))
         else:
             found[name] = percentiles(replicates, level)
+    unvaried = [name for name, (low, high) in found.items() if name in SHARES and low == high]
     if exclusive and "balanced_accuracy" in found:
-        found["balanced_accuracy"] = _mean_of_shares(sums, values["balanced_accuracy"], level)
+        value = values["balanced_accuracy"]
+        found["balanced_accuracy"] = _mean_of_shares(sums["rows"], sums["right"], value, level)
     if exclusive:
         found |= _shares(sums, seen, values, level, corrected=corrected)
+    found |= _unvaried(sums, values, found, unvaried, level=level, exclusive=exclusive)
     if "scores" in sums:
         found |= sums["scores"].intervals(level)
     recall = sums["sample"].recall(level) if "sample" in sums else None
@@ -78,17 +84,48 @@ def errors(sums: MetricSums) -> dict[str, float]:
     return found
 
 
-def _mean_of_shares(sums: MetricSums, value: float, level: float) -> Interval:
+def _unvaried(
+    sums: MetricSums,
+    values: Mapping[str, float],
+    found: Mapping[str, Interval],
+    names: Sequence[str],
+    *,
+    level: float,
+    exclusive: bool,
+) -> dict[str, Interval]:
+    """Return the intervals of those shares of which no replicate differs and that `found` does not
+    have otherwise."""
+    made = {}
+    rows = float(sums["rows"].sum() if exclusive else sums.get("cells", _NONE).mean())
+    for name in names:
+        if name == "harmonic_mean":
+            made[name] = _harmonic(found["accuracy_seen"], found["accuracy_unseen"])
+        elif name == "f1_macro":
+            rows_C = sums["rows" if exclusive else "true"]
+            hits_C = sums["right" if exclusive else "hits"]
+            made[name] = _mean_of_shares(rows_C, hits_C, values[name], level)
+        elif name == "f1_weighted" or not exclusive:
+            made[name] = share_interval(values[name] * rows, rows, level, corrected=True)
+    return made
+
+
+def _harmonic(one: Interval, other: Interval) -> Interval:
+    """Return the harmonic means of two lower and two upper ends."""
+    low, high = (2 * a * b / max(a + b, 1e-12) for a, b in zip(one, other, strict=True))
+    return low, high
+
+
+def _mean_of_shares(rows: Array, right: Array, value: float, level: float) -> Interval:
     """Return the interval of the mean over classes of the share of their rows named right, by those
     of the shares (MOVER, Zou & Donner 2008): it has a width even where a share is 0 or 1, of which
     no resample differs."""
     below = 0.0
     above = 0.0
     classes = 0
-    for rows, right in zip(sums["rows"].tolist(), sums["right"].tolist(), strict=True):
-        if rows:
-            low, high = share_interval(right, rows, level)
-            share = right / rows
+    for count, hits in zip(rows.tolist(), right.tolist(), strict=True):
+        if count:
+            low, high = share_interval(hits, count, level)
+            share = hits / count
             below += (share - low) ** 2
             above += (high - share) ** 2
             classes += 1

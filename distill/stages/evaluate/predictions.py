@@ -29,6 +29,9 @@ def predictions_of(method: Method, rows: Arrays, truth: Outputs) -> Array:
     else:
         outputs = _outputs(method, rows)
         probabilities = probabilities_of(outputs, meaning)
+    if meaning.kind != "value":
+        # a network whose numbers overflow on a row names no class there
+        probabilities = np.nan_to_num(probabilities, nan=0.0)
     return _by_truth(probabilities, meaning, truth)
 
 

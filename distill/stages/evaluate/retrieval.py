@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from distill.core.intervals import Interval, mean_interval
+from distill.core.intervals import Interval, mean_interval, share_interval
 
 Array = npt.NDArray[np.float64]
 
@@ -53,6 +53,9 @@ class EmbeddedSample:
         total = float(shares.sum())
         squares = float(np.square(shares).sum())
         low, high = mean_interval(total, squares, rows, level)
+        if low == high:
+            # where all neighbours of all rows are found, those of others may not be
+            low, high = share_interval(total, rows, level)
         return total / rows, (max(0.0, low), min(1.0, high))
 
 

@@ -119,6 +119,27 @@ def test_a_gate_without_anybody_judged_is_open(tmp_path):
         )
 
 
+def test_a_gate_for_a_student_that_nobody_judges_is_open(tmp_path):
+    more = """
+[structure.groups]
+of = "pools.train"
+model = { kind = "kmeans", k = 3 }
+[labels.soft]
+labeler = { kind = "structure", structure = "groups", gives = "soft" }
+over = ["train"]
+[students.grouped]
+model = { kind = "linear" }
+[[students.grouped.terms]]
+learns = "labels.soft"
+loss = { kind = "cross_entropy" }
+[gate]
+students = ["grouped"]
+rules = [{ measure = "accuracy", at_least = 0.9 }]
+"""
+    with pytest.raises(JobError, match=r"gate\.students: \['grouped'\] have no head"):
+        job_of(tmp_path, more)
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

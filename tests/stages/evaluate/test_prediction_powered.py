@@ -64,6 +64,29 @@ def test_the_truth_is_outside_of_the_interval_too_often_or_it_is_not_narrower(
     assert narrower < (0.85 if right > 0.5 else 1.03)
 
 
+@pytest.mark.parametrize(("people", "strata"), [(1_000, 20), (320, 8)])
+def test_many_strata_of_few_rows_hold_the_truth_too_seldom(people, strata):
+    """Each is off by next to nothing, but all the same way."""
+    random = np.random.default_rng(15)
+    held = []
+    for _ in range(SETS):
+        tables = []
+        for rows in (people, 10_000):
+            stratum = random.integers(strata, size=rows)
+            score = (random.random(rows) < 0.95).astype(float)
+            by_teacher = random.random(rows) < np.where(score > 0, 0.95, 0.1)
+            tables.append((stratum, score, by_teacher.astype(float)))
+        (mine, score, proxy), (its, _, other_proxy) = tables
+        found = estimate(
+            by_stratum(mine, people_table(score, proxy), strata),
+            by_stratum(its, teacher_table(other_proxy), strata),
+            share=True,
+        )
+        assert found.strata > 4
+        held.append(found.interval[0] <= 0.95 <= found.interval[1])
+    assert 0.93 <= np.mean(held) <= 0.98
+
+
 def test_a_mean_error_is_outside_of_its_interval_too_often():
     random = np.random.default_rng(12)
     held = []
