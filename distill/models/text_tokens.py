@@ -21,15 +21,17 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from distill.core.schema import digest
 from distill.models.files import ModelFiles
 from distill.models.text_files import TextFiles, require_text_extra, text_files_of
-from distill.spec.networks import TokenIds
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
+TokenIds = npt.NDArray[np.int32]
+"""The tokens of one text."""
 LongTexts = Literal["head_tail", "head"]
 Reading = Literal["encoder", "static"]
 

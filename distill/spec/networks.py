@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Protocol
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import Field
 
 from distill.core.source import PythonFile
@@ -23,12 +21,13 @@ from distill.spec.kinds import Kind
 from distill.spec.pools import Features, TextFeatures
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import Tensor, nn
     from typing_extensions import Self
 
-
-TokenIds = npt.NDArray[np.int32]
-"""The tokens of one text."""
+    TokenIds = npt.NDArray[np.int32]
+    """The tokens of one text."""
 
 
 class TextTokens(Protocol):

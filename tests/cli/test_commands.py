@@ -48,6 +48,7 @@ def test_schema_describes_every_table_of_a_job():
     schema = json.loads(distill("schema").output)
     assert set(schema["properties"]) == {
         "root",
+        "gate",
         "seed",
         "fragment_rows",
         "pools",

@@ -281,6 +281,7 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == {
         "root",
+        "gate",
         "plugins",
         "seed",
         "fragment_rows",

@@ -16,7 +16,7 @@ from distill.models.network import build_network
 from distill.models.record import Trained
 from distill.plan.load import load_job
 from distill.run.lines import trained_line
-from distill.stages.train.gradients import _seed_draws
+from distill.stages.train.batches import seed_part
 from distill.stages.train.loop import run_trainings
 from tests.resolved import find_student, plan_student
 from tests.stages.train.ranks import train
@@ -83,7 +83,7 @@ def test_fine_tuning_is_another_than_a_plain_loop_of_transformers(
             return_tensors="pt",
         )
         labels = torch.tensor([classes.index(table["topic"][row]) for row in rows])
-        _seed_draws("cpu", plan.seed, step, 0)
+        seed_part("cpu", 0, plan.seed, step, 0)
         moved.zero_grad()
         theirs(**inputs, labels=labels).loss.backward()
         moved.step()

@@ -14,7 +14,7 @@ from distill.labelers.network import load_network
 from distill.models.augment import Augmentation, row_seeds
 from distill.models.network import build_network
 from distill.spec.augment import Augment
-from distill.stages.train.batches import _seed_draws
+from distill.stages.train.batches import seed_part
 from distill.stages.train.loop import run_trainings
 from tests.resolved import find_student, plan_student
 from tests.tiny import tiny_job
@@ -101,7 +101,7 @@ def test_fine_tuning_is_another_than_a_plain_loop_of_timm(tmp_path, model, optio
         if "augment" in more:
             seen = augmentation(seen, row_seeds(plan.seed, epoch, rows))
         x = torch.from_numpy(seen).permute(0, 3, 1, 2).float() / 255
-        _seed_draws("cpu", plan.seed, step, 0)
+        seed_part("cpu", 0, plan.seed, step, 0)
         moved.zero_grad()
         answer = theirs((x - MEAN) / STD)
         torch.nn.functional.cross_entropy(answer, torch.from_numpy(kinds[rows])).backward()
