@@ -22,7 +22,7 @@ from distill.models.networks.custom import CustomModel
 from distill.models.networks.pretrained import BegunNetwork
 from distill.models.record import ModelRecord, read_record
 from distill.plan.held_out import fit_stop
-from distill.plan.pretrained import network_with_files, pretrained_networks, student_with_files
+from distill.plan.pretrained import begun_networks, network_with_files, student_with_files
 from distill.plan.workspace import Workspace
 from distill.spec.models import NOT_LEARNED, USUAL_TRAINING, Eszsl, Fit, LabelFeatures, Training
 from distill.spec.networks import FitModel
@@ -301,7 +301,7 @@ def _plain_student(workspace: Workspace, student: Student, where: str) -> dict[s
     student = student_with_files(workspace.tables, student, where)
     models = custom_models(student.model, student.heads)
     own = {key: identity_of(model, code[key], f"{where}.{key}") for key, model in models.items()}
-    own |= {key: _plain_pretrained(each) for key, each in pretrained_networks(student).items()}
+    own |= {key: _plain_pretrained(each) for key, each in begun_networks(student).items()}
     plain = student.model_dump(mode="json", exclude={"training", "terms", "early_stop"})
     plain = without_usual(plain, _USUAL)
     plain["model"] = _plain_network(own.get(TRUNK, plain["model"]))

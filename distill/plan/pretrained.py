@@ -53,12 +53,15 @@ def pretrained_of_job(tables: JobTables) -> Iterator[tuple[str, BegunNetwork]]:
 
 def pretrained_networks(student: Student) -> dict[str, BegunNetwork]:
     """Return those networks of a student that begin as a model of the user's, by their keys."""
+    begun = begun_networks(student)
+    return {key: each for key, each in begun.items() if each.model is not None}
+
+
+def begun_networks(student: Student) -> dict[str, BegunNetwork]:
+    """Return those networks of a student that may begin so, by their keys; their weights may be
+    drawn too."""
     networks = {TRUNK: student.model}
     for name, head in student.heads.items():
         if head.model is not None:
             networks[head_key(name)] = head.model
-    return {
-        key: each
-        for key, each in networks.items()
-        if isinstance(each, BegunNetwork) and each.model is not None
-    }
+    return {key: each for key, each in networks.items() if isinstance(each, BegunNetwork)}

@@ -292,3 +292,13 @@ def test_what_learned_other_words_is_trained_again_or_taken_for_what_is_asked(tm
     assert folder_of(tmp_path, said) == new, "but not where the job says what a word is"
     keep_network(Path(new), outputs, 4)
     assert folder_of(tmp_path, TEXTS) == new
+
+
+def test_a_key_of_timms_networks_that_comes_later_teaches_those_of_drawn_weights_again(folder):
+    text = changed(
+        '[students.small]\n    model = { kind = "linear" }',
+        '[students.small]\n    model = { kind = "timm", name = "test_vit", shape = [1, 8, 8] }',
+    )
+    workspace = Workspace(tiny_job(folder, text))
+    plain = _plain_student(workspace, workspace.tables.students["small"], "students.small")
+    assert plain["model"] == {"kind": "timm", "name": "test_vit", "shape": [1, 8, 8]}
