@@ -32,6 +32,7 @@ from distill.core.schema import (
     table_bytes,
     unseal,
 )
+from distill.labels.columns import label_schema
 from distill.labels.contract import Contract
 from distill.labels.encoding import best_class
 from distill.labels.files import data_bytes, read_data
@@ -150,6 +151,16 @@ class AttemptNote:
             return cls(intent, provenance, **body)
         except (KeyError, TypeError) as error:
             raise StorageError(f"{where} has another note than distill writes: {error}.") from None
+
+
+def empty_file_bytes(contract: Contract, like: Commit) -> int:
+    """Return the bytes of a data file without a row, but for its keys: what each has beside its
+    rows, made on the device and libraries of one that is there."""
+    digits = "0" * 64
+    intent = WriteIntent(0, 0, digits[:32], 0, 0)
+    note = AttemptNote(intent, Provenance(digits, like.device, like.versions), 0, digits)
+    empty = label_schema(contract).empty_table()
+    return len(data_bytes(empty, contract, note.to_bytes()))
 
 
 def write_fragment(

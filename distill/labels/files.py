@@ -45,13 +45,6 @@ def data_bytes(labels: pa.Table, contract: Contract, note: bytes | None = None) 
     return bytes(sink.getvalue())
 
 
-def empty_bytes(contract: Contract) -> int:
-    """Return the bytes of a data file without a row, but for its keys: what each has beside its
-    rows."""
-    empty = label_schema(contract).empty_table()
-    return len(data_bytes(empty, contract))
-
-
 def read_data(content: bytes, contract: Contract, where: str = "a data file") -> pa.Table:
     """Read the label columns of a data file. Raises StorageError for damage and for any schema but
     the contract's."""

@@ -15,8 +15,7 @@ import numpy as np
 
 from distill.core.costs import NOTHING, RowCost, StepCost
 from distill.core.errors import DistillError
-from distill.labels.commit import Commit, read_commit
-from distill.labels.files import empty_bytes
+from distill.labels.commit import Commit, empty_file_bytes, read_commit
 from distill.labels.label_set import LabelSet
 from distill.plan.costs.ledger import StepSpent
 from distill.plan.costs.measured import Measured
@@ -95,7 +94,7 @@ def label_cost(setting: Setting, name: str) -> tuple[StepCost, RowCost | None]:
     fragments_left = max(1, fragments - sum(map(len, entries)))
     contracts = [each.labels.stored.contract for each in stored if each.labels.stored]
     # small fragments at the ends of files would else seem to have long rows
-    file_bytes = min(map(empty_bytes, contracts), default=0)
+    file_bytes = min((empty_file_bytes(each, known[0]) for each in contracts), default=0)
     measured = Measured(
         setting,
         known,
