@@ -27,10 +27,10 @@ class LostNodes:
         """Those that were gone before, and those that were told of."""
         self.looked = time.monotonic()
 
-    def look(self) -> None:
-        """Tell of what is lost since the last look. Raises RayError where the head node does not
-        answer."""
-        if time.monotonic() - self.looked < _LOOK_SECONDS:
+    def look(self, *, at_once: bool = False) -> None:
+        """Tell of what is lost since the last look, if that is some seconds ago, or `at_once`.
+        Raises RayError where the head node does not answer."""
+        if time.monotonic() - self.looked < _LOOK_SECONDS and not at_once:
             return
         self.looked = time.monotonic()
         lost = []

@@ -193,6 +193,8 @@ class _Watch:
             # not after an error, when an actor may still look
             with contextlib.suppress(ray.exceptions.RayError):
                 self.stop_signal.delete()
+                # what was lost in the last seconds is lost too
+                self.lost_nodes.look(at_once=True)
         finally:
             over.set()
             thread.join(_JOIN_SECONDS)

@@ -97,6 +97,17 @@ disconnect()
 """
 
 
+def test_what_is_lost_in_the_last_seconds_of_a_work_is_not_told(seen, monkeypatch):
+    monkeypatch.setattr(lost_nodes, "_LOOK_SECONDS", 3600.0)
+    ray = Ray()
+    watch = LostNodes(ray)
+    ray.table[1:] = [node("a", alive=False, reason=2), node("b")]
+    watch.look()
+    assert seen == []
+    watch.look(at_once=True)
+    assert [each.worker for each in seen] == ["host-a"]
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_raylet_that_is_killed_is_not_told():
