@@ -146,7 +146,7 @@ def test_groups_are_counted_again_or_other_groups_make_the_same_student(job, mon
     [
         ('labels = "groups"', 'labels = "group"', "there is no such label set. There is: groups"),
         ('gives = "cluster"', 'gives = "distances"', "which are no groups"),
-        ('over = ["one", "known"]', 'over = ["known"]', "sees rows of ['one'] too"),
+        ('over = ["one", "known"]', 'over = ["known"]', "rows of ['one'] are seen too"),
         ('labels = "groups"', "labels = 3", "row_weight"),
         ('kind = "cluster_balance", labels = "groups"', 'kind = "cluster"', "cluster_balance"),
     ],

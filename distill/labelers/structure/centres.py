@@ -106,12 +106,16 @@ class Centres:
         """Yield blocks of rows, and x·c − ½‖c‖² of each (b, k), which the next block overwrites."""
         count, width = self.offsets.shape
         step = min(len(shifted), max(64, min(_BLOCK_ROWS, _SCORES // count)))
-        scores = np.empty((step, count), np.float32)
+        # not `empty`: OpenBLAS may touch what lies there, and a stale NaN is then warned of
+        scores = np.zeros((step, count), np.float32)
         rows_and_one = np.ones((step, width + 1), np.float32)
         for start in range(0, len(shifted), max(1, step)):
             rows = shifted[start : start + step]
             rows_and_one[: len(rows), :-1] = rows
-            products = np.matmul(rows_and_one[: len(rows)], self._across, out=scores[: len(rows)])
+            seen = rows_and_one[: len(rows)]
+            # rows are finite: "invalid" is of what its kernels read beside the matrices
+            with np.errstate(invalid="ignore"):
+                products = np.matmul(seen, self._across, out=scores[: len(rows)])
             yield slice(start, start + len(rows)), products
 
 
