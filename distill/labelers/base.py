@@ -130,14 +130,17 @@ def _width_hint(labeler: Labeler, shape: tuple[int, ...], rows: int) -> str:
 
 
 def probabilities_of(outputs: Double, meaning: Outputs) -> Double:
-    """Return the probabilities that logits (rows, classes) mean; values as they are."""
+    """Return the probabilities that logits (…, classes) mean; values as they are."""
     if meaning.kind == "value":
         return outputs
     if not meaning.exclusive:
-        return 1 / (1 + np.exp(-outputs))
+        # as a tangent, which overflows nowhere
+        tangent = np.tanh(0.5 * outputs)
+        yes: Double = 0.5 * (1.0 + tangent)
+        return yes
     # less the largest, so that no exponential overflows
-    odds = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    probabilities: Double = odds / odds.sum(axis=1, keepdims=True)
+    odds = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    probabilities: Double = odds / odds.sum(axis=-1, keepdims=True)
     return probabilities
 
 

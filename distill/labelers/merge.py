@@ -29,7 +29,7 @@ import numpy as np
 import safetensors.numpy
 
 from distill.labelers.annotators import Annotators, votes_of
-from distill.labelers.base import Double, Inputs, Predictions
+from distill.labelers.base import Double, Inputs, Predictions, probabilities_of
 from distill.labelers.recipe import Recipe
 from distill.models.record import read_weights
 from distill.spec.labels import Merge
@@ -69,7 +69,7 @@ class MergeLabeler:
         if self.outputs.kind == "value":
             agreed_BW = self._combined(said_MBW)
             return _as_float32(agreed_BW, _spread(said_MBW))
-        p_MBW = _probabilities(said_MBW, exclusive=self.outputs.exclusive)
+        p_MBW = probabilities_of(said_MBW, self.outputs)
         agreed_BW = self._combined(p_MBW)
         if self.annotators is not None:
             log_agreed_BW, _ = self.annotators.log_posterior(votes_of(said_MBW))
@@ -115,17 +115,6 @@ def _trimmed_mean(numbers_MBW: Double, trim: float) -> Double:
     counted_B = is_kept_MB.sum(axis=0)
     mean_BW: Double = kept_MBW.sum(axis=0) / counted_B[:, None]
     return mean_BW
-
-
-def _probabilities(logits_MBW: Double, *, exclusive: bool) -> Double:
-    if not exclusive:
-        half_MBW = 0.5 * logits_MBW
-        yes_MBW: Double = 0.5 * (1 + np.tanh(half_MBW))
-        return yes_MBW
-    below_MBW = logits_MBW - logits_MBW.max(axis=2, keepdims=True)
-    powers_MBW = np.exp(below_MBW)
-    p_MBW: Double = powers_MBW / powers_MBW.sum(axis=2, keepdims=True)
-    return p_MBW
 
 
 def _log(p: Double) -> Double:

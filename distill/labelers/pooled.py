@@ -21,11 +21,13 @@ from typing import NamedTuple
 import numpy as np
 import safetensors.numpy
 
-from distill.labelers.base import Double, Inputs, Matrix
+from distill.labelers.base import Double, Inputs, Matrix, probabilities_of
 from distill.labelers.recipe import Recipe
 from distill.models.record import read_weights
+from distill.spec.outputs import Outputs
 from distill.storage.open import open_storage
 
+_VOTES = Outputs("logits")
 _LEAST = np.finfo(np.float32).tiny
 """In place of a probability of 0, whose logarithm would be no number that is stored."""
 
@@ -68,10 +70,7 @@ class PooledLabeler:
 def split_votes(rows: Inputs) -> tuple[Double, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Return probabilities (B, C) and groups (B,) of rows (B, C + 1)."""
     logits_BC = rows[:, :-1].astype(np.float64)
-    below_BC = logits_BC - logits_BC.max(axis=1, keepdims=True)
-    powers_BC = np.exp(below_BC)
-    p_BC: Double = powers_BC / powers_BC.sum(axis=1, keepdims=True)
-    return p_BC, rows[:, -1].astype(np.int64)
+    return probabilities_of(logits_BC, _VOTES), rows[:, -1].astype(np.int64)
 
 
 def sum_votes(rows: Inputs) -> GroupSums:

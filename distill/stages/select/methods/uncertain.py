@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from distill.labelers.base import probabilities_of
 from distill.labels.encoding import DenseLabels, SoftLabels
+from distill.spec.outputs import Outputs
 from distill.stages.select.candidates import Float64
 
 
@@ -25,7 +27,8 @@ def uncertainty(
         return labels.disagreement.astype(np.float64)
     if isinstance(labels, DenseLabels):
         logits = labels.outputs.astype(np.float64) / temperature
-        probabilities = _softmax(logits) if exclusive else _sigmoid(logits)
+        meaning = Outputs("logits", exclusive=exclusive)
+        probabilities = probabilities_of(logits, meaning)
     else:
         probabilities = np.exp(labels.log_probs.astype(np.float64))
     if measure == "margin":
@@ -62,18 +65,3 @@ def _margin(probabilities: Float64, *, exclusive: bool) -> Float64:
     likeliest = np.sort(probabilities, axis=1)[:, -2:]
     gap: Float64 = likeliest[:, 1] - likeliest[:, 0]
     return 1.0 - gap
-
-
-def _softmax(logits: Float64) -> Float64:
-    largest = logits.max(axis=1, keepdims=True)
-    powers = np.exp(logits - largest)
-    total = powers.sum(axis=1, keepdims=True)
-    found: Float64 = powers / total
-    return found
-
-
-def _sigmoid(logits: Float64) -> Float64:
-    # as a tangent, which overflows nowhere
-    tangent = np.tanh(0.5 * logits)
-    found: Float64 = 0.5 * (1.0 + tangent)
-    return found
