@@ -3,7 +3,7 @@ which as many are trained side by side as there is room for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import groupby
@@ -12,7 +12,7 @@ from distill.core.errors import UnlearnableError
 from distill.core.progress import track
 from distill.engine.protocol import Engine
 from distill.labels.lease import hold_lease
-from distill.models.record import Trained, read_record
+from distill.models.record import ModelRecord, Trained, read_record
 from distill.plan.costs.limits import Allowance
 from distill.plan.needs import training_needs
 from distill.plan.steps import TrainStep
@@ -28,30 +28,38 @@ def train_networks(
     Raises TrainingError; UnlearnableError, when all others are trained, for those that cannot be,
     or for which the `allowance` is too small.
     """
-    _train([step.plan for step in steps if step.plan is not None], engine, allowance)
-    return [_trained(step) for step in steps]
+    plans = [step.plan for step in steps if step.plan is not None]
+    now = _train(plans, engine, allowance)
+    return [_trained(step, now) for step in steps]
 
 
-def _trained(step: TrainStep) -> Trained:
+def _trained(step: TrainStep, now: Collection[str]) -> Trained:
     if step.plan is None:
         assert step.record is not None
         return Trained(step.name, step.record, now=False)
-    folder = open_storage(step.plan.folder)
-    record = read_record(folder)
+    record = _stored(step.plan)
     assert record is not None  # rank 0 wrote it, or training raised
-    return Trained(step.name, record, now=True)
+    return Trained(step.name, record, now=step.plan.folder in now)
 
 
-def _train(plans: Sequence[TrainingPlan], engine: Engine, allowance: Allowance | None) -> None:
+def _stored(plan: TrainingPlan) -> ModelRecord | None:
+    return read_record(open_storage(plan.folder))
+
+
+def _train(
+    plans: Sequence[TrainingPlan], engine: Engine, allowance: Allowance | None
+) -> Collection[str]:
+    """Train them all, and return the folders of those that no other driver had trained meanwhile."""
     given_up = []
+    now: set[str] = set()
     for _, together in groupby(sorted(plans, key=_group), key=_group):
         mine = list(together)
         try:
-            _train_together(mine, engine, allowance)
+            now.update(_train_together(mine, engine, allowance))
         except UnlearnableError as error:
             given_up.append(str(error))
     if not given_up:
-        return
+        return now
     if len(plans) > 1:
         given_up.append("Whatever else was due is trained; the same command tries only this again.")
     raise UnlearnableError("\n".join(given_up))
@@ -64,14 +72,18 @@ def _group(plan: TrainingPlan) -> tuple[str, str]:
 
 
 def _train_together(
-    plans: Sequence[TrainingPlan], engine: Engine, allowance: Allowance | None
-) -> None:
-    first = plans[0]
-    title = f"train {first.name}" if len(plans) == 1 else f"train {len(plans)} networks"
+    planned: Sequence[TrainingPlan], engine: Engine, allowance: Allowance | None
+) -> list[str]:
     with ExitStack() as held:
-        for plan in plans:
+        for plan in planned:
             # before the engine is asked for anything: a second driver is refused at once
             held.enter_context(hold_lease(open_storage(plan.folder), f"training {plan.name}"))
+        # the lease's holder before may have ended one since this was planned
+        plans = [plan for plan in planned if _stored(plan) is None]
+        if not plans:
+            return []
+        first = plans[0]
+        title = f"train {first.name}" if len(plans) == 1 else f"train {len(plans)} networks"
         for plan in plans:
             needs = training_needs(plan.key, plan.plan, plan.training)
             engine.require(needs)
@@ -90,6 +102,7 @@ def _train_together(
             gpus=first.training.gpus,
             bar=bar,
         )
+        return [plan.folder for plan in plans]
 
 
 def _rows(plan: TrainingPlan) -> int:
