@@ -21,8 +21,9 @@ from typing import Any, NoReturn
 from distill.core.errors import JobError
 from distill.core.neighbours import Neighbour, builtins_for, find_neighbours, run_text
 
-# what the user's code raises: its sys.exit() is not to end our process
-RAISED: tuple[type[BaseException], ...] = (Exception, SystemExit)
+# what the user's code raises: neither its sys.exit() nor its `raise GeneratorExit` is to end our
+# process or a generator of ours
+RAISED: tuple[type[BaseException], ...] = (Exception, SystemExit, GeneratorExit)
 _OURS = (str(Path(__file__).parents[1]) + os.sep, "<frozen importlib")
 """Beginnings of files whose lines are not the user's."""
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import distill
 from distill.core.source import PythonFile, own_lines
@@ -44,6 +45,16 @@ def test_a_mistake_of_the_whole_batch_is_blamed_on_nobody():
     found = locate_failure(caught(picky(), batch), picky(), batch, first_row=40)
     assert found.row == 40
     assert found.signature == "RuntimeError at picky.py:7"
+
+
+@pytest.mark.parametrize("exit_by", ["SystemExit(0)", "GeneratorExit"])
+def test_a_labeler_that_raises_what_is_no_exception_ends_the_run(exit_by):
+    text = TEXT.replace('ValueError("too large")', exit_by)
+    leaving = PythonFile("leaving.py", text).load("Picky")()
+    batch = np.array([[0.0], [9.0]], np.float32)
+    found = locate_failure(ValueError("of the batch"), leaving, batch, first_row=0)
+    assert found.row == 1
+    assert found.signature.startswith(exit_by[:10])
 
 
 def test_the_same_mistake_in_two_batches_counts_as_two():
