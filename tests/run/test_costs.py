@@ -38,7 +38,7 @@ def step_of(plan: CostPlan, name: str):
 
 
 def spent_hours(job, name: str) -> float:
-    return step_totals(read_spent(open_storage(job.root_uri)))[name].worker_seconds / 3600
+    return step_totals(read_spent(open_storage(job.root_uri)))[name].hours
 
 
 def shards_of(seed: int, shards: int, rows: int) -> tuple[list[int], list[float]]:

@@ -6,10 +6,11 @@ from itertools import count
 
 import pytest
 
+from distill.core.account import RunSpent, StepSpent
 from distill.core.errors import BudgetError, JobError
 from distill.core.schema import unseal
 from distill.engine.stop import stop_requested
-from distill.plan.costs.ledger import RunSpent, StepSpent, read_spent, write_spent
+from distill.plan.costs.ledger import read_spent, write_spent
 from distill.plan.load import load_job
 from distill.run import label_pool, run_job, status
 from distill.stages.train import budget as train_budget

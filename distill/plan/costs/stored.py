@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import uuid
 
+from distill.core.account import StepSpent
 from distill.core.costs import CostPlan, StepActual, StepCost
 from distill.core.schema import seal, unseal
-from distill.plan.costs.ledger import StepSpent, read_spent, step_totals
-from distill.plan.costs.money import HOUR
+from distill.plan.costs.ledger import read_spent, step_totals
 from distill.plan.workspace import Workspace
 from distill.storage.base import Storage
 
@@ -53,12 +53,10 @@ def estimate_beside_actual(workspace: Workspace) -> tuple[StepActual, ...]:
 
 
 def _beside(workspace: Workspace, step: StepCost, spent: StepSpent) -> StepActual:
-    # passes over a pool count by the clock
-    seconds = spent.worker_seconds or spent.wall_seconds
     kind, _, name = step.step.partition(".")
     stored = 0
     if kind == "labels":
         for pool in workspace.tables.labels[name].over:
             stored += workspace.label_set(name, pool).entries.size_bytes
     whole_bytes = step.whole_bytes if kind == "labels" else None
-    return StepActual(step.step, step.whole_worker_hours, seconds / HOUR, whole_bytes, stored)
+    return StepActual(step.step, step.whole_worker_hours, spent.hours, whole_bytes, stored)
