@@ -62,16 +62,17 @@ class SpentBook:
         unique = {run.run: run for runs in self._runs.values() for run in runs}
         return list(unique.values())
 
-    def rolled(self, before: float) -> tuple[list[RunSpent], list[str]]:
-        """Return the runs that were over `before`, and the keys of the objects that they are in."""
-        runs: dict[str, RunSpent] = {}
-        keys = []
+    def over(self, before: float) -> tuple[list[RunSpent], list[tuple[str, int]]]:
+        """Return the runs that were over `before`, and keys and sizes of the objects that say
+        nothing else; none where they are in one object already. Raises StorageError."""
         self.runs()
-        for key, mine in self._runs.items():
-            if all(run.ended < before for run in mine):
-                runs.update((run.run, run) for run in mine)
-                keys.append(key)
-        return list(runs.values()), keys
+        is_over = {key: all(run.ended < before for run in runs) for key, runs in self._runs.items()}
+        found = [key for key, over in is_over.items() if over]
+        if len(found) < 2:
+            return [], []
+        runs = {run.run: run for key in found for run in self._runs[key]}
+        sizes = {meta.key: meta.size_bytes for meta in self._folder.list_objects()}
+        return list(runs.values()), [(f"{_FOLDER}/{key}", sizes.get(key, 0)) for key in found]
 
     def _read(self, key: str) -> list[RunSpent]:
         body = unseal(self._folder.read(key), self._folder.url(key))
@@ -89,15 +90,10 @@ def write_spent(root: Storage, run: RunSpent) -> None:
     root.folder(_FOLDER).put(f"{run.run}.json", seal(asdict(run)))
 
 
-def roll_up_spent(root: Storage, before: float) -> list[str]:
-    """Keep all runs that were over `before` in one object; return the keys of those that say
-    nothing else any more. Raises StorageError."""
-    runs, keys = SpentBook(root).rolled(before)
-    if len(keys) < 2:
-        return []
+def write_together(root: Storage, runs: Sequence[RunSpent]) -> None:
+    """Keep what some runs spent, which are over, in one object."""
     plain = {"runs": [asdict(run) for run in runs]}
     root.folder(_FOLDER).put(f"{_ROLLED}{uuid.uuid4().hex[:8]}.json", seal(plain))
-    return [f"{_FOLDER}/{key}" for key in keys]
 
 
 def price_of(prices: Prices | None) -> Price | None:

@@ -11,10 +11,10 @@ from distill.core.schema import seal
 from distill.plan.costs.ledger import (
     SpentBook,
     read_spent,
-    roll_up_spent,
     step_totals,
     sum_spent,
     write_spent,
+    write_together,
 )
 from distill.spec.prices import InstancePrice, Prices
 from distill.storage.open import open_storage
@@ -123,12 +123,14 @@ def test_what_is_rolled_up_counts_twice_or_not_at_all(tmp_path):
     for number in range(4):
         write_spent(root, run(str(number), 0, number, fit=held(1.0, 0.0, 3600.0)))
     before = sum_spent(read_spent(root), None)
-    keys = roll_up_spent(root, before=3.0)
-    assert keys == [f"spent/{number}.json" for number in range(3)]
+    runs, singles = SpentBook(root).over(3.0)
+    assert [key for key, _ in singles] == [f"spent/{number}.json" for number in range(3)]
+    write_together(root, runs)
     assert sum_spent(read_spent(root), None) == before, "they are still there"
-    for key in keys:
+    for key, size in singles:
+        assert size > 0
         root.delete(key)
     assert len(root.folder("spent").list_objects()) == 2
     assert sum_spent(read_spent(root), None) == before
     assert len(read_spent(root)) == 4
-    assert roll_up_spent(root, before=3.0) == []
+    assert SpentBook(root).over(3.0) == ([], [])
