@@ -119,13 +119,20 @@ def autoscaling_raylets(most: int = 2, **more: str) -> contextlib.AbstractContex
     return _raylets("autoscaling.yaml", 1, most=most, **more)
 
 
+def barren_raylets(**more: str) -> contextlib.AbstractContextManager[Raylets]:
+    """A head that nodes may join by its autoscaler's word; none ever comes."""
+    return _raylets("autoscaling.yaml", 1, most=0, **more)
+
+
 def static_raylet(cpus: int = 1, **more: str) -> contextlib.AbstractContextManager[Raylets]:
     """A head of so many CPUs that nothing makes larger."""
     return _raylets("", 1, cpus, **more)
 
 
 @contextlib.contextmanager
-def _raylets(file: str, nodes: int, cpus: int = 1, most: int = 0, **more: str) -> Iterator[Raylets]:
+def _raylets(
+    file: str, nodes: int, cpus: int = 1, most: int | None = None, **more: str
+) -> Iterator[Raylets]:
     """The cluster of one file, when so many nodes are there."""
     folder = ray_folder()
     port, raylets = _free_port(), None
@@ -139,7 +146,7 @@ def _raylets(file: str, nodes: int, cpus: int = 1, most: int = 0, **more: str) -
     if file:
         config = yaml.safe_load((REPOSITORY / "cluster" / file).read_text("utf-8"))
         config["provider"]["gcs_address"] = f"127.0.0.1:{port}"
-        if most:
+        if most is not None:
             config["max_workers"] = most
             config["available_node_types"]["gpu.worker"]["max_workers"] = most
         (folder / file).write_text(yaml.safe_dump(config), "utf-8")

@@ -162,7 +162,8 @@ def gc(
     root: Root = None,
 ) -> None:
     """What may go of label sets: attempts that lost, and manifest segments that others stand for;
-    of structures the passes of finished fits, and of inventories what a killed scan had read."""
+    of structures the passes of finished fits, of inventories what a killed scan had read, and what
+    newer records of runs, their costs and their spending stand for."""
     with process_edge(None):
         loaded = load(job, root)
         from distill.run import garbage

@@ -68,6 +68,7 @@ def print_costs(plan: CostPlan) -> None:
     """Print a plan of costs: what is left, its money, and what a million rows cost of teacher and
     student."""
     _print_left(plan)
+    _print_done(plan)
     prices = _prices(plan)
     if prices:
         _print_money(plan, prices)
@@ -100,6 +101,23 @@ def _print_left(plan: CostPlan) -> None:
         ["", "rows", "worker time", *heads, "GPU time", "stored", "requests", "memory"],
         rows,
     )
+
+
+def _print_done(plan: CostPlan) -> None:
+    """Print of the steps that are done what was planned and what they took."""
+    done = [step for step in plan.steps if not _is_left(step) and step.planned_worker_hours]
+    rows = [
+        [
+            step.step,
+            amount(step.planned_worker_hours, duration),
+            duration(step.spent_worker_hours),
+            amount(step.planned_bytes, size) if step.spent_bytes else "",
+            size(step.spent_bytes) if step.spent_bytes else "",
+        ]
+        for step in done
+    ]
+    if rows:
+        print_table("What is done", ["", "planned", "took", "to be stored", "stored"], rows)
 
 
 def _print_money(plan: CostPlan, prices: Sequence[str]) -> None:

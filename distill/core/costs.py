@@ -7,7 +7,7 @@ Amounts are ranges. Where only what was done so far bounds one, it has no end.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 
@@ -72,6 +72,30 @@ class StepCost:
     spent_bytes: float = 0.0
     """Stored already."""
     note: str = ""
+    planned_worker_hours: Range | None = None
+    """Of a step that is done: of the whole of it, as the newest plan before said."""
+    planned_bytes: Range | None = None
+    """Likewise."""
+
+    def beside_former(self, former: StepCost) -> StepCost:
+        """Return the step, where it is done, with what a plan before said of it."""
+        if self.rows_left or not self.rows:
+            return self
+        return replace(
+            self,
+            planned_worker_hours=former.planned_worker_hours or former.whole_worker_hours,
+            planned_bytes=former.planned_bytes or former.whole_bytes,
+        )
+
+    @property
+    def expected_worker_hours(self) -> Range | None:
+        """Of the whole step, as it was planned before it was done."""
+        return self.planned_worker_hours or self.whole_worker_hours
+
+    @property
+    def expected_bytes(self) -> Range | None:
+        """Of the whole step, as it was planned before it was done."""
+        return self.planned_bytes or self.whole_bytes
 
     @property
     def whole_worker_hours(self) -> Range | None:
@@ -127,6 +151,12 @@ class CostPlan:
         """Of all that is left and has room on one instance."""
         return _sum(step.dollars.get(price) for step in self.steps if step.rows_left)
 
+    def beside_former(self, former: CostPlan) -> CostPlan:
+        """Return the plan with what one before said of the steps that are done."""
+        known = {step.step: step for step in former.steps}
+        steps = [step.beside_former(known.get(step.step, step)) for step in self.steps]
+        return replace(self, steps=tuple(steps))
+
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
@@ -173,9 +203,19 @@ def _ranges(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, Range]:
     return {name: Range(**each) for name, each in plain.items()}
 
 
+_AMOUNTS = (
+    "worker_hours",
+    "gpu_hours",
+    "bytes",
+    "requests",
+    "planned_worker_hours",
+    "planned_bytes",
+)
+"""Of a step, that are one range or unknown."""
+
+
 def _step(plain: Mapping[str, Any]) -> StepCost:
-    amounts = ("worker_hours", "gpu_hours", "bytes", "requests")
-    single = {name: _range(plain[name]) for name in amounts}
+    single = {name: _range(plain.get(name)) for name in _AMOUNTS}
     several = {name: _ranges(plain[name]) for name in ("hours", "dollars")}
     return StepCost(**{**plain, **single, **several})
 

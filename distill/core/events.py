@@ -11,8 +11,8 @@ where everything that workers do arrives as results.
     labelled         a label set's work is over, well or not
     begins, ends     a piece of work that has a bar
     progress         how far it is, every few seconds
-    workers          so many there are now: labelling, or training
-    priced           what an hour of one of them costs; "" where no price fits
+    workers          so many there are now, of a labelling, training or pass; what each holds
+    cost             what the run has cost so far (`distill.core.account`), every few seconds
     worker_restarted a labelling worker's process died, and another is in its place
     workers_lost     a training has lost its group of workers
     node_drains      a node will be taken away in some seconds
@@ -56,6 +56,12 @@ class Event:
 
 Observer = Callable[[Event], None]
 
+
+def now() -> float:
+    """Return the seconds since 1970 by which events happen and what is held is counted."""
+    return time.time()
+
+
 _observers: tuple[Observer, ...] = ()
 _job = ""
 
@@ -94,7 +100,7 @@ def tell(
     """Tell all observers that something happened now."""
     if not _observers:
         return
-    event = Event(name, time.time(), _job, step, fragment, worker, figures)
+    event = Event(name, now(), _job, step, fragment, worker, figures)
     for observer in _observers:
         try:
             observer(event)

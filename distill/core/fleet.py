@@ -15,7 +15,7 @@ from itertools import pairwise
 from distill.core.losses import named_losses
 from distill.core.timeline import Mark, Point, RunRecord
 
-_SUMS = ("rows", "commits", "lost", "worker_hours", "dollars")
+_SUMS = ("rows", "commits", "lost", "worker_hours", "gpu_hours", "dollars")
 _UNITS = ((172_800.0, 86_400.0, "days"), (7_200.0, 3_600.0, "hours"), (120.0, 60.0, "minutes"))
 """From so many seconds on, seconds of a unit, and its name."""
 _BINS = 120
@@ -57,6 +57,11 @@ class Fleet:
     def worker_hours(self) -> float:
         """Summed over workers."""
         return sum(record.last.worker_hours for record in self.records)
+
+    @property
+    def gpu_hours(self) -> float:
+        """GPUs of workers times the hours in which they were there."""
+        return sum(record.last.gpu_hours for record in self.records)
 
     @property
     def dollars(self) -> float | None:

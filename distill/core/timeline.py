@@ -1,5 +1,5 @@
 """The course of a run: how many workers there were, what came of it, what was lost, and what it
-cost so far.
+cost so far, by the run's account.
 
 A `Timeline` is an observer of events that can be asked for a `RunRecord` at any time. A record
 holds the whole run so far in at most `MOST_POINTS` points: whoever has the newest needs no other.
@@ -10,12 +10,13 @@ distance doubles.
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from distill.core import events
+from distill.core.account import Account
 from distill.core.events import Event
 from distill.core.losses import Losses, how_lost, lost_kind, named_losses
 
@@ -40,6 +41,7 @@ class Point:
     worker_hours: float
     dollars: float
     """0 where nobody said what an hour costs."""
+    gpu_hours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,54 +113,15 @@ class RunRecord:
         return cls(**{**plain, "points": points, "marks": marks})
 
 
-class WorkerHours:
-    """How long workers were there, summed over them, and what that costs."""
-
-    def __init__(self, now: float) -> None:
-        self.workers = 0
-        self.hours = 0.0
-        self.dollars = 0.0
-        self.dollars_an_hour: float | None = None
-        """Of one worker; None where no price fits it."""
-        self._is_partly_free = False
-        """Whether there were workers without a price."""
-        self._counted = now
-
-    @property
-    def is_priced(self) -> bool:
-        """Whether `dollars` is what all of them cost."""
-        return self.dollars_an_hour is not None and not self._is_partly_free
-
-    def count(self, now: float) -> None:
-        """Count the workers' time up to now."""
-        # events of several threads may come a little out of their order
-        until = max(now, self._counted)
-        hours = self.workers * (until - self._counted) / 3600
-        self.hours += hours
-        if hours and self.dollars_an_hour is None:
-            self._is_partly_free = True
-        self.dollars += hours * (self.dollars_an_hour or 0.0)
-        self._counted = until
-
-    def observe(self, event: Event) -> None:
-        """Count up to an event, and take what it says of workers and their price."""
-        self.count(event.time)
-        if event.name == "workers":
-            self.workers = int(event.figures["workers"])
-        elif event.name == "priced":
-            dollars = event.figures["dollars_an_hour"]
-            self.dollars_an_hour = None if dollars == "" else float(dollars)
-
-
 class Timeline:
     """The record of a run while it is made; an observer of events, of any thread."""
 
-    def __init__(self, run: str, job: str, part: str, began: float) -> None:
-        self.run = run
-        self.job = job
+    def __init__(self, account: Account, part: str, began: float) -> None:
+        self.account = account
+        """Of the same run."""
         self.part = part
         self.began = began
-        self._hours = WorkerHours(self.began)
+        self._workers = 0
         self._losses = Losses()
         self._totals: Counter[str] = Counter()
         self._points: list[Point] = []
@@ -169,7 +132,8 @@ class Timeline:
     def __call__(self, event: Event) -> None:
         """Count an event."""
         with self._lock:
-            self._hours.observe(event)
+            if event.name == "workers":
+                self._workers = int(event.figures["workers"])
             self._losses(event)
             if event.name == "committed":
                 self._totals["commits"] += 1
@@ -183,15 +147,17 @@ class Timeline:
 
     def record(self, *, is_over: bool, now: float | None = None) -> RunRecord:
         """Return the run up to now."""
+        until = events.now() if now is None else now
         with self._lock:
-            self._add_point(time.time() if now is None else now, is_corner=True)
+            self._add_point(until, is_corner=True)
+            spent = self.account.spent(until)
             return RunRecord(
-                run=self.run,
-                job=self.job,
+                run=spent.run,
+                job=spent.job,
                 part=self.part,
                 began=round(self.began, 3),
                 is_over=is_over,
-                priced=self._hours.is_priced,
+                priced=self.account.totals(until).dollars is not None,
                 points=tuple(self._points),
                 marks=tuple(self._marks),
                 lost=dict(self._losses.counts),
@@ -207,15 +173,16 @@ class Timeline:
             since = seconds - self._points[-1].seconds
             if since < (0 if is_corner else self._distance):
                 return
-        self._hours.count(now)
+        totals = self.account.totals(now)
         point = Point(
             seconds=seconds,
-            workers=self._hours.workers,
+            workers=self._workers,
             rows=self._totals["rows"],
             commits=self._totals["commits"],
             lost=self._losses.counts.total(),
-            worker_hours=round(self._hours.hours, _NUMBER_DIGITS + 2),
-            dollars=round(self._hours.dollars, _NUMBER_DIGITS),
+            worker_hours=round(totals.worker_hours, _NUMBER_DIGITS + 2),
+            dollars=round(totals.dollars or 0.0, _NUMBER_DIGITS),
+            gpu_hours=round(totals.gpu_hours, _NUMBER_DIGITS + 2),
         )
         if self._points and self._points[-1].seconds == seconds:
             self._points.pop()

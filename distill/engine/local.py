@@ -64,7 +64,7 @@ class LocalEngine:
     ) -> Generator[Plain, None, None]:
         """Run all tasks in order, each when its result is asked for. See `Engine.map`."""
         _require_one_actor(compute)
-        with stoppable(), _told_worker(), worker_threads(compute.cpus):
+        with stoppable(), _told_worker(compute.cpus), worker_threads(compute.cpus):
             worker = _build(make, config)
             # once more: building it may have loaded libraries
             with worker_threads(compute.cpus):
@@ -88,7 +88,7 @@ class LocalEngine:
         _require_no_gpus("compute.gpus", gpus)
         sizes = map(size, items)
         total = sum(sizes)
-        with _own_process(), track(title, total, unit) as bar:
+        with _told_worker(), _own_process(), track(title, total, unit) as bar:
 
             def partial_of(item: Item) -> State:
                 state = partial(item)
@@ -100,7 +100,7 @@ class LocalEngine:
 
     def call(self, function: Callable[[], State]) -> State:
         """Run a function here. See `Engine.call`."""
-        with _own_process():
+        with _told_worker(), _own_process():
             return function()
 
     def require(self, needs: TrainingNeeds) -> None:
@@ -141,9 +141,9 @@ class LocalEngine:
 
 
 @contextmanager
-def _told_worker() -> Iterator[None]:
+def _told_worker(cpus: float = 1.0) -> Iterator[None]:
     """Tell that there is one worker, this process, for as long as the block runs."""
-    tell("workers", workers=1)
+    tell("workers", workers=1, cpus=cpus, gpus=0.0)
     try:
         yield
     finally:

@@ -90,6 +90,9 @@ class WorkerContext:
     """In which the team communicates; None is torch's default one. One worker has none."""
     threads: bool = True
     """Whether the worker may run the user's code in threads beside its own, as `Stream.threads`."""
+    paid_seconds: float = 0.0
+    """How long the group was paid for before this worker began: its start, and groups that were
+    lost."""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ from distill.plan.pooled_step import pooled_step
 from distill.plan.pretrained import pretrained_of_job
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
+from distill.plan.status import job_status
 from distill.plan.steps import (
     AnnotatorsStep,
     CalibrateStep,
@@ -87,6 +88,14 @@ class Plan:
             MakePoolStep(name, tables.pool_uri(name), tables.root_uri, pool.made_by, tables.path)
             for name, pool in tables.pools.items()
             if pool.made_by is not None
+        ]
+
+    def left(self) -> list[str]:
+        """Return what is not done, a phrase each."""
+        return [
+            f"{line.name}, {line.left:,} of {line.total:,} {line.unit}"
+            for line in job_status(self.workspace)
+            if line.left or not line.total
         ]
 
     def list_pools(self, read: ReadFileStats) -> None:

@@ -31,11 +31,11 @@ _MOST_RUNS = 256
 _READ_THREADS = 16
 
 
-def new_run(job: str, part: Part | None, began: float) -> str:
+def new_run(job_name: str, part: Part | None, began: float) -> str:
     """Return the name of a run that nobody else has."""
     when = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(began))
     whose = "all" if part is None else f"{part.number:03d}-of-{part.count:03d}"
-    return f"{when}.{job}.{whose}.{secrets.token_hex(3)}"
+    return f"{when}.{job_name}.{whose}.{secrets.token_hex(3)}"
 
 
 def write_record(root: Storage, record: RunRecord, number: int) -> None:
@@ -44,10 +44,10 @@ def write_record(root: Storage, record: RunRecord, number: int) -> None:
     root.folder(FOLDER, record.run).put(f"{number:06d}.json", content)
 
 
-def read_records(root: Storage, job: str) -> list[RunRecord]:
+def read_records(root: Storage, job_name: str) -> list[RunRecord]:
     """Return a job's runs as far as they are known, the oldest first. An object that is damaged
     hides no other run."""
-    newest = _newest(root, job)
+    newest = _newest(root, job_name)
     keys = [newest[run] for run in sorted(newest)[-_MOST_RUNS:]]
     folder = root.folder(FOLDER)
     with ThreadPoolExecutor(_READ_THREADS) as threads:
@@ -55,13 +55,25 @@ def read_records(root: Storage, job: str) -> list[RunRecord]:
         return [record for record in found if record is not None]
 
 
-def _newest(root: Storage, job: str) -> dict[str, str]:
+def former_records(root: Storage) -> list[tuple[str, int]]:
+    """Return keys and sizes of all objects that a newer one of the same run stands for."""
+    newest: dict[str, tuple[str, int]] = {}
+    former = []
+    for meta in root.folder(FOLDER).list_objects():
+        run = meta.key.rpartition("/")[0]
+        if run in newest:
+            former.append(newest[run])
+        newest[run] = (f"{FOLDER}/{meta.key}", meta.size_bytes)
+    return former
+
+
+def _newest(root: Storage, job_name: str) -> dict[str, str]:
     """Run → key of its newest object."""
     keys: Iterable[str] = (meta.key for meta in root.folder(FOLDER).list_objects())
     newest = {}
     for key in keys:  # in their order
         named = _KEY.fullmatch(key)
-        if named and named["job"] == job:
+        if named and named["job"] == job_name:
             newest[named["run"]] = key
     return newest
 

@@ -15,7 +15,7 @@ from distill.plan.costs.estimate import estimate_costs
 from distill.plan.costs.labelling import draw_pilot
 from distill.plan.costs.ledger import read_spent
 from distill.plan.costs.setting import Setting
-from distill.plan.costs.stored import keep_costs
+from distill.plan.costs.stored import keep_costs, newest_costs
 from distill.plan.costs.training import training_trials
 from distill.plan.costs.trials import Tried, reading_trials
 from distill.plan.plan import Plan
@@ -69,6 +69,9 @@ def plan_costs(
     # read last, so that the pilot is in it
     setting = replace(setting, runs=read_spent(driver.plan.workspace.root))
     plan = estimate_costs(setting, labelled)
+    former = newest_costs(driver.plan.workspace.root, job.name)
+    if former is not None:
+        plan = plan.beside_former(former)
     # a plan of a finished job estimates nothing, and the report would show it for the newest one
     if any(step.rows_left for step in plan.steps):
         keep_costs(driver.plan.workspace.root, plan)

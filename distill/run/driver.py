@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from distill.core.results import Evaluation
@@ -14,17 +14,16 @@ from distill.labels.lease import go_first_or_wait, wait_while_busy
 from distill.labels.parts import Part
 from distill.labels.roll_up import roll_up
 from distill.models.record import Trained
-from distill.plan.costs.money import WorkerKind, counted_dollars
+from distill.plan.costs.ledger import price_of
 from distill.plan.costs.sampling import Drawn
 from distill.plan.costs.stored import estimate_beside_actual
 from distill.plan.plan import Plan
 from distill.plan.steps import TrainStep
 from distill.plan.timelines import read_records
 from distill.run.lines import labels_line, selection_line, trained_line
-from distill.run.meter import Meter
+from distill.run.meter import Meter, Terms
 from distill.run.recording import Recorder
 from distill.spec.base import Gpus
-from distill.spec.models import worker_range
 from distill.stages.evaluate.evaluate_students import evaluate_students, is_evaluated
 from distill.stages.fit import fit_labeler
 from distill.stages.inventory import file_stats_reader
@@ -60,9 +59,11 @@ class Driver:
         self.engine = engine_of(engine)
         self.part = part
         self.plan = Plan(job)
-        self.recorder = recorder or Recorder(lambda: self.plan.workspace.root, job.name, part)
+        price = price_of(job.prices)
+        self.recorder = recorder or Recorder(self._root, job.name, part, price)
         """Of the run that this is a round of."""
-        self.meter = Meter(job, self.plan.workspace.root, shares=part is not None)
+        terms = Terms(job.path, job.budget, job.prices, self.plan.left)
+        self.meter = Meter(terms, self._root(), self.recorder, shares=part is not None)
 
     @property
     def trains(self) -> bool:
@@ -128,15 +129,11 @@ class Driver:
     def label(self, name: str, *, mend: bool = False, trains: bool = False) -> list[LabelSummary]:
         """Label what is missing; where the same command `trains` on it, not before it is sure that
         the engine can."""
-        self._calibrate(name)
-        if self.part is not None:
-            self._roll_up(name)
-        step = self.plan.labels(name, mending=mend)
-        dollars = self._dollars(step.compute.cpus, self._gpus(step.compute.gpus))
-        with (
-            self.meter.step(f"labels.{name}") as begin_step,
-            self.recorder.recording(dollars),
-        ):
+        with self.meter.step(f"labels.{name}") as begin_step:
+            self._calibrate(name, begin_step)
+            if self.part is not None:
+                self._roll_up(name)
+            step = self.plan.labels(name, mending=mend)
 
             def begin(pools: Collection[str]) -> None:
                 if trains:
@@ -151,13 +148,9 @@ class Driver:
 
     def pilot(self, name: str, chosen: Sequence[Drawn]) -> int:
         """Label some fragments of a label set, which stay; return how many were labelled now."""
-        self._calibrate(name)
-        step = self.plan.labels(name)
-        dollars = self._dollars(step.compute.cpus, self._gpus(step.compute.gpus))
-        with (
-            self.meter.step(f"labels.{name}") as begin,
-            self.recorder.recording(dollars),
-        ):
+        with self.meter.step(f"labels.{name}") as begin:
+            self._calibrate(name, begin)
+            step = self.plan.labels(name)
             return label_pilot(step, self.engine, chosen, begin)
 
     def train(self, names: Sequence[str] | None = None) -> list[Trained]:
@@ -173,7 +166,7 @@ class Driver:
             if not is_evaluated(step):
                 begin()
             evaluation = evaluate_students(step, self.engine)
-        structures = tuple(look_at(look, self.engine) for look in self.plan.looks())
+            structures = tuple(look_at(look, self.engine) for look in self.plan.looks())
         costs = estimate_beside_actual(self.plan.workspace)
         return replace(evaluation, structures=structures, costs=costs), open_storage(step.folder)
 
@@ -181,6 +174,9 @@ class Driver:
         """Write the evaluation as a page, with the job's runs so far; return its URL."""
         runs = read_records(self.plan.workspace.root, self.job.name)
         return write_report(folder, evaluation, runs)
+
+    def _root(self) -> Storage:
+        return self.plan.workspace.root
 
     def _prepare(self, labels: Iterable[str]) -> None:
         for pool in self.plan.pools_to_make():
@@ -193,46 +189,39 @@ class Driver:
         for model in self.plan.models_to_make(labels):
             make_model(model)
 
-    def _calibrate(self, name: str) -> None:
+    def _calibrate(self, name: str, begin: Callable[[], None]) -> None:
+        """Find what is found once before the first label; `begin` is called before any work."""
         annotators = self.plan.annotators(name)
-        if annotators is not None:
+        if annotators is not None and annotators.found is None:
+            begin()
             fit_annotators(annotators, self.engine)
         pooled = self.plan.pooled(name)
-        if pooled is not None:
+        if pooled is not None and pooled.found is None:
+            begin()
             fit_pooled(pooled, self.engine)
         calibration = self.plan.calibration(name)
-        if calibration is not None:
+        if calibration is not None and calibration.found is None:
+            begin()
             calibrate(calibration, self.engine)
 
     def _train(self, steps: Sequence[TrainStep]) -> list[Trained]:
         """Train networks, together within what the budget leaves."""
         plans = [step.plan for step in steps if step.plan is not None]
         name = plans[0].key if len({plan.key for plan in plans}) == 1 else "training"
-        gpus = max((self._gpus(plan.training.gpus) for plan in plans), default=0.0)
-        dollars = self._dollars(1.0, gpus)
-        with self.meter.step(name) as begin, self.recorder.recording(dollars):
+        with self.meter.step(name) as begin:
             if not plans:
                 return train_networks(steps, self.engine)
             begin()
-            fewest = 1
-            if not self._is_local:
-                fewest = min(worker_range(plan.training.workers)[0] for plan in plans)
-            self.meter.training(fewest, gpus)
-            trained = train_networks(steps, self.engine, self.meter.allowance(gpus))
-            self.meter.trained(list(zip(steps, trained, strict=True)))
-            return trained
+            gpus = max(self._gpus(plan.training.gpus) for plan in plans)
+            return train_networks(steps, self.engine, self.meter.allowance(gpus))
 
     def _gpus(self, gpus: Gpus) -> float:
-        """What a worker is counted with until it has said on what it works."""
+        """GPUs of a training worker, as far as that is known before it begins."""
         if gpus != "auto":
             return float(gpus)
         prices = self.job.prices
         may_have = prices is None or any(each.gpus for each in prices.instances)
         return 0.0 if self._is_local or not may_have else 1.0
-
-    def _dollars(self, cpus: float, gpus: float) -> float | None:
-        """What an hour of such a worker costs; None where the job gives no price that fits."""
-        return counted_dollars(self.job.prices, WorkerKind(cpus, gpus))
 
     @property
     def _is_local(self) -> bool:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 
+from distill.core import events
+from distill.core.account import Account, Price
 from distill.core.errors import StorageError
-from distill.core.events import Event, forget, observe, tell
+from distill.core.events import Event, forget, observe
 from distill.core.timeline import Timeline
 from distill.labels.parts import Part
 from distill.plan.timelines import new_run, write_record
@@ -28,29 +29,32 @@ _GROWTH = 1 / 60
 
 
 class Recorder:
-    """Keeps the timeline of one driver; an observer of events while it is `recording`."""
+    """Keeps the account and the timeline of one driver's run; an observer of events while it is
+    `recording`."""
 
-    def __init__(self, root: Callable[[], Storage], job: str, part: Part | None) -> None:
+    def __init__(
+        self,
+        root: Callable[[], Storage],
+        job_name: str,
+        part: Part | None,
+        price: Price | None = None,
+    ) -> None:
         self._root = root
-        began = time.time()
-        run = new_run(job, part, began)
-        self._timeline = Timeline(run, job, "" if part is None else str(part), began)
+        began = events.now()
+        run = new_run(job_name, part, began)
+        self.account = Account(run, job_name, price)
+        """What the run costs."""
+        self._timeline = Timeline(self.account, "" if part is None else str(part), began)
         self._lock = threading.Lock()
         self._has_work = False
-        self._dollars_an_hour: float | None = None
-        """As it was told last."""
         self._can_write = True
         self._due = began + WRITE_SECONDS
         self._number = 0
 
     @contextlib.contextmanager
-    def recording(self, dollars_an_hour: float | None = None) -> Iterator[None]:
-        """Record what happens inside the block; `dollars_an_hour` is what a worker costs."""
+    def recording(self) -> Iterator[None]:
+        """Record what happens inside the block."""
         observe(self)
-        # also that there is none, where the step before had workers with one
-        if dollars_an_hour != self._dollars_an_hour:
-            self._dollars_an_hour = dollars_an_hour
-            tell("priced", dollars_an_hour="" if dollars_an_hour is None else dollars_an_hour)
         try:
             yield
         except StorageError:

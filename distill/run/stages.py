@@ -18,7 +18,7 @@ from distill.plan.plan import Plan
 from distill.plan.status import StatusLine, job_status
 from distill.plan.timelines import read_records
 from distill.run.driver import Driver
-from distill.stages.gc import Garbage, collect_garbage, collect_leftovers
+from distill.stages.gc import Garbage, collect_garbage, collect_leftovers, collect_records
 from distill.stages.label import canary, preview
 from distill.stages.label.label_pool import LabelSummary
 from distill.stages.label.preview import Preview
@@ -230,8 +230,8 @@ def status(job: Job) -> list[StatusLine]:
 
 
 def garbage(job: Job, name: str | None = None, *, delete: bool = False) -> list[Garbage]:
-    """Find what may go of stored label sets, one or all, and with all of them of structures and
-    inventories; delete it where asked to. Raises BusyError where somebody is at work on one."""
+    """Find what may go of stored label sets, one or all, and with all of them of structures,
+    inventories and what runs left behind; delete it where asked to. Raises BusyError where somebody is at work on one."""
     plan = Plan(job)
     found = [
         collect_garbage(step, delete=delete)
@@ -242,6 +242,8 @@ def garbage(job: Job, name: str | None = None, *, delete: bool = False) -> list[
         root = plan.workspace.root
         left = collect_leftovers(root, tuple(job.structure), tuple(job.pools), delete=delete)
         found += [each for each in left if each.keys]
+        records = collect_records(root, delete=delete)
+        found += [each for each in records if each.keys]
     return found
 
 

@@ -9,10 +9,15 @@ meanwhile, so that no driver is mending the fragments that are looked at.
 The passes of a structure serve a fit that is killed; once its record is there, nobody reads them.
 Footers of files serve a scan that is killed, until the inventory has what they say; a driver that
 is listing the same pool anew does without them.
+
+Of a run's timeline the newest object says all, and so does the newest plan of a job's costs. What
+runs spent is never forgotten: of those that are long over it is written together, in one object,
+before what each wrote goes.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,12 +29,16 @@ from distill.labels.repair import other_attempts, superseded_segments
 from distill.labels.state import LabelSetState, read_state
 from distill.labels.writer import LabelWriter
 from distill.models.record import DONE
+from distill.plan.costs.ledger import SpentBook, write_together
+from distill.plan.costs.stored import former_costs
 from distill.plan.steps import StoredLabelsStep
 from distill.plan.structure_steps import PASSES
+from distill.plan.timelines import former_records
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 _THREADS = 16
+_LONG_OVER_SECONDS = 7 * 86_400.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,20 @@ def collect_leftovers(
         is_listed = next(root.folder("inventories", name).walk(), None) is not None
         found = [(each.key, each.size_bytes) for each in folder.walk()] if is_listed else []
         yield _garbage_of(f"footers of pools.{name}", folder, found, delete=delete)
+
+
+def collect_records(root: Storage, *, delete: bool) -> Iterator[Garbage]:
+    """Find what newer objects stand for of runs' timelines, plans of costs and what was spent, of
+    all jobs of a root; delete it where asked to."""
+    records = former_records(root)
+    yield _garbage_of("former records of timelines", root, records, delete=delete)
+    plans = former_costs(root)
+    yield _garbage_of("former plans of costs", root, plans, delete=delete)
+    # as long ago that no driver still writes its own
+    runs, singles = SpentBook(root).over(time.time() - _LONG_OVER_SECONDS)
+    if delete and singles:
+        write_together(root, runs)
+    yield _garbage_of("what single runs spent", root, singles, delete=delete)
 
 
 def _passes_of_finished(folder: Storage) -> list[tuple[str, int]]:

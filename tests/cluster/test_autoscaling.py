@@ -8,10 +8,12 @@ import time
 
 import pytest
 
+from distill.plan.costs.ledger import read_spent
 from distill.plan.load import load_job
 from distill.run import last_runs, verify_labels
+from distill.storage.open import open_storage
 from tests.command import distill, kill_session, start
-from tests.raylets import autoscaling_raylets, static_raylet
+from tests.raylets import autoscaling_raylets, barren_raylets, static_raylet
 from tests.tiny import write_job, write_pool
 from tests.waiting import LIMIT_SECONDS, slowness, wait_until
 
@@ -122,3 +124,42 @@ def test_gpus_that_a_static_cluster_can_never_give_are_waited_for(make_job):
     texts = ("(joining the Ray", "needs 1 GPU on one node, but the largest node has 0")
     joined, refused = (next(at for line, at in said if text in line) for text in texts)
     assert refused - joined < 15 * slowness()
+
+
+TRAINING = """
+    root = "trained"
+    [pools.rows]
+    path = "rows"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    features = { kind = "vector", columns = ["pixels"] }
+    [students.small]
+    model = { kind = "linear" }
+    training = { gpus = 1, workers = 1, epochs = 1, batch_rows = 64 }
+    [[students.small.terms]]
+    learns = "pools.rows"
+    loss = { kind = "cross_entropy" }
+    """
+SECONDS = 15
+SHORT = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "5"}
+"""Ray Train hears of an interrupt when its controller looks up from waiting for a group."""
+BUDGET = f"[budget]\n    hours = {SECONDS / 3600:.6f}\n"
+
+
+def test_a_run_waits_beyond_its_budget_for_nodes_that_never_come(make_job):
+    """Labelling, and training: neither has begun anything, and both end by 3."""
+    labelling = make_job()
+    labelling.write_text(labelling.read_text("utf-8") + BUDGET.replace("    ", ""), "utf-8")
+    training = write_job(labelling.parent, TRAINING + BUDGET, "training.toml")
+    with barren_raylets() as raylets:
+        for job, step in ((labelling, "labels.teacher"), (training, "students.small")):
+            ended = distill("run", job, "--ray", raylets.address, **raylets.environment, **SHORT)
+            assert ended.code == 3, ended.output
+            assert "the budget is spent (hours: 0.00" in ended.output
+            assert f"Left: {step}" in ended.output
+    assert not actors(labelling.parent)
+    loaded = load_job(labelling)
+    (run,) = read_spent(open_storage(loaded.root_uri))
+    assert run.ended - run.began >= SECONDS
+    # the driver's own start; no worker was there
+    assert run.steps["labels.teacher"].hours < SECONDS / 3600

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from distill.core.fleet import fleets, in_words
-from tests.core.runs import BEGAN, commit, event, lost_node, record, workers
+from tests.core.runs import BEGAN, commit, lost_node, record, workers
 
 
 def part(number, begins, ends, rows=64, losses=()):
@@ -56,7 +56,7 @@ def test_a_killed_driver_is_at_work_for_ever():
 
 
 def test_a_price_of_some_drivers_is_the_price_of_all():
-    priced = record(event("priced", 0, dollars_an_hour=1.0), workers(0, 1), until=3_600, part="0/2")
+    priced = record(workers(0, 1), until=3_600, part="0/2", dollars=1.0)
     (both,) = fleets([priced, record(workers(0, 1), until=3_600, part="1/2")])
     assert both.dollars is None
     assert fleets([priced])[0].dollars == pytest.approx(1.0)

@@ -10,9 +10,8 @@ from tests.core.runs import commit, event, lost_node, record, workers
 
 
 def test_workers_that_left_cost_on_or_those_that_came_cost_nothing():
-    priced = event("priced", 0, dollars_an_hour=2.0)
-    seen = (priced, workers(0, 1), workers(3600, 3), workers(7200, 0), commit(9000))
-    got = record(*seen, until=10_000)
+    seen = (workers(0, 1), workers(3600, 3), workers(7200, 0), commit(9000))
+    got = record(*seen, until=10_000, dollars=2.0)
     assert got.last.worker_hours == pytest.approx(4.0)
     assert got.last.dollars == pytest.approx(8.0)
     assert got.priced
@@ -29,12 +28,14 @@ def test_a_price_is_told_that_nobody_gave():
 
 
 def test_workers_without_a_price_cost_what_those_before_them_did():
-    labelling = (event("priced", 0, dollars_an_hour=2.0), workers(0, 1), workers(3600, 0))
-    training = (event("priced", 3600, dollars_an_hour=""), workers(3600, 4))
-    assert record(*labelling, until=3600).priced
-    got = record(*labelling, *training, until=7200)
-    assert got.last.dollars == pytest.approx(2.0)
+    labelling = (workers(0, 1), workers(3600, 0))
+    training = workers(3600, 4, gpus=1.0)
+    before = record(*labelling, until=3600, dollars=2.0)
+    assert before.priced
+    assert before.last.dollars == pytest.approx(2.0)
+    got = record(*labelling, training, until=7200, dollars=2.0)
     assert not got.priced
+    assert got.last.gpu_hours == pytest.approx(4.0)
 
 
 def test_a_record_grows_with_the_run_or_forgets_its_sums():

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from distill.core import events
 from distill.job.job import Job
 from distill.stages.label import work_clock
 from tests.tiny import tiny_job
@@ -52,12 +53,15 @@ class Clock:
 
 
 CLOCK = Clock()
+BEGAN = 1_800_000_000.0
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The clock by which workers count, moved by the labelers alone."""
+    """The clock by which workers count and what they hold is counted, moved by the labelers
+    alone."""
     monkeypatch.setattr(CLOCK, "now", 0.0)
+    monkeypatch.setattr(events, "now", lambda: BEGAN + CLOCK.now)
     monkeypatch.setattr(work_clock, "monotonic", lambda: CLOCK.now)
     return CLOCK
 

@@ -38,7 +38,7 @@ def step_of(plan: CostPlan, name: str):
 
 
 def spent_hours(job, name: str) -> float:
-    return step_totals(read_spent(open_storage(job.root_uri)))[name].worker_seconds / 3600
+    return step_totals(read_spent(open_storage(job.root_uri)))[name].hours
 
 
 def shards_of(seed: int, shards: int, rows: int) -> tuple[list[int], list[float]]:
@@ -173,6 +173,34 @@ def test_the_report_has_another_plan_or_another_cost(tmp_path, clock):
     assert beside.worker_hours == step_of(plan, "labels.teacher").whole_worker_hours
     assert beside.spent_worker_hours == pytest.approx(clock.now / 3600, rel=1e-3)
     assert beside.bytes.holds(beside.spent_bytes)
+
+
+TWO_TEACHERS = """
+[labels.second]
+labeler = { kind = "custom", file = "mine.py" }
+over = ["rows"]
+"""
+
+
+def test_a_plan_in_the_middle_forgets_what_was_planned_of_steps_that_are_done(tmp_path, clock):
+    sizes, seconds = shards_of(5, 12, 800)
+    write_rows(tmp_path / "rows", sizes, seconds)
+    job = declared_job(tmp_path, fragment_rows=64, more=TWO_TEACHERS)
+    with without_ray():
+        first = step_of(plan_costs(job, engine="local"), "labels.teacher")
+        label_pool(job, "teacher", engine="local")
+        for _ in range(2):
+            done = step_of(plan_costs(job, engine="local"), "labels.teacher")
+        label_pool(job, "second", engine="local")
+        after_all = plan_costs(job, engine="local")
+    assert not done.rows_left
+    assert done.planned_worker_hours == first.whole_worker_hours
+    assert done.planned_bytes == first.whole_bytes
+    assert done.planned_worker_hours.holds(done.spent_worker_hours)
+    assert step_of(after_all, "labels.second").planned_worker_hours is not None
+    teacher, second = estimate_beside_actual(Workspace(job))
+    assert teacher.worker_hours == first.whole_worker_hours
+    assert second.worker_hours.low < second.worker_hours.high
 
 
 def test_a_plan_of_a_finished_job_is_the_estimate_of_the_report(tmp_path, clock):

@@ -6,19 +6,24 @@ from itertools import count
 
 import pytest
 
-from distill.core.errors import BudgetError, JobError
+from distill.core import events
+from distill.core.account import RunSpent, StepSpent
+from distill.core.errors import BudgetError, JobError, LabelerError, StorageError, TrainingError
+from distill.core.fleet import fleets
 from distill.core.schema import unseal
 from distill.engine.stop import stop_requested
-from distill.plan.costs.ledger import RunSpent, StepSpent, read_spent, write_spent
+from distill.plan.costs.ledger import read_spent, step_totals, sum_spent, write_spent
 from distill.plan.load import load_job
+from distill.plan.timelines import read_records
 from distill.run import label_pool, run_job, status
 from distill.stages.train import budget as train_budget
+from distill.storage.local import LocalStorage
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
 from tests.command import distill
 from tests.engine.here import without_ray
 from tests.run.declared import clock, declared_job, write_rows
-from tests.tiny import tiny_job, write_job, write_pool
+from tests.tiny import DOUBLING, tiny_job, write_job, write_pool
 
 __all__ = ["clock"]
 
@@ -44,6 +49,43 @@ TRAINING = """
     learns = "pools.rows"
     loss = { kind = "cross_entropy" }
 """
+
+
+ALL_KINDS = """
+    root = "root"
+    fragment_rows = 64
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    [structure.axes]
+    of = "pools.rows"
+    model = { kind = "kmeans", k = 3 }
+    [select.few]
+    of = "pools.rows"
+    rows = 128
+    by = { kind = "random" }
+    [labels.teacher]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["select.few"]
+    [students.small]
+    model = { kind = "linear" }
+    training = { epochs = 2, batch_rows = 64 }
+    [[students.small.terms]]
+    learns = "labels.teacher"
+    loss = { kind = "kl" }
+"""
+LABELER_THAT_RAISES = """
+class Labeler:
+    revision = "1"
+    classes = ("a", "b")
+
+    def label(self, features):
+        raise KeyError("seconds")
+"""
+
+
+def indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.splitlines())
 
 
 def budget(**limits: float) -> str:
@@ -133,6 +175,86 @@ def test_a_training_does_not_stop_or_begins_anew(tmp_path, monkeypatch):
     assert weights_of(tmp_path) == weights_of(tmp_path / "whole")
 
 
+RAISES = """
+from torch.nn.functional import cross_entropy
+
+from tests.run import declared
+
+calls = 0
+
+
+def loss(outputs, target):
+    global calls
+    calls += 1
+    if calls > 20:
+        declared.CLOCK.now += 100.0
+        raise RuntimeError("out of memory")
+    return cross_entropy(outputs, target, reduction="none")
+"""
+
+
+def test_a_training_that_does_not_end_is_free_and_begins_anew_each_time(tmp_path, clock):
+    """Each start takes 100 seconds and comes to nothing: two of them are the budget."""
+    write_pool(tmp_path / "rows", [640])
+    (tmp_path / "mine.py").write_text(RAISES, "utf-8")
+    own = 'loss = { kind = "custom", file = "mine.py" }'
+    text = TRAINING.replace('loss = { kind = "cross_entropy" }', own)
+    job = tiny_job(tmp_path, text + f"[budget]\nhours = {199 / 3600}\n")
+    for _ in range(2):
+        with without_ray(), pytest.raises(TrainingError, match="out of memory"):
+            run_job(job, lambda _line: None, engine="local")
+    runs = read_spent(open_storage(job.root_uri))
+    assert step_totals(runs)["students.small"].hours == pytest.approx(200 / 3600)
+    assert "hours: 0.05" in stopped(job, lambda: run_job(job, lambda _line: None, engine="local"))
+
+
+def test_budget_timeline_and_metrics_state_different_dollars_or_passes_are_free(tmp_path):
+    """A structure, a selection by it, labels and a training, on the clock of the machine."""
+    write_pool(tmp_path / "rows", [640])
+    (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
+    told = []
+    job = tiny_job(tmp_path, ALL_KINDS + indented(PRICES))
+    events.observe(told.append)
+    try:
+        with without_ray():
+            run_job(job, lambda _line: None, engine="local")
+    finally:
+        events.forget(told.append)
+    root = open_storage(job.root_uri)
+    runs = read_spent(root)
+    spent = sum_spent(runs, job.prices)
+    (fleet,) = fleets(read_records(root, job.name))
+    assert spent.money > 0
+    assert fleet.dollars == pytest.approx(spent.money, abs=1e-4)
+    hours = sum(each.hours for each in step_totals(runs).values())
+    assert fleet.worker_hours == pytest.approx(hours, abs=1e-6)
+    (*_, last) = [each for each in told if each.name == "cost"]
+    assert last.figures["dollars"] == pytest.approx(spent.money)
+    assert {name for name, each in step_totals(runs).items() if each.hours > 0} == {
+        "structure.axes",
+        "select.few",
+        "labels.teacher",
+        "students.small",
+    }
+
+
+def test_that_nothing_can_be_kept_hides_why_a_step_ended(tmp_path, monkeypatch, caplog):
+    write_rows(tmp_path / "rows", [64], [0.0])
+    job = declared_job(tmp_path, fragment_rows=64)
+    (tmp_path / "mine.py").write_text(LABELER_THAT_RAISES, "utf-8")
+    put = LocalStorage.put
+
+    def refuse(self, key, content):
+        if "spent" in self.uri:
+            raise StorageError("no space left")
+        put(self, key, content)
+
+    monkeypatch.setattr(LocalStorage, "put", refuse)
+    with without_ray(), pytest.raises(LabelerError, match="seconds"):
+        label_pool(job, "teacher", engine="local")
+    assert "what this run spent is not kept: no space left" in caplog.text
+
+
 def test_a_training_begins_with_nothing_left(tmp_path):
     write_pool(tmp_path / "rows", [64])
     job = tiny_job(tmp_path, TRAINING + "[budget]\nhours = 1\n")
@@ -202,7 +324,7 @@ def test_a_command_ends_otherwise_than_by_3_or_does_not_go_on(tmp_path, where, r
     (tmp_path / "mine.py").write_text(SLEEPS, "utf-8")
     prices = PRICES.replace("3.6", "3600")
     limit = budget(money=2)
-    text = "".join(f"    {line}\n" for line in (prices + limit).splitlines())
+    text = indented(prices + limit)
     file = write_job(tmp_path, ON_RAY + text)
     ended = distill("run", file, *options, **more)
     assert ended.code == 3, ended.output

@@ -8,7 +8,7 @@ from distill.core import events
 from distill.core.errors import LabelerError, StorageError
 from distill.core.events import Event, tell
 from distill.plan.timelines import read_records
-from distill.run import label_pools, recording
+from distill.run import label_pools
 from distill.run.recording import WRITE_SECONDS, Recorder
 from distill.storage.local import LocalStorage
 from distill.storage.open import open_storage
@@ -93,11 +93,10 @@ class Clock:
     def __init__(self, monkeypatch):
         self.now = 1_000_000.0
         monkeypatch.setattr(events.time, "time", lambda: self.now)
-        monkeypatch.setattr(recording.time, "time", lambda: self.now)
 
     def commit(self, seconds):
         self.now += seconds
-        tell("committed", step="labels.teacher", rows=1, rejected=0, busy_seconds=0.0)
+        tell("committed", step="labels.teacher", rows=1, bytes=1, rejected=0, busy_seconds=0.0)
 
 
 def test_objects_are_written_at_each_commit_or_none_until_the_end(tmp_path, monkeypatch):
@@ -119,7 +118,10 @@ def test_objects_are_written_at_each_commit_or_none_until_the_end(tmp_path, monk
 def test_a_day_is_a_thousand_objects(tmp_path, monkeypatch):
     root = open_storage(str(tmp_path / "root"))
     clock = Clock(monkeypatch)
-    with Recorder(lambda: root, "job", None).recording(dollars_an_hour=2.0):
+    recorder = Recorder(lambda: root, "job", None, lambda _cpus, _gpus: 2.0)
+    recorder.account.begin("labels.teacher")
+    events.observe(recorder.account)
+    with recorder.recording():
         tell("workers", workers=10)
         for _ in range(8_640):
             clock.commit(10)
@@ -128,6 +130,7 @@ def test_a_day_is_a_thousand_objects(tmp_path, monkeypatch):
     assert max(each.size_bytes for each in objects) < 20_000
     (got,) = read_records(root, "job")
     assert got.last.dollars == pytest.approx(480, rel=0.01)
+    assert got.last.dollars == pytest.approx(recorder.account.totals().dollars, abs=1e-3)
 
 
 def test_a_failed_store_is_asked_for_the_course_too(tmp_path):
@@ -143,14 +146,3 @@ def test_a_failed_store_is_asked_for_the_course_too(tmp_path):
         fail()
     assert root.list_objects() == []
     recorder(Event("workers", 0.0, figures={"workers": 0}))
-
-
-def test_a_step_without_a_price_has_that_of_the_step_before(monkeypatch, tmp_path):
-    seen = []
-    events.observe(seen.append)
-    recorder = Recorder(lambda: LocalStorage(str(tmp_path)), "job", None)
-    for dollars in (None, 2.0, 2.0, None):
-        with recorder.recording(dollars):
-            pass
-    told = [each.figures["dollars_an_hour"] for each in seen if each.name == "priced"]
-    assert told == [2.0, ""]

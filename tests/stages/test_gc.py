@@ -10,14 +10,30 @@ from distill.labels.commit import read_commit
 from distill.labels.lease import hold_lease
 from distill.labels.state import read_state
 from distill.labels.writer import LabelWriter
-from distill.run import fit_structures, garbage, verify_labels
+from distill.plan.costs.ledger import read_spent, sum_spent
+from distill.plan.costs.stored import newest_costs
+from distill.plan.timelines import read_records
+from distill.run import fit_structures, garbage, label_pool, plan_costs, verify_labels
+from distill.stages import gc
 from distill.storage.open import open_storage
+from tests.engine.here import without_ray
 from tests.making import commit_labels, some_labels
 from tests.resolved import delete_garbage, find_garbage, label_set
 from tests.stages.verify.test_verify import folder, job
-from tests.tiny import tiny_job, write_pool
+from tests.tiny import DOUBLING, tiny_job, write_pool
 
 __all__ = ["job"]
+
+JOB_OF_ROWS = """
+    root = "root"
+    fragment_rows = 64
+    [pools.rows]
+    path = "rows"
+    features = { kind = "vector", columns = ["pixels"] }
+    [labels.teacher]
+    labeler = { kind = "custom", file = "mine.py" }
+    over = ["rows"]
+"""
 
 
 def attempt(job, fragment: int, *, generation: int = 0) -> None:
@@ -139,3 +155,34 @@ def test_passes_of_a_finished_fit_stay_for_ever_or_those_of_a_killed_one_go(tmp_
     ]
     assert garbage(job) == []
     assert [each.now for each in fit_structures(job, engine="local")] == [False]
+
+
+def test_records_of_runs_stay_for_ever_or_money_that_was_spent_is_forgotten(tmp_path, monkeypatch):
+    """Two runs of a job, and two plans of its costs; a week later what newer ones stand for goes."""
+    write_pool(tmp_path / "rows", [130])
+    (tmp_path / "mine.py").write_text(DOUBLING, "utf-8")
+    text = JOB_OF_ROWS
+    job = tiny_job(tmp_path, text)
+    root = open_storage(job.root_uri)
+    with without_ray():
+        plan_costs(job, engine="local")
+        plan_costs(job, engine="local")
+        label_pool(job, "teacher", engine="local")
+    spent = sum_spent(read_spent(root), None)
+    runs = read_records(root, job.name)
+    plan = newest_costs(root, job.name)
+    assert spent.hours > 0
+    assert [each.what for each in garbage(job)] == [
+        "labels.teacher over rows",
+        "former plans of costs",
+    ]
+    monkeypatch.setattr(gc, "_LONG_OVER_SECONDS", -60.0)
+    told = garbage(job)
+    assert [each.what for each in told[1:]] == ["former plans of costs", "what single runs spent"]
+    deleted = garbage(job, delete=True)
+    assert [each.keys for each in deleted] == [each.keys for each in told]
+    assert garbage(job)[1:] == []
+    assert sum_spent(read_spent(root), None) == spent
+    assert len(root.folder("spent").list_objects()) == 1
+    assert read_records(root, job.name) == runs
+    assert newest_costs(root, job.name) == plan

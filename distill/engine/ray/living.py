@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from distill.core.events import tell
+from distill.engine.ray.resources import Needs
 
 _LOOK_SECONDS = 1.0
 # a look at a thousand actors is a megabyte
@@ -13,11 +14,13 @@ _ACTORS_A_SECOND = 200.0
 
 
 class LivingWorkers:
-    """Tells of the number of a job's living actors of one class when it changes."""
+    """Tells of the number of a job's living actors of one class when it changes, and what each of
+    them holds."""
 
-    def __init__(self, ray: Any, class_name: str) -> None:
+    def __init__(self, ray: Any, class_name: str, needs: Needs) -> None:
         self.ray = ray
         self.class_name = class_name
+        self.needs = needs
         self.count = 0
         self._looked = time.monotonic()
         tell("workers", workers=0)
@@ -39,7 +42,7 @@ class LivingWorkers:
     def _tell(self, count: int) -> None:
         if count != self.count:
             self.count = count
-            tell("workers", workers=count)
+            tell("workers", workers=count, cpus=self.needs.cpus, gpus=self.needs.gpus)
 
     def _living(self) -> int:
         # Ray's own tool for this (`ray.util.state`) asks the dashboard, which a Ray may not have

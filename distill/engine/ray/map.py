@@ -17,7 +17,7 @@ import gc
 import json
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from distill.core.errors import LabelerError
 from distill.core.events import tell
 from distill.core.progress import LINE_EVERY_SECONDS, Bar
 from distill.engine.protocol import Config, Make, Plain
+from distill.engine.ray.abandoned import AbandonedError, abandon, let_abandon
 from distill.engine.ray.adapter import MapActor
 from distill.engine.ray.draining import DrainingNodes
 from distill.engine.ray.hand_out import POLL_SECONDS, group_blocks
@@ -57,6 +58,7 @@ def map_fragments(
     most = require_resources(ray, "labelling (compute.min)", needs, reserved_cpus=prepare_cpus)
     stop_signal = StopSignal()
     source, count = group_blocks(groups, stop_signal, compute.max)
+    let_abandon(source)
     dataset = source.map_batches(
         MapActor,
         fn_constructor_kwargs={
@@ -71,7 +73,7 @@ def map_fragments(
         num_gpus=needs.gpus,
     )
     with stoppable(), watched_head(ray) as head:
-        watch = _Watch(ray, head, stop_signal, bar, partial(what_lacks, ray, needs))
+        watch = _Watch(ray, head, stop_signal, bar, needs)
         with watch.in_thread():
             trouble = yield from _results(ray, dataset, watch)
         if trouble:
@@ -118,6 +120,8 @@ def _results(ray: Any, dataset: Any, watch: _Watch) -> Generator[Plain, None, st
             for batch in batches:
                 watch.count(len(batch))
         raise
+    except AbandonedError:
+        return ""
     except ray.exceptions.RayError as error:
         return str(error)
     return ""
@@ -133,15 +137,15 @@ class _Watch:
         head: Head,
         stop_signal: StopSignal,
         bar: Bar,
-        lacks: Callable[[], str | None],
+        needs: Needs,
     ) -> None:
         self.stop_signal = stop_signal
         self.bar = bar
-        self.lacks = lacks
+        self.lacks = partial(what_lacks, ray, needs)
         self.head = head
         self.lost_nodes = LostNodes(ray)
         self.draining_nodes = DrainingNodes(ray, stop_signal)
-        self.workers = LivingWorkers(ray, MapActor.__name__)
+        self.workers = LivingWorkers(ray, MapActor.__name__, needs)
         self.results = 0
         self.counted = 0
         """Results that the actors know of."""
@@ -165,6 +169,8 @@ class _Watch:
         self.lost_nodes.look()
         self.draining_nodes.look()
         self.workers.look()
+        if stop_requested() and not self.workers.count:
+            abandon()
         if time.monotonic() - self.newest >= LINE_EVERY_SECONDS:
             # told at every look from then on: a bar prints no more than a line a minute
             missing = self.lacks()

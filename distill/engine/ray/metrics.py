@@ -15,6 +15,7 @@ nobody asks the port. All have the tags `job_name` and `step`.
 | `distill_busy_seconds` | counter | in which labelers were at work, summed over workers |
 | `distill_workers` | gauge | workers that there are: labelling, or training |
 | `distill_worker_hours` | gauge | how long workers were there in this run, summed over them |
+| `distill_gpu_hours` | gauge | that, times the GPUs of each |
 | `distill_cost_dollars` | gauge | what that costs, where the job says what an hour does |
 | `distill_retries` | counter | workers and worker groups that were begun again, by `kind` |
 | `distill_nodes_lost` | counter | nodes that nobody sent away, by `market` and `why` |
@@ -25,13 +26,11 @@ nobody asks the port. All have the tags `job_name` and `step`.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from distill.core.events import Event
-from distill.core.timeline import WorkerHours
 
 _Tags = tuple[tuple[str, str], ...]
 _Key = tuple[str, _Tags]
@@ -49,7 +48,6 @@ class RayMetrics:
         self._values: dict[_Key, float] = {}
         self._left: dict[str, float] = {}
         """Of the label set in work: fragments, rows; and how many are rejected."""
-        self._hours = WorkerHours(time.time())
         self._step = ""
         """What workers are counted for."""
         self._lock = threading.Lock()
@@ -60,7 +58,6 @@ class RayMetrics:
         if count is not None:
             # the engine's own threads tell of lost nodes
             with self._lock:
-                self._count_hours(event)
                 count(event)
                 if self._is_connected():
                     self._deliver()
@@ -99,10 +96,13 @@ class RayMetrics:
 
     def _workers(self, event: Event) -> None:
         counted = replace(event, step=self._step)
-        self._set("distill_workers", self._hours.workers, counted)
+        self._set("distill_workers", float(event.figures["workers"]), counted)
 
-    def _priced(self, event: Event) -> None:
-        """All is counted by `_count_hours`."""
+    def _cost(self, event: Event) -> None:
+        for name in ("worker_hours", "gpu_hours"):
+            self._set(f"distill_{name}", float(event.figures[name]), event)
+        if event.figures["dollars"] != "":
+            self._set("distill_cost_dollars", float(event.figures["dollars"]), event)
 
     def _failed(self, event: Event) -> None:
         self._add("distill_failed_fragments", 1, event)
@@ -131,14 +131,6 @@ class RayMetrics:
         self._set("distill_fragments_left", self._left["fragments_left"], event)
         self._set("distill_rows_left", self._left["rows_left"], event)
         self._set("distill_rejected_rows", self._left["rejected"], event)
-
-    def _count_hours(self, event: Event) -> None:
-        self._hours.observe(event)
-        of_the_run = replace(event, step="")
-        if self._hours.hours:
-            self._set("distill_worker_hours", self._hours.hours, of_the_run)
-        if self._hours.is_priced:
-            self._set("distill_cost_dollars", self._hours.dollars, of_the_run)
 
     def _add(self, name: str, amount: float, event: Event, **tags: str) -> None:
         key = _key(name, event, tags)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from distill.core.progress import Bar
 from distill.engine.ray.draining import DrainingNodes
 from distill.engine.ray.head import Head, watched_head
 from distill.engine.ray.lost_nodes import LostNodes
-from distill.engine.ray.resources import look_at_nodes
+from distill.engine.ray.resources import Needs, look_at_nodes, what_lacks
+from distill.engine.stop import gives_up, waiting
 
 LOST_GROUPS = 8
 """Groups lost in a row, none of which came further, before training is given up."""
@@ -30,6 +32,7 @@ _MOST_CHARACTERS = 1_500
 _POLL_SECONDS = 0.5
 _SILENT_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
+_JOIN_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +57,24 @@ class Monitor:
 
     def __init__(self) -> None:
         self.progress = TrainingProgress()
+        self.since: float | None = None
+        """When its nodes were there for the first time."""
         self.failure = ""
         self.parts: dict[str, float] = {}
         self.given_up: dict[str, str] = {}
         self.furthest = 0.0
         self.fruitless = 0
         """Groups lost since the training last came further."""
+
+    def start(self) -> None:
+        """The cluster has what the group needs: it is paid for from now on."""
+        if self.since is None:
+            self.since = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return since when the training is paid for, the groups that it lost too."""
+        self.start()
+        return time.monotonic() - (self.since or 0.0)
 
     def begin(self, rank: int, workers: int) -> str:
         """A worker of a group starts. Return why the training failed, "" where it did not."""
@@ -115,43 +130,80 @@ class Monitor:
 
 
 @contextlib.contextmanager
-def monitored(ray: Any, bar: Bar, *, elastic: bool = False) -> Iterator[Any]:
-    """Yield a monitor's actor, and show on `bar` what it knows. While an elastic group is lost, its
-    nodes are looked at more often."""
+def monitored(ray: Any, bar: Bar, needs: Needs, *, elastic: bool = False) -> Iterator[Any]:
+    """Yield a monitor's actor, and show on `bar` what it knows of a group that `needs` so much at
+    the least. While an elastic group is lost, its nodes are looked at more often. A block of the
+    main thread is interrupted where its workers are not there and not to be waited for
+    (`engine.stop.waiting`)."""
     monitor = _start(ray)
     over = threading.Event()
-    shown = _ShownProgress(bar)
-    lost_nodes = LostNodes(ray)
-    draining_nodes = DrainingNodes(ray)
+    watch = _Watch(ray, monitor, bar, needs, elastic=elastic)
 
     def poll(head: Head) -> None:
-        looked = 0.0
         while not over.wait(_POLL_SECONDS):
-            if not head.answers:
-                continue
+            # where it does not answer, the next look tries again
             with contextlib.suppress(ray.exceptions.RayError):
-                lost_nodes.look()
-                draining_nodes.look()
-                asked = monitor.current.remote()
-                progress = ray.get(asked)
-                shown.show(progress)
-                lost = elastic and not progress.workers
-                if lost and time.monotonic() - looked >= _LOOK_SECONDS:
-                    look_at_nodes(ray)
-                    looked = time.monotonic()
+                if head.answers:
+                    watch.look()
 
-    with watched_head(ray) as head:
+    with watched_head(ray) as head, waiting():
         thread = threading.Thread(target=poll, args=(head,), daemon=True)
         thread.start()
         try:
             yield monitor
         finally:
             over.set()
-            thread.join()
+            # a head node that is gone lets it wait for ever
+            thread.join(_JOIN_SECONDS)
             with contextlib.suppress(ray.exceptions.RayError):
-                shown.show(ray.get(monitor.current.remote()))
-            tell("workers", workers=0)
+                watch.end()
             ray.kill(monitor)
+
+
+class _Watch:
+    """What the driver's thread looks at while a training runs."""
+
+    def __init__(self, ray: Any, monitor: Any, bar: Bar, needs: Needs, *, elastic: bool) -> None:
+        self.ray = ray
+        self.monitor = monitor
+        self.shown = _ShownProgress(bar, needs)
+        self.needs = needs
+        self.elastic = elastic
+        self.lost_nodes = LostNodes(ray)
+        self.draining_nodes = DrainingNodes(ray)
+        self.interrupt = _Interrupt()
+        self.looked = 0.0
+        """At nodes, for a group that is lost."""
+
+    def look(self) -> None:
+        """Show how far the training is, and what it waits for. Raises RayError where the head node
+        does not answer."""
+        self.lost_nodes.look()
+        self.draining_nodes.look()
+        progress = self.ray.get(self.monitor.current.remote())
+        missing = None
+        if not progress.workers:
+            missing = what_lacks(self.ray, self.needs)
+            self._look_without_workers(missing)
+        self.shown.show(progress, missing)
+
+    def end(self) -> None:
+        """Show how far it came. Raises RayError as above."""
+        try:
+            current = self.monitor.current.remote()
+            progress = self.ray.get(current, timeout=_JOIN_SECONDS)
+            self.shown.show(progress)
+        finally:
+            self.shown.end()
+
+    def _look_without_workers(self, missing: str | None) -> None:
+        if missing is None:
+            self.monitor.start.remote()
+        if gives_up():
+            self.interrupt()
+        if self.elastic and time.monotonic() - self.looked >= _LOOK_SECONDS:
+            look_at_nodes(self.ray)
+            self.looked = time.monotonic()
 
 
 def _start(ray: Any) -> Any:
@@ -163,27 +215,53 @@ def _start(ray: Any) -> Any:
     return actor.remote()
 
 
+class _Interrupt:
+    """Interrupts the main thread once, as Ctrl-C does: Ray Train ends its own wait by that alone."""
+
+    def __init__(self) -> None:
+        self.is_main = threading.current_thread() is threading.main_thread()
+
+    def __call__(self) -> None:
+        if self.is_main:
+            self.is_main = False
+            # to the thread and not to the process: it is asleep in a lock
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
 class _ShownProgress:
     """The progress that a bar shows, and since when."""
 
-    def __init__(self, bar: Bar) -> None:
+    def __init__(self, bar: Bar, needs: Needs) -> None:
         self.bar = bar
+        self.needs = needs
+        self.workers = 0
+        """Told last."""
         self.last = TrainingProgress()
         self.moved = time.monotonic()
 
-    def show(self, progress: TrainingProgress) -> None:
-        """Move the bar; until the training has failed, name what it waits for, and log when a group
-        is lost or another goes on."""
+    def show(self, progress: TrainingProgress, missing: str | None = None) -> None:
+        """Move the bar; until the training has failed, name what it waits for (nodes where some are
+        `missing`), and log when a group is lost or another goes on."""
         if progress.done != self.last.done:
             self.bar.advance(progress.done - self.last.done, progress.note)
             self.moved = time.monotonic()
-        if progress.workers != self.last.workers:
-            tell("workers", workers=progress.workers)
+        # a group that starts is there already
+        starting = 0 if missing else self.needs.processes
+        self._tell(progress.workers or starting)
         if not progress.failed:
-            self._show_group(progress)
+            self._show_group(progress, missing)
         self.last = progress
 
-    def _show_group(self, progress: TrainingProgress) -> None:
+    def end(self) -> None:
+        """The group is gone."""
+        self._tell(0)
+
+    def _tell(self, workers: int) -> None:
+        if workers != self.workers:
+            self.workers = workers
+            tell("workers", workers=workers, cpus=self.needs.cpus, gpus=self.needs.gpus)
+
+    def _show_group(self, progress: TrainingProgress, missing: str | None) -> None:
         workers = _counted(progress.workers)
         if progress.groups > self.last.groups > 0:
             tell("training_resumed", workers=progress.workers)
@@ -192,7 +270,8 @@ class _ShownProgress:
             tell("workers_lost", workers=self.last.workers)
             log.info("training lost workers; it waits for others")
         if not progress.workers:
-            self.bar.waits("training workers to start")
+            awaited = "training workers to start"
+            self.bar.waits(f"nodes to come: it needs {missing}" if missing else awaited)
         elif time.monotonic() - self.moved >= _SILENT_SECONDS:
             self.bar.waits(f"the next word of {workers}")
 

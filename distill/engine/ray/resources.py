@@ -96,6 +96,12 @@ def room_now(ray: Any, needs: Needs) -> int:
         time.sleep(_POLL_SECONDS)
 
 
+def room_in_all(ray: Any, needs: Needs) -> int:
+    """Return how many of such processes the cluster's nodes have room for, if all were free."""
+    shares = [_present(ray, name) / each for name, each in needs.each.items() if each]
+    return int(min(shares))
+
+
 def what_lacks(ray: Any, needs: Needs) -> str | None:
     """Return in words what the processes need and the cluster does not have now, since nodes were
     lost or have not come yet; None where it has all."""

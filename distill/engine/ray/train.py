@@ -76,6 +76,11 @@ class _Group:
     """Workers of a team; 0 where the whole group is one."""
 
     @property
+    def needs(self) -> Needs:
+        """What the fewest workers need."""
+        return Needs(self.fewest, 1, self.gpus)
+
+    @property
     def elastic(self) -> bool:
         return self.fewest < self.most
 
@@ -97,7 +102,7 @@ def train_workers(
     ray = require_ray()
     group = _group(ray, workers, teams, gpus)
     with (
-        monitored(ray, bar, elastic=group.elastic) as monitor,
+        monitored(ray, bar, group.needs, elastic=group.elastic) as monitor,
         tempfile.TemporaryDirectory(prefix="distill-train-") as scratch,
     ):
         loop_config = {"shipped": ship((work, config)), "monitor": monitor, "team": group.team}
@@ -145,7 +150,7 @@ def _group(ray: Any, workers: Workers, teams: int, gpus: Gpus) -> _Group:
         room = int(min(most_gpus(ray), most))
         fewest = max(1, room)
         group = replace(group, fewest=fewest, most=fewest)
-    require_resources(ray, "training", Needs(fewest, 1, group.gpus))
+    require_resources(ray, "training", group.needs)
     if group.elastic or teams == 1:
         return group
     room = room_now(ray, Needs(fewest * teams, 1, group.gpus))

@@ -3,6 +3,7 @@ mistake in it before Ray Train can take that for a lost worker."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from distill.core.source import RAISED
@@ -28,6 +29,8 @@ def run_worker(loop_config: dict[str, Any]) -> Any:
         # within: a plugin file that raises is a mistake too, and no lost worker
         work, config = unpack(loop_config["shipped"])
         context = _context(rank, workers, loop_config["team"] or workers, monitor)
+        seconds = ray.get(monitor.seconds.remote())
+        context = replace(context, paid_seconds=seconds)
         return work(config, context) if context.team < context.teams else None
     except RAISED as error:
         # a lost peer is Ray Train's affair: it starts the group again

@@ -67,7 +67,7 @@ def _passes(setting: Setting, key: str, pools: tuple[str, ...], status: StatusLi
     except DistillError as error:
         return StepCost(step=key, rows=0, rows_left=0, note=str(error))
     spent = setting.spent.get(key)
-    hours = spent.wall_seconds / HOUR if spent else 0.0
+    hours = spent.hours if spent else 0.0
     if not status.left:
         return StepCost(
             step=key, rows=rows, rows_left=0, worker_hours=NOTHING, spent_worker_hours=hours

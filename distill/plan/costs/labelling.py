@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from distill.core.account import StepSpent
 from distill.core.costs import NOTHING, RowCost, StepCost
 from distill.core.errors import DistillError
 from distill.labels.commit import Commit, empty_file_bytes, read_commit
 from distill.labels.label_set import LabelSet
-from distill.plan.costs.ledger import StepSpent
 from distill.plan.costs.measured import Measured
 from distill.plan.costs.money import HOUR, WorkerKind, gpus_held
 from distill.plan.costs.ranges import total_range
@@ -81,7 +81,7 @@ def label_cost(setting: Setting, name: str) -> tuple[StepCost, RowCost | None]:
         rows_left=rows - labelled,
         cpus=compute.cpus,
         gpus=_gpus(compute, sample),
-        spent_worker_hours=spent.worker_seconds / HOUR,
+        spent_worker_hours=spent.hours,
         spent_bytes=float(size_bytes),
     )
     if not cost.rows_left:

@@ -2,70 +2,28 @@
 anew by it alone about once a minute and when its work ends.
 
 Resources are kept and no money, so that a job which is given prices later counts what was spent
-before. Runs that found nothing to do have no object.
+before. Runs that found nothing to do have no object. `distill gc` rolls up what is of runs long
+over in one object, `spent/all-<mark>.json`, and then deletes what stands in it: a run that is found
+in both counts once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 
+from distill.core.account import HOUR, Price, RunSpent, StepSpent, add_up
 from distill.core.schema import seal, unseal
-from distill.plan.costs.money import HOUR, WorkerKind, counted_dollars
+from distill.plan.costs.money import WorkerKind, counted_dollars
 from distill.spec.prices import Prices
-from distill.storage.base import Storage
+from distill.storage.base import ObjectMissingError, Storage
 
 _FOLDER = "spent"
+_ROLLED = "all-"
 _READ_THREADS = 16
-
-
-@dataclass(frozen=True)
-class StepSpent:
-    """What one run spent on one step."""
-
-    cpus: float = 1.0
-    """Of one worker."""
-    gpus: float = 0.0
-    """Of one worker."""
-    worker_seconds: float = 0.0
-    """Summed over workers."""
-    wall_seconds: float = 0.0
-    """From the step's begin to its end."""
-    rows: int = 0
-    fragments: int = 0
-    bytes: int = 0
-
-    def plus(self, other: StepSpent) -> StepSpent:
-        """Return both together; workers are of the kind that did more."""
-        more = max((self, other), key=lambda each: each.worker_seconds)
-        return StepSpent(
-            more.cpus,
-            more.gpus,
-            self.worker_seconds + other.worker_seconds,
-            self.wall_seconds + other.wall_seconds,
-            self.rows + other.rows,
-            self.fragments + other.fragments,
-            self.bytes + other.bytes,
-        )
-
-
-@dataclass(frozen=True)
-class RunSpent:
-    """What one run spent."""
-
-    run: str
-    job: str
-    began: float
-    """Seconds since 1970."""
-    ended: float
-    steps: Mapping[str, StepSpent] = field(default_factory=dict)
-
-    def with_step(self, name: str, spent: StepSpent) -> RunSpent:
-        """Return the run with more of one step."""
-        before = self.steps.get(name, StepSpent())
-        return replace(self, steps={**self.steps, name: before.plus(spent)})
 
 
 @dataclass(frozen=True)
@@ -79,13 +37,52 @@ class Spent:
     """Dollars; None without prices for all of it."""
 
 
+class SpentBook:
+    """What all runs of a root spent, as far as it was read: an object is read again only when it
+    was written anew."""
+
+    def __init__(self, root: Storage) -> None:
+        self._folder = root.folder(_FOLDER)
+        self._tokens: dict[str, str] = {}
+        self._runs: dict[str, Sequence[RunSpent]] = {}
+        """By key."""
+
+    def runs(self) -> list[RunSpent]:
+        """Return all runs as they are stored now. Raises StorageError."""
+        listed = {meta.key: meta.token for meta in self._folder.list_objects()}
+        new = [key for key, token in listed.items() if self._tokens.get(key) != token]
+        try:
+            with ThreadPoolExecutor(_READ_THREADS) as threads:
+                found = dict(zip(new, threads.map(self._read, new), strict=True))
+        except ObjectMissingError:  # rolled up meanwhile
+            return self.runs()
+        self._runs = {key: found.get(key) or self._runs[key] for key in listed}
+        self._tokens = listed
+        # a run that is rolled up and not deleted yet is met twice
+        unique = {run.run: run for runs in self._runs.values() for run in runs}
+        return list(unique.values())
+
+    def over(self, before: float) -> tuple[list[RunSpent], list[tuple[str, int]]]:
+        """Return the runs that were over `before`, and keys and sizes of the objects that say
+        nothing else; none where they are in one object already. Raises StorageError."""
+        self.runs()
+        is_over = {key: all(run.ended < before for run in runs) for key, runs in self._runs.items()}
+        found = [key for key, over in is_over.items() if over]
+        if len(found) < 2:
+            return [], []
+        runs = {run.run: run for key in found for run in self._runs[key]}
+        sizes = {meta.key: meta.size_bytes for meta in self._folder.list_objects()}
+        return list(runs.values()), [(f"{_FOLDER}/{key}", sizes.get(key, 0)) for key in found]
+
+    def _read(self, key: str) -> list[RunSpent]:
+        body = unseal(self._folder.read(key), self._folder.url(key))
+        plain = body["runs"] if key.startswith(_ROLLED) else [body]
+        return [RunSpent.from_plain(each) for each in plain]
+
+
 def read_spent(root: Storage) -> list[RunSpent]:
     """Read what all runs of a root spent. Raises StorageError."""
-    folder = root.folder(_FOLDER)
-    keys = [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
-    with ThreadPoolExecutor(_READ_THREADS) as threads:
-        contents = list(threads.map(folder.read, keys))
-    return [_run(content, folder.url(key)) for key, content in zip(keys, contents, strict=True)]
+    return SpentBook(root).runs()
 
 
 def write_spent(root: Storage, run: RunSpent) -> None:
@@ -93,11 +90,22 @@ def write_spent(root: Storage, run: RunSpent) -> None:
     root.folder(_FOLDER).put(f"{run.run}.json", seal(asdict(run)))
 
 
+def write_together(root: Storage, runs: Sequence[RunSpent]) -> None:
+    """Keep what some runs spent, which are over, in one object."""
+    plain = {"runs": [asdict(run) for run in runs]}
+    root.folder(_FOLDER).put(f"{_ROLLED}{uuid.uuid4().hex[:8]}.json", seal(plain))
+
+
+def price_of(prices: Prices | None) -> Price | None:
+    """Return at how much an account counts an hour of a worker; None without prices."""
+    return None if prices is None else partial(_dollars, prices)
+
+
 def sum_spent(runs: Sequence[RunSpent], prices: Prices | None) -> Spent:
     """Add up what runs spent."""
     steps = [step for run in runs for step in run.steps.values()]
-    gpu_seconds = sum(step.worker_seconds * step.gpus for step in steps)
-    return Spent(_union_seconds(runs) / HOUR, gpu_seconds / HOUR, _money(steps, prices))
+    totals = add_up(steps, price_of(prices))
+    return Spent(_union_seconds(runs) / HOUR, totals.gpu_hours, totals.dollars)
 
 
 def step_totals(runs: Iterable[RunSpent]) -> dict[str, StepSpent]:
@@ -109,10 +117,8 @@ def step_totals(runs: Iterable[RunSpent]) -> dict[str, StepSpent]:
     return totals
 
 
-def _run(content: bytes, where: str) -> RunSpent:
-    body = unseal(content, where)
-    steps = {name: StepSpent(**step) for name, step in body["steps"].items()}
-    return RunSpent(**{**body, "steps": steps})
+def _dollars(prices: Prices, cpus: float, gpus: float) -> float | None:
+    return counted_dollars(prices, WorkerKind(cpus, gpus))
 
 
 def _union_seconds(runs: Sequence[RunSpent]) -> float:
@@ -124,16 +130,3 @@ def _union_seconds(runs: Sequence[RunSpent]) -> float:
         total += max(0.0, run.ended - begin)
         covered = max(covered, run.ended)
     return total
-
-
-def _money(steps: Sequence[StepSpent], prices: Prices | None) -> float | None:
-    seconds: Counter[WorkerKind] = Counter()
-    for step in steps:
-        seconds[WorkerKind(step.cpus, step.gpus)] += step.worker_seconds  # type: ignore[assignment]
-    total = 0.0
-    for kind, worker_seconds in seconds.items():
-        dollars = counted_dollars(prices, kind)
-        if dollars is None and worker_seconds:
-            return None
-        total += (dollars or 0.0) * worker_seconds / HOUR
-    return total if prices is not None else None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from distill.core.account import HOUR
 from distill.spec.base import Gpus
 from distill.spec.prices import InstancePrice, Prices
 
-HOUR = 3600.0
+__all__ = ["HOUR", "WorkerKind", "counted_dollars", "gpus_held", "worker_dollars"]
 
 
 @dataclass(frozen=True)

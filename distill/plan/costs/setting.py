@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from distill.core.account import RunSpent, StepSpent
 from distill.core.costs import Range
 from distill.core.results import MethodResult
-from distill.plan.costs.ledger import RunSpent, StepSpent, step_totals
+from distill.plan.costs.ledger import step_totals
 from distill.plan.costs.money import WorkerKind, worker_dollars
 from distill.plan.costs.trials import Tried
 from distill.plan.workspace import Workspace

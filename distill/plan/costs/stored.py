@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import uuid
 
+from distill.core.account import StepSpent
 from distill.core.costs import CostPlan, StepActual, StepCost
 from distill.core.schema import seal, unseal
-from distill.plan.costs.ledger import StepSpent, read_spent, step_totals
-from distill.plan.costs.money import HOUR
+from distill.plan.costs.ledger import read_spent, step_totals
 from distill.plan.workspace import Workspace
 from distill.storage.base import Storage
 
@@ -24,9 +24,9 @@ def keep_costs(root: Storage, plan: CostPlan) -> None:
     root.folder(_FOLDER, plan.job).put(key, seal(plain))
 
 
-def newest_costs(root: Storage, job: str) -> CostPlan | None:
+def newest_costs(root: Storage, job_name: str) -> CostPlan | None:
     """Read the newest plan of a job's costs; None where none was made. Raises StorageError."""
-    folder = root.folder(_FOLDER, job)
+    folder = root.folder(_FOLDER, job_name)
     keys = [entry.key for entry in folder.list_objects() if entry.key.endswith(".json")]
     if not keys:
         return None
@@ -34,6 +34,19 @@ def newest_costs(root: Storage, job: str) -> CostPlan | None:
     content = folder.read(newest)
     plain = unseal(content, folder.url(newest))
     return CostPlan.from_plain(plain)
+
+
+def former_costs(root: Storage) -> list[tuple[str, int]]:
+    """Return keys and sizes of all plans that a newer one of the same job stands for: it has what
+    they said of steps that are done."""
+    newest: dict[str, tuple[str, int]] = {}
+    former = []
+    for meta in root.folder(_FOLDER).list_objects():
+        job_name = meta.key.rpartition("/")[0]
+        if job_name in newest:
+            former.append(newest[job_name])
+        newest[job_name] = (f"{_FOLDER}/{meta.key}", meta.size_bytes)
+    return former
 
 
 def estimate_beside_actual(workspace: Workspace) -> tuple[StepActual, ...]:
@@ -46,19 +59,17 @@ def estimate_beside_actual(workspace: Workspace) -> tuple[StepActual, ...]:
     spent = step_totals(runs)
     found = []
     for step in plan.steps:
-        if step.whole_worker_hours is not None:
+        if step.expected_worker_hours is not None:
             took = spent.get(step.step, StepSpent())
             found.append(_beside(workspace, step, took))
     return tuple(found)
 
 
 def _beside(workspace: Workspace, step: StepCost, spent: StepSpent) -> StepActual:
-    # passes over a pool count by the clock
-    seconds = spent.worker_seconds or spent.wall_seconds
     kind, _, name = step.step.partition(".")
     stored = 0
     if kind == "labels":
         for pool in workspace.tables.labels[name].over:
             stored += workspace.label_set(name, pool).entries.size_bytes
-    whole_bytes = step.whole_bytes if kind == "labels" else None
-    return StepActual(step.step, step.whole_worker_hours, seconds / HOUR, whole_bytes, stored)
+    planned_bytes = step.expected_bytes if kind == "labels" else None
+    return StepActual(step.step, step.expected_worker_hours, spent.hours, planned_bytes, stored)

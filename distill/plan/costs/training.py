@@ -120,7 +120,7 @@ def _training_cost(
         rows=rows,
         rows_left=0 if record else rows,
         gpus=gpus,
-        spent_worker_hours=spent.worker_seconds / HOUR if spent else 0.0,
+        spent_worker_hours=spent.hours if spent else 0.0,
     )
     if record is not None:
         return replace(cost, worker_hours=NOTHING, gpu_hours=NOTHING, bytes=NOTHING)

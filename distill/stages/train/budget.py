@@ -12,12 +12,13 @@ from distill.stages.train.team import from_rank_0
 
 
 class BudgetWatch:
-    """Of one worker, from its start on; without an allowance nothing is watched."""
+    """Of one worker, and what its group took before it began; without an allowance nothing is
+    watched."""
 
     def __init__(self, allowance: Allowance | None, context: WorkerContext) -> None:
         self._allowance = allowance
         self._context = context
-        self._began = monotonic()
+        self._began = monotonic() - context.paid_seconds
 
     def is_spent(self) -> bool:
         """Whether this training is to end here; rank 0 decides for its team."""

@@ -9,6 +9,7 @@ import pytest
 from distill.core import events
 from distill.engine.ray import living
 from distill.engine.ray.living import LivingWorkers
+from distill.engine.ray.resources import Needs
 
 
 @pytest.fixture
@@ -31,10 +32,16 @@ def actors(monkeypatch):
 
 def test_other_actors_are_workers_or_a_number_is_told_twice(actors):
     told = []
-    events.observe(lambda each: told.append(each.figures["workers"]))
+    kinds = set()
+
+    def note(each):
+        told.append(each.figures["workers"])
+        kinds.add((each.figures.get("cpus"), each.figures.get("gpus")))
+
+    events.observe(note)
     context = SimpleNamespace(get_job_id=lambda: "01")
     ray = SimpleNamespace(JobID=bytes, get_runtime_context=lambda: context)
-    ours = LivingWorkers(ray, "MapActor")
+    ours = LivingWorkers(ray, "MapActor", Needs(1, 2.0, 0.5))
     for now in (["Monitor"], ["MapWorker(MapBatches(MapActor))"] * 2, ["Monitor"]):
         actors[:] = now
         ours.look()
@@ -43,3 +50,4 @@ def test_other_actors_are_workers_or_a_number_is_told_twice(actors):
     ours.look()
     ours.end()
     assert told == [0, 2, 0, 1, 0]
+    assert kinds == {(None, None), (2.0, 0.5)}

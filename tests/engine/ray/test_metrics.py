@@ -132,22 +132,21 @@ def test_a_worker_that_is_gone_counts_for_ever(counted):
     assert values[("distill_workers",)] == 1
 
 
-def test_hours_of_workers_that_are_gone_cost_money_or_those_of_others_do_not(counted):
+def cost(at, **figures):
+    return event("cost", at, "", **{"worker_hours": 2.5, "gpu_hours": 5.0, **figures})
+
+
+def test_another_cost_is_shown_than_the_run_has(counted):
     ours, values = counted
-    start = ours._hours._counted
-    priced = event("priced", start, dollars_an_hour=3.0)
-    for each in (priced, workers(start, 2), workers(start + 3600, 1), workers(start + 5400, 0)):
-        ours(each)
-    ours(commit(start + 9000, "a:1"))
-    assert values[("distill_worker_hours",)] == pytest.approx(2.5)
-    assert values[("distill_cost_dollars",)] == pytest.approx(7.5)
+    ours(cost(1, dollars=7.5))
+    assert values[("distill_worker_hours",)] == 2.5
+    assert values[("distill_gpu_hours",)] == 5.0
+    assert values[("distill_cost_dollars",)] == 7.5
 
 
 def test_a_price_is_shown_that_nobody_gave(counted):
     ours, values = counted
-    start = ours._hours._counted
-    for each in (workers(start, 2), workers(start + 3600, 0)):
-        ours(each)
+    ours(cost(1, dollars=""))
     assert ("distill_cost_dollars",) not in values.all()
 
 

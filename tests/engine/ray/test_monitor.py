@@ -11,7 +11,10 @@ from distill.engine.ray.monitor import (
     TrainingProgress,
     _ShownProgress,
 )
+from distill.engine.ray.resources import Needs
 from tests.engine.working import Bar
+
+NEEDS = Needs(2, 1.0, 0.0)
 
 
 def lost(monitor, done):
@@ -50,7 +53,7 @@ def test_what_is_given_up_is_told_once_more_by_a_group_that_is_started_again():
 
 def test_rows_done_again_are_counted_twice():
     bar = Bar()
-    shown = _ShownProgress(bar)
+    shown = _ShownProgress(bar, NEEDS)
     for done in (100.0, 300.0, 200.0, 400.0):
         shown.show(TrainingProgress(done, "epoch", 1, 2))
     assert bar.amount == 400
@@ -72,7 +75,7 @@ def test_parts_of_the_work_are_not_added_up_or_a_part_done_again_is_counted_twic
 
 def test_a_bar_says_nothing_of_lost_workers_or_of_those_that_go_on(caplog):
     bar = Bar()
-    shown = _ShownProgress(bar)
+    shown = _ShownProgress(bar, NEEDS)
     with caplog.at_level("INFO", "distill"):
         shown.show(TrainingProgress())
         shown.show(TrainingProgress(10.0, "", 1, 2))
@@ -89,7 +92,7 @@ def test_a_bar_says_nothing_of_lost_workers_or_of_those_that_go_on(caplog):
 
 def test_a_training_that_has_failed_is_said_to_wait_for_workers(caplog):
     monitor, bar = Monitor(), Bar()
-    shown = _ShownProgress(bar)
+    shown = _ShownProgress(bar, NEEDS)
     with caplog.at_level("INFO", "distill"):
         monitor.begin(0, 2)
         monitor.report("a", 10.0, "")

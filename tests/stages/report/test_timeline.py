@@ -8,7 +8,7 @@ from distill.core.fleet import fleets
 from distill.stages.report.timeline import draw_timeline, run_section
 from distill.stages.report.write_report import write_report
 from distill.storage.open import open_storage
-from tests.core.runs import commit, event, lost_node, record, workers
+from tests.core.runs import commit, lost_node, record, workers
 
 
 def long_run(**more):
@@ -52,7 +52,7 @@ def test_a_run_without_labels_is_drawn_or_its_line_is_missing():
 
 def test_money_is_told_that_nobody_priced_or_is_not_where_somebody_did():
     assert "dollars" not in run_section([long_run()]).heads
-    priced = record(event("priced", 0, dollars_an_hour=6.0), workers(0, 2), until=3_600)
+    priced = record(workers(0, 2), until=3_600, dollars=6.0)
     section = run_section([long_run(), priced])
     cells = [line.cells[section.heads.index("dollars")] for line in section.lines]
     assert cells == ["–", "12.00"]
