@@ -1,33 +1,64 @@
-"""Which process of xdist runs which file: all that use the shared Ray go to one, so that one Ray is
-started, and they begin first, since together they take longest."""
+"""Which process of xdist runs which test.
+
+All tests that use the shared Ray go to one process, so that one Ray is started. They begin first,
+since together they take longest; the others of their files go to whoever is free, and of those the
+files begin first that take long by themselves: one that began last would run on alone.
+"""
 
 from __future__ import annotations
 
 import ast
 import functools
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+_FIXTURES = {"ray", "shared_ray", "joining"}
+_MENTIONED = re.compile(rf"\b({'|'.join(_FIXTURES)})\b")
+_BY_NAME = ("usefixtures", "getfixturevalue")
 
 
 @functools.cache
-def uses_shared_ray(file: Path) -> bool:
-    """Return whether a test or fixture in a file takes one of the fixtures of the shared Ray."""
-    taken = set[str]()
-    for node in ast.walk(ast.parse(file.read_bytes())):
+def users_of_shared_ray(file: Path) -> frozenset[str]:
+    """Return the functions of a file, tests and fixtures, that take a fixture of the shared Ray, by
+    themselves or by another fixture of the file."""
+    source = file.read_text("utf-8")
+    # to parse all files would take a second in each process of xdist
+    if not _MENTIONED.search(source):
+        return frozenset()
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    taken = {node.name: set(_fixtures_taken(node)) for node in functions}
+    users = set(_FIXTURES)
+    while more := {name for name, fixtures in taken.items() if fixtures & users} - users:
+        users |= more
+    return frozenset(users)
+
+
+def _fixtures_taken(function: ast.FunctionDef) -> Iterator[str]:
+    """Each argument's name; and the constants in calls that take a fixture by its name."""
+    for node in ast.walk(function):
         if isinstance(node, ast.arg):
-            taken.add(node.arg)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("usefixtures"):
-            taken.update(each.value for each in node.args if isinstance(each, ast.Constant))
-    return not {"ray", "shared_ray", "joining"}.isdisjoint(taken)
+            yield node.arg
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(_BY_NAME):
+            yield from (each.value for each in node.args if isinstance(each, ast.Constant))
+
+
+def uses_shared_ray(nodeid: str) -> bool:
+    """Return whether a test may ask for the shared Ray; all parameters of one go together."""
+    file, _, test = nodeid.partition("[")[0].partition("::")
+    return test in users_of_shared_ray(REPOSITORY / file)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if "shared_ray" in item.fixturenames and not uses_shared_ray(item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid} takes the shared Ray in a way that is not seen")
     long = {item.path for item in items if item.get_closest_marker("ray")}
-    items.sort(key=lambda item: (not uses_shared_ray(item.path), item.path not in long))
+    items.sort(key=lambda item: (not uses_shared_ray(item.nodeid), item.path not in long))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -39,7 +70,6 @@ def pytest_xdist_make_scheduler(config, log):
 
     class OneRay(LoadFileScheduling):
         def _split_scope(self, nodeid):
-            file = super()._split_scope(nodeid)
-            return "the shared Ray" if uses_shared_ray(REPOSITORY / file) else file
+            return "the shared Ray" if uses_shared_ray(nodeid) else super()._split_scope(nodeid)
 
     return OneRay(config, log)

@@ -39,10 +39,10 @@ def test_threads_do_not_lose_a_count(store):
 
 
 def test_a_listing_counts_each_page_of_1000(store):
+    # Google's emulator knows no pages, and takes 15 ms of a core to store an object
+    objects, pages = (20, 1) if store.uri.startswith("gs:") else (1001, 2)
     with ThreadPoolExecutor(16) as threads:
-        list(threads.map(lambda number: store.put(f"{number}", b"x"), range(1001)))
+        list(threads.map(lambda number: store.put(f"{number}", b"x"), range(objects)))
     before = requests()
-    assert len(store.list_objects()) == 1001
-    # Google's emulator knows no pages
-    pages = 1 if store.uri.startswith("gs:") else 2
+    assert len(store.list_objects()) == objects
     assert requests() - before == RequestCounts(list=pages)

@@ -1,8 +1,8 @@
 """Labelling that is killed, for real: a SIGKILL of everything at named places, then the same
 command.
 
-The labels that all are held against were made on Ray by two actors. What is not about Ray is killed
-and finished by `--local`, which is a sixth of the time and shows that both engines label alike.
+What is not about Ray is killed and finished by `--local`, which is a sixth of the time, and held
+against labels of one process that nothing disturbed; so is what two actors on Ray label.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from tests.engine.here import Joining
 from tests.resolved import label_set
 from tests.tiny import write_job, write_pool
 from tests.waiting import LIMIT_SECONDS, wait_until
-
-pytestmark = pytest.mark.ray
 
 LABELER = Path(__file__).with_name("counting_labeler.py").read_text("utf-8")
 JOB = """\
@@ -54,11 +52,11 @@ def make_job(folder: Path, pool: Path, labeler: str = LABELER) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(pool, shared_ray, tmp_path_factory) -> str:
+def undisturbed(pool, tmp_path_factory) -> str:
     job = make_job(tmp_path_factory.mktemp("undisturbed"), pool)
-    joining = shared_ray.joining()
-    ended = distill("label", job, *joining.options, **joining.environment)
+    ended = distill("label", job, "--local")
     assert ended.code == 0, ended.output
+    assert "Ray" not in ended.output
     return label_set(load_job(job), "teacher", "rows").label_hash
 
 
@@ -75,7 +73,7 @@ def kill_at(job: Path, place: str, number: int, marker: Path, *behind: str) -> N
 @pytest.mark.parametrize(
     ("place", "number", "committed", "behind"),
     [
-        ("label.after_data", 2, False, ()),
+        pytest.param("label.after_data", 2, False, (), marks=pytest.mark.ray),
         ("label.before_data", 1, False, ("--local",)),
         ("label.after_data", 2, True, ("--local",)),
         ("label.after_commit", 1, True, ("--local",)),
@@ -100,14 +98,15 @@ def test_a_kill_loses_nothing_and_doubles_nothing(
     assert label_set(loaded, "teacher", "rows").label_hash == undisturbed
 
 
-def test_one_process_instead_of_two_actors_gives_other_labels(pool, undisturbed, tmp_path):
+@pytest.mark.ray
+def test_two_actors_instead_of_one_process_give_other_labels(pool, undisturbed, joining, tmp_path):
     job = make_job(tmp_path / "job", pool)
-    ended = distill("label", job, "--local")
+    ended = distill("label", job, *joining.options, **joining.environment)
     assert ended.code == 0, ended.output
-    assert "Ray" not in ended.output
     assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed
 
 
+@pytest.mark.ray
 def test_rows_that_are_prepared_elsewhere_give_the_same_labels(
     pool, undisturbed, joining, tmp_path
 ):
@@ -221,37 +220,40 @@ FIT = """\
 """
 
 
-@pytest.mark.parametrize(
-    ("command", "sent", "local"),
-    [
-        ("label", signal.SIGTERM, False),
-        ("run", signal.SIGINT, False),
-        ("label", signal.SIGINT, True),
-        ("label", signal.SIGTERM, True),
-        ("label", signal.SIGHUP, True),
-    ],
-)
-def test_asked_to_end_it_commits_what_is_in_work_and_leaves(
-    command, sent, local, pool, undisturbed, joining, tmp_path
+@pytest.mark.ray
+@pytest.mark.parametrize(("command", "sent"), [("label", signal.SIGTERM), ("run", signal.SIGINT)])
+def test_asked_to_end_ray_commits_what_is_in_work_and_leaves(
+    command, sent, pool, undisturbed, joining, tmp_path
 ):
     job = make_job(tmp_path / "job", pool, SLOW)
     if command == "run":  # Ray Train leaves a signal handler of its own behind
         write_pool(tmp_path / "job/known", [64])
         job.write_text(job.read_text("utf-8") + textwrap.dedent(FIT), "utf-8")
-    commits = tmp_path / "job/root/labels/teacher/v1/rows/commits"
-    engine = Joining(("--local",), {}) if local else joining
+    require_orderly_end(job, command, sent, joining, undisturbed)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_asked_to_end_it_commits_what_is_in_work_and_leaves(sent, pool, undisturbed, tmp_path):
+    job = make_job(tmp_path / "job", pool, SLOW)
+    require_orderly_end(job, "label", sent, Joining(("--local",), {}), undisturbed)
+
+
+def require_orderly_end(job, command, sent, engine, undisturbed):
+    """Send a signal to a command that labels, and resume it."""
+    commits = job.parent / "root/labels/teacher/v1/rows/commits"
     process = start(command, job, *engine.options, **engine.environment)
     wait_until(lambda: list(commits.glob("*.json")), process)
     process.send_signal(sent)
     lines = iter(process.stdout.readline, "")
     assert any("Finishing the fragments in work" in line for line in lines)
-    (tmp_path / "job" / "asked").touch()
+    (job.parent / "asked").touch()
     output, _ = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 128 + sent, output
     assert "Stopped. What was committed stays" in output
     assert "Traceback" not in output
     there = len(list(commits.glob("*.json")))
     assert 1 <= there < 9
+    (job.parent / "labeler.py").write_text(LABELER, "utf-8")  # the same, in no time
     resumed = distill("label", job, "--local")
     assert f"({9 - there} labelled now)" in resumed.output
     assert label_set(load_job(job), "teacher", "rows").label_hash == undisturbed

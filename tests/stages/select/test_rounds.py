@@ -11,6 +11,7 @@ from distill.run import run_job, status, verify_labels, whole_job
 from distill.run.driver import Driver
 from distill.storage.open import open_storage
 from tests.engine.here import without_ray
+from tests.stages.select.conftest import Selecting
 from tests.stages.select.test_select_rows import STUDENT, addresses, pairs
 
 ROUNDS = """
@@ -67,14 +68,21 @@ class Killed(BaseException):
     pass
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A folder with a job that nobody killed, the job, and of how many rows its teacher was asked."""
+    selecting = Selecting(tmp_path_factory.mktemp("undisturbed"))
+    job = rounds_job(selecting)
+    with without_ray():
+        run_job(job, lambda _: None, engine="local")
+    return selecting, job, selecting.counted
+
+
 @pytest.mark.parametrize("work", ["select", "label", "train", "evaluate", "measure"])
-def test_a_killed_job_begins_its_rounds_anew(selecting, monkeypatch, work):
-    undisturbed = rounds_job(selecting)
-    run_job(undisturbed, lambda _: None, engine="local")
-    expected = measures(undisturbed)
-    counted = selecting.counted
+def test_a_killed_job_begins_its_rounds_anew(undisturbed, monkeypatch, work):
+    selecting, whole, counted = undisturbed
     selecting.counter.unlink()
-    job = load_job(undisturbed.path, root=str(selecting.folder / "killed"))
+    job = load_job(whole.path, root=str(selecting.folder / f"killed-{work}"))
     calls = 0
 
     def dying(function):
@@ -95,8 +103,8 @@ def test_a_killed_job_begins_its_rounds_anew(selecting, monkeypatch, work):
         with pytest.raises(Killed):
             run_job(job, lambda _: None, engine="local")
     run_job(job, lambda _: None, engine="local")
-    assert measures(job) == expected
-    assert addresses(job).equals(addresses(undisturbed))
+    assert measures(job) == measures(whole)
+    assert addresses(job).equals(addresses(whole))
     assert selecting.counted == counted
 
 
