@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +11,11 @@ from pydantic import Field, PrivateAttr
 
 import distill.job.kinds  # noqa: F401  the fields below take what is registered
 from distill.core.errors import JobError
+from distill.job.selection_pools import selection_pools
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
 from distill.spec.base import Name, Place, Seed, Table
 from distill.spec.budget import Budget
+from distill.spec.cascade import Apply, Cascade
 from distill.spec.evaluation import Evaluate, Gate
 from distill.spec.labels import Labels
 from distill.spec.models import Fit
@@ -55,6 +57,8 @@ class Job(Table):
     budget: Budget | None = None
     """What all runs of this root may spend together. Default: no limit."""
     gate: Gate | None = None
+    apply: dict[Name, Apply] = {}
+    cascade: dict[Name, Cascade] = {}
 
     _path: Path = PrivateAttr(default=Path("job.toml"))
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
@@ -96,6 +100,16 @@ class Job(Table):
         on = student.on or self._shared_pools(student)
         seed = self.seed if student.seed is None else student.seed
         return student.model_copy(update={"on": on, "seed": seed})
+
+    def with_tables(self, labels: Mapping[str, Labels], select: Mapping[str, Select]) -> Job:
+        """Return the job with these label sets and selections too: what a command adds for its own
+        work is then stored, resumed and read like all others."""
+        # found before a label set is replaced: what a student sees is told by what those are over
+        assert self.variants is not None
+        more = {**self.select, **select}
+        pools = {**self.pools, **selection_pools(more, self.pools)}
+        update = {"labels": {**self.labels, **labels}, "select": more, "pools": pools}
+        return self.model_copy(update=update)
 
     def pool_uri(self, name: str) -> str:
         """Return where a pool lies, absolute."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ from distill.core.plugins import load_plugins
 from distill.core.source import read_source
 from distill.job.job import Job
 from distill.job.problems import problem_lines
-from distill.pools.chosen import rows_path
-from distill.pools.formats.selection import ADDRESS_KEYS, SelectionShard
+from distill.job.selection_pools import selection_pools
 from distill.spec.pools import CsvDialect, ImageFeatures, Pool
 from distill.spec.prices import Prices
-from distill.spec.selections import SELECT
 from distill.spec.uris import resolve_uri
 
 if sys.version_info >= (3, 11):
@@ -110,7 +107,7 @@ def _resolved(job: Job) -> Job:
         seed = job.seed if choice.seed is None else choice.seed
         select[name] = choice.model_copy(update={"seed": seed})
     pools = _pools(job)
-    pools |= _selections(job, pools)
+    pools |= selection_pools(job.select, pools)
     job = job.model_copy(update={"pools": pools})
     students = {name: job.completed(student) for name, student in job.students.items()}
     filled_in: dict[str, Any] = {
@@ -178,26 +175,6 @@ def _with_preprocess(job: Job, name: str, pool: Pool) -> Pool:
     resolved = resolve_preprocess(preprocess, uri, features.shape, where)
     seen = features.model_copy(update={"preprocess": resolved})
     return pool.model_copy(update={"features": seen})
-
-
-def _selections(job: Job, pools: Mapping[str, Pool]) -> dict[str, Pool]:
-    """Return the pools that selections make, under their names: rows of another pool, with their
-    addresses in it as keys."""
-    found = {}
-    for name, select in job.select.items():
-        base = pools.get(select.pool)
-        if base is None:
-            continue  # refused with all other names that nothing has
-        made = {
-            "path": f"{{root}}/{rows_path(name)}",
-            "format": SelectionShard.name,
-            "csv": None,
-            "made_by": None,
-            "on_change": "refuse",
-            "keys": (*base.keys, *ADDRESS_KEYS),
-        }
-        found[f"{SELECT}{name}"] = base.model_copy(update=made)
-    return found
 
 
 def _with_classes(job: Job, name: str, pool: Pool) -> Pool:

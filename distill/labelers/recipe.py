@@ -29,6 +29,8 @@ class Recipe:
     record: ModelRecord | None = None
     code: Code = field(default_factory=dict)
     """Sources of what the user wrote of a trained network."""
+    head: str = ""
+    """Of a trained network, which head answers; "" is its first."""
     gives: str = ""
     """What a structure gives of a row."""
     before: Recipe | None = None

@@ -51,7 +51,12 @@ def _bare_labeler(recipe: Recipe, device: str) -> Labeler:
     from distill.labelers.network import NetworkLabeler
 
     return NetworkLabeler.load(
-        recipe.folder, recipe.record, code=recipe.code, device=device, precision=recipe.precision
+        recipe.folder,
+        recipe.record,
+        code=recipe.code,
+        device=device,
+        precision=recipe.precision,
+        head=recipe.head,
     )
 
 

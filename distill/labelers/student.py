@@ -139,6 +139,16 @@ class StudentLabeler(ModelLabelerKind):
             )
 
 
+def read_model(uri: str) -> ModelRecord | None:
+    """Read the record of the trained or exported model in a folder; None where there is none."""
+    storage = open_storage(uri)
+    record = read_record(storage)
+    if record is not None:
+        return record
+    export = _export(storage)
+    return None if export is None else export.record
+
+
 def _finished_record(files: ModelFiles) -> ModelRecord:
     """Return the record of the model that `files` names. Raises LabelerError where there is none,
     or another one."""

@@ -16,7 +16,7 @@ from distill.labelers.versions import library_versions
 from distill.labels.contract import Contract
 from distill.models.record import read_record
 from distill.plan.calibration import stored_temperature
-from distill.plan.identity import find_fit
+from distill.plan.identity import find_fit, find_student
 from distill.plan.merges import annotators_folder, merge_revision, merged_values
 from distill.plan.pooled import grouped_votes, pooled_folder, pooled_revision
 from distill.plan.structure_identity import structure_recipe
@@ -31,6 +31,7 @@ from distill.spec.labels import (
     Merge,
     Pooled,
     Structured,
+    Taught,
     TopK,
 )
 from distill.spec.outputs import Outputs
@@ -82,6 +83,8 @@ def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> 
     labels = workspace.tables.labels[name]
     if isinstance(table, Fitted):
         labeler = _fitted(workspace, table.fit, labels.precision)
+    elif isinstance(table, Taught):
+        labeler = _taught(workspace, table, labels.precision)
     elif isinstance(table, Structured):
         labeler = _structured(workspace, table, where)
     elif isinstance(table, Pooled):
@@ -114,6 +117,23 @@ def _fitted(workspace: Workspace, fit: str, precision: str) -> _Labeler:
     width = next(iter(record.widths.values()))
     recipe = Recipe(form=form, folder=folder.uri, record=record, code=code, precision=precision)
     return _Labeler(recipe, f"fitted:{fit}", record.sha256, outputs, width, precision)
+
+
+def _taught(workspace: Workspace, table: Taught, precision: str) -> _Labeler:
+    (variant,) = workspace.tables.job.chosen_variants([table.student])
+    folder, record = find_student(workspace, variant)
+    code = workspace.tables.student_code(variant.spec, f"students.{variant.student}")
+    recipe = Recipe(
+        form="network",
+        folder=folder.uri,
+        record=record,
+        code=code,
+        head=table.head,
+        precision=precision,
+    )
+    revision = digest([record.sha256, table.head])
+    shown = f"student:{table.student}.{table.head}"
+    return _Labeler(recipe, shown, revision, record.heads[table.head], table.width, precision)
 
 
 def _structured(workspace: Workspace, table: Structured, where: str) -> _Labeler:

@@ -32,6 +32,7 @@ from distill.spec.labels import (
     Pooled,
     Precision,
     Structured,
+    Taught,
 )
 from distill.spec.models import Eszsl
 from distill.spec.outputs import Outputs
@@ -60,6 +61,8 @@ class JobTables:
         self.sweep = job.sweep
         self.evaluate = job.evaluate
         self.gate = job.gate
+        self.apply = job.apply
+        self.cascade = job.cascade
 
         self._sources: dict[Path, PythonFile] = {}
         self._classes_of_models: dict[str, tuple[str, ...]] = {}
@@ -166,7 +169,15 @@ class JobTables:
         if isinstance(labeler, Fitted):
             features = self.fit[labeler.fit].features
             return features.label_set if features else None
+        if isinstance(labeler, Taught):
+            features = self.variant(labeler.student).features
+            return features.label_set if features else None
         return None
+
+    def variant(self, name: str) -> Student:
+        """Return the student of that name, which may be a variant's of a sweep."""
+        (found,) = [each.spec for each in self.job.variants if each.name == name]
+        return found
 
     def custom_source(self, custom: Custom | CustomLoss | CustomModel, where: str) -> PythonFile:
         """Read the source of a labeler, loss or network of the user's own; `where` is the key that
@@ -236,8 +247,8 @@ class JobTables:
         if isinstance(labeler, Structured):
             classes = self._structure_output(labeler).classes
             return Outputs("logits" if classes else "value", classes)
-        if isinstance(labeler, (Merge, Pooled)):
-            return self._joined_outputs(labeler, where)
+        if isinstance(labeler, (Merge, Pooled, Taught)):
+            return self._made_outputs(labeler, where)
         if isinstance(labeler, Custom):
             return _declared_outputs(self.custom_source(labeler, where), labeler, where)
         assert isinstance(labeler, LabelerKind)
@@ -299,7 +310,9 @@ class JobTables:
             return Outputs("value")
         return Outputs("logits", classes, labeler.exclusive)
 
-    def _joined_outputs(self, labeler: Merge | Pooled, where: str) -> Outputs:
+    def _made_outputs(self, labeler: Merge | Pooled | Taught, where: str) -> Outputs:
+        if isinstance(labeler, Taught):
+            return self.head_outputs(self.variant(labeler.student), labeler.head)
         if isinstance(labeler, Pooled):
             return self.label_outputs(labeler.votes_of)
         return self._merged(labeler, where)[0]

@@ -7,7 +7,7 @@ kept under the root (`remember`), so that a finished job opens no input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,8 @@ from distill.pools.formats.selection import of_pool_at
 from distill.pools.inventory import Inventory, read_inventory
 from distill.pools.open_pool import OpenPool
 from distill.pools.scan import take_inventory
-from distill.spec.selections import SELECT, selection_name
+from distill.spec.labels import Labels
+from distill.spec.selections import SELECT, Select, selection_name
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
@@ -46,6 +47,19 @@ class Workspace:
         self._inventories: dict[str, Inventory | None] = {}
         self._label_sets: dict[tuple[str, str], LabelSet] = {}
         self._remembered: dict[tuple[str, str], Any] = {}
+
+    def with_tables(self, labels: Mapping[str, Labels], select: Mapping[str, Select]) -> Workspace:
+        """Return the workspace of the job with these tables too; pools that are listed stay so."""
+        other = Workspace(self.tables.job.with_tables(labels, select))
+        other.see_as(self)
+        return other
+
+    def see_as(self, other: Workspace) -> None:
+        """Take the pools, and what was found out about them, as another workspace over the same
+        root has them."""
+        self._pools = other._pools
+        self._inventories = other._inventories
+        self._remembered = other._remembered
 
     @property
     def root(self) -> Storage:

@@ -14,7 +14,7 @@ its place in the selection, and so its labels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -143,7 +143,13 @@ def write_round(
         if not rows.put_if_absent(key, content):
             raise StorageError(f"{rows.url(key)} holds something else. Move it away.")
         reach("select.after_file")
-    body = {**asdict(record), "files": list(files), "rows": len(addresses)}
+    return put_round(folder, replace(record, files=tuple(files), rows=len(addresses)))
+
+
+def put_round(folder: Storage, record: ChosenRound) -> ChosenRound:
+    """Store the record of a round whose files are there; return it, or the one that another driver
+    stored first."""
+    body = {**asdict(record), "files": list(record.files)}
     return ChosenRound.from_body(_put_record(folder.folder(_ROUNDS), record.number, body))
 
 

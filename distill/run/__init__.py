@@ -7,7 +7,8 @@ process alone), or an engine of your own. Importing it loads neither torch nor r
 
     whole_job   everything, in order
     stages      one stage each
-    driver      the work of both
+    apply       a student over a whole pool
+    driver      the work of all
     costs       what is left and what it will take
     meter       what one command spends, against the job's budget
     lines       what is said of what came out
@@ -19,6 +20,7 @@ wait; all label, until every fragment is committed; students, evaluation and rep
 and the others leave.
 """
 
+from distill.run.apply import Application, apply_student
 from distill.run.costs import plan_costs
 from distill.run.lines import labels_line, selection_line, trained_line
 from distill.run.stages import (
@@ -42,7 +44,9 @@ from distill.run.stages import (
 from distill.run.whole_job import Finished, run_job
 
 __all__ = [
+    "Application",
     "Finished",
+    "apply_student",
     "evaluate_students",
     "export_students",
     "fit_labelers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from distill.core.cascades import CascadeResult
 from distill.models.record import Trained
 from distill.stages.label.label_pool import LabelSummary
 from distill.stages.select.select_rows import Selected
@@ -57,3 +58,19 @@ def labels_line(summary: LabelSummary) -> str:
         f" {summary.labelled:,} labelled + {summary.rejected:,} rejected;"
         f" {summary.fragments} fragments ({now}), {summary.bytes / summary.rows:.1f} bytes a row"
     )
+
+
+def cascade_line(result: CascadeResult) -> str:
+    """Say in a line where the student of a cascade is sure, what proves it, and what is sent on."""
+    threshold = result.threshold
+    where = f"it is sure from {threshold.threshold:.4g} on"
+    if threshold.by == "sets":
+        where = f"one class alone has {threshold.threshold:.4g}"
+    to = "stay open" if result.to == "nobody" else f"go to {result.to}"
+    line = (
+        f"cascade.{result.name} over {result.pool}: {result.sent:,} of {result.rows:,} rows"
+        f" ({100 * result.share_sent:.3g}%) {to}; the student answers where {where}:"
+        f" {threshold.right:,} of {threshold.answered:,} labelled rows are right there, which proves"
+        f" {threshold.bound:.4g} at confidence {result.confidence:g}"
+    )
+    return line if not result.unreadable else f"{line}; {result.unreadable:,} rows are unreadable"

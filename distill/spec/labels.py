@@ -44,6 +44,21 @@ class Fitted(MemberTable):
     fit: str
 
 
+class Taught(MemberTable):
+    """A student that this job trained. No job file names it, since label sets come before the
+    students that learn from them: `distill apply` labels by it."""
+
+    kind: Literal["taught"] = "taught"
+    student: str
+    """With the changes of its sweep, if it has one."""
+    head: str
+    width: Positive = 1
+
+
+# no kind that a job file may name: validation knows those that are registered
+del LabelerTable._registered["taught"]
+
+
 class Structured(MemberTable):
     """What `[structure.NAME]` found, told of each row that it sees."""
 

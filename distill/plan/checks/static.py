@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from distill.plan.checks.budget import check_budget
+from distill.plan.checks.cascades import check_cascades
 from distill.plan.checks.evaluation import check_evaluation
 from distill.plan.checks.files import check_uris
 from distill.plan.checks.fits import check_fits
@@ -36,6 +37,7 @@ _CHECKS: tuple[Callable[[JobTables], Problems], ...] = (
     check_evaluation,
     check_budget,
     check_judging,
+    check_cascades,
 )
 
 

@@ -107,15 +107,19 @@ def address_files(base: BasePool, addresses: pa.Table, chosen_in: int) -> dict[s
     `addresses` has the columns `ADDRESSES`, sorted by shard and row, and `chosen_in` is the number
     of the round. A key names its content, so two choices never share a file.
     """
-    note = base.to_note()
-    contents: list[bytes] = []
-    for start in range(0, len(addresses), FILE_ROWS):
-        contents.extend(_contents(addresses.slice(start, FILE_ROWS), note))
+    contents = list(address_contents(base, addresses))
     files = {}
     for number, content in enumerate(contents):
         name = hashlib.sha256(content).hexdigest()[:12]
         files[f"{chosen_in:03d}-{number:05d}-{name}{ENDING}"] = content
     return files
+
+
+def address_contents(base: BasePool, addresses: pa.Table) -> Iterator[bytes]:
+    """Yield the files of some addresses, which have the columns `ADDRESSES`."""
+    note = base.to_note()
+    for start in range(0, len(addresses), FILE_ROWS):
+        yield from _contents(addresses.slice(start, FILE_ROWS), note)
 
 
 def _contents(addresses: pa.Table, note: str) -> Iterator[bytes]:

@@ -1,0 +1,121 @@
+"""What a cascade came to over one pool, as plain values: what `distill apply` stores, and what the
+plan of costs and the report show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One threshold that was tried on labelled rows."""
+
+    share: float
+    """Of the pool's rows, those that the student would answer."""
+    bin: int
+    """The border, as `Threshold.bin`."""
+    rows: int
+    """Labelled rows among them."""
+    right: int
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """Where the student is sure, and what labelled rows prove of it."""
+
+    by: str
+    """`confidence`: the student answers where its likeliest class has at least this probability.
+    `sets`: a row's set has the classes of at least this probability."""
+    threshold: float
+    bin: int = 0
+    """The same as the number of a bin (`stages.apply.sureness`), which decides."""
+    labelled: int
+    """Labelled rows that it was chosen on."""
+    answered: int
+    """Those of them that the student answers; of sets all."""
+    right: int
+    """Of these, rightly; of sets, those that hold the truth."""
+    bound: float
+    """The least share of right ones, at the stated confidence."""
+    trials: Sequence[Trial] = ()
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Threshold:
+        """Return what `asdict` made plain."""
+        trials = tuple(Trial(**each) for each in plain["trials"])
+        return cls(**{**plain, "trials": trials})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CascadeResult:
+    """A cascade over one pool, when it is known which rows the student does not answer."""
+
+    name: str
+    pool: str
+    student: str
+    student_labels: str
+    """The label set by the student."""
+    to: str
+    on: str
+    at_least: float
+    confidence: float
+    threshold: Threshold
+    rows: int
+    """Of the pool."""
+    unreadable: int
+    """Rows that nobody answers, since the student could not read them."""
+    sent: int
+    """Rows that the student does not answer."""
+
+    @property
+    def share_sent(self) -> float:
+        """Of the pool's rows, those that are sent on."""
+        return self.sent / self.rows if self.rows else 0.0
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> CascadeResult:
+        """Return the result of which `to_plain` made `plain`."""
+        threshold = Threshold.from_plain(plain["threshold"])
+        return cls(**{**plain, "threshold": threshold})
+
+
+@dataclass(frozen=True)
+class CascadeCost:
+    """What a cascade takes, beside what the teacher alone would. Of one worker; None: nobody can
+    say."""
+
+    result: CascadeResult
+    student_seconds: float | None
+    """For a million rows."""
+    teacher_seconds: float | None
+    """For a million rows."""
+    student_dollars: float | None = None
+    teacher_dollars: float | None = None
+
+    @property
+    def share(self) -> float | None:
+        """Of the teacher's cost alone: money where both have a price, else worker time."""
+        student = self.student_dollars
+        teacher = self.teacher_dollars
+        if student is None or not teacher:
+            student = self.student_seconds
+            teacher = self.teacher_seconds
+        if student is None or not teacher:
+            return None
+        return student / teacher + self.result.share_sent
+
+    @property
+    def is_money(self) -> bool:
+        """Whether `share` is of money."""
+        return self.student_dollars is not None and bool(self.teacher_dollars)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "share": self.share}

@@ -1,0 +1,70 @@
+"""The steps of `distill apply`: choose where a student is sure, and write what was answered. See
+`steps`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from distill.core.cascades import CascadeResult
+from distill.labels.label_set import LabelSet
+from distill.loader.dataset import Dataset
+from distill.pools.chosen import ChosenRound
+from distill.pools.open_pool import OpenPool
+from distill.spec.cascade import Cascade
+
+
+@dataclass(frozen=True)
+class CascadeStep:
+    """Choose a threshold on labelled rows, and find the pool's rows that are sent on; `found` says
+    that it is done."""
+
+    name: str
+    folder: str
+    selection: str
+    """Folder of the selection of rows that are sent on."""
+    table: Cascade
+    student: str
+    pool: OpenPool
+    labels: LabelSet
+    """The student's, over the pool."""
+    judged: Dataset
+    """The labelled rows: their targets are the column `truth`, the student's labels `student`."""
+    asked: str
+    """Digest of all that decides the choice."""
+    pins: Mapping[str, str]
+    fragment_rows: int
+    found: CascadeResult | None
+
+
+@dataclass(frozen=True)
+class SentRows:
+    """Rows of a pool that somebody else answers."""
+
+    result: CascadeResult
+    folder: str
+    """Of the selection that they are."""
+    rounds: tuple[ChosenRound, ...]
+    answers: LabelSet | None
+    """Over the selection, or, where it is `of_pool`, over the whole pool; None where nobody
+    answers them here."""
+    of_pool: bool
+    shards: Mapping[str, int]
+    """Numbers of the selection's files as shards, by key."""
+
+
+@dataclass(frozen=True)
+class WriteStep:
+    """Write what was answered of a pool as files that others read."""
+
+    name: str
+    folder: str
+    pool: OpenPool
+    labels: LabelSet
+    """The student's, over the pool."""
+    probabilities: bool
+    """Whether those of all classes are written."""
+    fragment_rows: int
+    sent: SentRows | None
+    about: Mapping[str, str]
+    """What the manifest says of where it comes from."""
