@@ -24,6 +24,7 @@ from distill.labels.lease import make_once
 from distill.plan.selection_steps import SelectInputs, SelectStep
 from distill.pools.chosen import ChosenRound, chosen_addresses, read_rounds, write_round
 from distill.pools.formats.open import format_named
+from distill.pools.formats.options import with_mask
 from distill.pools.formats.selection import ADDRESSES, SELECTED_ROW, SELECTED_SHARD, BasePool
 from distill.pools.inventory import Inventory
 from distill.pools.open_pool import OpenPool
@@ -273,10 +274,11 @@ def _addresses(inventory: Inventory, rows: Int64, choice: Choice) -> pa.Table:
 def base_pool(pool: OpenPool) -> BasePool:
     """Return what a selection's files say of the pool that it is of: all its columns but private
     ones. Keys of a format without types are text, as everywhere."""
-    format = pool.inventory.format
-    schema = pool.schema
+    # as the files have them: the job's rules are for the selection's readers to apply
+    format = with_mask(pool.inventory.format, {})
+    schema = pool.unmasked_schema
     # what is not there can never be read through the selection
-    for name in pool.spec.private:
+    for name in pool.spec.dropped:
         if name in schema.names:
             schema = schema.remove(schema.get_field_index(name))
     if not format_named(format).typed:
