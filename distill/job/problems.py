@@ -20,6 +20,9 @@ _OWN_WORDS = ("value_error", "assertion_error")
 """Kinds of problems that a validator of ours, or of a plugin, says in words of its own; so it does
 where pydantic does not know the kind."""
 _OF_PYDANTIC = frozenset(get_args(ErrorType))
+_SECRET_KEYS = ("key", "sse_customer_key")
+"""Keys whose value says where a secret lies; who writes the secret there shall not find it in a log.
+"""
 _OF_A_KEY = "[key]"
 """Where pydantic says that the name of a table is wrong."""
 
@@ -55,13 +58,14 @@ def _lines(key: str, problems: list[ErrorDetails], schema: TableSchema) -> Itera
     if due:
         alternatives = dict.fromkeys(what_is_due(each, schema) for each in due)
         way = way_out(due[0]) if len(due) == 1 else ""
-        yield f"{key} = {_quoted(due[0]['input'])}: must be {' or '.join(alternatives)}{way}."
+        value = _quoted(due[0]["input"], key)
+        yield f"{key} = {value}: must be {' or '.join(alternatives)}{way}."
 
 
 def _line(key: str, problem: ErrorDetails, schema: TableSchema) -> str | None:
     """Return what is wrong, where that is not the value's type or size."""
     location = problem["loc"]
-    value = _quoted(problem["input"])
+    value = _quoted(problem["input"], key)
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key.{schema.hint(location)}"
     if problem["type"] == "missing" and isinstance(location[-1], int):
@@ -120,6 +124,19 @@ def _has_part(tables: Any, part: int | str) -> bool:
     return isinstance(tables, dict) and part in tables
 
 
-def _quoted(value: object) -> str:
-    text = written(value)
+def _quoted(value: object, key: str = "") -> str:
+    if key.rpartition(".")[2] in _SECRET_KEYS:
+        return "…"
+    text = written(_without_secrets(value))
     return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 3] + "…"
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            name: "…" if name in _SECRET_KEYS else _without_secrets(each)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    return value

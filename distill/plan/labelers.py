@@ -3,11 +3,11 @@ labeler, and its contract."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from distill.core.errors import ContractError
+from distill.core.errors import ContractError, JobError
 from distill.core.schema import digest
 from distill.core.source import read_source
 from distill.labelers.kind import LabelerKind, ModelLabelerKind
@@ -21,6 +21,7 @@ from distill.plan.merges import annotators_folder, merge_revision, merged_values
 from distill.plan.pooled import grouped_votes, pooled_folder, pooled_revision
 from distill.plan.structure_identity import structure_recipe
 from distill.plan.workspace import Workspace
+from distill.pools.formats.masking import rules_digest
 from distill.spec.labels import (
     Answers,
     Custom,
@@ -279,20 +280,46 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
 
 
 def _preprocessing(workspace: Workspace, name: str) -> dict[str, Any]:
-    """What decides the features that the labeler sees, as plain values."""
+    """What decides the features that the labeler sees, and the keys beside its labels, as plain
+    values."""
+    seen, columns = _seen(workspace, name)
+    masks = _masks(workspace, name, columns)
+    return {**seen, "mask": masks} if masks else seen
+
+
+def _seen(workspace: Workspace, name: str) -> tuple[dict[str, Any], Sequence[str]]:
+    """What the labeler sees, and which columns of its pools that is."""
     if workspace.tables.labels[name].merge is not None:
-        return {"labels of": "parties"}  # which, stands in the revision
+        return {"labels of": "parties"}, ()  # which, stands in the revision
     if isinstance(workspace.tables.labels[name].labeler, Pooled):
-        return {"votes in": "groups"}  # the same
+        return {"votes in": "groups"}, ()  # the same
     values_of = workspace.tables.values_of(name)
     if values_of is not None:
         _, contract = prepare_labels(workspace, values_of)
-        return {"values of": contract.digest}
+        return {"values of": contract.digest}, ()
     labels = workspace.tables.labels[name]
     features = workspace.tables.pools[labels.over[0]].features
     assert features is not None
     # without defaults, so that a key that came later changes no digest of before
-    return features.model_dump(mode="json", exclude_defaults=True)
+    return features.model_dump(mode="json", exclude_defaults=True), features.columns
+
+
+def _masks(workspace: Workspace, name: str, columns: Sequence[str]) -> str:
+    """Return the digest of what private columns that a label set's labeler sees, or that stand
+    beside its labels, are masked as; "" where none is. Raises JobError where its pools differ."""
+    tables = workspace.tables
+    used = {*columns, *tables.label_keys(name)}
+    digests = {}
+    for pool in tables.labels[name].over:
+        rules = tables.pools[pool].rules
+        digests[pool] = rules_digest({each: rules[each] for each in used if each in rules})
+    if len({*digests.values()}) > 1:
+        pools = ", ".join(digests)
+        raise JobError(
+            f"labels.{name}.over: {pools} mask columns that it reads differently, and a label set"
+            " has one meaning. Give all of them the same rules."
+        )
+    return next(iter(digests.values()))
 
 
 def _encoding(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from distill.core.errors import ContractError
 from distill.plan.workspace import Workspace
+from distill.pools.formats.options import with_mask
 from distill.spec.labels import Fitted
 from distill.spec.students import Student, Term
 
@@ -102,7 +103,8 @@ def pool_width(workspace: Workspace, name: str) -> int:
     """Return the numbers a row of a pool's features. Raises PoolError."""
     pool = workspace.pool_like(name)
     features = pool.features.model_dump(mode="json")
-    inputs = ["width", pool.inventory.content, [features, pool.inventory.format]]
+    format = with_mask(pool.inventory.format, {})  # masks are in the content's digest
+    inputs = ["width", pool.inventory.content, [features, format]]
     return int(workspace.remember("checks", inputs, lambda: pool.width))
 
 

@@ -76,6 +76,7 @@ class Workspace:
             chosen = self._chosen_files(name)
             files = open_storage(self.tables.pool_uri(name))
             inventory = take_inventory(self.root, name, files, spec=spec, read=read, only=chosen)
+            inventory = inventory.masked(spec.rules)
             if chosen is not None:
                 base = self.pool(self.tables.base_pool(name)).inventory
                 format = of_pool_at(base.uri, inventory.format)
@@ -146,7 +147,9 @@ class Workspace:
             return self._pools[name].inventory
         if name not in self._inventories:
             uri = self.tables.pool_uri(name)
-            self._inventories[name] = read_inventory(self.root, name, uri)
+            inventory = read_inventory(self.root, name, uri)
+            rules = self.tables.pools[name].rules
+            self._inventories[name] = inventory and inventory.masked(rules)
         return self._inventories[name]
 
     def take_as_stored(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from distill.pools.formats.open import format_named
+from distill.pools.formats.options import with_mask
 from distill.pools.formats.selection import BasePool
 from distill.pools.open_pool import OpenPool
 
@@ -12,10 +13,11 @@ from distill.pools.open_pool import OpenPool
 def base_pool(pool: OpenPool) -> BasePool:
     """Return what a selection's files say of the pool that it is of: all its columns but private
     ones. Keys of a format without types are text, as everywhere."""
-    format = pool.inventory.format
-    schema = pool.schema
+    # as the files have them: the job's rules are for the selection's readers to apply
+    format = with_mask(pool.inventory.format, {})
+    schema = pool.unmasked_schema
     # what is not there can never be read through the selection
-    for name in pool.spec.private:
+    for name in pool.spec.dropped:
         if name in schema.names:
             schema = schema.remove(schema.get_field_index(name))
     if not format_named(format).typed:

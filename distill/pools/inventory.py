@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -28,10 +28,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from distill.core.errors import StorageError
+from distill.core.errors import JobError, StorageError
 from distill.core.schema import INVENTORY, bytes_table, digest, table_note
+from distill.pools.formats.masking import Rules, plain_rules, rules_digest
 from distill.pools.formats.open import format_named
-from distill.pools.formats.options import with_types
+from distill.pools.formats.options import with_mask, with_types
 from distill.pools.fragments import WHOLE, FragmentTable, cut_fragments, fragment_id
 from distill.storage.base import Storage
 
@@ -80,6 +81,8 @@ class Inventory:
     """Some columns of `INVENTORY`, one row a shard number, retired ones included."""
     segment_starts: tuple[int, ...] = (0,)
     """Number of the first shard of each segment."""
+    masks: str = ""
+    """Digest of what the job's rules make of private columns; "" where no rule changes one."""
 
     @property
     def shards(self) -> Iterator[Shard]:
@@ -130,8 +133,21 @@ class Inventory:
 
     @cached_property
     def content(self) -> str:
-        """Digest of every shard there is now: what a fit or a student pins."""
-        return _identity(self._live_table)
+        """Digest of every shard there is now, as it is read: what a fit or a student pins."""
+        shards = _identity(self._live_table)
+        return digest([shards, self.masks]) if self.masks else shards
+
+    def masked(self, rules: Rules) -> Inventory:
+        """Return the same shards, read under a job's rules for private columns. Raises JobError
+        where a key is missing."""
+        if not rules:
+            return self
+        format = with_mask(self.format, plain_rules(rules))
+        try:
+            masks = rules_digest(rules)
+        except JobError as error:
+            raise JobError(f"pools.{self.pool}.{error}") from None
+        return replace(self, format=format, masks=masks)
 
     @property
     def known(self) -> dict[str, tuple[int, str]]:

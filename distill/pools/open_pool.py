@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distill.pools.features import decode_features, feature_width
+from distill.pools.formats.options import with_mask
 from distill.pools.formats.registry import read_footer, read_rows
 from distill.pools.inventory import Inventory, Shard
 from distill.pools.nested_lists import is_lists_of_lists, list_sides
@@ -66,6 +67,13 @@ class OpenPool:
         """The schema of the first shard that tells it. Raises PoolError."""
         _, schema = self._telling
         return schema
+
+    @cached_property
+    def unmasked_schema(self) -> pa.Schema:
+        """The schema of the same shard as it lies in the file, private columns and all."""
+        shard, _ = self._telling
+        format = with_mask(self.inventory.format, {})
+        return read_footer(self.files, shard.key, format).schema
 
     @cached_property
     def _telling(self) -> tuple[Shard, pa.Schema]:

@@ -25,8 +25,10 @@ from distill.pools.column_names import check_names, tell_path_columns
 from distill.pools.column_types import check_schemas, grown_types, pinned_types
 from distill.pools.file_stats import ReadFileStats, read_file_stats, require_readable
 from distill.pools.formats.csv import CsvShard
+from distill.pools.formats.masking import plain_rules
 from distill.pools.formats.open import format_named
-from distill.pools.formats.options import MIXED, column_types, with_options, with_types
+from distill.pools.formats.options import MIXED, column_types, with_mask, with_options, with_types
+from distill.pools.formats.path_columns import require_none_in_paths
 from distill.pools.formats.registry import pool_format, read_footer
 from distill.pools.formats.shard_file import Footer
 from distill.pools.inventory import Inventory, pin_note, read_inventory, segment_key
@@ -113,8 +115,12 @@ class _Scan:
             return _with_rows(replace(stored, uri=self._files.uri), len(found))
         if first:
             self._tell_left_out(listing)
-        self._read_footers(changes.unlisted, format)
-        self._check_names(changes.unlisted, format)
+        # of files that were listed before, the inventory has the paths already
+        unlisted = [entry.key for entry in changes.unlisted]
+        require_none_in_paths(unlisted, self._spec.rules, self._pool)
+        reading = self._masked(format)
+        self._read_footers(changes.unlisted, reading)
+        self._check_names(changes.unlisted, reading)
         format = self._with_types(stored, changes.unlisted, format)
         rows = self._rows(stored, changes, format)
         if not self._write(stored, rows):
@@ -154,6 +160,10 @@ class _Scan:
                 " set it back, or use another root for the new pool."
             )
         return format
+
+    def _masked(self, format: str) -> str:
+        """A format with the job's rules for private columns, which no inventory pins."""
+        return with_mask(format, plain_rules(self._spec.rules))
 
     def _options(self, name: str) -> dict[str, Any]:
         """How files of that format are read, where not in the usual way."""
@@ -204,7 +214,8 @@ class _Scan:
             types = pinned_types(examples, self._spec, self._pool)
             self._tell_types(types)
             return with_types(format, types)
-        listed = read_footer(self._files, first.key, stored.format).schema.remove_metadata()
+        reading = self._masked(stored.format)
+        listed = read_footer(self._files, first.key, reading).schema.remove_metadata()
         types = grown_types(listed, examples, self._spec, self._pool)
         return with_types(stored.format, column_types(stored.format) | types)
 

@@ -19,6 +19,7 @@ from pydantic_core import CoreSchema, PydanticKnownError, core_schema
 
 from distill.spec.base import Place, Positive, Table, repeated, require_distinct, require_once
 from distill.spec.preprocess import Preprocess
+from distill.spec.privacy import Drop, Mask
 
 POOL_FORMATS: dict[str, type] = {}
 """The class that reads each format's files, by the format's name.
@@ -238,7 +239,21 @@ class Pool(Table):
     """Columns of text or integers that are copied beside the labels, for readers who know rows by a
     name of their own."""
     private: tuple[str, ...] = ()
-    """Columns that are never read."""
+    """Columns that never leave the reader: they are not read, or as their rule in `mask` makes them.
+    """
+    mask: dict[str, Mask] = {}
+    """What private columns leave the reader as, by column, whether `private` lists them or not."""
+
+    @property
+    def rules(self) -> dict[str, Mask]:
+        """What each private column leaves the reader as."""
+        rules: dict[str, Mask] = {name: Drop(kind="drop") for name in self.private}
+        return rules | self.mask
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Columns that are never read."""
+        return tuple(name for name, rule in self.rules.items() if isinstance(rule, Drop))
 
     @property
     def read_columns(self) -> tuple[str, ...]:
@@ -265,7 +280,7 @@ class Pool(Table):
                 "has independent outputs but no classes; name what each 0 or 1 of the target says"
             )
         require_once(self.keys, "keys")
-        used = sorted(set(self.read_columns) & set(self.private))
+        used = sorted(set(self.read_columns) & set(self.dropped))
         if used:
             raise ValueError(
                 f"private columns {used} are used as features, target or keys;"

@@ -8,8 +8,9 @@ copy of one's own, which must be the very text that the export was made with.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -39,6 +40,9 @@ class ExportedStudent:
     network: MultiHead
     format: str | None = None
     """Of the pool that it was taught on, where that says how its files are written."""
+    mask: Mapping[str, Any] = field(default_factory=dict)
+    """What that pool's private columns leave the reader as, as plain rules: the student knows them
+    so alone."""
 
 
 def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
@@ -61,7 +65,10 @@ def load_student(folder: Storage, own: Sequence[Path]) -> ExportedStudent:
     sources = body.get("sources", {})
     code = _own_code(folder, sources, own)
     network = network_of_tensors(record, tensors, code)
-    return ExportedStudent(record, features, body["private"], network, body.get("format"))
+    dropped = {name: {"kind": "drop"} for name in body["private"]}
+    mask = dropped | body.get("mask", {})
+    format = body.get("format")
+    return ExportedStudent(record, features, body["private"], network, format, mask)
 
 
 def column_names(head: str, outputs: Outputs) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from distill.models.network import as_tensor
 from distill.pools.features import decode_features
 from distill.pools.formats.base import Copied, Rejected, RowBatch, check_columns
 from distill.pools.formats.csv import CsvShard
-from distill.pools.formats.options import format_name, format_options, with_options
+from distill.pools.formats.options import format_name, format_options, with_mask, with_options
 from distill.pools.formats.reader import RowReader
 from distill.pools.formats.registry import pool_format, read_footer, read_rows, without_ending
 from distill.pools.listing import list_shards
@@ -109,7 +109,7 @@ def _format(
         if name != CsvShard.name:
             raise PoolError(f"--csv: the files at {where} are {name}. Leave it out.")
         options = {name: csv.model_dump(mode="json", exclude_defaults=True)}
-    return with_options(name, options)
+    return with_mask(with_options(name, options), student.mask)
 
 
 def _require_apart(files: Storage, keys: Sequence[str], output: Storage) -> None:

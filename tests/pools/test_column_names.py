@@ -94,8 +94,18 @@ def test_a_column_is_another_than_its_path_says_and_nobody_is_told(
     assert "holds 1999" in said.replace("'1999'", "1999")
 
 
-def test_a_column_that_the_job_never_reads_is_read(tmp_path, caplog):
+def test_a_private_column_stands_in_paths_and_they_are_stored(tmp_path, caplog):
     spec = Pool(path="pool", features=VECTOR, private=("year",))
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING), pytest.raises(PoolError) as raised:
         listed(tmp_path, {"year=2023/a.csv": partition(1999, "csv")}, spec)
+    assert "pools.mine: private columns ['year'] stand in the paths" in str(raised.value)
+    assert "2023" not in str(raised.value)
+    assert "1999" not in str(raised.value)
+    assert not caplog.records
+
+
+def test_a_column_that_the_job_never_reads_is_read(tmp_path, caplog):
+    spec = Pool(path="pool", features=VECTOR)
+    with caplog.at_level(logging.WARNING):
+        listed(tmp_path, {"month=2023/a.csv": partition(1999, "csv")}, spec)
     assert not caplog.records

@@ -57,7 +57,7 @@ def _slices(tables: JobTables, evaluate: Evaluate) -> Problems:
             yield f"evaluate.slices: 'confidence' is the teacher's, and none labels pools.{on}."
     if "length" in evaluate.slices and not isinstance(tables.pools[on].features, TextFeatures):
         yield f"evaluate.slices: 'length' is of a text, and pools.{on} has none."
-    private = set(tables.pools[on].private).intersection(evaluate.sliced_columns)
+    private = set(tables.pools[on].dropped).intersection(evaluate.sliced_columns)
     if private:
         yield (
             f"evaluate.slices: {sorted(private)} are private in pools.{on}: their values would stand"

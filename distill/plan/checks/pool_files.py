@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from functools import partial
 
@@ -9,8 +10,11 @@ from distill.core.errors import PoolError
 from distill.plan.workspace import Workspace
 from distill.pools.column_types import require_pinned
 from distill.pools.formats.base import check_columns, check_keys
+from distill.pools.formats.masking import check_rules, plain_rules
 from distill.pools.formats.options import column_types
 from distill.pools.open_pool import OpenPool
+
+log = logging.getLogger(__name__)
 
 
 def check_pool_files(workspace: Workspace) -> None:
@@ -33,6 +37,8 @@ def _check(workspace: Workspace, name: str) -> None:
     outputs = workspace.tables.pool_outputs(name)
     # {}: the shapes of networks, once checked here; without it roots made before are looked at anew
     looked_for = [spec, asdict(outputs), {}]
+    if pool.spec.rules:  # what came later is left out where it says nothing
+        looked_for.append(plain_rules(pool.spec.rules))
     look = partial(_look, workspace, pool)
     workspace.remember("checks", [pool.inventory.content, looked_for], look)
 
@@ -41,6 +47,8 @@ def _look(workspace: Workspace, pool: OpenPool) -> None:
     """Open the first shard that has rows. Raises PoolError."""
     shard = pool.files.url(pool.first_shard.key)
     where = f"pools.{pool.name}: {shard}"
+    check_rules(pool.spec.mask, pool.unmasked_schema, where)
+    _tell_unknown(pool, where)
     check_columns(pool.schema, pool.spec.read_columns, where)
     require_pinned(column_types(pool.inventory.format), pool.spec.keys, f"pools.{pool.name}")
     check_keys(pool.schema, pool.spec.keys, where)
@@ -51,3 +59,10 @@ def _look(workspace: Workspace, pool: OpenPool) -> None:
             pool.target_width(outputs)
     except PoolError as error:
         raise PoolError(f"pools.{pool.name}: {error}") from None
+
+
+def _tell_unknown(pool: OpenPool, where: str) -> None:
+    """Warn of private columns that are not there: one that is misspelt protects nothing."""
+    unknown = sorted(set(pool.spec.private).difference(pool.unmasked_schema.names))
+    if unknown:
+        log.warning("%s: has no columns %s, which the job calls private", where, unknown)

@@ -37,7 +37,7 @@ def _columns(tables: JobTables, name: str) -> Problems:
             " it is to find out. Take it out of one of the two."
         )
     # a pool alone is checked in its table; these features may come from another one
-    used = set(pool.private).intersection(pool.read_columns)
+    used = set(pool.dropped).intersection(pool.read_columns)
     if used:
         private = f"pools.{name}.private = {list(pool.private)}"
         yield (

@@ -96,6 +96,27 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
+def valid_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:
+    """Return a column of text; what is no UTF-8 is null, and its row `rejected`."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return _decoded_text(column, name, rejected)
+    return column
+
+
+def _decoded_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:
+    texts: list[str | None] = []
+    for row, content in enumerate(column.cast(pa.large_binary()).to_pylist()):
+        try:
+            texts.append(None if content is None else content.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            message = f"column {name!r} holds text that is no UTF-8: {error}"
+            rejected.setdefault(row, (UNDECODABLE, message))
+            texts.append(None)
+    return pa.chunked_array([texts], column.type)
+
+
 def _holds_extension(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.BaseExtensionType):
         return True

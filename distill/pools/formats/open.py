@@ -4,14 +4,22 @@ and never fewer rows."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from distill.core.errors import PoolError, StorageError
-from distill.pools.formats.base import UNDECODABLE, Rejected, RowBatch, is_text, value_type
-from distill.pools.formats.options import MIXED, column_types, format_name, format_options
+from distill.pools.formats.base import RowBatch, is_text, valid_text, value_type
+from distill.pools.formats.masked import MaskedShard, without_quotes
+from distill.pools.formats.masking import rules_of
+from distill.pools.formats.options import (
+    MIXED,
+    column_types,
+    format_name,
+    format_options,
+    mask_text,
+)
 from distill.pools.formats.path_columns import PathShard, path_columns
 from distill.pools.formats.shard_file import FORMATS, UNDECLARED, ShardFile
 from distill.storage.base import ObjectMissingError, Storage
@@ -33,7 +41,8 @@ def format_named(format: str) -> type[ShardFile]:
 
 @contextmanager
 def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
-    """Open a file. Raises PoolError where it is not there, or is none of its format."""
+    """Open a file, whose private columns are masked from here on. Raises PoolError where it is not
+    there, or is none of its format."""
     where = files.url(key)
     kind = format_named(format)
     try:
@@ -43,8 +52,11 @@ def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
     with source:
         file = native_file(source)
         dialect = format_options(format).get(kind.name)
+        rules = rules_of(mask_text(format))
+        quoting = without_quotes(where, kind.title) if rules else nullcontext()
         try:
-            shard = kind(file, where) if dialect is None else kind(file, where, dialect)
+            with quoting:
+                shard = kind(file, where) if dialect is None else kind(file, where, dialect)
         except (pa.ArrowException, OSError) as error:
             raise unreadable(error, where, format) from error
         except ImportError as error:
@@ -56,7 +68,8 @@ def open_shard(files: Storage, key: str, format: str) -> Iterator[ShardFile]:
             ) from error
         shard.prefetch = getattr(source, "prefetch", None)
         columns = path_columns(key)
-        yield PathShard(shard, where, columns) if columns else shard
+        whole = PathShard(shard, where, columns) if columns else shard
+        yield MaskedShard(whole, where, kind.title, rules) if rules else whole
 
 
 def native_file(source: BinaryIO) -> pa.NativeFile:
@@ -108,7 +121,7 @@ def plain_columns(batch: RowBatch, columns: Sequence[str], format: str) -> RowBa
         if kind != column.type:
             column = column.cast(kind)
         if is_text(kind):
-            column = _valid_text(column, name, rejected)
+            column = valid_text(column, name, rejected)
         arrays.append(column)
     return RowBatch(pa.table(arrays, list(columns)), rejected)
 
@@ -116,27 +129,8 @@ def plain_columns(batch: RowBatch, columns: Sequence[str], format: str) -> RowBa
 def pinned_types(format: str) -> dict[str, pa.DataType]:
     """Return the types that a format brings columns to, by their names."""
     pinned = {}
+    masked = rules_of(mask_text(format))  # whose rules decide their types
     for name, kind in column_types(format).items():
-        if kind != MIXED:
+        if kind != MIXED and name not in masked:
             pinned[name] = pa.type_for_alias(kind)
     return pinned
-
-
-def _valid_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        return _decoded_text(column, name, rejected)
-    return column
-
-
-def _decoded_text(column: pa.ChunkedArray, name: str, rejected: Rejected) -> pa.ChunkedArray:
-    texts: list[str | None] = []
-    for row, content in enumerate(column.cast(pa.large_binary()).to_pylist()):
-        try:
-            texts.append(None if content is None else content.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            message = f"column {name!r} holds text that is no UTF-8: {error}"
-            rejected.setdefault(row, (UNDECODABLE, message))
-            texts.append(None)
-    return pa.chunked_array([texts], column.type)

@@ -14,10 +14,13 @@ from typing import Any
 from distill.core.schema import canonical
 
 Options = Mapping[str, Any]
-"""By format, what its class takes beside a file; and by `TYPES`, what types columns are brought
-to."""
+"""By format, what its class takes beside a file; by `TYPES`, what types columns are brought to; and
+by `MASK`, what private columns become."""
 
 TYPES = "types"
+MASK = "mask"
+"""What private columns leave the reader as (`formats.masking`). It is no part of what inventories pin:
+a job's rules of today count, and other rules make other labels, not other rows."""
 MIXED = "mixed"
 """In place of a type: what the files have cannot be brought to one."""
 
@@ -48,3 +51,14 @@ def with_types(format: str, types: Mapping[str, str]) -> str:
     """Return a format that brings columns to `types` and no others."""
     options = {key: value for key, value in format_options(format).items() if key != TYPES}
     return with_options(format_name(format), options | ({TYPES: dict(types)} if types else {}))
+
+
+def mask_text(format: str) -> str:
+    """Return the rules of private columns as the text that `with_mask` was given; of none "{}"."""
+    return json.dumps(format_options(format).get(MASK, {}), sort_keys=True)
+
+
+def with_mask(format: str, rules: Mapping[str, Any]) -> str:
+    """Return a format whose files are read under these plain rules and no others."""
+    options = {key: value for key, value in format_options(format).items() if key != MASK}
+    return with_options(format_name(format), options | ({MASK: dict(rules)} if rules else {}))

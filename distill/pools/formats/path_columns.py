@@ -7,12 +7,13 @@ the path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from urllib.parse import unquote
 
 import pyarrow as pa
 
+from distill.core.errors import PoolError
 from distill.pools.formats.base import RowBatch, check_columns
 from distill.pools.formats.shard_file import Footer, ShardFile, Streamed
 
@@ -30,6 +31,20 @@ def path_columns(key: str) -> PathColumns:
         if name and is_column:
             found[unquote(name)] = None if value == _NULL else unquote(value)
     return found
+
+
+def require_none_in_paths(keys: Iterable[str], private: Collection[str], pool: str) -> None:
+    """Refuse private columns that stand in the paths of files, which are stored and logged. Raises
+    PoolError."""
+    if not private:
+        return
+    found = {name for key in keys for name in path_columns(key)} & set(private)
+    if found:
+        # none of the paths is quoted
+        raise PoolError(
+            f"pools.{pool}: private columns {sorted(found)} stand in the paths of its files, which"
+            " are stored and logged. Move the files to folders that do not say them."
+        )
 
 
 class PathShard(ShardFile):

@@ -19,7 +19,8 @@ from distill.models.record import ModelRecord, NetworkPlan, read_weights
 from distill.models.text_tokens import ModelTokens
 from distill.models.timm_module import TimmTrunk
 from distill.plan.steps import ExportStep
-from distill.pools.formats.options import with_types
+from distill.pools.formats.masking import plain_rules
+from distill.pools.formats.options import with_mask, with_types
 from distill.pools.open_pool import OpenPool
 from distill.stages.export.all_forms import describe_forms, forms_of
 from distill.stages.export.form_card import form_card
@@ -165,10 +166,12 @@ def _model_json(
     body = {
         "record": asdict(record),
         "features": pool.features.model_dump(mode="json"),
-        "private": pool.spec.private,
+        "private": pool.spec.dropped,
     }
+    if pool.spec.mask:
+        body["mask"] = plain_rules(pool.spec.mask)
     if pool.spec.csv or pool.spec.format:
-        body["format"] = with_types(pool.inventory.format, {})
+        body["format"] = with_mask(with_types(pool.inventory.format, {}), {})
     if code:
         body["sources"] = {
             key: {"file": own_names[key], "sha256": source.sha256} for key, source in code.items()

@@ -1,0 +1,143 @@
+"""Texts without what is found in them: addresses, telephone and card numbers, and whatever the
+user's own regular expressions match.
+
+Expressions run in RE2, whose time grows with the text alone, so neither a text nor an expression
+can hold a labelling up. What needs more than an expression (digits to be counted, a card's check
+digit) is looked at in Python, in the few texts that have as many digits, by expressions of bounded
+length.
+
+A pattern finds what looks like one. Names of people, or an address written in words, need a model
+or a column less.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from distill.core.errors import PoolError
+from distill.spec.privacy import Redact
+
+_EMAIL = r"[\p{L}\p{N}._%+'\-]+@[\p{L}\p{N}\-]+(?:\.[\p{L}\p{N}\-]+)+"
+_MANY_DIGITS = r"\d(?:\D{0,2}\d){6}"
+"""What a text has that may hold a number of a card or a telephone."""
+_DIGIT_GROUPS = re.compile(r"\d+(?:[ \-]\d+)*")
+_GROUP = re.compile(r"\d+")
+_CARD_DIGITS = range(13, 20)
+_MOST_GROUPS = 19
+_PHONE = re.compile(
+    r"(?<![\w+])(?:"
+    r"(?:\+|00)[1-9]\d{0,2}(?:[ .\-/]{0,2}\(?\d{1,5}\)?){1,8}"  # +49 (171) 123-4567
+    r"|\(?0\d{1,5}\)?(?:[ .\-/]{0,2}\d{2,8}){1,5}"  # (0171) 123 4567
+    r"|\(?\d{3}\)?[ .\-]{1,2}\d{3}[ .\-]\d{4}"  # (555) 123-4567
+    r")(?!\w)"
+)
+_PHONE_DIGITS = range(7, 16)
+_DATE = re.compile(r"\d{1,2}[./\-]\d{1,2}[./\-]\d{2,4}")
+
+
+def redacted(texts: pa.ChunkedArray, rule: Redact) -> pa.ChunkedArray:
+    """Return texts with `[name]` in place of all that the rule finds. Nulls stay."""
+    for name, pattern in rule.patterns.items():
+        texts = pc.replace_substring_regex(texts, pattern, f"[{name}]")
+    if "email" in rule.find:
+        texts = pc.replace_substring_regex(texts, _EMAIL, "[email]")
+    # cards before telephones, which would take a part of them
+    if "card" in rule.find:
+        texts = _looked_at(texts, _without_cards)
+    if "phone" in rule.find:
+        texts = _looked_at(texts, _without_phones)
+    return texts
+
+
+def check_pattern(pattern: str, where: str) -> None:
+    """Refuse an expression that RE2 does not know, or that matches nothing at all everywhere.
+    Raises PoolError."""
+    try:
+        matches_nothing = pc.match_substring_regex(pa.array([""]), pattern)[0].as_py()
+    except pa.ArrowException as error:
+        raise PoolError(
+            f"{where} = {pattern!r}: {error}. Expressions are RE2's: without look-around and"
+            " back-references, which no limit of time can be given for."
+        ) from None
+    if matches_nothing:
+        raise PoolError(
+            f"{where} = {pattern!r}: matches the empty text, so it would be found everywhere."
+            " Let it match one letter at least."
+        )
+
+
+def _looked_at(texts: pa.ChunkedArray, change: Callable[[str], str]) -> pa.ChunkedArray:
+    """The texts, those changed that have digits enough."""
+    flags = pc.fill_null(pc.match_substring_regex(texts, _MANY_DIGITS), False)
+    if not pc.any(flags).as_py():
+        return texts
+    found = [change(text) for text in texts.filter(flags).to_pylist()]
+    whole = texts.combine_chunks()
+    changed = pc.replace_with_mask(whole, flags.combine_chunks(), pa.array(found, pa.string()))
+    return pa.chunked_array([changed])
+
+
+def _without_cards(text: str) -> str:
+    return _DIGIT_GROUPS.sub(_without_cards_in, text)
+
+
+def _without_cards_in(run: re.Match[str]) -> str:
+    """A run of groups of digits without those that are cards: whole groups, so that a number beside
+    a card hides none."""
+    text = run.group()
+    parts = []
+    stop = 0
+    for first, last in _cards(text):
+        parts += [text[stop:first], "[card]"]
+        stop = last
+    return "".join([*parts, text[stop:]])
+
+
+def _cards(text: str) -> Iterator[tuple[int, int]]:
+    """Where cards begin and end in a run of groups of digits."""
+    groups = list(_GROUP.finditer(text))
+    number = 0
+    while number < len(groups):
+        after = _card_end(groups, number)
+        if after is None:
+            number += 1
+            continue
+        yield groups[number].start(), groups[after - 1].end()
+        number = after
+
+
+def _card_end(groups: list[re.Match[str]], first: int) -> int | None:
+    """The number of the group behind the longest card that begins with a group; None for none."""
+    digits = ""
+    found = None
+    for number in range(first, min(first + _MOST_GROUPS, len(groups))):
+        digits += groups[number].group()
+        if len(digits) >= _CARD_DIGITS.stop:
+            break
+        if len(digits) in _CARD_DIGITS and _is_luhn(digits):
+            found = number + 1
+    return found
+
+
+def _is_luhn(digits: str) -> bool:
+    """Whether the last digit is the check digit of the others (ISO/IEC 7812-1, annex B)."""
+    total = 0
+    for place, digit in enumerate(reversed(digits)):
+        value = int(digit) * (2 if place % 2 else 1)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
+
+
+def _without_phones(text: str) -> str:
+    return _PHONE.sub(_without_phone, text)
+
+
+def _without_phone(found: re.Match[str]) -> str:
+    text = found.group()
+    digits = sum(letter.isdigit() for letter in text)
+    is_phone = digits in _PHONE_DIGITS and not _DATE.fullmatch(text)
+    return "[phone]" if is_phone else text
