@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from distill.cli import look_commands, plan_command, submit_commands, work_commands
+from distill.cli import (
+    compare_command,
+    look_commands,
+    plan_command,
+    submit_commands,
+    work_commands,
+)
 
 app = typer.Typer(
     name="distill",
@@ -17,4 +23,5 @@ app = typer.Typer(
 app.add_typer(work_commands.commands)
 app.add_typer(plan_command.commands)
 app.add_typer(look_commands.commands)
+app.add_typer(compare_command.commands)
 app.add_typer(submit_commands.commands)

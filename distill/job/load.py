@@ -17,6 +17,8 @@ from distill.core.source import read_source
 from distill.job.job import Job
 from distill.job.problems import problem_lines
 from distill.pools.chosen import rows_path
+from distill.pools.corrections import corrections_path
+from distill.pools.formats.corrected import CorrectedShard
 from distill.pools.formats.selection import ADDRESS_KEYS, SelectionShard
 from distill.spec.pools import CsvDialect, ImageFeatures, Pool
 from distill.spec.prices import Prices
@@ -110,6 +112,7 @@ def _resolved(job: Job) -> Job:
         seed = job.seed if choice.seed is None else choice.seed
         select[name] = choice.model_copy(update={"seed": seed})
     pools = _pools(job)
+    pools |= _corrections(pools)
     pools |= _selections(job, pools)
     job = job.model_copy(update={"pools": pools})
     students = {name: job.completed(student) for name, student in job.students.items()}
@@ -178,6 +181,20 @@ def _with_preprocess(job: Job, name: str, pool: Pool) -> Pool:
     resolved = resolve_preprocess(preprocess, uri, features.shape, where)
     seen = features.model_copy(update={"preprocess": resolved})
     return pool.model_copy(update={"features": seen})
+
+
+def _corrections(pools: Mapping[str, Pool]) -> dict[str, Pool]:
+    """Return the pools whose files are corrections, as the rows of other pools that they are."""
+    found = {}
+    for name, pool in pools.items():
+        if pool.corrects is None:
+            continue
+        base = pools.get(pool.corrects.removeprefix("pools."))
+        # else it is refused with all other names that nothing has
+        if base is not None and base.corrects is None:
+            path = f"{{root}}/{corrections_path(name)}"
+            found[name] = pool.as_corrections(path, CorrectedShard.name, base)
+    return found
 
 
 def _selections(job: Job, pools: Mapping[str, Pool]) -> dict[str, Pool]:

@@ -17,7 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from distill.pools.features import decode_features, feature_width
+from distill.pools.formats.open import format_named
 from distill.pools.formats.registry import read_footer, read_rows
+from distill.pools.formats.selection import BasePool
 from distill.pools.inventory import Inventory, Shard
 from distill.pools.nested_lists import is_lists_of_lists, list_sides
 from distill.pools.numbers import check_flags, check_numbers, column_width, one_array
@@ -127,3 +129,19 @@ class OpenPool:
         rows = range(min(most, shard.rows))
         format = self.inventory.format
         return read_rows(self.files, shard.key, rows, columns, format=format).table
+
+
+def base_pool(pool: OpenPool) -> BasePool:
+    """Return what a selection's files say of the pool that it is of: all its columns but private
+    ones. Keys of a format without types are text, as everywhere."""
+    format = pool.inventory.format
+    schema = pool.schema
+    # what is not there can never be read through the selection
+    for name in pool.spec.private:
+        if name in schema.names:
+            schema = schema.remove(schema.get_field_index(name))
+    if not format_named(format).typed:
+        for name in pool.spec.keys:
+            number = schema.get_field_index(name)
+            schema = schema.set(number, pa.field(name, pa.string()))
+    return BasePool(pool.inventory.uri, format, schema)
