@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from distill.cli import apply_command, look_commands, plan_command, submit_commands, work_commands
+from distill.cli import (
+    apply_command,
+    compare_command,
+    look_commands,
+    plan_command,
+    submit_commands,
+    work_commands,
+)
 
 app = typer.Typer(
     name="distill",
@@ -18,4 +25,5 @@ app.add_typer(work_commands.commands)
 app.add_typer(apply_command.commands)
 app.add_typer(plan_command.commands)
 app.add_typer(look_commands.commands)
+app.add_typer(compare_command.commands)
 app.add_typer(submit_commands.commands)

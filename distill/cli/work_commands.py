@@ -6,6 +6,7 @@ imported before a command needs it.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,7 +27,7 @@ from distill.cli.options import (
 )
 from distill.cli.process import LogFormat, process_edge
 from distill.cli.terminal import print_comparison, refuse_by_gate, say
-from distill.core.errors import LimitError
+from distill.core.errors import JobError, LimitError
 
 commands = typer.Typer()
 
@@ -191,8 +192,17 @@ def evaluate(
 
 @commands.command()
 def report(
-    job: JobFile,
+    job: Annotated[
+        list[str], typer.Argument(metavar="JOB", help="A job file; with --compare several results.")
+    ],
     *,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="One page over several results, as `distill compare`."),
+    ] = False,
+    out: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Where the page of --compare goes.")
+    ] = "comparison",
     root: Root = None,
     ray: Ray = None,
     local: Local = False,
@@ -201,7 +211,13 @@ def report(
 ) -> None:
     """Write the evaluation as one HTML file."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        if compare:
+            from distill.cli.compare_command import show_study
+            from distill.run.compare import compare_results
+
+            show_study(compare_results(job), out)
+            return
+        loaded = load(_only(job), root)
         from distill.run import write_report
 
         say(f"Report: {write_report(loaded, engine=process.engine)}")
@@ -231,3 +247,10 @@ def export(
         )
         for each in exported:
             say(f"students.{each.name}: {each.uri}")
+
+
+def _only(jobs: list[str]) -> Path:
+    """Return the one job file that a report is of. Raises JobError."""
+    if len(jobs) > 1:
+        raise JobError("A report is of one job. To hold several against each other say --compare.")
+    return Path(jobs[0])

@@ -66,6 +66,9 @@ class PairsResult:
     """Rows where the line is right and the column is wrong."""
     squared: Sequence[Sequence[float]] = ()
     """Of values: mean squared difference."""
+    variance: Sequence[Sequence[float]] = ()
+    """Of values and independent outputs: variance over rows of the difference of both methods' main
+    measure, from which the interval of that difference follows."""
 
 
 @dataclass(frozen=True, kw_only=True)

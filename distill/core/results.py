@@ -23,6 +23,8 @@ from distill.core.judgement import (
 from distill.core.stored_results import student_and_head, without_intervals
 from distill.core.structure_results import StructureResult
 
+EVALUATION_KEY = "evaluation.json"
+"""Of the object that a stored evaluation is, in its folder."""
 FORM = 2
 """Of what is stored of an evaluation; 1 had no intervals, slices, comparisons and gate."""
 LOWER_IS_BETTER = frozenset({"nll", "calibration_error", "brier", "mse", "mae", "mse_to_teacher"})
@@ -180,6 +182,8 @@ class Evaluation:
         for later in ("structures", "costs"):
             if not plain[later]:
                 del plain[later]
+        if plain["pairs"] and not plain["pairs"]["variance"]:
+            del plain["pairs"]["variance"]
         return without_intervals(plain) if self.form == 1 else plain
 
     @classmethod

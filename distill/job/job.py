@@ -116,6 +116,11 @@ class Job(Table):
         path = self.pools[name].path.replace("{root}", self.root_uri)
         return resolve_uri(path, self._folder)
 
+    def handed_in_uri(self, name: str) -> str:
+        """Return where the corrections lie that people handed in for a pool, absolute."""
+        path = self.pools[name].handed_in.replace("{root}", self.root_uri)
+        return resolve_uri(path, self._folder)
+
     def beside(self, path: str) -> Path:
         """Return a file that the job names, absolute."""
         return self._folder / path

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from distill.core.errors import JobError
 from distill.core.plugins import load_plugins
 from distill.core.source import read_source
+from distill.job.correction_pools import correction_pools
 from distill.job.job import Job
 from distill.job.problems import problem_lines
 from distill.job.selection_pools import selection_pools
@@ -107,6 +108,7 @@ def _resolved(job: Job) -> Job:
         seed = job.seed if choice.seed is None else choice.seed
         select[name] = choice.model_copy(update={"seed": seed})
     pools = _pools(job)
+    pools |= correction_pools(pools)
     pools |= selection_pools(job.select, pools)
     job = job.model_copy(update={"pools": pools})
     students = {name: job.completed(student) for name, student in job.students.items()}

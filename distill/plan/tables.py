@@ -126,9 +126,13 @@ class JobTables:
         return found
 
     def base_pool(self, pool: str) -> str:
-        """Return the pool whose rows a pool has: of a selection the one that it was chosen of."""
+        """Return the pool whose rows a pool has: of a selection the one that it was chosen of, of
+        corrections the one that they are of."""
         name = selection_name(pool)
-        return pool if name is None else self.select[name].pool
+        if name is not None:
+            return self.select[name].pool
+        corrects = self.pools[pool].corrects
+        return pool if corrects is None else corrects.removeprefix("pools.")
 
     def may_share_rows(self, one: str, other: str) -> bool:
         """Whether two pools may have rows in common: a selection with its pool, and with another

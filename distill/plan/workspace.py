@@ -26,6 +26,7 @@ from distill.pools.chosen import (
     read_rounds,
     selection_folder,
 )
+from distill.pools.corrections import Corrections
 from distill.pools.file_stats import ReadFileStats, read_file_stats
 from distill.pools.formats.selection import of_pool_at
 from distill.pools.inventory import Inventory, read_inventory
@@ -126,8 +127,10 @@ class Workspace:
         self._pools.pop(f"{SELECT}{name}", None)
 
     def _chosen_files(self, pool: str) -> frozenset[str] | None:
-        """Keys of the files of a selection's rounds; None of another pool. Raises ContractError
+        """Keys of the files of a selection's rounds, or of corrections; None of another pool. Raises ContractError
         where nothing is chosen yet."""
+        if self.tables.pools[pool].corrects is not None:
+            return self._corrected_files(pool)
         name = selection_name(pool)
         if name is None:
             return None
@@ -139,6 +142,13 @@ class Workspace:
                 f" Run `distill select {self.tables.path} {name}`."
             )
         return frozenset(key for each in rounds for key in each.files)
+
+    def _corrected_files(self, pool: str) -> frozenset[str]:
+        """Keys of the files that hold what people said, as it is handed in now. Raises PoolError."""
+        base = self.pool(self.tables.base_pool(pool))
+        handed_in = open_storage(self.tables.job.handed_in_uri(pool))
+        corrections = Corrections(pool, self.tables.pools[pool], handed_in, base)
+        return corrections.store(open_storage(self.tables.pool_uri(pool)))
 
     def inventory(self, name: str) -> Inventory | None:
         """Return the inventory as it was opened, or else as it is stored; None before the first

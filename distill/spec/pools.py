@@ -221,6 +221,10 @@ class Pool(Table):
     on_change: Literal["refuse", "relabel"] = "refuse"
     """What becomes of a listed file that changed or vanished: an error, or it is retired with its
     labels, and labelled anew as it is now."""
+    corrects: str | None = None
+    """`pools.OTHER`: its files are what people said of rows of that pool, with the columns `shard`,
+    `row` and the target, as `distill review` writes them; its rows are those rows. Lines whose
+    target is empty were not looked at."""
     made_by: str | None = None
     """`FILE.py:FUNCTION`, relative to the job file: yields one Arrow table a shard, where the pool
     is not made yet."""
@@ -255,6 +259,29 @@ class Pool(Table):
         """Columns that are never read."""
         return tuple(name for name, rule in self.rules.items() if isinstance(rule, Drop))
 
+    _handed_in: str = PrivateAttr(default="")
+
+    @property
+    def handed_in(self) -> str:
+        """Where the files lie that people handed in, as the job says it; of corrections."""
+        return self._handed_in or self.path
+
+    def as_corrections(self, path: str, format: str, base: Pool) -> Pool:
+        """Return the pool that its files are turned into: rows of `base`, whose files lie at
+        `path`."""
+        update = {
+            "path": path,
+            "format": format,
+            "csv": None,
+            "on_change": "relabel",
+            "features": base.features,
+            "keys": tuple(dict.fromkeys((*base.keys, *self.keys))),
+            "private": base.private,
+        }
+        made = self.model_copy(update=update)
+        made._handed_in = self.path
+        return made
+
     @property
     def read_columns(self) -> tuple[str, ...]:
         """Everything that is ever read of a row."""
@@ -271,6 +298,7 @@ class Pool(Table):
     def _combinations(self) -> Pool:
         if self.classes is not None and self.target is None:
             raise ValueError("has classes but no target; name the target column too")
+        self._check_corrections()
         if isinstance(self.classes, tuple):
             require_distinct(self.classes)
         if self.csv is not None and self.format not in (None, "csv"):
@@ -287,3 +315,18 @@ class Pool(Table):
                 " take them out of one of the two"
             )
         return self
+
+    def _check_corrections(self) -> None:
+        if self.corrects is None:
+            return
+        if not self.corrects.startswith("pools."):
+            raise ValueError(f"corrects = {self.corrects!r} names no pool; write 'pools.NAME'")
+        if self.target is None:
+            raise ValueError(
+                "corrects a pool but has no target; name the column of what people say"
+            )
+        if self.outputs == "independent" or self.made_by is not None or self.features is not None:
+            raise ValueError(
+                "corrects a pool: it has one class or number a row, is made by nobody, and is seen"
+                " as that pool is; drop outputs, made_by and features"
+            )

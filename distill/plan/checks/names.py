@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.spec.labels import Fitted, Merge, Pooled, Structured
+from distill.spec.selections import selection_name
 from distill.spec.students import HeldOut, Student
 
 
 def check_names(tables: JobTables) -> Problems:
     """Yield every name that nothing has."""
+    yield from _corrections(tables)
     yield from _fits(tables)
     yield from _structures(tables)
     yield from _selections(tables)
@@ -58,6 +60,18 @@ def _early_stop(tables: JobTables, stop: HeldOut, where: str) -> Problems:
     yield from _pool(tables, stop.pool, f"{where}.learns")
     if stop.label_set:
         yield from _pool(tables, stop.over, f"{where}.over")
+
+
+def _corrections(tables: JobTables) -> Problems:
+    for name, pool in tables.pools.items():
+        if pool.corrects is not None and selection_name(name) is None:
+            base = pool.corrects.removeprefix("pools.")
+            yield from _pool(tables, base, f"pools.{name}.corrects")
+            if base in tables.pools and tables.pools[base].corrects is not None:
+                yield (
+                    f"pools.{name}.corrects = {pool.corrects!r}: these are corrections themselves."
+                    " Name the pool that they are of."
+                )
 
 
 def _fits(tables: JobTables) -> Problems:

@@ -10,4 +10,5 @@ import distill.pools.formats.parquet
 import distill.pools.formats.arrow
 import distill.pools.formats.jsonl
 import distill.pools.formats.csv
-import distill.pools.formats.selection  # noqa: F401
+import distill.pools.formats.selection
+import distill.pools.formats.corrected  # noqa: F401

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -146,6 +146,7 @@ class _Run:
     shard_id: str
     rows: Numbers
     """Their rows, sorted."""
+    addresses: pa.Table
 
 
 _known_files: dict[tuple[str, int], pa.Table] = {}
@@ -163,6 +164,7 @@ class SelectionShard(ShardFile):
     declared = False
     indexed = True
     typed = True
+    addresses: ClassVar[pa.Schema] = ADDRESSES
 
     def __init__(
         self, source: pa.NativeFile, where: str, dialect: Mapping[str, Any] | None = None
@@ -173,15 +175,21 @@ class SelectionShard(ShardFile):
         if file not in _known_files:
             if len(_known_files) >= _KNOWN_FILES:
                 _known_files.clear()
-            _known_files[file] = bytes_table(source.read(), ADDRESSES, where)
+            _known_files[file] = bytes_table(source.read(), self.addresses, where)
         self._addresses = _known_files[file]
+
+    @cached_property
+    def own(self) -> Mapping[str, str]:
+        """Columns of the file itself by the name that readers ask for."""
+        return dict(zip(ADDRESS_KEYS, ADDRESS_KEYS, strict=True))
 
     def footer(self) -> Footer:
         rows = len(self._addresses)
         starts = range(0, rows, _GROUP_ROWS)
         groups = tuple(min(_GROUP_ROWS, rows - start) for start in starts)
-        own = [ADDRESSES.field(name) for name in ADDRESS_KEYS]
-        return Footer(groups, pa.schema([*self._base.schema, *own]))
+        base = [field for field in self._base.schema if field.name not in self.own]
+        own = [self.addresses.field(column).with_name(name) for name, column in self.own.items()]
+        return Footer(groups, pa.schema([*base, *own]))
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         streamed = self.stream(rows, columns, max(1, len(rows)))
@@ -223,14 +231,24 @@ class SelectionShard(ShardFile):
         return pa.schema([every.field(name) for name in columns])
 
     def _parts(self, rows: range, columns: Sequence[str], part_rows: int) -> Iterator[RowBatch]:
-        own = [name for name in columns if name not in ADDRESS_KEYS]
+        of_base = [name for name in columns if name not in self.own]
         addresses = self._addresses.slice(rows.start, len(rows))
-        if not own:  # nothing of the base pool is read for them
-            yield RowBatch(addresses.select(list(columns)))
+        if not of_base:  # nothing of the base pool is read for them
+            found = addresses.select([self.own[name] for name in columns])
+            yield RowBatch(found.rename_columns(list(columns)))
             return
         for runs in self._gathered(_runs(addresses), part_rows):
-            for run, part in self._read_runs(runs, own, part_rows):
-                yield _with_address(part, run, columns)
+            for run, part in self._read_runs(runs, of_base, part_rows):
+                yield self._with_own(part, run, columns)
+
+    def _with_own(self, part: _Picked, run: _Run, columns: Sequence[str]) -> RowBatch:
+        """The columns in the order in which they were asked for, those of the file itself too."""
+        table = part.batch.table
+        places = pa.array(np.searchsorted(run.rows, part.rows))
+        for name, column in self.own.items():
+            if name in columns:
+                table = table.append_column(name, run.addresses[column].take(places))
+        return RowBatch(table.select(list(columns)), part.batch.rejected)
 
     def _gathered(self, runs: Iterator[_Run], part_rows: int) -> Iterator[list[_Run]]:
         """Runs that are read at once: one, or of a pool in a store several short ones."""
@@ -339,7 +357,7 @@ def _runs(addresses: pa.Table) -> Iterator[_Run]:
     for start, stop in zip(starts, stops, strict=False):
         key = keys.dictionary[int(numbers[start])].as_py()
         shard_id = addresses[_SHARD_ID][start].as_py().hex()
-        yield _Run(key, shard_id, rows[start:stop])
+        yield _Run(key, shard_id, rows[start:stop], addresses.slice(start, stop - start))
 
 
 def _without_gaps(groups: Sequence[int], rows: Numbers) -> Iterator[Numbers]:
@@ -359,13 +377,3 @@ def _as_type(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         return column.cast(kind)
     except pa.ArrowException:
         return column
-
-
-def _with_address(part: _Picked, run: _Run, columns: Sequence[str]) -> RowBatch:
-    """The columns in the order in which they were asked for, those of the address too."""
-    table = part.batch.table
-    if SELECTED_SHARD in columns:
-        table = table.append_column(SELECTED_SHARD, pa.repeat(run.key, len(table)))
-    if SELECTED_ROW in columns:
-        table = table.append_column(SELECTED_ROW, pa.array(part.rows))
-    return RowBatch(table.select(list(columns)), part.batch.rejected)

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from distill.core.intervals import difference_interval, mcnemar
 from distill.core.judgement import Comparison, PairsResult
 from distill.core.results import LOWER_IS_BETTER
 from distill.plan.candidates import Candidate
 from distill.stages.evaluate.judged_sums import JudgedSums
-from distill.stages.evaluate.metrics import Array
+from distill.stages.evaluate.metrics import Array, MetricSums
 from distill.stages.evaluate.pairs import MOST_PAIRED
 from distill.stages.evaluate.resampling import percentiles
 
@@ -37,14 +39,28 @@ def pairs_result(judged: JudgedSums) -> PairsResult | None:
         return None
     rows = max(float(sums["rows"][0]), 1.0)
     if "squares" in sums:
-        return PairsResult(keys=judged.paired, squared=_rounded(sums["squares"] / rows))
+        squared = _rounded(sums["squares"] / rows)
+        return PairsResult(keys=judged.paired, squared=squared, variance=_variances(sums, rows))
     outputs = max(float(sums["outputs"][0]), 1.0)
     return PairsResult(
         keys=judged.paired,
         agreement=_rounded(sums["agreed"] / outputs),
         kl=_rounded(sums["kl"] / rows),
         wins=sums["wins"].astype(int).tolist(),
+        variance=_variances(sums, rows) if "scored" in sums else (),
     )
+
+
+def _variances(sums: MetricSums, rows: float) -> list[list[float]]:
+    """Return the variance over rows of the difference of two scores, of each two methods."""
+    totals = sums["scores"]
+    products = sums["scored"]
+    squares = np.diag(products)
+    of_differences = squares[:, None] + squares - 2 * products
+    differences = totals[:, None] - totals
+    variances: Array = (of_differences - differences**2 / rows) / max(rows - 1, 1)
+    positive: list[list[float]] = np.maximum(variances, 0.0).tolist()
+    return positive
 
 
 def _rounded(table: Array) -> list[list[float]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from distill.core.errors import ContractError
-from distill.core.results import FORM, Evaluation, MethodResult
+from distill.core.results import EVALUATION_KEY, FORM, Evaluation, MethodResult
 from distill.core.schema import seal, unseal
 from distill.engine.protocol import Engine
 from distill.labelers.versions import library_versions
@@ -32,7 +32,6 @@ from distill.stages.evaluate.slice_results import slice_results
 from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 
-_KEY = "evaluation.json"
 _CHUNK_ROWS = 8_192
 
 
@@ -42,15 +41,15 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
     folder = open_storage(step.folder)
     # the folder's digest covers what is judged (weights, labels, test rows), so a finished
     # evaluation is found again without starting Ray
-    stored = folder.read_or_none(_KEY)
+    stored = folder.read_or_none(EVALUATION_KEY)
     if stored is None:
         evaluation = _evaluate(step, engine)
         plain = evaluation.to_plain()
         sealed = seal(plain)
-        folder.put(_KEY, sealed)
+        folder.put(EVALUATION_KEY, sealed)
         # read back: whoever finds it finished gets the very same
-        stored = folder.read(_KEY)
-    where = folder.url(_KEY)
+        stored = folder.read(EVALUATION_KEY)
+    where = folder.url(EVALUATION_KEY)
     plain = unseal(stored, where)
     return Evaluation.from_plain(plain)
 
@@ -58,7 +57,7 @@ def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
 def is_evaluated(step: EvaluateStep) -> bool:
     """Return whether it is done."""
     try:
-        open_storage(step.folder).entry(_KEY)
+        open_storage(step.folder).entry(EVALUATION_KEY)
     except ObjectMissingError:
         return False
     return True

@@ -116,7 +116,7 @@ class Evaluator:
     def _pairs(self, predictions: Predictions, truth: npt.NDArray[np.generic]) -> MetricSums:
         predicted = [predictions[key] for key in self.paired]
         if self.truth.kind == "value":
-            return pair_values(predicted)
+            return pair_values(predicted, truth.astype(np.float64))
         if not self.truth.exclusive:
             return pair_independent(predicted, truth.astype(np.float64))
         return pair_classes(predicted, truth.astype(np.int64))

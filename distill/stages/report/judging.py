@@ -147,7 +147,7 @@ class Judging:
         low = format_measure(found.measure, found.low)
         high = format_measure(found.measure, found.high)
         sign = "+" if found.difference > 0 else ""
-        p_value = "–" if found.p_value is None else _p_text(found.p_value)
+        p_value = "–" if found.p_value is None else p_text(found.p_value)
         return {
             "first": self._name(found.first),
             "second": self._name(found.second),
@@ -208,5 +208,6 @@ class Judging:
         return f"Of so many rows some scores were put together: {', '.join(texts)}."
 
 
-def _p_text(value: float) -> str:
+def p_text(value: float) -> str:
+    """Return a p-value as people read it."""
     return "below 0.0001" if value < 1e-4 else f"{value:.2g}"

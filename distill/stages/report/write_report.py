@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.resources import files
 from importlib.util import find_spec
+from typing import Any
 
 from distill.core.errors import MissingExtraError
 from distill.core.results import Evaluation
@@ -16,6 +17,9 @@ from distill.core.timeline import RunRecord
 from distill.storage.base import Storage
 
 KEY = "report.html"
+_FILES = files("distill.stages.report")
+STYLE = _FILES.joinpath("style.css")
+"""How all pages look."""
 # raised when the page changes, so that older ones are rendered anew
 FORM = 2
 # of a method, which its name says already: a page from before there were these fields is found
@@ -61,27 +65,18 @@ def require_report_extra() -> None:
 
 def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str:
     require_report_extra()
-    import jinja2
-
     from distill.stages.report.judging import Judging
     from distill.stages.report.page import Page
     from distill.stages.report.plots import draw_charts
     from distill.stages.report.structure_section import structure_sections
     from distill.stages.report.timeline import run_section
 
-    # names come from users: everything but our own SVG is escaped; a misspelt variable is no empty
-    # text
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("distill.stages.report").joinpath("page.html.jinja").read_text("utf-8")
-    template = environment.from_string(source)
     page = Page(evaluation)
     charts = draw_charts(evaluation)
-    parts = files("distill.stages.report").joinpath("judging.html.jinja").read_text("utf-8")
-    judging = environment.from_string(parts).render(view=Judging(evaluation, page.best))
+    judging = template_of("judging.html.jinja").render(view=Judging(evaluation, page.best))
     sections = structure_sections(evaluation)
-    return template.render(
+    page_text: str = template_of("page.html.jinja").render(
+        style=STYLE.read_text("utf-8"),
         page=page,
         evaluation=evaluation,
         charts=charts,
@@ -90,3 +85,16 @@ def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str
         runs=run_section(runs),
         mark=mark,
     )
+    return page_text
+
+
+def template_of(name: str) -> Any:
+    """Return one of the templates of the pages."""
+    import jinja2
+
+    # names come from users: everything but our own SVG is escaped; a misspelt variable is no empty
+    # text
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_FILES.joinpath(name).read_text("utf-8"))

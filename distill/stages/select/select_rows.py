@@ -24,13 +24,7 @@ from distill.labels.lease import make_once
 from distill.plan.selection_steps import SelectInputs, SelectStep
 from distill.pools.base_pool import base_pool
 from distill.pools.chosen import ChosenRound, chosen_addresses, read_rounds, write_round
-<<<<<<< HEAD
 from distill.pools.formats.selection import ADDRESSES, SELECTED_ROW, SELECTED_SHARD
-=======
-from distill.pools.formats.open import format_named
-from distill.pools.formats.options import with_mask
-from distill.pools.formats.selection import ADDRESSES, SELECTED_ROW, SELECTED_SHARD, BasePool
->>>>>>> h18/mask
 from distill.pools.inventory import Inventory
 from distill.stages.select.candidates import Choice, Int64
 from distill.stages.select.choose import Seen, choose, is_drawn_alike, need_of
@@ -273,23 +267,3 @@ def _addresses(inventory: Inventory, rows: Int64, choice: Choice) -> pa.Table:
         pa.array(choice.score[order]),
     ]
     return pa.table(columns, ADDRESSES)
-<<<<<<< HEAD
-=======
-
-
-def base_pool(pool: OpenPool) -> BasePool:
-    """Return what a selection's files say of the pool that it is of: all its columns but private
-    ones. Keys of a format without types are text, as everywhere."""
-    # as the files have them: the job's rules are for the selection's readers to apply
-    format = with_mask(pool.inventory.format, {})
-    schema = pool.unmasked_schema
-    # what is not there can never be read through the selection
-    for name in pool.spec.dropped:
-        if name in schema.names:
-            schema = schema.remove(schema.get_field_index(name))
-    if not format_named(format).typed:
-        for name in pool.spec.keys:
-            number = schema.get_field_index(name)
-            schema = schema.set(number, pa.field(name, pa.string()))
-    return BasePool(pool.inventory.uri, format, schema)
->>>>>>> h18/mask

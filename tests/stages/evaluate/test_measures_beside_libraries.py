@@ -13,7 +13,7 @@ from scipy import stats
 from sklearn import metrics
 
 from distill.engine.grouping import fixed_groups, fold_group
-from distill.stages.evaluate import ranks, retrieval, score_table
+from distill.stages.evaluate import pairs, ranks, retrieval, score_table
 from distill.stages.evaluate.measure_intervals import errors, intervals
 from distill.stages.evaluate.metrics import (
     add_sums,
@@ -188,8 +188,23 @@ def test_pairs_differ_from_those_of_libraries(classes):
     independent = pair_independent([p, other], flags)
     bernoulli = p * np.log(p / other) + (1 - p) * np.log((1 - p) / (1 - other))
     assert independent["kl"][0, 1] == pytest.approx(bernoulli.sum(), rel=1e-6)
-    values = pair_values([p, other])
+    values = pair_values([p, other], flags)
     assert values["squares"][0, 1] == pytest.approx(np.square(p - other).mean(axis=1).sum())
+    errors = [np.square(each - flags).mean(axis=1) for each in (p, other)]
+    of_differences = values["scored"][0, 0] + values["scored"][1, 1] - 2 * values["scored"][0, 1]
+    difference = values["scores"][0] - values["scores"][1]
+    variance = (of_differences - difference**2 / ROWS) / (ROWS - 1)
+    assert variance == pytest.approx(np.var(errors[0] - errors[1], ddof=1), rel=1e-6)
+
+
+def test_pairs_of_many_classes_take_more_memory_than_a_few_blocks(classes, monkeypatch):
+    p, truth = classes
+    other = np.roll(p, 1, axis=0)
+    whole = pair_classes([p, other], truth)
+    monkeypatch.setattr(pairs, "_MOST_NUMBERS", 7 * 2 * CLASSES)
+    cut = [p[part].shape for part in pairs._blocks([p, other])]
+    assert {rows for rows, _ in cut[:-1]} == {7}
+    np.testing.assert_allclose(pair_classes([p, other], truth)["kl"], whole["kl"], rtol=1e-12)
 
 
 def test_replicates_depend_on_how_rows_were_cut(classes):

@@ -1,0 +1,115 @@
+"""A study over data sets as plain values: methods by data sets, who beats whom, and ranks. How it is
+made of evaluations stands in `distill.stages.report.compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from distill.core.rank_test import RankTest
+
+WIN = "win"
+TIE = "tie"
+LOSS = "loss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """One evaluation of the study."""
+
+    name: str
+    pool: str
+    """The test pool."""
+    kind: str
+    """`exclusive`, `independent` or `value`."""
+    measure: str
+    rows: int
+    classes: int
+    uri: str
+    """Where the evaluation lies."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One method on one data set: the mean over its seeds."""
+
+    value: float
+    low: float | None
+    high: float | None
+    """Ends of the interval, of the draw of test rows and of the seeds; None where neither is
+    known."""
+    seeds: int
+    spread: float | None
+    """Standard deviation over seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyMethod:
+    """One method of the study."""
+
+    name: str
+    role: str
+    """`teacher`, `labeler` or `student`."""
+    figures: Sequence[Figure | None]
+    """By data set; None where it was not judged."""
+    ranks: Sequence[float] | None = None
+    """By data set, 1 is best; None of who is not ranked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """Two methods on one data set, seed by seed and on the same rows."""
+
+    first: str
+    second: str
+    data_set: str
+    difference: float
+    """The first's less the second's."""
+    low: float
+    high: float
+    outcome: str
+    """Of the first: `win` or `loss` where the interval leaves out 0, else `tie`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """All of it."""
+
+    level: float
+    """Of all intervals, and of the tests."""
+    data_sets: Sequence[DataSet]
+    methods: Sequence[StudyMethod]
+    meetings: Sequence[Meeting]
+    """Of each two ranked methods on each data set."""
+    test: RankTest | None
+    """Over the ranked methods in their order; None of fewer than two, or of a single data set."""
+
+    @property
+    def ranked(self) -> list[StudyMethod]:
+        """The methods that were judged on every data set, of those that compete."""
+        return [method for method in self.methods if method.ranks is not None]
+
+    def tally(self, first: str, second: str) -> tuple[int, int, int]:
+        """Return on how many data sets the first wins, ties and loses against the second."""
+        counts = dict.fromkeys((WIN, TIE, LOSS), 0)
+        for meeting in self.meetings:
+            if (meeting.first, meeting.second) == (first, second):
+                counts[meeting.outcome] += 1
+            elif (meeting.second, meeting.first) == (first, second):
+                counts[_TURNED[meeting.outcome]] += 1
+        return counts[WIN], counts[TIE], counts[LOSS]
+
+    def tally_of(self, name: str) -> tuple[int, int, int]:
+        """Return how often a method wins, ties and loses against all others together."""
+        others = [other.name for other in self.ranked if other.name != name]
+        tallies = [self.tally(name, other) for other in others]
+        wins, ties, losses = (sum(column) for column in zip(*tallies, strict=True))
+        return wins, ties, losses
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+_TURNED = {WIN: LOSS, TIE: TIE, LOSS: WIN}
