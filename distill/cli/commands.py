@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from distill.cli import look_commands, plan_command, submit_commands, work_commands
+from distill.cli import audit_command, look_commands, plan_command, submit_commands, work_commands
 
 app = typer.Typer(
     name="distill",
@@ -16,5 +16,6 @@ app = typer.Typer(
 )
 app.add_typer(work_commands.commands)
 app.add_typer(plan_command.commands)
+app.add_typer(audit_command.commands)
 app.add_typer(look_commands.commands)
 app.add_typer(submit_commands.commands)

@@ -8,6 +8,7 @@ process alone), or an engine of your own. Importing it loads neither torch nor r
     whole_job   everything, in order
     stages      one stage each
     driver      the work of both
+    audit       how much can be told of the labelled rows
     costs       what is left and what it will take
     meter       what one command spends, against the job's budget
     lines       what is said of what came out
@@ -22,6 +23,7 @@ and the others leave.
 from distill.run.costs import plan_costs
 from distill.run.lines import labels_line, selection_line, trained_line
 from distill.run.stages import (
+    audit_models,
     evaluate_students,
     export_students,
     fit_labelers,
@@ -43,6 +45,7 @@ from distill.run.whole_job import Finished, run_job
 
 __all__ = [
     "Finished",
+    "audit_models",
     "evaluate_students",
     "export_students",
     "fit_labelers",
