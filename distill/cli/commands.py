@@ -6,6 +6,7 @@ import typer
 
 from distill.cli import (
     apply_command,
+    audit_command,
     compare_command,
     look_commands,
     plan_command,
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(work_commands.commands)
 app.add_typer(apply_command.commands)
 app.add_typer(plan_command.commands)
+app.add_typer(audit_command.commands)
 app.add_typer(look_commands.commands)
 app.add_typer(compare_command.commands)
 app.add_typer(submit_commands.commands)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from distill.core.audit_results import AuditResult
 from distill.core.costs import StepActual
 from distill.core.intervals import LEVEL
 from distill.core.judgement import (
@@ -174,12 +175,14 @@ class Evaluation:
     """Students held against each other, their teacher and a former student."""
     powered: Sequence[PoweredResult] = ()
     gate: GateResult | None = None
+    audit: AuditResult | None = None
+    """What can be told of the labelled rows; nothing where that was not looked for."""
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         plain = asdict(self)
         # a job without them has the same page as before there were any
-        for later in ("structures", "costs"):
+        for later in ("structures", "costs", "audit"):
             if not plain[later]:
                 del plain[later]
         if plain["pairs"] and not plain["pairs"]["variance"]:
@@ -193,7 +196,9 @@ class Evaluation:
         label_sets = tuple(LabelSetResult(**each) for each in plain["label_sets"])
         structures = tuple(StructureResult.from_plain(each) for each in plain.get("structures", ()))
         costs = tuple(StepActual.from_plain(each) for each in plain.get("costs", ()))
+        audit = plain.get("audit")
         nested = {
+            "audit": AuditResult.from_plain(audit) if audit else None,
             "methods": methods,
             "label_sets": label_sets,
             "structures": structures,

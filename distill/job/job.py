@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, PrivateAttr
 
@@ -13,6 +13,7 @@ import distill.job.kinds  # noqa: F401  the fields below take what is registered
 from distill.core.errors import JobError
 from distill.job.selection_pools import selection_pools
 from distill.job.sweep import Sweep, Variant, resolve_sweeps
+from distill.spec.audit import Audit
 from distill.spec.base import Name, Place, Seed, Table
 from distill.spec.budget import Budget
 from distill.spec.cascade import Apply, Cascade
@@ -59,11 +60,15 @@ class Job(Table):
     gate: Gate | None = None
     apply: dict[Name, Apply] = {}
     cascade: dict[Name, Cascade] = {}
+    audit: Audit | None = None
+    """How much can be told of the labelled rows. Default: nothing is audited."""
 
     _path: Path = PrivateAttr(default=Path("job.toml"))
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
     _text: str = PrivateAttr(default="")
     _written: dict[str, Student] = PrivateAttr(default_factory=dict)
+    _shared: tuple[str, frozenset[str]] | None = PrivateAttr(default=None)
+    """Of a job derived from another: that one's root, and the keys of what it has for itself."""
 
     @property
     def path(self) -> Path:
@@ -90,6 +95,34 @@ class Job(Table):
         """The root, absolute."""
         return resolve_uri(self.root, self._folder)
 
+    @property
+    def shared_root_uri(self) -> str:
+        """What `{root}` stands for: of a derived job the root of the one that it is derived of."""
+        return self.root_uri if self._shared is None else self._shared[0]
+
+    def root_of(self, key: str) -> str:
+        """Return under which root the thing of a key (`fit.NAME`, `pools.NAME`, …) lies."""
+        if self._shared is None or key in self._shared[1]:
+            return self.root_uri
+        return self._shared[0]
+
+    def derived(self, root: str, own: frozenset[str], update: Mapping[str, Any]) -> Job:
+        """Return the same job under a root of its own, with some tables changed. The things of the
+        keys `own` lie there; all else is found, and made, where this job has it."""
+        job = self.model_copy(update={"root": root, **update})
+        job.__dict__.pop("variants", None)  # of this job's students
+        job._path = self._path
+        job._folder = self._folder
+        job._text = self._text
+        # with the pools `on` that this job gives them, whatever label sets the other one has
+        job._written = {
+            name: written.model_copy(update={"on": self.students[name].on})
+            for name, written in self._written.items()
+            if name in job.students
+        }
+        job._shared = (self.shared_root_uri, own)
+        return job
+
     @functools.cached_property
     def variants(self) -> tuple[Variant, ...]:
         """Every student that is trained, sweeps resolved."""
@@ -113,7 +146,7 @@ class Job(Table):
 
     def pool_uri(self, name: str) -> str:
         """Return where a pool lies, absolute."""
-        path = self.pools[name].path.replace("{root}", self.root_uri)
+        path = self.pools[name].path.replace("{root}", self.shared_root_uri)
         return resolve_uri(path, self._folder)
 
     def handed_in_uri(self, name: str) -> str:
@@ -154,6 +187,8 @@ class Job(Table):
             shared = {str(term.pool) for term in student.terms}
         else:
             shared = set.intersection(*covered)
+            if self.audit:
+                shared.discard(self.audit.others)
             if self.evaluate:
                 shared.discard(self.evaluate.on)
                 powered = self.evaluate.prediction_powered

@@ -17,6 +17,8 @@ from distill.job.correction_pools import correction_pools
 from distill.job.job import Job
 from distill.job.problems import problem_lines
 from distill.job.selection_pools import selection_pools
+from distill.pools.formats.selection import SelectionShard
+from distill.spec.audit import split_path
 from distill.spec.pools import CsvDialect, ImageFeatures, Pool
 from distill.spec.prices import Prices
 from distill.spec.uris import resolve_uri
@@ -107,7 +109,7 @@ def _resolved(job: Job) -> Job:
     for name, choice in job.select.items():
         seed = job.seed if choice.seed is None else choice.seed
         select[name] = choice.model_copy(update={"seed": seed})
-    pools = _pools(job)
+    pools = _with_held_out(job, _pools(job))
     pools |= correction_pools(pools)
     pools |= selection_pools(job.select, pools)
     job = job.model_copy(update={"pools": pools})
@@ -177,6 +179,29 @@ def _with_preprocess(job: Job, name: str, pool: Pool) -> Pool:
     resolved = resolve_preprocess(preprocess, uri, features.shape, where)
     seen = features.model_copy(update={"preprocess": resolved})
     return pool.model_copy(update={"features": seen})
+
+
+def _with_held_out(job: Job, pools: dict[str, Pool]) -> dict[str, Pool]:
+    """Return the pools with the audited one split: under its name the rows that the job may learn
+    from, beside it those that are held out of everything, and all of them."""
+    audit = job.audit
+    if audit is None or audit.share is None or audit.members not in pools:
+        return pools
+    whole = pools[audit.members]
+    split = {audit.members: _split_of(whole, audit.members)}
+    split[audit.others] = _split_of(whole, audit.others)
+    return {**pools, **split, audit.whole: whole}
+
+
+def _split_of(whole: Pool, name: str) -> Pool:
+    made = {
+        "path": f"{{root}}/{split_path(name)}",
+        "format": SelectionShard.name,
+        "csv": None,
+        "made_by": None,
+        "on_change": "refuse",
+    }
+    return whole.model_copy(update=made)
 
 
 def _with_classes(job: Job, name: str, pool: Pool) -> Pool:

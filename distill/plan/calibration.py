@@ -25,7 +25,7 @@ def calibration_folder(workspace: Workspace, name: str, contract: Contract) -> S
         asdict(outputs),
         workspace.tables.fragment_rows,
     ]
-    return workspace.root.folder("calibrations", name, digest(identity)[:16])
+    return workspace.root_of(f"labels.{name}").folder("calibrations", name, digest(identity)[:16])
 
 
 def stored_temperature(workspace: Workspace, name: str, contract: Contract) -> float:

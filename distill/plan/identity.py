@@ -87,7 +87,7 @@ def _fit_folder(workspace: Workspace, name: str, fit: Fit) -> Storage:
     ]
     if fit.features is not None:  # what came later is left out where it says nothing
         identity.append(value_pins(workspace, fit.features, (fit.on,)))
-    return workspace.root.folder("fits", name, digest(identity)[:16])
+    return workspace.root_of(f"fit.{name}").folder("fits", name, digest(identity)[:16])
 
 
 def find_fit(workspace: Workspace, name: str) -> tuple[Storage, ModelRecord]:

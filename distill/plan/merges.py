@@ -123,7 +123,7 @@ def annotators_folder(
 ) -> Storage:
     """Return where it is kept how often the parties of `labels.<name>` err."""
     identity = digest(merge_revision(merge, values))
-    return workspace.root.folder("annotators", name, identity[:16])
+    return workspace.root_of(f"labels.{name}").folder("annotators", name, identity[:16])
 
 
 def merge_revision(merge: Merge, values: Sequence[MergedValues]) -> list[object]:

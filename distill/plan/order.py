@@ -11,13 +11,14 @@ A new kind of table is one line in `_TABLES` and one in `_NEEDS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
 from distill.core.errors import JobError
 from distill.plan.tables import JobTables
 from distill.spec.labels import Fitted, Pooled, Structured
+from distill.spec.students import Student
 
 
 class Batch(NamedTuple):
@@ -38,6 +39,36 @@ def working_order(tables: JobTables) -> list[Batch]:
     pairs = [key.split(".", 1) for key in order]
     batches = groupby(pairs, lambda pair: pair[0])
     return [Batch(kind, tuple(name for _, name in group)) for kind, group in batches]
+
+
+def all_needed(tables: JobTables, keys: Iterable[str], *, to_label: bool = True) -> set[str]:
+    """Return some things by their keys with all that they need, pools too; of label sets what
+    decides the labeler alone where it is not `to_label`. A name that nothing has needs nothing."""
+    found: set[str] = set()
+    left = list(keys)
+    while left:
+        key = left.pop()
+        if key in found:
+            continue
+        found.add(key)
+        kind, _, name = key.partition(".")
+        if kind == "labels" and name in tables.labels and not to_label:
+            left += labeler_needs(tables, name)
+        elif name in _tables(tables).get(kind, ()):
+            left += _NEEDS[kind](tables, name)
+        elif kind == "students" and name in tables.students:
+            left += student_needs(tables.students[name])
+    return found
+
+
+def student_needs(student: Student) -> Iterator[str]:
+    """Yield the keys of what a student needs, pools too."""
+    yield from (term.learns for term in student.terms)
+    yield from map(pool_key, student.pools)
+    if student.features is not None:
+        yield student.features.of
+    if student.early_stop is not None:
+        yield student.early_stop.learns
 
 
 def pool_key(pool: str) -> str:
@@ -103,6 +134,12 @@ def _select_needs(tables: JobTables, name: str) -> Iterator[str]:
 
 
 def _label_needs(tables: JobTables, name: str) -> Iterator[str]:
+    yield from labeler_needs(tables, name)
+    yield from map(pool_key, tables.labels[name].over)
+
+
+def labeler_needs(tables: JobTables, name: str) -> Iterator[str]:
+    """Yield the keys of what the labeler of a label set needs; not of the pools that it labels."""
     labels = tables.labels[name]
     for _, labeler in labels.members(name):
         if isinstance(labeler, Fitted):
@@ -114,7 +151,6 @@ def _label_needs(tables: JobTables, name: str) -> Iterator[str]:
         yield labels.labeler.groups
     if labels.merge is not None:
         yield from (f"labels.{own}" for own in labels.merge.own)
-    yield from map(pool_key, labels.over)
     if labels.calibrate_on is not None:
         yield pool_key(labels.calibrate_on)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from distill.core.audit_results import AuditResult
 from distill.core.errors import JobError, PoolError
 from distill.engine.protocol import TrainingNeeds
 from distill.job.job import Job
@@ -27,6 +28,8 @@ from distill.labels.label_set import LabelSet
 from distill.loader.merged_values import StoredValues
 from distill.models.record import ModelRecord
 from distill.plan.annotators import annotators_step
+from distill.plan.audit.audit_plan import split_step, stored_audit
+from distill.plan.audit.steps import SplitStep
 from distill.plan.calibration import calibration_folder
 from distill.plan.candidates import hints
 from distill.plan.checks.stored import check_inputs
@@ -97,6 +100,14 @@ class Plan:
             for line in job_status(self.workspace)
             if line.left or not line.total
         ]
+
+    def splits(self, read: ReadFileStats) -> list[SplitStep]:
+        """Return the pool of which a share is held out for an audit; `read` reads new files. Raises
+        PoolError."""
+        audit = self.tables.audit
+        if audit is None or audit.share is None:
+            return []
+        return [split_step(self.workspace, self.workspace.pool(audit.whole, read=read))]
 
     def list_pools(self, read: ReadFileStats) -> None:
         """Take the inventories of all pools; `read` reads new files. Raises PoolError."""
@@ -298,6 +309,10 @@ class Plan:
         """Return the evaluation. Raises JobError without `[evaluate]`, ContractError where a
         student or a label set is not there."""
         return evaluate_step(self.workspace)
+
+    def stored_audit(self) -> AuditResult | None:
+        """Return what the audit found; None where the job has none, or it is not done."""
+        return stored_audit(self.workspace)
 
     def new_hints(self) -> list[str]:
         """Name the heads that nobody judges; nothing when asked again."""

@@ -25,7 +25,7 @@ def grouped_votes(workspace: Workspace, table: Pooled, pools: Sequence[str]) -> 
 def pooled_folder(workspace: Workspace, name: str, values: GroupedVotes) -> Storage:
     """Return where the means of `labels.<name>` are kept."""
     identity = digest(pooled_revision(values))
-    return workspace.root.folder("pooled", name, identity[:16])
+    return workspace.root_of(f"labels.{name}").folder("pooled", name, identity[:16])
 
 
 def pooled_revision(values: GroupedVotes) -> list[object]:

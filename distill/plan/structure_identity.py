@@ -57,7 +57,7 @@ def structure_folder(workspace: Workspace, name: str) -> Storage:
         structure_pins(workspace, name),
         features,
     ]
-    return workspace.root.folder("structures", name, digest(identity)[:16])
+    return workspace.root_of(f"structure.{name}").folder("structures", name, digest(identity)[:16])
 
 
 def find_structure(workspace: Workspace, name: str) -> tuple[Storage, ModelRecord]:

@@ -63,6 +63,7 @@ class JobTables:
         self.gate = job.gate
         self.apply = job.apply
         self.cascade = job.cascade
+        self.audit = job.audit
 
         self._sources: dict[Path, PythonFile] = {}
         self._classes_of_models: dict[str, tuple[str, ...]] = {}
@@ -74,7 +75,7 @@ class JobTables:
 
     def model_uri(self, model: str) -> str:
         """Return where somebody's model lies, absolute."""
-        return resolve_uri(model.replace("{root}", self.root_uri), self.job.folder)
+        return resolve_uri(model.replace("{root}", self.job.shared_root_uri), self.job.folder)
 
     def chosen_labels(self, name: str | None) -> tuple[str, ...]:
         """Return one label set by name, or all. Raises JobError for a name that the job lacks."""
@@ -354,7 +355,7 @@ class JobTables:
         for name, spec in self.labels.items():
             if where != f"labels.{name}.labeler":
                 continue
-            root = open_storage(self.root_uri)
+            root = open_storage(self.job.root_of(f"labels.{name}"))
             folder = label_set_folder(root, name, spec.version, spec.over[0])
             stored = read_contract(folder)
             if stored is None:

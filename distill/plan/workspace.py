@@ -67,6 +67,11 @@ class Workspace:
         """The folder that keeps everything."""
         return open_storage(self.tables.root_uri)
 
+    def root_of(self, key: str) -> Storage:
+        """The folder in which the thing of a key such as `fit.NAME` lies; of a job that is derived
+        from another that one's, where both have it in common."""
+        return open_storage(self.tables.job.root_of(key))
+
     def pool(self, name: str, *, read: ReadFileStats = read_file_stats) -> OpenPool:
         """List a pool, once, and hold the list against its inventory; `read` reads new files.
 
@@ -76,7 +81,8 @@ class Workspace:
             spec = self.tables.pools[name]
             chosen = self._chosen_files(name)
             files = open_storage(self.tables.pool_uri(name))
-            inventory = take_inventory(self.root, name, files, spec=spec, read=read, only=chosen)
+            root = self.root_of(f"pools.{name}")
+            inventory = take_inventory(root, name, files, spec=spec, read=read, only=chosen)
             inventory = inventory.masked(spec.rules)
             if chosen is not None:
                 base = self.pool(self.tables.base_pool(name)).inventory
@@ -114,7 +120,8 @@ class Workspace:
     def rounds(self, selection: str) -> list[ChosenRound]:
         """Read what was chosen in `select.<selection>`, if anything. Raises StorageError."""
         if selection not in self._rounds:
-            self._rounds[selection] = read_rounds(selection_folder(self.root, selection))
+            folder = selection_folder(self.root_of(f"{SELECT}{selection}"), selection)
+            self._rounds[selection] = read_rounds(folder)
         return self._rounds[selection]
 
     def measures(self, selection: str) -> list[RoundMeasure]:
@@ -157,7 +164,7 @@ class Workspace:
             return self._pools[name].inventory
         if name not in self._inventories:
             uri = self.tables.pool_uri(name)
-            inventory = read_inventory(self.root, name, uri)
+            inventory = read_inventory(self.root_of(f"pools.{name}"), name, uri)
             rules = self.tables.pools[name].rules
             self._inventories[name] = inventory and inventory.masked(rules)
         return self._inventories[name]
@@ -183,7 +190,7 @@ class Workspace:
         """Read anew what is stored of one label set, and know it from now on. Raises ContractError,
         StorageError."""
         version = self.tables.labels[name].version
-        folder = label_set_folder(self.root, name, version, pool)
+        folder = label_set_folder(self.root_of(f"labels.{name}"), name, version, pool)
         inventory = self.inventory(pool)
         state = read_state(folder, name, version, inventory, mending=mending)
         self.know_labels(pool, state.labels)

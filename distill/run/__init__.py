@@ -9,6 +9,7 @@ process alone), or an engine of your own. Importing it loads neither torch nor r
     stages      one stage each
     apply       a student over a whole pool
     driver      the work of all
+    audit       how much can be told of the labelled rows
     costs       what is left and what it will take
     meter       what one command spends, against the job's budget
     lines       what is said of what came out
@@ -24,6 +25,7 @@ from distill.run.apply import Application, apply_student
 from distill.run.costs import plan_costs
 from distill.run.lines import labels_line, selection_line, trained_line
 from distill.run.stages import (
+    audit_models,
     evaluate_students,
     export_students,
     fit_labelers,
@@ -47,6 +49,7 @@ __all__ = [
     "Application",
     "Finished",
     "apply_student",
+    "audit_models",
     "evaluate_students",
     "export_students",
     "fit_labelers",

@@ -24,6 +24,8 @@ from distill.run.lines import labels_line, selection_line, trained_line
 from distill.run.meter import Meter, Terms
 from distill.run.recording import Recorder
 from distill.spec.base import Gpus
+from distill.stages.audit.write import divide_pool
+from distill.stages.evaluate.audit_gate import with_audit
 from distill.stages.evaluate.evaluate_students import evaluate_students, is_evaluated
 from distill.stages.fit import fit_labeler
 from distill.stages.inventory import file_stats_reader
@@ -98,7 +100,7 @@ class Driver:
         """Fit labelers: networks by gradients, in one worker group; the others by passes."""
 
         def train() -> list[Trained]:
-            return self._train(self.plan.trained_fits(names))
+            return self.train_steps(self.plan.trained_fits(names))
 
         fitted = train() if self.part is None else wait_while_busy(train)
         for step in self.plan.fits(names):
@@ -155,7 +157,7 @@ class Driver:
 
     def train(self, names: Sequence[str] | None = None) -> list[Trained]:
         """Train students: those named, all by default."""
-        return self._train(self.plan.students(names))
+        return self.train_steps(self.plan.students(names))
 
     def evaluate(self) -> tuple[Evaluation, Storage]:
         """Judge label sets and students, and look at structures; return where the report goes."""
@@ -168,7 +170,10 @@ class Driver:
             evaluation = evaluate_students(step, self.engine)
             structures = tuple(look_at(look, self.engine) for look in self.plan.looks())
         costs = estimate_beside_actual(self.plan.workspace)
-        return replace(evaluation, structures=structures, costs=costs), open_storage(step.folder)
+        audit = self.plan.stored_audit()
+        gate = with_audit(evaluation.gate, self.job.gate, audit)
+        evaluation = replace(evaluation, structures=structures, costs=costs, audit=audit, gate=gate)
+        return evaluation, open_storage(step.folder)
 
     def report(self, evaluation: Evaluation, folder: Storage) -> str:
         """Write the evaluation as a page, with the job's runs so far; return its URL."""
@@ -181,7 +186,10 @@ class Driver:
     def _prepare(self, labels: Iterable[str]) -> None:
         for pool in self.plan.pools_to_make():
             make_pool(pool)
-        self.plan.list_pools(file_stats_reader(self.engine))
+        read = file_stats_reader(self.engine)
+        for split in self.plan.splits(read):
+            divide_pool(split)
+        self.plan.list_pools(read)
         # before the checks, which hold networks against their models
         for model in self.plan.networks_to_make():
             make_model(model)
@@ -204,7 +212,7 @@ class Driver:
             begin()
             calibrate(calibration, self.engine)
 
-    def _train(self, steps: Sequence[TrainStep]) -> list[Trained]:
+    def train_steps(self, steps: Sequence[TrainStep]) -> list[Trained]:
         """Train networks, together within what the budget leaves."""
         plans = [step.plan for step in steps if step.plan is not None]
         name = plans[0].key if len({plan.key for plan in plans}) == 1 else "training"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from distill.core.audit_results import AuditResult
 from distill.core.errors import DistillError, JobError, LimitError
 from distill.core.fleet import Fleet, fleets
 from distill.core.judgement import PASSED, GateResult, gate_sentences
@@ -17,7 +18,9 @@ from distill.models.record import Trained
 from distill.plan.plan import Plan
 from distill.plan.status import StatusLine, job_status
 from distill.plan.timelines import read_records
+from distill.run.audit import audit_job
 from distill.run.driver import Driver
+from distill.stages.evaluate.audit_gate import with_audit
 from distill.stages.gc import Garbage, collect_garbage, collect_leftovers, collect_records
 from distill.stages.label import canary, preview
 from distill.stages.label.label_pool import LabelSummary
@@ -130,6 +133,21 @@ def train_students(
 def train_student(job: Job, name: str, *, engine: EngineChoice = "ray") -> list[Trained]:
     """Train one student, every variant of it where it is swept, as `train_students` does."""
     return train_students(job, [name], engine=engine)
+
+
+def audit_models(
+    job: Job, say: Callable[[str], None] = print, *, engine: EngineChoice = "ray"
+) -> tuple[AuditResult, GateResult | None]:
+    """Find out how well the rows that taught can be told from others, as `[audit]` says; return it
+    with what the gate's rules say of it. `say` gets a line for each thing that was found.
+
+    Raises JobError without `[audit]`, ContractError where what is audited is not there, PoolError
+    where rows that are to have taught nothing are among those that did.
+    """
+    driver = Driver(job, engine)
+    driver.prepare()
+    audit = audit_job(driver, say)
+    return audit, with_audit(None, job.gate, audit)
 
 
 def evaluate_students(job: Job, *, engine: EngineChoice = "ray") -> Evaluation:

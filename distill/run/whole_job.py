@@ -11,6 +11,7 @@ from distill.core.results import Evaluation
 from distill.engine.select import EngineChoice
 from distill.job.job import Job
 from distill.labels.parts import Part
+from distill.run.audit import audit_job
 from distill.run.driver import Driver
 from distill.run.lines import trained_line
 from distill.run.recording import Recorder
@@ -88,6 +89,8 @@ def _train_and_judge(driver: Driver, say: Say) -> tuple[Evaluation, Storage] | N
     """Train students, and judge them where the job says on which rows."""
     for trained in driver.train():
         say(trained_line(trained))
+    if driver.job.audit is not None:
+        audit_job(driver, say)
     return None if driver.job.evaluate is None else driver.evaluate()
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from distill.core.judgement import LEAST_ROWS
+from distill.spec.audit import AuditRule
 from distill.spec.base import Name, Positive, Table, require_once
 
 COLUMNS = "columns."
@@ -122,11 +123,19 @@ class Rule(Table):
 class Gate(Table):
     """`[gate]`: what a student has to be; a run that does not pass ends with exit code 3."""
 
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1)]
+    rules: tuple[Rule, ...] = ()
+    audit: tuple[AuditRule, ...] = ()
+    """Demands on what `[audit]` finds: `{ most_auc = 0.6, at = "students.small" }`."""
     students: tuple[Name, ...] = ()
-    """Those that have to pass. Default: all."""
+    """Those that have to pass `rules`. Default: all."""
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     """A rule is passed where the measure keeps to the limit with this confidence, failed where it
     does not with this confidence, else inconclusive: too few rows."""
     least_rows: Positive = LEAST_ROWS
     """Fewer rows are inconclusive, whatever they say."""
+
+    @model_validator(mode="after")
+    def _any_rule(self) -> Gate:
+        if not self.rules and not self.audit:
+            raise ValueError("has neither rules nor audit; say what is demanded")
+        return self

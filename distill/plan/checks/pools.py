@@ -7,14 +7,14 @@ import os
 from distill.plan.checks.files import check_maker
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
-from distill.spec.selections import selection_name
+from distill.pools.formats.selection import SelectionShard
 from distill.storage.open import is_remote
 
 
 def check_pools(tables: JobTables) -> Problems:
     """Yield all problems of pools that the job file shows."""
     for name in tables.pools:
-        if selection_name(name) is not None:
+        if tables.pools[name].format == SelectionShard.name:
             continue  # all that it says is said of the pool that it is of
         yield from _columns(tables, name)
         yield from _root(tables, name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from distill.plan.checks.audit import check_audit, check_audited
 from distill.plan.checks.budget import check_budget
 from distill.plan.checks.cascades import check_cascades
 from distill.plan.checks.evaluation import check_evaluation
@@ -38,6 +39,8 @@ _CHECKS: tuple[Callable[[JobTables], Problems], ...] = (
     check_budget,
     check_judging,
     check_cascades,
+    check_audit,
+    check_audited,
 )
 
 

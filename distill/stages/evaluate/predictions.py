@@ -91,3 +91,8 @@ def _load(method: Method) -> NetworkLabeler:
             method.folder, method.record, code=method.code, head=method.head
         )
     return _loaded[key]
+
+
+def forget_loaded() -> None:
+    """Let go of the models that this process has loaded."""
+    _loaded.clear()
