@@ -1,0 +1,77 @@
+"""What is promised about private rows: one statement for records, cards, reports and audits.
+
+A statement is a bound, never an estimate: whoever sees what was published can hardly tell whether
+one *unit* (a row, or all rows of one person) was among the private rows: for neighbouring data D
+and D' that differ in one unit, P[M(D) ∈ S] ≤ e^ε P[M(D') ∈ S] + δ for every set S of outcomes.
+
+Distillation by itself gives no such bound, and has then no statement (`NO_STATEMENT`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from distill.core.errors import InputError
+
+NO_STATEMENT = (
+    "No privacy is promised: distillation by itself protects nothing of the rows that taught."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PrivacyStatement:
+    """State an (ε, δ) guarantee, of what, over whom, and how it was computed."""
+
+    mechanism: str
+    """`gnmax`, `lnmax`, `confident_gnmax` (noisy votes) or `dp_sgd` (noisy gradients)."""
+    epsilon: float
+    """The bound ε that holds for whatever the private rows are; data-independent."""
+    delta: float
+    """The probability mass δ outside of it."""
+    unit: str
+    """What one neighbour adds or removes: `row`, or `all rows of one patient` for a key column."""
+    over: tuple[str, ...]
+    """The pools whose rows are protected."""
+    accounting: str
+    """How ε was computed: the accountant, its version, and what it assumes."""
+    notes: tuple[str, ...] = ()
+    """What is not protected, and what else a reader has to know."""
+    data_dependent_epsilon: float | None = None
+    """A smaller ε from the votes themselves. It depends on private rows: not to be published as is,
+    since no smooth sensitivity is applied."""
+
+    def __post_init__(self) -> None:
+        """Refuse a statement that promises nothing.
+
+        Raises:
+            InputError: ε is negative or no number, or δ is not in [0, 1).
+        """
+        if math.isnan(self.epsilon) or self.epsilon < 0:
+            raise InputError(
+                f"A privacy statement needs an epsilon of 0 or more: {self.epsilon!r}."
+            )
+        if not 0 <= self.delta < 1:
+            raise InputError(f"A privacy statement needs a delta in [0, 1): {self.delta!r}.")
+
+    @property
+    def sentence(self) -> str:
+        """Return the statement as people read it."""
+        pools = ", ".join(self.over)
+        bound = f"({self.epsilon:.3g}, {self.delta:.3g})-differential privacy"
+        return f"{bound} of one {self.unit} of {pools}, by {self.mechanism}: {self.accounting}."
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the statement as JSON holds it in a record, a card or a report."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> PrivacyStatement:
+        """Return the statement that a record holds; keys of a later version are passed over."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        known = {name: value for name, value in stored.items() if name in names}
+        known["over"] = tuple(known["over"])
+        known["notes"] = tuple(known.get("notes", ()))
+        return cls(**known)
