@@ -39,6 +39,8 @@ from distill.stages.report.write_report import write_report
 from distill.stages.select.select_rows import Selected, select_rows
 from distill.stages.structure.fit_structure import fit_structure
 from distill.stages.structure.look import look_at
+from distill.stages.teachers.gather_teachers import gather_teachers
+from distill.stages.teachers.split_rows import split_rows
 from distill.stages.train.train_students import train_networks
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
@@ -97,9 +99,15 @@ class Driver:
         """Fit labelers: networks by gradients, in one worker group; the others by passes."""
 
         def train() -> list[Trained]:
-            return self._train(self.plan.trained_fits(names))
+            steps = self.plan.trained_fits(names)
+            trained = self._train(steps)
+            # teachers are one model together
+            return [each for each in trained if " teacher " not in each.name]
 
+        for split in self.plan.splits(names):
+            split_rows(split, self.engine)
         fitted = train() if self.part is None else wait_while_busy(train)
+        fitted += [gather_teachers(step) for step in self.plan.gathers(names)]
         for step in self.plan.fits(names):
             with self.meter.step(f"fit.{step.name}") as begin:
                 if step.record is None:

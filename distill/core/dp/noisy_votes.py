@@ -97,7 +97,8 @@ def log_upset_laplace(votes: Double, scale: float) -> Double:
 def _gaps(votes: Double) -> Double:
     """How many votes each other class is behind the first, (B, C − 1)."""
     ordered = np.sort(votes, axis=1)
-    return ordered[:, -1:] - ordered[:, :-1]
+    gaps: Double = ordered[:, -1:] - ordered[:, :-1]
+    return gaps
 
 
 def _at_most_chance(log_each: Double, classes: int) -> Double:
@@ -130,7 +131,7 @@ def gaussian_by_upset(log_q: Double, sigma: float) -> Double:
     unlikely = q + above * log_b
     bound = np.logaddexp(likely, unlikely) / above
     # the theorem is for orders below the first of those two
-    bound[ORDERS >= higher_1[usable, None]] = np.inf
+    bound[higher_1[usable, None] <= ORDERS] = np.inf
     curves[usable] = np.minimum(curves[usable], bound)
     curves[np.isneginf(log_q)] = 0
     return curves
