@@ -75,7 +75,8 @@ class NoisyVote:
         if self.kind == "lnmax":
             log_q = log_upset_laplace(votes, self.scale)
             pure = laplace_by_upset(log_q, 2 / self.scale)
-            return np.minimum(pure, self.answering)
+            curves: Double = np.minimum(pure, self.answering)
+            return curves
         return gaussian_by_upset(log_upset_gaussian(votes, self.scale), self.scale)
 
 
