@@ -23,7 +23,17 @@ from distill.spec.outputs import Outputs
 class Recipe:
     """How to build a labeler on the machine where it works."""
 
-    form: Literal["network", "eszsl", "structure", "custom", "ready", "ensemble", "merge", "pooled"]
+    form: Literal[
+        "network",
+        "eszsl",
+        "structure",
+        "custom",
+        "ready",
+        "ensemble",
+        "merge",
+        "pooled",
+        "teachers",
+    ]
     folder: str = ""
     """URI of a trained model's folder."""
     record: ModelRecord | None = None

@@ -44,6 +44,10 @@ def _bare_labeler(recipe: Recipe, device: str) -> Labeler:
         return labeler
     if recipe.form in _LOADED:
         return _LOADED[recipe.form](recipe)
+    if recipe.form == "teachers":
+        from distill.labelers.teachers import TeachersLabeler
+
+        return TeachersLabeler.load(recipe, device)
     assert recipe.record is not None
     if recipe.form == "eszsl":
         return EszslLabeler.load(recipe.folder, recipe.record)

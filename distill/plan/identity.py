@@ -85,6 +85,8 @@ def _fit_folder(workspace: Workspace, name: str, fit: Fit) -> Storage:
         described,
         *_stopped_by(workspace, stop, fit.features),
     ]
+    if fit.teachers is not None:
+        identity.append({"teachers": fit.teachers.model_dump(mode="json")})
     if fit.features is not None:  # what came later is left out where it says nothing
         identity.append(value_pins(workspace, fit.features, (fit.on,)))
     return workspace.root_of(f"fit.{name}").folder("fits", name, digest(identity)[:16])

@@ -36,6 +36,7 @@ from distill.spec.labels import (
     TopK,
 )
 from distill.spec.outputs import Outputs
+from distill.spec.pate import Pate
 from distill.spec.pools import VectorFeatures
 
 _TOLERANCE: Mapping[str, float] = {"float32": 2.0**-8, "bfloat16": 2.0**-5, "float16": 2.0**-8}
@@ -82,6 +83,8 @@ class _Labeler:
 def _member(workspace: Workspace, name: str, table: MemberTable, where: str) -> _Labeler:
     """The labeler under `where`, and in its recipe what it declares of its answers."""
     labels = workspace.tables.labels[name]
+    if isinstance(table, Pate):
+        return _pate(workspace, table, labels.precision)
     if isinstance(table, Fitted):
         labeler = _fitted(workspace, table.fit, labels.precision)
     elif isinstance(table, Taught):
@@ -135,6 +138,16 @@ def _taught(workspace: Workspace, table: Taught, precision: str) -> _Labeler:
     revision = digest([record.sha256, table.head])
     shown = f"student:{table.student}.{table.head}"
     return _Labeler(recipe, shown, revision, record.heads[table.head], table.width, precision)
+
+
+def _pate(workspace: Workspace, table: Pate, precision: str) -> _Labeler:
+    fitted = _fitted(workspace, table.fit, precision)
+    # undeclared: its answers are counts, of which labels are made later
+    recipe = replace(fitted.recipe, form="teachers")
+    plain = table.model_dump(mode="json", exclude={"kind", "fit"}, exclude_defaults=True)
+    return replace(
+        fitted, recipe=recipe, name=f"pate:{table.fit}", revision=digest([fitted.revision, plain])
+    )
 
 
 def _structured(workspace: Workspace, table: Structured, where: str) -> _Labeler:

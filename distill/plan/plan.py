@@ -28,8 +28,8 @@ from distill.labels.label_set import LabelSet
 from distill.loader.merged_values import StoredValues
 from distill.models.record import ModelRecord
 from distill.plan.annotators import annotators_step
-from distill.plan.audit.audit_plan import split_step, stored_audit
-from distill.plan.audit.steps import SplitStep
+from distill.plan.audit.audit_plan import hold_out_step, stored_audit
+from distill.plan.audit.steps import HoldOutStep
 from distill.plan.calibration import calibration_folder
 from distill.plan.candidates import hints
 from distill.plan.checks.stored import check_inputs
@@ -67,7 +67,15 @@ from distill.plan.steps import (
 )
 from distill.plan.structure_steps import DriftStep, LookStep, StructureStep
 from distill.plan.structures import drift_steps, look_step, structure_step
+from distill.plan.teachers import (
+    GatherStep,
+    SplitStep,
+    gather_step,
+    split_step,
+    teacher_steps,
+)
 from distill.plan.training import TrainingPlan, plan_fit, plan_student
+from distill.plan.votes import allowed_fraction, votes_step
 from distill.plan.workspace import Workspace
 from distill.pools.chosen import selection_folder
 from distill.pools.file_stats import ReadFileStats
@@ -101,13 +109,13 @@ class Plan:
             if line.left or not line.total
         ]
 
-    def splits(self, read: ReadFileStats) -> list[SplitStep]:
+    def hold_outs(self, read: ReadFileStats) -> list[HoldOutStep]:
         """Return the pool of which a share is held out for an audit; `read` reads new files. Raises
         PoolError."""
         audit = self.tables.audit
         if audit is None or audit.share is None:
             return []
-        return [split_step(self.workspace, self.workspace.pool(audit.whole, read=read))]
+        return [hold_out_step(self.workspace, self.workspace.pool(audit.whole, read=read))]
 
     def list_pools(self, read: ReadFileStats) -> None:
         """Take the inventories of all pools; `read` reads new files. Raises PoolError."""
@@ -171,11 +179,28 @@ class Plan:
 
     def trained_fits(self, names: Sequence[str] | None = None) -> list[TrainStep]:
         """Return the fits by gradients among those named, all by default. Raises JobError."""
-        return [
-            _train_step(f"fit.{name}", plan_fit(self.workspace, name))
-            for name in self.tables.chosen_fits(names)
-            if not isinstance(self.tables.fit[name].model, Eszsl)
-        ]
+        steps = []
+        for name in self.tables.chosen_fits(names):
+            if self.tables.fit[name].teachers is not None:
+                steps += teacher_steps(self.workspace, name)
+            elif not isinstance(self.tables.fit[name].model, Eszsl):
+                steps.append(_train_step(f"fit.{name}", plan_fit(self.workspace, name)))
+        return steps
+
+    def splits(self, names: Sequence[str] | None = None) -> Iterator[SplitStep]:
+        """Yield how pools are split for those fits with `teachers`, all by default, that are not
+        done. Raises JobError, PoolError."""
+        for name in self.tables.chosen_fits(names):
+            step = split_step(self.workspace, name)
+            if step is not None:
+                yield step
+
+    def gathers(self, names: Sequence[str] | None = None) -> Iterator[GatherStep]:
+        """Yield how the teachers of those fits, all by default, become one model. Raises
+        JobError."""
+        for name in self.tables.chosen_fits(names):
+            if self.tables.fit[name].teachers is not None:
+                yield gather_step(self.workspace, name)
 
     def structure(self, name: str) -> StructureStep:
         """Return the fit of `structure.<name>`. Raises ContractError where what it is fitted on is
@@ -344,9 +369,10 @@ class Plan:
             parts=tuple(parts),
             fragment_rows=self.tables.fragment_rows,
             compute=spec.compute,
-            max_rejected_fraction=spec.max_rejected_fraction,
+            max_rejected_fraction=allowed_fraction(spec),
             strict=spec.deterministic == "strict",
             shared_rows=tuple(shared_rows(self.workspace, name, pools)),
+            votes=votes_step(self.workspace, name),
         )
 
     def _selection(self, pool: str) -> str | None:

@@ -25,6 +25,7 @@ from distill.models.record import ModelRecord
 from distill.plan.candidates import Candidate
 from distill.plan.slicing import LabelSlicing, Slicing
 from distill.plan.training import TrainingPlan
+from distill.plan.votes import VotesStep
 from distill.pools.inventory import Inventory
 from distill.pools.open_pool import OpenPool
 from distill.spec.evaluation import Gate
@@ -178,6 +179,8 @@ class LabelStep:
     """Whether labels made on several kinds of devices or libraries are refused."""
     shared_rows: tuple[str, ...] = ()
     """Which rows it covers twice, a sentence for each pair of pools."""
+    votes: VotesStep | None = None
+    """Of noisy votes: what it asks of its teachers."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ from distill.stages.report.write_report import write_report
 from distill.stages.select.select_rows import Selected, select_rows
 from distill.stages.structure.fit_structure import fit_structure
 from distill.stages.structure.look import look_at
+from distill.stages.teachers.gather_teachers import gather_teachers
+from distill.stages.teachers.split_rows import split_rows
 from distill.stages.train.train_students import train_networks
 from distill.storage.base import Storage
 from distill.storage.open import open_storage
@@ -100,9 +102,15 @@ class Driver:
         """Fit labelers: networks by gradients, in one worker group; the others by passes."""
 
         def train() -> list[Trained]:
-            return self.train_steps(self.plan.trained_fits(names))
+            steps = self.plan.trained_fits(names)
+            trained = self.train_steps(steps)
+            # teachers are one model together
+            return [each for each in trained if " teacher " not in each.name]
 
+        for split in self.plan.splits(names):
+            split_rows(split, self.engine)
         fitted = train() if self.part is None else wait_while_busy(train)
+        fitted += [gather_teachers(step) for step in self.plan.gathers(names)]
         for step in self.plan.fits(names):
             with self.meter.step(f"fit.{step.name}") as begin:
                 if step.record is None:
@@ -187,7 +195,7 @@ class Driver:
         for pool in self.plan.pools_to_make():
             make_pool(pool)
         read = file_stats_reader(self.engine)
-        for split in self.plan.splits(read):
+        for split in self.plan.hold_outs(read):
             divide_pool(split)
         self.plan.list_pools(read)
         # before the checks, which hold networks against their models

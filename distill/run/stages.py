@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from distill.plan.status import StatusLine, job_status
 from distill.plan.timelines import read_records
 from distill.run.audit import audit_job
 from distill.run.driver import Driver
+from distill.spec.pate import Pate
 from distill.stages.evaluate.audit_gate import with_audit
 from distill.stages.gc import Garbage, collect_garbage, collect_leftovers, collect_records
 from distill.stages.label import canary, preview
@@ -28,6 +30,8 @@ from distill.stages.label.preview import Preview
 from distill.stages.select.select_rows import Selected
 from distill.stages.verify import Verified
 from distill.stages.verify import verify_labels as verify
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from distill.stages.export.export_students import Exported
@@ -216,6 +220,11 @@ def preview_labels(job: Job, name: str, rows: int, *, engine: EngineChoice = "ra
     is paid for. Raises DistillError."""
     driver = Driver(job, engine)
     driver.plan.tables.chosen_labels(name)
+    if isinstance(job.labels[name].labeler, Pate):
+        raise JobError(
+            f"labels.{name}: a look at noisy votes would spend privacy, and without noise would show"
+            " private votes. `distill show` looks at label sets of other labelers."
+        )
     driver.prepare((name,))
     return preview.preview_labels(driver.plan.preview(name), rows)
 
@@ -267,6 +276,9 @@ def garbage(job: Job, name: str | None = None, *, delete: bool = False) -> list[
 
 def _canary_problems(plan: Plan, name: str, pool: str, fragments: int) -> list[str]:
     """Where the live labeler says something else than is stored, or why it cannot be asked."""
+    if isinstance(plan.tables.labels[name].labeler, Pate):
+        log.info("labels.%s: noisy votes are not asked again: each answer spends privacy", name)
+        return []
     try:
         step = plan.whole_labels(name, pool)
         return canary.check_canaries(step, step.parts[0], fragments)

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 from distill.spec.augment import Augment
 from distill.spec.base import BatchRows, Gpus, Positive, Seed, Table
 from distill.spec.networks import FitModel
+from distill.spec.pate import Teachers
 
 Candidates = Annotated[tuple[float, ...], Field(min_length=1)]
 Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
@@ -227,5 +228,8 @@ class Fit(Table):
     early_stop: EarlyStop | None = None
     """For networks, by the target of another pool. Default: all epochs are trained, and the last
     one's weights kept."""
+    teachers: Teachers | None = None
+    """For networks: several, each on rows of its own, whose noisy votes a labeler of kind `pate`
+    counts. Default: one, on all rows."""
     seed: Seed | None = None
     """Default: the job's."""

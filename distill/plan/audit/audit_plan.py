@@ -27,7 +27,7 @@ from distill.core.schema import digest, unseal
 from distill.job.job import Job
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.plan.audit.derived import CANARIES, TRIED, derived_job, rows_pool
-from distill.plan.audit.steps import Asked, AuditStep, DoublesStep, Source, SplitStep, SubjectStep
+from distill.plan.audit.steps import Asked, AuditStep, DoublesStep, HoldOutStep, Source, SubjectStep
 from distill.plan.audit.subjects import Subject, audited_keys, subjects, why_without_shadows
 from distill.plan.workspace import Workspace
 from distill.pools.formats.options import format_name
@@ -50,7 +50,7 @@ _SHADOWS = 4
 """Purposes for which rows are drawn (`pools.split`): the last and those after it, a pair each."""
 
 
-def split_step(workspace: Workspace, whole: OpenPool) -> SplitStep:
+def hold_out_step(workspace: Workspace, whole: OpenPool) -> HoldOutStep:
     """Return how the audited pool is divided into rows to learn from and rows held out. Raises
     PoolError where it was listed whole before."""
     audit = audit_of(workspace)
@@ -70,7 +70,7 @@ def split_step(workspace: Workspace, whole: OpenPool) -> SplitStep:
 
     root = workspace.root
     names = (audit.members, audit.others)
-    return SplitStep(
+    return HoldOutStep(
         folders={name: root.folder(split_path(name)).uri for name in names},
         sets={
             audit.members: RowSet(whole, lambda shard: ~is_held_out(shard)),

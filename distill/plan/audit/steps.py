@@ -18,7 +18,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class SplitStep:
+class HoldOutStep:
     """Divide a pool into rows that the job may learn from and rows that are held out."""
 
     folders: Mapping[str, str]

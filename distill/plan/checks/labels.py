@@ -10,6 +10,7 @@ from distill.plan.checks.evaluation import is_judged_on
 from distill.plan.checks.groups import check_groups
 from distill.plan.checks.labelers import check_labelers
 from distill.plan.checks.networks import check_same_features, check_values
+from distill.plan.checks.pate import check_votes
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.structures import check_structure_labels
 from distill.plan.tables import JobTables
@@ -59,6 +60,7 @@ def _label_set(tables: JobTables, name: str) -> Problems:
     yield from _calibration(tables, labels, outputs, where)
     yield from check_labelers(tables, name)
     yield from check_structure_labels(tables, name)
+    yield from check_votes(tables, name)
     yield from _values(tables, name)
     if isinstance(labels.labeler, Pooled):
         yield from _pooled(tables, labels.labeler, labels.over, f"{where}.labeler")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from distill.core.errors import PoolError
 from distill.core.failpoints import reach
-from distill.plan.audit.steps import SplitStep
+from distill.plan.audit.steps import HoldOutStep
 from distill.pools.features import class_names
 from distill.pools.formats.registry import read_rows
 from distill.pools.split import RowSet, write_split
@@ -28,7 +28,7 @@ _BEGUN = "begun"
 _DONE = "done"
 
 
-def divide_pool(step: SplitStep) -> None:
+def divide_pool(step: HoldOutStep) -> None:
     """Write which rows are held out and which are not, unless that is done. Raises PoolError where
     they were divided otherwise."""
     for name, rows in step.sets.items():

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+import pyarrow.compute as pc
+
 from distill.core.errors import PoolError
 from distill.core.progress import track
 from distill.engine.protocol import Engine
@@ -17,9 +19,11 @@ from distill.labels.part_leases import hold_label_set
 from distill.labels.parts import Part
 from distill.labels.repair import find_lost, find_problems, pending_fragments
 from distill.labels.roll_up import finish_manifest
+from distill.labels.vote_ledger import claim_votes
 from distill.labels.writer import LabelWriter
 from distill.plan.steps import LabelPart, LabelStep
 from distill.spec.pools import Features
+from distill.stages.label.asked_rows import AskedRows, first_rows
 from distill.stages.label.label_parts import label_part
 from distill.stages.label.labelling import (
     Labelling,
@@ -173,6 +177,7 @@ def label_left(
     width = _width(step)
     for each in pools:
         each.before.require_width(width)
+    require_conditional_put(open_storage(step.root))
     config = LabelConfig(
         step.name,
         step.recipe,
@@ -181,8 +186,8 @@ def label_left(
         width,
         {each.pool.name: _pool_config(step, each) for each in pools},
         step.strict,
+        _asked_rows(step, pools),
     )
-    require_conditional_put(open_storage(step.root))
     labelling = Labelling(step, config, pools, engine, is_part=part is not None)
     if part is not None:
         label_part(labelling, part)
@@ -193,6 +198,20 @@ def label_left(
         labelling.label({each.pool.name: each.left for each in pools}, f"label {step.name}")
         labelling.require_none_failed()
     return {each.pool.name: len(each.left) for each in pools}
+
+
+def _asked_rows(step: LabelStep, pools: Sequence[PoolLabels]) -> AskedRows | None:
+    """Claim what noisy votes may ask, before the first is asked; None of any other labeler. Raises
+    LimitError where the budget is not enough."""
+    if step.votes is None:
+        return None
+    (pool,) = pools
+    inventory = pool.pool.inventory
+    rows = int(pc.sum(inventory.table["rows"]).as_py())
+    claim = step.votes.claim(step.name, pool.label_set, rows)
+    entry = claim_votes(open_storage(step.votes.fit), claim)
+    asked = entry.allowance.asked
+    return AskedRows(step.votes.fit, pool.label_set, entry.allowance, first_rows(inventory, asked))
 
 
 def _features(first: PoolLabels) -> Features:

@@ -13,6 +13,7 @@ from distill.labels.commit import Commit, WriteIntent
 from distill.labels.contract import Contract
 from distill.loader.merged_values import StoredValues
 from distill.spec.pools import Features
+from distill.stages.label.asked_rows import AskedRows
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class LabelConfig:
     pools: Mapping[str, PoolPart]
     strict: bool = False
     """Whether a labeler that answers differently each time is refused."""
+    asked: AskedRows | None = None
+    """Of noisy votes: which rows are asked about."""
 
 
 @dataclass(frozen=True)

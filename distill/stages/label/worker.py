@@ -38,6 +38,7 @@ from distill.stages.label.messages import (
     LabelConfig,
     PoolPart,
 )
+from distill.stages.label.noisy_fragment import NoisyFragments
 from distill.stages.label.prefetch import prefetch
 from distill.stages.label.rejects import rejected_rows
 from distill.stages.label.row_reader import RowRequest, read_chunks
@@ -110,7 +111,7 @@ class LabelWorker:
                     commit = self._commit_written(folder, intent, provenance)
                     was_written = commit is not None
             if commit is None:
-                labels, rejected = self._labels(self._request(task), task.ask_again, deadly)
+                labels, rejected = self._labels(replace(task, intent=intent), deadly)
                 commit = write_fragment(
                     folder,
                     intent,
@@ -176,17 +177,20 @@ class LabelWorker:
             shard=intent.shard,
         )
 
-    def _labels(
-        self, request: RowRequest, ask_again: int, deadly: DeadlyRows | None
-    ) -> tuple[pa.Table, Rejected]:
+    def _labels(self, task: FragmentTask, deadly: DeadlyRows | None) -> tuple[pa.Table, Rejected]:
         """Return keys and labels of all rows, and which rows have none. Memory holds some chunks of
         rows and a batch of logits."""
+        request = self._request(task)
+        if self.config.asked is not None:
+            noisy = NoisyFragments(self.config.asked, self.config.contract, self.inference)
+            with closing(self.stream(read_chunks, request)) as chunks:
+                return noisy.label(task.intent, chunks, deadly)
         tables: list[pa.Table] = []
         rejected: Rejected = {}
         ahead = 0 if deadly else self._prefetch_predictions
         with (
             closing(self.stream(read_chunks, request)) as chunks,
-            closing(self.inference.predict(chunks, deadly, ask_again)) as predicted,
+            closing(self.inference.predict(chunks, deadly, task.ask_again)) as predicted,
             closing(prefetch(predicted, ahead)) as predicted_ahead,
         ):
             for batch, predictions in predicted_ahead:

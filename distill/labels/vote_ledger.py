@@ -1,0 +1,118 @@
+"""Which label sets may ask the teachers of a fit, and how often: the budget of PATE, as a log.
+
+    fits/<name>/<digest>/spent/<n>.json
+
+An entry is written before the first question of its label set, by conditional put under the next
+number: of two drivers that claim it one wins, and the other reads what is then left. So entries
+are in one order for all, each counts those before it, and no budget is given out twice. A driver
+that dies after its claim finds it again by the label set's digest. Nothing is ever given back: what
+was claimed and not asked is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from distill.core.dp.allowance import Allowance, largest_allowance
+from distill.core.dp.noisy_votes import NoisyVote
+from distill.core.errors import LimitError, StorageError
+from distill.core.failpoints import reach
+from distill.core.schema import seal, unseal
+from distill.storage.base import Storage
+
+SPENT = "spent"
+
+
+@dataclass(frozen=True)
+class VoteClaim:
+    """What one label set asks for."""
+
+    name: str
+    label_set: str
+    """Its digest."""
+    vote: NoisyVote
+    epsilon: float
+    delta: float
+    asked: int
+    """Rows that there are to ask about."""
+    limited: bool
+    """Whether the job says how many those are: then answers may be fewer than questions."""
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """What one label set was given."""
+
+    name: str
+    label_set: str
+    allowance: Allowance
+
+    def to_bytes(self) -> bytes:
+        """Seal it into one object."""
+        return seal(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, where: str) -> LedgerEntry:
+        """Read a sealed entry. Raises StorageError where it is damaged."""
+        body = unseal(content, where)
+        plain = body["allowance"]
+        vote = NoisyVote(**plain["vote"])
+        allowance = Allowance(vote, plain["asked"], plain["answered"])
+        return cls(body["name"], body["label_set"], allowance)
+
+
+def read_ledger(fit: Storage) -> list[LedgerEntry]:
+    """Read all entries of a fit, in order. Raises StorageError where one is lost or damaged: what
+    it spent would be spent again."""
+    folder = fit.folder(SPENT)
+    listed = sorted(entry.key for entry in folder.list_objects())
+    due = [_key(number) for number in range(len(listed))]
+    if listed != due:
+        raise StorageError(
+            f"{folder.uri} has {listed}, and not every entry from {_key(0)} on. Restore it from a"
+            " copy: without an entry its privacy would be spent again."
+        )
+    return [LedgerEntry.from_bytes(folder.read(key), folder.url(key)) for key in listed]
+
+
+def claim_votes(fit: Storage, claim: VoteClaim) -> LedgerEntry:
+    """Return what a label set was given; write it down where it has nothing yet. Raises LimitError
+    where the budget is not enough for one answer."""
+    folder = fit.folder(SPENT)
+    while True:
+        entries = read_ledger(fit)
+        for entry in entries:
+            if entry.label_set == claim.label_set:
+                return entry
+        allowance = _allowance(claim, entries)
+        entry = LedgerEntry(claim.name, claim.label_set, allowance)
+        key = _key(len(entries))
+        won = folder.put_if_absent(key, entry.to_bytes())
+        reach("pate.after_claim")
+        if won:
+            return entry
+
+
+def _allowance(claim: VoteClaim, entries: Sequence[LedgerEntry]) -> Allowance:
+    before = [entry.allowance for entry in entries]
+    allowance = largest_allowance(
+        claim.vote,
+        claim.epsilon,
+        claim.delta,
+        asked=claim.asked if claim.limited else None,
+        before=before,
+    )
+    asked = min(allowance.asked, claim.asked)
+    if asked:
+        return Allowance(claim.vote, asked, min(allowance.answered, asked))
+    spent_by = ", ".join(entry.name for entry in entries)
+    after = f" after what labels {spent_by} have spent" if entries else ""
+    raise LimitError(
+        f"labels.{claim.name}: epsilon = {claim.epsilon:g} at delta = {claim.delta:g} is not enough"
+        f" for one answer{after}. Raise epsilon or scale, or take more teachers."
+    )
+
+
+def _key(number: int) -> str:
+    return f"{number:06d}.json"

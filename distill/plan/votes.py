@@ -1,0 +1,109 @@
+"""Label sets of noisy votes: what they claim of their teachers' budget, and what is promised by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from distill.core.dp.allowance import Allowance, spent_epsilon
+from distill.core.dp.renyi import ORDERS, epsilon_of, no_cost
+from distill.core.privacy import PrivacyStatement
+from distill.labels.vote_answers import AnswerJournal
+from distill.labels.vote_ledger import VoteClaim, read_ledger
+from distill.plan.identity import find_fit
+from distill.plan.workspace import Workspace
+from distill.spec.labels import Labels
+from distill.spec.pate import Pate, Teachers
+
+_NOT_PROTECTED = (
+    "The rows that are labelled are not protected, nor is what else the private rows taught.",
+    "The teachers themselves, and what lies beside them, are as private as the rows.",
+)
+_OF_ADDRESSES = (
+    "Rows are told apart by their place in the files: the bound is for one row replaced by another,"
+    " and not for all rows of one person."
+)
+
+
+@dataclass(frozen=True)
+class VotesStep:
+    """What a label set asks of its teachers; the digest of the set is added when it is begun."""
+
+    fit: str
+    """URI of the teachers' folder."""
+    labeler: Pate
+
+    def claim(self, name: str, label_set: str, rows: int) -> VoteClaim:
+        """Return the claim of a label set over so many rows."""
+        table = self.labeler
+        asked = rows if table.asked is None else min(rows, table.asked)
+        is_limited = table.asked is not None
+        return VoteClaim(
+            name, label_set, table.vote, table.epsilon, table.delta, asked, limited=is_limited
+        )
+
+
+def votes_step(workspace: Workspace, name: str) -> VotesStep | None:
+    """Return what `labels.<name>` asks of its teachers; None of any other labeler."""
+    labeler = workspace.tables.labels[name].labeler
+    if not isinstance(labeler, Pate):
+        return None
+    folder, _ = find_fit(workspace, labeler.fit)
+    return VotesStep(folder.uri, labeler)
+
+
+def allowed_fraction(labels: Labels) -> float:
+    """Return which share of a label set's rows may be rejected: of noisy votes all, unless the job
+    says otherwise, since what is beyond the budget is."""
+    is_said = "max_rejected_fraction" in labels.model_fields_set
+    if isinstance(labels.labeler, Pate) and not is_said:
+        return 1.0
+    return labels.max_rejected_fraction
+
+
+def votes_statement(workspace: Workspace, name: str) -> PrivacyStatement | None:
+    """Return what is promised by `labels.<name>`, those that asked its teachers before it included;
+    None of any other labeler, or before anything was asked. Raises StorageError."""
+    labeler = workspace.tables.labels[name].labeler
+    if not isinstance(labeler, Pate):
+        return None
+    folder, _ = find_fit(workspace, labeler.fit)
+    (pool,) = workspace.tables.labels[name].over
+    stored = workspace.label_set(name, pool).stored
+    if stored is None:
+        return None
+    entries = read_ledger(folder)
+    digests = [entry.label_set for entry in entries]
+    if stored.label_set not in digests:
+        return None
+    own = digests.index(stored.label_set)
+    spent = [entry.allowance for entry in entries[: own + 1]]
+    fit = workspace.tables.fit[labeler.fit]
+    assert fit.teachers is not None
+    curve = no_cost()
+    for label_set in digests[: own + 1]:
+        curve = sum(AnswerJournal(folder, label_set).spent_by_votes(), curve)
+    notes = _NOT_PROTECTED if fit.teachers.by else (*_NOT_PROTECTED, _OF_ADDRESSES)
+    return PrivacyStatement(
+        mechanism=labeler.vote.kind,
+        epsilon=spent_epsilon(spent, labeler.delta),
+        delta=labeler.delta,
+        unit=_unit(fit.teachers),
+        over=(fit.on,),
+        accounting=_accounting(spent, fit.teachers),
+        notes=notes,
+        data_dependent_epsilon=epsilon_of(curve, labeler.delta),
+    )
+
+
+def _unit(teachers: Teachers) -> str:
+    return "row" if teachers.by is None else f"{teachers.by} (all rows of it)"
+
+
+def _accounting(spent: Sequence[Allowance], teachers: Teachers) -> str:
+    asked = sum(each.asked for each in spent)
+    answered = sum(each.answered for each in spent)
+    return (
+        f"Rényi DP at {len(ORDERS)} orders of at most {answered:,} answers to {asked:,} questions by"
+        f" {teachers.count} teachers, whatever their votes"
+    )
