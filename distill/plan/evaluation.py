@@ -137,7 +137,7 @@ def _evaluation_identity(
         [candidate.method.key, candidate.pin, asdict(candidate.method.outputs)]
         for candidate in candidates
     ]
-    usual = {"corrects": None, "csv": None, "mask": {}}
+    usual: dict[str, Any] = {"corrects": None, "csv": None, "mask": {}}
     spec = without_usual(pool.spec.model_dump(mode="json"), usual)
     identity = [pool.inventory.content, spec, judged, teacher]
     # what came later stands at the end: without it, evaluations of before are found again

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from distill.core.account import HOUR, Price, StepSpent, add_up
 from distill.core.cascades import CascadeCost, CascadeResult
 from distill.plan.cascades import stored_results
-from distill.plan.costs.ledger import StepSpent, read_spent, step_totals
-from distill.plan.costs.money import HOUR, WorkerKind, counted_dollars
+from distill.plan.costs.ledger import price_of, read_spent, step_totals
 from distill.plan.workspace import Workspace
-from distill.spec.prices import Prices
 
 _MILLION = 1_000_000
 
@@ -22,25 +21,25 @@ def cascade_costs(workspace: Workspace) -> list[CascadeCost]:
     if not results:
         return []
     spent = step_totals(read_spent(workspace.root))
-    prices = workspace.tables.job.prices
-    return [_cost(each, spent, prices) for each in results]
+    price = price_of(workspace.tables.job.prices)
+    return [_cost(each, spent, price) for each in results]
 
 
 def _cost(
-    result: CascadeResult, spent: Mapping[str, StepSpent], prices: Prices | None
+    result: CascadeResult, spent: Mapping[str, StepSpent], price: Price | None
 ) -> CascadeCost:
-    student = list(_a_million(spent.get(f"labels.{result.student_labels}"), prices))
-    teacher = list(_a_million(spent.get(result.to), prices))
+    student = list(_a_million(spent.get(f"labels.{result.student_labels}"), price))
+    teacher = list(_a_million(spent.get(result.to), price))
     return CascadeCost(result, student[0], teacher[0], student[1], teacher[1])
 
 
-def _a_million(spent: StepSpent | None, prices: Prices | None) -> Iterator[float | None]:
+def _a_million(spent: StepSpent | None, price: Price | None) -> Iterator[float | None]:
     """Yield the worker seconds and the dollars of a million rows."""
     if spent is None or not spent.rows:
         yield None
         yield None
         return
-    seconds = spent.worker_seconds / spent.rows * _MILLION
-    yield seconds
-    hourly = counted_dollars(prices, WorkerKind(spent.cpus, spent.gpus))
-    yield None if hourly is None else hourly * seconds / HOUR
+    share = _MILLION / spent.rows
+    yield spent.hours * HOUR * share
+    dollars = add_up([spent], price).dollars
+    yield None if dollars is None else dollars * share

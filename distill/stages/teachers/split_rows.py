@@ -20,11 +20,11 @@ import xxhash
 from distill.core.errors import PoolError
 from distill.engine.protocol import Engine
 from distill.plan.teachers import SplitStep
+from distill.pools.base_pool import base_pool
 from distill.pools.formats.registry import read_rows
 from distill.pools.formats.selection import ADDRESSES
 from distill.pools.inventory import Fragment, Inventory
 from distill.pools.parts import PoolParts, write_parts
-from distill.stages.select.select_rows import base_pool
 from distill.storage.open import open_storage
 
 log = logging.getLogger(__name__)
