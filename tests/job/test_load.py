@@ -294,6 +294,9 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
         "students",
         "sweep",
         "evaluate",
+        "apply",
+        "cascade",
+        "audit",
         "prices",
         "budget",
     }
