@@ -75,23 +75,28 @@ def predict(
 
 @commands.command()
 def show(
-    job: JobFile,
+    file: JobFile,
     name: Annotated[str, typer.Argument(help="A label set of the job.")],
     rows: Annotated[int, typer.Option(min=1, max=50)] = 5,
     root: Root = None,
 ) -> None:
     """A few rows and what the labeler says of them, in this process, before paying."""
     with process_edge(None) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.cli.preview import print_preview
         from distill.run import preview_labels
 
-        print_preview(loaded, name, preview_labels(loaded, name, rows, engine=process.engine))
+        preview = preview_labels(loaded, name, rows, engine=process.engine)
+        networks = [
+            *(fit.model for fit in loaded.fit.values()),
+            *(student.model for student in loaded.students.values()),
+        ]
+        print_preview(networks, name, preview)
 
 
 @commands.command()
 def status(
-    job: JobFile,
+    file: JobFile,
     timeline: Annotated[
         bool,
         typer.Option("--timeline", help="The last run's workers, rows and losses over time too."),
@@ -100,7 +105,7 @@ def status(
 ) -> None:
     """What is done and what is left; what the last run took, and what it lost."""
     with process_edge(None):
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.cli.runs import last_run_line, print_timeline
         from distill.run import last_runs
         from distill.run import status as job_status
@@ -119,7 +124,7 @@ def status(
 
 @commands.command()
 def verify(
-    job: JobFile,
+    file: JobFile,
     name: Name = None,
     canaries: Annotated[
         int,
@@ -131,7 +136,7 @@ def verify(
 ) -> None:
     """Prove the invariants on what is stored; exit 1 where one is broken."""
     with process_edge(None):
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import verify_labels
 
         found = verify_labels(loaded, name, canaries)
@@ -154,7 +159,7 @@ def _verified_line(verified: Verified) -> str:
 
 @commands.command()
 def gc(
-    job: JobFile,
+    file: JobFile,
     name: Name = None,
     delete: Annotated[
         bool, typer.Option("--delete", help="Delete it; without this it is only told.")
@@ -165,7 +170,7 @@ def gc(
     of structures the passes of finished fits, of inventories what a killed scan had read, and what
     newer records of runs, their costs and their spending stand for."""
     with process_edge(None):
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import garbage
 
         verb = "deleted" if delete else "may go"

@@ -26,7 +26,7 @@ _NO_PRICES = (
 
 @commands.command()
 def plan(
-    job: JobFile,
+    file: JobFile,
     *,
     pilot: Annotated[
         bool,
@@ -52,7 +52,7 @@ def plan(
     # what is for people goes beside the JSON
     console.stderr = as_json
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import plan_costs
 
         found = plan_costs(

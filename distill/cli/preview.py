@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import textwrap
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from distill.cli.terminal import print_table
-from distill.job.job import Job
 from distill.labelers.base import probabilities_of
 from distill.models.networks.cnn import Cnn
 from distill.spec.outputs import Outputs
@@ -17,6 +17,8 @@ from distill.stages.label.preview import Preview
 
 log = logging.getLogger(__name__)
 
+_Shape = tuple[int, int]
+"""Height and width."""
 _SHADES = " ░▒▓█"
 _SHOWN_NUMBERS = 6
 _SHOWN_CLASSES = 3
@@ -26,19 +28,20 @@ _SHOWN_PIXELS = 20
 _LINE_LETTERS = 28
 
 
-def print_preview(job: Job, name: str, preview: Preview) -> None:
+def print_preview(networks: Iterable[object], name: str, preview: Preview) -> None:
     """Print one table row a pool row: what is seen of it, drawn where it is an image, and what the
-    labeler says."""
+    labeler says. A vector that one of the `networks` takes for a grey image is one."""
+    shapes = _grey_image_shapes(networks)
     rows = []
     for number, features in enumerate(preview.features):
-        rows.append([str(number), _features_text(features, job), _labels_text(preview, number)])
+        rows.append([str(number), _features_text(features, shapes), _labels_text(preview, number)])
     title = f"labels.{name} on {preview.pool}, {preview.shard}"
     print_table(title, ["row", "features", "says"], rows)
     for note in preview.notes:
         log.warning("labels.%s: %s", name, note)
 
 
-def _features_text(features: str | npt.NDArray[np.generic], job: Job) -> str:
+def _features_text(features: str | npt.NDArray[np.generic], shapes: Mapping[int, _Shape]) -> str:
     if isinstance(features, str):
         if len(features) > _SHOWN_LETTERS:
             features = f"{features[: _SHOWN_LETTERS - 1]}…"
@@ -48,7 +51,7 @@ def _features_text(features: str | npt.NDArray[np.generic], job: Job) -> str:
         grey = numbers.mean(axis=2)
         return _shaded(grey)
     width = len(numbers)
-    shape = _grey_image_shape(job, width)
+    shape = shapes.get(width)
     if shape is not None:
         grey = numbers.reshape(shape)
         return _shaded(grey)
@@ -58,16 +61,15 @@ def _features_text(features: str | npt.NDArray[np.generic], job: Job) -> str:
     return text
 
 
-def _grey_image_shape(job: Job, width: int) -> tuple[int, int] | None:
-    """Return height and width of a vector that one of the job's networks takes for a grey image."""
-    fits = [fit.model for fit in job.fit.values()]
-    students = [student.model for student in job.students.values()]
-    for model in [*fits, *students]:
-        if isinstance(model, Cnn):
-            channels, height, across = model.shape
-            if channels == 1 and height * across == width:
-                return (height, across)
-    return None
+def _grey_image_shapes(networks: Iterable[object]) -> dict[int, _Shape]:
+    """Return, by the width of a vector, the grey image that the first network sees in it."""
+    shapes: dict[int, _Shape] = {}
+    for network in networks:
+        if isinstance(network, Cnn):
+            channels, height, across = network.shape
+            if channels == 1:
+                shapes.setdefault(height * across, (height, across))
+    return shapes
 
 
 def _shaded(image: npt.NDArray[np.float32]) -> str:

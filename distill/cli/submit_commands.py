@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,7 +49,7 @@ commands = typer.Typer()
 
 @commands.command()
 def submit(
-    job: JobFile,
+    file: JobFile,
     *,
     address: Address = USUAL_ADDRESS,
     detach: Annotated[
@@ -75,12 +76,12 @@ def submit(
     """Run a job on a cluster: send it with its folder, follow it, end with its exit code."""
     with process_edge(None, verbose=verbose, log_format=log_format):
         client = _client(address)
-        loaded = load(job, root)
-        elsewhere = _require_shared(loaded)
+        loaded = load(file, root)
+        elsewhere = _require_shared(_written_places(loaded), loaded.path)
         from distill.engine.ray.submission.package import pack_job
         from distill.engine.ray.submission.request import submit_package
 
-        packed = pack_job(job, elsewhere=elsewhere, with_package=package)
+        packed = pack_job(file, elsewhere=elsewhere, with_package=package)
         options = _run_options(root, verbose=verbose, log_format=log_format)
         id = submit_package(client, packed, loaded.name, options, env or ())
         say(f"Submitted {id} with {packed.files} files of {loaded.folder}.")
@@ -127,12 +128,15 @@ def _client(address: str) -> JobClient:
     return JobClient(find_dashboard(address))
 
 
-def _require_shared(job: Job) -> list[Path]:
+def _written_places(loaded: Job) -> dict[str, str]:
+    """Return root and pools as the job file has them, by their keys."""
+    pools = {f"pools.{name}.path": pool.path for name, pool in loaded.pools.items()}
+    return {"root": loaded.root, **pools}
+
+
+def _require_shared(written: Mapping[str, str], job_file: Path) -> list[Path]:
     """Return the folders that the job's places are, which stay where they are. Raises JobError for
     places that are beside the job file: each node would have one of its own."""
-    written = {"root": job.root}
-    for name, pool in job.pools.items():
-        written[f"pools.{name}.path"] = pool.path
     folders = []
     relative = []
     for key, place in written.items():
@@ -143,7 +147,7 @@ def _require_shared(job: Job) -> list[Path]:
         if os.path.isabs(folder):
             folders.append(Path(folder))
         else:
-            relative.append(f"{job.path}: {key} = {place!r}")
+            relative.append(f"{job_file}: {key} = {place!r}")
     if relative:
         lines = "\n".join(relative)
         raise JobError(
@@ -211,11 +215,12 @@ def _await_end(client: JobClient, id: str) -> SubmittedJob:
     return found
 
 
-def _row(job: SubmittedJob) -> list[str]:
-    code = "" if job.exit_code is None else str(job.exit_code)
-    until = time.time() if job.ended is None else job.ended
-    took = f"{until - job.began:,.0f} s"
-    return [job.id, job.job, job.state, code, _moment(job.began), took]
+def _row(submitted: SubmittedJob) -> list[str]:
+    code = "" if submitted.exit_code is None else str(submitted.exit_code)
+    until = time.time() if submitted.ended is None else submitted.ended
+    took = f"{until - submitted.began:,.0f} s"
+    began = _moment(submitted.began)
+    return [submitted.id, submitted.job, submitted.state, code, began, took]
 
 
 def _moment(seconds: float) -> str:

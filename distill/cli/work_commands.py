@@ -34,7 +34,7 @@ commands = typer.Typer()
 
 @commands.command()
 def run(
-    job: JobFile,
+    file: JobFile,
     part: PartOption = None,
     *,
     root: Root = None,
@@ -45,7 +45,7 @@ def run(
 ) -> None:
     """All stages, in order, doing only what is unfinished."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import run_job
 
         finished = run_job(loaded, say, engine=process.engine, part=part_of(part))
@@ -61,7 +61,7 @@ def run(
 
 @commands.command()
 def fit(
-    job: JobFile,
+    file: JobFile,
     name: Name = None,
     *,
     root: Root = None,
@@ -72,7 +72,7 @@ def fit(
 ) -> None:
     """Train labelers before they label."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import fit_labelers, trained_line
 
         names = [name] if name else None
@@ -82,7 +82,7 @@ def fit(
 
 @commands.command()
 def structure(
-    job: JobFile,
+    file: JobFile,
     name: Name = None,
     *,
     root: Root = None,
@@ -93,7 +93,7 @@ def structure(
 ) -> None:
     """Find structures in rows without labels: components, clusters, maps."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import fit_structures, trained_line
 
         for fitted in fit_structures(loaded, name, engine=process.engine):
@@ -102,7 +102,7 @@ def structure(
 
 @commands.command()
 def select(
-    job: JobFile,
+    file: JobFile,
     name: Name = None,
     *,
     root: Root = None,
@@ -113,7 +113,7 @@ def select(
 ) -> None:
     """Choose which rows of a pool are labelled."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import select_pool_rows, selection_line
 
         for selected in select_pool_rows(loaded, name, engine=process.engine):
@@ -122,7 +122,7 @@ def select(
 
 @commands.command()
 def label(
-    job: JobFile,
+    file: JobFile,
     name: Name = None,
     *,
     mend: Annotated[
@@ -140,7 +140,7 @@ def label(
 ) -> None:
     """Write label sets over their pools, exactly once."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import label_pools, labels_line
 
         mine = part_of(part)
@@ -151,7 +151,7 @@ def label(
 
 @commands.command()
 def train(
-    job: JobFile,
+    file: JobFile,
     name: Name = None,
     *,
     root: Root = None,
@@ -162,7 +162,7 @@ def train(
 ) -> None:
     """Teach students from stored labels."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import train_students, trained_line
 
         names = [name] if name else None
@@ -172,7 +172,7 @@ def train(
 
 @commands.command()
 def evaluate(
-    job: JobFile,
+    file: JobFile,
     *,
     root: Root = None,
     ray: Ray = None,
@@ -182,7 +182,7 @@ def evaluate(
 ) -> None:
     """Judge students against teacher, truth and each other."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import evaluate_students
 
         evaluation = evaluate_students(loaded, engine=process.engine)
@@ -192,7 +192,7 @@ def evaluate(
 
 @commands.command()
 def report(
-    job: Annotated[
+    files: Annotated[
         list[str], typer.Argument(metavar="JOB", help="A job file; with --compare several results.")
     ],
     *,
@@ -215,9 +215,9 @@ def report(
             from distill.cli.compare_command import show_study
             from distill.run.compare import compare_results
 
-            show_study(compare_results(job), out)
+            show_study(compare_results(files), out)
             return
-        loaded = load(_only(job), root)
+        loaded = load(_only(files), root)
         from distill.run import write_report
 
         say(f"Report: {write_report(loaded, engine=process.engine)}")
@@ -225,7 +225,7 @@ def report(
 
 @commands.command()
 def export(
-    job: JobFile,
+    file: JobFile,
     name: Name = None,
     *,
     onnx: Onnx = False,
@@ -238,7 +238,7 @@ def export(
 ) -> None:
     """Students as files that need nothing of distill's: safetensors, a Python file, a model card."""
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
-        loaded = load(job, root)
+        loaded = load(file, root)
         from distill.run import export_students
 
         names = [name] if name else None

@@ -134,9 +134,9 @@ _DRIVER = (1.0, 0.0)
 class Account:
     """Of one run; an observer of events, of any thread, while a step is in work."""
 
-    def __init__(self, run: str, job: str, price: Price | None = None) -> None:
+    def __init__(self, run: str, job_name: str, price: Price | None = None) -> None:
         self.price = None if price is None else cache(price)
-        self._run = RunSpent(run, job, 0.0, 0.0)
+        self._run = RunSpent(run, job_name, 0.0, 0.0)
         self._step: str | None = None
         """In work; None between steps."""
         self._workers = 0

@@ -16,35 +16,30 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from distill.core.audit_results import AuditResult
-from distill.core.errors import JobError, PoolError
+from distill.core.errors import PoolError
 from distill.engine.protocol import TrainingNeeds
 from distill.job.job import Job
-from distill.job.sweep import Variant
-from distill.labelers.calibration import read_calibration
-from distill.labelers.embedding import Embedding
-from distill.labelers.kind import ModelLabelerKind
-from distill.labels.identity import label_set_folder
 from distill.labels.label_set import LabelSet
-from distill.loader.merged_values import StoredValues
 from distill.models.record import ModelRecord
 from distill.plan.annotators import annotators_step
 from distill.plan.audit.audit_plan import hold_out_step, stored_audit
 from distill.plan.audit.steps import HoldOutStep
-from distill.plan.calibration import calibration_folder
 from distill.plan.candidates import hints
 from distill.plan.checks.stored import check_inputs
 from distill.plan.evaluation import evaluate_step
+from distill.plan.exports import export_step
 from distill.plan.fits import fit_step
-from distill.plan.identity import find_student
-from distill.plan.label_values import label_values
-from distill.plan.labelers import prepare_labels, prepare_uncalibrated
-from distill.plan.merges import merged_values
+from distill.plan.label_steps import (
+    calibrate_step,
+    label_step,
+    preview_step,
+    stored_labels,
+    verify_steps,
+)
+from distill.plan.making import models_to_make, networks_to_make, pools_to_make
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
-from distill.plan.overlaps import shared_rows
-from distill.plan.pooled import grouped_votes
 from distill.plan.pooled_step import pooled_step
-from distill.plan.pretrained import pretrained_of_job
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.status import job_status
@@ -54,13 +49,11 @@ from distill.plan.steps import (
     EvaluateStep,
     ExportStep,
     FitStep,
-    LabelPart,
     LabelStep,
     MakeModelStep,
     MakePoolStep,
     PooledStep,
     PreviewStep,
-    SeenEncoder,
     StoredLabelsStep,
     TrainStep,
     VerifyStep,
@@ -75,13 +68,10 @@ from distill.plan.teachers import (
     teacher_steps,
 )
 from distill.plan.training import TrainingPlan, plan_fit, plan_student
-from distill.plan.votes import allowed_fraction, votes_step
 from distill.plan.workspace import Workspace
-from distill.pools.chosen import selection_folder
 from distill.pools.file_stats import ReadFileStats
-from distill.spec.labels import Pooled
 from distill.spec.models import Eszsl
-from distill.spec.selections import SELECT, selection_name
+from distill.spec.selections import SELECT
 
 
 class Plan:
@@ -94,12 +84,7 @@ class Plan:
 
     def pools_to_make(self) -> list[MakePoolStep]:
         """Return the pools that the job makes itself."""
-        tables = self.tables
-        return [
-            MakePoolStep(name, tables.pool_uri(name), tables.root_uri, pool.made_by, tables.path)
-            for name, pool in tables.pools.items()
-            if pool.made_by is not None
-        ]
+        return pools_to_make(self.tables)
 
     def left(self) -> list[str]:
         """Return what is not done, a phrase each."""
@@ -134,32 +119,12 @@ class Plan:
 
     def models_to_make(self, labels: Iterable[str]) -> list[MakeModelStep]:
         """Return the models of those label sets that the job makes itself."""
-        tables = self.tables
-        members = [member for name in labels for member in tables.labels[name].members(name)]
-        return [
-            MakeModelStep(
-                f"{where}.made_by",
-                tables.model_uri(labeler.model),
-                tables.root_uri,
-                labeler.made_by,
-                tables.path,
-            )
-            for where, labeler in members
-            if isinstance(labeler, ModelLabelerKind) and labeler.made_by is not None
-        ]
+        return models_to_make(self.tables, labels)
 
     def networks_to_make(self) -> list[MakeModelStep]:
         """Return the models that networks of fits and students begin as and the job makes
         itself, each place once."""
-        tables = self.tables
-        found: dict[str, MakeModelStep] = {}
-        for where, network in pretrained_of_job(tables):
-            uri = tables.model_uri(str(network.model))
-            if network.made_by is not None:
-                key = f"{where}.made_by"
-                step = MakeModelStep(key, uri, tables.root_uri, network.made_by, tables.path)
-                found.setdefault(uri, step)
-        return list(found.values())
+        return networks_to_make(self.tables)
 
     def working_order(self) -> list[Batch]:
         """Return what the job makes before its students, each after what it needs."""
@@ -237,23 +202,7 @@ class Plan:
 
     def calibration(self, name: str) -> CalibrateStep | None:
         """Return how `labels.<name>` is calibrated; None where the job asks for none."""
-        labels = self.tables.labels[name]
-        if labels.calibrate_on is None:
-            return None
-        recipe, contract = prepare_uncalibrated(self.workspace, name)
-        folder = calibration_folder(self.workspace, name, contract)
-        return CalibrateStep(
-            name,
-            folder.uri,
-            read_calibration(folder),
-            recipe,
-            contract,
-            self.workspace.pool(labels.calibrate_on),
-            self._values(name, labels.calibrate_on),
-            self.tables.pool_outputs(labels.calibrate_on),
-            self.tables.fragment_rows,
-            labels.compute,
-        )
+        return calibrate_step(self.workspace, name)
 
     def annotators(self, name: str) -> AnnotatorsStep | None:
         """Return how the parties of the merge `labels.<name>` are known; None where it is none, or
@@ -269,7 +218,8 @@ class Plan:
 
         With `mending`, damaged commits are no error. Raises ContractError, PoolError.
         """
-        step = self._label_step(name, self.tables.labels[name].over, mending=mending)
+        over = self.tables.labels[name].over
+        step = label_step(self.workspace, name, over, mending=mending)
         self.workspace.forget_labels(name)  # the step is about to change them
         return step
 
@@ -283,44 +233,22 @@ class Plan:
 
     def preview(self, name: str) -> PreviewStep:
         """Return a look at `labels.<name>` over its first pool, before any calibration."""
-        recipe, contract = prepare_uncalibrated(self.workspace, name)
-        labels = self.tables.labels[name]
-        pool = self.workspace.pool(labels.over[0])
-        outputs = self.tables.label_outputs(name)
-        strict = labels.deterministic == "strict"
-        values = self._values(name, pool.name)
-        return PreviewStep(name, recipe, contract, outputs, pool, strict, values)
+        return preview_step(self.workspace, name)
 
     def whole_labels(self, name: str, pool: str) -> LabelStep:
         """Return `labels.<name>` over one pool, all of it labelled. Raises ContractError else."""
-        step = self._label_step(name, (pool,))
+        step = label_step(self.workspace, name, (pool,))
         (part,) = step.parts
         self.workspace.whole_labels(name, part.pool, step.contract)
         return step
 
     def stored_labels(self, name: str) -> list[StoredLabelsStep]:
         """Return the label sets of `labels.<name>` as they lie; reads nothing."""
-        spec = self.tables.labels[name]
-        root = self.workspace.root
-        return [
-            StoredLabelsStep(
-                name, spec.version, pool, label_set_folder(root, name, spec.version, pool).uri
-            )
-            for pool in spec.over
-        ]
+        return stored_labels(self.workspace, name)
 
     def verifications(self, name: str) -> list[VerifyStep]:
         """Return what proves the label sets of `labels.<name>`; opens none and lists no pool."""
-        return [
-            VerifyStep(
-                stored,
-                self.workspace.inventory(stored.pool),
-                self.tables.fragment_rows,
-                self.tables.path,
-                self._selection(stored.pool),
-            )
-            for stored in self.stored_labels(name)
-        ]
+        return verify_steps(self.workspace, name)
 
     def students(self, names: Sequence[str] | None = None) -> list[TrainStep]:
         """Return the trainings of students: all, or those named. Raises JobError for a name that
@@ -348,81 +276,8 @@ class Plan:
     def exports(self, names: Sequence[str] | None = None) -> list[ExportStep]:
         """Return the exports of students: all, or those named. Raises JobError for a name that the
         job lacks, ContractError where a student is not trained."""
-        return [self._export(variant) for variant in self.tables.job.chosen_variants(names)]
-
-    def _label_step(self, name: str, pools: Sequence[str], *, mending: bool = False) -> LabelStep:
-        recipe, contract = prepare_labels(self.workspace, name)
-        spec = self.tables.labels[name]
-        parts = [
-            LabelPart(
-                self.workspace.pool(pool),
-                self.workspace.label_set_state(name, pool, mending=mending),
-                self._values(name, pool),
-            )
-            for pool in pools
-        ]
-        return LabelStep(
-            name=name,
-            root=self.tables.root_uri,
-            recipe=recipe,
-            contract=contract,
-            parts=tuple(parts),
-            fragment_rows=self.tables.fragment_rows,
-            compute=spec.compute,
-            max_rejected_fraction=allowed_fraction(spec),
-            strict=spec.deterministic == "strict",
-            shared_rows=tuple(shared_rows(self.workspace, name, pools)),
-            votes=votes_step(self.workspace, name),
-        )
-
-    def _selection(self, pool: str) -> str | None:
-        """The folder of the selection that a pool is, if it is one."""
-        name = selection_name(pool)
-        return None if name is None else selection_folder(self.workspace.root, name).uri
-
-    def _values(self, name: str, pool: str) -> StoredValues | None:
-        """What the labeler of `labels.<name>` sees in place of the pool's features, if it does."""
-        labeler = self.tables.labels[name].labeler
-        if isinstance(labeler, Pooled):
-            return grouped_votes(self.workspace, labeler, (pool,))
-        merge = self.tables.labels[name].merge
-        if merge is not None:
-            return merged_values(self.workspace, name, merge, pool)
-        values_of = self.tables.values_of(name)
-        return label_values(self.workspace, values_of, (pool,)) if values_of else None
-
-    def _export(self, variant: Variant) -> ExportStep:
-        student = variant.spec
-        seen = None
-        if student.features is not None:
-            seen = self._seen_encoder(student.features.label_set, f"students.{variant.name}")
-        folder, record = find_student(self.workspace, variant)
-        # rows of a selection are read as those of its pool, and so are others of their kind
-        pool = self.tables.base_pool(student.taught_on[0])
-        return ExportStep(
-            variant.name,
-            folder.uri,
-            record,
-            self.workspace.pool(pool),
-            student.model.text_hashing,
-            self.tables.student_code(student, f"students.{variant.student}"),
-            student.early_stop.rows if student.early_stop else None,
-            seen,
-        )
-
-    def _seen_encoder(self, name: str, student: str) -> SeenEncoder:
-        """The model that wrote a label set whose values a student saw."""
-        labeler = self.tables.labels[name].labeler
-        if not isinstance(labeler, Embedding):
-            raise JobError(
-                f"{self.tables.path}: {student} sees labels.{name}, and not what its pool has: its"
-                " weights alone are no model that others could use. With a labeler of kind"
-                f' "embedding", and not {labeler.kind!r}, both are exported as one; or export'
-                " students of pools' features."
-            )
-        where = f"labels.{name}.labeler"
-        files = labeler.identify(self.tables.model_uri(labeler.model), f"{where}.model")
-        return SeenEncoder(where, files, labeler.normalize)
+        chosen = self.tables.job.chosen_variants(names)
+        return [export_step(self.workspace, variant) for variant in chosen]
 
 
 def _train_step(name: str, found: TrainingPlan | ModelRecord) -> TrainStep:

@@ -56,7 +56,7 @@ def plan_costs(
         driver.plan.workspace,
         runs=(),
         tried=Tried(),
-        evaluated=_evaluated(job),
+        evaluated=_evaluated(driver.plan),
         pilot_fragments=PILOT_FRAGMENTS,
         workers=tuple(workers),
     )
@@ -120,12 +120,12 @@ def _try(driver: Driver, setting: Setting) -> Tried:
     return driver.engine.call(trials)
 
 
-def _evaluated(job: Job) -> Sequence[MethodResult]:
+def _evaluated(plan: Plan) -> Sequence[MethodResult]:
     """The methods as they were judged, where all of the job is."""
-    if job.evaluate is None:
+    if plan.tables.evaluate is None:
         return ()
     try:
-        folder = open_storage(Plan(job).evaluation().folder)
+        folder = open_storage(plan.evaluation().folder)
         stored = folder.read_or_none("evaluation.json")
         if stored is None:
             return ()

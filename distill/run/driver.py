@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from distill.core.errors import JobError
 from distill.core.results import Evaluation
 from distill.engine.local import LocalEngine
 from distill.engine.select import EngineChoice, engine_of
@@ -73,6 +74,16 @@ class Driver:
     def trains(self) -> bool:
         """Whether what needs whole label sets is this driver's."""
         return self.part is None or self.part.is_first
+
+    def refuse_rounds_in_parts(self) -> None:
+        """Refuse rounds of a selection where several drivers work. Raises JobError."""
+        for name, selection in self.job.select.items():
+            if self.part is not None and selection.rounds > 1:
+                raise JobError(
+                    f"{self.job.path}: select.{name}.rounds = {selection.rounds}: each round is"
+                    " labelled after students were trained, and the drivers of other parts have"
+                    " left by then. Run it without --part."
+                )
 
     def prepare(self, labels: Iterable[str] = ()) -> None:
         """Make the pools that the job makes itself, list all, refuse what cannot be read or trained,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from distill.core.errors import JobError
 from distill.core.judgement import gate_sentences
 from distill.core.results import Evaluation
 from distill.engine.select import EngineChoice
@@ -14,7 +13,6 @@ from distill.labels.parts import Part
 from distill.run.audit import audit_job
 from distill.run.driver import Driver
 from distill.run.lines import trained_line
-from distill.run.recording import Recorder
 from distill.stages.report.write_report import require_report_extra
 from distill.stages.select.measure_round import measure_line, measure_round
 from distill.stages.structure.drift import drift_line, measure_drift
@@ -41,15 +39,17 @@ def run_job(
     `part` other than the first, leave when all is labelled. Raises DistillError."""
     if job.evaluate is not None:
         require_report_extra()
-    _refuse_rounds_in_parts(job, part)
-    driver = _begin(job, engine, part)
+    driver = Driver(job, engine, part)
+    driver.refuse_rounds_in_parts()
+    driver.prepare(job.labels)
     _make_all(driver, say)
     if not driver.trains:
         say(f"Part {part} is done: students, evaluation and report are part 0's.")
         return Finished(None, None)
     judged = _train_and_judge(driver, say)
     while judged is not None and _next_round(driver, judged[0], say):
-        driver = _begin(job, engine, part, driver.recorder)  # pools have grown
+        driver = Driver(job, engine, part, driver.recorder)
+        driver.prepare(job.labels)  # pools have grown
         _make_all(driver, say)
         judged = _train_and_judge(driver, say)
     drifts = tuple(_drifts(driver, say))
@@ -58,24 +58,6 @@ def run_job(
     evaluation, folder = judged
     refused = gate_sentences(evaluation.gate) if evaluation.gate else []
     return Finished(evaluation, driver.report(evaluation, folder), (*refused, *drifts))
-
-
-def _refuse_rounds_in_parts(job: Job, part: Part | None) -> None:
-    for name, selection in job.select.items():
-        if part is not None and selection.rounds > 1:
-            raise JobError(
-                f"{job.path}: select.{name}.rounds = {selection.rounds}: each round is labelled"
-                " after students were trained, and the drivers of other parts have left by then."
-                " Run it without --part."
-            )
-
-
-def _begin(
-    job: Job, engine: EngineChoice, part: Part | None, recorder: Recorder | None = None
-) -> Driver:
-    driver = Driver(job, engine, part, recorder)
-    driver.prepare(job.labels)
-    return driver
 
 
 def _make_all(driver: Driver, say: Say) -> None:

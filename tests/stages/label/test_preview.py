@@ -57,6 +57,10 @@ class Mine:
 """
 
 
+def networks(job):
+    return [each.model for each in (*job.fit.values(), *job.students.values())]
+
+
 def labelled(job, worker_pool="rows"):
     """Outputs, which rows have labels, and the rejects, of all fragments in order."""
     told = assignment(job, "teacher")
@@ -95,7 +99,7 @@ def test_texts_of_a_packed_file_are_labelled_on_other_rows(tmp_path, capsys):
     shown = preview_labels(job, "teacher", 5)
     assert shown.features[2] == texts[2]
     assert shown.rejected[3][0] == "undecodable"
-    print_preview(job, "teacher", shown)
+    print_preview(networks(job), "teacher", shown)
     printed = capsys.readouterr().out
     assert "rejected (undecodable)" in printed
     assert "row 4 üüüü" in printed
@@ -123,7 +127,7 @@ def test_images_are_labelled_on_other_rows_or_channels(tmp_path, capsys):
 
     shown = preview_labels(job, "teacher", 3)
     np.testing.assert_array_equal(shown.features[1], images[1])
-    print_preview(job, "teacher", shown)
+    print_preview(networks(job), "teacher", shown)
     printed = capsys.readouterr().out
     assert "rejected (undecodable)" in printed
     assert "█" in printed
@@ -174,7 +178,7 @@ def test_show_has_a_row_that_label_rejects(tmp_path, capsys, answer):
     shown = preview_labels(job, "teacher", 4)
     assert shown.rejected.keys() == {1}
     assert shown.notes == ()
-    print_preview(job, "teacher", shown)
+    print_preview(networks(job), "teacher", shown)
     printed = capsys.readouterr().out
     assert "rejected (output)" in printed
     assert "nan" not in printed
@@ -201,7 +205,7 @@ def test_show_and_label_keep_to_themselves_what_is_odd(
     shown = preview_labels(job, "teacher", 4)
     (note,) = shown.notes
     assert says in note
-    print_preview(job, "teacher", shown)
+    print_preview(networks(job), "teacher", shown)
     assert f"labels.teacher: {note}" in caplog.text
     (outcome,) = label_by_worker(job, "teacher")["rows"]
     if deterministic == "recorded":

@@ -25,7 +25,7 @@ _STRANGE = re.compile(r"[^A-Za-z0-9_-]+")
 def submit_package(
     client: JobClient,
     package: Package,
-    job: str,
+    job_name: str,
     options: Sequence[str],
     variables: Sequence[str] = (),
 ) -> str:
@@ -35,7 +35,7 @@ def submit_package(
     # before anything is sent: a variable may not be set
     environment = pack_environment(variables) if variables else None
     environment_uri = environment.uri if environment else None
-    request = job_request(package, job, options, environment_uri)
+    request = job_request(package, job_name, options, environment_uri)
     # also where nothing is left to send: a Ray answers, and takes the token
     client.ray_version()
     if not client.has(package.uri):
@@ -47,7 +47,7 @@ def submit_package(
 
 
 def job_request(
-    package: Package, job: str, options: Sequence[str], environment_uri: str | None
+    package: Package, job_name: str, options: Sequence[str], environment_uri: str | None
 ) -> dict[str, Any]:
     """Return the body of a submission: `distill run` with some options, on a job by its name."""
     variables = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)}
@@ -56,10 +56,10 @@ def job_request(
         variables[VARIABLE] = environment_uri
         runtime_env["worker_process_setup_hook"] = SETUP_HOOK
     words = ["python", "-m", "distill", "run", package.job_file, *options]
-    name = _STRANGE.sub("-", job)
+    name = _STRANGE.sub("-", job_name)
     return {
         "entrypoint": shlex.join(words),
         "submission_id": f"{name}-{uuid.uuid4().hex[:8]}",
         "runtime_env": runtime_env,
-        "metadata": {"distill_job": job},
+        "metadata": {"distill_job": job_name},
     }
