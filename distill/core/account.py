@@ -66,6 +66,11 @@ class StepSpent:
             self.bytes + other.bytes,
         )
 
+    def times(self, share: float) -> StepSpent:
+        """Return a share of what was held; nothing came of it by itself."""
+        held = (replace(each, seconds=share * each.seconds) for each in self.held)
+        return StepSpent(tuple(held))
+
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> StepSpent:
         """Return what `asdict` made plain; an older distill counted the work of one kind alone."""
@@ -167,6 +172,22 @@ class Account:
             self._count(now)
             self._step = None
             self._workers = 0
+
+    def divide(self, shares: Mapping[str, float]) -> None:
+        """Give what the step in work has held so far to the steps that it was for, in proportion to
+        their `shares`: trainings in one group of workers are one piece of work."""
+        total = sum(shares.values())
+        with self._lock:
+            self._count(events.now())
+            assert self._step is not None
+            if not total or self._step not in self._run.steps:
+                return
+            steps = dict(self._run.steps)
+            whole = steps.pop(self._step)
+            for name, share in shares.items():
+                part = whole.times(share / total)
+                steps[name] = steps.get(name, StepSpent()).plus(part)
+            self._run = replace(self._run, steps=steps)
 
     def __call__(self, event: Event) -> None:
         """Count an event of the step in work."""

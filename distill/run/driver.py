@@ -240,7 +240,9 @@ class Driver:
                 return train_networks(steps, self.engine)
             begin()
             gpus = max(self._gpus(plan.training.gpus) for plan in plans)
-            return train_networks(steps, self.engine, self.meter.allowance(gpus))
+            trained = train_networks(steps, self.engine, self.meter.allowance(gpus))
+            self.recorder.account.divide(dict(_shares(steps, trained)))
+            return trained
 
     def _gpus(self, gpus: Gpus) -> float:
         """GPUs of a training worker, as far as that is known before it begins."""
@@ -261,3 +263,11 @@ class Driver:
             inventory = self.plan.workspace.inventory(stored.pool)
             what = f"labels.{name} over {stored.pool}"
             roll_up(folder, name, stored.version, inventory, what=what)
+
+
+def _shares(steps: Sequence[TrainStep], trained: Sequence[Trained]) -> Iterator[tuple[str, float]]:
+    """Of each training that was trained now, the time that its workers took."""
+    for step, each in zip(steps, trained, strict=True):
+        if each.now:
+            details = each.record.details
+            yield step.name, details["seconds"] * details["workers"]

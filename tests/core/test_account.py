@@ -84,6 +84,18 @@ def test_a_commit_of_another_step_counts(account, at):
     assert account.spent().steps.get("labels.other") is None
 
 
+def test_trainings_of_one_group_of_workers_are_one_step_or_cost_more_together(account, at):
+    account.begin("training")
+    account(workers(0, 2))
+    account(workers(60, 0))
+    account.divide({"students.small": 10.0, "students.large": 30.0})
+    account.end()
+    steps = account.spent().steps
+    assert set(steps) == {"students.small", "students.large"}
+    assert steps["students.small"].hours == pytest.approx(30 / 3600)
+    assert steps["students.large"].hours == pytest.approx(90 / 3600)
+
+
 def test_a_kind_without_a_price_costs_nothing(at):
     account = Account("run", "job", lambda _cpus, gpus: None if gpus else 1.0)
     account.begin("labels.teacher")

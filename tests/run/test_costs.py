@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
+from distill.core import events
 from distill.core.costs import CostPlan
 from distill.core.errors import BudgetError
 from distill.plan.costs.ledger import read_spent, step_totals
@@ -12,7 +15,9 @@ from distill.plan.costs.stored import estimate_beside_actual, newest_costs
 from distill.plan.load import load_job
 from distill.plan.timelines import read_records
 from distill.plan.workspace import Workspace
-from distill.run import fit_structures, label_pool, plan_costs
+from distill.run import fit_structures, label_pool, plan_costs, run_job
+from distill.stages import trials
+from distill.stages.label import work_clock
 from distill.storage.open import open_storage
 from tests.command import REPOSITORY
 from tests.engine.here import without_ray
@@ -305,6 +310,32 @@ def digits_held(folder, pools, seed: int) -> tuple[bool, bool]:
     stored = sum(summary.bytes for summary in summaries)
     spent = spent_hours(job, "labels.teacher")
     return planned.whole_worker_hours.holds(spent), planned.whole_bytes.holds(stored)
+
+
+@pytest.fixture
+def of_cpu(monkeypatch):
+    """All that is timed counts by the time of this process's CPU, so that what else the machine
+    does is no part of it. It is the one worker."""
+    monkeypatch.setattr(events, "now", lambda: 1.8e9 + time.process_time())
+    monkeypatch.setattr(work_clock, "monotonic", time.process_time)
+    monkeypatch.setattr(trials.time, "perf_counter", time.process_time)
+
+
+@pytest.mark.slow
+def test_the_main_job_takes_what_was_not_planned(tmp_path, of_cpu):
+    """All of it: fits, labels, students, evaluation, as jobs/digits.toml has them."""
+    job = load_job(REPOSITORY / "jobs" / "digits.toml", root=str(tmp_path / "digits"))
+    with without_ray():
+        plan = plan_costs(job, engine="local")
+        run_job(job, lambda _line: None, engine="local")
+    besides = estimate_beside_actual(Workspace(job))
+    assert {each.step for each in besides} == {each.step for each in plan.steps}
+    for each in besides:
+        print(each)
+        assert each.spent_worker_hours > 0, each.step
+        assert each.worker_hours.holds(each.spent_worker_hours), each
+        if each.step.startswith("labels."):
+            assert each.bytes.holds(each.spent_bytes), each
 
 
 @pytest.mark.slow
