@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from distill.core.errors import JobError
@@ -119,7 +120,10 @@ class Driver:
             return [each for each in trained if " teacher " not in each.name]
 
         for split in self.plan.splits(names):
-            split_rows(split, self.engine)
+            with self.meter.step(f"fit.{split.name}") as begin:
+                if split.done is None:
+                    begin()
+                split_rows(split, self.engine)
         fitted = train() if self.part is None else wait_while_busy(train)
         fitted += [gather_teachers(step) for step in self.plan.gathers(names)]
         for step in self.plan.fits(names):
@@ -241,7 +245,7 @@ class Driver:
             begin()
             gpus = max(self._gpus(plan.training.gpus) for plan in plans)
             trained = train_networks(steps, self.engine, self.meter.allowance(gpus))
-            self.recorder.account.divide(dict(_shares(steps, trained)))
+            self.recorder.account.divide(_shares(steps, trained))
             return trained
 
     def _gpus(self, gpus: Gpus) -> float:
@@ -265,9 +269,13 @@ class Driver:
             roll_up(folder, name, stored.version, inventory, what=what)
 
 
-def _shares(steps: Sequence[TrainStep], trained: Sequence[Trained]) -> Iterator[tuple[str, float]]:
-    """Of each training that was trained now, the time that its workers took."""
+def _shares(steps: Sequence[TrainStep], trained: Sequence[Trained]) -> Mapping[str, float]:
+    """Return the time that workers took of each training that was trained now; of all teachers of a
+    fit together."""
+    shares: Counter[str] = Counter()
     for step, each in zip(steps, trained, strict=True):
         if each.now:
             details = each.record.details
-            yield step.name, details["seconds"] * details["workers"]
+            name = step.name.partition(" teacher ")[0]
+            shares[name] += details["seconds"] * details["workers"]
+    return shares

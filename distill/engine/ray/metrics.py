@@ -99,8 +99,8 @@ class RayMetrics:
         self._set("distill_workers", float(event.figures["workers"]), counted)
 
     def _cost(self, event: Event) -> None:
-        for name in ("worker_hours", "gpu_hours"):
-            self._set(f"distill_{name}", float(event.figures[name]), event)
+        self._set("distill_worker_hours", float(event.figures["worker_hours"]), event)
+        self._set("distill_gpu_hours", float(event.figures["gpu_hours"]), event)
         if event.figures["dollars"] != "":
             self._set("distill_cost_dollars", float(event.figures["dollars"]), event)
 
