@@ -32,6 +32,8 @@ from distill.core.errors import StorageError
 from distill.storage.base import NotImplementedByStoreError, ObjectMissingError
 from distill.storage.retry import until_answered
 
+_ENCRYPTED = re.compile(r"(?i)server.side encryption|encryption (key|parameters)|SSE-?C")
+"""In S3's words on an object that a customer's key encrypts."""
 _PASSING_STATUSES = (408, 409, 429)
 _PASSING_CODES = (
     "RequestTimeout",
@@ -165,6 +167,11 @@ def _refused(error: Exception, where: str) -> StorageError:
     detail = without_secrets(error)
     if isinstance(error, _NO_CREDENTIALS):
         return StorageError(f"{where}: {detail}. Set {identity}.")
+    if _ENCRYPTED.search(detail):
+        return StorageError(
+            f"{where}: the object is encrypted by another key than this request has ({code or status}:"
+            f" {detail}). Give the one that it was written with: [storage.s3] sse_customer_key."
+        )
     if code == "AccessDenied":
         return StorageError(
             f"{where}: who asks has no right to this (AccessDenied). Grant the right to list, read"
