@@ -184,6 +184,11 @@ def write_fragment(
     attempt = uuid.uuid4().hex
     note = AttemptNote(intent, provenance, len(rejects), columns_sha256(labels))
     content = data_bytes(labels, contract, note.to_bytes())
+    if contract.encrypted and not is_encrypted(content):
+        raise StorageError(
+            f"{folder.uri}: labels that are to be encrypted are plain. This is a mistake of"
+            " distill's own; please report it."
+        )
     reach("label.before_data")
     # Before the data, so that whoever finds data without a commit finds its rejects too.
     if rejects:
