@@ -17,6 +17,7 @@ from distill.spec.labels import LabelerTable
 from distill.spec.losses import Loss
 from distill.spec.networks import Network
 from distill.spec.pools import POOL_FORMATS, Features
+from distill.spec.privacy import Mask
 from distill.spec.selections import SelectBy
 from distill.spec.stores import StorageSettings
 from distill.spec.structures import StructureModel
@@ -96,6 +97,12 @@ def features() -> dict[str, type]:
     return {get_args(cls.model_fields["kind"].annotation)[0]: cls for cls in get_args(union)}
 
 
+def masks() -> dict[str, type]:
+    """What a private column may be masked as, by kind."""
+    (union, *_) = get_args(Mask)
+    return {get_args(cls.model_fields["kind"].annotation)[0]: cls for cls in get_args(union)}
+
+
 def built_in(kinds: dict[str, type]) -> dict[str, type]:
     """Those of distill itself: plugins that a test has loaded are in no guide."""
     return {kind: cls for kind, cls in kinds.items() if cls.__module__.startswith("distill.")}
@@ -106,6 +113,7 @@ def tables() -> dict[str, str]:
     return {
         "features": "\n".join(rows_of(features())),
         "formats": "\n".join(format_rows()),
+        "masks": "\n".join(rows_of(masks())),
         "labelers": "\n".join(rows_of(built_in(LabelerTable.kinds()), extras=True)),
         "structures": "\n".join(structure_rows()),
         "selections": "\n".join(selection_rows()),

@@ -47,14 +47,12 @@ class KeySource:
         return nonce + hidden + _tag(key, nonce + hidden)
 
     def unwrap(self, name: str, wrapped: bytes) -> bytes:
-        """Return the key that `wrap` wrapped. Raises StorageError where another key did."""
+        """Return the key that `wrap` wrapped. Raises ValueError where another key did."""
         key = self.key(name)
         body = wrapped[:-_TAG_BYTES]
         tag = wrapped[-_TAG_BYTES:]
         if not hmac.compare_digest(_tag(key, body), tag):
-            raise StorageError(
-                f"the key {name!r} is not the one that this was encrypted with. Give that key."
-            )
+            raise ValueError("another key wrapped it")
         return _masked(key, body[:_NONCE_BYTES], body[_NONCE_BYTES:])
 
 
@@ -106,7 +104,12 @@ def wrap_key(reference: str, data_key: bytes) -> bytes:
 def unwrap_key(reference: str, wrapped: bytes) -> bytes:
     """Return a file's key. Raises JobError, and StorageError where another key wrapped it."""
     source, name = _resolved(reference)
-    return source.unwrap(name, wrapped)
+    try:
+        return source.unwrap(name, wrapped)
+    except ValueError:
+        raise StorageError(
+            f"the key {reference} is not the one that this was encrypted with. Give that key."
+        ) from None
 
 
 def key_check(reference: str) -> str:

@@ -35,7 +35,8 @@ from distill.core.schema import (
 from distill.labels.columns import label_schema
 from distill.labels.contract import Contract
 from distill.labels.encoding import best_class
-from distill.labels.files import data_bytes, read_data
+from distill.labels.encryption import is_encrypted, read_encrypted
+from distill.labels.files import data_bytes, parquet_bytes, read_data
 from distill.labels.manifest import ManifestEntry, commit_key, data_key, rejects_key
 from distill.pools.fragments import fragment_id
 from distill.storage.base import Storage
@@ -183,11 +184,16 @@ def write_fragment(
     attempt = uuid.uuid4().hex
     note = AttemptNote(intent, provenance, len(rejects), columns_sha256(labels))
     content = data_bytes(labels, contract, note.to_bytes())
+    if contract.encrypted and not is_encrypted(content):
+        raise StorageError(
+            f"{folder.uri}: labels that are to be encrypted are plain. This is a mistake of"
+            " distill's own; please report it."
+        )
     reach("label.before_data")
     # Before the data, so that whoever finds data without a commit finds its rejects too.
     if rejects:
         table = pa.Table.from_pylist(rejects, REJECTS)
-        folder.put(rejects_key(intent.fragment, attempt), table_bytes(table))
+        folder.put(rejects_key(intent.fragment, attempt), _rejects_bytes(table, contract))
     # Before the commit, which never names what is not there.
     folder.put(data_key(intent.fragment, attempt, contract.format), content)
     reach("label.after_data")
@@ -266,9 +272,19 @@ def read_labels(folder: Storage, data: str, xxh3: str, contract: Contract) -> pa
 
 
 def read_rejects(folder: Storage, key: str) -> pa.Table:
-    """Read shard, row, reason and message of each rejected row."""
+    """Read shard, row, reason and message of each rejected row. Raises StorageError, and JobError
+    where they are encrypted and their key is missing."""
     content = folder.read(key)
+    if is_encrypted(content):
+        return read_encrypted(content, folder.url(key)).cast(REJECTS)
     return bytes_table(content, REJECTS, folder.url(key))
+
+
+def _rejects_bytes(rejects: pa.Table, contract: Contract) -> bytes:
+    # reasons may quote rows
+    if contract.encrypted:
+        return parquet_bytes(rejects, contract.key)
+    return table_bytes(rejects)
 
 
 def _histogram(labels: pa.Table, contract: Contract) -> dict[str, int]:

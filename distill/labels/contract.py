@@ -20,8 +20,26 @@ CONTRACT = "contract.json"
 _INLINE_CLASSES_BYTES = 1 << 16
 _SHOWN_CHARACTERS = 120
 """Of a value in a message."""
-_USUAL: Mapping[str, Any] = {"answers": "logits", "calibration": 1.0, "disagreement": False}
+_USUAL: Mapping[str, Any] = {
+    "answers": "logits",
+    "calibration": 1.0,
+    "disagreement": False,
+    "reveal": None,
+    "encrypted": False,
+}
 """Fields that came later, and what they say of sets from before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revealed:
+    """What of a labeler's answers is stored, where that is less than all (`labels.reveal`)."""
+
+    top_1: bool = False
+    """The best class alone."""
+    clip: float | None = None
+    """How far a logit may lie below the row's largest."""
+    round: float | None = None
+    """Of what outputs are multiples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +80,12 @@ class Contract:
     """Columns of the pool that stand beside the labels."""
     format: Literal["arrow", "parquet"] = "arrow"
     """Of the data files."""
+    reveal: Revealed | None = None
+    """What of the answers is stored; None: all."""
+    encrypted: bool = False
+    """Whether data files and rejects are encrypted. Each names the key that it needs."""
+    key: str = field(default="", compare=False)
+    """Where the key lies that encrypts what is written. Neither stored nor part of the digest."""
     in_features: int = field(default=0, compare=False)
     """Numbers in a row that the labeler saw when the set was begun; 0 where that is not known.
     Recorded, and no part of the digest, since it is the pool's: rows of another width are refused
@@ -74,8 +98,10 @@ class Contract:
         """All that decides what labels say, as plain values: neither versions nor tolerance."""
         plain = asdict(self)
         # recorded beside it: an upgrade of a library must not orphan a billion labels
-        for name in ("versions", "tolerance", "in_features"):
+        for name in ("versions", "tolerance", "in_features", "key"):
             del plain[name]
+        if self.reveal is not None:
+            plain["reveal"] = without_usual(plain["reveal"], vars(Revealed()))
         plain["classes"] = list(self.classes)
         # 1 and 1.0 are the same temperature, and would have two digests
         plain["temperatures"] = [float(value) for value in self.temperatures]
@@ -116,6 +142,8 @@ class Contract:
             meaning[name] = tuple(meaning[name])
         for name in ("versions", "tolerance", "in_features"):
             meaning[name] = body[name]
+        if "reveal" in meaning:
+            meaning["reveal"] = Revealed(**meaning["reveal"])
         return cls(**meaning)
 
     def require(self, other: Contract, name: str, version: int) -> None:

@@ -11,7 +11,8 @@ read a label set. FORMAT.md says the same for readers without us.
             log_normalizer  one float32 a declared temperature T:
                             log Σ_c exp((z_c − max z) / T) over *all* classes
     value   value           W × float32 or float16
-    each    disagreement    one float32, where the labeler is an ensemble
+    each    as much of the outputs as the contract reveals (`reveal`)
+            disagreement    one float32, where the labeler is an ensemble
 
 From `topk`, log p_T(c) = logit_c / T − log_normalizer_T at declared temperatures; unknown at
 others, and refused there. Bytes a row in comments are of the top 16 of 1,000 classes, after zstd
@@ -42,6 +43,7 @@ from distill.labels.columns import (
 )
 from distill.labels.contract import Contract
 from distill.labels.quantize import to_gaps, to_logits
+from distill.labels.reveal import revealed
 from distill.labels.topk import largest
 
 Float = npt.NDArray[np.float32]
@@ -98,6 +100,7 @@ def encode(
     `disagreement` (B,) says how far members disagree, where the contract has it.
     """
     good = outputs if labelled.all() else outputs[labelled]
+    good = revealed(good, contract)
     if contract.encoding == "topk":
         columns = _encode_topk(good, contract)
     else:

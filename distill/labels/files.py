@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from distill.core.errors import StorageError
 from distill.labels.columns import label_schema
 from distill.labels.contract import Contract
+from distill.labels.encryption import encryption_of, is_encrypted, read_encrypted
 
 # on these bytes, levels up to 9 save at most 3% and take 4 to 10 times as long (3 saves nothing)
 _ZSTD_LEVEL = 1
@@ -39,7 +40,7 @@ def data_bytes(labels: pa.Table, contract: Contract, note: bytes | None = None) 
         table = table.replace_schema_metadata({_NOTE: note})
     sink = pa.BufferOutputStream()
     if contract.format == "parquet":
-        _write_parquet(table, sink)
+        _write_parquet(table, sink, contract.key if contract.encrypted else "")
     else:
         _write_arrow(table, sink)
     return bytes(sink.getvalue())
@@ -48,9 +49,12 @@ def data_bytes(labels: pa.Table, contract: Contract, note: bytes | None = None) 
 def read_data(content: bytes, contract: Contract, where: str = "a data file") -> pa.Table:
     """Read the label columns of a data file. Raises StorageError for damage and for any schema but
     the contract's."""
-    _require_plain_types(content, contract, where)
+    if contract.encrypted:
+        _require_encrypted(content, where)
+    else:
+        _require_plain_types(content, contract, where)
     try:
-        table = _read(content, contract.format)
+        table = _read(content, contract, where)
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise StorageError(
@@ -70,7 +74,7 @@ def read_data(content: bytes, contract: Contract, where: str = "a data file") ->
 def read_note(content: bytes, contract: Contract) -> bytes | None:
     """Return the note in the metadata of a data file that `read_data` could read; None where it was
     written without one."""
-    metadata = _read(content, contract.format).schema.metadata or {}
+    metadata = _read(content, contract, "a data file").schema.metadata or {}
     note: bytes | None = metadata.get(_NOTE)
     return note
 
@@ -87,7 +91,15 @@ def with_keys(labels: pa.Table, keys: pa.Table, contract: Contract) -> pa.Table:
     return pa.table(arrays, schema=schema)
 
 
-def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream) -> None:
+def parquet_bytes(table: pa.Table, key: str = "") -> bytes:
+    """Return a table of plain types as a Parquet file, encrypted where `key` says where the key
+    lies. Raises JobError where that is missing."""
+    sink = pa.BufferOutputStream()
+    _write_parquet(table.combine_chunks(), sink, key)
+    return bytes(sink.getvalue())
+
+
+def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream, key: str) -> None:
     # Packed bytes have no order that statistics could use, and a reader needs no Arrow schema.
     with pq.ParquetWriter(
         sink,
@@ -98,6 +110,7 @@ def _write_parquet(table: pa.Table, sink: pa.BufferOutputStream) -> None:
         write_statistics=False,
         store_schema=False,
         write_page_checksum=True,
+        encryption_properties=encryption_of(key) if key else None,
     ) as writer:
         writer.write_table(table, row_group_size=max(1, len(table)))
         # by itself: without the Arrow schema, what stands in its metadata is not written either
@@ -125,9 +138,19 @@ def _require_plain_types(content: bytes, contract: Contract, where: str) -> None
         )
 
 
-def _read(content: bytes, file_format: str) -> pa.Table:
+def _require_encrypted(content: bytes, where: str) -> None:
+    """Refuse a plain file in place of an encrypted one, which anybody may have put there."""
+    if not is_encrypted(content):
+        raise StorageError(
+            f"{where} is not encrypted, where its contract says that it is. Restore it from a copy."
+        )
+
+
+def _read(content: bytes, contract: Contract, where: str) -> pa.Table:
+    if contract.encrypted:
+        return read_encrypted(content, where)
     buffer = pa.py_buffer(content)
-    if file_format == "parquet":
+    if contract.format == "parquet":
         with pq.ParquetFile(buffer, page_checksum_verification=True) as file:
             return file.read(use_threads=False)
     return pa.ipc.open_file(buffer).read_all()

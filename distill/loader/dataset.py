@@ -167,8 +167,15 @@ class Dataset:
     @property
     def is_kept_near(self) -> bool:
         """Whether its chunks are kept on this machine's disk, so that no later epoch makes them
-        again: they come from elsewhere, or are text that was cut into tokens."""
-        return self.tokens is not None or self.remote
+        again: they come from elsewhere, or are text that was cut into tokens. What is encrypted
+        where it lies is not: these files would be plain."""
+        return not self._is_encrypted and (self.tokens is not None or self.remote)
+
+    @property
+    def _is_encrypted(self) -> bool:
+        """Whether any of its label sets is."""
+        columns = [each for each in self.columns.values() if isinstance(each, LabelColumn)]
+        return any(labels.contract.encrypted for each in columns for labels in each.sets)
 
     @property
     def cut_texts(self) -> int:

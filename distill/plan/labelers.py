@@ -13,7 +13,7 @@ from distill.core.source import read_source
 from distill.labelers.kind import LabelerKind, ModelLabelerKind
 from distill.labelers.recipe import Member, Recipe
 from distill.labelers.versions import library_versions
-from distill.labels.contract import Contract
+from distill.labels.contract import Contract, Revealed
 from distill.models.record import read_record
 from distill.plan.calibration import stored_temperature
 from distill.plan.identity import find_fit, find_student
@@ -288,6 +288,9 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
         disagreement=labels.has_disagreement,
         keys=workspace.tables.label_keys(name),
         format=labels.format,
+        reveal=Revealed(**labels.reveal.model_dump()) if labels.reveal else None,
+        encrypted=labels.encryption is not None,
+        key=labels.encryption.key if labels.encryption else "",
         versions=library_versions(labeler.recipe),
     )
 

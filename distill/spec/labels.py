@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from distill.spec.base import BatchRows, Gpus, Place, Positive, Table, Temperature, require_once
 from distill.spec.kinds import Kind
+from distill.spec.privacy import Encryption, Reveal
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Answers = Literal["logits", "probabilities"]
@@ -233,6 +234,10 @@ class Labels(Table):
     """Default: `dense` for logits, `value` for values."""
     format: Literal["arrow", "parquet"] = "arrow"
     """Of the data files. Arrow is faster; Parquet is for lakes whose other readers expect it."""
+    reveal: Reveal | None = None
+    """What of the labeler's answers is stored, where that is to be less than all."""
+    encryption: Encryption | None = None
+    """Encrypts data files and rejects, where `format = "parquet"`."""
     version: Positive = 1
     """Raise it where the contract changed on purpose: the labels then live in `v2`."""
     batch_rows: BatchRows = 256
@@ -250,8 +255,12 @@ class Labels(Table):
     """More rejected rows than this stop the job."""
 
     @model_validator(mode="after")
-    def _each_pool_once(self) -> Labels:
+    def _combinations(self) -> Labels:
         require_once(self.over, "over")
+        if self.encryption is not None and self.format != "parquet":
+            raise ValueError(
+                f'encryption is of Parquet, and format = {self.format!r}; say format = "parquet"'
+            )
         return self
 
     @property

@@ -7,7 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from pydantic import model_validator
+
 from distill.spec.base import Table
+from distill.spec.privacy import KeyReference
 
 
 class S3Settings(Table):
@@ -27,9 +30,20 @@ class S3Settings(Table):
     """How the store encrypts what is written."""
     sse_kms_key_id: str | None = None
     """The key of KMS for that."""
+    sse_customer_key: KeyReference | None = None
+    """Where a key of 32 bytes lies, by which the store encrypts what is written and keeps none of it
+    (SSE-C). What was written without it is still read."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> S3Settings:
+        if self.sse_customer_key is not None and self.sse is not None:
+            raise ValueError("says sse and sse_customer_key; objects are encrypted by one of them")
+        if self.sse_kms_key_id is not None and self.sse != "aws:kms":
+            raise ValueError('sse_kms_key_id is of sse = "aws:kms"; say that too')
+        return self
 
     def options(self) -> dict[str, Any]:
-        """Return what `S3FileSystem` takes."""
+        """Return what `S3FileSystem` takes, and `sse_customer_key`, a reference."""
         encryption = given({"ServerSideEncryption": self.sse, "SSEKMSKeyId": self.sse_kms_key_id})
         return given(
             {
@@ -39,6 +53,7 @@ class S3Settings(Table):
                 "anon": self.anonymous,
                 "requester_pays": self.requester_pays,
                 "s3_additional_kwargs": encryption or None,
+                "sse_customer_key": self.sse_customer_key,
             }
         )
 

@@ -32,6 +32,8 @@ from distill.core.errors import StorageError
 from distill.storage.base import NotImplementedByStoreError, ObjectMissingError
 from distill.storage.retry import until_answered
 
+_ENCRYPTED = re.compile(r"(?i)server.side encryption|encryption (key|parameters)|SSE-?C")
+"""In S3's words on a request that does not fit an object's encryption."""
 _PASSING_STATUSES = (408, 409, 429)
 _PASSING_CODES = (
     "RequestTimeout",
@@ -165,6 +167,13 @@ def _refused(error: Exception, where: str) -> StorageError:
     detail = without_secrets(error)
     if isinstance(error, _NO_CREDENTIALS):
         return StorageError(f"{where}: {detail}. Set {identity}.")
+    # a HEAD has no words
+    if _ENCRYPTED.search(detail) or (code == "400" and where.startswith("s3://")):
+        return StorageError(
+            f"{where}: how the request and the object are encrypted does not fit ({detail}). Check"
+            " sse, sse_kms_key_id and sse_customer_key of [storage.s3]: what a customer's key"
+            " encrypts is read with that key alone."
+        )
     if code == "AccessDenied":
         return StorageError(
             f"{where}: who asks has no right to this (AccessDenied). Grant the right to list, read"

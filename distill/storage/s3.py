@@ -7,6 +7,8 @@ a call.
 **Conditional put** is `If-None-Match: *`. **A reader** takes the last 64 KB with its first request,
 which tells size and ETag too: a Parquet file costs one request for its footer. All further requests
 carry `If-Match`.
+
+**Encryption** by the store is checked on each written object (`s3_encryption`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from distill.storage.answers import status_of
 from distill.storage.base import ObjectMeta
 from distill.storage.range_reader import TAIL_BYTES
 from distill.storage.remote import Page, RemoteStorage
+from distill.storage.s3_encryption import CUSTOMER_KEY, customer_options, require_encrypted
+from distill.storage.settings import options_of
 
 _CONNECTIONS = 64  # a thread beyond that waits for a line; s3fs's own limit is 10
 
@@ -44,11 +48,14 @@ class S3Storage(RemoteStorage):
             "max_pool_connections": _CONNECTIONS,
             "response_checksum_validation": "when_required",  # bodies are held against ETags here
         }
-        return {**settings, "config_kwargs": config}
+        others = {name: value for name, value in settings.items() if name != CUSTOMER_KEY}
+        return {**others, "config_kwargs": config}
 
     @classmethod
     def prepare(cls, filesystem: Any) -> None:
         filesystem.retries = 1
+        # not among s3fs's own, of which a request cannot be made without them
+        filesystem.customer = customer_options(options_of(cls.scheme).get(CUSTOMER_KEY))
 
     async def _page(self, fs: Any, below: str, token: str) -> Page:
         more = {"ContinuationToken": token} if token else {}
@@ -60,7 +67,7 @@ class S3Storage(RemoteStorage):
         return entries, page.get("NextContinuationToken")
 
     async def _info(self, fs: Any, path: str) -> ObjectMeta:
-        answer = await _call(fs, "head_object", path)
+        answer = await _ask(fs, "head_object", path)
         return ObjectMeta(path, int(answer["ContentLength"]), answer["ETag"].strip('"'))
 
     async def _end(self, fs: Any, path: str) -> tuple[int, str, bytes]:
@@ -83,7 +90,8 @@ class S3Storage(RemoteStorage):
 
     async def _write(self, fs: Any, path: str, content: bytes, *, create: bool) -> None:
         condition = {"IfNoneMatch": "*"} if create else {}
-        await _call(fs, "put_object", path, Body=content, **condition)
+        answer = await _call(fs, "put_object", path, Body=content, **condition, **fs.customer)
+        require_encrypted({**fs.s3_additional_kwargs, **fs.customer}, answer, f"s3://{path}")
 
     async def _remove(self, fs: Any, path: str) -> None:
         await _call(fs, "delete_object", path)
@@ -96,8 +104,21 @@ async def _call(fs: Any, name: str, path: str, **options: Any) -> dict[str, Any]
     return answer
 
 
+async def _ask(fs: Any, name: str, path: str, **options: str) -> dict[str, Any]:
+    """Ask for an object with the customer's key, and without where the store says that it is not
+    encrypted by one."""
+    if not fs.customer:
+        return await _call(fs, name, path, **options)
+    try:
+        return await _call(fs, name, path, **options, **fs.customer)
+    except OSError as error:
+        if not isinstance(error.__cause__, ClientError) or status_of(error.__cause__) != 400:
+            raise
+        return await _call(fs, name, path, **options)
+
+
 async def _get(fs: Any, path: str, **options: str) -> tuple[dict[str, Any], bytes]:
-    answer = await _call(fs, "get_object", path, **options)
+    answer = await _ask(fs, "get_object", path, **options)
     async with answer["Body"] as stream:
         return answer, await transfers.whole_body(stream, int(answer["ContentLength"]))
 

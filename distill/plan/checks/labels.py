@@ -56,6 +56,8 @@ def _label_set(tables: JobTables, name: str) -> Problems:
         )
     yield from _keys(tables, labels, f"{where}.over")
     yield from _encoding(labels, outputs, f"{where}.encoding")
+    if labels.reveal is not None and labels.reveal.top_1 and outputs.kind == "value":
+        yield f"{where}.reveal.top_1: is of classes; this labeler says {outputs.in_words}."
     yield from _precision(labels, where)
     yield from _calibration(tables, labels, outputs, where)
     yield from check_labelers(tables, name)

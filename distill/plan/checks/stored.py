@@ -7,6 +7,7 @@ command that would begin work goes through both.
 from __future__ import annotations
 
 from distill.plan.checks.custom_losses import check_custom_losses
+from distill.plan.checks.encryption import check_encryption_keys
 from distill.plan.checks.judging import check_sliced_columns
 from distill.plan.checks.network_builds import check_networks_build
 from distill.plan.checks.pool_files import check_pool_files
@@ -18,9 +19,10 @@ from distill.plan.workspace import Workspace
 
 
 def check_inputs(workspace: Workspace) -> None:
-    """Refuse selections of rows that are not there, pools that cannot be read, structures and
+    """Refuse keys that are missing, selections of rows that are not there, pools that cannot be read, structures and
     networks that do not fit them, heads whose terms have other widths, targets without a known one,
     and losses that do not answer. Raises InputError."""
+    check_encryption_keys(workspace.tables)
     check_stored_selections(workspace)
     check_pool_files(workspace)
     check_targets(workspace)

@@ -23,6 +23,7 @@ from distill.labels.contract import Contract
 from distill.labels.encoding import DenseLabels, decode
 from distill.labels.label_set import LabelSet
 from distill.labels.manifest import ManifestEntry
+from distill.labels.reveal import revealed
 from distill.plan.steps import LabelPart, LabelStep
 from distill.stages.label.failures import make_labeler
 from distill.stages.label.row_reader import read_first
@@ -90,7 +91,7 @@ def largest_difference(predictions: Predictions, stored: pa.Table, contract: Con
     largest output in its row (or of 1); of an ensemble's disagreement too. What the encoding itself
     rounds away is no difference.
     """
-    outputs = predictions.outputs
+    outputs = revealed(predictions.outputs, contract)
     temperature = contract.temperatures[0] if contract.temperatures else None
     soft = decode(stored, contract, temperature)
     rounding = _ROUNDED[contract.dtype]
@@ -103,6 +104,10 @@ def largest_difference(predictions: Predictions, stored: pa.Table, contract: Con
         below = (soft.log_probs[:, :1] - soft.log_probs) * temperature
         apart = np.where(soft.log_probs > _SEEN, np.abs(live - soft.log_probs) * temperature, 0)
         rounded = np.maximum(rounding * below, 2 * rounding)
+    if contract.reveal is not None:
+        # what lies at a border may be rounded to either side of it, of two classes alike
+        rounded = rounded + 2 * (contract.reveal.round or 0)
+        apart = np.where(_are_alike(predictions.outputs, contract), 0, apart)
     largest = np.abs(outputs).max(axis=1, keepdims=True)
     share = np.maximum(apart - rounded, 0) / np.maximum(largest, 1)
     live_disagreement = predictions.disagreement
@@ -111,6 +116,19 @@ def largest_difference(predictions: Predictions, stored: pa.Table, contract: Con
         apart_share = apart / np.maximum(live_disagreement, 1)
         share = np.concatenate([share, apart_share[:, None]], axis=1)
     return float(share[soft.labelled].max(initial=0))
+
+
+def _are_alike(outputs: Float, contract: Contract) -> npt.NDArray[np.bool_]:
+    """Which rows (B, 1) tell no best class apart, where that alone is revealed."""
+    if contract.reveal is None or not contract.reveal.top_1 or contract.width < 2:
+        return np.zeros((len(outputs), 1), np.bool_)
+    scale = np.maximum(np.abs(outputs).max(axis=1), 1)
+    if contract.exclusive:
+        second, first = np.partition(outputs, -2, axis=1)[:, -2:].T
+        margin = first - second
+    else:
+        margin = np.abs(outputs).min(axis=1)
+    return np.asarray(margin <= contract.tolerance * scale)[:, None]
 
 
 def _log_softmax(logits: Float) -> Float:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from distill.core.errors import LabelerError
 from distill.core.source import RAISED
 from distill.labelers.base import predict
+from distill.labels.reveal import revealed
 from distill.plan.steps import PreviewStep
 from distill.spec.outputs import Outputs
 from distill.stages.label.failures import locate_failure, make_labeler
@@ -61,7 +62,8 @@ def preview_labels(step: PreviewStep, rows: int) -> Preview:
         pool.name,
         shard.key,
         decoded.values,
-        *predictions,
+        revealed(predictions.outputs, step.contract),
+        predictions.disagreement,
         meaning=step.outputs,
         rejected=rejected_rows(predictions.outputs, step.contract, decoded.rejected),
         notes=tuple(notes),

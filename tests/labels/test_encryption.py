@@ -1,0 +1,152 @@
+"""Encrypted label sets: unreadable without their key, and what is said of another one."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import os
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from distill.core.errors import JobError, StorageError
+from distill.core.secret_keys import KEY_SOURCES, KeySource
+from distill.labels.commit import Provenance, WriteIntent, read_labels, read_rejects, write_fragment
+from distill.labels.encryption import is_encrypted
+from distill.labels.files import data_bytes, parquet_bytes, read_data, read_note, with_keys
+from distill.labels.state import read_label_set
+from distill.storage.open import open_storage
+from tests.making import a_contract, some_labels, write_label_set
+
+CANARY = "canary-4f1e"
+
+
+def new_key():
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch):
+    monkeypatch.setenv("LABELS_KEY", new_key())
+
+
+def encrypted(**changes):
+    return a_contract(format="parquet", encrypted=True, key="env:LABELS_KEY", **changes)
+
+
+def keyed(contract):
+    keys = pa.table({"who": [f"{CANARY}-{row}" for row in range(50)]})
+    return with_keys(some_labels(50, contract), keys, contract)
+
+
+def test_a_canary_lies_in_an_encrypted_file():
+    plain = dataclasses.replace(encrypted(keys=("who",)), encrypted=False)
+    assert CANARY.encode() in bytes(
+        pq.read_table(pa.py_buffer(data_bytes(keyed(plain), plain)))["who"].chunk(0).buffers()[2]
+    )
+    contract = encrypted(keys=("who",))
+    content = data_bytes(keyed(contract), contract, b"note-" + CANARY.encode())
+    assert is_encrypted(content)
+    # neither the values, nor the names of columns, nor the note; only where the key lies
+    for word in (CANARY.encode(), b"who", b"logits", b"note"):
+        assert word not in content
+    assert b"env:LABELS_KEY" in content
+    with pytest.raises(OSError, match="no decryption"):
+        pq.read_table(pa.py_buffer(content))
+    assert read_data(content, contract).equals(keyed(contract))
+    assert read_note(content, contract) == b"note-" + CANARY.encode()
+
+
+def test_two_files_share_a_key():
+    contract = encrypted()
+    labels = some_labels(50, contract)
+    assert data_bytes(labels, contract) != data_bytes(labels, contract)
+
+
+def test_another_key_gives_other_labels_or_no_reason(monkeypatch):
+    contract = encrypted()
+    content = data_bytes(some_labels(5, contract), contract)
+    monkeypatch.setenv("LABELS_KEY", new_key())
+    with pytest.raises(StorageError, match=r"s3://b/x is encrypted: the key env:LABELS_KEY is not"):
+        read_data(content, contract, "s3://b/x")
+    monkeypatch.delenv("LABELS_KEY")
+    with pytest.raises(JobError, match=r"s3://b/x is encrypted: the key env:LABELS_KEY is missing"):
+        read_data(content, contract, "s3://b/x")
+
+
+@pytest.mark.parametrize("where", [0.3, 0.6, 0.97])
+def test_a_changed_byte_is_decrypted(where):
+    contract = encrypted()
+    content = bytearray(data_bytes(some_labels(2_000, contract), contract))
+    content[int(where * len(content))] ^= 1
+    with pytest.raises((StorageError, JobError)):
+        read_data(bytes(content), contract)
+
+
+def test_a_plain_file_is_put_in_place_of_an_encrypted_one():
+    contract = encrypted()
+    plain = dataclasses.replace(contract, encrypted=False)
+    content = data_bytes(some_labels(5, plain), plain)
+    with pytest.raises(StorageError, match="is not encrypted, where its contract says"):
+        read_data(content, contract)
+
+
+def test_a_rejects_message_lies_beside_encrypted_labels(tmp_path):
+    contract = encrypted()
+    folder = open_storage(str(tmp_path))
+    intent = WriteIntent(0, 0, "0" * 32, 0, 20)
+    labels = some_labels(20, contract, rejected=[3])
+    rejects = [{"shard": "a", "row": 3, "reason": "output", "message": f"{CANARY} is bad"}]
+    commit = write_fragment(
+        folder,
+        intent,
+        labels,
+        rejects=rejects,
+        contract=contract,
+        provenance=Provenance("0" * 64, "cpu", {}),
+    )
+    for entry in folder.list_objects():
+        assert CANARY.encode() not in folder.read(entry.key)
+    assert is_encrypted(folder.read(commit.entry.rejects))
+    assert read_rejects(folder, commit.entry.rejects).to_pylist() == rejects
+    assert read_labels(folder, commit.entry.data, commit.xxh3, contract).equals(labels)
+
+
+def test_an_encrypted_set_is_opened_with_words_of_the_job(tmp_path, inventory, outputs):
+    written = write_label_set(
+        tmp_path / "labels", encrypted(), inventory, fragment_rows=8, outputs=outputs
+    )
+    again = read_label_set(written.folder, "teacher", 1, inventory)
+    assert again.contract.encrypted
+    assert b"LABELS_KEY" not in written.folder.read("contract.json")
+    stored = np.concatenate(
+        [again.read(each).column(0).to_numpy(zero_copy_only=False) for each in again.entries]
+    )
+    assert len(stored) == len(outputs)
+
+
+def test_a_key_service_must_give_its_key_away(monkeypatch):
+    class Service(KeySource):
+        """Wraps by a key of its own, and gives none away."""
+
+        def wrap(self, name, data_key):
+            return name.encode() + data_key[::-1]
+
+        def unwrap(self, name, wrapped):
+            return wrapped.removeprefix(name.encode())[::-1]
+
+    monkeypatch.setitem(KEY_SOURCES, "kms", Service())
+    contract = dataclasses.replace(encrypted(), key="kms:alias/distill")
+    labels = some_labels(5, contract)
+    assert read_data(data_bytes(labels, contract), contract).equals(labels)
+    with pytest.raises(JobError, match="not given away"):
+        KEY_SOURCES["kms"].key("alias/distill")
+
+
+def test_tables_of_others_are_written_plain():
+    content = parquet_bytes(pa.table({"text": [CANARY]}), "env:LABELS_KEY")
+    assert is_encrypted(content)
+    assert CANARY.encode() not in content
+    assert not is_encrypted(parquet_bytes(pa.table({"text": [CANARY]})))
