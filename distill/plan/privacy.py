@@ -9,10 +9,11 @@ leads from that pool to the student.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from distill.core.privacy import PrivacyStatement
 from distill.models.record import ModelRecord
-from distill.plan.identity import find_fit
+from distill.plan.identity import find_fit, find_student
 from distill.plan.tables import JobTables
 from distill.plan.votes import votes_statement
 from distill.plan.workspace import Workspace
@@ -41,6 +42,16 @@ def inherited_statements(workspace: Workspace, student: Student) -> list[Privacy
 def stored_statements(record: ModelRecord) -> list[PrivacyStatement]:
     """Return what the record of a model says that it promises."""
     return [PrivacyStatement.from_json(each) for each in record.details.get(PRIVACY, ())]
+
+
+def promises(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
+    """Return what each student promises, as JSON; nothing where none promises anything. Raises
+    ContractError where one is not trained."""
+    found = {}
+    for variant in workspace.tables.job.variants:
+        _, record = find_student(workspace, variant)
+        found[variant.name] = [each.as_json() for each in stored_statements(record)]
+    return found if any(found.values()) else {}
 
 
 def _label_sets(student: Student) -> list[str]:
