@@ -32,7 +32,7 @@ from distill.labels.encoding import best_class
 from distill.plan.load import load_job
 from distill.plan.plan import Plan
 from distill.plan.votes import votes_statement
-from distill.run import fit_labelers, run_job
+from distill.run import evaluate_students, fit_labelers, label_pools, train_students
 from tests.benchmarks.tables import markdown, options, show
 
 FASHION = Path(__file__).parents[2] / "jobs" / "fashion_pools.py"
@@ -92,9 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         for seed in range(told.seeds):
             runs += _Seed(work / f"seed{seed}", told, seed).runs()
+            # after each seed, since all of them take long
+            show(told, f"What privacy costs: {told.data}", _tables(runs), runs)
     finally:
         shutil.rmtree(work)
-    show(told, f"What privacy costs: {told.data}", _tables(runs), runs)
 
 
 class _Seed:
@@ -165,10 +166,11 @@ class _Seed:
 
     def _run(self, name: str, text: str, method: str, epsilon: float = math.inf) -> list[Any]:
         job = self._job(name, text)
-        finished = run_job(job, engine="local")
-        assert finished.evaluation is not None
+        fit_labelers(job, engine="local")
+        list(label_pools(job, engine="local"))
+        train_students(job, engine="local")
         rows = []
-        for each in finished.evaluation.methods:
+        for each in evaluate_students(job, engine="local").methods:
             if each.role != "student":
                 continue
             own = {"of_labels": "one teacher's labels", "of_rows": "private rows"}
