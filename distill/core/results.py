@@ -178,11 +178,15 @@ class Evaluation:
     audit: AuditResult | None = None
     """What can be told of the labelled rows; nothing where that was not looked for."""
 
+    privacy: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    """By student: what it promises of private rows, each a `core.privacy.PrivacyStatement` as JSON;
+    nothing where none promises anything."""
+
     def to_plain(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         plain = asdict(self)
         # a job without them has the same page as before there were any
-        for later in ("structures", "costs", "audit"):
+        for later in ("structures", "costs", "audit", "privacy"):
             if not plain[later]:
                 del plain[later]
         if plain["pairs"] and not plain["pairs"]["variance"]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from distill.job.sweep import Variant
 from distill.loader.dataset import Dataset
@@ -28,6 +29,7 @@ from distill.plan.datasets import PoolGroup, dataset_of, group_dataset, pool_gro
 from distill.plan.held_out import fit_student, usual_loss
 from distill.plan.identity import fit_folder, held_out_pins, student_folder, student_pins
 from distill.plan.pretrained import student_with_files
+from distill.plan.privacy import PRIVACY, inherited_statements
 from distill.plan.widths import head_widths, term_width
 from distill.plan.workspace import Workspace
 from distill.spec.losses import CustomLossCall, Loss
@@ -97,7 +99,7 @@ class TrainingPlan:
     seed: int
     taught_by: Mapping[str, str]
     most_chunk_rows: int
-    description: Mapping[str, object]
+    description: Mapping[str, Any]
     """For people: kept in the record."""
     lane_rows: tuple[int, ...]
     """Rows that a lane gives to a step, by source."""
@@ -219,13 +221,16 @@ def _description(
     subject: _Subject,
     terms: Sequence[TermPlan],
     held_out: HeldOutPlan | None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What a person wants to know of the training; kept in the model's record."""
-    description: dict[str, object] = {
+    description: dict[str, Any] = {
         "student": subject.variant.student,
         "changes": dict(subject.variant.changes),
         "terms": [f"{term.weight:g} · {term.text}" for term in terms],
     }
+    statements = inherited_statements(workspace, subject.variant.spec)
+    if statements:
+        description[PRIVACY] = [each.as_json() for each in statements]
     if held_out is not None:
         pins = held_out_pins(workspace, held_out.stop, subject.variant.spec.features)
         description["early_stop"] = {"measure": held_out.term.text, "pins": pins}

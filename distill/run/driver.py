@@ -20,6 +20,7 @@ from distill.plan.costs.ledger import price_of
 from distill.plan.costs.sampling import Drawn
 from distill.plan.costs.stored import estimate_beside_actual
 from distill.plan.plan import Plan
+from distill.plan.privacy import promises
 from distill.plan.steps import TrainStep
 from distill.plan.timelines import read_records
 from distill.run.lines import labels_line, selection_line, trained_line
@@ -196,6 +197,7 @@ class Driver:
         audit = self.plan.stored_audit()
         gate = with_audit(evaluation.gate, self.job.gate, audit)
         evaluation = replace(evaluation, structures=structures, costs=costs, audit=audit, gate=gate)
+        evaluation = replace(evaluation, privacy=promises(self.plan.workspace))
         return evaluation, open_storage(step.folder)
 
     def report(self, evaluation: Evaluation, folder: Storage) -> str:

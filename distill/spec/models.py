@@ -12,6 +12,7 @@ from distill.spec.augment import Augment
 from distill.spec.base import BatchRows, Gpus, Positive, Seed, Table
 from distill.spec.networks import FitModel
 from distill.spec.pate import Teachers
+from distill.spec.private import Private
 
 Candidates = Annotated[tuple[float, ...], Field(min_length=1)]
 Factors = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
@@ -67,6 +68,7 @@ USUAL_TRAINING: Mapping[str, Any] = {
     "batch_norm": None,
     "tokens": None,
     "augment": None,
+    "private": None,
 }
 """Options of a training that came later, and what they say of models from before."""
 
@@ -131,6 +133,8 @@ class Training(Table):
     augment: Augment | None = None
     """How images are altered while they are learned from, otherwise in each epoch, by seeds of
     (seed, epoch, row); neither those that say when to stop nor those that judge. Default: not."""
+    private: Private | None = None
+    """By noisy gradients, which promise (ε, δ) to each row (DP-SGD). Default: nothing is promised."""
     compile: bool = False
     """Whether torch compiles the network first: some seconds that long trainings win back."""
     lanes: Annotated[int, Field(ge=1, le=65_536)] = 8

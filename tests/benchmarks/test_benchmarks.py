@@ -12,6 +12,7 @@ from tests.benchmarks import (
     feed_cost,
     gpu_labelers,
     label_cost,
+    private_study,
     resume,
     scale,
     train_cost,
@@ -98,3 +99,15 @@ def test_scale_plans_what_is_left_and_nothing_else(tmp_path):
     for labelling in got["labellings"].values():
         assert "driver" in labelling["unique_mib"]
         assert "labeler actor" in labelling["unique_mib"]
+
+
+def test_private_study_answers_within_its_budget(tmp_path):
+    runs = measured(private_study, tmp_path)
+    assert {run["method"] for run in runs} == {
+        "one teacher's labels",
+        "private rows",
+        "DP-SGD",
+        "PATE, 4 teachers",
+    }
+    for run in runs:
+        assert run.get("spent", 0.0) <= (run["epsilon"] or 0.0)

@@ -19,10 +19,11 @@ from distill.plan.workspace import Workspace
 from distill.spec.audit import Audit
 from distill.spec.labels import Ensemble, Fitted, TopK
 from distill.spec.models import Eszsl
+from distill.spec.pate import Pate
 from distill.spec.students import MAIN
 
 PRIVACY = "privacy"
-"""Key of a `PrivacyStatement` in a record's details."""
+"""Key of the `PrivacyStatement`s in a record's details."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ def _why_no_fit(tables: JobTables, name: str) -> Iterator[str]:
     fit = tables.fit[name]
     if isinstance(fit.model, Eszsl):
         yield "is fitted by passes, and audited are networks. Audit the label set that it writes."
+    elif fit.teachers is not None:
+        yield "is many networks, whose votes are private. Audit a student of their noisy votes."
     elif fit.features is not None:
         yield "sees stored labels in place of features. Audit what it labels over both pools."
 
@@ -108,6 +111,8 @@ def why_without_shadows(tables: JobTables, audit: Audit, key: str) -> str:
             return f"{needed} sees stored labels, which are not made anew for shadows"
         if kind in ("structure", "select"):
             return f"{needed} comes of pools.{audit.members} and is not made anew for shadows"
+        if kind == "labels" and isinstance(tables.labels[name].labeler, Pate):
+            return f"{needed} is by noisy votes, whose budget shadows would spend"
         if kind == "labels" and not isinstance(tables.labels[name].labeler, Fitted | Ensemble):
             return f"{needed} is not by a fit, and is not made anew for shadows"
         if kind == "students" and audit.members in tables.students[name].on:
@@ -183,4 +188,6 @@ def _students(workspace: Workspace, audit: Audit, name: str) -> Iterator[Subject
 
 
 def _statement(record: ModelRecord | None) -> Mapping[str, Any] | None:
-    return None if record is None else record.details.get(PRIVACY)
+    if record is None:
+        return None
+    return next(iter(record.details.get(PRIVACY, ())), None)

@@ -11,6 +11,7 @@ from distill.plan.checks.networks import (
     check_size,
 )
 from distill.plan.checks.pate import check_teachers
+from distill.plan.checks.private import check_private_fit
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.training import check_augment, check_tokens, check_training
 from distill.plan.checks.zero_shot import check_descriptions
@@ -42,6 +43,7 @@ def _fit(tables: JobTables, name: str) -> Problems:
     yield from check_pretrained(tables, fit.model, f"{where}.model")
     yield from check_fit_stop(tables, name)
     yield from check_teachers(tables, name)
+    yield from check_private_fit(fit, where)
     if isinstance(fit.model, Eszsl):
         yield from check_descriptions(tables, name, fit.model)
     else:

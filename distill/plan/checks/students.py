@@ -6,6 +6,7 @@ from distill.plan.checks.early_stop import check_stop
 from distill.plan.checks.evaluation import is_judged_on
 from distill.plan.checks.names import check_student_names
 from distill.plan.checks.networks import check_networks, check_same_features
+from distill.plan.checks.private import check_private_student
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.terms import check_term
 from distill.plan.checks.training import check_augment, check_shares, check_tokens, check_training
@@ -37,6 +38,7 @@ def _student(tables: JobTables, student: Student, where: str) -> Problems:
     yield from check_training(student.training, f"{where}.training")
     yield from check_tokens(student.training, student.model, f"{where}.training")
     yield from check_augment(student.training, _seen(tables, student), f"{where}.training")
+    yield from check_private_student(tables, student, where)
     yield from _weights(student, where)
     yield from check_shares(student, where)
     yield from _rows(tables, student, where)

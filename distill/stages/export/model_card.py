@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from distill.core.privacy import NO_STATEMENT, PrivacyStatement
 from distill.models.record import ModelRecord
 from distill.models.text_tokens import ModelTokens
 from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeatures
@@ -92,6 +93,7 @@ def model_card(
     ]
     if stopped_on is not None:
         parts += ["## Stopped by", *_stopped_by(record, stopped_on)]
+    parts += ["## Privacy", *_privacy(record)]
     parts += judged_sections(judged)
     parts += ["## Use", _use(record, tokens)]
     if onnx:
@@ -115,6 +117,16 @@ def _stopped_by(record: ModelRecord, pool: str) -> list[str]:
         f" measured over the rows of pools.{pool}, which taught nothing."
     )
     return [text, _pins_table(early_stop["pins"])]
+
+
+def _privacy(record: ModelRecord) -> list[str]:
+    """Return what is promised of the rows that taught."""
+    statements = [PrivacyStatement.from_json(each) for each in record.details.get("privacy", ())]
+    if not statements:
+        return [NO_STATEMENT]
+    lines = [f"- {each.sentence}" for each in statements]
+    notes = dict.fromkeys(note for each in statements for note in each.notes)
+    return ["\n".join(lines), " ".join(notes)]
 
 
 def _onnx(tokens: ModelTokens | None) -> str:

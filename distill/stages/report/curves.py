@@ -50,7 +50,8 @@ def _trainings(evaluation: Evaluation) -> list[Group]:
     by_history: dict[str, Group] = {}
     for group in [*label_sets, *ranked_students(evaluation)]:
         histories = [method.history for method in group.methods]
-        if any(len(history) > 1 for history in histories):
+        # of a private training there are no losses: they would tell of its rows
+        if any(len(history) > 1 and "loss" in history[0] for history in histories):
             # by its text, since lists of dictionaries have no hash
             key = repr(histories)
             by_history.setdefault(key, group)

@@ -68,12 +68,14 @@ def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str
     from distill.stages.report.judging import Judging
     from distill.stages.report.page import Page
     from distill.stages.report.plots import draw_charts
+    from distill.stages.report.privacy import Promises
     from distill.stages.report.structure_section import structure_sections
     from distill.stages.report.timeline import run_section
 
     page = Page(evaluation)
     charts = draw_charts(evaluation)
     judging = template_of("judging.html.jinja").render(view=Judging(evaluation, page.best))
+    privacy = template_of("privacy.html.jinja").render(view=Promises(evaluation))
     sections = structure_sections(evaluation)
     page_text: str = template_of("page.html.jinja").render(
         style=STYLE.read_text("utf-8"),
@@ -81,6 +83,7 @@ def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str
         evaluation=evaluation,
         charts=charts,
         judging=judging,
+        privacy=privacy,
         sections=sections,
         runs=run_section(runs),
         mark=mark,

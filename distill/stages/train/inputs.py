@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from itertools import repeat
 
 from distill.loader.dataset import Arrays
 from distill.loader.disk_cache import DiskCache
@@ -26,6 +27,11 @@ class Inputs:
 @contextmanager
 def open_inputs(setup: TrainingSetup, first_step: int) -> Iterator[Inputs]:
     """Open the rows of a training from a step on; threads and files end with the context."""
+    if setup.plan.training.private is not None:
+        # it draws its own (`private_gradients`)
+        nothing: Arrays = {}
+        yield Inputs([repeat(nothing)], None)
+        return
     with ExitStack() as stack:
         disk = _disk_cache(setup.plan)
         if disk is not None:

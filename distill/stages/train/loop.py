@@ -180,8 +180,12 @@ class EpochLoop:
         return ended
 
     def _losses(self, epoch: int, step: int, sums: Tensor) -> dict[str, Any]:
-        """The epoch's losses as `metrics.jsonl` has them. Raises UnlearnableError for what is no
-        number."""
+        """The epoch's losses as `metrics.jsonl` has them; none of a private training, which they
+        are not protected by. Raises UnlearnableError for what is no number."""
+        if self.training.private is not None:
+            self._require_numbers(f"after epoch {epoch}", [])
+            rate = learning_rate(self.training, step - 1, self.setup.total_steps)
+            return {"epoch": epoch, "step": step, "learning_rate": rate}
         loss, weight, known_rows, rows = sums.unbind(dim=1)
         weight_sums = weight.tolist()
         require_rows(self.terms, weight_sums)

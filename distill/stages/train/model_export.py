@@ -11,6 +11,7 @@ from distill.models.network import apart, head_parameters, parameter_count
 from distill.models.record import ModelRecord, write_record
 from distill.stages.train.checkpoint import Position
 from distill.stages.train.early_stopping import best_epoch
+from distill.stages.train.private_account import account_of, statement_of
 from distill.stages.train.training_setup import TrainingSetup
 
 
@@ -39,6 +40,9 @@ def export_network(setup: TrainingSetup, position: Position, seconds: float) -> 
 def _details(setup: TrainingSetup, position: Position, seconds: float) -> dict[str, Any]:
     """How the training went, for people."""
     details: dict[str, Any] = {}
+    if setup.plan.training.private is not None:
+        own = statement_of(setup.plan, account_of(setup)).as_json()
+        details["privacy"] = [*setup.plan.description.get("privacy", ()), own]
     best = best_epoch(position.history)
     if best:
         details["epochs"] = len(position.history)

@@ -13,6 +13,7 @@ from distill.stages.train.batch_norms import BatchNorms, Way
 from distill.stages.train.batches import Forward
 from distill.stages.train.combined_loss import CombinedLoss
 from distill.stages.train.gradients import Gradients, LaneGradients, WorkerGradients
+from distill.stages.train.private_account import account_of
 from distill.stages.train.token_budget import TokenBudget
 from distill.stages.train.training_setup import TrainingSetup
 
@@ -41,6 +42,11 @@ class TrainingStep:
 def make_gradients(setup: TrainingSetup) -> Gradients:
     """Choose how gradients are summed, as the job says."""
     training = setup.plan.training
+    if training.private is not None:
+        # imported here: it needs opacus
+        from distill.stages.train.private_gradients import PrivateGradients
+
+        return PrivateGradients(setup, account_of(setup))
     context = setup.context
     loss = CombinedLoss(setup.plan.terms, context.device)
     make_forward = forward_maker(training, context.device)

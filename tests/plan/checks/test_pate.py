@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from distill.core.errors import JobError
 from distill.plan.load import load_job
+from tests.guides import GUIDE
 from tests.stages.label.pate_job import GNMAX, JOB
 from tests.tiny import write_job
 
@@ -46,3 +49,10 @@ def test_a_job_that_would_break_the_promise_is_loaded(tmp_path, wrong):
     with pytest.raises(JobError) as caught:
         load_job(write_job(tmp_path, text))
     assert message in str(caught.value)
+
+
+def test_the_guides_job_of_private_rows_is_no_job(tmp_path):
+    (text,) = re.findall(r"```toml\n(# votes.toml\n.*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
+    job = load_job(write_job(tmp_path, text))
+    assert job.fit["voters"].teachers is not None
+    assert job.students["private"].training.private is not None

@@ -1,0 +1,88 @@
+"""What a student inherits of the answers that taught it, on its way to record, card and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from distill.core.privacy import NO_STATEMENT
+from distill.models.record import read_record
+from distill.plan.load import load_job
+from distill.plan.privacy import stored_statements
+from distill.run import export_students, run_job
+from distill.storage.open import open_storage
+from tests.stages.label.pate_job import pate_job
+from tests.tiny import write_pool
+
+STUDENTS = """
+    [pools.test]
+    path = "test"
+    target = "kind"
+    classes = ["a", "b", "c"]
+    [evaluate]
+    on = "test"
+
+    [students.noisy]
+    model = { kind = "linear" }
+    training = { epochs = 2, workers = 1 }
+    [[students.noisy.terms]]
+    learns = "labels.votes"
+    loss = { kind = "cross_entropy" }
+
+    [students.leaky]
+    model = { kind = "linear" }
+    training = { epochs = 2, workers = 1 }
+    [[students.leaky.terms]]
+    learns = "labels.votes"
+    loss = { kind = "cross_entropy" }
+    [[students.leaky.terms]]
+    learns = "pools.private"
+    loss = { kind = "cross_entropy" }
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("students")
+    job = pate_job(folder)
+    write_pool(folder / "test", (50,))
+    text = job.path.read_text("utf-8") + STUDENTS.replace("\n    ", "\n")
+    job.path.write_text(text, "utf-8")
+    job = load_job(job.path)
+    return job, run_job(job, engine="local")
+
+
+def record_of(job, name: str):
+    (folder,) = Path(job.root_uri, "students", name).iterdir()
+    record = read_record(open_storage(str(folder)))
+    assert record is not None
+    return record
+
+
+def test_a_student_of_noisy_votes_promises_nothing(finished):
+    job, _ = finished
+    (statement,) = stored_statements(record_of(job, "noisy"))
+    assert statement.mechanism == "gnmax"
+    assert 0 < statement.epsilon <= 20
+
+
+def test_a_student_that_saw_the_rows_themselves_promises_what_its_labels_do(finished):
+    job, _ = finished
+    assert stored_statements(record_of(job, "leaky")) == []
+
+
+def test_card_and_report_leave_out_what_is_promised_and_what_is_not(finished):
+    job, run = finished
+    cards = {
+        exported.name: Path(exported.uri, "README.md").read_text("utf-8")
+        for exported in export_students(job, engine="local")
+    }
+    assert "differential privacy of one person (all rows of it) of private" in cards["noisy"]
+    assert "The rows that are labelled are not protected" in cards["noisy"]
+    assert NO_STATEMENT in cards["leaky"]
+    assert NO_STATEMENT not in cards["noisy"]
+    page = Path(run.report.removeprefix("file://")).read_text("utf-8")
+    assert "<h2>Privacy</h2>" in page
+    assert "one person (all rows of it) of private" in page
+    assert f"Of leaky: {NO_STATEMENT}" in page
