@@ -165,7 +165,7 @@ def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    class WithoutDatasets(TorchTrainer):  # type: ignore[misc]
+    class WithoutDatasets(TorchTrainer):
         def _create_default_callbacks(self) -> list[Any]:
             callbacks = super()._create_default_callbacks()
             # one that starts a process for Ray Data's datasets, with each group: 2 CPU-seconds of
