@@ -77,6 +77,30 @@ def distill(
     return Ended(process.returncode, output)
 
 
+def start_code(code: str, *arguments: object) -> Forked:
+    """Begin `python -c CODE ARGUMENTS`, forked."""
+    return fork_module("tests.snippet", code, *arguments, environment=environment())
+
+
+_APART = """
+import os, runpy, sys
+errors = os.open(sys.argv.pop(1), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.dup2(errors, 2)
+sys.argv[0] = "distill"
+runpy.run_module("distill", run_name="__main__")
+"""
+
+
+def distill_apart(folder: Path, *arguments: object) -> tuple[Ended, str]:
+    """Run `distill …` to its end, its standard error in a file of `folder`. Returns what stood
+    there beside the rest."""
+    errors = folder / "errors"
+    process = start_code(_APART, errors, *arguments)
+    output, _ = process.communicate(timeout=LIMIT_SECONDS)
+    assert process.returncode is not None
+    return Ended(process.returncode, output), errors.read_text("utf-8")
+
+
 def run_code(code: str) -> subprocess.CompletedProcess[str]:
     """Run Python code in an interpreter of its own, to its end."""
     return subprocess.run(

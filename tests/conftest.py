@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from tests import schedule, summary
 from tests.engine.here import SharedRay
 
 SERVER = Path(__file__).parents[1] / "infra" / "s3-server"
+_S3_FOLDER = "DISTILL_TEST_S3_FOLDER"
 NOT_ON_A_REAL_STORE = pytest.StashKey[list[str]]()
 
 # tmp_path is shared by the examples of one test on purpose; two busy cores make any deadline a
@@ -52,26 +54,22 @@ def has_ceph() -> bool:
 
 
 @pytest.fixture(scope="session")
-def s3_server(tmp_path_factory):
+def s3_server():
     """The environment of a running S3 server."""
-    if not has_ceph():
-        yield from _moto()
-        return
-    folder = tmp_path_factory.mktemp("s3", numbered=True)
+    yield from _ceph() if has_ceph() else _moto()
+
+
+def _ceph():
+    """One for all processes of xdist, since a start takes 4 CPU-seconds and 20 of waiting: the
+    first to ask starts it, and others that ask meanwhile wait for its lock."""
     started = subprocess.run(
-        [SERVER, "start", folder],
+        [SERVER, "start", os.environ[_S3_FOLDER]],
         env=os.environ | {"S3_SIZE_GB": "4"},
         capture_output=True,
         text=True,
     )
     assert started.returncode == 0, started.stderr
-    try:
-        yield dict(
-            line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines()
-        )
-    finally:
-        subprocess.run([SERVER, "stop", folder], check=True)
-        shutil.rmtree(folder)
+    yield dict(line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines())
 
 
 def _moto():
@@ -161,6 +159,16 @@ def forget_client() -> None:
 def pytest_configure(config):
     for plugin in (schedule, summary):
         config.pluginmanager.register(plugin)
+    if not hasattr(config, "workerinput"):
+        os.environ[_S3_FOLDER] = tempfile.mkdtemp(prefix="distill-s3-")
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        folder = Path(os.environ.pop(_S3_FOLDER))
+        if any(folder.iterdir()):
+            subprocess.run([SERVER, "stop", folder], check=True)
+        shutil.rmtree(folder)
 
 
 def pytest_collection_modifyitems(items):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from distill.core import events
@@ -152,7 +154,8 @@ def test_a_real_labelling_takes_another_time_than_is_predicted(tmp_path, monkeyp
     times = []
     events.observe(lambda each: times.append(each.time) if each.name == "committed" else None)
     list(label_pools(tiny_job(tmp_path, JOB), "teacher", engine="local"))
-    measured = (times[-1] - times[0]) / (len(times) - 1)
+    # the median: one pause of a machine that others use is no cost of ours
+    measured = statistics.median(np.diff(times))
     case = Case(rows=64 * 20, fragment_rows=64, gpus=1, rows_a_second=500.0, cpus=1.0, calls=1)
     predicted = simulate(case, read_costs()).seconds / 20
     assert predicted * (1 - TOLERANCE) < measured

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import sys
 from datetime import datetime
 
@@ -13,7 +12,7 @@ import typer
 
 from distill.cli.commands import app
 from distill.cli.json_log import JsonFormatter
-from tests.command import REPOSITORY, environment
+from tests.command import distill_apart
 from tests.tiny import DOUBLING, write_job, write_pool
 
 JOB = """
@@ -31,28 +30,22 @@ JOB = """
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory):
-    """`ended(options)`: a labelling of two fragments as a process, its two streams apart."""
+    """`ended(options)`: a labelling of two fragments as a process, and its standard error."""
 
     def run(*options, labeler=DOUBLING):
         folder = tmp_path_factory.mktemp("job")
         write_pool(folder / "rows", [100])
         (folder / "mine.py").write_text(labeler, "utf-8")
         job = write_job(folder, JOB, "mine.toml")
-        return subprocess.run(
-            [sys.executable, "-m", "distill", "label", job, "--local", *options],
-            env=environment(),
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-        )
+        return distill_apart(folder, "label", job, "--local", *options)
 
     return run
 
 
 def test_a_line_of_standard_error_is_no_json_or_lacks_who_and_where(ended):
-    process = ended("--log-format", "json")
-    assert process.returncode == 0, process.stdout
-    lines = [json.loads(line) for line in process.stderr.splitlines()]
+    process, errors = ended("--log-format", "json")
+    assert process.code == 0, process.output
+    lines = [json.loads(line) for line in errors.splitlines()]
     assert {line["job"] for line in lines} == {"mine"}
     committed = [line for line in lines if line["event"] == "committed"]
     assert len(committed) == 2
@@ -66,23 +59,24 @@ def test_a_line_of_standard_error_is_no_json_or_lacks_who_and_where(ended):
 
 
 def test_what_a_person_reads_changes(ended):
-    plain = ended()
-    as_json = ended("--log-format", "json")
-    assert plain.stderr == ""
-    assert plain.stdout.splitlines()[-1] == as_json.stdout.splitlines()[-1]
+    plain, errors = ended()
+    as_json, _ = ended("--log-format", "json")
+    assert errors == ""
+    assert plain.output.splitlines()[-1] == as_json.output.splitlines()[-1]
 
 
 def test_an_error_is_on_standard_output_alone(ended):
-    process = ended("--log-format", "json", labeler="class Labeler:\n    pass\n")
-    assert process.returncode == 2
-    last = json.loads(process.stderr.splitlines()[-1])
+    process, errors = ended("--log-format", "json", labeler="class Labeler:\n    pass\n")
+    assert process.code == 2
+    last = json.loads(errors.splitlines()[-1])
     assert (last["event"], last["level"], last["kind"]) == ("error", "error", "JobError")
     assert "revision" in last["message"]
-    assert "revision" in process.stdout
+    assert "revision" in process.output
 
 
 def test_another_format_is_taken_for_text(ended):
-    assert ended("--log-format", "xml").returncode == 2
+    process, _ = ended("--log-format", "xml")
+    assert process.code == 2
 
 
 def test_a_log_record_that_raised_is_many_lines():

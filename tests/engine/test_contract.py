@@ -68,7 +68,9 @@ def test_a_part_that_is_given_up_stops_the_others_or_is_forgotten(engine):
     assert (bar.amount, bar.notes[-1]) == (12, "b is done")
 
 
-def test_a_mistake_in_the_work_is_shown_without_its_lines(engine):
+def test_a_mistake_in_the_work_is_shown_without_its_lines():
+    """Here; on Ray of two ranks, in tests/engine/ray/test_train.py."""
+    engine = engine_of("local")
     with pytest.raises(
         TrainingError, match=r"(?s)^training raised on rank 0:\n.*read_column.*KeyError: 'pixels'"
     ) as raised:

@@ -88,12 +88,12 @@ def unbuildable(config, device, stream):
 
 
 def sum_over_workers(config, context):
-    """Sums ranks by a collective; once, rank 1 dies before it."""
+    """Sums ranks by a collective; once, rank 1 dies before it, leaving a mark."""
     import torch
     import torch.distributed as dist
 
     mark = Path(config["mark"])
-    if config["dies"] and context.rank == 1 and not mark.exists():
+    if context.rank == 1 and not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     total = torch.tensor([context.rank + 1.0])

@@ -13,7 +13,8 @@ from tests.command import REPOSITORY, distill
 
 
 def run_job(name: str, root) -> tuple[str, Evaluation]:
-    ended = distill("run", REPOSITORY / "jobs" / f"{name}.toml", "--root", root, "--local")
+    job = REPOSITORY / "jobs" / f"{name}.toml"
+    ended = distill("run", job, "--root", root, "--local", limit_seconds=6000)
     assert ended.code == 0, ended.output
     (file,) = root.glob(f"reports/{name}/*/evaluation.json")
     return ended.output, Evaluation.from_plain(unseal(file.read_bytes(), str(file)))
@@ -39,30 +40,18 @@ def test_lambda_is_swept_over_two_networks_without_labelling_again(tmp_path):
     assert accuracy["together[terms.1.weight=0.0] · target"] < 0.7
 
 
-@pytest.mark.ray
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(main_job):
-    ended = distill(
-        "run",
-        REPOSITORY / "jobs" / "digits_study.toml",
-        "--root",
-        main_job.root,
-        limit_seconds=6000,
-    )
-    assert ended.code == 0, ended.output
-    assert "labelled now" not in ended.output
-    assert "fit.large: 35,784 parameters, done before" in ended.output
-    (file,) = main_job.root.glob("reports/digits_study/*/evaluation.json")
-    evaluation = Evaluation.from_plain(unseal(file.read_bytes(), str(file)))
+def test_study_labels_nothing_where_the_main_job_ran_and_shows_spread(tmp_path):
+    run_job("digits", tmp_path)
+    output, evaluation = run_job("digits_study", tmp_path)
+    assert "labelled now" not in output
+    assert "fit.large: 35,784 parameters, done before" in output
     groups = {group.name: group for group in evaluation.groups}
     assert len(groups["combined[terms.1.weight=0.3]"].methods) == 5
     assert groups["combined"].mean("accuracy") > groups["labels_only"].mean("accuracy") + 0.05
     assert groups["combined"].spread("accuracy") is not None
-    assert (
-        "cross entropy to labels.zero_shot, added to labels_only as without_teacher: +"
-        in ended.output
-    )
+    assert "cross entropy to labels.zero_shot, added to labels_only as without_teacher: +" in output
 
 
 def test_the_study_has_drifted_from_the_main_job_and_would_label_again():

@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -17,6 +15,7 @@ from distill.pools.scan import take_inventory
 from distill.pools.shard_id import shard_id
 from distill.storage.open import open_storage
 from distill.storage.request_counts import requests
+from tests.command import start_code
 from tests.tiny import write_pool
 from tests.waiting import wait_until
 
@@ -50,8 +49,7 @@ def killed(tmp_path, monkeypatch, store):
     first = tmp_path / "pool" / "part-00000.parquet"
     for number in range(1, FILES):
         shutil.copy(first, first.with_name(f"part-{number:05d}.parquet"))
-    command = [sys.executable, "-c", STOPPED, store.uri, tmp_path / "pool"]
-    driver = subprocess.Popen(command)
+    driver = start_code(STOPPED, store.uri, tmp_path / "pool")
     wait_until(lambda: len(store.list_objects()) == STORED, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait()

@@ -2,8 +2,6 @@
 
 import logging
 import re
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,6 +16,7 @@ from distill.pools.scan import take_inventory
 from distill.spec.pools import Pool
 from distill.storage.local import LocalStorage
 from distill.storage.open import open_storage
+from tests.command import start_code
 from tests.tiny import write_pool
 from tests.waiting import LIMIT_SECONDS, wait_until
 
@@ -279,8 +278,7 @@ def test_two_processes_that_list_a_growing_pool_at_once_number_each_file_once(tm
     (tmp_path / "pool").mkdir()
     files = sorted((tmp_path / "all").iterdir())
     files[0].rename(tmp_path / "pool" / files[0].name)
-    command = [sys.executable, "-c", TAKE, tmp_path / "root", tmp_path / "pool"]
-    runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    runs = [start_code(TAKE, tmp_path / "root", tmp_path / "pool") for _ in range(2)]
     for run in runs:
         assert run.stdout.readline() == "ready\n"
     root = open_storage(str(tmp_path / "root"))

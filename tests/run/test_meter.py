@@ -338,6 +338,7 @@ def test_a_command_ends_otherwise_than_by_3_or_does_not_go_on(tmp_path, where, r
     assert again.code == 3, again.output
     assert committed(job) == done
     file.write_text(file.read_text("utf-8").replace("money = 2", "money = 20000"), "utf-8")
+    (tmp_path / "mine.py").write_text(SLEEPS.replace("0.5", "0"), "utf-8")  # the same labels
     finished = distill("run", file, *options, **more)
     assert finished.code == 0, finished.output
     assert f"20 fragments ({20 - done} labelled now)" in finished.output

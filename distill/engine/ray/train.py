@@ -165,6 +165,13 @@ def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    class WithoutDatasets(TorchTrainer):
+        def _create_default_callbacks(self) -> list[Any]:
+            callbacks = super()._create_default_callbacks()
+            # one that starts a process for Ray Data's datasets, with each group: 2 CPU-seconds of
+            # imports for none of ours
+            return [each for each in callbacks if type(each).__name__ != "DatasetsCallback"]
+
     resources = {"CPU": 1.0}
     backend = "gloo"
     if group.gpus:
@@ -173,7 +180,7 @@ def _trainer(loop_config: dict[str, Any], group: _Group, scratch: str) -> Any:
     # any number of a range will do: lanes are dealt round, and sums over a global batch do not
     # depend on who has which rows
     workers = (group.fewest, group.most) if group.elastic else group.most
-    return TorchTrainer(
+    return WithoutDatasets(
         run_worker,
         train_loop_config=loop_config,
         torch_config=TorchConfig(backend=backend),

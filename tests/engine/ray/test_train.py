@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from distill.core.errors import ResourceError, TrainingError
+from distill.core.errors import ResourceError, TrainingError, UnlearnableError
 from distill.engine.ray import train
 from distill.engine.ray.resources import Needs, room_now
 from distill.engine.ray.train import train_workers
@@ -13,25 +13,23 @@ from tests.engine.working import Bar, raise_on_one_rank, settings_seen, sum_over
 pytestmark = pytest.mark.ray
 
 
-def test_ranks_work_together_and_are_heard(ray, tmp_path):
+def test_a_killed_rank_starts_the_group_again_whose_ranks_work_together_and_are_heard(
+    ray, tmp_path
+):
     bar = Bar()
-    config = {"dies": False, "mark": str(tmp_path / "mark")}
+    config = {"mark": str(tmp_path / "mark")}
     assert train_workers(sum_over_workers, config, workers=2, gpus="auto", bar=bar) == 3.0
+    assert (tmp_path / "mark").exists()
     assert bar.amount == 5
     assert "half way" in bar.notes
 
 
-def test_a_killed_rank_starts_the_group_again(ray, tmp_path):
-    config = {"dies": True, "mark": str(tmp_path / "mark")}
-    assert train_workers(sum_over_workers, config, workers=2, gpus="auto", bar=Bar()) == 3.0
-    assert (tmp_path / "mark").exists()
-
-
 def test_a_mistake_in_the_work_is_shown_and_not_tried_again(ray):
     with pytest.raises(
-        TrainingError, match=r"(?s)raised on rank 1.*read_column.*KeyError: 'pixels'"
-    ):
+        TrainingError, match=r"(?s)^training raised on rank 1:\n.*read_column.*KeyError: 'pixels'"
+    ) as raised:
         train_workers(raise_on_one_rank, "pixels", workers=2, gpus="auto", bar=Bar())
+    assert not isinstance(raised.value, UnlearnableError)
 
 
 def test_more_workers_than_cpus_are_refused(ray):
@@ -47,6 +45,13 @@ def test_ray_trains_controller_is_not_told_of_our_timeouts_or_a_users_own_are_ov
     seen = train_workers(settings_seen, (ours, theirs), workers=(1, 2), gpus=0, bar=Bar())
     assert seen == {ours: "8", theirs: "0.3"}
     assert ours not in os.environ
+
+
+def test_a_group_starts_a_process_for_datasets_that_it_has_not(ray, tmp_path):
+    trainer = train._trainer({"monitor": None}, train._Group(1, 1, 0.0), str(tmp_path))
+    usual = super(type(trainer), trainer)._create_default_callbacks()
+    ours = {type(each).__name__ for each in trainer._create_default_callbacks()}
+    assert {type(each).__name__ for each in usual} - ours == {"DatasetsCallback"}
 
 
 def test_a_range_whose_fewest_do_not_fit_is_waited_for(ray):

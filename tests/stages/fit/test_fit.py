@@ -108,7 +108,7 @@ def test_classes_that_only_a_text_describes_are_never_said_or_said_otherwise_by_
 
     other = load_job(write_job(folder, job.path.read_text("utf-8").replace('"root"', '"again"')))
     assert fit_labeler(other, "base").record.sha256 == first.record.sha256
-    (again,) = label_pool(other, "zero_shot")
+    (again,) = label_pool(other, "zero_shot", engine="local")
     assert again.label_hash == labelled.label_hash
 
 

@@ -91,9 +91,8 @@ def test_labels_are_written_before_they_are_calibrated_or_with_another_temperatu
     assert check_canaries(job, "teacher", "rows", 2) == []
 
 
-@pytest.mark.ray
-def test_a_finished_set_is_calibrated_again_or_forgets_that_it_was(folder, ray):
-    (first,) = label_pool(load_job(folder / "job.toml"), "teacher")
+def test_a_finished_set_is_calibrated_again_or_forgets_that_it_was(folder):
+    (first,) = label_pool(load_job(folder / "job.toml"), "teacher", engine="local")
     with without_ray():
         (again,) = label_pool(load_job(folder / "job.toml"), "teacher")
     assert again.label_hash == first.label_hash
@@ -159,12 +158,11 @@ def test_a_breakpoint_in_a_labeler_stops_another_thread_than_the_callers(folder)
     assert (summary.rows, summary.rejected) == (100, 0)
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize(
     ("classes", "said"), [(["b", "a"], [[0, 1], [1, 1], [1, 0]]), (["a"], [True, False, True])]
 )
 def test_independent_targets_in_json_lines_cannot_calibrate_or_do_otherwise_than_in_parquet(
-    folder, ray, classes, said
+    folder, classes, said
 ):
     table = write_pool(folder / "rows", [100])
     known = [
@@ -187,7 +185,7 @@ def test_independent_targets_in_json_lines_cannot_calibrate_or_do_otherwise_than
         text = text.replace('["b", "a", "c"]', json.dumps(classes)).replace(
             '"root"', f'"root_{pool}"'
         )
-        found.append(calibrate(load_job(write_job(folder, text)), "teacher"))
+        found.append(calibrate(load_job(write_job(folder, text)), "teacher", LocalEngine()))
     assert [each.rows for each in found] == [100, 100]
     assert found[0].nll_before == pytest.approx(found[1].nll_before)
     assert found[0].temperature == pytest.approx(found[1].temperature)

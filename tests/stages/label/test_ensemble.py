@@ -84,12 +84,19 @@ def expected(folder):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(
-    "encoding", ["", 'encoding = { kind = "topk", k = 3, values = "float16" }']
-)
-def test_what_is_stored_is_another_mean_or_disagreement(folder, ray, encoding):
+def test_what_ray_stores_is_another_mean_or_disagreement(folder, ray):
+    require_expected(folder, "", engine="ray")
+
+
+def test_what_is_stored_is_another_mean_or_disagreement(folder):
+    encoding = 'encoding = { kind = "topk", k = 3, values = "float16" }'
+    require_expected(folder, encoding, engine="local")
+
+
+def require_expected(folder, encoding, engine):
+    """Label by both members, and compare what is stored with plain NumPy."""
     job = tiny_job(folder, JOB.replace("ENCODING", encoding))
-    label_pool(job, "both")
+    label_pool(job, "both", engine=engine)
     stored = pa.concat_tables(distill.labels.open(folder / "root/labels/both/v1/rows").decoded())
     mean, due = expected(folder)
     np.testing.assert_allclose(stored["disagreement"].to_numpy(), due, atol=1e-6)

@@ -24,17 +24,17 @@ _MODULE = "tests.stages.train.ranks"
 
 
 def train(
-    job: Path, workers: int, log: Path, *, dies_at: int = -1, dying: int = 0, cold: bool = False
+    job: Path, workers: int, log: Path, *, dies_at: int = -1, dying: int = 0, cold: int = -1
 ) -> None:
     """Train with ranks 0 … W−1 to their end; rank `dying` kills itself at a step, and the others
     are killed then.
 
-    Cold ranks are interpreters of their own, so that they hash strings by seeds of their own too.
+    A cold rank is an interpreter of its own, so that it hashes strings by a seed of its own too.
     """
     meeting = job.with_name(f"meeting-{uuid.uuid4().hex}")
-    begin = _cold if cold else fork_module
     ranks = []
     for rank in range(workers):
+        begin = _cold if rank == cold else fork_module
         last_step = dies_at if rank == dying else -1
         ranks.append(begin(_MODULE, job, rank, workers, meeting, log, last_step))
     try:

@@ -182,9 +182,9 @@ def test_all_features_are_at_work(undisturbed):
 def test_another_number_of_workers_leaves_other_weights_or_sees_other_rows(
     labelled, undisturbed, tmp_path, workers
 ):
-    """Two of them are started cold, so that no two of the processes hash strings alike."""
+    """One of two is started cold, so that they hash strings by different seeds."""
     job = copied(labelled, tmp_path / "job")
-    train(job, workers, tmp_path / "log", cold=workers == 2)
+    train(job, workers, tmp_path / "log", cold=1 if workers == 2 else -1)
     due, rows = undisturbed
     require_same(job, due)
     assert seen(tmp_path / "log", workers) == rows
