@@ -45,6 +45,7 @@ from distill.plan.overlaps import shared_rows
 from distill.plan.pooled import grouped_votes
 from distill.plan.pooled_step import pooled_step
 from distill.plan.pretrained import pretrained_of_job
+from distill.plan.review import ReviewStep, review_step
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.status import job_status
@@ -338,6 +339,11 @@ class Plan:
     def stored_audit(self) -> AuditResult | None:
         """Return what the audit found; None where the job has none, or it is not done."""
         return stored_audit(self.workspace)
+
+    def review(self) -> ReviewStep:
+        """Return the choice of rows that people should see. Raises JobError without `[review]`,
+        ContractError where labels that it goes by are not there."""
+        return review_step(self.workspace)
 
     def new_hints(self) -> list[str]:
         """Name the heads that nobody judges; nothing when asked again."""
