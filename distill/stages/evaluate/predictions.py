@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labelers.base import probabilities_of
-from distill.loader.dataset import Arrays
 from distill.labelers.label_probabilities import by_name, spread_topk
+from distill.loader.dataset import Arrays
 from distill.plan.candidates import Method
 from distill.spec.outputs import Outputs
 

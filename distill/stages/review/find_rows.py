@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.engine.protocol import Engine
-from distill.loader.dataset import Arrays, Dataset, TargetColumn
 from distill.labelers.label_probabilities import label_probabilities
+from distill.loader.dataset import Arrays, Dataset, TargetColumn
 from distill.loader.sampler import Chunk
 from distill.plan.review import ReviewStep
 from distill.stages.review.confident_learning import ClassSums, suspects
