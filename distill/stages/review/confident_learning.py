@@ -43,7 +43,8 @@ class ClassSums:
         classes = probabilities.shape[1]
         own = probabilities[np.arange(len(given)), given]
         rows = np.bincount(given, minlength=classes).astype(np.float64)
-        return cls(rows, np.bincount(given, own, minlength=classes))
+        sure = np.bincount(given, own, minlength=classes).astype(np.float64)
+        return cls(rows, sure)
 
     def __add__(self, other: ClassSums) -> ClassSums:
         return ClassSums(self.rows + other.rows, self.sure + other.sure)
