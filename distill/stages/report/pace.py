@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from distill.core.results import Evaluation, Group
-from distill.stages.report.drawing import short_number
 from distill.stages.report.groups import select_groups, short_name
+from distill.stages.report.measure import short_number
 
 _MOST_GROUPS = 16
 
