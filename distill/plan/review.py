@@ -215,7 +215,7 @@ def _slicing(
     edges = tables.evaluate.edges_of(name)
     if name.startswith(COLUMNS):
         column = name.removeprefix(COLUMNS)
-        is_there = column in pool.schema.names and column not in pool.spec.private
+        is_there = column in pool.schema.names and column not in pool.spec.dropped
         return Slicing(name, edges, column) if is_there else None
     if name.startswith(LABELS):
         label_set = name.removeprefix(LABELS)

@@ -46,11 +46,11 @@ def _weight_bytes(network: object) -> float:
     return float(sum(tensor.numel() * tensor.element_size() for tensor in tensors))
 
 
-class _LiveBytes(TorchDispatchMode):
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's has no types
     """The most bytes that tensors take at once which are made while it is on."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.most = 0
         self._live = 0
         self._users: dict[int, int] = {}

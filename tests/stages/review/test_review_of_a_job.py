@@ -43,6 +43,7 @@ JOB = """
     classes = ["a", "b", "c"]
     keys = ["name"]
     private = ["email"]
+    mask = { name = { kind = "truncate", letters = 5 } }
     [pools.test]
     path = "test"
     features = { kind = "vector", columns = ["x"] }
@@ -153,7 +154,7 @@ def test_wrong_labels_disagreements_and_weak_slices_are_not_shown_with_their_rea
     assert f"large says {likely!r}" in suspect["reasons"][0]["why"]
     assert suspect["says"][0]["class"] == likely
     assert suspect["says"][1]["labels"] == "other"
-    assert suspect["keys"] == {"name": "row-77"}
+    assert suspect["keys"] == {"name": "row-7"}  # as the pool's rule makes it
     assert len(suspect["numbers"]) == 6
     weak = by_address[rows_by(lines, "slices")[0]]["reasons"]
     why = next(each["why"] for each in weak if each["reason"] == "slices")
