@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from distill.core.intervals import t_of
-from distill.core.results import Group
+from distill.core.results import SHARES, Group
 from distill.core.study import Figure
 
 
@@ -26,6 +26,10 @@ def figure_of(group: Group, measure: str, level: float) -> Figure:
     elif of_seeds:
         low = value - of_seeds
         high = value + of_seeds
+    if measure in SHARES and low is not None and high is not None:
+        # of few seeds t reaches far beyond what a share can be
+        low = max(0.0, low)
+        high = min(1.0, high)
     return Figure(value=value, low=low, high=high, seeds=seeds, spread=spread)
 
 

@@ -48,6 +48,7 @@ JOB = """
     path = "test"
     features = { kind = "vector", columns = ["x"] }
     keys = ["name"]
+    mask = { name = { kind = "truncate", letters = 5 } }
     target = "kind"
     classes = ["a", "b", "c"]
     [labels.large]
