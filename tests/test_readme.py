@@ -32,6 +32,7 @@ RUN_HERE = {
     "select": ("--local",),
     "plan": ("--local",),
     "run": ("--local",),
+    "review": ("--local",),
     "status": (),
     "verify": (),
     "label": ("--mend", "--local"),
@@ -70,7 +71,7 @@ def guide_job(tmp_path_factory):
         'model = { kind = "linear" }', model
     )
     made, _, _ = job.partition("[evaluate]")
-    names = ("structure", "select", "smaller", "consensus", "money", "judge")
+    names = ("structure", "select", "smaller", "consensus", "money", "judge", "review")
     text = "".join([made, "[students.own]", own, *(block(f"{name}.toml") for name in names)])
     (folder / "job.toml").write_text(text, "utf-8")
     party = folder / "party.toml"
@@ -127,6 +128,7 @@ def test_a_guide_prints_a_command_that_nothing_runs():
         "train",
         "evaluate",
         "report",
+        "compare",
     }
     assert printed - {"labels", "needs", "is"} <= RUN_HERE.keys() | elsewhere
 

@@ -10,6 +10,7 @@ from distill.cli import (
     compare_command,
     look_commands,
     plan_command,
+    review_command,
     submit_commands,
     work_commands,
 )
@@ -28,4 +29,5 @@ app.add_typer(plan_command.commands)
 app.add_typer(audit_command.commands)
 app.add_typer(look_commands.commands)
 app.add_typer(compare_command.commands)
+app.add_typer(review_command.commands)
 app.add_typer(submit_commands.commands)

@@ -157,9 +157,13 @@ def _log_choices(total: int, chosen: int) -> float:
 
 def rank_interval(correlation: float, rows: float, level: float = LEVEL) -> Interval:
     """Return the interval of Spearman's correlation over so many rows."""
-    if rows < 4 or abs(correlation) >= 1:
-        # of a perfect order nothing is known but that it was perfect on these rows
-        return (-1.0, 1.0) if rows < 4 else (correlation, correlation)
+    if rows < 4:
+        return -1.0, 1.0
+    # of a perfect order z is infinite: it is taken for the order beside it, which has two
+    # neighbours the other way round, and so it has a width
+    nearest = 1 - 12 / (rows * (rows * rows - 1))
     half = z_of(level) * math.sqrt(1.06 / (rows - 3))
-    z = math.atanh(correlation)
-    return math.tanh(z - half), math.tanh(z + half)
+    z = math.atanh(max(-nearest, min(nearest, correlation)))
+    low = -1.0 if correlation <= -nearest else math.tanh(z - half)
+    high = 1.0 if correlation >= nearest else math.tanh(z + half)
+    return low, high

@@ -21,7 +21,12 @@ from distill.core.judgement import (
     SliceResult,
     judgement_from_plain,
 )
-from distill.core.stored_results import student_and_head, without_intervals
+from distill.core.stored_results import (
+    student_and_head,
+    with_infinite,
+    without_infinite,
+    without_intervals,
+)
 from distill.core.structure_results import StructureResult
 
 EVALUATION_KEY = "evaluation.json"
@@ -119,7 +124,8 @@ class MethodResult:
     """By measure: how far it may be off since a large pool's scores were put into bins."""
     pace: Mapping[str, float] = field(default_factory=dict)
     """`rows_per_second` in batches of `batch_rows`, and the median and 99th percentile of the
-    milliseconds that a batch and a single row take, on one CPU thread."""
+    milliseconds that a batch and a single row take, on one CPU thread; of networks `flops_per_row`,
+    `weight_bytes`, and `batch_bytes`, the most that a batch's numbers take at once."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> MethodResult:
@@ -191,11 +197,12 @@ class Evaluation:
                 del plain[later]
         if plain["pairs"] and not plain["pairs"]["variance"]:
             del plain["pairs"]["variance"]
-        return without_intervals(plain) if self.form == 1 else plain
+        return without_infinite(without_intervals(plain) if self.form == 1 else plain)
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Evaluation:
         """Return the evaluation of which `to_plain` made `plain`, now or in an earlier version."""
+        plain = with_infinite(dict(plain))
         methods = tuple(MethodResult.from_plain(each) for each in plain["methods"])
         label_sets = tuple(LabelSetResult(**each) for each in plain["label_sets"])
         structures = tuple(StructureResult.from_plain(each) for each in plain.get("structures", ()))

@@ -22,6 +22,7 @@ from distill.spec.labels import Labels
 from distill.spec.models import Fit
 from distill.spec.pools import Pool
 from distill.spec.prices import Prices
+from distill.spec.review import Review
 from distill.spec.selections import Select
 from distill.spec.stores import StorageSettings
 from distill.spec.structures import Structure
@@ -62,6 +63,7 @@ class Job(Table):
     cascade: dict[Name, Cascade] = {}
     audit: Audit | None = None
     """How much can be told of the labelled rows. Default: nothing is audited."""
+    review: Review | None = None
 
     _path: Path = PrivateAttr(default=Path("job.toml"))
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

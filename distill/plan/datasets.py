@@ -5,7 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from distill.core.errors import ContractError
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
+from distill.loader.subset import Subset, drawn_rows
 from distill.models.custom_source import TRUNK
 from distill.plan.class_balance import class_weights
 from distill.plan.group_balance import group_weights
@@ -41,7 +45,26 @@ def group_dataset(workspace: Workspace, student: Student, group: PoolGroup) -> D
         if pools_of(student, term) == group
     }
     pools = [workspace.pool(name) for name in group]
-    return dataset_of(workspace, student, pools, terms)
+    dataset = dataset_of(workspace, student, pools, terms)
+    limits = [student.rows.get(name) for name in group]
+    counts = [count for count in limits if count is not None]
+    return _subset(dataset, pools, counts, student.seed or 0) if counts else dataset
+
+
+def _subset(dataset: Dataset, pools: list[OpenPool], counts: list[int], seed: int) -> Dataset:
+    """Return so many rows of each pool. Raises ContractError where a pool has fewer."""
+    picked = []
+    before = 0
+    for pool, count in zip(pools, counts, strict=True):
+        rows = pool.inventory.rows
+        if count > rows:
+            raise ContractError(
+                f"a student learns from {count:,} rows of pools.{pool.name}, which has {rows:,}."
+                " Make `rows` smaller, or leave it out for all of them."
+            )
+        picked.append(before + drawn_rows(rows, count, seed))
+        before += rows
+    return Subset.of(dataset, np.concatenate(picked))
 
 
 def dataset_of(

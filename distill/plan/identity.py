@@ -36,6 +36,7 @@ _USUAL: Mapping[str, Any] = {
     "ramp": None,
     "width": None,
     "batch_share": {},
+    "rows": {},
     "features": None,
 }
 """Options of a training, a head, a term or its loss that came later, and what they say of models

@@ -40,6 +40,7 @@ from distill.plan.making import models_to_make, networks_to_make, pools_to_make
 from distill.plan.needs import later_trainings
 from distill.plan.order import Batch, working_order
 from distill.plan.pooled_step import pooled_step
+from distill.plan.review import ReviewStep, review_step
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
 from distill.plan.status import job_status
@@ -266,6 +267,11 @@ class Plan:
     def stored_audit(self) -> AuditResult | None:
         """Return what the audit found; None where the job has none, or it is not done."""
         return stored_audit(self.workspace)
+
+    def review(self) -> ReviewStep:
+        """Return the choice of rows that people should see. Raises JobError without `[review]`,
+        ContractError where labels that it goes by are not there."""
+        return review_step(self.workspace)
 
     def new_hints(self) -> list[str]:
         """Name the heads that nobody judges; nothing when asked again."""

@@ -277,6 +277,7 @@ class Pool(Table):
             "features": base.features,
             "keys": tuple(dict.fromkeys((*base.keys, *self.keys))),
             "private": base.private,
+            "mask": base.mask,
         }
         made = self.model_copy(update=update)
         made._handed_in = self.path

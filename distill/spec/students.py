@@ -135,6 +135,10 @@ class Student(Table):
     """By pool of a target term: a step sees this share of `batch_rows` of its rows, and not as many
     as of the others. Each term's mean is over the rows it sees, so λ weighs the terms and this does
     not: it says what a step spends on which rows, and how often they come round."""
+    rows: dict[Name, Positive] = {}
+    """By pool: it learns from so many of its rows alone, drawn by the student's seed. Fewer are a
+    part of more, so that `"rows.labelled" = [50, 100, 200]` in a `[sweep]` is a learning curve of
+    one labelling. Of pools that are seen together all are named, or none. Default: all rows."""
     training: Training = Training()
     early_stop: HeldOut | None = None
     """Default: all epochs are trained, and the last one's weights kept."""

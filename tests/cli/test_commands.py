@@ -9,6 +9,7 @@ import sys
 import pytest
 import tomllib
 
+from distill.job.job import Job
 from tests.command import distill, run_code
 from tests.tiny import write_pool
 
@@ -46,24 +47,7 @@ def test_a_refusal_loads_what_only_work_needs(tmp_path, words):
 
 def test_schema_describes_every_table_of_a_job():
     schema = json.loads(distill("schema").output)
-    assert set(schema["properties"]) == {
-        "root",
-        "gate",
-        "seed",
-        "fragment_rows",
-        "pools",
-        "fit",
-        "structure",
-        "select",
-        "labels",
-        "students",
-        "sweep",
-        "evaluate",
-        "prices",
-        "budget",
-        "plugins",
-        "storage",
-    }
+    assert set(schema["properties"]) == set(Job.model_fields)
     assert "unit of work" in schema["properties"]["fragment_rows"]["description"]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -63,6 +65,32 @@ def test_a_perfect_order_has_a_width():
     due = np.tanh(np.arctanh(0.8) + np.array([-1, 1]) * 1.959964 * np.sqrt(1.06 / 100))
     assert (low, high) == pytest.approx(tuple(due))
     assert rank_interval(0.3, 2) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("rows", [4, 10, 30, 1_000])
+def test_a_perfect_order_has_an_interval_without_a_width(rows):
+    low, high = rank_interval(1.0, rows)
+    assert high == 1.0
+    assert low < 1 - 12 / (rows**3 - rows)  # two neighbours of other rows may stand the other way
+    assert rank_interval(-1.0, rows) == (-1.0, -low)
+    nearly, _ = rank_interval(0.999, rows)
+    assert nearly <= low
+
+
+def test_orders_of_few_rows_are_perfect_by_chance_and_their_interval_does_not_say_so():
+    # of draws whose true rank correlation is 0.9, the interval of 8 rows holds it nearly always
+    random = np.random.default_rng(1)
+    rho = 2 * math.sin(math.pi * 0.9 / 6)
+    missed = perfect = 0
+    for _ in range(2_000):
+        one = random.normal(size=8)
+        other = rho * one + math.sqrt(1 - rho * rho) * random.normal(size=8)
+        found = float(np.corrcoef(one.argsort().argsort(), other.argsort().argsort())[0, 1])
+        perfect += found > 1 - 1e-9
+        low, high = rank_interval(min(found, 1.0), 8)
+        missed += not low <= 0.9 <= high
+    assert perfect > 20
+    assert missed < 0.08 * 2_000
 
 
 def covered(intervals, truth):

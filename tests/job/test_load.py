@@ -297,6 +297,7 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
         "apply",
         "cascade",
         "audit",
+        "review",
         "prices",
         "budget",
     }

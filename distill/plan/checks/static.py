@@ -19,6 +19,7 @@ from distill.plan.checks.names import check_names
 from distill.plan.checks.order import check_order
 from distill.plan.checks.pools import check_pools
 from distill.plan.checks.problems import Problems
+from distill.plan.checks.review import check_review
 from distill.plan.checks.selections import check_selections
 from distill.plan.checks.structures import check_structures
 from distill.plan.checks.students import check_students, check_sweeps
@@ -41,6 +42,7 @@ _CHECKS: tuple[Callable[[JobTables], Problems], ...] = (
     check_cascades,
     check_audit,
     check_audited,
+    check_review,
 )
 
 

@@ -9,7 +9,13 @@ from distill.plan.checks.networks import check_networks, check_same_features
 from distill.plan.checks.private import check_private_student
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.terms import check_term
-from distill.plan.checks.training import check_augment, check_shares, check_tokens, check_training
+from distill.plan.checks.training import (
+    check_augment,
+    check_row_limits,
+    check_shares,
+    check_tokens,
+    check_training,
+)
 from distill.plan.tables import JobTables
 from distill.spec.pools import Features
 from distill.spec.students import Student, Term
@@ -41,6 +47,7 @@ def _student(tables: JobTables, student: Student, where: str) -> Problems:
     yield from check_private_student(tables, student, where)
     yield from _weights(student, where)
     yield from check_shares(student, where)
+    yield from check_row_limits(student, where)
     yield from _rows(tables, student, where)
     yield from check_networks(tables, student, where)
     yield from _columns(tables, student, where)

@@ -116,6 +116,22 @@ def check_shares(student: Student, where: str) -> Problems:
             yield from _whole_rows(student.training, share, share_key)
 
 
+def check_row_limits(student: Student, where: str) -> Problems:
+    """Yield pools of `rows` that teach nothing, and those that are seen together with others that
+    have no limit; `where` is the student's key."""
+    for pool in student.rows:
+        if pool not in student.taught_on:
+            there = ", ".join(student.taught_on)
+            yield f"{where}.rows.{pool}: that pool teaches nothing. There is: {there}."
+    limited = set(student.rows).intersection(student.on)
+    if limited and limited != set(student.on) and any(term.label_set for term in student.terms):
+        others = sorted(set(student.on) - limited)
+        yield (
+            f"{where}.rows: {sorted(limited)} are seen together with {others}, which have no limit."
+            " Name all of them, or none."
+        )
+
+
 def _whole_rows(training: Training, share: float, share_key: str) -> Problems:
     rows = training.batch_rows // training.lanes
     wanted = share * rows

@@ -33,6 +33,8 @@ from distill.storage.base import ObjectMissingError
 from distill.storage.open import open_storage
 
 _CHUNK_ROWS = 8_192
+_MOST_NUMBERS = 1 << 24
+"""Of all methods' answers to a chunk: 128 MiB, where 32 methods of 1,000 classes took 2 GB."""
 
 
 def evaluate_students(step: EvaluateStep, engine: Engine) -> Evaluation:
@@ -70,7 +72,7 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
     width = pool.target_width(truth)
     _require_widths(pool.name, width, truth, candidates)
     dataset = _dataset(step, width)
-    chunks = dataset.chunks(_CHUNK_ROWS)
+    chunks = dataset.chunks(_chunk_rows(step))
     evaluator = _evaluator(step, dataset, chunks[0])
     sums = engine.fold("evaluate", evaluator, chunks, add_sums)
     stopwatch = Stopwatch(dataset, chunks[0], candidates)
@@ -112,6 +114,12 @@ def _evaluate(step: EvaluateStep, engine: Engine) -> Evaluation:
         powered=judge_by_teacher(step, judged, engine),
         gate=hold(step.gate, judged) if step.gate is not None else None,
     )
+
+
+def _chunk_rows(step: EvaluateStep) -> int:
+    """How many rows are judged at once: all methods' answers to them are in memory together."""
+    numbers = len(step.candidates) * max(1, len(step.truth.classes))
+    return max(64, min(_CHUNK_ROWS, _MOST_NUMBERS // numbers))
 
 
 def _dataset(step: EvaluateStep, width: int) -> Dataset:

@@ -29,7 +29,7 @@ from distill.stages.evaluate.predictions import predictions_of
 from distill.stages.evaluate.resampling import Draws, draw
 from distill.stages.evaluate.row_scores import row_scores, said_by
 from distill.stages.evaluate.slice_sums import SliceSums
-from distill.stages.evaluate.slicings import ChunkRows, label_values, slice_values
+from distill.stages.slicings import ChunkRows, label_values, slice_values
 
 TARGET = "target"
 """Key of the truth's column in the dataset."""

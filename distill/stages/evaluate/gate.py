@@ -17,6 +17,7 @@ which no row or no resample differs have those of shares, since other rows may d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -179,7 +180,7 @@ class _Gate:
         distance = 0.0
         if found is not None:
             half = max((found.near[1] - found.near[0]) / 2, _LEAST_HALF)
-            distance = _beyond(rule, found.value) / half
+            distance = _beyond(rule, found.value) / half if math.isfinite(found.value) else 0.0
         known = found is not None and all(abs(end) < _LARGEST for end in found.near)
         return RuleResult(
             rule=rule.in_words,
@@ -204,6 +205,8 @@ class _Gate:
             return INCONCLUSIVE, f"{rows:,} rows are fewer than least_rows = {least}"
         if found is None:
             return INCONCLUSIVE, f"no interval is known of {rule.measure} here"
+        if not math.isfinite(found.value):
+            return INCONCLUSIVE, f"{rule.measure} is no finite number here"
         if _keeps(rule, found.near):
             return PASSED, ""
         if _breaks(rule, found.far):

@@ -65,11 +65,19 @@ class JudgedSums:
     def intervals(
         self, key: str, level: float = LEVEL, *, corrected: bool = False
     ) -> dict[str, Interval]:
-        """Return the intervals of one method by measure."""
-        exclusive = self.kind == "exclusive"
-        return intervals(
-            self.sums[key], self.seen, exclusive=exclusive, level=level, corrected=corrected
-        )
+        """Return the intervals of one method by measure; every rule of a gate asks for the same, so
+        they are computed once."""
+        asked = (key, level, corrected)
+        if asked not in self._intervals:
+            exclusive = self.kind == "exclusive"
+            self._intervals[asked] = intervals(
+                self.sums[key], self.seen, exclusive=exclusive, level=level, corrected=corrected
+            )
+        return self._intervals[asked]
+
+    @cached_property
+    def _intervals(self) -> dict[tuple[str, float, bool], dict[str, Interval]]:
+        return {}
 
     @property
     def pairs(self) -> MetricSums | None:

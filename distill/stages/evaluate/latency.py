@@ -50,6 +50,8 @@ class Stopwatch:
     def __call__(self) -> dict[str, Pace]:
         import torch
 
+        from distill.stages.evaluate.network_costs import network_costs
+
         torch.set_num_threads(1)
         batch = _batch(self.source.seen(self.chunk))
         batches: dict[str, npt.NDArray[np.generic]] = {}
@@ -71,7 +73,12 @@ class Stopwatch:
             for key, labeler in labelers.items():
                 if sum(singles[key]) < MOST_SINGLE_SECONDS:
                     singles[key].append(_seconds(labeler, batches[key][:1]))
-        return {key: _pace(seconds[key], singles[key], batch_rows[key]) for key in labelers}
+        paces = {}
+        for key, labeler in labelers.items():
+            rows = batch_rows[key]
+            costs = network_costs(labeler, batches[key][:rows])
+            paces[key] = _pace(seconds[key], singles[key], rows, costs)
+        return paces
 
     def _seen_by(
         self, candidate: Candidate, features: npt.NDArray[np.generic]
@@ -104,7 +111,7 @@ def _seconds(labeler: Labeler, batch: npt.NDArray[np.generic]) -> float:
     return time.perf_counter() - began
 
 
-def _pace(rounds: list[float], singles: list[float], rows: int) -> Pace:
+def _pace(rounds: list[float], singles: list[float], rows: int, costs: Mapping[str, float]) -> Pace:
     # the first round warms up, where it is not the only one
     batches = np.array(rounds[1:] or rounds) * 1000
     alone = np.array(singles[1:] or singles) * 1000
@@ -116,5 +123,6 @@ def _pace(rounds: list[float], singles: list[float], rows: int) -> Pace:
         "batch_milliseconds_p99": float(np.quantile(batches, 0.99)),
         "row_milliseconds_p50": float(np.median(alone)),
         "row_milliseconds_p99": float(np.quantile(alone, 0.99)),
+        **costs,
     }
     return Pace(median / rows, details)

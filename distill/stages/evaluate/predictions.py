@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.labelers.base import probabilities_of
+from distill.labelers.label_probabilities import by_name, spread_topk
 from distill.loader.dataset import Arrays
 from distill.plan.candidates import Method
 from distill.spec.outputs import Outputs
@@ -25,26 +26,18 @@ def predictions_of(method: Method, rows: Arrays, truth: Outputs) -> Array:
     """Return probabilities of the truth's classes (B, C), or values (B, W)."""
     meaning = method.outputs
     if f"{method.key}.index" in rows:
-        probabilities = _topk_probabilities(rows, method)
+        index = rows[f"{method.key}.index"]
+        log_probs = rows[f"{method.key}.log_probs"]
+        probabilities = spread_topk(index, log_probs, len(meaning.classes))
     else:
         outputs = _outputs(method, rows)
         probabilities = probabilities_of(outputs, meaning)
     if meaning.kind != "value":
         # a network whose numbers overflow on a row names no class there
         probabilities = np.nan_to_num(probabilities, nan=0.0)
-    return _by_truth(probabilities, meaning, truth)
-
-
-def _by_truth(predicted: Array, outputs: Outputs, truth: Outputs) -> Array:
-    """Return the columns moved to the truth's classes; a class that the method lacks gets 0."""
-    if outputs.kind == "value" or outputs.classes == truth.classes:
-        return predicted
-    positions = truth.positions
-    moved = np.zeros((len(predicted), len(truth.classes)))
-    for column, name in enumerate(outputs.classes):
-        if name in positions:
-            moved[:, positions[name]] = predicted[:, column]
-    return moved
+    if meaning.kind == "value":
+        return probabilities
+    return by_name(probabilities, meaning.classes, truth.classes)
 
 
 def _outputs(method: Method, rows: Arrays) -> Array:
@@ -55,21 +48,6 @@ def _outputs(method: Method, rows: Arrays) -> Array:
     seen = f"{method.features}.outputs" if method.features else "features"
     features = labeler.prepare(rows[seen])
     return labeler.label(features).astype(np.float64)
-
-
-def _topk_probabilities(rows: Arrays, method: Method) -> Array:
-    """Return the stored probabilities in their places; what they lack of 1 is spread evenly over
-    the classes that were not stored."""
-    index_Bk = rows[f"{method.key}.index"].astype(np.int64)
-    log_probs_Bk = rows[f"{method.key}.log_probs"].astype(np.float64)
-    probs_Bk = np.exp(log_probs_Bk)
-    classes = len(method.outputs.classes)
-    others = max(classes - index_Bk.shape[1], 1)
-    # at least 0, where the sum of what was stored rounds above 1
-    missing_B1 = np.maximum(1 - probs_Bk.sum(axis=1, keepdims=True), 0)
-    probs_BC = np.repeat(missing_B1 / others, classes, axis=1)
-    np.put_along_axis(probs_BC, index_Bk, probs_Bk, axis=1)
-    return probs_BC
 
 
 _loaded: dict[tuple[str, str], NetworkLabeler] = {}

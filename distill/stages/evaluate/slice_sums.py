@@ -20,7 +20,6 @@ Rows = npt.NDArray[np.int64]
 
 MOST_VALUES = 1_000
 OTHERS = "(others)"
-NONE = "(none)"
 EXAMPLES = 3
 
 

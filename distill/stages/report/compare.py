@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from distill.core.errors import JobError
-from distill.core.intervals import difference_interval, t_of, z_of
+from distill.core.intervals import difference_interval, z_of
 from distill.core.rank_test import RankTest, rank_test, ranks
 from distill.core.results import LOWER_IS_BETTER, Evaluation, Group, MethodResult
-from distill.core.study import LOSS, TIE, WIN, DataSet, Figure, Meeting, Study, StudyMethod
+from distill.core.study import LOSS, TIE, WIN, DataSet, Meeting, Study, StudyMethod
+from distill.stages.report.figures import figure_of, seed_reach
 
 _LEAST = 2
 Pair = tuple[MethodResult, MethodResult]
@@ -104,7 +105,7 @@ def _method(sides: Sequence[_Side], name: str, ranked: tuple[float, ...] | None)
     groups = [side.group(name) for side in sides]
     roles = [group.role for group in groups if group is not None]
     figures = [
-        None if group is None else side.figure(group)
+        None if group is None else figure_of(group, side.measure, side.evaluation.level)
         for side, group in zip(sides, groups, strict=True)
     ]
     return StudyMethod(name=name, role=roles[0], figures=tuple(figures), ranks=ranked)
@@ -165,30 +166,13 @@ class _Side:
         assert value is not None
         return -value if self.measure in LOWER_IS_BETTER else value
 
-    def figure(self, group: Group) -> Figure:
-        value = group.mean(self.measure)
-        assert value is not None
-        seeds = len(group.methods)
-        spread = group.spread(self.measure)
-        of_seeds = _seed_reach(spread, seeds, self.evaluation.level)
-        rows = group.interval(self.measure)
-        ends: tuple[float | None, float | None] = (None, None)
-        if rows is not None:
-            low, high = rows
-            below = math.hypot(value - low, of_seeds)
-            above = math.hypot(high - value, of_seeds)
-            ends = (value - below, value + above)
-        elif of_seeds:
-            ends = (value - of_seeds, value + of_seeds)
-        return Figure(value=value, low=ends[0], high=ends[1], seeds=seeds, spread=spread)
-
     def meeting(self, first: str, second: str) -> Meeting:
         pairs = list(self._pairs(first, second))
         name = self.measure
         differences = [one.measures[name] - other.measures[name] for one, other in pairs]
         reach_rows = statistics.fmean(self._row_reach(*pair) for pair in pairs)
         spread = statistics.stdev(differences) if len(pairs) > 1 else None
-        reach_seeds = _seed_reach(spread, len(pairs), self.evaluation.level)
+        reach_seeds = seed_reach(spread, len(pairs), self.evaluation.level)
         difference = statistics.fmean(differences)
         reach = math.hypot(reach_rows, reach_seeds)
         low = difference - reach
@@ -244,10 +228,3 @@ def _half(method: MethodResult, measure: str) -> float:
     """Half of a method's interval; nothing where none is stored."""
     low, high = method.intervals.get(measure, (0.0, 0.0))
     return (high - low) / 2
-
-
-def _seed_reach(spread: float | None, seeds: int, level: float) -> float:
-    """How far a mean over seeds reaches to either side; 0 of a single one."""
-    if spread is None:
-        return 0.0
-    return t_of(level, seeds - 1) * spread / math.sqrt(seeds)

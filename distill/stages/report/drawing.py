@@ -19,6 +19,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from distill.stages.report.measure import short_number
+
 WIDTH_INCHES = 6.0
 # told apart on white and on black
 COLOURS = ("#3b74d9", "#d9822b", "#1f9e78", "#b5489f", "#7a6ff0", "#c94f4f", "#2a9db5", "#8a8f3c")
@@ -118,14 +120,6 @@ def log_x(axes: Any, low: float, high: float) -> None:
     x.set_minor_formatter(NullFormatter())
     # matplotlib's own labels are mathtext, which the page shows as it stands
     x.set_major_formatter(FuncFormatter(lambda value, _: short_number(value)))
-
-
-def short_number(value: float) -> str:
-    """Return `3k`, `1.5M`, `0.03`."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
 
 
 def as_svg(figure: Any, *, title: str, description: str) -> str:

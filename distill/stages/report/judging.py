@@ -20,6 +20,7 @@ from distill.core.judgement import (
 from distill.core.results import FIRST_MEASURES, SHARES, Evaluation, Group, MethodResult
 from distill.core.verdict import format_measure
 from distill.stages.report.card import Card
+from distill.stages.report.pace import PaceLine, pace_heads, pace_lines
 from distill.stages.report.table import Line, table_heads, table_lines
 
 _MOST_RULES = 30
@@ -194,6 +195,16 @@ class Judging:
         if not self._further:
             return []
         return table_lines(self.evaluation, self.best, self._further)
+
+    @property
+    def pace_heads(self) -> list[str]:
+        """Heads of the table of speed and size."""
+        return pace_heads()
+
+    @property
+    def pace(self) -> list[PaceLine]:
+        """Speed and size, a line a group."""
+        return pace_lines(self.evaluation)
 
     @property
     def errors(self) -> str:

@@ -44,3 +44,11 @@ def describe(group: Group, measures: Sequence[str]) -> str:
 def describe_all(groups: Sequence[Group], measures: Sequence[str]) -> str:
     """Return groups in words, for those who do not see the chart."""
     return "; ".join(describe(group, measures) for group in groups)
+
+
+def short_number(value: float) -> str:
+    """Return `3k`, `1.5M`, `0.03`."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"

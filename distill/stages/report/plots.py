@@ -14,6 +14,7 @@ from distill.stages.report.cost import draw_cost
 from distill.stages.report.curves import draw_curves
 from distill.stages.report.drawing import COLOURS, Chart, house_style
 from distill.stages.report.groups import select_groups
+from distill.stages.report.learning_curves import draw_learning_curves
 from distill.stages.report.reliability import draw_reliability
 from distill.stages.report.sweeps import draw_sweeps
 
@@ -25,6 +26,7 @@ def draw_charts(evaluation: Evaluation) -> list[Chart]:
         charts = [
             draw_comparison(evaluation),
             draw_cost(evaluation, colours),
+            *draw_learning_curves(evaluation),
             *draw_sweeps(evaluation),
             draw_reliability(evaluation, colours),
             draw_curves(evaluation),

@@ -9,6 +9,7 @@ from typing import Any
 from distill.core.results import MEASURES, Evaluation, Group
 from distill.stages.report.drawing import COLOURS, Chart, Mark, as_svg, log_x, new_axes
 from distill.stages.report.groups import any_seeds, student_name
+from distill.stages.report.learning_curves import row_paths
 from distill.stages.report.measure import axis_name, describe_all, scale
 
 _MOST_CHARTS = 4
@@ -24,7 +25,7 @@ def draw_sweeps(evaluation: Evaluation) -> list[Chart]:
     sweeps: dict[tuple[str, frozenset[str]], list[Group]] = {}
     for group in evaluation.students:
         paths = frozenset(group.changes)
-        if paths and group.mean(evaluation.main_measure) is not None:
+        if paths and not row_paths(group) and group.mean(evaluation.main_measure) is not None:
             sweeps.setdefault((student_name(group), paths), []).append(group)
     charts: list[Chart] = []
     for (student, paths), groups in sweeps.items():

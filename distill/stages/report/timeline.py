@@ -20,8 +20,8 @@ from distill.stages.report.drawing import (
     few_ticks,
     house_style,
     new_figure,
-    short_number,
 )
+from distill.stages.report.measure import short_number
 
 _MOST_RUNS = 8
 _WORKERS_COLOUR = COLOURS[0]

@@ -11,6 +11,7 @@ from distill.plan.candidates import Candidate, Method
 from distill.plan.steps import GatePlan
 from distill.spec.evaluation import Gate, Rule
 from distill.spec.outputs import Outputs
+from distill.stages.evaluate import judged_sums
 from distill.stages.evaluate.comparisons import compare
 from distill.stages.evaluate.evaluator import LEFT_OUT, PAIRS, SLICES
 from distill.stages.evaluate.gate import hold
@@ -146,3 +147,21 @@ def test_a_student_that_differs_on_no_row_is_shown_to_differ_on_none_that_there_
     (found,) = compare(sums, TEACHER, None)
     assert (found.difference, found.gained, found.lost) == (0, 0, 0)
     assert found.low < 0 < found.high
+
+
+def test_a_gate_of_many_rules_resamples_for_each_of_them(monkeypatch):
+    classes = ("a", "b")
+    truth = np.arange(200) % 2
+    right = of_classes(truth, classes)
+    sums = judged(
+        "exclusive", truth, {TEACHER: right, STUDENT: right}, "class", ["x"] * 200, classes
+    )
+    asked = []
+
+    whole = judged_sums.intervals
+    monkeypatch.setattr(judged_sums, "intervals", lambda *a, **o: asked.append(o) or whole(*a, **o))
+    measures = ("accuracy", "f1_macro", "f1_weighted", "nll", "brier")
+    gate = Gate(rules=tuple(Rule(measure=each, at_least=0.0) for each in measures))
+    found = hold(GatePlan(gate, (STUDENT,), TEACHER, None), sums)
+    assert len(found.results) == 5
+    assert len(asked) == 1

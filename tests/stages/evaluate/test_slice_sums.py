@@ -7,7 +7,7 @@ import numpy as np
 
 from distill.stages.evaluate import slice_sums
 from distill.stages.evaluate.slice_sums import OTHERS, SliceSums
-from distill.stages.evaluate.slicings import binned
+from distill.stages.slicings import binned
 
 ROWS = 500
 

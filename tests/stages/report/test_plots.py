@@ -8,8 +8,8 @@ import pytest
 
 from distill.core.results import Group
 from distill.core.schema import digest
-from distill.stages.report.drawing import short_number
 from distill.stages.report.groups import clipped, select_groups, short_name
+from distill.stages.report.measure import short_number
 from distill.stages.report.plots import draw_charts as draw_anew
 
 _drawn: dict = {}

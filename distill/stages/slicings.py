@@ -15,11 +15,11 @@ from distill.plan.slicing import LabelSlicing, Slicing
 from distill.pools.inventory import Inventory
 from distill.pools.row_cache import read_chunk
 from distill.spec.outputs import Outputs
-from distill.stages.evaluate.slice_sums import NONE
 
 Array = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.object_]
 
+NONE = "(none)"
 _CHARACTERS = 80
 """Of a value: longer ones are cut, and are one slice where they begin alike."""
 
