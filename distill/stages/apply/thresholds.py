@@ -36,6 +36,8 @@ from distill.stages.apply.sureness import Bool, Float64, Int64, probability_at
 
 _SHARES = 40
 """Thresholds that are tried: each answers a fortieth of the pool more."""
+_SPARE = 1.1
+"""Of the rows that the first trial needs: it gets about a share of the labelled ones."""
 
 
 class UnprovenError(Exception):
@@ -110,7 +112,7 @@ def choose_sets(of_truth: Float64, at_least: float, confidence: float) -> Thresh
 
 def _sequence(labelled: int, rate: float, level: float) -> list[float]:
     """The shares of the pool that are tried, in their order."""
-    first = min(1.0, rows_needed(1, rate, level) / labelled)
+    first = min(1.0, _SPARE * rows_needed(1, rate, level) / labelled)
     shares = [(number + 1) / _SHARES for number in range(_SHARES)]
     return [share for share in shares if share >= first]
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 
+from distill.core.cascades import CascadeCost
 from distill.core.errors import MissingExtraError
 from distill.core.results import Evaluation
 from distill.core.schema import digest
@@ -23,30 +24,38 @@ FORM = 2
 _NOT_SHOWN = ("student", "head")
 
 
-def write_report(folder: Storage, evaluation: Evaluation, runs: Sequence[RunRecord] = ()) -> str:
+def write_report(
+    folder: Storage,
+    evaluation: Evaluation,
+    runs: Sequence[RunRecord] = (),
+    cascades: Sequence[CascadeCost] = (),
+) -> str:
     """Render the page into `folder` unless it is there already; return its URL. `runs` are those
-    of the job, the oldest first.
+    of the job, the oldest first; `cascades` those that were applied.
 
     Raises MissingExtraError where the extra `report` is not installed.
     """
-    mark = _mark(evaluation, runs)
+    mark = _mark(evaluation, runs, cascades)
     stored = folder.read_or_none(KEY)
     # the page carries the digest of what it was made from: a finished job finds it again, and
     # imports neither matplotlib nor jinja2
     if stored is None or f'content="{mark}"'.encode() not in stored:
-        page = _render(evaluation, runs, mark)
+        page = _render(evaluation, runs, cascades, mark)
         folder.put(KEY, page.encode())
     return folder.url(KEY)
 
 
-def _mark(evaluation: Evaluation, runs: Sequence[RunRecord]) -> str:
+def _mark(
+    evaluation: Evaluation, runs: Sequence[RunRecord], cascades: Sequence[CascadeCost]
+) -> str:
     """Return the digest of what the page shows."""
     plain = evaluation.to_plain()
     for method in plain["methods"]:
         for name in _NOT_SHOWN:
             del method[name]
     # a root from before runs were recorded keeps its page
-    return digest([FORM, plain, *(record.to_plain() for record in runs)])
+    shown = [FORM, plain, *(record.to_plain() for record in runs)]
+    return digest([*shown, *(cost.to_plain() for cost in cascades)])
 
 
 def require_report_extra() -> None:
@@ -59,10 +68,16 @@ def require_report_extra() -> None:
             raise MissingExtraError(library, "report", "the report")
 
 
-def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str:
+def _render(
+    evaluation: Evaluation,
+    runs: Sequence[RunRecord],
+    cascades: Sequence[CascadeCost],
+    mark: str,
+) -> str:
     require_report_extra()
     import jinja2
 
+    from distill.stages.report.cascade import cascade_lines
     from distill.stages.report.judging import Judging
     from distill.stages.report.page import Page
     from distill.stages.report.plots import draw_charts
@@ -81,11 +96,16 @@ def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str
     parts = files("distill.stages.report").joinpath("judging.html.jinja").read_text("utf-8")
     judging = environment.from_string(parts).render(view=Judging(evaluation, page.best))
     sections = structure_sections(evaluation)
+    cascaded = ""
+    if cascades:
+        parts = files("distill.stages.report").joinpath("cascade.html.jinja").read_text("utf-8")
+        cascaded = environment.from_string(parts).render(lines=cascade_lines(cascades))
     return template.render(
         page=page,
         evaluation=evaluation,
         charts=charts,
         judging=judging,
+        cascades=cascaded,
         sections=sections,
         runs=run_section(runs),
         mark=mark,

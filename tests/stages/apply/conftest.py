@@ -20,6 +20,7 @@ TABLES = """
     fragment_rows = 64
     [pools.taught]
     path = "taught"
+    keys = ["email"]
     features = { kind = "vector", columns = ["pixels"] }
     [pools.rows]
     path = "rows"
@@ -87,8 +88,8 @@ def trained(tmp_path_factory) -> Path:
 def applying(trained, tmp_path):
     """A function of more tables: the job with them, over a copy of the root."""
 
-    def make(more: str = "") -> Job:
-        folder = tmp_path / "job"
+    def make(more: str = "", name: str = "job") -> Job:
+        folder = tmp_path / name
         shutil.copytree(trained, folder, copy_function=shutil.copy2)
         return load_job(write_job(folder, TABLES + more))
 
