@@ -27,6 +27,7 @@ TABLES = """
     keys = ["email"]
     [pools.people]
     path = "people"
+    keys = ["email"]
     target = "kind"
     classes = ["a", "b", "c"]
     [labels.teacher]

@@ -85,14 +85,21 @@ def test_sets_hold_the_truth_as_often_as_stated(population):
     assert false <= MOST_FALSE
 
 
-def test_the_trials_end_at_the_first_that_fails(population):
+def test_each_sequence_ends_at_the_first_trial_that_fails(population):
     bins, right, _ = population.labelled(2_000)
     chosen = choose_threshold(population.counts, bins, right, 0.9, 0.95)
-    passed = [trial.passed for trial in chosen.trials]
-    assert passed == [True] * (len(passed) - 1) + [False]
     shares = [trial.share for trial in chosen.trials]
     assert shares == sorted(shares)
+    passed = [trial.passed for trial in chosen.trials]
+    assert passed == [True] * (len(passed) - 1) + [False]
     assert chosen.bin == chosen.trials[-2].bin
+    # a failure of the first sequence is not tried again, and the second begins at half
+    bins[bins >= chosen.trials[0].bin] = chosen.trials[0].bin
+    right[bins == chosen.trials[0].bin] = False
+    right[bins != chosen.trials[0].bin] = True
+    half = choose_threshold(population.counts, bins, right, 0.5, 0.95).trials
+    assert not half[0].passed
+    assert half[1].share >= 0.5
 
 
 def test_a_student_that_is_always_right_answers_all(population):
