@@ -33,6 +33,7 @@ RUN_HERE = {
     "plan": ("--local",),
     "run": ("--local",),
     "review": ("--local",),
+    "apply": ("sure", "unlabelled", "--verify", "--local"),
     "status": (),
     "verify": (),
     "label": ("--mend", "--local"),
@@ -71,7 +72,7 @@ def guide_job(tmp_path_factory):
         'model = { kind = "linear" }', model
     )
     made, _, _ = job.partition("[evaluate]")
-    names = ("structure", "select", "smaller", "consensus", "money", "judge", "review")
+    names = ("structure", "select", "smaller", "consensus", "money", "judge", "review", "cascade")
     text = "".join([made, "[students.own]", own, *(block(f"{name}.toml") for name in names)])
     (folder / "job.toml").write_text(text, "utf-8")
     party = folder / "party.toml"

@@ -53,15 +53,21 @@ def plan(
     console.stderr = as_json
     with process_edge(ray, local=local, verbose=verbose, log_format=log_format) as process:
         loaded = load(file, root)
-        from distill.run import plan_costs
+        from distill.cli.cascades import print_cascades
+        from distill.run import plan_cascades, plan_costs
 
         found = plan_costs(
             loaded, say, pilot=pilot, workers=tuple(workers or ()), engine=process.engine
         )
+        cascades = plan_cascades(loaded)
         if as_json:
-            typer.echo(json.dumps(found.to_plain(), indent=1, ensure_ascii=False))
+            plain = found.to_plain()
+            if cascades:
+                plain["cascades"] = [each.to_plain() for each in cascades]
+            typer.echo(json.dumps(plain, indent=1, ensure_ascii=False))
         else:
             print_costs(found)
+            print_cascades(list(loaded.cascade), cascades)
 
 
 def print_costs(plan: CostPlan) -> None:

@@ -66,7 +66,8 @@ def applied_labels(workspace: Workspace, student: str, pool: str) -> NamedLabels
     _require_calibrable(workspace, settings, outputs)
     trial = workspace.with_tables({_TRIAL: labels}, {})
     _, contract = prepare_uncalibrated(trial, _TRIAL)
-    identity = [contract.digest, _calibrated_on(workspace, settings.calibrate_on)]
+    # the pool too: a job has one label set of a name, which may be over labelled rows besides
+    identity = [contract.digest, pool, _calibrated_on(workspace, settings.calibrate_on)]
     name = f"applied-{slug(student)}-{digest(identity)[:12]}"
     return NamedLabels(name, labels, f"{student}, head {head}", outputs)
 

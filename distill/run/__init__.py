@@ -21,7 +21,7 @@ wait; all label, until every fragment is committed; students, evaluation and rep
 and the others leave.
 """
 
-from distill.run.apply import Application, apply_student
+from distill.run.apply import Application, apply_student, plan_cascades
 from distill.run.costs import plan_costs
 from distill.run.lines import labels_line, selection_line, trained_line
 from distill.run.stages import (
@@ -59,6 +59,7 @@ __all__ = [
     "label_pools",
     "labels_line",
     "last_runs",
+    "plan_cascades",
     "plan_costs",
     "prepare_inputs",
     "preview_labels",

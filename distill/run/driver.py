@@ -16,6 +16,7 @@ from distill.labels.lease import go_first_or_wait, wait_while_busy
 from distill.labels.parts import Part
 from distill.labels.roll_up import roll_up
 from distill.models.record import Trained
+from distill.plan.costs.cascades import cascade_costs
 from distill.plan.costs.ledger import price_of
 from distill.plan.costs.sampling import Drawn
 from distill.plan.costs.stored import estimate_beside_actual
@@ -202,8 +203,9 @@ class Driver:
 
     def report(self, evaluation: Evaluation, folder: Storage) -> str:
         """Write the evaluation as a page, with the job's runs so far; return its URL."""
-        runs = read_records(self.plan.workspace.root, self.job.name)
-        return write_report(folder, evaluation, runs)
+        workspace = self.plan.workspace
+        runs = read_records(workspace.root, self.job.name)
+        return write_report(folder, evaluation, runs, cascade_costs(workspace))
 
     def _root(self) -> Storage:
         return self.plan.workspace.root

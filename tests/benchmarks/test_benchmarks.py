@@ -8,6 +8,8 @@ import json
 import pytest
 
 from tests.benchmarks import (
+    apply_cost,
+    cascade_study,
     ddp_cost,
     feed_cost,
     gpu_labelers,
@@ -111,3 +113,19 @@ def test_private_study_answers_within_its_budget(tmp_path):
     }
     for run in runs:
         assert run.get("spent", 0.0) <= (run["epsilon"] or 0.0)
+
+
+def test_apply_cost_runs_every_way(tmp_path):
+    got = measured(apply_cost, tmp_path)
+    assert {way for each in got.values() for way in each} == {"plain", "label", "apply"}
+
+
+def test_cascades_keep_on_real_rows_what_they_promise(tmp_path):
+    got = measured(cascade_study, tmp_path)
+    assert got.keys() == {"digits", "breast cancer"}
+    for case in got.values():
+        for by in ("confidence", "sets"):
+            # of 20 draws at 5%, more than four are missed with a chance of 1 in 400
+            assert case[by]["kept"] + case[by]["refused"] >= case[by]["draws"] - 4
+        assert 0 < case["whole"]["sent"] < 1
+        assert case["whole"]["cost"] < 1

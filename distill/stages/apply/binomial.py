@@ -51,8 +51,8 @@ def lowest_share(right: int, rows: int, level: float) -> float:
     high = 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        # `right` or more would be found by chance where the share is no higher
-        if 0 < middle < 1 and 1 - at_most(right - 1, rows, middle) > level:
+        # so few errors would be found by chance where the share is no higher
+        if at_most(rows - right, rows, 1 - middle) > level:
             high = middle
         else:
             low = middle

@@ -10,6 +10,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
 
+from distill.core.cascades import CascadeCost
 from distill.core.errors import MissingExtraError
 from distill.core.results import Evaluation
 from distill.core.schema import digest
@@ -27,30 +28,38 @@ FORM = 2
 _NOT_SHOWN = ("student", "head")
 
 
-def write_report(folder: Storage, evaluation: Evaluation, runs: Sequence[RunRecord] = ()) -> str:
+def write_report(
+    folder: Storage,
+    evaluation: Evaluation,
+    runs: Sequence[RunRecord] = (),
+    cascades: Sequence[CascadeCost] = (),
+) -> str:
     """Render the page into `folder` unless it is there already; return its URL. `runs` are those
-    of the job, the oldest first.
+    of the job, the oldest first; `cascades` those that were applied.
 
     Raises MissingExtraError where the extra `report` is not installed.
     """
-    mark = _mark(evaluation, runs)
+    mark = _mark(evaluation, runs, cascades)
     stored = folder.read_or_none(KEY)
     # the page carries the digest of what it was made from: a finished job finds it again, and
     # imports neither matplotlib nor jinja2
     if stored is None or f'content="{mark}"'.encode() not in stored:
-        page = _render(evaluation, runs, mark)
+        page = _render(evaluation, runs, cascades, mark)
         folder.put(KEY, page.encode())
     return folder.url(KEY)
 
 
-def _mark(evaluation: Evaluation, runs: Sequence[RunRecord]) -> str:
+def _mark(
+    evaluation: Evaluation, runs: Sequence[RunRecord], cascades: Sequence[CascadeCost]
+) -> str:
     """Return the digest of what the page shows."""
     plain = evaluation.to_plain()
     for method in plain["methods"]:
         for name in _NOT_SHOWN:
             del method[name]
     # a root from before runs were recorded keeps its page
-    return digest([FORM, plain, *(record.to_plain() for record in runs)])
+    shown = [FORM, plain, *(record.to_plain() for record in runs)]
+    return digest([*shown, *(cost.to_plain() for cost in cascades)])
 
 
 def require_report_extra() -> None:
@@ -63,8 +72,14 @@ def require_report_extra() -> None:
             raise MissingExtraError(library, "report", "the report")
 
 
-def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str:
+def _render(
+    evaluation: Evaluation,
+    runs: Sequence[RunRecord],
+    cascades: Sequence[CascadeCost],
+    mark: str,
+) -> str:
     require_report_extra()
+    from distill.stages.report.cascade import cascade_lines
     from distill.stages.report.judging import Judging
     from distill.stages.report.page import Page
     from distill.stages.report.plots import draw_charts
@@ -77,6 +92,9 @@ def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str
     judging = template_of("judging.html.jinja").render(view=Judging(evaluation, page.best))
     privacy = template_of("privacy.html.jinja").render(view=Promises(evaluation))
     sections = structure_sections(evaluation)
+    cascaded = ""
+    if cascades:
+        cascaded = template_of("cascade.html.jinja").render(lines=cascade_lines(cascades))
     page_text: str = template_of("page.html.jinja").render(
         style=STYLE.read_text("utf-8"),
         page=page,
@@ -84,6 +102,7 @@ def _render(evaluation: Evaluation, runs: Sequence[RunRecord], mark: str) -> str
         charts=charts,
         judging=judging,
         privacy=privacy,
+        cascades=cascaded,
         sections=sections,
         runs=run_section(runs),
         mark=mark,

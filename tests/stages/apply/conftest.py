@@ -20,12 +20,14 @@ TABLES = """
     fragment_rows = 64
     [pools.taught]
     path = "taught"
+    keys = ["email"]
     features = { kind = "vector", columns = ["pixels"] }
     [pools.rows]
     path = "rows"
     keys = ["email"]
     [pools.people]
     path = "people"
+    keys = ["email"]
     target = "kind"
     classes = ["a", "b", "c"]
     [labels.teacher]
@@ -87,8 +89,8 @@ def trained(tmp_path_factory) -> Path:
 def applying(trained, tmp_path):
     """A function of more tables: the job with them, over a copy of the root."""
 
-    def make(more: str = "") -> Job:
-        folder = tmp_path / "job"
+    def make(more: str = "", name: str = "job") -> Job:
+        folder = tmp_path / name
         shutil.copytree(trained, folder, copy_function=shutil.copy2)
         return load_job(write_job(folder, TABLES + more))
 

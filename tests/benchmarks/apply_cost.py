@@ -1,0 +1,166 @@
+"""Rows a second of `distill apply` beside a plain loop of the same student:
+`python -m tests.benchmarks.apply_cost`.
+
+A linear and a wider student over Parquet rows of 64 numbers, in one process on one thread (--local).
+The plain loop reads each file with pyarrow, asks the same network batch by batch, and writes class
+and probability as Parquet, a file a fragment: no label set, no commits, no resume. Both are run in
+turn; CPU time counts. What apply does beside it is to encode, write and commit the label set, and
+to read it again: `label` alone is that part, which is what a student labels for another training.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from distill.core.schema import unseal
+from distill.job.job import Job
+from distill.labelers.network import NetworkLabeler
+from distill.labelers.student import read_model
+from distill.plan.load import load_job
+from distill.run import apply_student, label_pool, train_students
+from tests.benchmarks.pools import write_pool
+from tests.benchmarks.tables import markdown, options, show
+from tests.tiny import write_job
+
+BATCH = 1_024
+JOB = """
+    root = "runs"
+    fragment_rows = {fragment_rows}
+    [pools.rows]
+    path = "rows"
+    features = {{ kind = "vector", columns = ["x"] }}
+    [pools.few]
+    path = "few"
+    [labels.teacher]
+    labeler = {{ kind = "custom", file = "teacher.py" }}
+    over = ["few"]
+    [students.linear]
+    model = {{ kind = "linear" }}
+    training = {{ epochs = 1, workers = 1 }}
+    [[students.linear.terms]]
+    learns = "labels.teacher"
+    loss = {{ kind = "kl" }}
+    [students.wide]
+    model = {{ kind = "mlp", hidden = [1024, 1024] }}
+    training = {{ epochs = 1, workers = 1 }}
+    [[students.wide.terms]]
+    learns = "labels.teacher"
+    loss = {{ kind = "kl" }}
+"""
+TEACHER = """
+class Labeler:
+    revision = "1"
+    classes = tuple("abcdefghij")
+
+    def label(self, features):
+        return features[:, :10]
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print Markdown."""
+    parser = options(__doc__)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    told = parser.parse_args(arguments)
+    fragment_rows = 50_000
+    if told.quick:
+        told.rows, told.runs, fragment_rows = 4_000, 1, 1_000
+    with tempfile.TemporaryDirectory(dir=told.folder) as folder:
+        job = _make(Path(folder), told.rows, fragment_rows)
+        seconds = {name: _measured(job, name, told.runs) for name in ("linear", "wide")}
+    lines = []
+    for name, each in seconds.items():
+        plain = min(each["plain"])
+        for way in ("plain", "label", "apply"):
+            best = min(each[way])
+            pace = f"{told.rows / best:,.0f}"
+            lines.append([name, way, f"{best:.2f}", pace, f"{plain / best:.2f}"])
+    heads = [
+        "student",
+        "way",
+        f"CPU s, {told.rows:,} rows",
+        "rows/s of a core",
+        "of the plain loop",
+    ]
+    show(told, "What `distill apply` costs", [markdown(heads, lines)], seconds)
+
+
+def _make(folder: Path, rows: int, fragment_rows: int) -> Job:
+    write_pool(folder / "rows", rows, fragment_rows)
+    write_pool(folder / "few", 2_000, 1_000)
+    (folder / "teacher.py").write_text(TEACHER, "utf-8")
+    job = load_job(write_job(folder, JOB.format(fragment_rows=fragment_rows)))
+    label_pool(job, "teacher", engine="local")
+    train_students(job, engine="local")
+    return job
+
+
+def _measured(job: Job, name: str, runs: int) -> dict[str, list[float]]:
+    """CPU seconds of each way, in turn."""
+    root = job.folder / "runs"
+    seconds: dict[str, list[float]] = {"plain": [], "label": [], "apply": []}
+    student = _student(job, name)
+    for _ in range(runs):
+        seconds["plain"].append(_cpu(lambda: _plain_loop(job.folder / "rows", student)))
+        whole = _cpu(lambda: apply_student(job, name, "rows", _nothing, engine="local"))
+        seconds["apply"].append(whole)
+        shutil.rmtree(root / "applied")
+        writing = _cpu(lambda: apply_student(job, name, "rows", _nothing, engine="local"))
+        seconds["label"].append(whole - writing)
+        for folder in (root / "applied", *root.glob("labels/applied-*")):
+            shutil.rmtree(folder)
+    return seconds
+
+
+def _student(job: Job, name: str) -> NetworkLabeler:
+    (done,) = (job.folder / "runs/students" / name).glob("*/done.json")
+    assert unseal(done.read_bytes(), str(done))
+    record = read_model(str(done.parent))
+    assert record is not None
+    return NetworkLabeler.load(str(done.parent), record)
+
+
+def _plain_loop(folder: Path, student: NetworkLabeler) -> None:
+    """What a person writes by hand."""
+    torch.set_num_threads(1)
+    out = folder.with_name("plain")
+    out.mkdir()
+    number = 0
+    for file in sorted(folder.iterdir()):
+        parquet = pq.ParquetFile(file)
+        for group in range(parquet.num_row_groups):
+            table = parquet.read_row_group(group, columns=["x"], use_threads=False)
+            values = table["x"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+            parts = [student.label(values[at : at + BATCH]) for at in range(0, len(values), BATCH)]
+            logits = np.concatenate(parts)
+            odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probability = odds.max(axis=1) / odds.sum(axis=1)
+            best = pa.array(logits.argmax(axis=1))
+            answers = pa.table({"class": best, "probability": probability})
+            pq.write_table(answers, out / f"part-{number:07d}.parquet", compression="zstd")
+            number += 1
+    shutil.rmtree(out)
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def _nothing(_line: str) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""A student over a whole pool: every row once, in files that others read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from distill.core.errors import ContractError, JobError, LimitError
+from distill.labelers.network import NetworkLabeler
+from distill.plan.load import load_job
+from distill.run import apply_student, export_students, label_pool, train_students
+from tests.resolved import find_student
+from tests.stages.apply.conftest import CASCADE, TABLES, write_rows_of
+from tests.tiny import pixels, write_job
+
+ROWS = 440
+
+
+def silent(_line: str) -> None:
+    pass
+
+
+def applied(job, name, pool="rows", say=silent):
+    """What the command has written, verified."""
+    found = apply_student(job, name, pool, say, engine="local", verify=True)
+    assert not found.problems
+    return found.applied
+
+
+def table_of(uri):
+    """All that was written, by DuckDB, in the pool's order."""
+    query = f"FROM read_parquet('{uri}/*.parquet') ORDER BY shard, row"
+    return duckdb.sql(query).to_arrow_table()
+
+
+def cascade(to="labels.teacher", at_least=0.9, by="confidence"):
+    return CASCADE.format(to=to, at_least=at_least, by=by)
+
+
+def logits_of(job):
+    """The student's own outputs of the pool's rows, asked in this process."""
+    folder, record = find_student(job, job.variants[0])
+    rows = pq.read_table(job.folder / "rows")
+    return rows, NetworkLabeler.load(folder.uri, record).label(pixels(rows))
+
+
+def test_duckdb_reads_every_row_once_with_its_key_and_the_students_class(applying):
+    job = applying()
+    uri = applied(job, "small").uri
+    counts = duckdb.sql(
+        f"SELECT count(*), count(DISTINCT (shard, row)), count(class), count(*) FILTER (rejected)"
+        f" FROM read_parquet('{uri}/*.parquet')"
+    ).fetchall()
+    assert counts == [(ROWS, ROWS, ROWS, 0)]
+    found = table_of(uri)
+    rows, logits = logits_of(job)
+    assert found["email"].to_pylist() == rows["email"].to_pylist()
+    classes = np.array(["a", "b", "c"])
+    assert found["class"].to_pylist() == classes[logits.argmax(axis=1)].tolist()
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    due = odds / odds.sum(axis=1, keepdims=True)
+    probabilities = np.array(found["probabilities"].to_pylist())
+    np.testing.assert_allclose(probabilities, due, atol=1e-5)
+    np.testing.assert_allclose(found["probability"].to_numpy(), due.max(axis=1), atol=1e-5)
+
+
+def test_readers_of_folders_see_no_file_beside_the_rows(applying):
+    """Spark and pyarrow skip names that begin with `_`; all files have one schema."""
+    uri = applied(applying(), "small").uri
+    assert pq.read_table(uri).num_rows == ROWS
+    others = [each.name for each in Path(uri).iterdir() if each.suffix != ".parquet"]
+    assert sorted(others) == ["_README.md", "_manifest.json"]
+    assert "440 rows, 9 files" in (Path(uri) / "_README.md").read_text("utf-8")
+
+
+def test_a_second_command_writes_nothing(applying):
+    job = applying(cascade())
+    lines = []
+    for name in ("small", "sure"):
+        applied(job, name)
+    before = {
+        each: each.stat().st_mtime_ns
+        for folder in ("applied", "labels", "cascades", "selections", "spent")
+        for each in (job.folder / "runs" / folder).rglob("*")
+    }
+    for name in ("small", "sure"):
+        assert applied(job, name, say=lines.append).written_now == 0
+    after = {each: each.stat().st_mtime_ns for each in before}
+    assert after == before
+    assert all("done before" in line for line in lines if line.startswith("labels."))
+
+
+def test_a_cascade_asks_the_teacher_about_the_rows_that_are_sent_on_alone(applying):
+    job = applying(cascade())
+    found = apply_student(job, "sure", "rows", silent, engine="local", verify=True)
+    result = found.cascade
+    table = table_of(found.applied.uri)
+    assert len(table) == ROWS
+    by = np.array(table["answered_by"].to_pylist())
+    assert (by == "labels.teacher").sum() == result.sent
+    assert (by == "student").sum() == ROWS - result.sent
+    assert 0 < result.sent < ROWS
+    (teacher,) = (job.folder / "runs/labels/teacher/v1").glob("select.*")
+    commits = list((teacher / "commits").iterdir())
+    labelled = sum(json.loads(each.read_text("utf-8"))["body"]["rows"] for each in commits)
+    assert labelled == result.sent
+    rows, _ = logits_of(job)
+    said = np.array(["a", "b", "c"])[pixels(rows)[:, :3].argmax(axis=1)]
+    sent = by == "labels.teacher"
+    assert (np.array(table["class"].to_pylist())[sent] == said[sent]).all()
+    # the student is sure of all that it answers, and of none that it sends on
+    sureness = table["student_probability"].to_numpy()
+    assert sureness[~sent].min() >= result.threshold.threshold > sureness[sent].max()
+
+
+def test_a_teacher_that_labelled_the_pool_before_is_not_asked_again(applying):
+    job = applying(cascade())
+    asked = table_of(applied(job, "sure").uri)
+    over = TABLES.replace('over = ["taught"]', 'over = ["taught", "rows"]')
+    # what the student sees stays: it learned from `taught` alone
+    over = over.replace(
+        'model = { kind = "linear" }', 'model = { kind = "linear" }\non = ["taught"]'
+    )
+    file = write_job(job.folder, over + cascade())
+    other = load_job(file, root="other")
+    label_pool(other, "teacher", engine="local")
+    train_students(other, engine="local")
+    lines = []
+    read = table_of(applied(other, "sure", say=lines.append).uri)
+    assert not any(line.startswith("labels.teacher") for line in lines)
+    assert read.drop_columns("probabilities") == asked.drop_columns("probabilities")
+
+
+def test_rows_for_people_are_written_beside_and_stay_open(applying):
+    job = applying(cascade(to="review"))
+    found = apply_student(job, "sure", "rows", silent, engine="local")
+    table = table_of(found.applied.uri)
+    open_rows = [row for row in table.to_pylist() if row["class"] is None]
+    assert len(open_rows) == found.cascade.sent
+    assert {row["answered_by"] for row in open_rows} == {"review"}
+    lines = []
+    for file in sorted(Path(found.applied.uri, "_review").iterdir()):
+        lines += [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    places = {(line["shard"], line["row"]): line for line in lines}
+    assert places.keys() == {(row["shard"], row["row"]) for row in open_rows}
+    assert all(line["email"] and line["student_class"] and line["reason"] for line in lines)
+
+
+def test_a_student_that_abstains_leaves_rows_open(applying):
+    found = apply_student(applying(cascade(to="nobody")), "sure", "rows", silent, engine="local")
+    table = table_of(found.applied.uri)
+    assert table["class"].null_count == found.cascade.sent == table["answered_by"].null_count
+    assert table["student_class"].null_count == 0
+    assert not (Path(found.applied.uri) / "_review").exists()
+
+
+def test_conformal_sets_are_written_and_those_of_one_class_are_answers(applying):
+    found = apply_student(applying(cascade(by="sets")), "sure", "rows", silent, engine="local")
+    rows = table_of(found.applied.uri).to_pylist()
+    for row in rows:
+        alone = len(row["set"]) == 1
+        assert (row["answered_by"] == "student") == alone
+        if alone:
+            assert row["set"] == [row["class"]]
+    assert 0 < sum(len(row["set"]) > 1 for row in rows) == found.cascade.sent
+
+
+def test_a_temperature_is_found_once_and_changes_no_class(applying):
+    calibrated = '[apply.small]\ncalibrate_on = "people"\nprobabilities = false\n'
+    job = applying()
+    plain = table_of(applied(job, "small").uri)
+    job = load_job(write_job(job.folder, TABLES + calibrated))
+    warm = table_of(applied(job, "small").uri)
+    assert warm["class"] == plain["class"]
+    assert "probabilities" not in warm.column_names
+    (file,) = (job.folder / "runs/calibrations").rglob("done.json")
+    temperature = json.loads(file.read_text("utf-8"))["body"]["temperature"]
+    _, logits = logits_of(job)
+    scaled = logits / temperature
+    odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    due = 1 / odds.sum(axis=1)
+    np.testing.assert_allclose(warm["probability"].to_numpy(), due, atol=1e-5)
+    assert abs(temperature - 1) > 0.05
+
+
+def test_an_exported_student_answers_as_the_one_that_was_trained(applying):
+    job = applying()
+    (exported,) = export_students(job, ["small"], engine="local")
+    own = table_of(applied(job, "small").uri)
+    assert table_of(applied(job, exported.uri).uri) == own
+    model = f'[apply.away]\nmodel = "{exported.uri}"\n' + cascade().replace('"small"', '"away"')
+    job = load_job(write_job(job.folder, TABLES + model))
+    assert table_of(applied(job, "away").uri) == own
+    assert table_of(applied(job, "sure").uri)["student_class"] == own["class"]
+
+
+def test_a_pool_that_grew_is_labelled_where_it_grew(applying):
+    job = applying()
+    applied(job, "small")
+    write_rows_of(job.folder / "more", [70], seed=9)
+    (job.folder / "more/part-00000.parquet").rename(job.folder / "rows/part-00009.parquet")
+    lines = []
+    found = applied(load_job(job.path), "small", say=lines.append)
+    assert found.rows == ROWS + 70
+    assert "11 fragments (2 labelled now)" in lines[0]
+
+
+def test_a_row_that_cannot_be_read_keeps_its_place(applying):
+    job = applying("[apply.small]\nmax_rejected_fraction = 0.1\n" + cascade())
+    write_rows_of(job.folder / "more", [70], seed=9)
+    table = pq.read_table(job.folder / "more/part-00000.parquet")
+    rows = table["pixels"].to_pylist()
+    rows[5] = [float("nan")] * 4
+    table = table.set_column(0, "pixels", pa.array(rows, table.schema.field("pixels").type))
+    pq.write_table(table, job.folder / "rows/part-00009.parquet")
+    for name in ("small", "sure"):
+        found = table_of(applied(load_job(job.path), name).uri).to_pylist()
+        bad = [(row["shard"], row["row"]) for row in found if row["rejected"]]
+        assert bad == [("part-00009.parquet", 5)]
+        assert [row["class"] for row in found].count(None) == 1
+        assert len(found) == ROWS + 70
+
+
+def test_damage_of_a_written_file_is_found(applying):
+    job = applying()
+    found = applied(job, "small")
+    file = Path(found.uri) / found.files[3].file
+    content = bytearray(file.read_bytes())
+    content[40] ^= 1
+    file.write_bytes(content)
+    again = apply_student(job, "small", "rows", silent, engine="local", verify=True)
+    assert [problem.endswith("is not what the manifest pins") for problem in again.problems] == [
+        True
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "name", "message"),
+    [
+        ("", "nobody", "no student 'nobody', and no exported one"),
+        ('[apply.small]\nhead = "other"\n', "small", "no such head. It has: main"),
+        (
+            '[cascade.sure]\nstudent = "small"\non = "people"\nto = "labels.other"\nat_least = 0.9\n'
+            '[labels.other]\nlabeler = { kind = "custom", file = "other.py" }\nover = ["taught"]\n',
+            "sure",
+            "Send to a labeler of the same classes",
+        ),
+    ],
+)
+def test_what_cannot_be_applied_is_refused_by_name(applying, more, name, message):
+    job = applying()
+    other = (job.folder / "teacher.py").read_text("utf-8").replace('"c"', '"d"')
+    (job.folder / "other.py").write_text(other, "utf-8")
+    job = load_job(write_job(job.folder, TABLES + more))
+    with pytest.raises(JobError, match=message):
+        apply_student(job, name, "rows", silent, engine="local")
+
+
+def test_a_pool_that_the_job_lacks_is_refused_by_name(applying):
+    with pytest.raises(JobError, match=r"no pool 'elsewhere'\. There is: taught, rows, people"):
+        apply_student(applying(), "small", "elsewhere", silent, engine="local")
+
+
+def test_an_untrained_student_is_refused_with_what_trains_it(applying):
+    job = applying()
+    other = load_job(write_job(job.folder, TABLES.replace("epochs = 20", "epochs = 21")))
+    with pytest.raises(ContractError, match="Run `distill train"):
+        apply_student(other, "small", "rows", silent, engine="local")
+
+
+@pytest.mark.parametrize(("by", "at_least"), [("confidence", 0.995), ("sets", 0.999)])
+def test_an_accuracy_that_is_not_proven_is_refused_before_the_teacher_is_asked(
+    applying, by, at_least
+):
+    job = applying(cascade(at_least=at_least, by=by))
+    with pytest.raises(
+        LimitError, match=r"cascade.sure: no threshold .* is proven on pools.people"
+    ):
+        apply_student(job, "sure", "rows", silent, engine="local")
+    assert not list((job.folder / "runs").rglob("select.*"))
+    assert not (job.folder / "runs/applied").exists()
