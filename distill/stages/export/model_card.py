@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from distill.models.record import ModelRecord
 from distill.models.text_tokens import ModelTokens
 from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeatures
+from distill.stages.export.audit_card import audit_sections
 from distill.stages.export.judged import Judged, judged_sections
 from distill.stages.export.onnx_file import TOLERANCE
 
@@ -93,6 +94,7 @@ def model_card(
     if stopped_on is not None:
         parts += ["## Stopped by", *_stopped_by(record, stopped_on)]
     parts += judged_sections(judged)
+    parts += audit_sections(judged)
     parts += ["## Use", _use(record, tokens)]
     if onnx:
         parts.append(_onnx(tokens))
