@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from distill.plan.load import load_job
 from distill.plan.plan import Plan
 from distill.plan.workspace import Workspace
 from distill.run import Finished, audit_models, export_students, run_job
+from tests.command import REPOSITORY
 from tests.stages.audit.leaking import leaking_job, write_rows
 from tests.tiny import write_job
 
@@ -166,7 +168,7 @@ def test_the_fits_do_not_see_what_is_held_out(audited):
 
 def test_a_root_that_was_divided_otherwise_is_refused(audited):
     other = replace_in(audited.folder, "held_out = 0.5", "held_out = 0.4", "other.toml")
-    with pytest.raises(PoolError, match="divided with another audit.held_out or seed"):
+    with pytest.raises(PoolError, match=r"divided with another audit\.held_out or seed"):
         audit_models(load_job(other), engine=ENGINE)
 
 
@@ -246,6 +248,15 @@ def test_a_pool_without_the_same_form_is_refused(tmp_path):
     text = leaking_job(tmp_path, **NAMED)
     with pytest.raises(JobError, match=r"its classes are not those of pools\.labelled"):
         load_job(write_job(tmp_path, text.replace('["no", "yes"]', '["yes", "no"]', 1)))
+
+
+def test_the_guides_tables_are_no_job(tmp_path):
+    guide = (REPOSITORY / "jobs" / "README.md").read_text("utf-8")
+    (tables,) = re.findall(r"```toml\n# leak\.toml\n(.*?)```", guide, re.DOTALL)
+    text = textwrap.dedent(leaking_job(tmp_path))
+    job = load_job(write_job(tmp_path, text[: text.index("[audit]")] + tables))
+    assert job.audit.shadows == 16
+    assert [rule.limit for rule in job.gate.audit] == [0.6, 0.05]
 
 
 def test_without_audit_a_job_is_the_same_as_before(tmp_path):

@@ -17,12 +17,10 @@ AT = "students.small"
 
 
 def an_attack(auc=0.55, error=0.02, rate=0.03):
-    rates = [
-        Rate(false_positives=0.001, found=None, why="few"),
-        Rate(false_positives=0.01, found=rate, low=rate / 2, high=2 * rate),
-    ]
-    if rate is None:
-        rates[1] = Rate(false_positives=0.01, found=None, why="few")
+    one = Rate(false_positives=0.01, found=None, why="few")
+    if rate is not None:
+        one = Rate(false_positives=0.01, found=rate, low=rate / 2, high=2 * rate)
+    rates = (Rate(false_positives=0.001, found=None, why="few"), one)
     return Attack(kind="loss", auc=auc, error=error, rates=rates, curve=((0.01, 0.1), (1.0, 1.0)))
 
 
@@ -119,6 +117,7 @@ def test_an_audit_is_the_same_after_it_was_stored():
     audit = an_audit(bound=BOUND, statement=a_statement(2.0))
     plain = audit.to_plain()
     again = AuditResult.from_plain(plain)
+    assert again == audit
     assert again.to_plain() == plain
     assert again.subjects[0].claimed == 2.0
     assert not replace(again.subjects[0], statement=None).refuted
