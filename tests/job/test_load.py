@@ -297,7 +297,6 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
         "evaluate",
         "apply",
         "cascade",
-        "audit",
         "prices",
         "budget",
     }
