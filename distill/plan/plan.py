@@ -28,7 +28,8 @@ from distill.labels.label_set import LabelSet
 from distill.loader.merged_values import StoredValues
 from distill.models.record import ModelRecord
 from distill.plan.annotators import annotators_step
-from distill.plan.audit.audit_plan import hold_out_step, stored_audit
+from distill.plan.audit.audit_plan import stored_audit
+from distill.plan.audit.hold_out import hold_out_step
 from distill.plan.audit.steps import HoldOutStep
 from distill.plan.calibration import calibration_folder
 from distill.plan.candidates import hints

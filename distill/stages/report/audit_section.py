@@ -105,7 +105,8 @@ class AuditSection:
             found.append(NO_STATEMENT)
         found.append(
             "An attack that finds nothing proves nothing: others may be stronger. Only a bound by"
-            " its mechanism (private votes, private training) promises anything."
+            " its mechanism (private votes, private training) promises anything, and no promise"
+            " covers this section: it is made of the labelled rows themselves."
         )
         return found
 
