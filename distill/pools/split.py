@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from distill.core.errors import StorageError
 from distill.core.failpoints import reach
-from distill.pools.formats.open import format_named
+from distill.pools.base_pool import base_pool
 from distill.pools.formats.selection import ADDRESSES, SELECTED_ROW, BasePool, address_files
 from distill.pools.hashing import GOLDEN, Hashes, mixed
 from distill.pools.inventory import Shard
@@ -122,12 +122,6 @@ def _addresses(shard: Shard, rows: Rows) -> pa.Table:
 
 def _base_pool(pool: OpenPool, columns: Sequence[str]) -> BasePool:
     """The pool that addresses are of, with those of its columns alone that may be read."""
-    schema = pool.schema
-    fields = [schema.field(name) for name in columns]
-    format = pool.inventory.format
-    if not format_named(format).typed:
-        keys = set(pool.spec.keys)
-        fields = [
-            pa.field(each.name, pa.string()) if each.name in keys else each for each in fields
-        ]
-    return BasePool(pool.inventory.uri, format, pa.schema(fields))
+    base = base_pool(pool)
+    fields = [base.schema.field(name) for name in columns]
+    return replace(base, schema=pa.schema(fields))

@@ -206,7 +206,8 @@ class AuditPlan:
     @property
     def _canary_spec(self) -> Pool:
         made = {"path": self.canary_folder.uri, "format": "parquet", "csv": None, "made_by": None}
-        return self._plain_spec.model_copy(update=made)
+        # private columns were not written
+        return self._plain_spec.model_copy(update={**made, "private": (), "mask": {}})
 
     @cached_property
     def asking(self) -> Workspace:
