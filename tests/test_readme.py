@@ -114,10 +114,11 @@ def test_a_command_of_the_guide_fails_on_its_own_job(guide_job):
 
 def test_a_guide_prints_a_command_that_nothing_runs():
     """Of `distill`: by the test above, or on the jobs of this repository by tests/jobs, tests/cluster
-    and tests/stages/export; what is submitted by tests/engine/ray/submission."""
+    and tests/stages/export; `audit` by tests/stages/audit; what is submitted by tests/engine/ray/submission."""
     text = "\n".join(guide.read_text("utf-8") for guide in GUIDES)
     printed = set(re.findall(r"(?:^|[`/ ])distill ([a-z]+)(?= |`|\n)", text))
     elsewhere = {
+        "audit",
         "submit",
         "jobs",
         "logs",

@@ -174,8 +174,8 @@ def _logistic(value: float) -> float:
 
 TITLES = {
     LOSS: "loss threshold",
-    LIRA_ONLINE: "LiRA, online",
-    LIRA_OFFLINE: "LiRA, offline",
+    LIRA_ONLINE: "LiRA (online)",
+    LIRA_OFFLINE: "LiRA (offline)",
 }
 
 
@@ -185,7 +185,7 @@ def subject_sentence(audit: AuditResult, subject: SubjectResult) -> str:
     low, high = attack.interval(audit.members, audit.others)
     begin = (
         f"{subject.name}: rows that taught are told from others with AUC {attack.auc:.3f}"
-        f" ({low:.3f} to {high:.3f}) by the {TITLES[attack.kind]}"
+        f" ({low:.3f} to {high:.3f}), by {TITLES[attack.kind]}"
     )
     if low > 0.5:
         return f"{begin}: it leaks who taught it."

@@ -190,7 +190,7 @@ class Job(Table):
         else:
             shared = set.intersection(*covered)
             if self.audit:
-                shared.discard(self.audit.others)
+                shared -= {self.audit.others, self.audit.whole}
             if self.evaluate:
                 shared.discard(self.evaluate.on)
                 powered = self.evaluate.prediction_powered

@@ -22,7 +22,8 @@ from distill.job.job import Job
 from distill.labels.label_set import LabelSet
 from distill.models.record import ModelRecord
 from distill.plan.annotators import annotators_step
-from distill.plan.audit.audit_plan import hold_out_step, stored_audit
+from distill.plan.audit.audit_plan import stored_audit
+from distill.plan.audit.hold_out import hold_out_step
 from distill.plan.audit.steps import HoldOutStep
 from distill.plan.candidates import hints
 from distill.plan.checks.stored import check_inputs

@@ -1,8 +1,8 @@
 """Rows of pools that are drawn by a hash of where they lie: halves for shadow models, the share that
 an audit holds out, and the rows that it tries.
 
-Whether a row is drawn is a pure function of (seed, purpose, shard, row), so that nothing is
-remembered but the seed, growth of a pool moves no row, and whoever asks again gets the same. What
+Whether a row is drawn is a pure function of (seed, purpose, key of the shard, row), so that nothing
+is remembered but the seed, growth of a pool moves no row, and whoever asks again gets the same. What
 is drawn is stored as the files of a selection (`pools.formats.selection`): addresses and never
 rows, each file under a key of its own content by conditional put, so that a killed writer is
 finished by the same call.
@@ -10,8 +10,9 @@ finished by the same call.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from distill.core.errors import StorageError
 from distill.core.failpoints import reach
-from distill.pools.formats.open import format_named
+from distill.pools.base_pool import base_pool
 from distill.pools.formats.selection import ADDRESSES, SELECTED_ROW, BasePool, address_files
 from distill.pools.hashing import GOLDEN, Hashes, mixed
 from distill.pools.inventory import Shard
@@ -35,8 +36,9 @@ _REASON = "audit"
 
 def row_hashes(shard: Shard, seed: int, purpose: int) -> Hashes:
     """Return a number that looks drawn for each row of a shard, another one for each purpose."""
-    # the shard's id and not its number: the same file has the same rows in another pool's list
-    start = (int(shard.id[:16], 16) + (seed + 1) * GOLDEN + (purpose + 1) * GOLDEN * GOLDEN) & _WORD
+    # its key, and neither number nor id: growth renumbers nothing, and a copy has other times
+    name = int.from_bytes(hashlib.sha256(shard.key.encode()).digest()[:8], "little")
+    start = (name + (seed + 1) * GOLDEN + (purpose + 1) * GOLDEN * GOLDEN) & _WORD
     first = mixed(np.array([start], np.uint64))
     rows = np.arange(shard.rows, dtype=np.uint64)
     return mixed(mixed(first + rows * np.uint64(GOLDEN)))
@@ -120,12 +122,6 @@ def _addresses(shard: Shard, rows: Rows) -> pa.Table:
 
 def _base_pool(pool: OpenPool, columns: Sequence[str]) -> BasePool:
     """The pool that addresses are of, with those of its columns alone that may be read."""
-    schema = pool.schema
-    fields = [schema.field(name) for name in columns]
-    format = pool.inventory.format
-    if not format_named(format).typed:
-        keys = set(pool.spec.keys)
-        fields = [
-            pa.field(each.name, pa.string()) if each.name in keys else each for each in fields
-        ]
-    return BasePool(pool.inventory.uri, format, pa.schema(fields))
+    base = base_pool(pool)
+    fields = [base.schema.field(name) for name in columns]
+    return replace(base, schema=pa.schema(fields))

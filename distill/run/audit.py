@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from distill.core.audit_results import AuditResult, bound_sentence, subject_sentence
+from distill.plan.audit.asking import audit_step
 from distill.plan.audit.audit_plan import AuditPlan, DerivedRun, read_audit
 from distill.plan.steps import TrainStep
 from distill.pools.split import write_rows
@@ -62,7 +63,8 @@ def _find(driver: Driver, plan: AuditPlan, key: str) -> AuditResult:
     _teach(driver, everyone)
     with driver.meter.step("audit") as begin:
         begin()
-        step = plan.step(
+        step = audit_step(
+            plan,
             [each.driver.plan.workspace for each in shadows],
             canary_run.driver.plan.workspace if canary_run else None,
         )

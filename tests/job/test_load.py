@@ -280,6 +280,7 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
     schema = json.loads(json.dumps(Job.model_json_schema()))
     assert schema["additionalProperties"] is False
     assert set(schema["properties"]) == {
+        "audit",
         "root",
         "gate",
         "plugins",
@@ -296,7 +297,6 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
         "evaluate",
         "apply",
         "cascade",
-        "audit",
         "review",
         "prices",
         "budget",

@@ -15,9 +15,10 @@ from distill.plan.judged import judged_heads
 from distill.plan.labelers import prepare_labels
 from distill.plan.order import all_needed, pool_key
 from distill.plan.tables import JobTables
+from distill.plan.votes import votes_statement
 from distill.plan.workspace import Workspace
 from distill.spec.audit import Audit
-from distill.spec.labels import Ensemble, Fitted, TopK
+from distill.spec.labels import Ensemble, Fitted, LabelerTable, TopK
 from distill.spec.models import Eszsl
 from distill.spec.pate import Pate
 from distill.spec.students import MAIN
@@ -111,16 +112,19 @@ def why_without_shadows(tables: JobTables, audit: Audit, key: str) -> str:
             return f"{needed} sees stored labels, which are not made anew for shadows"
         if kind in ("structure", "select"):
             return f"{needed} comes of pools.{audit.members} and is not made anew for shadows"
-        if kind == "labels" and isinstance(tables.labels[name].labeler, Pate):
-            return f"{needed} is by noisy votes, whose budget shadows would spend"
-        if kind == "labels" and not isinstance(tables.labels[name].labeler, Fitted | Ensemble):
-            return f"{needed} is not by a fit, and is not made anew for shadows"
+        if kind == "labels" and not _is_by_fits(tables.labels[name].labeler):
+            return f"{needed} is not by networks of fits, and is not made anew for shadows"
         if kind == "students" and audit.members in tables.students[name].on:
             labels = {term.learns for term in tables.students[name].terms if term.label_set}
             bought = sorted(each for each in labels if not is_taught(tables, audit, each))
             if bought:
                 return f"{bought[0]} over pools.{audit.members} would be bought anew for shadows"
     return ""
+
+
+def _is_by_fits(labeler: LabelerTable) -> bool:
+    # votes are a fit's too, and each one that is cast for an audit would be paid for in privacy
+    return isinstance(labeler, Fitted | Ensemble) and not isinstance(labeler, Pate)
 
 
 def is_taught(tables: JobTables, audit: Audit, key: str) -> bool:
@@ -141,22 +145,24 @@ def subjects(
     each head that says what the target is. Raises ContractError where it is not there."""
     kind, _, name = key.partition(".")
     if kind == "fit":
-        yield _fit(workspace, name)
+        yield _fit(workspace, audit, name)
     elif kind == "labels":
-        yield _labels(workspace, name, pools)
+        yield _labels(workspace, audit, name, pools)
     else:
         yield from _students(workspace, audit, name)
 
 
-def _fit(workspace: Workspace, name: str) -> Subject:
+def _fit(workspace: Workspace, audit: Audit, name: str) -> Subject:
     folder, record = find_fit(workspace, name)
     code = workspace.tables.fit_code(name)
     outputs = workspace.tables.fit_outputs(name)
     method = Method(f"fit.{name}", outputs, folder.uri, record, MAIN, code)
-    return Subject(method.key, method.key, method, record.sha256, statement=_statement(record))
+    return Subject(
+        method.key, method.key, method, record.sha256, statement=_statement(record, audit)
+    )
 
 
-def _labels(workspace: Workspace, name: str, pools: Sequence[str]) -> Subject:
+def _labels(workspace: Workspace, audit: Audit, name: str, pools: Sequence[str]) -> Subject:
     recipe, contract = prepare_labels(workspace, name)
     columns = {}
     judged_at = 1.0 if contract.kind == "logits" else None
@@ -165,7 +171,8 @@ def _labels(workspace: Workspace, name: str, pools: Sequence[str]) -> Subject:
         columns[pool] = LabelColumn(contract, (labels,), judged_at)
     pin = " ".join(each.sets[0].label_hash for each in columns.values())
     method = Method(f"labels.{name}", workspace.tables.label_outputs(name))
-    statement = _statement(recipe.record)
+    votes = votes_statement(workspace, name)
+    statement = _statement(recipe.record, audit) if votes is None else votes.as_json()
     return Subject(method.key, method.key, method, pin, columns, statement)
 
 
@@ -183,11 +190,13 @@ def _students(workspace: Workspace, audit: Audit, name: str) -> Iterator[Subject
             key = f"students.{variant.name}.{head}"
             method = Method(key, record.heads[head], folder.uri, record, head, code)
             shown = f"students.{variant.name}{suffix}"
-            statement = _statement(record)
+            statement = _statement(record, audit)
             yield Subject(f"students.{name}", shown, method, record.sha256, statement=statement)
 
 
-def _statement(record: ModelRecord | None) -> Mapping[str, Any] | None:
-    if record is None:
-        return None
-    return next(iter(record.details.get(PRIVACY, ())), None)
+def _statement(record: ModelRecord | None, audit: Audit) -> Mapping[str, Any] | None:
+    """The statement in a record that is about the members, if one is."""
+    stored = () if record is None else record.details.get(PRIVACY, ())
+    about = [each for each in stored if audit.members in each["over"]]
+    # several mechanisms together cost more than the largest alone: what is below that is refuted
+    return max(about, key=lambda each: each["epsilon"], default=None)

@@ -49,7 +49,13 @@ def _pools(tables: JobTables, audit: Audit) -> Problems:
     others = tables.pools[audit.others]
     if members.target is None:
         yield f"audit.members = {audit.members!r}: that pool has no target. Name a labelled pool."
-    for what in ("features", "target", "classes", "outputs"):
+    masked = sorted(set(members.mask) & set(members.read_columns))
+    if audit.canaries and masked:
+        yield (
+            f"audit.canaries = {audit.canaries}: canaries are rows written anew, and {masked} of"
+            f" pools.{audit.members} would be masked twice. Leave canaries out."
+        )
+    for what in ("features", "target", "classes", "outputs", "mask"):
         if getattr(members, what) != getattr(others, what):
             yield (
                 f"audit.held_out = {audit.others!r}: its {what} are not those of"

@@ -83,7 +83,7 @@ def _held(
         state, why = FAILED, ""
     half = max((high - low) / 2, 1e-6)
     return RuleResult(
-        rule=f"{_words(rule)}, by the {TITLES[attack.kind]}",
+        rule=f"{_words(rule)}, by {TITLES[attack.kind]}",
         student=subject.key,
         name=subject.name,
         measure=_measure(rule),

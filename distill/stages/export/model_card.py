@@ -9,6 +9,7 @@ from distill.core.privacy import NO_STATEMENT, PrivacyStatement
 from distill.models.record import ModelRecord
 from distill.models.text_tokens import ModelTokens
 from distill.spec.pools import Features, ImageFeatures, TextFeatures, VectorFeatures
+from distill.stages.export.audit_card import audit_sections
 from distill.stages.export.judged import Judged, judged_sections
 from distill.stages.export.onnx_file import TOLERANCE
 
@@ -95,6 +96,7 @@ def model_card(
         parts += ["## Stopped by", *_stopped_by(record, stopped_on)]
     parts += ["## Privacy", *_privacy(record)]
     parts += judged_sections(judged)
+    parts += audit_sections(judged)
     parts += ["## Use", _use(record, tokens)]
     if onnx:
         parts.append(_onnx(tokens))

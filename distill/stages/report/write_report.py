@@ -103,6 +103,7 @@ def _render(
         judging=judging,
         privacy=privacy,
         cascades=cascaded,
+        audit=_audit_part(evaluation),
         sections=sections,
         runs=run_section(runs),
         mark=mark,
@@ -120,3 +121,13 @@ def template_of(name: str) -> Any:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(_FILES.joinpath(name).read_text("utf-8"))
+
+
+def _audit_part(evaluation: Evaluation) -> str:
+    """Return the page's part about the audit; "" where there was none."""
+    from distill.stages.report.audit_section import AuditSection
+
+    if evaluation.audit is None:
+        return ""
+    part: str = template_of("audit.html.jinja").render(view=AuditSection(evaluation.audit))
+    return part
