@@ -43,15 +43,22 @@ class _Build:
 def check_networks_build(workspace: Workspace) -> None:
     """Refuse networks that do not fit their pools, pools of different widths that one network sees,
     and what no library here computes. Raises JobError, ContractError, MissingExtraError."""
+    for labels in workspace.tables.labels.values():
+        if labels.views is not None:
+            _check_augmentation(workspace, labels.views.augment)
     for build in _builds(workspace):
         augment = build.student.training.augment
         if augment is not None:
-            # not first by a worker, when the teacher's labels are paid for
-            inputs = ["augment", augment.model_dump(mode="json")]
-            workspace.remember("checks", inputs, partial(_require_augmentation, augment))
+            _check_augmentation(workspace, augment)
         _check_widths(workspace, build)
         if _may_not_fit(build.plan):
             _check_build(workspace, build)
+
+
+def _check_augmentation(workspace: Workspace, augment: Augment) -> None:
+    # not first by a worker, when the teacher's labels are paid for
+    inputs = ["augment", augment.model_dump(mode="json")]
+    workspace.remember("checks", inputs, partial(_require_augmentation, augment))
 
 
 def _require_augmentation(augment: Augment) -> None:

@@ -14,17 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import LabelerError
 from distill.core.source import RAISED
 from distill.labelers.base import (
     Inputs,
+    Matrix,
     Predictions,
     checked_predictions,
     finish_batch,
@@ -35,6 +37,7 @@ from distill.labelers.base import (
 from distill.labelers.recipe import Recipe
 from distill.labelers.registry import build_labeler, on_one_thread
 from distill.labels.contract import Contract
+from distill.loader.views import Views
 from distill.stages.label.busy_clock import BusyClock
 from distill.stages.label.deadly_rows import DeadlyRows, without_rows
 from distill.stages.label.failures import RowFailure, error_text, locate_failure
@@ -64,6 +67,10 @@ class InferenceBatch:
     """The features as `labeler.prepare` returned them."""
     again: Again | None = None
     """What the labeler is asked a second time."""
+    views: tuple[InferenceBatch, ...] = ()
+    """The same rows altered, each view a batch that the labeler is asked about too."""
+    view_outputs: tuple[Matrix, ...] = ()
+    """What it said of them, (B, width) each."""
 
     @property
     def rejected(self) -> dict[int, tuple[str, str]]:
@@ -114,6 +121,7 @@ class InferenceLoop:
         once: Once = nullcontext,
     ) -> None:
         self.contract = contract
+        self._views = Views.of_contract(contract)
         self._once = once
         """Around what is done once a worker, and costs no other fragment anything."""
         self._repeat = repeat
@@ -189,10 +197,32 @@ class InferenceLoop:
                 batch.prepared = prepare_batch(self.labeler, features)
         except RAISED as error:
             raise self._row_failure(error, features, first_row, age) from error
+        if self._views is not None:
+            views = self._views
+            batch.views = tuple(self._prepare_view(batch, views, n, age) for n in views.numbers)
         return batch
+
+    def _prepare_view(
+        self, batch: InferenceBatch, views: Views, view: int, age: int
+    ) -> InferenceBatch:
+        """The batch as one view has it. Bad rows are zeros there too, altered or not."""
+        chunk = batch.chunk
+        first = chunk.start + batch.rows.start
+        rows = np.arange(first, first + len(batch.features))
+        shards = np.full_like(rows, chunk.shard)
+        # checks refuse views of anything but images
+        images = batch.features.astype(np.uint8, copy=False)
+        features = views.alter(images, view, shards, rows)
+        try:
+            with self._preparing.hold(age):
+                prepared = prepare_batch(self.labeler, features)
+        except RAISED as error:
+            raise self._row_failure(error, features, batch.first_row, age) from error
+        return replace(batch, features=features, prepared=prepared, again=None)
 
     def _infer(self, batch: InferenceBatch, age: int) -> Predictions:
         predictions = self._infer_once(batch, age)
+        batch.view_outputs = tuple(self._infer_once(view, age).outputs for view in batch.views)
         if batch.again is not None:
             with self._once():
                 self._infer_again(batch, batch.again, predictions, age)

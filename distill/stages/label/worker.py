@@ -206,9 +206,12 @@ class LabelWorker:
         contract = self.config.contract
         outputs, disagreement = predictions
         rejected = rejected_rows(outputs, contract, batch.rejected)
+        for seen in batch.view_outputs:
+            # a row whose answer to one view cannot be stored has none: its epochs would be fewer
+            rejected = rejected_rows(seen, contract, rejected)
         labelled = np.ones(len(outputs), bool)
         labelled[list(rejected)] = False
-        return encode(outputs, labelled, contract, disagreement), rejected
+        return encode(outputs, labelled, contract, disagreement, batch.view_outputs), rejected
 
 
 def _named(task: FragmentTask, deadly: DeadlyRows) -> tuple[str, ...]:
