@@ -12,12 +12,12 @@ are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ from distill.labelers.base import (
     raw_predict,
 )
 from distill.labelers.recipe import Recipe
-from distill.labelers.registry import build_labeler, on_one_thread
+from distill.labelers.registry import build_together, on_one_thread
 from distill.labels.contract import Contract
 from distill.loader.views import Views
 from distill.stages.label.busy_clock import BusyClock
@@ -69,6 +69,8 @@ class InferenceBatch:
     """What the labeler is asked a second time."""
     views: tuple[InferenceBatch, ...] = ()
     """The same rows altered, each view a batch that the labeler is asked about too."""
+    companions: tuple[Predictions, ...] = ()
+    """What label sets of other answers of the same network are given."""
     view_outputs: tuple[Matrix, ...] = ()
     """What it said of them, (B, width) each."""
 
@@ -103,6 +105,18 @@ class _Fragment:
     ask_again: int
 
 
+class Companion(Protocol):
+    """A label set that is written along, of another answer of the same network."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its labeler is built, where there is no other to build it on."""
+
+    @property
+    def contract(self) -> Contract:
+        """What its labels mean."""
+
+
 class InferenceLoop:
     """Built once an actor; used by several threads, a fragment each.
 
@@ -119,6 +133,7 @@ class InferenceLoop:
         threads: bool,
         repeat: Literal["told", "refused"] = "told",
         once: Once = nullcontext,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self.contract = contract
         self._views = Views.of_contract(contract)
@@ -137,7 +152,11 @@ class InferenceLoop:
         self._finishing = PriorityLock()
         self.busy = BusyClock()
         try:
-            self.labeler = build_labeler(recipe, device, tell=self._notes.append)
+            others = [each.recipe for each in companions]
+            tell = self._notes.append
+            self.labeler, *labelers = build_together(recipe, others, device, tell=tell)
+            widths = [each.contract.width for each in companions]
+            self.companions = list(zip(labelers, widths, strict=True))
         except RAISED as error:  # the user's own
             self.build_error = error_text(error)
         # after the labeler, whose making may be what loads torch
@@ -247,6 +266,8 @@ class InferenceLoop:
         try:
             with self._device.hold(age), self.busy.running():
                 output = self.labeler.label(batch.prepared)
+                # before the device is another batch's, since the pass that was made is this one's
+                batch.companions = self._ask_companions(batch)
                 if not has_finish(self.labeler):
                     return self._checked_copy(output, batch)
             # the device is another fragment's meanwhile
@@ -255,6 +276,14 @@ class InferenceLoop:
                 return self._checked_copy(output, batch)
         except RAISED as error:
             raise self._row_failure(error, batch.features, batch.first_row, age) from error
+
+    def _ask_companions(self, batch: InferenceBatch) -> tuple[Predictions, ...]:
+        rows = len(batch.features)
+        found = []
+        for labeler, width in self.companions:
+            answer = finish_batch(labeler, labeler.label(batch.prepared))
+            found.append(checked_predictions(labeler, answer, rows, width))
+        return tuple(found)
 
     def _checked_copy(self, output: Any, batch: InferenceBatch) -> Predictions:
         """Return the predictions in arrays of their own, made while the lock is held: the labeler
