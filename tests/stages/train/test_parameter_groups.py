@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from distill.core.errors import UnlearnableError
+from distill.models.activations import compute_again
 from distill.models.network import build_network
 from distill.models.networks.mlp import Mlp
 from distill.models.networks.ngram_bag import NgramBag
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.spec.models import Training
-from distill.stages.train.activations import compute_again
 from distill.stages.train.optimizer import Optimizer, learning_rate, make_optimizer
 from distill.stages.train.parameter_groups import layers_above
 
