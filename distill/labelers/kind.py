@@ -84,6 +84,16 @@ class LabelerKind(MemberTable):
         not what the table says."""
         raise NotImplementedError
 
+    def pass_key(self) -> tuple[object, ...] | None:
+        """Return what two labelers of this kind and of one model must have alike to be answered by
+        one pass of it; None where each needs its own."""
+        return None
+
+    def build_companion(self, first: Labeler, runtime: Runtime) -> Labeler:
+        """Build the labeler on the network of `first`, one of this kind, model and `pass_key`.
+        Raises LabelerError as `build`."""
+        raise NotImplementedError
+
     @classmethod
     def require_libraries(cls) -> None:
         """Refuse to build it where a library is not installed. Raises MissingExtraError with the

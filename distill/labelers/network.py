@@ -6,6 +6,7 @@ asks: the job, or the person at the terminal.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from distill.core.errors import LabelerError
 from distill.labelers.base import Inputs, Matrix
 from distill.labelers.runtime import computing
+from distill.labelers.shared_pass import SharedPass
 from distill.models.custom_source import Code, revision_of
 from distill.models.network import MultiHead, as_tensor
 from distill.models.record import ModelRecord, NetworkPlan, read_weights
@@ -33,6 +35,7 @@ class NetworkLabeler:
         self.head = head
         self.device = device
         self.precision = precision
+        self.heads = SharedPass(self._all_heads)
 
     @classmethod
     def load(
@@ -58,10 +61,20 @@ class NetworkLabeler:
 
     def label(self, features: Inputs) -> Matrix:
         """Return (rows, width), of what `prepare` returned."""
+        return as_answer(self.heads(features)[self.head])
+
+    def of_head(self, head: str) -> NetworkLabeler:
+        """Return the labeler of another head, which both answer by one pass."""
+        other = copy.copy(self)
+        other.head = head
+        self.heads.is_shared = True
+        return other
+
+    def _all_heads(self, features: Inputs) -> dict[str, torch.Tensor]:
         rows = as_tensor(features, self.device)
         with computing(self.device, self.precision):
-            heads = self.network(rows)
-        return as_answer(heads[self.head])
+            heads: dict[str, torch.Tensor] = self.network(rows)
+        return heads
 
 
 def as_input(network: MultiHead, features: Inputs) -> Inputs:

@@ -7,6 +7,7 @@ exporter leaves them.
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from distill.core.errors import LabelerError
 from distill.labelers.base import Inputs, Labeler, Matrix
 from distill.labelers.kind import Classes, ModelLabelerKind
 from distill.labelers.runtime import Runtime
+from distill.labelers.shared_pass import SharedPass
 from distill.labelers.validation import require_classes
 from distill.models.files import read_model_file
 from distill.models.image_config import Normalization, read_normalization
@@ -86,6 +88,15 @@ class OnnxLabelerTable(ModelLabelerKind):
         """Open the file. Raises LabelerError where it is not what the table says."""
         return OnnxLabeler(self, runtime)
 
+    def pass_key(self) -> tuple[object, ...]:
+        """Outputs of one file are answered by one pass."""
+        return (self.layout, self.mean, self.std, self.providers)
+
+    def build_companion(self, first: Labeler, runtime: Runtime) -> Labeler:
+        """Build the labeler of another output of the same file. Raises LabelerError as `build`."""
+        assert isinstance(first, OnnxLabeler)
+        return first.giving(self, runtime)
+
 
 class OnnxLabeler:
     """One output of an ONNX file."""
@@ -97,6 +108,24 @@ class OnnxLabeler:
         self.output = _known_output(self.session, spec.output)
         self.spec = spec
         self.normalization = _normalization(spec, path)
+        self._require_classes(path)
+        self.wanted = [self.output]
+        """Outputs that a pass computes: those of companions too."""
+        self.answers = SharedPass(self._all_answers)
+
+    def giving(self, spec: OnnxLabelerTable, runtime: Runtime) -> OnnxLabeler:
+        """Return the labeler of another output, which both give by one pass. Raises
+        LabelerError."""
+        other = copy.copy(self)
+        other.spec = spec
+        other.output = _known_output(self.session, spec.output)
+        other._require_classes(runtime.local_model())
+        self.wanted += [other.output]
+        self.answers.is_shared = True
+        return other
+
+    def _require_classes(self, path: Path) -> None:
+        spec = self.spec
         if spec.class_names and path.is_dir():
             own = _named_classes(_read_json(path / _CONFIG))
             if own:
@@ -118,6 +147,9 @@ class OnnxLabeler:
 
     def label(self, features: Array) -> Matrix:
         """Return (rows, classes) logits, or (rows, width) numbers."""
+        return self.answers(features)[self.output]
+
+    def _all_answers(self, features: Array) -> dict[str, Matrix]:
         fixed = self.given.shape[0]
         if not isinstance(fixed, int):
             return self._answer(features)
@@ -127,16 +159,22 @@ class OnnxLabeler:
             # the file takes so many rows and no other number; zeros fill the last batch
             batch = np.zeros((fixed, *features.shape[1:]), features.dtype)
             batch[: len(rows)] = rows
-            parts.append(self._answer(batch)[: len(rows)])
-        return np.concatenate(parts)
+            answers = self._answer(batch)
+            parts.append({name: matrix[: len(rows)] for name, matrix in answers.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _answer(self, rows: Array) -> Matrix:
-        (answer,) = self.session.run([self.output], {self.given.name: rows})
-        flat = np.asarray(answer, np.float32)
-        if flat.ndim > 2 and flat.shape[2:] == (1,) * (flat.ndim - 2):
-            flat = flat.reshape(flat.shape[:2])
-        matrix: Matrix = flat
-        return matrix
+    def _answer(self, rows: Array) -> dict[str, Matrix]:
+        names = list(dict.fromkeys(self.wanted))
+        answers = self.session.run(names, {self.given.name: rows})
+        return {name: _flat(answer) for name, answer in zip(names, answers, strict=True)}
+
+
+def _flat(answer: Any) -> Matrix:
+    """An output as a row of numbers a row, without further axes of length 1."""
+    matrix: Matrix = np.asarray(answer, np.float32)
+    if matrix.ndim > 2 and matrix.shape[2:] == (1,) * (matrix.ndim - 2):
+        return matrix.reshape(matrix.shape[:2])
+    return matrix
 
 
 def _session(path: Path, spec: OnnxLabelerTable, device: str) -> Any:

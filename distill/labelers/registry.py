@@ -4,7 +4,7 @@ built."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from distill.labelers.answers import DeclaredLabeler, Tell, say_nothing
@@ -25,10 +25,33 @@ def build_labeler(recipe: Recipe, device: str = "cpu", *, tell: Tell = say_nothi
     of its first answer. Raises what its constructor raises."""
     if recipe.form == "ensemble":
         labeler = _build_ensemble(recipe, device, tell)
-    else:
-        labeler = _bare_labeler(recipe, device)
-        if recipe.outputs is not None:
-            labeler = DeclaredLabeler(labeler, recipe.outputs, recipe.answers, tell=tell)
+        return _calibrated(labeler, recipe)
+    return _declared(_bare_labeler(recipe, device), recipe, tell)
+
+
+def build_together(
+    recipe: Recipe, companions: Sequence[Recipe], device: str, *, tell: Tell
+) -> list[Labeler]:
+    """Build a labeler, and others of the same model that find its pass made where they are given
+    what it prepared. Raises what their constructors raise."""
+    if not companions:
+        return [build_labeler(recipe, device, tell=tell)]
+    first = _bare_labeler(recipe, device)
+    labelers = [_declared(first, recipe, tell)]
+    for each in companions:
+        assert each.ready is not None
+        other = each.ready.build_companion(first, _runtime(each, device))
+        labelers.append(_declared(other, each, tell))
+    return labelers
+
+
+def _declared(labeler: Labeler, recipe: Recipe, tell: Tell) -> Labeler:
+    if recipe.outputs is not None:
+        labeler = DeclaredLabeler(labeler, recipe.outputs, recipe.answers, tell=tell)
+    return _calibrated(labeler, recipe)
+
+
+def _calibrated(labeler: Labeler, recipe: Recipe) -> Labeler:
     if recipe.temperature == 1:
         return labeler
     return CalibratedLabeler(labeler, recipe.temperature)
@@ -85,10 +108,13 @@ def _build_kind(kind: LabelerKind, recipe: Recipe, device: str) -> Labeler:
 
         # what is computed while it is built must not depend on compute.cpus
         torch.set_num_threads(1)
-    runtime = Runtime(
+    return kind.build(_runtime(recipe, device))
+
+
+def _runtime(recipe: Recipe, device: str) -> Runtime:
+    return Runtime(
         device, recipe.precision, recipe.files, recipe.source, recipe.columns, recipe.outputs
     )
-    return kind.build(runtime)
 
 
 _LOADED: dict[str, Callable[[Recipe], Labeler]] = {

@@ -102,6 +102,25 @@ class StudentLabeler(ModelLabelerKind):
             folder, record, code=code, device=runtime.device, precision=runtime.precision, head=head
         )
 
+    def pass_key(self) -> tuple[object, ...] | None:
+        """Heads of one network are answered by one pass; a layer is not."""
+        return None if self.layer is not None else (self.file,)
+
+    def build_companion(self, first: Labeler, runtime: Runtime) -> Labeler:
+        """Build the labeler of another head of the same network. Raises LabelerError as `build`."""
+        assert runtime.files is not None
+        folder = runtime.files.uri
+        export = _export(open_storage(folder))
+        record = export.record if export is not None else _finished_record(runtime.files)
+        head = self.head or next(iter(record.heads))
+        self._require_head(folder, record, head)
+        if record.form == "eszsl":
+            return self.build(runtime)
+        from distill.labelers.network import NetworkLabeler
+
+        assert isinstance(first, NetworkLabeler)
+        return first.of_head(head)
+
     def _of_export(self, export: ExportFolder, runtime: Runtime) -> Labeler:
         """Build the labeler of an export's head. Raises LabelerError as `build` does."""
         from distill.labelers.network import NetworkLabeler, network_of_tensors

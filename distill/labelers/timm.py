@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from distill.core.errors import LabelerError
 from distill.labelers.base import Inputs, Labeler, Matrix
 from distill.labelers.kind import Classes, ModelLabelerKind
 from distill.labelers.runtime import Runtime, computing
+from distill.labelers.shared_pass import SharedPass
 from distill.labelers.validation import require_classes, require_width
 from distill.models.files import read_model_file
 from distill.models.image_config import TIMM_CONFIG, timm_config, timm_normalization
@@ -85,6 +87,16 @@ class TimmClassifier(ModelLabelerKind):
         says."""
         return TimmLabeler(self, runtime)
 
+    def pass_key(self) -> tuple[object, ...]:
+        """A classifier and what it sees are answered by one pass."""
+        return (self.name, self.mean, self.std)
+
+    def build_companion(self, first: Labeler, runtime: Runtime) -> Labeler:  # noqa: ARG002
+        """Build the labeler of another answer of the same network. Raises LabelerError as
+        `build`."""
+        assert isinstance(first, TimmLabeler)
+        return first.giving(self)
+
 
 class TimmLabeler:
     """The network's answers, of images as bytes."""
@@ -100,7 +112,9 @@ class TimmLabeler:
         body, outputs = _body(spec, config, folder)
         layout = torch.channels_last  # in which images come, and convolutions are faster
         self.body = body.to(runtime.device, memory_format=layout).eval()
-        _require_outputs(spec, config, outputs, int(body.head_hidden_size or body.num_features))
+        self._config = config
+        self._outputs = outputs
+        self._require_outputs(spec)
         normalization = timm_normalization(timm_config(config))
         channels = _input_size(config)[0]
         mean = of_channels(spec.mean or normalization.mean, channels)
@@ -109,11 +123,23 @@ class TimmLabeler:
         self.mean = 255 * torch.tensor(mean, device=runtime.device).reshape(-1, 1, 1)
         self.std = 255 * torch.tensor(std, device=runtime.device).reshape(-1, 1, 1)
         self.pre_logits = spec.gives == "embedding"
+        self.maps = SharedPass(self._all_maps)
+
+    def giving(self, spec: TimmClassifier) -> TimmLabeler:
+        """Return the labeler of another answer, which both give by one pass. Raises
+        LabelerError."""
+        self._require_outputs(spec)
+        other = copy.copy(self)
+        other.pre_logits = spec.gives == "embedding"
+        self.maps.is_shared = True
+        return other
+
+    def _require_outputs(self, spec: TimmClassifier) -> None:
+        width = int(self.body.head_hidden_size or self.body.num_features)
+        _require_outputs(spec, self._config, self._outputs, width)
 
     def label(self, features: Inputs) -> Matrix:
         """Return (rows, classes) logits, or (rows, width) numbers."""
-        import torch
-
         if features.ndim != 4:
             raise LabelerError(
                 "a labeler of kind 'timm' sees images, and is given rows of another kind. Give the"
@@ -124,14 +150,21 @@ class TimmLabeler:
                 f"the network sees {len(self.mean)} channels, and is given images of"
                 f" {features.shape[3]}. Give the pool as many."
             )
-        images = torch.from_numpy(features).to(self.runtime.device)
-        normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        maps = self.maps(features)
         with computing(self.runtime.device, self.runtime.precision):
-            maps = self.body.forward_features(normal)
             answer = self.body.forward_head(maps, pre_logits=self.pre_logits)
         # through float32, since numpy has no bfloat16
         array: Matrix = answer.float().cpu().numpy()
         return array.astype(np.float32, copy=False)
+
+    def _all_maps(self, features: Inputs) -> Any:
+        """What the network sees of images, before its classifier."""
+        import torch
+
+        images = torch.from_numpy(features).to(self.runtime.device)
+        normal = (images.permute(0, 3, 1, 2).float() - self.mean) / self.std
+        with computing(self.runtime.device, self.runtime.precision):
+            return self.body.forward_features(normal)
 
 
 def label_names(config: Mapping[str, Any]) -> tuple[str, ...]:

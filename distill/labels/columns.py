@@ -26,9 +26,31 @@ def label_schema(contract: Contract, keys: Mapping[str, pa.DataType] | None = No
     """Return the columns of a data file under `contract`: the pool's keys, if it has any, then the
     labels."""
     columns: dict[str, pa.DataType] = dict(keys or {})
-    for name, width in _widths(contract).items():
+    widths = _widths(contract)
+    for name, width in widths.items():
         columns[name] = pa.binary(width)
+    for view in range(1, 1 + contract.views):
+        for name in view_columns(contract):
+            columns[view_name(view, name)] = pa.binary(widths[name])
     return pa.schema(columns)
+
+
+def view_columns(contract: Contract) -> list[str]:
+    """Name the columns that each view has too: all labels but the disagreement, which is told of
+    the row as it is."""
+    return [name for name in _widths(contract) if name != DISAGREEMENT]
+
+
+def view_name(view: int, name: str) -> str:
+    """Name the column that has of one view what the column `name` has of the row as it is."""
+    return f"view_{view}.{name}"
+
+
+def of_view(table: pa.Table, contract: Contract, view: int) -> pa.Table:
+    """Return the label columns of one view, under the names of those of the row as it is."""
+    names = view_columns(contract)
+    columns = [table[view_name(view, name)] for name in names]
+    return pa.table(columns, names=names)
 
 
 def label_validity(table: pa.Table, contract: Contract) -> Bool:

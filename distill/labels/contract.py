@@ -26,6 +26,9 @@ _USUAL: Mapping[str, Any] = {
     "disagreement": False,
     "reveal": None,
     "encrypted": False,
+    "views": 0,
+    "view_seed": 0,
+    "view_augment": "",
 }
 """Fields that came later, and what they say of sets from before."""
 
@@ -76,6 +79,12 @@ class Contract:
     """The labeler's logits were divided by this temperature, found on labelled rows."""
     disagreement: bool = False
     """Whether a column says how far the members of an ensemble disagree."""
+    views: int = 0
+    """How often a row's image was altered and labelled, beside the row as it is."""
+    view_seed: int = 0
+    """What the alterations are drawn from, with the view, the shard and the row."""
+    view_augment: str = ""
+    """The alterations, `augment` of the job as canonical JSON."""
     keys: tuple[str, ...] = ()
     """Columns of the pool that stand beside the labels."""
     format: Literal["arrow", "parquet"] = "arrow"

@@ -13,6 +13,7 @@ read a label set. FORMAT.md says the same for readers without us.
     value   value           W × float32 or float16
     each    as much of the outputs as the contract reveals (`reveal`)
             disagreement    one float32, where the labeler is an ensemble
+            view_1.… …      the same columns once more for each view of the row, if there are any
 
 From `topk`, log p_T(c) = logit_c / T − log_normalizer_T at declared temperatures; unknown at
 others, and refused there. Bytes a row in comments are of the top 16 of 1,000 classes, after zstd
@@ -21,7 +22,8 @@ others, and refused there. Bytes a row in comments are of the top 16 of 1,000 cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -36,10 +38,12 @@ from distill.labels.columns import (
     float_type,
     label_schema,
     label_validity,
+    of_view,
     pack,
     plane_names,
     topk_name,
     unpack,
+    view_name,
 )
 from distill.labels.contract import Contract
 from distill.labels.quantize import to_gaps, to_logits
@@ -93,26 +97,46 @@ def storable(outputs: Float, contract: Contract) -> Bool:
 
 
 def encode(
-    outputs: Float, labelled: Bool, contract: Contract, disagreement: Float | None = None
+    outputs: Float,
+    labelled: Bool,
+    contract: Contract,
+    disagreement: Float | None = None,
+    views: Sequence[Float] = (),
 ) -> pa.Table:
     """Turn outputs (B, width) into columns; rows that are not `labelled` become null.
 
-    `disagreement` (B,) says how far members disagree, where the contract has it.
+    `disagreement` (B,) says how far members disagree, where the contract has it; `views` are the
+    outputs of each view, (B, width) each.
     """
-    good = outputs if labelled.all() else outputs[labelled]
-    good = revealed(good, contract)
-    if contract.encoding == "topk":
-        columns = _encode_topk(good, contract)
-    else:
-        # A copy: the labeler may write its next answer into the same array.
-        packed = good.astype(float_type(contract))
-        columns = {dense_name(contract): packed}
+    columns = _encode_outputs(outputs, labelled, contract)
+    for view, seen in enumerate(views, 1):
+        of_one = _encode_outputs(seen, labelled, contract)
+        columns |= {view_name(view, name): values for name, values in of_one.items()}
     if disagreement is not None:
         numbers = disagreement[labelled].astype("<f4")
         columns[DISAGREEMENT] = numbers[:, None]
     schema = label_schema(contract)
     arrays = [pack(columns[field.name], labelled, field.type) for field in schema]
     return pa.table(arrays, schema=schema)
+
+
+def _encode_outputs(outputs: Float, labelled: Bool, contract: Contract) -> Columns:
+    good = outputs if labelled.all() else outputs[labelled]
+    good = revealed(good, contract)
+    if contract.encoding == "topk":
+        return _encode_topk(good, contract)
+    # A copy: the labeler may write its next answer into the same array.
+    packed = good.astype(float_type(contract))
+    return {dense_name(contract): packed}
+
+
+def decode_view(
+    table: pa.Table, contract: Contract, view: int, temperature: float | None = None
+) -> SoftLabels:
+    """Turn the columns of one view into soft labels. Raises as `decode`."""
+    # each view has the encoding of the row as it is, but for the disagreement
+    alone = replace(contract, views=0, disagreement=False)
+    return decode(of_view(table, contract, view), alone, temperature)
 
 
 def decode(table: pa.Table, contract: Contract, temperature: float | None = None) -> SoftLabels:

@@ -22,7 +22,7 @@ import pyarrow as pa
 from distill.core.errors import ContractError
 from distill.labels.columns import DISAGREEMENT, Bool, dense_name, label_schema
 from distill.labels.contract import CONTRACT, Contract
-from distill.labels.encoding import Columns, SoftLabels, TopKLabels, decode
+from distill.labels.encoding import Columns, SoftLabels, TopKLabels, decode, decode_view
 from distill.labels.label_set import LabelSet
 from distill.labels.state import read_label_set
 from distill.pools.inventory import Inventory, read_inventory
@@ -78,8 +78,9 @@ class StoredLabels:
             names = ["shard", "row", *labels.column_names]
             yield pa.table([shard, row, *labels.columns], names=names)
 
-    def decoded(self, temperature: float | None = None) -> Iterator[pa.Table]:
-        """Read labels as numbers, a table a fragment: fixed-size lists, null where rejected.
+    def decoded(self, temperature: float | None = None, *, view: int = 0) -> Iterator[pa.Table]:
+        """Read labels as numbers, a table a fragment: fixed-size lists, null where rejected; of a
+        set with views those of one `view`, from 1 on, or of the row as it is.
 
         `topk`: `index` (int64) and `log_prob` (float32) at one of the declared temperatures; it may
         be left out where one is declared. `dense`: `logits`; `value`: `value`, both float32. Of an
@@ -91,7 +92,7 @@ class StoredLabels:
             temperature = contract.temperatures[0]
         stored = label_schema(contract).names
         for fragment in self:
-            soft = decode(fragment, contract, temperature)
+            soft = _decoded(fragment, contract, view, temperature)
             table = fragment.drop_columns(stored)
             for name, values in _numbers(soft, contract).items():
                 lists = _lists(values, soft.labelled)
@@ -133,6 +134,18 @@ def open_labels(path: str | os.PathLike[str], *, partial: bool = False) -> Store
             " open(…, partial=True)."
         )
     return found
+
+
+def _decoded(
+    fragment: pa.Table, contract: Contract, view: int, temperature: float | None
+) -> SoftLabels:
+    if not 0 <= view <= contract.views:
+        raise ContractError(
+            f"{contract.labeler} answered {contract.views} views of each row, not view {view}."
+        )
+    if view:
+        return decode_view(fragment, contract, view, temperature)
+    return decode(fragment, contract, temperature)
 
 
 def _numbers(soft: SoftLabels, contract: Contract) -> Columns:

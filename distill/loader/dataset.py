@@ -9,6 +9,8 @@ A chunk is a dictionary of arrays with one entry a row:
     <column>.outputs      (B, S) float32, logits or values
     <column>.index        (B, k) int64 and
     <column>.log_probs    (B, k) float32, in place of outputs, of top-k sets
+                          of a column that replays views `<column>.view_1.outputs` …, of which a
+                          batch has its epoch's as `<column>.outputs`
     <column>.target       (B,) int64, or (B, S) float32
     <column>.weight       (B,) float32: 0 where the row was rejected, by the labeler or by the
                           reader, else 1 or what the term's `row_weight` says
@@ -20,7 +22,7 @@ numbers of images where they are used.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -28,14 +30,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from distill.labels.columns import view_name
 from distill.labels.contract import Contract
-from distill.labels.encoding import DenseLabels, decode
+from distill.labels.encoding import DenseLabels, SoftLabels, decode, decode_view
 from distill.labels.label_set import LabelSet
 from distill.loader.group_weights import GroupWeights
 from distill.loader.label_rows import read_label_rows
 from distill.loader.merged_values import StoredValues
 from distill.loader.sample_weight import row_weights
 from distill.loader.sampler import WINDOW_CHUNKS, Chunk
+from distill.loader.views import Views
 from distill.models.augment import Augmentation, row_seeds
 from distill.models.text_tokens import padded
 from distill.pools.features import Rows, decode_features, decode_target
@@ -56,6 +60,8 @@ LOADER_BYTES = 2 << 30
 """What the chunks of all lanes may take together; a worker holds those of its lanes."""
 # the most that a lane holds: the window that is used, and two that are read ahead (`shuffle`)
 _LANE_CHUNKS = 3 * WINDOW_CHUNKS
+_VIEW = ".view_"
+"""Within the name of an array of one view."""
 
 Array = npt.NDArray[np.generic]
 Arrays = dict[str, Array]
@@ -73,13 +79,17 @@ class LabelColumn:
     """How much a row counts by its class, where `row_weight` is class balance."""
     groups: GroupWeights | None = None
     """How much a row counts by its group, where `row_weight` is cluster balance."""
+    replayed: bool = False
+    """Whether what it says of each view is learned, in place of the row as it is."""
 
     @property
     def row_bytes(self) -> int:
         """What a row takes, decoded."""
         topk = self.contract.encoding == "topk"
-        # the weight, then an index (8) and a log-probability (4) each, or an output
-        return 4 + (12 * self.contract.k if topk else 4 * self.contract.width)
+        # an index (8) and a log-probability (4) each, or an output
+        label_bytes = 12 * self.contract.k if topk else 4 * self.contract.width
+        times = self.contract.views if self.replayed else 1
+        return 4 + times * label_bytes  # the weight first
 
     def load(self, chunk: Chunk, _: pa.Table) -> Arrays:
         """Read what is learned of a chunk, by the last part of the arrays' names. Raises
@@ -93,9 +103,13 @@ class LabelColumn:
             )
         if self.groups is not None:
             weight *= self.groups.of(chunk)
-        if isinstance(soft, DenseLabels):
-            return {"outputs": soft.outputs, "weight": weight}
-        return {"index": soft.index, "log_probs": soft.log_probs, "weight": weight}
+        if not self.replayed:
+            return {**_parts(soft), "weight": weight}
+        arrays: Arrays = {"weight": weight}
+        for view in range(1, 1 + self.contract.views):
+            seen = decode_view(table, self.contract, view, self.temperature)
+            arrays |= {view_name(view, part): values for part, values in _parts(seen).items()}
+        return arrays
 
 
 @dataclass(frozen=True)
@@ -146,6 +160,9 @@ class Dataset:
     """How text is cut into tokens."""
     augment: Augment | None = None
     """How images are altered before they are learned from."""
+    views: Views | None = None
+    """How images were altered when they were labelled: epochs see these views, and learn what the
+    labeler answered of them."""
 
     @property
     def rows(self) -> int:
@@ -261,12 +278,29 @@ class Dataset:
     def alter(self, images: Array, rows: npt.NDArray[np.int64], seed: int, epoch: int) -> None:
         """Alter images (B, H, W, C) in place, as they are learned from in an epoch; `rows` are
         their numbers in the dataset, -1 of padding. Nothing is done where nothing is altered."""
-        if self._augmentation is None:
+        augmentation = self._augmentation
+        views = self.views
+        if augmentation is None and views is None:
             return
         there = np.flatnonzero(rows >= 0)
         pixels = images[there].astype(np.uint8, copy=False)
-        # of the row and not of its place in a batch: the same for any number of workers and lanes
-        images[there] = self._augmentation(pixels, row_seeds(seed, epoch, rows[there]))
+        if views is not None:
+            shards, numbers = self._addresses(rows[there])
+            images[there] = views.alter(pixels, views.of_epoch(epoch), shards, numbers)
+        elif augmentation is not None:
+            # of the row and not of its place in a batch: the same for any number of workers and
+            # lanes
+            images[there] = augmentation(pixels, row_seeds(seed, epoch, rows[there]))
+
+    def array_names(self, names: Iterable[str], epoch: int) -> dict[str, str]:
+        """Return as what an epoch's batches have each array of a chunk, by its name there; those of
+        other views are left out."""
+        if self.views is None:
+            return {name: name for name in names}
+        mark = f".{view_name(self.views.of_epoch(epoch), '')}"
+        return {
+            name: name.replace(mark, ".") for name in names if _VIEW not in name or mark in name
+        }
 
     @cached_property
     def _augmentation(self) -> Augmentation | None:
@@ -334,6 +368,16 @@ class Dataset:
         first = int(self._first_rows[chunk.pool][chunk.shard]) + chunk.start
         return np.arange(first, first + chunk.rows)
 
+    def _addresses(
+        self, rows: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The shard of each row of the dataset, and its number there."""
+        starts = np.concatenate(self._first_rows)
+        numbers = [np.arange(len(pool)) for pool in self._first_rows]
+        # of shards without rows, which begin where the next one does, the last one has the row
+        place = np.searchsorted(starts, rows, side="right") - 1
+        return np.concatenate(numbers)[place], rows - starts[place]
+
     @cached_property
     def _first_rows(self) -> list[npt.NDArray[np.int64]]:
         """The number of each shard's first row among all rows of the dataset."""
@@ -342,6 +386,13 @@ class Dataset:
         # the numbers go on from pool to pool, so that each row of the dataset has its own
         pool_ends = np.cumsum([len(pool) for pool in pools])
         return np.split(np.cumsum(sizes) - sizes, pool_ends[:-1])
+
+
+def _parts(soft: SoftLabels) -> Arrays:
+    """Soft labels by the last part of the arrays' names."""
+    if isinstance(soft, DenseLabels):
+        return {"outputs": soft.outputs}
+    return {"index": soft.index, "log_probs": soft.log_probs}
 
 
 def _ones_but(rejected: Collection[int], rows: int) -> npt.NDArray[np.float32]:

@@ -72,7 +72,7 @@ class Loader:
                     # one is used while one is written
                     buffers = cycle([self._empty_batch(shares) for _ in range(2)])
                 batch = next(buffers)
-                self._gather(shares, batch)
+                self._gather(shares, batch, epoch)
                 self._alter(batch, epoch)
                 yield batch
             epoch += 1
@@ -111,7 +111,7 @@ class Loader:
             yield share
             share = []
 
-    def _gather(self, shares: Sequence[Share], batch: Arrays) -> None:
+    def _gather(self, shares: Sequence[Share], batch: Arrays, epoch: int) -> None:
         """Write one batch: each row is copied once, from where it was decoded to where it is
         used."""
         lane_rows = self.sampler.lane_rows
@@ -120,9 +120,9 @@ class Loader:
             end = start + lane_rows
             for arrays, rows in share:
                 stop = start + len(rows)
-                for name, values in arrays.items():
+                for name, seen in self.cache.dataset.array_names(arrays, epoch).items():
                     # "clip", since the other modes copy twice
-                    values.take(rows, 0, batch[name][start:stop], "clip")
+                    arrays[name].take(rows, 0, batch[seen][start:stop], "clip")
                 start = stop
             # padding, where the lane's rows are over
             for name, values in batch.items():
@@ -146,6 +146,8 @@ class Loader:
         chunks = [arrays for share in shares for arrays, _ in share]
         # a worker whose lanes are all empty learns the shapes from others' rows
         like = chunks[0] if chunks else self.cache(self.sampler.chunks[0])
+        names = self.cache.dataset.array_names(like, epoch=0)
         return {
-            name: np.empty((rows, *values.shape[1:]), values.dtype) for name, values in like.items()
+            seen: np.empty((rows, *like[name].shape[1:]), like[name].dtype)
+            for name, seen in names.items()
         }

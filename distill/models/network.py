@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from distill.models.custom_source import TRUNK, head_key
 from distill.models.record import NetworkPlan
-from distill.models.trainable import require_trainable
+from distill.models.trainable import require_trainable, require_used_parameters
 from distill.pools.features import writable
 from distill.spec.networks import BuiltNetwork, NetworkInput, TextTokens
 
@@ -99,6 +99,16 @@ def require_custom_trainable(plan: NetworkPlan, *, batch_norm: bool = False) -> 
         if model.trial == "training":
             build = partial(_seeded, plan, key)
             require_trainable(build, model, plan.input_of(key), batch_norm=batch_norm)
+
+
+def require_used(plan: NetworkPlan) -> None:
+    """Refuse encoders some of whose parameters no answer depends on, as workers would wait for their
+    gradients. Raises JobError."""
+    for key, model in plan.networks.items():
+        if model.trial == "shape" and model.text_tokens is not None:
+            module = _seeded(plan, key, 0).module
+            with torch.random.fork_rng(devices=[]):  # of dropout
+                require_used_parameters(module, model, plan.input_of(key))
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,16 @@ from pydantic import ValidationError
 from distill.core.errors import ContractError, StorageError
 from distill.core.schema import canonical, seal, unseal
 from distill.core.source import PythonFile
-from distill.models.custom_source import Code, custom_models, networks_of, revision_of
+from distill.models.custom_source import (
+    TRUNK,
+    Code,
+    custom_models,
+    head_key,
+    networks_of,
+    revision_of,
+)
 from distill.models.networks.custom import CustomModel
-from distill.spec.networks import Network, NetworkInput
+from distill.spec.networks import Network, NetworkInput, NetworkSize
 from distill.spec.outputs import Outputs
 from distill.storage.base import Storage
 
@@ -59,22 +67,32 @@ class NetworkPlan:
         """Those networks whose class is in a file of the user's own, by their keys."""
         return custom_models(self.model, self.heads)
 
-    @property
+    @cached_property
     def weights(self) -> int:
-        """Numbers that it learns, heads included, without those of networks that only building
-        them tells."""
-        trunk = self.model.size(self.in_features)
-        total = 0
-        if trunk is not None and any(head.model is None for head in self.heads.values()):
-            total = trunk.weights
-        for head in self.heads.values():
-            own = trunk if head.model is None else head.model.size(self.in_features)
-            if own is None:
-                continue
-            total += own.width * head.width
-            if head.model is not None:
-                total += own.weights
+        """Numbers that it learns, heads included, without those of classes of the user's own.
+        Raises JobError for a model that cannot be built."""
+        total = sum(size.weights for size in self._sizes.values() if size is not None)
+        for name, head in self.heads.items():
+            key = TRUNK if head.model is None else head_key(name)
+            size = self._sizes[key]
+            if size is not None:
+                total += size.width * head.width
         return total
+
+    @property
+    def frozen(self) -> int:
+        """Numbers that it has and does not learn."""
+        return sum(size.frozen for size in self._sizes.values() if size is not None)
+
+    @cached_property
+    def _sizes(self) -> dict[str, NetworkSize | None]:
+        """Of each network that a head sees, by its key."""
+        is_seen = any(head.model is None for head in self.heads.values())
+        return {
+            key: network.built_size(self.in_features)
+            for key, network in self.networks.items()
+            if is_seen or key != TRUNK
+        }
 
     def input_of(self, key: str) -> NetworkInput:
         """What the network under `key` is built for."""

@@ -51,6 +51,13 @@ def require_trainable(
     trial.require_steady(learning, width, batch_norm=batch_norm)
 
 
+def require_used_parameters(module: nn.Module, model: Network, given: NetworkInput) -> None:
+    """Refuse a module with parameters to learn on which no answer depends. Raises JobError."""
+    trial = _Trial(model, given)
+    answer = trial.answer(module.train(), learning=True)
+    trial.require_used(module, answer)
+
+
 class _Trial:
     """What is asked of one network's modules."""
 
@@ -131,12 +138,19 @@ class _Trial:
         if batch_norm:
             moved = [name for name in moved if name not in statistics]
         self._require_still(moved, are_statistics=statistics.issuperset(moved))
-        learned = {name: value for name, value in module.named_parameters() if value.requires_grad}
-        gradients = _gradients(answer, list(learned.values()))
+        gradients = _gradients(answer, list(_learned(module).values()))
         # padded and rejected rows are zeros: their losses weigh 0, but 0 · NaN is NaN
         self._require_finite([answer, *gradients])
+        self._require_gradients(module, gradients)
+
+    def require_used(self, module: nn.Module, answer: Tensor) -> None:
+        """Refuse parameters to learn on which no answer depends."""
+        gradients = _gradients(answer, list(_learned(module).values()))
+        self._require_gradients(module, gradients)
+
+    def _require_gradients(self, module: nn.Module, gradients: Sequence[Tensor | None]) -> None:
         # data-parallel workers would wait for the gradients of what no answer depends on
-        pairs = zip(learned, gradients, strict=True)
+        pairs = zip(_learned(module), gradients, strict=True)
         self._require_used(name for name, gradient in pairs if gradient is None)
 
     def _require_still(self, names: list[str], *, are_statistics: bool) -> None:
@@ -176,6 +190,8 @@ class _Trial:
 def _some_rows(model: Network, given: NetworkInput) -> Tensor:
     """Rows as it will see them, one of them zeros, as padding is: of text, one without a word and
     one with the last place of the table throughout."""
+    if model.text_tokens is not None:
+        return torch.tensor([[1, 2, 3], [1, -1, -1]], dtype=torch.int32)
     hashing = model.text_hashing
     if hashing is not None:
         places = torch.tensor([[0], [hashing.buckets]], dtype=torch.int32)
@@ -194,6 +210,10 @@ def _statistics(module: nn.Module) -> set[str]:
         if isinstance(layer, _BatchNorm)
         for buffer, _ in layer.named_buffers(recurse=False)
     }
+
+
+def _learned(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: value for name, value in module.named_parameters() if value.requires_grad}
 
 
 def _takes(module: nn.Module, weights: dict[str, Tensor]) -> bool:

@@ -4,12 +4,14 @@ pools that terms share."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from distill.core.errors import ContractError
 from distill.loader.dataset import Dataset, LabelColumn, TargetColumn
 from distill.loader.subset import Subset, drawn_rows
+from distill.loader.views import Views
 from distill.models.custom_source import TRUNK
 from distill.plan.class_balance import class_weights
 from distill.plan.group_balance import group_weights
@@ -65,6 +67,23 @@ def _subset(dataset: Dataset, pools: list[OpenPool], counts: list[int], seed: in
         picked.append(before + drawn_rows(rows, count, seed))
         before += rows
     return Subset.of(dataset, np.concatenate(picked))
+
+
+def replaying(dataset: Dataset) -> Dataset:
+    """Return the dataset with the views that its label sets have, replayed; checks refuse sets of
+    different views. Others see the rows that are given."""
+    for column in dataset.columns.values():
+        views = Views.of_contract(column.contract) if isinstance(column, LabelColumn) else None
+        if views is not None:
+            columns = {name: _replaying(each) for name, each in dataset.columns.items()}
+            return replace(dataset, columns=columns, views=views)
+    return dataset
+
+
+def _replaying(column: LabelColumn | TargetColumn) -> LabelColumn | TargetColumn:
+    if isinstance(column, LabelColumn) and column.contract.views:
+        return replace(column, replayed=True)
+    return column
 
 
 def dataset_of(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from distill.core.errors import ContractError, JobError
-from distill.core.schema import digest
+from distill.core.schema import canonical, digest
 from distill.core.source import read_source
 from distill.labelers.kind import LabelerKind, ModelLabelerKind
 from distill.labelers.recipe import Member, Recipe
@@ -286,6 +286,7 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
         answers=labeler.answers,
         tolerance=_TOLERANCE[labeler.precision],
         disagreement=labels.has_disagreement,
+        **_views(labels),
         keys=workspace.tables.label_keys(name),
         format=labels.format,
         reveal=Revealed(**labels.reveal.model_dump()) if labels.reveal else None,
@@ -293,6 +294,16 @@ def _contract(workspace: Workspace, name: str, labeler: _Labeler) -> Contract:
         key=labels.encryption.key if labels.encryption else "",
         versions=library_versions(labeler.recipe),
     )
+
+
+def _views(labels: Labels) -> dict[str, Any]:
+    """What a contract says of views; nothing where there are none."""
+    views = labels.views
+    if views is None:
+        return {}
+    table = views.augment.model_dump(mode="json", exclude_defaults=True)
+    augment = canonical(table).decode()
+    return {"views": views.count, "view_seed": views.seed, "view_augment": augment}
 
 
 def _preprocessing(workspace: Workspace, name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 from distill.engine.protocol import TrainingNeeds
 from distill.models.record import HeadPlan, NetworkPlan
+from distill.plan.pretrained import student_with_files
 from distill.plan.widths import head_widths, seen_width
 from distill.plan.workspace import Workspace
 from distill.spec.models import Training, worker_range
@@ -35,7 +36,7 @@ def training_needs(key: str, plan: NetworkPlan, training: Training) -> TrainingN
     # with `lanes` memory holds one lane at a time, else a worker's share of a batch
     parts = training.lanes if training.gradients == "lanes" else workers
     batch = training.batch_rows // parts * plan.in_features
-    numbers = plan.weights * _COPIES[training.optimizer] + batch
+    numbers = plan.weights * _COPIES[training.optimizer] + plan.frozen + batch
     return TrainingNeeds(key, training.workers, training.gpus, plan.weights, numbers * _FLOAT_BYTES)
 
 
@@ -53,7 +54,8 @@ def _pools_read(student: Student, labels: str) -> set[str]:
 
 def network_plan(workspace: Workspace, student: Student, where: str) -> NetworkPlan:
     """Return the network as it will be built, without the code of the user's own; `where` is its
-    key. Raises ContractError, PoolError."""
+    key. Raises ContractError, PoolError, JobError where a model is missing."""
+    student = student_with_files(workspace.tables, student, where)
     widths = head_widths(workspace, student, where)
     heads = {}
     for name in student.head_names:

@@ -44,6 +44,7 @@ from distill.plan.pooled_step import pooled_step
 from distill.plan.review import ReviewStep, review_step
 from distill.plan.selection_steps import MeasureStep, SelectStep
 from distill.plan.selections import measure_steps, round_due, select_step
+from distill.plan.shared_pass import companions_of
 from distill.plan.status import job_status
 from distill.plan.steps import (
     AnnotatorsStep,
@@ -224,6 +225,10 @@ class Plan:
         step = label_step(self.workspace, name, over, mending=mending)
         self.workspace.forget_labels(name)  # the step is about to change them
         return step
+
+    def companions(self, name: str) -> list[LabelStep]:
+        """Return the labellings that the pass of `labels.<name>` answers too. Raises as `labels`."""
+        return [self.labels(other) for other in companions_of(self.tables, name)]
 
     def later_trainings(self, name: str, pools: Collection[str]) -> Iterator[TrainingNeeds]:
         """Yield what the students ask for that learn from `labels.<name>` over those pools."""

@@ -25,7 +25,14 @@ from distill.loader.sampler import Sampler, cut_chunks
 from distill.models.custom_source import Code
 from distill.models.losses.custom import CustomLoss
 from distill.models.record import HeadPlan, ModelRecord, NetworkPlan, read_record
-from distill.plan.datasets import PoolGroup, dataset_of, group_dataset, pool_groups, pools_of
+from distill.plan.datasets import (
+    PoolGroup,
+    dataset_of,
+    group_dataset,
+    pool_groups,
+    pools_of,
+    replaying,
+)
 from distill.plan.held_out import fit_student, usual_loss
 from distill.plan.identity import fit_folder, held_out_pins, student_folder, student_pins
 from distill.plan.pretrained import student_with_files
@@ -182,9 +189,8 @@ def _training_plan(workspace: Workspace, subject: _Subject) -> TrainingPlan:
     assert student.seed is not None  # filled in as the job was read
     groups = pool_groups(student)
     augment = student.training.augment
-    datasets = tuple(
-        replace(group_dataset(workspace, student, group), augment=augment) for group in groups
-    )
+    bare = [group_dataset(workspace, student, group) for group in groups]
+    datasets = tuple(replaying(replace(each, augment=augment)) for each in bare)
     widths = head_widths(workspace, student, subject.key)
     terms = tuple(
         _term_plan(workspace, subject, number, groups, widths)

@@ -168,7 +168,14 @@ class Driver:
                         self.engine.require(needs)
                 begin_step()
 
-            summaries = label_pool(step, self.engine, mend=mend, begin=begin, part=self.part)
+            summaries = label_pool(
+                step,
+                self.engine,
+                mend=mend,
+                begin=begin,
+                part=self.part,
+                companions=lambda: self.plan.companions(name),
+            )
         for summary in summaries:
             self.plan.know_labels(summary.pool, summary.labels)
         return summaries

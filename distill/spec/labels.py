@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from distill.spec.augment import Augment
 from distill.spec.base import BatchRows, Gpus, Place, Positive, Table, Temperature, require_once
 from distill.spec.kinds import Kind
 from distill.spec.privacy import Encryption, Reveal
@@ -224,6 +225,18 @@ class Compute(Table):
         return self
 
 
+class Views(Table):
+    """Each image answered several times, each time altered otherwise, beside the answer to the image
+    as it is: students see the same alterations while they learn from those answers, in epoch e view
+    1 + (e mod `count`). The labeler works `count` + 1 times as long."""
+
+    count: Annotated[int, Field(ge=1, le=64)]
+    augment: Augment
+    """How images are altered."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """What is drawn, with the view, the file and the row."""
+
+
 class Labels(Table):
     """The labels of one labeler over one or more pools."""
 
@@ -232,6 +245,8 @@ class Labels(Table):
     """Pools to label."""
     encoding: Annotated[Dense | TopK | Value, Field(discriminator="kind")] | None = None
     """Default: `dense` for logits, `value` for values."""
+    views: Views | None = None
+    """Altered images that are answered too."""
     format: Literal["arrow", "parquet"] = "arrow"
     """Of the data files. Arrow is faster; Parquet is for lakes whose other readers expect it."""
     reveal: Reveal | None = None

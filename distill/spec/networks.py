@@ -154,6 +154,8 @@ class NetworkSize(NamedTuple):
     """Numbers that it learns."""
     width: int
     """H."""
+    frozen: int = 0
+    """Numbers that stay as they are."""
 
 
 class Network(FitModel):
@@ -171,6 +173,11 @@ class Network(FitModel):
         """Return how large it is for rows of F numbers, without building it; None where only
         building it tells."""
         return None
+
+    def built_size(self, in_features: int) -> NetworkSize | None:
+        """Return the same, also where only building it tells, which may take torch and seconds;
+        None of a class of the user's own. Raises JobError."""
+        return self.size(in_features)
 
     @abstractmethod
     def build(self, given: NetworkInput) -> BuiltNetwork:

@@ -3,14 +3,15 @@ beside Hugging Face's Trainer.
 
     python -m tests.benchmarks.text_cost [--quick] [--folder FOLDER] [--out FILE] [--table FILE]
 
-Two tables, each way interleaved with the others in one process on one thread:
+Two tables, each way interleaved with the others in one process on one thread, in CPU time, which
+other work on the machine changes little:
 
     static     short texts (8 words) through a static student of wordllama's table: tokens alone, the
                network alone, and both, as `distill predict` has them; beside model2vec's own encode
                of the exported folder
-    encoder    one step (forward, backward, AdamW) of all-MiniLM-L6-v2 with its classifier: ours, as
-               a training worker takes it, and `transformers.Trainer`'s training step, with the same
-               batch; texts of one length, and of mixed lengths
+    encoder    steps (forward, backward, clip, AdamW) of all-MiniLM-L6-v2 with its classifier: ours,
+               as a training worker takes them, and those of `transformers.Trainer` with its
+               defaults, over the same texts; texts of one length, and of mixed lengths
 
 `--quick` has tiny models of random weights and few texts: every way runs, and no figure counts.
 """
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
@@ -28,14 +30,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from distill.engine.protocol import WorkerContext
 from distill.labelers.network import as_input
 from distill.labelers.runtime import computing
+from distill.loader.shuffle import like_length
+from distill.models.losses.cross_entropy import CrossEntropy
 from distill.models.network import as_tensor
 from distill.models.text_tokens import padded
+from distill.plan.training import TermPlan
+from distill.spec.models import Training
+from distill.stages.train.combined_loss import CombinedLoss
+from distill.stages.train.gradients import WorkerGradients
+from distill.stages.train.optimizer import Optimizer
+from distill.stages.train.token_budget import TokenBudget
 from tests.labelers.asking import as_features
 from tests.text_students import built, encoder, static
 
-BATCH = 32
+BATCH, CLASSES, MOST_TOKENS = 32, 3, 128
 SHORT, LONG = 8, 100
 """Words of a short text, and of a long one."""
 
@@ -49,9 +60,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--table", type=Path, default=Path("text_cost.md"))
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # rates are a core's
     with tempfile.TemporaryDirectory(dir=asked.folder) as scratch:
         models = Models(Path(scratch), quick=asked.quick)
-        found = {"static": static_rates(models), "encoder": encoder_steps(models)}
+        found = {
+            "rows": BATCH * models.steps,
+            "static": static_rates(models),
+            "encoder": encoder_steps(models),
+        }
     asked.out.write_text(json.dumps(found, indent=1), "utf-8")
     asked.table.write_text(table_of(found), "utf-8")
 
@@ -62,7 +78,7 @@ class Models:
     def __init__(self, folder: Path, *, quick: bool) -> None:
         self.rounds = 2 if quick else 7
         self.texts = 64 if quick else 8_192
-        self.steps = 1 if quick else 4
+        self.steps = 1 if quick else 8
         self.scratch = folder
         if quick:
             from tests.tiny_models import WORDS, save_classifier, save_word_vectors
@@ -129,68 +145,93 @@ def _model2vec(models: Models, network: torch.nn.Module) -> object:
 
 
 def encoder_steps(models: Models) -> dict[str, dict[str, list[float]]]:
-    """Seconds of a step by texts and way, a round each."""
+    """CPU seconds of some steps by texts and way, a round each."""
     low = max(2, LONG // 10)
-    batches = {"one length": models.some(BATCH, LONG), "mixed": models.some(BATCH, (low, LONG))}
+    rows = BATCH * models.steps
     found = {}
-    for name, texts in batches.items():
-        ways = {"distill": _our_step(models, texts), "Trainer": _trainer_step(models, texts)}
+    for name, words in {"one length": LONG, "mixed": (low, LONG)}.items():
+        texts = models.some(rows, words)
+        ways = {"distill": _our_steps(models, texts), "Trainer": _trainer_steps(models, texts)}
         found[name] = interleaved(ways, models.rounds)
     return found
 
 
-def _our_step(models: Models, texts: list[str]) -> Callable[[], None]:
-    network = built(encoder(models.encoder, pooling="cls", max_tokens=128)).train()
-    optimizer = torch.optim.AdamW(network.parameters(), 2e-5, fused=True)
-    targets = torch.arange(len(texts)) % 3
-    # cut ahead and once, as a training has them
-    ids = torch.from_numpy(padded(network.tokens.encode(texts), network.tokens.most))
+def _our_steps(models: Models, texts: list[str]) -> Callable[[], None]:
+    """What a training worker does with its batches: texts cut ahead and once, each batch of texts
+    of like length as the loader's windows give them, in parts of so many tokens."""
+    model = encoder(models.encoder, pooling="cls", max_tokens=MOST_TOKENS)
+    network = built(model, outputs=CLASSES).train()
+    training = Training(learning_rate=2e-5, batch_rows=BATCH)
+    context = WorkerContext(0, 1, "cpu")
+    term = TermPlan("labels", "0", 0, "main", CrossEntropy(kind="cross_entropy"), 1.0, True, None)
+    budget = TokenBudget(BATCH * MOST_TOKENS, 1, padding=-1)
+    optimizer = Optimizer(training, network, 1_000)
+    loss = CombinedLoss([term], "cpu")
+    gradients = WorkerGradients(network, loss, context, lambda module: module, budget=budget)
+    ids = padded(network.tokens.encode(texts), network.tokens.most)
+    batches = _like_length(ids)
 
-    def step() -> None:
-        for _ in range(models.steps):
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(network(ids)["main"], targets)
-            loss.backward()
-            optimizer.step()
+    def steps() -> None:
+        for number, batch in enumerate(batches):
+            gradients.backward(0, number, [batch])
+            torch.nn.utils.clip_grad_norm_(gradients.parameters, 1.0)
+            optimizer.step(number)
 
-    return step
+    return steps
 
 
-def _trainer_step(models: Models, texts: list[str]) -> Callable[[], None]:
-    """The same by `transformers.Trainer` where accelerate is installed, else by the step that it
-    takes: its collator pads each batch, its optimiser is AdamW."""
+def _like_length(ids: np.ndarray) -> list[dict[str, np.ndarray]]:
+    """The texts in batches as the loader makes them of a window."""
+    draw = np.random.default_rng(0)
+    lengths = (ids >= 0).sum(axis=1)
+    order = like_length(np.arange(len(ids)), lengths, 0, BATCH, draw.permutation)
+    return [
+        {
+            "features": ids[rows],
+            "row": rows,
+            "0.target": rows % CLASSES,
+            "0.weight": np.ones(len(rows), np.float32),
+        }
+        for rows in order.reshape(-1, BATCH)
+    ]
+
+
+def _trainer_steps(models: Models, texts: list[str]) -> Callable[[], None]:
+    """The steps that `transformers.Trainer` takes with its defaults, by a plain loop, since it
+    itself needs accelerate: rows in any order, its collator pads each batch to the longest, loss of
+    the model's own, clipped, AdamW."""
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(models.encoder)
-    longest = min(128, tokenizer.model_max_length)
+    longest = min(MOST_TOKENS, tokenizer.model_max_length)
     cut = tokenizer(texts, truncation=True, max_length=longest)
     rows = [{key: cut[key][row] for key in cut} for row in range(len(texts))]
     model = AutoModelForSequenceClassification.from_pretrained(
-        models.encoder, num_labels=3, ignore_mismatched_sizes=True
+        models.encoder, num_labels=CLASSES, ignore_mismatched_sizes=True
     ).train()
-    targets = torch.arange(len(texts)) % 3
     optimizer = torch.optim.AdamW(model.parameters(), 2e-5, fused=True)
 
-    def step() -> None:
-        for _ in range(models.steps):
-            inputs = tokenizer.pad(rows, return_tensors="pt")
+    def steps() -> None:
+        for start in range(0, len(rows), BATCH):
+            inputs = tokenizer.pad(rows[start : start + BATCH], return_tensors="pt")
+            targets = torch.arange(start, start + BATCH) % CLASSES
             optimizer.zero_grad()
             model(**inputs, labels=targets).loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # its default
             optimizer.step()
 
-    return step
+    return steps
 
 
 def interleaved(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way, one after the other, round by round; a first round does not count."""
+    """CPU seconds of each way, one after the other, round by round; a first round does not count."""
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(rounds + 1):
         for way, run in ways.items():
-            began = time.perf_counter()
+            began = time.process_time()
             run()
             if number:
-                seconds[way].append(time.perf_counter() - began)
+                seconds[way].append(time.process_time() - began)
     return seconds
 
 
@@ -202,12 +243,13 @@ def table_of(found: dict[str, dict]) -> str:
     ]
     lines += [
         "",
-        "| a step of 32 texts | distill, ms | Trainer's, ms | ratio |",
+        "| texts, 32 a step | distill, texts/s of a core | Trainer's | ratio |",
         "| --- | --- | --- | --- |",
     ]
     for name, ways in found["encoder"].items():
         ours, theirs = (statistics.median(ways[way]) for way in ("distill", "Trainer"))
-        lines.append(f"| {name} | {1e3 * ours:,.0f} | {1e3 * theirs:,.0f} | {theirs / ours:.2f} |")
+        paces = [f"{found['rows'] / each:,.1f}" for each in (ours, theirs)]
+        lines.append(f"| {name} | {paces[0]} | {paces[1]} | {theirs / ours:.2f} |")
     return "\n".join(lines) + "\n"
 
 

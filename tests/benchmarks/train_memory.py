@@ -61,10 +61,10 @@ def train(
     import transformers
 
     from distill.engine.protocol import WorkerContext
+    from distill.models.activations import compute_again
     from distill.models.losses.kl import Kl
     from distill.plan.training import TermPlan
     from distill.spec.models import Training
-    from distill.stages.train.activations import compute_again
     from distill.stages.train.combined_loss import CombinedLoss
     from distill.stages.train.gradients import LaneGradients, WorkerGradients
     from distill.stages.train.optimizer import Optimizer

@@ -26,7 +26,7 @@ def test_the_fashion_job_ends_in_a_report(tmp_path, images):  # noqa: F811
     assert "labels.large over train: 900 rows in = 900 labelled + 0 rejected" in ended.output
     (report,) = root.glob("reports/fashion/*/report.html")
     page = report.read_text("utf-8")
-    for part in ("labels_only", "distilled", "large"):
+    for part in ("labels_only", "distilled", "consistent", "large"):
         assert part in page
     again = distill(*run)
     assert again.code == 0, again.output

@@ -14,7 +14,10 @@ import timm
 import torch
 from PIL import Image
 
+from distill.run import run_job
 from tests.command import REPOSITORY, distill
+from tests.resolved import label_set
+from tests.tiny import tiny_job
 
 GUIDE = (REPOSITORY / "jobs" / "README.md").read_text("utf-8")
 SIDE = 64
@@ -73,3 +76,17 @@ def test_the_guides_job_of_photographs_fails_or_its_export_is_not_timms(tmp_path
     assert config["input_size"] == (3, SIDE, SIDE)
     assert (round(config["crop_pct"], 2), config["interpolation"]) == (0.9, "bicubic")
     assert student.pretrained_cfg["label_names"] == ["red", "green", "blue"]
+
+
+def test_the_guides_job_of_views_fails(tmp_path):
+    (text,) = re.findall(r"```toml\n(# views\.toml\n.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "photographs").mkdir()
+    contents = [photograph(number) for number in range(40)]
+    pq.write_table(pa.table({"image": contents}), tmp_path / "photographs" / "a.parquet")
+    save_teacher(tmp_path / "teacher")
+    job = tiny_job(tmp_path, text)
+    lines = []
+    run_job(job, lines.append, engine="local")
+    assert any("40 rows in = 40 labelled" in line for line in lines), lines
+    contract = label_set(job, "teacher", "photographs").contract
+    assert (contract.views, json.loads(contract.view_augment)) == (4, {"shift": 4, "flip": 0.5})

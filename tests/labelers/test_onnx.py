@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from distill.core.errors import LabelerError
 from distill.labelers.onnx import OnnxLabelerTable
+from distill.labelers.runtime import Runtime
+from distill.models.files import identify_model
 from tests.labelers.asking import answers, build
 
 DRAW = np.random.default_rng(0)
@@ -152,3 +154,17 @@ def test_providers_are_part_of_what_labels_mean():
     assert spec(mean=[0.5]).contract_revision(None) != plain
     with pytest.raises(ValueError, match="neither classes nor width"):
         spec(made_by="a.py:b")
+
+
+def test_two_outputs_of_one_file_are_computed_twice(tmp_path):
+    save(tmp_path / "m.onnx", ["rows", 7])
+    first = build(spec(width=2), tmp_path / "m.onnx")
+    runtime = Runtime(files=identify_model(str(tmp_path / "m.onnx"), None, "the test's model"))
+    less = spec(width=2, output="less")
+    other = less.build_companion(first, runtime)
+    prepared = first.prepare(VECTORS)
+    answer = first.label(prepared)
+    np.testing.assert_allclose(other.label(prepared), -answer)
+    assert first.answers.passes == 1
+    assert first.label(first.prepare(VECTORS[:2])).shape == (2, 2), "another batch is another pass"
+    assert first.answers.passes == 2

@@ -11,6 +11,7 @@ import timm
 import torch
 
 from distill.core.errors import JobError, LabelerError
+from distill.labelers.runtime import Runtime
 from distill.labelers.timm import TimmClassifier
 from distill.spec.pools import ImageFeatures
 from tests.labelers.asking import answers, build
@@ -193,3 +194,18 @@ def test_a_pool_of_something_else_is_labelled(tmp_path, features, told):
     (tmp_path / "rows").mkdir()
     with pytest.raises(JobError, match=told):
         tiny_job(tmp_path, JOB.replace("FEATURES", features))
+
+
+def test_a_classifier_and_its_embedding_take_two_passes(model):
+    folder, _ = model
+    first = build(spec(), folder)
+    wide = spec(gives="embedding", width=512)
+    other = wide.build_companion(first, Runtime())
+    images = IMAGES[:3]
+    logits = first.label(images)
+    seen = other.label(images)
+    assert first.maps.passes == 1
+    np.testing.assert_allclose(seen, build(wide, folder).label(images), atol=1e-5)
+    np.testing.assert_allclose(logits, build(spec(), folder).label(images), atol=1e-5)
+    with pytest.raises(LabelerError, match="512"):
+        spec(gives="embedding", width=3).build_companion(first, Runtime())

@@ -40,6 +40,9 @@ OTHER = {
     "answers": "probabilities",
     "calibration": 2.0,
     "disagreement": True,
+    "views": 3,
+    "view_seed": 7,
+    "view_augment": '{"flip":0.5}',
     "keys": ("id",),
     "format": "parquet",
 }

@@ -8,16 +8,19 @@ from distill.core.errors import BusyError, ResourceError
 from distill.engine.protocol import TrainingNeeds
 from distill.engine.select import engine_of
 from distill.labels.lease import hold_lease
-from distill.models.network import build_network, parameter_count
+from distill.models.network import build_network, parameter_count, trained_parameters
 from distill.models.networks.cnn import Cnn
 from distill.models.networks.linear import Linear
 from distill.models.networks.mlp import Mlp
 from distill.models.networks.ngram_bag import NgramBag
 from distill.models.networks.rnn import Rnn
+from distill.models.networks.timm import TimmNetwork
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.run import label_pool, run_job, train_students
 from distill.storage.open import open_storage
+from tests.text_students import encoder, static
 from tests.tiny import DOUBLING, tiny_job, write_pool
+from tests.tiny_models import save_encoder
 
 JOB = """
     root = "root"
@@ -58,6 +61,24 @@ def test_a_size_is_another_than_that_of_the_built_network(model, in_features):
     plan = NetworkPlan(in_features, model, {"main": HeadPlan(5), "own": HeadPlan(3, model)})
     count = parameter_count(build_network(plan))
     assert 0.9 * count <= plan.weights <= count, "biases of some are left out"
+
+
+def test_a_size_of_a_begun_model_is_not_known(tmp_path):
+    folder = save_encoder(tmp_path / "model")
+    image = {"kind": "timm", "shape": (1, 28, 28), "name": "mobilenetv3_small_050"}
+    for model in (
+        encoder(folder),
+        encoder(folder, layers=1, freeze="embeddings"),
+        encoder(folder, freeze="all", above=Mlp(kind="mlp", hidden=(20,))),
+        static(folder),
+        static(folder, freeze=True),
+        TimmNetwork.model_validate(image),
+    ):
+        plan = NetworkPlan(784, model, {"main": HeadPlan(5), "own": HeadPlan(3, model)})
+        built = build_network(plan)
+        learned = sum(each.numel() for each in trained_parameters(built))
+        assert 0.9 * learned <= plan.weights <= learned, "biases of heads are left out"
+        assert plan.frozen == parameter_count(built) - learned
 
 
 @pytest.mark.parametrize(

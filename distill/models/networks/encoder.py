@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from distill.models.networks.pretrained import PretrainedNetwork
 from distill.models.text_tokens import LongTexts, ModelTokens
 from distill.spec.base import Positive, repeated
-from distill.spec.networks import BuiltNetwork, NetworkInput
+from distill.spec.networks import BuiltNetwork, NetworkInput, NetworkSize
 
 Layer = Annotated[int, Field(ge=0)]
 
@@ -50,6 +50,12 @@ class EncoderNetwork(PretrainedNetwork):
         from distill.models.encoder_files import require_encoder_files
 
         require_encoder_files(self, given.key)
+
+    def built_size(self, in_features: int) -> NetworkSize:  # noqa: ARG002
+        """Return its size, by its configuration."""
+        from distill.models.begun_size import encoder_size
+
+        return encoder_size(self)
 
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from distill.models.encoder_module import build_encoder

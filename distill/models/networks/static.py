@@ -7,7 +7,7 @@ from typing import Literal
 from distill.models.networks.pretrained import PretrainedNetwork
 from distill.models.text_tokens import ModelTokens
 from distill.spec.base import Positive
-from distill.spec.networks import BuiltNetwork, NetworkInput
+from distill.spec.networks import BuiltNetwork, NetworkInput, NetworkSize
 
 
 class StaticNetwork(PretrainedNetwork):
@@ -29,6 +29,12 @@ class StaticNetwork(PretrainedNetwork):
         from distill.models.static_table import require_static_files
 
         require_static_files(self, given.key)
+
+    def built_size(self, in_features: int) -> NetworkSize:  # noqa: ARG002
+        """Return its size, by its table."""
+        from distill.models.begun_size import static_size
+
+        return static_size(self)
 
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from distill.models.static_module import build_static

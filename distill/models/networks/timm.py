@@ -14,7 +14,7 @@ from distill.models.image_config import TIMM_CONFIG, timm_config, timm_normaliza
 from distill.models.networks.pretrained import BegunNetwork
 from distill.models.networks.shape import require_shape
 from distill.spec.base import Positive
-from distill.spec.networks import BuiltNetwork, NetworkInput
+from distill.spec.networks import BuiltNetwork, NetworkInput, NetworkSize
 from distill.spec.pools import Features, ImageFeatures
 
 if TYPE_CHECKING:
@@ -114,6 +114,12 @@ class TimmNetwork(BegunNetwork):
             "std": self.std or (own and own.std),
         }
         return self.model_copy(update=update)
+
+    def built_size(self, in_features: int) -> NetworkSize:  # noqa: ARG002
+        """Return its size, by what timm makes."""
+        from distill.models.begun_size import timm_size
+
+        return timm_size(self)
 
     def build(self, given: NetworkInput) -> BuiltNetwork:
         from distill.models.timm_module import build_trunk

@@ -13,6 +13,7 @@ from distill.plan.checks.networks import check_same_features, check_values
 from distill.plan.checks.pate import check_votes
 from distill.plan.checks.problems import Problems
 from distill.plan.checks.structures import check_structure_labels
+from distill.plan.checks.views import check_views
 from distill.plan.tables import JobTables
 from distill.pools.formats.selection import ADDRESS_KEYS
 from distill.spec.labels import Fitted, Labels, Pooled, Structured, TopK
@@ -64,6 +65,7 @@ def _label_set(tables: JobTables, name: str) -> Problems:
     yield from check_structure_labels(tables, name)
     yield from check_votes(tables, name)
     yield from _values(tables, name)
+    yield from check_views(tables, name)
     if isinstance(labels.labeler, Pooled):
         yield from _pooled(tables, labels.labeler, labels.over, f"{where}.labeler")
 
@@ -142,7 +144,7 @@ def _own_keys(pool: Pool) -> tuple[str, ...]:
 
 def _is_label_column(name: str) -> bool:
     """Whether a table of labels has a column of this name, stored or decoded."""
-    return name in _LABEL_COLUMNS or name.startswith("index_")
+    return name in _LABEL_COLUMNS or name.startswith(("index_", "view_"))
 
 
 def _encoding(labels: Labels, outputs: Outputs, where: str) -> Problems:

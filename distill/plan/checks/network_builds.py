@@ -21,7 +21,7 @@ from distill.plan.widths import common_width, seen_width
 from distill.plan.workspace import Workspace
 from distill.pools.open_pool import OpenPool
 from distill.spec.augment import Augment
-from distill.spec.models import Fit
+from distill.spec.models import Fit, Training
 from distill.spec.networks import Network
 from distill.spec.students import Student
 
@@ -43,15 +43,22 @@ class _Build:
 def check_networks_build(workspace: Workspace) -> None:
     """Refuse networks that do not fit their pools, pools of different widths that one network sees,
     and what no library here computes. Raises JobError, ContractError, MissingExtraError."""
+    for labels in workspace.tables.labels.values():
+        if labels.views is not None:
+            _check_augmentation(workspace, labels.views.augment)
     for build in _builds(workspace):
         augment = build.student.training.augment
         if augment is not None:
-            # not first by a worker, when the teacher's labels are paid for
-            inputs = ["augment", augment.model_dump(mode="json")]
-            workspace.remember("checks", inputs, partial(_require_augmentation, augment))
+            _check_augmentation(workspace, augment)
         _check_widths(workspace, build)
-        if _may_not_fit(build.plan):
+        if _may_not_fit(build.plan) or build.student.training.activation_checkpoints:
             _check_build(workspace, build)
+
+
+def _check_augmentation(workspace: Workspace, augment: Augment) -> None:
+    # not first by a worker, when the teacher's labels are paid for
+    inputs = ["augment", augment.model_dump(mode="json")]
+    workspace.remember("checks", inputs, partial(_require_augmentation, augment))
 
 
 def _require_augmentation(augment: Augment) -> None:
@@ -117,11 +124,12 @@ def _may_not_fit(plan: NetworkPlan) -> bool:
 def _check_build(workspace: Workspace, build: _Build) -> None:
     if build.student.features is not None:
         width = seen_width(workspace, build.student)
-        inputs = ["own", width, build.plan.to_plain(), *_norms(build)]
+        inputs = ["own", width, build.plan.to_plain(), *_asked_for(build)]
         workspace.remember("checks", inputs, partial(_build_for, workspace, build, width))
         return
     pool = workspace.pool_like(build.pools[0])  # the others are of its width
-    inputs = ["own", pool.inventory.content, _features(pool), build.plan.to_plain(), *_norms(build)]
+    plan = build.plan.to_plain()
+    inputs = ["own", pool.inventory.content, _features(pool), plan, *_asked_for(build)]
     workspace.remember("checks", inputs, lambda: _build_for(workspace, build, pool.width))
 
 
@@ -132,24 +140,32 @@ def _features(pool: OpenPool) -> object:
 def _build_for(workspace: Workspace, build: _Build, width: int) -> None:
     plan = replace(build.plan, in_features=width)
     where = f"{workspace.tables.path}: {build.where}"
-    check_network(plan, where, batch_norm=bool(_norms(build)))
+    check_network(plan, where, training=build.student.training)
 
 
-def _norms(build: _Build) -> list[str]:
-    """How statistics of BatchNorm are kept; nothing where the job does not say."""
-    way = build.student.training.batch_norm
-    return [] if way is None else [way]
+def _asked_for(build: _Build) -> list[str]:
+    """What the training asks of its network, where it does: how statistics of BatchNorm are kept,
+    and layers that are computed again."""
+    training = build.student.training
+    asked = [] if training.batch_norm is None else [str(training.batch_norm)]
+    return [*asked, "checkpoints"] if training.activation_checkpoints else asked
 
 
-def check_network(plan: NetworkPlan, where: str, *, batch_norm: bool = False) -> None:
+def check_network(plan: NetworkPlan, where: str, *, training: Training | None = None) -> None:
     """Hold the plan's networks against the rows; where some are not distill's own, build it, and
-    hold those against what training takes for granted; `batch_norm`: whether the job says how
-    statistics of BatchNorm are kept. Raises JobError."""
+    hold those against what a training takes for granted and asks for. Raises JobError."""
+    asked = training or Training()
     try:
         for key, network in plan.networks.items():
             network.require_fit(plan.input_of(key))
         if any(network.trial == "training" for network in plan.networks.values()):
-            _check_trainable(plan, batch_norm=batch_norm)
+            _check_trainable(plan, batch_norm=asked.batch_norm is not None)
+        if any(
+            network.trial == "shape" and network.reads_text for network in plan.networks.values()
+        ):
+            _check_used(plan)
+        if asked.activation_checkpoints:
+            _check_checkpoints(plan)
     except JobError as error:
         raise JobError(f"{where}.{error}") from error
 
@@ -160,3 +176,17 @@ def _check_trainable(plan: NetworkPlan, *, batch_norm: bool) -> None:
 
     build_network(plan)
     require_custom_trainable(plan, batch_norm=batch_norm)
+
+
+def _check_used(plan: NetworkPlan) -> None:
+    from distill.models.network import require_used
+
+    require_used(plan)
+
+
+def _check_checkpoints(plan: NetworkPlan) -> None:
+    from distill.models.activations import NOT_OFFERED, offers_checkpoints
+    from distill.models.network import build_network
+
+    if not offers_checkpoints(build_network(plan)):
+        raise JobError(NOT_OFFERED)

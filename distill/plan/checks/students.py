@@ -16,6 +16,7 @@ from distill.plan.checks.training import (
     check_tokens,
     check_training,
 )
+from distill.plan.checks.views import check_replay
 from distill.plan.tables import JobTables
 from distill.spec.pools import Features
 from distill.spec.students import Student, Term
@@ -45,6 +46,7 @@ def _student(tables: JobTables, student: Student, where: str) -> Problems:
     yield from check_tokens(student.training, student.model, f"{where}.training")
     yield from check_augment(student.training, _seen(tables, student), f"{where}.training")
     yield from check_private_student(tables, student, where)
+    yield from check_replay(tables, student, where)
     yield from _weights(student, where)
     yield from check_shares(student, where)
     yield from check_row_limits(student, where)

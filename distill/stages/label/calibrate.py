@@ -68,9 +68,9 @@ class CalibrationWorker:
     ) -> None:
         self.config = config
         self.stream = stream
-        self.inference = InferenceLoop(
-            config.recipe, config.contract, device, threads=stream.threads
-        )
+        # rows as they are, since it is these whose targets are known
+        contract = replace(config.contract, views=0)
+        self.inference = InferenceLoop(config.recipe, contract, device, threads=stream.threads)
 
     def __call__(self, plain: dict[str, Any]) -> dict[str, Any]:
         if self.inference.build_error:

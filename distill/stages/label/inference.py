@@ -12,19 +12,21 @@ are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from distill.core.errors import LabelerError
 from distill.core.source import RAISED
 from distill.labelers.base import (
     Inputs,
+    Matrix,
     Predictions,
     checked_predictions,
     finish_batch,
@@ -33,8 +35,9 @@ from distill.labelers.base import (
     raw_predict,
 )
 from distill.labelers.recipe import Recipe
-from distill.labelers.registry import build_labeler, on_one_thread
+from distill.labelers.registry import build_together, on_one_thread
 from distill.labels.contract import Contract
+from distill.loader.views import Views
 from distill.stages.label.busy_clock import BusyClock
 from distill.stages.label.deadly_rows import DeadlyRows, without_rows
 from distill.stages.label.failures import RowFailure, error_text, locate_failure
@@ -64,6 +67,12 @@ class InferenceBatch:
     """The features as `labeler.prepare` returned them."""
     again: Again | None = None
     """What the labeler is asked a second time."""
+    views: tuple[InferenceBatch, ...] = ()
+    """The same rows altered, each view a batch that the labeler is asked about too."""
+    companions: tuple[Predictions, ...] = ()
+    """What label sets of other answers of the same network are given."""
+    view_outputs: tuple[Matrix, ...] = ()
+    """What it said of them, (B, width) each."""
 
     @property
     def rejected(self) -> dict[int, tuple[str, str]]:
@@ -96,6 +105,18 @@ class _Fragment:
     ask_again: int
 
 
+class Companion(Protocol):
+    """A label set that is written along, of another answer of the same network."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """How its labeler is built, where there is no other to build it on."""
+
+    @property
+    def contract(self) -> Contract:
+        """What its labels mean."""
+
+
 class InferenceLoop:
     """Built once an actor; used by several threads, a fragment each.
 
@@ -112,8 +133,10 @@ class InferenceLoop:
         threads: bool,
         repeat: Literal["told", "refused"] = "told",
         once: Once = nullcontext,
+        companions: Sequence[Companion] = (),
     ) -> None:
         self.contract = contract
+        self._views = Views.of_contract(contract)
         self._once = once
         """Around what is done once a worker, and costs no other fragment anything."""
         self._repeat = repeat
@@ -129,7 +152,11 @@ class InferenceLoop:
         self._finishing = PriorityLock()
         self.busy = BusyClock()
         try:
-            self.labeler = build_labeler(recipe, device, tell=self._notes.append)
+            others = [each.recipe for each in companions]
+            tell = self._notes.append
+            self.labeler, *labelers = build_together(recipe, others, device, tell=tell)
+            widths = [each.contract.width for each in companions]
+            self.companions = list(zip(labelers, widths, strict=True))
         except RAISED as error:  # the user's own
             self.build_error = error_text(error)
         # after the labeler, whose making may be what loads torch
@@ -189,10 +216,32 @@ class InferenceLoop:
                 batch.prepared = prepare_batch(self.labeler, features)
         except RAISED as error:
             raise self._row_failure(error, features, first_row, age) from error
+        if self._views is not None:
+            views = self._views
+            batch.views = tuple(self._prepare_view(batch, views, n, age) for n in views.numbers)
         return batch
+
+    def _prepare_view(
+        self, batch: InferenceBatch, views: Views, view: int, age: int
+    ) -> InferenceBatch:
+        """The batch as one view has it. Bad rows are zeros there too, altered or not."""
+        chunk = batch.chunk
+        first = chunk.start + batch.rows.start
+        rows = np.arange(first, first + len(batch.features))
+        shards = np.full_like(rows, chunk.shard)
+        # checks refuse views of anything but images
+        images = batch.features.astype(np.uint8, copy=False)
+        features = views.alter(images, view, shards, rows)
+        try:
+            with self._preparing.hold(age):
+                prepared = prepare_batch(self.labeler, features)
+        except RAISED as error:
+            raise self._row_failure(error, features, batch.first_row, age) from error
+        return replace(batch, features=features, prepared=prepared, again=None)
 
     def _infer(self, batch: InferenceBatch, age: int) -> Predictions:
         predictions = self._infer_once(batch, age)
+        batch.view_outputs = tuple(self._infer_once(view, age).outputs for view in batch.views)
         if batch.again is not None:
             with self._once():
                 self._infer_again(batch, batch.again, predictions, age)
@@ -217,6 +266,8 @@ class InferenceLoop:
         try:
             with self._device.hold(age), self.busy.running():
                 output = self.labeler.label(batch.prepared)
+                # before the device is another batch's, since the pass that was made is this one's
+                batch.companions = self._ask_companions(batch)
                 if not has_finish(self.labeler):
                     return self._checked_copy(output, batch)
             # the device is another fragment's meanwhile
@@ -225,6 +276,14 @@ class InferenceLoop:
                 return self._checked_copy(output, batch)
         except RAISED as error:
             raise self._row_failure(error, batch.features, batch.first_row, age) from error
+
+    def _ask_companions(self, batch: InferenceBatch) -> tuple[Predictions, ...]:
+        rows = len(batch.features)
+        found = []
+        for labeler, width in self.companions:
+            answer = finish_batch(labeler, labeler.label(batch.prepared))
+            found.append(checked_predictions(labeler, answer, rows, width))
+        return tuple(found)
 
     def _checked_copy(self, output: Any, batch: InferenceBatch) -> Predictions:
         """Return the predictions in arrays of their own, made while the lock is held: the labeler

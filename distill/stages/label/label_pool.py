@@ -31,7 +31,7 @@ from distill.stages.label.labelling import (
     allowed_rejects,
     clipped,
 )
-from distill.stages.label.messages import LabelConfig, PoolPart
+from distill.stages.label.messages import CompanionConfig, LabelConfig, PoolPart
 from distill.stages.label.rejects import too_many_rejected
 from distill.storage.open import open_storage, require_conditional_put
 
@@ -86,12 +86,14 @@ def label_pool(
     mend: bool = False,
     begin: Callable[[Collection[str]], None] | None = None,
     part: Part | None = None,
+    companions: Callable[[], Sequence[LabelStep]] = tuple,
 ) -> list[LabelSummary]:
     """Label what is missing of a label set over all its pools.
 
     With `mend`, all that is stored is read first, and what is damaged is labelled anew in the next
     generation. `begin` is called before any work, with the pools that have some. The driver of a
-    `part` of several returns when all of them together are done.
+    `part` of several returns when all of them together are done. `companions` are asked for where
+    there is work: other label sets that the labeler's pass answers too.
 
     Raises ContractError for another contract, BusyError where another driver is at work on it,
     LabelerError where the labeler raises, RejectedError over the job's budget of bad rows.
@@ -105,7 +107,8 @@ def label_pool(
             log.warning("labels.%s: %s", step.name, sentence)
         if begin is not None:
             begin(due)
-        computed = label_left(step, pools, engine, part)
+        along = [_begin_companion(each, part) for each in companions()]
+        computed = label_left(step, pools, engine, part, [each for each in along if each.is_due])
     # also where nothing was left: a killed driver may have rolled up less than it committed
     for each in pools:
         if part is None:
@@ -152,6 +155,36 @@ def begin_labels(
     return PoolLabels(stored, labels, before, digest, left, again, state.written)
 
 
+@dataclass(frozen=True)
+class _BegunCompanion:
+    """A label set that is written along, begun."""
+
+    step: LabelStep
+    pools: Sequence[PoolLabels]
+
+    @property
+    def is_due(self) -> bool:
+        """Whether anything of it is missing."""
+        return any(len(each.left) for each in self.pools)
+
+    @property
+    def config(self) -> CompanionConfig:
+        """What workers are told of it."""
+        step = self.step
+        pools = {each.pool.name: _pool_config(step, each) for each in self.pools}
+        return CompanionConfig(step.name, step.recipe, step.contract, pools)
+
+    @property
+    def writers(self) -> Mapping[tuple[str, str], LabelWriter]:
+        """Those that take its commits, by label set and pool."""
+        return {(self.step.name, each.pool.name): each.labels for each in self.pools}
+
+
+def _begin_companion(step: LabelStep, part: Part | None) -> _BegunCompanion:
+    pools = [begin_labels(step, each, part=part) for each in step.parts]
+    return _BegunCompanion(step, pools)
+
+
 def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:
     found = []
     with track(f"check {labels.name} over {pool}", len(labels.entries), "fragments") as bar:
@@ -169,10 +202,19 @@ def _warn(what: str, entries: Sequence[ManifestEntry]) -> None:
 
 
 def label_left(
-    step: LabelStep, pools: Sequence[PoolLabels], engine: Engine, part: Part | None = None
+    step: LabelStep,
+    pools: Sequence[PoolLabels],
+    engine: Engine,
+    part: Part | None = None,
+    companions: Sequence[_BegunCompanion] = (),
 ) -> Mapping[str, int]:
     """Label what is left while holding the sets' leases; return the fragments that were labelled
-    here, by pool."""
+    here, by pool. Of `companions` no lease is held: whoever labels them too, the first commit of a
+    fragment wins."""
+    writers: dict[tuple[str, str], LabelWriter] = {}
+    for companion in companions:
+        log.info("labels.%s is written along: one pass answers it too", companion.step.name)
+        writers |= companion.writers
     require_libraries_of(step.recipe)
     width = _width(step)
     for each in pools:
@@ -187,8 +229,10 @@ def label_left(
         {each.pool.name: _pool_config(step, each) for each in pools},
         step.strict,
         _asked_rows(step, pools),
+        tuple(each.config for each in companions),
     )
-    labelling = Labelling(step, config, pools, engine, is_part=part is not None)
+    is_part = part is not None
+    labelling = Labelling(step, config, pools, engine, is_part=is_part, companions=writers)
     if part is not None:
         label_part(labelling, part)
         return labelling.computed

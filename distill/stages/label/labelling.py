@@ -66,11 +66,14 @@ class Labelling:
         engine: Engine,
         *,
         is_part: bool = False,
+        companions: Mapping[tuple[str, str], LabelWriter] | None = None,
     ) -> None:
+        """`companions` write what workers commit along, by label set and pool."""
         self.step = step
         self.config = config
         self.pools = {each.pool.name: each for each in pools}
         self.engine = engine
+        self._companions = companions or {}
         self.failed: set[tuple[str, int]] = set()
         """Pool and code of fragments that could not be labelled here."""
         self.computed: Counter[str] = Counter()
@@ -112,6 +115,8 @@ class Labelling:
             # else the next run would read each of these commits by itself
             for each in self.pools.values():
                 each.labels.write_manifest(self._fewest)
+            for writer in self._companions.values():
+                writer.write_manifest(self._fewest)
         if self._written:
             log.info(
                 "labels.%s: %d fragments were written by a run that was killed before it committed"
@@ -150,6 +155,8 @@ class Labelling:
         # before the decision: it is stored, whatever is decided
         if result.commit is not None:
             pool.labels.add(result.commit)
+        for name, commit in result.companions.items():
+            self._companions[name, result.pool].add(commit)
         self._events.result(result)
         decision = self._policy.decide(result)
         if result.commit is None:

@@ -32,6 +32,16 @@ class PoolPart:
 
 
 @dataclass(frozen=True)
+class CompanionConfig:
+    """A label set that is written along: another answer of the same network."""
+
+    name: str
+    recipe: Recipe
+    contract: Contract
+    pools: Mapping[str, PoolPart]
+
+
+@dataclass(frozen=True)
 class LabelConfig:
     """What an actor is given once."""
 
@@ -46,6 +56,7 @@ class LabelConfig:
     """Whether a labeler that answers differently each time is refused."""
     asked: AskedRows | None = None
     """Of noisy votes: which rows are asked about."""
+    companions: tuple[CompanionConfig, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,8 @@ class FragmentResult:
     """Whether it was committed before this task began, so that nothing was computed."""
     was_written: bool = False
     """Whether an earlier attempt's data was committed, so that nothing was computed either."""
+    companions: Mapping[str, Commit] = field(default_factory=dict)
+    """What was committed along, by the label set."""
     worker: str = field(default="", compare=False)
     """Host and process id of who did it."""
     busy_seconds: float = field(default=0.0, compare=False)
@@ -130,6 +143,7 @@ class FragmentResult:
         commit = Commit(**plain["commit"]) if plain["commit"] else None
         failure = Failure(**plain["failure"]) if plain["failure"] else None
         notes = tuple(plain["notes"])
+        companions = {name: Commit(**each) for name, each in plain["companions"].items()}
         return cls(
             plain["pool"],
             plain["fragment"],
@@ -138,6 +152,7 @@ class FragmentResult:
             notes,
             was_there=plain["was_there"],
             was_written=plain["was_written"],
+            companions=companions,
             worker=plain["worker"],
             busy_seconds=plain["busy_seconds"],
         )

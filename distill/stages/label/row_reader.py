@@ -94,6 +94,10 @@ class RowChunk:
     rows: Rows
     keys: pa.Table
     target: pa.ChunkedArray | None
+    shard: int = 0
+    """Number of their shard."""
+    start: int = 0
+    """Number of the first one within the shard."""
 
 
 def read_first(
@@ -124,7 +128,7 @@ def read_chunks(request: RowRequest) -> Iterator[RowChunk]:
         rows.rejected |= part.rejected
         target = part.table[request.target] if request.target else None
         keys = _with_addresses(_keys(part.table, request), taken, request)
-        yield RowChunk(rows, keys, target)
+        yield RowChunk(rows, keys, target, request.shard, taken.start)
     if reader is not None and reader.at == reader.end:
         reader.close()
 

@@ -9,6 +9,7 @@ labels are the same bytes on any number of workers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from distill.engine.protocol import Stream, stream_here
 from distill.labelers.base import Predictions
 from distill.labelers.versions import library_versions
 from distill.labels.commit import Commit, Provenance, WriteIntent, write_fragment
+from distill.labels.contract import Contract
 from distill.labels.encoding import encode
 from distill.labels.files import with_keys
 from distill.labels.written import commit_written
@@ -48,6 +50,7 @@ from distill.storage.open import open_storage
 
 Rejected = dict[int, tuple[str, str]]
 """Offset of a row within its fragment → reason code and message."""
+_Written = tuple[pa.Table, Rejected]
 
 
 class LabelWorker:
@@ -70,6 +73,7 @@ class LabelWorker:
                 threads=stream.threads,
                 repeat="refused" if config.strict else "told",
                 once=self.clock.once,
+                companions=config.companions,
             )
         # one batch is encoded while the next one is on the device
         self._prefetch_predictions = 1 if stream.threads else 0
@@ -100,6 +104,7 @@ class LabelWorker:
         intent, commit = _settle(folder, task.intent)
         was_there = commit is not None
         was_written = False
+        along: dict[str, Commit] = {}
         with (
             deadly_rows(f"{task.pool}/{intent.fragment}", intent.start) as deadly,
             self.clock.working() as clock,
@@ -111,7 +116,10 @@ class LabelWorker:
                     commit = self._commit_written(folder, intent, provenance)
                     was_written = commit is not None
             if commit is None:
-                labels, rejected = self._labels(replace(task, intent=intent), deadly)
+                written = self._labels(replace(task, intent=intent), deadly)
+                labels, rejected = written[0]
+                # first, so that a fragment that is committed was committed for all
+                along = self._commit_companions(task, written[1:])
                 commit = write_fragment(
                     folder,
                     intent,
@@ -131,7 +139,30 @@ class LabelWorker:
             notes=notes,
             was_there=was_there,
             was_written=was_written,
+            companions=along,
         )
+
+    def _commit_companions(
+        self, task: FragmentTask, written: Sequence[_Written]
+    ) -> dict[str, Commit]:
+        """Commit a fragment of the label sets that are written along, unless it is there."""
+        commits = {}
+        for config, (labels, rejected) in zip(self.config.companions, written, strict=True):
+            part = config.pools[task.pool]
+            folder = open_storage(part.folder)
+            first = replace(task.intent, generation=0, replaces=None)
+            intent, commit = _settle(folder, first)
+            # what is there already, the driver knows or finds
+            if commit is None:
+                commits[config.name] = write_fragment(
+                    folder,
+                    intent,
+                    labels,
+                    rejects=_rejects(task, rejected),
+                    contract=config.contract,
+                    provenance=Provenance(part.label_set, self.device, self._versions),
+                )
+        return commits
 
     def _commit_written(
         self, folder: Storage, intent: WriteIntent, provenance: Provenance
@@ -177,16 +208,17 @@ class LabelWorker:
             shard=intent.shard,
         )
 
-    def _labels(self, task: FragmentTask, deadly: DeadlyRows | None) -> tuple[pa.Table, Rejected]:
-        """Return keys and labels of all rows, and which rows have none. Memory holds some chunks of
-        rows and a batch of logits."""
+    def _labels(self, task: FragmentTask, deadly: DeadlyRows | None) -> list[_Written]:
+        """Return keys and labels of all rows, and which rows have none, of this label set and of
+        each that is written along. Memory holds some chunks of rows and a batch of logits."""
         request = self._request(task)
         if self.config.asked is not None:
             noisy = NoisyFragments(self.config.asked, self.config.contract, self.inference)
             with closing(self.stream(read_chunks, request)) as chunks:
-                return noisy.label(task.intent, chunks, deadly)
-        tables: list[pa.Table] = []
-        rejected: Rejected = {}
+                return [noisy.label(task.intent, chunks, deadly)]
+        contracts = [self.config.contract, *(each.contract for each in self.config.companions)]
+        tables: list[list[pa.Table]] = [[] for _ in contracts]
+        rejected: list[Rejected] = [{} for _ in contracts]
         ahead = 0 if deadly else self._prefetch_predictions
         with (
             closing(self.stream(read_chunks, request)) as chunks,
@@ -194,21 +226,27 @@ class LabelWorker:
             closing(prefetch(predicted, ahead)) as predicted_ahead,
         ):
             for batch, predictions in predicted_ahead:
-                labels, batch_rejected = self._encode(batch, predictions)
-                for row, reason in batch_rejected.items():
-                    rejected[batch.first_row + row] = reason
-                table = with_keys(labels, batch.keys, self.config.contract)
-                tables.append(table)
-        return pa.concat_tables(tables).combine_chunks(), rejected
+                answers = (predictions, *batch.companions)
+                for number, (contract, answer) in enumerate(zip(contracts, answers, strict=True)):
+                    labels, batch_rejected = _encode(batch, answer, contract)
+                    for row, reason in batch_rejected.items():
+                        rejected[number][batch.first_row + row] = reason
+                    table = with_keys(labels, batch.keys, contract)
+                    tables[number].append(table)
+        whole = [pa.concat_tables(parts).combine_chunks() for parts in tables]
+        return list(zip(whole, rejected, strict=True))
 
-    def _encode(self, batch: InferenceBatch, predictions: Predictions) -> tuple[pa.Table, Rejected]:
-        """Return a batch's labels, and which of its rows have none."""
-        contract = self.config.contract
-        outputs, disagreement = predictions
-        rejected = rejected_rows(outputs, contract, batch.rejected)
-        labelled = np.ones(len(outputs), bool)
-        labelled[list(rejected)] = False
-        return encode(outputs, labelled, contract, disagreement), rejected
+
+def _encode(batch: InferenceBatch, predictions: Predictions, contract: Contract) -> _Written:
+    """Return a batch's labels, and which of its rows have none."""
+    outputs, disagreement = predictions
+    rejected = rejected_rows(outputs, contract, batch.rejected)
+    for seen in batch.view_outputs:
+        # a row whose answer to one view cannot be stored has none: its epochs would be fewer
+        rejected = rejected_rows(seen, contract, rejected)
+    labelled = np.ones(len(outputs), bool)
+    labelled[list(rejected)] = False
+    return encode(outputs, labelled, contract, disagreement, batch.view_outputs), rejected
 
 
 def _named(task: FragmentTask, deadly: DeadlyRows) -> tuple[str, ...]:

@@ -24,10 +24,10 @@ from torch import Tensor
 
 from distill.core.errors import UnlearnableError
 from distill.engine.protocol import WorkerContext
+from distill.models.activations import compute_again
 from distill.models.network import apart
 from distill.plan.costs.limits import Allowance
 from distill.plan.training import TrainingPlan
-from distill.stages.train.activations import compute_again
 from distill.stages.train.assignment import assign_to_teams
 from distill.stages.train.budget import BudgetWatch
 from distill.stages.train.checkpoint import Position, save_checkpoint

@@ -7,7 +7,7 @@ that differ in rate and decay (`parameter_groups`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from distill.stages.train.parameter_groups import (
     rate_share,
 )
 from distill.stages.train.row_rules import AdamWRows, RowRule, SgdRows
-from distill.stages.train.table_rows import find_tables, put_tables
+from distill.stages.train.table_rows import find_tables, is_of_rows, put_tables, whole_state
 
 _MOST_DECAY = {"adamw": 0.5, "sgd": 0.002}
 """The most that one step's decay may be for rows to be moved by themselves: beyond it their closed
@@ -37,13 +37,19 @@ class Optimizer:
         names = [name for name, each in network.named_parameters() if each.requires_grad]
         self.training = training
         self.total_steps = total_steps
-        _put_tables(training, network, total_steps)
+        self._make_rule = _rule_maker(training, network, total_steps)
+        # a compiled network would be compiled anew for each number of rows
+        step_decay = training.learning_rate * training.weight_decay
+        if not training.compile and step_decay <= _MOST_DECAY[training.optimizer]:
+            put_tables(network, self._make_rule)
         self.tables = find_tables(network)
         self.rest = make_optimizer(training, network)
         # numbers as they are of an optimiser of all parameters, which checkpoints have
         self._table_numbers = {names.index(name): rows for name, rows in self.tables.items()}
         others = set(range(len(names))) - self._table_numbers.keys()
         self._rest_numbers = sorted(others)
+        parameters = dict(network.named_parameters())
+        self._rest = {number: (names[number], parameters[names[number]]) for number in others}
 
     def step(self, number: int) -> None:
         """Take a step with the gradients that are there, at the rate of that number."""
@@ -80,19 +86,27 @@ class Optimizer:
         """Go on from the state after `stored["step"]` steps; the network has its weights by now."""
         state = stored["state"]
         rest = {
-            own: state[number] for own, number in enumerate(self._rest_numbers) if number in state
+            own: self._whole(number, stored["step"], state[number])
+            for own, number in enumerate(self._rest_numbers)
+            if number in state
         }
         self.rest.load_state_dict({"state": rest, "param_groups": stored["param_groups"]})
         for number, rows in self._table_numbers.items():
             rows.load(stored["step"], state.get(number, {}))
 
+    def _whole(self, number: int, step: int, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The state of a parameter that torch's optimiser moves: small tables were moved by rows
+        by an older distill."""
+        if not is_of_rows(state):
+            return state
+        name, weight = self._rest[number]
+        return whole_state(weight, self._make_rule(name), step, state)
 
-def _put_tables(training: Training, network: nn.Module, total_steps: int) -> None:
-    """Have the network's tables moved row by row, where their rule allows it."""
-    step_decay = training.learning_rate * training.weight_decay
-    # a compiled network would be compiled anew for each number of rows
-    if training.compile or step_decay > _MOST_DECAY[training.optimizer]:
-        return
+
+def _rule_maker(
+    training: Training, network: nn.Module, total_steps: int
+) -> Callable[[str], RowRule]:
+    """How the rule of a table is made of its parameter's name."""
     layers = layers_above(network)
 
     def make_rule(name: str) -> RowRule:
@@ -102,7 +116,7 @@ def _put_tables(training: Training, network: nn.Module, total_steps: int) -> Non
             return SgdRows(rate, training.weight_decay)
         return AdamWRows(rate, training.weight_decay)
 
-    put_tables(network, make_rule)
+    return make_rule
 
 
 def make_optimizer(training: Training, network: nn.Module) -> torch.optim.Optimizer:

@@ -79,6 +79,8 @@ class AdamWRows:
         self.rate = rate
         self.decay = decay
         self._blocks: dict[int, tuple[Numbers, Numbers]] = {}
+        self._first: tuple[int, list[float], list[float]] = (-1, [], [])
+        """Nodes and weights of one of the first steps."""
         self._kept = _Logarithms(self._kept_share)
 
     def read(self, step: int, last: Tensor, settled: Tensor, moments: Moments) -> Tensor:
@@ -136,8 +138,12 @@ class AdamWRows:
         if count == nodes.shape[1]:
             row = step - start
             return nodes[row].tolist(), weights[row].tolist()
-        few_nodes, few_weights = gauss_nodes(*self._measure(np.array([float(step)])), count)
-        return few_nodes[0].tolist(), few_weights[0].tolist()
+        # rows are settled after one step and read before the next: the same number of steps
+        if self._first[0] != step:
+            found = gauss_nodes(*self._measure(np.array([float(step)])), count)
+            few_nodes, few_weights = (each[0].tolist() for each in found)
+            self._first = (step, few_nodes, few_weights)
+        return self._first[1:]
 
     def _kept_share(self, step: int) -> float:
         """What the decay of one step leaves of a weight."""

@@ -33,7 +33,7 @@ TEXT_JOB = """
     labeler = { kind = "custom", file = "mine.py" }
     over = ["rows"]
     [students.small]
-    model = { kind = "ngram_bag", buckets = 997, hidden = 8, most = 64, dropout = 0.1 }
+    model = { kind = "ngram_bag", buckets = 140_000, hidden = 8, most = 64, dropout = 0.1 }
     training = { epochs = 4, batch_rows = 32, lanes = 4, learning_rate = 0.02, checkpoint_steps = 5, weight_decay = 0.01, schedule = "cosine", MORE }
     [[students.small.terms]]
     learns = "labels.teacher"

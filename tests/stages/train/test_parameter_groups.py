@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from distill.core.errors import UnlearnableError
+from distill.models.activations import compute_again
 from distill.models.network import build_network
 from distill.models.networks.mlp import Mlp
 from distill.models.networks.ngram_bag import NgramBag
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.spec.models import Training
-from distill.stages.train.activations import compute_again
 from distill.stages.train.optimizer import Optimizer, learning_rate, make_optimizer
 from distill.stages.train.parameter_groups import layers_above
 
@@ -77,7 +77,7 @@ def test_a_parameter_learns_at_anothers_rate_or_decays_where_it_should_not():
 
 def test_a_table_learns_at_the_heads_rate():
     bag = NetworkPlan(
-        8, NgramBag(kind="ngram_bag", buckets=20, hidden=4, most=8), {"main": HeadPlan(3)}
+        8, NgramBag(kind="ngram_bag", buckets=300_000, hidden=4, most=8), {"main": HeadPlan(3)}
     )
     training = Training(
         learning_rate=0.01, head_learning_rate=0.1, layer_decay=0.5, schedule="linear"

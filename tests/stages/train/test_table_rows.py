@@ -11,6 +11,7 @@ from distill.models.network import build_network
 from distill.models.networks.ngram_bag import NgramBag
 from distill.models.record import HeadPlan, NetworkPlan
 from distill.spec.models import Training
+from distill.stages.train import table_rows
 from distill.stages.train.checkpoint import (
     Position,
     load_checkpoint,
@@ -25,6 +26,11 @@ from tests.stages.train.test_combined_loss import KL, term
 
 STEPS, LANES, LENGTH = 60, 4, 12
 HERE = WorkerContext(0, 1, "cpu")
+
+
+@pytest.fixture(autouse=True)
+def _small_tables_by_rows(monkeypatch):
+    monkeypatch.setattr(table_rows, "SMALL_NUMBERS", 0)
 
 
 def plan(buckets=300):
@@ -192,3 +198,25 @@ def test_a_row_that_overflowed_is_not_found():
 @pytest.mark.parametrize("more", [{"compile": True}, {"optimizer": "sgd", "weight_decay": 10.0}])
 def test_what_has_no_closed_form_is_moved_by_rows(more):
     assert not Optimizer(training(**more), build_network(plan()), STEPS).tables
+
+
+@pytest.mark.parametrize("options", [OPTIONS[1], OPTIONS[3]])
+def test_a_small_table_is_moved_by_rows_or_one_that_was_is_gone_on_with_as_another(
+    tmp_path, monkeypatch, options
+):
+    told = training(**options)
+    network = build_network(plan()).double()
+    older = Optimizer(told, network, STEPS)
+    assert older.tables
+    steps(told, network, older, range(20))
+    folder = open_storage(str(tmp_path))
+    save_checkpoint(folder, Position(20), "rows", network, older)
+    monkeypatch.setattr(table_rows, "SMALL_NUMBERS", 300 * 8 + 8)
+    resumed = build_network(plan(), seed=1).double()
+    optimizer = Optimizer(told, resumed, STEPS)
+    assert not optimizer.tables
+    load_checkpoint(folder, newest_checkpoint(folder, "rows"), resumed, optimizer)
+    steps(told, resumed, optimizer, range(20, STEPS))
+    got, due = optimizer.weights(resumed), plainly(told)
+    for name, values in due.items():
+        torch.testing.assert_close(got[name], values, rtol=1e-6, atol=3e-6)
