@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 JOB ?= jobs/digits.toml
 TESTERS ?= 4
-SLOW_TESTERS ?= 2
+# of whom most wait, for nodes that are lost and groups that start
+SLOW_TESTERS ?= 3
 RUNS ?= 20
 SEED ?= 0
 RESULTS ?= tests/chaos/results.jsonl

@@ -1,4 +1,5 @@
-"""Classes of a plugin file on workers that have never seen it."""
+"""Classes of a plugin file on workers that have never seen it; on training workers, in
+tests/test_plugins.py."""
 
 from __future__ import annotations
 
@@ -31,9 +32,6 @@ class Kind:
             return {"sum": sum(kind(self.factor) for kind in stream(config.rows, task["count"]))}
 
         return work
-
-    def train(self, config, context):
-        return config(self.factor)
 
     def nine(self):
         return self(3)
@@ -68,12 +66,6 @@ def test_a_plugins_class_is_unknown_to_an_actor_or_to_what_feeds_it(kind):
     compute = Compute(prepare_on="cluster", prepare_cpus=0.5, cpus=0.5)
     results = ENGINE.map(kind.make, kind, [[{"count": 4}]], compute, Bar())
     assert list(results) == [{"sum": 3 * (0 + 1 + 2 + 3)}]
-
-
-@pytest.mark.ray
-@pytest.mark.usefixtures("ray")
-def test_a_plugins_class_is_unknown_to_training_workers(kind):
-    assert ENGINE.train(kind.train, kind, workers=1, gpus=0, bar=Bar()) == 9
 
 
 def test_what_travels_is_pickled_once_more_without_plugins(monkeypatch):
