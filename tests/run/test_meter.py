@@ -331,8 +331,9 @@ def test_a_command_ends_otherwise_than_by_3_or_does_not_go_on(tmp_path, where, r
     assert "the budget is spent (money: $" in ended.output
     job = load_job(file)
     done = committed(job)
-    # those in work when it was passed are committed too: two workers have two each
-    assert 1 <= done <= 10
+    # those in work when it was passed are committed too: two workers have two each. A Ray's workers
+    # are paid for while they start, which takes longer than two seconds where others compute
+    assert (where == "local") <= done <= 10
     assert f"labels.teacher over rows, {20 - done} of 20 fragments" in ended.output
     again = distill("run", file, *options, **more)
     assert again.code == 3, again.output
