@@ -55,7 +55,7 @@ def _chart(evaluation: Evaluation, path: str, groups: Sequence[Group]) -> Chart:
     counts = [int(group.changes[path]) for group in groups]
     if max(counts) / min(counts) >= _LOG_RATIO:
         log_x(axes, min(counts), max(counts))
-    title = f"By labelled rows of {pool}"
+    title = f"By rows of {pool}"
     drawn = [group for line in shown.values() for group in line]
     svg = as_svg(axes.figure, title=title, description=describe_all(drawn, [measure]))
     legend = [Mark(name, colour) for name, colour in zip(shown, COLOURS, strict=False)]

@@ -53,7 +53,7 @@ def test_more_rows_teach_no_more_or_stand_in_no_chart(place):
     page = write_report(job, engine="local")
     with open(page) as file:
         text = file.read()
-    assert text.count("By labelled rows of labelled</h3>") == 1
+    assert text.count("By rows of labelled</h3>") == 1
     assert "rows of labelled" in text
     assert "Fewer rows are a part of more" in text
 
