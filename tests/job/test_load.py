@@ -300,8 +300,6 @@ def test_the_json_schema_of_a_job_says_every_table_and_what_it_means():
         "review",
         "prices",
         "budget",
-        "apply",
-        "cascade",
     }
     assert set(schema["required"]) == {"root", "pools"}
     assert schema["$defs"]["Term"]["properties"]["weight"]["description"] == "λ is one of these."
