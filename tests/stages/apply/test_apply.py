@@ -14,7 +14,7 @@ import pytest
 from distill.core.errors import ContractError, JobError, LimitError
 from distill.labelers.network import NetworkLabeler
 from distill.plan.load import load_job
-from distill.run import apply_student, export_students, label_pool, train_students
+from distill.run import apply_student, export_students, label_pool, plan_cascades, train_students
 from tests.resolved import find_student
 from tests.stages.apply.conftest import CASCADE, TABLES, write_rows_of
 from tests.tiny import pixels, write_job
@@ -114,6 +114,10 @@ def test_a_cascade_asks_the_teacher_about_the_rows_that_are_sent_on_alone(applyi
     said = np.array(["a", "b", "c"])[pixels(rows)[:, :3].argmax(axis=1)]
     sent = by == "labels.teacher"
     assert (np.array(table["class"].to_pylist())[sent] == said[sent]).all()
+    (cost,) = plan_cascades(job)
+    assert cost.result == result
+    assert cost.share is not None
+    assert cost.share > result.share_sent
     # the student is sure of all that it answers, and of none that it sends on
     sureness = table["student_probability"].to_numpy()
     assert sureness[~sent].min() >= result.threshold.threshold > sureness[sent].max()
