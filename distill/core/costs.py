@@ -180,6 +180,9 @@ class StepActual:
     bytes: Range | None
     """As planned."""
     spent_bytes: float
+    spent_gpu_hours: float = 0.0
+    spent_dollars: float | None = None
+    """None where some of it has no price."""
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> StepActual:

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import uuid
 
-from distill.core.account import StepSpent
+from distill.core.account import StepSpent, add_up
 from distill.core.costs import CostPlan, StepActual, StepCost
 from distill.core.schema import seal, unseal
-from distill.plan.costs.ledger import read_spent, step_totals
+from distill.plan.costs.ledger import price_of, read_spent, step_totals
 from distill.plan.workspace import Workspace
 from distill.storage.base import Storage
 
@@ -72,4 +72,13 @@ def _beside(workspace: Workspace, step: StepCost, spent: StepSpent) -> StepActua
         for pool in workspace.tables.labels[name].over:
             stored += workspace.label_set(name, pool).entries.size_bytes
     planned_bytes = step.expected_bytes if kind == "labels" else None
-    return StepActual(step.step, step.expected_worker_hours, spent.hours, planned_bytes, stored)
+    cost = add_up([spent], price_of(workspace.tables.job.prices))
+    return StepActual(
+        step=step.step,
+        worker_hours=step.expected_worker_hours,
+        spent_worker_hours=cost.worker_hours,
+        bytes=planned_bytes,
+        spent_bytes=stored,
+        spent_gpu_hours=cost.gpu_hours,
+        spent_dollars=cost.dollars,
+    )

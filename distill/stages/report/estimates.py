@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distill.core.amounts import amount, duration, size
+from distill.core.amounts import amount, duration, money, size
 from distill.core.costs import Range, StepActual
 from distill.core.results import Evaluation
 
@@ -20,6 +20,10 @@ class CostLine:
     """`within`, `above`, `below`, or nothing where there was no range."""
     bytes: str
     stored: str
+    gpu_hours: str
+    """Spent; "" where no worker had a GPU."""
+    dollars: str
+    """Spent; "" without prices."""
 
 
 def cost_lines(evaluation: Evaluation) -> list[CostLine]:
@@ -36,6 +40,8 @@ def _line(each: StepActual) -> CostLine:
         _held(each.worker_hours, each.spent_worker_hours),
         amount(each.bytes, size) if has_bytes else "",
         size(each.spent_bytes) if has_bytes else "",
+        duration(each.spent_gpu_hours) if each.spent_gpu_hours else "",
+        "" if each.spent_dollars is None else money(each.spent_dollars),
     )
 
 

@@ -59,6 +59,8 @@ class RunSection:
     def heads(self) -> list[str]:
         """Column heads of the table."""
         heads = ["drivers", "took", "most workers", "rows", "fragments", "workers' time"]
+        if self._has_gpus:
+            heads.append("GPUs' time")
         if self._is_priced:
             heads.append("dollars")
         return [*heads, "lost on the way"]
@@ -79,6 +81,10 @@ class RunSection:
     def _is_priced(self) -> bool:
         return any(fleet.dollars is not None for fleet in self.shown)
 
+    @property
+    def _has_gpus(self) -> bool:
+        return any(fleet.gpu_hours for fleet in self.shown)
+
     def _line(self, fleet: Fleet) -> RunLine:
         drivers = f"{len(fleet.records):,}"
         cells = [
@@ -89,6 +95,8 @@ class RunSection:
             f"{fleet.commits:,}",
             in_words(3600 * fleet.worker_hours),
         ]
+        if self._has_gpus:
+            cells.append(in_words(3600 * fleet.gpu_hours) if fleet.gpu_hours else "–")
         if self._is_priced:
             cells.append("–" if fleet.dollars is None else f"{fleet.dollars:,.2f}")
         return RunLine(_when(fleet.began), [*cells, fleet.losses])

@@ -12,7 +12,7 @@ from distill.storage.open import open_storage
 
 COSTS = (
     StepActual("labels.teacher", Range(1.0, 2.0), 1.5, Range(1e6, 2e6), 3e6),
-    StepActual("students.small", Range(1.0, 2.0), 2.5, None, 0.0),
+    StepActual("students.small", Range(1.0, 2.0), 2.5, None, 0.0, 2.5, 12.0),
     StepActual("evaluate", Range(0.1, None), 0.2, None, 0.0),
 )
 
@@ -24,6 +24,8 @@ def test_a_step_is_said_to_be_within_what_it_passed(digits):
     assert (lines[0].bytes, lines[0].stored) == ("1 MB – 2 MB", "3 MB")
     assert (lines[1].bytes, lines[1].stored) == ("", "")
     assert lines[2].hours == "≥ 6 min"
+    assert [line.gpu_hours for line in lines] == ["", "2.5 h", ""]
+    assert [line.dollars for line in lines] == ["", "$12.00", ""]
 
 
 def test_costs_are_lost_on_the_way_into_the_page(digits, tmp_path):
@@ -36,6 +38,8 @@ def test_costs_are_lost_on_the_way_into_the_page(digits, tmp_path):
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "Estimate beside actual" in page
     assert "labels.teacher" in page
+    assert "dollars, spent" in page
+    assert "GPU time, spent" in page
 
 
 def test_an_evaluation_without_a_plan_has_another_page_than_before(digits):

@@ -58,6 +58,13 @@ def test_money_is_told_that_nobody_priced_or_is_not_where_somebody_did():
     assert cells == ["–", "12.00"]
 
 
+def test_time_of_gpus_is_told_of_runs_that_had_none():
+    assert "GPUs' time" not in run_section([long_run()]).heads
+    section = run_section([long_run(), record(workers(0, 2, gpus=1.0), until=3_600)])
+    cells = [line.cells[section.heads.index("GPUs' time")] for line in section.lines]
+    assert cells == ["–", "2 hours"]
+
+
 def test_old_runs_push_the_last_one_off_the_page():
     runs = [record(workers(0, 1), until=60, run=str(number)) for number in range(20)]
     section = run_section(runs)

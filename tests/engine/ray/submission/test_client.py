@@ -51,7 +51,7 @@ def _app(handler):
     async def handle(request):
         return await handler(request)
 
-    app = web.Application()
+    app = web.Application(client_max_size=100 << 20)
     app.router.add_route("*", "/{path:.*}", handle)
     return app
 
