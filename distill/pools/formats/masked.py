@@ -11,7 +11,7 @@ private columns. What comes out of it, rows and errors alike, holds nothing of t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cached_property
 
 import pyarrow as pa
@@ -46,13 +46,13 @@ class MaskedShard(ShardFile):
 
     def read(self, rows: range, columns: Sequence[str]) -> RowBatch:
         self._check(columns)
-        with self._without_quotes():
+        with self._without_quotes(columns):
             batch = self._shard.read(rows, columns)
         return self._masked(batch)
 
     def stream(self, rows: range, columns: Sequence[str], part_rows: int) -> Streamed:
         self._check(columns)
-        with self._without_quotes():
+        with self._without_quotes(columns):
             streamed = self._shard.stream(rows, columns, part_rows)
         return Streamed(streamed.rows, self._masked_parts(streamed.parts))
 
@@ -91,8 +91,15 @@ class MaskedShard(ShardFile):
                 table = table.set_column(number, name, column)
         return RowBatch(table, rejected)
 
-    def _without_quotes(self) -> AbstractContextManager[None]:
-        return without_quotes(self._where, self._format_title)
+    @contextmanager
+    def _without_quotes(self, columns: Sequence[str] = ()) -> Iterator[None]:
+        try:
+            with without_quotes(self._where, self._format_title):
+                yield
+        except PoolError:
+            if columns:  # a missing one explains it, by its name
+                check_columns(self._footer.schema, columns, self._where)
+            raise
 
 
 @contextmanager
@@ -103,9 +110,8 @@ def without_quotes(where: str, format_title: str) -> Iterator[None]:
     except (PoolError, pa.ArrowException, UnicodeError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        # it may name what the job asks for, which nobody's data says
         kind = type(error).__name__
         raise PoolError(
-            f"{where}: cannot be read as {format_title} with the columns that the job reads"
-            f" ({kind}); {_NOT_QUOTED}. Look at the file itself; replace it, or correct the job."
+            f"{where}: cannot be read as {format_title} ({kind}); {_NOT_QUOTED}. Look at the file"
+            " itself; replace it, or move it out of the pool."
         ) from None
