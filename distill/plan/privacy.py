@@ -8,16 +8,19 @@ leads from that pool to the student.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from distill.core.privacy import PrivacyStatement
 from distill.models.record import ModelRecord
 from distill.plan.identity import find_fit, find_student
+from distill.plan.order import all_needed
 from distill.plan.tables import JobTables
 from distill.plan.votes import votes_statement
 from distill.plan.workspace import Workspace
-from distill.spec.labels import Fitted, Labels, Structured
+from distill.spec.labels import Fitted
+from distill.spec.models import Fit
 from distill.spec.pate import Pate
 from distill.spec.students import ClusterBalance, Student
 
@@ -29,9 +32,12 @@ def inherited_statements(workspace: Workspace, student: Student) -> list[Privacy
     """Return what a student's label sets promise and nothing else of it breaks. Raises
     StorageError, ContractError where a label set is missing."""
     tables = workspace.tables
-    bare = set(bare_pools(tables, student))
+    bare = bare_pools(tables, student)
     found: list[PrivacyStatement] = []
-    for name in _label_sets(student):
+    for key in sorted(_needed(tables, student)):
+        kind, _, name = key.partition(".")
+        if kind != "labels":
+            continue
         for statement in _of_labels(workspace, name):
             pools = {tables.base_pool(pool) for pool in statement.over}
             if pools.isdisjoint(bare) and statement not in found:
@@ -54,8 +60,43 @@ def promises(workspace: Workspace) -> dict[str, list[dict[str, Any]]]:
     return found if any(found.values()) else {}
 
 
+def bare_pools(tables: JobTables, student: Student) -> set[str]:
+    """Return the pools whose rows reach a student without noise by any way, of selections those
+    that they are of."""
+    names: list[str | None] = []
+    if student.training.private is None:
+        names += [term.pool for term in student.terms]
+    if student.early_stop is not None:
+        names.append(student.early_stop.pool)
+    for key in _needed(tables, student):
+        kind, _, name = key.partition(".")
+        if kind == "fit":
+            names += _bare_pools_of_fit(tables.fit[name])
+        elif kind == "structure":
+            names.append(tables.structure[name].pool)
+        elif kind == "select":
+            names.append(tables.select[name].pool)
+        elif kind == "labels":
+            names.append(tables.labels[name].calibrate_on)
+    return {tables.base_pool(name) for name in names if name is not None}
+
+
+def _bare_pools_of_fit(fit: Fit) -> list[str | None]:
+    stop = None if fit.early_stop is None else fit.early_stop.pool
+    # a job with both is refused wherever votes would be counted otherwise than under noise
+    is_noisy = fit.teachers is not None or fit.training.private is not None
+    return [stop] if is_noisy else [stop, fit.on]
+
+
+def _needed(tables: JobTables, student: Student) -> set[str]:
+    """Keys of all that says anything to a student beside the pools that it sees: its label sets,
+    and what they stand on."""
+    sets = [f"labels.{name}" for name in _label_sets(student)]
+    return all_needed(tables, sets, to_label=False)
+
+
 def _label_sets(student: Student) -> list[str]:
-    """All label sets that say anything to a student."""
+    """The label sets that a student itself names."""
     names = [term.label_set for term in student.terms if term.label_set]
     if student.features is not None:
         names.append(student.features.label_set)
@@ -67,46 +108,15 @@ def _label_sets(student: Student) -> list[str]:
     stop = student.early_stop
     if stop is not None and stop.label_set:
         names.append(stop.label_set)
-    return list(dict.fromkeys(names))
+    return names
 
 
 def _of_labels(workspace: Workspace, name: str) -> Iterator[PrivacyStatement]:
     votes = votes_statement(workspace, name)
     if votes is not None:
-        yield votes
+        # what depends on private votes stays with the teachers
+        yield replace(votes, data_dependent_epsilon=None)
     for _, labeler in workspace.tables.labels[name].members(name):
         if isinstance(labeler, Fitted) and not isinstance(labeler, Pate):
             _, record = find_fit(workspace, labeler.fit)
             yield from stored_statements(record)
-
-
-def bare_pools(tables: JobTables, student: Student) -> Iterator[str]:
-    """Yield the pools whose rows reach a student without noise, of selections those that they are
-    of."""
-    names: list[str] = []
-    if student.training.private is None:
-        names += [term.pool for term in student.terms if term.pool]
-    if student.early_stop is not None and student.early_stop.pool:
-        names.append(student.early_stop.pool)
-    for label_set in _label_sets(student):
-        names += _seen_without_noise(tables, tables.labels[label_set], label_set)
-    for name in names:
-        yield tables.base_pool(name)
-
-
-def _seen_without_noise(tables: JobTables, labels: Labels, name: str) -> Sequence[str]:
-    found = []
-    if labels.calibrate_on is not None:
-        found.append(labels.calibrate_on)
-    for _, labeler in labels.members(name):
-        if isinstance(labeler, Structured):
-            pool = tables.structure_source(labeler.structure).pool
-            found += [] if pool is None else [pool]
-        if not isinstance(labeler, Fitted) or isinstance(labeler, Pate):
-            continue
-        fit = tables.fit[labeler.fit]
-        is_noisy = getattr(getattr(fit, "training", None), "private", None) is not None
-        found += [] if is_noisy else [fit.on]
-        if fit.early_stop is not None and fit.early_stop.pool:
-            found.append(fit.early_stop.pool)
-    return found

@@ -137,4 +137,5 @@ def _inventory(root: Storage, folder: Storage, parts: PoolParts, pool: OpenPool)
     name = f"parts.{digest}"
     spec = pool.spec.model_copy(update={"format": "selection"})
     inventory = take_inventory(root, name, folder.folder(PARTS), spec=spec, only=only)
+    inventory = inventory.masked(pool.spec.rules)
     return replace(inventory, format=of_pool_at(pool.inventory.uri, inventory.format))

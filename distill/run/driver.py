@@ -24,6 +24,7 @@ from distill.plan.plan import Plan
 from distill.plan.privacy import promises
 from distill.plan.steps import TrainStep
 from distill.plan.timelines import read_records
+from distill.plan.votes import votes_statement
 from distill.run.lines import labels_line, selection_line, trained_line
 from distill.run.meter import Meter, Terms
 from distill.run.recording import Recorder
@@ -178,6 +179,14 @@ class Driver:
             )
         for summary in summaries:
             self.plan.know_labels(summary.pool, summary.labels)
+        statement = votes_statement(self.plan.workspace, name)
+        if statement is not None:
+            log.info(
+                "labels.%s: %s By the votes themselves ε is %.3g, which is not to be published",
+                name,
+                statement.sentence,
+                statement.data_dependent_epsilon,
+            )
         return summaries
 
     def pilot(self, name: str, chosen: Sequence[Drawn]) -> int:

@@ -9,7 +9,8 @@ import pytest
 from distill.core.privacy import NO_STATEMENT
 from distill.models.record import read_record
 from distill.plan.load import load_job
-from distill.plan.privacy import stored_statements
+from distill.plan.plan import Plan
+from distill.plan.privacy import bare_pools, stored_statements
 from distill.run import export_students, run_job
 from distill.storage.open import open_storage
 from tests.stages.label.pate_job import pate_job
@@ -86,3 +87,29 @@ def test_card_and_report_leave_out_what_is_promised_and_what_is_not(finished):
     assert "<h2>Privacy</h2>" in page
     assert "one person (all rows of it) of private" in page
     assert f"Of leaky: {NO_STATEMENT}" in page
+
+
+MERGED = """
+    [fit.plain]
+    model = { kind = "linear" }
+    on = "private"
+    training = { epochs = 1, workers = 1 }
+    [labels.plain]
+    labeler = { kind = "fitted", fit = "plain" }
+    over = ["unlabelled"]
+    [labels.both]
+    labeler = { kind = "merge", of = ["labels.votes", "labels.plain"] }
+    over = ["unlabelled"]
+    [students.merged]
+    model = { kind = "linear" }
+    [[students.merged.terms]]
+    learns = "labels.both"
+    loss = { kind = "cross_entropy" }
+"""
+
+
+def test_rows_that_come_by_way_of_a_merge_are_overlooked(tmp_path):
+    job = pate_job(tmp_path)
+    job.path.write_text(job.path.read_text("utf-8") + MERGED.replace("\n    ", "\n"), "utf-8")
+    tables = Plan(load_job(job.path)).tables
+    assert bare_pools(tables, tables.job.students["merged"]) == {"private"}

@@ -37,7 +37,7 @@ def check_private_student(tables: JobTables, student: Student, where: str) -> Pr
             yield from _network(head.model, f"{where}.heads.{name}.model")
     if student.early_stop is not None:
         yield _early_stop(f"{where}.early_stop")
-    bare = set(bare_pools(tables, student))
+    bare = bare_pools(tables, student)
     seen = sorted(bare & {tables.base_pool(pool) for pool in student.taught_on})
     if seen:
         yield (

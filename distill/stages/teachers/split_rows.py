@@ -21,6 +21,7 @@ from distill.core.errors import PoolError
 from distill.engine.protocol import Engine
 from distill.plan.teachers import SplitStep
 from distill.pools.base_pool import base_pool
+from distill.pools.formats.options import with_mask
 from distill.pools.formats.registry import read_rows
 from distill.pools.formats.selection import ADDRESSES
 from distill.pools.inventory import Fragment, Inventory
@@ -57,7 +58,8 @@ class _Assign:
         names = [f"{shard.key}\n{row}" for row in rows]
         if self.column is not None:
             files = open_storage(self.inventory.uri)
-            format = self.inventory.format
+            # unmasked: only a hash's remainder is made of it
+            format = with_mask(self.inventory.format, {})
             batch = read_rows(files, shard.key, rows, [self.column], format=format, listed=shard.id)
             names = [_name(value) for value in batch.table[self.column].to_pylist()]
         teachers = [NOBODY if name == "" else self._teacher(name) for name in names]
@@ -80,10 +82,10 @@ def split_rows(step: SplitStep, engine: Engine) -> PoolParts:
         return step.done
     pool = step.pool
     by = step.teachers.by
-    if by is not None and by not in pool.schema.names:
+    if by is not None and by not in pool.unmasked_schema.names:
         raise PoolError(
             f"fit.{step.name}.teachers.by = {by!r}: pools.{pool.name} has"
-            f" {pool.schema.names}. Name one of those."
+            f" {pool.unmasked_schema.names}. Name one of those."
         )
     assign = _Assign(pool.inventory, by, step.seed, step.teachers.count)
     fragments = list(pool.inventory.fragments(step.fragment_rows))

@@ -80,3 +80,17 @@ def test_rows_without_a_person_are_one_persons(tmp_path, caplog):
     parts = split(load_job(job.path))
     assert sum(map(len, parts)) == 293
     assert "7 rows have no person" in caplog.text
+
+
+def test_a_key_that_nobody_may_see_splits_nothing(tmp_path):
+    """A `private` column leaves no reader; which teacher a row has is all that comes of it."""
+    job = pate_job(tmp_path)
+    text = job.path.read_text("utf-8")
+    text = text.replace('target = "kind"', 'target = "kind"\nprivate = ["person"]')
+    job.path.write_text(text, "utf-8")
+    parts = split(load_job(job.path))
+    assert sum(map(len, parts)) == 300
+    stored = b"".join(
+        file.read_bytes() for file in (tmp_path / "root").rglob("*") if file.is_file()
+    )
+    assert b"p59" not in stored
