@@ -154,10 +154,10 @@ class AuditPlan:
     def canary_run(self) -> DerivedRun:
         """Return the job that is taught all members, and the canaries whose coin says so."""
         pool = self.canary_pool()
-        coins = RowSet(pool, lambda shard: coins(shard, self.seed, COINS))
+        chosen = RowSet(pool, lambda shard: coins(shard, self.seed, COINS))
         everyone = RowSet(self.members, lambda shard: np.ones(shard.rows, np.bool_))
         folder = self.folder.folder("canary_run")
-        return self._run("canary run", folder, self.with_canaries, (everyone, coins))
+        return self._run("canary run", folder, self.with_canaries, (everyone, chosen))
 
     def _half(self, number: int) -> tuple[RowSet, RowSet]:
         def choose(shard: Shard) -> Mask:
