@@ -167,6 +167,8 @@ class AuditPlan:
 
     def is_taught(self, shard: Shard, number: int) -> Mask:
         """Which rows of a shard a shadow is taught: the two of a pair share all rows."""
+        # so each row is taught by half of all shadows, where coins of their own would leave some
+        # rows with none on one side
         pair, second = divmod(number, 2)
         tossed = coins(shard, self.seed, PAIRS + pair)
         return ~tossed if second else tossed
