@@ -1,16 +1,15 @@
 """Rows of pools that are drawn by a hash of where they lie: halves for shadow models, the share that
 an audit holds out, and the rows that it tries.
 
-Whether a row is drawn is a pure function of (seed, purpose, key of the shard, row), so that nothing
-is remembered but the seed, growth of a pool moves no row, and whoever asks again gets the same. What
-is drawn is stored as the files of a selection (`pools.formats.selection`): addresses and never
-rows, each file under a key of its own content by conditional put, so that a killed writer is
+Whether a row is drawn is a pure function of (seed, purpose, number of the shard, row), so that
+nothing is remembered but the seed, growth of a pool moves no row, and whoever asks again gets the
+same. What is drawn is stored as the files of a selection (`pools.formats.selection`): addresses and
+never rows, each file under a key of its own content by conditional put, so that a killed writer is
 finished by the same call.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -36,9 +35,10 @@ _REASON = "audit"
 
 def row_hashes(shard: Shard, seed: int, purpose: int) -> Hashes:
     """Return a number that looks drawn for each row of a shard, another one for each purpose."""
-    # its key, and neither number nor id: growth renumbers nothing, and a copy has other times
-    name = int.from_bytes(hashlib.sha256(shard.key.encode()).digest()[:8], "little")
-    start = (name + (seed + 1) * GOLDEN + (purpose + 1) * GOLDEN * GOLDEN) & _WORD
+    # its number, which growth does not change, and neither key nor id: a copy has others
+    start = (
+        (shard.number + 1) * GOLDEN**3 + (seed + 1) * GOLDEN + (purpose + 1) * GOLDEN**2
+    ) & _WORD
     first = mixed(np.array([start], np.uint64))
     rows = np.arange(shard.rows, dtype=np.uint64)
     return mixed(mixed(first + rows * np.uint64(GOLDEN)))

@@ -154,10 +154,10 @@ class AuditPlan:
     def canary_run(self) -> DerivedRun:
         """Return the job that is taught all members, and the canaries whose coin says so."""
         pool = self.canary_pool()
-        coins = RowSet(pool, lambda shard: coins(shard, self.seed, COINS))
+        chosen = RowSet(pool, lambda shard: coins(shard, self.seed, COINS))
         everyone = RowSet(self.members, lambda shard: np.ones(shard.rows, np.bool_))
         folder = self.folder.folder("canary_run")
-        return self._run("canary run", folder, self.with_canaries, (everyone, coins))
+        return self._run("canary run", folder, self.with_canaries, (everyone, chosen))
 
     def _half(self, number: int) -> tuple[RowSet, RowSet]:
         def choose(shard: Shard) -> Mask:
@@ -167,6 +167,8 @@ class AuditPlan:
 
     def is_taught(self, shard: Shard, number: int) -> Mask:
         """Which rows of a shard a shadow is taught: the two of a pair share all rows."""
+        # so each row is taught by half of all shadows, where coins of their own would leave some
+        # rows with none on one side
         pair, second = divmod(number, 2)
         tossed = coins(shard, self.seed, PAIRS + pair)
         return ~tossed if second else tossed

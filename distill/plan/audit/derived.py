@@ -39,6 +39,7 @@ def derived_job(
         name: table for name, table in tables.sweep.items() if set(table.students) <= set(students)
     }
     labels = _named(tables.labels, "labels", needed)
+    # a pool of millions that nobody learns from is not labelled again for each shadow
     for name in labels:
         if f"labels.{name}" in own:
             labels[name] = _with_pools(labels[name], _learned_from(name, students), asked)

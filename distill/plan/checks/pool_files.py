@@ -12,6 +12,7 @@ from distill.pools.column_types import require_pinned
 from distill.pools.formats.base import check_columns, check_keys
 from distill.pools.formats.masking import check_rules, plain_rules
 from distill.pools.formats.options import column_types
+from distill.pools.formats.selection import SelectionShard
 from distill.pools.open_pool import OpenPool
 
 log = logging.getLogger(__name__)
@@ -64,5 +65,6 @@ def _look(workspace: Workspace, pool: OpenPool) -> None:
 def _tell_unknown(pool: OpenPool, where: str) -> None:
     """Warn of private columns that are not there: one that is misspelt protects nothing."""
     unknown = sorted(set(pool.spec.private).difference(pool.unmasked_schema.names))
-    if unknown:
+    # addresses know no private column, whatever their pool has
+    if unknown and pool.spec.format != SelectionShard.name:
         log.warning("%s: has no columns %s, which the job calls private", where, unknown)
