@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from distill.plan.checks.problems import Problems
 from distill.plan.tables import JobTables
 from distill.spec.labels import Merge, Pooled, Views
+from distill.spec.pate import Pate
 from distill.spec.students import Student
 
 
@@ -17,6 +18,9 @@ def check_views(tables: JobTables, name: str) -> Problems:
     if labels.views is None:
         return
     where = f"labels.{name}.views"
+    if isinstance(labels.labeler, Pate):
+        yield f"{where}: each vote of a row is paid for by itself. Leave it out."
+        return
     sees_labels = tables.values_of(name) is not None
     if sees_labels or isinstance(labels.labeler, (Merge, Pooled)):
         yield (f"{where}: its labeler sees what other label sets say, and no images. Leave it out.")

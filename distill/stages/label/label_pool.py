@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import pyarrow.compute as pc
 
-from distill.core.errors import PoolError
+from distill.core.errors import ContractError, PoolError
 from distill.core.progress import track
 from distill.engine.protocol import Engine
 from distill.labelers.registry import require_libraries_of
@@ -107,8 +107,8 @@ def label_pool(
             log.warning("labels.%s: %s", step.name, sentence)
         if begin is not None:
             begin(due)
-        along = [_begin_companion(each, part) for each in companions()]
-        computed = label_left(step, pools, engine, part, [each for each in along if each.is_due])
+        along = list(_due_companions(companions(), part))
+        computed = label_left(step, pools, engine, part, along)
     # also where nothing was left: a killed driver may have rolled up less than it committed
     for each in pools:
         if part is None:
@@ -163,11 +163,6 @@ class _BegunCompanion:
     pools: Sequence[PoolLabels]
 
     @property
-    def is_due(self) -> bool:
-        """Whether anything of it is missing."""
-        return any(len(each.left) for each in self.pools)
-
-    @property
     def config(self) -> CompanionConfig:
         """What workers are told of it."""
         step = self.step
@@ -180,9 +175,14 @@ class _BegunCompanion:
         return {(self.step.name, each.pool.name): each.labels for each in self.pools}
 
 
-def _begin_companion(step: LabelStep, part: Part | None) -> _BegunCompanion:
-    pools = [begin_labels(step, each, part=part) for each in step.parts]
-    return _BegunCompanion(step, pools)
+def _due_companions(steps: Sequence[LabelStep], part: Part | None) -> Iterator[_BegunCompanion]:
+    for step in steps:
+        try:
+            pools = [begin_labels(step, each, part=part) for each in step.parts]
+        except ContractError:
+            continue  # said where that label set is asked for, and no matter of this one
+        if any(len(each.left) for each in pools):
+            yield _BegunCompanion(step, pools)
 
 
 def _damaged(labels: LabelSet, pool: str) -> list[ManifestEntry]:

@@ -33,6 +33,7 @@ from distill.spec.pools import Features
 from distill.stages.label.deadly_rows import DeadlyRows, deadly_rows
 from distill.stages.label.failures import RowFailure, error_text
 from distill.stages.label.inference import InferenceBatch, InferenceLoop
+from distill.stages.label.intent import unlabelled_intent
 from distill.stages.label.messages import (
     Failure,
     FragmentResult,
@@ -45,7 +46,7 @@ from distill.stages.label.prefetch import prefetch
 from distill.stages.label.rejects import rejected_rows
 from distill.stages.label.row_reader import RowRequest, read_chunks
 from distill.stages.label.work_clock import WorkClock
-from distill.storage.base import ObjectMissingError, Storage
+from distill.storage.base import Storage
 from distill.storage.open import open_storage
 
 Rejected = dict[int, tuple[str, str]]
@@ -101,7 +102,7 @@ class LabelWorker:
             return FragmentResult(task.pool, task.intent.fragment, failure=failure)
         part = self.config.pools[task.pool]
         folder = open_storage(part.folder)
-        intent, commit = _settle(folder, task.intent)
+        intent, commit = unlabelled_intent(folder, task.intent)
         was_there = commit is not None
         was_written = False
         along: dict[str, Commit] = {}
@@ -151,7 +152,7 @@ class LabelWorker:
             part = config.pools[task.pool]
             folder = open_storage(part.folder)
             first = replace(task.intent, generation=0, replaces=None)
-            intent, commit = _settle(folder, first)
+            intent, commit = unlabelled_intent(folder, first)
             # what is there already, the driver knows or finds
             if commit is None:
                 commits[config.name] = write_fragment(
@@ -268,29 +269,6 @@ def _rejects(task: FragmentTask, rejected: Rejected) -> list[dict[str, Any]]:
         }
         lines.append(line)
     return lines
-
-
-def _settle(folder: Storage, intent: WriteIntent) -> tuple[WriteIntent, Commit | None]:
-    """Return what to write, or the commit that there is already: a fragment is given out again
-    where its actor died after the commit."""
-    while True:
-        content = folder.read_or_none(intent.key)
-        if content is None:
-            return intent, None
-        commit = Commit.from_bytes(content, folder.url(intent.key))
-        if _data_is_whole(folder, commit):
-            return intent, commit
-        next_generation = commit.generation + 1
-        intent = replace(intent, generation=next_generation, replaces=commit.sha256)
-
-
-def _data_is_whole(folder: Storage, commit: Commit) -> bool:
-    """Whether the data that the commit names is there, in its length; its digest is not read."""
-    try:
-        size_bytes = folder.entry(commit.data).size_bytes
-    except ObjectMissingError:
-        return False
-    return size_bytes == commit.bytes
 
 
 def _failure(task: FragmentTask, error: BaseException) -> Failure:

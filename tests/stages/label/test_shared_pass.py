@@ -6,8 +6,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from distill.core.errors import ContractError
 from distill.models.network import MultiHead
 from distill.models.networks.mlp import Mlp
+from distill.plan.load import load_job
 from distill.run.stages import label_pools
 from distill.spec.outputs import Outputs
 from tests.making import keep_network, stored_outputs
@@ -114,3 +116,16 @@ def test_a_label_set_that_was_begun_before_is_written_twice(two_heads, seen):
     for name, each in again.items():
         assert each.rows == sum(ROWS) == each.labels.entries.rows, name
     assert sum(seen) <= sum(ROWS) + 8
+
+
+def test_a_label_set_that_means_something_else_by_now_keeps_another_from_being_labelled(two_heads):
+    job = two_heads("together")
+    whole = {each.name: each.label_hash for each in label_pools(job, engine="local")}
+    forget(label_set(job, "kind", "rows").folder, kept=0)
+    text = job.path.read_text("utf-8").replace('head = "size" }', 'head = "size", width = 1 }')
+    job.path.write_text(f'{text}encoding = {{ kind = "value", dtype = "float16" }}\n', "utf-8")
+    changed = load_job(job.path)
+    (again,) = label_pools(changed, "kind", engine="local")
+    assert again.label_hash == whole["kind"]
+    with pytest.raises(ContractError, match=r"labels\.size"):
+        list(label_pools(changed, "size", engine="local"))
