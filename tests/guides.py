@@ -52,7 +52,8 @@ def rows_of(kinds: dict[str, type], *, extras: bool = False) -> Iterable[str]:
     """The lines of one table."""
     yield "| kind | what it is | keys |" + (" needs |" if extras else "")
     yield "|---|---|---|" + ("---|" if extras else "")
-    for kind, cls in kinds.items():
+    # by name: in which order they register themselves depends on what was imported first
+    for kind, cls in sorted(kinds.items()):
         line = f'| `"{kind}"` | {first_paragraph(cls)} | {keys(cls)} |'
         yield line + (f" {needs(cls)} |" if extras else "")
 
@@ -62,7 +63,7 @@ def format_rows() -> Iterable[str]:
     packings = ", ".join(f"`{ending}`" for ending in PACKED_ENDINGS)
     yield "| format | endings | |"
     yield "|---|---|---|"
-    for name, cls in built_in(POOL_FORMATS).items():
+    for name, cls in sorted(built_in(POOL_FORMATS).items()):
         endings = ", ".join(f"`{ending}`" for ending in cls.endings)
         packed = f"also packed: {packings}" if cls.may_be_packed else ""
         yield f'| `"{name}"` | {endings} | {packed} |'
@@ -72,7 +73,7 @@ def structure_rows() -> Iterable[str]:
     """The lines of the table of structures."""
     yield "| kind | what it is | gives | keys |"
     yield "|---|---|---|---|"
-    for kind, cls in built_in(StructureModel.kinds()).items():
+    for kind, cls in sorted(built_in(StructureModel.kinds()).items()):
         gives = ", ".join(f"`{each}`" for each in cls.gives)
         yield f'| `"{kind}"` | {first_paragraph(cls)} | {gives} | {keys(cls)} |'
 
