@@ -7,7 +7,7 @@ import pytest
 
 from distill.core.errors import ContractError, StorageError
 from distill.core.schema import seal, unseal
-from distill.labels.contract import Contract
+from distill.labels.contract import Contract, Revealed
 from distill.labels.state import read_state
 from distill.labels.writer import LabelWriter
 from distill.storage.base import CONDITIONAL_LIMIT_BYTES
@@ -43,13 +43,15 @@ OTHER = {
     "views": 3,
     "view_seed": 7,
     "view_augment": '{"flip":0.5}',
+    "reveal": Revealed(clip=4.0),
+    "encrypted": True,
     "keys": ("id",),
     "format": "parquet",
 }
 
 
 def test_a_new_field_of_the_contract_escapes_these_tests():
-    assert OTHER.keys() | {"versions", "tolerance", "in_features"} == {
+    assert OTHER.keys() | {"versions", "tolerance", "in_features", "key"} == {
         field.name for field in dataclasses.fields(Contract)
     }
 
