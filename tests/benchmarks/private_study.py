@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--teachers", type=int, nargs="+", default=[20, 50])
     parser.add_argument("--epsilons", type=float, nargs="+", default=[2.0, 5.0, 10.0, 20.0])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=40)
     told = parser.parse_args(arguments)
     if told.quick:
         told.teachers, told.epsilons, told.seeds, told.epochs = [4], [50.0], 2, 3
