@@ -17,6 +17,7 @@ from distill.labelers.student import StudentLabeler, read_model
 from distill.labels.label_set import LabelSet
 from distill.models.record import ModelRecord
 from distill.plan.apply_steps import SentRows, WriteStep
+from distill.plan.checks.labels import label_column_keys
 from distill.plan.identity import find_student
 from distill.plan.labelers import prepare_uncalibrated
 from distill.plan.workspace import Workspace
@@ -48,6 +49,7 @@ def applied_labels(workspace: Workspace, student: str, pool: str) -> NamedLabels
     model in a folder, over one pool. Raises JobError for a name that nothing has, ContractError
     where the student is not trained."""
     tables = workspace.tables
+    _require_keys(workspace, pool)
     settings = tables.apply.get(student.partition("[")[0], Apply())
     if settings.model is None and student not in _students(workspace):
         settings = _of_folder(workspace, student, settings)
@@ -179,6 +181,17 @@ def _record(workspace: Workspace, student: str, settings: Apply) -> ModelRecord:
             " folder that `distill export` named, or <root>/students/<name>/<digest>."
         )
     return record_there
+
+
+def _require_keys(workspace: Workspace, pool: str) -> None:
+    """Refuse keys that stand where labels do: no table of the job labels this pool, so nothing has
+    looked before. Raises JobError."""
+    taken = label_column_keys(workspace.tables, [pool])
+    if taken:
+        raise JobError(
+            f"{workspace.tables.path}: pools.{pool}.keys: it keeps {taken}, but label sets have"
+            " columns of that name. Rename them in the pool, or take them out."
+        )
 
 
 def _require_calibrable(workspace: Workspace, settings: Apply, outputs: Outputs) -> None:

@@ -289,3 +289,50 @@ def test_an_accuracy_that_is_not_proven_is_refused_before_the_teacher_is_asked(
         apply_student(job, "sure", "rows", silent, engine="local")
     assert not list((job.folder / "runs").rglob("select.*"))
     assert not (job.folder / "runs/applied").exists()
+
+
+def keyed(applying, *keys):
+    """A job with a pool `named`, whose rows have columns of these names too, and keeps them."""
+    job = applying()
+    (job.folder / "named").mkdir()
+    for file in (job.folder / "rows").glob("*.parquet"):
+        table = pq.read_table(file)
+        for key in keys:
+            table = table.append_column(key, table["email"])
+        pq.write_table(table, job.folder / "named" / file.name)
+    names = ", ".join(f'"{key}"' for key in keys)
+    pool = f'[pools.named]\n    path = "named"\n    keys = [{names}]\n'
+    return load_job(write_job(job.folder, TABLES + "    " + pool + cascade(to="review")))
+
+
+def test_a_key_that_is_called_as_an_answer_is_written_beside_it(applying):
+    job = keyed(applying, "class", "Set", "reason", "email2")
+    uri = applied(job, "sure", "named").uri
+    table = table_of(uri)
+    emails = table["email2"].to_pylist()
+    for name in ("key_class", "key_Set", "key_reason"):
+        assert table[name].to_pylist() == emails
+    assert set(table["class"].to_pylist()) <= {"a", "b", "c", None}
+    review = next((Path(uri) / "_review").iterdir()).read_text("utf-8")
+    line = json.loads(review.splitlines()[0])
+    assert line["reason"] == "the student is not sure"
+    assert line["key_class"] == line["key_reason"] == line["email2"]
+
+
+@pytest.mark.parametrize("key", ["row", "logits"])
+def test_a_key_that_stands_where_labels_do_is_refused_before_any_work(applying, key):
+    job = keyed(applying, key)
+    with pytest.raises(JobError, match=rf"pools.named.keys: it keeps \['{key}'\]"):
+        apply_student(job, "small", "named", silent, engine="local")
+    assert not (job.folder / "runs" / "applied").exists()
+
+
+def test_of_sets_no_accuracy_of_the_student_alone_is_promised(applying):
+    lines = []
+    uri = applied(applying(cascade(by="sets")), "sure", say=lines.append).uri
+    readme = (Path(uri) / "_README.md").read_text("utf-8")
+    assert "sets of classes hold the truth of at least 0.9 of all rows" in readme
+    assert "are right" not in readme
+    (line,) = [each for each in lines if each.startswith("cascade.")]
+    assert "are right there" not in line
+    assert "sets hold the truth of" in line
