@@ -45,8 +45,9 @@ _COLUMNS = (
     "set",
     "rejected",
     "reason",
+    "shard_id",
 )
-"""What is written beside the keys, in one form or another; the last for people."""
+"""What is written beside the keys, in one form or another; the last two for people."""
 
 
 @dataclass(frozen=True)

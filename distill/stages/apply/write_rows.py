@@ -266,8 +266,9 @@ def _write_review(step: WriteStep, task: _Task, table: pa.Table) -> None:
     if not len(open_rows):
         return
     names = [name for name in table.column_names if name not in _NOT_REVIEWED]
+    more = {"reason": "the student is not sure", "shard_id": task.fragment.shard.id}
     lines = [
-        json.dumps({**row, "reason": "the student is not sure"}, ensure_ascii=False)
+        json.dumps({**row, **more}, ensure_ascii=False)
         for row in open_rows.select(names).to_pylist()
     ]
     folder = open_storage(step.folder).folder(_REVIEW)
