@@ -37,6 +37,8 @@ class NamedLabels:
     student: str
     """For people."""
     outputs: Outputs
+    seen: frozenset[str]
+    """Contents of the pools that taught or stopped it, as its record pins them."""
 
     @property
     def tables(self) -> Mapping[str, Labels]:
@@ -53,7 +55,8 @@ def applied_labels(workspace: Workspace, student: str, pool: str) -> NamedLabels
     settings = tables.apply.get(student.partition("[")[0], Apply())
     if settings.model is None and student not in _students(workspace):
         settings = _of_folder(workspace, student, settings)
-    labeler, outputs, head = _labeler(workspace, student, settings)
+    record = _record(workspace, student, settings)
+    labeler, outputs, head = _labeler(workspace, student, settings, record)
     labels = Labels(
         labeler=_STAND_IN,
         over=(pool,),
@@ -71,7 +74,7 @@ def applied_labels(workspace: Workspace, student: str, pool: str) -> NamedLabels
     # the pool too: a job has one label set of a name, which may be over labelled rows besides
     identity = [contract.digest, pool, _calibrated_on(workspace, settings.calibrate_on)]
     name = f"applied-{slug(student)}-{digest(identity)[:12]}"
-    return NamedLabels(name, labels, f"{student}, head {head}", outputs)
+    return NamedLabels(name, labels, f"{student}, head {head}", outputs, _seen(record))
 
 
 def settings_of(workspace: Workspace, student: str) -> Apply:
@@ -142,10 +145,9 @@ def _of_folder(workspace: Workspace, folder: str, settings: Apply) -> Apply:
 
 
 def _labeler(
-    workspace: Workspace, student: str, settings: Apply
+    workspace: Workspace, student: str, settings: Apply, record: ModelRecord
 ) -> tuple[LabelerTable, Outputs, str]:
-    """The labeler, what it answers, and by which head. Raises JobError, ContractError."""
-    record = _record(workspace, student, settings)
+    """The labeler, what it answers, and by which head. Raises JobError."""
     head = settings.head or next(iter(record.heads))
     if head not in record.heads:
         raise JobError(
@@ -192,6 +194,12 @@ def _require_keys(workspace: Workspace, pool: str) -> None:
             f"{workspace.tables.path}: pools.{pool}.keys: it keeps {taken}, but label sets have"
             " columns of that name. Rename them in the pool, or take them out."
         )
+
+
+def _seen(record: ModelRecord) -> frozenset[str]:
+    stop = record.details.get("early_stop") or {}
+    pins = {**record.taught_by, **stop.get("pins", {})}
+    return frozenset(content for name, content in pins.items() if name.startswith("pools."))
 
 
 def _require_calibrable(workspace: Workspace, settings: Apply, outputs: Outputs) -> None:

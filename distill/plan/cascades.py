@@ -22,7 +22,6 @@ from distill.plan.workspace import Workspace
 from distill.pools.chosen import selection_folder
 from distill.spec.cascade import Cascade
 from distill.spec.labels import Labels
-from distill.spec.outputs import Outputs
 from distill.spec.selections import SELECT, Select, Uncertain
 from distill.storage.base import Storage
 
@@ -149,15 +148,22 @@ def stored_results(root: Storage, names: Iterator[str]) -> Iterator[CascadeResul
                 yield CascadeResult.from_plain(unseal(content, folder.url(entry.key)))
 
 
-def require_cascade(workspace: Workspace, name: str, outputs: Outputs) -> Cascade:
-    """Return a cascade whose student answers so. Raises JobError for answers that have no
-    threshold, and for a teacher or labelled rows of other classes."""
+def require_cascade(workspace: Workspace, name: str, applied: NamedLabels) -> Cascade:
+    """Return the cascade of a student. Raises JobError for answers that have no threshold, for
+    labelled rows that taught it, and for a teacher or labelled rows of other classes."""
+    outputs = applied.outputs
     table = workspace.tables.cascade[name]
     where = f"{workspace.tables.path}: cascade.{name}"
     if not outputs.is_exclusive:
         raise JobError(
             f"{where}: its student says {outputs.in_words}, and is sure of one of several exclusive"
             " classes or not. Apply it without a cascade."
+        )
+    # a model in a folder is no student of the job, whose checks know what those learn from
+    if workspace.pool(table.on).inventory.content in applied.seen:
+        raise JobError(
+            f"{where}.on = {table.on!r}: the model learned from the very rows of that pool, where"
+            " it is surer than elsewhere. Name rows that it never saw."
         )
     truth = workspace.tables.pool_outputs(table.on)
     if not truth.is_exclusive:

@@ -336,3 +336,22 @@ def test_of_sets_no_accuracy_of_the_student_alone_is_promised(applying):
     (line,) = [each for each in lines if each.startswith("cascade.")]
     assert "are right there" not in line
     assert "sets hold the truth of" in line
+
+
+def test_an_exported_student_is_proven_on_rows_that_taught_it(applying):
+    """Checks of the job know only what its own students learn from."""
+    of_people = """
+    [students.taught]
+    model = { kind = "linear" }
+    training = { epochs = 1, batch_rows = 64, workers = 1 }
+    terms = [{ learns = "pools.people", loss = { kind = "cross_entropy" } }]
+    """
+    job = applying(of_people)
+    train_students(job, ["taught"], engine="local")
+    (exported,) = export_students(job, ["taught"], engine="local")
+    more = f'[apply.there]\nmodel = "{exported.uri}"\n' + cascade().replace("small", "there")
+    job = load_job(write_job(job.folder, TABLES + more))
+    with pytest.raises(
+        JobError, match=r"cascade.sure.on = 'people': the model learned from the very"
+    ):
+        apply_student(job, "sure", "rows", silent, engine="local")
